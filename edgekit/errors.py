@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every failure edgekit expects, each with what happened, where, why and how to fix it.
+
+EdgeKitError
+├── UsageError               exit status 2: arguments that contradict each other
+├── InputError               exit status 3: what the user gave cannot be used
+│   ├── ModelFormatError     the bytes are not the model they claim to be
+│   ├── UnsupportedModelError  a valid model that cannot become an Edge TPU model
+│   ├── QuantizationError    a value, range or parameter that integers cannot represent
+│   ├── DataError            calibration or evaluation data that cannot be used
+│   ├── BundleError          a bundle that is damaged or does not belong together
+│   └── OutputError          a result that could not be written
+├── GateError                exit status 4: the answer is no (a gate was not met)
+├── ExternalToolError        exit status 5: a tool outside edgekit failed or is missing
+│   └── MissingExtraError    an optional Python dependency is not installed
+└── DeviceError              exit status 6: no usable device
+    └── DeviceLostError      the device went away in mid-run
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Dict
+
+
+class EdgeKitError(Exception):
+    """Base of every expected failure: what happened, where, why, how to fix it."""
+
+    code: ClassVar[str] = "edgekit"
+    exit_status: ClassVar[int] = 3
+
+    def __init__(self, what: str, *, where: str = "", why: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what, self.where, self.why, self.fix = what, where, why, fix
+
+    def __str__(self) -> str:
+        rows = (("where", self.where), ("why", self.why), ("fix", self.fix))
+        return "\n".join([self.what, *(f"  {label}: {text}" for label, text in rows if text)])
+
+    def to_dict(self) -> Dict[str, str]:
+        """The document ``edgekit.error/1``, which ``--json`` prints instead of a result."""
+        return {
+            "schema": "edgekit.error/1",
+            "code": self.code,
+            "what": self.what,
+            "where": self.where,
+            "why": self.why,
+            "fix": self.fix,
+        }
+
+
+class UsageError(EdgeKitError):
+    """Arguments that contradict each other or name something that does not exist."""
+
+    code = "usage"
+    exit_status = 2
+
+
+class InputError(EdgeKitError):
+    """What the user gave cannot be used as it is."""
+
+    code = "input"
+
+
+class ModelFormatError(InputError):
+    """The bytes are not the model that they claim to be."""
+
+    code = "model.format"
+
+
+class UnsupportedModelError(InputError):
+    """A valid model that cannot become, or is not, what was asked for."""
+
+    code = "model.unsupported"
+
+
+class QuantizationError(InputError):
+    """A value, range or parameter that integers cannot represent."""
+
+    code = "quant"
+
+
+class DataError(InputError):
+    """Calibration or evaluation data that cannot be used."""
+
+    code = "data"
+
+
+class BundleError(InputError):
+    """A bundle that is damaged or whose parts do not belong together."""
+
+    code = "bundle"
+
+
+class OutputError(InputError):
+    """A result could not be written; what stood there before is untouched."""
+
+    code = "output"
+
+
+class GateError(EdgeKitError):
+    """The run was fine and the answer is no: a gate that the user set was not met."""
+
+    code = "gate"
+    exit_status = 4
+
+
+class ExternalToolError(EdgeKitError):
+    """A program or library outside edgekit is missing or failed."""
+
+    code = "tool"
+    exit_status = 5
+
+
+class MissingExtraError(ExternalToolError):
+    """An optional Python dependency is not installed."""
+
+    code = "tool.missing"
+
+
+class DeviceError(EdgeKitError):
+    """No usable Edge TPU."""
+
+    code = "device"
+    exit_status = 6
+
+
+class DeviceLostError(DeviceError):
+    """The device went away while it was in use."""
+
+    code = "device.lost"

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A .tflite file as frozen dataclasses, named as in TensorFlow Lite's schema.fbs.
+
+Foreign conventions are settled in the reader: operator codes are resolved to names and versions, element types
+are names, missing optional inputs are -1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+CUSTOM = "CUSTOM"
+
+# schema.fbs, enum TensorType; INT4 packs two values a byte and has no numpy type of its own.
+NUMPY_DTYPES: Dict[str, str] = {
+    "FLOAT32": "float32",
+    "FLOAT16": "float16",
+    "INT32": "int32",
+    "UINT8": "uint8",
+    "INT64": "int64",
+    "BOOL": "bool",
+    "INT16": "int16",
+    "COMPLEX64": "complex64",
+    "INT8": "int8",
+    "FLOAT64": "float64",
+    "COMPLEX128": "complex128",
+    "UINT64": "uint64",
+    "UINT32": "uint32",
+    "UINT16": "uint16",
+}
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Affine quantization: ``real = scale * (q - zero_point)``, one pair a tensor or one a channel.
+
+    ``scale`` and ``zero_point`` have one element (per_tensor) or one for each index of dimension
+    ``quantized_dimension`` (per_channel).
+    """
+
+    scale: Tuple[float, ...]
+    zero_point: Tuple[int, ...]
+    quantized_dimension: int = 0
+    min: Tuple[float, ...] = ()
+    max: Tuple[float, ...] = ()
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether there is more than one scale."""
+        return len(self.scale) > 1
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of a subgraph; ``shape`` as in the file (NHWC for images)."""
+
+    name: str
+    shape: Tuple[int, ...]
+    dtype: str  # a name of schema.fbs: "INT8"
+    buffer: int  # index into Model.buffers; 0 is the empty buffer
+    quantization: Optional[Quantization] = None
+    shape_signature: Tuple[int, ...] = ()  # -1 marks a dimension unknown before run time; () says nothing
+    is_variable: bool = False
+    has_rank: bool = False
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether a dimension is unknown before run time."""
+        return any(size < 0 for size in self.shape_signature + self.shape)
+
+    @property
+    def num_elements(self) -> int:
+        """The product of ``shape`` (1 for a scalar)."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def scale(self) -> Optional[float]:
+        """The per-tensor scale; None if not quantized or per channel."""
+        quantization = self.quantization
+        return quantization.scale[0] if quantization and len(quantization.scale) == 1 else None
+
+    @property
+    def zero_point(self) -> Optional[int]:
+        """The per-tensor zero point; None if not quantized or per channel."""
+        quantization = self.quantization
+        return quantization.zero_point[0] if quantization and len(quantization.scale) == 1 else None
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operation: ``opcode`` is the builtin's name ("CONV_2D"), or "CUSTOM" with ``custom_code``.
+
+    ``options`` holds the fields of the builtin options table under their names in schema.fbs (``stride_w``);
+    enumerations stay numbers but for ``fused_activation_function`` and ``padding``, which are names.
+    """
+
+    opcode: str
+    version: int
+    inputs: Tuple[int, ...]  # tensor indices; -1 is an optional input left out
+    outputs: Tuple[int, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    options_type: str = "NONE"  # a name of union BuiltinOptions or BuiltinOptions2: "Conv2DOptions"
+    custom_code: str = ""
+    custom_options: bytes = b""
+    intermediates: Tuple[int, ...] = ()
+    mutating_variable_inputs: Tuple[bool, ...] = ()
+    builtin_code: int = -1  # the number in schema.fbs, also for codes that this edgekit has no name for
+
+    @property
+    def label(self) -> str:
+        """The name for people and logs: the opcode, or the custom operator's own name."""
+        return self.custom_code if self.opcode == CUSTOM and self.custom_code else self.opcode
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    """Tensors, and the operators on them in execution order."""
+
+    tensors: Tuple[Tensor, ...]
+    inputs: Tuple[int, ...]
+    outputs: Tuple[int, ...]
+    operators: Tuple[Operator, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class SignatureDef:
+    """A named entry point: argument name -> tensor index."""
+
+    signature_key: str
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+    subgraph_index: int = 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A whole .tflite file.
+
+    ``buffers`` are read-only uint8 views into the bytes that were read (no copies); buffer 0 is empty.
+    """
+
+    subgraphs: Tuple[Subgraph, ...]
+    buffers: Tuple[NDArray[np.uint8], ...]
+    description: str = ""
+    version: int = 3
+    metadata: Mapping[str, int] = field(default_factory=dict)  # name -> index into buffers
+    signature_defs: Tuple[SignatureDef, ...] = ()
+
+    @property
+    def main(self) -> Subgraph:
+        """Subgraph 0, the one that an interpreter runs."""
+        return self.subgraphs[0]
+
+    def data(self, tensor: Tensor) -> Optional[NDArray[Any]]:
+        """The constant that the file holds for ``tensor``, in its shape and dtype; None for an activation.
+
+        A read-only view. INT4, strings and other packed types come as flat uint8.
+        """
+        raw = self.buffers[tensor.buffer]
+        if not raw.size:
+            return None
+        dtype = NUMPY_DTYPES.get(tensor.dtype)
+        return raw if dtype is None else raw.view(np.dtype(dtype).newbyteorder("<")).reshape(tensor.shape)
+
+    def operators(self) -> Iterator[Tuple[int, int, Operator]]:
+        """Every operator as (subgraph index, operator index, operator)."""
+        for subgraph_index, subgraph in enumerate(self.subgraphs):
+            for operator_index, operator in enumerate(subgraph.operators):
+                yield subgraph_index, operator_index, operator

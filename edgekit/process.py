@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Child processes that never outlive their parent's interest: own process group, deadline, Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from typing import IO, Callable, List, Mapping, Optional, Sequence
+
+from edgekit.errors import ExternalToolError
+from edgekit.files import PathLike
+
+_GRACE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A child process that has ended; text is decoded as UTF-8 with replacement."""
+
+    args: Sequence[str]
+    returncode: int  # negative: ended by that signal
+    stdout: str
+    stderr: str
+    time_s: float
+    timed_out: bool
+
+    @property
+    def signal_name(self) -> str:
+        """"SIGSEGV" and the like if a signal ended the process, else ""."""
+        # A shell or a container reports a signal as 128 + its number.
+        number = -self.returncode if self.returncode < 0 else self.returncode - 128
+        try:
+            return signal.Signals(number).name
+        except ValueError:
+            return ""
+
+
+def run_process(
+    args: Sequence[str],
+    *,
+    timeout_s: Optional[float] = None,
+    cwd: Optional[PathLike] = None,
+    env: Optional[Mapping[str, str]] = None,
+    stdin: str = "",
+    on_stdout: Optional[Callable[[str], None]] = None,
+    on_stderr: Optional[Callable[[str], None]] = None,
+) -> Finished:
+    """Run ``args`` to its end and collect what it prints.
+
+    The child leads a process group of its own; on a timeout, Ctrl-C or any error here the whole group is ended
+    (SIGTERM, then SIGKILL after 2 s), so that no grandchild is left behind.
+
+    Args:
+        args: The program and its arguments; no shell is involved.
+        timeout_s: None waits for ever; on expiry the result has ``timed_out`` set and what was printed so far.
+        cwd: Folder to run in.
+        env: The child's whole environment; None hands the parent's on.
+        stdin: Text for the child's standard input, which is then closed.
+        on_stdout: Called in a reader thread with each line of standard output (without its end) as it comes.
+        on_stderr: The same for standard error.
+
+    Raises:
+        ExternalToolError: The program does not exist or may not be run.
+    """
+    start = time.monotonic()
+    try:
+        child = subprocess.Popen(  # noqa: S603 - a list, never a shell
+            list(args),
+            cwd=None if cwd is None else os.fspath(cwd),
+            env=None if env is None else dict(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ExternalToolError(
+            f"cannot run {args[0]}: {error.strerror or error}", where=str(args[0]), fix="check the path and that it is executable"
+        ) from error
+    out, err = _Pump(child.stdout, on_stdout), _Pump(child.stderr, on_stderr)
+    feeder = threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True)
+    feeder.start()
+    timed_out = False
+    try:
+        try:
+            child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+    finally:
+        # Also after a normal end: a grandchild could hold the pipes open.
+        _end_group(child)
+    stdout, stderr = out.text(), err.text()
+    return Finished(tuple(args), child.returncode, stdout, stderr, time.monotonic() - start, timed_out)
+
+
+class _Pump:
+    """Reads one pipe to its end in a thread, so that neither pipe can fill up and block the child."""
+
+    def __init__(self, pipe: Optional[IO[bytes]], on_line: Optional[Callable[[str], None]]) -> None:
+        self._pipe, self._on_line = pipe, on_line
+        self._lines: List[bytes] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        if self._pipe is None:
+            return
+        for line in self._pipe:
+            self._lines.append(line)
+            if self._on_line is not None:
+                self._on_line(line.decode(errors="replace").rstrip("\r\n"))
+        self._pipe.close()
+
+    def text(self) -> str:
+        self._thread.join(_GRACE_S)
+        return b"".join(self._lines).decode(errors="replace")
+
+
+def _feed(pipe: Optional[IO[bytes]], content: str) -> None:
+    if pipe is not None:
+        with contextlib.suppress(OSError):  # the child may end without reading it
+            pipe.write(content.encode())
+            pipe.close()
+
+
+def _end_group(child: "subprocess.Popen[bytes]") -> None:
+    if not _signal_group(child, signal.SIGTERM):
+        return
+    deadline = time.monotonic() + _GRACE_S
+    while time.monotonic() < deadline:
+        child.poll()
+        if not _signal_group(child, 0):
+            return
+        time.sleep(0.01)
+    _signal_group(child, getattr(signal, "SIGKILL", signal.SIGTERM))
+    child.wait()
+
+
+def _signal_group(child: "subprocess.Popen[bytes]", number: int) -> bool:
+    """Signal the child's group; False if nobody is left in it."""
+    if not hasattr(os, "killpg"):  # Windows has no process groups to signal
+        if child.poll() is None and number:
+            child.terminate()
+        return child.poll() is None
+    try:
+        os.killpg(child.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
