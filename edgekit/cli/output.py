@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How commands speak: the result on stdout, everything else on stderr, ``--json`` for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any, Callable, Iterator, List, Optional, Sequence
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.result import Result
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Cell = Any  # whatever str() makes readable
+Progress = Callable[[int, Optional[int]], None]
+
+
+def emit(result: Result, text: Callable[[], str], *, as_json: bool) -> None:
+    """Print ``result`` on stdout: its JSON document, or what ``text`` makes of it for people."""
+    sys.stdout.write(result.to_json() if as_json else text().rstrip("\n") + "\n")
+
+
+def note(message: str) -> None:
+    """A remark or warning on stderr, where it never mixes with a result."""
+    sys.stderr.write(message.rstrip("\n") + "\n")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """An aligned plain-text table; numbers are right-aligned. No borders, so that it survives grep and paste."""
+    cells: List[List[str]] = [[str(cell) for cell in row] for row in (head, *rows)]
+    right = [
+        bool(rows) and all(isinstance(row[i], (int, float)) or _numeric(str(row[i])) for row in rows)
+        for i in range(len(head))
+    ]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if flag else cell.ljust(width)
+            for cell, width, flag in zip(row, widths, right)
+        ).rstrip()
+        for row in cells
+    )
+
+
+@contextlib.contextmanager
+def progress(label: str) -> Iterator[Progress]:
+    """A progress bar on stderr: call the result with (done, total); None or 0 as total when it is unknown.
+
+    Nothing is drawn, and rich is not imported, where stderr is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+def _numeric(text: str) -> bool:
+    return text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit())
