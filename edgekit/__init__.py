@@ -7,7 +7,7 @@ One function per command, bound on first use (PEP 562), so that ``import edgekit
 from __future__ import annotations
 
 import importlib
-from typing import Any, List
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -32,5 +32,5 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
     return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
-def __dir__() -> List[str]:
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -19,7 +19,7 @@ EdgeKitError
 
 from __future__ import annotations
 
-from typing import ClassVar, Dict
+from typing import ClassVar
 
 
 class EdgeKitError(Exception):
@@ -36,7 +36,7 @@ class EdgeKitError(Exception):
         rows = (("where", self.where), ("why", self.why), ("fix", self.fix))
         return "\n".join([self.what, *(f"  {label}: {text}" for label, text in rows if text)])
 
-    def to_dict(self) -> Dict[str, str]:
+    def to_dict(self) -> dict[str, str]:
         """The document ``edgekit.error/1``, which ``--json`` prints instead of a result."""
         return {
             "schema": "edgekit.error/1",

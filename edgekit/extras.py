@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optional dependencies: one function that imports them, so that broken is not reported as missing."""
+"""Optional dependencies: one function imports them, so that broken is not reported as missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         purpose: Completes "it is needed to ...".
 
     Raises:
-        MissingExtraError: It is not installed. A module that is installed and fails to import raises its own error.
+        MissingExtraError: It is not installed. One that is installed and broken raises its own.
     """
     try:
         return importlib.import_module(module)

@@ -20,13 +20,16 @@ def read_bytes(path: PathLike, what: str = "file") -> bytes:
     """The whole content of ``path``.
 
     Raises:
-        InputError: It is missing, a folder, or unreadable; ``what`` says in the message what it was to be.
+        InputError: It is missing, a folder, or unreadable; ``what`` says in the message what it
+        was to be.
     """
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise InputError(
-            f"cannot read the {what}: {error.strerror}", where=str(path), fix="check the path and its permissions"
+            f"cannot read the {what}: {error.strerror}",
+            where=str(path),
+            fix="check the path and its permissions",
         ) from error
 
 
@@ -48,7 +51,9 @@ def replacing(path: PathLike) -> Iterator[Path]:
     try:
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder", str(target))
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=str(target.parent))
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.name}.", suffix=".part", dir=str(target.parent)
+        )
         os.close(handle)
     except OSError as error:
         raise _output_error(target, error) from error

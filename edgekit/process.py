@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Child processes that never outlive their parent's interest: own process group, deadline, Ctrl-C."""
+"""Child processes that never outlive their use: own process group, deadline, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
-from typing import IO, Callable, List, Mapping, Optional, Sequence
+from typing import IO, Callable, Mapping, Sequence
 
 from edgekit.errors import ExternalToolError
 from edgekit.files import PathLike
@@ -31,7 +31,7 @@ class Finished:
 
     @property
     def signal_name(self) -> str:
-        """"SIGSEGV" and the like if a signal ended the process, else ""."""
+        """The name of the signal that ended the process ("SIGSEGV"); empty if none did."""
         # A shell or a container reports a signal as 128 + its number.
         number = -self.returncode if self.returncode < 0 else self.returncode - 128
         try:
@@ -43,25 +43,27 @@ class Finished:
 def run_process(
     args: Sequence[str],
     *,
-    timeout_s: Optional[float] = None,
-    cwd: Optional[PathLike] = None,
-    env: Optional[Mapping[str, str]] = None,
+    timeout_s: float | None = None,
+    cwd: PathLike | None = None,
+    env: Mapping[str, str] | None = None,
     stdin: str = "",
-    on_stdout: Optional[Callable[[str], None]] = None,
-    on_stderr: Optional[Callable[[str], None]] = None,
+    on_stdout: Callable[[str], None] | None = None,
+    on_stderr: Callable[[str], None] | None = None,
 ) -> Finished:
     """Run ``args`` to its end and collect what it prints.
 
-    The child leads a process group of its own; on a timeout, Ctrl-C or any error here the whole group is ended
-    (SIGTERM, then SIGKILL after 2 s), so that no grandchild is left behind.
+    The child leads a process group of its own; on a timeout, Ctrl-C or any error here the whole
+    group is ended (SIGTERM, then SIGKILL after 2 s), so that no grandchild is left behind.
 
     Args:
         args: The program and its arguments; no shell is involved.
-        timeout_s: None waits for ever; on expiry the result has ``timed_out`` set and what was printed so far.
+        timeout_s: None waits for ever; on expiry the result has ``timed_out`` set and what was
+            printed so far.
         cwd: Folder to run in.
         env: The child's whole environment; None hands the parent's on.
         stdin: Text for the child's standard input, which is then closed.
-        on_stdout: Called in a reader thread with each line of standard output (without its end) as it comes.
+        on_stdout: Called in a reader thread with each line of standard output (without its end)
+            as it comes.
         on_stderr: The same for standard error.
 
     Raises:
@@ -80,7 +82,9 @@ def run_process(
         )
     except OSError as error:
         raise ExternalToolError(
-            f"cannot run {args[0]}: {error.strerror or error}", where=str(args[0]), fix="check the path and that it is executable"
+            f"cannot run {args[0]}: {error.strerror or error}",
+            where=str(args[0]),
+            fix="check the path and that it is executable",
         ) from error
     out, err = _Pump(child.stdout, on_stdout), _Pump(child.stderr, on_stderr)
     feeder = threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True)
@@ -95,15 +99,17 @@ def run_process(
         # Also after a normal end: a grandchild could hold the pipes open.
         _end_group(child)
     stdout, stderr = out.text(), err.text()
-    return Finished(tuple(args), child.returncode, stdout, stderr, time.monotonic() - start, timed_out)
+    return Finished(
+        tuple(args), child.returncode, stdout, stderr, time.monotonic() - start, timed_out
+    )
 
 
 class _Pump:
-    """Reads one pipe to its end in a thread, so that neither pipe can fill up and block the child."""
+    """Reads one pipe to its end in a thread: neither pipe can fill up and block the child."""
 
-    def __init__(self, pipe: Optional[IO[bytes]], on_line: Optional[Callable[[str], None]]) -> None:
+    def __init__(self, pipe: IO[bytes] | None, on_line: Callable[[str], None] | None) -> None:
         self._pipe, self._on_line = pipe, on_line
-        self._lines: List[bytes] = []
+        self._lines: list[bytes] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -121,14 +127,14 @@ class _Pump:
         return b"".join(self._lines).decode(errors="replace")
 
 
-def _feed(pipe: Optional[IO[bytes]], content: str) -> None:
+def _feed(pipe: IO[bytes] | None, content: str) -> None:
     if pipe is not None:
         with contextlib.suppress(OSError):  # the child may end without reading it
             pipe.write(content.encode())
             pipe.close()
 
 
-def _end_group(child: "subprocess.Popen[bytes]") -> None:
+def _end_group(child: subprocess.Popen[bytes]) -> None:
     if not _signal_group(child, signal.SIGTERM):
         return
     deadline = time.monotonic() + _GRACE_S
@@ -141,7 +147,7 @@ def _end_group(child: "subprocess.Popen[bytes]") -> None:
     child.wait()
 
 
-def _signal_group(child: "subprocess.Popen[bytes]", number: int) -> bool:
+def _signal_group(child: subprocess.Popen[bytes], number: int) -> bool:
     """Signal the child's group; False if nobody is left in it."""
     if not hasattr(os, "killpg"):  # Windows has no process groups to signal
         if child.poll() is None and number:

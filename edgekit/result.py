@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base of every result that edgekit returns: a frozen dataclass that becomes one JSON document."""
+"""The base of every result: a frozen dataclass that becomes one JSON document."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import dataclasses
 import enum
 import json
 from pathlib import PurePath
-from typing import Any, ClassVar, Dict, Mapping
+from typing import Any, ClassVar, Mapping
 
 
 class Result:
-    """Base of frozen dataclasses that are printed with ``--json``; fields hold plain values only."""
+    """Base of frozen dataclasses printed with ``--json``; fields hold plain values only."""
 
     schema: ClassVar[str] = ""
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON document as a dict: ``schema`` first (where the class has one), then the fields.
 
         Raises:
@@ -27,7 +27,7 @@ class Result:
         return document
 
     def to_json(self) -> str:
-        """The JSON document as text, keys sorted, ending in a newline; NaN and infinity are refused."""
+        """The JSON document as text, keys sorted; NaN and infinity are refused."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line's entry: wires the commands up and turns every expected failure into its exit status."""
+"""The command line's entry: wires the commands up, turns expected failures into exit statuses."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def options(
 
 
 def main(args: Optional[List[str]] = None) -> None:
-    """Run the command line and exit: 0 done, 2 usage, 3 to 6 an `EdgeKitError`'s own status, 130 Ctrl-C.
+    """Run the command line and exit: 0 done, 2 usage, 3 to 6 an `EdgeKitError`'s, 130 Ctrl-C.
 
-    The one place where errors are caught for good. Anything unexpected keeps its traceback (status 1).
+    The one place where errors are caught for good; the unexpected keeps its traceback (1).
     """
     words = sys.argv[1:] if args is None else args
     try:

@@ -12,7 +12,9 @@ from typing_extensions import Annotated
 
 from edgekit.result import Result
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+]
 Cell = Any  # whatever str() makes readable
 Progress = Callable[[int, Optional[int]], None]
 
@@ -28,10 +30,11 @@ def note(message: str) -> None:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """An aligned plain-text table; numbers are right-aligned. No borders, so that it survives grep and paste."""
+    """An aligned text table, numbers to the right; no borders, so that it survives grep."""
     cells: List[List[str]] = [[str(cell) for cell in row] for row in (head, *rows)]
     right = [
-        bool(rows) and all(isinstance(row[i], (int, float)) or _numeric(str(row[i])) for row in rows)
+        bool(rows)
+        and all(isinstance(row[i], (int, float)) or _numeric(str(row[i])) for row in rows)
         for i in range(len(head))
     ]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
@@ -46,7 +49,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 @contextlib.contextmanager
 def progress(label: str) -> Iterator[Progress]:
-    """A progress bar on stderr: call the result with (done, total); None or 0 as total when it is unknown.
+    """A progress bar on stderr: call the result with (done, total), None for an unknown total.
 
     Nothing is drawn, and rich is not imported, where stderr is no terminal.
     """
@@ -57,7 +60,12 @@ def progress(label: str) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total or None)

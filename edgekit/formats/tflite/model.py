@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A .tflite file as frozen dataclasses, named as in TensorFlow Lite's schema.fbs.
 
-Foreign conventions are settled in the reader: operator codes are resolved to names and versions, element types
-are names, missing optional inputs are -1.
+Foreign conventions are settled in the reader: operator codes are resolved to names and versions,
+element types are names, missing optional inputs are -1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 CUSTOM = "CUSTOM"
 
 # schema.fbs, enum TensorType; INT4 packs two values a byte and has no numpy type of its own.
-NUMPY_DTYPES: Dict[str, str] = {
+NUMPY_DTYPES: dict[str, str] = {
     "FLOAT32": "float32",
     "FLOAT16": "float16",
     "INT32": "int32",
@@ -42,11 +42,11 @@ class Quantization:
     ``quantized_dimension`` (per_channel).
     """
 
-    scale: Tuple[float, ...]
-    zero_point: Tuple[int, ...]
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
     quantized_dimension: int = 0
-    min: Tuple[float, ...] = ()
-    max: Tuple[float, ...] = ()
+    min: tuple[float, ...] = ()
+    max: tuple[float, ...] = ()
 
     @property
     def per_channel(self) -> bool:
@@ -59,13 +59,16 @@ class Tensor:
     """One tensor of a subgraph; ``shape`` as in the file (NHWC for images)."""
 
     name: str
-    shape: Tuple[int, ...]
+    shape: tuple[int, ...]
     dtype: str  # a name of schema.fbs: "INT8"
     buffer: int  # index into Model.buffers; 0 is the empty buffer
-    quantization: Optional[Quantization] = None
-    shape_signature: Tuple[int, ...] = ()  # -1 marks a dimension unknown before run time; () says nothing
+    quantization: Quantization | None = None
+    shape_signature: tuple[
+        int, ...
+    ] = ()  # -1 marks a dimension unknown before run time; () says nothing
     is_variable: bool = False
     has_rank: bool = False
+    is_sparse: bool = False  # stored with a sparsity table, which write_model does not carry
 
     @property
     def is_dynamic(self) -> bool:
@@ -81,13 +84,13 @@ class Tensor:
         return count
 
     @property
-    def scale(self) -> Optional[float]:
+    def scale(self) -> float | None:
         """The per-tensor scale; None if not quantized or per channel."""
         quantization = self.quantization
         return quantization.scale[0] if quantization and len(quantization.scale) == 1 else None
 
     @property
-    def zero_point(self) -> Optional[int]:
+    def zero_point(self) -> int | None:
         """The per-tensor zero point; None if not quantized or per channel."""
         quantization = self.quantization
         return quantization.zero_point[0] if quantization and len(quantization.scale) == 1 else None
@@ -95,23 +98,26 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operation: ``opcode`` is the builtin's name ("CONV_2D"), or "CUSTOM" with ``custom_code``.
+    """One operation: ``opcode`` is the builtin's name, or "CUSTOM" with ``custom_code``.
 
-    ``options`` holds the fields of the builtin options table under their names in schema.fbs (``stride_w``);
-    enumerations stay numbers but for ``fused_activation_function`` and ``padding``, which are names.
+    ``options`` holds the fields of the builtin options table under their names in schema.fbs
+    (``stride_w``); enumerations stay numbers but for ``fused_activation_function`` and
+    ``padding``, which are names.
     """
 
     opcode: str
     version: int
-    inputs: Tuple[int, ...]  # tensor indices; -1 is an optional input left out
-    outputs: Tuple[int, ...]
+    inputs: tuple[int, ...]  # tensor indices; -1 is an optional input left out
+    outputs: tuple[int, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     options_type: str = "NONE"  # a name of union BuiltinOptions or BuiltinOptions2: "Conv2DOptions"
     custom_code: str = ""
     custom_options: bytes = b""
-    intermediates: Tuple[int, ...] = ()
-    mutating_variable_inputs: Tuple[bool, ...] = ()
-    builtin_code: int = -1  # the number in schema.fbs, also for codes that this edgekit has no name for
+    intermediates: tuple[int, ...] = ()
+    mutating_variable_inputs: tuple[bool, ...] = ()
+    builtin_code: int = (
+        -1
+    )  # the number in schema.fbs, also for codes that this edgekit has no name for
 
     @property
     def label(self) -> str:
@@ -123,10 +129,10 @@ class Operator:
 class Subgraph:
     """Tensors, and the operators on them in execution order."""
 
-    tensors: Tuple[Tensor, ...]
-    inputs: Tuple[int, ...]
-    outputs: Tuple[int, ...]
-    operators: Tuple[Operator, ...]
+    tensors: tuple[Tensor, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    operators: tuple[Operator, ...]
     name: str = ""
 
 
@@ -144,23 +150,24 @@ class SignatureDef:
 class Model:
     """A whole .tflite file.
 
-    ``buffers`` are read-only uint8 views into the bytes that were read (no copies); buffer 0 is empty.
+    ``buffers`` are read-only uint8 views into the bytes that were read (no copies); buffer 0 is
+    empty.
     """
 
-    subgraphs: Tuple[Subgraph, ...]
-    buffers: Tuple[NDArray[np.uint8], ...]
+    subgraphs: tuple[Subgraph, ...]
+    buffers: tuple[NDArray[np.uint8], ...]
     description: str = ""
     version: int = 3
     metadata: Mapping[str, int] = field(default_factory=dict)  # name -> index into buffers
-    signature_defs: Tuple[SignatureDef, ...] = ()
+    signature_defs: tuple[SignatureDef, ...] = ()
 
     @property
     def main(self) -> Subgraph:
         """Subgraph 0, the one that an interpreter runs."""
         return self.subgraphs[0]
 
-    def data(self, tensor: Tensor) -> Optional[NDArray[Any]]:
-        """The constant that the file holds for ``tensor``, in its shape and dtype; None for an activation.
+    def data(self, tensor: Tensor) -> NDArray[Any] | None:
+        """The constant stored for ``tensor``, in its shape and dtype; None for an activation.
 
         A read-only view. INT4, strings and other packed types come as flat uint8.
         """
@@ -168,9 +175,13 @@ class Model:
         if not raw.size:
             return None
         dtype = NUMPY_DTYPES.get(tensor.dtype)
-        return raw if dtype is None else raw.view(np.dtype(dtype).newbyteorder("<")).reshape(tensor.shape)
+        return (
+            raw
+            if dtype is None
+            else raw.view(np.dtype(dtype).newbyteorder("<")).reshape(tensor.shape)
+        )
 
-    def operators(self) -> Iterator[Tuple[int, int, Operator]]:
+    def operators(self) -> Iterator[tuple[int, int, Operator]]:
         """Every operator as (subgraph index, operator index, operator)."""
         for subgraph_index, subgraph in enumerate(self.subgraphs):
             for operator_index, operator in enumerate(subgraph.operators):

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The .tflite format: `read_model` and `write_model` between bytes and dataclasses."""
+
+from __future__ import annotations
+
+from edgekit.formats.tflite.model import (
+    CUSTOM,
+    NUMPY_DTYPES,
+    Model,
+    Operator,
+    Quantization,
+    SignatureDef,
+    Subgraph,
+    Tensor,
+)
+from edgekit.formats.tflite.reader import read_model
+from edgekit.formats.tflite.writer import write_model
+
+__all__ = [
+    "CUSTOM",
+    "NUMPY_DTYPES",
+    "Model",
+    "Operator",
+    "Quantization",
+    "SignatureDef",
+    "Subgraph",
+    "Tensor",
+    "read_model",
+    "write_model",
+]

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builtin options tables to plain dicts and back, for all tables of the schema at once.
+
+The ``tflite`` package holds one generated class a table. Their fields are found by looking at
+those classes, so that a new version of the schema needs no line here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Mapping
+
+import tflite
+
+from edgekit.errors import UnsupportedModelError
+
+# The flatbuffers runtime and the generated classes carry no types.
+Table = Any
+Builder = Any
+
+
+def names_of(enum: type) -> dict[int, str]:
+    """Number -> name of one of the generated enumerations (plain classes with integer
+    attributes)."""
+    return {number: name for name, number in vars(enum).items() if isinstance(number, int)}
+
+
+OPCODES = names_of(tflite.BuiltinOperator)
+DTYPES = names_of(tflite.TensorType)
+_OPTIONS_TYPES = names_of(tflite.BuiltinOptions)
+_OPTIONS_NUMBERS = {name: number for number, name in _OPTIONS_TYPES.items()}
+_ENUMS = {
+    "fused_activation_function": names_of(tflite.ActivationFunctionType),
+    "padding": names_of(tflite.Padding),
+}
+_ENUM_NUMBERS = {
+    field: {name: number for number, name in names.items()} for field, names in _ENUMS.items()
+}
+_NOT_FIELDS = re.compile(r"_|GetRootAs|Init$|.*(BufferHasIdentifier|AsNumpy|Length|IsNone)$")
+_fields_of_type: dict[str, list[tuple[str, str, bool]]] = {}
+
+
+def options_type_name(number: int) -> str:
+    """The name in union BuiltinOptions; "UNKNOWN" for a number that this schema does not have."""
+    return _OPTIONS_TYPES.get(number, "UNKNOWN")
+
+
+def read_options(options_type: str, table: Table) -> dict[str, Any]:
+    """The fields of the options table: numbers, booleans, strings, tuples of numbers."""
+    if options_type in ("NONE", "UNKNOWN"):
+        return {}
+    reader = getattr(tflite, options_type)()
+    reader.Init(table.Bytes, table.Pos)
+    options: dict[str, Any] = {}
+    for field, accessor, is_vector in _fields(options_type):
+        value = _read_vector(reader, accessor) if is_vector else getattr(reader, accessor)()
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        options[field] = _ENUMS[field].get(value, value) if field in _ENUMS else value
+    return options
+
+
+def write_options(
+    builder: Builder, options_type: str, options: Mapping[str, Any]
+) -> tuple[int, int]:
+    """Write an options table; returns (number in union BuiltinOptions, offset in the builder).
+
+    Raises:
+        UnsupportedModelError: The type is not in union BuiltinOptions.
+    """
+    if options_type == "NONE":
+        return 0, 0
+    if options_type not in _OPTIONS_NUMBERS:
+        raise UnsupportedModelError(
+            f"cannot write an operator with options of type {options_type}",
+            why="it is not a table of TensorFlow Lite's first builtin options union",
+        )
+    accessors = {
+        field: (accessor, is_vector) for field, accessor, is_vector in _fields(options_type)
+    }
+    values: list[tuple[str, Any]] = []
+    for field, option in options.items():
+        accessor, is_vector = accessors[field]
+        if is_vector:
+            value = _write_vector(builder, options_type + "Start" + accessor + "Vector", option)
+        elif isinstance(option, str):
+            numbers = _ENUM_NUMBERS.get(field)
+            value = builder.CreateString(option) if numbers is None else numbers[option]
+        else:
+            value = option
+        if value is not None:
+            values.append((accessor, value))
+    getattr(tflite, options_type + "Start")(builder)
+    for accessor, value in values:
+        getattr(tflite, options_type + "Add" + accessor)(builder, value)
+    return _OPTIONS_NUMBERS[options_type], getattr(tflite, options_type + "End")(builder)
+
+
+def _fields(options_type: str) -> list[tuple[str, str, bool]]:
+    """(schema name, accessor, whether a vector) of each field, found once a type."""
+    if options_type not in _fields_of_type:
+        methods = vars(getattr(tflite, options_type))
+        _fields_of_type[options_type] = [
+            (re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower(), name, name + "Length" in methods)
+            for name in methods
+            if not _NOT_FIELDS.match(name)
+        ]
+    return _fields_of_type[options_type]
+
+
+def _read_vector(reader: Table, accessor: str) -> Any:
+    if getattr(reader, accessor + "IsNone")():
+        return None
+    return tuple(getattr(reader, accessor + "AsNumpy")().tolist())
+
+
+class _ElementSize:
+    """Stands in for a builder to learn how wide the elements of a generated vector are."""
+
+    def StartVector(self, element_bytes: int, _count: int, _alignment: int) -> int:  # noqa: N802
+        return element_bytes
+
+
+def _write_vector(builder: Builder, start: str, values: Table) -> Any:
+    if values is None:
+        return None
+    element_bytes = getattr(tflite, start)(_ElementSize(), 0)
+    whole = {1: builder.PrependUint8, 4: builder.PrependInt32, 8: builder.PrependInt64}[
+        element_bytes
+    ]
+    getattr(tflite, start)(builder, len(values))
+    for value in reversed(values):
+        (builder.PrependFloat32 if isinstance(value, float) else whole)(value)
+    return builder.EndVector()

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bytes of a .tflite file to `Model`: nothing is trusted, nothing is copied."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Callable, TypeVar
+
+import numpy as np
+import tflite
+from numpy.typing import NDArray
+
+from edgekit.errors import ModelFormatError
+from edgekit.files import PathLike, read_bytes
+from edgekit.formats.tflite.model import (
+    CUSTOM,
+    Model,
+    Operator,
+    Quantization,
+    SignatureDef,
+    Subgraph,
+    Tensor,
+)
+from edgekit.formats.tflite.options import DTYPES, OPCODES, Table, options_type_name, read_options
+from edgekit.formats.tflite.validate import validate
+
+_T = TypeVar("_T")
+_EMPTY: NDArray[np.uint8] = np.empty(0, np.uint8)
+# What the flatbuffers runtime raises when an offset or a length points outside the bytes.
+_DAMAGE = (
+    struct.error,
+    IndexError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    AttributeError,
+)
+# First bytes of files that people hand over by mistake.
+_OTHER_FORMATS = (
+    (
+        b"\x89HDF\r\n\x1a\n",
+        "a Keras HDF5 file",
+        "convert it first: edgekit convert FILE --data DATA -o OUT.tflite",
+    ),
+    (
+        b"PK\x03\x04",
+        "a zip archive (a .keras file?)",
+        "convert it first: edgekit convert FILE --data DATA -o OUT.tflite",
+    ),
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer, not the file itself",
+        "fetch the file: git lfs pull",
+    ),
+    (b"<", "a web page", "download the file itself, not the page that shows it"),
+)
+
+
+def read_model(source: bytes | PathLike) -> Model:
+    """Read and check a .tflite file, compiled ones included.
+
+    Besides the bytes' own structure this checks what an interpreter takes on trust: indices in
+    range, constants as large as their shape, every tensor written before it is read, strides above
+    zero.
+
+    Args:
+        source: A path, or the content of a file. The model's buffers are views into these bytes.
+
+    Raises:
+        InputError: The file cannot be read.
+        ModelFormatError: It is not a .tflite file, or a damaged one.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        content, where = bytes(source), ""
+    else:
+        content, where = read_bytes(source, "model"), str(source)
+    try:
+        return _read(content)
+    except ModelFormatError as error:
+        raise ModelFormatError(
+            error.what, where=_join(where, error.where), why=error.why, fix=error.fix
+        ) from error
+    except _DAMAGE as error:
+        raise ModelFormatError(
+            "the model is damaged: an offset points outside the file",
+            where=where,
+            why=f"{len(content)} bytes were given, perhaps not all there were",
+            fix="copy or export the file again and compare sizes",
+        ) from error
+
+
+def _read(content: bytes) -> Model:
+    if content[4:8] != b"TFL3":
+        raise _not_tflite(content)
+    root = tflite.Model.GetRootAs(content, 0)
+    codes = _vector(root, "OperatorCodes", content)
+    # Buffer 0 means "no data"; hand-made files leave the whole list out.
+    buffers = tuple(_buffer(entry, content) for entry in _vector(root, "Buffers", content)) or (
+        _EMPTY,
+    )
+    model = Model(
+        subgraphs=tuple(
+            _subgraph(entry, codes, content) for entry in _vector(root, "Subgraphs", content)
+        ),
+        buffers=buffers,
+        description=_text(root.Description()),
+        version=root.Version(),
+        metadata={
+            _text(entry.Name()): entry.Buffer() for entry in _vector(root, "Metadata", content)
+        },
+        signature_defs=tuple(
+            _signature(entry, content) for entry in _vector(root, "SignatureDefs", content)
+        ),
+    )
+    validate(model)
+    return model
+
+
+def _subgraph(entry: Table, codes: list[Any], content: bytes) -> Subgraph:
+    return Subgraph(
+        tensors=tuple(_tensor(tensor) for tensor in _vector(entry, "Tensors", content)),
+        inputs=_ints(entry, "Inputs"),
+        outputs=_ints(entry, "Outputs"),
+        operators=tuple(
+            _operator(operator, codes) for operator in _vector(entry, "Operators", content)
+        ),
+        name=_text(entry.Name()),
+    )
+
+
+def _tensor(entry: Table) -> Tensor:
+    return Tensor(
+        name=_text(entry.Name()),
+        shape=_ints(entry, "Shape"),
+        dtype=_lookup(DTYPES, entry.Type(), "element type"),
+        buffer=entry.Buffer(),
+        quantization=_quantization(entry.Quantization()),
+        shape_signature=_ints(entry, "ShapeSignature"),
+        is_variable=bool(entry.IsVariable()),
+        has_rank=bool(entry.HasRank()),
+        is_sparse=entry.Sparsity() is not None,
+    )
+
+
+def _quantization(entry: Table) -> Quantization | None:
+    if entry is None or entry.ScaleIsNone() or not entry.ScaleLength():
+        return None
+    scale = tuple(entry.ScaleAsNumpy().tolist())
+    zero_point = _ints(entry, "ZeroPoint") or (0,) * len(scale)
+    return Quantization(
+        scale=scale,
+        zero_point=zero_point,
+        quantized_dimension=entry.QuantizedDimension(),
+        min=_floats(entry, "Min"),
+        max=_floats(entry, "Max"),
+    )
+
+
+def _operator(entry: Table, codes: list[Any]) -> Operator:
+    index = entry.OpcodeIndex()
+    if not 0 <= index < len(codes):
+        raise ModelFormatError(f"operator code {index} of {len(codes)} does not exist")
+    code = codes[index]
+    # Since schema 3a codes above 127 live in a second field; the larger of the two holds.
+    builtin_code = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    opcode = OPCODES.get(builtin_code, f"BUILTIN_{builtin_code}")
+    options_type = options_type_name(entry.BuiltinOptionsType())
+    if options_type == "NONE" and entry.BuiltinOptions2Type():
+        options_type = f"BuiltinOptions2[{entry.BuiltinOptions2Type()}]"
+        options: dict[str, Any] = {}
+    else:
+        options = read_options(options_type, entry.BuiltinOptions())
+    return Operator(
+        opcode=opcode,
+        version=code.Version(),
+        inputs=_ints(entry, "Inputs"),
+        outputs=_ints(entry, "Outputs"),
+        options=options,
+        options_type=options_type,
+        custom_code=_text(code.CustomCode()) if opcode == CUSTOM else "",
+        custom_options=b""
+        if entry.CustomOptionsIsNone()
+        else entry.CustomOptionsAsNumpy().tobytes(),
+        intermediates=_ints(entry, "Intermediates"),
+        mutating_variable_inputs=tuple(
+            bool(flag) for flag in _ints(entry, "MutatingVariableInputs")
+        ),
+        builtin_code=builtin_code,
+    )
+
+
+def _signature(entry: Table, content: bytes) -> SignatureDef:
+    inputs = {_text(arg.Name()): arg.TensorIndex() for arg in _vector(entry, "Inputs", content)}
+    outputs = {_text(arg.Name()): arg.TensorIndex() for arg in _vector(entry, "Outputs", content)}
+    return SignatureDef(_text(entry.SignatureKey()), inputs, outputs, entry.SubgraphIndex())
+
+
+def _buffer(entry: Table, content: bytes) -> NDArray[np.uint8]:
+    if entry.Offset() > 1:  # files above 2 GB keep data behind the flatbuffer
+        return np.frombuffer(content, np.uint8, entry.Size(), entry.Offset())
+    if entry.DataIsNone() or not entry.DataLength():
+        return _EMPTY
+    data: NDArray[np.uint8] = entry.DataAsNumpy()
+    return data
+
+
+def _vector(entry: Table, name: str, content: bytes) -> list[Any]:
+    """The tables of a vector; a length that the file has no room for is refused before the loop."""
+    count = getattr(entry, name + "Length")()
+    if count * 4 > len(content):
+        raise ModelFormatError(f"{name} claims {count} entries, more than the file has bytes for")
+    get: Callable[[int], Any] = getattr(entry, name)
+    return [get(i) for i in range(count)]
+
+
+def _ints(entry: Table, name: str) -> tuple[int, ...]:
+    if getattr(entry, name + "IsNone")():
+        return ()
+    return tuple(getattr(entry, name + "AsNumpy")().tolist())
+
+
+def _floats(entry: Table, name: str) -> tuple[float, ...]:
+    return (
+        ()
+        if getattr(entry, name + "IsNone")()
+        else tuple(getattr(entry, name + "AsNumpy")().tolist())
+    )
+
+
+def _text(raw: bytes | None) -> str:
+    return "" if raw is None else raw.decode("utf-8", "replace")
+
+
+def _lookup(names: dict[int, str], number: int, what: str) -> str:
+    if number not in names:
+        raise ModelFormatError(f"{what} {number} is not in TensorFlow Lite's schema")
+    return names[number]
+
+
+def _join(where: str, place: str) -> str:
+    return ", ".join(part for part in (where, place) if part)
+
+
+def _not_tflite(content: bytes) -> ModelFormatError:
+    if not content:
+        return ModelFormatError("the file is empty", fix="export or copy the model again")
+    for head, what, fix in _OTHER_FORMATS:
+        if content.startswith(head):
+            return ModelFormatError("this is not a .tflite file", why=f"it is {what}", fix=fix)
+    return ModelFormatError(
+        f"this is not a .tflite file: bytes 4 to 7 are {content[4:8]!r}, expected b'TFL3'",
+        fix="give a .tflite file, or convert the model first: "
+        "edgekit convert SOURCE --data DATA -o OUT.tflite",
+    )
