@@ -8,7 +8,7 @@ those classes, so that a new version of the schema needs no line here.
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import tflite
 
@@ -20,8 +20,7 @@ Builder = Any
 
 
 def names_of(enum: type) -> dict[int, str]:
-    """Number -> name of one of the generated enumerations (plain classes with integer
-    attributes)."""
+    """Number -> name of a generated enumeration (a plain class with integer attributes)."""
     return {number: name for name, number in vars(enum).items() if isinstance(number, int)}
 
 
@@ -108,7 +107,7 @@ def _fields(options_type: str) -> list[tuple[str, str, bool]]:
     return _fields_of_type[options_type]
 
 
-def _read_vector(reader: Table, accessor: str) -> Any:
+def _read_vector(reader: Table, accessor: str) -> tuple[float, ...] | None:
     if getattr(reader, accessor + "IsNone")():
         return None
     return tuple(getattr(reader, accessor + "AsNumpy")().tolist())
@@ -131,4 +130,4 @@ def _write_vector(builder: Builder, start: str, values: Table) -> Any:
     getattr(tflite, start)(builder, len(values))
     for value in reversed(values):
         (builder.PrependFloat32 if isinstance(value, float) else whole)(value)
-    return builder.EndVector()
+    return int(builder.EndVector())
