@@ -52,7 +52,10 @@ def read_options(options_type: str, table: Table) -> dict[str, Any]:
     reader.Init(table.Bytes, table.Pos)
     options: dict[str, Any] = {}
     for field, accessor, is_vector in _fields(options_type):
-        value = _read_vector(reader, accessor) if is_vector else getattr(reader, accessor)()
+        if is_vector:
+            options[field] = _read_vector(reader, accessor)
+            continue
+        value = getattr(reader, accessor)()
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
         options[field] = _ENUMS[field].get(value, value) if field in _ENUMS else value
@@ -120,7 +123,7 @@ class _ElementSize:
         return element_bytes
 
 
-def _write_vector(builder: Builder, start: str, values: Table) -> Any:
+def _write_vector(builder: Builder, start: str, values: Sequence[Any] | None) -> int | None:
     if values is None:
         return None
     element_bytes = getattr(tflite, start)(_ElementSize(), 0)

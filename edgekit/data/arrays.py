@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples from .npz and .npy files and from Python iterables."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, Sized
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable, as_real
+from edgekit.data.preprocess import Preprocess
+from edgekit.errors import DataError
+
+# The names that inputs and labels go by, in order of preference; {split} is train or test.
+_INPUT_KEYS = ("x_{split}", "x", "images", "inputs", "data", "arr_0")
+_LABEL_KEYS = ("y_{split}", "y", "labels", "label", "targets", "arr_1")
+_SPLITS = ("train", "test")
+
+
+class ArrayDataset:
+    """Samples along the first dimension of arrays, one array an input."""
+
+    def __init__(
+        self,
+        arrays: Sequence[NDArray[Any]],
+        labels: NDArray[Any] | None,
+        inputs: Sequence[InputSpec],
+        preprocess: Preprocess,
+        source: str,
+    ) -> None:
+        self._arrays, self._labels = tuple(arrays), labels
+        self._inputs, self._preprocess, self._source = tuple(inputs), preprocess, source
+        self.unreadable: list[Unreadable] = []
+        counts = {len(array) for array in self._arrays}
+        if labels is not None:
+            counts.add(len(labels))
+        if len(counts) != 1:
+            raise DataError(f"inputs and labels differ in length: {sorted(counts)}", where=source)
+
+    @property
+    def num_samples(self) -> int | None:
+        """The length of the first dimension."""
+        return len(self._arrays[0])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Empty: arrays name no classes."""
+        return ()
+
+    @property
+    def promised_range(self) -> tuple[float, float] | None:
+        """The preprocessing's range if the arrays are pixels (uint8)."""
+        pixels = all(array.dtype == np.uint8 for array in self._arrays)
+        return self._preprocess.promised_range if pixels else None
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, source and preprocessing."""
+        return {"kind": "array", "source": self._source, "preprocess": str(self._preprocess)}
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """`size` samples at a time, preprocessed together: the fast way through many small ones."""
+        self.unreadable = []
+        for start in range(0, len(self._arrays[0]), size):
+            rows = slice(start, start + size)
+            where = f"{self._source}[{start}:{start + size}]"
+            arrays = [array[rows] for array in self._arrays]
+            labels = None if self._labels is None else self._labels[rows].tolist()
+            sources = [f"{self._source}[{start + i}]" for i in range(len(arrays[0]))]
+            yield Batch(_fit_rows(arrays, self._inputs, self._preprocess, where), labels, sources)
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.unreadable = []
+        for index in range(len(self._arrays[0])):
+            where = f"{self._source}[{index}]"
+            label = None if self._labels is None else int(self._labels[index])
+            arrays = [array[index] for array in self._arrays]
+            yield Sample(_fit(arrays, self._inputs, self._preprocess, where), label, where)
+
+
+class IterableDataset:
+    """Samples that a Python iterable or a function without arguments yields.
+
+    A sample is an array, a tuple of arrays (one an input), a dict of arrays by input name, or a
+    pair (any of these, label) with a whole number as label.
+    """
+
+    def __init__(
+        self,
+        source: Iterable[Any] | Callable[[], Iterable[Any]],
+        inputs: Sequence[InputSpec],
+        preprocess: Preprocess,
+        name: str,
+    ) -> None:
+        self._source: Any = source  # an iterable, or a function that makes one
+        self._inputs, self._preprocess, self._name = tuple(inputs), preprocess, name
+        self.unreadable: list[Unreadable] = []
+
+    @property
+    def num_samples(self) -> int | None:
+        """The iterable's length, where it has one."""
+        return len(self._source) if isinstance(self._source, Sized) else None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Empty: an iterable names no classes."""
+        return ()
+
+    @property
+    def promised_range(self) -> tuple[float, float] | None:
+        """None: the program that yields the samples promises nothing."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, source and preprocessing."""
+        return {"kind": "python", "source": self._name, "preprocess": str(self._preprocess)}
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.unreadable = []
+        items = self._source() if callable(self._source) else self._source
+        if isinstance(self._source, Iterator):
+            raise DataError(
+                "a generator can be gone through only once",
+                where=self._name,
+                fix="give a list, or the function that makes the generator",
+            )
+        for index, item in enumerate(items):
+            where = f"{self._name}[{index}]"
+            arrays, label = _unpack(item, self._inputs, where)
+            yield Sample(_fit(arrays, self._inputs, self._preprocess, where), label, where)
+
+
+def open_numpy(
+    path: Path, inputs: Sequence[InputSpec], preprocess: Preprocess, split: str
+) -> ArrayDataset:
+    """Open an .npy (inputs only) or .npz file.
+
+    In an .npz the arrays are found by the model's input names, or by the usual names: ``x`` and
+    ``y``, ``x_train``/``x_test`` (``split``), ``images`` and ``labels``.
+
+    Raises:
+        DataError: The file is damaged, holds objects, or has no array that fits.
+    """
+    arrays = _load(path)
+    if isinstance(arrays, np.ndarray):
+        return ArrayDataset([arrays], None, inputs, preprocess, str(path))
+    names = [spec.name for spec in inputs]
+    if len(inputs) > 1 or (names and names[0] in arrays):
+        missing = [name for name in names if name not in arrays]
+        if missing:
+            raise DataError(
+                f"no array for the inputs {missing}",
+                where=str(path),
+                why=f"the file has {sorted(arrays)}",
+                fix="save each input under its name in the model",
+            )
+        chosen = [arrays[name] for name in names]
+    else:
+        chosen = [_pick(arrays, _INPUT_KEYS, split, path)]
+    labels = _find(arrays, _LABEL_KEYS, split)
+    return ArrayDataset(chosen, _label_vector(labels), inputs, preprocess, str(path))
+
+
+def load_function(name: str) -> Callable[[], Iterable[Any]]:
+    """The function ``package.module:function``, importable from the current folder.
+
+    Raises:
+        DataError: The module or the function does not exist.
+    """
+    module_name, _, function_name = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        function: Callable[[], Iterable[Any]] = getattr(
+            importlib.import_module(module_name), function_name
+        )
+    except (ImportError, AttributeError) as error:
+        raise DataError(
+            f"cannot load {name}: {error}", fix="give package.module:function, importable from here"
+        ) from error
+    if not callable(function):
+        raise DataError(f"{name} is not a function", fix="name a function that yields samples")
+    return function
+
+
+def _load(path: Path) -> Any:  # noqa: ANN401 - an array, or a dict of them
+    try:
+        loaded = np.load(str(path), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return as_real(loaded)
+        with loaded:
+            return {name: as_real(loaded[name]) for name in loaded.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"cannot read the arrays: {error}",
+            where=str(path),
+            fix="save them with numpy.savez, as numbers (no object arrays)",
+        ) from error
+
+
+def _pick(arrays: Mapping[str, Any], keys: Sequence[str], split: str, path: Path) -> NDArray[Any]:
+    found = _find(arrays, keys, split)
+    if found is None:
+        raise DataError(
+            f"no array of inputs among {sorted(arrays)}",
+            where=str(path),
+            fix="name it x (and the labels y), x_train/x_test, or as the model's input",
+        )
+    return found
+
+
+def _find(arrays: Mapping[str, Any], keys: Sequence[str], split: str) -> NDArray[Any] | None:
+    # The other split is better than nothing: a file may hold only one.
+    splits = (split, *(other for other in _SPLITS if other != split))
+    names = [key.format(split=each) for key, each in itertools.product(keys, splits)]
+    return next((arrays[name] for name in names if name in arrays), None)
+
+
+def _label_vector(labels: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Class indices; one-hot rows become indices."""
+    if labels is None or labels.ndim == 1:
+        return labels
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return labels[:, 0]
+    return labels.argmax(axis=1) if labels.ndim == 2 else None
+
+
+def _unpack(
+    item: Any,  # noqa: ANN401 - whatever a user's function yields
+    inputs: Sequence[InputSpec],
+    where: str,
+) -> tuple[list[NDArray[Any]], int | None]:
+    label = None
+    if isinstance(item, (tuple, list)) and len(item) == 2 and _is_label(item[1]):
+        item, label = item[0], int(item[1])
+    if isinstance(item, Mapping):
+        missing = [spec.name for spec in inputs if spec.name not in item]
+        if missing:
+            raise DataError(f"a sample lacks the inputs {missing}", where=where)
+        item = tuple(item[spec.name] for spec in inputs)
+    # A list is an input when the network has one, and one array an input when it has more.
+    is_several = isinstance(item, tuple) or (isinstance(item, list) and len(inputs) > 1)
+    arrays = [as_real(part) for part in item] if is_several else [as_real(item)]
+    return arrays, label
+
+
+def _is_label(value: Any) -> bool:  # noqa: ANN401
+    return isinstance(value, (int, np.integer)) or (
+        isinstance(value, np.ndarray) and value.ndim == 0 and np.issubdtype(value.dtype, np.integer)
+    )
+
+
+def _fit_rows(
+    arrays: Sequence[NDArray[Any]], inputs: Sequence[InputSpec], preprocess: Preprocess, where: str
+) -> tuple[NDArray[Any], ...]:
+    """Like `_fit` for many samples at once; row by row only where pixels must be resized."""
+    rows = []
+    for array, spec in zip(arrays, inputs):
+        if array[:1].size and array[0].size == np.prod(spec.shape[1:], dtype=int):
+            shape = (len(array), *spec.shape[1:])
+            _fit((array[0],), (spec,), preprocess, where)
+            rows.append(preprocess.scale_if_asked(array.reshape(shape)))
+        else:
+            rows.append(np.stack([_fit((row,), (spec,), preprocess, where)[0] for row in array]))
+    return tuple(rows)
+
+
+def _fit(
+    arrays: Sequence[NDArray[Any]], inputs: Sequence[InputSpec], preprocess: Preprocess, where: str
+) -> tuple[NDArray[Any], ...]:
+    if len(arrays) != len(inputs):
+        raise DataError(
+            f"a sample has {len(arrays)} arrays, the model has {len(inputs)} inputs",
+            where=where,
+            fix=f"yield one array for each of {[spec.name for spec in inputs]}",
+        )
+    fitted = []
+    for array, spec in zip(arrays, inputs):
+        wanted = spec.shape[1:]
+        # A sample may carry the batch dimension that the model has.
+        single = array[0] if array.ndim == len(spec.shape) and array.shape[0] == 1 else array
+        try:
+            fitted.append(preprocess.array(single, wanted))
+        except DataError as error:
+            raise DataError(
+                error.what, where=f"{where}, input {spec.name}", fix=error.fix
+            ) from error
+    return tuple(fitted)

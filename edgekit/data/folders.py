@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of images: flat, or one sub-folder a class, or with a labels.csv."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+
+from edgekit.data.dataset import InputSpec, Sample, Unreadable
+from edgekit.data.preprocess import Preprocess
+from edgekit.errors import DataError
+
+IMAGE_SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+LABELS_FILE = "labels.csv"
+_LISTED = 5
+
+
+class FolderDataset:
+    """Images of a folder in the order of their names.
+
+    Labels, by the first that holds: ``labels.csv`` in the folder (a column ``file``, and the first
+    other column of whole numbers), else the index of the sub-folder among the sorted sub-folders,
+    else none. Unreadable images are listed in ``unreadable``.
+    """
+
+    def __init__(self, folder: Path, inputs: Sequence[InputSpec], preprocess: Preprocess) -> None:
+        if len(inputs) != 1:
+            raise DataError(
+                f"a folder of images fills one input, the model has {len(inputs)}",
+                where=str(folder),
+                fix="give an .npz with one array an input, or package.module:function",
+            )
+        self._folder, self._preprocess = folder, preprocess
+        self._shape = inputs[0].shape[1:]
+        self.unreadable: list[Unreadable] = []
+        self._files, self._labels, self._names = _list_folder(folder)
+
+    @property
+    def num_samples(self) -> int | None:
+        """How many image files there are."""
+        return len(self._files)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The sub-folders' names; empty for a flat folder or one with labels.csv."""
+        return self._names
+
+    @property
+    def promised_range(self) -> tuple[float, float] | None:
+        """The preprocessing's range."""
+        return self._preprocess.promised_range
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, source and preprocessing."""
+        source = str(self._folder)
+        return {"kind": "folder", "source": source, "preprocess": str(self._preprocess)}
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.unreadable = []
+        for path, label in zip(self._files, self._labels):
+            try:
+                image = self._preprocess.image(path, self._shape)
+            except DataError as error:
+                if not error.where:
+                    raise  # the network's input is no image: the same for every file
+                self.unreadable.append(Unreadable(str(path), error.what))
+                continue
+            yield Sample((image,), label, str(path))
+
+
+def name_some(unreadable: Sequence[Unreadable]) -> str:
+    """The first files that could not be read, and how many more there are."""
+    names = ", ".join(f"{Path(item.source).name} ({item.reason})" for item in unreadable[:_LISTED])
+    rest = len(unreadable) - _LISTED
+    return names + (f" and {rest} more" if rest > 0 else "")
+
+
+def _list_folder(folder: Path) -> tuple[list[Path], list[int | None], tuple[str, ...]]:
+    try:
+        entries = sorted(folder.iterdir())
+        if folder / LABELS_FILE in entries:
+            return _read_labels_csv(folder)
+        classes = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+        flat = [entry for entry in entries if _is_image(entry)]
+        nested = [
+            (path, index)
+            for index, entry in enumerate(classes)
+            for path in sorted(entry.rglob("*"))
+            if _is_image(path)
+        ]
+    except OSError as error:
+        raise DataError(f"cannot list the folder: {error.strerror}", where=str(folder)) from error
+    if flat and nested:
+        raise DataError(
+            f"{len(flat)} images beside {len(classes)} sub-folders with images",
+            where=str(folder),
+            why="a sub-folder is a class, so the images beside them would have none",
+            fix="move the images into sub-folders, or all into one folder",
+        )
+    if nested:
+        files, labels = [path for path, _ in nested], [index for _, index in nested]
+        return files, list(labels), tuple(entry.name for entry in classes)
+    if flat:
+        return flat, [None] * len(flat), ()
+    raise DataError(
+        "the folder holds no image",
+        where=str(folder),
+        why=f"{len(entries)} entries, none ends in {', '.join(sorted(IMAGE_SUFFIXES))}",
+        fix="give a folder of images, one sub-folder a class for labels",
+    )
+
+
+def _read_labels_csv(folder: Path) -> tuple[list[Path], list[int | None], tuple[str, ...]]:
+    path = folder / LABELS_FILE
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    columns = [name for name in (rows[0] if rows else ()) if name != "file"]
+    whole = [name for name in columns if all((row[name] or "").isdigit() for row in rows)]
+    if not whole or not all(row.get("file") for row in rows):
+        raise DataError(
+            "labels.csv has no file and class index in each row",
+            where=str(path),
+            fix="write a header with a column file and a column of class indices (0, 1, ...)",
+        )
+    labels: list[int | None] = [int(row[whole[0]]) for row in rows]
+    return [folder / row["file"] for row in rows], labels, ()
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DATA of the command line, or a Python object, to a `Dataset`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Callable, Iterable, Sequence, Union
+
+from edgekit.data.arrays import IterableDataset, load_function, open_numpy
+from edgekit.data.dataset import Dataset, InputSpec
+from edgekit.data.folders import FolderDataset
+from edgekit.data.preprocess import Preprocess, parse_preprocess
+from edgekit.errors import DataError
+from edgekit.files import PathLike
+
+Source = Union[PathLike, Dataset, Iterable[Any], Callable[[], Iterable[Any]]]
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+
+
+def open_dataset(
+    source: Source,
+    *,
+    inputs: Sequence[InputSpec],
+    preprocess: str | Preprocess | None = None,
+    split: str = "test",
+) -> Dataset:
+    """Open samples for a network with ``inputs``.
+
+    Args:
+        source: A folder of images, an .npz or .npy file, ``package.module:function``, a `Dataset`,
+            or a Python iterable (or function) of samples.
+        inputs: The network's inputs in their order, shapes with the batch dimension.
+        preprocess: ``--preprocess`` text; None scales pixels to 0..1 and leaves real numbers alone.
+        split: ``train`` or ``test``: which half of a file that holds both (Keras's MNIST).
+
+    Raises:
+        DataError: There is nothing there, or nothing that fits.
+        UsageError: ``preprocess`` has an unknown word.
+    """
+    how = parse_preprocess(preprocess)
+    if hasattr(source, "describe") and hasattr(source, "unreadable"):
+        return source  # type: ignore[return-value] # it has what the protocol asks for
+    if not isinstance(source, (str, Path)):
+        if callable(source) or isinstance(source, Iterable):
+            return IterableDataset(source, inputs, how, "samples")
+        raise DataError(f"{type(source).__name__} is no data set", fix="give a path or an iterable")
+    path = Path(source)
+    if path.is_dir():
+        return FolderDataset(path, inputs, how)
+    if path.suffix.lower() in (".npz", ".npy"):
+        if not path.is_file():
+            raise DataError("the data file does not exist", where=str(path))
+        return open_numpy(path, inputs, how, split)
+    if _FUNCTION.match(str(source)) and not path.exists():
+        return IterableDataset(load_function(str(source)), inputs, how, str(source))
+    what = "is no data set that edgekit reads" if path.exists() else "does not exist"
+    raise DataError(
+        f"{path.name or source} {what}",
+        where=str(source),
+        fix="give a folder of images, an .npz or .npy file, or package.module:function",
+    )
