@@ -13,7 +13,10 @@ _REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def _corpus() -> Path | None:
-    for place in (os.environ.get("EDGEKIT_CORPUS", ""), str(_REPOSITORY.parent / "shared" / "data")):
+    for place in (
+        os.environ.get("EDGEKIT_CORPUS", ""),
+        str(_REPOSITORY.parent / "shared" / "data"),
+    ):
         if place and (Path(place) / "MANIFEST.csv").is_file():
             return Path(place)
     return None
@@ -32,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose marker names something that is not here, or fail it where it is required."""
+    """Skip a test whose marker names something that is not here; fail it where required."""
     for marker, missing in _MISSING.items():
         if missing and item.get_closest_marker(marker):
             if marker in item.config.getoption("--require"):
@@ -42,7 +45,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    """The folder of other people's models and data; only for tests with the marker ``corpus``."""
+    """The folder of other people's models and data; for tests with the marker ``corpus``."""
     place = _corpus()
     if place is None:
         pytest.skip(_MISSING["corpus"])

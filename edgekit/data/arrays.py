@@ -69,7 +69,7 @@ class ArrayDataset:
         for start in range(0, len(self._arrays[0]), size):
             rows = slice(start, start + size)
             where = f"{self._source}[{start}:{start + size}]"
-            arrays = [array[rows] for array in self._arrays]
+            arrays = [as_real(array[rows]) for array in self._arrays]
             labels = None if self._labels is None else self._labels[rows].tolist()
             sources = [f"{self._source}[{start + i}]" for i in range(len(arrays[0]))]
             yield Batch(_fit_rows(arrays, self._inputs, self._preprocess, where), labels, sources)
@@ -79,7 +79,7 @@ class ArrayDataset:
         for index in range(len(self._arrays[0])):
             where = f"{self._source}[{index}]"
             label = None if self._labels is None else int(self._labels[index])
-            arrays = [array[index] for array in self._arrays]
+            arrays = [as_real(array[index]) for array in self._arrays]
             yield Sample(_fit(arrays, self._inputs, self._preprocess, where), label, where)
 
 
@@ -140,30 +140,28 @@ def open_numpy(
 ) -> ArrayDataset:
     """Open an .npy (inputs only) or .npz file.
 
-    In an .npz the arrays are found by the model's input names, or by the usual names: ``x`` and
-    ``y``, ``x_train``/``x_test`` (``split``), ``images`` and ``labels``.
+    An .npy is mapped into memory page by page; the arrays of an .npz that are needed are
+    decompressed into memory. In an .npz they are found by the model's input names, or by the usual
+    names: ``x`` and ``y``, ``x_train``/``x_test`` (``split``), ``images`` and ``labels``.
 
     Raises:
         DataError: The file is damaged, holds objects, or has no array that fits.
     """
-    arrays = _load(path)
-    if isinstance(arrays, np.ndarray):
-        return ArrayDataset([arrays], None, inputs, preprocess, str(path))
-    names = [spec.name for spec in inputs]
-    if len(inputs) > 1 or (names and names[0] in arrays):
-        missing = [name for name in names if name not in arrays]
-        if missing:
-            raise DataError(
-                f"no array for the inputs {missing}",
-                where=str(path),
-                why=f"the file has {sorted(arrays)}",
-                fix="save each input under its name in the model",
-            )
-        chosen = [arrays[name] for name in names]
-    else:
-        chosen = [_pick(arrays, _INPUT_KEYS, split, path)]
-    labels = _find(arrays, _LABEL_KEYS, split)
-    return ArrayDataset(chosen, _label_vector(labels), inputs, preprocess, str(path))
+    try:
+        if path.suffix.lower() == ".npy":
+            mapped = np.load(str(path), mmap_mode="r", allow_pickle=False)
+            return ArrayDataset([mapped], None, inputs, preprocess, str(path))
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            chosen = [arrays[name] for name in _input_names(arrays.files, inputs, split, path)]
+            label_name = _find(arrays.files, _LABEL_KEYS, split)
+            labels = None if label_name is None else _label_vector(arrays[label_name])
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"cannot read the arrays: {error}",
+            where=str(path),
+            fix="save them with numpy.savez or numpy.save, as numbers (no object arrays)",
+        ) from error
+    return ArrayDataset(chosen, labels, inputs, preprocess, str(path))
 
 
 def load_function(name: str) -> Callable[[], Iterable[Any]]:
@@ -188,37 +186,35 @@ def load_function(name: str) -> Callable[[], Iterable[Any]]:
     return function
 
 
-def _load(path: Path) -> Any:  # noqa: ANN401 - an array, or a dict of them
-    try:
-        loaded = np.load(str(path), allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return as_real(loaded)
-        with loaded:
-            return {name: as_real(loaded[name]) for name in loaded.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+def _input_names(
+    names: Sequence[str], inputs: Sequence[InputSpec], split: str, path: Path
+) -> list[str]:
+    """The arrays of an .npz that feed ``inputs``: by the inputs' names, else the usual ones."""
+    wanted = [spec.name for spec in inputs]
+    if all(name in names for name in wanted):
+        return wanted
+    if len(inputs) > 1:
         raise DataError(
-            f"cannot read the arrays: {error}",
+            f"no array for the inputs {[name for name in wanted if name not in names]}",
             where=str(path),
-            fix="save them with numpy.savez, as numbers (no object arrays)",
-        ) from error
-
-
-def _pick(arrays: Mapping[str, Any], keys: Sequence[str], split: str, path: Path) -> NDArray[Any]:
-    found = _find(arrays, keys, split)
+            why=f"the file has {sorted(names)}",
+            fix="save each input under its name in the model",
+        )
+    found = _find(names, _INPUT_KEYS, split)
     if found is None:
         raise DataError(
-            f"no array of inputs among {sorted(arrays)}",
+            f"no array of inputs among {sorted(names)}",
             where=str(path),
             fix="name it x (and the labels y), x_train/x_test, or as the model's input",
         )
-    return found
+    return [found]
 
 
-def _find(arrays: Mapping[str, Any], keys: Sequence[str], split: str) -> NDArray[Any] | None:
+def _find(names: Sequence[str], keys: Sequence[str], split: str) -> str | None:
     # The other split is better than nothing: a file may hold only one.
     splits = (split, *(other for other in _SPLITS if other != split))
-    names = [key.format(split=each) for key, each in itertools.product(keys, splits)]
-    return next((arrays[name] for name in names if name in arrays), None)
+    usual = [key.format(split=each) for key, each in itertools.product(keys, splits)]
+    return next((name for name in usual if name in names), None)
 
 
 def _label_vector(labels: NDArray[Any] | None) -> NDArray[Any] | None:

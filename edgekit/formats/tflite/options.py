@@ -36,6 +36,7 @@ _ENUM_NUMBERS = {
     field: {name: number for number, name in names.items()} for field, names in _ENUMS.items()
 }
 _NOT_FIELDS = re.compile(r"_|GetRootAs|Init$|.*(BufferHasIdentifier|AsNumpy|Length|IsNone)$")
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _fields_of_type: dict[str, list[tuple[str, str, bool]]] = {}
 
 
@@ -103,7 +104,7 @@ def _fields(options_type: str) -> list[tuple[str, str, bool]]:
     if options_type not in _fields_of_type:
         methods = vars(getattr(tflite, options_type))
         _fields_of_type[options_type] = [
-            (re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower(), name, name + "Length" in methods)
+            (_WORD_START.sub("_", name).lower(), name, name + "Length" in methods)
             for name in methods
             if not _NOT_FIELDS.match(name)
         ]

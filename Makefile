@@ -1,0 +1,40 @@
+# Two commands do everything from nothing: make demo, make test.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+PYTEST_FLAGS ?=
+
+.PHONY: demo test test-host test-device check format docs clean
+
+demo: $(STAMP)
+	$(BIN)/edgekit demo --output demo-out
+
+test: test-host test-device
+
+test-host: $(STAMP)
+	$(BIN)/pytest $(PYTEST_FLAGS)
+
+# The device side under real Python 3.7 and 3.9; skipped, with the reason, where these are absent.
+test-device:
+	scripts/test-device.sh
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not on PATH; name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[host,report]' --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-py* demo-out .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of images, and the one way from pixels to a network's input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgekit.data import InputSpec, Preprocess, open_dataset, parse_preprocess
+from edgekit.errors import DataError, UsageError
+
+_RGB = (InputSpec("x", (1, 4, 6, 3)),)
+
+
+def _save(path: Path, colour: object = (255, 0, 0), size: tuple[int, int] = (6, 4)) -> None:
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", size, colour).save(str(path))  # type: ignore[arg-type] # a tuple of ints
+
+
+def test_sub_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("dog/1.png", "cat/1.png", "cat/2.jpg"):
+        _save(tmp_path / name)
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    dataset = open_dataset(tmp_path, inputs=_RGB)
+    assert dataset.class_names == ("cat", "dog")
+    assert [sample.label for sample in dataset] == [0, 0, 1]
+    assert dataset.num_samples == 3
+
+
+def test_unreadable_images_are_listed_not_skipped_in_silence(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    dataset = open_dataset(tmp_path, inputs=_RGB)
+    assert len(list(dataset)) == 1
+    (problem,) = dataset.unreadable
+    assert problem.source.endswith("b.png")
+    assert "cannot read the image" in problem.reason
+
+
+def test_a_truncated_jpeg_is_unreadable(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(str(tmp_path / "a.jpg"))
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:900])
+    dataset = open_dataset(tmp_path, inputs=_RGB)
+    assert list(dataset) == []
+    assert len(dataset.unreadable) == 1
+
+
+def test_labels_csv_wins_over_folders(tmp_path: Path) -> None:
+    _save(tmp_path / "k" / "a.png")
+    (tmp_path / "labels.csv").write_text("file,class_index,label\nk/a.png,17,tench\n")
+    assert [sample.label for sample in open_dataset(tmp_path, inputs=_RGB)] == [17]
+
+
+def test_an_empty_folder_and_a_mixed_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no image"):
+        open_dataset(tmp_path, inputs=_RGB)
+    _save(tmp_path / "a.png")
+    _save(tmp_path / "k" / "b.png")
+    with pytest.raises(DataError, match="1 images beside 1 sub-folders"):
+        open_dataset(tmp_path, inputs=_RGB)
+
+
+def test_an_input_that_is_no_image_is_said_to_be_none(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"shape \(7,\) cannot be filled from an image"):
+        list(open_dataset(tmp_path, inputs=[InputSpec("x", (1, 7))]))
+
+
+@pytest.mark.parametrize(
+    ("text", "lowest", "highest"),
+    [
+        ("raw", 0, 255),
+        ("unit", 0, 1),
+        ("tf", -1, 1),
+        ("mean=127.5,std=127.5", -1, 1),
+        ("mean=0/0/100,std=1/1/2", -50, 255),
+    ],
+)
+def test_each_scale_reaches_exactly_the_range_it_promises(
+    text: str, lowest: float, highest: float
+) -> None:
+    how = parse_preprocess(text)
+    assert how.promised_range == (lowest, highest)
+    pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    real = how.scale_pixels(pixels)
+    assert real.dtype == np.float32
+    assert (real.min(), real.max()) == (lowest, highest)
+
+
+@pytest.mark.parametrize(
+    "text", ["unitt", "resize=squeeze", "mean=x", "mean=1/2", "std=0", "unit,mean=1", "filter="]
+)
+def test_unknown_words_are_refused_and_the_known_ones_listed(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_preprocess(text)
+    assert caught.value.fix
+
+
+def test_the_text_form_says_everything_and_can_be_parsed_again() -> None:
+    how = parse_preprocess("mean=1/2/3,std=4,resize=pad,filter=nearest,colour=bgr")
+    assert parse_preprocess(str(how)) == how
+    assert parse_preprocess(str(Preprocess())) == Preprocess()
+
+
+def test_bgr_swaps_the_channels(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png", (255, 0, 0))
+    (sample,) = open_dataset(tmp_path, inputs=_RGB, preprocess="raw,colour=bgr")
+    assert sample.inputs[0][0, 0].tolist() == [0, 0, 255]
+
+
+def test_padding_keeps_the_aspect_ratio_and_fills_right_and_below(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png", (255, 255, 255), size=(10, 10))
+    (sample,) = open_dataset(tmp_path, inputs=_RGB, preprocess="raw,resize=pad")
+    assert sample.inputs[0][:, :4].min() == 255
+    assert sample.inputs[0][:, 4:].max() == 0
+
+
+def test_cropping_cuts_the_middle(tmp_path: Path) -> None:
+    image = np.zeros((4, 12, 3), np.uint8)
+    image[:, 3:9] = 255
+    Image.fromarray(image).save(str(tmp_path / "a.png"))
+    (sample,) = open_dataset(tmp_path, inputs=_RGB, preprocess="raw,resize=crop")
+    assert sample.inputs[0].min() == 255
+
+
+def test_grey_inputs_take_colour_images(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png", (10, 10, 10))
+    (sample,) = open_dataset(tmp_path, inputs=[InputSpec("x", (1, 4, 6, 1))], preprocess="raw")
+    assert np.unique(sample.inputs[0]).tolist() == [10]

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Child processes end when they should, with all their children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from edgekit.errors import ExternalToolError
+from edgekit.process import run_process
+
+_FOREVER = "import time; time.sleep(600)"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_output_status_and_input_come_through() -> None:
+    program = "import sys; print(sys.stdin.read()); print('warn', file=sys.stderr); sys.exit(3)"
+    done = run_process([sys.executable, "-c", program], stdin="hello")
+    assert (done.stdout, done.stderr, done.returncode) == ("hello\n", "warn\n", 3)
+
+
+def test_large_output_on_both_pipes_does_not_block() -> None:
+    program = "import sys; sys.stderr.write('e' * 10**6); sys.stdout.write('o' * 10**6)"
+    done = run_process([sys.executable, "-c", program], timeout_s=60)
+    assert (len(done.stdout), len(done.stderr)) == (10**6, 10**6)
+
+
+def test_lines_are_seen_as_they_come() -> None:
+    seen: list[str] = []
+    run_process([sys.executable, "-c", "print('a'); print('b')"], on_stdout=seen.append)
+    assert seen == ["a", "b"]
+
+
+def test_a_timeout_ends_the_grandchildren_too(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    program = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {_FOREVER!r}])\n"
+        "open(sys.argv[1], 'w').write(str(child.pid))\n"
+        "print('started', flush=True)\nchild.wait()"
+    )
+    done = run_process([sys.executable, "-c", program, str(note)], timeout_s=3)
+    assert done.timed_out
+    assert done.stdout == "started\n"
+    assert not _is_alive(int(note.read_text()))
+
+
+def test_ctrl_c_ends_the_child(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    program = f"import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); {_FOREVER}"
+
+    def interrupt() -> None:
+        while not (note.exists() and note.read_text()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_process([sys.executable, "-c", program, str(note)])
+    assert not _is_alive(int(note.read_text()))
+
+
+def test_the_signal_that_ended_a_child_has_a_name() -> None:
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    assert run_process([sys.executable, "-c", program]).signal_name == "SIGSEGV"
+
+
+def test_a_missing_program_is_an_external_tool_error(tmp_path: Path) -> None:
+    with pytest.raises(ExternalToolError, match="No such file"):
+        run_process([str(tmp_path / "none")])

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results become JSON, and only what JSON can hold."""
+
+from __future__ import annotations
+
+import enum
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from edgekit.errors import DataError, DeviceLostError, EdgeKitError, GateError, MissingExtraError
+from edgekit.result import Result
+
+
+class _Verdict(enum.Enum):
+    TPU = "tpu"
+
+
+@dataclass(frozen=True)
+class _Inner(Result):
+    shape: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True)
+class _Outer(Result):
+    schema: ClassVar[str] = "edgekit.test/1"
+    value: Any = 1.5
+    inner: _Inner = field(default_factory=_Inner)
+
+
+def test_a_result_is_one_document_with_its_schema() -> None:
+    document = json.loads(_Outer().to_json())
+    assert document == {"schema": "edgekit.test/1", "value": 1.5, "inner": {"shape": [1, 2]}}
+
+
+def test_enumerations_and_paths_go_by_value() -> None:
+    assert _Outer(value=[_Verdict.TPU, Path("a")]).to_dict()["value"] == ["tpu", "a"]
+
+
+@pytest.mark.parametrize("value", [np.zeros(2), np.float32(1), object()])
+def test_what_json_has_no_word_for_is_refused(value: object) -> None:
+    with pytest.raises(TypeError, match="cannot go into a JSON result"):
+        _Outer(value=value).to_json()
+
+
+def test_nan_is_refused() -> None:
+    with pytest.raises(ValueError, match="Out of range float"):
+        _Outer(value=float("nan")).to_json()
+
+
+def test_an_error_says_what_where_why_and_fix() -> None:
+    error = DataError("no images", where="folder", why="it is empty", fix="fill it")
+    assert str(error) == "no images\n  where: folder\n  why: it is empty\n  fix: fill it"
+    assert error.to_dict()["schema"] == "edgekit.error/1"
+
+
+def test_exit_statuses_follow_the_design() -> None:
+    statuses = [each.exit_status for each in (DataError, GateError, MissingExtraError)]
+    assert [*statuses, DeviceLostError.exit_status] == [3, 4, 5, 6]
+    assert issubclass(DeviceLostError, EdgeKitError)
