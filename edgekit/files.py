@@ -68,6 +68,22 @@ def replacing(path: PathLike) -> Iterator[Path]:
             temporary.unlink()
 
 
+def check_writable(path: PathLike) -> None:
+    """Find out now that `replacing` would fail, rather than after minutes of work.
+
+    Raises:
+        OutputError: As for `replacing`.
+    """
+    target = Path(path)
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(21, "it is a folder", str(target))
+        with tempfile.TemporaryFile(dir=str(target.parent)):
+            pass
+    except OSError as error:
+        raise _output_error(target, error) from error
+
+
 def write_bytes(path: PathLike, content: bytes) -> None:
     """Write ``content`` to ``path``, whole or not at all.
 

@@ -70,22 +70,7 @@ def run_process(
         ExternalToolError: The program does not exist or may not be run.
     """
     start = time.monotonic()
-    try:
-        child = subprocess.Popen(  # noqa: S603 - a list, never a shell
-            list(args),
-            cwd=None if cwd is None else os.fspath(cwd),
-            env=None if env is None else dict(env),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ExternalToolError(
-            f"cannot run {args[0]}: {error.strerror or error}",
-            where=str(args[0]),
-            fix="check the path and that it is executable",
-        ) from error
+    child = _start(args, cwd, env)
     out, err = _Pump(child.stdout, on_stdout), _Pump(child.stderr, on_stderr)
     feeder = threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True)
     feeder.start()
@@ -102,6 +87,98 @@ def run_process(
     return Finished(
         tuple(args), child.returncode, stdout, stderr, time.monotonic() - start, timed_out
     )
+
+
+class Conversation:
+    """A child that is talked to over its standard input and output while it runs.
+
+    A context manager: at its end, Ctrl-C and errors included, the child's whole process group is
+    ended. Standard error is collected in a thread, so that it never blocks the child.
+    ``args`` are the program and its arguments.
+    """
+
+    def __init__(
+        self,
+        args: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+        cwd: PathLike | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start ``args``; the arguments are those of `run_process`.
+
+        When ``timeout_s`` expires the child is ended, which its pipes show as their end.
+
+        Raises:
+            ExternalToolError: The program does not exist or may not be run.
+        """
+        self.args, self._start = tuple(args), time.monotonic()
+        self._child = _start(args, cwd, env)
+        self._err = _Pump(self._child.stderr, None)
+        self._timed_out = False
+        self._timer = threading.Timer(timeout_s or 0, self._expire)
+        self._timer.daemon = True
+        if timeout_s is not None:
+            self._timer.start()
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """The child's standard input; writing after its end raises BrokenPipeError."""
+        return _pipe(self._child.stdin)
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """The child's standard output."""
+        return _pipe(self._child.stdout)
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        _end_group(self._child)
+        for pipe in (self._child.stdin, self._child.stdout):
+            with contextlib.suppress(OSError):  # unsent bytes for a child that is gone
+                _pipe(pipe).close()
+        self._err.text()
+
+    def finish(self) -> Finished:
+        """Wait until the child has ended, by itself or because its time is up."""
+        self._child.wait()
+        _end_group(self._child)
+        stderr, time_s = self._err.text(), time.monotonic() - self._start
+        return Finished(self.args, self._child.returncode, "", stderr, time_s, self._timed_out)
+
+    def _expire(self) -> None:
+        self._timed_out = True
+        _end_group(self._child)
+
+
+def _start(
+    args: Sequence[str], cwd: PathLike | None, env: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603 - a list, never a shell
+            list(args),
+            cwd=None if cwd is None else os.fspath(cwd),
+            env=None if env is None else dict(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ExternalToolError(
+            f"cannot run {args[0]}: {error.strerror or error}",
+            where=str(args[0]),
+            fix="check the path and that it is executable",
+        ) from error
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise ValueError("the child was started without this pipe")
+    return pipe
 
 
 class _Pump:
