@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loaded models that can be invoked: one Runner, one backend for each kind of device."""
+
+from __future__ import annotations
+
+from edgekit.runtime.base import Environment, TensorInfo
+from edgekit.runtime.latency import latency_stats
+from edgekit.runtime.runner import Runner
+
+__all__ = ["Environment", "Runner", "TensorInfo", "latency_stats"]

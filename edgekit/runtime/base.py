@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a backend is: the seam between the Runner, which checks and casts, and an interpreter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Mapping
+
+from edgekit.quant import QuantParams
+from edgekit.result import Result
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from typing_extensions import Protocol
+else:
+    Protocol = object  # typing has no Protocol on Python 3.7
+
+
+@dataclass(frozen=True)
+class TensorInfo(Result):
+    """An input or output of a loaded model; scale and zero point are None where not quantized."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str  # a numpy name: "uint8"
+    scale: float | None
+    zero_point: int | None
+    index: int  # of the tensor in the file
+
+    @property
+    def params(self) -> QuantParams | None:
+        """How real values are stored in it; None if they are stored as they are."""
+        if self.scale is None or self.zero_point is None:
+            return None
+        return QuantParams(self.scale, self.zero_point, self.dtype)
+
+
+@dataclass(frozen=True)
+class Environment(Result):
+    """What runs a model, for the record of a result."""
+
+    device: str  # "cpu"
+    runtime: str  # "litert", "tflite-runtime" or "tensorflow"
+    kernels: str  # "xnnpack", "builtin" (TFLite's own optimized ones) or "reference"
+    kernels_note: str  # why it is not what was asked for; empty if it is
+    num_threads: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """A model in an interpreter, ready to be invoked; arrays are taken on trust.
+
+    Not thread-safe: two threads need two backends.
+    """
+
+    environment: Environment
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    load_ms: float  # to construct the interpreter and allocate its tensors
+
+    def invoke(self, raw: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+        """Copy the inputs in, run, copy the outputs out."""
+
+    def reinvoke(self) -> None:
+        """Run again on the inputs that are there; nothing is copied."""
+
+    def close(self) -> None:
+        """Give the interpreter's memory and the device back."""

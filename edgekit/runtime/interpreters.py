@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three packages that hold TensorFlow Lite's interpreter; whichever is installed is used."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import platform
+import warnings
+from dataclasses import dataclass
+from typing import Any, Mapping
+
+import numpy as np
+
+from edgekit.errors import MissingExtraError, UsageError
+from edgekit.extras import require
+
+# Runtime name -> (package, module with Interpreter, distribution), in order of preference.
+_PACKAGES = {
+    "litert": ("ai_edge_litert", "ai_edge_litert.interpreter", "ai-edge-litert"),
+    "tflite-runtime": ("tflite_runtime", "tflite_runtime.interpreter", "tflite-runtime"),
+    "tensorflow": ("tensorflow", "tensorflow.lite.python.interpreter", "tensorflow"),
+}
+RUNTIMES = tuple(_PACKAGES)
+
+
+@dataclass(frozen=True)
+class InterpreterLibrary:
+    """One of the packages, imported: they share one interface."""
+
+    runtime: str
+    module: Any  # none of them carries types
+    versions: Mapping[str, str]
+
+    def resolver(self, name: str) -> Any:  # noqa: ANN401 - an enumeration of the module
+        """The member ``name`` of OpResolverType."""
+        return getattr(self.module.OpResolverType, name)
+
+    def interpreter(self, content: bytes, **options: Any) -> Any:  # noqa: ANN401 - no types there
+        """An interpreter for the model in ``content``, tensors not yet allocated."""
+        with warnings.catch_warnings():
+            # TensorFlow announces here that its interpreter has moved to ai_edge_litert.
+            warnings.simplefilter("ignore")
+            return self.module.Interpreter(model_content=content, **options)
+
+
+def load_library(runtime: str | None = None) -> InterpreterLibrary:
+    """Import the interpreter of ``runtime``; None takes the first that is installed.
+
+    Raises:
+        UsageError: There is no such runtime.
+        MissingExtraError: It, or none of them, is installed.
+    """
+    if runtime is not None and runtime not in _PACKAGES:
+        raise UsageError(f"no runtime {runtime!r}", fix=f"use one of {', '.join(RUNTIMES)}")
+    name = runtime or next(
+        (each for each in RUNTIMES if importlib.util.find_spec(_PACKAGES[each][0])), None
+    )
+    if name is None:
+        raise MissingExtraError(
+            "no TensorFlow Lite runtime is installed",
+            why=f"none of {', '.join(RUNTIMES)} can be imported",
+            fix="pip install 'edgekit[device]'",
+        )
+    package, module, distribution = _PACKAGES[name]
+    extra = "host" if name == "tensorflow" else "device"
+    interpreter = require(module, extra=extra, purpose="run a model")
+    version = str(getattr(importlib.import_module(package), "__version__", "unknown"))
+    return InterpreterLibrary(
+        name,
+        interpreter,
+        {
+            distribution: version,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    )
