@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to change in a network whose operation cannot become an integer operation."""
+
+from __future__ import annotations
+
+_NORMALIZATION = (
+    "LayerNormalization, GroupNormalization and the like have no integer form: use "
+    "BatchNormalization, which is folded into the convolution"
+)
+_RECURRENT = (
+    "give recurrent layers a fixed number of steps (--input-shape) and convert the Keras file, "
+    "whose LSTM and GRU layers edgekit unrolls; a SavedModel or frozen graph keeps its loops"
+)
+_ATTENTION = "attention multiplies two activations: replace it by convolutions or pooling"
+_ACTIVATION = "use ReLU, ReLU6, sigmoid or tanh, and train again"
+_OUTSIDE = "do this outside the network, before its input or after its output"
+_GROUPS = "use groups=1 or a DepthwiseConv2D: compiler 16 does not know grouped convolutions"
+_MATH = "leave it to code before or behind the network, or replace the layer that needs it"
+
+# By the operator's name in TensorFlow Lite, or in TensorFlow for Flex operations.
+_ADVICE = {
+    "ARG_MAX": _OUTSIDE,
+    "ARG_MIN": _OUTSIDE,
+    "AudioSpectrogram": _OUTSIDE,
+    "BATCH_MATMUL": _ATTENTION,
+    "CALL_ONCE": "take tables, hash maps and other state out of the network",
+    "CAST": _OUTSIDE,
+    "CONV_2D": _GROUPS,
+    "DecodeWav": _OUTSIDE,
+    "EMBEDDING_LOOKUP": _OUTSIDE,
+    "ERF": _ACTIVATION,
+    "EXP": _ACTIVATION,
+    "ELU": _ACTIVATION,
+    "Erf": _ACTIVATION,
+    "GATHER": _OUTSIDE,
+    "GELU": _ACTIVATION,
+    "IF": "take the branch out of the network: build one network for each case",
+    "LOG": _MATH,
+    "Mfcc": _OUTSIDE,
+    "NEG": _MATH,
+    "NON_MAX_SUPPRESSION_V4": _OUTSIDE,
+    "NON_MAX_SUPPRESSION_V5": _OUTSIDE,
+    "RSQRT": _NORMALIZATION,
+    "SQRT": _NORMALIZATION,
+    "SQUARE": _NORMALIZATION,
+    "SQUARED_DIFFERENCE": _NORMALIZATION,
+    "TOPK_V2": _OUTSIDE,
+    "TRANSPOSE_CONV": "use UpSampling2D and Conv2D: compiler 16 does not know a transposed "
+    "convolution with a fused activation",
+    "WHILE": _RECURRENT,
+}
+_DEFAULT = (
+    "replace the layer by convolutions, dense layers, poolings, additions and ReLU, or cut the "
+    "network before it"
+)
+
+
+def advice_for(operation: str) -> str:
+    """One edit that gets rid of ``operation``."""
+    return f"{operation}: {_ADVICE.get(operation, _DEFAULT)}"

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained network to a proven int8 model: the whole of `edgekit convert`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgekit import __version__, files
+from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset
+from edgekit.errors import UsageError
+from edgekit.formats.tflite import read_model, write_model
+from edgekit.host.agreement import Agreement, measure_agreement
+from edgekit.host.calibration import Calibration, Progress
+from edgekit.host.child import Converted, ConverterChild, Loaded
+from edgekit.host.convert_result import ConvertResult, endpoints, histogram
+from edgekit.host.enforce import IO_TYPES, enforce, refuse, structural_rules
+from edgekit.host.float_tflite import read_float_tflite, tflite_inputs
+from edgekit.host.shapes import RawInput, parse_input_shapes, static_shapes
+from edgekit.host.sources import SourceFile, find_source, saved_object
+from edgekit.host.static_tflite import make_static
+
+__all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
+
+MODES = ("int8", "float-fallback", "dynamic", "float")
+_CALIBRATED = ("int8", "float-fallback")
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How to convert; the fields are the arguments of `convert`."""
+
+    mode: str = "int8"
+    io: str = "uint8"
+    num_samples: int = 100
+    batch_size: int = 1
+    input_shape: tuple[str, ...] = ()
+    signature: str | None = None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    converter_python: str | None = None
+    trust_source: bool = False
+    timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("--mode", self.mode, MODES), ("--io", self.io, IO_TYPES)):
+            if value not in known:
+                raise UsageError(
+                    f"{name} {value!r} is unknown", fix=f"use one of {', '.join(known)}"
+                )
+        for option, number in (
+            ("--num-samples", self.num_samples),
+            ("--batch-size", self.batch_size),
+        ):
+            if number < 1:
+                raise UsageError(f"{option} is {number}", fix="give a number above zero")
+
+    def job(self, source: SourceFile) -> dict[str, Any]:
+        """What the child is told."""
+        return {
+            "source_kind": source.kind,
+            "source": str(source.path.resolve()),
+            "mode": self.mode,
+            "io": self.io,
+            "signature": self.signature,
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "trust_source": self.trust_source or source.trusted,
+        }
+
+
+def convert(
+    source: Any,  # noqa: ANN401 - a path, or a Keras model of any version
+    *,
+    data: Any = None,  # noqa: ANN401 - whatever open_dataset takes
+    output: files.PathLike,
+    preprocess: str | Preprocess | None = None,
+    num_samples: int = 100,
+    batch_size: int = 1,
+    input_shape: str | Sequence[str] | Sequence[int] | None = None,
+    signature: str | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    io: str = "uint8",
+    mode: str = "int8",
+    converter_python: files.PathLike | None = None,
+    trust_source: bool = False,
+    timeout_s: float | None = None,
+    progress: Progress | None = None,
+) -> ConvertResult:
+    """Convert a network to an integer-only .tflite that the Edge TPU compiler can read.
+
+    TensorFlow runs in a child process: whatever happens to it becomes an error here. ``output`` is
+    written only after the new model has passed every rule (modes other than int8 have none).
+
+    Args:
+        source: A ``.keras``, ``.h5`` or frozen ``.pb`` file, a SavedModel's folder, a float
+            ``.tflite``, or a Keras model object. Loading a SavedModel runs operations of its graph,
+            but no Python from it.
+        data: Calibration samples: whatever `open_dataset` takes. Needed for ``int8`` and
+            ``float-fallback``.
+        output: The .tflite to write.
+        preprocess: How pixels become the network's input (``unit``, ``tf``, ``raw``, ...).
+        num_samples: How many samples to calibrate with.
+        batch_size: What an unknown first dimension becomes.
+        input_shape: Unknown dimensions: (1, 224, 224, 3), "1,224,224,3", or for several inputs
+            ["left=1,8", "right=1,4,4,2"].
+        signature: Of a SavedModel.
+        inputs: Of a frozen graph: tensors to feed; ``name=value`` fixes a placeholder.
+        outputs: Of a frozen graph: tensors to compute.
+        io: Type of the model's inputs and outputs: ``uint8``, ``int8``, ``float32``.
+        mode: ``int8``, or one of the tutorial's others: ``float``, ``dynamic``,
+            ``float-fallback``.
+        converter_python: Interpreter of another environment, whose TensorFlow shall convert.
+        trust_source: Allow code that a Keras file carries (Lambda layers) to run.
+        timeout_s: Give up after that long.
+        progress: Called with (samples done, samples in all).
+
+    Raises:
+        NotEdgeTpuModelError: The converted model breaks rules; its ``issues`` has all of them.
+        InputError: The source or the data cannot be used.
+        OutputError: ``output`` cannot be written.
+        ExternalToolError: TensorFlow is missing, crashed or was killed.
+        UsageError: The arguments contradict each other or the model.
+    """
+    options = ConvertOptions(
+        mode=mode,
+        io=io,
+        num_samples=num_samples,
+        batch_size=batch_size,
+        input_shape=_shape_words(input_shape),
+        signature=signature,
+        inputs=tuple(inputs or ()),
+        outputs=tuple(outputs or ()),
+        converter_python=None if converter_python is None else str(converter_python),
+        trust_source=trust_source,
+        timeout_s=timeout_s,
+    )
+    if data is None and mode in _CALIBRATED:
+        raise UsageError(
+            f"--mode {mode} needs calibration data", fix="--data FOLDER|NPZ|MODULE:FUNCTION"
+        )
+    files.check_writable(output)
+    with _opened(source) as file:
+        _refuse_overwriting(file, Path(output))
+        job = _Conversion(file, options, data, preprocess, progress or _silent)
+        return job.run(Path(output), _name_of(source))
+
+
+class _Conversion:
+    """The state of one conversion, from the source to the result."""
+
+    def __init__(
+        self,
+        source: SourceFile,
+        options: ConvertOptions,
+        data: Any,  # noqa: ANN401
+        preprocess: str | Preprocess | None,
+        progress: Progress,
+    ) -> None:
+        self._source, self._options = source, options
+        self._data, self._preprocess, self._progress = data, preprocess, progress
+        self._dataset: Dataset | None = None
+        self._calibration: Calibration | None = None
+
+    def run(self, output: Path, name: str) -> ConvertResult:
+        start = time.monotonic()
+        options = self._options
+        converted = self._tflite() if self._source.kind == "tflite" else self._tensorflow()
+        model = read_model(converted.content)
+        if options.mode == "int8":
+            enforce(model, options.io, name)
+        agreement = self._agreement(converted)
+        files.write_bytes(output, converted.content)
+        calibration = self._calibration
+        ranges = calibration.ranges if calibration and calibration.count else []
+        inputs, outputs = endpoints(model, ranges)
+        return ConvertResult(
+            source=name,
+            source_kind=self._source.kind,
+            source_sha256=self._source.sha256(),
+            loader=converted.loader,
+            output=str(output),
+            sha256=files.sha256_hex(converted.content),
+            bytes=len(converted.content),
+            float_bytes=None if converted.float_content is None else len(converted.float_content),
+            mode=options.mode,
+            enforced=options.mode == "int8",
+            inputs=inputs,
+            outputs=outputs,
+            operators=histogram(model),
+            num_samples=calibration.count if calibration else 0,
+            data=self._dataset.describe() if self._dataset else {},
+            agreement=agreement,
+            versions={"edgekit": __version__, **converted.versions},
+            time_s=time.monotonic() - start,
+            peak_rss_bytes=converted.peak_rss_bytes,
+            warnings=tuple(calibration.warnings if calibration else ()),
+        )
+
+    def _tensorflow(self) -> Converted:
+        options, where = self._options, str(self._source.path)
+        with ConverterChild(options.converter_python, options.timeout_s, where) as child:
+            loaded = child.load(options.job(self._source))
+            raw = _raw_inputs(loaded)
+            given = parse_input_shapes(options.input_shape)
+            shapes = static_shapes(raw, given, options.batch_size, where)
+            self._open(raw, shapes)
+            return child.convert(shapes, self._batches, self._check_float, loaded.loader)
+
+    def _tflite(self) -> Converted:
+        options, where = self._options, str(self._source.path)
+        model = read_float_tflite(self._source.path, options.mode)
+        raw = tflite_inputs(model)
+        given = parse_input_shapes(options.input_shape)
+        shapes = static_shapes(raw, given, options.batch_size, where)
+        self._open(raw, shapes)
+        content = write_model(make_static(model, shapes, where))
+        self._check_float(content)
+        with ConverterChild(options.converter_python, options.timeout_s, where) as child:
+            return child.quantize(content, options.job(self._source), self._batches)
+
+    def _check_float(self, content: bytes) -> None:
+        """Stop before calibration where quantization cannot heal what is wrong; loops kill it."""
+        if self._options.mode == "int8":
+            refuse(structural_rules(read_model(content)), str(self._source.path))
+
+    def _open(self, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]) -> None:
+        if self._data is None:
+            return
+        specs = [InputSpec(each.name, shape) for each, shape in zip(raw, shapes, strict=True)]
+        self._dataset = open_dataset(
+            self._data, inputs=specs, preprocess=self._preprocess, split="train"
+        )
+        dtypes = [each.dtype for each in raw]
+        self._calibration = Calibration(self._dataset, specs, dtypes, self._options.num_samples)
+
+    def _batches(self) -> Iterator[list[NDArray[Any]]]:
+        if self._calibration is None:
+            raise UsageError("the converter asks for calibration data", fix="--data DATA")
+        return self._calibration.batches(self._progress)
+
+    def _agreement(self, converted: Converted) -> Agreement | None:
+        if self._calibration is None or converted.float_content is None:
+            return None
+        batches = self._calibration.batches(_silent)
+        return measure_agreement(converted.float_content, converted.content, batches)
+
+
+def _raw_inputs(loaded: Loaded) -> list[RawInput]:
+    return [
+        RawInput(
+            each["name"], None if each["shape"] is None else tuple(each["shape"]), each["dtype"]
+        )
+        for each in loaded.inputs
+    ]
+
+
+@contextlib.contextmanager
+def _opened(source: Any) -> Iterator[SourceFile]:  # noqa: ANN401
+    if isinstance(source, (str, Path)):
+        yield find_source(source)
+        return
+    with saved_object(source) as file:
+        yield file
+
+
+def _name_of(source: Any) -> str:  # noqa: ANN401
+    return str(source) if isinstance(source, (str, Path)) else f"Keras model {source.name}"
+
+
+def _shape_words(shape: str | Sequence[str] | Sequence[int] | None) -> tuple[str, ...]:
+    if shape is None:
+        return ()
+    if isinstance(shape, str):
+        return (shape,)
+    if all(isinstance(size, int) for size in shape):
+        return (",".join(str(size) for size in shape),)
+    return tuple(str(word) for word in shape)
+
+
+def _refuse_overwriting(source: SourceFile, output: Path) -> None:
+    if output.exists() and source.path.exists() and output.samefile(source.path):
+        raise UsageError("the output would overwrite the source", fix="name another output (-o)")
+
+
+def _silent(_done: int, _total: int | None) -> None:
+    pass

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `convert` hands back: where the model lies, what it is, and what it was made from."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from edgekit.formats.tflite import Model, Tensor
+from edgekit.host.agreement import Agreement
+from edgekit.result import Result
+
+
+@dataclass(frozen=True)
+class Endpoint(Result):
+    """An input or output of the converted model: ``real = scale * (q - zero_point)``."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str  # "uint8"
+    scale: float | None  # None: not quantized
+    zero_point: int | None
+    # Lowest and highest real value among the calibration samples; None for outputs.
+    calibration_min: float | None = None
+    calibration_max: float | None = None
+
+
+@dataclass(frozen=True)
+class ConvertResult(Result):
+    """A finished conversion."""
+
+    schema: ClassVar[str] = "edgekit.convert/1"
+    source: str
+    source_kind: str  # keras | saved_model | frozen_graph | tflite
+    source_sha256: str
+    loader: str  # what read the source: "keras 3.15.1"
+    output: str
+    sha256: str
+    bytes: int
+    float_bytes: int | None  # of the float .tflite; None if there was none to compare with
+    mode: str
+    enforced: bool  # integer-only, static and readable by compiler 16: checked
+    inputs: tuple[Endpoint, ...]
+    outputs: tuple[Endpoint, ...]
+    operators: dict[str, int]  # opcode -> count
+    num_samples: int  # used for calibration
+    data: dict[str, Any]  # kind, source and preprocessing of the calibration data
+    agreement: Agreement | None  # with the float model, on the calibration samples
+    versions: dict[str, str]
+    time_s: float
+    peak_rss_bytes: int  # of the converting process
+    warnings: tuple[str, ...]
+
+    @property
+    def ratio(self) -> float | None:
+        """The float model's size over this one's."""
+        return self.float_bytes / self.bytes if self.float_bytes else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """`edgekit.convert/1`, with ``ratio``."""
+        return {**super().to_dict(), "ratio": self.ratio}
+
+
+def endpoints(
+    model: Model, ranges: list[tuple[float, float]]
+) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+    """The inputs, with the range that calibration saw, and the outputs of ``model``."""
+    graph = model.main
+    padded = ranges or [(math.inf, -math.inf)] * len(graph.inputs)
+    inputs = tuple(
+        _endpoint(graph.tensors[index], low, high)
+        for index, (low, high) in zip(graph.inputs, padded, strict=True)
+    )
+    return inputs, tuple(_endpoint(graph.tensors[index]) for index in graph.outputs)
+
+
+def histogram(model: Model) -> dict[str, int]:
+    """How often each operator occurs, the most frequent first."""
+    return dict(Counter(operator.label for _, _, operator in model.operators()).most_common())
+
+
+def _endpoint(tensor: Tensor, low: float = math.inf, high: float = -math.inf) -> Endpoint:
+    return Endpoint(
+        name=tensor.name,
+        shape=tensor.shape,
+        dtype=tensor.dtype.lower(),
+        scale=tensor.scale,
+        zero_point=tensor.zero_point,
+        calibration_min=low if math.isfinite(low) else None,
+        calibration_max=high if math.isfinite(high) else None,
+    )

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way in one command: train, convert four ways, check, compile, evaluate, benchmark."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit import files
+from edgekit.bench import BenchmarkResult, benchmark
+from edgekit.errors import DataError, ExternalToolError, OutputError, UsageError
+from edgekit.evaluate import EvaluateResult, evaluate
+from edgekit.extras import require
+from edgekit.formats.tflite import read_model
+from edgekit.host.compiler import compile_model
+from edgekit.host.convert import ConvertResult, convert
+from edgekit.host.demo_picture import draw_answers
+from edgekit.host.enforce import broken_rules
+from edgekit.result import Result
+from edgekit.runtime import Runner
+
+Step = Callable[[str], None]
+DATASETS = ("digits", "mnist")
+# The conversions of TensorFlow's post-training integer quantization tutorial, in its order.
+MODES = ("float", "dynamic", "float-fallback", "int8")
+_SEED = 1
+_HELD_OUT = 5  # every fifth of the digits is kept for the test
+_SIDE = 28
+_NUM_PICTURED = 24
+
+
+@dataclass(frozen=True)
+class DemoModel(Result):
+    """One of the tutorial's four conversions."""
+
+    mode: str
+    path: str
+    bytes: int
+    ratio: float  # float model's bytes / this model's bytes
+    input_dtype: str
+    output_dtype: str
+    edge_tpu: bool
+    reason: str  # why an Edge TPU cannot take it; empty if it can
+
+
+@dataclass(frozen=True)
+class DemoResult(Result):
+    """What `demo` left in its folder."""
+
+    schema: ClassVar[str] = "edgekit.demo/1"
+    folder: str
+    dataset: str
+    num_train: int
+    num_test: int
+    epochs: int
+    models: tuple[DemoModel, ...]
+    accuracy: EvaluateResult  # of the integer model, against the float one
+    benchmarks: dict[str, BenchmarkResult]
+    compiled: str | None
+    not_compiled: str | None
+    picture: str
+    time_s: float
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Grey images (N, 28, 28) uint8 and their labels (N,), in two halves."""
+
+    x_train: NDArray[np.uint8]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[np.uint8]
+    y_test: NDArray[np.int64]
+
+
+def demo(
+    output: files.PathLike = "demo-out",
+    *,
+    dataset: str = "digits",
+    mnist: files.PathLike | None = None,
+    epochs: int | None = None,
+    on_step: Step = lambda _text: None,
+) -> DemoResult:
+    """Train the TensorFlow tutorial's network on real digits and take it all the way.
+
+    Args:
+        output: Folder for the models, a JSON of every result and a picture; made if missing.
+        dataset: ``digits`` (scikit-learn's 1,797 handwritten digits, scaled to 28x28; no download)
+            or ``mnist`` (from Keras's cache, or downloaded).
+        mnist: An ``mnist.npz`` in Keras's form, used instead of cache and download.
+        epochs: Passes over the training images; None takes 5 for MNIST and 30 for the few digits.
+        on_step: Called with a sentence before each step.
+
+    Raises:
+        UsageError: An unknown data set.
+        DataError: MNIST is neither cached nor to be had.
+        OutputError: The folder cannot be written.
+        MissingExtraError: TensorFlow or scikit-learn is not installed.
+    """
+    start = time.monotonic()
+    if dataset not in DATASETS:
+        raise UsageError(f"no data set {dataset!r}", fix=f"use one of {', '.join(DATASETS)}")
+    folder = _make_folder(Path(output))
+    name = "mnist" if mnist is not None else dataset
+    on_step(f"loading {name}")
+    digits = load_mnist(mnist) if name == "mnist" else load_digits()
+    epochs = epochs or (5 if name == "mnist" else 30)
+    on_step(f"training on {len(digits.x_train)} images, {epochs} epochs")
+    source = train(digits, epochs, folder / "digits.keras")
+    test_data = folder / "test.npz"
+    with files.replacing(test_data) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, x=digits.x_test, y=digits.y_test)
+
+    converted = {mode: _convert(source, mode, digits.x_train, folder, on_step) for mode in MODES}
+    models = tuple(_describe(mode, result, converted) for mode, result in converted.items())
+    float_path, int8_path = (Path(converted[mode].output) for mode in ("float", "int8"))
+    on_step(f"evaluating on {len(digits.x_test)} held-out images")
+    accuracy = evaluate(int8_path, test_data, against=float_path)
+    on_step("benchmarking")
+    benchmarks = {"float": benchmark(float_path), "int8": benchmark(int8_path)}
+    compiled, not_compiled = _compile(int8_path, folder, on_step)
+    picture = folder / "answers.png"
+    images = digits.x_test[:_NUM_PICTURED]
+    answers = [_answers(path, images) for path in (float_path, int8_path)]
+    draw_answers(picture, images, digits.y_test[:_NUM_PICTURED], answers)
+    result = DemoResult(
+        folder=str(folder),
+        dataset=name,
+        num_train=len(digits.x_train),
+        num_test=len(digits.x_test),
+        epochs=epochs,
+        models=models,
+        accuracy=accuracy,
+        benchmarks=benchmarks,
+        compiled=compiled,
+        not_compiled=not_compiled,
+        picture=str(picture),
+        time_s=time.monotonic() - start,
+    )
+    _write_results(folder, result, converted)
+    return result
+
+
+def load_digits() -> Digits:
+    """scikit-learn's handwritten digits (8x8, 17 grey levels), enlarged bilinearly to 28x28.
+
+    Every fifth image is held out.
+    """
+    datasets = require("sklearn.datasets", extra="host", purpose="load the digits it ships")
+    image_module = require("PIL.Image", extra="host", purpose="enlarge the digits")
+    loaded = datasets.load_digits()
+    pixels = np.round(loaded.images * (255 / 16)).astype(np.uint8)
+    bilinear = 2
+    images = np.stack(
+        [
+            np.asarray(image_module.fromarray(each).resize((_SIDE, _SIDE), bilinear))
+            for each in pixels
+        ]
+    )
+    labels = loaded.target.astype(np.int64)
+    held_out = np.arange(len(images)) % _HELD_OUT == 0
+    return Digits(images[~held_out], labels[~held_out], images[held_out], labels[held_out])
+
+
+def load_mnist(path: files.PathLike | None = None) -> Digits:
+    """MNIST as Keras stores it, from ``path``, Keras's cache or (the first time) a download.
+
+    Raises:
+        DataError: The file is missing or not Keras's, or the download failed.
+    """
+    if path is None:
+        path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "datasets", "mnist.npz")
+    if not Path(path).is_file():
+        _download_mnist(Path(path))
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Digits(*(arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")))
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(
+            f"this is no MNIST in Keras's form: {error}",
+            where=str(path),
+            fix="give an .npz with x_train, y_train, x_test, y_test",
+        ) from error
+
+
+def _download_mnist(path: Path) -> None:
+    keras = _tensorflow().keras
+    try:
+        keras.datasets.mnist.load_data(path=path.name)
+    except Exception as error:
+        raise DataError(
+            "MNIST is not in Keras's cache and could not be downloaded",
+            where=str(path),
+            why=str(error),
+            fix="give the file: edgekit demo --mnist mnist.npz",
+        ) from error
+
+
+def train(digits: Digits, epochs: int, path: Path) -> Path:
+    """Train the tutorial's network (Reshape, Conv2D 12 3x3 ReLU, MaxPooling2D, Flatten, Dense 10).
+
+    Images go in as (28, 28) floats in 0..1. The trained model is saved at ``path``.
+    """
+    keras = _tensorflow().keras
+    keras.utils.set_random_seed(_SEED)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((_SIDE, _SIDE)),
+            layers.Reshape((_SIDE, _SIDE, 1)),
+            layers.Conv2D(12, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(10),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
+    model.fit(_unit(digits.x_train), digits.y_train, epochs=epochs, verbose=0)
+    with files.replacing(path) as temporary:
+        # Keras decides by the suffix; the temporary name has another one.
+        saved = temporary.with_suffix(".keras")
+        model.save(saved)
+        saved.replace(temporary)
+    return path
+
+
+def _tensorflow() -> Any:  # noqa: ANN401 - tensorflow has no types
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return require("tensorflow", extra="host", purpose="train the demo's network")
+
+
+def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+def _make_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder: {error.strerror}", where=str(folder), fix="name another (-o)"
+        ) from error
+    # Found now rather than after the training.
+    files.write_text(folder / "results.json", "{}\n")
+    return folder
+
+
+def _convert(
+    source: Path, mode: str, images: NDArray[np.uint8], folder: Path, on_step: Step
+) -> ConvertResult:
+    on_step(f"converting: {mode}")
+    return convert(
+        source, data=_unit(images[:100]), output=folder / f"digits_{mode}.tflite", mode=mode
+    )
+
+
+def _describe(mode: str, result: ConvertResult, converted: dict[str, ConvertResult]) -> DemoModel:
+    reason = _why_not(Path(result.output))
+    return DemoModel(
+        mode=mode,
+        path=result.output,
+        bytes=result.bytes,
+        ratio=converted["float"].bytes / result.bytes,
+        input_dtype=result.inputs[0].dtype,
+        output_dtype=result.outputs[0].dtype,
+        edge_tpu=not reason,
+        reason=reason,
+    )
+
+
+def _why_not(path: Path) -> str:
+    """Why the Edge TPU compiler cannot take the model; empty if it can."""
+    issues = broken_rules(read_model(path), "uint8")
+    rest = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
+    return f"{issues[0].message}{rest}" if issues else ""
+
+
+def _compile(model: Path, folder: Path, on_step: Step) -> tuple[str | None, str | None]:
+    """(path of the compiled model, None), or (None, why there is none)."""
+    on_step("compiling")
+    try:
+        return str(compile_model(model, folder)), None
+    except ExternalToolError as error:
+        return None, error.what
+
+
+def _answers(path: Path, images: NDArray[np.uint8]) -> list[int]:
+    with Runner(path) as runner:
+        return [int(runner.predict(image[None])[0].argmax()) for image in _unit(images)]
+
+
+def _write_results(folder: Path, result: DemoResult, converted: dict[str, ConvertResult]) -> None:
+    for mode, each in converted.items():
+        files.write_text(folder / f"convert_{mode}.json", each.to_json())
+    files.write_text(folder / "evaluate.json", result.accuracy.to_json())
+    for name, timing in result.benchmarks.items():
+        files.write_text(folder / f"benchmark_{name}.json", timing.to_json())
+    files.write_text(folder / "results.json", result.to_json())

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What leaves `convert` is integer-only, static and readable by compiler 16: checked on the bytes.
+
+TFLiteConverter promises this and does not keep it: float islands, unknown dimensions and dense
+weights with many scales come out of TFLITE_BUILTINS_INT8 without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from edgekit.edgetpu.readable import why_unreadable
+from edgekit.errors import UnsupportedModelError
+from edgekit.formats.tflite import CUSTOM, Model, Operator, Subgraph, Tensor
+from edgekit.host.advice import advice_for
+from edgekit.result import Result
+
+IO_TYPES = ("uint8", "int8", "float32")
+_INTEGER_DATA = ("INT8", "UINT8")
+# What an operator takes as parameters: shapes, axes, paddings, indices, biases.
+_INTEGER_CONSTANTS = ("INT8", "UINT8", "INT32", "INT64", "BOOL")
+_BORDERS = ("QUANTIZE", "DEQUANTIZE")
+_DENSE_WEIGHTS = 1  # index among the inputs of FULLY_CONNECTED
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class BrokenRule(Result):
+    """One operation or tensor that breaks a rule; the shape of an entry of `issues` in JSON."""
+
+    code: str  # stable: "quant.float_tensor"
+    where: str
+    message: str
+    fix: str
+    severity: str = "error"
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message} [{self.code}]"
+
+
+class NotEdgeTpuModelError(UnsupportedModelError):
+    """The converted model breaks rules of the Edge TPU; ``issues`` has every one of them."""
+
+    def __init__(self, what: str, *, where: str, why: str, fix: str) -> None:
+        super().__init__(what, where=where, why=why, fix=fix)
+        self.issues: tuple[BrokenRule, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """`edgekit.error/1` with all ``issues``."""
+        return {**super().to_dict(), "issues": [issue.to_dict() for issue in self.issues]}
+
+
+def enforce(model: Model, io: str, where: str) -> None:
+    """Refuse a model that is not wholly integer, static and readable.
+
+    Args:
+        model: What the converter made.
+        io: The type that its inputs and outputs were asked to have: ``uint8``, ``int8`` or
+            ``float32``.
+        where: The source, for the message.
+
+    Raises:
+        NotEdgeTpuModelError: It breaks at least one rule.
+    """
+    refuse(broken_rules(model, io), where)
+
+
+def refuse(issues: list[BrokenRule], where: str) -> None:
+    """Raise `NotEdgeTpuModelError` with all of ``issues``; do nothing if there is none."""
+    if not issues:
+        return
+    lines = [str(issue) for issue in issues[:_SHOWN]]
+    if len(issues) > _SHOWN:
+        lines.append(f"and {len(issues) - _SHOWN} more (--json lists all)")
+    fixes = list(dict.fromkeys(issue.fix for issue in issues))
+    plural = "s" if len(issues) > 1 else ""
+    error = NotEdgeTpuModelError(
+        f"the model is no integer-only Edge TPU model: {len(issues)} broken rule{plural}",
+        where=where,
+        why="\n       ".join(lines),
+        fix="\n       ".join(fixes[:_SHOWN]),
+    )
+    error.issues = tuple(issues)
+    raise error
+
+
+def broken_rules(model: Model, io: str) -> list[BrokenRule]:
+    """Every rule that ``model`` breaks, in the order of its operators; empty for a good one."""
+    return [
+        *structural_rules(model),
+        *_io_types(model, io),
+        *_number_types(model, io),
+        *_dense_scales(model),
+    ]
+
+
+def structural_rules(model: Model) -> list[BrokenRule]:
+    """The rules that quantization can neither break nor heal: they hold for a float model too."""
+    return [*_subgraphs(model), *_operators(model), *_dynamic(model)]
+
+
+def layer_of(subgraph: Subgraph, operator: Operator) -> str:
+    """The layer that an operator came from, by the names of the tensors around it; "" if unknown.
+
+    TensorFlow names tensors ``model/layer/operation``; a fused operator has several such names,
+    joined by ";".
+    """
+    indices = [*operator.outputs, *(index for index in operator.inputs if index >= 0)]
+    for index in indices:
+        first = subgraph.tensors[index].name.split(";")[0]
+        path = [part for part in first.split("/") if part]
+        if len(path) > 1:
+            return "/".join(path[:-1])
+    return ""
+
+
+def _subgraphs(model: Model) -> Iterator[BrokenRule]:
+    if len(model.subgraphs) == 1:
+        return
+    for index, operator in enumerate(model.main.operators):
+        if operator.opcode in ("WHILE", "IF", "CALL_ONCE", "CALL"):
+            yield BrokenRule(
+                "model.subgraphs",
+                _place(model.main, index),
+                f"{operator.opcode} runs another subgraph; the Edge TPU takes one",
+                advice_for(operator.opcode),
+            )
+
+
+def _operators(model: Model) -> Iterator[BrokenRule]:
+    for graph_index, index, operator in model.operators():
+        where = _place(model.subgraphs[graph_index], index)
+        if operator.opcode == CUSTOM:
+            flex = operator.label.startswith("Flex")
+            kind = "a TensorFlow operation (Flex)" if flex else "a custom operator"
+            yield BrokenRule(
+                "model.custom_op",
+                where,
+                f"{operator.label} is {kind}",
+                advice_for(operator.label.replace("Flex", "", 1) if flex else CUSTOM),
+            )
+        reason = why_unreadable(operator)
+        if reason:
+            is_unknown = "does not exist" in reason
+            code = "map.op_unknown" if is_unknown else "map.op_version"
+            yield BrokenRule(code, where, reason, advice_for(operator.opcode))
+
+
+def _dynamic(model: Model) -> Iterator[BrokenRule]:
+    for subgraph in model.subgraphs:
+        for tensor in (subgraph.tensors[index] for index in subgraph.inputs):
+            if tensor.is_dynamic:
+                yield _dynamic_rule(f"input {tensor.name}", tensor)
+        for index, operator in enumerate(subgraph.operators):
+            dynamic = [t for t in _tensors(subgraph, operator.outputs) if t.is_dynamic]
+            if dynamic:
+                yield _dynamic_rule(_place(subgraph, index), dynamic[0])
+
+
+def _dynamic_rule(where: str, tensor: Tensor) -> BrokenRule:
+    return BrokenRule(
+        "model.dynamic_shape",
+        where,
+        f"the shape {list(tensor.shape_signature or tensor.shape)} has an unknown dimension (-1)",
+        "give every input a fixed shape (--input-shape), and avoid operations whose output's size "
+        "depends on values",
+    )
+
+
+def _io_types(model: Model, io: str) -> Iterator[BrokenRule]:
+    graph = model.main
+    for kind, indices in (("input", graph.inputs), ("output", graph.outputs)):
+        for index in indices:
+            tensor = graph.tensors[index]
+            if tensor.dtype != io.upper():
+                yield BrokenRule(
+                    "io.dtype",
+                    f"{kind} {tensor.name}",
+                    f"it is {tensor.dtype.lower()}, expected {io}",
+                    f"convert the part of the network whose {kind}s are real numbers: move table "
+                    "look-ups, casts and arg-max out of it",
+                )
+
+
+def _number_types(model: Model, io: str) -> Iterator[BrokenRule]:
+    for graph_index, index, operator in model.operators():
+        graph = model.subgraphs[graph_index]
+        edges = {*graph.inputs, *graph.outputs} if io == "float32" else set()
+        wrong = [
+            tensor
+            for number in (*operator.inputs, *operator.outputs)
+            if number >= 0 and number not in edges
+            for tensor in [graph.tensors[number]]
+            if not _is_integer(model, operator, tensor)
+        ]
+        # A border of a float island is its consequence; the operators inside are its cause.
+        if not wrong or (operator.opcode in _BORDERS and _has_float_neighbour(graph, operator)):
+            continue
+        types = sorted({tensor.dtype.lower() for tensor in wrong})
+        is_float = any(kind.startswith(("float", "bfloat")) for kind in types)
+        yield BrokenRule(
+            "quant.float_tensor" if is_float else "quant.not_int8",
+            _place(graph, index),
+            f"{operator.label} works on {', '.join(types)}: {wrong[0].name}",
+            advice_for(operator.label),
+        )
+
+
+def _is_integer(model: Model, operator: Operator, tensor: Tensor) -> bool:
+    if model.buffers[tensor.buffer].size:
+        return tensor.dtype in _INTEGER_CONSTANTS
+    # The fused LSTM keeps its cell state in 16 bits; compiler 16 maps it so.
+    is_state = tensor.is_variable and operator.opcode == "UNIDIRECTIONAL_SEQUENCE_LSTM"
+    return tensor.dtype in _INTEGER_DATA or (is_state and tensor.dtype == "INT16")
+
+
+def _has_float_neighbour(graph: Subgraph, border: Operator) -> bool:
+    around = {*border.inputs, *border.outputs}
+    return any(
+        other is not border
+        and other.opcode not in _BORDERS
+        and any(
+            index in around and graph.tensors[index].dtype.startswith("FLOAT")
+            for index in (*other.inputs, *other.outputs)
+            if index >= 0
+        )
+        for other in graph.operators
+    )
+
+
+def _dense_scales(model: Model) -> Iterator[BrokenRule]:
+    for graph_index, index, operator in model.operators():
+        graph = model.subgraphs[graph_index]
+        if operator.opcode != "FULLY_CONNECTED":
+            continue
+        weights = graph.tensors[operator.inputs[_DENSE_WEIGHTS]]
+        if weights.quantization is not None and weights.quantization.per_channel:
+            yield BrokenRule(
+                "quant.per_channel_dense",
+                _place(graph, index),
+                f"its weights have {len(weights.quantization.scale)} scales; dense layers of the "
+                "Edge TPU have one",
+                "convert from the float model with edgekit convert",
+            )
+
+
+def _tensors(subgraph: Subgraph, indices: tuple[int, ...]) -> list[Tensor]:
+    return [subgraph.tensors[index] for index in indices if index >= 0]
+
+
+def _place(subgraph: Subgraph, index: int) -> str:
+    operator = subgraph.operators[index]
+    layer = layer_of(subgraph, operator)
+    return f"operator {index} {operator.label}" + (f", layer {layer}" if layer else "")

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What SOURCE is: told by its bytes, not by its name."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import InputError, ModelFormatError, UsageError
+from edgekit.files import PathLike
+
+_CHUNK_BYTES = 1 << 20
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
+_GIT_LFS = b"version https://git-lfs"
+_FORMATS = ".keras, .h5 or .hdf5, the folder of a SavedModel, a frozen .pb, or a float .tflite"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A model on disk."""
+
+    path: Path
+    kind: str  # keras | saved_model | frozen_graph | tflite
+    trusted: bool = False  # it comes from an object in this process
+
+    def sha256(self) -> str:
+        """The SHA-256 of the file; of a folder, that of its files' names and contents in order."""
+        digest = hashlib.sha256()
+        if self.path.is_file():
+            _feed(digest, self.path)
+            return digest.hexdigest()
+        for path in sorted(each for each in self.path.rglob("*") if each.is_file()):
+            digest.update(path.relative_to(self.path).as_posix().encode() + b"\0")
+            _feed(digest, path)
+        return digest.hexdigest()
+
+
+def find_source(path: PathLike) -> SourceFile:
+    """Recognize a model file or folder.
+
+    Raises:
+        InputError: It is missing or unreadable.
+        ModelFormatError: It is none of the formats that `convert` takes.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return SourceFile(_saved_model_folder(place), "saved_model")
+    try:
+        with place.open("rb") as stream:
+            head = stream.read(64)
+    except OSError as error:
+        raise InputError(
+            f"cannot read the model: {error.strerror}", where=str(place), fix="check the path"
+        ) from error
+    if place.name in ("saved_model.pb", "saved_model.pbtxt"):
+        return SourceFile(place.parent, "saved_model")
+    return SourceFile(place, _kind(head, place))
+
+
+@contextlib.contextmanager
+def saved_object(model: Any) -> Iterator[SourceFile]:  # noqa: ANN401 - a Keras model of any version
+    """A Keras model object as a temporary file for the child.
+
+    Raises:
+        UsageError: It is no Keras model.
+        InputError: Keras cannot save it.
+    """
+    if not (hasattr(model, "save") and hasattr(model, "get_config")):
+        raise UsageError(
+            f"{type(model).__name__} is neither a path nor a Keras model",
+            fix="give a path, or a keras.Model",
+        )
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        yield _save(model, Path(folder))
+
+
+def _save(model: Any, folder: Path) -> SourceFile:  # noqa: ANN401
+    is_old = type(model).__module__.split(".")[0] in ("tf_keras", "tensorflow")
+    try:
+        # Keras prints what it exports, and HDF5 being legacy is no news to the user.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+            warnings.simplefilter("ignore")
+            if _has_foreign_code(model) and hasattr(model, "export"):
+                # Classes that only this process knows: the graph of what they do travels instead.
+                path = folder / "model"
+                model.export(str(path))
+                return SourceFile(path, "saved_model", trusted=True)
+            path = folder / ("model.h5" if is_old else "model.keras")
+            model.save(str(path))
+    except (OSError, ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+        raise InputError(
+            f"Keras cannot save the model: {error}", fix="build it and call it once on data"
+        ) from error
+    return SourceFile(path, "keras", trusted=True)
+
+
+def _has_foreign_code(model: Any) -> bool:  # noqa: ANN401
+    layers = getattr(model, "_flatten_layers", lambda: model.layers)()
+    modules = (type(layer).__module__.split(".")[0] for layer in layers)
+    return any(module not in ("keras", "tf_keras", "tensorflow") for module in modules)
+
+
+def _saved_model_folder(place: Path) -> Path:
+    if any((place / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+        return place
+    try:
+        entries = sorted(entry.name for entry in place.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot list the folder: {error.strerror}", where=str(place)) from error
+    why = (
+        f"it holds {', '.join(entries[:5])}{' ...' if entries[5:] else ''}"
+        if entries
+        else "it is empty"
+    )
+    raise ModelFormatError(
+        "the folder is no SavedModel: it has no saved_model.pb",
+        where=str(place),
+        why=why,
+        fix=f"give {_FORMATS}",
+    )
+
+
+def _kind(head: bytes, place: Path) -> str:
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    if head.startswith((_HDF5, _ZIP)):
+        return "keras"
+    if head.startswith(_GIT_LFS):
+        raise ModelFormatError(
+            "this is a Git LFS pointer, not the model itself", where=str(place), fix="git lfs pull"
+        )
+    suffix = place.suffix.lower()
+    if suffix == ".pb":
+        return "frozen_graph"
+    known = {".keras": "a zip archive", ".h5": "HDF5", ".hdf5": "HDF5", ".tflite": "TFLite"}
+    if not head:
+        raise ModelFormatError("the file is empty", where=str(place), fix="copy the model again")
+    if suffix in known:
+        raise ModelFormatError(
+            f"the file is damaged: a {suffix} file is {known[suffix]}, this one is not",
+            where=str(place),
+            why=f"it begins with {head[:8]!r}",
+            fix="copy it again and compare sizes, or save the model again",
+        )
+    raise ModelFormatError(
+        "this is no model that edgekit converts", where=str(place), fix=f"give {_FORMATS}"
+    )
+
+
+def _feed(digest: Any, path: Path) -> None:  # noqa: ANN401 - hashlib's type is private
+    try:
+        with path.open("rb") as stream:
+            for chunk in iter(lambda: stream.read(_CHUNK_BYTES), b""):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"cannot read the model: {error.strerror}", where=str(path)) from error

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A .tflite with unknown dimensions made static: what is computed from shapes becomes constant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.errors import UnsupportedModelError
+from edgekit.extras import require
+from edgekit.formats.tflite import Model, Operator, Subgraph, write_model
+
+# Operators whose result depends on the shape of their input alone.
+_SHAPE_OPERATORS = ("SHAPE", "RANK")
+
+
+def make_static(model: Model, shapes: Sequence[tuple[int, ...]], where: str) -> Model:
+    """Fix the inputs' shapes, and fold the operators that compute with shapes.
+
+    The interpreter runs the network once with inputs of these shapes, which gives the shape of
+    every tensor and the value of every tensor that depends on shapes only.
+
+    Args:
+        model: With one subgraph and without custom operators.
+        shapes: Of each input.
+        where: The source, for the message.
+
+    Raises:
+        UnsupportedModelError: The network does not work with these shapes.
+    """
+    graph = model.main
+    is_static = not any(tensor.is_dynamic for tensor in graph.tensors)
+    if is_static and all(
+        graph.tensors[i].shape == s for i, s in zip(graph.inputs, shapes, strict=True)
+    ):
+        return model
+    folded = _shape_only(model, graph)
+    true_shapes, values = _run(model, shapes, folded, where)
+    buffers = list(model.buffers)
+    tensors = []
+    for index, tensor in enumerate(graph.tensors):
+        changed = replace(tensor, shape=true_shapes[index], shape_signature=())
+        if index in values:
+            changed = replace(changed, buffer=len(buffers))
+            buffers.append(np.frombuffer(values[index].tobytes(), np.uint8))
+        tensors.append(changed)
+    operators = tuple(each for each in graph.operators if not set(each.outputs) <= folded)
+    main = replace(graph, tensors=tuple(tensors), operators=operators)
+    return replace(model, subgraphs=(main,), buffers=tuple(buffers))
+
+
+def _shape_only(model: Model, graph: Subgraph) -> set[int]:
+    """Indices of the tensors that operators compute from shapes and constants alone."""
+    constant = {i for i, tensor in enumerate(graph.tensors) if model.buffers[tensor.buffer].size}
+    found: set[int] = set()
+    for operator in graph.operators:
+        if operator.opcode in _SHAPE_OPERATORS or _reads_only(operator, constant | found):
+            found.update(operator.outputs)
+    return found - set(graph.outputs)
+
+
+def _reads_only(operator: Operator, known: set[int]) -> bool:
+    return all(index in known for index in operator.inputs if index >= 0)
+
+
+def _run(
+    model: Model, shapes: Sequence[tuple[int, ...]], wanted: set[int], where: str
+) -> tuple[list[tuple[int, ...]], dict[int, NDArray[Any]]]:
+    litert = require("ai_edge_litert.interpreter", extra="host", purpose="find shapes")
+    try:
+        interpreter = litert.Interpreter(
+            model_content=write_model(model),
+            experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        )
+        details = interpreter.get_input_details()
+        for detail, shape in zip(details, shapes, strict=True):
+            interpreter.resize_tensor_input(detail["index"], shape)
+        interpreter.allocate_tensors()
+        for detail, shape in zip(details, shapes, strict=True):
+            interpreter.set_tensor(detail["index"], np.zeros(shape, detail["dtype"]))
+        interpreter.invoke()
+        found = {each["index"]: each["shape"] for each in interpreter.get_tensor_details()}
+        values = {index: np.array(interpreter.get_tensor(index)) for index in wanted}
+    except (ValueError, RuntimeError) as error:
+        raise UnsupportedModelError(
+            f"the model does not run with inputs of shape {[list(shape) for shape in shapes]}",
+            where=where,
+            why=" ".join(str(error).split())[:300],
+            fix="give the shape it was made for: --input-shape",
+        ) from error
+    true_shapes = [
+        tuple(int(size) for size in found.get(index, tensor.shape))
+        for index, tensor in enumerate(model.main.tensors)
+    ]
+    return true_shapes, values

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keras files of every generation: Keras 3 reads them, tf_keras those that Keras 3 refuses."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from edgekit.host.worker.refused import Refused
+from edgekit.host.worker.source import Function, Source, TensorSpec, short
+from edgekit.host.worker.unsafe import read_config, refuse_code
+
+# What Keras raises on files of another generation: whatever its code happens to hit first.
+_REFUSALS = (
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+_UNKNOWN_CLASS = re.compile(r"(?:Unknown layer:|Could not locate class) '?([\w>]+)")
+
+
+def load_keras(path: str, *, trust_source: bool) -> Source:
+    """Load a ``.keras`` or HDF5 file.
+
+    Raises:
+        Refused: It carries code, is damaged, or no Keras here can read it.
+    """
+    config, version = read_config(path)
+    if not trust_source:
+        refuse_code(config, path)
+    failures: list[tuple[str, BaseException]] = []
+    for keras in _generations():
+        try:
+            model = _load(keras, path, trust_source)
+        except _REFUSALS as error:
+            failures.append((_name(keras), error))
+            continue
+        return _source(keras, model, path)
+    raise _unreadable(path, version, failures)
+
+
+def _generations() -> Iterator[Any]:
+    """Every Keras of this environment, the newest first."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    seen = set()
+    for load in (lambda: tf.keras, lambda: importlib.import_module("tf_keras")):
+        try:
+            keras = load()
+        except ImportError:
+            continue
+        if keras.__version__ not in seen:
+            seen.add(keras.__version__)
+            yield keras
+
+
+def _name(keras: Any) -> str:  # noqa: ANN401
+    return f"{'keras' if keras.__version__[0] >= '3' else 'tf_keras'} {keras.__version__}"
+
+
+def _load(keras: Any, path: str, trust_source: bool) -> Any:  # noqa: ANN401
+    options = {"compile": False}
+    if "safe_mode" in inspect.signature(keras.models.load_model).parameters:
+        options["safe_mode"] = not trust_source
+    # Keras goes by the suffix: an HDF5 file named .keras, or the reverse, is refused by it.
+    return keras.models.load_model(path, **options)
+
+
+def _source(keras: Any, model: Any, path: str) -> Source:  # noqa: ANN401
+    import tensorflow as tf  # noqa: PLC0415
+
+    if not getattr(model, "inputs", None):
+        raise Refused(
+            "model.unsupported",
+            "the model has no defined inputs",
+            where=path,
+            why="it was saved before it was built",
+            fix="call it once on data, or give it an Input, and save it again",
+        )
+    layers = list(getattr(model, "_flatten_layers", lambda: model.layers)())
+    specs = [
+        tf.TensorSpec(tensor.shape, tensor.dtype, name=str(tensor.name).split(":")[0])
+        for tensor in model.inputs
+    ]
+
+    def trace(static: list[TensorSpec]) -> Function:
+        _unroll(layers)
+        return tf.function(_caller(model)).get_concrete_function(*static)
+
+    names = [(str(layer.name), type(layer).__name__) for layer in layers]
+    outputs = [str(name) for name in getattr(model, "output_names", [])]
+    return Source(_name(keras), specs, outputs, trace, names)
+
+
+def _caller(model: Any) -> Any:  # noqa: ANN401
+    import tensorflow as tf  # noqa: PLC0415
+
+    # What the network was built with: one tensor, a list, a dict. Named by no public attribute.
+    structure = getattr(model, "_inputs_struct", getattr(model, "_nested_inputs", None))
+
+    def call(*tensors: Any) -> Any:  # noqa: ANN401
+        if structure is not None:
+            inputs = tf.nest.pack_sequence_as(structure, list(tensors))
+        else:
+            inputs = tensors[0] if len(tensors) == 1 else list(tensors)
+        return tf.nest.flatten(model(inputs, training=False))
+
+    return call
+
+
+def _unroll(layers: list[Any]) -> None:
+    """Make recurrent layers of fixed length step by step: the quantizer dies on loops."""
+    for layer in layers:
+        if not hasattr(layer, "unroll"):
+            continue
+        if getattr(layer, "stateful", False):
+            raise Refused(
+                "model.unsupported",
+                f"the layer {layer.name} ({type(layer).__name__}) is stateful",
+                why="an Edge TPU model keeps no state between inferences",
+                fix="make the state an input and an output of the network, or set stateful=False",
+            )
+        layer.unroll = True
+        # Otherwise the layer takes a fused kernel, which knows no unrolling (Keras 3; Keras 2).
+        if hasattr(layer, "use_cudnn"):
+            layer.use_cudnn = False
+        if hasattr(layer, "_could_use_gpu_kernel"):
+            layer._could_use_gpu_kernel = False  # noqa: SLF001 - nothing public does it
+
+
+def _unreadable(path: str, version: str, failures: list[tuple[str, BaseException]]) -> Refused:
+    why = "; ".join(f"{name}: {type(error).__name__}: {short(error)}" for name, error in failures)
+    written = f" (written by Keras {version})" if version else ""
+    unknown = next(
+        (m for _, error in failures for m in [_UNKNOWN_CLASS.search(str(error))] if m), None
+    )
+    if unknown is not None:
+        return Refused(
+            "model.unsupported",
+            f"the file needs the class {unknown.group(1)}, which is not part of Keras{written}",
+            where=path,
+            why=why,
+            fix="convert the model object from Python, where the class is known: "
+            "edgekit.convert(model, ...); or export a SavedModel: model.export(FOLDER)",
+        )
+    return Refused(
+        "model.format",
+        f"no Keras of this environment can load the file{written}",
+        where=path,
+        why=why,
+        fix="give --converter-python an environment with the Keras that saved it, or save it there "
+        "as a SavedModel: model.export(FOLDER)",
+    )

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A traced function to .tflite bytes, by TFLiteConverter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from edgekit.host.worker.source import Function
+
+MODES = ("float", "dynamic", "float-fallback", "int8")
+
+
+def freeze(function: Function) -> Function:
+    """Turn the variables into constants: the converter cannot read Keras 3 variables."""
+    from tensorflow.python.framework.convert_to_constants import (  # noqa: PLC0415
+        convert_variables_to_constants_v2,
+    )
+
+    return convert_variables_to_constants_v2(function, lower_control_flow=False)
+
+
+def quantize(
+    frozen: Function,
+    mode: str,
+    io: str,
+    samples: Callable[[], Iterator[list[Any]]],
+    on_float: Callable[[bytes], None],
+) -> bytes:
+    """Convert ``frozen``, whose shapes are static.
+
+    Args:
+        frozen: Without variables.
+        mode: One of the tutorial's four conversions.
+        io: ``uint8``, ``int8`` or ``float32``: type of the integer model's inputs and outputs.
+        samples: Gives calibration samples, each a list of arrays in the order of the inputs.
+        on_float: Called with the float .tflite before calibration, where this TensorFlow shows it.
+    """
+    import tensorflow as tf  # noqa: PLC0415
+
+    class Converter(tf.lite.TFLiteConverter):  # type: ignore[misc] # TensorFlow has no types
+        """Shows the float model that calibration starts from, which costs nothing extra."""
+
+        def _quantize(self, result: bytes, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            on_float(bytes(result))
+            return super()._quantize(result, *args, **kwargs)
+
+    converter = Converter.from_concrete_functions([frozen])
+    if mode != "float":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if mode in ("float-fallback", "int8"):
+        converter.representative_dataset = samples
+    if mode == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = getattr(tf, io)
+        # The Edge TPU's dense layers have one weight scale; TensorFlow 2.17 began to make one each.
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # noqa: SLF001
+    return bytes(converter.convert())
