@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The latency of a model: what the interpreter's invoke takes, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Mapping
+
+import numpy as np
+
+from edgekit.errors import UsageError
+from edgekit.result import Result
+from edgekit.runtime import Runner, TensorInfo, latency_stats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgekit.files import PathLike
+
+_SEED = 1
+
+
+@dataclass(frozen=True)
+class BenchmarkResult(Result):
+    """Wall-clock times of one model on one device; copies to and from the tensors excluded."""
+
+    schema: ClassVar[str] = "edgekit.benchmark/1"
+    model: str
+    sha256: str
+    load_ms: float  # construct the interpreter, allocate tensors
+    first_ms: float  # the first inference, inputs and outputs copied
+    latency_ms: Mapping[str, float]  # min, mean, p50, p90, p99, std of the steady state
+    runs: int
+    warmup_runs: int
+    throughput_hz: float  # 1 / mean
+    device: str
+    runtime: str
+    kernels: str
+    kernels_note: str
+    num_threads: int
+    versions: Mapping[str, str]
+
+
+def benchmark(
+    model: bytes | PathLike,
+    *,
+    device: str = "cpu",
+    runtime: str | None = None,
+    kernels: str = "fast",
+    num_threads: int = 1,
+    num_runs: int = 50,
+    warmup_runs: int = 5,
+) -> BenchmarkResult:
+    """Measure loading, the first inference and the steady state of ``model``.
+
+    The inputs are random over the whole range of their type (seed 1); no kernel of TensorFlow Lite
+    takes longer for other values.
+
+    Args:
+        model: Path or content of a .tflite file.
+        device: ``cpu``.
+        runtime: See `Runner`.
+        kernels: See `Runner`.
+        num_threads: Threads of one inference.
+        num_runs: How many inferences are timed, one by one.
+        warmup_runs: How many run before, not timed; the first inference is none of them.
+
+    Raises:
+        UsageError: ``num_runs`` is below 1 or ``warmup_runs`` below 0.
+        EdgeKitError: As for `Runner`.
+    """
+    for option, number, least in (
+        ("--num-runs", num_runs, 1),
+        ("--warmup-runs", warmup_runs, 0),
+    ):
+        if number < least:
+            raise UsageError(f"{option} is {number}, expected at least {least}")
+    options: dict[str, Any] = {
+        "runtime": runtime,
+        "kernels": kernels,
+        "num_threads": num_threads,
+    }
+    with Runner(model, device, **options) as runner:
+        random = np.random.default_rng(_SEED)
+        raw = [_random_input(info, random) for info in runner.inputs]
+        start = time.perf_counter()
+        runner.invoke(*raw)
+        first_s = time.perf_counter() - start
+        times_s = _time_runs(runner, num_runs, warmup_runs)
+        environment = runner.environment
+        stats = latency_stats(times_s)
+        return BenchmarkResult(
+            model=runner.source,
+            sha256=runner.sha256,
+            load_ms=runner.load_ms,
+            first_ms=first_s * 1e3,
+            latency_ms=stats,
+            runs=num_runs,
+            warmup_runs=warmup_runs,
+            throughput_hz=1e3 / stats["mean"],
+            device=environment.device,
+            runtime=environment.runtime,
+            kernels=environment.kernels,
+            kernels_note=environment.kernels_note,
+            num_threads=num_threads,
+            versions=environment.versions,
+        )
+
+
+def _time_runs(runner: Runner, num_runs: int, warmup_runs: int) -> list[float]:
+    clock, reinvoke = time.perf_counter, runner.reinvoke
+    for _ in range(warmup_runs):
+        reinvoke()
+    times_s = []
+    for _ in range(num_runs):
+        start = clock()
+        reinvoke()
+        times_s.append(clock() - start)
+    return times_s
+
+
+def _random_input(info: TensorInfo, random: np.random.Generator) -> NDArray[Any]:
+    dtype = np.dtype(info.dtype)
+    if dtype.kind == "f":
+        return random.random(info.shape).astype(dtype)
+    if dtype.kind == "b":
+        return random.integers(0, 2, info.shape).astype(dtype)
+    # Wide integers are indices or counts: small ones are valid wherever any is.
+    low, high = (0, 2) if dtype.itemsize > 2 else (np.iinfo(dtype).min, np.iinfo(dtype).max + 1)
+    return random.integers(low, high, info.shape).astype(dtype)

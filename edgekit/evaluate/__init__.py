@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model answers: to one input (`run`), and how often rightly over a data set."""
+
+from __future__ import annotations
+
+from edgekit.evaluate.evaluate import Comparison, EvaluateResult, evaluate
+from edgekit.evaluate.run import RunResult, run
+
+__all__ = ["Comparison", "EvaluateResult", "RunResult", "evaluate", "run"]

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many samples through one model: on all cores, and in larger batches where that is the same.
+
+A small network spends much of its time between inferences. A copy with a larger batch (for the CPU
+only) saves that; it is used when its outputs equal the original's, bit for bit, on the samples that
+ran one by one before.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from typing import TYPE_CHECKING, Any, Sequence
+
+import numpy as np
+
+from edgekit.formats.tflite import read_model, write_model
+from edgekit.rewrite import with_batch
+from edgekit.runtime import Runner
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgekit.files import PathLike
+
+_BATCH_S = 4e-3  # a batch takes about this long: the time between two of them no longer counts
+
+Rows = Sequence["NDArray[Any]"]  # one array an input, the samples along the first dimension
+
+
+class Engine:
+    """A model and the interpreters that run it; a context manager.
+
+    ``run_timed`` and ``specialize`` belong to one thread; afterwards ``run`` may be called from as
+    many threads as ``specialize`` was told.
+    """
+
+    def __init__(self, model: bytes | PathLike, device: str, **options: Any) -> None:  # noqa: ANN401
+        self._device, self._options = device, options
+        self.single = Runner(model, device, **options)
+        self.batch = _batch_of(self.single)  # samples an inference of ``run``
+        self.times_s: list[float] = []
+        self._seen: list[tuple[Rows, Rows]] = []
+        self._runners = [self.single]
+        self._free: queue.LifoQueue[Runner] = queue.LifoQueue()
+
+    def run_timed(self, rows: Rows) -> Rows:
+        """Raw outputs for real inputs; the time of each inference goes to ``times_s``."""
+        outputs = _run(self.single, rows, self.times_s)
+        self._seen.append((rows, outputs))
+        return outputs
+
+    def specialize(self, workers: int, largest_batch: int) -> None:
+        """Prepare ``workers`` interpreters for ``run``, with a larger batch if that is equal."""
+        wanted = int(min(largest_batch, _BATCH_S / float(np.median(self.times_s))))
+        if wanted > self.batch:
+            copy = with_batch(read_model(self.single.content), wanted)
+            if copy is not None:
+                self._try(write_model(copy))
+        self._seen.clear()
+        while self._free.qsize() < workers:
+            self._add(self._runners[-1].content)
+
+    def run(self, rows: Rows) -> Rows:
+        """Raw outputs for real inputs."""
+        runner = self._free.get()
+        try:
+            return _run(runner, rows)
+        finally:
+            self._free.put(runner)
+
+    def close(self) -> None:
+        """Close every interpreter."""
+        for runner in self._runners:
+            runner.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _try(self, content: bytes) -> None:
+        """Use the copy ``content`` if it answers as the original did."""
+        runner = Runner(content, self._device, **self._options)
+        for rows, outputs in self._seen:
+            if not all(map(np.array_equal, _run(runner, rows), outputs)):
+                runner.close()
+                return
+        self.batch = _batch_of(runner)
+        self._runners.append(runner)
+        self._free.put(runner)
+
+    def _add(self, content: bytes) -> None:
+        runner = Runner(content, self._device, **self._options)
+        self._runners.append(runner)
+        self._free.put(runner)
+
+
+def _run(runner: Runner, rows: Rows, times_s: list[float] | None = None) -> Rows:
+    size, count = _batch_of(runner), len(rows[0])
+    parts = []
+    for start in range(0, count, size):
+        chunk = [_filled(array[start : start + size], size) for array in rows]
+        raw = runner.to_raw(*chunk)
+        begin = time.perf_counter()
+        parts.append(runner.invoke(*raw))
+        if times_s is not None:
+            times_s.append(time.perf_counter() - begin)
+    return [np.concatenate(each)[:count] for each in zip(*parts)]
+
+
+def _batch_of(runner: Runner) -> int:
+    shape = runner.inputs[0].shape if runner.inputs else ()
+    return shape[0] if shape else 1
+
+
+def _filled(rows: NDArray[Any], size: int) -> NDArray[Any]:
+    """``rows`` with the last one repeated up to ``size``."""
+    missing = size - len(rows)
+    return rows if not missing else np.concatenate([rows, rows[-1:].repeat(missing, axis=0)])

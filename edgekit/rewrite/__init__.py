@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model to model, each rule a file."""
+
+from __future__ import annotations
+
+from edgekit.rewrite.batch import with_batch
+
+__all__ = ["with_batch"]
