@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import List, Optional
+from typing import Any, List, Optional
 
-import click
 import typer
 from typing_extensions import Annotated
 
@@ -18,6 +17,13 @@ from edgekit.cli.demo import demo
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.run import run
 from edgekit.errors import EdgeKitError
+
+# typer brings click along under a private name since 0.20 and imports it before that; the base of
+# its usage errors is public in neither, but has the same name in both.
+_ClickException: Any = next(
+    each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
+)
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="edgekit",
@@ -57,21 +63,19 @@ def main(args: Optional[List[str]] = None) -> None:
     try:
         status = app(words, standalone_mode=False)
     except EdgeKitError as error:
-        if "--json" in words:
-            sys.stdout.write(json.dumps(error.to_dict(), indent=2, sort_keys=True) + "\n")
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_status)
-    except click.exceptions.Abort:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
-    except click.ClickException as error:
+        _report(error, as_json="--json" in words)
+        status = error.exit_status
+    except _ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has left; nothing is wrong here.
-        sys.stderr.close()
-        sys.exit(0)
+        status = error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        status = _INTERRUPTED
+    if status == _INTERRUPTED:
+        sys.stderr.write("interrupted\n")
     sys.exit(status or 0)
+
+
+def _report(error: EdgeKitError, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(error.to_dict(), indent=2, sort_keys=True) + "\n")
+    sys.stderr.write(f"error: {error}\n")

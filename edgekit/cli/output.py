@@ -73,3 +73,10 @@ def progress(label: str) -> Iterator[Progress]:
 
 def _numeric(text: str) -> bool:
     return text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit())
+
+
+def runs_on(result: Any) -> str:  # noqa: ANN401 - any result with the fields of an Environment
+    """What ran the model, in words: device, runtime, its version, kernels."""
+    version = next(iter(result.versions.values()), "")
+    note = f" ({result.kernels_note})" if result.kernels_note else ""
+    return f"{result.device}, {result.runtime} {version}, {result.kernels} kernels{note}"

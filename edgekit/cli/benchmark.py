@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit benchmark``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.options import (
+    DeviceOption,
+    KernelsOption,
+    ModelArgument,
+    RuntimeOption,
+    ThreadsOption,
+)
+from edgekit.cli.output import JsonOption, emit, runs_on
+
+if TYPE_CHECKING:
+    from edgekit.bench import BenchmarkResult
+
+
+def benchmark(
+    model: ModelArgument,
+    device: DeviceOption = "cpu",
+    runtime: RuntimeOption = None,
+    kernels: KernelsOption = "fast",
+    num_threads: ThreadsOption = 1,
+    num_runs: Annotated[int, typer.Option(min=1, help="How many inferences to time.")] = 50,
+    warmup_runs: Annotated[int, typer.Option(min=0, help="How many to run before, untimed.")] = 5,
+    json: JsonOption = False,
+) -> None:
+    """Measure loading, the first inference and the steady state, apart from each other."""
+    from edgekit.bench import benchmark as run_benchmark
+
+    result = run_benchmark(
+        model,
+        device=device,
+        runtime=runtime,
+        kernels=kernels,
+        num_threads=num_threads,
+        num_runs=num_runs,
+        warmup_runs=warmup_runs,
+    )
+    emit(result, lambda: render(result), as_json=json)
+
+
+def render(result: BenchmarkResult) -> str:
+    """The result for people."""
+    latency = result.latency_ms
+    names = ("min", "mean", "p50", "p90", "p99", "std")
+    return "\n".join(
+        [
+            f"load       {result.load_ms:.3f} ms",
+            f"first      {result.first_ms:.3f} ms",
+            "steady     " + ", ".join(f"{name} {latency[name]:.3f}" for name in names) + " ms",
+            f"           {result.runs} inferences after {result.warmup_runs} to warm up, "
+            f"{result.throughput_hz:,.1f} a second",
+            f"on         {runs_on(result)}; Edge TPU: not measured",
+        ]
+    )

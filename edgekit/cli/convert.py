@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.options import PreprocessOption
+from edgekit.cli.output import JsonOption, emit, note, progress
+
+if TYPE_CHECKING:
+    from edgekit.host.convert_result import ConvertResult, Endpoint
+
+
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A .keras, .h5, frozen .pb or float .tflite file, or a SavedModel's folder.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .tflite to write.")],
+    data: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="DATA",
+            help="Calibration samples: a folder of images, an .npz or .npy, or "
+            "package.module:function.",
+        ),
+    ] = None,
+    preprocess: PreprocessOption = None,
+    num_samples: Annotated[
+        int, typer.Option(min=1, help="How many samples to calibrate with.")
+    ] = 100,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="What an unknown first dimension becomes.")
+    ] = 1,
+    input_shape: Annotated[
+        Optional[List[str]],
+        typer.Option(metavar="SHAPE", help="1,224,224,3, or NAME=1,224,224,3 for each input."),
+    ] = None,
+    signature: Annotated[Optional[str], typer.Option(help="Which one of a SavedModel.")] = None,
+    inputs: Annotated[
+        Optional[List[str]],
+        typer.Option(metavar="NAME", help="Of a frozen graph; NAME=VALUE fixes a placeholder."),
+    ] = None,
+    outputs: Annotated[
+        Optional[List[str]], typer.Option(metavar="NAME", help="Of a frozen graph.")
+    ] = None,
+    io: Annotated[
+        str, typer.Option(help="Type of inputs and outputs: uint8, int8 or float32.")
+    ] = "uint8",
+    mode: Annotated[
+        str,
+        typer.Option(help="int8 (enforced), or unenforced: float, dynamic, float-fallback."),
+    ] = "int8",
+    converter_python: Annotated[
+        Optional[Path], typer.Option(help="The Python of another environment, with its TensorFlow.")
+    ] = None,
+    trust_source: Annotated[
+        bool, typer.Option("--trust-source", help="Let code that the source carries run.")
+    ] = False,
+    timeout_sec: Annotated[
+        Optional[float], typer.Option(help="Give up after so many seconds.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Convert a trained network to an integer-only .tflite, enforced."""
+    from edgekit.host import convert as run_convert
+
+    with progress("calibrating") as on_progress:
+        result = run_convert(
+            source,
+            data=data,
+            output=output,
+            preprocess=preprocess,
+            num_samples=num_samples,
+            batch_size=batch_size,
+            input_shape=input_shape,
+            signature=signature,
+            inputs=_words(inputs),
+            outputs=_words(outputs),
+            io=io,
+            mode=mode,
+            converter_python=converter_python,
+            trust_source=trust_source,
+            timeout_s=timeout_sec,
+            progress=on_progress,
+        )
+    for warning in result.warnings:
+        note(f"warning: {warning}")
+    emit(result, lambda: "\n".join(render(result)), as_json=json)
+
+
+def render(result: ConvertResult) -> Iterator[str]:
+    """The result for people, line by line."""
+    ratio = f", {result.ratio:.2f} times smaller than in float" if result.ratio else ""
+    yield f"written    {result.output}: {result.bytes:,} bytes{ratio}"
+    yield f"source     {result.source}, read by {result.loader}"
+    if result.enforced:
+        yield "enforced   integer-only, static shapes, readable by edgetpu_compiler 16"
+    else:
+        yield f"enforced   nothing: --mode {result.mode} is not for the Edge TPU"
+    for kind, ends in (("input", result.inputs), ("output", result.outputs)):
+        for end in ends:
+            yield f"{kind:10} {_describe(end)}"
+    counts = ", ".join(f"{name} {count}" for name, count in result.operators.items())
+    yield f"operators  {counts}"
+    if result.agreement is not None:
+        yield f"calibrated {result.num_samples} samples"
+        yield from _agreement(result)
+    peak = result.peak_rss_bytes / (1 << 20)
+    versions = result.versions
+    yield (
+        f"took       {result.time_s:.1f} s, {peak:,.0f} MiB at most, "
+        f"tensorflow {versions.get('tensorflow', 'unknown')}"
+    )
+
+
+def _describe(end: Endpoint) -> str:
+    text = f"{end.name} {list(end.shape)} {end.dtype}"
+    if end.scale is not None:
+        text += f", scale {end.scale:.6g}, zero point {end.zero_point}"
+    if end.calibration_min is not None:
+        text += f", calibrated over {end.calibration_min:g} to {end.calibration_max:g}"
+    return text
+
+
+def _agreement(result: ConvertResult) -> Iterator[str]:
+    agreement = result.agreement
+    if agreement is None:
+        return
+    for end, argmax, snr_db in zip(result.outputs, agreement.argmax, agreement.snr_db):
+        same = "" if argmax is None else f"same largest value as in float on {argmax:.2%}, "
+        ratio = "no difference to measure" if snr_db is None else f"{snr_db:.1f} dB over the error"
+        yield f"agreement  {end.name}: {same}{ratio}"
+
+
+def _words(values: Sequence[str] | None) -> list[str] | None:
+    """Repeated options, each of which may hold several names with commas."""
+    if not values:
+        return None
+    return [word for value in values for word in value.split(",") if word]

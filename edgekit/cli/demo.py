@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.output import JsonOption, emit, note, table
+
+if TYPE_CHECKING:
+    from edgekit.bench import BenchmarkResult
+    from edgekit.host.demo import DemoModel, DemoResult
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for models, results and the picture.")
+    ] = Path("demo-out"),
+    dataset: Annotated[
+        str, typer.Option(help="digits (ships with scikit-learn) or mnist (cached or downloaded).")
+    ] = "digits",
+    mnist: Annotated[
+        Optional[Path], typer.Option(help="An mnist.npz in Keras's form; implies --dataset mnist.")
+    ] = None,
+    epochs: Annotated[
+        Optional[int], typer.Option(min=1, help="Passes over the training images.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Train a small network on real digits and take it all the way to a proven int8 model."""
+    from edgekit.host.demo import demo as run_demo
+
+    result = run_demo(output, dataset=dataset, mnist=mnist, epochs=epochs, on_step=note)
+    emit(result, lambda: render(result), as_json=json)
+
+
+def render(result: DemoResult) -> str:
+    """The result for people: the four conversions, accuracy, latency, and where things lie."""
+    accuracy = result.accuracy
+    against = accuracy.against
+    lines = [
+        f"{result.dataset}: {result.num_train} training images, {result.num_test} held out, "
+        f"{result.epochs} epochs",
+        "",
+        table(
+            ("conversion", "bytes", "ratio", "input", "output", "Edge TPU", "why not"),
+            [_row(model) for model in result.models],
+        ),
+        "",
+        f"accuracy   int8 {accuracy.metrics['top1']:.2%}, float {against.metrics['top1']:.2%}, "
+        f"same answer on {against.agreement:.2%} of {accuracy.num_samples} images"
+        if against
+        else "",
+        *(_timing(name, each) for name, each in result.benchmarks.items()),
+        f"compiled   {result.compiled}"
+        if result.compiled
+        else f"not compiled: {result.not_compiled}",
+        "",
+        f"models, a JSON of every result and answers.png are in {result.folder}",
+    ]
+    return "\n".join(lines)
+
+
+def _row(model: DemoModel) -> tuple[str, ...]:
+    return (
+        model.mode,
+        f"{model.bytes:,}",
+        f"{model.ratio:.2f}x",
+        model.input_dtype,
+        model.output_dtype,
+        "yes" if model.edge_tpu else "no",
+        model.reason,
+    )
+
+
+def _timing(name: str, timing: BenchmarkResult) -> str:
+    latency = timing.latency_ms
+    return (
+        f"latency    {name} on the CPU: p50 {latency['p50']:.3f} ms, p99 {latency['p99']:.3f} ms "
+        f"({timing.runtime}, {timing.kernels} kernels); Edge TPU: not measured"
+    )
