@@ -8,14 +8,13 @@ weights with many scales come out of TFLITE_BUILTINS_INT8 without a word.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from edgekit.edgetpu.issues import Issue
 from edgekit.edgetpu.readable import why_unreadable
 from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import CUSTOM, Model, Operator, Subgraph, Tensor
 from edgekit.host.advice import advice_for
-from edgekit.result import Result
 
 IO_TYPES = ("uint8", "int8", "float32")
 _INTEGER_DATA = ("INT8", "UINT8")
@@ -26,26 +25,12 @@ _DENSE_WEIGHTS = 1  # index among the inputs of FULLY_CONNECTED
 _SHOWN = 12
 
 
-@dataclass(frozen=True)
-class BrokenRule(Result):
-    """One operation or tensor that breaks a rule; the shape of an entry of `issues` in JSON."""
-
-    code: str  # stable: "quant.float_tensor"
-    where: str
-    message: str
-    fix: str
-    severity: str = "error"
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.message} [{self.code}]"
-
-
 class NotEdgeTpuModelError(UnsupportedModelError):
     """The converted model breaks rules of the Edge TPU; ``issues`` has every one of them."""
 
     def __init__(self, what: str, *, where: str, why: str, fix: str) -> None:
         super().__init__(what, where=where, why=why, fix=fix)
-        self.issues: tuple[BrokenRule, ...] = ()
+        self.issues: tuple[Issue, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """`edgekit.error/1` with all ``issues``."""
@@ -67,7 +52,7 @@ def enforce(model: Model, io: str, where: str) -> None:
     refuse(broken_rules(model, io), where)
 
 
-def refuse(issues: list[BrokenRule], where: str) -> None:
+def refuse(issues: list[Issue], where: str) -> None:
     """Raise `NotEdgeTpuModelError` with all of ``issues``; do nothing if there is none."""
     if not issues:
         return
@@ -86,7 +71,7 @@ def refuse(issues: list[BrokenRule], where: str) -> None:
     raise error
 
 
-def broken_rules(model: Model, io: str) -> list[BrokenRule]:
+def broken_rules(model: Model, io: str) -> list[Issue]:
     """Every rule that ``model`` breaks, in the order of its operators; empty for a good one."""
     return [
         *structural_rules(model),
@@ -96,7 +81,7 @@ def broken_rules(model: Model, io: str) -> list[BrokenRule]:
     ]
 
 
-def structural_rules(model: Model) -> list[BrokenRule]:
+def structural_rules(model: Model) -> list[Issue]:
     """The rules that quantization can neither break nor heal: they hold for a float model too."""
     return [*_subgraphs(model), *_operators(model), *_dynamic(model)]
 
@@ -116,12 +101,12 @@ def layer_of(subgraph: Subgraph, operator: Operator) -> str:
     return ""
 
 
-def _subgraphs(model: Model) -> Iterator[BrokenRule]:
+def _subgraphs(model: Model) -> Iterator[Issue]:
     if len(model.subgraphs) == 1:
         return
     for index, operator in enumerate(model.main.operators):
         if operator.opcode in ("WHILE", "IF", "CALL_ONCE", "CALL"):
-            yield BrokenRule(
+            yield Issue(
                 "model.subgraphs",
                 _place(model.main, index),
                 f"{operator.opcode} runs another subgraph; the Edge TPU takes one",
@@ -129,13 +114,13 @@ def _subgraphs(model: Model) -> Iterator[BrokenRule]:
             )
 
 
-def _operators(model: Model) -> Iterator[BrokenRule]:
+def _operators(model: Model) -> Iterator[Issue]:
     for graph_index, index, operator in model.operators():
         where = _place(model.subgraphs[graph_index], index)
         if operator.opcode == CUSTOM:
             flex = operator.label.startswith("Flex")
             kind = "a TensorFlow operation (Flex)" if flex else "a custom operator"
-            yield BrokenRule(
+            yield Issue(
                 "model.custom_op",
                 where,
                 f"{operator.label} is {kind}",
@@ -145,10 +130,10 @@ def _operators(model: Model) -> Iterator[BrokenRule]:
         if reason:
             is_unknown = "does not exist" in reason
             code = "map.op_unknown" if is_unknown else "map.op_version"
-            yield BrokenRule(code, where, reason, advice_for(operator.opcode))
+            yield Issue(code, where, reason, advice_for(operator.opcode))
 
 
-def _dynamic(model: Model) -> Iterator[BrokenRule]:
+def _dynamic(model: Model) -> Iterator[Issue]:
     for subgraph in model.subgraphs:
         for tensor in (subgraph.tensors[index] for index in subgraph.inputs):
             if tensor.is_dynamic:
@@ -159,8 +144,8 @@ def _dynamic(model: Model) -> Iterator[BrokenRule]:
                 yield _dynamic_rule(_place(subgraph, index), dynamic[0])
 
 
-def _dynamic_rule(where: str, tensor: Tensor) -> BrokenRule:
-    return BrokenRule(
+def _dynamic_rule(where: str, tensor: Tensor) -> Issue:
+    return Issue(
         "model.dynamic_shape",
         where,
         f"the shape {list(tensor.shape_signature or tensor.shape)} has an unknown dimension (-1)",
@@ -169,13 +154,13 @@ def _dynamic_rule(where: str, tensor: Tensor) -> BrokenRule:
     )
 
 
-def _io_types(model: Model, io: str) -> Iterator[BrokenRule]:
+def _io_types(model: Model, io: str) -> Iterator[Issue]:
     graph = model.main
     for kind, indices in (("input", graph.inputs), ("output", graph.outputs)):
         for index in indices:
             tensor = graph.tensors[index]
             if tensor.dtype != io.upper():
-                yield BrokenRule(
+                yield Issue(
                     "io.dtype",
                     f"{kind} {tensor.name}",
                     f"it is {tensor.dtype.lower()}, expected {io}",
@@ -184,7 +169,7 @@ def _io_types(model: Model, io: str) -> Iterator[BrokenRule]:
                 )
 
 
-def _number_types(model: Model, io: str) -> Iterator[BrokenRule]:
+def _number_types(model: Model, io: str) -> Iterator[Issue]:
     for graph_index, index, operator in model.operators():
         graph = model.subgraphs[graph_index]
         edges = {*graph.inputs, *graph.outputs} if io == "float32" else set()
@@ -200,7 +185,7 @@ def _number_types(model: Model, io: str) -> Iterator[BrokenRule]:
             continue
         types = sorted({tensor.dtype.lower() for tensor in wrong})
         is_float = any(kind.startswith(("float", "bfloat")) for kind in types)
-        yield BrokenRule(
+        yield Issue(
             "quant.float_tensor" if is_float else "quant.not_int8",
             _place(graph, index),
             f"{operator.label} works on {', '.join(types)}: {wrong[0].name}",
@@ -230,14 +215,14 @@ def _has_float_neighbour(graph: Subgraph, border: Operator) -> bool:
     )
 
 
-def _dense_scales(model: Model) -> Iterator[BrokenRule]:
+def _dense_scales(model: Model) -> Iterator[Issue]:
     for graph_index, index, operator in model.operators():
         graph = model.subgraphs[graph_index]
         if operator.opcode != "FULLY_CONNECTED":
             continue
         weights = graph.tensors[operator.inputs[_DENSE_WEIGHTS]]
         if weights.quantization is not None and weights.quantization.per_channel:
-            yield BrokenRule(
+            yield Issue(
                 "quant.per_channel_dense",
                 _place(graph, index),
                 f"its weights have {len(weights.quantization.scale)} scales; dense layers of the "
