@@ -30,7 +30,7 @@ def convert(
         typer.Option(
             metavar="DATA",
             help="Calibration samples: a folder of images, an .npz or .npy, or "
-            "package.module:function.",
+            "package.module:function; random (numbers, for a look at whether it converts).",
         ),
     ] = None,
     preprocess: PreprocessOption = None,

@@ -11,6 +11,7 @@ from edgekit.data.arrays import IterableDataset, load_function, open_numpy
 from edgekit.data.dataset import Dataset, InputSpec
 from edgekit.data.folders import FolderDataset
 from edgekit.data.preprocess import Preprocess, parse_preprocess
+from edgekit.data.random_samples import RANDOM, RandomDataset
 from edgekit.errors import DataError
 from edgekit.files import PathLike
 
@@ -29,7 +30,7 @@ def open_dataset(
 
     Args:
         source: A folder of images, an .npz or .npy file, ``package.module:function``, a `Dataset`,
-            or a Python iterable (or function) of samples.
+            a Python iterable (or function) of samples, or ``random`` for random numbers.
         inputs: The network's inputs in their order, shapes with the batch dimension.
         preprocess: ``--preprocess`` text; None scales pixels to 0..1 and leaves real numbers alone.
         split: ``train`` or ``test``: which half of a file that holds both (Keras's MNIST).
@@ -46,6 +47,8 @@ def open_dataset(
             return IterableDataset(source, inputs, how, "samples")
         raise DataError(f"{type(source).__name__} is no data set", fix="give a path or an iterable")
     path = Path(source)
+    if str(source) == RANDOM and not path.exists():
+        return RandomDataset(inputs, how)
     if path.is_dir():
         return FolderDataset(path, inputs, how)
     if path.suffix.lower() in (".npz", ".npy"):

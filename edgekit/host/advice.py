@@ -15,6 +15,9 @@ _ATTENTION = "attention multiplies two activations: replace it by convolutions o
 _ACTIVATION = "use ReLU, ReLU6, sigmoid or tanh, and train again"
 _OUTSIDE = "do this outside the network, before its input or after its output"
 _GROUPS = "use groups=1 or a DepthwiseConv2D: compiler 16 does not know grouped convolutions"
+_DROPOUT = "the graph draws random numbers, as dropout does in training: save it for inference"
+    "the graph was saved for training and draws random numbers (dropout): save it for inference"
+)
 _MATH = "leave it to code before or behind the network, or replace the layer that needs it"
 
 # By the operator's name in TensorFlow Lite, or in TensorFlow for Flex operations.
@@ -40,6 +43,8 @@ _ADVICE = {
     "NEG": _MATH,
     "NON_MAX_SUPPRESSION_V4": _OUTSIDE,
     "NON_MAX_SUPPRESSION_V5": _OUTSIDE,
+    "RANDOM_STANDARD_NORMAL": _DROPOUT,
+    "RANDOM_UNIFORM": _DROPOUT,
     "RSQRT": _NORMALIZATION,
     "SQRT": _NORMALIZATION,
     "SQUARE": _NORMALIZATION,
@@ -53,6 +58,15 @@ _DEFAULT = (
     "replace the layer by convolutions, dense layers, poolings, additions and ReLU, or cut the "
     "network before it"
 )
+
+
+# In what TFLiteConverter prints when it gives up -> what to do.
+_FAILURES = (("TensorArray", _RECURRENT), ("TensorList", _RECURRENT), ("HashTable", _OUTSIDE))
+
+
+def advice_for_failure(message: str) -> str:
+    """What to do about a failure of TFLiteConverter; "" where its message tells nothing."""
+    return next((advice for mark, advice in _FAILURES if mark in message), "")
 
 
 def advice_for(operation: str) -> str:

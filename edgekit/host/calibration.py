@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data import Dataset, InputSpec, Sample, Unreadable
+from edgekit.data.random_samples import RANDOM
 from edgekit.errors import DataError
 
 Progress = Callable[[int, int | None], None]
@@ -51,6 +52,8 @@ class Calibration:
     def warnings(self) -> list[str]:
         """What a user should know about the samples although they can be used."""
         notes = []
+        if self._dataset.describe().get("kind") == RANDOM:
+            notes.append("calibrated with random numbers: the model's answers are worth nothing")
         if self.count < self._wanted:
             notes.append(f"calibrated with {self.count} samples, {self._wanted} were asked for")
         if self.unreadable:

@@ -20,6 +20,7 @@ from edgekit.errors import (
     UnsupportedModelError,
     UsageError,
 )
+from edgekit.host.advice import advice_for_failure
 from edgekit.host.worker.wire import Message, Wire, as_array
 from edgekit.process import Conversation, Finished
 
@@ -215,7 +216,8 @@ class ConverterChild:
             f"TensorFlow {self._versions.get('tensorflow', '')} failed while {self._step}",
             where=self._where,
             why=why or f"exit status {finished.returncode}",
-            fix="replace the operation it names, or try another TensorFlow: --converter-python",
+            fix=advice_for_failure(why)
+            or "replace the operation it names, or try another TensorFlow: --converter-python",
         )
 
 

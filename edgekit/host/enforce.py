@@ -21,6 +21,23 @@ _INTEGER_DATA = ("INT8", "UINT8")
 # What an operator takes as parameters: shapes, axes, paddings, indices, biases.
 _INTEGER_CONSTANTS = ("INT8", "UINT8", "INT32", "INT64", "BOOL")
 _BORDERS = ("QUANTIZE", "DEQUANTIZE")
+# These have an integer form: real ones among real neighbours are the neighbours' fault.
+_FOLLOWERS = (
+    *_BORDERS,
+    "CONCATENATION",
+    "EXPAND_DIMS",
+    "PACK",
+    "PAD",
+    "RESHAPE",
+    "SLICE",
+    "SPLIT",
+    "SQUEEZE",
+    "STRIDED_SLICE",
+    "TRANSPOSE",
+    "UNPACK",
+)
+# What TensorFlow puts before the names of a SavedModel's tensors; it is no layer.
+_CALL = "StatefulPartitionedCall"
 _DENSE_WEIGHTS = 1  # index among the inputs of FULLY_CONNECTED
 _SHOWN = 12
 
@@ -95,7 +112,7 @@ def layer_of(subgraph: Subgraph, operator: Operator) -> str:
     indices = [*operator.outputs, *(index for index in operator.inputs if index >= 0)]
     for index in indices:
         first = subgraph.tensors[index].name.split(";")[0]
-        path = [part for part in first.split("/") if part]
+        path = [part for part in first.split("/") if part and part != _CALL]
         if len(path) > 1:
             return "/".join(path[:-1])
     return ""
@@ -170,27 +187,51 @@ def _io_types(model: Model, io: str) -> Iterator[Issue]:
 
 
 def _number_types(model: Model, io: str) -> Iterator[Issue]:
-    for graph_index, index, operator in model.operators():
-        graph = model.subgraphs[graph_index]
+    """Operators on numbers that are no 8-bit integers, without those that only follow others."""
+    for graph in model.subgraphs:
         edges = {*graph.inputs, *graph.outputs} if io == "float32" else set()
-        wrong = [
-            tensor
-            for number in (*operator.inputs, *operator.outputs)
-            if number >= 0 and number not in edges
-            for tensor in [graph.tensors[number]]
-            if not _is_integer(model, operator, tensor)
-        ]
-        # A border of a float island is its consequence; the operators inside are its cause.
-        if not wrong or (operator.opcode in _BORDERS and _has_float_neighbour(graph, operator)):
-            continue
-        types = sorted({tensor.dtype.lower() for tensor in wrong})
-        is_float = any(kind.startswith(("float", "bfloat")) for kind in types)
-        yield Issue(
-            "quant.float_tensor" if is_float else "quant.not_int8",
-            _place(graph, index),
-            f"{operator.label} works on {', '.join(types)}: {wrong[0].name}",
-            advice_for(operator.label),
-        )
+        wrong = {
+            index: tensors
+            for index, operator in enumerate(graph.operators)
+            for tensors in [_wrong_tensors(model, graph, operator, edges)]
+            if tensors
+        }
+        for index, numbers in wrong.items():
+            operator = graph.operators[index]
+            if operator.opcode in _FOLLOWERS and _has_cause(graph, index, wrong):
+                continue
+            tensor = graph.tensors[numbers[0]]
+            types = sorted({graph.tensors[number].dtype.lower() for number in numbers})
+            is_float = any(kind.startswith(("float", "bfloat")) for kind in types)
+            yield Issue(
+                "quant.float_tensor" if is_float else "quant.not_int8",
+                _place(graph, index),
+                f"{operator.label} works on {', '.join(types)}: {_short_name(tensor)}",
+                advice_for(operator.label),
+            )
+
+
+def _wrong_tensors(model: Model, graph: Subgraph, operator: Operator, edges: set[int]) -> list[int]:
+    return [
+        number
+        for number in (*operator.inputs, *operator.outputs)
+        if number >= 0
+        and number not in edges
+        and not _is_integer(model, operator, graph.tensors[number])
+    ]
+
+
+def _has_cause(graph: Subgraph, start: int, wrong: dict[int, list[int]]) -> bool:
+    """Whether an operator that is no follower shares the island of tensors around ``start``."""
+    reached, tensors = {start}, set(wrong[start])
+    while True:
+        more = {i for i, numbers in wrong.items() if tensors & set(numbers)} - reached
+        if any(graph.operators[index].opcode not in _FOLLOWERS for index in more):
+            return True
+        if not more:
+            return False
+        reached |= more
+        tensors |= {number for index in more for number in wrong[index]}
 
 
 def _is_integer(model: Model, operator: Operator, tensor: Tensor) -> bool:
@@ -199,20 +240,6 @@ def _is_integer(model: Model, operator: Operator, tensor: Tensor) -> bool:
     # The fused LSTM keeps its cell state in 16 bits; compiler 16 maps it so.
     is_state = tensor.is_variable and operator.opcode == "UNIDIRECTIONAL_SEQUENCE_LSTM"
     return tensor.dtype in _INTEGER_DATA or (is_state and tensor.dtype == "INT16")
-
-
-def _has_float_neighbour(graph: Subgraph, border: Operator) -> bool:
-    around = {*border.inputs, *border.outputs}
-    return any(
-        other is not border
-        and other.opcode not in _BORDERS
-        and any(
-            index in around and graph.tensors[index].dtype.startswith("FLOAT")
-            for index in (*other.inputs, *other.outputs)
-            if index >= 0
-        )
-        for other in graph.operators
-    )
 
 
 def _dense_scales(model: Model) -> Iterator[Issue]:
@@ -239,3 +266,8 @@ def _place(subgraph: Subgraph, index: int) -> str:
     operator = subgraph.operators[index]
     layer = layer_of(subgraph, operator)
     return f"operator {index} {operator.label}" + (f", layer {layer}" if layer else "")
+
+
+def _short_name(tensor: Tensor) -> str:
+    """The first of the names that a fused operator's tensor carries."""
+    return "/".join(part for part in tensor.name.split(";")[0].split("/") if part != _CALL)
