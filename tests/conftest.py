@@ -6,8 +6,12 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, write_model
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -50,3 +54,141 @@ def corpus() -> Path:
     if place is None:
         pytest.skip(_MISSING["corpus"])
     return place
+
+
+class _Builder:
+    """Collects tensors and buffers; each method returns the index of its tensor."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.buffers = [np.empty(0, np.uint8)]
+        self.operators: list[Operator] = []
+
+    def activation(
+        self, name: str, shape: tuple[int, ...], dtype: str, quantization: Quantization | None
+    ) -> int:
+        self.tensors.append(Tensor(name, shape, dtype, 0, quantization))
+        return len(self.tensors) - 1
+
+    def constant(self, name: str, values: Any, quantization: Quantization | None = None) -> int:  # noqa: ANN401
+        array = np.ascontiguousarray(values)
+        dtype = array.dtype.name.upper()
+        self.tensors.append(Tensor(name, array.shape, dtype, len(self.buffers), quantization))
+        self.buffers.append(np.frombuffer(array.tobytes(), np.uint8))
+        return len(self.tensors) - 1
+
+    def operator(
+        self, opcode: str, version: int, inputs: tuple[int, ...], output: int, **options: Any
+    ) -> None:  # noqa: ANN401
+        kind = options.pop("type", "NONE")
+        self.operators.append(Operator(opcode, version, inputs, (output,), options, kind))
+
+    def model(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Model:
+        graph = Subgraph(tuple(self.tensors), inputs, outputs, tuple(self.operators), "main")
+        return Model((graph,), tuple(self.buffers), "made by hand")
+
+
+_CONV = {
+    "type": "Conv2DOptions",
+    "padding": "VALID",
+    "stride_w": 1,
+    "stride_h": 1,
+    "dilation_w_factor": 1,
+    "dilation_h_factor": 1,
+    "fused_activation_function": "RELU",
+}
+_POOL = {
+    "type": "Pool2DOptions",
+    "padding": "VALID",
+    "stride_w": 2,
+    "stride_h": 2,
+    "filter_width": 2,
+    "filter_height": 2,
+    "fused_activation_function": "NONE",
+}
+
+
+def _weights() -> tuple[Any, Any, Any, Any]:
+    random = np.random.default_rng(7)
+    return (
+        random.integers(-127, 128, (4, 3, 3, 1), np.int8),
+        random.integers(-99, 99, 4, np.int32),
+        random.integers(-127, 128, (5, 36), np.int8),
+        random.integers(-99, 99, 5, np.int32),
+    )
+
+
+def integer_classifier() -> Model:
+    """A uint8 classifier, (1, 8, 8, 1) in 0..1 to (1, 5): conv, pool, dense, as the tutorial's."""
+    conv, conv_bias, dense, dense_bias = _weights()
+    scales = (0.01, 0.02, 0.015, 0.012)
+    build, quant = _Builder(), Quantization
+    x = build.activation("image", (1, 8, 8, 1), "UINT8", quant((1 / 255,), (0,)))
+    q = build.activation("image_int8", (1, 8, 8, 1), "INT8", quant((1 / 255,), (-128,)))
+    w = build.constant("conv/w", conv, quant(scales, (0,) * 4, 0))
+    b = build.constant("conv/b", conv_bias, quant(tuple(s / 255 for s in scales), (0,) * 4, 0))
+    c = build.activation("conv/relu", (1, 6, 6, 4), "INT8", quant((0.05,), (-128,)))
+    m = build.activation("pool/max", (1, 3, 3, 4), "INT8", quant((0.05,), (-128,)))
+    shape = build.constant("flatten/shape", np.array([1, 36], np.int32))
+    f = build.activation("flatten/flat", (1, 36), "INT8", quant((0.05,), (-128,)))
+    v = build.constant("dense/w", dense, quant((0.01,), (0,)))
+    d = build.constant("dense/b", dense_bias, quant((0.0005,), (0,)))
+    s = build.activation("dense/scores", (1, 5), "INT8", quant((0.2,), (3,)))
+    y = build.activation("scores", (1, 5), "UINT8", quant((0.2,), (131,)))
+    build.operator("QUANTIZE", 1, (x,), q, type="QuantizeOptions")
+    build.operator("CONV_2D", 3, (q, w, b), c, **_CONV)
+    build.operator("MAX_POOL_2D", 2, (c,), m, **_POOL)
+    build.operator("RESHAPE", 1, (m, shape), f, type="ReshapeOptions", new_shape=(1, 36))
+    build.operator("FULLY_CONNECTED", 4, (f, v, d), s, type="FullyConnectedOptions")
+    build.operator("QUANTIZE", 1, (s,), y, type="QuantizeOptions")
+    return build.model((x,), (y,))
+
+
+def float_classifier() -> Model:
+    """The same network on real numbers."""
+    conv, conv_bias, dense, dense_bias = _weights()
+    scales = np.array((0.01, 0.02, 0.015, 0.012), np.float32)
+    build = _Builder()
+    x = build.activation("image", (1, 8, 8, 1), "FLOAT32", None)
+    w = build.constant("conv/w", conv.astype(np.float32) * scales[:, None, None, None])
+    b = build.constant("conv/b", conv_bias.astype(np.float32) * scales / 255)
+    c = build.activation("conv/relu", (1, 6, 6, 4), "FLOAT32", None)
+    m = build.activation("pool/max", (1, 3, 3, 4), "FLOAT32", None)
+    shape = build.constant("flatten/shape", np.array([1, 36], np.int32))
+    f = build.activation("flatten/flat", (1, 36), "FLOAT32", None)
+    v = build.constant("dense/w", dense.astype(np.float32) * np.float32(0.01))
+    d = build.constant("dense/b", dense_bias.astype(np.float32) * np.float32(0.0005))
+    y = build.activation("scores", (1, 5), "FLOAT32", None)
+    build.operator("CONV_2D", 1, (x, w, b), c, **_CONV)
+    build.operator("MAX_POOL_2D", 1, (c,), m, **_POOL)
+    build.operator("RESHAPE", 1, (m, shape), f, type="ReshapeOptions", new_shape=(1, 36))
+    build.operator("FULLY_CONNECTED", 1, (f, v, d), y, type="FullyConnectedOptions")
+    return build.model((x,), (y,))
+
+
+@pytest.fixture(scope="session")
+def int8_model() -> Model:
+    """See `integer_classifier`."""
+    return integer_classifier()
+
+
+@pytest.fixture(scope="session")
+def float_model() -> Model:
+    """See `float_classifier`."""
+    return float_classifier()
+
+
+@pytest.fixture
+def int8_path(tmp_path: Path, int8_model: Model) -> Path:
+    """`integer_classifier` as a file."""
+    path = tmp_path / "int8.tflite"
+    path.write_bytes(write_model(int8_model))
+    return path
+
+
+@pytest.fixture
+def float_path(tmp_path: Path, float_model: Model) -> Path:
+    """`float_classifier` as a file."""
+    path = tmp_path / "float.tflite"
+    path.write_bytes(write_model(float_model))
+    return path

@@ -16,8 +16,6 @@ _ACTIVATION = "use ReLU, ReLU6, sigmoid or tanh, and train again"
 _OUTSIDE = "do this outside the network, before its input or after its output"
 _GROUPS = "use groups=1 or a DepthwiseConv2D: compiler 16 does not know grouped convolutions"
 _DROPOUT = "the graph draws random numbers, as dropout does in training: save it for inference"
-    "the graph was saved for training and draws random numbers (dropout): save it for inference"
-)
 _MATH = "leave it to code before or behind the network, or replace the layer that needs it"
 
 # By the operator's name in TensorFlow Lite, or in TensorFlow for Flex operations.
