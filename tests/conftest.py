@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 import numpy as np
 import pytest
@@ -56,6 +56,9 @@ def corpus() -> Path:
     return place
 
 
+Options = Mapping[str, Any]
+
+
 class _Builder:
     """Collects tensors and buffers; each method returns the index of its tensor."""
 
@@ -78,10 +81,11 @@ class _Builder:
         return len(self.tensors) - 1
 
     def operator(
-        self, opcode: str, version: int, inputs: tuple[int, ...], output: int, **options: Any
-    ) -> None:  # noqa: ANN401
-        kind = options.pop("type", "NONE")
-        self.operators.append(Operator(opcode, version, inputs, (output,), options, kind))
+        self, opcode: str, version: int, inputs: tuple[int, ...], output: int, options: Options
+    ) -> None:
+        fields = {key: value for key, value in options.items() if key != "type"}
+        kind = str(options["type"])
+        self.operators.append(Operator(opcode, version, inputs, (output,), fields, kind))
 
     def model(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Model:
         graph = Subgraph(tuple(self.tensors), inputs, outputs, tuple(self.operators), "main")
@@ -135,12 +139,12 @@ def integer_classifier() -> Model:
     d = build.constant("dense/b", dense_bias, quant((0.0005,), (0,)))
     s = build.activation("dense/scores", (1, 5), "INT8", quant((0.2,), (3,)))
     y = build.activation("scores", (1, 5), "UINT8", quant((0.2,), (131,)))
-    build.operator("QUANTIZE", 1, (x,), q, type="QuantizeOptions")
-    build.operator("CONV_2D", 3, (q, w, b), c, **_CONV)
-    build.operator("MAX_POOL_2D", 2, (c,), m, **_POOL)
-    build.operator("RESHAPE", 1, (m, shape), f, type="ReshapeOptions", new_shape=(1, 36))
-    build.operator("FULLY_CONNECTED", 4, (f, v, d), s, type="FullyConnectedOptions")
-    build.operator("QUANTIZE", 1, (s,), y, type="QuantizeOptions")
+    build.operator("QUANTIZE", 1, (x,), q, {"type": "QuantizeOptions"})
+    build.operator("CONV_2D", 3, (q, w, b), c, _CONV)
+    build.operator("MAX_POOL_2D", 2, (c,), m, _POOL)
+    build.operator("RESHAPE", 1, (m, shape), f, {"type": "ReshapeOptions", "new_shape": (1, 36)})
+    build.operator("FULLY_CONNECTED", 4, (f, v, d), s, {"type": "FullyConnectedOptions"})
+    build.operator("QUANTIZE", 1, (s,), y, {"type": "QuantizeOptions"})
     return build.model((x,), (y,))
 
 
@@ -159,10 +163,10 @@ def float_classifier() -> Model:
     v = build.constant("dense/w", dense.astype(np.float32) * np.float32(0.01))
     d = build.constant("dense/b", dense_bias.astype(np.float32) * np.float32(0.0005))
     y = build.activation("scores", (1, 5), "FLOAT32", None)
-    build.operator("CONV_2D", 1, (x, w, b), c, **_CONV)
-    build.operator("MAX_POOL_2D", 1, (c,), m, **_POOL)
-    build.operator("RESHAPE", 1, (m, shape), f, type="ReshapeOptions", new_shape=(1, 36))
-    build.operator("FULLY_CONNECTED", 1, (f, v, d), y, type="FullyConnectedOptions")
+    build.operator("CONV_2D", 1, (x, w, b), c, _CONV)
+    build.operator("MAX_POOL_2D", 1, (c,), m, _POOL)
+    build.operator("RESHAPE", 1, (m, shape), f, {"type": "ReshapeOptions", "new_shape": (1, 36)})
+    build.operator("FULLY_CONNECTED", 1, (f, v, d), y, {"type": "FullyConnectedOptions"})
     return build.model((x,), (y,))
 
 

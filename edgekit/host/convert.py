@@ -24,7 +24,8 @@ from edgekit.host.enforce import IO_TYPES, enforce, refuse, structural_rules
 from edgekit.host.float_tflite import read_float_tflite, tflite_inputs
 from edgekit.host.shapes import RawInput, parse_input_shapes, static_shapes
 from edgekit.host.sources import SourceFile, find_source, saved_object
-from edgekit.host.static_tflite import make_static
+from edgekit.host.static_tflite import fold_constants, make_static
+from edgekit.rewrite import slice_partial_splits
 
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 
@@ -149,8 +150,9 @@ def convert(
     files.check_writable(output)
     with _opened(source) as file:
         _refuse_overwriting(file, Path(output))
-        job = _Conversion(file, options, data, preprocess, progress or _silent)
-        return job.run(Path(output), _name_of(source))
+        where = _name_of(source)
+        job = _Conversion(file, where, options, data, preprocess, progress or _silent)
+        return job.run(Path(output))
 
 
 class _Conversion:
@@ -159,30 +161,31 @@ class _Conversion:
     def __init__(
         self,
         source: SourceFile,
+        where: str,
         options: ConvertOptions,
         data: Any,  # noqa: ANN401
         preprocess: str | Preprocess | None,
         progress: Progress,
     ) -> None:
-        self._source, self._options = source, options
+        self._source, self._where, self._options = source, where, options
         self._data, self._preprocess, self._progress = data, preprocess, progress
         self._dataset: Dataset | None = None
         self._calibration: Calibration | None = None
 
-    def run(self, output: Path, name: str) -> ConvertResult:
+    def run(self, output: Path) -> ConvertResult:
         start = time.monotonic()
         options = self._options
         converted = self._tflite() if self._source.kind == "tflite" else self._tensorflow()
         model = read_model(converted.content)
         if options.mode == "int8":
-            enforce(model, options.io, name)
+            enforce(model, options.io, self._where)
         agreement = self._agreement(converted)
         files.write_bytes(output, converted.content)
         calibration = self._calibration
         ranges = calibration.ranges if calibration and calibration.count else []
         inputs, outputs = endpoints(model, ranges)
         return ConvertResult(
-            source=name,
+            source=self._where,
             source_kind=self._source.kind,
             source_sha256=self._source.sha256(),
             loader=converted.loader,
@@ -205,31 +208,38 @@ class _Conversion:
         )
 
     def _tensorflow(self) -> Converted:
-        options, where = self._options, str(self._source.path)
+        options, where = self._options, self._where
         with ConverterChild(options.converter_python, options.timeout_s, where) as child:
             loaded = child.load(options.job(self._source))
             raw = _raw_inputs(loaded)
             given = parse_input_shapes(options.input_shape)
             shapes = static_shapes(raw, given, options.batch_size, where)
             self._open(raw, shapes)
-            return child.convert(shapes, self._batches, self._check_float, loaded.loader)
+            return child.convert(shapes, self._batches, self._improve_float, loaded.loader)
 
     def _tflite(self) -> Converted:
-        options, where = self._options, str(self._source.path)
+        options, where = self._options, self._where
         model = read_float_tflite(self._source.path, options.mode)
         raw = tflite_inputs(model)
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
         self._open(raw, shapes)
-        content = write_model(make_static(model, shapes, where))
-        self._check_float(content)
+        content = self._improve_float(write_model(make_static(model, shapes, where)))
         with ConverterChild(options.converter_python, options.timeout_s, where) as child:
             return child.quantize(content, options.job(self._source), self._batches)
 
-    def _check_float(self, content: bytes) -> None:
-        """Stop before calibration where quantization cannot heal what is wrong; loops kill it."""
-        if self._options.mode == "int8":
-            refuse(structural_rules(read_model(content)), str(self._source.path))
+    def _improve_float(self, content: bytes) -> bytes:
+        """The float model to quantize, or the end where quantization cannot heal what is wrong.
+
+        Loops would kill the quantizer. Operations on constants alone, and splits with an unused
+        part, it leaves real: they become something else here, with the same values.
+        """
+        if self._options.mode != "int8":
+            return content
+        model = read_model(content)
+        refuse(structural_rules(model), self._where)
+        better = slice_partial_splits(fold_constants(model, self._where))
+        return content if better is model else write_model(better)
 
     def _open(self, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]) -> None:
         if self._data is None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.extras import require
-from edgekit.formats.tflite import Model, Operator, Subgraph, write_model
+from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, write_model
 
 # Operators whose result depends on the shape of their input alone.
 _SHAPE_OPERATORS = ("SHAPE", "RANK")
@@ -38,33 +38,62 @@ def make_static(model: Model, shapes: Sequence[tuple[int, ...]], where: str) -> 
         graph.tensors[i].shape == s for i, s in zip(graph.inputs, shapes, strict=True)
     ):
         return model
-    folded = _shape_only(model, graph)
+    folded = _constant_only(model, graph, _SHAPE_OPERATORS)
     true_shapes, values = _run(model, shapes, folded, where)
+    tensors = [
+        replace(tensor, shape=true_shapes[index], shape_signature=())
+        for index, tensor in enumerate(graph.tensors)
+    ]
+    return _with_constants(model, tensors, values)
+
+
+def fold_constants(model: Model, where: str) -> Model:
+    """Put constants in place of operators that work on constants alone.
+
+    Returns:
+        ``model`` itself where there is none.
+
+    Raises:
+        UnsupportedModelError: The network does not run.
+    """
+    folded = _constant_only(model, model.main)
+    if not folded:
+        return model
+    shapes = [model.main.tensors[index].shape for index in model.main.inputs]
+    _, values = _run(model, shapes, folded, where)
+    return _with_constants(model, model.main.tensors, values)
+
+
+def _with_constants(
+    model: Model, tensors: Sequence[Tensor], values: dict[int, NDArray[Any]]
+) -> Model:
+    """Give ``tensors`` those ``values``, and leave out the operators that computed them."""
     buffers = list(model.buffers)
-    tensors = []
-    for index, tensor in enumerate(graph.tensors):
-        changed = replace(tensor, shape=true_shapes[index], shape_signature=())
-        if index in values:
-            changed = replace(changed, buffer=len(buffers))
-            buffers.append(np.frombuffer(values[index].tobytes(), np.uint8))
-        tensors.append(changed)
-    operators = tuple(each for each in graph.operators if not set(each.outputs) <= folded)
-    main = replace(graph, tensors=tuple(tensors), operators=operators)
+    changed = list(tensors)
+    for index, value in values.items():
+        changed[index] = replace(changed[index], buffer=len(buffers))
+        buffers.append(np.frombuffer(value.tobytes(), np.uint8))
+    operators = tuple(each for each in model.main.operators if not set(each.outputs) <= set(values))
+    main = replace(model.main, tensors=tuple(changed), operators=operators)
     return replace(model, subgraphs=(main,), buffers=tuple(buffers))
 
 
-def _shape_only(model: Model, graph: Subgraph) -> set[int]:
-    """Indices of the tensors that operators compute from shapes and constants alone."""
+def _constant_only(model: Model, graph: Subgraph, ready: Collection[str] = ()) -> set[int]:
+    """Indices of the tensors that operators compute from constants, and from shapes if ``ready``.
+
+    ``ready`` holds the operators that need no more than their input's shape.
+    """
     constant = {i for i, tensor in enumerate(graph.tensors) if model.buffers[tensor.buffer].size}
     found: set[int] = set()
     for operator in graph.operators:
-        if operator.opcode in _SHAPE_OPERATORS or _reads_only(operator, constant | found):
+        if operator.opcode in ready or _reads_only(operator, constant | found):
             found.update(operator.outputs)
     return found - set(graph.outputs)
 
 
 def _reads_only(operator: Operator, known: set[int]) -> bool:
-    return all(index in known for index in operator.inputs if index >= 0)
+    indices = [index for index in operator.inputs if index >= 0]
+    return bool(indices) and all(index in known for index in indices)
 
 
 def _run(

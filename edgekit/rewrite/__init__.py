@@ -4,5 +4,6 @@
 from __future__ import annotations
 
 from edgekit.rewrite.batch import with_batch
+from edgekit.rewrite.partial_split import slice_partial_splits
 
-__all__ = ["with_batch"]
+__all__ = ["slice_partial_splits", "with_batch"]

@@ -5,7 +5,8 @@
     parent -> job {source, source_kind, mode, io, ...}
     child  -> loaded {inputs, outputs, layers, loader}
     parent -> shapes {shapes}
-    child  -> float [bytes]       where this TensorFlow shows it
+    child  -> float [bytes]       where this TensorFlow shows it; the parent answers with
+    parent -> float [bytes]       the same or a better one
     child  -> calibrate           then the parent sends sample [arrays]..., end
     child  -> done {peak_rss_bytes} [bytes]
 
