@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgekit import __version__, files
 from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset
 from edgekit.errors import UsageError
-from edgekit.formats.tflite import read_model, write_model
+from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.host.agreement import Agreement, measure_agreement
 from edgekit.host.calibration import Calibration, Progress
 from edgekit.host.child import Converted, ConverterChild, Loaded
@@ -25,7 +25,7 @@ from edgekit.host.float_tflite import read_float_tflite, tflite_inputs
 from edgekit.host.shapes import RawInput, parse_input_shapes, static_shapes
 from edgekit.host.sources import SourceFile, find_source, saved_object
 from edgekit.host.static_tflite import fold_constants, make_static
-from edgekit.rewrite import slice_partial_splits
+from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_splits
 
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 
@@ -171,6 +171,7 @@ class _Conversion:
         self._data, self._preprocess, self._progress = data, preprocess, progress
         self._dataset: Dataset | None = None
         self._calibration: Calibration | None = None
+        self._notes: list[str] = []
 
     def run(self, output: Path) -> ConvertResult:
         start = time.monotonic()
@@ -178,6 +179,7 @@ class _Conversion:
         converted = self._tflite() if self._source.kind == "tflite" else self._tensorflow()
         model = read_model(converted.content)
         if options.mode == "int8":
+            model, converted = self._mend(model, converted)
             enforce(model, options.io, self._where)
         agreement = self._agreement(converted)
         files.write_bytes(output, converted.content)
@@ -204,7 +206,7 @@ class _Conversion:
             versions={"edgekit": __version__, **converted.versions},
             time_s=time.monotonic() - start,
             peak_rss_bytes=converted.peak_rss_bytes,
-            warnings=tuple(calibration.warnings if calibration else ()),
+            warnings=(*(calibration.warnings if calibration else ()), *self._notes),
         )
 
     def _tensorflow(self) -> Converted:
@@ -240,6 +242,19 @@ class _Conversion:
         refuse(structural_rules(model), self._where)
         better = slice_partial_splits(fold_constants(model, self._where))
         return content if better is model else write_model(better)
+
+    def _mend(self, model: Model, converted: Converted) -> tuple[Model, Converted]:
+        """Put right what the quantizer gets wrong in silence."""
+        graph = model.main
+        wrong = [each.label for each in graph.operators if changes_scale(each, graph.tensors)]
+        if not wrong:
+            return model, converted
+        content = write_model(mend_copied_scales(model))
+        self._notes.append(
+            f"TensorFlow gave {', '.join(wrong)} another scale behind than before it, which makes "
+            "every value wrong; edgekit put a QUANTIZE there"
+        )
+        return read_model(content), replace(converted, content=content)
 
     def _open(self, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]) -> None:
         if self._data is None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from edgekit.rewrite.batch import with_batch
+from edgekit.rewrite.copied_scales import changes_scale, mend_copied_scales
 from edgekit.rewrite.partial_split import slice_partial_splits
 
-__all__ = ["slice_partial_splits", "with_batch"]
+__all__ = ["changes_scale", "mend_copied_scales", "slice_partial_splits", "with_batch"]

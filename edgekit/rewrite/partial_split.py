@@ -56,9 +56,7 @@ def slice_partial_splits(model: Model) -> Model:
                 end = [first + length for first, length in zip(begin, size)]
                 inputs = (source, constant(begin), constant(end), constant([1] * rank))
                 operators.append(
-                    Operator(
-                        "STRIDED_SLICE", 1, inputs, (output,), _OPTIONS, "StridedSliceOptions"
-                    )
+                    Operator("STRIDED_SLICE", 1, inputs, (output,), _OPTIONS, "StridedSliceOptions")
                 )
     if operators == list(graph.operators):
         return model

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operators that move integers about must not change what an integer means.
+
+REVERSE_V2 copies bytes; TFLiteConverter sometimes gives its output another scale than its input (it
+passes a CONCATENATION's scale on to what feeds it), and every value is wrong from there on, without
+a word. A QUANTIZE that rescales, put between the two, makes them right.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from edgekit.formats.tflite import Model, Operator, Quantization, Tensor
+
+# Operator -> indices of the inputs whose bytes it copies; None for all of them. Only kernels that
+# copy, compare or move are here: those of ADD or CONV_2D rescale by themselves.
+_COPIES: dict[str, tuple[int, ...] | None] = {
+    **dict.fromkeys(("CONCATENATION", "MAXIMUM", "MINIMUM", "PACK"), None),
+    **dict.fromkeys(("SPLIT",), (1,)),
+    **dict.fromkeys(
+        (
+            "BATCH_TO_SPACE_ND",
+            "BROADCAST_TO",
+            "DEPTH_TO_SPACE",
+            "EXPAND_DIMS",
+            "GATHER",
+            "GATHER_ND",
+            "MAX_POOL_2D",
+            "MIRROR_PAD",
+            "PAD",
+            "REDUCE_MAX",
+            "REDUCE_MIN",
+            "RESHAPE",
+            "RESIZE_BILINEAR",
+            "RESIZE_NEAREST_NEIGHBOR",
+            "REVERSE_V2",
+            "SLICE",
+            "SPACE_TO_BATCH_ND",
+            "SPACE_TO_DEPTH",
+            "SPLIT_V",
+            "SQUEEZE",
+            "STRIDED_SLICE",
+            "TILE",
+            "TRANSPOSE",
+            "UNPACK",
+        ),
+        (0,),
+    ),
+}
+
+
+def copied_inputs(operator: Operator) -> tuple[int, ...]:
+    """Tensor indices of the inputs whose bytes ``operator`` copies to its outputs."""
+    if operator.opcode not in _COPIES:
+        return ()
+    places = _COPIES[operator.opcode]
+    return operator.inputs if places is None else tuple(operator.inputs[i] for i in places)
+
+
+def changes_scale(operator: Operator, tensors: tuple[Tensor, ...]) -> bool:
+    """Whether ``operator`` copies integers into a tensor where they mean something else."""
+    if operator.opcode == "CONCATENATION" and tensors[operator.outputs[0]].dtype == "UINT8":
+        return False  # the kernel of 2018's uint8 models rescales each input
+    return any(
+        not _same(tensors[source], tensors[target])
+        for source in copied_inputs(operator)
+        for target in operator.outputs
+    )
+
+
+def mend_copied_scales(model: Model) -> Model:
+    """Put a QUANTIZE before or behind each operator that changes a scale by copying.
+
+    Behind it where one input is copied, before it where several are.
+
+    Returns:
+        ``model`` itself where there is none.
+    """
+    graph = model.main
+    tensors = list(graph.tensors)
+
+    def requantized(tensor: Tensor, quantization: Quantization | None) -> int:
+        tensors.append(replace(tensor, name=f"{tensor.name}/rescaled", quantization=quantization))
+        return len(tensors) - 1
+
+    operators: list[Operator] = []
+    for operator in graph.operators:
+        sources = copied_inputs(operator)
+        if not changes_scale(operator, graph.tensors):
+            operators.append(operator)
+        elif len(sources) == 1:
+            meaning = tensors[sources[0]].quantization
+            inner = [requantized(tensors[i], meaning) for i in operator.outputs]
+            operators.append(replace(operator, outputs=tuple(inner)))
+            operators += [_quantize(a, b) for a, b in zip(inner, operator.outputs)]
+        else:
+            meaning = tensors[operator.outputs[0]].quantization
+            changed = {
+                i: requantized(tensors[i], meaning)
+                for i in dict.fromkeys(sources)
+                if not _same(tensors[i], tensors[operator.outputs[0]])
+            }
+            operators += [_quantize(a, b) for a, b in changed.items()]
+            inputs = tuple(changed.get(i, i) for i in operator.inputs)
+            operators.append(replace(operator, inputs=inputs))
+    if len(operators) == len(graph.operators):
+        return model
+    main = replace(graph, tensors=tuple(tensors), operators=tuple(operators))
+    return replace(model, subgraphs=(main,))
+
+
+def _quantize(source: int, target: int) -> Operator:
+    return Operator("QUANTIZE", 1, (source,), (target,), {}, "QuantizeOptions")
+
+
+def _same(source: Tensor, target: Tensor) -> bool:
+    """Whether an integer means the same in both; real tensors and parameters always do."""
+    if source.scale is None or target.scale is None or source.dtype != target.dtype:
+        return True
+    is_close = math.isclose(source.scale, target.scale, rel_tol=1e-6)
+    return is_close and source.zero_point == target.zero_point

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a benchmark reports hangs together; how fast it was is nobody's assertion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgekit.bench import benchmark
+from edgekit.errors import UsageError
+from edgekit.runtime import latency_stats
+
+
+def test_the_parts_are_apart_and_in_order(int8_path: Path) -> None:
+    result = benchmark(int8_path, num_runs=20, warmup_runs=2)
+    latency = result.latency_ms
+    ordered = [latency[name] for name in ("min", "p50", "p90", "p99")]
+    assert ordered == sorted(ordered)
+    assert ordered[0] > 0
+    assert result.load_ms > 0
+    assert result.first_ms > 0
+    assert (result.runs, result.warmup_runs) == (20, 2)
+    assert result.throughput_hz == pytest.approx(1e3 / latency["mean"])
+    assert result.to_dict()["schema"] == "edgekit.benchmark/1"
+
+
+@pytest.mark.parametrize("option", [{"num_runs": 0}, {"warmup_runs": -1}])
+def test_senseless_counts_are_refused(int8_path: Path, option: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="expected at least"):
+        benchmark(int8_path, **option)  # type: ignore[arg-type] # one of two names
+
+
+@given(st.lists(st.floats(1e-6, 10), min_size=1, max_size=50))
+def test_statistics_are_numpys_in_milliseconds(times_s: list[float]) -> None:
+    stats = latency_stats(times_s)
+    assert stats["mean"] == pytest.approx(np.mean(times_s) * 1e3)
+    assert stats["p90"] == pytest.approx(np.percentile(times_s, 90) * 1e3)
+    assert stats["std"] == pytest.approx(np.std(times_s) * 1e3, abs=1e-9)
+    assert stats["min"] == pytest.approx(min(times_s) * 1e3)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line as a user meets it: its own process, its streams, its exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+import pytest
+
+COMMANDS = ("demo", "convert", "run", "evaluate", "benchmark")
+
+
+def edgekit(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``edgekit`` with ``words``."""
+    return subprocess.run(
+        [sys.executable, "-m", "edgekit", *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=None if cwd is None else str(cwd),
+        env={**os.environ, "COLUMNS": "100"},
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    random = np.random.default_rng(11)
+    path = tmp_path / "data.npz"
+    np.savez(str(path), x=random.integers(0, 256, (40, 8, 8), np.uint8), y=np.arange(40) % 5)
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_json(command: str) -> None:
+    done = edgekit(command, "--help")
+    assert done.returncode == 0
+    assert "--json" in done.stdout
+
+
+def test_help_imports_neither_numpy_nor_tensorflow() -> None:
+    program = (
+        "import sys\n"
+        "from edgekit.cli.main import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'numpy', 'tensorflow', 'tflite', 'PIL', 'rich'} & set(sys.modules)\n"
+        "sys.stderr.write(','.join(sorted(heavy)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+
+
+def test_the_version_is_printed() -> None:
+    assert edgekit("--version").stdout.startswith("edgekit 0.")
+
+
+def _words(command: str, model: Path, data: Path, tmp_path: Path) -> Sequence[object]:
+    np.save(str(tmp_path / "x.npy"), np.zeros((8, 8), np.uint8))
+    return {
+        "run": ("run", model, tmp_path / "x.npy"),
+        "evaluate": ("evaluate", model, "--data", data),
+        "benchmark": ("benchmark", model, "--num-runs", 3),
+    }[command]
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate", "benchmark"])
+def test_json_is_one_document_and_nothing_else(
+    command: str, int8_path: Path, data: Path, tmp_path: Path
+) -> None:
+    words = _words(command, int8_path, data, tmp_path)
+    document = json.loads(edgekit(*words, "--json").stdout)
+    assert document["schema"] == f"edgekit.{command}/1"
+    assert {"device", "runtime", "kernels"} <= set(document)
+    text = edgekit(*words)
+    assert text.returncode == 0
+    assert "cpu" in text.stdout
+
+
+def test_evaluate_says_what_design_promises(int8_path: Path, float_path: Path, data: Path) -> None:
+    done = edgekit("evaluate", int8_path, "--data", data, "--against", float_path, "--json")
+    document = json.loads(done.stdout)
+    assert document["num_samples"] == 40
+    assert set(document["latency_ms"]) >= {"mean", "p50", "p90", "p99"}
+    assert set(document["metrics"]) == {"top1"}
+    assert document["against"]["agreement"] <= 1
+    assert sum(count for _, _, count in document["confusion"]) == 40
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate", "benchmark"])
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"", "the file is empty"), (b"\x89HDF\r\n\x1a\n1234", "HDF5")]
+)
+def test_bad_models_are_exit_status_3_without_a_traceback(
+    command: str, content: bytes, says: str, data: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(content)
+    done = edgekit(*_words(command, bad, data, tmp_path))
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_is_a_document_too(tmp_path: Path) -> None:
+    done = edgekit("benchmark", tmp_path / "none.tflite", "--json")
+    assert done.returncode == 3
+    document = json.loads(done.stdout)
+    assert document["schema"] == "edgekit.error/1"
+    assert document["code"] == "input"
+    assert document["what"]
+    assert document["fix"]
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("nonsense",), 2),
+        (("benchmark",), 2),
+        (("benchmark", "MODEL", "--num-runs", "0"), 2),
+        (("benchmark", "MODEL", "--kernels", "slow"), 2),
+        (("benchmark", "MODEL", "--device", "usb"), 6),
+        (("evaluate", "MODEL", "--data", "nowhere"), 3),
+        (("run", "MODEL", "nowhere.png"), 3),
+    ],
+)
+def test_exit_statuses_follow_the_design(
+    int8_path: Path, words: Sequence[str], status: int
+) -> None:
+    done = edgekit(*(int8_path if word == "MODEL" else word for word in words))
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert done.stderr
+
+
+def test_an_empty_folder_is_no_data_set(int8_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = edgekit("evaluate", int8_path, "--data", tmp_path / "empty")
+    assert done.returncode == 3
+    assert "holds no image" in done.stderr
+
+
+def test_ctrl_c_is_status_130_and_one_word(int8_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import os, signal, time\n"
+        "def samples():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(60)\n"
+        "    yield [0.0] * 64, 1\n"
+    )
+    done = edgekit("evaluate", int8_path, "--data", "slow:samples", cwd=tmp_path)
+    assert done.returncode == 130
+    assert done.stderr.strip().endswith("interrupted")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One inference: images, arrays and labels in, words out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgekit.errors import DataError, InputError, UsageError
+from edgekit.evaluate import run
+from edgekit.evaluate.run import read_labels
+from edgekit.runtime import Runner
+
+
+def test_an_image_an_array_and_both_files_give_one_answer(int8_path: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(pixels).save(str(tmp_path / "i.png"))
+    np.save(str(tmp_path / "i.npy"), pixels)
+    np.savez(str(tmp_path / "i.npz"), image=pixels)
+    real = pixels.astype(np.float32)[None, :, :, None] / np.float32(255)
+    result = run(int8_path, [tmp_path / "i.png", tmp_path / "i.npy", tmp_path / "i.npz", real])
+    tops = [answer.top for answer in result.answers]
+    assert tops[0] == tops[1] == tops[2] == tops[3]
+    with Runner(int8_path) as runner:
+        (scores,) = runner.predict(real)
+    assert tops[0][0].index == scores.argmax()
+    assert [each.score for each in tops[0]] == sorted(scores[0].tolist(), reverse=True)
+
+
+def test_labels_name_the_classes(int8_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("0 zero\n1  one\n2 two\n3 three\n4 four\n")
+    np.save(str(tmp_path / "x.npy"), np.zeros((8, 8), np.uint8))
+    result = run(int8_path, [tmp_path / "x.npy"], labels=tmp_path / "labels.txt", top=2)
+    names = ["zero", "one", "two", "three", "four"]
+    assert [each.label for each in result.answers[0].top] == [
+        names[each.index] for each in result.answers[0].top
+    ]
+    assert len(result.answers[0].top) == 2
+
+
+def test_labels_of_another_model_are_an_error(int8_path: Path) -> None:
+    with pytest.raises(DataError, match="3 labels for 5 classes"):
+        run(int8_path, [np.zeros((8, 8), np.uint8)], labels=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a\nb c\n\n", ["a", "b c"]),
+        ("0 x\n2 y z\n", ["x", "", "y z"]),
+        ("0: x\n1: y\n", ["x", "y"]),
+    ],
+)
+def test_label_files_come_in_two_forms(tmp_path: Path, text: str, names: list[str]) -> None:
+    (tmp_path / "l.txt").write_text(text)
+    assert read_labels(tmp_path / "l.txt") == names
+
+
+def test_errors_name_the_input(int8_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    np.save(str(tmp_path / "wide.npy"), np.zeros((3, 3, 3), np.float32))
+    for name in ("bad.png", "wide.npy"):
+        with pytest.raises(DataError) as caught:
+            run(int8_path, [tmp_path / name])
+        assert name in caught.value.where
+    with pytest.raises(InputError, match="does not exist"):
+        run(int8_path, [tmp_path / "none.png"])
+
+
+def test_nothing_to_run_on_is_a_usage_error(int8_path: Path) -> None:
+    with pytest.raises(UsageError):
+        run(int8_path, [])
