@@ -58,6 +58,9 @@ _DEFAULT = (
 )
 
 
+# In the name that Keras gives a layer -> what to do about any operation of it.
+_LAYERS = (("attention", _ATTENTION), ("norm", _NORMALIZATION))
+
 # In what TFLiteConverter prints when it gives up -> what to do.
 _FAILURES = (("TensorArray", _RECURRENT), ("TensorList", _RECURRENT), ("HashTable", _OUTSIDE))
 
@@ -67,6 +70,7 @@ def advice_for_failure(message: str) -> str:
     return next((advice for mark, advice in _FAILURES if mark in message), "")
 
 
-def advice_for(operation: str) -> str:
-    """One edit that gets rid of ``operation``."""
-    return f"{operation}: {_ADVICE.get(operation, _DEFAULT)}"
+def advice_for(operation: str, layer: str = "") -> str:
+    """One edit that gets rid of ``operation``, which is part of ``layer`` (a name in the model)."""
+    by_layer = next((text for mark, text in _LAYERS if mark in layer.lower()), None)
+    return f"{operation}: {by_layer or _ADVICE.get(operation, _DEFAULT)}"

@@ -176,8 +176,10 @@ def load_mnist(path: files.PathLike | None = None) -> Digits:
     """
     if path is None:
         path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "datasets", "mnist.npz")
-    if not Path(path).is_file():
-        _download_mnist(Path(path))
+        if not path.is_file():
+            _download_mnist(path)
+    elif not Path(path).is_file():
+        raise DataError("the MNIST file does not exist", where=str(path), fix="check the path")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Digits(*(arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")))

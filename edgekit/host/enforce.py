@@ -207,7 +207,7 @@ def _number_types(model: Model, io: str) -> Iterator[Issue]:
                 "quant.float_tensor" if is_float else "quant.not_int8",
                 _place(graph, index),
                 f"{operator.label} works on {', '.join(types)}: {_short_name(tensor)}",
-                advice_for(operator.label),
+                advice_for(operator.label, layer_of(graph, operator)),
             )
 
 

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo, whole: four conversions, evaluated, benchmarked, pictured, and compiled if it can."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgekit.errors import DataError, OutputError, UsageError
+from edgekit.host import demo
+from edgekit.host.demo import load_digits, load_mnist
+
+pytestmark = [pytest.mark.host, pytest.mark.slow]
+
+
+def _demo(tmp_path: Path, *words: str, path: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": path + os.environ["PATH"]}
+    return subprocess.run(
+        [sys.executable, "-m", "edgekit", "demo", "-o", str(tmp_path / "out"), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=600,
+    )
+
+
+def test_the_demo_leaves_what_it_promises(tmp_path: Path) -> None:
+    done = _demo(tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    models = {model["mode"]: model for model in result["models"]}
+    assert list(models) == ["float", "dynamic", "float-fallback", "int8"]
+    assert [models[mode]["edge_tpu"] for mode in models] == [False, False, False, True]
+    assert all(models[mode]["reason"] for mode in models if mode != "int8")
+    assert models["int8"]["ratio"] > 3.4
+    assert models["int8"]["input_dtype"] == models["int8"]["output_dtype"] == "uint8"
+    assert result["accuracy"]["metrics"]["top1"] > 0.93
+    assert result["accuracy"]["against"]["agreement"] > 0.98
+    assert result["compiled"] is None
+    assert "edgetpu_compiler" in result["not_compiled"]
+    folder = tmp_path / "out"
+    for mode in models:
+        assert (folder / f"digits_{mode}.tflite").stat().st_size == models[mode]["bytes"]
+        document = json.loads((folder / f"convert_{mode}.json").read_text())
+        assert document["schema"] == "edgekit.convert/1"
+    assert json.loads((folder / "results.json").read_text()) == result
+    with Image.open(folder / "answers.png") as picture:
+        assert picture.size[0] > 800
+
+
+_COMPILER = """#!{python}
+import pathlib, sys
+words = sys.argv[1:]
+out, model = words[words.index("-o") + 1], pathlib.Path(words[-1])
+assert model.read_bytes()[4:8] == b"TFL3"
+pathlib.Path(out, model.stem + "_edgetpu.tflite").write_bytes(b"made by a stand-in")
+"""
+
+
+def test_a_compiler_on_the_path_is_used(tmp_path: Path) -> None:
+    """A stand-in: Google's compiler is not to be had here."""
+    program = tmp_path / "bin" / "edgetpu_compiler"
+    program.parent.mkdir()
+    program.write_text(_COMPILER.format(python=sys.executable))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    done = _demo(tmp_path, "--epochs", "1", path=f"{program.parent}:")
+    assert done.returncode == 0, done.stderr
+    assert "compiled   " in done.stdout
+    made = tmp_path / "out" / "digits_int8_edgetpu.tflite"
+    assert made.read_bytes() == b"made by a stand-in"
+
+
+def test_the_digits_are_disjoint_halves_of_the_set() -> None:
+    digits = load_digits()
+    assert digits.x_train.shape == (1437, 28, 28)
+    assert digits.x_test.shape == (360, 28, 28)
+    assert digits.x_train.dtype == np.uint8
+    train = {image.tobytes() for image in digits.x_train}
+    assert not train & {image.tobytes() for image in digits.x_test}
+
+
+def test_a_file_that_is_not_mnist_is_a_data_error(tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", x=np.zeros(3))
+    with pytest.raises(DataError, match="no MNIST"):
+        load_mnist(tmp_path / "m.npz")
+    with pytest.raises(DataError, match="does not exist"):
+        load_mnist(tmp_path / "none.npz")
+
+
+def test_wrong_words_end_before_the_training(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no data set"):
+        demo(tmp_path, dataset="cifar")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError):
+        demo(tmp_path / "file")
+
+
+@pytest.mark.corpus
+def test_mnist_loses_at_most_a_tenth_of_a_point(corpus: Path, tmp_path: Path) -> None:
+    result = demo(tmp_path, mnist=corpus / "mnist" / "mnist.npz")
+    assert (result.num_test, result.epochs) == (10_000, 5)
+    against = result.accuracy.against
+    assert against is not None
+    assert result.accuracy.metrics["top1"] > 0.97
+    assert against.difference["top1"] >= -0.0010
+    assert {model.mode: model.ratio for model in result.models}["int8"] >= 3.4
