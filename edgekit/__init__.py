@@ -7,9 +7,34 @@ One function per command, bound on first use (PEP 562), so that ``import edgekit
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgekit.bench import benchmark
+    from edgekit.data import open_dataset
+    from edgekit.errors import EdgeKitError
+    from edgekit.evaluate import evaluate, run
+    from edgekit.formats.tflite import read_model
+    from edgekit.host.conversion import convert
+    from edgekit.host.demo import demo
+    from edgekit.runtime import Runner
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "EdgeKitError",
+    "Runner",
+    "__version__",
+    "benchmark",
+    "convert",
+    "demo",
+    "evaluate",
+    "open_dataset",
+    "read_model",
+    "run",
+]
 
 _PUBLIC = {
     "EdgeKitError": "edgekit.errors",
@@ -23,7 +48,17 @@ _PUBLIC = {
     "run": "edgekit.evaluate",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 - the names are the keys of _PUBLIC
+
+class _Root(types.ModuleType):
+    """Keeps a function's name for the function where a sub-package has the same.
+
+    Importing ``edgekit.evaluate`` would bind the package's name here; the package stays reachable
+    as such (``from edgekit.evaluate import ...``).
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _PUBLIC and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
@@ -34,3 +69,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+sys.modules[__name__].__class__ = _Root

@@ -59,7 +59,7 @@ class Engine:
                 self._try(write_model(copy))
         self._seen.clear()
         while self._free.qsize() < workers:
-            self._add(self._runners[-1].content)
+            self._add(self._runners[-1].clone())
 
     def run(self, rows: Rows) -> Rows:
         """Raw outputs for real inputs."""
@@ -88,11 +88,9 @@ class Engine:
                 runner.close()
                 return
         self.batch = _batch_of(runner)
-        self._runners.append(runner)
-        self._free.put(runner)
+        self._add(runner)
 
-    def _add(self, content: bytes) -> None:
-        runner = Runner(content, self._device, **self._options)
+    def _add(self, runner: Runner) -> None:
         self._runners.append(runner)
         self._free.put(runner)
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from edgekit.host.convert import convert
+from edgekit.host.conversion import convert
 from edgekit.host.convert_result import ConvertResult
 from edgekit.host.demo import DemoResult, demo
 from edgekit.host.enforce import NotEdgeTpuModelError

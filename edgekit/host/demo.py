@@ -20,7 +20,7 @@ from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.extras import require
 from edgekit.formats.tflite import read_model
 from edgekit.host.compiler import compile_model
-from edgekit.host.convert import ConvertResult, convert
+from edgekit.host.conversion import ConvertResult, convert
 from edgekit.host.demo_picture import draw_answers
 from edgekit.host.enforce import broken_rules
 from edgekit.result import Result

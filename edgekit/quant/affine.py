@@ -53,10 +53,12 @@ def quantize(real: NDArray[Any], params: QuantParams) -> NDArray[Any]:
         )
     with np.errstate(over="ignore"):  # what overflows saturates
         steps = np.divide(values, np.float32(params.scale), dtype=np.float32, casting="same_kind")
+    steps = np.asarray(steps)  # a scalar comes as one, and could not be written to
     steps += np.copysign(_BELOW_HALF, steps)
-    steps = np.trunc(steps)
+    np.trunc(steps, out=steps)
     steps += np.float32(params.zero_point)
-    q: NDArray[Any] = np.clip(steps, params.q_min, params.q_max).astype(params.dtype)
+    np.clip(steps, params.q_min, params.q_max, out=steps)
+    q: NDArray[Any] = steps.astype(params.dtype)
     return q
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
@@ -64,15 +65,17 @@ class Runner:
         is_content = isinstance(model, (bytes, bytearray, memoryview))
         self.source = "" if is_content else str(model)
         self.content = bytes(model) if is_content else read_bytes(Path(model), "model")  # type: ignore[arg-type] # decided by is_content
-        checked = read_model(self.content) if is_content else read_model(Path(self.source))
-        self._backend: Backend = open_backend(
-            self.content,
-            checked,
-            device=device,
-            runtime=runtime,
-            kernels=kernels,
-            num_threads=num_threads,
-        )
+        self._model = read_model(self.content) if is_content else read_model(Path(self.source))
+        self._options: dict[str, Any] = {
+            "device": device,
+            "runtime": runtime,
+            "kernels": kernels,
+            "num_threads": num_threads,
+        }
+        self._open()
+
+    def _open(self) -> None:
+        self._backend: Backend = open_backend(self.content, self._model, **self._options)
         self._inputs = self._backend.inputs
         self._expected = tuple((each.shape, np.dtype(each.dtype)) for each in self._inputs)
         self._input_params = tuple(each.params for each in self._inputs)
@@ -166,6 +169,12 @@ class Runner:
                 for values, params in zip(raw, self._output_params)
             ]
         )
+
+    def clone(self) -> Runner:
+        """Another Runner for the same model on the same device, for another thread."""
+        other = copy.copy(self)
+        other._open()  # noqa: SLF001 - of the same class
+        return other
 
     def close(self) -> None:
         """Give memory and device back; the Runner cannot be used afterwards."""
