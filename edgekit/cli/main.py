@@ -15,6 +15,7 @@ from edgekit.cli.benchmark import benchmark
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
 from edgekit.cli.evaluate import evaluate
+from edgekit.cli.explain import explain
 from edgekit.cli.run import run
 from edgekit.errors import EdgeKitError
 
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, convert, run, evaluate, benchmark):
+for command in (demo, convert, explain, run, evaluate, benchmark):
     app.command()(command)
 
 
@@ -78,4 +79,4 @@ def main(args: Optional[List[str]] = None) -> None:
 def _report(error: EdgeKitError, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(error.to_dict(), indent=2, sort_keys=True) + "\n")
-    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.write(f"error: {error}\n  code: {error.code} (edgekit explain {error.code})\n")
