@@ -7,9 +7,9 @@ from edgekit.explain.codes import CODES, KNOWN_TEXTS, CodePage
 from edgekit.explain.explain import (
     ExplainResult,
     Explanation,
+    compiler_cause,
     explain,
     explain_text,
-    first_cause,
     may_be_random,
 )
 from edgekit.explain.known import KnownText
@@ -24,8 +24,8 @@ __all__ = [
     "ExplainResult",
     "Explanation",
     "KnownText",
+    "compiler_cause",
     "explain",
     "explain_text",
-    "first_cause",
     "may_be_random",
 ]

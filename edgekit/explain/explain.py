@@ -127,19 +127,25 @@ def explain_text(text: str) -> ExplainResult:
     return ExplainResult(tuple(matches), tuple(dict.fromkeys(bad)))
 
 
-def first_cause(text: str) -> Explanation | None:
-    """The most telling explanation of a failed run's output; None if nothing in it is known."""
+def compiler_cause(text: str) -> Explanation | None:
+    """Why a run of edgetpu_compiler that printed ``text`` failed; None if edgekit does not know."""
     if not text.strip():
         return None
     matches = explain_text(text).matches
-    return next((each for each in matches if not _is_status(each.code)), None)
+    return next((each for each in matches if _is_of_compiler(each.code)), None)
 
 
 def may_be_random(text: str) -> bool:
-    """Whether ``text`` tells of a crash that may not happen again with the same file."""
-    found = [known for known in KNOWN_TEXTS if any(known.matches(text))]
+    """Whether ``text`` tells of a compiler's crash that may not happen again with the same file."""
+    found = [
+        known for known in KNOWN_TEXTS if _is_of_compiler(known.code) and any(known.matches(text))
+    ]
     certain = any(not known.consequence and not known.random for known in found)
     return not certain and any(known.random for known in found)
+
+
+def _is_of_compiler(code: str) -> bool:
+    return code.startswith("compiler.")
 
 
 def _is_status(code: str) -> bool:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from edgekit.explain import first_cause, may_be_random
+from edgekit.explain import compiler_cause, may_be_random
 from edgekit.host.compiler_missing import PROGRAM, CompilerError
 from edgekit.process import Finished
 
@@ -18,7 +18,7 @@ def is_random(finished: Finished) -> bool:
         return False
     text = finished.stdout + finished.stderr
     if finished.signal_name in _CRASHES:
-        cause = first_cause(text)
+        cause = compiler_cause(text)
         return cause is None or may_be_random(text)
     return may_be_random(text)
 
@@ -37,7 +37,7 @@ def failure_of(finished: Finished, where: str, num_attempts: int) -> CompilerErr
             "(--search-delegate --delegate-search-step 10)",
             code="compiler.deadline",
         )
-    cause = first_cause(text)
+    cause = compiler_cause(text)
     if cause is not None:
         return CompilerError(
             f"{PROGRAM} failed{tries}: {_one_line(cause.text)}",

@@ -15,9 +15,9 @@ from edgekit.explain import (
     KNOWN_TEXTS,
     STATUSES,
     KnownText,
+    compiler_cause,
     explain,
     explain_text,
-    first_cause,
     may_be_random,
 )
 
@@ -53,7 +53,7 @@ def test_numbers_of_the_text_are_in_its_explanation() -> None:
 
 
 def test_what_follows_from_a_cause_is_not_named_beside_it() -> None:
-    assert first_cause(_OP_VERSION) == explain_text(_OP_VERSION).matches[0]
+    assert compiler_cause(_OP_VERSION) == explain_text(_OP_VERSION).matches[0]
     alone = explain_text("Invalid model: m.tflite\nModel could not be parsed\n")
     assert [each.code for each in alone.matches] == ["compiler.not_parsed"]
 
