@@ -104,8 +104,8 @@ def compile(  # noqa: A001 - the command's name
     """
     if min_mapped is not None and not 0 <= min_mapped <= 1:
         raise UsageError(f"--min-mapped is a share from 0 to 1, not {min_mapped:g}")
-    place = place_for(via, _locate(compiler) if via is None else compiler or PROGRAM)
     request = _check_request(models, Path(out_dir), options, deadline_s)
+    place = place_for(via, _locate(compiler) if via is None else compiler or PROGRAM)
     request = _fit_version(request, place)
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         job = Job(

@@ -41,13 +41,26 @@ def missing_compiler(tried: str = "") -> CompilerError:
         f"there is no {PROGRAM} at {tried}" if tried else f"no {PROGRAM} on PATH",
         where=tried,
         why="Google's compiler is not part of edgekit and may not be downloaded by it",
-        fix=_INDENT.join(
-            ways_to_get_it(
-                platform.system(), platform.machine(), has_apt=shutil.which("apt-get") is not None
-            )
-        ),
+        fix=_ways_here(),
         code="compiler.missing",
     )
+
+
+def unusable_compiler(path: str, error: ExternalToolError) -> CompilerError:
+    """The error for a compiler that does not start, on an ARM machine for example."""
+    return CompilerError(
+        error.what,
+        where=path,
+        why="the compiler is a program for x86-64 Linux",
+        fix=_ways_here(),
+        code="compiler.missing",
+    )
+
+
+def _ways_here() -> str:
+    has_apt = shutil.which("apt-get") is not None
+    ways = ways_to_get_it(platform.system(), platform.machine(), has_apt=has_apt)
+    return _INDENT.join(ways)
 
 
 def ways_to_get_it(system: str, machine: str, *, has_apt: bool) -> list[str]:
