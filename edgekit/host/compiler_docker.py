@@ -112,7 +112,7 @@ class DockerPlace:
             f"{shlex.join(finished.args[:2])} failed (exit status {finished.returncode})",
             where=self.name,
             why=why or ("it took too long" if finished.timed_out else "it printed no reason"),
-            fix=f"try it by itself ({self.engine} run --rm {self.image}); an image that is not "
-            f"here is fetched by {self.engine} pull only",
+            fix=f"see whether {self.engine} run --rm {self.image} works; an image that is not here "
+            f"is fetched by {self.engine} pull only",
             code="compiler.remote",
         )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edgekit.errors import ExternalToolError
+from edgekit.host.compiler_missing import unusable_compiler
 from edgekit.process import Finished, run_process
 
 VERSION_TIMEOUT_S = 60.0
@@ -64,7 +66,10 @@ class LocalPlace:
 
     def version_output(self) -> str:
         """What ``edgetpu_compiler --version`` prints."""
-        return run_process([self.compiler, "--version"], timeout_s=VERSION_TIMEOUT_S).stdout
+        try:
+            return run_process([self.compiler, "--version"], timeout_s=VERSION_TIMEOUT_S).stdout
+        except ExternalToolError as error:
+            raise unusable_compiler(self.compiler, error) from error
 
     def commands(self, job: Job) -> list[list[str]]:
         """The one command of `run`."""
@@ -73,4 +78,9 @@ class LocalPlace:
     def run(self, job: Job) -> Finished:
         """Compile in ``job.folder``; the whole process group ends on Ctrl-C and at the deadline."""
         (command,) = self.commands(job)
-        return run_process(command, timeout_s=job.deadline_s, cwd=job.folder, on_stdout=job.on_line)
+        try:
+            return run_process(
+                command, timeout_s=job.deadline_s, cwd=job.folder, on_stdout=job.on_line
+            )
+        except ExternalToolError as error:
+            raise unusable_compiler(self.compiler, error) from error

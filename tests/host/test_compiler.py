@@ -437,6 +437,16 @@ def test_without_a_compiler_the_ways_to_one_are_shown(
         run_compile([model], compiler="/no/compiler")
 
 
+def test_a_compiler_for_another_machine_is_an_error(
+    stand_in: StandIn, model: Path, out: Path
+) -> None:
+    Path(stand_in.path).write_bytes(b"\x7fELF of another machine")
+    with pytest.raises(CompilerError, match="Exec format error") as raised:
+        run_compile([model], out_dir=out, compiler=stand_in.path)
+    assert raised.value.code == "compiler.missing"
+    assert "--via ssh://" in raised.value.fix
+
+
 def test_the_first_way_to_a_compiler_fits_the_machine() -> None:
     assert "apt-get install" in ways_to_get_it("Linux", "x86_64", has_apt=True)[0]
     assert "container" in ways_to_get_it("Linux", "x86_64", has_apt=False)[0]
