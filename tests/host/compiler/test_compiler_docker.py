@@ -18,7 +18,7 @@ import pytest
 from edgekit.host.compiler import compile as run_compile
 from edgekit.host.compiler import compile_commands
 from edgekit.host.compiler_missing import CompilerError
-from tests.host.conftest import StandIn
+from tests.host.compiler.conftest import StandIn
 
 _SOURCE = """#!{python}
 import json, pathlib, shutil, subprocess, sys

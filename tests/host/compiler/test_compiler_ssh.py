@@ -22,7 +22,7 @@ from edgekit.errors import UsageError
 from edgekit.host.compiler import compile as run_compile
 from edgekit.host.compiler import compile_commands
 from edgekit.host.compiler_missing import CompilerError
-from tests.host.conftest import StandIn
+from tests.host.compiler.conftest import StandIn
 
 pytest.importorskip("asyncssh", reason="asyncssh is not installed (edgekit[ssh])")
 

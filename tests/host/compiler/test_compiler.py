@@ -29,7 +29,7 @@ from edgekit.host.compiler import compile_commands, compile_model
 from edgekit.host.compiler_log import CompilerLogError
 from edgekit.host.compiler_missing import CompilerError, ways_to_get_it
 from edgekit.host.compiler_options import CompilerOptions
-from tests.host.conftest import StandIn, compiled_model
+from tests.host.compiler.conftest import StandIn, compiled_model
 
 
 @pytest.fixture
@@ -508,7 +508,7 @@ def test_the_command_line_prints_the_table_the_json_and_the_code(
 def test_every_code_that_compile_raises_has_a_page() -> None:
     source = "\n".join(
         path.read_text()
-        for path in (Path(__file__).parents[2] / "edgekit" / "host").glob("compiler*.py")
+        for path in (Path(__file__).parents[3] / "edgekit" / "host").glob("compiler*.py")
     )
     codes = set(re.findall(r'code(?:: str)? ?= ?"([\w.]+)"', source))
     assert len(codes) >= 5
