@@ -19,6 +19,7 @@ from pathlib import Path
 from edgekit import files
 from edgekit.errors import GateError, OutputError, UnsupportedModelError, UsageError
 from edgekit.formats.tflite import read_model
+from edgekit.host.compiler_compare import compare
 from edgekit.host.compiler_failure import failure_of, is_random
 from edgekit.host.compiler_log import CompilerLogError, CompilerReport, parse_compiler_log
 from edgekit.host.compiler_missing import PROGRAM, missing_compiler
@@ -119,12 +120,13 @@ def compile(  # noqa: A001 - the command's name
         expected = expected_stems(request.models, options.num_segments)
         made = collect(run.folder, expected, run.report, request.where)
         _check_gate(made, min_mapped)
+        disagreements = compare(made, options, run.report)
         outputs = move_out(made, request.folder)
     return CompileResult(
         outputs=outputs,
         compiler_version=run.report.version,
         models=tuple(_describe(each, request) for each in made),
-        disagreements=(),
+        disagreements=disagreements,
         log=run.finished.stdout + run.finished.stderr,
         via=place.name,
         command=tuple(place.commands(job)[0]),

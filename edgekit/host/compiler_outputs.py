@@ -25,6 +25,11 @@ class Made:
     path: Path
     report: ModelReport
 
+    @property
+    def uncompiled_segment(self) -> Path:
+        """The part of the model that it was compiled from; there only with --num-segments."""
+        return self.path.with_name(self.path.name.replace("_edgetpu.tflite", ".tflite"))
+
 
 def expected_stems(models: Sequence[Path], num_segments: int | None) -> list[tuple[Path, str]]:
     """(model, stem of an output) for every compiled file that there has to be, in order."""
@@ -68,8 +73,7 @@ def move_out(made: Sequence[Made], target: Path) -> tuple[str, ...]:
     """
     paths = []
     for each in made:
-        segment = each.path.with_name(each.path.name.replace("_edgetpu.tflite", ".tflite"))
-        wanted = (each.path, each.path.with_suffix(".log"), segment)
+        wanted = (each.path, each.path.with_suffix(".log"), each.uncompiled_segment)
         paths += [path for path in wanted if path.is_file()]
     with ExitStack() as renames:
         for path in paths:

@@ -505,6 +505,23 @@ def test_the_command_line_prints_the_table_the_json_and_the_code(
     assert json.loads(dry.stdout)["commands"][0][0] == stand_in.path
 
 
+def test_what_check_would_say_otherwise_is_shown_with_a_request(
+    stand_in: StandIn, model: Path, out: Path
+) -> None:
+    """The model holds a LOGISTIC, which maps; the stand-in tells of convolutions."""
+    stand_in.will(stand_in.success("net"))
+    result = run_compile([model], out_dir=out, compiler=stand_in.path)
+    assert [
+        (each.opcode, each.compiler_mapped, each.check_mapped) for each in result.disagreements
+    ] == [("CONV_2D", 2, 0), ("LOGISTIC", 0, 1)]
+    cut = CompilerOptions(intermediate_tensors="a")
+    assert not run_compile([model], out_dir=out, options=cut, compiler=stand_in.path).disagreements
+    words = _cli(str(model), "-o", str(out), "--compiler", stand_in.path)
+    shown = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert "the compiler maps 2 CONV_2D, edgekit check 0" in shown
+    assert "please report it" in shown
+
+
 def test_every_code_that_compile_raises_has_a_page() -> None:
     source = "\n".join(
         path.read_text()
@@ -557,5 +574,6 @@ def test_real_compiled_files_pass_with_their_logs(
         )
         result = run_compile([source], out_dir=out, compiler=stand_in.path)
         assert result.models[0].num_mapped
+        assert not result.disagreements, log.name
         num += 1
     assert num >= 9
