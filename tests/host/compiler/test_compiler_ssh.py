@@ -18,9 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.errors import UsageError
 from edgekit.host.compiler import compile as run_compile
-from edgekit.host.compiler import compile_commands
 from edgekit.host.compiler_missing import CompilerError
 from tests.host.compiler.conftest import StandIn
 
@@ -222,20 +220,3 @@ def test_nobody_at_the_port_is_an_error(model: Path, out: Path) -> None:
         run_compile([model], out_dir=out, via=f"ssh://127.0.0.1:{port}")
     assert raised.value.code == "compiler.remote"
     assert f"ssh -p {port} 127.0.0.1 true" in raised.value.fix
-
-
-@pytest.mark.parametrize(
-    "via", ["ssh://", "ssh://host/path", "ssh://u:secret@host", "ssh://-oProxyCommand=x", "host"]
-)
-def test_a_place_that_is_none_is_a_usage_error(model: Path, via: str) -> None:
-    with pytest.raises(UsageError) as raised:
-        run_compile([model], via=via)
-    assert "secret" not in str(raised.value)
-
-
-def test_a_dry_run_shows_the_command_there(model: Path) -> None:
-    planned = compile_commands([model], via="ssh://me@host:2222")
-    assert planned.via == "ssh://me@host:2222"
-    assert planned.commands == (
-        ("edgetpu_compiler", "--show_operations", "--out_dir", ".", "net.tflite"),
-    )
