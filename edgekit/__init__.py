@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from edgekit.data import open_dataset
     from edgekit.errors import EdgeKitError
     from edgekit.evaluate import evaluate, run
+    from edgekit.explain.explain import explain
     from edgekit.formats.tflite import read_model
+    from edgekit.host.compiler import compile  # noqa: A004 - the command's name
     from edgekit.host.conversion import convert
     from edgekit.host.demo import demo
     from edgekit.runtime import Runner
@@ -28,9 +30,11 @@ __all__ = [
     "Runner",
     "__version__",
     "benchmark",
+    "compile",
     "convert",
     "demo",
     "evaluate",
+    "explain",
     "open_dataset",
     "read_model",
     "run",
@@ -40,9 +44,11 @@ _PUBLIC = {
     "EdgeKitError": "edgekit.errors",
     "Runner": "edgekit.runtime",
     "benchmark": "edgekit.bench",
+    "compile": "edgekit.host",
     "convert": "edgekit.host",
     "demo": "edgekit.host",
     "evaluate": "edgekit.evaluate",
+    "explain": "edgekit.explain",
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",
     "run": "edgekit.evaluate",

@@ -25,7 +25,8 @@ from typing import ClassVar
 class EdgeKitError(Exception):
     """Base of every expected failure: what happened, where, why, how to fix it."""
 
-    code: ClassVar[str] = "edgekit"
+    # Stable, in the documentation and in JSON; an instance may have one that says more.
+    code: str = "edgekit"
     exit_status: ClassVar[int] = 3
 
     def __init__(self, what: str, *, where: str = "", why: str = "", fix: str = "") -> None:

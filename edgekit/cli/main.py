@@ -12,9 +12,11 @@ from typing_extensions import Annotated, get_type_hints
 
 from edgekit import __version__
 from edgekit.cli.benchmark import benchmark
+from edgekit.cli.compile import compile  # noqa: A004 - the command's name
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
 from edgekit.cli.evaluate import evaluate
+from edgekit.cli.explain import explain
 from edgekit.cli.run import run
 from edgekit.errors import EdgeKitError
 
@@ -44,7 +46,7 @@ def _resolved(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-for command in (demo, convert, run, evaluate, benchmark):
+for command in (demo, convert, compile, explain, run, evaluate, benchmark):
     app.command()(_resolved(command))
 
 
@@ -89,4 +91,4 @@ def main(args: Optional[List[str]] = None) -> None:
 def _report(error: EdgeKitError, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(error.to_dict(), indent=2, sort_keys=True) + "\n")
-    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.write(f"error: {error}\n  code: {error.code} (edgekit explain {error.code})\n")

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from edgekit.edgetpu.advice import advice_for_failure
 from edgekit.errors import (
     EdgeKitError,
     ExternalToolError,
@@ -20,7 +21,6 @@ from edgekit.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from edgekit.host.advice import advice_for_failure
 from edgekit.host.worker.wire import Message, Wire, as_array
 from edgekit.process import Conversation, Finished
 

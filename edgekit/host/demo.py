@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgekit import files
 from edgekit.bench import BenchmarkResult, benchmark
-from edgekit.errors import DataError, ExternalToolError, OutputError, UsageError
+from edgekit.errors import DataError, ExternalToolError, GateError, OutputError, UsageError
 from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.extras import require
 from edgekit.formats.tflite import read_model
@@ -289,7 +289,7 @@ def _compile(model: Path, folder: Path, on_step: Step) -> tuple[str | None, str 
     on_step("compiling")
     try:
         return str(compile_model(model, folder)), None
-    except ExternalToolError as error:
+    except (ExternalToolError, GateError) as error:
         return None, error.what
 
 

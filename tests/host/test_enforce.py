@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from edgekit.edgetpu.issues import ISSUE_CODES
+from edgekit.edgetpu.structure import layer_of
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor
-from edgekit.host.enforce import NotEdgeTpuModelError, broken_rules, enforce, layer_of
+from edgekit.host.enforce import NotEdgeTpuModelError, broken_rules, enforce
 
 Change = Callable[[Model], Model]
 

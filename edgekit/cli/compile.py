@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit compile``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, List, Optional
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.output import JsonOption, emit, note, table
+
+if TYPE_CHECKING:
+    from edgekit.host.compiler_result import CompileCommands, CompiledModel, CompileResult
+
+# Lines of the compiler that show how far it is.
+_STEPS = ("Searching", "Try to compile", "Started", "edgekit:")
+
+
+def compile(  # noqa: A001 - the command's name
+    models: Annotated[
+        List[Path],
+        typer.Argument(
+            metavar="MODEL...", help="Integer-only .tflite files; several share one Edge TPU."
+        ),
+    ],
+    out_dir: Annotated[
+        Path,
+        typer.Option(
+            "--out-dir", "--out_dir", "--output", "-o", help="Folder for NAME_edgetpu.tflite."
+        ),
+    ] = Path(),
+    show_operations: Annotated[
+        bool,
+        typer.Option(
+            "--show-operations",
+            "--show_operations",
+            "-s",
+            help="Print the operator table even where all operations are mapped.",
+        ),
+    ] = False,
+    min_runtime_version: Annotated[
+        Optional[int],
+        typer.Option(
+            "--min-runtime-version",
+            "--min_runtime_version",
+            "-m",
+            help="The oldest Edge TPU runtime that is to run it: 10 to 14.",
+        ),
+    ] = None,
+    intermediate_tensors: Annotated[
+        Optional[str],
+        typer.Option(
+            "--intermediate-tensors",
+            "--intermediate_tensors",
+            "-i",
+            metavar="NAMES",
+            help="Tensors (with commas) that end the Edge TPU's part; ':' between models.",
+        ),
+    ] = None,
+    num_segments: Annotated[
+        Optional[int],
+        typer.Option(
+            "--num-segments", "--num_segments", "-n", min=1, help="Parts for as many Edge TPUs."
+        ),
+    ] = None,
+    search_delegate: Annotated[
+        bool,
+        typer.Option(
+            "--search-delegate",
+            "--search_delegate",
+            "-d",
+            help="On failure leave more and more operations at the end on the CPU (16.0).",
+        ),
+    ] = False,
+    delegate_search_step: Annotated[
+        Optional[int],
+        typer.Option(
+            "--delegate-search-step",
+            "--delegate_search_step",
+            "-k",
+            min=1,
+            help="How many operations more at each try (16.0).",
+        ),
+    ] = None,
+    timeout_sec: Annotated[
+        Optional[int],
+        typer.Option(
+            "--timeout-sec",
+            "--timeout_sec",
+            "-t",
+            min=1,
+            help="The compiler's own limit for one try; 180 by default.",
+        ),
+    ] = None,
+    enable_multiple_subgraphs: Annotated[
+        bool,
+        typer.Option(
+            "--enable-multiple-subgraphs",
+            "--enable_multiple_subgraphs",
+            "-a",
+            help="More than one region on the Edge TPU (experimental, often slower).",
+        ),
+    ] = False,
+    compiler: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="PATH", help="edgetpu_compiler, if not on PATH or in EDGETPU_COMPILER."
+        ),
+    ] = None,
+    via: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="PLACE", help="Run it there: ssh://[user@]host[:port] or docker:IMAGE."
+        ),
+    ] = None,
+    min_mapped: Annotated[
+        Optional[float],
+        typer.Option(
+            min=0, max=1, help="Share of operations that have to be mapped; else exit status 4."
+        ),
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, help="Tries more after a crash that is known to be random.")
+    ] = 3,
+    deadline_sec: Annotated[
+        float, typer.Option(help="End the compiler and its children after so many seconds.")
+    ] = 3600.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the exact command, run nothing.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Compile for the Edge TPU with your own edgetpu_compiler."""
+    from edgekit.host import CompilerOptions, compile_commands
+    from edgekit.host import compile as run_compile
+
+    options = CompilerOptions(
+        min_runtime_version=min_runtime_version,
+        intermediate_tensors=intermediate_tensors,
+        num_segments=num_segments,
+        search_delegate=search_delegate,
+        delegate_search_step=delegate_search_step,
+        timeout_sec=timeout_sec,
+        enable_multiple_subgraphs=enable_multiple_subgraphs,
+    )
+    if dry_run:
+        planned = compile_commands(
+            models, out_dir=out_dir, options=options, compiler=compiler, via=via
+        )
+        emit(planned, lambda: "\n".join(render_commands(planned)), as_json=json)
+        return
+    result = run_compile(
+        models,
+        out_dir=out_dir,
+        options=options,
+        compiler=compiler,
+        via=via,
+        min_mapped=min_mapped,
+        retries=retries,
+        deadline_s=deadline_sec,
+        on_line=_show_step,
+    )
+    for warning in result.warnings:
+        note(f"warning: {warning}")
+    emit(result, lambda: "\n".join(render(result, show_operations)), as_json=json)
+
+
+def render_commands(planned: CompileCommands) -> Iterator[str]:
+    """One command a line, as a shell takes it."""
+    if planned.via.startswith("ssh:"):
+        yield f"# on {planned.via}, in a new folder with copies of the models"
+    yield from (shlex.join(command) for command in planned.commands)
+
+
+def render(result: CompileResult, show_operations: bool) -> Iterator[str]:
+    """The result for people, line by line."""
+    where = f", {result.via}" if result.via else ""
+    yield f"compiler   {result.compiler_version}{where}: {result.time_s:.1f} s"
+    for model in result.models:
+        yield from _render_model(model, show_operations)
+    for each in result.disagreements:
+        yield f"disagrees  {each}"
+    if result.disagreements:
+        yield "           edgekit's rules are wrong here: please report it, with model and log"
+
+
+def _render_model(model: CompiledModel, show_operations: bool) -> Iterator[str]:
+    yield f"written    {model.output}: {model.output_bytes:,} bytes"
+    regions = f" in {model.num_subgraphs} regions" if (model.num_subgraphs or 0) > 1 else ""
+    yield (
+        f"mapped     {model.num_mapped} of {model.num_operators} operations "
+        f"({model.mapped_share:.1%}){regions}"
+    )
+    sizes = (
+        ("parameters on the chip", model.on_chip_bytes),
+        ("streamed for each inference", model.streamed_bytes),
+        ("of the chip's cache left", model.on_chip_remaining_bytes),
+    )
+    known = [f"{size / (1 << 20):.2f} MiB {name}" for name, size in sizes if size is not None]
+    if known:
+        yield f"memory     {', '.join(known)}"
+    if model.operators and (show_operations or model.num_mapped < model.num_operators):
+        yield ""
+        yield table(
+            ("operator", "count", "status"),
+            [(row.opcode, row.count, row.status) for row in model.operators],
+        )
+
+
+def _show_step(line: str) -> None:
+    if line.startswith(_STEPS):
+        note(line)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit explain``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Iterator
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.output import JsonOption, emit
+
+if TYPE_CHECKING:
+    from edgekit.explain import ExplainResult, Explanation
+
+_STDIN = "-"
+
+
+def explain(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEXT|LOG|CODE",
+            help="An error message in quotes, a file with a log, - for standard input, or a code.",
+        ),
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Say what a compiler log, a runtime error or an issue code means, and what to do.
+
+    What edgekit does not know it calls unknown, with exit status 0; a single word that is no
+    code and no file is bad input (3).
+    """
+    from edgekit.explain import explain as run_explain
+    from edgekit.explain import explain_text
+
+    if subject == _STDIN:
+        result = explain_text(sys.stdin.buffer.read().decode("utf-8", errors="replace"))
+    else:
+        result = run_explain(subject)
+    emit(result, lambda: "\n".join(render(result)), as_json=json)
+
+
+def render(result: ExplainResult) -> Iterator[str]:
+    """The result for people, line by line."""
+    for index, each in enumerate(result.matches):
+        if index:
+            yield ""
+        yield from _render_one(each)
+    if result.unknown:
+        if result.matches:
+            yield ""
+        yield "unknown to edgekit:"
+        yield from (f"  {line}" for line in result.unknown)
+        yield "If a tool for the Edge TPU printed this, please report it with the command."
+    if not result.matches and not result.unknown:
+        yield "Nothing here tells of a failure: these are the lines of a good compilation."
+
+
+def _render_one(each: Explanation) -> Iterator[str]:
+    yield f"{each.code}: {each.title}"
+    for line in each.text.splitlines():
+        yield f"  | {line}"
+    for label, text in (("cause", each.cause), ("fix", each.fix), ("source", each.source)):
+        if text:
+            yield f"  {label}: {text}"

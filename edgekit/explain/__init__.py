@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logs, errors and codes in words: what they mean, where they come from, what to type next."""
+
+from __future__ import annotations
+
+from edgekit.explain.codes import CODES, KNOWN_TEXTS, CodePage
+from edgekit.explain.explain import (
+    ExplainResult,
+    Explanation,
+    compiler_cause,
+    explain,
+    explain_text,
+    may_be_random,
+)
+from edgekit.explain.known import KnownText
+from edgekit.explain.statuses import MAPPED, STATUSES
+
+__all__ = [
+    "CODES",
+    "KNOWN_TEXTS",
+    "MAPPED",
+    "STATUSES",
+    "CodePage",
+    "ExplainResult",
+    "Explanation",
+    "KnownText",
+    "compiler_cause",
+    "explain",
+    "explain_text",
+    "may_be_random",
+]

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The codes of edgekit's own errors: what ``code`` in ``edgekit.error/1`` means."""
+
+from __future__ import annotations
+
+from edgekit.edgetpu.issues import IssueCode
+
+_OWN = "edgekit"
+
+ERROR_CODES = tuple(
+    IssueCode(code, title, cause, fix, _OWN)
+    for code, title, cause, fix in (
+        (
+            "edgekit",
+            "An expected failure without a code of its own",
+            "Every error of edgekit says what happened, where and why.",
+            "Follow its line 'fix'.",
+        ),
+        (
+            "usage",
+            "Arguments that contradict each other",
+            "An option has a value that does not exist, or two options exclude each other. Exit "
+            "status 2.",
+            "edgekit COMMAND --help lists them.",
+        ),
+        (
+            "input",
+            "A file cannot be used",
+            "It is missing, a folder, unreadable, empty, or of another kind. Exit status 3.",
+            "Check the path and its permissions.",
+        ),
+        (
+            "model.format",
+            "The file is not the model that it claims to be",
+            "It is no .tflite file, or a damaged or truncated one, or holds indices and sizes that "
+            "contradict each other. Exit status 3.",
+            "Copy or convert it again; compare its size with the original.",
+        ),
+        (
+            "model.unsupported",
+            "A valid model that cannot become what was asked for",
+            "The network holds what the converter or the Edge TPU has no form for; the message "
+            "names the operations. Exit status 3.",
+            "Follow the message: replace the layer, fix the shape, or cut the network.",
+        ),
+        (
+            "quant",
+            "A value or range that integers cannot represent",
+            "A scale is zero, infinite or not a number, or the data holds NaN. Exit status 3.",
+            "Look for the operation that makes such values in the float model; clean the data.",
+        ),
+        (
+            "data",
+            "Data that cannot be used",
+            "The samples are missing, unreadable, or do not fit the model's inputs. Exit status 3.",
+            "Give a folder of images, an .npz or .npy, or package.module:function.",
+        ),
+        (
+            "bundle",
+            "A bundle that is damaged",
+            "A part is missing or its hash differs from the manifest's. Exit status 3.",
+            "Make the bundle again: edgekit bundle.",
+        ),
+        (
+            "output",
+            "A result could not be written",
+            "The folder is missing, read-only or full. What stood there before is untouched. Exit "
+            "status 3.",
+            "Name a folder that exists, is writable and has room (-o).",
+        ),
+        (
+            "gate",
+            "A gate was not met",
+            "The run was fine and its answer is no: fewer operations map, the accuracy drops more, "
+            "or the latency is higher than the gate allows. Exit status 4.",
+            "Change the model, or the gate.",
+        ),
+        (
+            "tool",
+            "A program outside edgekit failed",
+            "It does not exist, may not be run, crashed, or took too long. Exit status 5.",
+            "Run the command that the message shows by itself.",
+        ),
+        (
+            "tool.missing",
+            "An optional Python package is not installed",
+            "The command needs TensorFlow, an interpreter, or an ssh library. Exit status 5.",
+            "Install the extra that the message names: pip install 'edgekit[host]'.",
+        ),
+        (
+            "device",
+            "No usable Edge TPU",
+            "No device is connected, or it may not be used. Exit status 6.",
+            "edgekit doctor finds out which.",
+        ),
+        (
+            "device.lost",
+            "The Edge TPU went away during the run",
+            "It was unplugged, reset, or lost its power. Exit status 6.",
+            "Replug it, use a powered port, and run edgekit doctor.",
+        ),
+        (
+            "compiler.missing",
+            "edgetpu_compiler is not here",
+            "Google's compiler is not part of edgekit and may not be downloaded by it. It exists "
+            "for x86-64 Linux only. Exit status 5.",
+            "Install it (coral.ai/docs/edgetpu/compiler), name it (--compiler, EDGETPU_COMPILER), "
+            "or run it elsewhere: --via ssh://user@host or --via docker:IMAGE.",
+        ),
+        (
+            "compiler.failed",
+            "edgetpu_compiler failed in words that edgekit does not know",
+            "It ended without a compiled model. The message shows its last lines. Exit status 5.",
+            "Run the command by itself, and report the lines.",
+        ),
+        (
+            "compiler.log",
+            "edgetpu_compiler printed a line that edgekit does not know",
+            "Guessing what a log says would give wrong numbers, so an unknown line stops the run. "
+            "Nothing was written. Exit status 5.",
+            "Report the line. To get the model all the same, run the command by itself.",
+        ),
+        (
+            "compiler.damaged_output",
+            "edgetpu_compiler left a file that is no whole model",
+            "It reported success, and its output is missing, truncated or not what its log says. "
+            "Nothing was written. Exit status 5.",
+            "Look for a full disk where it ran, and compile again.",
+        ),
+        (
+            "compiler.deadline",
+            "edgetpu_compiler took too long",
+            "The deadline was over and the compiler with all its children was ended. Nothing was "
+            "written. Exit status 5.",
+            "Raise --deadline-sec, make the input smaller, or search with larger steps "
+            "(--delegate-search-step).",
+        ),
+        (
+            "compiler.remote",
+            "The other machine or the container could not be used",
+            "The connection, its host key, the login, the transfer of files or the container's "
+            "engine failed. Exit status 5.",
+            "Try ssh user@host or docker run IMAGE by itself.",
+        ),
+    )
+)
