@@ -163,7 +163,7 @@ OP_RULES: Mapping[str, OpRule] = {
                 Limit(
                     limits.small_reshape,
                     "reshape smaller tensors, or stop before it and reshape on the host (free)",
-                    source=f"{_TABLE} (some reshapes of large tensors); {_MEASURED}",
+                    source=f"{_TABLE} (refuses large ones); {_MEASURED}; log of compiler 1.0",
                 ),
             ),
             seen_mapped=96,
