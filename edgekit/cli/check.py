@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _KIB = 1024
 _SHOWN = 12
+_COLUMNS = ("", "operator", "layer", "verdict", "rule", "known from", "why")
 
 
 def check(
@@ -62,9 +63,18 @@ def check(
     from edgekit.edgetpu import CheckReports
     from edgekit.edgetpu.report import require_mapped
 
-    options = {"preprocess": preprocess, "input_shape": input_shape}
-    options.update(batch_size=batch_size, trust_source=trust_source)
-    reports = tuple(run_check(each, target=target, data=data, **options) for each in models)
+    reports = tuple(
+        run_check(
+            each,
+            target=target,
+            data=data,
+            preprocess=preprocess,
+            input_shape=input_shape,
+            batch_size=batch_size,
+            trust_source=trust_source,
+        )
+        for each in models
+    )
     for message in dict.fromkeys(text for report in reports for text in report.notes):
         note(f"note: {message}")
     result = reports[0] if len(reports) == 1 else CheckReports(reports)
@@ -81,17 +91,14 @@ def check(
 
 def render(report: CheckReport, show_operations: bool = False) -> Iterator[str]:
     """The result for people, line by line."""
-    source = f", converted from {report.converted_from}" if report.converted_from else ""
-    yield f"model       {report.model}{'' if source == f', converted from {report.model}' else source}"
+    yield f"model       {report.model}{', converted' if report.converted_from else ''}"
     yield from _summary(report)
     if report.table:
         yield ""
         yield from _compiler_table(report)
     if show_operations:
         yield ""
-        yield table(
-            ("", "operator", "layer", "verdict", "why"), [_row(v) for v in report.operators]
-        )
+        yield table(_COLUMNS, [_row(verdict) for verdict in report.operators])
     shown = [issue for issue in report.issues if issue.code != "map.first_blocker"]
     if shown:
         yield ""
@@ -126,6 +133,7 @@ def _summary(report: CheckReport) -> Iterator[str]:
             f"{stay} on the CPU because of it; without it {blocker.num_regained} more would map"
         )
         yield f"{'':11} why: {blocker.reason}"
+        yield f"{'':11} rule: {blocker.rule}; known from: {blocker.source}"
         yield f"{'':11} fix: {blocker.fix}"
     if not report.num_mapped:
         return
@@ -155,7 +163,15 @@ def _compiler_table(report: CheckReport) -> Iterator[str]:
 
 
 def _row(verdict: OperatorVerdict) -> Tuple[str, ...]:
-    return (str(verdict.index), verdict.label, verdict.layer, verdict.verdict, verdict.reason)
+    return (
+        str(verdict.index),
+        f"{verdict.label} v{verdict.version}",
+        verdict.layer or "-",
+        verdict.verdict,
+        verdict.rule or "-",
+        verdict.source,
+        verdict.reason,
+    )
 
 
 def _size(num_bytes: int) -> str:
