@@ -64,6 +64,13 @@ class OpRule:
     source: str = _TABLE
     version_since: Mapping[int, int] | None = None  # operator version -> runtime version
 
+    @property
+    def evidence(self) -> str:
+        """The source, and how often compiled models showed it."""
+        if not self.seen_mapped:
+            return f"{self.source}; not seen in a compiled model"
+        return f"{self.source}; seen mapped {self.seen_mapped:,} times"
+
 
 _FUSED = Limit(limits.no_fused_activation, "put the activation into a layer of its own")
 _WEIGHTS = Limit(

@@ -82,7 +82,7 @@ def judge(op: Operation, runtime: int = LATEST_RUNTIME) -> OperatorVerdict:
         if verdict is not None:
             return verdict
     operator = op.operator
-    source = OP_RULES[operator.opcode].source
+    source = OP_RULES[operator.opcode].evidence
     return OperatorVerdict(op.index, operator.opcode, operator.version, TPU, source=source)
 
 
