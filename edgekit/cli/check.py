@@ -53,6 +53,15 @@ def check(
     batch_size: Annotated[
         int, typer.Option(min=1, help="What an unknown first dimension becomes.")
     ] = 1,
+    signature: Annotated[Optional[str], typer.Option(help="Which one of a SavedModel.")] = None,
+    inputs: Annotated[
+        Optional[List[str]],
+        typer.Option(metavar="NAME", help="Of a frozen graph; once for each."),
+    ] = None,
+    outputs: Annotated[
+        Optional[List[str]],
+        typer.Option(metavar="NAME", help="Of a frozen graph; once for each."),
+    ] = None,
     trust_source: Annotated[
         bool, typer.Option("--trust-source", help="Let code that a Keras file carries run.")
     ] = False,
@@ -71,6 +80,9 @@ def check(
             preprocess=preprocess,
             input_shape=input_shape,
             batch_size=batch_size,
+            signature=signature,
+            inputs=inputs,
+            outputs=outputs,
             trust_source=trust_source,
         )
         for each in models
@@ -111,10 +123,13 @@ def render(report: CheckReport, show_operations: bool = False) -> Iterator[str]:
 
 def _summary(report: CheckReport) -> Iterator[str]:
     if report.refused:
+        if_read = f"; read, it would map {report.num_mapped_if_read} of {report.num_operators}"
         yield (
-            f"maps        nothing: the compiler refuses the file; read, it would map "
-            f"{report.num_mapped_if_read} of {report.num_operators} operators"
+            "maps        nothing: the compiler refuses the file"
+            + (f"{if_read} operators" if report.operators else "")
         )
+        first = next(issue for issue in report.issues if issue.severity == "error")
+        yield f"{'':11} because of {first}"
     else:
         share = report.mapped_macs_share
         macs = "" if share is None else f", {share:.1%} of {report.macs:,} multiply-accumulates"

@@ -12,7 +12,7 @@ from edgekit.edgetpu.chip import ACTIVATION_BYTES
 from edgekit.edgetpu.issues import ISSUE_CODES, Issue
 from edgekit.edgetpu.limits import CPU, TPU
 from edgekit.edgetpu.parameters import ParameterLayout
-from edgekit.edgetpu.structure import structural_rules
+from edgekit.edgetpu.structure import first_computed_size, place_of, structural_rules
 from edgekit.edgetpu.support import BORDERS, OperatorVerdict
 from edgekit.formats.tflite import Model
 
@@ -32,8 +32,25 @@ def is_float(model: Model) -> bool:
 
 def file_issues(model: Model) -> list[Issue]:
     """What makes the compiler refuse the file; custom operators that it has kernels for do not."""
-    structure = [issue for issue in structural_rules(model) if not _is_taken(issue)]
-    return [*structure, *_not_quantized(model)]
+    structure = [
+        issue
+        for issue in structural_rules(model)
+        if issue.code != "model.dynamic_shape" and not _is_taken(issue)
+    ]
+    return [*structure, *_open_sizes(model), *_not_quantized(model)]
+
+
+def _open_sizes(model: Model) -> Iterator[Issue]:
+    code = ISSUE_CODES["model.dynamic_shape"]
+    index = first_computed_size(model)
+    if index is not None:
+        message = "the size of its output is computed at run time"
+        yield Issue(code.code, place_of(model.main, index), message, code.fix)
+        return
+    names = [t.name for t in (model.main.tensors[i] for i in model.main.inputs) if t.is_dynamic]
+    if names:
+        message = "a dimension is declared open (-1); the compiler takes the size 1 in the file"
+        yield Issue(code.code, f"input {', '.join(names)}", message, code.fix, "note")
 
 
 def _is_taken(issue: Issue) -> bool:

@@ -163,9 +163,10 @@ OP_RULES: Mapping[str, OpRule] = {
         OpRule("REDUCE_MIN", since=14, limits=(Limit(limits.not_batch, _BATCH),)),
         OpRule("RELU"),
         OpRule("RELU6"),
-        OpRule("RELU_N1_TO_1"),
+        OpRule("RELU_N1_TO_1", max_version=1),
         OpRule(
             "RESHAPE",
+            max_version=1,
             limits=(
                 Limit(
                     limits.small_reshape,

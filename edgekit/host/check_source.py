@@ -52,6 +52,10 @@ def check_source(
         try:
             convert(source, data=data, output=output, preprocess=preprocess, **options)
         except NotEdgeTpuModelError as error:
+            notes = (
+                *notes,
+                f"edgekit convert refuses this network: {len(error.issues)} broken rules",
+            )
             return replace(_refused(error, name, target), converted_from=name, notes=notes)
         report = check_model(output, target=target, name=name)
     return replace(report, converted_from=name, notes=notes)
@@ -70,7 +74,7 @@ def _notes(data: Any) -> tuple[str, ...]:  # noqa: ANN401
 def _refused(error: NotEdgeTpuModelError, name: str, target: int) -> CheckReport:
     """What can be said of a network that edgekit convert does not write."""
     if error.model is None:
-        return refused_report(name, target, error.issues)
+        return refused_report(name, target, tuple(error.issues))
     report = check_model(write_model(error.model), target=target, name=name)
     known = {(issue.code, issue.where) for issue in report.issues}
     more = [issue for issue in error.issues if (issue.code, issue.where) not in known]
