@@ -149,7 +149,7 @@ def page(result: Score) -> str:
 
 
 def _reasons(result: Score) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for reason in ("mapped", *_CLASSES):
         right = result.rules[reason, reason]
         said = sum(n for (mine, _), n in result.rules.items() if mine == reason)
@@ -159,7 +159,7 @@ def _reasons(result: Score) -> list[tuple[str, ...]]:
 
 
 def _operators(result: Score) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for opcode in sorted({opcode for opcode, _, _ in result.outcomes}):
         counts = {
             (said, was): n for (each, said, was), n in result.outcomes.items() if each == opcode
