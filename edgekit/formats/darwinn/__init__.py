@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from edgekit.formats.darwinn.instructions import arithmetic_cycles
 from edgekit.formats.darwinn.package import (
     DataType,
     Description,
@@ -50,6 +51,7 @@ __all__ = [
     "OutputLayout",
     "Package",
     "Position",
+    "arithmetic_cycles",
     "is_edgetpu_operator",
     "read_package",
     "read_packages",

@@ -52,21 +52,24 @@ def is_edgetpu_operator(operator: Operator) -> bool:
     return operator.opcode == CUSTOM and operator.custom_code == EDGETPU_CUSTOM_OP
 
 
-def read_packages(model: Model) -> tuple[EdgeTpuOperator, ...]:
+def read_packages(model: Model, where: str = "") -> tuple[EdgeTpuOperator, ...]:
     """The packages of all edgetpu-custom-ops, in execution order; none for a plain model.
+
+    Args:
+        model: As `read_model` gave it; parameters become views into its bytes.
+        where: The file, for error messages.
 
     Raises:
         ModelFormatError: A package is damaged, or of a schema older than the public compiler's.
     """
-    return tuple(
-        EdgeTpuOperator(
-            subgraph_index,
-            operator_index,
-            _read_operator(operator, f"subgraph {subgraph_index}, operator {operator_index}"),
-        )
-        for subgraph_index, operator_index, operator in model.operators()
-        if is_edgetpu_operator(operator)
-    )
+    found = []
+    for subgraph_index, operator_index, operator in model.operators():
+        if is_edgetpu_operator(operator):
+            place = f"subgraph {subgraph_index}, operator {operator_index}"
+            place = f"{where}, {place}" if where else place
+            package = read_package(read_custom_options(operator.custom_options, place), place)
+            found.append(EdgeTpuOperator(subgraph_index, operator_index, package))
+    return tuple(found)
 
 
 def read_package(content: bytes | memoryview, where: str = "") -> Package:
@@ -105,10 +108,6 @@ def read_package(content: bytes | memoryview, where: str = "") -> Package:
         virtual_chip_id=root.scalar(5),
         model_identifier=root.text(7),
     )
-
-
-def _read_operator(operator: Operator, where: str) -> Package:
-    return read_package(read_custom_options(operator.custom_options, where), where)
 
 
 def _few(table: Table, executables: tuple[memoryview, ...]) -> tuple[memoryview, ...]:
