@@ -15,7 +15,9 @@ from edgekit.cli.benchmark import benchmark
 from edgekit.cli.check import check
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
+from edgekit.cli.estimate import estimate
 from edgekit.cli.evaluate import evaluate
+from edgekit.cli.inspect import inspect
 from edgekit.cli.run import run
 from edgekit.errors import EdgeKitError
 
@@ -35,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, convert, check, run, evaluate, benchmark):
+for command in (demo, convert, check, inspect, estimate, run, evaluate, benchmark):
     app.command()(command)
 
 
