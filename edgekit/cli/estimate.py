@@ -14,8 +14,6 @@ from edgekit.cli.output import JsonOption, emit
 if TYPE_CHECKING:
     from edgekit.edgetpu.estimate import Estimate
 
-_MIB = 1 << 20
-
 
 def estimate(
     model: ModelArgument,
@@ -43,10 +41,12 @@ def render(result: Estimate) -> Iterator[str]:
     yield f"of which   {parts}"
     yield f"why        {result.why}"
     yield f"would help {result.advice}"
-    crossing = f"; operator {result.crossing_layer} crosses it" if result.crossing_layer else ""
+    crossing = (
+        f"; with operator {result.crossing_layer} the chip is full" if result.crossing_layer else ""
+    )
     yield (
-        f"parameters {result.on_chip_bytes / _MIB:.2f} MiB on the chip, "
-        f"{result.streamed_bytes / _MIB:.2f} MiB streamed{crossing}"
+        f"parameters {result.on_chip_bytes:,} bytes on the chip, {result.streamed_bytes:,} "
+        f"streamed with each inference{crossing}"
     )
     rates = ", ".join(
         f"{each.num_tpus}: {_rounded(each.throughput_hz)}" for each in result.pipeline

@@ -80,7 +80,9 @@ def render(result: InspectResult) -> Iterator[str]:
         f"{result.peak_activation_bytes:,} bytes (operator {result.peak_activation_operator})"
     )
     yield ""
-    yield table(_HEAD, [_row(each) for each in result.operators])
+    if result.source_operators:
+        yield f"operators of {result.source}:"
+    yield table(_HEAD, [_row(each) for each in result.source_operators or result.operators])
 
 
 def render_set(several: InspectSet) -> Iterator[str]:
@@ -155,10 +157,11 @@ def _render_compiled(result: InspectResult) -> Iterator[str]:
     yield f"on the CPU {len(result.cpu_operators)} operators{': ' + counts if counts else ''}"
     if result.source_operators:
         inside = [each for each in result.source_operators if each.place == "tpu"]
-        macs = sum(each.macs for each in result.source_operators) or 1
+        macs = sum(each.macs for each in result.source_operators)
+        share = f", {sum(each.macs for each in inside) / macs:.1%} of the MACs" if macs else ""
         yield (
             f"source     {len(inside)} of {len(result.source_operators)} operators are in the Edge "
-            f"TPU's part, {sum(each.macs for each in inside) / macs:.1%} of the MACs"
+            f"TPU's part{share}"
         )
 
 

@@ -114,8 +114,8 @@ def _advice(dominant: str, demand: Demand) -> str:
     most = Counter(demand.cpu.opcodes).most_common(3)
     names = ", ".join(f"{count} {name}" if count > 1 else name for name, count in most)
     return {
-        "compute": "a smaller input or fewer channels; depthwise convolutions use a sixteenth of "
-        "the chip's multipliers, so a plain one with few channels can be faster",
+        "compute": "a smaller input or fewer channels; depthwise convolutions keep one in 64 "
+        "multipliers busy, so a plain one with few channels can be faster",
         "transfer": "a smaller input, smaller outputs, fewer operators (instructions are sent with "
         "every inference)",
         "streaming": f"{demand.streamed_bytes / _MIB:.1f} MiB of parameters less, or segments for "
