@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgekit.bench import benchmark
+    from edgekit.checking import check
     from edgekit.data import open_dataset
+    from edgekit.edgetpu.estimate import estimate
     from edgekit.errors import EdgeKitError
     from edgekit.evaluate import evaluate, run
     from edgekit.explain.explain import explain
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from edgekit.host.compiler import compile  # noqa: A004 - the command's name
     from edgekit.host.conversion import convert
     from edgekit.host.demo import demo
+    from edgekit.inspect.inspect import inspect
     from edgekit.runtime import Runner
 
 __version__ = "0.1.0"
@@ -30,11 +33,14 @@ __all__ = [
     "Runner",
     "__version__",
     "benchmark",
+    "check",
     "compile",
     "convert",
     "demo",
+    "estimate",
     "evaluate",
     "explain",
+    "inspect",
     "open_dataset",
     "read_model",
     "run",
@@ -44,11 +50,14 @@ _PUBLIC = {
     "EdgeKitError": "edgekit.errors",
     "Runner": "edgekit.runtime",
     "benchmark": "edgekit.bench",
+    "check": "edgekit.checking",
     "compile": "edgekit.host",
     "convert": "edgekit.host",
     "demo": "edgekit.host",
+    "estimate": "edgekit.edgetpu.estimate",
     "evaluate": "edgekit.evaluate",
     "explain": "edgekit.explain",
+    "inspect": "edgekit.inspect",
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",
     "run": "edgekit.evaluate",

@@ -12,11 +12,14 @@ from typing_extensions import Annotated, get_type_hints
 
 from edgekit import __version__
 from edgekit.cli.benchmark import benchmark
+from edgekit.cli.check import check
 from edgekit.cli.compile import compile  # noqa: A004 - the command's name
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
+from edgekit.cli.estimate import estimate
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.explain import explain
+from edgekit.cli.inspect import inspect
 from edgekit.cli.run import run
 from edgekit.errors import EdgeKitError
 
@@ -46,7 +49,18 @@ def _resolved(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-for command in (demo, convert, compile, explain, run, evaluate, benchmark):
+for command in (
+    demo,
+    convert,
+    check,
+    compile,
+    explain,
+    inspect,
+    estimate,
+    run,
+    evaluate,
+    benchmark,
+):
     app.command()(_resolved(command))
 
 

@@ -13,7 +13,18 @@ from typing import Sequence
 import numpy as np
 import pytest
 
-COMMANDS = ("demo", "convert", "run", "evaluate", "benchmark")
+COMMANDS = (
+    "demo",
+    "convert",
+    "check",
+    "compile",
+    "explain",
+    "inspect",
+    "estimate",
+    "run",
+    "evaluate",
+    "benchmark",
+)
 
 
 def edgekit(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit estimate``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Iterator
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.options import ModelArgument
+from edgekit.cli.output import JsonOption, emit
+
+if TYPE_CHECKING:
+    from edgekit.edgetpu.estimate import Estimate
+
+
+def estimate(
+    model: ModelArgument,
+    device: Annotated[
+        str, typer.Option(help="What the Edge TPU hangs on: usb3, usb2, pcie or dev-board.")
+    ] = "usb3",
+    json: JsonOption = False,
+) -> None:
+    """Estimate latency and memory on an Edge TPU, with the error such estimates had."""
+    from edgekit.edgetpu.estimate import estimate as run_estimate
+
+    result = run_estimate(model, device=device)
+    emit(result, lambda: "\n".join(render(result)), as_json=json)
+
+
+def render(result: Estimate) -> Iterator[str]:
+    """The result for people, line by line; two digits are all that an estimate has."""
+    latency = result.latency_ms
+    yield (
+        f"latency    {_ms(latency.mid)}, likely {_ms(latency.low)} to {_ms(latency.high)} "
+        f"({result.device}, {result.host}; {result.kind} model)"
+    )
+    yield f"first      {_ms(result.first_inference_ms)}, with the upload of parameters"
+    parts = ", ".join(f"{name} {_ms(value)}" for name, value in result.parts_ms.items() if value)
+    yield f"of which   {parts}"
+    yield f"why        {result.why}"
+    yield f"would help {result.advice}"
+    crossing = (
+        f"; with operator {result.crossing_layer} the chip is full" if result.crossing_layer else ""
+    )
+    yield (
+        f"parameters {result.on_chip_bytes:,} bytes on the chip, {result.streamed_bytes:,} "
+        f"streamed with each inference{crossing}"
+    )
+    rates = ", ".join(
+        f"{each.num_tpus}: {_rounded(each.throughput_hz)}" for each in result.pipeline
+    )
+    yield f"throughput inferences a second by Edge TPUs in a pipeline of even segments: {rates}"
+    known = result.calibration
+    kind = "all on the Edge TPU" if known.kind == "mapped" else "with a CPU part"
+    yield (
+        f"error      such estimates ({kind}, {known.device} rows) were off by "
+        f"{known.median_error:.0%} in the median of {known.rows} published latencies left out of "
+        f"the fit; {known.coverage:.0%} lay in the interval"
+    )
+    if known.note:
+        yield f"           {known.note}"
+    for sentence in result.beyond_calibration:
+        yield f"beyond     {sentence}; the interval is wider for it and may not hold"
+    yield "measured   nothing: there was no Edge TPU"
+
+
+def _ms(value: float) -> str:
+    """Two significant digits: more would be a lie."""
+    return f"{_rounded(value)} ms"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.2g}" if value < 100 else f"{round(value, 2 - len(str(int(value)))):,.0f}"

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`estimate`: latency on an Edge TPU that is not here, as an interval with its known error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgekit.edgetpu.activations import measure_activations
+from edgekit.edgetpu.calibration import Calibration, read_calibration
+from edgekit.edgetpu.chip import (
+    ACTIVATION_BYTES,
+    MIB,
+    PARAMETER_CACHE_BYTES,
+    PARAMETER_CACHE_LOW_BYTES,
+)
+from edgekit.edgetpu.demand import Demand, demand_of_compiled, demand_of_plain
+from edgekit.edgetpu.findings import file_issues
+from edgekit.edgetpu.latency import (
+    Parts,
+    beyond_calibration,
+    explain,
+    latency_parts,
+    pipeline_stage,
+)
+from edgekit.edgetpu.limits import CPU, TPU
+from edgekit.edgetpu.support import judge_operators
+from edgekit.errors import UnsupportedModelError
+from edgekit.files import PathLike, read_bytes, sha256_hex
+from edgekit.formats.darwinn import read_packages
+from edgekit.formats.tflite import Model, read_model
+from edgekit.result import Result
+
+_MAX_TPUS = 4
+# Compiled networks with single tensors of 1.8 times the tiles' memory cost what their cycles say.
+_LARGE_TENSOR = 2
+# Where an estimate goes beyond what was calibrated, its interval is this much wider.
+_BEYOND = 2.0
+
+
+@dataclass(frozen=True)
+class Interval(Result):
+    """The estimate and where left-out latencies lay around such estimates."""
+
+    low: float
+    mid: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PipelineEstimate(Result):
+    """Throughput of ``num_tpus`` in a row, were the model cut into even segments."""
+
+    num_tpus: int
+    throughput_hz: float
+    streamed_bytes: int
+
+
+@dataclass(frozen=True)
+class CalibrationNote(Result):
+    """How right such estimates were on networks left out of the fit."""
+
+    rows: int
+    median_error: float
+    coverage: float
+    device: str  # whose rows; "all" where the device has too few of its own
+    kind: str  # "mapped": nothing on the CPU; "with_cpu"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Estimate(Result):
+    """What one inference would take, and why."""
+
+    schema: ClassVar[str] = "edgekit.estimate/1"
+    model: str
+    sha256: str
+    kind: str  # plain | compiled
+    device: str
+    host: str
+    latency_ms: Interval
+    first_inference_ms: float  # with the upload of parameters
+    parts_ms: Parts
+    dominant: str  # a name in parts_ms
+    why: str
+    advice: str
+    on_chip_bytes: int
+    streamed_bytes: int
+    crossing_layer: str  # with which the parameters outgrow the chip; "" if none, or not known
+    bus_bytes: int
+    tile_cycles: int
+    num_cpu_operators: int
+    cpu_operators: tuple[str, ...]
+    pipeline: tuple[PipelineEstimate, ...]
+    calibration: CalibrationNote
+    beyond_calibration: tuple[str, ...]
+
+
+def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
+    """Estimate the latency of a compiled or an int8 model on a device.
+
+    Args:
+        model: A .tflite file: compiled, or static and quantized.
+        device: ``usb3``, ``usb2``, ``pcie`` or ``dev-board``.
+
+    Raises:
+        InputError: The file cannot be read.
+        ModelFormatError: It is no .tflite file, or a damaged one.
+        UnsupportedModelError: It computes with real numbers.
+        UsageError: The device is none of these.
+    """
+    calibration = read_calibration(device)
+    where = str(model)
+    parsed = read_model(model)
+    packages = read_packages(parsed, where)
+    if packages:
+        demand = demand_of_compiled(parsed, packages)
+        remarks: tuple[str, ...] = ()
+    else:
+        check_estimable(parsed, where)
+        demand, remarks = _demand_of_int8(parsed)
+    facts = _Facts(where, sha256_hex(read_bytes(model)), "compiled" if packages else "plain")
+    return _estimate(facts, demand, calibration, remarks)
+
+
+def check_estimable(model: Model, where: str) -> None:
+    """See that a model without Edge TPU part is one that could be compiled.
+
+    Raises:
+        UnsupportedModelError: It computes with real numbers only.
+    """
+    tensors = model.main.tensors
+    if not any(tensor.dtype in ("INT8", "UINT8") and tensor.quantization for tensor in tensors):
+        raise UnsupportedModelError(
+            "the model computes with real numbers; the Edge TPU has integers",
+            where=where,
+            fix="convert it first: edgekit convert SOURCE --data DATA -o OUT.tflite",
+        )
+
+
+@dataclass(frozen=True)
+class _Facts:
+    model: str
+    sha256: str
+    kind: str
+
+
+def _demand_of_int8(model: Model) -> tuple[Demand, tuple[str, ...]]:
+    verdicts = judge_operators(model)
+    # What is not known to map is taken to: one wrong guess would move all behind it to the CPU.
+    mapped = [each.index for each in verdicts if each.verdict != CPU]
+    demand, _ = demand_of_plain(model, frozenset(mapped))
+    num_unknown = sum(each.verdict not in (CPU, TPU) for each in verdicts)
+    remarks = [
+        f"edgetpu_compiler may refuse the file as it is: {issue.message}"
+        for issue in file_issues(model)[:2]
+        if issue.code != "model.dynamic_shape"  # open batches whose shape says 1 were compiled
+    ]
+    if num_unknown:
+        remarks.append(f"{num_unknown} operators are taken to map without it being known")
+    if not mapped:
+        remarks.append("no operator maps to the Edge TPU: this is the CPU's time alone")
+    total_bytes = demand.cached_bytes + demand.streamed_bytes
+    if total_bytes > PARAMETER_CACHE_LOW_BYTES and not demand.crossing_layer:
+        remarks.append(
+            f"{total_bytes / MIB:.1f} MiB of parameters are near what the chip holds "
+            f"({PARAMETER_CACHE_LOW_BYTES / MIB:.0f} to {PARAMETER_CACHE_BYTES / MIB:.2f} MiB, by "
+            "model): some may be streamed"
+        )
+    largest = measure_activations(model, mapped).largest_bytes
+    if largest > _LARGE_TENSOR * ACTIVATION_BYTES:
+        remarks.append(
+            f"one tensor of {largest:,} bytes is more than the chip holds: the compiler cuts it in "
+            "pieces or moves it over the bus, which is not in the estimate"
+        )
+    return demand, tuple(remarks)
+
+
+def _estimate(
+    facts: _Facts, demand: Demand, calibration: Calibration, remarks: tuple[str, ...]
+) -> Estimate:
+    parts = latency_parts(demand, calibration)
+    mid = sum(parts.values())
+    beyond = (*beyond_calibration(demand, parts, calibration), *remarks)
+    kind = "with_cpu" if demand.cpu.opcodes else "mapped"
+    accuracy = calibration.with_cpu if demand.cpu.opcodes else calibration.mapped
+    spread = math.exp(accuracy.log_error * (_BEYOND if beyond else 1.0))
+    upload_ms = calibration.ms_per_mb * demand.upload_bytes / 1e6
+    if demand.caching_instruction_bytes:
+        upload_ms += calibration.overhead_ms
+    dominant = max(parts, key=lambda name: parts[name])
+    why, advice = explain(dominant, parts, demand)
+    return Estimate(
+        model=facts.model,
+        sha256=facts.sha256,
+        kind=facts.kind,
+        device=calibration.device,
+        host=calibration.host,
+        latency_ms=Interval(mid / spread, mid, mid * spread),
+        first_inference_ms=mid + upload_ms,
+        parts_ms=parts,
+        dominant=dominant,
+        why=why,
+        advice=advice,
+        on_chip_bytes=demand.cached_bytes,
+        streamed_bytes=demand.streamed_bytes,
+        crossing_layer=demand.crossing_layer,
+        bus_bytes=demand.bus_bytes,
+        tile_cycles=demand.cycles,
+        num_cpu_operators=len(demand.cpu.opcodes),
+        cpu_operators=demand.cpu.opcodes,
+        pipeline=tuple(
+            PipelineEstimate(count, 1e3 / stage_ms, streamed)
+            for count in range(1, _MAX_TPUS + 1)
+            for stage_ms, streamed in [pipeline_stage(demand, parts, calibration, count)]
+        ),
+        calibration=CalibrationNote(
+            accuracy.rows,
+            accuracy.median_error,
+            accuracy.coverage,
+            accuracy.device,
+            kind,
+            calibration.note,
+        ),
+        beyond_calibration=beyond,
+    )

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `inspect` answers: the documents ``edgekit.inspect/1`` and ``edgekit.inspect-set/1``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgekit.result import Result
+
+
+@dataclass(frozen=True)
+class TensorInfo(Result):
+    """A tensor as an operator sees it; per-channel tensors have no single scale."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+    num_scales: int
+    is_constant: bool
+
+
+@dataclass(frozen=True)
+class OperatorInfo(Result):
+    """One operator of the graph in the file."""
+
+    index: int
+    opcode: str
+    version: int
+    place: str  # tpu | cpu; "" in a plain model, which says nothing of places
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    macs: int
+    parameter_bytes: int  # of its constants in the file
+    activation_bytes: int  # alive while it runs
+
+
+@dataclass(frozen=True)
+class LayerInfo(Result):
+    """An input or output of the Edge TPU's program."""
+
+    name: str
+    shape: tuple[int, int, int]  # H, W, C
+    data_type: str
+    host_bytes: int
+    device_bytes: int  # with the device's padding
+
+
+@dataclass(frozen=True)
+class ExecutableInfo(Result):
+    """One program of a package."""
+
+    type: str
+    parameter_bytes: int
+    instruction_bytes: int
+    estimated_cycles: int | None  # the compiler's; not every compiler writes it
+    tile_cycles: int  # of the busiest tile, counted in the instructions
+    used_narrow_memory_bytes_per_tile: int
+    scratch_bytes: int
+    bus_bytes: dict[str, int]  # of one run, by what and which way: "INSTRUCTION:IN"
+
+
+@dataclass(frozen=True)
+class PackageInfo(Result):
+    """One edgetpu-custom-op."""
+
+    operator_index: int
+    kind: str  # cached | stand-alone
+    min_runtime_version: int
+    parameter_caching_token: str  # 16 hexadecimal digits
+    compiler_version: str  # an internal mark, not the release
+    executables: tuple[ExecutableInfo, ...]
+    inputs: tuple[LayerInfo, ...]
+    outputs: tuple[LayerInfo, ...]
+    cached_bytes: int
+    streamed_bytes: int
+    bus_bytes_per_inference: int
+    bus_bytes_at_load: int
+    source_operators: tuple[int, ...] | None = None  # indices in the source; None: not given
+
+
+@dataclass(frozen=True)
+class CpuOperator(Result):
+    """An operator beside the Edge TPU's part."""
+
+    index: int
+    opcode: str
+    version: int
+
+
+@dataclass(frozen=True)
+class InspectResult(Result):
+    """One file."""
+
+    schema: ClassVar[str] = "edgekit.inspect/1"
+    model: str
+    sha256: str
+    bytes: int
+    kind: str  # plain | compiled
+    description: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    operators: tuple[OperatorInfo, ...]
+    opcodes: dict[str, int]  # how many of each
+    macs: int
+    parameter_bytes: int
+    peak_activation_bytes: int
+    peak_activation_operator: int | None  # where the peak is
+    packages: tuple[PackageInfo, ...]
+    cpu_operators: tuple[CpuOperator, ...]
+    min_runtime_version: int | None
+    compiler_release: str  # which releases write such a file; the file does not say
+    cached_bytes: int
+    streamed_bytes: int
+    bus_bytes_per_inference: int
+    bus_bytes_at_load: int
+    source: str = ""
+    source_operators: tuple[OperatorInfo, ...] = ()  # of the source, with their places
+
+
+@dataclass(frozen=True)
+class TokenGroup(Result):
+    """Compiled files with one token: compiled together, they keep their parameters together."""
+
+    parameter_caching_token: str
+    models: tuple[str, ...]
+    relation: str  # co-compiled | segments | alone
+    cached_bytes: int
+    fits_together: bool
+    room_bytes: int  # of the parameter memory
+
+
+@dataclass(frozen=True)
+class InspectSet(Result):
+    """Several files, and how they share the chip."""
+
+    schema: ClassVar[str] = "edgekit.inspect-set/1"
+    files: tuple[InspectResult, ...]
+    groups: tuple[TokenGroup, ...]
+    verdict: str  # a sentence

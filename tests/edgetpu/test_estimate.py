@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Estimates against latencies that others published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit.edgetpu.estimate import estimate
+from edgekit.errors import InputError, ModelFormatError, UnsupportedModelError
+from edgekit.formats.tflite import (
+    Model,
+    Operator,
+    Quantization,
+    Subgraph,
+    Tensor,
+    read_model,
+    write_model,
+)
+
+_TEST_DATA = "compiled/google-coral__test_data"
+_EDGETPU = "compiled/google-coral__edgetpu"
+_EMPTY = np.empty(0, np.uint8)
+
+
+def _write(path: Path, dtype: str, shape_signature: tuple[int, ...] = ()) -> Path:
+    scale = Quantization((0.1,), (0,)) if dtype == "INT8" else None
+    tensors = tuple(
+        Tensor(name, (1, 8, 8, 4), dtype, 0, scale, shape_signature=shape_signature)
+        for name in "ab"
+    )
+    graph = Subgraph(tensors, (0,), (1,), (Operator("RELU", 1, (0,), (1,)),))
+    path.write_bytes(write_model(Model((graph,), (_EMPTY,))))
+    return path
+
+
+def test_the_parts_add_up_to_the_middle_of_the_interval(tmp_path: Path) -> None:
+    result = estimate(_write(tmp_path / "m.tflite", "INT8"))
+    assert sum(result.parts_ms.values()) == pytest.approx(result.latency_ms.mid)
+    assert result.latency_ms.low < result.latency_ms.mid < result.latency_ms.high
+    assert result.kind == "plain"
+    assert result.num_cpu_operators == 0
+
+
+def test_real_numbers_are_no_model_for_an_edge_tpu(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="real numbers") as caught:
+        estimate(_write(tmp_path / "m.tflite", "FLOAT32"))
+    assert "edgekit convert" in caught.value.fix
+
+
+def test_an_open_batch_is_estimated_as_one(tmp_path: Path) -> None:
+    """Files whose shape says 1 and whose signature says -1 were compiled by compiler 16."""
+    open_batch = estimate(_write(tmp_path / "m.tflite", "INT8", (-1, 8, 8, 4)))
+    fixed = estimate(_write(tmp_path / "n.tflite", "INT8", (1, 8, 8, 4)))
+    assert open_batch.latency_ms == fixed.latency_ms
+
+
+def test_missing_and_damaged_files_are_input_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        estimate(tmp_path / "none.tflite")
+    damaged = tmp_path / "damaged.tflite"
+    damaged.write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(40))
+    with pytest.raises(ModelFormatError):
+        estimate(damaged)
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize(
+    ("model", "device", "published_ms"),
+    [
+        (f"{_TEST_DATA}/mobilenet_v1_0.25_128_quant_edgetpu", "usb3", 0.9),
+        (f"{_EDGETPU}/mobilenet_v2_1.0_224_inat_bird_quant_edgetpu", "usb3", 2.6),
+        (f"{_EDGETPU}/mobilenet_v2_1.0_224_inat_bird_quant", "usb3", 2.6),
+        (f"{_EDGETPU}/mobilenet_v2_1.0_224_inat_bird_quant_edgetpu", "dev-board", 2.6),
+        (f"{_EDGETPU}/mobilenet_v2_1.0_224_inat_bird_quant_edgetpu", "usb2", 10.7),
+        (f"{_TEST_DATA}/movenet_single_pose_lightning_ptq_edgetpu", "usb3", 7.1),
+        (f"{_TEST_DATA}/posenet_mobilenet_v1_075_353_481_16_quant_decoder_edgetpu", "usb3", 5.8),
+    ],
+)
+def test_a_published_latency_lies_in_the_interval(
+    corpus: Path, model: str, device: str, published_ms: float
+) -> None:
+    latency = estimate(corpus / f"{model}.tflite", device=device).latency_ms
+    assert latency.low <= published_ms <= latency.high
+
+
+@pytest.mark.corpus
+def test_a_compiled_file_and_its_source_get_like_estimates(corpus: Path) -> None:
+    """For compilers from 1.0 to 16.0; the former makes shorter programs of small networks."""
+    for path in corpus.glob("compiled/*/*_edgetpu.tflite"):
+        source = path.with_name(path.name.replace("_edgetpu", ""))
+        compiled = estimate(path)
+        if source.is_file() and compiled.tile_cycles > 100_000:
+            mid = estimate(source).latency_ms.mid
+            assert mid == pytest.approx(compiled.latency_ms.mid, rel=0.2), path.name
+
+
+@pytest.mark.corpus
+def test_spilled_activations_and_several_parts_are_said_to_be_beyond(corpus: Path) -> None:
+    slim = "deeplab_mobilenet_edgetpu_slim_cityscapes_quant_edgetpu.tflite"
+    said = estimate(corpus / _TEST_DATA / slim).beyond_calibration
+    assert any("spilled" in sentence for sentence in said)
+    folder = corpus / "compiled/arth-simon__edge_tpu_lane_detection"
+    said = estimate(folder / "model_hyper_32_edgetpu.tflite").beyond_calibration
+    assert any("5 Edge TPU parts" in sentence for sentence in said)
+
+
+@pytest.mark.corpus
+def test_streaming_names_the_layer_that_crosses_the_cache(corpus: Path, tmp_path: Path) -> None:
+    """Eight of the widest convolutions of the corpus outgrow the chip."""
+    name = "N600-nMACs13337395200_quant.tflite"
+    source = read_model(corpus / "compiled/Jorgitou98__EdgeTPU-QuantRL-Evaluation" / name)
+    graph = source.main
+    wide = max(
+        (op for op in graph.operators if op.opcode == "CONV_2D"),
+        key=lambda op: graph.tensors[op.inputs[1]].num_elements,
+    )
+    tensors = list(graph.tensors)
+    operators = []
+    current = wide.inputs[0]
+    for number in range(8):
+        tensors.append(Tensor(f"y{number}", *_like(graph.tensors[wide.outputs[0]])))
+        inputs = (current, *wide.inputs[1:])
+        current = len(tensors) - 1
+        operators.append(
+            Operator("CONV_2D", 1, inputs, (current,), wide.options, wide.options_type)
+        )
+    deep = Subgraph(tuple(tensors), (wide.inputs[0],), (current,), tuple(operators))
+    path = tmp_path / "deep.tflite"
+    path.write_bytes(write_model(Model((deep,), source.buffers)))
+    result = estimate(path)
+    assert result.streamed_bytes > 0
+    assert result.crossing_layer.endswith("CONV_2D")
+    rates = [each.throughput_hz for each in result.pipeline]
+    assert rates == sorted(rates)
+    assert result.pipeline[-1].streamed_bytes < result.streamed_bytes
+
+
+def _like(tensor: Tensor) -> tuple[tuple[int, ...], str, int, Quantization | None]:
+    return tensor.shape, tensor.dtype, 0, tensor.quantization
