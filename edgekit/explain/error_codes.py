@@ -76,6 +76,13 @@ ERROR_CODES = tuple(
             "Change the model, or the gate.",
         ),
         (
+            "gate.min_mapped",
+            "Too few operations map to the Edge TPU",
+            "The share of operations that map is below --min-mapped. Exit status 4.",
+            "Follow the first blocker that the report names (edgekit check, edgekit fix), or lower "
+            "the gate.",
+        ),
+        (
             "tool",
             "A program outside edgekit failed",
             "It does not exist, may not be run, crashed, or took too long. Exit status 5.",
