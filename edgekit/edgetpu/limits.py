@@ -165,8 +165,8 @@ def pad_not_batch(op: Operation) -> Crossed | None:
     paddings = op.constant(1)
     if paddings is None:
         return _refused("its paddings are computed")
-    rows = np.asarray(paddings).reshape(-1, 2)
-    over_batch = len(rows) > MAPPABLE_RANK and rows[0].any()
+    first, rank = np.ravel(paddings)[:2], len(op.in_shape)
+    over_batch = rank > MAPPABLE_RANK and first.any()
     return _refused("it pads the batch") if over_batch else None
 
 
@@ -220,6 +220,8 @@ def small_transpose(op: Operation) -> Crossed | None:
     order, shape = op.integers(1), op.in_shape
     if order is None:
         return _refused("its order is computed")
+    if sorted(order) != list(range(len(shape))):
+        return _refused(f"its order {list(order)} fits no tensor of shape {list(shape)}")
     kept = [axis for axis in order if shape[axis] != 1]
     if kept == sorted(kept):
         return None  # only dimensions of size 1 move: nothing does in memory
@@ -241,7 +243,7 @@ def small_factor(op: Operation) -> Crossed | None:
     if (in_y, in_x) == (out_y, out_x):
         return None
     what = f"it resizes {in_y}x{in_x} to {out_y}x{out_x}"
-    if max(out_y / in_y, out_x / in_x) >= _FACTOR_REFUSED:
+    if max(out_y / max(in_y, 1), out_x / max(in_x, 1)) >= _FACTOR_REFUSED:
         return _refused(f"{what}; factors of 15 and more are refused to protect precision")
     if op.option("align_corners") or (out_y, out_x) != (2 * in_y, 2 * in_x):
         return _unknown(f"{what}; seen mapped are factor 2 without align_corners and equal sizes")
