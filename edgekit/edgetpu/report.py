@@ -86,8 +86,6 @@ class CheckReports(Result):
 class NotMappedError(GateError):
     """Too little of a model maps; ``result`` is the report."""
 
-    code = "gate.min_mapped"
-
     def __init__(self, what: str, *, where: str = "", why: str = "", fix: str = "") -> None:
         super().__init__(what, where=where, why=why, fix=fix)
         self.result: Result | None = None

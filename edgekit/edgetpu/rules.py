@@ -194,7 +194,7 @@ OP_RULES: Mapping[str, OpRule] = {
                 Limit(
                     limits.one_vector,
                     "apply it to one vector, or leave it to the host",
-                    source=f"{_TABLE}; {_MEASURED}",
+                    source=f"{_TABLE}; {_MEASURED}; logs of compiler 16 (YOLOv8)",
                 ),
             ),
             seen_mapped=104,

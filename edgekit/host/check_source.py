@@ -13,7 +13,7 @@ from edgekit.edgetpu import CheckReport, check_model
 from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.edgetpu.report import refused_report
 from edgekit.formats.tflite import write_model
-from edgekit.host.conversion import convert
+from edgekit.host import convert
 from edgekit.host.enforce import NotEdgeTpuModelError
 
 _RANDOM = "random"

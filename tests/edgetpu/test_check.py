@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import pytest
 from edgekit.edgetpu import CheckReport, NotMappedError, check_model
 from edgekit.edgetpu.issues import ISSUE_CODES
 from edgekit.edgetpu.report import require_mapped
-from edgekit.errors import ModelFormatError, UnsupportedModelError, UsageError
+from edgekit.errors import EdgeKitError, ModelFormatError, UnsupportedModelError, UsageError
 from edgekit.formats.tflite import Model, Quantization, write_model
 
 if TYPE_CHECKING:
@@ -257,3 +258,18 @@ def test_the_table_is_that_of_compiler_1_for_a_detector(corpus: Path) -> None:
         ("RESHAPE", 13, "Mapped to Edge TPU"),
         ("LOGISTIC", 1, "Mapped to Edge TPU"),
     }
+
+
+def test_damage_is_an_error_or_an_answer_and_never_a_crash(graph: Graph) -> None:
+    x = graph.feed((1, 8, 8, 4))
+    shape = graph.constant(np.array([1, 256], np.int32))
+    flat = graph.add("RESHAPE", (graph.conv(x, 4), shape), (1, 256))
+    dense = graph.add("FULLY_CONNECTED", (flat, graph.weights((4, 256)), graph.bias(4)), (1, 4), 4)
+    content = write_model(graph.model(graph.add("SOFTMAX", (dense,), (1, 4), 2)))
+    random = np.random.default_rng(5)
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in random.integers(0, len(content), 3):
+            damaged[place] = random.integers(0, 256)
+        with contextlib.suppress(EdgeKitError):
+            check_model(bytes(damaged)).to_json()

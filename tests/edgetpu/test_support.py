@@ -189,6 +189,14 @@ def test_versions_above_those_seen_are_unknown_and_unreadable_ones_stay_on_the_c
     assert last(unary("LOGISTIC", shape, shape, version=9)).verdict == "cpu"
 
 
+def test_a_softmax_maps_over_one_long_vector_or_few_short_ones(unary: Unary) -> None:
+    def softmax(*shape: int) -> str:
+        return last(unary("SOFTMAX", shape, shape, version=2)).verdict
+
+    assert [softmax(1, 16_384), softmax(1, 4, 756, 16)] == ["tpu", "tpu"]
+    assert [softmax(1, 20_000), softmax(1, 4, 8400, 16)] == ["cpu", "unknown"]
+
+
 def test_every_rule_has_a_source_and_every_limit_a_text_and_a_fix() -> None:
     for opcode, rule in OP_RULES.items():
         assert rule.opcode == opcode

@@ -22,6 +22,27 @@ _POSITIVE_OPTIONS = (
     "num_splits",
 )
 
+# Operators with weights: which input holds them, and their rank; the kernels index them unasked.
+_WEIGHTS = {
+    "CONV_2D": (1, 4),
+    "DEPTHWISE_CONV_2D": (1, 4),
+    "FULLY_CONNECTED": (1, 2),
+    "TRANSPOSE_CONV": (1, 4),
+}
+# Whatever computes something has an input and an output; these need not.
+_WITHOUT_ENDS = (
+    "ASSIGN_VARIABLE",
+    "CALL",
+    "CALL_ONCE",
+    "CUSTOM",
+    "HASHTABLE",
+    "HASHTABLE_IMPORT",
+    "IF",
+    "VAR_HANDLE",
+    "WHILE",
+)
+_NOT_KNOWN = ("BUILTIN_", "STABLEHLO_")  # newer operators, whose ends edgekit does not look at
+
 
 def validate(model: Model) -> None:
     """Check that indices, shapes, constants and the order of operators hold together.
@@ -101,6 +122,7 @@ def _check_operator(subgraph: Subgraph, operator: Operator, where: str) -> None:
         "an intermediate tensor does not exist",
         where,
     )
+    _check_form(subgraph, operator, where)
     for option in _POSITIVE_OPTIONS:
         value = operator.options.get(option, 1)
         _require(
@@ -108,6 +130,24 @@ def _check_operator(subgraph: Subgraph, operator: Operator, where: str) -> None:
             f"{option} is {value}, expected at least 1",
             where,
         )
+
+
+def _check_form(subgraph: Subgraph, operator: Operator, where: str) -> None:
+    if operator.opcode in _WITHOUT_ENDS or operator.opcode.startswith(_NOT_KNOWN):
+        return
+    number, rank = _WEIGHTS.get(operator.opcode, (0, 0))
+    inputs = operator.inputs[: number + 1]
+    _require(
+        len(inputs) == number + 1 and operator.outputs != (),
+        f"it has {len(operator.inputs)} inputs and {len(operator.outputs)} outputs",
+        where,
+    )
+    weights = subgraph.tensors[inputs[number]]
+    _require(
+        not rank or (inputs[number] >= 0 and len(weights.shape) == rank),
+        f"its weights have shape {weights.shape}, expected {rank} dimensions",
+        where,
+    )
 
 
 def _check_edges(subgraph: Subgraph, where: str) -> None:

@@ -130,3 +130,17 @@ def test_the_error_of_a_file_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(ModelFormatError) as caught:
         read_model(path)
     assert str(path) in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("opcode", "inputs", "words"),
+    [("CONV_2D", (0,), "1 inputs"), ("FULLY_CONNECTED", (0, 0), "expected 2 dimensions")],
+)
+def test_an_operator_without_its_weights_is_damage(
+    opcode: str, inputs: tuple[int, ...], words: str
+) -> None:
+    tensors = (Tensor("x", (1, 2, 2, 1), "INT8", 0), Tensor("y", (1, 4), "INT8", 0))
+    graph = Subgraph(tensors, (0,), (1,), (Operator(opcode, 1, inputs, (1,)),))
+    content = write_model(Model((graph,), (np.empty(0, np.uint8),)))
+    with pytest.raises(ModelFormatError, match=words):
+        read_model(content)
