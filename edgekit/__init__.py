@@ -17,6 +17,7 @@ _PUBLIC = {
     "benchmark": "edgekit.bench",
     "convert": "edgekit.host",
     "demo": "edgekit.host",
+    "doctor": "edgekit.doctor",
     "evaluate": "edgekit.evaluate",
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",
