@@ -7,6 +7,8 @@ One function per command, bound on first use (PEP 562), so that ``import edgekit
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -15,6 +17,7 @@ _PUBLIC = {
     "EdgeKitError": "edgekit.errors",
     "Runner": "edgekit.runtime",
     "benchmark": "edgekit.bench",
+    "bundle": "edgekit.bundle",
     "convert": "edgekit.host",
     "demo": "edgekit.host",
     "doctor": "edgekit.doctor",
@@ -22,6 +25,7 @@ _PUBLIC = {
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",
     "run": "edgekit.evaluate",
+    "verify": "edgekit.bundle",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 - the names are the keys of _PUBLIC
@@ -35,3 +39,15 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Root(ModuleType):
+    """This module: importing a sub-package does not hide the function of the same name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Python binds edgekit.evaluate, the package, as soon as anything imports it.
+        if not (name in _PUBLIC and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Root

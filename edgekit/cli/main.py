@@ -12,11 +12,13 @@ from typing_extensions import Annotated
 
 from edgekit import __version__
 from edgekit.cli.benchmark import benchmark
+from edgekit.cli.bundle import bundle
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
 from edgekit.cli.doctor import doctor
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.run import run
+from edgekit.cli.verify import verify
 from edgekit.errors import EdgeKitError
 
 # typer brings click along under a private name since 0.20 and imports it before that; the base of
@@ -35,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, convert, run, evaluate, benchmark, doctor):
+for command in (demo, convert, run, evaluate, benchmark, doctor, bundle, verify):
     app.command()(command)
 
 

@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import EdgeKitError
-from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, write_model
+from edgekit.files import read_bytes
+from edgekit.formats.bundle import is_bundle, read_bundle
+from edgekit.formats.darwinn import is_edgetpu_operator
+from edgekit.formats.tflite import (
+    Model,
+    Operator,
+    Quantization,
+    Subgraph,
+    Tensor,
+    read_model,
+    write_model,
+)
 from edgekit.runtime import Runner
 from edgekit.runtime.interpreters import load_library
 
@@ -39,27 +50,34 @@ def run_small_network() -> dict[str, Any]:
 
 
 def run_model(path: str, library_path: str) -> dict[str, Any]:
-    """Run the model at ``path`` once on zeros.
+    """Run the model at ``path``, or in a bundle there, once on whatever its inputs hold.
 
-    With ``library_path`` that library is the interpreter's delegate, without it the CPU runs.
+    A compiled one runs through the delegate in ``library_path``, another on the CPU.
     """
     try:
-        if not library_path:
-            with Runner(path) as runner:
-                runner.invoke(*(np.zeros(each.shape, each.dtype) for each in runner.inputs))
-            return {"ok": True, "error": ""}
-        library = load_library()
-        from edgekit.formats.bundle import model_bytes  # noqa: PLC0415
-
-        interpreter = library.interpreter(
-            model_bytes(path, compiled=True),
-            experimental_delegates=[library.module.load_delegate(library_path)],
+        content = read_bytes(path, "model")
+        bundle = read_bundle(content, path) if is_bundle(content) else None
+        if bundle is not None:
+            content = bundle.compiled if library_path and bundle.compiled else bundle.model
+        compiled = any(
+            is_edgetpu_operator(op) for _, _, op in read_model(content, path).operators()
         )
-        interpreter.allocate_tensors()
-        interpreter.invoke()
+        if compiled and library_path:
+            _invoke_delegated(content, library_path)
+        else:
+            with Runner(content) as runner:
+                runner.invoke(*(np.zeros(each.shape, each.dtype) for each in runner.inputs))
     except (EdgeKitError, ImportError, RuntimeError, ValueError, OSError) as error:
         return {"ok": False, "error": " ".join(str(error).split())}
-    return {"ok": True, "error": ""}
+    return {"ok": True, "error": "", "device": "the Edge TPU" if compiled else "the CPU"}
+
+
+def _invoke_delegated(content: bytes, library_path: str) -> None:
+    library = load_library()
+    delegate = library.module.load_delegate(library_path)
+    interpreter = library.interpreter(content, experimental_delegates=[delegate])
+    interpreter.allocate_tensors()
+    interpreter.invoke()
 
 
 def _small_network() -> bytes:
