@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from typing import Mapping
@@ -30,6 +31,17 @@ from edgekit.formats.tflite_metadata.metadata import (
 
 _LARGEST_FILE_BYTES = 16 << 20
 _MOST_FILES = 64
+# What zipfile raises for damaged archives: a negative place to read from is a ValueError.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    NotImplementedError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
 
 
 def read_metadata(content: bytes, model: Model | None = None) -> ModelMetadata | None:
@@ -119,7 +131,7 @@ def _files(content: bytes) -> Mapping[str, bytes]:
         with zipfile.ZipFile(stream) as archive:
             members = archive.infolist()[:_MOST_FILES]
             return {member.filename: _member(archive, member) for member in members}
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise ModelFormatError(f"the files behind the model: {error}") from error
 
 
