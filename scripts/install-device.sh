@@ -148,7 +148,7 @@ plan_uninstall() {
       member) add "" "take ${rest#* } out of ${rest%% *}" "${sudo}gpasswd -d $(quote "${rest#* }") ${rest%% *}" ;;
       group) add "" "remove the group $rest" "${sudo}groupdel $rest" ;;
     esac
-  done < <(tac "$notes")
+  done <<<"$(tac "$notes")"
   add "" "forget what was installed" "${sudo}rm -f $(quote "$notes")"
 }
 
@@ -159,7 +159,7 @@ if [ ${#plan[@]} -eq 0 ]; then
 fi
 
 for line in "${plan[@]}"; do
-  IFS=$'\t' read -r _ text command < <(printf '%s\n' "${line/#$'\t'/-$'\t'}")
+  IFS=$'\t' read -r _ text command <<<"-$line" # a leading tab would be skipped
   printf -- '- %s\n    %s\n' "$text" "$command"
 done
 [ -z "$dry" ] || exit 0

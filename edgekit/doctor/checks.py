@@ -68,7 +68,7 @@ def check_groups(machine: Machine) -> CheckResult:
         return CheckResult(
             code, WARNING, seen, "no device is here yet", join_group(machine, missing[0])
         )
-    if all(machine.path(node).exists() and may_write(machine, node) for node in nodes):
+    if all(machine.has(node) and may_write(machine, node) for node in nodes):
         return CheckResult(code, OK, f"{seen}; the device is open to this user all the same")
     return CheckResult(code, FAILED, seen, "", join_group(machine, missing[0]))
 

@@ -7,6 +7,7 @@ standard library is imported before a question needs more.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import json
@@ -103,8 +104,9 @@ def _packages() -> dict[str, str]:
     """Installed distributions by their folders' names; importlib.metadata is not in Python 3.7."""
     found: dict[str, str] = {}
     for place in sys.path:
-        folder = Path(place or ".")
-        entries = sorted(folder.glob("*-*.*-info")) if folder.is_dir() else []
+        entries: list[Path] = []
+        with contextlib.suppress(OSError):  # a zip archive, or a folder that others may read
+            entries = sorted(Path(place or ".").glob("*-*.*-info"))
         for entry in entries:
             name, _, version = entry.name.rpartition(".")[0].partition("-")
             # Debian's egg-info ends with the Python it is for: numpy-1.16.2-py3.7.egg-info.

@@ -58,7 +58,7 @@ def find_library(machine: Machine) -> str:
     if not name:
         return ""
     places = (f"{folder.rstrip('/')}/{name}" for folder in _folders(machine) if folder)
-    return next((place for place in places if machine.path(place).is_file()), "")
+    return next((place for place in places if machine.has(place)), "")
 
 
 def package_version(machine: Machine) -> str:

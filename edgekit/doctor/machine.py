@@ -113,6 +113,13 @@ class Machine:
         except OSError:
             return ""
 
+    def has(self, absolute: str) -> bool:
+        """Whether there is such a file or folder; not where this user may not look."""
+        try:
+            return self.path(absolute).exists()
+        except OSError:
+            return False
+
     def children(self, absolute: str, pattern: str = "*") -> list[Path]:
         """What lies in a folder of the machine, sorted; nothing if it cannot be read."""
         try:

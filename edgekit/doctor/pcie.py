@@ -67,7 +67,7 @@ def check_pcie_driver(machine: Machine) -> CheckResult:
         return CheckResult(code, NOT_APPLICABLE, "the driver is part of Google's installer")
     if container(machine):
         return CheckResult(code, NOT_APPLICABLE, "the driver belongs to the container's host")
-    if machine.path("/sys/module/apex").is_dir():
+    if machine.has("/sys/module/apex"):
         return _check_bound(machine, addresses)
     kernel = machine.facts.kernel
     if _module_file(machine, kernel):
@@ -166,7 +166,7 @@ def _missing_module(machine: Machine, kernel: str, package: str) -> tuple[str, s
         return why + (f" (its log names {broken})" if broken else ""), _BUILD
     if not package:
         return "", apt_install(machine, f"{_PACKAGE} linux-headers-{kernel}")
-    if not machine.path(f"/lib/modules/{kernel}/build").exists():
+    if not machine.has(f"/lib/modules/{kernel}/build"):
         fix = f"sudo apt-get install linux-headers-{kernel} && sudo dkms autoinstall"
         return "the kernel's headers are missing, so the driver was not compiled", fix
     return "the driver was not compiled for this kernel", "sudo dkms autoinstall"

@@ -31,9 +31,9 @@ _PASS_THROUGH = {
 
 def container(machine: Machine) -> str:
     """The kind of container that this is; "" outside of one."""
-    if machine.path("/.dockerenv").exists():
+    if machine.has("/.dockerenv"):
         return "Docker"
-    if machine.path("/run/.containerenv").exists():
+    if machine.has("/run/.containerenv"):
         return "Podman"
     first = machine.text("/proc/1/environ").split("\0")
     said = [word[10:] for word in first if word.startswith("container=")]
@@ -67,7 +67,7 @@ def check_container(machine: Machine) -> CheckResult:
         return CheckResult("container", OK, "none")
     seen = kind
     places = ("/dev/bus/usb", "/dev/apex_0")
-    given = [place for place in places if machine.path(place).exists()]
+    given = [place for place in places if machine.has(place)]
     if given:
         return CheckResult("container", OK, f"{kind}, given {' and '.join(given)}")
     return CheckResult(
@@ -136,4 +136,4 @@ def _find_compiler(machine: Machine) -> str:
         return named
     folders = machine.env.get("PATH", "").split(":")
     places = (f"{folder.rstrip('/')}/{_COMPILER}" for folder in folders if folder)
-    return next((place for place in places if machine.path(place).is_file()), "")
+    return next((place for place in places if machine.has(place)), "")

@@ -32,7 +32,7 @@ def check_udev(machine: Machine) -> CheckResult:
         return CheckResult(code, NOT_APPLICABLE, "only Linux has udev")
     if container(machine):
         return CheckResult(code, NOT_APPLICABLE, "in a container the rules of its host count")
-    if not any(machine.path(folder).is_dir() for folder in _FOLDERS):
+    if not any(machine.has(folder) for folder in _FOLDERS):
         return CheckResult(code, NOT_APPLICABLE, "no udev on this system")
     has_usb, has_pcie = bool(find_usb(machine)), bool(find_pcie(machine))
     rules = _rules(machine)

@@ -109,7 +109,7 @@ def check_usb_access(machine: Machine) -> CheckResult:
     if not nodes:
         return CheckResult(code, NOT_APPLICABLE, "no device node on USB")
     for node in nodes:
-        if not machine.path(node).exists():
+        if not machine.has(node):
             return CheckResult(
                 code,
                 FAILED,

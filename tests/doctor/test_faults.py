@@ -246,3 +246,15 @@ def test_an_unreadable_folder_stops_no_check(make: Make) -> None:
         assert machine.check("pcie.device").status == "not_applicable"
     finally:
         folder.chmod(0o755)
+
+
+def test_a_folder_on_path_that_may_not_be_looked_into_is_passed_over(make: Make) -> None:
+    machine = make("pc_with_m2")
+    machine.env["PATH"] = "/root/bin:/usr/bin"
+    folder = machine.root / "root"
+    (folder / "bin").mkdir(parents=True)
+    folder.chmod(0)
+    try:
+        assert machine.check("compiler").status == "ok"
+    finally:
+        folder.chmod(0o755)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from edgekit.doctor import UDEV_RULES, doctor
 from edgekit.doctor.machine import Machine
 
+_GCC = shutil.which("gcc")
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -63,6 +66,43 @@ def test_a_library_that_is_not_there_is_an_answer(tmp_path: Path) -> None:
     answer = Machine().ask("library", str(tmp_path / "libedgetpu.so.1"))
     assert not answer.document["loaded"]
     assert "cannot open shared object file" in answer.document["error"]
+
+
+_DELEGATE = """
+const char* edgetpu_version(void) { return "BuildLabel(test), RuntimeVersion(14)"; }
+void* tflite_plugin_create_delegate(char** k, char** v, size_t n, void (*e)(const char*)) {
+  return NULL;
+}
+void tflite_plugin_destroy_delegate(void* d) {}
+"""
+
+
+@pytest.mark.skipif(_GCC is None, reason="gcc builds the library and is not here")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the library is named as on Linux")
+@pytest.mark.parametrize(
+    ("body", "code", "seen"),
+    [
+        ("__attribute__((constructor)) void f(void) { raise(11); }", "library.version", "SIGSEGV"),
+        ("int f(void) { return 0; }", "library.version", "no tflite_plugin_create_delegate"),
+        (_DELEGATE, "library.version", "runtime version 14"),
+        (_DELEGATE, "inference.edgetpu", "Failed to load delegate"),
+        (_DELEGATE.replace("return NULL;", "raise(11);"), "inference.edgetpu", "SIGSEGV"),
+        (_DELEGATE.replace("return NULL;", "abort();"), "inference.edgetpu", "SIGABRT"),
+    ],
+)
+def test_a_real_library_is_tried_in_a_child(
+    tmp_path: Path, body: str, code: str, seen: str
+) -> None:
+    """Libraries as they are met: mismatched ones crash, and one finds no device."""
+    source = tmp_path / "library.c"
+    source.write_text("#include <stdlib.h>\n#include <signal.h>\n" + body)
+    library = tmp_path / "libedgetpu.so.1"
+    subprocess.run([str(_GCC), "-shared", "-fPIC", "-o", library, source], check=True)
+    result = doctor(env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)})
+    check = next(each for each in result.checks if each.code == code)
+    assert seen in check.seen
+    assert not result.edge_tpu_usable
+    assert result.cpu_usable
 
 
 def test_another_python_can_be_examined(tmp_path: Path) -> None:
