@@ -12,7 +12,6 @@ from edgekit.errors import DataError, UsageError
 from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.bundle import model_content
 from edgekit.formats.tflite import read_model
-from edgekit.formats.tflite_metadata import Notes, read_notes
 from edgekit.quant import QuantParams, dequantize, quantize
 from edgekit.runtime.base import Backend, Environment, TensorInfo
 from edgekit.runtime.select import open_backend
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from edgekit.formats.tflite_metadata import Notes
 
 
 class Runner:
@@ -115,6 +116,8 @@ class Runner:
         Raises:
             ModelFormatError: The metadata in the model is damaged.
         """
+        from edgekit.formats.tflite_metadata import read_notes  # noqa: PLC0415 - 20 ms, seldom used
+
         return read_notes(self._given)
 
     def predict(self, *real: Any) -> tuple[NDArray[Any], ...]:  # noqa: ANN401 - anything array-like

@@ -194,3 +194,36 @@ def test_verify_says_in_json_what_it_compared(model: Path, tmp_path: Path) -> No
 def test_a_missing_bundle_is_bad_input(tmp_path: Path) -> None:
     done = _edgekit("verify", tmp_path / "none.edgekit", "--json")
     assert (done.returncode, json.loads(done.stdout)["code"]) == (3, "input")
+
+
+@pytest.mark.corpus
+def test_a_model_with_googles_metadata_needs_no_options(corpus: Path, tmp_path: Path) -> None:
+    """Normalization and 1001 labels are in the file; the bundle keeps them, and its bytes."""
+    folder = corpus / "compiled" / "google-coral__test_data"
+    plain = folder / "mobilenet_v1_0.25_128_quant.tflite"
+    output = tmp_path / "net.edgekit"
+    compiled = folder / "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
+    result = bundle(plain, compiled=compiled, output=output)
+    assert result.manifest.num_labels == 1001
+    assert result.manifest.requires == {"tensorflow_lite": "1.5.0", "edgetpu_runtime": 12}
+    assert read_bundle(output.read_bytes()).model == plain.read_bytes()
+    for model in (plain, output):
+        answer = edgekit.run(model, [corpus / "coral" / "parrot.jpg"]).answers[0]
+        assert answer.top[0].label == "macaw"
+
+
+@pytest.mark.corpus
+def test_models_of_the_corpus_make_verified_bundles(
+    corpus: Path, labels: Path, tmp_path: Path
+) -> None:
+    """Every graph survives having metadata written into it."""
+    records = json.loads((corpus / "compiled" / "truth.json").read_text())
+    pairs = [each for each in records if each["source"]][::6]
+    for each in pairs:
+        plain, output = corpus / each["source"], tmp_path / "net.edgekit"
+        compiled = corpus / each["compiled"]
+        result = bundle(plain, compiled=compiled, labels=labels, preprocess="tf", output=output)
+        assert result.manifest.requires["edgetpu_runtime"] == each["min_runtime_version"]
+        assert "the compiled model was made from the plain one" in verify(output).checked
+        assert read_model(output).subgraphs == read_model(plain).subgraphs
+    assert len(pairs) > 5
