@@ -145,12 +145,10 @@ class Edit:
         """Make ``new`` the model's input or output where ``old`` was it, signatures included."""
         ends = self.inputs if is_input else self.outputs
         ends[:] = [new if i == old else i for i in ends]
-        field = "inputs" if is_input else "outputs"
         self.signatures = [
-            replace(
-                each,
-                **{field: {k: new if i == old else i for k, i in getattr(each, field).items()}},
-            )
+            replace(each, inputs=_exchanged(each.inputs, old, new))
+            if is_input
+            else replace(each, outputs=_exchanged(each.outputs, old, new))
             for each in self.signatures
         ]
 
@@ -231,6 +229,10 @@ def replacing_operators(edit: Edit) -> Iterator[tuple[Operator, list[Operator]]]
         yield op, instead
         changed.extend(instead or [op])
     edit.operators = changed
+
+
+def _exchanged(indices: Mapping[str, int], old: int, new: int) -> dict[str, int]:
+    return {key: new if index == old else index for key, index in indices.items()}
 
 
 def has_effects(op: Operator) -> bool:

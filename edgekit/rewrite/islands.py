@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Callable
 
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Sequence, Tuple
+from typing import Any, Callable, Sequence, Tuple
 
 from numpy.typing import NDArray
 
@@ -26,5 +26,5 @@ class Rule:
     name: str
     description: str
     exact: bool  # outputs are bit-identical by construction (reference kernels)
-    apply: Callable[[Model], Optional[Model]]
-    restore: Optional[Restore] = None
+    apply: Callable[[Model], Model | None]
+    restore: Restore | None = None

@@ -15,15 +15,65 @@ Values = Sequence[Any]  # the constant of each input, None for an activation
 _Inference = Callable[[Operator, Shapes, Values], Optional[List[Shape]]]
 
 _SAME = frozenset(
-    "ABS CAST CEIL COS DEQUANTIZE ELU EXP FLOOR GELU HARD_SWISH L2_NORMALIZATION LEAKY_RELU LOG "
-    "LOGISTIC LOG_SOFTMAX LOCAL_RESPONSE_NORMALIZATION NEG QUANTIZE RELU RELU6 RELU_0_TO_1 "
-    "RELU_N1_TO_1 ROUND RSQRT SIGN SIN SOFTMAX SQRT SQUARE TANH ZEROS_LIKE".split()
+    [
+        "ABS",
+        "CAST",
+        "CEIL",
+        "COS",
+        "DEQUANTIZE",
+        "ELU",
+        "EXP",
+        "FLOOR",
+        "GELU",
+        "HARD_SWISH",
+        "L2_NORMALIZATION",
+        "LEAKY_RELU",
+        "LOG",
+        "LOGISTIC",
+        "LOG_SOFTMAX",
+        "LOCAL_RESPONSE_NORMALIZATION",
+        "NEG",
+        "QUANTIZE",
+        "RELU",
+        "RELU6",
+        "RELU_0_TO_1",
+        "RELU_N1_TO_1",
+        "ROUND",
+        "RSQRT",
+        "SIGN",
+        "SIN",
+        "SOFTMAX",
+        "SQRT",
+        "SQUARE",
+        "TANH",
+        "ZEROS_LIKE",
+    ]
 )
 _BROADCAST = frozenset(
-    "ADD DIV EQUAL FLOOR_DIV FLOOR_MOD GREATER GREATER_EQUAL LESS LESS_EQUAL MAXIMUM MINIMUM MUL "
-    "NOT_EQUAL POW PRELU SELECT_V2 SQUARED_DIFFERENCE SUB".split()
+    [
+        "ADD",
+        "DIV",
+        "EQUAL",
+        "FLOOR_DIV",
+        "FLOOR_MOD",
+        "GREATER",
+        "GREATER_EQUAL",
+        "LESS",
+        "LESS_EQUAL",
+        "MAXIMUM",
+        "MINIMUM",
+        "MUL",
+        "NOT_EQUAL",
+        "POW",
+        "PRELU",
+        "SELECT_V2",
+        "SQUARED_DIFFERENCE",
+        "SUB",
+    ]
 )
-_REDUCE = frozenset("MEAN REDUCE_ALL REDUCE_ANY REDUCE_MAX REDUCE_MIN REDUCE_PROD SUM".split())
+_REDUCE = frozenset(
+    ["MEAN", "REDUCE_ALL", "REDUCE_ANY", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "SUM"]
+)
 
 
 def infer_shapes(op: Operator, shapes: Shapes, values: Values) -> list[Shape] | None:

@@ -151,7 +151,7 @@ def _transpose_conv(op: Operator, data: Sequence[Tensor]) -> int | None:
     return 2 if _has_int8(data) else 1
 
 
-def _mul(op: Operator, data: Sequence[Tensor]) -> int | None:
+def _mul(_op: Operator, data: Sequence[Tensor]) -> int | None:
     if not _has_int8(data):
         return 1
     scales = [tensor.scale for tensor in data]

@@ -108,7 +108,7 @@ def _code(builder: Builder, code: _Code) -> int:
 
 def _buffer(builder: Builder, data: NDArray[np.uint8]) -> int:
     vector = (
-        _bytes_vector(builder, memoryview(np.ascontiguousarray(data)), _BUFFER_ALIGNMENT)
+        _bytes_vector(builder, np.ascontiguousarray(data).data, _BUFFER_ALIGNMENT)
         if data.size
         else None
     )
