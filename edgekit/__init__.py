@@ -18,6 +18,7 @@ _PUBLIC = {
     "convert": "edgekit.host",
     "demo": "edgekit.host",
     "evaluate": "edgekit.evaluate",
+    "fix": "edgekit.fix",
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",
     "run": "edgekit.evaluate",

@@ -15,6 +15,7 @@ from edgekit.cli.benchmark import benchmark
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
 from edgekit.cli.evaluate import evaluate
+from edgekit.cli.fix import fix
 from edgekit.cli.run import run
 from edgekit.errors import EdgeKitError
 
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, convert, run, evaluate, benchmark):
+for command in (demo, convert, fix, run, evaluate, benchmark):
     app.command()(command)
 
 
