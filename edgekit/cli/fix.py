@@ -127,9 +127,9 @@ def describe(certificate: Certificate) -> str:
         (each for each in certificate.outputs if not each.identical),
         key=lambda each: float("-inf") if each.snr_db is None else each.snr_db,
     )
-    words = ["no signal to measure" if worst.snr_db is None else f"{worst.snr_db:.1f} dB"]
+    words = ["no signal to measure" if worst.snr_db is None else f"SNR {worst.snr_db:.1f} dB"]
     if worst.largest_step is not None:
-        words.append(f"{worst.largest_step:g} steps at most")
+        words.append(f"off by {worst.largest_step:g} steps at most")
     if worst.argmax is not None:
         words.append(f"argmax {worst.argmax:.1%} alike")
     return ", ".join(words)

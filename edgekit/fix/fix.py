@@ -73,11 +73,12 @@ def fix(
     samples = Samples(
         before, num_random=num_random, data=data, preprocess=preprocess, num_data=num_samples
     )
-    job = Fixing(chosen, Prover(samples, runtime), unproved, progress or _silent)
-    after = job.run(before)
-    changed = bool(job.steps)
+    with Prover(samples, runtime) as prover:
+        job = Fixing(chosen, prover, unproved, progress or _silent)
+        after = job.run(before)
+        changed = bool(job.steps)
+        whole = job.whole() if changed else None
     written = write_model(after) if changed else content
-    whole = job.whole() if changed else None
     files.write_bytes(output, written)
     library = load_library(runtime)
     return FixResult(

@@ -40,7 +40,7 @@ class Samples:
         Raises:
             DataError: The data set cannot be read, is empty, or does not fit.
         """
-        self._infos = [_info(model, index) for index in model.main.inputs]
+        self._infos = [tensor_info(model, index) for index in model.main.inputs]
         ranges = [_range(model, index) for index in model.main.inputs]
         generator = np.random.default_rng(_SEED)
         self._all: list[list[NDArray[Any]]] = [
@@ -100,7 +100,8 @@ def converted(raw: NDArray[Any], given: TensorInfo, wanted: TensorInfo) -> NDArr
     return real.astype(wanted.dtype) if wanted.params is None else quantize(real, wanted.params)
 
 
-def _info(model: Model, index: int) -> TensorInfo:
+def tensor_info(model: Model, index: int) -> TensorInfo:
+    """Tensor ``index`` of the main subgraph, as a runner would name it."""
     tensor = model.main.tensors[index]
     shape = tuple(1 if size < 0 else size for size in tensor.shape)
     dtype = NUMPY_DTYPES.get(tensor.dtype, tensor.dtype.lower())
