@@ -45,6 +45,143 @@ ISSUE_CODES: Mapping[str, IssueCode] = {
             "Move that operation out of the network, before its input or behind its output.",
         ),
         IssueCode(
+            "io.float",
+            "An input or output is real",
+            "QUANTIZE from and DEQUANTIZE to real numbers run on the CPU: harmless for what "
+            "maps, and costs a pass over the values and four times the bytes.",
+            "Convert with integer inputs and outputs (edgekit convert --io uint8).",
+            "compiled models and the compiler's logs",
+        ),
+        IssueCode(
+            "map.constraint",
+            "The operator maps, but not this one",
+            "It is beyond a limit of its operator: a size, a stride, an axis. The compiler says "
+            '"otherwise supported, but not mapped due to some unspecified limitation". Where sizes '
+            "were seen mapped and refused, what lies between is called unknown.",
+            "Stay within the limit (the page of supported operations has them all), or do this "
+            "outside the network.",
+            "coral.ai, supported operations; sizes in compiled models",
+        ),
+        IssueCode(
+            "map.dtype",
+            "The operator works on numbers that the Edge TPU does not have",
+            "Inputs and outputs are uint8 or int8. Real numbers, indices and counts stay on the "
+            "CPU.",
+            "Convert to integers wholly; move indices and casts out of the network.",
+            "compiled models: all 108 such operators are on the CPU",
+        ),
+        IssueCode(
+            "map.first_blocker",
+            "From here on the network stays on the CPU",
+            "The compiler makes one Edge TPU part. This operator cannot map and depends on ones "
+            "that do: whatever depends on it in turn stays on the CPU, supported or not.",
+            "Change this operator first. If it cannot be changed, cut the network before it "
+            "(edgekit split).",
+            "compiled models: 110 of 110 operators behind such a one are on the CPU",
+        ),
+        IssueCode(
+            "map.nothing",
+            "No operator maps",
+            "The compiler calls a file without any Edge TPU operator a success.",
+            "Look at the first operators: one that cannot map keeps the rest away.",
+        ),
+        IssueCode(
+            "map.rank",
+            "A tensor has more than three dimensions above 1",
+            "The Edge TPU knows height, width and channels. A batch, or a fifth dimension, has to "
+            "be 1.",
+            "Use batch 1 (--batch-size 1), and join dimensions before the operation.",
+            "coral.ai, model requirements",
+        ),
+        IssueCode(
+            "map.runtime",
+            "The operator needs a later runtime than asked for",
+            "Runtimes 10 to 14 learnt operators and number types one after the other. What the "
+            "runtime on the device does not know, the compiler leaves to the CPU.",
+            "Ask for runtime 14 (--target 14) and install libedgetpu 16 on the device.",
+            "libedgetpu api/runtime_version.h; coral.ai, supported operations",
+        ),
+        IssueCode(
+            "map.second_subgraph",
+            "The operator depends on one that broke the Edge TPU part off",
+            "See map.first_blocker: this one is a victim, not a cause.",
+            "Change the operator in front that blocks it.",
+            "compiled models: 110 of 110 such operators are on the CPU",
+        ),
+        IssueCode(
+            "map.unsupported_op",
+            "The Edge TPU has no such operator",
+            "About forty operators of TensorFlow Lite exist on the Edge TPU.",
+            "Replace it (edgekit fix --list shows what is replaced by itself), or do it outside "
+            "the network.",
+            "coral.ai, supported operations",
+        ),
+        IssueCode(
+            "memory.activations",
+            "The activations do not fit on the chip at once",
+            "The tiles have 3 MiB for activations together. Above, the compiler moves some to the "
+            'host and back, or gives up: "Compilation failed due to large activation tensors in '
+            'model", or a timeout.',
+            "Use a smaller input, fewer channels in the first layers, or an earlier stride; "
+            "compile with --search-delegate.",
+            "libedgetpu driver constants; compiled models with up to 4.9 MB at once",
+        ),
+        IssueCode(
+            "params.flatten_explodes",
+            "A flattened image has channels no multiple of 4",
+            "Pixels lie at multiples of 4 bytes on the chip. Closing the gaps for a dense layer "
+            "takes a matrix of parameters, up to several times the layer's own (0.4 MB became "
+            "2.5 MB).",
+            "Give the last layer before Flatten a multiple of 4 channels, or pool to 1x1 first.",
+            "compiled models of compilers 14.1 and 16",
+        ),
+        IssueCode(
+            "params.streamed",
+            "Parameters do not fit on the chip",
+            "What is not cached is sent with every inference, about 1.8 to 10 ms a megabyte.",
+            "Make the network smaller, or divide it over several Edge TPUs (--num-segments).",
+            "measured latencies; compiled models",
+        ),
+        IssueCode(
+            "quant.activation_overflow",
+            "A scale is too small for the fused activation",
+            "The bound of ReLU6 or ReLU-1-to-1, divided by the output's scale, leaves 32 bits. The "
+            'compiler refuses the file: "no_integer_overflow_from_quantization was not true".',
+            "Calibrate with data that makes the layer answer; a dead layer has no range.",
+            "tensorflow/lite/kernels/kernel_util.cc; google-coral/edgetpu issue 453",
+        ),
+        IssueCode(
+            "quant.bias_overflow",
+            "A bias is cut off at 32 bits",
+            "Biases are stored in steps of input scale times weight scale. Where that product is "
+            "tiny (dead channels, a very small range) the bias does not fit.",
+            "Calibrate with more varied data, or clip the weights so that scales grow.",
+            "tensorflow/lite/kernels/kernel_util.cc",
+        ),
+        IssueCode(
+            "quant.bias_scale",
+            "A bias has another scale than its input times its weights",
+            'The compiler refuses the file: "scale_diff / output_scale <= 0.02 was not true".',
+            "Convert again from the float model; hand-made or edited files go wrong so.",
+            "tensorflow/lite/kernels/kernel_util.cc, tag v2.5.0",
+        ),
+        IssueCode(
+            "quant.mixed_range_concat",
+            "A concatenation joins ranges far apart",
+            "One tensor has one scale. Boxes in pixels next to scores of 0 to 1 leave the scores "
+            "one or two steps: every confidence becomes 0 or 1.",
+            "End the network before the concatenation and give the parts out separately "
+            "(edgekit fix takes it apart), or scale boxes to 0..1.",
+            "ultralytics issues 1683, 2401, 2942",
+        ),
+        IssueCode(
+            "quant.not_quantized",
+            "The model holds real numbers only",
+            'The compiler refuses it: "Model not quantized".',
+            "Convert the network with edgekit convert.",
+            "logs of compilers 14.1 and 15.0",
+        ),
+        IssueCode(
             "map.op_unknown",
             "The compiler does not know the operator",
             "edgetpu_compiler 16 was built in 2021 with TensorFlow Lite of about release 2.5. It "
@@ -99,8 +236,9 @@ ISSUE_CODES: Mapping[str, IssueCode] = {
         IssueCode(
             "quant.per_channel_dense",
             "A dense layer's weights have one scale a channel",
-            "TensorFlow 2.17 and later quantize dense layers so; the Edge TPU's dense layers have "
-            "one scale for all weights.",
+            "TensorFlow 2.17 and later quantize dense layers so, as version 12, which the compiler "
+            "cannot read. In lower versions it is taken, but the kernels of TensorFlow Lite 2.5 "
+            "that run what stays on the CPU know one scale for all weights and answer wrongly.",
             "Convert from the float model with edgekit convert.",
         ),
     )

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from edgekit import __version__, files
 from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset
+from edgekit.edgetpu.structure import structural_rules
 from edgekit.errors import UsageError
 from edgekit.formats.tflite import read_model, write_model
 from edgekit.host.agreement import Agreement, measure_agreement
 from edgekit.host.calibration import Calibration, Progress
 from edgekit.host.child import Converted, ConverterChild, Loaded
 from edgekit.host.convert_result import ConvertResult, endpoints, histogram
-from edgekit.host.enforce import IO_TYPES, enforce, refuse, structural_rules
+from edgekit.host.enforce import IO_TYPES, enforce, refuse
 from edgekit.host.float_tflite import read_float_tflite, tflite_inputs
 from edgekit.host.shapes import RawInput, parse_input_shapes, static_shapes
 from edgekit.host.sources import SourceFile, find_source, saved_object

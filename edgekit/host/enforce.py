@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from edgekit.edgetpu.advice import advice_for
 from edgekit.edgetpu.issues import Issue
-from edgekit.edgetpu.readable import why_unreadable
+from edgekit.edgetpu.structure import place_of, structural_rules
 from edgekit.errors import UnsupportedModelError
-from edgekit.formats.tflite import CUSTOM, Model, Operator, Subgraph, Tensor
-from edgekit.host.advice import advice_for
+from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor
 
 IO_TYPES = ("uint8", "int8", "float32")
 _INTEGER_DATA = ("INT8", "UINT8")
@@ -81,79 +81,6 @@ def broken_rules(model: Model, io: str) -> list[Issue]:
     ]
 
 
-def structural_rules(model: Model) -> list[Issue]:
-    """The rules that quantization can neither break nor heal: they hold for a float model too."""
-    return [*_subgraphs(model), *_operators(model), *_dynamic(model)]
-
-
-def layer_of(subgraph: Subgraph, operator: Operator) -> str:
-    """The layer that an operator came from, by the names of the tensors around it; "" if unknown.
-
-    TensorFlow names tensors ``model/layer/operation``; a fused operator has several such names,
-    joined by ";".
-    """
-    indices = [*operator.outputs, *(index for index in operator.inputs if index >= 0)]
-    for index in indices:
-        first = subgraph.tensors[index].name.split(";")[0]
-        path = [part for part in first.split("/") if part]
-        if len(path) > 1:
-            return "/".join(path[:-1])
-    return ""
-
-
-def _subgraphs(model: Model) -> Iterator[Issue]:
-    if len(model.subgraphs) == 1:
-        return
-    for index, operator in enumerate(model.main.operators):
-        if operator.opcode in ("WHILE", "IF", "CALL_ONCE", "CALL"):
-            yield Issue(
-                "model.subgraphs",
-                _place(model.main, index),
-                f"{operator.opcode} runs another subgraph; the Edge TPU takes one",
-                advice_for(operator.opcode),
-            )
-
-
-def _operators(model: Model) -> Iterator[Issue]:
-    for graph_index, index, operator in model.operators():
-        where = _place(model.subgraphs[graph_index], index)
-        if operator.opcode == CUSTOM:
-            flex = operator.label.startswith("Flex")
-            kind = "a TensorFlow operation (Flex)" if flex else "a custom operator"
-            yield Issue(
-                "model.custom_op",
-                where,
-                f"{operator.label} is {kind}",
-                advice_for(operator.label.replace("Flex", "", 1) if flex else CUSTOM),
-            )
-        reason = why_unreadable(operator)
-        if reason:
-            is_unknown = "does not exist" in reason
-            code = "map.op_unknown" if is_unknown else "map.op_version"
-            yield Issue(code, where, reason, advice_for(operator.opcode))
-
-
-def _dynamic(model: Model) -> Iterator[Issue]:
-    for subgraph in model.subgraphs:
-        for tensor in (subgraph.tensors[index] for index in subgraph.inputs):
-            if tensor.is_dynamic:
-                yield _dynamic_rule(f"input {tensor.name}", tensor)
-        for index, operator in enumerate(subgraph.operators):
-            dynamic = [t for t in _tensors(subgraph, operator.outputs) if t.is_dynamic]
-            if dynamic:
-                yield _dynamic_rule(_place(subgraph, index), dynamic[0])
-
-
-def _dynamic_rule(where: str, tensor: Tensor) -> Issue:
-    return Issue(
-        "model.dynamic_shape",
-        where,
-        f"the shape {list(tensor.shape_signature or tensor.shape)} has an unknown dimension (-1)",
-        "give every input a fixed shape (--input-shape), and avoid operations whose output's size "
-        "depends on values",
-    )
-
-
 def _io_types(model: Model, io: str) -> Iterator[Issue]:
     graph = model.main
     for kind, indices in (("input", graph.inputs), ("output", graph.outputs)):
@@ -187,7 +114,7 @@ def _number_types(model: Model, io: str) -> Iterator[Issue]:
         is_float = any(kind.startswith(("float", "bfloat")) for kind in types)
         yield Issue(
             "quant.float_tensor" if is_float else "quant.not_int8",
-            _place(graph, index),
+            place_of(graph, index),
             f"{operator.label} works on {', '.join(types)}: {wrong[0].name}",
             advice_for(operator.label),
         )
@@ -224,18 +151,8 @@ def _dense_scales(model: Model) -> Iterator[Issue]:
         if weights.quantization is not None and weights.quantization.per_channel:
             yield Issue(
                 "quant.per_channel_dense",
-                _place(graph, index),
+                place_of(graph, index),
                 f"its weights have {len(weights.quantization.scale)} scales; dense layers of the "
                 "Edge TPU have one",
                 "convert from the float model with edgekit convert",
             )
-
-
-def _tensors(subgraph: Subgraph, indices: tuple[int, ...]) -> list[Tensor]:
-    return [subgraph.tensors[index] for index in indices if index >= 0]
-
-
-def _place(subgraph: Subgraph, index: int) -> str:
-    operator = subgraph.operators[index]
-    layer = layer_of(subgraph, operator)
-    return f"operator {index} {operator.label}" + (f", layer {layer}" if layer else "")

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgekit.edgetpu.structure import structural_rules
 from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.formats.tflite import Model, Tensor, read_model
-from edgekit.host.enforce import refuse, structural_rules
+from edgekit.host.enforce import refuse
 from edgekit.host.shapes import RawInput
 
 _MODES = ("int8", "float-fallback")

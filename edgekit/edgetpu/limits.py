@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The conditions under which a supported operator maps: one function a limit.
+
+Each returns None where the operator is within the limit, and otherwise whether that is known to be
+refused or merely not known to be mapped, with the reason. Bounds are sizes that compiled models
+were seen with: below the lower one all mapped, from the upper one on none did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekit.edgetpu.operation import MAPPABLE_RANK, Operation, count, nhwc, squeezed
+
+TPU, CPU, UNKNOWN = "tpu", "cpu", "unknown"
+_WORD = 4
+_RESHAPE_SEEN_MAPPED, _RESHAPE_SEEN_REFUSED = 94_400, 408_000
+_TRANSPOSE_SEEN_MAPPED, _TRANSPOSE_SEEN_REFUSED = 57_600, 102_400
+_TRANSPOSE_SEEN = (0, 3, 1, 2)
+_BILINEAR_SEEN_MAPPED, _NEAREST_SEEN_MAPPED = 55_296, 819_200
+_FACTOR_MAPPED, _FACTOR_REFUSED = 2, 15
+_MEAN_SEEN_MAPPED, _MEAN_SEEN_REFUSED = 8_192, 32_768
+_SOFTMAX_SEEN_MAPPED = 16_384
+_CONCAT_SEEN_MAPPED = 65
+# Input, four weights, four recurrent weights; four biases; output and cell state.
+_LSTM_PLAIN_INPUTS = (*range(9), *range(12, 16), 18, 19)
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """A limit that is not kept."""
+
+    verdict: str  # CPU: known to be refused; UNKNOWN: not known to be mapped
+    why: str
+
+
+def _refused(why: str) -> Crossed:
+    return Crossed(CPU, why)
+
+
+def _unknown(why: str) -> Crossed:
+    return Crossed(UNKNOWN, why)
+
+
+def no_fused_activation(op: Operation) -> Crossed | None:
+    """The operator has no activation fused into it."""
+    fused = op.option("fused_activation_function", "NONE")
+    return None if fused == "NONE" else _refused(f"{fused} is fused into it")
+
+
+def constant_weights(op: Operation) -> Crossed | None:
+    """Weights and bias are stored in the file."""
+    for number, name in ((1, "weights"), (2, "bias")):
+        tensor = op.input(number)
+        if tensor is not None and not op.is_constant(tensor):
+            return _refused(f"its {name} ({tensor.name}) are computed")
+    return None
+
+
+def equal_dilation(op: Operation) -> Crossed | None:
+    """Dilation is the same in x and y; along a kernel of size 1 it means nothing."""
+    weights = op.input(1)
+    height, width = op.option("dilation_h_factor", 1), op.option("dilation_w_factor", 1)
+    if weights is None or height == width or 1 in weights.shape[1:3]:
+        return None
+    return _refused(f"dilation is {height} in y and {width} in x")
+
+
+def no_groups(op: Operation) -> Crossed | None:
+    """Each output channel reads all input channels."""
+    weights = op.input(1)
+    shape = op.in_shape
+    if weights is None or not shape or weights.shape[-1:] == shape[-1:]:
+        return None
+    return _unknown(f"weights read {weights.shape[-1]} of {shape[-1]} input channels (groups)")
+
+
+def vector_output(op: Operation) -> Crossed | None:
+    """A dense layer makes one vector, in the default layout of the weights."""
+    if op.option("weights_format", 0):
+        return _refused("its weights are stored in another layout than the default")
+    if count(op.out_shape[:-1]) > 1:
+        return _refused(f"it makes {count(op.out_shape[:-1])} vectors: {list(op.out_shape)}")
+    return None
+
+
+def even_join(op: Operation) -> Crossed | None:
+    """Joining: not along the batch; constants only as zero padding; not too many odd channels."""
+    shape = op.out_shape
+    constants = [number for number, each in enumerate(op.inputs) if each and op.is_constant(each)]
+    if constants:
+        return _constant_join(op, constants)
+    axis = op.option("axis") % max(len(shape), 1)
+    if axis == 0 and len(shape) > MAPPABLE_RANK:
+        return _refused("it joins along the batch")
+    channels = [each.shape[-1] for each in op.activations if each.shape]
+    is_wide = axis == len(shape) - 1 and shape[-1] > _CONCAT_SEEN_MAPPED
+    is_image = count(shape[:-1]) > 1
+    if is_image and is_wide and any(size % _WORD for size in channels):
+        return _unknown(
+            f"it joins {' + '.join(map(str, channels))} channels; 64 + 1 were seen mapped, "
+            "192 + 1 + 1 refused"
+        )
+    return None
+
+
+def _constant_join(op: Operation, constants: list[int]) -> Crossed | None:
+    for number in constants:
+        values, tensor = op.constant(number), op.input(number)
+        zero = 0 if tensor is None or tensor.zero_point is None else tensor.zero_point
+        if len(op.operator.inputs) != 2 or values is None or np.any(values != zero):
+            return _refused("it joins a constant that is no padding with zeros to one other input")
+    return None
+
+
+def spatial_mean(op: Operation) -> Crossed | None:
+    """Not over the batch, over channels only a multiple of 4, and not over too large an image."""
+    axes = op.integers(1)
+    shape = op.in_shape
+    if axes is None:
+        return _refused("its axes are computed")
+    rank = len(shape)
+    reduced = {axis % rank for axis in axes} if rank else set()
+    if rank > MAPPABLE_RANK and 0 in reduced:
+        return _refused("it reduces the batch")
+    if rank - 1 in reduced and rank > 1 and shape[-1] % _WORD:
+        return _refused(f"it reduces {shape[-1]} channels, no multiple of 4")
+    positions = count(tuple(shape[axis] for axis in reduced if axis != rank - 1))
+    if positions >= _MEAN_SEEN_REFUSED:
+        return _refused(f"it reduces {positions:,} positions; 32,768 were seen refused")
+    if positions > _MEAN_SEEN_MAPPED:
+        return _unknown(
+            f"it reduces {positions:,} positions; up to 8,192 were seen mapped, 32,768 refused"
+        )
+    return None
+
+
+def only_spatial(op: Operation) -> Crossed | None:
+    """Runtime 12 and below reduce x and y only."""
+    axes, rank = op.integers(1) or (), len(op.in_shape)
+    over_channels = rank > 1 and rank - 1 in {axis % rank for axis in axes}
+    return _refused("it reduces channels") if over_channels else None
+
+
+def not_batch(op: Operation) -> Crossed | None:
+    """The first of four dimensions is left alone."""
+    axes, rank = op.integers(1), len(op.in_shape)
+    if axes is None:
+        return _refused("its axes are computed")
+    over_batch = rank > MAPPABLE_RANK and 0 in {axis % rank for axis in axes}
+    return _refused("it works along the batch") if over_batch else None
+
+
+def axis_not_batch(op: Operation) -> Crossed | None:
+    """The axis is none that separates examples."""
+    rank = len(op.out_shape)
+    axis = op.option("axis")
+    return _refused("it stacks along the batch") if rank > 1 and axis % rank == 0 else None
+
+
+def pad_not_batch(op: Operation) -> Crossed | None:
+    """Nothing is added along the batch."""
+    paddings = op.constant(1)
+    if paddings is None:
+        return _refused("its paddings are computed")
+    rows = np.asarray(paddings).reshape(-1, 2)
+    over_batch = len(rows) > MAPPABLE_RANK and rows[0].any()
+    return _refused("it pads the batch") if over_batch else None
+
+
+def split_not_batch(op: Operation) -> Crossed | None:
+    """More than one part, and not along the batch."""
+    axes = op.integers(0)
+    rank = len(op.in_shape)
+    if axes is None:
+        return _refused("its axis is computed")
+    over_batch = len(op.outputs) > 1 and rank > MAPPABLE_RANK and axes[0] % rank == 0
+    return _refused("it splits the batch") if over_batch else None
+
+
+def unit_strides(op: Operation) -> Crossed | None:
+    """All strides are 1; no ellipsis, no new axis."""
+    if op.option("ellipsis_mask") or op.option("new_axis_mask"):
+        return _refused("it uses an ellipsis or a new axis")
+    strides = op.integers(3)
+    if strides is None or op.constant(1) is None or op.constant(2) is None:
+        return _refused("its bounds are computed")
+    return None if set(strides) <= {1} else _refused(f"its strides are {list(strides)}")
+
+
+def one_vector(op: Operation) -> Crossed | None:
+    """A softmax over one vector."""
+    shape = op.in_shape
+    if count(shape[:-1]) > 1:
+        return _unknown(f"it works on {count(shape[:-1])} vectors; documented and seen is one")
+    if shape and shape[-1] > _SOFTMAX_SEEN_MAPPED:
+        return _refused(f"it has {shape[-1]:,} elements; documented are 16,000, seen 16,384")
+    return None
+
+
+def small_reshape(op: Operation) -> Crossed | None:
+    """Large tensors are not laid out anew."""
+    before, after = op.in_shape, op.out_shape
+    elements = count(before)
+    if squeezed(before) == squeezed(after) or elements <= _RESHAPE_SEEN_MAPPED:
+        return None
+    has_batch = max(len(before), len(after)) > MAPPABLE_RANK
+    if not has_batch and elements <= _RESHAPE_SEEN_REFUSED:
+        return None
+    what = f"it lays {elements:,} elements out anew, {list(before)} to {list(after)}"
+    if has_batch and elements >= _RESHAPE_SEEN_REFUSED:
+        return _refused(f"{what}; 408,000 behind a batch dimension were seen refused")
+    return _unknown(f"{what}; up to 94,400 were seen mapped, 408,000 refused")
+
+
+def small_transpose(op: Operation) -> Crossed | None:
+    """NHWC to NCHW of a small tensor."""
+    order, shape = op.integers(1), op.in_shape
+    if order is None:
+        return _refused("its order is computed")
+    kept = [axis for axis in order if shape[axis] != 1]
+    if kept == sorted(kept):
+        return None  # only dimensions of size 1 move: nothing does in memory
+    elements = count(shape)
+    if elements >= _TRANSPOSE_SEEN_REFUSED:
+        return _refused(f"it moves {elements:,} elements; from 102,400 on all seen are refused")
+    if order != _TRANSPOSE_SEEN:
+        return _unknown(f"its order is {list(order)}; seen mapped is only [0, 3, 1, 2]")
+    if elements > _TRANSPOSE_SEEN_MAPPED:
+        return _unknown(
+            f"it moves {elements:,} elements; up to 57,600 were seen mapped, 102,400 refused"
+        )
+    return None
+
+
+def small_factor(op: Operation) -> Crossed | None:
+    """Resizing by 1 or 2; by large factors never."""
+    (in_y, in_x, _), (out_y, out_x, _) = nhwc(op.in_shape), nhwc(op.out_shape)
+    if (in_y, in_x) == (out_y, out_x):
+        return None
+    what = f"it resizes {in_y}x{in_x} to {out_y}x{out_x}"
+    if max(out_y / in_y, out_x / in_x) >= _FACTOR_REFUSED:
+        return _refused(f"{what}; factors of 15 and more are refused to protect precision")
+    if op.option("align_corners") or (out_y, out_x) != (2 * in_y, 2 * in_x):
+        return _unknown(f"{what}; seen mapped are factor 2 without align_corners and equal sizes")
+    is_nearest = op.operator.opcode == "RESIZE_NEAREST_NEIGHBOR"
+    if is_nearest and op.option("half_pixel_centers"):
+        return _unknown(f"{what} with half-pixel centers; that was not seen")
+    elements = count(op.out_shape)
+    seen = _NEAREST_SEEN_MAPPED if is_nearest else _BILINEAR_SEEN_MAPPED
+    return None if elements <= seen else _unknown(f"{what}, {elements:,} elements; {seen:,} seen")
+
+
+def vector_alpha(op: Operation) -> Crossed | None:
+    """One slope a channel (Keras: ``shared_axes=[1, 2]``)."""
+    alpha = op.input(1)
+    if alpha is None or not op.is_constant(alpha):
+        return _refused("its slopes are computed")
+    if count(alpha.shape[:-1]) > 1:
+        return _refused(f"its slopes have shape {list(alpha.shape)}, one a position")
+    return None
+
+
+def plain_lstm(op: Operation) -> Crossed | None:
+    """No peepholes, projection or layer normalization."""
+    extra = [
+        number
+        for number, tensor in enumerate(op.inputs)
+        if tensor is not None and number not in _LSTM_PLAIN_INPUTS
+    ]
+    return _unknown(f"it has inputs {extra} (peepholes, projection)") if extra else None
+
+
+def broadcast_tile(op: Operation) -> Crossed | None:
+    """One pixel repeated over an image: the one form that was seen."""
+    height, width, _ = nhwc(op.in_shape)
+    same_channels = op.in_shape[-1:] == op.out_shape[-1:]
+    if (height, width) == (1, 1) and same_channels:
+        return None
+    return _unknown("it repeats more than one pixel, which was not seen")
+
+
+def never_seen(op: Operation) -> Crossed | None:
+    """Listed by Google, mapped in no compiled model that could be looked at."""
+    return _unknown(f"{op.operator.opcode} is listed as supported, but was never seen mapped")
+
+
+def some_sizes(_op: Operation) -> Crossed | None:
+    """Mapped in some sizes and refused in others, by no rule that is known."""
+    return _unknown("some sizes map and some do not, by no rule that is known")

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the compiler refuses to read, or takes and silently spoils, although every operator maps."""
+
+from __future__ import annotations
+
+from typing import Callable, Iterator
+
+import numpy as np
+
+from edgekit.edgetpu.issues import ISSUE_CODES, Issue
+from edgekit.edgetpu.operation import Operation
+from edgekit.edgetpu.parameters import flattens_badly
+from edgekit.edgetpu.structure import place_of, short_name
+from edgekit.formats.tflite import Model, Tensor
+
+_FAR_APART = 8  # a scale that many times another leaves 5 of 8 bits to the finer one
+# kernel_util.cc, GetQuantizedConvolutionMultipler: share of the output's scale.
+_BIAS_SCALE_TOLERANCE = 0.02
+_INT32_MAX = (1 << 31) - 1
+_UPPER_BOUNDS = {"RELU6": 6.0, "RELU_N1_TO_1": 1.0}
+# They copy: what a concatenation reads through them had its own scale before.
+_COPYING = ("QUANTIZE", "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE")
+_MOST_COPIES = 8
+
+
+def find_lints(model: Model) -> list[Issue]:
+    """Every finding on the operators of the main subgraph, in their order."""
+    operations = [Operation(model, index) for index in range(len(model.main.operators))]
+    return [
+        issue
+        for operation in operations
+        for lint in _LINTS.get(operation.operator.opcode, ())
+        for issue in lint(operation)
+    ]
+
+
+def _issue(op: Operation, code: str, message: str, severity: str = "warning") -> Issue:
+    return Issue(code, place_of(op.model.main, op.index), message, ISSUE_CODES[code].fix, severity)
+
+
+def _flattened(op: Operation) -> Iterator[Issue]:
+    if flattens_badly(op.model.main, op.operator):
+        shape = list(op.in_shape)
+        yield _issue(
+            op, "params.flatten_explodes", f"it flattens {shape}: {shape[-1]} channels, not 4n"
+        )
+
+
+def _dense_scales(op: Operation) -> Iterator[Issue]:
+    weights = op.input(1)
+    if weights is not None and weights.quantization and weights.quantization.per_channel:
+        yield _issue(
+            op,
+            "quant.per_channel_dense",
+            f"its weights have {len(weights.quantization.scale)} scales",
+        )
+
+
+def _biases(op: Operation) -> Iterator[Issue]:
+    weights, bias = op.input(1), op.input(2)
+    values = op.constant(2)
+    if weights is None or bias is None or values is None or not op.activations:
+        return
+    if bias.dtype == "INT32" and np.abs(values.astype(np.int64)).max(initial=0) >= _INT32_MAX:
+        yield _issue(op, "quant.bias_overflow", f"{short_name(bias)} is cut off at 32 bits")
+    product = _product_of_scales(op.activations[0], weights)
+    output = op.outputs[0].scale
+    if product is None or output is None or bias.scale is None:
+        return
+    if abs(product - bias.scale) > _BIAS_SCALE_TOLERANCE * output:
+        yield _issue(
+            op,
+            "quant.bias_scale",
+            f"{short_name(bias)} has scale {bias.scale:g}, input times weights is {product:g}",
+            "error",
+        )
+
+
+def _product_of_scales(activation: Tensor, weights: Tensor) -> float | None:
+    if activation.scale is None or weights.scale is None:
+        return None  # the kernel does not compare where weights have a scale a channel
+    return activation.scale * weights.scale
+
+
+def _fused_bound(op: Operation) -> Iterator[Issue]:
+    bound = _UPPER_BOUNDS.get(op.option("fused_activation_function", "NONE"))
+    scale = op.outputs[0].scale
+    if bound is not None and scale is not None and bound > scale * _INT32_MAX:
+        yield _issue(
+            op,
+            "quant.activation_overflow",
+            f"{bound:g} is more than 32 bits of steps of {scale:g}",
+            "error",
+        )
+
+
+def _mixed_ranges(op: Operation) -> Iterator[Issue]:
+    scales = [(_scale_before(op, tensor), tensor) for tensor in op.activations]
+    known = [(scale, tensor) for scale, tensor in scales if scale]
+    if len(known) < 2:
+        return
+    (low, fine), (high, coarse) = min(known, key=_first), max(known, key=_first)
+    if high > _FAR_APART * low:
+        yield _issue(
+            op,
+            "quant.mixed_range_concat",
+            f"{short_name(coarse)} has steps of {high:.3g}, {short_name(fine)} of {low:.3g}: "
+            f"{high / low:.0f} times apart, in one tensor",
+        )
+
+
+def _first(pair: tuple[float, Tensor]) -> float:
+    return pair[0]
+
+
+def _scale_before(op: Operation, tensor: Tensor) -> float | None:
+    """The finest scale that the values of ``tensor`` had on their way, before they were joined."""
+    graph = op.model.main
+    made_by = {number: each for each in graph.operators for number in each.outputs}
+    number = next(
+        index for index in op.operator.inputs if index >= 0 and graph.tensors[index] is tensor
+    )
+    best = tensor.scale
+    for _ in range(_MOST_COPIES):
+        maker = made_by.get(number)
+        if maker is None or maker.opcode not in _COPYING:
+            break
+        number = maker.inputs[0]
+        scale = graph.tensors[number].scale
+        best = scale if best is None else min(best, scale or best)
+    return best
+
+
+_Lint = Callable[[Operation], Iterator[Issue]]
+_LINTS: dict[str, tuple[_Lint, ...]] = {
+    "RESHAPE": (_flattened,),
+    "CONCATENATION": (_mixed_ranges,),
+    "CONV_2D": (_biases, _fused_bound),
+    "DEPTHWISE_CONV_2D": (_biases, _fused_bound),
+    "FULLY_CONNECTED": (_dense_scales, _biases, _fused_bound),
+    "ADD": (_fused_bound,),
+    "SUB": (_fused_bound,),
+    "MUL": (_fused_bound,),
+}

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Multiply-accumulates of one inference, operator by operator."""
+
+from __future__ import annotations
+
+from edgekit.edgetpu.operation import Operation, count
+
+_LSTM_WEIGHTS = range(1, 9)
+
+
+def count_macs(op: Operation) -> int:
+    """Multiply-accumulates of one run of ``op``; 0 for what neither convolves nor multiplies."""
+    weights = op.input(1)
+    opcode = op.operator.opcode
+    if weights is None:
+        return 0
+    if opcode == "CONV_2D":
+        return count(op.out_shape) * count(weights.shape[1:])
+    if opcode == "DEPTHWISE_CONV_2D":
+        return count(op.out_shape) * count(weights.shape[1:3])
+    if opcode == "TRANSPOSE_CONV":
+        return count(op.in_shape) * count(weights.shape[:3])
+    if opcode == "FULLY_CONNECTED":
+        return count(op.out_shape) * weights.shape[-1]
+    if opcode == "BATCH_MATMUL" and op.in_shape:
+        return count(op.out_shape) * op.in_shape[-1]
+    if opcode == "UNIDIRECTIONAL_SEQUENCE_LSTM":
+        gates = [op.input(number) for number in _LSTM_WEIGHTS]
+        per_step = sum(each.num_elements for each in gates if each is not None)
+        return per_step * count(op.out_shape[:-1])
+    return 0

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What makes the compiler refuse a whole file: custom and unknown operators, loops, open shapes."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from edgekit.edgetpu.advice import advice_for
+from edgekit.edgetpu.issues import Issue
+from edgekit.edgetpu.readable import why_unreadable
+from edgekit.formats.tflite import CUSTOM, Model, Operator, Subgraph, Tensor
+
+# What TensorFlow puts before the names of a SavedModel's tensors; it is no layer.
+_CALL = "StatefulPartitionedCall"
+
+
+def structural_rules(model: Model) -> list[Issue]:
+    """The rules that quantization can neither break nor heal: they hold for a float model too."""
+    return [*_subgraphs(model), *_operators(model), *_dynamic(model)]
+
+
+def layer_of(subgraph: Subgraph, operator: Operator) -> str:
+    """The layer that an operator came from, by the names of the tensors around it; "" if unknown.
+
+    TensorFlow names tensors ``model/layer/operation``; a fused operator has several such names,
+    joined by ";".
+    """
+    indices = [*operator.outputs, *(index for index in operator.inputs if index >= 0)]
+    for index in indices:
+        first = subgraph.tensors[index].name.split(";")[0]
+        path = [part for part in first.split("/") if part and part != _CALL]
+        if len(path) > 1:
+            return "/".join(path[:-1])
+    return ""
+
+
+def place_of(subgraph: Subgraph, index: int) -> str:
+    """Where an operator is, in words: ``operator 3 CONV_2D, layer model/conv1``."""
+    operator = subgraph.operators[index]
+    layer = layer_of(subgraph, operator)
+    return f"operator {index} {operator.label}" + (f", layer {layer}" if layer else "")
+
+
+def short_name(tensor: Tensor) -> str:
+    """The first of the names that a fused operator's tensor carries."""
+    return "/".join(part for part in tensor.name.split(";")[0].split("/") if part != _CALL)
+
+
+def _subgraphs(model: Model) -> Iterator[Issue]:
+    if len(model.subgraphs) == 1:
+        return
+    for index, operator in enumerate(model.main.operators):
+        if operator.opcode in ("WHILE", "IF", "CALL_ONCE", "CALL"):
+            yield Issue(
+                "model.subgraphs",
+                place_of(model.main, index),
+                f"{operator.opcode} runs another subgraph; the Edge TPU takes one",
+                advice_for(operator.opcode),
+            )
+
+
+def _operators(model: Model) -> Iterator[Issue]:
+    for graph_index, index, operator in model.operators():
+        where = place_of(model.subgraphs[graph_index], index)
+        if operator.opcode == CUSTOM:
+            flex = operator.label.startswith("Flex")
+            kind = "a TensorFlow operation (Flex)" if flex else "a custom operator"
+            yield Issue(
+                "model.custom_op",
+                where,
+                f"{operator.label} is {kind}",
+                advice_for(operator.label.replace("Flex", "", 1) if flex else CUSTOM),
+            )
+        reason = why_unreadable(operator)
+        if reason:
+            is_unknown = "does not exist" in reason
+            code = "map.op_unknown" if is_unknown else "map.op_version"
+            yield Issue(code, where, reason, advice_for(operator.opcode))
+
+
+def _dynamic(model: Model) -> Iterator[Issue]:
+    for subgraph in model.subgraphs:
+        for tensor in (subgraph.tensors[index] for index in subgraph.inputs):
+            if tensor.is_dynamic:
+                yield _dynamic_rule(f"input {tensor.name}", tensor)
+        for index, operator in enumerate(subgraph.operators):
+            dynamic = [
+                tensor
+                for number in operator.outputs
+                for tensor in [subgraph.tensors[number]]
+                if tensor.is_dynamic
+            ]
+            if dynamic:
+                yield _dynamic_rule(place_of(subgraph, index), dynamic[0])
+
+
+def _dynamic_rule(where: str, tensor: Tensor) -> Issue:
+    return Issue(
+        "model.dynamic_shape",
+        where,
+        f"the shape {list(tensor.shape_signature or tensor.shape)} has an unknown dimension (-1)",
+        "give every input a fixed shape (--input-shape), and avoid operations whose output's size "
+        "depends on values",
+    )
