@@ -22,6 +22,7 @@ _PUBLIC = {
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",
     "run": "edgekit.evaluate",
+    "split": "edgekit.fix",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 - the names are the keys of _PUBLIC

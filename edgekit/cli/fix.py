@@ -89,8 +89,12 @@ def render(result: FixResult) -> Iterator[str]:
     if not result.changed:
         yield f"written    {result.output}: the same bytes, no rule has anything to do"
         return
-    yield f"written    {result.output}: {after} operators, where there were {before}"
-    rows = [(*_row(each),) for each in result.certificates]
+    yield f"written    {result.output}"
+    yield (
+        f"mapped     {result.mapped_after} of {after} operators, where it was "
+        f"{result.mapped_before} of {before}"
+    )
+    rows = [_row(each) for each in result.certificates]
     if result.whole is not None:
         rows.append(_row(result.whole))
     yield ""

@@ -17,6 +17,7 @@ from edgekit.cli.demo import demo
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.fix import fix
 from edgekit.cli.run import run
+from edgekit.cli.split import split
 from edgekit.errors import EdgeKitError
 
 # typer brings click along under a private name since 0.20 and imports it before that; the base of
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, convert, fix, run, evaluate, benchmark):
+for command in (demo, convert, fix, split, run, evaluate, benchmark):
     app.command()(command)
 
 

@@ -7,5 +7,17 @@ from edgekit.fix.certificate import Certificate, OutputAgreement
 from edgekit.fix.choose import RuleInfo, RuleList
 from edgekit.fix.fix import fix
 from edgekit.fix.result import FixResult
+from edgekit.fix.split import SplitPart, SplitResult, SplitTensor, split
 
-__all__ = ["Certificate", "FixResult", "OutputAgreement", "RuleInfo", "RuleList", "fix"]
+__all__ = [
+    "Certificate",
+    "FixResult",
+    "OutputAgreement",
+    "RuleInfo",
+    "RuleList",
+    "SplitPart",
+    "SplitResult",
+    "SplitTensor",
+    "fix",
+    "split",
+]

@@ -11,6 +11,7 @@ from edgekit import files
 from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.fix.apply import Fixing, Progress
 from edgekit.fix.choose import choose_rules
+from edgekit.fix.mapping import num_mapped
 from edgekit.fix.prove import Prover
 from edgekit.fix.result import FixResult
 from edgekit.fix.samples import Samples
@@ -92,6 +93,8 @@ def fix(
         rejected=tuple(job.rejected),
         operators_before=_histogram(before),
         operators_after=_histogram(after),
+        mapped_before=num_mapped(before),
+        mapped_after=num_mapped(after),
         runtime=library.runtime,
         versions=library.versions,
         warnings=tuple(_warnings(before, after, library.runtime, job)),

@@ -4,27 +4,20 @@
 from __future__ import annotations
 
 import collections
-import contextlib
-import os
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
-import numpy as np
-
-from edgekit.errors import MissingExtraError, UnsupportedModelError
+from edgekit.errors import UnsupportedModelError
 from edgekit.fix.certificate import Agreement, Certificate
+from edgekit.fix.interpreter import KERNELS, Interpreter
 from edgekit.fix.samples import Samples, tensor_info
-from edgekit.fix.worker import receive, send
 from edgekit.formats.tflite import CUSTOM, Model, write_model
-from edgekit.process import Conversation
+from edgekit.quant import dequantize
 from edgekit.runtime import TensorInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_KERNELS = ("reference", "fast")
 _KEPT_RUNS = 3  # the model before, the one after, and the original
 Restore = Callable[[Sequence["NDArray[Any]"]], Sequence["NDArray[Any]"]]
 
@@ -42,8 +35,8 @@ class Prover:
     """Runs models on the samples of one model, in a process of its own; a context manager."""
 
     def __init__(self, samples: Samples, runtime: str | None) -> None:
-        self._samples, self._runtime = samples, runtime
-        self._worker = _Worker()
+        self._samples = samples
+        self._interpreter = Interpreter(runtime)
         self._runs: collections.OrderedDict[tuple[bytes, str], _Run] = collections.OrderedDict()
 
     def certify(
@@ -89,7 +82,7 @@ class Prover:
     def _run_both(self, before: Model, after: Model) -> tuple[_Run, _Run]:
         failure: UnsupportedModelError | None = None
         for cut in (_as_it_is, without_custom):
-            for kernels in _KERNELS:
+            for kernels in KERNELS:
                 try:
                     return self._run(cut(before), kernels), self._run(cut(after), kernels)
                 except UnsupportedModelError as error:  # noqa: PERF203 - four rounds at most
@@ -101,96 +94,37 @@ class Prover:
         )
 
     def _run(self, model: Model, kernels: str) -> _Run:
-        content = write_model(model)
-        key = (content, kernels)
+        key = (write_model(model), kernels)
         if key not in self._runs:
-            self._runs[key] = self._ask(model, content, kernels)
+            self._runs[key] = self._ask(model, kernels)
             if len(self._runs) > _KEPT_RUNS:
                 self._runs.popitem(last=False)
         self._runs.move_to_end(key)
         return self._runs[key]
 
-    def _ask(self, model: Model, content: bytes, kernels: str) -> _Run:
+    def _ask(self, model: Model, kernels: str) -> _Run:
         infos = [tensor_info(model, index) for index in model.main.inputs]
-        request = {
-            "model": np.frombuffer(content, np.uint8),
-            "kernels": np.array(kernels),
-            "runtime": np.array(self._runtime or ""),
-            "samples": np.array(len(self._samples)),
-        }
-        for sample in range(len(self._samples)):
-            for number, raw in enumerate(self._samples.raw(sample, infos)):
-                request[f"in_{sample}_{number}"] = raw
-        answer = self._worker.ask(request)
-        count = len(model.main.outputs)
-        outputs = tuple(
-            tuple(answer[f"out_{sample}_{number}"] for number in range(count))
-            for sample in range(len(self._samples))
-        )
+        raw = [self._samples.raw(number, infos) for number in range(len(self._samples))]
+        run = self._interpreter.run(model, raw, kernels)
         ends = tuple(tensor_info(model, index) for index in model.main.outputs)
-        return _Run(outputs, ends, str(answer["kernels"]))
+        real = tuple(
+            tuple(
+                values if info.params is None else dequantize(values, info.params)
+                for values, info in zip(outputs, ends)
+            )
+            for outputs in run.outputs
+        )
+        return _Run(real, ends, run.kernels)
 
     def close(self) -> None:
         """End the process that runs the models."""
-        self._worker.close()
+        self._interpreter.close()
 
     def __enter__(self) -> Prover:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Worker:
-    """The process that runs models, started when it is needed, and again when it died."""
-
-    def __init__(self) -> None:
-        self._conversation: Conversation | None = None
-
-    def ask(self, request: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """The outputs.
-
-        Raises:
-            UnsupportedModelError: The interpreter refuses the model, or died of it.
-            MissingExtraError: No runtime is installed.
-        """
-        if self._conversation is None:
-            self._conversation = Conversation(
-                [sys.executable, "-u", "-m", "edgekit.fix.worker"], env=_environment()
-            )
-        with contextlib.suppress(BrokenPipeError):
-            send(self._conversation.stdin, request)
-        answer = receive(self._conversation.stdout)
-        if answer is None:
-            raise self._death()
-        if "refused" in answer:
-            what, where, why, fix, missing = (str(text) for text in answer["refused"])
-            kind = MissingExtraError if missing else UnsupportedModelError
-            raise kind(what, where=where, why=why, fix=fix)
-        return answer
-
-    def close(self) -> None:
-        if self._conversation is not None:
-            self._conversation.__exit__(None, None, None)
-            self._conversation = None
-
-    def _death(self) -> UnsupportedModelError:
-        finished = self._conversation.finish() if self._conversation else None
-        self.close()
-        cause = (finished.signal_name or f"exit status {finished.returncode}") if finished else ""
-        lines = finished.stderr.strip().splitlines() if finished else []
-        return UnsupportedModelError(
-            "the interpreter died of the model",
-            why=f"{cause}: {lines[-1] if lines else 'it printed nothing'}",
-            fix="convert the model again; scales that kernels cannot work with are the usual cause",
-        )
-
-
-def _environment() -> dict[str, str]:
-    """This process's, in which the child finds the same edgekit."""
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(each for each in (root, os.environ.get("PYTHONPATH", "")) if each)
-    return {**os.environ, "PYTHONPATH": path}
 
 
 def operators_changed(before: Model, after: Model) -> dict[str, int]:

@@ -25,6 +25,8 @@ class FixResult(Result):
     rejected: tuple[Certificate, ...]  # promised equal outputs and did not keep it; not taken
     operators_before: Mapping[str, int]
     operators_after: Mapping[str, int]
+    mapped_before: int  # operators promised to map; 0 where the compiler would refuse the file
+    mapped_after: int
     runtime: str
     versions: Mapping[str, str]
     warnings: tuple[str, ...] = ()

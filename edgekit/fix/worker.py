@@ -3,7 +3,7 @@
 
 Both directions carry packets: a length of 8 bytes, then an .npz without pickles. A request holds
 the ``model``'s bytes, ``kernels``, ``runtime`` ("" for any) and an array ``in_SAMPLE_INPUT`` for
-each input of each sample. An answer holds ``out_SAMPLE_OUTPUT`` in real values, and what ran; or
+each input of each sample. An answer holds ``out_SAMPLE_OUTPUT``, raw as well, and what ran; or
 ``refused``.
 """
 
@@ -76,8 +76,8 @@ def _answer(request: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         answer: dict[str, Any] = {"kernels": np.array(runner.environment.kernels)}
         for sample in range(int(request["samples"])):
             raw = [request[f"in_{sample}_{number}"] for number in range(len(runner.inputs))]
-            for number, real in enumerate(runner.to_real(*runner.invoke(*raw))):
-                answer[f"out_{sample}_{number}"] = real
+            for number, output in enumerate(runner.invoke(*raw)):
+                answer[f"out_{sample}_{number}"] = output
     return answer
 
 
