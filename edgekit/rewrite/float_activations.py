@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Activations of a float model replaced before it is quantized, so that calibration sees them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Callable, Mapping
+
+import numpy as np
+
+from edgekit.formats.tflite import Model, Operator
+from edgekit.rewrite.edit import Edit, is_editable
+
+# kind -> what it becomes of operators that map, for people
+MAPPABLE_FORMS: Mapping[str, str] = {
+    "elu": "relu(x) + 0.97 tanh(0.7975 min(x, 0)), off by 0.032 at most",
+    "gelu": "x * sigmoid(1.702 x), off by 0.021 at most",
+    "hard_swish": "x * relu6(x + 3) / 6",
+    "leaky_relu": "max(x, alpha * x)",
+    "prelu": "max(x, alpha * x), or max(x, 0) + alpha * min(x, 0)",
+    "swish": "x * sigmoid(x), which maps as it is",
+}
+FORMS = ("mappable", "relu", "relu6")
+_KIND_OF = {
+    "ELU": "elu",
+    "GELU": "gelu",
+    "HARD_SWISH": "hard_swish",
+    "LEAKY_RELU": "leaky_relu",
+    "MUL": "swish",
+    "PRELU": "prelu",
+}
+_SIGMOID_SLOPE = 1.702  # Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016)
+_ELU_HEIGHT, _ELU_SLOPE = 0.97, 0.7975  # least largest difference to exp(x) - 1 below zero
+_FUSING = frozenset(["ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MUL", "SUB"])
+
+
+def replace_activations(
+    model: Model, forms: Mapping[str, str]
+) -> tuple[Model, dict[tuple[str, str], int]]:
+    """``model`` with activations in other forms, and how many of each (kind, form) there were.
+
+    Args:
+        model: Float, with one subgraph.
+        forms: kind (a key of `MAPPABLE_FORMS`) -> one of `FORMS`; other kinds stay.
+    """
+    counts: dict[tuple[str, str], int] = {}
+    if not is_editable(model):
+        return model, counts
+    edit = Edit(model)
+    changed: list[Operator] = []
+    for op in list(edit.operators):
+        kind = _kind(edit, op)
+        form = forms.get(kind or "")
+        instead = None if kind is None or form is None else _replacement(edit, op, kind, form)
+        if kind is not None and form is not None and instead is not None:
+            counts[kind, form] = counts.get((kind, form), 0) + 1
+        changed.extend(instead or [op])
+    edit.operators = changed
+    if not counts:
+        return model, counts
+    _fuse(edit)
+    return edit.build(), counts
+
+
+def _kind(edit: Edit, op: Operator) -> str | None:
+    if op.opcode not in _KIND_OF or edit.tensors[op.outputs[0]].dtype != "FLOAT32":
+        return None
+    if op.opcode == "MUL" and _swish_input(edit, op) is None:
+        return None
+    return _KIND_OF[op.opcode]
+
+
+def _swish_input(edit: Edit, op: Operator) -> int | None:
+    """The x of ``x * LOGISTIC(x)``."""
+    made_by = edit.producers()
+    for x, gate in (op.inputs, op.inputs[::-1]):
+        producer = made_by.get(gate)
+        if producer is not None and producer.opcode == "LOGISTIC" and producer.inputs[0] == x:
+            return x
+    return None
+
+
+def _replacement(edit: Edit, op: Operator, kind: str, form: str) -> list[Operator] | None:
+    """The operators in place of ``op``; None where it stays."""
+    x = _swish_input(edit, op) if kind == "swish" else op.inputs[0]
+    if x is None:
+        return None
+    if form in ("relu", "relu6"):
+        return [edit.operator(form.upper(), (x,), op.outputs)]
+    build = _MAPPABLE.get(kind)
+    return None if build is None else build(_Pieces(edit, op, x))
+
+
+class _Pieces:
+    """Float operators about one activation, with names after its output."""
+
+    def __init__(self, edit: Edit, op: Operator, x: int) -> None:
+        self.edit, self.op, self.x, self.out = edit, op, x, op.outputs[0]
+        self.operators: list[Operator] = []
+
+    def number(self, value: float) -> int:
+        """A constant."""
+        return self.edit.constant(f"{self._name}/number", np.array(value, np.float32))
+
+    def apply(self, opcode: str, *inputs: int, last: bool = False, fused: str = "NONE") -> int:
+        """Add an operator; its output, which is the activation's own for the ``last`` one."""
+        like = self.edit.tensors[self.out]
+        out = self.out if last else self.edit.activation(like, f"{self._name}/{opcode.lower()}")
+        options, kind = _options(opcode, fused)
+        self.operators.append(self.edit.operator(opcode, inputs, (out,), options, kind))
+        return out
+
+    @property
+    def _name(self) -> str:
+        return self.edit.tensors[self.out].name
+
+
+def _options(opcode: str, fused: str) -> tuple[dict[str, object], str]:
+    if opcode == "ADD":
+        return {"fused_activation_function": fused, "pot_scale_int16": True}, "AddOptions"
+    if opcode == "MUL":
+        return {"fused_activation_function": fused}, "MulOptions"
+    return {}, "MaximumMinimumOptions" if opcode in ("MAXIMUM", "MINIMUM") else "NONE"
+
+
+def _gelu(make: _Pieces) -> list[Operator]:
+    steeper = make.apply("MUL", make.x, make.number(_SIGMOID_SLOPE))
+    make.apply("MUL", make.x, make.apply("LOGISTIC", steeper), last=True)
+    return make.operators
+
+
+def _hard_swish(make: _Pieces) -> list[Operator]:
+    gate = make.apply("ADD", make.x, make.number(3.0), fused="RELU6")
+    sixth = make.apply("MUL", make.x, make.number(1 / 6))
+    make.apply("MUL", sixth, gate, last=True)
+    return make.operators
+
+
+def _leaky_relu(make: _Pieces) -> list[Operator] | None:
+    alpha = float(make.op.options.get("alpha", 0.0))
+    if not 0 <= alpha <= 1:
+        return None
+    make.apply("MAXIMUM", make.x, make.apply("MUL", make.x, make.number(alpha)), last=True)
+    return make.operators
+
+
+def _prelu(make: _Pieces) -> list[Operator] | None:
+    alpha = make.op.inputs[1]
+    slopes = make.edit.data(alpha)
+    if slopes is None:
+        return None
+    if slopes.min() >= 0 and slopes.max() <= 1:
+        make.apply("MAXIMUM", make.x, make.apply("MUL", make.x, alpha), last=True)
+        return make.operators
+    below = make.apply("MINIMUM", make.x, make.number(0.0))
+    multiple = make.apply("MUL", below, alpha)
+    make.apply("ADD", make.apply("RELU", make.x), multiple, last=True)
+    return make.operators
+
+
+def _elu(make: _Pieces) -> list[Operator]:
+    below = make.apply("MINIMUM", make.x, make.number(0.0))
+    bent = make.apply("TANH", make.apply("MUL", below, make.number(_ELU_SLOPE)))
+    scaled = make.apply("MUL", bent, make.number(_ELU_HEIGHT))
+    make.apply("ADD", make.apply("RELU", make.x), scaled, last=True)
+    return make.operators
+
+
+_MAPPABLE: Mapping[str, Callable[[_Pieces], list[Operator] | None]] = {
+    "elu": _elu,
+    "gelu": _gelu,
+    "hard_swish": _hard_swish,
+    "leaky_relu": _leaky_relu,
+    "prelu": _prelu,
+}
+
+
+def _fuse(edit: Edit) -> None:
+    """Let the operator in front do RELU and RELU6, where nothing else reads its output."""
+    made_by = edit.producers()
+    for op in list(edit.operators):
+        if op.opcode not in ("RELU", "RELU6"):
+            continue
+        front = made_by.get(op.inputs[0])
+        if (
+            front is None
+            or front.opcode not in _FUSING
+            or front.options.get("fused_activation_function", "NONE") != "NONE"
+            or len(edit.consumers(op.inputs[0])) != 1
+            or not edit.is_internal(op.inputs[0])
+        ):
+            continue
+        options = {**front.options, "fused_activation_function": op.opcode}
+        fused = replace(front, options=options, outputs=op.outputs)
+        edit.operators = [
+            fused if each is front else each for each in edit.operators if each is not op
+        ]
+        made_by = edit.producers()
