@@ -100,7 +100,7 @@ class ConverterChild:
         self,
         shapes: Sequence[Sequence[int]],
         batches: Callable[[], Iterator[list[Any]]],
-        on_float: Callable[[bytes], None],
+        on_float: Callable[[bytes], bytes],
         loader: str,
     ) -> Converted:
         """Let the child convert what it loaded.
@@ -108,7 +108,8 @@ class ConverterChild:
         Args:
             shapes: Of each input, every dimension known.
             batches: Gives calibration batches, in the order of the inputs.
-            on_float: Called with the float model before calibration; may raise to stop.
+            on_float: Called with the float model before calibration; gives the one to go on with,
+                or raises to stop.
             loader: For the result.
 
         Raises:
@@ -126,21 +127,21 @@ class ConverterChild:
             EdgeKitError: It refuses, or dies.
         """
         self._send("job", as_array(content), **job)
-        converted = self._finish(batches, lambda _content: None, "tflite")
+        converted = self._finish(batches, lambda unused: unused, "tflite")
         return replace(converted, float_content=content)
 
     def _finish(
         self,
         batches: Callable[[], Iterator[list[Any]]],
-        on_float: Callable[[bytes], None],
+        on_float: Callable[[bytes], bytes],
         loader: str,
     ) -> Converted:
         float_content = None
         while True:
             message = self._receive("done", "float", "calibrate")
             if message.kind == "float":
-                float_content = message.arrays[0].tobytes()
-                on_float(float_content)
+                float_content = on_float(message.arrays[0].tobytes())
+                self._send("float", as_array(float_content))
             elif message.kind == "calibrate":
                 for arrays in batches():
                     self._send("sample", *arrays)

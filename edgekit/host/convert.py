@@ -17,6 +17,7 @@ from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset
 from edgekit.edgetpu.structure import structural_rules
 from edgekit.errors import UsageError
 from edgekit.formats.tflite import read_model, write_model
+from edgekit.host.activations import parse_replacements, with_replacements
 from edgekit.host.agreement import Agreement, measure_agreement
 from edgekit.host.calibration import Calibration, Progress
 from edgekit.host.child import Converted, ConverterChild, Loaded
@@ -48,8 +49,10 @@ class ConvertOptions:
     converter_python: str | None = None
     trust_source: bool = False
     timeout_s: float | None = None
+    replace_activations: str | None = None
 
     def __post_init__(self) -> None:
+        parse_replacements(self.replace_activations)
         for name, value, known in (("--mode", self.mode, MODES), ("--io", self.io, IO_TYPES)):
             if value not in known:
                 raise UsageError(
@@ -93,6 +96,7 @@ def convert(
     converter_python: files.PathLike | None = None,
     trust_source: bool = False,
     timeout_s: float | None = None,
+    replace_activations: str | None = None,
     progress: Progress | None = None,
 ) -> ConvertResult:
     """Convert a network to an integer-only .tflite that the Edge TPU compiler can read.
@@ -121,6 +125,8 @@ def convert(
         converter_python: Interpreter of another environment, whose TensorFlow shall convert.
         trust_source: Allow code that a Keras file carries (Lambda layers) to run.
         timeout_s: Give up after that long.
+        replace_activations: ``mappable``, ``relu`` or ``relu6`` for all activations that do not
+            map, or ``gelu=relu6,elu=mappable`` for some; done before calibration.
         progress: Called with (samples done, samples in all).
 
     Raises:
@@ -142,6 +148,7 @@ def convert(
         converter_python=None if converter_python is None else str(converter_python),
         trust_source=trust_source,
         timeout_s=timeout_s,
+        replace_activations=replace_activations,
     )
     if data is None and mode in _CALIBRATED:
         raise UsageError(
@@ -169,6 +176,8 @@ class _Conversion:
         self._data, self._preprocess, self._progress = data, preprocess, progress
         self._dataset: Dataset | None = None
         self._calibration: Calibration | None = None
+        self._notes: list[str] = []
+        self._as_trained: bytes | None = None  # the float model before activations were replaced
 
     def run(self, output: Path, name: str) -> ConvertResult:
         start = time.monotonic()
@@ -202,7 +211,7 @@ class _Conversion:
             versions={"edgekit": __version__, **converted.versions},
             time_s=time.monotonic() - start,
             peak_rss_bytes=converted.peak_rss_bytes,
-            warnings=tuple(calibration.warnings if calibration else ()),
+            warnings=(*(calibration.warnings if calibration else ()), *self._notes),
         )
 
     def _tensorflow(self) -> Converted:
@@ -213,7 +222,7 @@ class _Conversion:
             given = parse_input_shapes(options.input_shape)
             shapes = static_shapes(raw, given, options.batch_size, where)
             self._open(raw, shapes)
-            return child.convert(shapes, self._batches, self._check_float, loaded.loader)
+            return child.convert(shapes, self._batches, self._improve_float, loaded.loader)
 
     def _tflite(self) -> Converted:
         options, where = self._options, str(self._source.path)
@@ -222,15 +231,27 @@ class _Conversion:
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
         self._open(raw, shapes)
-        content = write_model(make_static(model, shapes, where))
-        self._check_float(content)
+        content = self._improve_float(write_model(make_static(model, shapes, where)))
         with ConverterChild(options.converter_python, options.timeout_s, where) as child:
             return child.quantize(content, options.job(self._source), self._batches)
 
-    def _check_float(self, content: bytes) -> None:
-        """Stop before calibration where quantization cannot heal what is wrong; loops kill it."""
+    def _improve_float(self, content: bytes) -> bytes:
+        """The float model to quantize, or the end where quantization cannot heal what is wrong.
+
+        Loops would kill the quantizer.
+        """
+        content = self._replace_activations(content)
         if self._options.mode == "int8":
             refuse(structural_rules(read_model(content)), str(self._source.path))
+        return content
+
+    def _replace_activations(self, content: bytes) -> bytes:
+        forms = parse_replacements(self._options.replace_activations)
+        replaced, notes = with_replacements(content, forms)
+        self._notes.extend(notes)
+        if replaced is not content:
+            self._as_trained = content
+        return replaced
 
     def _open(self, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]) -> None:
         if self._data is None:
@@ -251,7 +272,8 @@ class _Conversion:
         if self._calibration is None or converted.float_content is None:
             return None
         batches = self._calibration.batches(_silent)
-        return measure_agreement(converted.float_content, converted.content, batches)
+        as_trained = self._as_trained or converted.float_content
+        return measure_agreement(as_trained, converted.content, batches)
 
 
 def _raw_inputs(loaded: Loaded) -> list[RawInput]:

@@ -25,7 +25,7 @@ def quantize(
     mode: str,
     io: str,
     samples: Callable[[], Iterator[list[Any]]],
-    on_float: Callable[[bytes], None],
+    on_float: Callable[[bytes], bytes],
 ) -> bytes:
     """Convert ``frozen``, whose shapes are static.
 
@@ -34,16 +34,16 @@ def quantize(
         mode: One of the tutorial's four conversions.
         io: ``uint8``, ``int8`` or ``float32``: type of the integer model's inputs and outputs.
         samples: Gives calibration samples, each a list of arrays in the order of the inputs.
-        on_float: Called with the float .tflite before calibration, where this TensorFlow shows it.
+        on_float: Called with the float .tflite before calibration, where this TensorFlow shows it;
+            gives the one to go on with.
     """
     import tensorflow as tf  # noqa: PLC0415
 
     class Converter(tf.lite.TFLiteConverter):  # type: ignore[misc] # TensorFlow has no types
-        """Shows the float model that calibration starts from, which costs nothing extra."""
+        """Shows the float model that calibration starts from, and goes on with the answer."""
 
         def _quantize(self, result: bytes, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            on_float(bytes(result))
-            return super()._quantize(result, *args, **kwargs)
+            return super()._quantize(on_float(bytes(result)), *args, **kwargs)
 
     converter = Converter.from_concrete_functions([frozen])
     if mode != "float":

@@ -75,8 +75,9 @@ def _convert_tensorflow(wire: Wire, job: Message) -> bytes:
     frozen = freeze(source.trace(static))
     wire.send("step", name="converting the operations")
 
-    def on_float(content: bytes) -> None:
+    def on_float(content: bytes) -> bytes:
         wire.send("float", as_array(content))
+        return _expect(wire, "float").arrays[0].tobytes()
 
     mode, io = job.fields["mode"], job.fields["io"]
     return quantize(frozen, mode, io, lambda: _samples(wire), on_float)
