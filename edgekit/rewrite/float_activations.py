@@ -13,11 +13,11 @@ from edgekit.rewrite.edit import Edit, is_editable
 
 # kind -> what it becomes of operators that map, for people
 MAPPABLE_FORMS: Mapping[str, str] = {
-    "elu": "relu(x) + 0.97 tanh(0.7975 min(x, 0)), off by 0.032 at most",
+    "elu": "relu(x) - u * (1.78 - 0.81 u) with u = tanh(relu(-x / 2)), off by 0.03 at most",
     "gelu": "x * sigmoid(1.702 x), off by 0.021 at most",
     "hard_swish": "x * relu6(x + 3) / 6",
-    "leaky_relu": "max(x, alpha * x)",
-    "prelu": "max(x, alpha * x), or max(x, 0) + alpha * min(x, 0)",
+    "leaky_relu": "relu(x) - relu(-alpha * x)",
+    "prelu": "relu(x) - alpha * relu(-x)",
     "swish": "x * sigmoid(x), which maps as it is",
 }
 FORMS = ("mappable", "relu", "relu6")
@@ -30,8 +30,10 @@ _KIND_OF = {
     "PRELU": "prelu",
 }
 _SIGMOID_SLOPE = 1.702  # Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016)
-_ELU_HEIGHT, _ELU_SLOPE = 0.97, 0.7975  # least largest difference to exp(x) - 1 below zero
-_FUSING = frozenset(["ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MUL", "SUB"])
+# u (p - q u) with u = tanh(-x / 2) nearest to 1 - exp(x) below zero: the least largest difference
+# in shares of 0.3 + |1 - exp(x)|, so that small values count.
+_ELU_LINEAR, _ELU_SQUARE = 1.78, 0.81
+_FUSING = frozenset(["ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
 
 
 def replace_activations(
@@ -120,7 +122,9 @@ def _options(opcode: str, fused: str) -> tuple[dict[str, object], str]:
         return {"fused_activation_function": fused, "pot_scale_int16": True}, "AddOptions"
     if opcode == "MUL":
         return {"fused_activation_function": fused}, "MulOptions"
-    return {}, "MaximumMinimumOptions" if opcode in ("MAXIMUM", "MINIMUM") else "NONE"
+    if opcode == "SUB":
+        return {"fused_activation_function": fused, "pot_scale_int16": True}, "SubOptions"
+    return {}, "NONE"
 
 
 def _gelu(make: _Pieces) -> list[Operator]:
@@ -136,34 +140,41 @@ def _hard_swish(make: _Pieces) -> list[Operator]:
     return make.operators
 
 
-def _leaky_relu(make: _Pieces) -> list[Operator] | None:
+# MAXIMUM and MINIMUM stay out of these: the quantizer gives all their tensors one scale, so that
+# the input is cut off where the output ends, for everybody who reads it.
+
+
+def _leaky_relu(make: _Pieces) -> list[Operator]:
     alpha = float(make.op.options.get("alpha", 0.0))
-    if not 0 <= alpha <= 1:
-        return None
-    make.apply("MAXIMUM", make.x, make.apply("MUL", make.x, make.number(alpha)), last=True)
+    if alpha >= 0:
+        below = _below(make, alpha)
+    else:  # below zero the output is positive
+        below = make.apply("MUL", _below(make, 1.0), make.number(alpha))
+    make.apply("SUB", make.apply("RELU", make.x), below, last=True)
     return make.operators
 
 
 def _prelu(make: _Pieces) -> list[Operator] | None:
     alpha = make.op.inputs[1]
-    slopes = make.edit.data(alpha)
-    if slopes is None:
+    if make.edit.data(alpha) is None:
         return None
-    if slopes.min() >= 0 and slopes.max() <= 1:
-        make.apply("MAXIMUM", make.x, make.apply("MUL", make.x, alpha), last=True)
-        return make.operators
-    below = make.apply("MINIMUM", make.x, make.number(0.0))
-    multiple = make.apply("MUL", below, alpha)
-    make.apply("ADD", make.apply("RELU", make.x), multiple, last=True)
+    below = make.apply("MUL", _below(make, 1.0), alpha)
+    make.apply("SUB", make.apply("RELU", make.x), below, last=True)
     return make.operators
 
 
 def _elu(make: _Pieces) -> list[Operator]:
-    below = make.apply("MINIMUM", make.x, make.number(0.0))
-    bent = make.apply("TANH", make.apply("MUL", below, make.number(_ELU_SLOPE)))
-    scaled = make.apply("MUL", bent, make.number(_ELU_HEIGHT))
-    make.apply("ADD", make.apply("RELU", make.x), scaled, last=True)
+    bent = make.apply("TANH", _below(make, 0.5))
+    factor = make.apply("MUL", bent, make.number(-_ELU_SQUARE))
+    factor = make.apply("ADD", factor, make.number(_ELU_LINEAR))
+    below = make.apply("MUL", bent, factor)
+    make.apply("SUB", make.apply("RELU", make.x), below, last=True)
     return make.operators
+
+
+def _below(make: _Pieces, scale: float) -> int:
+    """``scale`` times the input where it is below zero, turned positive; zero elsewhere."""
+    return make.apply("RELU", make.apply("MUL", make.x, make.number(-scale)))
 
 
 _MAPPABLE: Mapping[str, Callable[[_Pieces], list[Operator] | None]] = {
