@@ -15,6 +15,7 @@ _PUBLIC = {
     "EdgeKitError": "edgekit.errors",
     "Runner": "edgekit.runtime",
     "benchmark": "edgekit.bench",
+    "check": "edgekit.checking",
     "convert": "edgekit.host",
     "demo": "edgekit.host",
     "evaluate": "edgekit.evaluate",

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from edgekit.formats.tflite import CUSTOM, Operator
+
 _NORMALIZATION = (
     "LayerNormalization, GroupNormalization and the like have no integer form: use "
     "BatchNormalization, which is folded into the convolution"
@@ -13,6 +15,7 @@ _RECURRENT = (
 )
 _ATTENTION = "attention multiplies two activations: replace it by convolutions or pooling"
 _ACTIVATION = "use ReLU, ReLU6, sigmoid or tanh, and train again"
+_REWRITTEN = "edgekit fix puts operators in its place that map; or train with ReLU or ReLU6"
 _OUTSIDE = "do this outside the network, before its input or after its output"
 _GROUPS = "use groups=1 or a DepthwiseConv2D: compiler 16 does not know grouped convolutions"
 _MATH = "leave it to code before or behind the network, or replace the layer that needs it"
@@ -33,9 +36,15 @@ _ADVICE = {
     "ELU": _ACTIVATION,
     "Erf": _ACTIVATION,
     "GATHER": _OUTSIDE,
-    "GELU": _ACTIVATION,
+    "GELU": _REWRITTEN,
     "IF": "take the branch out of the network: build one network for each case",
     "LOG": _MATH,
+    "DIV": "multiply by the reciprocal of a constant, or divide outside the network",
+    "FLOOR_DIV": _OUTSIDE,
+    "FLOOR_MOD": _OUTSIDE,
+    "GATHER_ND": _OUTSIDE,
+    "HARD_SWISH": _REWRITTEN,
+    "LEAKY_RELU": _REWRITTEN,
     "Mfcc": _OUTSIDE,
     "NEG": _MATH,
     "NON_MAX_SUPPRESSION_V4": _OUTSIDE,
@@ -44,9 +53,11 @@ _ADVICE = {
     "SQRT": _NORMALIZATION,
     "SQUARE": _NORMALIZATION,
     "SQUARED_DIFFERENCE": _NORMALIZATION,
+    "TFLite_Detection_PostProcess": "it belongs on the CPU, behind the network: leave it",
     "TOPK_V2": _OUTSIDE,
     "TRANSPOSE_CONV": "use UpSampling2D and Conv2D: compiler 16 does not know a transposed "
     "convolution with a fused activation",
+    "UNPACK": _OUTSIDE,
     "WHILE": _RECURRENT,
 }
 _DEFAULT = (
@@ -58,3 +69,15 @@ _DEFAULT = (
 def advice_for(operation: str) -> str:
     """One edit that gets rid of ``operation``."""
     return f"{operation}: {_ADVICE.get(operation, _DEFAULT)}"
+
+
+def advice_for_indices(operation: str) -> str:
+    """One edit for ``operation`` on indices, counts or other wide integers."""
+    return f"{operation}: it works on indices or counts; {_OUTSIDE}"
+
+
+def advice_for_operator(operator: Operator) -> str:
+    """One edit that gets rid of ``operator``, by its own name where it is a custom one."""
+    label = operator.label.replace("Flex", "", 1)
+    known = operator.opcode != CUSTOM or label in _ADVICE
+    return advice_for(label if known else CUSTOM)

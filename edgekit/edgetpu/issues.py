@@ -208,8 +208,10 @@ ISSUE_CODES: Mapping[str, IssueCode] = {
             "model.dynamic_shape",
             "A dimension is unknown before run time",
             "The model was saved or converted with an open batch or image size, or computes a size "
-            "from values. The compiler refuses it: the Edge TPU's program has fixed sizes.",
+            "from values. The compiler refuses sizes that are computed at run time: the Edge TPU's "
+            "program has fixed ones. An input that is only declared open it takes as batch 1.",
             "Convert with fixed shapes (--batch-size, --input-shape).",
+            "compiled models of compiler 16 (11 with open inputs); the compiler's error texts",
         ),
         IssueCode(
             "model.subgraphs",

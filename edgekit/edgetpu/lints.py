@@ -8,11 +8,12 @@ from typing import Callable, Iterator
 import numpy as np
 
 from edgekit.edgetpu.issues import ISSUE_CODES, Issue
-from edgekit.edgetpu.operation import Operation
+from edgekit.edgetpu.operation import Operation, count
 from edgekit.edgetpu.parameters import flattens_badly
 from edgekit.edgetpu.structure import place_of, short_name
 from edgekit.formats.tflite import Model, Tensor
 
+_MANY_ELEMENTS = 256  # flattened; fewer cost some kilobytes at most
 _FAR_APART = 8  # a scale that many times another leaves 5 of 8 bits to the finer one
 # kernel_util.cc, GetQuantizedConvolutionMultipler: share of the output's scale.
 _BIAS_SCALE_TOLERANCE = 0.02
@@ -41,9 +42,9 @@ def _issue(op: Operation, code: str, message: str, severity: str = "warning") ->
 def _flattened(op: Operation) -> Iterator[Issue]:
     if flattens_badly(op.model.main, op.operator):
         shape = list(op.in_shape)
-        yield _issue(
-            op, "params.flatten_explodes", f"it flattens {shape}: {shape[-1]} channels, not 4n"
-        )
+        message = f"it flattens {shape}: {shape[-1]} channels are no multiple of 4"
+        severity = "warning" if count(op.in_shape) >= _MANY_ELEMENTS else "note"
+        yield _issue(op, "params.flatten_explodes", message, severity)
 
 
 def _dense_scales(op: Operation) -> Iterator[Issue]:

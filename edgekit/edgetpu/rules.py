@@ -64,6 +64,13 @@ class OpRule:
     source: str = _TABLE
     version_since: Mapping[int, int] | None = None  # operator version -> runtime version
 
+    @property
+    def evidence(self) -> str:
+        """The source, and how often compiled models showed it."""
+        if not self.seen_mapped:
+            return f"{self.source}; not seen in a compiled model"
+        return f"{self.source}; seen mapped {self.seen_mapped:,} times"
+
 
 _FUSED = Limit(limits.no_fused_activation, "put the activation into a layer of its own")
 _WEIGHTS = Limit(
@@ -156,14 +163,15 @@ OP_RULES: Mapping[str, OpRule] = {
         OpRule("REDUCE_MIN", since=14, limits=(Limit(limits.not_batch, _BATCH),)),
         OpRule("RELU"),
         OpRule("RELU6"),
-        OpRule("RELU_N1_TO_1"),
+        OpRule("RELU_N1_TO_1", max_version=1),
         OpRule(
             "RESHAPE",
+            max_version=1,
             limits=(
                 Limit(
                     limits.small_reshape,
                     "reshape smaller tensors, or stop before it and reshape on the host (free)",
-                    source=f"{_TABLE} (some reshapes of large tensors); {_MEASURED}",
+                    source=f"{_TABLE} (refuses large ones); {_MEASURED}; log of compiler 1.0",
                 ),
             ),
             seen_mapped=96,

@@ -10,6 +10,35 @@ from edgekit.edgetpu.issues import Issue
 from edgekit.edgetpu.readable import why_unreadable
 from edgekit.formats.tflite import CUSTOM, Model, Operator, Subgraph, Tensor
 
+# Operator -> the inputs that say how large its output is.
+_SIZE_INPUTS = {
+    "BATCH_TO_SPACE_ND": (1, 2),
+    "BROADCAST_TO": (1,),
+    "EXPAND_DIMS": (1,),
+    "FILL": (0,),
+    "MEAN": (1,),
+    "MIRROR_PAD": (1,),
+    "ONE_HOT": (1,),
+    "PAD": (1,),
+    "PADV2": (1,),
+    "RANGE": (0, 1, 2),
+    "REDUCE_MAX": (1,),
+    "REDUCE_MIN": (1,),
+    "RESHAPE": (1,),
+    "RESIZE_BILINEAR": (1,),
+    "RESIZE_NEAREST_NEIGHBOR": (1,),
+    "SLICE": (1, 2),
+    "SPACE_TO_BATCH_ND": (1, 2),
+    "SPLIT": (0,),
+    "STRIDED_SLICE": (1, 2, 3),
+    "SUM": (1,),
+    "TILE": (1,),
+    "TOPK_V2": (1,),
+    "TRANSPOSE": (1,),
+    "TRANSPOSE_CONV": (0,),
+}
+# The size of what they put out depends on values.
+_SIZED_BY_VALUES = ("WHERE", "UNIQUE")
 # What TensorFlow puts before the names of a SavedModel's tensors; it is no layer.
 _CALL = "StatefulPartitionedCall"
 
@@ -17,6 +46,22 @@ _CALL = "StatefulPartitionedCall"
 def structural_rules(model: Model) -> list[Issue]:
     """The rules that quantization can neither break nor heal: they hold for a float model too."""
     return [*_subgraphs(model), *_operators(model), *_dynamic(model)]
+
+
+def first_computed_size(model: Model) -> int | None:
+    """The first operator of the main subgraph whose output's size is computed at run time.
+
+    That is what the compiler means by dynamic tensors. A dimension that is merely declared open
+    (-1 in the signature of an input) it takes for the 1 that the file holds besides.
+    """
+    graph = model.main
+    for index, operator in enumerate(graph.operators):
+        numbers = _SIZE_INPUTS.get(operator.opcode, ())
+        sizes = [operator.inputs[number] for number in numbers if number < len(operator.inputs)]
+        computed = [i for i in sizes if i >= 0 and not model.buffers[graph.tensors[i].buffer].size]
+        if computed or operator.opcode in _SIZED_BY_VALUES:
+            return index
+    return None
 
 
 def layer_of(subgraph: Subgraph, operator: Operator) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Callable, Sequence
 
-from edgekit.edgetpu.advice import advice_for
+from edgekit.edgetpu.advice import advice_for, advice_for_indices, advice_for_operator
 from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.edgetpu.limits import CPU, TPU, UNKNOWN
 from edgekit.edgetpu.operation import MAPPABLE_RANK, Operation
@@ -29,7 +29,7 @@ from edgekit.result import Result
 
 _INTEGERS = ("UINT8", "INT8")
 _INT8_SINCE = 12
-_BORDERS = ("QUANTIZE", "DEQUANTIZE")
+BORDERS = ("QUANTIZE", "DEQUANTIZE")
 _NAMED_FIRST = ("unsupported_op", "dtype")
 
 
@@ -38,7 +38,7 @@ class OperatorVerdict(Result):
     """Where one operator runs, and why."""
 
     index: int
-    opcode: str
+    opcode: str  # the builtin's name, or CUSTOM
     version: int
     verdict: str  # tpu | cpu | unknown
     reason: str = ""  # the compiler's own words where it has some, then what they mean here
@@ -48,7 +48,14 @@ class OperatorVerdict(Result):
     status: str = MAPPED  # what the compiler's operation log says
     source: str = ""  # what the rule is known from
     layer: str = ""  # where in the network, by the tensors' names
+    custom_code: str = ""
     blocker: int | None = None  # the operator in front that is to blame
+    alone: str = TPU  # the verdict if nothing in front were to blame
+
+    @property
+    def label(self) -> str:
+        """The name for people: the opcode, or the custom operator's own name."""
+        return self.custom_code or self.opcode
 
 
 def judge_operators(model: Model, runtime: int = LATEST_RUNTIME) -> tuple[OperatorVerdict, ...]:
@@ -75,8 +82,8 @@ def judge(op: Operation, runtime: int = LATEST_RUNTIME) -> OperatorVerdict:
         if verdict is not None:
             return verdict
     operator = op.operator
-    source = OP_RULES[operator.opcode].source
-    return OperatorVerdict(op.index, operator.label, operator.version, TPU, source=source)
+    source = OP_RULES[operator.opcode].evidence
+    return OperatorVerdict(op.index, operator.opcode, operator.version, TPU, source=source)
 
 
 _Rule = Callable[[Operation, int], "OperatorVerdict | None"]
@@ -89,7 +96,8 @@ def _verdict(
     words = status if verdict == CPU else "not known whether it maps"
     return OperatorVerdict(
         index=op.index,
-        opcode=operator.label,
+        opcode=operator.opcode,
+        custom_code=operator.custom_code,
         version=operator.version,
         verdict=verdict,
         reason=f"{words}: {why}",
@@ -98,6 +106,7 @@ def _verdict(
         code=code,
         status=status,
         source=source,
+        alone=verdict,
     )
 
 
@@ -114,7 +123,7 @@ def _supported(op: Operation, _runtime: int) -> OperatorVerdict | None:
         f"{operator.label} is none of the {len(OP_RULES)} operators that the Edge TPU has",
         "unsupported_op",
         "map.unsupported_op",
-        advice_for(CUSTOM if operator.opcode == CUSTOM else operator.opcode),
+        advice_for_operator(operator),
         "coral.ai, supported operations; no compiled model has it mapped",
     )
 
@@ -147,10 +156,11 @@ def _data_types(op: Operation, runtime: int) -> OperatorVerdict | None:
             "libedgetpu api/runtime_version.h; log of compiler 15.0 with -m 11",
         )
     end, tensor = wrong[0]
-    if operator.opcode in _BORDERS:
+    if operator.opcode in BORDERS:
         fix = "convert with integer inputs and outputs: edgekit convert --io uint8"
     else:
-        fix = advice_for(operator.opcode)
+        is_real = tensor.dtype.startswith("FLOAT")
+        fix = advice_for(operator.opcode) if is_real else advice_for_indices(operator.opcode)
     return _verdict(
         op,
         CPU,
@@ -261,10 +271,10 @@ def _placed(
     return replace(
         own,
         verdict=place.verdict,
-        reason=f"{words}: it depends on operator {blocker.index} {blocker.opcode}, which "
+        reason=f"{words}: it depends on operator {blocker.index} {blocker.label}, which "
         f"{'runs' if is_certain else 'may run'} on the CPU behind Edge TPU operators{besides}",
         rule="second_subgraph",
-        fix=f"operator {blocker.index} {blocker.opcode}: {blocker.fix}",
+        fix=f"operator {blocker.index} {blocker.label}: {blocker.fix}",
         code="map.second_subgraph",
         status=SECOND_SUBGRAPH,
         source="compiled models: 110 of 110 such operators",

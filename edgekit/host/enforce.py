@@ -31,6 +31,7 @@ class NotEdgeTpuModelError(UnsupportedModelError):
     def __init__(self, what: str, *, where: str, why: str, fix: str) -> None:
         super().__init__(what, where=where, why=why, fix=fix)
         self.issues: tuple[Issue, ...] = ()
+        self.model: Model | None = None  # the quantized model, where it got that far
 
     def to_dict(self) -> dict[str, Any]:
         """`edgekit.error/1` with all ``issues``."""
@@ -49,7 +50,11 @@ def enforce(model: Model, io: str, where: str) -> None:
     Raises:
         NotEdgeTpuModelError: It breaks at least one rule.
     """
-    refuse(broken_rules(model, io), where)
+    try:
+        refuse(broken_rules(model, io), where)
+    except NotEdgeTpuModelError as error:
+        error.model = model
+        raise
 
 
 def refuse(issues: list[Issue], where: str) -> None:

@@ -57,7 +57,7 @@ _OTHER_FORMATS = (
 )
 
 
-def read_model(source: bytes | PathLike) -> Model:
+def read_model(source: bytes | PathLike, *, where: str = "") -> Model:
     """Read and check a .tflite file, compiled ones included.
 
     Besides the bytes' own structure this checks what an interpreter takes on trust: indices in
@@ -66,15 +66,16 @@ def read_model(source: bytes | PathLike) -> Model:
 
     Args:
         source: A path, or the content of a file. The model's buffers are views into these bytes.
+        where: What to call the file in messages; a path names itself.
 
     Raises:
         InputError: The file cannot be read.
         ModelFormatError: It is not a .tflite file, or a damaged one.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
-        content, where = bytes(source), ""
+        content = bytes(source)
     else:
-        content, where = read_bytes(source, "model"), str(source)
+        content, where = read_bytes(source, "model"), where or str(source)
     try:
         return _read(content)
     except ModelFormatError as error:

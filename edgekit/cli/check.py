@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.options import PreprocessOption
+from edgekit.cli.output import JsonOption, emit, note, table
+
+if TYPE_CHECKING:
+    from edgekit.edgetpu import CheckReport, OperatorVerdict
+
+_KIB = 1024
+_SHOWN = 12
+_COLUMNS = ("", "operator", "layer", "verdict", "rule", "known from", "why")
+
+
+def check(
+    models: Annotated[
+        List[Path],
+        typer.Argument(
+            metavar="MODEL...",
+            help="A .tflite; or a .keras, .h5, frozen .pb or SavedModel's folder, which is "
+            "converted first.",
+        ),
+    ],
+    target: Annotated[
+        int, typer.Option(help="Runtime version to compile for: 10, 12, 13 or 14.")
+    ] = 14,
+    min_mapped: Annotated[
+        Optional[float],
+        typer.Option(
+            min=0.0, max=1.0, help="Exit with status 4 if a smaller share of operators maps."
+        ),
+    ] = None,
+    show_operations: Annotated[
+        bool, typer.Option("--show-operations", "-s", help="List every operator.")
+    ] = False,
+    data: Annotated[
+        Optional[str],
+        typer.Option(metavar="DATA", help="Calibration samples, where MODEL has to be converted."),
+    ] = None,
+    preprocess: PreprocessOption = None,
+    input_shape: Annotated[
+        Optional[List[str]],
+        typer.Option(metavar="SHAPE", help="1,224,224,3, or NAME=1,224,224,3 for each input."),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="What an unknown first dimension becomes.")
+    ] = 1,
+    signature: Annotated[Optional[str], typer.Option(help="Which one of a SavedModel.")] = None,
+    inputs: Annotated[
+        Optional[List[str]],
+        typer.Option(metavar="NAME", help="Of a frozen graph; once for each."),
+    ] = None,
+    outputs: Annotated[
+        Optional[List[str]],
+        typer.Option(metavar="NAME", help="Of a frozen graph; once for each."),
+    ] = None,
+    trust_source: Annotated[
+        bool, typer.Option("--trust-source", help="Let code that a Keras file carries run.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Say what the Edge TPU takes of a model, why not the rest, and what to change."""
+    from edgekit.checking import check as run_check
+    from edgekit.edgetpu import CheckReports
+    from edgekit.edgetpu.report import require_mapped
+
+    reports = tuple(
+        run_check(
+            each,
+            target=target,
+            data=data,
+            preprocess=preprocess,
+            input_shape=input_shape,
+            batch_size=batch_size,
+            signature=signature,
+            inputs=inputs,
+            outputs=outputs,
+            trust_source=trust_source,
+        )
+        for each in models
+    )
+    for message in dict.fromkeys(text for report in reports for text in report.notes):
+        note(f"note: {message}")
+    result = reports[0] if len(reports) == 1 else CheckReports(reports)
+    if min_mapped is not None and json:
+        require_mapped(reports, min_mapped)
+    emit(
+        result,
+        lambda: "\n\n".join("\n".join(render(each, show_operations)) for each in reports),
+        as_json=json,
+    )
+    if min_mapped is not None:
+        require_mapped(reports, min_mapped)
+
+
+def render(report: CheckReport, show_operations: bool = False) -> Iterator[str]:
+    """The result for people, line by line."""
+    yield f"model       {report.model}{', converted' if report.converted_from else ''}"
+    yield from _summary(report)
+    if report.table:
+        yield ""
+        yield from _compiler_table(report)
+    if show_operations:
+        yield ""
+        yield table(_COLUMNS, [_row(verdict) for verdict in report.operators])
+    shown = [issue for issue in report.issues if issue.code != "map.first_blocker"]
+    if shown:
+        yield ""
+    for issue in shown[:_SHOWN]:
+        yield f"{issue.severity:11} {issue}"
+        yield f"{'':11} fix: {issue.fix}"
+    if len(shown) > _SHOWN:
+        yield f"and {len(shown) - _SHOWN} more (--json lists all)"
+
+
+def _summary(report: CheckReport) -> Iterator[str]:
+    if report.refused:
+        if_read = f"; read, it would map {report.num_mapped_if_read} of {report.num_operators}"
+        yield (
+            "maps        nothing: the compiler refuses the file"
+            + (f"{if_read} operators" if report.operators else "")
+        )
+        first = next(issue for issue in report.issues if issue.severity == "error")
+        yield f"{'':11} because of {first}"
+    else:
+        share = report.mapped_macs_share
+        macs = "" if share is None else f", {share:.1%} of {report.macs:,} multiply-accumulates"
+        unknown = f"; {report.num_unknown} unknown" if report.num_unknown else ""
+        yield (
+            f"maps        {report.num_mapped} of {report.num_operators} operators "
+            f"({report.mapped_share:.1%}){macs}{unknown} (runtime {report.target})"
+        )
+    blocker = report.blocker
+    if blocker is not None:
+        layer = f", layer {blocker.layer}" if blocker.layer else ""
+        stay = "stay" if blocker.verdict == "cpu" else "may stay"
+        yield f"blocked by  operator {blocker.index} {blocker.opcode}{layer}"
+        yield (
+            f"{'':11} {blocker.num_operators} operators and {blocker.macs:,} multiply-accumulates "
+            f"{stay} on the CPU because of it; without it {blocker.num_regained} more would map"
+        )
+        yield f"{'':11} why: {blocker.reason}"
+        yield f"{'':11} rule: {blocker.rule}; known from: {blocker.source}"
+        yield f"{'':11} fix: {blocker.fix}"
+    if not report.num_mapped:
+        return
+    about = "" if report.parameters_exact else "about "
+    yield (
+        f"parameters  {about}{_size(report.on_chip_bytes)} on the chip (of about "
+        f"{_size(report.cache_bytes)}), {about}{_size(report.streamed_bytes)} sent with every "
+        "inference"
+    )
+    yield (
+        f"activations {_size(report.activations.peak_bytes)} alive at once, of "
+        f"{_size(report.activation_bytes)}"
+    )
+    crossings = report.crossings
+    yield (
+        f"crossings   {crossings.num_to_tpu} to the Edge TPU ({_size(crossings.to_tpu_bytes)}), "
+        f"{crossings.num_to_cpu} back ({_size(crossings.to_cpu_bytes)}); the network's own inputs "
+        "and outputs not counted"
+    )
+
+
+def _compiler_table(report: CheckReport) -> Iterator[str]:
+    """In the columns of the compiler's operation log."""
+    yield f"{'Operator':31}{'Count':11}Status"
+    for row in report.table:
+        yield f"{row.opcode:31}{row.count:<11}{row.status}"
+
+
+def _row(verdict: OperatorVerdict) -> Tuple[str, ...]:
+    return (
+        str(verdict.index),
+        f"{verdict.label} v{verdict.version}",
+        verdict.layer or "-",
+        verdict.verdict,
+        verdict.rule or "-",
+        verdict.source,
+        verdict.reason,
+    )
+
+
+def _size(num_bytes: int) -> str:
+    """Bytes as the compiler writes them: ``2.73MiB``."""
+    size, unit = float(num_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB"):
+        if size < _KIB:
+            break
+        size, unit = size / _KIB, larger
+    return f"{size:.2f}{unit}"

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first blocker: the one operator to change first, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+from edgekit.edgetpu.limits import TPU
+from edgekit.edgetpu.partition import NO, Place, partition
+from edgekit.edgetpu.support import BORDERS, OperatorVerdict
+from edgekit.formats.tflite import Model
+from edgekit.result import Result
+
+
+@dataclass(frozen=True)
+class Blocker(Result):
+    """The first operator that keeps what follows from the Edge TPU, and what that costs."""
+
+    index: int
+    opcode: str
+    layer: str
+    verdict: str  # cpu | unknown
+    num_operators: int  # that stay on the CPU, or may, because of it: itself and those behind it
+    macs: int  # of these
+    num_regained: int  # that would map if this one did; what is left has another blocker
+    reason: str
+    rule: str
+    source: str  # what the rule is known from
+    fix: str
+
+
+def find_blocker(
+    model: Model, verdicts: Sequence[OperatorVerdict], macs: Sequence[int]
+) -> Blocker | None:
+    """Find it in the order of the data; None where nothing but the model's real ends stays out.
+
+    Args:
+        model: What was judged.
+        verdicts: Of all operators of the main subgraph.
+        macs: Multiply-accumulates of each.
+    """
+    graph = model.main
+    own = [each.alone for each in verdicts]
+    places = partition(graph, own)
+    index = _first_blocker(model, verdicts, places)
+    if index is None:
+        return None
+    victims = [index, *(each.index for each in verdicts if index in _chain(each, verdicts))]
+    if not any(each.verdict == TPU for each in verdicts):
+        victims = [each.index for each in verdicts]
+    freed = partition(graph, [*own[:index], TPU, *own[index + 1 :]])
+    before = sum(each.verdict == TPU for each in verdicts)
+    found = verdicts[index]
+    return Blocker(
+        index=index,
+        opcode=found.label,
+        layer=found.layer,
+        verdict=found.verdict,
+        num_operators=len(victims),
+        macs=sum(macs[number] for number in victims),
+        num_regained=sum(each.verdict == TPU for each in freed) - before,
+        reason=found.reason,
+        rule=found.rule,
+        source=found.source,
+        fix=found.fix,
+    )
+
+
+def _first_blocker(
+    model: Model, verdicts: Sequence[OperatorVerdict], places: Sequence[Place]
+) -> int | None:
+    """The first operator that does not map and depends on one that does; ends do not count."""
+    ends = set(model.main.outputs)
+    for each, place in zip(verdicts, places):
+        is_end = each.opcode in BORDERS and set(model.main.operators[each.index].outputs) <= ends
+        if each.verdict != TPU and place.behind_tpu != NO and not is_end:
+            return each.index
+    if any(each.verdict == TPU for each in verdicts):
+        return None
+    return next((each.index for each in verdicts if each.opcode not in BORDERS), None)
+
+
+def _chain(verdict: OperatorVerdict, verdicts: Sequence[OperatorVerdict]) -> set[int]:
+    """The operators in front that are to blame."""
+    chain: set[int] = set()
+    while verdict.blocker is not None and verdict.blocker not in chain:
+        chain.add(verdict.blocker)
+        verdict = verdicts[verdict.blocker]
+    return chain

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A quantized .tflite to its `CheckReport`, from the file alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Sequence
+
+from edgekit import files
+from edgekit.edgetpu.activations import count_crossings, measure_activations
+from edgekit.edgetpu.blocker import find_blocker
+from edgekit.edgetpu.chip import (
+    ACTIVATION_BYTES,
+    LATEST_RUNTIME,
+    PARAMETER_CACHE_BYTES,
+    RUNTIME_VERSIONS,
+)
+from edgekit.edgetpu.findings import end_issues, file_issues, mapping_issues, memory_issues
+from edgekit.edgetpu.issues import ISSUE_CODES, Issue
+from edgekit.edgetpu.limits import CPU, TPU
+from edgekit.edgetpu.lints import find_lints
+from edgekit.edgetpu.macs import count_macs
+from edgekit.edgetpu.operation import Operation
+from edgekit.edgetpu.parameters import lay_out_parameters
+from edgekit.edgetpu.report import CheckReport, count_statuses
+from edgekit.edgetpu.support import OperatorVerdict, judge_operators
+from edgekit.errors import UnsupportedModelError, UsageError
+from edgekit.formats.tflite import CUSTOM, Model, read_model
+
+COMPILED_CODE = "edgetpu-custom-op"
+
+
+def check_model(
+    source: bytes | files.PathLike, *, target: int = LATEST_RUNTIME, name: str | None = None
+) -> CheckReport:
+    """Say what the Edge TPU takes of a .tflite.
+
+    Args:
+        source: A path, or the content of a file.
+        target: Runtime version to compile for: 10, 12, 13 or 14.
+        name: What to call the model; its path by default.
+
+    Raises:
+        InputError: The file cannot be read.
+        ModelFormatError: It is no .tflite, or a damaged one.
+        UnsupportedModelError: It is compiled already.
+        UsageError: There is no such ``target``.
+    """
+    is_content = isinstance(source, (bytes, bytearray, memoryview))
+    where = name or ("model" if is_content else str(source))
+    content = bytes(source) if is_content else files.read_bytes(source, "model")  # type: ignore[arg-type]
+    return report_on(read_model(content, where=where), content, target=target, name=where)
+
+
+def report_on(
+    model: Model, content: bytes, *, target: int = LATEST_RUNTIME, name: str = "model"
+) -> CheckReport:
+    """`check_model` for a ``model`` that was read from ``content`` already."""
+    if target not in RUNTIME_VERSIONS:
+        raise UsageError(
+            f"--target {target} is no runtime version",
+            fix=f"use one of {', '.join(map(str, RUNTIME_VERSIONS))}",
+        )
+    refuse_compiled(model, name)
+    return _Check(model, target).report(name, content)
+
+
+def refuse_compiled(model: Model, where: str) -> None:
+    """Send users of compiled models to the command for them.
+
+    Raises:
+        UnsupportedModelError: ``model`` holds an Edge TPU operator.
+    """
+    codes = [each.custom_code for _, _, each in model.operators() if each.opcode == CUSTOM]
+    if COMPILED_CODE in codes:
+        raise UnsupportedModelError(
+            "the model is compiled already",
+            where=where,
+            why=f"it holds {codes.count(COMPILED_CODE)} {COMPILED_CODE}: what maps is decided",
+            fix="see what is in it: edgekit inspect FILE; check the .tflite that it was made from",
+        )
+
+
+@dataclass(frozen=True)
+class _Check:
+    """The steps of one check."""
+
+    model: Model
+    target: int
+
+    def report(self, name: str, content: bytes) -> CheckReport:
+        model, graph = self.model, self.model.main
+        if_read = judge_operators(model, self.target)
+        lints = find_lints(model)
+        refusals = [each for each in (*file_issues(model), *lints) if each.severity == "error"]
+        verdicts = _refused(if_read, refusals[0]) if refusals else if_read
+        mapped = [each.index for each in verdicts if each.verdict == TPU]
+        macs = [count_macs(Operation(model, index)) for index in range(len(graph.operators))]
+        blocker = find_blocker(model, if_read, macs)
+        layout = lay_out_parameters(model, mapped, runtime=self.target)
+        activations = measure_activations(model, mapped)
+        issues = [
+            *file_issues(model),
+            *mapping_issues(if_read, blocker),
+            *lints,
+            *memory_issues(layout, activations),
+            *end_issues(model),
+        ]
+        return CheckReport(
+            model=name,
+            sha256=files.sha256_hex(content),
+            bytes=len(content),
+            converted_from=None,
+            notes=(),
+            target=self.target,
+            refused=bool(refusals),
+            operators=verdicts,
+            num_operators=len(verdicts),
+            num_mapped=len(mapped),
+            num_unknown=sum(each.verdict not in (TPU, CPU) for each in verdicts),
+            num_mapped_if_read=sum(each.verdict == TPU for each in if_read),
+            macs=sum(macs),
+            mapped_macs=sum(macs[index] for index in mapped),
+            first_blocker=None if blocker is None else blocker.index,
+            blocker=blocker,
+            on_chip_bytes=layout.cached_bytes,
+            streamed_bytes=layout.streamed_bytes,
+            cache_bytes=PARAMETER_CACHE_BYTES,
+            parameters_exact=all(layer.exact for layer in layout.layers),
+            activations=activations,
+            activation_bytes=ACTIVATION_BYTES,
+            crossings=count_crossings(model, mapped),
+            table=count_statuses(verdicts),
+            issues=tuple(issues),
+        )
+
+
+def _refused(verdicts: Sequence[OperatorVerdict], refusal: Issue) -> tuple[OperatorVerdict, ...]:
+    """All on the CPU where the compiler does not take the file; what was on it keeps its reason."""
+    return tuple(
+        each
+        if each.verdict == CPU
+        else replace(
+            each,
+            verdict=CPU,
+            reason=f"the compiler refuses the whole file: {refusal.where}: {refusal.message}",
+            rule="refused",
+            fix=refusal.fix,
+            code=refusal.code,
+            status="The compiler refuses the file",
+            source=ISSUE_CODES[refusal.code].source,
+        )
+        for each in verdicts
+    )
