@@ -76,6 +76,8 @@ def fix(
     )
     with Prover(samples, runtime) as prover:
         job = Fixing(chosen, prover, unproved, progress or _silent)
+        # What this runtime makes up cannot speak against a rewrite.
+        job.trusts_measurements = not _misread(before, load_library(runtime).runtime)
         after = job.run(before)
         changed = bool(job.steps)
         whole = job.whole() if changed else None
@@ -146,7 +148,7 @@ def _warnings(before: Model, after: Model, runtime: str, job: Fixing) -> list[st
         )
         if old != new:
             found.append(f"its {kind} are {', '.join(new)} now, where they were {', '.join(old)}")
-    if runtime == "tflite-runtime" and any(_dense_per_channel(before)):
+    if _misread(before, runtime):
         found.append(
             "tflite-runtime computes dense layers with a scale for each output wrongly, so what is "
             "measured against them means nothing: prove it with ai-edge-litert"
@@ -158,12 +160,12 @@ def _warnings(before: Model, after: Model, runtime: str, job: Fixing) -> list[st
     return found
 
 
-def _dense_per_channel(model: Model) -> list[bool]:
+def _misread(model: Model, runtime: str) -> bool:
+    """Whether ``runtime`` runs ``model`` without an error, and wrongly."""
     tensors = model.main.tensors
-    weights = [
-        tensors[op.inputs[1]] for op in model.main.operators if op.opcode == "FULLY_CONNECTED"
-    ]
-    return [bool(each.quantization and each.quantization.per_channel) for each in weights]
+    dense = [op for op in model.main.operators if op.opcode == "FULLY_CONNECTED"]
+    weights = [tensors[op.inputs[1]].quantization for op in dense]
+    return runtime == "tflite-runtime" and any(each and each.per_channel for each in weights)
 
 
 def _silent(_done: int, _total: int | None) -> None:

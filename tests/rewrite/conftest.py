@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any, Sequence
 
 import numpy as np
@@ -208,6 +209,8 @@ def opcodes(model: Model) -> list[str]:
     return [op.opcode for op in model.main.operators]
 
 
+# tflite-runtime computes dense layers with a scale for each output from memory it never wrote.
+_HAS_LITERT = importlib.util.find_spec("ai_edge_litert") is not None
 _STEPS = (
     "hard_swish",
     "leaky",
@@ -220,7 +223,7 @@ _STEPS = (
     "quantize",
     "quantize_same",
     "dense",
-    "dense_per_channel",
+    *(("dense_per_channel",) if _HAS_LITERT else ()),
     "twice",
     "dead",
     "relu",
