@@ -31,8 +31,8 @@ def best_head(model: Model, mapped: Sequence[bool], macs: Sequence[int]) -> set[
     wanted = [index for index, maps in enumerate(mapped) if maps]
     working = [index for index in wanted if macs[index]] or wanted
     largest, smallest = ancestors(graph, wanted), ancestors(graph, working)
-    if largest == smallest:
-        return largest
+    if largest == smallest or len(largest) == len(graph.operators):
+        return largest  # nothing to choose, or nothing that needs a tail
     return _minimum_cut(graph, largest, smallest)
 
 

@@ -144,7 +144,7 @@ def test_the_real_weights_and_biases_stay_within_half_a_step() -> None:
         assert data is not None
         assert tensor.quantization is not None
         scale = np.array(tensor.quantization.scale)
-        return data * (scale[:, None] if number == 1 and len(scale) > 1 else scale)
+        return np.asarray(data * (scale[:, None] if number == 1 and len(scale) > 1 else scale))
 
     for number in (1, 2):
         scale = fixed.main.tensors[fixed.main.operators[0].inputs[number]].scale
