@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, List, Optional
+from typing import Any, Callable, List, Optional
 
 import typer
-from typing_extensions import Annotated
+from typing_extensions import Annotated, get_type_hints
 
 from edgekit import __version__
 from edgekit.cli.benchmark import benchmark
@@ -37,8 +37,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _resolved(function: Callable[..., None]) -> Callable[..., None]:
+    """Turn the annotations from text into objects: below Python 3.10 typer does not do it."""
+    # Asked of the function itself, Python below 3.11 would wrap what defaults to None once more.
+    scope = {"__annotations__": function.__annotations__, "__module__": function.__module__}
+    function.__annotations__ = get_type_hints(type("Scope", (), scope), include_extras=True)
+    return function
+
+
 for command in (demo, convert, check, fix, split, run, evaluate, benchmark):
-    app.command()(command)
+    app.command()(_resolved(command))
 
 
 def _version(wanted: bool) -> None:
@@ -48,6 +58,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
+@_resolved
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
