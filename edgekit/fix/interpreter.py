@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KERNELS = ("reference", "fast")  # in the order in which they are tried
+_WORKER = "from edgekit.fix.worker import main; main()"
 Arrays = Tuple["NDArray[Any]", ...]
 
 
@@ -82,7 +83,7 @@ class Interpreter:
     def _ask(self, request: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         if self._conversation is None:
             self._conversation = Conversation(
-                [sys.executable, "-u", "-m", "edgekit.fix.worker"], env=_environment()
+                [sys.executable, "-u", "-c", _WORKER], env=_environment()
             )
         with contextlib.suppress(BrokenPipeError):
             send(self._conversation.stdin, request)

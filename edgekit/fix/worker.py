@@ -79,7 +79,3 @@ def _answer(request: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
             for number, output in enumerate(runner.invoke(*raw)):
                 answer[f"out_{sample}_{number}"] = output
     return answer
-
-
-if __name__ == "__main__":
-    main()

@@ -229,31 +229,15 @@ def _blocks(edit: Edit, op: Operator, block: int) -> list[Operator]:
         stop = min(start + block, units)
         name = f"{out.name}/outputs_{start}"
         part = edit.activation(out, name, shape=(*out.shape[:-1], stop - start))
-        inputs = [op.inputs[_X], _rows(edit, op.inputs[_WEIGHTS], start, stop)]
+        inputs = [op.inputs[_X], edit.rows(op.inputs[_WEIGHTS], start, stop)]
         if len(op.inputs) > _BIAS:
             bias = _bias_index(op)
-            inputs.append(_rows(edit, bias, start, stop) if bias >= 0 else -1)
+            inputs.append(edit.rows(bias, start, stop) if bias >= 0 else -1)
         operators.append(replace(op, inputs=tuple(inputs), outputs=(part,)))
         parts.append(part)
     options = {"axis": len(out.shape) - 1, "fused_activation_function": "NONE"}
     join = edit.operator("CONCATENATION", parts, op.outputs, options, "ConcatenationOptions")
     return [*operators, join]
-
-
-def _rows(edit: Edit, index: int, start: int, stop: int) -> int:
-    """The rows from ``start`` to ``stop`` of a constant, with the scales that belong to them."""
-    tensor, values = edit.tensors[index], edit.data(index)
-    quantization = tensor.quantization
-    if quantization is not None and quantization.per_channel:
-        quantization = replace(
-            quantization,
-            scale=quantization.scale[start:stop],
-            zero_point=quantization.zero_point[start:stop],
-            min=(),
-            max=(),
-        )
-    part = np.asarray(values)[start:stop]
-    return edit.constant(f"{tensor.name}/{start}", part, quantization)
 
 
 PER_TENSOR = Rule(

@@ -108,6 +108,21 @@ class Edit:
         tensor = self.tensors[index]
         return self._add(replace(tensor, name=f"{tensor.name}/reshaped", shape=shape))
 
+    def rows(self, index: int, start: int, stop: int) -> int:
+        """Add the rows ``start`` to ``stop`` of a constant, with the scales that are theirs."""
+        tensor, values = self.tensors[index], self.data(index)
+        quantization = tensor.quantization
+        if quantization is not None and quantization.per_channel:
+            quantization = replace(
+                quantization,
+                scale=quantization.scale[start:stop],
+                zero_point=quantization.zero_point[start:stop],
+                min=(),
+                max=(),
+            )
+        part = np.asarray(values)[start:stop]
+        return self.constant(f"{tensor.name}/{start}", part, quantization)
+
     def activation(self, like: Tensor, name: str, **change: Any) -> int:  # noqa: ANN401
         """Add a tensor as ``like``, but for ``change``; its index."""
         fresh = replace(like, name=name, buffer=0, shape_signature=(), is_variable=False)

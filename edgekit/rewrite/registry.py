@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from edgekit.formats.tflite import Model
 from edgekit.rewrite import (
+    convolutions,
     dense,
     freeze,
     gelu,
@@ -39,6 +40,8 @@ def rules(io: str = "auto") -> tuple[Rule, ...]:
         leaky_relu.RULE,
         prelu.RULE,
         gelu.RULE,
+        convolutions.GROUPS,
+        convolutions.TRANSPOSED,
         dense.ROWS,
         dense.PER_TENSOR,
         dense.RANK_2,

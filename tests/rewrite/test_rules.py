@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgekit.formats.tflite import Model, Operator, Tensor
+from edgekit.formats.tflite import Model, Operator, Quantization, Tensor
 from edgekit.rewrite import Rule, apply_rule, rules
 from tests.rewrite.conftest import Graph, opcodes, random_inputs, run
 
@@ -178,6 +178,45 @@ def test_a_dense_layer_of_very_many_outputs_is_cut_into_blocks() -> None:
     fixed = _apply("dense-split", model)
     assert opcodes(fixed) == ["FULLY_CONNECTED"] * 3 + ["CONCATENATION"]
     assert _largest_step(model, fixed, 3) == 0
+
+
+@pytest.mark.parametrize(
+    ("depth", "made"),
+    [(1, ["DEPTHWISE_CONV_2D"]), (2, ["SPLIT", "CONV_2D", "CONV_2D", "CONCATENATION"])],
+)
+def test_a_grouped_convolution_becomes_ones_that_the_compiler_reads(
+    depth: int, made: list[str]
+) -> None:
+    """Against numpy: runtimes below 2.9 have no kernel for grouped convolutions."""
+    graph = Graph((1, 3, 3, 4))
+    scales = graph.random.uniform(0.005, 0.02, 8).astype(np.float32)
+    weights = graph.random.integers(-127, 128, (8, 1, 1, depth)).astype(np.int8)
+    kernel = graph.constant(weights, Quantization(tuple(scales.tolist()), (0,) * 8))
+    biases = graph.random.integers(-200, 200, 8).astype(np.int32)
+    products = tuple(float(each) for each in np.float32(0.05) * scales)
+    bias = graph.constant(biases, Quantization(products, (0,) * 8))
+    options = {
+        "padding": "VALID",
+        "stride_w": 1,
+        "stride_h": 1,
+        "dilation_w_factor": 1,
+        "dilation_h_factor": 1,
+        "fused_activation_function": "NONE",
+    }
+    out = graph.tensor((1, 3, 3, 8), 0.07, 4)
+    graph.apply("CONV_2D", [graph.x, kernel, bias], out, options, "Conv2DOptions", 6)
+    model = graph.model()
+    fixed = _apply("conv-groups", model)
+    assert opcodes(fixed) == made
+    assert max(op.version for op in fixed.main.operators) <= 3
+    (x,) = random_inputs(model, 1)
+    ((answer,),) = run(fixed, [x])
+    groups = 4 // depth
+    rows = (x.astype(float) - 3).reshape(9, groups, depth)
+    sums = np.einsum("rgd,gud->rgu", rows, weights.reshape(groups, 8 // groups, depth))
+    real = (sums.reshape(9, 8) + biases) * scales * 0.05
+    expected = np.clip(np.rint(real / 0.07) + 4, -128, 127).reshape(1, 3, 3, 8)
+    assert np.abs(answer - expected).max() <= 1
 
 
 def test_a_mean_over_a_large_image_is_taken_in_bands() -> None:
