@@ -7,7 +7,8 @@ from edgekit.fix.certificate import Certificate, OutputAgreement
 from edgekit.fix.choose import RuleInfo, RuleList
 from edgekit.fix.fix import fix
 from edgekit.fix.result import FixResult
-from edgekit.fix.split import SplitPart, SplitResult, SplitTensor, split
+from edgekit.fix.split import split
+from edgekit.fix.split_result import SplitPart, SplitResult, SplitTensor
 
 __all__ = [
     "Certificate",

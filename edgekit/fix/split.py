@@ -7,7 +7,7 @@ import contextlib
 import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
@@ -20,58 +20,12 @@ from edgekit.fix.interpreter import KERNELS, Arrays, Interpreter
 from edgekit.fix.mapping import mapped_operators
 from edgekit.fix.prove import without_custom
 from edgekit.fix.samples import Samples, tensor_info
+from edgekit.fix.split_result import SplitPart, SplitResult, SplitTensor
 from edgekit.formats.tflite import Model, read_model, write_model
-from edgekit.result import Result
 from edgekit.rewrite.edit import Edit, is_editable
 
 if TYPE_CHECKING:
     from edgekit.data import Preprocess
-
-
-@dataclass(frozen=True)
-class SplitTensor(Result):
-    """A tensor at an end of head or tail."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    bytes: int
-
-
-@dataclass(frozen=True)
-class SplitPart(Result):
-    """Head or tail."""
-
-    path: str
-    sha256: str
-    num_operators: int
-    num_mapped: int
-    macs: int
-    inputs: tuple[SplitTensor, ...]
-    outputs: tuple[SplitTensor, ...]
-
-
-@dataclass(frozen=True)
-class SplitResult(Result):
-    """The two parts, and what goes from one to the other.
-
-    ``outputs`` says for each output of the model which part makes it: ("tail", 0) is the first
-    output of the tail. ``identical`` is measured; None where the model could not be run.
-    """
-
-    schema: ClassVar[str] = "edgekit.split/1"
-    model: str
-    sha256: str
-    head: SplitPart
-    tail: SplitPart | None  # None where nothing is left for it
-    crossing: tuple[SplitTensor, ...]
-    crossing_bytes: int
-    macs_share: float | None  # of the head; None where nothing multiplies
-    outputs: tuple[tuple[str, int], ...]
-    identical: bool | None
-    num_samples: int
-    kernels: str
-    note: str
 
 
 @dataclass(frozen=True)

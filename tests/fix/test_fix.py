@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from edgekit.cli.main import main
 from edgekit.errors import InputError, ModelFormatError, UnsupportedModelError, UsageError
 from edgekit.fix import fix
 from edgekit.fix.certificate import Agreement
+from edgekit.fix.interpreter import Interpreter
 from edgekit.formats.tflite import (
     Model,
     Operator,
@@ -152,6 +154,27 @@ def test_custom_operators_at_the_end_do_not_keep_the_rest_from_its_proof(tmp_pat
     assert result.whole is not None
     assert result.whole.identical
     assert "CUSTOM" in [op.opcode for op in read_model(tmp_path / "out.tflite").main.operators]
+
+
+def test_an_interpreter_that_dies_is_an_error_and_the_next_one_starts(tmp_path: Path) -> None:
+    """The reference kernel of SOFTMAX aborts its process on a scale of 8e-9."""
+    model = _model("SOFTMAX")
+    tensors = list(model.main.tensors)
+    tensors[1] = replace(tensors[1], quantization=Quantization((7.8e-9,), (0,)))
+    tensors[2] = replace(tensors[2], quantization=Quantization((1 / 256,), (-128,)))
+    operators = list(model.main.operators)
+    operators[1] = Operator("SOFTMAX", 2, (1,), (2,), {"beta": 1.0}, "SoftmaxOptions")
+    graph = replace(model.main, tensors=tuple(tensors), operators=tuple(operators))
+    fatal = replace(model, subgraphs=(graph,))
+    sample = [np.zeros((1, 4, 4, 3), np.float32)]
+    with Interpreter(None) as interpreter:
+        with pytest.raises(UnsupportedModelError, match="died of the model"):
+            interpreter.run(fatal, [sample], "reference")
+        assert interpreter.run(_model(alpha=0.2), [sample], "reference").kernels == "reference"
+    result = fix(write_model(fatal), tmp_path / "out.tflite")
+    assert result.whole is not None
+    assert result.whole.kernels != "reference"
+    assert "reference" in result.whole.note
 
 
 def test_an_agreement_counts_steps_and_positions() -> None:
