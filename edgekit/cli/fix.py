@@ -133,7 +133,8 @@ def describe(certificate: Certificate) -> str:
     )
     words = ["no signal to measure" if worst.snr_db is None else f"SNR {worst.snr_db:.1f} dB"]
     if worst.largest_step is not None:
-        words.append(f"off by {worst.largest_step:g} steps at most")
+        plural = "" if worst.largest_step == 1 else "s"
+        words.append(f"off by {worst.largest_step:g} step{plural} at most")
     if worst.argmax is not None:
         words.append(f"argmax {worst.argmax:.1%} alike")
     return ", ".join(words)
