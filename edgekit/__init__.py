@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from edgekit.errors import EdgeKitError
     from edgekit.evaluate import evaluate, run
     from edgekit.explain.explain import explain
+    from edgekit.fix.fix import fix
+    from edgekit.fix.split import split
     from edgekit.formats.tflite import read_model
     from edgekit.host.compiler import compile  # noqa: A004 - the command's name
     from edgekit.host.conversion import convert
@@ -45,10 +47,12 @@ __all__ = [
     "estimate",
     "evaluate",
     "explain",
+    "fix",
     "inspect",
     "open_dataset",
     "read_model",
     "run",
+    "split",
     "verify",
 ]
 
@@ -65,10 +69,12 @@ _PUBLIC = {
     "estimate": "edgekit.edgetpu.estimate",
     "evaluate": "edgekit.evaluate",
     "explain": "edgekit.explain",
+    "fix": "edgekit.fix",
     "inspect": "edgekit.inspect",
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",
     "run": "edgekit.evaluate",
+    "split": "edgekit.fix",
     "verify": "edgekit.bundle",
 }
 

@@ -21,8 +21,10 @@ from edgekit.cli.doctor import doctor
 from edgekit.cli.estimate import estimate
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.explain import explain
+from edgekit.cli.fix import fix
 from edgekit.cli.inspect import inspect
 from edgekit.cli.run import run
+from edgekit.cli.split import split
 from edgekit.cli.verify import verify
 from edgekit.errors import EdgeKitError
 
@@ -56,6 +58,8 @@ for command in (
     demo,
     convert,
     check,
+    fix,
+    split,
     compile,
     explain,
     inspect,
