@@ -54,7 +54,7 @@ DOCTOR_CODES = tuple(
         (
             "library.architecture",
             "Whether libedgetpu is made for this machine",
-            "A library for another processor, or a 32-bit one in a 64-bit Python, cannot be loaded.",
+            "A library for another processor, or for 32 bits in a 64-bit Python, does not load.",
             "Install the package of this machine's architecture.",
         ),
         (
