@@ -3,18 +3,37 @@
 
 from __future__ import annotations
 
-from edgekit.data.dataset import Batch, Dataset, InputSpec, Sample, Unreadable, iter_batches
+from edgekit.data.coco import CocoDataset
+from edgekit.data.dataset import (
+    Batch,
+    Chunk,
+    Dataset,
+    InputSpec,
+    Sample,
+    Unreadable,
+    iter_batches,
+    iter_chunks,
+)
+from edgekit.data.masks import MaskDataset, read_mask
 from edgekit.data.opening import open_dataset
-from edgekit.data.preprocess import Preprocess, parse_preprocess
+from edgekit.data.placement import Placement
+from edgekit.data.preprocess import Preprocess, fit_default, parse_preprocess
 
 __all__ = [
     "Batch",
+    "Chunk",
+    "CocoDataset",
     "Dataset",
     "InputSpec",
+    "MaskDataset",
+    "Placement",
     "Preprocess",
     "Sample",
     "Unreadable",
+    "fit_default",
     "iter_batches",
+    "iter_chunks",
     "open_dataset",
     "parse_preprocess",
+    "read_mask",
 ]
