@@ -15,6 +15,7 @@ _PUBLIC = {
     "EdgeKitError": "edgekit.errors",
     "Runner": "edgekit.runtime",
     "benchmark": "edgekit.bench",
+    "compare": "edgekit.evaluate",
     "convert": "edgekit.host",
     "demo": "edgekit.host",
     "evaluate": "edgekit.evaluate",

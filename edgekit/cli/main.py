@@ -12,6 +12,7 @@ from typing_extensions import Annotated
 
 from edgekit import __version__
 from edgekit.cli.benchmark import benchmark
+from edgekit.cli.compare import compare
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
 from edgekit.cli.evaluate import evaluate
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, convert, run, evaluate, benchmark):
+for command in (demo, convert, run, evaluate, compare, benchmark):
     app.command()(command)
 
 
