@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgekit.doctor.checks import doctor
     from edgekit.edgetpu.estimate import estimate
     from edgekit.errors import EdgeKitError
-    from edgekit.evaluate import evaluate, run
+    from edgekit.evaluate import compare, evaluate, run
     from edgekit.explain.explain import explain
     from edgekit.formats.tflite import read_model
     from edgekit.host.compiler import compile  # noqa: A004 - the command's name
@@ -38,6 +38,7 @@ __all__ = [
     "benchmark",
     "bundle",
     "check",
+    "compare",
     "compile",
     "convert",
     "demo",
@@ -58,6 +59,7 @@ _PUBLIC = {
     "benchmark": "edgekit.bench",
     "bundle": "edgekit.bundle",
     "check": "edgekit.checking",
+    "compare": "edgekit.evaluate",
     "compile": "edgekit.host",
     "convert": "edgekit.host",
     "demo": "edgekit.host",
