@@ -107,7 +107,7 @@ def run_all(
                     run.add(run.timed(chunk))
                     continue
                 pending.append(pool.submit(run.answer, chunk))
-                if len(pending) > _AHEAD * plan.workers:
+                while pending and (pending[0].done() or len(pending) > _AHEAD * plan.workers):
                     run.add(pending.popleft().result())
             while pending:
                 run.add(pending.popleft().result())
