@@ -34,6 +34,7 @@ _LARGEST_CHUNK = 128
 # Chunks handed out a worker: samples are read by the worker itself, so that a chunk that waits
 # costs nothing, and one slow worker does not keep the others waiting.
 _AHEAD = 16
+_AHEAD_DRAWN = 2  # of samples that a Python iterable has yielded already
 
 
 @dataclass
@@ -100,6 +101,7 @@ def run_all(
     start = run.replay() if journal is not None else 0
     chunks = iter_chunks(plan.dataset, plan.size, start, plan.limit)
     pending: deque[Future[dict[str, Any]]] = deque()
+    ahead = plan.workers * (_AHEAD if hasattr(plan.dataset, "chunk") else _AHEAD_DRAWN)
     with ThreadPoolExecutor(plan.workers) as pool:
         try:
             for chunk in chunks:
@@ -107,7 +109,7 @@ def run_all(
                     run.add(run.timed(chunk))
                     continue
                 pending.append(pool.submit(run.answer, chunk))
-                while pending and (pending[0].done() or len(pending) > _AHEAD * plan.workers):
+                while pending and (pending[0].done() or len(pending) > ahead):
                     run.add(pending.popleft().result())
             while pending:
                 run.add(pending.popleft().result())
