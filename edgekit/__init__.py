@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgekit.doctor.checks import doctor
     from edgekit.edgetpu.estimate import estimate
     from edgekit.errors import EdgeKitError
-    from edgekit.evaluate import evaluate, run
+    from edgekit.evaluate import compare, evaluate, run
     from edgekit.explain.explain import explain
     from edgekit.fix.fix import fix
     from edgekit.fix.split import split
@@ -40,6 +40,7 @@ __all__ = [
     "benchmark",
     "bundle",
     "check",
+    "compare",
     "compile",
     "convert",
     "demo",
@@ -62,6 +63,7 @@ _PUBLIC = {
     "benchmark": "edgekit.bench",
     "bundle": "edgekit.bundle",
     "check": "edgekit.checking",
+    "compare": "edgekit.evaluate",
     "compile": "edgekit.host",
     "convert": "edgekit.host",
     "demo": "edgekit.host",

@@ -14,6 +14,7 @@ from edgekit import __version__
 from edgekit.cli.benchmark import benchmark
 from edgekit.cli.bundle import bundle
 from edgekit.cli.check import check
+from edgekit.cli.compare import compare
 from edgekit.cli.compile import compile  # noqa: A004 - the command's name
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
@@ -66,6 +67,7 @@ for command in (
     estimate,
     run,
     evaluate,
+    compare,
     benchmark,
     doctor,
     bundle,

@@ -7,6 +7,7 @@ import importlib
 import itertools
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, Sized
 
@@ -20,6 +21,7 @@ from edgekit.errors import DataError
 # The names that inputs and labels go by, in order of preference; {split} is train or test.
 _INPUT_KEYS = ("x_{split}", "x", "images", "inputs", "data", "arr_0")
 _LABEL_KEYS = ("y_{split}", "y", "labels", "label", "targets", "arr_1")
+_DIGEST_ROWS = 1024
 _SPLITS = ("train", "test")
 
 
@@ -67,12 +69,27 @@ class ArrayDataset:
         """`size` samples at a time, preprocessed together: the fast way through many small ones."""
         self.unreadable = []
         for start in range(0, len(self._arrays[0]), size):
-            rows = slice(start, start + size)
-            where = f"{self._source}[{start}:{start + size}]"
-            arrays = [as_real(array[rows]) for array in self._arrays]
-            labels = None if self._labels is None else self._labels[rows].tolist()
-            sources = [f"{self._source}[{start + i}]" for i in range(len(arrays[0]))]
-            yield Batch(_fit_rows(arrays, self._inputs, self._preprocess, where), labels, sources)
+            yield self._rows(start, min(start + size, len(self._arrays[0])))
+
+    def chunk(self, start: int, stop: int) -> Batch:
+        """Samples ``start`` to ``stop``; safe to call from any thread."""
+        return self._rows(start, stop)
+
+    def digest(self, stop: int) -> int:
+        """CRC-32 of the first ``stop`` samples as they are stored: faster than sample by sample."""
+        digest = 0
+        for array in self._arrays:
+            for start in range(0, stop, _DIGEST_ROWS):
+                rows = np.ascontiguousarray(array[start : min(start + _DIGEST_ROWS, stop)])
+                digest = zlib.crc32(rows.data.cast("B"), digest) if rows.size else digest
+        return digest
+
+    def _rows(self, start: int, stop: int) -> Batch:
+        where = f"{self._source}[{start}:{stop}]"
+        arrays = [as_real(array[start:stop]) for array in self._arrays]
+        labels = None if self._labels is None else self._labels[start:stop].tolist()
+        sources = [f"{self._source}[{i}]" for i in range(start, stop)]
+        return Batch(_fit_rows(arrays, self._inputs, self._preprocess, where), labels, sources)
 
     def __iter__(self) -> Iterator[Sample]:
         self.unreadable = []

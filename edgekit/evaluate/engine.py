@@ -21,7 +21,8 @@ from edgekit.runtime import Runner
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgekit.files import PathLike
+    from edgekit.runtime import TensorInfo
+    from edgekit.tasks import Prepared
 
 _BATCH_S = 4e-3  # a batch takes about this long: the time between two of them no longer counts
 
@@ -35,9 +36,10 @@ class Engine:
     many threads as ``specialize`` was told.
     """
 
-    def __init__(self, model: bytes | PathLike, device: str, **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, prepared: Prepared, device: str, **options: Any) -> None:  # noqa: ANN401
         self._device, self._options = device, options
-        self.single = Runner(model, device, **options)
+        self.prepared = prepared
+        self.single = Runner(prepared.runnable, device, **options)
         self.batch = _batch_of(self.single)  # samples an inference of ``run``
         self.times_s: list[float] = []
         self._seen: list[tuple[Rows, Rows]] = []
@@ -46,14 +48,24 @@ class Engine:
 
     def run_timed(self, rows: Rows) -> Rows:
         """Raw outputs for real inputs; the time of each inference goes to ``times_s``."""
-        outputs = _run(self.single, rows, self.times_s)
-        self._seen.append((rows, outputs))
-        return outputs
+        return self._run_single(rows, self.times_s)
 
-    def specialize(self, workers: int, largest_batch: int) -> None:
-        """Prepare ``workers`` interpreters for ``run``, with a larger batch if that is equal."""
-        wanted = int(min(largest_batch, _BATCH_S / float(np.median(self.times_s))))
-        if wanted > self.batch:
+    def see(self, rows: Rows) -> None:
+        """Run ``rows`` untimed, for ``specialize`` to compare with."""
+        self._run_single(rows, None)
+
+    def specialize(self, workers: int, largest_batch: int, *, exactly: bool = False) -> None:
+        """Prepare ``workers`` interpreters for ``run``, with a larger batch if that is equal.
+
+        Args:
+            workers: How many interpreters.
+            largest_batch: The batch is chosen by the times measured, up to this.
+            exactly: Take ``largest_batch`` itself.
+        """
+        wanted = largest_batch
+        if not exactly:
+            wanted = int(min(largest_batch, _BATCH_S / float(np.median(self.times_s))))
+        if wanted > self.batch and self._seen:
             copy = with_batch(read_model(self.single.content), wanted)
             if copy is not None:
                 self._try(write_model(copy))
@@ -63,6 +75,8 @@ class Engine:
 
     def run(self, rows: Rows) -> Rows:
         """Raw outputs for real inputs."""
+        if not len(rows[0]):
+            return []
         runner = self._free.get()
         try:
             return _run(runner, rows)
@@ -80,6 +94,13 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _run_single(self, rows: Rows, times_s: list[float] | None) -> Rows:
+        if not len(rows[0]):
+            return []
+        outputs = _run(self.single, rows, times_s)
+        self._seen.append((rows, outputs))
+        return outputs
+
     def _try(self, content: bytes) -> None:
         """Use the copy ``content`` if it answers as the original did."""
         runner = Runner(content, self._device, **self._options)
@@ -95,11 +116,22 @@ class Engine:
         self._free.put(runner)
 
 
+def as_pixels(values: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
+    """Whole real numbers (pixels kept ``raw``) as the integers that an unquantized input takes."""
+    wanted = np.dtype(info.dtype)
+    if info.params is not None or wanted.kind not in "iu" or values.dtype.kind != "f":
+        return values
+    with np.errstate(invalid="ignore"):
+        cast = values.astype(wanted)
+    return cast if np.array_equal(cast, values) else values
+
+
 def _run(runner: Runner, rows: Rows, times_s: list[float] | None = None) -> Rows:
     size, count = _batch_of(runner), len(rows[0])
+    fitting = [as_pixels(each, info) for each, info in zip(rows, runner.inputs)]
     parts = []
     for start in range(0, count, size):
-        chunk = [_filled(array[start : start + size], size) for array in rows]
+        chunk = [_filled(array[start : start + size], size) for array in fitting]
         raw = runner.to_raw(*chunk)
         begin = time.perf_counter()
         parts.append(runner.invoke(*raw))

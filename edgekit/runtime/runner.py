@@ -177,6 +177,14 @@ class Runner:
             ]
         )
 
+    def to_raw_at(self, index: int, real: Any) -> NDArray[Any]:  # noqa: ANN401 - array-like
+        """Real values as input ``index`` stores them.
+
+        Raises:
+            DataError: As for `predict`.
+        """
+        return _to_raw(np.asarray(real), self._inputs[index], self._input_params[index])
+
     def to_real(self, *raw: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Output tensors as real values."""
         return tuple(
