@@ -17,6 +17,7 @@ from edgekit.data.dataset import (
 from edgekit.data.labels import read_labels
 from edgekit.data.masks import MaskDataset, read_mask
 from edgekit.data.opening import open_dataset
+from edgekit.data.pixels import Pixels
 from edgekit.data.placement import Placement
 from edgekit.data.preprocess import (
     Preprocess,
@@ -33,6 +34,7 @@ __all__ = [
     "Dataset",
     "InputSpec",
     "MaskDataset",
+    "Pixels",
     "Placement",
     "Preprocess",
     "Sample",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable, as_real
+from edgekit.data.pixels import Pixels
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 
@@ -268,16 +269,21 @@ def _is_label(value: Any) -> bool:  # noqa: ANN401
     )
 
 
+def _scaled(array: NDArray[Any], preprocess: Preprocess) -> Any:  # noqa: ANN401 - array-like
+    table = preprocess.pixel_table if array.dtype == np.uint8 else None
+    return preprocess.scale_if_asked(array) if table is None else Pixels(array, table)
+
+
 def _fit_rows(
     arrays: Sequence[NDArray[Any]], inputs: Sequence[InputSpec], preprocess: Preprocess, where: str
-) -> tuple[NDArray[Any], ...]:
+) -> tuple[Any, ...]:
     """Like `_fit` for many samples at once; row by row only where pixels must be resized."""
     rows = []
     for array, spec in zip(arrays, inputs):
         if array[:1].size and array[0].size == np.prod(spec.shape[1:], dtype=int):
             shape = (len(array), *spec.shape[1:])
             _fit((array[0],), (spec,), preprocess, where)
-            rows.append(preprocess.scale_if_asked(array.reshape(shape)))
+            rows.append(_scaled(array.reshape(shape), preprocess))
         else:
             rows.append(np.stack([_fit((row,), (spec,), preprocess, where)[0] for row in array]))
     return tuple(rows)

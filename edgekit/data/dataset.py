@@ -46,9 +46,12 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Batch:
-    """Several samples: each input with the number of samples as its first dimension."""
+    """Several samples: each input with the number of samples as its first dimension.
 
-    inputs: tuple[NDArray[Any], ...]
+    An input is an array of real values, or `Pixels`, which numpy makes such an array of.
+    """
+
+    inputs: tuple[Any, ...]
     labels: list[int] | None
     sources: list[str]
     unreadable: tuple[Unreadable, ...] = ()  # that would have come between these

@@ -65,6 +65,13 @@ class Preprocess:
         ends = self.scale_pixels(np.array([[0], [255]], np.uint8).repeat(max(1, len(self.mean)), 1))
         return float(ends.min()), float(ends.max())
 
+    @property
+    def pixel_table(self) -> NDArray[np.float32] | None:
+        """What each of the 256 pixel values becomes; None where that depends on the channel."""
+        if len(self.mean) > 1 or len(self.std) > 1:
+            return None
+        return self.scale_pixels(np.arange(256, dtype=np.uint8))
+
     def scale_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Pixels of any shape (channels last) to float32, by ``scale`` or ``mean`` and ``std``."""
         real = pixels.astype(np.float32)

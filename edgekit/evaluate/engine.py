@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
-from edgekit.formats.tflite import read_model, write_model
+from edgekit.data import Pixels
+from edgekit.formats.tflite import write_model
+from edgekit.quant import quantize
 from edgekit.rewrite import with_batch
 from edgekit.runtime import Runner
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 _BATCH_S = 4e-3  # a batch takes about this long: the time between two of them no longer counts
 
-Rows = Sequence["NDArray[Any]"]  # one array an input, the samples along the first dimension
+Rows = Sequence[Any]  # one array, or Pixels, an input; the samples along the first dimension
 
 
 class Engine:
@@ -66,7 +68,7 @@ class Engine:
         if not exactly:
             wanted = int(min(largest_batch, _BATCH_S / float(np.median(self.times_s))))
         if wanted > self.batch and self._seen:
-            copy = with_batch(read_model(self.single.content), wanted)
+            copy = with_batch(self.single.model, wanted)
             if copy is not None:
                 self._try(write_model(copy))
         self._seen.clear()
@@ -116,6 +118,17 @@ class Engine:
         self._free.put(runner)
 
 
+def _raw(runner: Runner, index: int, rows: Any) -> NDArray[Any]:  # noqa: ANN401 - array-like
+    """Rows as input ``index`` stores them."""
+    info = runner.inputs[index]
+    if isinstance(rows, Pixels):
+        if info.params is None:
+            return runner.to_raw_at(index, np.asarray(rows))
+        raw: NDArray[Any] = quantize(rows.table, info.params).take(rows.values)
+        return raw
+    return runner.to_raw_at(index, as_pixels(rows, info))
+
+
 def as_pixels(values: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
     """Whole real numbers (pixels kept ``raw``) as the integers that an unquantized input takes."""
     wanted = np.dtype(info.dtype)
@@ -128,11 +141,10 @@ def as_pixels(values: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
 
 def _run(runner: Runner, rows: Rows, times_s: list[float] | None = None) -> Rows:
     size, count = _batch_of(runner), len(rows[0])
-    fitting = [as_pixels(each, info) for each, info in zip(rows, runner.inputs)]
     parts = []
     for start in range(0, count, size):
-        chunk = [_filled(array[start : start + size], size) for array in fitting]
-        raw = runner.to_raw(*chunk)
+        chunk = [_filled(each[start : start + size], size) for each in rows]
+        raw = [_raw(runner, index, each) for index, each in enumerate(chunk)]
         begin = time.perf_counter()
         parts.append(runner.invoke(*raw))
         if times_s is not None:
@@ -145,7 +157,9 @@ def _batch_of(runner: Runner) -> int:
     return shape[0] if shape else 1
 
 
-def _filled(rows: NDArray[Any], size: int) -> NDArray[Any]:
+def _filled(rows: Any, size: int) -> Any:  # noqa: ANN401 - array-like
     """``rows`` with the last one repeated up to ``size``."""
     missing = size - len(rows)
+    if missing and isinstance(rows, Pixels):
+        return Pixels(_filled(rows.values, size), rows.table)
     return rows if not missing else np.concatenate([rows, rows[-1:].repeat(missing, axis=0)])

@@ -12,7 +12,7 @@ import numpy as np
 from edgekit.errors import DataError, UsageError
 from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.bundle import model_content
-from edgekit.formats.tflite import read_model
+from edgekit.formats.tflite import Model, read_model
 from edgekit.quant import QuantParams, dequantize, quantize
 from edgekit.runtime.base import Backend, Environment, TensorInfo
 from edgekit.runtime.select import open_backend
@@ -101,6 +101,11 @@ class Runner:
     def environment(self) -> Environment:
         """What runs the model: device, runtime, kernels, versions."""
         return self._backend.environment
+
+    @property
+    def model(self) -> Model:
+        """The model as it was read."""
+        return self._model
 
     @property
     def load_ms(self) -> float:
