@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgekit.errors import EdgeKitError
     from edgekit.evaluate import evaluate, run
     from edgekit.explain.explain import explain
+    from edgekit.fleet.deploy import deploy
     from edgekit.formats.tflite import read_model
     from edgekit.host.compiler import compile  # noqa: A004 - the command's name
     from edgekit.host.conversion import convert
@@ -41,6 +42,7 @@ __all__ = [
     "compile",
     "convert",
     "demo",
+    "deploy",
     "doctor",
     "estimate",
     "evaluate",
@@ -61,6 +63,7 @@ _PUBLIC = {
     "compile": "edgekit.host",
     "convert": "edgekit.host",
     "demo": "edgekit.host",
+    "deploy": "edgekit.fleet",
     "doctor": "edgekit.doctor",
     "estimate": "edgekit.edgetpu.estimate",
     "evaluate": "edgekit.evaluate",

@@ -17,6 +17,7 @@ from edgekit.cli.check import check
 from edgekit.cli.compile import compile  # noqa: A004 - the command's name
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
+from edgekit.cli.deploy import deploy
 from edgekit.cli.doctor import doctor
 from edgekit.cli.estimate import estimate
 from edgekit.cli.evaluate import evaluate
@@ -66,6 +67,7 @@ for command in (
     doctor,
     bundle,
     verify,
+    deploy,
 ):
     app.command()(_resolved(command))
 
