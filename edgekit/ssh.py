@@ -138,7 +138,9 @@ async def connected(target: SshTarget, purpose: str) -> AsyncIterator[Any]:
     given = {"username": target.user, "port": target.port}
     arguments: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     arguments |= {"connect_timeout": _CONNECT_TIMEOUT_S, "keepalive_interval": _KEEPALIVE_S}
-    options = await ssh.SSHClientConnectionOptions.construct(host=target.host, **arguments)
+    options = await ssh.SSHClientConnectionOptions.construct(
+        config=(), host=target.host, **arguments
+    )
     if options.known_hosts is None:
         known = Path("~/.ssh/known_hosts").expanduser()
         arguments["known_hosts"] = str(known) if known.is_file() else b""

@@ -20,6 +20,7 @@ from edgekit.ssh import SshTarget, run_there
 _SOURCE = Path(board_side.__file__).read_bytes()
 # The program comes on standard input too: some ssh servers take only short commands.
 _BOOT = "import sys; exec(sys.stdin.buffer.read({size}).decode())"
+_AHEAD = 4
 OnBytes = Callable[[int], None]
 
 
@@ -53,7 +54,7 @@ class Board:
             folder: An absolute path there.
             files: What to bring.
             mirrors: Folders below ``folder`` in which nothing but ``files`` is to be.
-            on_bytes: Called with the size of each piece that was sent.
+            on_bytes: Called with the size of each piece that has arrived.
 
         Raises:
             BoardError: The board has no room, or may not write there.
@@ -70,24 +71,41 @@ class Board:
         }
         async with self._conversation(request) as process:
             found = await self._answer(process)
-            sent = 0
-            # A board whose disk is full says so and closes its ear: its answer tells why.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                for file, missing in zip(files, found["missing"], strict=True):
-                    for content in _pieces(file, missing or ()):
-                        process.stdin.write(content)
-                        await process.stdin.drain()
-                        sent += len(content)
-                        on_bytes(len(content))
-            await self._answer(process)
+            pieces = (
+                content
+                for file, missing in zip(files, found["missing"], strict=True)
+                for content in _pieces(file, missing or ())
+            )
+            await self._send(process, pieces, on_bytes)
         return CopyStats(
             files=len(files),
             files_same=found["same"],
             bytes=sum(file.size for file in files),
-            sent_bytes=sent,
+            sent_bytes=sum(
+                file.chunks[index][1]
+                for file, missing in zip(files, found["missing"], strict=True)
+                for index in missing or ()
+            ),
             resumed_bytes=found["resumed"],
             reused_bytes=found["reused"],
         )
+
+    async def _send(self, process: Any, pieces: Iterator[bytes], on_bytes: OnBytes) -> None:  # noqa: ANN401
+        """Keep few pieces unacknowledged: ssh alone would buffer megabytes for a dead line."""
+        waiting = 0
+        # A board whose disk is full says so and closes its ear: its answer tells why.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for content in pieces:
+                process.stdin.write(content)
+                await process.stdin.drain()
+                waiting += 1
+                if waiting > _AHEAD:
+                    on_bytes((await self._answer(process))["got"])
+                    waiting -= 1
+        answer = await self._answer(process)
+        while "got" in answer:
+            on_bytes(answer["got"])
+            answer = await self._answer(process)
 
     async def run(self, command: Sequence[str], folder: str) -> Finished:
         """Run a command in ``folder``; it ends there when this side goes away.

@@ -122,6 +122,7 @@ def _receive_file(target: str, file: dict[str, Any], missing: list[int]) -> bool
                     return False
                 stream.write(content)
                 length -= len(content)
+            say({"got": file["chunks"][index][1]})
         stream.flush()
         os.fsync(stream.fileno())
     if file_sha256(part) != file["sha256"]:
