@@ -24,6 +24,10 @@ COMMANDS = (
     "run",
     "evaluate",
     "benchmark",
+    "doctor",
+    "bundle",
+    "verify",
+    "deploy",
 )
 
 
