@@ -9,14 +9,14 @@ import shutil
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
 
-__all__ = ["Server", "needs_sshd", "server", "wait"]
+__all__ = ["Server", "another_sshd", "needs_sshd", "server", "wait"]
 
 _SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 needs_sshd = pytest.mark.skipif(_SSHD is None, reason="no sshd is installed (openssh-server)")
@@ -47,32 +47,40 @@ class Server:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     if _SSHD is None:
         pytest.skip("no sshd is installed (openssh-server)")
-    if os.geteuid() == 0:  # sshd of root wants it
-        Path("/run/sshd").mkdir(exist_ok=True)
     ssh = tmp_path / "home" / ".ssh"
     ssh.mkdir(parents=True, mode=0o700)
     for key in (tmp_path / "host_key", ssh / "id_ed25519"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with another_sshd(tmp_path) as started:
+        yield started
+
+
+@contextmanager
+def another_sshd(folder: Path, settings: str = "") -> Iterator[Server]:
+    """An sshd with the keys of the fixture ``server``, and more lines in its configuration."""
+    if os.geteuid() == 0:  # sshd of root wants it
+        Path("/run/sshd").mkdir(exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    config = tmp_path / "sshd_config"
+    server = Server(port, folder / "home")
+    config = folder / f"sshd_config_{port}"
     config.write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host_key\n"
-        f"AuthorizedKeysFile {ssh}/id_ed25519.pub\nStrictModes no\nUsePAM no\n"
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\n"
+        f"AuthorizedKeysFile {folder}/home/.ssh/id_ed25519.pub\nStrictModes no\nUsePAM no\n"
         f"PasswordAuthentication no\nPermitRootLogin prohibit-password\n"
-        f"PidFile {tmp_path}/sshd.pid\nSubsystem sftp internal-sftp\n"
+        f"PidFile {folder}/sshd_{port}.pid\nSubsystem sftp internal-sftp\n{settings}\n"
     )
-    public = (tmp_path / "host_key.pub").read_text()
-    (ssh / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    daemon = subprocess.Popen([_SSHD, "-D", "-e", "-f", str(config)], stderr=subprocess.PIPE)
+    with server.known_hosts.open("a") as stream:
+        stream.write(f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text()}")
+    daemon = subprocess.Popen([str(_SSHD), "-D", "-e", "-f", str(config)], stderr=subprocess.PIPE)
     try:
         wait(lambda: _answers(port) or daemon.poll() is not None)
         if daemon.poll() is not None and daemon.stderr:
             pytest.skip(f"sshd does not start here: {daemon.stderr.read().decode()[:200]}")
-        yield Server(port, tmp_path / "home")
+        yield server
     finally:
         daemon.terminate()
         daemon.communicate(timeout=30)

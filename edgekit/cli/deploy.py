@@ -15,7 +15,7 @@ from edgekit.cli.output import JsonOption, emit, note, progress, table
 if TYPE_CHECKING:
     from edgekit.fleet import BoardResult, DeployResult
 
-_HEAD = ("board", "state", "edgekit", "sent", "of", "Edge TPU", "device", "top1", "p50 ms")
+_HEAD = ("board", "state", "edgekit", "sent bytes", "of", "Edge TPU", "device", "top1", "p50 ms")
 
 
 def deploy(

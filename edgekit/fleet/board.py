@@ -127,13 +127,10 @@ class Board:
         """
         command = [python, "-m", "edgekit", *words, "--json"]
         finished = await self.run(command, folder)
-        try:
-            document = json.loads(finished.stdout)
-        except ValueError:
-            document = None
-        if isinstance(document, dict) and finished.returncode in statuses:
+        document = _document(finished.stdout)
+        if document is not None and finished.returncode in statuses:
             return document
-        if isinstance(document, dict) and document.get("schema") == "edgekit.error/1":
+        if document is not None and document.get("schema") == "edgekit.error/1":
             raise RemoteError(document, finished.returncode, self.target.name)
         status = finished.signal_name or f"exit status {finished.returncode}"
         raise BoardError(
@@ -157,31 +154,44 @@ class Board:
             process.close()
 
     async def _answer(self, process: Any) -> dict[str, Any]:  # noqa: ANN401
-        line = await process.stdout.readline()
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            answer = None
-        if isinstance(answer, dict) and "error" not in answer:
+        answer = None
+        while answer is None:
+            line = await process.stdout.readline()
+            if not line:
+                raise await self._silence(process)
+            answer = _document(line.decode(errors="replace"))
+        if "error" not in answer:
             return answer
-        if isinstance(answer, dict):
-            raise BoardError(
-                f"{self.target.host} cannot take the files: {answer['error']}",
-                code="deploy.copy",
-                where=f"{self.target.name}, {answer['where']}",
-                fix="make room there, or name another folder of the board (--folder)",
-            )
+        raise BoardError(
+            f"{self.target.host} cannot take the files: {answer['error']}",
+            code="deploy.copy",
+            where=f"{self.target.name}, {answer['where']}",
+            fix="make room there, or name another folder of the board (--folder)",
+        )
+
+    async def _silence(self, process: Any) -> Exception:  # noqa: ANN401
+        """Why no answer came."""
         stderr = (await process.stderr.read()).decode(errors="replace")
         await process.wait_closed()
         if process.returncode is None:
-            raise ConnectionError("the connection was lost")
-        raise BoardError(
+            return ConnectionError("the connection was lost")
+        return BoardError(
             f"{self._python} does not answer on {self.target.host}",
             code="deploy.python",
             where=self.target.name,
             why=last_line(stderr) or f"exit status {process.returncode}",
             fix="the board needs Python 3.7 or newer: name it with --python",
         )
+
+
+def _document(text: str) -> dict[str, Any] | None:
+    """The JSON object in ``text``, after what a login shell's start files may have printed."""
+    begin = 0 if text.startswith("{") else text.find("\n{") + 1
+    try:
+        found = json.loads(text[begin:])
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _pieces(file: LocalFile, missing: Sequence[int]) -> Iterator[bytes]:

@@ -20,6 +20,7 @@ from edgekit.fleet.visit import PURPOSE, Plan, Visit
 from edgekit.fleet.wheels import read_wheels
 from edgekit.ssh import SshTarget, parse_target
 
+_DEVICE = re.compile(r"auto|cpu|(usb|pci)(:\d+)?|:\d+")
 OnBytes = Callable[[int, "int | None"], None]
 OnStep = Callable[[str, str], None]
 
@@ -69,13 +70,17 @@ def deploy(
         One result a board, its error in it if it failed.
 
     Raises:
-        UsageError: A board's name is none, or is there twice.
+        UsageError: A board's name is none, or is there twice; ``device`` or ``folder`` is none.
         BundleError: The bundle is damaged. An InputError for other files that cannot be used.
         MissingExtraError: asyncssh is not installed.
     """
     targets = _targets([boards] if isinstance(boards, str) else boards)
-    checked = verify(bundle)
     _check_folder(folder)
+    if not _DEVICE.fullmatch(device):
+        raise UsageError(
+            f"there is no device {device!r}", fix="give auto, cpu, usb, usb:0, pci, pci:1 or :0"
+        )
+    checked = verify(bundle)
     source = Path(bundle)
     plan = Plan(
         bundle=read_local(source, source.name),

@@ -10,18 +10,20 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgekit.bench import benchmark
+from edgekit.bundle import bundle as write_bundle
 from edgekit.errors import BundleError, DataError, InputError, UsageError
 from edgekit.files import sha256_hex
 from edgekit.fleet import BoardResult, DeployResult, deploy
 from edgekit.formats.tflite import Model
 from tests.fleet.conftest import Board, Cable, make_bundle
-from tests.sshd import needs_sshd, wait
+from tests.sshd import another_sshd, needs_sshd, wait
 
 pytest.importorskip("asyncssh", reason="asyncssh is not installed (edgekit[ssh])")
 
@@ -226,6 +228,27 @@ def test_an_edge_tpu_that_is_not_there_is_status_6_before_anything_is_copied(
 
 
 @needs_sshd
+@pytest.mark.corpus
+def test_a_usable_edge_tpu_is_taken_for_a_compiled_model(
+    board: Board, corpus: Path, tmp_path: Path
+) -> None:
+    """A doctor that says so stands in for the board's; what runs then is real, and finds none."""
+    stem = corpus / "compiled/google-coral__test_data/mobilenet_v1_0.75_192_quant"
+    compiled = tmp_path / "compiled.edgekit"
+    write_bundle(f"{stem}.tflite", output=compiled, compiled=f"{stem}_edgetpu.tflite")
+    answer = {"edge_tpu_usable": True, "cpu_usable": True, "checks": [], "next_step": ""}
+    first, last = board.python.read_text().splitlines()
+    says = f"case \"$*\" in *doctor*) echo '{json.dumps(answer)}'; exit 0;; esac"
+    board.python.write_text("\n".join((first, says, last)) + "\n")
+    found = _only(_deploy(compiled, board, device="auto", benchmark=True))
+    assert found.device == ":0"
+    assert found.exit_status == 6
+    assert found.error is not None
+    assert found.error["where"].startswith(board.name)
+    assert Path(found.path).read_bytes() == compiled.read_bytes()
+
+
+@needs_sshd
 def test_an_error_of_edgekit_there_is_the_error_here(
     net: Path, board: Board, tmp_path: Path
 ) -> None:
@@ -267,22 +290,34 @@ def test_a_name_of_the_ssh_settings_will_do(net: Path, board: Board) -> None:
 
 @needs_sshd
 def test_several_boards_are_one_table_and_one_that_fails_stops_no_other(
-    net: Path, board: Board
+    net: Path, board: Board, tmp_path: Path
 ) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         nobody = f"127.0.0.1:{probe.getsockname()[1]}"
-    words = [str(net), board.name, nobody, *board.words(), "--no-benchmark"]
-    done = _edgekit("deploy", *words)
-    assert done.returncode == 5
+    words = [*board.words()[2:], "--no-benchmark", "--folder", "here"]
+    with ExitStack() as stack:
+        names = []
+        for place in ("one", "two"):
+            (tmp_path / place).mkdir()
+            # What it prints first is what a board's .bashrc may print.
+            force = f'cd {tmp_path / place}; echo Welcome; sh -c "$SSH_ORIGINAL_COMMAND"'
+            started = stack.enter_context(another_sshd(tmp_path, f"ForceCommand {force}"))
+            names.append(started.name)
+        done = _edgekit("deploy", str(net), *names, nobody, *words)
+        written = _edgekit("deploy", str(net), *names, nobody, *words, "--json")
+    assert done.returncode == written.returncode == 5
     assert "Traceback" not in done.stderr
-    table = [line.split() for line in done.stdout.splitlines()]
-    states = {row[0]: row[1] for row in table if row and row[0] in {board.name, nobody}}
-    assert states == {board.name: "deployed", nobody: "failed"}
-    document = json.loads(_edgekit("deploy", *words, "--json").stdout)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    states = [row[1] for row in rows if row and row[0] in {*names, nobody}]
+    assert states[:3] == ["deployed", "deployed", "failed"]
+    for place in ("one", "two"):
+        assert (tmp_path / place / "here" / "net.edgekit").read_bytes() == net.read_bytes()
+    document = json.loads(written.stdout)
     assert document["schema"] == "edgekit.deploy/1"
-    assert [each["state"] for each in document["boards"]] == ["deployed", "failed"]
-    assert document["boards"][1]["error"]["code"] == "ssh.unreachable"
+    assert [each["state"] for each in document["boards"]] == ["deployed", "deployed", "failed"]
+    assert [each["board"] for each in document["boards"]] == [*names, nobody]
+    assert document["boards"][2]["error"]["code"] == "ssh.unreachable"
 
 
 @needs_sshd
@@ -314,6 +349,12 @@ def test_boards_that_are_none_are_a_usage_error(net: Path, boards: list[str]) ->
     with pytest.raises(UsageError) as raised:
         deploy(net, boards)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("device", ["", "gpu", "usb:x", "cpu --cpu", ":"])
+def test_a_device_that_is_none_is_a_usage_error(net: Path, device: str) -> None:
+    with pytest.raises(UsageError, match="there is no device"):
+        deploy(net, "board", device=device)
 
 
 @pytest.mark.parametrize("folder", ["", "/", "~", "a/../..", "."])
