@@ -11,6 +11,7 @@ from typing_extensions import Annotated
 
 from edgekit.cli.options import SamplesOption, ThreadsOption
 from edgekit.cli.output import JsonOption, emit, note, progress, table
+from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
     from edgekit.fleet import BoardResult, DeployResult
@@ -65,6 +66,7 @@ def deploy(
     json: JsonOption = False,
 ) -> None:
     """Bring a bundle onto boards over ssh, try it there, and bring the results back."""
+    require_host_python("deploy")
     from edgekit.fleet import deploy as run_deploy
 
     with progress("copying") as on_progress:
