@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgekit import __version__
 from edgekit.errors import DeviceError, EdgeKitError
 from edgekit.files import sha256_hex
 from edgekit.fleet.board import Board, OnBytes, last_line
@@ -145,6 +146,8 @@ class Visit:
             python_version=".".join(map(str, chosen["version"])),
             edgekit=chosen["edgekit"],
         )
+        if chosen["edgekit"] != __version__:
+            self._step(f"edgekit {chosen['edgekit']} is there, {__version__} here")
         return str(chosen["path"])
 
     async def _install(self, board: Board, wheels: Wheels, found: Mapping[str, Any]) -> None:

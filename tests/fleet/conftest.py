@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit import __version__
 from edgekit.bundle import bundle as write_bundle
 from edgekit.formats.tflite import Model, write_model
 from tests.sshd import Server, server
@@ -144,7 +145,10 @@ def wheel_dir(tmp_path: Path) -> Path:
     with zipfile.ZipFile(folder / "edgekit-9.9.9-py3-none-any.whl", "w") as wheel:
         for path in sorted((_REPOSITORY / "edgekit").rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
-                wheel.write(path, path.relative_to(_REPOSITORY).as_posix())
+                content = path.read_bytes()
+                if path == _REPOSITORY / "edgekit" / "__init__.py":
+                    content = content.replace(__version__.encode(), b"9.9.9")
+                wheel.writestr(path.relative_to(_REPOSITORY).as_posix(), content)
         wheel.writestr("the_distribution.pth", packages)
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: edgekit\nVersion: 9.9.9\n")
         tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from edgekit import __version__
 from edgekit.bench import benchmark
 from edgekit.bundle import bundle as write_bundle
 from edgekit.errors import BundleError, DataError, InputError, UsageError
@@ -171,6 +172,18 @@ def test_a_folder_that_deploy_did_not_make_is_left_alone(
 
 
 @needs_sshd
+def test_a_board_that_cannot_hold_a_file_says_why(net: Path, board: Board, tmp_path: Path) -> None:
+    limit = 'ulimit -f 1000; exec sh -c "$SSH_ORIGINAL_COMMAND"'
+    with another_sshd(tmp_path, f"ForceCommand {limit}") as narrow:
+        found = _only(_deploy(net, board, narrow.name))
+    assert found.error is not None
+    assert found.error["code"] == "deploy.copy"
+    assert "File too large" in found.error["what"]
+    assert found.reconnects == 0
+    assert not (board.folder / "net.edgekit").exists()
+
+
+@needs_sshd
 @pytest.mark.slow
 def test_edgekit_is_installed_from_wheels_alone_and_once(
     net: Path, board: Board, wheel_dir: Path, tmp_path: Path
@@ -182,8 +195,11 @@ def test_edgekit_is_installed_from_wheels_alone_and_once(
         pytest.skip(f"{bare} has no venv, or is another Python than this one")
     (tmp_path / "foreign").mkdir()
     (wheel_dir / "other-1.0-cp27-cp27m-linux_mips.whl").write_bytes(b"no zip at all")
-    found = _good(_deploy(net, board, python=bare, install=wheel_dir))
+    steps: list[str] = []
+    options: dict[str, Any] = {"on_step": lambda _board, text: steps.append(text)}
+    found = _good(_deploy(net, board, python=bare, install=wheel_dir, **options))
     assert found.installed
+    assert any(step.endswith("is there, " + __version__ + " here") for step in steps)
     assert found.python == str(board.folder / "venv/bin/python")
     assert not list((board.folder / "wheels").glob("other*"))
     again = _good(_deploy(net, board, python=bare, install=wheel_dir))
