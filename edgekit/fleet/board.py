@@ -128,9 +128,10 @@ class Board:
         command = [python, "-m", "edgekit", *words, "--json"]
         finished = await self.run(command, folder)
         document = _document(finished.stdout)
-        if document is not None and finished.returncode in statuses:
+        schema = None if document is None else document.get("schema")
+        if document and schema == f"edgekit.{words[0]}/1" and finished.returncode in statuses:
             return document
-        if document is not None and document.get("schema") == "edgekit.error/1":
+        if document and schema == "edgekit.error/1":
             raise RemoteError(document, finished.returncode, self.target.name)
         status = finished.signal_name or f"exit status {finished.returncode}"
         raise BoardError(

@@ -61,7 +61,8 @@ def deploy(
         num_runs: Inferences of the benchmark.
         num_threads: Threads of one inference.
         folder: Of the board; relative to the home of who logs in.
-        python: The Python there, where neither ``folder/venv`` nor /opt/edgekit has edgekit.
+        python: The Python there. One that has edgekit is taken: ``folder/venv``, then /opt/edgekit
+            (scripts/install-device.sh), then ``python3``; another one goes before /opt/edgekit.
         reconnects: How often to go on after a lost connection, for each board.
         on_step: Called with a board's name and what begins there.
         progress: Called with the bytes sent and the bytes that there are for all boards at most.

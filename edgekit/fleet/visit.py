@@ -169,7 +169,7 @@ class Visit:
         have = {each["path"] for each in found["pythons"] if each["edgekit"]}
         if f"{venv}/bin/python" in have:
             seen = await board.run(["cat", f"{venv}/{_MARK}"], folder)
-            if seen.stdout.strip() == mark:
+            if seen.stdout.split()[-1:] == [mark]:
                 return
         self._step("installing edgekit")
         await self._must(

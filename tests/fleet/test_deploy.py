@@ -221,6 +221,17 @@ def test_a_board_without_edgekit_is_an_error_that_says_how_to_install_it(
 
 
 @needs_sshd
+def test_another_edgekit_there_whose_answer_is_none_is_an_error(net: Path, board: Board) -> None:
+    first, last = board.python.read_text().splitlines()
+    says = 'case "$*" in *doctor*) echo \'{"schema": "edgekit.doctor/2"}\'; exit 0;; esac'
+    board.python.write_text("\n".join((first, says, last)) + "\n")
+    found = _only(_deploy(net, board))
+    assert found.error is not None
+    assert found.error["code"] == "deploy.remote"
+    assert found.exit_status == 5
+
+
+@needs_sshd
 def test_a_board_without_that_python_is_an_error(net: Path, board: Board) -> None:
     found = _only(_deploy(net, board, python="/no/python"))
     assert found.error is not None
@@ -252,7 +263,7 @@ def test_a_usable_edge_tpu_is_taken_for_a_compiled_model(
     stem = corpus / "compiled/google-coral__test_data/mobilenet_v1_0.75_192_quant"
     compiled = tmp_path / "compiled.edgekit"
     write_bundle(f"{stem}.tflite", output=compiled, compiled=f"{stem}_edgetpu.tflite")
-    answer = {"edge_tpu_usable": True, "cpu_usable": True, "checks": [], "next_step": ""}
+    answer = {"schema": "edgekit.doctor/1", "edge_tpu_usable": True, "checks": []}
     first, last = board.python.read_text().splitlines()
     says = f"case \"$*\" in *doctor*) echo '{json.dumps(answer)}'; exit 0;; esac"
     board.python.write_text("\n".join((first, says, last)) + "\n")
