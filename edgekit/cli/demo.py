@@ -10,6 +10,7 @@ import typer
 from typing_extensions import Annotated
 
 from edgekit.cli.output import JsonOption, emit, note, table
+from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
     from edgekit.bench import BenchmarkResult
@@ -32,6 +33,7 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Train a small network on real digits and take it all the way to a proven int8 model."""
+    require_host_python("demo")
     from edgekit.host.demo import demo as run_demo
 
     result = run_demo(output, dataset=dataset, mnist=mnist, epochs=epochs, on_step=note)

@@ -18,6 +18,7 @@ from edgekit.cli.compare import compare
 from edgekit.cli.compile import compile  # noqa: A004 - the command's name
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
+from edgekit.cli.deploy import deploy
 from edgekit.cli.doctor import doctor
 from edgekit.cli.estimate import estimate
 from edgekit.cli.evaluate import evaluate
@@ -72,6 +73,7 @@ for command in (
     doctor,
     bundle,
     verify,
+    deploy,
 ):
     app.command()(_resolved(command))
 
