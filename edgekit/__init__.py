@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgekit.host.conversion import convert
     from edgekit.host.demo import demo
     from edgekit.inspect.inspect import inspect
+    from edgekit.report import report
     from edgekit.runtime import Runner
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ __all__ = [
     "inspect",
     "open_dataset",
     "read_model",
+    "report",
     "run",
 ]
 
@@ -60,6 +62,7 @@ _PUBLIC = {
     "inspect": "edgekit.inspect",
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",
+    "report": "edgekit.report",
     "run": "edgekit.evaluate",
 }
 

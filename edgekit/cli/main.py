@@ -20,6 +20,7 @@ from edgekit.cli.estimate import estimate
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.explain import explain
 from edgekit.cli.inspect import inspect
+from edgekit.cli.report import report
 from edgekit.cli.run import run
 from edgekit.errors import EdgeKitError
 
@@ -60,6 +61,7 @@ for command in (
     run,
     evaluate,
     benchmark,
+    report,
 ):
     app.command()(_resolved(command))
 

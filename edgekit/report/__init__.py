@@ -4,5 +4,6 @@
 from __future__ import annotations
 
 from edgekit.report.model_page import model_page
+from edgekit.report.page import ReportResult, report
 
-__all__ = ["model_page"]
+__all__ = ["ReportResult", "model_page", "report"]

@@ -24,6 +24,7 @@ COMMANDS = (
     "run",
     "evaluate",
     "benchmark",
+    "report",
 )
 
 

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, Optional
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.output import JsonOption, emit
+
+if TYPE_CHECKING:
+    from edgekit.report import ReportResult
+
+
+def report(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_DIR", help="A folder with results as JSON, models, pictures."),
+    ],
+    output: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The HTML file; RUN_DIR/report.html by default."
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make one offline HTML file of all that is known about a run."""
+    from edgekit.report import report as run_report
+
+    result = run_report(run, output)
+    emit(result, lambda: "\n".join(render(result)), as_json=json)
+
+
+def render(result: ReportResult) -> Iterator[str]:
+    """The result for people, line by line."""
+    yield result.verdict.text
+    for number in result.verdict.numbers:
+        yield f"{number.name:28}{number.value}  ({number.evidence}: {number.detail})"
+    if result.missing:
+        yield f"nothing yet on: {', '.join(name.replace('_', ' ') for name in result.missing)}"
+    for remark in result.remarks:
+        yield f"not used: {remark}"
+    yield f"report      {result.output} ({result.bytes:,} bytes)"
