@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -35,7 +36,21 @@ def demo(
     from edgekit.host.demo import demo as run_demo
 
     result = run_demo(output, dataset=dataset, mnist=mnist, epochs=epochs, on_step=note)
+    result = replace(result, report=_report(output))
     emit(result, lambda: render(result), as_json=json)
+
+
+def _report(folder: Path) -> Optional[str]:
+    """Write the report; the demo is whole without it where its libraries are missing."""
+    from edgekit.errors import MissingExtraError
+    from edgekit.report import report
+
+    note("writing the report")
+    try:
+        return report(folder).output
+    except MissingExtraError as error:
+        note(f"no report: {error.what}; {error.fix}")
+        return None
 
 
 def render(result: DemoResult) -> str:
@@ -62,6 +77,8 @@ def render(result: DemoResult) -> str:
         "",
         f"models, a JSON of every result and answers.png are in {result.folder}",
     ]
+    if result.report:
+        lines.append(f"report      {result.report} (open it in a browser)")
     return "\n".join(lines)
 
 

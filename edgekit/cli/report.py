@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Iterator, Optional
 import typer
 from typing_extensions import Annotated
 
-from edgekit.cli.output import JsonOption, emit
+from edgekit.cli.output import JsonOption, emit, table
 
 if TYPE_CHECKING:
     from edgekit.report import ReportResult
@@ -38,8 +38,12 @@ def report(
 def render(result: ReportResult) -> Iterator[str]:
     """The result for people, line by line."""
     yield result.verdict.text
-    for number in result.verdict.numbers:
-        yield f"{number.name:28}{number.value}  ({number.evidence}: {number.detail})"
+    yield ""
+    yield table(
+        ("number", "value", "known from", "more"),
+        [(each.name, each.value, each.evidence, each.detail) for each in result.verdict.numbers],
+    )
+    yield ""
     if result.missing:
         yield f"nothing yet on: {', '.join(name.replace('_', ' ') for name in result.missing)}"
     for remark in result.remarks:

@@ -67,6 +67,7 @@ class DemoResult(Result):
     not_compiled: str | None
     picture: str
     time_s: float
+    report: str | None = None  # the HTML report, where one was made
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ MAX_MATRIX = 20
 MAX_BARS = 30
 GUIDE_DB = 10.0
 _NUM_BINS = 24
+_FEW = 60
 _MIB = 1 << 20
 
 
@@ -84,7 +85,8 @@ def latency_series(timings: Sequence[Timing]) -> str:
     canvas = Canvas("series")
     for number, each in enumerate(timings[:MAX_SERIES]):
         order = np.arange(1, len(each.times_ms) + 1)
-        line = canvas.axes.plot(order, each.times_ms, "-", color=SERIES[number], lw=1, marker=".")
+        style = {"lw": 0.9, "alpha": 0.8, "marker": "." if len(order) <= _FEW else ""}
+        line = canvas.axes.plot(order, each.times_ms, "-", color=SERIES[number], **style)
         slowest = int(np.argmax(each.times_ms))
         title = f"{each.name}: slowest {each.times_ms[slowest]:.4g} ms, at {slowest + 1}"
         canvas.mark(line[0], title, f"series s{number}")
@@ -151,10 +153,10 @@ def confusion_matrix(counts: Mapping[tuple[int, int], int], names: Sequence[str]
     for (true, answer), number in counts.items():
         share = number / totals[true]
         colour = S0 if true == answer else S1
-        cell = axes.bar(answer, 1, 1, true - 0.5, color=colour, alpha=0.12 + 0.7 * share)[0]
+        cell = axes.bar(answer, 1, 1, true - 0.5, color=colour, alpha=0.12 + 0.43 * share)[0]
         title = f"{names[true]} answered as {names[answer]}: {number} of {totals[true]}"
         canvas.mark(cell, title)
-        text = axes.text(answer, true, str(number), ha="center", va="center", size=8)
+        text = axes.text(answer, true, str(number), color=FG, ha="center", va="center", size=8)
         canvas.mark(text, title)
     axes.set_xticks(range(size), names, rotation=0 if _short(names) else 90)
     axes.set_yticks(range(size), names)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,11 +15,11 @@ from typing import Any
 from edgekit.errors import EdgeKitError, InputError
 from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.tflite import Model, read_model
-from edgekit.report.node import Node
+from edgekit.report.node import Node, printable
 
 _SCHEMA = "edgekit."
 _KNOWN_VERSION = "1"
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _COMPILED = "edgetpu-custom-op"
 _MAX_FILES = 5000
 _MAX_JSON_BYTES = 64 << 20
@@ -147,7 +148,7 @@ def _take_json(path: Path, evidence: Evidence) -> None:
         return
     content = read_bytes(path)
     try:
-        value = json.loads(content, parse_constant=lambda _name: None)
+        value = json.loads(content, parse_constant=lambda _name: None, parse_float=_finite)
     except (ValueError, RecursionError):
         evidence.remarks.append(f"{_relative(path, evidence)}: this is no whole JSON document")
         return
@@ -155,6 +156,11 @@ def _take_json(path: Path, evidence: Evidence) -> None:
     _take_value(value, _relative(path, evidence), evidence, depth=0)
     if len(evidence.documents) > before:
         evidence.files.append(_found(path, content, evidence))
+
+
+def _finite(digits: str) -> float | None:
+    value = float(digits)
+    return value if math.isfinite(value) else None
 
 
 def _take_value(value: Any, path: str, evidence: Evidence, depth: int) -> None:  # noqa: ANN401
@@ -213,4 +219,4 @@ def _found(path: Path, content: bytes, evidence: Evidence) -> FoundFile:
 
 
 def _relative(path: Path, evidence: Evidence) -> str:
-    return path.relative_to(evidence.folder).as_posix()
+    return printable(path.relative_to(evidence.folder).as_posix())

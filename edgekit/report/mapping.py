@@ -10,8 +10,7 @@ from edgekit.report.charts import Store, error_lines, memory_bars
 from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node
 from edgekit.report.subject import Subject
-from edgekit.report.verdict import ESTIMATED, MEASURED, PREDICTED, RECORDED, compiled_model, first
-from edgekit.report.words import NOT_MEASURED
+from edgekit.report.verdict import ESTIMATED, PREDICTED, RECORDED, compiled_model, first
 
 PLACES = {"tpu": "Edge TPU", "cpu": "CPU", "unknown": "unknown"}
 MAX_OPERATORS = 1500
@@ -149,8 +148,6 @@ def issues(evidence: Evidence, subject: Subject) -> Sequence[Node] | None:
     found = check.entries("issues")
     order = {name: place for place, name in enumerate(_SEVERITIES)}
     return sorted(found, key=lambda each: order.get(each.text("severity"), len(order)))
-
-
 
 
 def _named(entry: Node) -> str:

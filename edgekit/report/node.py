@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+_LARGEST = 1e18
 
 
 class Node:
@@ -34,10 +35,11 @@ class Node:
         return printable(value) if isinstance(value, str) else ""
 
     def number(self, *keys: str | int) -> float | None:
-        """The finite number there."""
+        """The number there; what no result could be (infinite, beyond 1e18) is none."""
         value = self.at(*keys).value
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return float(value) if is_number and math.isfinite(value) else None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        return float(value) if abs(value) < _LARGEST else None
 
     def count(self, *keys: str | int) -> int | None:
         """The integer there."""

@@ -13,6 +13,7 @@ from edgekit.errors import OutputError
 from edgekit.extras import require
 from edgekit.report import mapping, pictures, provenance, quality, words
 from edgekit.report.evidence import Document, Evidence, FoundFile, gather
+from edgekit.report.node import printable
 from edgekit.report.subject import COMPUTED, Subject, complete, find_subject
 from edgekit.report.verdict import Verdict, judge
 from edgekit.result import Result
@@ -21,6 +22,8 @@ MAX_BYTES = 6_000_000
 _DATA_BUDGET_BYTES = 1_500_000
 _LOG_BUDGET_CHARS = 300_000
 _MAX_REMARKS = 50
+# Sections whose emptiness is worth a word on the command line.
+_TOLD = ("operators", "memory", "layer_errors", "latency", "accuracy", "pictures", "compiler_log")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -77,13 +80,13 @@ def report(folder: files.PathLike, output: files.PathLike | None = None) -> Repo
     sections = _sections(evidence, subject)
     documents, kept = _documents(evidence.documents)
     result = ReportResult(
-        folder=str(folder),
+        folder=printable(str(folder)),
         output=str(target),
         bytes=0,
         model=subject.name,
         sha256=subject.sha256,
         verdict=verdict,
-        missing=tuple(name for name, section in sections.items() if not section),
+        missing=tuple(name for name in _TOLD if sections[name] in (None, [])),
         documents=documents,
         remarks=tuple(evidence.remarks[:_MAX_REMARKS]),
     )
@@ -166,9 +169,7 @@ def _data(result: ReportResult, bodies: dict[str, Any]) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _render(
-    result: ReportResult, sections: dict[str, Any], evidence: Evidence, data: str
-) -> str:
+def _render(result: ReportResult, sections: dict[str, Any], evidence: Evidence, data: str) -> str:
     jinja2 = require("jinja2", extra="report", purpose="write the report")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),

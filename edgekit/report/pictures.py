@@ -45,16 +45,18 @@ class AnswerRow:
 def pictures(evidence: Evidence) -> tuple[list[Picture], int]:
     """The pictures that results name, then those in the folder; and how many were left out."""
     shown: list[Picture] = []
-    spent = 0
+    spent = num_unreadable = 0
     paths = _ordered(evidence)
     for path in paths:
         if len(shown) == MAX_PICTURES or spent >= _BUDGET_BYTES:
             break
         picture = _picture(path, evidence)
-        if picture is not None and spent + len(picture.data_uri) <= _BUDGET_BYTES:
+        if picture is None:
+            num_unreadable += 1
+        elif spent + len(picture.data_uri) <= _BUDGET_BYTES:
             spent += len(picture.data_uri)
             shown.append(picture)
-    return shown, len(paths) - len(shown)
+    return shown, len(paths) - len(shown) - num_unreadable
 
 
 def answers(evidence: Evidence) -> list[AnswerRow]:

@@ -52,9 +52,10 @@ def _demo(node: Node) -> Command:
 
 
 def _convert(node: Node) -> Command:
-    data, note = _data(node)
+    num_samples = node.count("num_samples")
+    data, note = _data(node) if num_samples else ([], "")
     words = ["convert", node.text("source"), *data, "--mode", node.text("mode")]
-    samples = _option("--num-samples", node.count("num_samples"))
+    samples = _option("--num-samples", num_samples or None)
     return _command([*words, *samples, "-o", node.text("output")], note)
 
 

@@ -21,13 +21,14 @@ from edgekit.report.charts import (
 from edgekit.report.evidence import Document, Evidence
 from edgekit.report.node import Node
 from edgekit.report.subject import Subject
-from edgekit.report.verdict import first, main_metric
+from edgekit.report.verdict import main_metric
 from edgekit.report.words import between, file_name, metric, ms, points, share, size
 
 Row = tuple[str, ...]
 _MAX_ROWS = 200
 _MAX_MISTAKES = 12
 _PERCENTILES = ("min", "p50", "p90", "p95", "p99")
+_HEAD = ("model", *_PERCENTILES, "load", "first", "runs", "runtime")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Accuracy:
 class Latency:
     """All benchmarks, and what was estimated."""
 
+    head: Row
     rows: tuple[Row, ...]
     names: tuple[str, ...]  # of the series that the charts show
     charts: tuple[str, ...]
@@ -81,7 +83,7 @@ def _accuracy(node: Node, *, chart: bool) -> Accuracy:
             for (true, answer), number in mistakes.most_common(_MAX_MISTAKES)
         ),
         classes=class_bars(name, classes) if chart and classes and not has_matrix else "",
-        class_rows=tuple(_class_rows(node, name, classes)),
+        class_rows=tuple(_class_rows(name, classes)),
         warnings=tuple(each.text() for each in node.entries("warnings")),
     )
 
@@ -151,8 +153,7 @@ def _class_values(
     return "recall", recalls
 
 
-def _class_rows(node: Node, name: str, classes: Sequence[tuple[str, float]]) -> list[Row]:
-    del node
+def _class_rows(name: str, classes: Sequence[tuple[str, float]]) -> list[Row]:
     ordered = sorted(classes, key=lambda each: each[1])[:_MAX_ROWS]
     return [(label, f"{name} {share(value)}") for label, value in ordered]
 
@@ -172,8 +173,11 @@ def latency(evidence: Evidence, subject: Subject) -> Latency:
         for each in evidence.of("estimate", subject.sha256)
         if each.node.number("latency_ms", "mid") is not None
     )
+    rows = [_timing_row(label, d.node) for label, d in zip(labels, documents, strict=True)]
+    filled = [place for place in range(len(_HEAD)) if any(row[place] for row in rows)]
     return Latency(
-        rows=tuple(_timing_row(label, d.node) for label, d in zip(labels, documents, strict=True)),
+        head=tuple(_HEAD[place] for place in filled),
+        rows=tuple(tuple(row[place] for place in filled) for row in rows),
         names=tuple(each.name for each in timings),
         charts=tuple(draw(timings) for draw in drawn),
         on_device=any(each.node.text("device") not in {"", "cpu"} for each in documents),
@@ -196,9 +200,7 @@ def _labels(documents: Sequence[Document]) -> list[str]:
 def _timing_row(label: str, node: Node) -> Row:
     numbers = [node.number("latency_ms", name) for name in _PERCENTILES]
     cells = ["" if number is None else ms(number) for number in numbers]
-    how = ", ".join(
-        part for part in (node.text("runtime"), node.text("kernels")) if part
-    )
+    how = ", ".join(part for part in (node.text("runtime"), node.text("kernels")) if part)
     ends = [ms(node.number(name)) for name in ("load_ms", "first_ms")]
     return (label, *cells, *ends, f"{node.count('runs') or 0:,}", how)
 
@@ -220,7 +222,7 @@ def conversions(evidence: Evidence) -> list[Row]:
         for document in evidence.of("demo")
         for entry in document.node.entries("models")
     }
-    rows = []
+    rows: list[Row] = []
     for document in evidence.of("convert"):
         node = document.node
         ratio = node.number("ratio")

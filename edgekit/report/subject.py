@@ -55,9 +55,10 @@ def find_subject(evidence: Evidence) -> Subject:
 
 
 def complete(evidence: Evidence, subject: Subject) -> None:
-    """Add `check` (of a compiled one `inspect`) and `estimate` of the subject where nobody saved them.
+    """Add `check` and `estimate` of the subject where nobody saved them.
 
-    All take the file alone. A model that they refuse leaves a remark.
+    Of a compiled one it is `inspect` and `estimate`. All take the file
+    alone. A model that they refuse leaves a remark.
     """
     if subject.path is None:
         return

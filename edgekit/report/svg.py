@@ -39,7 +39,6 @@ _STYLE: Mapping[str, Any] = {
     "path.simplify_threshold": 0.5,
     "font.family": "DejaVu Sans",  # ships with matplotlib; the page puts its own in
     "font.size": 9,
-    "text.parse_math": False,
     "axes.edgecolor": LINE,
     "axes.labelcolor": DIM,
     "axes.spines.top": False,
@@ -80,10 +79,10 @@ class Canvas:
         self._matplotlib = require("matplotlib", extra="report", purpose=purpose)
         module = require("matplotlib.figure", extra="report", purpose=purpose)
         with self._matplotlib.rc_context(dict(_STYLE)):
-            self.figure: Figure = module.Figure(
-                figsize=(width_in, height_in), layout="constrained"
-            )
+            self.figure: Figure = module.Figure(figsize=(width_in, height_in), layout="constrained")
             self.axes: Any = self.figure.subplots()
+        text_class: type = require("matplotlib.text", extra="report", purpose=purpose).Text
+        self._is_text = lambda artist: isinstance(artist, text_class)
         self._marks: dict[str, Mark] = {}
 
     def mark(self, artist: Any, title: str = "", css: str = "") -> None:  # noqa: ANN401
@@ -95,6 +94,9 @@ class Canvas:
     def svg(self, label: str) -> str:
         """The chart as an ``<svg>`` element; ``label`` is its text alternative."""
         buffer = io.BytesIO()
+        texts: list[Any] = self.figure.findobj(self._is_text)
+        for text in texts:
+            text.set_parse_math(False)  # "$" in a name is a "$"
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         with (
             self._matplotlib.rc_context({**_STYLE, "svg.hashsalt": self.name}),

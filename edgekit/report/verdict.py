@@ -25,6 +25,7 @@ from edgekit.result import Result
 # What a number rests on.
 MEASURED, PREDICTED, ESTIMATED, RECORDED = "measured", "predicted", "estimated", "recorded"
 _GOOD, _PARTLY, _BAD, _OPEN = "good", "partly", "bad", "open"
+_HEADLINES = {_GOOD: "good so far", _PARTLY: "with reservations", _BAD: "no", _OPEN: "open"}
 _CPU = "cpu"
 
 
@@ -43,6 +44,7 @@ class Verdict(Result):
     """What a reader in a hurry takes away."""
 
     level: str  # good | partly | bad | open
+    headline: str
     text: str
     numbers: tuple[Number, ...]
 
@@ -63,7 +65,11 @@ def judge(evidence: Evidence, subject: Subject) -> Verdict:
     if gates:
         level = _BAD
         told.append("A gate of compare was not met: " + "; ".join(g.text() for g in gates) + ".")
-    return Verdict(level, " ".join(text for text in told if text), numbers)
+    if level == _GOOD and _is_worse(evaluation):
+        level = _PARTLY
+    is_whole = all(number.evidence in {MEASURED, RECORDED} for number in numbers)
+    headline = "ready" if level == _GOOD and is_whole else _HEADLINES[level]
+    return Verdict(level, headline, " ".join(text for text in told if text), numbers)
 
 
 def first(evidence: Evidence, kind: str, subject: Subject) -> Node:
@@ -92,13 +98,20 @@ def main_metric(evaluation: Node) -> str:
     return next((name for name in METRIC_NAMES if name in names), names[0] if names else "")
 
 
-def device_timing(evidence: Evidence) -> Node:
-    """A benchmark on an Edge TPU; nothing where there is none."""
-    for document in evidence.of("benchmark"):
-        device = document.node.text("device")
-        if device and device != _CPU and document.node.number("latency_ms", "p50") is not None:
-            return document.node
+def device_timing(evidence: Evidence, subject: Subject) -> Node:
+    """A benchmark of the subject, or of its compiled file, on an Edge TPU; nothing without one."""
+    for document in evidence.of("benchmark", subject.sha256):
+        node = document.node
+        is_on_device = node.text("device") not in {"", _CPU}
+        if is_on_device and _is_of(node, subject) and node.number("latency_ms", "p50") is not None:
+            return node
     return Node()
+
+
+def _is_of(node: Node, subject: Subject) -> bool:
+    stem = file_name(subject.name).removesuffix(".tflite")
+    is_compiled = file_name(node.text("model")) == f"{stem}_edgetpu.tflite"
+    return is_compiled or not subject.sha256 or node.text("sha256") == subject.sha256
 
 
 def _mapping_words(check: Node, compiled: Node) -> tuple[str, str]:
@@ -167,23 +180,29 @@ def _accuracy(evaluation: Node) -> Number:
 
 def _accuracy_words(evaluation: Node) -> Iterator[str]:
     name = main_metric(evaluation)
+    title = metric(name)[:1].upper() + metric(name)[1:] if name == "top1" else metric(name)
     interval = evaluation.interval("against", "difference_ci95", name)
     difference = evaluation.number("against", "difference", name)
     if not name:
         yield "Its accuracy is not measured."
     elif difference is None:
         value = evaluation.number("metrics", name)
-        yield f"{metric(name)} is {share(value, 2)}; it was not compared with another model."
+        yield f"{title} is {share(value, 2)}; it was not compared with another model."
     elif interval is not None and interval[1] < 0:
-        yield f"{metric(name)} is {-difference * 100:.2f} points lower, more than chance explains."
+        yield f"{title} is {-difference * 100:.2f} points lower, more than chance explains."
     elif interval is not None and interval[0] > 0:
-        yield f"{metric(name)} is {difference * 100:.2f} points higher than before."
+        yield f"{title} is {difference * 100:.2f} points higher than before."
     else:
-        yield f"{metric(name)} is as before: no difference that these samples could tell."
+        yield f"{title} is as before: no difference that these samples could tell."
+
+
+def _is_worse(evaluation: Node) -> bool:
+    interval = evaluation.interval("against", "difference_ci95", main_metric(evaluation))
+    return interval is not None and interval[1] < 0
 
 
 def _latency(evidence: Evidence, subject: Subject) -> Number:
-    timing = device_timing(evidence)
+    timing = device_timing(evidence, subject)
     if timing:
         known = {name for name, value in timing.fields("latency_ms") if value.number() is not None}
         late = next(each for each in ("p95", "p90", "p99", "p50") if each in known)
@@ -203,7 +222,7 @@ def _latency(evidence: Evidence, subject: Subject) -> Number:
 
 def _latency_words(latency: Number) -> str:
     if latency.evidence == MEASURED:
-        return f"One inference takes {latency.value}."
+        return f"One inference takes {latency.value} on the device."
     if latency.evidence == ESTIMATED:
         return f"On an Edge TPU one inference should take {latency.value}; that is not measured."
     return "Its latency on an Edge TPU is not measured."
