@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgekit.host.conversion import convert
     from edgekit.host.demo import demo
     from edgekit.inspect.inspect import inspect
-    from edgekit.report import report
+    from edgekit.report.page import report
     from edgekit.runtime import Runner
 
 __version__ = "0.1.0"
@@ -62,7 +62,7 @@ _PUBLIC = {
     "inspect": "edgekit.inspect",
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",
-    "report": "edgekit.report",
+    "report": "edgekit.report.page",
     "run": "edgekit.evaluate",
 }
 

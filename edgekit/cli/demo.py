@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -35,22 +34,28 @@ def demo(
     """Train a small network on real digits and take it all the way to a proven int8 model."""
     from edgekit.host.demo import demo as run_demo
 
-    result = run_demo(output, dataset=dataset, mnist=mnist, epochs=epochs, on_step=note)
-    result = replace(result, report=_report(output))
+    result = run_demo(
+        output,
+        dataset=dataset,
+        mnist=mnist,
+        epochs=epochs,
+        on_step=note,
+        make_report=_make_report,
+    )
     emit(result, lambda: render(result), as_json=json)
 
 
-def _report(folder: Path) -> Optional[str]:
+def _make_report(folder: Path) -> bool:
     """Write the report; the demo is whole without it where its libraries are missing."""
     from edgekit.errors import MissingExtraError
-    from edgekit.report import report
+    from edgekit.report.page import report
 
-    note("writing the report")
     try:
-        return report(folder).output
+        report(folder, folder / "report.html")
     except MissingExtraError as error:
         note(f"no report: {error.what}; {error.fix}")
-        return None
+        return False
+    return True
 
 
 def render(result: DemoResult) -> str:

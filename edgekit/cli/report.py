@@ -12,7 +12,7 @@ from typing_extensions import Annotated
 from edgekit.cli.output import JsonOption, emit, table
 
 if TYPE_CHECKING:
-    from edgekit.report import ReportResult
+    from edgekit.report.page import ReportResult
 
 
 def report(
@@ -29,7 +29,10 @@ def report(
     json: JsonOption = False,
 ) -> None:
     """Make one offline HTML file of all that is known about a run."""
-    from edgekit.report import report as run_report
+    from edgekit.extras import require_python
+
+    require_python((3, 10), extra="report", purpose="make the report")
+    from edgekit.report.page import report as run_report
 
     result = run_report(run, output)
     emit(result, lambda: "\n".join(render(result)), as_json=json)

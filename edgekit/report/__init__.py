@@ -4,6 +4,5 @@
 from __future__ import annotations
 
 from edgekit.report.model_page import model_page
-from edgekit.report.page import ReportResult, report
 
-__all__ = ["ReportResult", "model_page", "report"]
+__all__ = ["model_page"]

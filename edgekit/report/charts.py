@@ -25,7 +25,6 @@ class Timing:
 
     name: str
     times_ms: Sequence[float]
-    is_sample: bool = False  # evenly picked from more
 
 
 @dataclass(frozen=True)

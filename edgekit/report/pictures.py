@@ -119,8 +119,10 @@ def _words(entry: Node) -> str:
 
 
 def _named(scores: list[Node]) -> list[str]:
-    return [
-        f"{each.text('label') or each.count('index')}"
-        + (f" ({score:.3g})" if (score := each.number("score")) is not None else "")
-        for each in scores[:_NAMED_ANSWERS]
-    ]
+    return [_scored(each) for each in scores[:_NAMED_ANSWERS]]
+
+
+def _scored(entry: Node) -> str:
+    name = entry.text("label") or f"class {entry.count('index')}"
+    score = entry.number("score")
+    return name if score is None else f"{name} ({score:.3g})"

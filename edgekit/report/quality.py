@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgekit.report.charts import (
     MAX_MATRIX,
@@ -24,7 +25,9 @@ from edgekit.report.subject import Subject
 from edgekit.report.verdict import main_metric
 from edgekit.report.words import between, file_name, metric, ms, points, share, size
 
-Row = tuple[str, ...]
+if TYPE_CHECKING:
+    Row = tuple[str, ...]
+
 _MAX_ROWS = 200
 _MAX_MISTAKES = 12
 _PERCENTILES = ("min", "p50", "p90", "p95", "p99")
@@ -163,10 +166,10 @@ def latency(evidence: Evidence, subject: Subject) -> Latency:
     documents = evidence.of("benchmark", subject.sha256)
     labels = _labels(documents)
     timings = [
-        Timing(label, times, len(times) < (document.node.count("runs") or 0))
+        Timing(label, document.node.numbers("times_ms"))
         for label, document in zip(labels, documents, strict=True)
-        if len(times := document.node.numbers("times_ms")) > 1
-    ][:MAX_SERIES]
+    ]
+    timings = [each for each in timings if len(each.times_ms) > 1][:MAX_SERIES]
     drawn = (latency_histogram, latency_ecdf, latency_series) if timings else ()
     guesses = tuple(
         each.node

@@ -98,10 +98,8 @@ class Canvas:
         for text in texts:
             text.set_parse_math(False)  # "$" in a name is a "$"
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        with (
-            self._matplotlib.rc_context({**_STYLE, "svg.hashsalt": self.name}),
-            warnings.catch_warnings(),
-        ):
+        salted = {**_STYLE, "svg.hashsalt": self.name}
+        with self._matplotlib.rc_context(salted), warnings.catch_warnings():
             # The page's font draws it; matplotlib's only takes its measure.
             warnings.filterwarnings("ignore", "Glyph .* missing from")
             self.figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)

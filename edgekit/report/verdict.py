@@ -109,8 +109,8 @@ def device_timing(evidence: Evidence, subject: Subject) -> Node:
 
 
 def _is_of(node: Node, subject: Subject) -> bool:
-    stem = file_name(subject.name).removesuffix(".tflite")
-    is_compiled = file_name(node.text("model")) == f"{stem}_edgetpu.tflite"
+    compiled = file_name(subject.name).replace(".tflite", "_edgetpu.tflite")
+    is_compiled = file_name(node.text("model")) == compiled
     return is_compiled or not subject.sha256 or node.text("sha256") == subject.sha256
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.report import report
+from edgekit.report.page import report
 from tests.report.chromium import Page, chromium_page
 from tests.report.conftest import debug_document, write_json
+
+pytest.importorskip("matplotlib", reason="matplotlib is not installed (edgekit[report])")
 
 _PAPER = "getComputedStyle(document.body).backgroundColor"
 _FOCUS = "document.activeElement.outerHTML.slice(0, 60)"

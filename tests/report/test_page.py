@@ -18,10 +18,11 @@ from PIL import Image
 from edgekit.edgetpu import check_model
 from edgekit.errors import InputError, OutputError
 from edgekit.formats.tflite import Model, write_model
-from edgekit.report import ReportResult, report
 from edgekit.report.node import Node
-from edgekit.report.page import MAX_BYTES
+from edgekit.report.page import MAX_BYTES, ReportResult, report
 from tests.report.conftest import debug_document, write_json
+
+pytest.importorskip("matplotlib", reason="matplotlib is not installed (edgekit[report])")
 
 _VOID = {"meta", "link", "br", "img", "input"}
 
