@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgekit.edgetpu.chip import PARAMETER_CACHE_BYTES
 from edgekit.report.charts import Store, error_lines, memory_bars
 from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node
@@ -66,6 +67,7 @@ class LayerErrors:
     """What `debug` found."""
 
     chart: str
+    rows: tuple[tuple[str, ...], ...]  # operator, isolated, accumulated, kinds
     causes: tuple[Node, ...]
 
 
@@ -109,14 +111,18 @@ def memory(evidence: Evidence, subject: Subject) -> Memory | None:
     check, compiled = first(evidence, "check", subject), compiled_model(evidence, subject)
     cached, streamed = compiled.count("on_chip_bytes"), compiled.count("streamed_bytes")
     how, note = RECORDED, "parameters as the compiler reports them"
-    room = check.count("cache_bytes")
+    room = check.count("cache_bytes") or PARAMETER_CACHE_BYTES
     if cached is None:
         cached, streamed = check.count("on_chip_bytes"), check.count("streamed_bytes")
         exact = check.flag("parameters_exact")
         how = PREDICTED if exact else ESTIMATED
         note = f"computed from the file, {'to the byte' if exact else 'about'}; not measured"
+    inspected = first(evidence, "inspect", subject)
+    if cached is None and inspected.entries("packages"):
+        cached, streamed = inspected.count("cached_bytes"), inspected.count("streamed_bytes")
+        how, note = RECORDED, "parameters as they lie in the compiled file"
     stores = []
-    if cached is not None and room:
+    if cached is not None:
         stores.append(
             Store("parameters", cached, streamed or 0, room, "streamed with every inference")
         )
@@ -137,7 +143,11 @@ def layer_errors(evidence: Evidence, subject: Subject) -> LayerErrors | None:
         return None
     names = [_named(entry) for entry in entries]
     chart = error_lines(names, isolated, accumulated)
-    return LayerErrors(chart, tuple(document.entries("causes")))
+    rows = tuple(
+        (name, _db(alone), _db(along), ", ".join(kind.text() for kind in entry.entries("kinds")))
+        for name, alone, along, entry in zip(names, isolated, accumulated, entries, strict=True)
+    )
+    return LayerErrors(chart, rows, tuple(document.entries("causes")))
 
 
 def issues(evidence: Evidence, subject: Subject) -> Sequence[Node] | None:
@@ -148,6 +158,10 @@ def issues(evidence: Evidence, subject: Subject) -> Sequence[Node] | None:
     found = check.entries("issues")
     order = {name: place for place, name in enumerate(_SEVERITIES)}
     return sorted(found, key=lambda each: order.get(each.text("severity"), len(order)))
+
+
+def _db(value: float | None) -> str:
+    return NOT_MEASURED if value is None else f"{value:.1f} dB"
 
 
 def _named(entry: Node) -> str:

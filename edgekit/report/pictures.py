@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -32,6 +32,7 @@ class Picture:
     data_uri: str
     width: int
     height: int
+    is_sheet: bool  # many samples in one picture: its small print is to stay legible
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class AnswerRow:
 def pictures(evidence: Evidence) -> tuple[list[Picture], int]:
     """The pictures that results name, then those in the folder; and how many were left out."""
     shown: list[Picture] = []
+    sheets = {file_name(each.node.text("picture")) for each in evidence.of("demo")}
     spent = num_unreadable = 0
     paths = _ordered(evidence)
     for path in paths:
@@ -55,7 +57,7 @@ def pictures(evidence: Evidence) -> tuple[list[Picture], int]:
             num_unreadable += 1
         elif spent + len(picture.data_uri) <= _BUDGET_BYTES:
             spent += len(picture.data_uri)
-            shown.append(picture)
+            shown.append(replace(picture, is_sheet=path.name in sheets))
     return shown, len(paths) - len(shown) - num_unreadable
 
 
@@ -95,7 +97,7 @@ def _picture(path: Path, evidence: Evidence) -> Picture | None:
         evidence.remarks.append(f"{name}: this picture cannot be read: {error}")
         return None
     data = base64.b64encode(content).decode()
-    return Picture(printable(name), f"data:image/{kind};base64,{data}", width, height)
+    return Picture(printable(name), f"data:image/{kind};base64,{data}", width, height, False)
 
 
 def _small(path: Path) -> tuple[bytes, str, tuple[int, int]]:

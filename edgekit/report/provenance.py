@@ -11,6 +11,7 @@ from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node
 
 _TO_NAME = "DATA"
+_MAX_INPUTS = 6
 _UNNAMED = {"", "array", "samples", "python"}
 
 
@@ -73,6 +74,13 @@ def _benchmark(node: Node) -> Command:
     return _command([*words, *_option("--warmup-runs", node.count("warmup_runs"))])
 
 
+def _run(node: Node) -> Command:
+    sources = list(dict.fromkeys(each.text("source") for each in node.entries("answers")))
+    note = f"and {len(sources) - _MAX_INPUTS} more inputs" if len(sources) > _MAX_INPUTS else ""
+    words = ["run", node.text("model"), *sources[:_MAX_INPUTS]]
+    return _command([*words, "--preprocess", node.text("preprocess")], note)
+
+
 def _check(node: Node) -> Command:
     source = node.text("converted_from") or node.text("model")
     return _command(["check", source, *_option("--target", node.count("target"))])
@@ -101,6 +109,7 @@ _MAKERS = {
     "inspect": _inspect,
     "evaluate": _evaluate,
     "benchmark": _benchmark,
+    "run": _run,
 }
 
 

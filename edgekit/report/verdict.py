@@ -54,7 +54,7 @@ def judge(evidence: Evidence, subject: Subject) -> Verdict:
     check = first(evidence, "check", subject)
     evaluation = first(evidence, "evaluate", subject)
     compiled = compiled_model(evidence, subject)
-    mapping, level = _mapping_words(check, compiled)
+    mapping, level = _mapping_words(check, compiled, first(evidence, "inspect", subject))
     numbers = (
         _mapped(check, compiled),
         _accuracy(evaluation),
@@ -114,11 +114,15 @@ def _is_of(node: Node, subject: Subject) -> bool:
     return is_compiled or not subject.sha256 or node.text("sha256") == subject.sha256
 
 
-def _mapping_words(check: Node, compiled: Node) -> tuple[str, str]:
+def _mapping_words(check: Node, compiled: Node, inspected: Node) -> tuple[str, str]:
     mapped, total = compiled.count("num_mapped"), compiled.count("num_operators")
     if mapped is not None and total:
         level = _GOOD if mapped == total else _PARTLY if mapped else _BAD
         return f"The compiler maps {mapped} of {plural(total, 'operator')}.", level
+    if not check and inspected.text("kind") == "compiled":
+        left = len(inspected.entries("cpu_operators"))
+        words = f"leaves {plural(left, 'operator')} to" if left else "leaves nothing to"
+        return f"The file is compiled and {words} the CPU.", _PARTLY if left else _GOOD
     if not check:
         return "Nothing is known yet of how the model maps.", _OPEN
     if check.flag("refused"):

@@ -10,8 +10,10 @@ METRIC_NAMES = {
     "top5": "top-5",
     "map": "mAP 50:95",
     "map50": "mAP 50",
+    "map75": "mAP 75",
     "miou": "mIoU",
     "oks": "OKS",
+    "mar": "mean recall",
 }
 
 
