@@ -12,6 +12,7 @@ from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node
 from edgekit.report.subject import Subject
 from edgekit.report.verdict import ESTIMATED, PREDICTED, RECORDED, compiled_model, first
+from edgekit.report.words import NOT_MEASURED
 
 PLACES = {"tpu": "Edge TPU", "cpu": "CPU", "unknown": "unknown"}
 MAX_OPERATORS = 1500

@@ -131,6 +131,30 @@ def test_the_same_data_is_inside_as_json(run_folder: Path) -> None:
     assert {"edgekit.check/1", "edgekit.estimate/1", "edgekit.benchmark/1"} <= kinds
 
 
+def test_an_operator_without_a_measurement_is_said_to_have_none(run_folder: Path) -> None:
+    document = debug_document(report(run_folder).sha256)
+    del document["operators"][2]["isolated_snr_db"]
+    document["operators"][4]["isolated_snr_db"] = "much"
+    write_json(run_folder / "debug.json", document)
+    _, page = _made(run_folder)
+    text = " ".join(page.text["page"].split())
+    assert "2 CONV_2D layer2 not measured 20.0 dB" in text
+    assert "4 CONV_2D layer4 not measured 10.0 dB" in text
+
+
+@pytest.mark.corpus
+def test_a_compiled_file_alone_shows_what_it_leaves_to_the_cpu(
+    corpus: Path, tmp_path: Path
+) -> None:
+    name = "deeplabv3_mnv2_dm05_pascal_quant_edgetpu.tflite"
+    source = corpus / "compiled/google-coral__test_data" / name
+    (tmp_path / name).write_bytes(source.read_bytes())
+    result, page = _made(tmp_path)
+    assert "leaves 8 operators to the CPU" in result.verdict.text
+    assert "CPU: 8" in page.text["page"]
+    assert "parameters: 748.75 KiB of 7.75 MiB" in " ".join(page.text["page"].split())
+
+
 def test_a_second_report_on_the_same_folder_is_the_same(run_folder: Path) -> None:
     first = Path(report(run_folder).output).read_bytes()
     assert Path(report(run_folder).output).read_bytes() == first
