@@ -26,6 +26,10 @@ def report(
             "--output", "-o", metavar="FILE", help="The HTML file; RUN_DIR/report.html by default."
         ),
     ] = None,
+    model: Annotated[
+        Optional[str],
+        typer.Option(help="A model in RUN_DIR; by default the one that results are about."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Make one offline HTML file of all that is known about a run."""
@@ -34,7 +38,7 @@ def report(
     require_python((3, 10), extra="report", purpose="make the report")
     from edgekit.report.page import report as run_report
 
-    result = run_report(run, output)
+    result = run_report(run, output, model=model)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
 
 

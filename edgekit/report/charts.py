@@ -16,6 +16,7 @@ MAX_BARS = 30
 GUIDE_DB = 10.0
 _NUM_BINS = 24
 _FEW = 60
+_NUM_TICKS = 5  # more run into each other on small axes
 _MIB = 1 << 20
 
 
@@ -55,6 +56,7 @@ def latency_histogram(timings: Sequence[Timing]) -> str:
             title = f"{each.name}: {count} of {len(each.times_ms)}, {start:.4g} to {stop:.4g} ms"
             canvas.mark(bar, title + more, f"series s{number}")
     canvas.axes.set_xlabel("ms of one inference")
+    canvas.axes.locator_params(axis="x", nbins=_NUM_TICKS)
     canvas.axes.set_ylabel("inferences")
     canvas.axes.grid(axis="y")
     return canvas.svg("Histogram of latencies: " + _spoken(timings))
@@ -73,6 +75,7 @@ def latency_ecdf(timings: Sequence[Timing]) -> str:
             dot = canvas.axes.plot([at], [percent], "o", color=SERIES[number], ms=5)[0]
             canvas.mark(dot, f"{each.name}: p{percent} {at:.4g} ms", f"series s{number}")
     canvas.axes.set_xlabel("ms of one inference")
+    canvas.axes.locator_params(axis="x", nbins=_NUM_TICKS)
     canvas.axes.set_ylabel("% done")
     canvas.axes.set_ylim(0, 102)
     canvas.axes.grid()

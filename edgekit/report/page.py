@@ -53,7 +53,12 @@ class ReportResult(Result):
     remarks: tuple[str, ...]  # what could not be used, and why
 
 
-def report(folder: files.PathLike, output: files.PathLike | None = None) -> ReportResult:
+def report(
+    folder: files.PathLike,
+    output: files.PathLike | None = None,
+    *,
+    model: str | None = None,
+) -> ReportResult:
     """Write one offline HTML file about all that lies in a run folder.
 
     Documents are known by their ``schema``, wherever in the folder they lie. What `check` and
@@ -63,9 +68,10 @@ def report(folder: files.PathLike, output: files.PathLike | None = None) -> Repo
     Args:
         folder: Results of edgekit as JSON, models, pictures, the compiler's log.
         output: The HTML file; ``report.html`` in the folder by default.
+        model: The model in the folder to report on; None takes the one that results are about.
 
     Raises:
-        InputError: It is no folder, or there is nothing in it to report on.
+        InputError: It is no folder, there is nothing in it to report on, or no such ``model``.
         OutputError: The file cannot be written.
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
@@ -74,7 +80,7 @@ def report(folder: files.PathLike, output: files.PathLike | None = None) -> Repo
         require(module, extra="report", purpose="make the report")
     evidence = gather(folder, skip=target)
     files.check_writable(target)
-    subject = find_subject(evidence)
+    subject = find_subject(evidence, model)
     complete(evidence, subject)
     verdict = judge(evidence, subject)
     sections = _sections(evidence, subject)

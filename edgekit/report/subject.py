@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgekit.edgetpu import check_model
 from edgekit.edgetpu.estimate import estimate
-from edgekit.errors import EdgeKitError
+from edgekit.errors import EdgeKitError, InputError
 from edgekit.inspect import inspect
 from edgekit.report.evidence import Document, Evidence, FoundModel
 from edgekit.result import Result
@@ -17,6 +17,7 @@ from edgekit.result import Result
 COMPUTED = "computed for this report"
 # Documents that name the model they are about, the most telling first.
 _TELLING = ("evaluate", "check", "compile", "benchmark", "debug", "estimate", "convert")
+_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,49 @@ class Subject:
     path: Path | None
 
 
-def find_subject(evidence: Evidence) -> Subject:
+def find_subject(evidence: Evidence, wanted: str | None = None) -> Subject:
     """The integer model: the one that documents are about, else one that lies in the folder.
 
-    A compiled model stands for itself only where its source is nowhere.
+    A compiled model stands for itself only where its source is nowhere. Where several models
+    could have been meant, a remark says so.
+
+    Args:
+        evidence: What the folder holds.
+        wanted: The path in the folder, or the file name, of the model to take instead.
+
+    Raises:
+        InputError: No model there has this name.
     """
+    if wanted is not None:
+        return _of_file(_named(evidence, wanted))
+    subject = _likeliest(evidence)
+    others = [
+        each.file.path
+        for each in evidence.models
+        if each.kind == "integer" and each.file.sha256 != subject.sha256
+    ]
+    if others and not any(evidence.of(kind, subject.sha256) for kind in _TELLING):
+        evidence.remarks.append(
+            f"{len(others)} more integer models, {', '.join(others[:_LISTED])}"
+            f"{', ...' if len(others) > _LISTED else ''}: choose one with --model"
+        )
+    return subject
+
+
+def _named(evidence: Evidence, wanted: str) -> FoundModel:
+    for model in evidence.models:
+        if wanted in {model.file.path, model.full_path.name, str(model.full_path)}:
+            return model
+    there = ", ".join(each.file.path for each in evidence.models[:_LISTED])
+    raise InputError(
+        f"no model {wanted} in the run folder",
+        where=str(evidence.folder),
+        why=f"there are {there}" if there else "there is no .tflite",
+        fix="give the name of a .tflite in the folder (--model)",
+    )
+
+
+def _likeliest(evidence: Evidence) -> Subject:
     models = {each.file.sha256: each for each in evidence.models}
     integer = [each for each in evidence.models if each.kind == "integer"]
     named = [document for kind in _TELLING for document in evidence.of(kind)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,19 @@ def test_a_thousand_classes_and_large_pictures_stay_below_the_limit(tmp_path: Pa
     write_json(tmp_path / "run.json", {"schema": "edgekit.compile/1", "log": "x" * 3_000_000})
     result = report(tmp_path)
     assert result.bytes < MAX_BYTES
+
+
+def test_of_several_models_one_can_be_chosen(tmp_path: Path, int8_model: Model) -> None:
+    for name, description in (("a", "one"), ("b", "another")):
+        model = replace(int8_model, description=description)
+        (tmp_path / f"{name}.tflite").write_bytes(write_model(model))
+    result = report(tmp_path)
+    assert result.model == "a.tflite"
+    assert result.remarks == ("1 more integer models, b.tflite: choose one with --model",)
+    chosen = report(tmp_path, model="b.tflite")
+    assert (chosen.model, chosen.remarks) == ("b.tflite", ())
+    with pytest.raises(InputError, match=r"no model c\.tflite"):
+        report(tmp_path, model="c.tflite")
 
 
 def test_what_cannot_be_read_is_named(run_folder: Path) -> None:
