@@ -57,3 +57,24 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
             why=f"it is needed to {purpose}",
             fix=f"pip install 'edgekit[{extra}]'",
         ) from error
+
+
+def require_python(least: tuple[int, int], *, extra: str, purpose: str) -> None:
+    """Find out that this Python is too old for ``edgekit[extra]`` before its code is imported.
+
+    Args:
+        least: The oldest version that will do.
+        extra: As for `require`.
+        purpose: Completes "it is needed to ...".
+
+    Raises:
+        MissingExtraError: It is older.
+    """
+    if sys.version_info[:2] < least:
+        found, wanted = (".".join(map(str, each)) for each in (sys.version_info[:2], least))
+        raise MissingExtraError(
+            f"this is Python {found}, expected {wanted} or later",
+            where=sys.executable,
+            why=f"it is needed to {purpose}",
+            fix=f"copy the folder to a computer with edgekit[{extra}] and run the command there",
+        )

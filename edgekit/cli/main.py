@@ -25,6 +25,7 @@ from edgekit.cli.evaluate import evaluate
 from edgekit.cli.explain import explain
 from edgekit.cli.fix import fix
 from edgekit.cli.inspect import inspect
+from edgekit.cli.report import report
 from edgekit.cli.run import run
 from edgekit.cli.split import split
 from edgekit.cli.verify import verify
@@ -70,6 +71,7 @@ for command in (
     evaluate,
     compare,
     benchmark,
+    report,
     doctor,
     bundle,
     verify,
