@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edgekit.host.conversion import convert
     from edgekit.host.demo import demo
     from edgekit.inspect.inspect import inspect
+    from edgekit.report.page import report
     from edgekit.runtime import Runner
 
 __version__ = "0.1.0"
