@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgekit.bench import benchmark
+    from edgekit.bundle.pack import bundle
+    from edgekit.bundle.verify import verify
     from edgekit.checking import check
     from edgekit.data import open_dataset
+    from edgekit.doctor.checks import doctor
     from edgekit.edgetpu.estimate import estimate
     from edgekit.errors import EdgeKitError
     from edgekit.evaluate import evaluate, run
@@ -33,10 +36,12 @@ __all__ = [
     "Runner",
     "__version__",
     "benchmark",
+    "bundle",
     "check",
     "compile",
     "convert",
     "demo",
+    "doctor",
     "estimate",
     "evaluate",
     "explain",
@@ -44,16 +49,19 @@ __all__ = [
     "open_dataset",
     "read_model",
     "run",
+    "verify",
 ]
 
 _PUBLIC = {
     "EdgeKitError": "edgekit.errors",
     "Runner": "edgekit.runtime",
     "benchmark": "edgekit.bench",
+    "bundle": "edgekit.bundle",
     "check": "edgekit.checking",
     "compile": "edgekit.host",
     "convert": "edgekit.host",
     "demo": "edgekit.host",
+    "doctor": "edgekit.doctor",
     "estimate": "edgekit.edgetpu.estimate",
     "evaluate": "edgekit.evaluate",
     "explain": "edgekit.explain",
@@ -61,6 +69,7 @@ _PUBLIC = {
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",
     "run": "edgekit.evaluate",
+    "verify": "edgekit.bundle",
 }
 
 

@@ -8,6 +8,14 @@ from types import ModuleType
 
 from edgekit.errors import MissingExtraError
 
+# The packages that hold TensorFlow Lite's interpreter, in order of preference:
+# runtime -> (package, module with Interpreter, distribution).
+RUNTIME_PACKAGES = {
+    "litert": ("ai_edge_litert", "ai_edge_litert.interpreter", "ai-edge-litert"),
+    "tflite-runtime": ("tflite_runtime", "tflite_runtime.interpreter", "tflite-runtime"),
+    "tensorflow": ("tensorflow", "tensorflow.lite.python.interpreter", "tensorflow"),
+}
+
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     """Import ``module``, which belongs to the optional dependencies ``edgekit[extra]``.

@@ -58,7 +58,7 @@ def benchmark(
     takes longer for other values.
 
     Args:
-        model: Path or content of a .tflite file.
+        model: Path or content of a .tflite file or a bundle.
         device: ``cpu``.
         runtime: See `Runner`.
         kernels: See `Runner`.

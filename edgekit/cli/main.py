@@ -12,15 +12,18 @@ from typing_extensions import Annotated, get_type_hints
 
 from edgekit import __version__
 from edgekit.cli.benchmark import benchmark
+from edgekit.cli.bundle import bundle
 from edgekit.cli.check import check
 from edgekit.cli.compile import compile  # noqa: A004 - the command's name
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
+from edgekit.cli.doctor import doctor
 from edgekit.cli.estimate import estimate
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.explain import explain
 from edgekit.cli.inspect import inspect
 from edgekit.cli.run import run
+from edgekit.cli.verify import verify
 from edgekit.errors import EdgeKitError
 
 # typer brings click along under a private name since 0.20 and imports it before that; the base of
@@ -60,6 +63,9 @@ for command in (
     run,
     evaluate,
     benchmark,
+    doctor,
+    bundle,
+    verify,
 ):
     app.command()(_resolved(command))
 

@@ -9,7 +9,7 @@ from typing import Optional
 import typer
 from typing_extensions import Annotated
 
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file.")]
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file or a bundle.")]
 DataOption = Annotated[
     str,
     typer.Option(
@@ -22,8 +22,9 @@ PreprocessOption = Annotated[
     Optional[str],
     typer.Option(
         metavar="HOW",
-        help="How pixels become the input: unit (0..1, the default), tf (-1..1), raw, or "
-        "mean=..,std=..; resize=stretch|crop|pad, filter=.., colour=rgb|bgr.",
+        help="How pixels become the input: unit (0..1), tf (-1..1), raw, or "
+        "mean=..,std=..; resize=stretch|crop|pad, filter=.., colour=rgb|bgr. "
+        "By default what the model's file says, else unit.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="What runs the model: cpu.")]

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from edgekit.data.dataset import Batch, Dataset, InputSpec, Sample, Unreadable, iter_batches
+from edgekit.data.labels import read_labels
 from edgekit.data.opening import open_dataset
-from edgekit.data.preprocess import Preprocess, parse_preprocess
+from edgekit.data.preprocess import Preprocess, parse_preprocess, preprocess_or
 
 __all__ = [
     "Batch",
@@ -17,4 +18,6 @@ __all__ = [
     "iter_batches",
     "open_dataset",
     "parse_preprocess",
+    "preprocess_or",
+    "read_labels",
 ]

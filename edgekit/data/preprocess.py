@@ -167,6 +167,19 @@ def parse_preprocess(text: str | Preprocess | None) -> Preprocess:
     return result
 
 
+def preprocess_or(asked: str | Preprocess | None, noted: str) -> Preprocess:
+    """What was asked for, else what the model's file notes, else the default.
+
+    What is only noted is about pixels: real numbers still pass unchanged.
+
+    Raises:
+        UsageError: An unknown word.
+    """
+    if asked is None and noted:
+        return replace(parse_preprocess(noted), is_default=True)
+    return parse_preprocess(asked)
+
+
 _CHOICES = {
     (key, value)
     for key, values in (("resize", RESIZES), ("filter", FILTERS), ("colour", COLOURS))

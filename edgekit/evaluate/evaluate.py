@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterator, Mapping, Op
 
 import numpy as np
 
-from edgekit.data import Batch, Dataset, InputSpec, iter_batches, open_dataset
+from edgekit.data import Batch, Dataset, InputSpec, iter_batches, open_dataset, preprocess_or
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.tally import Head, Tally
@@ -100,11 +100,11 @@ def evaluate(
     interpreters, and small networks on a copy with a larger batch whose outputs were found equal.
 
     Args:
-        model: Path or content of a .tflite file.
+        model: Path or content of a .tflite file or a bundle.
         data: Samples with labels: whatever `open_dataset` takes. With ``against`` labels may be
             missing; only the agreement is measured then.
         against: Another model whose inputs have the same shapes, often the float one.
-        preprocess: How pixels become the network's input.
+        preprocess: How pixels become the network's input; None takes what the model's file says.
         split: ``test`` or ``train``, of a file that holds both.
         num_samples: The first so many; None takes all.
         label_offset: Added to each label: 1 where the model has a background class before those
@@ -133,7 +133,8 @@ def evaluate(
         _check_same_inputs(engines)
         first = engines[0].single
         specs = [InputSpec(each.name, (1, *each.shape[1:])) for each in first.inputs]
-        dataset = open_dataset(data, inputs=specs, preprocess=preprocess, split=split)
+        how = preprocess_or(preprocess, first.notes.preprocess if preprocess is None else "")
+        dataset = open_dataset(data, inputs=specs, preprocess=how, split=split)
         tally = Tally([Head(engine.single) for engine in engines], label_offset)
         workers = num_workers or max(1, _num_cores() // num_threads)
         _run(engines, dataset, num_samples, workers, tally, progress)

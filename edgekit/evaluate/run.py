@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
 import numpy as np
 
-from edgekit.data import parse_preprocess
+from edgekit.data import preprocess_or, read_labels
 from edgekit.data.dataset import as_real
 from edgekit.errors import DataError, InputError, UsageError
-from edgekit.files import read_bytes
+from edgekit.formats.tflite_metadata import Notes
 from edgekit.result import Result
 from edgekit.runtime import Runner, TensorInfo
 
@@ -89,11 +89,12 @@ def run(
     """Run ``model`` on each of ``inputs``.
 
     Args:
-        model: Path or content of a .tflite file.
+        model: Path or content of a .tflite file or a bundle.
         inputs: Images (any format that Pillow reads), ``.npy`` files or arrays with one sample
             each, or ``.npz`` files with an array for each of the model's inputs.
-        preprocess: How pixels become the network's input.
-        labels: A text file with one class a line (Coral's ``index name`` form too), or the names.
+        preprocess: How pixels become the network's input; None takes what the model's file says.
+        labels: A text file with one class a line (Coral's ``index name`` form too), or the names;
+            None takes those in the model's file.
         top: How many classes to name.
         device: ``cpu``.
         runtime: See `Runner`.
@@ -108,9 +109,10 @@ def run(
         raise UsageError("no input is given", fix="name an image, an .npy or an .npz file")
     if top < 1:
         raise UsageError(f"--top is {top}", fix="give a number above zero")
-    how = parse_preprocess(preprocess)
     with Runner(model, device, runtime=runtime, kernels=kernels, num_threads=num_threads) as runner:
-        names = _label_names(labels, runner)
+        notes = Notes() if preprocess is not None and labels is not None else runner.notes
+        how = preprocess_or(preprocess, notes.preprocess)
+        names = _label_names(labels, notes.labels, runner)
         answers = tuple(_answer(runner, each, how, names, top) for each in inputs)
         environment = runner.environment
         return RunResult(
@@ -126,28 +128,12 @@ def run(
         )
 
 
-def read_labels(path: PathLike) -> list[str]:
-    """Class names of a text file: one a line, or Coral's ``index name``.
-
-    Raises:
-        InputError: The file cannot be read, or is empty.
-    """
-    text = read_bytes(path, "label file").decode("utf-8", "replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise InputError("the label file is empty", where=str(path))
-    pairs = [line.replace(":", " ", 1).split(None, 1) for line in lines]
-    if not all(len(pair) == 2 and pair[0].isdigit() for pair in pairs):
-        return lines
-    names = [""] * (max(int(index) for index, _ in pairs) + 1)
-    for index, name in pairs:
-        names[int(index)] = name.strip()
-    return names
-
-
-def _label_names(labels: PathLike | Sequence[str] | None, runner: Runner) -> list[str]:
+def _label_names(
+    labels: PathLike | Sequence[str] | None, noted: Sequence[str], runner: Runner
+) -> list[str]:
     if labels is None:
-        return []
+        # Labels of something else than classes (of pixels, of boxes) are not for a class's index.
+        return list(noted) if len(noted) == _num_classes(runner.outputs) else []
     is_path = isinstance(labels, (str, Path))
     names = read_labels(labels) if is_path else list(labels)  # type: ignore[arg-type] # decided by is_path
     classes = _num_classes(runner.outputs)

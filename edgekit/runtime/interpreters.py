@@ -13,15 +13,9 @@ from typing import Any, Mapping
 import numpy as np
 
 from edgekit.errors import MissingExtraError, UsageError
-from edgekit.extras import require
+from edgekit.extras import RUNTIME_PACKAGES, require
 
-# Runtime name -> (package, module with Interpreter, distribution), in order of preference.
-_PACKAGES = {
-    "litert": ("ai_edge_litert", "ai_edge_litert.interpreter", "ai-edge-litert"),
-    "tflite-runtime": ("tflite_runtime", "tflite_runtime.interpreter", "tflite-runtime"),
-    "tensorflow": ("tensorflow", "tensorflow.lite.python.interpreter", "tensorflow"),
-}
-RUNTIMES = tuple(_PACKAGES)
+RUNTIMES = tuple(RUNTIME_PACKAGES)
 
 
 @dataclass(frozen=True)
@@ -51,10 +45,10 @@ def load_library(runtime: str | None = None) -> InterpreterLibrary:
         UsageError: There is no such runtime.
         MissingExtraError: It, or none of them, is installed.
     """
-    if runtime is not None and runtime not in _PACKAGES:
+    if runtime is not None and runtime not in RUNTIME_PACKAGES:
         raise UsageError(f"no runtime {runtime!r}", fix=f"use one of {', '.join(RUNTIMES)}")
     name = runtime or next(
-        (each for each in RUNTIMES if importlib.util.find_spec(_PACKAGES[each][0])), None
+        (each for each in RUNTIMES if importlib.util.find_spec(RUNTIME_PACKAGES[each][0])), None
     )
     if name is None:
         raise MissingExtraError(
@@ -62,7 +56,7 @@ def load_library(runtime: str | None = None) -> InterpreterLibrary:
             why=f"none of {', '.join(RUNTIMES)} can be imported",
             fix="pip install 'edgekit[device]'",
         )
-    package, module, distribution = _PACKAGES[name]
+    package, module, distribution = RUNTIME_PACKAGES[name]
     extra = "host" if name == "tensorflow" else "device"
     interpreter = require(module, extra=extra, purpose="run a model")
     version = str(getattr(importlib.import_module(package), "__version__", "unknown"))

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgekit.errors import DataError, UsageError
 from edgekit.files import PathLike, read_bytes, sha256_hex
+from edgekit.formats.bundle import model_content
 from edgekit.formats.tflite import read_model
 from edgekit.quant import QuantParams, dequantize, quantize
 from edgekit.runtime.base import Backend, Environment, TensorInfo
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from edgekit.formats.tflite_metadata import Notes
 
 
 class Runner:
@@ -44,7 +47,7 @@ class Runner:
         """Read, check and load ``model``.
 
         Args:
-            model: Path or content of a .tflite file.
+            model: Path or content of a .tflite file or a bundle.
             device: ``cpu``.
             runtime: ``litert``, ``tflite-runtime`` or ``tensorflow``; None takes the first that is
                 installed.
@@ -55,6 +58,7 @@ class Runner:
 
         Raises:
             ModelFormatError: ``model`` is no .tflite file, or a damaged one.
+            BundleError: ``model`` is a damaged bundle.
             UnsupportedModelError: The interpreter has no kernel for it, or it is compiled for the
                 Edge TPU and ``device`` is not one.
             DeviceError: There is no such device.
@@ -64,8 +68,9 @@ class Runner:
             raise UsageError(f"num_threads is {num_threads}, expected at least 1")
         is_content = isinstance(model, (bytes, bytearray, memoryview))
         self.source = "" if is_content else str(model)
-        self.content = bytes(model) if is_content else read_bytes(Path(model), "model")  # type: ignore[arg-type] # decided by is_content
-        self._model = read_model(self.content) if is_content else read_model(Path(self.source))
+        self._given = bytes(model) if is_content else read_bytes(Path(model), "model")  # type: ignore[arg-type] # decided by is_content
+        self.content = model_content(self._given, compiled=device != "cpu", where=self.source)
+        self._model = read_model(self.content, where=self.source)
         self._options: dict[str, Any] = {
             "device": device,
             "runtime": runtime,
@@ -106,6 +111,17 @@ class Runner:
     def sha256(self) -> str:
         """The hash of the model file."""
         return sha256_hex(self.content)
+
+    @property
+    def notes(self) -> Notes:
+        """Preprocessing, labels and task, as the model's file or its bundle gives them.
+
+        Raises:
+            ModelFormatError: The metadata in the model is damaged.
+        """
+        from edgekit.formats.tflite_metadata import read_notes  # noqa: PLC0415 - 20 ms, seldom used
+
+        return read_notes(self._given)
 
     def predict(self, *real: Any) -> tuple[NDArray[Any], ...]:  # noqa: ANN401 - anything array-like
         """Run on real values: one array an input, in the input's shape.

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgekit.data import read_labels
 from edgekit.errors import DataError, InputError, UsageError
 from edgekit.evaluate import run
-from edgekit.evaluate.run import read_labels
 from edgekit.runtime import Runner
 
 

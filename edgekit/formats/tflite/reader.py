@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgekit.errors import ModelFormatError
 from edgekit.files import PathLike, read_bytes
+from edgekit.formats.bundle import model_content
 from edgekit.formats.tflite.model import (
     CUSTOM,
     Model,
@@ -58,7 +59,7 @@ _OTHER_FORMATS = (
 
 
 def read_model(source: bytes | PathLike, *, where: str = "") -> Model:
-    """Read and check a .tflite file, compiled ones included.
+    """Read and check a .tflite file, compiled ones included, or the plain model of a bundle.
 
     Besides the bytes' own structure this checks what an interpreter takes on trust: indices in
     range, constants as large as their shape, every tensor written before it is read, strides above
@@ -70,6 +71,7 @@ def read_model(source: bytes | PathLike, *, where: str = "") -> Model:
 
     Raises:
         InputError: The file cannot be read.
+        BundleError: It is a bundle, and damaged.
         ModelFormatError: It is not a .tflite file, or a damaged one.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -77,7 +79,7 @@ def read_model(source: bytes | PathLike, *, where: str = "") -> Model:
     else:
         content, where = read_bytes(source, "model"), where or str(source)
     try:
-        return _read(content)
+        return _read(model_content(content, where=where))
     except ModelFormatError as error:
         raise ModelFormatError(
             error.what, where=_join(where, error.where), why=error.why, fix=error.fix

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bundles made and verified: one file with all that a device needs."""
+
+from __future__ import annotations
+
+from edgekit.bundle.pack import BundleResult, bundle
+from edgekit.bundle.verify import VerifyResult, verify
+
+__all__ = ["BundleResult", "VerifyResult", "bundle", "verify"]

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels and normalization as TFLite metadata of a model."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Sequence
+
+from edgekit.data import Preprocess
+from edgekit.formats.tflite import Model, Tensor
+from edgekit.formats.tflite_metadata import (
+    LabelFile,
+    ModelMetadata,
+    Normalization,
+    TensorMetadata,
+)
+
+_LABEL_FILE = "labels.txt"
+_DETECTION = "TFLite_Detection_PostProcess"
+_DETECTION_CLASSES = 1  # its second output holds the classes
+_SCALES = {"raw": (0.0, 1.0), "unit": (0.0, 255.0), "tf": (127.5, 127.5)}
+
+
+def describe(
+    model: Model,
+    known: ModelMetadata | None,
+    *,
+    name: str,
+    labels: Sequence[str],
+    how: Preprocess | None,
+    licence: str,
+) -> ModelMetadata:
+    """The model's metadata with labels and normalization in it; what it has besides stays."""
+    known = known or ModelMetadata()
+    graph = model.main
+    inputs = _entries(known.inputs, [graph.tensors[index] for index in graph.inputs])
+    outputs = _entries(known.outputs, [graph.tensors[index] for index in graph.outputs])
+    files = dict(known.files)
+    if how is not None and inputs:
+        inputs[0] = _as_image(inputs[0], graph.tensors[graph.inputs[0]], how)
+    if labels and outputs:
+        is_detection = any(op.custom_code == _DETECTION for op in graph.operators)
+        place = _DETECTION_CLASSES if is_detection and len(outputs) > 1 else 0
+        for old in outputs[place].label_files:
+            files.pop(old.name, None)
+        file = LabelFile(_LABEL_FILE, names_values=is_detection)
+        outputs[place] = dataclasses.replace(outputs[place], label_files=(file,))
+        files[_LABEL_FILE] = label_text(labels)
+    return dataclasses.replace(
+        known,
+        name=known.name or name,
+        licence=licence or known.licence,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        files=files,
+    )
+
+
+def label_text(labels: Sequence[str]) -> bytes:
+    """One name a line, the last one ended too."""
+    return "".join(f"{label}\n" for label in labels).encode()
+
+
+def _entries(known: Sequence[TensorMetadata], tensors: Sequence[Tensor]) -> list[TensorMetadata]:
+    if len(known) == len(tensors):
+        return list(known)
+    return [TensorMetadata(name=tensor.name) for tensor in tensors]
+
+
+def _as_image(entry: TensorMetadata, tensor: Tensor, how: Preprocess) -> TensorMetadata:
+    mean, std = _SCALES[how.scale]
+    if how.mean or how.std:
+        normalization = Normalization(how.mean or (0.0,), how.std or (1.0,))
+    else:
+        normalization = Normalization((mean,), (std,))
+    channels = tensor.shape[-1] if len(tensor.shape) == 4 else 0
+    is_image = channels in (1, 3)
+    return dataclasses.replace(
+        entry,
+        content="image" if is_image else entry.content,
+        colour_space={1: "grayscale", 3: "rgb"}.get(channels, entry.colour_space),
+        normalization=normalization,
+    )

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ed25519 signatures of a bundle's manifest, which names the hash of every other file.
+
+``openssl pkeyutl -verify -rawin`` accepts them too: they are of the manifest's bytes as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from edgekit.errors import BundleError, InputError
+from edgekit.extras import require
+from edgekit.files import PathLike, read_bytes
+
+_EXTRA, _PURPOSE = "sign", "sign bundles and check signatures"
+_OPENSSH = b"-----BEGIN OPENSSH"
+_SSH_PUBLIC = b"ssh-"
+
+
+def sign(message: bytes, key: PathLike) -> bytes:
+    """The signature, 64 bytes, of ``message`` by the private key in the file ``key``.
+
+    Args:
+        message: The manifest.
+        key: PEM (``openssl genpkey -algorithm ed25519``) or OpenSSH's form, not encrypted.
+
+    Raises:
+        InputError: The file holds no such key.
+        MissingExtraError: cryptography is not installed.
+    """
+    content = read_bytes(key, "private key")
+    library = _serialization()
+    load = library.load_pem_private_key
+    if content.startswith(_OPENSSH):
+        load = library.load_ssh_private_key
+    loaded = _load(lambda: load(content, None), key, "private", "Ed25519PrivateKey")
+    return bytes(loaded.sign(message))
+
+
+def check_signature(message: bytes, signature: bytes, key: PathLike) -> None:
+    """Refuse ``message`` unless ``signature`` is by the owner of the public key in ``key``.
+
+    Raises:
+        BundleError: It is not, or there is no signature.
+        InputError: The file holds no Ed25519 public key.
+        MissingExtraError: cryptography is not installed.
+    """
+    content = read_bytes(key, "public key")
+    library = _serialization()
+    load = library.load_pem_public_key
+    if content.startswith(_SSH_PUBLIC):
+        load = library.load_ssh_public_key
+    loaded = _load(lambda: load(content), key, "public", "Ed25519PublicKey")
+    if not signature:
+        raise BundleError(
+            "the bundle is not signed",
+            why=f"a signature by the owner of {key} was asked for",
+            fix="make it with edgekit bundle --sign KEY, or verify without --verify-key",
+        )
+    invalid = require("cryptography.exceptions", extra=_EXTRA, purpose=_PURPOSE).InvalidSignature
+    try:
+        loaded.verify(signature, message)
+    except invalid as error:
+        raise BundleError(
+            "the bundle's signature is not by the owner of this key",
+            where=str(key),
+            why="the bundle was changed after it was signed, or another key signed it",
+            fix="do not use it; ask its maker for the bundle and the key again",
+        ) from error
+
+
+def _serialization() -> Any:  # noqa: ANN401 - an optional module
+    name = "cryptography.hazmat.primitives.serialization"
+    return require(name, extra=_EXTRA, purpose=_PURPOSE)
+
+
+def _load(load: Callable[[], Any], key: PathLike, side: str, wanted: str) -> Any:  # noqa: ANN401
+    name = "cryptography.exceptions"
+    unsupported = require(name, extra=_EXTRA, purpose=_PURPOSE).UnsupportedAlgorithm
+    try:
+        loaded = load()
+    except (ValueError, TypeError, unsupported) as error:
+        raise _no_key(key, side, str(error)) from error
+    # Its class is private to the library's backend; it derives from the public one.
+    if wanted not in [each.__name__ for each in type(loaded).__mro__]:
+        raise _no_key(key, side, f"it is {type(loaded).__name__}")
+    return loaded
+
+
+def _no_key(key: PathLike, side: str, why: str) -> InputError:
+    made = "openssl genpkey -algorithm ed25519 -out key.pem"
+    if side == "public":
+        made = "openssl pkey -in key.pem -pubout -out key.pub.pem"
+    return InputError(
+        f"the file holds no Ed25519 {side} key that can be read",
+        where=str(key),
+        why=why,
+        fix=f"make one: {made}",
+    )

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a bundle is whole, unchanged, and of parts that belong together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgekit.bundle.belongs import check_belongs
+from edgekit.bundle.requirements import requirements
+from edgekit.bundle.signing import check_signature
+from edgekit.edgetpu.versions import CURRENT_RUNTIME_VERSION
+from edgekit.errors import BundleError, InputError
+from edgekit.files import PathLike, read_bytes, sha256_hex
+from edgekit.formats.bundle import Bundle, Manifest, is_bundle, read_bundle
+from edgekit.formats.tflite import Model, read_model
+from edgekit.result import Result
+
+
+@dataclass(frozen=True)
+class VerifyResult(Result):
+    """A bundle in which nothing was found wrong."""
+
+    schema: ClassVar[str] = "edgekit.verify/1"
+    bundle: str
+    sha256: str
+    bytes: int
+    manifest: Manifest
+    signature: str  # "none" | "not checked" | "valid"
+    checked: tuple[str, ...]  # what was compared, in words
+
+
+def verify(bundle: PathLike, *, verify_key: PathLike | None = None) -> VerifyResult:
+    """Check a bundle: its hashes, its signature, its versions, and that its models belong together.
+
+    Args:
+        bundle: The file.
+        verify_key: A public key whose owner must have signed it.
+
+    Raises:
+        BundleError: Something is wrong; the message says what.
+        ModelFormatError: A model in it is damaged.
+        InputError: A file cannot be read, or is no bundle.
+        MissingExtraError: ``verify_key`` needs the package cryptography.
+    """
+    content, where = read_bytes(bundle, "bundle"), str(bundle)
+    if not is_bundle(content) and not content.startswith(b"PK"):
+        raise InputError(
+            "this is no bundle", where=where, fix="make one: edgekit bundle MODEL -o NAME.edgekit"
+        )
+    whole = read_bundle(content, where)
+    signature = "not checked" if whole.signature else "none"
+    if verify_key is not None:
+        check_signature(whole.manifest_content, whole.signature, verify_key)
+        signature = "valid"
+    checked = [f"{len(whole.files)} files have the hashes of the manifest"]
+    plain = read_model(whole.model, where=f"{where}, model")
+    compiled = None
+    if whole.compiled is not None:
+        compiled = read_model(whole.compiled, where=f"{where}, compiled model")
+        check_belongs(plain, compiled, where)
+        checked.append("the compiled model was made from the plain one")
+    checked.append(_check_versions(whole, plain, compiled, where))
+    checked += _check_contents(whole, where)
+    return VerifyResult(
+        bundle=where,
+        sha256=sha256_hex(content),
+        bytes=len(content),
+        manifest=whole.manifest,
+        signature=signature,
+        checked=tuple(checked),
+    )
+
+
+def _check_versions(whole: Bundle, plain: Model, compiled: Model | None, where: str) -> str:
+    real, given = requirements(plain, compiled), whole.manifest.requires
+    for name, value in real.items():
+        if given.get(name) != value:
+            raise BundleError(
+                f"the manifest asks for {name} {given.get(name)!r}, the models need {value!r}",
+                where=where,
+                fix="make the bundle again with edgekit bundle",
+            )
+    version = real["edgetpu_runtime"]
+    if isinstance(version, int) and version > CURRENT_RUNTIME_VERSION:
+        raise BundleError(
+            f"the compiled model asks for runtime version {version}",
+            where=where,
+            why=f"{CURRENT_RUNTIME_VERSION} is the last one that there is",
+        )
+    words = [f"TensorFlow Lite {real['tensorflow_lite'] or 'of any release'}"]
+    words += [f"Edge TPU runtime {version}"] if version is not None else []
+    return f"the models need {' and '.join(words)}, as the manifest says"
+
+
+def _check_contents(whole: Bundle, where: str) -> list[str]:
+    """Labels and results are what the manifest says of them."""
+    manifest = whole.manifest
+    if len(whole.labels) != manifest.num_labels:
+        raise BundleError(
+            f"{len(whole.labels)} labels, the manifest says {manifest.num_labels}", where=where
+        )
+    hashes = {manifest.source_sha256, *(sha256_hex(each) for each in _models(whole))}
+    results = manifest.files_with("results")
+    for entry in results:
+        try:
+            document = json.loads(whole.files[entry.path].decode("utf-8"))
+            measured = document["sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"{entry.path} is no result: {error}", where=where) from error
+        if measured not in hashes:
+            raise BundleError(f"{entry.path} is of another model", where=where)
+    return [f"{len(results)} results are of these models"] if results else []
+
+
+def _models(whole: Bundle) -> list[bytes]:
+    return [whole.model] + ([whole.compiled] if whole.compiled is not None else [])

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit bundle``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, List, Optional
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.options import PreprocessOption
+from edgekit.cli.output import JsonOption, emit, note
+
+if TYPE_CHECKING:
+    from edgekit.bundle import BundleResult
+    from edgekit.formats.bundle import Manifest
+
+
+def bundle(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The plain .tflite file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .edgekit file to write.")],
+    compiled: Annotated[
+        Optional[Path], typer.Option(metavar="MODEL", help="What edgetpu_compiler made of it.")
+    ] = None,
+    labels: Annotated[
+        Optional[Path], typer.Option(help="A text file with one class name a line.")
+    ] = None,
+    preprocess: PreprocessOption = None,
+    metrics: Annotated[
+        Optional[List[Path]],
+        typer.Option(metavar="RESULT.json", help="What evaluate or benchmark --json printed."),
+    ] = None,
+    task: Annotated[str, typer.Option(help="What the model is for; else as RESULT says.")] = "",
+    decoder: Annotated[str, typer.Option(help="What makes answers of its outputs.")] = "",
+    licence: Annotated[
+        Optional[Path], typer.Option(help="The model's licence, a text file.")
+    ] = None,
+    sign: Annotated[
+        Optional[Path], typer.Option(metavar="KEY", help="Sign with this Ed25519 private key.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Put a model and all that a device needs beside it into one file."""
+    from edgekit.bundle import bundle as write_bundle
+
+    result = write_bundle(
+        model,
+        output=output,
+        compiled=compiled,
+        labels=labels,
+        preprocess=preprocess,
+        metrics=metrics or (),
+        task=task,
+        decoder=decoder,
+        licence=licence,
+        sign=sign,
+    )
+    for warning in result.warnings:
+        note(f"warning: {warning}")
+    emit(result, lambda: "\n".join(render(result)), as_json=json)
+
+
+def render(result: BundleResult) -> Iterator[str]:
+    """The result for people, line by line."""
+    signed = ", signed" if result.signed else ""
+    yield f"written    {result.output}: {result.bytes:,} bytes{signed}"
+    yield f"sha256     {result.sha256}"
+    yield from render_manifest(result.manifest)
+
+
+def render_manifest(manifest: Manifest) -> Iterator[str]:
+    """A bundle's contents for people, line by line."""
+    for file in manifest.files:
+        yield f"{file.role:10} {file.path}: {file.bytes:,} bytes, {file.sha256[:12]}"
+    if manifest.task:
+        decoder = f", decoder {manifest.decoder}" if manifest.decoder else ""
+        yield f"task       {manifest.task}{decoder}"
+    if manifest.preprocess:
+        yield f"preprocess {manifest.preprocess}"
+    lite, tpu = (manifest.requires.get(name) for name in ("tensorflow_lite", "edgetpu_runtime"))
+    needs = [f"TensorFlow Lite {lite} or newer"] if lite else []
+    needs += [f"Edge TPU runtime {tpu} or newer"] if tpu else []
+    if needs:
+        yield f"needs      {', '.join(needs)}"

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, Optional
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.bundle import render_manifest
+from edgekit.cli.output import JsonOption, emit
+
+if TYPE_CHECKING:
+    from edgekit.bundle import VerifyResult
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A .edgekit file.")],
+    verify_key: Annotated[
+        Optional[Path],
+        typer.Option(metavar="KEY", help="Ask for a signature by this Ed25519 public key's owner."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check a bundle: hashes, signature, versions, and that its models belong together."""
+    from edgekit.bundle import verify as check
+
+    result = check(bundle, verify_key=verify_key)
+    emit(result, lambda: "\n".join(render(result)), as_json=json)
+
+
+def render(result: VerifyResult) -> Iterator[str]:
+    """The result for people, line by line."""
+    yield f"good       {result.bundle}: {result.bytes:,} bytes"
+    yield f"sha256     {result.sha256}"
+    yield f"signature  {result.signature}"
+    for line in result.checked:
+        yield f"checked    {line}"
+    yield from render_manifest(result.manifest)

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a machine has for Edge TPU models, what is broken, and the command that mends it."""
+
+from __future__ import annotations
+
+from edgekit.doctor.checks import doctor
+from edgekit.doctor.result import CheckResult, DoctorResult
+from edgekit.doctor.rules import UDEV_RULES
+
+__all__ = ["UDEV_RULES", "CheckResult", "DoctorResult", "doctor"]

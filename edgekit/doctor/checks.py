@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The doctor's round: every check in order, none of which can stop the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Callable, Mapping
+
+from edgekit.doctor.access import group_id, group_name, holders, join_group, may_write
+from edgekit.doctor.library import (
+    check_architecture,
+    check_library,
+    check_loads,
+    check_pair,
+    find_library,
+    package_version,
+)
+from edgekit.doctor.machine import (
+    FAILED,
+    NOT_APPLICABLE,
+    OK,
+    WARNING,
+    CommandRunner,
+    Machine,
+)
+from edgekit.doctor.pcie import (
+    apex_nodes,
+    check_pcie_device,
+    check_pcie_driver,
+    check_pcie_node,
+    check_temperature,
+    find_pcie,
+)
+from edgekit.doctor.python_env import (
+    check_legacy,
+    check_numpy,
+    check_pycoral,
+    check_python,
+    check_runtime,
+    runtime_of,
+)
+from edgekit.doctor.result import CheckResult, DoctorResult, next_step
+from edgekit.doctor.system import check_compiler, check_container, check_page_size
+from edgekit.doctor.udev import check_udev
+from edgekit.doctor.usb import check_usb_access, check_usb_device, check_usb_speed, find_usb
+from edgekit.errors import EdgeKitError
+
+Check = Callable[[Machine], CheckResult]
+_TIMEOUT_S = 120.0
+
+
+def check_groups(machine: Machine) -> CheckResult:
+    """The user is in the groups that the devices here belong to."""
+    code = "groups"
+    if not machine.is_linux:
+        return CheckResult(code, NOT_APPLICABLE, "only Linux has these groups")
+    if machine.facts.uid == 0:
+        return CheckResult(code, NOT_APPLICABLE, "root needs no group")
+    nodes = _nodes(machine)
+    wanted = {"apex" if "apex" in node else "plugdev" for node in nodes} or {"plugdev", "apex"}
+    missing = sorted(g for g in wanted if group_id(machine, g) not in machine.facts.gids)
+    member = ", ".join(group_name(machine, gid) for gid in machine.facts.gids)
+    if not missing:
+        return CheckResult(code, OK, f"member of {member}")
+    seen = f"not in {' and '.join(missing)}, but in {member}"
+    if not nodes:
+        return CheckResult(
+            code, WARNING, seen, "no device is here yet", join_group(machine, missing[0])
+        )
+    if all(machine.has(node) and may_write(machine, node) for node in nodes):
+        return CheckResult(code, OK, f"{seen}; the device is open to this user all the same")
+    return CheckResult(code, FAILED, seen, "", join_group(machine, missing[0]))
+
+
+def check_owner(machine: Machine) -> CheckResult:
+    """No other process holds the device."""
+    code, nodes = "owner", _nodes(machine)
+    if not nodes:
+        return CheckResult(code, NOT_APPLICABLE, "no device node")
+    found, complete = holders(machine, nodes)
+    if found:
+        return CheckResult(
+            code,
+            FAILED,
+            "; ".join(f"process {pid} ({command}) has it open" for pid, command in found),
+            "one process at a time can use an Edge TPU",
+            f"sudo kill {found[0][0]}",
+        )
+    if not complete:
+        seen = "no process of this user has it open; others' are hidden"
+        return CheckResult(code, OK, seen)
+    return CheckResult(code, OK, "no process has it open")
+
+
+def check_pi_pages(machine: Machine) -> CheckResult:
+    """See `check_page_size`."""
+    return check_page_size(machine, bool(find_pcie(machine)))
+
+
+def check_cpu_inference(machine: Machine) -> CheckResult:
+    """A small integer network gives the right answer on the CPU, in a child process."""
+    code, answer = "inference.cpu", machine.ask("inference", timeout_s=_TIMEOUT_S)
+    said = answer.document
+    fix = f"{machine.facts.executable or 'python3'} -m pip install 'edgekit[device]'"
+    if answer.died:
+        return CheckResult(code, FAILED, answer.died, "the runtime does not work", fix)
+    if not said.get("ok"):
+        return CheckResult(code, FAILED, str(said.get("error")), fix=fix)
+    version = next(iter(said.get("versions", {}).values()), "")
+    return CheckResult(code, OK, f"right answer from {said['runtime']} {version}")
+
+
+def check_delegate(machine: Machine) -> CheckResult:
+    """The runtime's delegate opens an Edge TPU, in a child process."""
+    code, place = "inference.edgetpu", find_library(machine)
+    runtime, version = runtime_of(machine)
+    if not place or not runtime:
+        return CheckResult(
+            code, FAILED, "not tried: " + ("no runtime" if place else "no libedgetpu")
+        )
+    answer = machine.ask("delegate", place, timeout_s=_TIMEOUT_S)
+    pair = check_pair(machine)
+    if answer.died:
+        seen = f"opening the Edge TPU: {answer.died}"
+        return CheckResult(code, FAILED, seen, pair.why or pair.seen, pair.fix)
+    said = answer.document
+    if said.get("opened"):
+        return CheckResult(code, OK, f"opened through {place} by {runtime} {version}")
+    here = bool(find_usb(machine) or find_pcie(machine))
+    why = "see the failed checks above" if here else "no device is here"
+    return CheckResult(code, FAILED, str(said.get("error") or "refused without a reason"), why)
+
+
+# Each with whether it matters where models run on the CPU alone.
+CHECKS: tuple[tuple[Check, bool], ...] = (
+    (check_python, True),
+    (check_runtime, True),
+    (check_numpy, True),
+    (check_pycoral, False),
+    (check_legacy, False),
+    (check_library, False),
+    (check_architecture, False),
+    (check_loads, False),
+    (check_pair, False),
+    (check_usb_device, False),
+    (check_usb_speed, False),
+    (check_usb_access, False),
+    (check_udev, False),
+    (check_groups, False),
+    (check_pcie_device, False),
+    (check_pcie_driver, False),
+    (check_pcie_node, False),
+    (check_owner, False),
+    (check_temperature, False),
+    (check_pi_pages, False),
+    (check_container, False),
+    (check_compiler, False),
+    (check_cpu_inference, True),
+    (check_delegate, False),
+)
+
+
+def doctor(
+    *,
+    model: str = "",
+    cpu: bool = False,
+    root: Path = Path("/"),
+    env: Mapping[str, str] | None = None,
+    run: CommandRunner | None = None,
+    python: str = "",
+) -> DoctorResult:
+    """Look the machine over: Python, libedgetpu, devices, drivers, and a real inference.
+
+    Nothing is changed, and a check that fails does not keep the next from running.
+
+    Args:
+        model: A model of the user's to run too: a compiled one on the Edge TPU, another on the CPU.
+        cpu: What is to be done next is judged for a machine that runs models on its CPU.
+        root: The folder that stands for ``/``.
+        env: The environment; None takes this process's.
+        run: Runs commands; None runs them here.
+        python: The Python that runs models; "" takes the one that runs edgekit.
+    """
+    machine = Machine(root, env, run, python)
+    checks = [
+        dataclasses.replace(_checked(check, machine), concerns_cpu=concerns_cpu)
+        for check, concerns_cpu in CHECKS
+    ]
+    if model:
+        checks.append(_check_model(machine, model))
+    status = {check.code: check.status for check in checks}
+    works = status.get("inference.model", OK) == OK
+    found = tuple(checks)
+    return DoctorResult(
+        system=machine.facts.system,
+        board=machine.board,
+        python=".".join(map(str, machine.facts.python)),
+        checks=found,
+        edge_tpu_usable=works and status["inference.edgetpu"] == OK,
+        cpu_usable=works and status["inference.cpu"] == OK,
+        next_step=next_step(found, cpu=cpu),
+        versions=_versions(machine),
+    )
+
+
+def _checked(check: Check, machine: Machine) -> CheckResult:
+    """What a check says; its own failure is a result like any other."""
+    try:
+        return check(machine)
+    except (OSError, ValueError, KeyError, EdgeKitError) as error:
+        code = check.__name__.replace("check_", "")
+        return CheckResult(code, FAILED, f"the check itself failed: {error}")
+
+
+def _check_model(machine: Machine, model: str) -> CheckResult:
+    code = "inference.model"
+    answer = machine.ask("model", model, find_library(machine), timeout_s=_TIMEOUT_S)
+    said = answer.document
+    if answer.died or not said.get("ok"):
+        seen = f"{model}: {answer.died or said.get('error')}"
+        return CheckResult(code, FAILED, seen, concerns_cpu=True)
+    return CheckResult(code, OK, f"{model} ran on {said.get('device')}", concerns_cpu=True)
+
+
+def _nodes(machine: Machine) -> list[str]:
+    return [each.node for each in find_usb(machine) if each.node] + apex_nodes(machine)
+
+
+def _versions(machine: Machine) -> Mapping[str, str]:
+    runtime, version = runtime_of(machine)
+    versions = {
+        "edgekit": machine.facts.packages.get("edgekit", ""),
+        runtime: version,
+        "libedgetpu": package_version(machine),
+    }
+    return {name: value for name, value in versions.items() if name and value}

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real inference, run in the doctor's child: a network so small that its answer is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgekit.errors import EdgeKitError
+from edgekit.files import read_bytes
+from edgekit.formats.bundle import is_bundle, read_bundle
+from edgekit.formats.darwinn import is_edgetpu_operator
+from edgekit.formats.tflite import (
+    Model,
+    Operator,
+    Quantization,
+    Subgraph,
+    Tensor,
+    read_model,
+    write_model,
+)
+from edgekit.runtime import Runner
+from edgekit.runtime.interpreters import load_library
+
+_WEIGHTS = np.array([[1, 0, 0, 0], [1, 1, 1, 1], [1, -1, 1, -1]], np.int8)
+_BIAS = np.array([0, 10, -20], np.int32)
+_INPUT = np.array([[1, 20, 30, -40]], np.int8)
+_OUTPUT = [1, 21, 31]  # weights times input plus bias; every scale is 1
+_ONE = Quantization((1.0,), (0,))
+
+
+def run_small_network() -> dict[str, Any]:
+    """Run the network on the CPU; ``ok`` is whether the answer is the right one."""
+    try:
+        with Runner(_small_network()) as runner:
+            (answer,) = runner.invoke(_INPUT)
+            environment = runner.environment
+    except (EdgeKitError, ImportError) as error:
+        return {"ok": False, "error": " ".join(str(error).split())}
+    given = [int(value) for value in answer.ravel()]
+    wrong = "" if given == _OUTPUT else f"answered {given}, expected {_OUTPUT}"
+    return {
+        "ok": not wrong,
+        "error": wrong,
+        "runtime": environment.runtime,
+        "kernels": environment.kernels,
+        "versions": dict(environment.versions),
+    }
+
+
+def run_model(path: str, library_path: str) -> dict[str, Any]:
+    """Run the model at ``path``, or in a bundle there, once on whatever its inputs hold.
+
+    A compiled one runs through the delegate in ``library_path``, another on the CPU.
+    """
+    try:
+        content = read_bytes(path, "model")
+        bundle = read_bundle(content, path) if is_bundle(content) else None
+        if bundle is not None:
+            content = bundle.compiled if library_path and bundle.compiled else bundle.model
+        compiled = any(
+            is_edgetpu_operator(op) for _, _, op in read_model(content, where=path).operators()
+        )
+        if compiled and library_path:
+            _invoke_delegated(content, library_path)
+        else:
+            with Runner(content) as runner:
+                runner.invoke(*(np.zeros(each.shape, each.dtype) for each in runner.inputs))
+    except (EdgeKitError, ImportError, RuntimeError, ValueError, OSError) as error:
+        return {"ok": False, "error": " ".join(str(error).split())}
+    return {"ok": True, "error": "", "device": "the Edge TPU" if compiled else "the CPU"}
+
+
+def _invoke_delegated(content: bytes, library_path: str) -> None:
+    library = load_library()
+    delegate = library.module.load_delegate(library_path)
+    interpreter = library.interpreter(content, experimental_delegates=[delegate])
+    interpreter.allocate_tensors()
+    interpreter.invoke()
+
+
+def _small_network() -> bytes:
+    def tensor(name: str, shape: tuple[int, ...], dtype: str, buffer: int) -> Tensor:
+        return Tensor(name, shape, dtype, buffer, _ONE)
+
+    dense = Operator(
+        "FULLY_CONNECTED",
+        4,
+        inputs=(0, 1, 2),
+        outputs=(3,),
+        options={"fused_activation_function": "NONE"},
+        options_type="FullyConnectedOptions",
+    )
+    graph = Subgraph(
+        tensors=(
+            tensor("input", (1, 4), "INT8", 0),
+            tensor("weights", (3, 4), "INT8", 1),
+            tensor("bias", (3,), "INT32", 2),
+            tensor("output", (1, 3), "INT8", 0),
+        ),
+        inputs=(0,),
+        outputs=(3,),
+        operators=(dense,),
+    )
+    constants = (_WEIGHTS.view(np.uint8).ravel(), _BIAS.view(np.uint8))
+    return write_model(Model((graph,), (np.empty(0, np.uint8), *constants)))

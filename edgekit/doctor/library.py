@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of libedgetpu: found, for this processor, loadable, and a match for the runtime."""
+
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import Path
+from typing import Iterator
+
+from edgekit.doctor.machine import (
+    FAILED,
+    LINUX,
+    MACOS,
+    NOT_APPLICABLE,
+    OK,
+    WARNING,
+    WINDOWS,
+    Machine,
+)
+from edgekit.doctor.python_env import runtime_of
+from edgekit.doctor.result import CheckResult
+from edgekit.edgetpu.versions import CURRENT_RUNTIME_VERSION, pair_verdict
+
+LIBRARY_NAMES = {LINUX: "libedgetpu.so.1", MACOS: "libedgetpu.1.dylib", WINDOWS: "edgetpu.dll"}
+_PACKAGES = ("libedgetpu1-std", "libedgetpu1-max")
+_TRIPLETS = {
+    "x86_64": "x86_64-linux-gnu",
+    "aarch64": "aarch64-linux-gnu",
+    "arm": "arm-linux-gnueabihf",
+}
+_MAC_FOLDERS = ("/usr/local/lib", "/opt/local/lib", "/opt/homebrew/lib")
+# ELF e_machine, Mach-O cputype and PE machine numbers of what libedgetpu is built for.
+_ELF = {0x3E: "x86_64", 0xB7: "aarch64", 0x28: "arm", 0x03: "x86"}
+_MACHO = {0x01000007: "x86_64", 0x0100000C: "aarch64"}
+_PE = {0x8664: "x86_64", 0xAA64: "aarch64", 0x014C: "x86"}
+_RUNTIME_VERSION = re.compile(r"RuntimeVersion\((\d+)\)")
+_GOOGLE_APT = (
+    "curl https://packages.cloud.google.com/apt/doc/apt-key.gpg | sudo tee "
+    "/etc/apt/trusted.gpg.d/coral-edgetpu.asc && echo 'deb "
+    "https://packages.cloud.google.com/apt coral-edgetpu-stable main' | sudo tee "
+    "/etc/apt/sources.list.d/coral-edgetpu.list && sudo apt-get update && sudo apt-get install "
+)
+
+
+def apt_install(machine: Machine, package: str) -> str:
+    """The command that installs one of Google's packages, their source added where it is not."""
+    known = any(
+        "coral-edgetpu" in machine.text("/" + str(each.relative_to(machine.root)))
+        for each in machine.children("/etc/apt/sources.list.d", "*")
+    )
+    return f"sudo apt-get install {package}" if known else _GOOGLE_APT + package
+
+
+def find_library(machine: Machine) -> str:
+    """The path, on the machine, of the library that the loader would take; "" if there is none."""
+    name = LIBRARY_NAMES.get(machine.facts.platform, "")
+    if not name:
+        return ""
+    places = (f"{folder.rstrip('/')}/{name}" for folder in _folders(machine) if folder)
+    return next((place for place in places if machine.has(place)), "")
+
+
+def package_version(machine: Machine) -> str:
+    """The version of the Debian package that brought the library; "" if none did."""
+    versions = (machine.debian_packages.get(name, "") for name in _PACKAGES)
+    return next((version for version in versions if version), "")
+
+
+def check_library(machine: Machine) -> CheckResult:
+    """Libedgetpu is where the loader looks."""
+    code, place = "library", find_library(machine)
+    name = LIBRARY_NAMES.get(machine.facts.platform, "libedgetpu")
+    if place:
+        brought = [
+            f"{package} {machine.debian_packages[package]}"
+            for package in _PACKAGES
+            if package in machine.debian_packages
+        ]
+        return CheckResult(code, OK, ", ".join([place, *brought]))
+    fix = "install the Edge TPU runtime: https://coral.ai/software/#edgetpu-runtime"
+    if machine.is_linux and machine.has_apt:
+        fix = apt_install(machine, _PACKAGES[0])
+    return CheckResult(code, FAILED, f"no {name}", "no program can talk to an Edge TPU", fix)
+
+
+def check_architecture(machine: Machine) -> CheckResult:
+    """Libedgetpu is built for the processor as this Python sees it."""
+    code, place = "library.architecture", find_library(machine)
+    if not place:
+        return CheckResult(code, NOT_APPLICABLE, "no library")
+    built_for, wanted = _architectures(machine.path(place)), machine.facts.architecture
+    if not built_for:
+        return CheckResult(
+            code,
+            FAILED,
+            f"{place} is no shared library",
+            "the file is damaged, or a download that failed",
+            _reinstall(machine),
+        )
+    if wanted in built_for:
+        return CheckResult(code, OK, f"{place} is for {' and '.join(built_for)}")
+    return CheckResult(
+        code,
+        FAILED,
+        f"{place} is for {' and '.join(built_for)}, this Python for {wanted}",
+        "a library for another processor cannot be loaded",
+        _reinstall(machine),
+    )
+
+
+def check_loads(machine: Machine) -> CheckResult:
+    """Libedgetpu can be loaded, is a delegate, and says its version; tried in a child process."""
+    code, place = "library.version", find_library(machine)
+    if not place:
+        return CheckResult(code, NOT_APPLICABLE, "no library")
+    answer = machine.ask("library", place)
+    if answer.died:
+        return CheckResult(code, FAILED, f"loading {place}: {answer.died}", fix=_reinstall(machine))
+    said = answer.document
+    if not said.get("loaded"):
+        missing_usb = "libusb" in str(said.get("error"))
+        fix = "sudo apt-get install libusb-1.0-0" if missing_usb else _reinstall(machine)
+        return CheckResult(code, FAILED, f"cannot load {place}: {said.get('error')}", fix=fix)
+    if said.get("missing"):
+        return CheckResult(
+            code,
+            FAILED,
+            f"{place} has no {said['missing'][0]}",
+            "it is not TensorFlow Lite's delegate for the Edge TPU",
+            _reinstall(machine),
+        )
+    number = runtime_version(machine)
+    seen = said.get("version") or "it does not say its version"
+    if number and number < CURRENT_RUNTIME_VERSION:
+        return CheckResult(
+            code,
+            WARNING,
+            f"runtime version {number} ({seen})",
+            f"models of edgetpu_compiler 16 ask for version {CURRENT_RUNTIME_VERSION}",
+            apt_install(machine, _PACKAGES[0])
+            if machine.has_apt
+            else f"compile with --min-runtime-version {number}",
+        )
+    return CheckResult(code, OK, f"runtime version {number} ({seen})" if number else seen)
+
+
+def runtime_version(machine: Machine) -> int:
+    """The highest runtime version of models that the library runs; 0 where it does not say."""
+    place = find_library(machine)
+    said = machine.ask("library", place).document if place else {}
+    match = _RUNTIME_VERSION.search(str(said.get("version", "")))
+    return int(match.group(1)) if match else 0
+
+
+def check_pair(machine: Machine) -> CheckResult:
+    """The library and the interpreter were built from releases that fit each other."""
+    code, (runtime, version) = "library.pair", runtime_of(machine)
+    if not find_library(machine) or not runtime:
+        return CheckResult(code, NOT_APPLICABLE, "no library" if runtime else "no runtime")
+    library = package_version(machine)
+    verdict = pair_verdict(library, runtime, version, machine.facts.python)
+    seen = f"libedgetpu {library or 'of unknown origin'} with {runtime} {version}"
+    status = {True: OK, False: FAILED, None: WARNING}[verdict.works]
+    return CheckResult(code, status, seen, "" if verdict.works else verdict.why, verdict.fix)
+
+
+def _folders(machine: Machine) -> Iterator[str]:
+    """Where the loader looks, in its order; other processors' folders last, to be told of."""
+    platform = machine.facts.platform
+    if platform == WINDOWS:
+        yield "C:/Windows/System32"
+        yield from machine.env.get("PATH", "").split(";")
+    elif platform == MACOS:
+        yield from machine.env.get("DYLD_LIBRARY_PATH", "").split(":")
+        yield from _MAC_FOLDERS
+    else:
+        yield from machine.env.get("LD_LIBRARY_PATH", "").split(":")
+        for file in machine.children("/etc/ld.so.conf.d", "*.conf"):
+            lines = machine.text(f"/etc/ld.so.conf.d/{file.name}").splitlines()
+            yield from (line.strip() for line in lines if line.startswith("/"))
+        own = _TRIPLETS.get(machine.facts.architecture, "")
+        for triplet in [own, *(each for each in _TRIPLETS.values() if each != own)]:
+            if triplet:
+                yield f"/lib/{triplet}"
+                yield f"/usr/lib/{triplet}"
+        yield from ("/usr/local/lib", "/lib", "/usr/lib", "/lib64", "/usr/lib64")
+
+
+def _architectures(library: Path) -> tuple[str, ...]:
+    """What a shared library is built for, from its first bytes; () if it is none."""
+    try:
+        with library.open("rb") as stream:
+            head = stream.read(4096)
+    except OSError:
+        return ()
+    try:
+        if head.startswith(b"\x7fELF"):
+            order = "<" if head[5] == 1 else ">"
+            return _named(_ELF, struct.unpack_from(order + "H", head, 18)[0])
+        if head.startswith(b"MZ"):
+            (offset,) = struct.unpack_from("<I", head, 0x3C)
+            return _named(_PE, struct.unpack_from("<H", head, offset + 4)[0])
+        (magic,) = struct.unpack_from(">I", head)
+        if magic == 0xCAFEBABE:  # several in one file, big-endian whatever is in it
+            (count,) = struct.unpack_from(">I", head, 4)
+            types = [struct.unpack_from(">I", head, 8 + 20 * i)[0] for i in range(min(count, 8))]
+            return tuple(name for each in types for name in _named(_MACHO, each))
+        if magic == 0xCFFAEDFE:
+            return _named(_MACHO, struct.unpack_from("<I", head, 4)[0])
+    except struct.error:
+        return ()
+    return ()
+
+
+def _named(names: dict[int, str], number: int) -> tuple[str, ...]:
+    return (names.get(number, f"machine {number:#x}"),)
+
+
+def _reinstall(machine: Machine) -> str:
+    if machine.has_apt:
+        package = next((p for p in _PACKAGES if p in machine.debian_packages), "")
+        if package:
+            return f"sudo apt-get install --reinstall {package}"
+        return apt_install(machine, _PACKAGES[0])
+    return (
+        "install the Edge TPU runtime for this system: https://coral.ai/software/#edgetpu-runtime"
+    )

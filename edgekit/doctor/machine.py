@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine a check looks at: a root folder, an environment and a way to run commands.
+
+Nothing here, nor in any check, looks anywhere else, so that a folder with the right files and a
+function that answers the right commands are a whole machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+from typing import Any, Callable, Iterator, Mapping, Sequence
+
+from edgekit.errors import EdgeKitError
+from edgekit.process import Finished, run_process
+
+# (program and arguments, seconds until it is ended) -> what became of it.
+CommandRunner = Callable[[Sequence[str], float], Finished]
+
+OK, WARNING, FAILED, NOT_APPLICABLE = "ok", "warning", "failed", "not_applicable"
+LINUX, MACOS, WINDOWS = "linux", "darwin", "win32"
+CHILD = "edgekit.doctor.child"
+_NOT_FOUND = 127  # the shell's status for a program that does not exist
+_PACKAGE = re.compile(r"^(Package|Status|Version): (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a child of the doctor said: its JSON document, empty if it died before the end."""
+
+    document: Mapping[str, Any]
+    finished: Finished
+
+    @property
+    def died(self) -> str:
+        """How it ended without an answer, in words; "" if it answered."""
+        if self.document:
+            return ""
+        if self.finished.timed_out:
+            return f"it did not answer within {self.finished.time_s:.0f} s and was ended"
+        cause = self.finished.signal_name or f"exit status {self.finished.returncode}"
+        tail = self.finished.stderr.strip().splitlines()[-1:]
+        return ": ".join([f"it ended with {cause}", *tail])
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the Python that runs models says about itself; empty where it did not answer."""
+
+    platform: str = ""  # sys.platform: "linux", "darwin", "win32"
+    system: str = ""  # for people: "Linux 6.1.0 aarch64"
+    kernel: str = ""  # uname -r
+    machine: str = ""  # of the kernel: "aarch64"
+    bits: int = 64  # of the Python: 32 on a 32-bit system, whatever the kernel
+    page_size_bytes: int = 4096
+    python: tuple[int, ...] = ()
+    executable: str = ""
+    uid: int = -1  # -1 on Windows
+    gids: tuple[int, ...] = ()
+    user: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)  # distribution -> version
+    pycoral: str = ""  # the folder it would be imported from; "" if there is none
+    pycoral_is_google: bool = False  # it has pycoral.utils.edgetpu
+    edgetpu: str = ""  # folder of the retired python3-edgetpu
+
+    @property
+    def architecture(self) -> str:
+        """Of the libraries that this Python can load: "x86_64", "aarch64", "arm", "x86"."""
+        name = {"amd64": "x86_64", "arm64": "aarch64"}.get(self.machine.lower(), self.machine)
+        if self.bits == 32:
+            return {"x86_64": "x86", "aarch64": "arm"}.get(name, "arm" if "arm" in name else "x86")
+        return name
+
+
+class Machine:
+    """A machine to be looked at; answers of child processes are kept.
+
+    ``root`` is the folder that stands for the file system's, ``env`` the environment, ``run`` what
+    runs a command; the defaults are this machine.
+    """
+
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        env: Mapping[str, str] | None = None,
+        run: CommandRunner | None = None,
+        python: str = "",
+    ) -> None:
+        self.root, self.env = Path(root), dict(os.environ if env is None else env)
+        self._run = run or self._run_here
+        self._python = python or sys.executable
+        self._answers: dict[tuple[str, ...], Answer] = {}
+        self.facts = _facts(self.ask("facts").document)
+        self.debian_packages = dict(_debian_packages(self.text("/var/lib/dpkg/status")))
+
+    def path(self, absolute: str) -> Path:
+        """Where a path of the machine lies here: below the root."""
+        if self.facts.platform == WINDOWS:
+            return self.root.joinpath(*PureWindowsPath(absolute).parts[1:])
+        return self.root / absolute.lstrip("/")
+
+    def text(self, absolute: str) -> str:
+        """A file's text without its ends' white space; "" if it cannot be read.
+
+        sysfs answers for some attributes with an error; to a check that is the same as no file.
+        """
+        try:
+            return self.path(absolute).read_text(errors="replace").strip("\0 \n")
+        except OSError:
+            return ""
+
+    def has(self, absolute: str) -> bool:
+        """Whether there is such a file or folder; not where this user may not look."""
+        try:
+            return self.path(absolute).exists()
+        except OSError:
+            return False
+
+    def children(self, absolute: str, pattern: str = "*") -> list[Path]:
+        """What lies in a folder of the machine, sorted; nothing if it cannot be read."""
+        try:
+            return sorted(self.path(absolute).glob(pattern))
+        except OSError:
+            return []
+
+    def run(self, *args: str, timeout_s: float = 20.0) -> Finished:
+        """Run a command on the machine; one that is not there has the exit status 127."""
+        try:
+            return self._run(args, timeout_s)
+        except EdgeKitError as error:
+            return Finished(args, _NOT_FOUND, "", str(error), 0.0, False)
+
+    def ask(self, *words: str, timeout_s: float = 60.0) -> Answer:
+        """Run ``edgekit.doctor.child`` with ``words`` in the machine's Python, once."""
+        if words not in self._answers:
+            finished = self.run(self._python, "-m", CHILD, *words, timeout_s=timeout_s)
+            self._answers[words] = Answer(_last_document(finished), finished)
+        return self._answers[words]
+
+    @property
+    def is_linux(self) -> bool:
+        """Whether sysfs, udev and groups exist here."""
+        return self.facts.platform == LINUX
+
+    @property
+    def has_apt(self) -> bool:
+        """Whether packages come as .deb."""
+        return bool(self.debian_packages)
+
+    @property
+    def board(self) -> str:
+        """The board's name out of its device tree; "" on a PC."""
+        return self.text("/proc/device-tree/model") or self.text(
+            "/sys/firmware/devicetree/base/model"
+        )
+
+    def _run_here(self, args: Sequence[str], timeout_s: float) -> Finished:
+        return run_process(args, timeout_s=timeout_s, env=self.env)
+
+
+def _last_document(finished: Finished) -> Mapping[str, Any]:
+    """The JSON object on the last line; what libraries print goes before it."""
+    if finished.timed_out or finished.returncode:
+        return {}
+    for line in reversed(finished.stdout.splitlines()):
+        if line.startswith("{"):
+            try:
+                document = json.loads(line)
+            except ValueError:
+                return {}
+            return document if isinstance(document, dict) else {}
+    return {}
+
+
+def _facts(document: Mapping[str, Any]) -> Facts:
+    known = {name: document[name] for name in Facts.__dataclass_fields__ if name in document}
+    for name in ("python", "gids"):
+        known[name] = tuple(known.get(name, ()))
+    return Facts(**known)
+
+
+def _debian_packages(status: str) -> Iterator[tuple[str, str]]:
+    """Installed packages and their versions, out of dpkg's status file."""
+    for paragraph in status.split("\n\n"):
+        fields = dict(_PACKAGE.findall(paragraph))
+        if fields.get("Status", "").endswith(" installed"):
+            yield fields.get("Package", ""), fields.get("Version", "")

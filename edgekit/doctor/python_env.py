@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of the Python environment: interpreter packages, numpy, the two things named pycoral."""
+
+from __future__ import annotations
+
+from edgekit.doctor.machine import FAILED, NOT_APPLICABLE, OK, WARNING, Machine
+from edgekit.doctor.result import CheckResult
+from edgekit.edgetpu.versions import parse_version
+from edgekit.extras import RUNTIME_PACKAGES
+
+_OLDEST_PYTHON = (3, 7)
+# tflite-runtime up to here was built with numpy 1's headers and cannot be imported with numpy 2.
+_LAST_WITH_NUMPY_1 = (2, 17)
+
+
+def runtime_of(machine: Machine) -> tuple[str, str]:
+    """The TensorFlow Lite runtime that edgekit would take, and its version; ("", "") if none."""
+    packages = machine.facts.packages
+    for runtime, (_, _, distribution) in RUNTIME_PACKAGES.items():
+        if distribution in packages:
+            return runtime, packages[distribution]
+    return "", ""
+
+
+def check_python(machine: Machine) -> CheckResult:
+    """The Python answers and is new enough."""
+    code, facts = "python", machine.facts
+    if not facts.python:
+        died = machine.ask("facts").died or "it gave no answer"
+        return CheckResult(
+            code, FAILED, f"Python does not run edgekit: {died}", fix="pip install edgekit"
+        )
+    version = ".".join(map(str, facts.python))
+    seen = f"Python {version}, {facts.bits} bit, {facts.executable}"
+    if facts.python < _OLDEST_PYTHON:
+        return CheckResult(code, FAILED, seen, "edgekit needs Python 3.7 or newer")
+    return CheckResult(code, OK, seen)
+
+
+def check_runtime(machine: Machine) -> CheckResult:
+    """One of the packages with TensorFlow Lite's interpreter is installed."""
+    code = "runtime"
+    packages, python = machine.facts.packages, machine.facts.python
+    there = [
+        f"{distribution} {packages[distribution]}"
+        for _, _, distribution in RUNTIME_PACKAGES.values()
+        if distribution in packages
+    ]
+    if there:
+        return CheckResult(code, OK, ", ".join(there))
+    package = "ai-edge-litert" if python[:2] >= (3, 10) else "tflite-runtime"
+    return CheckResult(
+        code,
+        FAILED,
+        "no TensorFlow Lite runtime is installed",
+        "nothing can run a model",
+        f"{_pip(machine)} install {package}",
+    )
+
+
+def check_numpy(machine: Machine) -> CheckResult:
+    """The installed numpy is there, and not too new for the runtime."""
+    code, packages = "numpy", machine.facts.packages
+    version = packages.get("numpy", "")
+    if not version:
+        return CheckResult(
+            code, FAILED, "numpy is not installed", fix=f"{_pip(machine)} install numpy"
+        )
+    old = packages.get("tflite-runtime", "")
+    seen = f"numpy {version}" + (f", tflite-runtime {old}" if old else "")
+    if old and parse_version(version) >= (2,) and parse_version(old)[:2] <= _LAST_WITH_NUMPY_1:
+        return CheckResult(
+            code,
+            FAILED,
+            seen,
+            f"tflite-runtime {old} was built for numpy 1 and fails to import with numpy 2 "
+            "(_ARRAY_API not found)",
+            f"{_pip(machine)} install 'numpy<2'",
+        )
+    return CheckResult(code, OK, seen)
+
+
+def check_pycoral(machine: Machine) -> CheckResult:
+    """What is called pycoral is Google's, not the package of that name on PyPI."""
+    code, facts = "pycoral", machine.facts
+    if not facts.pycoral:
+        return CheckResult(code, NOT_APPLICABLE, "not installed, and not needed")
+    version = facts.packages.get("pycoral", "")
+    seen = f"pycoral {version}".strip() + f" in {facts.pycoral}"
+    if facts.pycoral_is_google:
+        return CheckResult(code, OK, seen)
+    if not version:
+        return CheckResult(
+            code,
+            WARNING,
+            seen,
+            "a folder named pycoral hides Google's package from the import",
+            "leave this folder, or rename the other one",
+        )
+    return CheckResult(
+        code,
+        WARNING,
+        seen,
+        "PyPI's pycoral is a tool for the Allen Coral Atlas; Google's is not on PyPI",
+        f"{_pip(machine)} uninstall pycoral",
+    )
+
+
+def check_legacy(machine: Machine) -> CheckResult:
+    """Nothing is left of python3-edgetpu and its library, retired in 2020."""
+    code, packages = "legacy", machine.debian_packages
+    names = sorted(
+        name
+        for name in packages
+        if name == "python3-edgetpu" or name.startswith("libedgetpu1-legacy")
+    )
+    if names:
+        return CheckResult(
+            code,
+            WARNING,
+            ", ".join(f"{name} {packages[name]}" for name in names),
+            "the retired API runs models up to runtime version 13 only and conflicts with "
+            "libedgetpu1-std",
+            f"sudo apt-get remove {' '.join(names)}",
+        )
+    if machine.facts.edgetpu:
+        return CheckResult(
+            code,
+            WARNING,
+            f"the edgetpu module in {machine.facts.edgetpu}",
+            "the retired API runs models up to runtime version 13 only",
+            f"{_pip(machine)} uninstall edgetpu",
+        )
+    return CheckResult(code, OK, "nothing of python3-edgetpu is left")
+
+
+def _pip(machine: Machine) -> str:
+    return f"{machine.facts.executable or 'python3'} -m pip"

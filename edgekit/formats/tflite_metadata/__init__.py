@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TFLite model metadata: labels and normalization inside a .tflite file."""
+
+from __future__ import annotations
+
+from edgekit.formats.tflite_metadata.metadata import (
+    LabelFile,
+    ModelMetadata,
+    Normalization,
+    TensorMetadata,
+)
+from edgekit.formats.tflite_metadata.notes import Notes, read_notes
+from edgekit.formats.tflite_metadata.reader import read_metadata
+from edgekit.formats.tflite_metadata.writer import write_metadata
+
+__all__ = [
+    "LabelFile",
+    "ModelMetadata",
+    "Normalization",
+    "Notes",
+    "TensorMetadata",
+    "read_metadata",
+    "read_notes",
+    "write_metadata",
+]

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a file says about its use: a bundle's manifest, or the metadata inside a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekit.formats.bundle import is_bundle, read_bundle
+from edgekit.formats.tflite import Model, read_model
+from edgekit.formats.tflite_metadata.metadata import PREPROCESS_NAME, ModelMetadata
+from edgekit.formats.tflite_metadata.reader import read_metadata
+
+
+@dataclass(frozen=True)
+class Notes:
+    """How a model is to be used, as far as its file says."""
+
+    preprocess: str = ""  # --preprocess text; "" where it is not said
+    labels: tuple[str, ...] = ()
+    task: str = ""
+    decoder: str = ""
+
+
+def read_notes(content: bytes) -> Notes:
+    """What the file with ``content``, a bundle or a model, says about its use.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        ModelFormatError: The model, or its metadata, is damaged.
+    """
+    if is_bundle(content):
+        bundle = read_bundle(content)
+        manifest = bundle.manifest
+        return Notes(manifest.preprocess, bundle.labels, manifest.task, manifest.decoder)
+    model = read_model(content)
+    metadata = read_metadata(content, model)
+    labels = metadata.labels if metadata else ()
+    return Notes(_own_preprocess(model) or _normalization(metadata), labels)
+
+
+def _own_preprocess(model: Model) -> str:
+    index = model.metadata.get(PREPROCESS_NAME)
+    return "" if index is None else model.buffers[index].tobytes().decode("utf-8", "replace")
+
+
+def _normalization(metadata: ModelMetadata | None) -> str:
+    """The first input's normalization as --preprocess text; "" where there is none to use."""
+    how = metadata.inputs[0].normalization if metadata and metadata.inputs else None
+    if how is None:
+        return ""
+    mean, std = how.mean or (0.0,), how.std or (1.0,)
+    usable = all(len(each) in (1, 3) and np.isfinite(each).all() for each in (mean, std))
+    if not usable or 0.0 in std:
+        return ""
+    return "mean=" + "/".join(f"{v:g}" for v in mean) + ",std=" + "/".join(f"{v:g}" for v in std)

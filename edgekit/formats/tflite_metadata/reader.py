@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The metadata of a .tflite file to `ModelMetadata`; nothing in it is trusted."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from typing import Mapping
+
+import numpy as np
+
+from edgekit.errors import ModelFormatError
+from edgekit.formats.darwinn.table import Table, root_table
+from edgekit.formats.tflite import Model, read_model
+from edgekit.formats.tflite_metadata.metadata import (
+    AXIS_LABELS,
+    COLOUR_SPACES,
+    CONTENTS,
+    IDENTIFIER,
+    IMAGE,
+    METADATA_NAME,
+    NORMALIZATION_OPTIONS,
+    VALUE_LABELS,
+    LabelFile,
+    ModelMetadata,
+    Normalization,
+    TensorMetadata,
+)
+
+_LARGEST_FILE_BYTES = 16 << 20
+_MOST_FILES = 64
+# What zipfile raises for damaged archives: a negative place to read from is a ValueError.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    NotImplementedError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
+
+
+def read_metadata(content: bytes, model: Model | None = None) -> ModelMetadata | None:
+    """The metadata in a .tflite file; None if it has none.
+
+    Args:
+        content: Of the file, with what is appended to the model.
+        model: What was read from it, if it was.
+
+    Raises:
+        ModelFormatError: The model, or its metadata, is damaged.
+    """
+    index = (model or read_model(content)).metadata.get(METADATA_NAME)
+    if index is None:
+        return None
+    raw = memoryview((model or read_model(content)).buffers[index].tobytes())
+    if bytes(raw[4:8]) != IDENTIFIER:
+        raise ModelFormatError(
+            f"the model's metadata begins with {bytes(raw[4:8])!r}, expected {IDENTIFIER!r}",
+            where=METADATA_NAME,
+        )
+    try:
+        return _model(root_table(raw, METADATA_NAME), _files(content))
+    except ModelFormatError as error:
+        why = error.what.rpartition(": ")[2]
+        raise ModelFormatError(
+            f"the model's metadata is damaged: {why}",
+            where=METADATA_NAME,
+            fix="copy the file again, or give labels and preprocessing by hand",
+        ) from error
+
+
+def _model(root: Table, files: Mapping[str, bytes]) -> ModelMetadata:
+    subgraphs = root.tables(3)
+    graph = subgraphs[0] if subgraphs else None
+    return ModelMetadata(
+        name=root.text(0),
+        description=root.text(1),
+        version=root.text(2),
+        author=root.text(4),
+        licence=root.text(5),
+        inputs=tuple(map(_tensor, graph.tables(2))) if graph else (),
+        outputs=tuple(map(_tensor, graph.tables(3))) if graph else (),
+        min_parser_version=root.text(7),
+        files=files,
+    )
+
+
+def _tensor(table: Table) -> TensorMetadata:
+    content = table.table(3)
+    kind = CONTENTS.get(content.scalar(0, "<B"), "") if content else ""
+    properties = content.table(1) if content and kind == IMAGE else None
+    units = [
+        unit.table(1) for unit in table.tables(4) if unit.scalar(0, "<B") == NORMALIZATION_OPTIONS
+    ]
+    stats = table.table(5)
+    return TensorMetadata(
+        name=table.text(0),
+        description=table.text(1),
+        content=kind,
+        colour_space=COLOUR_SPACES.get(properties.scalar(0, "<b"), "") if properties else "",
+        normalization=_normalization(units[0]) if units and units[0] else None,
+        label_files=tuple(
+            LabelFile(file.text(0), file.scalar(2, "<b") == VALUE_LABELS, file.text(3))
+            for file in table.tables(6)
+            if file.scalar(2, "<b") in (AXIS_LABELS, VALUE_LABELS)
+        ),
+        max=_floats(stats, 0) if stats else (),
+        min=_floats(stats, 1) if stats else (),
+    )
+
+
+def _normalization(table: Table) -> Normalization:
+    return Normalization(_floats(table, 0), _floats(table, 1))
+
+
+def _floats(table: Table, field: int) -> tuple[float, ...]:
+    return tuple(table.array(field).view(np.float32).tolist())
+
+
+def _files(content: bytes) -> Mapping[str, bytes]:
+    """What is appended to the model as a zip archive; nothing if there is none."""
+    stream = io.BytesIO(content)
+    if not zipfile.is_zipfile(stream):
+        return {}
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            members = archive.infolist()[:_MOST_FILES]
+            return {member.filename: _member(archive, member) for member in members}
+    except _DAMAGE as error:
+        raise ModelFormatError(f"the files behind the model: {error}") from error
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    with archive.open(member) as stream:
+        data = stream.read(_LARGEST_FILE_BYTES + 1)
+    if len(data) > _LARGEST_FILE_BYTES:
+        raise ModelFormatError(f"{member.filename} has more than {_LARGEST_FILE_BYTES} bytes")
+    return data

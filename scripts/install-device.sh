@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# Set up a Debian, Ubuntu, Raspberry Pi OS or Mendel machine for a Coral Edge TPU.
+#
+#   scripts/install-device.sh [--yes] [--dry-run] [--uninstall] [--runtime std|max|none] [--pcie]
+#                             [--venv FOLDER] [--edgekit WHAT] [--user NAME]
+#
+# It shows what it will do and asks once; --yes does not ask, --dry-run only shows. What is in place
+# already is left alone, so that a second run does nothing. --uninstall takes back what it did, which
+# it has noted in /var/lib/edgekit/installed, and leaves alone what was there before.
+#
+#   --runtime   Google's libedgetpu: std (default), max (hotter, 500 MHz), none (it is there already)
+#   --pcie      also the driver for M.2 and Mini PCIe cards (gasket-dkms; kernels before 6.4)
+#   --venv      where edgekit is installed (default: /opt/edgekit); "none" leaves Python alone
+#   --edgekit   what pip installs there: a wheel, or a folder (default: the one of this script)
+#   --user      who may use the device (default: who calls this script)
+#
+# EDGEKIT_INSTALL_ROOT is a folder that stands for / (for trying this script out).
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=${EDGEKIT_INSTALL_ROOT:-}
+rules_source=$here/../udev/99-edgetpu.rules
+rules=$root/etc/udev/rules.d/99-edgetpu.rules
+key=$root/etc/apt/trusted.gpg.d/coral-edgetpu.asc
+list=$root/etc/apt/sources.list.d/coral-edgetpu.list
+notes=$root/var/lib/edgekit/installed
+google=https://packages.cloud.google.com/apt
+
+yes='' dry='' undo='' runtime=std pcie='' venv=/opt/edgekit edgekit=$(dirname "$here")
+user=${SUDO_USER:-$(id -un)}
+
+fail() { # STATUS MESSAGE
+  echo "error: $2" >&2
+  exit "$1"
+}
+
+value() { # OPTION VALUE... -> the value, or a usage error
+  [ $# -ge 2 ] || fail 2 "$1 wants a value"
+  printf '%s' "$2"
+}
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --yes | -y) yes=1 ;;
+    --dry-run) dry=1 ;;
+    --uninstall) undo=1 ;;
+    --pcie) pcie=1 ;;
+    --runtime) runtime=$(value "$@") || exit 2; shift ;;
+    --venv) venv=$(value "$@") || exit 2; shift ;;
+    --edgekit) edgekit=$(value "$@") || exit 2; shift ;;
+    --user) user=$(value "$@") || exit 2; shift ;;
+    --help | -h)
+      sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"
+      exit
+      ;;
+    *) fail 2 "unknown option $1 (--help shows them)" ;;
+  esac
+  shift
+done
+case $runtime in std | max | none) ;; *) fail 2 "--runtime is $runtime, expected std, max or none" ;; esac
+
+# shellcheck disable=SC1091 # only there on the machine
+system=$(. "$root/etc/os-release" 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || true
+case " $system " in
+  *" debian "* | *" ubuntu "* | *" raspbian "* | *" mendel "*) ;;
+  *) fail 3 "this is no Debian, Ubuntu, Raspberry Pi OS or Mendel (/etc/os-release says: ${system:-nothing})" ;;
+esac
+
+sudo='sudo '
+[ "$(id -u)" != 0 ] || sudo=''
+id "$user" >/dev/null 2>&1 || fail 2 "there is no user $user"
+case $venv in none | /?*) ;; *) fail 2 "--venv is $venv, expected a folder's whole path, or none" ;; esac
+
+# A plan is a list of lines "note<TAB>text<TAB>command"; the note is what --uninstall goes by.
+plan=()
+add() { # NOTE TEXT COMMAND
+  plan+=("$1"$'\t'"$2"$'\t'"$3")
+}
+noted() { [ -f "$notes" ] && grep -qxF -- "$1" "$notes"; }
+has_package() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q ' installed$'; }
+write_note() { # NOTE
+  bash -c "${sudo}mkdir -p $(quote "$(dirname "$notes")") && ${sudo}tee -a $(quote "$notes") >/dev/null" <<<"$1"
+}
+quote() { printf '%q' "$1"; }
+
+install_file() { # FILE -> a command that writes its input there
+  echo "${sudo}install -D -m 644 /dev/stdin $(quote "$1")"
+}
+
+reload="${sudo}udevadm control --reload-rules && ${sudo}udevadm trigger"
+[ -S "$root/run/udev/control" ] || reload=true # no udev runs here: a container, or an image
+
+plan_install() {
+  local group
+  [ -f "$rules_source" ] || fail 3 "no $rules_source: run the script from its place in edgekit"
+  for group in plugdev apex; do
+    getent group "$group" >/dev/null ||
+      add "group $group" "create the group $group" "${sudo}groupadd --system $group"
+    if [ "$user" != root ] && ! id -nG "$user" 2>/dev/null | tr ' ' '\n' | grep -qx "$group"; then
+      add "member $group $user" "put $user into $group (counts from the next log-in)" \
+        "${sudo}usermod -aG $group $(quote "$user")"
+    fi
+  done
+  cmp -s "$rules_source" "$rules" ||
+    add "rules" "let them use the device: $rules" \
+      "${sudo}install -D -m 644 $(quote "$rules_source") $(quote "$rules") && $reload"
+  plan_packages
+  [ "$venv" = none ] || plan_python
+}
+
+plan_packages() {
+  local wanted=() missing=() package
+  [ "$runtime" = none ] || wanted+=("libedgetpu1-$runtime")
+  [ -z "$pcie" ] || wanted+=(gasket-dkms "linux-headers-$(uname -r)")
+  [ "$venv" = none ] || wanted+=(python3-venv)
+  for package in "${wanted[@]}"; do
+    has_package "$package" || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  if [ "$runtime$pcie" != none ] && ! grep -rqs coral-edgetpu-stable "$root/etc/apt/sources.list.d" "$root/etc/apt/sources.list"; then
+    add "apt" "add Google's package source: $list" \
+      "(curl -fsSL $google/doc/apt-key.gpg || wget -qO- $google/doc/apt-key.gpg) | $(install_file "$key") && echo 'deb $google coral-edgetpu-stable main' | $(install_file "$list")"
+  fi
+  add "packages ${missing[*]}" "install ${missing[*]}" \
+    "${sudo}apt-get update && ${sudo}env DEBIAN_FRONTEND=noninteractive apt-get install -y ${missing[*]}"
+}
+
+plan_python() {
+  local folder=$root$venv
+  if [ ! -x "$folder/bin/python" ]; then
+    add "venv $venv" "make a virtual environment: $folder" \
+      "${sudo}python3 -m venv --system-site-packages $(quote "$folder")"
+  fi
+  "$folder/bin/python" -c 'import edgekit' 2>/dev/null ||
+    add "" "install edgekit from $edgekit into it" \
+      "${sudo}$(quote "$folder/bin/python") -m pip install $(quote "${edgekit}[device]")"
+}
+
+plan_uninstall() {
+  local kind rest
+  [ -f "$notes" ] || return 0
+  while read -r kind rest; do
+    case $kind in
+      venv) add "" "remove the virtual environment $root$rest" "${sudo}rm -rf $(quote "$root$rest")" ;;
+      packages) add "" "remove $rest" "${sudo}apt-get remove -y $rest" ;;
+      apt) add "" "remove Google's package source" "${sudo}rm -f $(quote "$list") $(quote "$key")" ;;
+      rules) add "" "remove $rules" "${sudo}rm -f $(quote "$rules") && $reload" ;;
+      member) add "" "take ${rest#* } out of ${rest%% *}" "${sudo}gpasswd -d $(quote "${rest#* }") ${rest%% *}" ;;
+      group) add "" "remove the group $rest" "${sudo}groupdel $rest" ;;
+    esac
+  done <<<"$(tac "$notes")"
+  add "" "forget what was installed" "${sudo}rm -f $(quote "$notes")"
+}
+
+if [ -n "$undo" ]; then plan_uninstall; else plan_install; fi
+if [ ${#plan[@]} -eq 0 ]; then
+  echo "nothing to do: everything is as it should be"
+  exit
+fi
+
+for line in "${plan[@]}"; do
+  IFS=$'\t' read -r _ text command <<<"-$line" # a leading tab would be skipped
+  printf -- '- %s\n    %s\n' "$text" "$command"
+done
+[ -z "$dry" ] || exit 0
+if [ -z "$yes" ]; then
+  read -r -p "do this? [y/N] " answer || answer=''
+  case $answer in y | Y | yes) ;; *) fail 130 "nothing was done" ;; esac
+fi
+
+for line in "${plan[@]}"; do
+  note=${line%%$'\t'*}
+  command=${line##*$'\t'}
+  bash -euo pipefail -c "$command" || fail 5 "this failed, what came before is done: $command"
+  if [ -n "$note" ] && ! noted "$note"; then
+    write_note "$note"
+  fi
+done
+[ -n "$undo" ] || echo "done; log out and in again if groups have changed, then: ${root}${venv}/bin/edgekit doctor"

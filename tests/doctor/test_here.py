@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine that runs the tests: real child processes, the real file system."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgekit.doctor import UDEV_RULES, doctor
+from edgekit.doctor.machine import Machine
+
+_GCC = shutil.which("gcc")
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _run(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edgekit", "doctor", *args]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_this_python_answers_and_its_cpu_runs_a_model() -> None:
+    result = doctor(cpu=True)
+    assert result.python == ".".join(map(str, sys.version_info[:3]))
+    assert result.cpu_usable
+    assert "edgekit" not in result.next_step
+
+
+def test_the_exit_status_is_the_answer() -> None:
+    plain, cpu = _run("--json"), _run("--json", "--cpu")
+    document = json.loads(plain.stdout)
+    assert document["schema"] == "edgekit.doctor/1"
+    assert plain.returncode == (0 if document["edge_tpu_usable"] else 6)
+    assert cpu.returncode == 0
+
+
+def test_the_rules_in_the_repository_are_those_that_are_printed() -> None:
+    assert (_REPOSITORY / "udev" / "99-edgetpu.rules").read_text() == UDEV_RULES
+    assert _run("--print-udev").stdout == UDEV_RULES
+
+
+def test_the_doctor_needs_no_numpy() -> None:
+    """It has to say that numpy is missing or broken, so it must not need it."""
+    program = (
+        "import sys; sys.modules['numpy'] = None\n"
+        "import edgekit.doctor, edgekit.cli.doctor; print('fine')"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "fine\n", done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library has this name")
+def test_a_real_library_is_loaded_in_a_child_and_found_to_be_no_delegate() -> None:
+    answer = Machine().ask("library", "libc.so.6")
+    assert answer.document["loaded"]
+    assert "tflite_plugin_create_delegate" in answer.document["missing"]
+
+
+def test_a_library_that_is_not_there_is_an_answer(tmp_path: Path) -> None:
+    answer = Machine().ask("library", str(tmp_path / "libedgetpu.so.1"))
+    assert not answer.document["loaded"]
+    assert "cannot open shared object file" in answer.document["error"]
+
+
+_DELEGATE = """
+const char* edgetpu_version(void) { return "BuildLabel(test), RuntimeVersion(14)"; }
+void* tflite_plugin_create_delegate(char** k, char** v, size_t n, void (*e)(const char*)) {
+  return NULL;
+}
+void tflite_plugin_destroy_delegate(void* d) {}
+"""
+
+
+@pytest.mark.skipif(_GCC is None, reason="gcc builds the library and is not here")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the library is named as on Linux")
+@pytest.mark.parametrize(
+    ("body", "code", "seen"),
+    [
+        ("__attribute__((constructor)) void f(void) { raise(11); }", "library.version", "SIGSEGV"),
+        ("int f(void) { return 0; }", "library.version", "no tflite_plugin_create_delegate"),
+        (_DELEGATE, "library.version", "runtime version 14"),
+        (_DELEGATE, "inference.edgetpu", "Failed to load delegate"),
+        (_DELEGATE.replace("return NULL;", "raise(11);"), "inference.edgetpu", "SIGSEGV"),
+        (_DELEGATE.replace("return NULL;", "abort();"), "inference.edgetpu", "SIGABRT"),
+    ],
+)
+def test_a_real_library_is_tried_in_a_child(
+    tmp_path: Path, body: str, code: str, seen: str
+) -> None:
+    """Libraries as they are met: mismatched ones crash, and one finds no device."""
+    source = tmp_path / "library.c"
+    source.write_text("#include <stdlib.h>\n#include <signal.h>\n" + body)
+    library = tmp_path / "libedgetpu.so.1"
+    subprocess.run([str(_GCC), "-shared", "-fPIC", "-o", library, source], check=True)
+    result = doctor(env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)})
+    check = next(each for each in result.checks if each.code == code)
+    assert seen in check.seen
+    assert not result.edge_tpu_usable
+    assert result.cpu_usable
+
+
+def test_another_python_can_be_examined(tmp_path: Path) -> None:
+    result = doctor(python=str(tmp_path / "no-python"))
+    assert result.checks[0].status == "failed"
+    assert not result.cpu_usable

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels and normalization inside a model: written, read back, and read from Google's files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgekit.errors import EdgeKitError, ModelFormatError
+from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model, write_model
+from edgekit.formats.tflite_metadata import (
+    LabelFile,
+    ModelMetadata,
+    Normalization,
+    TensorMetadata,
+    read_metadata,
+    read_notes,
+    write_metadata,
+)
+
+_GOOGLE = "compiled/google-coral__test_data"
+_TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=12)
+_FLOATS = st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=3).map(tuple)
+_TENSORS = st.builds(
+    TensorMetadata,
+    name=_TEXT,
+    description=_TEXT,
+    content=st.sampled_from(["", "feature", "image"]),
+    normalization=st.none() | st.builds(Normalization, _FLOATS, _FLOATS),
+    label_files=st.lists(st.builds(LabelFile, _TEXT, st.booleans()), max_size=2).map(tuple),
+    min=_FLOATS | st.just(()),
+    max=_FLOATS | st.just(()),
+)
+_METADATA = st.builds(
+    ModelMetadata,
+    name=_TEXT,
+    description=_TEXT,
+    author=_TEXT,
+    licence=_TEXT,
+    inputs=st.lists(_TENSORS, max_size=2).map(tuple),
+    outputs=st.lists(_TENSORS, max_size=2).map(tuple),
+    files=st.dictionaries(st.sampled_from(["labels.txt", "b/c"]), st.binary(max_size=30)),
+)
+
+
+def _plain() -> bytes:
+    tensors = (Tensor("in", (1, 2), "INT8", 0), Tensor("out", (1, 2), "INT8", 0))
+    reshape = Operator("RELU", 1, inputs=(0,), outputs=(1,))
+    return write_model(
+        Model((Subgraph(tensors, (0,), (1,), (reshape,)),), (np.empty(0, np.uint8),))
+    )
+
+
+_PLAIN = _plain()
+
+
+@given(_METADATA)
+def test_what_is_written_is_read(metadata: ModelMetadata) -> None:
+    content = write_metadata(_PLAIN, metadata)
+    assert read_metadata(content) == metadata
+    assert write_metadata(_PLAIN, metadata) == content
+    assert read_model(content).subgraphs == read_model(_PLAIN).subgraphs
+
+
+def test_a_model_without_metadata_has_none() -> None:
+    assert read_metadata(_PLAIN) is None
+    assert read_notes(_PLAIN).preprocess == ""
+
+
+def test_metadata_takes_the_place_of_what_was_there() -> None:
+    first = write_metadata(_PLAIN, ModelMetadata(name="one"), "unit")
+    second = write_metadata(first, ModelMetadata(name="two"), "tf")
+    found = read_metadata(second)
+    assert found is not None
+    assert found.name == "two"
+    assert read_notes(second).preprocess == "tf"
+    assert len(read_model(second).buffers) == len(read_model(first).buffers)
+
+
+def test_the_exact_preprocessing_goes_before_the_standard_one() -> None:
+    image = TensorMetadata(normalization=Normalization((127.5,), (127.5,)))
+    standard = write_metadata(_PLAIN, ModelMetadata(inputs=(image,)))
+    assert read_notes(standard).preprocess == "mean=127.5,std=127.5"
+    exact = write_metadata(_PLAIN, ModelMetadata(inputs=(image,)), "tf,resize=crop")
+    assert read_notes(exact).preprocess == "tf,resize=crop"
+
+
+@pytest.mark.parametrize("text", [b"a\nb\n", b"a\nb", b"a\r\nb\r\n"])
+def test_labels_are_lines_however_they_end(text: bytes) -> None:
+    output = TensorMetadata(label_files=(LabelFile("labels.txt"),))
+    assert ModelMetadata(outputs=(output,), files={"labels.txt": text}).labels == ("a", "b")
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_damage_is_an_error_or_goes_unseen(data: st.DataObject) -> None:
+    image = TensorMetadata("in", normalization=Normalization((1.0, 2.0, 3.0), (4.0,)))
+    metadata = ModelMetadata("net", inputs=(image,), files={"labels.txt": b"a\nb\n"})
+    content = bytearray(write_metadata(_PLAIN, metadata))
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= data.draw(st.integers(1, 255))
+    with contextlib.suppress(EdgeKitError):
+        read_metadata(bytes(content))
+
+
+def test_a_label_file_that_unpacks_to_gigabytes_is_refused() -> None:
+    stream = io.BytesIO(_with_buffer())
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("labels.txt", bytes(17 << 20))
+    with pytest.raises(ModelFormatError, match="damaged"):
+        read_metadata(stream.getvalue())
+
+
+def _with_buffer() -> bytes:
+    return write_metadata(_PLAIN, ModelMetadata(name="net"))
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("suffix", ["", "_edgetpu"])
+def test_metadata_of_google_is_read_as_it_is(corpus: Path, suffix: str) -> None:
+    content = (corpus / _GOOGLE / f"mobilenet_v1_0.25_128_quant{suffix}.tflite").read_bytes()
+    metadata, notes = read_metadata(content), read_notes(content)
+    assert metadata is not None
+    assert metadata.inputs[0].content == "image"
+    assert metadata.inputs[0].colour_space == "rgb"
+    assert notes.preprocess == "mean=127.5,std=127.5"
+    assert len(notes.labels) == 1001
+    assert notes.labels[:2] == ("background", "tench, Tinca tinca")
+
+
+@pytest.mark.corpus
+def test_metadata_of_google_survives_being_written_again(corpus: Path) -> None:
+    content = (corpus / _GOOGLE / "mobilenet_v1_0.75_192_quant.tflite").read_bytes()
+    metadata = read_metadata(content)
+    assert metadata is not None
+    assert read_metadata(write_metadata(content, metadata)) == metadata

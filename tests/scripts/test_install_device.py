@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/install-device.sh on a folder that stands for a machine.
+
+Programs that change a system (groupadd, apt-get, ...) are small ones on PATH that note their
+arguments and change a few files, by which the script's own questions are answered.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_SCRIPT = _REPOSITORY / "scripts" / "install-device.sh"
+pytestmark = pytest.mark.skipif(
+    shutil.which("bash") is None or not sys.platform.startswith("linux"),
+    reason="the script is for bash on Linux",
+)
+_PROGRAMS = {
+    "sudo": 'exec "$@"',
+    "id": 'case "$*" in -u) echo 1000 ;; -un) echo me ;; -nG*) cat "$STATE/member" ;; esac',
+    "getent": 'grep -qx "$2" "$STATE/groups"',
+    "groupadd": 'echo "$2" >>"$STATE/groups"',
+    "groupdel": 'sed -i "/^$1$/d" "$STATE/groups"',
+    "usermod": 'echo "$2" >>"$STATE/member"',
+    "gpasswd": 'sed -i "/^$3$/d" "$STATE/member"',
+    "dpkg-query": 'grep -qx "$4" "$STATE/packages" && echo "install ok installed"',
+    "apt-get": """
+        case $1 in
+          install) shift 2; printf '%s\\n' "$@" >>"$STATE/packages" ;;
+          remove) shift 2; for each; do sed -i "/^$each$/d" "$STATE/packages"; done ;;
+        esac""",
+    "curl": "echo the key",
+    # A virtual environment whose Python has edgekit once pip was run.
+    "python3": """
+        mkdir -p "$4/bin" && cd "$4/bin"
+        echo '#!/bin/sh' >python
+        echo 'case "$*" in *install*) touch "$0.has" ;; *) test -e "$0.has" ;; esac' >>python
+        chmod +x python""",
+}
+
+
+class Device:
+    """A Debian machine in a folder."""
+
+    def __init__(self, folder: Path, system: str = "ID=debian\n") -> None:
+        self.root, self.state, programs = folder / "root", folder / "state", folder / "bin"
+        for each in (self.root / "etc", self.state, programs):
+            each.mkdir(parents=True)
+        (self.root / "etc" / "os-release").write_text(system)
+        for name in ("groups", "member", "packages", "log"):
+            (self.state / name).touch()
+        for name, body in _PROGRAMS.items():
+            note = f'echo "{name} $*" >>"$STATE/log"\n'
+            path = programs / name
+            path.write_text(f"#!/usr/bin/env bash\n{note}{body}\n")
+            path.chmod(0o755)
+        self.env = {
+            "PATH": f"{programs}:/usr/bin:/bin",
+            "STATE": str(self.state),
+            "EDGEKIT_INSTALL_ROOT": str(self.root),
+        }
+
+    def run(self, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        command = ["bash", str(_SCRIPT), *args]
+        return subprocess.run(
+            command, env=self.env, input=stdin, capture_output=True, text=True, check=False
+        )
+
+    def read(self, name: str) -> list[str]:
+        return (self.state / name).read_text().split()
+
+    def files(self) -> list[str]:
+        found = (Path(at, name) for at, _, names in os.walk(self.root) for name in names)
+        return sorted(str(path.relative_to(self.root)) for path in found)
+
+    @property
+    def has_changed(self) -> bool:
+        changing = ("groupadd", "usermod", "apt-get", "python3", "curl", "sudo")
+        log = (self.state / "log").read_text().splitlines()
+        return any(line.split()[0] in changing for line in log)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    return Device(tmp_path)
+
+
+def test_everything_is_set_up_without_a_question(device: Device) -> None:
+    done = device.run("--yes")
+    assert done.returncode == 0, done.stderr
+    assert device.read("groups") == ["plugdev", "apex"]
+    assert device.read("member") == ["plugdev", "apex"]
+    assert device.read("packages") == ["libedgetpu1-std", "python3-venv"]
+    rules = device.root / "etc/udev/rules.d/99-edgetpu.rules"
+    assert rules.read_text() == (_REPOSITORY / "udev" / "99-edgetpu.rules").read_text()
+    assert (
+        "coral-edgetpu-stable"
+        in (device.root / "etc/apt/sources.list.d/coral-edgetpu.list").read_text()
+    )
+    assert (device.root / "opt/edgekit/bin/python.has").exists()
+
+
+def test_a_second_run_does_nothing(device: Device) -> None:
+    device.run("--yes")
+    before = device.files(), device.read("packages"), device.read("member")
+    (device.state / "log").write_text("")
+    done = device.run("--yes")
+    assert done.stdout == "nothing to do: everything is as it should be\n"
+    assert not device.has_changed
+    assert (device.files(), device.read("packages"), device.read("member")) == before
+
+
+def test_a_dry_run_shows_and_changes_nothing(device: Device) -> None:
+    done = device.run("--dry-run")
+    assert done.returncode == 0
+    assert "sudo groupadd --system plugdev" in done.stdout
+    assert not device.has_changed
+    assert device.files() == ["etc/os-release"]
+
+
+def test_it_asks_and_takes_no_for_an_answer(device: Device) -> None:
+    done = device.run(stdin="n\n")
+    assert done.returncode == 130
+    assert "nothing was done" in done.stderr
+    assert not device.has_changed
+    assert device.run(stdin="y\n").returncode == 0
+    assert device.has_changed
+
+
+def test_uninstall_takes_back_what_was_done_and_no_more(device: Device) -> None:
+    (device.state / "groups").write_text("plugdev\n")
+    (device.state / "packages").write_text("python3-venv\n")
+    device.run("--yes")
+    done = device.run("--uninstall", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert device.files() == ["etc/os-release"]
+    assert device.read("groups") == ["plugdev"]
+    assert device.read("member") == []
+    assert device.read("packages") == ["python3-venv"]
+    assert device.run("--uninstall").stdout.startswith("nothing to do")
+
+
+def test_a_failure_leaves_notes_of_what_was_done(device: Device) -> None:
+    apt = Path(device.env["PATH"].split(":")[0]) / "apt-get"
+    body = apt.read_text()
+    apt.write_text("#!/bin/sh\nexit 100\n")
+    done = device.run("--yes")
+    assert done.returncode == 5
+    assert "this failed" in done.stderr
+    apt.write_text(body)
+    assert device.run("--yes").returncode == 0
+    assert device.run("--uninstall", "--yes").returncode == 0
+    assert device.files() == ["etc/os-release"]
+
+
+def test_a_driver_for_cards_comes_with_the_kernels_headers(device: Device) -> None:
+    device.run("--yes", "--pcie", "--runtime", "none", "--venv", "none")
+    kernel = os.uname().release
+    assert device.read("packages") == ["gasket-dkms", f"linux-headers-{kernel}"]
+
+
+@pytest.mark.parametrize(
+    ("system", "args", "status"),
+    [
+        ("ID=fedora\n", [], 3),
+        ("", [], 3),
+        ("ID=debian\n", ["--runtime", "fast"], 2),
+        ("ID=debian\n", ["--venv", "relative"], 2),
+        ("ID=debian\n", ["--nonsense"], 2),
+        ("ID=debian\n", ["--user"], 2),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything(
+    tmp_path: Path, system: str, args: list[str], status: int
+) -> None:
+    device = Device(tmp_path, system)
+    done = device.run("--yes", *args)
+    assert done.returncode == status
+    assert done.stderr.startswith("error: ")
+    assert not device.has_changed
+
+
+@pytest.mark.parametrize(
+    "system", ["ID=mendel\n", "ID=raspbian\nID_LIKE=debian\n", 'ID=ubuntu\nID_LIKE="debian"\n']
+)
+def test_relatives_of_debian_are_known(tmp_path: Path, system: str) -> None:
+    assert Device(tmp_path, system).run("--dry-run").returncode == 0
