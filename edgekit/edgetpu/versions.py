@@ -94,13 +94,13 @@ def pair_verdict(
             False,
             f"{pair}: an older runtime hands the delegate tensors that it does not know "
             "(Unsupported data type in custom op handler)",
-            _older_runtime(python),
+            working_pair(python),
         )
     if version >= _GOOGLE_END:
         return PairVerdict(
             False,
             f"{pair}: Google's library works up to 2.11.1 and crashes the process from 2.12 on",
-            _older_runtime(python),
+            working_pair(python),
         )
     return PairVerdict(True, pair)
 
@@ -119,7 +119,8 @@ def _rebuilt(pair: str, source: str, version: Version) -> PairVerdict:
     return PairVerdict(True, pair)
 
 
-def _older_runtime(python: Version) -> str:
+def working_pair(python: Version = ()) -> str:
+    """How to install a pair that is known to work; ``python`` is the interpreter's version."""
     # The package index has tflite-runtime 2.11.0 for Python 3.7 to 3.9 and nothing older than
     # 2.14.0 from 3.10 on.
     if not python or python[:2] <= (3, 9):

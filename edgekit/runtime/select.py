@@ -3,13 +3,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Any, Callable
+
 from edgekit.errors import DeviceError, UnsupportedModelError
 from edgekit.formats.tflite import CUSTOM, Model
 from edgekit.runtime.base import Backend
 from edgekit.runtime.cpu import CpuBackend
+from edgekit.runtime.devices import AUTO, CPU, DEVICE_WORDS, is_edge_tpu
 from edgekit.runtime.interpreters import load_library
 
 EDGETPU_CUSTOM_OP = "edgetpu-custom-op"
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A model and how it is to be run."""
+
+    content: bytes
+    model: Model
+    device: str
+    options: dict[str, Any]  # runtime, kernels, num_threads
+    note: str  # why this device, for the record
 
 
 def open_backend(
@@ -20,6 +35,7 @@ def open_backend(
     runtime: str | None,
     kernels: str,
     num_threads: int,
+    note: str = "",
 ) -> Backend:
     """Load ``content`` (read and checked as ``model``) on ``device``.
 
@@ -28,14 +44,48 @@ def open_backend(
         UnsupportedModelError: The model cannot run there.
         MissingExtraError: No runtime is installed.
     """
-    if device != "cpu":
+    options = {"runtime": runtime, "kernels": kernels, "num_threads": num_threads}
+    open_on = _open_edge_tpu if is_edge_tpu(device) else _DEVICES.get(device)
+    if open_on is None:
         raise DeviceError(
-            f"no device {device!r}",
-            why="this edgekit runs models on the CPU only",
-            fix="use --device cpu with the uncompiled model",
+            f"no device {device!r}", fix=f"use one of {', '.join([*DEVICE_WORDS, *_DEVICES])}"
         )
-    check_for_cpu(model)
-    return CpuBackend(content, load_library(runtime), kernels, num_threads)
+    return open_on(_Request(content, model, device, options, note))
+
+
+def _open_cpu(request: _Request) -> Backend:
+    check_for_cpu(request.model)
+    options = request.options
+    library = load_library(options["runtime"])
+    return CpuBackend(
+        request.content, library, options["kernels"], options["num_threads"], note=request.note
+    )
+
+
+def _open_edge_tpu(request: _Request) -> Backend:
+    # Imported here: a Runner on the CPU needs neither the package's reader nor the probe.
+    from edgekit.runtime.edgetpu import EdgeTpuBackend  # noqa: PLC0415
+
+    return EdgeTpuBackend(
+        request.content, request.model, request.device, note=request.note, **request.options
+    )
+
+
+def _open_auto(request: _Request) -> Backend:
+    if compiled_operator(request.model):
+        return _open_edge_tpu(replace(request, note="auto: an Edge TPU is usable"))
+    return _open_cpu(replace(request, note="auto: the model is not compiled for the Edge TPU"))
+
+
+_DEVICES: dict[str, Callable[[_Request], Backend]] = {CPU: _open_cpu, AUTO: _open_auto}
+
+
+def compiled_operator(model: Model) -> str:
+    """Where the first operator for the Edge TPU stands; "" if the model is not compiled."""
+    for subgraph_index, operator_index, operator in model.operators():
+        if operator.opcode == CUSTOM and operator.custom_code == EDGETPU_CUSTOM_OP:
+            return f"subgraph {subgraph_index}, operator {operator_index} {EDGETPU_CUSTOM_OP}"
+    return ""
 
 
 def check_for_cpu(model: Model) -> None:
@@ -44,12 +94,13 @@ def check_for_cpu(model: Model) -> None:
     Raises:
         UnsupportedModelError: It does; ``where`` names the operator.
     """
-    for subgraph_index, operator_index, operator in model.operators():
-        if operator.opcode == CUSTOM and operator.custom_code == EDGETPU_CUSTOM_OP:
-            raise UnsupportedModelError(
-                "the model is compiled for the Edge TPU and cannot run on the CPU",
-                where=f"subgraph {subgraph_index}, operator {operator_index} {EDGETPU_CUSTOM_OP}",
-                why="its operators are machine code of the Edge TPU",
-                fix="give the model that went into the compiler, without _edgetpu in its name, "
-                "or name the device it is for (--device usb, --device pci)",
-            )
+    where = compiled_operator(model)
+    if where:
+        raise UnsupportedModelError(
+            "the model is compiled for the Edge TPU and cannot run on the CPU",
+            where=where,
+            why="its operators are machine code of the Edge TPU",
+            fix="give the model that went into the compiler, without _edgetpu in its name "
+            "(--fallback takes it where it stands beside this one), or name the device it is for "
+            "(--device usb, --device pci)",
+        )
