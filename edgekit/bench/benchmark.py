@@ -11,7 +11,7 @@ import numpy as np
 
 from edgekit.errors import UsageError
 from edgekit.result import Result
-from edgekit.runtime import Runner, TensorInfo, latency_stats
+from edgekit.runtime import Runner, TensorInfo, Thermal, judge_drift, latency_stats
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +40,7 @@ class BenchmarkResult(Result):
     kernels_note: str
     num_threads: int
     versions: Mapping[str, str]
+    thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
 
 
 def benchmark(
@@ -51,6 +52,8 @@ def benchmark(
     num_threads: int = 1,
     num_runs: int = 50,
     warmup_runs: int = 5,
+    fallback: bool = False,
+    recover: bool = False,
 ) -> BenchmarkResult:
     """Measure loading, the first inference and the steady state of ``model``.
 
@@ -59,12 +62,14 @@ def benchmark(
 
     Args:
         model: Path or content of a .tflite file or a bundle.
-        device: ``cpu``.
+        device: See `Runner`.
         runtime: See `Runner`.
         kernels: See `Runner`.
         num_threads: Threads of one inference.
         num_runs: How many inferences are timed, one by one.
         warmup_runs: How many run before, not timed; the first inference is none of them.
+        fallback: See `Runner`.
+        recover: See `Runner`; what it takes to open the device again is not timed.
 
     Raises:
         UsageError: ``num_runs`` is below 1 or ``warmup_runs`` below 0.
@@ -80,6 +85,8 @@ def benchmark(
         "runtime": runtime,
         "kernels": kernels,
         "num_threads": num_threads,
+        "fallback": fallback,
+        "recover": recover,
     }
     with Runner(model, device, **options) as runner:
         random = np.random.default_rng(_SEED)
@@ -105,6 +112,7 @@ def benchmark(
             kernels_note=environment.kernels_note,
             num_threads=num_threads,
             versions=environment.versions,
+            thermal=judge_drift(environment.thermal, times_s),
         )
 
 
@@ -114,9 +122,10 @@ def _time_runs(runner: Runner, num_runs: int, warmup_runs: int) -> list[float]:
         reinvoke()
     times_s = []
     for _ in range(num_runs):
+        spent_s = runner.recovery_s
         start = clock()
         reinvoke()
-        times_s.append(clock() - start)
+        times_s.append(clock() - start - (runner.recovery_s - spent_s))
     return times_s
 
 

@@ -12,14 +12,16 @@ from typing_extensions import Annotated
 from edgekit.cli.options import (
     DataOption,
     DeviceOption,
+    FallbackOption,
     KernelsOption,
     ModelArgument,
     PreprocessOption,
+    RecoverOption,
     RuntimeOption,
     SamplesOption,
     ThreadsOption,
 )
-from edgekit.cli.output import JsonOption, emit, note, progress, runs_on
+from edgekit.cli.output import JsonOption, emit, measured_on, note, progress
 
 if TYPE_CHECKING:
     from edgekit.evaluate import EvaluateResult
@@ -44,6 +46,8 @@ def evaluate(
         Optional[int],
         typer.Option(min=1, help="Interpreters side by side; one for each core by default."),
     ] = None,
+    fallback: FallbackOption = False,
+    recover: RecoverOption = False,
     json: JsonOption = False,
 ) -> None:
     """Measure a classifier's accuracy and latency over a data set."""
@@ -63,6 +67,8 @@ def evaluate(
             kernels=kernels,
             num_threads=num_threads,
             num_workers=num_workers,
+            fallback=fallback,
+            recover=recover,
             progress=on_progress,
         )
     for warning in result.warnings:
@@ -94,4 +100,4 @@ def render(result: EvaluateResult) -> Iterator[str]:
         + ", ".join(f"{name} {latency[name]:.3f}" for name in names)
         + f" ms, preprocessing apart ({result.latency_samples} single inferences)"
     )
-    yield f"on         {runs_on(result)}; Edge TPU: not measured"
+    yield from measured_on(result)

@@ -11,13 +11,15 @@ from typing_extensions import Annotated
 
 from edgekit.cli.options import (
     DeviceOption,
+    FallbackOption,
     KernelsOption,
     ModelArgument,
     PreprocessOption,
+    RecoverOption,
     RuntimeOption,
     ThreadsOption,
 )
-from edgekit.cli.output import JsonOption, emit, runs_on, table
+from edgekit.cli.output import JsonOption, emit, runs_on, table, temperatures
 
 if TYPE_CHECKING:
     from edgekit.evaluate import RunResult
@@ -37,6 +39,8 @@ def run(
     runtime: RuntimeOption = None,
     kernels: KernelsOption = "fast",
     num_threads: ThreadsOption = 1,
+    fallback: FallbackOption = False,
+    recover: RecoverOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run a model once on each input and say what it answers."""
@@ -52,6 +56,8 @@ def run(
         runtime=runtime,
         kernels=kernels,
         num_threads=num_threads,
+        fallback=fallback,
+        recover=recover,
     )
     emit(result, lambda: "\n".join(render(result)), as_json=json)
 
@@ -80,3 +86,5 @@ def render(result: RunResult) -> Iterator[str]:
             )
         yield ""
     yield f"on {runs_on(result)}"
+    if result.thermal is not None and result.thermal.max_celsius is not None:
+        yield temperatures(result.thermal)

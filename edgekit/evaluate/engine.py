@@ -52,6 +52,11 @@ class Engine:
 
     def specialize(self, workers: int, largest_batch: int) -> None:
         """Prepare ``workers`` interpreters for ``run``, with a larger batch if that is equal."""
+        if self.single.environment.is_edge_tpu:
+            # A second interpreter would share the device, and hold it where it was lost.
+            self._seen.clear()
+            self._free.put(self.single)
+            return
         wanted = int(min(largest_batch, _BATCH_S / float(np.median(self.times_s))))
         if wanted > self.batch:
             copy = with_batch(read_model(self.single.content), wanted)
@@ -101,10 +106,10 @@ def _run(runner: Runner, rows: Rows, times_s: list[float] | None = None) -> Rows
     for start in range(0, count, size):
         chunk = [_filled(array[start : start + size], size) for array in rows]
         raw = runner.to_raw(*chunk)
-        begin = time.perf_counter()
+        spent_s, begin = runner.recovery_s, time.perf_counter()
         parts.append(runner.invoke(*raw))
         if times_s is not None:
-            times_s.append(time.perf_counter() - begin)
+            times_s.append(time.perf_counter() - begin - (runner.recovery_s - spent_s))
     return [np.concatenate(each)[:count] for each in zip(*parts)]
 
 

@@ -18,7 +18,8 @@ from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.tally import Head, Tally
 from edgekit.result import Result
-from edgekit.runtime import latency_stats
+from edgekit.runtime import Thermal, latency_stats
+from edgekit.runtime.select import suited_device
 
 if TYPE_CHECKING:
     from edgekit.data import Preprocess
@@ -76,6 +77,7 @@ class EvaluateResult(Result):
     versions: Mapping[str, str]
     time_s: float
     warnings: tuple[str, ...]
+    thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
 
 
 def evaluate(
@@ -92,6 +94,8 @@ def evaluate(
     kernels: str = "fast",
     num_threads: int = 1,
     num_workers: int | None = None,
+    fallback: bool = False,
+    recover: bool = False,
     progress: Progress | None = None,
 ) -> EvaluateResult:
     """Evaluate a classifier (one output, one score a class) over ``data``.
@@ -109,11 +113,13 @@ def evaluate(
         num_samples: The first so many; None takes all.
         label_offset: Added to each label: 1 where the model has a background class before those
             of the data.
-        device: ``cpu``.
+        device: See `Runner`; one of the two models that is not compiled runs on the CPU.
         runtime: See `Runner`.
         kernels: See `Runner`.
         num_threads: Threads of one inference.
-        num_workers: Interpreters side by side; None takes one for each core.
+        num_workers: Interpreters side by side; None takes one for each core. An Edge TPU has one.
+        fallback: See `Runner`.
+        recover: See `Runner`.
         progress: Called with (samples done, samples in all).
 
     Raises:
@@ -126,10 +132,18 @@ def evaluate(
         if number is not None and number < 1:
             raise UsageError(f"{option} is {number}", fix="give a number above zero")
     start = time.monotonic()
-    options: dict[str, Any] = {"runtime": runtime, "kernels": kernels, "num_threads": num_threads}
+    options: dict[str, Any] = {
+        "runtime": runtime,
+        "kernels": kernels,
+        "num_threads": num_threads,
+        "fallback": fallback,
+        "recover": recover,
+    }
     with contextlib.ExitStack() as stack:
-        models = [model] if against is None else [model, against]
-        engines = [stack.enter_context(Engine(each, device, **options)) for each in models]
+        engines = [stack.enter_context(Engine(model, device, **options))]
+        if against is not None:
+            where = suited_device(against, device)
+            engines.append(stack.enter_context(Engine(against, where, **options)))
         _check_same_inputs(engines)
         first = engines[0].single
         specs = [InputSpec(each.name, (1, *each.shape[1:])) for each in first.inputs]
@@ -137,6 +151,8 @@ def evaluate(
         dataset = open_dataset(data, inputs=specs, preprocess=how, split=split)
         tally = Tally([Head(engine.single) for engine in engines], label_offset)
         workers = num_workers or max(1, _num_cores() // num_threads)
+        if first.environment.is_edge_tpu:
+            workers = 1
         _run(engines, dataset, num_samples, workers, tally, progress)
         _check_tally(tally, dataset)
         unreadable, environment = dataset.unreadable, first.environment
@@ -165,6 +181,7 @@ def evaluate(
             versions=environment.versions,
             time_s=time.monotonic() - start,
             warnings=tuple(_warnings(first, dataset)),
+            thermal=environment.thermal,
         )
 
 

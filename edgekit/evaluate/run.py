@@ -16,7 +16,7 @@ from edgekit.data.dataset import as_real
 from edgekit.errors import DataError, InputError, UsageError
 from edgekit.formats.tflite_metadata import Notes
 from edgekit.result import Result
-from edgekit.runtime import Runner, TensorInfo
+from edgekit.runtime import Runner, TensorInfo, Thermal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,6 +72,7 @@ class RunResult(Result):
     kernels: str
     kernels_note: str
     versions: Mapping[str, str]
+    thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
 
 
 def run(
@@ -85,6 +86,8 @@ def run(
     runtime: str | None = None,
     kernels: str = "fast",
     num_threads: int = 1,
+    fallback: bool = False,
+    recover: bool = False,
 ) -> RunResult:
     """Run ``model`` on each of ``inputs``.
 
@@ -96,10 +99,12 @@ def run(
         labels: A text file with one class a line (Coral's ``index name`` form too), or the names;
             None takes those in the model's file.
         top: How many classes to name.
-        device: ``cpu``.
+        device: See `Runner`.
         runtime: See `Runner`.
         kernels: See `Runner`.
         num_threads: Threads of one inference.
+        fallback: See `Runner`.
+        recover: See `Runner`.
 
     Raises:
         DataError: An input cannot be read or does not fit, or ``labels`` do not fit the classes.
@@ -109,7 +114,8 @@ def run(
         raise UsageError("no input is given", fix="name an image, an .npy or an .npz file")
     if top < 1:
         raise UsageError(f"--top is {top}", fix="give a number above zero")
-    with Runner(model, device, runtime=runtime, kernels=kernels, num_threads=num_threads) as runner:
+    options: dict[str, Any] = {"runtime": runtime, "kernels": kernels, "num_threads": num_threads}
+    with Runner(model, device, **options, fallback=fallback, recover=recover) as runner:
         notes = Notes() if preprocess is not None and labels is not None else runner.notes
         how = preprocess_or(preprocess, notes.preprocess)
         names = _label_names(labels, notes.labels, runner)
@@ -125,6 +131,7 @@ def run(
             kernels=environment.kernels,
             kernels_note=environment.kernels_note,
             versions=environment.versions,
+            thermal=environment.thermal,
         )
 
 
@@ -167,9 +174,9 @@ def _answer(
     except DataError as error:
         place = error.where if where in error.where else f"{where}, {error.where}".rstrip(", ")
         raise DataError(error.what, where=place, why=error.why, fix=error.fix) from error
-    start = time.perf_counter()
+    spent_s, start = runner.recovery_s, time.perf_counter()
     outputs = runner.invoke(*raw)
-    latency_ms = (time.perf_counter() - start) * 1e3
+    latency_ms = (time.perf_counter() - start - (runner.recovery_s - spent_s)) * 1e3
     real = runner.to_real(*outputs)
     best = _best(real[0].ravel(), names, top) if _num_classes(runner.outputs) else ()
     summaries = tuple(map(_summary, runner.outputs, real))

@@ -48,6 +48,11 @@ class Environment(Result):
     versions: Mapping[str, str] = field(default_factory=dict)  # of packages, library and kernel
     thermal: Thermal | None = None
 
+    @property
+    def is_edge_tpu(self) -> bool:
+        """Whether a chip runs it, through its library."""
+        return "libedgetpu" in self.versions
+
 
 class Backend(Protocol):
     """A model in an interpreter, ready to be invoked; arrays are taken on trust.

@@ -95,7 +95,7 @@ def open_interpreter(content: bytes, library: InterpreterLibrary, request: OpenR
 
 def package_version(path: str) -> str:
     """The version of the Debian package that brought the library at ``path``; "" if none did."""
-    if not path.startswith(("/lib/", "/usr/lib/")):
+    if "/" in path and not path.startswith(("/lib/", "/usr/lib/")):
         return ""
     try:
         packages = dict(debian_packages(_DPKG_STATUS.read_text(errors="replace")))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 CPU, AUTO, EDGE_TPU = "cpu", "auto", "edgetpu"
-DEVICE_WORDS = (CPU, AUTO, "usb", "usb:N", "pci", "pci:N", ":N")
+EDGE_TPU_WORDS = ("usb", "usb:N", "pci", "pci:N", ":N")
 # N counts from 0: among those on USB, those on PCIe, or all of them.
 _EDGE_TPU = re.compile(r"(?:usb|pci)(?::\d+)?|:\d+")
 

@@ -132,7 +132,7 @@ def required_runtime_version(model: Model) -> int:
 
 
 def _versions(request: OpenRequest, probed: Probe) -> dict[str, Any]:
-    versions = {"libedgetpu": probed.version, "libedgetpu_path": probed.library_path}
-    if probed.package_version and probed.library_version:
+    versions = {"libedgetpu": probed.version}
+    if probed.library_version:
         versions["libedgetpu_build"] = probed.library_version
     return {**versions, **pycoral_version()} if request.pycoral else versions

@@ -42,7 +42,7 @@ def plain_or_raise(
     beside = plain_path(source)
     if isinstance(error, DeviceError) and not wanted and (beside or is_bundle(given)):
         name = f"{beside.name}" if beside else "the plain model of the bundle"
-        error.fix += f"; --fallback runs {name} on the CPU" * bool(error.fix)
+        error.fix = f"{error.fix.rstrip('.')}; --fallback runs {name} on the CPU"
     raise error
 
 

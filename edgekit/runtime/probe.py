@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Mapping
 
+from edgekit.edgetpu.libraries import runtime_version_in
 from edgekit.edgetpu.versions import pair_verdict, working_pair
 from edgekit.errors import DeviceError
 from edgekit.files import sha256_hex
@@ -46,8 +47,9 @@ class Probe:
 
     @property
     def version(self) -> str:
-        """The version for the record."""
-        return self.package_version or self.library_version or "unknown"
+        """The version for the record: the package's, else the runtime version."""
+        number = runtime_version_in(self.library_version)
+        return self.package_version or (f"runtime {number}" if number else "of unknown version")
 
 
 # What worked, by request and model; and what of it is open in this process.
@@ -99,18 +101,20 @@ def release(probed: Probe, *, lost: bool = False) -> None:
         _TRIED.clear()
 
 
-def refusal(text: str, library: str) -> DeviceError:
-    """The error for what libedgetpu or the interpreter said."""
+def refusal(text: str, library: str, stage: str = PREPARED) -> DeviceError:
+    """The error for what libedgetpu or the interpreter said after it came as far as ``stage``."""
     from edgekit.explain import explain  # noqa: PLC0415 - only where something failed
 
     known = explain(text).matches
     if not known:
         return DeviceError(
-            "the Edge TPU refused the model", where=library, why=text, fix="run edgekit doctor"
+            f"the Edge TPU's library failed while {_DOING[stage]}",
+            where=library,
+            why=text,
+            fix="run edgekit doctor",
         )
-    return DeviceError(
-        known[0].title, where=library, why=f"{known[0].cause} ({text})", fix=known[0].fix
-    )
+    title = known[0].title[:1].lower() + known[0].title[1:]
+    return DeviceError(title, where=library, why=f"{known[0].cause} ({text})", fix=known[0].fix)
 
 
 def too_old(wanted: int, have: int, library: str) -> DeviceError:
@@ -146,7 +150,7 @@ def _try(
     if "too_old" in said:
         raise too_old(wanted, int(said["too_old"]), path)
     if "error" in said:
-        raise refusal(str(said["error"]), path)
+        raise refusal(str(said["error"]), path, str(said.get("stage", "")))
     raise _death(said, finished, found, request, versions)
 
 

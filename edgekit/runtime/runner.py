@@ -24,7 +24,7 @@ from edgekit.formats.tflite import read_model
 from edgekit.quant import QuantParams, dequantize, quantize
 from edgekit.runtime.base import Backend, Environment, TensorInfo
 from edgekit.runtime.devices import AUTO, CPU, wants_compiled
-from edgekit.runtime.select import open_backend
+from edgekit.runtime.select import check_device, open_backend
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,6 +85,7 @@ class Runner:
         """
         if num_threads < 1:
             raise UsageError(f"num_threads is {num_threads}, expected at least 1")
+        check_device(device)
         is_content = isinstance(model, (bytes, bytearray, memoryview))
         self.source = "" if is_content else str(model)
         self._given = bytes(model) if is_content else read_bytes(Path(model), "model")  # type: ignore[arg-type] # decided by is_content
@@ -99,6 +100,8 @@ class Runner:
         self._fallback, self._recover = fallback or device == AUTO, recover
         self._last: tuple[NDArray[Any], ...] = ()
         self.num_recovered = 0  # how often the device was lost and opened again
+        self.recovery_s = 0.0  # what that took, for those who time inferences
+        self._began_s = 0.0
         self._open()
 
     def _open(self) -> None:
@@ -125,7 +128,7 @@ class Runner:
         environment = self._backend.environment
         if not self.num_recovered:
             return environment
-        note = f"lost and opened again {self.num_recovered} times"
+        note = f"the device was lost and opened again, times: {self.num_recovered}"
         notes = [part for part in (environment.kernels_note, note) if part]
         return replace(environment, kernels_note="; ".join(notes))
 
@@ -184,6 +187,7 @@ class Runner:
                 raise _nan(values, info)
         if self._recover:
             self._last = tuple([values.copy() for values in raw])
+            self._began_s = time.perf_counter()
         try:
             return self._backend.invoke(raw)
         except DeviceLostError as lost:
@@ -193,6 +197,8 @@ class Runner:
         """Run again on the inputs of the last call, copying nothing: the bare inference."""
         if self._closed:
             raise UsageError("the Runner is closed", fix="use it inside its with block")
+        if self._recover:
+            self._began_s = time.perf_counter()
         try:
             self._backend.reinvoke()
         except DeviceLostError as lost:
@@ -239,7 +245,7 @@ class Runner:
                 error, self._given, self.source, self._model, wanted=self._fallback
             )
             self.content, self._model, self.source = plain.content, plain.model, plain.source
-            note = f"instead of {self._options['device']}: {error.what}"
+            note = f"the plain model, instead of {self._options['device']}: {error.what}"
             self._options.update(device=CPU, note=note)
             return open_backend(self.content, self._model, **self._options)
 
@@ -252,6 +258,7 @@ class Runner:
         self._backend.close()
         self._backend = self._reopen(lost)
         self.num_recovered += 1
+        self.recovery_s += time.perf_counter() - self._began_s
         return self._backend.invoke(raw)
 
     def _reopen(self, lost: DeviceLostError) -> Backend:

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Callable
 
 from edgekit.errors import DeviceError, UnsupportedModelError
-from edgekit.formats.tflite import CUSTOM, Model
+from edgekit.files import PathLike, read_bytes
+from edgekit.formats.bundle import is_bundle
+from edgekit.formats.tflite import CUSTOM, Model, read_model
 from edgekit.runtime.base import Backend
 from edgekit.runtime.cpu import CpuBackend
-from edgekit.runtime.devices import AUTO, CPU, DEVICE_WORDS, is_edge_tpu
+from edgekit.runtime.devices import AUTO, CPU, EDGE_TPU_WORDS, is_edge_tpu
 from edgekit.runtime.interpreters import load_library
 
 EDGETPU_CUSTOM_OP = "edgetpu-custom-op"
@@ -45,12 +48,20 @@ def open_backend(
         MissingExtraError: No runtime is installed.
     """
     options = {"runtime": runtime, "kernels": kernels, "num_threads": num_threads}
-    open_on = _open_edge_tpu if is_edge_tpu(device) else _DEVICES.get(device)
-    if open_on is None:
-        raise DeviceError(
-            f"no device {device!r}", fix=f"use one of {', '.join([*DEVICE_WORDS, *_DEVICES])}"
-        )
+    check_device(device)
+    open_on = _DEVICES.get(device, _open_edge_tpu)
     return open_on(_Request(content, model, device, options, note))
+
+
+def check_device(device: str) -> None:
+    """Refuse a word that names no device.
+
+    Raises:
+        DeviceError: It does not.
+    """
+    if device not in _DEVICES and not is_edge_tpu(device):
+        words = ", ".join([*_DEVICES, *EDGE_TPU_WORDS])
+        raise DeviceError(f"no device {device!r}", fix=f"use one of {words}")
 
 
 def _open_cpu(request: _Request) -> Backend:
@@ -86,6 +97,16 @@ def compiled_operator(model: Model) -> str:
         if operator.opcode == CUSTOM and operator.custom_code == EDGETPU_CUSTOM_OP:
             return f"subgraph {subgraph_index}, operator {operator_index} {EDGETPU_CUSTOM_OP}"
     return ""
+
+
+def suited_device(model: bytes | PathLike, device: str) -> str:
+    """``device`` for a model that is compiled or a bundle; the CPU for a plain one."""
+    is_content = isinstance(model, (bytes, bytearray, memoryview))
+    content = bytes(model) if is_content else read_bytes(Path(model), "model")  # type: ignore[arg-type] # decided by is_content
+    where = "" if is_content else str(model)
+    if is_bundle(content) or compiled_operator(read_model(content, where=where)):
+        return device
+    return CPU
 
 
 def check_for_cpu(model: Model) -> None:
