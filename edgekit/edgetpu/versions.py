@@ -61,6 +61,12 @@ def built_from(library_version: str) -> str:
     return _GOOGLE_BUILT_FROM.get(parse_version(library_version)[:2], "")
 
 
+def runtime_version_of(library_version: str) -> int:
+    """The runtime version of a libedgetpu package by its version; 0 where that is not known."""
+    numbers = parse_version(library_version)[:2]
+    return RUNTIME_VERSION_OF_PACKAGE.get(".".join(map(str, numbers)), 0)
+
+
 def pair_verdict(
     library_version: str, runtime: str, runtime_version: str, python: Version = ()
 ) -> PairVerdict:

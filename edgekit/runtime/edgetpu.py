@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgekit.edgetpu.versions import CURRENT_RUNTIME_VERSION
+from edgekit.edgetpu.versions import CURRENT_RUNTIME_VERSION, runtime_version_of
 from edgekit.errors import DeviceLostError, EdgeKitError, UnsupportedModelError
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import Model
@@ -18,6 +18,7 @@ from edgekit.runtime.delegate import (
     OpenRequest,
     open_interpreter,
     open_request,
+    package_version,
     pycoral_version,
 )
 from edgekit.runtime.devices import EDGE_TPU, delegate_option, is_edge_tpu
@@ -71,8 +72,10 @@ class EdgeTpuBackend(Session):
         check_kernels(kernels)
         wanted = required_runtime_version(model)
         request = open_request(delegate_option(device), runtime, kernels, num_threads)
-        if wanted > CURRENT_RUNTIME_VERSION:
-            raise too_old(wanted, CURRENT_RUNTIME_VERSION, request.library)
+        # What is installed says its version before it is loaded; else no library is newer.
+        have = runtime_version_of(package_version(request.library)) or CURRENT_RUNTIME_VERSION
+        if wanted > have:
+            raise too_old(wanted, have, request.library)
         library = load_library(request.runtime or None)
         self._probed = probe(content, request, wanted, library.versions, timeout_s)
         start = time.perf_counter()

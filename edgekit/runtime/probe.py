@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Mapping
 
 from edgekit.edgetpu.libraries import runtime_version_in
@@ -135,13 +134,12 @@ def _try(
     versions: Mapping[str, str],
     timeout_s: float,
 ) -> Probe:
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder, "model.tflite")
-        model.write_bytes(content)
-        words = (json.dumps(asdict(request)), str(model), str(wanted))
-        finished = run_process(
-            [sys.executable, "-m", CHILD, *words], timeout_s=timeout_s, env=_environment()
-        )
+    finished = run_process(
+        [sys.executable, "-m", CHILD, json.dumps(asdict(request)), str(wanted)],
+        timeout_s=timeout_s,
+        env=_environment(),
+        stdin=base64.b64encode(content).decode(),
+    )
     said = _said(finished.stdout)
     path = str(said.get("path", request.library))
     found = Probe(path, str(said.get("version", "")), package_version(path))

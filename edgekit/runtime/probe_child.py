@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opens an Edge TPU in a process of its own, because libedgetpu may crash or hang.
 
-``python -m edgekit.runtime.probe_child REQUEST MODEL WANTED`` says on standard output, one JSON
-object a line, how far it came: what is not said any more is where it died.
+``python -m edgekit.runtime.probe_child REQUEST WANTED`` takes the model in base64 on standard input
+and says on standard output, one JSON object a line, how far it came: what is not said any more is
+where it died.
 """
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import json
 import sys
@@ -19,7 +21,7 @@ STARTED, LOADED, OPENING, PREPARED, RAN = "started", "loaded", "opening", "prepa
 _CREATE = "tflite_plugin_create_delegate"
 
 
-def main(request_json: str, model: str, wanted: str) -> None:
+def main(request_json: str, wanted: str) -> None:
     """Load the library, compare versions, open the device, run the model once on zeros."""
     request: dict[str, Any] = json.loads(request_json)
     _say(stage=STARTED)
@@ -37,7 +39,7 @@ def main(request_json: str, model: str, wanted: str) -> None:
     if have and have < int(wanted):
         _say(too_old=have)
         return
-    _open(request, Path(model).read_bytes())
+    _open(request, base64.b64decode(sys.stdin.read()))
 
 
 def _open(fields: dict[str, Any], content: bytes) -> None:

@@ -108,7 +108,7 @@ def test_a_library_that_ends_the_process_is_told(
     ("name", "content", "said"),
     [
         ("missing.so", None, "cannot open shared object file"),
-        ("page.so", b"<html>Not Found</html>", "invalid ELF header"),
+        ("page.so", b"<html>Not Found</html>" * 9, "invalid ELF header"),
     ],
 )
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="these are the words of Linux")
