@@ -19,7 +19,7 @@ from edgekit.errors import (
     UsageError,
 )
 from edgekit.files import PathLike, read_bytes, sha256_hex
-from edgekit.formats.bundle import model_content
+from edgekit.formats.content import model_content
 from edgekit.formats.tflite import read_model
 from edgekit.quant import QuantParams, dequantize, quantize
 from edgekit.runtime.base import Backend, Environment, TensorInfo

@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 from edgekit.errors import DeviceError, UnsupportedModelError
 from edgekit.files import PathLike, read_bytes
-from edgekit.formats.bundle import is_bundle
+from edgekit.formats.content import holds_bundle
 from edgekit.formats.tflite import CUSTOM, Model, read_model
 from edgekit.runtime.base import Backend
 from edgekit.runtime.cpu import CpuBackend
@@ -104,7 +104,7 @@ def suited_device(model: bytes | PathLike, device: str) -> str:
     is_content = isinstance(model, (bytes, bytearray, memoryview))
     content = bytes(model) if is_content else read_bytes(Path(model), "model")  # type: ignore[arg-type] # decided by is_content
     where = "" if is_content else str(model)
-    if is_bundle(content) or compiled_operator(read_model(content, where=where)):
+    if holds_bundle(content) or compiled_operator(read_model(content, where=where)):
         return device
     return CPU
 
