@@ -40,7 +40,7 @@ class _Package(types.ModuleType):
 
     def __setattr__(self, name: str, value: object) -> None:
         # The import of tflite.Model would bind the module where the package has the class.
-        if not isinstance(value, types.ModuleType):
+        if not (isinstance(value, types.ModuleType) and name[:1].isupper()):
             super().__setattr__(name, value)
 
     def _home(self, name: str) -> str:
