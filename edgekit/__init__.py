@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from edgekit.doctor.checks import doctor
     from edgekit.edgetpu.estimate import estimate
     from edgekit.errors import EdgeKitError
-    from edgekit.evaluate import evaluate, run
+    from edgekit.evaluate import compare, evaluate, run
     from edgekit.explain.explain import explain
+    from edgekit.fix.fix import fix
+    from edgekit.fix.split import split
     from edgekit.formats.tflite import read_model
     from edgekit.host.compiler import compile  # noqa: A004 - the command's name
     from edgekit.host.conversion import convert
@@ -38,6 +40,7 @@ __all__ = [
     "benchmark",
     "bundle",
     "check",
+    "compare",
     "compile",
     "convert",
     "demo",
@@ -45,10 +48,12 @@ __all__ = [
     "estimate",
     "evaluate",
     "explain",
+    "fix",
     "inspect",
     "open_dataset",
     "read_model",
     "run",
+    "split",
     "verify",
 ]
 
@@ -58,6 +63,7 @@ _PUBLIC = {
     "benchmark": "edgekit.bench",
     "bundle": "edgekit.bundle",
     "check": "edgekit.checking",
+    "compare": "edgekit.evaluate",
     "compile": "edgekit.host",
     "convert": "edgekit.host",
     "demo": "edgekit.host",
@@ -65,10 +71,12 @@ _PUBLIC = {
     "estimate": "edgekit.edgetpu.estimate",
     "evaluate": "edgekit.evaluate",
     "explain": "edgekit.explain",
+    "fix": "edgekit.fix",
     "inspect": "edgekit.inspect",
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",
     "run": "edgekit.evaluate",
+    "split": "edgekit.fix",
     "verify": "edgekit.bundle",
 }
 

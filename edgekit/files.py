@@ -58,13 +58,13 @@ def replacing(path: PathLike) -> Iterator[Path]:
         )
         os.close(handle)
     except OSError as error:
-        raise _output_error(target, error) from error
+        raise output_error(target, error) from error
     temporary = Path(name)
     try:
         yield temporary
         _commit(temporary, target)
     except OSError as error:
-        raise _output_error(target, error) from error
+        raise output_error(target, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -85,7 +85,7 @@ def check_writable(path: PathLike) -> None:
         with tempfile.TemporaryFile(dir=str(target.parent)):
             pass
     except OSError as error:
-        raise _output_error(target, error) from error
+        raise output_error(target, error) from error
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:
@@ -121,7 +121,8 @@ def _umask() -> int:
     return mask
 
 
-def _output_error(target: Path, error: OSError) -> OutputError:
+def output_error(target: Path, error: OSError) -> OutputError:
+    """The error to raise when ``target`` could not be written because of ``error``."""
     return OutputError(
         f"cannot write {target.name}: {error.strerror or error}",
         where=str(target),

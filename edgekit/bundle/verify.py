@@ -10,12 +10,12 @@ from typing import ClassVar
 from edgekit.bundle.requirements import requirements
 from edgekit.bundle.signing import check_signature
 from edgekit.edgetpu.belongs import check_belongs
-from edgekit.edgetpu.versions import CURRENT_RUNTIME_VERSION
 from edgekit.errors import BundleError, InputError
 from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.bundle import Bundle, Manifest, is_bundle, read_bundle
 from edgekit.formats.tflite import Model, read_model
 from edgekit.result import Result
+from edgekit.versions import CURRENT_RUNTIME_VERSION
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,14 @@ def convert(
     trust_source: Annotated[
         bool, typer.Option("--trust-source", help="Let code that the source carries run.")
     ] = False,
+    replace_activations: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="HOW",
+            help="Before quantization: mappable, relu or relu6 for all activations that do not "
+            "map, or KIND=HOW,... (swish, gelu, hard_swish, leaky_relu, prelu, elu).",
+        ),
+    ] = None,
     timeout_sec: Annotated[
         Optional[float], typer.Option(help="Give up after so many seconds.")
     ] = None,
@@ -90,6 +98,7 @@ def convert(
             converter_python=converter_python,
             trust_source=trust_source,
             timeout_s=timeout_sec,
+            replace_activations=replace_activations,
             progress=on_progress,
         )
     for warning in result.warnings:

@@ -10,21 +10,28 @@ import typer
 from typing_extensions import Annotated
 
 from edgekit.cli.options import (
+    AnchorsOption,
     DataOption,
     DeviceOption,
     FallbackOption,
+    IouOption,
     KernelsOption,
+    LabelsOption,
     ModelArgument,
     PreprocessOption,
     RecoverOption,
     RuntimeOption,
     SamplesOption,
+    ScoreOption,
+    TaskOption,
     ThreadsOption,
 )
-from edgekit.cli.output import JsonOption, emit, measured_on, note, progress
+from edgekit.cli.output import JsonOption, emit, measured_on, note, progress, table
 
 if TYPE_CHECKING:
     from edgekit.evaluate import EvaluateResult
+
+_LISTED = 5
 
 
 def evaluate(
@@ -34,10 +41,15 @@ def evaluate(
         Optional[Path],
         typer.Option(metavar="MODEL", help="Another model to compare with, often the float one."),
     ] = None,
+    task: TaskOption = None,
     preprocess: PreprocessOption = None,
+    labels: LabelsOption = None,
     split: Annotated[str, typer.Option(help="test or train, of a file that holds both.")] = "test",
     num_samples: SamplesOption = None,
     label_offset: Annotated[int, typer.Option(help="Added to each label of the data.")] = 0,
+    score_threshold: ScoreOption = None,
+    iou_threshold: IouOption = None,
+    anchors: AnchorsOption = None,
     device: DeviceOption = "cpu",
     runtime: RuntimeOption = None,
     kernels: KernelsOption = "fast",
@@ -48,9 +60,19 @@ def evaluate(
     ] = None,
     fallback: FallbackOption = False,
     recover: RecoverOption = False,
+    journal: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="Write each batch's answers there, as JSON lines."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from what --journal holds.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first sample that cannot be read.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Measure a classifier's accuracy and latency over a data set."""
+    """Measure a model's accuracy and latency over a data set."""
     from edgekit.evaluate import evaluate as run_evaluate
 
     with progress("evaluating") as on_progress:
@@ -58,10 +80,15 @@ def evaluate(
             model,
             data,
             against=against,
+            task=task,
             preprocess=preprocess,
+            labels=labels,
             split=split,
             num_samples=num_samples,
             label_offset=label_offset,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            anchors=anchors,
             device=device,
             runtime=runtime,
             kernels=kernels,
@@ -69,6 +96,9 @@ def evaluate(
             num_workers=num_workers,
             fallback=fallback,
             recover=recover,
+            journal=journal,
+            resume=resume,
+            strict=strict,
             progress=on_progress,
         )
     for warning in result.warnings:
@@ -78,15 +108,22 @@ def evaluate(
 
 def render(result: EvaluateResult) -> Iterator[str]:
     """The result for people, line by line."""
-    yield f"samples    {result.num_samples:,}"
+    yield f"task       {result.task}, {result.decoder}: {result.recognized_by}"
+    data = result.data
+    yield f"samples    {result.num_samples:,} of {data['source']}, {data['preprocess']}"
     if result.num_failed:
-        yield f"failed     {result.num_failed}: {'; '.join(result.failed)}"
+        yield f"failed     {result.num_failed}: {'; '.join(result.failed[:_LISTED])}" + (
+            f" and {result.num_failed - _LISTED} more" if result.num_failed > _LISTED else ""
+        )
     for name, value in result.metrics.items():
         low, high = result.metrics_ci95[name]
         yield f"{name:10} {value:.2%}  (95 % interval {low:.2%} to {high:.2%})"
+    if result.per_class:
+        yield _per_class(result)
     other = result.against
     if other is not None:
-        yield f"against    {other.model}: same answer on {other.agreement:.2%}"
+        same = "" if other.agreement is None else f": same answer on {other.agreement:.2%}"
+        yield f"against    {other.model}{same}"
         for name, value in other.difference.items():
             low, high = other.difference_ci95[name]
             yield (
@@ -101,3 +138,12 @@ def render(result: EvaluateResult) -> Iterator[str]:
         + f" ms, preprocessing apart ({result.latency_samples} single inferences)"
     )
     yield from measured_on(result)
+
+
+def _per_class(result: EvaluateResult) -> str:
+    names = list(next(iter(result.per_class.values())))
+    rows = [
+        (label, *(f"{values[name]:.2%}" for name in names))
+        for label, values in result.per_class.items()
+    ]
+    return table(("class", *names), rows)

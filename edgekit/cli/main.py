@@ -14,6 +14,7 @@ from edgekit import __version__
 from edgekit.cli.benchmark import benchmark
 from edgekit.cli.bundle import bundle
 from edgekit.cli.check import check
+from edgekit.cli.compare import compare
 from edgekit.cli.compile import compile  # noqa: A004 - the command's name
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
@@ -21,8 +22,10 @@ from edgekit.cli.doctor import doctor
 from edgekit.cli.estimate import estimate
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.explain import explain
+from edgekit.cli.fix import fix
 from edgekit.cli.inspect import inspect
 from edgekit.cli.run import run
+from edgekit.cli.split import split
 from edgekit.cli.verify import verify
 from edgekit.errors import EdgeKitError
 
@@ -56,12 +59,15 @@ for command in (
     demo,
     convert,
     check,
+    fix,
+    split,
     compile,
     explain,
     inspect,
     estimate,
     run,
     evaluate,
+    compare,
     benchmark,
     doctor,
     bundle,

@@ -14,17 +14,17 @@ DataOption = Annotated[
     str,
     typer.Option(
         metavar="DATA",
-        help="A folder of images (sub-folder = class), an .npz or .npy, or "
-        "package.module:function.",
+        help="A folder of images (sub-folder = class, or images/ and masks/), an .npz or .npy, "
+        "a COCO .json, or package.module:function.",
     ),
 ]
 PreprocessOption = Annotated[
     Optional[str],
     typer.Option(
         metavar="HOW",
-        help="How pixels become the input: unit (0..1), tf (-1..1), raw, or "
-        "mean=..,std=..; resize=stretch|crop|pad, filter=.., colour=rgb|bgr. "
-        "By default what the model's file says, else unit.",
+        help="How pixels become the input: unit (0..1), tf (-1..1), raw, or mean=..,std=..; "
+        "resize=stretch|crop|pad|letterbox, filter=.., colour=rgb|bgr. By default what the "
+        "model's file says, else what the input's quantization tells, else unit.",
     ),
 ]
 DeviceOption = Annotated[
@@ -62,4 +62,23 @@ ThreadsOption = Annotated[
 ]
 SamplesOption = Annotated[
     Optional[int], typer.Option("--num-samples", min=1, help="Use the first so many samples.")
+]
+TaskOption = Annotated[
+    Optional[str],
+    typer.Option(help="classification, detection, segmentation, pose or none; guessed by default."),
+]
+LabelsOption = Annotated[
+    Optional[Path],
+    typer.Option(help="A text file with one class name a line; by default the model's own."),
+]
+ScoreOption = Annotated[
+    Optional[float], typer.Option("--score-threshold", help="Leave out what scores lower.")
+]
+IouOption = Annotated[
+    Optional[float],
+    typer.Option("--iou-threshold", help="Overlap above which the lesser of two boxes goes."),
+]
+AnchorsOption = Annotated[
+    Optional[Path],
+    typer.Option(metavar="FILE", help="Of raw SSD: an .npy, or a .tflite that holds them."),
 ]

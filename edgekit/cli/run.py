@@ -10,30 +10,43 @@ import typer
 from typing_extensions import Annotated
 
 from edgekit.cli.options import (
+    AnchorsOption,
     DeviceOption,
     FallbackOption,
+    IouOption,
     KernelsOption,
+    LabelsOption,
     ModelArgument,
     PreprocessOption,
     RecoverOption,
     RuntimeOption,
+    ScoreOption,
+    TaskOption,
     ThreadsOption,
 )
-from edgekit.cli.output import JsonOption, emit, runs_on, table, temperatures
+from edgekit.cli.output import JsonOption, emit, note, runs_on, table, temperatures
 
 if TYPE_CHECKING:
-    from edgekit.evaluate import RunResult
+    from edgekit.evaluate import Answer, RunResult
 
 
 def run(
     model: ModelArgument,
     inputs: Annotated[
-        List[Path], typer.Argument(metavar="INPUT...", help="Images, .npy or .npz files.")
+        List[Path],
+        typer.Argument(
+            metavar="INPUT...", help="Images, folders of them, patterns, videos, .npy or .npz."
+        ),
     ],
-    labels: Annotated[
-        Optional[Path], typer.Option(help="A text file with one class name a line.")
+    output: Annotated[
+        Optional[Path], typer.Option("--output", "-o", help="Folder for pictures of the answers.")
     ] = None,
+    task: TaskOption = None,
+    labels: LabelsOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+    score_threshold: ScoreOption = None,
+    iou_threshold: IouOption = None,
+    anchors: AnchorsOption = None,
     preprocess: PreprocessOption = None,
     device: DeviceOption = "cpu",
     runtime: RuntimeOption = None,
@@ -43,15 +56,20 @@ def run(
     recover: RecoverOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Run a model once on each input and say what it answers."""
+    """Run a model once on each input; say, and draw, what it answers."""
     from edgekit.evaluate import run as run_model
 
     result = run_model(
         model,
         inputs,
+        task=task,
         preprocess=preprocess,
         labels=labels,
         top=top,
+        score_threshold=score_threshold,
+        iou_threshold=iou_threshold,
+        anchors=anchors,
+        output=output,
         device=device,
         runtime=runtime,
         kernels=kernels,
@@ -59,6 +77,8 @@ def run(
         fallback=fallback,
         recover=recover,
     )
+    for problem in result.failed:
+        note(f"warning: not readable: {problem}")
     emit(result, lambda: "\n".join(render(result)), as_json=json)
 
 
@@ -66,25 +86,64 @@ def render(result: RunResult) -> Iterator[str]:
     """The answers for people, line by line."""
     for answer in result.answers:
         yield f"{answer.source}  ({answer.latency_ms:.3f} ms)"
-        rows = [(f"{each.score:.4f}", each.index, each.label) for each in answer.top]
-        if rows:
-            yield table(("score", "class", "label" if rows[0][2] else ""), rows)
-        else:
-            yield table(
-                ("output", "shape", "type", "min", "max", "mean"),
-                [
-                    (
-                        each.name,
-                        "x".join(map(str, each.shape)),
-                        each.dtype,
-                        f"{each.min:.4g}",
-                        f"{each.max:.4g}",
-                        f"{each.mean:.4g}",
-                    )
-                    for each in answer.outputs
-                ],
-            )
+        yield _table(answer, result.task)
+        if answer.picture:
+            yield f"drawn to {answer.picture}"
         yield ""
+    if result.failed:
+        yield f"failed     {len(result.failed)}"
+    yield f"task       {result.task}, {result.decoder}: {result.recognized_by}"
     yield f"on {runs_on(result)}"
     if result.thermal is not None and result.thermal.max_celsius is not None:
         yield temperatures(result.thermal)
+
+
+def _table(answer: Answer, task: str) -> str:
+    if task == "classification" and answer.top:
+        rows = [(f"{each.score:.4f}", each.index, each.label) for each in answer.top]
+        return table(("score", "class", "label" if rows and rows[0][2] else ""), rows)
+    if task == "detection":
+        return table(
+            ("score", "class", "label", "xmin", "ymin", "xmax", "ymax"),
+            [
+                (f"{each.score:.4f}", each.index, each.label, *map(_px, each.box_xyxy_px))
+                for each in answer.objects
+            ],
+        )
+    if task == "segmentation":
+        shares = [(f"{each.share:.2%}", each.index, each.label) for each in answer.mask]
+        return table(("share", "class", "label"), shares)
+    if task == "pose":
+        return table(
+            ("person", "score", "key point", "x", "y", "certainty"),
+            [
+                (
+                    number,
+                    f"{person.score:.4f}",
+                    each.name,
+                    _px(each.x_px),
+                    _px(each.y_px),
+                    f"{each.score:.4f}",
+                )
+                for number, person in enumerate(answer.people)
+                for each in person.keypoints
+            ],
+        )
+    return table(
+        ("output", "shape", "type", "min", "max", "mean"),
+        [
+            (
+                each.name,
+                "x".join(map(str, each.shape)),
+                each.dtype,
+                f"{each.min:.4g}",
+                f"{each.max:.4g}",
+                f"{each.mean:.4g}",
+            )
+            for each in answer.outputs
+        ],
+    )
+
+
+def _px(value: float) -> str:
+    return f"{value:.1f}"

@@ -3,21 +3,49 @@
 
 from __future__ import annotations
 
-from edgekit.data.dataset import Batch, Dataset, InputSpec, Sample, Unreadable, iter_batches
+from edgekit.data.coco import CocoDataset
+from edgekit.data.dataset import (
+    Batch,
+    Chunk,
+    Dataset,
+    InputSpec,
+    Sample,
+    Unreadable,
+    iter_batches,
+    iter_chunks,
+)
 from edgekit.data.labels import read_labels
+from edgekit.data.masks import MaskDataset, read_mask
 from edgekit.data.opening import open_dataset
-from edgekit.data.preprocess import Preprocess, parse_preprocess, preprocess_or
+from edgekit.data.pixels import Pixels
+from edgekit.data.placement import Placement
+from edgekit.data.preprocess import (
+    Preprocess,
+    fit_default,
+    parse_preprocess,
+    preprocess_for,
+    preprocess_or,
+)
 
 __all__ = [
     "Batch",
+    "Chunk",
+    "CocoDataset",
     "Dataset",
     "InputSpec",
+    "MaskDataset",
+    "Pixels",
+    "Placement",
     "Preprocess",
     "Sample",
     "Unreadable",
+    "fit_default",
     "iter_batches",
+    "iter_chunks",
     "open_dataset",
     "parse_preprocess",
+    "preprocess_for",
     "preprocess_or",
     "read_labels",
+    "read_mask",
 ]

@@ -7,6 +7,7 @@ import importlib
 import itertools
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, Sized
 
@@ -14,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable, as_real
+from edgekit.data.pixels import Pixels
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 
 # The names that inputs and labels go by, in order of preference; {split} is train or test.
 _INPUT_KEYS = ("x_{split}", "x", "images", "inputs", "data", "arr_0")
 _LABEL_KEYS = ("y_{split}", "y", "labels", "label", "targets", "arr_1")
+_DIGEST_ROWS = 1024
 _SPLITS = ("train", "test")
 
 
@@ -67,12 +70,27 @@ class ArrayDataset:
         """`size` samples at a time, preprocessed together: the fast way through many small ones."""
         self.unreadable = []
         for start in range(0, len(self._arrays[0]), size):
-            rows = slice(start, start + size)
-            where = f"{self._source}[{start}:{start + size}]"
-            arrays = [as_real(array[rows]) for array in self._arrays]
-            labels = None if self._labels is None else self._labels[rows].tolist()
-            sources = [f"{self._source}[{start + i}]" for i in range(len(arrays[0]))]
-            yield Batch(_fit_rows(arrays, self._inputs, self._preprocess, where), labels, sources)
+            yield self._rows(start, min(start + size, len(self._arrays[0])))
+
+    def chunk(self, start: int, stop: int) -> Batch:
+        """Samples ``start`` to ``stop``; safe to call from any thread."""
+        return self._rows(start, stop)
+
+    def digest(self, stop: int) -> int:
+        """CRC-32 of the first ``stop`` samples as they are stored: faster than sample by sample."""
+        digest = 0
+        for array in self._arrays:
+            for start in range(0, stop, _DIGEST_ROWS):
+                rows = np.ascontiguousarray(array[start : min(start + _DIGEST_ROWS, stop)])
+                digest = zlib.crc32(rows.data.cast("B"), digest) if rows.size else digest
+        return digest
+
+    def _rows(self, start: int, stop: int) -> Batch:
+        where = f"{self._source}[{start}:{stop}]"
+        arrays = [as_real(array[start:stop]) for array in self._arrays]
+        labels = None if self._labels is None else self._labels[start:stop].tolist()
+        sources = [f"{self._source}[{i}]" for i in range(start, stop)]
+        return Batch(_fit_rows(arrays, self._inputs, self._preprocess, where), labels, sources)
 
     def __iter__(self) -> Iterator[Sample]:
         self.unreadable = []
@@ -251,16 +269,21 @@ def _is_label(value: Any) -> bool:  # noqa: ANN401
     )
 
 
+def _scaled(array: NDArray[Any], preprocess: Preprocess) -> Any:  # noqa: ANN401 - array-like
+    table = preprocess.pixel_table if array.dtype == np.uint8 else None
+    return preprocess.scale_if_asked(array) if table is None else Pixels(array, table)
+
+
 def _fit_rows(
     arrays: Sequence[NDArray[Any]], inputs: Sequence[InputSpec], preprocess: Preprocess, where: str
-) -> tuple[NDArray[Any], ...]:
+) -> tuple[Any, ...]:
     """Like `_fit` for many samples at once; row by row only where pixels must be resized."""
     rows = []
     for array, spec in zip(arrays, inputs):
         if array[:1].size and array[0].size == np.prod(spec.shape[1:], dtype=int):
             shape = (len(array), *spec.shape[1:])
             _fit((array[0],), (spec,), preprocess, where)
-            rows.append(preprocess.scale_if_asked(array.reshape(shape)))
+            rows.append(_scaled(array.reshape(shape), preprocess))
         else:
             rows.append(np.stack([_fit((row,), (spec,), preprocess, where)[0] for row in array]))
     return tuple(rows)

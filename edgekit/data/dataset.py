@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgekit.data.placement import Placement
 
 if TYPE_CHECKING:
     from typing_extensions import Protocol
@@ -34,20 +37,36 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Several samples: each input with the number of samples as its first dimension."""
-
-    inputs: tuple[NDArray[Any], ...]
-    labels: list[int] | None
-    sources: list[str]
-
-
-@dataclass(frozen=True)
 class Unreadable:
     """A sample that could not be read, and why."""
 
     source: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several samples: each input with the number of samples as its first dimension.
+
+    An input is an array of real values, or `Pixels`, which numpy makes such an array of.
+    """
+
+    inputs: tuple[Any, ...]
+    labels: list[int] | None
+    sources: list[str]
+    unreadable: tuple[Unreadable, ...] = ()  # that would have come between these
+    placements: tuple[Placement, ...] = ()  # where each image lies in its input; () for arrays
+    targets: tuple[Any, ...] = ()  # what a label cannot hold: a mask, an image's id
+    digests: tuple[int, ...] = ()  # CRC-32 of each sample as stored, unless the data set has it
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some samples that are still to be read; ``load`` may run in any thread."""
+
+    start: int  # the first one's index in the data set, unreadable ones counted
+    count: int  # how many, unreadable ones included
+    load: Callable[[], Batch]
 
 
 class Dataset(Protocol):
@@ -95,9 +114,54 @@ def iter_batches(dataset: Dataset, size: int) -> Iterator[Batch]:
         chunk = list(itertools.islice(samples, size))
         if not chunk:
             return
-        labels = [sample.label for sample in chunk if sample.label is not None]
-        yield Batch(
-            inputs=tuple(np.stack(arrays) for arrays in zip(*(sample.inputs for sample in chunk))),
-            labels=labels if len(labels) == len(chunk) else None,
-            sources=[sample.source for sample in chunk],
-        )
+        yield stack_samples(chunk)
+
+
+def iter_chunks(
+    dataset: Dataset, size: int, start: int = 0, stop: int | None = None
+) -> Iterator[Chunk]:
+    """Samples ``start`` to ``stop`` of ``dataset``, ``size`` at a time, to be read where wanted.
+
+    Files are read by whoever calls ``load``; what a Python iterable yields has to be drawn here.
+    """
+    if hasattr(dataset, "chunk"):
+        total = dataset.num_samples or 0
+        end = total if stop is None else min(stop, total)
+        for first in range(start, end, size):
+            last = min(first + size, end)
+            yield Chunk(first, last - first, _loader(dataset, first, last))
+        return
+    samples = itertools.islice(iter(dataset), start, stop)
+    while True:
+        drawn = list(itertools.islice(samples, size))
+        if not drawn:
+            return
+        batch = stack_samples(drawn, [_digest(sample) for sample in drawn])
+        yield Chunk(start, len(drawn), lambda batch=batch: batch)  # type: ignore[misc] # bound now
+        start += len(drawn)
+
+
+def stack_samples(samples: Sequence[Sample], digests: Sequence[int] = ()) -> Batch:
+    """``samples`` (at least one) as a batch; labels are None unless every sample has one."""
+    labels = [sample.label for sample in samples if sample.label is not None]
+    return Batch(
+        inputs=tuple(np.stack(arrays) for arrays in zip(*(each.inputs for each in samples))),
+        labels=labels if len(labels) == len(samples) else None,
+        sources=[sample.source for sample in samples],
+        digests=tuple(digests),
+    )
+
+
+def _loader(dataset: Any, first: int, last: int) -> Callable[[], Batch]:  # noqa: ANN401 - has chunk
+    def load() -> Batch:
+        batch: Batch = dataset.chunk(first, last)
+        return batch
+
+    return load
+
+
+def _digest(sample: Sample) -> int:
+    digest = 0
+    for array in sample.inputs:
+        digest = zlib.crc32(np.ascontiguousarray(array).tobytes(), digest)
+    return digest

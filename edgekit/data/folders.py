@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import csv
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
-from edgekit.data.dataset import InputSpec, Sample, Unreadable
+import numpy as np
+
+from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 
@@ -22,8 +26,9 @@ class FolderDataset:
     """Images of a folder in the order of their names.
 
     Labels, by the first that holds: ``labels.csv`` in the folder (a column ``file``, and the first
-    other column of whole numbers), else the index of the sub-folder among the sorted sub-folders,
-    else none. Unreadable images are listed in ``unreadable``.
+    other column of whole numbers), else the number that each sub-folder is named by, else the
+    index of the sub-folder among the sorted sub-folders, else none. Unreadable images are listed
+    in ``unreadable``.
     """
 
     def __init__(self, folder: Path, inputs: Sequence[InputSpec], preprocess: Preprocess) -> None:
@@ -36,12 +41,12 @@ class FolderDataset:
         self._folder, self._preprocess = folder, preprocess
         self._shape = inputs[0].shape[1:]
         self.unreadable: list[Unreadable] = []
-        self._files, self._labels, self._names = _list_folder(folder)
+        self.files, self.labels, self._names = _list_folder(folder)
 
     @property
     def num_samples(self) -> int | None:
         """How many image files there are."""
-        return len(self._files)
+        return len(self.files)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -60,15 +65,54 @@ class FolderDataset:
 
     def __iter__(self) -> Iterator[Sample]:
         self.unreadable = []
-        for path, label in zip(self._files, self._labels):
-            try:
-                image = self._preprocess.image(path, self._shape)
-            except DataError as error:
-                if not error.where:
-                    raise  # the network's input is no image: the same for every file
-                self.unreadable.append(Unreadable(str(path), error.what))
-                continue
-            yield Sample((image,), label, str(path))
+        for index, path in enumerate(self.files):
+            batch = self.chunk(index, index + 1)
+            self.unreadable.extend(batch.unreadable)
+            if batch.sources:
+                yield Sample((batch.inputs[0][0],), self.labels[index], str(path))
+
+    def chunk(self, start: int, stop: int) -> Batch:
+        """Images ``start`` to ``stop``, read and preprocessed; safe to call from any thread."""
+        read = read_images(self.files[start:stop], self._shape, self._preprocess)
+        label_of = dict(zip(map(str, self.files[start:stop]), self.labels[start:stop]))
+        found = [label_of[source] for source in read.sources]
+        labels = [label for label in found if label is not None]
+        return replace(read, labels=labels if len(labels) == len(read.sources) else None)
+
+
+def read_images(files: Sequence[Path], shape: Sequence[int], preprocess: Preprocess) -> Batch:
+    """The images in ``files`` as a batch without labels; those that cannot be read are listed.
+
+    Raises:
+        DataError: An input of ``shape`` (without the batch) cannot be filled from an image.
+    """
+    pixels, placements, digests, sources = [], [], [], []
+    unreadable = []
+    for path in files:
+        try:
+            content = path.read_bytes()
+            image, placement = preprocess.place_pixels(content, shape)
+        except OSError as error:
+            unreadable.append(Unreadable(str(path), f"cannot read it: {error.strerror or error}"))
+            continue
+        except DataError as error:
+            if error.why:
+                raise  # the network's input is no image: the same for every file
+            unreadable.append(Unreadable(str(path), error.what))
+            continue
+        pixels.append(image)
+        placements.append(placement)
+        digests.append(zlib.crc32(content))
+        sources.append(str(path))
+    stacked = np.stack(pixels) if pixels else np.empty((0, *shape), np.uint8)
+    return Batch(
+        (preprocess.scale_pixels(stacked),),
+        None,
+        sources,
+        tuple(unreadable),
+        tuple(placements),
+        digests=tuple(digests),
+    )
 
 
 def name_some(unreadable: Sequence[Unreadable]) -> str:
@@ -84,12 +128,12 @@ def _list_folder(folder: Path) -> tuple[list[Path], list[int | None], tuple[str,
         if folder / LABELS_FILE in entries:
             return _read_labels_csv(folder)
         classes = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-        flat = [entry for entry in entries if _is_image(entry)]
+        flat = [entry for entry in entries if is_image(entry)]
         nested = [
             (path, index)
             for index, entry in enumerate(classes)
             for path in sorted(entry.rglob("*"))
-            if _is_image(path)
+            if is_image(path)
         ]
     except OSError as error:
         raise DataError(f"cannot list the folder: {error.strerror}", where=str(folder)) from error
@@ -102,6 +146,8 @@ def _list_folder(folder: Path) -> tuple[list[Path], list[int | None], tuple[str,
         )
     if nested:
         files, labels = [path for path, _ in nested], [index for _, index in nested]
+        if all(entry.name.isdigit() for entry in classes):
+            return files, [int(classes[index].name) for index in labels], ()
         return files, list(labels), tuple(entry.name for entry in classes)
     if flat:
         return flat, [None] * len(flat), ()
@@ -129,5 +175,6 @@ def _read_labels_csv(folder: Path) -> tuple[list[Path], list[int | None], tuple[
     return [folder / row["file"] for row in rows], labels, ()
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
+    """Whether ``path`` is a file with the suffix of an image."""
     return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()

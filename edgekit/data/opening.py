@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence, Union
 
 from edgekit.data.arrays import IterableDataset, load_function, open_numpy
+from edgekit.data.coco import CocoDataset
 from edgekit.data.dataset import Dataset, InputSpec
 from edgekit.data.folders import FolderDataset
+from edgekit.data.masks import MaskDataset
 from edgekit.data.preprocess import Preprocess, parse_preprocess
 from edgekit.data.random_samples import RANDOM, RandomDataset
 from edgekit.errors import DataError
@@ -25,15 +27,18 @@ def open_dataset(
     inputs: Sequence[InputSpec],
     preprocess: str | Preprocess | None = None,
     split: str = "test",
+    masks: bool = False,
 ) -> Dataset:
     """Open samples for a network with ``inputs``.
 
     Args:
-        source: A folder of images, an .npz or .npy file, ``package.module:function``, a `Dataset`,
-            a Python iterable (or function) of samples, or ``random`` for random numbers.
+        source: A folder of images, an .npz or .npy file, a COCO .json,
+            ``package.module:function``, a `Dataset`, a Python iterable (or function) of samples,
+            or ``random`` for random numbers.
         inputs: The network's inputs in their order, shapes with the batch dimension.
         preprocess: ``--preprocess`` text; None scales pixels to 0..1 and leaves real numbers alone.
         split: ``train`` or ``test``: which half of a file that holds both (Keras's MNIST).
+        masks: A folder holds images with a mask each, for segmentation.
 
     Raises:
         DataError: There is nothing there, or nothing that fits.
@@ -50,16 +55,21 @@ def open_dataset(
     if str(source) == RANDOM and not path.exists():
         return RandomDataset(inputs, how)
     if path.is_dir():
+        if masks:
+            return MaskDataset(path, inputs, how)
         return FolderDataset(path, inputs, how)
     if path.suffix.lower() in (".npz", ".npy"):
         if not path.is_file():
             raise DataError("the data file does not exist", where=str(path))
         return open_numpy(path, inputs, how, split)
+    if path.suffix.lower() == ".json":
+        return CocoDataset(path, inputs, how)
     if _FUNCTION.match(str(source)) and not path.exists():
         return IterableDataset(load_function(str(source)), inputs, how, str(source))
     what = "is no data set that edgekit reads" if path.exists() else "does not exist"
     raise DataError(
         f"{path.name or source} {what}",
         where=str(source),
-        fix="give a folder of images, an .npz or .npy file, or package.module:function",
+        fix="give a folder of images, an .npz or .npy file, a COCO .json, or "
+        "package.module:function",
     )

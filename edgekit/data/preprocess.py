@@ -3,24 +3,28 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.data.placement import Placement, place
 from edgekit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from PIL import Image
 
 SCALES = ("raw", "unit", "tf")
-RESIZES = ("stretch", "crop", "pad")
+RESIZES = ("stretch", "crop", "pad", "letterbox")
 COLOURS = ("rgb", "bgr")
 # Pillow's filters by the numbers that all its versions share.
 FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 _PIXEL_MAX = 255.0
+_LETTERBOX_GREY = 114  # what Ultralytics trains YOLO with
+Picture = Union[Path, bytes]
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Preprocess:
     ``scale``: ``raw`` keeps 0..255, ``unit`` is ``x / 255``, ``tf`` is ``x / 127.5 - 1``; with
     ``mean`` and ``std`` (one value, or one a channel, in pixel units) it is ``(x - mean) / std``.
     ``resize``: ``stretch`` ignores the aspect ratio, ``crop`` scales the shorter side and cuts the
-    middle, ``pad`` scales the longer side and fills with zero pixels on the right and below.
+    middle, ``pad`` scales the longer side and fills with zero pixels on the right and below (as
+    Google's ``set_resized_input``), ``letterbox`` puts the image in the middle of grey pixels.
     """
 
     scale: str = "unit"
@@ -60,6 +65,13 @@ class Preprocess:
         ends = self.scale_pixels(np.array([[0], [255]], np.uint8).repeat(max(1, len(self.mean)), 1))
         return float(ends.min()), float(ends.max())
 
+    @property
+    def pixel_table(self) -> NDArray[np.float32] | None:
+        """What each of the 256 pixel values becomes; None where that depends on the channel."""
+        if len(self.mean) > 1 or len(self.std) > 1:
+            return None
+        return self.scale_pixels(np.arange(256, dtype=np.uint8))
+
     def scale_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Pixels of any shape (channels last) to float32, by ``scale`` or ``mean`` and ``std``."""
         real = pixels.astype(np.float32)
@@ -75,7 +87,7 @@ class Preprocess:
             result = real
         return result
 
-    def image(self, path: Path, shape: Sequence[int]) -> NDArray[np.float32]:
+    def image(self, path: Picture, shape: Sequence[int]) -> NDArray[np.float32]:
         """Read an image file for an input of ``shape`` (without the batch): (H, W, C) or (H, W).
 
         Raises:
@@ -83,15 +95,30 @@ class Preprocess:
         """
         return self.scale_pixels(self.pixels(path, shape))
 
-    def pixels(self, path: Path, shape: Sequence[int]) -> NDArray[np.uint8]:
+    def pixels(self, path: Picture, shape: Sequence[int]) -> NDArray[np.uint8]:
         """Like `image`, before scaling."""
+        return self.place_pixels(path, shape)[0]
+
+    def place_pixels(
+        self, path: Picture, shape: Sequence[int]
+    ) -> tuple[NDArray[np.uint8], Placement]:
+        """Like `pixels`, with where the image came to lie in the input; bytes are a file's."""
         from PIL import Image  # noqa: PLC0415 - only images need Pillow
 
+        is_content = isinstance(path, bytes)
+        source: Any = io.BytesIO(path) if is_content else str(path)  # type: ignore[arg-type] # decided by is_content
         try:
-            with Image.open(str(path)) as image:
-                return self._fit(image, shape)
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"cannot read the image: {error}", where=str(path)) from error
+            with Image.open(source) as image:
+                placement = self.place(image.size, shape)
+                return self._fit(image, shape), placement
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            where = "" if is_content else str(path)
+            raise DataError(f"cannot read the image: {error}", where=where) from error
+
+    def place(self, size: tuple[int, int], shape: Sequence[int]) -> Placement:
+        """Where an image of ``size`` (width, height) comes to lie in an input of ``shape``."""
+        height, width, _ = _image_shape(shape)
+        return place(size, (width, height), self.resize)
 
     def array(self, values: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
         """An array from an .npz, .npy or a Python iterable for an input of ``shape`` (no batch).
@@ -122,7 +149,8 @@ class Preprocess:
 
     def _fit(self, image: Image.Image, shape: Sequence[int]) -> NDArray[np.uint8]:
         height, width, channels = _image_shape(shape)
-        image = image.convert("L" if channels == 1 else "RGB")
+        mode = "L" if channels == 1 else "RGB"
+        image = image if image.mode == mode else image.convert(mode)
         resized = _resize(image, width, height, self.resize, FILTERS[self.filter])
         pixels: NDArray[np.uint8] = np.asarray(resized, np.uint8)
         if channels == 3 and self.colour == "bgr":
@@ -180,6 +208,70 @@ def preprocess_or(asked: str | Preprocess | None, noted: str) -> Preprocess:
     return parse_preprocess(asked)
 
 
+def fit_default(how: Preprocess, real_range: tuple[float, float] | None, dtype: str) -> Preprocess:
+    """``how``, with the scale that an input was made for where nobody chose one by name.
+
+    Args:
+        how: Returned as it is unless it is the default.
+        real_range: What the input can represent; None if it is not quantized.
+        dtype: Of the input.
+
+    Returns:
+        Whichever of ``raw``, ``unit``, ``tf`` and ``mean=128,std=128`` (Google's quantized models
+        of 2018 to 2020: pixels as they are) fills the range of a quantized input best, if it does
+        to within 3 %; ``raw`` for integers that are not quantized; else ``how``.
+    """
+    if not how.is_default:
+        return how
+    if real_range is None:
+        return replace(how, scale="raw") if np.dtype(dtype).kind in "iu" else how
+    candidates = [replace(how, scale=scale) for scale in SCALES]
+    candidates.append(replace(how, mean=_AS_THEY_ARE, std=_AS_THEY_ARE))
+    distances = [_distance(each.promised_range, real_range) for each in candidates]
+    best = int(np.argmin(distances))
+    return candidates[best] if distances[best] <= _FITTING else how
+
+
+_FITTING = 0.03
+_AS_THEY_ARE = (128.0,)  # with scale 1/128 and zero point 128: a pixel is its own code
+_EXACT = 1e-5
+
+
+def preprocess_for(
+    asked: str | Preprocess | None,
+    noted: str,
+    real_range: tuple[float, float] | None,
+    dtype: str,
+) -> Preprocess:
+    """What was asked for, else what the model's file notes, else what its input tells.
+
+    Google's models of 2018 to 2020 note 127.5 for an input whose quantization says 128; there, as
+    in pycoral, pixels go in as they are.
+
+    Args:
+        asked: ``--preprocess``.
+        noted: As `preprocess_or`.
+        real_range: What the input can represent; None if it is not quantized.
+        dtype: Of the input.
+
+    Raises:
+        UsageError: An unknown word.
+    """
+    how = preprocess_or(asked, noted)
+    if asked is not None or not noted or real_range is None:
+        return how if noted else fit_default(how, real_range, dtype)
+    pixels = replace(how, mean=_AS_THEY_ARE, std=_AS_THEY_ARE)
+    is_pixels = _distance(pixels.promised_range, real_range) < _EXACT
+    is_near = _distance(how.promised_range, real_range) < _FITTING
+    return pixels if is_pixels and is_near else how
+
+
+def _distance(promised: tuple[float, float], real: tuple[float, float]) -> float:
+    """How far the ends of two ranges are apart, as a share of the first's width."""
+    apart = max(abs(promised[0] - real[0]), abs(promised[1] - real[1]))
+    return apart / (promised[1] - promised[0])
+
+
 _CHOICES = {
     (key, value)
     for key, values in (("resize", RESIZES), ("filter", FILTERS), ("colour", COLOURS))
@@ -225,8 +317,11 @@ def _resize(image: Image.Image, width: int, height: int, mode: str, resample: in
         return image if image.size == (width, height) else image.resize((width, height), resample)
     if mode == "crop":
         return ImageOps.fit(image, (width, height), resample)
-    ratio = min(width / image.size[0], height / image.size[1])
-    inner = (max(1, round(image.size[0] * ratio)), max(1, round(image.size[1] * ratio)))
-    canvas = Image.new(image.mode, (width, height))
-    canvas.paste(image.resize(inner, resample), (0, 0))
+    placement = place(image.size, (width, height), mode)
+    grey = _LETTERBOX_GREY if mode == "letterbox" else 0
+    canvas = Image.new(image.mode, (width, height), (grey,) * len(image.getbands()))
+    canvas.paste(
+        image.resize((placement.inner_width, placement.inner_height), resample),
+        (int(placement.offset_x), int(placement.offset_y)),
+    )
     return canvas

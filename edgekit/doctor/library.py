@@ -24,7 +24,7 @@ from edgekit.edgetpu.libraries import (
     LIBRARY_VARIABLE,
     runtime_version_in,
 )
-from edgekit.edgetpu.versions import CURRENT_RUNTIME_VERSION, pair_verdict
+from edgekit.versions import CURRENT_RUNTIME_VERSION, pair_verdict
 
 _TRIPLETS = {
     "x86_64": "x86_64-linux-gnu",

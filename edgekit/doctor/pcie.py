@@ -11,7 +11,7 @@ from edgekit.doctor.library import apt_install
 from edgekit.doctor.machine import FAILED, NOT_APPLICABLE, OK, WARNING, WINDOWS, Machine
 from edgekit.doctor.result import CheckResult
 from edgekit.doctor.system import container, pass_through
-from edgekit.edgetpu.versions import Version, parse_version
+from edgekit.versions import Version, parse_version
 
 _VENDOR, _DEVICE = "0x1ac1", "0x089a"
 _PNP_PCI = re.compile(r"PCI\\VEN_1AC1&DEV_089A", re.IGNORECASE)

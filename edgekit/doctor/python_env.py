@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from edgekit.doctor.machine import FAILED, NOT_APPLICABLE, OK, WARNING, Machine
 from edgekit.doctor.result import CheckResult
-from edgekit.edgetpu.versions import parse_version
 from edgekit.extras import RUNTIME_PACKAGES
+from edgekit.versions import parse_version
 
 _OLDEST_PYTHON = (3, 7)
 # tflite-runtime up to here was built with numpy 1's headers and cannot be imported with numpy 2.

@@ -29,7 +29,6 @@ _ADVICE = {
     "BATCH_MATMUL": _ATTENTION,
     "CALL_ONCE": "take tables, hash maps and other state out of the network",
     "CAST": _OUTSIDE,
-    "CONV_2D": _GROUPS,
     "DecodeWav": _OUTSIDE,
     "EMBEDDING_LOOKUP": _OUTSIDE,
     "ERF": _ACTIVATION,
@@ -58,11 +57,18 @@ _ADVICE = {
     "SQUARED_DIFFERENCE": _NORMALIZATION,
     "TFLite_Detection_PostProcess": "it belongs on the CPU, behind the network: leave it",
     "TOPK_V2": _OUTSIDE,
-    "TRANSPOSE_CONV": "use UpSampling2D and Conv2D: compiler 16 does not know a transposed "
-    "convolution with a fused activation",
     "UNPACK": _OUTSIDE,
     "WHILE": _RECURRENT,
 }
+# By the operator whose version compiler 16 does not read.
+_VERSIONS = {
+    "CONV_2D": f"{_GROUPS}; edgekit fix takes the groups apart",
+    "FULLY_CONNECTED": "its weights have one scale a channel: convert again with edgekit convert, "
+    "or let edgekit fix give them one scale",
+    "TRANSPOSE_CONV": "use UpSampling2D and Conv2D: compiler 16 does not know a transposed "
+    "convolution with a fused activation; edgekit fix makes the activation an operation of its own",
+}
+_VERSION_DEFAULT = "edgekit fix lowers the version where the meaning allows it"
 _DEFAULT = (
     "replace the layer by convolutions, dense layers, poolings, additions and ReLU, or cut the "
     "network before it"
@@ -85,6 +91,19 @@ def advice_for(operation: str, layer: str = "") -> str:
     """One edit that gets rid of ``operation``, which is part of ``layer`` (a name in the model)."""
     by_layer = next((text for mark, text in _LAYERS if mark in layer.lower()), None)
     return f"{operation}: {by_layer or _ADVICE.get(operation, _DEFAULT)}"
+
+
+def advice_for_version(operation: str) -> str:
+    """One edit that gets ``operation`` down to a version that the compiler knows."""
+    return f"{operation}: {_VERSIONS.get(operation, _VERSION_DEFAULT)}"
+
+
+def advice_for_real(operation: str) -> str:
+    """One edit for an ``operation`` that has an integer form and works on real numbers."""
+    return (
+        f"{operation}: convert the network to integers (edgekit convert); where that was done, an "
+        "operation beside it has no integer form"
+    )
 
 
 def advice_for_indices(operation: str) -> str:

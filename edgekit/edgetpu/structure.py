@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Iterator
 
-from edgekit.edgetpu.advice import advice_for
+from edgekit.edgetpu.advice import advice_for, advice_for_version
 from edgekit.edgetpu.issues import Issue
 from edgekit.edgetpu.readable import why_unreadable
 from edgekit.formats.tflite import CUSTOM, Model, Operator, Subgraph, Tensor
@@ -120,7 +120,8 @@ def _operators(model: Model) -> Iterator[Issue]:
         if reason:
             is_unknown = "does not exist" in reason
             code = "map.op_unknown" if is_unknown else "map.op_version"
-            yield Issue(code, where, reason, advice_for(operator.opcode))
+            fix = (advice_for if is_unknown else advice_for_version)(operator.opcode)
+            yield Issue(code, where, reason, fix)
 
 
 def _dynamic(model: Model) -> Iterator[Issue]:

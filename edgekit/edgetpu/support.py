@@ -6,7 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Callable, Sequence
 
-from edgekit.edgetpu.advice import advice_for, advice_for_indices, advice_for_operator
+from edgekit.edgetpu.advice import (
+    advice_for_indices,
+    advice_for_operator,
+    advice_for_real,
+    advice_for_version,
+)
 from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.edgetpu.limits import CPU, TPU, UNKNOWN
 from edgekit.edgetpu.operation import MAPPABLE_RANK, Operation
@@ -160,7 +165,8 @@ def _data_types(op: Operation, runtime: int) -> OperatorVerdict | None:
         fix = "convert with integer inputs and outputs: edgekit convert --io uint8"
     else:
         is_real = tensor.dtype.startswith("FLOAT")
-        fix = advice_for(operator.opcode) if is_real else advice_for_indices(operator.opcode)
+        make = advice_for_real if is_real else advice_for_indices
+        fix = make(operator.opcode)
     return _verdict(
         op,
         CPU,
@@ -224,7 +230,7 @@ def _version(op: Operation, _runtime: int) -> OperatorVerdict | None:
         or f"version {operator.version} was never seen mapped, up to {rule.max_version} were",
         "version",
         "map.op_version",
-        advice_for(operator.opcode),
+        advice_for_version(operator.opcode),
         "compiled models; tensorflow/lite/kernels/register.cc, tag v2.5.0",
     )
 

@@ -3,7 +3,19 @@
 
 from __future__ import annotations
 
-from edgekit.evaluate.evaluate import Comparison, EvaluateResult, evaluate
+from edgekit.evaluate.answers import Answer
+from edgekit.evaluate.compare import CompareResult, compare
+from edgekit.evaluate.evaluate import evaluate
+from edgekit.evaluate.result import Comparison, EvaluateResult
 from edgekit.evaluate.run import RunResult, run
 
-__all__ = ["Comparison", "EvaluateResult", "RunResult", "evaluate", "run"]
+__all__ = [
+    "Answer",
+    "CompareResult",
+    "Comparison",
+    "EvaluateResult",
+    "RunResult",
+    "compare",
+    "evaluate",
+    "run",
+]

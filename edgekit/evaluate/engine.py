@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
-from edgekit.formats.tflite import read_model, write_model
+from edgekit.data import Pixels
+from edgekit.formats.tflite import write_model
+from edgekit.quant import quantize
 from edgekit.rewrite import with_batch
 from edgekit.runtime import Runner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgekit.files import PathLike
+    from edgekit.runtime import TensorInfo
+    from edgekit.tasks import Prepared
 
 _BATCH_S = 4e-3  # a batch takes about this long: the time between two of them no longer counts
 
-Rows = Sequence["NDArray[Any]"]  # one array an input, the samples along the first dimension
+Rows = Sequence[Any]  # one array, or Pixels, an input; the samples along the first dimension
 
 
 class Engine:
@@ -35,9 +38,10 @@ class Engine:
     many threads as ``specialize`` was told.
     """
 
-    def __init__(self, model: bytes | PathLike, device: str, **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, prepared: Prepared, device: str, **options: Any) -> None:  # noqa: ANN401
         self._device, self._options = device, options
-        self.single = Runner(model, device, **options)
+        self.prepared = prepared
+        self.single = Runner(prepared.runnable, device, **options)
         self.batch = _batch_of(self.single)  # samples an inference of ``run``
         self.times_s: list[float] = []
         self._seen: list[tuple[Rows, Rows]] = []
@@ -46,20 +50,30 @@ class Engine:
 
     def run_timed(self, rows: Rows) -> Rows:
         """Raw outputs for real inputs; the time of each inference goes to ``times_s``."""
-        outputs = _run(self.single, rows, self.times_s)
-        self._seen.append((rows, outputs))
-        return outputs
+        return self._run_single(rows, self.times_s)
 
-    def specialize(self, workers: int, largest_batch: int) -> None:
-        """Prepare ``workers`` interpreters for ``run``, with a larger batch if that is equal."""
+    def see(self, rows: Rows) -> None:
+        """Run ``rows`` untimed, for ``specialize`` to compare with."""
+        self._run_single(rows, None)
+
+    def specialize(self, workers: int, largest_batch: int, *, exactly: bool = False) -> None:
+        """Prepare ``workers`` interpreters for ``run``, with a larger batch if that is equal.
+
+        Args:
+            workers: How many interpreters.
+            largest_batch: The batch is chosen by the times measured, up to this.
+            exactly: Take ``largest_batch`` itself.
+        """
         if self.single.environment.is_edge_tpu:
             # A second interpreter would share the device, and hold it where it was lost.
             self._seen.clear()
             self._free.put(self.single)
             return
-        wanted = int(min(largest_batch, _BATCH_S / float(np.median(self.times_s))))
-        if wanted > self.batch:
-            copy = with_batch(read_model(self.single.content), wanted)
+        wanted = largest_batch
+        if not exactly:
+            wanted = int(min(largest_batch, _BATCH_S / float(np.median(self.times_s))))
+        if wanted > self.batch and self._seen:
+            copy = with_batch(self.single.model, wanted)
             if copy is not None:
                 self._try(write_model(copy))
         self._seen.clear()
@@ -68,6 +82,8 @@ class Engine:
 
     def run(self, rows: Rows) -> Rows:
         """Raw outputs for real inputs."""
+        if not len(rows[0]):
+            return []
         runner = self._free.get()
         try:
             return _run(runner, rows)
@@ -85,6 +101,13 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _run_single(self, rows: Rows, times_s: list[float] | None) -> Rows:
+        if not len(rows[0]):
+            return []
+        outputs = _run(self.single, rows, times_s)
+        self._seen.append((rows, outputs))
+        return outputs
+
     def _try(self, content: bytes) -> None:
         """Use the copy ``content`` if it answers as the original did."""
         runner = Runner(content, self._device, **self._options)
@@ -100,12 +123,33 @@ class Engine:
         self._free.put(runner)
 
 
+def _raw(runner: Runner, index: int, rows: Any) -> NDArray[Any]:  # noqa: ANN401 - array-like
+    """Rows as input ``index`` stores them."""
+    info = runner.inputs[index]
+    if isinstance(rows, Pixels):
+        if info.params is None:
+            return runner.to_raw_at(index, np.asarray(rows))
+        raw: NDArray[Any] = quantize(rows.table, info.params).take(rows.values)
+        return raw
+    return runner.to_raw_at(index, as_pixels(rows, info))
+
+
+def as_pixels(values: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
+    """Whole real numbers (pixels kept ``raw``) as the integers that an unquantized input takes."""
+    wanted = np.dtype(info.dtype)
+    if info.params is not None or wanted.kind not in "iu" or values.dtype.kind != "f":
+        return values
+    with np.errstate(invalid="ignore"):
+        cast = values.astype(wanted)
+    return cast if np.array_equal(cast, values) else values
+
+
 def _run(runner: Runner, rows: Rows, times_s: list[float] | None = None) -> Rows:
     size, count = _batch_of(runner), len(rows[0])
     parts = []
     for start in range(0, count, size):
-        chunk = [_filled(array[start : start + size], size) for array in rows]
-        raw = runner.to_raw(*chunk)
+        chunk = [_filled(each[start : start + size], size) for each in rows]
+        raw = [_raw(runner, index, each) for index, each in enumerate(chunk)]
         spent_s, begin = runner.recovery_s, time.perf_counter()
         parts.append(runner.invoke(*raw))
         if times_s is not None:
@@ -118,7 +162,9 @@ def _batch_of(runner: Runner) -> int:
     return shape[0] if shape else 1
 
 
-def _filled(rows: NDArray[Any], size: int) -> NDArray[Any]:
+def _filled(rows: Any, size: int) -> Any:  # noqa: ANN401 - array-like
     """``rows`` with the last one repeated up to ``size``."""
     missing = size - len(rows)
+    if missing and isinstance(rows, Pixels):
+        return Pixels(_filled(rows.values, size), rows.table)
     return rows if not missing else np.concatenate([rows, rows[-1:].repeat(missing, axis=0)])

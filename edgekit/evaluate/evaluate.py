@@ -1,83 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often a classifier is right over a data set, alone and against another model."""
+"""How often a model is right over a data set, alone and against another model."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterator, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
-import numpy as np
-
-from edgekit.data import Batch, Dataset, InputSpec, iter_batches, open_dataset, preprocess_or
+from edgekit.data import (
+    CocoDataset,
+    Dataset,
+    InputSpec,
+    MaskDataset,
+    open_dataset,
+    parse_preprocess,
+    preprocess_for,
+)
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
+from edgekit.evaluate.class_names import label_map
+from edgekit.evaluate.coco_judge import (
+    BOXES,
+    KEYPOINTS,
+    CocoJudge,
+    categories_of_classes,
+    person_category,
+)
 from edgekit.evaluate.engine import Engine
+from edgekit.evaluate.journal import Journal
+from edgekit.evaluate.mask_judge import MaskJudge
+from edgekit.evaluate.result import Comparison, EvaluateResult
 from edgekit.evaluate.tally import Head, Tally
-from edgekit.result import Result
-from edgekit.runtime import Thermal, latency_stats
+from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
+from edgekit.runtime import latency_stats
 from edgekit.runtime.select import suited_device
+from edgekit.tasks import (
+    CLASSIFICATION,
+    DETECTION,
+    NONE,
+    POSE,
+    SEGMENTATION,
+    DecodeOptions,
+    Decoder,
+    choose_decoder,
+    fit_labels,
+    model_labels,
+    prepare,
+)
 
 if TYPE_CHECKING:
     from edgekit.data import Preprocess
+    from edgekit.evaluate.judge import Judge, Verdict
     from edgekit.files import PathLike
     from edgekit.runtime import Runner
 
-Progress = Callable[[int, Optional[int]], None]
-# Samples that run one by one first: enough for percentiles, not much of a large set's time.
-_TIMED_SAMPLES = 100
-_TIMED_S = 0.5
-_CHUNK_BYTES = 4 << 20
-_LARGEST_CHUNK = 128
-_LISTED = 5
+# mAP integrates over scores: what would be no answer to a person still counts.
+_LEAST_SCORE = 0.001
+_NO_LATENCY = dict.fromkeys(("min", "mean", "p50", "p90", "p95", "p99", "std"), 0.0)
 
 
 @dataclass(frozen=True)
-class Comparison(Result):
-    """The other model on the same samples; differences are this model's value less its."""
+class _Settings:
+    """What decides the answers besides models and data."""
 
-    model: str
-    sha256: str
-    metrics: Mapping[str, float]
-    metrics_ci95: Mapping[str, tuple[float, float]]
-    agreement: float  # share of samples with the same answer
-    difference: Mapping[str, float]
-    difference_ci95: Mapping[str, tuple[float, float]]  # paired
-
-
-@dataclass(frozen=True)
-class EvaluateResult(Result):
-    """A model's accuracy and latency over a data set."""
-
-    schema: ClassVar[str] = "edgekit.evaluate/1"
-    model: str
-    sha256: str
-    task: str
-    data: Mapping[str, Any]
-    num_samples: int
-    num_failed: int  # samples that could not be read
-    failed: tuple[str, ...]  # the first of them, with the reason
-    metrics: Mapping[str, float]  # top1, top5 as shares; empty without labels
-    metrics_ci95: Mapping[str, tuple[float, float]]
-    num_classes: int
-    confusion: tuple[tuple[int, int, int], ...]  # (true class, answer, count) where count > 0
-    against: Comparison | None
-    latency_ms: Mapping[str, float]  # of one inference at a time, preprocessing apart
-    latency_samples: int
-    device: str
-    runtime: str
-    kernels: str
-    kernels_note: str
-    num_threads: int
-    num_workers: int
-    cpu_batch: int  # samples an inference once latencies were measured; outputs proved equal
-    versions: Mapping[str, str]
-    time_s: float
-    warnings: tuple[str, ...]
-    thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
+    task: str | None
+    labels: PathLike | Sequence[str] | None
+    label_offset: int
+    decode: DecodeOptions
 
 
 def evaluate(
@@ -85,10 +75,15 @@ def evaluate(
     data: Any,  # noqa: ANN401 - whatever open_dataset takes
     *,
     against: bytes | PathLike | None = None,
+    task: str | None = None,
     preprocess: str | Preprocess | None = None,
+    labels: PathLike | Sequence[str] | None = None,
     split: str = "test",
     num_samples: int | None = None,
     label_offset: int = 0,
+    score_threshold: float | None = None,
+    iou_threshold: float | None = None,
+    anchors: PathLike | None = None,
     device: str = "cpu",
     runtime: str | None = None,
     kernels: str = "fast",
@@ -96,23 +91,36 @@ def evaluate(
     num_workers: int | None = None,
     fallback: bool = False,
     recover: bool = False,
+    journal: PathLike | None = None,
+    resume: bool = False,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> EvaluateResult:
-    """Evaluate a classifier (one output, one score a class) over ``data``.
+    """Evaluate a classifier, detector, segmentation or pose network over ``data``.
 
     The first samples run one at a time and give the latencies; the others run on ``num_workers``
-    interpreters, and small networks on a copy with a larger batch whose outputs were found equal.
+    interpreters, each fed by a thread that reads its own samples, and small networks on a copy with
+    a larger batch whose outputs were found equal.
 
     Args:
         model: Path or content of a .tflite file or a bundle.
-        data: Samples with labels: whatever `open_dataset` takes. With ``against`` labels may be
-            missing; only the agreement is measured then.
+        data: Samples with labels: whatever `open_dataset` takes. Detectors and pose networks need a
+            COCO JSON, segmentation a folder of images with masks. With ``against`` the labels of
+            classes may be missing; only the agreement is measured then.
         against: Another model whose inputs have the same shapes, often the float one.
-        preprocess: How pixels become the network's input; None takes what the model's file says.
+        task: ``classification``, ``detection``, ``segmentation`` or ``pose``; None guesses it.
+        preprocess: How pixels become the network's input; None takes what the model's file says,
+            else what the quantization of the input tells, else scales them to 0..1.
+        labels: Names of the model's classes, or a text file with them; None takes those attached
+            to the model. They match sub-folders and COCO's categories to classes.
         split: ``test`` or ``train``, of a file that holds both.
         num_samples: The first so many; None takes all.
         label_offset: Added to each label: 1 where the model has a background class before those
             of the data.
+        score_threshold: Detections below it are left out; None is 0.001, or what the model's own
+            post-processing leaves.
+        iou_threshold: For detectors whose suppression is done here.
+        anchors: For raw SSD: an .npy, or a .tflite that holds them.
         device: See `Runner`; one of the two models that is not compiled runs on the CPU.
         runtime: See `Runner`.
         kernels: See `Runner`.
@@ -120,17 +128,24 @@ def evaluate(
         num_workers: Interpreters side by side; None takes one for each core. An Edge TPU has one.
         fallback: See `Runner`.
         recover: See `Runner`.
+        journal: A file to write each batch's answers to.
+        resume: Go on from what ``journal`` holds.
+        strict: Stop at the first sample that cannot be read, instead of listing it.
         progress: Called with (samples done, samples in all).
 
     Raises:
         DataError: There is no sample, no label, or a label that is none of the model's classes.
-        UnsupportedModelError: The model is no classifier, or ``against`` has other inputs.
-        UsageError: A number is out of range.
+        UnsupportedModelError: The model is for none of these tasks, or ``against`` has other
+            inputs.
+        UsageError: A number is out of range, or ``resume`` comes without ``journal``.
+        MissingExtraError: COCO's metrics need pycocotools.
         EdgeKitError: As for `Runner`.
     """
     for option, number in (("--num-samples", num_samples), ("--num-workers", num_workers)):
         if number is not None and number < 1:
             raise UsageError(f"{option} is {number}", fix="give a number above zero")
+    if resume and journal is None:
+        raise UsageError("--resume without --journal", fix="name the journal to go on with")
     start = time.monotonic()
     options: dict[str, Any] = {
         "runtime": runtime,
@@ -139,116 +154,172 @@ def evaluate(
         "fallback": fallback,
         "recover": recover,
     }
+    least = _LEAST_SCORE if score_threshold is None else score_threshold
+    decode = DecodeOptions(least, iou_threshold, anchors)
+    settings = _Settings(task, labels, label_offset, decode)
     with contextlib.ExitStack() as stack:
-        engines = [stack.enter_context(Engine(model, device, **options))]
+        places = [(model, device)]
         if against is not None:
-            where = suited_device(against, device)
-            engines.append(stack.enter_context(Engine(against, where, **options)))
+            places.append((against, suited_device(against, device)))
+        prepared = [prepare(each, place) for each, place in places]
+        engines = [
+            stack.enter_context(Engine(each, place, **options))
+            for each, (_, place) in zip(prepared, places)
+        ]
         _check_same_inputs(engines)
-        first = engines[0].single
-        specs = [InputSpec(each.name, (1, *each.shape[1:])) for each in first.inputs]
-        how = preprocess_or(preprocess, first.notes.preprocess if preprocess is None else "")
-        dataset = open_dataset(data, inputs=specs, preprocess=how, split=split)
-        tally = Tally([Head(engine.single) for engine in engines], label_offset)
+        decoders = [_decoder(engine, settings) for engine in engines]
+        dataset = _open(data, engines, decoders[0], preprocess, split)
+        judge = _judge(engines, decoders, dataset, settings)
         workers = num_workers or max(1, _num_cores() // num_threads)
-        if first.environment.is_edge_tpu:
+        if engines[0].single.environment.is_edge_tpu:
             workers = 1
-        _run(engines, dataset, num_samples, workers, tally, progress)
-        _check_tally(tally, dataset)
-        unreadable, environment = dataset.unreadable, first.environment
-        return EvaluateResult(
-            model=first.source,
-            sha256=first.sha256,
-            task="classification",
-            data=dataset.describe(),
-            num_samples=tally.count,
-            num_failed=len(unreadable),
-            failed=tuple(f"{each.source}: {each.reason}" for each in unreadable[:_LISTED]),
-            metrics=tally.metrics(0),
-            metrics_ci95=tally.metrics_ci95(0),
-            num_classes=tally.num_classes,
-            confusion=tuple((*key, count) for key, count in sorted(tally.confusion.items())),
-            against=_comparison(engines[1].single, tally) if against is not None else None,
-            latency_ms=latency_stats(engines[0].times_s),
-            latency_samples=len(engines[0].times_s),
-            device=environment.device,
-            runtime=environment.runtime,
-            kernels=environment.kernels,
-            kernels_note=environment.kernels_note,
-            num_threads=num_threads,
-            num_workers=workers,
-            cpu_batch=engines[0].batch,
-            versions=environment.versions,
-            time_s=time.monotonic() - start,
-            warnings=tuple(_warnings(first, dataset)),
-            thermal=environment.thermal,
-        )
+        plan = Plan(dataset, num_samples, workers, strict, chunk_size(engines))
+        book = None
+        if journal is not None:
+            key = {
+                **{name: value for name, value in settings.__dict__.items() if name != "decode"},
+                "labels": str(labels),
+                **{name: str(value) for name, value in decode.__dict__.items()},
+                "models": [each.sha256 for each in prepared],
+                "data": dataset.describe(),
+                "total": plan.total,
+                "size": plan.size,
+                "split": split,
+                "device": device,
+                **{name: options[name] for name in ("runtime", "kernels", "num_threads")},
+            }
+            book = stack.enter_context(Journal(journal, key, resume=resume))
+        outcome = run_all(plan, engines, judge, book, progress)
+        _check_outcome(judge, outcome, dataset)
+        verdict = judge.verdict()
+        return _result(engines, decoders[0], dataset, outcome, verdict, judge.count, plan, start)
 
 
-def _run(
+def _result(
     engines: Sequence[Engine],
+    decoder: Decoder,
     dataset: Dataset,
-    limit: int | None,
-    workers: int,
-    tally: Tally,
-    progress: Progress | None,
-) -> None:
-    """Send every sample through every engine and add the answers up in the samples' order."""
-    sample_bytes = sum(4 * int(np.prod(each.shape[1:])) for each in engines[0].single.inputs)
-    size = min(_LARGEST_CHUNK, max(engines[0].batch, _CHUNK_BYTES // max(1, sample_bytes), 1))
-    known = dataset.num_samples
-    total = limit if known is None else min(known, limit or known)
-    pending: deque[tuple[Batch, Future[list[Any]]]] = deque()
-
-    def add(batch: Batch, outputs: list[Any]) -> None:
-        tally.add(outputs, batch.labels, batch.sources[0])
-        if progress is not None:
-            progress(tally.count, total)
-
-    def answer(batch: Batch) -> list[Any]:
-        return [engine.run(batch.inputs) for engine in engines]
-
-    start, timed = time.monotonic(), True
-    with ThreadPoolExecutor(workers) as pool:
-        for batch in _limited(iter_batches(dataset, size), limit):
-            if timed:
-                add(batch, [engine.run_timed(batch.inputs) for engine in engines])
-                timed = tally.count < _TIMED_SAMPLES and time.monotonic() - start < _TIMED_S
-                if not timed:
-                    for engine in engines:
-                        engine.specialize(workers, size)
-                continue
-            pending.append((batch, pool.submit(answer, batch)))
-            if len(pending) > 2 * workers:
-                done, future = pending.popleft()
-                add(done, future.result())
-        for done, future in pending:
-            add(done, future.result())
-
-
-def _limited(batches: Iterator[Batch], limit: int | None) -> Iterator[Batch]:
-    left = limit
-    for batch in batches:
-        count = len(batch.sources)
-        if left is None or count < left:
-            yield batch
-            left = None if left is None else left - count
-            continue
-        inputs = tuple(array[:left] for array in batch.inputs)
-        labels = None if batch.labels is None else batch.labels[:left]
-        yield Batch(inputs, labels, batch.sources[:left])
-        return
+    outcome: Outcome,
+    verdict: Verdict,
+    count: int,
+    plan: Plan,
+    start: float,
+) -> EvaluateResult:
+    engine = engines[0]
+    environment = engine.single.environment
+    score = verdict.scores[0]
+    return EvaluateResult(
+        # The Runner has another file than was given where the plain one stands in.
+        model=engine.single.source or engine.prepared.source,
+        sha256=engine.single.sha256 if engine.single.source else engine.prepared.sha256,
+        task=decoder.task,
+        decoder=decoder.kind,
+        recognized_by=decoder.why,
+        data={**dataset.describe(), "fingerprint": outcome.fingerprint},
+        num_samples=count,
+        num_failed=len(outcome.unreadable),
+        failed=tuple(f"{each.source}: {each.reason}" for each in outcome.unreadable),
+        metrics=score.metrics,
+        metrics_ci95=score.metrics_ci95,
+        per_class=score.per_class,
+        left_out=score.left_out,
+        num_classes=verdict.num_classes,
+        confusion=verdict.confusion,
+        against=_comparison(engines[1], verdict) if len(engines) > 1 else None,
+        latency_ms=latency_stats(engine.times_s) if engine.times_s else _NO_LATENCY,
+        latency_samples=len(engine.times_s),
+        device=environment.device,
+        runtime=environment.runtime,
+        kernels=environment.kernels,
+        kernels_note=environment.kernels_note,
+        num_threads=environment.num_threads,
+        num_workers=plan.workers,
+        cpu_batch=engine.batch,
+        versions=environment.versions,
+        time_s=time.monotonic() - start,
+        warnings=tuple(_warnings(engine.single, dataset)),
+        thermal=environment.thermal,
+    )
 
 
-def _comparison(other: Runner, tally: Tally) -> Comparison:
+def _comparison(other: Engine, verdict: Verdict) -> Comparison:
+    score = verdict.scores[1]
     return Comparison(
-        model=other.source,
-        sha256=other.sha256,
-        metrics=tally.metrics(1),
-        metrics_ci95=tally.metrics_ci95(1),
-        agreement=tally.agreement,
-        difference=tally.difference(),
-        difference_ci95=tally.difference_ci95(),
+        model=other.prepared.source,
+        sha256=other.prepared.sha256,
+        metrics=score.metrics,
+        metrics_ci95=score.metrics_ci95,
+        agreement=verdict.agreement,
+        difference=verdict.difference,
+        difference_ci95=verdict.difference_ci95,
+        per_class=score.per_class,
+        left_out=score.left_out,
+    )
+
+
+def _decoder(engine: Engine, settings: _Settings) -> Decoder:
+    decoder = choose_decoder(engine.prepared, engine.single, settings.task, settings.decode)
+    if decoder.task == NONE:
+        raise UnsupportedModelError(
+            f"the model is no classifier, detector, segmentation or pose network: {decoder.why}",
+            where=engine.prepared.source,
+            fix="look at what it answers with edgekit run",
+        )
+    return decoder
+
+
+def _open(
+    data: Any,  # noqa: ANN401 - whatever open_dataset takes
+    engines: Sequence[Engine],
+    decoder: Decoder,
+    preprocess: str | Preprocess | None,
+    split: str,
+) -> Dataset:
+    default = how = parse_preprocess(preprocess)
+    for engine in engines:
+        info = engine.single.inputs[0]
+        params = info.params
+        real_range = None if params is None else (params.real_min, params.real_max)
+        noted = engine.prepared.notes.preprocess
+        how = preprocess_for(preprocess, noted, real_range, info.dtype)
+        if how != default:
+            break
+    specs = [InputSpec(each.name, (1, *each.shape[1:])) for each in engines[0].single.inputs]
+    masks = decoder.task == SEGMENTATION
+    return open_dataset(data, inputs=specs, preprocess=how, split=split, masks=masks)
+
+
+def _judge(
+    engines: Sequence[Engine], decoders: Sequence[Decoder], dataset: Dataset, settings: _Settings
+) -> Judge:
+    task, source = decoders[0].task, engines[0].prepared.source
+    if any(decoder.task != task for decoder in decoders):
+        raise UnsupportedModelError(
+            f"the two models are for different tasks: {', '.join(d.task for d in decoders)}",
+            where=engines[-1].prepared.source,
+            fix="--against takes the same network before or after conversion",
+        )
+    classes = decoders[0].num_classes
+    names = fit_labels(settings.labels, classes)
+    names = names or model_labels(engines[0].prepared, classes)
+    if task == CLASSIFICATION:
+        heads = [Head(engine.single, engine.prepared.source) for engine in engines]
+        must_match = settings.labels is not None
+        found = label_map(dataset.class_names, names, must_match=must_match)
+        return Tally(heads, settings.label_offset, found)
+    if task == SEGMENTATION and isinstance(dataset, MaskDataset):
+        return MaskJudge(decoders, names)
+    if task == DETECTION and isinstance(dataset, CocoDataset):
+        categories = categories_of_classes(dataset, classes, names, settings.label_offset)
+        return CocoJudge(decoders, dataset, categories, BOXES)
+    if task == POSE and isinstance(dataset, CocoDataset):
+        return CocoJudge(decoders, dataset, person_category(dataset), KEYPOINTS)
+    wanted = "a folder of images with masks" if task == SEGMENTATION else "a COCO JSON"
+    raise DataError(
+        f"{task} is evaluated on {wanted}",
+        where=str(dataset.describe().get("source", "")),
+        why=f"the model {source or 'given'} is for {task}: {decoders[0].why}",
+        fix="give such data, or name another --task",
     )
 
 
@@ -257,24 +328,24 @@ def _check_same_inputs(engines: Sequence[Engine]) -> None:
     if shapes[0] != shapes[-1]:
         raise UnsupportedModelError(
             f"the two models have different inputs: {shapes[0]} and {shapes[-1]}",
-            where=engines[-1].single.source,
+            where=engines[-1].prepared.source,
             fix="--against takes the same network before or after conversion",
         )
 
 
-def _check_tally(tally: Tally, dataset: Dataset) -> None:
+def _check_outcome(judge: Judge, outcome: Outcome, dataset: Dataset) -> None:
     where = str(dataset.describe().get("source", ""))
-    if not tally.count:
-        bad = dataset.unreadable
+    if not judge.count:
+        bad = outcome.unreadable
         raise DataError(
             f"none of {len(bad)} samples can be read" if bad else "there is no sample",
             where=where,
             why=f"{bad[0].source}: {bad[0].reason}" if bad else "",
             fix="give data with --data",
         )
-    if tally.lacks_labels:
+    if isinstance(judge, Tally) and judge.lacks_labels:
         raise DataError(
-            f"{tally.count - tally.num_labelled} of {tally.count} samples have no label",
+            f"{judge.count - judge.num_labelled} of {judge.count} samples have no label",
             where=where,
             fix="sort images into sub-folders by class, or save labels as y in the .npz; without "
             "any label give --against, for the agreement of two models",
@@ -305,3 +376,6 @@ def _num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+__all__ = ["Comparison", "EvaluateResult", "evaluate"]

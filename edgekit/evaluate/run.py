@@ -1,61 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One input, one inference: what the model answers, in numbers and in words."""
+"""One input, one inference: what the model answers, in numbers, in words and in pictures."""
 
 from __future__ import annotations
 
 import time
-import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
 import numpy as np
 
-from edgekit.data import preprocess_or, read_labels
-from edgekit.data.dataset import as_real
-from edgekit.errors import DataError, InputError, UsageError
-from edgekit.formats.tflite_metadata import Notes
+from edgekit.data import parse_preprocess, preprocess_for
+from edgekit.errors import DataError, InputError, OutputError, UsageError
+from edgekit.evaluate.answers import Answer, Words, explain, summarize
+from edgekit.evaluate.engine import as_pixels
+from edgekit.evaluate.gallery import Gallery
+from edgekit.evaluate.inputs import Item, Reading, expand, read_item
 from edgekit.result import Result
-from edgekit.runtime import Runner, TensorInfo, Thermal
+from edgekit.runtime import Runner, Thermal
+from edgekit.tasks import (
+    DecodeOptions,
+    Decoder,
+    choose_decoder,
+    fit_labels,
+    model_labels,
+    prepare,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgekit.data import Preprocess
     from edgekit.files import PathLike
+    from edgekit.runtime import TensorInfo
+    from edgekit.tasks import Meaning
 
-_NPY, _NPZ = ".npy", ".npz"
-
-
-@dataclass(frozen=True)
-class ClassScore(Result):
-    """One class of a classifier's answer."""
-
-    index: int
-    label: str  # "" where no labels were given
-    score: float  # the output's real value
-
-
-@dataclass(frozen=True)
-class OutputSummary(Result):
-    """One output tensor, dequantized."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    min: float
-    max: float
-    mean: float
-
-
-@dataclass(frozen=True)
-class Answer(Result):
-    """What the model answers to one input."""
-
-    source: str
-    top: tuple[ClassScore, ...]  # best first; empty where the model is no classifier
-    outputs: tuple[OutputSummary, ...]
-    latency_ms: float
+_SCORE_THRESHOLD = 0.25
 
 
 @dataclass(frozen=True)
@@ -65,8 +45,13 @@ class RunResult(Result):
     schema: ClassVar[str] = "edgekit.run/1"
     model: str
     sha256: str
+    task: str
+    decoder: str  # how the outputs were read
+    recognized_by: str  # why this task
     preprocess: str
+    score_threshold: float | None  # of objects and people; None for the decoder's own
     answers: tuple[Answer, ...]
+    failed: tuple[str, ...]  # files of a folder or pattern that could not be read, and why
     device: str
     runtime: str
     kernels: str
@@ -79,9 +64,14 @@ def run(
     model: bytes | PathLike,
     inputs: Sequence[PathLike | NDArray[Any]],
     *,
+    task: str | None = None,
     preprocess: str | Preprocess | None = None,
     labels: PathLike | Sequence[str] | None = None,
     top: int = 5,
+    score_threshold: float | None = None,
+    iou_threshold: float | None = None,
+    anchors: PathLike | None = None,
+    output: PathLike | None = None,
     device: str = "cpu",
     runtime: str | None = None,
     kernels: str = "fast",
@@ -91,14 +81,26 @@ def run(
 ) -> RunResult:
     """Run ``model`` on each of ``inputs``.
 
+    A model with states (inputs that an output of the same shape and type continues) gets zeros
+    first and then its own outputs, from one input to the next.
+
     Args:
         model: Path or content of a .tflite file or a bundle.
-        inputs: Images (any format that Pillow reads), ``.npy`` files or arrays with one sample
-            each, or ``.npz`` files with an array for each of the model's inputs.
-        preprocess: How pixels become the network's input; None takes what the model's file says.
+        inputs: Images (any format that Pillow reads), folders of them, patterns (``*.jpg``),
+            videos, ``.npy`` files or arrays with one sample each, or ``.npz`` files with an array
+            for each of the model's inputs.
+        task: ``classification``, ``detection``, ``segmentation``, ``pose`` or ``none``; None
+            guesses it.
+        preprocess: How pixels become the network's input; None takes what the model's file says,
+            else what the quantization of the input tells, else scales them to 0..1.
         labels: A text file with one class a line (Coral's ``index name`` form too), or the names;
-            None takes those in the model's file.
+            None takes those attached to the model.
         top: How many classes to name.
+        score_threshold: Objects and people below it are left out; None is 0.25 for objects, and
+            the model's own for people.
+        iou_threshold: For detectors whose suppression is done here.
+        anchors: For raw SSD: an .npy, or a .tflite that holds them.
+        output: A folder for pictures of the answers; made if it is missing.
         device: See `Runner`.
         runtime: See `Runner`.
         kernels: See `Runner`.
@@ -108,24 +110,50 @@ def run(
 
     Raises:
         DataError: An input cannot be read or does not fit, or ``labels`` do not fit the classes.
+        OutputError: ``output`` cannot be written to.
         EdgeKitError: As for `Runner`.
     """
     if not inputs:
         raise UsageError("no input is given", fix="name an image, an .npy or an .npz file")
     if top < 1:
         raise UsageError(f"--top is {top}", fix="give a number above zero")
-    options: dict[str, Any] = {"runtime": runtime, "kernels": kernels, "num_threads": num_threads}
-    with Runner(model, device, **options, fallback=fallback, recover=recover) as runner:
-        notes = Notes() if preprocess is not None and labels is not None else runner.notes
-        how = preprocess_or(preprocess, notes.preprocess)
-        names = _label_names(labels, notes.labels, runner)
-        answers = tuple(_answer(runner, each, how, names, top) for each in inputs)
+    parse_preprocess(preprocess)  # an unknown word, before anything is loaded
+    prepared = prepare(model, device)
+    with Runner(
+        prepared.runnable,
+        device,
+        runtime=runtime,
+        kernels=kernels,
+        num_threads=num_threads,
+        fallback=fallback,
+        recover=recover,
+    ) as runner:
+        options = DecodeOptions(score_threshold, iou_threshold, anchors)
+        decoder = choose_decoder(prepared, runner, task, options)
+        if score_threshold is None and decoder.task == "detection":
+            score_threshold = _SCORE_THRESHOLD
+            options = DecodeOptions(score_threshold, iou_threshold, anchors)
+            decoder = choose_decoder(prepared, runner, task, options)
+        names = fit_labels(labels, decoder.num_classes)
+        names = names or model_labels(prepared, decoder.num_classes)
+        params = runner.inputs[0].params if runner.inputs else None
+        real_range = None if params is None else (params.real_min, params.real_max)
+        dtype = runner.inputs[0].dtype if runner.inputs else "float32"
+        how = preprocess_for(preprocess, prepared.notes.preprocess, real_range, dtype)
+        session = _Session(runner, decoder, how, Words(names, top))
+        answers, failed = _answer_all(session, inputs, output)
         environment = runner.environment
         return RunResult(
-            model=runner.source,
-            sha256=runner.sha256,
+            # The Runner has another file than was given where the plain one stands in.
+            model=runner.source or prepared.source,
+            sha256=runner.sha256 if runner.source else prepared.sha256,
+            task=decoder.task,
+            decoder=decoder.kind,
+            recognized_by=decoder.why,
             preprocess=str(how),
-            answers=answers,
+            score_threshold=score_threshold,
+            answers=tuple(answers),
+            failed=tuple(failed),
             device=environment.device,
             runtime=environment.runtime,
             kernels=environment.kernels,
@@ -135,111 +163,119 @@ def run(
         )
 
 
-def _label_names(
-    labels: PathLike | Sequence[str] | None, noted: Sequence[str], runner: Runner
-) -> list[str]:
-    if labels is None:
-        # Labels of something else than classes (of pixels, of boxes) are not for a class's index.
-        return list(noted) if len(noted) == _num_classes(runner.outputs) else []
-    is_path = isinstance(labels, (str, Path))
-    names = read_labels(labels) if is_path else list(labels)  # type: ignore[arg-type] # decided by is_path
-    classes = _num_classes(runner.outputs)
-    if classes and len(names) != classes:
-        raise DataError(
-            f"{len(names)} labels for {classes} classes",
-            where=str(labels) if is_path else "",
-            why="the labels are not those of this model; a background class is the usual cause",
-            fix="give the label file that came with the model",
-        )
-    return names
+def _answer_all(
+    session: _Session, inputs: Sequence[PathLike | NDArray[Any]], output: PathLike | None
+) -> tuple[list[Answer], list[str]]:
+    answers: list[Answer] = []
+    failed: list[str] = []
+    with Gallery(_folder(output)) as gallery:
+        for item in expand(inputs):
+            try:
+                answer, meaning, reading = session.answer(item)
+            except (DataError, InputError) as error:
+                if not item.is_listed:
+                    raise
+                failed.append(f"{item.name}: {error.what}")
+                continue
+            picture = gallery.add(item, answer, meaning, reading)
+            answers.append(replace(answer, picture=picture))
+    if not answers:
+        raise DataError(f"none of {len(failed)} inputs can be read", why=failed[0])
+    return answers, failed
 
 
-def _num_classes(outputs: Sequence[TensorInfo]) -> int:
-    """How many classes a classifier knows; 0 for any other model."""
-    shape = outputs[0].shape if len(outputs) == 1 else ()
-    is_classifier = len(shape) > 1 and shape[-1] > 1 and all(size == 1 for size in shape[:-1])
-    return shape[-1] if is_classifier else 0
-
-
-def _answer(
-    runner: Runner,
-    source: PathLike | NDArray[Any],
-    how: Preprocess,
-    names: list[str],
-    top: int,
-) -> Answer:
-    where = "array" if isinstance(source, np.ndarray) else str(source)
+def _folder(output: PathLike | None) -> Path | None:
+    if output is None:
+        return None
+    folder = Path(output)
     try:
-        raw = runner.to_raw(*_read(source, runner, how))
-    except DataError as error:
-        place = error.where if where in error.where else f"{where}, {error.where}".rstrip(", ")
-        raise DataError(error.what, where=place, why=error.why, fix=error.fix) from error
-    spent_s, start = runner.recovery_s, time.perf_counter()
-    outputs = runner.invoke(*raw)
-    latency_ms = (time.perf_counter() - start - (runner.recovery_s - spent_s)) * 1e3
-    real = runner.to_real(*outputs)
-    best = _best(real[0].ravel(), names, top) if _num_classes(runner.outputs) else ()
-    summaries = tuple(map(_summary, runner.outputs, real))
-    return Answer(where, best, summaries, latency_ms)
-
-
-def _read(source: PathLike | NDArray[Any], runner: Runner, how: Preprocess) -> list[NDArray[Any]]:
-    """One real array an input, the batch dimension included."""
-    infos = runner.inputs
-    if isinstance(source, np.ndarray):
-        arrays = {infos[0].name: source}
-    elif Path(source).suffix.lower() in (_NPY, _NPZ):
-        arrays = _read_arrays(Path(source), infos)
-    else:
-        if not Path(source).is_file():
-            raise InputError("the input does not exist or is no file", where=str(source))
-        arrays = {infos[0].name: how.pixels(Path(source), infos[0].shape[1:])}
-    missing = [info.name for info in infos if info.name not in arrays]
-    if missing:
-        raise DataError(
-            f"nothing is given for the inputs {missing}",
-            fix="save an .npz with one array for each input, under its name",
-        )
-    return [_fitted(arrays[info.name], info, how) for info in infos]
-
-
-def _read_arrays(path: Path, infos: Sequence[TensorInfo]) -> dict[str, NDArray[Any]]:
-    try:
-        with path.open("rb") as stream:
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {infos[0].name: loaded}
-            arrays = {name: loaded[name] for name in loaded.files}
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"cannot read the input: {error.strerror or error}", where=str(path)
+        raise OutputError(
+            f"cannot make the folder: {error.strerror}",
+            where=str(folder),
+            fix="name a folder that can be written to (-o)",
         ) from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read the arrays: {error}", where=str(path)) from error
-    if len(infos) == len(arrays) == 1:
-        return {infos[0].name: next(iter(arrays.values()))}
-    return arrays
+    return folder
 
 
-def _fitted(values: NDArray[Any], info: TensorInfo, how: Preprocess) -> NDArray[Any]:
-    sample = as_real(values)
-    if sample.ndim == len(info.shape) and sample.shape[:1] == (1,):
-        sample = sample[0]
-    fitted = how.array(sample, info.shape[1:])
-    # A model with a larger batch gets the sample in every place.
-    return np.repeat(fitted[None], info.shape[0], axis=0) if info.shape else fitted
+class _Session:
+    """A loaded model, and the states that it carries from one input to the next."""
+
+    def __init__(self, runner: Runner, decoder: Decoder, how: Preprocess, words: Words) -> None:
+        self._runner, self._decoder, self._how, self._words = runner, decoder, how, words
+        self._continued = _continued(runner.inputs, runner.outputs)
+        self._states: dict[str, NDArray[Any]] = {}
+
+    def answer(self, item: Item) -> tuple[Answer, Meaning, Reading]:
+        """Run on ``item``; errors name it."""
+        try:
+            reading = read_item(item, self._runner.inputs, self._how)
+            raw = [self._raw(info, reading) for info in self._runner.inputs]
+        except DataError as error:
+            where = item.name
+            place = error.where if where in error.where else f"{where}, {error.where}"
+            raise DataError(
+                error.what, where=place.rstrip(", "), why=error.why, fix=error.fix
+            ) from error
+        spent_s, start = self._runner.recovery_s, time.perf_counter()
+        outputs = self._runner.invoke(*raw)
+        taken_s = time.perf_counter() - start - (self._runner.recovery_s - spent_s)
+        latency_ms = taken_s * 1e3
+        for name, index in self._continued.items():
+            self._states[name] = outputs[index]
+        meaning = self._decoder.decode([_first(each) for each in outputs])
+        real = self._runner.to_real(*outputs)
+        answer = Answer(
+            source=item.name,
+            outputs=tuple(map(summarize, self._runner.outputs, real)),
+            latency_ms=latency_ms,
+            **explain(meaning, reading.placement, self._words),
+        )
+        return answer, meaning, reading
+
+    def _raw(self, info: TensorInfo, reading: Reading) -> NDArray[Any]:
+        position = self._runner.inputs.index(info)
+        if info.name in reading.arrays:
+            return self._runner.to_raw_at(position, as_pixels(reading.arrays[info.name], info))
+        if info.name in self._states:
+            return self._states[info.name]
+        if info.name not in self._continued:
+            names = [each.name for each in self._runner.inputs if each.name not in reading.arrays]
+            raise DataError(
+                f"nothing is given for the inputs {names}",
+                fix="save an .npz with one array for each input, under its name",
+            )
+        zero_point = 0 if info.zero_point is None else info.zero_point
+        return np.full(info.shape, zero_point, info.dtype)
 
 
-def _best(scores: NDArray[Any], names: list[str], top: int) -> tuple[ClassScore, ...]:
-    order = np.argsort(-scores.astype(np.float64), kind="stable")[:top]
-    return tuple(ClassScore(int(i), names[i] if names else "", float(scores[i])) for i in order)
+def _continued(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> dict[str, int]:
+    """Input name -> index of the output that continues it, for a model with states.
+
+    The first input is the sample. All others must have such an output: of the same shape and type,
+    and where several are, the one whose name ends most alike.
+    """
+    found: dict[str, int] = {}
+    for info in inputs[1:]:
+        alike = [
+            (_common_end(info.name, each.name), -index)
+            for index, each in enumerate(outputs)
+            if (each.shape, each.dtype) == (info.shape, info.dtype) and index not in found.values()
+        ]
+        if alike:
+            found[info.name] = -max(alike)[1]
+    return found if len(found) == len(inputs) - 1 else {}
 
 
-def _summary(info: TensorInfo, real: NDArray[Any]) -> OutputSummary:
-    values = real.astype(np.float64)
-    low, high, mean = (
-        (float(values.min()), float(values.max()), float(values.mean()))
-        if values.size
-        else (0, 0, 0)
-    )
-    return OutputSummary(info.name, info.shape, info.dtype, low, high, mean)
+def _common_end(first: str, second: str) -> int:
+    count = 0
+    for a, b in zip(reversed(first), reversed(second)):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
+def _first(array: NDArray[Any]) -> NDArray[Any]:
+    return array[:1] if array.ndim else array

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
 from edgekit.errors import DataError, UnsupportedModelError
-from edgekit.evaluate.metrics import Interval, difference_ci95, ranks, share_ci95
+from edgekit.evaluate.judge import Score, Verdict
+from edgekit.evaluate.metrics import NUM_GROUPS, Interval, difference_ci95, ranks, share_ci95
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgekit.data import Batch
+    from edgekit.evaluate.engine import Rows
     from edgekit.runtime import Runner
 
 TOPS = {"top1": 1, "top5": 5}
@@ -23,15 +26,15 @@ _BINARY_THRESHOLD = 0.5
 class Head:
     """The scores in a classifier's output: one a class, or one for two classes (a sigmoid)."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, source: str = "") -> None:
         """Raises UnsupportedModelError where ``runner`` holds no classifier."""
         shapes = [info.shape for info in runner.outputs]
         # (batch, classes), or (batch, 1, 1, classes) as from a convolution.
         if len(shapes) != 1 or len(shapes[0]) < 2 or any(size != 1 for size in shapes[0][1:-1]):
             raise UnsupportedModelError(
                 f"the model is no classifier: its outputs have the shapes {shapes}",
-                where=runner.source,
-                why="evaluate measures classification: one output of shape (batch, classes)",
+                where=source or runner.source,
+                why="classification takes one output of shape (batch, classes)",
                 fix="look at what it answers with edgekit run",
             )
         self._runner = runner
@@ -48,38 +51,66 @@ class Head:
 
 
 class Tally:
-    """What one or two models answered on the same samples."""
+    """What one or two classifiers answered on the same samples."""
 
-    def __init__(self, heads: Sequence[Head], label_offset: int) -> None:
-        self._heads, self._offset = heads, label_offset
+    def __init__(
+        self,
+        heads: Sequence[Head],
+        label_offset: int = 0,
+        label_map: Mapping[int, int] | None = None,
+    ) -> None:
+        """Judge the models behind ``heads``.
+
+        Args:
+            heads: One a model.
+            label_offset: Added to each label of the data.
+            label_map: A label of the data -> class of the models; None leaves labels as they are.
+        """
+        self._heads, self._offset, self._map = heads, label_offset, label_map
         self.count = self.num_labelled = self._same = 0
-        self._hits: list[Counter[str]] = [Counter() for _ in heads]
+        self._hits = [{name: np.zeros(NUM_GROUPS, np.int64) for name in TOPS} for _ in heads]
         self._only: list[Counter[str]] = [Counter() for _ in heads]
+        self._sizes = np.zeros(NUM_GROUPS, np.int64)  # labelled samples of a group
         self.confusion: Counter[tuple[int, int]] = Counter()
 
-    def add(
-        self, outputs: Sequence[Sequence[NDArray[Any]]], labels: list[int] | None, source: str
-    ) -> None:
-        """Add the raw outputs of each model for some samples.
+    def record(self, outputs: Sequence[Rows], batch: Batch) -> dict[str, Any]:
+        """The answer of each model to each sample, and at which place each has the true class.
 
         Raises:
-            DataError: A label is none of the model's classes.
+            DataError: A label is none of the models' classes.
         """
         scores = [head.scores(each) for head, each in zip(self._heads, outputs)]
         answers = [each.argmax(axis=1) for each in scores]
+        if batch.labels is None:
+            return {"answers": [each.tolist() for each in answers]}
+        truth = self._classes_of(batch.labels)
+        self._check_labels(truth, batch.sources[0] if batch.sources else "")
+        return {
+            "answers": [each.tolist() for each in answers],
+            "truth": truth.tolist(),
+            "places": [ranks(each, truth).tolist() for each in scores],
+        }
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add a record up."""
+        answers = record["answers"]
+        start = self.count
         self.count += len(answers[0])
-        self._same += int((answers[0] == answers[-1]).sum())
-        if labels is None:
+        if len(answers) > 1:
+            self._same += sum(map(int.__eq__, answers[0], answers[1]))
+        else:
+            self._same = self.count
+        if "truth" not in record:
             return
-        truth = np.asarray(labels, np.int64) + self._offset
-        self._check_labels(truth, source)
-        self.num_labelled += len(truth)
-        self.confusion.update(zip(truth.tolist(), answers[0].tolist()))
-        places = [ranks(each, truth) for each in scores]
+        self.num_labelled += len(record["truth"])
+        self.confusion.update(zip(record["truth"], answers[0]))
+        groups = (start + np.arange(len(answers[0]))) % NUM_GROUPS
+        self._sizes += np.bincount(groups, minlength=NUM_GROUPS)
+        places = [np.asarray(each) for each in record["places"]]
         for name, top in TOPS.items():
             right = [place < top for place in places]
             for hits, each in zip(self._hits, right):
-                hits[name] += int(each.sum())
+                hits[name] += np.bincount(groups[each], minlength=NUM_GROUPS)
             self._only[0][name] += int((right[0] & ~right[-1]).sum())
             self._only[-1][name] += int((right[-1] & ~right[0]).sum())
 
@@ -100,24 +131,36 @@ class Tally:
         """The share of samples on which both models give the same answer."""
         return self._same / self.count
 
-    def metrics(self, index: int) -> dict[str, float]:
-        """Model ``index``'s share of right answers, and of those among the best five."""
-        return {name: self._hits[index][name] / self.num_labelled for name in self._names()}
+    def verdict(self) -> Verdict:
+        """Shares of right answers, Wilson's intervals, and the paired difference."""
+        scores = tuple(self._score(index) for index in range(len(self._heads)))
+        first, second = scores[0].metrics, scores[-1].metrics
+        return Verdict(
+            scores,
+            self.agreement,
+            {name: first[name] - second[name] for name in first},
+            self._difference_ci95(),
+            self.num_classes,
+            tuple((*key, count) for key, count in sorted(self.confusion.items())),
+        )
 
-    def metrics_ci95(self, index: int) -> dict[str, Interval]:
-        """Their 95 % confidence intervals."""
-        hits = self._hits[index]
-        return {name: share_ci95(hits[name], self.num_labelled) for name in self._names()}
+    def _score(self, index: int) -> Score:
+        hits, total = self._hits[index], self.num_labelled
+        sums = {name: int(hits[name].sum()) for name in self._names()}
+        return Score(
+            {name: right / total for name, right in sums.items()},
+            {name: share_ci95(right, total) for name, right in sums.items()},
+            {name: self._left_out(hits[name]) for name in sums},
+        )
 
-    def difference(self) -> dict[str, float]:
-        """The first model's metrics less the second's."""
-        first, second = self.metrics(0), self.metrics(1)
-        return {name: first[name] - second[name] for name in first}
+    def _left_out(self, hits: NDArray[np.int64]) -> tuple[float, ...]:
+        used = (self._sizes > 0) & (self._sizes < self.num_labelled)
+        shares = (hits.sum() - hits[used]) / (self.num_labelled - self._sizes[used])
+        return tuple(shares.tolist())
 
-    def difference_ci95(self) -> dict[str, Interval]:
-        """Their 95 % confidence intervals, paired sample by sample."""
+    def _difference_ci95(self) -> dict[str, Interval]:
         return {
-            name: difference_ci95(self._only[0][name], self._only[1][name], self.num_labelled)
+            name: difference_ci95(self._only[0][name], self._only[-1][name], self.num_labelled)
             for name in self._names()
         }
 
@@ -126,6 +169,10 @@ class Tally:
             return []
         # The best five of five classes or fewer are always right.
         return [name for name, top in TOPS.items() if top == 1 or top < self.num_classes]
+
+    def _classes_of(self, labels: Sequence[int]) -> NDArray[np.int64]:
+        given = labels if self._map is None else [self._map.get(each, -1) for each in labels]
+        return np.asarray(given, np.int64) + self._offset
 
     def _check_labels(self, truth: NDArray[np.int64], source: str) -> None:
         classes = min(head.num_classes for head in self._heads)

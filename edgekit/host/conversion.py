@@ -17,6 +17,7 @@ from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset
 from edgekit.edgetpu.structure import structural_rules
 from edgekit.errors import UsageError
 from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.host.activations import parse_replacements, with_replacements
 from edgekit.host.agreement import Agreement, measure_agreement
 from edgekit.host.calibration import Calibration, Progress
 from edgekit.host.child import Converted, ConverterChild, Loaded
@@ -49,8 +50,10 @@ class ConvertOptions:
     converter_python: str | None = None
     trust_source: bool = False
     timeout_s: float | None = None
+    replace_activations: str | None = None
 
     def __post_init__(self) -> None:
+        parse_replacements(self.replace_activations)
         for name, value, known in (("--mode", self.mode, MODES), ("--io", self.io, IO_TYPES)):
             if value not in known:
                 raise UsageError(
@@ -94,6 +97,7 @@ def convert(
     converter_python: files.PathLike | None = None,
     trust_source: bool = False,
     timeout_s: float | None = None,
+    replace_activations: str | None = None,
     progress: Progress | None = None,
 ) -> ConvertResult:
     """Convert a network to an integer-only .tflite that the Edge TPU compiler can read.
@@ -122,6 +126,8 @@ def convert(
         converter_python: Interpreter of another environment, whose TensorFlow shall convert.
         trust_source: Allow code that a Keras file carries (Lambda layers) to run.
         timeout_s: Give up after that long.
+        replace_activations: ``mappable``, ``relu`` or ``relu6`` for all activations that do not
+            map, or ``gelu=relu6,elu=mappable`` for some; done before calibration.
         progress: Called with (samples done, samples in all).
 
     Raises:
@@ -143,6 +149,7 @@ def convert(
         converter_python=None if converter_python is None else str(converter_python),
         trust_source=trust_source,
         timeout_s=timeout_s,
+        replace_activations=replace_activations,
     )
     if data is None and mode in _CALIBRATED:
         raise UsageError(
@@ -173,6 +180,7 @@ class _Conversion:
         self._dataset: Dataset | None = None
         self._calibration: Calibration | None = None
         self._notes: list[str] = []
+        self._as_trained: bytes | None = None  # the float model before activations were replaced
 
     def run(self, output: Path) -> ConvertResult:
         start = time.monotonic()
@@ -237,6 +245,7 @@ class _Conversion:
         Loops would kill the quantizer. Operations on constants alone, and splits with an unused
         part, it leaves real: they become something else here, with the same values.
         """
+        content = self._replace_activations(content)
         if self._options.mode != "int8":
             return content
         model = read_model(content)
@@ -257,6 +266,14 @@ class _Conversion:
         )
         return read_model(content), replace(converted, content=content)
 
+    def _replace_activations(self, content: bytes) -> bytes:
+        forms = parse_replacements(self._options.replace_activations)
+        replaced, notes = with_replacements(content, forms)
+        self._notes.extend(notes)
+        if replaced is not content:
+            self._as_trained = content
+        return replaced
+
     def _open(self, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]) -> None:
         if self._data is None:
             return
@@ -276,7 +293,8 @@ class _Conversion:
         if self._calibration is None or converted.float_content is None:
             return None
         batches = self._calibration.batches(_silent)
-        return measure_agreement(converted.float_content, converted.content, batches)
+        as_trained = self._as_trained or converted.float_content
+        return measure_agreement(as_trained, converted.content, batches)
 
 
 def _raw_inputs(loaded: Loaded) -> list[RawInput]:

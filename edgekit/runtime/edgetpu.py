@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgekit.edgetpu.versions import CURRENT_RUNTIME_VERSION, runtime_version_of
 from edgekit.errors import DeviceLostError, EdgeKitError, UnsupportedModelError
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import Model
@@ -26,6 +25,7 @@ from edgekit.runtime.interpreters import load_library
 from edgekit.runtime.probe import TIMEOUT_S, Probe, hold, probe, refusal, release, too_old
 from edgekit.runtime.session import Session, one_line
 from edgekit.runtime.thermal import SYSFS, ThermalMonitor
+from edgekit.versions import CURRENT_RUNTIME_VERSION, runtime_version_of
 
 KERNELS = "edgetpu"
 # In the texts of a failed inference: libedgetpu's operator, its driver and USB.

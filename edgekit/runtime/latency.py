@@ -9,17 +9,18 @@ import numpy as np
 
 
 def latency_stats(times_s: Sequence[float]) -> dict[str, float]:
-    """Min, mean, p50, p90, p99 and standard deviation, in milliseconds.
+    """Min, mean, p50, p90, p95, p99 and standard deviation, in milliseconds.
 
     Percentiles are interpolated linearly between the two nearest measurements.
     """
     times_ms = np.asarray(times_s, np.float64) * 1e3
-    p50, p90, p99 = np.percentile(times_ms, (50, 90, 99))
+    p50, p90, p95, p99 = np.percentile(times_ms, (50, 90, 95, 99))
     return {
         "min": float(times_ms.min()),
         "mean": float(times_ms.mean()),
         "p50": float(p50),
         "p90": float(p90),
+        "p95": float(p95),
         "p99": float(p99),
         "std": float(times_ms.std()),
     }

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Mapping
 
 from edgekit.edgetpu.libraries import runtime_version_in
-from edgekit.edgetpu.versions import pair_verdict, working_pair
 from edgekit.errors import DeviceError
 from edgekit.files import sha256_hex
 from edgekit.process import Finished, run_process
 from edgekit.runtime.delegate import OpenRequest, package_version
 from edgekit.runtime.probe_child import LOADED, OPENING, PREPARED, RAN, STARTED
+from edgekit.versions import pair_verdict, working_pair
 
 CHILD = "edgekit.runtime.probe_child"
 # A USB Accelerator takes some seconds at its first use, to load its firmware and come back.

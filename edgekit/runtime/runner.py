@@ -19,12 +19,11 @@ from edgekit.errors import (
     UsageError,
 )
 from edgekit.files import PathLike, read_bytes, sha256_hex
-from edgekit.formats.content import model_content
-from edgekit.formats.tflite import read_model
+from edgekit.formats.tflite import Model, read_model
 from edgekit.quant import QuantParams, dequantize, quantize
 from edgekit.runtime.base import Backend, Environment, TensorInfo
-from edgekit.runtime.devices import AUTO, CPU, wants_compiled
-from edgekit.runtime.select import check_device, open_backend
+from edgekit.runtime.devices import AUTO, CPU
+from edgekit.runtime.select import check_device, content_for, open_backend
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -89,7 +88,7 @@ class Runner:
         is_content = isinstance(model, (bytes, bytearray, memoryview))
         self.source = "" if is_content else str(model)
         self._given = bytes(model) if is_content else read_bytes(Path(model), "model")  # type: ignore[arg-type] # decided by is_content
-        self.content = _content_for(device, self._given, self.source)
+        self.content = content_for(device, self._given, self.source)
         self._model = read_model(self.content, where=self.source)
         self._options: dict[str, Any] = {
             "device": device,
@@ -131,6 +130,11 @@ class Runner:
         note = f"the device was lost and opened again, times: {self.num_recovered}"
         notes = [part for part in (environment.kernels_note, note) if part]
         return replace(environment, kernels_note="; ".join(notes))
+
+    @property
+    def model(self) -> Model:
+        """The model as it was read."""
+        return self._model
 
     @property
     def load_ms(self) -> float:
@@ -219,6 +223,14 @@ class Runner:
             ]
         )
 
+    def to_raw_at(self, index: int, real: Any) -> NDArray[Any]:  # noqa: ANN401 - array-like
+        """Real values as input ``index`` stores them.
+
+        Raises:
+            DataError: As for `predict`.
+        """
+        return _to_raw(np.asarray(real), self._inputs[index], self._input_params[index])
+
     def to_real(self, *raw: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Output tensors as real values."""
         return tuple(
@@ -293,16 +305,6 @@ class Runner:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _content_for(device: str, given: bytes, where: str) -> bytes:
-    """The model in ``given`` that is for ``device``: a bundle holds two."""
-    try:
-        return model_content(given, compiled=wants_compiled(device), where=where)
-    except UnsupportedModelError:
-        if device != AUTO:
-            raise
-        return model_content(given, where=where)
 
 
 def _to_raw(values: NDArray[Any], info: TensorInfo, params: QuantParams | None) -> NDArray[Any]:

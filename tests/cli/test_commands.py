@@ -13,18 +13,9 @@ from typing import Sequence
 import numpy as np
 import pytest
 
-COMMANDS = (
-    "demo",
-    "convert",
-    "check",
-    "compile",
-    "explain",
-    "inspect",
-    "estimate",
-    "run",
-    "evaluate",
-    "benchmark",
-)
+from edgekit.cli.main import app
+
+COMMANDS = sorted(each.callback.__name__ for each in app.registered_commands if each.callback)
 
 
 def edgekit(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

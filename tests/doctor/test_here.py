@@ -14,6 +14,7 @@ import pytest
 
 from edgekit.doctor import UDEV_RULES, doctor
 from edgekit.doctor.machine import Machine
+from edgekit.explain.codes import CODES
 
 _GCC = shutil.which("gcc")
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,6 +38,11 @@ def test_the_exit_status_is_the_answer() -> None:
     assert document["schema"] == "edgekit.doctor/1"
     assert plain.returncode == (0 if document["edge_tpu_usable"] else 6)
     assert cpu.returncode == 0
+
+
+def test_every_code_has_a_page() -> None:
+    document = json.loads(_run("--json").stdout)
+    assert {check["code"] for check in document["checks"]} <= set(CODES)
 
 
 def test_the_rules_in_the_repository_are_those_that_are_printed() -> None:

@@ -152,8 +152,8 @@ def test_a_model_that_is_no_classifier_is_refused(int8_path: Path, tmp_path: Pat
     graph = replace(model.main, outputs=(model.main.operators[1].outputs[0],))
     path = tmp_path / "maps.tflite"
     path.write_bytes(write_model(replace(model, subgraphs=(graph,))))
-    with pytest.raises(UnsupportedModelError, match="no classifier"):
-        evaluate(path, [np.zeros((8, 8, 1), np.float32)])
+    with pytest.raises(UnsupportedModelError, match="not those of classification"):
+        evaluate(path, [np.zeros((8, 8, 1), np.float32)], task="classification")
 
 
 @pytest.mark.parametrize("option", ["num_samples", "num_workers"])

@@ -18,6 +18,9 @@ from edgekit.formats.tflite.schema import tflite
 _BUFFER_ALIGNMENT = 16
 # Codes above this one do not fit the old 8-bit field, which then holds this mark (schema 3a).
 _PLACEHOLDER_CODE = 127
+# Generous: a tensor's or operator's table with its vtable and vectors, a buffer's with its padding.
+_TABLE_BYTES, _BUFFER_BYTES = 512, 64
+_SCALE_BYTES = 20  # scale, zero point (8 bytes), minimum, maximum
 _DTYPE_NUMBERS = {name: number for number, name in DTYPES.items()}
 _OPCODE_NUMBERS = {name: number for number, name in OPCODES.items()}
 
@@ -29,10 +32,9 @@ def write_model(model: Model) -> bytes:
 
     Raises:
         UnsupportedModelError: The model holds what these dataclasses do not carry (sparse tensors,
-        options of
-            the second builtin options union).
+            options of the second builtin options union).
     """
-    builder = flatbuffers.Builder(sum(buffer.size for buffer in model.buffers) + (1 << 16))
+    builder = flatbuffers.Builder(_room(model))
     codes = _operator_codes(model)
     buffers = _tables(
         builder, "ModelStartBuffersVector", [_buffer(builder, data) for data in model.buffers]
@@ -63,7 +65,18 @@ def write_model(model: Model) -> bytes:
     if model.signature_defs:
         tflite.ModelAddSignatureDefs(builder, signatures)
     builder.Finish(tflite.ModelEnd(builder), b"TFL3")
-    return bytes(builder.Output())
+    # A slice of the bytearray would be a copy, and bytes() of it a second one.
+    return bytes(memoryview(builder.Bytes)[builder.head :])
+
+
+def _room(model: Model) -> int:
+    """At least as many bytes as ``model`` takes: a builder that must grow copies all it has."""
+    constants = sum(buffer.size + _BUFFER_BYTES for buffer in model.buffers)
+    tables = 0
+    for tensor in (each for subgraph in model.subgraphs for each in subgraph.tensors):
+        scales = len(tensor.quantization.scale) if tensor.quantization else 0
+        tables += _TABLE_BYTES + len(tensor.name) + _SCALE_BYTES * scales
+    return constants + tables + _TABLE_BYTES * (16 + sum(1 for _ in model.operators()))
 
 
 _Code = Tuple[int, str, int]  # builtin code, custom code, version
@@ -94,7 +107,11 @@ def _code(builder: Builder, code: _Code) -> int:
 
 
 def _buffer(builder: Builder, data: NDArray[np.uint8]) -> int:
-    vector = _bytes_vector(builder, data.tobytes(), _BUFFER_ALIGNMENT) if data.size else None
+    vector = (
+        _bytes_vector(builder, np.ascontiguousarray(data).data, _BUFFER_ALIGNMENT)
+        if data.size
+        else None
+    )
     tflite.BufferStart(builder)
     if vector is not None:
         tflite.BufferAddData(builder, vector)
@@ -238,7 +255,7 @@ def _int32s(builder: Builder, values: Sequence[int]) -> int:
     return int(builder.CreateNumpyVector(np.asarray(values, np.int32)))
 
 
-def _bytes_vector(builder: Builder, content: bytes, alignment: int) -> int:
+def _bytes_vector(builder: Builder, content: bytes | memoryview, alignment: int) -> int:
     """A vector of bytes whose first byte is aligned; CreateByteVector aligns to one byte only."""
     builder.StartVector(1, len(content), alignment)
     builder.head = builder.head - len(content)

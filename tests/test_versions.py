@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgekit.edgetpu.versions import built_from, pair_verdict, parse_version, runtime_version_of
+from edgekit.versions import built_from, pair_verdict, parse_version, runtime_version_of
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How well evaluate keeps the cores at work: ratios against one core and against a tutorial's loop.
+
+    python benchmarks/evaluate_throughput.py MODEL FOLDER [REPEATS]
+
+FOLDER holds images with a labels.csv or sub-folders; it is gone through REPEATS times (default 4)
+so that the phase that measures latencies, one sample at a time, weighs little.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from edgekit.data import InputSpec, Preprocess
+from edgekit.data.folders import FolderDataset
+from edgekit.data.preprocess import FILTERS
+from edgekit.evaluate import evaluate
+from edgekit.runtime import Runner
+from edgekit.runtime.interpreters import load_library
+
+
+def tutorial_loop(model: Path, files: list[Path]) -> float:
+    """Open, resize, set_tensor, invoke, get_tensor, argmax: what tutorials do; seconds."""
+    interpreter = load_library(None).interpreter(model.read_bytes())
+    interpreter.allocate_tensors()
+    (detail,) = interpreter.get_input_details()
+    output = interpreter.get_output_details()[0]["index"]
+    _, height, width, _ = detail["shape"]
+    scale, zero_point = detail["quantization"]
+    start = time.perf_counter()
+    for path in files:
+        image = Image.open(str(path)).convert("RGB").resize((width, height), FILTERS["bilinear"])
+        real = (np.asarray(image, np.float32) - 128) / 128
+        q = np.round(real / scale + zero_point).clip(0, 255).astype(detail["dtype"])
+        interpreter.set_tensor(detail["index"], q[None])
+        interpreter.invoke()
+        interpreter.get_tensor(output).argmax()
+    return time.perf_counter() - start
+
+
+def edgekit_run(model: Path, folder: Path, workers: int, cores: set[int]) -> tuple[float, float]:
+    """Seconds and the share of right answers, on ``cores``."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        start = time.perf_counter()
+        result = evaluate(model, folder, num_workers=workers)
+        return time.perf_counter() - start, result.metrics["top1"]
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def main() -> None:
+    """Measure and print."""
+    model, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    repeats = int(sys.argv[3]) if len(sys.argv) > 3 else 4
+    with Runner(model) as runner:
+        specs = [InputSpec(info.name, info.shape) for info in runner.inputs]
+    dataset = FolderDataset(folder, specs, Preprocess())
+    files, labels = dataset.files, dataset.labels
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as name:
+        large = Path(name)
+        with (large / "labels.csv").open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("file", "label"))
+            for _ in range(repeats):
+                writer.writerows(zip((path.resolve() for path in files), labels, strict=True))
+        tutorial_s = tutorial_loop(model, files) * repeats
+        one_s, top1 = edgekit_run(model, large, 1, set(cores[:1]))
+        all_s, same = edgekit_run(model, large, len(cores), set(cores))
+    count = len(files) * repeats
+    print(f"{count} images, {len(cores)} cores, top1 {top1:.2%} on one core, {same:.2%} on all")
+    print(f"tutorial's loop  {tutorial_s / count * 1e3:.2f} ms an image")
+    print(f"one core         {one_s / count * 1e3:.2f} ms an image")
+    print(f"all cores        {all_s / count * 1e3:.2f} ms an image")
+    print(f"all cores / one core: {one_s / all_s:.2f} times as fast")
+    print(f"all cores / tutorial: {tutorial_s / all_s:.2f} times as fast")
+
+
+if __name__ == "__main__":
+    main()

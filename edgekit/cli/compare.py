@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, Optional
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.output import JsonOption, emit, table
+from edgekit.errors import GateError
+
+if TYPE_CHECKING:
+    from edgekit.evaluate import CompareResult
+    from edgekit.evaluate.compare import Difference
+
+_Result = Annotated[
+    Path, typer.Argument(help="JSON of edgekit evaluate --json or benchmark --json.")
+]
+
+
+def compare(
+    first: _Result,
+    second: _Result,
+    max_drop: Annotated[
+        Optional[float],
+        typer.Option(min=0, help="How much a metric may drop, as a share: 0.01 is a point."),
+    ] = None,
+    max_p95_ms: Annotated[
+        Optional[float],
+        typer.Option("--max-p95-ms", min=0, help="How long 95 % of inferences may take."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say whether two results can be compared, how the second differs, and whether it passes."""
+    from edgekit.evaluate import compare as run_compare
+
+    result = run_compare(first, second, max_drop=max_drop, max_p95_ms=max_p95_ms)
+    emit(result, lambda: "\n".join(render(result)), as_json=json)
+    if result.passed is False:
+        raise typer.Exit(GateError.exit_status)
+
+
+def render(result: CompareResult) -> Iterator[str]:
+    """The comparison for people, line by line."""
+    yield f"first      {result.first}"
+    yield f"second     {result.second}"
+    yield f"comparable {'yes' if result.comparable else 'no'}"
+    for text in result.obstacles:
+        yield f"           {text}"
+    for text in result.notes:
+        yield f"note       {text}"
+    if result.metrics:
+        head = ("metric", "first", "second", "difference", "95 % interval", "")
+        yield table(head, [_metric(each) for each in result.metrics])
+    if result.latency_ms:
+        yield table(
+            ("latency ms", "first", "second", "difference"),
+            [
+                (each.name, f"{each.first:.3f}", f"{each.second:.3f}", f"{each.difference:+.3f}")
+                for each in result.latency_ms
+            ],
+        )
+    for text in result.remarks:
+        yield f"remark     {text}"
+    for text in result.failures:
+        yield f"not met    {text}"
+    if result.passed is not None:
+        yield f"verdict    {'passed' if result.passed else 'failed'}"
+
+
+def _metric(each: Difference) -> tuple[str, ...]:
+    interval = "unknown"
+    if each.ci95 is not None:
+        interval = f"{each.ci95[0] * 100:+.2f} to {each.ci95[1] * 100:+.2f}"
+    kind = "points, paired" if each.paired else "points"
+    difference = f"{each.difference * 100:+.2f}"
+    return (each.name, f"{each.first:.2%}", f"{each.second:.2%}", difference, interval, kind)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit fix``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, List, Optional
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.options import PreprocessOption, RuntimeOption
+from edgekit.cli.output import JsonOption, emit, note, progress, table
+
+if TYPE_CHECKING:
+    from edgekit.fix import Certificate, FixResult, RuleList
+
+
+def fix(
+    model: Annotated[
+        Optional[Path], typer.Argument(metavar="MODEL", help="A .tflite file.")
+    ] = None,
+    output: Annotated[
+        Optional[Path], typer.Option("--output", "-o", help="The .tflite to write.")
+    ] = None,
+    rule: Annotated[
+        Optional[List[str]], typer.Option(metavar="NAME", help="Apply this rule; all by default.")
+    ] = None,
+    skip: Annotated[
+        Optional[List[str]], typer.Option(metavar="NAME", help="Leave this rule out.")
+    ] = None,
+    io: Annotated[
+        str,
+        typer.Option(
+            help="Type of inputs and outputs: auto (float becomes the integers behind it), keep, "
+            "uint8, int8 or float32."
+        ),
+    ] = "auto",
+    data: Annotated[
+        Optional[str],
+        typer.Option(metavar="DATA", help="Samples to compare on, besides random inputs."),
+    ] = None,
+    preprocess: PreprocessOption = None,
+    num_random: Annotated[int, typer.Option(min=1, help="Random inputs to compare on.")] = 8,
+    num_samples: Annotated[int, typer.Option(min=1, help="Samples of DATA to compare on.")] = 16,
+    runtime: RuntimeOption = None,
+    unproved: Annotated[
+        bool, typer.Option("--unproved", help="Rewrite even what cannot be run here.")
+    ] = False,
+    list_rules: Annotated[bool, typer.Option("--list", help="List the rules.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Rewrite a model so that more of it maps to the Edge TPU, each rewrite proved."""
+    from edgekit.errors import UsageError
+    from edgekit.fix import RuleList
+    from edgekit.fix import fix as run_fix
+
+    if list_rules:
+        listing = RuleList.of(io)
+        emit(listing, lambda: "\n".join(render_rules(listing)), as_json=json)
+        return
+    if model is None or output is None:
+        raise UsageError("a model and an output are needed", fix="edgekit fix MODEL -o OUT.tflite")
+    with progress("proving") as on_progress:
+        result = run_fix(
+            model,
+            output,
+            rule=rule or (),
+            skip=skip or (),
+            io=io,
+            data=data,
+            preprocess=preprocess,
+            num_random=num_random,
+            num_samples=num_samples,
+            runtime=runtime,
+            unproved=unproved,
+            progress=on_progress,
+        )
+    for warning in result.warnings:
+        note(f"warning: {warning}")
+    emit(result, lambda: "\n".join(render(result)), as_json=json)
+
+
+def render(result: FixResult) -> Iterator[str]:
+    """The result for people, line by line."""
+    before, after = (
+        sum(each.values()) for each in (result.operators_before, result.operators_after)
+    )
+    if not result.changed:
+        yield f"written    {result.output}: the same bytes, no rule has anything to do"
+        return
+    yield f"written    {result.output}"
+    yield (
+        f"mapped     {result.mapped_after} of {after} operators, where it was "
+        f"{result.mapped_before} of {before}"
+    )
+    rows = [_row(each) for each in result.certificates]
+    if result.whole is not None:
+        rows.append(_row(result.whole))
+    yield ""
+    yield table(("rule", "outputs", "operators"), rows)
+    yield ""
+    yield from (f"not taken  {each.rule}: {describe(each)}" for each in result.rejected)
+    version = next(iter(result.versions.values()), "")
+    whole = result.whole
+    if whole is not None and whole.kernels:
+        yield (
+            f"measured   on {whole.num_random} random inputs and {whole.num_data} samples, "
+            f"{result.runtime} {version}, {whole.kernels} kernels"
+        )
+
+
+def render_rules(listing: RuleList) -> Iterator[str]:
+    """Every rule with what it promises and what it does."""
+    yield table(
+        ("rule", "outputs", "what it does"),
+        [
+            (each.name, "identical" if each.exact else "measured", each.description)
+            for each in listing.rules
+        ],
+    )
+
+
+def describe(certificate: Certificate) -> str:
+    """What was measured, in words."""
+    if certificate.identical is None:
+        return certificate.note
+    if certificate.identical:
+        return "bit-identical"
+    worst = min(
+        (each for each in certificate.outputs if not each.identical),
+        key=lambda each: float("-inf") if each.snr_db is None else each.snr_db,
+    )
+    words = ["no signal to measure" if worst.snr_db is None else f"SNR {worst.snr_db:.1f} dB"]
+    if worst.largest_step is not None:
+        plural = "" if worst.largest_step == 1 else "s"
+        words.append(f"off by {worst.largest_step:g} step{plural} at most")
+    if worst.argmax is not None:
+        words.append(f"argmax {worst.argmax:.1%} alike")
+    return ", ".join(words)
+
+
+def _row(certificate: Certificate) -> tuple[str, str, str]:
+    changed = ", ".join(f"{name} {count:+d}" for name, count in certificate.operators.items())
+    return certificate.rule, describe(certificate), changed or "as many"

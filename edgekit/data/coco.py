@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COCO JSON: images with boxes or key points."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Sequence
+
+from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
+from edgekit.data.folders import read_images
+from edgekit.data.preprocess import Preprocess
+from edgekit.errors import DataError
+from edgekit.files import read_bytes
+
+_ANNOTATIONS = "annotations"  # COCO's folder of JSON files, beside the folders of images
+
+
+class CocoDataset:
+    """The images of a COCO JSON in the order of the file; each sample's target is its image's id.
+
+    Images lie beside the JSON, in a folder beside it, or in one beside its folder if that is
+    called ``annotations`` (COCO's own ``annotations/instances_val2017.json`` with ``val2017/``).
+    """
+
+    def __init__(self, path: Path, inputs: Sequence[InputSpec], preprocess: Preprocess) -> None:
+        if len(inputs) != 1:
+            raise DataError(
+                f"images fill one input, the model has {len(inputs)}",
+                where=str(path),
+                fix="give a model with one image input",
+            )
+        self.path, self._preprocess = path, preprocess
+        self._shape = tuple(inputs[0].shape[1:])
+        self.document = read_coco(path)
+        self.unreadable: list[Unreadable] = []
+        names = [str(image["file_name"]) for image in self.document["images"]]
+        folder = _image_folder(path, names)
+        self._files = [folder / name for name in names]
+        self._ids = {
+            str(file): image["id"] for file, image in zip(self._files, self.document["images"])
+        }
+
+    @property
+    def num_samples(self) -> int | None:
+        """How many images the JSON lists."""
+        return len(self._files)
+
+    @property
+    def categories(self) -> dict[int, str]:
+        """Category id -> name, by id."""
+        found = {int(each["id"]): str(each["name"]) for each in self.document["categories"]}
+        return dict(sorted(found.items()))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The categories' names, by id."""
+        return tuple(self.categories.values())
+
+    @property
+    def promised_range(self) -> tuple[float, float] | None:
+        """The preprocessing's range."""
+        return self._preprocess.promised_range
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, source and preprocessing."""
+        return {
+            "kind": "coco",
+            "source": str(self.path),
+            "preprocess": str(self._preprocess),
+            "num_annotations": len(self.document["annotations"]),
+        }
+
+    def chunk(self, start: int, stop: int) -> Batch:
+        """Images ``start`` to ``stop`` with their ids; safe to call from any thread."""
+        read = read_images(self._files[start:stop], self._shape, self._preprocess)
+        return replace(read, targets=tuple(self._ids[source] for source in read.sources))
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.unreadable = []
+        for index in range(len(self._files)):
+            batch = self.chunk(index, index + 1)
+            self.unreadable.extend(batch.unreadable)
+            if batch.sources:
+                yield Sample((batch.inputs[0][0],), None, batch.sources[0])
+
+
+def read_coco(path: Path) -> dict[str, Any]:
+    """A COCO JSON, checked as far as edgekit relies on it.
+
+    Raises:
+        DataError: It is no JSON, or lacks images, annotations, categories or one of their fields.
+    """
+    try:
+        document = json.loads(read_bytes(path, "data file").decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"cannot read the JSON: {error}", where=str(path)) from error
+    fields = {
+        "images": ("id", "file_name"),
+        "annotations": ("id", "image_id", "category_id"),
+        "categories": ("id", "name"),
+    }
+    for part, names in fields.items():
+        rows = document.get(part) if isinstance(document, dict) else None
+        if not isinstance(rows, list) or not all(_has(row, names) for row in rows):
+            raise DataError(
+                f"the JSON has no list of {part} with {', '.join(names)}",
+                where=str(path),
+                fix="give a COCO JSON of instances or person key points",
+            )
+    if not document["images"]:
+        raise DataError("the JSON lists no image", where=str(path))
+    checked: dict[str, Any] = document
+    return checked
+
+
+def _has(row: Any, names: Sequence[str]) -> bool:  # noqa: ANN401 - whatever the JSON holds
+    return isinstance(row, Mapping) and all(name in row for name in names)
+
+
+def _image_folder(path: Path, names: Sequence[str]) -> Path:
+    """The folder in which the first image that exists is found."""
+    beside = path.resolve().parent
+    is_apart = beside.name == _ANNOTATIONS
+    for parent in (beside, beside.parent) if is_apart else (beside,):
+        try:
+            folders = [parent, *sorted(each for each in parent.iterdir() if each.is_dir())]
+        except OSError:
+            continue
+        for folder in folders:
+            if any((folder / name).is_file() for name in names[:3]):
+                return folder
+    raise DataError(
+        f"the images of the JSON are not found: {names[0]}",
+        where=str(path),
+        why="looked beside the JSON and in the folders there"
+        + (" and beside its folder" if is_apart else ""),
+        fix="put the folder of images beside the JSON",
+    )

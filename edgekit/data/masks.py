@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images with a mask each, for semantic segmentation.
+
+A folder with ``images/`` and ``masks/`` (or VOC's ``JPEGImages`` and ``SegmentationClass``, or
+``annotations``) whose files share their stems, or one folder of ``NAME.*`` with ``NAME_mask.*``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
+from edgekit.data.folders import is_image, read_images
+from edgekit.data.preprocess import Preprocess
+from edgekit.errors import DataError
+
+_IMAGE_FOLDERS = ("images", "JPEGImages", "img")
+_MASK_FOLDERS = ("masks", "SegmentationClass", "annotations", "labels")
+_MASK_SUFFIX = "_mask"
+
+
+class MaskDataset:
+    """Images in the order of their names; each sample's target is its mask.
+
+    An image whose mask is missing or unreadable counts as unreadable.
+    """
+
+    def __init__(self, folder: Path, inputs: Sequence[InputSpec], preprocess: Preprocess) -> None:
+        self._folder, self._preprocess = folder, preprocess
+        self._shape = _image_input(inputs, folder)
+        self._pairs = _list_pairs(folder)
+        self.unreadable: list[Unreadable] = []
+
+    @property
+    def num_samples(self) -> int | None:
+        """How many images there are."""
+        return len(self._pairs)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Empty: masks hold numbers."""
+        return ()
+
+    @property
+    def promised_range(self) -> tuple[float, float] | None:
+        """The preprocessing's range."""
+        return self._preprocess.promised_range
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, source and preprocessing."""
+        source = str(self._folder)
+        return {"kind": "masks", "source": source, "preprocess": str(self._preprocess)}
+
+    def chunk(self, start: int, stop: int) -> Batch:
+        """Images ``start`` to ``stop`` with their masks; safe to call from any thread."""
+        masks: dict[str, NDArray[np.uint8]] = {}
+        problems = []
+        for image, path in self._pairs[start:stop]:
+            try:
+                masks[str(image)] = read_mask(path) if path else _missing(image)
+            except DataError as error:  # noqa: PERF203 - reading a file takes far longer
+                problems.append(Unreadable(str(image), error.what))
+        read = read_images([Path(name) for name in masks], self._shape, self._preprocess)
+        targets = tuple(masks[source] for source in read.sources)
+        return replace(read, targets=targets, unreadable=(*read.unreadable, *problems))
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.unreadable = []
+        for index in range(len(self._pairs)):
+            batch = self.chunk(index, index + 1)
+            self.unreadable.extend(batch.unreadable)
+            if batch.sources:
+                yield Sample((batch.inputs[0][0],), None, batch.sources[0])
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """The classes in a mask file, (h, w): grey values or palette indices as they are stored.
+
+    Raises:
+        DataError: It is no image, or one in colours.
+    """
+    from PIL import Image  # noqa: PLC0415 - only images need Pillow
+
+    try:
+        with Image.open(str(path)) as image:
+            if image.mode not in ("L", "P", "1"):
+                raise DataError(
+                    f"the mask has colours (mode {image.mode}), expected class indices",
+                    where=str(path),
+                    fix="save masks as 8-bit grey or palette images of class indices",
+                )
+            mask: NDArray[np.uint8] = np.asarray(image, np.uint8)
+            return mask
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"cannot read the mask: {error}", where=str(path)) from error
+
+
+def _missing(image: Path) -> NDArray[np.uint8]:
+    raise DataError("it has no mask", where=str(image))
+
+
+def _image_input(inputs: Sequence[InputSpec], folder: Path) -> tuple[int, ...]:
+    if len(inputs) != 1:
+        raise DataError(
+            f"images fill one input, the model has {len(inputs)}",
+            where=str(folder),
+            fix="give a model with one image input",
+        )
+    return tuple(inputs[0].shape[1:])
+
+
+def _list_pairs(folder: Path) -> list[tuple[Path, Path | None]]:
+    images = next((folder / name for name in _IMAGE_FOLDERS if (folder / name).is_dir()), folder)
+    masks = next((folder / name for name in _MASK_FOLDERS if (folder / name).is_dir()), None)
+    try:
+        files = sorted(path for path in images.iterdir() if is_image(path))
+        if masks is None:
+            by_stem = {path.stem: path for path in files if path.stem.endswith(_MASK_SUFFIX)}
+            files = [path for path in files if path.stem + _MASK_SUFFIX in by_stem]
+            pairs = [(path, by_stem[path.stem + _MASK_SUFFIX]) for path in files]
+        else:
+            by_stem = {path.stem: path for path in sorted(masks.iterdir()) if is_image(path)}
+            found = [
+                by_stem.get(path.stem, by_stem.get(path.stem + _MASK_SUFFIX)) for path in files
+            ]
+            return _checked(list(zip(files, found)), folder)
+    except OSError as error:
+        raise DataError(f"cannot list the folder: {error.strerror}", where=str(folder)) from error
+    return _checked(list(pairs), folder)
+
+
+def _checked(pairs: list[tuple[Path, Path | None]], folder: Path) -> list[tuple[Path, Path | None]]:
+    if not any(mask for _, mask in pairs):
+        raise DataError(
+            "the folder holds no image with a mask",
+            where=str(folder),
+            fix="give a folder with images/ and masks/, or with NAME.* and NAME_mask.*",
+        )
+    return pairs

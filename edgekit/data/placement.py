@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where an image lies in the network's input, and the way back to the image's pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Placement:
+    """``input_px = image_px * scale + offset``, for x and for y."""
+
+    image_width: int
+    image_height: int
+    input_width: int
+    input_height: int
+    inner_width: int  # of the image in input pixels; what is beyond the input is cut off
+    inner_height: int
+    scale_x: float
+    scale_y: float
+    offset_x: float = 0.0
+    offset_y: float = 0.0
+
+    def to_image(self, xy: NDArray[Any]) -> NDArray[np.float64]:
+        """Points as shares of the input's width and height to pixels of the image.
+
+        Args:
+            xy: (..., 2) with x first, 0..1 where the point lies in the input.
+
+        Returns:
+            float64 in the same shape; points beside the image get coordinates outside of it.
+        """
+        # In this order of operations, float64 throughout: as in pycoral's BBox.scale.
+        size = np.array([self.input_width / self.scale_x, self.input_height / self.scale_y])
+        moved = np.array([self.offset_x / self.scale_x, self.offset_y / self.scale_y])
+        points: NDArray[np.float64] = size * xy - moved
+        return points
+
+
+_ROUNDING = 1e-9  # keeps 300 * (200 / 300) at 200 where the product is a hair below
+
+
+def place(size: tuple[int, int], into: tuple[int, int], mode: str) -> Placement:
+    """Where an image of ``size`` comes to lie in an input of size ``into`` (width, height).
+
+    ``pad`` rounds the scaled image's size down, as pycoral's ``set_resized_input``; ``letterbox``
+    to the nearest, as Ultralytics. Both scale coordinates by the exact ratio all the same.
+
+    Args:
+        size: Width and height of the image.
+        into: Width and height of the input.
+        mode: ``stretch``, ``crop``, ``pad`` or ``letterbox``: see `Preprocess`.
+    """
+    scale_x, scale_y = into[0] / size[0], into[1] / size[1]
+    if mode == "stretch":
+        return Placement(*size, *into, *into, scale_x, scale_y)
+    scale = max(scale_x, scale_y) if mode == "crop" else min(scale_x, scale_y)
+    rounding = _ROUNDING if mode == "pad" else 0.5
+    inner = (
+        max(1, int(size[0] * scale + rounding)),
+        max(1, int(size[1] * scale + rounding)),
+    )
+    left, top = 0.0, 0.0
+    if mode == "crop":
+        left, top = (into[0] - size[0] * scale) / 2, (into[1] - size[1] * scale) / 2
+    elif mode == "letterbox":
+        left, top = float((into[0] - inner[0]) // 2), float((into[1] - inner[1]) // 2)
+    return Placement(*size, *into, *inner, scale, scale, left, top)

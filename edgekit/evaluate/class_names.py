@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folder names to class indices, by the names of a model's classes."""
+
+from __future__ import annotations
+
+import re
+from typing import Mapping, Sequence
+
+from edgekit.errors import DataError
+
+_SPACES = re.compile(r"[\s_-]+")
+
+
+def label_map(
+    folders: Sequence[str], names: Sequence[str], *, must_match: bool
+) -> dict[int, int] | None:
+    """Index of a folder -> index of the class of that name.
+
+    A folder matches a class by its whole name or by one of the words between commas ("tench, Tinca
+    tinca"); case, spaces, hyphens and underscores do not count.
+
+    Args:
+        folders: The data's class names.
+        names: The model's class names.
+        must_match: Whether a folder without a class is an error, or means that names say nothing.
+
+    Returns:
+        None where names say nothing: labels are taken as they are.
+
+    Raises:
+        DataError: A folder has no class, or several, and ``must_match``.
+    """
+    if not folders or not names:
+        return None
+    places = _places(names)
+    found: dict[int, int] = {}
+    for index, folder in enumerate(folders):
+        matches = places.get(_plain(folder), [])
+        if len(matches) == 1:
+            found[index] = matches[0]
+        elif must_match:
+            raise DataError(
+                f"the folder {folder!r} is named like {len(matches)} of the {len(names)} classes",
+                why="sub-folders are matched to the labels by name",
+                fix="name each sub-folder by its label or by the class index",
+            )
+        else:
+            return None
+    return found
+
+
+def _places(names: Sequence[str]) -> Mapping[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for whole in (True, False):
+        partial: dict[str, list[int]] = {}
+        for index, name in enumerate(names):
+            for part in [name] if whole else name.split(","):
+                partial.setdefault(_plain(part), []).append(index)
+        for part, indices in partial.items():
+            places.setdefault(part, indices)
+    return places
+
+
+def _plain(name: str) -> str:
+    return _SPACES.sub(" ", name).strip().lower()

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two results side by side: whether they can be compared, how they differ, and a verdict."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Iterator, Mapping, Sequence
+
+from edgekit.errors import InputError
+from edgekit.evaluate.metrics import difference_ci95, jackknife_half
+from edgekit.files import read_bytes
+from edgekit.result import Result
+
+if TYPE_CHECKING:
+    from edgekit.files import PathLike
+
+_EVALUATE, _BENCHMARK = "edgekit.evaluate/1", "edgekit.benchmark/1"
+_SHOWN = 48  # characters of a value; enough to tell hashes apart
+_SHARES = frozenset(("top1", "top5"))
+# What may differ and is said: (label, path in the document).
+_NOTED = (
+    ("model", ("sha256",)),
+    ("device", ("device",)),
+    ("runtime", ("runtime",)),
+    ("kernels", ("kernels",)),
+    ("threads", ("num_threads",)),
+)
+# What must be equal for metrics to be comparable.
+_ACCURACY = (
+    ("task", ("task",)),
+    ("data", ("data", "fingerprint")),
+    ("number of samples", ("num_samples",)),
+    ("unreadable samples", ("num_failed",)),
+    ("preprocessing", ("data", "preprocess")),
+)
+
+
+@dataclass(frozen=True)
+class Difference(Result):
+    """One metric in both results; ``difference`` is the second's less the first's."""
+
+    name: str
+    first: float
+    second: float
+    difference: float
+    ci95: tuple[float, float] | None  # None where nothing tells it
+    paired: bool  # whether the interval knows that the samples are the same
+
+
+@dataclass(frozen=True)
+class CompareResult(Result):
+    """Whether two results can be compared, their differences, and the answer to the gates."""
+
+    schema: ClassVar[str] = "edgekit.compare/1"
+    first: str
+    second: str
+    comparable: bool
+    obstacles: tuple[str, ...]  # what makes metrics incomparable
+    notes: tuple[str, ...]  # what differs and does not
+    metrics: tuple[Difference, ...]
+    latency_ms: tuple[Difference, ...]
+    passed: bool | None  # None without a gate
+    failures: tuple[str, ...]  # gates not met
+    remarks: tuple[str, ...]  # gates met or missed by less than the interval tells
+
+
+def compare(
+    first: PathLike | Mapping[str, Any],
+    second: PathLike | Mapping[str, Any],
+    *,
+    max_drop: float | None = None,
+    max_p95_ms: float | None = None,
+) -> CompareResult:
+    """Compare two results of `evaluate`, or two of `benchmark`; the second is the one judged.
+
+    Args:
+        first: The reference: a JSON file, or its document.
+        second: The result to be judged.
+        max_drop: How much lower than in the first any metric may be, as a share (0.01 is one
+            point). Results that cannot be compared do not pass.
+        max_p95_ms: How long 95 % of the second's inferences may take at most.
+
+    Raises:
+        InputError: A file cannot be read, or holds no such result.
+    """
+    names = [_name(each) for each in (first, second)]
+    a, b = _load(first, names[0]), _load(second, names[1])
+    obstacles = tuple(_differing(a, b, _ACCURACY)) if a["schema"] == _EVALUATE else ()
+    if a["schema"] != b["schema"]:
+        raise InputError(
+            f"cannot compare {a['schema']} with {b['schema']}",
+            where=f"{names[0]}, {names[1]}",
+            fix="give two results of evaluate, or two of benchmark",
+        )
+    metrics = () if obstacles else tuple(_metrics(a, b))
+    if not obstacles and a["schema"] == _EVALUATE and not metrics:
+        obstacles = ("they have no metric in common",)
+    latencies = tuple(_latencies(a, b))
+    failures = [*_drops(metrics, obstacles, max_drop), *_slow(b, max_p95_ms)]
+    has_gate = max_drop is not None or max_p95_ms is not None
+    return CompareResult(
+        first=names[0],
+        second=names[1],
+        comparable=not obstacles,
+        obstacles=obstacles,
+        notes=tuple(_differing(a, b, _NOTED)),
+        metrics=metrics,
+        latency_ms=latencies,
+        passed=not failures if has_gate else None,
+        failures=tuple(failures),
+        remarks=tuple(_close_calls(metrics, max_drop)),
+    )
+
+
+def _name(source: PathLike | Mapping[str, Any]) -> str:
+    return str(source.get("model", "")) if isinstance(source, Mapping) else str(source)
+
+
+def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    document: Any = source
+    if not isinstance(source, Mapping):
+        try:
+            document = json.loads(read_bytes(Path(source), "result").decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"cannot read the result: {error}", where=name) from error
+    schema = document.get("schema") if isinstance(document, Mapping) else None
+    required = ("latency_ms", "metrics", "data") if schema == _EVALUATE else ("latency_ms",)
+    if schema not in (_EVALUATE, _BENCHMARK) or not all(
+        isinstance(document.get(key), Mapping) for key in required
+    ):
+        raise InputError(
+            "this is no result of evaluate or benchmark",
+            where=name,
+            why=f"its schema is {schema!r}" if schema else "it has no schema",
+            fix="write one with: edgekit evaluate MODEL --data DATA --json > RESULT.json",
+        )
+    result: Mapping[str, Any] = document
+    return result
+
+
+def _differing(
+    a: Mapping[str, Any], b: Mapping[str, Any], fields: Sequence[tuple[str, tuple[str, ...]]]
+) -> Iterator[str]:
+    for label, path in fields:
+        values = [_get(each, path) for each in (a, b)]
+        if values[0] is None and values[1] is None:
+            continue
+        if values[0] != values[1]:
+            shown = [str(each)[:_SHOWN] for each in values]
+            yield f"different {label}: {shown[0]} and {shown[1]}"
+
+
+def _get(document: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - a JSON value
+    for key in path:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    return document
+
+
+def _metrics(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
+    before, after = a.get("metrics", {}), b.get("metrics", {})
+    for name in before:
+        if name not in after:
+            continue
+        left = [_get(each, ("left_out", name)) or [] for each in (a, b)]
+        is_paired = len(left[0]) == len(left[1]) > 1
+        difference = after[name] - before[name]
+        if is_paired:
+            half = jackknife_half([y - x for x, y in zip(*left)])
+            if name in _SHARES:
+                # Two models that never differed on these samples may differ on others.
+                low, high = difference_ci95(0, 0, max(1, int(b["num_samples"])))
+                half = max(half, (high - low) / 2)
+        else:
+            half = _unpaired_half(a, b, name)
+        interval = None if not math.isfinite(half) else (difference - half, difference + half)
+        yield Difference(name, before[name], after[name], difference, interval, is_paired)
+
+
+def _unpaired_half(a: Mapping[str, Any], b: Mapping[str, Any], name: str) -> float:
+    """From the two intervals, as if the samples were others: wider than need be."""
+    widths = []
+    for each in (a, b):
+        interval = _get(each, ("metrics_ci95", name))
+        if not interval:
+            return math.inf
+        widths.append((interval[1] - interval[0]) / 2)
+    return math.hypot(*widths)
+
+
+def _latencies(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
+    for name, value in a["latency_ms"].items():
+        other = b["latency_ms"].get(name)
+        if other is not None:
+            yield Difference(name, value, other, other - value, None, paired=False)
+
+
+def _drops(
+    metrics: Sequence[Difference], obstacles: Sequence[str], max_drop: float | None
+) -> Iterator[str]:
+    if max_drop is None:
+        return
+    if obstacles or not metrics:
+        why = "; ".join(obstacles) or "they hold no metric"
+        yield f"--max-drop {max_drop:g}: the results cannot be compared ({why})"
+    for each in metrics:
+        if -each.difference > max_drop + 1e-12:
+            yield (
+                f"--max-drop {max_drop:g}: {each.name} dropped by {-each.difference:.4f} "
+                f"from {each.first:.4f} to {each.second:.4f}"
+            )
+
+
+def _close_calls(metrics: Sequence[Difference], max_drop: float | None) -> Iterator[str]:
+    for each in metrics:
+        if max_drop is None or each.ci95 is None:
+            continue
+        low, high = each.ci95
+        if low < -max_drop < high:
+            yield (
+                f"{each.name}: the samples do not settle it, the interval {low:+.4f} to "
+                f"{high:+.4f} holds a drop of {max_drop:g}"
+            )
+
+
+def _slow(b: Mapping[str, Any], max_p95_ms: float | None) -> Iterator[str]:
+    if max_p95_ms is None:
+        return
+    p95 = b["latency_ms"].get("p95")
+    if p95 is None:
+        yield f"--max-p95-ms {max_p95_ms:g}: the result has no p95"
+    elif p95 > max_p95_ms:
+        yield f"--max-p95-ms {max_p95_ms:g}: p95 is {p95:.3f} ms"

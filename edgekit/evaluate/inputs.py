@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``run`` is given: images, arrays, folders, patterns and videos, one sample at a time."""
+
+from __future__ import annotations
+
+import glob
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from edgekit.data import Placement
+from edgekit.data.dataset import as_real
+from edgekit.data.folders import IMAGE_SUFFIXES, is_image
+from edgekit.errors import DataError, InputError
+from edgekit.extras import require
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from edgekit.data import Preprocess
+    from edgekit.files import PathLike
+    from edgekit.runtime import TensorInfo
+
+_NPY, _NPZ = ".npy", ".npz"
+VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"))
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to run on."""
+
+    name: str
+    path: Path | None = None
+    array: NDArray[Any] | None = None  # a sample, or a video's frame in RGB
+    is_listed: bool = False  # found in a folder or by a pattern: may be unreadable
+    is_frame: bool = False
+    video: Path | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An item, read."""
+
+    arrays: Mapping[str, NDArray[Any]]  # by input name: real values, the batch included
+    image: Image.Image | None  # as it was, for drawing
+    placement: Placement
+
+
+def expand(inputs: Sequence[PathLike | NDArray[Any]]) -> Iterator[Item]:
+    """Each file, array, image in a folder, file that a pattern matches, frame of a video.
+
+    Raises:
+        InputError: A path does not exist, a folder holds no image, a pattern matches nothing.
+        MissingExtraError: A video, and OpenCV is not installed.
+    """
+    for each in inputs:
+        if isinstance(each, np.ndarray):
+            yield Item("array", array=each)
+            continue
+        path = Path(each)
+        if path.is_dir():
+            found = sorted(entry for entry in path.iterdir() if is_image(entry))
+            if not found:
+                raise InputError(
+                    "the folder holds no image",
+                    where=str(path),
+                    why=f"none of its files ends in {', '.join(sorted(IMAGE_SUFFIXES))}",
+                )
+            yield from (Item(str(entry), entry, is_listed=True) for entry in found)
+        elif glob.has_magic(str(each)) and not path.exists():
+            names = sorted(glob.glob(str(each), recursive=True))  # noqa: PTH207 - absolute and relative
+            files = [Path(name) for name in names if Path(name).is_file()]
+            if not files:
+                raise InputError("no file matches the pattern", where=str(each))
+            yield from (Item(str(entry), entry, is_listed=True) for entry in files)
+        elif path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+            yield from _frames(path)
+        else:
+            yield Item(str(each), path)
+
+
+def read_item(item: Item, infos: Sequence[TensorInfo], how: Preprocess) -> Reading:
+    """Read and preprocess ``item`` for the inputs ``infos``; what it does not fill is left out.
+
+    Raises:
+        DataError: It cannot be read, or does not fit.
+        InputError: The file does not exist.
+    """
+    first = infos[0]
+    if item.is_frame and item.array is not None:
+        return _read_image(_encoded(item.array), first, how)
+    if item.array is not None:
+        return Reading(_fit_all({first.name: item.array}, infos, how), None, _whole(first))
+    path = item.path or Path(item.name)
+    if path.suffix.lower() in (_NPY, _NPZ):
+        arrays = _fit_all(_read_arrays(path, infos), infos, how)
+        return Reading(arrays, None, _whole(first))
+    if not path.is_file():
+        raise InputError("the input does not exist or is no file", where=str(path))
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the input: {error.strerror}", where=str(path)) from error
+    return _read_image(content, first, how)
+
+
+def _read_image(content: bytes, info: TensorInfo, how: Preprocess) -> Reading:
+    from PIL import Image  # noqa: PLC0415 - only images need Pillow
+
+    pixels, placement = how.place_pixels(content, info.shape[1:])
+    with Image.open(io.BytesIO(content)) as image:
+        copy = image.convert("RGB")
+    scaled = how.scale_pixels(pixels)
+    return Reading({info.name: _repeated(scaled, info)}, copy, placement)
+
+
+def _encoded(frame: NDArray[Any]) -> bytes:
+    """A frame as a file, so that it goes the one way that images go."""
+    from PIL import Image  # noqa: PLC0415
+
+    stream = io.BytesIO()
+    Image.fromarray(frame).save(stream, "BMP")
+    return stream.getvalue()
+
+
+def _frames(path: Path) -> Iterator[Item]:
+    cv2 = require("cv2", extra="video", purpose="read a video")
+    video = cv2.VideoCapture(str(path))
+    try:
+        index = 0
+        while True:
+            is_read, frame = video.read()
+            if not is_read:
+                break
+            name = f"{path}[{index}]"
+            rgb = np.ascontiguousarray(frame[..., ::-1])
+            yield Item(name, array=rgb, is_frame=True, video=path)
+            index += 1
+    finally:
+        video.release()
+    if not index:
+        raise DataError("cannot read the video: no frame in it", where=str(path))
+
+
+def _whole(info: TensorInfo) -> Placement:
+    """An array is the input itself: its pixels are the input's."""
+    shape = info.shape
+    height, width = (shape[1], shape[2]) if len(shape) > 2 else (1, 1)
+    return Placement(width, height, width, height, width, height, 1.0, 1.0)
+
+
+def _read_arrays(path: Path, infos: Sequence[TensorInfo]) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {infos[0].name: loaded}
+            arrays = {name: loaded[name] for name in loaded.files}
+    except OSError as error:
+        raise InputError(
+            f"cannot read the input: {error.strerror or error}", where=str(path)
+        ) from error
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read the arrays: {error}", where=str(path)) from error
+    if len(infos) == len(arrays) == 1:
+        return {infos[0].name: next(iter(arrays.values()))}
+    return arrays
+
+
+def _fit_all(
+    arrays: Mapping[str, NDArray[Any]], infos: Sequence[TensorInfo], how: Preprocess
+) -> dict[str, NDArray[Any]]:
+    return {
+        info.name: _fitted(arrays[info.name], info, how) for info in infos if info.name in arrays
+    }
+
+
+def _fitted(values: NDArray[Any], info: TensorInfo, how: Preprocess) -> NDArray[Any]:
+    sample = as_real(values)
+    if sample.ndim == len(info.shape) and sample.shape[:1] == (1,):
+        sample = sample[0]
+    return _repeated(how.array(sample, info.shape[1:]), info)
+
+
+def _repeated(sample: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
+    # A model with a larger batch gets the sample in every place.
+    return np.repeat(sample[None], info.shape[0], axis=0) if info.shape else sample

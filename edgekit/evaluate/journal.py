@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run's journal: one JSON line a batch, from which the run can go on after it was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Iterator, Mapping
+
+from edgekit.errors import DataError, InputError, OutputError
+
+if TYPE_CHECKING:
+    from edgekit.files import PathLike
+
+SCHEMA = "edgekit.journal/1"
+
+
+class Journal:
+    """An open journal; a context manager. Lines are on disk when ``write`` returns."""
+
+    def __init__(self, path: PathLike, key: Mapping[str, Any], *, resume: bool) -> None:
+        """Open ``path`` for a run that is described by ``key``.
+
+        Args:
+            path: The file; must not exist unless ``resume``.
+            key: What must be equal for a run to go on.
+            resume: Read what is there, drop a last line that was cut off, go on behind it. A
+                missing file begins a new journal.
+
+        Raises:
+            OutputError: The file cannot be written.
+            DataError: It exists and ``resume`` is off, is no journal, or is that of another run.
+        """
+        self._path = Path(path)
+        self.entries: list[dict[str, Any]] = []
+        exists = self._path.exists()
+        if exists and not resume:
+            raise DataError(
+                "the journal exists already",
+                where=str(path),
+                fix="--resume to go on with it, or name another file",
+            )
+        kept = self._read(key) if exists else 0
+        try:
+            self._stream: IO[bytes] = self._path.open("r+b" if exists else "xb")
+            self._stream.truncate(kept)
+            self._stream.seek(kept)
+            if not kept:
+                self.write({"schema": SCHEMA, "key": dict(key)})
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Append ``entry`` as one line.
+
+        Raises:
+            OutputError: The disk is full, the file is gone.
+        """
+        try:
+            self._stream.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self, key: Mapping[str, Any]) -> int:
+        """Fill ``entries`` with the whole lines; returns the number of bytes that they take."""
+        kept = 0
+        for number, (line, entry) in enumerate(self._lines()):
+            if number == 0:
+                self._check(entry, key)
+            else:
+                self.entries.append(entry)
+            kept += len(line)
+        return kept
+
+    def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        try:
+            with self._path.open("rb") as stream:
+                for line in stream:
+                    if not line.endswith(b"\n"):
+                        return  # the run was killed in the middle of it
+                    try:
+                        entry = json.loads(line.decode("utf-8"))
+                    except ValueError as error:
+                        raise DataError(
+                            f"a line of the journal is damaged: {error}",
+                            where=str(self._path),
+                            fix="remove the file and start anew",
+                        ) from error
+                    yield line, entry
+        except OSError as error:
+            raise InputError(
+                f"cannot read the journal: {error.strerror}", where=str(self._path)
+            ) from error
+
+    def _check(self, head: Any, key: Mapping[str, Any]) -> None:  # noqa: ANN401 - a line's JSON
+        if not isinstance(head, dict) or head.get("schema") != SCHEMA:
+            raise DataError("this is no journal of edgekit", where=str(self._path))
+        # As JSON writes it: tuples are lists there.
+        wanted, given = json.loads(json.dumps(dict(key))), head.get("key", {})
+        names = [name for name in wanted if wanted[name] != given.get(name)]
+        if names:
+            raise DataError(
+                f"the journal is that of another run: {', '.join(names)} differ",
+                where=str(self._path),
+                why="; ".join(f"{n}: {given.get(n)!r} there, {wanted[n]!r} now" for n in names),
+                fix="give the options of the run that wrote it, or name another file",
+            )
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"cannot write the journal: {error.strerror or error}",
+            where=str(self._path),
+            fix="name a file in a folder that exists, is writable and has room",
+        )

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an evaluation says, as the document ``edgekit.evaluate/1``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Mapping
+
+from edgekit.result import Result
+from edgekit.runtime import Thermal
+
+
+@dataclass(frozen=True)
+class Comparison(Result):
+    """The other model on the same samples; differences are this model's value less its."""
+
+    model: str
+    sha256: str
+    metrics: Mapping[str, float]
+    metrics_ci95: Mapping[str, tuple[float, float]]
+    agreement: float | None  # share of samples (pixels) with the same answer; None for detectors
+    difference: Mapping[str, float]
+    difference_ci95: Mapping[str, tuple[float, float]]  # paired
+    per_class: Mapping[str, Mapping[str, float]]
+    left_out: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class EvaluateResult(Result):
+    """A model's accuracy and latency over a data set."""
+
+    schema: ClassVar[str] = "edgekit.evaluate/1"
+    model: str
+    sha256: str
+    task: str
+    decoder: str  # how the outputs were read: "TFLite_Detection_PostProcess", "YOLOv8"
+    recognized_by: str  # why this task
+    data: Mapping[str, Any]  # kind, source, preprocess, fingerprint of the samples
+    num_samples: int
+    num_failed: int  # samples that could not be read
+    failed: tuple[str, ...]  # each of them, with the reason
+    metrics: Mapping[str, float]  # shares: top1, top5; map, map50; miou; oks; empty without labels
+    metrics_ci95: Mapping[str, tuple[float, float]]
+    per_class: Mapping[str, Mapping[str, float]]  # name -> metric -> value
+    left_out: Mapping[str, tuple[float, ...]]  # metrics without each twentieth of the samples
+    num_classes: int
+    confusion: tuple[tuple[int, int, int], ...]  # (true class, answer, count) where count > 0
+    against: Comparison | None
+    latency_ms: Mapping[str, float]  # of one inference at a time, preprocessing apart
+    latency_samples: int
+    device: str
+    runtime: str
+    kernels: str
+    kernels_note: str
+    num_threads: int
+    num_workers: int
+    cpu_batch: int  # samples an inference once latencies were measured; outputs proved equal
+    versions: Mapping[str, str]
+    time_s: float
+    warnings: tuple[str, ...]
+    thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schedule of an evaluation: read, preprocess and run side by side, add up in order.
+
+Each worker reads its own samples, so that decoding and inference keep all cores at work without a
+queue between them that one side waits at.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence
+
+import numpy as np
+
+from edgekit.data import Chunk, Dataset, Unreadable, iter_chunks
+from edgekit.errors import DataError
+
+if TYPE_CHECKING:
+    from edgekit.data import Batch
+    from edgekit.evaluate.engine import Engine
+    from edgekit.evaluate.journal import Journal
+    from edgekit.evaluate.judge import Judge
+
+Progress = Callable[[int, Optional[int]], None]
+# Samples that run one by one first: enough for percentiles, not much of a large set's time.
+_TIMED_SAMPLES = 100
+_TIMED_S = 0.25
+_CHUNK_BYTES = 1 << 20  # of real inputs: what stays in a core's cache on its way to the network
+_LARGEST_CHUNK = 128
+# Chunks handed out a worker: samples are read by the worker itself, so that a chunk that waits
+# costs nothing, and one slow worker does not keep the others waiting.
+_AHEAD = 16
+_AHEAD_DRAWN = 2  # of samples that a Python iterable has yielded already
+
+
+@dataclass
+class Outcome:
+    """What came of the data set besides the judge's numbers."""
+
+    unreadable: list[Unreadable] = field(default_factory=list)
+    _fingerprint: Any = field(default_factory=sha256)
+
+    def begin(self, digest: int) -> None:
+        """Take note of all samples at once, where the data set can tell."""
+        self._fingerprint.update(np.asarray([digest], "<u4").tobytes())
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Take note of a journal entry."""
+        self.unreadable += [Unreadable(*pair) for pair in entry["unreadable"]]
+        self._fingerprint.update(np.asarray(entry["digests"], "<u4").tobytes())
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all samples as they were stored, and of their order."""
+        return str(self._fingerprint.hexdigest()[:32])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an evaluation is to go."""
+
+    dataset: Dataset
+    limit: int | None
+    workers: int
+    strict: bool
+    size: int  # samples a chunk
+
+    @property
+    def total(self) -> int | None:
+        """How many samples there will be, unreadable ones included; None if unknown."""
+        known = self.dataset.num_samples
+        return self.limit if known is None else min(known, self.limit or known)
+
+
+def chunk_size(engines: Sequence[Engine]) -> int:
+    """Samples a chunk: about 1 MB of inputs, but whole batches of the model."""
+    inputs = engines[0].single.inputs
+    sample_bytes = sum(4 * int(np.prod(each.shape[1:])) for each in inputs)
+    return min(_LARGEST_CHUNK, max(engines[0].batch, _CHUNK_BYTES // max(1, sample_bytes), 1))
+
+
+def run_all(
+    plan: Plan,
+    engines: Sequence[Engine],
+    judge: Judge,
+    journal: Journal | None,
+    progress: Progress | None,
+) -> Outcome:
+    """Send every sample through every engine and add the answers up in the samples' order.
+
+    Raises:
+        DataError: ``plan.strict``, and a sample cannot be read.
+    """
+    run = _Run(plan, engines, judge, journal, progress)
+    if hasattr(plan.dataset, "digest"):
+        run.outcome.begin(plan.dataset.digest(plan.total or 0))
+    start = run.replay() if journal is not None else 0
+    chunks = iter_chunks(plan.dataset, plan.size, start, plan.limit)
+    pending: deque[Future[dict[str, Any]]] = deque()
+    ahead = plan.workers * (_AHEAD if hasattr(plan.dataset, "chunk") else _AHEAD_DRAWN)
+    with ThreadPoolExecutor(plan.workers) as pool:
+        try:
+            for chunk in chunks:
+                if not run.is_timed:
+                    run.add(run.timed(chunk))
+                    continue
+                pending.append(pool.submit(run.answer, chunk))
+                while pending and (pending[0].done() or len(pending) > ahead):
+                    run.add(pending.popleft().result())
+            while pending:
+                run.add(pending.popleft().result())
+        finally:
+            for future in pending:
+                future.cancel()
+    return run.outcome
+
+
+class _Run:
+    def __init__(
+        self,
+        plan: Plan,
+        engines: Sequence[Engine],
+        judge: Judge,
+        journal: Journal | None,
+        progress: Progress | None,
+    ) -> None:
+        self._plan, self._engines, self._judge = plan, engines, judge
+        self._journal, self._progress = journal, progress
+        self.outcome = Outcome()
+        self._begin = time.monotonic()
+        self._done = 0
+        self.is_timed = False  # whether the latencies are measured
+
+    def replay(self) -> int:
+        """Add up what the journal holds; returns the index of the first sample not in it."""
+        entries = self._journal.entries if self._journal is not None else []
+        batches: list[int] | None = None
+        for entry in entries:
+            if "cpu_batches" in entry:
+                batches = entry["cpu_batches"]
+                continue
+            for engine, times_s in zip(self._engines, entry.get("times_s", ())):
+                engine.times_s += times_s
+            self._count(entry)
+        if batches is not None:
+            self._specialize_again(batches)
+        return self._done
+
+    def timed(self, chunk: Chunk) -> dict[str, Any]:
+        """Answer a chunk one sample at a time, with nothing else going on."""
+        batch = chunk.load()
+        before = [len(engine.times_s) for engine in self._engines]
+        entry = self._entry(chunk, batch, [e.run_timed(batch.inputs) for e in self._engines])
+        entry["times_s"] = [e.times_s[n:] for e, n in zip(self._engines, before)]
+        return entry
+
+    def answer(self, chunk: Chunk) -> dict[str, Any]:
+        """Read and answer a chunk; called from several threads."""
+        batch = chunk.load()
+        return self._entry(chunk, batch, [engine.run(batch.inputs) for engine in self._engines])
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Add an entry up, after it is in the journal."""
+        if self._plan.strict and entry["unreadable"]:
+            source, reason = entry["unreadable"][0]
+            raise DataError(
+                f"a sample cannot be read: {reason}",
+                where=source,
+                why="--strict stops at the first one",
+                fix="repair or remove it, or leave --strict out to have it listed",
+            )
+        if self._journal is not None:
+            self._journal.write(entry)
+        self._count(entry)
+        if "times_s" in entry:
+            self._end_timing()
+
+    def _count(self, entry: Mapping[str, Any]) -> None:
+        self.outcome.add(entry)
+        if entry["record"] is not None:
+            self._judge.add(entry["record"])
+        self._done += entry["count"]
+        if self._progress is not None:
+            self._progress(self._done, self._plan.total)
+
+    def _entry(self, chunk: Chunk, batch: Batch, outputs: Sequence[Any]) -> dict[str, Any]:
+        return {
+            "start": chunk.start,
+            "count": chunk.count,
+            "unreadable": [[each.source, each.reason] for each in batch.unreadable],
+            "digests": list(batch.digests),
+            "record": self._judge.record(outputs, batch) if batch.sources else None,
+        }
+
+    def _end_timing(self) -> None:
+        """Go over to all workers once there are latencies enough."""
+        times_s = self._engines[0].times_s
+        has_time = time.monotonic() - self._begin < _TIMED_S
+        if not times_s or (len(times_s) < _TIMED_SAMPLES and has_time):
+            return
+        for engine in self._engines:
+            engine.specialize(self._plan.workers, self._plan.size)
+        self.is_timed = True
+        if self._journal is not None:
+            self._journal.write({"cpu_batches": [engine.batch for engine in self._engines]})
+
+    def _specialize_again(self, batches: Sequence[int]) -> None:
+        """The larger batches of the run before, proved equal anew on the first samples."""
+        first = next(iter_chunks(self._plan.dataset, self._plan.size, 0, self._plan.limit), None)
+        if first is None:
+            return
+        inputs = first.load().inputs
+        for engine, batch in zip(self._engines, batches):
+            engine.see(inputs)
+            engine.specialize(self._plan.workers, batch, exactly=True)
+        self.is_timed = True

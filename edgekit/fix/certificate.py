@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known about a rewrite: outputs before and after, on the same inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Mapping
+
+import numpy as np
+
+from edgekit.result import Result
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class OutputAgreement(Result):
+    """One output before and after, in real values.
+
+    ``snr_db`` is 10 log10 of the power of the output before over that of the difference; None if
+    there is no difference, or no signal. ``largest_step`` is the largest difference in steps of
+    the scale before; None where that output was float. ``argmax`` is the share of positions whose
+    largest value along the last dimension is the same; None where there is a single value.
+    """
+
+    name: str
+    identical: bool
+    snr_db: float | None
+    largest_difference: float
+    largest_step: float | None
+    argmax: float | None
+
+
+@dataclass(frozen=True)
+class Certificate(Result):
+    """A rewrite, and how far its outputs are from those before it.
+
+    ``identical`` is measured: whether every output was equal bit for bit. It is None where
+    nothing could be run; ``note`` then says why.
+    """
+
+    rule: str
+    exact_by_construction: bool
+    identical: bool | None
+    outputs: tuple[OutputAgreement, ...]
+    operators: Mapping[str, int]  # opcode -> how many more than before
+    num_random: int
+    num_data: int
+    kernels: str  # "reference", "xnnpack", "builtin"; "" if nothing was run
+    note: str = ""
+
+
+class Agreement:
+    """Running sums over the samples of one output."""
+
+    def __init__(self, name: str, scale: float | None) -> None:
+        self._name, self._scale = name, scale
+        self._same = self._positions = 0
+        self._signal = self._noise = self._largest = 0.0
+        self._identical = True
+
+    def add(self, before: NDArray[Any], after: NDArray[Any]) -> None:
+        """Take in the output of one sample; real values of one shape, or of one size."""
+        if before.size == after.size and before.shape != after.shape:
+            after = after.reshape(before.shape)
+        if before.shape != after.shape:
+            raise ValueError(f"{self._name}: shapes {before.shape} and {after.shape}")
+        self._identical &= bool(np.array_equal(before, after))
+        old, new = before.astype(np.float64), after.astype(np.float64)
+        difference = np.abs(new - old)
+        self._signal += float((old**2).sum())
+        self._noise += float((difference**2).sum())
+        self._largest = max(self._largest, float(difference.max()) if difference.size else 0.0)
+        if old.ndim and old.shape[-1] > 1:
+            same = old.argmax(-1) == new.argmax(-1)
+            self._same += int(same.sum())
+            self._positions += same.size
+
+    def result(self) -> OutputAgreement:
+        """What the samples came to."""
+        snr_db = None
+        if self._noise and self._signal and np.isfinite(self._noise + self._signal):
+            snr_db = float(10 * np.log10(self._signal / self._noise))
+        step = None if self._scale is None else round(self._largest / self._scale, 3)
+        return OutputAgreement(
+            name=self._name,
+            identical=self._identical,
+            snr_db=snr_db,
+            largest_difference=self._largest,
+            largest_step=step,
+            argmax=self._same / self._positions if self._positions else None,
+        )

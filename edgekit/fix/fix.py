@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rewrites that make more of a model map, each with a certificate."""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Sequence
+
+from edgekit import files
+from edgekit.errors import UnsupportedModelError, UsageError
+from edgekit.fix.apply import Fixing, Progress
+from edgekit.fix.choose import choose_rules
+from edgekit.fix.mapping import num_mapped
+from edgekit.fix.prove import Prover
+from edgekit.fix.result import FixResult
+from edgekit.fix.samples import Samples
+from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.rewrite import is_editable
+from edgekit.runtime.interpreters import load_library
+
+if TYPE_CHECKING:
+    from edgekit.data import Preprocess
+
+
+def fix(
+    model: files.PathLike | bytes,
+    output: files.PathLike,
+    *,
+    rule: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    io: str = "auto",
+    data: Any = None,  # noqa: ANN401 - whatever open_dataset takes
+    preprocess: str | Preprocess | None = None,
+    num_random: int = 8,
+    num_samples: int = 16,
+    runtime: str | None = None,
+    unproved: bool = False,
+    progress: Progress | None = None,
+) -> FixResult:
+    """Rewrite ``model`` so that more of it maps to the Edge TPU.
+
+    Every rewrite is run against the model before it, with reference kernels. One that promises
+    bit-identical outputs and gives others is not taken. Applied to its own output, fix changes
+    nothing.
+
+    Args:
+        model: Path or content of a .tflite file.
+        output: The .tflite to write.
+        rule: Names of the rules to apply; all where none is given.
+        skip: Names of rules to leave out.
+        io: ``auto`` (float inputs and outputs become the integers behind them), ``keep``,
+            ``uint8``, ``int8`` or ``float32``.
+        data: Samples to compare on, besides random ones: whatever `open_dataset` takes.
+        preprocess: How pixels become the network's input.
+        num_random: How many random inputs to compare on.
+        num_samples: How many samples of ``data``.
+        runtime: See `Runner`.
+        unproved: Take rewrites that cannot be run here; their certificates say so.
+        progress: Called with (certificates made, None).
+
+    Raises:
+        UnsupportedModelError: The model is compiled already, has several subgraphs, or cannot be
+            run here.
+        UsageError: An unknown rule, or arguments that contradict each other.
+        InputError: ``model`` or ``data`` cannot be read.
+        OutputError: ``output`` cannot be written.
+    """
+    chosen = choose_rules(rule, skip, io)
+    files.check_writable(output)
+    content, name = _read(model, Path(output))
+    before = read_model(content) if isinstance(model, bytes) else read_model(Path(name))
+    _refuse_uneditable(before, name)
+    samples = Samples(
+        before, num_random=num_random, data=data, preprocess=preprocess, num_data=num_samples
+    )
+    with Prover(samples, runtime) as prover:
+        job = Fixing(chosen, prover, unproved, progress or _silent)
+        # What this runtime makes up cannot speak against a rewrite.
+        job.trusts_measurements = not _misread(before, load_library(runtime).runtime)
+        after = job.run(before)
+        changed = bool(job.steps)
+        whole = job.whole() if changed else None
+    written = write_model(after) if changed else content
+    files.write_bytes(output, written)
+    library = load_library(runtime)
+    return FixResult(
+        model=name,
+        sha256=files.sha256_hex(content),
+        output=str(output),
+        output_sha256=files.sha256_hex(written),
+        changed=changed,
+        certificates=tuple(job.certificates),
+        whole=whole,
+        rejected=tuple(job.rejected),
+        operators_before=_histogram(before),
+        operators_after=_histogram(after),
+        mapped_before=num_mapped(before),
+        mapped_after=num_mapped(after),
+        runtime=library.runtime,
+        versions=library.versions,
+        warnings=tuple(_warnings(before, after, library.runtime, job)),
+    )
+
+
+def _read(model: files.PathLike | bytes, output: Path) -> tuple[bytes, str]:
+    if isinstance(model, bytes):
+        return model, "bytes"
+    path = Path(model)
+    content = files.read_bytes(path, "model")
+    if output.exists() and output.samefile(path):
+        raise UsageError("the output would overwrite the model", fix="name another output (-o)")
+    return content, str(path)
+
+
+def _refuse_uneditable(model: Model, where: str) -> None:
+    if is_editable(model):
+        return
+    compiled = any(op.label == "edgetpu-custom-op" for op in model.main.operators)
+    several = len(model.subgraphs) > 1
+    raise UnsupportedModelError(
+        "the model cannot be rewritten",
+        where=where,
+        why="it is compiled for the Edge TPU already"
+        if compiled
+        else f"it has {len(model.subgraphs)} subgraphs: a loop or a branch"
+        if several
+        else "it holds sparse tensors",
+        fix="give the file that went into the compiler"
+        if compiled
+        else "convert the source with edgekit convert, which unrolls loops of fixed length",
+    )
+
+
+def _histogram(model: Model) -> dict[str, int]:
+    return dict(collections.Counter(op.label for op in model.main.operators))
+
+
+def _warnings(before: Model, after: Model, runtime: str, job: Fixing) -> list[str]:
+    found = []
+    if len(before.main.outputs) != len(after.main.outputs):
+        count = len(after.main.outputs)
+        found.append(f"the model has {count} outputs now, where it had {len(before.main.outputs)}")
+    for kind in ("inputs", "outputs"):
+        old, new = (
+            sorted({m.main.tensors[i].dtype.lower() for i in getattr(m.main, kind)})
+            for m in (before, after)
+        )
+        if old != new:
+            found.append(f"its {kind} are {', '.join(new)} now, where they were {', '.join(old)}")
+    if _misread(before, runtime):
+        found.append(
+            "tflite-runtime computes dense layers with a scale for each output wrongly, so what is "
+            "measured against them means nothing: prove it with ai-edge-litert"
+        )
+    found.extend(
+        f"{each.rule} promises equal outputs and gave others here: not taken"
+        for each in job.rejected
+    )
+    return found
+
+
+def _misread(model: Model, runtime: str) -> bool:
+    """Whether ``runtime`` runs ``model`` without an error, and wrongly."""
+    tensors = model.main.tensors
+    dense = [op for op in model.main.operators if op.opcode == "FULLY_CONNECTED"]
+    weights = [tensors[op.inputs[1]].quantization for op in dense]
+    return runtime == "tflite-runtime" and any(each and each.per_channel for each in weights)
+
+
+def _silent(_done: int, _total: int | None) -> None:
+    pass

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models run in a process of their own, which is started again when a model has killed it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Mapping, Sequence, Tuple
+
+import numpy as np
+
+from edgekit.errors import MissingExtraError, UnsupportedModelError
+from edgekit.fix.worker import receive, send
+from edgekit.formats.tflite import Model, write_model
+from edgekit.process import Conversation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KERNELS = ("reference", "fast")  # in the order in which they are tried
+_WORKER = "from edgekit.fix.worker import main; main()"
+Arrays = Tuple["NDArray[Any]", ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The raw outputs of a model for each sample, and the kernels that made them."""
+
+    outputs: tuple[Arrays, ...]
+    kernels: str
+
+
+class Interpreter:
+    """Runs models on samples; a context manager."""
+
+    def __init__(self, runtime: str | None) -> None:
+        self._runtime = runtime
+        self._conversation: Conversation | None = None
+
+    def run(self, model: Model, samples: Sequence[Sequence[NDArray[Any]]], kernels: str) -> Run:
+        """The outputs of ``model`` for each of ``samples``, all raw.
+
+        Args:
+            model: Any.
+            samples: One array an input, in its type and shape.
+            kernels: ``reference`` or ``fast``.
+
+        Raises:
+            UnsupportedModelError: The interpreter refuses the model, or died of it.
+            MissingExtraError: No runtime is installed.
+        """
+        request = {
+            "model": np.frombuffer(write_model(model), np.uint8),
+            "kernels": np.array(kernels),
+            "runtime": np.array(self._runtime or ""),
+            "samples": np.array(len(samples)),
+        }
+        for sample, arrays in enumerate(samples):
+            request.update({f"in_{sample}_{n}": array for n, array in enumerate(arrays)})
+        answer = self._ask(request)
+        count = len(model.main.outputs)
+        outputs = tuple(
+            tuple(answer[f"out_{sample}_{n}"] for n in range(count))
+            for sample in range(len(samples))
+        )
+        return Run(outputs, str(answer["kernels"]))
+
+    def close(self) -> None:
+        """End the process."""
+        if self._conversation is not None:
+            self._conversation.__exit__(None, None, None)
+            self._conversation = None
+
+    def __enter__(self) -> Interpreter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, request: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        if self._conversation is None:
+            self._conversation = Conversation(
+                [sys.executable, "-u", "-c", _WORKER], env=_environment()
+            )
+        with contextlib.suppress(BrokenPipeError):
+            send(self._conversation.stdin, request)
+        answer = receive(self._conversation.stdout)
+        if answer is None:
+            raise self._death()
+        if "refused" in answer:
+            what, where, why, fix, missing = (str(text) for text in answer["refused"])
+            kind = MissingExtraError if missing else UnsupportedModelError
+            raise kind(what, where=where, why=why, fix=fix)
+        return answer
+
+    def _death(self) -> UnsupportedModelError:
+        finished = self._conversation.finish() if self._conversation else None
+        self.close()
+        cause = (finished.signal_name or f"exit status {finished.returncode}") if finished else ""
+        lines = finished.stderr.strip().splitlines() if finished else []
+        return UnsupportedModelError(
+            "the interpreter died of the model",
+            why=f"{cause}: {lines[-1] if lines else 'it printed nothing'}",
+            fix="convert the model again; scales that kernels cannot work with are the usual cause",
+        )
+
+
+def _environment() -> dict[str, str]:
+    """This process's, in which the child finds the same edgekit."""
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(each for each in (root, os.environ.get("PYTHONPATH", "")) if each)
+    return {**os.environ, "PYTHONPATH": path}

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolutions of versions that the compiler does not read, made of ones that it reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgekit.formats.tflite import Model, Operator
+from edgekit.rewrite.edit import Edit, is_8bit, replacing_operators
+from edgekit.rewrite.rule import Rule
+
+_X, _FILTER, _BIAS = 0, 1, 2
+_CHANNELS = 3
+_MOST_GROUPS = 32  # each is an operator of its own
+_SEPARABLE = ("RELU", "RELU6")
+
+
+def split_groups(model: Model) -> Model | None:
+    """``model`` with grouped CONV_2D (version 6) as DEPTHWISE_CONV_2D, or as one for each group.
+
+    Each output is computed as before; CONCATENATION of equal scales only copies.
+    """
+    edit = Edit(model)
+    found = False
+    for op, instead in replacing_operators(edit):
+        groups = _num_groups(edit, op)
+        if groups <= 1:
+            continue
+        if edit.tensors[op.inputs[_FILTER]].shape[-1] == 1:
+            instead.append(_depthwise(edit, op, groups))
+        elif groups <= _MOST_GROUPS:
+            instead.extend(_one_each(edit, op, groups))
+        found = found or bool(instead)
+    return edit.build() if found else None
+
+
+def _num_groups(edit: Edit, op: Operator) -> int:
+    if op.opcode != "CONV_2D" or len(op.inputs) <= _BIAS or edit.data(op.inputs[_FILTER]) is None:
+        return 0
+    x, kernel = (edit.tensors[i] for i in op.inputs[:_BIAS])
+    constant_bias = op.inputs[_BIAS] < 0 or edit.data(op.inputs[_BIAS]) is not None
+    if not (is_8bit(x) and is_8bit(edit.tensors[op.outputs[0]]) and constant_bias):
+        return 0
+    is_whole = kernel.shape[-1] and x.shape[-1] % kernel.shape[-1] == 0
+    groups = x.shape[-1] // kernel.shape[-1] if is_whole else 0
+    return groups if groups and kernel.shape[0] % groups == 0 else 0
+
+
+def _depthwise(edit: Edit, op: Operator, groups: int) -> Operator:
+    kernel = edit.tensors[op.inputs[_FILTER]]
+    values = np.asarray(edit.data(op.inputs[_FILTER]))
+    quantization = kernel.quantization
+    if quantization is not None:
+        quantization = replace(quantization, quantized_dimension=_CHANNELS)
+    turned = edit.constant(
+        f"{kernel.name}/depthwise", values.transpose(3, 1, 2, 0).copy(), quantization
+    )
+    inputs = (op.inputs[_X], turned, *op.inputs[_BIAS:])
+    kept = {name: value for name, value in op.options.items() if name != "quantized_bias_type"}
+    options = {**kept, "depth_multiplier": kernel.shape[0] // groups}
+    return edit.operator("DEPTHWISE_CONV_2D", inputs, op.outputs, options, "DepthwiseConv2DOptions")
+
+
+def _one_each(edit: Edit, op: Operator, groups: int) -> list[Operator]:
+    x, out = edit.tensors[op.inputs[_X]], edit.tensors[op.outputs[0]]
+    name, width = out.name, out.shape[-1] // groups
+    shape = (*x.shape[:-1], x.shape[-1] // groups)
+    parts = [edit.activation(x, f"{name}/group", shape=shape) for _ in range(groups)]
+    axis = edit.constant(f"{name}/axis", np.array(_CHANNELS, np.int32))
+    options = {"num_splits": groups}
+    operators = [edit.operator("SPLIT", (axis, op.inputs[_X]), parts, options, "SplitOptions")]
+    results = []
+    for number, part in enumerate(parts):
+        start, stop = number * width, (number + 1) * width
+        bias = op.inputs[_BIAS]
+        inputs = (
+            part,
+            edit.rows(op.inputs[_FILTER], start, stop),
+            edit.rows(bias, start, stop) if bias >= 0 else -1,
+        )
+        result = edit.activation(out, f"{name}/group_result", shape=(*out.shape[:-1], width))
+        operators.append(edit.operator(op.opcode, inputs, (result,), op.options, op.options_type))
+        results.append(result)
+    joining = {"axis": _CHANNELS, "fused_activation_function": "NONE"}
+    join = edit.operator("CONCATENATION", results, op.outputs, joining, "ConcatenationOptions")
+    return [*operators, join]
+
+
+def unfuse_transposed(model: Model) -> Model | None:
+    """``model`` with the activation of TRANSPOSE_CONV (version 4) as an operator of its own.
+
+    It saturates where the fused one did, on the same scale.
+    """
+    edit = Edit(model)
+    found = False
+    for op, instead in replacing_operators(edit):
+        activation = op.options.get("fused_activation_function", "NONE")
+        out = edit.tensors[op.outputs[0]]
+        if op.opcode != "TRANSPOSE_CONV" or activation not in _SEPARABLE or not is_8bit(out):
+            continue
+        before = edit.activation(out, f"{out.name}/linear")
+        options = {**op.options, "fused_activation_function": "NONE"}
+        instead.append(edit.operator(op.opcode, op.inputs, (before,), options, op.options_type))
+        instead.append(edit.operator(activation, (before,), op.outputs))
+        found = True
+    return edit.build() if found else None
+
+
+GROUPS = Rule(
+    "conv-groups",
+    "a grouped CONV_2D becomes DEPTHWISE_CONV_2D, or a CONV_2D for each group",
+    exact=True,
+    apply=split_groups,
+)
+TRANSPOSED = Rule(
+    "transpose-conv",
+    "the activation fused into TRANSPOSE_CONV becomes an operator of its own",
+    exact=True,
+    apply=unfuse_transposed,
+)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HARD_SWISH as ADD and MUL: ``x * relu6(x + 3) / 6``."""
+
+from __future__ import annotations
+
+from edgekit.formats.tflite import Model, Operator
+from edgekit.rewrite import pieces
+from edgekit.rewrite.edit import Edit, is_8bit, replacing_operators
+from edgekit.rewrite.rule import Rule
+
+_SHIFT, _TOP = 3.0, 6.0
+_SMALLEST_TOP = 2.0**-6  # keeps the scale finite where the input never comes near -3
+
+
+def replace_hard_swish(model: Model) -> Model | None:
+    """``model`` with every 8-bit HARD_SWISH made of three operations that map."""
+    edit = Edit(model)
+    found = False
+    for op, instead in replacing_operators(edit):
+        if op.opcode == "HARD_SWISH" and all(
+            is_8bit(edit.tensors[i]) for i in (op.inputs[0], op.outputs[0])
+        ):
+            instead.extend(_hard_swish(edit, op))
+            found = True
+    return edit.build() if found else None
+
+
+def _hard_swish(edit: Edit, op: Operator) -> list[Operator]:
+    """Three operators.
+
+    The sum saturates at 0 and 6 because its range ends there, which is relu6 without rounding. The
+    sixth goes into the other factor, whose codes stay what they are: what is rounded is the sum,
+    and the product.
+    """
+    x, y = op.inputs[0], op.outputs[0]
+    name = edit.tensors[y].name
+    low, _ = pieces.q_range(edit.tensors[x])
+    _, high = pieces.real_range(edit.tensors[x])
+    top = min(_TOP, max(high + _SHIFT, _SMALLEST_TOP))
+    gate = edit.requantized(x, top / 255, low, f"{name}/gate")
+    three = pieces.constant(edit, edit.tensors[x], f"{name}/three", _SHIFT)
+    sixth, sixth_out = pieces.times(edit, x, 1 / _TOP, f"{name}/sixth")
+    return [
+        pieces.add(edit, x, three, gate),
+        sixth,
+        pieces.mul(edit, sixth_out, gate, y),
+    ]
+
+
+RULE = Rule(
+    "hard-swish",
+    "HARD_SWISH becomes x/6 * relu6(x + 3) of ADD and MUL",
+    exact=False,
+    apply=replace_hard_swish,
+)

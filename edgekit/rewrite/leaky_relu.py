@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LEAKY_RELU as MAXIMUM of the input and its multiple."""
+
+from __future__ import annotations
+
+from edgekit.formats.tflite import Model, Operator
+from edgekit.rewrite import pieces
+from edgekit.rewrite.edit import Edit, is_8bit, replacing_operators, same_quantization
+from edgekit.rewrite.rule import Rule
+
+
+def replace_leaky_relu(model: Model) -> Model | None:
+    """``model`` with every 8-bit LEAKY_RELU made of operations that map."""
+    edit = Edit(model)
+    found = False
+    for op, instead in replacing_operators(edit):
+        alpha = float(op.options.get("alpha", 0.0))
+        tensors = [edit.tensors[i] for i in (op.inputs[0], op.outputs[0])]
+        if op.opcode == "LEAKY_RELU" and all(map(is_8bit, tensors)) and 0 <= alpha <= 1:
+            instead.extend(_leaky_relu(edit, op, alpha))
+            found = True
+    return edit.build() if found else None
+
+
+def _leaky_relu(edit: Edit, op: Operator, alpha: float) -> list[Operator]:
+    """MAXIMUM(x, alpha * x), both factors first brought to the scale of the output.
+
+    The kernel of LEAKY_RELU multiplies with ``s_in / s_out`` above zero and with
+    ``alpha * s_in / s_out`` below. QUANTIZE does the one, and MUL with a constant whose code is 1
+    and whose scale is alpha the other: the same integers, but for a tie between two of them, which
+    QUANTIZE may round the other way (it divides the scales in double precision, the kernel in
+    single).
+    """
+    x, y = op.inputs[0], op.outputs[0]
+    out = edit.tensors[y]
+    operators: list[Operator] = []
+    same = x
+    if not same_quantization(edit.tensors[x], out):
+        same = edit.activation(out, f"{out.name}/rescaled")
+        operators.append(pieces.quantize(edit, x, same))
+    factor = pieces.constant(edit, edit.tensors[x], f"{out.name}/alpha", alpha)
+    if alpha == 0:
+        # A scale of zero is none: zero is the code of the zero point.
+        factor = pieces.zero(edit, edit.tensors[x], f"{out.name}/zero")
+    multiple = edit.activation(out, f"{out.name}/multiple")
+    operators.append(pieces.mul(edit, x, factor, multiple))
+    return [*operators, pieces.maximum(edit, same, multiple, y)]
+
+
+RULE = Rule(
+    "leaky-relu",
+    "LEAKY_RELU with alpha from 0 to 1 becomes MAXIMUM(x, alpha * x)",
+    exact=False,  # because of ties
+    apply=replace_leaky_relu,
+)

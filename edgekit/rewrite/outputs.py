@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A CONCATENATION of very different ranges at the end, taken apart into separate outputs.
+
+One tensor has one scale. Where boxes in pixels and scores from 0 to 1 share it, the scores are left
+with a few codes, or one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.formats.tflite import Model, Operator
+from edgekit.rewrite import pieces
+from edgekit.rewrite.edit import Edit, is_8bit, same_quantization
+from edgekit.rewrite.io_types import with_offset
+from edgekit.rewrite.rule import Rule
+
+_LARGEST_RATIO = 8.0  # ranges further apart than that lose three bits and more
+# Operators that move values about: a scale passes through them.
+_MOVING = frozenset(["EXPAND_DIMS", "RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"])
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One input of the CONCATENATION: where it had its own scale, and how it got there."""
+
+    source: int
+    moves: tuple[Operator, ...]
+    index: int  # the input itself
+
+    def range(self, edit: Edit) -> float:
+        """How far its own scale reaches."""
+        low, high = pieces.real_range(edit.tensors[self.source])
+        return high - low
+
+
+@dataclass(frozen=True)
+class _Join:
+    """A CONCATENATION at an output, with the operator that changes its type behind it."""
+
+    operator: Operator
+    output: int
+    tail: Operator | None  # QUANTIZE or DEQUANTIZE
+    groups: tuple[tuple[_Part, ...], ...]
+
+
+def separate_outputs(model: Model) -> Model | None:
+    """``model`` with separate outputs where one joined ranges more than 8 times apart.
+
+    Neighbours of similar ranges stay together. The new outputs stand where the old one stood, in
+    the order of their values.
+    """
+    edit = Edit(model)
+    found = False
+    for index in tuple(edit.outputs):
+        join = _join_at(edit, index)
+        if join is not None:
+            _take_apart(edit, join)
+            found = True
+    return edit.build() if found else None
+
+
+def joined_again(
+    before: Model, after: Model, outputs: Sequence[NDArray[Any]]
+) -> tuple[NDArray[Any], ...]:
+    """Real outputs of ``after`` as ``before`` had them: joined."""
+    del after
+    edit = Edit(before)
+    rest = list(outputs)
+    whole = []
+    for index in edit.outputs:
+        join = _join_at(edit, index)
+        if join is None:
+            whole.append(rest.pop(0))
+            continue
+        parts = [rest.pop(0) for _ in join.groups]
+        whole.append(np.concatenate(parts, axis=int(join.operator.options.get("axis", 0))))
+    return tuple(whole)
+
+
+def _join_at(edit: Edit, index: int) -> _Join | None:
+    producers = edit.producers()
+    producer = producers.get(index)
+    tail = None
+    if producer is not None and producer.opcode in ("QUANTIZE", "DEQUANTIZE"):
+        tail, producer = producer, producers.get(producer.inputs[0])
+    if producer is None or producer.opcode != "CONCATENATION" or edit.outputs.count(index) != 1:
+        return None
+    joined = producer.outputs[0]
+    alone = len(edit.consumers(joined)) == (1 if tail else 0) and (
+        joined == index or joined not in edit.outputs
+    )
+    if not alone or edit.consumers(index) or not is_8bit(edit.tensors[joined]):
+        return None
+    parts = [_part(edit, producers, i) for i in producer.inputs]
+    known = [part for part in parts if part is not None]
+    if len(known) != len(parts):
+        return None
+    groups = _groups(edit, known)
+    return _Join(producer, index, tail, groups) if len(groups) > 1 else None
+
+
+def _part(edit: Edit, producers: dict[int, Operator], index: int) -> _Part | None:
+    """Follow input ``index`` up to the QUANTIZE that brought it to the common scale."""
+    moves: list[Operator] = []
+    source = index
+    while source in producers:
+        producer = producers[source]
+        if producer.opcode == "QUANTIZE":
+            if is_8bit(edit.tensors[producer.inputs[0]]):
+                return _Part(producer.inputs[0], tuple(moves), index)
+            break
+        if producer.opcode not in _MOVING or not _moves_only_first(edit, producer):
+            break
+        moves.insert(0, producer)
+        source = producer.inputs[0]
+    # No scale of its own: what it needs of the common one cannot be told.
+    return _Part(index, (), index) if is_8bit(edit.tensors[index]) else None
+
+
+def _moves_only_first(edit: Edit, op: Operator) -> bool:
+    return all(edit.data(i) is not None for i in op.inputs[1:])
+
+
+def _groups(edit: Edit, parts: list[_Part]) -> tuple[tuple[_Part, ...], ...]:
+    groups: list[list[_Part]] = []
+    for part in parts:
+        ranges = [each.range(edit) for each in (*groups[-1], part)] if groups else []
+        if ranges and max(ranges) <= _LARGEST_RATIO * min(ranges):
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    return tuple(tuple(group) for group in groups)
+
+
+def _take_apart(edit: Edit, join: _Join) -> None:
+    place = next(i for i, op in enumerate(edit.operators) if op is join.operator)
+    fresh: list[Operator] = []
+    ends = [_end(edit, join, group, fresh) for group in join.groups]
+    gone = (join.operator, join.tail)
+    edit.operators[place:place] = fresh
+    edit.operators = [op for op in edit.operators if not any(op is each for each in gone)]
+    where = edit.outputs.index(join.output)
+    edit.outputs[where : where + 1] = ends
+    edit.signatures = [
+        replace(each, outputs=_named(each.outputs.items(), join.output, ends))
+        for each in edit.signatures
+    ]
+
+
+def _named(items: Any, old: int, ends: list[int]) -> dict[str, int]:  # noqa: ANN401 - pairs
+    named: dict[str, int] = {}
+    for name, index in items:
+        if index != old:
+            named[name] = index
+        else:
+            named.update({f"{name}_{number}": end for number, end in enumerate(ends)})
+    return named
+
+
+def _end(edit: Edit, join: _Join, group: tuple[_Part, ...], fresh: list[Operator]) -> int:
+    """The output for ``group``, in the type that the joined output had."""
+    widest = max(group, key=lambda part: part.range(edit)).source
+    moved = [_moved(edit, part, widest, fresh) for part in group]
+    end = moved[0]
+    if len(moved) > 1:
+        axis = int(join.operator.options.get("axis", 0))
+        shape = list(edit.tensors[moved[0]].shape)
+        shape[axis] = sum(edit.tensors[i].shape[axis] for i in moved)
+        name = f"{edit.tensors[join.output].name}/part"
+        end = edit.activation(edit.tensors[moved[0]], name, shape=tuple(shape))
+        fresh.append(replace(join.operator, inputs=tuple(moved), outputs=(end,)))
+    return _typed(edit, end, join, fresh)
+
+
+def _moved(edit: Edit, part: _Part, widest: int, fresh: list[Operator]) -> int:
+    index = part.source
+    like = edit.tensors[widest]
+    if not same_quantization(edit.tensors[index], like):
+        name = f"{edit.tensors[index].name}/rescaled"
+        scaled = edit.activation(
+            edit.tensors[index], name, quantization=like.quantization, dtype=like.dtype
+        )
+        fresh.append(pieces.quantize(edit, index, scaled))
+        index = scaled
+    for move in part.moves:
+        source, old = edit.tensors[index], edit.tensors[move.outputs[0]]
+        moved = edit.activation(
+            old, f"{old.name}/part", quantization=source.quantization, dtype=source.dtype
+        )
+        fresh.append(replace(move, inputs=(index, *move.inputs[1:]), outputs=(moved,)))
+        index = moved
+    return index
+
+
+def _typed(edit: Edit, index: int, join: _Join, fresh: list[Operator]) -> int:
+    wanted = edit.tensors[join.output].dtype
+    tensor = edit.tensors[index]
+    is_end = edit.consumers(index) or index in edit.outputs or index in edit.inputs
+    name = f"{edit.tensors[join.output].name}/part"
+    if wanted == "FLOAT32":
+        out = edit.activation(tensor, name, dtype=wanted, quantization=None)
+        fresh.append(edit.operator("DEQUANTIZE", (index,), (out,), {}, "DequantizeOptions"))
+        return out
+    if wanted != tensor.dtype:
+        out = edit.activation(with_offset(tensor), name)
+        fresh.append(pieces.quantize(edit, index, out))
+        return out
+    if is_end and index in (*edit.outputs, *edit.inputs):
+        # An output of its own already, or an input: a copy, so that no tensor is two ends.
+        out = edit.activation(tensor, name)
+        fresh.append(pieces.quantize(edit, index, out))
+        return out
+    return index
+
+
+RULE = Rule(
+    "outputs",
+    "a CONCATENATION of ranges more than 8 times apart at the end becomes separate outputs",
+    exact=False,
+    apply=separate_outputs,
+    restore=joined_again,
+)

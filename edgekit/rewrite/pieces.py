@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The elementwise operations that map, put together from an `Edit`, with the scales they need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit.formats.tflite import Operator, Quantization, Tensor
+from edgekit.rewrite.edit import INT8, Edit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NO_ACTIVATION = {"fused_activation_function": "NONE"}
+# A product whose rescaling is one or more needs MUL version 3; this much below one, every 8-bit
+# code stays what it is and version 2 does.
+_JUST_BELOW_ONE = 1 - 2.0**-16
+
+
+def q_range(tensor: Tensor) -> tuple[int, int]:
+    """The lowest and highest code of an 8-bit tensor."""
+    return (-128, 127) if tensor.dtype == INT8 else (0, 255)
+
+
+def real_range(tensor: Tensor) -> tuple[float, float]:
+    """The lowest and highest real value of an 8-bit tensor."""
+    low, high = q_range(tensor)
+    scale, zero_point = float(tensor.scale or 1), int(tensor.zero_point or 0)
+    return scale * (low - zero_point), scale * (high - zero_point)
+
+
+def constant(edit: Edit, like: Tensor, name: str, values: NDArray[np.float64] | float) -> int:
+    """A constant of the type of ``like`` with a scale of its own; a single value is exact."""
+    real = np.asarray(values, np.float64)
+    dtype = np.int8 if like.dtype == INT8 else np.uint8
+    zero_point = 0 if like.dtype == INT8 else 128
+    if real.ndim == 0:
+        q = np.asarray(zero_point + (1 if real >= 0 else -1), dtype)
+        scale = abs(float(real)) or 1.0
+    else:
+        scale = float(np.abs(real).max()) / 127 or 1.0
+        q = (np.rint(real / scale) + zero_point).astype(dtype)
+    return edit.constant(name, q, Quantization((float(np.float32(scale)),), (zero_point,)))
+
+
+def add(edit: Edit, left: int, right: int, out: int) -> Operator:
+    """ADD of two tensors, saturating to the range of ``out``."""
+    options = {**_NO_ACTIVATION, "pot_scale_int16": True}
+    return edit.operator("ADD", (left, right), (out,), options, "AddOptions")
+
+
+def mul(edit: Edit, left: int, right: int, out: int) -> Operator:
+    """MUL of two tensors."""
+    return edit.operator("MUL", (left, right), (out,), _NO_ACTIVATION, "MulOptions")
+
+
+def maximum(edit: Edit, left: int, right: int, out: int) -> Operator:
+    """MAXIMUM; the kernel compares codes, so all three need the same scale."""
+    return edit.operator("MAXIMUM", (left, right), (out,), {}, "MaximumMinimumOptions")
+
+
+def minimum(edit: Edit, left: int, right: int, out: int) -> Operator:
+    """MINIMUM; the kernel compares codes, so all three need the same scale."""
+    return edit.operator("MINIMUM", (left, right), (out,), {}, "MaximumMinimumOptions")
+
+
+def quantize(edit: Edit, source: int, out: int) -> Operator:
+    """QUANTIZE from one scale or type to another."""
+    return edit.operator("QUANTIZE", (source,), (out,), {}, "QuantizeOptions")
+
+
+def reshape(edit: Edit, source: int, out: int) -> Operator:
+    """RESHAPE to the shape that tensor ``out`` has."""
+    shape = edit.tensors[out].shape
+    values = edit.constant(f"{edit.tensors[out].name}/shape", np.array(shape, np.int32))
+    return edit.operator(
+        "RESHAPE", (source, values), (out,), {"new_shape": shape}, "ReshapeOptions"
+    )
+
+
+def logistic(edit: Edit, source: int, name: str) -> tuple[Operator, int]:
+    """LOGISTIC, whose output's scale the kernel prescribes: 1/256 from zero; and its output."""
+    zero_point = q_range(edit.tensors[source])[0]
+    out = edit.requantized(source, 1 / 256, zero_point, name)
+    return edit.operator("LOGISTIC", (source,), (out,)), out
+
+
+def times(edit: Edit, source: int, factor: float, name: str) -> tuple[Operator, int]:
+    """``source`` times ``factor`` > 0 without rounding: every code stays, the scale changes."""
+    tensor = edit.tensors[source]
+    number = constant(edit, tensor, f"{name}/factor", factor)
+    scale = float(tensor.scale or 1) * factor / _JUST_BELOW_ONE
+    out = edit.requantized(source, scale, int(tensor.zero_point or 0), name)
+    return mul(edit, source, number, out), out
+
+
+def zero(edit: Edit, like: Tensor, name: str) -> int:
+    """The real value zero at the scale of ``like``."""
+    dtype = np.int8 if like.dtype == INT8 else np.uint8
+    return edit.constant(name, np.asarray(like.zero_point, dtype), like.quantization)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PRELU as MAXIMUM, MINIMUM, MUL and ADD."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgekit.formats.tflite import Model, Operator
+from edgekit.rewrite import pieces
+from edgekit.rewrite.edit import Edit, is_8bit, replacing_operators, same_quantization
+from edgekit.rewrite.rule import Rule
+
+
+def replace_prelu(model: Model) -> Model | None:
+    """``model`` with every 8-bit PRELU of constant slopes made of operations seen to map."""
+    edit = Edit(model)
+    found = False
+    for op, instead in replacing_operators(edit):
+        if (
+            op.opcode == "PRELU"
+            and edit.data(op.inputs[1]) is not None
+            and all(is_8bit(edit.tensors[i]) for i in (*op.inputs, *op.outputs))
+        ):
+            instead.extend(_prelu(edit, op))
+            found = True
+    return edit.build() if found else None
+
+
+def _prelu(edit: Edit, op: Operator) -> list[Operator]:
+    """``max(x, alpha x)`` where all slopes lie in 0..1, else ``max(x, 0) + alpha min(x, 0)``.
+
+    Every multiplication has the multiplier that the kernel of PRELU has, and the sum adds nothing
+    to a zero: the same integers, but for ties in QUANTIZE, as with LEAKY_RELU. No compiled model
+    is known in which PRELU itself is mapped; these operators are.
+    """
+    (x, alpha), y = op.inputs, op.outputs[0]
+    out = edit.tensors[y]
+    slopes = edit.tensors[alpha]
+    codes = np.asarray(edit.data(alpha), np.int64) - int(slopes.zero_point or 0)
+    real = codes * float(slopes.scale or 1)
+    alpha = _full_rank(edit, alpha, len(edit.tensors[x].shape))
+    operators: list[Operator] = []
+    same = x
+    if not same_quantization(edit.tensors[x], out):
+        same = edit.activation(out, f"{out.name}/rescaled")
+        operators.append(pieces.quantize(edit, x, same))
+    multiple = edit.activation(out, f"{out.name}/multiple")
+    if real.min() >= 0 and real.max() <= 1:
+        operators.append(pieces.mul(edit, x, alpha, multiple))
+        return [*operators, pieces.maximum(edit, same, multiple, y)]
+    below = edit.activation(edit.tensors[x], f"{out.name}/below")
+    above = edit.activation(out, f"{out.name}/above")
+    return [
+        *operators,
+        pieces.minimum(edit, x, pieces.zero(edit, edit.tensors[x], f"{out.name}/zero_in"), below),
+        pieces.mul(edit, below, alpha, multiple),
+        pieces.maximum(edit, same, pieces.zero(edit, out, f"{out.name}/zero_out"), above),
+        pieces.add(edit, above, multiple, y),
+    ]
+
+
+def _full_rank(edit: Edit, alpha: int, rank: int) -> int:
+    """Slopes with ones in front: TFLite broadcasts either way, the compiler has been seen to."""
+    tensor = edit.tensors[alpha]
+    if len(tensor.shape) >= rank:
+        return alpha
+    shape = (1,) * (rank - len(tensor.shape)) + tensor.shape
+    return edit.reshaped_constant(alpha, shape)
+
+
+RULE = Rule(
+    "prelu",
+    "PRELU becomes MAXIMUM(x, alpha * x), or max(x, 0) + alpha * min(x, 0)",
+    exact=False,  # because of ties
+    apply=replace_prelu,
+)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every rule, in the order in which they are applied."""
+
+from __future__ import annotations
+
+from edgekit.formats.tflite import Model
+from edgekit.rewrite import (
+    convolutions,
+    dense,
+    freeze,
+    gelu,
+    hard_swish,
+    islands,
+    leaky_relu,
+    mean,
+    outputs,
+    prelu,
+    tidy,
+    transposes,
+    versions,
+)
+from edgekit.rewrite.edit import is_editable
+from edgekit.rewrite.io_types import io_rule
+from edgekit.rewrite.rule import Rule
+
+IO_RULE = "io"
+
+
+def rules(io: str = "auto") -> tuple[Rule, ...]:
+    """All rules in their order; ``io`` says what the rule for inputs and outputs makes of them."""
+    return (
+        versions.RULE,
+        freeze.RULE,
+        tidy.DEAD,
+        io_rule(io),
+        islands.PAIRS,
+        islands.SILU,
+        islands.ISLANDS,
+        hard_swish.RULE,
+        leaky_relu.RULE,
+        prelu.RULE,
+        gelu.RULE,
+        convolutions.GROUPS,
+        convolutions.TRANSPOSED,
+        dense.ROWS,
+        dense.PER_TENSOR,
+        dense.RANK_2,
+        dense.SPLIT,
+        mean.RULE,
+        transposes.RULE,
+        outputs.RULE,
+        tidy.IDLE,
+        tidy.DUPLICATES,
+    )
+
+
+def apply_rule(rule: Rule, model: Model) -> Model | None:
+    """``model`` changed by ``rule``; None where it has nothing to do, or may do nothing."""
+    return rule.apply(model) if is_editable(model) else None

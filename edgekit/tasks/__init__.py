@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What outputs mean: classes, boxes, masks, key points; decoded in numpy."""
+
+from __future__ import annotations
+
+from edgekit.tasks.boxes import Detections, iou, non_maximum_suppression
+from edgekit.tasks.decoder import (
+    CLASSIFICATION,
+    DETECTION,
+    NONE,
+    POSE,
+    SEGMENTATION,
+    TASKS,
+    Decoder,
+    Mask,
+    Meaning,
+    Scores,
+)
+from edgekit.tasks.guess import DecodeOptions, choose_decoder
+from edgekit.tasks.labels import attached_labels, fit_labels, model_labels
+from edgekit.tasks.pose import KEYPOINT_NAMES, SKELETON, Poses
+from edgekit.tasks.prepare import Prepared, prepare
+from edgekit.tasks.segmentation import mask_to_image
+
+__all__ = [
+    "CLASSIFICATION",
+    "DETECTION",
+    "KEYPOINT_NAMES",
+    "NONE",
+    "POSE",
+    "SEGMENTATION",
+    "SKELETON",
+    "TASKS",
+    "DecodeOptions",
+    "Decoder",
+    "Detections",
+    "Mask",
+    "Meaning",
+    "Poses",
+    "Prepared",
+    "Scores",
+    "attached_labels",
+    "choose_decoder",
+    "fit_labels",
+    "iou",
+    "mask_to_image",
+    "model_labels",
+    "non_maximum_suppression",
+    "prepare",
+]

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boxes: what every detector gives in the end, their overlap, and the pruning of doubles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgekit.data import Placement
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The objects in one image, in the order in which the detector gives them (best first)."""
+
+    boxes_yxyx: NDArray[np.float32]  # (objects, 4), 0..1 of the network's input
+    class_indices: NDArray[np.int64]  # (objects,), background not counted
+    scores: NDArray[np.float32]  # (objects,)
+
+    def boxes_xyxy_px(self, placement: Placement) -> NDArray[np.float64]:
+        """(objects, 4) as (xmin, ymin, xmax, ymax) in pixels of the image, not rounded or cut.
+
+        ``int()`` of each number is what pycoral's ``detect.get_objects`` returns for the same
+        outputs and scale.
+        """
+        corners: NDArray[Any] = self.boxes_yxyx.reshape(-1, 2, 2)[..., ::-1]
+        return placement.to_image(corners).reshape(-1, 4)
+
+    def at_least(self, score: float) -> Detections:
+        """Those whose score is ``score`` or more."""
+        return self.take(np.flatnonzero(self.scores >= score))
+
+    def take(self, indices: NDArray[np.integer]) -> Detections:
+        """The ones at ``indices``, in that order."""
+        return Detections(
+            self.boxes_yxyx[indices], self.class_indices[indices], self.scores[indices]
+        )
+
+
+def iou(box: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float32]:
+    """Intersection over union of one (4,) box with each of (n, 4); corners in any unit.
+
+    A box without an area overlaps nothing.
+    """
+    low = np.maximum(box[:2], others[:, :2])
+    high = np.minimum(box[2:], others[:, 2:])
+    common = np.prod(np.maximum(high - low, 0), axis=1)
+    area, areas = np.prod(box[2:] - box[:2]), np.prod(others[:, 2:] - others[:, :2], axis=1)
+    union = area + areas - common
+    has_area = (area > 0) & (areas > 0)
+    result: NDArray[np.float32] = np.where(has_area, common / np.where(has_area, union, 1), 0)
+    return result
+
+
+def non_maximum_suppression(
+    boxes: NDArray[Any], scores: NDArray[Any], iou_threshold: float, most: int
+) -> NDArray[np.int64]:
+    """Indices of at most ``most`` boxes, best first, none overlapping a better one too much.
+
+    Args:
+        boxes: (n, 4) corners in any unit.
+        scores: (n,); among equal ones the first comes first.
+        iou_threshold: A box whose overlap with a better one is larger than this goes.
+        most: How many are wanted.
+    """
+    order = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    while order.size and len(kept) < most:
+        best, order = order[0], order[1:]
+        kept.append(int(best))
+        order = order[iou(boxes[best], boxes[order]) <= iou_threshold]
+    return np.asarray(kept, np.int64)
+
+
+def suppress_by_class(detections: Detections, iou_threshold: float, most: int) -> NDArray[np.int64]:
+    """Like `non_maximum_suppression`, but boxes of different classes leave each other alone."""
+    # Classes moved far apart cannot overlap.
+    far = detections.boxes_yxyx.max(initial=1.0) - detections.boxes_yxyx.min(initial=0.0) + 1
+    apart = detections.boxes_yxyx.astype(np.float64) + detections.class_indices[:, None] * far
+    return non_maximum_suppression(apart, detections.scores, iou_threshold, most)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What reads a model's outputs: a task's name, and a function from tensors to meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Sequence, Union
+
+import numpy as np
+
+from edgekit.tasks.boxes import Detections
+from edgekit.tasks.pose import Poses
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CLASSIFICATION, DETECTION, SEGMENTATION, POSE = (
+    "classification",
+    "detection",
+    "segmentation",
+    "pose",
+)
+NONE = "none"  # outputs are numbers and no more
+TASKS = (CLASSIFICATION, DETECTION, SEGMENTATION, POSE, NONE)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a classifier answers."""
+
+    scores: NDArray[Any]  # (classes,), real values
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What a segmentation network answers."""
+
+    classes: NDArray[np.int64]  # (h, w), over the whole input of the network
+
+
+Meaning = Union[Scores, Detections, Mask, Poses, None]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """How one model's outputs are read.
+
+    ``decode`` takes the raw output tensors of one sample, in the interpreter's order, the leading 1
+    included, and is safe to call from several threads.
+    """
+
+    task: str  # one of TASKS
+    kind: str  # for people: "TFLite_Detection_PostProcess", "YOLOv8"
+    why: str  # what it was recognized by
+    num_classes: int  # 0 if unknown or none
+    input_shape: tuple[int, int]  # (height, width) of the image input; (0, 0) without one
+    decode: Callable[[Sequence[NDArray[Any]]], Meaning]

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detectors that end in TFLite_Detection_PostProcess: boxes, classes, scores, count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Sequence
+
+import numpy as np
+
+from edgekit.tasks.boxes import Detections
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgekit.formats.tflite import Model
+
+POSTPROCESS_OP = "TFLite_Detection_PostProcess"
+# What stands at which output of the operator.
+BOXES, CLASSES, SCORES, COUNT = range(4)
+_SIGNATURE = {"output_3": BOXES, "output_2": CLASSES, "output_1": SCORES, "output_0": COUNT}
+
+
+def postprocess_order(model: Model, indices: Sequence[int]) -> tuple[int, ...] | None:
+    """Where boxes, classes, scores and count stand among the model's outputs.
+
+    TensorFlow 1 exports them in the operator's order, TensorFlow 2 in another: the operator's own
+    outputs tell which is which.
+
+    Args:
+        model: The model, compiled or not: the operator stays on the CPU.
+        indices: The tensor of each output, in the interpreter's order.
+
+    Returns:
+        Four positions; None where the model does not end in the operator.
+    """
+    for operator in model.main.operators:
+        if operator.custom_code == POSTPROCESS_OP and set(operator.outputs[:4]) <= set(indices):
+            return tuple(list(indices).index(each) for each in operator.outputs[:4])
+    return None
+
+
+def order_by_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
+    """As `postprocess_order` for a model without the operator, by the shapes alone.
+
+    The two outputs of (1, n) cannot be told apart by shape: in the order of the operator classes
+    come before scores, in TensorFlow 2's scores come first. None where the shapes do not fit.
+    """
+    sizes = [tuple(shape) for shape in shapes]
+    if len(sizes) != 4 or sorted(map(len, sizes)) not in ([1, 2, 2, 3], [2, 2, 2, 3]):
+        return None
+    boxes = next(i for i, shape in enumerate(sizes) if len(shape) == 3)
+    count = next((i for i, shape in enumerate(sizes) if np.prod(shape) == 1), None)
+    if sizes[boxes][-1] != 4 or count is None:
+        return None
+    first, second = (i for i in range(4) if i not in (boxes, count))
+    if not sizes[first] == sizes[second] == sizes[boxes][:2]:
+        return None
+    return (boxes, first, second, count) if boxes == 0 else (boxes, second, first, count)
+
+
+def decode_postprocess(
+    boxes: NDArray[Any], classes: NDArray[Any], scores: NDArray[Any], count: NDArray[Any]
+) -> Detections:
+    """The objects in the operator's outputs.
+
+    Args:
+        boxes: (1, n, 4), normalized (ymin, xmin, ymax, xmax).
+        classes: (1, n), background not counted, as real numbers.
+        scores: (1, n).
+        count: One number: how many of the n are objects.
+    """
+    number = int(count.ravel()[0])
+    return Detections(
+        boxes[0, :number].astype(np.float32),
+        classes[0, :number].astype(np.int64),
+        scores[0, :number].astype(np.float32),
+    )

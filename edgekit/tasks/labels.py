@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Class names: from a text file, or attached to the model."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
+from edgekit.data import read_labels
+from edgekit.errors import DataError
+from edgekit.files import PathLike, read_bytes
+
+if TYPE_CHECKING:
+    from edgekit.tasks.prepare import Prepared
+
+_MOST_BYTES = 4 << 20  # of an attached label file
+_TEXT_SUFFIX = ".txt"
+# Ultralytics attaches what it knows of a model, as Python text in older versions.
+_ULTRALYTICS_FILES = ("metadata.json", "temp_meta.txt", "metadata.txt")
+
+
+def fit_labels(labels: PathLike | Sequence[str] | None, num_classes: int) -> list[str]:
+    """The names of a model's classes, by index; empty where ``labels`` is None.
+
+    Args:
+        labels: A text file, or the names. Where a file has too many lines for the model, what
+            follows its first blank line is a remark.
+        num_classes: Of the model; 0 if unknown.
+
+    Raises:
+        DataError: There are more or fewer names than classes.
+        InputError: As for `read_labels`.
+    """
+    if labels is None:
+        return []
+    is_path = isinstance(labels, (str, Path))
+    names = read_labels(labels) if is_path else list(labels)  # type: ignore[arg-type] # decided by is_path
+    if num_classes and len(names) != num_classes and is_path:
+        content = read_bytes(labels, "label file")  # type: ignore[arg-type] # decided by is_path
+        head = _parse(re.split(rb"\r?\n[ \t]*\r?\n", content.lstrip(), maxsplit=1)[0])
+        names = head if len(head) == num_classes else names
+    if num_classes and len(names) != num_classes:
+        raise DataError(
+            f"{len(names)} labels for {num_classes} classes",
+            where=str(labels) if is_path else "",
+            why="the labels are not those of this model; a background class is the usual cause",
+            fix="give the label file that came with the model",
+        )
+    return names
+
+
+def model_labels(prepared: Prepared, num_classes: int) -> list[str]:
+    """Names in the model's own metadata, bundle or attachments; empty where none fit."""
+    noted = list(prepared.notes.labels)
+    if noted and (not num_classes or len(noted) == num_classes):
+        return noted
+    return attached_labels(prepared.original, num_classes)
+
+
+def attached_labels(content: bytes, num_classes: int) -> list[str]:
+    """Names in a label file attached to a .tflite; empty where there is none that fits."""
+    for name, data in _attachments(content).items():
+        metadata = parse_ultralytics(data) if name in _ULTRALYTICS_FILES else {}
+        names = _ultralytics_names(metadata) if metadata else []
+        if not names and name.endswith(_TEXT_SUFFIX):
+            names = _parse(data)
+        if names and (not num_classes or len(names) == num_classes):
+            return names
+    return []
+
+
+def ultralytics_task(content: bytes) -> str:
+    """What Ultralytics' metadata in a .tflite says the network is for ("detect"), else ""."""
+    for name, data in _attachments(content).items():
+        if name in _ULTRALYTICS_FILES:
+            return str(parse_ultralytics(data).get("task", ""))
+    return ""
+
+
+def parse_ultralytics(data: bytes) -> Mapping[str, Any]:
+    """Metadata as JSON or as the text of a Python dict; empty where it is neither."""
+    text = data.decode("utf-8", "replace")
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            values = parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(values, dict):
+            return values
+    return {}
+
+
+def _ultralytics_names(metadata: Mapping[str, Any]) -> list[str]:
+    names = metadata.get("names", {})
+    if isinstance(names, list):
+        return [str(name) for name in names]
+    if not isinstance(names, dict) or not all(str(key).isdigit() for key in names):
+        return []
+    by_index = {int(key): str(name) for key, name in names.items()}
+    return [by_index.get(i, "") for i in range(max(by_index, default=-1) + 1)]
+
+
+def _parse(content: bytes) -> list[str]:
+    text = content.decode("utf-8", "replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    pairs = [line.replace(":", " ", 1).split(None, 1) for line in lines]
+    if not lines or not all(len(pair) == 2 and pair[0].isdigit() for pair in pairs):
+        return lines
+    largest = max(int(index) for index, _ in pairs)
+    if largest > 100 * len(lines) + 1000:  # numbers that are no indices
+        return lines
+    names = [""] * (largest + 1)
+    for index, name in pairs:
+        names[int(index)] = name.strip()
+    return names
+
+
+def _attachments(content: bytes) -> dict[str, bytes]:
+    """Files of the zip archive that may follow the flatbuffer."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            small = [each for each in archive.infolist() if each.file_size <= _MOST_BYTES]
+            return {each.filename: archive.read(each) for each in small}
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
+        return {}

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""People's key points: the seventeen of COCO, whichever network found them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgekit.data import Placement
+
+# COCO's order, which PoseNet and MoveNet share; left and right are the person's own.
+KEYPOINT_NAMES = (
+    "nose",
+    "left eye",
+    "right eye",
+    "left ear",
+    "right ear",
+    "left shoulder",
+    "right shoulder",
+    "left elbow",
+    "right elbow",
+    "left wrist",
+    "right wrist",
+    "left hip",
+    "right hip",
+    "left knee",
+    "right knee",
+    "left ankle",
+    "right ankle",
+)
+NUM_KEYPOINTS = len(KEYPOINT_NAMES)
+# The bones of a drawing, as pairs of indices into KEYPOINT_NAMES.
+SKELETON = (
+    (0, 1),
+    (0, 2),
+    (1, 3),
+    (2, 4),
+    (5, 6),
+    (5, 7),
+    (7, 9),
+    (6, 8),
+    (8, 10),
+    (5, 11),
+    (6, 12),
+    (11, 12),
+    (11, 13),
+    (13, 15),
+    (12, 14),
+    (14, 16),
+)
+
+
+@dataclass(frozen=True)
+class Poses:
+    """The people in one image, best first."""
+
+    keypoints_yx: NDArray[np.float32]  # (people, 17, 2), 0..1 of the network's input
+    keypoint_scores: NDArray[np.float32]  # (people, 17)
+    scores: NDArray[np.float32]  # (people,)
+
+    def keypoints_xy_px(self, placement: Placement) -> NDArray[np.float64]:
+        """(people, 17, 2) as (x, y) in pixels of the image."""
+        flipped: NDArray[Any] = self.keypoints_yx[..., ::-1]
+        return placement.to_image(flipped)

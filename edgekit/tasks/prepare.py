@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model file or bundle, made ready for an interpreter that has no PosenetDecoderOp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.files import PathLike, read_bytes, sha256_hex
+from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.formats.tflite_metadata import Notes, read_notes
+from edgekit.runtime.select import content_for
+from edgekit.tasks.posenet import PosenetOptions, without_decoder
+
+if TYPE_CHECKING:
+    from typing import Union
+
+    ModelSource = Union[bytes, PathLike]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model as it was given, and what a `Runner` gets."""
+
+    source: str  # a path, "" for bytes
+    sha256: str  # of the model, as it is in the file or bundle
+    model: Model  # as given
+    original: bytes  # the model's file; of a bundle, the model in it
+    runnable: ModelSource  # as given; without PoseNet's decoder if there was one
+    notes: Notes  # what the file says about its use
+    posenet: PosenetOptions | None = None  # of the decoder that was cut off
+
+
+def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
+    """Read ``model`` and cut off the operator that no interpreter runs but numpy can.
+
+    Args:
+        model: Path or content of a .tflite file or a bundle.
+        device: Of a bundle the model for this device is taken.
+
+    Raises:
+        ModelFormatError: It is no .tflite file, or a damaged one.
+        BundleError: It is a damaged bundle.
+        InputError: The file cannot be read.
+    """
+    is_content = isinstance(model, (bytes, bytearray, memoryview))
+    source = "" if is_content else str(model)
+    given = bytes(model) if is_content else read_bytes(Path(source), "model")  # type: ignore[arg-type] # decided by is_content
+    content = content_for(device, given, source)
+    parsed = read_model(content, where=source)
+    cut = without_decoder(parsed)
+    runnable: ModelSource = model if cut is None else write_model(cut[0])
+    return Prepared(
+        source,
+        sha256_hex(content),
+        parsed,
+        content,
+        runnable,
+        read_notes(given),
+        None if cut is None else cut[1],
+    )

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two results side by side, and the gates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+
+from edgekit.cli.main import main
+from edgekit.errors import InputError
+from edgekit.evaluate import compare, evaluate
+
+Make = Callable[..., bytes]
+
+
+@pytest.fixture
+def results(make_linear: Make, tmp_path: Path) -> list[dict[str, Any]]:
+    """A good model, one that errs now and then, and the good one on fewer samples."""
+    rng = np.random.default_rng(9)
+    x = rng.random((400, 2, 2, 3)).astype(np.float32)
+    good = rng.normal(size=(3, 12))
+    bad = good + rng.normal(size=(3, 12)) * 0.2
+    y = (x.reshape(400, -1) @ good.T).argmax(axis=1)
+    np.savez(str(tmp_path / "data.npz"), x=x, y=y)
+    models = [make_linear(each, (1, 2, 2, 3)) for each in (good, bad)]
+    found = [evaluate(model, tmp_path / "data.npz").to_dict() for model in models]
+    found.append(evaluate(models[0], tmp_path / "data.npz", num_samples=300).to_dict())
+    return found
+
+
+def test_equal_results_do_not_differ_and_keep_an_interval(results: list[dict[str, Any]]) -> None:
+    result = compare(results[0], results[0], max_drop=0.0)
+    assert result.comparable
+    assert result.passed is True
+    (metric,) = result.metrics
+    assert metric.difference == 0
+    assert metric.paired
+    assert metric.ci95 is not None
+    assert metric.ci95[0] < 0 < metric.ci95[1]
+
+
+def test_a_drop_is_paired_and_judged(results: list[dict[str, Any]]) -> None:
+    result = compare(results[0], results[1], max_drop=0.01)
+    (metric,) = result.metrics
+    assert metric.difference < -0.01
+    assert metric.ci95 is not None
+    assert metric.ci95[0] < metric.difference < metric.ci95[1] <= 0.0
+    assert result.passed is False
+    assert "top1 dropped by" in result.failures[0]
+    assert compare(results[0], results[1], max_drop=0.5).passed is True
+    assert compare(results[1], results[0], max_drop=0.0).passed is True
+
+
+def test_other_data_is_said_and_fails_the_gate(results: list[dict[str, Any]]) -> None:
+    result = compare(results[0], results[2], max_drop=0.5)
+    assert not result.comparable
+    assert any("different data" in text for text in result.obstacles)
+    assert not result.metrics
+    assert result.passed is False
+
+
+def test_another_preprocessing_is_an_obstacle_and_another_device_a_note(
+    results: list[dict[str, Any]],
+) -> None:
+    other = json.loads(json.dumps(results[0]))
+    other["device"] = "usb"
+    noted = compare(results[0], other)
+    assert noted.comparable
+    assert "different device: cpu and usb" in noted.notes
+    assert noted.passed is None
+    other["data"]["preprocess"] = "tf"
+    assert not compare(results[0], other).comparable
+
+
+def test_the_tail_of_the_latency_is_judged(results: list[dict[str, Any]]) -> None:
+    p95 = results[1]["latency_ms"]["p95"]
+    assert compare(results[0], results[1], max_p95_ms=p95 * 2).passed is True
+    slow = compare(results[0], results[1], max_p95_ms=p95 / 2)
+    assert slow.passed is False
+    assert "p95 is" in slow.failures[0]
+
+
+def test_the_command_ends_with_4_where_a_gate_is_not_met(
+    results: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, document in zip("ab", results):
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    words = ["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    for extra, status in (([], 0), (["--max-drop", "0.01"], 4), (["--max-drop", "0.9"], 0)):
+        with pytest.raises(SystemExit) as caught:
+            main([*words, *extra, "--json"])
+        assert caught.value.code == status
+        assert json.loads(capsys.readouterr().out)["schema"] == "edgekit.compare/1"
+    with pytest.raises(SystemExit):
+        main(words)
+    text = capsys.readouterr().out
+    assert "comparable yes" in text
+    assert "points, paired" in text
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema": "edgekit.evaluate/1"}'])
+def test_what_is_no_result_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(InputError) as caught:
+        compare(path, path)
+    assert str(path) in caught.value.where

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rewrites applied to files: certificates, refusals, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit.cli.main import main
+from edgekit.errors import InputError, ModelFormatError, UnsupportedModelError, UsageError
+from edgekit.fix import fix
+from edgekit.fix.certificate import Agreement
+from edgekit.fix.interpreter import Interpreter
+from edgekit.formats.tflite import (
+    Model,
+    Operator,
+    Quantization,
+    Subgraph,
+    Tensor,
+    read_model,
+    write_model,
+)
+
+_EMPTY = np.empty(0, np.uint8)
+
+
+def _model(opcode: str = "LEAKY_RELU", **options: object) -> Model:
+    """Float input and output around one operator on int8."""
+    x, y = Quantization((0.05,), (3,)), Quantization((0.03,), (-90,))
+    shape = (1, 4, 4, 3)
+    tensors = (
+        Tensor("in", shape, "FLOAT32", 0),
+        Tensor("x", shape, "INT8", 0, x),
+        Tensor("y", shape, "INT8", 0, y),
+        Tensor("out", shape, "FLOAT32", 0),
+    )
+    kind = "LeakyReluOptions" if opcode == "LEAKY_RELU" else "NONE"
+    operators = (
+        Operator("QUANTIZE", 1, (0,), (1,), {}, "QuantizeOptions"),
+        Operator(opcode, 1, (1,), (2,), options, kind),
+        Operator("DEQUANTIZE", 2, (2,), (3,), {}, "DequantizeOptions"),
+    )
+    return Model((Subgraph(tensors, (0,), (3,), operators),), (_EMPTY,))
+
+
+@pytest.fixture
+def leaky(tmp_path: Path) -> Path:
+    path = tmp_path / "leaky.tflite"
+    path.write_bytes(write_model(_model(alpha=0.2)))
+    return path
+
+
+def test_each_rewrite_leaves_a_certificate(leaky: Path, tmp_path: Path) -> None:
+    result = fix(leaky, tmp_path / "out.tflite")
+    assert [each.rule for each in result.certificates] == ["io", "leaky-relu"]
+    assert all(each.identical for each in result.certificates)
+    assert all(each.kernels == "reference" for each in result.certificates)
+    assert result.whole is not None
+    assert result.whole.identical
+    assert result.whole.num_random == 8
+    assert (result.mapped_before, result.mapped_after) == (0, 3)
+
+
+def test_a_measured_rewrite_says_how_far_it_is_off(tmp_path: Path) -> None:
+    result = fix(write_model(_model("HARD_SWISH")), tmp_path / "out.tflite", io="keep")
+    (certificate,) = result.certificates
+    assert not certificate.exact_by_construction
+    (output,) = certificate.outputs
+    assert output.largest_difference <= 0.0301
+    assert certificate.identical or (output.snr_db or 0) > 30
+
+
+def test_fixing_twice_changes_nothing(leaky: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.tflite", tmp_path / "second.tflite"
+    fix(leaky, first)
+    result = fix(first, second)
+    assert not result.changed
+    assert second.read_bytes() == first.read_bytes()
+
+
+def test_data_are_compared_on_as_well(leaky: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.npy"
+    np.save(data, np.random.default_rng(0).normal(0, 1, (5, 4, 4, 3)).astype(np.float32))
+    result = fix(leaky, tmp_path / "out.tflite", data=str(data), num_random=2)
+    assert result.whole is not None
+    assert (result.whole.num_random, result.whole.num_data) == (2, 5)
+
+
+def test_rules_can_be_chosen_and_left_out(leaky: Path, tmp_path: Path) -> None:
+    chosen = fix(leaky, tmp_path / "a.tflite", rule=["leaky-relu"])
+    assert [each.rule for each in chosen.certificates] == ["leaky-relu"]
+    left = fix(leaky, tmp_path / "b.tflite", skip=["leaky-relu"])
+    assert [each.rule for each in left.certificates] == ["io"]
+
+
+def test_an_unknown_rule_is_a_usage_error(leaky: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no rule 'faster'"):
+        fix(leaky, tmp_path / "out.tflite", rule=["faster"])
+
+
+def test_the_model_is_not_overwritten(leaky: Path) -> None:
+    before = leaky.read_bytes()
+    with pytest.raises(UsageError, match="overwrite"):
+        fix(leaky, leaky)
+    assert leaky.read_bytes() == before
+
+
+def test_a_damaged_or_missing_file_writes_nothing(leaky: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.tflite"
+    leaky.write_bytes(leaky.read_bytes()[:200])
+    with pytest.raises(ModelFormatError) as caught:
+        fix(leaky, output)
+    assert str(leaky) in caught.value.where
+    with pytest.raises(InputError):
+        fix(tmp_path / "none.tflite", output)
+    assert not output.exists()
+
+
+def test_a_compiled_model_is_refused(tmp_path: Path) -> None:
+    tensors = (Tensor("a", (1,), "UINT8", 0), Tensor("b", (1,), "UINT8", 0))
+    operator = Operator("CUSTOM", 1, (0,), (1,), custom_code="edgetpu-custom-op")
+    model = Model((Subgraph(tensors, (0,), (1,), (operator,)),), (_EMPTY,))
+    with pytest.raises(UnsupportedModelError, match="compiled for the Edge TPU already"):
+        fix(write_model(model), tmp_path / "out.tflite")
+
+
+def test_what_cannot_be_run_is_not_rewritten_unless_asked(tmp_path: Path) -> None:
+    model = _model(alpha=0.2)
+    wrong = Operator("LEAKY_RELU", 99, (1,), (2,), {"alpha": 0.2}, "LeakyReluOptions")
+    operators = (model.main.operators[0], wrong, model.main.operators[2])
+    graph = Subgraph(model.main.tensors, (0,), (3,), operators)
+    content = write_model(Model((graph,), (_EMPTY,)))
+    output = tmp_path / "out.tflite"
+    with pytest.raises(UnsupportedModelError, match="cannot be run here"):
+        fix(content, output)
+    assert not output.exists()
+    result = fix(content, output, unproved=True)
+    assert result.certificates[0].identical is None
+    assert result.certificates[0].note.startswith("not measured")
+
+
+def test_custom_operators_at_the_end_do_not_keep_the_rest_from_its_proof(tmp_path: Path) -> None:
+    model = _model(alpha=0.2)
+    boxes = Tensor("boxes", (1, 4), "FLOAT32", 0)
+    custom = Operator("CUSTOM", 1, (3,), (4,), custom_code="Mine", builtin_code=32)
+    graph = Subgraph(
+        (*model.main.tensors, boxes), (0,), (4,), (*model.main.operators, custom), "main"
+    )
+    result = fix(write_model(Model((graph,), (_EMPTY,))), tmp_path / "out.tflite")
+    assert result.whole is not None
+    assert result.whole.identical
+    assert "CUSTOM" in [op.opcode for op in read_model(tmp_path / "out.tflite").main.operators]
+
+
+def test_an_interpreter_that_dies_is_an_error_and_the_next_one_starts(tmp_path: Path) -> None:
+    """The reference kernel of SOFTMAX aborts its process on a scale of 8e-9."""
+    model = _model("SOFTMAX")
+    tensors = list(model.main.tensors)
+    tensors[1] = replace(tensors[1], quantization=Quantization((7.8e-9,), (0,)))
+    tensors[2] = replace(tensors[2], quantization=Quantization((1 / 256,), (-128,)))
+    operators = list(model.main.operators)
+    operators[1] = Operator("SOFTMAX", 2, (1,), (2,), {"beta": 1.0}, "SoftmaxOptions")
+    graph = replace(model.main, tensors=tuple(tensors), operators=tuple(operators))
+    fatal = replace(model, subgraphs=(graph,))
+    sample = [np.zeros((1, 4, 4, 3), np.float32)]
+    with Interpreter(None) as interpreter:
+        with pytest.raises(UnsupportedModelError, match="died of the model"):
+            interpreter.run(fatal, [sample], "reference")
+        assert interpreter.run(_model(alpha=0.2), [sample], "reference").kernels == "reference"
+    result = fix(write_model(fatal), tmp_path / "out.tflite")
+    assert result.whole is not None
+    assert result.whole.kernels != "reference"
+    assert "reference" in result.whole.note
+
+
+def test_an_agreement_counts_steps_and_positions() -> None:
+    agreement = Agreement("y", 0.5)
+    agreement.add(np.array([[1.0, 2.0]], np.float32), np.array([[1.0, 3.0]], np.float32))
+    agreement.add(np.array([[4.0, 2.0]], np.float32), np.array([[1.0, 3.0]], np.float32))
+    result = agreement.result()
+    assert result.largest_step == 6
+    assert result.argmax == 0.5
+    assert not result.identical
+
+
+def _status(*words: object) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main([str(word) for word in words])
+    return int(caught.value.code or 0)
+
+
+def test_the_command_prints_json_and_nothing_else(
+    leaky: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _status("fix", leaky, "-o", tmp_path / "out.tflite", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "edgekit.fix/1"
+    assert document["whole"]["identical"] is True
+
+
+def test_the_command_lists_its_rules(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _status("fix", "--list") == 0
+    assert "dense-per-tensor" in capsys.readouterr().out
+
+
+def test_the_command_says_in_words_what_it_did(
+    leaky: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _status("fix", leaky, "-o", tmp_path / "out.tflite") == 0
+    out = capsys.readouterr()
+    assert "bit-identical" in out.out
+    assert "its inputs are int8 now" in out.err
+
+
+def test_without_an_output_the_command_is_a_usage_error(leaky: Path) -> None:
+    assert _status("fix", leaky) == 2
+
+
+def test_a_folder_that_does_not_exist_is_an_error_before_the_work(leaky: Path) -> None:
+    assert _status("fix", leaky, "-o", leaky.parent / "none" / "out.tflite") == 3

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever the graph: promises of equality hold, and a rule has nothing to do after itself."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+
+from edgekit.edgetpu.support import judge_operators
+from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.rewrite import apply_rule, rules
+from tests.rewrite.conftest import graphs, random_inputs, run
+
+_RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_LARGEST_STEPS = 3  # one rounding more here and there, and what becomes of it
+
+
+def _all_rules(model: Model) -> Model:
+    for _ in range(8):
+        before = model
+        for rule in rules():
+            model = apply_rule(rule, model) or model
+        if model is before:
+            return model
+    raise AssertionError("the rules undo each other")
+
+
+@_RELAXED
+@given(model=graphs())
+def test_rules_that_promise_equal_outputs_keep_it(model: Model) -> None:
+    inputs = random_inputs(model)
+    for rule in rules():
+        changed = apply_rule(rule, model)
+        if changed is None:
+            continue
+        if rule.exact:
+            for (before,), (after,) in zip(run(model, inputs), run(changed, inputs)):
+                np.testing.assert_array_equal(before, after)
+        model = changed
+
+
+@_RELAXED
+@given(model=graphs())
+def test_a_second_time_there_is_nothing_to_do(model: Model) -> None:
+    fixed = _all_rules(model)
+    content = write_model(fixed)
+    assert write_model(read_model(content)) == content
+    for rule in rules():
+        assert apply_rule(rule, read_model(content)) is None
+
+
+@_RELAXED
+@given(model=graphs())
+def test_no_operator_is_made_that_the_compiler_cannot_read_or_map(model: Model) -> None:
+    fixed = _all_rules(model)
+    for verdict in judge_operators(fixed):
+        assert verdict.alone != "cpu" or verdict.opcode in ("DEQUANTIZE",), verdict
+
+
+@_RELAXED
+@given(model=graphs())
+def test_the_model_given_is_not_changed(model: Model) -> None:
+    before = write_model(model)
+    _all_rules(model)
+    assert write_model(model) == before

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which task a model is for."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit.errors import UnsupportedModelError, UsageError
+from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, write_model
+from edgekit.runtime import Runner
+from edgekit.tasks import Decoder, choose_decoder, prepare
+
+_EMPTY = np.empty(0, np.uint8)
+
+
+def _reshaping(pairs: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> bytes:
+    """A model that reshapes each input to an output: only the shapes matter here."""
+    tensors: list[Tensor] = []
+    buffers, operators = [_EMPTY], []
+    for given, wanted in pairs:
+        first = len(tensors)
+        tensors.append(Tensor(f"in{first}", given, "FLOAT32", 0))
+        tensors.append(Tensor(f"shape{first}", (len(wanted),), "INT32", len(buffers)))
+        tensors.append(Tensor(f"out{first}", wanted, "FLOAT32", 0))
+        buffers.append(np.frombuffer(np.array(wanted, "<i4").tobytes(), np.uint8))
+        options = {"new_shape": wanted}
+        operators.append(
+            Operator(
+                "RESHAPE",
+                1,
+                (first, first + 1),
+                (first + 2,),
+                options,
+                "ReshapeOptions",
+                builtin_code=22,
+            )
+        )
+    inputs = tuple(range(0, len(tensors), 3))
+    outputs = tuple(range(2, len(tensors), 3))
+    graph = Subgraph(tuple(tensors), inputs, outputs, tuple(operators))
+    return write_model(Model((graph,), tuple(buffers)))
+
+
+def _guess(content: bytes, task: str | None = None) -> Decoder:
+    prepared = prepare(content)
+    with Runner(prepared.runnable) as runner:
+        return choose_decoder(prepared, runner, task)
+
+
+def _detections(slots: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    shapes: list[tuple[int, ...]] = [(1, slots, 4), (1, slots), (1, slots), (1,)]
+    return [(shape, shape) for shape in shapes]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "task", "kind"),
+    [
+        ([((1, 5, 2), (1, 10))], "classification", "score a class"),
+        ([((1, 5, 2), (1, 1, 1, 10))], "classification", "score a class"),
+        ([((1, 8, 8, 3), (1, 8, 8, 3))], "segmentation", "class a pixel"),
+        ([((1, 17, 3), (1, 1, 17, 3))], "pose", "MoveNet"),
+        ([((1, 6, 56), (1, 6, 56))], "pose", "MoveNet"),
+        (_detections(10), "detection", "TFLite_Detection_PostProcess"),
+        ([((1, 32, 32, 21 * 3), (1, 3 * 21, 1024))], "none", "raw tensors"),
+        ([((1, 64, 64, 3), (1, 12288))], "classification", "score a class"),
+    ],
+)
+def test_shapes_tell_the_task(
+    pairs: list[tuple[tuple[int, ...], tuple[int, ...]]], task: str, kind: str
+) -> None:
+    decoder = _guess(_reshaping(pairs))
+    assert (decoder.task, decoder.kind) == (task, kind)
+    assert decoder.why
+
+
+def test_a_task_can_be_set_and_must_fit() -> None:
+    content = _reshaping([((1, 8, 8, 3), (1, 8, 8, 3))])
+    assert _guess(content, "none").task == "none"
+    assert _guess(content, "segmentation").why == "--task segmentation"
+    with pytest.raises(UnsupportedModelError, match="not those of pose"):
+        _guess(content, "pose")
+    with pytest.raises(UsageError, match="no task"):
+        _guess(content, "posse")
+
+
+@pytest.mark.parametrize(("stated", "task"), [("pose", "none"), ("classify", "classification")])
+def test_metadata_goes_before_shapes(stated: str, task: str) -> None:
+    stream = io.BytesIO(_reshaping([((1, 5, 2), (1, 10))]))
+    with zipfile.ZipFile(stream, "a") as archive:
+        archive.writestr("metadata.json", json.dumps({"task": stated}))
+    assert _guess(stream.getvalue()).task == task
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize(
+    ("name", "task", "classes"),
+    [
+        ("coral/coco_ssd_mobilenet_v1_1.0_quant_2018_06_29", "detection", 90),
+        ("coral/traffic_model", "detection", 3),
+        ("deeplabv3_mnv2_dm05_pascal_quant", "segmentation", 21),
+        ("deeplab_mobilenet_edgetpu_slim_cityscapes_quant", "segmentation", 19),
+        ("posenet_mobilenet_v1_075_353_481_16_quant_decoder", "pose", 0),
+        ("movenet_single_pose_lightning_ptq", "pose", 0),
+        ("mobilenet_v1_0.25_128_quant", "classification", 1001),
+        ("keras_lstm_mnist_ptq", "classification", 10),
+        ("split_concat", "none", 0),
+    ],
+)
+def test_googles_models_are_recognized(corpus: Path, name: str, task: str, classes: int) -> None:
+    folder = corpus if "/" in name else corpus / "compiled" / "google-coral__test_data"
+    decoder = _guess((folder / f"{name}.tflite").read_bytes())
+    assert (decoder.task, decoder.num_classes) == (task, classes)
