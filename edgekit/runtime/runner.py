@@ -19,12 +19,11 @@ from edgekit.errors import (
     UsageError,
 )
 from edgekit.files import PathLike, read_bytes, sha256_hex
-from edgekit.formats.content import model_content
 from edgekit.formats.tflite import read_model
 from edgekit.quant import QuantParams, dequantize, quantize
 from edgekit.runtime.base import Backend, Environment, TensorInfo
-from edgekit.runtime.devices import AUTO, CPU, wants_compiled
-from edgekit.runtime.select import check_device, open_backend
+from edgekit.runtime.devices import AUTO, CPU
+from edgekit.runtime.select import check_device, content_for, open_backend
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -89,7 +88,7 @@ class Runner:
         is_content = isinstance(model, (bytes, bytearray, memoryview))
         self.source = "" if is_content else str(model)
         self._given = bytes(model) if is_content else read_bytes(Path(model), "model")  # type: ignore[arg-type] # decided by is_content
-        self.content = _content_for(device, self._given, self.source)
+        self.content = content_for(device, self._given, self.source)
         self._model = read_model(self.content, where=self.source)
         self._options: dict[str, Any] = {
             "device": device,
@@ -293,16 +292,6 @@ class Runner:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _content_for(device: str, given: bytes, where: str) -> bytes:
-    """The model in ``given`` that is for ``device``: a bundle holds two."""
-    try:
-        return model_content(given, compiled=wants_compiled(device), where=where)
-    except UnsupportedModelError:
-        if device != AUTO:
-            raise
-        return model_content(given, where=where)
 
 
 def _to_raw(values: NDArray[Any], info: TensorInfo, params: QuantParams | None) -> NDArray[Any]:

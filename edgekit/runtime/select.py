@@ -9,11 +9,11 @@ from typing import Any, Callable
 
 from edgekit.errors import DeviceError, UnsupportedModelError
 from edgekit.files import PathLike, read_bytes
-from edgekit.formats.content import holds_bundle
+from edgekit.formats.content import holds_bundle, model_content
 from edgekit.formats.tflite import CUSTOM, Model, read_model
 from edgekit.runtime.base import Backend
 from edgekit.runtime.cpu import CpuBackend
-from edgekit.runtime.devices import AUTO, CPU, EDGE_TPU_WORDS, is_edge_tpu
+from edgekit.runtime.devices import AUTO, CPU, EDGE_TPU_WORDS, is_edge_tpu, wants_compiled
 from edgekit.runtime.interpreters import load_library
 
 EDGETPU_CUSTOM_OP = "edgetpu-custom-op"
@@ -97,6 +97,21 @@ def compiled_operator(model: Model) -> str:
         if operator.opcode == CUSTOM and operator.custom_code == EDGETPU_CUSTOM_OP:
             return f"subgraph {subgraph_index}, operator {operator_index} {EDGETPU_CUSTOM_OP}"
     return ""
+
+
+def content_for(device: str, given: bytes, where: str) -> bytes:
+    """The model in ``given`` that is for ``device``: a bundle holds two.
+
+    Raises:
+        BundleError: It is a damaged bundle.
+        UnsupportedModelError: It is a bundle without a model for the Edge TPU.
+    """
+    try:
+        return model_content(given, compiled=wants_compiled(device), where=where)
+    except UnsupportedModelError:
+        if device != AUTO:
+            raise
+        return model_content(given, where=where)
 
 
 def suited_device(model: bytes | PathLike, device: str) -> str:
