@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgekit.explain.explain import explain
     from edgekit.fix.fix import fix
     from edgekit.fix.split import split
+    from edgekit.fleet.deploy import deploy
     from edgekit.formats.tflite import read_model
     from edgekit.host.compiler import compile  # noqa: A004 - the command's name
     from edgekit.host.conversion import convert
@@ -44,6 +45,7 @@ __all__ = [
     "compile",
     "convert",
     "demo",
+    "deploy",
     "doctor",
     "estimate",
     "evaluate",
@@ -52,6 +54,7 @@ __all__ = [
     "inspect",
     "open_dataset",
     "read_model",
+    "report",
     "run",
     "split",
     "verify",
@@ -67,6 +70,7 @@ _PUBLIC = {
     "compile": "edgekit.host",
     "convert": "edgekit.host",
     "demo": "edgekit.host",
+    "deploy": "edgekit.fleet",
     "doctor": "edgekit.doctor",
     "estimate": "edgekit.edgetpu.estimate",
     "evaluate": "edgekit.evaluate",
@@ -75,6 +79,7 @@ _PUBLIC = {
     "inspect": "edgekit.inspect",
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",
+    "report": "edgekit.report.page",
     "run": "edgekit.evaluate",
     "split": "edgekit.fix",
     "verify": "edgekit.bundle",

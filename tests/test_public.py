@@ -37,7 +37,7 @@ def test_names_mean_the_functions_whatever_was_imported_before(first: str) -> No
 
 
 def test_every_public_name_can_be_had() -> None:
-    host = {"compile", "convert", "demo"}
+    host = {"compile", "convert", "demo", "deploy", "report"}
     for name in set(edgekit.__all__) - host:
         assert getattr(edgekit, name) is not None
     assert set(dir(edgekit)) == set(edgekit.__all__)

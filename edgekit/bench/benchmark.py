@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgekit.files import PathLike
 
 _SEED = 1
+MAX_TIMES = 1000
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class BenchmarkResult(Result):
     kernels_note: str
     num_threads: int
     versions: Mapping[str, str]
+    times_ms: tuple[float, ...]  # of single inferences, in order; of many at most 1000, spread out
     thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
 
 
@@ -112,6 +114,7 @@ def benchmark(
             kernels_note=environment.kernels_note,
             num_threads=num_threads,
             versions=environment.versions,
+            times_ms=_kept_ms(times_s),
             thermal=judge_drift(environment.thermal, times_s),
         )
 
@@ -127,6 +130,14 @@ def _time_runs(runner: Runner, num_runs: int, warmup_runs: int) -> list[float]:
         reinvoke()
         times_s.append(clock() - start - (runner.recovery_s - spent_s))
     return times_s
+
+
+def _kept_ms(times_s: Sequence[float]) -> tuple[float, ...]:
+    """The times to the nanosecond; of more than `MAX_TIMES` as many, evenly spread."""
+    last = len(times_s) - 1
+    kept = min(len(times_s), MAX_TIMES)
+    places = [i * last // max(1, kept - 1) for i in range(kept)]
+    return tuple(round(times_s[place] * 1e3, 6) for place in places)
 
 
 def _random_input(info: TensorInfo, random: np.random.Generator) -> NDArray[Any]:

@@ -11,6 +11,7 @@ import typer
 from typing_extensions import Annotated
 
 from edgekit.cli.output import JsonOption, emit, note, table
+from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
     from edgekit.host.compiler_result import CompileCommands, CompiledModel, CompileResult
@@ -134,6 +135,7 @@ def compile(  # noqa: A001 - the command's name
     json: JsonOption = False,
 ) -> None:
     """Compile for the Edge TPU with your own edgetpu_compiler."""
+    require_host_python("compile")
     from edgekit.host import CompilerOptions, compile_commands
     from edgekit.host import compile as run_compile
 

@@ -11,6 +11,7 @@ from typing_extensions import Annotated
 
 from edgekit.cli.options import PreprocessOption
 from edgekit.cli.output import JsonOption, emit, note, progress
+from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
     from edgekit.host.convert_result import ConvertResult, Endpoint
@@ -79,6 +80,7 @@ def convert(
     json: JsonOption = False,
 ) -> None:
     """Convert a trained network to an integer-only .tflite, enforced."""
+    require_host_python("convert")
     from edgekit.host import convert as run_convert
 
     with progress("calibrating") as on_progress:

@@ -10,6 +10,7 @@ import typer
 from typing_extensions import Annotated
 
 from edgekit.cli.output import JsonOption, emit, note, table
+from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
     from edgekit.bench import BenchmarkResult
@@ -32,10 +33,31 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Train a small network on real digits and take it all the way to a proven int8 model."""
+    require_host_python("demo")
     from edgekit.host.demo import demo as run_demo
 
-    result = run_demo(output, dataset=dataset, mnist=mnist, epochs=epochs, on_step=note)
+    result = run_demo(
+        output,
+        dataset=dataset,
+        mnist=mnist,
+        epochs=epochs,
+        on_step=note,
+        make_report=_make_report,
+    )
     emit(result, lambda: render(result), as_json=json)
+
+
+def _make_report(folder: Path) -> bool:
+    """Write the report; the demo is whole without it where its libraries are missing."""
+    from edgekit.errors import MissingExtraError
+    from edgekit.report.page import report
+
+    try:
+        report(folder, folder / "report.html")
+    except MissingExtraError as error:
+        note(f"no report: {error.what}; {error.fix}")
+        return False
+    return True
 
 
 def render(result: DemoResult) -> str:
@@ -62,6 +84,8 @@ def render(result: DemoResult) -> str:
         "",
         f"models, a JSON of every result and answers.png are in {result.folder}",
     ]
+    if result.report:
+        lines.append(f"report      {result.report} (open it in a browser)")
     return "\n".join(lines)
 
 

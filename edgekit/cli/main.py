@@ -18,12 +18,14 @@ from edgekit.cli.compare import compare
 from edgekit.cli.compile import compile  # noqa: A004 - the command's name
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
+from edgekit.cli.deploy import deploy
 from edgekit.cli.doctor import doctor
 from edgekit.cli.estimate import estimate
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.explain import explain
 from edgekit.cli.fix import fix
 from edgekit.cli.inspect import inspect
+from edgekit.cli.report import report
 from edgekit.cli.run import run
 from edgekit.cli.split import split
 from edgekit.cli.verify import verify
@@ -69,9 +71,11 @@ for command in (
     evaluate,
     compare,
     benchmark,
+    report,
     doctor,
     bundle,
     verify,
+    deploy,
 ):
     app.command()(_resolved(command))
 

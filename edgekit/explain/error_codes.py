@@ -152,5 +152,64 @@ ERROR_CODES = tuple(
             "engine failed. Exit status 5.",
             "Try ssh user@host or docker run IMAGE by itself.",
         ),
+        (
+            "ssh.unreachable",
+            "Another machine cannot be reached over ssh",
+            "Its name is not known, nobody answers at the port, or the connection was lost. Exit "
+            "status 5.",
+            "Try it by itself: ssh user@host true. After a lost connection run the command again: "
+            "deploy goes on where it was.",
+        ),
+        (
+            "ssh.host_key",
+            "The other machine's key is not the one that is known",
+            "It is not in known_hosts, or another one is: it may be another machine. This check "
+            "cannot be switched off. Exit status 5.",
+            "Log in once with ssh user@host and compare the fingerprint with the one on the board "
+            "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub).",
+        ),
+        (
+            "ssh.login",
+            "The other machine lets nobody in",
+            "It takes none of the keys in ~/.ssh and ssh-agent. Passwords are never asked for. "
+            "Exit status 5.",
+            "Put a key there: ssh-copy-id user@host; a Dev Board takes one with mdt pushkey.",
+        ),
+        (
+            "deploy.python",
+            "No usable Python on the board",
+            "There is no such program there, it is older than 3.7, or it fails at once. Exit "
+            "status 5.",
+            "Name the board's Python: --python PATH.",
+        ),
+        (
+            "deploy.missing",
+            "edgekit is not on the board",
+            "None of the board's Pythons that were looked at has it. Exit status 5.",
+            "edgekit deploy --install WHEEL_DIR, with a folder of wheels; or scripts/install- "
+            "device.sh on the board.",
+        ),
+        (
+            "deploy.install",
+            "edgekit could not be installed on the board",
+            "The virtual environment could not be made, or pip found not all that is needed among "
+            "the wheels. Nothing is fetched from the internet there. Exit status 5.",
+            "Put the missing wheels, for the board's Python and machine, into WHEEL_DIR; "
+            "python3-venv has to be on the board.",
+        ),
+        (
+            "deploy.copy",
+            "The board could not take the files",
+            "Its disk is full or read-only, or the folder was made by somebody else. What was "
+            "there before is untouched. Exit status 5.",
+            "Make room there, or name another folder: --folder.",
+        ),
+        (
+            "deploy.remote",
+            "edgekit on the board ended without an answer",
+            "It crashed, or another version of it does not know an option. Exit status 5.",
+            "Run the command of the message there by itself; install the same edgekit there: "
+            "--install WHEEL_DIR.",
+        ),
     )
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -67,6 +67,7 @@ class DemoResult(Result):
     not_compiled: str | None
     picture: str
     time_s: float
+    report: str | None = None  # the HTML report, where one was made
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def demo(
     mnist: files.PathLike | None = None,
     epochs: int | None = None,
     on_step: Step = lambda _text: None,
+    make_report: Callable[[Path], bool] | None = None,
 ) -> DemoResult:
     """Train the TensorFlow tutorial's network on real digits and take it all the way.
 
@@ -96,6 +98,8 @@ def demo(
         mnist: An ``mnist.npz`` in Keras's form, used instead of cache and download.
         epochs: Passes over the training images; None takes 5 for MNIST and 30 for the few digits.
         on_step: Called with a sentence before each step.
+        make_report: Called last with the folder, to write ``report.html`` into it; says whether
+            it did.
 
     Raises:
         UsageError: An unknown data set.
@@ -142,8 +146,14 @@ def demo(
         not_compiled=not_compiled,
         picture=str(picture),
         time_s=time.monotonic() - start,
+        report=str(folder / "report.html") if make_report is not None else None,
     )
     _write_results(folder, result, converted)
+    if make_report is not None:
+        on_step("writing the report")
+        if not make_report(folder):
+            result = replace(result, report=None)
+            files.write_text(folder / "results.json", result.to_json())
     return result
 
 

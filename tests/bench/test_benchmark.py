@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.bench import benchmark
+from edgekit.bench.benchmark import MAX_TIMES
 from edgekit.errors import UsageError
 from edgekit.runtime import latency_stats
 
@@ -26,6 +27,13 @@ def test_the_parts_are_apart_and_in_order(int8_path: Path) -> None:
     assert (result.runs, result.warmup_runs) == (20, 2)
     assert result.throughput_hz == pytest.approx(1e3 / latency["mean"])
     assert result.to_dict()["schema"] == "edgekit.benchmark/1"
+
+
+def test_single_times_are_kept_in_order_up_to_a_thousand(int8_path: Path) -> None:
+    few = benchmark(int8_path, num_runs=30)
+    assert len(few.times_ms) == 30
+    assert min(few.times_ms) == pytest.approx(few.latency_ms["min"], abs=1e-6)
+    assert len(benchmark(int8_path, num_runs=2500).times_ms) == MAX_TIMES
 
 
 @pytest.mark.parametrize("option", [{"num_runs": 0}, {"warmup_runs": -1}])

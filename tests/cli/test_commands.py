@@ -63,6 +63,18 @@ def test_help_imports_neither_numpy_nor_tensorflow() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 10), reason="this Python has the host's commands")
+@pytest.mark.parametrize(
+    "words",
+    [("convert", "a", "--data", "b", "-o", "c"), ("compile", "a"), ("demo",), ("deploy", "a", "b")],
+)
+def test_a_command_of_the_host_says_so_on_a_device(words: Sequence[str], tmp_path: Path) -> None:
+    done = edgekit(*words, cwd=tmp_path)
+    assert done.returncode == 5
+    assert "needs Python 3.10 or newer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_version_is_printed() -> None:
     assert edgekit("--version").stdout.startswith("edgekit 0.")
 

@@ -40,6 +40,10 @@ def test_the_demo_leaves_what_it_promises(tmp_path: Path) -> None:
         document = json.loads((folder / f"convert_{mode}.json").read_text())
         assert document["schema"] == "edgekit.convert/1"
     assert json.loads((folder / "results.json").read_text()) == result
+    assert result["report"] == str(folder / "report.html")
+    page = (folder / "report.html").read_text()
+    assert "All 7 operators should map to the Edge TPU." in page
+    assert page.count("data:image/png") == 1
     with Image.open(folder / "answers.png") as picture:
         assert picture.size[0] > 800
 

@@ -17,6 +17,9 @@ import numpy as np
 import pytest
 
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, write_model
+from tests.sshd import server
+
+__all__ = ["server"]
 
 NEWEST = "16.0.384591198"
 _SOURCE = """#!{python}

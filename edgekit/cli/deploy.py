@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit deploy``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, List, Optional
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.options import SamplesOption, ThreadsOption
+from edgekit.cli.output import JsonOption, emit, note, progress, table
+from edgekit.extras import require_host_python
+
+if TYPE_CHECKING:
+    from edgekit.fleet import BoardResult, DeployResult
+
+_HEAD = ("board", "state", "edgekit", "sent bytes", "of", "Edge TPU", "device", "top1", "p50 ms")
+
+
+def deploy(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A .edgekit file.")],
+    boards: Annotated[
+        List[str],
+        typer.Argument(metavar="BOARD...", help="user@host[:port], or names of ~/.ssh/config."),
+    ],
+    output: Annotated[
+        Optional[Path],
+        typer.Option("--output", "-o", metavar="FOLDER", help="Write each board's results there."),
+    ] = None,
+    install: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="WHEEL_DIR",
+            help="Install edgekit there from this folder of wheels, without internet.",
+        ),
+    ] = None,
+    data: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="DATA",
+            help="Copy this folder of images, .npz or .npy there, and evaluate on it.",
+        ),
+    ] = None,
+    benchmark: Annotated[
+        bool, typer.Option("--benchmark/--no-benchmark", help="Measure the latency there.")
+    ] = True,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="What runs the model there: cpu, usb, pci, :0, or auto: an Edge TPU where the "
+            "board's doctor finds a usable one, else the CPU."
+        ),
+    ] = "auto",
+    num_samples: SamplesOption = None,
+    num_runs: Annotated[int, typer.Option(min=1, help="How many inferences to time.")] = 50,
+    num_threads: ThreadsOption = 1,
+    folder: Annotated[
+        str, typer.Option(help="The board's folder; relative to the home there.")
+    ] = "edgekit",
+    python: Annotated[str, typer.Option(help="The board's Python.")] = "python3",
+    reconnects: Annotated[
+        int, typer.Option(min=0, help="How often to go on after a lost connection.")
+    ] = 2,
+    json: JsonOption = False,
+) -> None:
+    """Bring a bundle onto boards over ssh, try it there, and bring the results back."""
+    require_host_python("deploy")
+    from edgekit.fleet import deploy as run_deploy
+
+    with progress("copying") as on_progress:
+        result = run_deploy(
+            bundle,
+            boards,
+            output=output,
+            install=install,
+            data=data,
+            benchmark=benchmark,
+            device=device,
+            num_samples=num_samples,
+            num_runs=num_runs,
+            num_threads=num_threads,
+            folder=folder,
+            python=python,
+            reconnects=reconnects,
+            on_step=lambda board, text: note(f"{board}: {text}"),
+            progress=on_progress,
+        )
+    emit(result, lambda: "\n".join(render(result)), as_json=json)
+    if result.exit_status:
+        raise typer.Exit(result.exit_status)
+
+
+def render(result: DeployResult) -> Iterator[str]:
+    """One table of all boards; what failed below it."""
+    yield f"bundle     {result.bundle}, sha256 {result.sha256[:12]}"
+    yield ""
+    yield table(_HEAD, [_row(board) for board in result.boards])
+    for board in result.boards:
+        if board.error is not None:
+            yield ""
+            yield f"{board.board}: {board.error['what']}"
+            for label in ("where", "why", "fix", "code"):
+                if board.error[label]:
+                    yield f"  {label}: {board.error[label]}"
+
+
+def _row(board: BoardResult) -> List[str]:
+    copied, doctor, benchmark = board.copied, board.doctor, board.benchmark
+    metrics = (board.evaluate or {}).get("metrics", {})
+    return [
+        board.board,
+        board.state,
+        board.edgekit or "-",
+        f"{copied.sent_bytes:,}" if copied else "-",
+        f"{copied.bytes:,}" if copied else "-",
+        "-" if doctor is None else "usable" if doctor["edge_tpu_usable"] else "not usable",
+        board.device or "-",
+        f"{metrics['top1']:.2%}" if "top1" in metrics else "-",
+        f"{benchmark['latency_ms']['p50']:.3f}" if benchmark else "-",
+    ]

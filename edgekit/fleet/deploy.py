@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle onto boards, side by side: check, install, copy, evaluate and measure there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.bundle import verify
+from edgekit.errors import InputError, OutputError, UsageError
+from edgekit.extras import require
+from edgekit.files import PathLike, write_text
+from edgekit.fleet.local_files import read_data, read_local
+from edgekit.fleet.result import BoardResult, DeployResult
+from edgekit.fleet.visit import PURPOSE, Plan, Visit
+from edgekit.fleet.wheels import read_wheels
+from edgekit.ssh import SshTarget, parse_target
+
+_DEVICE = re.compile(r"auto|cpu|(usb|pci)(:\d+)?|:\d+")
+OnBytes = Callable[[int, "int | None"], None]
+OnStep = Callable[[str, str], None]
+
+
+def deploy(
+    bundle: PathLike,
+    boards: str | Sequence[str],
+    *,
+    output: PathLike | None = None,
+    install: PathLike | None = None,
+    data: PathLike | None = None,
+    benchmark: bool = True,
+    device: str = "auto",
+    num_samples: int | None = None,
+    num_runs: int = 50,
+    num_threads: int = 1,
+    folder: str = "edgekit",
+    python: str = "python3",
+    reconnects: int = 2,
+    on_step: OnStep = lambda _board, _text: None,
+    progress: OnBytes = lambda _done, _total: None,
+) -> DeployResult:
+    """Bring a bundle onto boards and measure it there; a board that fails stops no other.
+
+    Nothing there is changed outside ``folder``, and host keys are always checked.
+
+    Args:
+        bundle: The .edgekit file; it is verified before anything is connected.
+        boards: ``user@host[:port]`` or names of ~/.ssh/config.
+        output: A folder for the boards' own results, ``BOARD.doctor.json`` and so on.
+        install: A folder of wheels: edgekit's device side is installed from them there, in the
+            virtual environment ``folder/venv``, without internet.
+        data: A folder of images or an .npz or .npy file to copy there and evaluate on.
+        benchmark: Whether to measure the latency there.
+        device: ``cpu``, an Edge TPU (``usb``, ``pci``, ``:0``), or ``auto``: an Edge TPU where the
+            doctor finds a usable one, else the CPU.
+        num_samples: Evaluate on the first so many samples.
+        num_runs: Inferences of the benchmark.
+        num_threads: Threads of one inference.
+        folder: Of the board; relative to the home of who logs in.
+        python: The Python there. One that has edgekit is taken: ``folder/venv``, then /opt/edgekit
+            (scripts/install-device.sh), then ``python3``; another one goes before /opt/edgekit.
+        reconnects: How often to go on after a lost connection, for each board.
+        on_step: Called with a board's name and what begins there.
+        progress: Called with the bytes sent and the bytes that there are for all boards at most.
+
+    Returns:
+        One result a board, its error in it if it failed.
+
+    Raises:
+        UsageError: A board's name is none, or is there twice; ``device`` or ``folder`` is none.
+        BundleError: The bundle is damaged. An InputError for other files that cannot be used.
+        MissingExtraError: asyncssh is not installed.
+    """
+    targets = _targets([boards] if isinstance(boards, str) else boards)
+    _check_folder(folder)
+    if not _DEVICE.fullmatch(device):
+        raise UsageError(
+            f"there is no device {device!r}", fix="give auto, cpu, usb, usb:0, pci, pci:1 or :0"
+        )
+    checked = verify(bundle)
+    source = Path(bundle)
+    plan = Plan(
+        bundle=read_local(source, source.name),
+        has_compiled=bool(checked.manifest.files_with("compiled")),
+        wheels=None if install is None else read_wheels(Path(install)),
+        data=None if data is None else read_data(data),
+        benchmark=benchmark,
+        device=device,
+        num_samples=num_samples,
+        num_runs=num_runs,
+        num_threads=num_threads,
+        folder=folder,
+        python=python,
+        reconnects=reconnects,
+    )
+    if plan.bundle.sha256 != checked.sha256:
+        raise InputError("the bundle was changed just now", where=str(bundle), fix="deploy again")
+    require("asyncssh", extra="ssh", purpose=PURPOSE)
+    place = None if output is None else _made(Path(output))
+    count = _Count(plan.bytes * len(targets), progress)
+    visits = [Visit(target, plan, on_step, count.add) for target in targets]
+    done = asyncio.run(_all(visits))
+    if place is not None:
+        for board in done:
+            _write(place, board)
+    return DeployResult(str(bundle), checked.sha256, tuple(done))
+
+
+async def _all(visits: Sequence[Visit]) -> list[BoardResult]:
+    return list(await asyncio.gather(*(visit.make() for visit in visits)))
+
+
+@dataclass
+class _Count:
+    """The bytes that were sent to all boards."""
+
+    total: int
+    progress: OnBytes
+    done: int = 0
+
+    def add(self, size: int) -> None:
+        self.done += size
+        self.progress(self.done, max(self.total, self.done))
+
+
+def _targets(boards: Sequence[str]) -> list[SshTarget]:
+    targets = [parse_target(board, option="BOARD") for board in boards]
+    if not targets:
+        raise UsageError("no board is named", fix="edgekit deploy net.edgekit user@board")
+    twice = {each.name for each in targets if targets.count(each) > 1}
+    if twice:
+        raise UsageError(f"{', '.join(sorted(twice))} is there twice", fix="name each board once")
+    return targets
+
+
+def _check_folder(folder: str) -> None:
+    if not folder.strip("/.~") or ".." in folder.split("/") or "\0" in folder:
+        raise UsageError(
+            f"the board's folder cannot be {folder!r}",
+            fix="name a folder of its own, such as edgekit or /srv/edgekit (--folder)",
+        )
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder {folder.name}: {error.strerror}",
+            where=str(folder),
+            fix="name a folder that can be written (-o)",
+        ) from error
+    return folder
+
+
+def _write(folder: Path, board: BoardResult) -> None:
+    """The results of one board as files that other commands take."""
+    name = re.sub(r"[^\w.@-]", "_", board.board)
+    for kind, document in (
+        ("doctor", board.doctor),
+        ("evaluate", board.evaluate),
+        ("benchmark", board.benchmark),
+    ):
+        if document is not None:
+            text = json.dumps(document, indent=2, sort_keys=True) + "\n"
+            write_text(folder / f"{name}.{kind}.json", text)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wheels of a folder that a board's Python can use, by the tags in their names (PEP 425)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.errors import InputError
+from edgekit.fleet.local_files import LocalFile, read_local
+
+# {name}-{version}(-{build})?-{python}-{abi}-{platform}.whl
+_WHEEL = re.compile(r"(?P<name>[^-]+)-[^-]+(-\d[^-]*)?-(?P<python>[^-]+)-[^-]+-(?P<platform>[^-]+)")
+_RUNTIMES = {"tflite_runtime", "ai_edge_litert"}
+
+
+@dataclass(frozen=True)
+class Wheels:
+    """Every wheel of a folder."""
+
+    folder: Path
+    paths: tuple[Path, ...]
+
+    def usable(self, python: tuple[int, ...], machine: str) -> tuple[LocalFile, ...]:
+        """Those for this Python and this machine, hashed, for the folder ``wheels`` there.
+
+        Raises:
+            InputError: edgekit is not among them, or one cannot be read.
+        """
+        fitting = [path for path in self.paths if fits(path.stem, python, machine)]
+        if not any(_name(path) == "edgekit" for path in fitting):
+            version = ".".join(map(str, python[:2]))
+            raise InputError(
+                f"none of the {len(self.paths)} wheels is an edgekit for Python {version} "
+                f"on {machine}",
+                where=str(self.folder),
+                fix=f"pip wheel --no-deps --wheel-dir {self.folder} edgekit",
+            )
+        return tuple(read_local(path, f"wheels/{path.name}") for path in fitting)
+
+
+def read_wheels(folder: Path) -> Wheels:
+    """The wheels of ``folder``.
+
+    Raises:
+        InputError: It is no folder, or holds none of edgekit.
+    """
+    paths = tuple(sorted(folder.glob("*.whl")))
+    if not any(_name(path) == "edgekit" for path in paths):
+        what = f"has no wheel of edgekit among {len(paths)}" if folder.is_dir() else "is no folder"
+        raise InputError(
+            f"{folder.name} {what}",
+            where=str(folder),
+            fix=f"pip wheel --no-deps --wheel-dir {folder} edgekit, and beside it those of what "
+            "the board lacks",
+        )
+    return Wheels(folder, paths)
+
+
+def fits(stem: str, python: tuple[int, ...], machine: str) -> bool:
+    """Whether a wheel's name says that it is for this Python and machine; pip has the last word."""
+    match = _WHEEL.fullmatch(stem)
+    if match is None:
+        return False
+    major, minor = python[:2]
+    own = f"cp{major}{minor}"
+    pythons = match["python"].split(".")
+    # A wheel of the stable ABI names the oldest Python that it is for.
+    stable = "-abi3-" in stem and any(
+        re.fullmatch(rf"cp{major}\d+", tag) and int(tag[3:]) <= minor for tag in pythons
+    )
+    if not ({own, f"py{major}", f"py{major}{minor}"} & set(pythons) or stable):
+        return False
+    return any(
+        platform == "any"
+        or (platform.startswith(("linux", "many", "musl")) and platform.endswith(f"_{machine}"))
+        for platform in match["platform"].split(".")
+    )
+
+
+def requirements(files: tuple[LocalFile, ...]) -> tuple[str, ...]:
+    """What pip is to install: edgekit, and a runtime where one is among the wheels."""
+    names = {_name(file.source) for file in files}
+    return ("edgekit", *sorted(names & _RUNTIMES))
+
+
+def _name(path: Path) -> str:
+    return path.name.partition("-")[0].lower()

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sections about the chip: operators in order, memory, error per operator, issues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgekit.edgetpu.chip import PARAMETER_CACHE_BYTES
+from edgekit.report.charts import Store, error_lines, memory_bars
+from edgekit.report.evidence import Evidence
+from edgekit.report.node import Node
+from edgekit.report.subject import Subject
+from edgekit.report.verdict import ESTIMATED, PREDICTED, RECORDED, compiled_model, first
+from edgekit.report.words import NOT_MEASURED
+
+PLACES = {"tpu": "Edge TPU", "cpu": "CPU", "unknown": "unknown"}
+MAX_OPERATORS = 1500
+_SEVERITIES = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class OperatorRow:
+    """One operator of the ribbon and of the table."""
+
+    index: int
+    opcode: str
+    layer: str
+    place: str  # tpu | cpu | unknown
+    reason: str
+    fix: str
+    source: str
+    is_blocker: bool
+
+    @property
+    def place_name(self) -> str:
+        """Where it runs, in words."""
+        return PLACES[self.place]
+
+
+@dataclass(frozen=True)
+class Operators:
+    """The operators in the order of execution."""
+
+    rows: tuple[OperatorRow, ...]
+    num_left_out: int
+    blocker: Node
+    evidence: str
+    note: str
+
+    def count(self, place: str) -> int:
+        """How many run there."""
+        return sum(row.place == place for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The chip's memory, as a chart and in words."""
+
+    chart: str
+    stores: tuple[Store, ...]
+    evidence: str
+    note: str
+
+
+@dataclass(frozen=True)
+class LayerErrors:
+    """What `debug` found."""
+
+    chart: str
+    rows: tuple[tuple[str, ...], ...]  # operator, isolated, accumulated, kinds
+    causes: tuple[Node, ...]
+
+
+def operators(evidence: Evidence, subject: Subject) -> Operators | None:
+    """From `check`, else from what a compiled file shows; None without either."""
+    check = first(evidence, "check", subject)
+    blocker = check.at("blocker")
+    blocking = check.count("first_blocker")
+    entries, how = check.entries("operators"), PREDICTED
+    note = "as edgekit check predicts it from the file; the compiler has the last word"
+    if not entries:
+        inspected = first(evidence, "inspect", subject)
+        entries = inspected.entries("source_operators") or inspected.entries("operators")
+        how, note = RECORDED, "as the compiled file shows it"
+    if not entries:
+        return None
+    rows = tuple(
+        _row(number, entry, blocking) for number, entry in enumerate(entries[:MAX_OPERATORS])
+    )
+    return Operators(rows, len(entries) - len(rows), blocker, how, note)
+
+
+def _row(number: int, entry: Node, blocking: int | None) -> OperatorRow:
+    place = entry.text("verdict") or entry.text("place")
+    index = entry.count("index")
+    index = number if index is None else index
+    return OperatorRow(
+        index=index,
+        opcode=entry.text("custom_code") or entry.text("opcode") or "?",
+        layer=entry.text("layer"),
+        place=place if place in PLACES else "unknown",
+        reason=entry.text("reason"),
+        fix=entry.text("fix"),
+        source=entry.text("source"),
+        is_blocker=index == blocking,
+    )
+
+
+def memory(evidence: Evidence, subject: Subject) -> Memory | None:
+    """Parameters from the compiler where it ran, else as `check` computes them; activations."""
+    check, compiled = first(evidence, "check", subject), compiled_model(evidence, subject)
+    cached, streamed = compiled.count("on_chip_bytes"), compiled.count("streamed_bytes")
+    how, note = RECORDED, "parameters as the compiler reports them"
+    room = check.count("cache_bytes") or PARAMETER_CACHE_BYTES
+    if cached is None:
+        cached, streamed = check.count("on_chip_bytes"), check.count("streamed_bytes")
+        exact = check.flag("parameters_exact")
+        how = PREDICTED if exact else ESTIMATED
+        note = f"computed from the file, {'to the byte' if exact else 'about'}; not measured"
+    inspected = first(evidence, "inspect", subject)
+    if cached is None and inspected.entries("packages"):
+        cached, streamed = inspected.count("cached_bytes"), inspected.count("streamed_bytes")
+        how, note = RECORDED, "parameters as they lie in the compiled file"
+    stores = []
+    if cached is not None:
+        stores.append(
+            Store("parameters", cached, streamed or 0, room, "streamed with every inference")
+        )
+    peak, space = check.count("activations", "peak_bytes"), check.count("activation_bytes")
+    if peak is not None and space:
+        over = max(0, peak - space)
+        stores.append(Store("activations", min(peak, space), over, space, "beyond the chip"))
+    return Memory(memory_bars(stores), tuple(stores), how, note) if stores else None
+
+
+def layer_errors(evidence: Evidence, subject: Subject) -> LayerErrors | None:
+    """Signal to noise of each operator and the ranked causes; None where `debug` did not run."""
+    document = first(evidence, "debug", subject)
+    entries = document.entries("operators")[:MAX_OPERATORS]
+    isolated = [entry.number("isolated_snr_db") for entry in entries]
+    accumulated = [entry.number("accumulated_snr_db") for entry in entries]
+    if all(value is None for value in (*isolated, *accumulated)):
+        return None
+    names = [_named(entry) for entry in entries]
+    chart = error_lines(names, isolated, accumulated)
+    rows = tuple(
+        (name, _db(alone), _db(along), ", ".join(kind.text() for kind in entry.entries("kinds")))
+        for name, alone, along, entry in zip(names, isolated, accumulated, entries, strict=True)
+    )
+    return LayerErrors(chart, rows, tuple(document.entries("causes")))
+
+
+def issues(evidence: Evidence, subject: Subject) -> Sequence[Node] | None:
+    """What is wrong, worst first, with fixes; None where nobody looked."""
+    check = first(evidence, "check", subject)
+    if not check:
+        return None
+    found = check.entries("issues")
+    order = {name: place for place, name in enumerate(_SEVERITIES)}
+    return sorted(found, key=lambda each: order.get(each.text("severity"), len(order)))
+
+
+def _db(value: float | None) -> str:
+    return NOT_MEASURED if value is None else f"{value:.1f} dB"
+
+
+def _named(entry: Node) -> str:
+    return f"{entry.count('index')} {entry.text('opcode')} {entry.text('name')}".strip()

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first screen: one line of verdict and three numbers, each with what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edgekit.report.evidence import Evidence
+from edgekit.report.node import Node
+from edgekit.report.subject import Subject
+from edgekit.report.words import (
+    METRIC_NAMES,
+    NOT_MEASURED,
+    between,
+    file_name,
+    metric,
+    ms,
+    plural,
+    points,
+    share,
+)
+from edgekit.result import Result
+
+# What a number rests on.
+MEASURED, PREDICTED, ESTIMATED, RECORDED = "measured", "predicted", "estimated", "recorded"
+_GOOD, _PARTLY, _BAD, _OPEN = "good", "partly", "bad", "open"
+_HEADLINES = {_GOOD: "good so far", _PARTLY: "with reservations", _BAD: "no", _OPEN: "open"}
+_CPU = "cpu"
+
+
+@dataclass(frozen=True)
+class Number(Result):
+    """One of the three numbers."""
+
+    name: str
+    value: str
+    detail: str
+    evidence: str  # measured | predicted | estimated | not measured
+
+
+@dataclass(frozen=True)
+class Verdict(Result):
+    """What a reader in a hurry takes away."""
+
+    level: str  # good | partly | bad | open
+    headline: str
+    text: str
+    numbers: tuple[Number, ...]
+
+
+def judge(evidence: Evidence, subject: Subject) -> Verdict:
+    """Sum the evidence about ``subject`` up."""
+    check = first(evidence, "check", subject)
+    evaluation = first(evidence, "evaluate", subject)
+    compiled = compiled_model(evidence, subject)
+    mapping, level = _mapping_words(check, compiled, first(evidence, "inspect", subject))
+    numbers = (
+        _mapped(check, compiled),
+        _accuracy(evaluation),
+        _latency(evidence, subject),
+    )
+    told = [mapping, *_accuracy_words(evaluation), _latency_words(numbers[2])]
+    gates = [each for doc in evidence.of("compare") for each in doc.node.entries("failures")]
+    if gates:
+        level = _BAD
+        told.append("A gate of compare was not met: " + "; ".join(g.text() for g in gates) + ".")
+    if level == _GOOD and _is_worse(evaluation):
+        level = _PARTLY
+    is_whole = all(number.evidence in {MEASURED, RECORDED} for number in numbers)
+    headline = "ready" if level == _GOOD and is_whole else _HEADLINES[level]
+    return Verdict(level, headline, " ".join(text for text in told if text), numbers)
+
+
+def first(evidence: Evidence, kind: str, subject: Subject) -> Node:
+    """The document of a kind that is about the subject; of several the first, else nothing.
+
+    A document about another model is taken only where the subject's hash is not known.
+    """
+    for document in evidence.of(kind, subject.sha256):
+        if not subject.sha256 or document.body.get("sha256") == subject.sha256:
+            return document.node
+    return Node()
+
+
+def compiled_model(evidence: Evidence, subject: Subject) -> Node:
+    """What Google's compiler said of the subject."""
+    for document in evidence.of("compile"):
+        for model in document.node.entries("models"):
+            if not subject.sha256 or model.text("sha256") == subject.sha256:
+                return model
+    return Node()
+
+
+def main_metric(evaluation: Node) -> str:
+    """The metric to put first."""
+    names = [name for name, value in evaluation.fields("metrics") if value.number() is not None]
+    return next((name for name in METRIC_NAMES if name in names), names[0] if names else "")
+
+
+def device_timing(evidence: Evidence, subject: Subject) -> Node:
+    """A benchmark of the subject, or of its compiled file, on an Edge TPU; nothing without one."""
+    for document in evidence.of("benchmark", subject.sha256):
+        node = document.node
+        is_on_device = node.text("device") not in {"", _CPU}
+        if is_on_device and _is_of(node, subject) and node.number("latency_ms", "p50") is not None:
+            return node
+    return Node()
+
+
+def _is_of(node: Node, subject: Subject) -> bool:
+    compiled = file_name(subject.name).replace(".tflite", "_edgetpu.tflite")
+    is_compiled = file_name(node.text("model")) == compiled
+    return is_compiled or not subject.sha256 or node.text("sha256") == subject.sha256
+
+
+def _mapping_words(check: Node, compiled: Node, inspected: Node) -> tuple[str, str]:
+    mapped, total = compiled.count("num_mapped"), compiled.count("num_operators")
+    if mapped is not None and total:
+        level = _GOOD if mapped == total else _PARTLY if mapped else _BAD
+        return f"The compiler maps {mapped} of {plural(total, 'operator')}.", level
+    if not check and inspected.text("kind") == "compiled":
+        left = len(inspected.entries("cpu_operators"))
+        words = f"leaves {plural(left, 'operator')} to" if left else "leaves nothing to"
+        return f"The file is compiled and {words} the CPU.", _PARTLY if left else _GOOD
+    if not check:
+        return "Nothing is known yet of how the model maps.", _OPEN
+    if check.flag("refused"):
+        errors = [each for each in check.entries("issues") if each.text("severity") == "error"]
+        why = f": {errors[0].text('message')}" if errors else ""
+        return f"The Edge TPU compiler will refuse this file{why}.", _BAD
+    mapped, total = check.count("num_mapped"), check.count("num_operators")
+    if mapped is None or not total:
+        return "Nothing is known yet of how the model maps.", _OPEN
+    if mapped == total:
+        return f"All {plural(total, 'operator')} should map to the Edge TPU.", _GOOD
+    blocker = check.at("blocker")
+    because = f"; the first blocker is operator {_named(blocker)}" if blocker else ""
+    level = _PARTLY if mapped else _BAD
+    return f"{mapped} of {plural(total, 'operator')} should map to the Edge TPU{because}.", level
+
+
+def _named(blocker: Node) -> str:
+    return f"{blocker.count('index')} {blocker.text('opcode')}"
+
+
+def _mapped(check: Node, compiled: Node) -> Number:
+    name = "operators on the Edge TPU"
+    mapped, total = compiled.count("num_mapped"), compiled.count("num_operators")
+    if mapped is not None and total:
+        detail = f"{mapped} of {total}, in the compiler's words"
+        return Number(name, share(mapped / total), detail, RECORDED)
+    mapped, total = check.count("num_mapped"), check.count("num_operators")
+    if mapped is None or not total:
+        return Number(name, NOT_MEASURED, "edgekit check MODEL tells", NOT_MEASURED)
+    details = [f"{mapped} of {total}"]
+    macs = check.number("mapped_macs_share")
+    if macs is not None and not check.flag("refused"):
+        details.append(f"{share(macs)} of multiply-accumulates")
+    unknown = check.count("num_unknown")
+    if unknown:
+        details.append(f"{unknown} unknown")
+    return Number(name, share(mapped / total), ", ".join(details), PREDICTED)
+
+
+def _accuracy(evaluation: Node) -> Number:
+    name = main_metric(evaluation)
+    if not name:
+        return Number("accuracy", NOT_MEASURED, "edgekit evaluate MODEL --data DATA", NOT_MEASURED)
+    value = evaluation.number("metrics", name)
+    samples = plural(evaluation.count("num_samples") or 0, "sample")
+    difference = evaluation.number("against", "difference", name)
+    if difference is None:
+        interval = between(evaluation.interval("metrics_ci95", name))
+        detail = f"on {samples}" + (f"; 95 % interval {interval}" if interval else "")
+        return Number(metric(name), share(value, 2), detail, MEASURED)
+    other = evaluation.number("against", "metrics", name)
+    interval = between(evaluation.interval("against", "difference_ci95", name), signed=True)
+    bounds = f"; 95 % interval {interval}" if interval else ""
+    detail = f"{share(value, 2)}, was {share(other, 2)}, on {samples}{bounds}"
+    title = f"{metric(name)} against {file_name(evaluation.text('against', 'model'))}"
+    return Number(title, f"{points(difference)} points", detail, MEASURED)
+
+
+def _accuracy_words(evaluation: Node) -> Iterator[str]:
+    name = main_metric(evaluation)
+    title = metric(name)[:1].upper() + metric(name)[1:] if name == "top1" else metric(name)
+    interval = evaluation.interval("against", "difference_ci95", name)
+    difference = evaluation.number("against", "difference", name)
+    if not name:
+        yield "Its accuracy is not measured."
+    elif difference is None:
+        value = evaluation.number("metrics", name)
+        yield f"{title} is {share(value, 2)}; it was not compared with another model."
+    elif interval is not None and interval[1] < 0:
+        yield f"{title} is {-difference * 100:.2f} points lower, more than chance explains."
+    elif interval is not None and interval[0] > 0:
+        yield f"{title} is {difference * 100:.2f} points higher than before."
+    else:
+        yield f"{title} is as before: no difference that these samples could tell."
+
+
+def _is_worse(evaluation: Node) -> bool:
+    interval = evaluation.interval("against", "difference_ci95", main_metric(evaluation))
+    return interval is not None and interval[1] < 0
+
+
+def _latency(evidence: Evidence, subject: Subject) -> Number:
+    timing = device_timing(evidence, subject)
+    if timing:
+        known = {name for name, value in timing.fields("latency_ms") if value.number() is not None}
+        late = next(each for each in ("p95", "p90", "p99", "p50") if each in known)
+        value, tail = timing.number("latency_ms", "p50"), timing.number("latency_ms", late)
+        detail = f"{late} {ms(tail)}, on {timing.text('device')}"
+        return Number("latency, median", ms(value), detail, MEASURED)
+    cpu = first(evidence, "benchmark", subject).number("latency_ms", "p50")
+    on_cpu = f"CPU here: {ms(cpu)}" if cpu is not None else "CPU: not measured"
+    guess = first(evidence, "estimate", subject)
+    middle = guess.number("latency_ms", "mid")
+    if middle is None:
+        return Number("latency on the Edge TPU", NOT_MEASURED, on_cpu, NOT_MEASURED)
+    low, high = guess.number("latency_ms", "low"), guess.number("latency_ms", "high")
+    detail = f"{ms(low)} to {ms(high)} on {guess.text('device')}, not measured; {on_cpu}"
+    return Number("latency on the Edge TPU", f"about {ms(middle)}", detail, ESTIMATED)
+
+
+def _latency_words(latency: Number) -> str:
+    if latency.evidence == MEASURED:
+        return f"One inference takes {latency.value} on the device."
+    if latency.evidence == ESTIMATED:
+        return f"On an Edge TPU one inference should take {latency.value}; that is not measured."
+    return "Its latency on an Edge TPU is not measured."

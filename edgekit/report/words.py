@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers in the page's words."""
+
+from __future__ import annotations
+
+_KIB = 1024
+NOT_MEASURED = "not measured"
+METRIC_NAMES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "map": "mAP 50:95",
+    "map50": "mAP 50",
+    "map75": "mAP 75",
+    "miou": "mIoU",
+    "oks": "OKS",
+    "mar": "mean recall",
+}
+
+
+def size(num_bytes: float | None) -> str:
+    """``2.73 MiB``; "not known" for None."""
+    if num_bytes is None:
+        return "not known"
+    value, unit = float(num_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB"):
+        if abs(value) < _KIB:
+            break
+        value, unit = value / _KIB, larger
+    return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.2f} {unit}"
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """``97.5 %``."""
+    return NOT_MEASURED if value is None else f"{value * 100:.{digits}f} %"
+
+
+def points(value: float, digits: int = 2) -> str:
+    """A difference of shares: ``-0.28``, of 100."""
+    return f"{value * 100:+.{digits}f}"
+
+
+def ms(value: float | None) -> str:
+    """``0.359 ms``, to three digits."""
+    return NOT_MEASURED if value is None else f"{value:#.3g}".rstrip(".") + " ms"
+
+
+def between(interval: tuple[float, float] | None, *, signed: bool = False) -> str:
+    """An interval of shares as ``-0.54 to +0.54``, of 100; empty for None."""
+    if interval is None:
+        return ""
+    sign = "+" if signed else ""
+    low, high = (f"{value * 100:{sign}.2f}" for value in interval)
+    return f"{low} to {high}"
+
+
+def file_name(path: str) -> str:
+    """The last part of a path of whatever system."""
+    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+
+def metric(name: str) -> str:
+    """A metric's name for people."""
+    return METRIC_NAMES.get(name, name)
+
+
+def plural(number: int, word: str) -> str:
+    """``1 operator``, ``2 operators``."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
