@@ -61,6 +61,12 @@ def built_from(library_version: str) -> str:
     return _GOOGLE_BUILT_FROM.get(parse_version(library_version)[:2], "")
 
 
+def runtime_version_of(library_version: str) -> int:
+    """The runtime version of a libedgetpu package by its version; 0 where that is not known."""
+    numbers = parse_version(library_version)[:2]
+    return RUNTIME_VERSION_OF_PACKAGE.get(".".join(map(str, numbers)), 0)
+
+
 def pair_verdict(
     library_version: str, runtime: str, runtime_version: str, python: Version = ()
 ) -> PairVerdict:
@@ -94,13 +100,13 @@ def pair_verdict(
             False,
             f"{pair}: an older runtime hands the delegate tensors that it does not know "
             "(Unsupported data type in custom op handler)",
-            _older_runtime(python),
+            working_pair(python),
         )
     if version >= _GOOGLE_END:
         return PairVerdict(
             False,
             f"{pair}: Google's library works up to 2.11.1 and crashes the process from 2.12 on",
-            _older_runtime(python),
+            working_pair(python),
         )
     return PairVerdict(True, pair)
 
@@ -119,7 +125,8 @@ def _rebuilt(pair: str, source: str, version: Version) -> PairVerdict:
     return PairVerdict(True, pair)
 
 
-def _older_runtime(python: Version) -> str:
+def working_pair(python: Version = ()) -> str:
+    """How to install a pair that is known to work; ``python`` is the interpreter's version."""
     # The package index has tflite-runtime 2.11.0 for Python 3.7 to 3.9 and nothing older than
     # 2.14.0 from 3.10 on.
     if not python or python[:2] <= (3, 9):

@@ -10,8 +10,13 @@ from typing import Any, Mapping
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, write_model
+
+# No test judges by the clock: the machine may be busy, and a first call imports.
+settings.register_profile("edgekit", deadline=None)
+settings.load_profile("edgekit")
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 

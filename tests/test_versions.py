@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgekit.versions import built_from, pair_verdict, parse_version
+from edgekit.versions import built_from, pair_verdict, parse_version, runtime_version_of
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,11 @@ def test_a_package_tells_the_tensorflow_it_was_built_from() -> None:
     assert built_from("16.0") == "2.5.0"
     assert built_from("16.0tf2.19.1-1.bookworm") == "2.19.1"
     assert built_from("1.0") == ""
+
+
+@pytest.mark.parametrize(
+    ("package", "runtime"),
+    [("16.0", 14), ("16.0tf2.17.1-1.bookworm", 14), ("15.0", 13), ("14.1", 13), ("", 0), ("99", 0)],
+)
+def test_a_package_has_a_runtime_version(package: str, runtime: int) -> None:
+    assert runtime_version_of(package) == runtime

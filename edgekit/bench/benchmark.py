@@ -11,7 +11,7 @@ import numpy as np
 
 from edgekit.errors import UsageError
 from edgekit.result import Result
-from edgekit.runtime import Runner, TensorInfo, latency_stats
+from edgekit.runtime import Runner, TensorInfo, Thermal, judge_drift, latency_stats
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +42,7 @@ class BenchmarkResult(Result):
     num_threads: int
     versions: Mapping[str, str]
     times_ms: tuple[float, ...]  # of single inferences, in order; of many at most 1000, spread out
+    thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
 
 
 def benchmark(
@@ -53,6 +54,8 @@ def benchmark(
     num_threads: int = 1,
     num_runs: int = 50,
     warmup_runs: int = 5,
+    fallback: bool = False,
+    recover: bool = False,
 ) -> BenchmarkResult:
     """Measure loading, the first inference and the steady state of ``model``.
 
@@ -61,12 +64,14 @@ def benchmark(
 
     Args:
         model: Path or content of a .tflite file or a bundle.
-        device: ``cpu``.
+        device: See `Runner`.
         runtime: See `Runner`.
         kernels: See `Runner`.
         num_threads: Threads of one inference.
         num_runs: How many inferences are timed, one by one.
         warmup_runs: How many run before, not timed; the first inference is none of them.
+        fallback: See `Runner`.
+        recover: See `Runner`; what it takes to open the device again is not timed.
 
     Raises:
         UsageError: ``num_runs`` is below 1 or ``warmup_runs`` below 0.
@@ -82,6 +87,8 @@ def benchmark(
         "runtime": runtime,
         "kernels": kernels,
         "num_threads": num_threads,
+        "fallback": fallback,
+        "recover": recover,
     }
     with Runner(model, device, **options) as runner:
         random = np.random.default_rng(_SEED)
@@ -108,6 +115,7 @@ def benchmark(
             num_threads=num_threads,
             versions=environment.versions,
             times_ms=_kept_ms(times_s),
+            thermal=judge_drift(environment.thermal, times_s),
         )
 
 
@@ -117,9 +125,10 @@ def _time_runs(runner: Runner, num_runs: int, warmup_runs: int) -> list[float]:
         reinvoke()
     times_s = []
     for _ in range(num_runs):
+        spent_s = runner.recovery_s
         start = clock()
         reinvoke()
-        times_s.append(clock() - start)
+        times_s.append(clock() - start - (runner.recovery_s - spent_s))
     return times_s
 
 

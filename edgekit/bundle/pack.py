@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Mapping, Sequence
 
 from edgekit import __version__
-from edgekit.bundle.belongs import check_belongs
 from edgekit.bundle.describe import describe, label_text
 from edgekit.bundle.requirements import requirements
 from edgekit.bundle.signing import sign as sign_manifest
 from edgekit.data import Preprocess, parse_preprocess, read_labels
+from edgekit.edgetpu.belongs import check_belongs
 from edgekit.errors import BundleError, InputError, UnsupportedModelError, UsageError
 from edgekit.files import PathLike, check_writable, read_bytes, sha256_hex, write_bytes
 from edgekit.formats.bundle import MODEL_PATH, BundleFile, Manifest, is_bundle, write_bundle

@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edgekit.bundle.belongs import check_belongs
 from edgekit.bundle.requirements import requirements
 from edgekit.bundle.signing import check_signature
+from edgekit.edgetpu.belongs import check_belongs
 from edgekit.errors import BundleError, InputError
 from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.bundle import Bundle, Manifest, is_bundle, read_bundle

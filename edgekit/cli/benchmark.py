@@ -10,12 +10,14 @@ from typing_extensions import Annotated
 
 from edgekit.cli.options import (
     DeviceOption,
+    FallbackOption,
     KernelsOption,
     ModelArgument,
+    RecoverOption,
     RuntimeOption,
     ThreadsOption,
 )
-from edgekit.cli.output import JsonOption, emit, runs_on
+from edgekit.cli.output import JsonOption, emit, measured_on
 
 if TYPE_CHECKING:
     from edgekit.bench import BenchmarkResult
@@ -29,6 +31,8 @@ def benchmark(
     num_threads: ThreadsOption = 1,
     num_runs: Annotated[int, typer.Option(min=1, help="How many inferences to time.")] = 50,
     warmup_runs: Annotated[int, typer.Option(min=0, help="How many to run before, untimed.")] = 5,
+    fallback: FallbackOption = False,
+    recover: RecoverOption = False,
     json: JsonOption = False,
 ) -> None:
     """Measure loading, the first inference and the steady state, apart from each other."""
@@ -40,6 +44,8 @@ def benchmark(
         runtime=runtime,
         kernels=kernels,
         num_threads=num_threads,
+        fallback=fallback,
+        recover=recover,
         num_runs=num_runs,
         warmup_runs=warmup_runs,
     )
@@ -57,6 +63,6 @@ def render(result: BenchmarkResult) -> str:
             "steady     " + ", ".join(f"{name} {latency[name]:.3f}" for name in names) + " ms",
             f"           {result.runs} inferences after {result.warmup_runs} to warm up, "
             f"{result.throughput_hz:,.1f} a second",
-            f"on         {runs_on(result)}; Edge TPU: not measured",
+            *measured_on(result),
         ]
     )

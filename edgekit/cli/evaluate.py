@@ -13,18 +13,20 @@ from edgekit.cli.options import (
     AnchorsOption,
     DataOption,
     DeviceOption,
+    FallbackOption,
     IouOption,
     KernelsOption,
     LabelsOption,
     ModelArgument,
     PreprocessOption,
+    RecoverOption,
     RuntimeOption,
     SamplesOption,
     ScoreOption,
     TaskOption,
     ThreadsOption,
 )
-from edgekit.cli.output import JsonOption, emit, note, progress, runs_on, table
+from edgekit.cli.output import JsonOption, emit, measured_on, note, progress, table
 
 if TYPE_CHECKING:
     from edgekit.evaluate import EvaluateResult
@@ -56,6 +58,8 @@ def evaluate(
         Optional[int],
         typer.Option(min=1, help="Interpreters side by side; one for each core by default."),
     ] = None,
+    fallback: FallbackOption = False,
+    recover: RecoverOption = False,
     journal: Annotated[
         Optional[Path],
         typer.Option(metavar="FILE", help="Write each batch's answers there, as JSON lines."),
@@ -90,6 +94,8 @@ def evaluate(
             kernels=kernels,
             num_threads=num_threads,
             num_workers=num_workers,
+            fallback=fallback,
+            recover=recover,
             journal=journal,
             resume=resume,
             strict=strict,
@@ -131,7 +137,7 @@ def render(result: EvaluateResult) -> Iterator[str]:
         + ", ".join(f"{name} {latency[name]:.3f}" for name in names)
         + f" ms, preprocessing apart ({result.latency_samples} single inferences)"
     )
-    yield f"on         {runs_on(result)}; Edge TPU: not measured"
+    yield from measured_on(result)
 
 
 def _per_class(result: EvaluateResult) -> str:

@@ -27,7 +27,25 @@ PreprocessOption = Annotated[
         "model's file says, else what the input's quantization tells, else unit.",
     ),
 ]
-DeviceOption = Annotated[str, typer.Option(help="What runs the model: cpu.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        help="What runs the model: cpu; an Edge TPU: usb, usb:N, pci, pci:N or :N; auto takes an "
+        "Edge TPU if one is usable, else the CPU."
+    ),
+]
+FallbackOption = Annotated[
+    bool,
+    typer.Option(
+        "--fallback",
+        help="Where a compiled model cannot run, run the plain one of its bundle or beside it "
+        "on the CPU.",
+    ),
+]
+RecoverOption = Annotated[
+    bool,
+    typer.Option("--recover", help="Open an Edge TPU that is lost in mid-run again and go on."),
+]
 RuntimeOption = Annotated[
     Optional[str],
     typer.Option(help="litert, tflite-runtime or tensorflow; the first installed by default."),

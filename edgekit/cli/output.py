@@ -78,5 +78,27 @@ def _numeric(text: str) -> bool:
 def runs_on(result: Any) -> str:  # noqa: ANN401 - any result with the fields of an Environment
     """What ran the model, in words: device, runtime, its version, kernels."""
     version = next(iter(result.versions.values()), "")
+    library = result.versions.get("libedgetpu")
+    version += f", libedgetpu {library}" if library else ""
     note = f" ({result.kernels_note})" if result.kernels_note else ""
     return f"{result.device}, {result.runtime} {version}, {result.kernels} kernels{note}"
+
+
+def measured_on(result: Any) -> Iterator[str]:  # noqa: ANN401 - any result with the fields of an Environment
+    """What the times were taken on, the Edge TPU's temperatures among it."""
+    apart = "" if "libedgetpu" in result.versions else "; Edge TPU: not measured"
+    yield f"on         {runs_on(result)}{apart}"
+    thermal = result.thermal
+    if thermal is not None and (thermal.max_celsius is not None or thermal.throttled):
+        yield f"thermal    {temperatures(thermal)}"
+
+
+def temperatures(thermal: Any) -> str:  # noqa: ANN401 - a Thermal, not imported for --help's sake
+    """Temperatures at the start, at the end and the highest; whether the clock was lowered."""
+    verdicts = {True: "the clock was likely lowered", False: "the clock was likely not lowered"}
+    parts = [verdicts[thermal.throttled]] if thermal.throttled is not None else []
+    if thermal.max_celsius is not None:
+        celsius = (thermal.start_celsius, thermal.end_celsius, thermal.max_celsius)
+        shown = ("unknown" if each is None else f"{each:.1f}" for each in celsius)
+        parts.insert(0, "start {}, end {}, highest {} °C".format(*shown))
+    return "; ".join([*parts, *([thermal.note] if thermal.note else [])])

@@ -12,17 +12,19 @@ from typing_extensions import Annotated
 from edgekit.cli.options import (
     AnchorsOption,
     DeviceOption,
+    FallbackOption,
     IouOption,
     KernelsOption,
     LabelsOption,
     ModelArgument,
     PreprocessOption,
+    RecoverOption,
     RuntimeOption,
     ScoreOption,
     TaskOption,
     ThreadsOption,
 )
-from edgekit.cli.output import JsonOption, emit, note, runs_on, table
+from edgekit.cli.output import JsonOption, emit, note, runs_on, table, temperatures
 
 if TYPE_CHECKING:
     from edgekit.evaluate import Answer, RunResult
@@ -50,6 +52,8 @@ def run(
     runtime: RuntimeOption = None,
     kernels: KernelsOption = "fast",
     num_threads: ThreadsOption = 1,
+    fallback: FallbackOption = False,
+    recover: RecoverOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run a model once on each input; say, and draw, what it answers."""
@@ -70,6 +74,8 @@ def run(
         runtime=runtime,
         kernels=kernels,
         num_threads=num_threads,
+        fallback=fallback,
+        recover=recover,
     )
     for problem in result.failed:
         note(f"warning: not readable: {problem}")
@@ -88,6 +94,8 @@ def render(result: RunResult) -> Iterator[str]:
         yield f"failed     {len(result.failed)}"
     yield f"task       {result.task}, {result.decoder}: {result.recognized_by}"
     yield f"on {runs_on(result)}"
+    if result.thermal is not None and result.thermal.max_celsius is not None:
+        yield temperatures(result.thermal)
 
 
 def _table(answer: Answer, task: str) -> str:

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from pathlib import Path
 from typing import Iterator
 
 from edgekit.doctor.machine import (
     FAILED,
-    LINUX,
     MACOS,
     NOT_APPLICABLE,
     OK,
@@ -20,10 +18,14 @@ from edgekit.doctor.machine import (
 )
 from edgekit.doctor.python_env import runtime_of
 from edgekit.doctor.result import CheckResult
+from edgekit.edgetpu.libraries import (
+    LIBRARY_NAMES,
+    LIBRARY_PACKAGES,
+    LIBRARY_VARIABLE,
+    runtime_version_in,
+)
 from edgekit.versions import CURRENT_RUNTIME_VERSION, pair_verdict
 
-LIBRARY_NAMES = {LINUX: "libedgetpu.so.1", MACOS: "libedgetpu.1.dylib", WINDOWS: "edgetpu.dll"}
-_PACKAGES = ("libedgetpu1-std", "libedgetpu1-max")
 _TRIPLETS = {
     "x86_64": "x86_64-linux-gnu",
     "aarch64": "aarch64-linux-gnu",
@@ -34,7 +36,6 @@ _MAC_FOLDERS = ("/usr/local/lib", "/opt/local/lib", "/opt/homebrew/lib")
 _ELF = {0x3E: "x86_64", 0xB7: "aarch64", 0x28: "arm", 0x03: "x86"}
 _MACHO = {0x01000007: "x86_64", 0x0100000C: "aarch64"}
 _PE = {0x8664: "x86_64", 0xAA64: "aarch64", 0x014C: "x86"}
-_RUNTIME_VERSION = re.compile(r"RuntimeVersion\((\d+)\)")
 _GOOGLE_APT = (
     "curl https://packages.cloud.google.com/apt/doc/apt-key.gpg | sudo tee "
     "/etc/apt/trusted.gpg.d/coral-edgetpu.asc && echo 'deb "
@@ -55,15 +56,16 @@ def apt_install(machine: Machine, package: str) -> str:
 def find_library(machine: Machine) -> str:
     """The path, on the machine, of the library that the loader would take; "" if there is none."""
     name = LIBRARY_NAMES.get(machine.facts.platform, "")
-    if not name:
-        return ""
+    named = machine.env.get(LIBRARY_VARIABLE, "")
+    if named or not name:
+        return named if named and machine.has(named) else ""
     places = (f"{folder.rstrip('/')}/{name}" for folder in _folders(machine) if folder)
     return next((place for place in places if machine.has(place)), "")
 
 
 def package_version(machine: Machine) -> str:
     """The version of the Debian package that brought the library; "" if none did."""
-    versions = (machine.debian_packages.get(name, "") for name in _PACKAGES)
+    versions = (machine.debian_packages.get(name, "") for name in LIBRARY_PACKAGES)
     return next((version for version in versions if version), "")
 
 
@@ -74,13 +76,13 @@ def check_library(machine: Machine) -> CheckResult:
     if place:
         brought = [
             f"{package} {machine.debian_packages[package]}"
-            for package in _PACKAGES
+            for package in LIBRARY_PACKAGES
             if package in machine.debian_packages
         ]
         return CheckResult(code, OK, ", ".join([place, *brought]))
     fix = "install the Edge TPU runtime: https://coral.ai/software/#edgetpu-runtime"
     if machine.is_linux and machine.has_apt:
-        fix = apt_install(machine, _PACKAGES[0])
+        fix = apt_install(machine, LIBRARY_PACKAGES[0])
     return CheckResult(code, FAILED, f"no {name}", "no program can talk to an Edge TPU", fix)
 
 
@@ -138,7 +140,7 @@ def check_loads(machine: Machine) -> CheckResult:
             WARNING,
             f"runtime version {number} ({seen})",
             f"models of edgetpu_compiler 16 ask for version {CURRENT_RUNTIME_VERSION}",
-            apt_install(machine, _PACKAGES[0])
+            apt_install(machine, LIBRARY_PACKAGES[0])
             if machine.has_apt
             else f"compile with --min-runtime-version {number}",
         )
@@ -149,8 +151,7 @@ def runtime_version(machine: Machine) -> int:
     """The highest runtime version of models that the library runs; 0 where it does not say."""
     place = find_library(machine)
     said = machine.ask("library", place).document if place else {}
-    match = _RUNTIME_VERSION.search(str(said.get("version", "")))
-    return int(match.group(1)) if match else 0
+    return runtime_version_in(str(said.get("version", "")))
 
 
 def check_pair(machine: Machine) -> CheckResult:
@@ -219,10 +220,10 @@ def _named(names: dict[int, str], number: int) -> tuple[str, ...]:
 
 def _reinstall(machine: Machine) -> str:
     if machine.has_apt:
-        package = next((p for p in _PACKAGES if p in machine.debian_packages), "")
+        package = next((p for p in LIBRARY_PACKAGES if p in machine.debian_packages), "")
         if package:
             return f"sudo apt-get install --reinstall {package}"
-        return apt_install(machine, _PACKAGES[0])
+        return apt_install(machine, LIBRARY_PACKAGES[0])
     return (
         "install the Edge TPU runtime for this system: https://coral.ai/software/#edgetpu-runtime"
     )

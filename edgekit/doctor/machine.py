@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
+from edgekit.edgetpu.libraries import debian_packages
 from edgekit.errors import EdgeKitError
 from edgekit.process import Finished, run_process
 
@@ -25,7 +25,6 @@ OK, WARNING, FAILED, NOT_APPLICABLE = "ok", "warning", "failed", "not_applicable
 LINUX, MACOS, WINDOWS = "linux", "darwin", "win32"
 CHILD = "edgekit.doctor.child"
 _NOT_FOUND = 127  # the shell's status for a program that does not exist
-_PACKAGE = re.compile(r"^(Package|Status|Version): (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class Machine:
         self._python = python or sys.executable
         self._answers: dict[tuple[str, ...], Answer] = {}
         self.facts = _facts(self.ask("facts").document)
-        self.debian_packages = dict(_debian_packages(self.text("/var/lib/dpkg/status")))
+        self.debian_packages = dict(debian_packages(self.text("/var/lib/dpkg/status")))
 
     def path(self, absolute: str) -> Path:
         """Where a path of the machine lies here: below the root."""
@@ -181,11 +180,3 @@ def _facts(document: Mapping[str, Any]) -> Facts:
     for name in ("python", "gids"):
         known[name] = tuple(known.get(name, ()))
     return Facts(**known)
-
-
-def _debian_packages(status: str) -> Iterator[tuple[str, str]]:
-    """Installed packages and their versions, out of dpkg's status file."""
-    for paragraph in status.split("\n\n"):
-        fields = dict(_PACKAGE.findall(paragraph))
-        if fields.get("Status", "").endswith(" installed"):
-            yield fields.get("Package", ""), fields.get("Version", "")

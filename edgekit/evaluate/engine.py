@@ -64,6 +64,11 @@ class Engine:
             largest_batch: The batch is chosen by the times measured, up to this.
             exactly: Take ``largest_batch`` itself.
         """
+        if self.single.environment.is_edge_tpu:
+            # A second interpreter would share the device, and hold it where it was lost.
+            self._seen.clear()
+            self._free.put(self.single)
+            return
         wanted = largest_batch
         if not exactly:
             wanted = int(min(largest_batch, _BATCH_S / float(np.median(self.times_s))))
@@ -145,10 +150,10 @@ def _run(runner: Runner, rows: Rows, times_s: list[float] | None = None) -> Rows
     for start in range(0, count, size):
         chunk = [_filled(each[start : start + size], size) for each in rows]
         raw = [_raw(runner, index, each) for index, each in enumerate(chunk)]
-        begin = time.perf_counter()
+        spent_s, begin = runner.recovery_s, time.perf_counter()
         parts.append(runner.invoke(*raw))
         if times_s is not None:
-            times_s.append(time.perf_counter() - begin)
+            times_s.append(time.perf_counter() - begin - (runner.recovery_s - spent_s))
     return [np.concatenate(each)[:count] for each in zip(*parts)]
 
 

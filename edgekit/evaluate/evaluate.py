@@ -34,6 +34,7 @@ from edgekit.evaluate.result import Comparison, EvaluateResult
 from edgekit.evaluate.tally import Head, Tally
 from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
 from edgekit.runtime import latency_stats
+from edgekit.runtime.select import suited_device
 from edgekit.tasks import (
     CLASSIFICATION,
     DETECTION,
@@ -88,6 +89,8 @@ def evaluate(
     kernels: str = "fast",
     num_threads: int = 1,
     num_workers: int | None = None,
+    fallback: bool = False,
+    recover: bool = False,
     journal: PathLike | None = None,
     resume: bool = False,
     strict: bool = False,
@@ -118,11 +121,13 @@ def evaluate(
             post-processing leaves.
         iou_threshold: For detectors whose suppression is done here.
         anchors: For raw SSD: an .npy, or a .tflite that holds them.
-        device: ``cpu``.
+        device: See `Runner`; one of the two models that is not compiled runs on the CPU.
         runtime: See `Runner`.
         kernels: See `Runner`.
         num_threads: Threads of one inference.
-        num_workers: Interpreters side by side; None takes one for each core.
+        num_workers: Interpreters side by side; None takes one for each core. An Edge TPU has one.
+        fallback: See `Runner`.
+        recover: See `Runner`.
         journal: A file to write each batch's answers to.
         resume: Go on from what ``journal`` holds.
         strict: Stop at the first sample that cannot be read, instead of listing it.
@@ -142,20 +147,32 @@ def evaluate(
     if resume and journal is None:
         raise UsageError("--resume without --journal", fix="name the journal to go on with")
     start = time.monotonic()
-    options: dict[str, Any] = {"runtime": runtime, "kernels": kernels, "num_threads": num_threads}
+    options: dict[str, Any] = {
+        "runtime": runtime,
+        "kernels": kernels,
+        "num_threads": num_threads,
+        "fallback": fallback,
+        "recover": recover,
+    }
     least = _LEAST_SCORE if score_threshold is None else score_threshold
     decode = DecodeOptions(least, iou_threshold, anchors)
     settings = _Settings(task, labels, label_offset, decode)
     with contextlib.ExitStack() as stack:
-        prepared = [
-            prepare(each, device) for each in ([model] if against is None else [model, against])
+        places = [(model, device)]
+        if against is not None:
+            places.append((against, suited_device(against, device)))
+        prepared = [prepare(each, place) for each, place in places]
+        engines = [
+            stack.enter_context(Engine(each, place, **options))
+            for each, (_, place) in zip(prepared, places)
         ]
-        engines = [stack.enter_context(Engine(each, device, **options)) for each in prepared]
         _check_same_inputs(engines)
         decoders = [_decoder(engine, settings) for engine in engines]
         dataset = _open(data, engines, decoders[0], preprocess, split)
         judge = _judge(engines, decoders, dataset, settings)
         workers = num_workers or max(1, _num_cores() // num_threads)
+        if engines[0].single.environment.is_edge_tpu:
+            workers = 1
         plan = Plan(dataset, num_samples, workers, strict, chunk_size(engines))
         book = None
         if journal is not None:
@@ -169,7 +186,7 @@ def evaluate(
                 "size": plan.size,
                 "split": split,
                 "device": device,
-                **options,
+                **{name: options[name] for name in ("runtime", "kernels", "num_threads")},
             }
             book = stack.enter_context(Journal(journal, key, resume=resume))
         outcome = run_all(plan, engines, judge, book, progress)
@@ -192,8 +209,9 @@ def _result(
     environment = engine.single.environment
     score = verdict.scores[0]
     return EvaluateResult(
-        model=engine.prepared.source,
-        sha256=engine.prepared.sha256,
+        # The Runner has another file than was given where the plain one stands in.
+        model=engine.single.source or engine.prepared.source,
+        sha256=engine.single.sha256 if engine.single.source else engine.prepared.sha256,
         task=decoder.task,
         decoder=decoder.kind,
         recognized_by=decoder.why,
@@ -220,6 +238,7 @@ def _result(
         versions=environment.versions,
         time_s=time.monotonic() - start,
         warnings=tuple(_warnings(engine.single, dataset)),
+        thermal=environment.thermal,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Mapping
 
 from edgekit.result import Result
+from edgekit.runtime import Thermal
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,4 @@ class EvaluateResult(Result):
     versions: Mapping[str, str]
     time_s: float
     warnings: tuple[str, ...]
+    thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered

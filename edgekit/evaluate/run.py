@@ -17,7 +17,7 @@ from edgekit.evaluate.engine import as_pixels
 from edgekit.evaluate.gallery import Gallery
 from edgekit.evaluate.inputs import Item, Reading, expand, read_item
 from edgekit.result import Result
-from edgekit.runtime import Runner
+from edgekit.runtime import Runner, Thermal
 from edgekit.tasks import (
     DecodeOptions,
     Decoder,
@@ -57,6 +57,7 @@ class RunResult(Result):
     kernels: str
     kernels_note: str
     versions: Mapping[str, str]
+    thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
 
 
 def run(
@@ -75,6 +76,8 @@ def run(
     runtime: str | None = None,
     kernels: str = "fast",
     num_threads: int = 1,
+    fallback: bool = False,
+    recover: bool = False,
 ) -> RunResult:
     """Run ``model`` on each of ``inputs``.
 
@@ -98,10 +101,12 @@ def run(
         iou_threshold: For detectors whose suppression is done here.
         anchors: For raw SSD: an .npy, or a .tflite that holds them.
         output: A folder for pictures of the answers; made if it is missing.
-        device: ``cpu``.
+        device: See `Runner`.
         runtime: See `Runner`.
         kernels: See `Runner`.
         num_threads: Threads of one inference.
+        fallback: See `Runner`.
+        recover: See `Runner`.
 
     Raises:
         DataError: An input cannot be read or does not fit, or ``labels`` do not fit the classes.
@@ -115,7 +120,13 @@ def run(
     parse_preprocess(preprocess)  # an unknown word, before anything is loaded
     prepared = prepare(model, device)
     with Runner(
-        prepared.runnable, device, runtime=runtime, kernels=kernels, num_threads=num_threads
+        prepared.runnable,
+        device,
+        runtime=runtime,
+        kernels=kernels,
+        num_threads=num_threads,
+        fallback=fallback,
+        recover=recover,
     ) as runner:
         options = DecodeOptions(score_threshold, iou_threshold, anchors)
         decoder = choose_decoder(prepared, runner, task, options)
@@ -133,8 +144,9 @@ def run(
         answers, failed = _answer_all(session, inputs, output)
         environment = runner.environment
         return RunResult(
-            model=prepared.source,
-            sha256=prepared.sha256,
+            # The Runner has another file than was given where the plain one stands in.
+            model=runner.source or prepared.source,
+            sha256=runner.sha256 if runner.source else prepared.sha256,
             task=decoder.task,
             decoder=decoder.kind,
             recognized_by=decoder.why,
@@ -147,6 +159,7 @@ def run(
             kernels=environment.kernels,
             kernels_note=environment.kernels_note,
             versions=environment.versions,
+            thermal=environment.thermal,
         )
 
 
@@ -205,9 +218,10 @@ class _Session:
             raise DataError(
                 error.what, where=place.rstrip(", "), why=error.why, fix=error.fix
             ) from error
-        start = time.perf_counter()
+        spent_s, start = self._runner.recovery_s, time.perf_counter()
         outputs = self._runner.invoke(*raw)
-        latency_ms = (time.perf_counter() - start) * 1e3
+        taken_s = time.perf_counter() - start - (self._runner.recovery_s - spent_s)
+        latency_ms = taken_s * 1e3
         for name, index in self._continued.items():
             self._states[name] = outputs[index]
         meaning = self._decoder.decode([_first(each) for each in outputs])

@@ -97,14 +97,17 @@ ERROR_CODES = tuple(
         (
             "device",
             "No usable Edge TPU",
-            "No device is connected, or it may not be used. Exit status 6.",
-            "edgekit doctor finds out which.",
+            "No device is connected, it may not be used, or its library crashed, hung or refused "
+            "when a child process tried it; the message says at which step. Exit status 6.",
+            "edgekit doctor finds out which. --fallback runs the plain model on the CPU.",
         ),
         (
             "device.lost",
             "The Edge TPU went away during the run",
-            "It was unplugged, reset, or lost its power. Exit status 6.",
-            "Replug it, use a powered port, and run edgekit doctor.",
+            "It was unplugged, reset, or lost its power. With --recover it is opened again and the "
+            "run goes on; this is said where that was not asked for, or it stays away. Exit "
+            "status 6.",
+            "Replug it, use a powered port, give --recover, and run edgekit doctor.",
         ),
         (
             "compiler.missing",

@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Iterable
 
-from edgekit import files
 from edgekit.errors import InputError
 from edgekit.explain.codes import CODES, KNOWN_TEXTS
 from edgekit.explain.known import KnownText
+from edgekit.files import PathLike, read_bytes
 from edgekit.result import Result
 
 # What looks like a failure and so is worth being called unknown.
@@ -86,13 +86,13 @@ def explain(subject: str) -> ExplainResult:
     return result
 
 
-def read_log(path: files.PathLike) -> str:
+def read_log(path: PathLike) -> str:
     """The text of a log, whatever its encoding.
 
     Raises:
         InputError: It cannot be read, or is not a text.
     """
-    content = files.read_bytes(path, "log")
+    content = read_bytes(path, "log")
     if content[:2] in {b"\xff\xfe", b"\xfe\xff"}:  # what PowerShell's > writes
         return content.decode("utf-16", errors="replace")
     if b"\0" in content:

@@ -6,5 +6,6 @@ from __future__ import annotations
 from edgekit.runtime.base import Environment, TensorInfo
 from edgekit.runtime.latency import latency_stats
 from edgekit.runtime.runner import Runner
+from edgekit.runtime.thermal import Thermal, judge_drift
 
-__all__ = ["Environment", "Runner", "TensorInfo", "latency_stats"]
+__all__ = ["Environment", "Runner", "TensorInfo", "Thermal", "judge_drift", "latency_stats"]

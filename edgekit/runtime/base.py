@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 from edgekit.quant import QuantParams
 from edgekit.result import Result
+from edgekit.runtime.thermal import Thermal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,12 +40,18 @@ class TensorInfo(Result):
 class Environment(Result):
     """What runs a model, for the record of a result."""
 
-    device: str  # "cpu"
+    device: str  # "cpu", "usb:0", ...; "edgetpu" where "auto" took one
     runtime: str  # "litert", "tflite-runtime" or "tensorflow"
-    kernels: str  # "xnnpack", "builtin" (TFLite's own optimized ones) or "reference"
+    kernels: str  # "edgetpu", "xnnpack", "builtin" (TFLite's own optimized ones) or "reference"
     kernels_note: str  # why it is not what was asked for; empty if it is
     num_threads: int
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)  # of packages, library and kernel
+    thermal: Thermal | None = None
+
+    @property
+    def is_edge_tpu(self) -> bool:
+        """Whether a chip runs it, through its library."""
+        return "libedgetpu" in self.versions
 
 
 class Backend(Protocol):
@@ -53,10 +60,13 @@ class Backend(Protocol):
     Not thread-safe: two threads need two backends.
     """
 
-    environment: Environment
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     load_ms: float  # to construct the interpreter and allocate its tensors
+
+    @property
+    def environment(self) -> Environment:
+        """What runs the model, with the temperatures up to now."""
 
     def invoke(self, raw: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
         """Copy the inputs in, run, copy the outputs out."""

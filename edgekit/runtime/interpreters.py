@@ -67,5 +67,6 @@ def load_library(runtime: str | None = None) -> InterpreterLibrary:
             distribution: version,
             "numpy": np.__version__,
             "python": platform.python_version(),
+            "kernel": f"{platform.system()} {platform.release()}",
         },
     )

@@ -4,18 +4,26 @@
 from __future__ import annotations
 
 import copy
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
-from edgekit.errors import DataError, UsageError
+from edgekit.errors import (
+    DataError,
+    DeviceError,
+    DeviceLostError,
+    UnsupportedModelError,
+    UsageError,
+)
 from edgekit.files import PathLike, read_bytes, sha256_hex
-from edgekit.formats.bundle import model_content
 from edgekit.formats.tflite import Model, read_model
 from edgekit.quant import QuantParams, dequantize, quantize
 from edgekit.runtime.base import Backend, Environment, TensorInfo
-from edgekit.runtime.select import open_backend
+from edgekit.runtime.devices import AUTO, CPU
+from edgekit.runtime.select import check_device, content_for, open_backend
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,6 +31,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgekit.formats.tflite_metadata import Notes
+
+# Seconds before each try to open a lost device again: on USB it comes back after some.
+_PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)
+_MOST_RECOVERIES = 10
 
 
 class Runner:
@@ -43,33 +55,40 @@ class Runner:
         runtime: str | None = None,
         kernels: str = "fast",
         num_threads: int = 1,
+        fallback: bool = False,
+        recover: bool = False,
     ) -> None:
         """Read, check and load ``model``.
 
         Args:
             model: Path or content of a .tflite file or a bundle.
-            device: ``cpu``.
+            device: ``cpu``; an Edge TPU in pycoral's words: ``usb``, ``usb:0``, ``pci``, ``pci:1``,
+                ``:0``; ``auto`` takes an Edge TPU if one is usable, else the CPU.
             runtime: ``litert``, ``tflite-runtime`` or ``tensorflow``; None takes the first that is
                 installed.
             kernels: ``fast`` is XNNPACK where the runtime has it, which computes what the Edge TPU
                 computes for convolutions, dense layers and additions; ``reference`` is slow and
                 bit-identical across runtimes.
             num_threads: Threads of one invoke.
+            fallback: Where a compiled model cannot run on ``device``, run the plain model on the
+                CPU: the one in its bundle, or the file beside it without ``_edgetpu`` in its name.
+            recover: Where the Edge TPU is lost in mid-run, open it again and repeat the inference.
 
         Raises:
             ModelFormatError: ``model`` is no .tflite file, or a damaged one.
-            BundleError: ``model`` is a damaged bundle.
+            BundleError: ``model`` is a damaged bundle, or the file beside it is another model.
             UnsupportedModelError: The interpreter has no kernel for it, or it is compiled for the
                 Edge TPU and ``device`` is not one.
-            DeviceError: There is no such device.
+            DeviceError: There is no such device, or it cannot be used.
             MissingExtraError: No runtime is installed.
         """
         if num_threads < 1:
             raise UsageError(f"num_threads is {num_threads}, expected at least 1")
+        check_device(device)
         is_content = isinstance(model, (bytes, bytearray, memoryview))
         self.source = "" if is_content else str(model)
         self._given = bytes(model) if is_content else read_bytes(Path(model), "model")  # type: ignore[arg-type] # decided by is_content
-        self.content = model_content(self._given, compiled=device != "cpu", where=self.source)
+        self.content = content_for(device, self._given, self.source)
         self._model = read_model(self.content, where=self.source)
         self._options: dict[str, Any] = {
             "device": device,
@@ -77,10 +96,15 @@ class Runner:
             "kernels": kernels,
             "num_threads": num_threads,
         }
+        self._fallback, self._recover = fallback or device == AUTO, recover
+        self._last: tuple[NDArray[Any], ...] = ()
+        self.num_recovered = 0  # how often the device was lost and opened again
+        self.recovery_s = 0.0  # what that took, for those who time inferences
+        self._began_s = 0.0
         self._open()
 
     def _open(self) -> None:
-        self._backend: Backend = open_backend(self.content, self._model, **self._options)
+        self._backend: Backend = self._open_backend()
         self._inputs = self._backend.inputs
         self._expected = tuple((each.shape, np.dtype(each.dtype)) for each in self._inputs)
         self._input_params = tuple(each.params for each in self._inputs)
@@ -99,8 +123,13 @@ class Runner:
 
     @property
     def environment(self) -> Environment:
-        """What runs the model: device, runtime, kernels, versions."""
-        return self._backend.environment
+        """What runs the model: device, runtime, kernels, versions, temperatures up to now."""
+        environment = self._backend.environment
+        if not self.num_recovered:
+            return environment
+        note = f"the device was lost and opened again, times: {self.num_recovered}"
+        notes = [part for part in (environment.kernels_note, note) if part]
+        return replace(environment, kernels_note="; ".join(notes))
 
     @property
     def model(self) -> Model:
@@ -145,6 +174,7 @@ class Runner:
 
         Raises:
             DataError: An array has another shape or type, or holds NaN.
+            DeviceLostError: The Edge TPU went away.
         """
         if self._closed:
             raise UsageError("the Runner is closed", fix="use it inside its with block")
@@ -159,13 +189,24 @@ class Runner:
                 raise _wrong_raw(values, info)
             if dtype.kind == "f" and values.size and np.isnan(values.min()):
                 raise _nan(values, info)
-        return self._backend.invoke(raw)
+        if self._recover:
+            self._last = tuple([values.copy() for values in raw])
+            self._began_s = time.perf_counter()
+        try:
+            return self._backend.invoke(raw)
+        except DeviceLostError as lost:
+            return self._repeat(lost, raw)
 
     def reinvoke(self) -> None:
         """Run again on the inputs of the last call, copying nothing: the bare inference."""
         if self._closed:
             raise UsageError("the Runner is closed", fix="use it inside its with block")
-        self._backend.reinvoke()
+        if self._recover:
+            self._began_s = time.perf_counter()
+        try:
+            self._backend.reinvoke()
+        except DeviceLostError as lost:
+            self._repeat(lost, self._last)
 
     def to_raw(self, *real: Any) -> tuple[NDArray[Any], ...]:  # noqa: ANN401 - anything array-like
         """Real values as the input tensors store them.
@@ -204,6 +245,49 @@ class Runner:
         other = copy.copy(self)
         other._open()  # noqa: SLF001 - of the same class
         return other
+
+    def _open_backend(self) -> Backend:
+        """The backend asked for, or the CPU with the plain model where that may stand in."""
+        try:
+            return open_backend(self.content, self._model, **self._options)
+        except (DeviceError, UnsupportedModelError) as error:
+            from edgekit.runtime.fallback import plain_or_raise  # noqa: PLC0415 - seldom used
+
+            plain = plain_or_raise(
+                error, self._given, self.source, self._model, wanted=self._fallback
+            )
+            self.content, self._model, self.source = plain.content, plain.model, plain.source
+            note = f"the plain model, instead of {self._options['device']}: {error.what}"
+            self._options.update(device=CPU, note=note)
+            return open_backend(self.content, self._model, **self._options)
+
+    def _repeat(
+        self, lost: DeviceLostError, raw: tuple[NDArray[Any], ...]
+    ) -> tuple[NDArray[Any], ...]:
+        """Open the device that was lost again and repeat the inference, if that was asked for."""
+        if not self._recover or self.num_recovered >= _MOST_RECOVERIES:
+            raise lost
+        self._backend.close()
+        self._backend = self._reopen(lost)
+        self.num_recovered += 1
+        self.recovery_s += time.perf_counter() - self._began_s
+        return self._backend.invoke(raw)
+
+    def _reopen(self, lost: DeviceLostError) -> Backend:
+        why = ""
+        for pause_s in _PAUSES_S:
+            time.sleep(pause_s)
+            try:
+                return open_backend(self.content, self._model, **self._options)
+            except DeviceError as error:
+                why = f"{error.what}: {error.why}"
+        self._closed = True
+        raise DeviceLostError(
+            "the Edge TPU was lost in mid-run and cannot be opened again",
+            where=lost.where,
+            why=why,
+            fix="power the device off and on, then run edgekit doctor",
+        ) from lost
 
     def close(self) -> None:
         """Give memory and device back; the Runner cannot be used afterwards."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.files import PathLike, read_bytes, sha256_hex
-from edgekit.formats.bundle import model_content
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import Notes, read_notes
+from edgekit.runtime.select import content_for
 from edgekit.tasks.posenet import PosenetOptions, without_decoder
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
     is_content = isinstance(model, (bytes, bytearray, memoryview))
     source = "" if is_content else str(model)
     given = bytes(model) if is_content else read_bytes(Path(source), "model")  # type: ignore[arg-type] # decided by is_content
-    content = model_content(given, compiled=device != "cpu", where=source)
+    content = content_for(device, given, source)
     parsed = read_model(content, where=source)
     cut = without_decoder(parsed)
     runnable: ModelSource = model if cut is None else write_model(cut[0])

@@ -258,3 +258,12 @@ def test_a_folder_on_path_that_may_not_be_looked_into_is_passed_over(make: Make)
         assert machine.check("compiler").status == "ok"
     finally:
         folder.chmod(0o755)
+
+
+def test_a_library_named_by_the_environment_is_the_one(make: Make) -> None:
+    machine = make("dev_board")
+    machine.install_library("16.0", folder="/opt/mine")
+    machine.env["EDGEKIT_LIBEDGETPU"] = "/opt/mine/libedgetpu.so.1"
+    assert machine.check("library").seen.startswith("/opt/mine/libedgetpu.so.1")
+    machine.env["EDGEKIT_LIBEDGETPU"] = "/opt/none/libedgetpu.so.1"
+    assert machine.check("library").status == "failed"

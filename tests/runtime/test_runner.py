@@ -150,7 +150,7 @@ def test_models_may_come_as_bytes(int8_model: Model) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"device": "usb"}, DeviceError),
+        ({"device": "gpu"}, DeviceError),
         ({"runtime": "onnx"}, UsageError),
         ({"kernels": "slow"}, UsageError),
         ({"num_threads": 0}, UsageError),

@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping, Sequence
 
-import tflite
-
 from edgekit.errors import UnsupportedModelError
+from edgekit.formats.tflite.schema import tflite
 
 # The flatbuffers runtime and the generated classes carry no types.
 Table = Any

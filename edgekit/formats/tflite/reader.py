@@ -7,12 +7,11 @@ import struct
 from typing import Any, Callable, TypeVar
 
 import numpy as np
-import tflite
 from numpy.typing import NDArray
 
 from edgekit.errors import ModelFormatError
 from edgekit.files import PathLike, read_bytes
-from edgekit.formats.bundle import model_content
+from edgekit.formats.content import model_content
 from edgekit.formats.tflite.model import (
     CUSTOM,
     Model,
@@ -23,6 +22,7 @@ from edgekit.formats.tflite.model import (
     Tensor,
 )
 from edgekit.formats.tflite.options import DTYPES, OPCODES, Table, options_type_name, read_options
+from edgekit.formats.tflite.schema import tflite
 from edgekit.formats.tflite.validate import validate
 
 _T = TypeVar("_T")

@@ -7,12 +7,12 @@ from typing import Any, Callable, Mapping, Sequence, Tuple
 
 import flatbuffers
 import numpy as np
-import tflite
 from numpy.typing import NDArray
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite.model import CUSTOM, Model, Operator, Quantization, Subgraph, Tensor
 from edgekit.formats.tflite.options import DTYPES, OPCODES, Builder, write_options
+from edgekit.formats.tflite.schema import tflite
 
 # schema.fbs: "force_align: 16" on Buffer.data; kernels use aligned loads on constants.
 _BUFFER_ALIGNMENT = 16

@@ -61,43 +61,45 @@ def _string(builder: Any, content: bytes) -> int:  # noqa: ANN401
     return end
 
 
+def package_of(
+    types: Sequence[int],
+    parameters: bytes = bytes(64),
+    chunks: Sequence[bytes] = (bytes(32),),
+    token: int = 7,
+) -> bytes:
+    """A package's bytes; it asks for runtime 14."""
+    inner = flatbuffers.Builder(1024)
+    parts = [_string(inner, _executable(each, parameters, chunks, token)) for each in types]
+    inner.Finish(_table(inner, {0: ("UOffsetTRelative", _offsets(inner, parts))}))
+    outer = flatbuffers.Builder(1024)
+    content = outer.CreateByteVector(bytes(inner.Output()))
+    fields = {0: ("Int32", 14), 1: ("UOffsetTRelative", content)}
+    outer.Finish(_table(outer, fields), file_identifier=b"DWN1")
+    return bytes(outer.Output())
+
+
+def options_of(package: bytes, more: Sequence[bytes] = ()) -> bytes:
+    """The flexbuffer map around packages, as the compiler writes it."""
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        builder.Key("1")
+        builder.Int(0)
+        builder.Key("4")
+        builder._WriteBlob(package, append_zero=True, type_=flexbuffers.Type.STRING)  # noqa: SLF001 - the public String takes text only
+        builder.Key("7")
+        with builder.Vector():
+            for each in more:
+                builder.Blob(each)
+    return bytes(builder.Finish())
+
+
 @pytest.fixture
 def build_package() -> BuildPackage:
-    """``build_package(types, parameters=.., chunks=.., token=..)`` gives a package's bytes."""
-
-    def build(
-        types: Sequence[int],
-        parameters: bytes = bytes(64),
-        chunks: Sequence[bytes] = (bytes(32),),
-        token: int = 7,
-    ) -> bytes:
-        inner = flatbuffers.Builder(1024)
-        parts = [_string(inner, _executable(each, parameters, chunks, token)) for each in types]
-        inner.Finish(_table(inner, {0: ("UOffsetTRelative", _offsets(inner, parts))}))
-        outer = flatbuffers.Builder(1024)
-        content = outer.CreateByteVector(bytes(inner.Output()))
-        fields = {0: ("Int32", 14), 1: ("UOffsetTRelative", content)}
-        outer.Finish(_table(outer, fields), file_identifier=b"DWN1")
-        return bytes(outer.Output())
-
-    return build
+    """See `package_of`."""
+    return package_of
 
 
 @pytest.fixture
 def build_options() -> Callable[..., bytes]:
-    """The flexbuffer map around packages, as the compiler writes it."""
-
-    def build(package: bytes, more: Sequence[bytes] = ()) -> bytes:
-        builder = flexbuffers.Builder()
-        with builder.Map():
-            builder.Key("1")
-            builder.Int(0)
-            builder.Key("4")
-            builder._WriteBlob(package, append_zero=True, type_=flexbuffers.Type.STRING)  # noqa: SLF001 - the public String takes text only
-            builder.Key("7")
-            with builder.Vector():
-                for each in more:
-                    builder.Blob(each)
-        return bytes(builder.Finish())
-
-    return build
+    """See `options_of`."""
+    return options_of

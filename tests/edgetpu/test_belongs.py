@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.bundle.belongs import check_belongs
+from edgekit.edgetpu.belongs import check_belongs
 from edgekit.errors import BundleError
 from edgekit.formats.tflite import Model, read_model
 

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words for devices; those for an Edge TPU are pycoral's."""
+
+from __future__ import annotations
+
+import re
+
+CPU, AUTO, EDGE_TPU = "cpu", "auto", "edgetpu"
+EDGE_TPU_WORDS = ("usb", "usb:N", "pci", "pci:N", ":N")
+# N counts from 0: among those on USB, those on PCIe, or all of them.
+_EDGE_TPU = re.compile(r"(?:usb|pci)(?::\d+)?|:\d+")
+
+
+def is_edge_tpu(device: str) -> bool:
+    """Whether the word names one Edge TPU, or one on a bus; "auto" leaves it open."""
+    return _EDGE_TPU.fullmatch(device) is not None
+
+
+def wants_compiled(device: str) -> bool:
+    """Whether a bundle's model for the Edge TPU is the one to load."""
+    return device != CPU
+
+
+def delegate_option(device: str) -> str:
+    """The value of libedgetpu's option ``device``; "" takes the first that is free."""
+    return device if is_edge_tpu(device) else ""

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Edge TPU backend: a compiled model through libedgetpu, tried in a child process first."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import DeviceLostError, EdgeKitError, UnsupportedModelError
+from edgekit.formats.darwinn import read_packages
+from edgekit.formats.tflite import Model
+from edgekit.runtime.base import Environment
+from edgekit.runtime.cpu import check_kernels
+from edgekit.runtime.delegate import (
+    OpenRequest,
+    open_interpreter,
+    open_request,
+    package_version,
+    pycoral_version,
+)
+from edgekit.runtime.devices import EDGE_TPU, delegate_option, is_edge_tpu
+from edgekit.runtime.interpreters import load_library
+from edgekit.runtime.probe import TIMEOUT_S, Probe, hold, probe, refusal, release, too_old
+from edgekit.runtime.session import Session, one_line
+from edgekit.runtime.thermal import SYSFS, ThermalMonitor
+from edgekit.versions import CURRENT_RUNTIME_VERSION, runtime_version_of
+
+KERNELS = "edgetpu"
+# In the texts of a failed inference: libedgetpu's operator, its driver and USB.
+_OF_THE_DEVICE = re.compile(
+    r"EdgeTpuDelegate|edgetpu-custom-op|Edge TPU|TPU context|USB (?:transfer )?error|HIB Error"
+    r"|Failed to execute request"
+)
+
+
+class EdgeTpuBackend(Session):
+    """A compiled model in an interpreter whose edgetpu-custom-ops run on an Edge TPU."""
+
+    def __init__(
+        self,
+        content: bytes,
+        model: Model,
+        device: str,
+        *,
+        runtime: str | None,
+        kernels: str,
+        num_threads: int,
+        note: str = "",
+        sysfs: Path = SYSFS,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        """Open ``content`` on ``device``, in a child process first.
+
+        Args:
+            content: Of the compiled model.
+            model: The same, read.
+            device: A word of `edgekit.runtime.devices`; ``auto`` takes the first Edge TPU.
+            runtime: See `load_library`.
+            kernels: For the operators that were left to the CPU.
+            num_threads: For those.
+            note: Why this device, for the record.
+            sysfs: The folder that holds the drivers' sensors.
+            timeout_s: Until the child is given up.
+
+        Raises:
+            UnsupportedModelError: It is not compiled for the Edge TPU.
+            DeviceError: No Edge TPU can be used; the reason is named.
+            MissingExtraError: No runtime is installed.
+        """
+        check_kernels(kernels)
+        wanted = required_runtime_version(model)
+        request = open_request(delegate_option(device), runtime, kernels, num_threads)
+        # What is installed says its version before it is loaded; else no library is newer.
+        have = runtime_version_of(package_version(request.library)) or CURRENT_RUNTIME_VERSION
+        if wanted > have:
+            raise too_old(wanted, have, request.library)
+        library = load_library(request.runtime or None)
+        self._probed = probe(content, request, wanted, library.versions, timeout_s)
+        start = time.perf_counter()
+        try:
+            interpreter = open_interpreter(content, library, request)
+        except (OSError, ValueError, RuntimeError, AttributeError) as error:
+            release(self._probed, lost=True)
+            raise refusal(one_line(error), self._probed.library_path) from error
+        load_ms = (time.perf_counter() - start) * 1e3
+        hold(self._probed)
+        environment = Environment(
+            device if is_edge_tpu(device) else EDGE_TPU,
+            library.runtime,
+            KERNELS,
+            note,
+            num_threads,
+            {**library.versions, **_versions(request, self._probed)},
+        )
+        monitor = ThermalMonitor(environment.device, sysfs)
+        super().__init__(interpreter, environment, monitor, load_ms)
+        self._lost = False
+
+    def close(self) -> None:
+        """Give the device back."""
+        super().close()
+        release(self._probed, lost=self._lost)
+
+    def _failure(self, error: Exception) -> EdgeKitError:
+        text = one_line(error)
+        if not _OF_THE_DEVICE.search(text):
+            return super()._failure(error)
+        self._lost = True
+        known = refusal(text, self._probed.library_path)
+        return DeviceLostError(
+            "the Edge TPU was lost in mid-run",
+            where=f"{self._environment.device}, {known.where}",
+            why=known.why,
+            fix=f"{known.fix} --recover opens the device again and goes on",
+        )
+
+
+def required_runtime_version(model: Model) -> int:
+    """The runtime version that the model's programs ask for, read from the file.
+
+    Raises:
+        UnsupportedModelError: It holds no program for the Edge TPU.
+        ModelFormatError: One is damaged.
+    """
+    packages = read_packages(model)
+    if not packages:
+        raise UnsupportedModelError(
+            "the model is not compiled for the Edge TPU: the CPU would run all of it",
+            why="it holds no edgetpu-custom-op",
+            fix="compile it (edgekit compile MODEL), or run it with --device cpu",
+        )
+    return max(each.package.min_runtime_version for each in packages)
+
+
+def _versions(request: OpenRequest, probed: Probe) -> dict[str, Any]:
+    versions = {"libedgetpu": probed.version}
+    if probed.library_version:
+        versions["libedgetpu_build"] = probed.library_version
+    return {**versions, **pycoral_version()} if request.pycoral else versions

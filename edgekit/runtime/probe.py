@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An Edge TPU tried in a child process first: what crashes or hangs there is an error here."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any, Mapping
+
+from edgekit.edgetpu.libraries import runtime_version_in
+from edgekit.errors import DeviceError
+from edgekit.files import sha256_hex
+from edgekit.process import Finished, run_process
+from edgekit.runtime.delegate import OpenRequest, package_version
+from edgekit.runtime.probe_child import LOADED, OPENING, PREPARED, RAN, STARTED
+from edgekit.versions import pair_verdict, working_pair
+
+CHILD = "edgekit.runtime.probe_child"
+# A USB Accelerator takes some seconds at its first use, to load its firmware and come back.
+TIMEOUT_S = 60.0
+_DOING = {
+    "": "starting Python",
+    STARTED: "loading libedgetpu",
+    LOADED: "loading the interpreter",
+    OPENING: "opening the device and preparing the model",
+    PREPARED: "running the model",
+    RAN: "closing the device",
+}
+_KNOWN_END = "2.11.1"
+_KNOWN_PAIRS = (
+    "Google's libedgetpu 16.0 works with tflite-runtime 2.5.0.post1 to 2.11.1, a rebuilt one "
+    "(16.0tf2.17.1) up to its own release"
+)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a child that ran the model learnt about the library."""
+
+    library_path: str
+    library_version: str  # its build label
+    package_version: str  # of the Debian package; "" where none brought it
+
+    @property
+    def version(self) -> str:
+        """The version for the record: the package's, else the runtime version."""
+        number = runtime_version_in(self.library_version)
+        return self.package_version or (f"runtime {number}" if number else "of unknown version")
+
+
+# What worked, by request and model; and what of it is open in this process.
+_TRIED: dict[tuple[OpenRequest, str], Probe] = {}
+_HELD: list[Probe] = []
+
+
+def probe(
+    content: bytes,
+    request: OpenRequest,
+    wanted_runtime_version: int,
+    versions: Mapping[str, str],
+    timeout_s: float = TIMEOUT_S,
+) -> Probe:
+    """Run the compiled model ``content`` once in a child process.
+
+    What worked once is not tried again in this process. While this process holds an Edge TPU
+    nothing is: the child could not open it.
+
+    Args:
+        content: Of the model.
+        request: How it is to be opened.
+        wanted_runtime_version: What the model asks for.
+        versions: Of the interpreter's package, for the error.
+        timeout_s: After which the child is ended.
+
+    Raises:
+        DeviceError: It crashed, did not answer or was refused; the error says at which step, with
+            which versions, and what works.
+    """
+    if _HELD:
+        return _HELD[-1]
+    key = (request, sha256_hex(content))
+    if key not in _TRIED:
+        _TRIED[key] = _try(content, request, wanted_runtime_version, versions, timeout_s)
+    return _TRIED[key]
+
+
+def hold(probed: Probe) -> None:
+    """Note that this process has an Edge TPU open."""
+    _HELD.append(probed)
+
+
+def release(probed: Probe, *, lost: bool = False) -> None:
+    """Note that it is closed; one that was lost is tried again at its next use."""
+    if probed in _HELD:
+        _HELD.remove(probed)
+    if lost:
+        _TRIED.clear()
+
+
+def refusal(text: str, library: str, stage: str = PREPARED) -> DeviceError:
+    """The error for what libedgetpu or the interpreter said after it came as far as ``stage``."""
+    from edgekit.explain import explain  # noqa: PLC0415 - only where something failed
+
+    known = explain(text).matches
+    if not known:
+        return DeviceError(
+            f"the Edge TPU's library failed while {_DOING[stage]}",
+            where=library,
+            why=text,
+            fix="run edgekit doctor",
+        )
+    title = known[0].title[:1].lower() + known[0].title[1:]
+    return DeviceError(title, where=library, why=f"{known[0].cause} ({text})", fix=known[0].fix)
+
+
+def too_old(wanted: int, have: int, library: str) -> DeviceError:
+    """The error for a model that asks for a newer runtime than the library is."""
+    return DeviceError(
+        f"the model needs Edge TPU runtime {wanted}, libedgetpu here is runtime {have}",
+        where=library,
+        why="it was compiled for a newer runtime than is installed",
+        fix=f"compile it for this one (edgekit compile MODEL --min-runtime-version {have}), or "
+        "install libedgetpu 16.0, which is runtime 14",
+    )
+
+
+def _try(
+    content: bytes,
+    request: OpenRequest,
+    wanted: int,
+    versions: Mapping[str, str],
+    timeout_s: float,
+) -> Probe:
+    finished = run_process(
+        [sys.executable, "-m", CHILD, json.dumps(asdict(request)), str(wanted)],
+        timeout_s=timeout_s,
+        env=_environment(),
+        stdin=base64.b64encode(content).decode(),
+    )
+    said = _said(finished.stdout)
+    path = str(said.get("path", request.library))
+    found = Probe(path, str(said.get("version", "")), package_version(path))
+    if said.get("stage") == RAN and not finished.timed_out and not finished.returncode:
+        return found
+    if "too_old" in said:
+        raise too_old(wanted, int(said["too_old"]), path)
+    if "error" in said:
+        raise refusal(str(said["error"]), path, str(said.get("stage", "")))
+    raise _death(said, finished, found, request, versions)
+
+
+def _environment() -> dict[str, str]:
+    """This environment, with this process's search path: the child must find the same packages."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def _said(stdout: str) -> dict[str, Any]:
+    """All that the child said, later words over earlier ones; others' output passed over."""
+    said: dict[str, Any] = {}
+    for line in stdout.splitlines():
+        try:
+            document = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(document, dict):
+            said.update(document)
+    return said
+
+
+def _death(
+    said: Mapping[str, Any],
+    finished: Finished,
+    found: Probe,
+    request: OpenRequest,
+    versions: Mapping[str, str],
+) -> DeviceError:
+    """The error for a child that ended without an answer: both versions, the pair that works."""
+    doing = _DOING[str(said.get("stage", ""))]
+    how = finished.signal_name or f"exit status {finished.returncode}"
+    ended = f"was ended by {how}" if finished.signal_name else f"ended with {how}"
+    if finished.timed_out:
+        ended = f"did not answer within {finished.time_s:.0f} s"
+    distribution, version = next(iter(versions.items()))
+    python = tuple(sys.version_info[:3])
+    verdict = pair_verdict(found.package_version, request.runtime, version, python)
+    pair = f"libedgetpu {found.version} with {distribution} {version}: {verdict.why}"
+    tail = "".join(f"; it said: {line}" for line in finished.stderr.strip().splitlines()[-1:])
+    fix = verdict.fix or working_pair(python)
+    if finished.timed_out:
+        tail = f"; a device without power or held by another process does the same{tail}"
+        fix = f"run edgekit doctor, power the device off and on; else {fix}"
+    return DeviceError(
+        f"the Edge TPU's library {ended} while {doing}",
+        where=found.library_path,
+        why=pair + ("" if _KNOWN_END in pair else f"; {_KNOWN_PAIRS}") + tail,
+        fix=fix,
+    )

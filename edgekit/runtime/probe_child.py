@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opens an Edge TPU in a process of its own, because libedgetpu may crash or hang.
+
+``python -m edgekit.runtime.probe_child REQUEST WANTED`` takes the model in base64 on standard input
+and says on standard output, one JSON object a line, how far it came: what is not said any more is
+where it died.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgekit.edgetpu.libraries import runtime_version_in
+
+STARTED, LOADED, OPENING, PREPARED, RAN = "started", "loaded", "opening", "prepared", "ran"
+_CREATE = "tflite_plugin_create_delegate"
+
+
+def main(request_json: str, wanted: str) -> None:
+    """Load the library, compare versions, open the device, run the model once on zeros."""
+    request: dict[str, Any] = json.loads(request_json)
+    _say(stage=STARTED)
+    try:
+        library = ctypes.CDLL(request["library"])
+    except OSError as error:
+        _say(error=str(error))
+        return
+    if not hasattr(library, _CREATE):
+        _say(error=f"{request['library']}: undefined symbol: {_CREATE}")
+        return
+    version = _version(library)
+    _say(stage=LOADED, version=version, path=_path_of(request["library"]))
+    have = runtime_version_in(version)
+    if have and have < int(wanted):
+        _say(too_old=have)
+        return
+    _open(request, base64.b64decode(sys.stdin.read()))
+
+
+def _open(fields: dict[str, Any], content: bytes) -> None:
+    from edgekit.runtime.delegate import (  # noqa: PLC0415 - needs numpy
+        OpenRequest,
+        open_interpreter,
+    )
+    from edgekit.runtime.interpreters import load_library  # noqa: PLC0415 - needs numpy
+
+    request = OpenRequest(**fields)
+    runtime = load_library(request.runtime or None)
+    _say(stage=OPENING)
+    try:
+        interpreter = open_interpreter(content, runtime, request)
+        _say(stage=PREPARED)
+        interpreter.invoke()
+    except (OSError, ValueError, RuntimeError, AttributeError, ImportError) as error:
+        _say(error=" ".join(str(error).split()))
+        return
+    _say(stage=RAN)
+
+
+def _version(library: Any) -> str:  # noqa: ANN401 - what ctypes loads
+    if not hasattr(library, "edgetpu_version"):
+        return ""
+    library.edgetpu_version.restype = ctypes.c_char_p
+    return (library.edgetpu_version() or b"").decode("utf-8", "replace")
+
+
+def _path_of(name: str) -> str:
+    """Where the loader found the library, as far as the system tells."""
+    try:
+        lines = Path("/proc/self/maps").read_text(errors="replace").splitlines()
+    except OSError:
+        return name
+    stem = Path(name).name.split(".")[0]
+    mapped = (line.split(None, 5)[5] for line in lines if line.count("/") and stem in line)
+    return next((path for path in mapped if Path(path).name.startswith(stem)), name)
+
+
+def _say(**facts: Any) -> None:  # noqa: ANN401 - anything JSON can say
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Temperatures while a model is loaded, and whether the clock was lowered because of them.
+
+The apex driver has a sensor for each card; an Edge TPU on USB has none. The root of sysfs is a
+parameter, so that a folder can stand for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+
+from edgekit.result import Result
+from edgekit.runtime.devices import CPU
+
+SYSFS = Path("/sys")
+_PERIOD_S = 0.5
+# Sensors of processors among /sys/class/thermal, by their type.
+_CPU_ZONES = ("cpu", "x86_pkg_temp", "soc", "acpitz")
+# A chip that no longer answers reads about -89 degrees Celsius (google-coral/edgetpu issue 395).
+_DEAD_BELOW_CELSIUS = -40.0
+# The last quarter of equal inferences against the first: halving the clock of the Edge TPU doubles
+# what the chip computes; half of that tells it from noise.
+_DRIFT = 1.5
+_FEWEST_TIMES = 20
+
+
+@dataclass(frozen=True)
+class Thermal(Result):
+    """Temperatures of what runs a model; None where there is no sensor."""
+
+    start_celsius: float | None  # when the model was loaded
+    end_celsius: float | None  # when this was asked for
+    max_celsius: float | None  # of those and of one each half second between
+    throttled: bool | None  # whether the clock was likely lowered; None where nobody can tell
+    note: str = ""  # where the numbers come from, or why there are none
+
+
+@dataclass(frozen=True)
+class _Sensor:
+    reading: Path
+    limit: Path | None  # from here on the driver lowers the clock
+
+
+class ThermalMonitor:
+    """Reads the sensors of a device until it is closed, in a thread of its own if there are any."""
+
+    def __init__(self, device: str, sysfs: Path = SYSFS) -> None:
+        self._sensors, self._note = _sensors(device, sysfs)
+        self._max: float | None = None
+        self._start = self._read()
+        self._limit = min(
+            (value for value in (_celsius(each.limit) for each in self._sensors) if value),
+            default=None,
+        )
+        self._stop = threading.Event()
+        if self._sensors:
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def reading(self) -> Thermal:
+        """What the sensors say by now."""
+        end = self._read()
+        hottest = self._max
+        throttled = None
+        if self._limit is not None and hottest is not None:
+            throttled = hottest >= self._limit
+        return Thermal(self._start, end, hottest, throttled, self._note)
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._stop.set()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_PERIOD_S):
+            self._read()
+
+    def _read(self) -> float | None:
+        """The hottest sensor now."""
+        values = [_celsius(each.reading) for each in self._sensors]
+        now = max((each for each in values if each is not None), default=None)
+        if now is not None:
+            self._max = now if self._max is None else max(self._max, now)
+        return now
+
+
+def judge_drift(thermal: Thermal | None, times_s: Sequence[float]) -> Thermal | None:
+    """``thermal`` with a verdict from the times of equal inferences, where no sensor gave one."""
+    if thermal is None or thermal.throttled is not None or len(times_s) < _FEWEST_TIMES:
+        return thermal
+    quarter = len(times_s) // 4
+    first, last = float(np.median(times_s[:quarter])), float(np.median(times_s[-quarter:]))
+    note = f"throttled is judged by the times: the last quarter took {last / first:.2f} times the"
+    note = "; ".join(part for part in (thermal.note, f"{note} first") if part)
+    return replace(thermal, throttled=last > _DRIFT * first, note=note)
+
+
+def _sensors(device: str, sysfs: Path) -> tuple[list[_Sensor], str]:
+    if device == CPU:
+        zones = [
+            _Sensor(zone / "temp", None)
+            for zone in _children(sysfs / "class" / "thermal", "thermal_zone*")
+            if _text(zone / "type").startswith(_CPU_ZONES)
+        ]
+        return zones, "" if zones else "temperature not measured: this system has no sensor"
+    bus, _, number = device.partition(":")
+    if bus == "usb":
+        return [], "temperature not measured: an Edge TPU on USB has no sensor"
+    wanted = f"apex_{number or 0}" if bus == "pci" else "apex_*"
+    cards = [
+        _Sensor(card / "temp", card / "trip_point0_temp")
+        for card in _children(sysfs / "class" / "apex", wanted)
+        if _celsius(card / "temp") is not None
+    ]
+    if not cards:
+        return [], "temperature not measured: only the apex driver (PCIe) has a sensor"
+    return cards, "" if len(cards) == 1 else f"the hottest of {len(cards)} cards"
+
+
+def _children(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:  # sysfs answers for some attributes with an error
+        return ""
+
+
+def _celsius(path: Path | None) -> float | None:
+    text = "" if path is None else _text(path)
+    if not text.lstrip("-").isdigit():
+        return None
+    value = int(text) / 1000
+    return value if value > _DEAD_BELOW_CELSIUS else None

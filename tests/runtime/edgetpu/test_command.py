@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands on an Edge TPU as a user runs them; pycoral where it is Google's."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit.bundle import bundle
+from edgekit.edgetpu.libraries import LIBRARY_VARIABLE
+from edgekit.formats.tflite import read_model
+from edgekit.runtime.edgetpu import EdgeTpuBackend
+from tests.runtime.edgetpu.conftest import Models
+
+_REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def _edgekit(*words: object, **env: str) -> tuple[int, dict[str, Any]]:
+    """The exit status and the JSON document of a command."""
+    path = os.pathsep.join([env.pop("PYTHONPATH", ""), str(_REPOSITORY)]).strip(os.pathsep)
+    done = subprocess.run(
+        [sys.executable, "-m", "edgekit", *map(str, words), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path, **env},
+    )
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    """One input."""
+    path = tmp_path / "x.npy"
+    np.save(str(path), np.array([[1, 20, 30, -40]], np.float32))
+    return path
+
+
+@pytest.mark.usefixtures("library")
+def test_run_names_device_library_and_kernel(models: Models, sample: Path) -> None:
+    status, document = _edgekit("run", models.compiled, sample, "--device", "usb:0")
+    assert status == 0
+    assert [each["score"] for each in document["answers"][0]["top"]] == [31, 21, 1]
+    assert document["device"] == "usb:0"
+    assert {"libedgetpu", "kernel", "python"} <= set(document["versions"])
+    assert document["thermal"]["max_celsius"] is None
+    assert "not measured" in document["thermal"]["note"]
+
+
+@pytest.mark.usefixtures("library")
+def test_benchmark_waits_for_a_slow_device(models: Models) -> None:
+    words = ("benchmark", models.compiled, "--device", "usb", "--num-runs", 5)
+    status, document = _edgekit(*words, STANDIN_SLOW_MS="20")
+    assert status == 0
+    assert document["latency_ms"]["min"] >= 20
+
+
+@pytest.mark.usefixtures("library")
+def test_a_crash_is_exit_status_6(models: Models, sample: Path) -> None:
+    words = ("run", models.compiled, sample, "--device", "usb")
+    status, document = _edgekit(*words, STANDIN_CRASH="prepare")
+    assert status == 6
+    assert (document["schema"], document["code"]) == ("edgekit.error/1", "device")
+
+
+@pytest.mark.usefixtures("library")
+def test_a_lost_device_is_exit_status_6(models: Models) -> None:
+    words = ("benchmark", models.compiled, "--device", "usb")
+    status, document = _edgekit(*words, STANDIN_LOST_AFTER="4")
+    assert (status, document["code"]) == (6, "device.lost")
+    status, document = _edgekit(*words, "--recover", STANDIN_LOST_AFTER="4")
+    assert (status, document["runs"]) == (0, 50)
+
+
+@pytest.mark.usefixtures("library")
+def test_a_bundle_has_both_models(models: Models, sample: Path, tmp_path: Path) -> None:
+    bundle(models.plain, compiled=models.compiled, output=tmp_path / "net.edgekit")
+    words = ("run", tmp_path / "net.edgekit", sample, "--device")
+    answers = {}
+    for device in ("usb", "cpu", "auto"):
+        status, document = _edgekit(*words, device)
+        assert status == 0
+        answers[document["device"]] = document["answers"][0]["top"]
+    assert answers["usb"] == answers["cpu"] == answers["edgetpu"]
+    status, document = _edgekit(*words, "usb", "--fallback", STANDIN_NO_DEVICE="1")
+    assert (status, document["device"]) == (0, "cpu")
+    status, document = _edgekit(*words, "usb", STANDIN_NO_DEVICE="1")
+    assert status == 6
+    assert "--fallback runs the plain model of the bundle" in document["fix"]
+
+
+def test_temperatures_of_a_card_are_recorded(models: Models, library: Path, tmp_path: Path) -> None:
+    assert library.is_file()
+    card = tmp_path / "sys" / "class" / "apex" / "apex_1"
+    card.mkdir(parents=True)
+    (card / "temp").write_text("48300\n")
+    (card / "trip_point0_temp").write_text("85000\n")
+    content = models.compiled.read_bytes()
+    backend = EdgeTpuBackend(
+        content,
+        read_model(content),
+        "pci:1",
+        runtime=None,
+        kernels="fast",
+        num_threads=1,
+        sysfs=tmp_path / "sys",
+    )
+    (card / "temp").write_text("91000\n")
+    thermal = backend.environment.thermal
+    backend.close()
+    assert thermal is not None
+    assert (thermal.start_celsius, thermal.max_celsius) == (48.3, 91.0)
+    assert thermal.throttled
+
+
+_PYCORAL = """
+import os
+from tflite_runtime.interpreter import Interpreter, load_delegate
+def make_interpreter(path_or_content, device=None, delegate=None):
+    delegate = load_delegate(os.environ["STANDIN_LIBRARY"], {"device": device} if device else {})
+    return Interpreter(model_content=path_or_content, experimental_delegates=[delegate])
+"""
+
+
+def test_googles_pycoral_opens_the_model_where_it_is_installed(
+    models: Models, library: Path, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stand-ins at the import boundary: pycoral, and tflite_runtime where LiteRT is installed."""
+    packages = tmp_path / "packages"
+    (packages / "pycoral" / "utils").mkdir(parents=True)
+    (packages / "pycoral" / "__init__.py").write_text('__version__ = "2.0.0"\n')
+    (packages / "pycoral" / "utils" / "__init__.py").write_text("")
+    (packages / "pycoral" / "utils" / "edgetpu.py").write_text(_PYCORAL)
+    if importlib.util.find_spec("tflite_runtime") is None:
+        (packages / "tflite_runtime").mkdir()
+        (packages / "tflite_runtime" / "__init__.py").write_text('__version__ = "2.17.1"\n')
+        (packages / "tflite_runtime" / "interpreter.py").write_text(
+            "from ai_edge_litert.interpreter import *\n"
+        )
+    monkeypatch.delenv(LIBRARY_VARIABLE)
+    status, document = _edgekit(
+        *("run", models.compiled, sample, "--device", "pci:1"),
+        PYTHONPATH=str(packages),
+        LD_LIBRARY_PATH=str(library.parent),
+        STANDIN_LIBRARY=str(library),
+        STANDIN_LOG=str(tmp_path / "events"),
+    )
+    assert status == 0
+    assert document["runtime"] == "tflite-runtime"
+    assert document["versions"]["pycoral"] == "2.0.0"
+    assert (tmp_path / "events").read_text().count("option device=pci:1") == 2
