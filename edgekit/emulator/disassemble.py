@@ -67,7 +67,8 @@ def text(instruction: Instruction) -> str:
         used |= {
             f.name for f in instruction.layout.fields if f.name[0] in "cb" and f.name != "mode"
         }
-    parts += _rest_of_fields(instruction, used | {"opcode", "tiles"})
+    used |= {"opcode", "tiles"} if instruction.layout.on_tiles else {"opcode"}
+    parts += _rest_of_fields(instruction, used)
     if instruction.rest:
         parts.append(f"unnamed={instruction.rest:#x}")
     return " ".join(parts)

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The op: a loop nest over activations and weight rows, reduced, requantized and written.
+
+Loop levels in the reduction mask are summed (any order: the sum is exact); the others count
+emissions. Each address generator has its own nest; only the order of its steps matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.emulator.decode import Instruction
+from edgekit.emulator.mac import Gather, Output, Weights, make_step
+from edgekit.emulator.plan import Chunk, Planner, Task
+from edgekit.emulator.state import NARROW_BYTES, ROW_UNITS
+from edgekit.emulator.walks import affine, fine_walk, product
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CONSUMES_FILL = 5  # cfg1: first bit of the level whose iterations each take a fill
+_AVDATA = 0
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the elements of one class of op are read."""
+
+    name: str
+    activation_bytes: int  # a step
+    lanes: bool  # one byte lane of the weight row, else all four
+    pairs: bool = False  # two bytes against 16-bit weights
+
+
+WORDS = Access("words", 4, lanes=False)
+BYTES = Access("bytes", 1, lanes=True)
+PAIRS = Access("16-bit", 2, lanes=False, pairs=True)
+POOL = Access("pool", 0, lanes=True)
+# (instruction, cfg2, cfg3 without bit 3) -> class; what is not here has not been proven.
+_CLASSES = {
+    ("op", 0x3, 0): WORDS,
+    ("op", 0x6, 0): WORDS,
+    ("op", 0x7, 0): WORDS,
+    ("op", 0x6, 7): BYTES,
+    ("op", 0xE, 6): BYTES,
+    ("op", 0x16, 0): PAIRS,
+    ("op.max", 0x6, 0): POOL,
+    ("op.max", 0x6, 7): POOL,
+    ("op.sum", 0x6, 7): POOL,
+    ("op.sum", 0x6, 0): POOL,
+}
+
+
+class Op(Task):
+    """An op instruction: what it needs, and the step it becomes."""
+
+    def __init__(self, instruction: Instruction, order: int) -> None:
+        super().__init__(instruction, order)
+        key = (instruction.layout.name, instruction["cfg2"], instruction["cfg3"] & 7)
+        access = _CLASSES.get(key)
+        if access is None:
+            raise self.stop(f"an op of the class cfg2={key[1]:#x}, cfg3={key[2]}", "cfg2")
+        self.access = access
+        for name in ("last_loop", "last_loop_mode", "in_last", "par_last_en"):
+            if instruction[name]:
+                raise self.stop("an op with a partial last round", name)
+        self.loops = tuple(instruction[f"loop{k}"] + 1 for k in range(8))
+        self.steps = product(self.loops)
+        self.channels = instruction["channels"] + 1
+        self.has_zero_rows = bool(instruction["cfg3"] & 8)
+        self.has_scaling = bool(instruction["bias"] or instruction["per_channel"])
+        level = instruction["group_level"]
+        self.groups = product(self.loops[level:]) if level else 1
+        self._read_out()
+        self._read_par()
+        self._read_in()
+
+    # -- the three walks
+
+    def _read_out(self) -> None:
+        self.out = fine_walk(self.instruction, "out_")
+        words = self.channels // 4
+        reduce = self.instruction["reduce"]
+        if not reduce and self.out.num_steps * self.loops[0] == self.steps * words:
+            reduce = 1  # the pack of a multiplication: four lanes make one word
+        self.reduced = [k for k in range(8) if reduce >> k & 1 and self.loops[k] > 1]
+        self.emitting = [k for k in range(8) if k not in self.reduced and self.loops[k] > 1]
+        self.num_emissions = product([self.loops[k] for k in self.emitting])
+        addresses = self.out.addresses()
+        if len(addresses) != self.num_emissions * words:
+            raise self.stop(
+                f"{len(addresses)} words out, {self.num_emissions} emissions of {words}", "out_cnt0"
+            )
+        self.out_words = addresses.reshape(self.num_emissions, words)
+        self._check_narrow(addresses, 4, "out_base")
+        self.keep = self._kept_words()
+
+    def _kept_words(self) -> NDArray[np.bool_] | None:
+        """Which words are written where the last channel group is short; None for all."""
+        instruction = self.instruction
+        level = instruction["out_last_mode"]
+        if not level or not instruction["out_last_skip"]:
+            return None
+        words, counts = self.channels // 4, self.out.counts
+        if counts[0] != words:
+            raise self.stop("a short last group whose words are not level 0", "out_last_mode")
+        block = np.arange(self.num_emissions) // product(counts[1:level]) % counts[level]
+        keep = np.ones((self.num_emissions, words), bool)
+        keep[block == counts[level] - 1, instruction["out_last_cnt"] + 1 :] = False
+        return keep
+
+    def _read_par(self) -> None:
+        instruction = self.instruction
+        walk = fine_walk(instruction, "par_")
+        if walk.num_steps not in {1, self.steps}:
+            raise self.stop(f"{walk.num_steps} weight steps of {self.steps}", "par_cnt0")
+        addresses = np.broadcast_to(walk.addresses(), (self.steps,))
+        self.par_rows = instruction["par_rows"]
+        base = instruction["par_base"] // ROW_UNITS
+        self.stream_row = base if self.par_rows else -1
+        rows, self.lanes = addresses // ROW_UNITS, addresses % ROW_UNITS
+        if self.par_rows:
+            level = instruction["cfg1"] >> _CONSUMES_FILL & 7
+            self.fills = product(self.loops[level:])
+            fill = np.arange(self.steps) // (self.steps // self.fills)
+            rows = rows - base
+            if rows.min() < 0 or rows.max() >= self.par_rows:
+                raise self.stop(
+                    f"weight rows {rows.min()} to {rows.max()} of a fill of {self.par_rows}",
+                    "par_rows",
+                )
+            rows = rows + fill * self.par_rows
+        self.row_grid = rows
+        self.read = frozenset() if self.par_rows else frozenset(np.unique(rows).tolist())
+        if not self.access.lanes and self.lanes.any():
+            raise self.stop("a weight row that starts inside a row of wide memory", "par_base")
+
+    def _read_in(self) -> None:
+        instruction = self.instruction
+        self.chunked = instruction["in_ring_bytes"] > 0
+        self.in_addresses = np.zeros(self.steps, np.int64)
+        self.num_chunks, self.chunk_of = 0, np.zeros(self.steps, np.int64)
+        if not self.access.activation_bytes:
+            return
+        walk = fine_walk(instruction, "in_")
+        if walk.num_steps != self.steps:
+            raise self.stop(f"{walk.num_steps} activation steps of {self.steps}", "in_cnt0")
+        self.in_addresses = walk.addresses()
+        self._check_narrow(self.in_addresses, self.access.activation_bytes, "in_base")
+        if self.chunked:
+            levels = [k for k in range(8) if walk.counts[k] > 1 and not walk.strides[k]]
+            level = levels[-1] if levels else 8
+            self.num_chunks = walk.counts[level] if levels else 1
+            inner = product(walk.counts[:level])
+            self.chunk_of = np.arange(self.steps) // inner % self.num_chunks
+
+    def _check_narrow(self, addresses: NDArray[np.int64], size: int, name: str) -> None:
+        low, high = int(addresses.min()), int(addresses.max())
+        if low < 0 or high + size > NARROW_BYTES:
+            raise self.stop(
+                f"narrow memory bytes {low:#x} to {high + size:#x} of {NARROW_BYTES:#x}",
+                name,
+                "the address lies outside the tile's memory",
+            )
+
+    # -- when it can go
+
+    def ready(self, planner: Planner, tile: int) -> bool:
+        """Its activations, weights and scaling rows are there."""
+        queues = planner.tiles[tile]
+        if self.chunked and self._chunks(planner, tile) is None:
+            return False
+        if self.par_rows:
+            if len(queues.queue(self.stream_row)) < self.fills * self.par_rows:
+                return False
+        elif planner.written_before(self, tile, self.read):
+            return False
+        if self.has_scaling:
+            if not queues.scaling:
+                return False
+            first = queues.scaling[0]
+            sets = self._num_sets(first.num_rows)
+            return bool(first.rows) or len(queues.headers.get(first.header, ())) >= sets
+        if self.has_zero_rows:
+            header = self.instruction["zp_row_first"]
+            return len(queues.headers.get(header, ())) >= self.groups
+        return True
+
+    def _num_sets(self, num_rows: int) -> int:
+        both = self.instruction["bias"] and self.instruction["per_channel"]
+        return num_rows // 2 if both else num_rows
+
+    def _chunks(self, planner: Planner, tile: int) -> list[Chunk] | None:
+        """The chunks it will read, from the one that lies at its address on."""
+        base, chunks = self.instruction["in_base"], list(planner.tiles[tile].chunks)
+        for start, chunk in enumerate(chunks):
+            if chunk.address <= base < chunk.address + chunk.num_bytes:
+                found = chunks[start : start + self.num_chunks]
+                return found if len(found) == self.num_chunks else None
+        return None
+
+    # -- what it becomes
+
+    def fire(self, planner: Planner, tiles: list[int]) -> None:
+        """One step for each set of tiles that use the same weights."""
+        sharing: dict[bytes, list[int]] = {}
+        weights: dict[bytes, Weights] = {}
+        for tile in tiles:
+            found = self._weights(planner, tile)
+            key = found.key
+            weights.setdefault(key, found)
+            sharing.setdefault(key, []).append(tile)
+        for key, group in sharing.items():
+            chunks = [self._take_chunks(planner, tile) for tile in group] if self.chunked else []
+            gather = Gather(self.in_addresses, self.chunk_of, chunks, self.instruction["in_base"])
+            output = Output(self.out_words, self.keep)
+            planner.add(make_step(self, group, gather, weights[key], output))
+        for tile in tiles:
+            if self.instruction["cfg0"] & 1:
+                level = self.instruction["cfg0"] >> 1 & 7
+                planner.tiles[tile].counters[_AVDATA] += product(self.out.counts[level:])
+            self.waiting &= ~(1 << tile)
+
+    def _take_chunks(self, planner: Planner, tile: int) -> list[Chunk]:
+        chunks = self._chunks(planner, tile) or []
+        queue = planner.tiles[tile].chunks
+        while queue and queue[0] is not chunks[0]:
+            queue.popleft()
+        for _ in chunks:
+            queue.popleft()
+        return chunks
+
+    def _weights(self, planner: Planner, tile: int) -> Weights:
+        queues = planner.tiles[tile]
+        where = f"{self.instruction.where}, field par_base"
+        if self.par_rows:
+            queue = queues.queue(self.stream_row)
+            rows = np.array([queue.popleft() for _ in range(self.fills * self.par_rows)])
+            index = self.row_grid
+        else:
+            used, index = np.unique(self.row_grid, return_inverse=True)
+            rows = np.array([planner.row_at(tile, row, where) for row in used.tolist()])
+        return Weights(rows, index.reshape(-1), self._headers(planner, tile))
+
+    def _headers(self, planner: Planner, tile: int) -> NDArray[np.int64]:
+        """Row numbers of the header sets: (sets, rows of one); no sets without scaling."""
+        queues = planner.tiles[tile]
+        instruction = self.instruction
+        where = f"{instruction.where}, field bias"
+        per_set = instruction["bias"] + instruction["per_channel"] + self.has_zero_rows
+        if not self.has_scaling and not self.has_zero_rows:
+            return np.zeros((0, 0), np.int64)
+        if self.has_scaling and queues.scaling[0].rows:
+            step = 2 if instruction["bias"] and instruction["per_channel"] else 1
+            starts = queues.scaling.popleft().rows[::step]
+            sets = [
+                [planner.row_at(tile, row + k, where) for k in range(per_set)] for row in starts
+            ]
+        else:
+            if self.has_scaling:
+                scaling = queues.scaling.popleft()
+                header, number = scaling.header, self._num_sets(scaling.num_rows)
+            else:
+                header, number = instruction["zp_row_first"], self.groups
+            queue = queues.headers[header]
+            sets = [list(queue.popleft()) for _ in range(number)]
+        if len(sets) != self.groups:
+            raise self.stop(f"{len(sets)} header sets for {self.groups} groups", "group_level")
+        if any(len(rows) != per_set for rows in sets):
+            raise self.stop(f"header sets of {len(sets[0])} rows, expected {per_set}", "bias")
+        return np.array(sets, np.int64)
+
+    def grids(self) -> dict[str, Any]:
+        """Loop axes by role, for the step: see `edgekit.emulator.mac`."""
+        return {"emitting": self.emitting, "reduced": self.reduced, "loops": self.loops}
+
+
+__all__ = ["BYTES", "PAIRS", "POOL", "WORDS", "Access", "Op", "affine"]

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An executable to a plan: every instruction in program order to the unit that runs it."""
+
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+import numpy as np
+
+from edgekit.emulator.decode import Instruction, decode
+from edgekit.emulator.errors import EmulationError
+from edgekit.emulator.fences import Fence
+from edgekit.emulator.host import Infeed, Outfeed, Pop
+from edgekit.emulator.mesh import Mesh
+from edgekit.emulator.op import Op
+from edgekit.emulator.plan import Plan, Planner, Step, Task
+from edgekit.emulator.ring import RingReceive, RingSend
+from edgekit.emulator.scalar import ScalarStep
+from edgekit.emulator.state import NUM_TILES, WIDE_ROWS, State
+from edgekit.emulator.streams import streams_of, total
+from edgekit.emulator.tile_dma import NarrowToWide, WideToNarrow
+from edgekit.formats.darwinn import Executable
+
+_TASKS: dict[str, Callable[[Instruction, int], Task]] = {
+    "op": Op,
+    "op.max": Op,
+    "op.sum": Op,
+    "ring.send": RingSend,
+    "ring.recv0": RingReceive,
+    "ring.recv1": RingReceive,
+    "n2w": NarrowToWide,
+    "w2n": WideToNarrow,
+    "mesh.south": Mesh,
+    "mesh.west": Mesh,
+    "mesh.north": Mesh,
+    "mesh.east": Mesh,
+    "fence": Fence,
+    "pop": Pop,
+    "infeed": Infeed,
+    "outfeed": Outfeed,
+}
+_SCALAR = frozenset({"alu", "loop", "branch", "halt", "start", "end"})
+
+
+class WriteBack(Step):
+    """Rows that were read before the program replaced them, into wide memory for the next run."""
+
+    def __init__(self, places: Sequence[int], numbers: Sequence[int]) -> None:
+        self.places, self.numbers = np.array(places, np.int64), np.array(numbers, np.int64)
+
+    def run(self, state: State) -> None:
+        """Copy."""
+        state.rows[self.places] = state.rows[self.numbers]
+
+
+def make_plan(executable: Executable, *, keep_wide: bool) -> Plan:
+    """Work out what ``executable`` does.
+
+    ``keep_wide`` writes all it has put into wide memory back, for a program that fills the
+    parameter cache.
+
+    Raises:
+        EmulationError: It does something that is not proven, or waits for ever.
+        ModelFormatError: It is no program.
+    """
+    planner = Planner()
+    planner.streams = streams_of(executable)
+    planner.parameters = np.asarray(executable.parameters)
+    scalar = _ScalarRuns(planner)
+    for number, chunk in enumerate(executable.instruction_bitstreams):
+        for instruction in decode(chunk.bitstream.tobytes()):
+            if instruction.layout.name in _SCALAR:
+                scalar.take(instruction, number)
+                continue
+            scalar.flush()
+            _issue(planner, instruction)
+    scalar.flush()
+    planner.check_idle("the end of the program")
+    expected = total(planner.streams.results)
+    if planner.output_bytes != expected:
+        raise EmulationError(
+            f"{planner.output_bytes} bytes to the host, the package announces {expected}"
+        )
+    _write_back(planner, keep_all=keep_wide)
+    return Plan(
+        tuple(planner.steps), planner.num_rows, planner.mesh_words, planner.output_bytes, frozenset()
+    )
+
+
+def _issue(planner: Planner, instruction: Instruction) -> None:
+    name = instruction.layout.name
+    if instruction["gate"]:
+        raise EmulationError(
+            "a predicated instruction",
+            where=f"{instruction.where}, field gate",
+            why="no known compiler makes one",
+        )
+    if name == "scalar.sync":
+        planner.scalar_sync(instruction)
+        return
+    if name == "nlu.load":
+        raise EmulationError(
+            "a spline is loaded", where=f"{instruction.where}, field mode", why="not proven yet"
+        )
+    make = _TASKS.get(name)
+    if make is None:
+        raise EmulationError(
+            f"the instruction {name}",
+            where=f"{instruction.where}, field opcode",
+            why="what it computes is not proven",
+        )
+    planner.order += 1
+    task = make(instruction, planner.order)
+    if isinstance(task, WideToNarrow):
+        task.announce(planner)
+    planner.issue(task)
+
+
+class _ScalarRuns:
+    """Collects bundles; runs at once what no input can change, else makes a step."""
+
+    def __init__(self, planner: Planner) -> None:
+        self.planner = planner
+        self.run: list[Instruction] = []
+        self.state = State.__new__(State)
+        self.state.scalar = np.zeros(4096, np.uint32)
+        self.state.registers, self.state.predicates = [0] * 32, [0] * 8
+        self.depends = False
+
+    def take(self, instruction: Instruction, chunk: int) -> None:
+        """Add an instruction to the run."""
+        del chunk
+        if instruction.layout.name in {"alu", "loop", "branch"}:
+            self.run.append(instruction)
+
+    def flush(self) -> None:
+        """The run is over."""
+        if not self.run:
+            return
+        step = ScalarStep(self.run)
+        self.run = []
+        start = (list(self.state.registers), list(self.state.predicates))
+        words = step.execute(self.state)
+        self.planner.descriptors += step.descriptors
+        if not step.touches_data and not self.depends:
+            return
+        if not self.depends:
+            step.start = start
+        self.depends = True
+        if any("outfeed" in task.units for task in self.planner.pending):
+            raise EmulationError(
+                "scalar memory is read while a transfer into it is under way",
+                where=step.instructions[0].where,
+            )
+        step.first_byte = self.planner.output_bytes
+        self.planner.output_bytes += 4 * len(words)
+        self.planner.add(step)
+
+
+def _write_back(planner: Planner, *, keep_all: bool) -> None:
+    places, numbers = [], []
+    for tile in range(NUM_TILES):
+        for row, number in planner.tiles[tile].rows.items():
+            if keep_all or row in planner.read_rows[tile]:
+                places.append(tile * WIDE_ROWS + row)
+                numbers.append(number)
+    if places:
+        planner.add(WriteBack(places, numbers))

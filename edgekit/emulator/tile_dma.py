@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two transfers inside a tile: narrowToWide and wideToNarrow, and the scaling store's load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit.emulator.decode import Instruction
+from edgekit.emulator.plan import Chunk, Planner, Scaling, Step, Task
+from edgekit.emulator.ring import short_walk
+from edgekit.emulator.state import NARROW_BYTES, ROW_BYTES, ROW_UNITS, State
+from edgekit.emulator.walks import coarse_walk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ROW_WORDS = ROW_BYTES // 4
+_MESH_UNITS = ("mesh_south", "mesh_west", "mesh_north", "mesh_east")
+_RING_READS = (14, 15)  # RING_READ_A, RING_READ_B
+_TRANSPOSED = 4  # positions in a row of the transposing form
+
+
+class ToWide(Step):
+    """Words of narrow memory into new rows; what a row does not get stays as it was."""
+
+    def __init__(
+        self,
+        tiles: list[int],
+        words: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        before: NDArray[np.int64] | None,
+    ) -> None:
+        self.where = np.ix_(tiles, words)
+        self.rows, self.before = rows, before
+
+    def run(self, state: State) -> None:
+        """Copy."""
+        data = state.narrow_words[self.where]
+        number = self.rows.shape[1]
+        per_row = -(-data.shape[1] // number)
+        if data.shape[1] % number:
+            padded = np.zeros((len(data), number * per_row), np.uint32)
+            padded[:, : data.shape[1]] = data
+            data = padded
+        if self.before is not None:
+            state.rows[self.rows] = state.rows[self.before]
+        view = data.reshape(len(data), number, per_row).view(np.uint8)
+        state.rows[self.rows, : 4 * per_row] = view
+
+
+class ToWideTransposed(Step):
+    """Positions of narrow memory into byte lanes of new rows: four positions a row."""
+
+    def __init__(
+        self, tiles: list[int], words: NDArray[np.int64], rows: NDArray[np.int64], shape: tuple[int, int]
+    ) -> None:
+        self.where = np.ix_(tiles, words)
+        self.rows, self.shape = rows, shape  # (words of a position, positions)
+
+    def run(self, state: State) -> None:
+        """Copy."""
+        width, positions = self.shape
+        data = state.narrow_words[self.where].view(np.uint8)
+        lanes = data.reshape(len(data), -1, width, positions, 4).transpose(0, 1, 2, 4, 3)
+        out = np.zeros((*lanes.shape[:2], width * 4, _TRANSPOSED), np.uint8)
+        out[..., :positions] = lanes.reshape(*lanes.shape[:2], width * 4, positions)
+        state.rows[self.rows, : width * 16] = out.reshape(*lanes.shape[:2], width * 16)
+
+
+class NarrowToWide(Task):
+    """narrowToWide: to a stream where it has slots, else to rows that stay.
+
+    It comes after the mesh transfers and ops before it on its tile, except an op that waits for
+    this very stream.
+    """
+
+    def __init__(self, instruction: Instruction, order: int) -> None:
+        super().__init__(instruction, order)
+        narrow = coarse_walk(instruction, "n_", 6, instruction["n_addr"], unit=4)
+        wide = coarse_walk(instruction, "w_", 4, instruction["w_addr"], unit=ROW_UNITS)
+        self.narrow = narrow
+        low, high = narrow.span
+        if low < 0 or high + 4 > NARROW_BYTES or any(s % 4 for s in (low, *narrow.strides)):
+            raise self.stop(
+                f"narrow memory bytes {low:#x} to {high + 4:#x} of {NARROW_BYTES:#x}",
+                "n_addr",
+                "the address lies outside the tile's memory or between words",
+            )
+        self.words = narrow.addresses() // 4
+        self.rows = [int(address) // ROW_UNITS for address in wide.addresses()]
+        self.written = frozenset(self.rows)
+        self.streams = instruction["w_rows"] > 0
+        if instruction["transpose"]:
+            self._check_transposed()
+
+    def _check_transposed(self) -> None:
+        """The positions lie on level 0, the words of one on level 1."""
+        counts = self.narrow.counts
+        self.positions, self.width = counts[0], min(counts[1], _ROW_WORDS // 4)
+        if self.positions > _TRANSPOSED:
+            raise self.stop(f"{self.positions} positions in a transposed row", "n_cnt0")
+        if len(self.words) != len(self.rows) * self.positions * self.width:
+            raise self.stop(
+                f"{len(self.words)} words for {len(self.rows)} transposed rows", "n_last"
+            )
+
+    def ready(self, planner: Planner, tile: int) -> bool:
+        """What it reads has been written."""
+        if planner.earlier(self, tile, _MESH_UNITS):
+            return False
+        waiting = planner.earlier(self, tile, ("op", "w2n"))
+        return all(getattr(task, "stream_row", None) == self.rows[0] for task in waiting)
+
+    def fire(self, planner: Planner, tiles: list[int]) -> None:
+        """Make the rows."""
+        number = len(self.rows)
+        first = planner.new_rows(number * len(tiles))
+        rows = first + np.arange(number * len(tiles)).reshape(len(tiles), number)
+        where = f"{self.instruction.where}, field w_addr"
+        if self.instruction["transpose"]:
+            planner.add(
+                ToWideTransposed(tiles, self.words, rows, (self.width, self.positions))
+            )
+        else:
+            per_row = -(-len(self.words) // number)
+            if per_row > _ROW_WORDS or (per_row < _ROW_WORDS and len(self.words) % number):
+                raise self.stop(f"{len(self.words)} words for {number} rows", "w_cnt0")
+            before = None
+            if not self.streams and per_row < _ROW_WORDS:
+                before = np.array(
+                    [[planner.row_at(tile, row, where) for row in self.rows] for tile in tiles]
+                )
+            planner.add(ToWide(tiles, self.words, rows, before))
+        for position, tile in enumerate(tiles):
+            queues = planner.tiles[tile]
+            for row, made in zip(self.rows, rows[position].tolist()):
+                planner.put_row(tile, row, made, where)
+                if self.streams:
+                    queues.queue(self.rows[0]).append(made)
+            self.waiting &= ~(1 << tile)
+
+
+class ToNarrow(Step):
+    """Rows into narrow memory, leading words skipped."""
+
+    def __init__(
+        self, tiles: list[int], rows: NDArray[np.int64], skip: int, words: NDArray[np.int64]
+    ) -> None:
+        self.where = np.ix_(tiles, words)
+        self.rows, self.words = rows, slice(skip, skip + len(words))
+
+    def run(self, state: State) -> None:
+        """Copy."""
+        data = state.rows[self.rows].reshape(len(self.rows), -1).view(np.uint32)
+        state.narrow_words[self.where] = data[:, self.words]
+
+
+class WideToNarrow(Task):
+    """wideToNarrow: a stream or rows into narrow memory, or the announcement of scaling rows.
+
+    With a level of stride 0 the words come in chunks, to two slots in turn, from where streamed
+    copies pick them up.
+    """
+
+    def __init__(self, instruction: Instruction, order: int) -> None:
+        super().__init__(instruction, order)
+        base = instruction["w_addr"] & ~3
+        wide = coarse_walk(instruction, "w_", 4, base, unit=ROW_UNITS)
+        self.narrow = coarse_walk(instruction, "n_", 6, instruction["n_addr"])
+        self.base = base // ROW_UNITS
+        shortened = bool(instruction["group"] or instruction["group_stride"])
+        self.num_rows = short_walk(wide, instruction["group"], shortened=shortened)
+        addresses = wide.addresses()[: self.num_rows]
+        self.rows = [int(address) // ROW_UNITS for address in addresses]
+        self.skip = instruction["skip"] + 1 if instruction["skip_en"] else 0
+        self.streams = bool(instruction["w_rows"] or instruction["w_circular"])
+        self.scaling = bool(instruction["scaling"])
+        self.stream_row = self.base if self.streams else -1
+        self.from_ring = instruction["s0_id"] in _RING_READS
+        self.issued: dict[int, list[int]] = {}
+
+    def announce(self, planner: Planner) -> None:
+        """Remember how often each row had arrived when this was issued."""
+        for tile in range(len(planner.tiles)):
+            if self.waiting >> tile & 1:
+                version = planner.tiles[tile].version
+                self.issued[tile] = [version.get(row, 0) for row in self.rows]
+
+    def ready(self, planner: Planner, tile: int) -> bool:
+        """Its rows have arrived."""
+        queues = planner.tiles[tile]
+        if self.scaling:
+            return self.from_ring or not planner.written_before(self, tile, frozenset(self.rows))
+        if self.streams:
+            return len(queues.queue(self.base)) >= self.num_rows
+        if self.from_ring:
+            return all(
+                queues.version.get(row, 0) > before
+                for row, before in zip(self.rows, self.issued[tile])
+            )
+        return not planner.written_before(self, tile, frozenset(self.rows))
+
+    def fire(self, planner: Planner, tiles: list[int]) -> None:
+        """Announce, or copy."""
+        if self.scaling:
+            self._announce_scaling(planner, tiles)
+        else:
+            self._copy(planner, tiles)
+        for tile in tiles:
+            self.waiting &= ~(1 << tile)
+
+    def _announce_scaling(self, planner: Planner, tiles: list[int]) -> None:
+        rows = () if self.from_ring else tuple(self.rows)
+        for tile in tiles:
+            planner.tiles[tile].scaling.append(Scaling(rows, self.base, self.num_rows))
+
+    def _copy(self, planner: Planner, tiles: list[int]) -> None:
+        where = f"{self.instruction.where}, field w_addr"
+        numbers = []
+        for tile in tiles:
+            queues = planner.tiles[tile]
+            if self.streams:
+                queue = queues.queue(self.base)
+                numbers.append([queue.popleft() for _ in range(self.num_rows)])
+            else:
+                numbers.append([planner.row_at(tile, row, where) for row in self.rows])
+        rows = np.array(numbers, np.int64)
+        there = self.num_rows * _ROW_WORDS - self.skip
+        refills = [k for k in range(1, 6) if self.narrow.counts[k] > 1 and not self.narrow.strides[k]]
+        if refills:
+            self._in_chunks(planner, tiles, rows, there, refills[0])
+            return
+        words = self.narrow.addresses()[: max(there, 0)]
+        self._check(words)
+        planner.add(ToNarrow(tiles, rows, self.skip, words))
+        for tile, delivery in zip(tiles, rows.tolist()):
+            chunk = Chunk(4 * int(words[0]), 4 * len(words), tuple(delivery), 4 * self.skip)
+            planner.tiles[tile].chunks.append(chunk)
+
+    def _in_chunks(
+        self, planner: Planner, tiles: list[int], rows: NDArray[np.int64], there: int, level: int
+    ) -> None:
+        """Hand the chunks to the copies; the last two also stay in the slots."""
+        length, number = self.narrow.counts[0], self.narrow.counts[level]
+        slot_words = self.instruction["slot"] * 2 // 4
+        number = min(number, -(-there // length))
+        deliveries = [tuple(delivery) for delivery in rows.tolist()]
+        for index in range(number):
+            base = self.instruction["n_addr"] + index % 2 * slot_words
+            size = min(length, there - index * length)
+            if index >= number - 2:
+                words = base + np.arange(size)
+                self._check(words)
+                planner.add(ToNarrow(tiles, rows, self.skip + index * length, words))
+            first_byte = 4 * (self.skip + index * length)
+            for tile, delivery in zip(tiles, deliveries):
+                chunk = Chunk(4 * base, 4 * size, delivery, first_byte)
+                planner.tiles[tile].chunks.append(chunk)
+
+    def _check(self, words: NDArray[np.int64]) -> None:
+        if not len(words):
+            raise self.stop("nothing to copy", "skip")
+        low, high = int(words.min()), int(words.max())
+        if low < 0 or 4 * (high + 1) > NARROW_BYTES:
+            raise self.stop(
+                f"narrow memory words {low:#x} to {high:#x} of {NARROW_BYTES // 4:#x}",
+                "n_addr",
+                "the address lies outside the tile's memory",
+            )
+
