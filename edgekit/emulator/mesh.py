@@ -92,6 +92,8 @@ class Mesh(Task):
         )
         self.out_words = self._words("o_") if sends and not self.relay else None
         self.in_words = self._words("i_") if receives and not self.relay else None
+        if self.in_words is not None:
+            self.narrow_written = (4 * int(self.in_words.min()), 4 * int(self.in_words.max()) + 4)
         self.relayed = len(self._words("i_", check=False)) if self.relay else 0
         self.unsent = self.waiting if sends and not self.relay else 0
         self.unreceived = self.waiting if receives or self.relay else 0

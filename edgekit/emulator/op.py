@@ -96,6 +96,7 @@ class Op(Task):
             )
         self.out_words = addresses.reshape(self.num_emissions, words)
         self._check_narrow(addresses, 4, "out_base")
+        self.narrow_written = (int(addresses.min()), int(addresses.max()) + 4)
         self.keep = self._kept_words()
 
     def _kept_words(self) -> NDArray[np.bool_] | None:
@@ -118,25 +119,26 @@ class Op(Task):
         if walk.num_steps not in {1, self.steps}:
             raise self.stop(f"{walk.num_steps} weight steps of {self.steps}", "par_cnt0")
         addresses = np.broadcast_to(walk.addresses(), (self.steps,))
-        self.par_rows = instruction["par_rows"]
         base = instruction["par_base"] // ROW_UNITS
-        self.stream_row = base if self.par_rows else -1
+        self.base_row = base
         rows, self.lanes = addresses // ROW_UNITS, addresses % ROW_UNITS
-        if self.par_rows:
-            level = instruction["cfg1"] >> _CONSUMES_FILL & 7
-            self.fills = product(self.loops[level:])
-            fill = np.arange(self.steps) // (self.steps // self.fills)
-            rows = rows - base
-            if rows.min() < 0 or rows.max() >= self.par_rows:
-                raise self.stop(
-                    f"weight rows {rows.min()} to {rows.max()} of a fill of {self.par_rows}",
-                    "par_rows",
-                )
-            rows = rows + fill * self.par_rows
-        self.row_grid = rows
-        self.read = frozenset() if self.par_rows else frozenset(np.unique(rows).tolist())
         if not self.access.lanes and self.lanes.any():
             raise self.stop("a weight row that starts inside a row of wide memory", "par_base")
+        self.resident = rows
+        self.read = frozenset(np.unique(rows).tolist())
+        # A stream is read in fills, one for each iteration from a level on.
+        self.par_rows = instruction["par_rows"] or int(rows.max()) - base + 1
+        self.stream_row = base if instruction["par_rows"] else -1
+        level = instruction["cfg1"] >> _CONSUMES_FILL & 7
+        self.fills = product(self.loops[level:])
+        fill = np.arange(self.steps) // (self.steps // self.fills)
+        local = rows - base
+        if instruction["par_rows"] and (local.min() < 0 or local.max() >= self.par_rows):
+            raise self.stop(
+                f"weight rows {local.min()} to {local.max()} of a fill of {self.par_rows}",
+                "par_rows",
+            )
+        self.streamed = local + fill * self.par_rows
 
     def _read_in(self) -> None:
         instruction = self.instruction
@@ -173,7 +175,7 @@ class Op(Task):
         queues = planner.tiles[tile]
         if self.chunked and self._chunks(planner, tile) is None:
             return False
-        if self.par_rows:
+        if self.stream_row >= 0:
             if len(queues.queue(self.stream_row)) < self.fills * self.par_rows:
                 return False
         elif planner.written_before(self, tile, self.read):
@@ -236,12 +238,14 @@ class Op(Task):
     def _weights(self, planner: Planner, tile: int) -> Weights:
         queues = planner.tiles[tile]
         where = f"{self.instruction.where}, field par_base"
-        if self.par_rows:
-            queue = queues.queue(self.stream_row)
-            rows = np.array([queue.popleft() for _ in range(self.fills * self.par_rows)])
-            index = self.row_grid
+        queue = queues.queue(self.base_row)
+        number = self.fills * self.par_rows
+        if self.stream_row >= 0 or (self.has_scaling and len(queue) >= number):
+            # Without its own count of rows an op takes the stream that has come to its address.
+            rows = np.array([queue.popleft() for _ in range(number)])
+            index = self.streamed
         else:
-            used, index = np.unique(self.row_grid, return_inverse=True)
+            used, index = np.unique(self.resident, return_inverse=True)
             rows = np.array([planner.row_at(tile, row, where) for row in used.tolist()])
         return Weights(rows, index.reshape(-1), self._headers(planner, tile))
 

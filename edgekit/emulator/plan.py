@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Deque, Sequence
+from typing import TYPE_CHECKING, Deque, Tuple
 
 import numpy as np
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _MAX_ROWS = 1 << 20
 _MAX_MESH_WORDS = 1 << 26
 _MAX_STEPS = 1 << 18
+
+
+Range = Tuple[int, int]  # first byte, end
 
 
 class Step:
@@ -88,6 +91,7 @@ class Task:
         self.units: tuple[str, ...] = (instruction.layout.unit,)
         self.waiting: int = instruction.fields.get("tiles", 1)
         self.written: frozenset[int] = frozenset()  # wide rows it will write
+        self.narrow_written: Range | None = None  # bytes of narrow memory it will write
 
     def ready(self, planner: Planner, tile: int) -> bool:
         """Whether everything it waits for is there on ``tile``."""
@@ -213,16 +217,6 @@ class Planner:
                         blocked[unit] = blocked.get(unit, 0) | task.waiting
             self.pending = [task for task in self.pending if task.waiting]
 
-    def earlier(self, task: Task, tile: int, units: Sequence[str]) -> list[Task]:
-        """Pending tasks before ``task`` on ``tile`` in one of ``units``."""
-        found = []
-        for other in self.pending:
-            if other is task:
-                break
-            if other.waiting >> tile & 1 and any(unit in units for unit in other.units):
-                found.append(other)
-        return found
-
     def scalar_sync(self, instruction: Instruction) -> None:
         """The scalar core waits for the tokens of fences: they must have passed by now."""
         if instruction["token_wait"] and any(getattr(t, "signals", False) for t in self.pending):
@@ -234,6 +228,16 @@ class Planner:
             if other is task:
                 return False
             if other.waiting >> tile & 1 and not other.written.isdisjoint(rows):
+                return True
+        return False
+
+    def narrow_before(self, task: Task, tile: int, read: Range) -> bool:
+        """Whether a pending task before ``task`` will still write into ``read``."""
+        for other in self.pending:
+            if other is task:
+                return False
+            span = other.narrow_written
+            if span and other.waiting >> tile & 1 and span[0] < read[1] and read[0] < span[1]:
                 return True
         return False
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROW_WORDS = ROW_BYTES // 4
-_MESH_UNITS = ("mesh_south", "mesh_west", "mesh_north", "mesh_east")
 _RING_READS = (14, 15)  # RING_READ_A, RING_READ_B
 _TRANSPOSED = 4  # positions in a row of the transposing form
 
@@ -31,16 +30,16 @@ class ToWide(Step):
         words: NDArray[np.int64],
         rows: NDArray[np.int64],
         before: NDArray[np.int64] | None,
+        per_row: int,
     ) -> None:
         self.where = np.ix_(tiles, words)
-        self.rows, self.before = rows, before
+        self.rows, self.before, self.per_row = rows, before, per_row
 
     def run(self, state: State) -> None:
         """Copy."""
         data = state.narrow_words[self.where]
-        number = self.rows.shape[1]
-        per_row = -(-data.shape[1] // number)
-        if data.shape[1] % number:
+        number, per_row = self.rows.shape[1], self.per_row
+        if data.shape[1] != number * per_row:
             padded = np.zeros((len(data), number * per_row), np.uint32)
             padded[:, : data.shape[1]] = data
             data = padded
@@ -72,8 +71,7 @@ class ToWideTransposed(Step):
 class NarrowToWide(Task):
     """narrowToWide: to a stream where it has slots, else to rows that stay.
 
-    It comes after the mesh transfers and ops before it on its tile, except an op that waits for
-    this very stream.
+    It comes after what was issued before it and writes the words that it reads.
     """
 
     def __init__(self, instruction: Instruction, order: int) -> None:
@@ -88,6 +86,7 @@ class NarrowToWide(Task):
                 "n_addr",
                 "the address lies outside the tile's memory or between words",
             )
+        self.read = (low, high + 4)
         self.words = narrow.addresses() // 4
         self.rows = [int(address) // ROW_UNITS for address in wide.addresses()]
         self.written = frozenset(self.rows)
@@ -96,22 +95,20 @@ class NarrowToWide(Task):
             self._check_transposed()
 
     def _check_transposed(self) -> None:
-        """The positions lie on level 0, the words of one on level 1."""
-        counts = self.narrow.counts
-        self.positions, self.width = counts[0], min(counts[1], _ROW_WORDS // 4)
-        if self.positions > _TRANSPOSED:
-            raise self.stop(f"{self.positions} positions in a transposed row", "n_cnt0")
-        if len(self.words) != len(self.rows) * self.positions * self.width:
+        """Up to four positions on level 0 share a row, each with the same number of words."""
+        per_row, rest = divmod(len(self.words), len(self.rows))
+        self.positions = 1 if per_row == 1 else self.narrow.counts[0]
+        if rest or self.positions > _TRANSPOSED or per_row % self.positions:
             raise self.stop(
-                f"{len(self.words)} words for {len(self.rows)} transposed rows", "n_last"
+                f"{len(self.words)} words for {len(self.rows)} transposed rows", "transpose"
             )
+        self.width = per_row // self.positions
+        if self.instruction["n_last"]:
+            raise self.stop("a short last group", "n_last")
 
     def ready(self, planner: Planner, tile: int) -> bool:
         """What it reads has been written."""
-        if planner.earlier(self, tile, _MESH_UNITS):
-            return False
-        waiting = planner.earlier(self, tile, ("op", "w2n"))
-        return all(getattr(task, "stream_row", None) == self.rows[0] for task in waiting)
+        return not planner.narrow_before(self, tile, self.read)
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
         """Make the rows."""
@@ -125,6 +122,8 @@ class NarrowToWide(Task):
             )
         else:
             per_row = -(-len(self.words) // number)
+            if number == -(-len(self.words) // _ROW_WORDS):
+                per_row = _ROW_WORDS
             if per_row > _ROW_WORDS or (per_row < _ROW_WORDS and len(self.words) % number):
                 raise self.stop(f"{len(self.words)} words for {number} rows", "w_cnt0")
             before = None
@@ -132,7 +131,7 @@ class NarrowToWide(Task):
                 before = np.array(
                     [[planner.row_at(tile, row, where) for row in self.rows] for tile in tiles]
                 )
-            planner.add(ToWide(tiles, self.words, rows, before))
+            planner.add(ToWide(tiles, self.words, rows, before, per_row))
         for position, tile in enumerate(tiles):
             queues = planner.tiles[tile]
             for row, made in zip(self.rows, rows[position].tolist()):
@@ -171,6 +170,7 @@ class WideToNarrow(Task):
         self.narrow = coarse_walk(instruction, "n_", 6, instruction["n_addr"])
         self.base = base // ROW_UNITS
         shortened = bool(instruction["group"] or instruction["group_stride"])
+        self.narrow_written = self._span()
         self.num_rows = short_walk(wide, instruction["group"], shortened=shortened)
         addresses = wide.addresses()[: self.num_rows]
         self.rows = [int(address) // ROW_UNITS for address in addresses]
@@ -180,6 +180,12 @@ class WideToNarrow(Task):
         self.stream_row = self.base if self.streams else -1
         self.from_ring = instruction["s0_id"] in _RING_READS
         self.issued: dict[int, list[int]] = {}
+
+    def _span(self) -> tuple[int, int] | None:
+        if self.instruction["scaling"]:
+            return None
+        low, high = self.narrow.span
+        return 4 * low, 4 * high + 4 + 2 * self.instruction["slot"]
 
     def announce(self, planner: Planner) -> None:
         """Remember how often each row had arrived when this was issued."""
