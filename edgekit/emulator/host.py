@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ACTIVATION_UNIT, _PARAMETER_UNIT, _LOOP_UNIT = 8, 64, 4
 _LOOP_ROW = 16
+_POP_UNITS, _STAGING_UNITS = 1 << 16, 1 << 14  # where pop_wait and the staging buffer wrap
 _TO_MEMORY, _TO_LOOP, _TO_HOST = 0, 1, 3  # outfeed, field k173
 
 
@@ -98,6 +99,7 @@ class Pop(Task):
         del tiles
         if self.instruction["stream"]:
             planner.popped, planner.next_pop = planner.next_pop, planner.next_pop + self._bytes()
+            planner.fed = 0
         self.waiting = 0
 
     def _bytes(self) -> int:
@@ -170,7 +172,8 @@ class Infeed(Task):
         return first, number
 
     def _from_input(self, planner: Planner) -> tuple[int, int]:
-        start = planner.popped + self.instruction["offset"] * _ACTIVATION_UNIT
+        start = planner.popped + self._unwrapped(planner) * _ACTIVATION_UNIT
+        planner.fed = (start + self.number - planner.popped) // _ACTIVATION_UNIT
         number = -(-self.number // ROW_BYTES)
         first = planner.new_rows(number)
         end, at = start + self.number, start
@@ -191,6 +194,18 @@ class Infeed(Task):
                 planner.add(FromHost(row, span.input_byte(at), part, scratch=False))
             at += part
         return first, number
+
+    def _unwrapped(self, planner: Planner) -> int:
+        """The unit where it starts: both counters wrap, infeeds follow each other closely."""
+        low = self.instruction["pop_wait"] - 1
+        turns = max(0, round((planner.fed - low) / _POP_UNITS))
+        start = low + turns * _POP_UNITS
+        if (start - self.instruction["offset"]) % _STAGING_UNITS:
+            raise self.stop(
+                f"unit {self.instruction['offset']} of the buffer, unit {start} of the input",
+                "offset",
+            )
+        return start
 
     def _from_parameters(self, planner: Planner) -> tuple[int, int]:
         start = planner.parameters_sent

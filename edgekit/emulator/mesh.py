@@ -114,12 +114,16 @@ class Mesh(Task):
         walk = coarse_walk(instruction, half, 4, instruction[f"{half}addr"], unit=4)
         grid = walk.grid()
         if instruction[f"{half}group"] or instruction[f"{half}group_stride"]:
-            level = max(k for k in range(4) if walk.counts[k] > 1)
-            axis, size = 3 - level, walk.counts[level]
-            full = np.take(grid, range(size - 1), axis=axis).reshape(-1)
-            last = np.take(grid, [size - 1], axis=axis).reshape(-1, walk.counts[0])
-            cut = last[:, : instruction[f"{half}group"] + 1].reshape(-1)
-            addresses = np.concatenate([full, cut])
+            # All but the last round of the outermost level are whole; in the last one the
+            # innermost level is short.
+            level = max((k for k in range(4) if walk.counts[k] > 1), default=0)
+            short = instruction[f"{half}group"] + 1
+            if level == 0:
+                addresses = grid.reshape(-1)[:short]
+            else:
+                rounds = grid.reshape(walk.counts[level], -1)
+                cut = rounds[-1].reshape(-1, walk.counts[0])[:, :short]
+                addresses = np.concatenate([rounds[:-1].reshape(-1), cut.reshape(-1)])
         else:
             addresses = grid.reshape(-1)
         low, high = int(addresses.min()), int(addresses.max())

@@ -73,7 +73,8 @@ class Op(Task):
         self.has_zero_rows = bool(instruction["cfg3"] & 8)
         self.has_scaling = bool(instruction["bias"] or instruction["per_channel"])
         level = instruction["group_level"]
-        self.groups = product(self.loops[level:]) if level else 1
+        has_headers = self.has_scaling or self.has_zero_rows
+        self.groups = product(self.loops[level:]) if level and has_headers else 1
         self._read_out()
         self._read_par()
         self._read_in()

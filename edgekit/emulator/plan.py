@@ -145,6 +145,7 @@ class Planner:
         self.parameters: NDArray[np.uint8] = np.zeros(0, np.uint8)
         self.parameters_sent = 0
         self.popped = self.next_pop = 0  # bytes of the activation stream
+        self.fed = 0  # units after the last pop that have been fed in
         self.descriptors: list[tuple[int, ...]] = []
 
     def add(self, step: Step) -> None:

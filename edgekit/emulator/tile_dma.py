@@ -145,14 +145,20 @@ class ToNarrow(Step):
     """Rows into narrow memory, leading words skipped."""
 
     def __init__(
-        self, tiles: list[int], rows: NDArray[np.int64], skip: int, words: NDArray[np.int64]
+        self,
+        tiles: list[int],
+        rows: NDArray[np.int64],
+        skip: int,
+        words: NDArray[np.int64],
+        per_row: int = _ROW_WORDS,
     ) -> None:
         self.where = np.ix_(tiles, words)
-        self.rows, self.words = rows, slice(skip, skip + len(words))
+        self.rows, self.words, self.per_row = rows, slice(skip, skip + len(words)), per_row
 
     def run(self, state: State) -> None:
         """Copy."""
-        data = state.rows[self.rows].reshape(len(self.rows), -1).view(np.uint32)
+        data = state.rows[self.rows, : 4 * self.per_row]
+        data = np.ascontiguousarray(data).reshape(len(self.rows), -1).view(np.uint32)
         state.narrow_words[self.where] = data[:, self.words]
 
 
@@ -240,7 +246,12 @@ class WideToNarrow(Task):
             return
         words = self.narrow.addresses()[: max(there, 0)]
         self._check(words)
-        planner.add(ToNarrow(tiles, rows, self.skip, words))
+        packed = -(-(len(words) + self.skip) // _ROW_WORDS)
+        if self.num_rows > packed and len(words) % self.num_rows == 0 and not self.skip:
+            # narrowToWide has put the same number of words into each row.
+            planner.add(ToNarrow(tiles, rows, 0, words, len(words) // self.num_rows))
+        else:
+            planner.add(ToNarrow(tiles, rows, self.skip, words))
         for tile, delivery in zip(tiles, rows.tolist()):
             chunk = Chunk(4 * int(words[0]), 4 * len(words), tuple(delivery), 4 * self.skip)
             planner.tiles[tile].chunks.append(chunk)
