@@ -15,6 +15,7 @@ UNITS = (
     "op", "ring_send", "ring_recv0", "ring_recv1", "n2w", "w2n",
     "mesh_south", "mesh_west", "mesh_north", "mesh_east",
 )  # fmt: skip
+_WIDE_TO_NARROW = 11  # sync counter
 _ALL_UNITS = (1 << len(UNITS)) - 1
 
 
@@ -41,6 +42,8 @@ class Fence(Task):
                 for counter in range(len(queues.counters)):
                     if self.instruction["counters"] >> counter & 1:
                         queues.counters[counter] = 0
+                if self.instruction["counters"] >> _WIDE_TO_NARROW & 1:
+                    queues.chunks.clear()  # copies count what has been delivered since
             if self.drains:
                 queues.fifo.clear()
                 queues.headers.clear()
