@@ -219,6 +219,8 @@ class OpStep(Step):
         for first in range(0, len(self.tiles), self.batch):
             tiles = self.tiles[first : first + self.batch]
             stored = self.compute(state, prepared, tiles, first)
+            if state.observer is not None:
+                state.observer(self, tiles, stored)
             self.output.write(state, tiles, stored)
 
     def compute(

@@ -84,10 +84,7 @@ class Op(Task):
     def _read_out(self) -> None:
         self.out = fine_walk(self.instruction, "out_")
         words = self.channels // 4
-        reduce = self.instruction["reduce"]
-        if not reduce and self.out.num_steps * self.loops[0] == self.steps * words:
-            reduce = 1  # the pack of a multiplication: four lanes make one word
-        self.reduced = [k for k in range(8) if reduce >> k & 1 and self.loops[k] > 1]
+        self.reduced = self._reduced(self.out.num_steps // max(words, 1))
         self.emitting = [k for k in range(8) if k not in self.reduced and self.loops[k] > 1]
         self.num_emissions = product([self.loops[k] for k in self.emitting])
         addresses = self.out.addresses()
@@ -99,6 +96,18 @@ class Op(Task):
         self._check_narrow(addresses, 4, "out_base")
         self.narrow_written = (int(addresses.min()), int(addresses.max()) + 4)
         self.keep = self._kept_words()
+
+    def _reduced(self, emissions: int) -> list[int]:
+        """The levels that are summed: the mask's, or without one all below the emissions."""
+        reduce = self.instruction["reduce"]
+        if reduce or emissions == self.steps:
+            return [k for k in range(8) if reduce >> k & 1 and self.loops[k] > 1]
+        inner = 1
+        for level in range(8):
+            inner *= self.loops[level]
+            if inner * emissions == self.steps:
+                return [k for k in range(level + 1) if self.loops[k] > 1]
+        return []
 
     def _kept_words(self) -> NDArray[np.bool_] | None:
         """Which words are written where the last channel group is short; None for all."""

@@ -13,6 +13,8 @@ from edgekit.emulator.plan import Planner, Task
 from edgekit.emulator.state import NUM_TILES, ROW_UNITS
 from edgekit.emulator.walks import Walk, coarse_walk, product
 
+_NARROW_TO_WIDE = 13  # sync counter
+_WAIT = 1  # operation of a record
 _TO_SCALAR = 1 << NUM_TILES  # bit of ``dest``
 
 
@@ -37,6 +39,12 @@ class RingSend(Task):
         self.rows = [int(address) // ROW_UNITS for address in walk.addresses()]
         self.read = frozenset(self.rows)
         self.streams = instruction["slots"] > 0
+        # Records of the other counters order producers among each other.
+        self.waits = [
+            (_NARROW_TO_WIDE, instruction[f"r{k}_val"])
+            for k in range(3)
+            if instruction[f"r{k}_en_a"] and instruction[f"r{k}_id"] == _WAIT << 5 | _NARROW_TO_WIDE
+        ]
         self.dest = instruction["dest"]
         if self.dest & _TO_SCALAR:
             self.units = (*self.units, "to_scalar")
@@ -50,6 +58,9 @@ class RingSend(Task):
             return False
         if self.streams:
             return len(planner.tiles[tile].queue(self.rows[0])) >= len(self.rows)
+        counters = planner.tiles[tile].counters
+        if any(counters[counter] < value for counter, value in self.waits):
+            return False
         return not planner.written_before(self, tile, self.read)
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
@@ -96,6 +107,7 @@ class RingReceive(Task):
             last = max(instruction["header_last"], instruction["header_addr"]) + self.header_rows
             self.written |= frozenset(range(instruction["header_addr"], last))
         self.streams = bool(instruction["slots"] or instruction["circular"] or self.inbox)
+        self.queued = self.streams or self.header_rows > 0
         self.num_packets = num_rows + self.header_rows * (num_rows // self.per_header)
 
     def ready(self, planner: Planner, tile: int) -> bool:
@@ -118,12 +130,12 @@ class RingReceive(Task):
                         row = header + (num_headers % ring if self.streams and ring > 0 else num_headers)
                         planner.put_row(tile, row, number, where)
                         num_headers += 1
-                    if self.streams:
+                    if self.queued:
                         queues.headers.setdefault(header, deque()).append(rows)
                 for row in self.rows[start : start + self.per_header]:
                     number = inbox.popleft()
                     planner.put_row(tile, row, number, where)
                     queues.version[row] = queues.version.get(row, 0) + 1
-                    if self.streams:
+                    if self.queued:
                         queues.queue(self.base).append(number)
             self.waiting &= ~(1 << tile)

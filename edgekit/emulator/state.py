@@ -8,7 +8,7 @@ then of tile 1, ..., are what is in wide memory between runs; new rows follow.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class State:
         self.predicates = [0] * 8
         self.input = np.zeros(0, np.uint8)
         self.output = np.zeros(0, np.uint8)
+        # Sees each op's result before it is stored: (step, tiles, bytes of each tile).
+        self.observer: Callable[[object, list[int], NDArray[np.uint8]], None] | None = None
 
     def prepare(self, num_rows: int, mesh_words: int, output_bytes: int) -> None:
         """Make room for a plan's rows, words in flight and output; what is in memory stays."""

@@ -11,12 +11,13 @@ from edgekit.emulator.decode import Instruction
 from edgekit.emulator.plan import Chunk, Planner, Scaling, Step, Task
 from edgekit.emulator.ring import short_walk
 from edgekit.emulator.state import NARROW_BYTES, ROW_BYTES, ROW_UNITS, State
-from edgekit.emulator.walks import coarse_walk
+from edgekit.emulator.walks import coarse_walk, product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROW_WORDS = ROW_BYTES // 4
+_NARROW_TO_WIDE = 13  # sync counter
 _RING_READS = (14, 15)  # RING_READ_A, RING_READ_B
 _TRANSPOSED = 4  # positions in a row of the transposing form
 
@@ -132,8 +133,10 @@ class NarrowToWide(Task):
                     [[planner.row_at(tile, row, where) for row in self.rows] for tile in tiles]
                 )
             planner.add(ToWide(tiles, self.words, rows, before, per_row))
+        level = self.instruction["tail"] >> 1
         for position, tile in enumerate(tiles):
             queues = planner.tiles[tile]
+            queues.counters[_NARROW_TO_WIDE] += product(self.narrow.counts[level:])
             for row, made in zip(self.rows, rows[position].tolist()):
                 planner.put_row(tile, row, made, where)
                 if self.streams:
