@@ -17,6 +17,8 @@ _PUBLIC = {
     "benchmark": "edgekit.bench",
     "convert": "edgekit.host",
     "demo": "edgekit.host",
+    "disasm": "edgekit.emulator",
+    "emulate": "edgekit.evaluate",
     "evaluate": "edgekit.evaluate",
     "open_dataset": "edgekit.data",
     "read_model": "edgekit.formats.tflite",

@@ -14,6 +14,8 @@ from edgekit import __version__
 from edgekit.cli.benchmark import benchmark
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
+from edgekit.cli.disasm import disasm
+from edgekit.cli.emulate import emulate
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.run import run
 from edgekit.errors import EdgeKitError
@@ -34,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, convert, run, evaluate, benchmark):
+for command in (demo, convert, run, evaluate, benchmark, disasm, emulate):
     app.command()(command)
 
 

@@ -26,7 +26,7 @@ PreprocessOption = Annotated[
         "mean=..,std=..; resize=stretch|crop|pad, filter=.., colour=rgb|bgr.",
     ),
 ]
-DeviceOption = Annotated[str, typer.Option(help="What runs the model: cpu.")]
+DeviceOption = Annotated[str, typer.Option(help="What runs the model: cpu or emulator.")]
 RuntimeOption = Annotated[
     Optional[str],
     typer.Option(help="litert, tflite-runtime or tensorflow; the first installed by default."),

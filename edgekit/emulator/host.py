@@ -160,7 +160,7 @@ class Infeed(Task):
             first = planner.new_rows(number)
             planner.add(FromMemory(first, first_word, self.number // 4))
             return first, number
-        packets = []
+        packets: list[int] = []
         while len(packets) * ROW_BYTES < self.number:
             packets.append(planner.loopback.popleft())
         planner.loopback.clear()  # the rest of the last packet is padding
@@ -182,7 +182,9 @@ class Infeed(Task):
                 (s for s in planner.streams.activations if s.start <= at < s.start + s.size), None
             )
             if span is None:
-                raise self.stop(f"byte {at} of an input of {total(planner.streams.activations)}", "offset")
+                raise self.stop(
+                    f"byte {at} of an input of {total(planner.streams.activations)}", "offset"
+                )
             part = min(end, span.start + span.size) - at
             row = first * ROW_BYTES + at - start
             if span.source == "scratch":

@@ -63,7 +63,10 @@ def shape_of(op: Op, index: NDArray[np.int64]) -> Shape:
     sizes = [op.loops[7 - axis] for axis in axes]
     steps = np.arange(op.steps).reshape(op.loops[::-1]).transpose(*axes, *reduced, *single)
     steps = steps.reshape(*sizes, -1)
-    used, activations = index[steps], op.in_addresses[steps] * (op.num_chunks + 1) + op.chunk_of[steps]
+    used, activations = (
+        index[steps],
+        op.in_addresses[steps] * (op.num_chunks + 1) + op.chunk_of[steps],
+    )
     level = op.instruction["group_level"]
     grouped = op.groups > 1
     if grouped and any(k >= level for k in op.reduced):
@@ -206,11 +209,14 @@ class OpStep(Step):
         )
         self.multiplier = as_float(op.instruction["mult"])
         self.constant = bool(
-            (self.rows < NUM_TILES * WIDE_ROWS).all() and (self.headers < NUM_TILES * WIDE_ROWS).all()
+            (self.rows < NUM_TILES * WIDE_ROWS).all()
+            and (self.headers < NUM_TILES * WIDE_ROWS).all()
         )
         self._seen: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
         self._prepared: Any = None
-        values = max(1, order.size * max(self.gather.size, 1), self.shape.emissions.size * self.channels)
+        values = max(
+            1, order.size * max(self.gather.size, 1), self.shape.emissions.size * self.channels
+        )
         self.batch = max(1, _BATCH_VALUES // values)
 
     def run(self, state: State) -> None:
@@ -224,7 +230,11 @@ class OpStep(Step):
             self.output.write(state, tiles, stored)
 
     def compute(
-        self, state: State, prepared: Any, tiles: list[int], first: int  # noqa: ANN401
+        self,
+        state: State,
+        prepared: Any,  # noqa: ANN401
+        tiles: list[int],
+        first: int,
     ) -> NDArray[np.uint8]:
         """The bytes that are stored, one row a tile."""
         raise NotImplementedError
@@ -239,9 +249,7 @@ class OpStep(Step):
             return self._prepared
         rows, headers = state.rows[self.rows], state.rows[self.headers]
         seen = self._seen
-        if seen is None or not (
-            np.array_equal(seen[0], rows) and np.array_equal(seen[1], headers)
-        ):
+        if seen is None or not (np.array_equal(seen[0], rows) and np.array_equal(seen[1], headers)):
             self._seen = (rows, headers)
             self._prepared = self.prepare(rows, headers)
         return self._prepared
@@ -394,9 +402,7 @@ class MacStep(OpStep):
             np.broadcast_to(values, (num_tiles, len(self.used), values.shape[2]))
         )
 
-    def _sum_diagonal(
-        self, values: NDArray[np.uint8], weights: NDArray[Any]
-    ) -> NDArray[Any]:
+    def _sum_diagonal(self, values: NDArray[np.uint8], weights: NDArray[Any]) -> NDArray[Any]:
         """Each channel by itself, tap after tap: (tiles, sets, positions, channels)."""
         total = values[:, :, :, 0].astype(weights.dtype)
         total *= weights[0][:, None, :]
@@ -410,13 +416,11 @@ class MacStep(OpStep):
 
     @staticmethod
     def _sum_product(values: NDArray[np.uint8], prepared: Prepared) -> NDArray[Any]:
-        start, total = 0, None
+        start = 0
+        total: NDArray[Any] | None = None
         for matrix, end in zip(prepared.matrices, prepared.bounds):
             part = np.matmul(values[..., start:end].astype(matrix.dtype), matrix)
-            if total is None:
-                total = part
-            else:
-                total = total.astype(np.float64) + part
+            total = part if total is None else total.astype(np.float64) + part
             start = end
         return total if total is not None else np.zeros(0)
 
@@ -441,13 +445,13 @@ class PoolStep(OpStep):
         sets, positions = self.shape.emissions.shape
         total = (prepared + self.instruction["offset"]).astype(np.float32)
         stored = self.requantization.apply(total, self.multiplier)
-        spread = np.broadcast_to(stored[None, :, None], (len(tiles), sets, positions, self.channels))
+        spread = np.broadcast_to(
+            stored[None, :, None], (len(tiles), sets, positions, self.channels)
+        )
         return np.ascontiguousarray(spread)
 
 
-def make_step(
-    op: Op, tiles: list[int], gather: Gather, weights: Weights, output: Output
-) -> OpStep:
+def make_step(op: Op, tiles: list[int], gather: Gather, weights: Weights, output: Output) -> OpStep:
     """The step for ``op`` on tiles that use the same weights."""
     kind = MacStep if op.access.activation_bytes else PoolStep
     return kind(op, tiles, gather, weights, output)

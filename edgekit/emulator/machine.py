@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
 
+from edgekit.emulator.decode import decode
 from edgekit.emulator.layout import from_device, to_device
 from edgekit.emulator.plan import Plan
 from edgekit.emulator.program import make_plan
@@ -26,7 +28,8 @@ class EdgeTpu:
             is loaded, before any inference.
     """
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, *, strict_sync: bool = False) -> None:
+        self.strict_sync = strict_sync
         self.executable = package.inference
         self.state = State()
         if package.caching is not None:
@@ -38,6 +41,17 @@ class EdgeTpu:
     def _parameters(self, plan: Plan) -> None:
         plan.run(self.state)
         self.state.rows = self.state.rows[: len(State().rows)].copy()
+
+    @property
+    def instructions(self) -> dict[str, int]:
+        """How many instructions of each name the inference program has."""
+        return dict(
+            Counter(
+                instruction.layout.name
+                for chunk in self.executable.instruction_bitstreams
+                for instruction in decode(chunk.bitstream.tobytes())
+            )
+        )
 
     def invoke(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Run once: input tensors by layer name to output tensors by layer name, (y, x, z)."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgekit.emulator.decode import Instruction
 from edgekit.emulator.plan import Planner, Step, Task
-from edgekit.emulator.state import NARROW_BYTES, NUM_TILES, TILES_PER_ROW, State
+from edgekit.emulator.state import NARROW_BYTES, NUM_TILES, TILES_PER_ROW, State, tile_words
 from edgekit.emulator.walks import coarse_walk, product
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class MeshSend(Step):
     """Words of narrow memory into flight: one row of words a tile."""
 
     def __init__(self, tiles: list[int], words: NDArray[np.int64], first: int) -> None:
-        self.where = np.ix_(tiles, words)
+        self.where = tile_words(tiles, words)
         self.flight = slice(first, first + len(tiles) * len(words))
 
     def run(self, state: State) -> None:
@@ -48,7 +48,7 @@ class MeshReceive(Step):
     def __init__(
         self, tiles: list[int], words: NDArray[np.int64], flight: NDArray[np.int64]
     ) -> None:
-        self.where = np.ix_(tiles, words)
+        self.where = tile_words(tiles, words)
         first = int(flight.reshape(-1)[0])
         in_order = np.array_equal(flight.reshape(-1), first + np.arange(flight.size))
         self.flight: NDArray[np.int64] | slice = (
@@ -65,7 +65,7 @@ class MeshFill(Step):
     """A constant into narrow memory."""
 
     def __init__(self, tiles: list[int], words: NDArray[np.int64], pattern: int) -> None:
-        self.where = np.ix_(tiles, words)
+        self.where = tile_words(tiles, words)
         self.pattern = np.uint32(pattern)
 
     def run(self, state: State) -> None:
@@ -87,7 +87,9 @@ class Mesh(Task):
             receives = self._bare_half(instruction)
             sends = not receives
         self.relay = bool(
-            sends and receives and instruction["o_slots"]
+            sends
+            and receives
+            and instruction["o_slots"]
             and instruction["o_addr"] == instruction["i_addr"]
         )
         self.out_words = self._words("o_") if sends and not self.relay else None
@@ -195,10 +197,12 @@ class Mesh(Task):
                 self._to_neighbour(planner, tile, self._take(planner, tile, self.relayed))
         elif self.in_words is not None:
             parts = [self._take(planner, tile, self._num_in) for tile in tiles]
-            flight = np.stack([
-                np.concatenate([np.arange(first, first + n) for first, n in each])
-                for each in parts
-            ])
+            flight = np.stack(
+                [
+                    np.concatenate([np.arange(first, first + n) for first, n in each])
+                    for each in parts
+                ]
+            )
             planner.add(MeshReceive(tiles, self.in_words, flight))
         level = min(instruction["i_mode"] >> 1, 4)
         counted = product([instruction[f"i_cnt{k}"] + 1 for k in range(level, 4)])

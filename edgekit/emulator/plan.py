@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Deque, Tuple
+from typing import TYPE_CHECKING, Tuple
 
 import numpy as np
 
@@ -68,16 +68,16 @@ class TileQueues:
 
     rows: dict[int, int] = field(default_factory=dict)  # wide row -> row number, if written
     version: dict[int, int] = field(default_factory=dict)  # wide row -> arrivals over the ring
-    fifo: dict[int, Deque[int]] = field(default_factory=dict)
-    headers: dict[int, Deque[tuple[int, ...]]] = field(default_factory=dict)
-    inbox: tuple[Deque[int], Deque[int]] = field(default_factory=lambda: (deque(), deque()))
-    chunks: Deque[Chunk] = field(default_factory=deque)
-    scaling: Deque[Scaling] = field(default_factory=deque)
-    mesh: dict[int, Deque[tuple[int, int]]] = field(default_factory=dict)
+    fifo: dict[int, deque[int]] = field(default_factory=dict)
+    headers: dict[int, deque[tuple[int, ...]]] = field(default_factory=dict)
+    inbox: tuple[deque[int], deque[int]] = field(default_factory=lambda: (deque(), deque()))
+    chunks: deque[Chunk] = field(default_factory=deque)
+    scaling: deque[Scaling] = field(default_factory=deque)
+    mesh: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)
     counters: list[int] = field(default_factory=lambda: [0] * 19)
     spline: Instruction | None = None
 
-    def queue(self, row: int) -> Deque[int]:
+    def queue(self, row: int) -> deque[int]:
         """The stream that arrives at a wide address, in rows."""
         return self.fifo.setdefault(row, deque())
 
@@ -137,8 +137,8 @@ class Planner:
         self.num_rows = NUM_TILES * WIDE_ROWS
         self.mesh_words = 0
         self.output_bytes = 0
-        self.to_scalar: Deque[tuple[tuple[int, ...], int]] = deque()
-        self.loopback: Deque[int] = deque()
+        self.to_scalar: deque[tuple[tuple[int, ...], int]] = deque()
+        self.loopback: deque[int] = deque()
         self.read_rows: list[set[int]] = [set() for _ in range(NUM_TILES)]
         self.order = 0
         self.streams: Streams = Streams((), (), ())

@@ -83,7 +83,11 @@ def make_plan(executable: Executable, *, keep_wide: bool) -> Plan:
         )
     _write_back(planner, keep_all=keep_wide)
     return Plan(
-        tuple(planner.steps), planner.num_rows, planner.mesh_words, planner.output_bytes, frozenset()
+        tuple(planner.steps),
+        planner.num_rows,
+        planner.mesh_words,
+        planner.output_bytes,
+        frozenset(),
     )
 
 

@@ -127,7 +127,9 @@ class RingReceive(Task):
                 if self.header_rows:
                     rows = tuple(inbox.popleft() for _ in range(self.header_rows))
                     for number in rows:
-                        row = header + (num_headers % ring if self.streams and ring > 0 else num_headers)
+                        row = header + (
+                            num_headers % ring if self.streams and ring > 0 else num_headers
+                        )
                         planner.put_row(tile, row, number, where)
                         num_headers += 1
                     if self.queued:

@@ -26,7 +26,7 @@ def _signed(value: int) -> int:
 
 
 def _real(bits: int) -> np.float32:
-    return np.uint32(bits).view(np.float32)  # type: ignore[no-any-return]
+    return np.uint32(bits).view(np.float32)
 
 
 def _bits(value: np.float32) -> int:
@@ -48,9 +48,9 @@ _RESULTS: dict[int, Callable[[int, int], int]] = {
     6: lambda y, b: y << (b & 31) & _WORD,
     7: lambda y, b: y >> (b & 31),
     8: lambda y, b: _signed(y) >> (b & 31) & _WORD,
-    15: lambda y, b: b,
-    16: lambda y, b: _bits(np.float32(_signed(b))),
-    17: lambda y, b: _to_integer(b),
+    15: lambda _, b: b,
+    16: lambda _, b: _bits(np.float32(_signed(b))),
+    17: lambda _, b: _to_integer(b),
     18: lambda y, b: _bits(_real(y) + _real(b)),
     19: lambda y, b: _bits(_real(y) - _real(b)),
     20: lambda y, b: _bits(_real(y) * _real(b)),
@@ -85,15 +85,15 @@ class ScalarStep(Step):
         self.instructions = tuple(instructions)
         self.index = {each.pc: position for position, each in enumerate(instructions)}
         self.first_byte = 0  # of what goes to the host, in the output stream
-        self.start: tuple[list[int], list[int]] | None = None  # registers, where inputs do not matter
+        self.start: tuple[list[int], list[int]] | None = (
+            None  # registers, where inputs do not matter
+        )
         self.descriptors: list[tuple[int, ...]] = []
 
     @property
     def touches_data(self) -> bool:
         """Whether inputs can change what it does."""
-        return any(
-            touches_data(each) for each in self.instructions if each.layout.name == "alu"
-        )
+        return any(touches_data(each) for each in self.instructions if each.layout.name == "alu")
 
     def run(self, state: State) -> None:
         """Execute; words for the host go to their place in the output."""

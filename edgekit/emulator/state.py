@@ -8,7 +8,7 @@ then of tile 1, ..., are what is in wide memory between runs; new rows follow.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Sequence
 
 import numpy as np
 
@@ -50,6 +50,13 @@ class State:
         if self.mesh.size < mesh_words:
             self.mesh = np.zeros(mesh_words, np.uint32)
         self.output = np.zeros(output_bytes, np.uint8)
+
+
+def tile_words(
+    tiles: Sequence[int], words: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The index of ``words`` of narrow memory on each of ``tiles``: one row a tile."""
+    return np.array(tiles, np.int64)[:, None], words[None, :]
 
 
 def tiles_of(mask: int) -> list[int]:

@@ -67,8 +67,10 @@ def streams_of(executable: Executable) -> Streams:
         if not isinstance(step, DmaDescriptorHint):
             continue
         source = sources[step.meta.desc]
-        stream = "results" if hint.direction is Direction.OUTFEED else (
-            "parameters" if source == "parameter" else "activations"
+        stream = (
+            "results"
+            if hint.direction is Direction.OUTFEED
+            else ("parameters" if source == "parameter" else "activations")
         )
         start = sum(span.size for span in spans[stream])
         before = sum(span.size for span in spans[stream] if span.source == "input")

@@ -10,7 +10,7 @@ import numpy as np
 from edgekit.emulator.decode import Instruction
 from edgekit.emulator.plan import Chunk, Planner, Scaling, Step, Task
 from edgekit.emulator.ring import short_walk
-from edgekit.emulator.state import NARROW_BYTES, ROW_BYTES, ROW_UNITS, State
+from edgekit.emulator.state import NARROW_BYTES, ROW_BYTES, ROW_UNITS, State, tile_words
 from edgekit.emulator.walks import coarse_walk, product
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ToWide(Step):
         before: NDArray[np.int64] | None,
         per_row: int,
     ) -> None:
-        self.where = np.ix_(tiles, words)
+        self.where = tile_words(tiles, words)
         self.rows, self.before, self.per_row = rows, before, per_row
 
     def run(self, state: State) -> None:
@@ -54,9 +54,13 @@ class ToWideTransposed(Step):
     """Positions of narrow memory into byte lanes of new rows: four positions a row."""
 
     def __init__(
-        self, tiles: list[int], words: NDArray[np.int64], rows: NDArray[np.int64], shape: tuple[int, int]
+        self,
+        tiles: list[int],
+        words: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        shape: tuple[int, int],
     ) -> None:
-        self.where = np.ix_(tiles, words)
+        self.where = tile_words(tiles, words)
         self.rows, self.shape = rows, shape  # (words of a position, positions)
 
     def run(self, state: State) -> None:
@@ -118,9 +122,7 @@ class NarrowToWide(Task):
         rows = first + np.arange(number * len(tiles)).reshape(len(tiles), number)
         where = f"{self.instruction.where}, field w_addr"
         if self.instruction["transpose"]:
-            planner.add(
-                ToWideTransposed(tiles, self.words, rows, (self.width, self.positions))
-            )
+            planner.add(ToWideTransposed(tiles, self.words, rows, (self.width, self.positions)))
         else:
             per_row = -(-len(self.words) // number)
             if number == -(-len(self.words) // _ROW_WORDS):
@@ -155,7 +157,7 @@ class ToNarrow(Step):
         words: NDArray[np.int64],
         per_row: int = _ROW_WORDS,
     ) -> None:
-        self.where = np.ix_(tiles, words)
+        self.where = tile_words(tiles, words)
         self.rows, self.words, self.per_row = rows, slice(skip, skip + len(words)), per_row
 
     def run(self, state: State) -> None:
@@ -243,7 +245,9 @@ class WideToNarrow(Task):
                 numbers.append([planner.row_at(tile, row, where) for row in self.rows])
         rows = np.array(numbers, np.int64)
         there = self.num_rows * _ROW_WORDS - self.skip
-        refills = [k for k in range(1, 6) if self.narrow.counts[k] > 1 and not self.narrow.strides[k]]
+        refills = [
+            k for k in range(1, 6) if self.narrow.counts[k] > 1 and not self.narrow.strides[k]
+        ]
         if refills:
             self._in_chunks(planner, tiles, rows, there, refills[0])
             return
@@ -289,4 +293,3 @@ class WideToNarrow(Task):
                 "n_addr",
                 "the address lies outside the tile's memory",
             )
-

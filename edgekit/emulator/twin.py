@@ -44,15 +44,16 @@ def run_twin(
         values[index] = _unsigned(inputs[tensor.name].reshape(tensor.shape))
     for number, operator in enumerate(graph.operators):
         formula = _FORMULAS.get(operator.opcode)
-        if formula is None or any(i >= 0 and i not in values and model.data(graph.tensors[i]) is None
-                                  for i in operator.inputs):
+        if formula is None or any(
+            i >= 0 and i not in values and model.data(graph.tensors[i]) is None
+            for i in operator.inputs
+        ):
             return
         made = formula(model, operator, values)
         if made is None:
             return
         results = made if isinstance(made, list) else [made]
-        for index, result in zip(operator.outputs, results):
-            values[index] = result
+        values.update(zip(operator.outputs, results))
         for result in results:
             yield number, operator, result.astype(np.uint8)
 
@@ -73,7 +74,10 @@ def zero_point_of(tensor: Tensor) -> int:
 
 
 def requantize(
-    accumulator: NDArray[Any], multiplier: Any, output: Tensor, activation: str = "NONE"  # noqa: ANN401
+    accumulator: NDArray[Any],
+    multiplier: Any,  # noqa: ANN401
+    output: Tensor,
+    activation: str = "NONE",
 ) -> NDArray[np.int64]:
     """``round_half_even(clamp(float32(acc) * mult)) + zero point``."""
     low, high = clamps(output, activation)
@@ -149,11 +153,15 @@ def _taps(
     for y in range(size[0]):
         for x in range(size[1]):
             top, left = y * dilate_y, x * dilate_x
-            yield y, x, padded[
-                :,
-                top : top + (out[0] - 1) * step_y + 1 : step_y,
-                left : left + (out[1] - 1) * step_x + 1 : step_x,
-            ]
+            yield (
+                y,
+                x,
+                padded[
+                    :,
+                    top : top + (out[0] - 1) * step_y + 1 : step_y,
+                    left : left + (out[1] - 1) * step_x + 1 : step_x,
+                ],
+            )
 
 
 def _conv(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
@@ -255,7 +263,9 @@ def _mean(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[n
     return requantize(total, np.float32(ratio / np.float32(number)), output).reshape(output.shape)
 
 
-def _requantized(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
+def _requantized(
+    model: Model, operator: Operator, values: dict[int, Any]
+) -> NDArray[np.int64] | None:
     source, output = _tensors(model, operator)
     if source.quantization is None or output.quantization is None:
         return None
@@ -276,7 +286,9 @@ def _pad(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np
     return np.pad(values[operator.inputs[0]], widths, constant_values=zero_point_of(source))
 
 
-def _concatenate(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
+def _concatenate(
+    model: Model, operator: Operator, values: dict[int, Any]
+) -> NDArray[np.int64] | None:
     *sources, output = _tensors(model, operator)
     same = {(scale_of(each), zero_point_of(each)) for each in (*sources, output)}
     if len(same) > 1 or any(index not in values for index in operator.inputs):

@@ -127,7 +127,7 @@ def affine(values: NDArray[np.int64]) -> tuple[int, ...] | None:
 
 def as_float(bits: int) -> np.float32:
     """The float32 whose bits are the integer ``bits``."""
-    return np.uint32(bits & 0xFFFFFFFF).view(np.float32)  # type: ignore[no-any-return]
+    return np.uint32(bits & 0xFFFFFFFF).view(np.float32)
 
 
 def product(values: Sequence[int]) -> int:

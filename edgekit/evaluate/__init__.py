@@ -3,7 +3,16 @@
 
 from __future__ import annotations
 
+from edgekit.evaluate.emulate import EmulateResult, emulate
 from edgekit.evaluate.evaluate import Comparison, EvaluateResult, evaluate
 from edgekit.evaluate.run import RunResult, run
 
-__all__ = ["Comparison", "EvaluateResult", "RunResult", "evaluate", "run"]
+__all__ = [
+    "Comparison",
+    "EmulateResult",
+    "EvaluateResult",
+    "RunResult",
+    "emulate",
+    "evaluate",
+    "run",
+]

@@ -4,5 +4,6 @@
 from __future__ import annotations
 
 from edgekit.rewrite.batch import with_batch
+from edgekit.rewrite.part import with_operators
 
-__all__ = ["with_batch"]
+__all__ = ["with_batch", "with_operators"]

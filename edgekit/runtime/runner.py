@@ -44,7 +44,8 @@ class Runner:
 
         Args:
             model: Path or content of a .tflite file.
-            device: ``cpu``.
+            device: ``cpu``, or ``emulator`` for a model compiled for the Edge TPU: its program in
+                software, value for value what the chip computes.
             runtime: ``litert``, ``tflite-runtime`` or ``tensorflow``; None takes the first that is
                 installed.
             kernels: ``fast`` is XNNPACK where the runtime has it, which computes what the Edge TPU

@@ -7,6 +7,8 @@ from edgekit.errors import DeviceError, UnsupportedModelError
 from edgekit.formats.tflite import CUSTOM, Model
 from edgekit.runtime.base import Backend
 from edgekit.runtime.cpu import CpuBackend
+from edgekit.runtime.emulator import DEVICE as EMULATOR
+from edgekit.runtime.emulator import EmulatorBackend
 from edgekit.runtime.interpreters import load_library
 
 EDGETPU_CUSTOM_OP = "edgetpu-custom-op"
@@ -28,11 +30,13 @@ def open_backend(
         UnsupportedModelError: The model cannot run there.
         MissingExtraError: No runtime is installed.
     """
+    if device == EMULATOR:
+        return EmulatorBackend(model, lambda: load_library(runtime), kernels, num_threads)
     if device != "cpu":
         raise DeviceError(
             f"no device {device!r}",
-            why="this edgekit runs models on the CPU only",
-            fix="use --device cpu with the uncompiled model",
+            why="this edgekit runs models on the CPU and compiled ones in its emulator",
+            fix="use --device cpu with the uncompiled model, --device emulator with the compiled",
         )
     check_for_cpu(model)
     return CpuBackend(content, load_library(runtime), kernels, num_threads)
@@ -51,5 +55,5 @@ def check_for_cpu(model: Model) -> None:
                 where=f"subgraph {subgraph_index}, operator {operator_index} {EDGETPU_CUSTOM_OP}",
                 why="its operators are machine code of the Edge TPU",
                 fix="give the model that went into the compiler, without _edgetpu in its name, "
-                "or name the device it is for (--device usb, --device pci)",
+                "or run its program in software (--device emulator)",
             )
