@@ -8,12 +8,16 @@ while their bytes stay the same, which for cached parameters is for ever.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekit.emulator.access import WORDS
 from edgekit.emulator.arithmetic import EXACT_FLOAT32, Requantization
-from edgekit.emulator.plan import Chunk, Step
+from edgekit.emulator.gather import Gather, Output
+from edgekit.emulator.plan import Step
+from edgekit.emulator.shape import shape_of
+from edgekit.emulator.spline import Spline
 from edgekit.emulator.state import NUM_TILES, WIDE_ROWS, State
 from edgekit.emulator.walks import as_float
 
@@ -41,152 +45,17 @@ class Weights:
         return self.rows.tobytes() + self.headers.tobytes()
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Emissions split into those that change the weight rows and those that share them.
-
-    ``order`` maps (weight sets, positions, reduction) to steps, ``emissions`` (weight sets,
-    positions) to emissions in program order.
-    """
-
-    order: NDArray[np.int64]
-    emissions: NDArray[np.int64]
-    group: NDArray[np.int64]  # header set of each weight set
-    shares_input: bool  # every weight set reads the same activations
-
-
-def shape_of(op: Op, index: NDArray[np.int64]) -> Shape:
-    """Split the loop nest of ``op``; ``index`` says which weight row and lane a step uses."""
-    axes = [7 - k for k in reversed(op.emitting)]
-    reduced = [7 - k for k in reversed(op.reduced)]
-    single = [axis for axis in range(8) if axis not in axes and axis not in reduced]
-    sizes = [op.loops[7 - axis] for axis in axes]
-    steps = np.arange(op.steps).reshape(op.loops[::-1]).transpose(*axes, *reduced, *single)
-    steps = steps.reshape(*sizes, -1)
-    used, activations = (
-        index[steps],
-        op.in_addresses[steps] * (op.num_chunks + 1) + op.chunk_of[steps],
-    )
-    level = op.instruction["group_level"]
-    grouped = op.groups > 1
-    if grouped and any(k >= level for k in op.reduced):
-        raise op.stop("a reduced level above the group level", "group_level")
-    varies = [
-        bool((used != used.take([0], axis=i)).any()) or (grouped and 7 - axis >= level)
-        for i, axis in enumerate(axes)
-    ]
-    first = [i for i, flag in enumerate(varies) if flag]
-    rest = [i for i, flag in enumerate(varies) if not flag]
-    sets = int(np.prod([sizes[i] for i in first], dtype=np.int64))
-    order = steps.transpose(*first, *rest, len(axes)).reshape(sets, -1, steps.shape[-1])
-    emissions = np.arange(op.num_emissions).reshape(sizes).transpose(*first, *rest)
-    shared = activations.transpose(*first, *rest, len(axes)).reshape(order.shape)
-    return Shape(
-        order,
-        emissions.reshape(sets, -1),
-        _groups(op, [axes[i] for i in first], [sizes[i] for i in first], level),
-        bool(sets > 1 and (shared == shared[:1]).all()),
-    )
-
-
-def _groups(op: Op, axes: list[int], sizes: list[int], level: int) -> NDArray[np.int64]:
-    """The header set of each weight set: its levels from ``level`` on, flattened."""
-    group = np.zeros(sizes or [1], np.int64)
-    if op.groups > 1:
-        weight = 1
-        for position in reversed(range(len(axes))):
-            if 7 - axes[position] >= level:
-                along = np.arange(sizes[position]) * weight
-                group += along.reshape([-1 if i == position else 1 for i in range(len(sizes))])
-                weight *= sizes[position]
-    return group.reshape(-1)
-
-
-class Gather:
-    """Where the activations of a step come from: narrow memory, or a delivery's rows."""
-
-    def __init__(
-        self,
-        addresses: NDArray[np.int64],
-        chunk_of: NDArray[np.int64],
-        chunks: Sequence[Sequence[Chunk]],
-        base: int,
-    ) -> None:
-        self.addresses, self.chunk_of, self.chunks, self.base = addresses, chunk_of, chunks, base
-        self.index: list[NDArray[np.int64]] = []
-        self.size = 0
-
-    def prepare(self, op: Op, order: NDArray[np.int64]) -> None:
-        """Fix the order and the width of an access."""
-        self.size = op.access.activation_bytes
-        if not self.chunks:
-            self.index = [self._units(self.addresses[order].reshape(-1))]
-            return
-        for chunks in self.chunks:
-            start = np.array([chunk.first_byte for chunk in chunks])
-            limit = np.array([chunk.num_bytes for chunk in chunks])
-            offset = self.addresses - chunks[0].address
-            if (offset < 0).any() or (offset + self.size > limit[self.chunk_of]).any():
-                raise op.stop("a streamed copy that leaves its chunk", "in_base")
-            where = (start[self.chunk_of] + offset)[order].reshape(-1)
-            self.index.append(self._units(where))
-
-    def _units(self, addresses: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Addresses as words where all are, else as single bytes."""
-        self.words = self.size == 4 and not (addresses % 4).any()
-        if self.words:
-            return addresses // 4
-        return (addresses[:, None] + np.arange(self.size)).reshape(-1)
-
-    def read(self, state: State, tiles: Sequence[int], first: int) -> NDArray[np.uint8]:
-        """The bytes, one row a tile; ``first`` is the position of ``tiles`` in the step's."""
-        dtype = np.uint32 if self.words else np.uint8
-        out = np.empty((len(tiles), self.index[0].size), dtype)
-        for position, tile in enumerate(tiles):
-            if self.chunks:
-                rows = state.rows[list(self.chunks[first + position][0].rows)].reshape(-1)
-                source = rows.view(np.uint32) if self.words else rows
-                index = self.index[first + position]
-            else:
-                source = state.narrow_words[tile] if self.words else state.narrow[tile]
-                index = self.index[0]
-            np.take(source, index, out=out[position], mode="clip")
-        return out.view(np.uint8)
-
-
-class Output:
-    """Where the emissions go."""
-
-    def __init__(self, words: NDArray[np.int64], keep: NDArray[np.bool_] | None) -> None:
-        self.addresses, self.keep = words, keep
-        self.where: NDArray[np.int64] | slice = words.reshape(-1)
-        self.kept: NDArray[np.bool_] | None = None
-
-    def prepare(self, emissions: NDArray[np.int64]) -> None:
-        """Fix the order in which emissions come."""
-        words = (self.addresses // 4)[emissions].reshape(-1)
-        if self.keep is not None:
-            self.kept = self.keep[emissions].reshape(-1)
-            words = words[self.kept]
-        start = int(words[0]) if len(words) else 0
-        if np.array_equal(words, start + np.arange(len(words))):
-            self.where = slice(start, start + len(words))
-        else:
-            self.where = words
-
-    def write(self, state: State, tiles: Sequence[int], stored: NDArray[np.uint8]) -> None:
-        """Store bytes, one row a tile."""
-        words = stored.reshape(len(tiles), -1).view(np.uint32)
-        for position, tile in enumerate(tiles):
-            values = words[position] if self.kept is None else words[position][self.kept]
-            state.narrow_words[tile][self.where] = values
-
-
 class OpStep(Step):
     """What all classes of ops have in common."""
 
     def __init__(
-        self, op: Op, tiles: list[int], gather: Gather, weights: Weights, output: Output
+        self,
+        op: Op,
+        tiles: list[int],
+        gather: Gather,
+        weights: Weights,
+        output: Output,
+        spline: Spline | None = None,
     ) -> None:
         self.pc = op.instruction.pc
         self.instruction = op.instruction
@@ -206,6 +75,8 @@ class OpStep(Step):
             as_float(op.instruction["clamp_min"]),
             as_float(op.instruction["clamp_max"]),
             op.instruction["out_zp"],
+            op.instruction["nlu"],
+            spline,
         )
         self.multiplier = as_float(op.instruction["mult"])
         self.constant = bool(
@@ -275,46 +146,57 @@ class MacStep(OpStep):
         fields = self.instruction.fields
         weights = self._matrix(rows)  # (sets, reduction, channels)
         bias, multiplier, zero_points = self._headers(headers)
-        if not self.access.pairs:
-            weights = weights - zero_points[:, None, :]
+        weights = weights - zero_points[:, None, :]
         bias = bias + fields["offset"] - fields["in_zp"] * weights.sum(1)
-        bound = 255 * max(
-            float(np.maximum(weights, 0).sum(1).max()), float(np.maximum(-weights, 0).sum(1).max())
-        )
-        total = bound + float(np.abs(bias).max())
-        kind = self._kind(weights, bias, multiplier)
-        splits = int(bound // EXACT_FLOAT32) + 1
-        dtype: type = np.float32 if splits <= _MAX_SPLITS else np.float64
-        if dtype is np.float64:
-            splits = 1
+        splits, dtype = self._splits(weights)
         ends = [weights.shape[1] * (k + 1) // splits for k in range(splits)]
+        total = self._bound(weights) + float(np.abs(bias).max())
+        kind = self._kind(weights, bias, multiplier)
+        matrices: tuple[NDArray[Any], ...]
         if kind == "diagonal":
-            matrices = (self._diagonal(weights).astype(dtype if splits == 1 else np.float64),)
-            splits = 1
+            exact = self._bound(weights) < EXACT_FLOAT32
+            matrices = (self._diagonal(weights).astype(np.float32 if exact else np.float64),)
         else:
             starts = [0, *ends[:-1]]
             stacked = weights
             if self.shape.shares_input:
                 stacked = weights.transpose(1, 0, 2).reshape(1, weights.shape[1], -1)
             matrices = tuple(
-                np.ascontiguousarray(stacked[:, start:end], dtype)
+                np.ascontiguousarray(stacked[:, start:end]).astype(dtype)
                 for start, end in zip(starts, ends)
             )
-        return Prepared(
-            kind, matrices, tuple(ends), bias, splits == 1 and total < EXACT_FLOAT32, multiplier
-        )
+        return Prepared(kind, matrices, tuple(ends), bias, total < EXACT_FLOAT32, multiplier)
+
+    def _bound(self, weights: NDArray[np.float64]) -> float:
+        """No partial sum of the products is larger, whatever the activations."""
+        highest = 255 if self.access.activations == "u1" else 65535
+        positive, negative = np.maximum(weights, 0).sum(1), np.maximum(-weights, 0).sum(1)
+        return highest * max(float(positive.max()), float(negative.max()))
+
+    def _splits(self, weights: NDArray[np.float64]) -> tuple[int, type]:
+        """How many float32 products along the reduction are each exact; else one in float64."""
+        length = weights.shape[1]
+        for splits in range(1, min(_MAX_SPLITS, length) + 1):
+            ends = [length * k // splits for k in range(splits + 1)]
+            parts = [weights[:, start:end] for start, end in zip(ends, ends[1:])]
+            if all(self._bound(part) < EXACT_FLOAT32 for part in parts):
+                return splits, np.float32
+        return 1, np.float64
 
     def _matrix(self, rows: NDArray[np.uint8]) -> NDArray[np.float64]:
-        cells = rows.reshape(-1, _ROW_CHANNELS, _ROW_LANES)
+        """Weights as (sets, elements of the reduction, channels)."""
         row, lane = self.used // _ROW_LANES, self.used % _ROW_LANES
-        if self.access.pairs:
-            pairs = rows.reshape(len(rows), -1).view(np.int16).reshape(len(rows), -1, 2)
-            taken = pairs[row, : self.channels]  # (sets, steps, channels, 2)
-            return taken.transpose(0, 1, 3, 2).reshape(len(row), -1, self.channels).astype(float)
-        if self.access.lanes:
-            return cells[row, : self.channels, lane].astype(float)
-        taken = cells[row, : self.channels]
-        return taken.transpose(0, 1, 3, 2).reshape(len(row), -1, self.channels).astype(float)
+        cells = rows.reshape(-1, _ROW_CHANNELS, _ROW_LANES)
+        if self.access.weights == "lane":
+            return cells[row, : self.channels, lane].astype(np.float64)
+        if self.access.weights == "half":
+            halves = np.ascontiguousarray(cells).view(np.uint16)
+            return halves[row, : self.channels, lane // 2].astype(np.float64)
+        elements: NDArray[Any] = cells
+        if self.access.weights == "pair":
+            elements = np.ascontiguousarray(cells).view(np.int16)
+        taken = elements[row, : self.channels, : self.access.per_step]
+        return taken.transpose(0, 1, 3, 2).reshape(len(row), -1, self.channels).astype(np.float64)
 
     def _headers(
         self, headers: NDArray[np.uint8]
@@ -344,13 +226,14 @@ class MacStep(OpStep):
         bias: NDArray[np.float64],
         multiplier: NDArray[np.float32] | np.float32,
     ) -> str:
-        if self.access.activation_bytes != 4 or self.channels != 4:
+        if self.access is not WORDS or self.channels != 4:
             return "product"
         blocks = weights.reshape(len(weights), -1, 4, 4)
         if (blocks * (1 - np.eye(4))).any():
             return "product"
         open_ended = self.requantization.clamp_min <= 0 and self.requantization.clamp_max >= 255
         plain = np.isscalar(multiplier) and multiplier == 1 and not self.requantization.zero_point
+        plain = plain and not self.requantization.nlu
         if blocks.shape[1] == 1 and plain and open_ended and (blocks == np.eye(4)).all():
             return "copy" if not bias.any() else "diagonal"
         return "diagonal"
@@ -367,32 +250,29 @@ class MacStep(OpStep):
         inputs = self.gather.read(state, tiles, first)
         if prepared.kind == "copy":
             return self._repeated(inputs, len(tiles))
-        shape = (len(tiles), -1, self.shape.order.shape[1])
-        sets = len(self.used)
-        if prepared.kind == "diagonal":
-            values = inputs.reshape(*shape, self.shape.order.shape[2], 4)
-            total = self._sum_diagonal(values, prepared.matrices[0])
-        else:
-            values = inputs.reshape(*shape, self.shape.order.shape[2] * self.gather.size)
-            total = self._sum_product(values, prepared)
-            if self.shape.shares_input:
-                split = total.reshape(len(tiles), -1, sets, self.channels)
-                total = np.ascontiguousarray(split.transpose(0, 2, 1, 3))
-        bias = prepared.bias[:, None, :]
-        if prepared.exact32:
-            total += bias.astype(np.float32)
-        else:
-            total = (total.astype(np.float64) + bias).astype(np.float32)
+        total = self.sums(inputs.view(self.access.activations), prepared, len(tiles))
         multiplier = prepared.multiplier
         if isinstance(multiplier, np.ndarray):
             multiplier = multiplier[:, None, :]
-        return self.finish(total, multiplier)
-
-    def finish(
-        self, total: NDArray[np.float32], multiplier: NDArray[np.float32] | np.float32
-    ) -> NDArray[np.uint8]:
-        """The output stage."""
         return self.requantization.apply(total, multiplier)
+
+    def sums(self, inputs: NDArray[Any], prepared: Prepared, num_tiles: int) -> NDArray[np.float32]:
+        """The accumulators with bias, as float32: (tiles, sets, positions, channels)."""
+        shape = (num_tiles, -1, self.shape.order.shape[1], self.shape.order.shape[2])
+        sets = len(self.used)
+        if prepared.kind == "diagonal":
+            total = self._sum_diagonal(inputs.reshape(*shape, 4), prepared.matrices[0])
+        else:
+            values = inputs.reshape(*shape[:3], shape[3] * self.access.per_step)
+            total = self._sum_product(values, prepared)
+            if self.shape.shares_input:
+                split = total.reshape(num_tiles, -1, sets, self.channels)
+                total = np.ascontiguousarray(split.transpose(0, 2, 1, 3))
+        bias = prepared.bias[:, None, :]
+        if prepared.exact32 and total.dtype == np.float32:
+            total += bias.astype(np.float32)
+            return total
+        return (total.astype(np.float64) + bias).astype(np.float32)
 
     def _repeated(self, inputs: NDArray[np.uint8], num_tiles: int) -> NDArray[np.uint8]:
         if not self.shape.shares_input:
@@ -432,6 +312,10 @@ class PoolStep(OpStep):
         """The reduced values: they are what the rows hold, nothing else comes in."""
         del headers
         cells = rows.reshape(-1, _ROW_CHANNELS, _ROW_LANES)
+        if self.access.weights == "pair":
+            pairs = np.ascontiguousarray(cells).view(np.uint16)
+            both = pairs[self.used // _ROW_LANES, : self.channels].astype(np.int64)
+            return both.sum((1, 3)) - 2 * self.used.shape[1] * self.instruction["w_zp"]
         taken = cells[self.used // _ROW_LANES, : self.channels, self.used % _ROW_LANES]
         if self.instruction.layout.name == "op.max":
             return taken.max(1).astype(np.int64)
@@ -446,12 +330,43 @@ class PoolStep(OpStep):
         total = (prepared + self.instruction["offset"]).astype(np.float32)
         stored = self.requantization.apply(total, self.multiplier)
         spread = np.broadcast_to(
-            stored[None, :, None], (len(tiles), sets, positions, self.channels)
+            stored[None, :, None], (len(tiles), sets, positions, stored.shape[-1])
         )
         return np.ascontiguousarray(spread)
 
 
-def make_step(op: Op, tiles: list[int], gather: Gather, weights: Weights, output: Output) -> OpStep:
+class SumsStep(MacStep):
+    """A multiply-accumulate step whose sums stay int32 and become rows of wide memory."""
+
+    def __init__(
+        self,
+        op: Op,
+        tiles: list[int],
+        gather: Gather,
+        weights: Weights,
+        output: Output,
+        first_row: int,
+    ) -> None:
+        super().__init__(op, tiles, gather, weights, output)
+        self.out_rows = slice(first_row, first_row + len(tiles))
+
+    def run(self, state: State) -> None:
+        """Gather, add up, store."""
+        prepared = self.prepared(state)
+        inputs = self.gather.read(state, self.tiles, 0).view(self.access.activations)
+        total = self.sums(inputs, prepared, len(self.tiles)).astype(np.int32)
+        data = total.reshape(len(self.tiles), -1).view(np.uint8)
+        state.rows[self.out_rows, : data.shape[1]] = data
+
+
+def make_step(
+    op: Op,
+    tiles: list[int],
+    gather: Gather,
+    weights: Weights,
+    output: Output,
+    spline: Spline | None,
+) -> OpStep:
     """The step for ``op`` on tiles that use the same weights."""
     kind = MacStep if op.access.activation_bytes else PoolStep
-    return kind(op, tiles, gather, weights, output)
+    return kind(op, tiles, gather, weights, output, spline)

@@ -7,16 +7,18 @@ emissions. Each address generator has its own nest; only the order of its steps 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgekit.emulator.access import access_of
 from edgekit.emulator.decode import Instruction
-from edgekit.emulator.mac import Gather, Output, Weights, make_step
+from edgekit.emulator.gather import Gather, Output
+from edgekit.emulator.mac import SumsStep, Weights, make_step
 from edgekit.emulator.plan import Chunk, Planner, Task
+from edgekit.emulator.spline import APPLY, WIDE, Spline
 from edgekit.emulator.state import NARROW_BYTES, ROW_UNITS
-from edgekit.emulator.walks import affine, fine_walk, product
+from edgekit.emulator.walks import fine_walk, product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,51 +27,24 @@ _CONSUMES_FILL = 5  # cfg1: first bit of the level whose iterations each take a 
 _AVDATA = 0
 
 
-@dataclass(frozen=True)
-class Access:
-    """How the elements of one class of op are read."""
-
-    name: str
-    activation_bytes: int  # a step
-    lanes: bool  # one byte lane of the weight row, else all four
-    pairs: bool = False  # two bytes against 16-bit weights
-
-
-WORDS = Access("words", 4, lanes=False)
-BYTES = Access("bytes", 1, lanes=True)
-PAIRS = Access("16-bit", 2, lanes=False, pairs=True)
-POOL = Access("pool", 0, lanes=True)
-# (instruction, cfg2, cfg3 without bit 3) -> class; what is not here has not been proven.
-_CLASSES = {
-    ("op", 0x3, 0): WORDS,
-    ("op", 0x6, 0): WORDS,
-    ("op", 0x7, 0): WORDS,
-    ("op", 0x6, 7): BYTES,
-    ("op", 0xE, 6): BYTES,
-    ("op", 0x16, 0): PAIRS,
-    ("op.max", 0x6, 0): POOL,
-    ("op.max", 0x6, 7): POOL,
-    ("op.sum", 0x6, 7): POOL,
-    ("op.sum", 0x6, 0): POOL,
-}
-
-
 class Op(Task):
     """An op instruction: what it needs, and the step it becomes."""
 
     def __init__(self, instruction: Instruction, order: int) -> None:
         super().__init__(instruction, order)
-        key = (instruction.layout.name, instruction["cfg2"], instruction["cfg3"] & 7)
-        access = _CLASSES.get(key)
+        access = access_of(instruction)
         if access is None:
-            raise self.stop(f"an op of the class cfg2={key[1]:#x}, cfg3={key[2]}", "cfg2")
+            cfg2, cfg3 = instruction["cfg2"], instruction["cfg3"]
+            raise self.stop(f"an op of the class cfg2={cfg2:#x}, cfg3={cfg3:#x}", "cfg2")
         self.access = access
-        for name in ("last_loop", "last_loop_mode", "in_last", "par_last_en"):
-            if instruction[name]:
-                raise self.stop("an op with a partial last round", name)
+        if instruction["in_last"]:
+            raise self.stop("a partial last round of activations", "in_last")
         self.loops = tuple(instruction[f"loop{k}"] + 1 for k in range(8))
         self.steps = product(self.loops)
         self.channels = instruction["channels"] + 1
+        self.value_bytes = 2 if instruction["nlu"] & WIDE else 1
+        self.valid = self._valid_steps()
+        self.num_steps = self.steps if self.valid is None else int(self.valid.sum())
         self.has_zero_rows = bool(instruction["cfg3"] & 8)
         self.has_scaling = bool(instruction["bias"] or instruction["per_channel"])
         level = instruction["group_level"]
@@ -81,26 +56,59 @@ class Op(Task):
 
     # -- the three walks
 
+    def _valid_steps(self) -> NDArray[np.bool_] | None:
+        """Which steps of the full nest happen; None for all of them.
+
+        Loop 0 may be cut short in the last round of a level.
+        """
+        level = self.instruction["last_loop_mode"]
+        if not level:
+            return None
+        position = np.arange(self.steps)
+        inner = position % self.loops[0]
+        round_of = position // product(self.loops[:level]) % self.loops[level]
+        last = round_of == self.loops[level] - 1
+        happens: NDArray[np.bool_] = ~(last & (inner > self.instruction["last_loop"]))
+        return happens
+
+    def _spread(self, addresses: NDArray[np.int64], name: str) -> NDArray[np.int64]:
+        """The addresses of a walk for every step of the full nest."""
+        if len(addresses) == self.steps:
+            return addresses
+        if len(addresses) == 1:
+            return np.broadcast_to(addresses, (self.steps,))
+        if self.valid is not None and len(addresses) == self.num_steps:
+            position: NDArray[np.int64] = np.maximum(np.cumsum(self.valid) - 1, 0)
+            return addresses[position]
+        raise self.stop(f"a walk of {len(addresses)} steps, the nest has {self.num_steps}", name)
+
     def _read_out(self) -> None:
         self.out = fine_walk(self.instruction, "out_")
-        words = self.channels // 4
-        self.reduced = self._reduced(self.out.num_steps // max(words, 1))
+        words = self.channels * self.value_bytes // 4
+        if not words:
+            raise self.stop(f"{self.channels} channels are no whole word", "channels")
+        self.reduced = self._reduced(self.out.num_steps // words)
         self.emitting = [k for k in range(8) if k not in self.reduced and self.loops[k] > 1]
-        self.num_emissions = product([self.loops[k] for k in self.emitting])
+        self.num_emissions = (
+            self.num_steps if not self.reduced else product([self.loops[k] for k in self.emitting])
+        )
         addresses = self.out.addresses()
+        if self.access.sums:
+            addresses = np.zeros(self.num_emissions * words, np.int64)
         if len(addresses) != self.num_emissions * words:
             raise self.stop(
                 f"{len(addresses)} words out, {self.num_emissions} emissions of {words}", "out_cnt0"
             )
         self.out_words = addresses.reshape(self.num_emissions, words)
         self._check_narrow(addresses, 4, "out_base")
-        self.narrow_written = (int(addresses.min()), int(addresses.max()) + 4)
+        if not self.access.sums:
+            self.narrow_written = (int(addresses.min()), int(addresses.max()) + 4)
         self.keep = self._kept_words()
 
     def _reduced(self, emissions: int) -> list[int]:
         """The levels that are summed: the mask's, or without one all below the emissions."""
         reduce = self.instruction["reduce"]
-        if reduce or emissions == self.steps:
+        if reduce or emissions == self.num_steps:
             return [k for k in range(8) if reduce >> k & 1 and self.loops[k] > 1]
         inner = 1
         for level in range(8):
@@ -115,7 +123,7 @@ class Op(Task):
         level = instruction["out_last_mode"]
         if not level or not instruction["out_last_skip"]:
             return None
-        words, counts = self.channels // 4, self.out.counts
+        words, counts = self.out_words.shape[1], self.out.counts
         if counts[0] != words:
             raise self.stop("a short last group whose words are not level 0", "out_last_mode")
         block = np.arange(self.num_emissions) // product(counts[1:level]) % counts[level]
@@ -126,9 +134,7 @@ class Op(Task):
     def _read_par(self) -> None:
         instruction = self.instruction
         walk = fine_walk(instruction, "par_")
-        if walk.num_steps not in {1, self.steps}:
-            raise self.stop(f"{walk.num_steps} weight steps of {self.steps}", "par_cnt0")
-        addresses = np.broadcast_to(walk.addresses(), (self.steps,))
+        addresses = self._spread(walk.addresses(), "par_cnt0")
         base = instruction["par_base"] // ROW_UNITS
         self.base_row = base
         rows, self.lanes = addresses // ROW_UNITS, addresses % ROW_UNITS
@@ -143,12 +149,18 @@ class Op(Task):
         self.fills = product(self.loops[level:])
         fill = np.arange(self.steps) // (self.steps // self.fills)
         local = rows - base
-        if instruction["par_rows"] and (local.min() < 0 or local.max() >= self.par_rows):
+        happens = slice(None) if self.valid is None else self.valid
+        if instruction["par_rows"] and (
+            local[happens].min() < 0 or local[happens].max() >= self.par_rows
+        ):
             raise self.stop(
                 f"weight rows {local.min()} to {local.max()} of a fill of {self.par_rows}",
                 "par_rows",
             )
         self.streamed = local + fill * self.par_rows
+        # A partial last round leaves rows of the last fill out of the stream.
+        self.num_rows = int(self.streamed[happens].max()) + 1
+        self.streamed = np.minimum(self.streamed, self.num_rows - 1)
 
     def _read_in(self) -> None:
         instruction = self.instruction
@@ -158,9 +170,7 @@ class Op(Task):
         if not self.access.activation_bytes:
             return
         walk = fine_walk(instruction, "in_")
-        if walk.num_steps != self.steps:
-            raise self.stop(f"{walk.num_steps} activation steps of {self.steps}", "in_cnt0")
-        self.in_addresses = walk.addresses()
+        self.in_addresses = self._spread(walk.addresses(), "in_cnt0")
         self._check_narrow(self.in_addresses, self.access.activation_bytes, "in_base")
         if self.chunked:
             levels = [k for k in range(8) if walk.counts[k] > 1 and not walk.strides[k]]
@@ -186,7 +196,7 @@ class Op(Task):
         if self.chunked and self._chunks(planner, tile) is None:
             return False
         if self.stream_row >= 0:
-            if len(queues.queue(self.stream_row)) < self.fills * self.par_rows:
+            if len(queues.queue(self.stream_row)) < self.num_rows:
                 return False
         elif planner.written_before(self, tile, self.read):
             return False
@@ -225,16 +235,47 @@ class Op(Task):
             key = found.key
             weights.setdefault(key, found)
             sharing.setdefault(key, []).append(tile)
+        if self.access.sums:
+            self._fire_sums(planner, weights, sharing)
+            return
+        spline = self._spline(planner, tiles)
         for key, group in sharing.items():
             chunks = [self._take_chunks(planner, tile) for tile in group] if self.chunked else []
             gather = Gather(self.in_addresses, self.chunk_of, chunks, self.instruction["in_base"])
             output = Output(self.out_words, self.keep)
-            planner.add(make_step(self, group, gather, weights[key], output))
+            planner.add(make_step(self, group, gather, weights[key], output, spline))
         for tile in tiles:
             if self.instruction["cfg0"] & 1:
                 level = self.instruction["cfg0"] >> 1 & 7
                 planner.tiles[tile].counters[_AVDATA] += product(self.out.counts[level:])
             self.waiting &= ~(1 << tile)
+
+    def _fire_sums(
+        self, planner: Planner, weights: dict[bytes, Weights], sharing: dict[bytes, list[int]]
+    ) -> None:
+        """Sums go to a row of wide memory, from where a scaling load takes them as a bias."""
+        if self.num_emissions != 1:
+            raise self.stop(f"{self.num_emissions} emissions of sums", "psum_cnt0")
+        where = f"{self.instruction.where}, field psum_base"
+        for key, group in sharing.items():
+            gather = Gather(self.in_addresses, self.chunk_of, [], 0)
+            first = planner.new_rows(len(group))
+            planner.add(
+                SumsStep(self, group, gather, weights[key], Output(self.out_words, None), first)
+            )
+            for position, tile in enumerate(group):
+                row = self.instruction["psum_base"] // ROW_UNITS
+                planner.put_row(tile, row, first + position, where)
+                self.waiting &= ~(1 << tile)
+
+    def _spline(self, planner: Planner, tiles: list[int]) -> Spline | None:
+        """The table that is loaded on all of ``tiles``, where the op uses one."""
+        if not self.instruction["nlu"] & APPLY:
+            return None
+        spline = planner.tiles[tiles[0]].spline
+        if spline is None or any(planner.tiles[tile].spline is not spline for tile in tiles):
+            raise self.stop("the tiles have no spline in common", "nlu")
+        return spline
 
     def _take_chunks(self, planner: Planner, tile: int) -> list[Chunk]:
         chunks = self._chunks(planner, tile) or []
@@ -249,7 +290,7 @@ class Op(Task):
         queues = planner.tiles[tile]
         where = f"{self.instruction.where}, field par_base"
         queue = queues.queue(self.base_row)
-        number = self.fills * self.par_rows
+        number = self.num_rows
         if self.stream_row >= 0 or (self.has_scaling and len(queue) >= number):
             # Without its own count of rows an op takes the stream that has come to its address.
             rows = np.array([queue.popleft() for _ in range(number)])
@@ -281,15 +322,10 @@ class Op(Task):
                 header, number = instruction["zp_row_first"], self.groups
             queue = queues.headers[header]
             sets = [list(queue.popleft()) for _ in range(number)]
+        if len(sets) != self.groups and len({tuple(rows) for rows in sets}) == 1:
+            sets = sets[:1] * self.groups  # the same set is loaded over and over
         if len(sets) != self.groups:
             raise self.stop(f"{len(sets)} header sets for {self.groups} groups", "group_level")
         if any(len(rows) != per_set for rows in sets):
             raise self.stop(f"header sets of {len(sets[0])} rows, expected {per_set}", "bias")
         return np.array(sets, np.int64)
-
-    def grids(self) -> dict[str, Any]:
-        """Loop axes by role, for the step: see `edgekit.emulator.mac`."""
-        return {"emitting": self.emitting, "reduced": self.reduced, "loops": self.loops}
-
-
-__all__ = ["BYTES", "PAIRS", "POOL", "WORDS", "Access", "Op", "affine"]

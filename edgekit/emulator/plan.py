@@ -26,6 +26,8 @@ from edgekit.emulator.streams import Streams
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgekit.emulator.spline import Spline
+
 # A plan of more rows or words than this is a damaged program, not a network.
 _MAX_ROWS = 1 << 20
 _MAX_MESH_WORDS = 1 << 26
@@ -75,7 +77,7 @@ class TileQueues:
     scaling: deque[Scaling] = field(default_factory=deque)
     mesh: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)
     counters: list[int] = field(default_factory=lambda: [0] * 19)
-    spline: Instruction | None = None
+    spline: Spline | None = None
 
     def queue(self, row: int) -> deque[int]:
         """The stream that arrives at a wide address, in rows."""

@@ -16,6 +16,7 @@ from edgekit.emulator.op import Op
 from edgekit.emulator.plan import Plan, Planner, Step, Task
 from edgekit.emulator.ring import RingReceive, RingSend
 from edgekit.emulator.scalar import ScalarStep
+from edgekit.emulator.spline import SplineLoad
 from edgekit.emulator.state import NUM_TILES, WIDE_ROWS, State
 from edgekit.emulator.streams import streams_of, total
 from edgekit.emulator.tile_dma import NarrowToWide, WideToNarrow
@@ -35,6 +36,7 @@ _TASKS: dict[str, Callable[[Instruction, int], Task]] = {
     "mesh.north": Mesh,
     "mesh.east": Mesh,
     "fence": Fence,
+    "nlu.load": SplineLoad,
     "pop": Pop,
     "infeed": Infeed,
     "outfeed": Outfeed,
@@ -102,10 +104,6 @@ def _issue(planner: Planner, instruction: Instruction) -> None:
     if name == "scalar.sync":
         planner.scalar_sync(instruction)
         return
-    if name == "nlu.load":
-        raise EmulationError(
-            "a spline is loaded", where=f"{instruction.where}, field mode", why="not proven yet"
-        )
     make = _TASKS.get(name)
     if make is None:
         raise EmulationError(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _ROW_WORDS = ROW_BYTES // 4
 _NARROW_TO_WIDE = 13  # sync counter
 _RING_READS = (14, 15)  # RING_READ_A, RING_READ_B
+_LAST_ROWS, _LAST_ROWS_MASK = 6, 0x3FFF  # where ``w_last`` holds the rows of the last round
+_WIDE_LANES = 1  # bit of ``tail``: 16-bit values
 _TRANSPOSED = 4  # positions in a row of the transposing form
 
 
@@ -59,18 +61,24 @@ class ToWideTransposed(Step):
         words: NDArray[np.int64],
         rows: NDArray[np.int64],
         shape: tuple[int, int],
+        dtype: type,
     ) -> None:
         self.where = tile_words(tiles, words)
         self.rows, self.shape = rows, shape  # (words of a position, positions)
+        self.dtype = np.dtype(dtype)
 
     def run(self, state: State) -> None:
         """Copy."""
         width, positions = self.shape
-        data = state.narrow_words[self.where].view(np.uint8)
-        lanes = data.reshape(len(data), -1, width, positions, 4).transpose(0, 1, 2, 4, 3)
-        out = np.zeros((*lanes.shape[:2], width * 4, _TRANSPOSED), np.uint8)
-        out[..., :positions] = lanes.reshape(*lanes.shape[:2], width * 4, positions)
-        state.rows[self.rows, : width * 16] = out.reshape(*lanes.shape[:2], width * 16)
+        lanes_in_word = 4 // self.dtype.itemsize
+        data = state.narrow_words[self.where].view(self.dtype)
+        values = data.reshape(len(data), -1, width, positions, lanes_in_word)
+        values = values.transpose(0, 1, 2, 4, 3)
+        rows = values.shape[:2]
+        columns = width * lanes_in_word
+        out = np.zeros((*rows, columns, lanes_in_word), self.dtype)
+        out[..., :positions] = values.reshape(*rows, columns, positions)
+        state.rows[self.rows, : columns * 4] = out.reshape(*rows, -1).view(np.uint8)
 
 
 class NarrowToWide(Task):
@@ -94,22 +102,35 @@ class NarrowToWide(Task):
         self.read = (low, high + 4)
         self.words = narrow.addresses() // 4
         self.rows = [int(address) // ROW_UNITS for address in wide.addresses()]
+        if instruction["w_last"]:
+            self.rows = self._cut_rows(wide.counts)
         self.written = frozenset(self.rows)
         self.streams = instruction["w_rows"] > 0
         if instruction["transpose"]:
             self._check_transposed()
 
+    def _cut_rows(self, counts: tuple[int, ...]) -> list[int]:
+        """The rows, of which the last round of the ring has only some."""
+        last = (self.instruction["w_last"] >> _LAST_ROWS & _LAST_ROWS_MASK) + 1
+        if any(count > 1 for count in counts[2:]) or last > counts[0]:
+            raise self.stop("a partial last round inside an outer loop", "w_last")
+        return self.rows[: counts[0] * (counts[1] - 1) + last]
+
     def _check_transposed(self) -> None:
-        """Up to four positions on level 0 share a row, each with the same number of words."""
+        """Up to four positions on level 0 share a row, each with the same number of words.
+
+        A short last group (``n_last``) is read whole: what the chip leaves out lies in lanes and
+        columns that the op behind it does not read.
+        """
+        self.dtype = np.uint16 if self.instruction["tail"] & _WIDE_LANES else np.uint8
+        most = _TRANSPOSED if self.dtype is np.uint8 else _TRANSPOSED // 2
         per_row, rest = divmod(len(self.words), len(self.rows))
         self.positions = 1 if per_row == 1 else self.narrow.counts[0]
-        if rest or self.positions > _TRANSPOSED or per_row % self.positions:
+        if rest or self.positions > most or per_row % self.positions:
             raise self.stop(
                 f"{len(self.words)} words for {len(self.rows)} transposed rows", "transpose"
             )
         self.width = per_row // self.positions
-        if self.instruction["n_last"]:
-            raise self.stop("a short last group", "n_last")
 
     def ready(self, planner: Planner, tile: int) -> bool:
         """What it reads has been written."""
@@ -122,7 +143,8 @@ class NarrowToWide(Task):
         rows = first + np.arange(number * len(tiles)).reshape(len(tiles), number)
         where = f"{self.instruction.where}, field w_addr"
         if self.instruction["transpose"]:
-            planner.add(ToWideTransposed(tiles, self.words, rows, (self.width, self.positions)))
+            shape = (self.width, self.positions)
+            planner.add(ToWideTransposed(tiles, self.words, rows, shape, self.dtype))
         else:
             per_row = -(-len(self.words) // number)
             if number == -(-len(self.words) // _ROW_WORDS):
