@@ -47,7 +47,7 @@ class Recorder:
 
     def __call__(self, step: object, tiles: list[int], stored: NDArray[np.uint8]) -> None:
         """See `State.observer`."""
-        if not isinstance(step, OpStep):
+        if not isinstance(step, OpStep) or step.requantization.value_bytes != 1:
             return
         order = step.shape.emissions.reshape(-1)
         blocks = stored.reshape(len(tiles), len(order), step.channels)

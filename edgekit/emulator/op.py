@@ -7,6 +7,7 @@ emissions. Each address generator has its own nest; only the order of its steps 
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -205,7 +206,11 @@ class Op(Task):
                 return False
             first = queues.scaling[0]
             sets = self._num_sets(first.num_rows)
-            return bool(first.rows) or len(queues.headers.get(first.header, ())) >= sets
+            return (
+                bool(first.rows)
+                or len(queues.headers.get(first.header, ())) >= sets
+                or len(queues.queue(first.header)) >= first.num_rows
+            )
         if self.has_zero_rows:
             header = self.instruction["zp_row_first"]
             return len(queues.headers.get(header, ())) >= self.groups
@@ -320,8 +325,12 @@ class Op(Task):
                 header, number = scaling.header, self._num_sets(scaling.num_rows)
             else:
                 header, number = instruction["zp_row_first"], self.groups
-            queue = queues.headers[header]
-            sets = [list(queue.popleft()) for _ in range(number)]
+            queue = queues.headers.get(header, deque())
+            if len(queue) >= number:
+                sets = [list(queue.popleft()) for _ in range(number)]
+            else:  # a stream of nothing but scaling rows
+                stream = queues.queue(header)
+                sets = [[stream.popleft() for _ in range(per_set)] for _ in range(number)]
         if len(sets) != self.groups and len({tuple(rows) for rows in sets}) == 1:
             sets = sets[:1] * self.groups  # the same set is loaded over and over
         if len(sets) != self.groups:
