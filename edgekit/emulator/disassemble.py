@@ -164,6 +164,7 @@ def _vector(instruction: Instruction) -> str:
     source, slot = f"s{instruction['vector_from']}", instruction["vector_slot"]
     texts = {
         4: f"store [s{slot & 31}] = {source}",
+        6: f"store [s{slot & 31}{'++' if slot >> 5 & 1 else ''}] = {source}",
         8: f"host {source}",
         10: f"descriptor[{slot}] = {source}",
         12: "issue descriptor",

@@ -239,37 +239,37 @@ class Outfeed(Task):
         self.units = ("outfeed",)
         self.waiting = 1
         self.target = instruction["k173"]
+        self.walk = coarse_walk(instruction, "", 3, instruction["base"])
+        self.number = self.walk.num_steps * (8 if self.target == _TO_HOST else 4)
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """A producer has sent."""
+        """Its packets have come."""
         del tile
-        return bool(planner.to_scalar)
+        if self.target == _TO_LOOP:
+            return any(ends for _, ends in planner.to_scalar)
+        return len(planner.to_scalar) * ROW_BYTES >= self.number
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """Hand the packets on."""
+        """Hand the packets on; one producer's may feed several outfeeds."""
         del tiles
-        packets, _ = planner.to_scalar.popleft()
+        packets: tuple[int, ...] = ()
+        ends = False
+        while not ends if self.target == _TO_LOOP else len(packets) * ROW_BYTES < self.number:
+            number, ends = planner.to_scalar.popleft()
+            packets += (number,)
         if self.target == _TO_LOOP:
             planner.loopback.extend(packets)
         elif self.target == _TO_HOST:
-            number = 8 * (self.instruction["cnt0"] + 1) * (self.instruction["cnt1"] + 1)
-            self._check(number, packets)
-            planner.add(ToHost(packets, planner.output_bytes, number))
-            planner.output_bytes += number
+            planner.add(ToHost(packets, planner.output_bytes, self.number))
+            planner.output_bytes += self.number
         elif self.target == _TO_MEMORY:
-            walk = coarse_walk(self.instruction, "", 3, self.instruction["base"])
-            words = walk.addresses()
-            self._check(4 * len(words), packets)
+            words = self.walk.addresses()
             if words.min() < 0 or words.max() >= SCALAR_WORDS:
                 raise self.stop(f"scalar memory word {words.max()} of {SCALAR_WORDS}", "base")
             planner.add(ToMemory(packets, words))
         else:
             raise self.stop(f"target {self.target}", "k173")
         self.waiting = 0
-
-    def _check(self, number: int, packets: tuple[int, ...]) -> None:
-        if number > len(packets) * ROW_BYTES:
-            raise self.stop(f"{number} bytes from {len(packets)} packets", "cnt0")
 
 
 class ToHost(Step):

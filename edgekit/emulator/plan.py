@@ -139,7 +139,7 @@ class Planner:
         self.num_rows = NUM_TILES * WIDE_ROWS
         self.mesh_words = 0
         self.output_bytes = 0
-        self.to_scalar: deque[tuple[tuple[int, ...], int]] = deque()
+        self.to_scalar: deque[tuple[int, bool]] = deque()  # packet, whether its producer ends
         self.loopback: deque[int] = deque()
         self.read_rows: list[set[int]] = [set() for _ in range(NUM_TILES)]
         self.order = 0

@@ -74,7 +74,8 @@ class RingSend(Task):
                 where = f"{self.instruction.where}, field addr"
                 packets = [planner.row_at(tile, row, where) for row in self.rows]
             if self.dest & _TO_SCALAR:
-                planner.to_scalar.append((tuple(packets), self.instruction.pc))
+                last = len(packets) - 1
+                planner.to_scalar.extend((number, k == last) for k, number in enumerate(packets))
             for receiver in range(NUM_TILES):
                 if self.dest >> receiver & 1:
                     planner.tiles[receiver].inbox[inbox].extend(packets)

@@ -65,7 +65,8 @@ _COMPARISONS: dict[int, Callable[[int, int], bool]] = {
     13: lambda y, b: y >= b,
     14: lambda y, b: _signed(y) >= _signed(b),
 }
-_STORE, _TO_HOST, _DESCRIPTOR, _ISSUE = 4, 8, 10, 12
+_STORE, _STORE_NEXT, _TO_HOST, _DESCRIPTOR, _ISSUE = 4, 6, 8, 10, 12
+_INCREMENT = 5  # bit of the slot of _STORE_NEXT
 _RECIPROCAL, _EXP2 = 2, 3
 
 
@@ -74,7 +75,7 @@ def touches_data(instruction: Instruction) -> bool:
     return bool(
         instruction["load"] >= 2
         or instruction["special"]
-        or instruction["vector"] in {_STORE, _TO_HOST}
+        or instruction["vector"] in {_STORE, _STORE_NEXT, _TO_HOST}
     )
 
 
@@ -170,9 +171,12 @@ def _bundle(
         if fields["load"] == 3 and fields["load_inc"]:
             writes.append((fields["load_from"], address + 1 & _WORD))
     vector = fields["vector"]
-    if vector == _STORE:
-        address = _checked(instruction, registers[fields["vector_slot"] & 31])
+    if vector in {_STORE, _STORE_NEXT}:
+        register = fields["vector_slot"] & 31
+        address = _checked(instruction, registers[register])
         state.scalar[address] = registers[fields["vector_from"]]
+        if vector == _STORE_NEXT and fields["vector_slot"] >> _INCREMENT & 1:
+            writes.append((register, address + 1))
     elif vector == _TO_HOST:
         host.append(registers[fields["vector_from"]])
     elif vector == _DESCRIPTOR:
