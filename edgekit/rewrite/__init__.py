@@ -4,6 +4,6 @@
 from __future__ import annotations
 
 from edgekit.rewrite.batch import with_batch
-from edgekit.rewrite.part import with_operators
+from edgekit.rewrite.part import between, with_operators
 
-__all__ = ["with_batch", "with_operators"]
+__all__ = ["between", "with_batch", "with_operators"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Sequence
 
 from edgekit.formats.tflite import Model
 
@@ -28,5 +29,37 @@ def with_operators(model: Model, first: int, end: int) -> Model:
     outputs = [index for operator in inside for index in operator.outputs if index in used]
     part = replace(
         graph, inputs=tuple(inputs), outputs=tuple(dict.fromkeys(outputs)), operators=inside
+    )
+    return replace(model, subgraphs=(part, *model.subgraphs[1:]), signature_defs=(), metadata={})
+
+
+def between(model: Model, inputs: Sequence[int], outputs: Sequence[int]) -> Model | None:
+    """The operators of subgraph 0 that make ``outputs`` from ``inputs``, as a model of its own.
+
+    Tensor indices stay the same. None where the outputs need an activation that is neither a
+    constant nor made from ``inputs``.
+    """
+    graph = model.main
+    producers = {
+        index: position
+        for position, operator in enumerate(graph.operators)
+        for index in operator.outputs
+    }
+    wanted, needed, seen = set(), list(outputs), set(inputs)
+    while needed:
+        index = needed.pop()
+        if index < 0 or index in seen or model.buffers[graph.tensors[index].buffer].size:
+            continue
+        seen.add(index)
+        position = producers.get(index)
+        if position is None:
+            return None
+        wanted.add(position)
+        needed.extend(graph.operators[position].inputs)
+    part = replace(
+        graph,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        operators=tuple(graph.operators[position] for position in sorted(wanted)),
     )
     return replace(model, subgraphs=(part, *model.subgraphs[1:]), signature_defs=(), metadata={})
