@@ -315,11 +315,13 @@ class PoolStep(OpStep):
         if self.access.weights == "pair":
             pairs = np.ascontiguousarray(cells).view(np.uint16)
             both = pairs[self.used // _ROW_LANES, : self.channels].astype(np.int64)
-            return both.sum((1, 3)) - 2 * self.used.shape[1] * self.instruction["w_zp"]
+            sums: NDArray[np.int64] = both.sum((1, 3))
+            return np.asarray(sums - 2 * self.used.shape[1] * self.instruction["w_zp"])
         taken = cells[self.used // _ROW_LANES, : self.channels, self.used % _ROW_LANES]
         if self.instruction.layout.name == "op.max":
-            return taken.max(1).astype(np.int64)
-        return taken.astype(np.int64).sum(1) - self.used.shape[1] * self.instruction["w_zp"]
+            return np.asarray(taken.max(1), np.int64)
+        total: NDArray[np.int64] = taken.astype(np.int64).sum(1)
+        return np.asarray(total - self.used.shape[1] * self.instruction["w_zp"])
 
     def compute(
         self, state: State, prepared: NDArray[Any], tiles: list[int], first: int

@@ -97,6 +97,9 @@ class Mesh(Task):
         if self.in_words is not None:
             self.narrow_written = (4 * int(self.in_words.min()), 4 * int(self.in_words.max()) + 4)
         self.relayed = len(self._words("i_", check=False)) if self.relay else 0
+        # A corner: words come in through a small ring buffer and go on in another direction.
+        self.from_corner = bool(instruction["o_circular"]) and not self.relay
+        self.to_corner = bool(instruction["i_circular"]) and not self.relay
         self.unsent = self.waiting if sends and not self.relay else 0
         self.unreceived = self.waiting if receives or self.relay else 0
         self.waits = [
@@ -142,7 +145,12 @@ class Mesh(Task):
         return self._can_send(planner, tile) or self._can_receive(planner, tile)
 
     def _can_send(self, planner: Planner, tile: int) -> bool:
-        return bool(self.unsent >> tile & 1) and self._counted(planner, tile)
+        if not self.unsent >> tile & 1 or not self._counted(planner, tile):
+            return False
+        if not self.from_corner:
+            return True
+        corner = planner.tiles[tile].corners.get(self.instruction["o_addr"], ())
+        return sum(number for _, number in corner) >= self._num_out
 
     def _counted(self, planner: Planner, tile: int) -> bool:
         counters = planner.tiles[tile].counters
@@ -155,6 +163,10 @@ class Mesh(Task):
             return self.out_words is not None or self._counted(planner, tile)
         there = sum(number for _, number in planner.tiles[tile].mesh.get(self.box, ()))
         return there >= (self.relayed if self.relay else self._num_in)
+
+    @property
+    def _num_out(self) -> int:
+        return 0 if self.out_words is None else len(self.out_words)
 
     @property
     def _num_in(self) -> int:
@@ -171,12 +183,18 @@ class Mesh(Task):
         self.waiting = self.unsent | self.unreceived
 
     def _send(self, planner: Planner, tiles: list[int]) -> None:
-        assert_words = self.out_words
-        if assert_words is None:
+        words = self.out_words
+        if words is None:
             return
-        number = len(assert_words)
+        number = len(words)
+        if self.from_corner:
+            for tile in tiles:
+                corner = planner.tiles[tile].corners[self.instruction["o_addr"]]
+                self._to_neighbour(planner, tile, _take(corner, number))
+                self.unsent &= ~(1 << tile)
+            return
         first = planner.new_mesh_words(number * len(tiles))
-        planner.add(MeshSend(tiles, assert_words, first))
+        planner.add(MeshSend(tiles, words, first))
         for position, tile in enumerate(tiles):
             self._to_neighbour(planner, tile, [(first + position * number, number)])
             self.unsent &= ~(1 << tile)
@@ -194,9 +212,14 @@ class Mesh(Task):
             planner.add(MeshFill(tiles, self.in_words, instruction["fill"]))
         elif self.relay:
             for tile in tiles:
-                self._to_neighbour(planner, tile, self._take(planner, tile, self.relayed))
+                passed = _take(planner.tiles[tile].mesh[self.box], self.relayed)
+                self._to_neighbour(planner, tile, passed)
         elif self.in_words is not None:
-            parts = [self._take(planner, tile, self._num_in) for tile in tiles]
+            parts = [_take(planner.tiles[tile].mesh[self.box], self._num_in) for tile in tiles]
+            if self.to_corner:
+                for tile, each in zip(tiles, parts):
+                    corners = planner.tiles[tile].corners
+                    corners.setdefault(instruction["i_addr"], deque()).extend(each)
             flight = np.stack(
                 [
                     np.concatenate([np.arange(first, first + n) for first, n in each])
@@ -210,17 +233,18 @@ class Mesh(Task):
             planner.tiles[tile].counters[self.counter] += counted
             self.unreceived &= ~(1 << tile)
 
-    def _take(self, planner: Planner, tile: int, number: int) -> list[tuple[int, int]]:
-        """The next ``number`` words in flight to ``tile``, as (first, number) parts."""
-        box, parts = planner.tiles[tile].mesh[self.box], []
-        while number:
-            first, there = box.popleft()
-            if there > number:
-                box.appendleft((first + number, there - number))
-                there = number
-            parts.append((first, there))
-            number -= there
-        return parts
+
+def _take(box: deque[tuple[int, int]], number: int) -> list[tuple[int, int]]:
+    """The next ``number`` words in flight, as (first, number) parts."""
+    parts = []
+    while number:
+        first, there = box.popleft()
+        if there > number:
+            box.appendleft((first + number, there - number))
+            there = number
+        parts.append((first, there))
+        number -= there
+    return parts
 
 
 def _used(instruction: Instruction, half: str) -> bool:

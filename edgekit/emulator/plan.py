@@ -76,6 +76,7 @@ class TileQueues:
     chunks: deque[Chunk] = field(default_factory=deque)
     scaling: deque[Scaling] = field(default_factory=deque)
     mesh: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)
+    corners: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)  # by byte address
     counters: list[int] = field(default_factory=lambda: [0] * 19)
     spline: Spline | None = None
 

@@ -86,11 +86,11 @@ def _cut(
     group: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Leave out the steps of a partial last round: the same ones of every sum, or whole sums."""
-    there = valid[order]  # (sets, 1, reduction)
+    there = np.asarray(valid[order])  # (sets, 1, reduction)
     if (there == there[:1]).all():
         return order[..., there[0, 0]], emissions, group
-    whole = there.all(2)[:, 0]
-    if not np.array_equal(whole, there.any(2)[:, 0]):
+    whole = np.asarray(there[:, 0].all(axis=1))
+    if not np.array_equal(whole, there[:, 0].any(axis=1)):
         raise op.stop("a partial last round that cuts some sums", "last_loop")
     order, group = order[whole], group[whole]
     rank = np.argsort(np.argsort(emissions[whole].reshape(-1)))

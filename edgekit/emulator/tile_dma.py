@@ -274,6 +274,8 @@ class WideToNarrow(Task):
             self._in_chunks(planner, tiles, rows, there, refills[0])
             return
         words = self.narrow.addresses()[: max(there, 0)]
+        if self.instruction["head_en"]:
+            words = words[: len(words) - self._missing()]
         self._check(words)
         packed = -(-(len(words) + self.skip) // _ROW_WORDS)
         if self.num_rows > packed and len(words) % self.num_rows == 0 and not self.skip:
@@ -284,6 +286,13 @@ class WideToNarrow(Task):
         for tile, delivery in zip(tiles, rows.tolist()):
             chunk = Chunk(4 * int(words[0]), 4 * len(words), tuple(delivery), 4 * self.skip)
             planner.tiles[tile].chunks.append(chunk)
+
+    def _missing(self) -> int:
+        """Words that the last round of level 0 lacks."""
+        missing = self.instruction["head_tail"] // 4
+        if missing < 0 or self.instruction["head"] + 1 + missing != self.narrow.counts[0]:
+            raise self.stop("a short last round that does not fit", "head")
+        return missing
 
     def _in_chunks(
         self, planner: Planner, tiles: list[int], rows: NDArray[np.int64], there: int, level: int

@@ -82,7 +82,8 @@ def requantize(
     """``round_half_even(clamp(float32(acc) * mult)) + zero point``."""
     low, high = clamps(output, activation)
     real = np.clip(accumulator.astype(np.float32) * multiplier, low, high)
-    return np.rint(real).astype(np.int64) + zero_point_of(output)
+    rounded: NDArray[np.int64] = np.rint(real).astype(np.int64)
+    return rounded + zero_point_of(output)
 
 
 def clamps(output: Tensor, activation: str) -> tuple[np.float32, np.float32]:
@@ -108,11 +109,12 @@ def _constant(model: Model, tensor: Tensor) -> NDArray[Any]:
 def _weights(model: Model, tensor: Tensor) -> NDArray[np.int64]:
     """Weights without zero point; the shift to unsigned cancels."""
     zero = tensor.quantization.zero_point if tensor.quantization else (0,)
-    data = _constant(model, tensor).astype(np.int64)
+    data: NDArray[np.int64] = _constant(model, tensor).astype(np.int64)
     if len(zero) == 1:
         return data - zero[0]
     axis = tensor.quantization.quantized_dimension if tensor.quantization else 0
-    return data - np.reshape(zero, [-1 if i == axis else 1 for i in range(data.ndim)])
+    zeros = np.array(zero, np.int64)
+    return data - zeros.reshape([-1 if i == axis else 1 for i in range(data.ndim)])
 
 
 def _multiplier(source: Tensor, weights: Tensor, output: Tensor) -> Any:  # noqa: ANN401
@@ -302,6 +304,17 @@ def _split(model: Model, operator: Operator, values: dict[int, Any]) -> list[NDA
     return np.split(values[operator.inputs[1]], len(operator.outputs), axis=axis)
 
 
+def _tile(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
+    times = _constant(model, model.main.tensors[operator.inputs[1]]).reshape(-1).tolist()
+    return np.tile(values[operator.inputs[0]], times)
+
+
+def _resize(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
+    """Only where the size stays; how the chip interpolates is not proven."""
+    source, *_, output = _tensors(model, operator)
+    return values[operator.inputs[0]] if source.shape == output.shape else None
+
+
 _Formula = Callable[[Model, Operator, "dict[int, Any]"], Any]
 _FORMULAS: dict[str, _Formula] = {
     "ADD": _add,
@@ -318,5 +331,7 @@ _FORMULAS: dict[str, _Formula] = {
     "RELU": _requantized,
     "RELU6": _requantized,
     "RESHAPE": _reshape,
+    "RESIZE_BILINEAR": _resize,
     "SPLIT": _split,
+    "TILE": _tile,
 }
