@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _MAX_ROWS = 1 << 20
 _MAX_MESH_WORDS = 1 << 26
 _MAX_STEPS = 1 << 18
+_MAX_WORK = 1 << 25  # steps of all loop nests; the largest program seen has 12 million
 
 
 Range = Tuple[int, int]  # first byte, end
@@ -144,6 +145,7 @@ class Planner:
         self.loopback: deque[int] = deque()
         self.read_rows: list[set[int]] = [set() for _ in range(NUM_TILES)]
         self.order = 0
+        self.work = 0
         self.streams: Streams = Streams((), (), ())
         self.parameters: NDArray[np.uint8] = np.zeros(0, np.uint8)
         self.parameters_sent = 0
@@ -156,6 +158,16 @@ class Planner:
         self.steps.append(step)
         if len(self.steps) > _MAX_STEPS:
             raise EmulationError(f"more than {_MAX_STEPS} steps", why="the program is damaged")
+
+    def add_work(self, steps: int, where: str) -> None:
+        """Count the steps of a loop nest, so that a damaged program ends soon."""
+        self.work += steps
+        if self.work > _MAX_WORK:
+            raise EmulationError(
+                f"more than {_MAX_WORK} steps in all loop nests",
+                where=where,
+                why="the program is damaged",
+            )
 
     def new_rows(self, number: int) -> int:
         """Room for ``number`` consecutive rows; the number of the first."""

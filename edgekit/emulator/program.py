@@ -20,6 +20,7 @@ from edgekit.emulator.spline import SplineLoad
 from edgekit.emulator.state import NUM_TILES, WIDE_ROWS, State
 from edgekit.emulator.streams import streams_of, total
 from edgekit.emulator.tile_dma import NarrowToWide, WideToNarrow
+from edgekit.emulator.walks import product
 from edgekit.formats.darwinn import Executable
 
 _TASKS: dict[str, Callable[[Instruction, int], Task]] = {
@@ -112,10 +113,22 @@ def _issue(planner: Planner, instruction: Instruction) -> None:
             why="what it computes is not proven",
         )
     planner.order += 1
+    planner.add_work(_work(instruction), instruction.where)
     task = make(instruction, planner.order)
     if isinstance(task, WideToNarrow):
         task.announce(planner)
     planner.issue(task)
+
+
+def _work(instruction: Instruction) -> int:
+    """The iterations of an instruction's longest nest, before anything is made of it."""
+    if instruction.layout.unit == "op" and instruction.layout.name != "nlu.load":
+        return product([instruction[f"loop{k}"] + 1 for k in range(8)])
+    longest = 1
+    for prefix, dims in (("", 4), ("n_", 6), ("w_", 4), ("o_", 4), ("i_", 4)):
+        names = [f"{prefix}cnt{k}" for k in range(dims)]
+        longest = max(longest, product([instruction.fields.get(name, 0) + 1 for name in names]))
+    return longest
 
 
 class _ScalarRuns:

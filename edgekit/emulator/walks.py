@@ -11,7 +11,7 @@ Source: tinycoral, docs/isa/op.md ("How a TTU works"); checked on every instruct
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Longer walks than any memory of the chip could need mean that the fields are damaged.
-MAX_STEPS = 1 << 23
+MAX_STEPS = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Walk:
     base: int
     strides: tuple[int, ...]
     counts: tuple[int, ...]
+    where: str = ""  # for an error message
 
     @property
     def num_steps(self) -> int:
@@ -50,7 +51,17 @@ class Walk:
         )
 
     def addresses(self) -> NDArray[np.int64]:
-        """Every address in order, int64."""
+        """Every address in order, int64.
+
+        Raises:
+            EmulationError: There are more than any memory of the chip has words.
+        """
+        if self.num_steps > MAX_STEPS:
+            raise EmulationError(
+                f"a walk of {self.num_steps} steps, more than {MAX_STEPS}",
+                where=self.where,
+                why="no memory of the chip has so many words: the program is damaged",
+            )
         address = np.array([self.base], np.int64)
         for stride, count in zip(self.strides, self.counts):
             if count > 1:
@@ -61,12 +72,6 @@ class Walk:
     def grid(self) -> NDArray[np.int64]:
         """The addresses with one axis a level, outermost first."""
         return self.addresses().reshape(self.counts[::-1])
-
-    def starts(self, first: int) -> bool:
-        """Whether a level at or above ``first`` moves the address."""
-        return any(
-            stride and count > 1 for stride, count in zip(self.strides[first:], self.counts[first:])
-        )
 
 
 def coarse_walk(
@@ -94,35 +99,12 @@ def _walk(
     increments: Sequence[int],
     lasts: Sequence[int],
 ) -> Walk:
-    strides, rewind, steps = [], 0, 1
+    strides, rewind = [], 0
     for increment, last in zip(increments, lasts):
         strides.append(increment + rewind)
         rewind += strides[-1] * last
-        steps *= last + 1
-    if steps > MAX_STEPS:
-        raise EmulationError(
-            f"a walk of {steps} steps, more than {MAX_STEPS}",
-            where=f"{instruction.where}, fields {prefix}cnt0 and on",
-            why="no memory of the chip has so many words: the program is damaged",
-        )
-    return Walk(base, tuple(strides), tuple(last + 1 for last in lasts))
-
-
-def affine(values: NDArray[np.int64]) -> tuple[int, ...] | None:
-    """The stride along each axis if ``values`` is a base plus strides, else None."""
-    strides = []
-    for axis, size in enumerate(values.shape):
-        if size == 1:
-            strides.append(0)
-            continue
-        first: list[Any] = [0] * values.ndim
-        second = list(first)
-        second[axis] = 1
-        strides.append(int(values[tuple(second)] - values[tuple(first)]))
-    expected = np.array(values.reshape(-1)[0], np.int64)
-    for stride, size in zip(strides, values.shape):
-        expected = expected[..., None] + np.arange(size, dtype=np.int64) * stride
-    return tuple(strides) if np.array_equal(expected, values) else None
+    where = f"{instruction.where}, fields {prefix}cnt0 and on"
+    return Walk(base, tuple(strides), tuple(last + 1 for last in lasts), where)
 
 
 def as_float(bits: int) -> np.float32:
