@@ -252,11 +252,12 @@ class Outfeed(Task):
     def fire(self, planner: Planner, tiles: list[int]) -> None:
         """Hand the packets on; one producer's may feed several outfeeds."""
         del tiles
-        packets: tuple[int, ...] = ()
+        taken: list[int] = []
         ends = False
-        while not ends if self.target == _TO_LOOP else len(packets) * ROW_BYTES < self.number:
+        while not ends if self.target == _TO_LOOP else len(taken) * ROW_BYTES < self.number:
             number, ends = planner.to_scalar.popleft()
-            packets += (number,)
+            taken.append(number)
+        packets = tuple(taken)
         if self.target == _TO_LOOP:
             planner.loopback.extend(packets)
         elif self.target == _TO_HOST:
