@@ -44,7 +44,9 @@ class Difference:
     def __str__(self) -> str:
         if not self.total:
             return "-"
-        share = f"{self.equal:,} of {self.total:,}" if self.equal != self.total else f"{self.total:,}"
+        share = (
+            f"{self.equal:,} of {self.total:,}" if self.equal != self.total else f"{self.total:,}"
+        )
         return f"{share}, {self.largest}" if self.largest else f"all {share}"
 
 

@@ -12,7 +12,7 @@ from edgekit.emulator.decode import decode
 from edgekit.emulator.layout import from_device, to_device
 from edgekit.emulator.plan import Plan
 from edgekit.emulator.program import make_plan
-from edgekit.emulator.state import State
+from edgekit.emulator.state import NUM_TILES, State
 from edgekit.emulator.streams import streams_of
 from edgekit.formats.darwinn import Package
 
@@ -29,16 +29,17 @@ class EdgeTpu:
     """
 
     def __init__(self, package: Package, *, strict_sync: bool = False) -> None:
-        self.strict_sync = strict_sync
         self.executable = package.inference
         self.state = State()
+        known: list[set[int]] = [set() for _ in range(NUM_TILES)]
         if package.caching is not None:
-            caching = make_plan(package.caching, keep_wide=True)
-            self._parameters(caching)
-        self.plan = make_plan(self.executable, keep_wide=False)
+            caching = make_plan(package.caching, strict_sync=strict_sync)
+            self._cache(caching)
+            known = [set(rows) for rows in caching.wide_rows]
+        self.plan = make_plan(self.executable, known_rows=known, strict_sync=strict_sync)
         self.streams = streams_of(self.executable)
 
-    def _parameters(self, plan: Plan) -> None:
+    def _cache(self, plan: Plan) -> None:
         plan.run(self.state)
         self.state.rows = self.state.rows[: len(State().rows)].copy()
 

@@ -187,6 +187,9 @@ class Mesh(Task):
         if words is None:
             return
         number = len(words)
+        if not self.from_corner:
+            for tile in tiles:
+                planner.checker.sends(self, tile, words)
         if self.from_corner:
             for tile in tiles:
                 corner = planner.tiles[tile].corners[self.instruction["o_addr"]]
@@ -230,6 +233,8 @@ class Mesh(Task):
         level = min(instruction["i_mode"] >> 1, 4)
         counted = product([instruction[f"i_cnt{k}"] + 1 for k in range(level, 4)])
         for tile in tiles:
+            if self.in_words is not None and not self.to_corner:
+                planner.checker.received(self, tile, self.in_words)
             planner.tiles[tile].counters[self.counter] += counted
             self.unreceived &= ~(1 << tile)
 

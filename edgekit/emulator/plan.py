@@ -20,7 +20,7 @@ import numpy as np
 
 from edgekit.emulator.decode import Instruction
 from edgekit.emulator.errors import EmulationError
-from edgekit.emulator.state import NUM_TILES, WIDE_ROWS, State, tiles_of
+from edgekit.emulator.state import NUM_TILES, ROW_UNITS, WIDE_ROWS, State, tiles_of
 from edgekit.emulator.streams import Streams
 
 if TYPE_CHECKING:
@@ -86,6 +86,16 @@ class TileQueues:
         return self.fifo.setdefault(row, deque())
 
 
+def check_aligned(instruction: Instruction, name: str) -> None:
+    """Stop where a wide address is no whole row; the chip misreads such regions (tinycoral)."""
+    if instruction[name] % ROW_UNITS:
+        raise EmulationError(
+            f"wide memory address {instruction[name]:#x} is not aligned to 256 bytes",
+            where=f"{instruction.where}, field {name}",
+            why="transfers work on whole rows",
+        )
+
+
 class Task:
     """An instruction that is issued and still waits on some tiles."""
 
@@ -122,7 +132,7 @@ class Plan:
     num_rows: int
     mesh_words: int
     output_bytes: int
-    once: frozenset[int]  # steps whose result no input changes
+    wide_rows: tuple[frozenset[int], ...]  # what it has written, for each tile
 
     def run(self, state: State) -> None:
         """Walk the steps."""
@@ -131,10 +141,30 @@ class Plan:
             step.run(state)
 
 
+class Checker:
+    """What looks on while a program is planned; this one sees nothing wrong."""
+
+    def issued(self, instruction: Instruction) -> None:
+        """An instruction is issued."""
+
+    def before(self, task: Task, tiles: list[int]) -> None:
+        """A task is about to run on ``tiles``."""
+
+    def after(self, task: Task, tiles: list[int]) -> None:
+        """A task has run on ``tiles``."""
+
+    def sends(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
+        """The outbound half of a mesh transfer runs on ``tile``."""
+
+    def received(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
+        """The inbound half of a mesh transfer, or a fill, has run on ``tile``."""
+
+
 class Planner:
     """Issues a program's instructions and writes the plan down."""
 
-    def __init__(self) -> None:
+    def __init__(self, checker: Checker | None = None) -> None:
+        self.checker = checker or Checker()
         self.steps: list[Step] = []
         self.pending: list[Task] = []
         self.tiles = [TileQueues() for _ in range(NUM_TILES)]
@@ -143,6 +173,8 @@ class Planner:
         self.output_bytes = 0
         self.to_scalar: deque[tuple[int, bool]] = deque()  # packet, whether its producer ends
         self.loopback: deque[int] = deque()
+        self.known_rows: list[set[int]] | None = None  # written by the caching program
+        self.receive_flags: set[int] = set()  # low bits of ring consumers' addresses
         self.read_rows: list[set[int]] = [set() for _ in range(NUM_TILES)]
         self.order = 0
         self.work = 0
@@ -185,8 +217,11 @@ class Planner:
             raise EmulationError("too many words on the mesh", why="the program is damaged")
         return first
 
-    def row_at(self, tile: int, row: int, where: str) -> int:
-        """The number of what is in wide memory of ``tile`` at ``row``."""
+    def row_at(self, tile: int, row: int, where: str, *, overwriting: bool = False) -> int:
+        """The number of what is in wide memory of ``tile`` at ``row``.
+
+        ``overwriting`` reads it only to keep what a shorter new row leaves of it.
+        """
         if not 0 <= row < WIDE_ROWS:
             raise EmulationError(
                 f"wide memory row {row} of {WIDE_ROWS}",
@@ -196,6 +231,13 @@ class Planner:
         written = self.tiles[tile].rows.get(row)
         if written is not None:
             return written
+        known = self.known_rows is None or row in self.known_rows[tile]
+        if not known and not overwriting:
+            raise EmulationError(
+                f"wide memory row {row} of tile {tile} is read and nothing has written it",
+                where=where,
+                why="its content would be what another program left there",
+            )
         self.read_rows[tile].add(row)
         return tile * WIDE_ROWS + row
 
@@ -226,7 +268,9 @@ class Planner:
                     barred |= blocked.get(unit, 0)
                 tiles = [t for t in tiles_of(task.waiting & ~barred) if task.ready(self, t)]
                 if tiles:
+                    self.checker.before(task, tiles)
                     task.fire(self, tiles)
+                    self.checker.after(task, tiles)
                     moved = True
                 if task.waiting:
                     for unit in task.units:

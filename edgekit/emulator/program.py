@@ -7,6 +7,7 @@ from typing import Callable, Sequence
 
 import numpy as np
 
+from edgekit.emulator.contract import check_descriptors, check_relocations
 from edgekit.emulator.decode import Instruction, decode
 from edgekit.emulator.errors import EmulationError
 from edgekit.emulator.fences import Fence
@@ -18,6 +19,7 @@ from edgekit.emulator.ring import RingReceive, RingSend
 from edgekit.emulator.scalar import ScalarStep
 from edgekit.emulator.spline import SplineLoad
 from edgekit.emulator.state import NUM_TILES, WIDE_ROWS, State
+from edgekit.emulator.strict import SyncChecker
 from edgekit.emulator.streams import streams_of, total
 from edgekit.emulator.tile_dma import NarrowToWide, WideToNarrow
 from edgekit.emulator.walks import product
@@ -56,22 +58,32 @@ class WriteBack(Step):
         state.rows[self.places] = state.rows[self.numbers]
 
 
-def make_plan(executable: Executable, *, keep_wide: bool) -> Plan:
+def make_plan(
+    executable: Executable,
+    *,
+    known_rows: list[set[int]] | None = None,
+    strict_sync: bool = False,
+) -> Plan:
     """Work out what ``executable`` does.
 
-    ``keep_wide`` writes all it has put into wide memory back, for a program that fills the
-    parameter cache.
+    ``known_rows`` are the rows of each tile's wide memory that a caching program has filled; None
+    for a caching program, which leaves all it has put there. ``strict_sync`` also checks that
+    units wait for each other.
 
     Raises:
+        SyncError: ``strict_sync`` found a fault.
         EmulationError: It does something that is not proven, or waits for ever.
         ModelFormatError: It is no program.
     """
-    planner = Planner()
+    planner = Planner(SyncChecker() if strict_sync else None)
+    planner.known_rows = known_rows
     planner.streams = streams_of(executable)
     planner.parameters = np.asarray(executable.parameters)
     scalar = _ScalarRuns(planner)
     for number, chunk in enumerate(executable.instruction_bitstreams):
-        for instruction in decode(chunk.bitstream.tobytes()):
+        instructions = decode(chunk.bitstream.tobytes())
+        check_relocations(chunk, instructions)
+        for instruction in instructions:
             if instruction.layout.name in _SCALAR:
                 scalar.take(instruction, number)
                 continue
@@ -84,18 +96,20 @@ def make_plan(executable: Executable, *, keep_wide: bool) -> Plan:
         raise EmulationError(
             f"{planner.output_bytes} bytes to the host, the package announces {expected}"
         )
-    _write_back(planner, keep_all=keep_wide)
+    check_descriptors(executable, planner.descriptors)
+    _write_back(planner, keep_all=known_rows is None)
     return Plan(
         tuple(planner.steps),
         planner.num_rows,
         planner.mesh_words,
         planner.output_bytes,
-        frozenset(),
+        tuple(frozenset(queues.rows) for queues in planner.tiles),
     )
 
 
 def _issue(planner: Planner, instruction: Instruction) -> None:
     name = instruction.layout.name
+    planner.checker.issued(instruction)
     if instruction["gate"]:
         raise EmulationError(
             "a predicated instruction",
@@ -117,6 +131,8 @@ def _issue(planner: Planner, instruction: Instruction) -> None:
     task = make(instruction, planner.order)
     if isinstance(task, WideToNarrow):
         task.announce(planner)
+    if isinstance(task, RingReceive):
+        task.check_flags(planner)
     planner.issue(task)
 
 

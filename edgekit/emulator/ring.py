@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from edgekit.emulator.decode import Instruction
-from edgekit.emulator.plan import Planner, Task
+from edgekit.emulator.plan import Planner, Task, check_aligned
 from edgekit.emulator.state import NUM_TILES, ROW_UNITS
 from edgekit.emulator.walks import Walk, coarse_walk, product
 
@@ -35,6 +35,7 @@ class RingSend(Task):
 
     def __init__(self, instruction: Instruction, order: int) -> None:
         super().__init__(instruction, order)
+        check_aligned(instruction, "addr")
         walk = coarse_walk(instruction, "", 4, instruction["addr"], unit=ROW_UNITS)
         self.rows = [int(address) // ROW_UNITS for address in walk.addresses()]
         self.read = frozenset(self.rows)
@@ -110,6 +111,18 @@ class RingReceive(Task):
         self.streams = bool(instruction["slots"] or instruction["circular"] or self.inbox)
         self.queued = self.streams or self.header_rows > 0
         self.num_packets = num_rows + self.header_rows * (num_rows // self.per_header)
+
+    def check_flags(self, planner: Planner) -> None:
+        """The low bits of the address are flags: one value a program, 2 only where it caches."""
+        flags = self.instruction["addr"] % ROW_UNITS
+        planner.receive_flags.add(flags)
+        allowed = (0,) if planner.known_rows is not None else (0, 2)
+        if flags not in allowed or len(planner.receive_flags) > 1:
+            raise self.stop(
+                f"wide memory address {self.instruction['addr']:#x} is not aligned to 256 bytes",
+                "addr",
+                "the low bits differ from those of the program's other consumers",
+            )
 
     def ready(self, planner: Planner, tile: int) -> bool:
         """All packets are there."""

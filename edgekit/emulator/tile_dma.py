@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit.emulator.decode import Instruction
-from edgekit.emulator.plan import Chunk, Planner, Scaling, Step, Task
+from edgekit.emulator.plan import Chunk, Planner, Scaling, Step, Task, check_aligned
 from edgekit.emulator.ring import short_walk
 from edgekit.emulator.state import NARROW_BYTES, ROW_BYTES, ROW_UNITS, State, tile_words
 from edgekit.emulator.walks import coarse_walk, product
@@ -89,6 +89,7 @@ class NarrowToWide(Task):
 
     def __init__(self, instruction: Instruction, order: int) -> None:
         super().__init__(instruction, order)
+        check_aligned(instruction, "w_addr")
         narrow = coarse_walk(instruction, "n_", 6, instruction["n_addr"], unit=4)
         wide = coarse_walk(instruction, "w_", 4, instruction["w_addr"], unit=ROW_UNITS)
         self.narrow = narrow
@@ -154,7 +155,10 @@ class NarrowToWide(Task):
             before = None
             if not self.streams and per_row < _ROW_WORDS:
                 before = np.array(
-                    [[planner.row_at(tile, row, where) for row in self.rows] for tile in tiles]
+                    [
+                        [planner.row_at(tile, row, where, overwriting=True) for row in self.rows]
+                        for tile in tiles
+                    ]
                 )
             planner.add(ToWide(tiles, self.words, rows, before, per_row))
         level = self.instruction["tail"] >> 1
@@ -198,7 +202,8 @@ class WideToNarrow(Task):
 
     def __init__(self, instruction: Instruction, order: int) -> None:
         super().__init__(instruction, order)
-        base = instruction["w_addr"] & ~3
+        check_aligned(instruction, "w_addr")
+        base = instruction["w_addr"]
         wide = coarse_walk(instruction, "w_", 4, base, unit=ROW_UNITS)
         self.narrow = coarse_walk(instruction, "n_", 6, instruction["n_addr"])
         self.base = base // ROW_UNITS
