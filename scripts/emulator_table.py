@@ -156,7 +156,8 @@ def _twin(part: Model, values: dict[str, Any]) -> dict[str, Any]:
 def _cpu(part: Model, values: dict[str, Any], kernels: str) -> dict[str, Any]:
     with Runner(write_model(part), kernels=kernels) as runner:
         results = runner.invoke(*(values[each.name] for each in runner.inputs))
-        return dict(zip([each.name for each in runner.outputs], results))
+        names = [each.name for each in runner.outputs]
+        return dict(zip(names, results, strict=True))
 
 
 def _against(outputs: dict[str, Any], others: dict[str, Any]) -> Difference:

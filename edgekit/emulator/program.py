@@ -19,8 +19,8 @@ from edgekit.emulator.ring import RingReceive, RingSend
 from edgekit.emulator.scalar import ScalarStep
 from edgekit.emulator.spline import SplineLoad
 from edgekit.emulator.state import NUM_TILES, WIDE_ROWS, State
-from edgekit.emulator.strict import SyncChecker
 from edgekit.emulator.streams import streams_of, total
+from edgekit.emulator.strict import SyncChecker
 from edgekit.emulator.tile_dma import NarrowToWide, WideToNarrow
 from edgekit.emulator.walks import product
 from edgekit.formats.darwinn import Executable

@@ -23,21 +23,23 @@ from edgekit.emulator.fences import Fence
 from edgekit.emulator.mesh import Mesh
 from edgekit.emulator.op import Op
 from edgekit.emulator.plan import Checker, Task
+from edgekit.emulator.ring import RingSend
 from edgekit.emulator.state import NARROW_BYTES, NUM_TILES
-from edgekit.emulator.tile_dma import NarrowToWide
+from edgekit.emulator.tile_dma import NarrowToWide, WideToNarrow
 from edgekit.emulator.walks import product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NUM_WORDS = NARROW_BYTES // 4
-_AVDATA, _NARROW_TO_WIDE = 0, 13
+_AVDATA, _WIDE_TO_NARROW, _NARROW_TO_WIDE = 0, 11, 13
 _NOBODY = -1
 _MESH_SIDES = (3, 4, 5, 6)  # counters of what comes in: north, east, south, west
 _NAMES = {0: "AVDATA", 3: "MESH_NORTH_IN", 4: "MESH_EAST_IN", 5: "MESH_SOUTH_IN", 6: "MESH_WEST_IN"}
 # Which unit's drain makes words of a counter safe.
 _UNIT_OF = {0: "op", 3: "mesh_south", 4: "mesh_west", 5: "mesh_north", 6: "mesh_east"}
 _PRODUCERS = (17, 18)  # RING_PRODUCER_A, RING_PRODUCER_B
+_STREAM_COUNTERS = (13, 14, 15)  # NARROW_TO_WIDE, RING_READ_A, RING_READ_B
 _ORDINAL = 2  # operation of a record that counts producers, not packets
 _LOOPBACK_MODE = 0
 
@@ -49,8 +51,12 @@ class SyncChecker(Checker):
         self.writer = np.full((NUM_TILES, _NUM_WORDS), _NOBODY, np.int8)
         self.count = np.zeros((NUM_TILES, _NUM_WORDS), np.int64)
         self.av = [0] * NUM_TILES
-        self.sides = [{side: 0 for side in _MESH_SIDES} for _ in range(NUM_TILES)]
+        self.sides = [dict.fromkeys(_MESH_SIDES, 0) for _ in range(NUM_TILES)]
         self.producers = dict.fromkeys(_PRODUCERS, 0)
+        self.to_wide = [0] * NUM_TILES  # signals of narrowToWide
+        self.streams: dict[tuple[int, int], int] = {}  # (tile, row): count of its first row
+        self.uncounted: set[int] = set()
+        self.waited = dict.fromkeys(_PRODUCERS, 0)
         self.seq = -1
 
     # -- in program order
@@ -69,7 +75,18 @@ class SyncChecker(Checker):
         elif name == "fence" and not instruction["count"]:
             for counter in _PRODUCERS:
                 if instruction["counters"] >> counter & 1:
-                    self.producers[counter] = 0
+                    self._restart(instruction, counter)
+
+    def _restart(self, instruction: Instruction, counter: int) -> None:
+        """Before a count of packets starts again, the scalar core has waited for all of them."""
+        if self.waited[counter] < self.producers[counter]:
+            raise _fault(
+                instruction,
+                f"{self.producers[counter]} packets are forgotten, waited for "
+                f"{self.waited[counter]}",
+                "counters",
+            )
+        self.producers[counter] = self.waited[counter] = 0
 
     def _producer(self, instruction: Instruction) -> None:
         """Its first record names the counter it is ordered by, and how far that must be."""
@@ -104,6 +121,7 @@ class SyncChecker(Checker):
         for bit, counter in ((5, 17), (6, 18)):
             if instruction["wait"] >> bit & 1:
                 expected = self.producers[counter]
+                self.waited[counter] = expected
                 if instruction[f"threshold{bit}"] != expected:
                     raise _fault(
                         instruction,
@@ -117,13 +135,20 @@ class SyncChecker(Checker):
         """A task is about to run on ``tiles``."""
         if isinstance(task, NarrowToWide):
             self._check_transfer(task, tiles)
+            self._streamed(task, tiles)
+        elif isinstance(task, WideToNarrow):
+            self._check_source(task)
+        elif isinstance(task, RingSend) and task.streams:
+            self._check_stream(task, tiles)
+        elif isinstance(task, Mesh):
+            self._check_relay(task)
         elif isinstance(task, Op):
             self._check_op(task, tiles)
 
     def sends(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
         """The outbound half of a mesh transfer runs on ``tile``."""
         instruction = task.instruction
-        waits = {}
+        waits: dict[int, tuple[int, int]] = {}
         for k in range(5):
             if instruction[f"s{k}_en_a"]:
                 value = instruction[f"s{k}_val"]
@@ -185,6 +210,9 @@ class SyncChecker(Checker):
     def _passed(self, task: Fence, tiles: list[int]) -> None:
         instruction = task.instruction
         for tile in tiles:
+            if not instruction["count"] and instruction["counters"] >> _NARROW_TO_WIDE & 1:
+                self.to_wide[tile] = 0
+                self.uncounted.discard(tile)
             for counter, unit in _UNIT_OF.items():
                 if unit in task.units:
                     self.writer[tile][self.writer[tile] == counter] = _NOBODY
@@ -196,7 +224,7 @@ class SyncChecker(Checker):
                     self.sides[tile][counter] = 0
 
     def _check_transfer(self, task: NarrowToWide, tiles: list[int]) -> None:
-        """narrowToWide names counters, not counts that are understood."""
+        """The transfer names counters; its counts are not understood."""
         instruction = task.instruction
         named = {instruction[f"s{k}_id"] for k in range(6)}
         for tile in tiles:
@@ -207,6 +235,45 @@ class SyncChecker(Checker):
                         f"reads words of tile {tile} without waiting for {_NAMES[counter]}",
                         "s0_id",
                     )
+
+    def _streamed(self, task: NarrowToWide, tiles: list[int]) -> None:
+        """Remember from which count on the stream's first row is there."""
+        signals = product(task.narrow.counts[task.instruction["tail"] >> 1 :])
+        if task.instruction["s0_id"] == _WIDE_TO_NARROW or task.instruction["transpose"]:
+            self.uncounted.update(tiles)  # how often half of a pair or a transpose signals: unknown
+        for tile in tiles:
+            before = self.to_wide[tile]
+            self.streams[tile, task.rows[0]] = before + 1
+            self.to_wide[tile] = before + signals
+
+    def _check_stream(self, task: RingSend, tiles: list[int]) -> None:
+        threshold = max((value for _, value in task.waits), default=0)
+        for tile in tiles:
+            needed = self.streams.get((tile, task.rows[0]), 0)
+            if threshold < (min(needed, 1) if tile in self.uncounted else needed):
+                raise _fault(
+                    task.instruction,
+                    f"sends the stream of tile {tile} at count {threshold}, it begins at {needed}",
+                    "r1_val",
+                )
+
+    @staticmethod
+    def _check_source(task: WideToNarrow) -> None:
+        """A stream is only there when the counter of what brings it says so."""
+        if task.streams and task.instruction["s0_id"] not in _STREAM_COUNTERS:
+            raise _fault(task.instruction, "reads a stream without waiting for it", "s0_id")
+
+    @staticmethod
+    def _check_relay(task: Mesh) -> None:
+        """What passes through a small buffer waits until some of it has come in."""
+        instruction = task.instruction
+        waits = {
+            instruction[f"s{k}_id"] >> 1
+            for k in range(5)
+            if instruction[f"s{k}_en_a"] and instruction[f"s{k}_val"] >> 2 >= 1
+        }
+        if (task.relay or task.from_corner) and not waits.intersection(_MESH_SIDES):
+            raise _fault(instruction, "passes words on without waiting for them", "s0_en_a")
 
     def _check_op(self, task: Op, tiles: list[int]) -> None:
         """An op has no wait for the mesh: a fence must lie between."""
