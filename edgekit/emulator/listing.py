@@ -100,7 +100,7 @@ def disasm(model: PathLike) -> DisasmResult:
         UnsupportedModelError: It is not compiled for the Edge TPU.
     """
     content = read_bytes(Path(model), "model")
-    packages = read_packages(read_model(content))
+    packages = read_packages(read_model(Path(model)))
     if not packages:
         raise UnsupportedModelError(
             "the model holds no program for the Edge TPU",

@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
 from edgekit.emulator import EdgeTpu
 from edgekit.evaluate.run import RunResult, run
-from edgekit.files import read_bytes
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import read_model
 from edgekit.result import Result
@@ -62,10 +60,8 @@ def emulate(
         SyncError: ``strict_sync`` found a fault.
         EdgeKitError: As for `run`.
     """
-    is_content = isinstance(model, (bytes, bytearray, memoryview))
-    content = bytes(model) if is_content else read_bytes(Path(model), "model")  # type: ignore[arg-type] # decided by is_content
     programs = []
-    for each in read_packages(read_model(content)):
+    for each in read_packages(read_model(model)):
         start = time.perf_counter()
         chip = EdgeTpu(each.package, strict_sync=strict_sync)
         plan_ms = (time.perf_counter() - start) * 1e3
