@@ -34,8 +34,8 @@ RuntimeOption = Annotated[
 KernelsOption = Annotated[
     str,
     typer.Option(
-        help="fast (XNNPACK, what the Edge TPU computes for convolutions, dense layers and "
-        "additions) or reference (slow, bit-identical across runtimes)."
+        help="fast (XNNPACK, what the Edge TPU computes for convolutions, depthwise ones, dense "
+        "layers and additions) or reference (slow, bit-identical across runtimes)."
     ),
 ]
 ThreadsOption = Annotated[

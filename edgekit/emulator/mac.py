@@ -209,15 +209,15 @@ class MacStep(OpStep):
         multiplier: NDArray[np.float32] | np.float32 = self.multiplier
         if not headers.size:
             return bias, multiplier, zero_points
-        chosen, at = headers[self.shape.group], 0
+        chosen, at = np.ascontiguousarray(headers[self.shape.group]).view(np.int32), 0
         if fields["per_channel"]:
-            multiplier = chosen[:, at].view(np.float32)[:, channels]
+            multiplier = chosen.view(np.float32)[:, at, channels]
             at += 1
         if fields["bias"]:
-            bias = chosen[:, at].view(np.int32)[:, channels].astype(float)
+            bias = chosen[:, at, channels].astype(float)
             at += 1
         if fields["cfg3"] & 8:
-            zero_points = chosen[:, at].view(np.int32)[:, channels].astype(float)
+            zero_points = chosen[:, at, channels].astype(float)
         return bias, multiplier, zero_points
 
     def _kind(

@@ -100,7 +100,8 @@ class ScalarStep(Step):
         """Execute; words for the host go to their place in the output."""
         if self.start is not None:
             state.registers[:], state.predicates[:] = self.start
-        words = self.execute(state)
+        with np.errstate(all="ignore"):  # infinities are values
+            words = self.execute(state)
         if words:
             data = np.array(words, np.uint32).view(np.uint8)
             state.output[self.first_byte : self.first_byte + data.size] = data

@@ -49,8 +49,8 @@ class Runner:
             runtime: ``litert``, ``tflite-runtime`` or ``tensorflow``; None takes the first that is
                 installed.
             kernels: ``fast`` is XNNPACK where the runtime has it, which computes what the Edge TPU
-                computes for convolutions, dense layers and additions; ``reference`` is slow and
-                bit-identical across runtimes.
+                computes for convolutions (depthwise too), dense layers and additions;
+                ``reference`` is slow and bit-identical across runtimes.
             num_threads: Threads of one invoke.
 
         Raises:

@@ -33,6 +33,13 @@ def _plain() -> bytes:
     return write_model(Model((graph,), (np.empty(0, np.uint8),)))
 
 
+def _cpu(source: Path | bytes, kernels: str = "fast") -> Runner:
+    runner = Runner(source, kernels=kernels)
+    if kernels == "fast" and runner.environment.kernels != "xnnpack":
+        pytest.skip(runner.environment.kernels_note)
+    return runner
+
+
 def _share(corpus: Path, kernels: str) -> tuple[float, int]:
     """Values of convolutions that differ from the Edge TPU's arithmetic: their share, the most."""
     source = read_model(corpus / _FOLDER / f"{_NAME}.tflite")
@@ -45,7 +52,7 @@ def _share(corpus: Path, kernels: str) -> tuple[float, int]:
         if not operator.opcode.endswith("CONV_2D"):
             continue
         part = with_operators(source, number, number + 1)
-        with Runner(write_model(part), kernels=kernels) as runner:
+        with _cpu(write_model(part), kernels) as runner:
             (found,) = runner.invoke(values[part.main.inputs[0]])
         steps = np.abs(found.reshape(-1).astype(int) - result.reshape(-1))
         differing, total = differing + int((steps > 0).sum()), total + steps.size
@@ -73,7 +80,7 @@ def test_the_answer_of_a_whole_model_is_that_of_the_fast_kernels(corpus: Path) -
     image = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3)).astype(np.uint8)
     with Runner(corpus / _FOLDER / f"{_NAME}_edgetpu.tflite", device="emulator") as chip:
         (found,) = chip.invoke(image)
-    with Runner(corpus / _FOLDER / f"{_NAME}.tflite") as cpu:
+    with _cpu(corpus / _FOLDER / f"{_NAME}.tflite") as cpu:
         (other,) = cpu.invoke(image)
     assert np.array_equal(found, other)
 
@@ -92,7 +99,7 @@ def test_operators_after_the_program_run_on_the_cpu(corpus: Path) -> None:
     paths = sorted(corpus.glob("compiled/**/yamnet_spectra_in_edgetpu.tflite"))
     path = paths[0]
     source = path.with_name(path.name.replace("_edgetpu", ""))
-    with Runner(path, device="emulator") as chip, Runner(source) as cpu:
+    with Runner(path, device="emulator") as chip, _cpu(source) as cpu:
         tensor = chip.inputs[0]
         values = np.random.default_rng(2).random(tensor.shape).astype(tensor.dtype)
         results, others = chip.invoke(values), cpu.invoke(values)
