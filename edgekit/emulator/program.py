@@ -75,7 +75,7 @@ def make_plan(
         EmulationError: It does something that is not proven, or waits for ever.
         ModelFormatError: It is no program.
     """
-    planner = Planner(SyncChecker() if strict_sync else None)
+    planner = Planner(SyncChecker(known_rows) if strict_sync else None)
     planner.known_rows = known_rows
     planner.streams = streams_of(executable)
     planner.parameters = np.asarray(executable.parameters)

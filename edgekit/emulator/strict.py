@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgekit.emulator.capacity import check_capacity
 from edgekit.emulator.decode import Instruction
 from edgekit.emulator.errors import SyncError
 from edgekit.emulator.fences import Fence
@@ -47,7 +48,8 @@ _LOOPBACK_MODE = 0
 class SyncChecker(Checker):
     """Follows a program as it is planned and stops at the first missing wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, cached: list[set[int]] | None = None) -> None:
+        self.cached = cached
         self.writer = np.full((NUM_TILES, _NUM_WORDS), _NOBODY, np.int8)
         self.count = np.zeros((NUM_TILES, _NUM_WORDS), np.int64)
         self.av = [0] * NUM_TILES
@@ -133,6 +135,7 @@ class SyncChecker(Checker):
 
     def before(self, task: Task, tiles: list[int]) -> None:
         """A task is about to run on ``tiles``."""
+        check_capacity(task, tiles, self.cached)
         if isinstance(task, NarrowToWide):
             self._check_transfer(task, tiles)
             self._streamed(task, tiles)

@@ -8,7 +8,9 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 
-from edgekit.emulator import EdgeTpu, EmulationError, Instruction, SyncError
+from edgekit.emulator import EdgeTpu, EmulationError, Instruction, SyncError, decode
+from edgekit.emulator.capacity import check_capacity
+from edgekit.emulator.ring import RingReceive
 
 pytestmark = pytest.mark.corpus
 
@@ -82,3 +84,24 @@ def test_a_parameter_region_off_its_alignment_stops(
     package = with_fields(load(_MOBILENET), sends_parameters, addr=1)
     with pytest.raises(EmulationError, match="256"):
         EdgeTpu(package)
+
+
+def _makes_a_queue(instruction: Instruction) -> bool:
+    return instruction.layout.name == "ring.recv0" and instruction["slots"] == 2
+
+
+def test_a_queue_behind_the_end_of_the_memory_is_found(
+    load: Callable[..., Any], with_fields: Callable[..., Any]
+) -> None:
+    package = with_fields(load(_MOBILENET), _makes_a_queue, slots=2047)
+    with pytest.raises(SyncError, match="a queue of 2047 rows from row 2050"):
+        EdgeTpu(package, strict_sync=True)
+
+
+def test_a_queue_over_parameters_is_found(load: Callable[..., Any]) -> None:
+    (chunk,) = load(_MOBILENET).inference.instruction_bitstreams
+    queue = next(each for each in decode(chunk.bitstream.tobytes()) if _makes_a_queue(each))
+    task = RingReceive(queue, 0)
+    check_capacity(task, [0], [{2049, 2052}])
+    with pytest.raises(SyncError, match="covers 1 rows of parameters of tile 0"):
+        check_capacity(task, [0], [{2051}])
