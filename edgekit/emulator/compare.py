@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit.emulator.mac import OpStep
 from edgekit.emulator.machine import EdgeTpu
+from edgekit.emulator.opstep import OpStep
 from edgekit.emulator.state import NUM_TILES, TILES_PER_ROW
 from edgekit.emulator.twin import run_twin
 from edgekit.formats.tflite import Model
