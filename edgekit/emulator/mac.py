@@ -48,6 +48,9 @@ class MacStep(OpStep):
         weights = self._matrix(rows)  # (sets, reduction, channels)
         bias, multiplier, zero_points = self._headers(headers)
         weights = weights - zero_points[:, None, :]
+        if self.shape.there is not None:
+            happens = np.repeat(self.shape.there, weights.shape[1] // self.used.shape[1], axis=1)
+            weights = weights * happens[:, :, None]
         bias = bias + fields["offset"] - fields["in_zp"] * weights.sum(1)
         splits, dtype = self._splits(weights)
         ends = [weights.shape[1] * (k + 1) // splits for k in range(splits)]

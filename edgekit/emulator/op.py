@@ -180,7 +180,8 @@ class Op(Task):
             level = levels[-1] if levels else 8
             self.num_chunks = walk.counts[level] if levels else 1
             inner = product(walk.counts[:level])
-            self.chunk_of = np.arange(self.steps) // inner % self.num_chunks
+            chunk_of = np.arange(walk.num_steps) // inner % self.num_chunks
+            self.chunk_of = self._spread(chunk_of, "in_cnt0")
 
     def _check_narrow(self, addresses: NDArray[np.int64], size: int, name: str) -> None:
         low, high = int(addresses.min()), int(addresses.max())

@@ -63,4 +63,7 @@ def make_step(
 ) -> OpStep:
     """The step for ``op`` on tiles that use the same weights."""
     kind = MacStep if op.access.activation_bytes else PoolStep
-    return kind(op, tiles, gather, weights, output, spline)
+    step = kind(op, tiles, gather, weights, output, spline)
+    if kind is PoolStep and step.shape.there is not None:
+        raise op.stop("a partial last round that cuts some sums of a pool", "last_loop")
+    return step

@@ -26,14 +26,16 @@ class Shape:
     emissions: NDArray[np.int64]
     group: NDArray[np.int64]  # header set of each weight set
     shares_input: bool  # every weight set reads the same activations
+    # (weight sets, reduction): which steps happen; None for all. Only a partial last round that
+    # cuts some sums and not others leaves steps out.
+    there: NDArray[np.bool_] | None = None
 
 
 def shape_of(op: Op, index: NDArray[np.int64]) -> Shape:
     """Split the loop nest of ``op``; ``index`` says which weight row and lane a step uses.
 
     Raises:
-        EmulationError: A partial last round cuts some sums and not others, or a summed level lies
-            above the level of the channel groups.
+        EmulationError: A summed level lies above the level of the channel groups.
     """
     axes = [7 - k for k in reversed(op.emitting)]
     reduced = [7 - k for k in reversed(op.reduced)]
@@ -58,11 +60,12 @@ def shape_of(op: Op, index: NDArray[np.int64]) -> Shape:
     emissions = np.arange(int(np.prod(sizes, dtype=np.int64))).reshape(sizes)
     emissions = emissions.transpose(*first, *rest).reshape(sets, -1)
     group = _groups(op, [axes[i] for i in first], [sizes[i] for i in first], level)
+    there = None
     if op.valid is not None:
-        order, emissions, group = _cut(op, op.valid, order, emissions, group)
+        order, emissions, group, there = _cut(op.valid, order, emissions, group)
     activations = op.in_addresses[order] * (op.num_chunks + 1) + op.chunk_of[order]
     shares = bool(len(order) > 1 and (activations == activations[:1]).all())
-    return Shape(order, emissions, group, shares)
+    return Shape(order, emissions, group, shares, there)
 
 
 def _groups(op: Op, axes: list[int], sizes: list[int], level: int) -> NDArray[np.int64]:
@@ -79,19 +82,18 @@ def _groups(op: Op, axes: list[int], sizes: list[int], level: int) -> NDArray[np
 
 
 def _cut(
-    op: Op,
     valid: NDArray[np.bool_],
     order: NDArray[np.int64],
     emissions: NDArray[np.int64],
     group: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Leave out the steps of a partial last round: the same ones of every sum, or whole sums."""
-    there = np.asarray(valid[order])  # (sets, 1, reduction)
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_] | None]:
+    """Leave out the steps of a partial last round: the same of every sum, whole sums, or some."""
+    there = np.asarray(valid[order])[:, 0]  # (sets, reduction)
     if (there == there[:1]).all():
-        return order[..., there[0, 0]], emissions, group
-    whole = np.asarray(there[:, 0].all(axis=1))
-    if not np.array_equal(whole, there[:, 0].any(axis=1)):
-        raise op.stop("a partial last round that cuts some sums", "last_loop")
+        return order[..., there[0]], emissions, group, None
+    whole = np.asarray(there.all(axis=1))
+    if not np.array_equal(whole, there.any(axis=1)):
+        return order, emissions, group, there
     order, group = order[whole], group[whole]
     rank = np.argsort(np.argsort(emissions[whole].reshape(-1)))
-    return order, rank.reshape(-1, 1), group
+    return order, rank.reshape(-1, 1), group, None

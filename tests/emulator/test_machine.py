@@ -139,3 +139,30 @@ def test_a_damaged_program_ends_with_values_or_an_error(
             content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
     error = _stop(with_bytes(package, bytes(content)))
     assert error is None or error.what
+
+
+@pytest.mark.parametrize("operator_index", [3, 5, 7])
+def test_pixels_of_no_whole_number_of_words_are_copied_as_they_are(
+    operator_index: int, corpus: Path, random_inputs: Callable[..., Any]
+) -> None:
+    path = corpus / "compiled/arth-simon__edge_tpu_lane_detection/model_hyper_32_edgetpu.tflite"
+    packages = {each.operator_index: each for each in read_packages(read_model(path))}
+    chip = EdgeTpu(packages[operator_index].package)
+    (image,) = random_inputs(chip.executable).values()
+    (layer,) = chip.executable.input_layers
+    copied = 0
+    pixels = {each.tobytes() for each in (image.view(np.uint8) ^ 0x80).reshape(-1, layer.z_dim)}
+
+    def see(step: Any, tiles: list[int], stored: Any) -> None:  # noqa: ANN401
+        nonlocal copied
+        if step.pc in (52, 148):  # the two copies at the beginning
+            order = step.shape.emissions.reshape(-1)
+            for block in stored.reshape(len(tiles), len(order), 4):
+                words = np.empty_like(block)
+                words[order] = block
+                rows = words.reshape(-1, -(-layer.z_dim // 4) * 4)[:, : layer.z_dim]
+                copied += sum(row.tobytes() in pixels for row in rows)
+
+    chip.state.observer = see
+    chip.invoke({layer.name: image})
+    assert copied == 32 * 32
