@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from edgekit.data import open_dataset
     from edgekit.doctor.checks import doctor
     from edgekit.edgetpu.estimate import estimate
+    from edgekit.emulator.listing import disasm
     from edgekit.errors import EdgeKitError
-    from edgekit.evaluate import compare, evaluate, run
+    from edgekit.evaluate import compare, emulate, evaluate, run
     from edgekit.explain.explain import explain
     from edgekit.fix.fix import fix
     from edgekit.fix.split import split
@@ -47,7 +48,9 @@ __all__ = [
     "convert",
     "demo",
     "deploy",
+    "disasm",
     "doctor",
+    "emulate",
     "estimate",
     "evaluate",
     "explain",
@@ -72,7 +75,9 @@ _PUBLIC = {
     "convert": "edgekit.host",
     "demo": "edgekit.host",
     "deploy": "edgekit.fleet",
+    "disasm": "edgekit.emulator",
     "doctor": "edgekit.doctor",
+    "emulate": "edgekit.evaluate",
     "estimate": "edgekit.edgetpu.estimate",
     "evaluate": "edgekit.evaluate",
     "explain": "edgekit.explain",

@@ -19,7 +19,9 @@ from edgekit.cli.compile import compile  # noqa: A004 - the command's name
 from edgekit.cli.convert import convert
 from edgekit.cli.demo import demo
 from edgekit.cli.deploy import deploy
+from edgekit.cli.disasm import disasm
 from edgekit.cli.doctor import doctor
+from edgekit.cli.emulate import emulate
 from edgekit.cli.estimate import estimate
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.explain import explain
@@ -67,6 +69,8 @@ for command in (
     explain,
     inspect,
     estimate,
+    disasm,
+    emulate,
     run,
     evaluate,
     compare,

@@ -31,7 +31,7 @@ DeviceOption = Annotated[
     str,
     typer.Option(
         help="What runs the model: cpu; an Edge TPU: usb, usb:N, pci, pci:N or :N; auto takes an "
-        "Edge TPU if one is usable, else the CPU."
+        "Edge TPU if one is usable, else the CPU; emulator runs a compiled model in software."
     ),
 ]
 FallbackOption = Annotated[
@@ -53,8 +53,8 @@ RuntimeOption = Annotated[
 KernelsOption = Annotated[
     str,
     typer.Option(
-        help="fast (XNNPACK, what the Edge TPU computes for convolutions, dense layers and "
-        "additions) or reference (slow, bit-identical across runtimes)."
+        help="fast (XNNPACK, what the Edge TPU computes for convolutions, depthwise ones, dense "
+        "layers and additions) or reference (slow, bit-identical across runtimes)."
     ),
 ]
 ThreadsOption = Annotated[

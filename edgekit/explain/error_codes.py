@@ -44,6 +44,21 @@ ERROR_CODES = tuple(
             "Follow the message: replace the layer, fix the shape, or cut the network.",
         ),
         (
+            "model.emulation",
+            "The emulator stops at something that is not proven",
+            "The compiled program holds an instruction or field whose meaning was not established "
+            "on compiled models; going on could give wrong values in silence. The message names "
+            "instruction, program counter and field. Exit status 3.",
+            "Run the uncompiled model on the CPU (--device cpu), or the compiled one on an Edge TPU.",
+        ),
+        (
+            "model.sync",
+            "A compiled program breaks a rule of synchronization",
+            "With --strict-sync the emulator counts what is waited for and what arrives; here data "
+            "would be read before it is there, or two parts of memory overlap. Exit status 3.",
+            "The file is damaged, or it was not made by Google's compiler.",
+        ),
+        (
             "quant",
             "A value or range that integers cannot represent",
             "A scale is zero, infinite or not a number, or the data holds NaN. Exit status 3.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-CPU, AUTO, EDGE_TPU = "cpu", "auto", "edgetpu"
+CPU, AUTO, EDGE_TPU, EMULATOR = "cpu", "auto", "edgetpu", "emulator"
 EDGE_TPU_WORDS = ("usb", "usb:N", "pci", "pci:N", ":N")
 # N counts from 0: among those on USB, those on PCIe, or all of them.
 _EDGE_TPU = re.compile(r"(?:usb|pci)(?::\d+)?|:\d+")

@@ -63,12 +63,13 @@ class Runner:
         Args:
             model: Path or content of a .tflite file or a bundle.
             device: ``cpu``; an Edge TPU in pycoral's words: ``usb``, ``usb:0``, ``pci``, ``pci:1``,
-                ``:0``; ``auto`` takes an Edge TPU if one is usable, else the CPU.
+                ``:0``; ``auto`` takes an Edge TPU if one is usable, else the CPU; ``emulator``
+                runs a compiled model's program in software, value for value what the chip computes.
             runtime: ``litert``, ``tflite-runtime`` or ``tensorflow``; None takes the first that is
                 installed.
             kernels: ``fast`` is XNNPACK where the runtime has it, which computes what the Edge TPU
-                computes for convolutions, dense layers and additions; ``reference`` is slow and
-                bit-identical across runtimes.
+                computes for convolutions (depthwise too), dense layers and additions;
+                ``reference`` is slow and bit-identical across runtimes.
             num_threads: Threads of one invoke.
             fallback: Where a compiled model cannot run on ``device``, run the plain model on the
                 CPU: the one in its bundle, or the file beside it without ``_edgetpu`` in its name.

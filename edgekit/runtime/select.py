@@ -13,7 +13,7 @@ from edgekit.formats.content import holds_bundle, model_content
 from edgekit.formats.tflite import CUSTOM, Model, read_model
 from edgekit.runtime.base import Backend
 from edgekit.runtime.cpu import CpuBackend
-from edgekit.runtime.devices import AUTO, CPU, EDGE_TPU_WORDS, is_edge_tpu, wants_compiled
+from edgekit.runtime.devices import AUTO, CPU, EDGE_TPU_WORDS, EMULATOR, is_edge_tpu, wants_compiled
 from edgekit.runtime.interpreters import load_library
 
 EDGETPU_CUSTOM_OP = "edgetpu-custom-op"
@@ -88,7 +88,24 @@ def _open_auto(request: _Request) -> Backend:
     return _open_cpu(replace(request, note="auto: the model is not compiled for the Edge TPU"))
 
 
-_DEVICES: dict[str, Callable[[_Request], Backend]] = {CPU: _open_cpu, AUTO: _open_auto}
+def _open_emulator(request: _Request) -> Backend:
+    # Imported here: nothing else needs the emulator.
+    from edgekit.runtime.emulator import EmulatorBackend  # noqa: PLC0415
+
+    options = request.options
+    return EmulatorBackend(
+        request.model,
+        lambda: load_library(options["runtime"]),
+        options["kernels"],
+        options["num_threads"],
+    )
+
+
+_DEVICES: dict[str, Callable[[_Request], Backend]] = {
+    CPU: _open_cpu,
+    AUTO: _open_auto,
+    EMULATOR: _open_emulator,
+}
 
 
 def compiled_operator(model: Model) -> str:
@@ -137,6 +154,6 @@ def check_for_cpu(model: Model) -> None:
             where=where,
             why="its operators are machine code of the Edge TPU",
             fix="give the model that went into the compiler, without _edgetpu in its name "
-            "(--fallback takes it where it stands beside this one), or name the device it is for "
-            "(--device usb, --device pci)",
+            "(--fallback takes it where it stands beside this one), name the device it is for "
+            "(--device usb, --device pci), or run its program in software (--device emulator)",
         )

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit disasm``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.output import JsonOption, emit, note
+
+
+def disasm(
+    model: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A compiled model (x_edgetpu.tflite).")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Print a compiled model's Edge TPU programs as assembly."""
+    from edgekit.emulator import disasm as run_disasm
+    from edgekit.emulator.listing import render
+
+    result = run_disasm(model)
+    if result.num_unnamed_words:
+        note(
+            f"note: {result.num_unnamed_words} of {result.num_words} words hold bits that no field "
+            "of the table names; they are printed as unnamed="
+        )
+    emit(result, lambda: "\n".join(render(result)), as_json=json)

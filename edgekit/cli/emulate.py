@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit emulate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, List, Optional
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.options import KernelsOption, PreprocessOption, RuntimeOption, ThreadsOption
+from edgekit.cli.output import JsonOption, emit
+from edgekit.cli.run import render as render_run
+
+if TYPE_CHECKING:
+    from edgekit.evaluate import EmulateResult
+
+
+def emulate(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A compiled model (x_edgetpu.tflite).")
+    ],
+    inputs: Annotated[
+        List[Path], typer.Argument(metavar="INPUT...", help="Images, .npy or .npz files.")
+    ],
+    labels: Annotated[
+        Optional[Path], typer.Option(help="A text file with one class name a line.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+    preprocess: PreprocessOption = None,
+    strict_sync: Annotated[
+        bool,
+        typer.Option("--strict-sync", help="Also check counters, queue capacities and fences."),
+    ] = False,
+    runtime: RuntimeOption = None,
+    kernels: KernelsOption = "fast",
+    num_threads: ThreadsOption = 1,
+    json: JsonOption = False,
+) -> None:
+    """Run a compiled model without a chip: its Edge TPU program, value for value, in software."""
+    from edgekit.evaluate import emulate as run_emulate
+
+    result = run_emulate(
+        model,
+        inputs,
+        strict_sync=strict_sync,
+        labels=labels,
+        top=top,
+        preprocess=preprocess,
+        runtime=runtime,
+        kernels=kernels,
+        num_threads=num_threads,
+    )
+    emit(result, lambda: "\n".join(render(result)), as_json=json)
+
+
+def render(result: EmulateResult) -> Iterator[str]:
+    """The answers, then what the programs are made of."""
+    yield from render_run(result.run)
+    for program in result.programs:
+        total = sum(program.instructions.values())
+        yield (
+            f"operator {program.operator_index}: {total} instructions, {program.num_steps} steps"
+            + (", synchronization checked" if result.strict_sync else "")
+        )
+    yield "Edge TPU: not measured"

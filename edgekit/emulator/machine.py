@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An Edge TPU with a package loaded: parameters cached, plans made, ready for inferences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Mapping
+
+import numpy as np
+
+from edgekit.emulator.decode import decode
+from edgekit.emulator.layout import from_device, to_device
+from edgekit.emulator.plan import Plan
+from edgekit.emulator.program import make_plan
+from edgekit.emulator.state import NUM_TILES, State
+from edgekit.emulator.streams import streams_of
+from edgekit.formats.darwinn import Package
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class EdgeTpu:
+    """One package in an emulated chip; not thread-safe.
+
+    Raises:
+        EmulationError: The program does something that is not proven; it is found when the package
+            is loaded, before any inference.
+    """
+
+    def __init__(self, package: Package, *, strict_sync: bool = False) -> None:
+        self.executable = package.inference
+        self.state = State()
+        known: list[set[int]] = [set() for _ in range(NUM_TILES)]
+        if package.caching is not None:
+            caching = make_plan(package.caching, strict_sync=strict_sync)
+            self._cache(caching)
+            known = [set(rows) for rows in caching.wide_rows]
+        self.plan = make_plan(self.executable, known_rows=known, strict_sync=strict_sync)
+        self.streams = streams_of(self.executable)
+
+    def _cache(self, plan: Plan) -> None:
+        plan.run(self.state)
+        self.state.rows = self.state.rows[: len(State().rows)].copy()
+
+    @property
+    def instructions(self) -> dict[str, int]:
+        """How many instructions of each name the inference program has."""
+        return dict(
+            Counter(
+                instruction.layout.name
+                for chunk in self.executable.instruction_bitstreams
+                for instruction in decode(chunk.bitstream.tobytes())
+            )
+        )
+
+    def invoke(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """Run once: input tensors by layer name to output tensors by layer name, (y, x, z)."""
+        device = {
+            layer.name: to_device(layer, inputs[layer.name])
+            for layer in self.executable.input_layers
+        }
+        parts = [
+            device[span.name][span.offset : span.offset + span.size]
+            for span in self.streams.activations
+            if span.source == "input"
+        ]
+        self.state.input = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+        self.plan.run(self.state)
+        return {
+            layer.name: from_device(layer, self._result(layer.name))
+            for layer in self.executable.output_layers
+        }
+
+    def _result(self, name: str) -> NDArray[np.uint8]:
+        """The bytes of one output, wherever they came in the results."""
+        spans = [s for s in self.streams.results if s.source == "output" and s.name == name]
+        out = np.zeros(max((span.offset + span.size for span in spans), default=0), np.uint8)
+        for span in spans:
+            out[span.offset : span.offset + span.size] = self.state.output[
+                span.start : span.start + span.size
+            ]
+        return out

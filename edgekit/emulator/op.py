@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The op: a loop nest over activations and weight rows, reduced, requantized and written.
+
+Loop levels in the reduction mask are summed (any order: the sum is exact); the others count
+emissions. Each address generator has its own nest; only the order of its steps matters.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit.emulator.access import access_of
+from edgekit.emulator.decode import Instruction
+from edgekit.emulator.gather import Gather, Output
+from edgekit.emulator.mac import SumsStep
+from edgekit.emulator.opstep import Weights
+from edgekit.emulator.plan import Chunk, Planner, Task
+from edgekit.emulator.pool import make_step
+from edgekit.emulator.spline import APPLY, WIDE, Spline
+from edgekit.emulator.state import NARROW_BYTES, ROW_UNITS
+from edgekit.emulator.walks import fine_walk, product
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CONSUMES_FILL = 5  # cfg1: first bit of the level whose iterations each take a fill
+_AVDATA = 0
+
+
+class Op(Task):
+    """An op instruction: what it needs, and the step it becomes."""
+
+    def __init__(self, instruction: Instruction, order: int) -> None:
+        super().__init__(instruction, order)
+        access = access_of(instruction)
+        if access is None:
+            cfg2, cfg3 = instruction["cfg2"], instruction["cfg3"]
+            raise self.stop(f"an op of the class cfg2={cfg2:#x}, cfg3={cfg3:#x}", "cfg2")
+        self.access = access
+        if instruction["in_last"]:
+            raise self.stop("a partial last round of activations", "in_last")
+        self.loops = tuple(instruction[f"loop{k}"] + 1 for k in range(8))
+        self.steps = product(self.loops)
+        self.channels = instruction["channels"] + 1
+        self.value_bytes = 2 if instruction["nlu"] & WIDE else 1
+        self.valid = self._valid_steps()
+        self.num_steps = self.steps if self.valid is None else int(self.valid.sum())
+        self.has_zero_rows = bool(instruction["cfg3"] & 8)
+        self.has_scaling = bool(instruction["bias"] or instruction["per_channel"])
+        level = instruction["group_level"]
+        has_headers = self.has_scaling or self.has_zero_rows
+        self.groups = product(self.loops[level:]) if level and has_headers else 1
+        self._read_out()
+        self._read_par()
+        self._read_in()
+
+    # -- the three walks
+
+    def _valid_steps(self) -> NDArray[np.bool_] | None:
+        """Which steps of the full nest happen; None for all of them.
+
+        Loop 0 may be cut short in the last round of a level.
+        """
+        level = self.instruction["last_loop_mode"]
+        if not level:
+            return None
+        position = np.arange(self.steps)
+        inner = position % self.loops[0]
+        round_of = position // product(self.loops[:level]) % self.loops[level]
+        last = round_of == self.loops[level] - 1
+        happens: NDArray[np.bool_] = ~(last & (inner > self.instruction["last_loop"]))
+        return happens
+
+    def _spread(self, addresses: NDArray[np.int64], name: str) -> NDArray[np.int64]:
+        """The addresses of a walk for every step of the full nest."""
+        if len(addresses) == self.steps:
+            return addresses
+        if len(addresses) == 1:
+            return np.broadcast_to(addresses, (self.steps,))
+        if self.valid is not None and len(addresses) == self.num_steps:
+            position: NDArray[np.int64] = np.maximum(np.cumsum(self.valid) - 1, 0)
+            return addresses[position]
+        raise self.stop(f"a walk of {len(addresses)} steps, the nest has {self.num_steps}", name)
+
+    def _read_out(self) -> None:
+        self.out = fine_walk(self.instruction, "out_")
+        words = self.channels * self.value_bytes // 4
+        if not words:
+            raise self.stop(f"{self.channels} channels are no whole word", "channels")
+        self.reduced = self._reduced(self.out.num_steps // words)
+        self.emitting = [k for k in range(8) if k not in self.reduced and self.loops[k] > 1]
+        self.num_emissions = (
+            self.num_steps if not self.reduced else product([self.loops[k] for k in self.emitting])
+        )
+        addresses = self.out.addresses()
+        if self.access.sums:
+            addresses = np.zeros(self.num_emissions * words, np.int64)
+        if len(addresses) != self.num_emissions * words:
+            raise self.stop(
+                f"{len(addresses)} words out, {self.num_emissions} emissions of {words}", "out_cnt0"
+            )
+        self.out_words = addresses.reshape(self.num_emissions, words)
+        self._check_narrow(addresses, 4, "out_base")
+        if not self.access.sums:
+            self.narrow_written = (int(addresses.min()), int(addresses.max()) + 4)
+        self.keep = self._kept_words()
+
+    def _reduced(self, emissions: int) -> list[int]:
+        """The levels that are summed: the mask's, or without one all below the emissions."""
+        reduce = self.instruction["reduce"]
+        if reduce or emissions == self.num_steps:
+            return [k for k in range(8) if reduce >> k & 1 and self.loops[k] > 1]
+        inner = 1
+        for level in range(8):
+            inner *= self.loops[level]
+            if inner * emissions == self.steps:
+                return [k for k in range(level + 1) if self.loops[k] > 1]
+        return []
+
+    def _kept_words(self) -> NDArray[np.bool_] | None:
+        """Which words are written where the last channel group is short; None for all."""
+        instruction = self.instruction
+        level = instruction["out_last_mode"]
+        if not level or not instruction["out_last_skip"]:
+            return None
+        words, counts = self.out_words.shape[1], self.out.counts
+        if counts[0] != words:
+            raise self.stop("a short last group whose words are not level 0", "out_last_mode")
+        block = np.arange(self.num_emissions) // product(counts[1:level]) % counts[level]
+        keep = np.ones((self.num_emissions, words), bool)
+        keep[block == counts[level] - 1, instruction["out_last_cnt"] + 1 :] = False
+        return keep
+
+    def _read_par(self) -> None:
+        instruction = self.instruction
+        walk = fine_walk(instruction, "par_")
+        addresses = self._spread(walk.addresses(), "par_cnt0")
+        base = instruction["par_base"] // ROW_UNITS
+        self.base_row = base
+        rows, self.lanes = addresses // ROW_UNITS, addresses % ROW_UNITS
+        if not self.access.lanes and self.lanes.any():
+            raise self.stop("a weight row that starts inside a row of wide memory", "par_base")
+        self.resident = rows
+        self.read = frozenset(np.unique(rows).tolist())
+        # A stream is read in fills, one for each iteration from a level on.
+        self.par_rows = instruction["par_rows"] or int(rows.max()) - base + 1
+        self.stream_row = base if instruction["par_rows"] else -1
+        level = instruction["cfg1"] >> _CONSUMES_FILL & 7
+        self.fills = product(self.loops[level:])
+        fill = np.arange(self.steps) // (self.steps // self.fills)
+        local = rows - base
+        happens = slice(None) if self.valid is None else self.valid
+        if instruction["par_rows"] and (
+            local[happens].min() < 0 or local[happens].max() >= self.par_rows
+        ):
+            raise self.stop(
+                f"weight rows {local.min()} to {local.max()} of a fill of {self.par_rows}",
+                "par_rows",
+            )
+        self.streamed = local + fill * self.par_rows
+        # A partial last round leaves rows of the last fill out of the stream.
+        self.num_rows = int(self.streamed[happens].max()) + 1
+        self.streamed = np.minimum(self.streamed, self.num_rows - 1)
+
+    def _read_in(self) -> None:
+        instruction = self.instruction
+        self.chunked = instruction["in_ring_bytes"] > 0
+        self.in_addresses = np.zeros(self.steps, np.int64)
+        self.num_chunks, self.chunk_of = 0, np.zeros(self.steps, np.int64)
+        if not self.access.activation_bytes:
+            return
+        walk = fine_walk(instruction, "in_")
+        self.in_addresses = self._spread(walk.addresses(), "in_cnt0")
+        self._check_narrow(self.in_addresses, self.access.activation_bytes, "in_base")
+        if self.chunked:
+            levels = [k for k in range(8) if walk.counts[k] > 1 and not walk.strides[k]]
+            level = levels[-1] if levels else 8
+            self.num_chunks = walk.counts[level] if levels else 1
+            inner = product(walk.counts[:level])
+            chunk_of = np.arange(walk.num_steps) // inner % self.num_chunks
+            self.chunk_of = self._spread(chunk_of, "in_cnt0")
+
+    def _check_narrow(self, addresses: NDArray[np.int64], size: int, name: str) -> None:
+        low, high = int(addresses.min()), int(addresses.max())
+        if low < 0 or high + size > NARROW_BYTES:
+            raise self.stop(
+                f"narrow memory bytes {low:#x} to {high + size:#x} of {NARROW_BYTES:#x}",
+                name,
+                "the address lies outside the tile's memory",
+            )
+
+    # -- when it can go
+
+    def ready(self, planner: Planner, tile: int) -> bool:
+        """Its activations, weights and scaling rows are there."""
+        queues = planner.tiles[tile]
+        if self.chunked and self._chunks(planner, tile) is None:
+            return False
+        if self.stream_row >= 0:
+            if len(queues.queue(self.stream_row)) < self.num_rows:
+                return False
+        elif planner.written_before(self, tile, self.read):
+            return False
+        if self.has_scaling:
+            if not queues.scaling:
+                return False
+            first = queues.scaling[0]
+            sets = self._num_sets(first.num_rows)
+            return (
+                bool(first.rows)
+                or len(queues.headers.get(first.header, ())) >= sets
+                or len(queues.queue(first.header)) >= first.num_rows
+            )
+        if self.has_zero_rows:
+            header = self.instruction["zp_row_first"]
+            return len(queues.headers.get(header, ())) >= self.groups
+        return True
+
+    def _num_sets(self, num_rows: int) -> int:
+        both = self.instruction["bias"] and self.instruction["per_channel"]
+        return num_rows // 2 if both else num_rows
+
+    def _chunks(self, planner: Planner, tile: int) -> list[Chunk] | None:
+        """The chunks it will read, from the one that lies at its address on."""
+        base, chunks = self.instruction["in_base"], list(planner.tiles[tile].chunks)
+        for start, chunk in enumerate(chunks):
+            if chunk.address <= base < chunk.address + chunk.num_bytes:
+                found = chunks[start : start + self.num_chunks]
+                return found if len(found) == self.num_chunks else None
+        return None
+
+    # -- what it becomes
+
+    def fire(self, planner: Planner, tiles: list[int]) -> None:
+        """One step for each set of tiles that use the same weights."""
+        sharing: dict[bytes, list[int]] = {}
+        weights: dict[bytes, Weights] = {}
+        for tile in tiles:
+            found = self._weights(planner, tile)
+            key = found.key
+            weights.setdefault(key, found)
+            sharing.setdefault(key, []).append(tile)
+        if self.access.sums:
+            self._fire_sums(planner, weights, sharing)
+            return
+        spline = self._spline(planner, tiles)
+        for key, group in sharing.items():
+            chunks = [self._take_chunks(planner, tile) for tile in group] if self.chunked else []
+            gather = Gather(self.in_addresses, self.chunk_of, chunks, self.instruction["in_base"])
+            output = Output(self.out_words, self.keep)
+            planner.add(make_step(self, group, gather, weights[key], output, spline))
+        for tile in tiles:
+            if self.instruction["cfg0"] & 1:
+                level = self.instruction["cfg0"] >> 1 & 7
+                planner.tiles[tile].counters[_AVDATA] += product(self.out.counts[level:])
+            self.waiting &= ~(1 << tile)
+
+    def _fire_sums(
+        self, planner: Planner, weights: dict[bytes, Weights], sharing: dict[bytes, list[int]]
+    ) -> None:
+        """Sums go to a row of wide memory, from where a scaling load takes them as a bias."""
+        if self.num_emissions != 1:
+            raise self.stop(f"{self.num_emissions} emissions of sums", "psum_cnt0")
+        where = f"{self.instruction.where}, field psum_base"
+        for key, group in sharing.items():
+            gather = Gather(self.in_addresses, self.chunk_of, [], 0)
+            first = planner.new_rows(len(group))
+            planner.add(
+                SumsStep(self, group, gather, weights[key], Output(self.out_words, None), first)
+            )
+            for position, tile in enumerate(group):
+                row = self.instruction["psum_base"] // ROW_UNITS
+                planner.put_row(tile, row, first + position, where)
+                self.waiting &= ~(1 << tile)
+
+    def _spline(self, planner: Planner, tiles: list[int]) -> Spline | None:
+        """The table that is loaded on all of ``tiles``, where the op uses one."""
+        if not self.instruction["nlu"] & APPLY:
+            return None
+        spline = planner.tiles[tiles[0]].spline
+        if spline is None or any(planner.tiles[tile].spline is not spline for tile in tiles):
+            raise self.stop("the tiles have no spline in common", "nlu")
+        return spline
+
+    def _take_chunks(self, planner: Planner, tile: int) -> list[Chunk]:
+        chunks = self._chunks(planner, tile) or []
+        queue = planner.tiles[tile].chunks
+        while queue and queue[0] is not chunks[0]:
+            queue.popleft()
+        for _ in chunks:
+            queue.popleft()
+        return chunks
+
+    def _weights(self, planner: Planner, tile: int) -> Weights:
+        queues = planner.tiles[tile]
+        where = f"{self.instruction.where}, field par_base"
+        queue = queues.queue(self.base_row)
+        number = self.num_rows
+        if self.stream_row >= 0 or (self.has_scaling and len(queue) >= number):
+            # Without its own count of rows an op takes the stream that has come to its address.
+            rows = np.array([queue.popleft() for _ in range(number)])
+            index = self.streamed
+        else:
+            used, index = np.unique(self.resident, return_inverse=True)
+            rows = np.array([planner.row_at(tile, row, where) for row in used.tolist()])
+        return Weights(rows, index.reshape(-1), self._headers(planner, tile))
+
+    def _headers(self, planner: Planner, tile: int) -> NDArray[np.int64]:
+        """Row numbers of the header sets: (sets, rows of one); no sets without scaling."""
+        queues = planner.tiles[tile]
+        instruction = self.instruction
+        where = f"{instruction.where}, field bias"
+        per_set = instruction["bias"] + instruction["per_channel"] + self.has_zero_rows
+        if not self.has_scaling and not self.has_zero_rows:
+            return np.zeros((0, 0), np.int64)
+        if self.has_scaling and queues.scaling[0].rows:
+            step = 2 if instruction["bias"] and instruction["per_channel"] else 1
+            starts = queues.scaling.popleft().rows[::step]
+            sets = [
+                [planner.row_at(tile, row + k, where) for k in range(per_set)] for row in starts
+            ]
+        else:
+            if self.has_scaling:
+                scaling = queues.scaling.popleft()
+                header, number = scaling.header, self._num_sets(scaling.num_rows)
+            else:
+                header, number = instruction["zp_row_first"], self.groups
+            queue = queues.headers.get(header, deque())
+            if len(queue) >= number:
+                sets = [list(queue.popleft()) for _ in range(number)]
+            else:  # a stream of nothing but scaling rows
+                stream = queues.queue(header)
+                sets = [[stream.popleft() for _ in range(per_set)] for _ in range(number)]
+        if len(sets) != self.groups and len({tuple(rows) for rows in sets}) == 1:
+            sets = sets[:1] * self.groups  # the same set is loaded over and over
+        if len(sets) != self.groups:
+            raise self.stop(f"{len(sets)} header sets for {self.groups} groups", "group_level")
+        if any(len(rows) != per_set for rows in sets):
+            raise self.stop(f"header sets of {len(sets[0])} rows, expected {per_set}", "bias")
+        return np.array(sets, np.int64)

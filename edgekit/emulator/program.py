@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An executable to a plan: every instruction in program order to the unit that runs it."""
+
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+import numpy as np
+
+from edgekit.emulator.contract import check_descriptors, check_relocations
+from edgekit.emulator.decode import Instruction, decode
+from edgekit.emulator.errors import EmulationError
+from edgekit.emulator.fences import Fence
+from edgekit.emulator.host import Infeed, Outfeed, Pop
+from edgekit.emulator.mesh import Mesh
+from edgekit.emulator.op import Op
+from edgekit.emulator.plan import Plan, Planner, Step, Task
+from edgekit.emulator.ring import RingReceive, RingSend
+from edgekit.emulator.scalar import ScalarStep
+from edgekit.emulator.spline import SplineLoad
+from edgekit.emulator.state import NUM_TILES, WIDE_ROWS, State
+from edgekit.emulator.streams import streams_of, total
+from edgekit.emulator.strict import SyncChecker
+from edgekit.emulator.tile_dma import NarrowToWide, WideToNarrow
+from edgekit.emulator.walks import product
+from edgekit.formats.darwinn import Executable
+
+_TASKS: dict[str, Callable[[Instruction, int], Task]] = {
+    "op": Op,
+    "op.max": Op,
+    "op.sum": Op,
+    "ring.send": RingSend,
+    "ring.recv0": RingReceive,
+    "ring.recv1": RingReceive,
+    "n2w": NarrowToWide,
+    "w2n": WideToNarrow,
+    "mesh.south": Mesh,
+    "mesh.west": Mesh,
+    "mesh.north": Mesh,
+    "mesh.east": Mesh,
+    "fence": Fence,
+    "nlu.load": SplineLoad,
+    "pop": Pop,
+    "infeed": Infeed,
+    "outfeed": Outfeed,
+}
+_SCALAR = frozenset({"alu", "loop", "branch", "halt", "start", "end"})
+
+
+class WriteBack(Step):
+    """Rows that were read before the program replaced them, into wide memory for the next run."""
+
+    def __init__(self, places: Sequence[int], numbers: Sequence[int]) -> None:
+        self.places, self.numbers = np.array(places, np.int64), np.array(numbers, np.int64)
+
+    def run(self, state: State) -> None:
+        """Copy."""
+        state.rows[self.places] = state.rows[self.numbers]
+
+
+def make_plan(
+    executable: Executable,
+    *,
+    known_rows: list[set[int]] | None = None,
+    strict_sync: bool = False,
+) -> Plan:
+    """Work out what ``executable`` does.
+
+    ``known_rows`` are the rows of each tile's wide memory that a caching program has filled; None
+    for a caching program, which leaves all it has put there. ``strict_sync`` also checks that
+    units wait for each other.
+
+    Raises:
+        SyncError: ``strict_sync`` found a fault.
+        EmulationError: It does something that is not proven, or waits for ever.
+        ModelFormatError: It is no program.
+    """
+    planner = Planner(SyncChecker(known_rows) if strict_sync else None)
+    planner.known_rows = known_rows
+    planner.streams = streams_of(executable)
+    planner.parameters = np.asarray(executable.parameters)
+    scalar = _ScalarRuns(planner)
+    for number, chunk in enumerate(executable.instruction_bitstreams):
+        instructions = decode(chunk.bitstream.tobytes())
+        check_relocations(chunk, instructions)
+        for instruction in instructions:
+            if instruction.layout.name in _SCALAR:
+                scalar.take(instruction, number)
+                continue
+            scalar.flush()
+            _issue(planner, instruction)
+    scalar.flush()
+    planner.check_idle("the end of the program")
+    expected = total(planner.streams.results)
+    if planner.output_bytes != expected:
+        raise EmulationError(
+            f"{planner.output_bytes} bytes to the host, the package announces {expected}"
+        )
+    check_descriptors(executable, planner.descriptors)
+    _write_back(planner, keep_all=known_rows is None)
+    return Plan(
+        tuple(planner.steps),
+        planner.num_rows,
+        planner.mesh_words,
+        planner.output_bytes,
+        tuple(frozenset(queues.rows) for queues in planner.tiles),
+    )
+
+
+def _issue(planner: Planner, instruction: Instruction) -> None:
+    name = instruction.layout.name
+    planner.checker.issued(instruction)
+    if instruction["gate"]:
+        raise EmulationError(
+            "a predicated instruction",
+            where=f"{instruction.where}, field gate",
+            why="no known compiler makes one",
+        )
+    if name == "scalar.sync":
+        planner.scalar_sync(instruction)
+        return
+    make = _TASKS.get(name)
+    if make is None:
+        raise EmulationError(
+            f"the instruction {name}",
+            where=f"{instruction.where}, field opcode",
+            why="what it computes is not proven",
+        )
+    planner.order += 1
+    planner.add_work(_work(instruction), instruction.where)
+    task = make(instruction, planner.order)
+    if isinstance(task, WideToNarrow):
+        task.announce(planner)
+    if isinstance(task, RingReceive):
+        task.check_flags(planner)
+    planner.issue(task)
+
+
+def _work(instruction: Instruction) -> int:
+    """The iterations of an instruction's longest nest, before anything is made of it."""
+    if instruction.layout.unit == "op" and instruction.layout.name != "nlu.load":
+        return product([instruction[f"loop{k}"] + 1 for k in range(8)])
+    longest = 1
+    for prefix, dims in (("", 4), ("n_", 6), ("w_", 4), ("o_", 4), ("i_", 4)):
+        names = [f"{prefix}cnt{k}" for k in range(dims)]
+        longest = max(longest, product([instruction.fields.get(name, 0) + 1 for name in names]))
+    return longest
+
+
+class _ScalarRuns:
+    """Collects bundles; runs at once what no input can change, else makes a step."""
+
+    def __init__(self, planner: Planner) -> None:
+        self.planner = planner
+        self.run: list[Instruction] = []
+        self.state = State.__new__(State)
+        self.state.scalar = np.zeros(4096, np.uint32)
+        self.state.registers, self.state.predicates = [0] * 32, [0] * 8
+        self.depends = False
+
+    def take(self, instruction: Instruction, chunk: int) -> None:
+        """Add an instruction to the run."""
+        del chunk
+        if instruction.layout.name in {"alu", "loop", "branch"}:
+            self.run.append(instruction)
+
+    def flush(self) -> None:
+        """The run is over."""
+        if not self.run:
+            return
+        step = ScalarStep(self.run)
+        self.run = []
+        start = (list(self.state.registers), list(self.state.predicates))
+        words = step.execute(self.state)
+        self.planner.descriptors += step.descriptors
+        if not step.touches_data and not self.depends:
+            return
+        if not self.depends:
+            step.start = start
+        self.depends = True
+        if any("outfeed" in task.units for task in self.planner.pending):
+            raise EmulationError(
+                "scalar memory is read while a transfer into it is under way",
+                where=step.instructions[0].where,
+            )
+        step.first_byte = self.planner.output_bytes
+        self.planner.output_bytes += 4 * len(words)
+        self.planner.add(step)
+
+
+def _write_back(planner: Planner, *, keep_all: bool) -> None:
+    places, numbers = [], []
+    for tile in range(NUM_TILES):
+        for row, number in planner.tiles[tile].rows.items():
+            if keep_all or row in planner.read_rows[tile]:
+                places.append(tile * WIDE_ROWS + row)
+                numbers.append(number)
+    if places:
+        planner.add(WriteBack(places, numbers))

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run of a model's operators as a model of its own: what goes in and out of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Sequence
+
+from edgekit.formats.tflite import Model
+
+
+def with_operators(model: Model, first: int, end: int) -> Model:
+    """Operators ``first`` to ``end`` of subgraph 0 alone, on the same tensors.
+
+    Its inputs are the activations that they read and do not make, its outputs those that they make
+    and that an operator behind them, or the whole model, uses. Tensor indices stay the same.
+    """
+    graph = model.main
+    inside = graph.operators[first:end]
+    made = {index for operator in inside for index in operator.outputs}
+    read = [index for operator in inside for index in operator.inputs if index >= 0]
+    inputs = [
+        index
+        for index in dict.fromkeys(read)
+        if index not in made and not model.buffers[graph.tensors[index].buffer].size
+    ]
+    used = {index for operator in graph.operators[end:] for index in operator.inputs}
+    used.update(graph.outputs)
+    outputs = [index for operator in inside for index in operator.outputs if index in used]
+    part = replace(
+        graph, inputs=tuple(inputs), outputs=tuple(dict.fromkeys(outputs)), operators=inside
+    )
+    return replace(model, subgraphs=(part, *model.subgraphs[1:]), signature_defs=(), metadata={})
+
+
+def between(model: Model, inputs: Sequence[int], outputs: Sequence[int]) -> Model | None:
+    """The operators of subgraph 0 that make ``outputs`` from ``inputs``, as a model of its own.
+
+    Tensor indices stay the same. None where the outputs need an activation that is neither a
+    constant nor made from ``inputs``.
+    """
+    graph = model.main
+    producers = {
+        index: position
+        for position, operator in enumerate(graph.operators)
+        for index in operator.outputs
+    }
+    wanted, needed, seen = set(), list(outputs), set(inputs)
+    while needed:
+        index = needed.pop()
+        if index < 0 or index in seen or model.buffers[graph.tensors[index].buffer].size:
+            continue
+        seen.add(index)
+        position = producers.get(index)
+        if position is None:
+            return None
+        wanted.add(position)
+        needed.extend(graph.operators[position].inputs)
+    part = replace(
+        graph,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        operators=tuple(graph.operators[position] for position in sorted(wanted)),
+    )
+    return replace(model, subgraphs=(part, *model.subgraphs[1:]), signature_defs=(), metadata={})

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emulator backend: a compiled model without a chip.
+
+What is compiled for the Edge TPU runs in `edgekit.emulator`, the operators that were left to the
+CPU in TensorFlow Lite's interpreter, in the order of the file.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Sequence
+
+import numpy as np
+
+from edgekit.emulator import EdgeTpu, EmulationError
+from edgekit.errors import UnsupportedModelError
+from edgekit.formats.darwinn import is_edgetpu_operator, read_packages
+from edgekit.formats.tflite import NUMPY_DTYPES, Model, write_model
+from edgekit.rewrite import with_operators
+from edgekit.runtime.base import Environment, TensorInfo
+from edgekit.runtime.cpu import CpuBackend
+from edgekit.runtime.devices import EMULATOR
+from edgekit.runtime.interpreters import InterpreterLibrary
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NOTE = "values of the Edge TPU; times of this machine's CPU, not of the chip"
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A part of the model: tensors in, tensors out, and what computes it."""
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    run: Callable[[list[Any]], Sequence[Any]]
+
+
+class EmulatorBackend:
+    """A compiled model, its Edge TPU programs in software."""
+
+    def __init__(
+        self,
+        model: Model,
+        library: Callable[[], InterpreterLibrary],
+        kernels: str,
+        num_threads: int,
+        *,
+        strict_sync: bool = False,
+    ) -> None:
+        """Load every part; ``library`` is only asked for where operators run on the CPU."""
+        start = time.perf_counter()
+        self._graph = model.main
+        self._library, self._kernels, self._num_threads = library, kernels, num_threads
+        self._close: list[Callable[[], None]] = []
+        self._cpu: Environment | None = None
+        self.chips: list[EdgeTpu] = []
+        self._stages = self._load(model, strict_sync=strict_sync)
+        if not self.chips:
+            raise UnsupportedModelError(
+                "the model holds no program for the Edge TPU",
+                why="it has no operator edgetpu-custom-op",
+                fix="compile it first, or run it with --device cpu",
+            )
+        self.load_ms = (time.perf_counter() - start) * 1e3
+        self.inputs = tuple(self._info(index) for index in self._graph.inputs)
+        self.outputs = tuple(self._info(index) for index in self._graph.outputs)
+        self.environment = self._environment()
+        self._last: tuple[NDArray[Any], ...] = ()
+
+    def invoke(self, raw: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+        """Run every part in order."""
+        self._last = tuple(np.array(values) for values in raw)
+        values: dict[int, NDArray[Any]] = dict(zip(self._graph.inputs, raw))
+        for stage in self._stages:
+            results = stage.run([values[index] for index in stage.inputs])
+            for index, result in zip(stage.outputs, results):
+                values[index] = self._shaped(index, result)
+        return tuple([values[index] for index in self._graph.outputs])
+
+    def reinvoke(self) -> None:
+        """Run again on the inputs of the last call."""
+        self.invoke(self._last)
+
+    def close(self) -> None:
+        """Give memory back."""
+        for close in self._close:
+            close()
+        self._stages = ()
+        self.chips = []
+
+    def _load(self, model: Model, *, strict_sync: bool) -> tuple[_Stage, ...]:
+        packages = {each.operator_index: each for each in read_packages(model)}
+        operators, stages, at = self._graph.operators, [], 0
+        while at < len(operators):
+            if is_edgetpu_operator(operators[at]):
+                stages.append(self._on_chip(packages[at].package, at, strict_sync=strict_sync))
+                at += 1
+                continue
+            end = at
+            while end < len(operators) and not is_edgetpu_operator(operators[end]):
+                end += 1
+            stages.append(self._on_cpu(with_operators(model, at, end)))
+            at = end
+        return tuple(stages)
+
+    def _on_chip(self, package: Any, index: int, *, strict_sync: bool) -> _Stage:  # noqa: ANN401
+        operator = self._graph.operators[index]
+        try:
+            chip = EdgeTpu(package, strict_sync=strict_sync)
+        except EmulationError as error:
+            where = f"operator {index}, {error.where}" if error.where else f"operator {index}"
+            raise type(error)(
+                error.what, where=where, why=error.why, fix=error.fix or "run it on an Edge TPU"
+            ) from error
+        self.chips.append(chip)
+        names = [layer.name for layer in chip.executable.input_layers]
+        results = [layer.name for layer in chip.executable.output_layers]
+
+        def run(values: list[Any]) -> Sequence[Any]:
+            made = chip.invoke(dict(zip(names, values)))
+            return [made[name] for name in results]
+
+        return _Stage(operator.inputs, operator.outputs, run)
+
+    def _on_cpu(self, part: Model) -> _Stage:
+        backend = CpuBackend(write_model(part), self._library(), self._kernels, self._num_threads)
+        self._close.append(backend.close)
+        self._cpu = backend.environment
+        return _Stage(
+            part.main.inputs, part.main.outputs, lambda values: backend.invoke(tuple(values))
+        )
+
+    def _shaped(self, index: int, values: NDArray[Any]) -> NDArray[Any]:
+        tensor = self._graph.tensors[index]
+        if values.size == tensor.num_elements and not tensor.is_dynamic:
+            return values.reshape(tensor.shape)
+        return values
+
+    def _info(self, index: int) -> TensorInfo:
+        tensor = self._graph.tensors[index]
+        scale = tensor.scale
+        quantized = scale is not None and scale > 0
+        return TensorInfo(
+            name=tensor.name,
+            shape=tensor.shape,
+            dtype=NUMPY_DTYPES.get(tensor.dtype, tensor.dtype.lower()),
+            scale=scale if quantized else None,
+            zero_point=tensor.zero_point if quantized else None,
+            index=index,
+        )
+
+    def _environment(self) -> Environment:
+        versions = {"numpy": np.__version__, "python": platform.python_version()}
+        if self._cpu is not None:
+            versions = {**self._cpu.versions, **versions}
+        return Environment(EMULATOR, "numpy", "edgetpu", _NOTE, self._num_threads, versions)

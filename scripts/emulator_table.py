@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write docs/emulator.md: every compiled model of the corpus through the emulator, and how well.
+
+    python scripts/emulator_table.py CORPUS
+
+Needs a TensorFlow Lite runtime (for the comparison) and a few minutes.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekit.emulator import EdgeTpu, EmulationError
+from edgekit.emulator.compare import compare_layers
+from edgekit.emulator.twin import run_twin
+from edgekit.files import write_text
+from edgekit.formats.darwinn import Executable, read_packages
+from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.rewrite import between
+from edgekit.runtime import Runner
+
+_TARGET = Path(__file__).resolve().parents[1] / "docs" / "emulator.md"
+_TEXT = Path(__file__).with_suffix(".txt")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two sets of values against each other."""
+
+    equal: int
+    total: int
+    largest: int
+
+    def __str__(self) -> str:
+        if not self.total:
+            return "-"
+        share = (
+            f"{self.equal:,} of {self.total:,}" if self.equal != self.total else f"{self.total:,}"
+        )
+        return f"{share}, {self.largest}" if self.largest else f"all {share}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One edgetpu-custom-op of one model."""
+
+    model: str
+    runs: str
+    steps: str = "-"
+    layers: str = "-"
+    twin: str = "-"
+    fast: str = "-"
+    reference: str = "-"
+
+
+def main() -> None:
+    """Run everything, write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpus", type=Path)
+    corpus = parser.parse_args().corpus
+    records = json.loads((corpus / "compiled" / "truth.json").read_text())
+    rows = []
+    for record in records:
+        rows += _rows(corpus, record)
+        print(rows[-1], flush=True)
+    write_text(_TARGET, _page(rows))
+
+
+def _rows(corpus: Path, record: dict[str, Any]) -> list[Row]:
+    name = Path(record["compiled"]).name.replace("_edgetpu.tflite", "")
+    folder = Path(record["compiled"]).parent.name.split("__")[-1]
+    source = read_model((corpus / record["source"]).read_bytes()) if record["source"] else None
+    packages = read_packages(read_model((corpus / record["compiled"]).read_bytes()))
+    rows = []
+    for each in packages:
+        label = f"{folder}: {name}" + (f", op {each.operator_index}" if len(packages) > 1 else "")
+        try:
+            chip = EdgeTpu(each.package)
+        except EmulationError as error:
+            rows.append(Row(label, f"stops: {error.what} ({error.where})"))
+            continue
+        rows.append(_compared(label, chip, source))
+    return rows
+
+
+def _compared(label: str, chip: EdgeTpu, source: Model | None) -> Row:
+    values = _inputs(chip.executable)
+    outputs = chip.invoke(values)
+    steps = f"{len(chip.plan.steps):,}"
+    part = None if source is None else _part(source, chip.executable)
+    if part is None:
+        return Row(label, "yes", steps)
+    shaped = {
+        tensor.name: values[tensor.name].reshape(tensor.shape)
+        for tensor in (part.main.tensors[index] for index in part.main.inputs)
+    }
+    matches = compare_layers(chip, part, values)
+    found = [each for each in matches if each.pc is not None]
+    layers = f"{len(found)}/{len(matches)}, {sum(each.num_values for each in found):,}"
+    return Row(
+        label,
+        "yes",
+        steps,
+        layers if matches else "-",
+        str(_against(outputs, _twin(part, shaped))),
+        str(_against(outputs, _cpu(part, shaped, "fast"))),
+        str(_against(outputs, _cpu(part, shaped, "reference"))),
+    )
+
+
+def _part(source: Model, executable: Executable) -> Model | None:
+    names = {tensor.name: index for index, tensor in enumerate(source.main.tensors)}
+    layers = (*executable.input_layers, *executable.output_layers)
+    if any(layer.name not in names for layer in layers):
+        return None
+    return between(
+        source,
+        [names[layer.name] for layer in executable.input_layers],
+        [names[layer.name] for layer in executable.output_layers],
+    )
+
+
+def _inputs(executable: Executable) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    values = {}
+    for layer in executable.input_layers:
+        raw = random.integers(0, 256, (layer.y_dim, layer.x_dim, layer.z_dim)).astype(np.uint8)
+        signed = layer.data_type.name.startswith("SIGNED")
+        values[layer.name] = raw.view(np.int8) if signed else raw
+    return values
+
+
+def _twin(part: Model, values: dict[str, Any]) -> dict[str, Any]:
+    """The outputs that the documented arithmetic reaches, as the tensors' own types."""
+    tensors, made = part.main.tensors, {}
+    waiting: dict[int, int] = {}
+    for number, operator, result in run_twin(part, values):
+        position = waiting.get(number, 0)
+        waiting[number] = position + 1
+        tensor = tensors[operator.outputs[position]]
+        flipped = result ^ np.uint8(0x80 if tensor.dtype == "INT8" else 0)
+        made[tensor.name] = flipped
+    return made
+
+
+def _cpu(part: Model, values: dict[str, Any], kernels: str) -> dict[str, Any]:
+    with Runner(write_model(part), kernels=kernels) as runner:
+        results = runner.invoke(*(values[each.name] for each in runner.inputs))
+        names = [each.name for each in runner.outputs]
+        return dict(zip(names, results, strict=True))
+
+
+def _against(outputs: dict[str, Any], others: dict[str, Any]) -> Difference:
+    equal = total = largest = 0
+    for name, values in outputs.items():
+        if name not in others:
+            return Difference(0, 0, 0)
+        mine = values.reshape(-1).view(np.uint8).astype(int)
+        other = others[name].reshape(-1).view(np.uint8).astype(int)
+        if values.dtype == np.int8:
+            mine, other = mine ^ 0x80, other ^ 0x80
+        equal += int((mine == other).sum())
+        total += mine.size
+        largest = max(largest, int(np.abs(mine - other).max()))
+    return Difference(equal, total, largest)
+
+
+def _page(rows: list[Row]) -> str:
+    head = ("model", "runs", "steps", "layers exact, values", "documented arithmetic", "XNNPACK",
+            "reference kernels")  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for row in rows:
+        cells = (row.model, row.runs, row.steps, row.layers, row.twin, row.fast, row.reference)
+        lines.append(f"| {' | '.join(cells)} |")
+    ran = sum(row.runs == "yes" for row in rows)
+    summary = f"{ran} of {len(rows)} programs run to the end."
+    return _TEXT.read_text().replace("{summary}", summary).replace("{table}", "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

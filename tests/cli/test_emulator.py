@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit disasm`` and ``edgekit emulate`` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+_FOLDER = "compiled/google-coral__edgetpu"
+_NAME = "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
+_MOVENET = "compiled/google-coral__test_data/movenet_single_pose_lightning_ptq_edgetpu.tflite"
+
+
+def edgekit(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgekit", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "100"},
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image.npy"
+    np.save(path, np.full((1, 128, 128, 3), 100, np.uint8))
+    return path
+
+
+@pytest.mark.corpus
+def test_disasm_prints_instructions_and_layer_names(corpus: Path) -> None:
+    done = edgekit("disasm", corpus / _FOLDER / _NAME)
+    assert done.returncode == 0
+    assert " op tiles=" in done.stdout
+    assert " ring.send tiles=" in done.stdout
+    assert "input" in done.stdout
+
+
+@pytest.mark.corpus
+def test_disasm_prints_one_document(corpus: Path) -> None:
+    done = edgekit("disasm", corpus / _FOLDER / _NAME, "--json")
+    assert json.loads(done.stdout)["schema"] == "edgekit.disasm/1"
+
+
+@pytest.mark.corpus
+def test_emulate_answers_and_says_what_was_not_measured(corpus: Path, image: Path) -> None:
+    done = edgekit("emulate", corpus / _FOLDER / _NAME, image, "--strict-sync")
+    assert done.returncode == 0, done.stderr
+    assert "synchronization checked" in done.stdout
+    assert "Edge TPU: not measured" in done.stdout
+
+
+@pytest.mark.corpus
+def test_emulate_prints_one_document(corpus: Path, image: Path) -> None:
+    done = edgekit("emulate", corpus / _FOLDER / _NAME, image, "--json")
+    document = json.loads(done.stdout)
+    assert document["schema"] == "edgekit.emulate/1"
+    assert document["programs"][0]["instructions"]["op"] > 0
+
+
+@pytest.mark.corpus
+def test_a_stop_is_an_error_with_a_place(corpus: Path, image: Path) -> None:
+    done = edgekit("emulate", corpus / _MOVENET, image)
+    assert done.returncode != 0
+    assert "pc 5721, op.resize, field opcode" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["disasm", "emulate"])
+def test_a_file_that_is_not_there_or_no_model_is_one_error(
+    command: str, tmp_path: Path, image: Path
+) -> None:
+    wrong = tmp_path / "wrong.tflite"
+    wrong.write_bytes(b"not a model")
+    others = [image] if command == "emulate" else []
+    for path in (tmp_path / "absent.tflite", wrong):
+        done = edgekit(command, path, *others)
+        assert done.returncode not in (0, 1)
+        assert path.name in done.stderr
+        assert "Traceback" not in done.stderr

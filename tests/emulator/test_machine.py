@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs of Google's compiler in the emulator, against arithmetic and against TFLite."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+
+from edgekit.emulator import EdgeTpu, EmulationError
+from edgekit.emulator.compare import compare_layers
+from edgekit.emulator.twin import run_twin
+from edgekit.errors import EdgeKitError
+from edgekit.formats.darwinn import DataType, Package, read_packages
+from edgekit.formats.tflite import read_model
+
+pytestmark = pytest.mark.corpus
+
+_MOBILENET = "google-coral__edgetpu/mobilenet_v1_0.25_128_quant"
+_MOBILENETS = [
+    _MOBILENET,
+    "google-coral__test_data/mobilenet_v1_0.25_128_quant",
+    "google-coral__edgetpu/mobilenet_v2_1.0_224_inat_bird_quant",
+]
+_GABOR = "ricardodeazambuja__LibrEdgeTPU/gabor_64x64_7k_4o_2s"
+_SPLIT = "google-coral__test_data/split_concat"
+_SIMPLE = [
+    _GABOR,
+    _SPLIT,
+    "ricardodeazambuja__LibrEdgeTPU/dense_512",
+    "ricardodeazambuja__LibrEdgeTPU/looming_128x128_3x3",
+    "HanChangHun__EdgeTPU-Compiler-Log-Parser/dummy",
+]
+_MOVENET = "google-coral__test_data/movenet_single_pose_lightning_ptq"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _MOBILENETS)
+def test_every_layer_of_a_mobilenet_is_the_documented_arithmetic(
+    name: str, load: Callable[..., Any], random_inputs: Callable[..., Any], corpus: Path
+) -> None:
+    chip = EdgeTpu(load(f"{name}_edgetpu.tflite"))
+    source = read_model((corpus / "compiled" / f"{name}.tflite").read_bytes())
+    matches = compare_layers(chip, source, random_inputs(chip.executable))
+    assert len(matches) > 28
+    assert [each for each in matches if each.pc is None] == []
+
+
+@pytest.mark.parametrize("name", _SIMPLE)
+def test_outputs_are_the_documented_arithmetic(
+    name: str, load: Callable[..., Any], random_inputs: Callable[..., Any], corpus: Path
+) -> None:
+    chip = EdgeTpu(load(f"{name}_edgetpu.tflite"))
+    source = read_model((corpus / "compiled" / f"{name}.tflite").read_bytes())
+    values = random_inputs(chip.executable)
+    outputs = chip.invoke(values)
+    shaped = {
+        tensor.name: values[tensor.name].reshape(tensor.shape)
+        for tensor in (source.main.tensors[index] for index in source.main.inputs)
+    }
+    seen: dict[int, int] = {}
+    computed = {}
+    for number, operator, result in run_twin(source, shaped):
+        position = seen.get(number, 0)
+        seen[number] = position + 1
+        computed[source.main.tensors[operator.outputs[position]].name] = result
+    assert outputs
+    for name_, found in outputs.items():
+        unsigned = found.view(np.uint8) ^ np.uint8(0x80 if found.dtype == np.int8 else 0)
+        assert np.array_equal(unsigned.reshape(-1), computed[name_].reshape(-1))
+
+
+def test_a_second_inference_does_not_depend_on_the_first(
+    load: Callable[..., Any], random_inputs: Callable[..., Any]
+) -> None:
+    chip = EdgeTpu(load(f"{_MOBILENET}_edgetpu.tflite"))
+    values = random_inputs(chip.executable)
+    first = chip.invoke(values)
+    chip.invoke({name: each[::-1] for name, each in values.items()})
+    again = chip.invoke(values)
+    for name, each in first.items():
+        assert np.array_equal(each, again[name])
+
+
+def test_what_is_not_proven_names_instruction_counter_and_field(load: Callable[..., Any]) -> None:
+    with pytest.raises(EmulationError) as caught:
+        EdgeTpu(load(f"{_MOVENET}_edgetpu.tflite"))
+    assert caught.value.where == "pc 5721, op.resize, field opcode"
+
+
+def _stop(package: Package) -> EdgeKitError | None:
+    try:
+        chip = EdgeTpu(package)
+        layers = chip.executable.input_layers
+        dtypes = {DataType.SIGNED_FIXED_POINT8: np.int8}
+        chip.invoke(
+            {
+                layer.name: np.zeros(
+                    (layer.y_dim, layer.x_dim, layer.z_dim), dtypes.get(layer.data_type, np.uint8)
+                )
+                for layer in layers
+            }
+        )
+    except EdgeKitError as error:
+        return error
+    return None
+
+
+def test_every_program_of_the_corpus_runs_or_stops_with_a_place(corpus: Path) -> None:
+    small = [
+        path
+        for path in sorted(corpus.glob("compiled/**/*_edgetpu.tflite"))
+        if path.stat().st_size < 700_000
+    ]
+    assert small
+    for path in small:
+        for each in read_packages(read_model(path.read_bytes())):
+            error = _stop(each.package)
+            assert error is None or re.match(r"pc \d+, [a-z0-9.]+, field \w+", error.where)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_program_ends_with_values_or_an_error(
+    seed: int,
+    load: Callable[..., Any],
+    with_bytes: Callable[..., Any],
+) -> None:
+    package = load(f"{_GABOR if seed % 2 else _SPLIT}_edgetpu.tflite")
+    draw = random.Random(seed)
+    content = bytearray(package.inference.instruction_bitstreams[0].bitstream.tobytes())
+    if seed % 4 == 0:
+        del content[draw.randrange(len(content)) :]
+    for _ in range(draw.choice((1, 3, 10))):
+        if content:
+            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    error = _stop(with_bytes(package, bytes(content)))
+    assert error is None or error.what
+
+
+@pytest.mark.parametrize("operator_index", [3, 5, 7])
+def test_pixels_of_no_whole_number_of_words_are_copied_as_they_are(
+    operator_index: int, corpus: Path, random_inputs: Callable[..., Any]
+) -> None:
+    path = corpus / "compiled/arth-simon__edge_tpu_lane_detection/model_hyper_32_edgetpu.tflite"
+    packages = {each.operator_index: each for each in read_packages(read_model(path))}
+    chip = EdgeTpu(packages[operator_index].package)
+    (image,) = random_inputs(chip.executable).values()
+    (layer,) = chip.executable.input_layers
+    copied = 0
+    pixels = {each.tobytes() for each in (image.view(np.uint8) ^ 0x80).reshape(-1, layer.z_dim)}
+
+    def see(step: Any, tiles: list[int], stored: Any) -> None:  # noqa: ANN401
+        nonlocal copied
+        if step.pc in (52, 148):  # the two copies at the beginning
+            order = step.shape.emissions.reshape(-1)
+            for block in stored.reshape(len(tiles), len(order), 4):
+                words = np.empty_like(block)
+                words[order] = block
+                rows = words.reshape(-1, -(-layer.z_dim // 4) * 4)[:, : layer.z_dim]
+                copied += sum(row.tobytes() in pixels for row in rows)
+
+    chip.state.observer = see
+    chip.invoke({layer.name: image})
+    assert copied == 32 * 32

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``Runner(model, device="emulator")`` on whole compiled files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit import Runner
+from edgekit.emulator.twin import run_twin
+from edgekit.errors import EdgeKitError, UnsupportedModelError
+from edgekit.formats.tflite import (
+    Model,
+    Operator,
+    Quantization,
+    Subgraph,
+    Tensor,
+    read_model,
+    write_model,
+)
+from edgekit.rewrite import with_operators
+
+_FOLDER = "compiled/google-coral__edgetpu"
+_NAME = "mobilenet_v1_0.25_128_quant"
+
+
+def _plain() -> bytes:
+    step = Quantization((0.05,), (0,))
+    tensors = tuple(Tensor(f"t{i}", (1, 8), "INT8", 0, step) for i in range(2))
+    graph = Subgraph(tensors, (0,), (1,), (Operator("TANH", 2, (0,), (1,)),), "main")
+    return write_model(Model((graph,), (np.empty(0, np.uint8),)))
+
+
+def _cpu(source: Path | bytes, kernels: str = "fast") -> Runner:
+    runner = Runner(source, kernels=kernels)
+    if kernels == "fast" and runner.environment.kernels != "xnnpack":
+        pytest.skip(runner.environment.kernels_note)
+    return runner
+
+
+def _share(corpus: Path, kernels: str) -> tuple[float, int]:
+    """Values of convolutions that differ from the Edge TPU's arithmetic: their share, the most."""
+    source = read_model(corpus / _FOLDER / f"{_NAME}.tflite")
+    graph = source.main
+    image = np.random.default_rng(1).integers(0, 256, (1, 128, 128, 3)).astype(np.uint8)
+    values = {graph.inputs[0]: image}
+    differing = total = most = 0
+    for number, operator, result in run_twin(source, {graph.tensors[graph.inputs[0]].name: image}):
+        values[operator.outputs[0]] = result.reshape(graph.tensors[operator.outputs[0]].shape)
+        if not operator.opcode.endswith("CONV_2D"):
+            continue
+        part = with_operators(source, number, number + 1)
+        with _cpu(write_model(part), kernels) as runner:
+            (found,) = runner.invoke(values[part.main.inputs[0]])
+        steps = np.abs(found.reshape(-1).astype(int) - result.reshape(-1))
+        differing, total = differing + int((steps > 0).sum()), total + steps.size
+        most = max(most, int(steps.max()))
+    assert total > 400_000
+    return differing / total, most
+
+
+@pytest.mark.corpus
+def test_the_fast_kernels_compute_convolutions_as_the_edge_tpu_does(corpus: Path) -> None:
+    share, most = _share(corpus, "fast")
+    assert share <= 1e-5
+    assert most <= 1
+
+
+@pytest.mark.corpus
+def test_the_reference_kernels_differ_by_a_step_in_some_values(corpus: Path) -> None:
+    share, most = _share(corpus, "reference")
+    assert 1e-4 < share < 0.05
+    assert most == 1
+
+
+@pytest.mark.corpus
+def test_the_answer_of_a_whole_model_is_that_of_the_fast_kernels(corpus: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3)).astype(np.uint8)
+    with Runner(corpus / _FOLDER / f"{_NAME}_edgetpu.tflite", device="emulator") as chip:
+        (found,) = chip.invoke(image)
+    with _cpu(corpus / _FOLDER / f"{_NAME}.tflite") as cpu:
+        (other,) = cpu.invoke(image)
+    assert np.array_equal(found, other)
+
+
+@pytest.mark.corpus
+def test_environment_says_that_times_are_not_the_chips(corpus: Path) -> None:
+    path = corpus / _FOLDER / f"{_NAME}_edgetpu.tflite"
+    with Runner(path, device="emulator") as runner:
+        environment = runner.environment
+    assert environment.device == "emulator"
+    assert "not of the chip" in environment.kernels_note
+
+
+@pytest.mark.corpus
+def test_operators_after_the_program_run_on_the_cpu(corpus: Path) -> None:
+    paths = sorted(corpus.glob("compiled/**/yamnet_spectra_in_edgetpu.tflite"))
+    path = paths[0]
+    source = path.with_name(path.name.replace("_edgetpu", ""))
+    with Runner(path, device="emulator") as chip, _cpu(source) as cpu:
+        tensor = chip.inputs[0]
+        values = np.random.default_rng(2).random(tensor.shape).astype(tensor.dtype)
+        results, others = chip.invoke(values), cpu.invoke(values)
+    assert len(results) == len(others)
+    for found, other in zip(results, others):
+        assert np.array_equal(found, other)
+
+
+@pytest.mark.corpus
+def test_a_damaged_model_is_one_error(corpus: Path, tmp_path: Path) -> None:
+    content = (corpus / _FOLDER / f"{_NAME}_edgetpu.tflite").read_bytes()
+    path = tmp_path / "cut_edgetpu.tflite"
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(EdgeKitError):
+        Runner(path, device="emulator")
+
+
+def test_a_model_that_is_not_compiled_is_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match="no program for the Edge TPU"):
+        Runner(_plain(), device="emulator")
