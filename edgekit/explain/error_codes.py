@@ -49,7 +49,7 @@ ERROR_CODES = tuple(
             "The compiled program holds an instruction or field whose meaning was not established "
             "on compiled models; going on could give wrong values in silence. The message names "
             "instruction, program counter and field. Exit status 3.",
-            "Run the uncompiled model on the CPU (--device cpu), or the compiled one on an Edge TPU.",
+            "Run the uncompiled model on the CPU, or the compiled one on an Edge TPU.",
         ),
         (
             "model.sync",
