@@ -31,11 +31,15 @@ class Gather:
         self.size = 0
 
     def prepare(self, op: Op, order: NDArray[np.int64]) -> None:
-        """Fix the order and the width of an access."""
+        """Fix the order and the width of an access; the walk itself is let go."""
         self.size = op.access.activation_bytes
-        if not self.chunks:
+        if self.chunks:
+            self._prepare_chunks(op, order)
+        else:
             self.index = [self._units(self.addresses[order].reshape(-1))]
-            return
+        self.addresses = self.chunk_of = np.zeros(0, np.int64)
+
+    def _prepare_chunks(self, op: Op, order: NDArray[np.int64]) -> None:
         for chunks in self.chunks:
             if any(chunk.rows != chunks[0].rows for chunk in chunks):
                 raise op.stop("a streamed copy over two deliveries", "in_base")
@@ -89,6 +93,7 @@ class Output:
             self.where = slice(start, start + len(words))
         else:
             self.where = words
+        self.addresses, self.keep = np.zeros(0, np.int64), None
 
     def write(self, state: State, tiles: Sequence[int], stored: NDArray[np.uint8]) -> None:
         """Store bytes, one row a tile."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,6 +64,9 @@ class OpStep(Step):
         if op.access.activation_bytes:
             gather.prepare(op, order)
         output.prepare(self.shape.emissions)
+        # Only its shape is wanted from here on: a large model has ten million steps.
+        no_memory = np.broadcast_to(np.int64(0), self.shape.order.shape)
+        self.shape = replace(self.shape, order=no_memory)
         self.access = op.access
         self.requantization = Requantization(
             as_float(op.instruction["clamp_min"]),
