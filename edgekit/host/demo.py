@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -204,7 +206,8 @@ def load_mnist(path: files.PathLike | None = None) -> Digits:
 def _download_mnist(path: Path) -> None:
     keras = _tensorflow().keras
     try:
-        keras.datasets.mnist.load_data(path=path.name)
+        with contextlib.redirect_stdout(sys.stderr):  # Keras says there what it downloads
+            keras.datasets.mnist.load_data(path=path.name)
     except Exception as error:
         raise DataError(
             "MNIST is not in Keras's cache and could not be downloaded",
@@ -260,7 +263,7 @@ def _make_folder(folder: Path) -> Path:
             f"cannot make the folder: {error.strerror}", where=str(folder), fix="name another (-o)"
         ) from error
     # Found now rather than after the training.
-    files.write_text(folder / "results.json", "{}\n")
+    files.check_writable(folder / "results.json")
     return folder
 
 

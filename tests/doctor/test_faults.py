@@ -250,7 +250,7 @@ def test_an_unreadable_folder_stops_no_check(make: Make) -> None:
 
 def test_a_folder_on_path_that_may_not_be_looked_into_is_passed_over(make: Make) -> None:
     machine = make("pc_with_m2")
-    machine.env["PATH"] = "/root/bin:/usr/bin"
+    machine.env["PATH"] = "/opt/bin:/usr/bin"
     folder = machine.root / "root"
     (folder / "bin").mkdir(parents=True)
     folder.chmod(0)
