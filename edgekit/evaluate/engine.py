@@ -123,15 +123,13 @@ class Engine:
         self._free.put(runner)
 
 
-def _raw(runner: Runner, index: int, rows: Any) -> NDArray[Any]:  # noqa: ANN401 - array-like
-    """Rows as input ``index`` stores them."""
-    info = runner.inputs[index]
-    if isinstance(rows, Pixels):
-        if info.params is None:
-            return runner.to_raw_at(index, np.asarray(rows))
-        raw: NDArray[Any] = quantize(rows.table, info.params).take(rows.values)
-        return raw
-    return runner.to_raw_at(index, as_pixels(rows, info))
+def _looked_up(runner: Runner, index: int, rows: Any) -> NDArray[Any] | None:  # noqa: ANN401 - array-like
+    """All the rows as input ``index`` stores them, where that is a look-up; None elsewhere."""
+    params = runner.inputs[index].params
+    if params is None or not isinstance(rows, Pixels):
+        return None
+    stored: NDArray[Any] = quantize(rows.table, params).take(rows.values)
+    return stored
 
 
 def as_pixels(values: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
@@ -146,10 +144,16 @@ def as_pixels(values: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
 
 def _run(runner: Runner, rows: Rows, times_s: list[float] | None = None) -> Rows:
     size, count = _batch_of(runner), len(rows[0])
+    stored = [_looked_up(runner, index, each) for index, each in enumerate(rows)]
     parts = []
     for start in range(0, count, size):
-        chunk = [_filled(each[start : start + size], size) for each in rows]
-        raw = [_raw(runner, index, each) for index, each in enumerate(chunk)]
+        part = slice(start, start + size)
+        raw = [
+            _to_raw(runner, index, _filled(np.asarray(each[part]), size))
+            if known is None
+            else _filled(known[part], size)
+            for index, (each, known) in enumerate(zip(rows, stored))
+        ]
         spent_s, begin = runner.recovery_s, time.perf_counter()
         parts.append(runner.invoke(*raw))
         if times_s is not None:
@@ -162,9 +166,11 @@ def _batch_of(runner: Runner) -> int:
     return shape[0] if shape else 1
 
 
-def _filled(rows: Any, size: int) -> Any:  # noqa: ANN401 - array-like
+def _to_raw(runner: Runner, index: int, real: NDArray[Any]) -> NDArray[Any]:
+    return runner.to_raw_at(index, as_pixels(real, runner.inputs[index]))
+
+
+def _filled(rows: NDArray[Any], size: int) -> NDArray[Any]:
     """``rows`` with the last one repeated up to ``size``."""
     missing = size - len(rows)
-    if missing and isinstance(rows, Pixels):
-        return Pixels(_filled(rows.values, size), rows.table)
     return rows if not missing else np.concatenate([rows, rows[-1:].repeat(missing, axis=0)])

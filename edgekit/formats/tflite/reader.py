@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Any, Callable, TypeVar
 
 import numpy as np
@@ -37,6 +38,7 @@ _DAMAGE = (
     MemoryError,
     AttributeError,
 )
+_SMALL_BYTES = 1 << 18
 # First bytes of files that people hand over by mistake.
 _OTHER_FORMATS = (
     (
@@ -79,7 +81,7 @@ def read_model(source: bytes | PathLike, *, where: str = "") -> Model:
     else:
         content, where = read_bytes(source, "model"), where or str(source)
     try:
-        return _read(model_content(content, where=where))
+        return _read_again(model_content(content, where=where))
     except ModelFormatError as error:
         raise ModelFormatError(
             error.what, where=_join(where, error.where), why=error.why, fix=error.fix
@@ -91,6 +93,20 @@ def read_model(source: bytes | PathLike, *, where: str = "") -> Model:
             why=f"{len(content)} bytes were given, perhaps not all there were",
             fix="copy or export the file again and compare sizes",
         ) from error
+
+
+def _read_again(content: bytes) -> Model:
+    """Read ``content``; a small file that was just read comes from memory, a model never changes.
+
+    One command needs a model's tables several times on its way, and a small model's only cost is
+    reading them.
+    """
+    return (_read_small if len(content) <= _SMALL_BYTES else _read)(content)
+
+
+@lru_cache(maxsize=4)
+def _read_small(content: bytes) -> Model:
+    return _read(content)
 
 
 def _read(content: bytes) -> Model:
