@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
-from typing import IO, Callable, Mapping, Sequence
+from typing import IO, Any, Callable, Mapping, Sequence
 
 from edgekit.errors import ExternalToolError
 from edgekit.files import PathLike
@@ -70,19 +70,23 @@ def run_process(
         ExternalToolError: The program does not exist or may not be run.
     """
     start = time.monotonic()
-    child = _start(args, cwd, env)
-    out, err = _Pump(child.stdout, on_stdout), _Pump(child.stderr, on_stderr)
-    feeder = threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True)
-    feeder.start()
+    child: subprocess.Popen[bytes] | None = None
     timed_out = False
     try:
+        with _DeferredInterrupt():
+            child = _start(args, cwd, env)
+            # These close the pipes when the child has ended, however it ends.
+            out, err = _Pump(child.stdout, on_stdout), _Pump(child.stderr, on_stderr)
+            feeder = threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True)
+            feeder.start()
         try:
             child.wait(timeout_s)
         except subprocess.TimeoutExpired:
             timed_out = True
     finally:
         # Also after a normal end: a grandchild could hold the pipes open.
-        _end_group(child)
+        if child is not None:
+            _end_group(child)
     stdout, stderr = out.text(), err.text()
     return Finished(
         tuple(args), child.returncode, stdout, stderr, time.monotonic() - start, timed_out
@@ -113,13 +117,21 @@ class Conversation:
             ExternalToolError: The program does not exist or may not be run.
         """
         self.args, self._start = tuple(args), time.monotonic()
-        self._child = _start(args, cwd, env)
-        self._err = _Pump(self._child.stderr, None)
         self._timed_out = False
         self._timer = threading.Timer(timeout_s or 0, self._expire)
         self._timer.daemon = True
-        if timeout_s is not None:
-            self._timer.start()
+        child: subprocess.Popen[bytes] | None = None
+        try:
+            with _DeferredInterrupt():
+                child = _start(args, cwd, env)
+                self._child = child
+                self._err = _Pump(child.stderr, None)
+            if timeout_s is not None:
+                self._timer.start()
+        except BaseException:
+            if child is not None:
+                _end_group(child)
+            raise
 
     @property
     def stdin(self) -> IO[bytes]:
@@ -152,6 +164,25 @@ class Conversation:
     def _expire(self) -> None:
         self._timed_out = True
         _end_group(self._child)
+
+
+class _DeferredInterrupt:
+    """Holds Ctrl-C back until the block is done: only a child that is known can be ended."""
+
+    def __enter__(self) -> None:
+        self._heard: list[tuple[int, Any]] = []
+        self._previous: Any = None
+        if threading.current_thread() is threading.main_thread():
+            previous = signal.getsignal(signal.SIGINT)
+            if callable(previous):  # else it is ignored, or ends the process at once
+                self._previous = previous
+                signal.signal(signal.SIGINT, lambda *heard: self._heard.append(heard))
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            if self._heard:
+                self._previous(*self._heard[0])
 
 
 def _start(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -81,3 +82,24 @@ def test_the_signal_that_ended_a_child_has_a_name() -> None:
 def test_a_missing_program_is_an_external_tool_error(tmp_path: Path) -> None:
     with pytest.raises(ExternalToolError, match="No such file"):
         run_process([str(tmp_path / "none")])
+
+
+def _processes_with(token: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if token.encode() in (entry / "cmdline").read_bytes():
+                found.append(entry.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+def test_ctrl_c_while_the_child_starts_leaves_none(tmp_path: Path) -> None:
+    """The moment between the start of a child and the wait for it must not lose it."""
+    token = f"token-{os.getpid()}-{tmp_path.name}"
+    for delay_ms in range(1, 13):
+        timer = threading.Timer(delay_ms / 2e3, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            run_process([sys.executable, "-c", _FOREVER, token])
+        assert _processes_with(token) == []
