@@ -29,9 +29,13 @@ class EdgeKitError(Exception):
     code: str = "edgekit"
     exit_status: ClassVar[int] = 3
 
-    def __init__(self, what: str, *, where: str = "", why: str = "", fix: str = "") -> None:
+    def __init__(
+        self, what: str, *, where: str = "", why: str = "", fix: str = "", code: str = ""
+    ) -> None:
         super().__init__(what)
         self.what, self.where, self.why, self.fix = what, where, why, fix
+        if code:
+            self.code = code
 
     def __str__(self) -> str:
         rows = (("where", self.where), ("why", self.why), ("fix", self.fix))

@@ -51,18 +51,6 @@ class SshError(ExternalToolError):
 
     code = "ssh.unreachable"
 
-    def __init__(
-        self,
-        what: str,
-        *,
-        where: str = "",
-        why: str = "",
-        fix: str = "",
-        code: str = "ssh.unreachable",
-    ) -> None:
-        super().__init__(what, where=where, why=why, fix=fix)
-        self.code = code
-
 
 @dataclass(frozen=True)
 class SshTarget:

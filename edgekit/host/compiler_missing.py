@@ -18,18 +18,6 @@ class CompilerError(ExternalToolError):
 
     code = "compiler.failed"
 
-    def __init__(
-        self,
-        what: str,
-        *,
-        where: str = "",
-        why: str = "",
-        fix: str = "",
-        code: str = "compiler.failed",
-    ) -> None:
-        super().__init__(what, where=where, why=why, fix=fix)
-        self.code = code
-
 
 def missing_compiler(tried: str = "") -> CompilerError:
     """The error for a machine without the compiler, with the ways that this machine has.
