@@ -65,8 +65,8 @@ def main() -> None:
             f"mnist      10,000 images: tutorial's loop {loop:.3f} s, edgekit {ours:.3f} s: "
             f"{loop / ours:.2f} times faster"
         )
-        images = random.integers(0, 256, (600, 224, 224, 3), np.uint8)
-        np.savez(folder / "mobilenet.npz", x=images, y=random.integers(0, 1000, 600))
+        images = random.integers(0, 256, (1500, 224, 224, 3), np.uint8)
+        np.savez(folder / "mobilenet.npz", x=images, y=random.integers(0, 1000, 1500))
         one, two = (
             _median_s(
                 lambda count=count: evaluate(  # type: ignore[misc] # bound at definition
@@ -77,7 +77,7 @@ def main() -> None:
             for count in (1, 2)
         )
         print(
-            f"mobilenet  600 images: one worker {one:.2f} s, two {two:.2f} s: {one / two:.2f} times"
+            f"mobilenet  1,500 images: one worker {one:.2f} s, two {two:.2f} s: {one / two:.2f} times"
         )
 
 

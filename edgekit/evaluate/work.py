@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, Optional[int]], None]
 # Samples that run one by one first: enough for percentiles, not much of a large set's time.
 _TIMED_SAMPLES = 100
-_TIMED_S = 0.25
+_TIMED_S = 0.15
 _CHUNK_BYTES = 1 << 20  # of real inputs: what stays in a core's cache on its way to the network
 _LARGEST_CHUNK = 128
 # Chunks handed out a worker: samples are read by the worker itself, so that a chunk that waits
