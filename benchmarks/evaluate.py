@@ -77,7 +77,8 @@ def main() -> None:
             for count in (1, 2)
         )
         print(
-            f"mobilenet  1,500 images: one worker {one:.2f} s, two {two:.2f} s: {one / two:.2f} times"
+            f"mobilenet  1,500 images: one worker {one:.2f} s, two {two:.2f} s: "
+            f"{one / two:.2f} times"
         )
 
 
