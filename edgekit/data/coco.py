@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
 from edgekit.data.folders import read_images
 from edgekit.data.preprocess import Preprocess
@@ -83,7 +85,7 @@ class CocoDataset:
             batch = self.chunk(index, index + 1)
             self.unreadable.extend(batch.unreadable)
             if batch.sources:
-                yield Sample((batch.inputs[0][0],), None, batch.sources[0])
+                yield Sample((np.asarray(batch.inputs[0])[0],), None, batch.sources[0])
 
 
 def read_coco(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Iterator, Sequence
 import numpy as np
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
+from edgekit.data.pixels import Pixels
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 
@@ -69,7 +70,7 @@ class FolderDataset:
             batch = self.chunk(index, index + 1)
             self.unreadable.extend(batch.unreadable)
             if batch.sources:
-                yield Sample((batch.inputs[0][0],), self.labels[index], str(path))
+                yield Sample((np.asarray(batch.inputs[0])[0],), self.labels[index], str(path))
 
     def chunk(self, start: int, stop: int) -> Batch:
         """Images ``start`` to ``stop``, read and preprocessed; safe to call from any thread."""
@@ -105,8 +106,9 @@ def read_images(files: Sequence[Path], shape: Sequence[int], preprocess: Preproc
         digests.append(zlib.crc32(content))
         sources.append(str(path))
     stacked = np.stack(pixels) if pixels else np.empty((0, *shape), np.uint8)
+    table = preprocess.pixel_table
     return Batch(
-        (preprocess.scale_pixels(stacked),),
+        (preprocess.scale_pixels(stacked) if table is None else Pixels(stacked, table),),
         None,
         sources,
         tuple(unreadable),

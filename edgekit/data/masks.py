@@ -75,7 +75,7 @@ class MaskDataset:
             batch = self.chunk(index, index + 1)
             self.unreadable.extend(batch.unreadable)
             if batch.sources:
-                yield Sample((batch.inputs[0][0],), None, batch.sources[0])
+                yield Sample((np.asarray(batch.inputs[0])[0],), None, batch.sources[0])
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:

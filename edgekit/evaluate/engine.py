@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgekit.runtime import TensorInfo
     from edgekit.tasks import Prepared
 
-_BATCH_S = 4e-3  # a batch takes about this long: the time between two of them no longer counts
+_BATCH_S = 20e-3  # a batch takes about this long: the time between two of them no longer counts
 
 Rows = Sequence[Any]  # one array, or Pixels, an input; the samples along the first dimension
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data import Dataset, InputSpec, Sample, Unreadable
+from edgekit.data.folders import name_some
 from edgekit.data.random_samples import RANDOM
 from edgekit.errors import DataError
 
@@ -19,7 +19,6 @@ Progress = Callable[[int, int | None], None]
 Arrays = list[NDArray[Any]]
 # Rounding in a resize filter may leave the promised range by this share of its width.
 _RANGE_SLACK = 1e-3
-_LISTED = 5
 
 
 class Calibration:
@@ -57,7 +56,8 @@ class Calibration:
         if self.count < self._wanted:
             notes.append(f"calibrated with {self.count} samples, {self._wanted} were asked for")
         if self.unreadable:
-            notes.append(f"{len(self.unreadable)} samples could not be read: {self._named()}")
+            named = name_some(self.unreadable)
+            notes.append(f"{len(self.unreadable)} samples could not be read: {named}")
         return notes
 
     def batches(self, progress: Progress) -> Iterator[Arrays]:
@@ -139,7 +139,7 @@ class Calibration:
             raise DataError(
                 f"{bad} of {bad + self.count} samples cannot be read",
                 where=where,
-                why=self._named(),
+                why=name_some(self.unreadable),
                 fix="mend or remove these files",
             )
         if not self.count:
@@ -151,11 +151,6 @@ class Calibration:
                 why="the range of each layer would be that of one example",
                 fix="give real examples, as varied as those to come",
             )
-
-    def _named(self) -> str:
-        some = [f"{Path(each.source).name} ({each.reason})" for each in self.unreadable[:_LISTED]]
-        rest = len(self.unreadable) - _LISTED
-        return ", ".join(some) + (f" and {rest} more" if rest > 0 else "")
 
     def _stack(self, samples: list[Arrays]) -> Arrays:
         return [
