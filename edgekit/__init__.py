@@ -107,7 +107,12 @@ class _Root(types.ModuleType):
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
     if name not in _PUBLIC:
         raise AttributeError(f"module 'edgekit' has no attribute '{name}'")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    try:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not _PUBLIC[name].startswith(error.name):
+            raise
+        raise AttributeError(f"edgekit-device has no '{name}': it is a part of edgekit") from error
 
 
 def __dir__() -> list[str]:

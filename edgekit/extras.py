@@ -59,6 +59,25 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         ) from error
 
 
+def require_part(name: str) -> ModuleType:
+    """Import the module ``edgekit.name``, which edgekit-device, the boards' wheel, leaves out.
+
+    Raises:
+        MissingExtraError: It is not there.
+    """
+    module = f"edgekit.{name}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise MissingExtraError(
+            f"edgekit-device has no {name.rpartition('.')[2]}",
+            why="this wheel, for boards, holds only what runs and measures a model",
+            fix="run it on the host; or: pip uninstall edgekit-device && pip install edgekit",
+        ) from error
+
+
 def require_python(least: tuple[int, int], *, extra: str, purpose: str) -> None:
     """Find out that this Python is too old for ``edgekit[extra]`` before its code is imported.
 

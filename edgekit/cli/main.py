@@ -11,28 +11,32 @@ import typer
 from typing_extensions import Annotated, get_type_hints
 
 from edgekit import __version__
-from edgekit.cli.benchmark import benchmark
-from edgekit.cli.bundle import bundle
-from edgekit.cli.check import check
-from edgekit.cli.compare import compare
-from edgekit.cli.compile import compile  # noqa: A004 - the command's name
-from edgekit.cli.convert import convert
-from edgekit.cli.demo import demo
-from edgekit.cli.deploy import deploy
-from edgekit.cli.disasm import disasm
-from edgekit.cli.doctor import doctor
-from edgekit.cli.emulate import emulate
-from edgekit.cli.estimate import estimate
-from edgekit.cli.evaluate import evaluate
-from edgekit.cli.explain import explain
-from edgekit.cli.fix import fix
-from edgekit.cli.inspect import inspect
-from edgekit.cli.report import report
-from edgekit.cli.run import run
-from edgekit.cli.split import split
-from edgekit.cli.verify import verify
-from edgekit.errors import EdgeKitError
+from edgekit.errors import EdgeKitError, MissingExtraError
+from edgekit.extras import require_part
 
+# In the order of --help; each is the function of that name in a module of that name.
+_COMMANDS = (
+    "demo",
+    "convert",
+    "check",
+    "fix",
+    "split",
+    "compile",
+    "explain",
+    "inspect",
+    "estimate",
+    "disasm",
+    "emulate",
+    "run",
+    "evaluate",
+    "compare",
+    "benchmark",
+    "report",
+    "doctor",
+    "bundle",
+    "verify",
+    "deploy",
+)
 # typer brings click along under a private name since 0.20 and imports it before that; the base of
 # its usage errors is public in neither, but has the same name in both.
 _ClickException: Any = next(
@@ -59,29 +63,24 @@ def _resolved(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-for command in (
-    demo,
-    convert,
-    check,
-    fix,
-    split,
-    compile,
-    explain,
-    inspect,
-    estimate,
-    disasm,
-    emulate,
-    run,
-    evaluate,
-    compare,
-    benchmark,
-    report,
-    doctor,
-    bundle,
-    verify,
-    deploy,
-):
-    app.command()(_resolved(command))
+def _add(name: str) -> None:
+    """Make ``edgekit name`` a command; one that edgekit-device leaves out says so when asked."""
+    try:
+        module = require_part(f"cli.{name}")
+    except MissingExtraError as missing:
+        error = missing  # the name of an except clause ends with it
+
+        def absent() -> None:
+            raise error
+
+        words = {"ignore_unknown_options": True, "allow_extra_args": True}
+        app.command(name, hidden=True, add_help_option=False, context_settings=words)(absent)
+    else:
+        app.command(name)(_resolved(getattr(module, name)))
+
+
+for _name in _COMMANDS:
+    _add(_name)
 
 
 def _version(wanted: bool) -> None:

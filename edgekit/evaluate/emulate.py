@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
-from edgekit.emulator import EdgeTpu
 from edgekit.evaluate.run import RunResult, run
+from edgekit.extras import require_part
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import read_model
 from edgekit.result import Result
@@ -56,10 +56,14 @@ def emulate(
             see `run`.
 
     Raises:
+        MissingExtraError: This is edgekit-device, which has no emulator.
         EmulationError: A program does something that is not proven.
         SyncError: ``strict_sync`` found a fault.
         EdgeKitError: As for `run`.
     """
+    require_part("emulator")
+    from edgekit.emulator import EdgeTpu  # noqa: PLC0415 - a part that a board may lack
+
     programs = []
     for each in read_packages(read_model(model)):
         start = time.perf_counter()

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Sequence
 import numpy as np
 
 from edgekit.data import Pixels
+from edgekit.evaluate.batch import with_batch
 from edgekit.formats.tflite import write_model
 from edgekit.quant import quantize
-from edgekit.rewrite import with_batch
 from edgekit.runtime import Runner
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from edgekit.files import sha256_hex
 from edgekit.fleet.board import Board, OnBytes, last_line
 from edgekit.fleet.local_files import LocalData, LocalFile
 from edgekit.fleet.result import BoardError, BoardResult, CopyStats, RemoteError
-from edgekit.fleet.wheels import Wheels, requirements
+from edgekit.fleet.wheels import Wheels, displaced, requirements
 from edgekit.ssh import SshError, SshTarget, connected, ssh_errors
 
 PURPOSE = "log in to a board"
@@ -178,12 +178,16 @@ class Visit:
             folder,
             fix="on the board: sudo apt-get install python3-venv",
         )
-        pip = [f"{venv}/bin/python", "-m", "pip", "--disable-pip-version-check", "install"]
+        pip = [f"{venv}/bin/python", "-m", "pip", "--disable-pip-version-check"]
         offline = ["--no-index", "--find-links", "wheels", "--quiet"]
         fix = f"put the wheels that the board lacks into {wheels.folder}"
-        await self._must(board, [*pip, *offline, *requirements(files)], folder, fix=fix)
+        wanted = requirements(files)
+        await self._must(
+            board, [*pip, "uninstall", "--yes", "--quiet", displaced(wanted[0])], folder, fix=fix
+        )
+        await self._must(board, [*pip, "install", *offline, *wanted], folder, fix=fix)
         # Other content under the version that is there already is installed too.
-        again = [*pip, *offline, "--force-reinstall", "--no-deps", "edgekit"]
+        again = [*pip, "install", *offline, "--force-reinstall", "--no-deps", wanted[0]]
         await self._must(board, again, folder, fix=fix)
         await self._must(board, ["sh", "-c", f"echo {mark} > venv/{_MARK}"], folder, fix="")
         self._note(installed=True)

@@ -13,6 +13,7 @@ from edgekit.fleet.local_files import LocalFile, read_local
 # {name}-{version}(-{build})?-{python}-{abi}-{platform}.whl
 _WHEEL = re.compile(r"(?P<name>[^-]+)-[^-]+(-\d[^-]*)?-(?P<python>[^-]+)-[^-]+-(?P<platform>[^-]+)")
 _RUNTIMES = {"tflite_runtime", "ai_edge_litert"}
+_EDGEKIT = ("edgekit_device", "edgekit")  # the boards' part alone, where it is there; or all of it
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Wheels:
             InputError: edgekit is not among them, or one cannot be read.
         """
         fitting = [path for path in self.paths if fits(path.stem, python, machine)]
-        if not any(_name(path) == "edgekit" for path in fitting):
+        if not any(_name(path) in _EDGEKIT for path in fitting):
             version = ".".join(map(str, python[:2]))
             raise InputError(
                 f"none of the {len(self.paths)} wheels is an edgekit for Python {version} "
@@ -47,7 +48,7 @@ def read_wheels(folder: Path) -> Wheels:
         InputError: It is no folder, or holds none of edgekit.
     """
     paths = tuple(sorted(folder.glob("*.whl")))
-    if not any(_name(path) == "edgekit" for path in paths):
+    if not any(_name(path) in _EDGEKIT for path in paths):
         what = f"has no wheel of edgekit among {len(paths)}" if folder.is_dir() else "is no folder"
         raise InputError(
             f"{folder.name} {what}",
@@ -80,9 +81,19 @@ def fits(stem: str, python: tuple[int, ...], machine: str) -> bool:
 
 
 def requirements(files: tuple[LocalFile, ...]) -> tuple[str, ...]:
-    """What pip is to install: edgekit, and a runtime where one is among the wheels."""
+    """What pip is to install: edgekit or edgekit-device first, then a runtime that is there too."""
     names = {_name(file.source) for file in files}
-    return ("edgekit", *sorted(names & _RUNTIMES))
+    own = next(name for name in _EDGEKIT if name in names)
+    return (_dashed(own), *sorted(names & _RUNTIMES))
+
+
+def displaced(requirement: str) -> str:
+    """The other of edgekit and edgekit-device: the two hold the same modules."""
+    return next(each for each in map(_dashed, _EDGEKIT) if each != requirement)
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def _name(path: Path) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from edgekit.rewrite.batch import with_batch
 from edgekit.rewrite.copied_scales import changes_scale, mend_copied_scales
 from edgekit.rewrite.edit import is_editable
 from edgekit.rewrite.io_types import IO_KINDS
@@ -23,6 +22,5 @@ __all__ = [
     "mend_copied_scales",
     "rules",
     "slice_partial_splits",
-    "with_batch",
     "with_operators",
 ]

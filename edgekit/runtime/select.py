@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from edgekit.errors import DeviceError, UnsupportedModelError
+from edgekit.extras import require_part
 from edgekit.files import PathLike, read_bytes
 from edgekit.formats.content import holds_bundle, model_content
 from edgekit.formats.tflite import CUSTOM, Model, read_model
@@ -89,7 +90,7 @@ def _open_auto(request: _Request) -> Backend:
 
 
 def _open_emulator(request: _Request) -> Backend:
-    # Imported here: nothing else needs the emulator.
+    require_part("emulator")  # nothing else needs it, and a board may lack it
     from edgekit.runtime.emulator import EmulatorBackend  # noqa: PLC0415
 
     options = request.options

@@ -12,8 +12,8 @@ from PIL import Image
 
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate import EvaluateResult, evaluate
+from edgekit.evaluate.batch import with_batch
 from edgekit.formats.tflite import Model, read_model, write_model
-from edgekit.rewrite import with_batch
 from edgekit.runtime import Runner
 
 

@@ -137,12 +137,20 @@ def cable(server: Server) -> Iterator[Cable]:
 
 @pytest.fixture
 def wheel_dir(tmp_path: Path) -> Path:
-    """A wheel of this tree; a .pth finds what a board has from its distribution, as numpy."""
+    """A folder with a wheel of this tree."""
     folder = tmp_path / "wheel_dir"
     folder.mkdir()
+    make_wheel(folder, "edgekit")
+    return folder
+
+
+def make_wheel(folder: Path, name: str) -> Path:
+    """This tree as ``name`` 9.9.9; a .pth finds what a board's distribution brings, as numpy."""
     packages = "\n".join(path for path in sys.path if path.endswith("site-packages"))
-    info = "edgekit-9.9.9.dist-info"
-    with zipfile.ZipFile(folder / "edgekit-9.9.9-py3-none-any.whl", "w") as wheel:
+    stem = f"{name.replace('-', '_')}-9.9.9"
+    info = f"{stem}.dist-info"
+    written = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(written, "w") as wheel:
         for path in sorted((_REPOSITORY / "edgekit").rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 content = path.read_bytes()
@@ -150,8 +158,9 @@ def wheel_dir(tmp_path: Path) -> Path:
                     content = content.replace(__version__.encode(), b"9.9.9")
                 wheel.writestr(path.relative_to(_REPOSITORY).as_posix(), content)
         wheel.writestr("the_distribution.pth", packages)
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: edgekit\nVersion: 9.9.9\n")
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.9.9\n")
         tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         wheel.writestr(f"{info}/WHEEL", tags)
-        wheel.writestr(f"{info}/RECORD", "")
-    return folder
+        record = [f"{each},," for each in (*wheel.namelist(), f"{info}/RECORD")]
+        wheel.writestr(f"{info}/RECORD", "\n".join(record))
+    return written

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from edgekit.fleet.wheels import fits
+from edgekit.fleet.local_files import LocalFile
+from edgekit.fleet.wheels import displaced, fits, requirements
 
 _NUMPY = "numpy-1.21.6-cp37-cp37m-manylinux_2_17_aarch64.manylinux2014_aarch64"
 
@@ -30,3 +33,12 @@ def test_a_wheel_fits_as_its_tags_say(
     stem: str, python: tuple[int, ...], machine: str, expected: bool
 ) -> None:
     assert fits(stem, python, machine) is expected
+
+
+def test_the_boards_wheel_is_taken_before_the_whole_one() -> None:
+    names = ("edgekit-1-py3-none-any.whl", "edgekit_device-1-py3-none-any.whl", "numpy-1.whl")
+    files = tuple(LocalFile(Path(name), f"wheels/{name}", 0, "", ()) for name in names)
+    assert requirements(files) == ("edgekit-device",)
+    assert requirements(files[:1]) == ("edgekit",)
+    assert displaced("edgekit") == "edgekit-device"
+    assert displaced("edgekit-device") == "edgekit"

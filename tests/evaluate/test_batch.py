@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.evaluate.batch import with_batch
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model, write_model
-from edgekit.rewrite import with_batch
 from edgekit.runtime import Runner
 
 _EMPTY = np.empty(0, np.uint8)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""edgekit-device: what the boards' wheel holds is enough for what it promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+
+tomllib = pytest.importorskip("tomllib", reason="Python 3.11 brings it")
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_LEFT_OUT = ("edgekit.emulator", "edgekit.rewrite")  # asked for with require_part
+
+
+def _project(folder: Path) -> dict[str, Any]:
+    text = (folder / "pyproject.toml").read_text(encoding="utf-8")
+    project: dict[str, Any] = tomllib.loads(text)
+    return project
+
+
+def _included() -> dict[Path, str]:
+    """Each file that goes into the wheel, and its name there."""
+    wheel = _project(_REPOSITORY / "device")["tool"]["hatch"]["build"]["targets"]["wheel"]
+    files = {}
+    for source, name in wheel["force-include"].items():
+        path = (_REPOSITORY / "device" / source).resolve()
+        for each in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            files[each] = (Path(name) / each.relative_to(path)).as_posix()
+    return files
+
+
+def _module(name: str) -> str:
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def test_every_module_of_the_wheel_finds_there_what_it_imports() -> None:
+    graph = grimp.build_graph("edgekit", exclude_type_checking_imports=True)
+    there = {_module(name) for name in _included().values()}
+    missing = {
+        f"{module} imports {imported}"
+        for module in there
+        for imported in graph.find_modules_directly_imported_by(module)
+        if imported not in there and not imported.startswith(_LEFT_OUT)
+    }
+    # main asks for its commands by name: those that are left out are the point of the wheel.
+    assert not missing
+
+
+def test_the_wheel_asks_for_what_edgekit_asks_for() -> None:
+    whole, part = (_project(folder)["project"] for folder in (_REPOSITORY, _REPOSITORY / "device"))
+    assert part["dependencies"] == whole["dependencies"]
+    assert part["requires-python"] == whole["requires-python"]
+    extras = part["optional-dependencies"]
+    assert extras == {name: whole["optional-dependencies"][name] for name in extras}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the wheel holds, and nothing else of edgekit."""
+    folder = tmp_path_factory.mktemp("site")
+    for path, name in _included().items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(path)
+    return folder
+
+
+def _python(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    # The folder stands before the installed edgekit on the path; the check is that it is found.
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=site,
+        env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_commands_of_the_host_say_where_they_are(site: Path) -> None:
+    done = _python(site, "-m", "edgekit", "convert", "net.keras", "--data", "x.npz")
+    assert done.returncode == 5
+    assert "edgekit-device has no convert" in done.stderr
+    assert "pip install edgekit" in done.stderr
+    helped = _python(site, "-m", "edgekit", "--help").stdout
+    assert "benchmark" in helped
+    assert "convert" not in helped
+
+
+def test_the_boards_commands_all_load(site: Path) -> None:
+    for command in ("run", "evaluate", "benchmark", "compare", "doctor", "bundle", "verify"):
+        done = _python(site, "-m", "edgekit", command, "--help")
+        assert (done.returncode, command in done.stdout) == (0, True), done.stderr
+
+
+def test_functions_of_the_host_are_no_attributes(site: Path) -> None:
+    code = "import edgekit; print(edgekit.__file__, hasattr(edgekit, 'convert'), edgekit.run)"
+    done = _python(site, "-c", code)
+    assert done.stdout.startswith(f"{site}/edgekit/__init__.py False <function run"), done.stderr
+
+
+def test_the_emulator_is_missed_by_name(site: Path) -> None:
+    done = _python(site, "-c", "import edgekit; edgekit.emulate(b'', [])")
+    assert "edgekit-device has no emulator" in done.stderr
