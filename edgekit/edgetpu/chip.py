@@ -9,9 +9,6 @@ MIB = 1 << 20
 # libedgetpu driver/config/beagle: a grid of 4 by 4 tiles, 64 multiply-accumulate cells in each.
 NUM_TILES = 16
 CELLS_PER_TILE = 64
-# 4 TOPS are 2 operations a cell and cycle over all cells of 4 lanes at this clock (coral.ai, data
-# sheet of the USB Accelerator, "max" frequency).
-CLOCK_HZ = 500_000_000
 
 # Activations lie in the tiles' narrow memory (driver constant; the compiled models that were
 # measured use up to 196,096 of it, never more).

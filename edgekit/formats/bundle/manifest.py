@@ -14,7 +14,6 @@ MANIFEST_PATH = "manifest.json"
 MODEL_PATH = "model.tflite"  # the first file of every bundle
 SCHEMA = "edgekit.bundle/1"
 MODEL, COMPILED, LABELS, LICENCE, RESULTS = "model", "compiled", "labels", "licence", "results"
-ROLES = (MODEL, COMPILED, LABELS, LICENCE, RESULTS)
 
 
 @dataclass(frozen=True)
