@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import ClassVar
 
 from edgekit.bundle.requirements import requirements
+from edgekit.bundle.results import of_these, results_in
 from edgekit.bundle.signing import check_signature
 from edgekit.edgetpu.belongs import check_belongs
 from edgekit.errors import BundleError, InputError
@@ -101,16 +101,11 @@ def _check_contents(whole: Bundle, where: str) -> list[str]:
         raise BundleError(
             f"{len(whole.labels)} labels, the manifest says {manifest.num_labels}", where=where
         )
-    hashes = {manifest.source_sha256, *(sha256_hex(each) for each in _models(whole))}
-    results = manifest.files_with("results")
-    for entry in results:
-        try:
-            document = json.loads(whole.files[entry.path].decode("utf-8"))
-            measured = document["sha256"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"{entry.path} is no result: {error}", where=where) from error
-        if measured not in hashes:
-            raise BundleError(f"{entry.path} is of another model", where=where)
+    hashes = {manifest.source_sha256, *manifest.origins, *map(sha256_hex, _models(whole))}
+    results = results_in(whole, where)
+    strangers = sorted(results.keys() - of_these(results, hashes).keys())
+    if strangers:
+        raise BundleError(f"{', '.join(strangers)} is of another model", where=where)
     return [f"{len(results)} results are of these models"] if results else []
 
 

@@ -21,7 +21,6 @@ from edgekit.errors import (
     InputError,
     OutputError,
     UnsupportedModelError,
-    UsageError,
 )
 from edgekit.files import sha256_hex
 from edgekit.formats.bundle import read_bundle, write_bundle
@@ -140,10 +139,32 @@ def test_a_plain_model_is_not_taken_for_a_compiled_one(
         bundle(model, compiled=other_model, output=tmp_path / "net.edgekit")
 
 
-def test_a_bundle_of_a_bundle_is_refused(model: Path, tmp_path: Path) -> None:
-    bundle(model, output=tmp_path / "net.edgekit")
-    with pytest.raises(UsageError, match="a bundle already"):
-        bundle(tmp_path / "net.edgekit", output=tmp_path / "again.edgekit")
+def test_a_bundle_made_again_keeps_what_it_held(model: Path, labels: Path, tmp_path: Path) -> None:
+    first, again, licence = tmp_path / "net.edgekit", tmp_path / "again.edgekit", tmp_path / "L"
+    licence.write_text("Apache-2.0\n")
+    bundle(model, labels=labels, preprocess="tf", task="classification", output=first)
+    bundle(first, output=again)
+    assert again.read_bytes() == first.read_bytes()
+    inside = sha256_hex(read_bundle(first.read_bytes()).model)
+    measured = [_result(tmp_path / "a.json", inside)]
+    measured.append(_result(tmp_path / "b.json", sha256_hex(model.read_bytes())))
+    bundle(first, licence=licence, metrics=measured, output=again)
+    result = bundle(again, preprocess="raw", output=again)
+    assert (result.manifest.name, result.manifest.task) == ("net", "classification")
+    assert (result.manifest.num_labels, result.manifest.licence) == (3, "Apache-2.0")
+    assert "2 results are of these models" in verify(again).checked
+    assert read_notes(read_bundle(again.read_bytes()).model).preprocess.startswith("raw")
+
+
+@pytest.mark.parametrize("plain", ["net.tflite", "other.tflite"])
+def test_one_segment_of_several_is_not_taken_for_a_compiled_model(
+    model: Path, other_model: Path, tmp_path: Path, plain: str
+) -> None:
+    segment = tmp_path / "net_segment_0_of_2_edgetpu.tflite"
+    segment.write_bytes(model.read_bytes())
+    assert other_model.is_file()
+    with pytest.raises(UnsupportedModelError, match="one segment"):
+        bundle(tmp_path / plain, compiled=segment, output=tmp_path / "net.edgekit")
 
 
 def test_a_folder_that_is_not_there_is_told_before_anything_else(
@@ -206,7 +227,8 @@ def test_a_model_with_googles_metadata_needs_no_options(corpus: Path, tmp_path: 
     result = bundle(plain, compiled=compiled, output=output)
     assert result.manifest.num_labels == 1001
     assert result.manifest.requires == {"tensorflow_lite": "1.5.0", "edgetpu_runtime": 12}
-    assert read_bundle(output.read_bytes()).model == plain.read_bytes()
+    whole = read_bundle(output.read_bytes())
+    assert (whole.model, whole.compiled) == (plain.read_bytes(), compiled.read_bytes())
     for model in (plain, output):
         answer = edgekit.run(model, [corpus / "coral" / "parrot.jpg"]).answers[0]
         assert answer.top[0].label == "macaw"
@@ -226,4 +248,8 @@ def test_models_of_the_corpus_make_verified_bundles(
         assert result.manifest.requires["edgetpu_runtime"] == each["min_runtime_version"]
         assert "the compiled model was made from the plain one" in verify(output).checked
         assert read_model(output).subgraphs == read_model(plain).subgraphs
+        whole = read_bundle(output.read_bytes())
+        assert whole.compiled is not None
+        assert read_notes(whole.compiled).labels == ("cat", "dog", "horse")
+        assert read_model(whole.compiled).subgraphs == read_model(compiled).subgraphs
     assert len(pairs) > 5

@@ -74,6 +74,23 @@ def read_metadata(content: bytes, model: Model | None = None) -> ModelMetadata |
         ) from error
 
 
+def model_size(content: bytes) -> int:
+    """How many bytes of a .tflite file are the model; the rest is the archive of its files.
+
+    Raises:
+        ModelFormatError: The archive is damaged.
+    """
+    stream = io.BytesIO(content)
+    if not zipfile.is_zipfile(stream):
+        return len(content)
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            starts = [member.header_offset for member in archive.infolist()]
+    except _DAMAGE as error:
+        raise ModelFormatError(f"the files behind the model: {error}") from error
+    return min(starts, default=len(content))
+
+
 def _model(root: Table, files: Mapping[str, bytes]) -> ModelMetadata:
     subgraphs = root.tables(3)
     graph = subgraphs[0] if subgraphs else None

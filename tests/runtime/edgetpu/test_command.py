@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,27 @@ def test_run_names_device_library_and_kernel(models: Models, sample: Path) -> No
     assert {"libedgetpu", "kernel", "python"} <= set(document["versions"])
     assert document["thermal"]["max_celsius"] is None
     assert "not measured" in document["thermal"]["note"]
+
+
+@pytest.mark.usefixtures("library")
+def test_a_compiled_model_out_of_a_bundle_runs_and_names_its_classes(
+    models: Models, sample: Path, tmp_path: Path
+) -> None:
+    """Labels and normalization are in both models of the bundle."""
+    (tmp_path / "names.txt").write_text("cat\ndog\nhorse\n")
+    bundle(
+        models.plain,
+        compiled=models.compiled,
+        labels=tmp_path / "names.txt",
+        preprocess="raw",
+        output=tmp_path / "net.edgekit",
+    )
+    with zipfile.ZipFile(tmp_path / "net.edgekit") as archive:
+        archive.extract("model_edgetpu.tflite", tmp_path)
+    status, document = _edgekit("run", tmp_path / "model_edgetpu.tflite", sample, "--device", "usb")
+    assert status == 0
+    assert [each["label"] for each in document["answers"][0]["top"]] == ["horse", "dog", "cat"]
+    assert document["preprocess"].startswith("raw")
 
 
 @pytest.mark.usefixtures("library")
