@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from edgekit.bundle.here import Fit, compare_with_here
 from edgekit.bundle.requirements import requirements
 from edgekit.bundle.results import of_these, results_in
 from edgekit.bundle.signing import check_signature
@@ -29,10 +30,14 @@ class VerifyResult(Result):
     manifest: Manifest
     signature: str  # "none" | "not checked" | "valid"
     checked: tuple[str, ...]  # what was compared, in words
+    here: tuple[Fit, ...]  # what it needs against what this machine has
 
 
 def verify(bundle: PathLike, *, verify_key: PathLike | None = None) -> VerifyResult:
     """Check a bundle: its hashes, its signature, its versions, and that its models belong together.
+
+    What it needs is also compared with what is installed here; a machine that cannot run it, or
+    has no Edge TPU, can verify it all the same.
 
     Args:
         bundle: The file.
@@ -70,6 +75,7 @@ def verify(bundle: PathLike, *, verify_key: PathLike | None = None) -> VerifyRes
         manifest=whole.manifest,
         signature=signature,
         checked=tuple(checked),
+        here=compare_with_here(whole.manifest),
     )
 
 

@@ -118,7 +118,10 @@ class Visit:
         await self._copy(board, folder, plan.files, mirrors)
         path = f"{folder}/{plan.bundle.path}"
         self._note(path=path, device=device)
-        await board.edgekit(python, ["verify", path], folder)
+        verified = await board.edgekit(python, ["verify", path], folder)
+        for fit in verified.get("here", ()):  # an edgekit of before has none
+            if fit["usable"] is False:
+                self._step(f"warning: not usable there: {fit['needs']}; {fit['has']}")
         await self._measure(board, python, folder)
 
     async def _probe(self, board: Board) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 import edgekit
 from edgekit.bundle import bundle, verify
+from edgekit.bundle.here import compare_with_here
 from edgekit.errors import (
     BundleError,
     InputError,
@@ -210,6 +211,23 @@ def test_verify_says_in_json_what_it_compared(model: Path, tmp_path: Path) -> No
     assert document["schema"] == "edgekit.verify/1"
     assert document["signature"] == "none"
     assert document["checked"][0] == "1 files have the hashes of the manifest"
+
+
+@pytest.mark.parametrize(
+    ("lite", "edgekit_version", "usable"),
+    [("2.3.0", "0.0.1", True), ("99.0.0", "0.0.1", None), ("2.3.0", "99.0", None)],
+)
+def test_verify_compares_versions_with_those_here(
+    model: Path, tmp_path: Path, lite: str, edgekit_version: str, usable: bool | None
+) -> None:
+    bundle(model, output=tmp_path / "net.edgekit")
+    whole = read_bundle((tmp_path / "net.edgekit").read_bytes())
+    needs = {"tensorflow_lite": lite, "edgetpu_runtime": None}
+    manifest = dataclasses.replace(whole.manifest, requires=needs, edgekit=edgekit_version)
+    fits = compare_with_here(manifest)
+    assert [each.what for each in fits] == ["edgekit", "tensorflow_lite"]
+    # A runtime whose releases are counted as TensorFlow's are is known to be too old.
+    assert all(each.usable for each in fits) is bool(usable)
 
 
 def test_a_missing_bundle_is_bad_input(tmp_path: Path) -> None:

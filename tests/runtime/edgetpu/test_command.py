@@ -19,8 +19,9 @@ from edgekit.bundle import bundle
 from edgekit.edgetpu.libraries import LIBRARY_VARIABLE
 from edgekit.formats.tflite import read_model
 from edgekit.runtime.edgetpu import EdgeTpuBackend
-from tests.runtime.edgetpu.conftest import Models
+from tests.runtime.edgetpu.conftest import Build, Models
 
+_CRASHES = "__attribute__((constructor)) static void f(void) { __builtin_trap(); }\n"
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -75,6 +76,37 @@ def test_a_compiled_model_out_of_a_bundle_runs_and_names_its_classes(
     assert status == 0
     assert [each["label"] for each in document["answers"][0]["top"]] == ["horse", "dog", "cat"]
     assert document["preprocess"].startswith("raw")
+
+
+@pytest.mark.parametrize(
+    ("version", "usable"),
+    [("RuntimeVersion(14)", True), ("RuntimeVersion(13)", False), ("", None)],
+)
+def test_verify_compares_what_a_bundle_needs_with_the_library_here(
+    models: Models, build: Build, tmp_path: Path, version: str, usable: bool | None
+) -> None:
+    """A library that is too old makes the bundle no worse: another machine may have a newer one."""
+    output = tmp_path / "net.edgekit"
+    bundle(models.plain, compiled=models.compiled, output=output)
+    library = str(build(version=version))
+    status, document = _edgekit("verify", output, **{LIBRARY_VARIABLE: library})
+    assert status == 0
+    fits = {each["what"]: each for each in document["here"]}
+    assert fits["edgetpu_runtime"]["usable"] is usable
+    assert "runtime 14" in fits["edgetpu_runtime"]["needs"]
+    assert fits["edgekit"]["usable"] is fits["tensorflow_lite"]["usable"] is True
+
+
+@pytest.mark.parametrize("source", ["int nothing(void) { return 0; }\n", _CRASHES])
+def test_verify_without_a_library_that_loads_is_done_all_the_same(
+    models: Models, build: Build, tmp_path: Path, source: str
+) -> None:
+    output = tmp_path / "net.edgekit"
+    bundle(models.plain, compiled=models.compiled, output=output)
+    status, document = _edgekit("verify", output, **{LIBRARY_VARIABLE: str(build(source))})
+    assert status == 0
+    assert document["here"][-1]["has"].startswith("no libedgetpu here: ")
+    assert document["here"][-1]["usable"] is None
 
 
 @pytest.mark.usefixtures("library")
