@@ -114,7 +114,7 @@ class Visit:
         python = self._choose_python(found)
         device = await self._examine(board, python, folder)
         self._step(f"copying {plan.bundle.path}{f' and {plan.data.path}' if plan.data else ''}")
-        mirrors = [plan.data.path] if plan.data and plan.data.is_folder else []
+        mirrors = [plan.data.folder] if plan.data and plan.data.folder else []
         await self._copy(board, folder, plan.files, mirrors)
         path = f"{folder}/{plan.bundle.path}"
         self._note(path=path, device=device)
