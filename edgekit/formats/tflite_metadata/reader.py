@@ -64,7 +64,7 @@ def read_metadata(content: bytes, model: Model | None = None) -> ModelMetadata |
             where=METADATA_NAME,
         )
     try:
-        return _model(root_table(raw, METADATA_NAME), _files(content))
+        return _model(root_table(raw, METADATA_NAME), read_files(content))
     except ModelFormatError as error:
         why = error.what.rpartition(": ")[2]
         raise ModelFormatError(
@@ -139,8 +139,12 @@ def _floats(table: Table, field: int) -> tuple[float, ...]:
     return tuple(table.array(field).view(np.float32).tolist())
 
 
-def _files(content: bytes) -> Mapping[str, bytes]:
-    """What is appended to the model as a zip archive; nothing if there is none."""
+def read_files(content: bytes) -> Mapping[str, bytes]:
+    """What is appended to a model as a zip archive; nothing if there is none.
+
+    Raises:
+        ModelFormatError: The archive is damaged.
+    """
     stream = io.BytesIO(content)
     if not zipfile.is_zipfile(stream):
         return {}

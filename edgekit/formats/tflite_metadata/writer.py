@@ -22,7 +22,7 @@ from edgekit.formats.tflite_metadata.metadata import (
     ModelMetadata,
     TensorMetadata,
 )
-from edgekit.formats.tflite_metadata.reader import model_size
+from edgekit.formats.tflite_metadata.reader import model_size, read_files
 
 _CONTENT_NUMBERS = {name: number for number, name in CONTENTS.items()}
 _COLOUR_NUMBERS = {name: number for number, name in COLOUR_SPACES.items()}
@@ -50,6 +50,18 @@ def write_metadata(content: bytes, metadata: ModelMetadata, preprocess: str = ""
     files = sorted(metadata.files.items())
     written = add_metadata(content[: model_size(content)], entries)
     return write_archive(files, behind=written) if files else written
+
+
+def keep_files(source: bytes, written: bytes) -> bytes:
+    """``written``, which a change made of the .tflite file ``source``, with that one's label files.
+
+    They lie behind the model, where `read_model` does not look.
+
+    Raises:
+        ModelFormatError: They are damaged.
+    """
+    files = read_files(source)
+    return write_archive(sorted(files.items()), behind=written) if files else written
 
 
 def _pack(metadata: ModelMetadata) -> bytes:
