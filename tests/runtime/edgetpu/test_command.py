@@ -118,6 +118,23 @@ def test_benchmark_waits_for_a_slow_device(models: Models) -> None:
 
 
 @pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("command", ["evaluate", "benchmark"])
+def test_inferences_that_become_slower_are_taken_for_a_lowered_clock(
+    models: Models, tmp_path: Path, command: str
+) -> None:
+    """A device on USB has no sensor that could tell."""
+    np.savez(str(tmp_path / "d.npz"), x=np.zeros((60, 4), np.float32), y=np.zeros(60, np.int64))
+    options = {
+        "evaluate": ("--data", tmp_path / "d.npz"),
+        "benchmark": ("--num-runs", 60, "--warmup-runs", 0),
+    }
+    words = (command, models.compiled, *options[command], "--device", "usb")
+    slow = {"STANDIN_SLOW_MS": "8", "STANDIN_SLOW_AFTER": "30"}
+    assert _edgekit(*words, **slow)[1]["thermal"]["throttled"] is True
+    assert _edgekit(*words, STANDIN_SLOW_MS="8")[1]["thermal"]["throttled"] is False
+
+
+@pytest.mark.usefixtures("library")
 def test_a_crash_is_exit_status_6(models: Models, sample: Path) -> None:
     words = ("run", models.compiled, sample, "--device", "usb")
     status, document = _edgekit(*words, STANDIN_CRASH="prepare")
