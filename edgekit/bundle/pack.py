@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Mapping, Sequence
 
 from edgekit import __version__
@@ -15,10 +16,12 @@ from edgekit.bundle.results import read_result
 from edgekit.bundle.signing import sign as sign_manifest
 from edgekit.data import parse_preprocess, read_labels
 from edgekit.edgetpu.belongs import check_belongs
-from edgekit.files import PathLike, check_writable, sha256_hex, write_bytes
-from edgekit.formats.bundle import MODEL_PATH, BundleFile, Manifest, write_bundle
+from edgekit.errors import UsageError
+from edgekit.files import PathLike, check_writable, read_bytes, sha256_hex, write_bytes
+from edgekit.formats.bundle import MODEL_PATH, BundleFile, Manifest, is_bundle, write_bundle
 from edgekit.formats.tflite import Model, read_model
 from edgekit.result import Result
+from edgekit.tasks import TASKS
 
 _COMPILED, _LABELS, _LICENCE = "model_edgetpu.tflite", "labels.txt", "LICENCE"
 
@@ -62,19 +65,23 @@ def bundle(
         labels: A text file with one class a line; None takes those in the model's metadata.
         preprocess: How pixels become the input; None takes what the model's metadata says.
         metrics: JSON documents of ``evaluate``, ``benchmark`` and the like about either model.
-        task: What the model is for; "" takes it from ``metrics``.
-        decoder: What makes answers of its outputs.
+        task: What the model is for, one of `TASKS`; "" takes it from ``metrics``.
+        decoder: What makes answers of its outputs; "" takes it from ``metrics`` too.
         licence: A text file.
         sign: The file of an Ed25519 private key.
 
     Raises:
         BundleError: ``compiled`` was not made from ``model``, or ``metrics`` are of another model.
         InputError: A file cannot be read, or is not what it should be.
-        UsageError: ``preprocess`` has an unknown word.
+        UsageError: ``preprocess`` has an unknown word, ``task`` is none, or ``output`` is one of
+            the other files.
         OutputError: ``output`` cannot be written.
         MissingExtraError: ``sign`` needs the package cryptography.
     """
+    if task and task not in TASKS:
+        raise UsageError(f"no task {task!r}", fix=f"use one of {', '.join(TASKS)}")
     check_writable(output)
+    _check_apart(output, [model, compiled, labels, licence, sign, *metrics])
     given = read_given(model, compiled, licence)
     plain = read_model(given.plain, where=str(model))
     compiled_model = None
@@ -102,8 +109,8 @@ def bundle(
         edgekit=__version__,
         files=tuple(entry for entry, _ in files),
         source_sha256=given.source_sha256,
-        task=task or given.notes.task or _task(results),
-        decoder=decoder or given.notes.decoder,
+        task=task or given.notes.task or _first(results, "task"),
+        decoder=decoder or given.notes.decoder or _first(results, "decoder"),
         preprocess=how_text,
         num_labels=len(names),
         licence=given.licence_text.split("\n")[0].strip(),
@@ -139,8 +146,22 @@ def _named_results(results: Sequence[Mapping[str, Any]]) -> list[tuple[BundleFil
     return entries
 
 
-def _task(results: Sequence[Mapping[str, Any]]) -> str:
-    return next((str(each["task"]) for each in results if each.get("task")), "")
+def _first(results: Sequence[Mapping[str, Any]], field: str) -> str:
+    """What the first of the results that says it says."""
+    return next((str(each[field]) for each in results if each.get(field)), "")
+
+
+def _check_apart(output: PathLike, given: Sequence[PathLike | None]) -> None:
+    """Refuse to write over what the bundle is made of; a bundle may be made anew in its place."""
+    place = Path(output)
+    for each in (Path(path) for path in given if path is not None):
+        if place.exists() and each.exists() and place.samefile(each):
+            if not is_bundle(read_bytes(each, "file")):
+                raise UsageError(
+                    f"the output would overwrite {each.name}",
+                    where=str(output),
+                    fix="name another output (-o NAME.edgekit)",
+                )
 
 
 def _doubts(plain: Model, manifest: Manifest) -> list[str]:

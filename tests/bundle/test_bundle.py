@@ -22,6 +22,7 @@ from edgekit.errors import (
     InputError,
     OutputError,
     UnsupportedModelError,
+    UsageError,
 )
 from edgekit.files import sha256_hex
 from edgekit.formats.bundle import read_bundle, write_bundle
@@ -36,7 +37,13 @@ def _edgekit(*args: object) -> subprocess.CompletedProcess[str]:
 
 
 def _result(path: Path, sha256: str, schema: str = "edgekit.evaluate/1") -> Path:
-    document = {"schema": schema, "sha256": sha256, "task": "classification", "num_samples": 5}
+    document = {
+        "schema": schema,
+        "sha256": sha256,
+        "task": "classification",
+        "decoder": "score a class",
+        "num_samples": 5,
+    }
     path.write_text(json.dumps(document))
     return path
 
@@ -103,7 +110,7 @@ def test_results_come_along_and_name_the_task(model: Path, tmp_path: Path) -> No
     second = _result(tmp_path / "r2.json", sha256, "edgekit.benchmark/1")
     output = tmp_path / "net.edgekit"
     result = bundle(model, metrics=[first, second, first], output=output)
-    assert result.manifest.task == "classification"
+    assert (result.manifest.task, result.manifest.decoder) == ("classification", "score a class")
     paths = [entry.path for entry in result.manifest.files_with("results")]
     assert paths == ["results/evaluate.json", "results/benchmark.json", "results/evaluate-2.json"]
     assert "3 results are of these models" in verify(output).checked
@@ -116,6 +123,19 @@ def test_results_of_another_model_are_refused(
     with pytest.raises(BundleError, match="of another model"):
         bundle(model, metrics=[path], output=tmp_path / "net.edgekit")
     assert not (tmp_path / "net.edgekit").exists()
+
+
+def test_the_files_of_a_bundle_are_not_written_over(model: Path, labels: Path) -> None:
+    before = model.read_bytes(), labels.read_bytes()
+    for output in (model, labels):
+        with pytest.raises(UsageError, match="overwrite"):
+            bundle(model, labels=labels, output=output)
+    assert (model.read_bytes(), labels.read_bytes()) == before
+
+
+def test_a_task_that_is_none_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no task 'classify'"):
+        bundle(model, task="classify", output=tmp_path / "net.edgekit")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"schema": "other/1"}'])
