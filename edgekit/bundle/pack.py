@@ -155,13 +155,13 @@ def _check_apart(output: PathLike, given: Sequence[PathLike | None]) -> None:
     """Refuse to write over what the bundle is made of; a bundle may be made anew in its place."""
     place = Path(output)
     for each in (Path(path) for path in given if path is not None):
-        if place.exists() and each.exists() and place.samefile(each):
-            if not is_bundle(read_bytes(each, "file")):
-                raise UsageError(
-                    f"the output would overwrite {each.name}",
-                    where=str(output),
-                    fix="name another output (-o NAME.edgekit)",
-                )
+        is_same = place.exists() and each.exists() and place.samefile(each)
+        if is_same and not is_bundle(read_bytes(each, "file")):
+            raise UsageError(
+                f"the output would overwrite {each.name}",
+                where=str(output),
+                fix="name another output (-o NAME.edgekit)",
+            )
 
 
 def _doubts(plain: Model, manifest: Manifest) -> list[str]:
