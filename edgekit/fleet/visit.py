@@ -117,11 +117,13 @@ class Visit:
         mirrors = [plan.data.folder] if plan.data and plan.data.folder else []
         await self._copy(board, folder, plan.files, mirrors)
         path = f"{folder}/{plan.bundle.path}"
-        self._note(path=path, device=device)
         verified = await board.edgekit(python, ["verify", path], folder)
         for fit in verified.get("here", ()):  # an edgekit of before has none
             if fit["usable"] is False:
                 self._step(f"warning: not usable there: {fit['needs']}; {fit['has']}")
+                if plan.device == "auto" and fit["what"] == "edgetpu_runtime":
+                    device = "cpu"
+        self._note(path=path, device=device)
         await self._measure(board, python, folder)
 
     async def _probe(self, board: Board) -> dict[str, Any]:

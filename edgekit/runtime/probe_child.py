@@ -34,7 +34,7 @@ def main(request_json: str, wanted: str = "") -> None:
     if not hasattr(library, _CREATE):
         _say(error=f"{request['library']}: undefined symbol: {_CREATE}")
         return
-    version = _version(library)
+    version = version_of(library)
     _say(stage=LOADED, version=version, path=_path_of(request["library"]))
     if not wanted:
         return
@@ -65,7 +65,8 @@ def _open(fields: dict[str, Any], content: bytes) -> None:
     _say(stage=RAN)
 
 
-def _version(library: Any) -> str:  # noqa: ANN401 - what ctypes loads
+def version_of(library: Any) -> str:  # noqa: ANN401 - what ctypes loads
+    """What a loaded libedgetpu says of itself; "" if nothing."""
     if not hasattr(library, "edgetpu_version"):
         return ""
     library.edgetpu_version.restype = ctypes.c_char_p

@@ -97,6 +97,18 @@ def test_verify_compares_what_a_bundle_needs_with_the_library_here(
     assert fits["edgekit"]["usable"] is fits["tensorflow_lite"]["usable"] is True
 
 
+@pytest.mark.parametrize(("version", "status"), [(14, "ok"), (13, "failed")])
+def test_the_doctor_runs_a_model_as_run_would(
+    models: Models, build: Build, version: int, status: str
+) -> None:
+    library = str(build(version=f"RuntimeVersion({version})"))
+    words = ("doctor", "--model", models.compiled)
+    document = _edgekit(*words, **{LIBRARY_VARIABLE: library})[1]
+    (check,) = (each for each in document["checks"] if each["code"] == "inference.model")
+    assert check["status"] == status
+    assert ("needs Edge TPU runtime 14" in check["seen"]) is (status == "failed")
+
+
 @pytest.mark.parametrize("source", ["int nothing(void) { return 0; }\n", _CRASHES])
 def test_verify_without_a_library_that_loads_is_done_all_the_same(
     models: Models, build: Build, tmp_path: Path, source: str
