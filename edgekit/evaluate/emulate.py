@@ -63,8 +63,9 @@ def emulate(
         EdgeKitError: As for `run`.
     """
     programs = []
-    given = bytes(model) if isinstance(model, (bytes, bytearray)) else read_bytes(model, "model")
-    for each in read_packages(read_model(program_content(given))):
+    where = "" if isinstance(model, bytes) else str(model)
+    given = model if isinstance(model, bytes) else read_bytes(model, "model")
+    for each in read_packages(read_model(program_content(given, where), where=where)):
         start = time.perf_counter()
         chip = EdgeTpu(each.package, strict_sync=strict_sync)
         plan_ms = (time.perf_counter() - start) * 1e3
