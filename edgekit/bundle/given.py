@@ -29,7 +29,8 @@ class Given:
     source_sha256: str
     origins: tuple[str, ...]  # hashes of either model, as it is and as it was
     results: tuple[Document, ...] = ()
-    doubts: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # results that are of another model
+    was_signed: bool = False
 
     @property
     def licence_text(self) -> str:
@@ -70,9 +71,8 @@ def read_given(model: PathLike, compiled: PathLike | None, licence: PathLike | N
         source_sha256=sha256_hex(plain) if old is None else old.manifest.source_sha256,
         origins=tuple(sorted(origins)),
         results=tuple(kept.values()),
-        doubts=tuple(
-            f"{path} is of another model: left out" for path in documents if path not in kept
-        ),
+        left_out=tuple(path for path in documents if path not in kept),
+        was_signed=old is not None and bool(old.signature),
     )
 
 

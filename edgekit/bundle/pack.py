@@ -117,7 +117,10 @@ def bundle(
         requires=requirements(plain, compiled_model),
         origins=tuple(sorted({*given.origins} - {entry.sha256 for entry, _ in files})),
     )
-    warnings += [*given.doubts, *_doubts(plain, manifest)]
+    warnings += [f"{path} is of another model: left out" for path in given.left_out]
+    if given.was_signed and sign is None:
+        warnings.append("the old bundle's signature is not kept: sign this one (--sign)")
+    warnings += _doubts(plain, manifest)
     signature = b"" if sign is None else sign_manifest(manifest.to_json().encode(), sign)
     content = write_bundle(manifest, files, signature)
     write_bytes(output, content)

@@ -57,7 +57,7 @@ def verify(bundle: PathLike, *, verify_key: PathLike | None = None) -> VerifyRes
     whole = read_bundle(content, where)
     signature = "not checked" if whole.signature else "none"
     if verify_key is not None:
-        check_signature(whole.manifest_content, whole.signature, verify_key)
+        check_signature(whole.manifest_content, whole.signature, verify_key, where)
         signature = "valid"
     checked = [f"{len(whole.files)} files have the hashes of the manifest"]
     plain = read_model(whole.model, where=f"{where}, model")
