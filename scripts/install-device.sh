@@ -109,15 +109,17 @@ plan_install() {
 }
 
 plan_packages() {
-  local wanted=() missing=() package
+  local wanted=() missing=() google_has='' package
   [ "$runtime" = none ] || wanted+=("libedgetpu1-$runtime")
   [ -z "$pcie" ] || wanted+=(gasket-dkms "linux-headers-$(uname -r)")
   [ "$venv" = none ] || wanted+=(python3-venv)
   for package in "${wanted[@]}"; do
-    has_package "$package" || missing+=("$package")
+    has_package "$package" && continue
+    missing+=("$package")
+    case $package in libedgetpu1-* | gasket-dkms) google_has=1 ;; esac
   done
   [ ${#missing[@]} -gt 0 ] || return 0
-  if [ "$runtime$pcie" != none ] && ! grep -rqs coral-edgetpu-stable "$root/etc/apt/sources.list.d" "$root/etc/apt/sources.list"; then
+  if [ -n "$google_has" ] && ! grep -rqs coral-edgetpu-stable "$root/etc/apt/sources.list.d" "$root/etc/apt/sources.list"; then
     add "apt" "add Google's package source: $list" \
       "(curl -fsSL $google/doc/apt-key.gpg || wget -qO- $google/doc/apt-key.gpg) | $(install_file "$key") && echo 'deb $google coral-edgetpu-stable main' | $(install_file "$list")"
   fi
@@ -131,7 +133,8 @@ plan_python() {
     add "venv $venv" "make a virtual environment: $folder" \
       "${sudo}python3 -m venv --system-site-packages $(quote "$folder")"
   fi
-  "$folder/bin/python" -c 'import edgekit' 2>/dev/null ||
+  # -I: the folder of edgekit's sources, where this is often called, is no installation.
+  "$folder/bin/python" -I -c 'import edgekit' 2>/dev/null ||
     add "" "install edgekit from $edgekit into it" \
       "${sudo}$(quote "$folder/bin/python") -m pip install $(quote "${edgekit}[device]")"
 }
@@ -176,4 +179,6 @@ for line in "${plan[@]}"; do
     write_note "$note"
   fi
 done
-[ -n "$undo" ] || echo "done; log out and in again if groups have changed, then: ${root}${venv}/bin/edgekit doctor"
+doctor=edgekit
+[ "$venv" = none ] || doctor=$root$venv/bin/edgekit
+[ -n "$undo" ] || echo "done; log out and in again if groups have changed, then: $doctor doctor"

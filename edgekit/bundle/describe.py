@@ -4,21 +4,58 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Sequence
+from dataclasses import dataclass
+from typing import Callable, Sequence
 
-from edgekit.data import Preprocess
+from edgekit.data import Preprocess, parse_preprocess
+from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import Model, Tensor
 from edgekit.formats.tflite_metadata import (
     LabelFile,
     ModelMetadata,
     Normalization,
     TensorMetadata,
+    read_metadata,
+    read_notes,
+    write_metadata,
 )
 
 _LABEL_FILE = "labels.txt"
 _DETECTION = "TFLite_Detection_PostProcess"
 _DETECTION_CLASSES = 1  # its second output holds the classes
 _SCALES = {"raw": (0.0, 1.0), "unit": (0.0, 255.0), "tf": (127.5, 127.5)}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model's file is to say of its use."""
+
+    name: str
+    labels: Sequence[str]
+    preprocess: str  # as for --preprocess; "" where nobody said
+    licence: str
+    warn: Callable[[str], None]
+
+    def written_into(self, content: bytes, model: Model) -> bytes:
+        """The .tflite file with all this in it; as it was where it says it already or cannot."""
+        notes, known = read_notes(content), read_metadata(content, model)
+        has_names = tuple(self.labels) == notes.labels
+        has_licence = not self.licence or (known is not None and known.licence == self.licence)
+        if has_names and has_licence and self.preprocess == notes.preprocess:
+            return content
+        wanted = describe(
+            model,
+            known,
+            name=self.name,
+            labels=self.labels,
+            how=parse_preprocess(self.preprocess) if self.preprocess else None,
+            licence=self.licence,
+        )
+        try:
+            return write_metadata(content, wanted, self.preprocess)
+        except UnsupportedModelError as error:
+            self.warn(f"labels and normalization are not in a model itself: {error.what}")
+            return content
 
 
 def describe(

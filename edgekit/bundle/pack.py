@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any, ClassVar, Mapping, Sequence
 
 from edgekit import __version__
-from edgekit.bundle.describe import describe, label_text
+from edgekit.bundle.describe import Description, label_text
+from edgekit.bundle.given import read_given
 from edgekit.bundle.requirements import requirements
+from edgekit.bundle.results import read_result
 from edgekit.bundle.signing import sign as sign_manifest
-from edgekit.data import Preprocess, parse_preprocess, read_labels
+from edgekit.data import parse_preprocess, read_labels
 from edgekit.edgetpu.belongs import check_belongs
-from edgekit.errors import BundleError, InputError, UnsupportedModelError, UsageError
+from edgekit.errors import UsageError
 from edgekit.files import PathLike, check_writable, read_bytes, sha256_hex, write_bytes
 from edgekit.formats.bundle import MODEL_PATH, BundleFile, Manifest, is_bundle, write_bundle
 from edgekit.formats.tflite import Model, read_model
-from edgekit.formats.tflite_metadata import read_metadata, read_notes, write_metadata
 from edgekit.result import Result
+from edgekit.tasks import TASKS
 
 _COMPILED, _LABELS, _LICENCE = "model_edgetpu.tflite", "labels.txt", "LICENCE"
 
@@ -52,66 +54,72 @@ def bundle(
 ) -> BundleResult:
     """Write one file with all that a device needs; the same arguments give the same bytes.
 
-    Labels and normalization are also written into the plain model, as TFLite metadata; the
-    compiled one stays as the compiler wrote it.
+    Labels and normalization are also written into both models, as TFLite metadata; the graph,
+    the constants and the Edge TPU's program stay byte for byte.
 
     Args:
-        model: The plain .tflite file.
+        model: The plain .tflite file; or a bundle, whose contents are kept where nothing else is
+            given.
         output: The bundle to write, usually NAME.edgekit.
         compiled: What edgetpu_compiler made of ``model``.
         labels: A text file with one class a line; None takes those in the model's metadata.
         preprocess: How pixels become the input; None takes what the model's metadata says.
         metrics: JSON documents of ``evaluate``, ``benchmark`` and the like about either model.
-        task: What the model is for; "" takes it from ``metrics``.
-        decoder: What makes answers of its outputs.
+        task: What the model is for, one of `TASKS`; "" takes it from ``metrics``.
+        decoder: What makes answers of its outputs; "" takes it from ``metrics`` too.
         licence: A text file.
         sign: The file of an Ed25519 private key.
 
     Raises:
         BundleError: ``compiled`` was not made from ``model``, or ``metrics`` are of another model.
         InputError: A file cannot be read, or is not what it should be.
-        UsageError: ``preprocess`` has an unknown word.
+        UsageError: ``preprocess`` has an unknown word, ``task`` is none, or ``output`` is one of
+            the other files.
         OutputError: ``output`` cannot be written.
         MissingExtraError: ``sign`` needs the package cryptography.
     """
+    if task and task not in TASKS:
+        raise UsageError(f"no task {task!r}", fix=f"use one of {', '.join(TASKS)}")
     check_writable(output)
-    source = read_bytes(model, "model")
-    if is_bundle(source):
-        raise UsageError("the model is a bundle already", where=str(model))
-    plain = read_model(source, where=str(model))
-    compiled_content = None if compiled is None else read_bytes(compiled, "compiled model")
+    _check_apart(output, [model, compiled, labels, licence, sign, *metrics])
+    given = read_given(model, compiled, licence)
+    plain = read_model(given.plain, where=str(model))
     compiled_model = None
-    if compiled_content is not None:
-        compiled_model = read_model(compiled_content, where=str(compiled))
-        check_belongs(plain, compiled_model, str(compiled))
-    notes = read_notes(source)
-    names = tuple(read_labels(labels)) if labels is not None else notes.labels
-    how_text = str(parse_preprocess(preprocess)) if preprocess else notes.preprocess
-    licence_text = b"" if licence is None else read_bytes(licence, "licence")
+    if given.compiled is not None:
+        compiled_model = read_model(given.compiled, where=str(compiled or model))
+        check_belongs(plain, compiled_model, str(compiled or model))
+    names = tuple(read_labels(labels)) if labels is not None else given.notes.labels
+    how_text = str(parse_preprocess(preprocess)) if preprocess else given.notes.preprocess
     warnings: list[str] = []
-    inside = source  # as it is where nothing is new
-    if labels is not None or preprocess or licence_text:
-        inside = _described(source, plain, str(model), names, how_text, licence_text, warnings)
-    results = [_result(path, source, compiled_content) for path in metrics]
+    note = Description(given.name, names, how_text, given.licence_text, warnings.append)
+    inside = note.written_into(given.plain, plain)
+    compiled_inside = None
+    if given.compiled is not None and compiled_model is not None:
+        compiled_inside = note.written_into(given.compiled, compiled_model)
+    results = [*given.results, *(read_result(path, given.origins) for path in metrics)]
     files = [
         _entry(MODEL_PATH, "model", inside),
-        *([_entry(_COMPILED, "compiled", compiled_content)] if compiled_content else []),
+        *([_entry(_COMPILED, "compiled", compiled_inside)] if compiled_inside else []),
         *([_entry(_LABELS, "labels", label_text(names))] if names else []),
-        *([_entry(_LICENCE, "licence", licence_text)] if licence_text else []),
+        *([_entry(_LICENCE, "licence", given.licence)] if given.licence else []),
         *_named_results(results),
     ]
     manifest = Manifest(
-        name=Path(model).stem,
+        name=given.name,
         edgekit=__version__,
         files=tuple(entry for entry, _ in files),
-        source_sha256=sha256_hex(source),
-        task=task or _task(results),
-        decoder=decoder,
+        source_sha256=given.source_sha256,
+        task=task or given.notes.task or _first(results, "task"),
+        decoder=decoder or given.notes.decoder or _first(results, "decoder"),
         preprocess=how_text,
         num_labels=len(names),
-        licence=licence_text.decode("utf-8", "replace").strip().split("\n")[0].strip(),
+        licence=given.licence_text.split("\n")[0].strip(),
         requires=requirements(plain, compiled_model),
+        origins=tuple(sorted({*given.origins} - {entry.sha256 for entry, _ in files})),
     )
+    warnings += [f"{path} is of another model: left out" for path in given.left_out]
+    if given.was_signed and sign is None:
+        warnings.append("the old bundle's signature is not kept: sign this one (--sign)")
     warnings += _doubts(plain, manifest)
     signature = b"" if sign is None else sign_manifest(manifest.to_json().encode(), sign)
     content = write_bundle(manifest, files, signature)
@@ -130,56 +138,6 @@ def _entry(path: str, role: str, content: bytes) -> tuple[BundleFile, bytes]:
     return BundleFile(path, role, len(content), sha256_hex(content)), content
 
 
-def _described(
-    source: bytes,
-    plain: Model,
-    where: str,
-    names: Sequence[str],
-    how_text: str,
-    licence: bytes,
-    warnings: list[str],
-) -> bytes:
-    """The model with its labels and normalization inside; as it was where that cannot be."""
-    how: Preprocess | None = parse_preprocess(how_text) if how_text else None
-    wanted = describe(
-        plain,
-        read_metadata(source, plain),
-        name=Path(where).stem,
-        labels=names,
-        how=how,
-        licence=licence.decode("utf-8", "replace").strip(),
-    )
-    try:
-        return write_metadata(source, wanted, how_text)
-    except UnsupportedModelError as error:
-        warnings.append(f"labels and normalization are not in the model itself: {error.what}")
-        return source
-
-
-def _result(path: PathLike, plain: bytes, compiled: bytes | None) -> Mapping[str, Any]:
-    """A document of measurements, which has to be of one of the two models."""
-    try:
-        document = json.loads(read_bytes(path, "result").decode("utf-8"))
-    except ValueError as error:
-        raise InputError(f"the result is no JSON: {error}", where=str(path)) from error
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(schema, str) or not schema.startswith("edgekit."):
-        raise InputError(
-            f"the result's schema is {schema!r}, expected edgekit's",
-            where=str(path),
-            fix="make it with edgekit evaluate MODEL --data DATA --json",
-        )
-    models = [sha256_hex(each) for each in (plain, compiled) if each is not None]
-    if document.get("sha256") not in models:
-        raise BundleError(
-            "the result is of another model",
-            where=str(path),
-            why=f"it is about SHA-256 {document.get('sha256')}, the model has {models[0]}",
-            fix="measure the model that goes into the bundle",
-        )
-    return dict(document)
-
-
 def _named_results(results: Sequence[Mapping[str, Any]]) -> list[tuple[BundleFile, bytes]]:
     entries: list[tuple[BundleFile, bytes]] = []
     for document in results:
@@ -191,8 +149,22 @@ def _named_results(results: Sequence[Mapping[str, Any]]) -> list[tuple[BundleFil
     return entries
 
 
-def _task(results: Sequence[Mapping[str, Any]]) -> str:
-    return next((str(each["task"]) for each in results if each.get("task")), "")
+def _first(results: Sequence[Mapping[str, Any]], field: str) -> str:
+    """What the first of the results that says it says."""
+    return next((str(each[field]) for each in results if each.get(field)), "")
+
+
+def _check_apart(output: PathLike, given: Sequence[PathLike | None]) -> None:
+    """Refuse to write over what the bundle is made of; a bundle may be made anew in its place."""
+    place = Path(output)
+    for each in (Path(path) for path in given if path is not None):
+        is_same = place.exists() and each.exists() and place.samefile(each)
+        if is_same and not is_bundle(read_bytes(each, "file")):
+            raise UsageError(
+                f"the output would overwrite {each.name}",
+                where=str(output),
+                fix="name another output (-o NAME.edgekit)",
+            )
 
 
 def _doubts(plain: Model, manifest: Manifest) -> list[str]:

@@ -37,8 +37,14 @@ def sign(message: bytes, key: PathLike) -> bytes:
     return bytes(loaded.sign(message))
 
 
-def check_signature(message: bytes, signature: bytes, key: PathLike) -> None:
+def check_signature(message: bytes, signature: bytes, key: PathLike, where: str = "") -> None:
     """Refuse ``message`` unless ``signature`` is by the owner of the public key in ``key``.
+
+    Args:
+        message: The manifest.
+        signature: 64 bytes, or none.
+        key: PEM or OpenSSH's form.
+        where: What the error calls the bundle.
 
     Raises:
         BundleError: It is not, or there is no signature.
@@ -54,6 +60,7 @@ def check_signature(message: bytes, signature: bytes, key: PathLike) -> None:
     if not signature:
         raise BundleError(
             "the bundle is not signed",
+            where=where,
             why=f"a signature by the owner of {key} was asked for",
             fix="make it with edgekit bundle --sign KEY, or verify without --verify-key",
         )
@@ -63,7 +70,7 @@ def check_signature(message: bytes, signature: bytes, key: PathLike) -> None:
     except invalid as error:
         raise BundleError(
             "the bundle's signature is not by the owner of this key",
-            where=str(key),
+            where=", ".join(filter(None, [where, str(key)])),
             why="the bundle was changed after it was signed, or another key signed it",
             fix="do not use it; ask its maker for the bundle and the key again",
         ) from error

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import ClassVar
 
+from edgekit.bundle.here import Fit, compare_with_here
 from edgekit.bundle.requirements import requirements
+from edgekit.bundle.results import of_these, results_in
 from edgekit.bundle.signing import check_signature
 from edgekit.edgetpu.belongs import check_belongs
 from edgekit.errors import BundleError, InputError
@@ -29,10 +30,14 @@ class VerifyResult(Result):
     manifest: Manifest
     signature: str  # "none" | "not checked" | "valid"
     checked: tuple[str, ...]  # what was compared, in words
+    here: tuple[Fit, ...]  # what it needs against what this machine has
 
 
 def verify(bundle: PathLike, *, verify_key: PathLike | None = None) -> VerifyResult:
     """Check a bundle: its hashes, its signature, its versions, and that its models belong together.
+
+    What it needs is also compared with what is installed here; a machine that cannot run it, or
+    has no Edge TPU, can verify it all the same.
 
     Args:
         bundle: The file.
@@ -52,7 +57,7 @@ def verify(bundle: PathLike, *, verify_key: PathLike | None = None) -> VerifyRes
     whole = read_bundle(content, where)
     signature = "not checked" if whole.signature else "none"
     if verify_key is not None:
-        check_signature(whole.manifest_content, whole.signature, verify_key)
+        check_signature(whole.manifest_content, whole.signature, verify_key, where)
         signature = "valid"
     checked = [f"{len(whole.files)} files have the hashes of the manifest"]
     plain = read_model(whole.model, where=f"{where}, model")
@@ -70,6 +75,7 @@ def verify(bundle: PathLike, *, verify_key: PathLike | None = None) -> VerifyRes
         manifest=whole.manifest,
         signature=signature,
         checked=tuple(checked),
+        here=compare_with_here(whole.manifest),
     )
 
 
@@ -101,16 +107,11 @@ def _check_contents(whole: Bundle, where: str) -> list[str]:
         raise BundleError(
             f"{len(whole.labels)} labels, the manifest says {manifest.num_labels}", where=where
         )
-    hashes = {manifest.source_sha256, *(sha256_hex(each) for each in _models(whole))}
-    results = manifest.files_with("results")
-    for entry in results:
-        try:
-            document = json.loads(whole.files[entry.path].decode("utf-8"))
-            measured = document["sha256"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"{entry.path} is no result: {error}", where=where) from error
-        if measured not in hashes:
-            raise BundleError(f"{entry.path} is of another model", where=where)
+    hashes = {manifest.source_sha256, *manifest.origins, *map(sha256_hex, _models(whole))}
+    results = results_in(whole, where)
+    strangers = sorted(results.keys() - of_these(results, hashes).keys())
+    if strangers:
+        raise BundleError(f"{', '.join(strangers)} is of another model", where=where)
     return [f"{len(results)} results are of these models"] if results else []
 
 

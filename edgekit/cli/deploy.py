@@ -40,7 +40,7 @@ def deploy(
         Optional[Path],
         typer.Option(
             metavar="DATA",
-            help="Copy this folder of images, .npz or .npy there, and evaluate on it.",
+            help="Copy this folder of images, .npz, .npy or COCO .json there, and evaluate on it.",
         ),
     ] = None,
     benchmark: Annotated[

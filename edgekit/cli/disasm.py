@@ -13,7 +13,8 @@ from edgekit.cli.output import JsonOption, emit, note
 
 def disasm(
     model: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A compiled model (x_edgetpu.tflite).")
+        Path,
+        typer.Argument(metavar="FILE", help="A compiled model (x_edgetpu.tflite), or a bundle."),
     ],
     json: JsonOption = False,
 ) -> None:

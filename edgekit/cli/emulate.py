@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def emulate(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A compiled model (x_edgetpu.tflite).")
+        Path,
+        typer.Argument(metavar="MODEL", help="A compiled model (x_edgetpu.tflite), or a bundle."),
     ],
     inputs: Annotated[
         List[Path], typer.Argument(metavar="INPUT...", help="Images, .npy or .npz files.")

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    models: Annotated[List[Path], typer.Argument(metavar="FILE...", help=".tflite files.")],
+    models: Annotated[
+        List[Path], typer.Argument(metavar="FILE...", help=".tflite files or bundles.")
+    ],
     source: Annotated[
         Optional[Path],
         typer.Option(metavar="PLAIN", help="The .tflite file that the compiled one was made from."),

@@ -10,10 +10,12 @@ import typer
 from typing_extensions import Annotated
 
 from edgekit.cli.bundle import render_manifest
-from edgekit.cli.output import JsonOption, emit
+from edgekit.cli.output import JsonOption, emit, note
 
 if TYPE_CHECKING:
     from edgekit.bundle import VerifyResult
+
+_VERDICTS = {True: "fits here", False: "NOT HERE", None: "unknown"}
 
 
 def verify(
@@ -28,6 +30,9 @@ def verify(
     from edgekit.bundle import verify as check
 
     result = check(bundle, verify_key=verify_key)
+    for fit in result.here:
+        if fit.usable is False:
+            note(f"warning: not usable here: {fit.needs}; {fit.has}")
     emit(result, lambda: "\n".join(render(result)), as_json=json)
 
 
@@ -38,4 +43,6 @@ def render(result: VerifyResult) -> Iterator[str]:
     yield f"signature  {result.signature}"
     for line in result.checked:
         yield f"checked    {line}"
+    for fit in result.here:
+        yield f"{_VERDICTS[fit.usable]:10} {fit.needs}; {fit.has}"
     yield from render_manifest(result.manifest)

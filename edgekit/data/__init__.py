@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from edgekit.data.coco import CocoDataset
+from edgekit.data.coco import CocoDataset, coco_images, read_coco
 from edgekit.data.dataset import (
     Batch,
     Chunk,
@@ -16,7 +16,7 @@ from edgekit.data.dataset import (
 )
 from edgekit.data.labels import read_labels
 from edgekit.data.masks import MaskDataset, read_mask
-from edgekit.data.opening import open_dataset
+from edgekit.data.opening import FUNCTION, open_dataset
 from edgekit.data.pixels import Pixels
 from edgekit.data.placement import Placement
 from edgekit.data.preprocess import (
@@ -28,6 +28,7 @@ from edgekit.data.preprocess import (
 )
 
 __all__ = [
+    "FUNCTION",
     "Batch",
     "Chunk",
     "CocoDataset",
@@ -39,6 +40,7 @@ __all__ = [
     "Preprocess",
     "Sample",
     "Unreadable",
+    "coco_images",
     "fit_default",
     "iter_batches",
     "iter_chunks",
@@ -46,6 +48,7 @@ __all__ = [
     "parse_preprocess",
     "preprocess_for",
     "preprocess_or",
+    "read_coco",
     "read_labels",
     "read_mask",
 ]

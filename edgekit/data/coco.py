@@ -37,9 +37,7 @@ class CocoDataset:
         self._shape = tuple(inputs[0].shape[1:])
         self.document = read_coco(path)
         self.unreadable: list[Unreadable] = []
-        names = [str(image["file_name"]) for image in self.document["images"]]
-        folder = _image_folder(path, names)
-        self._files = [folder / name for name in names]
+        self._files = [file for _, file in coco_images(path, self.document)]
         self._ids = {
             str(file): image["id"] for file, image in zip(self._files, self.document["images"])
         }
@@ -115,6 +113,17 @@ def read_coco(path: Path) -> dict[str, Any]:
         raise DataError("the JSON lists no image", where=str(path))
     checked: dict[str, Any] = document
     return checked
+
+
+def coco_images(path: Path, document: Mapping[str, Any]) -> list[tuple[str, Path]]:
+    """Each image's name in the JSON and its file here, in the order of the JSON.
+
+    Raises:
+        DataError: The folder of images is not found.
+    """
+    names = [str(image["file_name"]) for image in document["images"]]
+    folder = _image_folder(path, names)
+    return [(name, folder / name) for name in names]
 
 
 def _has(row: Any, names: Sequence[str]) -> bool:  # noqa: ANN401 - whatever the JSON holds

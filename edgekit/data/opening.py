@@ -18,7 +18,8 @@ from edgekit.errors import DataError
 from edgekit.files import PathLike
 
 Source = Union[PathLike, Dataset, Iterable[Any], Callable[[], Iterable[Any]]]
-_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+# A function that yields samples: package.module:function.
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 
 
 def open_dataset(
@@ -64,7 +65,7 @@ def open_dataset(
         return open_numpy(path, inputs, how, split)
     if path.suffix.lower() == ".json":
         return CocoDataset(path, inputs, how)
-    if _FUNCTION.match(str(source)) and not path.exists():
+    if FUNCTION.match(str(source)) and not path.exists():
         return IterableDataset(load_function(str(source)), inputs, how, str(source))
     what = "is no data set that edgekit reads" if path.exists() else "does not exist"
     raise DataError(

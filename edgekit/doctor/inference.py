@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
 
+from edgekit.edgetpu.libraries import runtime_version_in
 from edgekit.errors import EdgeKitError
 from edgekit.files import read_bytes
 from edgekit.formats.bundle import is_bundle, read_bundle
@@ -21,7 +23,10 @@ from edgekit.formats.tflite import (
     write_model,
 )
 from edgekit.runtime import Runner
+from edgekit.runtime.edgetpu import required_runtime_version
 from edgekit.runtime.interpreters import load_library
+from edgekit.runtime.probe import too_old
+from edgekit.runtime.probe_child import version_of
 
 _WEIGHTS = np.array([[1, 0, 0, 0], [1, 1, 1, 1], [1, -1, 1, -1]], np.int8)
 _BIAS = np.array([0, 10, -20], np.int32)
@@ -59,10 +64,10 @@ def run_model(path: str, library_path: str) -> dict[str, Any]:
         bundle = read_bundle(content, path) if is_bundle(content) else None
         if bundle is not None:
             content = bundle.compiled if library_path and bundle.compiled else bundle.model
-        compiled = any(
-            is_edgetpu_operator(op) for _, _, op in read_model(content, where=path).operators()
-        )
+        model = read_model(content, where=path)
+        compiled = any(is_edgetpu_operator(op) for _, _, op in model.operators())
         if compiled and library_path:
+            _check_version(model, library_path)
             _invoke_delegated(content, library_path)
         else:
             with Runner(content) as runner:
@@ -70,6 +75,13 @@ def run_model(path: str, library_path: str) -> dict[str, Any]:
     except (EdgeKitError, ImportError, RuntimeError, ValueError, OSError) as error:
         return {"ok": False, "error": " ".join(str(error).split())}
     return {"ok": True, "error": "", "device": "the Edge TPU" if compiled else "the CPU"}
+
+
+def _check_version(model: Model, library_path: str) -> None:
+    have = runtime_version_in(version_of(ctypes.CDLL(library_path)))
+    wanted = required_runtime_version(model)
+    if have and wanted > have:
+        raise too_old(wanted, have, library_path)
 
 
 def _invoke_delegated(content: bytes, library_path: str) -> None:

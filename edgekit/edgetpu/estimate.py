@@ -28,6 +28,7 @@ from edgekit.edgetpu.limits import CPU, TPU
 from edgekit.edgetpu.support import judge_operators
 from edgekit.errors import UnsupportedModelError
 from edgekit.files import PathLike, read_bytes, sha256_hex
+from edgekit.formats.content import program_content
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import Model, read_model
 from edgekit.result import Result
@@ -101,7 +102,8 @@ def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
     """Estimate the latency of a compiled or an int8 model on a device.
 
     Args:
-        model: A .tflite file: compiled, or static and quantized.
+        model: A .tflite file: compiled, or static and quantized; or a bundle, whose compiled model
+            is taken if it has one.
         device: ``usb3``, ``usb2``, ``pcie`` or ``dev-board``.
 
     Raises:
@@ -112,7 +114,8 @@ def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
     """
     calibration = read_calibration(device)
     where = str(model)
-    parsed = read_model(model)
+    content = read_bytes(model, "model")
+    parsed = read_model(program_content(content, where), where=where)
     packages = read_packages(parsed, where)
     if packages:
         demand = demand_of_compiled(parsed, packages)
@@ -120,7 +123,7 @@ def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
     else:
         check_estimable(parsed, where)
         demand, remarks = _demand_of_int8(parsed)
-    facts = _Facts(where, sha256_hex(read_bytes(model)), "compiled" if packages else "plain")
+    facts = _Facts(where, sha256_hex(content), "compiled" if packages else "plain")
     return _estimate(facts, demand, calibration, remarks)
 
 

@@ -12,6 +12,7 @@ from edgekit.emulator.disassemble import text
 from edgekit.emulator.isa import RELOCATED_BIT, WORD_BYTES
 from edgekit.errors import UnsupportedModelError
 from edgekit.files import read_bytes, sha256_hex
+from edgekit.formats.content import program_content
 from edgekit.formats.darwinn import (
     Description,
     DmaDescriptorHint,
@@ -100,7 +101,7 @@ def disasm(model: PathLike) -> DisasmResult:
         UnsupportedModelError: It is not compiled for the Edge TPU.
     """
     content = read_bytes(Path(model), "model")
-    packages = read_packages(read_model(Path(model)))
+    packages = read_packages(read_model(program_content(content, str(model)), where=str(model)))
     if not packages:
         raise UnsupportedModelError(
             "the model holds no program for the Edge TPU",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
 from edgekit.evaluate.run import RunResult, run
 from edgekit.extras import require_part
+from edgekit.files import read_bytes
+from edgekit.formats.content import program_content
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import read_model
 from edgekit.result import Result
@@ -49,7 +51,7 @@ def emulate(
     """Run a compiled model on each of ``inputs`` without a chip.
 
     Args:
-        model: Path or content of a compiled .tflite file.
+        model: Path or content of a compiled .tflite file, or of a bundle that has one.
         inputs: See `run`.
         strict_sync: Also check counters, queue capacities and fences, and stop at the first fault.
         **options: ``preprocess``, ``labels``, ``top``, ``runtime``, ``kernels``, ``num_threads``:
@@ -65,7 +67,9 @@ def emulate(
     from edgekit.emulator import EdgeTpu  # noqa: PLC0415 - a part that a board may lack
 
     programs = []
-    for each in read_packages(read_model(model)):
+    where = "" if isinstance(model, bytes) else str(model)
+    given = model if isinstance(model, bytes) else read_bytes(model, "model")
+    for each in read_packages(read_model(program_content(given, where), where=where)):
         start = time.perf_counter()
         chip = EdgeTpu(each.package, strict_sync=strict_sync)
         plan_ms = (time.perf_counter() - start) * 1e3

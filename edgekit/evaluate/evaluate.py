@@ -33,7 +33,7 @@ from edgekit.evaluate.mask_judge import MaskJudge
 from edgekit.evaluate.result import Comparison, EvaluateResult
 from edgekit.evaluate.tally import Head, Tally
 from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
-from edgekit.runtime import latency_stats
+from edgekit.runtime import judge_drift, latency_stats
 from edgekit.runtime.select import suited_device
 from edgekit.tasks import (
     CLASSIFICATION,
@@ -238,7 +238,10 @@ def _result(
         versions=environment.versions,
         time_s=time.monotonic() - start,
         warnings=tuple(_warnings(engine.single, dataset)),
-        thermal=environment.thermal,
+        # On the CPU only the first inferences are timed, and others run beside them.
+        thermal=judge_drift(environment.thermal, engine.times_s)
+        if environment.is_edge_tpu
+        else environment.thermal,
     )
 
 

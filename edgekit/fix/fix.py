@@ -15,7 +15,9 @@ from edgekit.fix.mapping import num_mapped
 from edgekit.fix.prove import Prover
 from edgekit.fix.result import FixResult
 from edgekit.fix.samples import Samples
+from edgekit.formats.content import model_content
 from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.formats.tflite_metadata import keep_files
 from edgekit.rewrite import is_editable
 from edgekit.runtime.interpreters import load_library
 
@@ -69,7 +71,7 @@ def fix(
     chosen = choose_rules(rule, skip, io)
     files.check_writable(output)
     content, name = _read(model, Path(output))
-    before = read_model(content) if isinstance(model, bytes) else read_model(Path(name))
+    before = read_model(content, where=name)
     _refuse_uneditable(before, name)
     samples = Samples(
         before, num_random=num_random, data=data, preprocess=preprocess, num_data=num_samples
@@ -81,7 +83,7 @@ def fix(
         after = job.run(before)
         changed = bool(job.steps)
         whole = job.whole() if changed else None
-    written = write_model(after) if changed else content
+    written = keep_files(content, write_model(after)) if changed else content
     files.write_bytes(output, written)
     library = load_library(runtime)
     return FixResult(
@@ -105,12 +107,12 @@ def fix(
 
 def _read(model: files.PathLike | bytes, output: Path) -> tuple[bytes, str]:
     if isinstance(model, bytes):
-        return model, "bytes"
+        return model_content(model), "bytes"
     path = Path(model)
     content = files.read_bytes(path, "model")
     if output.exists() and output.samefile(path):
         raise UsageError("the output would overwrite the model", fix="name another output (-o)")
-    return content, str(path)
+    return model_content(content, where=str(path)), str(path)
 
 
 def _refuse_uneditable(model: Model, where: str) -> None:

@@ -53,7 +53,8 @@ def deploy(
         output: A folder for the boards' own results, ``BOARD.doctor.json`` and so on.
         install: A folder of wheels: edgekit's device side is installed from them there, in the
             virtual environment ``folder/venv``, without internet.
-        data: A folder of images or an .npz or .npy file to copy there and evaluate on.
+        data: A folder of images, an .npz or .npy file, or a COCO JSON (with its images) to copy
+            there and evaluate on.
         benchmark: Whether to measure the latency there.
         device: ``cpu``, an Edge TPU (``usb``, ``pci``, ``:0``), or ``auto``: an Edge TPU where the
             doctor finds a usable one, else the CPU.

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit.data import FUNCTION, coco_images, read_coco
 from edgekit.errors import DataError, InputError
 from edgekit.files import PathLike
 from edgekit.fleet.board_side import chunks_of
@@ -28,11 +29,11 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class LocalData:
-    """A data set: a file, or a folder that the board's is to become equal to."""
+    """A data set: a file, a folder, or a COCO JSON with its images."""
 
-    path: str  # there
+    path: str  # there: what evaluate takes
     files: tuple[LocalFile, ...]
-    is_folder: bool
+    folder: str = ""  # there: is to hold these files and no others
 
 
 def read_local(source: Path, path: str) -> LocalFile:
@@ -62,7 +63,7 @@ def read_data(data: PathLike) -> LocalData:
     """The files of a data set, hidden ones left out.
 
     Raises:
-        DataError: It is no folder and no .npz or .npy file, or it is empty.
+        DataError: It is none that can be copied, or it is empty.
         InputError: A file cannot be read.
     """
     source = Path(data)
@@ -75,16 +76,48 @@ def read_data(data: PathLike) -> LocalData:
         )
         if not files:
             raise DataError("the folder of data is empty", where=str(source))
-        return LocalData(there, files, is_folder=True)
+        return LocalData(there, files, folder=there)
     if source.is_file() and source.suffix.lower() in _DATA_FILES:
         there = f"data/{name}"
-        return LocalData(there, (read_local(source, there),), is_folder=False)
-    raise DataError(
-        f"{source.name} {'cannot be copied' if source.exists() else 'does not exist'}",
-        where=str(data),
-        why="the board evaluates on a copy of the data",
-        fix="give a folder of images, or an .npz or .npy file",
+        return LocalData(there, (read_local(source, there),))
+    if source.is_file() and source.suffix.lower() == ".json":
+        return _read_coco(source)
+    raise _not_copied(source, str(data))
+
+
+def _read_coco(source: Path) -> LocalData:
+    """A COCO JSON and those of its images that are here, in a folder beside it."""
+    folder = f"data/{source.resolve().stem}"
+    images = dict(coco_images(source, read_coco(source)))
+    for name in images:
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\\" in name:
+            raise DataError(
+                f"the image {name!r} is not in the folder of the others",
+                where=str(source),
+                why="there the images are put into one folder beside the JSON",
+                fix="name files within one folder in the JSON's images",
+            )
+    json_file = read_local(source, f"{folder}/{source.resolve().name}")
+    files = (
+        read_local(file, f"{folder}/images/{Path(name).as_posix()}")
+        for name, file in images.items()
+        if file.is_file()
     )
+    return LocalData(json_file.path, (json_file, *files), folder)
+
+
+def _not_copied(source: Path, given: str) -> DataError:
+    fix = "give a folder of images, an .npz or .npy file, or a COCO .json with its images"
+    why = "the board evaluates on a copy of the data"
+    if FUNCTION.match(given) and not source.exists():
+        return DataError(
+            "samples of a Python function cannot be copied",
+            where=given,
+            why=f"{why}; the function's module and what it needs are not on the board",
+            fix="save its samples with numpy.savez and give that file",
+        )
+    what = "cannot be copied" if source.exists() else "does not exist"
+    return DataError(f"{source.name} {what}", where=given, why=why, fix=fix)
 
 
 def _visible_files(folder: Path) -> list[Path]:

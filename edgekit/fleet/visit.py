@@ -114,11 +114,16 @@ class Visit:
         python = self._choose_python(found)
         device = await self._examine(board, python, folder)
         self._step(f"copying {plan.bundle.path}{f' and {plan.data.path}' if plan.data else ''}")
-        mirrors = [plan.data.path] if plan.data and plan.data.is_folder else []
+        mirrors = [plan.data.folder] if plan.data and plan.data.folder else []
         await self._copy(board, folder, plan.files, mirrors)
         path = f"{folder}/{plan.bundle.path}"
+        verified = await board.edgekit(python, ["verify", path], folder)
+        for fit in verified.get("here", ()):  # an edgekit of before has none
+            if fit["usable"] is False:
+                self._step(f"warning: not usable there: {fit['needs']}; {fit['has']}")
+                if plan.device == "auto" and fit["what"] == "edgetpu_runtime":
+                    device = "cpu"
         self._note(path=path, device=device)
-        await board.edgekit(python, ["verify", path], folder)
         await self._measure(board, python, folder)
 
     async def _probe(self, board: Board) -> dict[str, Any]:

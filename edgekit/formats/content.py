@@ -22,3 +22,17 @@ def model_content(content: bytes, *, compiled: bool = False, where: str = "") ->
     from edgekit.formats import bundle  # noqa: PLC0415 - 6 ms, for archives only
 
     return bundle.model_content(content, compiled=compiled, where=where)
+
+
+def program_content(content: bytes, where: str = "") -> bytes:
+    """The model in ``content`` that is compiled for the Edge TPU; where there is none, the plain.
+
+    Raises:
+        BundleError: It is a damaged bundle.
+    """
+    if not holds_bundle(content):
+        return content
+    from edgekit.formats import bundle  # noqa: PLC0415 - 6 ms, for archives only
+
+    whole = bundle.read_bundle(content, where)
+    return whole.model if whole.compiled is None else whole.compiled

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from edgekit import files
 from edgekit.errors import GateError, OutputError, UnsupportedModelError, UsageError
+from edgekit.formats.bundle import MODEL_PATH
+from edgekit.formats.content import holds_bundle, model_content
 from edgekit.formats.tflite import read_model
 from edgekit.host.compiler_compare import compare
 from edgekit.host.compiler_failure import failure_of, is_random
@@ -42,7 +44,8 @@ _SHOWN = 8
 class _Request:
     """What is compiled, checked before anything runs."""
 
-    models: tuple[Path, ...]
+    sources: tuple[Path, ...]  # as they were given
+    models: tuple[Path, ...]  # what the compiler reads: those of bundles are unpacked
     hashes: tuple[str, ...]
     folder: Path
     options: CompilerOptions
@@ -50,7 +53,11 @@ class _Request:
 
     @property
     def where(self) -> str:
-        return ", ".join(str(model) for model in self.models)
+        return ", ".join(str(model) for model in self.sources)
+
+    def source_of(self, model: Path) -> Path:
+        """What was given for a model that the compiler reads."""
+        return self.sources[self.models.index(model)]
 
 
 def find_compiler() -> str | None:
@@ -82,8 +89,8 @@ def compile(  # noqa: A001 - the command's name
     """Compile models for one Edge TPU, or one model in segments for several.
 
     Args:
-        models: Integer-only .tflite files. Several are compiled together: they share the chip's
-            parameter cache, the first one first.
+        models: Integer-only .tflite files, or bundles of them. Several are compiled together: they
+            share the chip's parameter cache, the first one first.
         out_dir: An existing folder for ``NAME_edgetpu.tflite`` and ``NAME_edgetpu.log``.
         options: The compiler's own options.
         compiler: Its path; None takes EDGETPU_COMPILER or the program on PATH. With ``via`` the
@@ -109,6 +116,7 @@ def compile(  # noqa: A001 - the command's name
     place = place_for(via, _locate(compiler) if via is None else compiler or PROGRAM)
     request = _fit_version(request, place)
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+        request = _unpacked(request, Path(scratch))
         job = Job(
             request.models,
             request.options.arguments(),
@@ -119,7 +127,7 @@ def compile(  # noqa: A001 - the command's name
         run = _run(place, job, retries, request.where)
         expected = expected_stems(request.models, options.num_segments)
         made = collect(run.folder, expected, run.report, request.where)
-        _check_gate(made, min_mapped)
+        _check_gate(made, min_mapped, request)
         disagreements = compare(made, options, run.report)
         outputs = move_out(made, request.folder)
     return CompileResult(
@@ -158,6 +166,13 @@ def compile_commands(
         program = _which(compiler or find_compiler() or "") or program
     place = place_for(via, program)
     request = _check_request(models, Path(out_dir), options, DEADLINE_S)
+    for path in request.sources:
+        if holds_bundle(path.read_bytes()):
+            raise UsageError(
+                "a bundle is unpacked before the compiler sees it",
+                where=str(path),
+                fix=f"unzip {path} {MODEL_PATH}, and give that file",
+            )
     job = Job(request.models, options.arguments(), request.folder, DEADLINE_S, lambda _line: None)
     commands = place.commands(job)
     if isinstance(place, LocalPlace):
@@ -204,7 +219,18 @@ def _check_request(
         )
     files.check_writable(folder / f"{stems[0]}_edgetpu.tflite")
     absolute = tuple(path.absolute() for path in paths)
-    return _Request(absolute, hashes, folder, options, deadline_s)
+    return _Request(paths, absolute, hashes, folder, options, deadline_s)
+
+
+def _unpacked(request: _Request, scratch: Path) -> _Request:
+    """The models of bundles as files in ``scratch``, under the bundles' names."""
+    models = list(request.models)
+    for index, path in enumerate(request.models):
+        content = files.read_bytes(path, "model")
+        if holds_bundle(content):
+            models[index] = scratch / f"{path.stem}.tflite"
+            models[index].write_bytes(model_content(content, where=str(path)))
+    return replace(request, models=tuple(models))
 
 
 def _check_model(path: Path) -> str:
@@ -217,7 +243,7 @@ def _check_model(path: Path) -> str:
             where=str(path),
             fix="give the .tflite that it was compiled from",
         )
-    return files.sha256_hex(content)
+    return files.sha256_hex(model_content(content, where=str(path)))
 
 
 def _fit_version(request: _Request, place: Place) -> _Request:
@@ -289,7 +315,7 @@ def _warnings(run: _Run) -> tuple[str, ...]:
     return (*run.report.notes, *run.report.failures, *said[:_SHOWN], *again)
 
 
-def _check_gate(made: Sequence[Made], min_mapped: float | None) -> None:
+def _check_gate(made: Sequence[Made], min_mapped: float | None, request: _Request) -> None:
     for each in made:
         mapped, total = each.report.num_mapped or 0, each.report.num_operators or 0
         share = mapped / total if total else 0.0
@@ -302,7 +328,7 @@ def _check_gate(made: Sequence[Made], min_mapped: float | None) -> None:
             lines.append(f"and {len(rows) - _SHOWN} more rows")
         raise GateError(
             f"{mapped} of {total} operations are mapped to the Edge TPU, {wanted} is asked for",
-            where=str(each.model),
+            where=str(request.source_of(each.model)),
             why="\n       ".join(lines),
             fix="edgekit check MODEL says what to change; --min-mapped 0 takes it as it is",
         )
@@ -312,7 +338,7 @@ def _describe(each: Made, request: _Request) -> CompiledModel:
     report = each.report
     output = request.folder / each.path.name
     return CompiledModel(
-        model=str(each.model),
+        model=str(request.source_of(each.model)),
         sha256=request.hashes[request.models.index(each.model)],
         output=str(output),
         output_bytes=output.stat().st_size,

@@ -15,6 +15,7 @@ from typing import Any
 
 from edgekit.errors import InputError, ModelFormatError, UsageError
 from edgekit.files import PathLike
+from edgekit.formats.content import holds_bundle
 
 _CHUNK_BYTES = 1 << 20
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -131,6 +132,12 @@ def _saved_model_folder(place: Path) -> Path:
 def _kind(head: bytes, place: Path) -> str:
     if head[4:8] == b"TFL3":
         return "tflite"
+    if holds_bundle(head):
+        raise ModelFormatError(
+            "this is a bundle: its model has been converted already",
+            where=str(place),
+            fix="give the float model that it was made from",
+        )
     if head.startswith((_HDF5, _ZIP)):
         return "keras"
     if head.startswith(_GIT_LFS):

@@ -9,6 +9,7 @@ from typing import Sequence
 
 from edgekit.errors import UsageError
 from edgekit.files import PathLike, read_bytes, sha256_hex
+from edgekit.formats.content import program_content
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import read_model
 from edgekit.inspect.compiled import compiler_release, describe_packages
@@ -22,7 +23,7 @@ def inspect(model: PathLike, *, source: PathLike | None = None) -> InspectResult
     """Look inside a model.
 
     Args:
-        model: A .tflite file, plain or compiled.
+        model: A .tflite file, plain or compiled, or a bundle: its compiled model if it has one.
         source: For a compiled one, the file it was compiled from: then the operators inside the
             Edge TPU's part are known exactly.
 
@@ -33,13 +34,16 @@ def inspect(model: PathLike, *, source: PathLike | None = None) -> InspectResult
         UsageError: ``source`` was given for a plain model.
     """
     content = read_bytes(model, "model")
-    parsed = read_model(model)
+    program = program_content(content, str(model))
+    parsed = read_model(program, where=str(model))
     packages = read_packages(parsed, str(model))
     if source is not None and not packages:
         raise UsageError(
             f"{model} is not compiled, so nothing of a source model is inside it",
             fix="leave --source out, or give the _edgetpu.tflite file",
         )
+    if packages and program is not content:  # a bundle holds the source too
+        source = source or model
     operators = describe_operators(parsed, compiled=bool(packages))
     described = describe_packages(packages)
     peak = max(operators, key=lambda each: each.activation_bytes, default=None)

@@ -137,10 +137,10 @@ def _try(
     finished = run_process(
         [sys.executable, "-m", CHILD, json.dumps(asdict(request)), str(wanted)],
         timeout_s=timeout_s,
-        env=_environment(),
+        env=environment(),
         stdin=base64.b64encode(content).decode(),
     )
-    said = _said(finished.stdout)
+    said = said_in(finished.stdout)
     path = str(said.get("path", request.library))
     found = Probe(path, str(said.get("version", "")), package_version(path))
     if said.get("stage") == RAN and not finished.timed_out and not finished.returncode:
@@ -152,12 +152,12 @@ def _try(
     raise _death(said, finished, found, request, versions)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This environment, with this process's search path: the child must find the same packages."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
-def _said(stdout: str) -> dict[str, Any]:
+def said_in(stdout: str) -> dict[str, Any]:
     """All that the child said, later words over earlier ones; others' output passed over."""
     said: dict[str, Any] = {}
     for line in stdout.splitlines():

@@ -2,7 +2,8 @@
 """Opens an Edge TPU in a process of its own, because libedgetpu may crash or hang.
 
 ``python -m edgekit.runtime.probe_child REQUEST WANTED`` takes the model in base64 on standard input
-and says on standard output, one JSON object a line, how far it came: what is not said any more is
+(WANTED is the runtime version that it asks for; without it the library is loaded and no more) and
+says on standard output, one JSON object a line, how far it came: what is not said any more is
 where it died.
 """
 
@@ -21,7 +22,7 @@ STARTED, LOADED, OPENING, PREPARED, RAN = "started", "loaded", "opening", "prepa
 _CREATE = "tflite_plugin_create_delegate"
 
 
-def main(request_json: str, wanted: str) -> None:
+def main(request_json: str, wanted: str = "") -> None:
     """Load the library, compare versions, open the device, run the model once on zeros."""
     request: dict[str, Any] = json.loads(request_json)
     _say(stage=STARTED)
@@ -33,8 +34,10 @@ def main(request_json: str, wanted: str) -> None:
     if not hasattr(library, _CREATE):
         _say(error=f"{request['library']}: undefined symbol: {_CREATE}")
         return
-    version = _version(library)
+    version = version_of(library)
     _say(stage=LOADED, version=version, path=_path_of(request["library"]))
+    if not wanted:
+        return
     have = runtime_version_in(version)
     if have and have < int(wanted):
         _say(too_old=have)
@@ -62,7 +65,8 @@ def _open(fields: dict[str, Any], content: bytes) -> None:
     _say(stage=RAN)
 
 
-def _version(library: Any) -> str:  # noqa: ANN401 - what ctypes loads
+def version_of(library: Any) -> str:  # noqa: ANN401 - what ctypes loads
+    """What a loaded libedgetpu says of itself; "" if nothing."""
     if not hasattr(library, "edgetpu_version"):
         return ""
     library.edgetpu_version.restype = ctypes.c_char_p

@@ -16,6 +16,7 @@ from PIL import Image
 
 import edgekit
 from edgekit.bundle import bundle, verify
+from edgekit.bundle.here import compare_with_here
 from edgekit.errors import (
     BundleError,
     InputError,
@@ -36,7 +37,13 @@ def _edgekit(*args: object) -> subprocess.CompletedProcess[str]:
 
 
 def _result(path: Path, sha256: str, schema: str = "edgekit.evaluate/1") -> Path:
-    document = {"schema": schema, "sha256": sha256, "task": "classification", "num_samples": 5}
+    document = {
+        "schema": schema,
+        "sha256": sha256,
+        "task": "classification",
+        "decoder": "score a class",
+        "num_samples": 5,
+    }
     path.write_text(json.dumps(document))
     return path
 
@@ -103,7 +110,7 @@ def test_results_come_along_and_name_the_task(model: Path, tmp_path: Path) -> No
     second = _result(tmp_path / "r2.json", sha256, "edgekit.benchmark/1")
     output = tmp_path / "net.edgekit"
     result = bundle(model, metrics=[first, second, first], output=output)
-    assert result.manifest.task == "classification"
+    assert (result.manifest.task, result.manifest.decoder) == ("classification", "score a class")
     paths = [entry.path for entry in result.manifest.files_with("results")]
     assert paths == ["results/evaluate.json", "results/benchmark.json", "results/evaluate-2.json"]
     assert "3 results are of these models" in verify(output).checked
@@ -116,6 +123,19 @@ def test_results_of_another_model_are_refused(
     with pytest.raises(BundleError, match="of another model"):
         bundle(model, metrics=[path], output=tmp_path / "net.edgekit")
     assert not (tmp_path / "net.edgekit").exists()
+
+
+def test_the_files_of_a_bundle_are_not_written_over(model: Path, labels: Path) -> None:
+    before = model.read_bytes(), labels.read_bytes()
+    for output in (model, labels):
+        with pytest.raises(UsageError, match="overwrite"):
+            bundle(model, labels=labels, output=output)
+    assert (model.read_bytes(), labels.read_bytes()) == before
+
+
+def test_a_task_that_is_none_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no task 'classify'"):
+        bundle(model, task="classify", output=tmp_path / "net.edgekit")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"schema": "other/1"}'])
@@ -140,10 +160,32 @@ def test_a_plain_model_is_not_taken_for_a_compiled_one(
         bundle(model, compiled=other_model, output=tmp_path / "net.edgekit")
 
 
-def test_a_bundle_of_a_bundle_is_refused(model: Path, tmp_path: Path) -> None:
-    bundle(model, output=tmp_path / "net.edgekit")
-    with pytest.raises(UsageError, match="a bundle already"):
-        bundle(tmp_path / "net.edgekit", output=tmp_path / "again.edgekit")
+def test_a_bundle_made_again_keeps_what_it_held(model: Path, labels: Path, tmp_path: Path) -> None:
+    first, again, licence = tmp_path / "net.edgekit", tmp_path / "again.edgekit", tmp_path / "L"
+    licence.write_text("Apache-2.0\n")
+    bundle(model, labels=labels, preprocess="tf", task="classification", output=first)
+    bundle(first, output=again)
+    assert again.read_bytes() == first.read_bytes()
+    inside = sha256_hex(read_bundle(first.read_bytes()).model)
+    measured = [_result(tmp_path / "a.json", inside)]
+    measured.append(_result(tmp_path / "b.json", sha256_hex(model.read_bytes())))
+    bundle(first, licence=licence, metrics=measured, output=again)
+    result = bundle(again, preprocess="raw", output=again)
+    assert (result.manifest.name, result.manifest.task) == ("net", "classification")
+    assert (result.manifest.num_labels, result.manifest.licence) == (3, "Apache-2.0")
+    assert "2 results are of these models" in verify(again).checked
+    assert read_notes(read_bundle(again.read_bytes()).model).preprocess.startswith("raw")
+
+
+@pytest.mark.parametrize("plain", ["net.tflite", "other.tflite"])
+def test_one_segment_of_several_is_not_taken_for_a_compiled_model(
+    model: Path, other_model: Path, tmp_path: Path, plain: str
+) -> None:
+    segment = tmp_path / "net_segment_0_of_2_edgetpu.tflite"
+    segment.write_bytes(model.read_bytes())
+    assert other_model.is_file()
+    with pytest.raises(UnsupportedModelError, match="one segment"):
+        bundle(tmp_path / plain, compiled=segment, output=tmp_path / "net.edgekit")
 
 
 def test_a_folder_that_is_not_there_is_told_before_anything_else(
@@ -191,6 +233,23 @@ def test_verify_says_in_json_what_it_compared(model: Path, tmp_path: Path) -> No
     assert document["checked"][0] == "1 files have the hashes of the manifest"
 
 
+@pytest.mark.parametrize(
+    ("lite", "edgekit_version", "usable"),
+    [("2.3.0", "0.0.1", True), ("99.0.0", "0.0.1", None), ("2.3.0", "99.0", None)],
+)
+def test_verify_compares_versions_with_those_here(
+    model: Path, tmp_path: Path, lite: str, edgekit_version: str, usable: bool | None
+) -> None:
+    bundle(model, output=tmp_path / "net.edgekit")
+    whole = read_bundle((tmp_path / "net.edgekit").read_bytes())
+    needs = {"tensorflow_lite": lite, "edgetpu_runtime": None}
+    manifest = dataclasses.replace(whole.manifest, requires=needs, edgekit=edgekit_version)
+    fits = compare_with_here(manifest)
+    assert [each.what for each in fits] == ["edgekit", "tensorflow_lite"]
+    # A runtime whose releases are counted as TensorFlow's are is known to be too old.
+    assert all(each.usable for each in fits) is bool(usable)
+
+
 def test_a_missing_bundle_is_bad_input(tmp_path: Path) -> None:
     done = _edgekit("verify", tmp_path / "none.edgekit", "--json")
     assert (done.returncode, json.loads(done.stdout)["code"]) == (3, "input")
@@ -206,7 +265,8 @@ def test_a_model_with_googles_metadata_needs_no_options(corpus: Path, tmp_path: 
     result = bundle(plain, compiled=compiled, output=output)
     assert result.manifest.num_labels == 1001
     assert result.manifest.requires == {"tensorflow_lite": "1.5.0", "edgetpu_runtime": 12}
-    assert read_bundle(output.read_bytes()).model == plain.read_bytes()
+    whole = read_bundle(output.read_bytes())
+    assert (whole.model, whole.compiled) == (plain.read_bytes(), compiled.read_bytes())
     for model in (plain, output):
         answer = edgekit.run(model, [corpus / "coral" / "parrot.jpg"]).answers[0]
         assert answer.top[0].label == "macaw"
@@ -226,4 +286,8 @@ def test_models_of_the_corpus_make_verified_bundles(
         assert result.manifest.requires["edgetpu_runtime"] == each["min_runtime_version"]
         assert "the compiled model was made from the plain one" in verify(output).checked
         assert read_model(output).subgraphs == read_model(plain).subgraphs
+        whole = read_bundle(output.read_bytes())
+        assert whole.compiled is not None
+        assert read_notes(whole.compiled).labels == ("cat", "dog", "horse")
+        assert read_model(whole.compiled).subgraphs == read_model(compiled).subgraphs
     assert len(pairs) > 5

@@ -45,6 +45,18 @@ def test_a_signed_bundle_is_valid_for_its_key(
     assert verify(output).signature == "not checked"
 
 
+def test_a_bundle_made_anew_out_of_a_signed_one_says_that_it_is_not(
+    model: Path, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    first, second = tmp_path / "net.edgekit", tmp_path / "again.edgekit"
+    bundle(model, output=first, sign=keys[0])
+    assert any("signature" in each for each in bundle(first, output=second).warnings)
+    assert verify(second).signature == "none"
+    again = bundle(first, output=second, sign=keys[0])
+    assert not any("signature" in each for each in again.warnings)
+    assert second.read_bytes() == first.read_bytes()
+
+
 def test_openssl_accepts_the_signature(
     model: Path, keys: tuple[Path, Path], tmp_path: Path
 ) -> None:

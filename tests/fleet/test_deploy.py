@@ -20,6 +20,7 @@ from edgekit import __version__
 from edgekit.bench import benchmark
 from edgekit.bundle import bundle as write_bundle
 from edgekit.errors import BundleError, DataError, InputError, UsageError
+from edgekit.evaluate import evaluate
 from edgekit.files import sha256_hex
 from edgekit.fleet import BoardResult, DeployResult, deploy
 from edgekit.formats.tflite import Model
@@ -420,3 +421,17 @@ def _edgekit(*words: str) -> subprocess.CompletedProcess[str]:
         timeout=300,
         check=False,
     )
+
+
+@needs_sshd
+@pytest.mark.corpus
+def test_a_coco_json_is_evaluated_there_as_here(board: Board, corpus: Path, tmp_path: Path) -> None:
+    model = corpus / "coral" / "coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite"
+    annotations = corpus / "coco" / "instances_val2017_64.json"
+    write_bundle(model, output=tmp_path / "ssd.edgekit")
+    options: dict[str, Any] = {"data": annotations, "num_samples": 6}
+    found = _good(_deploy(tmp_path / "ssd.edgekit", board, **options))
+    here = evaluate(tmp_path / "ssd.edgekit", annotations, num_samples=6)
+    assert found.evaluate is not None
+    assert found.evaluate["metrics"] == here.metrics
+    assert found.evaluate["num_samples"] == 6

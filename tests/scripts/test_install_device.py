@@ -36,11 +36,13 @@ _PROGRAMS = {
           remove) shift 2; for each; do sed -i "/^$each$/d" "$STATE/packages"; done ;;
         esac""",
     "curl": "echo the key",
-    # A virtual environment whose Python has edgekit once pip was run.
+    # A virtual environment whose Python has edgekit once pip was run; or, unless it is told not to
+    # look there, from a folder that holds its sources.
     "python3": """
         mkdir -p "$4/bin" && cd "$4/bin"
         echo '#!/bin/sh' >python
-        echo 'case "$*" in *install*) touch "$0.has" ;; *) test -e "$0.has" ;; esac' >>python
+        echo 'case "$*" in *install*) test ! -e "$STATE/offline" && touch "$0.has" ;;' >>python
+        echo '-I*) test -e "$0.has" ;; *) test -e "$0.has" || test -e edgekit ;; esac' >>python
         chmod +x python""",
 }
 
@@ -69,7 +71,13 @@ class Device:
     def run(self, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         command = ["bash", str(_SCRIPT), *args]
         return subprocess.run(
-            command, env=self.env, input=stdin, capture_output=True, text=True, check=False
+            command,
+            env=self.env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=_REPOSITORY,
         )
 
     def read(self, name: str) -> list[str]:
@@ -157,6 +165,27 @@ def test_a_failure_leaves_notes_of_what_was_done(device: Device) -> None:
     assert device.run("--yes").returncode == 0
     assert device.run("--uninstall", "--yes").returncode == 0
     assert device.files() == ["etc/os-release"]
+
+
+def test_sources_in_this_folder_are_no_installation(device: Device) -> None:
+    (device.state / "offline").touch()
+    assert device.run("--yes").returncode == 5
+    (device.state / "offline").unlink()
+    assert device.run("--yes").returncode == 0
+    assert (device.root / "opt/edgekit/bin/python.has").exists()
+
+
+def test_googles_packages_are_looked_for_only_if_one_is_missing(device: Device) -> None:
+    (device.state / "packages").write_text("libedgetpu1-std\n")
+    done = device.run("--yes", "--runtime", "std")
+    assert done.returncode == 0
+    assert device.read("packages") == ["libedgetpu1-std", "python3-venv"]
+    assert not (device.root / "etc/apt/sources.list.d/coral-edgetpu.list").exists()
+
+
+def test_without_python_the_next_command_is_still_one(device: Device) -> None:
+    done = device.run("--yes", "--venv", "none")
+    assert done.stdout.rstrip().endswith("then: edgekit doctor")
 
 
 def test_a_driver_for_cards_comes_with_the_kernels_headers(device: Device) -> None:

@@ -41,6 +41,9 @@ class Manifest(Result):
     num_labels: int = 0
     licence: str = ""
     requires: Mapping[str, Any] = field(default_factory=dict)  # see edgekit.bundle.requirements
+    # SHA-256 of these models, the compiled one too, as they were at any time before metadata was
+    # written into them: what may have been measured.
+    origins: tuple[str, ...] = ()
 
     def files_with(self, role: str) -> tuple[BundleFile, ...]:
         """The files of a role, in the archive's order."""
@@ -81,7 +84,12 @@ def parse_manifest(content: bytes, where: str = "") -> Manifest:
     entries = document.get("files")
     if not isinstance(entries, list):
         raise _damaged(f"{MANIFEST_PATH} lists no files", where)
-    return Manifest(files=tuple(_file(entry, where) for entry in entries), **fields)
+    origins = document.get("origins", [])
+    if not isinstance(origins, list) or not all(isinstance(each, str) for each in origins):
+        raise _damaged(f"origins is {origins!r}, expected a list of hashes", where)
+    return Manifest(
+        files=tuple(_file(entry, where) for entry in entries), origins=tuple(origins), **fields
+    )
 
 
 def _file(entry: Any, where: str) -> BundleFile:  # noqa: ANN401 - JSON

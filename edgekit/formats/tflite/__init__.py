@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from edgekit.formats.tflite.metadata_buffers import add_metadata
 from edgekit.formats.tflite.model import (
     CUSTOM,
     NUMPY_DTYPES,
@@ -25,6 +26,7 @@ __all__ = [
     "SignatureDef",
     "Subgraph",
     "Tensor",
+    "add_metadata",
     "read_model",
     "write_model",
 ]

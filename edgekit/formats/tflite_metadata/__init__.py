@@ -11,7 +11,7 @@ from edgekit.formats.tflite_metadata.metadata import (
 )
 from edgekit.formats.tflite_metadata.notes import Notes, read_notes
 from edgekit.formats.tflite_metadata.reader import read_metadata
-from edgekit.formats.tflite_metadata.writer import write_metadata
+from edgekit.formats.tflite_metadata.writer import keep_files, write_metadata
 
 __all__ = [
     "LabelFile",
@@ -19,6 +19,7 @@ __all__ = [
     "Normalization",
     "Notes",
     "TensorMetadata",
+    "keep_files",
     "read_metadata",
     "read_notes",
     "write_metadata",

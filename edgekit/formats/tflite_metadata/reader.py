@@ -64,7 +64,7 @@ def read_metadata(content: bytes, model: Model | None = None) -> ModelMetadata |
             where=METADATA_NAME,
         )
     try:
-        return _model(root_table(raw, METADATA_NAME), _files(content))
+        return _model(root_table(raw, METADATA_NAME), read_files(content))
     except ModelFormatError as error:
         why = error.what.rpartition(": ")[2]
         raise ModelFormatError(
@@ -72,6 +72,23 @@ def read_metadata(content: bytes, model: Model | None = None) -> ModelMetadata |
             where=METADATA_NAME,
             fix="copy the file again, or give labels and preprocessing by hand",
         ) from error
+
+
+def model_size(content: bytes) -> int:
+    """How many bytes of a .tflite file are the model; the rest is the archive of its files.
+
+    Raises:
+        ModelFormatError: The archive is damaged.
+    """
+    stream = io.BytesIO(content)
+    if not zipfile.is_zipfile(stream):
+        return len(content)
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            starts = [member.header_offset for member in archive.infolist()]
+    except _DAMAGE as error:
+        raise ModelFormatError(f"the files behind the model: {error}") from error
+    return min(starts, default=len(content))
 
 
 def _model(root: Table, files: Mapping[str, bytes]) -> ModelMetadata:
@@ -122,8 +139,12 @@ def _floats(table: Table, field: int) -> tuple[float, ...]:
     return tuple(table.array(field).view(np.float32).tolist())
 
 
-def _files(content: bytes) -> Mapping[str, bytes]:
-    """What is appended to the model as a zip archive; nothing if there is none."""
+def read_files(content: bytes) -> Mapping[str, bytes]:
+    """What is appended to a model as a zip archive; nothing if there is none.
+
+    Raises:
+        ModelFormatError: The archive is damaged.
+    """
     stream = io.BytesIO(content)
     if not zipfile.is_zipfile(stream):
         return {}

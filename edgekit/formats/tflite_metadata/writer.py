@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Callable, Optional, Sequence, Tuple
 
 import flatbuffers
 import numpy as np
 
 from edgekit.formats.bundle.archive import write_archive
-from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.formats.tflite import add_metadata
 from edgekit.formats.tflite_metadata.metadata import (
     AXIS_LABELS,
     COLOUR_SPACES,
@@ -23,6 +22,7 @@ from edgekit.formats.tflite_metadata.metadata import (
     ModelMetadata,
     TensorMetadata,
 )
+from edgekit.formats.tflite_metadata.reader import model_size, read_files
 
 _CONTENT_NUMBERS = {name: number for number, name in CONTENTS.items()}
 _COLOUR_NUMBERS = {name: number for number, name in COLOUR_SPACES.items()}
@@ -33,33 +33,35 @@ _Slots = Sequence[Tuple[int, str, Optional[int]]]
 def write_metadata(content: bytes, metadata: ModelMetadata, preprocess: str = "") -> bytes:
     """The .tflite file ``content`` with ``metadata`` in the place of what it had.
 
-    The same arguments give the same bytes. The graph, its constants and its other metadata stay.
+    The same arguments give the same bytes. The model itself, compiled or not, stays byte for byte.
 
     Args:
-        content: A plain model.
+        content: A model.
         metadata: Inputs and outputs in the model's order; their files are appended as an archive.
         preprocess: ``--preprocess`` text, kept in a buffer of edgekit's own; "" writes none.
 
     Raises:
         ModelFormatError: ``content`` is no model.
-        UnsupportedModelError: The model holds what `write_model` does not carry.
+        UnsupportedModelError: The model is built so that nothing can be added to it.
     """
-    model = _with_buffer(read_model(content), METADATA_NAME, _pack(metadata))
+    entries = {METADATA_NAME: _pack(metadata)}
     if preprocess:
-        model = _with_buffer(model, PREPROCESS_NAME, preprocess.encode())
+        entries[PREPROCESS_NAME] = preprocess.encode()
     files = sorted(metadata.files.items())
-    written = write_model(model)
+    written = add_metadata(content[: model_size(content)], entries)
     return write_archive(files, behind=written) if files else written
 
 
-def _with_buffer(model: Model, name: str, data: bytes) -> Model:
-    array = np.frombuffer(data, np.uint8)
-    index = model.metadata.get(name)
-    if index is None:
-        metadata = {**model.metadata, name: len(model.buffers)}
-        return dataclasses.replace(model, buffers=(*model.buffers, array), metadata=metadata)
-    buffers = (*model.buffers[:index], array, *model.buffers[index + 1 :])
-    return dataclasses.replace(model, buffers=buffers)
+def keep_files(source: bytes, written: bytes) -> bytes:
+    """``written``, which a change made of the .tflite file ``source``, with that one's label files.
+
+    They lie behind the model, where `read_model` does not look.
+
+    Raises:
+        ModelFormatError: They are damaged.
+    """
+    files = read_files(source)
+    return write_archive(sorted(files.items()), behind=written) if files else written
 
 
 def _pack(metadata: ModelMetadata) -> bytes:

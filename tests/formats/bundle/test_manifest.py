@@ -100,3 +100,12 @@ def test_what_is_no_manifest_is_refused(content: bytes) -> None:
     archive = write_archive([("model.tflite", _CONTENT), (MANIFEST_PATH, content)])
     with pytest.raises(BundleError):
         read_bundle(archive)
+
+
+def test_the_origins_of_the_models_are_hashes_and_may_be_missing() -> None:
+    document = json.loads(_MANIFEST.to_json())
+    del document["origins"]
+    assert parse_manifest(json.dumps(document).encode()) == _MANIFEST
+    for origins in (1, "abc", [1]):
+        with pytest.raises(BundleError, match="origins is"):
+            parse_manifest(json.dumps({**document, "origins": origins}).encode())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edgekit.errors import EdgeKitError, ModelFormatError
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model, write_model
@@ -24,6 +26,7 @@ from edgekit.formats.tflite_metadata import (
     read_notes,
     write_metadata,
 )
+from edgekit.formats.tflite_metadata.reader import model_size
 
 _GOOGLE = "compiled/google-coral__test_data"
 _TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=12)
@@ -141,3 +144,39 @@ def test_metadata_of_google_survives_being_written_again(corpus: Path) -> None:
     metadata = read_metadata(content)
     assert metadata is not None
     assert read_metadata(write_metadata(content, metadata)) == metadata
+
+
+@pytest.mark.corpus
+def test_compiled_models_take_metadata_and_stay_as_they_are(corpus: Path) -> None:
+    """What the compiler wrote is in the file, byte for byte and as aligned as it was."""
+    labels = {"labels.txt": b"a\nb\n"}
+    output = TensorMetadata("out", label_files=(LabelFile("labels.txt"),))
+    metadata = ModelMetadata("net", outputs=(output,), files=labels)
+    paths = sorted((corpus / "compiled").rglob("*_edgetpu.tflite"))[::7]
+    for path in paths:
+        content = path.read_bytes()
+        old, written = read_model(content), write_metadata(content, metadata, "tf")
+        new, kept = read_model(written), content[: model_size(content)]
+        assert written.index(kept) % 64 == 0
+        assert new.subgraphs == old.subgraphs
+        assert all(map(np.array_equal, new.buffers, _but_metadata(old, new)))
+        assert old.metadata.items() - new.metadata.items() == set()
+        assert (read_notes(written).labels, read_notes(written).preprocess) == (("a", "b"), "tf")
+    assert len(paths) > 5
+
+
+def _but_metadata(old: Model, new: Model) -> list[NDArray[np.uint8]]:
+    """The buffers of ``old`` with those of the metadata in ``new``."""
+    own = {new.metadata[name] for name in ("TFLITE_METADATA", "EDGEKIT_PREPROCESS")}
+    return [
+        buffer if index in own else old.buffers[index] for index, buffer in enumerate(new.buffers)
+    ]
+
+
+def test_a_tensors_buffer_is_never_replaced() -> None:
+    """A file may call any buffer its metadata."""
+    model = read_model(_PLAIN)
+    odd = write_model(dataclasses.replace(model, metadata={"TFLITE_METADATA": 0}))
+    written = read_model(write_metadata(odd, ModelMetadata(name="net")))
+    assert written.metadata["TFLITE_METADATA"] == 1
+    assert written.buffers[0].size == 0

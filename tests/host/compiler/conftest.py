@@ -33,7 +33,9 @@ if "--version" in words:
     sys.exit(0)
 calls = home / "calls.jsonl"
 with calls.open("a") as stream:
-    stream.write(json.dumps({{"words": words, "cwd": os.getcwd(), "pid": os.getpid()}}) + "\\n")
+    heads = [pathlib.Path(w).read_bytes()[4:8].decode("latin1") for w in words if os.path.isfile(w)]
+    call = {{"words": words, "cwd": os.getcwd(), "pid": os.getpid(), "heads": heads}}
+    stream.write(json.dumps(call) + "\\n")
 number = len(calls.read_text().splitlines()) - 1
 run = plan["runs"][min(number, len(plan["runs"]) - 1)]
 out = pathlib.Path(words[words.index("--out_dir") + 1])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.bundle import bundle
 from edgekit.errors import (
     GateError,
     InputError,
@@ -23,6 +24,7 @@ from edgekit.errors import (
     UsageError,
 )
 from edgekit.explain import CODES
+from edgekit.files import sha256_hex
 from edgekit.formats.tflite import read_model, write_model
 from edgekit.host.compiler import compile as run_compile
 from edgekit.host.compiler import compile_commands, compile_model
@@ -65,6 +67,26 @@ def test_a_compiled_model_its_log_and_all_numbers(
     assert document["schema"] == "edgekit.compile/1"
     assert {"outputs", "compiler_version", "models", "disagreements", "log"} <= set(document)
     assert "compiled successfully" in document["log"]
+
+
+def test_of_a_bundle_the_compiler_gets_the_model(
+    stand_in: StandIn, model: Path, out: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "packed.edgekit"
+    bundle(model, output=packed)
+    stand_in.will(stand_in.success("packed"))
+    result = run_compile([packed], out_dir=out, compiler=stand_in.path)
+    assert stand_in.calls[0]["heads"] == ["TFL3"]
+    assert stand_in.calls[0]["words"][-1].endswith("/packed.tflite")
+    (compiled,) = result.models
+    assert (compiled.model, compiled.output) == (str(packed), str(out / "packed_edgetpu.tflite"))
+    assert compiled.sha256 == sha256_hex(model.read_bytes())
+    stand_in.will(stand_in.success("packed", mapped=0))
+    with pytest.raises(GateError) as caught:
+        run_compile([packed], out_dir=out, compiler=stand_in.path)
+    assert caught.value.where == str(packed)
+    with pytest.raises(UsageError, match="unpacked"):
+        compile_commands([packed], compiler=stand_in.path)
 
 
 @pytest.mark.parametrize(

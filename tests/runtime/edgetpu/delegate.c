@@ -7,7 +7,8 @@
 //
 // Environment, each empty or absent for "no": STANDIN_NO_DEVICE, STANDIN_CRASH and STANDIN_HANG
 // (load, create, prepare or invoke), STANDIN_LOST_AFTER (inferences until the device is lost; it
-// is back when it is opened again), STANDIN_STAYS_LOST, STANDIN_SLOW_MS, STANDIN_LOG (a file that
+// is back when it is opened again), STANDIN_STAYS_LOST, STANDIN_SLOW_MS (each inference, or those
+// after the first STANDIN_SLOW_AFTER), STANDIN_LOG (a file that
 // gets a line for each event).
 #include <signal.h>
 #include <stdint.h>
@@ -81,6 +82,7 @@ struct Delegate {
 static const int kWeights[OUTPUTS][INPUTS] = {{1, 0, 0, 0}, {1, 1, 1, 1}, {1, -1, 1, -1}};
 static const int kBias[OUTPUTS] = {0, 10, -20};
 static int inferences, lost, lost_once;
+static int runs;
 
 static const char* setting(const char* name) {
   const char* value = getenv(name);
@@ -117,7 +119,7 @@ static int invoke(Context* context, Node* node) {
     context->ReportError(context, "Failed to execute request. Edge TPU is not ready.");
     return ERROR;
   }
-  usleep(1000 * atoi(setting("STANDIN_SLOW_MS")));
+  if (++runs > atoi(setting("STANDIN_SLOW_AFTER"))) usleep(1000 * atoi(setting("STANDIN_SLOW_MS")));
   const int8_t* x = context->tensors[node->inputs->data[0]].data;
   int8_t* y = context->tensors[node->outputs->data[0]].data;
   for (int i = 0; i < OUTPUTS; ++i) {

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from edgekit.bundle import bundle
 from edgekit.edgetpu.libraries import LIBRARY_VARIABLE
 from edgekit.formats.tflite import read_model
 from edgekit.runtime.edgetpu import EdgeTpuBackend
-from tests.runtime.edgetpu.conftest import Models
+from tests.runtime.edgetpu.conftest import Build, Models
 
+_CRASHES = "__attribute__((constructor)) static void f(void) { __builtin_trap(); }\n"
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -56,11 +58,92 @@ def test_run_names_device_library_and_kernel(models: Models, sample: Path) -> No
 
 
 @pytest.mark.usefixtures("library")
+def test_a_compiled_model_out_of_a_bundle_runs_and_names_its_classes(
+    models: Models, sample: Path, tmp_path: Path
+) -> None:
+    """Labels and normalization are in both models of the bundle."""
+    (tmp_path / "names.txt").write_text("cat\ndog\nhorse\n")
+    bundle(
+        models.plain,
+        compiled=models.compiled,
+        labels=tmp_path / "names.txt",
+        preprocess="raw",
+        output=tmp_path / "net.edgekit",
+    )
+    with zipfile.ZipFile(tmp_path / "net.edgekit") as archive:
+        archive.extract("model_edgetpu.tflite", tmp_path)
+    status, document = _edgekit("run", tmp_path / "model_edgetpu.tflite", sample, "--device", "usb")
+    assert status == 0
+    assert [each["label"] for each in document["answers"][0]["top"]] == ["horse", "dog", "cat"]
+    assert document["preprocess"].startswith("raw")
+
+
+@pytest.mark.parametrize(
+    ("version", "usable"),
+    [("RuntimeVersion(14)", True), ("RuntimeVersion(13)", False), ("", None)],
+)
+def test_verify_compares_what_a_bundle_needs_with_the_library_here(
+    models: Models, build: Build, tmp_path: Path, version: str, usable: bool | None
+) -> None:
+    """A library that is too old makes the bundle no worse: another machine may have a newer one."""
+    output = tmp_path / "net.edgekit"
+    bundle(models.plain, compiled=models.compiled, output=output)
+    library = str(build(version=version))
+    status, document = _edgekit("verify", output, **{LIBRARY_VARIABLE: library})
+    assert status == 0
+    fits = {each["what"]: each for each in document["here"]}
+    assert fits["edgetpu_runtime"]["usable"] is usable
+    assert "runtime 14" in fits["edgetpu_runtime"]["needs"]
+    assert fits["edgekit"]["usable"] is fits["tensorflow_lite"]["usable"] is True
+
+
+@pytest.mark.parametrize(("version", "status"), [(14, "ok"), (13, "failed")])
+def test_the_doctor_runs_a_model_as_run_would(
+    models: Models, build: Build, version: int, status: str
+) -> None:
+    library = str(build(version=f"RuntimeVersion({version})"))
+    words = ("doctor", "--model", models.compiled)
+    document = _edgekit(*words, **{LIBRARY_VARIABLE: library})[1]
+    (check,) = (each for each in document["checks"] if each["code"] == "inference.model")
+    assert check["status"] == status
+    assert ("needs Edge TPU runtime 14" in check["seen"]) is (status == "failed")
+
+
+@pytest.mark.parametrize("source", ["int nothing(void) { return 0; }\n", _CRASHES])
+def test_verify_without_a_library_that_loads_is_done_all_the_same(
+    models: Models, build: Build, tmp_path: Path, source: str
+) -> None:
+    output = tmp_path / "net.edgekit"
+    bundle(models.plain, compiled=models.compiled, output=output)
+    status, document = _edgekit("verify", output, **{LIBRARY_VARIABLE: str(build(source))})
+    assert status == 0
+    assert document["here"][-1]["has"].startswith("no libedgetpu here: ")
+    assert document["here"][-1]["usable"] is None
+
+
+@pytest.mark.usefixtures("library")
 def test_benchmark_waits_for_a_slow_device(models: Models) -> None:
     words = ("benchmark", models.compiled, "--device", "usb", "--num-runs", 5)
     status, document = _edgekit(*words, STANDIN_SLOW_MS="20")
     assert status == 0
     assert document["latency_ms"]["min"] >= 20
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("command", ["evaluate", "benchmark"])
+def test_inferences_that_become_slower_are_taken_for_a_lowered_clock(
+    models: Models, tmp_path: Path, command: str
+) -> None:
+    """A device on USB has no sensor that could tell."""
+    np.savez(str(tmp_path / "d.npz"), x=np.zeros((60, 4), np.float32), y=np.zeros(60, np.int64))
+    options = {
+        "evaluate": ("--data", tmp_path / "d.npz"),
+        "benchmark": ("--num-runs", 60, "--warmup-runs", 0),
+    }
+    words = (command, models.compiled, *options[command], "--device", "usb")
+    slow = {"STANDIN_SLOW_MS": "8", "STANDIN_SLOW_AFTER": "30"}
+    assert _edgekit(*words, **slow)[1]["thermal"]["throttled"] is True
+    assert _edgekit(*words, STANDIN_SLOW_MS="8")[1]["thermal"]["throttled"] is False
 
 
 @pytest.mark.usefixtures("library")

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a bundle is made of: models from files, or what another bundle holds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.bundle.results import Document, of_these, results_in
+from edgekit.errors import UnsupportedModelError
+from edgekit.files import PathLike, read_bytes, sha256_hex
+from edgekit.formats.bundle import is_bundle, model_content, read_bundle
+from edgekit.formats.tflite_metadata import Notes, read_notes
+
+# What the compiler calls the parts of a model that is spread over several Edge TPUs.
+_SEGMENT = re.compile(r"_segment_\d+_of_\d+(_edgetpu)?$")
+
+
+@dataclass(frozen=True)
+class Given:
+    """The parts, before anything is written into them."""
+
+    name: str
+    plain: bytes
+    compiled: bytes | None
+    notes: Notes
+    licence: bytes
+    source_sha256: str
+    origins: tuple[str, ...]  # hashes of either model, as it is and as it was
+    results: tuple[Document, ...] = ()
+    left_out: tuple[str, ...] = ()  # results that are of another model
+    was_signed: bool = False
+
+    @property
+    def licence_text(self) -> str:
+        """The licence, bytes that are no UTF-8 replaced."""
+        return self.licence.decode("utf-8", "replace").strip()
+
+
+def read_given(model: PathLike, compiled: PathLike | None, licence: PathLike | None) -> Given:
+    """Read the files; what is not given comes from ``model`` if that is a bundle.
+
+    Raises:
+        InputError: A file cannot be read.
+        BundleError: A bundle is damaged.
+        UnsupportedModelError: ``compiled`` is a segment, or a bundle without a compiled model.
+    """
+    source = read_bytes(model, "model")
+    old = read_bundle(source, str(model)) if is_bundle(source) else None
+    plain = source if old is None else old.model
+    program = None if old is None else old.compiled
+    if compiled is not None:
+        program = _read_compiled(compiled, model)
+    text = b"" if licence is None else read_bytes(licence, "licence")
+    if licence is None and old is not None:
+        text = b"".join(old.files[entry.path] for entry in old.manifest.files_with("licence"))
+    origins = {sha256_hex(each) for each in (plain, program) if each is not None}
+    if old is not None:
+        origins.add(old.manifest.source_sha256)
+        if program == old.compiled:  # else they may be the hashes of another one
+            origins.update(old.manifest.origins)
+    documents = results_in(old, str(model)) if old is not None else {}
+    kept = of_these(documents, origins)
+    return Given(
+        name=Path(model).stem if old is None else old.manifest.name,
+        plain=plain,
+        compiled=program,
+        notes=read_notes(source),
+        licence=text,
+        source_sha256=sha256_hex(plain) if old is None else old.manifest.source_sha256,
+        origins=tuple(sorted(origins)),
+        results=tuple(kept.values()),
+        left_out=tuple(path for path in documents if path not in kept),
+        was_signed=old is not None and bool(old.signature),
+    )
+
+
+def _read_compiled(path: PathLike, model: PathLike) -> bytes:
+    stem = Path(path).stem
+    if _SEGMENT.search(stem) and stem != f"{Path(model).stem}_edgetpu":
+        raise UnsupportedModelError(
+            "this is one segment of a model for several Edge TPUs in a row",
+            where=str(path),
+            why="a bundle holds the whole compiled model, for one Edge TPU; edgekit runs no "
+            "pipelines of several",
+            fix="compile the model without --num-segments and give NAME_edgetpu.tflite",
+        )
+    return model_content(read_bytes(path, "compiled model"), compiled=True, where=str(path))

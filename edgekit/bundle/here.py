@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a bundle can be used on this machine, by the versions of what is installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgekit import __version__
+from edgekit.formats.bundle import Manifest
+from edgekit.result import Result
+from edgekit.runtime.installed import installed_library, installed_runtime
+from edgekit.versions import parse_version
+
+# ai-edge-litert began, with a numbering of its own, where TensorFlow's 2.17 stood.
+_LITERT_BEGAN_AT = (2, 17)
+
+
+@dataclass(frozen=True)
+class Fit(Result):
+    """One thing that a bundle needs, and what there is of it here."""
+
+    what: str  # edgekit | tensorflow_lite | edgetpu_runtime
+    needs: str
+    has: str
+    usable: bool | None  # None where nobody can tell
+
+
+def compare_with_here(manifest: Manifest) -> tuple[Fit, ...]:
+    """What the bundle needs, against this edgekit, its runtime and libedgetpu.
+
+    libedgetpu is looked for only where there is a compiled model.
+    """
+    fits = [_edgekit(manifest.edgekit), _lite(str(manifest.requires.get("tensorflow_lite") or ""))]
+    wanted = manifest.requires.get("edgetpu_runtime")
+    return (*fits, *([_edge_tpu(wanted)] if isinstance(wanted, int) else []))
+
+
+def _edgekit(version: str) -> Fit:
+    newer = parse_version(version) > parse_version(__version__)
+    return Fit(
+        "edgekit",
+        f"made by edgekit {version}",
+        f"edgekit here is {__version__}" + (", which may not know all of it" if newer else ""),
+        None if newer else True,
+    )
+
+
+def _lite(needed: str) -> Fit:
+    here = installed_runtime()
+    needs = f"needs TensorFlow Lite {needed} or newer" if needed else "needs TensorFlow Lite"
+    if not here.runtime:
+        return Fit("tensorflow_lite", needs, "no runtime can be imported here", usable=False)
+    has = f"{here.runtime} here is {here.version}"
+    wanted = parse_version(needed)
+    usable: bool | None = parse_version(here.version) >= wanted
+    if here.runtime == "litert" and not usable:
+        usable = None
+    if here.runtime == "litert" and wanted <= _LITERT_BEGAN_AT:
+        usable = True
+    return Fit("tensorflow_lite", needs, has, usable)
+
+
+def _edge_tpu(wanted: int) -> Fit:
+    needs = f"needs Edge TPU runtime {wanted} or newer"
+    library = installed_library()
+    if not library.path:
+        why = f": {library.why}" if "No such file" not in library.why else ""
+        return Fit("edgetpu_runtime", needs, f"no libedgetpu here{why}", usable=None)
+    if not library.runtime_version:
+        return Fit("edgetpu_runtime", needs, f"{library.path} does not say its version", None)
+    has = f"libedgetpu here is runtime {library.runtime_version}"
+    return Fit("edgetpu_runtime", needs, has, library.runtime_version >= wanted)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measurements that go into a bundle, and those that are in one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Collection, Mapping, Sequence
+
+from edgekit.errors import BundleError, InputError
+from edgekit.files import PathLike, read_bytes
+from edgekit.formats.bundle import Bundle
+
+Document = Mapping[str, Any]
+
+
+def read_result(path: PathLike, origins: Sequence[str]) -> Document:
+    """A document of measurements; it has to be of a model with one of the hashes ``origins``.
+
+    Raises:
+        InputError: It cannot be read, or is no document of edgekit's.
+        BundleError: It is of another model.
+    """
+    try:
+        document = json.loads(read_bytes(path, "result").decode("utf-8"))
+    except ValueError as error:
+        raise InputError(f"the result is no JSON: {error}", where=str(path)) from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if not isinstance(schema, str) or not schema.startswith("edgekit."):
+        raise InputError(
+            f"the result's schema is {schema!r}, expected edgekit's",
+            where=str(path),
+            fix="make it with edgekit evaluate MODEL --data DATA --json",
+        )
+    if document.get("sha256") not in origins:
+        raise BundleError(
+            "the result is of another model",
+            where=str(path),
+            why=f"it is about SHA-256 {document.get('sha256')}, the models have "
+            + ", ".join(origins),
+            fix="measure the model that goes into the bundle",
+        )
+    return dict(document)
+
+
+def results_in(whole: Bundle, where: str) -> Mapping[str, Document]:
+    """The documents of a bundle by their paths.
+
+    Raises:
+        BundleError: One is none.
+    """
+    found = {}
+    for entry in whole.manifest.files_with("results"):
+        try:
+            document = json.loads(whole.files[entry.path].decode("utf-8"))
+        except ValueError as error:
+            raise _no_result(entry.path, str(error), where) from error
+        if not isinstance(document, dict) or not isinstance(document.get("schema"), str):
+            raise _no_result(entry.path, "it has no schema", where)
+        found[entry.path] = document
+    return found
+
+
+def of_these(documents: Mapping[str, Document], origins: Collection[str]) -> Mapping[str, Document]:
+    """Those of ``documents`` that are of a model with one of the hashes ``origins``."""
+    return {path: each for path, each in documents.items() if each.get("sha256") in origins}
+
+
+def _no_result(path: str, why: str, where: str) -> BundleError:
+    return BundleError(f"{path} is no result: {why}", where=where)

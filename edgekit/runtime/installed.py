@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is installed here to run models, by its versions; no model and no device is needed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+
+from edgekit.edgetpu.libraries import runtime_version_in
+from edgekit.errors import MissingExtraError
+from edgekit.process import run_process
+from edgekit.runtime.delegate import open_request, package_version
+from edgekit.runtime.interpreters import load_library
+from edgekit.runtime.probe import CHILD, environment, said_in
+from edgekit.versions import runtime_version_of
+
+_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class InstalledRuntime:
+    """The interpreter that would be used."""
+
+    runtime: str  # litert | tflite-runtime | tensorflow; "" if none can be imported
+    version: str
+
+
+@dataclass(frozen=True)
+class InstalledLibrary:
+    """The libedgetpu that would be loaded."""
+
+    path: str  # "" if none can be loaded
+    runtime_version: int  # of models that it runs; 0 if it does not say
+    why: str  # the loader's words, or how it ended, if none can be loaded
+
+
+def installed_runtime() -> InstalledRuntime:
+    """Which interpreter is here; one that is broken counts as none."""
+    try:
+        library = load_library()
+    except (MissingExtraError, ImportError, AttributeError, RuntimeError):
+        return InstalledRuntime("", "")
+    return InstalledRuntime(library.runtime, next(iter(library.versions.values())))
+
+
+def installed_library() -> InstalledLibrary:
+    """Which libedgetpu is here, loaded in a child process: it may crash."""
+    request = open_request("", None, "fast", 1)
+    finished = run_process(
+        [sys.executable, "-m", CHILD, json.dumps(asdict(request))],
+        timeout_s=_TIMEOUT_S,
+        env=environment(),
+    )
+    said = said_in(finished.stdout)
+    if "path" in said:
+        number = runtime_version_in(str(said.get("version", "")))
+        path = str(said["path"])
+        return InstalledLibrary(path, number or runtime_version_of(package_version(path)), "")
+    ended = finished.signal_name or f"exit status {finished.returncode}"
+    return InstalledLibrary("", 0, str(said.get("error", "")) or f"loading it ended with {ended}")
