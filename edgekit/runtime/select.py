@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable
 
-from edgekit.errors import DeviceError, UnsupportedModelError
+from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.extras import require_part
 from edgekit.files import PathLike, read_bytes
 from edgekit.formats.content import holds_bundle, model_content
@@ -44,6 +44,7 @@ def open_backend(
     """Load ``content`` (read and checked as ``model``) on ``device``.
 
     Raises:
+        UsageError: ``device`` names none.
         DeviceError: There is no such device here.
         UnsupportedModelError: The model cannot run there.
         MissingExtraError: No runtime is installed.
@@ -58,11 +59,11 @@ def check_device(device: str) -> None:
     """Refuse a word that names no device.
 
     Raises:
-        DeviceError: It does not.
+        UsageError: It does not.
     """
     if device not in _DEVICES and not is_edge_tpu(device):
         words = ", ".join([*_DEVICES, *EDGE_TPU_WORDS])
-        raise DeviceError(f"no device {device!r}", fix=f"use one of {words}")
+        raise UsageError(f"no device {device!r}", fix=f"use one of {words}")
 
 
 def _open_cpu(request: _Request) -> Backend:

@@ -144,7 +144,7 @@ def test_an_error_is_a_document_too(tmp_path: Path) -> None:
         (("benchmark",), 2),
         (("benchmark", "MODEL", "--num-runs", "0"), 2),
         (("benchmark", "MODEL", "--kernels", "slow"), 2),
-        (("benchmark", "MODEL", "--device", "gpu"), 6),
+        (("benchmark", "MODEL", "--device", "gpu"), 2),
         (("evaluate", "MODEL", "--data", "nowhere"), 3),
         (("run", "MODEL", "nowhere.png"), 3),
     ],

@@ -12,7 +12,6 @@ import pytest
 
 from edgekit.errors import (
     DataError,
-    DeviceError,
     InputError,
     MissingExtraError,
     ModelFormatError,
@@ -150,7 +149,7 @@ def test_models_may_come_as_bytes(int8_model: Model) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"device": "gpu"}, DeviceError),
+        ({"device": "gpu"}, UsageError),
         ({"runtime": "onnx"}, UsageError),
         ({"kernels": "slow"}, UsageError),
         ({"num_threads": 0}, UsageError),
