@@ -273,7 +273,7 @@ class Op(Task):
             )
             for position, tile in enumerate(group):
                 row = self.instruction["psum_base"] // ROW_UNITS
-                planner.put_row(tile, row, first + position, where)
+                planner.put_rows(tile, [row], [first + position], where)
                 self.waiting &= ~(1 << tile)
 
     def _spline(self, planner: Planner, tiles: list[int]) -> Spline | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Tuple
+from typing import TYPE_CHECKING, Sequence, Tuple
 
 import numpy as np
 
@@ -70,7 +70,8 @@ class TileQueues:
     """What waits in a tile: streams by address, announcements, counters."""
 
     rows: dict[int, int] = field(default_factory=dict)  # wide row -> row number, if written
-    version: dict[int, int] = field(default_factory=dict)  # wide row -> arrivals over the ring
+    version: dict[int, int] = field(default_factory=dict)  # wide row -> last arrival over the ring
+    num_arrivals: int = 0
     fifo: dict[int, deque[int]] = field(default_factory=dict)
     headers: dict[int, deque[tuple[int, ...]]] = field(default_factory=dict)
     inbox: tuple[deque[int], deque[int]] = field(default_factory=lambda: (deque(), deque()))
@@ -83,7 +84,23 @@ class TileQueues:
 
     def queue(self, row: int) -> deque[int]:
         """The stream that arrives at a wide address, in rows."""
-        return self.fifo.setdefault(row, deque())
+        queue = self.fifo.get(row)
+        if queue is None:
+            queue = self.fifo[row] = deque()
+        return queue
+
+    def arrived(self, rows: Sequence[int]) -> None:
+        """``rows`` have come over the ring."""
+        self.num_arrivals += 1
+        self.version.update(dict.fromkeys(rows, self.num_arrivals))
+
+
+def _outside_wide(row: int, where: str) -> EmulationError:
+    return EmulationError(
+        f"wide memory row {row} of {WIDE_ROWS}",
+        where=where,
+        why="the address lies outside the tile's memory",
+    )
 
 
 def check_aligned(instruction: Instruction, name: str) -> None:
@@ -223,11 +240,7 @@ class Planner:
         ``overwriting`` reads it only to keep what a shorter new row leaves of it.
         """
         if not 0 <= row < WIDE_ROWS:
-            raise EmulationError(
-                f"wide memory row {row} of {WIDE_ROWS}",
-                where=where,
-                why="the address lies outside the tile's memory",
-            )
+            raise _outside_wide(row, where)
         written = self.tiles[tile].rows.get(row)
         if written is not None:
             return written
@@ -241,15 +254,11 @@ class Planner:
         self.read_rows[tile].add(row)
         return tile * WIDE_ROWS + row
 
-    def put_row(self, tile: int, row: int, number: int, where: str) -> None:
-        """Let wide memory of ``tile`` hold row ``number`` at ``row`` from now on."""
-        if not 0 <= row < WIDE_ROWS:
-            raise EmulationError(
-                f"wide memory row {row} of {WIDE_ROWS}",
-                where=where,
-                why="the address lies outside the tile's memory",
-            )
-        self.tiles[tile].rows[row] = number
+    def put_rows(self, tile: int, rows: Sequence[int], numbers: Sequence[int], where: str) -> None:
+        """Let wide memory of ``tile`` hold row numbers at ``rows`` from now on."""
+        if min(rows) < 0 or max(rows) >= WIDE_ROWS:
+            raise _outside_wide(next(row for row in rows if not 0 <= row < WIDE_ROWS), where)
+        self.tiles[tile].rows.update(zip(rows, numbers))
 
     def issue(self, task: Task) -> None:
         """Take an instruction in; fire all that can fire."""
