@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.emulator import EdgeTpu, EmulationError
-from edgekit.emulator.compare import compare_layers
+from edgekit.emulator.compare import compare_layers, multipliers_of
 from edgekit.emulator.twin import run_twin
 from edgekit.files import write_text
 from edgekit.formats.darwinn import Executable, read_packages
@@ -112,7 +112,7 @@ def _compared(label: str, chip: EdgeTpu, source: Model | None) -> Row:
         "yes",
         steps,
         layers if matches else "-",
-        str(_against(outputs, _twin(part, shaped))),
+        str(_against(outputs, _twin(part, shaped, multipliers_of(chip)))),
         str(_against(outputs, _cpu(part, shaped, "fast"))),
         str(_against(outputs, _cpu(part, shaped, "reference"))),
     )
@@ -140,11 +140,13 @@ def _inputs(executable: Executable) -> dict[str, Any]:
     return values
 
 
-def _twin(part: Model, values: dict[str, Any]) -> dict[str, Any]:
+def _twin(
+    part: Model, values: dict[str, Any], multipliers: frozenset[np.float32]
+) -> dict[str, Any]:
     """The outputs that the documented arithmetic reaches, as the tensors' own types."""
     tensors, made = part.main.tensors, {}
     waiting: dict[int, int] = {}
-    for number, operator, result in run_twin(part, values):
+    for number, operator, result in run_twin(part, values, multipliers):
         position = waiting.get(number, 0)
         waiting[number] = position + 1
         tensor = tensors[operator.outputs[position]]
