@@ -91,7 +91,8 @@ def compare_layers(
         chip.state.observer = None
     matches = []
     starts: dict[int, int] = {}  # tensor -> first group that can hold what is made from it
-    for index, operator, values in run_twin(source, inputs, multipliers_of(chip)):
+    for index, made, values in run_twin(source, inputs, multipliers_of(chip)):
+        operator = source.main.operators[index]
         start = max((starts.get(tensor, 0) for tensor in operator.inputs), default=0)
         if operator.opcode in COMPUTED:
             found = find_layer(recorder, start, values)
@@ -99,7 +100,7 @@ def compare_layers(
             start = found[0] + 1 if found else start
             size = int(values.size)
             matches.append(LayerMatch(index, operator.opcode, size, pc, len(found)))
-        starts.update(dict.fromkeys(operator.outputs, start))
+        starts[made] = start
     return matches
 
 

@@ -12,81 +12,22 @@ from typing import TYPE_CHECKING, AbstractSet, Any, Iterator
 
 import numpy as np
 
-from edgekit.formats.tflite import Model, Operator, Tensor
+from edgekit.emulator.scales import (
+    ACTIVATIONS,
+    constant,
+    multiplier_of,
+    requantize,
+    scale_of,
+    tensors_of,
+    weights_of,
+    zero_point_of,
+)
+from edgekit.formats.tflite import Model, Operator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ADD_WEIGHT_LIMIT = 32767  # int16 maximum; every pair seen fits limits from 25,319 on
-_LIMITS = {
-    "NONE": (-np.inf, np.inf),
-    "RELU": (0.0, np.inf),
-    "RELU6": (0.0, 6.0),
-    "RELU_N1_TO_1": (-1.0, 1.0),
-}
-
-
-def scale_of(tensor: Tensor) -> np.float32:
-    """The per-tensor scale."""
-    return np.float32(tensor.quantization.scale[0]) if tensor.quantization else np.float32(1)
-
-
-def zero_point_of(tensor: Tensor) -> int:
-    """The zero point of the values as they travel."""
-    zero = tensor.quantization.zero_point[0] if tensor.quantization else 0
-    return zero + (128 if tensor.dtype == "INT8" else 0)
-
-
-def requantize(
-    accumulator: NDArray[Any],
-    multiplier: Any,  # noqa: ANN401
-    output: Tensor,
-    activation: str = "NONE",
-) -> NDArray[np.int64]:
-    """``round_half_even(clamp(float32(acc) * mult)) + zero point``."""
-    low, high = clamps(output, activation)
-    real = np.clip(accumulator.astype(np.float32) * multiplier, low, high)
-    rounded: NDArray[np.int64] = np.rint(real).astype(np.int64)
-    return rounded + zero_point_of(output)
-
-
-def clamps(output: Tensor, activation: str) -> tuple[np.float32, np.float32]:
-    """The clamp relative to the zero point, with a fused activation."""
-    scale, zero = scale_of(output), zero_point_of(output)
-    inverse = np.float32(1) / scale
-    low, high = _LIMITS[activation]
-    real_low = max(np.float32(np.float32(0 - zero) * scale), np.float32(low))
-    real_high = min(np.float32(np.float32(255 - zero) * scale), np.float32(high))
-    return np.float32(real_low * inverse), np.float32(real_high * inverse)
-
-
-def tensors_of(model: Model, operator: Operator) -> list[Tensor]:
-    """The inputs that are there, then the first output."""
-    tensors = model.main.tensors
-    return [tensors[i] for i in operator.inputs if i >= 0] + [tensors[operator.outputs[0]]]
-
-
-def constant(model: Model, tensor: Tensor) -> NDArray[Any]:
-    """The data of a constant tensor; empty where it has none."""
-    data = model.data(tensor)
-    return np.zeros(0, np.int64) if data is None else data
-
-
-def _weights(model: Model, tensor: Tensor) -> NDArray[np.int64]:
-    """Weights without zero point; the shift to unsigned cancels."""
-    zero = tensor.quantization.zero_point if tensor.quantization else (0,)
-    data: NDArray[np.int64] = constant(model, tensor).astype(np.int64)
-    if len(zero) == 1:
-        return data - zero[0]
-    axis = tensor.quantization.quantized_dimension if tensor.quantization else 0
-    zeros = np.array(zero, np.int64)
-    return data - zeros.reshape([-1 if i == axis else 1 for i in range(data.ndim)])
-
-
-def _multiplier(source: Tensor, weights: Tensor, output: Tensor) -> Any:  # noqa: ANN401
-    scales = np.array(weights.quantization.scale if weights.quantization else (1,), np.float32)
-    multiplier = (scale_of(source) * scales) * (np.float32(1) / scale_of(output))
-    return multiplier if len(multiplier) > 1 else multiplier[0]
 
 
 def _windows(
@@ -134,9 +75,16 @@ def _taps(
 
 def conv(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
     """A convolution, of one channel each where it is depthwise."""
+    source, weights, *_, output = tensors_of(model, operator)
+    activation = operator.options["fused_activation_function"]
+    total = conv_sums(model, operator, values)
+    return requantize(total, multiplier_of(source, weights, output), output, activation)
+
+
+def conv_sums(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
+    """The accumulators of a convolution, bias included."""
     source, weights, *rest = tensors_of(model, operator)
-    output = rest[-1]
-    kernel = _weights(model, weights)
+    kernel = weights_of(model, weights)
     data = values[operator.inputs[0]] - zero_point_of(source)
     size = kernel.shape[1:3]
     padded, out = _windows(data, size, operator, 0)
@@ -149,21 +97,27 @@ def conv(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np
             times = kernel.shape[3] // part.shape[3]
             total = total + np.repeat(part, times, axis=3) * kernel[:, y, x]
     bias = constant(model, rest[0]) if len(rest) > 1 else 0
-    activation = operator.options["fused_activation_function"]
-    total = np.rint(total).astype(np.int64) + bias
-    return requantize(total, _multiplier(source, weights, output), output, activation)
+    sums: NDArray[np.int64] = np.rint(total).astype(np.int64) + bias
+    return sums
 
 
 def dense(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
     """A dense layer."""
-    source, weights, *rest = tensors_of(model, operator)
-    output = rest[-1]
-    kernel = _weights(model, weights)
-    data = (values[operator.inputs[0]] - zero_point_of(source)).reshape(-1, kernel.shape[1])
-    total = data @ kernel.T + (constant(model, rest[0]) if len(rest) > 1 else 0)
+    source, weights, *_, output = tensors_of(model, operator)
     activation = operator.options["fused_activation_function"]
-    made = requantize(total, _multiplier(source, weights, output), output, activation)
+    total = dense_sums(model, operator, values)
+    made = requantize(total, multiplier_of(source, weights, output), output, activation)
     return made.reshape(output.shape)
+
+
+def dense_sums(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
+    """The accumulators of a dense layer, bias included."""
+    source, weights, *rest = tensors_of(model, operator)
+    kernel = weights_of(model, weights)
+    data = (values[operator.inputs[0]] - zero_point_of(source)).reshape(-1, kernel.shape[1])
+    bias = constant(model, rest[0]) if len(rest) > 1 else 0
+    sums: NDArray[np.int64] = data @ kernel.T + bias
+    return sums
 
 
 def add_weights(first: np.float32, second: np.float32) -> tuple[int, int]:
@@ -215,18 +169,30 @@ def average(
     the multiplier shows which: the program's ``multipliers`` decide where they hold one of both.
     """
     source, output = tensors_of(model, operator)
-    options = operator.options
-    size = options["filter_height"], options["filter_width"]
+    total = window_sums(model, operator, values)
+    if total is None:
+        return None
+    size = operator.options["filter_height"] * operator.options["filter_width"]
+    number, inverse = np.float32(size), np.float32(1) / scale_of(output)
+    last = scale_of(source) * inverse / number
+    first = scale_of(source) * (np.float32(1) / number) * inverse
+    multiplier = first if first in multipliers and last not in multipliers else last
+    return requantize(total, multiplier, output)
+
+
+def window_sums(
+    model: Model, operator: Operator, values: dict[int, Any]
+) -> NDArray[np.int64] | None:
+    """The sums over windows; None where they are padded."""
+    source, _ = tensors_of(model, operator)
+    size = operator.options["filter_height"], operator.options["filter_width"]
     data = values[operator.inputs[0]]
     padded, out = _windows(data, size, operator, 0)
     if padded.shape != data.shape:
         return None
-    total = sum(part - zero_point_of(source) for _, _, part in _taps(padded, size, out, operator))
-    number, inverse = np.float32(size[0] * size[1]), np.float32(1) / scale_of(output)
-    last = scale_of(source) * inverse / number
-    first = scale_of(source) * (np.float32(1) / number) * inverse
-    multiplier = first if first in multipliers and last not in multipliers else last
-    return requantize(np.asarray(total), multiplier, output)
+    parts = [part - zero_point_of(source) for _, _, part in _taps(padded, size, out, operator)]
+    total: NDArray[np.int64] = np.sum(parts, axis=0)
+    return total
 
 
 def maximum(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
@@ -258,6 +224,6 @@ def requantized(
     if source.quantization is None or output.quantization is None:
         return None
     data = values[operator.inputs[0]] - zero_point_of(source)
-    activation = operator.opcode if operator.opcode in _LIMITS else "NONE"
+    activation = operator.opcode if operator.opcode in ACTIVATIONS else "NONE"
     multiplier = scale_of(source) * (np.float32(1) / scale_of(output))
     return requantize(data, multiplier, output, activation)

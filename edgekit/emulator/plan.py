@@ -13,20 +13,19 @@ depend on queue capacities is a property of such networks (Kahn, 1974).
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Sequence, Tuple
 
 import numpy as np
 
 from edgekit.emulator.decode import Instruction
 from edgekit.emulator.errors import EmulationError
+from edgekit.emulator.queues import TileQueues
 from edgekit.emulator.state import NUM_TILES, ROW_UNITS, WIDE_ROWS, State, tiles_of
 from edgekit.emulator.streams import Streams
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from edgekit.emulator.spline import Spline
 
 # A plan of more rows or words than this is a damaged program, not a network.
 _MAX_ROWS = 1 << 20
@@ -44,55 +43,6 @@ class Step:
     def run(self, state: State) -> None:
         """Do it."""
         raise NotImplementedError
-
-
-@dataclass
-class Chunk:
-    """A piece of a stream that wideToNarrow leaves for a streamed copy to pick up."""
-
-    address: int  # bytes in narrow memory
-    num_bytes: int
-    rows: tuple[int, ...]  # the delivery it is part of
-    first_byte: int  # within those rows
-
-
-@dataclass
-class Scaling:
-    """What wideToNarrow announces to the scaling store: sets of rows, there or to come."""
-
-    rows: tuple[int, ...]  # addresses in wide memory, in rows; empty: from the header queue
-    header: int  # address of the header queue, in rows
-    num_rows: int
-
-
-@dataclass
-class TileQueues:
-    """What waits in a tile: streams by address, announcements, counters."""
-
-    rows: dict[int, int] = field(default_factory=dict)  # wide row -> row number, if written
-    version: dict[int, int] = field(default_factory=dict)  # wide row -> last arrival over the ring
-    num_arrivals: int = 0
-    fifo: dict[int, deque[int]] = field(default_factory=dict)
-    headers: dict[int, deque[tuple[int, ...]]] = field(default_factory=dict)
-    inbox: tuple[deque[int], deque[int]] = field(default_factory=lambda: (deque(), deque()))
-    chunks: deque[Chunk] = field(default_factory=deque)
-    scaling: deque[Scaling] = field(default_factory=deque)
-    mesh: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)
-    corners: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)  # by byte address
-    counters: list[int] = field(default_factory=lambda: [0] * 19)
-    spline: Spline | None = None
-
-    def queue(self, row: int) -> deque[int]:
-        """The stream that arrives at a wide address, in rows."""
-        queue = self.fifo.get(row)
-        if queue is None:
-            queue = self.fifo[row] = deque()
-        return queue
-
-    def arrived(self, rows: Sequence[int]) -> None:
-        """``rows`` have come over the ring."""
-        self.num_arrivals += 1
-        self.version.update(dict.fromkeys(rows, self.num_arrivals))
 
 
 def _outside_wide(row: int, where: str) -> EmulationError:

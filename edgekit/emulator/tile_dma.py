@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit.emulator.decode import Instruction
-from edgekit.emulator.plan import Chunk, Planner, Scaling, Step, Task, check_aligned
+from edgekit.emulator.plan import Planner, Step, Task, check_aligned
+from edgekit.emulator.queues import Chunk, Scaling
 from edgekit.emulator.ring import short_walk
 from edgekit.emulator.state import NARROW_BYTES, ROW_BYTES, ROW_UNITS, State, tile_words
 from edgekit.emulator.walks import coarse_walk, product

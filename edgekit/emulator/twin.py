@@ -12,20 +12,8 @@ from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Iterator
 
 import numpy as np
 
-from edgekit.emulator.formulas import (
-    add,
-    average,
-    constant,
-    conv,
-    dense,
-    maximum,
-    mean,
-    mul,
-    requantized,
-    scale_of,
-    tensors_of,
-    zero_point_of,
-)
+from edgekit.emulator.formulas import add, average, conv, dense, maximum, mean, mul, requantized
+from edgekit.emulator.scales import constant, scale_of, tensors_of, zero_point_of
 from edgekit.formats.tflite import Model, Operator
 
 if TYPE_CHECKING:
@@ -36,8 +24,8 @@ def run_twin(
     model: Model,
     inputs: dict[str, NDArray[np.generic]],
     multipliers: AbstractSet[np.float32] = frozenset(),
-) -> Iterator[tuple[int, Operator, NDArray[np.uint8]]]:
-    """Each operator of subgraph 0 with its output, as (index, operator, device values).
+) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+    """Every output of subgraph 0's operators, as (operator index, tensor index, device values).
 
     Stops before the first operator without a formula; ``inputs`` are tensors by name.
     ``multipliers`` are the program's, for where compilers differ (see `formulas.average`).
@@ -61,8 +49,8 @@ def run_twin(
             return
         results = made if isinstance(made, list) else [made]
         values.update(zip(operator.outputs, results))
-        for result in results:
-            yield number, operator, result.astype(np.uint8)
+        for index, result in zip(operator.outputs, results):
+            yield number, index, result.astype(np.uint8)
 
 
 def _unsigned(values: NDArray[Any]) -> NDArray[Any]:
