@@ -35,13 +35,12 @@ _MAX_PLACES = 64  # of a piece, by its first pixel; images of one colour have mo
 
 @dataclass(frozen=True)
 class LayerMatch:
-    """One layer of the source: how many values, and the ops that give exactly them."""
+    """One layer of the source: how many values, and where they come from."""
 
     index: int
     opcode: str
     num_values: int
     pc: int | None  # of the first piece; None: no pieces cover the layer
-    num_pieces: int = 0
 
 
 class Recorder:
@@ -99,7 +98,7 @@ def compare_layers(
             pc = recorder.groups[found[0]][0] if found else None
             start = found[0] + 1 if found else start
             size = int(values.size)
-            matches.append(LayerMatch(index, operator.opcode, size, pc, len(found)))
+            matches.append(LayerMatch(index, operator.opcode, size, pc))
         starts[made] = start
     return matches
 
