@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write docs/emulator.md: every compiled model of the corpus through the emulator, and how well.
 
-    python scripts/emulator_table.py CORPUS
+    python -m scripts.emulator_table CORPUS
 
-Needs a TensorFlow Lite runtime (for the comparison) and a few minutes.
+Needs a TensorFlow Lite runtime (for the comparison) and about three minutes; the reference kernels
+on whole models take half of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import json
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,33 +23,24 @@ from typing import Any
 import numpy as np
 
 from edgekit.emulator import EdgeTpu, EmulationError
-from edgekit.emulator.compare import compare_layers
+from edgekit.emulator.compare import compare_layers, multipliers_of
 from edgekit.emulator.twin import run_twin
 from edgekit.files import write_text
 from edgekit.formats.darwinn import Executable, read_packages
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.rewrite import between
 from edgekit.runtime import Runner
+from scripts.emulator_layers import (
+    Layers,
+    against,
+    count_layers,
+    layers_table,
+    pooled,
+    table_of,
+)
 
 _TARGET = Path(__file__).resolve().parents[1] / "docs" / "emulator.md"
 _TEXT = Path(__file__).with_suffix(".txt")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Two sets of values against each other."""
-
-    equal: int
-    total: int
-    largest: int
-
-    def __str__(self) -> str:
-        if not self.total:
-            return "-"
-        share = (
-            f"{self.equal:,} of {self.total:,}" if self.equal != self.total else f"{self.total:,}"
-        )
-        return f"{share}, {self.largest}" if self.largest else f"all {share}"
 
 
 @dataclass(frozen=True)
@@ -69,14 +62,14 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     corpus = parser.parse_args().corpus
     records = json.loads((corpus / "compiled" / "truth.json").read_text())
-    rows = []
+    rows, layers = [], Layers()
     for record in records:
-        rows += _rows(corpus, record)
+        rows += _rows(corpus, record, layers)
         print(rows[-1], flush=True)
-    write_text(_TARGET, _page(rows))
+    write_text(_TARGET, _page(rows, layers, pooled(corpus / "compiled")))
 
 
-def _rows(corpus: Path, record: dict[str, Any]) -> list[Row]:
+def _rows(corpus: Path, record: dict[str, Any], layers: Layers) -> list[Row]:
     name = Path(record["compiled"]).name.replace("_edgetpu.tflite", "")
     folder = Path(record["compiled"]).parent.name.split("__")[-1]
     source = read_model((corpus / record["source"]).read_bytes()) if record["source"] else None
@@ -89,11 +82,11 @@ def _rows(corpus: Path, record: dict[str, Any]) -> list[Row]:
         except EmulationError as error:
             rows.append(Row(label, f"stops: {error.what} ({error.where})"))
             continue
-        rows.append(_compared(label, chip, source))
+        rows.append(_compared(label, chip, source, layers))
     return rows
 
 
-def _compared(label: str, chip: EdgeTpu, source: Model | None) -> Row:
+def _compared(label: str, chip: EdgeTpu, source: Model | None, layers: Layers) -> Row:
     values = _inputs(chip.executable)
     outputs = chip.invoke(values)
     steps = f"{len(chip.plan.steps):,}"
@@ -106,15 +99,17 @@ def _compared(label: str, chip: EdgeTpu, source: Model | None) -> Row:
     }
     matches = compare_layers(chip, part, values)
     found = [each for each in matches if each.pc is not None]
-    layers = f"{len(found)}/{len(matches)}, {sum(each.num_values for each in found):,}"
+    share = f"{len(found)}/{len(matches)}, {sum(each.num_values for each in found):,}"
+    fast = against(outputs, _cpu(part, shaped, "fast"))
+    count_layers(layers, label, chip, part, shaped, fast)
     return Row(
         label,
         "yes",
         steps,
-        layers if matches else "-",
-        str(_against(outputs, _twin(part, shaped))),
-        str(_against(outputs, _cpu(part, shaped, "fast"))),
-        str(_against(outputs, _cpu(part, shaped, "reference"))),
+        share if matches else "-",
+        str(against(outputs, _twin(part, shaped, multipliers_of(chip)))),
+        str(fast),
+        str(against(outputs, _cpu(part, shaped, "reference"))),
     )
 
 
@@ -140,16 +135,13 @@ def _inputs(executable: Executable) -> dict[str, Any]:
     return values
 
 
-def _twin(part: Model, values: dict[str, Any]) -> dict[str, Any]:
+def _twin(
+    part: Model, values: dict[str, Any], multipliers: frozenset[np.float32]
+) -> dict[str, Any]:
     """The outputs that the documented arithmetic reaches, as the tensors' own types."""
     tensors, made = part.main.tensors, {}
-    waiting: dict[int, int] = {}
-    for number, operator, result in run_twin(part, values):
-        position = waiting.get(number, 0)
-        waiting[number] = position + 1
-        tensor = tensors[operator.outputs[position]]
-        flipped = result ^ np.uint8(0x80 if tensor.dtype == "INT8" else 0)
-        made[tensor.name] = flipped
+    for _, index, result in run_twin(part, values, multipliers):
+        made[tensors[index].name] = result ^ np.uint8(0x80 * (tensors[index].dtype == "INT8"))
     return made
 
 
@@ -160,31 +152,28 @@ def _cpu(part: Model, values: dict[str, Any], kernels: str) -> dict[str, Any]:
         return dict(zip(names, results, strict=True))
 
 
-def _against(outputs: dict[str, Any], others: dict[str, Any]) -> Difference:
-    equal = total = largest = 0
-    for name, values in outputs.items():
-        if name not in others:
-            return Difference(0, 0, 0)
-        mine = values.reshape(-1).view(np.uint8).astype(int)
-        other = others[name].reshape(-1).view(np.uint8).astype(int)
-        if values.dtype == np.int8:
-            mine, other = mine ^ 0x80, other ^ 0x80
-        equal += int((mine == other).sum())
-        total += mine.size
-        largest = max(largest, int(np.abs(mine - other).max()))
-    return Difference(equal, total, largest)
-
-
-def _page(rows: list[Row]) -> str:
+def _page(rows: list[Row], layers: Layers, halves: str) -> str:
     head = ("model", "runs", "steps", "layers exact, values", "documented arithmetic", "XNNPACK",
             "reference kernels")  # fmt: skip
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for row in rows:
-        cells = (row.model, row.runs, row.steps, row.layers, row.twin, row.fast, row.reference)
-        lines.append(f"| {' | '.join(cells)} |")
+    cells = [
+        (row.model, row.runs, row.steps, row.layers, row.twin, row.fast, row.reference)
+        for row in rows
+    ]
     ran = sum(row.runs == "yes" for row in rows)
-    summary = f"{ran} of {len(rows)} programs run to the end."
-    return _TEXT.read_text().replace("{summary}", summary).replace("{table}", "\n".join(lines))
+    leading_to = (
+        f"One step in an early layer spreads: {layers.spread}. Averages next to a half differ in "
+        f"{halves}."
+    )
+    text = _TEXT.read_text()
+    for name, value in {
+        "summary": f"{ran} of {len(rows)} programs run to the end.",
+        "table": table_of(head, cells),
+        "layers": layers_table(layers),
+        "sources": str(len(layers.done)),
+        "leading_to": textwrap.fill(leading_to, 100, break_on_hyphens=False),
+    }.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
-from edgekit.emulator.plan import Chunk
+from edgekit.emulator.queues import Chunk
 from edgekit.emulator.state import State
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import numpy as np
 
 from edgekit.emulator.decode import Instruction
 from edgekit.emulator.plan import Planner, Step, Task
+from edgekit.emulator.queues import NUM_COUNTERS
 from edgekit.emulator.state import NARROW_BYTES, NUM_TILES, TILES_PER_ROW, State, tile_words
 from edgekit.emulator.walks import coarse_walk, product
 
@@ -154,7 +155,9 @@ class Mesh(Task):
 
     def _counted(self, planner: Planner, tile: int) -> bool:
         counters = planner.tiles[tile].counters
-        return all(counter < 19 and counters[counter] >= value for counter, value in self.waits)
+        return all(
+            counter < NUM_COUNTERS and counters[counter] >= value for counter, value in self.waits
+        )
 
     def _can_receive(self, planner: Planner, tile: int) -> bool:
         if not self.unreceived >> tile & 1:

@@ -17,8 +17,9 @@ from edgekit.emulator.decode import Instruction
 from edgekit.emulator.gather import Gather, Output
 from edgekit.emulator.mac import SumsStep
 from edgekit.emulator.opstep import Weights
-from edgekit.emulator.plan import Chunk, Planner, Task
+from edgekit.emulator.plan import Planner, Task
 from edgekit.emulator.pool import make_step
+from edgekit.emulator.queues import Chunk
 from edgekit.emulator.spline import APPLY, WIDE, Spline
 from edgekit.emulator.state import NARROW_BYTES, ROW_UNITS
 from edgekit.emulator.walks import fine_walk, product
@@ -273,7 +274,7 @@ class Op(Task):
             )
             for position, tile in enumerate(group):
                 row = self.instruction["psum_base"] // ROW_UNITS
-                planner.put_row(tile, row, first + position, where)
+                planner.put_rows(tile, [row], [first + position], where)
                 self.waiting &= ~(1 << tile)
 
     def _spline(self, planner: Planner, tiles: list[int]) -> Spline | None:

@@ -13,20 +13,19 @@ depend on queue capacities is a property of such networks (Kahn, 1974).
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Tuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Sequence, Tuple
 
 import numpy as np
 
 from edgekit.emulator.decode import Instruction
 from edgekit.emulator.errors import EmulationError
+from edgekit.emulator.queues import TileQueues
 from edgekit.emulator.state import NUM_TILES, ROW_UNITS, WIDE_ROWS, State, tiles_of
 from edgekit.emulator.streams import Streams
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from edgekit.emulator.spline import Spline
 
 # A plan of more rows or words than this is a damaged program, not a network.
 _MAX_ROWS = 1 << 20
@@ -46,44 +45,12 @@ class Step:
         raise NotImplementedError
 
 
-@dataclass
-class Chunk:
-    """A piece of a stream that wideToNarrow leaves for a streamed copy to pick up."""
-
-    address: int  # bytes in narrow memory
-    num_bytes: int
-    rows: tuple[int, ...]  # the delivery it is part of
-    first_byte: int  # within those rows
-
-
-@dataclass
-class Scaling:
-    """What wideToNarrow announces to the scaling store: sets of rows, there or to come."""
-
-    rows: tuple[int, ...]  # addresses in wide memory, in rows; empty: from the header queue
-    header: int  # address of the header queue, in rows
-    num_rows: int
-
-
-@dataclass
-class TileQueues:
-    """What waits in a tile: streams by address, announcements, counters."""
-
-    rows: dict[int, int] = field(default_factory=dict)  # wide row -> row number, if written
-    version: dict[int, int] = field(default_factory=dict)  # wide row -> arrivals over the ring
-    fifo: dict[int, deque[int]] = field(default_factory=dict)
-    headers: dict[int, deque[tuple[int, ...]]] = field(default_factory=dict)
-    inbox: tuple[deque[int], deque[int]] = field(default_factory=lambda: (deque(), deque()))
-    chunks: deque[Chunk] = field(default_factory=deque)
-    scaling: deque[Scaling] = field(default_factory=deque)
-    mesh: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)
-    corners: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)  # by byte address
-    counters: list[int] = field(default_factory=lambda: [0] * 19)
-    spline: Spline | None = None
-
-    def queue(self, row: int) -> deque[int]:
-        """The stream that arrives at a wide address, in rows."""
-        return self.fifo.setdefault(row, deque())
+def _outside_wide(row: int, where: str) -> EmulationError:
+    return EmulationError(
+        f"wide memory row {row} of {WIDE_ROWS}",
+        where=where,
+        why="the address lies outside the tile's memory",
+    )
 
 
 def check_aligned(instruction: Instruction, name: str) -> None:
@@ -223,11 +190,7 @@ class Planner:
         ``overwriting`` reads it only to keep what a shorter new row leaves of it.
         """
         if not 0 <= row < WIDE_ROWS:
-            raise EmulationError(
-                f"wide memory row {row} of {WIDE_ROWS}",
-                where=where,
-                why="the address lies outside the tile's memory",
-            )
+            raise _outside_wide(row, where)
         written = self.tiles[tile].rows.get(row)
         if written is not None:
             return written
@@ -241,15 +204,11 @@ class Planner:
         self.read_rows[tile].add(row)
         return tile * WIDE_ROWS + row
 
-    def put_row(self, tile: int, row: int, number: int, where: str) -> None:
-        """Let wide memory of ``tile`` hold row ``number`` at ``row`` from now on."""
-        if not 0 <= row < WIDE_ROWS:
-            raise EmulationError(
-                f"wide memory row {row} of {WIDE_ROWS}",
-                where=where,
-                why="the address lies outside the tile's memory",
-            )
-        self.tiles[tile].rows[row] = number
+    def put_rows(self, tile: int, rows: Sequence[int], numbers: Sequence[int], where: str) -> None:
+        """Let wide memory of ``tile`` hold row numbers at ``rows`` from now on."""
+        if min(rows) < 0 or max(rows) >= WIDE_ROWS:
+            raise _outside_wide(next(row for row in rows if not 0 <= row < WIDE_ROWS), where)
+        self.tiles[tile].rows.update(zip(rows, numbers))
 
     def issue(self, task: Task) -> None:
         """Take an instruction in; fire all that can fire."""

@@ -44,6 +44,7 @@ _TASKS: dict[str, Callable[[Instruction, int], Task]] = {
     "infeed": Infeed,
     "outfeed": Outfeed,
 }
+_BUNDLE_WORK = 8  # steps of a loop nest that take as long as a bundle
 _SCALAR = frozenset({"alu", "loop", "branch", "halt", "start", "end"})
 
 
@@ -169,6 +170,7 @@ class _ScalarRuns:
         if not self.run:
             return
         step = ScalarStep(self.run)
+        self.planner.add_work(_BUNDLE_WORK * step.num_bundles, self.run[0].where)
         self.run = []
         start = (list(self.state.registers), list(self.state.predicates))
         words = step.execute(self.state)

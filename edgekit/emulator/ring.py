@@ -131,27 +131,25 @@ class RingReceive(Task):
     def fire(self, planner: Planner, tiles: list[int]) -> None:
         """Put the row numbers where they belong."""
         where = f"{self.instruction.where}, field addr"
+        header = self.instruction["header_addr"]
+        ring = self.instruction["header_last"] - header + 1
+        wrap = self.streams and ring > 0
         for tile in tiles:
             queues = planner.tiles[tile]
             inbox = queues.inbox[self.inbox]
-            header = self.instruction["header_addr"]
-            ring = self.instruction["header_last"] - header + 1
             num_headers = 0
             for start in range(0, len(self.rows), self.per_header):
                 if self.header_rows:
-                    rows = tuple(inbox.popleft() for _ in range(self.header_rows))
-                    for number in rows:
-                        row = header + (
-                            num_headers % ring if self.streams and ring > 0 else num_headers
-                        )
-                        planner.put_row(tile, row, number, where)
-                        num_headers += 1
-                    if self.queued:
-                        queues.headers.setdefault(header, deque()).append(rows)
-                for row in self.rows[start : start + self.per_header]:
-                    number = inbox.popleft()
-                    planner.put_row(tile, row, number, where)
-                    queues.version[row] = queues.version.get(row, 0) + 1
-                    if self.queued:
-                        queues.queue(self.base).append(number)
+                    numbers = [inbox.popleft() for _ in range(self.header_rows)]
+                    places = range(num_headers, num_headers + self.header_rows)
+                    rows = [header + (place % ring if wrap else place) for place in places]
+                    planner.put_rows(tile, rows, numbers, where)
+                    num_headers += self.header_rows
+                    queues.headers.setdefault(header, deque()).append(tuple(numbers))
+                rows = self.rows[start : start + self.per_header]
+                numbers = [inbox.popleft() for _ in rows]
+                planner.put_rows(tile, rows, numbers, where)
+                queues.arrived(rows)
+                if self.queued:
+                    queues.queue(self.base).extend(numbers)
             self.waiting &= ~(1 << tile)

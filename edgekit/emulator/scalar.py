@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scalar core: bundles whose slots all read before any writes, over 4,096 words of memory.
+"""The scalar core: runs of bundles and loops over 4,096 words of memory.
 
-Source: tinycoral, docs/isa/scalar.md; operations by their use in compiled softmax and re-layout
-loops.
+Source: tinycoral, docs/isa/scalar.md.
 """
 
 from __future__ import annotations
@@ -11,198 +10,119 @@ from typing import Callable, Sequence
 
 import numpy as np
 
+from edgekit.emulator.bundle import Action, Core, bundle, stop, touches_data
 from edgekit.emulator.decode import Instruction
-from edgekit.emulator.errors import EmulationError
 from edgekit.emulator.plan import Step
-from edgekit.emulator.state import SCALAR_WORDS, State
+from edgekit.emulator.state import State
 
-_WORD = 0xFFFFFFFF
-_SIGN = 0x80000000
-_MAX_BUNDLES = 20_000_000  # more than any softmax of the largest allowed size takes
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 32) if value & _SIGN else value
-
-
-def _real(bits: int) -> np.float32:
-    return np.uint32(bits).view(np.float32)
-
-
-def _bits(value: np.float32) -> int:
-    return int(np.float32(value).view(np.uint32))
-
-
-def _to_integer(bits: int) -> int:
-    value = float(_real(bits))
-    return int(np.rint(value)) & _WORD if np.isfinite(value) else 0
-
-
-# alu_op -> result of (y, operand), both as 32-bit patterns.
-_RESULTS: dict[int, Callable[[int, int], int]] = {
-    1: lambda y, b: y + b & _WORD,
-    2: lambda y, b: y - b & _WORD,
-    3: lambda y, b: y & b,
-    4: lambda y, b: y | b,
-    5: lambda y, b: y ^ b,
-    6: lambda y, b: y << (b & 31) & _WORD,
-    7: lambda y, b: y >> (b & 31),
-    8: lambda y, b: _signed(y) >> (b & 31) & _WORD,
-    15: lambda _, b: b,
-    16: lambda _, b: _bits(np.float32(_signed(b))),
-    17: lambda _, b: _to_integer(b),
-    18: lambda y, b: _bits(_real(y) + _real(b)),
-    19: lambda y, b: _bits(_real(y) - _real(b)),
-    20: lambda y, b: _bits(_real(y) * _real(b)),
-    21: lambda y, b: _bits(max(_real(y), _real(b))),
-    22: lambda y, b: _bits(min(_real(y), _real(b))),
-}
-_COMPARISONS: dict[int, Callable[[int, int], bool]] = {
-    9: lambda y, b: y == b,
-    10: lambda y, b: y != b,
-    11: lambda y, b: _signed(y) > _signed(b),
-    12: lambda y, b: _signed(y) < _signed(b),
-    13: lambda y, b: y >= b,
-    14: lambda y, b: _signed(y) >= _signed(b),
-}
-_STORE, _STORE_NEXT, _TO_HOST, _DESCRIPTOR, _ISSUE = 4, 6, 8, 10, 12
-_INCREMENT = 5  # bit of the slot of _STORE_NEXT
-_RECIPROCAL, _EXP2 = 2, 3
-
-
-def touches_data(instruction: Instruction) -> bool:
-    """Whether a bundle reads or writes what inputs can change."""
-    return bool(
-        instruction["load"] >= 2
-        or instruction["special"]
-        or instruction["vector"] in {_STORE, _STORE_NEXT, _TO_HOST}
-    )
+MAX_BUNDLES = 1 << 21  # of one run; a softmax over 1,001 classes takes 57 thousand
+_IF_PREDICATE = 17  # the condition of a branch that is taken where predicate 0 is set
 
 
 class ScalarStep(Step):
-    """A run of bundles, loops and branches without anything else between them."""
+    """A run of bundles, loops and branches without anything else between them.
+
+    Raises:
+        EmulationError: It holds what is not proven, or more than `MAX_BUNDLES` bundles are to run.
+    """
 
     def __init__(self, instructions: Sequence[Instruction]) -> None:
         self.instructions = tuple(instructions)
-        self.index = {each.pc: position for position, each in enumerate(instructions)}
         self.first_byte = 0  # of what goes to the host, in the output stream
-        self.start: tuple[list[int], list[int]] | None = (
-            None  # registers, where inputs do not matter
-        )
+        # Registers and predicates before it, where inputs do not matter.
+        self.start: tuple[list[int], list[int]] | None = None
         self.descriptors: list[tuple[int, ...]] = []
+        self.num_bundles = self._count(0, len(self.instructions))
+        self._core: Core | None = None
+        self._actions: list[Action] = []
 
     @property
     def touches_data(self) -> bool:
         """Whether inputs can change what it does."""
         return any(touches_data(each) for each in self.instructions if each.layout.name == "alu")
 
+    def _count(self, first: int, end: int) -> int:
+        """How many bundles run from position ``first`` up to ``end``."""
+        number, at = 0, first
+        while at < end:
+            instruction, at = self.instructions[at], at + 1
+            number += 1
+            if instruction.layout.name == "loop":
+                inside = self._end_of(instruction, at, end)
+                number += self._passes(instruction) * self._count(at, inside)
+                at = inside
+            if number > MAX_BUNDLES:
+                raise stop(instruction, f"more than {MAX_BUNDLES} bundles", "count")
+        return number
+
+    @staticmethod
+    def _passes(loop: Instruction) -> int:
+        return max(loop["count"], 1)
+
+    @staticmethod
+    def _end_of(loop: Instruction, at: int, end: int) -> int:
+        """Where the body of ``loop`` ends that begins at ``at``."""
+        inside = at + loop["body"]
+        if inside == at or inside > end:
+            raise stop(loop, f"a loop over {loop['body']} bundles, {end - at} follow", "body")
+        if loop["gate"]:
+            raise stop(loop, "a predicated loop", "gate")
+        return inside
+
     def run(self, state: State) -> None:
         """Execute; words for the host go to their place in the output."""
         if self.start is not None:
             state.registers[:], state.predicates[:] = self.start
-        with np.errstate(all="ignore"):  # infinities are values
-            words = self.execute(state)
+        words = self.execute(state)
         if words:
             data = np.array(words, np.uint32).view(np.uint8)
             state.output[self.first_byte : self.first_byte + data.size] = data
 
     def execute(self, state: State) -> list[int]:
         """Execute and return the words for the host, as 32-bit patterns."""
-        host: list[int] = []
-        descriptor = [0] * 4
-        loops: list[list[int]] = []  # [first, last, passes left], as positions
-        at, executed = 0, 0
-        while at < len(self.instructions):
-            instruction = self.instructions[at]
-            name, following = instruction.layout.name, at + 1
-            executed += 1
-            if executed > _MAX_BUNDLES:
-                raise _stop(instruction, f"more than {_MAX_BUNDLES} bundles", "count")
-            if name == "alu":
-                if not instruction["gate"] or (
-                    state.predicates[instruction["pred"]] == instruction["polarity"]
-                ):
-                    _bundle(instruction, state, host, descriptor, self.descriptors)
-            elif name == "loop":
-                loops.append([at + 1, at + instruction["body"], instruction["count"]])
-            elif name == "branch" and (state.predicates[0] or instruction["cond"] != 17):
-                raise _stop(instruction, "a branch that is taken", "offset")
-            while loops and following == loops[-1][1] + 1:
-                loops[-1][2] -= 1
-                if loops[-1][2] > 0:
-                    following = loops[-1][0]
-                    break
-                loops.pop()
-            at = following
-        return host
+        core = self._core
+        if core is None or core.registers is not state.registers:
+            core = self._core = Core(state.registers, state.predicates, state.scalar)
+            self._actions = self._decoded(core, 0, len(self.instructions))
+        core.host.clear()
+        core.issued.clear()
+        core.descriptor[:] = [0] * 4
+        with np.errstate(all="ignore"):  # infinities are values
+            for action in self._actions:
+                action()
+        self.descriptors = list(core.issued)
+        return list(core.host)
+
+    def _decoded(self, core: Core, first: int, end: int) -> list[Action]:
+        """The functions of the bundles, a loop being one of them."""
+        actions: list[Action] = []
+        at = first
+        while at < end:
+            instruction, at = self.instructions[at], at + 1
+            if instruction.layout.name == "alu":
+                actions.append(bundle(instruction, core))
+            elif instruction.layout.name == "branch":
+                actions.append(_not_taken(instruction, core))
+            else:
+                inside = self._end_of(instruction, at, end)
+                body = self._decoded(core, at, inside)
+                actions.append(_repeated(body, self._passes(instruction)))
+                at = inside
+        return actions
 
 
-def _stop(instruction: Instruction, what: str, name: str) -> EmulationError:
-    return EmulationError(
-        what,
-        where=f"{instruction.where}, field {name}",
-        why="what the scalar core does then is not proven",
-    )
+def _repeated(body: list[Callable[[], None]], passes: int) -> Action:
+    def loop() -> None:
+        for _ in range(passes):
+            for action in body:
+                action()
+
+    return loop
 
 
-def _bundle(
-    instruction: Instruction,
-    state: State,
-    host: list[int],
-    descriptor: list[int],
-    issued: list[tuple[int, ...]],
-) -> None:
-    """One bundle: every slot reads the registers as they were before it."""
-    fields, registers = instruction.fields, state.registers
-    writes: list[tuple[int, int]] = []
-    op = fields["alu_op"]
-    if op:
-        operand = fields["imm"] if fields["immediate"] else registers[fields["imm"] & 31]
-        if op in _COMPARISONS:
-            state.predicates[fields["x"] & 7] = int(
-                _COMPARISONS[op](registers[fields["y"]], operand)
-            )
-        elif op in _RESULTS:
-            writes.append((fields["x"], _RESULTS[op](registers[fields["y"]], operand)))
-        else:
-            raise _stop(instruction, f"scalar operation {op}", "alu_op")
-    if fields["load"] >= 2:
-        address = registers[fields["load_from"]]
-        writes.append((fields["load_to"], int(state.scalar[_checked(instruction, address)])))
-        if fields["load"] == 3 and fields["load_inc"]:
-            writes.append((fields["load_from"], address + 1 & _WORD))
-    vector = fields["vector"]
-    if vector in {_STORE, _STORE_NEXT}:
-        register = fields["vector_slot"] & 31
-        address = _checked(instruction, registers[register])
-        state.scalar[address] = registers[fields["vector_from"]]
-        if vector == _STORE_NEXT and fields["vector_slot"] >> _INCREMENT & 1:
-            writes.append((register, address + 1))
-    elif vector == _TO_HOST:
-        host.append(registers[fields["vector_from"]])
-    elif vector == _DESCRIPTOR:
-        descriptor[fields["vector_slot"] & 3] = registers[fields["vector_from"]]
-    elif vector == _ISSUE:
-        issued.append(tuple(descriptor))
-    elif vector:
-        raise _stop(instruction, f"vector operation {vector}", "vector")
-    if fields["special"]:
-        writes.append((fields["special_to"], _special(instruction, registers)))
-    for register, value in writes:
-        registers[register] = value
+def _not_taken(branch: Instruction, core: Core) -> Action:
+    def check() -> None:
+        if core.predicates[0] or branch["cond"] != _IF_PREDICATE:
+            raise stop(branch, "a branch that is taken", "offset")
 
-
-def _special(instruction: Instruction, registers: list[int]) -> int:
-    value = _real(registers[instruction["special_from"]])
-    if instruction["special"] == _RECIPROCAL:
-        return _bits(np.float32(1) / value) if value else 0x7F800000
-    if instruction["special"] == _EXP2:
-        # The chip's exp2 is not perfectly rounded (tinycoral); the nearest float32 is used here.
-        return _bits(np.float32(np.exp2(np.float64(value))))
-    raise _stop(instruction, f"special function {instruction['special']}", "special")
-
-
-def _checked(instruction: Instruction, address: int) -> int:
-    if address >= SCALAR_WORDS:
-        raise _stop(instruction, f"scalar memory word {address} of {SCALAR_WORDS}", "load_from")
-    return address
+    return check

@@ -22,7 +22,6 @@ ROW_BYTES = 256
 ROW_UNITS = 4  # an address in wide memory counts 64 bytes
 WIDE_ROWS = 0x2080 // ROW_UNITS
 SCALAR_WORDS = 4096
-ALL_TILES = (1 << NUM_TILES) - 1
 
 
 class State:

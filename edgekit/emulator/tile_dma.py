@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit.emulator.decode import Instruction
-from edgekit.emulator.plan import Chunk, Planner, Scaling, Step, Task, check_aligned
+from edgekit.emulator.plan import Planner, Step, Task, check_aligned
+from edgekit.emulator.queues import Chunk, Scaling
 from edgekit.emulator.ring import short_walk
 from edgekit.emulator.state import NARROW_BYTES, ROW_BYTES, ROW_UNITS, State, tile_words
 from edgekit.emulator.walks import coarse_walk, product
@@ -165,10 +166,10 @@ class NarrowToWide(Task):
         for position, tile in enumerate(tiles):
             queues = planner.tiles[tile]
             queues.counters[_NARROW_TO_WIDE] += product(self.narrow.counts[level:])
-            for row, made in zip(self.rows, rows[position].tolist()):
-                planner.put_row(tile, row, made, where)
-                if self.streams:
-                    queues.queue(self.rows[0]).append(made)
+            made = rows[position].tolist()
+            planner.put_rows(tile, self.rows, made, where)
+            if self.streams:
+                queues.queue(self.rows[0]).extend(made)
             self.waiting &= ~(1 << tile)
 
 
@@ -226,7 +227,7 @@ class WideToNarrow(Task):
         return 4 * low, 4 * high + 4 + 2 * self.instruction["slot"]
 
     def announce(self, planner: Planner) -> None:
-        """Remember how often each row had arrived when this was issued."""
+        """Remember the last arrival of each row when this was issued."""
         for tile in range(len(planner.tiles)):
             if self.waiting >> tile & 1:
                 version = planner.tiles[tile].version

@@ -3,47 +3,42 @@
 
 Plain numpy on the uncompiled model, sharing nothing with the emulator but float32. Values are the
 device's: unsigned, so an int8 tensor's plus 128. It ends where an operation has no proven formula.
-
-Source of the formulas: tinycoral, docs/isa/eltwise.md (multipliers and clamps by the reciprocal of
-the output scale, every product rounded to float32; integer weights of an addition).
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Iterator
 
 import numpy as np
 
-from edgekit.formats.tflite import Model, Operator, Tensor
+from edgekit.emulator.formulas import add, average, conv, dense, maximum, mean, mul, requantized
+from edgekit.emulator.scales import constant, scale_of, tensors_of, zero_point_of
+from edgekit.formats.tflite import Model, Operator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_ADD_WEIGHT_LIMIT = 32767  # int16 maximum; every pair seen fits limits from 25,319 on
-_LIMITS = {
-    "NONE": (-np.inf, np.inf),
-    "RELU": (0.0, np.inf),
-    "RELU6": (0.0, 6.0),
-    "RELU_N1_TO_1": (-1.0, 1.0),
-}
-Values = "NDArray[np.int64]"
-
 
 def run_twin(
-    model: Model, inputs: dict[str, NDArray[np.generic]]
-) -> Iterator[tuple[int, Operator, NDArray[np.uint8]]]:
-    """Each operator of subgraph 0 with its output, as (index, operator, device values).
+    model: Model,
+    inputs: dict[str, NDArray[np.generic]],
+    multipliers: AbstractSet[np.float32] = frozenset(),
+) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+    """Every output of subgraph 0's operators, as (operator index, tensor index, device values).
 
     Stops before the first operator without a formula; ``inputs`` are tensors by name.
+    ``multipliers`` are the program's, for where compilers differ (see `formulas.average`).
     """
     graph = model.main
     values: dict[int, Any] = {}
     for index in graph.inputs:
         tensor = graph.tensors[index]
         values[index] = _unsigned(inputs[tensor.name].reshape(tensor.shape))
+    formulas = dict(_FORMULAS)
+    formulas["AVERAGE_POOL_2D"] = partial(average, multipliers=multipliers)
     for number, operator in enumerate(graph.operators):
-        formula = _FORMULAS.get(operator.opcode)
+        formula = formulas.get(operator.opcode)
         if formula is None or any(
             i >= 0 and i not in values and model.data(graph.tensors[i]) is None
             for i in operator.inputs
@@ -54,227 +49,12 @@ def run_twin(
             return
         results = made if isinstance(made, list) else [made]
         values.update(zip(operator.outputs, results))
-        for result in results:
-            yield number, operator, result.astype(np.uint8)
+        for index, result in zip(operator.outputs, results):
+            yield number, index, result.astype(np.uint8)
 
 
 def _unsigned(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.int64) + (128 if values.dtype == np.int8 else 0)
-
-
-def scale_of(tensor: Tensor) -> np.float32:
-    """The per-tensor scale."""
-    return np.float32(tensor.quantization.scale[0]) if tensor.quantization else np.float32(1)
-
-
-def zero_point_of(tensor: Tensor) -> int:
-    """The zero point of the values as they travel."""
-    zero = tensor.quantization.zero_point[0] if tensor.quantization else 0
-    return zero + (128 if tensor.dtype == "INT8" else 0)
-
-
-def requantize(
-    accumulator: NDArray[Any],
-    multiplier: Any,  # noqa: ANN401
-    output: Tensor,
-    activation: str = "NONE",
-) -> NDArray[np.int64]:
-    """``round_half_even(clamp(float32(acc) * mult)) + zero point``."""
-    low, high = clamps(output, activation)
-    real = np.clip(accumulator.astype(np.float32) * multiplier, low, high)
-    rounded: NDArray[np.int64] = np.rint(real).astype(np.int64)
-    return rounded + zero_point_of(output)
-
-
-def clamps(output: Tensor, activation: str) -> tuple[np.float32, np.float32]:
-    """The clamp relative to the zero point, with a fused activation."""
-    scale, zero = scale_of(output), zero_point_of(output)
-    inverse = np.float32(1) / scale
-    low, high = _LIMITS[activation]
-    real_low = max(np.float32(np.float32(0 - zero) * scale), np.float32(low))
-    real_high = min(np.float32(np.float32(255 - zero) * scale), np.float32(high))
-    return np.float32(real_low * inverse), np.float32(real_high * inverse)
-
-
-def _tensors(model: Model, operator: Operator) -> list[Tensor]:
-    tensors = model.main.tensors
-    return [tensors[i] for i in operator.inputs if i >= 0] + [tensors[operator.outputs[0]]]
-
-
-def _constant(model: Model, tensor: Tensor) -> NDArray[Any]:
-    data = model.data(tensor)
-    return np.zeros(0, np.int64) if data is None else data
-
-
-def _weights(model: Model, tensor: Tensor) -> NDArray[np.int64]:
-    """Weights without zero point; the shift to unsigned cancels."""
-    zero = tensor.quantization.zero_point if tensor.quantization else (0,)
-    data: NDArray[np.int64] = _constant(model, tensor).astype(np.int64)
-    if len(zero) == 1:
-        return data - zero[0]
-    axis = tensor.quantization.quantized_dimension if tensor.quantization else 0
-    zeros = np.array(zero, np.int64)
-    return data - zeros.reshape([-1 if i == axis else 1 for i in range(data.ndim)])
-
-
-def _multiplier(source: Tensor, weights: Tensor, output: Tensor) -> Any:  # noqa: ANN401
-    scales = np.array(weights.quantization.scale if weights.quantization else (1,), np.float32)
-    multiplier = (scale_of(source) * scales) * (np.float32(1) / scale_of(output))
-    return multiplier if len(multiplier) > 1 else multiplier[0]
-
-
-def _windows(
-    values: NDArray[Any], size: tuple[int, int], operator: Operator, fill: int
-) -> tuple[NDArray[Any], tuple[int, int]]:
-    """The padded image and the output size of a sliding window."""
-    options = operator.options
-    strides = options["stride_h"], options["stride_w"]
-    dilations = options.get("dilation_h_factor", 1), options.get("dilation_w_factor", 1)
-    padded, out = values, []
-    for axis in (0, 1):
-        length, step = values.shape[1 + axis], strides[axis]
-        reach = (size[axis] - 1) * dilations[axis] + 1
-        if options["padding"] == "SAME":
-            number = -(-length // step)
-            missing = max((number - 1) * step + reach - length, 0)
-            pads = [(0, 0)] * 4
-            pads[1 + axis] = (missing // 2, missing - missing // 2)
-            padded = np.pad(padded, pads, constant_values=fill)
-        else:
-            number = (length - reach) // step + 1
-        out.append(number)
-    return padded, (out[0], out[1])
-
-
-def _taps(
-    padded: NDArray[Any], size: tuple[int, int], out: tuple[int, int], operator: Operator
-) -> Iterator[tuple[int, int, NDArray[Any]]]:
-    options = operator.options
-    step_y, step_x = options["stride_h"], options["stride_w"]
-    dilate_y, dilate_x = options.get("dilation_h_factor", 1), options.get("dilation_w_factor", 1)
-    for y in range(size[0]):
-        for x in range(size[1]):
-            top, left = y * dilate_y, x * dilate_x
-            yield (
-                y,
-                x,
-                padded[
-                    :,
-                    top : top + (out[0] - 1) * step_y + 1 : step_y,
-                    left : left + (out[1] - 1) * step_x + 1 : step_x,
-                ],
-            )
-
-
-def _conv(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
-    source, weights, *rest = _tensors(model, operator)
-    output = rest[-1]
-    kernel = _weights(model, weights)
-    data = values[operator.inputs[0]] - zero_point_of(source)
-    size = kernel.shape[1:3]
-    padded, out = _windows(data, size, operator, 0)
-    deep = operator.opcode == "CONV_2D"
-    total: Any = 0
-    for y, x, part in _taps(padded, size, out, operator):
-        if deep:
-            total = total + part.astype(np.float64) @ kernel[:, y, x].T.astype(np.float64)
-        else:
-            times = kernel.shape[3] // part.shape[3]
-            total = total + np.repeat(part, times, axis=3) * kernel[:, y, x]
-    bias = _constant(model, rest[0]) if len(rest) > 1 else 0
-    activation = operator.options["fused_activation_function"]
-    total = np.rint(total).astype(np.int64) + bias
-    return requantize(total, _multiplier(source, weights, output), output, activation)
-
-
-def _dense(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
-    source, weights, *rest = _tensors(model, operator)
-    output = rest[-1]
-    kernel = _weights(model, weights)
-    data = (values[operator.inputs[0]] - zero_point_of(source)).reshape(-1, kernel.shape[1])
-    total = data @ kernel.T + (_constant(model, rest[0]) if len(rest) > 1 else 0)
-    activation = operator.options["fused_activation_function"]
-    made = requantize(total, _multiplier(source, weights, output), output, activation)
-    return made.reshape(output.shape)
-
-
-def add_weights(first: np.float32, second: np.float32) -> tuple[int, int]:
-    """The integer weights of an addition: the best rational of the two scales."""
-    ratio = Fraction(float(second)) / Fraction(float(first))
-    if ratio <= 1:
-        fraction = ratio.limit_denominator(_ADD_WEIGHT_LIMIT)
-        return fraction.denominator, fraction.numerator
-    fraction = (1 / ratio).limit_denominator(_ADD_WEIGHT_LIMIT)
-    return fraction.numerator, fraction.denominator
-
-
-def _add(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
-    first, second, output = _tensors(model, operator)
-    if any(index not in values for index in operator.inputs):
-        return None
-    scale_1, scale_2 = scale_of(first), scale_of(second)
-    weight_1, weight_2 = add_weights(scale_1, scale_2)
-    total = weight_1 * (values[operator.inputs[0]] - zero_point_of(first)) + weight_2 * (
-        values[operator.inputs[1]] - zero_point_of(second)
-    )
-    multiplier = np.float32(scale_1 / np.float32(weight_1)) * (np.float32(1) / scale_of(output))
-    return requantize(total, multiplier, output, operator.options["fused_activation_function"])
-
-
-def _mul(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
-    first, second, output = _tensors(model, operator)
-    if any(index not in values for index in operator.inputs):
-        return None
-    total = (values[operator.inputs[0]] - zero_point_of(first)) * (
-        values[operator.inputs[1]] - zero_point_of(second)
-    )
-    multiplier = (scale_of(first) * scale_of(second)) * (np.float32(1) / scale_of(output))
-    return requantize(total, multiplier, output, operator.options["fused_activation_function"])
-
-
-def _average(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
-    source, output = _tensors(model, operator)
-    options = operator.options
-    size = options["filter_height"], options["filter_width"]
-    data = values[operator.inputs[0]]
-    padded, out = _windows(data, size, operator, 0)
-    if padded.shape != data.shape:
-        return None
-    total = sum(part - zero_point_of(source) for _, _, part in _taps(padded, size, out, operator))
-    ratio = scale_of(source) * (np.float32(1) / scale_of(output))
-    multiplier = np.float32(ratio / np.float32(size[0] * size[1]))
-    return requantize(np.asarray(total), multiplier, output)
-
-
-def _maximum(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
-    del model
-    options = operator.options
-    size = options["filter_height"], options["filter_width"]
-    padded, out = _windows(values[operator.inputs[0]], size, operator, 0)
-    parts = [part for _, _, part in _taps(padded, size, out, operator)]
-    return np.max(parts, axis=0)  # type: ignore[no-any-return]
-
-
-def _mean(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
-    source, axes, output = _tensors(model, operator)
-    over = tuple(int(axis) for axis in _constant(model, axes).reshape(-1))
-    data = values[operator.inputs[0]] - zero_point_of(source)
-    number = int(np.prod([data.shape[axis] for axis in over]))
-    ratio = scale_of(source) * (np.float32(1) / scale_of(output))
-    total = data.sum(axis=over)
-    return requantize(total, np.float32(ratio / np.float32(number)), output).reshape(output.shape)
-
-
-def _requantized(
-    model: Model, operator: Operator, values: dict[int, Any]
-) -> NDArray[np.int64] | None:
-    source, output = _tensors(model, operator)
-    if source.quantization is None or output.quantization is None:
-        return None
-    data = values[operator.inputs[0]] - zero_point_of(source)
-    activation = operator.opcode if operator.opcode in _LIMITS else "NONE"
-    multiplier = scale_of(source) * (np.float32(1) / scale_of(output))
-    return requantize(data, multiplier, output, activation)
 
 
 def _reshape(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
@@ -283,15 +63,15 @@ def _reshape(model: Model, operator: Operator, values: dict[int, Any]) -> NDArra
 
 
 def _pad(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
-    source, pads, *_ = _tensors(model, operator)
-    widths = _constant(model, pads).reshape(-1, 2).tolist()
+    source, pads, *_ = tensors_of(model, operator)
+    widths = constant(model, pads).reshape(-1, 2).tolist()
     return np.pad(values[operator.inputs[0]], widths, constant_values=zero_point_of(source))
 
 
 def _concatenate(
     model: Model, operator: Operator, values: dict[int, Any]
 ) -> NDArray[np.int64] | None:
-    *sources, output = _tensors(model, operator)
+    *sources, output = tensors_of(model, operator)
     same = {(scale_of(each), zero_point_of(each)) for each in (*sources, output)}
     if len(same) > 1 or any(index not in values for index in operator.inputs):
         return None
@@ -300,36 +80,36 @@ def _concatenate(
 
 
 def _split(model: Model, operator: Operator, values: dict[int, Any]) -> list[NDArray[np.int64]]:
-    axis = int(_constant(model, model.main.tensors[operator.inputs[0]]).reshape(-1)[0])
+    axis = int(constant(model, model.main.tensors[operator.inputs[0]]).reshape(-1)[0])
     return np.split(values[operator.inputs[1]], len(operator.outputs), axis=axis)
 
 
 def _tile(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
-    times = _constant(model, model.main.tensors[operator.inputs[1]]).reshape(-1).tolist()
+    times = constant(model, model.main.tensors[operator.inputs[1]]).reshape(-1).tolist()
     return np.tile(values[operator.inputs[0]], times)
 
 
 def _resize(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
     """Only where the size stays; how the chip interpolates is not proven."""
-    source, *_, output = _tensors(model, operator)
+    source, *_, output = tensors_of(model, operator)
     return values[operator.inputs[0]] if source.shape == output.shape else None
 
 
 _Formula = Callable[[Model, Operator, "dict[int, Any]"], Any]
 _FORMULAS: dict[str, _Formula] = {
-    "ADD": _add,
-    "AVERAGE_POOL_2D": _average,
+    "ADD": add,
+    "AVERAGE_POOL_2D": average,
     "CONCATENATION": _concatenate,
-    "CONV_2D": _conv,
-    "DEPTHWISE_CONV_2D": _conv,
-    "FULLY_CONNECTED": _dense,
-    "MAX_POOL_2D": _maximum,
-    "MEAN": _mean,
-    "MUL": _mul,
+    "CONV_2D": conv,
+    "DEPTHWISE_CONV_2D": conv,
+    "FULLY_CONNECTED": dense,
+    "MAX_POOL_2D": maximum,
+    "MEAN": mean,
+    "MUL": mul,
     "PAD": _pad,
-    "QUANTIZE": _requantized,
-    "RELU": _requantized,
-    "RELU6": _requantized,
+    "QUANTIZE": requantized,
+    "RELU": requantized,
+    "RELU6": requantized,
     "RESHAPE": _reshape,
     "RESIZE_BILINEAR": _resize,
     "SPLIT": _split,

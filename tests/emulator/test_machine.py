@@ -62,12 +62,9 @@ def test_outputs_are_the_documented_arithmetic(
         tensor.name: values[tensor.name].reshape(tensor.shape)
         for tensor in (source.main.tensors[index] for index in source.main.inputs)
     }
-    seen: dict[int, int] = {}
-    computed = {}
-    for number, operator, result in run_twin(source, shaped):
-        position = seen.get(number, 0)
-        seen[number] = position + 1
-        computed[source.main.tensors[operator.outputs[position]].name] = result
+    computed = {
+        source.main.tensors[index].name: result for _, index, result in run_twin(source, shaped)
+    }
     assert outputs
     for name_, found in outputs.items():
         unsigned = found.view(np.uint8) ^ np.uint8(0x80 if found.dtype == np.int8 else 0)
