@@ -313,7 +313,8 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
 def _resize(image: Image.Image, width: int, height: int, mode: str, resample: int) -> Image.Image:
     from PIL import Image, ImageOps  # noqa: PLC0415
 
-    if mode == "stretch" or image.size[0] * height == image.size[1] * width:
+    same_form = image.size[0] * height == image.size[1] * width
+    if mode == "stretch" or (same_form and mode != "pad"):
         return image if image.size == (width, height) else image.resize((width, height), resample)
     if mode == "crop":
         return ImageOps.fit(image, (width, height), resample)

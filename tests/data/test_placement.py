@@ -54,6 +54,15 @@ def test_pad_is_black_on_the_right_and_letterbox_grey_on_both_sides() -> None:
     assert boxed[30, :, 0].tolist() == [114] * 16 + [255] * 32 + [114] * 16
 
 
+@pytest.mark.parametrize(("rows", "filled"), [(929, 127), (930, 128), (427, 128)])
+def test_pad_rounds_down_as_pycorals_set_resized_input(rows: int, filled: int) -> None:
+    stream = io.BytesIO()
+    Image.new("L", (rows // 2, rows), 255).save(stream, "PNG")
+    padded = Preprocess(resize="pad").pixels(stream.getvalue(), (128, 128, 1))
+    assert int(rows * (128 / rows)) == filled
+    assert np.count_nonzero(padded[:, 0, 0]) == filled
+
+
 @pytest.mark.parametrize(
     ("real_range", "dtype", "wanted"),
     [

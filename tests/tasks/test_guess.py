@@ -15,6 +15,7 @@ from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, write_model
 from edgekit.runtime import Runner
 from edgekit.tasks import Decoder, choose_decoder, prepare
+from edgekit.tasks.detection import order_by_shape
 
 _EMPTY = np.empty(0, np.uint8)
 
@@ -77,6 +78,18 @@ def test_shapes_tell_the_task(
     decoder = _guess(_reshaping(pairs))
     assert (decoder.task, decoder.kind) == (task, kind)
     assert decoder.why
+
+
+@pytest.mark.parametrize(
+    ("order", "where"), [("bcsn", (0, 1, 2, 3)), ("sbnc", (1, 3, 0, 2)), ("bncs", (0, 2, 3, 1))]
+)
+@pytest.mark.parametrize("slots", [1, 10])
+def test_boxes_classes_scores_and_count_are_told_apart_by_shape(
+    order: str, where: tuple[int, ...], slots: int
+) -> None:
+    """The orders of TensorFlow 1 and 2, as pycoral reads them; and one of neither."""
+    shapes = {"b": (1, slots, 4), "c": (1, slots), "s": (1, slots), "n": (1,)}
+    assert order_by_shape([shapes[each] for each in order]) == where
 
 
 def test_a_task_can_be_set_and_must_fit() -> None:
