@@ -57,11 +57,9 @@ def place(size: tuple[int, int], into: tuple[int, int], mode: str) -> Placement:
     if mode == "stretch":
         return Placement(*size, *into, *into, scale_x, scale_y)
     scale = max(scale_x, scale_y) if mode == "crop" else min(scale_x, scale_y)
-    rounding = 0 if mode == "pad" else 0.5
-    inner = (
-        max(1, int(size[0] * scale + rounding)),
-        max(1, int(size[1] * scale + rounding)),
-    )
+    # round() is Python's: of 106.5 it makes 106, as in Ultralytics.
+    to_int = int if mode == "pad" else round
+    inner = max(1, to_int(size[0] * scale)), max(1, to_int(size[1] * scale))
     left, top = 0.0, 0.0
     if mode == "crop":
         left, top = (into[0] - size[0] * scale) / 2, (into[1] - size[1] * scale) / 2
