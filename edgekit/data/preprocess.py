@@ -113,7 +113,9 @@ class Preprocess:
                 return self._fit(image, shape), placement
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             where = "" if is_content else str(path)
-            raise DataError(f"cannot read the image: {error}", where=where) from error
+            # Pillow names the stream by its address, another one in each run.
+            reason = str(error).replace(repr(source), "").rstrip()
+            raise DataError(f"cannot read the image: {reason}", where=where) from error
 
     def place(self, size: tuple[int, int], shape: Sequence[int]) -> Placement:
         """Where an image of ``size`` (width, height) comes to lie in an input of ``shape``."""

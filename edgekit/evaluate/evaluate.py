@@ -191,8 +191,7 @@ def evaluate(
             book = stack.enter_context(Journal(journal, key, resume=resume))
         outcome = run_all(plan, engines, judge, book, progress)
         _check_outcome(judge, outcome, dataset)
-        verdict = judge.verdict()
-        return _result(engines, decoders[0], dataset, outcome, verdict, judge.count, plan, start)
+        return _result(engines, decoders[0], dataset, outcome, judge, plan, start)
 
 
 def _result(
@@ -200,14 +199,15 @@ def _result(
     decoder: Decoder,
     dataset: Dataset,
     outcome: Outcome,
-    verdict: Verdict,
-    count: int,
+    judge: Judge,
     plan: Plan,
     start: float,
 ) -> EvaluateResult:
     engine = engines[0]
     environment = engine.single.environment
+    verdict = judge.verdict()
     score = verdict.scores[0]
+    doubts = [*_range_doubts(engine.single, dataset), *_label_doubts(judge, dataset)]
     return EvaluateResult(
         # The Runner has another file than was given where the plain one stands in.
         model=engine.single.source or engine.prepared.source,
@@ -216,7 +216,7 @@ def _result(
         decoder=decoder.kind,
         recognized_by=decoder.why,
         data={**dataset.describe(), "fingerprint": outcome.fingerprint},
-        num_samples=count,
+        num_samples=judge.count,
         num_failed=len(outcome.unreadable),
         failed=tuple(f"{each.source}: {each.reason}" for each in outcome.unreadable),
         metrics=score.metrics,
@@ -237,7 +237,7 @@ def _result(
         cpu_batch=engine.batch,
         versions=environment.versions,
         time_s=time.monotonic() - start,
-        warnings=tuple(_warnings(engine.single, dataset)),
+        warnings=tuple(doubts),
         thermal=environment.thermal,
     )
 
@@ -352,7 +352,20 @@ def _check_outcome(judge: Judge, outcome: Outcome, dataset: Dataset) -> None:
         )
 
 
-def _warnings(runner: Runner, dataset: Dataset) -> Iterator[str]:
+def _label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:
+    """What makes accuracies doubtful: classes counted by the order of folders that are not all."""
+    if not isinstance(judge, Tally) or judge.is_told_classes:
+        return
+    given, known = len(dataset.class_names), judge.num_classes
+    if given and given != known:
+        yield (
+            f"{given} sub-folders in the order of their names were taken for the first of the "
+            f"model's {known} classes; name them by class index, or by name and give --labels"
+            + (", or give --label-offset 1 if class 0 is background" if known == given + 1 else "")
+        )
+
+
+def _range_doubts(runner: Runner, dataset: Dataset) -> Iterator[str]:
     """What makes a result doubtful: values that the model's inputs were not made for."""
     promised = dataset.promised_range
     for info in runner.inputs:
