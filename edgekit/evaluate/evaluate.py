@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from edgekit.data import (
@@ -30,7 +30,7 @@ from edgekit.evaluate.coco_judge import (
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.journal import Journal
 from edgekit.evaluate.mask_judge import MaskJudge
-from edgekit.evaluate.result import Comparison, EvaluateResult
+from edgekit.evaluate.result import Comparison, EvaluateResult, asked_for
 from edgekit.evaluate.tally import Head, Tally
 from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
 from edgekit.runtime import latency_stats
@@ -191,7 +191,21 @@ def evaluate(
             book = stack.enter_context(Journal(journal, key, resume=resume))
         outcome = run_all(plan, engines, judge, book, progress)
         _check_outcome(judge, outcome, dataset)
-        return _result(engines, decoders[0], dataset, outcome, judge, plan, start)
+        result = _result(engines, decoders[0], dataset, outcome, judge, plan, start)
+        asked = asked_for(
+            {"split": "test", "label_offset": 0, "kernels": "fast"},
+            task=task,
+            labels=labels,
+            split=split,
+            num_samples=num_samples,
+            label_offset=label_offset,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            anchors=anchors,
+            runtime=runtime,
+            kernels=kernels,
+        )
+        return replace(result, asked=asked)
 
 
 def _result(

@@ -58,8 +58,9 @@ def test_folders_that_are_not_all_classes_are_warned_about(
     (warning,) = evaluate(make_classifier(), data).warnings
     assert "2 sub-folders" in warning
     assert "--label-offset 1" in warning
-    names = ["red", "green", "blue"]
-    assert not evaluate(make_classifier(), data, labels=names).warnings
+    told = evaluate(make_classifier(), data, labels=["red", "green", "blue"], num_samples=8)
+    assert told.warnings == ()
+    assert told.asked == {"--num-samples": "8"}  # a list of names has no place on a command line
     (tmp_path / "names").rename(tmp_path / "numbers")
     for number, name in ((0, "red"), (1, "green")):
         (tmp_path / "numbers" / name).rename(tmp_path / "numbers" / str(number))

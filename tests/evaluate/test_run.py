@@ -42,6 +42,15 @@ def test_labels_name_the_classes(int8_path: Path, tmp_path: Path) -> None:
     assert len(result.answers[0].top) == 2
 
 
+def test_what_was_asked_for_is_in_the_result(int8_path: Path, tmp_path: Path) -> None:
+    np.save(str(tmp_path / "x.npy"), np.zeros((8, 8), np.uint8))
+    names = tmp_path / "labels.txt"
+    names.write_text("zero\none\ntwo\nthree\nfour\n")
+    assert run(int8_path, [tmp_path / "x.npy"]).asked == {}
+    asked = run(int8_path, [tmp_path / "x.npy"], labels=names, top=2).asked
+    assert asked == {"--labels": str(names), "--top": "2"}
+
+
 def test_labels_of_another_model_are_an_error(int8_path: Path) -> None:
     with pytest.raises(DataError, match="3 labels for 5 classes"):
         run(int8_path, [np.zeros((8, 8), np.uint8)], labels=["a", "b", "c"])
