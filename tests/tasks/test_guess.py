@@ -110,6 +110,18 @@ def test_metadata_goes_before_shapes(stated: str, task: str) -> None:
     assert _guess(stream.getvalue()).task == task
 
 
+@pytest.mark.parametrize(
+    ("stated", "preprocess"),
+    [("detect", "unit,resize=letterbox"), ("classify", "unit,resize=crop"), ("pose", "")],
+)
+def test_exports_of_ultralytics_get_pixels_as_they_do_there(stated: str, preprocess: str) -> None:
+    stream = io.BytesIO(_reshaping([((1, 5, 2), (1, 10))]))
+    assert prepare(stream.getvalue()).notes.preprocess == ""
+    with zipfile.ZipFile(stream, "a") as archive:
+        archive.writestr("metadata.json", json.dumps({"task": stated}))
+    assert prepare(stream.getvalue()).notes.preprocess == preprocess
+
+
 @pytest.mark.corpus
 @pytest.mark.parametrize(
     ("name", "task", "classes"),

@@ -155,6 +155,7 @@ def test_the_reference_of_movenet_was_not_made_with_this_model(corpus: Path, suf
     content = corpus / "compiled" / "google-coral__test_data" / f"{_MOVENET}.tflite"
     graph = read_model(content).main
     scale = graph.tensors[graph.operators[-1].inputs[0]].scale
+    assert scale is not None
     assert scale == pytest.approx(0.0040968540)
     reference = _reference(corpus / "coral" / f"{_MOVENET}{suffix}.csv")[0, :, :3]
     assert _distance_to_multiples(reference, 0.003953715) < 1e-6  # the decimals of the file
