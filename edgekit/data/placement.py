@@ -41,13 +41,11 @@ class Placement:
         return points
 
 
-_ROUNDING = 1e-9  # keeps 300 * (200 / 300) at 200 where the product is a hair below
-
-
 def place(size: tuple[int, int], into: tuple[int, int], mode: str) -> Placement:
     """Where an image of ``size`` comes to lie in an input of size ``into`` (width, height).
 
-    ``pad`` rounds the scaled image's size down, as pycoral's ``set_resized_input``; ``letterbox``
+    ``pad`` rounds the scaled image's size down, as pycoral's ``set_resized_input``, which loses a
+    row where the product in float64 is a hair below (929 * (128 / 929) becomes 127); ``letterbox``
     to the nearest, as Ultralytics. Both scale coordinates by the exact ratio all the same.
 
     Args:
@@ -59,11 +57,9 @@ def place(size: tuple[int, int], into: tuple[int, int], mode: str) -> Placement:
     if mode == "stretch":
         return Placement(*size, *into, *into, scale_x, scale_y)
     scale = max(scale_x, scale_y) if mode == "crop" else min(scale_x, scale_y)
-    rounding = _ROUNDING if mode == "pad" else 0.5
-    inner = (
-        max(1, int(size[0] * scale + rounding)),
-        max(1, int(size[1] * scale + rounding)),
-    )
+    # round() is Python's: of 106.5 it makes 106, as in Ultralytics.
+    to_int = int if mode == "pad" else round
+    inner = max(1, to_int(size[0] * scale)), max(1, to_int(size[1] * scale))
     left, top = 0.0, 0.0
     if mode == "crop":
         left, top = (into[0] - size[0] * scale) / 2, (into[1] - size[1] * scale) / 2

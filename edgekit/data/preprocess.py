@@ -113,7 +113,9 @@ class Preprocess:
                 return self._fit(image, shape), placement
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             where = "" if is_content else str(path)
-            raise DataError(f"cannot read the image: {error}", where=where) from error
+            # Pillow names the stream by its address, another one in each run.
+            reason = str(error).replace(repr(source), "").rstrip()
+            raise DataError(f"cannot read the image: {reason}", where=where) from error
 
     def place(self, size: tuple[int, int], shape: Sequence[int]) -> Placement:
         """Where an image of ``size`` (width, height) comes to lie in an input of ``shape``."""
@@ -313,7 +315,8 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
 def _resize(image: Image.Image, width: int, height: int, mode: str, resample: int) -> Image.Image:
     from PIL import Image, ImageOps  # noqa: PLC0415
 
-    if mode == "stretch" or image.size[0] * height == image.size[1] * width:
+    same_form = image.size[0] * height == image.size[1] * width
+    if mode == "stretch" or (same_form and mode != "pad"):
         return image if image.size == (width, height) else image.resize((width, height), resample)
     if mode == "crop":
         return ImageOps.fit(image, (width, height), resample)

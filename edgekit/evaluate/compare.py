@@ -128,13 +128,14 @@ def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
             raise InputError(f"cannot read the result: {error}", where=name) from error
     schema = document.get("schema") if isinstance(document, Mapping) else None
     required = ("latency_ms", "metrics", "data") if schema == _EVALUATE else ("latency_ms",)
-    if schema not in (_EVALUATE, _BENCHMARK) or not all(
-        isinstance(document.get(key), Mapping) for key in required
-    ):
+    is_known = schema in (_EVALUATE, _BENCHMARK)
+    missing = [key for key in required if is_known and not isinstance(document.get(key), Mapping)]
+    if missing or not is_known:
+        why = f"its schema is {schema!r}" if schema else "it has no schema"
         raise InputError(
             "this is no result of evaluate or benchmark",
             where=name,
-            why=f"its schema is {schema!r}" if schema else "it has no schema",
+            why=f"it has no {' and no '.join(missing)}" if missing else why,
             fix="write one with: edgekit evaluate MODEL --data DATA --json > RESULT.json",
         )
     result: Mapping[str, Any] = document

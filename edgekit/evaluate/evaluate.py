@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from edgekit.data import (
@@ -30,7 +30,7 @@ from edgekit.evaluate.coco_judge import (
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.journal import Journal
 from edgekit.evaluate.mask_judge import MaskJudge
-from edgekit.evaluate.result import Comparison, EvaluateResult
+from edgekit.evaluate.result import Comparison, EvaluateResult, asked_for
 from edgekit.evaluate.tally import Head, Tally
 from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
 from edgekit.runtime import judge_drift, latency_stats
@@ -191,8 +191,21 @@ def evaluate(
             book = stack.enter_context(Journal(journal, key, resume=resume))
         outcome = run_all(plan, engines, judge, book, progress)
         _check_outcome(judge, outcome, dataset)
-        verdict = judge.verdict()
-        return _result(engines, decoders[0], dataset, outcome, verdict, judge.count, plan, start)
+        result = _result(engines, decoders[0], dataset, outcome, judge, plan, start)
+        asked = asked_for(
+            {"split": "test", "label_offset": 0, "kernels": "fast"},
+            task=task,
+            labels=labels,
+            split=split,
+            num_samples=num_samples,
+            label_offset=label_offset,
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            anchors=anchors,
+            runtime=runtime,
+            kernels=kernels,
+        )
+        return replace(result, asked=asked)
 
 
 def _result(
@@ -200,14 +213,15 @@ def _result(
     decoder: Decoder,
     dataset: Dataset,
     outcome: Outcome,
-    verdict: Verdict,
-    count: int,
+    judge: Judge,
     plan: Plan,
     start: float,
 ) -> EvaluateResult:
     engine = engines[0]
     environment = engine.single.environment
+    verdict = judge.verdict()
     score = verdict.scores[0]
+    doubts = [*_range_doubts(engine.single, dataset), *_label_doubts(judge, dataset)]
     return EvaluateResult(
         # The Runner has another file than was given where the plain one stands in.
         model=engine.single.source or engine.prepared.source,
@@ -216,7 +230,7 @@ def _result(
         decoder=decoder.kind,
         recognized_by=decoder.why,
         data={**dataset.describe(), "fingerprint": outcome.fingerprint},
-        num_samples=count,
+        num_samples=judge.count,
         num_failed=len(outcome.unreadable),
         failed=tuple(f"{each.source}: {each.reason}" for each in outcome.unreadable),
         metrics=score.metrics,
@@ -237,7 +251,7 @@ def _result(
         cpu_batch=engine.batch,
         versions=environment.versions,
         time_s=time.monotonic() - start,
-        warnings=tuple(_warnings(engine.single, dataset)),
+        warnings=tuple(doubts),
         # On the CPU only the first inferences are timed, and others run beside them.
         thermal=judge_drift(environment.thermal, engine.times_s)
         if environment.is_edge_tpu
@@ -355,7 +369,20 @@ def _check_outcome(judge: Judge, outcome: Outcome, dataset: Dataset) -> None:
         )
 
 
-def _warnings(runner: Runner, dataset: Dataset) -> Iterator[str]:
+def _label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:
+    """What makes accuracies doubtful: classes counted by the order of folders that are not all."""
+    if not isinstance(judge, Tally) or judge.is_told_classes:
+        return
+    given, known = len(dataset.class_names), judge.num_classes
+    if given and given != known:
+        yield (
+            f"{given} sub-folders in the order of their names were taken for the first of the "
+            f"model's {known} classes; name them by class index, or by name and give --labels"
+            + (", or give --label-offset 1 if class 0 is background" if known == given + 1 else "")
+        )
+
+
+def _range_doubts(runner: Runner, dataset: Dataset) -> Iterator[str]:
     """What makes a result doubtful: values that the model's inputs were not made for."""
     promised = dataset.promised_range
     for info in runner.inputs:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Mapping
 
 from edgekit.result import Result
@@ -59,3 +60,18 @@ class EvaluateResult(Result):
     time_s: float
     warnings: tuple[str, ...]
     thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
+    asked: Mapping[str, str] = field(default_factory=dict)  # as `asked_for`
+
+
+def asked_for(defaults: Mapping[str, Any], **options: Any) -> dict[str, str]:  # noqa: ANN401
+    """The options that were set, as on the command line: ``--labels`` -> the file's path.
+
+    Args:
+        defaults: Of those options whose default is not None.
+        options: By their names in Python; what has no text (arrays, lists of names) is left out.
+    """
+    return {
+        "--" + name.replace("_", "-"): str(value)
+        for name, value in options.items()
+        if isinstance(value, (str, Path, int, float)) and value != defaults.get(name)
+    }

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
@@ -16,6 +16,7 @@ from edgekit.evaluate.answers import Answer, Words, explain, summarize
 from edgekit.evaluate.engine import as_pixels
 from edgekit.evaluate.gallery import Gallery
 from edgekit.evaluate.inputs import Item, Reading, expand, read_item
+from edgekit.evaluate.result import asked_for
 from edgekit.result import Result
 from edgekit.runtime import Runner, Thermal
 from edgekit.tasks import (
@@ -58,6 +59,7 @@ class RunResult(Result):
     kernels_note: str
     versions: Mapping[str, str]
     thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
+    asked: Mapping[str, str] = field(default_factory=dict)  # as `asked_for`
 
 
 def run(
@@ -118,6 +120,19 @@ def run(
     if top < 1:
         raise UsageError(f"--top is {top}", fix="give a number above zero")
     parse_preprocess(preprocess)  # an unknown word, before anything is loaded
+    asked = asked_for(
+        {"top": 5, "kernels": "fast", "num_threads": 1},
+        task=task,
+        labels=labels,
+        top=top,
+        score_threshold=score_threshold,
+        iou_threshold=iou_threshold,
+        anchors=anchors,
+        output=output,
+        runtime=runtime,
+        kernels=kernels,
+        num_threads=num_threads,
+    )
     prepared = prepare(model, device)
     with Runner(
         prepared.runnable,
@@ -160,6 +175,7 @@ def run(
             kernels_note=environment.kernels_note,
             versions=environment.versions,
             thermal=environment.thermal,
+            asked=asked,
         )
 
 

@@ -115,6 +115,11 @@ class Tally:
             self._only[-1][name] += int((right[-1] & ~right[0]).sum())
 
     @property
+    def is_told_classes(self) -> bool:
+        """Whether names or an offset say which class of the models a label is."""
+        return self._map is not None or self._offset != 0
+
+    @property
     def num_classes(self) -> int:
         """Of the first model."""
         return self._heads[0].num_classes

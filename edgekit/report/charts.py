@@ -193,7 +193,7 @@ def interval_bars(rows: Sequence[tuple[str, float, float, float]]) -> str:
         canvas.mark(span, title)
         dot = canvas.axes.plot([mid], [number], "D", color=FG, ms=5)[0]
         canvas.mark(dot, title)
-    canvas.axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    canvas.axes.set_yticks(range(len(rows)), [_cut(name, 32) for name, *_ in rows])
     canvas.axes.tick_params(axis="y", length=0)
     canvas.axes.set(xlim=(0, None), ylim=(len(rows) - 0.5, -0.5), xlabel="ms, estimated")
     canvas.axes.grid(axis="x")

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node
 
 _TO_NAME = "DATA"
 _MAX_INPUTS = 6
+# What demo writes it names itself; a compiler's command is not edgekit's.
+_WITHOUT_FILE = {"demo", "compile"}
 _UNNAMED = {"", "array", "samples", "python"}
 
 
@@ -29,6 +31,9 @@ def commands(evidence: Evidence) -> list[Command]:
     for kind, maker in _MAKERS.items():
         for document in evidence.of(kind):
             command = maker(document.node)
+            if kind not in _WITHOUT_FILE and not document.nested:
+                path = shlex.quote(str(evidence.folder / document.path))
+                command = replace(command, line=f"{command.line} --json > {path}")
             if command not in found:
                 found.append(command)
     return found
@@ -65,7 +70,7 @@ def _evaluate(node: Node) -> Command:
     words = ["evaluate", node.text("model"), *data]
     other = node.text("against", "model")
     words += ["--against", other] if other else []
-    return _command([*words, *_runtime(node)], note)
+    return _command([*words, *_runtime(node), *_asked(node)], note)
 
 
 def _benchmark(node: Node) -> Command:
@@ -78,7 +83,8 @@ def _run(node: Node) -> Command:
     sources = list(dict.fromkeys(each.text("source") for each in node.entries("answers")))
     note = f"and {len(sources) - _MAX_INPUTS} more inputs" if len(sources) > _MAX_INPUTS else ""
     words = ["run", node.text("model"), *sources[:_MAX_INPUTS]]
-    return _command([*words, "--preprocess", node.text("preprocess")], note)
+    words += ["--preprocess", node.text("preprocess"), *_device(node), *_asked(node)]
+    return _command(words, note)
 
 
 def _check(node: Node) -> Command:
@@ -121,9 +127,19 @@ def _data(node: Node) -> tuple[list[str], str]:
     return ["--data", source, *how], ""
 
 
+def _device(node: Node) -> list[str]:
+    device = node.text("device")
+    return ["--device", device] if device and device != "cpu" else []
+
+
+def _asked(node: Node) -> Iterator[str]:
+    for option, value in node.fields("asked"):
+        yield from [option, value.text()] if option.startswith("--") else []
+
+
 def _runtime(node: Node) -> Iterator[str]:
-    device, threads = node.text("device"), node.count("num_threads")
-    yield from ["--device", device] if device and device != "cpu" else []
+    threads = node.count("num_threads")
+    yield from _device(node)
     yield from ["--num-threads", str(threads)] if threads and threads > 1 else []
 
 

@@ -60,6 +60,7 @@ class Latency:
     on_device: bool
     estimate_chart: str
     estimates: tuple[Node, ...]
+    estimate_labels: tuple[str, ...]
 
 
 def accuracies(evidence: Evidence, subject: Subject) -> list[Accuracy]:
@@ -186,6 +187,7 @@ def latency(evidence: Evidence, subject: Subject) -> Latency:
         on_device=any(each.node.text("device") not in {"", "cpu"} for each in documents),
         estimate_chart=_estimate_chart(guesses),
         estimates=guesses,
+        estimate_labels=tuple(_guess_label(guess, guesses) for guess in guesses),
     )
 
 
@@ -208,12 +210,18 @@ def _timing_row(label: str, node: Node) -> Row:
     return (label, *cells, *ends, f"{node.count('runs') or 0:,}", how)
 
 
+def _guess_label(guess: Node, guesses: Sequence[Node]) -> str:
+    """The device of an estimate, with the model where there are several estimates."""
+    model = file_name(guess.text("model"))
+    return f"{model} on {guess.text('device')}" if len(guesses) > 1 else guess.text("device")
+
+
 def _estimate_chart(guesses: Sequence[Node]) -> str:
     rows = []
     for guess in guesses:
         low, mid, high = (guess.number("latency_ms", name) for name in ("low", "mid", "high"))
         if low is not None and mid is not None and high is not None:
-            name = f"{guess.text('device')}"
+            name = _guess_label(guess, guesses)
             rows.append((name, low, mid, high))
     return interval_bars(rows) if rows else ""
 

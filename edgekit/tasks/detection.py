@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from edgekit.formats.tflite import Model
 
 POSTPROCESS_OP = "TFLite_Detection_PostProcess"
-# What stands at which output of the operator.
-BOXES, CLASSES, SCORES, COUNT = range(4)
-_SIGNATURE = {"output_3": BOXES, "output_2": CLASSES, "output_1": SCORES, "output_0": COUNT}
 
 
 def postprocess_order(model: Model, indices: Sequence[int]) -> tuple[int, ...] | None:
@@ -49,9 +46,11 @@ def order_by_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
     if len(sizes) != 4 or sorted(map(len, sizes)) not in ([1, 2, 2, 3], [2, 2, 2, 3]):
         return None
     boxes = next(i for i, shape in enumerate(sizes) if len(shape) == 3)
-    count = next((i for i, shape in enumerate(sizes) if np.prod(shape) == 1), None)
-    if sizes[boxes][-1] != 4 or count is None:
+    # With one slot for objects, classes and scores have one number too.
+    single = [i for i, shape in enumerate(sizes) if np.prod(shape) == 1]
+    if sizes[boxes][-1] != 4 or not single:
         return None
+    count = max(single, key=lambda i: (len(sizes[i]) == 1, i))
     first, second = (i for i in range(4) if i not in (boxes, count))
     if not sizes[first] == sizes[second] == sizes[boxes][:2]:
         return None

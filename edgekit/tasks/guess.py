@@ -12,7 +12,7 @@ import numpy as np
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.formats.tflite import read_model
 from edgekit.quant import dequantize
-from edgekit.tasks.classification import is_classifier
+from edgekit.tasks.classification import class_scores, is_classifier
 from edgekit.tasks.custom_options import read_custom_options
 from edgekit.tasks.decoder import (
     CLASSIFICATION,
@@ -303,7 +303,7 @@ def _classification(case: _Case) -> Decoder | None:
     classes = max(2, case.shapes[0][-1])  # one number is a sigmoid between two classes
 
     def decode(raw: Raw) -> Any:  # noqa: ANN401
-        return Scores(case.real(raw, 0).reshape(-1))
+        return Scores(class_scores(raw[0], case.outputs[0].params))
 
     why = f"one output of the shape {case.shapes[0]}"
     return Decoder(CLASSIFICATION, "score a class", why, classes, case.input_shape, decode)

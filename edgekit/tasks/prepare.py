@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,17 @@ from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import Notes, read_notes
 from edgekit.runtime.select import content_for
+from edgekit.tasks.labels import ultralytics_task
 from edgekit.tasks.posenet import PosenetOptions, without_decoder
 
 if TYPE_CHECKING:
     from typing import Union
 
     ModelSource = Union[bytes, PathLike]
+
+
+# How Ultralytics' exports, by the task that their metadata names, were trained and are run.
+_ULTRALYTICS = {"detect": "unit,resize=letterbox", "classify": "unit,resize=crop"}
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,15 @@ def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
     parsed = read_model(content, where=source)
     cut = without_decoder(parsed)
     runnable: ModelSource = model if cut is None else write_model(cut[0])
+    notes = read_notes(given)
+    if not notes.preprocess:
+        notes = replace(notes, preprocess=_ULTRALYTICS.get(ultralytics_task(content), ""))
     return Prepared(
         source,
         sha256_hex(content),
         parsed,
         content,
         runnable,
-        read_notes(given),
+        notes,
         None if cut is None else cut[1],
     )

@@ -54,6 +54,29 @@ def test_pad_is_black_on_the_right_and_letterbox_grey_on_both_sides() -> None:
     assert boxed[30, :, 0].tolist() == [114] * 16 + [255] * 32 + [114] * 16
 
 
+@pytest.mark.parametrize(("rows", "filled"), [(929, 127), (930, 128), (427, 128)])
+def test_pad_rounds_down_as_pycorals_set_resized_input(rows: int, filled: int) -> None:
+    stream = io.BytesIO()
+    Image.new("L", (rows // 2, rows), 255).save(stream, "PNG")
+    padded = Preprocess(resize="pad").pixels(stream.getvalue(), (128, 128, 1))
+    assert int(rows * (128 / rows)) == filled
+    assert np.count_nonzero(padded[:, 0, 0]) == filled
+
+
+@pytest.mark.parametrize(
+    ("rows", "filled", "top"), [(426, 106, 27), (430, 108, 26), (427, 107, 26), (640, 160, 0)]
+)
+def test_letterbox_rounds_halves_to_even_as_ultralytics(rows: int, filled: int, top: int) -> None:
+    """426 rows at a quarter are 106.5."""
+    stream = io.BytesIO()
+    Image.new("L", (640, rows), 255).save(stream, "PNG")
+    pixels, placement = Preprocess(resize="letterbox").place_pixels(
+        stream.getvalue(), (160, 160, 1)
+    )
+    assert np.count_nonzero(pixels[:, 0, 0] == 255) == placement.inner_height == filled
+    assert np.argmax(pixels[:, 0, 0] == 255) == placement.offset_y == top
+
+
 @pytest.mark.parametrize(
     ("real_range", "dtype", "wanted"),
     [

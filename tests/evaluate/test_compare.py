@@ -102,6 +102,16 @@ def test_the_command_ends_with_4_where_a_gate_is_not_met(
     assert "points, paired" in text
 
 
+def test_a_result_with_a_part_missing_is_refused_by_its_name(
+    results: list[dict[str, Any]],
+) -> None:
+    for part in ("metrics", "data", "latency_ms"):
+        broken = {name: value for name, value in results[0].items() if name != part}
+        with pytest.raises(InputError) as caught:
+            compare(results[0], broken)
+        assert caught.value.why == f"it has no {part}"
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema": "edgekit.evaluate/1"}'])
 def test_what_is_no_result_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.json"

@@ -51,6 +51,23 @@ def test_folders_match_labels_by_name(make_classifier: Make, tmp_path: Path) -> 
         evaluate(make_classifier(), data, labels=["red", "lime", "blue"])
 
 
+def test_folders_that_are_not_all_classes_are_warned_about(
+    make_classifier: Make, tmp_path: Path
+) -> None:
+    data = _folder(tmp_path / "names", ["green", "red"])
+    (warning,) = evaluate(make_classifier(), data).warnings
+    assert "2 sub-folders" in warning
+    assert "--label-offset 1" in warning
+    told = evaluate(make_classifier(), data, labels=["red", "green", "blue"], num_samples=8)
+    assert told.warnings == ()
+    assert told.asked == {"--num-samples": "8"}  # a list of names has no place on a command line
+    (tmp_path / "names").rename(tmp_path / "numbers")
+    for number, name in ((0, "red"), (1, "green")):
+        (tmp_path / "numbers" / name).rename(tmp_path / "numbers" / str(number))
+    result = evaluate(make_classifier(), tmp_path / "numbers")
+    assert (result.metrics["top1"], result.warnings) == (1, ())
+
+
 def test_unreadable_images_are_counted_and_listed_and_strict_stops(
     make_classifier: Make, tmp_path: Path
 ) -> None:
@@ -58,7 +75,8 @@ def test_unreadable_images_are_counted_and_listed_and_strict_stops(
     (data / "red" / "9.png").write_bytes(b"no image")
     result = evaluate(make_classifier(), data)
     assert (result.num_samples, result.num_failed) == (12, 1)
-    assert "9.png: cannot read the image" in result.failed[0]
+    reason = "cannot read the image: cannot identify image file"
+    assert result.failed == (f"{data / 'red' / '9.png'}: {reason}",)
     with pytest.raises(DataError, match="cannot be read") as caught:
         evaluate(make_classifier(), data, strict=True)
     assert caught.value.where.endswith("9.png")

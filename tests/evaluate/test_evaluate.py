@@ -166,7 +166,8 @@ def test_preprocessing_that_does_not_fit_the_input_is_warned_about(
     int8_path: Path, tmp_path: Path
 ) -> None:
     def run(preprocess: str) -> EvaluateResult:
-        return evaluate(int8_path, _images, preprocess=preprocess)
+        # The offset says which of the five classes the two folders are.
+        return evaluate(int8_path, _images, preprocess=preprocess, label_offset=1)
 
     _images = _folder(tmp_path)
     assert run("unit").warnings == ()
@@ -188,4 +189,5 @@ def test_memory_does_not_grow_with_the_samples(int8_path: Path) -> None:
         evaluate(int8_path, samples(count))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.5 * peaks[0]
+    # 18,000 samples more would be 4.6 MB; how many are under way at a time hangs on the clock.
+    assert peaks[1] - peaks[0] < 1 << 20

@@ -27,7 +27,8 @@ def test_an_image_an_array_and_both_files_give_one_answer(int8_path: Path, tmp_p
     with Runner(int8_path) as runner:
         (scores,) = runner.predict(real)
     assert tops[0][0].index == scores.argmax()
-    assert [each.score for each in tops[0]] == sorted(scores[0].tolist(), reverse=True)
+    best_first = sorted(scores[0].tolist(), reverse=True)
+    assert [each.score for each in tops[0]] == pytest.approx(best_first, rel=1e-7)
 
 
 def test_labels_name_the_classes(int8_path: Path, tmp_path: Path) -> None:
@@ -39,6 +40,15 @@ def test_labels_name_the_classes(int8_path: Path, tmp_path: Path) -> None:
         names[each.index] for each in result.answers[0].top
     ]
     assert len(result.answers[0].top) == 2
+
+
+def test_what_was_asked_for_is_in_the_result(int8_path: Path, tmp_path: Path) -> None:
+    np.save(str(tmp_path / "x.npy"), np.zeros((8, 8), np.uint8))
+    names = tmp_path / "labels.txt"
+    names.write_text("zero\none\ntwo\nthree\nfour\n")
+    assert run(int8_path, [tmp_path / "x.npy"]).asked == {}
+    asked = run(int8_path, [tmp_path / "x.npy"], labels=names, top=2).asked
+    assert asked == {"--labels": str(names), "--top": "2"}
 
 
 def test_labels_of_another_model_are_an_error(int8_path: Path) -> None:

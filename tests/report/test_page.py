@@ -19,8 +19,10 @@ from PIL import Image
 from edgekit.edgetpu import check_model
 from edgekit.errors import InputError, OutputError
 from edgekit.formats.tflite import Model, write_model
+from edgekit.report.evidence import gather
 from edgekit.report.node import Node
 from edgekit.report.page import MAX_BYTES, ReportResult, report
+from edgekit.report.provenance import commands
 from tests.report.conftest import debug_document, write_json
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (edgekit[report])")
@@ -211,6 +213,28 @@ def test_classes_of_a_detector_have_bars(tmp_path: Path) -> None:
     result, page = _made(tmp_path)
     assert result.verdict.numbers[1].value == "40.00 %"
     assert "class <0> $x$: mAP 50:95 0.0%" in page.text["svg"]
+
+
+def test_the_commands_say_what_was_asked_and_where_it_goes(tmp_path: Path) -> None:
+    asked = {"--labels": "my names.txt", "--label-offset": "-1", "evil": "; rm"}
+    data = {"source": "pictures", "preprocess": "unit"}
+    evaluation = {"schema": "edgekit.evaluate/1", "model": "m.tflite", "data": data}
+    write_json(tmp_path / "evaluate.json", {**evaluation, "device": "usb:0", "asked": asked})
+    lines = [each.line for each in commands(gather(tmp_path))]
+    assert lines == [
+        "edgekit evaluate m.tflite --data pictures --preprocess unit --device usb:0 "
+        f"--labels 'my names.txt' --label-offset -1 --json > {tmp_path / 'evaluate.json'}"
+    ]
+
+
+def test_several_estimates_are_told_apart(tmp_path: Path) -> None:
+    latency = {"low": 1.0, "mid": 2.0, "high": 3.0}
+    for name in ("plain", "compiled"):
+        guess = {"schema": "edgekit.estimate/1", "model": f"a/{name}.tflite", "device": "usb3"}
+        write_json(tmp_path / f"{name}.json", {**guess, "latency_ms": latency})
+    _, page = _made(tmp_path)
+    for name in ("plain", "compiled"):
+        assert f"{name}.tflite on usb3: 2.00 ms" in page.text["page"]
 
 
 def test_a_thousand_classes_and_large_pictures_stay_below_the_limit(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, write_model
 from edgekit.runtime import Runner
 from edgekit.tasks import Decoder, choose_decoder, prepare
+from edgekit.tasks.detection import order_by_shape
 
 _EMPTY = np.empty(0, np.uint8)
 
@@ -79,6 +80,18 @@ def test_shapes_tell_the_task(
     assert decoder.why
 
 
+@pytest.mark.parametrize(
+    ("order", "where"), [("bcsn", (0, 1, 2, 3)), ("sbnc", (1, 3, 0, 2)), ("bncs", (0, 2, 3, 1))]
+)
+@pytest.mark.parametrize("slots", [1, 10])
+def test_boxes_classes_scores_and_count_are_told_apart_by_shape(
+    order: str, where: tuple[int, ...], slots: int
+) -> None:
+    """The orders of TensorFlow 1 and 2, as pycoral reads them; and one of neither."""
+    shapes = {"b": (1, slots, 4), "c": (1, slots), "s": (1, slots), "n": (1,)}
+    assert order_by_shape([shapes[each] for each in order]) == where
+
+
 def test_a_task_can_be_set_and_must_fit() -> None:
     content = _reshaping([((1, 8, 8, 3), (1, 8, 8, 3))])
     assert _guess(content, "none").task == "none"
@@ -95,6 +108,18 @@ def test_metadata_goes_before_shapes(stated: str, task: str) -> None:
     with zipfile.ZipFile(stream, "a") as archive:
         archive.writestr("metadata.json", json.dumps({"task": stated}))
     assert _guess(stream.getvalue()).task == task
+
+
+@pytest.mark.parametrize(
+    ("stated", "preprocess"),
+    [("detect", "unit,resize=letterbox"), ("classify", "unit,resize=crop"), ("pose", "")],
+)
+def test_exports_of_ultralytics_get_pixels_as_they_do_there(stated: str, preprocess: str) -> None:
+    stream = io.BytesIO(_reshaping([((1, 5, 2), (1, 10))]))
+    assert prepare(stream.getvalue()).notes.preprocess == ""
+    with zipfile.ZipFile(stream, "a") as archive:
+        archive.writestr("metadata.json", json.dumps({"task": stated}))
+    assert prepare(stream.getvalue()).notes.preprocess == preprocess
 
 
 @pytest.mark.corpus
