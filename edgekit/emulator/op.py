@@ -56,6 +56,8 @@ class Op(Task):
         self._read_out()
         self._read_par()
         self._read_in()
+        if self.access.sums:
+            self._read_sums()
 
     # -- the three walks
 
@@ -160,10 +162,20 @@ class Op(Task):
                 f"weight rows {local.min()} to {local.max()} of a fill of {self.par_rows}",
                 "par_rows",
             )
-        self.streamed = local + fill * self.par_rows
-        # A partial last round leaves rows of the last fill out of the stream.
-        self.num_rows = int(self.streamed[happens].max()) + 1
-        self.streamed = np.minimum(self.streamed, self.num_rows - 1)
+        start = self._fill_starts(local)
+        self.num_rows = int(start[-1])
+        self.streamed = np.minimum(local, np.diff(start)[fill] - 1) + start[fill]
+
+    def _fill_starts(self, local: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where in the stream each fill starts; a partial last round leaves rows of its own out."""
+        used = np.asarray(local).reshape(self.fills, -1)
+        counts = np.full(self.fills, self.par_rows, np.int64)
+        counts[-1] = used[-1].max() + 1
+        if self.valid is not None:
+            valid = self.valid.reshape(self.fills, -1)
+            partial = np.where(valid, used, 0).max(1) + 1
+            counts = np.where(valid.all(1), counts, partial)
+        return np.concatenate([[0], np.cumsum(counts)])
 
     def _read_in(self) -> None:
         instruction = self.instruction
@@ -182,6 +194,17 @@ class Op(Task):
             inner = product(walk.counts[:level])
             chunk_of = np.arange(walk.num_steps) // inner % self.num_chunks
             self.chunk_of = self._spread(chunk_of, "in_cnt0")
+
+    def _read_sums(self) -> None:
+        """The row of wide memory that each emission's sums go to."""
+        addresses = self._spread(fine_walk(self.instruction, "psum_").addresses(), "psum_cnt0")
+        if self.reduced or self.valid is not None:
+            raise self.stop("sums of a reduction to wide memory", "reduce")
+        rows = addresses // ROW_UNITS
+        if (addresses % ROW_UNITS).any() or len(np.unique(rows)) != len(rows):
+            raise self.stop("sums that share a row of wide memory", "psum_inc0")
+        self.sum_rows = rows
+        self.written = frozenset(rows.tolist())
 
     def _check_narrow(self, addresses: NDArray[np.int64], size: int, name: str) -> None:
         low, high = int(addresses.min()), int(addresses.max())
@@ -261,19 +284,17 @@ class Op(Task):
     def _fire_sums(
         self, planner: Planner, weights: dict[bytes, Weights], sharing: dict[bytes, list[int]]
     ) -> None:
-        """Sums go to a row of wide memory, from where a scaling load takes them as a bias."""
-        if self.num_emissions != 1:
-            raise self.stop(f"{self.num_emissions} emissions of sums", "psum_cnt0")
+        """Sums go to rows of wide memory, from where a scaling load takes them as biases."""
         where = f"{self.instruction.where}, field psum_base"
         for key, group in sharing.items():
             gather = Gather(self.in_addresses, self.chunk_of, [], 0)
-            first = planner.new_rows(len(group))
-            planner.add(
-                SumsStep(self, group, gather, weights[key], Output(self.out_words, None), first)
-            )
+            number = self.num_emissions
+            first = planner.new_rows(number * len(group))
+            output = Output(self.out_words, None)
+            planner.add(SumsStep(self, group, gather, weights[key], output, first))
             for position, tile in enumerate(group):
-                row = self.instruction["psum_base"] // ROW_UNITS
-                planner.put_row(tile, row, first + position, where)
+                for emission, row in enumerate(self.sum_rows.tolist()):
+                    planner.put_row(tile, row, first + position * number + emission, where)
                 self.waiting &= ~(1 << tile)
 
     def _spline(self, planner: Planner, tiles: list[int]) -> Spline | None:
