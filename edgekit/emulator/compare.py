@@ -14,6 +14,7 @@ import numpy as np
 
 from edgekit.emulator.machine import EdgeTpu
 from edgekit.emulator.opstep import OpStep
+from edgekit.emulator.resize import ResizeStep
 from edgekit.emulator.state import NUM_TILES, TILES_PER_ROW
 from edgekit.emulator.twin import run_twin
 from edgekit.formats.tflite import Model
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 # Computed by ops one to one; what only moves values (RESHAPE, PAD, ...) is seen in what follows.
 COMPUTED = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MUL", "FULLY_CONNECTED", "AVERAGE_POOL_2D",
-     "MAX_POOL_2D", "MEAN"}
+     "MAX_POOL_2D", "MEAN", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"}
 )  # fmt: skip
 
 
@@ -43,13 +44,13 @@ class Recorder:
 
     def __init__(self) -> None:
         self.groups: list[tuple[int, dict[int, NDArray[np.uint8]]]] = []
-        self._last: OpStep | None = None
+        self._last: OpStep | ResizeStep | None = None
 
     def __call__(self, step: object, tiles: list[int], stored: NDArray[np.uint8]) -> None:
         """See `State.observer`."""
-        if not isinstance(step, OpStep) or step.requantization.value_bytes != 1:
+        if not isinstance(step, (OpStep, ResizeStep)) or step.requantization.value_bytes != 1:
             return
-        order = step.shape.emissions.reshape(-1)
+        order = step.emission_order
         blocks = stored.reshape(len(tiles), len(order), step.channels)
         emissions = np.empty_like(blocks)
         emissions[:, order] = blocks
@@ -60,8 +61,9 @@ class Recorder:
             self.groups[-1][1][tile] = block
         self._last = step
 
-    def _together(self, step: OpStep) -> bool:
-        names = ("mult", "clamp_min", "clamp_max")
+    def _together(self, step: OpStep | ResizeStep) -> bool:
+        # The clamps of a resize say where a tile starts.
+        names = ("mult",) if isinstance(step, ResizeStep) else ("mult", "clamp_min", "clamp_max")
         last = self._last
         return last is not None and all(
             last.instruction[name] == step.instruction[name] for name in names

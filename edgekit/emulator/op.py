@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CONSUMES_FILL = 5  # cfg1: first bit of the level whose iterations each take a fill
+_NEXT_SET = 4  # sync2: first bit of the level whose iterations each take a set of scaling rows
 _AVDATA = 0
 
 
@@ -242,6 +243,21 @@ class Op(Task):
             return len(queues.headers.get(header, ())) >= self.groups
         return True
 
+    def _set_of_each_group(self, sets: list[list[int]]) -> list[list[int]]:
+        """One header set a group, where fewer are loaded.
+
+        The store takes the next set at a level of its own: a softmax over channels has a set for
+        each pixel, and its groups are words of channels.
+        """
+        if len(sets) == self.groups:
+            return sets
+        if len({tuple(rows) for rows in sets}) == 1:
+            return sets[:1] * self.groups  # the same set is loaded over and over
+        level = self.instruction["sync2"] >> _NEXT_SET & 7
+        if level >= self.instruction["group_level"] and product(self.loops[level:]) == len(sets):
+            return [rows for rows in sets for _ in range(self.groups // len(sets))]
+        return sets
+
     def _num_sets(self, num_rows: int) -> int:
         both = self.instruction["bias"] and self.instruction["per_channel"]
         return num_rows // 2 if both else num_rows
@@ -355,8 +371,7 @@ class Op(Task):
             else:  # a stream of nothing but scaling rows
                 stream = queues.queue(header)
                 sets = [[stream.popleft() for _ in range(per_set)] for _ in range(number)]
-        if len(sets) != self.groups and len({tuple(rows) for rows in sets}) == 1:
-            sets = sets[:1] * self.groups  # the same set is loaded over and over
+        sets = self._set_of_each_group(sets)
         if len(sets) != self.groups:
             raise self.stop(f"{len(sets)} header sets for {self.groups} groups", "group_level")
         if any(len(rows) != per_set for rows in sets):

@@ -87,6 +87,11 @@ class OpStep(Step):
         )
         self.batch = max(1, _BATCH_VALUES // values)
 
+    @property
+    def emission_order(self) -> NDArray[np.int64]:
+        """The place in program order of each emission, as `compute` returns them."""
+        return self.shape.emissions.reshape(-1)
+
     def run(self, state: State) -> None:
         """Gather, compute, scatter, a few tiles at a time."""
         prepared = self.prepared(state)

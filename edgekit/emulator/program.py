@@ -15,6 +15,7 @@ from edgekit.emulator.host import Infeed, Outfeed, Pop
 from edgekit.emulator.mesh import Mesh
 from edgekit.emulator.op import Op
 from edgekit.emulator.plan import Plan, Planner, Step, Task
+from edgekit.emulator.resize import Resize
 from edgekit.emulator.ring import RingReceive, RingSend
 from edgekit.emulator.scalar import ScalarStep
 from edgekit.emulator.spline import SplineLoad
@@ -29,6 +30,7 @@ _TASKS: dict[str, Callable[[Instruction, int], Task]] = {
     "op": Op,
     "op.max": Op,
     "op.sum": Op,
+    "op.resize": Resize,
     "ring.send": RingSend,
     "ring.recv0": RingReceive,
     "ring.recv1": RingReceive,

@@ -24,6 +24,7 @@ _LAST_ROWS, _LAST_ROWS_MASK = 6, 0x3FFF
 _LAST_LEVEL, _LAST_LEVEL_MASK = 22, 3
 _MISSING_ROWS, _MISSING_ROWS_MASK = 24, 0xFFFF
 _WIDE_LANES = 1  # bit of ``tail``: 16-bit values
+_TWICE = 1  # mode of a scaling load that reads each row two times
 _TRANSPOSED = 4  # positions in a row of the transposing form
 
 
@@ -265,6 +266,10 @@ class WideToNarrow(Task):
 
     def _announce_scaling(self, planner: Planner, tiles: list[int]) -> None:
         rows = () if self.from_ring else tuple(self.rows)
+        if rows and self.instruction["mode"] == _TWICE:
+            if rows[::2] != rows[1::2]:
+                raise self.stop("scaling rows that are not all loaded twice", "w_inc1")
+            rows = rows[::2]
         for tile in tiles:
             planner.tiles[tile].scaling.append(Scaling(rows, self.base, self.num_rows))
 

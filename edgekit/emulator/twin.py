@@ -2,7 +2,7 @@
 """The documented arithmetic on the source graph: what each layer of a compiled model must give.
 
 Plain numpy on the uncompiled model, sharing nothing with the emulator but float32. Values are the
-device's: unsigned, so an int8 tensor's plus 128. It ends where an operation has no proven formula.
+device's: unsigned, so an int8 tensor's plus 128. Operations without a proven formula are left out.
 
 Source of the formulas: tinycoral, docs/isa/eltwise.md (multipliers and clamps by the reciprocal of
 the output scale, every product rounded to float32; integer weights of an addition).
@@ -35,7 +35,7 @@ def run_twin(
 ) -> Iterator[tuple[int, Operator, NDArray[np.uint8]]]:
     """Each operator of subgraph 0 with its output, as (index, operator, device values).
 
-    Stops before the first operator without a formula; ``inputs`` are tensors by name.
+    Leaves out operators without a formula and what needs them; ``inputs`` are tensors by name.
     """
     graph = model.main
     values: dict[int, Any] = {}
@@ -48,10 +48,10 @@ def run_twin(
             i >= 0 and i not in values and model.data(graph.tensors[i]) is None
             for i in operator.inputs
         ):
-            return
+            continue
         made = formula(model, operator, values)
         if made is None:
-            return
+            continue
         results = made if isinstance(made, list) else [made]
         values.update(zip(operator.outputs, results))
         for result in results:
@@ -221,8 +221,44 @@ def _add(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np
     return requantize(total, multiplier, output, operator.options["fused_activation_function"])
 
 
+def _real_constant(model: Model, tensor: Tensor) -> float | None:
+    """The one value of a constant; None where it has several, or is none."""
+    data = model.data(tensor)
+    if data is None or (data != data.reshape(-1)[:1]).any():
+        return None
+    zero = tensor.quantization.zero_point[0] if tensor.quantization else 0
+    return (int(data.reshape(-1)[0]) - zero) * float(scale_of(tensor))
+
+
+def _subtract(
+    model: Model, operator: Operator, values: dict[int, Any]
+) -> NDArray[np.int64] | None:
+    """Of one constant: it becomes an integer bias in steps of the input."""
+    first, second, output = _tensors(model, operator)
+    constant = _real_constant(model, second)
+    if constant is None:
+        return None
+    bias = int(np.rint(constant / float(scale_of(first))))
+    total = values[operator.inputs[0]] - zero_point_of(first) - bias
+    multiplier = scale_of(first) * (np.float32(1) / scale_of(output))
+    return requantize(total, multiplier, output, operator.options["fused_activation_function"])
+
+
+def _scaled(
+    model: Model, operator: Operator, values: dict[int, Any], constant: float
+) -> NDArray[np.int64]:
+    """A multiplication by one constant is part of the multiplier."""
+    first, _, output = _tensors(model, operator)
+    total = values[operator.inputs[0]] - zero_point_of(first)
+    multiplier = (scale_of(first) * np.float32(constant)) * (np.float32(1) / scale_of(output))
+    return requantize(total, multiplier, output, operator.options["fused_activation_function"])
+
+
 def _mul(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
     first, second, output = _tensors(model, operator)
+    constant = _real_constant(model, second)
+    if constant is not None and operator.inputs[0] in values:
+        return _scaled(model, operator, values, constant)
     if any(index not in values for index in operator.inputs):
         return None
     total = (values[operator.inputs[0]] - zero_point_of(first)) * (
@@ -310,9 +346,30 @@ def _tile(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[n
 
 
 def _resize(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
-    """Only where the size stays; how the chip interpolates is not proven."""
+    """To the same size, or double with half-pixel centres (nearest: without aligned corners)."""
     source, *_, output = _tensors(model, operator)
-    return values[operator.inputs[0]] if source.shape == output.shape else None
+    data = values[operator.inputs[0]]
+    if source.shape == output.shape:
+        return data  # type: ignore[no-any-return]
+    options, bilinear = operator.options, operator.opcode == "RESIZE_BILINEAR"
+    double = all(2 * a == b for a, b in zip(source.shape[1:3], output.shape[1:3]))
+    if not double or options["align_corners"] or bilinear > options["half_pixel_centers"]:
+        return None
+    if not bilinear:
+        return np.asarray(data.repeat(2, axis=1).repeat(2, axis=2))
+    total = _doubled(_doubled(data, 1), 2)
+    return np.rint(total / np.float32(16)).astype(np.int64)
+
+
+def _doubled(data: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
+    """Four times the values between pixels: a quarter of the one and three of the other."""
+    number = data.shape[axis]
+    place = np.arange(number)
+    before, after = np.maximum(place - 1, 0), np.minimum(place + 1, number - 1)
+    pair = [3 * data + data.take(each, axis=axis) for each in (before, after)]
+    shape = list(data.shape)
+    shape[axis] *= 2
+    return np.stack(pair, axis=axis + 1).reshape(shape)
 
 
 _Formula = Callable[[Model, Operator, "dict[int, Any]"], Any]
@@ -332,6 +389,8 @@ _FORMULAS: dict[str, _Formula] = {
     "RELU6": _requantized,
     "RESHAPE": _reshape,
     "RESIZE_BILINEAR": _resize,
+    "RESIZE_NEAREST_NEIGHBOR": _resize,
     "SPLIT": _split,
+    "SUB": _subtract,
     "TILE": _tile,
 }
