@@ -17,7 +17,7 @@ from edgekit.emulator.opstep import OpStep
 from edgekit.emulator.resize import ResizeStep
 from edgekit.emulator.state import NUM_TILES, TILES_PER_ROW
 from edgekit.emulator.twin import run_twin
-from edgekit.formats.tflite import Model
+from edgekit.formats.tflite import Model, Operator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,13 +127,21 @@ def compare_layers(
         chip.state.observer = None
     matches, start = [], 0
     for index, operator, values in run_twin(source, inputs):
-        if operator.opcode not in COMPUTED:
+        if not _is_computed(source, operator):
             continue
         found = _find(recorder, start, values)
         pc = None if found is None else recorder.groups[found][0]
         start = start if found is None else found + 1
         matches.append(LayerMatch(index, operator.opcode, int(values.size), pc))
     return matches
+
+
+def _is_computed(source: Model, operator: Operator) -> bool:
+    """Whether an op computes it; a resize to the same size is none."""
+    tensors = source.main.tensors
+    shapes = [tensors[index].shape for index in (operator.inputs[0], operator.outputs[0])]
+    resizes = operator.opcode.startswith("RESIZE")
+    return operator.opcode in COMPUTED and not (resizes and shapes[0] == shapes[1])
 
 
 def _find(recorder: Recorder, start: int, values: NDArray[np.uint8]) -> int | None:

@@ -117,7 +117,8 @@ def _weights(model: Model, tensor: Tensor) -> NDArray[np.int64]:
     return data - zeros.reshape([-1 if i == axis else 1 for i in range(data.ndim)])
 
 
-def _multiplier(source: Tensor, weights: Tensor, output: Tensor) -> Any:  # noqa: ANN401
+def multiplier_of(source: Tensor, weights: Tensor, output: Tensor) -> Any:  # noqa: ANN401
+    """The multiplier of a convolution or a dense layer: one, or one a channel."""
     scales = np.array(weights.quantization.scale if weights.quantization else (1,), np.float32)
     multiplier = (scale_of(source) * scales) * (np.float32(1) / scale_of(output))
     return multiplier if len(multiplier) > 1 else multiplier[0]
@@ -184,7 +185,7 @@ def _conv(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[n
     bias = _constant(model, rest[0]) if len(rest) > 1 else 0
     activation = operator.options["fused_activation_function"]
     total = np.rint(total).astype(np.int64) + bias
-    return requantize(total, _multiplier(source, weights, output), output, activation)
+    return requantize(total, multiplier_of(source, weights, output), output, activation)
 
 
 def _dense(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
@@ -194,7 +195,7 @@ def _dense(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[
     data = (values[operator.inputs[0]] - zero_point_of(source)).reshape(-1, kernel.shape[1])
     total = data @ kernel.T + (_constant(model, rest[0]) if len(rest) > 1 else 0)
     activation = operator.options["fused_activation_function"]
-    made = requantize(total, _multiplier(source, weights, output), output, activation)
+    made = requantize(total, multiplier_of(source, weights, output), output, activation)
     return made.reshape(output.shape)
 
 
@@ -230,9 +231,7 @@ def _real_constant(model: Model, tensor: Tensor) -> float | None:
     return (int(data.reshape(-1)[0]) - zero) * float(scale_of(tensor))
 
 
-def _subtract(
-    model: Model, operator: Operator, values: dict[int, Any]
-) -> NDArray[np.int64] | None:
+def _subtract(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
     """Of one constant: it becomes an integer bias in steps of the input."""
     first, second, output = _tensors(model, operator)
     constant = _real_constant(model, second)
