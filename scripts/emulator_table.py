@@ -155,9 +155,13 @@ def _part(source: Model, executable: Executable) -> Model | None:
 
 def _inputs(executable: Executable) -> dict[str, Any]:
     random = np.random.default_rng(0)
-    values = {}
+    values: dict[str, Any] = {}
     for layer in executable.input_layers:
-        raw = random.integers(0, 256, (layer.y_dim, layer.x_dim, layer.z_dim)).astype(np.uint8)
+        shape = (layer.y_dim, layer.x_dim, layer.z_dim)
+        if layer.data_type.item_bytes == 2:
+            values[layer.name] = random.integers(-(1 << 15), 1 << 15, shape).astype(np.int16)
+            continue
+        raw = random.integers(0, 256, shape).astype(np.uint8)
         signed = layer.data_type.name.startswith("SIGNED")
         values[layer.name] = raw.view(np.int8) if signed else raw
     return values

@@ -19,7 +19,7 @@ from edgekit.emulator.mac import SumsStep
 from edgekit.emulator.opstep import Weights
 from edgekit.emulator.plan import Chunk, Planner, Task
 from edgekit.emulator.pool import make_step
-from edgekit.emulator.spline import APPLY, WIDE, Spline
+from edgekit.emulator.spline import APPLY, ODD, WIDE, Spline
 from edgekit.emulator.state import NARROW_BYTES, ROW_UNITS
 from edgekit.emulator.walks import fine_walk, product
 
@@ -43,6 +43,8 @@ class Op(Task):
         self.access = access
         if instruction["in_last"]:
             raise self.stop("a partial last round of activations", "in_last")
+        if instruction["odd"] and (instruction["odd"] != ODD or not instruction["nlu"] & APPLY):
+            raise self.stop(f"an odd function of kind {instruction['odd']}", "odd")
         self.loops = tuple(instruction[f"loop{k}"] + 1 for k in range(8))
         self.steps = product(self.loops)
         self.channels = instruction["channels"] + 1
@@ -336,7 +338,8 @@ class Op(Task):
         where = f"{self.instruction.where}, field par_base"
         queue = queues.queue(self.base_row)
         number = self.num_rows
-        if self.stream_row >= 0 or (self.has_scaling and len(queue) >= number):
+        several = self.has_scaling or self.fills > 1
+        if self.stream_row >= 0 or (several and len(queue) >= number):
             # Without its own count of rows an op takes the stream that has come to its address.
             rows = np.array([queue.popleft() for _ in range(number)])
             index = self.streamed

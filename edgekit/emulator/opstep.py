@@ -74,6 +74,7 @@ class OpStep(Step):
             op.instruction["out_zp"],
             op.instruction["nlu"],
             spline,
+            bool(op.instruction["odd"]),
         )
         self.multiplier = as_float(op.instruction["mult"])
         self.constant = bool(

@@ -65,7 +65,8 @@ _COMPARISONS: dict[int, Callable[[int, int], bool]] = {
     13: lambda y, b: y >= b,
     14: lambda y, b: _signed(y) >= _signed(b),
 }
-_STORE, _STORE_NEXT, _TO_HOST, _DESCRIPTOR, _ISSUE = 4, 6, 8, 10, 12
+_STORE_AT, _STORE, _STORE_NEXT, _TO_HOST, _DESCRIPTOR, _ISSUE = 2, 4, 6, 8, 10, 12
+_LOAD_AT = 1  # the word whose number the instruction holds
 _INCREMENT = 5  # bit of the slot of _STORE_NEXT
 _RECIPROCAL, _EXP2 = 2, 3
 
@@ -73,9 +74,9 @@ _RECIPROCAL, _EXP2 = 2, 3
 def touches_data(instruction: Instruction) -> bool:
     """Whether a bundle reads or writes what inputs can change."""
     return bool(
-        instruction["load"] >= 2
+        instruction["load"]
         or instruction["special"]
-        or instruction["vector"] in {_STORE, _STORE_NEXT, _TO_HOST}
+        or instruction["vector"] in {_STORE_AT, _STORE, _STORE_NEXT, _TO_HOST}
     )
 
 
@@ -166,7 +167,10 @@ def _bundle(
             writes.append((fields["x"], _RESULTS[op](registers[fields["y"]], operand)))
         else:
             raise _stop(instruction, f"scalar operation {op}", "alu_op")
-    if fields["load"] >= 2:
+    if fields["load"] == _LOAD_AT:
+        address = fields["load_from"] | fields["load_inc"] << 5 | fields["load_rest"] << 6
+        writes.append((fields["load_to"], int(state.scalar[_checked(instruction, address)])))
+    elif fields["load"] >= 2:
         address = registers[fields["load_from"]]
         writes.append((fields["load_to"], int(state.scalar[_checked(instruction, address)])))
         if fields["load"] == 3 and fields["load_inc"]:
@@ -178,6 +182,9 @@ def _bundle(
         state.scalar[address] = registers[fields["vector_from"]]
         if vector == _STORE_NEXT and fields["vector_slot"] >> _INCREMENT & 1:
             writes.append((register, address + 1))
+    elif vector == _STORE_AT:
+        address = _checked(instruction, fields["vector_slot"] | fields["vector_cmd"] << 8)
+        state.scalar[address] = registers[fields["vector_from"]]
     elif vector == _TO_HOST:
         host.append(registers[fields["vector_from"]])
     elif vector == _DESCRIPTOR:
