@@ -105,7 +105,7 @@ def _subjects(corpus: Path) -> Iterator[Subject]:
                 chip = EdgeTpu(each.package, strict_sync=True)
             except EmulationError:
                 continue
-            inputs = {}
+            inputs: dict[str, Any] = {}
             for layer in chip.executable.input_layers:
                 shape = (layer.y_dim, layer.x_dim, layer.z_dim)
                 if layer.data_type.item_bytes == 2:
