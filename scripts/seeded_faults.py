@@ -105,9 +105,12 @@ def _subjects(corpus: Path) -> Iterator[Subject]:
                 chip = EdgeTpu(each.package, strict_sync=True)
             except EmulationError:
                 continue
-            inputs = {}
+            inputs: dict[str, Any] = {}
             for layer in chip.executable.input_layers:
                 shape = (layer.y_dim, layer.x_dim, layer.z_dim)
+                if layer.data_type.item_bytes == 2:
+                    inputs[layer.name] = np.zeros(shape, np.int16)
+                    continue
                 raw = generator.integers(0, 256, shape).astype(np.uint8)
                 signed = layer.data_type.name.startswith("SIGNED")
                 inputs[layer.name] = raw.view(np.int8) if signed else raw

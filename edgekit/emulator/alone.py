@@ -17,7 +17,7 @@ import numpy as np
 
 from edgekit.emulator.compare import COMPUTED
 from edgekit.emulator.formulas import conv_sums, dense_sums, window_sums
-from edgekit.emulator.scales import requantize, scale_of, tensors_of, zero_point_of
+from edgekit.emulator.scales import clamps, requantize, scale_of, tensors_of, zero_point_of
 from edgekit.emulator.twin import run_twin
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import with_operators
@@ -110,7 +110,7 @@ def _fixed_point_add(model: Model, operator: Operator, values: dict[int, Any]) -
     for index, source, scale in zip(operator.inputs, sources, scales):
         weight = int(np.rint(np.float64(scale) * 2.0**shift))
         total = total + weight * (values[index] - zero_point_of(source))
-    return _stored(total >> shift, output)
+    return _stored(total >> shift, output, operator.options["fused_activation_function"])
 
 
 def _half_away(model: Model, operator: Operator, values: dict[int, Any]) -> Any:  # noqa: ANN401
@@ -134,8 +134,9 @@ def _eight_bits(model: Model, operator: Operator, values: dict[int, Any]) -> Any
     return _stored((data * multiplier + 128) >> 8, output)
 
 
-def _stored(real: Any, output: Any) -> Any:  # noqa: ANN401
-    return np.clip(real + zero_point_of(output), 0, 255)
+def _stored(real: Any, output: Any, activation: str = "NONE") -> Any:  # noqa: ANN401
+    low, high = (int(np.rint(each)) for each in clamps(output, activation))
+    return np.clip(real, low, high) + zero_point_of(output)
 
 
 _PREDICTIONS: dict[str, Callable[[Model, Operator, dict[int, Any]], Any]] = {

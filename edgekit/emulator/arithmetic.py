@@ -32,6 +32,7 @@ class Requantization:
     zero_point: int
     nlu: int = 0
     spline: Spline | None = None
+    is_odd: bool = False
 
     @property
     def value_bytes(self) -> int:
@@ -48,7 +49,7 @@ class Requantization:
         if self.clamp_min > -np.inf or self.clamp_max < np.inf:
             np.clip(real, self.clamp_min, self.clamp_max, out=real)
         if self.spline is not None and self.nlu & APPLY:
-            real = self.spline.reduced(real) if self.nlu & REDUCE_RANGE else self.spline(real)
+            real = self._looked_up(self.spline, real)
         np.rint(real, out=real)
         if self.zero_point:
             real += np.float32(self.zero_point)
@@ -59,3 +60,8 @@ class Requantization:
         if not bounded:
             np.clip(real, 0, highest, out=real)
         return real.astype(np.uint16).view(np.uint8) if self.nlu & WIDE else real.astype(np.uint8)
+
+    def _looked_up(self, spline: Spline, real: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.is_odd:
+            return spline.odd(real)
+        return spline.reduced(real) if self.nlu & REDUCE_RANGE else spline(real)

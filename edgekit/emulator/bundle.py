@@ -84,8 +84,8 @@ _COMPARISONS: dict[int, Callable[[int, int], bool]] = {
     13: lambda y, b: y >= b,
     14: lambda y, b: _signed(y) >= _signed(b),
 }
-_STORE, _STORE_NEXT, _TO_HOST, _DESCRIPTOR, _ISSUE = 4, 6, 8, 10, 12
-_LOAD_NEXT = 3
+_STORE_AT, _STORE, _STORE_NEXT, _TO_HOST, _DESCRIPTOR, _ISSUE = 2, 4, 6, 8, 10, 12
+_LOAD_AT, _LOAD_NEXT = 1, 3  # _AT: the word whose number the instruction holds
 _INCREMENT = 5  # bit of the slot of _STORE_NEXT
 _RECIPROCAL, _EXP2 = 2, 3
 
@@ -108,9 +108,9 @@ class Core:
 def touches_data(instruction: Instruction) -> bool:
     """Whether a bundle reads or writes what inputs can change."""
     return bool(
-        instruction["load"] >= 2
+        instruction["load"]
         or instruction["special"]
-        or instruction["vector"] in {_STORE, _STORE_NEXT, _TO_HOST}
+        or instruction["vector"] in {_STORE_AT, _STORE, _STORE_NEXT, _TO_HOST}
     )
 
 
@@ -197,9 +197,13 @@ def _comparison(instruction: Instruction, core: Core) -> Action:
 
 
 def _load(instruction: Instruction, core: Core) -> list[Write]:
-    if instruction["load"] < 2:
-        return []
     registers, memory, source = core.registers, core.memory, instruction["load_from"]
+    if not instruction["load"]:
+        return []
+    if instruction["load"] == _LOAD_AT:
+        word = source | instruction["load_inc"] << 5 | instruction["load_rest"] << 6
+        word = _checked(instruction, word)
+        return [(instruction["load_to"], lambda: int(memory[word]))]
 
     def loaded() -> int:
         return int(memory[_checked(instruction, registers[source])])
@@ -218,6 +222,10 @@ def _vector(instruction: Instruction, core: Core) -> tuple[list[Action], list[Wr
     def store() -> None:
         memory[_checked(instruction, registers[register])] = registers[source]
 
+    def store_at() -> None:
+        word = slot | instruction["vector_cmd"] << 8
+        memory[_checked(instruction, word)] = registers[source]
+
     def describe() -> None:
         core.descriptor[part] = registers[source]
 
@@ -225,6 +233,7 @@ def _vector(instruction: Instruction, core: Core) -> tuple[list[Action], list[Wr
     if vector == _STORE_NEXT and slot >> _INCREMENT & 1:
         writes.append((register, lambda: registers[register] + 1 & _WORD))
     actions: dict[int, Action] = {
+        _STORE_AT: store_at,
         _STORE: store,
         _STORE_NEXT: store,
         _TO_HOST: lambda: core.host.append(registers[source]),

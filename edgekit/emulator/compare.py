@@ -16,9 +16,10 @@ import numpy as np
 
 from edgekit.emulator.machine import EdgeTpu
 from edgekit.emulator.opstep import OpStep
+from edgekit.emulator.resize import ResizeStep
 from edgekit.emulator.state import NUM_TILES, TILES_PER_ROW
 from edgekit.emulator.twin import run_twin
-from edgekit.formats.tflite import Model
+from edgekit.formats.tflite import Model, Operator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 # Computed by ops one to one; what only moves values (RESHAPE, PAD, ...) is seen in what follows.
 COMPUTED = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MUL", "FULLY_CONNECTED", "AVERAGE_POOL_2D",
-     "MAX_POOL_2D", "MEAN"}
+     "MAX_POOL_2D", "MEAN", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"}
 )  # fmt: skip
 _MAX_PLACES = 64  # of a piece, by its first pixel; images of one colour have more
 
@@ -48,13 +49,13 @@ class Recorder:
 
     def __init__(self) -> None:
         self.groups: list[tuple[int, Blocks]] = []
-        self._last: OpStep | None = None
+        self._last: OpStep | ResizeStep | None = None
 
     def __call__(self, step: object, tiles: list[int], stored: NDArray[np.uint8]) -> None:
         """See `State.observer`."""
-        if not isinstance(step, OpStep) or step.requantization.value_bytes != 1:
+        if not isinstance(step, (OpStep, ResizeStep)) or step.requantization.value_bytes != 1:
             return
-        order = step.shape.emissions.reshape(-1)
+        order = step.emission_order
         blocks = stored.reshape(len(tiles), len(order), step.channels)
         emissions = np.empty_like(blocks)
         emissions[:, order] = blocks
@@ -65,8 +66,9 @@ class Recorder:
             self.groups[-1][1][tile] = block
         self._last = step
 
-    def _together(self, step: OpStep) -> bool:
-        names = ("mult", "clamp_min", "clamp_max")
+    def _together(self, step: OpStep | ResizeStep) -> bool:
+        # The clamps of a resize say where a tile starts.
+        names = ("mult",) if isinstance(step, ResizeStep) else ("mult", "clamp_min", "clamp_max")
         last = self._last
         return last is not None and all(
             last.instruction[name] == step.instruction[name] for name in names
@@ -93,7 +95,7 @@ def compare_layers(
     for index, made, values in run_twin(source, inputs, multipliers_of(chip)):
         operator = source.main.operators[index]
         start = max((starts.get(tensor, 0) for tensor in operator.inputs), default=0)
-        if operator.opcode in COMPUTED:
+        if _is_computed(source, operator):
             found = find_layer(recorder, start, values)
             pc = recorder.groups[found[0]][0] if found else None
             start = found[0] + 1 if found else start
@@ -101,6 +103,14 @@ def compare_layers(
             matches.append(LayerMatch(index, operator.opcode, size, pc))
         starts[made] = start
     return matches
+
+
+def _is_computed(source: Model, operator: Operator) -> bool:
+    """Whether an op computes it; a resize to the same size is none."""
+    tensors = source.main.tensors
+    shapes = [tensors[index].shape for index in (operator.inputs[0], operator.outputs[0])]
+    resizes = operator.opcode.startswith("RESIZE")
+    return operator.opcode in COMPUTED and not (resizes and shapes[0] == shapes[1])
 
 
 def find_layer(recorder: Recorder, start: int, values: NDArray[np.uint8]) -> list[int]:

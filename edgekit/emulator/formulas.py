@@ -22,7 +22,7 @@ from edgekit.emulator.scales import (
     weights_of,
     zero_point_of,
 )
-from edgekit.formats.tflite import Model, Operator
+from edgekit.formats.tflite import Model, Operator, Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,9 +144,43 @@ def add(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.
     return requantize(total, multiplier, output, operator.options["fused_activation_function"])
 
 
-def mul(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
-    """A product of two activations."""
+def _real_constant(model: Model, tensor: Tensor) -> float | None:
+    """The one value of a constant; None where it has several, or is none."""
+    data = model.data(tensor)
+    if data is None or (data != data.reshape(-1)[:1]).any():
+        return None
+    zero = tensor.quantization.zero_point[0] if tensor.quantization else 0
+    return (int(data.reshape(-1)[0]) - zero) * float(scale_of(tensor))
+
+
+def subtract(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
+    """Of one constant: it becomes an integer bias in steps of the input."""
     first, second, output = tensors_of(model, operator)
+    real = _real_constant(model, second)
+    if real is None:
+        return None
+    bias = int(np.rint(real / float(scale_of(first))))
+    total = values[operator.inputs[0]] - zero_point_of(first) - bias
+    multiplier = scale_of(first) * (np.float32(1) / scale_of(output))
+    return requantize(total, multiplier, output, operator.options["fused_activation_function"])
+
+
+def _scaled(
+    model: Model, operator: Operator, values: dict[int, Any], real: float
+) -> NDArray[np.int64]:
+    """A multiplication by one constant is part of the multiplier."""
+    first, _, output = tensors_of(model, operator)
+    total = values[operator.inputs[0]] - zero_point_of(first)
+    multiplier = (scale_of(first) * np.float32(real)) * (np.float32(1) / scale_of(output))
+    return requantize(total, multiplier, output, operator.options["fused_activation_function"])
+
+
+def mul(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
+    """A product of two activations, or of one and a constant."""
+    first, second, output = tensors_of(model, operator)
+    real = _real_constant(model, second)
+    if real is not None and operator.inputs[0] in values:
+        return _scaled(model, operator, values, real)
     if any(index not in values for index in operator.inputs):
         return None
     total = (values[operator.inputs[0]] - zero_point_of(first)) * (

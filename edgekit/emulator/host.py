@@ -210,15 +210,17 @@ class Infeed(Task):
         return start
 
     def _from_parameters(self, planner: Planner) -> tuple[int, int]:
-        start = planner.parameters_sent
-        expected = self.instruction["pop_wait"] - 1 & 0xFFFF
-        if start // _PARAMETER_UNIT & 0xFFFF != expected:
+        sent = planner.parameters_sent // _PARAMETER_UNIT
+        low = self.instruction["pop_wait"] - 1 & _POP_UNITS - 1
+        back = (sent - low) & _POP_UNITS - 1
+        if back * _PARAMETER_UNIT >= max(self.number, 1):
             raise self.stop(
-                f"parameters from unit {expected} on, the next is {start // _PARAMETER_UNIT}",
+                f"parameters from unit {low} on, the next is {sent}",
                 "pop_wait",
-                "parameters are sent in order, each once",
+                "parameters are sent in order; one transfer may begin with the end of the last",
             )
-        planner.parameters_sent += self.number
+        start = (sent - back) * _PARAMETER_UNIT
+        planner.parameters_sent = start + self.number
         data = planner.parameters[start : start + self.number]
         if data.size < self.number:
             raise self.stop(
@@ -268,6 +270,7 @@ class Outfeed(Task):
             if words.min() < 0 or words.max() >= SCALAR_WORDS:
                 raise self.stop(f"scalar memory word {words.max()} of {SCALAR_WORDS}", "base")
             planner.add(ToMemory(packets, words))
+            planner.memory_has_data = True
         else:
             raise self.stop(f"target {self.target}", "k173")
         self.waiting = 0

@@ -63,6 +63,8 @@ _HEADER = _fields(
     ("gate", 0, 1), ("pred", 1, 3), ("polarity", 4, 1), ("opcode", OPCODE_FIRST_BIT, OPCODE_BITS)
 )
 _TILES = (*_HEADER, Field("tiles", 12, 16))
+# A scalar register may take the place of an address and of the tiles.
+_REGISTERS = _fields(("n_addr_reg", 28, 5), ("tiles_reg", 33, 5), ("tiles_reg_en", 38, 1))
 
 
 def _walk(
@@ -189,10 +191,12 @@ _OP = (
         ("out_zp", 2077, 16),
         ("bias", 2093, 1),
         ("per_channel", 2094, 1),
+        ("odd", 2095, 2),
     ),
 )
 _RING_PRODUCER = (
     *_TILES,
+    *_REGISTERS,
     Field("seq", 46, 14),
     *_descriptor("", 0, 18),
     *_fields(("mode", 335, 2), ("config", 337, 6)),
@@ -234,13 +238,15 @@ _MESH = (
 )
 _NARROW_TO_WIDE = (
     *_TILES,
+    *_REGISTERS,
     *_fields(("seq", 46, 14), ("n_addr", 60, 18)),
     *_walk("n_", 78, 6, 17, 16),
     *_fields(("n_levels", 276, 6), ("n_last", 282, 53), ("w_addr", 335, 14)),
     *_walk("w_", 353, 4, 17, 16),
     *_fields(
-        ("w_levels", 485, 4), ("w_circular", 489, 1), ("w_rows", 491, 11), ("w_last", 502, 41)
+        ("w_levels", 485, 4), ("w_circular", 489, 1), ("w_rows", 491, 11), ("w_last", 502, 40)
     ),
+    Field("n_addr_reg_en", 542, 1),
     *_sync_records("s", 543, 6),
     *_fields(("transpose", 799, 1), ("tail", 800, 4)),
 )

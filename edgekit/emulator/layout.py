@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,16 +13,24 @@ from edgekit.formats.darwinn import DataType, Layer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_FLIP = {DataType.FIXED_POINT8: 0, DataType.SIGNED_FIXED_POINT8: 0x80}
+# The bits that make values unsigned, and the type of the values.
+_FLIP: dict[DataType, tuple[int, Any, Any]] = {
+    DataType.FIXED_POINT8: (0, np.uint8, np.uint8),
+    DataType.SIGNED_FIXED_POINT8: (0x80, np.uint8, np.int8),
+    DataType.SIGNED_FIXED_POINT16: (0x8000, np.uint16, np.int16),
+}
 
 
 def to_device(layer: Layer, values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """The bytes of an input tensor as the device takes them.
 
     Raises:
-        EmulationError: Its type is not 8 bits wide, or its size is not the layer's.
+        EmulationError: Its type is not 8 or 16 bits wide, or its size is not the layer's.
     """
-    raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8) ^ np.uint8(_flip(layer))
+    flip, dtype, _ = _flip(layer)
+    raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    if raw.size == layer.host_bytes:
+        raw = (raw.view(dtype) ^ dtype(flip)).view(np.uint8)
     if raw.size != layer.host_bytes:
         raise EmulationError(
             f"{raw.size} bytes for an input of {layer.host_bytes}", where=f"input {layer.name!r}"
@@ -33,14 +41,18 @@ def to_device(layer: Layer, values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def from_device(layer: Layer, raw: NDArray[np.uint8]) -> NDArray[np.generic]:
-    """The values of an output tensor: shape (y, x, z), uint8 or int8.
+    """The values of an output tensor: shape (y, x, z), uint8, int8 or int16.
 
     Raises:
-        EmulationError: Its type is not 8 bits wide, or its layout leaves the bytes that came.
+        EmulationError: Its type is not proven, or its layout leaves the bytes that came.
     """
-    flip = _flip(layer)
-    values = raw[_positions(layer, raw.size)] ^ np.uint8(flip)
-    return values.view(np.int8) if flip else values
+    flip, dtype, signed = _flip(layer)
+    item = np.dtype(dtype).itemsize
+    elements: NDArray[Any] = raw[: raw.size // item * item].view(dtype)
+    if dtype is not np.uint8 and (layer.y_dim != 1 or layer.x_dim != 1):
+        raise _unproven(layer)
+    values: NDArray[Any] = elements[_positions(layer, elements.size)] ^ dtype(flip)
+    return values.view(signed)
 
 
 def _positions(layer: Layer, size: int) -> NDArray[np.int64]:
@@ -67,11 +79,15 @@ def _positions(layer: Layer, size: int) -> NDArray[np.int64]:
     return positions
 
 
-def _flip(layer: Layer) -> int:
+def _flip(layer: Layer) -> tuple[int, Any, Any]:
     if layer.data_type not in _FLIP:
-        raise EmulationError(
-            f"a tensor of type {layer.data_type.name}",
-            where=f"layer {layer.name!r}",
-            why="only 8-bit tensors are proven",
-        )
+        raise _unproven(layer)
     return _FLIP[layer.data_type]
+
+
+def _unproven(layer: Layer) -> EmulationError:
+    return EmulationError(
+        f"a tensor of type {layer.data_type.name}, shape {layer.y_dim}x{layer.x_dim}x{layer.z_dim}",
+        where=f"layer {layer.name!r}",
+        why="only 8-bit tensors and 16-bit vectors are proven",
+    )

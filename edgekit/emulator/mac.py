@@ -210,7 +210,7 @@ class MacStep(OpStep):
 
 
 class SumsStep(MacStep):
-    """A multiply-accumulate step whose sums stay int32 and become rows of wide memory."""
+    """A multiply-accumulate step whose sums stay int32: a row of wide memory for each emission."""
 
     def __init__(
         self,
@@ -222,12 +222,14 @@ class SumsStep(MacStep):
         first_row: int,
     ) -> None:
         super().__init__(op, tiles, gather, weights, output)
-        self.out_rows = slice(first_row, first_row + len(tiles))
+        order = self.shape.emissions.reshape(-1)
+        starts = first_row + op.num_emissions * np.arange(len(tiles))
+        self.out_rows = starts[:, None] + order
 
     def run(self, state: State) -> None:
         """Gather, add up, store."""
         prepared = self.prepared(state)
         inputs = self.gather.read(state, self.tiles, 0).view(self.access.activations)
         total = self.sums(inputs, prepared, len(self.tiles)).astype(np.int32)
-        data = total.reshape(len(self.tiles), -1).view(np.uint8)
-        state.rows[self.out_rows, : data.shape[1]] = data
+        data = total.reshape(*self.out_rows.shape, self.channels).view(np.uint8)
+        state.rows[self.out_rows, : data.shape[-1]] = data

@@ -13,7 +13,6 @@ from edgekit.emulator.layout import from_device, to_device
 from edgekit.emulator.plan import Plan
 from edgekit.emulator.program import make_plan
 from edgekit.emulator.state import NUM_TILES, State
-from edgekit.emulator.streams import streams_of
 from edgekit.formats.darwinn import Package
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class EdgeTpu:
             self._cache(caching)
             known = [set(rows) for rows in caching.wide_rows]
         self.plan = make_plan(self.executable, known_rows=known, strict_sync=strict_sync)
-        self.streams = streams_of(self.executable)
+        self.streams = self.plan.streams
 
     def _cache(self, plan: Plan) -> None:
         plan.run(self.state)

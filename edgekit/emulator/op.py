@@ -20,7 +20,7 @@ from edgekit.emulator.opstep import Weights
 from edgekit.emulator.plan import Planner, Task
 from edgekit.emulator.pool import make_step
 from edgekit.emulator.queues import Chunk
-from edgekit.emulator.spline import APPLY, WIDE, Spline
+from edgekit.emulator.spline import APPLY, ODD, WIDE, Spline
 from edgekit.emulator.state import NARROW_BYTES, ROW_UNITS
 from edgekit.emulator.walks import fine_walk, product
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CONSUMES_FILL = 5  # cfg1: first bit of the level whose iterations each take a fill
+_NEXT_SET = 4  # sync2: first bit of the level whose iterations each take a set of scaling rows
 _AVDATA = 0
 
 
@@ -43,6 +44,8 @@ class Op(Task):
         self.access = access
         if instruction["in_last"]:
             raise self.stop("a partial last round of activations", "in_last")
+        if instruction["odd"] and (instruction["odd"] != ODD or not instruction["nlu"] & APPLY):
+            raise self.stop(f"an odd function of kind {instruction['odd']}", "odd")
         self.loops = tuple(instruction[f"loop{k}"] + 1 for k in range(8))
         self.steps = product(self.loops)
         self.channels = instruction["channels"] + 1
@@ -57,6 +60,8 @@ class Op(Task):
         self._read_out()
         self._read_par()
         self._read_in()
+        if self.access.sums:
+            self._read_sums()
 
     # -- the three walks
 
@@ -161,10 +166,20 @@ class Op(Task):
                 f"weight rows {local.min()} to {local.max()} of a fill of {self.par_rows}",
                 "par_rows",
             )
-        self.streamed = local + fill * self.par_rows
-        # A partial last round leaves rows of the last fill out of the stream.
-        self.num_rows = int(self.streamed[happens].max()) + 1
-        self.streamed = np.minimum(self.streamed, self.num_rows - 1)
+        start = self._fill_starts(local)
+        self.num_rows = int(start[-1])
+        self.streamed = np.minimum(local, np.diff(start)[fill] - 1) + start[fill]
+
+    def _fill_starts(self, local: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where in the stream each fill starts; a partial last round leaves rows of its own out."""
+        used = np.asarray(local).reshape(self.fills, -1)
+        counts = np.full(self.fills, self.par_rows, np.int64)
+        counts[-1] = used[-1].max() + 1
+        if self.valid is not None:
+            valid = self.valid.reshape(self.fills, -1)
+            partial = np.where(valid, used, 0).max(1) + 1
+            counts = np.where(valid.all(1), counts, partial)
+        return np.concatenate([[0], np.cumsum(counts)])
 
     def _read_in(self) -> None:
         instruction = self.instruction
@@ -183,6 +198,17 @@ class Op(Task):
             inner = product(walk.counts[:level])
             chunk_of = np.arange(walk.num_steps) // inner % self.num_chunks
             self.chunk_of = self._spread(chunk_of, "in_cnt0")
+
+    def _read_sums(self) -> None:
+        """The row of wide memory that each emission's sums go to."""
+        addresses = self._spread(fine_walk(self.instruction, "psum_").addresses(), "psum_cnt0")
+        if self.reduced or self.valid is not None:
+            raise self.stop("sums of a reduction to wide memory", "reduce")
+        rows = addresses // ROW_UNITS
+        if (addresses % ROW_UNITS).any() or len(np.unique(rows)) != len(rows):
+            raise self.stop("sums that share a row of wide memory", "psum_inc0")
+        self.sum_rows = rows
+        self.written = frozenset(rows.tolist())
 
     def _check_narrow(self, addresses: NDArray[np.int64], size: int, name: str) -> None:
         low, high = int(addresses.min()), int(addresses.max())
@@ -219,6 +245,21 @@ class Op(Task):
             header = self.instruction["zp_row_first"]
             return len(queues.headers.get(header, ())) >= self.groups
         return True
+
+    def _set_of_each_group(self, sets: list[list[int]]) -> list[list[int]]:
+        """One header set a group, where fewer are loaded.
+
+        The store takes the next set at a level of its own: a softmax over channels has a set for
+        each pixel, and its groups are words of channels.
+        """
+        if len(sets) == self.groups:
+            return sets
+        if len({tuple(rows) for rows in sets}) == 1:
+            return sets[:1] * self.groups  # the same set is loaded over and over
+        level = self.instruction["sync2"] >> _NEXT_SET & 7
+        if level >= self.instruction["group_level"] and product(self.loops[level:]) == len(sets):
+            return [rows for rows in sets for _ in range(self.groups // len(sets))]
+        return sets
 
     def _num_sets(self, num_rows: int) -> int:
         both = self.instruction["bias"] and self.instruction["per_channel"]
@@ -262,19 +303,18 @@ class Op(Task):
     def _fire_sums(
         self, planner: Planner, weights: dict[bytes, Weights], sharing: dict[bytes, list[int]]
     ) -> None:
-        """Sums go to a row of wide memory, from where a scaling load takes them as a bias."""
-        if self.num_emissions != 1:
-            raise self.stop(f"{self.num_emissions} emissions of sums", "psum_cnt0")
+        """Sums go to rows of wide memory, from where a scaling load takes them as biases."""
         where = f"{self.instruction.where}, field psum_base"
         for key, group in sharing.items():
             gather = Gather(self.in_addresses, self.chunk_of, [], 0)
-            first = planner.new_rows(len(group))
-            planner.add(
-                SumsStep(self, group, gather, weights[key], Output(self.out_words, None), first)
-            )
+            number = self.num_emissions
+            first = planner.new_rows(number * len(group))
+            output = Output(self.out_words, None)
+            planner.add(SumsStep(self, group, gather, weights[key], output, first))
             for position, tile in enumerate(group):
-                row = self.instruction["psum_base"] // ROW_UNITS
-                planner.put_rows(tile, [row], [first + position], where)
+                rows = self.sum_rows.tolist()
+                at = first + position * number
+                planner.put_rows(tile, rows, list(range(at, at + number)), where)
                 self.waiting &= ~(1 << tile)
 
     def _spline(self, planner: Planner, tiles: list[int]) -> Spline | None:
@@ -300,7 +340,8 @@ class Op(Task):
         where = f"{self.instruction.where}, field par_base"
         queue = queues.queue(self.base_row)
         number = self.num_rows
-        if self.stream_row >= 0 or (self.has_scaling and len(queue) >= number):
+        several = self.has_scaling or self.fills > 1
+        if self.stream_row >= 0 or (several and len(queue) >= number):
             # Without its own count of rows an op takes the stream that has come to its address.
             rows = np.array([queue.popleft() for _ in range(number)])
             index = self.streamed
@@ -335,8 +376,7 @@ class Op(Task):
             else:  # a stream of nothing but scaling rows
                 stream = queues.queue(header)
                 sets = [[stream.popleft() for _ in range(per_set)] for _ in range(number)]
-        if len(sets) != self.groups and len({tuple(rows) for rows in sets}) == 1:
-            sets = sets[:1] * self.groups  # the same set is loaded over and over
+        sets = self._set_of_each_group(sets)
         if len(sets) != self.groups:
             raise self.stop(f"{len(sets)} header sets for {self.groups} groups", "group_level")
         if any(len(rows) != per_set for rows in sets):

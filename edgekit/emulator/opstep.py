@@ -74,6 +74,7 @@ class OpStep(Step):
             op.instruction["out_zp"],
             op.instruction["nlu"],
             spline,
+            bool(op.instruction["odd"]),
         )
         self.multiplier = as_float(op.instruction["mult"])
         self.constant = bool(
@@ -86,6 +87,11 @@ class OpStep(Step):
             1, order.size * max(self.gather.size, 1), self.shape.emissions.size * self.channels
         )
         self.batch = max(1, _BATCH_VALUES // values)
+
+    @property
+    def emission_order(self) -> NDArray[np.int64]:
+        """The place in program order of each emission, as `compute` returns them."""
+        return self.shape.emissions.reshape(-1)
 
     def run(self, state: State) -> None:
         """Gather, compute, scatter, a few tiles at a time."""

@@ -100,6 +100,7 @@ class Plan:
     mesh_words: int
     output_bytes: int
     wide_rows: tuple[frozenset[int], ...]  # what it has written, for each tile
+    streams: Streams  # of the host, in the order of the transfers
 
     def run(self, state: State) -> None:
         """Walk the steps."""
@@ -113,6 +114,9 @@ class Checker:
 
     def issued(self, instruction: Instruction) -> None:
         """An instruction is issued."""
+
+    def branched(self) -> None:
+        """The program goes on elsewhere than behind the last instruction."""
 
     def before(self, task: Task, tiles: list[int]) -> None:
         """A task is about to run on ``tiles``."""
@@ -140,6 +144,7 @@ class Planner:
         self.output_bytes = 0
         self.to_scalar: deque[tuple[int, bool]] = deque()  # packet, whether its producer ends
         self.loopback: deque[int] = deque()
+        self.memory_has_data = False  # scalar memory holds what inputs can change
         self.known_rows: list[set[int]] | None = None  # written by the caching program
         self.receive_flags: set[int] = set()  # low bits of ring consumers' addresses
         self.read_rows: list[set[int]] = [set() for _ in range(NUM_TILES)]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Callable, Sequence
 
 import numpy as np
@@ -15,13 +16,15 @@ from edgekit.emulator.host import Infeed, Outfeed, Pop
 from edgekit.emulator.mesh import Mesh
 from edgekit.emulator.op import Op
 from edgekit.emulator.plan import Plan, Planner, Step, Task
+from edgekit.emulator.resize import Resize
 from edgekit.emulator.ring import RingReceive, RingSend
 from edgekit.emulator.scalar import ScalarStep
 from edgekit.emulator.spline import SplineLoad
 from edgekit.emulator.state import NUM_TILES, WIDE_ROWS, State
-from edgekit.emulator.streams import streams_of, total
+from edgekit.emulator.streams import Streams, streams_of, total
 from edgekit.emulator.strict import SyncChecker
 from edgekit.emulator.tile_dma import NarrowToWide, WideToNarrow
+from edgekit.emulator.transfers import Transfers
 from edgekit.emulator.walks import product
 from edgekit.formats.darwinn import Executable
 
@@ -29,6 +32,7 @@ _TASKS: dict[str, Callable[[Instruction, int], Task]] = {
     "op": Op,
     "op.max": Op,
     "op.sum": Op,
+    "op.resize": Resize,
     "ring.send": RingSend,
     "ring.recv0": RingReceive,
     "ring.recv1": RingReceive,
@@ -45,6 +49,8 @@ _TASKS: dict[str, Callable[[Instruction, int], Task]] = {
     "outfeed": Outfeed,
 }
 _BUNDLE_WORK = 8  # steps of a loop nest that take as long as a bundle
+_ON_PREDICATE = 17  # cond of a branch: on predicate 0
+_MAX_ISSUED = 100_000  # instructions of a program with its loops unrolled; the longest has 20,000
 _SCALAR = frozenset({"alu", "loop", "branch", "halt", "start", "end"})
 
 
@@ -78,18 +84,17 @@ def make_plan(
     """
     planner = Planner(SyncChecker(known_rows) if strict_sync else None)
     planner.known_rows = known_rows
-    planner.streams = streams_of(executable)
     planner.parameters = np.asarray(executable.parameters)
-    scalar = _ScalarRuns(planner)
-    for number, chunk in enumerate(executable.instruction_bitstreams):
+    # Hints that are not the whole schedule leave it to the descriptors.
+    transfers = None if executable.fully_deterministic else Transfers()
+    planner.streams = Streams((), (), ()) if transfers else streams_of(executable)
+    scalar = _ScalarRuns(planner, transfers)
+    for chunk in executable.instruction_bitstreams:
         instructions = decode(chunk.bitstream.tobytes())
         check_relocations(chunk, instructions)
-        for instruction in instructions:
-            if instruction.layout.name in _SCALAR:
-                scalar.take(instruction, number)
-                continue
-            scalar.flush()
-            _issue(planner, instruction)
+        if transfers:
+            instructions = transfers.relocated(chunk, instructions)
+        _run(planner, scalar, instructions)
     scalar.flush()
     planner.check_idle("the end of the program")
     expected = total(planner.streams.results)
@@ -97,7 +102,8 @@ def make_plan(
         raise EmulationError(
             f"{planner.output_bytes} bytes to the host, the package announces {expected}"
         )
-    check_descriptors(executable, planner.descriptors)
+    if transfers is None:
+        check_descriptors(executable, planner.descriptors)
     _write_back(planner, keep_all=known_rows is None)
     return Plan(
         tuple(planner.steps),
@@ -105,6 +111,42 @@ def make_plan(
         planner.mesh_words,
         planner.output_bytes,
         tuple(frozenset(queues.rows) for queues in planner.tiles),
+        planner.streams,
+    )
+
+
+def _run(planner: Planner, scalar: _ScalarRuns, instructions: Sequence[Instruction]) -> None:
+    """Issue everything in the order in which the scalar core comes to it."""
+    index = {each.pc: position for position, each in enumerate(instructions)}
+    position = issued = 0
+    while position < len(instructions):
+        instruction = instructions[position]
+        position += 1
+        name = instruction.layout.name
+        if name == "branch" and scalar.decides(instruction):
+            target = scalar.branch(instruction)
+            if target not in index:
+                raise _stop(
+                    instruction, f"a branch to pc {target}, inside an instruction", "offset"
+                )
+            if index[target] != position:
+                planner.checker.branched()
+            position = index[target]
+        elif name in _SCALAR:
+            scalar.take(instruction)
+        else:
+            scalar.flush()
+            _issue(planner, scalar.with_registers(instruction))
+        issued += 1
+        if issued > _MAX_ISSUED:
+            raise _stop(instruction, f"more than {_MAX_ISSUED} instructions", "opcode")
+
+
+def _stop(instruction: Instruction, what: str, name: str) -> EmulationError:
+    return EmulationError(
+        what,
+        where=f"{instruction.where}, field {name}",
+        why="what the chip does then is not proven",
     )
 
 
@@ -151,19 +193,54 @@ def _work(instruction: Instruction) -> int:
 class _ScalarRuns:
     """Collects bundles; runs at once what no input can change, else makes a step."""
 
-    def __init__(self, planner: Planner) -> None:
-        self.planner = planner
+    def __init__(self, planner: Planner, transfers: Transfers | None) -> None:
+        self.planner, self.transfers = planner, transfers
         self.run: list[Instruction] = []
         self.state = State.__new__(State)
         self.state.scalar = np.zeros(4096, np.uint32)
         self.state.registers, self.state.predicates = [0] * 32, [0] * 8
         self.depends = False
+        self.loop_end = -1  # last pc of a hardware loop in the run
 
-    def take(self, instruction: Instruction, chunk: int) -> None:
+    def take(self, instruction: Instruction) -> None:
         """Add an instruction to the run."""
-        del chunk
+        if instruction.layout.name == "loop":
+            self.loop_end = max(self.loop_end, instruction.pc + instruction["body"])
         if instruction.layout.name in {"alu", "loop", "branch"}:
             self.run.append(instruction)
+
+    def decides(self, branch: Instruction) -> bool:
+        """Whether a branch is known without inputs, and no part of a hardware loop."""
+        if self.run and branch.pc <= self.loop_end:
+            return False
+        self.flush()
+        return not self.depends
+
+    def branch(self, instruction: Instruction) -> int:
+        """Where the program goes on after a branch, as a pc."""
+        if instruction["cond"] not in {0, _ON_PREDICATE}:
+            raise _stop(instruction, f"a branch on condition {instruction['cond']}", "cond")
+        taken = instruction["cond"] == 0 or self.state.predicates[0]
+        return instruction.pc + (instruction["offset"] if taken else 1)
+
+    def with_registers(self, instruction: Instruction) -> Instruction:
+        """The instruction with what scalar registers hold in place of its address and tiles."""
+        fields = instruction.fields
+        changed = {}
+        if fields.get("n_addr_reg_en"):
+            changed["n_addr"] = 4 * self._register(instruction, "n_addr_reg")
+        if fields.get("tiles_reg_en"):
+            changed["tiles"] = self._register(instruction, "tiles_reg")
+        if not changed:
+            if fields.get("n_addr_reg") or fields.get("tiles_reg"):
+                raise _stop(instruction, "a register that nothing enables", "tiles_reg")
+            return instruction
+        return replace(instruction, fields={**fields, **changed})
+
+    def _register(self, instruction: Instruction, name: str) -> int:
+        if self.depends:
+            raise _stop(instruction, "a register that inputs can change", name)
+        return self.state.registers[instruction[name]]
 
     def flush(self) -> None:
         """The run is over."""
@@ -171,16 +248,20 @@ class _ScalarRuns:
             return
         step = ScalarStep(self.run)
         self.planner.add_work(_BUNDLE_WORK * step.num_bundles, self.run[0].where)
-        self.run = []
+        self.run, self.loop_end = [], -1
         start = (list(self.state.registers), list(self.state.predicates))
         words = step.execute(self.state)
         self.planner.descriptors += step.descriptors
+        if self.transfers:
+            self.planner.streams = self.transfers.extended(
+                self.planner.streams, self.planner.descriptors
+            )
         if not step.touches_data and not self.depends:
             return
         if not self.depends:
             step.start = start
-        self.depends = True
-        if any("outfeed" in task.units for task in self.planner.pending):
+        self.depends = self.depends or self.planner.memory_has_data
+        if self.depends and any("outfeed" in task.units for task in self.planner.pending):
             raise EmulationError(
                 "scalar memory is read while a transfer into it is under way",
                 where=step.instructions[0].where,

@@ -25,6 +25,7 @@ _SEGMENTS, _COEFFICIENTS = 8, 5
 _MODE = 3  # of every table that is proven
 # Field ``nlu`` of an op.
 APPLY, REDUCE_RANGE, WIDE = 1, 2, 4
+ODD = 3  # field ``odd`` of an op with a table of tanh
 
 
 class Spline:
@@ -44,6 +45,10 @@ class Spline:
         for power in range(_COEFFICIENTS - 2, -1, -1):
             value = value * real + self.coefficients[segment, power]
         return np.asarray(value, np.float32)
+
+    def odd(self, real: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The value of an odd function whose table begins at 0."""
+        return np.asarray(np.copysign(self(np.abs(real)), real), np.float32)
 
     def reduced(self, real: NDArray[np.float32]) -> NDArray[np.float32]:
         """As a call, with the argument brought into [1, 4)."""

@@ -53,20 +53,22 @@ def total(spans: tuple[Span, ...]) -> int:
     return sum(span.size for span in spans)
 
 
+SOURCES = {
+    Description.BASE_ADDRESS_INPUT_ACTIVATION: "input",
+    Description.BASE_ADDRESS_OUTPUT_ACTIVATION: "output",
+    Description.BASE_ADDRESS_SCRATCH: "scratch",
+    Description.BASE_ADDRESS_PARAMETER: "parameter",
+}
+
+
 def streams_of(executable: Executable) -> Streams:
     """The host's streams of one run, from the transfer hints."""
-    sources = {
-        Description.BASE_ADDRESS_INPUT_ACTIVATION: "input",
-        Description.BASE_ADDRESS_OUTPUT_ACTIVATION: "output",
-        Description.BASE_ADDRESS_SCRATCH: "scratch",
-        Description.BASE_ADDRESS_PARAMETER: "parameter",
-    }
     spans: dict[str, list[Span]] = {"activations": [], "parameters": [], "results": []}
     for hint in executable.dma_hints:
         step = hint.any_hint
         if not isinstance(step, DmaDescriptorHint):
             continue
-        source = sources[step.meta.desc]
+        source = SOURCES[step.meta.desc]
         stream = (
             "results"
             if hint.direction is Direction.OUTFEED

@@ -63,6 +63,10 @@ class SyncChecker(Checker):
 
     # -- in program order
 
+    def branched(self) -> None:
+        """See `Checker`: numbers go on with that of the next instruction."""
+        self.seq = -1
+
     def issued(self, instruction: Instruction) -> None:
         """An instruction is issued."""
         if instruction.layout.on_tiles:

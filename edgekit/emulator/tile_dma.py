@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 _ROW_WORDS = ROW_BYTES // 4
 _NARROW_TO_WIDE = 13  # sync counter
 _RING_READS = (14, 15)  # RING_READ_A, RING_READ_B
-_LAST_ROWS, _LAST_ROWS_MASK = 6, 0x3FFF  # where ``w_last`` holds the rows of the last round
+# Where ``w_last`` holds the rows of the last round, the level of the rounds and what is missing.
+_LAST_ROWS, _LAST_ROWS_MASK = 6, 0x3FFF
+_LAST_LEVEL, _LAST_LEVEL_MASK = 22, 3
+_MISSING_ROWS, _MISSING_ROWS_MASK = 24, 0xFFFF
 _WIDE_LANES = 1  # bit of ``tail``: 16-bit values
+_TWICE = 1  # mode of a scaling load that reads each row two times
 _TRANSPOSED = 4  # positions in a row of the transposing form
 
 
@@ -112,11 +116,16 @@ class NarrowToWide(Task):
             self._check_transposed()
 
     def _cut_rows(self, counts: tuple[int, ...]) -> list[int]:
-        """The rows, of which the last round of the ring has only some."""
-        last = (self.instruction["w_last"] >> _LAST_ROWS & _LAST_ROWS_MASK) + 1
-        if any(count > 1 for count in counts[2:]) or last > counts[0]:
-            raise self.stop("a partial last round inside an outer loop", "w_last")
-        return self.rows[: counts[0] * (counts[1] - 1) + last]
+        """The rows; the last round of the ring has only some, in every pass of the outer levels."""
+        record = self.instruction["w_last"]
+        last = (record >> _LAST_ROWS & _LAST_ROWS_MASK) + 1
+        missing = record >> _MISSING_ROWS & _MISSING_ROWS_MASK
+        if record >> _LAST_LEVEL & _LAST_LEVEL_MASK != 1 or last + missing != counts[0]:
+            raise self.stop(f"a partial last round of {last} rows of {counts[0]}", "w_last")
+        rows = np.array(self.rows).reshape(-1, counts[1], counts[0])
+        there = np.ones(rows.shape, bool)
+        there[:, -1, last:] = False
+        return [int(row) for row in rows[there]]
 
     def _check_transposed(self) -> None:
         """Up to four positions on level 0 share a row, each with the same number of words.
@@ -258,6 +267,10 @@ class WideToNarrow(Task):
 
     def _announce_scaling(self, planner: Planner, tiles: list[int]) -> None:
         rows = () if self.from_ring else tuple(self.rows)
+        if rows and self.instruction["mode"] == _TWICE:
+            if rows[::2] != rows[1::2]:
+                raise self.stop("scaling rows that are not all loaded twice", "w_inc1")
+            rows = rows[::2]
         for tile in tiles:
             planner.tiles[tile].scaling.append(Scaling(rows, self.base, self.num_rows))
 

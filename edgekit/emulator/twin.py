@@ -2,7 +2,7 @@
 """The documented arithmetic on the source graph: what each layer of a compiled model must give.
 
 Plain numpy on the uncompiled model, sharing nothing with the emulator but float32. Values are the
-device's: unsigned, so an int8 tensor's plus 128. It ends where an operation has no proven formula.
+device's: unsigned, so an int8 tensor's plus 128. Operations without a proven formula are left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Iterator
 
 import numpy as np
 
-from edgekit.emulator.formulas import add, average, conv, dense, maximum, mean, mul, requantized
+from edgekit.emulator.formulas import (
+    add,
+    average,
+    conv,
+    dense,
+    maximum,
+    mean,
+    mul,
+    requantized,
+    subtract,
+)
 from edgekit.emulator.scales import constant, scale_of, tensors_of, zero_point_of
 from edgekit.formats.tflite import Model, Operator
 
@@ -27,7 +37,7 @@ def run_twin(
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
     """Every output of subgraph 0's operators, as (operator index, tensor index, device values).
 
-    Stops before the first operator without a formula; ``inputs`` are tensors by name.
+    Leaves out operators without a formula and what needs them; ``inputs`` are tensors by name.
     ``multipliers`` are the program's, for where compilers differ (see `formulas.average`).
     """
     graph = model.main
@@ -43,10 +53,10 @@ def run_twin(
             i >= 0 and i not in values and model.data(graph.tensors[i]) is None
             for i in operator.inputs
         ):
-            return
+            continue
         made = formula(model, operator, values)
         if made is None:
-            return
+            continue
         results = made if isinstance(made, list) else [made]
         values.update(zip(operator.outputs, results))
         for index, result in zip(operator.outputs, results):
@@ -90,9 +100,30 @@ def _tile(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[n
 
 
 def _resize(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
-    """Only where the size stays; how the chip interpolates is not proven."""
+    """To the same size, or double with half-pixel centres (nearest: without aligned corners)."""
     source, *_, output = tensors_of(model, operator)
-    return values[operator.inputs[0]] if source.shape == output.shape else None
+    data = values[operator.inputs[0]]
+    if source.shape == output.shape:
+        return data  # type: ignore[no-any-return]
+    options, bilinear = operator.options, operator.opcode == "RESIZE_BILINEAR"
+    double = all(2 * a == b for a, b in zip(source.shape[1:3], output.shape[1:3]))
+    if not double or options["align_corners"] or bilinear > options["half_pixel_centers"]:
+        return None
+    if not bilinear:
+        return np.asarray(data.repeat(2, axis=1).repeat(2, axis=2))
+    total = _doubled(_doubled(data, 1), 2)
+    return np.rint(total / np.float32(16)).astype(np.int64)
+
+
+def _doubled(data: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
+    """Four times the values between pixels: a quarter of the one and three of the other."""
+    number = data.shape[axis]
+    place = np.arange(number)
+    before, after = np.maximum(place - 1, 0), np.minimum(place + 1, number - 1)
+    pair = [3 * data + data.take(each, axis=axis) for each in (before, after)]
+    shape = list(data.shape)
+    shape[axis] *= 2
+    return np.stack(pair, axis=axis + 1).reshape(shape)
 
 
 _Formula = Callable[[Model, Operator, "dict[int, Any]"], Any]
@@ -112,6 +143,8 @@ _FORMULAS: dict[str, _Formula] = {
     "RELU6": requantized,
     "RESHAPE": _reshape,
     "RESIZE_BILINEAR": _resize,
+    "RESIZE_NEAREST_NEIGHBOR": _resize,
     "SPLIT": _split,
+    "SUB": subtract,
     "TILE": _tile,
 }

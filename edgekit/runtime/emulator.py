@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _NOTE = "values of the Edge TPU; times of this machine's CPU, not of the chip"
 
+_STATE = "_variable_output"  # what an input layer's name gets where the program writes it anew
+
 
 @dataclass(frozen=True)
 class _Stage:
@@ -36,6 +38,7 @@ class _Stage:
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    variables: tuple[int, ...]  # what it also writes, for the next inference
     run: Callable[[list[Any]], Sequence[Any]]
 
 
@@ -59,6 +62,7 @@ class EmulatorBackend:
         self._cpu: Environment | None = None
         self.chips: list[EdgeTpu] = []
         self._stages = self._load(model, strict_sync=strict_sync)
+        self._variables = self._initial_state()
         if not self.chips:
             raise UnsupportedModelError(
                 "the model holds no program for the Edge TPU",
@@ -74,11 +78,12 @@ class EmulatorBackend:
     def invoke(self, raw: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
         """Run every part in order."""
         self._last = tuple(np.array(values) for values in raw)
-        values: dict[int, NDArray[Any]] = dict(zip(self._graph.inputs, raw))
+        values: dict[int, NDArray[Any]] = {**self._variables, **dict(zip(self._graph.inputs, raw))}
         for stage in self._stages:
             results = stage.run([values[index] for index in stage.inputs])
-            for index, result in zip(stage.outputs, results):
+            for index, result in zip((*stage.outputs, *stage.variables), results):
                 values[index] = self._shaped(index, result)
+        self._variables = {index: values[index] for index in self._variables}
         return tuple([values[index] for index in self._graph.outputs])
 
     def reinvoke(self) -> None:
@@ -118,20 +123,34 @@ class EmulatorBackend:
             ) from error
         self.chips.append(chip)
         names = [layer.name for layer in chip.executable.input_layers]
-        results = [layer.name for layer in chip.executable.output_layers]
+        states = {name + _STATE: index for name, index in zip(names, operator.inputs)}
+        written = [layer.name for layer in chip.executable.output_layers]
+        kept = [name for name in written if name in states]
+        results = [name for name in written if name not in states] + kept
 
         def run(values: list[Any]) -> Sequence[Any]:
             made = chip.invoke(dict(zip(names, values)))
             return [made[name] for name in results]
 
-        return _Stage(operator.inputs, operator.outputs, run)
+        variables = tuple(states[name] for name in kept)
+        return _Stage(operator.inputs, operator.outputs, variables, run)
+
+    def _initial_state(self) -> dict[int, NDArray[Any]]:
+        """Variable tensors as TensorFlow Lite resets them: the zero point of int8, else 0."""
+        state = {}
+        for index in {index for stage in self._stages for index in stage.variables}:
+            tensor = self._graph.tensors[index]
+            quantization = tensor.quantization if tensor.dtype == "INT8" else None
+            value = quantization.zero_point[0] if quantization else 0
+            state[index] = np.full(tensor.shape, value, NUMPY_DTYPES[tensor.dtype])
+        return state
 
     def _on_cpu(self, part: Model) -> _Stage:
         backend = CpuBackend(write_model(part), self._library(), self._kernels, self._num_threads)
         self._close.append(backend.close)
         self._cpu = backend.environment
         return _Stage(
-            part.main.inputs, part.main.outputs, lambda values: backend.invoke(tuple(values))
+            part.main.inputs, part.main.outputs, (), lambda values: backend.invoke(tuple(values))
         )
 
     def _shaped(self, index: int, values: NDArray[Any]) -> NDArray[Any]:

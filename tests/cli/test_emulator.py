@@ -7,14 +7,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgekit.emulator import decode, encode
+from edgekit.formats.darwinn import read_packages
+from edgekit.formats.tflite import read_model
+
 _FOLDER = "compiled/google-coral__edgetpu"
 _NAME = "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
-_MOVENET = "compiled/google-coral__test_data/movenet_single_pose_lightning_ptq_edgetpu.tflite"
 
 
 def edgekit(*words: object) -> subprocess.CompletedProcess[str]:
@@ -67,10 +71,19 @@ def test_emulate_prints_one_document(corpus: Path, image: Path) -> None:
 
 
 @pytest.mark.corpus
-def test_a_stop_is_an_error_with_a_place(corpus: Path, image: Path) -> None:
-    done = edgekit("emulate", corpus / _MOVENET, image)
+def test_a_stop_is_an_error_with_a_place(corpus: Path, image: Path, tmp_path: Path) -> None:
+    content = (corpus / _FOLDER / _NAME).read_bytes()
+    package = read_packages(read_model(content))[0].package
+    stream = package.inference.instruction_bitstreams[0].bitstream.tobytes()
+    instructions = list(decode(stream))
+    position = next(k for k, each in enumerate(instructions) if each.layout.name == "op")
+    old = instructions[position]
+    instructions[position] = replace(old, fields={**old.fields, "cfg2": 0x1F})
+    changed = tmp_path / "changed_edgetpu.tflite"
+    changed.write_bytes(content.replace(stream, encode(instructions)))
+    done = edgekit("emulate", changed, image)
     assert done.returncode != 0
-    assert "pc 5721, op.resize, field opcode" in done.stderr
+    assert f"pc {old.pc}, op, field cfg2" in done.stderr
     assert "Traceback" not in done.stderr
 
 

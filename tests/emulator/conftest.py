@@ -36,9 +36,12 @@ def random_inputs() -> Inputs:
 
     def draw(executable: Executable) -> dict[str, Any]:
         random = np.random.default_rng(0)
-        values = {}
+        values: dict[str, Any] = {}
         for layer in executable.input_layers:
             shape = (layer.y_dim, layer.x_dim, layer.z_dim)
+            if layer.data_type is DataType.SIGNED_FIXED_POINT16:
+                values[layer.name] = random.integers(-(1 << 15), 1 << 15, shape).astype(np.int16)
+                continue
             raw = random.integers(0, 256, shape).astype(np.uint8)
             signed = layer.data_type is DataType.SIGNED_FIXED_POINT8
             values[layer.name] = raw.view(np.int8) if signed else raw

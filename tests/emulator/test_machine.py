@@ -35,7 +35,6 @@ _SIMPLE = [
     "ricardodeazambuja__LibrEdgeTPU/looming_128x128_3x3",
     "HanChangHun__EdgeTPU-Compiler-Log-Parser/dummy",
 ]
-_MOVENET = "google-coral__test_data/movenet_single_pose_lightning_ptq"
 
 
 @pytest.mark.slow
@@ -83,17 +82,25 @@ def test_a_second_inference_does_not_depend_on_the_first(
         assert np.array_equal(each, again[name])
 
 
-def test_what_is_not_proven_names_instruction_counter_and_field(load: Callable[..., Any]) -> None:
+def test_what_is_not_proven_names_instruction_counter_and_field(
+    load: Callable[..., Any], with_fields: Callable[..., Any]
+) -> None:
+    package = with_fields(
+        load(f"{_SPLIT}_edgetpu.tflite"), lambda each: each.layout.name == "op", cfg2=0x1F
+    )
     with pytest.raises(EmulationError) as caught:
-        EdgeTpu(load(f"{_MOVENET}_edgetpu.tflite"))
-    assert caught.value.where == "pc 5721, op.resize, field opcode"
+        EdgeTpu(package)
+    assert re.fullmatch(r"pc \d+, op, field cfg2", caught.value.where)
 
 
 def _stop(package: Package) -> EdgeKitError | None:
     try:
         chip = EdgeTpu(package)
         layers = chip.executable.input_layers
-        dtypes = {DataType.SIGNED_FIXED_POINT8: np.int8}
+        dtypes: dict[DataType, type] = {
+            DataType.SIGNED_FIXED_POINT8: np.int8,
+            DataType.SIGNED_FIXED_POINT16: np.int16,
+        }
         chip.invoke(
             {
                 layer.name: np.zeros(
