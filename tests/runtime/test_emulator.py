@@ -8,6 +8,7 @@ from typing import Any, Sequence
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgekit import Runner
 from edgekit.emulator.alone import Alone, layers_alone
@@ -24,6 +25,7 @@ from edgekit.formats.tflite import (
 
 _FOLDER = "compiled/google-coral__edgetpu"
 _NAME = "mobilenet_v1_0.25_128_quant"
+_BILINEAR = 2  # in all of Pillow's versions
 
 
 def _plain() -> bytes:
@@ -132,3 +134,28 @@ def test_a_damaged_model_is_one_error(corpus: Path, tmp_path: Path) -> None:
 def test_a_model_that_is_not_compiled_is_refused() -> None:
     with pytest.raises(UnsupportedModelError, match="no program for the Edge TPU"):
         Runner(_plain(), device="emulator")
+
+
+@pytest.mark.corpus
+@pytest.mark.slow
+def test_pipeline_segments_one_after_the_other_find_the_same_cat(corpus: Path) -> None:
+    """One detector that Google's compiler cut into two, three and four segments."""
+    with Image.open(str(corpus / "coral/cat.bmp")) as picture:
+        image = np.asarray(picture.convert("RGB").resize((300, 300), _BILINEAR))[None]
+    folder = corpus / "compiled/google-coral__test_data"
+    answers = []
+    for number in (2, 3, 4):
+        values = {"normalized_input_image_tensor": image}
+        for k in range(number):
+            name = f"ssd_mobilenet_v1_coco_quant_postprocess_segment_{k}_of_{number}_edgetpu.tflite"
+            with Runner(folder / name, device="emulator") as runner:
+                made = runner.invoke(*(values[each.name] for each in runner.inputs))
+                values.update(zip((each.name for each in runner.outputs), made))
+        names = ["TFLite_Detection_PostProcess" + suffix for suffix in ("", ":1", ":2", ":3")]
+        *found, count = (values[name] for name in names)
+        # Behind the detections that were counted the operator leaves whatever was there.
+        answers.append([each[0, : int(count[0])] for each in found])
+    for answer in answers[1:]:
+        assert all(map(np.array_equal, answer, answers[0]))
+    _, classes, scores = answers[0]
+    assert (classes[0], scores[0] > 0.7) == (16, True)  # a cat, among COCO's 90 from 0 on
