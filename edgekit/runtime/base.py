@@ -45,7 +45,9 @@ class Environment(Result):
     kernels: str  # "edgetpu", "xnnpack", "builtin" (TFLite's own optimized ones) or "reference"
     kernels_note: str  # why it is not what was asked for; empty if it is
     num_threads: int
-    versions: Mapping[str, str] = field(default_factory=dict)  # of packages, library and kernel
+    versions: Mapping[str, str] = field(
+        default_factory=dict
+    )  # the runtime's first, library, kernel
     thermal: Thermal | None = None
 
     @property

@@ -175,5 +175,5 @@ class EmulatorBackend:
     def _environment(self) -> Environment:
         versions = {"numpy": np.__version__, "python": platform.python_version()}
         if self._cpu is not None:
-            versions = {**self._cpu.versions, **versions}
+            versions.update(self._cpu.versions)  # numpy stays the first: it is what ran
         return Environment(EMULATOR, "numpy", "edgetpu", _NOTE, self._num_threads, versions)
