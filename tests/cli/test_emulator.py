@@ -71,6 +71,16 @@ def test_emulate_prints_one_document(corpus: Path, image: Path) -> None:
 
 
 @pytest.mark.corpus
+def test_the_lstm_sees_the_nine_that_google_asks_the_chip_for(corpus: Path) -> None:
+    """On the Edge TPU more than 0.7 (libcoral, coral/classification/model_test_cases.bzl)."""
+    model = corpus / "compiled/google-coral__test_data/keras_lstm_mnist_ptq_edgetpu.tflite"
+    done = edgekit("emulate", model, corpus / "coral/mnist_nine.bmp", "--json")
+    (answer,) = json.loads(done.stdout)["run"]["answers"]
+    assert answer["top"][0]["index"] == 9
+    assert answer["top"][0]["score"] > 0.7
+
+
+@pytest.mark.corpus
 def test_a_stop_is_an_error_with_a_place(corpus: Path, image: Path, tmp_path: Path) -> None:
     content = (corpus / _FOLDER / _NAME).read_bytes()
     package = read_packages(read_model(content))[0].package
