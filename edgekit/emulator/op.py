@@ -166,6 +166,7 @@ class Op(Task):
                 f"weight rows {local.min()} to {local.max()} of a fill of {self.par_rows}",
                 "par_rows",
             )
+        self.is_above_base = bool(local.min() >= 0)  # else the rows are no stream's
         start = self._fill_starts(local)
         self.num_rows = int(start[-1])
         self.streamed = np.minimum(local, np.diff(start)[fill] - 1) + start[fill]
@@ -340,7 +341,7 @@ class Op(Task):
         where = f"{self.instruction.where}, field par_base"
         queue = queues.queue(self.base_row)
         number = self.num_rows
-        several = self.has_scaling or self.fills > 1
+        several = (self.has_scaling or self.fills > 1) and self.is_above_base
         if self.stream_row >= 0 or (several and len(queue) >= number):
             # Without its own count of rows an op takes the stream that has come to its address.
             rows = np.array([queue.popleft() for _ in range(number)])

@@ -20,6 +20,7 @@ from edgekit.formats.tflite import read_model
 
 pytestmark = pytest.mark.corpus
 
+_DEEPLAB = "google-coral__test_data/deeplabv3_mnv2_dm05_pascal_quant"
 _MOBILENET = "google-coral__edgetpu/mobilenet_v1_0.25_128_quant"
 _MOBILENETS = [
     _MOBILENET,
@@ -143,6 +144,21 @@ def test_a_damaged_program_ends_with_values_or_an_error(
             content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
     error = _stop(with_bytes(package, bytes(content)))
     assert error is None or error.what
+
+
+def test_weight_rows_below_their_own_address_are_no_streams(
+    load: Callable[..., Any], with_fields: Callable[..., Any]
+) -> None:
+    package = with_fields(
+        load(f"{_DEEPLAB}_edgetpu.tflite"),
+        lambda each: (
+            each.layout.name == "op" and each["bias"] and each["par_cnt2"] and not each["par_rows"]
+        ),
+        par_inc2=-147,
+    )
+    error = _stop(package)
+    assert error is not None
+    assert error.where.endswith("op, field par_base")
 
 
 @pytest.mark.parametrize("operator_index", [3, 5, 7])
