@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Mapping
 import numpy as np
 
 from edgekit.emulator.decode import decode
+from edgekit.emulator.errors import EmulationError
 from edgekit.emulator.layout import from_device, to_device
 from edgekit.emulator.plan import Plan
 from edgekit.emulator.program import make_plan
@@ -37,6 +38,19 @@ class EdgeTpu:
             known = [set(rows) for rows in caching.wide_rows]
         self.plan = make_plan(self.executable, known_rows=known, strict_sync=strict_sync)
         self.streams = self.plan.streams
+        self._check_transfers()
+
+    def _check_transfers(self) -> None:
+        """Refuse transfers beyond an input: a descriptor says whatever a program computes."""
+        layers = self.executable.input_layers
+        sizes = {each.name: each.size_bytes * each.execution_count_per_inference for each in layers}
+        for span in self.streams.activations:
+            end = span.offset + span.size
+            if span.source == "input" and end > sizes.get(span.name, 0):
+                raise EmulationError(
+                    f"a transfer of bytes {span.offset} to {end} of {sizes.get(span.name, 0)}",
+                    where=f"input {span.name!r}",
+                )
 
     def _cache(self, plan: Plan) -> None:
         plan.run(self.state)

@@ -132,3 +132,15 @@ def test_a_branch_into_an_instruction_stops_at_its_field(
     with pytest.raises(EmulationError, match="a branch to pc 763") as caught:
         EdgeTpu(package)
     assert caught.value.where == "pc 761, branch, field offset"
+
+
+def test_a_transfer_beyond_an_input_stops(
+    load: Callable[..., Any], with_fields: Callable[..., Any]
+) -> None:
+    package = with_fields(
+        load(f"{_LSTM}_edgetpu.tflite"),
+        lambda each: each.layout.name == "alu" and each.pc == 713,
+        alu_op=0,  # the offset of a row is no longer added
+    )
+    with pytest.raises(EmulationError, match="a transfer of bytes"):
+        EdgeTpu(package)
