@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
-from edgekit.rewrite.edit import Edit, is_8bit, replacing_operators
+from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators
 from edgekit.rewrite.rule import Rule
 
 _X, _FILTER, _BIAS = 0, 1, 2
@@ -22,18 +22,16 @@ def split_groups(model: Model) -> Model | None:
 
     Each output is computed as before; CONCATENATION of equal scales only copies.
     """
-    edit = Edit(model)
-    found = False
-    for op, instead in replacing_operators(edit):
-        groups = _num_groups(edit, op)
-        if groups <= 1:
-            continue
-        if edit.tensors[op.inputs[_FILTER]].shape[-1] == 1:
-            instead.append(_depthwise(edit, op, groups))
-        elif groups <= _MOST_GROUPS:
-            instead.extend(_one_each(edit, op, groups))
-        found = found or bool(instead)
-    return edit.build() if found else None
+    return rewrite_operators(model, _ungrouped)
+
+
+def _ungrouped(edit: Edit, op: Operator) -> list[Operator]:
+    groups = _num_groups(edit, op)
+    if groups <= 1:
+        return []
+    if edit.tensors[op.inputs[_FILTER]].shape[-1] == 1:
+        return [_depthwise(edit, op, groups)]
+    return _one_each(edit, op, groups) if groups <= _MOST_GROUPS else []
 
 
 def _num_groups(edit: Edit, op: Operator) -> int:
@@ -93,19 +91,20 @@ def unfuse_transposed(model: Model) -> Model | None:
 
     It saturates where the fused one did, on the same scale.
     """
-    edit = Edit(model)
-    found = False
-    for op, instead in replacing_operators(edit):
-        activation = op.options.get("fused_activation_function", "NONE")
-        out = edit.tensors[op.outputs[0]]
-        if op.opcode != "TRANSPOSE_CONV" or activation not in _SEPARABLE or not is_8bit(out):
-            continue
-        before = edit.activation(out, f"{out.name}/linear")
-        options = {**op.options, "fused_activation_function": "NONE"}
-        instead.append(edit.operator(op.opcode, op.inputs, (before,), options, op.options_type))
-        instead.append(edit.operator(activation, (before,), op.outputs))
-        found = True
-    return edit.build() if found else None
+    return rewrite_operators(model, _unfused)
+
+
+def _unfused(edit: Edit, op: Operator) -> list[Operator]:
+    activation = op.options.get("fused_activation_function", "NONE")
+    out = edit.tensors[op.outputs[0]]
+    if op.opcode != "TRANSPOSE_CONV" or activation not in _SEPARABLE or not is_8bit(out):
+        return []
+    before = edit.activation(out, f"{out.name}/linear")
+    options = {**op.options, "fused_activation_function": "NONE"}
+    return [
+        edit.operator(op.opcode, op.inputs, (before,), options, op.options_type),
+        edit.operator(activation, (before,), op.outputs),
+    ]
 
 
 GROUPS = Rule(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgekit.formats.tflite import Model, Operator, Quantization
 from edgekit.rewrite import pieces
-from edgekit.rewrite.edit import INT8, Edit, is_8bit, replacing_operators
+from edgekit.rewrite.edit import INT8, Edit, is_8bit, rewrite_operators
 from edgekit.rewrite.rule import Rule
 
 _DENSE = "FULLY_CONNECTED"
@@ -30,15 +30,14 @@ def unify_scales(model: Model) -> Model | None:
     The largest weight keeps code 127 or -127; weights and bias of the other outputs are rounded to
     the new scale, which loses resolution in outputs with small weights.
     """
-    edit = Edit(model)
-    found = False
-    for op, instead in replacing_operators(edit):
-        if _is_int8_dense(edit, op) and _per_channel(edit, op):
-            unified = _unified(edit, op)
-            if unified is not None:
-                instead.append(unified)
-                found = True
-    return edit.build() if found else None
+    return rewrite_operators(model, _with_one_scale)
+
+
+def _with_one_scale(edit: Edit, op: Operator) -> list[Operator]:
+    if not _is_int8_dense(edit, op) or not _per_channel(edit, op):
+        return []
+    unified = _unified(edit, op)
+    return [] if unified is None else [unified]
 
 
 def _is_int8_dense(edit: Edit, op: Operator) -> bool:
@@ -115,18 +114,16 @@ def convolve_rows(model: Model) -> Model | None:
 
 
 def _reshape_dense(model: Model, *, many: bool) -> Model | None:
-    edit = Edit(model)
-    found = False
-    for op, instead in replacing_operators(edit):
+    def reshaped(edit: Edit, op: Operator) -> list[Operator]:
         rows = _num_rows(edit, op)
         if not rows or many != (rows > 1):
-            continue
-        ranks = [len(edit.tensors[i].shape) for i in (op.inputs[_X], op.outputs[0])]
+            return []
+        if many:
+            return _many_rows(edit, op, rows)
         # A wider input of one row is flattened by the operator itself, which the compiler takes.
-        if many or ranks[1] != 2:
-            instead.extend(_many_rows(edit, op, rows) if many else _one_row(edit, op))
-            found = True
-    return edit.build() if found else None
+        return _one_row(edit, op) if len(edit.tensors[op.outputs[0]].shape) != 2 else []
+
+    return rewrite_operators(model, reshaped)
 
 
 def _num_rows(edit: Edit, op: Operator) -> int:
@@ -198,17 +195,16 @@ def split_large(model: Model) -> Model | None:
 
     Each output is computed as before; CONCATENATION of equal scales only copies.
     """
-    edit = Edit(model)
-    found = False
-    for op, instead in replacing_operators(edit):
-        if not _is_int8_dense(edit, op) or len(edit.tensors[op.outputs[0]].shape) != 2:
-            continue
-        units, depth = edit.tensors[op.inputs[_WEIGHTS]].shape
-        block = _block(units, depth)
-        if block < units and (_bias_index(op) < 0 or edit.data(_bias_index(op)) is not None):
-            instead.extend(_blocks(edit, op, block))
-            found = True
-    return edit.build() if found else None
+    return rewrite_operators(model, _cut)
+
+
+def _cut(edit: Edit, op: Operator) -> list[Operator]:
+    if not _is_int8_dense(edit, op) or len(edit.tensors[op.outputs[0]].shape) != 2:
+        return []
+    units, depth = edit.tensors[op.inputs[_WEIGHTS]].shape
+    block = _block(units, depth)
+    movable = _bias_index(op) < 0 or edit.data(_bias_index(op)) is not None
+    return _blocks(edit, op, block) if block < units and movable else []
 
 
 def _block(units: int, depth: int) -> int:

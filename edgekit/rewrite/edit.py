@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,14 +236,22 @@ class Edit:
         return tuple(buffers), buffer_of, metadata
 
 
-def replacing_operators(edit: Edit) -> Iterator[tuple[Operator, list[Operator]]]:
-    """Each operator with a list of what shall stand in its place; left empty, it stays."""
-    changed: list[Operator] = []
+def rewrite_operators(
+    model: Model, rewritten: Callable[[Edit, Operator], Sequence[Operator]]
+) -> Model | None:
+    """``model`` with what ``rewritten`` gives in the place of each operator; None if all stay.
+
+    An operator stays where ``rewritten`` gives nothing.
+    """
+    edit = Edit(model)
+    found = False
+    operators: list[Operator] = []
     for op in list(edit.operators):
-        instead: list[Operator] = []
-        yield op, instead
-        changed.extend(instead or [op])
-    edit.operators = changed
+        instead = rewritten(edit, op)
+        found = found or bool(instead)
+        operators.extend(instead or [op])
+    edit.operators = operators
+    return edit.build() if found else None
 
 
 def _exchanged(indices: Mapping[str, int], old: int, new: int) -> dict[str, int]:

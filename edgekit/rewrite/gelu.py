@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
-from edgekit.rewrite.edit import Edit, is_8bit, replacing_operators
+from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators
 from edgekit.rewrite.rule import Rule
 
 # Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016), section 2; off by 0.021 at most.
@@ -14,19 +14,13 @@ _SLOPE = 1.702
 
 def replace_gelu(model: Model) -> Model | None:
     """``model`` with every 8-bit GELU made of three operations that map."""
-    edit = Edit(model)
-    found = False
-    for op, instead in replacing_operators(edit):
-        if op.opcode == "GELU" and all(
-            is_8bit(edit.tensors[i]) for i in (op.inputs[0], op.outputs[0])
-        ):
-            instead.extend(_gelu(edit, op))
-            found = True
-    return edit.build() if found else None
+    return rewrite_operators(model, _gelu)
 
 
 def _gelu(edit: Edit, op: Operator) -> list[Operator]:
     x, y = op.inputs[0], op.outputs[0]
+    if op.opcode != "GELU" or not all(is_8bit(edit.tensors[i]) for i in (x, y)):
+        return []
     name = edit.tensors[y].name
     steeper, steeper_out = pieces.times(edit, x, _SLOPE, f"{name}/steeper")
     sigmoid, gate = pieces.logistic(edit, steeper_out, f"{name}/gate")

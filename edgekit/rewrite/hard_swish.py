@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
-from edgekit.rewrite.edit import Edit, is_8bit, replacing_operators
+from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators
 from edgekit.rewrite.rule import Rule
 
 _SHIFT, _TOP = 3.0, 6.0
@@ -14,15 +14,7 @@ _SMALLEST_TOP = 2.0**-6  # keeps the scale finite where the input never comes ne
 
 def replace_hard_swish(model: Model) -> Model | None:
     """``model`` with every 8-bit HARD_SWISH made of three operations that map."""
-    edit = Edit(model)
-    found = False
-    for op, instead in replacing_operators(edit):
-        if op.opcode == "HARD_SWISH" and all(
-            is_8bit(edit.tensors[i]) for i in (op.inputs[0], op.outputs[0])
-        ):
-            instead.extend(_hard_swish(edit, op))
-            found = True
-    return edit.build() if found else None
+    return rewrite_operators(model, _hard_swish)
 
 
 def _hard_swish(edit: Edit, op: Operator) -> list[Operator]:
@@ -33,6 +25,8 @@ def _hard_swish(edit: Edit, op: Operator) -> list[Operator]:
     and the product.
     """
     x, y = op.inputs[0], op.outputs[0]
+    if op.opcode != "HARD_SWISH" or not all(is_8bit(edit.tensors[i]) for i in (x, y)):
+        return []
     name = edit.tensors[y].name
     low, _ = pieces.q_range(edit.tensors[x])
     _, high = pieces.real_range(edit.tensors[x])

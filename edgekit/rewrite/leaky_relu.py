@@ -5,24 +5,16 @@ from __future__ import annotations
 
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
-from edgekit.rewrite.edit import Edit, is_8bit, replacing_operators, same_quantization
+from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators, same_quantization
 from edgekit.rewrite.rule import Rule
 
 
 def replace_leaky_relu(model: Model) -> Model | None:
     """``model`` with every 8-bit LEAKY_RELU made of operations that map."""
-    edit = Edit(model)
-    found = False
-    for op, instead in replacing_operators(edit):
-        alpha = float(op.options.get("alpha", 0.0))
-        tensors = [edit.tensors[i] for i in (op.inputs[0], op.outputs[0])]
-        if op.opcode == "LEAKY_RELU" and all(map(is_8bit, tensors)) and 0 <= alpha <= 1:
-            instead.extend(_leaky_relu(edit, op, alpha))
-            found = True
-    return edit.build() if found else None
+    return rewrite_operators(model, _leaky_relu)
 
 
-def _leaky_relu(edit: Edit, op: Operator, alpha: float) -> list[Operator]:
+def _leaky_relu(edit: Edit, op: Operator) -> list[Operator]:
     """MAXIMUM(x, alpha * x), both factors first brought to the scale of the output.
 
     The kernel of LEAKY_RELU multiplies with ``s_in / s_out`` above zero and with
@@ -32,6 +24,11 @@ def _leaky_relu(edit: Edit, op: Operator, alpha: float) -> list[Operator]:
     single).
     """
     x, y = op.inputs[0], op.outputs[0]
+    alpha = float(op.options.get("alpha", 0.0))
+    if op.opcode != "LEAKY_RELU" or not all(is_8bit(edit.tensors[i]) for i in (x, y)):
+        return []
+    if not 0 <= alpha <= 1:
+        return []
     out = edit.tensors[y]
     operators: list[Operator] = []
     same = x

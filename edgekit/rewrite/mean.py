@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
-from edgekit.rewrite.edit import Edit, is_8bit, replacing_operators
+from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators
 from edgekit.rewrite.rule import Rule
 
 # MEAN of 256x128x3 was refused; four of 64x128x3 instead of it were mapped (google-coral/edgetpu
@@ -20,14 +20,12 @@ def split_mean(model: Model) -> Model | None:
 
     Each band's mean is rounded to the scale of the input; their mean is the result.
     """
-    edit = Edit(model)
-    found = False
-    for op, instead in replacing_operators(edit):
-        cut = _cut(edit, op)
-        if cut is not None:
-            instead.extend(_bands(edit, op, *cut))
-            found = True
-    return edit.build() if found else None
+    return rewrite_operators(model, _split)
+
+
+def _split(edit: Edit, op: Operator) -> list[Operator]:
+    cut = _cut(edit, op)
+    return [] if cut is None else _bands(edit, op, *cut)
 
 
 def _cut(edit: Edit, op: Operator) -> tuple[int, int] | None:

@@ -7,23 +7,13 @@ import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
-from edgekit.rewrite.edit import Edit, is_8bit, replacing_operators, same_quantization
+from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators, same_quantization
 from edgekit.rewrite.rule import Rule
 
 
 def replace_prelu(model: Model) -> Model | None:
     """``model`` with every 8-bit PRELU of constant slopes made of operations seen to map."""
-    edit = Edit(model)
-    found = False
-    for op, instead in replacing_operators(edit):
-        if (
-            op.opcode == "PRELU"
-            and edit.data(op.inputs[1]) is not None
-            and all(is_8bit(edit.tensors[i]) for i in (*op.inputs, *op.outputs))
-        ):
-            instead.extend(_prelu(edit, op))
-            found = True
-    return edit.build() if found else None
+    return rewrite_operators(model, _prelu)
 
 
 def _prelu(edit: Edit, op: Operator) -> list[Operator]:
@@ -33,6 +23,12 @@ def _prelu(edit: Edit, op: Operator) -> list[Operator]:
     to a zero: the same integers, but for ties in QUANTIZE, as with LEAKY_RELU. No compiled model
     is known in which PRELU itself is mapped; these operators are.
     """
+    if (
+        op.opcode != "PRELU"
+        or edit.data(op.inputs[1]) is None
+        or not all(is_8bit(edit.tensors[i]) for i in (*op.inputs, *op.outputs))
+    ):
+        return []
     (x, alpha), y = op.inputs, op.outputs[0]
     out = edit.tensors[y]
     slopes = edit.tensors[alpha]
