@@ -38,7 +38,7 @@ class Description:
 
     def written_into(self, content: bytes, model: Model) -> bytes:
         """The .tflite file with all this in it; as it was where it says it already or cannot."""
-        notes, known = read_notes(content), read_metadata(content, model)
+        notes, known = read_notes(content, model), read_metadata(content, model)
         has_names = tuple(self.labels) == notes.labels
         has_licence = not self.licence or (known is not None and known.licence == self.licence)
         if has_names and has_licence and self.preprocess == notes.preprocess:

@@ -82,3 +82,14 @@ AnchorsOption = Annotated[
     Optional[Path],
     typer.Option(metavar="FILE", help="Of raw SSD: an .npy, or a .tflite that holds them."),
 ]
+# What a rewrite or a cut is compared on with the model that it came from.
+ProofDataOption = Annotated[
+    Optional[str],
+    typer.Option("--data", metavar="DATA", help="Samples to compare on, besides random inputs."),
+]
+ProofRandomOption = Annotated[
+    int, typer.Option("--num-random", min=1, help="Random inputs to compare on.")
+]
+ProofSamplesOption = Annotated[
+    int, typer.Option("--num-samples", min=1, help="Samples of DATA to compare on.")
+]

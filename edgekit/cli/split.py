@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Iterator, List, Optional
 import typer
 from typing_extensions import Annotated
 
-from edgekit.cli.options import ModelArgument, PreprocessOption, RuntimeOption
+from edgekit.cli.options import (
+    ModelArgument,
+    PreprocessOption,
+    ProofDataOption,
+    ProofRandomOption,
+    ProofSamplesOption,
+    RuntimeOption,
+)
 from edgekit.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
@@ -23,13 +30,10 @@ def split(
         Optional[List[str]],
         typer.Option(metavar="TENSOR", help="Cut behind this tensor; may be given several times."),
     ] = None,
-    data: Annotated[
-        Optional[str],
-        typer.Option(metavar="DATA", help="Samples to compare on, besides random inputs."),
-    ] = None,
+    data: ProofDataOption = None,
     preprocess: PreprocessOption = None,
-    num_random: Annotated[int, typer.Option(min=1, help="Random inputs to compare on.")] = 8,
-    num_samples: Annotated[int, typer.Option(min=1, help="Samples of DATA to compare on.")] = 16,
+    num_random: ProofRandomOption = 8,
+    num_samples: ProofSamplesOption = 16,
     runtime: RuntimeOption = None,
     unproved: Annotated[
         bool, typer.Option("--unproved", help="Write even what cannot be run here.")

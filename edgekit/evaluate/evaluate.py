@@ -295,10 +295,8 @@ def _open(
     default = how = parse_preprocess(preprocess)
     for engine in engines:
         info = engine.single.inputs[0]
-        params = info.params
-        real_range = None if params is None else (params.real_min, params.real_max)
         noted = engine.prepared.notes.preprocess
-        how = preprocess_for(preprocess, noted, real_range, info.dtype)
+        how = preprocess_for(preprocess, noted, info.real_range, info.dtype)
         if how != default:
             break
     specs = [InputSpec(each.name, (1, *each.shape[1:])) for each in engines[0].single.inputs]

@@ -151,8 +151,7 @@ def run(
             decoder = choose_decoder(prepared, runner, task, options)
         names = fit_labels(labels, decoder.num_classes)
         names = names or model_labels(prepared, decoder.num_classes)
-        params = runner.inputs[0].params if runner.inputs else None
-        real_range = None if params is None else (params.real_min, params.real_max)
+        real_range = runner.inputs[0].real_range if runner.inputs else None
         dtype = runner.inputs[0].dtype if runner.inputs else "float32"
         how = preprocess_for(preprocess, prepared.notes.preprocess, real_range, dtype)
         session = _Session(runner, decoder, how, Words(names, top))

@@ -35,6 +35,12 @@ class TensorInfo(Result):
             return None
         return QuantParams(self.scale, self.zero_point, self.dtype)
 
+    @property
+    def real_range(self) -> tuple[float, float] | None:
+        """The lowest and highest real value that it can hold; None if it is not quantized."""
+        params = self.params
+        return None if params is None else (params.real_min, params.real_max)
+
 
 @dataclass(frozen=True)
 class Environment(Result):

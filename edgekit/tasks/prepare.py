@@ -56,7 +56,7 @@ def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
     parsed = read_model(content, where=source)
     cut = without_decoder(parsed)
     runnable: ModelSource = model if cut is None else write_model(cut[0])
-    notes = read_notes(given)
+    notes = read_notes(given, parsed)
     if not notes.preprocess:
         notes = replace(notes, preprocess=_ULTRALYTICS.get(ultralytics_task(content), ""))
     return Prepared(

@@ -23,8 +23,12 @@ class Notes:
     decoder: str = ""
 
 
-def read_notes(content: bytes) -> Notes:
+def read_notes(content: bytes, model: Model | None = None) -> Notes:
     """What the file with ``content``, a bundle or a model, says about its use.
+
+    Args:
+        content: The file's.
+        model: ``content`` as it was read before, if it was and is no bundle's.
 
     Raises:
         BundleError: The bundle is damaged.
@@ -34,7 +38,8 @@ def read_notes(content: bytes) -> Notes:
         bundle = read_bundle(content)
         manifest = bundle.manifest
         return Notes(manifest.preprocess, bundle.labels, manifest.task, manifest.decoder)
-    model = read_model(content)
+    if model is None:
+        model = read_model(content)
     metadata = read_metadata(content, model)
     labels = metadata.labels if metadata else ()
     return Notes(_own_preprocess(model) or _normalization(metadata), labels)
