@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +17,7 @@ from edgekit.formats.tflite import (
     Tensor,
     write_model,
 )
-
-
-def edgekit(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "edgekit", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "100"},
-        timeout=120,
-        check=False,
-    )
+from tests.command import edgekit
 
 
 def chain(*opcodes: str) -> Model:

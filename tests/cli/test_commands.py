@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,21 +13,9 @@ import numpy as np
 import pytest
 
 from edgekit.cli.main import app
+from tests.command import edgekit
 
 COMMANDS = sorted(each.callback.__name__ for each in app.registered_commands if each.callback)
-
-
-def edgekit(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run ``edgekit`` with ``words``."""
-    return subprocess.run(
-        [sys.executable, "-m", "edgekit", *map(str, words)],
-        capture_output=True,
-        text=True,
-        cwd=None if cwd is None else str(cwd),
-        env={**os.environ, "COLUMNS": "100"},
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture

@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,20 +13,10 @@ import pytest
 from edgekit.emulator import decode, encode
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import read_model
+from tests.command import edgekit
 
 _FOLDER = "compiled/google-coral__edgetpu"
 _NAME = "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
-
-
-def edgekit(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "edgekit", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "100"},
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.fixture
