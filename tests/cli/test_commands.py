@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgekit.cli.main import app
-from tests.command import edgekit
+from tests.cli.conftest import edgekit
 
 COMMANDS = sorted(each.callback.__name__ for each in app.registered_commands if each.callback)
 
