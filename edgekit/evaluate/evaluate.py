@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 from edgekit.data import (
     CocoDataset,
@@ -27,6 +27,7 @@ from edgekit.evaluate.coco_judge import (
     categories_of_classes,
     person_category,
 )
+from edgekit.evaluate.doubts import label_doubts, range_doubts
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.journal import Journal
 from edgekit.evaluate.mask_judge import MaskJudge
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from edgekit.data import Preprocess
     from edgekit.evaluate.judge import Judge, Verdict
     from edgekit.files import PathLike
-    from edgekit.runtime import Runner
 
 # mAP integrates over scores: what would be no answer to a person still counts.
 _LEAST_SCORE = 0.001
@@ -169,7 +169,8 @@ def evaluate(
         _check_same_inputs(engines)
         decoders = [_decoder(engine, settings) for engine in engines]
         dataset = _open(data, engines, decoders[0], preprocess, split)
-        judge = _judge(engines, decoders, dataset, settings)
+        names = _class_names(engines[0], decoders[0], settings)
+        judge = _judge(engines, decoders, dataset, names, settings)
         workers = num_workers or max(1, _num_cores() // num_threads)
         if engines[0].single.environment.is_edge_tpu:
             workers = 1
@@ -205,7 +206,9 @@ def evaluate(
             runtime=runtime,
             kernels=kernels,
         )
-        return replace(result, asked=asked)
+        if not names and len(dataset.class_names) == result.num_classes and not label_offset:
+            names = dataset.class_names  # sub-folders, taken in their order
+        return replace(result, asked=asked, class_names=tuple(names))
 
 
 def _result(
@@ -221,7 +224,7 @@ def _result(
     environment = engine.single.environment
     verdict = judge.verdict()
     score = verdict.scores[0]
-    doubts = [*_range_doubts(engine.single, dataset), *_label_doubts(judge, dataset)]
+    doubts = [*range_doubts(engine.single, dataset), *label_doubts(judge, dataset)]
     return EvaluateResult(
         # The Runner has another file than was given where the plain one stands in.
         model=engine.single.source or engine.prepared.source,
@@ -304,8 +307,18 @@ def _open(
     return open_dataset(data, inputs=specs, preprocess=how, split=split, masks=masks)
 
 
+def _class_names(engine: Engine, decoder: Decoder, settings: _Settings) -> Sequence[str]:
+    """As told with ``labels``, else as attached to the model."""
+    names = fit_labels(settings.labels, decoder.num_classes)
+    return names or model_labels(engine.prepared, decoder.num_classes)
+
+
 def _judge(
-    engines: Sequence[Engine], decoders: Sequence[Decoder], dataset: Dataset, settings: _Settings
+    engines: Sequence[Engine],
+    decoders: Sequence[Decoder],
+    dataset: Dataset,
+    names: Sequence[str],
+    settings: _Settings,
 ) -> Judge:
     task, source = decoders[0].task, engines[0].prepared.source
     if any(decoder.task != task for decoder in decoders):
@@ -315,8 +328,6 @@ def _judge(
             fix="--against takes the same network before or after conversion",
         )
     classes = decoders[0].num_classes
-    names = fit_labels(settings.labels, classes)
-    names = names or model_labels(engines[0].prepared, classes)
     if task == CLASSIFICATION:
         heads = [Head(engine.single, engine.prepared.source) for engine in engines]
         must_match = settings.labels is not None
@@ -364,39 +375,6 @@ def _check_outcome(judge: Judge, outcome: Outcome, dataset: Dataset) -> None:
             where=where,
             fix="sort images into sub-folders by class, or save labels as y in the .npz; without "
             "any label give --against, for the agreement of two models",
-        )
-
-
-def _label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:
-    """What makes accuracies doubtful: classes counted by the order of folders that are not all."""
-    if not isinstance(judge, Tally) or judge.is_told_classes:
-        return
-    given, known = len(dataset.class_names), judge.num_classes
-    if given and given != known:
-        yield (
-            f"{given} sub-folders in the order of their names were taken for the first of the "
-            f"model's {known} classes; name them by class index, or by name and give --labels"
-            + (", or give --label-offset 1 if class 0 is background" if known == given + 1 else "")
-        )
-
-
-def _range_doubts(runner: Runner, dataset: Dataset) -> Iterator[str]:
-    """What makes a result doubtful: values that the model's inputs were not made for."""
-    promised = dataset.promised_range
-    for info in runner.inputs:
-        if promised is None or info.params is None:
-            continue
-        low, high = info.params.real_min, info.params.real_max
-        width = high - low
-        if promised[1] > high + 0.5 * width or promised[0] < low - 0.5 * width:
-            problem = "most of it saturates"
-        elif promised[1] - promised[0] < 0.6 * width:
-            problem = "much of it is never used"
-        else:
-            continue
-        yield (
-            f"the input {info.name} stands for {low:g} to {high:g}, the preprocessing gives "
-            f"{promised[0]:g} to {promised[1]:g}: {problem}; check --preprocess"
         )
 
 

@@ -61,6 +61,7 @@ class EvaluateResult(Result):
     warnings: tuple[str, ...]
     thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
     asked: Mapping[str, str] = field(default_factory=dict)  # as `asked_for`
+    class_names: tuple[str, ...] = ()  # of ``num_classes`` classes; empty where nothing names them
 
 
 def asked_for(defaults: Mapping[str, Any], **options: Any) -> dict[str, str]:  # noqa: ANN401

@@ -149,6 +149,7 @@ def error_lines(
 def confusion_matrix(counts: Mapping[tuple[int, int], int], names: Sequence[str]) -> str:
     """True classes down, answers across; shade by share of the true class."""
     size = len(names)
+    shown = [_cut(name) for name in names]
     canvas = Canvas("confusion", height_in=5.0)
     axes = canvas.axes
     totals = [sum(n for (true, _), n in counts.items() if true == row) for row in range(size)]
@@ -160,8 +161,8 @@ def confusion_matrix(counts: Mapping[tuple[int, int], int], names: Sequence[str]
         canvas.mark(cell, title)
         text = axes.text(answer, true, str(number), color=FG, ha="center", va="center", size=8)
         canvas.mark(text, title)
-    axes.set_xticks(range(size), names, rotation=0 if _short(names) else 90)
-    axes.set_yticks(range(size), names)
+    axes.set_xticks(range(size), shown, rotation=0 if _short(names) else 90)
+    axes.set_yticks(range(size), shown)
     axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel="answer", ylabel="truth")
     axes.tick_params(length=0)
     right = sum(n for (true, answer), n in counts.items() if true == answer)

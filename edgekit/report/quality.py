@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,18 +72,20 @@ def accuracies(evidence: Evidence, subject: Subject) -> list[Accuracy]:
 def _accuracy(node: Node, *, chart: bool) -> Accuracy:
     counts = _confusion(node)
     num_classes = node.count("num_classes") or 0
-    names = [str(index) for index in range(num_classes)]
+    named = _class_names(node)
     has_matrix = chart and counts and 1 < num_classes <= MAX_MATRIX
-    name, classes = _class_values(node, counts)
+    name, classes = _class_values(node, counts, named)
     mistakes = Counter({pair: n for pair, n in counts.items() if pair[0] != pair[1]})
     return Accuracy(
         heading=file_name(node.text("model")),
         details=tuple(_details(node)),
         rows=tuple(_metric_rows(node)),
         has_other=bool(node.at("against")),
-        matrix=confusion_matrix(counts, names) if has_matrix else "",
+        matrix=confusion_matrix(counts, [named(i) for i in range(num_classes)])
+        if has_matrix
+        else "",
         mistakes=tuple(
-            (str(true), str(answer), f"{number:,}")
+            (named(true), named(answer), f"{number:,}")
             for (true, answer), number in mistakes.most_common(_MAX_MISTAKES)
         ),
         classes=class_bars(name, classes) if chart and classes and not has_matrix else "",
@@ -139,8 +141,15 @@ def _confusion(node: Node) -> dict[tuple[int, int], int]:
     return counts
 
 
+def _class_names(node: Node) -> Callable[[int], str]:
+    """A class index -> its name in the evaluation, else the index."""
+    told = [each.text() for each in node.entries("class_names")]
+    names = told if len(told) == node.count("num_classes") else []
+    return lambda index: (names[index] if names else "") or str(index)
+
+
 def _class_values(
-    node: Node, counts: dict[tuple[int, int], int]
+    node: Node, counts: dict[tuple[int, int], int], named: Callable[[int], str]
 ) -> tuple[str, list[tuple[str, float]]]:
     """The metric of each class: what the evaluation says, else the recall of its confusion."""
     per_class = list(node.fields("per_class"))
@@ -153,7 +162,7 @@ def _class_values(
     totals: Counter[int] = Counter()
     for (true, _), number in counts.items():
         totals[true] += number
-    recalls = [(str(i), counts.get((i, i), 0) / totals[i]) for i in sorted(totals)]
+    recalls = [(named(i), counts.get((i, i), 0) / totals[i]) for i in sorted(totals)]
     return "recall", recalls
 
 

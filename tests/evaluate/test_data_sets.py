@@ -47,6 +47,8 @@ def test_folders_match_labels_by_name(make_classifier: Make, tmp_path: Path) -> 
     assert in_order.metrics["top1"] == pytest.approx(1 / 3)  # blue is class 0 by its name
     by_name = evaluate(make_classifier(), data, labels=["Red", "green, lime", "blue"])
     assert by_name.metrics["top1"] == 1
+    assert by_name.class_names == ("Red", "green, lime", "blue")
+    assert in_order.class_names == ("blue", "green", "red")
     with pytest.raises(DataError, match="the folder 'green' is named like 0"):
         evaluate(make_classifier(), data, labels=["red", "lime", "blue"])
 
@@ -58,6 +60,7 @@ def test_folders_that_are_not_all_classes_are_warned_about(
     (warning,) = evaluate(make_classifier(), data).warnings
     assert "2 sub-folders" in warning
     assert "--label-offset 1" in warning
+    assert evaluate(make_classifier(), data).class_names == ()
     told = evaluate(make_classifier(), data, labels=["red", "green", "blue"], num_samples=8)
     assert told.warnings == ()
     assert told.asked == {"--num-samples": "8"}  # a list of names has no place on a command line

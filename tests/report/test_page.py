@@ -215,6 +215,30 @@ def test_classes_of_a_detector_have_bars(tmp_path: Path) -> None:
     assert "class <0> $x$: mAP 50:95 0.0%" in page.text["svg"]
 
 
+@pytest.mark.parametrize(
+    ("num_classes", "names"),
+    [(2, ["sky, blue", "$sea$"]), (2, ["only one"]), (2, None), (10**15, ["one"])],
+)
+def test_mistakes_are_told_by_the_names_of_the_classes(
+    tmp_path: Path, num_classes: int, names: list[str] | None
+) -> None:
+    evaluation = {
+        "schema": "edgekit.evaluate/1",
+        "task": "segmentation",
+        "metrics": {"miou": 0.5},
+        "num_classes": num_classes,
+        "class_names": names,
+        "confusion": [[0, 0, 5], [0, 1, 3]],
+    }
+    write_json(tmp_path / "evaluate.json", evaluation)
+    _, page = _made(tmp_path)
+    true, answer = names if names and len(names) == num_classes else ("0", "1")
+    cells = page.text["page"].split("Most frequent mistakes")[1].split()
+    assert " ".join(cells).startswith(f"truth answer times {true} {answer} 3")
+    if num_classes == 2:
+        assert f"{true} answered as {answer}: 3 of 8" in page.text["svg"]
+
+
 def test_the_commands_say_what_was_asked_and_where_it_goes(tmp_path: Path) -> None:
     asked = {"--labels": "my names.txt", "--label-offset": "-1", "evil": "; rm"}
     data = {"source": "pictures", "preprocess": "unit"}

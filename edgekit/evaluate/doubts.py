@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What makes a result doubtful, said beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Iterator
+
+from edgekit.evaluate.tally import Tally
+
+if TYPE_CHECKING:
+    from edgekit.data import Dataset
+    from edgekit.evaluate.judge import Judge
+    from edgekit.runtime import Runner
+
+
+def label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:
+    """What makes accuracies doubtful: classes counted by the order of folders that are not all."""
+    if not isinstance(judge, Tally) or judge.is_told_classes:
+        return
+    given, known = len(dataset.class_names), judge.num_classes
+    if given and given != known:
+        yield (
+            f"{given} sub-folders in the order of their names were taken for the first of the "
+            f"model's {known} classes; name them by class index, or by name and give --labels"
+            + (", or give --label-offset 1 if class 0 is background" if known == given + 1 else "")
+        )
+
+
+def range_doubts(runner: Runner, dataset: Dataset) -> Iterator[str]:
+    """What makes a result doubtful: values that the model's inputs were not made for."""
+    promised = dataset.promised_range
+    for info in runner.inputs:
+        if promised is None or info.params is None:
+            continue
+        low, high = info.params.real_min, info.params.real_max
+        width = high - low
+        if promised[1] > high + 0.5 * width or promised[0] < low - 0.5 * width:
+            problem = "most of it saturates"
+        elif promised[1] - promised[0] < 0.6 * width:
+            problem = "much of it is never used"
+        else:
+            continue
+        yield (
+            f"the input {info.name} stands for {low:g} to {high:g}, the preprocessing gives "
+            f"{promised[0]:g} to {promised[1]:g}: {problem}; check --preprocess"
+        )
