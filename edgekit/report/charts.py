@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.report.svg import CARD, DIM, FG, LINE, S0, S1, S2, SERIES, Canvas
+from edgekit.report.words import short_count
 
 MAX_SERIES = len(SERIES)
 MAX_MATRIX = 20
@@ -157,16 +158,18 @@ def confusion_matrix(counts: Mapping[tuple[int, int], int], names: Sequence[str]
         share = number / totals[true]
         colour = S0 if true == answer else S1
         cell = axes.bar(answer, 1, 1, true - 0.5, color=colour, alpha=0.12 + 0.43 * share)[0]
-        title = f"{names[true]} answered as {names[answer]}: {number} of {totals[true]}"
+        title = f"{names[true]} answered as {names[answer]}: {number:,} of {totals[true]:,}"
         canvas.mark(cell, title)
-        text = axes.text(answer, true, str(number), color=FG, ha="center", va="center", size=8)
+        text = axes.text(
+            answer, true, short_count(number), color=FG, ha="center", va="center", size=8
+        )
         canvas.mark(text, title)
     axes.set_xticks(range(size), shown, rotation=0 if _short(names) else 90)
     axes.set_yticks(range(size), shown)
     axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel="answer", ylabel="truth")
     axes.tick_params(length=0)
     right = sum(n for (true, answer), n in counts.items() if true == answer)
-    return canvas.svg(f"Confusion matrix: {right} of {sum(totals)} on the diagonal")
+    return canvas.svg(f"Confusion matrix: {right:,} of {sum(totals):,} on the diagonal")
 
 
 def class_bars(name: str, values: Sequence[tuple[str, float]]) -> str:

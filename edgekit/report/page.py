@@ -190,6 +190,7 @@ def _render(result: ReportResult, sections: dict[str, Any], evidence: Evidence, 
     safe = jinja2.filters.do_mark_safe
     text: str = environment.get_template("report.html.j2").render(
         result=result,
+        title=words.file_name(result.model) or printable(evidence.folder.resolve().name),
         verdict=result.verdict,
         found=found,
         data=safe(data),

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 _KIB = 1024
+_THOUSAND = 1000
+_LONG_COUNT = 10_000  # written out below
 NOT_MEASURED = "not measured"
 METRIC_NAMES = {
     "top1": "top-1",
@@ -12,6 +14,7 @@ METRIC_NAMES = {
     "map50": "mAP 50",
     "map75": "mAP 75",
     "miou": "mIoU",
+    "pixel_accuracy": "pixel accuracy",
     "oks": "OKS",
     "mar": "mean recall",
 }
@@ -61,6 +64,18 @@ def file_name(path: str) -> str:
 def metric(name: str) -> str:
     """A metric's name for people."""
     return METRIC_NAMES.get(name, name)
+
+
+def short_count(number: int) -> str:
+    """``9999``, ``12k``, ``3.4M``: a count that has to fit into a cell."""
+    if number < _LONG_COUNT:
+        return str(number)
+    value, unit = number / _THOUSAND, "k"
+    for larger in "MG":
+        if round(value) < _THOUSAND:
+            break
+        value, unit = value / _THOUSAND, larger
+    return f"{value:#.2g}{unit}" if value < 9.95 else f"{value:.0f}{unit}"  # 9.95 is "10"
 
 
 def plural(number: int, word: str) -> str:

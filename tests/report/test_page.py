@@ -228,15 +228,16 @@ def test_mistakes_are_told_by_the_names_of_the_classes(
         "metrics": {"miou": 0.5},
         "num_classes": num_classes,
         "class_names": names,
-        "confusion": [[0, 0, 5], [0, 1, 3]],
+        "confusion": [[0, 0, 2_000_000], [0, 1, 1_234_567]],
     }
     write_json(tmp_path / "evaluate.json", evaluation)
     _, page = _made(tmp_path)
     true, answer = names if names and len(names) == num_classes else ("0", "1")
     cells = page.text["page"].split("Most frequent mistakes")[1].split()
-    assert " ".join(cells).startswith(f"truth answer times {true} {answer} 3")
+    assert " ".join(cells).startswith(f"truth answer times {true} {answer} 1,234,567")
     if num_classes == 2:
-        assert f"{true} answered as {answer}: 3 of 8" in page.text["svg"]
+        assert f"{true} answered as {answer}: 1,234,567 of 3,234,567" in page.text["svg"]
+        assert " 1.2M " in page.text["svg"]  # in its cell
 
 
 def test_the_commands_say_what_was_asked_and_where_it_goes(tmp_path: Path) -> None:
@@ -317,6 +318,13 @@ def test_a_folder_with_nothing_to_report_is_an_error(tmp_path: Path, content: st
     with pytest.raises(InputError, match="nothing to report on"):
         report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_the_folder_at_hand_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(tmp_path / "evaluate.json", {"schema": "edgekit.evaluate/1", "num_samples": 1})
+    monkeypatch.chdir(tmp_path)
+    _, page = _made(Path())
+    assert f"{tmp_path.name}: edgekit report" in page.text["page"]
 
 
 def test_a_missing_folder_and_an_impossible_output_are_errors(
