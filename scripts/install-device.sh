@@ -70,6 +70,12 @@ sudo='sudo '
 [ "$(id -u)" != 0 ] || sudo=''
 id "$user" >/dev/null 2>&1 || fail 2 "there is no user $user"
 case $venv in none | /?*) ;; *) fail 2 "--venv is $venv, expected a folder's whole path, or none" ;; esac
+if [ -z "$undo" ] && [ "$venv" != none ] && [ ! -e "$root$venv/pyvenv.cfg" ]; then
+  # --uninstall removes the whole folder: it must be one that this script has made.
+  if [ -e "$root$venv" ] && { [ ! -d "$root$venv" ] || [ -n "$(ls -A "$root$venv" 2>&1)" ]; }; then
+    fail 2 "--venv is $venv, which holds other things; name a folder that does not exist yet"
+  fi
+fi
 
 # A plan is a list of lines "note<TAB>text<TAB>command"; the note is what --uninstall goes by.
 plan=()
@@ -128,7 +134,9 @@ plan_packages() {
 }
 
 plan_python() {
-  local folder=$root$venv
+  local folder=$root$venv pair=''
+  # Google's library crashes with TensorFlow Lite 2.12 and newer (edgekit/versions.py).
+  [ "$runtime" = none ] || pair=" $(quote "tflite-runtime<2.12; python_version < '3.10'")"
   if [ ! -x "$folder/bin/python" ]; then
     add "venv $venv" "make a virtual environment: $folder" \
       "${sudo}python3 -m venv --system-site-packages $(quote "$folder")"
@@ -136,7 +144,7 @@ plan_python() {
   # -I: the folder of edgekit's sources, where this is often called, is no installation.
   "$folder/bin/python" -I -c 'import edgekit' 2>/dev/null ||
     add "" "install edgekit from $edgekit into it" \
-      "${sudo}$(quote "$folder/bin/python") -m pip install $(quote "${edgekit}[device]")"
+      "${sudo}$(quote "$folder/bin/python") -m pip install $(quote "${edgekit}[device]")$pair"
 }
 
 plan_uninstall() {
@@ -144,7 +152,10 @@ plan_uninstall() {
   [ -f "$notes" ] || return 0
   while read -r kind rest; do
     case $kind in
-      venv) add "" "remove the virtual environment $root$rest" "${sudo}rm -rf $(quote "$root$rest")" ;;
+      venv)
+        [ ! -e "$root$rest/pyvenv.cfg" ] || # whatever else came to be there stays
+          add "" "remove the virtual environment $root$rest" "${sudo}rm -rf $(quote "$root$rest")"
+        ;;
       packages) add "" "remove $rest" "${sudo}apt-get remove -y $rest" ;;
       apt) add "" "remove Google's package source" "${sudo}rm -f $(quote "$list") $(quote "$key")" ;;
       rules) add "" "remove $rules" "${sudo}rm -f $(quote "$rules") && $reload" ;;

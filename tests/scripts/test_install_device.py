@@ -39,7 +39,7 @@ _PROGRAMS = {
     # A virtual environment whose Python has edgekit once pip was run; or, unless it is told not to
     # look there, from a folder that holds its sources.
     "python3": """
-        mkdir -p "$4/bin" && cd "$4/bin"
+        mkdir -p "$4/bin" && touch "$4/pyvenv.cfg" && cd "$4/bin"
         echo '#!/bin/sh' >python
         echo 'case "$*" in *install*) test ! -e "$STATE/offline" && touch "$0.has" ;;' >>python
         echo '-I*) test -e "$0.has" ;; *) test -e "$0.has" || test -e edgekit ;; esac' >>python
@@ -165,6 +165,34 @@ def test_a_failure_leaves_notes_of_what_was_done(device: Device) -> None:
     assert device.run("--yes").returncode == 0
     assert device.run("--uninstall", "--yes").returncode == 0
     assert device.files() == ["etc/os-release"]
+
+
+def test_a_folder_with_other_things_never_becomes_a_virtual_environment(device: Device) -> None:
+    """Taking it back would remove all that the folder held before."""
+    photo = device.root / "home/pi/photo.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_text("dear")
+    done = device.run("--yes", "--venv", "/home/pi")
+    assert done.returncode == 2
+    assert "holds other things" in done.stderr
+    assert not device.has_changed
+    notes = device.root / "var/lib/edgekit/installed"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("venv /home/pi\nvenv /\n")
+    assert device.run("--uninstall", "--yes").returncode == 0
+    assert photo.read_text() == "dear"
+
+
+def test_an_empty_folder_becomes_a_virtual_environment(device: Device) -> None:
+    (device.root / "srv/tpu").mkdir(parents=True)
+    assert device.run("--yes", "--venv", "/srv/tpu").returncode == 0
+    assert (device.root / "srv/tpu/bin/python.has").exists()
+
+
+def test_the_runtime_for_python_fits_googles_library(device: Device) -> None:
+    """From 2.12 on it crashes with it; the newest for Python 3.9 is 2.14."""
+    assert r"tflite-runtime\<2.12\;\ python_version\ \<\ \'3.10\'" in device.run("--dry-run").stdout
+    assert "tflite-runtime" not in device.run("--dry-run", "--runtime", "none").stdout
 
 
 def test_sources_in_this_folder_are_no_installation(device: Device) -> None:
