@@ -38,9 +38,7 @@ class CocoDataset:
         self.document = read_coco(path)
         self.unreadable: list[Unreadable] = []
         self._files = [file for _, file in coco_images(path, self.document)]
-        self._ids = {
-            str(file): image["id"] for file, image in zip(self._files, self.document["images"])
-        }
+        self._ids = [image["id"] for image in self.document["images"]]
 
     @property
     def num_samples(self) -> int | None:
@@ -75,7 +73,10 @@ class CocoDataset:
     def chunk(self, start: int, stop: int) -> Batch:
         """Images ``start`` to ``stop`` with their ids; safe to call from any thread."""
         read = read_images(self._files[start:stop], self._shape, self._preprocess)
-        return replace(read, targets=tuple(self._ids[source] for source in read.sources))
+        bad = {each.source for each in read.unreadable}
+        pairs = zip(self._files[start:stop], self._ids[start:stop])
+        # By place, not by name: two images of the JSON may be one file.
+        return replace(read, targets=tuple(each for file, each in pairs if str(file) not in bad))
 
     def __iter__(self) -> Iterator[Sample]:
         self.unreadable = []
