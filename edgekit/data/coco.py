@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import numpy as np
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
-from edgekit.data.folders import read_images
+from edgekit.data.folders import identity_of, read_images
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 from edgekit.files import read_bytes
@@ -69,6 +70,11 @@ class CocoDataset:
             "preprocess": str(self._preprocess),
             "num_annotations": len(self.document["annotations"]),
         }
+
+    def identity(self, stop: int) -> int:
+        """CRC-32 of the first ``stop`` images' names, sizes and ids, and of all annotations."""
+        truth = json.dumps([self.document["annotations"], self.document["categories"]])
+        return zlib.crc32(truth.encode(), identity_of(self._files[:stop], self._ids))
 
     def chunk(self, start: int, stop: int) -> Batch:
         """Images ``start`` to ``stop`` with their ids; safe to call from any thread."""

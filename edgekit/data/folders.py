@@ -73,6 +73,10 @@ class FolderDataset:
             if batch.sources:
                 yield Sample((np.asarray(batch.inputs[0])[0],), self.labels[index], str(path))
 
+    def identity(self, stop: int) -> int:
+        """CRC-32 of the first ``stop`` samples' names, sizes and labels: tells changed data."""
+        return identity_of(self.files[:stop], self.labels)
+
     def chunk(self, start: int, stop: int) -> Batch:
         """Images ``start`` to ``stop``, read and preprocessed; safe to call from any thread."""
         read = read_images(self.files[start:stop], self._shape, self._preprocess)
@@ -82,6 +86,15 @@ class FolderDataset:
         found = [label for file, label in pairs if str(file) not in bad]
         labels = [label for label in found if label is not None]
         return replace(read, labels=labels if len(labels) == len(read.sources) else None)
+
+
+def identity_of(files: Sequence[Path], others: Sequence[Any]) -> int:
+    """CRC-32 of names and sizes of ``files``, each with what stands beside it in ``others``."""
+    digest = 0
+    for file, other in zip(files, others):
+        size = file.stat().st_size if file.is_file() else -1
+        digest = zlib.crc32(f"{file}\0{size}\0{other}\n".encode("utf-8", "replace"), digest)
+    return digest
 
 
 def read_images(files: Sequence[Path], shape: Sequence[int], preprocess: Preprocess) -> Batch:
