@@ -14,7 +14,7 @@ from edgekit.data.dataset import (
     iter_batches,
     iter_chunks,
 )
-from edgekit.data.labels import read_labels
+from edgekit.data.labels import parse_labels, read_labels
 from edgekit.data.masks import MaskDataset, read_mask
 from edgekit.data.opening import FUNCTION, open_dataset
 from edgekit.data.pixels import Pixels
@@ -45,6 +45,7 @@ __all__ = [
     "iter_batches",
     "iter_chunks",
     "open_dataset",
+    "parse_labels",
     "parse_preprocess",
     "preprocess_for",
     "preprocess_or",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import numpy as np
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
-from edgekit.data.folders import read_images
+from edgekit.data.folders import identity_of, read_images
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 from edgekit.files import read_bytes
@@ -38,9 +39,7 @@ class CocoDataset:
         self.document = read_coco(path)
         self.unreadable: list[Unreadable] = []
         self._files = [file for _, file in coco_images(path, self.document)]
-        self._ids = {
-            str(file): image["id"] for file, image in zip(self._files, self.document["images"])
-        }
+        self._ids = [image["id"] for image in self.document["images"]]
 
     @property
     def num_samples(self) -> int | None:
@@ -72,10 +71,18 @@ class CocoDataset:
             "num_annotations": len(self.document["annotations"]),
         }
 
+    def identity(self, stop: int) -> int:
+        """CRC-32 of the first ``stop`` images' names, sizes and ids, and of all annotations."""
+        truth = json.dumps([self.document["annotations"], self.document["categories"]])
+        return zlib.crc32(truth.encode(), identity_of(self._files[:stop], self._ids))
+
     def chunk(self, start: int, stop: int) -> Batch:
         """Images ``start`` to ``stop`` with their ids; safe to call from any thread."""
         read = read_images(self._files[start:stop], self._shape, self._preprocess)
-        return replace(read, targets=tuple(self._ids[source] for source in read.sources))
+        bad = {each.source for each in read.unreadable}
+        pairs = zip(self._files[start:stop], self._ids[start:stop])
+        # By place, not by name: two images of the JSON may be one file.
+        return replace(read, targets=tuple(each for file, each in pairs if str(file) not in bad))
 
     def __iter__(self) -> Iterator[Sample]:
         self.unreadable = []

@@ -21,6 +21,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 LABELS_FILE = "labels.csv"
 _LISTED = 5
+_MOST_DIGITS = 9  # of a class index
 
 
 class FolderDataset:
@@ -72,13 +73,28 @@ class FolderDataset:
             if batch.sources:
                 yield Sample((np.asarray(batch.inputs[0])[0],), self.labels[index], str(path))
 
+    def identity(self, stop: int) -> int:
+        """CRC-32 of the first ``stop`` samples' names, sizes and labels: tells changed data."""
+        return identity_of(self.files[:stop], self.labels)
+
     def chunk(self, start: int, stop: int) -> Batch:
         """Images ``start`` to ``stop``, read and preprocessed; safe to call from any thread."""
         read = read_images(self.files[start:stop], self._shape, self._preprocess)
-        label_of = dict(zip(map(str, self.files[start:stop]), self.labels[start:stop]))
-        found = [label_of[source] for source in read.sources]
+        bad = {each.source for each in read.unreadable}
+        pairs = zip(self.files[start:stop], self.labels[start:stop])
+        # By place, not by name: labels.csv may list a file twice.
+        found = [label for file, label in pairs if str(file) not in bad]
         labels = [label for label in found if label is not None]
         return replace(read, labels=labels if len(labels) == len(read.sources) else None)
+
+
+def identity_of(files: Sequence[Path], others: Sequence[Any]) -> int:
+    """CRC-32 of names and sizes of ``files``, each with what stands beside it in ``others``."""
+    digest = 0
+    for file, other in zip(files, others):
+        size = file.stat().st_size if file.is_file() else -1
+        digest = zlib.crc32(f"{file}\0{size}\0{other}\n".encode("utf-8", "replace"), digest)
+    return digest
 
 
 def read_images(files: Sequence[Path], shape: Sequence[int], preprocess: Preprocess) -> Batch:
@@ -163,10 +179,19 @@ def _list_folder(folder: Path) -> tuple[list[Path], list[int | None], tuple[str,
 
 def _read_labels_csv(folder: Path) -> tuple[list[Path], list[int | None], tuple[str, ...]]:
     path = folder / LABELS_FILE
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    columns = [name for name in (rows[0] if rows else ()) if name != "file"]
-    whole = [name for name in columns if all((row[name] or "").isdigit() for row in rows)]
+    try:
+        # Spreadsheets begin a file with a byte order mark, which is no part of the first column.
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(
+            f"cannot read labels.csv: {error}",
+            where=str(path),
+            fix="save it as CSV in UTF-8, with commas",
+        ) from error
+    # Cells beyond the header's last column are under None.
+    columns = [name for name in (rows[0] if rows else ()) if name not in (None, "file")]
+    whole = [name for name in columns if all(_is_index(row[name]) for row in rows)]
     if not whole or not all(row.get("file") for row in rows):
         raise DataError(
             "labels.csv has no file and class index in each row",
@@ -175,6 +200,10 @@ def _read_labels_csv(folder: Path) -> tuple[list[Path], list[int | None], tuple[
         )
     labels: list[int | None] = [int(row[whole[0]]) for row in rows]
     return [folder / row["file"] for row in rows], labels, ()
+
+
+def _is_index(cell: str | None) -> bool:
+    return cell is not None and cell.isdecimal() and len(cell) <= _MOST_DIGITS
 
 
 def is_image(path: Path) -> bool:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import codecs
+
 from edgekit.errors import InputError
 from edgekit.files import PathLike, read_bytes
 
@@ -13,14 +15,28 @@ def read_labels(path: PathLike) -> list[str]:
     Raises:
         InputError: The file cannot be read, or is empty.
     """
-    text = read_bytes(path, "label file").decode("utf-8", "replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
+    names = parse_labels(read_bytes(path, "label file"))
+    if not names:
         raise InputError("the label file is empty", where=str(path))
+    return names
+
+
+def parse_labels(content: bytes) -> list[str]:
+    """Class names of a label file's content; blank lines are no class."""
+    lines = [line.strip() for line in _text(content).splitlines() if line.strip()]
     pairs = [line.replace(":", " ", 1).split(None, 1) for line in lines]
-    if not all(len(pair) == 2 and pair[0].isdigit() for pair in pairs):
+    if not lines or not all(len(pair) == 2 and pair[0].isdecimal() for pair in pairs):
         return lines
-    names = [""] * (max(int(index) for index, _ in pairs) + 1)
+    largest = max(int(index) for index, _ in pairs)
+    if largest > 100 * len(lines) + 1000:  # numbers that are no indices
+        return lines
+    names = [""] * (largest + 1)
     for index, name in pairs:
         names[int(index)] = name.strip()
     return names
+
+
+def _text(content: bytes) -> str:
+    """Decoded as its byte order mark says, which Windows editors write; UTF-8 without one."""
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf16 else "utf-8-sig", "replace")

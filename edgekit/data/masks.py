@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
-from edgekit.data.folders import is_image, read_images
+from edgekit.data.folders import identity_of, is_image, read_images
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 
@@ -55,6 +55,12 @@ class MaskDataset:
         """Kind, source and preprocessing."""
         source = str(self._folder)
         return {"kind": "masks", "source": source, "preprocess": str(self._preprocess)}
+
+    def identity(self, stop: int) -> int:
+        """CRC-32 of the first ``stop`` pairs' names and sizes: tells changed data."""
+        images = [image for image, _ in self._pairs[:stop]]
+        masks = [mask or image for image, mask in self._pairs[:stop]]
+        return identity_of([*images, *masks], [*masks, *images])
 
     def chunk(self, start: int, stop: int) -> Batch:
         """Images ``start`` to ``stop`` with their masks; safe to call from any thread."""

@@ -151,8 +151,7 @@ class Preprocess:
 
     def _fit(self, image: Image.Image, shape: Sequence[int]) -> NDArray[np.uint8]:
         height, width, channels = _image_shape(shape)
-        mode = "L" if channels == 1 else "RGB"
-        image = image if image.mode == mode else image.convert(mode)
+        image = with_mode(image, "L" if channels == 1 else "RGB")
         resized = _resize(image, width, height, self.resize, FILTERS[self.filter])
         pixels: NDArray[np.uint8] = np.asarray(resized, np.uint8)
         if channels == 3 and self.colour == "bgr":
@@ -283,6 +282,25 @@ _KNOWN = (
     "use raw, unit (0..1), tf (-1..1), or mean=..,std=.. (one value, or one a channel: 1/2/3); "
     f"and resize={'|'.join(RESIZES)}, filter={'|'.join(FILTERS)}, colour={'|'.join(COLOURS)}"
 )
+
+
+def with_mode(image: Image.Image, mode: str) -> Image.Image:
+    """``image`` as ``L`` or ``RGB``, grey values of 16 bits by their upper 8.
+
+    OpenCV and TensorFlow read those so too; Pillow's own conversion makes all above 255 white.
+
+    Raises:
+        ValueError: Its pixels are of 32 bits, of which nothing tells which is white.
+    """
+    from PIL import Image  # noqa: PLC0415
+
+    # Pillow opens grey PNG and PGM files of 16 bits as I, newer ones PNG as I;16.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        upper: NDArray[np.uint8] = (np.asarray(image) >> 8).astype(np.uint8)
+        image = Image.fromarray(upper)
+    elif image.mode in ("I", "F"):
+        raise ValueError(f"its pixels are of 32 bits (mode {image.mode}), not of 8 or 16")
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _numbers(word: str, value: str) -> tuple[float, ...]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _EVALUATE, _BENCHMARK = "edgekit.evaluate/1", "edgekit.benchmark/1"
 _SHOWN = 48  # characters of a value; enough to tell hashes apart
+_DAMAGES_SHOWN = 3
+_LARGEST = 1e300
 _SHARES = frozenset(("top1", "top5"))
 # What may differ and is said: (label, path in the document).
 _NOTED = (
@@ -99,7 +101,12 @@ def compare(
     if not obstacles and a["schema"] == _EVALUATE and not metrics:
         obstacles = ("they have no metric in common",)
     latencies = tuple(_latencies(a, b))
-    failures = [*_drops(metrics, obstacles, max_drop), *_slow(b, max_p95_ms)]
+    lost = (
+        ()
+        if obstacles
+        else tuple(name for name in a.get("metrics", ()) if name not in b["metrics"])
+    )
+    failures = [*_drops(metrics, obstacles, max_drop, lost), *_slow(b, max_p95_ms)]
     has_gate = max_drop is not None or max_p95_ms is not None
     return CompareResult(
         first=names[0],
@@ -138,8 +145,42 @@ def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
             why=f"it has no {' and no '.join(missing)}" if missing else why,
             fix="write one with: edgekit evaluate MODEL --data DATA --json > RESULT.json",
         )
+    damages = list(_damages(document))
+    if damages:
+        raise InputError(
+            "the result is damaged",
+            where=name,
+            why="; ".join(damages[:_DAMAGES_SHOWN]),
+            fix="write it anew with edgekit evaluate or benchmark, and --json",
+        )
     result: Mapping[str, Any] = document
     return result
+
+
+def _damages(document: Mapping[str, Any]) -> Iterator[str]:
+    """What is no number where the comparison needs one: NaN would pass every gate."""
+    # Each part with the length of its lists: 0 for single numbers, -1 for any.
+    parts = [("latency_ms", 0), ("metrics", 0), ("left_out", -1), ("metrics_ci95", 2)]
+    for part, length in parts if document["schema"] == _EVALUATE else parts[:1]:
+        values = document.get(part) or {}
+        if not isinstance(values, Mapping):
+            yield f"{part} is no object"
+            continue
+        for name, value in values.items():
+            numbers = value if length else [value]
+            if value is None and length:
+                continue
+            is_list = isinstance(numbers, (list, tuple)) and length in (0, -1, len(numbers))
+            if not is_list or not all(map(_is_number, numbers)):
+                yield f"{part}.{name} is {repr(value)[:_SHOWN]}"
+    count = document.get("num_samples")
+    if document["schema"] == _EVALUATE and (not isinstance(count, int) or count < 1):
+        yield f"num_samples is {str(count)[:_SHOWN]}"
+
+
+def _is_number(value: Any) -> bool:  # noqa: ANN401 - a JSON value
+    is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_real and -_LARGEST < value < _LARGEST
 
 
 def _differing(
@@ -199,10 +240,15 @@ def _latencies(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Differenc
 
 
 def _drops(
-    metrics: Sequence[Difference], obstacles: Sequence[str], max_drop: float | None
+    metrics: Sequence[Difference],
+    obstacles: Sequence[str],
+    max_drop: float | None,
+    lost: Sequence[str],
 ) -> Iterator[str]:
     if max_drop is None:
         return
+    for name in lost:
+        yield f"--max-drop {max_drop:g}: the second result has no {name}"
     if obstacles or not metrics:
         why = "; ".join(obstacles) or "they hold no metric"
         yield f"--max-drop {max_drop:g}: the results cannot be compared ({why})"

@@ -183,6 +183,7 @@ def evaluate(
                 **{name: str(value) for name, value in decode.__dict__.items()},
                 "models": [each.sha256 for each in prepared],
                 "data": dataset.describe(),
+                "samples": _identity(dataset, plan.total),
                 "total": plan.total,
                 "size": plan.size,
                 "split": split,
@@ -376,6 +377,13 @@ def _check_outcome(judge: Judge, outcome: Outcome, dataset: Dataset) -> None:
             fix="sort images into sub-folders by class, or save labels as y in the .npz; without "
             "any label give --against, for the agreement of two models",
         )
+
+
+def _identity(dataset: Dataset, total: int | None) -> int | None:
+    """A number that is another when samples or labels are; None where only reading them tells."""
+    if total is None or not hasattr(dataset, "identity"):
+        return None
+    return int(dataset.identity(total))
 
 
 def _num_cores() -> int:

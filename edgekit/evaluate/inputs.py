@@ -15,6 +15,7 @@ import numpy as np
 from edgekit.data import Placement
 from edgekit.data.dataset import as_real
 from edgekit.data.folders import IMAGE_SUFFIXES, is_image
+from edgekit.data.preprocess import with_mode
 from edgekit.errors import DataError, InputError
 from edgekit.extras import require
 
@@ -114,7 +115,7 @@ def _read_image(content: bytes, info: TensorInfo, how: Preprocess) -> Reading:
 
     pixels, placement = how.place_pixels(content, info.shape[1:])
     with Image.open(io.BytesIO(content)) as image:
-        copy = image.convert("RGB")
+        copy = with_mode(image, "RGB").copy()
     scaled = how.scale_pixels(pixels)
     return Reading({info.name: _repeated(scaled, info)}, copy, placement)
 

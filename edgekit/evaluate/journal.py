@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's journal: one JSON line a batch, from which the run can go on after it was killed."""
+"""A run's journal: one JSON line a batch, from which the run can go on after it was killed.
+
+Each line ends in a CRC-32 of itself and all before it: a line that was edited, lost or doubled
+would change the result in silence.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Iterator, Mapping
 
@@ -14,6 +19,8 @@ if TYPE_CHECKING:
     from edgekit.files import PathLike
 
 SCHEMA = "edgekit.journal/1"
+_BEGINNING = b'{"schema":"%s"' % SCHEMA.encode()
+_CRC = b',"crc":'
 
 
 class Journal:
@@ -34,6 +41,7 @@ class Journal:
         """
         self._path = Path(path)
         self.entries: list[dict[str, Any]] = []
+        self._crc = 0  # of all lines so far
         exists = self._path.exists()
         if exists and not resume:
             raise DataError(
@@ -58,7 +66,9 @@ class Journal:
             OutputError: The disk is full, the file is gone.
         """
         try:
-            self._stream.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+            body = json.dumps(entry, separators=(",", ":")).encode()[:-1]
+            self._crc = zlib.crc32(body, self._crc)
+            self._stream.write(b"%s%s%d}\n" % (body, _CRC, self._crc))
             self._stream.flush()
             os.fsync(self._stream.fileno())
         except OSError as error:
@@ -88,26 +98,36 @@ class Journal:
     def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         try:
             with self._path.open("rb") as stream:
-                for line in stream:
+                for number, line in enumerate(stream, 1):
+                    if number == 1 and line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
+                        raise DataError(
+                            "this is no journal of edgekit",
+                            where=str(self._path),
+                            fix="name another file; this one is left as it is",
+                        )
                     if not line.endswith(b"\n"):
                         return  # the run was killed in the middle of it
-                    try:
-                        entry = json.loads(line.decode("utf-8"))
-                    except ValueError as error:
-                        raise DataError(
-                            f"a line of the journal is damaged: {error}",
-                            where=str(self._path),
-                            fix="remove the file and start anew",
-                        ) from error
-                    yield line, entry
+                    yield line, self._parse(line, number)
         except OSError as error:
             raise InputError(
                 f"cannot read the journal: {error.strerror}", where=str(self._path)
             ) from error
 
-    def _check(self, head: Any, key: Mapping[str, Any]) -> None:  # noqa: ANN401 - a line's JSON
-        if not isinstance(head, dict) or head.get("schema") != SCHEMA:
-            raise DataError("this is no journal of edgekit", where=str(self._path))
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        body, _, crc = line.rpartition(_CRC)
+        expected = zlib.crc32(body, self._crc)
+        if crc != b"%d}\n" % expected:
+            raise DataError(
+                f"the journal is damaged: line {number} is not what was written there",
+                where=str(self._path),
+                why="a line was edited, removed or doubled, or the disk lost it",
+                fix=f"keep the {number - 1} lines before it, or remove the file and start anew",
+            )
+        self._crc = expected
+        entry: dict[str, Any] = json.loads(body.decode("utf-8") + "}")
+        return entry
+
+    def _check(self, head: Mapping[str, Any], key: Mapping[str, Any]) -> None:
         # As JSON writes it: tuples are lists there.
         wanted, given = json.loads(json.dumps(dict(key))), head.get("key", {})
         names = [name for name in wanted if wanted[name] != given.get(name)]

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
-from edgekit.data import read_labels
+from edgekit.data import parse_labels, read_labels
 from edgekit.errors import DataError
 from edgekit.files import PathLike, read_bytes
 
@@ -42,7 +42,7 @@ def fit_labels(labels: PathLike | Sequence[str] | None, num_classes: int) -> lis
     names = read_labels(labels) if is_path else list(labels)  # type: ignore[arg-type] # decided by is_path
     if num_classes and len(names) != num_classes and is_path:
         content = read_bytes(labels, "label file")  # type: ignore[arg-type] # decided by is_path
-        head = _parse(re.split(rb"\r?\n[ \t]*\r?\n", content.lstrip(), maxsplit=1)[0])
+        head = parse_labels(re.split(rb"\r?\n[ \t]*\r?\n", content.lstrip(), maxsplit=1)[0])
         names = head if len(head) == num_classes else names
     if num_classes and len(names) != num_classes:
         raise DataError(
@@ -68,7 +68,7 @@ def attached_labels(content: bytes, num_classes: int) -> list[str]:
         metadata = parse_ultralytics(data) if name in _ULTRALYTICS_FILES else {}
         names = _ultralytics_names(metadata) if metadata else []
         if not names and name.endswith(_TEXT_SUFFIX):
-            names = _parse(data)
+            names = parse_labels(data)
         if names and (not num_classes or len(names) == num_classes):
             return names
     return []
@@ -103,21 +103,6 @@ def _ultralytics_names(metadata: Mapping[str, Any]) -> list[str]:
         return []
     by_index = {int(key): str(name) for key, name in names.items()}
     return [by_index.get(i, "") for i in range(max(by_index, default=-1) + 1)]
-
-
-def _parse(content: bytes) -> list[str]:
-    text = content.decode("utf-8", "replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    pairs = [line.replace(":", " ", 1).split(None, 1) for line in lines]
-    if not lines or not all(len(pair) == 2 and pair[0].isdigit() for pair in pairs):
-        return lines
-    largest = max(int(index) for index, _ in pairs)
-    if largest > 100 * len(lines) + 1000:  # numbers that are no indices
-        return lines
-    names = [""] * (largest + 1)
-    for index, name in pairs:
-        names[int(index)] = name.strip()
-    return names
 
 
 def _attachments(content: bytes) -> dict[str, bytes]:

@@ -49,6 +49,69 @@ def test_a_truncated_jpeg_is_unreadable(tmp_path: Path) -> None:
     assert len(dataset.unreadable) == 1
 
 
+def _save_csv(folder: Path, content: bytes) -> None:
+    for name in ("a.png", "b.png"):
+        _save(folder / name)
+    (folder / "labels.csv").write_bytes(content)
+
+
+def test_labels_csv_of_a_spreadsheet_begins_with_a_byte_order_mark(tmp_path: Path) -> None:
+    _save_csv(tmp_path, b"\xef\xbb\xbffile,label\r\na.png,17\r\nb.png,3\r\n")
+    assert [each.label for each in open_dataset(tmp_path, inputs=_RGB)] == [17, 3]
+
+
+def test_labels_csv_may_have_cells_too_many(tmp_path: Path) -> None:
+    _save_csv(tmp_path, b"file,label\na.png,17,a remark\nb.png,3\n")
+    assert [each.label for each in open_dataset(tmp_path, inputs=_RGB)] == [17, 3]
+
+
+def test_a_file_listed_twice_keeps_both_labels(tmp_path: Path) -> None:
+    _save_csv(tmp_path, b"file,label\na.png,17\nmissing.png,5\na.png,3\n")
+    batch = open_dataset(tmp_path, inputs=_RGB).chunk(0, 3)  # type: ignore[attr-defined] # a folder has it
+    assert batch.labels == [17, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("file,label\na.png,17\nb.png,3\n".encode("utf-16"), "cannot read labels.csv"),
+        (b"file,label,name\na.png,17,caf\xe9\nb.png,3,x\n", "cannot read labels.csv"),
+        (b"file,label\na.png,99999999999999999999\nb.png,3\n", "no file and class index"),
+        ("file,label\na.png,\u00b2\nb.png,3\n".encode(), "no file and class index"),
+        (b"file,label\na.png\nb.png,3\n", "no file and class index"),
+    ],
+    ids=["utf-16", "latin-1", "large", "superscript", "short"],
+)
+def test_a_labels_csv_that_cannot_be_read_is_an_error(
+    tmp_path: Path, content: bytes, what: str
+) -> None:
+    _save_csv(tmp_path, content)
+    with pytest.raises(DataError, match=what):
+        open_dataset(tmp_path, inputs=_RGB)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+def test_grey_values_of_16_bits_are_their_upper_8(tmp_path: Path, suffix: str) -> None:
+    grey = np.arange(0, 65536, 65536 // 24, dtype=np.int32)[:24].reshape(4, 6)
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "pgm":
+        path.write_bytes(b"P5 6 4 65535\n" + grey.astype(">u2").tobytes())
+    else:
+        Image.fromarray(grey.astype(np.uint16)).save(str(path))
+    pixels = Preprocess().pixels(path, (4, 6, 3))
+    assert np.array_equal(pixels, np.repeat((grey >> 8)[..., None], 3, axis=2))
+    assert np.array_equal(Preprocess().pixels(path, (4, 6, 1))[..., 0], grey >> 8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_pixels_of_32_bits_have_no_white_and_are_an_error(
+    tmp_path: Path, dtype: type[np.generic]
+) -> None:
+    Image.fromarray(np.full((4, 6), 0.5).astype(dtype)).save(str(tmp_path / "a.tif"))
+    with pytest.raises(DataError, match="32 bits"):
+        Preprocess().pixels(tmp_path / "a.tif", (4, 6, 3))
+
+
 def test_labels_csv_wins_over_folders(tmp_path: Path) -> None:
     _save(tmp_path / "k" / "a.png")
     (tmp_path / "labels.csv").write_text("file,class_index,label\nk/a.png,17,tench\n")

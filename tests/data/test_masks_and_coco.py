@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgekit.data import CocoDataset, InputSpec, iter_chunks, open_dataset
+from edgekit.data import (
+    CocoDataset,
+    InputSpec,
+    MaskDataset,
+    Preprocess,
+    iter_chunks,
+    open_dataset,
+)
 from edgekit.errors import DataError
 
 _RGB = (InputSpec("x", (1, 4, 6, 3)),)
@@ -127,3 +134,30 @@ def test_an_iterable_is_gone_through_from_where_it_is_asked() -> None:
     dataset = open_dataset([(array, i) for i, array in enumerate(arrays)], inputs=_RGB)
     labels = [chunk.load().labels for chunk in iter_chunks(dataset, 2, 1)]
     assert labels == [[1, 2], [3, 4]]
+
+
+def test_two_images_of_a_coco_json_may_be_one_file(tmp_path: Path) -> None:
+    Image.new("RGB", (6, 4)).save(str(tmp_path / "a.png"))
+    names = ("a.png", "missing.png", "a.png")
+    images = [{"id": 7 + i, "file_name": name} for i, name in enumerate(names)]
+    document = {"images": images, "annotations": [], "categories": []}
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    dataset = CocoDataset(tmp_path / "a.json", _RGB, Preprocess())
+    assert dataset.chunk(0, 3).targets == (7, 9)
+
+
+def test_other_truth_is_another_data_set(tmp_path: Path) -> None:
+    """What a journal goes by: annotations of the same images, masks of another size."""
+    Image.new("RGB", (6, 4)).save(str(tmp_path / "a.png"))
+    Image.new("L", (6, 4)).save(str(tmp_path / "a_mask.png"))
+    document = {"images": [{"id": 7, "file_name": "a.png"}], "annotations": [], "categories": []}
+    seen = []
+    for category in (1, 2):
+        row = {"id": 1, "image_id": 7, "category_id": category}
+        (tmp_path / "a.json").write_text(json.dumps({**document, "annotations": [row]}))
+        seen.append(CocoDataset(tmp_path / "a.json", _RGB, Preprocess()).identity(1))
+    assert seen[0] != seen[1]
+    before = MaskDataset(tmp_path, _RGB, Preprocess()).identity(1)
+    assert MaskDataset(tmp_path, _RGB, Preprocess()).identity(1) == before
+    Image.new("L", (60, 40)).save(str(tmp_path / "a_mask.png"))
+    assert MaskDataset(tmp_path, _RGB, Preprocess()).identity(1) != before

@@ -43,6 +43,41 @@ def test_equal_results_do_not_differ_and_keep_an_interval(results: list[dict[str
     assert metric.ci95[0] < 0 < metric.ci95[1]
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("metrics", float("nan")),
+        ("metrics", "0.4"),
+        ("metrics", None),
+        ("metrics", 10**400),
+        ("latency_ms", float("nan")),
+        ("latency_ms", "1"),
+        ("left_out", 5),
+        ("left_out", ["a", "b"]),
+        ("metrics_ci95", [1]),
+    ],
+)
+def test_a_damaged_number_passes_no_gate(
+    results: list[dict[str, Any]], tmp_path: Path, part: str, value: object
+) -> None:
+    name = "p95" if part == "latency_ms" else "top1"
+    results[1][part] = {**results[1][part], name: value}
+    path = tmp_path / "b.json"
+    path.write_text(json.dumps(results[1]))
+    with pytest.raises(InputError, match="damaged") as caught:
+        compare(results[0], path, max_drop=1.0, max_p95_ms=1e6)
+    assert f"{part}.{name}" in caught.value.why
+
+
+def test_a_metric_that_the_second_lacks_fails_the_gate(results: list[dict[str, Any]]) -> None:
+    more = json.loads(json.dumps(results[0]))
+    more["metrics"]["top5"] = 1.0
+    assert compare(more, results[0], max_drop=0.5).failures == (
+        "--max-drop 0.5: the second result has no top5",
+    )
+    assert compare(results[0], more, max_drop=0.5).passed is True
+
+
 def test_a_drop_is_paired_and_judged(results: list[dict[str, Any]]) -> None:
     result = compare(results[0], results[1], max_drop=0.01)
     (metric,) = result.metrics

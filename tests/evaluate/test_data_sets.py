@@ -161,6 +161,66 @@ def test_a_journal_is_only_for_its_own_run(
         evaluate(make_classifier(), npz, resume=True)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: lines[:2] + lines[3:],
+        lambda lines: lines[:2] + lines[1:],
+        lambda lines: [*lines[:2], b"5\n", *lines[2:]],
+        lambda lines: [*lines[:2], b"{}\n"],
+        lambda lines: [lines[0], lines[1].replace(b'"count":', b'"count": '), *lines[2:]],
+    ],
+    ids=["lost", "doubled", "number", "empty", "edited"],
+)
+def test_a_damaged_journal_does_not_change_the_result_in_silence(
+    make_classifier: Make, npz: Path, tmp_path: Path, damage: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    journal = tmp_path / "run.jsonl"
+    model = make_classifier()
+    evaluate(model, npz, journal=journal)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) > 3
+    damaged = b"".join(damage(lines))
+    journal.write_bytes(damaged)
+    with pytest.raises(DataError, match=r"the journal is damaged: line [234] "):
+        evaluate(model, npz, journal=journal, resume=True)
+    assert journal.read_bytes() == damaged
+
+
+def test_a_file_that_is_no_journal_is_left_as_it_is(
+    make_classifier: Make, npz: Path, tmp_path: Path
+) -> None:
+    """One line without an end looks like a journal that was cut off in its first."""
+    path = tmp_path / "result.json"
+    path.write_text("what took a week to measure")
+    with pytest.raises(DataError, match="no journal"):
+        evaluate(make_classifier(), npz, journal=path, resume=True)
+    assert path.read_text() == "what took a week to measure"
+
+
+def test_a_journal_does_not_go_on_with_changed_data(
+    make_classifier: Make, npz: Path, tmp_path: Path
+) -> None:
+    journal, model = tmp_path / "run.jsonl", make_classifier()
+    evaluate(model, npz, journal=journal)
+    with np.load(str(npz)) as arrays:
+        x, y = arrays["x"], arrays["y"]
+    for changed in ({"x": x[::-1], "y": y}, {"x": x, "y": (y + 1) % 3}):
+        np.savez(str(npz), **changed)
+        with pytest.raises(DataError, match="another run: samples differ"):
+            evaluate(model, npz, journal=journal, resume=True)
+
+
+def test_a_journal_does_not_go_on_with_other_files(make_classifier: Make, tmp_path: Path) -> None:
+    journal, model = tmp_path / "run.jsonl", make_classifier()
+    folder = _folder(tmp_path / "data")
+    evaluate(model, folder, journal=journal)
+    first = next(iter(sorted((folder / "red").iterdir())))
+    first.rename(folder / "green" / "another.png")
+    with pytest.raises(DataError, match="another run: samples differ"):
+        evaluate(model, folder, journal=journal, resume=True)
+
+
 _SLOW = """
 import time
 import numpy as np

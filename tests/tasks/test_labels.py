@@ -23,6 +23,24 @@ def test_one_a_line_and_corals_index_name(tmp_path: Path) -> None:
     assert read_labels(tmp_path / "b.txt") == ["person", "", "two words"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+@pytest.mark.parametrize("lines", ["0 kat\r\n1 bj\u00f8rn", "kat\r\n\r\nbj\u00f8rn\r\n"])
+def test_files_of_windows_editors_hold_the_same_names(
+    tmp_path: Path, encoding: str, lines: str
+) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes(lines.encode(encoding))
+    assert read_labels(path) == ["kat", "bj\u00f8rn"]
+    assert fit_labels(path, 2) == ["kat", "bj\u00f8rn"]
+
+
+def test_numbers_that_are_no_indices_are_part_of_the_names(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    for line in ("99999999999999 Broadway", "\u00b2 squared"):
+        path.write_text(line, encoding="utf-8")
+        assert read_labels(path) == [line]
+
+
 def test_a_remark_behind_a_blank_line_is_no_class(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_text("cat\ndog\n\nand 255 is to be ignored\n")
