@@ -19,6 +19,7 @@ from edgekit.edgetpu.belongs import check_belongs
 from edgekit.errors import UsageError
 from edgekit.files import PathLike, check_writable, read_bytes, sha256_hex, write_bytes
 from edgekit.formats.bundle import MODEL_PATH, BundleFile, Manifest, is_bundle, write_bundle
+from edgekit.formats.darwinn import is_edgetpu_operator
 from edgekit.formats.tflite import Model, read_model
 from edgekit.result import Result
 from edgekit.tasks import TASKS
@@ -73,8 +74,8 @@ def bundle(
     Raises:
         BundleError: ``compiled`` was not made from ``model``, or ``metrics`` are of another model.
         InputError: A file cannot be read, or is not what it should be.
-        UsageError: ``preprocess`` has an unknown word, ``task`` is none, or ``output`` is one of
-            the other files.
+        UsageError: ``preprocess`` has an unknown word, ``task`` is none, ``model`` is compiled, or
+            ``output`` is one of the other files.
         OutputError: ``output`` cannot be written.
         MissingExtraError: ``sign`` needs the package cryptography.
     """
@@ -84,6 +85,13 @@ def bundle(
     _check_apart(output, [model, compiled, labels, licence, sign, *metrics])
     given = read_given(model, compiled, licence)
     plain = read_model(given.plain, where=str(model))
+    if any(is_edgetpu_operator(operator) for _, _, operator in plain.operators()):
+        raise UsageError(
+            "the model is compiled already",
+            where=str(model),
+            why="a bundle holds the plain model, which every machine runs, and the compiled one",
+            fix="edgekit bundle NAME.tflite --compiled NAME_edgetpu.tflite -o NAME.edgekit",
+        )
     compiled_model = None
     if given.compiled is not None:
         compiled_model = read_model(given.compiled, where=str(compiled or model))

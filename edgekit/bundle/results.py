@@ -22,7 +22,7 @@ def read_result(path: PathLike, origins: Sequence[str]) -> Document:
     """
     try:
         document = json.loads(read_bytes(path, "result").decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"the result is no JSON: {error}", where=str(path)) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(schema, str) or not schema.startswith("edgekit."):
@@ -52,7 +52,7 @@ def results_in(whole: Bundle, where: str) -> Mapping[str, Document]:
     for entry in whole.manifest.files_with("results"):
         try:
             document = json.loads(whole.files[entry.path].decode("utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _no_result(entry.path, str(error), where) from error
         if not isinstance(document, dict) or not isinstance(document.get("schema"), str):
             raise _no_result(entry.path, "it has no schema", where)

@@ -10,12 +10,14 @@ from edgekit.bundle.here import Fit, compare_with_here
 from edgekit.bundle.requirements import requirements
 from edgekit.bundle.results import of_these, results_in
 from edgekit.bundle.signing import check_signature
+from edgekit.data import parse_preprocess
 from edgekit.edgetpu.belongs import check_belongs
-from edgekit.errors import BundleError, InputError
+from edgekit.errors import BundleError, InputError, UsageError
 from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.bundle import Bundle, Manifest, is_bundle, read_bundle
 from edgekit.formats.tflite import Model, read_model
 from edgekit.result import Result
+from edgekit.tasks import TASKS
 from edgekit.versions import CURRENT_RUNTIME_VERSION
 
 
@@ -68,6 +70,7 @@ def verify(bundle: PathLike, *, verify_key: PathLike | None = None) -> VerifyRes
         checked.append("the compiled model was made from the plain one")
     checked.append(_check_versions(whole, plain, compiled, where))
     checked += _check_contents(whole, where)
+    _check_use(whole.manifest, where)
     return VerifyResult(
         bundle=where,
         sha256=sha256_hex(content),
@@ -113,6 +116,23 @@ def _check_contents(whole: Bundle, where: str) -> list[str]:
     if strangers:
         raise BundleError(f"{', '.join(strangers)} is of another model", where=where)
     return [f"{len(results)} results are of these models"] if results else []
+
+
+def _check_use(manifest: Manifest, where: str) -> None:
+    """The preprocessing and the task are such as edgekit knows."""
+    unknown = ""
+    try:
+        parse_preprocess(manifest.preprocess or None)
+    except UsageError as error:
+        unknown = error.what
+    if manifest.task and manifest.task not in TASKS:
+        unknown = f"no task {manifest.task!r}"
+    if unknown:
+        raise BundleError(
+            f"the manifest asks for what edgekit does not know: {unknown}",
+            where=where,
+            fix="use the edgekit that made the bundle, or make it again with edgekit bundle",
+        )
 
 
 def _models(whole: Bundle) -> list[bytes]:

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import typer
 from typing_extensions import Annotated
 
+from edgekit.errors import OutputError
 from edgekit.result import Result
 
 JsonOption = Annotated[
@@ -20,8 +22,22 @@ Progress = Callable[[int, Optional[int]], None]
 
 
 def emit(result: Result, text: Callable[[], str], *, as_json: bool) -> None:
-    """Print ``result`` on stdout: its JSON document, or what ``text`` makes of it for people."""
-    sys.stdout.write(result.to_json() if as_json else text().rstrip("\n") + "\n")
+    """Print ``result`` on stdout: its JSON document, or what ``text`` makes of it for people.
+
+    Raises:
+        OutputError: The disk that stdout leads to is full.
+    """
+    try:
+        sys.stdout.write(result.to_json() if as_json else text().rstrip("\n") + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough: typer ends the command
+        raise
+    except OSError as error:
+        # Or Python would try again to write what is left, when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(
+            f"cannot write the result: {error.strerror}", where="standard output"
+        ) from error
 
 
 def note(message: str) -> None:

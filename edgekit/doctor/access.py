@@ -87,5 +87,5 @@ def _link(path: os.PathLike[str]) -> str:
 def _groups(machine: Machine) -> Iterator[tuple[str, int]]:
     for line in machine.text("/etc/group").splitlines():
         fields = line.split(":")
-        if len(fields) > 2 and fields[2].isdigit():
+        if len(fields) > 2 and fields[2].isdecimal():
             yield fields[0], int(fields[2])

@@ -128,36 +128,39 @@ def check_delegate(machine: Machine) -> CheckResult:
     if said.get("opened"):
         return CheckResult(code, OK, f"opened through {place} by {runtime} {version}")
     here = bool(find_usb(machine) or find_pcie(machine))
-    why = "see the failed checks above" if here else "no device is here"
-    return CheckResult(code, FAILED, str(said.get("error") or "refused without a reason"), why)
+    why = (
+        "what the checks above found wrong, else the device hangs" if here else "no device is here"
+    )
+    fix = "unplug the device and plug it in again, or switch the machine off and on" if here else ""
+    return CheckResult(code, FAILED, str(said.get("error") or "refused without a reason"), why, fix)
 
 
-# Each with whether it matters where models run on the CPU alone.
-CHECKS: tuple[tuple[Check, bool], ...] = (
-    (check_python, True),
-    (check_runtime, True),
-    (check_numpy, True),
-    (check_pycoral, False),
-    (check_legacy, False),
-    (check_library, False),
-    (check_architecture, False),
-    (check_loads, False),
-    (check_pair, False),
-    (check_usb_device, False),
-    (check_usb_speed, False),
-    (check_usb_access, False),
-    (check_udev, False),
-    (check_groups, False),
-    (check_pcie_device, False),
-    (check_pcie_driver, False),
-    (check_pcie_node, False),
-    (check_owner, False),
-    (check_temperature, False),
-    (check_pi_pages, False),
-    (check_container, False),
-    (check_compiler, False),
-    (check_cpu_inference, True),
-    (check_delegate, False),
+# Each with its code and whether it matters where models run on the CPU alone.
+CHECKS: tuple[tuple[str, Check, bool], ...] = (
+    ("python", check_python, True),
+    ("runtime", check_runtime, True),
+    ("numpy", check_numpy, True),
+    ("pycoral", check_pycoral, False),
+    ("legacy", check_legacy, False),
+    ("library", check_library, False),
+    ("library.architecture", check_architecture, False),
+    ("library.version", check_loads, False),
+    ("library.pair", check_pair, False),
+    ("usb.device", check_usb_device, False),
+    ("usb.speed", check_usb_speed, False),
+    ("usb.access", check_usb_access, False),
+    ("udev", check_udev, False),
+    ("groups", check_groups, False),
+    ("pcie.device", check_pcie_device, False),
+    ("pcie.driver", check_pcie_driver, False),
+    ("pcie.node", check_pcie_node, False),
+    ("owner", check_owner, False),
+    ("temperature", check_temperature, False),
+    ("page_size", check_pi_pages, False),
+    ("container", check_container, False),
+    ("compiler", check_compiler, False),
+    ("inference.cpu", check_cpu_inference, True),
+    ("inference.edgetpu", check_delegate, False),
 )
 
 
@@ -184,8 +187,8 @@ def doctor(
     """
     machine = Machine(root, env, run, python)
     checks = [
-        dataclasses.replace(_checked(check, machine), concerns_cpu=concerns_cpu)
-        for check, concerns_cpu in CHECKS
+        dataclasses.replace(_checked(code, check, machine), concerns_cpu=concerns_cpu)
+        for code, check, concerns_cpu in CHECKS
     ]
     if model:
         checks.append(_check_model(machine, model))
@@ -204,13 +207,13 @@ def doctor(
     )
 
 
-def _checked(check: Check, machine: Machine) -> CheckResult:
+def _checked(code: str, check: Check, machine: Machine) -> CheckResult:
     """What a check says; its own failure is a result like any other."""
     try:
         return check(machine)
-    except (OSError, ValueError, KeyError, EdgeKitError) as error:
-        code = check.__name__.replace("check_", "")
-        return CheckResult(code, FAILED, f"the check itself failed: {error}")
+    except (OSError, ValueError, LookupError, EdgeKitError) as error:
+        seen = f"the check itself failed: {type(error).__name__}: {error}"
+        return CheckResult(code, FAILED, seen)
 
 
 def _check_model(machine: Machine, model: str) -> CheckResult:

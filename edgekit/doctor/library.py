@@ -80,6 +80,10 @@ def check_library(machine: Machine) -> CheckResult:
             if package in machine.debian_packages
         ]
         return CheckResult(code, OK, ", ".join([place, *brought]))
+    named = machine.env.get(LIBRARY_VARIABLE, "")
+    if named:
+        seen = f"no {named}, which {LIBRARY_VARIABLE} names"
+        return CheckResult(code, FAILED, seen, "nothing else is tried", f"unset {LIBRARY_VARIABLE}")
     fix = "install the Edge TPU runtime: https://coral.ai/software/#edgetpu-runtime"
     if machine.is_linux and machine.has_apt:
         fix = apt_install(machine, LIBRARY_PACKAGES[0])
@@ -209,7 +213,7 @@ def _architectures(library: Path) -> tuple[str, ...]:
             return tuple(name for each in types for name in _named(_MACHO, each))
         if magic == 0xCFFAEDFE:
             return _named(_MACHO, struct.unpack_from("<I", head, 4)[0])
-    except struct.error:
+    except (struct.error, IndexError):  # cut short
         return ()
     return ()
 

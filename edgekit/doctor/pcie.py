@@ -173,4 +173,4 @@ def _missing_module(machine: Machine, kernel: str, package: str) -> tuple[str, s
 
 
 def _integer(text: str) -> int | None:
-    return int(text) if text.lstrip("-").isdigit() else None
+    return int(text) if re.fullmatch(r"-?[0-9]+", text) else None

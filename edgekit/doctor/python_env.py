@@ -48,7 +48,8 @@ def check_runtime(machine: Machine) -> CheckResult:
     ]
     if there:
         return CheckResult(code, OK, ", ".join(there))
-    package = "ai-edge-litert" if python[:2] >= (3, 10) else "tflite-runtime"
+    # Google's libedgetpu crashes with 2.12 and newer.
+    package = "ai-edge-litert" if python[:2] >= (3, 10) else "'tflite-runtime<2.12'"
     return CheckResult(
         code,
         FAILED,

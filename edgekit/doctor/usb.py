@@ -134,7 +134,7 @@ def _from_sysfs(machine: Machine) -> tuple[UsbDevice, ...]:
             bus, number = (machine.text(f"{place}/{name}") for name in ("busnum", "devnum"))
             node = f"/dev/bus/usb/{bus:0>3}/{number:0>3}" if bus and number else ""
             speed = machine.text(f"{place}/speed")
-            is_number = speed.replace(".", "", 1).isdigit()
+            is_number = speed.replace(".", "", 1).isdecimal()
             found.append(UsbDevice(*pair, entry.name, float(speed) if is_number else None, node))
     return tuple(found)
 
@@ -147,7 +147,7 @@ def _from_ioreg(listing: str) -> tuple[UsbDevice, ...]:
         pair = f"{fields.get('idVendor', 0):04x}", f"{fields.get('idProduct', 0):04x}"
         if pair in _STATES:
             speed = fields.get("Device Speed", fields.get("USBSpeed", -1))
-            place = f"port {block.partition('@')[2].split()[0]}"
+            place = "port " + "".join(block.partition("@")[2].split()[:1])
             found.append(UsbDevice(*pair, place, _IOREG_SPEEDS_MBIT.get(speed), ""))
     return tuple(found)
 

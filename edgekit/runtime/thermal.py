@@ -7,6 +7,7 @@ parameter, so that a folder can stand for it.
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,7 +137,7 @@ def _text(path: Path) -> str:
 
 def _celsius(path: Path | None) -> float | None:
     text = "" if path is None else _text(path)
-    if not text.lstrip("-").isdigit():
+    if not re.fullmatch(r"-?[0-9]+", text):
         return None
     value = int(text) / 1000
     return value if value > _DEAD_BELOW_CELSIUS else None

@@ -26,6 +26,7 @@ from edgekit.errors import (
 )
 from edgekit.files import sha256_hex
 from edgekit.formats.bundle import read_bundle, write_bundle
+from edgekit.formats.bundle.manifest import parse_manifest
 from edgekit.formats.tflite import read_model
 from edgekit.formats.tflite_metadata import read_notes
 from edgekit.runtime import Runner
@@ -208,6 +209,37 @@ def test_a_manifest_that_asks_for_less_than_the_models_is_refused(
     output.write_bytes(write_bundle(changed, files))
     with pytest.raises(BundleError, match="asks for edgetpu_runtime 12"):
         verify(output)
+
+
+@pytest.mark.parametrize(("preprocess", "task"), [("zzz", ""), ("", "zzz")])
+def test_a_manifest_that_asks_for_the_unknown_is_refused(
+    model: Path, tmp_path: Path, preprocess: str, task: str
+) -> None:
+    output = tmp_path / "net.edgekit"
+    bundle(model, output=output)
+    whole = read_bundle(output.read_bytes())
+    changed = dataclasses.replace(whole.manifest, preprocess=preprocess, task=task)
+    files = [(entry, whole.files[entry.path]) for entry in changed.files]
+    output.write_bytes(write_bundle(changed, files))
+    with pytest.raises(BundleError, match=r"edgekit does not know: .*zzz"):
+        verify(output)
+
+
+def test_documents_nested_without_end_are_damaged(model: Path, tmp_path: Path) -> None:
+    deep = "[" * 200_000
+    with pytest.raises(BundleError, match="is no JSON"):
+        parse_manifest(deep.encode())
+    (tmp_path / "deep.json").write_text(deep)
+    with pytest.raises(InputError, match="no JSON"):
+        bundle(model, metrics=[tmp_path / "deep.json"], output=tmp_path / "net.edgekit")
+
+
+@pytest.mark.corpus
+def test_a_compiled_model_is_not_taken_for_the_plain_one(corpus: Path, tmp_path: Path) -> None:
+    compiled = next((corpus / "compiled").rglob("*_edgetpu.tflite"))
+    with pytest.raises(UsageError, match="compiled already"):
+        bundle(compiled, output=tmp_path / "net.edgekit")
+    assert not (tmp_path / "net.edgekit").exists()
 
 
 @pytest.mark.parametrize("command", ["verify", "run", "benchmark", "evaluate"])

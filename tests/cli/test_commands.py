@@ -145,6 +145,20 @@ def test_exit_statuses_follow_the_design(
     assert done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk always full")
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_a_full_disk_under_stdout_is_one_clear_error(
+    int8_path: Path, as_json: Sequence[str]
+) -> None:
+    words = [sys.executable, "-m", "edgekit", "benchmark", str(int8_path), *as_json]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 3
+    assert "error: cannot write the result: No space left on device\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
 def test_an_empty_folder_is_no_data_set(int8_path: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = edgekit("evaluate", int8_path, "--data", tmp_path / "empty")

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Callable
 
 import pytest
 
+from edgekit.doctor.checks import CHECKS
 from edgekit.process import Finished
+from tests.doctor.conftest import usable
 
 if TYPE_CHECKING:
     from tests.doctor.conftest import Tree
@@ -266,4 +268,49 @@ def test_a_library_named_by_the_environment_is_the_one(make: Make) -> None:
     machine.env["EDGEKIT_LIBEDGETPU"] = "/opt/mine/libedgetpu.so.1"
     assert machine.check("library").seen.startswith("/opt/mine/libedgetpu.so.1")
     machine.env["EDGEKIT_LIBEDGETPU"] = "/opt/none/libedgetpu.so.1"
-    assert machine.check("library").status == "failed"
+    check = machine.check("library")
+    assert (check.status, check.fix) == ("failed", "unset EDGEKIT_LIBEDGETPU")
+    assert "/opt/none/libedgetpu.so.1" in check.seen
+
+
+@pytest.mark.parametrize("length", range(0, 20, 3))
+def test_a_library_cut_short_is_no_library(make: Make, length: int) -> None:
+    machine = make("pc_with_m2")
+    library = next(machine.root.rglob("libedgetpu.so.1"))
+    library.write_bytes(library.read_bytes()[:length])
+    assert "is no shared library" in machine.check("library.architecture").seen
+
+
+@pytest.mark.parametrize("odd", ["\u00b2", "--5", "5.", "x", ""])
+def test_numbers_that_are_none_stop_no_check(make: Make, odd: str) -> None:
+    usb = make("raspberry_pi_4")
+    usb.usb("1a6e", "089a", speed=odd)
+    usb.write("/etc/group", f"plugdev:x:{odd}:\n")
+    card = make("pc_with_m2")
+    for name in ("temp", "trip_point0_temp"):
+        card.write(f"/sys/class/apex/apex_0/{name}", odd)
+    for machine in (usb, card):
+        result = machine.examine()
+        assert not [each.seen for each in result.checks if "the check itself" in each.seen]
+
+
+def test_a_check_that_fails_itself_keeps_its_code(make: Make) -> None:
+    machine = make("dev_board")
+    machine.replies["inference"] = {"ok": True, "versions": {}}  # of which runtime is not said
+    check = machine.check("inference.cpu")
+    assert (check.status, machine.examine().cpu_usable) == ("failed", False)
+    assert "the check itself failed: KeyError: 'runtime'" in check.seen
+
+
+def test_every_check_has_the_code_under_which_it_answers(make: Make) -> None:
+    for name in ("dev_board", "raspberry_pi_5", "docker_without_device", "windows"):
+        machine = make(name)
+        assert [each.code for each in machine.examine().checks] == [code for code, _, _ in CHECKS]
+
+
+def test_an_edge_tpu_that_refuses_has_a_next_step(make: Make) -> None:
+    machine = usable(make("pc_with_m2"))
+    machine.replies["delegate"] = {"opened": False, "error": ""}
+    check = machine.check("inference.edgetpu")
+    assert check.seen == "refused without a reason"
+    assert "switch the machine off and on" in check.fix

@@ -71,7 +71,7 @@ def parse_manifest(content: bytes, where: str = "") -> Manifest:
     """
     try:
         document = json.loads(content.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(f"{MANIFEST_PATH} is no JSON: {error}", where) from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         given = document.get("schema") if isinstance(document, dict) else None
