@@ -79,6 +79,8 @@ def run(
     )
     for problem in result.failed:
         note(f"warning: not readable: {problem}")
+    for warning in result.warnings:
+        note(f"warning: {warning}")
     emit(result, lambda: "\n".join(render(result)), as_json=json)
 
 

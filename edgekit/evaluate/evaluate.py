@@ -225,7 +225,11 @@ def _result(
     environment = engine.single.environment
     verdict = judge.verdict()
     score = verdict.scores[0]
-    doubts = [*range_doubts(engine.single, dataset), *label_doubts(judge, dataset)]
+    doubts = [
+        *decoder.doubts,
+        *range_doubts(engine.single, dataset),
+        *label_doubts(judge, dataset),
+    ]
     return EvaluateResult(
         # The Runner has another file than was given where the plain one stands in.
         model=engine.single.source or engine.prepared.source,

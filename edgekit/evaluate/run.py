@@ -60,6 +60,7 @@ class RunResult(Result):
     versions: Mapping[str, str]
     thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
     asked: Mapping[str, str] = field(default_factory=dict)  # as `asked_for`
+    warnings: tuple[str, ...] = ()
 
 
 def run(
@@ -175,6 +176,7 @@ def run(
             versions=environment.versions,
             thermal=environment.thermal,
             asked=asked,
+            warnings=decoder.doubts,
         )
 
 

@@ -55,3 +55,4 @@ class Decoder:
     num_classes: int  # 0 if unknown or none
     input_shape: tuple[int, int]  # (height, width) of the image input; (0, 0) without one
     decode: Callable[[Sequence[NDArray[Any]]], Meaning]
+    doubts: tuple[str, ...] = ()  # why its answers may be worthless, each with what to do

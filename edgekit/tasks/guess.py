@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from edgekit.tasks.prepare import Prepared
 
 Raw = Sequence["NDArray[Any]"]
+# A step between two scores above which thresholds mean nothing.
+_COARSEST_SCORE = 0.1
 # What Ultralytics' metadata calls a task; without metadata the outputs tell.
 _ULTRALYTICS = {"": None, "detect": DETECTION, "classify": CLASSIFICATION}
 
@@ -210,7 +212,26 @@ def _yolo(case: _Case) -> Decoder | None:
     def decode(raw: Raw) -> Any:  # noqa: ANN401
         return decode_yolo(case.real(raw, 0), layout, case.input_shape, **extra)
 
-    return Decoder(DETECTION, layout.version, why, layout.num_classes, case.input_shape, decode)
+    return Decoder(
+        DETECTION,
+        layout.version,
+        why,
+        layout.num_classes,
+        case.input_shape,
+        decode,
+        tuple(_coarse_scores(case.outputs[0])),
+    )
+
+
+def _coarse_scores(info: TensorInfo) -> Iterator[str]:
+    """One scale for boxes in pixels and scores up to 1 leaves the scores next to no values."""
+    step = 0.0 if info.params is None else float(np.max(info.params.scale))
+    if step > _COARSEST_SCORE:
+        yield (
+            f"boxes and scores share the output {info.name}, in steps of {step:.3g}: scores "
+            "between 0 and 1 are lost, objects with them; export with boxes as shares of the input "
+            "(Ultralytics does so for TFLite), or with scores as an output of their own"
+        )
 
 
 def _raw_ssd(case: _Case) -> Decoder | None:

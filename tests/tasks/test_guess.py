@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from edgekit.errors import UnsupportedModelError, UsageError
-from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, write_model
+from edgekit.evaluate import run
+from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, write_model
 from edgekit.runtime import Runner
 from edgekit.tasks import Decoder, choose_decoder, prepare
 from edgekit.tasks.detection import order_by_shape
@@ -141,3 +142,26 @@ def test_googles_models_are_recognized(corpus: Path, name: str, task: str, class
     folder = corpus if "/" in name else corpus / "compiled" / "google-coral__test_data"
     decoder = _guess((folder / f"{name}.tflite").read_bytes())
     assert (decoder.task, decoder.num_classes) == (task, classes)
+
+
+def _yolo(scale: float) -> bytes:
+    """YOLOv8's layout for an input of (64, 64): 6 classes, 84 places, one scale for all."""
+    shape = np.array([1, 10, 84], "<i4")
+    quantization = Quantization((scale,), (-128,))
+    tensors = (
+        Tensor("image", (1, 64, 64, 3), "UINT8", 0, Quantization((1 / 255,), (0,))),
+        Tensor("flat", (1, 840), "INT8", 0, quantization),
+        Tensor("shape", (3,), "INT32", 1),
+        Tensor("boxes and scores", (1, 10, 84), "INT8", 0, quantization),
+    )
+    reshape = Operator("RESHAPE", 1, (1, 2), (3,), {"new_shape": (1, 10, 84)}, "ReshapeOptions")
+    graph = Subgraph(tensors, (0, 1), (3,), (reshape,))
+    return write_model(Model((graph,), (_EMPTY, shape.view(np.uint8))))
+
+
+def test_scores_that_share_the_steps_of_pixels_are_doubted(tmp_path: Path) -> None:
+    fine, coarse = _guess(_yolo(1 / 255)), _guess(_yolo(64 / 255))
+    assert (fine.kind, fine.doubts) == ("YOLOv8", ())
+    assert "in steps of 0.251: scores between 0 and 1 are lost" in coarse.doubts[0]
+    np.savez(str(tmp_path / "x.npz"), image=np.zeros((64, 64, 3)), flat=np.zeros(840))
+    assert run(_yolo(64 / 255), [tmp_path / "x.npz"]).warnings == coarse.doubts
