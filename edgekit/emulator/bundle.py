@@ -84,8 +84,8 @@ _COMPARISONS: dict[int, Callable[[int, int], bool]] = {
     13: lambda y, b: y >= b,
     14: lambda y, b: _signed(y) >= _signed(b),
 }
-_STORE_AT, _STORE, _STORE_NEXT, _TO_HOST, _DESCRIPTOR, _ISSUE = 2, 4, 6, 8, 10, 12
-_LOAD_AT, _LOAD_NEXT = 1, 3  # _AT: the word whose number the instruction holds
+STORE_AT, _STORE, _STORE_NEXT, _TO_HOST, _DESCRIPTOR, _ISSUE = 2, 4, 6, 8, 10, 12
+LOAD_AT, LOAD_NEXT = 1, 3  # _AT: the word whose number the instruction holds
 _INCREMENT = 5  # bit of the slot of _STORE_NEXT
 _RECIPROCAL, _EXP2 = 2, 3
 
@@ -110,8 +110,18 @@ def touches_data(instruction: Instruction) -> bool:
     return bool(
         instruction["load"]
         or instruction["special"]
-        or instruction["vector"] in {_STORE_AT, _STORE, _STORE_NEXT, _TO_HOST}
+        or instruction["vector"] in {STORE_AT, _STORE, _STORE_NEXT, _TO_HOST}
     )
+
+
+def load_word(instruction: Instruction) -> int:
+    """The word of scalar memory that a load by number reads."""
+    return instruction["load_from"] | instruction["load_inc"] << 5 | instruction["load_rest"] << 6
+
+
+def store_word(instruction: Instruction) -> int:
+    """The word of scalar memory that a store by number writes."""
+    return instruction["vector_slot"] | instruction["vector_cmd"] << 8
 
 
 def stop(instruction: Instruction, what: str, name: str) -> EmulationError:
@@ -200,16 +210,15 @@ def _load(instruction: Instruction, core: Core) -> list[Write]:
     registers, memory, source = core.registers, core.memory, instruction["load_from"]
     if not instruction["load"]:
         return []
-    if instruction["load"] == _LOAD_AT:
-        word = source | instruction["load_inc"] << 5 | instruction["load_rest"] << 6
-        word = _checked(instruction, word)
+    if instruction["load"] == LOAD_AT:
+        word = _checked(instruction, load_word(instruction), "load_from")
         return [(instruction["load_to"], lambda: int(memory[word]))]
 
     def loaded() -> int:
-        return int(memory[_checked(instruction, registers[source])])
+        return int(memory[_checked(instruction, registers[source], "load_from")])
 
     writes: list[Write] = [(instruction["load_to"], loaded)]
-    if instruction["load"] == _LOAD_NEXT and instruction["load_inc"]:
+    if instruction["load"] == LOAD_NEXT and instruction["load_inc"]:
         writes.append((source, lambda: registers[source] + 1 & _WORD))
     return writes
 
@@ -220,11 +229,11 @@ def _vector(instruction: Instruction, core: Core) -> tuple[list[Action], list[Wr
     register, part = slot & 31, slot & 3
 
     def store() -> None:
-        memory[_checked(instruction, registers[register])] = registers[source]
+        memory[_checked(instruction, registers[register], "vector_slot")] = registers[source]
 
     def store_at() -> None:
-        word = slot | instruction["vector_cmd"] << 8
-        memory[_checked(instruction, word)] = registers[source]
+        word = _checked(instruction, store_word(instruction), "vector_slot")
+        memory[word] = registers[source]
 
     def describe() -> None:
         core.descriptor[part] = registers[source]
@@ -233,7 +242,7 @@ def _vector(instruction: Instruction, core: Core) -> tuple[list[Action], list[Wr
     if vector == _STORE_NEXT and slot >> _INCREMENT & 1:
         writes.append((register, lambda: registers[register] + 1 & _WORD))
     actions: dict[int, Action] = {
-        _STORE_AT: store_at,
+        STORE_AT: store_at,
         _STORE: store,
         _STORE_NEXT: store,
         _TO_HOST: lambda: core.host.append(registers[source]),
@@ -263,7 +272,7 @@ def _special(instruction: Instruction, core: Core) -> list[Write]:
     return [(instruction["special_to"], functions[special])] if special else []
 
 
-def _checked(instruction: Instruction, address: int) -> int:
+def _checked(instruction: Instruction, address: int, name: str) -> int:
     if address >= SCALAR_WORDS:
-        raise stop(instruction, f"scalar memory word {address} of {SCALAR_WORDS}", "load_from")
+        raise stop(instruction, f"scalar memory word {address} of {SCALAR_WORDS}", name)
     return address

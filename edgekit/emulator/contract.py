@@ -45,10 +45,10 @@ def check_relocations(chunk: InstructionBitstream, instructions: Sequence[Instru
 
 
 def check_descriptors(executable: Executable, descriptors: Sequence[tuple[int, ...]]) -> None:
-    """The transfers that the program asks for are the ones that the host will make, in order.
+    """The program asks for as many bytes of each kind as the host will transfer.
 
     Raises:
-        EmulationError: A size or a kind differs.
+        EmulationError: A sum differs.
     """
     asked = [(tag, size) for _, _, size, tag in descriptors if tag not in _INTERRUPT_TAGS]
     hinted = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Iterator, Mapping, Sequence
 
+from edgekit.emulator.bundle import LOAD_AT, LOAD_NEXT, STORE_AT, load_word, store_word
 from edgekit.emulator.decode import Instruction
 from edgekit.emulator.walks import Walk, as_float, coarse_walk, fine_walk
 
@@ -54,9 +55,14 @@ def disassemble(
 
 def text(instruction: Instruction) -> str:
     """An instruction in words, without its program counter."""
+    unnamed = f" unnamed={instruction.rest:#x}" if instruction.rest else ""
+    if instruction.layout.name == "alu":
+        return _alu(instruction) + unnamed
+    return " ".join(_parts(instruction)) + unnamed
+
+
+def _parts(instruction: Instruction) -> list[str]:
     name = instruction.layout.name
-    if name == "alu":
-        return _alu(instruction)
     parts = [name]
     if "tiles" in instruction.fields and instruction.layout.on_tiles:
         parts.append(f"tiles={instruction['tiles']:04x}")
@@ -69,9 +75,7 @@ def text(instruction: Instruction) -> str:
         }
     used |= {"opcode", "tiles"} if instruction.layout.on_tiles else {"opcode"}
     parts += _rest_of_fields(instruction, used)
-    if instruction.rest:
-        parts.append(f"unnamed={instruction.rest:#x}")
-    return " ".join(parts)
+    return parts
 
 
 def _walk_texts(instruction: Instruction) -> tuple[list[str], set[str]]:
@@ -150,8 +154,7 @@ def _alu(instruction: Instruction) -> str:
         source = "" if name in {"mov", "i2f", "f2i"} else f"s{instruction['y']}, "
         slots.append(f"{name} {target} = {source}{operand}")
     if instruction["load"]:
-        step = "++" if instruction["load_inc"] else ""
-        slots.append(f"load s{instruction['load_to']} = [s{instruction['load_from']}{step}]")
+        slots.append(f"load s{instruction['load_to']} = [{_load_address(instruction)}]")
     if instruction["vector"]:
         slots.append(_vector(instruction))
     if instruction["special"]:
@@ -160,9 +163,17 @@ def _alu(instruction: Instruction) -> str:
     return f"{guard if instruction['gate'] else ''}{'; '.join(slots) or 'nop'}"
 
 
+def _load_address(instruction: Instruction) -> str:
+    if instruction["load"] == LOAD_AT:
+        return str(load_word(instruction))
+    steps = instruction["load"] == LOAD_NEXT and instruction["load_inc"]
+    return f"s{instruction['load_from']}{'++' if steps else ''}"
+
+
 def _vector(instruction: Instruction) -> str:
     source, slot = f"s{instruction['vector_from']}", instruction["vector_slot"]
     texts = {
+        STORE_AT: f"store [{store_word(instruction)}] = {source}",
         4: f"store [s{slot & 31}] = {source}",
         6: f"store [s{slot & 31}{'++' if slot >> 5 & 1 else ''}] = {source}",
         8: f"host {source}",

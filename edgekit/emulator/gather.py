@@ -36,7 +36,7 @@ class Gather:
         if self.chunks:
             self._prepare_chunks(op, order)
         else:
-            self.index = [self._units(self.addresses[order].reshape(-1))]
+            self.index = [op.shared(self._units(self.addresses[order].reshape(-1)))]
         self.addresses = self.chunk_of = np.zeros(0, np.int64)
 
     def _prepare_chunks(self, op: Op, order: NDArray[np.int64]) -> None:
@@ -49,7 +49,7 @@ class Gather:
             if (offset < 0).any() or (offset + self.size > limit[self.chunk_of]).any():
                 raise op.stop("a streamed copy that leaves its chunk", "in_base")
             where = (start[self.chunk_of] + offset)[order].reshape(-1)
-            self.index.append(self._units(where))
+            self.index.append(op.shared(self._units(where)))
 
     def _units(self, addresses: NDArray[np.int64]) -> NDArray[np.int64]:
         """Addresses as words where all are, else as single bytes."""
@@ -82,7 +82,7 @@ class Output:
         self.where: NDArray[np.int64] | slice = words.reshape(-1)
         self.kept: NDArray[np.bool_] | None = None
 
-    def prepare(self, emissions: NDArray[np.int64]) -> None:
+    def prepare(self, op: Op, emissions: NDArray[np.int64]) -> None:
         """Fix the order in which emissions come."""
         words = (self.addresses // 4)[emissions].reshape(-1)
         if self.keep is not None:
@@ -92,7 +92,7 @@ class Output:
         if np.array_equal(words, start + np.arange(len(words))):
             self.where = slice(start, start + len(words))
         else:
-            self.where = words
+            self.where = op.shared(words)
         self.addresses, self.keep = np.zeros(0, np.int64), None
 
     def write(self, state: State, tiles: Sequence[int], stored: NDArray[np.uint8]) -> None:

@@ -14,7 +14,7 @@ from edgekit.emulator.layout import from_device, to_device
 from edgekit.emulator.plan import Plan
 from edgekit.emulator.program import make_plan
 from edgekit.emulator.state import NUM_TILES, State
-from edgekit.formats.darwinn import Package
+from edgekit.formats.darwinn import Executable, Package
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class EdgeTpu:
         known: list[set[int]] = [set() for _ in range(NUM_TILES)]
         if package.caching is not None:
             caching = make_plan(package.caching, strict_sync=strict_sync)
+            _check_caching(package.caching, self.executable, caching)
             self._cache(caching)
             known = [set(rows) for rows in caching.wide_rows]
         self.plan = make_plan(self.executable, known_rows=known, strict_sync=strict_sync)
@@ -94,3 +95,23 @@ class EdgeTpu:
                 span.start : span.start + span.size
             ]
         return out
+
+
+def _check_caching(caching: Executable, inference: Executable, plan: Plan) -> None:
+    """Refuse a caching program that is not the one of this inference program, or that is none."""
+    tokens = caching.parameter_caching_token, inference.parameter_caching_token
+    if tokens[0] != tokens[1]:
+        raise EmulationError(
+            f"parameters are cached under the token {tokens[0]:#x}, the program wants those "
+            f"of {tokens[1]:#x}",
+            where="executable PARAMETER_CACHING, field parameter_caching_token",
+            why="the two were not compiled together, the weights are those of another program",
+            fix="compile the model again with edgetpu_compiler",
+        )
+    if plan.streams.activations or plan.output_bytes:
+        raise EmulationError(
+            "the program that caches parameters transfers activations",
+            where="executable PARAMETER_CACHING, field dma_hints",
+            why="it runs once, before there is an input",
+            fix="compile the model again with edgetpu_compiler",
+        )

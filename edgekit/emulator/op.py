@@ -57,11 +57,24 @@ class Op(Task):
         level = instruction["group_level"]
         has_headers = self.has_scaling or self.has_zero_rows
         self.groups = product(self.loops[level:]) if level and has_headers else 1
+        self._held: list[NDArray[np.int64]] = []
         self._read_out()
         self._read_par()
         self._read_in()
         if self.access.sums:
             self._read_sums()
+
+    def shared(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``values``, or an equal array that an earlier step of this op already holds.
+
+        Tiles with weights of their own are steps of their own, but walk memory alike: without
+        this a large program would keep each walk up to sixteen times.
+        """
+        for held in self._held:
+            if np.array_equal(held, values):
+                return held
+        self._held.append(values)
+        return values
 
     # -- the three walks
 

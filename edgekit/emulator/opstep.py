@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgekit.emulator.op import Op
 
 _BATCH_VALUES = 1 << 21  # activations converted at a time
-_ROW_CHANNELS, _ROW_LANES = 64, 4
+_ROW_LANES = 4
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ class OpStep(Step):
         order = self.shape.order[:1] if self.shape.shares_input else self.shape.order
         if op.access.activation_bytes:
             gather.prepare(op, order)
-        output.prepare(self.shape.emissions)
+        output.prepare(op, self.shape.emissions)
         # Only its shape is wanted from here on: a large model has ten million steps.
         no_memory = np.broadcast_to(np.int64(0), self.shape.order.shape)
-        self.shape = replace(self.shape, order=no_memory)
+        emissions = op.shared(self.shape.emissions)
+        self.shape = replace(self.shape, order=no_memory, emissions=emissions)
         self.access = op.access
         self.requantization = Requantization(
             as_float(op.instruction["clamp_min"]),

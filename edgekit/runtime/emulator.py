@@ -61,14 +61,15 @@ class EmulatorBackend:
         self._close: list[Callable[[], None]] = []
         self._cpu: Environment | None = None
         self.chips: list[EdgeTpu] = []
-        self._stages = self._load(model, strict_sync=strict_sync)
-        self._variables = self._initial_state()
-        if not self.chips:
+        # Before anything is loaded: a plain model needs no runtime to be refused.
+        if not any(map(is_edgetpu_operator, self._graph.operators)):
             raise UnsupportedModelError(
                 "the model holds no program for the Edge TPU",
                 why="it has no operator edgetpu-custom-op",
                 fix="compile it first, or run it with --device cpu",
             )
+        self._stages = self._load(model, strict_sync=strict_sync)
+        self._variables = self._initial_state()
         self.load_ms = (time.perf_counter() - start) * 1e3
         self.inputs = tuple(self._info(index) for index in self._graph.inputs)
         self.outputs = tuple(self._info(index) for index in self._graph.outputs)

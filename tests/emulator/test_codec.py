@@ -64,6 +64,33 @@ def test_a_set_bit_outside_every_field_is_kept_and_printed() -> None:
     assert encode([instruction]) == content
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
+def test_a_bit_that_no_field_names_is_printed_with_every_instruction(layout: Layout) -> None:
+    free = ~layout.named_bits & ((1 << (8 * WORD_BYTES * layout.num_words)) - 1)
+    if not free:
+        return
+    bit = 1 << (free.bit_length() - 1)
+    (line,) = disassemble(decode(encode_one(layout.opcode, {}, bit)))
+    assert line.endswith(f" unnamed={bit:#x}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"load": 1, "load_to": 4, "load_from": 31, "load_inc": 1, "load_rest": 63}, "s4 = [4095]"),
+        ({"load": 2, "load_to": 4, "load_from": 7, "load_inc": 1}, "s4 = [s7]"),
+        ({"load": 3, "load_to": 4, "load_from": 7, "load_inc": 1}, "s4 = [s7++]"),
+        ({"vector": 2, "vector_slot": 254, "vector_cmd": 15, "vector_from": 4}, "[4094] = s4"),
+        ({"vector": 6, "vector_slot": 39, "vector_from": 4}, "[s7++] = s4"),
+    ],
+)
+def test_scalar_memory_is_printed_at_the_word_that_is_read_or_written(
+    fields: dict[str, int], text: str
+) -> None:
+    (line,) = disassemble(decode(encode_one(0x20, fields)))
+    assert line.endswith(text)
+
+
 def test_an_unknown_opcode_stops_with_its_program_counter() -> None:
     content = encode_one(0x21, {}) + (0x3A << 6).to_bytes(WORD_BYTES, "little")
     with pytest.raises(ModelFormatError) as caught:

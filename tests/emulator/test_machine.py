@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -92,6 +93,22 @@ def test_what_is_not_proven_names_instruction_counter_and_field(
     with pytest.raises(EmulationError) as caught:
         EdgeTpu(package)
     assert re.fullmatch(r"pc \d+, op, field cfg2", caught.value.where)
+
+
+def test_a_caching_program_of_another_compilation_is_refused(load: Callable[..., Any]) -> None:
+    """Both run, on wide memory of the same layout: only the token tells that weights are wrong."""
+    package = load(f"{_MOBILENET}_edgetpu.tflite")
+    other = load("google-coral__test_data/mobilenet_v1_0.25_128_quant_edgetpu.tflite")
+    with pytest.raises(EmulationError, match="token"):
+        EdgeTpu(replace(package, executables=(package.inference, other.caching)))
+
+
+def test_a_caching_program_that_wants_an_input_is_refused(load: Callable[..., Any]) -> None:
+    package = load(f"{_MOBILENET}_edgetpu.tflite")
+    caching, inference = package.caching, package.inference
+    swapped = (replace(inference, type=caching.type), replace(caching, type=inference.type))
+    with pytest.raises(EmulationError, match="transfers activations"):
+        EdgeTpu(replace(package, executables=swapped))
 
 
 def _stop(package: Package) -> EdgeKitError | None:

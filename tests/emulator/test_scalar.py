@@ -106,8 +106,10 @@ def test_a_branch_that_would_be_taken_stops() -> None:
 
 
 def test_a_store_behind_the_memory_stops() -> None:
-    with pytest.raises(EmulationError, match="scalar memory word 4096"):
-        _run(
-            _alu(_MOVE, 1, immediate=1, imm=4096),
-            encode_one(_ALU, {"vector": 4, "vector_slot": 1}),
-        )
+    for store in (
+        {"vector": 4, "vector_slot": 1},
+        {"vector": 2, "vector_slot": 0, "vector_cmd": 16},
+    ):
+        with pytest.raises(EmulationError, match="scalar memory word 4096") as caught:
+            _run(_alu(_MOVE, 1, immediate=1, imm=4096), encode_one(_ALU, store))
+        assert caught.value.where.endswith("field vector_slot")

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -12,7 +15,7 @@ from PIL import Image
 
 from edgekit import Runner
 from edgekit.emulator.alone import Alone, layers_alone
-from edgekit.errors import EdgeKitError, UnsupportedModelError
+from edgekit.errors import EdgeKitError, MissingExtraError, UnsupportedModelError
 from edgekit.formats.tflite import (
     Model,
     Operator,
@@ -22,10 +25,24 @@ from edgekit.formats.tflite import (
     read_model,
     write_model,
 )
+from edgekit.runtime.emulator import EmulatorBackend
+from edgekit.runtime.interpreters import InterpreterLibrary
 
 _FOLDER = "compiled/google-coral__edgetpu"
 _NAME = "mobilenet_v1_0.25_128_quant"
 _BILINEAR = 2  # in all of Pillow's versions
+# Two inferences, then the highest memory of the process in KiB.
+_PEAK = """
+import re, sys
+import numpy as np
+from edgekit import Runner
+with Runner(sys.argv[1], device="emulator") as runner:
+    values = [np.zeros(each.shape, each.dtype) for each in runner.inputs]
+    runner.invoke(*values)
+    runner.invoke(*values)
+with open("/proc/self/status") as stream:
+    print(re.search(r"VmHWM:\\s+(\\d+)", stream.read()).group(1))
+"""
 
 
 def _plain() -> bytes:
@@ -134,6 +151,29 @@ def test_a_damaged_model_is_one_error(corpus: Path, tmp_path: Path) -> None:
 def test_a_model_that_is_not_compiled_is_refused() -> None:
     with pytest.raises(UnsupportedModelError, match="no program for the Edge TPU"):
         Runner(_plain(), device="emulator")
+
+
+def test_a_model_that_is_not_compiled_is_refused_where_no_runtime_is_installed() -> None:
+    def no_runtime() -> InterpreterLibrary:
+        raise MissingExtraError("no TensorFlow Lite runtime is installed")
+
+    with pytest.raises(UnsupportedModelError, match="no program for the Edge TPU"):
+        EmulatorBackend(read_model(_plain()), no_runtime, "fast", 1)
+
+
+@pytest.mark.corpus
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
+def test_the_largest_program_runs_in_400_mib(corpus: Path) -> None:
+    name = "deeplab_mobilenet_edgetpu_slim_cityscapes_quant_edgetpu.tflite"
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAK, str(corpus / "compiled/google-coral__test_data" / name)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        check=True,
+    )
+    assert int(done.stdout) < 400 << 10
 
 
 @pytest.mark.corpus
