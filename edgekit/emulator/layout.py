@@ -25,9 +25,13 @@ def to_device(layer: Layer, values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """The bytes of an input tensor as the device takes them.
 
     Raises:
-        EmulationError: Its type is not 8 or 16 bits wide, or its size is not the layer's.
+        EmulationError: The layer's type is not proven, or type or size of ``values`` are others.
     """
-    flip, dtype, _ = _flip(layer)
+    flip, dtype, given = _flip(layer)
+    if values.dtype != np.dtype(given):
+        raise EmulationError(
+            f"{values.dtype} for an input of {np.dtype(given)}", where=f"input {layer.name!r}"
+        )
     raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     if raw.size == layer.host_bytes:
         raw = (raw.view(dtype) ^ dtype(flip)).view(np.uint8)

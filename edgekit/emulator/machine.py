@@ -69,7 +69,14 @@ class EdgeTpu:
         )
 
     def invoke(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-        """Run once: input tensors by layer name to output tensors by layer name, (y, x, z)."""
+        """Run once: input tensors by layer name to output tensors by layer name, (y, x, z).
+
+        Raises:
+            EmulationError: An input is missing, or its type or size is not the layer's.
+        """
+        missing = [e.name for e in self.executable.input_layers if e.name not in inputs]
+        if missing:
+            raise EmulationError("an input is missing", where=f"input {missing[0]!r}")
         device = {
             layer.name: to_device(layer, inputs[layer.name])
             for layer in self.executable.input_layers

@@ -111,6 +111,31 @@ def test_a_caching_program_that_wants_an_input_is_refused(load: Callable[..., An
         EdgeTpu(replace(package, executables=swapped))
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.float64])
+def test_values_of_another_type_with_as_many_bytes_are_refused(
+    dtype: type, load: Callable[..., Any], random_inputs: Callable[..., Any]
+) -> None:
+    chip = EdgeTpu(load(f"{_SPLIT}_edgetpu.tflite"))
+    values = random_inputs(chip.executable)
+    name, array = next(iter(values.items()))
+    assert array.dtype == np.uint8
+    with pytest.raises(EmulationError, match="for an input of uint8") as caught:
+        chip.invoke({**values, name: array.reshape(-1).view(dtype)})
+    assert name in caught.value.where
+
+
+def test_an_input_that_is_not_given_is_named(
+    load: Callable[..., Any], random_inputs: Callable[..., Any]
+) -> None:
+    chip = EdgeTpu(load(f"{_SPLIT}_edgetpu.tflite"))
+    values = random_inputs(chip.executable)
+    name = next(iter(values))
+    del values[name]
+    with pytest.raises(EmulationError, match="missing") as caught:
+        chip.invoke(values)
+    assert name in caught.value.where
+
+
 def _stop(package: Package) -> EdgeKitError | None:
     try:
         chip = EdgeTpu(package)
