@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import Iterator, Union
 
@@ -29,6 +30,18 @@ def read_bytes(path: PathLike, what: str = "file") -> bytes:
             where=str(path),
             fix="check the path and its permissions",
         ) from error
+
+
+def integer_in(path: PathLike) -> int | None:
+    """The integer that a file of sysfs holds; None where it cannot be read or holds another thing.
+
+    sysfs answers for some attributes with an error.
+    """
+    try:
+        text = Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return None
+    return int(text) if re.fullmatch(r"-?[0-9]+", text) else None
 
 
 def sha256_hex(content: bytes) -> str:

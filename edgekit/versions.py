@@ -25,6 +25,8 @@ RUNTIME_VERSION_OF_PACKAGE = {"14.0": 13, "14.1": 13, "15.0": 13, "16.0": 14}
 _GOOGLE_BUILT_FROM: dict[Version, str] = {(16, 0): "2.5.0", (15, 0): "2.4.0"}
 _GOOGLE_OLDEST: Version = (2, 5)
 _GOOGLE_END: Version = (2, 12)
+# What pip is asked for, to fit Google's library.
+TFLITE_RUNTIME = f"tflite-runtime<{'.'.join(map(str, _GOOGLE_END))}"
 # feranick/libedgetpu: builds since TensorFlow 2.13 take tflite-runtime 2.11.1 up to their own.
 _REBUILT_OLDEST: Version = (2, 11, 1)
 _LAST_REBUILT = "2.17.1"

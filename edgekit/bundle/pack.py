@@ -15,14 +15,13 @@ from edgekit.bundle.requirements import requirements
 from edgekit.bundle.results import read_result
 from edgekit.bundle.signing import sign as sign_manifest
 from edgekit.data import parse_preprocess, read_labels
-from edgekit.edgetpu.belongs import check_belongs
+from edgekit.edgetpu.belongs import check_belongs, check_plain
 from edgekit.errors import UsageError
 from edgekit.files import PathLike, check_writable, read_bytes, sha256_hex, write_bytes
 from edgekit.formats.bundle import MODEL_PATH, BundleFile, Manifest, is_bundle, write_bundle
-from edgekit.formats.darwinn import is_edgetpu_operator
 from edgekit.formats.tflite import Model, read_model
 from edgekit.result import Result
-from edgekit.tasks import TASKS
+from edgekit.tasks import check_task
 
 _COMPILED, _LABELS, _LICENCE = "model_edgetpu.tflite", "labels.txt", "LICENCE"
 
@@ -74,24 +73,19 @@ def bundle(
     Raises:
         BundleError: ``compiled`` was not made from ``model``, or ``metrics`` are of another model.
         InputError: A file cannot be read, or is not what it should be.
-        UsageError: ``preprocess`` has an unknown word, ``task`` is none, ``model`` is compiled, or
-            ``output`` is one of the other files.
+        UnsupportedModelError: ``model`` is compiled already.
+        UsageError: ``preprocess`` has an unknown word, ``task`` is none, or ``output`` is one of
+            the other files.
         OutputError: ``output`` cannot be written.
         MissingExtraError: ``sign`` needs the package cryptography.
     """
-    if task and task not in TASKS:
-        raise UsageError(f"no task {task!r}", fix=f"use one of {', '.join(TASKS)}")
+    if task:
+        check_task(task)
     check_writable(output)
     _check_apart(output, [model, compiled, labels, licence, sign, *metrics])
     given = read_given(model, compiled, licence)
     plain = read_model(given.plain, where=str(model))
-    if any(is_edgetpu_operator(operator) for _, _, operator in plain.operators()):
-        raise UsageError(
-            "the model is compiled already",
-            where=str(model),
-            why="a bundle holds the plain model, which every machine runs, and the compiled one",
-            fix="edgekit bundle NAME.tflite --compiled NAME_edgetpu.tflite -o NAME.edgekit",
-        )
+    check_plain(plain, str(model))
     compiled_model = None
     if given.compiled is not None:
         compiled_model = read_model(given.compiled, where=str(compiled or model))

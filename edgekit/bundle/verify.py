@@ -17,7 +17,7 @@ from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.bundle import Bundle, Manifest, is_bundle, read_bundle
 from edgekit.formats.tflite import Model, read_model
 from edgekit.result import Result
-from edgekit.tasks import TASKS
+from edgekit.tasks import check_task
 from edgekit.versions import CURRENT_RUNTIME_VERSION
 
 
@@ -120,19 +120,16 @@ def _check_contents(whole: Bundle, where: str) -> list[str]:
 
 def _check_use(manifest: Manifest, where: str) -> None:
     """The preprocessing and the task are such as edgekit knows."""
-    unknown = ""
     try:
         parse_preprocess(manifest.preprocess or None)
+        if manifest.task:
+            check_task(manifest.task)
     except UsageError as error:
-        unknown = error.what
-    if manifest.task and manifest.task not in TASKS:
-        unknown = f"no task {manifest.task!r}"
-    if unknown:
         raise BundleError(
-            f"the manifest asks for what edgekit does not know: {unknown}",
+            f"the manifest asks for what edgekit does not know: {error.what}",
             where=where,
             fix="use the edgekit that made the bundle, or make it again with edgekit bundle",
-        )
+        ) from error
 
 
 def _models(whole: Bundle) -> list[bytes]:

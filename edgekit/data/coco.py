@@ -12,7 +12,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import numpy as np
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
-from edgekit.data.folders import identity_of, read_images
+from edgekit.data.folders import beside_read, identity_of, read_images
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 from edgekit.files import read_bytes
@@ -79,10 +79,8 @@ class CocoDataset:
     def chunk(self, start: int, stop: int) -> Batch:
         """Images ``start`` to ``stop`` with their ids; safe to call from any thread."""
         read = read_images(self._files[start:stop], self._shape, self._preprocess)
-        bad = {each.source for each in read.unreadable}
-        pairs = zip(self._files[start:stop], self._ids[start:stop])
-        # By place, not by name: two images of the JSON may be one file.
-        return replace(read, targets=tuple(each for file, each in pairs if str(file) not in bad))
+        ids = beside_read(read, self._files[start:stop], self._ids[start:stop])
+        return replace(read, targets=tuple(ids))
 
     def __iter__(self) -> Iterator[Sample]:
         self.unreadable = []

@@ -7,7 +7,7 @@ import csv
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Sequence, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ IMAGE_SUFFIXES = frozenset(
 LABELS_FILE = "labels.csv"
 _LISTED = 5
 _MOST_DIGITS = 9  # of a class index
+_Other = TypeVar("_Other")
 
 
 class FolderDataset:
@@ -80,10 +81,7 @@ class FolderDataset:
     def chunk(self, start: int, stop: int) -> Batch:
         """Images ``start`` to ``stop``, read and preprocessed; safe to call from any thread."""
         read = read_images(self.files[start:stop], self._shape, self._preprocess)
-        bad = {each.source for each in read.unreadable}
-        pairs = zip(self.files[start:stop], self.labels[start:stop])
-        # By place, not by name: labels.csv may list a file twice.
-        found = [label for file, label in pairs if str(file) not in bad]
+        found = beside_read(read, self.files[start:stop], self.labels[start:stop])
         labels = [label for label in found if label is not None]
         return replace(read, labels=labels if len(labels) == len(read.sources) else None)
 
@@ -95,6 +93,15 @@ def identity_of(files: Sequence[Path], others: Sequence[Any]) -> int:
         size = file.stat().st_size if file.is_file() else -1
         digest = zlib.crc32(f"{file}\0{size}\0{other}\n".encode("utf-8", "replace"), digest)
     return digest
+
+
+def beside_read(read: Batch, files: Sequence[Path], others: Sequence[_Other]) -> list[_Other]:
+    """What stands in ``others`` beside those of ``files`` that `read_images` could read.
+
+    By place, not by name: a file may be listed twice.
+    """
+    bad = {each.source for each in read.unreadable}
+    return [other for file, other in zip(files, others) if str(file) not in bad]
 
 
 def read_images(files: Sequence[Path], shape: Sequence[int], preprocess: Preprocess) -> Batch:

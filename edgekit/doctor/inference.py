@@ -12,7 +12,7 @@ from edgekit.edgetpu.libraries import runtime_version_in
 from edgekit.errors import EdgeKitError
 from edgekit.files import read_bytes
 from edgekit.formats.bundle import is_bundle, read_bundle
-from edgekit.formats.darwinn import is_edgetpu_operator
+from edgekit.formats.darwinn import is_compiled
 from edgekit.formats.tflite import (
     Model,
     Operator,
@@ -65,7 +65,7 @@ def run_model(path: str, library_path: str) -> dict[str, Any]:
         if bundle is not None:
             content = bundle.compiled if library_path and bundle.compiled else bundle.model
         model = read_model(content, where=path)
-        compiled = any(is_edgetpu_operator(op) for _, _, op in model.operators())
+        compiled = is_compiled(model)
         if compiled and library_path:
             _check_version(model, library_path)
             _invoke_delegated(content, library_path)

@@ -11,6 +11,7 @@ from edgekit.doctor.library import apt_install
 from edgekit.doctor.machine import FAILED, NOT_APPLICABLE, OK, WARNING, WINDOWS, Machine
 from edgekit.doctor.result import CheckResult
 from edgekit.doctor.system import container, pass_through
+from edgekit.files import integer_in
 from edgekit.versions import Version, parse_version
 
 _VENDOR, _DEVICE = "0x1ac1", "0x089a"
@@ -108,7 +109,7 @@ def check_temperature(machine: Machine) -> CheckResult:
     for entry in machine.children(folder, "apex_*"):
         place = f"{folder}/{entry.name}"
         value, limit = (
-            _integer(machine.text(f"{place}/{n}")) for n in ("temp", "trip_point0_temp")
+            integer_in(machine.path(f"{place}/{n}")) for n in ("temp", "trip_point0_temp")
         )
         if value is None:
             continue
@@ -170,7 +171,3 @@ def _missing_module(machine: Machine, kernel: str, package: str) -> tuple[str, s
         fix = f"sudo apt-get install linux-headers-{kernel} && sudo dkms autoinstall"
         return "the kernel's headers are missing, so the driver was not compiled", fix
     return "the driver was not compiled for this kernel", "sudo dkms autoinstall"
-
-
-def _integer(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"-?[0-9]+", text) else None

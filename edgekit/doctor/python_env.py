@@ -6,7 +6,7 @@ from __future__ import annotations
 from edgekit.doctor.machine import FAILED, NOT_APPLICABLE, OK, WARNING, Machine
 from edgekit.doctor.result import CheckResult
 from edgekit.extras import RUNTIME_PACKAGES
-from edgekit.versions import parse_version
+from edgekit.versions import TFLITE_RUNTIME, parse_version
 
 _OLDEST_PYTHON = (3, 7)
 # tflite-runtime up to here was built with numpy 1's headers and cannot be imported with numpy 2.
@@ -48,8 +48,7 @@ def check_runtime(machine: Machine) -> CheckResult:
     ]
     if there:
         return CheckResult(code, OK, ", ".join(there))
-    # Google's libedgetpu crashes with 2.12 and newer.
-    package = "ai-edge-litert" if python[:2] >= (3, 10) else "'tflite-runtime<2.12'"
+    package = "ai-edge-litert" if python[:2] >= (3, 10) else f"'{TFLITE_RUNTIME}'"
     return CheckResult(
         code,
         FAILED,

@@ -14,12 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import BundleError, UnsupportedModelError
-from edgekit.formats.darwinn import is_edgetpu_operator, read_packages
+from edgekit.formats.darwinn import is_compiled, is_edgetpu_operator, read_packages
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor
 
 # Operators whose second input is their weights, stored once for each in the package.
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _SIGN_BIT = 0x80  # int8 weights are moved by 128 to the device's unsigned numbers
+
+
+def check_plain(plain: Model, where: str = "") -> None:
+    """Refuse a model that went through the compiler already.
+
+    Raises:
+        UnsupportedModelError: It did.
+    """
+    if is_compiled(plain):
+        raise UnsupportedModelError(
+            "the plain model is compiled for the Edge TPU",
+            where=where,
+            fix="give the model that went into the compiler, without _edgetpu in its name",
+        )
 
 
 def check_belongs(plain: Model, compiled: Model, where: str = "") -> None:
@@ -29,18 +43,14 @@ def check_belongs(plain: Model, compiled: Model, where: str = "") -> None:
         BundleError: It was not; ``why`` names the first difference.
         UnsupportedModelError: It holds nothing for the Edge TPU.
     """
-    if not any(is_edgetpu_operator(operator) for _, _, operator in compiled.operators()):
+    if not is_compiled(compiled):
         raise UnsupportedModelError(
             "the compiled model has no edgetpu-custom-op",
             where=where,
             why="nothing of it runs on the Edge TPU",
             fix="give the file that edgetpu_compiler wrote, NAME_edgetpu.tflite",
         )
-    if any(is_edgetpu_operator(operator) for _, _, operator in plain.operators()):
-        raise UnsupportedModelError(
-            "the plain model is compiled for the Edge TPU",
-            fix="give the model that went into the compiler, without _edgetpu in its name",
-        )
+    check_plain(plain)
     why = _other_ends(plain, compiled) or _other_remains(plain, compiled)
     why = why or _other_weights(plain, compiled)
     if why:

@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterator, Mapping, Sequence
 
 from edgekit.errors import InputError
 from edgekit.evaluate.metrics import difference_ci95, jackknife_half
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _EVALUATE, _BENCHMARK = "edgekit.evaluate/1", "edgekit.benchmark/1"
 _SHOWN = 48  # characters of a value; enough to tell hashes apart
 _DAMAGES_SHOWN = 3
-_LARGEST = 1e300
+_LARGEST = 1e300  # differences of larger numbers overflow
 _SHARES = frozenset(("top1", "top5"))
 # What may differ and is said: (label, path in the document).
 _NOTED = (
@@ -101,11 +101,7 @@ def compare(
     if not obstacles and a["schema"] == _EVALUATE and not metrics:
         obstacles = ("they have no metric in common",)
     latencies = tuple(_latencies(a, b))
-    lost = (
-        ()
-        if obstacles
-        else tuple(name for name in a.get("metrics", ()) if name not in b["metrics"])
-    )
+    lost = [name for name in a.get("metrics", ()) if name not in b.get("metrics", ())]
     failures = [*_drops(metrics, obstacles, max_drop, lost), *_slow(b, max_p95_ms)]
     has_gate = max_drop is not None or max_p95_ms is not None
     return CompareResult(
@@ -159,19 +155,16 @@ def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _damages(document: Mapping[str, Any]) -> Iterator[str]:
     """What is no number where the comparison needs one: NaN would pass every gate."""
-    # Each part with the length of its lists: 0 for single numbers, -1 for any.
-    parts = [("latency_ms", 0), ("metrics", 0), ("left_out", -1), ("metrics_ci95", 2)]
-    for part, length in parts if document["schema"] == _EVALUATE else parts[:1]:
+    is_right: dict[str, Callable[[Any], bool]] = {"latency_ms": _is_number}
+    if document["schema"] == _EVALUATE:
+        is_right.update(metrics=_is_number, left_out=_are_numbers, metrics_ci95=_is_interval)
+    for part, is_value in is_right.items():
         values = document.get(part) or {}
         if not isinstance(values, Mapping):
             yield f"{part} is no object"
             continue
         for name, value in values.items():
-            numbers = value if length else [value]
-            if value is None and length:
-                continue
-            is_list = isinstance(numbers, (list, tuple)) and length in (0, -1, len(numbers))
-            if not is_list or not all(map(_is_number, numbers)):
+            if not is_value(value):
                 yield f"{part}.{name} is {repr(value)[:_SHOWN]}"
     count = document.get("num_samples")
     if document["schema"] == _EVALUATE and (not isinstance(count, int) or count < 1):
@@ -181,6 +174,14 @@ def _damages(document: Mapping[str, Any]) -> Iterator[str]:
 def _is_number(value: Any) -> bool:  # noqa: ANN401 - a JSON value
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_real and -_LARGEST < value < _LARGEST
+
+
+def _are_numbers(value: Any) -> bool:  # noqa: ANN401 - a JSON value; None where there are none
+    return value is None or (isinstance(value, (list, tuple)) and all(map(_is_number, value)))
+
+
+def _is_interval(value: Any) -> bool:  # noqa: ANN401 - a JSON value; None where there is none
+    return value is None or (_are_numbers(value) and len(value) == 2)
 
 
 def _differing(
@@ -247,11 +248,12 @@ def _drops(
 ) -> Iterator[str]:
     if max_drop is None:
         return
-    for name in lost:
-        yield f"--max-drop {max_drop:g}: the second result has no {name}"
     if obstacles or not metrics:
         why = "; ".join(obstacles) or "they hold no metric"
         yield f"--max-drop {max_drop:g}: the results cannot be compared ({why})"
+        return
+    for name in lost:
+        yield f"--max-drop {max_drop:g}: the second result has no {name}"
     for each in metrics:
         if -each.difference > max_drop + 1e-12:
             yield (

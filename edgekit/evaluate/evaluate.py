@@ -178,14 +178,8 @@ def evaluate(
         book = None
         if journal is not None:
             key = {
-                **{name: value for name, value in settings.__dict__.items() if name != "decode"},
-                "labels": str(labels),
-                **{name: str(value) for name, value in decode.__dict__.items()},
+                **_journal_key(settings, plan),
                 "models": [each.sha256 for each in prepared],
-                "data": dataset.describe(),
-                "samples": _identity(dataset, plan.total),
-                "total": plan.total,
-                "size": plan.size,
                 "split": split,
                 "device": device,
                 **{name: options[name] for name in ("runtime", "kernels", "num_threads")},
@@ -210,6 +204,20 @@ def evaluate(
         if not names and len(dataset.class_names) == result.num_classes and not label_offset:
             names = dataset.class_names  # sub-folders, taken in their order
         return replace(result, asked=asked, class_names=tuple(names))
+
+
+def _journal_key(settings: _Settings, plan: Plan) -> dict[str, Any]:
+    """What must be equal for a run to go on, of the data and of how answers are judged."""
+    return {
+        "task": settings.task,
+        "labels": str(settings.labels),
+        "label_offset": settings.label_offset,
+        **{name: str(value) for name, value in settings.decode.__dict__.items()},
+        "data": plan.dataset.describe(),
+        "samples": _identity(plan.dataset, plan.total),
+        "total": plan.total,
+        "size": plan.size,
+    }
 
 
 def _result(

@@ -7,7 +7,6 @@ parameter, so that a folder can stand for it.
 
 from __future__ import annotations
 
-import re
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Sequence
 
 import numpy as np
 
+from edgekit.files import integer_in
 from edgekit.result import Result
 from edgekit.runtime.devices import CPU
 
@@ -136,8 +136,7 @@ def _text(path: Path) -> str:
 
 
 def _celsius(path: Path | None) -> float | None:
-    text = "" if path is None else _text(path)
-    if not re.fullmatch(r"-?[0-9]+", text):
+    millicelsius = None if path is None else integer_in(path)
+    if millicelsius is None or millicelsius / 1000 <= _DEAD_BELOW_CELSIUS:
         return None
-    value = int(text) / 1000
-    return value if value > _DEAD_BELOW_CELSIUS else None
+    return millicelsius / 1000

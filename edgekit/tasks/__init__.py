@@ -15,6 +15,7 @@ from edgekit.tasks.decoder import (
     Mask,
     Meaning,
     Scores,
+    check_task,
 )
 from edgekit.tasks.guess import DecodeOptions, choose_decoder
 from edgekit.tasks.labels import attached_labels, fit_labels, model_labels
@@ -40,6 +41,7 @@ __all__ = [
     "Prepared",
     "Scores",
     "attached_labels",
+    "check_task",
     "choose_decoder",
     "fit_labels",
     "iou",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Sequence, Union
 
 import numpy as np
 
+from edgekit.errors import UsageError
 from edgekit.tasks.boxes import Detections
 from edgekit.tasks.pose import Poses
 
@@ -22,6 +23,12 @@ CLASSIFICATION, DETECTION, SEGMENTATION, POSE = (
 )
 NONE = "none"  # outputs are numbers and no more
 TASKS = (CLASSIFICATION, DETECTION, SEGMENTATION, POSE, NONE)
+
+
+def check_task(task: str) -> None:
+    """Raise UsageError where ``task`` is none of `TASKS`."""
+    if task not in TASKS:
+        raise UsageError(f"no task {task!r}", fix=f"use one of {', '.join(TASKS)}")
 
 
 @dataclass(frozen=True)

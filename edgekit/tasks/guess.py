@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import numpy as np
 
-from edgekit.errors import DataError, UnsupportedModelError, UsageError
+from edgekit.errors import DataError, UnsupportedModelError
 from edgekit.formats.tflite import read_model
 from edgekit.quant import dequantize
 from edgekit.tasks.classification import class_scores, is_classifier
@@ -24,6 +24,7 @@ from edgekit.tasks.decoder import (
     Decoder,
     Mask,
     Scores,
+    check_task,
 )
 from edgekit.tasks.detection import (
     POSTPROCESS_OP,
@@ -113,8 +114,8 @@ def choose_decoder(
         UsageError: There is no such task.
         UnsupportedModelError: The outputs cannot be those of ``task``.
     """
-    if task is not None and task not in TASKS:
-        raise UsageError(f"no task {task!r}", fix=f"use one of {', '.join(TASKS)}")
+    if task is not None:
+        check_task(task)
     case = _Case(prepared, runner.inputs, runner.outputs, options or DecodeOptions())
     if task is None and prepared.notes.task in TASKS:
         return choose_decoder(prepared, runner, prepared.notes.task, options)

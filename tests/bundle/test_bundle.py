@@ -237,7 +237,7 @@ def test_documents_nested_without_end_are_damaged(model: Path, tmp_path: Path) -
 @pytest.mark.corpus
 def test_a_compiled_model_is_not_taken_for_the_plain_one(corpus: Path, tmp_path: Path) -> None:
     compiled = next((corpus / "compiled").rglob("*_edgetpu.tflite"))
-    with pytest.raises(UsageError, match="compiled already"):
+    with pytest.raises(UnsupportedModelError, match="is compiled for the Edge TPU"):
         bundle(compiled, output=tmp_path / "net.edgekit")
     assert not (tmp_path / "net.edgekit").exists()
 

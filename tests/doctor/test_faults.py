@@ -4,18 +4,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
 import pytest
 
 from edgekit.doctor.checks import CHECKS
 from edgekit.process import Finished
-from tests.doctor.conftest import usable
+from tests.doctor.conftest import Tree, usable
 
-if TYPE_CHECKING:
-    from tests.doctor.conftest import Tree
-
-Make = Callable[[str], "Tree"]
+Make = Callable[[str], Tree]
 
 
 def _crashed(signal_number: int) -> Finished:

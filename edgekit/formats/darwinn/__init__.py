@@ -26,6 +26,7 @@ from edgekit.formats.darwinn.package import (
 )
 from edgekit.formats.darwinn.reader import (
     EDGETPU_CUSTOM_OP,
+    is_compiled,
     is_edgetpu_operator,
     read_package,
     read_packages,
@@ -52,6 +53,7 @@ __all__ = [
     "Package",
     "Position",
     "arithmetic_cycles",
+    "is_compiled",
     "is_edgetpu_operator",
     "read_package",
     "read_packages",

@@ -52,6 +52,11 @@ def is_edgetpu_operator(operator: Operator) -> bool:
     return operator.opcode == CUSTOM and operator.custom_code == EDGETPU_CUSTOM_OP
 
 
+def is_compiled(model: Model) -> bool:
+    """Whether any operator of the model is an edgetpu-custom-op."""
+    return any(is_edgetpu_operator(operator) for _, _, operator in model.operators())
+
+
 def read_packages(model: Model, where: str = "") -> tuple[EdgeTpuOperator, ...]:
     """The packages of all edgetpu-custom-ops, in execution order; none for a plain model.
 
