@@ -40,6 +40,9 @@ class CocoDataset:
         self.unreadable: list[Unreadable] = []
         self._files = [file for _, file in coco_images(path, self.document)]
         self._ids = [image["id"] for image in self.document["images"]]
+        self._sizes = [
+            (image.get("width"), image.get("height")) for image in self.document["images"]
+        ]
 
     @property
     def num_samples(self) -> int | None:
@@ -78,7 +81,8 @@ class CocoDataset:
 
     def chunk(self, start: int, stop: int) -> Batch:
         """Images ``start`` to ``stop`` with their ids; safe to call from any thread."""
-        read = read_images(self._files[start:stop], self._shape, self._preprocess)
+        sizes = self._sizes[start:stop]
+        read = read_images(self._files[start:stop], self._shape, self._preprocess, sizes)
         ids = beside_read(read, self._files[start:stop], self._ids[start:stop])
         return replace(read, targets=tuple(ids))
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
 from edgekit.data.pixels import Pixels
-from edgekit.data.preprocess import Preprocess
+from edgekit.data.preprocess import Preprocess, Size
 from edgekit.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
@@ -104,18 +104,29 @@ def beside_read(read: Batch, files: Sequence[Path], others: Sequence[_Other]) ->
     return [other for file, other in zip(files, others) if str(file) not in bad]
 
 
-def read_images(files: Sequence[Path], shape: Sequence[int], preprocess: Preprocess) -> Batch:
+def read_images(
+    files: Sequence[Path],
+    shape: Sequence[int],
+    preprocess: Preprocess,
+    truth_sizes: Sequence[Size | None] = (),
+) -> Batch:
     """The images in ``files`` as a batch without labels; those that cannot be read are listed.
+
+    Args:
+        files: Of the images.
+        shape: Of the input, without the batch.
+        preprocess: How they become the input.
+        truth_sizes: Of each, as `Preprocess.place_pixels` has it; empty where nothing is known.
 
     Raises:
         DataError: An input of ``shape`` (without the batch) cannot be filled from an image.
     """
     pixels, placements, digests, sources = [], [], [], []
     unreadable = []
-    for path in files:
+    for path, truth_size in zip(files, truth_sizes or [None] * len(files)):
         try:
             content = path.read_bytes()
-            image, placement = preprocess.place_pixels(content, shape)
+            image, placement = preprocess.place_pixels(content, shape, truth_size)
         except OSError as error:
             unreadable.append(Unreadable(str(path), f"cannot read it: {error.strerror or error}"))
             continue

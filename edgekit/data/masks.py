@@ -71,7 +71,8 @@ class MaskDataset:
                 masks[str(image)] = read_mask(path) if path else _missing(image)
             except DataError as error:  # noqa: PERF203 - reading a file takes far longer
                 problems.append(Unreadable(str(image), error.what))
-        read = read_images([Path(name) for name in masks], self._shape, self._preprocess)
+        sizes = [(mask.shape[1], mask.shape[0]) for mask in masks.values()]
+        read = read_images([Path(name) for name in masks], self._shape, self._preprocess, sizes)
         targets = tuple(masks[source] for source in read.sources)
         return replace(read, targets=targets, unreadable=(*read.unreadable, *problems))
 

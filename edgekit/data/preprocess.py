@@ -6,11 +6,12 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Sequence, Union
+from typing import TYPE_CHECKING, Any, Sequence, Tuple, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.data.images import upright, with_mode
 from edgekit.data.placement import Placement, place
 from edgekit.errors import DataError, UsageError
 
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 SCALES = ("raw", "unit", "tf")
 RESIZES = ("stretch", "crop", "pad", "letterbox")
 COLOURS = ("rgb", "bgr")
+EXIF = ("apply", "ignore")
 # Pillow's filters by the numbers that all its versions share.
 FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 _PIXEL_MAX = 255.0
 _LETTERBOX_GREY = 114  # what Ultralytics trains YOLO with
 Picture = Union[Path, bytes]
+Size = Tuple[int, int]  # width, height
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Preprocess:
     ``resize``: ``stretch`` ignores the aspect ratio, ``crop`` scales the shorter side and cuts the
     middle, ``pad`` scales the longer side and fills with zero pixels on the right and below (as
     Google's ``set_resized_input``), ``letterbox`` puts the image in the middle of grey pixels.
+
+    ``exif``: ``apply`` turns a photo upright as its EXIF orientation says, ``ignore`` takes it as
+    it is stored, as TensorFlow's ``decode_jpeg`` and Keras's data sets do.
     """
 
     scale: str = "unit"
@@ -48,6 +54,7 @@ class Preprocess:
     resize: str = "stretch"
     filter: str = "bilinear"
     colour: str = "rgb"
+    exif: str = "apply"
     is_default: bool = False  # nobody asked for it by name
 
     def __str__(self) -> str:
@@ -57,6 +64,8 @@ class Preprocess:
         else:
             parts = [self.scale]
         parts += [f"resize={self.resize}", f"filter={self.filter}", f"colour={self.colour}"]
+        if self.exif != "apply":
+            parts.append(f"exif={self.exif}")
         return ",".join(parts)
 
     @property
@@ -100,22 +109,36 @@ class Preprocess:
         return self.place_pixels(path, shape)[0]
 
     def place_pixels(
-        self, path: Picture, shape: Sequence[int]
+        self, path: Picture, shape: Sequence[int], truth_size: Size | None = None
     ) -> tuple[NDArray[np.uint8], Placement]:
-        """Like `pixels`, with where the image came to lie in the input; bytes are a file's."""
+        """Like `pixels`, with where the image came to lie in the input; bytes are a file's.
+
+        Args:
+            path: Of the file, or its content.
+            shape: Of the input, without the batch.
+            truth_size: Width and height of the image that boxes or a mask belong to. Where these
+                are the stored image's and not the upright one's, it is left as it is stored.
+        """
         from PIL import Image  # noqa: PLC0415 - only images need Pillow
 
         is_content = isinstance(path, bytes)
         source: Any = io.BytesIO(path) if is_content else str(path)  # type: ignore[arg-type] # decided by is_content
         try:
             with Image.open(source) as image:
-                placement = self.place(image.size, shape)
-                return self._fit(image, shape), placement
+                turned = self.turn(image, truth_size)
+                return self._fit(turned, shape), self.place(turned.size, shape)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             where = "" if is_content else str(path)
             # Pillow names the stream by its address, another one in each run.
             reason = str(error).replace(repr(source), "").rstrip()
             raise DataError(f"cannot read the image: {reason}", where=where) from error
+
+    def turn(self, image: Image.Image, truth_size: Size | None = None) -> Image.Image:
+        """``image`` upright, unless ``exif`` or ``truth_size`` (see `place_pixels`) is against."""
+        if self.exif == "ignore":
+            return image
+        turned = upright(image)
+        return image if image.size == truth_size != turned.size else turned
 
     def place(self, size: tuple[int, int], shape: Sequence[int]) -> Placement:
         """Where an image of ``size`` (width, height) comes to lie in an input of ``shape``."""
@@ -163,7 +186,8 @@ def parse_preprocess(text: str | Preprocess | None) -> Preprocess:
     """``--preprocess`` text to `Preprocess`.
 
     The text is a comma-separated list of: a scale (``raw``, ``unit``, ``tf``), ``mean=`` and
-    ``std=`` (``127.5`` or ``123.7/116.8/103.9``), ``resize=``, ``filter=``, ``colour=``.
+    ``std=`` (``127.5`` or ``123.7/116.8/103.9``), ``resize=``, ``filter=``, ``colour=``,
+    ``exif=``.
 
     Raises:
         UsageError: An unknown word; the message lists the known ones.
@@ -275,32 +299,19 @@ def _distance(promised: tuple[float, float], real: tuple[float, float]) -> float
 
 _CHOICES = {
     (key, value)
-    for key, values in (("resize", RESIZES), ("filter", FILTERS), ("colour", COLOURS))
+    for key, values in (
+        ("resize", RESIZES),
+        ("filter", FILTERS),
+        ("colour", COLOURS),
+        ("exif", EXIF),
+    )
     for value in values
 }
 _KNOWN = (
     "use raw, unit (0..1), tf (-1..1), or mean=..,std=.. (one value, or one a channel: 1/2/3); "
-    f"and resize={'|'.join(RESIZES)}, filter={'|'.join(FILTERS)}, colour={'|'.join(COLOURS)}"
+    f"and resize={'|'.join(RESIZES)}, filter={'|'.join(FILTERS)}, colour={'|'.join(COLOURS)}, "
+    f"exif={'|'.join(EXIF)}"
 )
-
-
-def with_mode(image: Image.Image, mode: str) -> Image.Image:
-    """``image`` as ``L`` or ``RGB``, grey values of 16 bits by their upper 8.
-
-    OpenCV and TensorFlow read those so too; Pillow's own conversion makes all above 255 white.
-
-    Raises:
-        ValueError: Its pixels are of 32 bits, of which nothing tells which is white.
-    """
-    from PIL import Image  # noqa: PLC0415
-
-    # Pillow opens grey PNG and PGM files of 16 bits as I, newer ones PNG as I;16.
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        upper: NDArray[np.uint8] = (np.asarray(image) >> 8).astype(np.uint8)
-        image = Image.fromarray(upper)
-    elif image.mode in ("I", "F"):
-        raise ValueError(f"its pixels are of 32 bits (mode {image.mode}), not of 8 or 16")
-    return image if image.mode == mode else image.convert(mode)
 
 
 def _numbers(word: str, value: str) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 from edgekit.data import Placement
 from edgekit.data.dataset import as_real
 from edgekit.data.folders import IMAGE_SUFFIXES, is_image
-from edgekit.data.preprocess import with_mode
+from edgekit.data.images import with_mode
 from edgekit.errors import DataError, InputError
 from edgekit.extras import require
 
@@ -48,7 +48,7 @@ class Reading:
     """An item, read."""
 
     arrays: Mapping[str, NDArray[Any]]  # by input name: real values, the batch included
-    image: Image.Image | None  # as it was, for drawing
+    image: Image.Image | None  # upright as the network got it, for drawing
     placement: Placement
 
 
@@ -115,7 +115,7 @@ def _read_image(content: bytes, info: TensorInfo, how: Preprocess) -> Reading:
 
     pixels, placement = how.place_pixels(content, info.shape[1:])
     with Image.open(io.BytesIO(content)) as image:
-        copy = with_mode(image, "RGB").copy()
+        copy = with_mode(how.turn(image), "RGB").copy()
     scaled = how.scale_pixels(pixels)
     return Reading({info.name: _repeated(scaled, info)}, copy, placement)
 

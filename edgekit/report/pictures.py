@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from edgekit.data.images import upright
 from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node, printable
 from edgekit.report.words import file_name
@@ -106,10 +107,10 @@ def _small(path: Path) -> tuple[bytes, str, tuple[int, int]]:
         kind = (image.format or "").lower()
         if image.width * image.height > _MAX_PIXELS:
             raise ValueError(f"it is {image.width} x {image.height} pixels large")
-        image.load()
+        turned = upright(image)  # as browsers show the file itself
         if path.stat().st_size <= _KEPT_BYTES and kind in {"png", "jpeg", "webp"}:
-            return path.read_bytes(), kind, image.size
-        copy = image.convert("RGB")
+            return path.read_bytes(), kind, turned.size
+        copy = turned.convert("RGB")
         copy.thumbnail((_LONGEST_PX, _LONGEST_PX))
         buffer = io.BytesIO()
         copy.save(buffer, "JPEG", quality=_JPEG_QUALITY)
