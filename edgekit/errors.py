@@ -6,6 +6,7 @@ EdgeKitError
 ├── InputError               exit status 3: what the user gave cannot be used
 │   ├── ModelFormatError     the bytes are not the model they claim to be
 │   ├── UnsupportedModelError  a valid model that cannot become an Edge TPU model
+│   │   └── UnsafeModelError   loading it would run code or write files
 │   ├── QuantizationError    a value, range or parameter that integers cannot represent
 │   ├── DataError            calibration or evaluation data that cannot be used
 │   ├── BundleError          a bundle that is damaged or does not belong together
@@ -76,6 +77,12 @@ class UnsupportedModelError(InputError):
     """A valid model that cannot become, or is not, what was asked for."""
 
     code = "model.unsupported"
+
+
+class UnsafeModelError(UnsupportedModelError):
+    """Loading the model would run code that it carries, or touch files that it names."""
+
+    code = "model.unsafe"
 
 
 class QuantizationError(InputError):

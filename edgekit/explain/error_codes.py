@@ -44,6 +44,15 @@ ERROR_CODES = tuple(
             "Follow the message: replace the layer, fix the shape, or cut the network.",
         ),
         (
+            "model.unsafe",
+            "A model whose loading would run code or touch files",
+            "The file carries Python code (a Lambda layer, a pickled module), names code or files "
+            "outside itself, is two formats at once, or has operations that write files. Whoever "
+            "made the file chose what would run. Exit status 3.",
+            "Replace the layer by built-in ones and save the model again. If you trust whoever "
+            "made the file: --trust-source.",
+        ),
+        (
             "model.emulation",
             "The emulator stops at something that is not proven",
             "The compiled program holds an instruction or field whose meaning was not established "

@@ -18,6 +18,7 @@ from edgekit.errors import (
     ExternalToolError,
     MissingExtraError,
     ModelFormatError,
+    UnsafeModelError,
     UnsupportedModelError,
     UsageError,
 )
@@ -27,7 +28,7 @@ from edgekit.process import Conversation, Finished
 _WORKER = Path(__file__).parent / "worker"
 _ERRORS: dict[str, type[EdgeKitError]] = {
     "model.format": ModelFormatError,
-    "model.unsafe": UnsupportedModelError,
+    "model.unsafe": UnsafeModelError,
     "model.unsupported": UnsupportedModelError,
     "tool.missing": MissingExtraError,
     "usage": UsageError,

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from edgekit.errors import ModelFormatError, UnsupportedModelError
+from edgekit.errors import ModelFormatError, UnsafeModelError
 from edgekit.host import convert
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.unsafe import refuse_code
+from tests.cli.conftest import edgekit
 
 pytestmark = pytest.mark.host
 
@@ -34,7 +35,7 @@ def test_lambda_layers_are_refused_and_named(keras: Any, tmp_path: Path, name: s
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = _lambda_file(keras, tmp_path / name)
-    with pytest.raises(UnsupportedModelError, match="doubler") as caught:
+    with pytest.raises(UnsafeModelError, match="doubler") as caught:
         convert(path, data="random", output=tmp_path / "m.tflite")
     assert "--trust-source" in caught.value.fix
     assert not (tmp_path / "m.tflite").exists()
@@ -44,6 +45,148 @@ def test_a_trusted_file_converts(keras: Any, tmp_path: Path) -> None:  # noqa: A
     path = _lambda_file(keras, tmp_path / "model.keras")
     result = convert(path, data="random", output=tmp_path / "m.tflite", trust_source=True)
     assert result.enforced
+
+
+def _payload(keras: Any, sprung: Path, path: Path) -> Path:  # noqa: ANN401
+    """A network whose Lambda layer creates the file ``sprung`` as soon as it is called."""
+    function = eval(f"lambda x: (open({str(sprung)!r}, 'w').close(), x)[1]")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        layers = keras.layers
+        keras.Sequential([layers.InputLayer((8,)), layers.Lambda(function), layers.Dense(2)]).save(
+            str(path)
+        )
+    sprung.unlink()  # building the network called it
+    return path
+
+
+def _trial(source: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    done = edgekit(
+        "convert", source, "--data", "random", "-o", source.parent / "m.tflite", "--json", *words
+    )
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_a_file_that_is_hdf5_and_zip_is_refused_to_the_user(
+    keras_file: Path, tmp_path: Path
+) -> None:
+    """Its zip directory, at the end, shows a harmless network; its HDF5 head a Lambda layer."""
+    tf_keras = pytest.importorskip("tf_keras")
+    sprung = tmp_path / "sprung"
+    path = _payload(tf_keras, sprung, tmp_path / "both.h5")
+    status, document = _trial(path, "--trust-source")
+    assert (status, sprung.exists()) == (0, True)  # the payload works
+    sprung.unlink()
+    hdf5 = path.read_bytes()
+    path.write_bytes(hdf5 + keras_file.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        assert "config.json" in archive.namelist()
+    for name in ("both.h5", "both.keras"):
+        source = path.rename(tmp_path / name)
+        status, document = _trial(source)
+        assert (status, document["code"]) == (3, "model.unsafe")
+        assert not sprung.exists()
+        path = source
+
+
+def test_hdf5_behind_a_user_block_of_an_archive_is_refused(
+    keras_file: Path, tmp_path: Path
+) -> None:
+    """HDF5 looks for its head at 0, 512, 1024, 2048 ... bytes."""
+    h5py = pytest.importorskip("h5py")
+    inner = tmp_path / "inner.h5"
+    with h5py.File(inner, "w", userblock_size=512) as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Lambda", "config": {}})
+    path = tmp_path / "both.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+    with path.open("rb") as head:
+        first = head.read(512)
+    path.write_bytes(first.ljust(512, b"\0") + inner.read_bytes()[512:] + keras_file.read_bytes())
+    assert h5py.is_hdf5(path)
+    assert zipfile.is_zipfile(path)
+    status, document = _trial(path)
+    assert (status, document["code"]) == (3, "model.unsafe")
+
+
+def test_a_lambda_is_refused_to_the_user_and_explained(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    path = _payload(keras, tmp_path / "sprung", tmp_path / "model.keras")
+    status, document = _trial(path)
+    assert (status, document["code"]) == (3, "model.unsafe")
+    assert "lambda" in document["what"]
+    assert not (tmp_path / "sprung").exists()
+    explained = edgekit("explain", document["code"])
+    assert explained.returncode == 0
+    assert "--trust-source" in explained.stdout
+
+
+def test_keras_files_convert_whatever_their_suffix(keras_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    path.write_bytes(keras_file.read_bytes())
+    assert convert(path, data="random", output=tmp_path / "m.tflite").enforced
+
+
+def _with_array(path: Path, **options: Any) -> Path:  # noqa: ANN401
+    """An HDF5 file whose root has one array, made with the options of h5py."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {}})
+        file.create_dataset("array", dtype="f4", **options)
+    return path
+
+
+def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(64))
+    path = _with_array(tmp_path / "m.h5", shape=(16,), external=[(str(secret), 0, 64)])
+    with pytest.raises(UnsafeModelError, match="array is stored in another file"):
+        convert(path, data="random", output=tmp_path / "m.tflite")
+
+
+def test_links_to_other_files_are_refused(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = _with_array(tmp_path / "m.h5", shape=(16,))
+    with h5py.File(path, "a") as file:
+        file["there"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/")
+    with pytest.raises(UnsafeModelError, match="/there is a link"):
+        convert(path, data="random", output=tmp_path / "m.tflite")
+
+
+def test_arrays_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    path = _with_array(tmp_path / "m.h5", shape=(1 << 40,), chunks=(1 << 10,))
+    with pytest.raises(UnsafeModelError, match="claims 4398046511104 bytes and stores 0"):
+        convert(path, data="random", output=tmp_path / "m.tflite")
+
+
+def test_a_saved_model_that_writes_files_when_loaded_is_refused(tmp_path: Path) -> None:
+    sprung = tmp_path / "sprung"
+    status, _ = _trial(_writing_saved_model(tmp_path / "trusted", sprung), "--trust-source")
+    assert (status, sprung.exists()) == (0, True)  # loading it runs the operation
+    sprung.unlink()
+    status, document = _trial(_writing_saved_model(tmp_path / "model", sprung))
+    assert (status, document["code"]) == (3, "model.unsafe")
+    assert "WriteFile" in document["what"]
+    assert not sprung.exists()
+
+
+def _writing_saved_model(folder: Path, sprung: Path) -> Path:
+    import tensorflow as tf  # noqa: PLC0415
+
+    v1 = tf.compat.v1
+    with warnings.catch_warnings(), tf.Graph().as_default(), v1.Session() as session:
+        warnings.simplefilter("ignore")
+        image = v1.placeholder(tf.float32, (1, 8), "image")
+        answer = tf.nn.relu(tf.matmul(image, tf.ones((8, 2))))
+        builder = v1.saved_model.Builder(str(folder))
+        signature = v1.saved_model.predict_signature_def({"image": image}, {"answer": answer})
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            signature_def_map={"serving_default": signature},
+            main_op=v1.write_file(str(sprung), "x"),
+        )
+        builder.save()
+    return folder
 
 
 def _edited(keras_file: Path, path: Path, **change: Any) -> Path:  # noqa: ANN401
@@ -66,7 +209,7 @@ def test_a_module_that_the_file_names_is_never_imported(
     trap.write_text(f"open({str(tmp_path / 'sprung')!r}, 'w').close()\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     path = _edited(keras_file, tmp_path / "evil.keras", module="trap", class_name="Layer")
-    with pytest.raises(UnsupportedModelError, match="imported from the module trap"):
+    with pytest.raises(UnsafeModelError, match="imported from the module trap"):
         convert(path, data="random", output=tmp_path / "m.tflite")
     assert not (tmp_path / "sprung").exists()
 
@@ -80,6 +223,31 @@ def test_a_module_that_the_file_names_is_never_imported(
         {"class_name": "TFOpLambda", "config": {"name": "x", "function": "io.write_file"}},
         {"class_name": "TFOpLambda", "config": {"name": "x", "function": "py_function"}},
         {"deep": [{"class_name": "Lambda", "config": {"name": "x"}}]},
+        # The class under another spelling: Keras joins module and name, or takes the other key.
+        {"class_name": "layers.Lambda", "module": "keras", "config": {"name": "x"}},
+        {"class_name": "x", "registered_name": "Lambda", "module": "keras.layers", "config": {}},
+        {"class_name": "os.system", "module": "keras.src.layers.core.tf_op_layer", "config": {}},
+        # Keras's own functions that read files, download, or end its safe mode.
+        {"class_name": "get_file", "module": "keras.utils", "config": {}},
+        {"class_name": "function", "module": "keras", "config": "utils.get_file"},
+        {"class_name": "function", "module": "keras.models", "config": "load_model"},
+        {"class_name": "function", "module": "keras.src.models.model", "config": "model_from_json"},
+        {
+            "class_name": "function",
+            "module": "keras.config",
+            "config": "enable_unsafe_deserialization",
+        },
+        {
+            "class_name": "function",
+            "module": "keras.src.backend.common.global_state",
+            "config": "os.system",
+        },
+        {"class_name": "__typespec__", "spec_name": "Popen", "module": "subprocess", "config": []},
+        {"config": {"residual_fn": ["code"], "residual_fn_type": "lambda"}},
+        {"class_name": "TFOpLambda", "config": {"function": "compat.v1.gfile.DeleteRecursively"}},
+        {"class_name": "TFOpLambda", "config": {"function": "compat.v1.write_file"}},
+        {"class_name": "ClassMethod", "config": {"cls_symbol": "io.gfile.GFile"}},
+        {"class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
     ],
 )
 def test_ways_to_code_are_refused(config: dict[str, Any]) -> None:
@@ -95,6 +263,13 @@ def test_ways_to_code_are_refused(config: dict[str, Any]) -> None:
         {"class_name": "TFOpLambda", "config": {"name": "x", "function": "math.multiply"}},
         {"class_name": "TFOpLambda", "config": {"name": "x", "function": "__operators__.add"}},
         {"class_name": "function", "module": "builtins", "config": "relu"},
+        {"class_name": "function", "module": "keras.activations", "config": "relu"},
+        {"class_name": "Functional", "module": "keras.src.models.functional", "config": {}},
+        {"class_name": "Functional", "module": "tf_keras.src.engine.functional", "config": {}},
+        {"class_name": "DTypePolicy", "module": "keras", "config": {"name": "float32"}},
+        {"class_name": "Add", "module": "keras.src.ops.numpy", "config": {}},
+        {"class_name": "TFOpLambda", "config": {"function": "compat.v1.nn.conv2d"}},
+        {"class_name": "MyLayer", "registered_name": "mine>MyLayer", "module": None, "config": {}},
     ],
 )
 def test_ordinary_layers_are_not(config: dict[str, Any]) -> None:

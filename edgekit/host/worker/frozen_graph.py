@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgekit.host.worker.graph_ops import refuse_side_effects
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.source import Function, Source, TensorSpec, short
 
@@ -16,7 +17,9 @@ _NO_OUTPUT = {"Assert", "Const", "NoOp", "Placeholder", "Print", "SaveV2", "Rest
 _LISTED = 8
 
 
-def load_frozen_graph(path: str, *, inputs: list[str], outputs: list[str]) -> Source:
+def load_frozen_graph(
+    path: str, *, inputs: list[str], outputs: list[str], trust_source: bool
+) -> Source:
     """Load a frozen graph.
 
     Args:
@@ -24,13 +27,17 @@ def load_frozen_graph(path: str, *, inputs: list[str], outputs: list[str]) -> So
         inputs: Tensor names; each becomes an input, whatever feeds it is cut off. ``name=value``
             sets a placeholder to a constant instead. Empty: the graph's placeholders.
         outputs: Tensor names; empty: the one node that nothing consumes.
+        trust_source: Take a graph whose operations write files or call Python.
 
     Raises:
-        Refused: The file is damaged, a name does not exist, or the choice is not clear.
+        Refused: The file is damaged or would act outside itself, a name does not exist, or the
+            choice is not clear.
     """
     import tensorflow as tf  # noqa: PLC0415
 
     graph = _parse(path)
+    if not trust_source:
+        refuse_side_effects([graph], path)
     nodes = {node.name: node for node in graph.node}
     feeds, constants = _feeds(nodes, inputs, path)
     fetches = [_node_name(name, nodes, path) for name in outputs] or _find_outputs(graph, path)

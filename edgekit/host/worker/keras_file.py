@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from edgekit.host.worker.keras_config import SUFFIXES, read_config
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.source import Function, Source, TensorSpec, short
-from edgekit.host.worker.unsafe import read_config, refuse_code
+from edgekit.host.worker.unsafe import refuse_code
 
 # What Keras raises on files of another generation: whatever its code happens to hit first.
 _REFUSALS = (
@@ -26,6 +29,10 @@ _REFUSALS = (
     TypeError,
     ValueError,
 )
+# Keras's own refusals to run code from the file, in all its generations.
+_SAFE_MODE = re.compile(
+    r"safe_mode=False|enable_unsafe_deserialization|not a modeling function|KerasSaveable subclass"
+)
 _UNKNOWN_CLASS = re.compile(r"(?:Unknown layer:|Could not locate class) '?([\w>]+)")
 
 
@@ -35,18 +42,45 @@ def load_keras(path: str, *, trust_source: bool) -> Source:
     Raises:
         Refused: It carries code, is damaged, or no Keras here can read it.
     """
-    config, version = read_config(path)
+    config = read_config(path)
     if not trust_source:
-        refuse_code(config, path)
+        refuse_code(config.network, path)
     failures: list[tuple[str, BaseException]] = []
-    for keras in _generations():
-        try:
-            model = _load(keras, path, trust_source)
-        except _REFUSALS as error:
-            failures.append((_name(keras), error))
-            continue
-        return _source(keras, model, path)
-    raise _unreadable(path, version, failures)
+    # Keras chooses its reader by the suffix: give it the one of the container that was checked.
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        named = os.path.join(folder, "model" + SUFFIXES[config.container])  # noqa: PTH118
+        _link(path, named)
+        for keras in _generations():
+            try:
+                model = _load(keras, named, trust_source)
+            except _REFUSALS as error:
+                if not trust_source and _SAFE_MODE.search(str(error)):
+                    raise _refused_by_keras(path, keras, error) from error
+                failures.append((_name(keras), error))
+                continue
+            return _source(keras, model, path)
+    raise _unreadable(path, config.version, failures)
+
+
+def _link(path: str, name: str) -> None:
+    try:
+        os.symlink(os.path.abspath(path), name)  # noqa: PTH100, PTH211
+    except OSError:  # Windows, without the privilege
+        import shutil  # noqa: PLC0415
+
+        shutil.copyfile(path, name)
+
+
+def _refused_by_keras(path: str, keras: Any, error: BaseException) -> Refused:  # noqa: ANN401
+    """The end: a Keras of another generation, which checks less, must not get the file."""
+    return Refused(
+        "model.unsafe",
+        f"{_name(keras)} refuses the file because it would run code",
+        where=path,
+        why=short(error),
+        fix="replace the layer by built-in ones (Rescaling, keras.ops), or, if you trust "
+        "whoever made the file: --trust-source",
+    )
 
 
 def _generations() -> Iterator[Any]:
@@ -72,7 +106,6 @@ def _load(keras: Any, path: str, trust_source: bool) -> Any:  # noqa: ANN401
     options = {"compile": False}
     if "safe_mode" in inspect.signature(keras.models.load_model).parameters:
         options["safe_mode"] = not trust_source
-    # Keras goes by the suffix: an HDF5 file named .keras, or the reverse, is refused by it.
     return keras.models.load_model(path, **options)
 
 

@@ -1,23 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SavedModels. Loading one runs TensorFlow operations of its graph, never Python from it."""
+"""SavedModels. Loading one runs TensorFlow operations of its graph, never Python from it.
+
+Those that would write files are refused before (`graph_ops`).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from edgekit.host.worker.graph_ops import refuse_side_effects
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.source import Function, Source, TensorSpec, short
 
 
-def load_saved_model(path: str, *, signature: str | None) -> Source:
+def load_saved_model(path: str, *, signature: str | None, trust_source: bool) -> Source:
     """Load a SavedModel and choose its signature: the one named, ``serving_default``, the only one.
 
     Raises:
-        Refused: The folder is damaged, or the choice is not clear.
+        Refused: The folder is damaged, its graph would write files, or the choice is not clear.
     """
     import tensorflow as tf  # noqa: PLC0415
+    from tensorflow.python.saved_model import loader_impl  # noqa: PLC0415
 
     try:
+        if not trust_source:
+            parsed = loader_impl.parse_saved_model(path)
+            refuse_side_effects((meta.graph_def for meta in parsed.meta_graphs), path)
         loaded = tf.saved_model.load(path)
     except (OSError, ValueError, RuntimeError, KeyError, tf.errors.OpError) as error:
         raise Refused(

@@ -26,9 +26,14 @@ _ENVIRONMENT = {
 }
 _LOADERS = {
     "keras": lambda job: load_keras(job["source"], trust_source=job["trust_source"]),
-    "saved_model": lambda job: load_saved_model(job["source"], signature=job["signature"]),
+    "saved_model": lambda job: load_saved_model(
+        job["source"], signature=job["signature"], trust_source=job["trust_source"]
+    ),
     "frozen_graph": lambda job: load_frozen_graph(
-        job["source"], inputs=job["inputs"], outputs=job["outputs"]
+        job["source"],
+        inputs=job["inputs"],
+        outputs=job["outputs"],
+        trust_source=job["trust_source"],
     ),
 }
 

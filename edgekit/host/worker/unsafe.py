@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Code hidden in a Keras file: found in its configuration, before Keras is let near it."""
+"""Code that a Keras file carries or names: found in its configuration, before Keras loads it.
+
+Keras finds a class or function by ``module`` and ``class_name`` ("keras" with "layers.Lambda" is a
+Lambda as well), by ``registered_name``, and for ``"class_name": "function"`` by ``config``. All of
+these are judged, against a list of what networks are made of.
+"""
 
 from __future__ import annotations
 
-import json
 import re
-import zipfile
 from collections.abc import Iterator
 from typing import Any
 
 from edgekit.host.worker.refused import Refused
 
-# Classes whose configuration holds marshalled or pickled code, or a path to load more from.
+# Classes whose configuration holds marshalled or pickled code, a path to load more from, or the
+# name of an attribute to call.
 _CODE_CLASSES = {
     "Lambda": "a Lambda layer holds Python code",
     "__lambda__": "a lambda is Python code",
@@ -19,36 +23,64 @@ _CODE_CLASSES = {
     "TFSMLayer": "it loads another SavedModel from a path",
     "JaxLayer": "it holds serialized JAX code",
     "FlaxLayer": "it holds serialized JAX code",
+    "ClassMethod": "it calls a method by its name",
+    "InstanceMethod": "it calls a method by its name",
+    "InstanceProperty": "it reads an attribute by its name",
 }
-# Keras imports the module that a configuration names; only its own are free of side effects.
-_KERAS_MODULE = re.compile(r"(keras|tf_keras|tensorflow\.keras|tensorflow\.python\.keras)(\.|$)")
-# keras.utils reads and downloads files; no model needs it.
-_KERAS_UTILS = re.compile(r"(tf_)?keras(\.src)?\.(utils|saving|models|legacy)(\.|$)")
+# Keras imports the module that a configuration names. Only Keras itself is free of side effects,
+# and of it only what networks are made of: keras.utils, keras.saving and keras.config read files,
+# download, and switch Keras's own safe mode off (CVE-2025-8747, CVE-2025-9906).
+_KERAS = re.compile(
+    r"(tensorflow\.|tensorflow\.python\.)?(tf_)?keras(\.src|\.api|\._tf_keras\.keras)*\."
+)
+_KERAS_PARTS = frozenset(
+    (
+        "activations",
+        "backend.common",
+        "constraints",
+        "dtype_policies",
+        "engine",
+        "feature_column",
+        "initializers",
+        "layers",
+        "legacy.layers",
+        "losses",
+        "metrics",
+        "mixed_precision",
+        "models",
+        "nn",
+        "ops",
+        "optimizers",
+        "premade_models",
+        "quantizers",
+        "random",
+        "regularizers",
+        "trainers",
+    )
+)
+_ROOT_CLASS = re.compile(r"[A-Z]\w*")  # keras.Sequential, keras.DTypePolicy
+# keras.models has functions that load files beside its classes.
+_FILE_FUNCTION = re.compile(r"(load|save|clone|model_from)(_\w+)?|get_file")
 # Functions of TensorFlow that Keras 2 calls by name while it rebuilds a network (TFOpLambda).
 _TF_FUNCTION = re.compile(
-    r"(math|nn|image|linalg|signal|bitwise|quantization|__operators__|compat\.v1)\.\w+(\.\w+)?$|\w+$"
+    r"(compat\.v1\.)?((math|nn|image|linalg|signal|bitwise|quantization|__operators__|dtypes|random"
+    r"|strings|sets|sparse|ragged|experimental\.numpy)\.)?[a-z_]\w*"
 )
-_TF_FORBIDDEN = re.compile(r"(.*\.)?(py_func\w*|numpy_function|load_\w*library|function|print)$")
-
-
-def read_config(path: str) -> tuple[dict[str, Any], str]:
-    """The network's configuration and the Keras version that wrote it ("" if the file is mute).
-
-    Raises:
-        Refused: The file is damaged, or holds weights only.
-    """
-    if zipfile.is_zipfile(path):
-        return _read_zip(path)
-    return _read_hdf5(path)
+_TF_FORBIDDEN = re.compile(
+    r"(.*\.)?(py_func\w*|py_function|numpy_function|load_\w+|function|print|map_fn|\w*read_file"
+    r"|\w*write_file|matching_files|save\w*|restore\w*|import_\w+|device|assert_\w+_file\w*)"
+)
+_CALLS_TF = ("TFOpLambda", "SlicingOpLambda")
+_VOCABULARIES = ("StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup")
 
 
 def refuse_code(config: dict[str, Any], path: str) -> None:
-    """Refuse a configuration that makes Keras run code from the file.
+    """Refuse a configuration that makes Keras run code from the file or chosen by it.
 
     Raises:
         Refused: It does; the message names each layer.
     """
-    found = list(dict.fromkeys(_code_in(config, "")))
+    found = list(dict.fromkeys(_code_in(config)))
     if found:
         raise Refused(
             "model.unsafe",
@@ -60,79 +92,62 @@ def refuse_code(config: dict[str, Any], path: str) -> None:
         )
 
 
-def _code_in(node: Any, layer: str) -> Iterator[str]:  # noqa: ANN401 - a walk over JSON
-    if isinstance(node, list):
-        for item in node:
-            yield from _code_in(item, layer)
-    if not isinstance(node, dict):
-        return
-    name = node.get("class_name")
+def _code_in(root: Any) -> Iterator[str]:  # noqa: ANN401 - a walk over JSON
+    """What is wrong, in the order of the file; nesting may be deeper than Python's stack."""
+    pending: list[tuple[Any, str]] = [(root, "")]
+    while pending:
+        node, layer = pending.pop()
+        if isinstance(node, list):
+            pending.extend((item, layer) for item in reversed(node))
+        if not isinstance(node, dict):
+            continue
+        config = node.get("config")
+        if isinstance(config, dict) and isinstance(config.get("name"), str):
+            layer = config["name"]
+        title = layer or str(node.get("class_name", ""))
+        yield from (f"{title} ({reason})" for reason in _reasons(node))
+        pending.extend((item, layer) for item in reversed(list(node.values())))
+
+
+def _reasons(node: dict[str, Any]) -> Iterator[str]:
+    # Whatever Keras may take for the name: each is a way to the same class.
+    keys = ("class_name", "registered_name", "spec_name")
+    names = [node[key] for key in keys if isinstance(node.get(key), str)]
+    plain = [re.split(r"[.>]", name)[-1] for name in names]
     config = node.get("config")
-    if isinstance(config, dict) and isinstance(config.get("name"), str):
-        layer = config["name"]
-    if isinstance(name, str):
-        yield from (f"{layer or name} ({reason})" for reason in _reasons(name, node))
-    for item in node.values():
-        yield from _code_in(item, layer)
-
-
-def _reasons(name: str, node: dict[str, Any]) -> Iterator[str]:
-    module, config = node.get("module"), node.get("config")
-    if name in _CODE_CLASSES:
-        yield _CODE_CLASSES[name]
-    elif isinstance(module, str) and module != "builtins" and not _KERAS_MODULE.match(module):
-        yield f"{name} would be imported from the module {module}"
-    elif isinstance(module, str) and name == "function" and _KERAS_UTILS.match(module):
-        yield f"{config} of {module} is no part of a network"
-    if name in ("TFOpLambda", "SlicingOpLambda") and isinstance(config, dict):
-        function = str(config.get("function", ""))
-        if not _TF_FUNCTION.match(function) or _TF_FORBIDDEN.match(function):
+    yield from dict.fromkeys(_CODE_CLASSES[name] for name in plain if name in _CODE_CLASSES)
+    # Wrapper cells of Keras 2 and Lambda say with *_type that code follows.
+    for key, value in node.items():
+        if key.endswith("_type") and value == "lambda":
+            yield f"its {key} is a lambda"
+    module = node.get("module")
+    if isinstance(module, str) and names and not any(name in _CODE_CLASSES for name in plain):
+        called = config if node.get("class_name") == "function" else None
+        for name in [str(called)] if called is not None else names:
+            yield from _import_reasons(module, name)
+    fields = config if isinstance(config, dict) else {}
+    if any(name in _CALLS_TF for name in plain):
+        function = str(fields.get("function", ""))
+        if not _TF_FUNCTION.fullmatch(function) or _TF_FORBIDDEN.fullmatch(function):
             yield f"it calls tf.{function}"
+    if any(name in _VOCABULARIES for name in plain) and isinstance(fields.get("vocabulary"), str):
+        yield f"it reads the file {fields['vocabulary']}"
 
 
-def _read_zip(path: str) -> tuple[dict[str, Any], str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-            metadata = json.loads(archive.read("metadata.json"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise _damaged(path, f"its config.json cannot be read: {error}") from error
-    if not isinstance(config, dict) or not isinstance(metadata, dict):
-        raise _damaged(path, "config.json holds no network")
-    return config, str(metadata.get("keras_version", ""))
-
-
-def _read_hdf5(path: str) -> tuple[dict[str, Any], str]:
-    import h5py  # noqa: PLC0415 - comes with TensorFlow; .keras files do without
-
-    try:
-        with h5py.File(path, "r") as file:
-            raw, version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
-            has_weights = "layer_names" in file.attrs
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
-    if raw is None:
-        raise Refused(
-            "model.format",
-            "the file holds weights but no network" if has_weights else "no Keras network in it",
-            where=path,
-            why="there is no model_config in the HDF5 file",
-            fix="build the network in Python, load the weights, and save it whole: model.save(...)",
-        )
-    try:
-        config = json.loads(raw.decode() if isinstance(raw, bytes) else raw)
-    except ValueError as error:
-        raise _damaged(path, f"its model_config is no JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise _damaged(path, "model_config holds no network")
-    return config, version.decode() if isinstance(version, bytes) else str(version)
-
-
-def _damaged(path: str, why: str) -> Refused:
-    return Refused(
-        "model.format",
-        "the Keras file is damaged",
-        where=path,
-        why=why,
-        fix="copy it again and compare sizes, or save the model again",
-    )
+def _import_reasons(module: str, name: str) -> Iterator[str]:
+    """Why Keras must not look up ``name`` in ``module``."""
+    plain = name.rpartition(">")[2]
+    if not plain.isidentifier():  # Keras 2 would go on from "os.system" in any module's globals
+        yield f"{name} is no name of a class or function"
+        return
+    if module == "builtins":
+        return
+    prefix = _KERAS.match(f"{module}.")
+    if prefix is None:
+        yield f"{name} would be imported from the module {module}"
+        return
+    inside = f"{module}."[prefix.end() :]
+    is_known = any(inside.startswith(f"{part}.") for part in _KERAS_PARTS)
+    is_root_class = not inside and _ROOT_CLASS.fullmatch(plain)
+    if not (is_known or is_root_class) or _FILE_FUNCTION.fullmatch(plain):
+        yield f"{name} of {module} is no part of a network"

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HDF5 files whose arrays lie outside them, or claim to be far larger than what is stored.
+
+HDF5 can read an array from any other file (external storage, external and soft links, virtual
+datasets), and can declare terabytes that are not there. No Keras writes either.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgekit.host.worker.refused import Refused
+
+DAMAGE = (
+    AttributeError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+_MOST_OBJECTS = 100_000
+# An array may be this much larger than what is stored of it (HDF5 compresses; weights hardly do).
+_MOST_FREE_BYTES, _MOST_RATIO = 256 << 20, 1000
+
+
+def check_storage(file: Any, path: str) -> None:  # noqa: ANN401 - a path or a binary stream
+    """Refuse a file that reads other files or declares arrays that it does not hold.
+
+    Args:
+        file: What h5py opens.
+        path: For the message.
+
+    Raises:
+        Refused: It does, or is damaged.
+    """
+    import h5py  # noqa: PLC0415 - comes with TensorFlow
+
+    try:
+        with h5py.File(file, "r") as opened:
+            problem = _problem(opened)
+    except DAMAGE as error:
+        raise Refused(
+            "model.format",
+            "the Keras file is damaged",
+            where=path,
+            why=f"HDF5: {error}",
+            fix="copy it again and compare sizes, or save the model again",
+        ) from error
+    if problem:
+        raise Refused(
+            "model.unsafe",
+            f"the weights are refused: {problem}",
+            where=path,
+            why="no Keras writes such a file; loading it would read other files or fill the memory",
+            fix="save the model again: model.save(...)",
+        )
+
+
+def _problem(root: Any) -> str:  # noqa: ANN401 - a group of h5py
+    """What is wrong with the first object that is; empty if nothing is."""
+    import h5py  # noqa: PLC0415
+
+    groups, num_objects = [root], 0
+    while groups:
+        group = groups.pop()
+        for name in group:
+            num_objects += 1
+            if num_objects > _MOST_OBJECTS:
+                return f"more than {_MOST_OBJECTS} objects, or groups that hold each other"
+            where = f"{group.name}/{name}".replace("//", "/")
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                return f"{where} is a link to another place"
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+            elif isinstance(item, h5py.Dataset) and _array_problem(item):
+                return f"{where} {_array_problem(item)}"
+    return ""
+
+
+def _array_problem(item: Any) -> str:  # noqa: ANN401 - a data set of h5py
+    if item.external:
+        return "is stored in another file"
+    if getattr(item, "is_virtual", False):
+        return "is made of other files"
+    declared, stored = int(item.size or 0) * item.dtype.itemsize, item.id.get_storage_size()
+    if declared > max(_MOST_FREE_BYTES, _MOST_RATIO * stored):
+        return f"claims {declared} bytes and stores {stored}"
+    return ""

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration in a Keras file, read from the same container as Keras will read it.
+
+A file can be HDF5 and a zip archive at once: HDF5 is found by its head (or behind a user block), a
+zip archive by its tail. The first eight bytes decide here, `keras_file` gives Keras a name with the
+suffix of that container, and a file that is both is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from typing import Any
+
+from edgekit.host.worker.hdf5 import DAMAGE as HDF5_DAMAGE
+from edgekit.host.worker.hdf5 import check_storage
+from edgekit.host.worker.refused import Refused
+
+HDF5, ZIP = "hdf5", "zip"
+SUFFIXES = {HDF5: ".h5", ZIP: ".keras"}
+_HDF5_HEAD, _ZIP_HEAD = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+# HDF5 allows a user block of these sizes before its head (HDF5 file format, superblock); larger
+# ones would be whole files of another kind.
+_USER_BLOCKS = [512 << shift for shift in range(24)]
+_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_MOST_CONFIG_BYTES = 64 << 20
+_MOST_MEMBERS = 4096
+# A member may be this much larger than its compressed form; weights shrink by a few percent.
+_MOST_MEMBER_BYTES, _MOST_RATIO = 256 << 20, 1000
+# What zipfile raises for a damaged archive: `edgekit.files.ZIP_DAMAGE` has the same list, but this
+# folder imports nothing from there.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+
+
+class KerasConfig:
+    """What a Keras file says before any Keras reads it."""
+
+    def __init__(self, container: str, network: dict[str, Any], version: str) -> None:
+        self.container = container  # HDF5 or ZIP
+        self.network = network  # the configuration, as parsed JSON
+        self.version = version  # of the Keras that wrote it; empty if the file does not say
+
+
+def read_config(path: str) -> KerasConfig:
+    """Read the network's configuration.
+
+    Raises:
+        Refused: The file is damaged, is two formats at once, stores weights outside itself or holds
+            weights only.
+    """
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123 - a plain open, as good
+            head = stream.read(len(_HDF5_HEAD))
+            container = ZIP if head.startswith(_ZIP_HEAD) else HDF5
+            is_both = _is_zip_too(path) if container == HDF5 else _is_hdf5_too(path, stream)
+    except OSError as error:
+        raise _damaged(path, str(error)) from error
+    if is_both:
+        raise Refused(
+            "model.unsafe",
+            "the file is HDF5 and a zip archive at once",
+            where=path,
+            why="no Keras writes such a file; a check of one format says nothing of the other",
+            fix="save the model again: model.save(...)",
+        )
+    network, version = (_read_zip if container == ZIP else _read_hdf5)(path)
+    return KerasConfig(container, network, version)
+
+
+def _is_zip_too(path: str) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return bool(archive.infolist())
+    except _DAMAGE:
+        return False
+
+
+def _is_hdf5_too(path: str, stream: Any) -> bool:  # noqa: ANN401 - a binary file
+    """Whether HDF5 begins behind a user block; the weights inside an archive do not count."""
+    found = []
+    for place in _USER_BLOCKS:
+        stream.seek(place)
+        head = stream.read(len(_HDF5_HEAD))
+        if head == _HDF5_HEAD:
+            found.append(place)
+        if len(head) < len(_HDF5_HEAD):
+            break
+    return bool(set(found) - _stored_weights(path)) if found else False
+
+
+def _stored_weights(path: str) -> set[int]:
+    """Where the content of each ``*.weights.h5`` member begins."""
+    try:
+        with zipfile.ZipFile(path) as archive, open(path, "rb") as stream:  # noqa: PTH123
+            starts = set()
+            for member in archive.infolist():
+                if member.filename.endswith(_WEIGHTS):
+                    stream.seek(member.header_offset + 26)
+                    name, extra = stream.read(2), stream.read(2)
+                    sizes = int.from_bytes(name, "little") + int.from_bytes(extra, "little")
+                    starts.add(member.header_offset + 30 + sizes)
+            return starts
+    except _DAMAGE:
+        return set()
+
+
+def _read_zip(path: str) -> tuple[dict[str, Any], str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, path)
+            config = json.loads(_text(archive, _CONFIG))
+            metadata = json.loads(_text(archive, _METADATA))
+            if _WEIGHTS in archive.namelist():
+                check_storage(io.BytesIO(archive.read(_WEIGHTS)), path)
+    except (*_DAMAGE, RecursionError, MemoryError) as error:
+        raise _damaged(path, f"its config.json cannot be read: {error}") from error
+    if not isinstance(config, dict) or not isinstance(metadata, dict):
+        raise _damaged(path, "config.json holds no network")
+    return config, str(metadata.get("keras_version", ""))
+
+
+def _check_members(archive: zipfile.ZipFile, path: str) -> None:
+    members = archive.infolist()
+    names = [member.filename for member in members]
+    if len(members) > _MOST_MEMBERS:
+        raise _damaged(path, f"it has {len(members)} members, expected at most {_MOST_MEMBERS}")
+    if len(set(names)) != len(names):
+        raise _damaged(path, "it has a member twice")
+    for member in members:
+        most = max(_MOST_MEMBER_BYTES, _MOST_RATIO * member.compress_size)
+        if member.file_size > most:
+            raise _damaged(path, f"{member.filename} claims {member.file_size} bytes")
+
+
+def _text(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).file_size > _MOST_CONFIG_BYTES:
+        raise ValueError(f"{name} has more than {_MOST_CONFIG_BYTES} bytes")
+    return archive.read(name)
+
+
+def _read_hdf5(path: str) -> tuple[dict[str, Any], str]:
+    import h5py  # noqa: PLC0415 - comes with TensorFlow; .keras files do without
+
+    check_storage(path, path)
+    try:
+        with h5py.File(path, "r") as file:
+            raw, version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
+            has_weights = "layer_names" in file.attrs
+    except HDF5_DAMAGE as error:
+        raise _damaged(path, str(error)) from error
+    if raw is None:
+        raise Refused(
+            "model.format",
+            "the file holds weights but no network" if has_weights else "no Keras network in it",
+            where=path,
+            why="there is no model_config in the HDF5 file",
+            fix="build the network in Python, load the weights, and save it whole: model.save(...)",
+        )
+    try:
+        config = json.loads(raw.decode() if isinstance(raw, bytes) else raw)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _damaged(path, f"its model_config is no JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise _damaged(path, "model_config holds no network")
+    text = version.decode("utf-8", "replace") if isinstance(version, bytes) else str(version)
+    return config, text
+
+
+def _damaged(path: str, why: str) -> Refused:
+    return Refused(
+        "model.format",
+        "the Keras file is damaged",
+        where=path,
+        why=why,
+        fix="copy it again and compare sizes, or save the model again",
+    )
