@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 import numpy as np
 import pytest
@@ -95,6 +95,33 @@ class _Builder:
     def model(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Model:
         graph = Subgraph(tuple(self.tensors), inputs, outputs, tuple(self.operators), "main")
         return Model((graph,), tuple(self.buffers), "made by hand")
+
+
+def delay(classes: int, shape: tuple[int, ...] = ()) -> bytes:
+    """Floats; the output is the input plus three times the one of the call before.
+
+    Both are of shape (1, classes), or the input is of ``shape``.
+    """
+    build = _Builder()
+    x = image = build.activation("x", shape or (1, classes), "FLOAT32", None)
+    if shape:
+        flat = build.constant("shape", np.array([1, classes], np.int32))
+        x = build.activation("flat", (1, classes), "FLOAT32", None)
+        reshape = {"type": "ReshapeOptions", "new_shape": (1, classes)}
+        build.operator("RESHAPE", 1, (image, flat), x, reshape)
+    own = build.constant("own", np.eye(classes, dtype=np.float32))
+    taps = build.constant("taps", np.tile(np.array([3, 1], np.float32), (classes, 1)))
+    build.tensors.append(Tensor("state", (1, 2 * classes), "FLOAT32", 0, is_variable=True))
+    y = build.activation("y", (1, classes), "FLOAT32", None)
+    options = {"type": "SVDFOptions", "rank": 1, "fused_activation_function": "NONE"}
+    build.operator("SVDF", 1, (x, own, taps, -1, len(build.tensors) - 2), y, options)
+    return write_model(build.model((image,), (y,)))
+
+
+@pytest.fixture
+def make_delay() -> Callable[..., bytes]:
+    """`delay`."""
+    return delay
 
 
 _CONV = {

@@ -15,6 +15,7 @@ from edgekit.cli.options import (
     DeviceOption,
     FallbackOption,
     IouOption,
+    KeepStateOption,
     KernelsOption,
     LabelsOption,
     ModelArgument,
@@ -58,6 +59,7 @@ def evaluate(
         Optional[int],
         typer.Option(min=1, help="Interpreters side by side; one for each core by default."),
     ] = None,
+    keep_state: KeepStateOption = False,
     fallback: FallbackOption = False,
     recover: RecoverOption = False,
     journal: Annotated[
@@ -94,6 +96,7 @@ def evaluate(
             kernels=kernels,
             num_threads=num_threads,
             num_workers=num_workers,
+            keep_state=keep_state,
             fallback=fallback,
             recover=recover,
             journal=journal,

@@ -34,6 +34,13 @@ DeviceOption = Annotated[
         "Edge TPU if one is usable, else the CPU; emulator runs a compiled model in software."
     ),
 ]
+KeepStateOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-state",
+        help="The samples are a stream: what the model remembers goes on from each to the next.",
+    ),
+]
 FallbackOption = Annotated[
     bool,
     typer.Option(

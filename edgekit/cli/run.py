@@ -52,6 +52,15 @@ def run(
     runtime: RuntimeOption = None,
     kernels: KernelsOption = "fast",
     num_threads: ThreadsOption = 1,
+    keep_state: Annotated[
+        Optional[bool],
+        typer.Option(
+            "--keep-state/--no-keep-state",
+            help="Whether what the model remembers goes on from each input to the next; by "
+            "default only from frame to frame of a video.",
+            show_default=False,
+        ),
+    ] = None,
     fallback: FallbackOption = False,
     recover: RecoverOption = False,
     json: JsonOption = False,
@@ -74,6 +83,7 @@ def run(
         runtime=runtime,
         kernels=kernels,
         num_threads=num_threads,
+        keep_state=keep_state,
         fallback=fallback,
         recover=recover,
     )

@@ -40,8 +40,24 @@ class Engine:
     many threads as ``specialize`` was told.
     """
 
-    def __init__(self, prepared: Prepared, device: str, **options: Any) -> None:  # noqa: ANN401
-        self._device, self._options = device, options
+    def __init__(
+        self,
+        prepared: Prepared,
+        device: str,
+        *,
+        keep_state: bool = False,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
+        """Load the model.
+
+        Args:
+            prepared: The model.
+            device: See `Runner`.
+            keep_state: Samples are a stream: each goes on with what the model remembers of those
+                before. ``specialize`` then takes one worker.
+            options: See `Runner`.
+        """
+        self._device, self._options, self._keep_state = device, options, keep_state
         self.prepared = prepared
         self.single = Runner(prepared.runnable, device, **options)
         self.batch = _batch_of(self.single)  # samples an inference of ``run``
@@ -66,8 +82,9 @@ class Engine:
             largest_batch: The batch is chosen by the times measured, up to this.
             exactly: Take ``largest_batch`` itself.
         """
-        if self.single.environment.is_edge_tpu:
-            # A second interpreter would share the device, and hold it where it was lost.
+        if self.single.environment.is_edge_tpu or self._keep_state:
+            # A second interpreter would share the device, and hold it where it was lost; and it
+            # does not remember what this one does.
             self._seen.clear()
             self._free.put(self.single)
             return
@@ -88,7 +105,7 @@ class Engine:
             return []
         runner = self._free.get()
         try:
-            return _run(runner, rows)
+            return _run(runner, rows, keep_state=self._keep_state)
         finally:
             self._free.put(runner)
 
@@ -106,7 +123,7 @@ class Engine:
     def _run_single(self, rows: Rows, times_s: list[float] | None) -> Rows:
         if not len(rows[0]):
             return []
-        outputs = _run(self.single, rows, times_s)
+        outputs = _run(self.single, rows, times_s, keep_state=self._keep_state)
         self._seen.append((rows, outputs))
         return outputs
 
@@ -147,7 +164,9 @@ def as_pixels(values: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
     return cast if np.array_equal(cast, values) else values
 
 
-def _run(runner: Runner, rows: Rows, times_s: list[float] | None = None) -> Rows:
+def _run(
+    runner: Runner, rows: Rows, times_s: list[float] | None = None, *, keep_state: bool = False
+) -> Rows:
     size, count = _batch_of(runner), len(rows[0])
     stored = [_looked_up(runner, index, each) for index, each in enumerate(rows)]
     parts = []
@@ -159,8 +178,10 @@ def _run(runner: Runner, rows: Rows, times_s: list[float] | None = None) -> Rows
             else _filled(known[part], size)
             for index, (each, known) in enumerate(zip(rows, stored))
         ]
+        if not keep_state:
+            runner.reset()
         spent_s, begin = runner.recovery_s, time.perf_counter()
-        parts.append(runner.invoke(*raw))
+        parts.append(runner.invoke(*raw, keep_state=True))
         if times_s is not None:
             times_s.append(time.perf_counter() - begin - (runner.recovery_s - spent_s))
     return [np.concatenate(each)[:count] for each in zip(*parts)]

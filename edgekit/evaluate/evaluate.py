@@ -89,6 +89,7 @@ def evaluate(
     kernels: str = "fast",
     num_threads: int = 1,
     num_workers: int | None = None,
+    keep_state: bool = False,
     fallback: bool = False,
     recover: bool = False,
     journal: PathLike | None = None,
@@ -126,6 +127,8 @@ def evaluate(
         kernels: See `Runner`.
         num_threads: Threads of one inference.
         num_workers: Interpreters side by side; None takes one for each core. An Edge TPU has one.
+        keep_state: The samples are a stream: what the model remembers (the state of an LSTM) goes
+            on from each to the next, through one interpreter. Otherwise each begins anew.
         fallback: See `Runner`.
         recover: See `Runner`.
         journal: A file to write each batch's answers to.
@@ -146,6 +149,12 @@ def evaluate(
             raise UsageError(f"{option} is {number}", fix="give a number above zero")
     if resume and journal is None:
         raise UsageError("--resume without --journal", fix="name the journal to go on with")
+    if resume and keep_state:
+        raise UsageError(
+            "--resume with --keep-state",
+            why="the journal holds answers, not what the model remembered",
+            fix="start anew without --resume, with another --journal",
+        )
     start = time.monotonic()
     options: dict[str, Any] = {
         "runtime": runtime,
@@ -163,7 +172,7 @@ def evaluate(
             places.append((against, suited_device(against, device)))
         prepared = [prepare(each, place) for each, place in places]
         engines = [
-            stack.enter_context(Engine(each, place, **options))
+            stack.enter_context(Engine(each, place, keep_state=keep_state, **options))
             for each, (_, place) in zip(prepared, places)
         ]
         _check_same_inputs(engines)
@@ -172,7 +181,7 @@ def evaluate(
         names = _class_names(engines[0], decoders[0], settings)
         judge = _judge(engines, decoders, dataset, names, settings)
         workers = num_workers or max(1, _num_cores() // num_threads)
-        if engines[0].single.environment.is_edge_tpu:
+        if engines[0].single.environment.is_edge_tpu or keep_state:
             workers = 1
         plan = Plan(dataset, num_samples, workers, strict, chunk_size(engines))
         book = None
@@ -200,6 +209,7 @@ def evaluate(
             anchors=anchors,
             runtime=runtime,
             kernels=kernels,
+            keep_state=keep_state or None,
         )
         if not names and len(dataset.class_names) == result.num_classes and not label_offset:
             names = dataset.class_names  # sub-folders, taken in their order

@@ -41,6 +41,7 @@ class Item:
     is_listed: bool = False  # found in a folder or by a pattern: may be unreadable
     is_frame: bool = False
     video: Path | None = None
+    goes_on: bool = False  # a frame that follows another of its video
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _frames(path: Path) -> Iterator[Item]:
                 break
             name = f"{path}[{index}]"
             rgb = np.ascontiguousarray(frame[..., ::-1])
-            yield Item(name, array=rgb, is_frame=True, video=path)
+            yield Item(name, array=rgb, is_frame=True, video=path, goes_on=index > 0)
             index += 1
     finally:
         video.release()

@@ -70,9 +70,14 @@ def asked_for(defaults: Mapping[str, Any], **options: Any) -> dict[str, str]:  #
     Args:
         defaults: Of those options whose default is not None.
         options: By their names in Python; what has no text (arrays, lists of names) is left out.
+            True is a flag with the empty text, False the flag ``--no-``.
     """
     return {
-        "--" + name.replace("_", "-"): str(value)
+        ("--no-" if value is False else "--") + name.replace("_", "-"): _text(value)
         for name, value in options.items()
         if isinstance(value, (str, Path, int, float)) and value != defaults.get(name)
     }
+
+
+def _text(value: str | Path | float) -> str:
+    return "" if isinstance(value, bool) else str(value)

@@ -79,13 +79,16 @@ def run(
     runtime: str | None = None,
     kernels: str = "fast",
     num_threads: int = 1,
+    keep_state: bool | None = None,
     fallback: bool = False,
     recover: bool = False,
 ) -> RunResult:
     """Run ``model`` on each of ``inputs``.
 
-    A model with states (inputs that an output of the same shape and type continues) gets zeros
-    first and then its own outputs, from one input to the next.
+    What a model remembers inside (variable tensors, as of an LSTM) begins anew with each input, but
+    goes on from frame to frame of a video. A model whose states are inputs (each continued by an
+    output of the same shape and type) gets zeros first and then its own outputs, from one input to
+    the next.
 
     Args:
         model: Path or content of a .tflite file or a bundle.
@@ -108,6 +111,9 @@ def run(
         runtime: See `Runner`.
         kernels: See `Runner`.
         num_threads: Threads of one inference.
+        keep_state: True lets all states go on from each input to the next, as for a stream; False
+            begins each input anew, frames of a video and states that are inputs too; None does as
+            said above.
         fallback: See `Runner`.
         recover: See `Runner`.
 
@@ -133,6 +139,7 @@ def run(
         runtime=runtime,
         kernels=kernels,
         num_threads=num_threads,
+        keep_state=keep_state,
     )
     prepared = prepare(model, device)
     with Runner(
@@ -155,7 +162,7 @@ def run(
         real_range = runner.inputs[0].real_range if runner.inputs else None
         dtype = runner.inputs[0].dtype if runner.inputs else "float32"
         how = preprocess_for(preprocess, prepared.notes.preprocess, real_range, dtype)
-        session = _Session(runner, decoder, how, Words(names, top))
+        session = _Session(runner, decoder, how, Words(names, top), keep_state)
         answers, failed = _answer_all(session, inputs, output)
         environment = runner.environment
         return RunResult(
@@ -219,13 +226,22 @@ def _folder(output: PathLike | None) -> Path | None:
 class _Session:
     """A loaded model, and the states that it carries from one input to the next."""
 
-    def __init__(self, runner: Runner, decoder: Decoder, how: Preprocess, words: Words) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        decoder: Decoder,
+        how: Preprocess,
+        words: Words,
+        keep_state: bool | None,
+    ) -> None:
         self._runner, self._decoder, self._how, self._words = runner, decoder, how, words
+        self._keep_state = keep_state
         self._continued = _continued(runner.inputs, runner.outputs)
         self._states: dict[str, NDArray[Any]] = {}
 
     def answer(self, item: Item) -> tuple[Answer, Meaning, Reading]:
         """Run on ``item``; errors name it."""
+        self._begin(item)
         try:
             reading = read_item(item, self._runner.inputs, self._how)
             raw = [self._raw(info, reading) for info in self._runner.inputs]
@@ -236,7 +252,7 @@ class _Session:
                 error.what, where=place.rstrip(", "), why=error.why, fix=error.fix
             ) from error
         spent_s, start = self._runner.recovery_s, time.perf_counter()
-        outputs = self._runner.invoke(*raw)
+        outputs = self._runner.invoke(*raw, keep_state=True)
         taken_s = time.perf_counter() - start - (self._runner.recovery_s - spent_s)
         latency_ms = taken_s * 1e3
         for name, index in self._continued.items():
@@ -250,6 +266,13 @@ class _Session:
             **explain(meaning, reading.placement, self._words),
         )
         return answer, meaning, reading
+
+    def _begin(self, item: Item) -> None:
+        """Reset what must not go on from the input before to ``item``."""
+        if not (item.goes_on if self._keep_state is None else self._keep_state):
+            self._runner.reset()
+        if self._keep_state is False:
+            self._states.clear()
 
     def _raw(self, info: TensorInfo, reading: Reading) -> NDArray[Any]:
         position = self._runner.inputs.index(info)

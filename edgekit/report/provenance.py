@@ -134,7 +134,8 @@ def _device(node: Node) -> list[str]:
 
 def _asked(node: Node) -> Iterator[str]:
     for option, value in node.fields("asked"):
-        yield from [option, value.text()] if option.startswith("--") else []
+        words = [option, value.text()] if value.text() else [option]  # a flag has no value
+        yield from words if option.startswith("--") else []
 
 
 def _runtime(node: Node) -> Iterator[str]:

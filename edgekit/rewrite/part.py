@@ -13,7 +13,8 @@ def with_operators(model: Model, first: int, end: int) -> Model:
     """Operators ``first`` to ``end`` of subgraph 0 alone, on the same tensors.
 
     Its inputs are the activations that they read and do not make, its outputs those that they make
-    and that an operator behind them, or the whole model, uses. Tensor indices stay the same.
+    and that an operator behind them, or the whole model, uses. Variable tensors stay variable.
+    Tensor indices stay the same.
     """
     graph = model.main
     inside = graph.operators[first:end]
@@ -22,7 +23,9 @@ def with_operators(model: Model, first: int, end: int) -> Model:
     inputs = [
         index
         for index in dict.fromkeys(read)
-        if index not in made and not model.buffers[graph.tensors[index].buffer].size
+        if index not in made
+        and not graph.tensors[index].is_variable
+        and not model.buffers[graph.tensors[index].buffer].size
     ]
     used = {index for operator in graph.operators[end:] for index in operator.inputs}
     used.update(graph.outputs)

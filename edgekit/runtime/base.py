@@ -82,5 +82,8 @@ class Backend(Protocol):
     def reinvoke(self) -> None:
         """Run again on the inputs that are there; nothing is copied."""
 
+    def reset(self) -> None:
+        """Set what the model remembers from one inference to the next to its beginning."""
+
     def close(self) -> None:
         """Give the interpreter's memory and the device back."""

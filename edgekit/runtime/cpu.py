@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -35,19 +36,32 @@ class CpuBackend(Session):
         num_threads: int,
         *,
         note: str = "",
+        has_resources: bool = False,
         sysfs: Path = SYSFS,
     ) -> None:
-        """Load ``content``; ``note`` is why the CPU runs it, for the record."""
+        """Load ``content``.
+
+        Args:
+            content: Of the model.
+            library: The runtime.
+            kernels: A key of `RESOLVERS`.
+            num_threads: Threads of one inference.
+            note: Why the CPU runs it, for the record.
+            has_resources: The model assigns resource variables, see `assigns_resources`.
+            sysfs: The folder that holds the machine's sensors.
+        """
         check_kernels(kernels)
         notes = [note] if note else []
+        resolver = RESOLVERS[kernels]
         start = time.perf_counter()
         try:
-            interpreter = prepare(content, library, RESOLVERS[kernels], num_threads)
+            interpreter = prepare(content, library, resolver, num_threads)
         except (RuntimeError, ValueError) as error:
             if kernels != "fast" or _XNNPACK_FAILED not in str(error):
                 raise _refusal(error, library) from error
             notes.append(f"XNNPACK refused the model: {one_line(error)}")
             interpreter = _prepare_without_xnnpack(content, library, num_threads)
+            resolver = _WITHOUT_XNNPACK
         load_ms = (time.perf_counter() - start) * 1e3
         ran = "reference" if kernels == "reference" else _fast_kernels(interpreter)
         if ran == "builtin" and len(notes) == bool(note):
@@ -56,6 +70,16 @@ class CpuBackend(Session):
             CPU, library.runtime, ran, "; ".join(notes), num_threads, library.versions
         )
         super().__init__(interpreter, environment, ThermalMonitor(CPU, sysfs), load_ms)
+        self._has_resources = has_resources
+        self._renewed = functools.partial(prepare, content, library, resolver, num_threads)
+
+    def reset(self) -> None:
+        """Set variable tensors and resource variables to their beginning."""
+        if self._has_resources:
+            # No call of the interpreter resets them, not even allocate_tensors.
+            self._bind(self._renewed())
+        else:
+            super().reset()
 
 
 def check_kernels(kernels: str) -> None:

@@ -23,6 +23,7 @@ from edgekit.runtime.base import Environment, TensorInfo
 from edgekit.runtime.cpu import CpuBackend
 from edgekit.runtime.devices import EMULATOR
 from edgekit.runtime.interpreters import InterpreterLibrary
+from edgekit.runtime.state import assigns_resources
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class EmulatorBackend:
         start = time.perf_counter()
         self._graph = model.main
         self._library, self._kernels, self._num_threads = library, kernels, num_threads
-        self._close: list[Callable[[], None]] = []
+        self._parts: list[CpuBackend] = []
         self._cpu: Environment | None = None
         self.chips: list[EdgeTpu] = []
         # Before anything is loaded: a plain model needs no runtime to be refused.
@@ -91,10 +92,16 @@ class EmulatorBackend:
         """Run again on the inputs of the last call."""
         self.invoke(self._last)
 
+    def reset(self) -> None:
+        """Set the variable tensors, of the programs and of the parts on the CPU, to zero."""
+        self._variables = self._initial_state()
+        for part in self._parts:
+            part.reset()
+
     def close(self) -> None:
         """Give memory back."""
-        for close in self._close:
-            close()
+        for part in self._parts:
+            part.close()
         self._stages = ()
         self.chips = []
 
@@ -147,8 +154,14 @@ class EmulatorBackend:
         return state
 
     def _on_cpu(self, part: Model) -> _Stage:
-        backend = CpuBackend(write_model(part), self._library(), self._kernels, self._num_threads)
-        self._close.append(backend.close)
+        backend = CpuBackend(
+            write_model(part),
+            self._library(),
+            self._kernels,
+            self._num_threads,
+            has_resources=assigns_resources(part),
+        )
+        self._parts.append(backend)
         self._cpu = backend.environment
         return _Stage(
             part.main.inputs, part.main.outputs, (), lambda values: backend.invoke(tuple(values))

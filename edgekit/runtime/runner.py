@@ -24,6 +24,7 @@ from edgekit.quant import QuantParams, dequantize, quantize
 from edgekit.runtime.base import Backend, Environment, TensorInfo
 from edgekit.runtime.devices import AUTO, CPU
 from edgekit.runtime.select import check_device, content_for, open_backend
+from edgekit.runtime.state import is_stateful
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -110,6 +111,7 @@ class Runner:
         self._expected = tuple((each.shape, np.dtype(each.dtype)) for each in self._inputs)
         self._input_params = tuple(each.params for each in self._inputs)
         self._output_params = tuple(each.params for each in self._backend.outputs)
+        self._is_stateful = is_stateful(self._model)
         self._closed = False
 
     @property
@@ -129,6 +131,8 @@ class Runner:
         if not self.num_recovered:
             return environment
         note = f"the device was lost and opened again, times: {self.num_recovered}"
+        if self._is_stateful:
+            note += "; each time the model's state began anew"
         notes = [part for part in (environment.kernels_note, note) if part]
         return replace(environment, kernels_note="; ".join(notes))
 
@@ -158,8 +162,16 @@ class Runner:
 
         return read_notes(self._given)
 
-    def predict(self, *real: Any) -> tuple[NDArray[Any], ...]:  # noqa: ANN401 - anything array-like
+    def predict(
+        self,
+        *real: Any,  # noqa: ANN401 - anything array-like
+        keep_state: bool = False,
+    ) -> tuple[NDArray[Any], ...]:
         """Run on real values: one array an input, in the input's shape.
+
+        Args:
+            real: One array an input.
+            keep_state: See `invoke`.
 
         Returns:
             One array an output: float32 where the output is quantized or float, else as it is.
@@ -168,17 +180,23 @@ class Runner:
             DataError: An array has another shape, is of integers where real values are quantized,
                 or holds NaN; the message names the tensor.
         """
-        return self.to_real(*self.invoke(*self.to_raw(*real)))
+        return self.to_real(*self.invoke(*self.to_raw(*real), keep_state=keep_state))
 
-    def invoke(self, *raw: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def invoke(self, *raw: NDArray[Any], keep_state: bool = False) -> tuple[NDArray[Any], ...]:
         """Run on the tensors' own types and shapes; nothing is cast.
+
+        Args:
+            raw: One array an input.
+            keep_state: Go on with what the model remembers of the call before (the state of an
+                LSTM), as for the frames of a stream. Otherwise each call begins anew; `reset`
+                begins a new stream.
 
         Raises:
             DataError: An array has another shape or type, or holds NaN.
             DeviceLostError: The Edge TPU went away.
         """
         if self._closed:
-            raise UsageError("the Runner is closed", fix="use it inside its with block")
+            raise _closed()
         if len(raw) != len(self._expected):
             raise _wrong_count(raw, self._inputs)
         for values, (shape, dtype), info in zip(raw, self._expected, self._inputs):
@@ -190,6 +208,8 @@ class Runner:
                 raise _wrong_raw(values, info)
             if dtype.kind == "f" and values.size and np.isnan(values.min()):
                 raise _nan(values, info)
+        if self._is_stateful and not keep_state:
+            self._backend.reset()
         if self._recover:
             self._last = tuple([values.copy() for values in raw])
             self._began_s = time.perf_counter()
@@ -198,10 +218,20 @@ class Runner:
         except DeviceLostError as lost:
             return self._repeat(lost, raw)
 
-    def reinvoke(self) -> None:
-        """Run again on the inputs of the last call, copying nothing: the bare inference."""
+    def reset(self) -> None:
+        """Forget what the model remembers of the calls before."""
         if self._closed:
-            raise UsageError("the Runner is closed", fix="use it inside its with block")
+            raise _closed()
+        if self._is_stateful:
+            self._backend.reset()
+
+    def reinvoke(self) -> None:
+        """Run again on the inputs of the last call, copying nothing: the bare inference.
+
+        What the model remembers is kept.
+        """
+        if self._closed:
+            raise _closed()
         if self._recover:
             self._began_s = time.perf_counter()
         try:
@@ -344,6 +374,10 @@ def _as_integers(values: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
     if not np.array_equal(cast, values):
         raise DataError(f"values outside the range of {info.dtype}", where=_where(info))
     return cast
+
+
+def _closed() -> UsageError:
+    return UsageError("the Runner is closed", fix="use it inside its with block")
 
 
 def _where(info: TensorInfo) -> str:

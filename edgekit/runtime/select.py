@@ -16,6 +16,7 @@ from edgekit.runtime.base import Backend
 from edgekit.runtime.cpu import CpuBackend
 from edgekit.runtime.devices import AUTO, CPU, EDGE_TPU_WORDS, EMULATOR, is_edge_tpu, wants_compiled
 from edgekit.runtime.interpreters import load_library
+from edgekit.runtime.state import assigns_resources
 
 EDGETPU_CUSTOM_OP = "edgetpu-custom-op"
 
@@ -71,7 +72,12 @@ def _open_cpu(request: _Request) -> Backend:
     options = request.options
     library = load_library(options["runtime"])
     return CpuBackend(
-        request.content, library, options["kernels"], options["num_threads"], note=request.note
+        request.content,
+        library,
+        options["kernels"],
+        options["num_threads"],
+        note=request.note,
+        has_resources=assigns_resources(request.model),
     )
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from edgekit.runtime.thermal import ThermalMonitor
 
 
+_BOUND = ("_set_tensor", "_get_tensor", "_invoke", "_reset_variables")
+
+
 class Session:
     """An interpreter that can be invoked; backends derive from it."""
 
@@ -32,8 +35,7 @@ class Session:
         self._environment, self._monitor = environment, monitor
         self.inputs = tuple(_info(each) for each in interpreter.get_input_details())
         self.outputs = tuple(_info(each) for each in interpreter.get_output_details())
-        self._set_tensor, self._get_tensor = interpreter.set_tensor, interpreter.get_tensor
-        self._invoke = interpreter.invoke
+        self._bind(interpreter)
         self._input_indices = tuple(each.index for each in self.inputs)
         self._output_indices = tuple(each.index for each in self.outputs)
 
@@ -58,12 +60,24 @@ class Session:
         except (RuntimeError, ValueError) as error:
             raise self._failure(error) from error
 
+    def reset(self) -> None:
+        """Set the variable tensors to zero (int8: to their zero point)."""
+        try:
+            self._reset_variables()
+        except (RuntimeError, ValueError) as error:
+            raise self._failure(error) from error
+
     def close(self) -> None:
         """Give the interpreter's memory and the device back."""
         self._monitor.close()
-        # The bound methods hold the only references to the interpreter.
-        for name in ("_set_tensor", "_get_tensor", "_invoke"):
+        for name in _BOUND:
             self.__dict__.pop(name, None)
+
+    def _bind(self, interpreter: Any) -> None:  # noqa: ANN401 - they carry no types
+        """Hold ``interpreter`` by its bound methods: the only references to it."""
+        self._set_tensor, self._get_tensor = interpreter.set_tensor, interpreter.get_tensor
+        self._invoke = interpreter.invoke
+        self._reset_variables = interpreter.reset_all_variables
 
     def _failure(self, error: Exception) -> EdgeKitError:
         """What is raised where an inference failed."""

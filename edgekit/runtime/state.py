@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model remembers from one inference to the next: variable tensors, resource variables."""
+
+from __future__ import annotations
+
+from edgekit.formats.tflite import Model
+
+_ASSIGN = "ASSIGN_VARIABLE"
+_ONCE, _ONCE_SUBGRAPH = "CALL_ONCE", "init_subgraph_index"
+
+
+def is_stateful(model: Model) -> bool:
+    """Whether an inference of ``model`` may depend on those before it."""
+    is_variable = any(each.is_variable for graph in model.subgraphs for each in graph.tensors)
+    return is_variable or assigns_resources(model)
+
+
+def assigns_resources(model: Model) -> bool:
+    """Whether ``model`` assigns resource variables elsewhere than in its initialization."""
+    once = {
+        operator.options.get(_ONCE_SUBGRAPH)
+        for _, _, operator in model.operators()
+        if operator.opcode == _ONCE
+    }
+    return any(
+        operator.opcode == _ASSIGN and graph not in once for graph, _, operator in model.operators()
+    )

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples are judged alone, whatever came before them, unless they are a stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import pytest
+
+from edgekit.errors import UsageError
+from edgekit.evaluate import evaluate, run
+
+Make = Callable[..., bytes]
+
+_CLASSES = 6
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Ones at the true class: a model that forgets is right on each."""
+    labels = np.random.default_rng(3).integers(0, _CLASSES, 700)
+    np.savez(str(tmp_path / "data.npz"), x=np.eye(_CLASSES, dtype=np.float32)[labels], y=labels)
+    return tmp_path / "data.npz"
+
+
+def _stream_top1(data: Path) -> float:
+    """Of a model that adds three times the input before, sample after sample, by hand."""
+    with np.load(str(data)) as arrays:
+        x, y = arrays["x"], arrays["y"]
+    before = np.concatenate([np.zeros_like(x[:1]), x[:-1]])
+    return float(((x + 3 * before).argmax(1) == y).mean())
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_a_model_that_remembers_is_judged_sample_by_sample(
+    make_delay: Make, data: Path, workers: int
+) -> None:
+    result = evaluate(make_delay(_CLASSES), data, num_workers=workers)
+    assert result.metrics["top1"] == 1.0
+    assert "--keep-state" not in result.asked
+
+
+def test_a_stream_goes_through_one_interpreter_in_order(make_delay: Make, data: Path) -> None:
+    result = evaluate(make_delay(_CLASSES), data, num_workers=8, keep_state=True)
+    assert result.metrics["top1"] == pytest.approx(_stream_top1(data))
+    assert (result.num_workers, result.asked["--keep-state"]) == (1, "")
+
+
+def test_a_stream_cannot_be_resumed(make_delay: Make, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--keep-state"):
+        evaluate(make_delay(_CLASSES), data, keep_state=True, journal=tmp_path / "j", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("keep_state", "expected"), [(None, [0, 1, 0]), (False, [0, 1, 0]), (True, [0, 0, 1])]
+)
+def test_run_begins_anew_with_each_input(
+    make_delay: Make, keep_state: bool | None, expected: list[int]
+) -> None:
+    samples = [np.eye(_CLASSES, dtype=np.float32)[index] for index in (0, 1, 0)]
+    result = run(make_delay(_CLASSES), samples, keep_state=keep_state)
+    assert [answer.top[0].index for answer in result.answers] == expected
+
+
+def test_states_that_are_inputs_can_be_told_to_begin_anew(make_accumulator: Make) -> None:
+    ones = [np.ones((2, 2, 3), np.float32)] * 3
+    for keep_state, expected in ((None, [1, 2, 3]), (True, [1, 2, 3]), (False, [1, 1, 1])):
+        result = run(make_accumulator(), ones, keep_state=keep_state)
+        assert [answer.outputs[0].max for answer in result.answers] == expected
+
+
+@pytest.mark.parametrize(("keep_state", "expected"), [(None, [1, 4, 4]), (False, [1, 1, 1])])
+def test_frames_of_a_video_are_a_stream(
+    make_delay: Make, tmp_path: Path, keep_state: bool | None, expected: list[int]
+) -> None:
+    cv2 = pytest.importorskip("cv2")
+    path = str(tmp_path / "video.avi")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 5, (16, 16))
+    for _ in range(3):
+        writer.write(np.full((16, 16, 3), 255, np.uint8))
+    writer.release()
+    result = run(
+        make_delay(12, (1, 2, 2, 3)), [path, path], keep_state=keep_state, preprocess="unit"
+    )
+    largest = [round(answer.outputs[0].max) for answer in result.answers]
+    assert largest == expected * 2
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_lstm_of_the_corpus_has_the_accuracy_of_fresh_interpreters(
+    corpus: Path, workers: int
+) -> None:
+    """97.1 % of MNIST's first 1,500; 85.8 % where the state leaks from digit to digit."""
+    result = evaluate(
+        corpus / "compiled" / "google-coral__test_data" / "keras_lstm_mnist_ptq.tflite",
+        corpus / "mnist" / "mnist.npz",
+        num_samples=1500,
+        num_workers=workers,
+    )
+    assert result.metrics["top1"] == pytest.approx(1457 / 1500)
