@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List, Optional
+from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple
 
 import typer
 from typing_extensions import Annotated
@@ -28,6 +28,7 @@ from edgekit.cli.output import JsonOption, emit, note, runs_on, table, temperatu
 
 if TYPE_CHECKING:
     from edgekit.evaluate import Answer, RunResult
+    from edgekit.evaluate.answers import ObjectBox
 
 
 def run(
@@ -115,13 +116,7 @@ def _table(answer: Answer, task: str) -> str:
         rows = [(f"{each.score:.4f}", each.index, each.label) for each in answer.top]
         return table(("score", "class", "label" if rows and rows[0][2] else ""), rows)
     if task == "detection":
-        return table(
-            ("score", "class", "label", "xmin", "ymin", "xmax", "ymax"),
-            [
-                (f"{each.score:.4f}", each.index, each.label, *map(_px, each.box_xyxy_px))
-                for each in answer.objects
-            ],
-        )
+        return _objects_table(answer.objects)
     if task == "segmentation":
         shares = [(f"{each.share:.2%}", each.index, each.label) for each in answer.mask]
         return table(("share", "class", "label"), shares)
@@ -155,6 +150,29 @@ def _table(answer: Answer, task: str) -> str:
             for each in answer.outputs
         ],
     )
+
+
+def _objects_table(objects: Sequence[ObjectBox]) -> str:
+    """Boxes, and what else the network gives of each object."""
+    more = {
+        "corners": any(each.corners_xy_px for each in objects),
+        "key points": any(each.keypoints for each in objects),
+        "mask": any(each.mask is not None for each in objects),
+    }
+    rows = []
+    for each in objects:
+        points = [(point.x_px, point.y_px) for point in each.keypoints]
+        mask = "" if each.mask is None else f"{each.mask.area_px} px"
+        texts = (_points(each.corners_xy_px), _points(points), mask)
+        box = map(_px, each.box_xyxy_px)
+        shown = [text for text, is_shown in zip(texts, more.values()) if is_shown]
+        rows.append((f"{each.score:.4f}", each.index, each.label, *box, *shown))
+    names = [name for name, is_shown in more.items() if is_shown]
+    return table(("score", "class", "label", "xmin", "ymin", "xmax", "ymax", *names), rows)
+
+
+def _points(points: Sequence[Tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
 def _px(value: float) -> str:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
 from edgekit.result import Result
-from edgekit.tasks import KEYPOINT_NAMES, Detections, Mask, Poses, Scores, mask_to_image
+from edgekit.tasks import Detections, Mask, Poses, Scores, keypoint_names, mask_to_image
 from edgekit.tasks.classification import top_classes
 
 if TYPE_CHECKING:
@@ -30,6 +30,27 @@ class ClassScore(Result):
 
 
 @dataclass(frozen=True)
+class KeyPoint(Result):
+    """One key point of a person or an object."""
+
+    name: str  # "nose", ...; a number where the network's are not COCO's
+    x_px: float  # in the image
+    y_px: float
+    x: float  # as a share of the network's input
+    y: float
+    score: float
+
+
+@dataclass(frozen=True)
+class ObjectMask(Result):
+    """Which pixels of the image are an object's, as COCO's uncompressed run lengths."""
+
+    size: tuple[int, int]  # (height, width) of the image
+    counts: tuple[int, ...]  # pixels outside, inside, outside, ... down column after column
+    area_px: int
+
+
+@dataclass(frozen=True)
 class ObjectBox(Result):
     """One object that a detector found."""
 
@@ -37,6 +58,9 @@ class ObjectBox(Result):
     label: str
     score: float
     box_xyxy_px: tuple[float, float, float, float]  # in the image; may reach beyond it
+    corners_xy_px: tuple[tuple[float, float], ...] = ()  # four, of a rotated box
+    keypoints: tuple[KeyPoint, ...] = ()
+    mask: ObjectMask | None = None
 
 
 @dataclass(frozen=True)
@@ -49,23 +73,14 @@ class MaskClass(Result):
 
 
 @dataclass(frozen=True)
-class KeyPoint(Result):
-    """One key point of a person."""
-
-    name: str
-    x_px: float  # in the image
-    y_px: float
-    x: float  # as a share of the network's input
-    y: float
-    score: float
-
-
-@dataclass(frozen=True)
 class Person(Result):
     """One person that a pose network found."""
 
     score: float
     keypoints: tuple[KeyPoint, ...]
+    box_xyxy_px: tuple[float, float, float, float] | None = None  # where the network gives it
+    index: int = 0  # of the class, where a network has key points of several
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +131,7 @@ def explain(meaning: Meaning, placement: Placement, words: Words) -> dict[str, A
     elif isinstance(meaning, Mask):
         fields["mask"] = _mask(mask_to_image(meaning.classes, placement), words)
     elif isinstance(meaning, Poses):
-        fields["people"] = _people(meaning, placement)
+        fields["people"] = _people(meaning, placement, words)
     return fields
 
 
@@ -141,7 +156,35 @@ def _top(scores: NDArray[Any], words: Words) -> tuple[ClassScore, ...]:
 def _objects(found: Detections, placement: Placement, words: Words) -> tuple[ObjectBox, ...]:
     boxes = found.boxes_xyxy_px(placement).tolist()
     rows = zip(found.class_indices.tolist(), found.scores.tolist(), boxes)
-    return tuple(ObjectBox(i, words.of(i), score, tuple(box)) for i, score, box in rows)
+    plain = [ObjectBox(i, words.of(i), score, tuple(box)) for i, score, box in rows]
+    return tuple(
+        replace(each, **_details(found, index, placement)) for index, each in enumerate(plain)
+    )
+
+
+def _details(found: Detections, index: int, placement: Placement) -> dict[str, Any]:
+    """What only some detectors give."""
+    details: dict[str, Any] = {}
+    if found.corners_yx is not None:
+        corners = placement.to_image(found.corners_yx[index, :, ::-1])
+        details["corners_xy_px"] = tuple(map(tuple, corners.tolist()))
+    if found.keypoints_yx is not None:
+        points = found.keypoints_yx[index]
+        certainty = np.full(len(points), found.scores[index])
+        details["keypoints"] = _keypoints(points, certainty, placement)
+    if found.masks is not None:
+        details["mask"] = _run_lengths(found.masks.in_image(index, placement))
+    return details
+
+
+def _run_lengths(mask: NDArray[np.bool_]) -> ObjectMask:
+    flat = mask.T.ravel()
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    ends = np.concatenate([[0], changes, [flat.size]])
+    counts = np.diff(ends).tolist()
+    # The first run is of pixels outside, even where there are none.
+    counts = [0, *counts] if flat.size and flat[0] else counts
+    return ObjectMask((mask.shape[0], mask.shape[1]), tuple(counts), int(mask.sum()))
 
 
 def _mask(mask: NDArray[Any], words: Words) -> tuple[MaskClass, ...]:
@@ -153,17 +196,28 @@ def _mask(mask: NDArray[Any], words: Words) -> tuple[MaskClass, ...]:
     )
 
 
-def _people(poses: Poses, placement: Placement) -> tuple[Person, ...]:
-    points_px = poses.keypoints_xy_px(placement)
+def _people(poses: Poses, placement: Placement, words: Words) -> tuple[Person, ...]:
+    boxes = poses.boxes_xyxy_px(placement)
+    classes = poses.class_indices
     return tuple(
         Person(
             float(score),
-            tuple(
-                KeyPoint(name, float(px[0]), float(px[1]), float(yx[1]), float(yx[0]), float(sure))
-                for name, px, yx, sure in zip(KEYPOINT_NAMES, person_px, person, certainty)
-            ),
+            _keypoints(poses.keypoints_yx[i], poses.keypoint_scores[i], placement),
+            None if boxes is None else tuple(boxes[i].tolist()),
+            0 if classes is None else int(classes[i]),
+            "" if classes is None else words.of(int(classes[i])),
         )
-        for score, person, person_px, certainty in zip(
-            poses.scores, poses.keypoints_yx, points_px, poses.keypoint_scores
+        for i, score in enumerate(poses.scores)
+    )
+
+
+def _keypoints(
+    points_yx: NDArray[Any], certainty: NDArray[Any], placement: Placement
+) -> tuple[KeyPoint, ...]:
+    points_px = placement.to_image(points_yx[:, ::-1])
+    return tuple(
+        KeyPoint(name, float(px[0]), float(px[1]), float(yx[1]), float(yx[0]), float(sure))
+        for name, px, yx, sure in zip(
+            keypoint_names(len(points_yx)), points_px, points_yx, certainty
         )
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
-from edgekit.tasks import KEYPOINT_NAMES, SKELETON, Mask, mask_to_image
+from edgekit.tasks import KEYPOINT_NAMES, SKELETON, Detections, Mask, mask_to_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,6 +21,7 @@ _GOLDEN = 0.61803398875  # steps of the hue that keep neighbours apart
 _LEAST_KEYPOINT = 0.3  # key points less certain than that are left out
 _SHORTEST_SIDE = 240  # smaller images are enlarged, so that names can be read
 _MASK_OPACITY = 0.55
+_MANY_POINTS = 40  # above, dots are drawn small
 
 
 def draw(image: Image.Image, answer: Answer, meaning: Meaning, placement: Placement) -> Image.Image:
@@ -29,9 +30,11 @@ def draw(image: Image.Image, answer: Answer, meaning: Meaning, placement: Placem
     canvas = image.convert("RGB").resize((image.size[0] * factor, image.size[1] * factor), 0)
     if isinstance(meaning, Mask):
         canvas = _blend(canvas, mask_to_image(meaning.classes, placement), factor)
+    if isinstance(meaning, Detections) and meaning.masks is not None:
+        canvas = _blend_objects(canvas, meaning, placement, factor)
     pen = _Pen(canvas)
     for each in answer.objects:
-        pen.box(each, factor)
+        pen.object(each, factor)
     for index, person in enumerate(answer.people):
         pen.person(person, _colour(index + 1), factor)
     if answer.mask:
@@ -52,31 +55,52 @@ class _Pen:
         self._font = _font(max(11, min(canvas.size) // 32))
         self._width = max(2, min(canvas.size) // 200)
 
-    def box(self, found: ObjectBox, factor: int) -> None:
-        """A rectangle, cut at the image's edges, with name and score."""
+    def object(self, found: ObjectBox, factor: int) -> None:
+        """A rectangle, rotated or cut at the image's edges, with name, score and key points."""
+        colour = _colour(found.index + 1)
+        text = f"{found.label or found.index} {found.score:.2f}"
+        if found.corners_xy_px:
+            corners = [(x * factor, y * factor) for x, y in found.corners_xy_px]
+            self._draw.line([*corners, corners[0]], fill=colour, width=self._width)
+            self._tag(*min(corners, key=lambda corner: corner[1]), text, colour)
+        else:
+            self._box(found.box_xyxy_px, text, colour, factor)
+        self._points([(p.x_px * factor, p.y_px * factor) for p in found.keypoints], colour)
+
+    def _box(
+        self,
+        box_xyxy_px: Sequence[float],
+        text: str,
+        colour: tuple[int, int, int],
+        factor: int,
+    ) -> None:
         limits = (*self._size, *self._size)
         left, top, right, bottom = (
-            min(max(value * factor, 0), limit - 1)
-            for value, limit in zip(found.box_xyxy_px, limits)
+            min(max(value * factor, 0), limit - 1) for value, limit in zip(box_xyxy_px, limits)
         )
         if right < left or bottom < top:
             return
-        colour = _colour(found.index + 1)
         self._draw.rectangle((left, top, right, bottom), outline=colour, width=self._width)
-        self._tag(left, top, f"{found.label or found.index} {found.score:.2f}", colour)
+        self._tag(left, top, text, colour)
 
     def person(self, person: Person, colour: tuple[int, int, int], factor: int) -> None:
         """The bones between key points that are certain enough, and the points."""
         at = {
-            KEYPOINT_NAMES.index(point.name): (point.x_px * factor, point.y_px * factor)
-            for point in person.keypoints
+            index: (point.x_px * factor, point.y_px * factor)
+            for index, point in enumerate(person.keypoints)
             if point.score >= _LEAST_KEYPOINT
         }
-        for start, end in SKELETON:
+        for start, end in SKELETON if len(person.keypoints) == len(KEYPOINT_NAMES) else ():
             if start in at and end in at:
                 self._draw.line((*at[start], *at[end]), fill=colour, width=self._width)
-        radius = self._width + 1
-        for x, y in at.values():
+        self._points(list(at.values()), colour)
+        if person.box_xyxy_px is not None:
+            text = f"{person.label} {person.score:.2f}".strip()
+            self._box(person.box_xyxy_px, text, colour, factor)
+
+    def _points(self, points: Sequence[tuple[float, float]], colour: tuple[int, int, int]) -> None:
+        radius = self._width + 1 if len(points) < _MANY_POINTS else 1
+        for x, y in points:
             corners = (x - radius, y - radius, x + radius, y + radius)
             self._draw.ellipse(corners, fill=colour, outline=(255, 255, 255))
 
@@ -120,6 +144,21 @@ def _blend(canvas: Image.Image, mask: Any, factor: int) -> Image.Image:  # noqa:
 
     colours = np.array([_colour(i) for i in range(int(mask.max()) + 1)], np.uint8)
     over = colours[mask].repeat(factor, axis=0).repeat(factor, axis=1)
+    return Image.blend(canvas, Image.fromarray(over), _MASK_OPACITY)
+
+
+def _blend_objects(
+    canvas: Image.Image, found: Detections, placement: Placement, factor: int
+) -> Image.Image:
+    """Each object's pixels in the colour of its class, the best object's on top."""
+    from PIL import Image  # noqa: PLC0415
+
+    over = np.asarray(canvas).copy()
+    if found.masks is not None:
+        for index in range(len(found.scores) - 1, -1, -1):
+            mask = found.masks.in_image(index, placement)
+            colour = _colour(int(found.class_indices[index]) + 1)
+            over[mask.repeat(factor, axis=0).repeat(factor, axis=1)] = colour
     return Image.blend(canvas, Image.fromarray(over), _MASK_OPACITY)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 import numpy as np
 
 from edgekit.data import parse_preprocess, preprocess_for
-from edgekit.errors import DataError, InputError, OutputError, UsageError
+from edgekit.errors import DataError, InputError, OutputError, UnsupportedModelError, UsageError
 from edgekit.evaluate.answers import Answer, Words, explain, summarize
 from edgekit.evaluate.engine import as_pixels
 from edgekit.evaluate.gallery import Gallery
@@ -26,6 +26,7 @@ from edgekit.tasks import (
     fit_labels,
     model_labels,
     prepare,
+    raw_decoder,
 )
 
 if TYPE_CHECKING:
@@ -151,12 +152,10 @@ def run(
         fallback=fallback,
         recover=recover,
     ) as runner:
-        options = DecodeOptions(score_threshold, iou_threshold, anchors)
+        options = DecodeOptions(score_threshold, iou_threshold, anchors, _SCORE_THRESHOLD)
         decoder = choose_decoder(prepared, runner, task, options)
         if score_threshold is None and decoder.task == "detection":
             score_threshold = _SCORE_THRESHOLD
-            options = DecodeOptions(score_threshold, iou_threshold, anchors)
-            decoder = choose_decoder(prepared, runner, task, options)
         names = fit_labels(labels, decoder.num_classes)
         names = names or model_labels(prepared, decoder.num_classes)
         real_range = runner.inputs[0].real_range if runner.inputs else None
@@ -164,6 +163,7 @@ def run(
         how = preprocess_for(preprocess, prepared.notes.preprocess, real_range, dtype)
         session = _Session(runner, decoder, how, Words(names, top), keep_state)
         answers, failed = _answer_all(session, inputs, output)
+        decoder = session.decoder
         environment = runner.environment
         return RunResult(
             # The Runner has another file than was given where the plain one stands in.
@@ -234,7 +234,7 @@ class _Session:
         words: Words,
         keep_state: bool | None,
     ) -> None:
-        self._runner, self._decoder, self._how, self._words = runner, decoder, how, words
+        self._runner, self.decoder, self._how, self._words = runner, decoder, how, words
         self._keep_state = keep_state
         self._continued = _continued(runner.inputs, runner.outputs)
         self._states: dict[str, NDArray[Any]] = {}
@@ -257,7 +257,7 @@ class _Session:
         latency_ms = taken_s * 1e3
         for name, index in self._continued.items():
             self._states[name] = outputs[index]
-        meaning = self._decoder.decode([_first(each) for each in outputs])
+        meaning = self._meaning([_first(each) for each in outputs], item.name)
         real = self._runner.to_real(*outputs)
         answer = Answer(
             source=item.name,
@@ -273,6 +273,23 @@ class _Session:
             self._runner.reset()
         if self._keep_state is False:
             self._states.clear()
+
+    def _meaning(self, raw: Sequence[NDArray[Any]], source: str) -> Meaning:
+        """What ``raw`` means; where values refute a guessed task, nothing from here on."""
+        try:
+            return self.decoder.decode(raw)
+        except UnsupportedModelError as error:
+            guess = self.decoder
+            if not guess.is_guess:
+                raise UnsupportedModelError(
+                    error.what, where=source, why=error.why, fix=error.fix
+                ) from error
+            why = f"it looks like {guess.kind}, but {error.what}"
+            doubt = f"{source}: not read as {guess.task}, {guess.kind}: {error.what}; {error.why}"
+            self.decoder = replace(
+                raw_decoder(why, guess.input_shape), doubts=(*guess.doubts, doubt)
+            )
+            return None
 
     def _raw(self, info: TensorInfo, reading: Reading) -> NDArray[Any]:
         position = self._runner.inputs.index(info)

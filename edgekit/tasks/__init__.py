@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from edgekit.tasks.boxes import Detections, iou, non_maximum_suppression
+from edgekit.tasks.case import DecodeOptions
 from edgekit.tasks.decoder import (
     CLASSIFICATION,
     DETECTION,
@@ -16,10 +17,11 @@ from edgekit.tasks.decoder import (
     Meaning,
     Scores,
     check_task,
+    raw_decoder,
 )
-from edgekit.tasks.guess import DecodeOptions, choose_decoder
+from edgekit.tasks.guess import choose_decoder
 from edgekit.tasks.labels import attached_labels, fit_labels, model_labels
-from edgekit.tasks.pose import KEYPOINT_NAMES, SKELETON, Poses
+from edgekit.tasks.pose import KEYPOINT_NAMES, SKELETON, Poses, keypoint_names
 from edgekit.tasks.prepare import Prepared, prepare
 from edgekit.tasks.segmentation import mask_to_image
 
@@ -45,8 +47,10 @@ __all__ = [
     "choose_decoder",
     "fit_labels",
     "iou",
+    "keypoint_names",
     "mask_to_image",
     "model_labels",
     "non_maximum_suppression",
     "prepare",
+    "raw_decoder",
 ]

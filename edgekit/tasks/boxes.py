@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgekit.data import Placement
+    from edgekit.tasks.instances import InstanceMasks
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,10 @@ class Detections:
     boxes_yxyx: NDArray[np.float32]  # (objects, 4), 0..1 of the network's input
     class_indices: NDArray[np.int64]  # (objects,), background not counted
     scores: NDArray[np.float32]  # (objects,)
+    # What only some networks give; None from the others.
+    corners_yx: NDArray[np.float32] | None = None  # (objects, 4, 2) of rotated boxes, 0..1
+    keypoints_yx: NDArray[np.float32] | None = None  # (objects, points, 2), 0..1
+    masks: InstanceMasks | None = None  # one an object
 
     def boxes_xyxy_px(self, placement: Placement) -> NDArray[np.float64]:
         """(objects, 4) as (xmin, ymin, xmax, ymax) in pixels of the image, not rounded or cut.
@@ -37,8 +42,14 @@ class Detections:
 
     def take(self, indices: NDArray[np.integer]) -> Detections:
         """The ones at ``indices``, in that order."""
-        return Detections(
-            self.boxes_yxyx[indices], self.class_indices[indices], self.scores[indices]
+        return replace(
+            self,
+            boxes_yxyx=self.boxes_yxyx[indices],
+            class_indices=self.class_indices[indices],
+            scores=self.scores[indices],
+            corners_yx=None if self.corners_yx is None else self.corners_yx[indices],
+            keypoints_yx=None if self.keypoints_yx is None else self.keypoints_yx[indices],
+            masks=None if self.masks is None else self.masks.take(indices),
         )
 
 

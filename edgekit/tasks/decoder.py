@@ -23,6 +23,13 @@ CLASSIFICATION, DETECTION, SEGMENTATION, POSE = (
 )
 NONE = "none"  # outputs are numbers and no more
 TASKS = (CLASSIFICATION, DETECTION, SEGMENTATION, POSE, NONE)
+# Other words for a task: what people type, and what Ultralytics calls it.
+_ALSO = {"raw": NONE, "detect": DETECTION, "classify": CLASSIFICATION}
+
+
+def task_named(word: str) -> str:
+    """The task that ``word`` stands for; ``word`` itself where it is no other name of one."""
+    return _ALSO.get(word, word)
 
 
 def check_task(task: str) -> None:
@@ -63,3 +70,9 @@ class Decoder:
     input_shape: tuple[int, int]  # (height, width) of the image input; (0, 0) without one
     decode: Callable[[Sequence[NDArray[Any]]], Meaning]
     doubts: tuple[str, ...] = ()  # why its answers may be worthless, each with what to do
+    is_guess: bool = False  # the user has not named the task
+
+
+def raw_decoder(why: str, input_shape: tuple[int, int]) -> Decoder:
+    """For a model whose outputs stay numbers, because of ``why``."""
+    return Decoder(NONE, "raw tensors", why, 0, input_shape, lambda _raw: None)

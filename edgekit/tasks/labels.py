@@ -76,10 +76,15 @@ def attached_labels(content: bytes, num_classes: int) -> list[str]:
 
 def ultralytics_task(content: bytes) -> str:
     """What Ultralytics' metadata in a .tflite says the network is for ("detect"), else ""."""
+    return str(ultralytics_metadata(content).get("task", ""))
+
+
+def ultralytics_metadata(content: bytes) -> Mapping[str, Any]:
+    """All that Ultralytics' metadata in a .tflite says; empty without it."""
     for name, data in _attachments(content).items():
         if name in _ULTRALYTICS_FILES:
-            return str(parse_ultralytics(data).get("task", ""))
-    return ""
+            return parse_ultralytics(data)
+    return {}
 
 
 def parse_ultralytics(data: bytes) -> Mapping[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""People's key points: the seventeen of COCO, whichever network found them."""
+"""Key points of people and other things, whichever network found them."""
 
 from __future__ import annotations
 
@@ -59,11 +59,26 @@ SKELETON = (
 class Poses:
     """The people in one image, best first."""
 
-    keypoints_yx: NDArray[np.float32]  # (people, 17, 2), 0..1 of the network's input
-    keypoint_scores: NDArray[np.float32]  # (people, 17)
+    keypoints_yx: NDArray[np.float32]  # (people, points, 2), 0..1 of the network's input
+    keypoint_scores: NDArray[np.float32]  # (people, points)
     scores: NDArray[np.float32]  # (people,)
+    # What only some networks give; None from the others.
+    boxes_yxyx: NDArray[np.float32] | None = None  # (people, 4), 0..1 of the network's input
+    class_indices: NDArray[np.int64] | None = None  # (people,)
 
     def keypoints_xy_px(self, placement: Placement) -> NDArray[np.float64]:
-        """(people, 17, 2) as (x, y) in pixels of the image."""
+        """(people, points, 2) as (x, y) in pixels of the image."""
         flipped: NDArray[Any] = self.keypoints_yx[..., ::-1]
         return placement.to_image(flipped)
+
+    def boxes_xyxy_px(self, placement: Placement) -> NDArray[np.float64] | None:
+        """(people, 4) as (xmin, ymin, xmax, ymax) in pixels of the image; None without boxes."""
+        if self.boxes_yxyx is None:
+            return None
+        corners: NDArray[Any] = self.boxes_yxyx.reshape(-1, 2, 2)[..., ::-1]
+        return placement.to_image(corners).reshape(-1, 4)
+
+
+def keypoint_names(count: int) -> tuple[str, ...]:
+    """Names of ``count`` key points: COCO's where there are seventeen, else their numbers."""
+    return KEYPOINT_NAMES if count == NUM_KEYPOINTS else tuple(map(str, range(count)))

@@ -238,7 +238,10 @@ def _ranked(
 ) -> Poses:
     """Score people again without the key points that a likelier person has, and sort them."""
     if not points:
-        return Poses(*(np.zeros(shape, np.float32) for shape in ((0, 17, 2), (0, 17), (0,))))
+        points_yx, certainty = np.zeros((0, NUM_KEYPOINTS, 2)), np.zeros((0, NUM_KEYPOINTS))
+        return Poses(
+            points_yx.astype(np.float32), certainty.astype(np.float32), np.zeros(0, np.float32)
+        )
     pose, keypoint_scores = np.stack(points), np.stack(scores)
     first = np.argsort(-keypoint_scores.mean(axis=1), kind="stable")
     people = np.zeros(len(first))

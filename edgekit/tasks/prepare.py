@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 # How Ultralytics' exports, by the task that their metadata names, were trained and are run.
-_ULTRALYTICS = {"detect": "unit,resize=letterbox", "classify": "unit,resize=crop"}
+_ULTRALYTICS = {
+    **dict.fromkeys(("detect", "segment", "pose", "obb"), "unit,resize=letterbox"),
+    "classify": "unit,resize=crop",
+}
 
 
 @dataclass(frozen=True)

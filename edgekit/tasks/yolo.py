@@ -1,125 +1,213 @@
 # SPDX-License-Identifier: Apache-2.0
-"""YOLO as Ultralytics exports it: one output with a row (or column) a place of the grids.
+"""YOLO's outputs, decoded: boxes, rotated boxes, masks and key points.
 
-YOLOv5 gives (1, rows, 5 + classes): centre, size, objectness, classes; three rows a place.
-YOLOv8 and YOLO11 give (1, 4 + classes, columns): centre, size, classes; one column a place. With
-the suppression exported along, (1, n, 6): two corners, score, class.
+A place gives centre and size of a box, objectness (YOLOv3, v5, v7, YOLOv6, YOLOX), a score a class
+and what its task adds. A finished row gives two corners, score, class and what its task adds;
+with an angle, centre and size.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
+from edgekit.errors import UnsupportedModelError
 from edgekit.tasks.boxes import Detections, suppress_by_class
+from edgekit.tasks.instances import InstanceMasks
+from edgekit.tasks.pose import Poses
+from edgekit.tasks.rotated import rotated_corners, suppress_rotated
+from edgekit.tasks.yolo_columns import DETECT, OBB, POSE, YoloColumns
+from edgekit.tasks.yolo_head import YoloHead, grid_centres
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# The strides of the grids: with and without the extra large one of the "6" models.
-_STRIDES = ((8, 16, 32), (8, 16, 32, 64))
-_ANCHORS_A_PLACE = 3
-_MOST_FINISHED = 1000  # rows of an export that holds the suppression
 # Corners and sizes as shares of the input stay near 1, in pixels they go up to its size.
 _LARGEST_SHARE = 4.0
 # What YOLOv5 and its successors suppress by unless told otherwise.
 _IOU_V5, _IOU_V8 = 0.45, 0.7
 _MOST = 300
+_MOST_CANDIDATES = 30000
+_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
-class YoloLayout:
-    """How the output is to be read."""
+class Yolo:
+    """How the outputs of one network are to be read."""
 
-    version: str  # for people: "YOLOv5", "YOLOv8", "YOLO with suppression"
-    is_transposed: bool  # the places are the last dimension
-    has_objectness: bool
-    is_finished: bool  # boxes are suppressed already
-    num_classes: int  # 0 where the shape does not tell
+    head: YoloHead
+    columns: YoloColumns
+    input_shape: tuple[int, int]
+    score_threshold: float = 0.25  # below it nothing is an object
+    # More overlap with a better object of the same class removes one; None is 0.45 for heads with
+    # objectness, 0.7 for the others.
+    iou_threshold: float | None = None
+    step: float = 0.0  # of the scores' quantization
 
+    @property
+    def name(self) -> str:
+        """For people: whose layout it is, and its task where that is not to detect."""
+        if self.columns.is_offset:
+            version = "YOLOX"
+        elif self.head.is_finished:
+            version = "YOLO with suppression"
+        elif self.columns.has_objectness:
+            version = "YOLOv5" if self.head.anchors > 1 else "YOLOv6"
+        else:
+            version = "YOLOv8"
+        return version if self.columns.task == DETECT else f"{version} {self.columns.task}"
 
-def yolo_layout(shapes: Sequence[Sequence[int]], input_shape: Sequence[int]) -> YoloLayout | None:
-    """The layout of outputs of these shapes; None where they are no YOLO's.
+    def decode(self, outputs: Sequence[NDArray[Any]]) -> Detections | Poses:
+        """The objects in real ``outputs``, best first.
 
-    Args:
-        shapes: Of the outputs.
-        input_shape: (height, width) of the network's input.
-    """
-    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][0] != 1:
-        return None
-    _, first, second = shapes[0]
-    for strides in _STRIDES:
-        places = sum(
-            math.ceil(input_shape[0] / stride) * math.ceil(input_shape[1] / stride)
-            for stride in strides
+        Raises:
+            UnsupportedModelError: A score is outside 0..1: the outputs mean something else.
+        """
+        rows = self.head.rows(outputs)
+        found = self._finished(rows) if self.head.is_finished else self._candidates(rows)
+        kept = found.take(self._kept(found))
+        if self.columns.task == POSE:
+            return self._poses(kept)
+        return self._detections(kept, self.head.planes(outputs))
+
+    def _candidates(self, rows: NDArray[Any]) -> _Found:
+        columns = self.columns
+        end = columns.first_class + columns.num_classes
+        classes = rows[:, columns.first_class : end]
+        best = classes.argmax(axis=1)
+        scores = classes[np.arange(len(rows)), best]
+        self._check(classes)
+        if columns.has_objectness:
+            self._check(rows[:, columns.first_class - 1])
+            scores = scores * rows[:, columns.first_class - 1]
+        kept = np.flatnonzero(scores >= self.score_threshold)
+        if len(kept) > _MOST_CANDIDATES:
+            kept = kept[np.argsort(-scores[kept], kind="stable")[:_MOST_CANDIDATES]]
+        xywh = self._boxes(rows)[kept]
+        return _Found(xywh, best[kept], scores[kept], rows[kept, end:], self._unit(rows, end))
+
+    def _finished(self, rows: NDArray[Any]) -> _Found:
+        self._check(rows[:, 4])
+        kept = rows[rows[:, 4] >= self.score_threshold]
+        kept = kept[np.argsort(-kept[:, 4], kind="stable")]
+        boxes = kept[:, :4] / self._scale(rows[:, :4])
+        if self.columns.task != OBB:
+            low, high = boxes[:, :2], boxes[:, 2:]
+            boxes = np.concatenate([(low + high) / 2, high - low], axis=1)
+        classes = np.rint(kept[:, 5]).astype(np.int64)
+        return _Found(boxes, classes, kept[:, 4], kept[:, 6:], self._unit(rows, 6))
+
+    def _boxes(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Centre and size of each row's box as shares of the input."""
+        boxes = rows[:, :4]
+        if not self.columns.is_offset:
+            shares: NDArray[Any] = boxes / self._scale(boxes)
+            return shares
+        cells, strides = grid_centres(self.head.strides, self.head.anchors, self.input_shape)
+        places = (boxes[:, :2] + cells) * strides
+        sizes = np.exp(np.minimum(boxes[:, 2:], 10.0)) * strides
+        decoded: NDArray[Any] = np.concatenate([places, sizes], axis=1) / self._pixels(4)
+        return decoded
+
+    def _kept(self, found: _Found) -> NDArray[np.int64]:
+        """What the suppression leaves over."""
+        if self.head.is_finished:
+            return np.arange(len(found.scores), dtype=np.int64)
+        limit = self.iou_threshold
+        if limit is None:
+            limit = _IOU_V5 if self.columns.has_objectness else _IOU_V8
+        if self.columns.task == OBB:
+            return suppress_rotated(self._rotated(found), found.classes, found.scores, limit, _MOST)
+        boxes = Detections(found.boxes_yxyx, found.classes, found.scores)
+        return suppress_by_class(boxes, limit, _MOST)
+
+    def _poses(self, found: _Found) -> Poses:
+        count, each = self.columns.num_keypoints, self.columns.keypoint_values
+        points = found.extra.reshape(-1, count, each)
+        certain = points[..., 2] if each == 3 else np.ones(points.shape[:2])
+        return Poses(
+            (points[..., 1::-1] / found.unit[::-1]).astype(np.float32),
+            certain.astype(np.float32),
+            found.scores.astype(np.float32),
+            found.boxes_yxyx,
+            found.classes,
         )
-        if first == _ANCHORS_A_PLACE * places and second > 5:
-            return YoloLayout("YOLOv5", False, True, False, second - 5)
-        if second == places and first > 4:
-            return YoloLayout("YOLOv8", True, False, False, first - 4)
-        if first == places and second > 4:
-            return YoloLayout("YOLOv8", False, False, False, second - 4)
-    if second == 6 and 1 < first <= _MOST_FINISHED:
-        return YoloLayout("YOLO with suppression", False, False, True, 0)
-    return None
+
+    def _detections(self, found: _Found, planes: NDArray[Any] | None) -> Detections:
+        boxes, corners, masks = found.boxes_yxyx, None, None
+        if self.columns.task == OBB:
+            pixels = rotated_corners(self._rotated(found))
+            corners = (pixels / self._pixels(2))[..., ::-1].astype(np.float32)
+            boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+        if planes is not None:
+            masks = InstanceMasks(planes, found.extra, boxes)
+        return Detections(
+            boxes.astype(np.float32),
+            found.classes.astype(np.int64),
+            found.scores.astype(np.float32),
+            corners_yx=corners,
+            masks=masks,
+        )
+
+    def _rotated(self, found: _Found) -> NDArray[Any]:
+        """(objects, 5) boxes in pixels with their angles."""
+        return np.concatenate([found.xywh * self._pixels(4), found.extra[:, -1:]], axis=1)
+
+    def _unit(self, rows: NDArray[Any], first: int) -> NDArray[Any]:
+        """What x and y of key points must be divided by to be shares of the input."""
+        if self.columns.task != POSE:
+            return np.ones(2, np.float32)
+        each = self.columns.keypoint_values
+        points = np.concatenate([rows[:, first::each], rows[:, first + 1 :: each]], axis=1)
+        return self._scale(points, 2)
+
+    def _scale(self, values: NDArray[Any], count: int = 4) -> NDArray[Any]:
+        """What coordinates must be divided by: 1, or the input's size if they are in pixels."""
+        is_share = not values.size or float(np.fmax.reduce(values, axis=None)) <= _LARGEST_SHARE
+        return np.ones(count, np.float32) if is_share else self._pixels(count)
+
+    def _pixels(self, count: int) -> NDArray[Any]:
+        height, width = self.input_shape
+        return np.tile(np.array([width, height], np.float32), count // 2)
+
+    def _check(self, scores: NDArray[Any]) -> None:
+        limit = 1 + _TOLERANCE + self.step / 2
+        if not scores.size:
+            return
+        low, high = np.fmin.reduce(scores, axis=None), np.fmax.reduce(scores, axis=None)
+        if low < 1 - limit or high > limit:
+            raise UnsupportedModelError(
+                f"scores reach from {low:.4g} to {high:.4g}, where a YOLO's lie within 0..1",
+                why="the outputs are those of another kind of network, or of one whose export left "
+                "out the sigmoid",
+                fix="--task none gives the raw tensors",
+            )
 
 
-def decode_yolo(
-    output: NDArray[Any],
-    layout: YoloLayout,
-    input_shape: Sequence[int],
-    score_threshold: float = 0.25,
-    iou_threshold: float | None = None,
-    most: int = _MOST,
-) -> Detections:
-    """The objects in YOLO's output, each with its best class.
+@dataclass(frozen=True)
+class _Found:
+    """Candidates, before or after the suppression."""
 
-    Args:
-        output: Real values of shape (1, a, b).
-        layout: What `yolo_layout` says of it.
-        input_shape: (height, width) of the network's input.
-        score_threshold: Below it nothing is an object; v5's score is objectness times class.
-        iou_threshold: More overlap with a better object of the same class removes one; None is
-            0.45 for YOLOv5, 0.7 for its successors.
-        most: How many objects at most.
-    """
-    rows = output[0].T if layout.is_transposed else output[0]
-    if layout.is_finished:
-        return _finished(rows, input_shape, score_threshold)
-    classes = rows[:, 5:] if layout.has_objectness else rows[:, 4:]
-    best = classes.argmax(axis=1)
-    scores = classes[np.arange(len(rows)), best]
-    if layout.has_objectness:
-        scores = scores * rows[:, 4]
-    kept = np.flatnonzero(scores >= score_threshold)
-    xywh = rows[kept, :4] / _unit(rows[:, :4], input_shape)
-    centre, half = xywh[:, 1::-1], xywh[:, 3:1:-1] / 2
-    found = Detections(
-        np.concatenate([centre - half, centre + half], axis=1).astype(np.float32),
-        best[kept].astype(np.int64),
-        scores[kept].astype(np.float32),
-    )
-    if iou_threshold is None:
-        iou_threshold = _IOU_V5 if layout.has_objectness else _IOU_V8
-    return found.take(suppress_by_class(found, iou_threshold, most))
+    xywh: NDArray[Any]  # (n, 4) shares of the input
+    classes: NDArray[np.int64]
+    scores: NDArray[Any]
+    extra: NDArray[Any]  # (n, ...) what the task adds
+    unit: NDArray[Any]  # (2,) what x and y of key points are to be divided by
 
+    @property
+    def boxes_yxyx(self) -> NDArray[np.float32]:
+        """(n, 4)."""
+        centre, half = self.xywh[:, 1::-1], self.xywh[:, 3:1:-1] / 2
+        return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
 
-def _finished(rows: NDArray[Any], input_shape: Sequence[int], score_threshold: float) -> Detections:
-    kept = rows[rows[:, 4] >= score_threshold]
-    xyxy = kept[:, :4] / _unit(rows[:, :4], input_shape)
-    found = Detections(
-        xyxy[:, [1, 0, 3, 2]].astype(np.float32),
-        np.rint(kept[:, 5]).astype(np.int64),
-        kept[:, 4].astype(np.float32),
-    )
-    return found.take(np.argsort(-found.scores, kind="stable"))
-
-
-def _unit(boxes: NDArray[Any], input_shape: Sequence[int]) -> NDArray[np.float32]:
-    """What a coordinate must be divided by: 1, or the input's size if boxes are in pixels."""
-    height, width = input_shape
-    is_share = not boxes.size or float(boxes.max()) <= _LARGEST_SHARE
-    return np.array([1, 1, 1, 1] if is_share else [width, height, width, height], np.float32)
+    def take(self, indices: NDArray[np.integer]) -> _Found:
+        """The ones at ``indices``, in that order."""
+        return _Found(
+            self.xywh[indices],
+            self.classes[indices],
+            self.scores[indices],
+            self.extra[indices],
+            self.unit,
+        )

@@ -113,7 +113,11 @@ def test_metadata_goes_before_shapes(stated: str, task: str) -> None:
 
 @pytest.mark.parametrize(
     ("stated", "preprocess"),
-    [("detect", "unit,resize=letterbox"), ("classify", "unit,resize=crop"), ("pose", "")],
+    [
+        ("detect", "unit,resize=letterbox"),
+        ("classify", "unit,resize=crop"),
+        ("pose", "unit,resize=letterbox"),
+    ],
 )
 def test_exports_of_ultralytics_get_pixels_as_they_do_there(stated: str, preprocess: str) -> None:
     stream = io.BytesIO(_reshaping([((1, 5, 2), (1, 10))]))

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decoders of pose networks, finished detectors, masks and classifiers: recognized by structure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edgekit.tasks.case import Case, Raw
+from edgekit.tasks.classification import class_scores, is_classifier
+from edgekit.tasks.custom_options import read_custom_options
+from edgekit.tasks.decoder import (
+    CLASSIFICATION,
+    DETECTION,
+    POSE,
+    SEGMENTATION,
+    Decoder,
+    Mask,
+    Scores,
+)
+from edgekit.tasks.detection import (
+    POSTPROCESS_OP,
+    decode_postprocess,
+    order_by_shape,
+    postprocess_order,
+)
+from edgekit.tasks.movenet import decode_movenet, is_movenet
+from edgekit.tasks.posenet import DECODER_OP, PosenetOptions, decode_posenet, is_posenet
+from edgekit.tasks.segmentation import decode_mask, is_segmentation, num_mask_classes
+
+if TYPE_CHECKING:
+    from edgekit.runtime import TensorInfo
+
+
+def posenet_decoder(case: Case) -> Decoder | None:
+    """For PoseNet, its decoder cut off or not in the model."""
+    how = case.prepared.posenet
+    why = f"it ended in {DECODER_OP}, computed in numpy here"
+    if how is None:
+        if not is_posenet(case.shapes):
+            return None
+        rows, columns = case.shapes[0][1:3]
+        stride = max(1, round((case.input_shape[0] - 1) / max(1, rows - 1)))
+        how = PosenetOptions(stride=stride)
+        why = f"heat maps and offsets of {rows}x{columns} places for 17 key points"
+    if case.options.score_threshold is not None:
+        how = replace(how, score_threshold=case.options.score_threshold)
+
+    def decode(raw: Raw) -> Any:  # noqa: ANN401
+        maps = [case.real(raw, i) for i in range(3)]
+        return decode_posenet(maps[0], maps[1], maps[2], case.input_shape, how)
+
+    return Decoder(POSE, "PoseNet", why, 0, case.input_shape, decode)
+
+
+def movenet_decoder(case: Case) -> Decoder | None:
+    """For MoveNet, of one person or several."""
+    if not is_movenet(case.shapes):
+        return None
+    why = f"an output of the shape {case.shapes[0]}, key points as MoveNet gives them"
+    least = case.options.score_threshold
+
+    def decode(raw: Raw) -> Any:  # noqa: ANN401
+        output = case.real(raw, 0)
+        return decode_movenet(output) if least is None else decode_movenet(output, least)
+
+    return Decoder(POSE, "MoveNet", why, 0, case.input_shape, decode)
+
+
+def postprocess_decoder(case: Case) -> Decoder | None:
+    """For a detector that ends in TFLite_Detection_PostProcess, or in outputs like its."""
+    order = postprocess_order(case.prepared.model, [info.index for info in case.outputs])
+    why = f"it ends in {POSTPROCESS_OP}"
+    if order is None:
+        order = order_by_shape(case.shapes)
+        why = "four outputs: boxes, classes, scores and a count"
+    if order is None:
+        return None
+    places, least = order, case.options.box_threshold
+
+    def decode(raw: Raw) -> Any:  # noqa: ANN401
+        found = decode_postprocess(*(case.real(raw, i) for i in places))
+        return found if least is None else found.at_least(least)
+
+    classes = _postprocess_classes(case)
+    return Decoder(DETECTION, POSTPROCESS_OP, why, classes, case.input_shape, decode)
+
+
+def _postprocess_classes(case: Case) -> int:
+    for operator in case.prepared.model.main.operators:
+        if operator.custom_code == POSTPROCESS_OP:
+            return int(read_custom_options(operator).get("num_classes", 0))
+    return 0
+
+
+def mask_decoder(case: Case) -> Decoder | None:
+    """For a class a pixel."""
+    if not is_segmentation(case.shapes, case.input_shape):
+        return None
+    info, shape = case.outputs[0], case.shapes[0]
+    is_integer = info.params is None and info.dtype.startswith(("int", "uint"))
+    has_planes = len(shape) == 4 and shape[-1] > 1
+    if not (is_integer or has_planes or _is_probability(info)):
+        return None
+    classes = num_mask_classes(shape, is_integer=is_integer) or _argmax_classes(case)
+
+    def decode(raw: Raw) -> Any:  # noqa: ANN401
+        # The order of quantized scores is that of the real ones.
+        values = raw[0] if has_planes or is_integer else case.real(raw, 0)
+        return Mask(decode_mask(values, is_integer=is_integer))
+
+    why = f"one output of the shape {shape} over an input of {case.input_shape}"
+    return Decoder(SEGMENTATION, "class a pixel", why, classes, case.input_shape, decode)
+
+
+def _is_probability(info: TensorInfo) -> bool:
+    params = info.params
+    return params is not None and params.real_min >= -0.01 and 0.9 <= params.real_max <= 1.1
+
+
+def _argmax_classes(case: Case) -> int:
+    """How many classes an ARG_MAX at the end chooses among; 0 without one."""
+    graph = case.prepared.model.main
+    for operator in graph.operators:
+        if operator.opcode == "ARG_MAX" and case.outputs[0].index in operator.outputs:
+            shape = graph.tensors[operator.inputs[0]].shape
+            return shape[-1] if shape else 0
+    return 0
+
+
+def class_decoder(case: Case) -> Decoder | None:
+    """For a score a class."""
+    if not is_classifier(case.shapes):
+        return None
+    classes = max(2, case.shapes[0][-1])  # one number is a sigmoid between two classes
+
+    def decode(raw: Raw) -> Any:  # noqa: ANN401
+        return Scores(class_scores(raw[0], case.outputs[0].params))
+
+    why = f"one output of the shape {case.shapes[0]}"
+    return Decoder(CLASSIFICATION, "score a class", why, classes, case.input_shape, decode)

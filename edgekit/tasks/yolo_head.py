@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which of a model's outputs are a YOLO head: a column (or row) a place of its grids.
+
+The number of places is the sum over the grids of ceil(height / stride) * ceil(width / stride), once
+(YOLOv6 and v8 to v12, v26, YOLOX) or with three anchors each (YOLOv3, v5, v7). A head may come in
+parts (boxes, scores, ...) with the same places, and with prototypes of masks beside it. Exports
+that hold the suppression, and the end-to-end heads of YOLOv10 and v26, have a row an object.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_STRIDES = (4, 8, 16, 32, 64)
+_FEWEST_GRIDS = 2
+_USUAL = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
+_ANCHORS_A_PLACE = (1, 3)
+_BOX = 4
+_FEWEST_VALUES = _BOX + 1
+_FEWEST_FINISHED_VALUES = _BOX + 2
+_MOST_EXTRA = 3 * 150  # values of an object behind its class
+_MOST_FINISHED = 1000  # rows of an export that holds the suppression
+
+
+@dataclass(frozen=True)
+class YoloHead:
+    """Where the values of a YOLO's places stand among the outputs."""
+
+    parts: tuple[int, ...]  # outputs to be joined, in this order
+    is_transposed: bool  # the places are the last dimension
+    num_values: int  # of a place, all parts together
+    strides: tuple[int, ...]  # () where a row is an object
+    anchors: int  # rows a place
+    prototypes: int | None  # the output that masks are composed of
+    num_coefficients: int  # of a mask
+    prototypes_last: bool  # (1, h, w, n); else (1, n, h, w)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a row is an object, so that nothing is left to suppress."""
+        return not self.strides
+
+    def rows(self, outputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """(places or objects, values) of the real ``outputs``."""
+        parts = [outputs[i][0].T if self.is_transposed else outputs[i][0] for i in self.parts]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def planes(self, outputs: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
+        """(n, h, w) prototypes of masks; None without them."""
+        if self.prototypes is None:
+            return None
+        planes: NDArray[Any] = outputs[self.prototypes][0]
+        return planes.transpose(2, 0, 1) if self.prototypes_last else planes
+
+
+def yolo_heads(shapes: Sequence[Sequence[int]], input_shape: Sequence[int]) -> Iterator[YoloHead]:
+    """All readings of outputs of these shapes as a YOLO head, the usual ones first.
+
+    Args:
+        shapes: Of the outputs.
+        input_shape: (height, width) of the network's input.
+    """
+    flat = [i for i, shape in enumerate(shapes) if len(shape) == 3 and shape[0] == 1]
+    rest = [i for i in range(len(shapes)) if i not in flat]
+    if not flat or len(rest) > 1 or min(input_shape) < 1:
+        return
+    coefficients, is_last = (0, False)
+    if rest:
+        found = _prototypes(shapes[rest[0]], input_shape)
+        if found is None:
+            return
+        coefficients, is_last = found
+    prototypes = rest[0] if rest else None
+    for parts, is_transposed, places, values in _joined(shapes, flat):
+        if values < _FEWEST_VALUES + coefficients:
+            continue
+        for strides, anchors in _grids(places, input_shape):
+            yield YoloHead(
+                parts, is_transposed, values, strides, anchors, prototypes, coefficients, is_last
+            )
+    objects, values = shapes[flat[0]][1:]
+    least = _FEWEST_FINISHED_VALUES + coefficients
+    has_values = len(flat) == 1 and least <= values <= least + _MOST_EXTRA
+    if has_values and 1 < objects <= _MOST_FINISHED:
+        yield YoloHead((flat[0],), False, values, (), 1, prototypes, coefficients, is_last)
+
+
+def grid_centres(
+    strides: Sequence[int], anchors: int, input_shape: Sequence[int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Column and row of each place in its grid as (places, 2), and its stride as (places, 1).
+
+    The order is that of the heads: grid by grid from the finest, in each the anchors one after the
+    other, in each of them row by row.
+    """
+    cells, steps = [], []
+    for stride in strides:
+        height, width = (math.ceil(side / stride) for side in input_shape)
+        y, x = np.mgrid[:height, :width]
+        grid = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+        cells += [grid] * anchors
+        steps.append(np.full((anchors * len(grid), 1), stride, np.float32))
+    return np.concatenate(cells), np.concatenate(steps)
+
+
+def _joined(
+    shapes: Sequence[Sequence[int]], flat: Sequence[int]
+) -> Iterator[tuple[tuple[int, ...], bool, int, int]]:
+    """(outputs, whether places come last, places, values): the outputs as one table."""
+    for is_transposed in (True, False):
+        place_axis, value_axis = (2, 1) if is_transposed else (1, 2)
+        places = {shapes[i][place_axis] for i in flat}
+        if len(places) == 1:
+            values = sum(shapes[i][value_axis] for i in flat)
+            yield tuple(flat), is_transposed, places.pop(), values
+
+
+def _grids(places: int, input_shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Consecutive strides, and the anchors a place, that make up ``places``."""
+    runs = [
+        _STRIDES[start:end]
+        for start in range(len(_STRIDES))
+        for end in range(start + _FEWEST_GRIDS, len(_STRIDES) + 1)
+    ]
+    for strides in sorted(runs, key=lambda run: run not in _USUAL):
+        count = sum(
+            math.ceil(input_shape[0] / stride) * math.ceil(input_shape[1] / stride)
+            for stride in strides
+        )
+        for anchors in _ANCHORS_A_PLACE:
+            if places == anchors * count:
+                yield strides, anchors
+
+
+def _prototypes(shape: Sequence[int], input_shape: Sequence[int]) -> tuple[int, bool] | None:
+    """How many prototypes an output holds, and whether they are its last dimension."""
+    if len(shape) != 4 or shape[0] != 1:
+        return None
+    for is_last in (True, False):
+        count = shape[3] if is_last else shape[1]
+        height, width = shape[1:3] if is_last else shape[2:4]
+        if height > 1 and height * input_shape[1] == width * input_shape[0]:
+            return count, is_last
+    return None
