@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from pathlib import PurePath
 from typing import Any, ClassVar, Mapping
 
@@ -17,34 +18,42 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """The JSON document as a dict: ``schema`` first (where the class has one), then the fields.
 
+        JSON has no NaN and no infinity: they become None, and ``non_finite`` lists where they
+        stood (``["outputs[0].max: nan"]``). A document without them has no such key.
+
         Raises:
             TypeError: A field holds something that JSON has no word for (an array, an open file).
         """
-        document = _plain(self)
+        non_finite: list[str] = []
+        document = _plain(self, "", non_finite)
         if not isinstance(document, dict):
             raise TypeError(f"{type(self).__name__} is not a dataclass")
-        return document
+        return {**document, "non_finite": non_finite} if non_finite else document
 
     def to_json(self) -> str:
-        """The JSON document as text, keys sorted; NaN and infinity are refused."""
+        """The JSON document as text, keys sorted."""
         import json  # noqa: PLC0415 - 2 ms that a Runner need not wait for
 
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - a walk over any JSON-able value
+def _plain(value: Any, where: str, non_finite: list[str]) -> Any:  # noqa: ANN401 - a walk over any JSON-able value
     if isinstance(value, enum.Enum):
-        return _plain(value.value)
+        return _plain(value.value, where, non_finite)
+    if isinstance(value, float) and not math.isfinite(value):
+        non_finite.append(f"{where}: {value}")
+        return None
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         head = {"schema": value.schema} if isinstance(value, Result) and value.schema else {}
-        fields = dataclasses.fields(value)
-        return {**head, **{f.name: _plain(getattr(value, f.name)) for f in fields}}
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {**head, **_plain(fields, where, non_finite)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        prefix = f"{where}." if where else ""
+        return {str(key): _plain(item, f"{prefix}{key}", non_finite) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain(item, f"{where}[{i}]", non_finite) for i, item in enumerate(value)]
     if isinstance(value, PurePath):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot go into a JSON result")

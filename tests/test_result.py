@@ -47,9 +47,10 @@ def test_what_json_has_no_word_for_is_refused(value: object) -> None:
         _Outer(value=value).to_json()
 
 
-def test_nan_is_refused() -> None:
-    with pytest.raises(ValueError, match="Out of range float"):
-        _Outer(value=float("nan")).to_json()
+def test_nan_and_infinity_are_null_and_listed() -> None:
+    document = json.loads(_Outer(value=[{"a": float("nan")}, -float("inf"), 2.0]).to_json())
+    assert document["value"] == [{"a": None}, None, 2.0]
+    assert document["non_finite"] == ["value[0].a: nan", "value[1]: -inf"]
 
 
 def test_an_error_says_what_where_why_and_fix() -> None:

@@ -3,15 +3,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
 import json
 import sys
+import warnings
 from typing import Any, Callable, List, Optional
 
 import typer
 from typing_extensions import Annotated, get_type_hints
 
 from edgekit import __version__
-from edgekit.errors import EdgeKitError, MissingExtraError
+from edgekit.cli.streams import (
+    NORMAL,
+    QUIET,
+    VERBOSE,
+    discard_stdout,
+    prepare_streams,
+    reset_level,
+    say,
+    set_level,
+)
+from edgekit.errors import EdgeKitError, MissingExtraError, UsageError
 from edgekit.extras import require_part
 
 # In the order of --help; each is the function of that name in a module of that name.
@@ -63,6 +77,37 @@ def _resolved(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say errors only.")]
+_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is done, on stderr.")]
+
+
+def _choose_level(*, quiet: bool, verbose: bool) -> None:
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose contradict each other", fix="give one of them")
+    if quiet or verbose:
+        set_level(QUIET if quiet else VERBOSE)
+
+
+def _with_level(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command ``--quiet`` and ``--verbose``."""
+
+    @functools.wraps(function)
+    def command(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> None:  # noqa: ANN401
+        _choose_level(quiet=quiet, verbose=verbose)
+        function(*args, **kwargs)
+
+    own = inspect.signature(function)
+    added = [
+        inspect.Parameter(word, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for word, kind in (("quiet", _Quiet), ("verbose", _Verbose))
+    ]
+    command.__annotations__ = {**function.__annotations__, "quiet": _Quiet, "verbose": _Verbose}
+    command.__signature__ = own.replace(  # type: ignore[attr-defined] # as PEP 362 has it
+        parameters=[*own.parameters.values(), *added]
+    )
+    return command
+
+
 def _add(name: str) -> None:
     """Make ``edgekit name`` a command; one that edgekit-device leaves out says so when asked."""
     try:
@@ -76,7 +121,7 @@ def _add(name: str) -> None:
         words = {"ignore_unknown_options": True, "allow_extra_args": True}
         app.command(name, hidden=True, add_help_option=False, context_settings=words)(absent)
     else:
-        app.command(name)(_resolved(getattr(module, name)))
+        app.command(name)(_with_level(_resolved(getattr(module, name))))
 
 
 for _name in _COMMANDS:
@@ -95,9 +140,12 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    quiet: _Quiet = False,
+    verbose: _Verbose = False,
 ) -> None:
     """Options before the command; --version is answered by its callback."""
     del version
+    _choose_level(quiet=quiet, verbose=verbose)
 
 
 def main(args: Optional[List[str]] = None) -> None:
@@ -106,22 +154,58 @@ def main(args: Optional[List[str]] = None) -> None:
     The one place where errors are caught for good; the unexpected keeps its traceback (1).
     """
     words = sys.argv[1:] if args is None else args
+    prepare_streams()
+    if args is None and not sys.warnoptions:
+        warnings.simplefilter("ignore")  # those of other libraries help no user
+    set_level(NORMAL)
+    try:
+        status = _status(words)
+        _flush()
+    finally:
+        reset_level()
+    sys.exit(status)
+
+
+def _status(words: List[str]) -> int:
+    as_json = "--json" in words
+    status: Any = 0
     try:
         status = app(words, standalone_mode=False)
     except EdgeKitError as error:
-        _report(error, as_json="--json" in words)
+        _report(error, as_json=as_json)
         status = error.exit_status
     except _ClickException as error:
-        error.show()
+        _report_usage(error, as_json=as_json)
         status = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
     if status == _INTERRUPTED:
-        sys.stderr.write("interrupted\n")
-    sys.exit(status or 0)
+        say("interrupted\n")
+    return status or 0
 
 
 def _report(error: EdgeKitError, *, as_json: bool) -> None:
     if as_json:
+        _print_error(error)
+    say(f"error: {error}\n  code: {error.code} (edgekit explain {error.code})\n")
+
+
+def _report_usage(error: Any, *, as_json: bool) -> None:  # noqa: ANN401 - a click exception
+    if as_json:
+        command = error.ctx.command_path if getattr(error, "ctx", None) else "edgekit"
+        _print_error(UsageError(error.format_message(), fix=f"{command} --help"))
+    with contextlib.suppress(OSError, ValueError):
+        error.show()
+
+
+def _print_error(error: EdgeKitError) -> None:
+    with contextlib.suppress(OSError, ValueError):
         sys.stdout.write(json.dumps(error.to_dict(), indent=2, sort_keys=True) + "\n")
-    sys.stderr.write(f"error: {error}\n  code: {error.code} (edgekit explain {error.code})\n")
+
+
+def _flush() -> None:
+    """Write what is left, so that a reader who is gone is met here and not when Python ends."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        discard_stdout()

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli.streams import discard_stdout, is_quiet, say
 from edgekit.errors import OutputError
 from edgekit.result import Result
 
@@ -30,19 +30,19 @@ def emit(result: Result, text: Callable[[], str], *, as_json: bool) -> None:
     try:
         sys.stdout.write(result.to_json() if as_json else text().rstrip("\n") + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough: typer ends the command
-        raise
+    except BrokenPipeError:  # the reader has seen enough; the command still has its exit status
+        discard_stdout()
     except OSError as error:
-        # Or Python would try again to write what is left, when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_stdout()
         raise OutputError(
             f"cannot write the result: {error.strerror}", where="standard output"
         ) from error
 
 
 def note(message: str) -> None:
-    """A remark or warning on stderr, where it never mixes with a result."""
-    sys.stderr.write(message.rstrip("\n") + "\n")
+    """A remark or warning on stderr, where it never mixes with a result; --quiet leaves it out."""
+    if not is_quiet():
+        say(message.rstrip("\n") + "\n")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
@@ -69,7 +69,7 @@ def progress(label: str) -> Iterator[Progress]:
 
     Nothing is drawn, and rich is not imported, where stderr is no terminal.
     """
-    if not sys.stderr.isatty():
+    if is_quiet() or not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
     from rich.console import Console

@@ -138,11 +138,12 @@ def explain(meaning: Meaning, placement: Placement, words: Words) -> dict[str, A
 def summarize(info: TensorInfo, real: NDArray[Any]) -> OutputSummary:
     """Range and mean of an output's real values."""
     values = real.astype(np.float64)
-    low, high, mean = (
-        (float(values.min()), float(values.max()), float(values.mean()))
-        if values.size
-        else (0.0, 0.0, 0.0)
-    )
+    with np.errstate(invalid="ignore"):  # the mean of both infinities is NaN
+        low, high, mean = (
+            (float(values.min()), float(values.max()), float(values.mean()))
+            if values.size
+            else (0.0, 0.0, 0.0)
+        )
     return OutputSummary(info.name, tuple(real.shape), info.dtype, low, high, mean)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgekit.errors import MissingExtraError, UsageError
 from edgekit.extras import RUNTIME_PACKAGES, require
+from edgekit.runtime.native_output import chatter_logged
 
 RUNTIMES = tuple(RUNTIME_PACKAGES)
 
@@ -58,7 +59,8 @@ def load_library(runtime: str | None = None) -> InterpreterLibrary:
         )
     package, module, distribution = RUNTIME_PACKAGES[name]
     extra = "host" if name == "tensorflow" else "device"
-    interpreter = require(module, extra=extra, purpose="run a model")
+    with chatter_logged():
+        interpreter = require(module, extra=extra, purpose="run a model")
     version = str(getattr(importlib.import_module(package), "__version__", "unknown"))
     return InterpreterLibrary(
         name,

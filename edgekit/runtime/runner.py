@@ -20,6 +20,7 @@ from edgekit.errors import (
 )
 from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.tflite import Model, read_model
+from edgekit.log import debug, log_is_used
 from edgekit.quant import QuantParams, dequantize, quantize
 from edgekit.runtime.base import Backend, Environment, TensorInfo
 from edgekit.runtime.devices import AUTO, CPU
@@ -113,6 +114,8 @@ class Runner:
         self._output_params = tuple(each.params for each in self._backend.outputs)
         self._is_stateful = is_stateful(self._model)
         self._closed = False
+        if log_is_used():
+            debug("runtime", self._description())
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -276,6 +279,14 @@ class Runner:
         other = copy.copy(self)
         other._open()  # noqa: SLF001 - of the same class
         return other
+
+    def _description(self) -> str:
+        record = self._backend.environment
+        note = f" ({record.kernels_note})" if record.kernels_note else ""
+        return (
+            f"{self.source or 'a model'} loaded in {self._backend.load_ms:.1f} ms: "
+            f"{record.device}, {record.runtime}, {record.kernels} kernels{note}"
+        )
 
     def _open_backend(self) -> Backend:
         """The backend asked for, or the CPU with the plain model where that may stand in."""

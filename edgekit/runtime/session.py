@@ -10,6 +10,7 @@ import numpy as np
 
 from edgekit.errors import EdgeKitError, UnsupportedModelError
 from edgekit.runtime.base import Environment, TensorInfo
+from edgekit.runtime.native_output import chatter_logged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,13 +98,14 @@ def prepare(
 ) -> Any:  # noqa: ANN401 - the interpreters carry no types
     """An interpreter with its tensors allocated."""
     options: dict[str, Any] = {"experimental_delegates": list(delegates)} if delegates else {}
-    interpreter = library.interpreter(
-        content,
-        num_threads=num_threads,
-        experimental_op_resolver_type=library.resolver(resolver),
-        **options,
-    )
-    interpreter.allocate_tensors()
+    with chatter_logged():
+        interpreter = library.interpreter(
+            content,
+            num_threads=num_threads,
+            experimental_op_resolver_type=library.resolver(resolver),
+            **options,
+        )
+        interpreter.allocate_tensors()
     return interpreter
 
 

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Standard output and error that a command can always write to, and how talkative it is."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any, Dict, Optional, TextIO
+
+# Error handlers that never raise where a terminal's encoding lacks a character.
+_LENIENT = ("backslashreplace", "replace", "xmlcharrefreplace", "namereplace", "ignore")
+QUIET, NORMAL, VERBOSE = -1, 0, 1
+_state: Dict[str, Any] = {"level": NORMAL, "logging": None}
+
+
+def prepare_streams() -> None:
+    """Make stdout and stderr safe to write to, for this process.
+
+    A stream that was closed (``>&-``) leads to nowhere: else the next file that is opened takes its
+    number, and what a library prints ends up in it. Characters that the encoding lacks are escaped.
+    """
+    for number in range(3):
+        if not _is_open(number):
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+    sys.stdout = _writable(sys.stdout)
+    sys.stderr = _writable(sys.stderr)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _writable(stream: Optional[TextIO]) -> TextIO:
+    if stream is None:
+        return Path(os.devnull).open("w", encoding="utf-8")
+    if isinstance(stream, io.TextIOWrapper) and stream.errors not in _LENIENT:
+        # TextIOWrapper.reconfigure: Python 3.7 has it.
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
+def discard_stdout() -> None:
+    """Let what is still to be written to stdout go nowhere: its reader is gone, or its disk full.
+
+    Or Python would try again to write what is left, when it ends.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def say(text: str) -> None:
+    """Write ``text`` to stderr; a reader that is gone does not stop the command."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def set_level(level: int) -> None:
+    """Set how talkative the command is: QUIET, NORMAL or VERBOSE.
+
+    VERBOSE sends the log of the library (the logger "edgekit") to stderr.
+    """
+    _state["level"] = level
+    if level != VERBOSE or _state["logging"] is not None:
+        return
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger = logging.getLogger("edgekit")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    _state["logging"] = handler
+
+
+def reset_level() -> None:
+    """Back to NORMAL, without the log's handler: one process may run several commands."""
+    if _state["logging"] is not None:
+        import logging
+
+        logging.getLogger("edgekit").removeHandler(_state["logging"])
+    _state.update(level=NORMAL, logging=None)
+
+
+def is_quiet() -> bool:
+    """Whether remarks and warnings are left out."""
+    return bool(_state["level"] == QUIET)

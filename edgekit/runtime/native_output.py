@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What native libraries print on file descriptor 2: known chatter is kept from the user's eyes.
+
+TensorFlow Lite and TensorFlow write past `sys.stderr`. What is not known to be harmless is
+forwarded; the rest goes to the log ("edgekit.native"), for ``--verbose`` and for library users.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import threading
+from typing import Iterator
+
+from edgekit.log import debug
+
+_CHATTER = re.compile(
+    rb"^(?:(?:INFO|VERBOSE): "  # TensorFlow Lite, of the delegate it creates
+    rb"|[IWE]\d{4} .*(?:cpu_feature_guard|oneDNN|cuda_|computation_placer|tpu_util|xnnpack)"
+    rb"|\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log messages before absl::InitializeLog"
+    rb"|WARNING: Attempting to use a delegate that only supports static-sized tensors"
+    rb"|To enable the following instructions: |I (?:driver|third_party)/"
+    rb"|\s*$)",
+    re.IGNORECASE,
+)
+# One redirection at a time: the second would take the first one's file for the true stderr.
+_LOCK = threading.RLock()
+_depth = [0]
+
+
+@contextlib.contextmanager
+def chatter_logged() -> Iterator[None]:
+    """Hold back what is printed on descriptor 2 inside the block, then forward what matters.
+
+    Other threads' output is delayed until then, not lost.
+    """
+    with _LOCK:
+        if _depth[0]:
+            yield
+            return
+        _depth[0] += 1
+        try:
+            with _held_back():
+                yield
+        finally:
+            _depth[0] -= 1
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    try:
+        true_stderr, held = os.dup(2), _temporary()
+    except OSError:  # no stderr, or no place for a file: nothing to hold back, or no way to
+        yield
+        return
+    try:
+        if sys.stderr is not None:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.flush()
+        os.dup2(held, 2)
+        try:
+            yield
+        finally:
+            os.dup2(true_stderr, 2)
+            _forward(held, true_stderr)
+    finally:
+        os.close(held)
+        os.close(true_stderr)
+
+
+def _temporary() -> int:
+    if hasattr(os, "memfd_create"):  # Linux, Python 3.8 and newer
+        return os.memfd_create("edgekit-stderr")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _forward(held: int, true_stderr: int) -> None:
+    if not os.lseek(held, 0, os.SEEK_CUR):
+        return  # nothing was printed
+    os.lseek(held, 0, os.SEEK_SET)
+    with os.fdopen(os.dup(held), "rb") as file:
+        for line in file:
+            if _CHATTER.match(line):
+                debug("native", line.decode(errors="replace").rstrip())
+            else:
+                with contextlib.suppress(OSError):
+                    os.write(true_stderr, line)

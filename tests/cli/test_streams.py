@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Terminals that cannot encode, readers that leave, streams that are closed, -q and -v."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, write_model
+from tests.cli.conftest import edgekit
+
+_POSIX = pytest.mark.skipif(
+    os.name != "posix", reason="the redirections are those of a POSIX shell"
+)
+
+
+def _shell(line: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = f"{shlex.quote(sys.executable)} -m edgekit"
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line.replace("edgekit", command, 1)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **env},
+    )
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Zeros as `int8_model` takes them."""
+    path = tmp_path / "image.npy"
+    np.save(path, np.zeros((1, 8, 8, 1), np.uint8))
+    return path
+
+
+@pytest.fixture
+def nan_model(tmp_path: Path) -> Path:
+    """A float model that answers the square root of its two inputs."""
+    tensors = tuple(Tensor(name, (1, 2), "FLOAT32", 0, None) for name in ("x", "y"))
+    graph = Subgraph(tensors, (0,), (1,), (Operator("SQRT", 1, (0,), (1,)),), "main")
+    path = tmp_path / "sqrt.tflite"
+    path.write_bytes(write_model(Model((graph,), (np.empty(0, np.uint8),), "made by hand")))
+    return path
+
+
+def test_an_answer_that_is_nan_is_null_and_listed(nan_model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([[-1.0, np.inf]], np.float32))
+    done = edgekit("run", nan_model, tmp_path / "x.npy", "--task", "none", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    document = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert document["answers"][0]["outputs"][0]["max"] is None
+    assert "answers[0].outputs[0].max: nan" in document["non_finite"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp437"])
+def test_a_label_that_the_terminal_lacks_is_escaped(
+    int8_path: Path, image: Path, tmp_path: Path, encoding: str
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(["\u72ac", "\u732b", "\u9ce5", "\u9b5a", "\u4eba"]), "utf-8")
+    line = f"edgekit run {int8_path} {image} --labels {labels}"
+    done = _shell(line, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert "\\u72ac" in done.stdout
+
+
+def test_an_error_that_the_terminal_lacks_is_escaped(tmp_path: Path) -> None:
+    done = _shell(f"edgekit check {tmp_path}/\u72ac.tflite", PYTHONIOENCODING="ascii")
+    assert done.returncode == 3
+    assert "\\u72ac.tflite" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@_POSIX
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_traceback(int8_path: Path, image: Path, closed: str) -> None:
+    for words, status in ((f"run {int8_path} {image}", 0), (f"check {image}", 3), ("--help", 0)):
+        done = _shell(f"edgekit {words} {closed}")
+        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+
+
+@_POSIX
+def test_a_file_never_takes_the_place_of_a_closed_stdout(int8_path: Path, tmp_path: Path) -> None:
+    """What a library prints on descriptor 1 would end up in the file that took its number."""
+    out = tmp_path / "out.tflite"
+    done = _shell(f"edgekit fix {int8_path} -o {out} <&- >&- 2>&-")
+    assert done.returncode == 0
+    assert out.read_bytes()[4:8] == b"TFL3"
+
+
+@_POSIX
+def test_a_reader_that_leaves_does_not_change_the_exit_status(int8_path: Path) -> None:
+    for words, status in ((f"check {int8_path}", 0), (f"check {int8_path} --min-mapped 101", 2)):
+        done = _shell(f"edgekit {words} | (exec <&-; sleep 0.1)")
+        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "--json"), ("no-such", "--json"), ("check", "x", "--bad", "--json")]
+)
+def test_a_usage_error_is_one_json_document(words: tuple[str, ...]) -> None:
+    done = edgekit(*words)
+    assert done.returncode == 2
+    document = json.loads(done.stdout)
+    assert (document["schema"], document["code"]) == ("edgekit.error/1", "usage")
+    assert document["what"] in done.stderr
+
+
+def test_a_usage_error_says_nothing_on_stdout_to_people() -> None:
+    done = edgekit("run")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_quiet_leaves_out_warnings_before_and_after_the_command(
+    int8_path: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("L", (8, 8)).save(photos / "good.png")
+    (photos / "bad.png").write_bytes(b"no image")
+    words = ("run", int8_path, photos)
+    plain = edgekit(*words)
+    assert "bad.png" in plain.stderr
+    for quiet in (edgekit("-q", *words), edgekit(*words, "--quiet")):
+        assert (quiet.returncode, quiet.stderr) == (plain.returncode, "")
+        assert quiet.stdout.splitlines()[1:] == plain.stdout.splitlines()[1:]
+
+
+def test_quiet_still_says_errors(tmp_path: Path) -> None:
+    done = edgekit("-q", "check", tmp_path / "none.tflite")
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: ")
+
+
+def test_quiet_and_verbose_contradict_each_other(int8_path: Path) -> None:
+    assert edgekit("check", int8_path, "-q", "-v").returncode == 2
+
+
+def test_nothing_on_stderr_when_all_is_well(int8_path: Path, image: Path) -> None:
+    data = int8_path.with_name("data.npz")
+    np.savez(data, x=np.zeros((4, 8, 8, 1), np.float32), y=np.zeros(4, np.int64))
+    for words in (
+        ("run", int8_path, image),
+        ("evaluate", int8_path, "--data", data),
+        ("benchmark", int8_path, "--num-runs", 2),
+        ("fix", int8_path, "-o", int8_path.with_name("fixed.tflite")),
+        ("check", int8_path),
+    ):
+        done = edgekit(*words)
+        assert (done.returncode, done.stderr) == (0, ""), words
+
+
+def test_verbose_shows_what_the_runtime_prints(int8_path: Path, image: Path) -> None:
+    done = edgekit("run", int8_path, image, "-v")
+    assert done.returncode == 0
+    assert "edgekit." in done.stderr
