@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Mapping, Sequence
 
 from edgekit import __version__
-from edgekit.bundle.describe import Description, label_text
 from edgekit.bundle.given import read_given
 from edgekit.bundle.requirements import requirements
 from edgekit.bundle.results import read_result
 from edgekit.bundle.signing import sign as sign_manifest
 from edgekit.data import parse_preprocess, read_labels
+from edgekit.data.describe import Description, label_text
 from edgekit.edgetpu.belongs import check_belongs, check_plain
 from edgekit.errors import UsageError
 from edgekit.files import PathLike, check_writable, read_bytes, sha256_hex, write_bytes

@@ -16,6 +16,8 @@ from edgekit.extras import require_host_python
 if TYPE_CHECKING:
     from edgekit.host.convert_result import ConvertResult, Endpoint
 
+_SHOWN_LABELS = 8
+
 
 def convert(
     source: Annotated[
@@ -74,6 +76,14 @@ def convert(
             "map, or KIND=HOW,... (swish, gelu, hard_swish, leaky_relu, prelu, elu).",
         ),
     ] = None,
+    labels: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help="One class name a line, for the model's metadata; by default the names of the "
+            "data's class folders.",
+        ),
+    ] = None,
     timeout_sec: Annotated[
         Optional[float], typer.Option(help="Give up after so many seconds.")
     ] = None,
@@ -101,6 +111,7 @@ def convert(
             trust_source=trust_source,
             timeout_s=timeout_sec,
             replace_activations=replace_activations,
+            labels=labels,
             progress=on_progress,
         )
     for warning in result.warnings:
@@ -120,6 +131,10 @@ def render(result: ConvertResult) -> Iterator[str]:
     for kind, ends in (("input", result.inputs), ("output", result.outputs)):
         for end in ends:
             yield f"{kind:10} {_describe(end)}"
+    if result.preprocess:
+        yield f"preprocess {result.preprocess}: {result.preprocess_reason}"
+    if result.labels:
+        yield f"labels     {_shortened(result.labels)}"
     counts = ", ".join(f"{name} {count}" for name, count in result.operators.items())
     yield f"operators  {counts}"
     if result.agreement is not None:
@@ -150,6 +165,12 @@ def _agreement(result: ConvertResult) -> Iterator[str]:
         same = "" if argmax is None else f"same largest value as in float on {argmax:.2%}, "
         ratio = "no difference to measure" if snr_db is None else f"{snr_db:.1f} dB over the error"
         yield f"agreement  {end.name}: {same}{ratio}"
+
+
+def _shortened(labels: Sequence[str]) -> str:
+    rest = len(labels) - _SHOWN_LABELS
+    shown = ", ".join(labels[:_SHOWN_LABELS])
+    return shown + (f" and {rest} more" if rest > 0 else "")
 
 
 def _words(values: Sequence[str] | None) -> list[str] | None:

@@ -13,10 +13,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgekit import __version__, files
-from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset
+from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset, read_labels
 from edgekit.edgetpu.structure import structural_rules
 from edgekit.errors import UsageError
 from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.formats.tflite_metadata import read_notes
 from edgekit.host.activations import parse_replacements, with_replacements
 from edgekit.host.agreement import Agreement, measure_agreement
 from edgekit.host.calibration import Calibration, Progress
@@ -24,9 +25,11 @@ from edgekit.host.child import Converted, ConverterChild, Loaded
 from edgekit.host.convert_result import ConvertResult, endpoints, histogram
 from edgekit.host.enforce import IO_TYPES, enforce, refuse
 from edgekit.host.float_tflite import read_float_tflite, tflite_inputs
+from edgekit.host.input_pixels import InputPixels
 from edgekit.host.shapes import RawInput, parse_input_shapes, static_shapes
 from edgekit.host.sources import SourceFile, find_source, saved_object
 from edgekit.host.static_tflite import fold_constants, make_static
+from edgekit.host.use import check_labels, names_of, with_use
 from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_splits
 
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
@@ -51,6 +54,7 @@ class ConvertOptions:
     trust_source: bool = False
     timeout_s: float | None = None
     replace_activations: str | None = None
+    labels: files.PathLike | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         parse_replacements(self.replace_activations)
@@ -98,6 +102,7 @@ def convert(
     trust_source: bool = False,
     timeout_s: float | None = None,
     replace_activations: str | None = None,
+    labels: files.PathLike | Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> ConvertResult:
     """Convert a network to an integer-only .tflite that the Edge TPU compiler can read.
@@ -128,6 +133,8 @@ def convert(
         timeout_s: Give up after that long.
         replace_activations: ``mappable``, ``relu`` or ``relu6`` for all activations that do not
             map, or ``gelu=relu6,elu=mappable`` for some; done before calibration.
+        labels: A text file with one class a line, or the names, for the model's metadata; None
+            takes the names of the data's class folders if they are as many as the classes.
         progress: Called with (samples done, samples in all).
 
     Raises:
@@ -150,7 +157,10 @@ def convert(
         trust_source=trust_source,
         timeout_s=timeout_s,
         replace_activations=replace_activations,
+        labels=labels,
     )
+    if isinstance(labels, (str, Path)):
+        read_labels(labels)  # an unreadable file, before anything takes long
     if data is None and mode in _CALIBRATED:
         raise UsageError(
             f"--mode {mode} needs calibration data", fix="--data FOLDER|NPZ|MODULE:FUNCTION"
@@ -176,7 +186,9 @@ class _Conversion:
         progress: Progress,
     ) -> None:
         self._source, self._where, self._options = source, where, options
-        self._data, self._preprocess, self._progress = data, preprocess, progress
+        self._data, self._progress = data, progress
+        self._pixels = InputPixels(preprocess)
+        self._labels: tuple[str, ...] = ()
         self._dataset: Dataset | None = None
         self._calibration: Calibration | None = None
         self._notes: list[str] = []
@@ -191,7 +203,8 @@ class _Conversion:
             model, converted = self._mend(model, converted)
             enforce(model, options.io, self._where)
         agreement = self._agreement(converted)
-        files.write_bytes(output, converted.content)
+        content = self._with_use(converted.content, model)
+        files.write_bytes(output, content)
         calibration = self._calibration
         ranges = calibration.ranges if calibration and calibration.count else []
         inputs, outputs = endpoints(model, ranges)
@@ -201,8 +214,8 @@ class _Conversion:
             source_sha256=self._source.sha256(),
             loader=converted.loader,
             output=str(output),
-            sha256=files.sha256_hex(converted.content),
-            bytes=len(converted.content),
+            sha256=files.sha256_hex(content),
+            bytes=len(content),
             float_bytes=None if converted.float_content is None else len(converted.float_content),
             mode=options.mode,
             enforced=options.mode == "int8",
@@ -216,7 +229,19 @@ class _Conversion:
             time_s=time.monotonic() - start,
             peak_rss_bytes=converted.peak_rss_bytes,
             warnings=(*(calibration.warnings if calibration else ()), *self._notes),
+            preprocess=self._pixels.used_for(self._dataset),
+            preprocess_reason=self._pixels.reason,
+            labels=self._labels,
         )
+
+    def _with_use(self, content: bytes, model: Model) -> bytes:
+        """The model with what it says of its use in its metadata."""
+        source = self._source.path.read_bytes() if self._source.kind == "tflite" else None
+        noted = read_notes(source).labels if source is not None else ()
+        asked = check_labels(self._options.labels, model)
+        self._labels = asked or names_of(model, noted, self._dataset)
+        how = self._pixels.used_for(self._dataset)
+        return with_use(content, source, how, self._labels, self._notes.append)
 
     def _tensorflow(self) -> Converted:
         options, where = self._options, self._where
@@ -231,6 +256,7 @@ class _Conversion:
     def _tflite(self) -> Converted:
         options, where = self._options, self._where
         model = read_float_tflite(self._source.path, options.mode)
+        self._pixels.take_noted(read_notes(self._source.path.read_bytes(), model).preprocess)
         raw = tflite_inputs(model)
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
@@ -246,6 +272,7 @@ class _Conversion:
         part, it leaves real: they become something else here, with the same values.
         """
         content = self._replace_activations(content)
+        check_labels(self._options.labels, read_model(content))
         if self._options.mode != "int8":
             return content
         model = read_model(content)
@@ -279,7 +306,7 @@ class _Conversion:
             return
         specs = [InputSpec(each.name, shape) for each, shape in zip(raw, shapes, strict=True)]
         self._dataset = open_dataset(
-            self._data, inputs=specs, preprocess=self._preprocess, split="train"
+            self._data, inputs=specs, preprocess=self._pixels.how, split="train"
         )
         dtypes = [each.dtype for each in raw]
         self._calibration = Calibration(self._dataset, specs, dtypes, self._options.num_samples)

@@ -52,6 +52,9 @@ class ConvertResult(Result):
     time_s: float
     peak_rss_bytes: int  # of the converting process
     warnings: tuple[str, ...]
+    preprocess: str = ""  # --preprocess text, as the model's metadata has it; "" where none is said
+    preprocess_reason: str = ""  # why that one
+    labels: tuple[str, ...] = ()  # the class names in the model's metadata
 
     @property
     def ratio(self) -> float | None:

@@ -10,7 +10,7 @@ from edgekit.formats.tflite_metadata.metadata import (
     TensorMetadata,
 )
 from edgekit.formats.tflite_metadata.notes import Notes, read_notes
-from edgekit.formats.tflite_metadata.reader import read_metadata
+from edgekit.formats.tflite_metadata.reader import read_files, read_metadata
 from edgekit.formats.tflite_metadata.writer import keep_files, write_metadata
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Notes",
     "TensorMetadata",
     "keep_files",
+    "read_files",
     "read_metadata",
     "read_notes",
     "write_metadata",

@@ -7,14 +7,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
-from edgekit.data import Preprocess, parse_preprocess
+from edgekit.data.preprocess import Preprocess, parse_preprocess
 from edgekit.errors import UnsupportedModelError
-from edgekit.formats.tflite import Model, Tensor
+from edgekit.formats.tflite import Model, Tensor, read_model
 from edgekit.formats.tflite_metadata import (
     LabelFile,
     ModelMetadata,
     Normalization,
+    Notes,
     TensorMetadata,
+    read_files,
     read_metadata,
     read_notes,
     write_metadata,
@@ -33,14 +35,16 @@ class Description:
     name: str
     labels: Sequence[str]
     preprocess: str  # as for --preprocess; "" where nobody said
-    licence: str
-    warn: Callable[[str], None]
+    licence: str = ""
+    warn: Callable[[str], None] = lambda _text: None
 
     def written_into(self, content: bytes, model: Model) -> bytes:
         """The .tflite file with all this in it; as it was where it says it already or cannot."""
         notes, known = read_notes(content, model), read_metadata(content, model)
+        if known is None:
+            known = ModelMetadata(files=read_files(content))
         has_names = tuple(self.labels) == notes.labels
-        has_licence = not self.licence or (known is not None and known.licence == self.licence)
+        has_licence = not self.licence or known.licence == self.licence
         if has_names and has_licence and self.preprocess == notes.preprocess:
             return content
         wanted = describe(
@@ -58,9 +62,24 @@ class Description:
             return content
 
 
+def with_notes(
+    content: bytes, notes: Notes, warn: Callable[[str], None] = lambda _text: None
+) -> bytes:
+    """The .tflite file ``content`` with the preprocessing and labels of ``notes`` in it.
+
+    Raises:
+        ModelFormatError: ``content`` is no model.
+    """
+    if not notes.preprocess and not notes.labels:
+        return content
+    model = read_model(content)
+    wanted = Description("", notes.labels, notes.preprocess, warn=warn)
+    return wanted.written_into(content, model)
+
+
 def describe(
     model: Model,
-    known: ModelMetadata | None,
+    known: ModelMetadata,
     *,
     name: str,
     labels: Sequence[str],
@@ -68,7 +87,6 @@ def describe(
     licence: str,
 ) -> ModelMetadata:
     """The model's metadata with labels and normalization in it; what it has besides stays."""
-    known = known or ModelMetadata()
     graph = model.main
     inputs = _entries(known.inputs, [graph.tensors[index] for index in graph.inputs])
     outputs = _entries(known.outputs, [graph.tensors[index] for index in graph.outputs])

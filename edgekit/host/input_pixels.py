@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How pixels become the input of a network that is being converted, and why so."""
+
+from __future__ import annotations
+
+from edgekit.data import Dataset, Preprocess, parse_preprocess, preprocess_or
+from edgekit.data.random_samples import RANDOM
+
+_IMAGES = ("folder", "coco", "masks")
+
+
+class InputPixels:
+    """The preprocessing of a conversion: as asked, else as the source says, else the default."""
+
+    def __init__(self, asked: str | Preprocess | None) -> None:
+        self._asked = asked
+        self.how = parse_preprocess(asked)
+        self.reason = "the default" if self.how.is_default else "as asked for"
+
+    def take_noted(self, noted: str) -> None:
+        """Use what the source's own metadata says, unless another one was asked for."""
+        if noted and self._asked is None:
+            self.how = preprocess_or(None, noted)
+            self.reason = "the source's metadata say so"
+
+    def used_for(self, dataset: Dataset | None) -> str:
+        """The text for the model's metadata; empty where no pixels were preprocessed.
+
+        What is asked for is noted in any case. Else it depends on the data: images and pixels
+        (uint8) were preprocessed, real numbers were not.
+        """
+        if self._asked is not None or self.how != Preprocess(is_default=True):
+            return str(self.how)
+        if dataset is None:
+            return ""
+        kind = dataset.describe().get("kind")
+        is_pixels = kind in _IMAGES or (kind != RANDOM and dataset.promised_range is not None)
+        return str(self.how) if is_pixels else ""

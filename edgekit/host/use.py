@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a converted model's file says of its use: preprocessing and class names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgekit.data import Dataset
+from edgekit.data.describe import with_notes
+from edgekit.files import PathLike
+from edgekit.formats.tflite import Model
+from edgekit.formats.tflite_metadata import Notes, keep_files, read_files
+from edgekit.tasks import fit_labels
+
+
+def check_labels(labels: PathLike | Sequence[str] | None, model: Model) -> tuple[str, ...]:
+    """The names in ``labels``; empty if it is None.
+
+    Raises:
+        DataError: They are not as many as the classes of ``model``, if it is a classifier.
+        InputError: The file cannot be read.
+    """
+    return tuple(fit_labels(labels, num_classes(model)))
+
+
+def num_classes(model: Model) -> int:
+    """How many classes a model of one output (1, N) has: two where N is 1; 0 for other models."""
+    outputs = [model.main.tensors[index] for index in model.main.outputs]
+    if len(outputs) != 1 or len(outputs[0].shape) != 2:
+        return 0
+    return max(2, outputs[0].shape[1])
+
+
+def names_of(model: Model, noted: Sequence[str], dataset: Dataset | None) -> tuple[str, ...]:
+    """The source's own class names, else the folders', where they are as many as the classes."""
+    given = [tuple(noted), tuple(dataset.class_names) if dataset else ()]
+    return next((names for names in given if names and len(names) == num_classes(model)), ())
+
+
+def with_use(
+    content: bytes,
+    source: bytes | None,
+    preprocess: str,
+    labels: Sequence[str],
+    warn: Callable[[str], None],
+) -> bytes:
+    """The model ``content`` with preprocessing and labels in its metadata.
+
+    Args:
+        content: What the converter made.
+        source: The .tflite that it was made from, whose attached files are kept; None for others.
+        preprocess: ``--preprocess`` text; empty says nothing.
+        labels: Class names; none says nothing.
+        warn: Called with the reason if nothing can be added to the model.
+    """
+    if source is not None and not read_files(content):
+        content = keep_files(source, content)
+    return with_notes(content, Notes(preprocess, tuple(labels)), warn)
