@@ -23,7 +23,7 @@ _HOW = "mean=123.7/116.8/103.9,std=58,resize=crop"
 @pytest.fixture(scope="module")
 def network() -> Any:  # noqa: ANN401
     """A classifier of three classes of small colour images, untrained."""
-    import keras
+    import keras  # noqa: PLC0415 - host only
 
     layers = keras.layers
     return keras.Sequential(
