@@ -38,7 +38,8 @@ def convert(
     ] = None,
     preprocess: PreprocessOption = None,
     num_samples: Annotated[
-        int, typer.Option(min=1, help="How many samples to calibrate with.")
+        int,
+        typer.Option(min=1, help="Calibrate with so many, from all over the data and its classes."),
     ] = 100,
     batch_size: Annotated[
         int, typer.Option(min=1, help="What an unknown first dimension becomes.")
@@ -138,7 +139,7 @@ def render(result: ConvertResult) -> Iterator[str]:
     counts = ", ".join(f"{name} {count}" for name, count in result.operators.items())
     yield f"operators  {counts}"
     if result.agreement is not None:
-        yield f"calibrated {result.num_samples} samples"
+        yield f"calibrated {_calibrated(result)}"
         yield from _agreement(result)
     peak = result.peak_rss_bytes / (1 << 20)
     versions = result.versions
@@ -157,6 +158,17 @@ def _describe(end: Endpoint) -> str:
     return text
 
 
+def _calibrated(result: ConvertResult) -> str:
+    counts = result.samples_per_class.values()
+    text = f"{result.num_samples} samples"
+    if counts:
+        least, most = min(counts), max(counts)
+        each = f"{least}" if least == most else f"{least} to {most}"
+        text += f", {each} of each of {len(counts)} classes"
+    promised = result.promised_range
+    return text + (f", pixels become {promised[0]:g} to {promised[1]:g}" if promised else "")
+
+
 def _agreement(result: ConvertResult) -> Iterator[str]:
     agreement = result.agreement
     if agreement is None:
@@ -165,6 +177,8 @@ def _agreement(result: ConvertResult) -> Iterator[str]:
         same = "" if argmax is None else f"same largest value as in float on {argmax:.2%}, "
         ratio = "no difference to measure" if snr_db is None else f"{snr_db:.1f} dB over the error"
         yield f"agreement  {end.name}: {same}{ratio}"
+    apart = "none of which calibrated" if result.held_out else "the same that calibrated"
+    yield f"judged on  {result.num_judged} samples, {apart}"
 
 
 def _shortened(labels: Sequence[str]) -> str:

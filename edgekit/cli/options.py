@@ -68,7 +68,10 @@ ThreadsOption = Annotated[
     int, typer.Option("--num-threads", min=1, help="Threads of one inference.")
 ]
 SamplesOption = Annotated[
-    Optional[int], typer.Option("--num-samples", min=1, help="Use the first so many samples.")
+    Optional[int],
+    typer.Option(
+        "--num-samples", min=1, help="Use so many, from all over the data and its classes."
+    ),
 ]
 TaskOption = Annotated[
     Optional[str],

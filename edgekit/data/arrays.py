@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import itertools
 import sys
@@ -39,6 +40,7 @@ class ArrayDataset:
     ) -> None:
         self._arrays, self._labels = tuple(arrays), labels
         self._inputs, self._preprocess, self._source = tuple(inputs), preprocess, source
+        self._chosen: NDArray[np.intp] | None = None  # rows of a subset
         self.unreadable: list[Unreadable] = []
         counts = {len(array) for array in self._arrays}
         if labels is not None:
@@ -48,8 +50,8 @@ class ArrayDataset:
 
     @property
     def num_samples(self) -> int | None:
-        """The length of the first dimension."""
-        return len(self._arrays[0])
+        """The length of the first dimension, or of the subset."""
+        return len(self._arrays[0]) if self._chosen is None else len(self._chosen)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -62,6 +64,22 @@ class ArrayDataset:
         pixels = all(array.dtype == np.uint8 for array in self._arrays)
         return self._preprocess.promised_range if pixels else None
 
+    @property
+    def classes(self) -> Sequence[int] | None:
+        """The label of each sample, where labels are whole numbers."""
+        if self._labels is None or self._labels.dtype.kind not in "iub":
+            return None
+        labels: list[int] = self._labels[self._at(0, len(self._labels))].astype(int).tolist()
+        return labels
+
+    def subset(self, indices: Sequence[int]) -> ArrayDataset:
+        """The samples ``indices``; nothing is copied before it is read."""
+        chosen = copy.copy(self)
+        chosen.unreadable = []
+        rows = np.asarray(indices, np.intp)
+        chosen._chosen = rows if self._chosen is None else self._chosen[rows]  # noqa: SLF001 - its own copy
+        return chosen
+
     def describe(self) -> dict[str, Any]:
         """Kind, source and preprocessing."""
         return {"kind": "array", "source": self._source, "preprocess": str(self._preprocess)}
@@ -69,8 +87,9 @@ class ArrayDataset:
     def batches(self, size: int) -> Iterator[Batch]:
         """`size` samples at a time, preprocessed together: the fast way through many small ones."""
         self.unreadable = []
-        for start in range(0, len(self._arrays[0]), size):
-            yield self._rows(start, min(start + size, len(self._arrays[0])))
+        total = self.num_samples or 0
+        for start in range(0, total, size):
+            yield self._rows(start, min(start + size, total))
 
     def chunk(self, start: int, stop: int) -> Batch:
         """Samples ``start`` to ``stop``; safe to call from any thread."""
@@ -81,29 +100,38 @@ class ArrayDataset:
         digest = 0
         for array in self._arrays:
             for start in range(0, stop, _DIGEST_ROWS):
-                rows = np.ascontiguousarray(array[start : min(start + _DIGEST_ROWS, stop)])
+                end = min(start + _DIGEST_ROWS, stop)
+                rows = np.ascontiguousarray(array[self._at(start, end)])
                 digest = zlib.crc32(rows.data.cast("B"), digest) if rows.size else digest
         return digest
 
     def identity(self, stop: int) -> int:
         """CRC-32 of the first ``stop`` samples and their labels: tells changed data."""
-        labels = [] if self._labels is None else self._labels[:stop].tolist()
+        labels = [] if self._labels is None else self._labels[self._at(0, stop)].tolist()
         return zlib.crc32(str(labels).encode(), self.digest(stop))
 
     def _rows(self, start: int, stop: int) -> Batch:
         where = f"{self._source}[{start}:{stop}]"
-        arrays = [as_real(array[start:stop]) for array in self._arrays]
-        labels = None if self._labels is None else self._labels[start:stop].tolist()
-        sources = [f"{self._source}[{i}]" for i in range(start, stop)]
+        at = self._at(start, stop)
+        arrays = [as_real(array[at]) for array in self._arrays]
+        labels = None if self._labels is None else self._labels[at].tolist()
+        sources = [f"{self._source}[{i}]" for i in self._numbers(start, stop)]
         return Batch(_fit_rows(arrays, self._inputs, self._preprocess, where), labels, sources)
 
     def __iter__(self) -> Iterator[Sample]:
         self.unreadable = []
-        for index in range(len(self._arrays[0])):
+        for index in self._numbers(0, self.num_samples or 0):
             where = f"{self._source}[{index}]"
             label = None if self._labels is None else int(self._labels[index])
             arrays = [as_real(array[index]) for array in self._arrays]
             yield Sample(_fit(arrays, self._inputs, self._preprocess, where), label, where)
+
+    def _at(self, start: int, stop: int) -> Any:  # noqa: ANN401 - whatever numpy indexes with
+        """Where samples ``start`` to ``stop`` lie in the arrays: a slice gives a view."""
+        return slice(start, stop) if self._chosen is None else self._chosen[start:stop]
+
+    def _numbers(self, start: int, stop: int) -> Sequence[int]:
+        return range(start, stop) if self._chosen is None else self._chosen[start:stop].tolist()
 
 
 class IterableDataset:
@@ -122,12 +150,36 @@ class IterableDataset:
     ) -> None:
         self._source: Any = source  # an iterable, or a function that makes one
         self._inputs, self._preprocess, self._name = tuple(inputs), preprocess, name
+        self._chosen: frozenset[int] | None = None  # of a subset
         self.unreadable: list[Unreadable] = []
 
     @property
     def num_samples(self) -> int | None:
         """The iterable's length, where it has one."""
+        if self._chosen is not None:
+            return len(self._chosen)
         return len(self._source) if isinstance(self._source, Sized) else None
+
+    @property
+    def classes(self) -> Sequence[int] | None:
+        """The label of each sample of a list; None where only going through would tell."""
+        if not isinstance(self._source, (list, tuple)):
+            return None
+        labels = [_split_label(self._source[index])[1] for index in self._numbers()]
+        found = [label for label in labels if label is not None]
+        return found if found and len(found) == len(labels) else None
+
+    def subset(self, indices: Sequence[int]) -> IterableDataset:
+        """The samples ``indices``; the others are drawn, but nothing is done with them."""
+        chosen = copy.copy(self)
+        chosen.unreadable = []
+        numbers = self._numbers()
+        chosen._chosen = frozenset(numbers[index] for index in indices)  # noqa: SLF001 - its own copy
+        return chosen
+
+    def _numbers(self) -> Sequence[int]:
+        """The places of the samples in the source, whose length is known."""
+        return range(self.num_samples or 0) if self._chosen is None else sorted(self._chosen)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -152,7 +204,10 @@ class IterableDataset:
                 where=self._name,
                 fix="give a list, or the function that makes the generator",
             )
-        for index, item in enumerate(items):
+        last = None if self._chosen is None else max(self._chosen, default=-1) + 1
+        for index, item in enumerate(itertools.islice(items, last)):
+            if self._chosen is not None and index not in self._chosen:
+                continue
             where = f"{self._name}[{index}]"
             arrays, label = _unpack(item, self._inputs, where)
             yield Sample(_fit(arrays, self._inputs, self._preprocess, where), label, where)
@@ -254,9 +309,7 @@ def _unpack(
     inputs: Sequence[InputSpec],
     where: str,
 ) -> tuple[list[NDArray[Any]], int | None]:
-    label = None
-    if isinstance(item, (tuple, list)) and len(item) == 2 and _is_label(item[1]):
-        item, label = item[0], int(item[1])
+    item, label = _split_label(item)
     if isinstance(item, Mapping):
         missing = [spec.name for spec in inputs if spec.name not in item]
         if missing:
@@ -266,6 +319,13 @@ def _unpack(
     is_several = isinstance(item, tuple) or (isinstance(item, list) and len(inputs) > 1)
     arrays = [as_real(part) for part in item] if is_several else [as_real(item)]
     return arrays, label
+
+
+def _split_label(item: Any) -> tuple[Any, int | None]:  # noqa: ANN401
+    """A pair (sample, label) apart; anything else has no label."""
+    if isinstance(item, (tuple, list)) and len(item) == 2 and _is_label(item[1]):
+        return item[0], int(item[1])
+    return item, None
 
 
 def _is_label(value: Any) -> bool:  # noqa: ANN401

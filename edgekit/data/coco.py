@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import zlib
 from dataclasses import replace
@@ -64,6 +65,19 @@ class CocoDataset:
     def promised_range(self) -> tuple[float, float] | None:
         """The preprocessing's range."""
         return self._preprocess.promised_range
+
+    @property
+    def classes(self) -> Sequence[int] | None:
+        """None: an image may show several."""
+        return None
+
+    def subset(self, indices: Sequence[int]) -> CocoDataset:
+        """The images ``indices``; the annotations stay whole."""
+        chosen = copy.copy(self)
+        chosen.unreadable = []
+        chosen._files = [self._files[index] for index in indices]  # noqa: SLF001 - its own copy
+        chosen._ids = [self._ids[index] for index in indices]  # noqa: SLF001 - its own copy
+        return chosen
 
     def describe(self) -> dict[str, Any]:
         """Kind, source and preprocessing."""

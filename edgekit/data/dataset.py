@@ -94,6 +94,17 @@ class Dataset(Protocol):
     def __iter__(self) -> Iterator[Sample]: ...
 
 
+class Selectable(Dataset, Protocol):
+    """A data set of which some samples can be had without reading the others."""
+
+    @property
+    def classes(self) -> Sequence[int] | None:
+        """The class of each sample, known without reading any; None where there are none."""
+
+    def subset(self, indices: Sequence[int]) -> Dataset:
+        """The samples ``indices``, in this order."""
+
+
 def as_real(values: Any) -> NDArray[Any]:  # noqa: ANN401 - anything numpy takes
     """``values`` as an array of numbers; float64 becomes float32, other types stay."""
     array = np.asarray(values)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import zlib
 from dataclasses import replace
@@ -60,6 +61,20 @@ class FolderDataset:
     def promised_range(self) -> tuple[float, float] | None:
         """The preprocessing's range."""
         return self._preprocess.promised_range
+
+    @property
+    def classes(self) -> Sequence[int] | None:
+        """The label of each image; None for a flat folder."""
+        labels = [label for label in self.labels if label is not None]
+        return labels if labels and len(labels) == len(self.files) else None
+
+    def subset(self, indices: Sequence[int]) -> FolderDataset:
+        """The images ``indices``, with their labels."""
+        chosen = copy.copy(self)
+        chosen.unreadable = []
+        chosen.files = [self.files[index] for index in indices]
+        chosen.labels = [self.labels[index] for index in indices]
+        return chosen
 
     def describe(self) -> dict[str, Any]:
         """Kind, source and preprocessing."""

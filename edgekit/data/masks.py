@@ -7,6 +7,7 @@ A folder with ``images/`` and ``masks/`` (or VOC's ``JPEGImages`` and ``Segmenta
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterator, Sequence
@@ -50,6 +51,18 @@ class MaskDataset:
     def promised_range(self) -> tuple[float, float] | None:
         """The preprocessing's range."""
         return self._preprocess.promised_range
+
+    @property
+    def classes(self) -> Sequence[int] | None:
+        """None: an image may show several."""
+        return None
+
+    def subset(self, indices: Sequence[int]) -> MaskDataset:
+        """The images ``indices`` with their masks."""
+        chosen = copy.copy(self)
+        chosen.unreadable = []
+        chosen._pairs = [self._pairs[index] for index in indices]  # noqa: SLF001 - its own copy
+        return chosen
 
     def describe(self) -> dict[str, Any]:
         """Kind, source and preprocessing."""

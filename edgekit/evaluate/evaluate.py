@@ -18,6 +18,7 @@ from edgekit.data import (
     parse_preprocess,
     preprocess_for,
 )
+from edgekit.data.spread import spread
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate.class_names import label_map
 from edgekit.evaluate.coco_judge import (
@@ -115,7 +116,9 @@ def evaluate(
         labels: Names of the model's classes, or a text file with them; None takes those attached
             to the model. They match sub-folders and COCO's categories to classes.
         split: ``test`` or ``train``, of a file that holds both.
-        num_samples: The first so many; None takes all.
+        num_samples: So many from all over the data set, evenly over its classes where they are
+            known before reading, else at an even stride; the first so many where the data do not
+            say how many they are. None takes all.
         label_offset: Added to each label: 1 where the model has a background class before those
             of the data.
         score_threshold: Detections below it are left out; None is 0.001, or what the model's own
@@ -177,7 +180,7 @@ def evaluate(
         ]
         _check_same_inputs(engines)
         decoders = [_decoder(engine, settings) for engine in engines]
-        dataset = _open(data, engines, decoders[0], preprocess, split)
+        dataset = spread(_open(data, engines, decoders[0], preprocess, split), num_samples)
         names = _class_names(engines[0], decoders[0], settings)
         judge = _judge(engines, decoders, dataset, names, settings)
         workers = num_workers or max(1, _num_cores() // num_threads)

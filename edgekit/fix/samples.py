@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 import numpy as np
 
 from edgekit.data import InputSpec, open_dataset
+from edgekit.data.spread import spread
 from edgekit.errors import DataError
 from edgekit.formats.tflite import NUMPY_DTYPES, Model, Tensor
 from edgekit.quant import dequantize, quantize
@@ -75,7 +76,7 @@ class Samples:
         dataset = open_dataset(data, inputs=specs, preprocess=preprocess)
         found = [
             [self._stored(values, info) for values, info in zip(sample.inputs, self._infos)]
-            for sample in itertools.islice(dataset, count)
+            for sample in itertools.islice(spread(dataset, count), count)
         ]
         if not found:
             raise DataError("the data set has no sample that can be read", where=str(data))

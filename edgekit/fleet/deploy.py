@@ -58,7 +58,7 @@ def deploy(
         benchmark: Whether to measure the latency there.
         device: ``cpu``, an Edge TPU (``usb``, ``pci``, ``:0``), or ``auto``: an Edge TPU where the
             doctor finds a usable one, else the CPU.
-        num_samples: Evaluate on the first so many samples.
+        num_samples: Evaluate on so many samples from all over the data.
         num_runs: Inferences of the benchmark.
         num_threads: Threads of one inference.
         folder: Of the board; relative to the home of who logs in.

@@ -3,29 +3,34 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data import Dataset, InputSpec, Sample, Unreadable
+from edgekit.data.drawing import Drawing
 from edgekit.data.folders import name_some
 from edgekit.data.random_samples import RANDOM
+from edgekit.data.spread import classes_of
 from edgekit.errors import DataError
 
 Progress = Callable[[int, int | None], None]
 Arrays = list[NDArray[Any]]
 # Rounding in a resize filter may leave the promised range by this share of its width.
 _RANGE_SLACK = 1e-3
+_LEAST_SHARE = 0.5  # of the promised range that the samples should reach
+_MOST_HELD_OUT = 256
 
 
 class Calibration:
-    """The first ``num_samples`` samples of a data set, in the types and shapes of the inputs.
+    """Samples from all over a data set, in the types and shapes of a network's inputs.
 
-    ``batches`` can be gone through again and again; what was learnt (``count``, ``ranges``,
-    ``warnings``) is that of the last time.
+    ``batches`` calibrate; ``judging_batches`` are others, on which the outcome can be judged. Both
+    can be gone through again and again; what was learnt (``count``, ``ranges``,
+    ``samples_per_class``, ``warnings``) is that of the last time.
     """
 
     def __init__(
@@ -33,8 +38,12 @@ class Calibration:
     ) -> None:
         self._dataset, self._inputs, self._dtypes = dataset, tuple(inputs), tuple(dtypes)
         self._wanted = num_samples
+        self._drawing = Drawing(dataset)
+        self._labels: Counter[int] = Counter()
         self.count = 0
         self.ranges: list[tuple[float, float]] = []
+        self.num_judged = 0  # samples that ``judging_batches`` gave
+        self.is_held_out = False  # whether those took no part in the calibration
 
     @property
     def total(self) -> int:
@@ -45,7 +54,23 @@ class Calibration:
     @property
     def unreadable(self) -> list[Unreadable]:
         """The samples that could not be read."""
-        return list(self._dataset.unreadable)
+        return self._drawing.unreadable
+
+    @property
+    def promised_range(self) -> tuple[float, float] | None:
+        """What the preprocessing can make of a pixel; None where it promises nothing."""
+        return self._dataset.promised_range
+
+    @property
+    def samples_per_class(self) -> dict[str, int]:
+        """How many samples calibrated, by class, classes that had none included."""
+        known = classes_of(self._dataset)
+        labels = sorted({*(() if known is None else known), *self._labels})
+        names = self._dataset.class_names
+        return {
+            names[each] if 0 <= each < len(names) else str(each): self._labels[each]
+            for each in labels
+        }
 
     @property
     def warnings(self) -> list[str]:
@@ -55,10 +80,15 @@ class Calibration:
             notes.append("calibrated with random numbers: the model's answers are worth nothing")
         if self.count < self._wanted:
             notes.append(f"calibrated with {self.count} samples, {self._wanted} were asked for")
+        if self._dataset.num_samples is None:
+            notes.append(
+                f"the data do not say how many samples they have, so the first {self.count} "
+                "calibrated; give a list, an .npz or a folder to have them chosen from everywhere"
+            )
         if self.unreadable:
             named = name_some(self.unreadable)
             notes.append(f"{len(self.unreadable)} samples could not be read: {named}")
-        return notes
+        return notes + self._classes_unseen() + self._range_unseen()
 
     def batches(self, progress: Progress) -> Iterator[Arrays]:
         """Samples in batches of the inputs' batch size, each checked; the last is filled up.
@@ -68,23 +98,56 @@ class Calibration:
                 leaves the range that the preprocessing promises; there are no samples, or they are
                 all equal; half of the files or more cannot be read.
         """
+        self._drawing = Drawing(self._dataset)
+        yield from self._stacked(self._calibrating(progress))
+
+    def judging_batches(self) -> Iterator[Arrays]:
+        """Batches like those of ``batches``, of up to 256 samples that did not calibrate.
+
+        Where every sample calibrated, they are given again: ``is_held_out`` says so. To be gone
+        through after ``batches``; ``num_judged`` counts the samples.
+
+        Raises:
+            DataError: As ``batches``.
+        """
+        self.num_judged, self.is_held_out = 0, False
+        if self._dataset.describe().get("kind") != RANDOM:
+            yield from self._stacked(self._held_out())
+        if not self.num_judged:
+            yield from self.batches(lambda _done, _total: None)
+            self.num_judged = self.count
+
+    def _calibrating(self, progress: Progress) -> Iterator[Arrays]:
         self.count, self.ranges = 0, [(np.inf, -np.inf)] * len(self._inputs)
-        sizes = {spec.shape[0] if spec.shape else 1 for spec in self._inputs}
-        size = max(sizes)
+        self._labels = Counter()
         first: Arrays | None = None
         all_equal = True
-        pending: list[Arrays] = []
-        for sample in itertools.islice(self._dataset, self._wanted):
+        for sample in self._drawing.draw(self._wanted):
             arrays = self._checked(sample)
+            self._see(arrays)
             first = arrays if first is None else first
             all_equal = all_equal and all(map(np.array_equal, arrays, first))
-            pending.append(arrays)
             self.count += 1
+            if sample.label is not None:
+                self._labels[sample.label] += 1
             progress(self.count, self.total)
+            yield arrays
+        self._check_set(all_equal)
+
+    def _held_out(self) -> Iterator[Arrays]:
+        for sample in self._drawing.draw(_MOST_HELD_OUT):
+            self.num_judged, self.is_held_out = self.num_judged + 1, True
+            yield self._checked(sample)
+
+    def _stacked(self, samples: Iterable[Arrays]) -> Iterator[Arrays]:
+        size = max(spec.shape[0] if spec.shape else 1 for spec in self._inputs)
+        pending: list[Arrays] = []
+        for arrays in samples:
+            typed = zip(arrays, self._dtypes, strict=True)
+            pending.append([array.astype(dtype) for array, dtype in typed])
             if len(pending) == size:
                 yield self._stack(pending)
                 pending = []
-        self._check_set(all_equal)
         if pending:
             yield self._stack(pending + [pending[-1]] * (size - len(pending)))
 
@@ -94,21 +157,17 @@ class Calibration:
                 f"a sample has {len(sample.inputs)} arrays, expected {len(self._inputs)}",
                 where=sample.source,
             )
-        arrays = []
-        for index, (values, spec) in enumerate(zip(sample.inputs, self._inputs, strict=True)):
+        arrays = [np.asarray(values) for values in sample.inputs]
+        for array, spec in zip(arrays, self._inputs, strict=True):
             where = f"{sample.source}, input {spec.name}"
-            array = np.asarray(values)
             if array.shape != spec.shape[1:]:
                 raise DataError(
                     f"a sample has shape {array.shape}, expected {spec.shape[1:]}", where=where
                 )
-            low, high = self._range(array, where)
-            seen = self.ranges[index]
-            self.ranges[index] = (min(seen[0], low), max(seen[1], high))
-            arrays.append(array.astype(self._dtypes[index]))
+            self._check_range(array, where)
         return arrays
 
-    def _range(self, array: NDArray[Any], where: str) -> tuple[float, float]:
+    def _check_range(self, array: NDArray[Any], where: str) -> None:
         if array.size == 0:
             raise DataError("a sample is empty", where=where)
         low, high = float(array.min()), float(array.max())
@@ -120,7 +179,7 @@ class Calibration:
                 "spoil the ranges of every layer",
                 fix="find where it comes from and leave the sample out",
             )
-        promised = self._dataset.promised_range
+        promised = self.promised_range
         if promised is not None:
             slack = (promised[1] - promised[0]) * _RANGE_SLACK
             if low < promised[0] - slack or high > promised[1] + slack:
@@ -130,7 +189,12 @@ class Calibration:
                     where=where,
                     fix="check --preprocess against what the network was trained on",
                 )
-        return low, high
+
+    def _see(self, arrays: Arrays) -> None:
+        self.ranges = [
+            (min(low, float(array.min())), max(high, float(array.max())))
+            for (low, high), array in zip(self.ranges, arrays, strict=True)
+        ]
 
     def _check_set(self, all_equal: bool) -> None:
         where = str(self._dataset.describe().get("source", ""))
@@ -151,6 +215,38 @@ class Calibration:
                 why="the range of each layer would be that of one example",
                 fix="give real examples, as varied as those to come",
             )
+
+    def _classes_unseen(self) -> list[str]:
+        found = self.samples_per_class
+        unseen = [name for name, count in found.items() if not count]
+        if not unseen:
+            return []
+        named = ", ".join(unseen[:5]) + (", ..." if len(unseen) > 5 else "")
+        return [
+            f"{len(unseen)} of {len(found)} classes did not calibrate ({named}): what only they "
+            f"show may saturate; --num-samples {len(found)} takes one of each"
+        ]
+
+    def _range_unseen(self) -> list[str]:
+        promised = self.promised_range
+        if promised is None or not self.count:
+            return []
+        notes = []
+        for spec, (low, high) in zip(self._inputs, self.ranges, strict=True):
+            share = (high - low) / (promised[1] - promised[0])
+            if share < _LEAST_SHARE:
+                notes.append(
+                    f"the samples reach {low:g} to {high:g} in {spec.name}, {share:.0%} of the "
+                    f"{promised[0]:g} to {promised[1]:g} that the preprocessing can give: what is "
+                    f"outside will saturate; {self._more()}"
+                )
+        return notes
+
+    def _more(self) -> str:
+        available = self._dataset.num_samples
+        if available is not None and available > self.count + len(self.unreadable):
+            return f"calibrate with more of the data: --num-samples {available}"
+        return "give --data with samples as dark and as bright as those to come"
 
     def _stack(self, samples: list[Arrays]) -> Arrays:
         return [

@@ -118,7 +118,7 @@ def convert(
             ``float-fallback``.
         output: The .tflite to write.
         preprocess: How pixels become the network's input (``unit``, ``tf``, ``raw``, ...).
-        num_samples: How many samples to calibrate with.
+        num_samples: How many samples to calibrate with, from all over the data and its classes.
         batch_size: What an unknown first dimension becomes.
         input_shape: Unknown dimensions: (1, 224, 224, 3), "1,224,224,3", or for several inputs
             ["left=1,8", "right=1,4,4,2"].
@@ -203,6 +203,7 @@ class _Conversion:
             model, converted = self._mend(model, converted)
             enforce(model, options.io, self._where)
         agreement = self._agreement(converted)
+        judged = self._calibration if agreement else None
         content = self._with_use(converted.content, model)
         files.write_bytes(output, content)
         calibration = self._calibration
@@ -223,6 +224,10 @@ class _Conversion:
             outputs=outputs,
             operators=histogram(model),
             num_samples=calibration.count if calibration else 0,
+            samples_per_class=calibration.samples_per_class if calibration else {},
+            promised_range=calibration.promised_range if calibration else None,
+            num_judged=judged.num_judged if judged else 0,
+            held_out=judged.is_held_out if judged else None,
             data=self._dataset.describe() if self._dataset else {},
             agreement=agreement,
             versions={"edgekit": __version__, **converted.versions},
@@ -319,7 +324,7 @@ class _Conversion:
     def _agreement(self, converted: Converted) -> Agreement | None:
         if self._calibration is None or converted.float_content is None:
             return None
-        batches = self._calibration.batches(_silent)
+        batches = self._calibration.judging_batches()
         as_trained = self._as_trained or converted.float_content
         return measure_agreement(as_trained, converted.content, batches)
 

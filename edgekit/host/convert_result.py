@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from edgekit.formats.tflite import Model, Tensor
@@ -47,7 +47,7 @@ class ConvertResult(Result):
     operators: dict[str, int]  # opcode -> count
     num_samples: int  # used for calibration
     data: dict[str, Any]  # kind, source and preprocessing of the calibration data
-    agreement: Agreement | None  # with the float model, on the calibration samples
+    agreement: Agreement | None  # with the float model, on ``num_judged`` samples
     versions: dict[str, str]
     time_s: float
     peak_rss_bytes: int  # of the converting process
@@ -55,6 +55,11 @@ class ConvertResult(Result):
     preprocess: str = ""  # --preprocess text, as the model's metadata has it; "" where none is said
     preprocess_reason: str = ""  # why that one
     labels: tuple[str, ...] = ()  # the class names in the model's metadata
+    samples_per_class: dict[str, int] = field(default_factory=dict)  # of those that calibrated
+    # What the preprocessing can make of a pixel; None where the data are real numbers.
+    promised_range: tuple[float, float] | None = None
+    num_judged: int = 0  # samples that the agreement was measured on
+    held_out: bool | None = None  # whether none of them calibrated; None without agreement
 
     @property
     def ratio(self) -> float | None:

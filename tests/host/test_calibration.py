@@ -103,10 +103,10 @@ def _folder(tmp_path: Path, good: int, bad: int) -> Path:
 
 
 def test_a_few_unreadable_files_are_said(tmp_path: Path) -> None:
-    calibration = _calibration(_folder(tmp_path, 5, 2), wanted=5)
+    calibration = _calibration(_folder(tmp_path, 5, 2), wanted=7)
     assert len(_run(calibration)) == 5
-    (warning,) = calibration.warnings
-    assert "2 samples could not be read" in warning
+    (warning,) = [each for each in calibration.warnings if "could not be read" in each]
+    assert "2 samples" in warning
     assert "bad0.png" in warning
 
 
@@ -120,6 +120,106 @@ def test_fewer_samples_than_asked_for_are_said() -> None:
     calibration = _calibration(_samples(3))
     _run(calibration)
     assert calibration.warnings == ["calibrated with 3 samples, 100 were asked for"]
+
+
+def test_others_stand_in_for_files_that_cannot_be_read(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        _folder(tmp_path / name, 12, 3)
+    calibration = _calibration(tmp_path, wanted=20)
+    assert len(_run(calibration)) == 20
+    assert calibration.samples_per_class == {"a": 10, "b": 10}
+
+
+def _npz(path: Path, labels: np.ndarray, low: float = 0.0, high: float = 1.0) -> Path:
+    """Samples whose mean grows from the first to the last."""
+    levels = np.linspace(low, high, len(labels), dtype=np.float32).reshape(-1, 1, 1, 1)
+    np.savez(str(path), x=np.broadcast_to(levels, (len(labels), 4, 4, 1)), y=labels)
+    return path
+
+
+def test_samples_come_from_all_over_the_data() -> None:
+    calibration = _calibration([each * 0 + n for n, each in enumerate(_samples(1000))], wanted=50)
+    found = [int(batch[0, 0, 0, 0]) for batch in _run(calibration)]
+    assert [number // 20 for number in found] == list(range(50))  # one of each twenty
+
+
+def test_each_class_calibrates_with_as_many_samples(tmp_path: Path) -> None:
+    labels = np.repeat([0, 1, 2, 3], [500, 300, 5, 195])
+    calibration = _calibration(_npz(tmp_path / "d.npz", labels), wanted=100)
+    _run(calibration)
+    assert sorted(calibration.samples_per_class.values()) == [5, 31, 32, 32]
+    assert calibration.samples_per_class["2"] == 5
+
+
+def test_the_same_data_give_the_same_samples(tmp_path: Path) -> None:
+    path = _npz(tmp_path / "d.npz", np.arange(400) % 7)
+    first, again = (_run(_calibration(path, wanted=30)) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_samples_held_out_are_no_calibration_samples(tmp_path: Path) -> None:
+    calibration = _calibration(_npz(tmp_path / "d.npz", np.arange(600) % 3), wanted=50)
+    used = {float(batch.mean()) for batch in _run(calibration)}
+    others = [float(arrays[0].mean()) for arrays in calibration.judging_batches()]
+    assert (calibration.num_judged, calibration.is_held_out) == (256, True)
+    assert len(set(others)) == 256
+    assert not used & set(others)
+    assert max(others) - min(others) > 0.98
+    assert calibration.count == 50  # of those that calibrated, as before
+
+
+def test_few_samples_are_held_out_where_few_are_left(tmp_path: Path) -> None:
+    calibration = _calibration(_npz(tmp_path / "d.npz", np.zeros(60, int)), wanted=50)
+    _run(calibration)
+    assert len(list(calibration.judging_batches())) == 10
+    assert (calibration.num_judged, calibration.is_held_out) == (10, True)
+
+
+def test_where_all_samples_calibrated_they_judge(tmp_path: Path) -> None:
+    calibration = _calibration(_npz(tmp_path / "d.npz", np.zeros(50, int)), wanted=50)
+    used = _run(calibration)
+    judging = [arrays[0] for arrays in calibration.judging_batches()]
+    np.testing.assert_array_equal(used, judging)
+    assert (calibration.num_judged, calibration.is_held_out) == (50, False)
+
+
+def test_a_generator_is_taken_from_its_front_and_that_is_said() -> None:
+    def samples() -> Iterator[np.ndarray]:
+        for number in range(500):
+            yield np.full((4, 4, 1), number, np.float32)
+
+    calibration = _calibration(samples, wanted=20)
+    assert [int(batch.max()) for batch in _run(calibration)] == list(range(20))
+    assert any("the first 20 calibrated" in each for each in calibration.warnings)
+    others = [int(arrays[0].max()) for arrays in calibration.judging_batches()]
+    assert others == list(range(20, 276))
+
+
+def test_classes_without_a_sample_are_warned_of(tmp_path: Path) -> None:
+    calibration = _calibration(_npz(tmp_path / "d.npz", np.arange(120) % 12), wanted=8)
+    _run(calibration)
+    (warning,) = calibration.warnings
+    assert "4 of 12 classes did not calibrate" in warning
+    assert "--num-samples 12" in warning
+    better = _calibration(tmp_path / "d.npz", wanted=12)
+    _run(better)
+    assert set(better.samples_per_class.values()) == {1}
+    assert better.warnings == []
+
+
+def test_less_than_half_of_the_promised_range_is_warned_of(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 60, (40, 4, 4, 1), np.uint8)
+    np.savez(str(tmp_path / "dark.npz"), x=pixels)
+    calibration = _calibration(tmp_path / "dark.npz", wanted=40)
+    _run(calibration)
+    (warning,) = calibration.warnings
+    assert "23% of the 0 to 1 that the preprocessing can give" in warning
+    pixels[3] = 200
+    np.savez(str(tmp_path / "bright.npz"), x=pixels)
+    calibration = _calibration(tmp_path / "bright.npz", wanted=40)
+    _run(calibration)
+    assert calibration.warnings == []
 
 
 def test_random_data_is_called_worthless() -> None:

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which samples stand for a whole data set: from everywhere in it, evenly over its classes.
+
+One way for calibration, ``--num-samples`` and proofs. The choice depends on the data set alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Collection, Iterator, Mapping, Sequence
+
+from edgekit.data.dataset import Dataset, Sample, Selectable
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
+
+_SEED = 20210721  # any; fixed, so that the same data give the same model
+
+
+def spread_indices(
+    count: int,
+    wanted: int,
+    classes: Sequence[int] | None = None,
+    *,
+    without: Collection[int] = (),
+    have: Mapping[int, int] | None = None,
+) -> list[int]:
+    """Choose ``wanted`` of ``count`` samples, in rising order; all if there are no more.
+
+    Within a class (or the whole) one sample is drawn from each of as many equal stretches: an even
+    stride, whose jitter keeps it from following a period in the data.
+
+    Args:
+        count: How many samples there are.
+        wanted: How many to choose.
+        classes: The class of each sample: each class gets as many as the others, as far as it has
+            them. None takes the data set as one.
+        without: Indices that must not be chosen.
+        have: How many samples of a class were chosen before, which the new ones make even.
+    """
+    members: dict[int, list[int]] = {}
+    left_out = frozenset(without)
+    for index in range(count):
+        if index not in left_out:
+            members.setdefault(0 if classes is None else classes[index], []).append(index)
+    draw = random.Random(_SEED)  # noqa: S311 - nothing secret
+    sizes = {label: len(members[label]) for label in sorted(members)}
+    quotas = _quotas(sizes, have or {}, wanted, draw)
+    return sorted(
+        index for label, quota in quotas.items() for index in _stride(members[label], quota, draw)
+    )
+
+
+def spread(dataset: Dataset, wanted: int | None) -> Dataset:
+    """``wanted`` samples from all over ``dataset``; all of it if it has no more, or wanted is None.
+
+    A data set of unknown length is returned as it is: only its first samples can be had.
+    """
+    count = dataset.num_samples
+    if wanted is None or count is None or wanted >= count:
+        return dataset
+    return subset(dataset, spread_indices(count, wanted, classes_of(dataset)))
+
+
+def subset(dataset: Dataset, indices: Sequence[int]) -> Dataset:
+    """The samples ``indices`` of ``dataset``, in this order (rising), as a data set."""
+    if _is_selectable(dataset):
+        return dataset.subset(indices)
+    return _Chosen(dataset, indices)
+
+
+def classes_of(dataset: Dataset) -> Sequence[int] | None:
+    """The class of each sample; None where there are none, or only reading them would tell."""
+    return dataset.classes if _is_selectable(dataset) else None
+
+
+class _Chosen:
+    """Some samples of a data set that can only be gone through."""
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+        self._dataset, self._indices = copy.copy(dataset), frozenset(indices)
+
+    @property
+    def num_samples(self) -> int | None:
+        return len(self._indices)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self._dataset.class_names
+
+    @property
+    def promised_range(self) -> tuple[float, float] | None:
+        return self._dataset.promised_range
+
+    @property
+    def unreadable(self) -> Any:  # noqa: ANN401 - a list of Unreadable
+        return self._dataset.unreadable
+
+    def describe(self) -> dict[str, Any]:
+        return self._dataset.describe()
+
+    def __iter__(self) -> Iterator[Sample]:
+        last = max(self._indices, default=-1)
+        for index, sample in enumerate(self._dataset):
+            if index in self._indices:
+                yield sample
+            if index >= last:
+                return
+
+
+def _is_selectable(dataset: Any) -> TypeGuard[Selectable]:  # noqa: ANN401
+    return hasattr(dataset, "subset")
+
+
+def _quotas(
+    sizes: Mapping[int, int], have: Mapping[int, int], wanted: int, draw: random.Random
+) -> dict[int, int]:
+    """How many to take of each class: the poorest are filled up first, as far as they have any."""
+    quotas = dict.fromkeys(sizes, 0)
+    while wanted > 0:
+        totals = Counter({c: have.get(c, 0) + quotas[c] for c in sizes if quotas[c] < sizes[c]})
+        if not totals:
+            break
+        levels = sorted(set(totals.values()))
+        lowest = [label for label, total in totals.items() if total == levels[0]]
+        if len(lowest) > wanted:
+            lowest = _stride(lowest, wanted, draw)
+        step = min(wanted // len(lowest), *(sizes[label] - quotas[label] for label in lowest))
+        if len(levels) > 1:
+            step = min(step, levels[1] - levels[0])
+        for label in lowest:
+            quotas[label] += step
+        wanted -= step * len(lowest)
+    return quotas
+
+
+def _stride(members: Sequence[int], wanted: int, draw: random.Random) -> list[int]:
+    """One of each of ``wanted`` equal stretches of ``members``."""
+    count = len(members)
+    ends = [number * count // wanted for number in range(wanted + 1)] if wanted else [0]
+    return [
+        members[low + int(draw.random() * (high - low))] for low, high in zip(ends[:-1], ends[1:])
+    ]
