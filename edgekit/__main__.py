@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m edgekit`` is the ``edgekit`` command."""
 
+import os
+import sys
+
+if __name__ == "__main__" and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109 - pathlib is not loaded yet
+    # Python puts the current folder first; a json.py there is not edgekit's.
+    del sys.path[0]
+
 from edgekit.cli.main import main
 
 if __name__ == "__main__":

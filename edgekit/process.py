@@ -7,15 +7,25 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Callable, Mapping, Sequence
 
 from edgekit.errors import ExternalToolError
 from edgekit.files import PathLike
 
 _GRACE_S = 2.0
+_PYTHONPATH = "PYTHONPATH"
+# Run with -c, for which Python puts "", the current folder, first on the search path. Before this
+# line only the interpreter's own start has imported anything.
+_START = (
+    "import sys; first, last = {first!r}, {last!r}; own = [p for p in sys.path if p]; "
+    "sys.path[:] = list(dict.fromkeys(first + own + last)); del sys.argv[0]; "
+    "import runpy; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,36 @@ class Finished:
             return signal.Signals(number).name
         except ValueError:
             return ""
+
+
+def python_child(module: str, *args: str, python: str = "") -> list[str]:
+    """The command that runs ``module`` in a Python that imports nothing from the current folder.
+
+    ``python -m`` and ``-c`` put the current folder first: a struct.py there would be run. Start the
+    command in `python_environment`.
+
+    Args:
+        module: As for ``python -m``; one of edgekit's.
+        args: Its arguments.
+        python: Another interpreter, which keeps its own search path. Empty: this one, with the
+            search path of this process.
+    """
+    here, root = Path.cwd(), str(Path(__file__).resolve().parents[1])
+    first = [] if python else [each for each in sys.path if each and Path(each).absolute() != here]
+    # Last: where edgekit lies may be the current folder, in a checkout.
+    start = _START.format(first=first, last=[root])
+    return [python or sys.executable, "-u", "-c", start, module, *args]
+
+
+def python_environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """``env`` (this process's if None) for a child Python: PYTHONPATH without empty entries.
+
+    Python takes an empty entry (``PYTHONPATH=:/opt/lib``) for the current folder; it comes from
+    scripts that append to a variable that was not set.
+    """
+    given = dict(os.environ if env is None else env)
+    entries = [each for each in given.pop(_PYTHONPATH, "").split(os.pathsep) if each]
+    return {**given, _PYTHONPATH: os.pathsep.join(entries)} if entries else given
 
 
 def run_process(

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from edgekit.errors import ExternalToolError
-from edgekit.process import run_process
+from edgekit.formats.tflite import Model, write_model
+from edgekit.process import python_child, python_environment, run_process
 
 _FOREVER = "import time; time.sleep(600)"
 
@@ -103,3 +104,61 @@ def test_ctrl_c_while_the_child_starts_leaves_none(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             run_process([sys.executable, "-c", _FOREVER, token])
         assert _processes_with(token) == []
+
+
+# Modules of the standard library and of edgekit's dependencies that its children import.
+_SHADOWED = ("base64", "ctypes", "json", "numpy", "platform", "runpy", "sitecustomize", "struct")
+
+
+@pytest.fixture
+def trapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder whose modules leave a file behind when they are imported."""
+    folder = tmp_path / "trapped"
+    folder.mkdir()
+    for name in _SHADOWED:
+        program = f"import os\nopen({str(tmp_path)!r} + '/sprung-' + {name!r}, 'w').close()\n"
+        (folder / f"{name}.py").write_text(program)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def _sprung(trapped: Path) -> list[str]:
+    return sorted(path.name for path in trapped.parent.glob("sprung-*"))
+
+
+@pytest.mark.parametrize("python_path", [None, ":/nowhere", "/nowhere:", "/a::/b"])
+def test_child_pythons_import_nothing_from_the_current_folder(
+    trapped: Path, monkeypatch: pytest.MonkeyPatch, python_path: str | None
+) -> None:
+    if python_path is not None:
+        monkeypatch.setenv("PYTHONPATH", python_path)
+    for python in ("", sys.executable):
+        command = python_child("edgekit.doctor.child", "facts", python=python)
+        done = run_process(command, env=python_environment())
+        assert '"python"' in done.stdout, done.stderr
+    assert _sprung(trapped) == []
+
+
+def test_a_folder_that_pythonpath_names_is_the_users_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "of_the_user.py").write_text("print('here')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = run_process(python_child("of_the_user"), env=python_environment())
+    assert done.stdout == "here\n"
+
+
+@pytest.mark.parametrize("command", [["doctor", "--json"], ["fix", "m.tflite", "-o", "o.tflite"]])
+@pytest.mark.parametrize("start", ["-m", "-c"])
+def test_commands_run_no_module_of_the_current_folder(
+    int8_model: Model, trapped: Path, command: list[str], start: str
+) -> None:
+    """The command line itself is started as the console script starts it, or with ``-m``."""
+    (trapped / "m.tflite").write_bytes(write_model(int8_model))
+    console = "import sys; del sys.path[0]; from edgekit.cli.main import main; main()"
+    words = ["-m", "edgekit"] if start == "-m" else ["-c", console]
+    if start == "-m":  # Python 3.7 looks for it there, before anything of edgekit runs
+        (trapped / "runpy.py").unlink()
+    done = run_process([sys.executable, *words, *command])
+    assert done.returncode in (0, 3, 6), done.stderr
+    assert _sprung(trapped) == []

@@ -16,7 +16,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from edgekit.edgetpu.libraries import debian_packages
 from edgekit.errors import EdgeKitError
-from edgekit.process import Finished, run_process
+from edgekit.process import Finished, python_child, python_environment, run_process
 
 # (program and arguments, seconds until it is ended) -> what became of it.
 CommandRunner = Callable[[Sequence[str], float], Finished]
@@ -158,7 +158,9 @@ class Machine:
         )
 
     def _run_here(self, args: Sequence[str], timeout_s: float) -> Finished:
-        return run_process(args, timeout_s=timeout_s, env=self.env)
+        if args[1:2] == ("-m",):  # not from the current folder
+            args = python_child(*args[2:], python=args[0])
+        return run_process(args, timeout_s=timeout_s, env=python_environment(self.env))
 
 
 def _last_document(finished: Finished) -> Mapping[str, Any]:

@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence, Tuple
 
 import numpy as np
@@ -15,13 +12,13 @@ import numpy as np
 from edgekit.errors import MissingExtraError, UnsupportedModelError
 from edgekit.fix.worker import receive, send
 from edgekit.formats.tflite import Model, write_model
-from edgekit.process import Conversation
+from edgekit.process import Conversation, python_child, python_environment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KERNELS = ("reference", "fast")  # in the order in which they are tried
-_WORKER = "from edgekit.fix.worker import main; main()"
+_WORKER = "edgekit.fix"
 Arrays = Tuple["NDArray[Any]", ...]
 
 
@@ -82,9 +79,7 @@ class Interpreter:
 
     def _ask(self, request: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         if self._conversation is None:
-            self._conversation = Conversation(
-                [sys.executable, "-u", "-c", _WORKER], env=_environment()
-            )
+            self._conversation = Conversation(python_child(_WORKER), env=python_environment())
         with contextlib.suppress(BrokenPipeError):
             send(self._conversation.stdin, request)
         answer = receive(self._conversation.stdout)
@@ -106,10 +101,3 @@ class Interpreter:
             why=f"{cause}: {lines[-1] if lines else 'it printed nothing'}",
             fix="convert the model again; scales that kernels cannot work with are the usual cause",
         )
-
-
-def _environment() -> dict[str, str]:
-    """This process's, in which the child finds the same edgekit."""
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(each for each in (root, os.environ.get("PYTHONPATH", "")) if each)
-    return {**os.environ, "PYTHONPATH": path}

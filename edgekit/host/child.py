@@ -23,7 +23,7 @@ from edgekit.errors import (
     UsageError,
 )
 from edgekit.host.worker.wire import Message, Wire, as_array
-from edgekit.process import Conversation, Finished
+from edgekit.process import Conversation, Finished, python_environment
 
 _WORKER = Path(__file__).parent / "worker"
 _ERRORS: dict[str, type[EdgeKitError]] = {
@@ -223,9 +223,9 @@ class ConverterChild:
         )
 
 
-def _environment(python: str | None) -> dict[str, str] | None:
+def _environment(python: str | None) -> dict[str, str]:
     if python is None:
-        return None
+        return python_environment()
     # Another interpreter is to see its own environment's packages, not this one's.
     left_out = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
     return {key: value for key, value in os.environ.items() if key not in left_out}

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, dataclass
 
 from edgekit.edgetpu.libraries import runtime_version_in
 from edgekit.errors import MissingExtraError
-from edgekit.process import run_process
+from edgekit.process import python_child, python_environment, run_process
 from edgekit.runtime.delegate import open_request, package_version
 from edgekit.runtime.interpreters import load_library
-from edgekit.runtime.probe import CHILD, environment, said_in
+from edgekit.runtime.probe import CHILD, said_in
 from edgekit.versions import runtime_version_of
 
 _TIMEOUT_S = 20.0
@@ -48,9 +47,9 @@ def installed_library() -> InstalledLibrary:
     """Which libedgetpu is here, loaded in a child process: it may crash."""
     request = open_request("", None, "fast", 1)
     finished = run_process(
-        [sys.executable, "-m", CHILD, json.dumps(asdict(request))],
+        python_child(CHILD, json.dumps(asdict(request))),
         timeout_s=_TIMEOUT_S,
-        env=environment(),
+        env=python_environment(),
     )
     said = said_in(finished.stdout)
     if "path" in said:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Mapping
@@ -13,7 +12,7 @@ from typing import Any, Mapping
 from edgekit.edgetpu.libraries import runtime_version_in
 from edgekit.errors import DeviceError
 from edgekit.files import sha256_hex
-from edgekit.process import Finished, run_process
+from edgekit.process import Finished, python_child, python_environment, run_process
 from edgekit.runtime.delegate import OpenRequest, package_version
 from edgekit.runtime.probe_child import LOADED, OPENING, PREPARED, RAN, STARTED
 from edgekit.versions import pair_verdict, working_pair
@@ -135,9 +134,9 @@ def _try(
     timeout_s: float,
 ) -> Probe:
     finished = run_process(
-        [sys.executable, "-m", CHILD, json.dumps(asdict(request)), str(wanted)],
+        python_child(CHILD, json.dumps(asdict(request)), str(wanted)),
         timeout_s=timeout_s,
-        env=environment(),
+        env=python_environment(),
         stdin=base64.b64encode(content).decode(),
     )
     said = said_in(finished.stdout)
@@ -150,11 +149,6 @@ def _try(
     if "error" in said:
         raise refusal(str(said["error"]), path, str(said.get("stage", "")))
     raise _death(said, finished, found, request, versions)
-
-
-def environment() -> dict[str, str]:
-    """This environment, with this process's search path: the child must find the same packages."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def said_in(stdout: str) -> dict[str, Any]:
