@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 from edgekit.edgetpu import CheckReport
 from edgekit.edgetpu.check import report_on
 from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.edgetpu.findings import is_float
-from edgekit.errors import InputError, MissingExtraError
+from edgekit.errors import InputError, MissingExtraError, UsageError
 from edgekit.files import read_bytes
 from edgekit.formats.tflite import read_model
 
 _SOURCES = (".keras", ".h5", ".hdf5", ".pb", ".pbtxt")
+# What these choose is settled in a converted model.
+_OF_SOURCES = ("input_shape", "inputs", "outputs", "signature", "trust_source")
 _HOST_PYTHON = (3, 10)
 
 
@@ -52,7 +54,19 @@ def check(
     network = read_model(content, where=where)
     if is_float(network) and isinstance(model, (str, Path)):
         return _convert_and_check(model, target=target, data=data, **options)
+    _refuse_unused(options, where)
     return report_on(network, content, target=target, name=where)
+
+
+def _refuse_unused(options: Mapping[str, Any], where: str) -> None:
+    given = [name for name in _OF_SOURCES if options.get(name)]
+    if given:
+        option = "--" + given[0].replace("_", "-")
+        raise UsageError(
+            f"{option} does nothing with a model that holds integers already",
+            where=where,
+            fix=f"leave {option} out, or give the network that the model was converted from",
+        )
 
 
 def _content(model: Any) -> bytes | None:  # noqa: ANN401

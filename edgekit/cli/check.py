@@ -56,11 +56,11 @@ def check(
     signature: Annotated[Optional[str], typer.Option(help="Which one of a SavedModel.")] = None,
     inputs: Annotated[
         Optional[List[str]],
-        typer.Option(metavar="NAME", help="Of a frozen graph; once for each."),
+        typer.Option(metavar="NAME", help="Of a frozen graph or a float .tflite; once for each."),
     ] = None,
     outputs: Annotated[
         Optional[List[str]],
-        typer.Option(metavar="NAME", help="Of a frozen graph; once for each."),
+        typer.Option(metavar="NAME", help="Of a frozen graph or a float .tflite; once for each."),
     ] = None,
     trust_source: Annotated[
         bool, typer.Option("--trust-source", help="Let code that a Keras file carries run.")

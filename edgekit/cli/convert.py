@@ -51,10 +51,18 @@ def convert(
     signature: Annotated[Optional[str], typer.Option(help="Which one of a SavedModel.")] = None,
     inputs: Annotated[
         Optional[List[str]],
-        typer.Option(metavar="NAME", help="Of a frozen graph; NAME=VALUE fixes a placeholder."),
+        typer.Option(
+            metavar="NAME",
+            help="Tensors to feed, of a frozen graph or a float .tflite, which is cut there; "
+            "NAME=VALUE fixes a placeholder of a frozen graph.",
+        ),
     ] = None,
     outputs: Annotated[
-        Optional[List[str]], typer.Option(metavar="NAME", help="Of a frozen graph.")
+        Optional[List[str]],
+        typer.Option(
+            metavar="NAME",
+            help="Tensors to compute, of a frozen graph or a float .tflite, which is cut there.",
+        ),
     ] = None,
     io: Annotated[
         str, typer.Option(help="Type of inputs and outputs: uint8, int8 or float32.")

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+from edgekit.edgetpu.readable import REAL_ONLY
 from edgekit.formats.tflite import CUSTOM, Operator
 
 _NORMALIZATION = (
     "LayerNormalization, GroupNormalization and the like have no integer form: use "
     "BatchNormalization, which is folded into the convolution"
+)
+_ROOTS = (
+    f"where a normalization computes it: {_NORMALIZATION}; else leave it to code before or behind "
+    "the network"
 )
 _RECURRENT = (
     "give recurrent layers a fixed number of steps (--input-shape) and convert the Keras file, "
@@ -15,60 +20,80 @@ _RECURRENT = (
 )
 _ATTENTION = "attention multiplies two activations: replace it by convolutions or pooling"
 _ACTIVATION = "use ReLU, ReLU6, sigmoid or tanh, and train again"
-_REWRITTEN = "edgekit fix puts operators in its place that map; or train with ReLU or ReLU6"
 _OUTSIDE = "do this outside the network, before its input or after its output"
+_SPECTRUM = "compute the spectrum outside the network, and let it begin with what comes of it"
 _GROUPS = "use groups=1 or a DepthwiseConv2D: compiler 16 does not know grouped convolutions"
+_FIX = "edgekit fix MODEL -o OUT.tflite"
 _DROPOUT = "the graph draws random numbers, as dropout does in training: save it for inference"
 _MATH = "leave it to code before or behind the network, or replace the layer that needs it"
 
 # By the operator's name in TensorFlow Lite, or in TensorFlow for Flex operations.
 _ADVICE = {
+    "ADD_N": "add two at a time",
     "ARG_MAX": _OUTSIDE,
     "ARG_MIN": _OUTSIDE,
     "AudioSpectrogram": _OUTSIDE,
     "BATCH_MATMUL": _ATTENTION,
+    "BIDIRECTIONAL_SEQUENCE_LSTM": _RECURRENT,
+    "BIDIRECTIONAL_SEQUENCE_RNN": _RECURRENT,
     "CALL_ONCE": "take tables, hash maps and other state out of the network",
     "CAST": _OUTSIDE,
+    "COMPLEX_ABS": _SPECTRUM,
     "DecodeWav": _OUTSIDE,
     "EMBEDDING_LOOKUP": _OUTSIDE,
     "ERF": _ACTIVATION,
     "EXP": _ACTIVATION,
-    "ELU": _ACTIVATION,
     "Erf": _ACTIVATION,
     "GATHER": _OUTSIDE,
-    "GELU": _REWRITTEN,
     "IF": "take the branch out of the network: build one network for each case",
     "LOG": _MATH,
     "DIV": "multiply by the reciprocal of a constant, or divide outside the network",
     "FLOOR_DIV": _OUTSIDE,
     "FLOOR_MOD": _OUTSIDE,
     "GATHER_ND": _OUTSIDE,
-    "HARD_SWISH": _REWRITTEN,
-    "LEAKY_RELU": _REWRITTEN,
     "Mfcc": _OUTSIDE,
     "NEG": _MATH,
+    "ONE_HOT": _OUTSIDE,
     "NON_MAX_SUPPRESSION_V4": _OUTSIDE,
     "NON_MAX_SUPPRESSION_V5": _OUTSIDE,
     "RANDOM_STANDARD_NORMAL": _DROPOUT,
     "RANDOM_UNIFORM": _DROPOUT,
+    "RFFT2D": _SPECTRUM,
+    "RNN": _RECURRENT,
     "RSQRT": _NORMALIZATION,
-    "SQRT": _NORMALIZATION,
-    "SQUARE": _NORMALIZATION,
+    "SQRT": _ROOTS,
+    "SQUARE": _ROOTS,
     "SQUARED_DIFFERENCE": _NORMALIZATION,
     "TFLite_Detection_PostProcess": "it belongs on the CPU, behind the network: leave it",
     "TOPK_V2": _OUTSIDE,
+    "UNIDIRECTIONAL_SEQUENCE_RNN": _RECURRENT,
     "UNPACK": _OUTSIDE,
     "WHILE": _RECURRENT,
 }
-# By the operator whose version compiler 16 does not read.
-_VERSIONS = {
-    "CONV_2D": f"{_GROUPS}; edgekit fix takes the groups apart",
-    "FULLY_CONNECTED": "its weights have one scale a channel: convert again with edgekit convert, "
-    "or let edgekit fix give them one scale",
-    "TRANSPOSE_CONV": "use UpSampling2D and Conv2D: compiler 16 does not know a transposed "
-    "convolution with a fused activation; edgekit fix makes the activation an operation of its own",
+# Activations that `edgekit convert --replace-activations KIND=...` replaces.
+_KINDS = {
+    "ELU": "elu",
+    "GELU": "gelu",
+    "HARD_SWISH": "hard_swish",
+    "LEAKY_RELU": "leaky_relu",
+    "PRELU": "prelu",
 }
-_VERSION_DEFAULT = "edgekit fix lowers the version where the meaning allows it"
+# Of these, what `edgekit fix` replaces in an integer model.
+_FIXED_IN_FILE = ("GELU", "HARD_SWISH", "LEAKY_RELU", "PRELU")
+# By the operator whose version compiler 16 does not read: in the network, and in a .tflite file.
+_VERSIONS = {
+    "CONV_2D": (_GROUPS, f"{_FIX} takes the groups apart"),
+    "FULLY_CONNECTED": (
+        "convert from the float model with edgekit convert, which gives its weights one scale",
+        f"{_FIX} gives its weights one scale",
+    ),
+    "TRANSPOSE_CONV": (
+        "use UpSampling2D and Conv2D: compiler 16 does not know a transposed convolution with a "
+        "fused activation",
+        f"{_FIX} makes the activation an operation of its own",
+    ),
+}
+_VERSION_DEFAULT = f"{_FIX} lowers the version where the meaning allows it"
 _DEFAULT = (
     "replace the layer by convolutions, dense layers, poolings, additions and ReLU, or cut the "
     "network before it"
@@ -87,15 +112,38 @@ def advice_for_failure(message: str) -> str:
     return next((advice for mark, advice in _FAILURES if mark in message), "")
 
 
-def advice_for(operation: str, layer: str = "") -> str:
-    """One edit that gets rid of ``operation``, which is part of ``layer`` (a name in the model)."""
+def advice_for(operation: str, layer: str = "", *, at_source: bool = False) -> str:
+    """One edit that gets rid of ``operation``.
+
+    Args:
+        operation: The operator's name.
+        layer: The name in the model of the layer that it is a part of.
+        at_source: Whether there is a network to convert and no .tflite file yet, so that the edit
+            must be one of the network or of the conversion.
+    """
     by_layer = next((text for mark, text in _LAYERS if mark in layer.lower()), None)
+    if operation in _KINDS and by_layer is None:
+        return f"{operation}: {_replacement(operation, at_source=at_source)}"
     return f"{operation}: {by_layer or _ADVICE.get(operation, _DEFAULT)}"
 
 
-def advice_for_version(operation: str) -> str:
+def _replacement(operation: str, *, at_source: bool) -> str:
+    option = f"--replace-activations {_KINDS[operation]}=mappable"
+    convert = f"edgekit convert {option} puts operators in its place that map"
+    if at_source:
+        return f"{convert}; or train with ReLU or ReLU6"
+    in_file = f"; in a converted file {_FIX} does" if operation in _FIXED_IN_FILE else ""
+    return f"from the source, {convert}{in_file}; or train with ReLU or ReLU6"
+
+
+def advice_for_version(operation: str, *, at_source: bool = False) -> str:
     """One edit that gets ``operation`` down to a version that the compiler knows."""
-    return f"{operation}: {_VERSIONS.get(operation, _VERSION_DEFAULT)}"
+    if operation in REAL_ONLY:  # no lower version works on integers
+        return advice_for(operation, at_source=at_source)
+    in_network, in_file = _VERSIONS.get(operation, ("", _VERSION_DEFAULT))
+    if at_source:
+        return f"{operation}: {in_network or _DEFAULT}"
+    return f"{operation}: {'; or '.join(text for text in (in_network, in_file) if text)}"
 
 
 def advice_for_real(operation: str) -> str:

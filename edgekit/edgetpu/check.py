@@ -77,7 +77,8 @@ def refuse_compiled(model: Model, where: str) -> None:
             "the model is compiled already",
             where=where,
             why=f"it holds {codes.count(COMPILED_CODE)} {COMPILED_CODE}: what maps is decided",
-            fix="see what is in it: edgekit inspect FILE; check the .tflite that it was made from",
+            fix=f"see what is in it: edgekit inspect {where}; or give the .tflite or the network "
+            "that it was made from",
         )
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Collection, Iterator
 
 from edgekit.edgetpu.advice import advice_for, advice_for_version
 from edgekit.edgetpu.issues import Issue
@@ -43,9 +43,22 @@ _SIZED_BY_VALUES = ("WHERE", "UNIQUE")
 _CALL = "StatefulPartitionedCall"
 
 
-def structural_rules(model: Model) -> list[Issue]:
-    """The rules that quantization can neither break nor heal: they hold for a float model too."""
-    return [*_subgraphs(model), *_operators(model), *_dynamic(model)]
+def structural_rules(
+    model: Model, *, skip: Collection[int] = (), at_source: bool = False
+) -> list[Issue]:
+    """The rules that quantization can neither break nor repair: they hold for a float model too.
+
+    Args:
+        model: Float or integer.
+        skip: Operators of the main subgraph that do not count.
+        at_source: Whether the fixes are for the network that ``model`` is converted from; else
+            they are for a .tflite file.
+    """
+    return [
+        *_subgraphs(model),
+        *_operators(model, skip, at_source=at_source),
+        *_dynamic(model),
+    ]
 
 
 def first_computed_size(model: Model) -> int | None:
@@ -104,8 +117,10 @@ def _subgraphs(model: Model) -> Iterator[Issue]:
             )
 
 
-def _operators(model: Model) -> Iterator[Issue]:
+def _operators(model: Model, skip: Collection[int], *, at_source: bool) -> Iterator[Issue]:
     for graph_index, index, operator in model.operators():
+        if graph_index == 0 and index in skip:
+            continue
         where = place_of(model.subgraphs[graph_index], index)
         if operator.opcode == CUSTOM:
             flex = operator.label.startswith("Flex")
@@ -114,13 +129,16 @@ def _operators(model: Model) -> Iterator[Issue]:
                 "model.custom_op",
                 where,
                 f"{operator.label} is {kind}",
-                advice_for(operator.label.replace("Flex", "", 1) if flex else CUSTOM),
+                advice_for(
+                    operator.label.replace("Flex", "", 1) if flex else CUSTOM, at_source=at_source
+                ),
             )
         reason = why_unreadable(operator)
         if reason:
             is_unknown = "does not exist" in reason
             code = "map.op_unknown" if is_unknown else "map.op_version"
-            fix = (advice_for if is_unknown else advice_for_version)(operator.opcode)
+            advise = advice_for if is_unknown else advice_for_version
+            fix = advise(operator.opcode, at_source=at_source)
             yield Issue(code, where, reason, fix)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from edgekit.errors import UsageError
-from edgekit.formats.tflite import read_model, write_model
+from edgekit.formats.tflite import Model
 from edgekit.rewrite.float_activations import FORMS, MAPPABLE_FORMS, replace_activations
 
 _OTHER_NAMES = {"silu": "swish", "hardswish": "hard_swish", "hard_silu": "hard_swish"}
@@ -32,15 +32,15 @@ def parse_replacements(text: str | None) -> dict[str, str]:
     return forms
 
 
-def with_replacements(content: bytes, forms: dict[str, str]) -> tuple[bytes, list[str]]:
-    """The float model with activations replaced, and what was done, in words."""
+def with_replacements(model: Model, forms: dict[str, str]) -> tuple[Model, list[str]]:
+    """The float ``model`` with activations replaced, and what was done, in words."""
     if not forms:
-        return content, []
-    model, counts = replace_activations(read_model(content), forms)
+        return model, []
+    replaced, counts = replace_activations(model, forms)
     if not counts:
-        return content, ["--replace-activations: the model has none of the activations asked for"]
+        return model, ["--replace-activations: the model has none of the activations asked for"]
     notes = [
         f"{count} {kind} replaced by {MAPPABLE_FORMS[kind] if form == 'mappable' else form}"
         for (kind, form), count in sorted(counts.items())
     ]
-    return write_model(model), notes
+    return replaced, notes

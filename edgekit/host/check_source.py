@@ -50,7 +50,14 @@ def check_source(
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         output = Path(folder, "model.tflite")
         try:
-            convert(source, data=data, output=output, preprocess=preprocess, **options)
+            convert(
+                source,
+                data=data,
+                output=output,
+                preprocess=preprocess,
+                stop_early=False,
+                **options,
+            )
         except NotEdgeTpuModelError as error:
             notes = (
                 *notes,

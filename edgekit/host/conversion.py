@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 
 from edgekit import __version__, files
 from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset, read_labels
-from edgekit.edgetpu.structure import structural_rules
 from edgekit.errors import UsageError
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import read_notes
 from edgekit.host.activations import parse_replacements, with_replacements
 from edgekit.host.agreement import Agreement, measure_agreement
+from edgekit.host.blockers import float_blockers
 from edgekit.host.calibration import Calibration, Progress
 from edgekit.host.child import Converted, ConverterChild, Loaded
 from edgekit.host.convert_result import ConvertResult, endpoints, histogram
-from edgekit.host.enforce import IO_TYPES, enforce, refuse
-from edgekit.host.float_tflite import read_float_tflite, tflite_inputs
+from edgekit.host.enforce import IO_TYPES, enforce, lower_versions, refuse
+from edgekit.host.float_tflite import cut, read_float_tflite, refuse_unquantizable, tflite_inputs
 from edgekit.host.input_pixels import InputPixels
 from edgekit.host.shapes import RawInput, parse_input_shapes, static_shapes
-from edgekit.host.sources import SourceFile, find_source, saved_object
+from edgekit.host.sources import SOURCE_KINDS, SourceFile, find_source, saved_object
 from edgekit.host.static_tflite import fold_constants, make_static
 from edgekit.host.use import check_labels, names_of, with_use
 from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_splits
@@ -36,6 +36,13 @@ __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 
 MODES = ("int8", "float-fallback", "dynamic", "float")
 _CALIBRATED = ("int8", "float-fallback")
+# Option -> the kinds of source that have what it chooses.
+_APPLIES_TO = {
+    "--inputs": ("frozen_graph", "tflite"),
+    "--outputs": ("frozen_graph", "tflite"),
+    "--signature": ("saved_model",),
+    "--trust-source": ("keras",),
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,38 @@ class ConvertOptions:
         ):
             if number < 1:
                 raise UsageError(f"{option} is {number}", fix="give a number above zero")
+        if self.replace_activations and self.mode not in _CALIBRATED:
+            raise UsageError(
+                f"--replace-activations does nothing in --mode {self.mode}",
+                fix=f"use --mode {' or '.join(_CALIBRATED)}",
+            )
+        if self.io == "int8" and self.mode != "int8":
+            raise UsageError(
+                f"--io {self.io} does nothing in --mode {self.mode}, whose inputs and outputs are "
+                "real numbers",
+                fix="leave --io out, or use --mode int8",
+            )
+
+    def refuse_unused(self, source: SourceFile) -> None:
+        """Refuse the options that choose something which ``source`` does not have.
+
+        Raises:
+            UsageError: There is one.
+        """
+        given = {
+            "--inputs": self.inputs,
+            "--outputs": self.outputs,
+            "--signature": self.signature,
+            "--trust-source": self.trust_source,
+        }
+        for option, kinds in _APPLIES_TO.items():
+            if given[option] and source.kind not in kinds:
+                raise UsageError(
+                    f"{option} does nothing with {SOURCE_KINDS[source.kind]}",
+                    where=str(source.path),
+                    why=f"it is for {' and '.join(SOURCE_KINDS[kind] for kind in kinds)}",
+                    fix=_other_way(option),
+                )
 
     def job(self, source: SourceFile) -> dict[str, Any]:
         """What the child is told."""
@@ -104,6 +143,7 @@ def convert(
     replace_activations: str | None = None,
     labels: files.PathLike | Sequence[str] | None = None,
     progress: Progress | None = None,
+    stop_early: bool = True,
 ) -> ConvertResult:
     """Convert a network to an integer-only .tflite that the Edge TPU compiler can read.
 
@@ -123,8 +163,9 @@ def convert(
         input_shape: Unknown dimensions: (1, 224, 224, 3), "1,224,224,3", or for several inputs
             ["left=1,8", "right=1,4,4,2"].
         signature: Of a SavedModel.
-        inputs: Of a frozen graph: tensors to feed; ``name=value`` fixes a placeholder.
-        outputs: Of a frozen graph: tensors to compute.
+        inputs: Of a frozen graph or a float .tflite: tensors to feed instead of its own inputs;
+            ``name=value`` fixes a placeholder of a frozen graph.
+        outputs: Of a frozen graph or a float .tflite: tensors to compute instead.
         io: Type of the model's inputs and outputs: ``uint8``, ``int8``, ``float32``.
         mode: ``int8``, or one of the tutorial's others: ``float``, ``dynamic``,
             ``float-fallback``.
@@ -136,6 +177,8 @@ def convert(
         labels: A text file with one class a line, or the names, for the model's metadata; None
             takes the names of the data's class folders if they are as many as the classes.
         progress: Called with (samples done, samples in all).
+        stop_early: Refuse a hopeless network before calibration. Otherwise it is quantized first,
+            so that the error has the ``model`` to look at.
 
     Raises:
         NotEdgeTpuModelError: The converted model breaks rules; its ``issues`` has all of them.
@@ -167,9 +210,11 @@ def convert(
         )
     files.check_writable(output)
     with _opened(source) as file:
+        options.refuse_unused(file)
         _refuse_overwriting(file, Path(output))
         where = _name_of(source)
         job = _Conversion(file, where, options, data, preprocess, progress or _silent)
+        job.stop_early = stop_early
         return job.run(Path(output))
 
 
@@ -193,6 +238,7 @@ class _Conversion:
         self._calibration: Calibration | None = None
         self._notes: list[str] = []
         self._as_trained: bytes | None = None  # the float model before activations were replaced
+        self.stop_early = True
 
     def run(self, output: Path) -> ConvertResult:
         start = time.monotonic()
@@ -241,9 +287,11 @@ class _Conversion:
 
     def _with_use(self, content: bytes, model: Model) -> bytes:
         """The model with what it says of its use in its metadata."""
-        source = self._source.path.read_bytes() if self._source.kind == "tflite" else None
+        options = self._options
+        is_whole = self._source.kind == "tflite" and not (options.inputs or options.outputs)
+        source = self._source.path.read_bytes() if is_whole else None
         noted = read_notes(source).labels if source is not None else ()
-        asked = check_labels(self._options.labels, model)
+        asked = check_labels(options.labels, model)
         self._labels = asked or names_of(model, noted, self._dataset)
         how = self._pixels.used_for(self._dataset)
         return with_use(content, source, how, self._labels, self._notes.append)
@@ -261,49 +309,75 @@ class _Conversion:
     def _tflite(self) -> Converted:
         options, where = self._options, self._where
         model = read_float_tflite(self._source.path, options.mode)
-        self._pixels.take_noted(read_notes(self._source.path.read_bytes(), model).preprocess)
+        noted = read_notes(self._source.path.read_bytes(), model).preprocess
+        self._pixels.take_noted("" if options.inputs else noted)
+        model = cut(model, options.inputs, options.outputs, where)
+        replaced = self._replace_activations(model)
+        check_labels(options.labels, replaced)
+        refuse_unquantizable(replaced, where)
+        self._refuse(replaced, open_shapes=True)
         raw = tflite_inputs(model)
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
         self._open(raw, shapes)
-        content = self._improve_float(write_model(make_static(model, shapes, where)))
+        if replaced is not model:
+            self._as_trained = write_model(make_static(model, shapes, where))
+        content = write_model(self._quantizable(make_static(replaced, shapes, where)))
         with ConverterChild(options.converter_python, options.timeout_s, where) as child:
             return child.quantize(content, options.job(self._source), self._batches)
 
     def _improve_float(self, content: bytes) -> bytes:
-        """The float model to quantize, or the end where quantization cannot heal what is wrong.
-
-        Loops would kill the quantizer. Operations on constants alone, and splits with an unused
-        part, it leaves real: they become something else here, with the same values.
-        """
-        content = self._replace_activations(content)
-        check_labels(self._options.labels, read_model(content))
-        if self._options.mode != "int8":
-            return content
+        """Return the float model to quantize; raise if quantization would fail."""
         model = read_model(content)
-        refuse(structural_rules(model), self._where)
-        better = slice_partial_splits(fold_constants(model, self._where))
+        check_labels(self._options.labels, model)
+        replaced = self._replace_activations(model)
+        if replaced is not model:
+            self._as_trained = content
+        better = self._quantizable(replaced)
         return content if better is model else write_model(better)
 
+    def _quantizable(self, model: Model) -> Model:
+        """Write what the quantizer would leave real in another way, with the same values.
+
+        That is operations on constants alone, and splits with an unused part.
+
+        Raises:
+            NotEdgeTpuModelError: No Edge TPU model comes of it, whatever is calibrated.
+        """
+        if self._options.mode != "int8":
+            return model
+        self._refuse(model)
+        return slice_partial_splits(fold_constants(model, self._where))
+
+    def _refuse(self, model: Model, *, open_shapes: bool = False) -> None:
+        if self._options.mode != "int8":
+            return
+        issues = float_blockers(model, self._options.io, open_shapes=open_shapes)
+        if not self.stop_early:  # what the quantizer takes may be looked at afterwards
+            issues = [each for each in issues if not each.code.startswith(("quant.", "io."))]
+        refuse(issues, self._where)
+
     def _mend(self, model: Model, converted: Converted) -> tuple[Model, Converted]:
-        """Put right what the quantizer gets wrong in silence."""
+        """Fix what the quantizer silently gets wrong, and versions that compiler 16 cannot read."""
         graph = model.main
+        mended = model
         wrong = [each.label for each in graph.operators if changes_scale(each, graph.tensors)]
-        if not wrong:
+        if wrong:
+            mended = mend_copied_scales(model)
+            self._notes.append(
+                f"TensorFlow gave {', '.join(wrong)} another scale behind than before it, which "
+                "makes every value wrong; edgekit put a QUANTIZE there"
+            )
+        mended = lower_versions(mended)
+        if mended is model:
             return model, converted
-        content = write_model(mend_copied_scales(model))
-        self._notes.append(
-            f"TensorFlow gave {', '.join(wrong)} another scale behind than before it, which makes "
-            "every value wrong; edgekit put a QUANTIZE there"
-        )
+        content = write_model(mended)
         return read_model(content), replace(converted, content=content)
 
-    def _replace_activations(self, content: bytes) -> bytes:
+    def _replace_activations(self, model: Model) -> Model:
         forms = parse_replacements(self._options.replace_activations)
-        replaced, notes = with_replacements(content, forms)
+        replaced, notes = with_replacements(model, forms)
         self._notes.extend(notes)
-        if replaced is not content:
-            self._as_trained = content
         return replaced
 
     def _open(self, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]) -> None:
@@ -327,6 +401,16 @@ class _Conversion:
         batches = self._calibration.judging_batches()
         as_trained = self._as_trained or converted.float_content
         return measure_agreement(as_trained, converted.content, batches)
+
+
+def _other_way(option: str) -> str:
+    if option not in ("--inputs", "--outputs"):
+        return f"leave {option} out"
+    return (
+        "cut the network where it is built: keras.Model(model.inputs, "
+        "model.get_layer(NAME).output); or cut its float .tflite: edgekit convert SOURCE "
+        f"--mode float -o FLOAT.tflite, then edgekit convert FLOAT.tflite {option} TENSOR ..."
+    )
 
 
 def _raw_inputs(loaded: Loaded) -> list[RawInput]:

@@ -7,21 +7,24 @@ weights with many scales come out of TFLITE_BUILTINS_INT8 without a word.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from edgekit.edgetpu.advice import advice_for
 from edgekit.edgetpu.issues import Issue
+from edgekit.edgetpu.readable import why_unreadable
 from edgekit.edgetpu.structure import layer_of, place_of, short_name, structural_rules
 from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor
+from edgekit.rewrite import convolutions, versions
+from edgekit.rewrite.registry import apply_rule
 
 IO_TYPES = ("uint8", "int8", "float32")
 _INTEGER_DATA = ("INT8", "UINT8")
 # What an operator takes as parameters: shapes, axes, paddings, indices, biases.
 _INTEGER_CONSTANTS = ("INT8", "UINT8", "INT32", "INT64", "BOOL")
 _BORDERS = ("QUANTIZE", "DEQUANTIZE")
-# These have an integer form: real ones among real neighbours are the neighbours' fault.
+# These have an integer form: where they are real, a neighbour that has none is the cause.
 _FOLLOWERS = (
     *_BORDERS,
     "CONCATENATION",
@@ -72,8 +75,11 @@ def enforce(model: Model, io: str, where: str) -> None:
         raise
 
 
-def refuse(issues: list[Issue], where: str) -> None:
-    """Raise `NotEdgeTpuModelError` with all of ``issues``; do nothing if there is none."""
+def refuse(issues: list[Issue], where: str, *, way_out: str = "") -> None:
+    """Raise `NotEdgeTpuModelError` with all of ``issues``; do nothing if there is none.
+
+    ``way_out`` is a fix for all of them together, such as a place to cut the network.
+    """
     if not issues:
         return
     lines = [str(issue) for issue in issues[:_SHOWN]]
@@ -85,28 +91,42 @@ def refuse(issues: list[Issue], where: str) -> None:
         f"the model is no integer-only Edge TPU model: {len(issues)} broken rule{plural}",
         where=where,
         why="\n       ".join(lines),
-        fix="\n       ".join(fixes[:_SHOWN]),
+        fix="\n       ".join([*fixes[:_SHOWN], *([way_out] if way_out else [])]),
     )
     error.issues = tuple(issues)
     raise error
 
 
+def lower_versions(model: Model) -> Model:
+    """``model`` with what compiler 16 cannot read for its version alone written in another way.
+
+    Grouped convolutions and fused activations are taken apart, bit for bit; ``model`` itself where
+    there is nothing to do.
+    """
+    if not any(why_unreadable(operator) for _, _, operator in model.operators()):
+        return model
+    for rule in (versions.RULE, convolutions.GROUPS, convolutions.TRANSPOSED):
+        model = apply_rule(rule, model) or model
+    return model
+
+
 def broken_rules(model: Model, io: str) -> list[Issue]:
     """Every rule that ``model`` breaks, in the order of its operators; empty for a good one."""
     return [
-        *structural_rules(model),
-        *_io_types(model, io),
+        *structural_rules(model, at_source=True),
+        *io_type_rules(model, io, (io.upper(),)),
         *_number_types(model, io),
         *_dense_scales(model),
     ]
 
 
-def _io_types(model: Model, io: str) -> Iterator[Issue]:
+def io_type_rules(model: Model, io: str, dtypes: Collection[str]) -> Iterator[Issue]:
+    """The inputs and outputs whose type is none of ``dtypes``, and therefore never ``io``."""
     graph = model.main
     for kind, indices in (("input", graph.inputs), ("output", graph.outputs)):
         for index in indices:
             tensor = graph.tensors[index]
-            if tensor.dtype != io.upper():
+            if tensor.dtype not in dtypes:
                 yield Issue(
                     "io.dtype",
                     f"{kind} {tensor.name}",
@@ -137,7 +157,7 @@ def _number_types(model: Model, io: str) -> Iterator[Issue]:
                 "quant.float_tensor" if is_float else "quant.not_int8",
                 place_of(graph, index),
                 f"{operator.label} works on {', '.join(types)}: {short_name(tensor)}",
-                advice_for(operator.label, layer_of(graph, operator)),
+                advice_for(operator.label, layer_of(graph, operator), at_source=True),
             )
 
 

@@ -23,13 +23,21 @@ _ZIP = b"PK\x03\x04"
 _GIT_LFS = b"version https://git-lfs"
 _FORMATS = ".keras, .h5 or .hdf5, the folder of a SavedModel, a frozen .pb, or a float .tflite"
 
+# Kind of source -> what people call it.
+SOURCE_KINDS = {
+    "keras": "a Keras file",
+    "saved_model": "a SavedModel",
+    "frozen_graph": "a frozen graph",
+    "tflite": "a .tflite file",
+}
+
 
 @dataclass(frozen=True)
 class SourceFile:
     """A model on disk."""
 
     path: Path
-    kind: str  # keras | saved_model | frozen_graph | tflite
+    kind: str  # a key of SOURCE_KINDS
     trusted: bool = False  # it comes from an object in this process
 
     def sha256(self) -> str:

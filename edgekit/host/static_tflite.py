@@ -48,7 +48,7 @@ def make_static(model: Model, shapes: Sequence[tuple[int, ...]], where: str) -> 
 
 
 def fold_constants(model: Model, where: str) -> Model:
-    """Put constants in place of operators that work on constants alone.
+    """Put constants in place of operators that work on constants alone, or on known shapes.
 
     Returns:
         ``model`` itself where there is none.
@@ -56,12 +56,26 @@ def fold_constants(model: Model, where: str) -> Model:
     Raises:
         UnsupportedModelError: The network does not run.
     """
-    folded = _constant_only(model, model.main)
+    folded = _constant_only(model, model.main, _ready(model))
     if not folded:
         return model
     shapes = [model.main.tensors[index].shape for index in model.main.inputs]
     _, values = _run(model, shapes, folded, where)
     return _with_constants(model, model.main.tensors, values)
+
+
+def constant_tensors(model: Model) -> set[int]:
+    """Indices of the tensors of the main subgraph that hold constants, once shapes are fixed.
+
+    They are stored, or computed from constants and from shapes alone.
+    """
+    stored = {i for i, each in enumerate(model.main.tensors) if model.buffers[each.buffer].size}
+    return stored | _constant_only(model, model.main, _SHAPE_OPERATORS, ends=True)
+
+
+def _ready(model: Model) -> Collection[str]:
+    is_static = not any(tensor.is_dynamic for tensor in model.main.tensors)
+    return _SHAPE_OPERATORS if is_static else ()
 
 
 def _with_constants(
@@ -78,17 +92,20 @@ def _with_constants(
     return replace(model, subgraphs=(main,), buffers=tuple(buffers))
 
 
-def _constant_only(model: Model, graph: Subgraph, ready: Collection[str] = ()) -> set[int]:
+def _constant_only(
+    model: Model, graph: Subgraph, ready: Collection[str] = (), *, ends: bool = False
+) -> set[int]:
     """Indices of the tensors that operators compute from constants, and from shapes if ``ready``.
 
-    ``ready`` holds the operators that need no more than their input's shape.
+    ``ready`` holds the operators that need no more than their input's shape. The outputs of the
+    model are among them only if ``ends``.
     """
     constant = {i for i, tensor in enumerate(graph.tensors) if model.buffers[tensor.buffer].size}
     found: set[int] = set()
     for operator in graph.operators:
         if operator.opcode in ready or _reads_only(operator, constant | found):
             found.update(operator.outputs)
-    return found - set(graph.outputs)
+    return found if ends else found - set(graph.outputs)
 
 
 def _reads_only(operator: Operator, known: set[int]) -> bool:

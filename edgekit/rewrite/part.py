@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Sequence
 
-from edgekit.formats.tflite import Model
+from edgekit.formats.tflite import Model, Subgraph
 
 
 def with_operators(model: Model, first: int, end: int) -> Model:
@@ -66,3 +66,15 @@ def between(model: Model, inputs: Sequence[int], outputs: Sequence[int]) -> Mode
         operators=tuple(graph.operators[position] for position in sorted(wanted)),
     )
     return replace(model, subgraphs=(part, *model.subgraphs[1:]), signature_defs=(), metadata={})
+
+
+def live_operators(graph: Subgraph) -> set[int]:
+    """Positions of the operators that an output depends on."""
+    needed = set(graph.outputs)
+    live: set[int] = set()
+    for position in range(len(graph.operators) - 1, -1, -1):
+        operator = graph.operators[position]
+        if needed.intersection(operator.outputs):
+            live.add(position)
+            needed.update(operator.inputs)
+    return live

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from edgekit.checking import check
 from edgekit.edgetpu import CheckReport, NotMappedError, check_model
 from edgekit.edgetpu.issues import ISSUE_CODES
 from edgekit.edgetpu.report import require_mapped
@@ -273,3 +274,12 @@ def test_damage_is_an_error_or_an_answer_and_never_a_crash(graph: Graph) -> None
             damaged[place] = random.integers(0, 256)
         with contextlib.suppress(EdgeKitError):
             check_model(bytes(damaged)).to_json()
+
+
+def test_options_of_a_conversion_are_errors_for_a_converted_model(graph: Graph) -> None:
+    content = write_model(graph.model(graph.add("RELU", (graph.feed((1, 4)),), (1, 4))))
+    cases: list[dict[str, Any]] = [{"outputs": ["t1"]}, {"signature": "x"}, {"trust_source": True}]
+    for options in cases:
+        with pytest.raises(UsageError, match="does nothing"):
+            check(content, **options)
+    assert check(content).num_operators == 1

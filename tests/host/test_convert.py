@@ -205,11 +205,22 @@ def test_layers_without_integer_form_are_named_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_operator_versions_beyond_compiler_16_are_refused(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_a_grouped_convolution_is_taken_apart(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    """Compiler 16 does not read CONV_2D of version 6, which the quantizer makes of it."""
     model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(8, 3, groups=2)])
+    data = list(np.random.default_rng(1).random((20, 8, 8, 4), np.float32))
+    result = convert(model, data=data, output=tmp_path / "m.tflite")
+    _check(result, 30)
+    assert result.operators["CONV_2D"] == 2
+
+
+def test_a_version_that_nothing_lowers_is_refused(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    convolution = keras.layers.Conv2D(144, 3, groups=36)
+    model = keras.Sequential([keras.Input((8, 8, 72)), convolution])
     with pytest.raises(NotEdgeTpuModelError, match="broken rule") as caught:
-        convert(model, data="random", output=tmp_path / "m.tflite")
+        convert(model, data="random", num_samples=2, output=tmp_path / "m.tflite")
     assert caught.value.issues[0].code == "map.op_version"
+    assert "edgekit fix" not in caught.value.fix  # there is no file to fix
 
 
 @pytest.mark.parametrize("mode", ["float", "dynamic", "float-fallback"])
