@@ -16,13 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable, as_real
+from edgekit.data.label_kinds import (
+    ONE_HOT,
+    check_labels,
+    class_list,
+    kind_of,
+    label_row,
+    single_column,
+)
 from edgekit.data.pixels import Pixels
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 
 # The names that inputs and labels go by, in order of preference; {split} is train or test.
 _INPUT_KEYS = ("x_{split}", "x", "images", "inputs", "data", "arr_0")
-_LABEL_KEYS = ("y_{split}", "y", "labels", "label", "targets", "arr_1")
+_LABEL_KEYS = ("y", "labels", "label", "targets", "arr_1")
 _DIGEST_ROWS = 1024
 _SPLITS = ("train", "test")
 
@@ -37,11 +45,15 @@ class ArrayDataset:
         inputs: Sequence[InputSpec],
         preprocess: Preprocess,
         source: str,
+        remarks: Sequence[str] = (),
     ) -> None:
         self._arrays, self._labels = tuple(arrays), labels
+        self.remarks = tuple(remarks)  # what to know of the choice of arrays
         self._inputs, self._preprocess, self._source = tuple(inputs), preprocess, source
         self._chosen: NDArray[np.intp] | None = None  # rows of a subset
         self.unreadable: list[Unreadable] = []
+        if labels is not None:
+            check_labels(labels, f"{source}, labels")
         counts = {len(array) for array in self._arrays}
         if labels is not None:
             counts.add(len(labels))
@@ -59,6 +71,11 @@ class ArrayDataset:
         return ()
 
     @property
+    def label_rows(self) -> NDArray[Any] | None:
+        """All labels, as they are stored."""
+        return None if self._labels is None else self._labels[self._at(0, len(self._labels))]
+
+    @property
     def promised_range(self) -> tuple[float, float] | None:
         """The preprocessing's range if the arrays are pixels (uint8)."""
         pixels = all(array.dtype == np.uint8 for array in self._arrays)
@@ -67,9 +84,10 @@ class ArrayDataset:
     @property
     def classes(self) -> Sequence[int] | None:
         """The label of each sample, where labels are whole numbers."""
-        if self._labels is None or self._labels.dtype.kind not in "iub":
+        rows = self.label_rows
+        if rows is None or rows.ndim != 1 or rows.dtype.kind not in "iub":
             return None
-        labels: list[int] = self._labels[self._at(0, len(self._labels))].astype(int).tolist()
+        labels: list[int] = rows.astype(int).tolist()
         return labels
 
     def subset(self, indices: Sequence[int]) -> ArrayDataset:
@@ -122,7 +140,7 @@ class ArrayDataset:
         self.unreadable = []
         for index in self._numbers(0, self.num_samples or 0):
             where = f"{self._source}[{index}]"
-            label = None if self._labels is None else int(self._labels[index])
+            label = None if self._labels is None else self._labels[index].tolist()
             arrays = [as_real(array[index]) for array in self._arrays]
             yield Sample(_fit(arrays, self._inputs, self._preprocess, where), label, where)
 
@@ -138,7 +156,7 @@ class IterableDataset:
     """Samples that a Python iterable or a function without arguments yields.
 
     A sample is an array, a tuple of arrays (one an input), a dict of arrays by input name, or a
-    pair (any of these, label) with a whole number as label.
+    pair (any of these, label); the label is a number, or an array of numbers.
     """
 
     def __init__(
@@ -165,9 +183,9 @@ class IterableDataset:
         """The label of each sample of a list; None where only going through would tell."""
         if not isinstance(self._source, (list, tuple)):
             return None
-        labels = [_split_label(self._source[index])[1] for index in self._numbers()]
-        found = [label for label in labels if label is not None]
-        return found if found and len(found) == len(labels) else None
+        return class_list(
+            [split_label(self._source[i], self._inputs, self._name)[1] for i in self._numbers()]
+        )
 
     def subset(self, indices: Sequence[int]) -> IterableDataset:
         """The samples ``indices``; the others are drawn, but nothing is done with them."""
@@ -230,16 +248,20 @@ def open_numpy(
             mapped = np.load(str(path), mmap_mode="r", allow_pickle=False)
             return ArrayDataset([mapped], None, inputs, preprocess, str(path))
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            chosen = [arrays[name] for name in _input_names(arrays.files, inputs, split, path)]
-            label_name = _find(arrays.files, _LABEL_KEYS, split)
-            labels = None if label_name is None else _label_vector(arrays[label_name])
+            names = _input_names(arrays.files, inputs, split, path)
+            chosen = [arrays[name] for name in names]
+            label_name, remark = _label_name(arrays.files, names)
+            labels = None
+            if label_name is not None:
+                labels = _read_labels(arrays[label_name], f"{path}, {label_name}")
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         raise DataError(
             f"cannot read the arrays: {error}",
             where=str(path),
             fix="save them with numpy.savez or numpy.save, as numbers (no object arrays)",
         ) from error
-    return ArrayDataset(chosen, labels, inputs, preprocess, str(path))
+    remarks = (remark,) if remark else ()
+    return ArrayDataset(chosen, labels, inputs, preprocess, str(path), remarks)
 
 
 def load_function(name: str) -> Callable[[], Iterable[Any]]:
@@ -295,21 +317,45 @@ def _find(names: Sequence[str], keys: Sequence[str], split: str) -> str | None:
     return next((name for name in usual if name in names), None)
 
 
-def _label_vector(labels: NDArray[Any] | None) -> NDArray[Any] | None:
-    """Class indices; one-hot rows become indices."""
-    if labels is None or labels.ndim == 1:
-        return labels
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        return labels[:, 0]
-    return labels.argmax(axis=1) if labels.ndim == 2 else None
+def _label_name(names: Sequence[str], used: Sequence[str]) -> tuple[str | None, str]:
+    """The array with the labels of the inputs ``used``; what to say where there are only others.
+
+    Labels belong to inputs of the same split: ``x_test`` has ``y_test``, ``x`` has ``y``. A file
+    that holds one array of labels and no inputs of another split leaves no doubt.
+    """
+    free = [name for name in names if name not in used]
+    own = next((each for each in _SPLITS if used[0].endswith(f"_{each}")), "")
+    endings = [own, *(each for each in ("", *_SPLITS) if each != own)]
+    labels = [
+        name
+        for each in endings
+        for name in (f"{key}_{each}" if each else key for key in _LABEL_KEYS)
+        if name in free
+    ]
+    inputs = [key.format(split=each) for key, each in itertools.product(_INPUT_KEYS, _SPLITS)]
+    is_own = bool(labels) and next((e for e in _SPLITS if labels[0].endswith(f"_{e}")), "") == own
+    if is_own or (len(labels) == 1 and not any(name in free for name in inputs)):
+        return labels[0], ""
+    if not labels:
+        return None, ""
+    return None, f"{used[0]} has no labels: {', '.join(labels)} are those of other samples"
+
+
+def _read_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
+    """One-hot rows as class indices, one column as single numbers, other labels as they are."""
+    check_labels(labels, where)
+    if not labels.ndim:
+        raise DataError("the labels are a single number", where=where, fix="save one a sample")
+    indices: NDArray[Any] = labels.argmax(axis=1) if kind_of(labels) == ONE_HOT else labels
+    return single_column(indices)
 
 
 def _unpack(
     item: Any,  # noqa: ANN401 - whatever a user's function yields
     inputs: Sequence[InputSpec],
     where: str,
-) -> tuple[list[NDArray[Any]], int | None]:
-    item, label = _split_label(item)
+) -> tuple[list[NDArray[Any]], Any]:
+    item, label = split_label(item, inputs, where)
     if isinstance(item, Mapping):
         missing = [spec.name for spec in inputs if spec.name not in item]
         if missing:
@@ -321,10 +367,23 @@ def _unpack(
     return arrays, label
 
 
-def _split_label(item: Any) -> tuple[Any, int | None]:  # noqa: ANN401
-    """A pair (sample, label) apart; anything else has no label."""
-    if isinstance(item, (tuple, list)) and len(item) == 2 and _is_label(item[1]):
-        return item[0], int(item[1])
+def split_label(
+    item: Any,  # noqa: ANN401 - whatever a user's function yields
+    inputs: Sequence[InputSpec],
+    where: str,
+) -> tuple[Any, Any]:
+    """A pair (sample, label) apart; anything else has no label.
+
+    Where the network has one input, the second of two is a label. Where it has more, two arrays are
+    its inputs, and a label stands behind a tuple or a dict of them.
+    """
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        return item, None
+    is_pair = isinstance(item, tuple) and (
+        len(inputs) == 1 or isinstance(item[0], (tuple, list, Mapping))
+    )
+    if is_pair or _is_label(item[1]):
+        return item[0], label_row(item[1], where)
     return item, None
 
 

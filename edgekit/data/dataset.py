@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.data.label_kinds import all_labels
 from edgekit.data.placement import Placement
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Sample:
     """One example, preprocessed: real values, one array an input, without the batch dimension."""
 
     inputs: tuple[NDArray[Any], ...]
-    label: int | None = None
+    label: Any = None  # a number or an array of numbers, see `edgekit.data.label_kinds`
     source: str = ""  # a file, or an index into one
 
 
@@ -52,7 +53,7 @@ class Batch:
     """
 
     inputs: tuple[Any, ...]
-    labels: list[int] | None
+    labels: list[Any] | None  # one a sample, see `Sample`
     sources: list[str]
     unreadable: tuple[Unreadable, ...] = ()  # that would have come between these
     placements: tuple[Placement, ...] = ()  # where each image lies in its input; () for arrays
@@ -154,10 +155,9 @@ def iter_chunks(
 
 def stack_samples(samples: Sequence[Sample], digests: Sequence[int] = ()) -> Batch:
     """``samples`` (at least one) as a batch; labels are None unless every sample has one."""
-    labels = [sample.label for sample in samples if sample.label is not None]
     return Batch(
         inputs=tuple(np.stack(arrays) for arrays in zip(*(each.inputs for each in samples))),
-        labels=labels if len(labels) == len(samples) else None,
+        labels=all_labels([sample.label for sample in samples]),
         sources=[sample.source for sample in samples],
         digests=tuple(digests),
     )

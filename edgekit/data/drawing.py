@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Iterator
 
 from edgekit.data.dataset import Dataset, Sample, Unreadable
+from edgekit.data.label_kinds import class_of
 from edgekit.data.spread import classes_of, spread_indices, subset
 
 
@@ -38,8 +39,9 @@ class Drawing:
             self._tried.update(chosen)
             part = subset(self._dataset, chosen)
             for sample in part:
-                if sample.label is not None:
-                    have[sample.label] += 1
+                label = class_of(sample.label)
+                if label is not None:
+                    have[label] += 1
                 wanted -= 1
                 yield sample
             self.unreadable += part.unreadable

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import copy
 import csv
+import math
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Iterator, Sequence, TypeVar
+from typing import Any, Iterator, List, Mapping, Sequence, Tuple, TypeVar, Union
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
+from edgekit.data.label_kinds import all_labels, class_list, stack_labels
 from edgekit.data.pixels import Pixels
 from edgekit.data.preprocess import Preprocess, Size
 from edgekit.errors import DataError
@@ -21,18 +24,20 @@ IMAGE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 LABELS_FILE = "labels.csv"
+_CLASS_COLUMNS = frozenset(("label", "class", "class_index", "class_id", "category"))
 _LISTED = 5
 _MOST_DIGITS = 9  # of a class index
 _Other = TypeVar("_Other")
+_Labels = List[Union[int, Tuple[float, ...], None]]
 
 
 class FolderDataset:
     """Images of a folder in the order of their names.
 
-    Labels, by the first that holds: ``labels.csv`` in the folder (a column ``file``, and the first
-    other column of whole numbers), else the number that each sub-folder is named by, else the
-    index of the sub-folder among the sorted sub-folders, else none. Unreadable images are listed
-    in ``unreadable``.
+    Labels, by the first that holds: ``labels.csv`` in the folder (a column ``file``, and a column
+    of class indices, several columns of 0 and 1, or columns of real targets), else the number that
+    each sub-folder is named by, else the index of the sub-folder among the sorted sub-folders, else
+    none. Unreadable images are listed in ``unreadable``.
     """
 
     def __init__(self, folder: Path, inputs: Sequence[InputSpec], preprocess: Preprocess) -> None:
@@ -58,6 +63,11 @@ class FolderDataset:
         return self._names
 
     @property
+    def label_rows(self) -> NDArray[Any] | None:
+        """The label of each image."""
+        return stack_labels(self.labels, str(self._folder))
+
+    @property
     def promised_range(self) -> tuple[float, float] | None:
         """The preprocessing's range."""
         return self._preprocess.promised_range
@@ -65,8 +75,7 @@ class FolderDataset:
     @property
     def classes(self) -> Sequence[int] | None:
         """The label of each image; None for a flat folder."""
-        labels = [label for label in self.labels if label is not None]
-        return labels if labels and len(labels) == len(self.files) else None
+        return class_list(self.labels)
 
     def subset(self, indices: Sequence[int]) -> FolderDataset:
         """The images ``indices``, with their labels."""
@@ -97,8 +106,7 @@ class FolderDataset:
         """Images ``start`` to ``stop``, read and preprocessed; safe to call from any thread."""
         read = read_images(self.files[start:stop], self._shape, self._preprocess)
         found = beside_read(read, self.files[start:stop], self.labels[start:stop])
-        labels = [label for label in found if label is not None]
-        return replace(read, labels=labels if len(labels) == len(read.sources) else None)
+        return replace(read, labels=all_labels(found))
 
 
 def identity_of(files: Sequence[Path], others: Sequence[Any]) -> int:
@@ -173,7 +181,7 @@ def name_some(unreadable: Sequence[Unreadable]) -> str:
     return names + (f" and {rest} more" if rest > 0 else "")
 
 
-def _list_folder(folder: Path) -> tuple[list[Path], list[int | None], tuple[str, ...]]:
+def _list_folder(folder: Path) -> tuple[list[Path], _Labels, tuple[str, ...]]:
     try:
         entries = sorted(folder.iterdir())
         if folder / LABELS_FILE in entries:
@@ -210,7 +218,7 @@ def _list_folder(folder: Path) -> tuple[list[Path], list[int | None], tuple[str,
     )
 
 
-def _read_labels_csv(folder: Path) -> tuple[list[Path], list[int | None], tuple[str, ...]]:
+def _read_labels_csv(folder: Path) -> tuple[list[Path], _Labels, tuple[str, ...]]:
     path = folder / LABELS_FILE
     try:
         # Spreadsheets begin a file with a byte order mark, which is no part of the first column.
@@ -224,15 +232,41 @@ def _read_labels_csv(folder: Path) -> tuple[list[Path], list[int | None], tuple[
         ) from error
     # Cells beyond the header's last column are under None.
     columns = [name for name in (rows[0] if rows else ()) if name not in (None, "file")]
-    whole = [name for name in columns if all(_is_index(row[name]) for row in rows)]
-    if not whole or not all(row.get("file") for row in rows):
+    labels = _labels_of_columns(columns, rows)
+    if not labels or not all(row.get("file") for row in rows):
         raise DataError(
-            "labels.csv has no file and class index in each row",
+            "labels.csv has no file and class index, or other numbers, in each row",
             where=str(path),
-            fix="write a header with a column file and a column of class indices (0, 1, ...)",
+            fix="write a header with a column file and a column of class indices (0, 1, ...), "
+            "several columns of 0 and 1 (one a class), or columns of real targets",
         )
-    labels: list[int | None] = [int(row[whole[0]]) for row in rows]
     return [folder / row["file"] for row in rows], labels, ()
+
+
+def _labels_of_columns(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> _Labels:
+    """The label of each row, from the columns of numbers; empty without such a column.
+
+    A class index from a column of whole numbers: the one that is named like a class, else the
+    first; but several columns, all of 0 and 1, have a class each, and where the first column of
+    numbers holds real ones, all of them are targets.
+    """
+    numbers = [name for name in columns if all(_is_number(row[name]) for row in rows)]
+    whole = [name for name in columns if all(_is_index(row[name]) for row in rows)]
+    named = [name for name in whole if name.strip().lower() in _CLASS_COLUMNS]
+    is_flags = len(whole) > 1 and all(row[name] in {"0", "1"} for row in rows for name in whole)
+    if named or (whole and whole[0] == numbers[0] and not is_flags):
+        return [int(row[(named or whole)[0]]) for row in rows]
+    chosen = whole if is_flags else numbers
+    return [tuple(float(row[name]) for name in chosen) for row in rows] if chosen else []
+
+
+def _is_number(cell: str | None) -> bool:
+    if cell is None or (cell.isdecimal() and len(cell) > _MOST_DIGITS):
+        return False
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def _is_index(cell: str | None) -> bool:

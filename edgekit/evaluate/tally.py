@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
+from edgekit.data.label_kinds import as_classes, stack_labels
 from edgekit.errors import DataError, UnsupportedModelError
 from edgekit.evaluate.judge import Score, Verdict
 from edgekit.evaluate.metrics import NUM_GROUPS, Interval, difference_ci95, ranks, share_ci95
@@ -79,12 +80,14 @@ class Tally:
         Raises:
             DataError: A label is none of the models' classes.
         """
+        where = batch.sources[0] if batch.sources else ""
         scores = [head.scores(each) for head, each in zip(self._heads, outputs)]
         answers = [each.argmax(axis=1) for each in scores]
-        if batch.labels is None:
+        labels = stack_labels(batch.labels, where)
+        if labels is None:
             return {"answers": [each.tolist() for each in answers]}
-        truth = self._classes_of(batch.labels)
-        self._check_labels(truth, batch.sources[0] if batch.sources else "")
+        truth = self._classes_of(labels, where)
+        self._check_labels(truth, where)
         return {
             "answers": [each.tolist() for each in answers],
             "truth": truth.tolist(),
@@ -175,9 +178,12 @@ class Tally:
         # The best five of five classes or fewer are always right.
         return [name for name, top in TOPS.items() if top == 1 or top < self.num_classes]
 
-    def _classes_of(self, labels: Sequence[int]) -> NDArray[np.int64]:
-        given = labels if self._map is None else [self._map.get(each, -1) for each in labels]
-        return np.asarray(given, np.int64) + self._offset
+    def _classes_of(self, labels: NDArray[Any], where: str) -> NDArray[np.int64]:
+        classes = as_classes(labels, where)
+        if self._map is not None:
+            found = [self._map.get(each, -1) for each in classes.tolist()]
+            classes = np.asarray(found, np.int64)
+        return classes + self._offset
 
     def _check_labels(self, truth: NDArray[np.int64], source: str) -> None:
         classes = min(head.num_classes for head in self._heads)

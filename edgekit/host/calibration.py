@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgekit.data import Dataset, InputSpec, Sample, Unreadable
 from edgekit.data.drawing import Drawing
 from edgekit.data.folders import name_some
+from edgekit.data.label_kinds import class_of
 from edgekit.data.random_samples import RANDOM
 from edgekit.data.spread import classes_of
 from edgekit.errors import DataError
@@ -128,8 +129,9 @@ class Calibration:
             first = arrays if first is None else first
             all_equal = all_equal and all(map(np.array_equal, arrays, first))
             self.count += 1
-            if sample.label is not None:
-                self._labels[sample.label] += 1
+            label = class_of(sample.label)
+            if label is not None:
+                self._labels[label] += 1
             progress(self.count, self.total)
             yield arrays
         self._check_set(all_equal)

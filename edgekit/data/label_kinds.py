@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What labels are: classes, one-hot or multi-hot rows, real targets. Nothing is rounded or cut.
+
+`label_row` takes the label of one sample in whatever form a program gives it, `kind_of` says what
+the labels of many samples are, and `as_classes`, `as_multi_hot` and `as_targets` turn them into the
+numbers that a judge needs, or say why they cannot be.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, Sequence
+
+import numpy as np
+
+from edgekit.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgekit.data.dataset import Dataset
+
+CLASSES = "classes"  # one whole number a sample
+ONE_HOT = "one-hot rows"  # a single 1 a row, 0 elsewhere
+MULTI_HOT = "multi-hot rows"  # 0 and 1, but not a single 1 in each row
+SHARES = "rows of shares"  # real numbers of 0 to 1 that sum to 1: smoothed or mixed classes
+TARGETS = "real numbers"
+UNLABELLED = "no labels"
+
+_PEEKED = 64  # samples that are drawn to see labels which only iterating tells
+_SUM_TOLERANCE = 1e-4  # of a row of float32 shares
+
+
+def label_row(label: Any, where: str) -> Any:  # noqa: ANN401 - what programs give
+    """The label of one sample: a number, or an array of numbers.
+
+    Args:
+        label: A number, a sequence of numbers, an array or a tensor of any library.
+        where: The sample, for the error.
+
+    Raises:
+        DataError: It is text, ragged, or holds NaN or infinity.
+    """
+    try:
+        row = np.asarray(label)
+    except ValueError as error:  # numpy 1.24 on refuses ragged sequences
+        raise _no_numbers(f"{type(label).__name__}: {error}", where) from error
+    return check_labels(row, where) if row.ndim else check_labels(row, where).item()
+
+
+def check_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
+    """``labels`` themselves.
+
+    Raises:
+        DataError: They are no finite numbers.
+    """
+    if labels.dtype.kind not in "biuf":
+        raise _no_numbers(f"numpy reads them as {labels.dtype}", where)
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        place = np.argwhere(~np.isfinite(labels))[0].tolist()
+        raise DataError(
+            f"the labels hold NaN or infinity, first at {place}",
+            where=where,
+            why="nothing can be compared with what is not a number",
+            fix="leave these samples out, or put in what is right",
+        )
+    return labels
+
+
+def kind_of(labels: NDArray[Any] | None) -> str:
+    """What ``labels`` (samples along the first dimension) are."""
+    if labels is None:
+        return UNLABELLED
+    rows = single_column(labels)
+    if rows.ndim == 1:
+        return CLASSES if np.array_equal(rows, np.rint(rows)) else TARGETS
+    if not np.isin(rows, (0, 1)).all():
+        is_share = rows.ndim == 2 and rows.min() >= 0 and rows.max() <= 1
+        sums = is_share and np.abs(rows.sum(axis=1) - 1).max() < _SUM_TOLERANCE
+        return SHARES if sums else TARGETS
+    if rows.ndim > 2:
+        return TARGETS
+    return ONE_HOT if (rows.sum(axis=1) == 1).all() else MULTI_HOT
+
+
+def labels_of(dataset: Dataset) -> NDArray[Any] | None:
+    """The labels of ``dataset``, or of its first samples where only iterating tells; None without.
+
+    A data set says them as ``label_rows``; of others up to 64 samples are drawn.
+    """
+    if hasattr(dataset, "label_rows"):
+        rows: NDArray[Any] | None = dataset.label_rows
+        return rows
+    first = [sample.label for sample in itertools.islice(iter(dataset), _PEEKED)]
+    return stack_labels(first, str(dataset.describe().get("source", "")))
+
+
+def all_labels(labels: Sequence[Any]) -> list[Any] | None:
+    """``labels`` themselves; None where a sample has none."""
+    return None if any(label is None for label in labels) else list(labels)
+
+
+def stack_labels(labels: Sequence[Any] | None, where: str) -> NDArray[Any] | None:
+    """Labels of single samples as one array; None unless every sample has one.
+
+    Raises:
+        DataError: They differ in shape.
+    """
+    rows = [np.asarray(label) for label in labels or () if label is not None]
+    if not rows or len(rows) != len(labels or ()):
+        return None
+    shapes = sorted({row.shape for row in rows})
+    if len(shapes) > 1:
+        raise DataError(
+            f"the labels differ in shape: {shapes[0]} and {shapes[1]}",
+            where=where,
+            fix="give each sample one number, or rows of one length",
+        )
+    return np.stack(rows)
+
+
+def class_of(label: Any) -> int | None:  # noqa: ANN401
+    """The class that a label names: itself where it is an integer, else None."""
+    return int(label) if isinstance(label, (int, np.integer)) else None
+
+
+def class_list(labels: Sequence[Any] | None) -> list[int] | None:
+    """The class of each sample; None unless every label is an integer."""
+    found = [class_of(label) for label in labels or ()]
+    classes = [each for each in found if each is not None]
+    return classes if classes and len(classes) == len(found) else None
+
+
+def as_classes(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
+    """(samples,) class indices.
+
+    Raises:
+        DataError: They are neither whole numbers nor one-hot rows.
+    """
+    kind = kind_of(labels)
+    if kind == CLASSES:
+        return single_column(labels).astype(np.int64)
+    if kind == ONE_HOT:
+        indices: NDArray[np.int64] = labels.argmax(axis=1).astype(np.int64)
+        return indices
+    raise _no_classes(labels, kind, where)
+
+
+def as_multi_hot(labels: NDArray[Any], num_classes: int, where: str) -> NDArray[np.bool_]:
+    """(samples, num_classes), True where a class holds; of class indices one a sample.
+
+    Raises:
+        DataError: They are no rows of 0 and 1, as many as there are classes.
+    """
+    if kind_of(labels) == CLASSES and (labels >= 0).all() and (labels < num_classes).all():
+        return np.asarray(single_column(labels)[:, None] == np.arange(num_classes))
+    if labels.shape[1:] == (num_classes,) and np.isin(labels, (0, 1)).all():
+        return labels.astype(bool)
+    raise DataError(
+        f"the labels are no rows of 0 and 1 for {num_classes} classes: {_described(labels)}",
+        where=where,
+        why="multi-label data say of each class whether it holds: y has the shape (samples, "
+        "classes)",
+        fix="save such rows, or name another --task",
+    )
+
+
+def as_targets(labels: NDArray[Any]) -> NDArray[np.float64]:
+    """(samples, values a sample)."""
+    flat: NDArray[np.float64] = labels.reshape(len(labels), -1).astype(np.float64)
+    return flat
+
+
+def single_column(labels: NDArray[Any]) -> NDArray[Any]:
+    """``labels`` without a last dimension of one."""
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _described(labels: NDArray[Any]) -> str:
+    return f"{kind_of(labels)} ({labels.dtype} of shape {labels.shape})"
+
+
+def _no_classes(labels: NDArray[Any], kind: str, where: str) -> DataError:
+    fixes = {
+        TARGETS: "--task regression measures how far the answers are from them",
+        MULTI_HOT: "--task multilabel judges each class by itself",
+        SHARES: "save the index of the true class as y, or --task regression",
+    }
+    return DataError(
+        f"the labels are no classes: {_described(labels)}",
+        where=where,
+        why="a class is a whole number, or a row with a single 1",
+        fix=fixes[kind],
+    )
+
+
+def _no_numbers(why: str, where: str) -> DataError:
+    return DataError(
+        "the labels are no numbers",
+        where=where,
+        why=why,
+        fix="save class indices (0, 1, ...), rows of 0 and 1, or real targets, as numbers",
+    )
