@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import UnsupportedModelError
-from edgekit.extras import require
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, write_model
+from edgekit.runtime.interpreters import load_library
+from edgekit.runtime.session import one_line, prepare
+from edgekit.runtime.trial import require_sound
+from edgekit.runtime.trial_child import Trial
 
+_RESOLVER = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
 # Operators whose result depends on the shape of their input alone.
 _SHAPE_OPERATORS = ("SHAPE", "RANK")
 
@@ -116,31 +120,35 @@ def _reads_only(operator: Operator, known: set[int]) -> bool:
 def _run(
     model: Model, shapes: Sequence[tuple[int, ...]], wanted: set[int], where: str
 ) -> tuple[list[tuple[int, ...]], dict[int, NDArray[Any]]]:
-    litert = require("ai_edge_litert.interpreter", extra="host", purpose="find shapes")
+    library = load_library("litert")
+    content = write_model(model)
+    trial = Trial(content, library.runtime, (_RESOLVER,), shapes=tuple(shapes))
+    refused = require_sound(trial, model, library)
+    if refused:
+        raise _does_not_run(refused, shapes, where)
     try:
-        interpreter = litert.Interpreter(
-            model_content=write_model(model),
-            experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            experimental_preserve_all_tensors=True,
+        interpreter = prepare(
+            content, library, _RESOLVER, 1, shapes=shapes, experimental_preserve_all_tensors=True
         )
         details = interpreter.get_input_details()
-        for detail, shape in zip(details, shapes, strict=True):
-            interpreter.resize_tensor_input(detail["index"], shape)
-        interpreter.allocate_tensors()
         for detail, shape in zip(details, shapes, strict=True):
             interpreter.set_tensor(detail["index"], np.zeros(shape, detail["dtype"]))
         interpreter.invoke()
         found = {each["index"]: each["shape"] for each in interpreter.get_tensor_details()}
         values = {index: np.array(interpreter.get_tensor(index)) for index in wanted}
     except (ValueError, RuntimeError) as error:
-        raise UnsupportedModelError(
-            f"the model does not run with inputs of shape {[list(shape) for shape in shapes]}",
-            where=where,
-            why=" ".join(str(error).split())[:300],
-            fix="give the shape it was made for: --input-shape",
-        ) from error
+        raise _does_not_run(one_line(error), shapes, where) from error
     true_shapes = [
         tuple(int(size) for size in found.get(index, tensor.shape))
         for index, tensor in enumerate(model.main.tensors)
     ]
     return true_shapes, values
+
+
+def _does_not_run(why: str, shapes: Sequence[tuple[int, ...]], where: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"the model does not run with inputs of shape {[list(shape) for shape in shapes]}",
+        where=where,
+        why=why[:300],
+        fix="give the shape it was made for: --input-shape",
+    )

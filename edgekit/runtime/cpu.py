@@ -6,23 +6,57 @@ from __future__ import annotations
 import functools
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.runtime.base import Environment
 from edgekit.runtime.devices import CPU
 from edgekit.runtime.interpreters import InterpreterLibrary
 from edgekit.runtime.session import Session, one_line, prepare
+from edgekit.runtime.state import assigns_resources
 from edgekit.runtime.thermal import SYSFS, ThermalMonitor
+from edgekit.runtime.trial import require_sound
+from edgekit.runtime.trial_child import XNNPACK_FAILED, Trial
+
+if TYPE_CHECKING:
+    from edgekit.formats.tflite import Model
 
 # --kernels -> member of OpResolverType. AUTO is XNNPACK with TFLite's own optimized kernels for
 # what XNNPACK does not take.
 RESOLVERS = {"fast": "AUTO", "reference": "BUILTIN_REF"}
 KERNELS = tuple(RESOLVERS)
 _WITHOUT_XNNPACK = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
-_XNNPACK_FAILED = "XNNPack"  # in the text of the interpreter's error
 _UNKNOWN_CUSTOM_OP = "unresolved custom op: "
 _NOT_XNNPACK_BUILT = "this build of the runtime gives no operator of this model to XNNPACK"
+
+
+def open_cpu(
+    content: bytes,
+    model: Model,
+    library: InterpreterLibrary,
+    kernels: str,
+    num_threads: int,
+    *,
+    note: str = "",
+) -> CpuBackend:
+    """A `CpuBackend` for a model that does not end the process, tried in a child if need be.
+
+    Raises:
+        UnsupportedModelError: It does (code ``model.crash``), or the runtime refuses it.
+    """
+    check_kernels(kernels)
+    resolvers = (RESOLVERS[kernels], *([_WITHOUT_XNNPACK] if kernels == "fast" else []))
+    refused = require_sound(Trial(content, library.runtime, resolvers, num_threads), model, library)
+    if refused:
+        raise _refusal(RuntimeError(refused), library)
+    return CpuBackend(
+        content,
+        library,
+        kernels,
+        num_threads,
+        note=note,
+        has_resources=assigns_resources(model),
+    )
 
 
 class CpuBackend(Session):
@@ -57,7 +91,7 @@ class CpuBackend(Session):
         try:
             interpreter = prepare(content, library, resolver, num_threads)
         except (RuntimeError, ValueError) as error:
-            if kernels != "fast" or _XNNPACK_FAILED not in str(error):
+            if kernels != "fast" or XNNPACK_FAILED not in str(error):
                 raise _refusal(error, library) from error
             notes.append(f"XNNPACK refused the model: {one_line(error)}")
             interpreter = _prepare_without_xnnpack(content, library, num_threads)

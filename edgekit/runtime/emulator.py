@@ -20,10 +20,9 @@ from edgekit.formats.darwinn import is_edgetpu_operator, read_packages
 from edgekit.formats.tflite import NUMPY_DTYPES, Model, write_model
 from edgekit.rewrite import with_operators
 from edgekit.runtime.base import Environment, TensorInfo
-from edgekit.runtime.cpu import CpuBackend
+from edgekit.runtime.cpu import CpuBackend, open_cpu
 from edgekit.runtime.devices import EMULATOR
 from edgekit.runtime.interpreters import InterpreterLibrary
-from edgekit.runtime.state import assigns_resources
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -154,12 +153,8 @@ class EmulatorBackend:
         return state
 
     def _on_cpu(self, part: Model) -> _Stage:
-        backend = CpuBackend(
-            write_model(part),
-            self._library(),
-            self._kernels,
-            self._num_threads,
-            has_resources=assigns_resources(part),
+        backend = open_cpu(
+            write_model(part), part, self._library(), self._kernels, self._num_threads
         )
         self._parts.append(backend)
         self._cpu = backend.environment

@@ -19,8 +19,8 @@ from edgekit.log import debug
 
 _CHATTER = re.compile(
     rb"^(?:(?:INFO|VERBOSE): "  # TensorFlow Lite, of the delegate it creates
-    rb"|[IWE]\d{4} .*(?:cpu_feature_guard|oneDNN|cuda_|computation_placer|tpu_util|xnnpack)"
-    rb"|\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log messages before absl::InitializeLog"
+    rb"|[IW]\d{4} \d\d:|E\d{4} .*(?:cuda_|computation_placer)"  # absl's log: TensorFlow
+    rb"|\d{4}-\d\d-\d\d .*: [IW] |WARNING: All log messages before absl::InitializeLog"
     rb"|WARNING: Attempting to use a delegate that only supports static-sized tensors"
     rb"|To enable the following instructions: |I (?:driver|third_party)/"
     rb"|\s*$)",
@@ -29,6 +29,7 @@ _CHATTER = re.compile(
 # One redirection at a time: the second would take the first one's file for the true stderr.
 _LOCK = threading.RLock()
 _depth = [0]
+_forked = [False]
 
 
 @contextlib.contextmanager
@@ -37,6 +38,9 @@ def chatter_logged() -> Iterator[None]:
 
     Other threads' output is delayed until then, not lost.
     """
+    if _forked[0]:
+        yield
+        return
     with _LOCK:
         if _depth[0]:
             yield
@@ -49,10 +53,15 @@ def chatter_logged() -> Iterator[None]:
             _depth[0] -= 1
 
 
+def hold_nothing_back() -> None:
+    """Leave descriptor 2 alone in this process, a fork: another thread may have held the lock."""
+    _forked[0] = True
+
+
 @contextlib.contextmanager
 def _held_back() -> Iterator[None]:
     try:
-        true_stderr, held = os.dup(2), _temporary()
+        true_stderr, held = os.dup(2), temporary_descriptor()
     except OSError:  # no stderr, or no place for a file: nothing to hold back, or no way to
         yield
         return
@@ -71,11 +80,21 @@ def _held_back() -> Iterator[None]:
         os.close(true_stderr)
 
 
-def _temporary() -> int:
+def temporary_descriptor() -> int:
+    """A file without a name, to write to."""
     if hasattr(os, "memfd_create"):  # Linux, Python 3.8 and newer
         return os.memfd_create("edgekit-stderr")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def held_output(held: int) -> str:
+    """What was written to a `temporary_descriptor`, without chatter; the last 64 KiB."""
+    size = os.lseek(held, 0, os.SEEK_END)
+    os.lseek(held, max(0, size - (1 << 16)), os.SEEK_SET)
+    with os.fdopen(os.dup(held), "rb") as file:
+        lines = [line for line in file if not _CHATTER.match(line)]
+    return b"".join(lines).decode(errors="replace")
 
 
 def _forward(held: int, true_stderr: int) -> None:

@@ -13,10 +13,9 @@ from edgekit.files import PathLike, read_bytes
 from edgekit.formats.content import holds_bundle, model_content
 from edgekit.formats.tflite import CUSTOM, Model, read_model
 from edgekit.runtime.base import Backend
-from edgekit.runtime.cpu import CpuBackend
+from edgekit.runtime.cpu import open_cpu
 from edgekit.runtime.devices import AUTO, CPU, EDGE_TPU_WORDS, EMULATOR, is_edge_tpu, wants_compiled
 from edgekit.runtime.interpreters import load_library
-from edgekit.runtime.state import assigns_resources
 
 EDGETPU_CUSTOM_OP = "edgetpu-custom-op"
 
@@ -71,13 +70,13 @@ def _open_cpu(request: _Request) -> Backend:
     check_for_cpu(request.model)
     options = request.options
     library = load_library(options["runtime"])
-    return CpuBackend(
+    return open_cpu(
         request.content,
+        request.model,
         library,
         options["kernels"],
         options["num_threads"],
         note=request.note,
-        has_resources=assigns_resources(request.model),
     )
 
 

@@ -95,9 +95,12 @@ def prepare(
     resolver: str,
     num_threads: int,
     delegates: Sequence[Any] = (),
+    shapes: Sequence[tuple[int, ...]] = (),
+    **options: Any,  # noqa: ANN401 - what the runtime's interpreter takes
 ) -> Any:  # noqa: ANN401 - the interpreters carry no types
-    """An interpreter with its tensors allocated."""
-    options: dict[str, Any] = {"experimental_delegates": list(delegates)} if delegates else {}
+    """An interpreter with its tensors allocated; ``shapes`` are given to the inputs."""
+    if delegates:
+        options["experimental_delegates"] = list(delegates)
     with chatter_logged():
         interpreter = library.interpreter(
             content,
@@ -105,6 +108,9 @@ def prepare(
             experimental_op_resolver_type=library.resolver(resolver),
             **options,
         )
+        if shapes:
+            for detail, shape in zip(interpreter.get_input_details(), shapes):
+                interpreter.resize_tensor_input(detail["index"], shape)
         interpreter.allocate_tensors()
     return interpreter
 

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model tried in a process of its own before this one loads it: kernels abort on odd models.
+
+TensorFlow Lite's kernels end the process (SIGABRT, SIGSEGV, SIGFPE) on scales, shapes and options
+that they do not expect, and no Python code can catch that. A model that is not yet known to be
+sound is loaded and run in a child first. On Linux the child is a fork, which costs some
+milliseconds; elsewhere a new Python. What went well is remembered (`edgekit.runtime.proven`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from edgekit.errors import UnsupportedModelError
+from edgekit.log import debug
+from edgekit.runtime.proven import identity, is_proven, remember
+from edgekit.runtime.trial_child import (
+    FAILED,
+    LOADING,
+    NO_MEMORY,
+    PREPARED,
+    RAN,
+    Outcome,
+    Told,
+    Trial,
+    merged,
+)
+
+if TYPE_CHECKING:
+    from edgekit.formats.tflite import Model
+    from edgekit.runtime.interpreters import InterpreterLibrary
+
+CRASH = "model.crash"
+# A sound model may be slow: after this time it has at least not crashed, and is run.
+TIMEOUT_S = 20.0
+_DOING = {
+    "": "loading the runtime",
+    LOADING: "loading the model",
+    PREPARED: "running it once",
+    RAN: "closing it",
+}
+_LOCK = threading.Lock()
+_in_child = [False]
+
+
+def trust_models() -> None:
+    """Try no model in this process: it is a child itself, whose death is an error elsewhere."""
+    _in_child[0] = True
+
+
+def require_sound(trial: Trial, model: Model, library: InterpreterLibrary) -> str:
+    """Let a child load and run ``trial.content``, unless it is known to be sound.
+
+    Args:
+        trial: What to run, and how.
+        model: Its content, read.
+        library: What runs it.
+
+    Returns:
+        The interpreter's words if it refuses the model, which is no crash; else "".
+
+    Raises:
+        UnsupportedModelError: The model ends the process that runs it, or needs too much memory.
+    """
+    if _in_child[0]:
+        return ""
+    version = next(iter(library.versions.values()))
+    how = (library.runtime, version, trial.resolvers, trial.num_threads > 1, trial.shapes)
+    key = identity(trial.content, model, *how)
+    if is_proven(key):
+        return ""
+    with _LOCK:
+        outcome = _try(trial, library)
+    told = outcome.told
+    debug("trial", f"{len(trial.content)} bytes tried in a child: {told.stage or 'nothing'}")
+    if outcome.signal or told.stage == NO_MEMORY:
+        raise _crash(outcome, library)
+    if told.stage == FAILED:
+        return told.error
+    remember(key, for_good=told.stage == RAN)
+    return ""
+
+
+def _try(trial: Trial, library: InterpreterLibrary) -> Outcome:
+    if sys.platform.startswith("linux"):
+        from edgekit.runtime.trial_fork import fork_trial  # noqa: PLC0415 - not on every system
+
+        return fork_trial(trial, library, TIMEOUT_S)
+    return spawn_trial(trial)
+
+
+def spawn_trial(trial: Trial) -> Outcome:
+    """Run a trial in a new Python: where a fork is not safe (macOS), or is not there (Windows)."""
+    from edgekit.process import run_process  # noqa: PLC0415 - seldom used
+    from edgekit.runtime.probe import environment  # noqa: PLC0415 - seldom used
+
+    finished = run_process(
+        [sys.executable, "-m", "edgekit.runtime.trial_child", json.dumps(trial.options())],
+        timeout_s=TIMEOUT_S,
+        env=environment(),
+        stdin=base64.b64encode(trial.content).decode(),
+    )
+    signal = "" if finished.timed_out else finished.signal_name
+    told = merged(finished.stdout)
+    if not told.stage and finished.returncode and not finished.timed_out:
+        # It did not come to the model: what is wrong with this Python is found by the parent.
+        return Outcome(Told(), "", finished.stderr)
+    if sys.platform == "win32" and finished.returncode and not finished.timed_out:
+        signal = f"exit status {finished.returncode & 0xFFFFFFFF:#x}"
+    return Outcome(told, signal, finished.stderr, finished.timed_out)
+
+
+def _crash(outcome: Outcome, library: InterpreterLibrary) -> UnsupportedModelError:
+    version = next(iter(library.versions.values()))
+    memory = (
+        outcome.told.stage == NO_MEMORY
+        or outcome.signal == "SIGKILL"  # by the system, which has no more
+        or "bad_alloc" in outcome.text
+    )
+    doing = _DOING.get(outcome.told.stage, "running it")
+    lines = [line.strip() for line in outcome.text.splitlines() if line.strip()]
+    said = f"; it said: {lines[-1][:300]}" if lines else ""
+    if memory:
+        return UnsupportedModelError(
+            "the model needs more memory than an Edge TPU model can",
+            why=f"{library.runtime} {version} could not get it while {doing}{said}",
+            fix="look for the largest tensors: edgekit inspect MODEL; make inputs smaller",
+            code=CRASH,
+        )
+    return UnsupportedModelError(
+        f"{library.runtime} {version} is ended by the model ({outcome.signal})",
+        why=f"tried in a process of its own, which died while {doing}{said}",
+        fix="look for scales, zero points or shapes that no kernel can work with: "
+        "edgekit inspect MODEL; then convert the model again",
+        code=CRASH,
+    )

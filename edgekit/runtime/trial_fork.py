@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trial in a fork of this process: the libraries are loaded already, so that it starts in 3 ms.
+
+Only on Linux. The child runs nothing but the interpreter and never returns: no Python code that
+another thread could have held a lock of. Should it hang all the same, its time is limited.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+import warnings
+
+from edgekit.runtime.interpreters import InterpreterLibrary
+from edgekit.runtime.native_output import (
+    held_output,
+    hold_nothing_back,
+    temporary_descriptor,
+)
+from edgekit.runtime.trial_child import (
+    NO_MEMORY,
+    Outcome,
+    Trial,
+    limit_resources,
+    merged,
+    run_trial,
+)
+
+
+def fork_trial(trial: Trial, library: InterpreterLibrary, timeout_s: float) -> Outcome:
+    """Run ``trial`` in a fork; ``timeout_s`` is until it is ended."""
+    reading, writing = os.pipe()
+    printed = temporary_descriptor()
+    try:
+        pid = _fork()
+        if not pid:
+            _child(trial, library, writing, printed)  # does not return
+        os.close(writing)
+        writing = -1
+        try:
+            told, timed_out = _listen(reading, timeout_s)
+        finally:
+            status = _end(pid)
+        ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) and not timed_out else 0
+        text = held_output(printed)
+    finally:
+        for each in (reading, writing, printed):
+            if each >= 0:
+                os.close(each)
+    name = signal.Signals(ended_by).name if ended_by else ""
+    return Outcome(merged(told), name, text, timed_out)
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Python 3.12 warns that a fork of a process with threads may hang; see above.
+        warnings.simplefilter("ignore")
+        return os.fork()
+
+
+def _child(trial: Trial, library: InterpreterLibrary, writing: int, printed: int) -> None:
+    """The child's whole life; nothing of the parent's is flushed, closed or called at its end."""
+    status = 1
+    try:
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGABRT):
+            signal.signal(each, signal.SIG_DFL)
+        faulthandler = sys.modules.get("faulthandler")
+        if faulthandler is not None:
+            faulthandler.disable()
+        hold_nothing_back()
+        for number in (1, 2):
+            os.dup2(printed, number)
+        limit_resources(len(trial.content))
+        try:
+            run_trial(trial, library, lambda **facts: _tell(writing, facts))
+        except MemoryError:
+            _tell(writing, {"stage": NO_MEMORY})
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _tell(writing: int, facts: dict[str, str]) -> None:
+    os.write(writing, json.dumps(facts).encode() + b"\n")
+
+
+def _listen(reading: int, timeout_s: float) -> tuple[str, bool]:
+    """What the child tells until it ends; whether it took too long."""
+    told, deadline = b"", time.monotonic() + timeout_s
+    poll = select.poll()
+    poll.register(reading, select.POLLIN)
+    while True:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            return told.decode(), True
+        if not poll.poll(left_s * 1e3):
+            continue
+        part = os.read(reading, 1 << 16)
+        if not part:
+            return told.decode(), False
+        told += part
+
+
+def _end(pid: int) -> int:
+    """The child's wait status; ended if it is still there and has closed its pipe or its time."""
+    for _ in range(200):  # it closes the pipe a moment before it is gone
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return status
+        time.sleep(0.0005)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]

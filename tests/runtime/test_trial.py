@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models that end the process which runs them are errors here, and sound ones are tried once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit.errors import UnsupportedModelError
+from edgekit.formats.tflite import (
+    Model,
+    Operator,
+    Quantization,
+    Subgraph,
+    Tensor,
+    read_model,
+    write_model,
+)
+from edgekit.runtime import Runner
+from edgekit.runtime.proven import identity, is_proven, remember
+from edgekit.runtime.trial import spawn_trial
+from edgekit.runtime.trial_child import RAN, Trial
+
+pytestmark = pytest.mark.usefixtures("cache")
+_RUNTIME = "litert" if sys.version_info >= (3, 10) else "tflite-runtime"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def additions(scale: float) -> bytes:
+    """A tensor added to itself; the sum has ``scale``, the tensor 0.5."""
+    half, other = Quantization((0.5,), (0,)), Quantization((scale,), (0,))
+    tensors = (Tensor("x", (1, 4), "INT8", 0, half), Tensor("y", (1, 4), "INT8", 0, other))
+    options = {"fused_activation_function": "NONE"}
+    add = Operator("ADD", 1, (0, 0), (1,), options, "AddOptions")
+    return write_model(Model((Subgraph(tensors, (0,), (1,), (add,)),), (np.empty(0, np.uint8),)))
+
+
+@pytest.mark.parametrize("kernels", ["fast", "reference"])
+def test_a_model_that_aborts_the_kernels_is_an_error(kernels: str) -> None:
+    with pytest.raises(UnsupportedModelError, match="is ended by the model") as caught:
+        Runner(additions(1e-38), kernels=kernels)
+    assert (caught.value.code, caught.value.exit_status) == ("model.crash", 3)
+    assert "SIGABRT" in caught.value.what
+
+
+def test_a_sound_model_is_tried_once_and_remembered(cache: Path) -> None:
+    content = additions(1.0)
+    for _ in range(2):
+        with Runner(content) as runner:
+            (answer,) = runner.invoke(np.array([[1, 2, 3, 4]], np.int8))
+        np.testing.assert_array_equal(answer, [[1, 2, 3, 4]])
+        assert len(list((cache / "edgekit" / "proven").iterdir())) == 1
+
+
+def test_a_model_that_crashes_is_never_remembered(cache: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(UnsupportedModelError, match="is ended by the model"):
+            Runner(additions(1e-38))
+    assert not (cache / "edgekit").exists()
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(cache: Path) -> None:
+    cache.write_text("a file where the folder would be")
+    with Runner(additions(2.0)) as runner:
+        assert runner.outputs[0].scale == 2.0
+    with pytest.raises(UnsupportedModelError):
+        Runner(additions(1e-38))
+
+
+def test_a_fork_beside_threads_works() -> None:
+    wait = threading.Event()
+    thread = threading.Thread(target=wait.wait)
+    thread.start()
+    try:
+        with pytest.raises(UnsupportedModelError, match="is ended by the model"):
+            Runner(additions(1e-37))
+    finally:
+        wait.set()
+        thread.join()
+
+
+def test_a_new_python_finds_the_same_as_a_fork() -> None:
+    resolvers = ("AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
+    sound = spawn_trial(Trial(additions(1.0), _RUNTIME, resolvers))
+    assert (sound.told.stage, sound.signal) == (RAN, "")
+    if os.name == "posix":
+        assert spawn_trial(Trial(additions(1e-38), _RUNTIME, resolvers)).signal == "SIGABRT"
+
+
+def test_identities_differ_where_scales_or_small_constants_do(int8_model: Model) -> None:
+    content = write_model(int8_model)
+    keys = {
+        identity(content, read_model(content), "litert", "1"),
+        identity(content, read_model(content), "litert", "2"),
+        identity(additions(1.0), read_model(additions(1.0)), "litert", "1"),
+        identity(additions(2.0), read_model(additions(2.0)), "litert", "1"),
+    }
+    assert len(keys) == 4
+    assert identity(content, read_model(content), "litert", "1") in keys
+
+
+def test_the_cache_is_bounded(cache: Path) -> None:
+    folder = cache / "edgekit" / "proven"
+    folder.mkdir(parents=True)
+    for number in range(4096):
+        (folder / str(number)).touch()
+    remember("one more")
+    assert is_proven("one more")
+    assert len(list(folder.iterdir())) < 4096
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "MODEL", "DATA.npy"),
+        ("evaluate", "MODEL", "--data", "DATA.npz"),
+        ("benchmark", "MODEL"),
+        ("fix", "MODEL", "-o", "OUT.tflite"),
+        ("doctor", "--model", "MODEL"),
+    ],
+)
+def test_every_command_says_so(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "MODEL").write_bytes(additions(1e-38))
+    zeros = np.zeros((2, 4), np.float32)
+    np.save(tmp_path / "DATA.npy", zeros[:1])
+    np.savez(tmp_path / "DATA.npz", x=zeros, y=np.zeros(2, np.int64))
+    done = subprocess.run(
+        [sys.executable, "-m", "edgekit", *words],
+        cwd=str(tmp_path),
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    text = (done.stdout + done.stderr).decode()
+    assert done.returncode in {0, 3, 4, 6}, text  # 6: the doctor finds no Edge TPU
+    assert "Traceback" not in text
+    assert words[0] == "fix" or "SIGABRT" in text
