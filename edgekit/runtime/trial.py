@@ -95,13 +95,16 @@ def _try(trial: Trial, library: InterpreterLibrary) -> Outcome:
 
 def spawn_trial(trial: Trial) -> Outcome:
     """Run a trial in a new Python: where a fork is not safe (macOS), or is not there (Windows)."""
-    from edgekit.process import run_process  # noqa: PLC0415 - seldom used
-    from edgekit.runtime.probe import environment  # noqa: PLC0415 - seldom used
+    from edgekit.process import (  # noqa: PLC0415 - seldom used
+        python_child,
+        python_environment,
+        run_process,
+    )
 
     finished = run_process(
-        [sys.executable, "-m", "edgekit.runtime.trial_child", json.dumps(trial.options())],
+        python_child("edgekit.runtime.trial_child", json.dumps(trial.options())),
         timeout_s=TIMEOUT_S,
-        env=environment(),
+        env=python_environment(),
         stdin=base64.b64encode(trial.content).decode(),
     )
     signal = "" if finished.timed_out else finished.signal_name
