@@ -178,13 +178,13 @@ def _calibrated(result: ConvertResult) -> str:
 
 
 def _agreement(result: ConvertResult) -> Iterator[str]:
+    from edgekit.evaluate.outputs import describe_output
+
     agreement = result.agreement
     if agreement is None:
         return
-    for end, argmax, snr_db in zip(result.outputs, agreement.argmax, agreement.snr_db):
-        same = "" if argmax is None else f"same largest value as in float on {argmax:.2%}, "
-        ratio = "no difference to measure" if snr_db is None else f"{snr_db:.1f} dB over the error"
-        yield f"agreement  {end.name}: {same}{ratio}"
+    for output in agreement.outputs:
+        yield f"agreement  {describe_output(output)}"
     apart = "none of which calibrated" if result.held_out else "the same that calibrated"
     yield f"judged on  {result.num_judged} samples, {apart}"
 

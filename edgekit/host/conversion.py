@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from edgekit import __version__, files
 from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset, read_labels
+from edgekit.data.random_samples import RANDOM
 from edgekit.errors import UsageError
+from edgekit.evaluate.causes import Making
+from edgekit.evaluate.outputs import Agreement, agreement_warnings, measure_outputs
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import read_notes
 from edgekit.host.activations import parse_replacements, with_replacements
-from edgekit.host.agreement import Agreement, measure_agreement
 from edgekit.host.blockers import float_blockers
 from edgekit.host.calibration import Calibration, Progress
 from edgekit.host.child import Converted, ConverterChild, Loaded
@@ -31,6 +33,7 @@ from edgekit.host.sources import SOURCE_KINDS, SourceFile, find_source, saved_ob
 from edgekit.host.static_tflite import fold_constants, make_static
 from edgekit.host.use import check_labels, names_of, with_use
 from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_splits
+from edgekit.runtime import Runner
 
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 
@@ -248,7 +251,7 @@ class _Conversion:
         if options.mode == "int8":
             model, converted = self._mend(model, converted)
             enforce(model, options.io, self._where)
-        agreement = self._agreement(converted)
+        agreement = self._agreement(converted, model, output)
         judged = self._calibration if agreement else None
         content = self._with_use(converted.content, model)
         files.write_bytes(output, content)
@@ -395,12 +398,19 @@ class _Conversion:
             raise UsageError("the converter asks for calibration data", fix="--data DATA")
         return self._calibration.batches(self._progress)
 
-    def _agreement(self, converted: Converted) -> Agreement | None:
-        if self._calibration is None or converted.float_content is None:
+    def _agreement(self, converted: Converted, model: Model, output: Path) -> Agreement | None:
+        """How the model answers beside the float one; what is wrong goes to the warnings."""
+        calibration, dataset = self._calibration, self._dataset
+        if calibration is None or dataset is None or converted.float_content is None:
             return None
-        batches = self._calibration.judging_batches()
+        is_random = dataset.describe().get("kind") == RANDOM
+        making = Making(model, str(output), calibration.count, dataset.num_samples, is_random)
         as_trained = self._as_trained or converted.float_content
-        return measure_agreement(as_trained, converted.content, batches)
+        with Runner(as_trained) as reference, Runner(converted.content) as runner:
+            pair = measure_outputs(reference, runner, calibration.judging_batches())
+            agreement = pair.agreement(making)
+        self._notes.extend(agreement_warnings(agreement))
+        return agreement
 
 
 def _other_way(option: str) -> str:

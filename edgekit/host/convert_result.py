@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from edgekit.evaluate.outputs import Agreement
 from edgekit.formats.tflite import Model, Tensor
-from edgekit.host.agreement import Agreement
 from edgekit.result import Result
 
 

@@ -21,7 +21,7 @@ from edgekit.rewrite.rule import Rule
 
 _LARGEST_RATIO = 8.0  # ranges further apart than that lose three bits and more
 # Operators that move values about: a scale passes through them.
-_MOVING = frozenset(["EXPAND_DIMS", "RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"])
+MOVING = frozenset(["EXPAND_DIMS", "RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"])
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _part(edit: Edit, producers: dict[int, Operator], index: int) -> _Part | Non
             if is_8bit(edit.tensors[producer.inputs[0]]):
                 return _Part(producer.inputs[0], tuple(moves), index)
             break
-        if producer.opcode not in _MOVING or not _moves_only_first(edit, producer):
+        if producer.opcode not in MOVING or not _moves_only_first(edit, producer):
             break
         moves.insert(0, producer)
         source = producer.inputs[0]

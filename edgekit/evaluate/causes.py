@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why an integer model is worse than its float original, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable, Iterator, Sequence
+
+import numpy as np
+
+from edgekit.edgetpu.lints import find_lints
+from edgekit.edgetpu.structure import place_of
+from edgekit.result import Result
+from edgekit.rewrite.outputs import MOVING, separate_outputs
+from edgekit.runtime.channels import LOGIT_DECISION
+from edgekit.runtime.quality import COARSEST_LOGIT, MOST_SATURATED, span
+
+if TYPE_CHECKING:
+    from edgekit.formats.tflite import Model, Operator
+    from edgekit.runtime.agreement import InputRanges, OutputRecord
+
+_FEW_SAMPLES = 50
+_MORE_SAMPLES = 300
+_FINE_STEPS, _LOST_STEPS = 64.0, 4.0  # of an input's range: one feature uses many, another few
+_WIDE_LOGIT = 16.0  # a sigmoid of it is 1 - 1e-7
+_WEAK_CODE = 42  # of 127: a row that reaches no further loses more than a bit and a half
+_MOST_WEAK = 0.5
+_UNEQUAL = 16.0  # times the median: that channel leaves the others 4 of 8 bits
+_ROUNDING_STEPS = 0.6  # noise up to here is made by the output's own step
+
+_APART = (
+    "end the network before the join, so that the scores are an output of their own, or scale the "
+    "boxes to 0..1 inside the network"
+)
+
+
+@dataclass(frozen=True)
+class Cause(Result):
+    """A likely reason, and the next step."""
+
+    code: str
+    text: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Making:
+    """How the integer model was made, as far as that is known."""
+
+    model: Model
+    path: str  # of its file; empty where it has none
+    num_calibrated: int | None = None
+    num_available: int | None = None  # samples in the data; None if nothing tells
+    is_random: bool = False  # whether random numbers calibrated it: its answers tell nothing
+
+
+@dataclass(frozen=True)
+class _Case:
+    making: Making
+    records: Sequence[OutputRecord]  # of the outputs that are not good
+    inputs: Sequence[InputRanges]
+
+
+def find_causes(
+    making: Making, records: Sequence[OutputRecord], inputs: Sequence[InputRanges]
+) -> tuple[Cause, ...]:
+    """What is likely to blame, the most telling first.
+
+    Args:
+        making: The integer model.
+        records: Of those of its outputs that are worse than float.
+        inputs: What its inputs were given.
+    """
+    case = _Case(making, records, inputs)
+    found = [cause for look in _LOOKS for cause in look(case)]
+    return tuple(found) if found else (_UNKNOWN_CAUSE,)
+
+
+def mixed_outputs(model: Model, path: str) -> Iterator[Cause]:
+    """Outputs that join values of very different ranges: boxes and scores."""
+    if separate_outputs(model) is not None:
+        target = path.replace(".tflite", "_fixed.tflite") if path else "FIXED.tflite"
+        yield Cause(
+            "cause.mixed_output",
+            "an output joins values of very different ranges (boxes and scores): they share one "
+            "scale, and the small ones are lost",
+            f"edgekit fix {path or 'MODEL'} -o {target} gives them out separately",
+        )
+        return
+    joins = {place_of(model.main, index) for index in _joins_at_outputs(model)}
+    for issue in find_lints(model) if joins else ():
+        if issue.code == "quant.mixed_range_concat" and issue.where in joins:
+            yield Cause(
+                "cause.mixed_output",
+                "an output joins values of very different ranges (boxes and scores): "
+                f"{issue.message}",
+                _APART,
+            )
+
+
+def _joins_at_outputs(model: Model) -> Iterator[int]:
+    """The CONCATENATIONs whose values are only moved about on their way to an output."""
+    graph = model.main
+    made_by = {tensor: index for index, op in enumerate(graph.operators) for tensor in op.outputs}
+    for output in graph.outputs:
+        index = made_by.get(output)
+        while index is not None and graph.operators[index].opcode in MOVING | {"QUANTIZE"}:
+            index = made_by.get(graph.operators[index].inputs[0])
+        if index is not None and graph.operators[index].opcode == "CONCATENATION":
+            yield index
+
+
+def _features(case: _Case) -> Iterator[Cause]:
+    for ranges in case.inputs:
+        scale, widths = ranges.info.scale, ranges.widths
+        if not scale or len(widths) < 2:
+            continue
+        steps = widths / scale
+        lost = np.flatnonzero((steps > 0) & (steps < _LOST_STEPS))
+        if not lost.size or steps.max() < _FINE_STEPS:
+            continue
+        yield Cause(
+            "cause.features",
+            f"the input {ranges.info.name} has one scale, steps of {scale:.3g}, and its features "
+            f"have very different ranges: {len(lost)} of {len(widths)} "
+            f"({span([int(each) for each in lost])}) stay within {_LOST_STEPS:.0f} steps",
+            "scale every feature to the same range outside the network (less its mean, over its "
+            "deviation), in training and in use; a normalization inside comes too late",
+        )
+
+
+def _mixed(case: _Case) -> Iterator[Cause]:
+    found = list(mixed_outputs(case.making.model, case.making.path))
+    yield from found
+    if found:
+        return
+    for record in case.records:
+        scores = [part for part in record.parts if part.hits is not None]
+        if len(scores) == len(record.parts) or not scores:
+            continue
+        part = scores[0]
+        yield Cause(
+            "cause.mixed_output",
+            f"the output {record.name} holds scores (channels {span(part.channels)}) beside "
+            f"values up to {max(map(abs, record.reference_range)):.3g}, in steps of "
+            f"{record.step or 0:.3g}",
+            _APART,
+        )
+
+
+def _logits(case: _Case) -> Iterator[Cause]:
+    for record in case.records:
+        hits, step = record.hits, record.step
+        if hits is None or hits.decision != LOGIT_DECISION or step is None:
+            continue
+        if step <= COARSEST_LOGIT or -record.reference_range[0] <= _WIDE_LOGIT:
+            continue
+        yield Cause(
+            "cause.wide_logits",
+            f"the scores of {record.name} are logits from {record.reference_range[0]:.3g} to "
+            f"{record.reference_range[1]:.3g}: only {-_WIDE_LOGIT:.0f} to {_WIDE_LOGIT:.0f} "
+            f"matters, and the whole range makes steps of {step:.3g}",
+            "limit them inside the network: ReLU6 on logit + 3 keeps steps of 0.024, and the "
+            "decision is then at 3",
+        )
+
+
+def _saturating(case: _Case) -> Iterator[Cause]:
+    for record in case.records:
+        if record.saturated > MOST_SATURATED:
+            yield Cause(
+                "cause.saturation",
+                f"{record.saturated:.1%} of the values of {record.name} lie beyond the range that "
+                "calibration saw, and saturate",
+                f"calibrate with samples like those to come: {_more(case.making)}",
+            )
+
+
+def _few(case: _Case) -> Iterator[Cause]:
+    count = case.making.num_calibrated
+    if count is not None and count < _FEW_SAMPLES:
+        yield Cause(
+            "cause.few_samples",
+            f"{count} samples calibrated it",
+            f"calibrate with more: {_more(case.making)}",
+        )
+
+
+def _more(making: Making) -> str:
+    used, available = making.num_calibrated, making.num_available
+    if used is not None and available is not None and available > used:
+        return f"--num-samples {min(available, _MORE_SAMPLES)}"
+    return f"give {_MORE_SAMPLES} or more, with --num-samples {_MORE_SAMPLES}"
+
+
+def _own_step(case: _Case) -> Iterator[Cause]:
+    for record in case.records:
+        steps = record.noise_steps
+        if record.hits is not None or record.parts or steps is None or steps > _ROUNDING_STEPS:
+            continue
+        low, high = record.reference_range
+        yield Cause(
+            "cause.coarse_output",
+            f"the output {record.name} reaches from {low:.3g} to {high:.3g}, in steps of "
+            f"{record.step:.3g}, and most of its values vary by {record.spread:.3g}",
+            "limit or scale that output inside the network, so that its range is used evenly",
+        )
+
+
+def _dense(case: _Case) -> Iterator[Cause]:
+    model = case.making.model
+    worst: tuple[float, str] = (0.0, "")
+    for operator in model.main.operators:
+        if operator.opcode != "FULLY_CONNECTED":
+            continue
+        weights = model.main.tensors[operator.inputs[1]]
+        codes = model.data(weights)
+        if codes is None or weights.scale is None or codes.ndim != 2 or len(codes) < 2:
+            continue
+        reach = np.abs(codes.astype(np.int64) - (weights.zero_point or 0)).max(axis=1)
+        worst = max(worst, (float((reach < _WEAK_CODE).mean()), _layer(model, operator)))
+    if worst[0] > _MOST_WEAK:
+        yield Cause(
+            "cause.dense_rows",
+            f"the dense layer {worst[1]} has one scale for weights of unequal size: {worst[0]:.0%} "
+            "of its outputs use a third of the codes or less",
+            "replace it by a 1x1 convolution (Conv2D(units, 1) on a tensor of 1 x 1 x channels), "
+            "whose weights have a scale for each output",
+        )
+
+
+def _channels(case: _Case) -> Iterator[Cause]:
+    model = case.making.model
+    unequal = []
+    for operator in model.main.operators:
+        if operator.opcode not in ("DEPTHWISE_CONV_2D", "CONV_2D"):
+            continue
+        quantization = model.main.tensors[operator.inputs[1]].quantization
+        scales = np.asarray(quantization.scale if quantization else ())
+        if len(scales) > 1 and scales.max() > _UNEQUAL * np.median(scales):
+            unequal.append((float(scales.max() / np.median(scales)), _layer(model, operator)))
+    if unequal:
+        ratio, name = max(unequal)
+        yield Cause(
+            "cause.unequal_channels",
+            f"channels of very unequal size share a scale behind {len(unequal)} layers; in {name} "
+            f"the largest is {ratio:.0f} times the median",
+            "train with batch normalization and ReLU6 behind these layers, or with quantization "
+            "in the loop (quantization-aware training)",
+        )
+
+
+def _layer(model: Model, operator: Operator) -> str:
+    name = model.main.tensors[operator.outputs[0]].name
+    return name.split(";")[0][-60:]
+
+
+_UNKNOWN_CAUSE = Cause(
+    "cause.unknown",
+    "nothing in the model explains it",
+    "calibrate with other samples, like those to come, and check --preprocess; if that is no help, "
+    "train with quantization in the loop (quantization-aware training)",
+)
+_LOOKS: tuple[Callable[[_Case], Iterator[Cause]], ...] = (
+    _features,
+    _mixed,
+    _logits,
+    _saturating,
+    _own_step,
+    _dense,
+    _channels,
+    _few,
+)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two models on the same samples, output by output, whatever the outputs mean."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from edgekit.errors import UnsupportedModelError
+from edgekit.evaluate.causes import Cause, Making, find_causes, mixed_outputs
+from edgekit.result import Result
+from edgekit.runtime.agreement import InputRanges, OutputRecord, OutputSums
+from edgekit.runtime.quality import BAD, UNKNOWN, Finding, judge_output, worst
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgekit.runtime import Runner, TensorInfo
+
+MOST_SAMPLES = 256  # more tell no more, and cost time and memory
+
+
+@dataclass(frozen=True)
+class OutputQuality(Result):
+    """One output: what was measured, and the verdict on it."""
+
+    record: OutputRecord
+    verdict: str  # good | doubtful | bad | unknown
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Agreement(Result):
+    """How close a model's answers are to those of the reference it was made from.
+
+    ``argmax`` and ``snr_db`` have one entry an output, in the order of the outputs: what
+    ``outputs`` says in full.
+    """
+
+    argmax: tuple[float | None, ...]
+    snr_db: tuple[float | None, ...]
+    num_samples: int = 0
+    verdict: str = UNKNOWN  # the worst of the outputs'
+    outputs: tuple[OutputQuality, ...] = ()
+    causes: tuple[Cause, ...] = ()  # of what is not good, the most likely first
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Of all outputs."""
+        return tuple(finding for each in self.outputs for finding in each.findings)
+
+    @property
+    def least_argmax(self) -> float | None:
+        """The lowest share of equal largest values; None where no output has such a number."""
+        return min((each for each in self.argmax if each is not None), default=None)
+
+    @property
+    def least_snr_db(self) -> float | None:
+        """The lowest ratio; None where no output differs."""
+        return min((each for each in self.snr_db if each is not None), default=None)
+
+
+class OutputPair:
+    """Sums up how far the outputs of two models are apart; not thread-safe."""
+
+    def __init__(self, reference: Runner, model: Runner) -> None:
+        """Compare ``model`` with ``reference``.
+
+        Raises:
+            UnsupportedModelError: Their outputs are not the same.
+        """
+        self._reference, self._model = reference, model
+        self._order = output_order(reference.outputs, model.outputs)
+        self._sums = [OutputSums(info) for info in model.outputs]
+        self.inputs = [InputRanges(info) for info in model.inputs]
+        self.count = 0
+
+    def add(
+        self,
+        inputs: Sequence[NDArray[Any]],
+        expected: Sequence[NDArray[Any]],
+        actual: Sequence[NDArray[Any]],
+    ) -> None:
+        """Take in some samples, along the first dimension.
+
+        Args:
+            inputs: Real values.
+            expected: What the reference gave for them, as its output tensors store it.
+            actual: What the model gave for them.
+        """
+        real, other = self._reference.to_real(*expected), self._model.to_real(*actual)
+        for ranges, values in zip(self.inputs, inputs):
+            ranges.add(np.asarray(values))
+        for place, (sums, values) in enumerate(zip(self._sums, other)):
+            sums.add(real[self._order[place]], values)
+        self.count += len(actual[0]) if actual and actual[0].ndim else 1
+
+    def agreement(self, making: Making) -> Agreement:
+        """What the samples came to, with likely causes of what is not good."""
+        records = [sums.record() for sums in self._sums]
+        outputs = tuple(_judged(each, is_random=making.is_random) for each in records)
+        worse = [each.record for each in outputs if each.findings]
+        causes = find_causes(making, worse, self.inputs) if worse else ()
+        return Agreement(
+            argmax=tuple(each.argmax for each in records),
+            snr_db=tuple(each.snr_db for each in records),
+            num_samples=self.count,
+            verdict=worst([each.verdict for each in outputs]),
+            outputs=outputs,
+            causes=causes or tuple(mixed_outputs(making.model, making.path)),
+        )
+
+
+def _judged(record: OutputRecord, *, is_random: bool) -> OutputQuality:
+    verdict, findings = (UNKNOWN, ()) if is_random else judge_output(record)
+    return OutputQuality(record, verdict, findings)
+
+
+def output_order(reference: Sequence[TensorInfo], model: Sequence[TensorInfo]) -> tuple[int, ...]:
+    """For each output of the model, which one of the reference is the same.
+
+    By their order where the shapes agree, else by name, else by shapes that occur once.
+
+    Raises:
+        UnsupportedModelError: There is no such order.
+    """
+    before, after = ([each.shape[1:] for each in infos] for infos in (reference, model))
+    if before == after:
+        return tuple(range(len(after)))
+    names = [each.name for each in reference]
+    if sorted(names) == sorted(each.name for each in model) and len(set(names)) == len(names):
+        order = tuple(names.index(each.name) for each in model)
+        if [before[i] for i in order] == after:
+            return order
+    if sorted(before) == sorted(after) and len(set(before)) == len(before):
+        return tuple(before.index(shape) for shape in after)
+    raise UnsupportedModelError(
+        f"the two models have different outputs: {before} and {after}",
+        fix="compare models of one network; edgekit inspect MODEL shows the outputs of a model",
+    )
+
+
+def measure_outputs(
+    reference: Runner, model: Runner, batches: Iterable[Sequence[NDArray[Any]]]
+) -> OutputPair:
+    """Run two models on ``batches`` (real values in the inputs' shapes), each in its own thread."""
+    pair = OutputPair(reference, model)
+    with ThreadPoolExecutor(1) as pool:
+        for arrays in batches:
+            pending = pool.submit(_invoke, reference, arrays)
+            actual = _invoke(model, arrays)
+            pair.add(arrays, pending.result(), actual)
+    return pair
+
+
+def agreement_warnings(agreement: Agreement) -> Iterator[str]:
+    """The verdict for people: what is worse, why, and the next step; nothing where all is good."""
+    if agreement.findings:
+        how = "much worse than" if agreement.verdict == BAD else "perhaps worse than"
+        found = "; ".join(each.text for each in agreement.findings)
+        yield f"the model is {how} the float model on {agreement.num_samples} samples: {found}"
+    for cause in agreement.causes:
+        yield f"{'likely cause: ' * bool(agreement.findings)}{cause.text}; next: {cause.fix}"
+
+
+def _invoke(runner: Runner, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+    return runner.invoke(*runner.to_raw(*arrays))
+
+
+def describe_output(quality: OutputQuality) -> str:
+    """One output in a line: the verdict, and the numbers behind it."""
+    record = quality.record
+    if record.identical:
+        return f"{record.name}: {quality.verdict}, no difference"
+    parts = [quality.verdict] if quality.verdict != UNKNOWN else []
+    if record.snr_db is not None:
+        parts.append(f"{record.snr_db:.1f} dB over the error")
+    if record.centred_snr_db is not None:
+        parts.append(f"{record.centred_snr_db:.1f} dB about its mean")
+    hits = record.hits
+    if hits is not None and hits.reference:
+        parts.append(
+            f"{hits.found:,} of {hits.reference:,} scores above {hits.decision:g} found, "
+            f"{hits.false:,} false"
+        )
+    return f"{record.name}: {', '.join(parts) or 'no difference to measure'}"

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a model's outputs are from those of a reference, usually its float original.
+
+Everything is added up sample by sample: memory is three float64 values for each element of an
+output, whatever the number of samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.result import Result
+from edgekit.runtime.channels import (
+    ChannelSums,
+    Hits,
+    PartRecord,
+    channel_axes,
+    decibels,
+    find_parts,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgekit.runtime.base import TensorInfo
+
+
+@dataclass(frozen=True)
+class OutputRecord(Result):
+    """One output of a model against the same output of the reference, in real values.
+
+    ``snr_db`` is 10 log10 of the reference's power over that of the difference;
+    ``centred_snr_db`` takes the reference's power about each element's mean over the samples, so
+    that what is the same for every input does not count. Both are None if there is no difference
+    or no signal. ``spread`` is the square root of that centred power per value.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    num_samples: int
+    num_not_finite: int  # samples left out: one of the two models gave NaN or infinity
+    identical: bool
+    snr_db: float | None
+    centred_snr_db: float | None
+    spread: float
+    noise: float  # root mean square of the difference
+    argmax: float | None  # share of positions with the same largest value on the last axis
+    step: float | None  # between neighbouring values of the model's output; None if it is float
+    saturated: float  # share of values at an end of the model's range, the reference's beyond it
+    reference_range: tuple[float, float]
+    model_range: tuple[float, float]
+    hits: Hits | None  # of outputs that hold scores, few of them above the decision
+    parts: tuple[PartRecord, ...] = ()
+
+    @property
+    def noise_steps(self) -> float | None:
+        """The noise in steps; rounding alone makes 0.29 of it."""
+        return self.noise / self.step if self.step else None
+
+
+class OutputSums:
+    """Running sums of one output over the samples."""
+
+    def __init__(self, info: TensorInfo) -> None:
+        """Compare outputs of the model whose output is ``info`` with the reference's."""
+        self._info = info
+        self._count = self._not_finite = 0
+        self._power = 0.0
+        self._same = self._positions = self._saturated = 0
+        self._equal = True
+        self._mean = self._spread = self._noise = np.zeros(())
+        self._low = self._model_low = np.inf
+        self._high = self._model_high = -np.inf
+        self._axes: tuple[ChannelSums, ...] = ()
+
+    def add(self, expected: NDArray[Any], actual: NDArray[Any]) -> None:
+        """Take in real values, the samples along the first dimension.
+
+        Args:
+            expected: (samples, ...) of the reference.
+            actual: As many values of the model; another shape of the same size is reshaped.
+        """
+        reference = expected.astype(np.float64)
+        model = actual.reshape(expected.shape).astype(np.float64)
+        flat = (reference.reshape(len(reference), -1), model.reshape(len(reference), -1))
+        finite = np.isfinite(flat[0]).all(axis=1) & np.isfinite(flat[1]).all(axis=1)
+        self._not_finite += int((~finite).sum())
+        reference, model = reference[finite], model[finite]
+        if not reference.size:
+            return
+        if not self._count:
+            zeros = np.zeros(reference.shape[1:])
+            self._mean, self._spread, self._noise = zeros, zeros.copy(), zeros.copy()
+            self._axes = tuple(
+                ChannelSums(axis, reference.shape) for axis in channel_axes(reference.shape)
+            )
+        self._add_powers(reference, model)
+        self._add_ranges(reference, model)
+        for axis in self._axes:
+            axis.add(reference, model)
+        if reference.ndim > 1 and reference.shape[-1] > 1:
+            same = reference.argmax(-1) == model.argmax(-1)
+            self._same += int(same.sum())
+            self._positions += same.size
+
+    def _add_powers(self, reference: NDArray[np.float64], model: NDArray[np.float64]) -> None:
+        # Chan, Golub, LeVeque (1979): means and squares of two groups, joined.
+        number = len(reference)
+        mean = reference.mean(axis=0)
+        shift = mean - self._mean
+        total = self._count + number
+        self._spread += ((reference - mean) ** 2).sum(axis=0)
+        self._spread += shift**2 * (self._count * number / total)
+        self._mean = self._mean + shift * (number / total)
+        self._count = total
+        difference = model - reference
+        self._noise += (difference**2).sum(axis=0)
+        self._power += float((reference**2).sum())
+        self._equal = self._equal and not difference.any()
+
+    def _add_ranges(self, reference: NDArray[np.float64], model: NDArray[np.float64]) -> None:
+        self._low = min(self._low, float(reference.min()))
+        self._high = max(self._high, float(reference.max()))
+        self._model_low = min(self._model_low, float(model.min()))
+        self._model_high = max(self._model_high, float(model.max()))
+        params = self._info.params
+        if params is not None:
+            half = params.scale / 2
+            below = (model < params.real_min + half) & (reference < params.real_min - params.scale)
+            above = (model > params.real_max - half) & (reference > params.real_max + params.scale)
+            self._saturated += int(below.sum() + above.sum())
+
+    def record(self) -> OutputRecord:
+        """What the samples came to."""
+        values = max(1, self._count * self._mean.size)
+        noise = float(self._noise.sum())
+        spread = self._spread_power()
+        signal = float(spread.sum())
+        return OutputRecord(
+            name=self._info.name,
+            shape=self._info.shape,
+            num_samples=self._count,
+            num_not_finite=self._not_finite,
+            identical=self._equal,
+            snr_db=decibels(self._power, noise),
+            centred_snr_db=decibels(signal, noise),
+            spread=float(np.sqrt(signal / values)),
+            noise=float(np.sqrt(noise / values)),
+            argmax=self._same / self._positions if self._positions else None,
+            step=self._info.scale,
+            saturated=self._saturated / values,
+            reference_range=(self._low, self._high) if self._count else (0.0, 0.0),
+            model_range=(self._model_low, self._model_high) if self._count else (0.0, 0.0),
+            hits=self._axes[-1].hits() if self._axes else None,
+            parts=find_parts(self._axes, spread, self._noise),
+        )
+
+    def _spread_power(self) -> NDArray[np.float64]:
+        """The power about the mean, free of what few samples take from it."""
+        correction = self._count / (self._count - 1) if self._count > 1 else 0.0
+        power: NDArray[np.float64] = self._spread * correction
+        return power
+
+
+class InputRanges:
+    """The range of each feature (the last axis) of an input, over the samples."""
+
+    def __init__(self, info: TensorInfo) -> None:
+        """Gather the ranges of the input ``info``."""
+        self.info = info
+        self._low: NDArray[np.float64] = np.full(1, np.inf)
+        self._high: NDArray[np.float64] = np.full(1, -np.inf)
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Take in real values: (samples, ..., features)."""
+        flat = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+        if flat.size:
+            self._low = np.minimum(self._low, flat.min(axis=0))
+            self._high = np.maximum(self._high, flat.max(axis=0))
+
+    @property
+    def widths(self) -> NDArray[np.float64]:
+        """(features,) how far each one varies; zeros before the first sample."""
+        width: NDArray[np.float64] = np.maximum(self._high - self._low, 0.0)
+        return np.where(np.isfinite(width), width, 0.0)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The channels of an output: which of them are scores, and where boxes and scores lie together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Sequence
+
+import numpy as np
+
+from edgekit.result import Result
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Where a score output decides: a logit at 0, a probability at 0.5.
+LOGIT_DECISION, PROBABILITY_DECISION = 0.0, 0.5
+_DECISIONS = (LOGIT_DECISION, PROBABILITY_DECISION)
+_MOST_CHANNELS = 1024  # along an axis that may hold boxes and scores side by side
+_FAR_APART = 8.0  # ranges that many times apart share a scale at the cost of 3 of 8 bits
+_SLACK = 1e-3  # a softmax may leave 0..1 by rounding
+_UNDECIDED = (0.1, 0.9)  # a probability between them decides little
+_MOST_UNDECIDED = 0.3  # of the values, where numbers from 0 to 1 are probabilities
+_MOST_OF = 0.5  # of a channel's values above the decision: more, and it is a background class
+_FEW = 0.05  # of a detector's logits above the decision
+_MANY = 500  # logits: with fewer, "few above zero" is no sign of scores
+_LEAST_LOGIT = -1.0
+
+
+@dataclass(frozen=True)
+class Hits(Result):
+    """How many values lie above the decision, over all samples."""
+
+    decision: float
+    reference: int  # of the reference
+    found: int  # of those, how many of the model's too
+    false: int  # of the model only
+    is_sparse: bool  # whether few values are above it: objects rather than a mask or a class
+
+    @property
+    def f1(self) -> float:
+        """Agreement of the two sets: 1 for equal ones, 0 for disjoint ones."""
+        total = 2 * self.found + self.false + (self.reference - self.found)
+        return 2 * self.found / total if total else 1.0
+
+
+@dataclass(frozen=True)
+class PartRecord(Result):
+    """Some channels of an output: boxes or scores where both are in one tensor."""
+
+    axis: int  # of the output; its first dimension is 0
+    channels: tuple[int, ...]
+    reference_range: tuple[float, float]
+    centred_snr_db: float | None
+    hits: Hits | None
+
+
+def decibels(signal: float, noise: float) -> float | None:
+    """10 log10(signal / noise), to two digits; None where either is nothing."""
+    if not noise or not signal or not np.isfinite(signal + noise):
+        return None
+    return round(float(10 * np.log10(signal / noise)), 2)
+
+
+class ChannelSums:
+    """Ranges and hits of the channels along one axis."""
+
+    def __init__(self, axis: int, shape: Sequence[int]) -> None:
+        self.axis, self.num = axis, shape[axis]
+        self._others = tuple(i for i in range(len(shape)) if i != axis)
+        self.low, self.high = np.full(self.num, np.inf), np.full(self.num, -np.inf)
+        self._counts = np.zeros((len(_DECISIONS), 3, self.num), np.int64)
+        self._undecided = np.zeros(self.num, np.int64)
+        self._values = 0  # a channel
+
+    def add(self, reference: NDArray[np.float64], model: NDArray[np.float64]) -> None:
+        """Take in finite real values of both models, of one shape."""
+        self.low = np.minimum(self.low, reference.min(axis=self._others))
+        self.high = np.maximum(self.high, reference.max(axis=self._others))
+        self._values += reference.size // self.num
+        between = (reference > _UNDECIDED[0]) & (reference < _UNDECIDED[1])
+        self._undecided += between.sum(axis=self._others)
+        for counts, decision in zip(self._counts, _DECISIONS):
+            true, answer = reference > decision, model > decision
+            for row, which in enumerate((true, true & answer, answer & ~true)):
+                counts[row] += which.sum(axis=self._others)
+
+    def hits(self, channels: NDArray[np.intp] | None = None) -> Hits | None:
+        """Of all or some channels, if they hold scores; None if their meaning is not clear.
+
+        Scores are probabilities (0 to 1, nearly all of them close to an end), or logits of which
+        few are positive: what a detector's heads give.
+        """
+        chosen = np.arange(self.num) if channels is None else np.asarray(channels)
+        total = self._values * len(chosen)
+        low, high = float(self.low[chosen].min()), float(self.high[chosen].max())
+        is_share = low >= -_SLACK and high <= 1 + _SLACK
+        counts = self._counts[int(is_share)][:, chosen]
+        if len(chosen) > 1:
+            counts = counts[:, self._is_no_background(counts[0])]
+        reference, found, false = (int(each) for each in counts.sum(axis=1))
+        if is_share:
+            is_score = self._undecided[chosen].sum() <= _MOST_UNDECIDED * total and high > low
+        else:
+            is_score = reference <= _FEW * total and total >= _MANY and low <= _LEAST_LOGIT
+        if not is_score or not counts.size:
+            return None
+        is_sparse = reference <= _FEW * total
+        return Hits(_DECISIONS[int(is_share)], reference, found, false, is_sparse)
+
+    def _is_no_background(self, hits: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """All but a first or last class that is nearly always above the decision."""
+        kept: NDArray[np.bool_] = np.ones(len(hits), np.bool_)
+        for end in (0, -1):
+            kept[end] = hits[end] <= _MOST_OF * self._values
+        return kept
+
+
+def channel_axes(shape: Sequence[int]) -> list[int]:
+    """The axes that may hold channels: the second and the last, where they are not too long."""
+    candidates = sorted({1, len(shape) - 1} - {0})
+    fitting = [axis for axis in candidates if shape[axis] <= _MOST_CHANNELS]
+    return fitting or candidates[-1:]
+
+
+def find_parts(
+    axes: Sequence[ChannelSums], spread: NDArray[np.float64], noise: NDArray[np.float64]
+) -> tuple[PartRecord, ...]:
+    """Wide and narrow channels of an output apart, where they are far apart; else nothing."""
+    best: tuple[float, ChannelSums, NDArray[np.bool_]] | None = None
+    for axis in axes:
+        if axis.num < 2 or axis.num == noise.size:
+            continue
+        gap, is_wide = _gap(np.maximum(np.abs(axis.low), np.abs(axis.high)))
+        if gap >= _FAR_APART and (best is None or gap > best[0]):
+            best = gap, axis, is_wide
+    if best is None:
+        return ()
+    _, axis, is_wide = best
+    parts = []
+    for channels in (np.flatnonzero(is_wide), np.flatnonzero(~is_wide)):
+        signal, error = (
+            float(np.take(each, channels, axis=axis.axis - 1).sum()) for each in (spread, noise)
+        )
+        parts.append(
+            PartRecord(
+                axis.axis,
+                tuple(int(each) for each in channels),
+                (float(axis.low[channels].min()), float(axis.high[channels].max())),
+                decibels(signal, error),
+                axis.hits(channels),
+            )
+        )
+    return tuple(parts)
+
+
+def _gap(reach: NDArray[np.float64]) -> tuple[float, NDArray[np.bool_]]:
+    """The widest gap between sorted reaches, as a ratio, and which channels lie above it."""
+    order = np.sort(np.maximum(reach, 1e-9))
+    ratios = order[1:] / order[:-1]
+    place = int(ratios.argmax())
+    return float(ratios[place]), reach >= order[place + 1]

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an output is as good as the reference's: good, doubtful or bad, and by which rule.
+
+The limits were set on networks of known quality: see docs/quality.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Iterator, Sequence
+
+from edgekit.result import Result
+from edgekit.runtime.channels import LOGIT_DECISION
+
+if TYPE_CHECKING:
+    from edgekit.runtime.agreement import OutputRecord
+    from edgekit.runtime.channels import Hits
+
+GOOD, DOUBTFUL, BAD, UNKNOWN = "good", "doubtful", "bad", "unknown"
+LEVELS = (UNKNOWN, GOOD, DOUBTFUL, BAD)  # from the least to the most severe
+
+# Each pair: below the first bad, below the second doubtful.
+# Signal about each element's mean over noise.
+SNR_LIMITS_DB = (8.0, 12.0)
+# F1 of the values above the decision: objects are found by many neighbouring scores, pixels of a
+# mask and classes are not.
+OBJECT_F1_LIMITS = (0.7, 0.85)
+DENSE_F1_LIMITS = (0.8, 0.94)
+LEAST_HITS = 10  # fewer tell nothing
+COARSEST_LOGIT = 0.3  # a step between neighbouring logits
+LEAST_SAMPLES = 4
+MOST_SATURATED = 0.01  # of the values
+
+
+@dataclass(frozen=True)
+class Finding(Result):
+    """What is wrong with an output, in a sentence."""
+
+    code: str
+    level: str  # doubtful | bad
+    output: str
+    text: str
+
+
+def worst(levels: Sequence[str]) -> str:
+    """The most severe of ``levels``; `UNKNOWN` for none."""
+    return max(levels, key=LEVELS.index, default=UNKNOWN)
+
+
+def judge_output(record: OutputRecord) -> tuple[str, tuple[Finding, ...]]:
+    """The verdict on one output, and what it rests on if it is not good."""
+    if record.num_samples < LEAST_SAMPLES and not record.identical:
+        return UNKNOWN, ()
+    findings = tuple(_findings(record))
+    return worst([GOOD, *(each.level for each in findings)]), findings
+
+
+def _findings(record: OutputRecord) -> Iterator[Finding]:
+    if record.identical:
+        return
+    parts = [part for part in record.parts if part.hits is not None]
+    for part in parts:
+        named = f"channels {span(part.channels)} of {record.name} (scores)"
+        yield from _score_findings(record, part.hits, named)
+    if not parts:
+        yield from _score_findings(record, record.hits, record.name)
+    measured = record.hits is not None and _is_enough(record.hits)
+    if not measured:
+        yield from _noise(record)
+
+
+def _score_findings(record: OutputRecord, hits: Hits | None, named: str) -> Iterator[Finding]:
+    if hits is None:
+        return
+    if _is_enough(hits):
+        limits = OBJECT_F1_LIMITS if hits.is_sparse else DENSE_F1_LIMITS
+        level = _level(hits.f1, limits)
+        if level != GOOD:
+            yield Finding("quality.decisions", level, record.name, f"{named}: {_found(hits)}")
+        return
+    if record.step is None:
+        return
+    if record.model_range[1] <= hits.decision < record.reference_range[1]:
+        yield Finding(
+            "quality.never_above",
+            BAD,
+            record.name,
+            f"{named}: its largest value is {record.model_range[1]:.3g}, at or below the decision "
+            f"at {hits.decision:g}, where float reaches {record.reference_range[1]:.3g}",
+        )
+    elif hits.decision == LOGIT_DECISION and record.step > COARSEST_LOGIT:
+        yield Finding(
+            "quality.coarse_logits",
+            DOUBTFUL,
+            record.name,
+            f"{named}: neighbouring scores are {record.step:.3g} logits apart, more than "
+            f"{COARSEST_LOGIT:g}: near the decision there are no values",
+        )
+
+
+def _noise(record: OutputRecord) -> Iterator[Finding]:
+    ratio = record.centred_snr_db
+    if ratio is None:
+        if not record.spread or not record.noise:
+            return
+        ratio = 0.0
+    level = _level(ratio, SNR_LIMITS_DB)
+    if level != GOOD:
+        yield Finding("quality.noise", level, record.name, f"{record.name}: {_lost(ratio)}")
+
+
+def _level(value: float, limits: tuple[float, float]) -> str:
+    return BAD if value < limits[0] else DOUBTFUL if value < limits[1] else GOOD
+
+
+def _is_enough(hits: Hits) -> bool:
+    return max(hits.reference, hits.found + hits.false) >= LEAST_HITS
+
+
+def _lost(centred_snr_db: float) -> str:
+    share = 10 ** (-centred_snr_db / 20)
+    if share >= 1:
+        return "the error is as large as all that the float model's answers vary, or larger"
+    return f"the error is {share:.0%} of what the float model's answers vary"
+
+
+def _found(hits: Hits) -> str:
+    share = hits.found / hits.reference if hits.reference else 0.0
+    false = f", and {hits.false:,} that it does not" if hits.false else ""
+    return (
+        f"finds {roughly(share)} of what the float model finds: {hits.found:,} of "
+        f"{hits.reference:,}{false} (scores above {hits.decision:g})"
+    )
+
+
+def roughly(share: float) -> str:
+    """A share in words: ``about half``."""
+    for limit, words in _SHARES:
+        if share <= limit:
+            return words
+    return "nearly all"
+
+
+_SHARES = (
+    (0.0, "nothing"),
+    (0.06, "next to nothing"),
+    (0.15, "about a tenth"),
+    (0.29, "about a quarter"),
+    (0.4, "about a third"),
+    (0.58, "about half"),
+    (0.71, "about two thirds"),
+    (0.84, "about three quarters"),
+    (0.95, "about nine tenths"),
+)
+
+
+def span(channels: Sequence[int]) -> str:
+    """Channel numbers as runs: ``0 to 3``, ``4, 9 to 12``."""
+    runs: list[list[int]] = []
+    for each in channels:
+        if runs and each == runs[-1][1] + 1:
+            runs[-1][1] = each
+        else:
+            runs.append([each, each])
+    words = [str(a) if a == b else f"{a} to {b}" for a, b in runs]
+    return ", ".join(words[:4]) + (" and more" if len(words) > 4 else "")

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two models' outputs on the same samples: the numbers are numpy's, the verdicts follow them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgekit.runtime import TensorInfo
+from edgekit.runtime.agreement import InputRanges, OutputRecord, OutputSums
+from edgekit.runtime.quality import BAD, DOUBTFUL, GOOD, UNKNOWN, judge_output
+
+_RNG = np.random.default_rng(5)
+
+
+def _info(shape: tuple[int, ...], scale: float | None = None, zero: int = 0) -> TensorInfo:
+    quantized = None if scale is None else zero
+    return TensorInfo("out", shape, "uint8" if scale else "float32", scale, quantized, 0)
+
+
+def _record(expected: Any, actual: Any, info: TensorInfo | None = None) -> OutputRecord:  # noqa: ANN401
+    sums = OutputSums(info or _info((1, *expected.shape[1:])))
+    for one, other in zip(expected, actual):
+        sums.add(one[None], other[None])
+    return sums.record()
+
+
+def _verdict(expected: Any, actual: Any, info: TensorInfo | None = None) -> str:  # noqa: ANN401
+    return judge_output(_record(expected, actual, info))[0]
+
+
+def _as_uint8(real: NDArray[Any], scale: float, zero: int) -> NDArray[Any]:
+    return (np.clip(np.round(real / scale) + zero, 0, 255) - zero) * scale
+
+
+def test_what_is_the_same_for_all_samples_is_no_signal() -> None:
+    expected = 100 + _RNG.normal(size=(50, 30))
+    actual = expected + _RNG.normal(scale=0.5, size=expected.shape)
+    record = _record(expected, actual)
+    noise = ((actual - expected) ** 2).sum()
+    variance = expected.var(axis=0, ddof=1).sum() * len(expected)
+    assert record.snr_db is not None
+    assert record.snr_db == pytest.approx(10 * np.log10((expected**2).sum() / noise), abs=0.01)
+    assert record.centred_snr_db == pytest.approx(10 * np.log10(variance / noise), abs=0.01)
+    assert record.snr_db > 40
+    assert judge_output(record)[0] == BAD
+
+
+def test_chunks_of_any_size_give_the_numbers_of_the_whole() -> None:
+    expected = _RNG.normal(3, 2, (37, 4, 5))
+    actual = expected + _RNG.normal(scale=0.1, size=expected.shape)
+    whole, parts = OutputSums(_info((1, 4, 5))), OutputSums(_info((1, 4, 5)))
+    whole.add(expected, actual)
+    for start, stop in ((0, 1), (1, 20), (20, 37)):
+        parts.add(expected[start:stop], actual[start:stop])
+    one, other = whole.record(), parts.record()
+    assert one.num_samples == other.num_samples == 37
+    assert one.centred_snr_db == other.centred_snr_db
+    assert one.spread == pytest.approx(other.spread, rel=1e-9)
+
+
+def test_equal_outputs_are_good_and_one_sample_tells_nothing() -> None:
+    values = _RNG.normal(size=(10, 6))
+    assert _record(values, values).identical
+    assert _verdict(values, values) == GOOD
+    assert _verdict(values[:1], values[:1] + 1) == UNKNOWN
+
+
+def test_a_sample_with_nan_is_counted_and_left_out() -> None:
+    expected = _RNG.normal(size=(12, 6))
+    actual = expected + 0.01
+    actual[3, 2] = np.nan
+    record = _record(expected, actual)
+    assert (record.num_samples, record.num_not_finite) == (11, 1)
+    assert record.centred_snr_db is not None
+    assert record.centred_snr_db > 30
+
+
+def test_saturated_values_are_those_beyond_the_models_range() -> None:
+    expected = np.linspace(0, 20, 100).reshape(10, 10)
+    actual = _as_uint8(expected, 10 / 255, 0)
+    record = _record(expected, actual, _info((1, 10), 10 / 255))
+    assert record.saturated == pytest.approx((expected > 10 + 10 / 255).mean())
+    assert record.model_range[1] == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("reach", "verdict"), [(8, GOOD), (700, BAD)])
+def test_detector_logits_are_judged_by_what_lies_above_zero(reach: float, verdict: str) -> None:
+    """A step of 2.7 leaves no score between 0 and the next code, and the largest code is 0."""
+    logits = -_RNG.uniform(1, reach, (20, 900, 1))
+    logits[:, :5] = _RNG.uniform(0.3, 2.5, (20, 5, 1))
+    scale = (reach + 2.5) / 255
+    top = int(np.floor(reach / scale))
+    actual = _as_uint8(logits, scale, top)
+    if reach > 100:
+        actual = np.minimum(actual, 0)
+    record = _record(logits, actual, _info((1, 900, 1), scale, top))
+    assert record.hits is not None
+    assert record.hits.reference == 100
+    assert record.hits.found == (actual[:, :5] > 0).sum()
+    assert judge_output(record)[0] == verdict
+
+
+def test_without_a_hit_the_step_and_the_largest_code_decide() -> None:
+    logits = -_RNG.uniform(1, 600, (20, 900, 1))
+    logits[0, 0] = 1.5  # one hit tells nothing by itself
+    scale = 601.5 / 255
+    findings = judge_output(
+        _record(logits, np.minimum(_as_uint8(logits, scale, 254), 0), _info((1, 900, 1), scale))
+    )[1]
+    assert [each.code for each in findings] == ["quality.never_above"]
+    logits[0, 0] = -1.5
+    findings = judge_output(
+        _record(logits, _as_uint8(logits, scale, 254), _info((1, 900, 1), scale, 254))
+    )[1]
+    assert [(each.code, each.level) for each in findings] == [("quality.coarse_logits", DOUBTFUL)]
+
+
+def test_half_of_the_hits_is_said_in_words() -> None:
+    logits = np.full((20, 900, 1), -6.0)
+    logits += _RNG.normal(scale=0.5, size=logits.shape)
+    logits[:, :10] = 2.0
+    actual = logits.copy()
+    actual[::2, :10] = -0.5
+    _, (finding,) = judge_output(_record(logits, actual))
+    assert "about half of what the float model finds: 100 of 200" in finding.text
+
+
+def test_a_background_class_does_not_hide_lost_objects() -> None:
+    logits = np.full((10, 200, 5), -6.0) + _RNG.normal(scale=0.3, size=(10, 200, 5))
+    logits[..., 0] = 5
+    logits[:, :6, 2] = 3
+    actual = logits.copy()
+    actual[:, :6, 2] = -1
+    record = _record(logits, actual)
+    assert record.hits is not None
+    assert (record.hits.reference, record.hits.found) == (60, 0)
+    assert judge_output(record)[0] == BAD
+
+
+def test_boxes_and_scores_in_one_output_are_judged_apart() -> None:
+    """The boxes' power hides the scores' loss: 40 dB in all, and no object is left."""
+    boxes = _RNG.uniform(0, 600, (20, 300, 4))
+    scores = np.where(_RNG.random((20, 300, 3)) < 0.01, 0.9, 0.02)
+    expected = np.concatenate([boxes, scores], axis=2)
+    scale = 600 / 255
+    record = _record(expected, _as_uint8(expected, scale, 0), _info((1, 300, 7), scale))
+    assert record.snr_db is not None
+    assert record.snr_db > 40
+    wide, narrow = record.parts
+    assert (wide.channels, narrow.channels) == ((0, 1, 2, 3), (4, 5, 6))
+    assert narrow.hits is not None
+    assert (narrow.hits.reference, narrow.hits.found) == (int((scores > 0.5).sum()), 0)
+    assert judge_output(record)[0] == BAD
+
+
+def test_channels_first_are_found_too() -> None:
+    boxes = _RNG.uniform(0, 600, (20, 4, 300))
+    scores = np.where(_RNG.random((20, 3, 300)) < 0.01, 0.9, 0.02)
+    expected = np.concatenate([boxes, scores], axis=1)
+    record = _record(expected, np.round(expected * 255) / 255, _info((1, 7, 300), 1 / 255))
+    assert [part.channels for part in record.parts] == [(0, 1, 2, 3), (4, 5, 6)]
+    assert judge_output(record)[0] == GOOD
+
+
+def test_coordinates_between_0_and_1_are_no_scores() -> None:
+    expected = _RNG.uniform(0.2, 0.8, (40, 10))
+    actual = expected + _RNG.normal(scale=0.01, size=expected.shape)
+    record = _record(expected, actual)
+    assert record.hits is None
+    assert judge_output(record)[0] == GOOD
+
+
+def test_a_flag_that_hardly_ever_changes_is_good_when_its_decisions_agree() -> None:
+    """Signal about the mean is small; what counts is on which side of 0.5 the flag lies."""
+    expected = np.where(_RNG.random((100, 1)) < 0.03, 0.05, 0.97)
+    actual = np.clip(expected + _RNG.normal(scale=0.08, size=expected.shape), 0, 1)
+    record = _record(expected, actual)
+    assert record.centred_snr_db is not None
+    assert record.centred_snr_db < 12
+    assert judge_output(record)[0] == GOOD
+
+
+def test_the_range_of_each_feature_is_gathered() -> None:
+    ranges = InputRanges(_info((1, 3)))
+    ranges.add(np.array([[0.0, -5.0, 2.0]]))
+    ranges.add(np.array([[1.0, 5.0, 2.0], [0.5, 0.0, 2.0]]))
+    np.testing.assert_allclose(ranges.widths, [1, 10, 0])
