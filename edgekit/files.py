@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files are written whole or not at all: a temporary file beside the target, fsync, rename."""
+"""Files are written whole or not at all: a temporary file beside the target, fsync, rename.
+
+Only regular files are replaced. What a symbolic link leads to is replaced, not the link; a FIFO and
+the null device are written to; any other device or socket is refused.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Iterator, Union
 
-from edgekit.errors import InputError, OutputError
+from edgekit.errors import InputError, OutputError, UsageError
 
 PathLike = Union[str, "os.PathLike[str]"]
-_CHUNK_BYTES = 1 << 20
+_SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
+# What edgekit writes: a run into the folder of its data may replace what the last one left there.
+_RESULT_SUFFIXES = frozenset((".tflite", ".edgekit", ".html", ".json", ".log"))
+_LONGEST_STEM = 100  # of a temporary file's name, which is longer than the target's
 
 
 def read_bytes(path: PathLike, what: str = "file") -> bytes:
@@ -58,16 +66,18 @@ def replacing(path: PathLike) -> Iterator[Path]:
     When the block raises (Ctrl-C included) the temporary file is removed and ``path`` is as it was.
 
     Raises:
-        OutputError: The folder is missing or read-only, the disk is full, ``path`` is a folder.
+        OutputError: The folder is missing or read-only, the disk is full, ``path`` is a folder, a
+            device, a socket, or a file that may not be written.
     """
     import tempfile  # noqa: PLC0415 - 4 ms that a Runner need not wait for
 
     target = Path(path)
     try:
-        if target.is_dir():
-            raise IsADirectoryError(21, "it is a folder", str(target))
+        place, is_stream = _place(target)
         handle, name = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=".part", dir=str(target.parent)
+            prefix=f".{place.name[:_LONGEST_STEM]}.",
+            suffix=".part",
+            dir=None if is_stream else str(place.parent),
         )
         os.close(handle)
     except OSError as error:
@@ -75,7 +85,7 @@ def replacing(path: PathLike) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _commit(temporary, target)
+        (_pour if is_stream else _commit)(temporary, place)
     except OSError as error:
         raise output_error(target, error) from error
     finally:
@@ -93,12 +103,56 @@ def check_writable(path: PathLike) -> None:
 
     target = Path(path)
     try:
-        if target.is_dir():
-            raise IsADirectoryError(21, "it is a folder", str(target))
-        with tempfile.TemporaryFile(dir=str(target.parent)):
-            pass
+        place, is_stream = _place(target)
+        if not is_stream:
+            with tempfile.TemporaryFile(dir=str(place.parent)):
+                pass
     except OSError as error:
         raise output_error(target, error) from error
+
+
+def refuse_overwriting(output: PathLike, *inputs: object) -> None:
+    """Refuse an output that is one of the inputs, under whatever name, or part of one.
+
+    Args:
+        output: The file to write.
+        inputs: Paths; anything else (None, arrays, a model object, a word that names no file) is
+            passed over. Nothing may be written into the folder of a SavedModel; in the folder of a
+            data set only results are replaced.
+
+    Raises:
+        UsageError: It is.
+    """
+    for given in inputs:
+        if not isinstance(given, (str, Path)) or not os.path.exists(given):  # noqa: PTH110 - no error for odd names
+            continue
+        place, source = Path(os.path.realpath(output)), Path(os.path.realpath(given))
+        is_same = place.exists() and place.samefile(source)
+        if is_same or (source in place.parents and _belongs_to(source, place)):
+            raise UsageError(
+                f"the output would overwrite {Path(given).name or given}",
+                where=str(output),
+                why="" if is_same else f"it lies in {given}, which is read",
+                fix="name another output (-o)",
+            )
+
+
+def make_folder(path: PathLike) -> Path:
+    """Make a folder for outputs, its parents included; one that exists is fine.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder {folder.name}: {error.strerror}",
+            where=str(folder),
+            fix="name a folder that can be written (-o)",
+        ) from error
+    return folder
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:
@@ -118,6 +172,47 @@ def write_text(path: PathLike, content: str) -> None:
         OutputError: As for `replacing`.
     """
     write_bytes(path, content.encode())
+
+
+def _place(target: Path) -> tuple[Path, bool]:
+    """The file that writing to ``target`` means, and whether it is written to as a stream.
+
+    Raises:
+        OSError: It is a folder, a device, a socket, or may not be written.
+    """
+    try:
+        found = target.stat()
+    except FileNotFoundError:  # also a symbolic link to a file that is not there yet
+        return Path(os.path.realpath(target)), False
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(21, "it is a folder", str(target))
+    if stat.S_ISFIFO(found.st_mode) or _is_null_device(found):
+        return target, True
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(22, "it is a device or a socket, not a file", str(target))
+    if not os.access(str(target), os.W_OK):
+        raise PermissionError(13, "it is read-only", str(target))
+    return Path(os.path.realpath(target)), False
+
+
+def _is_null_device(found: os.stat_result) -> bool:
+    if not stat.S_ISCHR(found.st_mode):
+        return False
+    null = os.stat(os.devnull)  # noqa: PTH116 - as cheap as can be
+    return (found.st_rdev, found.st_mode) == (null.st_rdev, null.st_mode)
+
+
+def _belongs_to(folder: Path, place: Path) -> bool:
+    if any((folder / name).exists() for name in _SAVED_MODEL):
+        return True
+    return place.exists() and place.suffix.lower() not in _RESULT_SUFFIXES
+
+
+def _pour(temporary: Path, target: Path) -> None:
+    # Without a reader, opening a FIFO would wait for ever; this way it is an error.
+    with open(os.open(str(target), os.O_WRONLY | os.O_NONBLOCK), "wb") as stream:  # noqa: PTH123 - a number
+        os.set_blocking(stream.fileno(), True)
+        stream.write(temporary.read_bytes())
 
 
 def _commit(temporary: Path, target: Path) -> None:

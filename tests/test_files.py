@@ -4,14 +4,23 @@
 from __future__ import annotations
 
 import os
+import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from edgekit.errors import InputError, OutputError
-from edgekit.files import read_bytes, replacing, write_bytes, write_text
+from edgekit.errors import InputError, OutputError, UsageError
+from edgekit.files import (
+    check_writable,
+    read_bytes,
+    refuse_overwriting,
+    replacing,
+    write_bytes,
+    write_text,
+)
 
 
 def _write_half_and_stop(target: Path) -> None:
@@ -69,3 +78,134 @@ def test_a_new_file_gets_the_usual_permissions(tmp_path: Path) -> None:
 def test_reading_a_folder_says_what_it_was_to_be(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the model: Is a directory"):
         read_bytes(tmp_path, "model")
+
+
+def _null_device(tmp_path: Path) -> Path:
+    """A null device of the test's own where that is allowed; else the system's."""
+    device = tmp_path / "null"
+    try:
+        os.mknod(str(device), 0o666 | stat.S_IFCHR, Path(os.devnull).stat().st_rdev)
+    except PermissionError:
+        return Path(os.devnull)
+    device.chmod(stat.S_IMODE(Path(os.devnull).stat().st_mode))
+    return device
+
+
+def test_the_null_device_stays_a_device(tmp_path: Path) -> None:
+    device = _null_device(tmp_path)
+    check_writable(device)
+    write_bytes(device, b"x" * 100)
+    assert stat.S_ISCHR(device.stat().st_mode)
+
+
+def test_a_fifo_is_written_to(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(str(fifo))
+    with pytest.raises(OutputError, match="No such device"):  # nobody reads
+        write_bytes(fifo, b"x")
+    reader = os.open(str(fifo), os.O_RDONLY | os.O_NONBLOCK)
+    write_bytes(fifo, b"content")
+    assert os.read(reader, 100) == b"content"
+    os.close(reader)
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+
+
+def test_sockets_and_other_devices_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        for place in (path, Path("/dev/zero")):
+            with pytest.raises(OutputError, match="device or a socket"):
+                write_bytes(place, b"x")
+            with pytest.raises(OutputError, match="device or a socket"):
+                check_writable(place)
+    assert stat.S_ISSOCK(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path: Path, exists: bool) -> None:
+    (tmp_path / "far").mkdir()
+    target, link = tmp_path / "far" / "target", tmp_path / "link"
+    if exists:
+        target.write_bytes(b"old")
+    link.symlink_to(Path("far") / "target")
+    write_bytes(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert [path.name for path in (tmp_path / "far").iterdir()] == ["target"]
+
+
+def test_a_circle_of_links_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OutputError):
+        write_bytes(tmp_path / "a", b"x")
+
+
+def test_the_longest_file_name_is_written(tmp_path: Path) -> None:
+    write_bytes(tmp_path / ("n" * 255), b"x")
+    assert (tmp_path / ("n" * 255)).read_bytes() == b"x"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folders_and_files_are_output_errors(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "file").chmod(0o444)
+    with pytest.raises(OutputError, match="read-only"):
+        write_bytes(tmp_path / "file", b"new")
+    tmp_path.chmod(0o555)
+    with pytest.raises(OutputError, match="Permission denied"):
+        write_bytes(tmp_path / "other", b"new")
+    tmp_path.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["source", "hard", "soft", "sub/../source"])
+def test_a_source_is_not_overwritten_under_any_name(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+    (tmp_path / "sub").mkdir()
+    os.link(str(source), str(tmp_path / "hard"))
+    (tmp_path / "soft").symlink_to("source")
+    with pytest.raises(UsageError, match="would overwrite source"):
+        refuse_overwriting(tmp_path / name, None, "random", tmp_path / "absent", source)
+
+
+def test_nothing_is_written_into_a_saved_model(tmp_path: Path) -> None:
+    (tmp_path / "model" / "variables").mkdir(parents=True)
+    (tmp_path / "model" / "saved_model.pb").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("model")
+    for place in ("model/saved_model.pb", "model/variables/new", "link/m.tflite"):
+        with pytest.raises(UsageError, match="would overwrite model"):
+            refuse_overwriting(tmp_path / place, tmp_path / "model")
+    refuse_overwriting(tmp_path / "m.tflite", tmp_path / "model")
+
+
+def test_in_a_folder_of_data_only_results_are_replaced(tmp_path: Path) -> None:
+    for name in ("0.png", "labels.txt", "m.tflite"):
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("0.png", "labels.txt"):
+        with pytest.raises(UsageError, match="would overwrite"):
+            refuse_overwriting(tmp_path / name, str(tmp_path))
+    for name in ("m.tflite", "new.tflite"):
+        refuse_overwriting(tmp_path / name, str(tmp_path))
+
+
+def test_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
+    """Eight processes replace one file 50 times each, with contents of one letter."""
+    program = (
+        "import sys\n"
+        "from edgekit.files import write_bytes\n"
+        "for _ in range(50):\n    write_bytes(sys.argv[1], sys.argv[2].encode() * 100_000)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    target = tmp_path / "out"
+    started = [
+        subprocess.Popen([sys.executable, "-c", program, str(target), each], env=environment)
+        for each in "abcdefgh"
+    ]
+    while any(each.poll() is None for each in started):
+        if target.exists():
+            content = target.read_bytes()
+            assert content == content[:1] * 100_000
+    assert [each.returncode for each in started] == [0] * 8
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

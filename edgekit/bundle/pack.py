@@ -16,8 +16,14 @@ from edgekit.bundle.signing import sign as sign_manifest
 from edgekit.data import parse_preprocess, read_labels
 from edgekit.data.describe import Description, label_text
 from edgekit.edgetpu.belongs import check_belongs, check_plain
-from edgekit.errors import UsageError
-from edgekit.files import PathLike, check_writable, read_bytes, sha256_hex, write_bytes
+from edgekit.files import (
+    PathLike,
+    check_writable,
+    read_bytes,
+    refuse_overwriting,
+    sha256_hex,
+    write_bytes,
+)
 from edgekit.formats.bundle import MODEL_PATH, BundleFile, Manifest, is_bundle, write_bundle
 from edgekit.formats.tflite import Model, read_model
 from edgekit.result import Result
@@ -82,7 +88,8 @@ def bundle(
     if task:
         check_task(task)
     check_writable(output)
-    _check_apart(output, [model, compiled, labels, licence, sign, *metrics])
+    given_files = [model, compiled, labels, licence, sign, *metrics]
+    refuse_overwriting(output, *filter(_is_plain, given_files))
     given = read_given(model, compiled, licence)
     plain = read_model(given.plain, where=str(model))
     check_plain(plain, str(model))
@@ -156,17 +163,9 @@ def _first(results: Sequence[Mapping[str, Any]], field: str) -> str:
     return next((str(each[field]) for each in results if each.get(field)), "")
 
 
-def _check_apart(output: PathLike, given: Sequence[PathLike | None]) -> None:
-    """Refuse to write over what the bundle is made of; a bundle may be made anew in its place."""
-    place = Path(output)
-    for each in (Path(path) for path in given if path is not None):
-        is_same = place.exists() and each.exists() and place.samefile(each)
-        if is_same and not is_bundle(read_bytes(each, "file")):
-            raise UsageError(
-                f"the output would overwrite {each.name}",
-                where=str(output),
-                fix="name another output (-o NAME.edgekit)",
-            )
+def _is_plain(path: PathLike | None) -> bool:
+    """Whether it is a file and no bundle: a bundle may be made anew in its own place."""
+    return path is not None and Path(path).is_file() and not is_bundle(read_bytes(path, "file"))
 
 
 def _doubts(plain: Model, manifest: Manifest) -> list[str]:

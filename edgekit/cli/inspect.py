@@ -35,6 +35,7 @@ def inspect(
     json: JsonOption = False,
 ) -> None:
     """Show the graph of a model; of a compiled one, also what is in the Edge TPU's part."""
+    from edgekit.files import refuse_overwriting
     from edgekit.inspect import inspect as inspect_one
     from edgekit.inspect import inspect_files
 
@@ -48,6 +49,8 @@ def inspect(
         emit(several, lambda: "\n".join(render_set(several)), as_json=json)
         return
     result = inspect_one(models[0], source=source)
+    for output in filter(None, (html, model_explorer)):
+        refuse_overwriting(output, *models, source)
     _write_files(result, html, model_explorer)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
 

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
 from edgekit.errors import OutputError
 from edgekit.evaluate.pictures import draw
 from edgekit.extras import require
-from edgekit.files import replacing
+from edgekit.files import refuse_overwriting, replacing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,8 +30,8 @@ class Gallery:
     Files appear when they are complete; where the block raises, a video that was begun is removed.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None, inputs: Sequence[object] = ()) -> None:
+        self._folder, self._inputs = folder, inputs
         self._names: set[str] = set()
         self._video: _Video | None = None
 
@@ -47,6 +47,7 @@ class Gallery:
         if item.video is not None:
             return self._add_frame(self._folder, item.video, picture)
         path = self._folder / self._name(Path(item.name).stem, _SUFFIX)
+        refuse_overwriting(path, item.path, *self._inputs)
         with replacing(path) as temporary:
             picture.save(str(temporary), "PNG")
         return str(path)
@@ -63,6 +64,7 @@ class Gallery:
             if self._video is not None:
                 self._video.close(keep=True)
             path = folder / self._name(source.stem, _VIDEO_SUFFIX)
+            refuse_overwriting(path, source, *self._inputs)
             self._video = _Video(source, path, picture.size)
         self._video.write(picture)
         return str(self._video.path)

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
 import numpy as np
 
 from edgekit.data import parse_preprocess, preprocess_for
-from edgekit.errors import DataError, InputError, OutputError, UnsupportedModelError, UsageError
+from edgekit.errors import DataError, InputError, UnsupportedModelError, UsageError
 from edgekit.evaluate.answers import Answer, Words, explain, summarize
 from edgekit.evaluate.engine import as_pixels
 from edgekit.evaluate.gallery import Gallery
 from edgekit.evaluate.inputs import Item, Reading, expand, read_item
 from edgekit.evaluate.result import asked_for
+from edgekit.files import make_folder
 from edgekit.result import Result
 from edgekit.runtime import Runner, Thermal
 from edgekit.tasks import (
@@ -192,7 +192,7 @@ def _answer_all(
 ) -> tuple[list[Answer], list[str]]:
     answers: list[Answer] = []
     failed: list[str] = []
-    with Gallery(_folder(output)) as gallery:
+    with Gallery(None if output is None else make_folder(output), inputs) as gallery:
         for item in expand(inputs):
             try:
                 answer, meaning, reading = session.answer(item)
@@ -206,21 +206,6 @@ def _answer_all(
     if not answers:
         raise DataError(f"none of {len(failed)} inputs can be read", why=failed[0])
     return answers, failed
-
-
-def _folder(output: PathLike | None) -> Path | None:
-    if output is None:
-        return None
-    folder = Path(output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder: {error.strerror}",
-            where=str(folder),
-            fix="name a folder that can be written to (-o)",
-        ) from error
-    return folder
 
 
 class _Session:

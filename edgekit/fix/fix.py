@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
 from edgekit import files
-from edgekit.errors import UnsupportedModelError, UsageError
+from edgekit.errors import UnsupportedModelError
 from edgekit.fix.apply import Fixing, Progress
 from edgekit.fix.choose import choose_rules
 from edgekit.fix.mapping import num_mapped
@@ -70,7 +70,8 @@ def fix(
     """
     chosen = choose_rules(rule, skip, io)
     files.check_writable(output)
-    content, name = _read(model, Path(output))
+    files.refuse_overwriting(output, model, data)
+    content, name = _read(model)
     before = read_model(content, where=name)
     _refuse_uneditable(before, name)
     samples = Samples(
@@ -105,13 +106,11 @@ def fix(
     )
 
 
-def _read(model: files.PathLike | bytes, output: Path) -> tuple[bytes, str]:
+def _read(model: files.PathLike | bytes) -> tuple[bytes, str]:
     if isinstance(model, bytes):
         return model_content(model), "bytes"
     path = Path(model)
     content = files.read_bytes(path, "model")
-    if output.exists() and output.samefile(path):
-        raise UsageError("the output would overwrite the model", fix="name another output (-o)")
     return model_content(content, where=str(path)), str(path)
 
 

@@ -266,10 +266,7 @@ def _as_it_is(model: Model) -> Model:
 
 def _write(folder: Path, models: dict[Path, Model]) -> None:
     """Both files, or none."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise files.output_error(folder, error) from error
+    files.make_folder(folder)
     with contextlib.ExitStack() as stack:
         for path, model in models.items():
             temporary = stack.enter_context(files.replacing(path))

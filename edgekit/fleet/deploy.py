@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.bundle import verify
-from edgekit.errors import InputError, OutputError, UsageError
+from edgekit.errors import InputError, UsageError
 from edgekit.extras import require
-from edgekit.files import PathLike, write_text
+from edgekit.files import PathLike, make_folder, write_text
 from edgekit.fleet.local_files import read_data, read_local
 from edgekit.fleet.result import BoardResult, DeployResult
 from edgekit.fleet.visit import PURPOSE, Plan, Visit
@@ -101,7 +101,7 @@ def deploy(
     if plan.bundle.sha256 != checked.sha256:
         raise InputError("the bundle was changed just now", where=str(bundle), fix="deploy again")
     require("asyncssh", extra="ssh", purpose=PURPOSE)
-    place = None if output is None else _made(Path(output))
+    place = None if output is None else make_folder(Path(output))
     count = _Count(plan.bytes * len(targets), progress)
     visits = [Visit(target, plan, on_step, count.add) for target in targets]
     done = asyncio.run(_all(visits))
@@ -144,18 +144,6 @@ def _check_folder(folder: str) -> None:
             f"the board's folder cannot be {folder!r}",
             fix="name a folder of its own, such as edgekit or /srv/edgekit (--folder)",
         )
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder {folder.name}: {error.strerror}",
-            where=str(folder),
-            fix="name a folder that can be written (-o)",
-        ) from error
-    return folder
 
 
 def _write(folder: Path, board: BoardResult) -> None:

@@ -217,6 +217,8 @@ def _check_request(
             where=str(folder),
             fix=f"mkdir -p {folder}, or name another (--out-dir)",
         )
+    for stem in stems:
+        files.refuse_overwriting(folder / f"{stem}_edgetpu.tflite", *paths)
     files.check_writable(folder / f"{stems[0]}_edgetpu.tflite")
     absolute = tuple(path.absolute() for path in paths)
     return _Request(paths, absolute, hashes, folder, options, deadline_s)

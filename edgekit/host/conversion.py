@@ -214,7 +214,7 @@ def convert(
     files.check_writable(output)
     with _opened(source) as file:
         options.refuse_unused(file)
-        _refuse_overwriting(file, Path(output))
+        files.refuse_overwriting(output, file.path, data, labels)
         where = _name_of(source)
         job = _Conversion(file, where, options, data, preprocess, progress or _silent)
         job.stop_early = stop_early
@@ -453,11 +453,6 @@ def _shape_words(shape: str | Sequence[str] | Sequence[int] | None) -> tuple[str
     if all(isinstance(size, int) for size in shape):
         return (",".join(str(size) for size in shape),)
     return tuple(str(word) for word in shape)
-
-
-def _refuse_overwriting(source: SourceFile, output: Path) -> None:
-    if output.exists() and source.path.exists() and output.samefile(source.path):
-        raise UsageError("the output would overwrite the source", fix="name another output (-o)")
 
 
 def _silent(_done: int, _total: int | None) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgekit import files
 from edgekit.bench import BenchmarkResult, benchmark
-from edgekit.errors import DataError, ExternalToolError, GateError, OutputError, UsageError
+from edgekit.errors import DataError, ExternalToolError, GateError, UsageError
 from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.extras import require
 from edgekit.formats.tflite import read_model
@@ -256,12 +256,7 @@ def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _make_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder: {error.strerror}", where=str(folder), fix="name another (-o)"
-        ) from error
+    files.make_folder(folder)
     # Found now rather than after the training.
     files.check_writable(folder / "results.json")
     return folder

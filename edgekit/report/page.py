@@ -79,6 +79,8 @@ def report(
     for module in ("jinja2", "matplotlib"):
         require(module, extra="report", purpose="make the report")
     evidence = gather(folder, skip=target)
+    read = [path for path in Path(folder).rglob("*") if path.suffix != target.suffix]
+    files.refuse_overwriting(target, folder, *(read if target.exists() else ()))
     files.check_writable(target)
     subject = find_subject(evidence, model)
     complete(evidence, subject)

@@ -83,3 +83,15 @@ def test_errors_name_the_input(int8_path: Path, tmp_path: Path) -> None:
 def test_nothing_to_run_on_is_a_usage_error(int8_path: Path) -> None:
     with pytest.raises(UsageError):
         run(int8_path, [])
+
+
+def test_pictures_never_replace_what_was_given(int8_path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("a.bmp", "a.png", "b.png"):
+        Image.new("L", (8, 8), len(name)).save(str(folder / name))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for inputs in ([folder], [folder / "b.png"], [folder / "a.bmp", folder / "a.png"]):
+        with pytest.raises(UsageError, match="would overwrite"):
+            run(int8_path, inputs, output=folder)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
