@@ -14,6 +14,7 @@ import numpy as np
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
 from edgekit.data.folders import beside_read, identity_of, read_images
+from edgekit.data.heif import unread_note
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 from edgekit.files import read_bytes
@@ -65,6 +66,12 @@ class CocoDataset:
     def promised_range(self) -> tuple[float, float] | None:
         """The preprocessing's range."""
         return self._preprocess.promised_range
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to know of the files as a whole: the pictures that need a plugin."""
+        note = unread_note(self._files)
+        return (note,) if note else ()
 
     @property
     def classes(self) -> Sequence[int] | None:

@@ -95,6 +95,12 @@ class Dataset(Protocol):
     def __iter__(self) -> Iterator[Sample]: ...
 
 
+def remarks_of(dataset: Dataset) -> tuple[str, ...]:
+    """What to know of ``dataset`` as a whole, where it has something to say."""
+    found: tuple[str, ...] = getattr(dataset, "remarks", ())
+    return found
+
+
 class Selectable(Dataset, Protocol):
     """A data set of which some samples can be had without reading the others."""
 

@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
+from edgekit.data.heif import unread_note
+from edgekit.data.image_files import IMAGE_SUFFIXES, images_below, is_image, is_leftover
 from edgekit.data.label_kinds import all_labels, class_list, stack_labels
 from edgekit.data.pixels import Pixels
 from edgekit.data.preprocess import Preprocess, Size
 from edgekit.errors import DataError
 
-IMAGE_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
 LABELS_FILE = "labels.csv"
 _CLASS_COLUMNS = frozenset(("label", "class", "class_index", "class_id", "category"))
 _LISTED = 5
@@ -71,6 +70,12 @@ class FolderDataset:
     def promised_range(self) -> tuple[float, float] | None:
         """The preprocessing's range."""
         return self._preprocess.promised_range
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to know of the files as a whole: the pictures that need a plugin."""
+        note = unread_note(self.files)
+        return (note,) if note else ()
 
     @property
     def classes(self) -> Sequence[int] | None:
@@ -186,14 +191,12 @@ def _list_folder(folder: Path) -> tuple[list[Path], _Labels, tuple[str, ...]]:
         entries = sorted(folder.iterdir())
         if folder / LABELS_FILE in entries:
             return _read_labels_csv(folder)
-        classes = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
         flat = [entry for entry in entries if is_image(entry)]
-        nested = [
-            (path, index)
-            for index, entry in enumerate(classes)
-            for path in sorted(entry.rglob("*"))
-            if is_image(path)
-        ]
+        folders = [entry for entry in entries if entry.is_dir() and not is_leftover(entry.name)]
+        # A folder without a picture is no class: it would shift the labels behind it.
+        below = [(entry, found) for entry in folders for found in [images_below(entry)] if found]
+        classes = [entry for entry, _ in below]
+        nested = [(path, index) for index, (_, found) in enumerate(below) for path in found]
     except OSError as error:
         raise DataError(f"cannot list the folder: {error.strerror}", where=str(folder)) from error
     if flat and nested:
@@ -205,7 +208,7 @@ def _list_folder(folder: Path) -> tuple[list[Path], _Labels, tuple[str, ...]]:
         )
     if nested:
         files, labels = [path for path, _ in nested], [index for _, index in nested]
-        if all(entry.name.isdigit() for entry in classes):
+        if all(_is_index(entry.name) for entry in classes):
             return files, [int(classes[index].name) for index in labels], ()
         return files, list(labels), tuple(entry.name for entry in classes)
     if flat:
@@ -271,8 +274,3 @@ def _is_number(cell: str | None) -> bool:
 
 def _is_index(cell: str | None) -> bool:
     return cell is not None and cell.isdecimal() and len(cell) <= _MOST_DIGITS
-
-
-def is_image(path: Path) -> bool:
-    """Whether ``path`` is a file with the suffix of an image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
-from edgekit.data.folders import identity_of, is_image, read_images
+from edgekit.data.folders import identity_of, read_images
+from edgekit.data.heif import unread_note
+from edgekit.data.image_files import is_image
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 
@@ -51,6 +53,12 @@ class MaskDataset:
     def promised_range(self) -> tuple[float, float] | None:
         """The preprocessing's range."""
         return self._preprocess.promised_range
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to know of the files as a whole: the pictures that need a plugin."""
+        note = unread_note((image for image, _ in self._pairs))
+        return (note,) if note else ()
 
     @property
     def classes(self) -> Sequence[int] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Sequence, Tuple, Union
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.data.heif import HEAD_BYTES, check_readable
 from edgekit.data.images import upright, with_mode
 from edgekit.data.placement import Placement, place
 from edgekit.errors import DataError, UsageError
@@ -124,6 +125,7 @@ class Preprocess:
         is_content = isinstance(path, bytes)
         source: Any = io.BytesIO(path) if is_content else str(path)  # type: ignore[arg-type] # decided by is_content
         try:
+            check_readable(path[:HEAD_BYTES] if isinstance(path, bytes) else _head(path))
             with Image.open(source) as image:
                 turned = self.turn(image, truth_size)
                 return self._fit(turned, shape), self.place(turned.size, shape)
@@ -312,6 +314,11 @@ _KNOWN = (
     f"and resize={'|'.join(RESIZES)}, filter={'|'.join(FILTERS)}, colour={'|'.join(COLOURS)}, "
     f"exif={'|'.join(EXIF)}"
 )
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(HEAD_BYTES)
 
 
 def _numbers(word: str, value: str) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from typing import Mapping, Sequence
 
 from edgekit.errors import DataError
 
+_NAMED = 8
 _SPACES = re.compile(r"[\s_-]+")
 
 
@@ -47,6 +48,25 @@ def label_map(
         else:
             return None
     return found
+
+
+def check_num_folders(folders: Sequence[str], num_classes: int, label_offset: int) -> None:
+    """Raise DataError where there are more ``folders`` than classes, which only their order tells.
+
+    Fewer are a doubt: they may be the first classes.
+    """
+    if len(folders) + max(0, label_offset) <= num_classes or not num_classes:
+        return
+    raise DataError(
+        f"the data have {len(folders)} class folders, the model has {num_classes} classes",
+        why=f"each folder is taken for a class, in the order of their names: {_some(folders)}",
+        fix="move the folders that are no class of the model elsewhere, name each folder by the "
+        "class index (0, 1, ...), or give the names of the model's classes with --labels",
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
 def _places(names: Sequence[str]) -> Mapping[str, list[int]]:

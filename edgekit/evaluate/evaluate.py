@@ -18,9 +18,10 @@ from edgekit.data import (
     parse_preprocess,
     preprocess_for,
 )
+from edgekit.data.dataset import remarks_of
 from edgekit.data.spread import spread
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
-from edgekit.evaluate.class_names import label_map
+from edgekit.evaluate.class_names import check_num_folders, label_map
 from edgekit.evaluate.coco_judge import (
     BOXES,
     KEYPOINTS,
@@ -247,6 +248,7 @@ def _result(
     verdict = judge.verdict()
     score = verdict.scores[0]
     doubts = [
+        *remarks_of(dataset),
         *decoder.doubts,
         *range_doubts(engine.single, dataset),
         *label_doubts(judge, dataset),
@@ -358,6 +360,8 @@ def _judge(
         heads = [Head(engine.single, engine.prepared.source) for engine in engines]
         must_match = settings.labels is not None
         found = label_map(dataset.class_names, names, must_match=must_match)
+        if found is None:
+            check_num_folders(dataset.class_names, classes, settings.label_offset)
         return Tally(heads, settings.label_offset, found)
     if task == SEGMENTATION and isinstance(dataset, MaskDataset):
         return MaskJudge(decoders, names)

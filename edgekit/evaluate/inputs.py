@@ -14,7 +14,7 @@ import numpy as np
 
 from edgekit.data import Placement
 from edgekit.data.dataset import as_real
-from edgekit.data.folders import IMAGE_SUFFIXES, is_image
+from edgekit.data.image_files import IMAGE_SUFFIXES, is_image
 from edgekit.data.images import with_mode
 from edgekit.errors import DataError, InputError
 from edgekit.extras import require

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data import Dataset, InputSpec, Sample, Unreadable
+from edgekit.data.dataset import remarks_of
 from edgekit.data.drawing import Drawing
 from edgekit.data.folders import name_some
 from edgekit.data.label_kinds import class_of
@@ -76,7 +77,7 @@ class Calibration:
     @property
     def warnings(self) -> list[str]:
         """What a user should know about the samples although they can be used."""
-        notes = []
+        notes = list(remarks_of(self._dataset))
         if self._dataset.describe().get("kind") == RANDOM:
             notes.append("calibrated with random numbers: the model's answers are worth nothing")
         if self.count < self._wanted:
@@ -206,7 +207,7 @@ class Calibration:
                 f"{bad} of {bad + self.count} samples cannot be read",
                 where=where,
                 why=name_some(self.unreadable),
-                fix="mend or remove these files",
+                fix="; ".join(remarks_of(self._dataset)) or "mend or remove these files",
             )
         if not self.count:
             raise DataError("there is no sample", where=where, fix="give data with --data")

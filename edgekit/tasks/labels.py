@@ -104,7 +104,7 @@ def _ultralytics_names(metadata: Mapping[str, Any]) -> list[str]:
     names = metadata.get("names", {})
     if isinstance(names, list):
         return [str(name) for name in names]
-    if not isinstance(names, dict) or not all(str(key).isdigit() for key in names):
+    if not isinstance(names, dict) or not all(str(key).isdecimal() for key in names):
         return []
     by_index = {int(key): str(name) for key, name in names.items()}
     return [by_index.get(i, "") for i in range(max(by_index, default=-1) + 1)]

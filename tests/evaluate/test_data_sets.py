@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,6 +70,19 @@ def test_folders_that_are_not_all_classes_are_warned_about(
         (tmp_path / "numbers" / name).rename(tmp_path / "numbers" / str(number))
     result = evaluate(make_classifier(), tmp_path / "numbers")
     assert (result.metrics["top1"], result.warnings) == (1, ())
+
+
+def test_more_folders_than_classes_are_said_as_that(make_classifier: Make, tmp_path: Path) -> None:
+    data = _folder(tmp_path, ["blue", "green", "red"])
+    (data / "red").rename(data / "reds")
+    shutil.copytree(str(data / "green"), str(data / "unsorted"))
+    with pytest.raises(DataError, match="have 4 class folders, the model has 3 classes") as caught:
+        evaluate(make_classifier(), data)
+    assert "unsorted" in caught.value.why
+    assert "--label-offset" not in str(caught.value)
+    for path in (data / "unsorted").iterdir():
+        path.unlink()
+    assert evaluate(make_classifier(), data).num_samples == 12
 
 
 def test_unreadable_images_are_counted_and_listed_and_strict_stops(

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which files of a folder are pictures, and which are what a file manager left there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgekit.data.heif import SUFFIXES as HEIF_SUFFIXES
+
+IMAGE_SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+).union(HEIF_SUFFIXES)
+# What macOS puts into zip archives, Synology's and Windows's thumbnails and bins. Names that begin
+# with a dot (._photo.jpg, .DS_Store, .ipynb_checkpoints) are left out as well.
+_LEFTOVERS = frozenset(
+    ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information")
+)
+
+
+def is_image(path: Path) -> bool:
+    """Whether ``path`` is a file with the suffix of a picture, which a person put there."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_leftover(path.name) and path.is_file()
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder of this name comes from a program and not from the user."""
+    return name.startswith(".") or name.lower() in _LEFTOVERS
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The pictures in ``folder`` and its sub-folders, by name.
+
+    Raises:
+        OSError: A folder cannot be listed.
+    """
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if is_image(path) and not any(map(is_leftover, path.relative_to(folder).parts[:-1]))
+    ]
