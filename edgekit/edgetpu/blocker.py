@@ -8,7 +8,7 @@ from typing import Sequence
 
 from edgekit.edgetpu.limits import TPU
 from edgekit.edgetpu.partition import NO, Place, partition
-from edgekit.edgetpu.support import BORDERS, OperatorVerdict
+from edgekit.edgetpu.support import BORDERS, HOST_CUSTOM, OperatorVerdict
 from edgekit.formats.tflite import Model
 from edgekit.result import Result
 
@@ -71,9 +71,13 @@ def _first_blocker(
     model: Model, verdicts: Sequence[OperatorVerdict], places: Sequence[Place]
 ) -> int | None:
     """The first operator that does not map and depends on one that does; ends do not count."""
-    ends = set(model.main.outputs)
+    operators = model.main.operators
+    ends = set(model.main.outputs).union(
+        *(each.inputs for each in operators if each.custom_code in HOST_CUSTOM)
+    )
     for each, place in zip(verdicts, places):
-        is_end = each.opcode in BORDERS and set(model.main.operators[each.index].outputs) <= ends
+        is_border = each.opcode in BORDERS and set(operators[each.index].outputs) <= ends
+        is_end = is_border or each.custom_code in HOST_CUSTOM
         if each.verdict != TPU and place.behind_tpu != NO and not is_end:
             return each.index
     if any(each.verdict == TPU for each in verdicts):

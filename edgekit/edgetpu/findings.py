@@ -13,11 +13,9 @@ from edgekit.edgetpu.issues import ISSUE_CODES, Issue
 from edgekit.edgetpu.limits import CPU, TPU
 from edgekit.edgetpu.parameters import ParameterLayout
 from edgekit.edgetpu.structure import first_computed_size, place_of, structural_rules
-from edgekit.edgetpu.support import BORDERS, OperatorVerdict
+from edgekit.edgetpu.support import BORDERS, HOST_CUSTOM, OperatorVerdict
 from edgekit.formats.tflite import Model
 
-# Custom operators that the compiler leaves alone: it has their kernels (logs, compiled models).
-_TAKEN_CUSTOM = ("TFLite_Detection_PostProcess", "PosenetDecoderOp")
 _NAMED = 8
 
 
@@ -54,7 +52,7 @@ def _open_sizes(model: Model) -> Iterator[Issue]:
 
 
 def _is_taken(issue: Issue) -> bool:
-    return issue.code == "model.custom_op" and issue.message.split()[0] in _TAKEN_CUSTOM
+    return issue.code == "model.custom_op" and issue.message.split()[0] in HOST_CUSTOM
 
 
 def _not_quantized(model: Model) -> Iterator[Issue]:
@@ -89,7 +87,7 @@ def mapping_issues(verdicts: Sequence[OperatorVerdict], blocker: Blocker | None)
         numbers = ", ".join(str(each.index) for each in group[:_NAMED])
         more = f" and {len(group) - _NAMED} more" if len(group) > _NAMED else ""
         plural = "s" if len(group) > 1 else ""
-        severity = "note" if opcode in BORDERS else "warning"
+        severity = "note" if opcode in (*BORDERS, *HOST_CUSTOM) else "warning"
         where = f"operator{plural} {numbers}{more} {opcode}"
         yield Issue(code, where, group[0].reason, fix, severity)
 
@@ -120,8 +118,15 @@ def memory_issues(layout: ParameterLayout, activations: Activations) -> Iterator
 def end_issues(model: Model) -> Iterator[Issue]:
     """Real inputs and outputs of an integer model."""
     graph = model.main
+    made_there = {
+        number
+        for each in graph.operators
+        if each.custom_code in HOST_CUSTOM
+        for number in each.outputs
+    }
     for kind, numbers in (("input", graph.inputs), ("output", graph.outputs)):
-        names = [graph.tensors[i].name for i in numbers if graph.tensors[i].dtype == "FLOAT32"]
+        real = [i for i in numbers if graph.tensors[i].dtype == "FLOAT32" and i not in made_there]
+        names = [graph.tensors[i].name for i in real]
         if names and not is_float(model):
             code = ISSUE_CODES["io.float"]
             where = f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names)}"

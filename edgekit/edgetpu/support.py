@@ -35,6 +35,9 @@ from edgekit.result import Result
 _INTEGERS = ("UINT8", "INT8")
 _INT8_SINCE = 12
 BORDERS = ("QUANTIZE", "DEQUANTIZE")
+# Custom operators at the end that run on the CPU by design: the compiler has their kernels and
+# leaves them alone (logs, compiled models). They take real numbers and give them.
+HOST_CUSTOM = ("TFLite_Detection_PostProcess", "PosenetDecoderOp")
 _NAMED_FIRST = ("unsupported_op", "dtype")
 
 
@@ -161,7 +164,11 @@ def _data_types(op: Operation, runtime: int) -> OperatorVerdict | None:
             "libedgetpu api/runtime_version.h; log of compiler 15.0 with -m 11",
         )
     end, tensor = wrong[0]
-    if operator.opcode in BORDERS:
+    readers = op.model.main.operators
+    names = {each.custom_code for each in readers if set(operator.outputs) & set(each.inputs)}
+    if operator.opcode in BORDERS and names and names <= set(HOST_CUSTOM):
+        fix = f"nothing to fix: {', '.join(sorted(names))} behind it takes real numbers, on the CPU"
+    elif operator.opcode in BORDERS:
         fix = "convert with integer inputs and outputs: edgekit convert --io uint8"
     else:
         is_real = tensor.dtype.startswith("FLOAT")

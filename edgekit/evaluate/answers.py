@@ -135,10 +135,10 @@ def explain(meaning: Meaning, placement: Placement, words: Words) -> dict[str, A
     return fields
 
 
-def summarize(info: TensorInfo, real: NDArray[Any]) -> OutputSummary:
-    """Range and mean of an output's real values."""
-    values = real.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # the mean of both infinities is NaN
+def summarize(info: TensorInfo, real: NDArray[Any], counted: NDArray[Any]) -> OutputSummary:
+    """Range and mean of an output's real values, as far as they are ``counted``."""
+    with np.errstate(invalid="ignore"):  # NaN is cast; the mean of both infinities is NaN
+        values = counted.astype(np.float64)
         low, high, mean = (
             (float(values.min()), float(values.max()), float(values.mean()))
             if values.size

@@ -99,10 +99,11 @@ class _Pen:
             self._box(person.box_xyxy_px, text, colour, factor)
 
     def _points(self, points: Sequence[tuple[float, float]], colour: tuple[int, int, int]) -> None:
-        radius = self._width + 1 if len(points) < _MANY_POINTS else 1
+        is_sparse = len(points) < _MANY_POINTS
+        radius = self._width + 1 if is_sparse else 1
         for x, y in points:
             corners = (x - radius, y - radius, x + radius, y + radius)
-            self._draw.ellipse(corners, fill=colour, outline=(255, 255, 255))
+            self._draw.ellipse(corners, fill=colour, outline=(255, 255, 255) if is_sparse else None)
 
     def legend(self, rows: Sequence[tuple[tuple[int, int, int], str]]) -> None:
         """Names on their colours, one below the other at the left edge."""

@@ -155,7 +155,7 @@ def run(
         options = DecodeOptions(score_threshold, iou_threshold, anchors, _SCORE_THRESHOLD)
         decoder = choose_decoder(prepared, runner, task, options)
         if score_threshold is None and decoder.task == "detection":
-            score_threshold = _SCORE_THRESHOLD
+            score_threshold = decoder.score_threshold or _SCORE_THRESHOLD
         names = fit_labels(labels, decoder.num_classes)
         names = names or model_labels(prepared, decoder.num_classes)
         real_range = runner.inputs[0].real_range if runner.inputs else None
@@ -244,9 +244,10 @@ class _Session:
             self._states[name] = outputs[index]
         meaning = self._meaning([_first(each) for each in outputs], item.name)
         real = self._runner.to_real(*outputs)
+        counted = real if self.decoder.counted is None else self.decoder.counted(real)
         answer = Answer(
             source=item.name,
-            outputs=tuple(map(summarize, self._runner.outputs, real)),
+            outputs=tuple(map(summarize, self._runner.outputs, real, counted)),
             latency_ms=latency_ms,
             **explain(meaning, reading.placement, self._words),
         )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Raw = Sequence["NDArray[Any]"]
 _YOLO_THRESHOLD = 0.25
+PROBABILITIES = ("SOFTMAX", "LOGISTIC")
+_MOVING = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
 _PROBE_SEED = 0
 _PROBE_CELL = 8  # side in pixels of a patch of one colour: what a first convolution reacts to
 
@@ -80,6 +82,22 @@ class Case:
     def metadata(self) -> Mapping[str, Any]:
         """Ultralytics'; empty without it."""
         return ultralytics_metadata(self.prepared.original)
+
+    def opcode_before(self, index: int) -> str:
+        """What computes output ``index``; empty where the chip, or nothing known, does."""
+        graph = self.prepared.model.main
+        made_by = {number: each for each in graph.operators for number in each.outputs}
+        operator = made_by.get(self.outputs[index].index)
+        while operator is not None and operator.opcode in _MOVING:
+            operator = made_by.get(operator.inputs[0])
+        return "" if operator is None else operator.opcode
+
+    def is_probability(self, index: int) -> bool:
+        """Whether output ``index`` holds probabilities: by its scale, or what computes it."""
+        params = self.outputs[index].params
+        if params is not None:
+            return params.real_min >= -0.01 and 0.9 <= params.real_max <= 1.1
+        return self.opcode_before(index) in PROBABILITIES
 
     def real(self, raw: Raw, index: int) -> NDArray[Any]:
         """Output ``index`` in real values."""

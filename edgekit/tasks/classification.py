@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from edgekit.quant import QuantParams
 
+_LARGEST_LOGIT = 50.0
+_FAR = 1.0  # standard deviations of the numbers that their mean is away from 0
+
 
 def is_classifier(shapes: Sequence[Sequence[int]]) -> bool:
     """Whether outputs of these shapes are (batch, classes), or (batch, 1, 1, classes)."""
@@ -21,6 +24,22 @@ def is_classifier(shapes: Sequence[Sequence[int]]) -> bool:
         and shapes[0][-1] > 0
         and all(size == 1 for size in shapes[0][1:-1])
     )
+
+
+def may_be_far(params: QuantParams) -> bool:
+    """Whether a quantized output can hold numbers further from 0 than logits are."""
+    return max(-params.real_min, params.real_max) > _LARGEST_LOGIT
+
+
+def are_scores(values: NDArray[Any]) -> bool:
+    """Whether real outputs may be probabilities or logits, rather than numbers of a regression.
+
+    Training by softmax leaves the mean of the logits where the first weights put it, near 0: its
+    gradients add up to 0 over the classes. Coordinates in pixels lie far to one side.
+    """
+    if np.abs(values).max(initial=0) <= _LARGEST_LOGIT:
+        return True
+    return bool(abs(values.mean()) <= _FAR * values.std())
 
 
 def class_scores(output: NDArray[Any], params: QuantParams | None) -> NDArray[Any]:

@@ -70,6 +70,9 @@ class Decoder:
     input_shape: tuple[int, int]  # (height, width) of the image input; (0, 0) without one
     decode: Callable[[Sequence[NDArray[Any]]], Meaning]
     doubts: tuple[str, ...] = ()  # why its answers may be worthless, each with what to do
+    # Of the real outputs what holds answers; None where all of it does.
+    counted: Callable[[Sequence[NDArray[Any]]], Sequence[NDArray[Any]]] | None = None
+    score_threshold: float | None = None  # below it nothing is found, where the network has one
     is_guess: bool = False  # the user has not named the task
 
 

@@ -57,6 +57,19 @@ def order_by_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
     return (boxes, first, second, count) if boxes == 0 else (boxes, second, first, count)
 
 
+def used_slots(outputs: Sequence[NDArray[Any]], order: Sequence[int]) -> tuple[NDArray[Any], ...]:
+    """``outputs`` without the slots behind the count, which hold whatever was in memory.
+
+    Args:
+        outputs: The model's, in real values.
+        order: What `postprocess_order` says.
+    """
+    boxes, classes, scores, count = order
+    number = int(outputs[count].ravel()[0])
+    slots = {boxes, classes, scores}
+    return tuple(each[:, :number] if i in slots else each for i, each in enumerate(outputs))
+
+
 def decode_postprocess(
     boxes: NDArray[Any], classes: NDArray[Any], scores: NDArray[Any], count: NDArray[Any]
 ) -> Detections:

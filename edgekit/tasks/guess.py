@@ -29,6 +29,7 @@ from edgekit.tasks.recognizers import (
     posenet_decoder,
     postprocess_decoder,
 )
+from edgekit.tasks.stage_recognizers import cascade_decoder, landmark_decoder, mediapipe_decoder
 
 if TYPE_CHECKING:
     from edgekit.runtime import Runner
@@ -120,7 +121,10 @@ _RECOGNIZERS: tuple[tuple[tuple[str, ...], Recognizer], ...] = (
     ((DETECTION,), postprocess_decoder),
     ((POSE,), movenet_decoder),
     ((DETECTION, POSE), yolo_decoder),
+    ((DETECTION,), mediapipe_decoder),
+    ((), cascade_decoder),
     ((DETECTION,), ssd_decoder),
+    ((POSE,), landmark_decoder),
     ((SEGMENTATION,), mask_decoder),
     ((CLASSIFICATION,), class_decoder),
 )

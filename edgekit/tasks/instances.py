@@ -25,7 +25,7 @@ class InstanceMasks:
 
     prototypes: NDArray[np.float32]  # (n, h, w), over the whole input of the network
     weights: NDArray[np.float32]  # (objects, n)
-    boxes_yxyx: NDArray[np.float32]  # (objects, 4), 0..1 of the network's input
+    boxes_yxyx: NDArray[np.float64]  # (objects, 4), 0..1 of the network's input
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -57,8 +57,8 @@ class InstanceMasks:
 
 def _within(low: float, high: float, size: int) -> tuple[int, int]:
     """The range of whole numbers from ``low`` to below ``high`` that lie within 0..size."""
-    # Boxes are shares of the input: a corner on a pixel's edge is so but for float32's rounding.
-    first, end = (int(np.ceil(round(float(each), 3))) for each in (low, high))
+    # Boxes are shares of the input: a corner on a pixel's edge is so but for rounding.
+    first, end = (int(np.ceil(round(float(each), 5))) for each in (low, high))
     return max(0, first), min(size, end)
 
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgekit.tasks.case import Case, Raw
-from edgekit.tasks.classification import class_scores, is_classifier
+from edgekit.errors import UnsupportedModelError
+from edgekit.tasks.case import PROBABILITIES, Case, Raw
+from edgekit.tasks.classification import are_scores, class_scores, is_classifier, may_be_far
 from edgekit.tasks.custom_options import read_custom_options
 from edgekit.tasks.decoder import (
     CLASSIFICATION,
@@ -23,13 +24,14 @@ from edgekit.tasks.detection import (
     decode_postprocess,
     order_by_shape,
     postprocess_order,
+    used_slots,
 )
 from edgekit.tasks.movenet import decode_movenet, is_movenet
 from edgekit.tasks.posenet import DECODER_OP, PosenetOptions, decode_posenet, is_posenet
 from edgekit.tasks.segmentation import decode_mask, is_segmentation, num_mask_classes
 
 if TYPE_CHECKING:
-    from edgekit.runtime import TensorInfo
+    pass
 
 
 def posenet_decoder(case: Case) -> Decoder | None:
@@ -83,7 +85,15 @@ def postprocess_decoder(case: Case) -> Decoder | None:
         return found if least is None else found.at_least(least)
 
     classes = _postprocess_classes(case)
-    return Decoder(DETECTION, POSTPROCESS_OP, why, classes, case.input_shape, decode)
+    return Decoder(
+        DETECTION,
+        POSTPROCESS_OP,
+        why,
+        classes,
+        case.input_shape,
+        decode,
+        counted=lambda outputs: used_slots(outputs, places),
+    )
 
 
 def _postprocess_classes(case: Case) -> int:
@@ -100,7 +110,7 @@ def mask_decoder(case: Case) -> Decoder | None:
     info, shape = case.outputs[0], case.shapes[0]
     is_integer = info.params is None and info.dtype.startswith(("int", "uint"))
     has_planes = len(shape) == 4 and shape[-1] > 1
-    if not (is_integer or has_planes or _is_probability(info)):
+    if not (is_integer or has_planes or case.is_probability(0)):
         return None
     classes = num_mask_classes(shape, is_integer=is_integer) or _argmax_classes(case)
 
@@ -111,11 +121,6 @@ def mask_decoder(case: Case) -> Decoder | None:
 
     why = f"one output of the shape {shape} over an input of {case.input_shape}"
     return Decoder(SEGMENTATION, "class a pixel", why, classes, case.input_shape, decode)
-
-
-def _is_probability(info: TensorInfo) -> bool:
-    params = info.params
-    return params is not None and params.real_min >= -0.01 and 0.9 <= params.real_max <= 1.1
 
 
 def _argmax_classes(case: Case) -> int:
@@ -129,9 +134,15 @@ def _argmax_classes(case: Case) -> int:
 
 
 def class_decoder(case: Case) -> Decoder | None:
-    """For a score a class."""
+    """For a score a class.
+
+    Raises:
+        UnsupportedModelError: The numbers are no scores: an embedding, or far from logits.
+    """
     if not is_classifier(case.shapes):
         return None
+    if case.task != CLASSIFICATION:
+        _check_scores(case)
     classes = max(2, case.shapes[0][-1])  # one number is a sigmoid between two classes
 
     def decode(raw: Raw) -> Any:  # noqa: ANN401
@@ -139,3 +150,19 @@ def class_decoder(case: Case) -> Decoder | None:
 
     why = f"one output of the shape {case.shapes[0]}"
     return Decoder(CLASSIFICATION, "score a class", why, classes, case.input_shape, decode)
+
+
+def _check_scores(case: Case) -> None:
+    """Raise where the numbers of what may be a classifier are not scores."""
+    opcode = case.opcode_before(0)
+    if opcode == "L2_NORMALIZATION":
+        raise UnsupportedModelError("they are of unit length (L2_NORMALIZATION): an embedding")
+    params = case.outputs[0].params
+    if opcode in PROBABILITIES or (params is not None and not may_be_far(params)):
+        return
+    seen = case.probe()
+    if seen is not None and not are_scores(seen[0]):
+        raise UnsupportedModelError(
+            f"numbers from {seen[0].min():.4g} to {seen[0].max():.4g} are neither probabilities "
+            "nor logits, as of a regression (--task classification reads them as scores)"
+        )

@@ -120,7 +120,7 @@ class Yolo:
             limit = _IOU_V5 if self.columns.has_objectness else _IOU_V8
         if self.columns.task == OBB:
             return suppress_rotated(self._rotated(found), found.classes, found.scores, limit, _MOST)
-        boxes = Detections(found.boxes_yxyx, found.classes, found.scores)
+        boxes = Detections(found.boxes_yxyx.astype(np.float32), found.classes, found.scores)
         return suppress_by_class(boxes, limit, _MOST)
 
     def _poses(self, found: _Found) -> Poses:
@@ -131,7 +131,7 @@ class Yolo:
             (points[..., 1::-1] / found.unit[::-1]).astype(np.float32),
             certain.astype(np.float32),
             found.scores.astype(np.float32),
-            found.boxes_yxyx,
+            found.boxes_yxyx.astype(np.float32),
             found.classes,
         )
 
@@ -142,7 +142,7 @@ class Yolo:
             corners = (pixels / self._pixels(2))[..., ::-1].astype(np.float32)
             boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
         if planes is not None:
-            masks = InstanceMasks(planes, found.extra, boxes)
+            masks = InstanceMasks(planes, found.extra, found.boxes_yxyx)
         return Detections(
             boxes.astype(np.float32),
             found.classes.astype(np.int64),
@@ -166,11 +166,11 @@ class Yolo:
     def _scale(self, values: NDArray[Any], count: int = 4) -> NDArray[Any]:
         """What coordinates must be divided by: 1, or the input's size if they are in pixels."""
         is_share = not values.size or float(np.fmax.reduce(values, axis=None)) <= _LARGEST_SHARE
-        return np.ones(count, np.float32) if is_share else self._pixels(count)
+        return np.ones(count) if is_share else self._pixels(count)
 
     def _pixels(self, count: int) -> NDArray[Any]:
         height, width = self.input_shape
-        return np.tile(np.array([width, height], np.float32), count // 2)
+        return np.tile(np.array([width, height], np.float64), count // 2)
 
     def _check(self, scores: NDArray[Any]) -> None:
         limit = 1 + _TOLERANCE + self.step / 2
@@ -197,10 +197,10 @@ class _Found:
     unit: NDArray[Any]  # (2,) what x and y of key points are to be divided by
 
     @property
-    def boxes_yxyx(self) -> NDArray[np.float32]:
+    def boxes_yxyx(self) -> NDArray[np.float64]:
         """(n, 4)."""
         centre, half = self.xywh[:, 1::-1], self.xywh[:, 3:1:-1] / 2
-        return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+        return np.concatenate([centre - half, centre + half], axis=1)
 
     def take(self, indices: NDArray[np.integer]) -> _Found:
         """The ones at ``indices``, in that order."""

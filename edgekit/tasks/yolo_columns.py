@@ -274,7 +274,7 @@ class _Values:
 
     def _has_objectness(self, last: int) -> bool:
         """Whether the column behind the box scales the classes: small where they are not, or 1."""
-        if last - _BOX < 2:
+        if last - _BOX in (1, _COCO):
             return False
         objectness = self._rows[:, _BOX]
         if float(objectness.min()) > 1 - self._tolerance:

@@ -143,6 +143,22 @@ def test_detection_post_processing_is_left_to_the_cpu(graph: Graph) -> None:
     assert ("CUSTOM", 1) in [(row.opcode, row.count) for row in report.table]
 
 
+def test_real_numbers_before_and_behind_the_post_processing_are_no_fault(graph: Graph) -> None:
+    """That is how such detectors are made: nothing blocks, nothing is to be converted."""
+    boxes = graph.conv(graph.feed((1, 8, 8, 4)), 4)
+    real = graph.add("DEQUANTIZE", (boxes,), (1, 8, 8, 4), dtype="FLOAT32")
+    code = "TFLite_Detection_PostProcess"
+    y = graph.add("CUSTOM", (real,), (1, 8), dtype="FLOAT32", custom_code=code)
+    report = report_on(graph.model(y))
+    assert report.first_blocker is None
+    assert {issue.severity for issue in report.issues} == {"note"}
+    assert "io.float" not in codes(report)
+    assert "edgekit convert" not in "".join(issue.fix for issue in report.issues)
+    # A real output of its own is still said.
+    both = report_on(graph.model(y, real))
+    assert "io.float" in codes(both)
+
+
 def test_a_model_of_real_numbers_is_not_quantized(graph: Graph) -> None:
     x = graph.feed((1, 8), dtype="FLOAT32")
     report = report_on(graph.model(graph.add("LOGISTIC", (x,), (1, 8), dtype="FLOAT32")))

@@ -17,6 +17,7 @@ from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tens
 from edgekit.runtime import Runner
 from edgekit.tasks import Decoder, choose_decoder, prepare
 from edgekit.tasks.detection import order_by_shape
+from tests.tasks.constant_model import constant_model
 
 _EMPTY = np.empty(0, np.uint8)
 
@@ -169,3 +170,150 @@ def test_scores_that_share_the_steps_of_pixels_are_doubted(tmp_path: Path) -> No
     assert "in steps of 0.251: scores between 0 and 1 are lost" in coarse.doubts[0]
     np.savez(str(tmp_path / "x.npz"), image=np.zeros((64, 64, 3)), flat=np.zeros(840))
     assert run(_yolo(64 / 255), [tmp_path / "x.npz"]).warnings == coarse.doubts
+
+
+_IMAGE = (1, 64, 64, 3)
+
+
+def _values(*numbers: float) -> np.ndarray:
+    return np.array(numbers, np.float32).reshape(1, 1, 1, -1)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "task"),
+    [
+        ((205.5, 124.0, 110.0, 180.0), "none"),  # a regression in pixels
+        ((3.0, -2.0, 0.5, -4.0), "classification"),
+        ((300.0, -200.0, -90.0, 20.0), "classification"),  # logits of pixels that are not scaled
+        ((0.1, 0.7, 0.2), "classification"),
+    ],
+)
+def test_numbers_that_are_no_scores_are_no_classes(numbers: tuple[float, ...], task: str) -> None:
+    content = constant_model(_IMAGE, [_values(*numbers)])
+    decoder = _guess(content)
+    assert decoder.task == task
+    assert _guess(content, "classification").task == "classification"
+    if task == "none":
+        assert "from 110 to 205.5 are neither probabilities nor logits" in decoder.why
+
+
+def test_an_embedding_of_unit_length_is_no_classifier() -> None:
+    last = ("L2_NORMALIZATION", 11, "L2NormOptions")
+    decoder = _guess(constant_model(_IMAGE, [np.ones((1, 128), np.float32)], last=last))
+    assert decoder.task == "none"
+    assert "an embedding" in decoder.why
+
+
+@pytest.mark.parametrize(
+    ("side", "shapes", "stage"),
+    [
+        (96, [(1, 43, 43, 4), (1, 43, 43, 2)], "P-Net"),
+        (12, [(1, 1, 1, 2), (1, 1, 1, 4)], "P-Net"),
+        (24, [(1, 4), (1, 2)], "R-Net"),
+        (48, [(1, 10), (1, 4), (1, 2)], "O-Net"),
+    ],
+)
+def test_stages_of_mtcnn_are_named_and_stay_numbers(
+    side: int, shapes: list[tuple[int, ...]], stage: str
+) -> None:
+    outputs = [np.zeros(shape, np.float32) for shape in shapes]
+    content = constant_model((1, side, side, 3), outputs)
+    decoder = _guess(content)
+    assert decoder.task == "none"
+    assert f"MTCNN's {stage}" in decoder.why
+    with pytest.raises(UnsupportedModelError, match="not those of detection"):
+        _guess(content, "detection")
+
+
+def test_a_guess_that_fails_is_raw_tensors_with_the_reason() -> None:
+    """Anchors of another network than SSD on MobileNet: fatal only where the task is named."""
+    outputs = [np.zeros((1, 100, 4), np.float32), np.zeros((1, 100, 7), np.float32)]
+    content = constant_model(_IMAGE, outputs)
+    decoder = _guess(content)
+    assert decoder.task == "none"
+    assert "the network has 100 anchors" in decoder.why
+    with pytest.raises(UnsupportedModelError) as caught:
+        _guess(content, "detection")
+    assert "the network has 100 anchors" in caught.value.why
+
+
+def _yolo_table(values: int) -> np.ndarray:
+    """(1, 4 + values, 84): boxes around each place of 64x64, in pixels."""
+    places = [
+        ((x + 0.5) * stride, (y + 0.5) * stride)
+        for stride in (8, 16, 32)
+        for y in range(64 // stride)
+        for x in range(64 // stride)
+    ]
+    table = np.full((1, 4 + values, 84), 0.001, np.float32)
+    table[0, :2], table[0, 2:4] = np.array(places).T, 16
+    return table
+
+
+def test_values_tell_a_pose_from_fifty_two_classes() -> None:
+    table = _yolo_table(52)
+    assert _guess(constant_model(_IMAGE, [table])).kind == "YOLOv8 pose"
+    for point in range(17):
+        table[0, 5 + 3 * point : 7 + 3 * point] = table[0, :2]
+    decoder = _guess(constant_model(_IMAGE, [table]))
+    assert (decoder.task, decoder.num_classes) == ("pose", 1)
+    with pytest.raises(UnsupportedModelError) as caught:
+        _guess(constant_model(_IMAGE, [table]), "detection")
+    assert "they are YOLOv8 pose, which is pose" in caught.value.why
+
+
+def test_a_mediapipe_detector_is_told_by_its_anchors(tmp_path: Path) -> None:
+    logits = np.full((1, 896, 1), -600.0, np.float32)
+    regressors = np.zeros((1, 896, 16), np.float32)
+    logits[0, 0], regressors[0, 0, 2:4] = 5, 8
+    content = constant_model((1, 128, 128, 3), [regressors, logits])
+    assert _guess(content).kind == "MediaPipe SSD"
+    np.save(str(tmp_path / "x.npy"), np.zeros((128, 128, 3), np.float32))
+    (answer,) = run(content, [tmp_path / "x.npy"]).answers
+    (face,) = answer.objects
+    np.testing.assert_allclose(face.box_xyxy_px, [0, 0, 8, 8], atol=1e-4)
+    assert [(point.x_px, point.y_px) for point in face.keypoints] == [(4.0, 4.0)] * 6
+
+
+def test_scores_refuted_by_an_input_are_raw_tensors_from_there_on(tmp_path: Path) -> None:
+    """The probe saw scores; the metadata names the task, so that nothing is probed here."""
+    table = _yolo_table(2)
+    table[0, 4:] = 7
+    stream = io.BytesIO(constant_model(_IMAGE, [table]))
+    with zipfile.ZipFile(stream, "a") as archive:
+        names = {"task": "detect", "names": {0: "a", 1: "b"}}
+        archive.writestr("metadata.json", json.dumps(names))
+    np.save(str(tmp_path / "x.npy"), np.zeros((64, 64, 3), np.float32))
+    result = run(stream.getvalue(), [tmp_path / "x.npy"])
+    assert (result.task, result.answers[0].objects) == ("none", ())
+    assert "scores reach from 7 to 7" in result.recognized_by
+    assert "scores reach from 7 to 7" in result.warnings[0]
+    with pytest.raises(UnsupportedModelError, match="scores reach from 7 to 7"):
+        run(stream.getvalue(), [tmp_path / "x.npy"], task="detection")
+
+
+def test_a_float_mask_behind_a_sigmoid_is_segmentation() -> None:
+    content = constant_model(
+        _IMAGE, [np.zeros((1, 64, 64, 1), np.float32)], last=("LOGISTIC", 14, "NONE")
+    )
+    assert _guess(content).task == "segmentation"
+
+
+def test_slots_behind_the_count_are_not_looked_at(tmp_path: Path) -> None:
+    """They hold whatever was in memory; in TensorFlow 2's order scores come first."""
+    junk = np.float32(np.nan)
+    scores = np.array([[0.75, 0.5, junk, junk]], np.float32)
+    classes = np.array([[2, 0, junk, junk]], np.float32)
+    boxes = np.full((1, 4, 4), junk, np.float32)
+    boxes[0, :2] = [[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]
+    content = constant_model(_IMAGE, [scores, boxes, np.array([2.0], np.float32), classes])
+    np.save(str(tmp_path / "x.npy"), np.zeros((64, 64, 3), np.float32))
+    (answer,) = run(content, [tmp_path / "x.npy"]).answers
+    assert [each.index for each in answer.objects] == [2, 0]
+    assert [(each.min, each.max) for each in answer.outputs] == [
+        (0.5, 0.75),
+        (0, 1),
+        (2, 2),
+        (0, 2),
+    ]
+    assert [each.shape for each in answer.outputs] == [(1, 4), (1, 4, 4), (1,), (1, 4)]

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decoders of MediaPipe's detectors and landmark networks; MTCNN's stages, which have none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgekit.errors import UnsupportedModelError
+from edgekit.tasks.case import Case, Raw
+from edgekit.tasks.decoder import DETECTION, POSE, Decoder
+from edgekit.tasks.landmarks import decode_landmarks, landmark_head
+from edgekit.tasks.mediapipe import decode_mediapipe, mediapipe_head, scores_of_logits
+
+_LEAST_SCORE = 0.5  # MediaPipe's own
+_MTCNN = "they are those of MTCNN's"
+
+
+def mediapipe_decoder(case: Case) -> Decoder | None:
+    """For a detector of MediaPipe's: faces, palms, people."""
+    head = mediapipe_head(case.shapes, case.input_shape)
+    if head is None:
+        return None
+    given = case.options
+    least = _LEAST_SCORE if given.score_threshold is None else given.score_threshold
+    extra = {} if given.iou_threshold is None else {"iou_threshold": given.iou_threshold}
+    is_logit = not case.is_probability(head.scores)
+
+    def decode(raw: Raw) -> Any:  # noqa: ANN401
+        regressors, scores = case.real(raw, head.regressors), case.real(raw, head.scores)
+        odds = scores_of_logits(scores) if is_logit else scores
+        return decode_mediapipe(regressors, odds, head, case.input_shape, least, **extra)
+
+    why = (
+        f"regressors and scores of {len(head.anchors_xy)} anchors, with {head.num_keypoints} key "
+        f"points, for an input of {case.input_shape}"
+    )
+    return Decoder(
+        DETECTION, "MediaPipe SSD", why, 1, case.input_shape, decode, score_threshold=least
+    )
+
+
+def landmark_decoder(case: Case) -> Decoder | None:
+    """For the points of one face, hand or body."""
+    if sum(int(np.prod(shape)) == 1 for shape in case.shapes) < 1 or len(case.shapes) < 2:
+        return None
+    seen = case.probe()
+    head = None if seen is None else landmark_head(seen, case.input_shape)
+    if head is None:
+        return None
+    is_logit = not case.is_probability(head.presence)
+    given = case.options.score_threshold
+    least = _LEAST_SCORE if given is None else given
+
+    def decode(raw: Raw) -> Any:  # noqa: ANN401
+        outputs = [case.real(raw, i) for i in range(len(case.outputs))]
+        return decode_landmarks(outputs, head, case.input_shape, least, is_logit=is_logit)
+
+    why = f"{head.num_points} points in pixels of the input, and their presence"
+    return Decoder(POSE, "landmarks", why, 0, case.input_shape, decode, score_threshold=least)
+
+
+def cascade_decoder(case: Case) -> Decoder | None:
+    """For the stages of MTCNN, which mean nothing one by one.
+
+    Raises:
+        UnsupportedModelError: It is one.
+    """
+    shapes = [tuple(shape) for shape in case.shapes]
+    flat = sorted(int(np.prod(shape)) for shape in shapes)
+    if all(len(shape) == 4 for shape in shapes):
+        places = {shape[1:3] for shape in shapes}
+        values = sorted(shape[3] for shape in shapes)
+        side = case.input_shape[0]
+        # Three 3x3 convolutions without padding and one 2x2 pooling (Zhang et al., 1604.02878).
+        is_first = len(places) == 1 and values in ([2, 4], [2, 4, 10])
+        if is_first and next(iter(places))[0] in ((side - 2) // 2 - 4, (side - 1) // 2 - 4):
+            raise UnsupportedModelError(f"{_MTCNN} P-Net, whose boxes need the other two stages")
+    elif flat in ([2, 4], [2, 4, 10]) and case.input_shape in ((24, 24), (48, 48)):
+        stage = "R-Net" if case.input_shape == (24, 24) else "O-Net"
+        raise UnsupportedModelError(f"{_MTCNN} {stage}, which corrects the boxes of another stage")
+    return None
