@@ -39,6 +39,7 @@ _ADVICE = {
     "CALL_ONCE": "take tables, hash maps and other state out of the network",
     "CAST": _OUTSIDE,
     "COMPLEX_ABS": _SPECTRUM,
+    "DENSIFY": f"{_FIX} stores the weights with their zeros",
     "DecodeWav": _OUTSIDE,
     "EMBEDDING_LOOKUP": _OUTSIDE,
     "ERF": _ACTIVATION,

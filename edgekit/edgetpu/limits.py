@@ -61,6 +61,14 @@ def constant_weights(op: Operation) -> Crossed | None:
     return None
 
 
+def stored_densely(op: Operation) -> Crossed | None:
+    """Weights are stored with their zeros."""
+    sparse = next((each for each in op.inputs if each is not None and each.is_sparse), None)
+    if sparse is None:
+        return None
+    return _unknown(f"{sparse.name} is stored without its zeros, which no compiled model shows")
+
+
 def equal_dilation(op: Operation) -> Crossed | None:
     """Dilation is the same in x and y; along a kernel of size 1 it means nothing."""
     weights = op.input(1)

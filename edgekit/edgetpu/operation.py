@@ -55,7 +55,7 @@ class Operation:
     def constant(self, number: int) -> NDArray[Any] | None:
         """The values of input ``number``; None if it is left out or computed."""
         tensor = self.input(number)
-        if tensor is None or not self.is_constant(tensor) or tensor.is_sparse:
+        if tensor is None or not self.is_constant(tensor):
             return None
         return self.model.data(tensor)
 

@@ -79,6 +79,11 @@ _WEIGHTS = Limit(
     NOT_CONSTANT,
     source="log of compiler 2.0",
 )
+_STORED = Limit(
+    limits.stored_densely,
+    "edgekit fix MODEL -o OUT.tflite stores them with their zeros",
+    source=_MEASURED,
+)
 _RESIZE = Limit(
     limits.small_factor,
     "resize by 2, in several steps if need be; or stop before the resize and do it on the host",
@@ -108,6 +113,7 @@ OP_RULES: Mapping[str, OpRule] = {
             max_version=3,
             limits=(
                 _WEIGHTS,
+                _STORED,
                 Limit(limits.equal_dilation, "use the same dilation in x and y"),
                 Limit(limits.no_groups, "use groups=1 or a DepthwiseConv2D", source=_MEASURED),
             ),
@@ -116,7 +122,11 @@ OP_RULES: Mapping[str, OpRule] = {
         OpRule(
             "DEPTHWISE_CONV_2D",
             max_version=3,
-            limits=(_WEIGHTS, Limit(limits.equal_dilation, "use the same dilation in x and y")),
+            limits=(
+                _WEIGHTS,
+                _STORED,
+                Limit(limits.equal_dilation, "use the same dilation in x and y"),
+            ),
             seen_mapped=1632,
         ),
         OpRule("EXPAND_DIMS", since=13, max_version=1),
@@ -125,6 +135,7 @@ OP_RULES: Mapping[str, OpRule] = {
             max_version=4,
             limits=(
                 _WEIGHTS,
+                _STORED,
                 Limit(
                     limits.vector_output,
                     "apply the dense layer to one vector, or use a 1x1 convolution",

@@ -118,15 +118,12 @@ def _refuse_uneditable(model: Model, where: str) -> None:
     if is_editable(model):
         return
     compiled = any(op.label == "edgetpu-custom-op" for op in model.main.operators)
-    several = len(model.subgraphs) > 1
     raise UnsupportedModelError(
         "the model cannot be rewritten",
         where=where,
         why="it is compiled for the Edge TPU already"
         if compiled
-        else f"it has {len(model.subgraphs)} subgraphs: a loop or a branch"
-        if several
-        else "it holds sparse tensors",
+        else f"it has {len(model.subgraphs)} subgraphs: a loop or a branch",
         fix="give the file that went into the compiler"
         if compiled
         else "convert the source with edgekit convert, which unrolls loops of fixed length",

@@ -14,7 +14,7 @@ from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.formats.tflite import Model, Tensor, read_model
 from edgekit.host.enforce import refuse
 from edgekit.host.shapes import RawInput
-from edgekit.rewrite.part import between
+from edgekit.rewrite import apply_rule, between, sparse
 
 _MODES = ("int8", "float-fallback")
 
@@ -33,6 +33,7 @@ def read_float_tflite(path: Path, mode: str) -> Model:
         )
     model = read_model(path)
     refuse_compiled(model, str(path))
+    model = apply_rule(sparse.RULE, model) or model
     quantized = [
         tensor for tensor in model.main.tensors if tensor.quantization and tensor.dtype != "FLOAT32"
     ]

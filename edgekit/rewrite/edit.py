@@ -32,11 +32,9 @@ EIGHT_BIT = (INT8, UINT8)
 
 
 def is_editable(model: Model) -> bool:
-    """Whether rules may touch ``model``: one subgraph, not compiled, nothing sparse."""
-    return (
-        len(model.subgraphs) == 1
-        and not any(op.custom_code == _EDGETPU_CUSTOM_OP for op in model.main.operators)
-        and not any(tensor.is_sparse for tensor in model.main.tensors)
+    """Whether rules may touch ``model``: one subgraph, not compiled."""
+    return len(model.subgraphs) == 1 and not any(
+        op.custom_code == _EDGETPU_CUSTOM_OP for op in model.main.operators
     )
 
 
@@ -76,7 +74,10 @@ class Edit:
         if not raw.size or tensor.dtype not in NUMPY_DTYPES:
             return None
         dtype = np.dtype(NUMPY_DTYPES[tensor.dtype]).newbyteorder("<")
-        return raw.view(dtype).reshape(tensor.shape)
+        values = raw.view(dtype)
+        if tensor.sparsity is not None:
+            return tensor.sparsity.dense(values, tensor.shape)
+        return values.reshape(tensor.shape)
 
     def consumers(self, index: int) -> list[Operator]:
         """The operators that read tensor ``index``."""

@@ -15,6 +15,7 @@ from edgekit.rewrite import (
     mean,
     outputs,
     prelu,
+    sparse,
     tidy,
     transposes,
     versions,
@@ -29,6 +30,7 @@ IO_RULE = "io"
 def rules(io: str = "auto") -> tuple[Rule, ...]:
     """All rules in their order; ``io`` says what the rule for inputs and outputs makes of them."""
     return (
+        sparse.RULE,
         versions.RULE,
         freeze.RULE,
         tidy.DEAD,
@@ -56,4 +58,8 @@ def rules(io: str = "auto") -> tuple[Rule, ...]:
 
 def apply_rule(rule: Rule, model: Model) -> Model | None:
     """``model`` changed by ``rule``; None where it has nothing to do, or may do nothing."""
-    return rule.apply(model) if is_editable(model) else None
+    if not is_editable(model):
+        return None
+    # Other rules move and copy constants by their bytes, so sparse ones are made dense first.
+    is_sparse = any(tensor.is_sparse for tensor in model.main.tensors)
+    return rule.apply(model) if rule is sparse.RULE or not is_sparse else None

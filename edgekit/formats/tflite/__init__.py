@@ -15,6 +15,7 @@ from edgekit.formats.tflite.model import (
     Tensor,
 )
 from edgekit.formats.tflite.reader import read_model
+from edgekit.formats.tflite.sparsity import SparseDimension, Sparsity
 from edgekit.formats.tflite.writer import write_model
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "Operator",
     "Quantization",
     "SignatureDef",
+    "SparseDimension",
+    "Sparsity",
     "Subgraph",
     "Tensor",
     "add_metadata",

@@ -13,6 +13,8 @@ from typing import Any, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.formats.tflite.sparsity import Sparsity
+
 CUSTOM = "CUSTOM"
 
 # schema.fbs, enum TensorType; INT4 packs two values a byte and has no numpy type of its own.
@@ -68,12 +70,17 @@ class Tensor:
     ] = ()  # -1 marks a dimension unknown before run time; () says nothing
     is_variable: bool = False
     has_rank: bool = False
-    is_sparse: bool = False  # stored with a sparsity table, which write_model does not carry
+    sparsity: Sparsity | None = None  # of a constant that is stored without its zeros
 
     @property
     def is_dynamic(self) -> bool:
         """Whether a dimension is unknown before run time."""
         return any(size < 0 for size in self.shape_signature + self.shape)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether its constant is stored without its zeros."""
+        return self.sparsity is not None
 
     @property
     def num_elements(self) -> int:
@@ -169,17 +176,19 @@ class Model:
     def data(self, tensor: Tensor) -> NDArray[Any] | None:
         """The constant stored for ``tensor``, in its shape and dtype; None for an activation.
 
-        A read-only view. INT4, strings and other packed types come as flat uint8.
+        A read-only view; a copy with its zeros where it is stored without. INT4, strings and other
+        packed types come as flat uint8.
         """
         raw = self.buffers[tensor.buffer]
         if not raw.size:
             return None
         dtype = NUMPY_DTYPES.get(tensor.dtype)
-        return (
-            raw
-            if dtype is None
-            else raw.view(np.dtype(dtype).newbyteorder("<")).reshape(tensor.shape)
-        )
+        if dtype is None:
+            return raw
+        values = raw.view(np.dtype(dtype).newbyteorder("<"))
+        if tensor.sparsity is not None:
+            return tensor.sparsity.dense(values, tensor.shape)
+        return values.reshape(tensor.shape)
 
     def operators(self) -> Iterator[tuple[int, int, Operator]]:
         """Every operator as (subgraph index, operator index, operator)."""

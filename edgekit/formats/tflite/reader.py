@@ -24,6 +24,7 @@ from edgekit.formats.tflite.model import (
 )
 from edgekit.formats.tflite.options import DTYPES, OPCODES, Table, options_type_name, read_options
 from edgekit.formats.tflite.schema import tflite
+from edgekit.formats.tflite.sparsity import SPARSE_INDEX_VECTORS, SparseDimension, Sparsity
 from edgekit.formats.tflite.validate import validate
 
 _T = TypeVar("_T")
@@ -158,8 +159,38 @@ def _tensor(entry: Table) -> Tensor:
         shape_signature=_ints(entry, "ShapeSignature"),
         is_variable=bool(entry.IsVariable()),
         has_rank=bool(entry.HasRank()),
-        is_sparse=entry.Sparsity() is not None,
+        sparsity=_sparsity(entry.Sparsity()),
     )
+
+
+def _sparsity(entry: Table) -> Sparsity | None:
+    if entry is None:
+        return None
+    levels = [entry.DimMetadata(number) for number in range(entry.DimMetadataLength())]
+    return Sparsity(
+        traversal_order=_ints(entry, "TraversalOrder"),
+        block_map=_ints(entry, "BlockMap"),
+        dimensions=tuple(_sparse_dimension(level) for level in levels),
+    )
+
+
+def _sparse_dimension(entry: Table) -> SparseDimension:
+    if entry.Format() == tflite.DimensionType.DENSE:
+        return SparseDimension(is_sparse=False, dense_size=entry.DenseSize())
+    return SparseDimension(
+        is_sparse=True,
+        dense_size=entry.DenseSize(),
+        segments=_sparse_index(entry.ArraySegmentsType(), entry.ArraySegments()),
+        indices=_sparse_index(entry.ArrayIndicesType(), entry.ArrayIndices()),
+    )
+
+
+def _sparse_index(kind: int, table: Table) -> tuple[int, ...]:
+    if kind not in SPARSE_INDEX_VECTORS or table is None:
+        raise ModelFormatError(f"sparse indices of kind {kind} are not in TensorFlow Lite's schema")
+    vector = getattr(tflite, SPARSE_INDEX_VECTORS[kind])()
+    vector.Init(table.Bytes, table.Pos)
+    return _ints(vector, "Values")
 
 
 def _quantization(entry: Table) -> Quantization | None:

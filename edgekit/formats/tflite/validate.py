@@ -103,7 +103,11 @@ def _check_tensor(model: Model, tensor: Tensor, where: str) -> None:
     expected = tensor.num_elements * np.dtype(dtype).itemsize
     _require(expected <= MAX_TENSOR_BYTES, f"shape {tensor.shape} needs {expected} bytes", where)
     given = model.buffers[tensor.buffer].size
-    if given and not tensor.is_sparse:
+    if tensor.sparsity is not None:
+        size = np.dtype(dtype).itemsize
+        _require(given > 0 and given % size == 0, f"its constant has {given} bytes", where)
+        tensor.sparsity.check(tensor.shape, given // size, where)
+    elif given:
         _require(
             given == expected,
             f"its constant has {given} bytes, shape {tensor.shape} needs {expected}",

@@ -9,10 +9,10 @@ import flatbuffers
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite.model import CUSTOM, Model, Operator, Quantization, Subgraph, Tensor
 from edgekit.formats.tflite.options import DTYPES, OPCODES, Builder, write_options
 from edgekit.formats.tflite.schema import tflite
+from edgekit.formats.tflite.sparsity import SparseDimension, Sparsity
 
 # schema.fbs: "force_align: 16" on Buffer.data; kernels use aligned loads on constants.
 _BUFFER_ALIGNMENT = 16
@@ -20,6 +20,7 @@ _BUFFER_ALIGNMENT = 16
 _PLACEHOLDER_CODE = 127
 # Generous: a tensor's or operator's table with its vtable and vectors, a buffer's with its padding.
 _TABLE_BYTES, _BUFFER_BYTES = 512, 64
+_INT32_VECTOR = 1  # of union SparseIndexVector
 _SCALE_BYTES = 20  # scale, zero point (8 bytes), minimum, maximum
 _DTYPE_NUMBERS = {name: number for number, name in DTYPES.items()}
 _OPCODE_NUMBERS = {name: number for number, name in OPCODES.items()}
@@ -31,8 +32,8 @@ def write_model(model: Model) -> bytes:
     Operator codes are made anew from what the operators use, in order of first use.
 
     Raises:
-        UnsupportedModelError: The model holds what these dataclasses do not carry (sparse tensors,
-            options of the second builtin options union).
+        UnsupportedModelError: The model holds what these dataclasses do not carry (options of the
+            second builtin options union).
     """
     builder = flatbuffers.Builder(_room(model))
     codes = _operator_codes(model)
@@ -76,6 +77,10 @@ def _room(model: Model) -> int:
     for tensor in (each for subgraph in model.subgraphs for each in subgraph.tensors):
         scales = len(tensor.quantization.scale) if tensor.quantization else 0
         tables += _TABLE_BYTES + len(tensor.name) + _SCALE_BYTES * scales
+        if tensor.sparsity is not None:
+            levels = tensor.sparsity.dimensions
+            numbers = sum(len(each.segments) + len(each.indices) for each in levels)
+            tables += _TABLE_BYTES * len(levels) + 4 * numbers
     return constants + tables + _TABLE_BYTES * (16 + sum(1 for _ in model.operators()))
 
 
@@ -140,12 +145,11 @@ def _subgraph(builder: Builder, subgraph: Subgraph, codes: Mapping[_Code, int]) 
 
 
 def _tensor(builder: Builder, tensor: Tensor) -> int:
-    if tensor.is_sparse:
-        raise UnsupportedModelError("cannot write a sparse tensor", where=tensor.name)
     shape = _int32s(builder, tensor.shape)
     signature = _int32s(builder, tensor.shape_signature) if tensor.shape_signature else None
     name = builder.CreateString(tensor.name)
     quantization = _quantization(builder, tensor.quantization) if tensor.quantization else None
+    sparsity = _sparsity(builder, tensor.sparsity) if tensor.sparsity else None
     tflite.TensorStart(builder)
     tflite.TensorAddShape(builder, shape)
     tflite.TensorAddType(builder, _DTYPE_NUMBERS[tensor.dtype])
@@ -153,6 +157,8 @@ def _tensor(builder: Builder, tensor: Tensor) -> int:
     tflite.TensorAddName(builder, name)
     if quantization is not None:
         tflite.TensorAddQuantization(builder, quantization)
+    if sparsity is not None:
+        tflite.TensorAddSparsity(builder, sparsity)
     tflite.TensorAddIsVariable(builder, tensor.is_variable)
     if signature is not None:
         tflite.TensorAddShapeSignature(builder, signature)
@@ -176,6 +182,43 @@ def _quantization(builder: Builder, quantization: Quantization) -> int:
     tflite.QuantizationParametersAddZeroPoint(builder, zero_point)
     tflite.QuantizationParametersAddQuantizedDimension(builder, quantization.quantized_dimension)
     return int(tflite.QuantizationParametersEnd(builder))
+
+
+def _sparsity(builder: Builder, sparsity: Sparsity) -> int:
+    order, blocks = _int32s(builder, sparsity.traversal_order), _int32s(builder, sparsity.block_map)
+    dimensions = _tables(
+        builder,
+        "SparsityParametersStartDimMetadataVector",
+        [_sparse_dimension(builder, each) for each in sparsity.dimensions],
+    )
+    tflite.SparsityParametersStart(builder)
+    tflite.SparsityParametersAddTraversalOrder(builder, order)
+    tflite.SparsityParametersAddBlockMap(builder, blocks)
+    tflite.SparsityParametersAddDimMetadata(builder, dimensions)
+    return int(tflite.SparsityParametersEnd(builder))
+
+
+def _sparse_dimension(builder: Builder, dimension: SparseDimension) -> int:
+    segments, indices = (
+        _index_vector(builder, values) if dimension.is_sparse else 0
+        for values in (dimension.segments, dimension.indices)
+    )
+    tflite.DimensionMetadataStart(builder)
+    tflite.DimensionMetadataAddDenseSize(builder, dimension.dense_size)
+    if dimension.is_sparse:
+        tflite.DimensionMetadataAddFormat(builder, tflite.DimensionType.SPARSE_CSR)
+        tflite.DimensionMetadataAddArraySegmentsType(builder, _INT32_VECTOR)
+        tflite.DimensionMetadataAddArraySegments(builder, segments)
+        tflite.DimensionMetadataAddArrayIndicesType(builder, _INT32_VECTOR)
+        tflite.DimensionMetadataAddArrayIndices(builder, indices)
+    return int(tflite.DimensionMetadataEnd(builder))
+
+
+def _index_vector(builder: Builder, values: Sequence[int]) -> int:
+    vector = _int32s(builder, values)
+    tflite.Int32VectorStart(builder)
+    tflite.Int32VectorAddValues(builder, vector)
+    return int(tflite.Int32VectorEnd(builder))
 
 
 def _operator(builder: Builder, operator: Operator, codes: Mapping[_Code, int]) -> int:

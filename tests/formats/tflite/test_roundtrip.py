@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import (
     Model,
     Operator,
@@ -94,13 +93,6 @@ def test_constants_are_aligned_as_kernels_need() -> None:
     view = read_model(content).buffers[1]
     start = np.frombuffer(content, np.uint8).__array_interface__["data"][0]
     assert (view.__array_interface__["data"][0] - start) % 16 == 0
-
-
-def test_a_sparse_tensor_is_refused_rather_than_lost() -> None:
-    model = small_model()
-    tensors = (replace(model.main.tensors[0], is_sparse=True), *model.main.tensors[1:])
-    with pytest.raises(UnsupportedModelError, match="sparse"):
-        write_model(replace(model, subgraphs=(replace(model.main, tensors=tensors),)))
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow], deadline=None)
