@@ -22,8 +22,8 @@ import numpy as np
 from PIL import Image
 
 from edgekit.data import InputSpec, Preprocess
+from edgekit.data.fit_image import PILLOW_FILTERS
 from edgekit.data.folders import FolderDataset
-from edgekit.data.preprocess import FILTERS
 from edgekit.evaluate import evaluate
 from edgekit.runtime import Runner
 from edgekit.runtime.interpreters import load_library
@@ -39,7 +39,9 @@ def tutorial_loop(model: Path, files: list[Path]) -> float:
     scale, zero_point = detail["quantization"]
     start = time.perf_counter()
     for path in files:
-        image = Image.open(str(path)).convert("RGB").resize((width, height), FILTERS["bilinear"])
+        image = (
+            Image.open(str(path)).convert("RGB").resize((width, height), PILLOW_FILTERS["bilinear"])
+        )
         real = (np.asarray(image, np.float32) - 128) / 128
         q = np.round(real / scale + zero_point).clip(0, 255).astype(detail["dtype"])
         interpreter.set_tensor(detail["index"], q[None])

@@ -22,9 +22,11 @@ PreprocessOption = Annotated[
     Optional[str],
     typer.Option(
         metavar="HOW",
-        help="How pixels become the input: unit (0..1), tf (-1..1), raw, or mean=..,std=..; "
-        "resize=stretch|crop|pad|letterbox, filter=.., colour=rgb|bgr. By default what the "
-        "model's file says, else what the input's quantization tells, else unit.",
+        help="How pixels become the input: unit (0..1), tf (-1..1), raw (0..255), or "
+        "mean=..,std=..; resize=stretch|crop|pad (black, right and below)|letterbox (in the middle "
+        "of grey 114; fill=0 for black)|keras-crop|keras-pad; filter=tf-bilinear|bilinear "
+        "(Pillow, torchvision)|cv2-linear|..; colour=rgb|bgr; exif=apply|ignore; fill=0..255. By "
+        "default what the model's file says, else what the input's quantization tells, else unit.",
     ),
 ]
 DeviceOption = Annotated[

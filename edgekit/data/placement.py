@@ -51,8 +51,10 @@ def place(size: tuple[int, int], into: tuple[int, int], mode: str) -> Placement:
     Args:
         size: Width and height of the image.
         into: Width and height of the input.
-        mode: ``stretch``, ``crop``, ``pad`` or ``letterbox``: see `Preprocess`.
+        mode: One of `RESIZES`: see `Preprocess`.
     """
+    if mode.startswith("keras"):
+        return _windowed(size, into, keras_window(size, into, mode))
     scale_x, scale_y = into[0] / size[0], into[1] / size[1]
     if mode == "stretch":
         return Placement(*size, *into, *into, scale_x, scale_y)
@@ -66,3 +68,32 @@ def place(size: tuple[int, int], into: tuple[int, int], mode: str) -> Placement:
     elif mode == "letterbox":
         left, top = float((into[0] - inner[0]) // 2), float((into[1] - inner[1]) // 2)
     return Placement(*size, *into, *inner, scale, scale, left, top)
+
+
+def keras_window(
+    size: tuple[int, int], into: tuple[int, int], mode: str
+) -> tuple[int, int, int, int]:
+    """The part of an image, or the canvas around it, that Keras resizes: left, top, width, height.
+
+    ``keras-crop`` is ``crop_to_aspect_ratio``, ``keras-pad`` is ``pad_to_aspect_ratio``, where left
+    and top are negative. Both are whole pixels, and as many are padded on either side.
+
+    Source:
+        keras/src/backend/tensorflow/image.py, resize; float32 as there.
+    """
+    wide = int(np.float32(size[1] * into[0]) / np.float32(into[1]))
+    high = int(np.float32(size[0] * into[1]) / np.float32(into[0]))
+    if mode == "keras-crop":
+        width, height = max(1, min(size[0], wide)), max(1, min(size[1], high))
+        return (size[0] - width) // 2, (size[1] - height) // 2, width, height
+    left, top = (max(size[0], wide) - size[0]) // 2, (max(size[1], high) - size[1]) // 2
+    return -left, -top, size[0] + 2 * left, size[1] + 2 * top
+
+
+def _windowed(
+    size: tuple[int, int], into: tuple[int, int], window: tuple[int, int, int, int]
+) -> Placement:
+    left, top, width, height = window
+    scale_x, scale_y = into[0] / width, into[1] / height
+    inner = round(size[0] * scale_x), round(size[1] * scale_y)
+    return Placement(*size, *into, *inner, scale_x, scale_y, -left * scale_x, -top * scale_y)

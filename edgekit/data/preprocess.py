@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Sequence, Tuple, Union
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.data.fit_image import FILTERS, RESIZES, fit_image
 from edgekit.data.heif import HEAD_BYTES, check_readable
 from edgekit.data.images import upright, with_mode
 from edgekit.data.placement import Placement, place
@@ -20,13 +21,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SCALES = ("raw", "unit", "tf")
-RESIZES = ("stretch", "crop", "pad", "letterbox")
 COLOURS = ("rgb", "bgr")
 EXIF = ("apply", "ignore")
-# Pillow's filters by the numbers that all its versions share.
-FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 _PIXEL_MAX = 255.0
-_LETTERBOX_GREY = 114  # what Ultralytics trains YOLO with
 Picture = Union[Path, bytes]
 Size = Tuple[int, int]  # width, height
 
@@ -42,8 +39,16 @@ class Preprocess:
     ``scale``: ``raw`` keeps 0..255, ``unit`` is ``x / 255``, ``tf`` is ``x / 127.5 - 1``; with
     ``mean`` and ``std`` (one value, or one a channel, in pixel units) it is ``(x - mean) / std``.
     ``resize``: ``stretch`` ignores the aspect ratio, ``crop`` scales the shorter side and cuts the
-    middle, ``pad`` scales the longer side and fills with zero pixels on the right and below (as
-    Google's ``set_resized_input``), ``letterbox`` puts the image in the middle of grey pixels.
+    middle, ``pad`` scales the longer side and fills with black pixels on the right and below (as
+    Google's ``set_resized_input``), ``letterbox`` puts the image in the middle of grey ones (114,
+    as Ultralytics; with ``fill`` 0 black, as MediaPipe). ``keras-crop`` and ``keras-pad`` are
+    Keras's ``crop_to_aspect_ratio`` and ``pad_to_aspect_ratio``.
+
+    ``filter``: ``tf-bilinear`` (and -nearest, -bicubic, -area) as ``tf.image.resize`` and Keras,
+    ``bilinear`` (and nearest, bicubic, lanczos, box, hamming) as Pillow and torchvision, which
+    average what becomes smaller, ``cv2-linear`` (and -nearest, -cubic, -area) as OpenCV.
+
+    ``fill``: the value, 0..255, of pixels beside the image.
 
     ``exif``: ``apply`` turns a photo upright as its EXIF orientation says, ``ignore`` takes it as
     it is stored, as TensorFlow's ``decode_jpeg`` and Keras's data sets do.
@@ -53,9 +58,10 @@ class Preprocess:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     resize: str = "stretch"
-    filter: str = "bilinear"
+    filter: str = "tf-bilinear"
     colour: str = "rgb"
     exif: str = "apply"
+    fill: int | None = None
     is_default: bool = False  # nobody asked for it by name
 
     def __str__(self) -> str:
@@ -67,6 +73,8 @@ class Preprocess:
         parts += [f"resize={self.resize}", f"filter={self.filter}", f"colour={self.colour}"]
         if self.exif != "apply":
             parts.append(f"exif={self.exif}")
+        if self.fill is not None:
+            parts.append(f"fill={self.fill}")
         return ",".join(parts)
 
     @property
@@ -177,8 +185,7 @@ class Preprocess:
     def _fit(self, image: Image.Image, shape: Sequence[int]) -> NDArray[np.uint8]:
         height, width, channels = _image_shape(shape)
         image = with_mode(image, "L" if channels == 1 else "RGB")
-        resized = _resize(image, width, height, self.resize, FILTERS[self.filter])
-        pixels: NDArray[np.uint8] = np.asarray(resized, np.uint8)
+        pixels = fit_image(image, (width, height), self.resize, self.filter, self.fill)
         if channels == 3 and self.colour == "bgr":
             pixels = pixels[..., ::-1]
         return pixels.reshape(tuple(shape))
@@ -189,7 +196,7 @@ def parse_preprocess(text: str | Preprocess | None) -> Preprocess:
 
     The text is a comma-separated list of: a scale (``raw``, ``unit``, ``tf``), ``mean=`` and
     ``std=`` (``127.5`` or ``123.7/116.8/103.9``), ``resize=``, ``filter=``, ``colour=``,
-    ``exif=``.
+    ``exif=``, ``fill=``.
 
     Raises:
         UsageError: An unknown word; the message lists the known ones.
@@ -208,6 +215,8 @@ def parse_preprocess(text: str | Preprocess | None) -> Preprocess:
             result = replace(result, mean=_numbers(word, value))
         elif key == "std":
             result = replace(result, std=_numbers(word, value))
+        elif key == "fill":
+            result = replace(result, fill=_pixel(word, value))
         elif (key, value) in _CHOICES:
             change: dict[str, Any] = {key: value}
             result = replace(result, **change)
@@ -312,13 +321,19 @@ _CHOICES = {
 _KNOWN = (
     "use raw, unit (0..1), tf (-1..1), or mean=..,std=.. (one value, or one a channel: 1/2/3); "
     f"and resize={'|'.join(RESIZES)}, filter={'|'.join(FILTERS)}, colour={'|'.join(COLOURS)}, "
-    f"exif={'|'.join(EXIF)}"
+    f"exif={'|'.join(EXIF)}, fill=0..255"
 )
 
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as stream:
         return stream.read(HEAD_BYTES)
+
+
+def _pixel(word: str, value: str) -> int:
+    if not value.isdecimal() or int(value) > _PIXEL_MAX:
+        raise UsageError(f"--preprocess has no pixel value in {word.strip()!r}", fix=_KNOWN)
+    return int(value)
 
 
 def _numbers(word: str, value: str) -> tuple[float, ...]:
@@ -346,21 +361,3 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
         why="an image gives (height, width, 1 or 3)",
         fix="give the samples as .npy or .npz, in the input's shape",
     )
-
-
-def _resize(image: Image.Image, width: int, height: int, mode: str, resample: int) -> Image.Image:
-    from PIL import Image, ImageOps  # noqa: PLC0415
-
-    same_form = image.size[0] * height == image.size[1] * width
-    if mode == "stretch" or (same_form and mode != "pad"):
-        return image if image.size == (width, height) else image.resize((width, height), resample)
-    if mode == "crop":
-        return ImageOps.fit(image, (width, height), resample)
-    placement = place(image.size, (width, height), mode)
-    grey = _LETTERBOX_GREY if mode == "letterbox" else 0
-    canvas = Image.new(image.mode, (width, height), (grey,) * len(image.getbands()))
-    canvas.paste(
-        image.resize((placement.inner_width, placement.inner_height), resample),
-        (int(placement.offset_x), int(placement.offset_y)),
-    )
-    return canvas

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 # How Ultralytics' exports, by the task that their metadata names, were trained and are run.
 _ULTRALYTICS = {
-    **dict.fromkeys(("detect", "segment", "pose", "obb"), "unit,resize=letterbox"),
-    "classify": "unit,resize=crop",
+    **dict.fromkeys(
+        ("detect", "segment", "pose", "obb"), "unit,resize=letterbox,filter=cv2-linear"
+    ),
+    "classify": "unit,resize=crop,filter=bilinear",
 }
 
 

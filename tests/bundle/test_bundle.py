@@ -70,7 +70,7 @@ def test_labels_and_preprocessing_travel_in_the_bundle_and_in_the_model(
     for content in (output.read_bytes(), whole.model):
         notes = read_notes(content)
         assert notes.labels == ("cat", "dog", "horse")
-        assert notes.preprocess == "tf,resize=crop,filter=bilinear,colour=rgb"
+        assert notes.preprocess == "tf,resize=crop,filter=tf-bilinear,colour=rgb"
     assert whole.manifest.source_sha256 == sha256_hex(model.read_bytes())
     assert read_model(whole.model).subgraphs == read_model(model).subgraphs
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgekit.data import Preprocess
+from edgekit.data.fit_image import RESIZES
 from edgekit.data.placement import place
-from edgekit.data.preprocess import RESIZES, fit_default
+from edgekit.data.preprocess import fit_default
 
 _SIZE = st.integers(1, 2000)
 

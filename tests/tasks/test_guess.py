@@ -115,9 +115,9 @@ def test_metadata_goes_before_shapes(stated: str, task: str) -> None:
 @pytest.mark.parametrize(
     ("stated", "preprocess"),
     [
-        ("detect", "unit,resize=letterbox"),
-        ("classify", "unit,resize=crop"),
-        ("pose", "unit,resize=letterbox"),
+        ("detect", "unit,resize=letterbox,filter=cv2-linear"),
+        ("classify", "unit,resize=crop,filter=bilinear"),
+        ("pose", "unit,resize=letterbox,filter=cv2-linear"),
     ],
 )
 def test_exports_of_ultralytics_get_pixels_as_they_do_there(stated: str, preprocess: str) -> None:

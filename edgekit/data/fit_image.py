@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An image of any size into the width and height of a network's input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.data.placement import keras_window, place
+from edgekit.data.resample import RESAMPLERS, resample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from edgekit.data.resample import Box
+
+# Pillow's filters by the numbers that all its versions share; torchvision's are the same.
+PILLOW_FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
+FILTERS = (*PILLOW_FILTERS, *RESAMPLERS)
+RESIZES = ("stretch", "crop", "pad", "letterbox", "keras-crop", "keras-pad")
+_LETTERBOX_GREY = 114  # what Ultralytics trains YOLO with
+
+
+def fit_image(
+    image: Image.Image, size: tuple[int, int], mode: str, name: str, fill: int | None
+) -> NDArray[np.uint8]:
+    """``image`` (L or RGB) as pixels of ``size`` (width, height): (height, width, channels).
+
+    Args:
+        image: Upright, in the mode that the network reads.
+        size: Of the input.
+        mode: One of `RESIZES`.
+        name: One of `FILTERS`.
+        fill: The value of pixels beside the image; None is ``mode``'s own.
+    """
+    same_form = image.size[0] * size[1] == image.size[1] * size[0]
+    if mode == "stretch" or (same_form and mode != "pad"):
+        return _scaled(image, size, name)
+    if mode == "crop":
+        return _scaled(image, size, name, _middle(image.size, size))
+    grey = (_LETTERBOX_GREY if mode == "letterbox" else 0) if fill is None else fill
+    if mode.startswith("keras"):
+        left, top, width, height = keras_window(image.size, size, mode)
+        if mode == "keras-crop":
+            part = image.crop((left, top, left + width, top + height))
+        else:
+            part = _canvas(image, (width, height), grey)
+            part.paste(image, (-left, -top))
+        return _scaled(part, size, name)
+    placement = place(image.size, size, mode)
+    inner = _scaled(image, (placement.inner_width, placement.inner_height), name)
+    left, top = int(placement.offset_x), int(placement.offset_y)
+    pixels = np.full((size[1], size[0], inner.shape[2]), grey, np.uint8)
+    pixels[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return pixels
+
+
+def _scaled(
+    image: Image.Image, size: tuple[int, int], name: str, box: Box | None = None
+) -> NDArray[np.uint8]:
+    if name in RESAMPLERS:
+        return resample(_pixels(image), size, name, box)
+    if image.size == size and box is None:
+        return _pixels(image)
+    corners: Any = None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3])
+    return _pixels(image.resize(size, PILLOW_FILTERS[name], box=corners))
+
+
+def _middle(size: tuple[int, int], into: tuple[int, int]) -> Box:
+    """The largest part in the middle that has the form of ``into``, as `PIL.ImageOps.fit`."""
+    ratio = into[0] / into[1]
+    if size[0] / size[1] >= ratio:
+        width, height = ratio * size[1], float(size[1])
+    else:
+        width, height = float(size[0]), size[0] / ratio
+    return (size[0] - width) * 0.5, (size[1] - height) * 0.5, width, height
+
+
+def _canvas(image: Image.Image, size: tuple[int, int], grey: int) -> Image.Image:
+    from PIL import Image  # noqa: PLC0415 - only images need Pillow
+
+    return Image.new(image.mode, size, (grey,) * len(image.getbands()))
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    pixels: NDArray[np.uint8] = np.asarray(image, np.uint8)
+    return pixels[..., None] if pixels.ndim == 2 else pixels

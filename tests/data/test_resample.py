@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each filter of --preprocess equals its origin to at most one step of 255."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from edgekit.data import Preprocess
+from edgekit.data.fit_image import PILLOW_FILTERS, fit_image
+from edgekit.data.resample import RESAMPLERS, resample
+
+_SIZES = [(7, 5), (16, 11), (40, 61), (23, 97)]  # down, up, odd, one axis of each
+
+
+def _photo(width: int = 29, height: int = 37, channels: int = 3) -> np.ndarray:
+    """Smooth areas, edges and noise."""
+    random = np.random.default_rng(7)
+    y, x = np.mgrid[0:height, 0:width]
+    wave = 127 + 90 * np.sin(x / 4) * np.cos(y / 5)
+    noise = random.integers(-30, 31, (height, width, channels))
+    pixels = wave[..., None] + noise + 100 * ((x > 17) & (y < 12))[..., None]
+    photo: np.ndarray = np.clip(pixels, 0, 255).astype(np.uint8)
+    return photo
+
+
+def _by_definition(
+    pixels: np.ndarray, size: tuple[int, int], weight: Callable[[float, int, float, int], float]
+) -> np.ndarray:
+    """Sum over all input pixels, one output pixel at a time, in float64.
+
+    ``weight(output index, input index, scale, number of inputs)`` is along one axis.
+    """
+    height, width = pixels.shape[:2]
+    across = [[weight(o, i, width / size[0], width) for i in range(width)] for o in range(size[0])]
+    down = [[weight(o, i, height / size[1], height) for i in range(height)] for o in range(size[1])]
+    summed: np.ndarray = np.einsum(
+        "oi,ijc,pj->opc", np.array(down), pixels.astype(float), np.array(across)
+    )
+    return summed.clip(0, 255)
+
+
+def _linear(out: float, i: int, scale: float, count: int) -> float:
+    centre = min(max((out + 0.5) * scale - 0.5, 0), count - 1)
+    return max(0.0, 1 - abs(centre - i))
+
+
+def _cubic(out: float, i: int, scale: float, count: int) -> float:
+    def kernel(x: float) -> float:
+        x = abs(x)
+        if x <= 1:
+            return 1.5 * x**3 - 2.5 * x**2 + 1
+        return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
+
+    centre = (out + 0.5) * scale - 0.5
+    return kernel(centre - i) / sum(kernel(centre - each) for each in range(count))
+
+
+def _area(out: float, i: int, scale: float, count: int) -> float:
+    del count
+    return max(0.0, min(i + 1, (out + 1) * scale) - max(i, out * scale)) / scale
+
+
+@pytest.mark.parametrize("size", _SIZES)
+@pytest.mark.parametrize(
+    ("name", "weight"), [("tf-bilinear", _linear), ("tf-bicubic", _cubic), ("tf-area", _area)]
+)
+def test_each_filter_is_the_sum_that_defines_it(
+    name: str, weight: Callable[[float, int, float, int], float], size: tuple[int, int]
+) -> None:
+    pixels = _photo()
+    difference = np.abs(resample(pixels, size, name) - _by_definition(pixels, size, weight))
+    assert difference.max() <= 1
+    assert (difference <= 0.51).mean() > 0.95  # nearly all are the sum itself, rounded
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_large_photo_of_which_few_pixels_are_read(channels: int) -> None:
+    pixels = _photo(400, 300, channels)
+    expected = _by_definition(pixels, (9, 8), _linear)
+    assert np.abs(resample(pixels, (9, 8), "tf-bilinear") - expected).max() <= 1
+
+
+@pytest.mark.parametrize("name", RESAMPLERS)
+def test_a_part_is_resized_as_the_whole_image_of_its_pixels(name: str) -> None:
+    pixels = _photo()
+    inner = np.ascontiguousarray(pixels[8:31, 5:25])
+    part = resample(pixels, (40, 46), name, (5, 8, 20, 23))
+    # Beyond the edge of the part lie pixels of the image, which the whole does not have.
+    apart = part.astype(int) - resample(inner, (40, 46), name)
+    assert np.abs(apart[6:-6, 6:-6]).max() <= 1
+
+
+@pytest.mark.parametrize("name", RESAMPLERS)
+def test_nothing_happens_to_an_image_of_the_right_size(name: str) -> None:
+    pixels = _photo()
+    assert np.array_equal(resample(pixels, (29, 37), name), pixels)
+
+
+@pytest.mark.parametrize("name", PILLOW_FILTERS)
+def test_pillows_filters_are_pillows(name: str) -> None:
+    image = Image.fromarray(_photo())
+    stretched = fit_image(image, (13, 11), "stretch", name, None)
+    assert np.array_equal(stretched, np.asarray(image.resize((13, 11), PILLOW_FILTERS[name])))
+    cut = fit_image(image, (13, 11), "crop", name, None)
+    expected = ImageOps.fit(image, (13, 11), PILLOW_FILTERS[name])
+    assert np.array_equal(cut, np.asarray(expected))
+
+
+def test_a_letterbox_may_be_black() -> None:
+    image = Image.new("RGB", (50, 100), (255, 255, 255))
+    pixels = fit_image(image, (64, 64), "letterbox", "tf-bilinear", 0)
+    assert pixels[30, :, 0].tolist() == [0] * 16 + [255] * 32 + [0] * 16
+
+
+def _preprocessed(pixels: np.ndarray, size: tuple[int, int], **how: Any) -> np.ndarray:  # noqa: ANN401
+    return Preprocess(scale="raw", **how).array(pixels, (size[1], size[0], 3))
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("size", _SIZES)
+@pytest.mark.parametrize("method", ["bilinear", "nearest", "bicubic", "area"])
+def test_tensorflows_filters_are_tensorflows(method: str, size: tuple[int, int]) -> None:
+    import tensorflow as tf  # noqa: PLC0415
+
+    pixels = _photo()
+    expected = np.clip(tf.image.resize(pixels, size[::-1], method=method).numpy(), 0, 255)
+    difference = np.abs(_preprocessed(pixels, size, filter=f"tf-{method}") - expected)
+    assert difference.max() <= 1
+    assert (difference <= 0.51).mean() > 0.95
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("size", [(13, 31), (31, 13), (29, 30), (8, 8), (64, 48), (10, 37)])
+@pytest.mark.parametrize("shape", [(37, 29), (28, 41), (30, 30)])
+@pytest.mark.parametrize(
+    ("mode", "option"),
+    [("keras-crop", "crop_to_aspect_ratio"), ("keras-pad", "pad_to_aspect_ratio")],
+)
+def test_aspect_ratios_are_kept_as_keras_keeps_them(
+    mode: str, option: str, shape: tuple[int, int], size: tuple[int, int]
+) -> None:
+    import keras  # noqa: PLC0415
+
+    pixels = _photo(shape[1], shape[0])
+    layer = keras.layers.Resizing(size[1], size[0], "bilinear", **{option: True})
+    expected = np.asarray(layer(pixels.astype(np.float32)))
+    actual = _preprocessed(pixels, size, resize=mode)
+    assert np.abs(actual - expected).max() <= 1
+
+
+def test_the_default_filter_is_that_of_keras() -> None:
+    pixels = _photo()
+    expected = _by_definition(pixels, (7, 5), _linear)
+    assert np.abs(_preprocessed(pixels, (7, 5)) - expected).max() <= 1
+    smoothed = _preprocessed(pixels, (7, 5), filter="bilinear")
+    assert math.sqrt(((smoothed - expected) ** 2).mean()) > 10
