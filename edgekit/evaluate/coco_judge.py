@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from edgekit.errors import DataError
+from edgekit.errors import DataError, UnsupportedModelError
 from edgekit.evaluate.coco_scores import BOXES, KEYPOINTS, load_pycocotools, score_coco
 from edgekit.evaluate.judge import Verdict, decode_rows, make_score, paired_difference
-from edgekit.tasks import Detections, Poses
+from edgekit.tasks import KEYPOINT_NAMES, Detections, Poses
 
 if TYPE_CHECKING:
     from edgekit.data import Batch, CocoDataset, Placement
@@ -85,6 +85,12 @@ class CocoJudge:
     def _rows(self, meaning: Any, placement: Placement) -> list[list[float]]:  # noqa: ANN401
         if isinstance(meaning, Poses):
             points = meaning.keypoints_xy_px(placement)
+            if points.shape[1] != len(KEYPOINT_NAMES):
+                raise UnsupportedModelError(
+                    f"the network gives {points.shape[1]} key points, COCO's likeness (OKS) is of "
+                    f"the {len(KEYPOINT_NAMES)} of a person",
+                    fix="look at what it finds with edgekit run",
+                )
             return [
                 [self._categories[0], float(score), *map(float, person.ravel())]
                 for score, person in zip(meaning.scores, points)

@@ -142,6 +142,8 @@ def _mean_oks(judge: Any, image_ids: set[int]) -> float:  # noqa: ANN401
         if image not in image_ids:
             continue
         truths = judge._gts[image, category]  # noqa: SLF001 - the rows of ``ious``
+        if not truths:  # of a category without people in this image
+            continue
         table = np.asarray(likeness).reshape(-1, len(truths))
         for column, person in enumerate(truths):
             if person.get("num_keypoints", 0) and not person.get("iscrowd"):

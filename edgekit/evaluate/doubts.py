@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from edgekit.data import Dataset
     from edgekit.evaluate.judge import Judge
     from edgekit.runtime import Runner
+    from edgekit.tasks import Decoder
 
 
 def label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:
@@ -24,6 +25,12 @@ def label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:
             f"model's {known} classes; name them by class index, or by name and give --labels"
             + (", or give --label-offset 1 if class 0 is background" if known == given + 1 else "")
         )
+
+
+def box_doubts(decoder: Decoder) -> Iterator[str]:
+    """What of the answers is not in the metrics."""
+    if decoder.unjudged:
+        yield f"objects are judged by the boxes around them: {decoder.unjudged} are not compared"
 
 
 def range_doubts(runner: Runner, dataset: Dataset) -> Iterator[str]:

@@ -29,7 +29,7 @@ from edgekit.evaluate.coco_judge import (
     categories_of_classes,
     person_category,
 )
-from edgekit.evaluate.doubts import label_doubts, range_doubts
+from edgekit.evaluate.doubts import box_doubts, label_doubts, range_doubts
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.journal import Journal
 from edgekit.evaluate.mask_judge import MaskJudge
@@ -250,6 +250,7 @@ def _result(
     doubts = [
         *remarks_of(dataset),
         *decoder.doubts,
+        *box_doubts(decoder),
         *range_doubts(engine.single, dataset),
         *label_doubts(judge, dataset),
     ]

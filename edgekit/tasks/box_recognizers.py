@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # A step between two scores above which thresholds mean nothing.
 _COARSEST_SCORE = 0.1
+_UNJUDGED = {yolo_columns.SEGMENT: "masks", yolo_columns.OBB: "angles"}
 
 
 def yolo_decoder(case: Case) -> Decoder | None:
@@ -76,6 +77,7 @@ def yolo_decoder(case: Case) -> Decoder | None:
         case.input_shape,
         decode,
         tuple(_coarse_scores(case)) if len(head.parts) == 1 else (),
+        unjudged=_UNJUDGED.get(columns.task, ""),
     )
 
 

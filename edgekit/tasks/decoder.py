@@ -73,6 +73,7 @@ class Decoder:
     # Of the real outputs what holds answers; None where all of it does.
     counted: Callable[[Sequence[NDArray[Any]]], Sequence[NDArray[Any]]] | None = None
     score_threshold: float | None = None  # below it nothing is found, where the network has one
+    unjudged: str = ""  # what an evaluation does not compare: "masks", "angles", "key points"
     is_guess: bool = False  # the user has not named the task
 
 

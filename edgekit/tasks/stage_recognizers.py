@@ -37,7 +37,14 @@ def mediapipe_decoder(case: Case) -> Decoder | None:
         f"points, for an input of {case.input_shape}"
     )
     return Decoder(
-        DETECTION, "MediaPipe SSD", why, 1, case.input_shape, decode, score_threshold=least
+        DETECTION,
+        "MediaPipe SSD",
+        why,
+        1,
+        case.input_shape,
+        decode,
+        score_threshold=least,
+        unjudged="key points" if head.num_keypoints else "",
     )
 
 
