@@ -12,32 +12,68 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Iterator, Union
+from typing import IO, Iterator, Union
 
 from edgekit.errors import InputError, OutputError, UsageError
 
 PathLike = Union[str, "os.PathLike[str]"]
+MOST_BYTES = 2 << 30  # no flatbuffer is larger
+MOST_TEXT_BYTES = 64 << 20  # of logs, labels, keys and edgekit's own JSON
+_CHUNK_BYTES = 1 << 20
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 # What edgekit writes: a run into the folder of its data may replace what the last one left there.
 _RESULT_SUFFIXES = frozenset((".tflite", ".edgekit", ".html", ".json", ".log"))
 _LONGEST_STEM = 100  # of a temporary file's name, which is longer than the target's
 
 
-def read_bytes(path: PathLike, what: str = "file") -> bytes:
+def read_bytes(path: PathLike, what: str = "file", most_bytes: int = MOST_BYTES) -> bytes:
     """The whole content of ``path``.
 
+    Args:
+        path: A regular file, or a pipe.
+        what: What it was to be, for the message.
+        most_bytes: More than this is refused before it is in memory.
+
     Raises:
-        InputError: It is missing, a folder, or unreadable; ``what`` says in the message what it
-        was to be.
+        InputError: It is missing, a folder, a device, unreadable or too large.
     """
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
+        with Path(path).open("rb") as stream:
+            found = os.fstat(stream.fileno())
+            if stat.S_ISREG(found.st_mode):
+                content = stream.read() if found.st_size <= most_bytes else None
+            else:
+                content = read_stream(_no_device(stream, found), most_bytes)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise InputError(
-            f"cannot read the {what}: {error.strerror}",
+            f"cannot read the {what}: {getattr(error, 'strerror', None) or error}",
             where=str(path),
             fix="check the path and its permissions",
         ) from error
+    if content is None:
+        raise InputError(
+            f"the {what} is too large: more than {most_bytes:,} bytes",
+            where=str(path),
+            fix="check that it is the right file",
+        )
+    return content
+
+
+def _no_device(stream: IO[bytes], found: os.stat_result) -> IO[bytes]:
+    if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
+        raise OSError(22, "it is a device")
+    return stream
+
+
+def read_stream(stream: IO[bytes], most_bytes: int = MOST_BYTES) -> bytes | None:
+    """All that a pipe gives; None if that is more than ``most_bytes``."""
+    chunks, size = [], 0
+    for chunk in iter(lambda: stream.read(_CHUNK_BYTES), b""):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > most_bytes:
+            return None
+    return b"".join(chunks)
 
 
 def integer_in(path: PathLike) -> int | None:

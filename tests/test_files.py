@@ -209,3 +209,28 @@ def test_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
             assert content == content[:1] * 100_000
     assert [each.returncode for each in started] == [0] * 8
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_nothing_larger_than_the_limit_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as stream:
+        stream.truncate(3 << 30)
+    with pytest.raises(InputError, match="too large: more than 2,147,483,648 bytes"):
+        read_bytes(path)
+    path.write_bytes(bytes(101))
+    with pytest.raises(InputError, match="log is too large: more than 100 bytes"):
+        read_bytes(path, "log", 100)
+
+
+def test_devices_are_no_inputs_and_pipes_are(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="it is a device"):
+        read_bytes("/dev/zero", "model")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(str(fifo))
+    with subprocess.Popen(["sh", "-c", f"printf content > '{fifo}'"]):
+        assert read_bytes(fifo) == b"content"
+
+
+def test_a_path_that_no_system_takes_is_an_input_error() -> None:
+    with pytest.raises(InputError, match="null"):
+        read_bytes("a\0b")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgekit.bundle.results import Document, of_these, results_in
 from edgekit.errors import UnsupportedModelError
-from edgekit.files import PathLike, read_bytes, sha256_hex
+from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes, sha256_hex
 from edgekit.formats.bundle import is_bundle, model_content, read_bundle
 from edgekit.formats.tflite_metadata import Notes, read_notes
 
@@ -52,7 +52,7 @@ def read_given(model: PathLike, compiled: PathLike | None, licence: PathLike | N
     program = None if old is None else old.compiled
     if compiled is not None:
         program = _read_compiled(compiled, model)
-    text = b"" if licence is None else read_bytes(licence, "licence")
+    text = b"" if licence is None else read_bytes(licence, "licence", MOST_TEXT_BYTES)
     if licence is None and old is not None:
         text = b"".join(old.files[entry.path] for entry in old.manifest.files_with("licence"))
     origins = {sha256_hex(each) for each in (plain, program) if each is not None}

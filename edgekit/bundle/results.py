@@ -7,7 +7,7 @@ import json
 from typing import Any, Collection, Mapping, Sequence
 
 from edgekit.errors import BundleError, InputError
-from edgekit.files import PathLike, read_bytes
+from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
 from edgekit.formats.bundle import Bundle
 
 Document = Mapping[str, Any]
@@ -21,7 +21,7 @@ def read_result(path: PathLike, origins: Sequence[str]) -> Document:
         BundleError: It is of another model.
     """
     try:
-        document = json.loads(read_bytes(path, "result").decode("utf-8"))
+        document = json.loads(read_bytes(path, "result", MOST_TEXT_BYTES).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"the result is no JSON: {error}", where=str(path)) from error
     schema = document.get("schema") if isinstance(document, dict) else None

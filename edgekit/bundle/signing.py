@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 from edgekit.errors import BundleError, InputError
 from edgekit.extras import require
-from edgekit.files import PathLike, read_bytes
+from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
 
 _EXTRA, _PURPOSE = "sign", "sign bundles and check signatures"
 _OPENSSH = b"-----BEGIN OPENSSH"
@@ -28,7 +28,7 @@ def sign(message: bytes, key: PathLike) -> bytes:
         InputError: The file holds no such key.
         MissingExtraError: cryptography is not installed.
     """
-    content = read_bytes(key, "private key")
+    content = read_bytes(key, "private key", MOST_TEXT_BYTES)
     library = _serialization()
     load = library.load_pem_private_key
     if content.startswith(_OPENSSH):
@@ -51,7 +51,7 @@ def check_signature(message: bytes, signature: bytes, key: PathLike, where: str 
         InputError: The file holds no Ed25519 public key.
         MissingExtraError: cryptography is not installed.
     """
-    content = read_bytes(key, "public key")
+    content = read_bytes(key, "public key", MOST_TEXT_BYTES)
     library = _serialization()
     load = library.load_pem_public_key
     if content.startswith(_SSH_PUBLIC):

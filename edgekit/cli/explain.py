@@ -32,11 +32,16 @@ def explain(
     What edgekit does not know it calls unknown, with exit status 0; a single word that is no
     code and no file is bad input (3).
     """
+    from edgekit.errors import InputError
     from edgekit.explain import explain as run_explain
     from edgekit.explain import explain_text
+    from edgekit.files import MOST_TEXT_BYTES, read_stream
 
     if subject == _STDIN:
-        result = explain_text(sys.stdin.buffer.read().decode("utf-8", errors="replace"))
+        content = read_stream(sys.stdin.buffer, MOST_TEXT_BYTES)
+        if content is None:
+            raise InputError(f"the text has more than {MOST_TEXT_BYTES:,} bytes", where="stdin")
+        result = explain_text(content.decode("utf-8", errors="replace"))
     else:
         result = run_explain(subject)
     emit(result, lambda: "\n".join(render(result)), as_json=json)

@@ -7,7 +7,6 @@ import copy
 import importlib
 import itertools
 import sys
-import zipfile
 import zlib
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, Sized
@@ -24,6 +23,7 @@ from edgekit.data.label_kinds import (
     label_row,
     single_column,
 )
+from edgekit.data.numpy_files import NpzFile, read_npy
 from edgekit.data.pixels import Pixels
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
@@ -243,23 +243,15 @@ def open_numpy(
     Raises:
         DataError: The file is damaged, holds objects, or has no array that fits.
     """
-    try:
-        if path.suffix.lower() == ".npy":
-            mapped = np.load(str(path), mmap_mode="r", allow_pickle=False)
-            return ArrayDataset([mapped], None, inputs, preprocess, str(path))
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            names = _input_names(arrays.files, inputs, split, path)
-            chosen = [arrays[name] for name in names]
-            label_name, remark = _label_name(arrays.files, names)
-            labels = None
-            if label_name is not None:
-                labels = _read_labels(arrays[label_name], f"{path}, {label_name}")
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"cannot read the arrays: {error}",
-            where=str(path),
-            fix="save them with numpy.savez or numpy.save, as numbers (no object arrays)",
-        ) from error
+    if path.suffix.lower() == ".npy":
+        return ArrayDataset([read_npy(path)], None, inputs, preprocess, str(path))
+    with NpzFile(path) as arrays:
+        names = _input_names(arrays.names, inputs, split, path)
+        chosen = [arrays[name] for name in names]
+        label_name, remark = _label_name(arrays.names, names)
+        labels = None
+        if label_name is not None:
+            labels = _read_labels(arrays[label_name], f"{path}, {label_name}")
     remarks = (remark,) if remark else ()
     return ArrayDataset(chosen, labels, inputs, preprocess, str(path), remarks)
 

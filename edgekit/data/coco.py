@@ -12,12 +12,14 @@ from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from edgekit.data.coco_types import check_types
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
 from edgekit.data.folders import beside_read, identity_of, read_images
 from edgekit.data.heif import unread_note
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 from edgekit.files import read_bytes
+from edgekit.formats.damage import JSON_DAMAGE
 
 _ANNOTATIONS = "annotations"  # COCO's folder of JSON files, beside the folders of images
 
@@ -120,25 +122,14 @@ def read_coco(path: Path) -> dict[str, Any]:
     """A COCO JSON, checked as far as edgekit relies on it.
 
     Raises:
-        DataError: It is no JSON, or lacks images, annotations, categories or one of their fields.
+        DataError: It is no JSON, lacks images, annotations, categories or one of their fields, or
+            one is of another type.
     """
     try:
         document = json.loads(read_bytes(path, "data file").decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+    except JSON_DAMAGE as error:
         raise DataError(f"cannot read the JSON: {error}", where=str(path)) from error
-    fields = {
-        "images": ("id", "file_name"),
-        "annotations": ("id", "image_id", "category_id"),
-        "categories": ("id", "name"),
-    }
-    for part, names in fields.items():
-        rows = document.get(part) if isinstance(document, dict) else None
-        if not isinstance(rows, list) or not all(_has(row, names) for row in rows):
-            raise DataError(
-                f"the JSON has no list of {part} with {', '.join(names)}",
-                where=str(path),
-                fix="give a COCO JSON of instances or person key points",
-            )
+    check_types(document, str(path))
     if not document["images"]:
         raise DataError("the JSON lists no image", where=str(path))
     checked: dict[str, Any] = document
@@ -154,10 +145,6 @@ def coco_images(path: Path, document: Mapping[str, Any]) -> list[tuple[str, Path
     names = [str(image["file_name"]) for image in document["images"]]
     folder = _image_folder(path, names)
     return [(name, folder / name) for name in names]
-
-
-def _has(row: Any, names: Sequence[str]) -> bool:  # noqa: ANN401 - whatever the JSON holds
-    return isinstance(row, Mapping) and all(name in row for name in names)
 
 
 def _image_folder(path: Path, names: Sequence[str]) -> Path:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
@@ -18,6 +21,34 @@ _ORIENTATION = 0x0112  # Exif 2.32, 4.6.4 A
 _TRANSPOSES = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 # What Pillow raises on EXIF data that is no such.
 _DAMAGED_EXIF = (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError, struct.error)
+
+
+MOST_IMAGE_BYTES = 512 << 20
+_MOST_PIXELS = 178_956_970  # Pillow's own limit: twice what makes it warn
+
+
+@contextlib.contextmanager
+def open_image(source: Any) -> Iterator[Image.Image]:  # noqa: ANN401 - whatever Pillow opens
+    """An image of at most 179 million pixels; ``source`` is a path, a stream or the content.
+
+    What a damaged file makes Pillow's decoders raise is `edgekit.formats.damage.IMAGE_DAMAGE`.
+
+    Raises:
+        ValueError: It has more pixels or more bytes than that.
+    """
+    from PIL import Image  # noqa: PLC0415 - only images need Pillow
+
+    given = io.BytesIO(source) if isinstance(source, bytes) else source
+    if isinstance(given, (str, os.PathLike)) and os.path.getsize(given) > MOST_IMAGE_BYTES:  # noqa: PTH202
+        raise ValueError(f"it has more than {MOST_IMAGE_BYTES} bytes")
+    try:
+        opened = Image.open(given)
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
+    with opened as image:
+        if image.width * image.height > _MOST_PIXELS:
+            raise ValueError(f"it has {image.width} x {image.height} pixels")
+        yield image
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import codecs
 
 from edgekit.errors import InputError
-from edgekit.files import PathLike, read_bytes
+from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
 
 
 def read_labels(path: PathLike) -> list[str]:
@@ -15,7 +15,7 @@ def read_labels(path: PathLike) -> list[str]:
     Raises:
         InputError: The file cannot be read, or is empty.
     """
-    names = parse_labels(read_bytes(path, "label file"))
+    names = parse_labels(read_bytes(path, "label file", MOST_TEXT_BYTES))
     if not names:
         raise InputError("the label file is empty", where=str(path))
     return names
@@ -25,7 +25,7 @@ def parse_labels(content: bytes) -> list[str]:
     """Class names of a label file's content; blank lines are no class."""
     lines = [line.strip() for line in _text(content).splitlines() if line.strip()]
     pairs = [line.replace(":", " ", 1).split(None, 1) for line in lines]
-    if not lines or not all(len(pair) == 2 and pair[0].isdecimal() for pair in pairs):
+    if not lines or not all(len(pair) == 2 and _is_index(pair[0]) for pair in pairs):
         return lines
     largest = max(int(index) for index, _ in pairs)
     if largest > 100 * len(lines) + 1000:  # numbers that are no indices
@@ -34,6 +34,10 @@ def parse_labels(content: bytes) -> list[str]:
     for index, name in pairs:
         names[int(index)] = name.strip()
     return names
+
+
+def _is_index(word: str) -> bool:
+    return word.isdecimal() and len(word) < 10  # int() refuses thousands of digits
 
 
 def _text(content: bytes) -> str:

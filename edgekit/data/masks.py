@@ -19,8 +19,10 @@ from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
 from edgekit.data.folders import identity_of, read_images
 from edgekit.data.heif import unread_note
 from edgekit.data.image_files import is_image
+from edgekit.data.images import open_image
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
+from edgekit.formats.damage import IMAGE_DAMAGE
 
 _IMAGE_FOLDERS = ("images", "JPEGImages", "img")
 _MASK_FOLDERS = ("masks", "SegmentationClass", "annotations", "labels")
@@ -112,10 +114,8 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: It is no image, or one in colours.
     """
-    from PIL import Image  # noqa: PLC0415 - only images need Pillow
-
     try:
-        with Image.open(str(path)) as image:
+        with open_image(path) as image:
             if image.mode not in ("L", "P", "1"):
                 raise DataError(
                     f"the mask has colours (mode {image.mode}), expected class indices",
@@ -124,7 +124,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
                 )
             mask: NDArray[np.uint8] = np.asarray(image, np.uint8)
             return mask
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except IMAGE_DAMAGE as error:
         raise DataError(f"cannot read the mask: {error}", where=str(path)) from error
 
 

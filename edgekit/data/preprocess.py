@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from edgekit.data.fit_image import FILTERS, RESIZES, fit_image
 from edgekit.data.heif import HEAD_BYTES, check_readable
-from edgekit.data.images import upright, with_mode
+from edgekit.data.images import open_image, upright, with_mode
 from edgekit.data.placement import Placement, place
 from edgekit.errors import DataError, UsageError
+from edgekit.formats.damage import IMAGE_DAMAGE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -128,16 +129,14 @@ class Preprocess:
             truth_size: Width and height of the image that boxes or a mask belong to. Where these
                 are the stored image's and not the upright one's, it is left as it is stored.
         """
-        from PIL import Image  # noqa: PLC0415 - only images need Pillow
-
         is_content = isinstance(path, bytes)
         source: Any = io.BytesIO(path) if is_content else str(path)  # type: ignore[arg-type] # decided by is_content
         try:
             check_readable(path[:HEAD_BYTES] if isinstance(path, bytes) else _head(path))
-            with Image.open(source) as image:
+            with open_image(source) as image:
                 turned = self.turn(image, truth_size)
                 return self._fit(turned, shape), self.place(turned.size, shape)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except IMAGE_DAMAGE as error:
             where = "" if is_content else str(path)
             # Pillow names the stream by its address, another one in each run.
             reason = str(error).replace(repr(source), "").rstrip()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterator, Mapping, Se
 
 from edgekit.errors import InputError
 from edgekit.evaluate.metrics import difference_ci95, jackknife_half
-from edgekit.files import read_bytes
+from edgekit.files import MOST_TEXT_BYTES, read_bytes
 from edgekit.result import Result
 
 if TYPE_CHECKING:
@@ -126,7 +126,9 @@ def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
     document: Any = source
     if not isinstance(source, Mapping):
         try:
-            document = json.loads(read_bytes(Path(source), "result").decode("utf-8"))
+            document = json.loads(
+                read_bytes(Path(source), "result", MOST_TEXT_BYTES).decode("utf-8")
+            )
         except (ValueError, RecursionError) as error:
             raise InputError(f"cannot read the result: {error}", where=name) from error
     schema = document.get("schema") if isinstance(document, Mapping) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import glob
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
@@ -15,9 +14,11 @@ import numpy as np
 from edgekit.data import Placement
 from edgekit.data.dataset import as_real
 from edgekit.data.image_files import IMAGE_SUFFIXES, is_image
-from edgekit.data.images import with_mode
+from edgekit.data.images import MOST_IMAGE_BYTES, open_image, with_mode
+from edgekit.data.numpy_files import NpzFile, read_npy
 from edgekit.errors import DataError, InputError
 from edgekit.extras import require
+from edgekit.files import read_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,18 +105,12 @@ def read_item(item: Item, infos: Sequence[TensorInfo], how: Preprocess) -> Readi
         return Reading(arrays, None, _whole(first))
     if not path.is_file():
         raise InputError("the input does not exist or is no file", where=str(path))
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the input: {error.strerror}", where=str(path)) from error
-    return _read_image(content, first, how)
+    return _read_image(read_bytes(path, "input", MOST_IMAGE_BYTES), first, how)
 
 
 def _read_image(content: bytes, info: TensorInfo, how: Preprocess) -> Reading:
-    from PIL import Image  # noqa: PLC0415 - only images need Pillow
-
     pixels, placement = how.place_pixels(content, info.shape[1:])
-    with Image.open(io.BytesIO(content)) as image:
+    with open_image(content) as image:
         copy = with_mode(how.turn(image), "RGB").copy()
     scaled = how.scale_pixels(pixels)
     return Reading({info.name: _repeated(scaled, info)}, copy, placement)
@@ -157,21 +152,13 @@ def _whole(info: TensorInfo) -> Placement:
 
 
 def _read_arrays(path: Path, infos: Sequence[TensorInfo]) -> dict[str, NDArray[Any]]:
-    try:
-        with path.open("rb") as stream:
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {infos[0].name: loaded}
-            arrays = {name: loaded[name] for name in loaded.files}
-    except OSError as error:
-        raise InputError(
-            f"cannot read the input: {error.strerror or error}", where=str(path)
-        ) from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read the arrays: {error}", where=str(path)) from error
-    if len(infos) == len(arrays) == 1:
-        return {infos[0].name: next(iter(arrays.values()))}
-    return arrays
+    if path.suffix.lower() == _NPY:
+        return {infos[0].name: np.array(read_npy(path))}
+    with NpzFile(path) as arrays:
+        if len(infos) == len(arrays.names) == 1:
+            return {infos[0].name: arrays[arrays.names[0]]}
+        wanted = {info.name for info in infos}
+        return {name: arrays[name] for name in arrays.names if name in wanted}
 
 
 def _fit_all(

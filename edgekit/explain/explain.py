@@ -12,7 +12,7 @@ from typing import ClassVar, Iterable
 from edgekit.errors import InputError
 from edgekit.explain.codes import CODES, KNOWN_TEXTS
 from edgekit.explain.known import KnownText
-from edgekit.files import PathLike, read_bytes
+from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
 from edgekit.result import Result
 
 # What looks like a failure and so is worth being called unknown.
@@ -92,7 +92,7 @@ def read_log(path: PathLike) -> str:
     Raises:
         InputError: It cannot be read, or is not a text.
     """
-    content = read_bytes(path, "log")
+    content = read_bytes(path, "log", MOST_TEXT_BYTES)
     if content[:2] in {b"\xff\xfe", b"\xfe\xff"}:  # what PowerShell's > writes
         return content.decode("utf-16", errors="replace")
     if b"\0" in content:

@@ -42,7 +42,7 @@ def chunks_of(path: str) -> list[tuple[int, int]]:
                     (member.header_offset, member.header_offset + 30 + len(member.filename))
                 )
             cuts.add(archive.start_dir)
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, OverflowError):
         cuts = {0}
     edges = [*sorted(cut for cut in cuts if 0 <= cut < size), size]
     return [

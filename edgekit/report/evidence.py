@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import EdgeKitError, InputError
-from edgekit.files import PathLike, read_bytes, sha256_hex
+from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes, sha256_hex
 from edgekit.formats.tflite import Model, read_model
 from edgekit.report.node import Node, printable
 
@@ -146,7 +146,7 @@ def _take_json(path: Path, evidence: Evidence) -> None:
     if path.stat().st_size > _MAX_JSON_BYTES:
         evidence.remarks.append(f"{_relative(path, evidence)}: too large to be read")
         return
-    content = read_bytes(path)
+    content = read_bytes(path, "result", MOST_TEXT_BYTES)
     try:
         value = json.loads(content, parse_constant=lambda _name: None, parse_float=_finite)
     except (ValueError, RecursionError):
@@ -206,7 +206,7 @@ def kind_of(model: Model) -> str:
 
 
 def _take_log(path: Path, evidence: Evidence) -> None:
-    text = read_bytes(path, "log").decode(errors="replace")
+    text = read_bytes(path, "log", MOST_TEXT_BYTES).decode(errors="replace")
     if "Edge TPU Compiler" in text or "edgetpu_compiler" in text:
         evidence.logs.append((_relative(path, evidence), text))
         evidence.files.append(_found(path, text.encode(), evidence))

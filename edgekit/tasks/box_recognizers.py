@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
+from edgekit.data.numpy_files import read_npy
 from edgekit.errors import DataError
 from edgekit.formats.tflite import read_model
 from edgekit.rewrite.outputs import separate_outputs
@@ -154,10 +155,7 @@ def _anchors(case: Case, rows: int) -> tuple[NDArray[Any], SsdOptions]:
             raise DataError(f"the model has no {POSTPROCESS_OP} with anchors", where=str(path))
         anchors, how = found
     else:
-        try:
-            anchors, how = np.load(str(path), allow_pickle=False), SsdOptions()
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"cannot read the anchors: {error}", where=str(path)) from error
+        anchors, how = np.array(read_npy(path)), SsdOptions()
     if anchors.shape != (rows, 4):
         raise DataError(
             f"anchors of the shape {anchors.shape}, expected {(rows, 4)}", where=str(path)

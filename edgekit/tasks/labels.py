@@ -4,21 +4,20 @@
 from __future__ import annotations
 
 import ast
-import io
 import json
 import re
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from edgekit.data import parse_labels, read_labels
 from edgekit.errors import DataError
 from edgekit.files import PathLike, read_bytes
+from edgekit.formats.tflite_metadata import read_files
 
 if TYPE_CHECKING:
     from edgekit.tasks.prepare import Prepared
 
-_MOST_BYTES = 4 << 20  # of an attached label file
+_MOST_CLASSES = 100_000
 _TEXT_SUFFIX = ".txt"
 # Ultralytics attaches what it knows of a model, as Python text in older versions.
 _ULTRALYTICS_FILES = ("metadata.json", "temp_meta.txt", "metadata.txt")
@@ -64,7 +63,7 @@ def model_labels(prepared: Prepared, num_classes: int) -> list[str]:
 
 def attached_labels(content: bytes, num_classes: int) -> list[str]:
     """Names in a label file attached to a .tflite; empty where there is none that fits."""
-    for name, data in _attachments(content).items():
+    for name, data in read_files(content, _is_wanted).items():
         metadata = parse_ultralytics(data) if name in _ULTRALYTICS_FILES else {}
         names = _ultralytics_names(metadata) if metadata else []
         if not names and name.endswith(_TEXT_SUFFIX):
@@ -81,9 +80,8 @@ def ultralytics_task(content: bytes) -> str:
 
 def ultralytics_metadata(content: bytes) -> Mapping[str, Any]:
     """All that Ultralytics' metadata in a .tflite says; empty without it."""
-    for name, data in _attachments(content).items():
-        if name in _ULTRALYTICS_FILES:
-            return parse_ultralytics(data)
+    for data in read_files(content, _ULTRALYTICS_FILES.__contains__).values():
+        return parse_ultralytics(data)
     return {}
 
 
@@ -104,17 +102,16 @@ def _ultralytics_names(metadata: Mapping[str, Any]) -> list[str]:
     names = metadata.get("names", {})
     if isinstance(names, list):
         return [str(name) for name in names]
-    if not isinstance(names, dict) or not all(str(key).isdecimal() for key in names):
+    if not isinstance(names, dict) or not all(map(_is_index, names)):
         return []
     by_index = {int(key): str(name) for key, name in names.items()}
     return [by_index.get(i, "") for i in range(max(by_index, default=-1) + 1)]
 
 
-def _attachments(content: bytes) -> dict[str, bytes]:
-    """Files of the zip archive that may follow the flatbuffer."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            small = [each for each in archive.infolist() if each.file_size <= _MOST_BYTES]
-            return {each.filename: archive.read(each) for each in small}
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
-        return {}
+def _is_index(key: Any) -> bool:  # noqa: ANN401 - of JSON or Python text
+    text = str(key)
+    return text.isdecimal() and len(text) <= len(str(_MOST_CLASSES)) and int(text) <= _MOST_CLASSES
+
+
+def _is_wanted(name: str) -> bool:
+    return name in _ULTRALYTICS_FILES or name.endswith(_TEXT_SUFFIX)

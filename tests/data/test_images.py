@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +196,15 @@ def test_grey_inputs_take_colour_images(tmp_path: Path) -> None:
     _save(tmp_path / "a.png", (10, 10, 10))
     (sample,) = open_dataset(tmp_path, inputs=[InputSpec("x", (1, 4, 6, 1))], preprocess="raw")
     assert np.unique(sample.inputs[0]).tolist() == [10]
+
+
+def test_an_image_of_too_many_pixels_is_a_data_error(tmp_path: Path) -> None:
+    """Its head claims 900 million pixels; decoding them would take 2.7 GB."""
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "BMP")
+    content = bytearray(stream.getvalue())
+    content[18:26] = struct.pack("<ii", 30_000, 30_000)
+    path = tmp_path / "bomb.bmp"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot read the image"):
+        parse_preprocess("unit").image(path, (8, 8, 3))

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import zipfile
 from typing import Iterable, Mapping
 
 from edgekit.errors import BundleError
+from edgekit.formats.damage import ZIP_DAMAGE
 
 SIGNATURE_PATH = "manifest.sig"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day that a zip archive knows
@@ -22,7 +22,6 @@ _SYMLINK, _TYPE_MASK = 0o120000, 0o170000
 _ENCRYPTED = 0x1
 _MOST_FILES = 256
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*")
-_DAMAGE = (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError)
 _FIX = "copy the bundle again and compare sizes, or make it again with edgekit bundle"
 
 
@@ -55,7 +54,7 @@ def read_archive(content: bytes, where: str = "") -> Mapping[str, bytes]:
                 raise zipfile.BadZipFile("its directory is missing")
             _check_members(members, len(content), where)
             return {member.filename: archive.read(member) for member in members}
-    except (*_DAMAGE, struct.error, ValueError, OSError) as error:
+    except ZIP_DAMAGE as error:
         raise BundleError(
             "the bundle is truncated or damaged",
             where=where,

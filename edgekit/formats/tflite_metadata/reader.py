@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import io
-import struct
 import zipfile
-import zlib
-from typing import Mapping
+from typing import Callable, Mapping
 
 import numpy as np
 
 from edgekit.errors import ModelFormatError
+from edgekit.formats.damage import ZIP_DAMAGE
 from edgekit.formats.darwinn.table import Table, root_table
 from edgekit.formats.tflite import Model, read_model
 from edgekit.formats.tflite_metadata.metadata import (
@@ -29,19 +28,9 @@ from edgekit.formats.tflite_metadata.metadata import (
     TensorMetadata,
 )
 
-_LARGEST_FILE_BYTES = 16 << 20
-_MOST_FILES = 64
-# What zipfile raises for damaged archives: a negative place to read from is a ValueError.
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    NotImplementedError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    OSError,
-)
+# Of all files read at once: label files, anchors, a vocabulary.
+_MOST_BYTES = 16 << 20
+_MOST_FILES = 4096
 
 
 def read_metadata(content: bytes, model: Model | None = None) -> ModelMetadata | None:
@@ -86,7 +75,7 @@ def model_size(content: bytes) -> int:
     try:
         with zipfile.ZipFile(stream) as archive:
             starts = [member.header_offset for member in archive.infolist()]
-    except _DAMAGE as error:
+    except ZIP_DAMAGE as error:
         raise ModelFormatError(f"the files behind the model: {error}") from error
     return min(starts, default=len(content))
 
@@ -139,26 +128,37 @@ def _floats(table: Table, field: int) -> tuple[float, ...]:
     return tuple(table.array(field).view(np.float32).tolist())
 
 
-def read_files(content: bytes) -> Mapping[str, bytes]:
-    """What is appended to a model as a zip archive; nothing if there is none.
+def read_files(content: bytes, wanted: Callable[[str], bool] | None = None) -> Mapping[str, bytes]:
+    """What is appended to a model as a zip archive, as stored; nothing if there is none.
+
+    Args:
+        content: Of the .tflite file.
+        wanted: Which names to read; None reads all.
 
     Raises:
-        ModelFormatError: The archive is damaged.
+        ModelFormatError: The archive is damaged, or has more or larger files than models have.
     """
     stream = io.BytesIO(content)
     if not zipfile.is_zipfile(stream):
         return {}
     try:
         with zipfile.ZipFile(stream) as archive:
-            members = archive.infolist()[:_MOST_FILES]
-            return {member.filename: _member(archive, member) for member in members}
-    except _DAMAGE as error:
+            members = archive.infolist()
+            if len(members) > _MOST_FILES:
+                raise ModelFormatError(
+                    f"{len(members)} files behind the model, at most {_MOST_FILES}"
+                )
+            chosen = [each for each in members if wanted is None or wanted(each.filename)]
+            total = sum(member.file_size for member in chosen)
+            if total > _MOST_BYTES:
+                raise ModelFormatError(
+                    f"the files behind the model claim {total} bytes, at most {_MOST_BYTES}"
+                )
+            return {member.filename: _member(archive, member) for member in chosen}
+    except ZIP_DAMAGE as error:
         raise ModelFormatError(f"the files behind the model: {error}") from error
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     with archive.open(member) as stream:
-        data = stream.read(_LARGEST_FILE_BYTES + 1)
-    if len(data) > _LARGEST_FILE_BYTES:
-        raise ModelFormatError(f"{member.filename} has more than {_LARGEST_FILE_BYTES} bytes")
-    return data
+        return stream.read(_MOST_BYTES)  # it ends at the size that it claims
