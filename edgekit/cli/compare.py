@@ -11,6 +11,7 @@ from typing_extensions import Annotated
 
 from edgekit.cli.output import JsonOption, emit, table
 from edgekit.errors import GateError
+from edgekit.evaluate.metrics import NO_SHARES, difference_text, metric_text
 
 if TYPE_CHECKING:
     from edgekit.evaluate import CompareResult
@@ -72,9 +73,10 @@ def render(result: CompareResult) -> Iterator[str]:
 
 
 def _metric(each: Difference) -> tuple[str, ...]:
-    interval = "unknown"
+    name, interval = each.name, "unknown"
     if each.ci95 is not None:
-        interval = f"{each.ci95[0] * 100:+.2f} to {each.ci95[1] * 100:+.2f}"
-    kind = "points, paired" if each.paired else "points"
-    difference = f"{each.difference * 100:+.2f}"
-    return (each.name, f"{each.first:.2%}", f"{each.second:.2%}", difference, interval, kind)
+        interval = " to ".join(difference_text(name, bound) for bound in each.ci95)
+    unit = "" if name in NO_SHARES else "points"
+    kind = ", ".join(part for part in (unit, "paired" if each.paired else "") if part)
+    both = (metric_text(name, each.first), metric_text(name, each.second))
+    return (name, *both, difference_text(name, each.difference), interval, kind)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, Optional
+from typing import TYPE_CHECKING, Callable, Iterator, Optional, Tuple
 
 import typer
 from typing_extensions import Annotated
@@ -28,6 +28,7 @@ from edgekit.cli.options import (
     ThreadsOption,
 )
 from edgekit.cli.output import JsonOption, emit, measured_on, note, progress, table
+from edgekit.evaluate.metrics import NO_SHARES, difference_text, metric_text
 
 if TYPE_CHECKING:
     from edgekit.evaluate import EvaluateResult
@@ -119,8 +120,10 @@ def render(result: EvaluateResult) -> Iterator[str]:
             f" and {result.num_failed - _LISTED} more" if result.num_failed > _LISTED else ""
         )
     for name, value in result.metrics.items():
-        low, high = result.metrics_ci95[name]
-        yield f"{name:10} {value:.2%}  (95 % interval {low:.2%} to {high:.2%})"
+        between = _interval(name, result.metrics_ci95.get(name))
+        yield f"{name:10} {metric_text(name, value)}{between and f'  ({between})'}"
+    if result.threshold is not None:
+        yield f"threshold  {result.threshold:g}: a class holds above it"
     if result.per_class:
         yield _per_class(result)
     other = result.against
@@ -128,11 +131,10 @@ def render(result: EvaluateResult) -> Iterator[str]:
         same = "" if other.agreement is None else f": same answer on {other.agreement:.2%}"
         yield f"against    {other.model}{same}"
         for name, value in other.difference.items():
-            low, high = other.difference_ci95[name]
-            yield (
-                f"{name:10} {other.metrics[name]:.2%} there; difference {value * 100:+.2f} points "
-                f"(95 % interval {low * 100:+.2f} to {high * 100:+.2f})"
-            )
+            there = metric_text(name, other.metrics[name])
+            difference = difference_text(name, value) + ("" if name in NO_SHARES else " points")
+            between = _interval(name, other.difference_ci95.get(name), difference_text)
+            yield f"{name:10} {there} there; difference {difference}{between and f' ({between})'}"
     latency = result.latency_ms
     names = ("p50", "p90", "p99")
     yield (
@@ -143,10 +145,21 @@ def render(result: EvaluateResult) -> Iterator[str]:
     yield from measured_on(result)
 
 
+def _interval(
+    name: str,
+    interval: Optional[Tuple[float, float]],
+    text: Callable[[str, float], str] = metric_text,
+) -> str:
+    """The interval of a metric in words; empty where there is none."""
+    if interval is None:
+        return ""
+    return f"95 % interval {text(name, interval[0])} to {text(name, interval[1])}"
+
+
 def _per_class(result: EvaluateResult) -> str:
-    names = list(next(iter(result.per_class.values())))
+    names = list(dict.fromkeys(name for each in result.per_class.values() for name in each))
     rows = [
-        (label, *(f"{values[name]:.2%}" for name in names))
+        (label, *(metric_text(name, values[name]) if name in values else "" for name in names))
         for label, values in result.per_class.items()
     ]
-    return table(("class", *names), rows)
+    return table(("target" if result.task == "regression" else "class", *names), rows)

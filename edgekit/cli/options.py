@@ -77,7 +77,10 @@ SamplesOption = Annotated[
 ]
 TaskOption = Annotated[
     Optional[str],
-    typer.Option(help="classification, detection, segmentation, pose or none; guessed by default."),
+    typer.Option(
+        help="classification, multilabel, detection, segmentation, pose, regression or none; "
+        "guessed by default."
+    ),
 ]
 LabelsOption = Annotated[
     Optional[Path],

@@ -112,7 +112,9 @@ def render(result: RunResult) -> Iterator[str]:
 
 
 def _table(answer: Answer, task: str) -> str:
-    if task == "classification" and answer.top:
+    if task == "regression":
+        return table(("output", "value"), [(i, f"{v:.6g}") for i, v in enumerate(answer.values)])
+    if task in {"classification", "multilabel"} and (answer.top or task == "multilabel"):
         rows = [(f"{each.score:.4f}", each.index, each.label) for each in answer.top]
         return table(("score", "class", "label" if rows and rows[0][2] else ""), rows)
     if task == "detection":

@@ -9,6 +9,7 @@ numbers that a judge needs, or say why they cannot be.
 from __future__ import annotations
 
 import itertools
+import warnings
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
@@ -42,7 +43,9 @@ def label_row(label: Any, where: str) -> Any:  # noqa: ANN401 - what programs gi
         DataError: It is text, ragged, or holds NaN or infinity.
     """
     try:
-        row = np.asarray(label)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy before 1.24 only warns of ragged sequences
+            row = np.asarray(label)
     except ValueError as error:  # numpy 1.24 on refuses ragged sequences
         raise _no_numbers(f"{type(label).__name__}: {error}", where) from error
     return check_labels(row, where) if row.ndim else check_labels(row, where).item()

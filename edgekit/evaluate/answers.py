@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
 from edgekit.result import Result
-from edgekit.tasks import Detections, Mask, Poses, Scores, keypoint_names, mask_to_image
+from edgekit.tasks import Detections, Mask, Poses, Scores, Values, keypoint_names, mask_to_image
 from edgekit.tasks.classification import top_classes
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from edgekit.data import Placement
     from edgekit.runtime import TensorInfo
     from edgekit.tasks import Meaning
+
+
+_MOST_VALUES = 1000
+_LARGEST_LOGIT = 700.0  # whose exponential a float holds
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ class Answer(Result):
     outputs: tuple[OutputSummary, ...]
     latency_ms: float
     picture: str = ""  # the file that it was drawn to
+    values: tuple[float, ...] = ()  # of a regression network, the first 1,000
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,9 @@ def explain(meaning: Meaning, placement: Placement, words: Words) -> dict[str, A
     """The fields ``top``, ``objects``, ``mask`` and ``people`` of an `Answer`."""
     fields: dict[str, Any] = {"top": (), "objects": (), "mask": (), "people": ()}
     if isinstance(meaning, Scores):
-        fields["top"] = _top(meaning.scores, words)
+        fields["top"] = _top(meaning, words)
+    elif isinstance(meaning, Values):
+        fields["values"] = tuple(float(value) for value in meaning.values[:_MOST_VALUES])
     elif isinstance(meaning, Detections):
         fields["objects"] = _objects(meaning, placement, words)
     elif isinstance(meaning, Mask):
@@ -147,11 +155,24 @@ def summarize(info: TensorInfo, real: NDArray[Any], counted: NDArray[Any]) -> Ou
     return OutputSummary(info.name, tuple(real.shape), info.dtype, low, high, mean)
 
 
-def _top(scores: NDArray[Any], words: Words) -> tuple[ClassScore, ...]:
-    if len(scores) < 2:  # one number, which nobody knows to be a probability
-        return ()
-    chosen = top_classes(scores, words.top)
+def _top(meaning: Scores, words: Words) -> tuple[ClassScore, ...]:
+    """The best classes; those that hold, where several may; both, where one score tells them."""
+    scores = meaning.scores
+    if len(scores) == 1:
+        return _of_two(float(scores[0]), meaning, words) if len(words.names) == 2 else ()
+    most = words.top if meaning.threshold is None else len(scores)
+    chosen = top_classes(scores, most)
+    if meaning.threshold is not None:
+        chosen = [i for i in chosen if scores[i] > meaning.threshold]
     return tuple(ClassScore(i, words.of(i), float(scores[i])) for i in chosen)
+
+
+def _of_two(score: float, meaning: Scores, words: Words) -> tuple[ClassScore, ...]:
+    """Both classes of a sigmoid (or of the logit before one), the likelier first."""
+    second = 1 / (1 + math.exp(-max(-_LARGEST_LOGIT, score))) if meaning.is_logit else score
+    rows = [ClassScore(0, words.of(0), 1 - second), ClassScore(1, words.of(1), second)]
+    best_first = rows[::-1] if second > 1 - second else rows
+    return tuple(best_first[: words.top])
 
 
 def _objects(found: Detections, placement: Placement, words: Words) -> tuple[ObjectBox, ...]:

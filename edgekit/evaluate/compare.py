@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterator, Mapping, Sequence
 
 from edgekit.errors import InputError
-from edgekit.evaluate.metrics import difference_ci95, jackknife_half
+from edgekit.evaluate.metrics import ERRORS, difference_ci95, jackknife_half
 from edgekit.files import MOST_TEXT_BYTES, read_bytes
 from edgekit.result import Result
 
@@ -82,7 +82,8 @@ def compare(
         first: The reference: a JSON file, or its document.
         second: The result to be judged.
         max_drop: How much lower than in the first any metric may be, as a share (0.01 is one
-            point). Results that cannot be compared do not pass.
+            point). Errors (mae, rmse) may rise by that share of the first's. Results that cannot
+            be compared, or with samples answered with NaN or infinity, do not pass.
         max_p95_ms: How long 95 % of the second's inferences may take at most.
 
     Raises:
@@ -102,7 +103,11 @@ def compare(
         obstacles = ("they have no metric in common",)
     latencies = tuple(_latencies(a, b))
     lost = [name for name in a.get("metrics", ()) if name not in b.get("metrics", ())]
-    failures = [*_drops(metrics, obstacles, max_drop, lost), *_slow(b, max_p95_ms)]
+    failures = [
+        *_drops(metrics, obstacles, max_drop, lost),
+        *_no_answers(b, max_drop),
+        *_slow(b, max_p95_ms),
+    ]
     has_gate = max_drop is not None or max_p95_ms is not None
     return CompareResult(
         first=names[0],
@@ -257,23 +262,42 @@ def _drops(
     for name in lost:
         yield f"--max-drop {max_drop:g}: the second result has no {name}"
     for each in metrics:
-        if -each.difference > max_drop + 1e-12:
+        drop = _drop(each, each.difference)
+        if drop > max_drop + 1e-12:
+            verb = "rose" if each.name in ERRORS else "dropped"
             yield (
-                f"--max-drop {max_drop:g}: {each.name} dropped by {-each.difference:.4f} "
+                f"--max-drop {max_drop:g}: {each.name} {verb} by {abs(each.difference):.4f} "
                 f"from {each.first:.4f} to {each.second:.4f}"
             )
+
+
+def _no_answers(b: Mapping[str, Any], max_drop: float | None) -> Iterator[str]:
+    number = b.get("num_nan", 0)
+    if max_drop is not None and number:
+        yield (
+            f"--max-drop {max_drop:g}: {number} of {b.get('num_samples')} samples are answered "
+            "with NaN or infinity"
+        )
 
 
 def _close_calls(metrics: Sequence[Difference], max_drop: float | None) -> Iterator[str]:
     for each in metrics:
         if max_drop is None or each.ci95 is None:
             continue
+        drops = [_drop(each, bound) for bound in each.ci95]
         low, high = each.ci95
-        if low < -max_drop < high:
+        if min(drops) < max_drop < max(drops):
             yield (
                 f"{each.name}: the samples do not settle it, the interval {low:+.4f} to "
                 f"{high:+.4f} holds a drop of {max_drop:g}"
             )
+
+
+def _drop(metric: Difference, difference: float) -> float:
+    """How much worse the second is: of a share, of R2 in its unit, of an error in the first's."""
+    if metric.name not in ERRORS:
+        return -difference
+    return difference / metric.first if metric.first else math.copysign(math.inf, difference)
 
 
 def _slow(b: Mapping[str, Any], max_p95_ms: float | None) -> Iterator[str]:

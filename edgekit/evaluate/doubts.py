@@ -3,15 +3,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING, Iterator, Sequence
 
 from edgekit.evaluate.tally import Tally
 
 if TYPE_CHECKING:
     from edgekit.data import Dataset
+    from edgekit.evaluate.engine import Engine
     from edgekit.evaluate.judge import Judge
+    from edgekit.evaluate.work import Outcome
     from edgekit.runtime import Runner
     from edgekit.tasks import Decoder
+
+
+def nan_doubts(engines: Sequence[Engine], outcome: Outcome, count: int) -> Iterator[str]:
+    """Samples that a model answers with NaN or infinity."""
+    for index, engine in enumerate(engines):
+        number = outcome.num_nan(index)
+        if number:
+            first = ", ".join(outcome.nan_samples(index))
+            yield (
+                f"{engine.prepared.source or 'the model'} answers {number} of {count} samples with "
+                f"NaN or infinity, which is never right: {first}" + (" ..." if number > 5 else "")
+            )
 
 
 def label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:

@@ -10,10 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Sequence
 
 from edgekit.data import (
-    CocoDataset,
     Dataset,
     InputSpec,
-    MaskDataset,
     open_dataset,
     parse_preprocess,
     preprocess_for,
@@ -21,28 +19,20 @@ from edgekit.data import (
 from edgekit.data.dataset import remarks_of
 from edgekit.data.spread import spread
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
-from edgekit.evaluate.class_names import check_num_folders, label_map
-from edgekit.evaluate.coco_judge import (
-    BOXES,
-    KEYPOINTS,
-    CocoJudge,
-    categories_of_classes,
-    person_category,
-)
-from edgekit.evaluate.doubts import box_doubts, label_doubts, range_doubts
+from edgekit.evaluate.choose import Case, Chosen, choose_judge
+from edgekit.evaluate.doubts import box_doubts, label_doubts, nan_doubts, range_doubts
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.journal import Journal
-from edgekit.evaluate.mask_judge import MaskJudge
 from edgekit.evaluate.result import Comparison, EvaluateResult, asked_for
-from edgekit.evaluate.tally import Head, Tally
+from edgekit.evaluate.tally import Tally
 from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
 from edgekit.runtime import judge_drift, latency_stats
 from edgekit.runtime.select import suited_device
 from edgekit.tasks import (
     CLASSIFICATION,
-    DETECTION,
+    MULTILABEL,
     NONE,
-    POSE,
+    REGRESSION,
     SEGMENTATION,
     DecodeOptions,
     Decoder,
@@ -50,6 +40,7 @@ from edgekit.tasks import (
     fit_labels,
     model_labels,
     prepare,
+    task_named,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +50,13 @@ if TYPE_CHECKING:
 
 # mAP integrates over scores: what would be no answer to a person still counts.
 _LEAST_SCORE = 0.001
+# How outputs are read where the labels decide, not the outputs.
+_KINDS = {
+    CLASSIFICATION: "score a class",
+    MULTILABEL: "score a class, each by itself",
+    REGRESSION: "real values",
+    NONE: "raw tensors",
+}
 _NO_LATENCY = dict.fromkeys(("min", "mean", "p50", "p90", "p95", "p99", "std"), 0.0)
 
 
@@ -99,7 +97,7 @@ def evaluate(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> EvaluateResult:
-    """Evaluate a classifier, detector, segmentation or pose network over ``data``.
+    """Evaluate a model over ``data``: what it is right about, or how far off it is.
 
     The first samples run one at a time and give the latencies; the others run on ``num_workers``
     interpreters, each fed by a thread that reads its own samples, and small networks on a copy with
@@ -111,7 +109,9 @@ def evaluate(
             COCO JSON, segmentation a folder of images with masks. With ``against`` the labels of
             classes may be missing; only the agreement is measured then.
         against: Another model whose inputs have the same shapes, often the float one.
-        task: ``classification``, ``detection``, ``segmentation`` or ``pose``; None guesses it.
+        task: One of `edgekit.tasks.TASKS`: ``classification``, ``multilabel``, ``detection``,
+            ``segmentation``, ``pose``, ``regression`` or ``none``; None guesses it by the outputs
+            and the labels.
         preprocess: How pixels become the network's input; None takes what the model's file says,
             else what the quantization of the input tells, else scales them to 0..1.
         labels: Names of the model's classes, or a text file with them; None takes those attached
@@ -123,7 +123,8 @@ def evaluate(
         label_offset: Added to each label: 1 where the model has a background class before those
             of the data.
         score_threshold: Detections below it are left out; None is 0.001, or what the model's own
-            post-processing leaves.
+            post-processing leaves. Of a multi-label model a class holds above it; None is 0.5 of
+            probabilities, 0 of logits.
         iou_threshold: For detectors whose suppression is done here.
         anchors: For raw SSD: an .npy, or a .tflite that holds them.
         device: See `Runner`; one of the two models that is not compiled runs on the CPU.
@@ -167,7 +168,8 @@ def evaluate(
         "fallback": fallback,
         "recover": recover,
     }
-    least = _LEAST_SCORE if score_threshold is None else score_threshold
+    is_ranked = task is None or task_named(task) != MULTILABEL
+    least = _LEAST_SCORE if score_threshold is None and is_ranked else score_threshold
     decode = DecodeOptions(least, iou_threshold, anchors)
     settings = _Settings(task, labels, label_offset, decode)
     with contextlib.ExitStack() as stack:
@@ -183,7 +185,10 @@ def evaluate(
         decoders = [_decoder(engine, settings) for engine in engines]
         dataset = spread(_open(data, engines, decoders[0], preprocess, split), num_samples)
         names = _class_names(engines[0], decoders[0], settings)
-        judge = _judge(engines, decoders, dataset, names, settings)
+        told = labels is not None
+        chosen = choose_judge(
+            Case(engines, decoders, dataset, names, task, told, label_offset, score_threshold)
+        )
         workers = num_workers or max(1, _num_cores() // num_threads)
         if engines[0].single.environment.is_edge_tpu or keep_state:
             workers = 1
@@ -198,9 +203,9 @@ def evaluate(
                 **{name: options[name] for name in ("runtime", "kernels", "num_threads")},
             }
             book = stack.enter_context(Journal(journal, key, resume=resume))
-        outcome = run_all(plan, engines, judge, book, progress)
-        _check_outcome(judge, outcome, dataset)
-        result = _result(engines, decoders[0], dataset, outcome, judge, plan, start)
+        outcome = run_all(plan, engines, chosen.judge, book, progress)
+        _check_outcome(chosen.judge, outcome, plan.dataset, engines)
+        result = _result(engines, decoders[0], chosen, outcome, plan, start)
         asked = asked_for(
             {"split": "test", "label_offset": 0, "kernels": "fast"},
             task=task,
@@ -237,13 +242,12 @@ def _journal_key(settings: _Settings, plan: Plan) -> dict[str, Any]:
 def _result(
     engines: Sequence[Engine],
     decoder: Decoder,
-    dataset: Dataset,
+    chosen: Chosen,
     outcome: Outcome,
-    judge: Judge,
     plan: Plan,
     start: float,
 ) -> EvaluateResult:
-    engine = engines[0]
+    engine, dataset, judge = engines[0], plan.dataset, chosen.judge
     environment = engine.single.environment
     verdict = judge.verdict()
     score = verdict.scores[0]
@@ -251,6 +255,8 @@ def _result(
         *remarks_of(dataset),
         *decoder.doubts,
         *box_doubts(decoder),
+        *chosen.doubts,
+        *nan_doubts(engines, outcome, judge.count),
         *range_doubts(engine.single, dataset),
         *label_doubts(judge, dataset),
     ]
@@ -258,9 +264,9 @@ def _result(
         # The Runner has another file than was given where the plain one stands in.
         model=engine.single.source or engine.prepared.source,
         sha256=engine.single.sha256 if engine.single.source else engine.prepared.sha256,
-        task=decoder.task,
-        decoder=decoder.kind,
-        recognized_by=decoder.why,
+        task=chosen.task,
+        decoder=decoder.kind if chosen.task == decoder.task else _KINDS[chosen.task],
+        recognized_by=chosen.why,
         data={**dataset.describe(), "fingerprint": outcome.fingerprint},
         num_samples=judge.count,
         num_failed=len(outcome.unreadable),
@@ -271,7 +277,7 @@ def _result(
         left_out=score.left_out,
         num_classes=verdict.num_classes,
         confusion=verdict.confusion,
-        against=_comparison(engines[1], verdict) if len(engines) > 1 else None,
+        against=_comparison(engines[1], verdict, outcome) if len(engines) > 1 else None,
         latency_ms=latency_stats(engine.times_s) if engine.times_s else _NO_LATENCY,
         latency_samples=len(engine.times_s),
         device=environment.device,
@@ -284,6 +290,9 @@ def _result(
         versions=environment.versions,
         time_s=time.monotonic() - start,
         warnings=tuple(doubts),
+        num_nan=outcome.num_nan(0),
+        nan_samples=tuple(outcome.nan_samples(0)),
+        threshold=chosen.threshold,
         # On the CPU only the first inferences are timed, and others run beside them.
         thermal=judge_drift(environment.thermal, engine.times_s)
         if environment.is_edge_tpu
@@ -291,7 +300,7 @@ def _result(
     )
 
 
-def _comparison(other: Engine, verdict: Verdict) -> Comparison:
+def _comparison(other: Engine, verdict: Verdict, outcome: Outcome) -> Comparison:
     score = verdict.scores[1]
     return Comparison(
         model=other.prepared.source,
@@ -303,18 +312,12 @@ def _comparison(other: Engine, verdict: Verdict) -> Comparison:
         difference_ci95=verdict.difference_ci95,
         per_class=score.per_class,
         left_out=score.left_out,
+        num_nan=outcome.num_nan(1),
     )
 
 
 def _decoder(engine: Engine, settings: _Settings) -> Decoder:
-    decoder = choose_decoder(engine.prepared, engine.single, settings.task, settings.decode)
-    if decoder.task == NONE:
-        raise UnsupportedModelError(
-            f"the model is no classifier, detector, segmentation or pose network: {decoder.why}",
-            where=engine.prepared.source,
-            fix="look at what it answers with edgekit run",
-        )
-    return decoder
+    return choose_decoder(engine.prepared, engine.single, settings.task, settings.decode)
 
 
 def _open(
@@ -342,44 +345,6 @@ def _class_names(engine: Engine, decoder: Decoder, settings: _Settings) -> Seque
     return names or model_labels(engine.prepared, decoder.num_classes)
 
 
-def _judge(
-    engines: Sequence[Engine],
-    decoders: Sequence[Decoder],
-    dataset: Dataset,
-    names: Sequence[str],
-    settings: _Settings,
-) -> Judge:
-    task, source = decoders[0].task, engines[0].prepared.source
-    if any(decoder.task != task for decoder in decoders):
-        raise UnsupportedModelError(
-            f"the two models are for different tasks: {', '.join(d.task for d in decoders)}",
-            where=engines[-1].prepared.source,
-            fix="--against takes the same network before or after conversion",
-        )
-    classes = decoders[0].num_classes
-    if task == CLASSIFICATION:
-        heads = [Head(engine.single, engine.prepared.source) for engine in engines]
-        must_match = settings.labels is not None
-        found = label_map(dataset.class_names, names, must_match=must_match)
-        if found is None:
-            check_num_folders(dataset.class_names, classes, settings.label_offset)
-        return Tally(heads, settings.label_offset, found)
-    if task == SEGMENTATION and isinstance(dataset, MaskDataset):
-        return MaskJudge(decoders, names)
-    if task == DETECTION and isinstance(dataset, CocoDataset):
-        categories = categories_of_classes(dataset, classes, names, settings.label_offset)
-        return CocoJudge(decoders, dataset, categories, BOXES)
-    if task == POSE and isinstance(dataset, CocoDataset):
-        return CocoJudge(decoders, dataset, person_category(dataset), KEYPOINTS)
-    wanted = "a folder of images with masks" if task == SEGMENTATION else "a COCO JSON"
-    raise DataError(
-        f"{task} is evaluated on {wanted}",
-        where=str(dataset.describe().get("source", "")),
-        why=f"the model {source or 'given'} is for {task}: {decoders[0].why}",
-        fix="give such data, or name another --task",
-    )
-
-
 def _check_same_inputs(engines: Sequence[Engine]) -> None:
     shapes = [[info.shape[1:] for info in engine.single.inputs] for engine in engines]
     if shapes[0] != shapes[-1]:
@@ -390,7 +355,9 @@ def _check_same_inputs(engines: Sequence[Engine]) -> None:
         )
 
 
-def _check_outcome(judge: Judge, outcome: Outcome, dataset: Dataset) -> None:
+def _check_outcome(
+    judge: Judge, outcome: Outcome, dataset: Dataset, engines: Sequence[Engine]
+) -> None:
     where = str(dataset.describe().get("source", ""))
     if not judge.count:
         bad = outcome.unreadable
@@ -400,10 +367,19 @@ def _check_outcome(judge: Judge, outcome: Outcome, dataset: Dataset) -> None:
             why=f"{bad[0].source}: {bad[0].reason}" if bad else "",
             fix="give data with --data",
         )
+    for index, engine in enumerate(engines):
+        if outcome.num_nan(index) == judge.count:
+            raise UnsupportedModelError(
+                f"the model answers each of the {judge.count} samples with NaN or infinity",
+                where=engine.prepared.source,
+                why="its outputs are no numbers: weights that are NaN, or values that overflow",
+                fix="look at the outputs with edgekit run, and check training and --preprocess",
+            )
     if isinstance(judge, Tally) and judge.lacks_labels:
         raise DataError(
             f"{judge.count - judge.num_labelled} of {judge.count} samples have no label",
             where=where,
+            why="; ".join(remarks_of(dataset)),
             fix="sort images into sub-folders by class, or save labels as y in the .npz; without "
             "any label give --against, for the agreement of two models",
         )

@@ -7,9 +7,11 @@ goes on from a journal comes to the same result.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence, Tuple
 
+from edgekit.evaluate.finite import bad_rows
 from edgekit.evaluate.metrics import Interval, around, jackknife_half
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from edgekit.tasks import Decoder, Meaning
 else:
     Protocol = object  # typing has no Protocol on Python 3.7
+
+
+Bounds = Mapping[str, Tuple[float, float]]  # metric -> its lowest and highest possible value
 
 
 @dataclass(frozen=True)
@@ -61,26 +66,51 @@ class Judge(Protocol):
 
 
 def decode_rows(decoder: Decoder, outputs: Rows, count: int) -> list[Meaning]:
-    """What each of ``count`` samples' outputs mean."""
-    return [decoder.decode([_row(each, i) for each in outputs]) for i in range(count)]
+    """What each of ``count`` samples' outputs mean; None where they hold NaN or infinity."""
+    bad = bad_rows(outputs)
+    return [
+        None if bad[i] else decoder.decode([_row(each, i) for each in outputs])
+        for i in range(count)
+    ]
 
 
 def make_score(
     metrics: Mapping[str, float],
     left_out: Mapping[str, Sequence[float]],
     per_class: Mapping[str, Mapping[str, float]] | None = None,
+    bounds: Bounds | None = None,
 ) -> Score:
-    """A score whose intervals come from leaving groups out."""
+    """A score whose intervals come from leaving groups out.
+
+    Args:
+        metrics: Of all samples.
+        left_out: Of all but each group in turn.
+        per_class: Metrics of each class or target.
+        bounds: Of each metric; None where all are shares. Without bounds nothing can be said of one
+            group alone: its interval is left out.
+    """
+    halves = {name: jackknife_half(left_out[name]) for name in metrics}
+    limits = bounds or {}
     return Score(
         metrics,
-        {name: around(value, jackknife_half(left_out[name])) for name, value in metrics.items()},
+        {
+            name: around(value, halves[name], *limits.get(name, (0.0, 1.0)))
+            for name, value in metrics.items()
+            if bounds is None or math.isfinite(halves[name])
+        },
         {name: tuple(values) for name, values in left_out.items()},
         per_class or {},
     )
 
 
-def paired_difference(first: Score, second: Score) -> tuple[dict[str, float], dict[str, Interval]]:
-    """The first's metrics less the second's on the same samples, and 95 % intervals."""
+def paired_difference(
+    first: Score, second: Score, bounds: Bounds | None = None
+) -> tuple[dict[str, float], dict[str, Interval]]:
+    """The first's metrics less the second's on the same samples, and 95 % intervals.
+
+    ``bounds`` is None where all are shares; see `make_score`.
+    """
+    low, high = (-1.0, 1.0) if bounds is None else (-math.inf, math.inf)
     names = [name for name in first.metrics if name in second.metrics]
     difference = {name: first.metrics[name] - second.metrics[name] for name in names}
     halves = {
@@ -88,7 +118,9 @@ def paired_difference(first: Score, second: Score) -> tuple[dict[str, float], di
         for name in names
     }
     return difference, {
-        name: around(value, halves[name], -1.0, 1.0) for name, value in difference.items()
+        name: around(value, halves[name], low, high)
+        for name, value in difference.items()
+        if bounds is None or math.isfinite(halves[name])
     }
 
 

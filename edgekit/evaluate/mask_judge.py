@@ -11,15 +11,16 @@ import numpy as np
 from edgekit.errors import DataError
 from edgekit.evaluate.judge import Verdict, decode_rows, make_score, paired_difference
 from edgekit.evaluate.metrics import NUM_GROUPS
-from edgekit.tasks import mask_to_image
+from edgekit.tasks import Mask, mask_to_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgekit.data import Batch
+    from edgekit.data import Batch, Placement
     from edgekit.evaluate.engine import Rows
-    from edgekit.tasks import Decoder
+    from edgekit.tasks import Decoder, Meaning
 
+NO_ANSWER = 2**32 - 1  # the class of pixels of a sample answered with NaN: never right
 IGNORED = 255  # the class of pixels that do not count, as in PASCAL VOC and Cityscapes
 
 
@@ -52,14 +53,12 @@ class MaskJudge:
                     f"{(placement.image_height, placement.image_width)} (height, width)",
                     where=batch.sources[row],
                 )
-            answers = [
-                mask_to_image(each[row].classes, placement)  # type: ignore[union-attr] # a Mask
-                for each in meanings
-            ]
+            answers = [_answer(each[row], placement, truth) for each in meanings]
+            same = (answers[0] == answers[-1]) & (answers[0] != NO_ANSWER)
             records.append(
                 {
                     "pairs": [_pairs(truth, answer) for answer in answers],
-                    "same": int((answers[0] == answers[-1]).sum()),
+                    "same": int(same.sum()),
                     "pixels": int(truth.size),
                 }
             )
@@ -87,7 +86,8 @@ class MaskJudge:
             per_class = {self._name(index): {"iou": value} for index, value in _ious(whole).items()}
             scores.append(make_score(_metrics(whole), left_out, per_class))
         difference, difference_ci95 = paired_difference(scores[0], scores[-1])
-        pairs = sorted(_sum(self._groups[0]).items())
+        counts = sorted(_sum(self._groups[0]).items())
+        pairs = [pair for pair in counts if pair[0][1] != NO_ANSWER]
         return Verdict(
             tuple(scores),
             self._same / max(1, self._pixels),
@@ -99,6 +99,13 @@ class MaskJudge:
 
     def _name(self, index: int) -> str:
         return self._names[index] if index < len(self._names) else str(index)
+
+
+def _answer(meaning: Meaning, placement: Placement, truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The class of each of the image's pixels; `NO_ANSWER` where the outputs hold NaN."""
+    if not isinstance(meaning, Mask):
+        return np.full(truth.shape, NO_ANSWER, np.int64)
+    return mask_to_image(meaning.classes, placement)
 
 
 def _pairs(truth: NDArray[np.uint8], answer: NDArray[np.int64]) -> list[list[int]]:
@@ -126,7 +133,7 @@ def _ious(pairs: Mapping[tuple[int, int], int]) -> dict[int, float]:
     return {
         index: pairs.get((index, index), 0)
         / (true[index] + answered[index] - pairs.get((index, index), 0))
-        for index in sorted(set(true) | set(answered))
+        for index in sorted((set(true) | set(answered)) - {NO_ANSWER})
     }
 
 

@@ -12,13 +12,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Interval = Tuple[float, float]
+ERRORS = frozenset(("mae", "rmse"))  # the lower the better, in the unit of the targets
+NO_SHARES = ERRORS | {"r2"}  # of no fixed range: not written in percent
+_LAST = 2**31  # the rank of what is no answer, behind every class
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
+
+
+def metric_text(name: str, value: float) -> str:
+    """A metric for people: shares in percent."""
+    return f"{value:.4g}" if name in NO_SHARES else f"{value:.2%}"
+
+
+def difference_text(name: str, value: float) -> str:
+    """A difference of two metrics, signed: of shares in points of 100."""
+    return f"{value:+.4g}" if name in NO_SHARES else f"{value * 100:+.2f}"
 
 
 def ranks(scores: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many classes each sample's true class stands behind; 0 is a right answer.
 
-    Among equal scores the lower class index comes first, as in ``argmax``.
+    Among equal scores the lower class index comes first, as in ``argmax``. Where a score is NaN or
+    infinite, the true class stands behind all.
 
     Args:
         scores: (samples, classes), quantized or real; only their order matters.
@@ -29,6 +43,8 @@ def ranks(scores: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     before = np.arange(scores.shape[1])[None, :] < labels[:, None]
     ahead = (scores > own) | ((scores == own) & before)
     count: NDArray[np.int64] = ahead.sum(axis=1)
+    if scores.dtype.kind == "f":
+        count[~np.isfinite(scores).all(axis=1)] = _LAST
     return count
 
 

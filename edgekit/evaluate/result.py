@@ -24,6 +24,7 @@ class Comparison(Result):
     difference_ci95: Mapping[str, tuple[float, float]]  # paired
     per_class: Mapping[str, Mapping[str, float]]
     left_out: Mapping[str, tuple[float, ...]]
+    num_nan: int = 0  # samples that it answers with NaN or infinity; never right
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class EvaluateResult(Result):
     num_samples: int
     num_failed: int  # samples that could not be read
     failed: tuple[str, ...]  # each of them, with the reason
-    metrics: Mapping[str, float]  # shares: top1, top5; map, map50; miou; oks; empty without labels
+    # Shares: top1, top5; map, map50; miou; oks; f1_micro, f1_macro. Of regression mae and rmse in
+    # the unit of the targets, and r2. Empty without labels.
+    metrics: Mapping[str, float]
     metrics_ci95: Mapping[str, tuple[float, float]]
     per_class: Mapping[str, Mapping[str, float]]  # name -> metric -> value
     left_out: Mapping[str, tuple[float, ...]]  # metrics without each twentieth of the samples
@@ -62,6 +65,9 @@ class EvaluateResult(Result):
     thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
     asked: Mapping[str, str] = field(default_factory=dict)  # as `asked_for`
     class_names: tuple[str, ...] = ()  # of ``num_classes`` classes; empty where nothing names them
+    num_nan: int = 0  # samples answered with NaN or infinity; never right
+    nan_samples: tuple[str, ...] = ()  # the first of them
+    threshold: float | None = None  # of multilabel: above it a class holds
 
 
 def asked_for(defaults: Mapping[str, Any], **options: Any) -> dict[str, str]:  # noqa: ANN401

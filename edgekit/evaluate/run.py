@@ -96,8 +96,8 @@ def run(
         inputs: Images (any format that Pillow reads), folders of them, patterns (``*.jpg``),
             videos, ``.npy`` files or arrays with one sample each, or ``.npz`` files with an array
             for each of the model's inputs.
-        task: ``classification``, ``detection``, ``segmentation``, ``pose`` or ``none``; None
-            guesses it.
+        task: One of `edgekit.tasks.TASKS`: ``classification``, ``multilabel``, ``detection``,
+            ``segmentation``, ``pose``, ``regression`` or ``none``; None guesses it.
         preprocess: How pixels become the network's input; None takes what the model's file says,
             else what the quantization of the input tells, else scales them to 0..1.
         labels: A text file with one class a line (Coral's ``index name`` form too), or the names;

@@ -10,8 +10,10 @@ import numpy as np
 
 from edgekit.data.label_kinds import as_classes, stack_labels
 from edgekit.errors import DataError, UnsupportedModelError
+from edgekit.evaluate.finite import bad_rows
 from edgekit.evaluate.judge import Score, Verdict
 from edgekit.evaluate.metrics import NUM_GROUPS, Interval, difference_ci95, ranks, share_ci95
+from edgekit.tasks.classification import binary_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from edgekit.runtime import Runner
 
 TOPS = {"top1": 1, "top5": 5}
-_BINARY_THRESHOLD = 0.5
+NO_ANSWER = -1  # the class of a sample answered with NaN: never right
 
 
 class Head:
@@ -39,6 +41,7 @@ class Head:
                 fix="look at what it answers with edgekit run",
             )
         self._runner = runner
+        self._middle = binary_threshold(runner.model, runner.outputs[0])
         self._is_binary = shapes[0][-1] == 1
         self.num_classes = 2 if self._is_binary else shapes[0][-1]
 
@@ -48,7 +51,7 @@ class Head:
         if not self._is_binary:
             return scores
         (real,) = self._runner.to_real(scores)
-        return np.concatenate([2 * _BINARY_THRESHOLD - real, real], axis=1)
+        return np.concatenate([2 * self._middle - real, real], axis=1)
 
 
 class Tally:
@@ -83,6 +86,8 @@ class Tally:
         where = batch.sources[0] if batch.sources else ""
         scores = [head.scores(each) for head, each in zip(self._heads, outputs)]
         answers = [each.argmax(axis=1) for each in scores]
+        for answer, each in zip(answers, outputs):
+            answer[bad_rows(each)] = NO_ANSWER
         labels = stack_labels(batch.labels, where)
         if labels is None:
             return {"answers": [each.tolist() for each in answers]}
@@ -101,12 +106,15 @@ class Tally:
         self.count += len(answers[0])
         if len(answers) > 1:
             self._same += sum(map(int.__eq__, answers[0], answers[1]))
+            if NO_ANSWER in answers[0]:
+                self._same -= sum(a == b == NO_ANSWER for a, b in zip(*answers))
         else:
             self._same = self.count
         if "truth" not in record:
             return
         self.num_labelled += len(record["truth"])
-        self.confusion.update(zip(record["truth"], answers[0]))
+        pairs = zip(record["truth"], answers[0])
+        self.confusion.update(pair for pair in pairs if pair[1] != NO_ANSWER)
         groups = (start + np.arange(len(answers[0]))) % NUM_GROUPS
         self._sizes += np.bincount(groups, minlength=NUM_GROUPS)
         places = [np.asarray(each) for each in record["places"]]

@@ -18,6 +18,7 @@ import numpy as np
 
 from edgekit.data import Chunk, Dataset, Unreadable, iter_chunks
 from edgekit.errors import DataError
+from edgekit.evaluate.finite import bad_rows
 
 if TYPE_CHECKING:
     from edgekit.data import Batch
@@ -34,6 +35,7 @@ _LARGEST_CHUNK = 128
 # Chunks handed out a worker: samples are read by the worker itself, so that a chunk that waits
 # costs nothing, and one slow worker does not keep the others waiting.
 _AHEAD = 16
+_NAMED = 5  # samples answered with NaN
 _AHEAD_DRAWN = 2  # of samples that a Python iterable has yielded already
 
 
@@ -42,6 +44,7 @@ class Outcome:
     """What came of the data set besides the judge's numbers."""
 
     unreadable: list[Unreadable] = field(default_factory=list)
+    _nan: dict[int, list[str]] = field(default_factory=dict)  # model -> samples
     _fingerprint: Any = field(default_factory=sha256)
 
     def begin(self, digest: int) -> None:
@@ -52,6 +55,16 @@ class Outcome:
         """Take note of a journal entry."""
         self.unreadable += [Unreadable(*pair) for pair in entry["unreadable"]]
         self._fingerprint.update(np.asarray(entry["digests"], "<u4").tobytes())
+        for index, sources in enumerate(entry.get("nan", ())):
+            self._nan.setdefault(index, []).extend(sources)
+
+    def num_nan(self, index: int) -> int:
+        """How many samples model ``index`` answered with NaN or infinity."""
+        return len(self._nan.get(index, ()))
+
+    def nan_samples(self, index: int) -> list[str]:
+        """The first of them."""
+        return self._nan.get(index, [])[:_NAMED]
 
     @property
     def fingerprint(self) -> str:
@@ -188,13 +201,17 @@ class _Run:
             self._progress(self._done, self._plan.total)
 
     def _entry(self, chunk: Chunk, batch: Batch, outputs: Sequence[Any]) -> dict[str, Any]:
-        return {
+        bad = [np.flatnonzero(bad_rows(each)) if batch.sources else () for each in outputs]
+        entry = {
             "start": chunk.start,
             "count": chunk.count,
             "unreadable": [[each.source, each.reason] for each in batch.unreadable],
             "digests": list(batch.digests),
             "record": self._judge.record(outputs, batch) if batch.sources else None,
         }
+        if any(map(len, bad)):
+            entry["nan"] = [[batch.sources[row] for row in rows] for rows in bad]
+        return entry
 
     def _end_timing(self) -> None:
         """Go over to all workers once there are latencies enough."""

@@ -8,16 +8,20 @@ from edgekit.tasks.case import DecodeOptions
 from edgekit.tasks.decoder import (
     CLASSIFICATION,
     DETECTION,
+    MULTILABEL,
     NONE,
     POSE,
+    REGRESSION,
     SEGMENTATION,
     TASKS,
     Decoder,
     Mask,
     Meaning,
     Scores,
+    Values,
     check_task,
     raw_decoder,
+    task_named,
 )
 from edgekit.tasks.guess import choose_decoder
 from edgekit.tasks.labels import attached_labels, fit_labels, model_labels
@@ -29,8 +33,10 @@ __all__ = [
     "CLASSIFICATION",
     "DETECTION",
     "KEYPOINT_NAMES",
+    "MULTILABEL",
     "NONE",
     "POSE",
+    "REGRESSION",
     "SEGMENTATION",
     "SKELETON",
     "TASKS",
@@ -42,6 +48,7 @@ __all__ = [
     "Poses",
     "Prepared",
     "Scores",
+    "Values",
     "attached_labels",
     "check_task",
     "choose_decoder",
@@ -53,4 +60,5 @@ __all__ = [
     "non_maximum_suppression",
     "prepare",
     "raw_decoder",
+    "task_named",
 ]

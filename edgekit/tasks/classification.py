@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
+from edgekit.quant import QuantParams
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgekit.quant import QuantParams
+    from edgekit.formats.tflite import Model
+    from edgekit.runtime import TensorInfo
+
+# Operators that hand scores on; those whose values have no bounds.
+_PASSING = frozenset(("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE"))
+_LINEAR = frozenset(("ADD", "CONV_2D", "FULLY_CONNECTED"))
+_QUANTIZED = frozenset(("INT8", "UINT8", "INT16"))
+_MARGIN = 0.01  # of a probability's range, for rounding
 
 _LARGEST_LOGIT = 50.0
 _FAR = 1.0  # standard deviations of the numbers that their mean is away from 0
@@ -40,6 +49,36 @@ def are_scores(values: NDArray[Any]) -> bool:
     if np.abs(values).max(initial=0) <= _LARGEST_LOGIT:
         return True
     return bool(abs(values.mean()) <= _FAR * values.std())
+
+
+def holds_logits(model: Model, info: TensorInfo) -> bool:
+    """Whether the scores of an output are logits (0 is in the middle), no probabilities of 0 to 1.
+
+    Of a quantized output its range tells; of another the operator that makes it: a dense layer, a
+    convolution or an addition without an activation.
+
+    Args:
+        model: As it is loaded.
+        info: Of the output.
+    """
+    graph = model.main
+    makers = {index: op for op in graph.operators for index in op.outputs}
+    index, params = info.index, info.params
+    while params is None:
+        maker = makers.get(index)
+        if maker is None or maker.opcode not in _PASSING:
+            is_bare = maker is not None and maker.options.get("fused_activation_function") == "NONE"
+            return is_bare and maker is not None and maker.opcode in _LINEAR
+        index = maker.inputs[0]
+        tensor = graph.tensors[index]
+        if tensor.dtype in _QUANTIZED and tensor.scale:
+            params = QuantParams(tensor.scale, int(tensor.zero_point or 0), tensor.dtype.lower())
+    return params.real_min < -_MARGIN or params.real_max > 1 + 10 * _MARGIN
+
+
+def binary_threshold(model: Model, info: TensorInfo) -> float:
+    """Above which a single score stands for the second of two classes."""
+    return 0.0 if holds_logits(model, info) else 0.5
 
 
 def class_scores(output: NDArray[Any], params: QuantParams | None) -> NDArray[Any]:

@@ -21,8 +21,10 @@ CLASSIFICATION, DETECTION, SEGMENTATION, POSE = (
     "segmentation",
     "pose",
 )
+REGRESSION = "regression"  # outputs are real numbers, near those that are right
+MULTILABEL = "multilabel"  # a score a class, each by itself: several may hold
 NONE = "none"  # outputs are numbers and no more
-TASKS = (CLASSIFICATION, DETECTION, SEGMENTATION, POSE, NONE)
+TASKS = (CLASSIFICATION, MULTILABEL, DETECTION, SEGMENTATION, POSE, REGRESSION, NONE)
 # Other words for a task: what people type, and what Ultralytics calls it.
 _ALSO = {"raw": NONE, "detect": DETECTION, "classify": CLASSIFICATION}
 
@@ -43,6 +45,15 @@ class Scores:
     """What a classifier answers."""
 
     scores: NDArray[Any]  # (classes,), real values
+    threshold: float | None = None  # above which a class holds by itself, or one score is class 1
+    is_logit: bool = False  # one score is a logit, no probability
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a regression network answers."""
+
+    values: NDArray[Any]  # (values,), real, of all outputs in their order
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Mask:
     classes: NDArray[np.int64]  # (h, w), over the whole input of the network
 
 
-Meaning = Union[Scores, Detections, Mask, Poses, None]
+Meaning = Union[Scores, Values, Detections, Mask, Poses, None]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from edgekit.tasks.case import Case, DecodeOptions
 from edgekit.tasks.decoder import (
     CLASSIFICATION,
     DETECTION,
+    MULTILABEL,
     NONE,
     POSE,
+    REGRESSION,
     SEGMENTATION,
     TASKS,
     Decoder,
@@ -24,10 +26,12 @@ from edgekit.tasks.decoder import (
 from edgekit.tasks.labels import ultralytics_task
 from edgekit.tasks.recognizers import (
     class_decoder,
+    label_decoder,
     mask_decoder,
     movenet_decoder,
     posenet_decoder,
     postprocess_decoder,
+    value_decoder,
 )
 from edgekit.tasks.stage_recognizers import cascade_decoder, landmark_decoder, mediapipe_decoder
 
@@ -127,4 +131,6 @@ _RECOGNIZERS: tuple[tuple[tuple[str, ...], Recognizer], ...] = (
     ((POSE,), landmark_decoder),
     ((SEGMENTATION,), mask_decoder),
     ((CLASSIFICATION,), class_decoder),
+    ((MULTILABEL,), label_decoder),
+    ((REGRESSION,), value_decoder),
 )

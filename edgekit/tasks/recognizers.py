@@ -6,18 +6,30 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgekit.errors import UnsupportedModelError
 from edgekit.tasks.case import PROBABILITIES, Case, Raw
-from edgekit.tasks.classification import are_scores, class_scores, is_classifier, may_be_far
+from edgekit.tasks.classification import (
+    are_scores,
+    binary_threshold,
+    class_scores,
+    holds_logits,
+    is_classifier,
+    may_be_far,
+)
 from edgekit.tasks.custom_options import read_custom_options
 from edgekit.tasks.decoder import (
     CLASSIFICATION,
     DETECTION,
+    MULTILABEL,
     POSE,
+    REGRESSION,
     SEGMENTATION,
     Decoder,
     Mask,
     Scores,
+    Values,
 )
 from edgekit.tasks.detection import (
     POSTPROCESS_OP,
@@ -144,9 +156,12 @@ def class_decoder(case: Case) -> Decoder | None:
     if case.task != CLASSIFICATION:
         _check_scores(case)
     classes = max(2, case.shapes[0][-1])  # one number is a sigmoid between two classes
+    is_logit = classes == 2 and holds_logits(case.runner.model, case.outputs[0])
+    middle = 0.0 if is_logit else 0.5
 
     def decode(raw: Raw) -> Any:  # noqa: ANN401
-        return Scores(class_scores(raw[0], case.outputs[0].params))
+        scores = class_scores(raw[0], case.outputs[0].params)
+        return Scores(scores, middle if len(scores) == 1 else None, is_logit)
 
     why = f"one output of the shape {case.shapes[0]}"
     return Decoder(CLASSIFICATION, "score a class", why, classes, case.input_shape, decode)
@@ -166,3 +181,32 @@ def _check_scores(case: Case) -> None:
             f"numbers from {seen[0].min():.4g} to {seen[0].max():.4g} are neither probabilities "
             "nor logits, as of a regression (--task classification reads them as scores)"
         )
+
+
+def label_decoder(case: Case) -> Decoder | None:
+    """For a score a class, where several classes may hold; only if it is asked for."""
+    if case.task != MULTILABEL or not is_classifier(case.shapes) or case.shapes[0][-1] < 2:
+        return None
+    given = case.options.score_threshold
+    middle = binary_threshold(case.runner.model, case.outputs[0])
+    threshold = middle if given is None else given
+
+    def decode(raw: Raw) -> Any:  # noqa: ANN401
+        return Scores(class_scores(raw[0], case.outputs[0].params), threshold)
+
+    why = f"one output of the shape {case.shapes[0]}"
+    kind = f"score a class, which holds above {threshold:g}"
+    return Decoder(MULTILABEL, kind, why, case.shapes[0][-1], case.input_shape, decode)
+
+
+def value_decoder(case: Case) -> Decoder | None:
+    """For real numbers; only if it is asked for."""
+    if case.task != REGRESSION:
+        return None
+
+    def decode(raw: Raw) -> Any:  # noqa: ANN401
+        real = [case.real(raw, index).reshape(-1) for index in range(len(raw))]
+        return Values(np.concatenate(real))
+
+    why = f"outputs of the shapes {case.shapes}"
+    return Decoder(REGRESSION, "real values", why, 0, case.input_shape, decode)

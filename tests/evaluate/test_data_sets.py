@@ -303,7 +303,7 @@ def test_masks_are_judged_pixel_by_pixel(make_same: Make, tmp_path: Path) -> Non
 
 def test_data_of_another_task_is_refused(make_classifier: Make, make_same: Make, npz: Path) -> None:
     with pytest.raises(DataError, match="segmentation is evaluated on a folder"):
-        evaluate(make_same((1, 4, 4, 3)), npz)
+        evaluate(make_same((1, 4, 4, 3)), npz, task="segmentation")
     with pytest.raises(UnsupportedModelError, match="not those of detection"):
         evaluate(make_classifier(), npz, task="detection")
     with pytest.raises(UsageError, match="no task 'sorting'"):

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which judge: by the task asked for, else by what the outputs look like and the labels are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Sequence
+
+import numpy as np
+
+from edgekit.data import CocoDataset, Dataset, MaskDataset
+from edgekit.data.label_kinds import (
+    CLASSES,
+    MULTI_HOT,
+    ONE_HOT,
+    TARGETS,
+    UNLABELLED,
+    kind_of,
+    labels_of,
+)
+from edgekit.errors import DataError, UnsupportedModelError
+from edgekit.evaluate.class_names import check_num_folders, label_map
+from edgekit.evaluate.coco_judge import (
+    BOXES,
+    KEYPOINTS,
+    CocoJudge,
+    categories_of_classes,
+    person_category,
+)
+from edgekit.evaluate.mask_judge import MaskJudge
+from edgekit.evaluate.multilabel import MultilabelJudge
+from edgekit.evaluate.no_judge import NoJudge
+from edgekit.evaluate.regression import RegressionJudge
+from edgekit.evaluate.tally import Head, Tally
+from edgekit.tasks import (
+    CLASSIFICATION,
+    DETECTION,
+    MULTILABEL,
+    NONE,
+    POSE,
+    REGRESSION,
+    SEGMENTATION,
+    Decoder,
+)
+from edgekit.tasks.classification import binary_threshold
+
+if TYPE_CHECKING:
+    from edgekit.evaluate.engine import Engine
+    from edgekit.evaluate.judge import Judge
+
+_WANTED = {
+    SEGMENTATION: "a folder of images with masks",
+    DETECTION: "a COCO JSON",
+    POSE: "a COCO JSON with key points",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a judge is chosen by: one or two models on the same samples."""
+
+    engines: Sequence[Engine]
+    decoders: Sequence[Decoder]
+    dataset: Dataset
+    names: Sequence[str]  # of the model's classes; may be empty
+    asked: str | None  # the task that the user named
+    has_told_names: bool  # the user named the classes, so folders must match them
+    label_offset: int
+    score_threshold: float | None
+
+    @property
+    def source(self) -> str:
+        """Of the data."""
+        return str(self.dataset.describe().get("source", ""))
+
+    @property
+    def num_values(self) -> int:
+        """Of all outputs of the first model for one sample."""
+        outputs = self.engines[0].single.outputs
+        return sum(int(np.prod(info.shape[1:], dtype=np.int64)) for info in outputs)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A judge, and what to say of the choice."""
+
+    task: str
+    judge: Judge
+    why: str  # the task
+    doubts: tuple[str, ...] = ()
+    threshold: float | None = None  # above which a class holds, of a multi-label model
+
+
+def choose_judge(case: Case) -> Chosen:
+    """The judge of ``case``. A guess of the outputs that the labels refute gives way to them.
+
+    Raises:
+        DataError: The task was asked for and the data are not for it, or the labels fit no task.
+        UnsupportedModelError: The two models are for different tasks.
+    """
+    task, why, doubts = _task(case)
+    if task in (CLASSIFICATION, MULTILABEL, REGRESSION, NONE):
+        return _of_labels(case, task, why, doubts)
+    tasks = [decoder.task for decoder in case.decoders]
+    if any(each != task for each in tasks):
+        raise UnsupportedModelError(
+            f"the two models are for different tasks: {', '.join(tasks)}",
+            where=case.engines[-1].prepared.source,
+            fix="--against takes the same network before or after conversion",
+        )
+    return Chosen(task, _of_files(case, task), why)
+
+
+def _task(case: Case) -> tuple[str, str, tuple[str, ...]]:
+    """The task, what it was recognized by, and what to warn of."""
+    guess = case.decoders[0]
+    if case.asked or _has_truth(guess.task, case.dataset):
+        return guess.task, guess.why, ()
+    if isinstance(case.dataset, (CocoDataset, MaskDataset)):
+        return _unjudged(case, "the data are images with boxes, key points or masks")
+    labels = labels_of(case.dataset)
+    kind = kind_of(labels)
+    values, width = (
+        case.num_values,
+        0 if labels is None else labels.reshape(len(labels), -1).shape[1],
+    )
+    why = f"{guess.why}; the labels are {kind}" + (f", {width} a sample" if width > 1 else "")
+    if guess.task == CLASSIFICATION:
+        if kind == UNLABELLED:
+            return CLASSIFICATION, guess.why, ()
+        if kind == CLASSES and values == 1 and not case.label_offset and not case.names:
+            # One output stands for two classes, or for a number.
+            is_binary = labels is not None and bool(np.isin(labels, (0, 1)).all())
+            return (CLASSIFICATION, guess.why, ()) if is_binary else (REGRESSION, why, ())
+        if kind == CLASSES or (kind == ONE_HOT and width == values):
+            return CLASSIFICATION, guess.why, ()
+        if kind == MULTI_HOT and width == values:
+            return MULTILABEL, why, ()
+        if kind == TARGETS and width == values:
+            return REGRESSION, why, ()
+        raise _no_fit(case, kind, width)
+    if width == values and (kind == TARGETS or (kind == CLASSES and values == 1)):
+        doubts = () if guess.task == NONE else (_refuted(guess, "judged as regression"),)
+        return REGRESSION, why, doubts
+    return _unjudged(case, f"the labels are {kind}")
+
+
+def _has_truth(task: str, dataset: Dataset) -> bool:
+    is_coco = task in (DETECTION, POSE) and isinstance(dataset, CocoDataset)
+    return is_coco or (task == SEGMENTATION and isinstance(dataset, MaskDataset))
+
+
+def _unjudged(case: Case, what: str) -> tuple[str, str, tuple[str, ...]]:
+    guess = case.decoders[0]
+    doubt = f"{_refuted(guess, 'measured latency alone')}: {what}"
+    wanted = _WANTED.get(guess.task)
+    return NONE, guess.why, (doubt + (f", {guess.task} needs {wanted}" if wanted else ""),)
+
+
+def _refuted(guess: Decoder, instead: str) -> str:
+    what = "no known task" if guess.task == NONE else f"{guess.task}, {guess.kind}"
+    return f"the outputs look like {what} ({guess.why}); {instead}, --task sets another"
+
+
+def _no_fit(case: Case, kind: str, width: int) -> DataError:
+    values = case.num_values
+    if width == values:
+        fix = "save the index of the true class as y, or give --task regression"
+    else:
+        fix = f"save a class index, or {values} numbers, for each sample"
+    return DataError(
+        f"the labels are {kind} of {width} a sample, the model answers with {values} values",
+        where=case.source,
+        why=f"the model looks like {case.decoders[0].task} ({case.decoders[0].why}), and no task "
+        "has such labels",
+        fix=fix,
+    )
+
+
+def _of_labels(case: Case, task: str, why: str, doubts: tuple[str, ...]) -> Chosen:
+    runners = [engine.single for engine in case.engines]
+    if task == NONE:
+        return Chosen(task, NoJudge(len(runners)), why, doubts)
+    if task == REGRESSION:
+        return Chosen(task, RegressionJudge(runners, case.names), why, doubts)
+    heads = [Head(engine.single, engine.prepared.source) for engine in case.engines]
+    if task == CLASSIFICATION:
+        must_match = case.has_told_names
+        found = label_map(case.dataset.class_names, case.names, must_match=must_match)
+        if found is None:
+            classes = case.decoders[0].num_classes
+            check_num_folders(case.dataset.class_names, classes, case.label_offset)
+        return Chosen(task, Tally(heads, case.label_offset, found), why, doubts)
+    given = case.score_threshold
+    thresholds = [
+        binary_threshold(each.model, each.outputs[0]) if given is None else given
+        for each in runners
+    ]
+    judge = MultilabelJudge(runners, thresholds, case.names)
+    return Chosen(task, judge, why, doubts, thresholds[0])
+
+
+def _of_files(case: Case, task: str) -> Judge:
+    dataset, decoders = case.dataset, case.decoders
+    if task == SEGMENTATION and isinstance(dataset, MaskDataset):
+        return MaskJudge(decoders, case.names)
+    if task == DETECTION and isinstance(dataset, CocoDataset):
+        classes = decoders[0].num_classes
+        categories = categories_of_classes(dataset, classes, case.names, case.label_offset)
+        return CocoJudge(decoders, dataset, categories, BOXES)
+    if task == POSE and isinstance(dataset, CocoDataset):
+        return CocoJudge(decoders, dataset, person_category(dataset), KEYPOINTS)
+    raise DataError(
+        f"{task} is evaluated on {_WANTED[task]}",
+        where=case.source,
+        why=f"the model {case.engines[0].prepared.source or 'given'} is for {task}: "
+        f"{decoders[0].why}",
+        fix="give such data, or name another --task",
+    )

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples that nothing can judge: they are counted, and their latency is measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
+from edgekit.evaluate.judge import Score, Verdict
+
+if TYPE_CHECKING:
+    from edgekit.data import Batch
+    from edgekit.evaluate.engine import Rows
+
+
+class NoJudge:
+    """For outputs of no known task: no metric."""
+
+    def __init__(self, num_models: int) -> None:
+        self._num_models = num_models
+        self.count = 0
+
+    def record(self, outputs: Sequence[Rows], batch: Batch) -> dict[str, Any]:  # noqa: ARG002
+        """How many samples there were."""
+        return {"count": len(batch.sources)}
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add a record up."""
+        self.count += record["count"]
+
+    def verdict(self) -> Verdict:
+        """Without metrics."""
+        return Verdict((Score({}, {}, {}),) * self._num_models, None, {}, {}, 0)
