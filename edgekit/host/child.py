@@ -74,6 +74,7 @@ class ConverterChild:
         self._step = "starting Python"
         self._layers: list[tuple[str, str]] = []
         self._versions: dict[str, str] = {}
+        self.notes: list[str] = []  # what the child changed in the network, for people
 
     def __enter__(self) -> ConverterChild:
         return self
@@ -172,6 +173,8 @@ class ConverterChild:
                 raise _ERRORS[fields.pop("code")](fields.pop("what"), **fields)
             if message.kind == "step":
                 self._step = str(message.fields["name"])
+            elif message.kind == "note":
+                self.notes.append(str(message.fields["text"]))
             elif message.kind == "hello":
                 self._versions = dict(message.fields)
             elif message.kind in wanted:

@@ -307,7 +307,9 @@ class _Conversion:
             given = parse_input_shapes(options.input_shape)
             shapes = static_shapes(raw, given, options.batch_size, where)
             self._open(raw, shapes)
-            return child.convert(shapes, self._batches, self._improve_float, loaded.loader)
+            converted = child.convert(shapes, self._batches, self._improve_float, loaded.loader)
+            self._notes.extend(child.notes)
+            return converted
 
     def _tflite(self) -> Converted:
         options, where = self._options, self._where

@@ -20,6 +20,8 @@ from edgekit.runtime.trial_child import Trial
 _RESOLVER = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
 # Operators whose result depends on the shape of their input alone.
 _SHAPE_OPERATORS = ("SHAPE", "RANK")
+# Their result is another one each time.
+_RANDOM = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL")
 
 
 def make_static(model: Model, shapes: Sequence[tuple[int, ...]], where: str) -> Model:
@@ -113,6 +115,8 @@ def _constant_only(
 
 
 def _reads_only(operator: Operator, known: set[int]) -> bool:
+    if operator.opcode in _RANDOM:
+        return False
     indices = [index for index in operator.inputs if index >= 0]
     return bool(indices) and all(index in known for index in indices)
 

@@ -10,8 +10,9 @@
     child  -> calibrate           then the parent sends sample [arrays]..., end
     child  -> done {peak_rss_bytes} [bytes]
 
-and at any time ``step {name}`` or ``refused {code, what, where, why, fix}``. Whatever TensorFlow
-prints goes to stderr; an exception nobody expected ends the child with its traceback there.
+and at any time ``step {name}``, ``note {text}`` or ``refused {code, what, where, why, fix}``.
+Whatever TensorFlow prints goes to stderr; an exception nobody expected ends the child with its
+traceback there.
 """
 
 from __future__ import annotations

@@ -11,15 +11,6 @@ from edgekit.host.worker.source import Function
 MODES = ("float", "dynamic", "float-fallback", "int8")
 
 
-def freeze(function: Function) -> Function:
-    """Turn the variables into constants: the converter cannot read Keras 3 variables."""
-    from tensorflow.python.framework.convert_to_constants import (  # noqa: PLC0415
-        convert_variables_to_constants_v2,
-    )
-
-    return convert_variables_to_constants_v2(function, lower_control_flow=False)
-
-
 def quantize(
     frozen: Function,
     mode: str,

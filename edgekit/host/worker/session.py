@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from edgekit.host.worker.freeze import freeze
 from edgekit.host.worker.frozen_graph import load_frozen_graph
 from edgekit.host.worker.keras_file import load_keras
-from edgekit.host.worker.quantize import freeze, quantize
+from edgekit.host.worker.quantize import quantize
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.saved_model import load_saved_model
 from edgekit.host.worker.source import Source
@@ -77,7 +78,9 @@ def _convert_tensorflow(wire: Wire, job: Message) -> bytes:
         for index, (shape, spec) in enumerate(zip(shapes, source.inputs))  # noqa: B905
     ]
     wire.send("step", name="tracing the network")
-    frozen = freeze(source.trace(static))
+    frozen, notes = freeze(source.trace(static))
+    for note in notes:
+        wire.send("note", text=note)
     wire.send("step", name="converting the operations")
 
     def on_float(content: bytes) -> bytes:
