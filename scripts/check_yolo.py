@@ -161,17 +161,25 @@ def _compared(
     gaps = np.abs(ours[:, None] - boxes[None]).max(axis=2)
     gaps = gaps + 1000 * (found.class_indices[:, None] != classes[None])
     gaps = gaps + np.abs(found.scores[:, None] - scores[None])
-    pairs = gaps.argmin(axis=0)  # which of ours is each of theirs
+    pairs = _pairs(gaps)
     box = float(np.abs(ours[pairs] - boxes).max(initial=0))
     score = float(np.abs(found.scores[pairs] - scores).max(initial=0))
     if (found.class_indices[pairs] != classes).any():
         problem = problem or "another class"
-    if len(set(pairs.tolist())) != len(pairs):
-        problem = problem or "an object is missing"
     detail, worst = _details(found, pairs, want, placement)
     if box > 1 or worst > 1:
         problem = problem or "off"
     return Row(name, shapes, yolo.name, len(boxes), box, score, detail, problem)
+
+
+def _pairs(gaps: NDArray[Any]) -> NDArray[np.int64]:
+    """Which of ours (rows) is each of theirs (columns): the nearest that is not taken."""
+    pairs = []
+    left = gaps.copy()
+    for column in range(left.shape[1]):
+        pairs.append(int(left[:, column].argmin()))
+        left[pairs[-1]] = np.inf
+    return np.asarray(pairs, np.int64)
 
 
 def _details(

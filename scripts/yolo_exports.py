@@ -27,6 +27,7 @@ _SIDE = 320
 _SCORE, _IOU = 0.25, 0.7
 _SHARE_OF_PLACES = 0.01  # that have an object
 _THRESHOLD_LOGIT = -1.1  # of a score of 0.25
+_SHOWN = 7  # the seed of the image that is judged
 _SPREAD = 1.5  # standard deviation of the logits
 
 
@@ -57,7 +58,9 @@ def _last_convolutions(head: torch.nn.Module, names: tuple[str, ...]) -> list[to
 def _enliven(model: torch.nn.Module) -> None:
     """Give a network of random weights features of unit size, varied boxes and some objects."""
     torch.manual_seed(0)
-    images = torch.from_numpy(np.concatenate([_tensor(_image(seed)) for seed in range(1, 5)]))
+    images = torch.from_numpy(
+        np.concatenate([_tensor(_image(seed)) for seed in range(_SHOWN - 3, _SHOWN + 1)])
+    )
     for layer in model.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.momentum = None
@@ -72,7 +75,8 @@ def _enliven(model: torch.nn.Module) -> None:
         for layer in _last_convolutions(head, ("cv4", "one2one_cv4")):
             layer.weight.normal_(0, 0.1)
         for name in ("cv3", "one2one_cv3"):
-            _set_scores(model, images, _last_convolutions(head, (name,)))
+            shown = torch.from_numpy(_tensor(_image(_SHOWN)))
+            _set_scores(model, shown, _last_convolutions(head, (name,)))
 
 
 def _set_scores(
@@ -121,9 +125,9 @@ def export(name: str, options: dict[str, bool], folder: Path) -> None:
     path = Path(str(yolo.export(format="onnx", imgsz=_SIDE, simplify=False, opset=17, **options)))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     feed = session.get_inputs()[0].name
-    image = _image(7)
+    image = _image(_SHOWN)
     outputs = session.run(None, {feed: _tensor(image)})
-    other = session.run(None, {feed: _tensor(_image(8))})
+    other = session.run(None, {feed: _tensor(_image(_SHOWN + 1))})
     metadata = dict(session.get_modelmeta().custom_metadata_map)
     judge = YOLO(str(path))
     (result,) = judge.predict(

@@ -33,7 +33,6 @@ from edgekit.tasks.yolo_columns import find_layout, read_stated
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgekit.runtime import TensorInfo
 
 # A step between two scores above which thresholds mean nothing.
 _COARSEST_SCORE = 0.1
@@ -48,7 +47,7 @@ def yolo_decoder(case: Case) -> Decoder | None:
     """
     if case.input_shape == (0, 0):
         return None
-    step = max((_step(info) for info in case.outputs), default=0.0)
+    step = max(map(case.step, range(len(case.outputs))), default=0.0)
     layout = find_layout(
         case.shapes, case.input_shape, case.probe, read_stated(case.metadata), step
     )
@@ -82,14 +81,10 @@ def yolo_decoder(case: Case) -> Decoder | None:
     )
 
 
-def _step(info: TensorInfo) -> float:
-    return 0.0 if info.params is None else float(np.max(info.params.scale))
-
-
 def _coarse_scores(case: Case) -> Iterator[str]:
     """One scale for boxes in pixels and scores up to 1 leaves the scores next to no values."""
     info = case.outputs[0]
-    step = _step(info)
+    step = case.step(0)
     if step <= _COARSEST_SCORE:
         return
     model = case.prepared.source or "MODEL.tflite"

@@ -92,6 +92,17 @@ class Case:
             operator = made_by.get(operator.inputs[0])
         return "" if operator is None else operator.opcode
 
+    def step(self, index: int) -> float:
+        """Between two codes of output ``index``; 0 where it never had codes."""
+        info, graph = self.outputs[index], self.prepared.model.main
+        if info.params is not None:
+            return float(np.max(info.params.scale))
+        made_by = {number: each for each in graph.operators for number in each.outputs}
+        operator = made_by.get(info.index)
+        if operator is None or operator.opcode != "DEQUANTIZE":
+            return 0.0
+        return float(graph.tensors[operator.inputs[0]].scale or 0.0)
+
     def is_probability(self, index: int) -> bool:
         """Whether output ``index`` holds probabilities: by its scale, or what computes it."""
         params = self.outputs[index].params

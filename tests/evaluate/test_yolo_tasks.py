@@ -5,13 +5,19 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from edgekit.cli.main import app
 from edgekit.errors import UnsupportedModelError
 from edgekit.evaluate import evaluate, run
+from edgekit.formats.tflite import Quantization, write_model
+from tests.rewrite.conftest import Graph
 from tests.tasks.constant_model import constant_model
 
 if TYPE_CHECKING:
@@ -142,3 +148,61 @@ def test_a_mask_covers_its_pixels_of_the_image(image: Path, tmp_path: Path) -> N
     judged = evaluate(_segmenting(), _coco(image, truth), preprocess="unit")
     assert judged.metrics["map"] == pytest.approx(1)
     assert any("masks are not compared" in each for each in judged.warnings)
+
+
+def _joined() -> bytes:
+    """A quantized head: boxes of 64 pixels' range and sigmoids, joined in steps of 64 / 255."""
+    graph = Graph(_IMAGE)
+    unit = Quantization((1 / 255,), (-128,))
+    graph.tensors[graph.x] = replace(graph.tensors[graph.x], quantization=unit)
+
+    def taken(first: int, values: int) -> int:
+        graph.x = flat
+        begin = graph.constant(np.array([0, first], np.int32))
+        size = graph.constant(np.array([1, values * 84], np.int32))
+        cut = graph.like(flat, (1, values * 84))
+        graph.apply("SLICE", [flat, begin, size], cut, {}, "SliceOptions")
+        shape = (1, values, 84)
+        target = graph.constant(np.array(shape, np.int32))
+        options = {"new_shape": shape}
+        return graph.apply(
+            "RESHAPE", [cut, target], graph.like(cut, shape), options, "ReshapeOptions", 1
+        )
+
+    count = _SIDE * _SIDE * 3
+    whole = graph.constant(np.array([1, count], np.int32))
+    flat = graph.like(graph.x, (1, count))
+    options = {"new_shape": (1, count)}
+    graph.apply("RESHAPE", [graph.x, whole], flat, options, "ReshapeOptions", 1)
+    shares = taken(0, 4)
+    factor = graph.constant(np.array([127], np.int8), Quantization((0.5,), (0,)))
+    pixels = graph.tensor((1, 4, 84), 64 / 255, -128)
+    none = {"fused_activation_function": "NONE"}
+    boxes = graph.apply("MUL", [shares, factor], pixels, none, "MulOptions")
+    taken(9000, 2)
+    graph.logistic()
+    coarse = graph.tensor((1, 2, 84), 64 / 255, -128)
+    scores = graph.apply("QUANTIZE", [graph.x], coarse)
+    joined = graph.tensor((1, 6, 84), 64 / 255, -128)
+    axis = {"axis": 1, **none}
+    graph.apply("CONCATENATION", [boxes, scores], joined, axis, "ConcatenationOptions")
+    return write_model(graph.model())
+
+
+def test_the_remedy_for_scores_in_steps_of_pixels_is_a_command_that_works(
+    tmp_path: Path,
+) -> None:
+    path, image = tmp_path / "my yolo.tflite", tmp_path / "x.npy"
+    path.write_bytes(_joined())
+    np.save(str(image), np.random.default_rng(0).random((_SIDE, _SIDE, 3)).astype(np.float32))
+    before = run(path, [image])
+    assert before.decoder == "YOLOv8"
+    (doubt,) = before.warnings
+    assert "in steps of 0.251: scores between 0 and 1 are lost" in doubt
+    command = shlex.split(doubt[doubt.index("edgekit fix") :])
+    done = CliRunner().invoke(app, command[1:])
+    assert done.exit_code == 0, done.output
+    after = run(command[-1], [image])
+    assert (after.decoder, after.warnings) == ("YOLOv8", ())
+    assert len({each.score for each in before.answers[0].objects}) <= 2
+    assert len({each.score for each in after.answers[0].objects}) > 2
