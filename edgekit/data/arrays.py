@@ -1,30 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples from .npz and .npy files and from Python iterables."""
+"""Samples from .npz and .npy files."""
 
 from __future__ import annotations
 
 import copy
-import importlib
 import itertools
-import sys
 import zlib
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable, as_real
+from edgekit.data.fit import fit, fit_rows
 from edgekit.data.label_kinds import (
     ONE_HOT,
     check_labels,
-    class_list,
     kind_of,
-    label_row,
     single_column,
 )
 from edgekit.data.numpy_files import NpzFile, read_npy
-from edgekit.data.pixels import Pixels
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 
@@ -134,7 +130,7 @@ class ArrayDataset:
         arrays = [as_real(array[at]) for array in self._arrays]
         labels = None if self._labels is None else self._labels[at].tolist()
         sources = [f"{self._source}[{i}]" for i in self._numbers(start, stop)]
-        return Batch(_fit_rows(arrays, self._inputs, self._preprocess, where), labels, sources)
+        return Batch(fit_rows(arrays, self._inputs, self._preprocess, where), labels, sources)
 
     def __iter__(self) -> Iterator[Sample]:
         self.unreadable = []
@@ -142,7 +138,7 @@ class ArrayDataset:
             where = f"{self._source}[{index}]"
             label = None if self._labels is None else self._labels[index].tolist()
             arrays = [as_real(array[index]) for array in self._arrays]
-            yield Sample(_fit(arrays, self._inputs, self._preprocess, where), label, where)
+            yield Sample(fit(arrays, self._inputs, self._preprocess, where), label, where)
 
     def _at(self, start: int, stop: int) -> Any:  # noqa: ANN401 - whatever numpy indexes with
         """Where samples ``start`` to ``stop`` lie in the arrays: a slice gives a view."""
@@ -150,85 +146,6 @@ class ArrayDataset:
 
     def _numbers(self, start: int, stop: int) -> Sequence[int]:
         return range(start, stop) if self._chosen is None else self._chosen[start:stop].tolist()
-
-
-class IterableDataset:
-    """Samples that a Python iterable or a function without arguments yields.
-
-    A sample is an array, a tuple of arrays (one an input), a dict of arrays by input name, or a
-    pair (any of these, label); the label is a number, or an array of numbers.
-    """
-
-    def __init__(
-        self,
-        source: Iterable[Any] | Callable[[], Iterable[Any]],
-        inputs: Sequence[InputSpec],
-        preprocess: Preprocess,
-        name: str,
-    ) -> None:
-        self._source: Any = source  # an iterable, or a function that makes one
-        self._inputs, self._preprocess, self._name = tuple(inputs), preprocess, name
-        self._chosen: frozenset[int] | None = None  # of a subset
-        self.unreadable: list[Unreadable] = []
-
-    @property
-    def num_samples(self) -> int | None:
-        """The iterable's length, where it has one."""
-        if self._chosen is not None:
-            return len(self._chosen)
-        return len(self._source) if isinstance(self._source, Sized) else None
-
-    @property
-    def classes(self) -> Sequence[int] | None:
-        """The label of each sample of a list; None where only going through would tell."""
-        if not isinstance(self._source, (list, tuple)):
-            return None
-        return class_list(
-            [split_label(self._source[i], self._inputs, self._name)[1] for i in self._numbers()]
-        )
-
-    def subset(self, indices: Sequence[int]) -> IterableDataset:
-        """The samples ``indices``; the others are drawn, but nothing is done with them."""
-        chosen = copy.copy(self)
-        chosen.unreadable = []
-        numbers = self._numbers()
-        chosen._chosen = frozenset(numbers[index] for index in indices)  # noqa: SLF001 - its own copy
-        return chosen
-
-    def _numbers(self) -> Sequence[int]:
-        """The places of the samples in the source, whose length is known."""
-        return range(self.num_samples or 0) if self._chosen is None else sorted(self._chosen)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Empty: an iterable names no classes."""
-        return ()
-
-    @property
-    def promised_range(self) -> tuple[float, float] | None:
-        """None: the program that yields the samples promises nothing."""
-        return None
-
-    def describe(self) -> dict[str, Any]:
-        """Kind, source and preprocessing."""
-        return {"kind": "python", "source": self._name, "preprocess": str(self._preprocess)}
-
-    def __iter__(self) -> Iterator[Sample]:
-        self.unreadable = []
-        items = self._source() if callable(self._source) else self._source
-        if isinstance(self._source, Iterator):
-            raise DataError(
-                "a generator can be gone through only once",
-                where=self._name,
-                fix="give a list, or the function that makes the generator",
-            )
-        last = None if self._chosen is None else max(self._chosen, default=-1) + 1
-        for index, item in enumerate(itertools.islice(items, last)):
-            if self._chosen is not None and index not in self._chosen:
-                continue
-            where = f"{self._name}[{index}]"
-            arrays, label = _unpack(item, self._inputs, where)
-            yield Sample(_fit(arrays, self._inputs, self._preprocess, where), label, where)
 
 
 def open_numpy(
@@ -254,28 +171,6 @@ def open_numpy(
             labels = _read_labels(arrays[label_name], f"{path}, {label_name}")
     remarks = (remark,) if remark else ()
     return ArrayDataset(chosen, labels, inputs, preprocess, str(path), remarks)
-
-
-def load_function(name: str) -> Callable[[], Iterable[Any]]:
-    """The function ``package.module:function``, importable from the current folder.
-
-    Raises:
-        DataError: The module or the function does not exist.
-    """
-    module_name, _, function_name = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        function: Callable[[], Iterable[Any]] = getattr(
-            importlib.import_module(module_name), function_name
-        )
-    except (ImportError, AttributeError) as error:
-        raise DataError(
-            f"cannot load {name}: {error}", fix="give package.module:function, importable from here"
-        ) from error
-    if not callable(function):
-        raise DataError(f"{name} is not a function", fix="name a function that yields samples")
-    return function
 
 
 def _input_names(
@@ -340,89 +235,3 @@ def _read_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
         raise DataError("the labels are a single number", where=where, fix="save one a sample")
     indices: NDArray[Any] = labels.argmax(axis=1) if kind_of(labels) == ONE_HOT else labels
     return single_column(indices)
-
-
-def _unpack(
-    item: Any,  # noqa: ANN401 - whatever a user's function yields
-    inputs: Sequence[InputSpec],
-    where: str,
-) -> tuple[list[NDArray[Any]], Any]:
-    item, label = split_label(item, inputs, where)
-    if isinstance(item, Mapping):
-        missing = [spec.name for spec in inputs if spec.name not in item]
-        if missing:
-            raise DataError(f"a sample lacks the inputs {missing}", where=where)
-        item = tuple(item[spec.name] for spec in inputs)
-    # A list is an input when the network has one, and one array an input when it has more.
-    is_several = isinstance(item, tuple) or (isinstance(item, list) and len(inputs) > 1)
-    arrays = [as_real(part) for part in item] if is_several else [as_real(item)]
-    return arrays, label
-
-
-def split_label(
-    item: Any,  # noqa: ANN401 - whatever a user's function yields
-    inputs: Sequence[InputSpec],
-    where: str,
-) -> tuple[Any, Any]:
-    """A pair (sample, label) apart; anything else has no label.
-
-    Where the network has one input, the second of two is a label. Where it has more, two arrays are
-    its inputs, and a label stands behind a tuple or a dict of them.
-    """
-    if not isinstance(item, (tuple, list)) or len(item) != 2:
-        return item, None
-    is_pair = isinstance(item, tuple) and (
-        len(inputs) == 1 or isinstance(item[0], (tuple, list, Mapping))
-    )
-    if is_pair or _is_label(item[1]):
-        return item[0], label_row(item[1], where)
-    return item, None
-
-
-def _is_label(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, (int, np.integer)) or (
-        isinstance(value, np.ndarray) and value.ndim == 0 and np.issubdtype(value.dtype, np.integer)
-    )
-
-
-def _scaled(array: NDArray[Any], preprocess: Preprocess) -> Any:  # noqa: ANN401 - array-like
-    table = preprocess.pixel_table if array.dtype == np.uint8 else None
-    return preprocess.scale_if_asked(array) if table is None else Pixels(array, table)
-
-
-def _fit_rows(
-    arrays: Sequence[NDArray[Any]], inputs: Sequence[InputSpec], preprocess: Preprocess, where: str
-) -> tuple[Any, ...]:
-    """Like `_fit` for many samples at once; row by row only where pixels must be resized."""
-    rows = []
-    for array, spec in zip(arrays, inputs):
-        if array[:1].size and array[0].size == np.prod(spec.shape[1:], dtype=int):
-            shape = (len(array), *spec.shape[1:])
-            _fit((array[0],), (spec,), preprocess, where)
-            rows.append(_scaled(array.reshape(shape), preprocess))
-        else:
-            rows.append(np.stack([_fit((row,), (spec,), preprocess, where)[0] for row in array]))
-    return tuple(rows)
-
-
-def _fit(
-    arrays: Sequence[NDArray[Any]], inputs: Sequence[InputSpec], preprocess: Preprocess, where: str
-) -> tuple[NDArray[Any], ...]:
-    if len(arrays) != len(inputs):
-        raise DataError(
-            f"a sample has {len(arrays)} arrays, the model has {len(inputs)} inputs",
-            where=where,
-            fix=f"yield one array for each of {[spec.name for spec in inputs]}",
-        )
-    fitted = []
-    for array, spec in zip(arrays, inputs):
-        wanted = spec.shape[1:]
-        # A sample may carry the batch dimension that the model has.
-        single = array[0] if array.ndim == len(spec.shape) and array.shape[0] == 1 else array
-        try:
-            fitted.append(preprocess.array(single, wanted))
-        except DataError as error:
-            raise DataError(
-                error.what, where=f"{where}, input {spec.name}", fix=error.fix
-            ) from error
-    return tuple(fitted)

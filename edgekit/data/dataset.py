@@ -154,7 +154,7 @@ def iter_chunks(
         drawn = list(itertools.islice(samples, size))
         if not drawn:
             return
-        batch = stack_samples(drawn, [_digest(sample) for sample in drawn])
+        batch = stack_samples(drawn, [digest_of(sample) for sample in drawn])
         yield Chunk(start, len(drawn), lambda batch=batch: batch)  # type: ignore[misc] # bound now
         start += len(drawn)
 
@@ -177,7 +177,8 @@ def _loader(dataset: Any, first: int, last: int) -> Callable[[], Batch]:  # noqa
     return load
 
 
-def _digest(sample: Sample) -> int:
+def digest_of(sample: Sample) -> int:
+    """CRC-32 of a sample's inputs."""
     digest = 0
     for array in sample.inputs:
         digest = zlib.crc32(np.ascontiguousarray(array).tobytes(), digest)

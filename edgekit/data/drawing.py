@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import itertools
+from array import array
 from collections import Counter
-from typing import Iterator
+from typing import AbstractSet, Iterator
 
-from edgekit.data.dataset import Dataset, Sample, Unreadable
+from edgekit.data.dataset import Dataset, Sample, Unreadable, digest_of
 from edgekit.data.label_kinds import class_of
 from edgekit.data.spread import classes_of, spread_indices, subset
 
@@ -16,20 +17,24 @@ class Drawing:
     """What is drawn from a data set; each ``draw`` gives samples that no other gave.
 
     They are spread over the data set and its classes, and others take the place of those that
-    cannot be read. A data set of unknown length is taken from its front.
+    cannot be read. A data set of unknown length is taken from its front. One that may give its
+    samples in another order each time is watched by the samples' content.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset, self._classes = dataset, classes_of(dataset)
         self._tried: set[int] = set()
         self._position = 0  # behind the last sample drawn, where the length is unknown
+        self._may_reorder = bool(getattr(dataset, "may_reorder", False))
+        self._digests = array("I")  # of all samples drawn, if they may come in another order
         self.unreadable: list[Unreadable] = []
 
     def draw(self, wanted: int) -> Iterator[Sample]:
         """Up to ``wanted`` samples, fewer if there are no more."""
         count = self._dataset.num_samples
         if count is None:
-            yield from self._next(wanted)
+            yield from itertools.islice(self._from_front(wanted), wanted)
+            self.unreadable = list(self._dataset.unreadable)
             return
         have: Counter[int] = Counter()
         while wanted > 0:
@@ -37,8 +42,10 @@ class Drawing:
             if not chosen:
                 return
             self._tried.update(chosen)
-            part = subset(self._dataset, chosen)
+            part, before = subset(self._dataset, chosen), frozenset(self._digests)
             for sample in part:
+                if not self._is_new(sample, before):
+                    continue
                 label = class_of(sample.label)
                 if label is not None:
                     have[label] += 1
@@ -46,9 +53,18 @@ class Drawing:
                 yield sample
             self.unreadable += part.unreadable
 
-    def _next(self, wanted: int) -> Iterator[Sample]:
-        start = self._position
-        for sample in itertools.islice(self._dataset, start, start + wanted):
+    def _from_front(self, wanted: int) -> Iterator[Sample]:
+        before = frozenset(self._digests)
+        # As many more as could be old ones: an endless source may have no new ones.
+        end = self._position + wanted + len(before)
+        for sample in itertools.islice(self._dataset, self._position, end):
             self._position += 1
-            yield sample
-        self.unreadable = list(self._dataset.unreadable)
+            if self._is_new(sample, before):
+                yield sample
+
+    def _is_new(self, sample: Sample, before: AbstractSet[int]) -> bool:
+        if not self._may_reorder:
+            return True
+        digest = digest_of(sample)
+        self._digests.append(digest)
+        return digest not in before

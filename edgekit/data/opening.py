@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence, Union
 
-from edgekit.data.arrays import IterableDataset, load_function, open_numpy
+from edgekit.data.arrays import open_numpy
 from edgekit.data.coco import CocoDataset
 from edgekit.data.dataset import Dataset, InputSpec
 from edgekit.data.folders import FolderDataset
+from edgekit.data.iterables import IterableDataset, load_function
 from edgekit.data.masks import MaskDataset
 from edgekit.data.preprocess import Preprocess, parse_preprocess
 from edgekit.data.random_samples import RANDOM, RandomDataset
@@ -34,8 +35,9 @@ def open_dataset(
 
     Args:
         source: A folder of images, an .npz or .npy file, a COCO .json,
-            ``package.module:function``, a `Dataset`, a Python iterable (or function) of samples,
-            or ``random`` for random numbers.
+            ``package.module:function``, a `Dataset`, ``random`` for random numbers, or from Python
+            a list, a function that yields samples (TFLite's ``representative_dataset`` too), a
+            ``tf.data.Dataset``, a ``keras.utils.PyDataset``, a torch ``DataLoader`` or data set.
         inputs: The network's inputs in their order, shapes with the batch dimension.
         preprocess: ``--preprocess`` text; None scales pixels to 0..1 and leaves real numbers alone.
         split: ``train`` or ``test``: which half of a file that holds both (Keras's MNIST).
@@ -49,9 +51,7 @@ def open_dataset(
     if hasattr(source, "describe") and hasattr(source, "unreadable"):
         return source  # type: ignore[return-value] # it has what the protocol asks for
     if not isinstance(source, (str, Path)):
-        if callable(source) or isinstance(source, Iterable):
-            return IterableDataset(source, inputs, how, "samples")
-        raise DataError(f"{type(source).__name__} is no data set", fix="give a path or an iterable")
+        return IterableDataset(source, inputs, how, "samples")
     path = Path(source)
     if str(source) == RANDOM and not path.exists():
         return RandomDataset(inputs, how)

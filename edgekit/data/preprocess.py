@@ -25,6 +25,7 @@ SCALES = ("raw", "unit", "tf")
 COLOURS = ("rgb", "bgr")
 EXIF = ("apply", "ignore")
 _PIXEL_MAX = 255.0
+_CHANNELS = (1, 2, 3, 4)
 Picture = Union[Path, bytes]
 Size = Tuple[int, int]  # width, height
 
@@ -164,12 +165,15 @@ class Preprocess:
             DataError: The shape does not fit and no resizing makes it fit.
         """
         wanted = tuple(shape)
-        if values.dtype == np.uint8 and values.ndim in (2, 3) and not _fits(values.shape, wanted):
+        if values.dtype == np.uint8 and values.ndim in (2, 3) and not fits(values.shape, wanted):
             from PIL import Image  # noqa: PLC0415
 
+            _check_pixels(values)
             flat = values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values
             values = self._fit(Image.fromarray(flat), wanted)
-        if not _fits(values.shape, wanted):
+        if not fits(values.shape, wanted):
+            if _is_transposed(values.shape, wanted):
+                raise _channels_first(values.shape, wanted)
             raise DataError(
                 f"a sample has shape {tuple(values.shape)}, expected {wanted}",
                 fix="reshape the data, or give the model's real shape with --input-shape",
@@ -345,9 +349,37 @@ def _numbers(word: str, value: str) -> tuple[float, ...]:
     return numbers
 
 
-def _fits(given: Sequence[int], wanted: Sequence[int]) -> bool:
+def fits(given: Sequence[int], wanted: Sequence[int]) -> bool:
     """Equal but for dimensions of size 1: (28, 28) fits (28, 28, 1)."""
     return [size for size in given if size != 1] == [size for size in wanted if size != 1]
+
+
+def _is_transposed(given: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether ``given`` is (channels, height, width) of ``wanted`` (height, width, channels)."""
+    return len(given) > 1 and (*given[1:], given[0]) == tuple(wanted)
+
+
+def _channels_first(given: Sequence[int], wanted: Sequence[int] | None = None) -> DataError:
+    axes = ", ".join(map(str, (0, *range(2, len(given) + 1), 1)))
+    expected = f", expected {tuple(wanted)}" if wanted else ""
+    return DataError(
+        f"a sample has shape {tuple(given)}{expected}",
+        why="it looks like PyTorch's order, channels first; TFLite has them last",
+        fix=f"transpose the batch: x.transpose({axes}) in numpy, x.permute({axes}) in torch",
+    )
+
+
+def _check_pixels(values: NDArray[np.uint8]) -> None:
+    """Raise DataError for an array of pixels that is no picture."""
+    if values.ndim == 2 or values.shape[-1] in _CHANNELS:
+        return
+    if values.shape[0] in _CHANNELS:
+        raise _channels_first(values.shape)
+    raise DataError(
+        f"a sample of pixels (uint8) has shape {tuple(values.shape)}, which is no picture",
+        why="a picture has 1 to 4 channels, the last dimension",
+        fix="give arrays (height, width, channels), or real numbers in the input's shape",
+    )
 
 
 def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a Python program has samples in: lists, functions, tf.data, Keras's and torch's loaders.
+
+None of these libraries is imported: objects are told apart by what they have.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, Callable, Iterable, Iterator, Mapping
+
+import numpy as np
+
+from edgekit.errors import DataError
+
+KERAS, PYTHON, TF_DATA, TORCH = "keras", "python", "tf.data", "torch"
+_KERAS_PACKAGES = ("keras", "tensorflow", "tf_keras")
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Items that hold a sample each, or a batch of samples."""
+
+    kind: str
+    open: Callable[[], Iterable[Any]]  # goes through all items
+    num_items: int | None = None  # None: only going through tells
+    item: Callable[[int], Any] | None = None  # any one of them, where that can be had
+
+
+def feed_of(source: Any, name: str) -> Feed:  # noqa: ANN401 - whatever a program has
+    """How to get at the samples of ``source``; a function is called once to see what it gives.
+
+    Raises:
+        DataError: It gives no samples, or can be gone through only once.
+    """
+    for is_kind, make in _KINDS:
+        if is_kind(source):
+            return make(source)
+    if isinstance(source, Iterator):
+        raise DataError(
+            "a generator can be gone through only once",
+            where=name,
+            fix="give a list, or the function that makes the generator",
+        )
+    if callable(source):
+        made = source()
+        if isinstance(made, Iterator):
+            return Feed(PYTHON, source)  # another one for each pass
+        if not callable(made):
+            return feed_of(made, name)
+    if isinstance(source, Iterable) and not isinstance(source, (str, bytes, Mapping)):
+        return Feed(PYTHON, lambda: source, _length(source))
+    raise DataError(
+        f"{type(source).__name__} is no data set",
+        where=name,
+        fix="give a path, a list, a function that yields samples, a tf.data.Dataset, a "
+        "keras.utils.PyDataset or a torch DataLoader",
+    )
+
+
+def _length(source: Any) -> int | None:  # noqa: ANN401
+    try:
+        return len(source)
+    except (TypeError, NotImplementedError):  # a loader of a stream has no length
+        return None
+
+
+def _is_tf_data(source: Any) -> bool:  # noqa: ANN401
+    return hasattr(source, "element_spec") and hasattr(source, "cardinality")
+
+
+def _tf_data(source: Any) -> Feed:  # noqa: ANN401
+    count = int(source.cardinality())  # -1: endless, -2: unknown
+    return Feed(TF_DATA, lambda: source, count if count >= 0 else None)
+
+
+def _is_keras(source: Any) -> bool:  # noqa: ANN401
+    return any(
+        each.__name__ in {"PyDataset", "Sequence"}
+        and each.__module__.split(".")[0] in _KERAS_PACKAGES
+        for each in type(source).__mro__
+    )
+
+
+def _by_index(kind: str, source: Any) -> Feed:  # noqa: ANN401
+    """Of something that gives an item for each number below its length."""
+    count = _length(source)
+    get = source.__getitem__
+
+    def each() -> Iterator[Any]:
+        return map(get, itertools.count() if count is None else range(count))
+
+    return Feed(kind, each, count, get)
+
+
+def _is_loader(source: Any) -> bool:  # noqa: ANN401
+    return all(hasattr(source, name) for name in ("dataset", "collate_fn", "sampler"))
+
+
+def _loader(source: Any) -> Feed:  # noqa: ANN401
+    """Of a DataLoader: the samples that its sampler has, in the order of their indices.
+
+    A loader that shuffles gives another order each time. Where its data can be had by index, the
+    order is theirs; then its workers are used only if it does not shuffle.
+    """
+    data = source.dataset
+    if _length(data) is None or not hasattr(data, "__getitem__"):
+        return Feed(TORCH, lambda: map(_as_tuple, source))
+    batches = getattr(source, "batch_sampler", None)
+    is_in_order = type(source.sampler).__name__ == "SequentialSampler"
+    # Which samples a loader that shuffles drops from its last batch would be chance.
+    numbers = source.sampler
+    if batches is not None and (is_in_order or not hasattr(batches, "sampler")):
+        numbers = itertools.chain.from_iterable(batches)
+    indices = sorted(set(map(int, numbers)))
+
+    def get(number: int) -> Any:  # noqa: ANN401
+        sample = data[indices[number]]
+        return _as_tuple(source.collate_fn(sample if batches is None else [sample]))
+
+    return Feed(
+        TORCH,
+        lambda: map(_as_tuple, source) if is_in_order else map(get, range(len(indices))),
+        len(indices),
+        get,
+    )
+
+
+def _as_tuple(item: Any) -> Any:  # noqa: ANN401
+    """``item`` itself, but a list as a tuple: that is how torch collates pairs."""
+    return tuple(item) if isinstance(item, list) else item
+
+
+def _is_torch_data(source: Any) -> bool:  # noqa: ANN401
+    modules = {each.__module__ for each in type(source).__mro__ if each.__name__ == "Dataset"}
+    return "torch.utils.data.dataset" in modules
+
+
+def _torch_data(source: Any) -> Feed:  # noqa: ANN401
+    if _length(source) is None:
+        return Feed(TORCH, lambda: source)
+    return _by_index(TORCH, source)
+
+
+def _is_indexed(source: Any) -> bool:  # noqa: ANN401
+    is_list = isinstance(source, (list, tuple, np.ndarray))
+    has_items = hasattr(source, "__getitem__") and hasattr(source, "__len__")
+    return is_list or (has_items and not isinstance(source, Iterable))
+
+
+_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Feed]], ...] = (
+    (_is_tf_data, _tf_data),
+    (_is_keras, lambda source: _by_index(KERAS, source)),
+    (_is_loader, _loader),
+    (_is_torch_data, _torch_data),
+    (_is_indexed, lambda source: _by_index(PYTHON, source)),
+)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples from a Python program: whatever `edgekit.data.feeds` knows."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import sys
+from typing import Any, Callable, Iterable, Iterator, Sequence
+
+from edgekit.data.dataset import InputSpec, Sample, Unreadable
+from edgekit.data.feeds import PYTHON, feed_of
+from edgekit.data.fit import fit
+from edgekit.data.items import num_rows, rows_of, split_label
+from edgekit.data.label_kinds import class_list
+from edgekit.data.preprocess import Preprocess
+from edgekit.errors import DataError
+
+
+class IterableDataset:
+    """Samples that a Python iterable, a loader or a function without arguments yields.
+
+    A sample is an array, a tuple of arrays (one an input), a dict of arrays by input name, or a
+    pair (any of these, label); the label is a number, or an array of numbers. A batch of samples
+    has one dimension more.
+    """
+
+    def __init__(
+        self,
+        source: Any,  # noqa: ANN401 - whatever `feed_of` takes
+        inputs: Sequence[InputSpec],
+        preprocess: Preprocess,
+        name: str,
+    ) -> None:
+        self._feed = feed_of(source, name)
+        self._inputs, self._preprocess, self._name = tuple(inputs), preprocess, name
+        self._chosen: frozenset[int] | None = None  # of a subset
+        self._sizes: list[int] = []  # of the first item and of the last, once somebody asks
+        self.unreadable: list[Unreadable] = []
+
+    @property
+    def num_samples(self) -> int | None:
+        """How many there are, where the source tells.
+
+        At most: the last batch of a tf.data.Dataset counts as whole, since only going through all
+        of it would tell.
+        """
+        if self._chosen is not None:
+            return len(self._chosen)
+        items = self._feed.num_items
+        if not items:
+            return items
+        first, last = self._item_sizes()
+        return (items - 1) * first + last
+
+    @property
+    def may_reorder(self) -> bool:
+        """Whether a second pass may give the samples in another order: a source can shuffle."""
+        return self._feed.item is None
+
+    @property
+    def classes(self) -> Sequence[int] | None:
+        """The label of each sample of a list; None where only going through would tell."""
+        get = self._feed.item
+        if get is None or self._feed.kind != PYTHON or not self.num_samples or self._size > 1:
+            return None
+        return class_list([split_label(get(each), self._inputs)[1] for each in self._numbers()])
+
+    def subset(self, indices: Sequence[int]) -> IterableDataset:
+        """The samples ``indices``; the others are not made where the source gives any by index."""
+        numbers = self._numbers()
+        chosen = copy.copy(self)
+        chosen.unreadable = []
+        chosen._chosen = frozenset(numbers[index] for index in indices)  # noqa: SLF001 - its own copy
+        return chosen
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Empty: an iterable names no classes."""
+        return ()
+
+    @property
+    def promised_range(self) -> tuple[float, float] | None:
+        """None: the program that yields the samples promises nothing."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, source and preprocessing."""
+        return {
+            "kind": "python",
+            "reader": self._feed.kind,
+            "source": self._name,
+            "preprocess": str(self._preprocess),
+        }
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.unreadable = []
+        for start, item in self._items():
+            for number, (arrays, label) in enumerate(rows_of(item, self._inputs, self._at(start))):
+                if self._chosen is None or start + number in self._chosen:
+                    where = self._at(start + number)
+                    yield Sample(fit(arrays, self._inputs, self._preprocess, where), label, where)
+
+    def _items(self) -> Iterator[tuple[int, Any]]:
+        """The items with chosen samples, each with the number of its first sample."""
+        if self._chosen is not None and self._feed.item is not None:
+            for number in sorted({each // self._size for each in self._chosen}):
+                yield number * self._size, self._feed.item(number)
+            return
+        start, last = 0, None if self._chosen is None else max(self._chosen, default=-1)
+        for item in self._feed.open():
+            if last is not None and start > last:
+                return
+            size = num_rows(item, self._inputs, self._at(start))
+            if self._chosen is None or not self._chosen.isdisjoint(range(start, start + size)):
+                yield start, item
+            start += size
+
+    def _numbers(self) -> Sequence[int]:
+        """The places of the samples in the source, whose length is known."""
+        return range(self.num_samples or 0) if self._chosen is None else sorted(self._chosen)
+
+    @property
+    def _size(self) -> int:
+        """Samples an item; the last may have fewer."""
+        return self._item_sizes()[0]
+
+    def _item_sizes(self) -> tuple[int, int]:
+        if not self._sizes:
+            get, count = self._feed.item, self._feed.num_items or 0
+            first = next(iter(self._feed.open()), None) if get is None else get(0)
+            size = num_rows(first, self._inputs, self._at(0))
+            last = size
+            if get is not None and size > 1:
+                last = num_rows(get(count - 1), self._inputs, self._at(0))
+            self._sizes.extend((size, last))
+        return self._sizes[0], self._sizes[1]
+
+    def _at(self, number: int) -> str:
+        return f"{self._name}[{number}]"
+
+
+def load_function(name: str) -> Callable[[], Iterable[Any]]:
+    """The function ``package.module:function``, importable from the current folder.
+
+    Raises:
+        DataError: The module or the function does not exist.
+    """
+    module_name, _, function_name = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        function: Callable[[], Iterable[Any]] = getattr(
+            importlib.import_module(module_name), function_name
+        )
+    except (ImportError, AttributeError) as error:
+        raise DataError(
+            f"cannot load {name}: {error}", fix="give package.module:function, importable from here"
+        ) from error
+    return function
