@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekit.errors import UnsupportedModelError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgekit.data import Placement
     from edgekit.tasks.instances import InstanceMasks
+
+_SCORE_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,30 @@ class Detections:
             corners_yx=None if self.corners_yx is None else self.corners_yx[indices],
             keypoints_yx=None if self.keypoints_yx is None else self.keypoints_yx[indices],
             masks=None if self.masks is None else self.masks.take(indices),
+        )
+
+
+def check_scores(scores: NDArray[Any], kind: str, step: float = 0.0) -> None:
+    """Raise where a score is outside 0..1: the outputs mean something else. NaN is let pass.
+
+    Args:
+        scores: Of any shape.
+        kind: Of the network that they were read as, for people.
+        step: Of their quantization: half of it may be rounding.
+
+    Raises:
+        UnsupportedModelError: A score is below 0 or above 1.
+    """
+    if not scores.size:
+        return
+    limit = 1 + _SCORE_TOLERANCE + step / 2
+    low, high = np.fmin.reduce(scores, axis=None), np.fmax.reduce(scores, axis=None)
+    if low < 1 - limit or high > limit:
+        raise UnsupportedModelError(
+            f"scores reach from {low:.4g} to {high:.4g}, where those of {kind} lie within 0..1",
+            why="the outputs are those of another kind of network, or of one whose export left out "
+            "the sigmoid",
+            fix="--task none gives the raw tensors",
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
-from edgekit.tasks.boxes import Detections
+from edgekit.tasks.boxes import Detections, check_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +57,26 @@ def order_by_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
     return (boxes, first, second, count) if boxes == 0 else (boxes, second, first, count)
 
 
+def order_by_values(outputs: Sequence[NDArray[Any]], order: tuple[int, ...]) -> tuple[int, ...]:
+    """``order`` of `order_by_shape`, classes and scores exchanged where the values say so.
+
+    Args:
+        outputs: Of some image, in real values.
+        order: Where boxes, classes, scores and count seem to stand.
+    """
+    boxes, classes, scores, count = order
+    number = int(outputs[count].ravel()[0])
+    first, second = outputs[classes][0, :number], outputs[scores][0, :number]
+    if _are_numbers(first) or not _are_numbers(second):
+        return order
+    return boxes, scores, classes, count
+
+
+def _are_numbers(values: NDArray[Any]) -> bool:
+    """Whether they may be numbers of classes."""
+    return bool((values == np.rint(values)).all() and (values >= 0).all())
+
+
 def used_slots(outputs: Sequence[NDArray[Any]], order: Sequence[int]) -> tuple[NDArray[Any], ...]:
     """``outputs`` without the slots behind the count, which hold whatever was in memory.
 
@@ -80,8 +100,12 @@ def decode_postprocess(
         classes: (1, n), background not counted, as real numbers.
         scores: (1, n).
         count: One number: how many of the n are objects.
+
+    Raises:
+        UnsupportedModelError: A score is outside 0..1.
     """
     number = int(count.ravel()[0])
+    check_scores(scores[0, :number], POSTPROCESS_OP)
     return Detections(
         boxes[0, :number].astype(np.float32),
         classes[0, :number].astype(np.int64),

@@ -35,6 +35,7 @@ from edgekit.tasks.detection import (
     POSTPROCESS_OP,
     decode_postprocess,
     order_by_shape,
+    order_by_values,
     postprocess_order,
     used_slots,
 )
@@ -88,6 +89,9 @@ def postprocess_decoder(case: Case) -> Decoder | None:
     if order is None:
         order = order_by_shape(case.shapes)
         why = "four outputs: boxes, classes, scores and a count"
+        seen = None if order is None else case.probe()
+        if order is not None and seen is not None:
+            order = order_by_values(seen, order)
     if order is None:
         return None
     places, least = order, case.options.box_threshold

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
-from edgekit.errors import UnsupportedModelError
-from edgekit.tasks.boxes import Detections, suppress_by_class
+from edgekit.tasks.boxes import Detections, check_scores, suppress_by_class
 from edgekit.tasks.instances import InstanceMasks
 from edgekit.tasks.pose import Poses
 from edgekit.tasks.rotated import rotated_corners, suppress_rotated
@@ -30,7 +29,6 @@ _LARGEST_SHARE = 4.0
 _IOU_V5, _IOU_V8 = 0.45, 0.7
 _MOST = 300
 _MOST_CANDIDATES = 30000
-_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -173,17 +171,7 @@ class Yolo:
         return np.tile(np.array([width, height], np.float64), count // 2)
 
     def _check(self, scores: NDArray[Any]) -> None:
-        limit = 1 + _TOLERANCE + self.step / 2
-        if not scores.size:
-            return
-        low, high = np.fmin.reduce(scores, axis=None), np.fmax.reduce(scores, axis=None)
-        if low < 1 - limit or high > limit:
-            raise UnsupportedModelError(
-                f"scores reach from {low:.4g} to {high:.4g}, where a YOLO's lie within 0..1",
-                why="the outputs are those of another kind of network, or of one whose export left "
-                "out the sigmoid",
-                fix="--task none gives the raw tensors",
-            )
+        check_scores(scores, self.name, self.step)
 
 
 @dataclass(frozen=True)

@@ -299,6 +299,18 @@ def test_a_float_mask_behind_a_sigmoid_is_segmentation() -> None:
     assert _guess(content).task == "segmentation"
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_classes_are_told_from_scores_by_their_values(swapped: bool, tmp_path: Path) -> None:
+    """In an order of neither TensorFlow, where only values can tell."""
+    scores, classes = np.array([[0.75, 0.5]], np.float32), np.array([[7, 1]], np.float32)
+    pair = [scores, classes] if swapped else [classes, scores]
+    boxes = np.array([[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]], np.float32)
+    content = constant_model(_IMAGE, [boxes, *pair, np.array([2.0], np.float32)])
+    np.save(str(tmp_path / "x.npy"), np.zeros((64, 64, 3), np.float32))
+    (answer,) = run(content, [tmp_path / "x.npy"]).answers
+    assert [(each.index, each.score) for each in answer.objects] == [(7, 0.75), (1, 0.5)]
+
+
 def test_slots_behind_the_count_are_not_looked_at(tmp_path: Path) -> None:
     """They hold whatever was in memory; in TensorFlow 2's order scores come first."""
     junk = np.float32(np.nan)
