@@ -178,13 +178,12 @@ def _calibrated(result: ConvertResult) -> str:
 
 
 def _agreement(result: ConvertResult) -> Iterator[str]:
-    from edgekit.evaluate.outputs import describe_output
+    from edgekit.evaluate.outputs import describe_agreement
 
     agreement = result.agreement
     if agreement is None:
         return
-    for output in agreement.outputs:
-        yield f"agreement  {describe_output(output)}"
+    yield from describe_agreement(agreement)
     apart = "none of which calibrated" if result.held_out else "the same that calibrated"
     yield f"judged on  {result.num_judged} samples, {apart}"
 

@@ -112,6 +112,8 @@ def evaluate(
 
 def render(result: EvaluateResult) -> Iterator[str]:
     """The result for people, line by line."""
+    from edgekit.evaluate.outputs import describe_agreement
+
     yield f"task       {result.task}, {result.decoder}: {result.recognized_by}"
     data = result.data
     yield f"samples    {result.num_samples:,} of {data['source']}, {data['preprocess']}"
@@ -130,6 +132,8 @@ def render(result: EvaluateResult) -> Iterator[str]:
     if other is not None:
         same = "" if other.agreement is None else f": same answer on {other.agreement:.2%}"
         yield f"against    {other.model}{same}"
+        if other.quality is not None:
+            yield from describe_agreement(other.quality)
         for name, value in other.difference.items():
             there = metric_text(name, other.metrics[name])
             difference = difference_text(name, value) + ("" if name in NO_SHARES else " points")

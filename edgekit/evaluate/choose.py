@@ -152,7 +152,8 @@ def _has_truth(task: str, dataset: Dataset) -> bool:
 
 def _unjudged(case: Case, what: str) -> tuple[str, str, tuple[str, ...]]:
     guess = case.decoders[0]
-    doubt = f"{_refuted(guess, 'measured latency alone')}: {what}"
+    instead = "compared output by output" if len(case.engines) > 1 else "measured latency alone"
+    doubt = f"{_refuted(guess, instead)}: {what}"
     wanted = _WANTED.get(guess.task)
     return NONE, guess.why, (doubt + (f", {guess.task} needs {wanted}" if wanted else ""),)
 
@@ -210,6 +211,8 @@ def _of_files(case: Case, task: str) -> Judge:
         return CocoJudge(decoders, dataset, categories, BOXES)
     if task == POSE and isinstance(dataset, CocoDataset):
         return CocoJudge(decoders, dataset, person_category(dataset), KEYPOINTS)
+    if len(case.engines) > 1:
+        return NoJudge(len(case.engines))  # their answers are compared with each other
     raise DataError(
         f"{task} is evaluated on {_WANTED[task]}",
         where=case.source,

@@ -109,6 +109,10 @@ class Engine:
         finally:
             self._free.put(runner)
 
+    def answer(self, rows: Rows) -> Rows:
+        """Raw outputs for real inputs, one by one and untimed, before other threads run."""
+        return _run(self.single, rows) if len(rows[0]) else []
+
     def close(self) -> None:
         """Close every interpreter."""
         for runner in self._runners:

@@ -20,11 +20,14 @@ from edgekit.data.dataset import remarks_of
 from edgekit.data.spread import spread
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate.choose import Case, Chosen, choose_judge
+from edgekit.evaluate.decoded import same_decoders
 from edgekit.evaluate.doubts import box_doubts, label_doubts, nan_doubts, range_doubts
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.journal import Journal
+from edgekit.evaluate.outputs import Agreement, agreement_warnings
 from edgekit.evaluate.result import Comparison, EvaluateResult, asked_for
 from edgekit.evaluate.tally import Tally
+from edgekit.evaluate.watch import watch_outputs
 from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
 from edgekit.runtime import judge_drift, latency_stats
 from edgekit.runtime.select import suited_device
@@ -36,7 +39,6 @@ from edgekit.tasks import (
     SEGMENTATION,
     DecodeOptions,
     Decoder,
-    choose_decoder,
     fit_labels,
     model_labels,
     prepare,
@@ -98,6 +100,9 @@ def evaluate(
     progress: Progress | None = None,
 ) -> EvaluateResult:
     """Evaluate a model over ``data``: what it is right about, or how far off it is.
+
+    With ``against`` any two models of the same inputs and outputs are compared, output by output,
+    whatever they are for: ``against.quality`` of the result.
 
     The first samples run one at a time and give the latencies; the others run on ``num_workers``
     interpreters, each fed by a thread that reads its own samples, and small networks on a copy with
@@ -182,7 +187,9 @@ def evaluate(
             for each, (_, place) in zip(prepared, places)
         ]
         _check_same_inputs(engines)
-        decoders = [_decoder(engine, settings) for engine in engines]
+        decoders = same_decoders(
+            prepared, [engine.single for engine in engines], task, settings.decode
+        )
         dataset = spread(_open(data, engines, decoders[0], preprocess, split), num_samples)
         names = _class_names(engines[0], decoders[0], settings)
         told = labels is not None
@@ -203,9 +210,11 @@ def evaluate(
                 **{name: options[name] for name in ("runtime", "kernels", "num_threads")},
             }
             book = stack.enter_context(Journal(journal, key, resume=resume))
-        outcome = run_all(plan, engines, chosen.judge, book, progress)
+        watch = watch_outputs(engines, decoders, chosen.task, plan.dataset, plan.total)
+        outcome = run_all(plan, engines, chosen.judge, book, progress, watch)
         _check_outcome(chosen.judge, outcome, plan.dataset, engines)
-        result = _result(engines, decoders[0], chosen, outcome, plan, start)
+        quality = watch.agreement() if watch is not None else None
+        result = _result(engines, decoders[0], chosen, outcome, plan, start, quality)
         asked = asked_for(
             {"split": "test", "label_offset": 0, "kernels": "fast"},
             task=task,
@@ -246,12 +255,14 @@ def _result(
     outcome: Outcome,
     plan: Plan,
     start: float,
+    quality: Agreement | None,
 ) -> EvaluateResult:
     engine, dataset, judge = engines[0], plan.dataset, chosen.judge
     environment = engine.single.environment
     verdict = judge.verdict()
     score = verdict.scores[0]
     doubts = [
+        *(agreement_warnings(quality) if quality is not None else ()),
         *remarks_of(dataset),
         *decoder.doubts,
         *box_doubts(decoder),
@@ -277,7 +288,9 @@ def _result(
         left_out=score.left_out,
         num_classes=verdict.num_classes,
         confusion=verdict.confusion,
-        against=_comparison(engines[1], verdict, outcome) if len(engines) > 1 else None,
+        against=None
+        if len(engines) < 2
+        else replace(_comparison(engines[1], verdict, outcome), quality=quality),
         latency_ms=latency_stats(engine.times_s) if engine.times_s else _NO_LATENCY,
         latency_samples=len(engine.times_s),
         device=environment.device,
@@ -316,10 +329,6 @@ def _comparison(other: Engine, verdict: Verdict, outcome: Outcome) -> Comparison
     )
 
 
-def _decoder(engine: Engine, settings: _Settings) -> Decoder:
-    return choose_decoder(engine.prepared, engine.single, settings.task, settings.decode)
-
-
 def _open(
     data: Any,  # noqa: ANN401 - whatever open_dataset takes
     engines: Sequence[Engine],
@@ -336,7 +345,13 @@ def _open(
             break
     specs = [InputSpec(each.name, (1, *each.shape[1:])) for each in engines[0].single.inputs]
     masks = decoder.task == SEGMENTATION
-    return open_dataset(data, inputs=specs, preprocess=how, split=split, masks=masks)
+    try:
+        return open_dataset(data, inputs=specs, preprocess=how, split=split, masks=masks)
+    except DataError:
+        if not masks or len(engines) == 1:
+            raise
+        # Two models can be compared without a mask that says who is right.
+        return open_dataset(data, inputs=specs, preprocess=how, split=split)
 
 
 def _class_names(engine: Engine, decoder: Decoder, settings: _Settings) -> Sequence[str]:

@@ -3,22 +3,33 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.evaluate.causes import Cause, Making, find_causes, mixed_outputs
+from edgekit.evaluate.decoded import (
+    DecodedRecord,
+    DecodedSums,
+    decoded_finding,
+    describe_answers,
+    same_decoders,
+)
 from edgekit.result import Result
+from edgekit.runtime import Runner
 from edgekit.runtime.agreement import InputRanges, OutputRecord, OutputSums
-from edgekit.runtime.quality import BAD, UNKNOWN, Finding, judge_output, worst
+from edgekit.runtime.channels import PROBABILITY_DECISION
+from edgekit.runtime.quality import BAD, FLOAT, GOOD, UNKNOWN, Finding, judge_output, worst
+from edgekit.tasks import CLASSIFICATION, NONE, POSE, Decoder, prepare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgekit.runtime import Runner, TensorInfo
+    from edgekit.runtime import TensorInfo
 
 MOST_SAMPLES = 256  # more tell no more, and cost time and memory
 
@@ -45,12 +56,15 @@ class Agreement(Result):
     num_samples: int = 0
     verdict: str = UNKNOWN  # the worst of the outputs'
     outputs: tuple[OutputQuality, ...] = ()
+    decoded: DecodedRecord | None = None  # the answers, where the task is known
     causes: tuple[Cause, ...] = ()  # of what is not good, the most likely first
+    reference: str = FLOAT  # what texts call the model that this one is compared with
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Of all outputs."""
-        return tuple(finding for each in self.outputs for finding in each.findings)
+        """Of the answers, and of all outputs."""
+        answers = decoded_finding(self.decoded, self.reference) if self.decoded else ()
+        return (*answers, *(finding for each in self.outputs for finding in each.findings))
 
     @property
     def least_argmax(self) -> float | None:
@@ -66,8 +80,13 @@ class Agreement(Result):
 class OutputPair:
     """Sums up how far the outputs of two models are apart; not thread-safe."""
 
-    def __init__(self, reference: Runner, model: Runner) -> None:
+    def __init__(self, reference: Runner, model: Runner, decoders: Sequence[Decoder] = ()) -> None:
         """Compare ``model`` with ``reference``.
+
+        Args:
+            reference: Often the float model.
+            model: What was made of it.
+            decoders: Of the reference and of the model, where their task is known.
 
         Raises:
             UnsupportedModelError: Their outputs are not the same.
@@ -76,6 +95,8 @@ class OutputPair:
         self._order = output_order(reference.outputs, model.outputs)
         self._sums = [OutputSums(info) for info in model.outputs]
         self.inputs = [InputRanges(info) for info in model.inputs]
+        self._decoders = decoders if decoders and decoders[0].task != NONE else ()
+        self._decoded = DecodedSums(self._decoders) if self._decoders else None
         self.count = 0
 
     def add(
@@ -96,26 +117,58 @@ class OutputPair:
             ranges.add(np.asarray(values))
         for place, (sums, values) in enumerate(zip(self._sums, other)):
             sums.add(real[self._order[place]], values)
-        self.count += len(actual[0]) if actual and actual[0].ndim else 1
+        count = len(actual[0]) if actual and actual[0].ndim else 1
+        self.count += count
+        if self._decoded is not None:
+            for row in range(count):
+                part = slice(row, row + 1)
+                self._decoded.add(
+                    [each[part] for each in expected], [each[part] for each in actual]
+                )
 
-    def agreement(self, making: Making) -> Agreement:
+    def agreement(self, making: Making, reference: str = FLOAT) -> Agreement:
         """What the samples came to, with likely causes of what is not good."""
         records = [sums.record() for sums in self._sums]
-        outputs = tuple(_judged(each, is_random=making.is_random) for each in records)
-        worse = [each.record for each in outputs if each.findings]
-        causes = find_causes(making, worse, self.inputs) if worse else ()
-        return Agreement(
+        decoded = None if making.is_random else self._decoded_record(records)
+        # Rows of objects, best first, hold other objects in the same place.
+        has_rows = any(each.counted is not None for each in self._decoders)
+        is_open = making.is_random or has_rows
+        outputs = tuple(_judged(each, reference, is_open=is_open) for each in records)
+        if decoded is not None and decoded.verdict == GOOD and decoded.task != POSE:
+            # Right answers need no closer values; key points may leave other outputs unused.
+            outputs = tuple(replace(each, verdict=GOOD, findings=()) for each in outputs)
+        levels = [each.verdict for each in outputs] + ([decoded.verdict] if decoded else [])
+        agreement = Agreement(
             argmax=tuple(each.argmax for each in records),
             snr_db=tuple(each.snr_db for each in records),
             num_samples=self.count,
-            verdict=worst([each.verdict for each in outputs]),
+            verdict=worst(levels),
             outputs=outputs,
-            causes=causes or tuple(mixed_outputs(making.model, making.path)),
+            decoded=decoded,
+            reference=reference,
         )
+        worse = [each.record for each in outputs if each.findings] or records
+        causes = find_causes(making, worse, self.inputs) if agreement.findings else ()
+        return replace(agreement, causes=causes or tuple(mixed_outputs(making.model, making.path)))
+
+    def _decoded_record(self, records: Sequence[OutputRecord]) -> DecodedRecord | None:
+        """What the answers came to; None where it is only a guess that they are answers.
+
+        Numbers in a row may be classes or anything else: a guess is trusted if they are
+        probabilities.
+        """
+        if self._decoded is None:
+            return None
+        is_guess = self._decoders[0].is_guess and self._decoders[1].is_guess
+        hits = records[0].hits
+        is_share = hits is not None and hits.decision == PROBABILITY_DECISION
+        if self._decoded.task == CLASSIFICATION and is_guess and not is_share:
+            return None
+        return self._decoded.record()
 
 
-def _judged(record: OutputRecord, *, is_random: bool) -> OutputQuality:
-    verdict, findings = (UNKNOWN, ()) if is_random else judge_output(record)
+def _judged(record: OutputRecord, reference: str, *, is_open: bool) -> OutputQuality:
+    verdict, findings = (UNKNOWN, ()) if is_open else judge_output(record, reference)
     return OutputQuality(record, verdict, findings)
 
 
@@ -144,16 +197,33 @@ def output_order(reference: Sequence[TensorInfo], model: Sequence[TensorInfo]) -
 
 
 def measure_outputs(
-    reference: Runner, model: Runner, batches: Iterable[Sequence[NDArray[Any]]]
-) -> OutputPair:
-    """Run two models on ``batches`` (real values in the inputs' shapes), each in its own thread."""
-    pair = OutputPair(reference, model)
+    float_content: bytes, content: bytes, batches: Iterable[Sequence[NDArray[Any]]], making: Making
+) -> Agreement:
+    """Run a model and its float original on the same inputs, each in its own thread.
+
+    Args:
+        float_content: The .tflite before quantization.
+        content: The .tflite after it.
+        batches: Real values in the inputs' shapes.
+        making: How the model was made.
+    """
+    prepared = [prepare(each) for each in (float_content, content)]
+    with contextlib.ExitStack() as stack:
+        reference, model = (stack.enter_context(Runner(each.runnable)) for each in prepared)
+        pair = OutputPair(reference, model, same_decoders(prepared, (reference, model)))
+        _run_both((reference, model), batches, pair)
+        return pair.agreement(making)
+
+
+def _run_both(
+    runners: Sequence[Runner], batches: Iterable[Sequence[NDArray[Any]]], pair: OutputPair
+) -> None:
+    reference, model = runners
     with ThreadPoolExecutor(1) as pool:
         for arrays in batches:
             pending = pool.submit(_invoke, reference, arrays)
             actual = _invoke(model, arrays)
             pair.add(arrays, pending.result(), actual)
-    return pair
 
 
 def agreement_warnings(agreement: Agreement) -> Iterator[str]:
@@ -161,7 +231,9 @@ def agreement_warnings(agreement: Agreement) -> Iterator[str]:
     if agreement.findings:
         how = "much worse than" if agreement.verdict == BAD else "perhaps worse than"
         found = "; ".join(each.text for each in agreement.findings)
-        yield f"the model is {how} the float model on {agreement.num_samples} samples: {found}"
+        yield (
+            f"the model is {how} {agreement.reference} on {agreement.num_samples} samples: {found}"
+        )
     for cause in agreement.causes:
         yield f"{'likely cause: ' * bool(agreement.findings)}{cause.text}; next: {cause.fix}"
 
@@ -170,7 +242,16 @@ def _invoke(runner: Runner, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[Any
     return runner.invoke(*runner.to_raw(*arrays))
 
 
-def describe_output(quality: OutputQuality) -> str:
+def describe_agreement(agreement: Agreement) -> Iterator[str]:
+    """The agreement for people: a line for the answers, and one an output."""
+    decoded = agreement.decoded
+    if decoded is not None:
+        yield f"answers    {decoded.verdict}: {describe_answers(decoded)}"
+    for output in agreement.outputs:
+        yield f"agreement  {_describe_output(output)}"
+
+
+def _describe_output(quality: OutputQuality) -> str:
     """One output in a line: the verdict, and the numbers behind it."""
     record = quality.record
     if record.identical:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Mapping
 
+from edgekit.evaluate.outputs import Agreement
 from edgekit.result import Result
 from edgekit.runtime import Thermal
 
@@ -25,6 +26,7 @@ class Comparison(Result):
     per_class: Mapping[str, Mapping[str, float]]
     left_out: Mapping[str, tuple[float, ...]]
     num_nan: int = 0  # samples that it answers with NaN or infinity; never right
+    quality: Agreement | None = None  # output by output, on samples from all over the data
 
 
 @dataclass(frozen=True)

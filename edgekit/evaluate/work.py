@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgekit.evaluate.engine import Engine
     from edgekit.evaluate.journal import Journal
     from edgekit.evaluate.judge import Judge
+    from edgekit.evaluate.watch import OutputWatch
 
 Progress = Callable[[int, Optional[int]], None]
 # Samples that run one by one first: enough for percentiles, not much of a large set's time.
@@ -102,13 +103,16 @@ def run_all(
     judge: Judge,
     journal: Journal | None,
     progress: Progress | None,
+    watch: OutputWatch | None = None,
 ) -> Outcome:
     """Send every sample through every engine and add the answers up in the samples' order.
+
+    ``watch`` sees some samples' outputs; of samples in the journal those are computed again.
 
     Raises:
         DataError: ``plan.strict``, and a sample cannot be read.
     """
-    run = _Run(plan, engines, judge, journal, progress)
+    run = _Run(plan, engines, judge, journal, progress, watch)
     if hasattr(plan.dataset, "digest"):
         run.outcome.begin(plan.dataset.digest(plan.total or 0))
     start = run.replay() if journal is not None else 0
@@ -140,9 +144,10 @@ class _Run:
         judge: Judge,
         journal: Journal | None,
         progress: Progress | None,
+        watch: OutputWatch | None,
     ) -> None:
         self._plan, self._engines, self._judge = plan, engines, judge
-        self._journal, self._progress = journal, progress
+        self._journal, self._progress, self._watch = journal, progress, watch
         self.outcome = Outcome()
         self._begin = time.monotonic()
         self._done = 0
@@ -161,7 +166,21 @@ class _Run:
             self._count(entry)
         if batches is not None:
             self._specialize_again(batches)
+        self._watch_again()
         return self._done
+
+    def _watch_again(self) -> None:
+        """Show ``watch`` what it saw of the samples in the journal."""
+        plan, watch = self._plan, self._watch
+        if watch is None or not self._done:
+            return
+        for chunk in iter_chunks(plan.dataset, plan.size, 0, plan.limit):
+            if chunk.start >= self._done:
+                return
+            if watch.is_due(chunk.start, chunk.count):
+                inputs = chunk.load().inputs
+                rows = watch.due(chunk.start, inputs)
+                watch.take(0, rows, [engine.answer(rows) for engine in self._engines], every=True)
 
     def timed(self, chunk: Chunk) -> dict[str, Any]:
         """Answer a chunk one sample at a time, with nothing else going on."""
@@ -201,6 +220,8 @@ class _Run:
             self._progress(self._done, self._plan.total)
 
     def _entry(self, chunk: Chunk, batch: Batch, outputs: Sequence[Any]) -> dict[str, Any]:
+        if self._watch is not None and batch.sources:
+            self._watch.take(chunk.start, batch.inputs, outputs)
         bad = [np.flatnonzero(bad_rows(each)) if batch.sources else () for each in outputs]
         entry = {
             "start": chunk.start,

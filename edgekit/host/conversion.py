@@ -33,7 +33,6 @@ from edgekit.host.sources import SOURCE_KINDS, SourceFile, find_source, saved_ob
 from edgekit.host.static_tflite import fold_constants, make_static
 from edgekit.host.use import check_labels, names_of, with_use
 from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_splits
-from edgekit.runtime import Runner
 
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 
@@ -408,9 +407,8 @@ class _Conversion:
         is_random = dataset.describe().get("kind") == RANDOM
         making = Making(model, str(output), calibration.count, dataset.num_samples, is_random)
         as_trained = self._as_trained or converted.float_content
-        with Runner(as_trained) as reference, Runner(converted.content) as runner:
-            pair = measure_outputs(reference, runner, calibration.judging_batches())
-            agreement = pair.agreement(making)
+        batches = calibration.judging_batches()
+        agreement = measure_outputs(as_trained, converted.content, batches, making)
         self._notes.extend(agreement_warnings(agreement))
         return agreement
 

@@ -20,6 +20,7 @@ from edgekit.runtime.channels import (
     channel_axes,
     decibels,
     find_parts,
+    rounded,
 )
 
 if TYPE_CHECKING:
@@ -147,8 +148,8 @@ class OutputSums:
             identical=self._equal,
             snr_db=decibels(self._power, noise),
             centred_snr_db=decibels(signal, noise),
-            spread=float(np.sqrt(signal / values)),
-            noise=float(np.sqrt(noise / values)),
+            spread=rounded(np.sqrt(signal / values)),
+            noise=rounded(np.sqrt(noise / values)),
             argmax=self._same / self._positions if self._positions else None,
             step=self._info.scale,
             saturated=self._saturated / values,

@@ -62,6 +62,11 @@ def decibels(signal: float, noise: float) -> float | None:
     return round(float(10 * np.log10(signal / noise)), 2)
 
 
+def rounded(value: float) -> float:
+    """Six digits: sums of several threads' samples differ in the last ones."""
+    return float(f"{value:.6g}")
+
+
 class ChannelSums:
     """Ranges and hits of the channels along one axis."""
 

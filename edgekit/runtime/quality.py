@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgekit.runtime.channels import Hits
 
 GOOD, DOUBTFUL, BAD, UNKNOWN = "good", "doubtful", "bad", "unknown"
+FLOAT = "the float model"
 LEVELS = (UNKNOWN, GOOD, DOUBTFUL, BAD)  # from the least to the most severe
 
 # Each pair: below the first bad, below the second doubtful.
@@ -47,36 +48,45 @@ def worst(levels: Sequence[str]) -> str:
     return max(levels, key=LEVELS.index, default=UNKNOWN)
 
 
-def judge_output(record: OutputRecord) -> tuple[str, tuple[Finding, ...]]:
-    """The verdict on one output, and what it rests on if it is not good."""
+def judge_output(record: OutputRecord, reference: str = FLOAT) -> tuple[str, tuple[Finding, ...]]:
+    """The verdict on one output, and what it rests on if it is not good.
+
+    Args:
+        record: What was measured.
+        reference: What to call the model that it is compared with.
+    """
     if record.num_samples < LEAST_SAMPLES and not record.identical:
         return UNKNOWN, ()
-    findings = tuple(_findings(record))
+    findings = tuple(_findings(record, reference))
     return worst([GOOD, *(each.level for each in findings)]), findings
 
 
-def _findings(record: OutputRecord) -> Iterator[Finding]:
+def _findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
     if record.identical:
         return
     parts = [part for part in record.parts if part.hits is not None]
     for part in parts:
         named = f"channels {span(part.channels)} of {record.name} (scores)"
-        yield from _score_findings(record, part.hits, named)
+        yield from _score_findings(record, part.hits, named, reference)
     if not parts:
-        yield from _score_findings(record, record.hits, record.name)
+        yield from _score_findings(record, record.hits, record.name, reference)
     measured = record.hits is not None and _is_enough(record.hits)
     if not measured:
-        yield from _noise(record)
+        yield from _noise(record, reference)
 
 
-def _score_findings(record: OutputRecord, hits: Hits | None, named: str) -> Iterator[Finding]:
+def _score_findings(
+    record: OutputRecord, hits: Hits | None, named: str, reference: str
+) -> Iterator[Finding]:
     if hits is None:
         return
     if _is_enough(hits):
         limits = OBJECT_F1_LIMITS if hits.is_sparse else DENSE_F1_LIMITS
         level = _level(hits.f1, limits)
         if level != GOOD:
-            yield Finding("quality.decisions", level, record.name, f"{named}: {_found(hits)}")
+            yield Finding(
+                "quality.decisions", level, record.name, f"{named}: {_found(hits, reference)}"
+            )
         return
     if record.step is None:
         return
@@ -86,7 +96,7 @@ def _score_findings(record: OutputRecord, hits: Hits | None, named: str) -> Iter
             BAD,
             record.name,
             f"{named}: its largest value is {record.model_range[1]:.3g}, at or below the decision "
-            f"at {hits.decision:g}, where float reaches {record.reference_range[1]:.3g}",
+            f"at {hits.decision:g}, where {reference} reaches {record.reference_range[1]:.3g}",
         )
     elif hits.decision == LOGIT_DECISION and record.step > COARSEST_LOGIT:
         yield Finding(
@@ -98,7 +108,7 @@ def _score_findings(record: OutputRecord, hits: Hits | None, named: str) -> Iter
         )
 
 
-def _noise(record: OutputRecord) -> Iterator[Finding]:
+def _noise(record: OutputRecord, reference: str) -> Iterator[Finding]:
     ratio = record.centred_snr_db
     if ratio is None:
         if not record.spread or not record.noise:
@@ -106,7 +116,9 @@ def _noise(record: OutputRecord) -> Iterator[Finding]:
         ratio = 0.0
     level = _level(ratio, SNR_LIMITS_DB)
     if level != GOOD:
-        yield Finding("quality.noise", level, record.name, f"{record.name}: {_lost(ratio)}")
+        yield Finding(
+            "quality.noise", level, record.name, f"{record.name}: {_lost(ratio, reference)}"
+        )
 
 
 def _level(value: float, limits: tuple[float, float]) -> str:
@@ -117,20 +129,29 @@ def _is_enough(hits: Hits) -> bool:
     return max(hits.reference, hits.found + hits.false) >= LEAST_HITS
 
 
-def _lost(centred_snr_db: float) -> str:
+def _lost(centred_snr_db: float, reference: str) -> str:
     share = 10 ** (-centred_snr_db / 20)
     if share >= 1:
-        return "the error is as large as all that the float model's answers vary, or larger"
-    return f"the error is {share:.0%} of what the float model's answers vary"
+        return f"the error is as large as all that the answers of {reference} vary, or larger"
+    return f"the error is {share:.0%} of what the answers of {reference} vary"
 
 
-def _found(hits: Hits) -> str:
-    share = hits.found / hits.reference if hits.reference else 0.0
-    false = f", and {hits.false:,} that it does not" if hits.false else ""
-    return (
-        f"finds {roughly(share)} of what the float model finds: {hits.found:,} of "
-        f"{hits.reference:,}{false} (scores above {hits.decision:g})"
-    )
+def _found(hits: Hits, reference: str) -> str:
+    words = found_words((hits.reference, hits.found, hits.false), reference)
+    return f"{words} (scores above {hits.decision:g})"
+
+
+def found_words(counts: tuple[int, int, int], reference: str = FLOAT) -> str:
+    """``finds about half of what the float model finds: 23 of 47, and 2 that it does not``.
+
+    Args:
+        counts: What the reference finds, how many of them the model finds, and how many others.
+        reference: What to call the reference.
+    """
+    total, found, false = counts
+    share = found / total if total else 0.0
+    also = f", and {false:,} that it does not" if false else ""
+    return f"finds {roughly(share)} of what {reference} finds: {found:,} of {total:,}{also}"
 
 
 def roughly(share: float) -> str:

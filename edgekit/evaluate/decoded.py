@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two models' answers, decoded: the same classes, objects, masks and people, or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Iterator, Sequence
+
+import numpy as np
+
+from edgekit.errors import UnsupportedModelError
+from edgekit.result import Result
+from edgekit.runtime.quality import BAD, DOUBTFUL, FLOAT, GOOD, Finding, found_words
+from edgekit.tasks import (
+    CLASSIFICATION,
+    DETECTION,
+    NONE,
+    POSE,
+    SEGMENTATION,
+    DecodeOptions,
+    Decoder,
+    Detections,
+    Mask,
+    Poses,
+    Scores,
+    choose_decoder,
+    iou,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgekit.runtime import Runner
+    from edgekit.tasks import Prepared
+
+SCORE, OVERLAP = 0.5, 0.5  # an object counts from that score on; its double overlaps that much
+_NEAR = 0.1  # of a person's size: key points that close are the same
+_CLOSE_CALL = 0.8  # a class whose score reaches that share of the best is as right as it
+_LEAST_SHARE = 0.005  # of all pixels: a rarer class says little of a mask
+_LEAST_ANSWERS = 10
+# Below the first bad, below the second doubtful: see docs/quality.md.
+LIMITS = {
+    CLASSIFICATION: (0.8, 0.9),
+    DETECTION: (0.7, 0.85),
+    POSE: (0.7, 0.85),
+    SEGMENTATION: (0.7, 0.88),
+}
+_THINGS = {DETECTION: "objects", POSE: "people"}
+
+
+@dataclass(frozen=True)
+class DecodedRecord(Result):
+    """How far the decoded answers of two models agree.
+
+    ``share`` is, of classes, how many samples have the same best one, close calls included; of
+    objects and people F1; of masks the mean intersection over union.
+    """
+
+    task: str
+    num_samples: int
+    reference: int  # answers of the reference: samples, objects, people, pixels
+    found: int  # of those, how many the model gives too
+    false: int  # of the model only
+    share: float
+    verdict: str
+
+
+class DecodedSums:
+    """Running sums over the samples; not thread-safe."""
+
+    def __init__(self, decoders: Sequence[Decoder]) -> None:
+        """Compare what the decoders of the reference and of the model make of outputs."""
+        self._decoders = decoders
+        self.task = decoders[1].task
+        self._count = self._reference = self._found = self._false = self._close = 0
+        self._masks: dict[int, list[int]] = {}  # class -> pixels of the reference, both, the model
+
+    def add(
+        self, expected: Sequence[NDArray[np.generic]], actual: Sequence[NDArray[np.generic]]
+    ) -> None:
+        """Take in the raw outputs of one sample, the leading 1 included."""
+        meant, answered = (
+            decoder.decode(raw) for decoder, raw in zip(self._decoders, (expected, actual))
+        )
+        self._count += 1
+        if isinstance(meant, Scores) and isinstance(answered, Scores):
+            self._add_classes(meant, answered)
+        elif isinstance(meant, Detections) and isinstance(answered, Detections):
+            self._add_objects(_Objects.of(meant), _Objects.of(answered))
+        elif isinstance(meant, Poses) and isinstance(answered, Poses):
+            self._add_people(meant, answered)
+        elif isinstance(meant, Mask) and isinstance(answered, Mask):
+            self._add_masks(meant.classes, answered.classes)
+
+    def record(self) -> DecodedRecord | None:
+        """What the samples came to; None where there were too few answers to tell anything."""
+        share = self._share()
+        if share is None:
+            return None
+        limits = LIMITS[self.task]
+        verdict = BAD if share < limits[0] else DOUBTFUL if share < limits[1] else GOOD
+        return DecodedRecord(
+            self.task, self._count, self._reference, self._found, self._false, share, verdict
+        )
+
+    def _share(self) -> float | None:
+        if max(self._reference, self._found + self._false) < _LEAST_ANSWERS:
+            return None
+        if self.task == CLASSIFICATION:
+            return (self._found + self._close) / self._reference
+        if self.task == SEGMENTATION:
+            return _mean_iou(self._masks, self._reference)
+        return 2 * self._found / (self._reference + self._found + self._false)
+
+    def _add_classes(self, meant: Scores, answered: Scores) -> None:
+        expected, actual = meant.scores.astype(np.float64), answered.scores.astype(np.float64)
+        self._reference += 1
+        if len(expected) == 1:
+            same = bool((expected[0] > SCORE) == (actual[0] > SCORE))
+        else:
+            best, chosen = int(expected.argmax()), int(actual.argmax())
+            same = best == chosen
+            self._close += not same and _is_close(expected, chosen)
+        self._found += same
+
+    def _add_objects(self, meant: _Objects, answered: _Objects) -> None:
+        pairs = _matches(meant, answered)
+        self._reference += len(meant.boxes)
+        self._found += pairs
+        self._false += len(answered.boxes) - pairs
+
+    def _add_people(self, meant: Poses, answered: Poses) -> None:
+        free = list(np.flatnonzero(answered.scores >= SCORE))
+        people = np.flatnonzero(meant.scores >= SCORE)
+        for person in people:
+            points = meant.keypoints_yx[person]
+            size = max(float(np.ptp(points, axis=0).max()), 1e-6)
+            away = [
+                float(np.linalg.norm(answered.keypoints_yx[i] - points, axis=1).mean())
+                for i in free
+            ]
+            if away and min(away) <= _NEAR * size:
+                free.pop(int(np.argmin(away)))
+                self._found += 1
+        self._reference += len(people)
+        self._false += len(free)
+
+    def _add_masks(self, meant: NDArray[np.int64], answered: NDArray[np.int64]) -> None:
+        same = meant == answered
+        self._reference += meant.size
+        self._found += int(same.sum())
+        for kind in np.union1d(np.unique(meant), np.unique(answered)).tolist():
+            true = meant == kind
+            counts = self._masks.setdefault(int(kind), [0, 0, 0])
+            counts[0] += int(true.sum())
+            counts[1] += int((true & same).sum())
+            counts[2] += int((answered == kind).sum())
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """What is surely there of the objects in one image."""
+
+    boxes: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, found: Detections) -> _Objects:
+        sure = found.at_least(SCORE)
+        return cls(sure.boxes_yxyx, sure.class_indices)
+
+
+def _is_close(scores: NDArray[np.float64], chosen: int) -> bool:
+    """Whether the class ``chosen`` is nearly as likely as the best one."""
+    best = float(scores.max())
+    if scores.min() >= 0 and best <= 1:
+        return bool(scores[chosen] >= _CLOSE_CALL * best)
+    return bool(scores[chosen] >= best + np.log(_CLOSE_CALL))  # logits
+
+
+def _matches(meant: _Objects, answered: _Objects) -> int:
+    """How many of the objects have a double of their class, each double taken once."""
+    is_free = np.ones(len(answered.boxes), np.bool_)
+    count = 0
+    for box, kind in zip(meant.boxes, meant.classes):
+        overlaps = iou(box, answered.boxes) * (is_free & (answered.classes == kind))
+        if overlaps.size and overlaps.max() >= OVERLAP:
+            is_free[int(overlaps.argmax())] = False
+            count += 1
+    return count
+
+
+def _mean_iou(masks: dict[int, list[int]], total: int) -> float:
+    shares = [
+        both / (true + answer - both)
+        for true, both, answer in masks.values()
+        if true + answer - both and max(true, answer) >= _LEAST_SHARE * total
+    ]
+    return float(np.mean(shares)) if shares else 1.0
+
+
+def same_decoders(
+    prepared: Sequence[Prepared],
+    runners: Sequence[Runner],
+    task: str | None = None,
+    options: DecodeOptions | None = None,
+) -> list[Decoder]:
+    """A decoder a model, of one task: where one cannot tell its own, the other's is taken.
+
+    Raises:
+        UsageError: There is no such task.
+        UnsupportedModelError: The outputs cannot be those of ``task``.
+        DataError: The anchors in ``options`` do not fit.
+    """
+    decoders = [choose_decoder(*each, task, options) for each in zip(prepared, runners)]
+    tasks = {decoder.task for decoder in decoders}
+    if task is not None or len(tasks) < 2:
+        return decoders
+    wanted = next(decoder.task for decoder in decoders if decoder.task != NONE)
+    try:
+        again = [choose_decoder(*each, wanted, options) for each in zip(prepared, runners)]
+    except UnsupportedModelError:
+        return [
+            replace(choose_decoder(*each, NONE, options), why="the two models differ in their task")
+            for each in zip(prepared, runners)
+        ]
+    return [replace(each, is_guess=True) for each in again]
+
+
+def decoded_finding(record: DecodedRecord, reference: str = FLOAT) -> Iterator[Finding]:
+    """What is wrong with the answers, in a sentence; nothing where they are good.
+
+    Args:
+        record: What was measured.
+        reference: What to call the model that it is compared with.
+    """
+    if record.verdict == GOOD:
+        return
+    if record.task == CLASSIFICATION:
+        text = f"it names the same class on {record.share:.0%} of the samples"
+    elif record.task == SEGMENTATION:
+        text = f"its masks overlap those of {reference} by {record.share:.0%} (mean IoU)"
+    else:
+        text = (
+            f"it {found_words((record.reference, record.found, record.false), reference)} "
+            f"({_THINGS[record.task]} with a score of {SCORE:g} or more)"
+        )
+    yield Finding(f"quality.{record.task}", record.verdict, "", text)
+
+
+def describe_answers(record: DecodedRecord) -> str:
+    """How far the answers agree, in numbers."""
+    if record.task == CLASSIFICATION:
+        same = record.found / record.reference
+        return f"the same class on {same:.1%} of {record.reference:,} samples"
+    if record.task == SEGMENTATION:
+        return f"masks overlap by {record.share:.1%} (mean IoU), {record.num_samples:,} samples"
+    return (
+        f"{record.found:,} of {record.reference:,} {_THINGS[record.task]} found, "
+        f"{record.false:,} false, on {record.num_samples:,} samples"
+    )

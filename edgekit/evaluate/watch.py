@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an evaluation notes of two models besides their metrics: outputs side by side."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Sequence
+
+import numpy as np
+
+from edgekit.data.label_kinds import labels_of
+from edgekit.errors import UnsupportedModelError
+from edgekit.evaluate.causes import Making
+from edgekit.evaluate.outputs import MOST_SAMPLES, Agreement, OutputPair
+from edgekit.tasks import CLASSIFICATION, NONE
+
+if TYPE_CHECKING:
+    from edgekit.data import Dataset
+    from edgekit.evaluate.engine import Engine, Rows
+    from edgekit.tasks import Decoder
+
+
+class OutputWatch:
+    """Compares the outputs of two engines on samples from all over the run; thread-safe."""
+
+    def __init__(
+        self, engines: Sequence[Engine], decoders: Sequence[Decoder], total: int | None
+    ) -> None:
+        """Watch the first engine, the second is the reference; of two the float one is.
+
+        Args:
+            engines: Two of them.
+            decoders: Theirs; may be empty.
+            total: How many samples there will be; None if unknown: the first ones are taken.
+        """
+        is_swapped = _is_float(engines[0]) and not _is_float(engines[1])
+        self._places = (0, 1) if is_swapped else (1, 0)  # reference, model
+        reference, model = (engines[place] for place in self._places)
+        self._model = model
+        self._name = "the float model" if _is_float(reference) else "the other model"
+        chosen = [decoders[place] for place in self._places] if decoders else []
+        self._pair = OutputPair(reference.single, model.single, chosen)
+        self._stride = max(1, -(-(total or 1) // MOST_SAMPLES))
+        self._lock = threading.Lock()
+
+    def is_due(self, start: int, count: int) -> bool:
+        """Whether a sample of a chunk is looked at."""
+        return -start % self._stride < count and self._pair.count < MOST_SAMPLES
+
+    def due(self, start: int, rows: Rows) -> Rows:
+        """The samples that are looked at, of those that begin with number ``start``."""
+        return [each[-start % self._stride :: self._stride] for each in rows]
+
+    def take(
+        self, start: int, inputs: Rows, outputs: Sequence[Rows], *, every: bool = False
+    ) -> None:
+        """Take in the samples that are due.
+
+        Args:
+            start: The number of the first sample.
+            inputs: Real values.
+            outputs: Raw, of each engine.
+            every: All of these are due.
+        """
+        if not every:
+            if not self.is_due(start, len(outputs[0][0])):
+                return
+            inputs, outputs = self.due(start, inputs), [self.due(start, each) for each in outputs]
+        real = [np.asarray(each[:]) for each in inputs]
+        expected, actual = (outputs[place] for place in self._places)
+        with self._lock:
+            self._pair.add(real, expected, actual)
+
+    def agreement(self) -> Agreement:
+        """What the outputs came to."""
+        prepared = self._model.prepared
+        return self._pair.agreement(Making(prepared.model, prepared.source), self._name)
+
+
+def watch_outputs(
+    engines: Sequence[Engine],
+    decoders: Sequence[Decoder],
+    task: str,
+    dataset: Dataset,
+    total: int | None,
+) -> OutputWatch | None:
+    """What compares the outputs of two engines; None for one.
+
+    Where answers can be judged although the outputs differ in number or shape, it is None too.
+
+    Raises:
+        UnsupportedModelError: The outputs differ, and there is nothing else to compare.
+    """
+    if len(engines) < 2:
+        return None
+    if task == NONE:
+        return OutputWatch(engines, decoders, total)
+    fitting = [each for each in decoders if each.task == task]
+    is_told = task != CLASSIFICATION or labels_of(dataset) is not None
+    chosen = [replace(each, is_guess=False) for each in fitting] if is_told else fitting
+    try:
+        return OutputWatch(engines, chosen if len(chosen) > 1 else (), total)
+    except UnsupportedModelError:
+        return None
+
+
+def _is_float(engine: Engine) -> bool:
+    return all(info.params is None for info in engine.single.outputs)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`evaluate --against` compares any two models, output by output, with a verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgekit.errors import UnsupportedModelError
+from edgekit.evaluate import EvaluateResult, evaluate
+from edgekit.evaluate.outputs import Agreement, output_order
+from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model, write_model
+from edgekit.runtime import Runner, TensorInfo
+from tests.evaluate.conftest import linear
+
+_RNG = np.random.default_rng(11)
+
+
+def _quality(result: EvaluateResult) -> Agreement:
+    assert result.against is not None
+    assert result.against.quality is not None
+    return result.against.quality
+
+
+def _files(tmp_path: Path, weights: np.ndarray, noise: float) -> tuple[Path, Path, Path]:
+    """Samples, a regressor of many outputs, and one whose weights are off by ``noise``."""
+    np.savez(tmp_path / "x.npz", x=_RNG.normal(size=(60, 4, 4)).astype(np.float32))
+    (tmp_path / "float.tflite").write_bytes(linear(weights, (1, 4, 4)))
+    other = weights + _RNG.normal(scale=noise, size=weights.shape)
+    (tmp_path / "other.tflite").write_bytes(linear(other, (1, 4, 4)))
+    return tmp_path / "x.npz", tmp_path / "float.tflite", tmp_path / "other.tflite"
+
+
+@pytest.mark.parametrize(("noise", "verdict"), [(0.02, "good"), (0.7, "bad")])
+def test_outputs_without_a_task_are_compared(tmp_path: Path, noise: float, verdict: str) -> None:
+    weights = _RNG.normal(size=(30, 16))
+    data, reference, model = _files(tmp_path, weights, noise)
+    result = evaluate(model, data, against=reference, task="none")
+    quality = _quality(result)
+    assert (result.task, result.metrics, quality.num_samples) == ("none", {}, 60)
+    assert quality.verdict == verdict
+    with np.load(str(data)) as arrays:
+        x = arrays["x"].reshape(60, 16)
+    expected = x @ read_weights(reference).T
+    off = x @ read_weights(model).T - expected
+    ratio = ((expected - expected.mean(0)) ** 2).sum() * 60 / 59 / (off**2).sum()
+    assert quality.outputs[0].record.centred_snr_db == pytest.approx(10 * np.log10(ratio), abs=0.02)
+    assert bool(result.warnings) == (verdict == "bad")
+
+
+def read_weights(path: Path) -> np.ndarray:
+    model = read_model(path)
+    data = model.data(model.main.tensors[3])
+    assert data is not None
+    return np.asarray(data)
+
+
+def test_the_worker_count_changes_nothing_and_256_samples_are_enough(tmp_path: Path) -> None:
+    _, reference, model = _files(tmp_path, _RNG.normal(size=(3, 16)), 0.1)
+    x = _RNG.normal(size=(1000, 4, 4)).astype(np.float32)
+    x[500:] *= 3  # what is looked at comes from all over the data
+    np.savez(tmp_path / "many.npz", x=x)
+    results = [
+        _quality(evaluate(model, tmp_path / "many.npz", against=reference, num_workers=workers))
+        for workers in (1, 3)
+    ]
+    assert results[0].num_samples == 250
+    assert results[0].outputs[0].record.spread == pytest.approx(
+        results[1].outputs[0].record.spread, rel=1e-9
+    )
+    expected = x[::4].reshape(250, 16) @ read_weights(reference).T
+    assert results[0].outputs[0].record.spread == pytest.approx(expected.std(0, ddof=1).mean(), 0.1)
+
+
+def test_a_run_that_goes_on_looks_at_the_same_samples(tmp_path: Path) -> None:
+    data, reference, model = _files(tmp_path, _RNG.normal(size=(30, 16)), 0.3)
+    journal = tmp_path / "journal"
+    whole = _quality(evaluate(model, data, against=reference, task="none", journal=journal))
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:2]))
+    again = evaluate(model, data, against=reference, task="none", journal=journal, resume=True)
+    assert _quality(again) == whole
+
+
+def test_the_float_model_is_the_reference_whichever_comes_first(
+    int8_path: Path, float_path: Path, tmp_path: Path
+) -> None:
+    with Runner(int8_path) as runner:
+        shape = runner.inputs[0].shape
+    np.savez(tmp_path / "x.npz", x=_RNG.random((60, *shape[1:])).astype(np.float32))
+    one = _quality(evaluate(int8_path, tmp_path / "x.npz", against=float_path))
+    other = _quality(evaluate(float_path, tmp_path / "x.npz", against=int8_path))
+    assert one.outputs[0].record.step is not None
+    assert one.outputs == other.outputs
+
+
+@pytest.mark.parametrize("is_labelled", [True, False])
+def test_numbers_in_a_row_are_classes_where_the_data_say_so(
+    tmp_path: Path, *, is_labelled: bool
+) -> None:
+    """The second model has its rows in another order; without labels they might be anything."""
+    weights = _RNG.normal(size=(5, 16))
+    (tmp_path / "a.tflite").write_bytes(linear(weights, (1, 4, 4)))
+    (tmp_path / "b.tflite").write_bytes(linear(weights[[1, 0, 2, 3, 4]], (1, 4, 4)))
+    x = _RNG.normal(size=(200, 4, 4)).astype(np.float32)
+    best = (x.reshape(200, 16) @ weights.T).argmax(1)
+    labels = {"y": best} if is_labelled else {}
+    np.savez(tmp_path / "x.npz", x=x, **labels)
+    quality = _quality(
+        evaluate(tmp_path / "b.tflite", tmp_path / "x.npz", against=tmp_path / "a.tflite")
+    )
+    assert quality.verdict == "bad"
+    if not is_labelled:
+        assert quality.decoded is None
+        return
+    assert quality.decoded is not None
+    assert quality.decoded.found == int((best > 1).sum())
+    assert quality.decoded.verdict == "bad"
+
+
+def test_outputs_in_another_order_are_found_by_their_names_or_shapes() -> None:
+    infos = [TensorInfo("a", (1, 3), "float32", None, None, 0)]
+    infos.append(TensorInfo("b", (1, 7), "float32", None, None, 1))
+    assert output_order(infos, infos[::-1]) == (1, 0)
+    with pytest.raises(UnsupportedModelError, match="different outputs"):
+        output_order(infos, infos[:1])
+
+
+def test_masks_are_compared_without_a_mask_that_says_who_is_right(tmp_path: Path) -> None:
+    """A float mask of one channel is of no known task; with --task, or beside its twin, it is."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(12):
+        pixels = _RNG.integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    result = evaluate(_mask(0.0), folder, against=_mask(0.02), task="segmentation")
+    decoded = _quality(result).decoded
+    assert decoded is not None
+    assert (result.metrics, decoded.task, decoded.num_samples) == ({}, "segmentation", 12)
+    pixels = np.stack([np.asarray(Image.open(each)) for each in sorted(folder.iterdir())]) / 255
+    first, second = (pixels.mean(-1) + shift >= 0.5 for shift in (0.0, 0.02))
+    overlaps = [
+        (first == kind)[second == kind].sum() / ((first == kind) | (second == kind)).sum()
+        for kind in (0, 1)
+    ]
+    assert decoded.share == pytest.approx(np.mean(overlaps), abs=0.01)
+
+
+def _mask(shift: float) -> bytes:
+    empty = np.empty(0, np.uint8)
+    constants = [np.full((1, 1, 1, 3), 1 / 3, "<f4"), np.full(1, shift, "<f4")]
+    tensors = (
+        Tensor("image", (1, 16, 16, 3), "FLOAT32", 0),
+        Tensor("weights", (1, 1, 1, 3), "FLOAT32", 1),
+        Tensor("bias", (1,), "FLOAT32", 2),
+        Tensor("mask", (1, 16, 16, 1), "FLOAT32", 0),
+    )
+    options = {"padding": "SAME", "stride_w": 1, "stride_h": 1, "fused_activation_function": "NONE"}
+    options.update(dilation_w_factor=1, dilation_h_factor=1)
+    conv = Operator("CONV_2D", 1, (0, 1, 2), (3,), options, "Conv2DOptions", builtin_code=3)
+    buffers = (empty, *(np.frombuffer(each.tobytes(), np.uint8) for each in constants))
+    return write_model(Model((Subgraph(tensors, (0,), (3,), (conv,)),), buffers))

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decoded answers of two models: what is found, lost and false."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Sequence
+
+import numpy as np
+
+from edgekit.evaluate.decoded import DecodedRecord, DecodedSums, decoded_finding
+from edgekit.tasks import (
+    CLASSIFICATION,
+    DETECTION,
+    POSE,
+    SEGMENTATION,
+    Decoder,
+    Detections,
+    Mask,
+    Poses,
+    Scores,
+)
+
+
+def _compare(task: str, pairs: Sequence[tuple[Any, Any]]) -> DecodedRecord:
+    """Through decoders that hand out the answers one by one."""
+    sides = [iter([pair[side] for pair in pairs]) for side in (0, 1)]
+    decoders = [Decoder(task, "", "", 0, (0, 0), lambda _, side=side: next(side)) for side in sides]  # type: ignore[misc]
+    sums = DecodedSums(decoders)
+    for _ in pairs:
+        sums.add([], [])
+    record = sums.record()
+    assert record is not None
+    return record
+
+
+def _objects(*boxes: tuple[float, ...], scores: Sequence[float] = (), kind: int = 0) -> Detections:
+    count = len(boxes)
+    return Detections(
+        np.array(boxes, np.float32).reshape(count, 4),
+        np.full(count, kind),
+        np.array(scores or [0.9] * count, np.float32),
+    )
+
+
+_A, _B = (0.1, 0.1, 0.4, 0.4), (0.5, 0.5, 0.9, 0.9)
+
+
+def test_objects_are_matched_by_overlap_class_and_score() -> None:
+    both = _objects(_A, _B)
+    cases = [
+        (both, _objects(_A, (0.52, 0.5, 0.92, 0.9))),  # 2 found
+        (both, _objects(_A, (0.7, 0.7, 0.99, 0.99))),  # 1 found, 1 false
+        (both, _objects(_A, _A)),  # a double counts once: 1 found, 1 false
+        (both, _objects(_A, _B, kind=1)),  # 2 false
+        (both, _objects(_A, _B, scores=[0.9, 0.4])),  # 1 found
+        (_objects(_A, _B, scores=[0.9, 0.3]), _objects(_A)),  # 1 found
+    ]
+    record = _compare(DETECTION, cases)
+    assert (record.reference, record.found, record.false) == (11, 6, 4)
+    assert record.share == 2 * 6 / (11 + 6 + 4)
+    assert record.verdict == "bad"
+    (finding,) = decoded_finding(record)
+    assert (
+        "about half of what the float model finds: 6 of 11, and 4 that it does not" in finding.text
+    )
+
+
+def test_few_objects_tell_nothing() -> None:
+    sums = DecodedSums([Decoder(DETECTION, "", "", 0, (0, 0), lambda _: _objects(_A))] * 2)
+    sums.add([], [])
+    assert sums.record() is None
+
+
+def test_a_close_call_between_classes_is_no_error() -> None:
+    close, clear = Scores(np.array([0.45, 0.44, 0.11])), Scores(np.array([0.9, 0.08, 0.02]))
+    other = Scores(np.array([0.1, 0.8, 0.1]))
+    record = _compare(CLASSIFICATION, [(clear, clear)] * 10 + [(close, other)] * 10)
+    assert (record.found, record.share, record.verdict) == (10, 1.0, "good")
+    record = _compare(CLASSIFICATION, [(clear, clear)] * 10 + [(clear, other)] * 10)
+    assert (record.share, record.verdict) == (0.5, "bad")
+
+
+def test_masks_are_judged_by_overlap_class_by_class() -> None:
+    truth = np.zeros((10, 10), np.int64)
+    truth[:, :4] = 1
+    answer = np.zeros((10, 10), np.int64)
+    answer[:, :2] = 1
+    record = _compare(SEGMENTATION, [(Mask(truth), Mask(answer))])
+    assert record.share == np.mean([20 / 40, 60 / 80])
+    assert record.verdict == "bad"
+
+
+def test_people_are_the_same_where_their_key_points_are_close() -> None:
+    points = np.random.default_rng(0).random((1, 17, 2)).astype(np.float32)
+    person = Poses(points, np.ones((1, 17), np.float32), np.ones(1, np.float32))
+    near, far = (
+        replace(person, keypoints_yx=points + 0.02),
+        replace(person, keypoints_yx=points + 0.5),
+    )
+    record = _compare(POSE, [(person, near)] * 9 + [(person, far)] * 3)
+    assert (record.reference, record.found, record.false) == (12, 9, 3)
