@@ -13,7 +13,6 @@ import numpy as np
 from edgekit.data.numpy_files import read_npy
 from edgekit.errors import DataError
 from edgekit.formats.tflite import read_model
-from edgekit.rewrite.outputs import separate_outputs
 from edgekit.tasks import yolo_columns
 from edgekit.tasks.case import Case, Raw
 from edgekit.tasks.decoder import DETECTION, POSE, Decoder
@@ -89,6 +88,8 @@ def _coarse_scores(case: Case) -> Iterator[str]:
         return
     model = case.prepared.source or "MODEL.tflite"
     remedy = "export with boxes as shares of the input (Ultralytics does so for TFLite)"
+    from edgekit.rewrite.outputs import separate_outputs  # noqa: PLC0415 - for the few that need it
+
     if separate_outputs(case.prepared.model) is not None:
         remedy = (
             "give the scores an output of their own: edgekit fix "
