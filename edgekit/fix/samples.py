@@ -124,7 +124,10 @@ def _range(model: Model, index: int) -> tuple[float, float]:
 
 
 def _real_range(tensor: Tensor) -> tuple[float, float]:
-    limits = np.iinfo(NUMPY_DTYPES[tensor.dtype])
+    kind = np.dtype(NUMPY_DTYPES.get(tensor.dtype, "float32"))
+    if kind.kind not in "iu":
+        return _UNKNOWN_RANGE
+    limits = np.iinfo(kind)
     scale, zero_point = float(tensor.scale or 1), int(tensor.zero_point or 0)
     return scale * (limits.min - zero_point), scale * (limits.max - zero_point)
 

@@ -30,7 +30,7 @@ from edgekit.host.float_tflite import cut, read_float_tflite, refuse_unquantizab
 from edgekit.host.input_pixels import InputPixels
 from edgekit.host.shapes import RawInput, parse_input_shapes, static_shapes
 from edgekit.host.sources import SOURCE_KINDS, SourceFile, find_source, saved_object
-from edgekit.host.static_tflite import fold_constants, make_static
+from edgekit.host.static_tflite import fold_constants, make_static, require_runnable
 from edgekit.host.use import check_labels, names_of, with_use
 from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_splits
 
@@ -351,7 +351,9 @@ class _Conversion:
         if self._options.mode != "int8":
             return model
         self._refuse(model)
-        return slice_partial_splits(fold_constants(model, self._where))
+        better = slice_partial_splits(fold_constants(model, self._where))
+        require_runnable(better, self._where)
+        return better
 
     def _refuse(self, model: Model, *, open_shapes: bool = False) -> None:
         if self._options.mode != "int8":

@@ -84,6 +84,24 @@ def _ready(model: Model) -> Collection[str]:
     return _SHAPE_OPERATORS if is_static else ()
 
 
+def require_runnable(model: Model, where: str) -> None:
+    """Refuse a float model that no interpreter runs: calibration would die of it.
+
+    Raises:
+        UnsupportedModelError: The interpreter refuses the model, or is ended by it.
+    """
+    library = load_library()
+    content = write_model(model)
+    refused = require_sound(Trial(content, library.runtime, (_RESOLVER,)), model, library)
+    if refused:
+        raise UnsupportedModelError(
+            "the float model cannot be run, and so not be calibrated",
+            where=where,
+            why=refused[:300],
+            fix="repair the operator that the reason names, and export the network again",
+        )
+
+
 def _with_constants(
     model: Model, tensors: Sequence[Tensor], values: dict[int, NDArray[Any]]
 ) -> Model:

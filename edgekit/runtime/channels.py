@@ -122,8 +122,11 @@ class ChannelSums:
 
 
 def channel_axes(shape: Sequence[int]) -> list[int]:
-    """The axes that may hold channels: the second and the last, where they are not too long."""
-    candidates = sorted({1, len(shape) - 1} - {0})
+    """The axes that may hold channels: the second and the last, where they are not too long.
+
+    None in a single value or a vector, whose first axis is the batch.
+    """
+    candidates = [axis for axis in sorted({1, len(shape) - 1}) if 0 < axis < len(shape)]
     fitting = [axis for axis in candidates if shape[axis] <= _MOST_CHANNELS]
     return fitting or candidates[-1:]
 

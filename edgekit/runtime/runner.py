@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +43,8 @@ _MOST_RECOVERIES = 10
 class Runner:
     """A loaded model that can be invoked; a context manager.
 
-    Not thread-safe: two threads need two Runners. Outputs are copies, owned by the caller.
+    Threads that share one wait for each other: one inference at a time; `clone` makes a Runner for
+    another thread, which runs beside this one. Outputs are copies, owned by the caller.
 
     ``predict`` speaks real values, ``invoke`` the tensors' own types. Real values are quantized by
     the input's scale and zero point (division in float32, ties away from zero, saturating: see
@@ -114,6 +116,7 @@ class Runner:
         self._output_params = tuple(each.params for each in self._backend.outputs)
         self._is_stateful = is_stateful(self._model)
         self._closed = False
+        self._turn = threading.Lock()
         if log_is_used():
             debug("runtime", self._description())
 
@@ -211,36 +214,41 @@ class Runner:
                 raise _wrong_raw(values, info)
             if dtype.kind == "f" and values.size and np.isnan(values.min()):
                 raise _nan(values, info)
-        if self._is_stateful and not keep_state:
-            self._backend.reset()
-        if self._recover:
-            self._last = tuple([values.copy() for values in raw])
-            self._began_s = time.perf_counter()
-        try:
-            return self._backend.invoke(raw)
-        except DeviceLostError as lost:
-            return self._repeat(lost, raw)
+        with self._turn:
+            if self._closed:
+                raise _closed()
+            if self._is_stateful and not keep_state:
+                self._backend.reset()
+            if self._recover:
+                self._last = tuple([values.copy() for values in raw])
+                self._began_s = time.perf_counter()
+            try:
+                return self._backend.invoke(raw)
+            except DeviceLostError as lost:
+                return self._repeat(lost, raw)
 
     def reset(self) -> None:
         """Forget what the model remembers of the calls before."""
-        if self._closed:
-            raise _closed()
-        if self._is_stateful:
-            self._backend.reset()
+        with self._turn:
+            if self._closed:
+                raise _closed()
+            if self._is_stateful:
+                self._backend.reset()
 
     def reinvoke(self) -> None:
         """Run again on the inputs of the last call, copying nothing: the bare inference.
 
         What the model remembers is kept.
         """
-        if self._closed:
-            raise _closed()
-        if self._recover:
-            self._began_s = time.perf_counter()
-        try:
-            self._backend.reinvoke()
-        except DeviceLostError as lost:
-            self._repeat(lost, self._last)
+        with self._turn:
+            if self._closed:
+                raise _closed()
+            if self._recover:
+                self._began_s = time.perf_counter()
+            try:
+                self._backend.reinvoke()
+            except DeviceLostError as lost:
+                self._repeat(lost, self._last)
 
     def to_raw(self, *real: Any) -> tuple[NDArray[Any], ...]:  # noqa: ANN401 - anything array-like
         """Real values as the input tensors store them.
@@ -333,9 +341,10 @@ class Runner:
 
     def close(self) -> None:
         """Give memory and device back; the Runner cannot be used afterwards."""
-        if not self._closed:
-            self._closed = True
-            self._backend.close()
+        with self._turn:
+            if not self._closed:
+                self._closed = True
+                self._backend.close()
 
     def __enter__(self) -> Runner:
         return self
