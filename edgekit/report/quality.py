@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgekit.evaluate.metrics import ERRORS, NO_SHARES
 from edgekit.report.charts import (
     MAX_MATRIX,
     MAX_SERIES,
@@ -23,7 +24,16 @@ from edgekit.report.evidence import Document, Evidence
 from edgekit.report.node import Node
 from edgekit.report.subject import Subject
 from edgekit.report.verdict import main_metric
-from edgekit.report.words import between, file_name, metric, ms, points, share, size
+from edgekit.report.words import (
+    file_name,
+    metric,
+    metric_between,
+    metric_difference,
+    metric_value,
+    ms,
+    share,
+    size,
+)
 
 if TYPE_CHECKING:
     Row = tuple[str, ...]
@@ -88,7 +98,9 @@ def _accuracy(node: Node, *, chart: bool) -> Accuracy:
             (named(true), named(answer), f"{number:,}")
             for (true, answer), number in mistakes.most_common(_MAX_MISTAKES)
         ),
-        classes=class_bars(name, classes) if chart and classes and not has_matrix else "",
+        classes=class_bars(metric(name, node.text("task")), classes)
+        if chart and classes and not has_matrix and name not in NO_SHARES
+        else "",
         class_rows=tuple(_class_rows(name, classes)),
         warnings=tuple(each.text() for each in node.entries("warnings")),
     )
@@ -106,6 +118,9 @@ def _details(node: Node) -> list[str]:
     failed = node.count("num_failed")
     if failed:
         found.append(f"{failed:,} samples could not be read")
+    not_numbers = node.count("num_nan")
+    if not_numbers:
+        found.append(f"{not_numbers:,} samples answered with NaN or infinity, never right")
     agreement = node.number("against", "agreement")
     if agreement is not None:
         found.append(f"same answer as the other model on {share(agreement, 2)}")
@@ -115,13 +130,19 @@ def _details(node: Node) -> list[str]:
 def _metric_rows(node: Node) -> list[Row]:
     rows = []
     for name, value in node.fields("metrics"):
-        row = [metric(name), share(value.number(), 2), between(node.interval("metrics_ci95", name))]
+        row = [
+            metric(name, node.text("task")),
+            metric_value(name, value.number()),
+            metric_between(name, node.interval("metrics_ci95", name)),
+        ]
         if node.at("against"):
             difference = node.number("against", "difference", name)
             row += [
-                share(node.number("against", "metrics", name), 2),
-                points(difference) if difference is not None else "",
-                between(node.interval("against", "difference_ci95", name), signed=True),
+                metric_value(name, node.number("against", "metrics", name)),
+                metric_difference(name, difference) if difference is not None else "",
+                metric_between(
+                    name, node.interval("against", "difference_ci95", name), signed=True
+                ),
             ]
         rows.append(tuple(row))
     return rows
@@ -154,11 +175,11 @@ def _class_values(
     """The metric of each class: what the evaluation says, else the recall of its confusion."""
     per_class = list(node.fields("per_class"))
     if per_class:
-        wanted = main_metric(node)
+        wanted = "ap" if node.text("task") == "multilabel" else main_metric(node)
         own = [name for name, value in per_class[0][1].fields() if value.number() is not None]
         name = wanted if wanted in own else own[0] if own else ""
         found = ((label, values.number(name)) for label, values in per_class)
-        return metric(name), [(label, value) for label, value in found if value is not None]
+        return name, [(label, value) for label, value in found if value is not None]
     totals: Counter[int] = Counter()
     for (true, _), number in counts.items():
         totals[true] += number
@@ -167,8 +188,12 @@ def _class_values(
 
 
 def _class_rows(name: str, classes: Sequence[tuple[str, float]]) -> list[Row]:
-    ordered = sorted(classes, key=lambda each: each[1])[:_MAX_ROWS]
-    return [(label, f"{name} {share(value)}") for label, value in ordered]
+    ordered = sorted(classes, key=lambda each: each[1], reverse=name in ERRORS)[:_MAX_ROWS]
+    return [(label, f"{metric(name)} {_class_value(name, value)}") for label, value in ordered]
+
+
+def _class_value(name: str, value: float) -> str:
+    return metric_value(name, value) if name in NO_SHARES else share(value)
 
 
 def latency(evidence: Evidence, subject: Subject) -> Latency:

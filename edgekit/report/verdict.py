@@ -6,18 +6,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edgekit.evaluate.metrics import ERRORS
 from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node
 from edgekit.report.subject import Subject
 from edgekit.report.words import (
     METRIC_NAMES,
     NOT_MEASURED,
-    between,
     file_name,
     metric,
+    metric_between,
+    metric_difference,
+    metric_value,
     ms,
     plural,
-    points,
     share,
 )
 from edgekit.result import Result
@@ -171,38 +173,50 @@ def _accuracy(evaluation: Node) -> Number:
     samples = plural(evaluation.count("num_samples") or 0, "sample")
     difference = evaluation.number("against", "difference", name)
     if difference is None:
-        interval = between(evaluation.interval("metrics_ci95", name))
+        interval = metric_between(name, evaluation.interval("metrics_ci95", name))
         detail = f"on {samples}" + (f"; 95 % interval {interval}" if interval else "")
-        return Number(metric(name), share(value, 2), detail, MEASURED)
+        return Number(_title(evaluation), metric_value(name, value), detail, MEASURED)
     other = evaluation.number("against", "metrics", name)
-    interval = between(evaluation.interval("against", "difference_ci95", name), signed=True)
+    interval = metric_between(
+        name, evaluation.interval("against", "difference_ci95", name), signed=True
+    )
     bounds = f"; 95 % interval {interval}" if interval else ""
-    detail = f"{share(value, 2)}, was {share(other, 2)}, on {samples}{bounds}"
-    title = f"{metric(name)} against {file_name(evaluation.text('against', 'model'))}"
-    return Number(title, f"{points(difference)} points", detail, MEASURED)
+    was = metric_value(name, other)
+    detail = f"{metric_value(name, value)}, was {was}, on {samples}{bounds}"
+    title = f"{_title(evaluation)} against {file_name(evaluation.text('against', 'model'))}"
+    return Number(title, metric_difference(name, difference), detail, MEASURED)
+
+
+def _title(evaluation: Node) -> str:
+    return metric(main_metric(evaluation), evaluation.text("task"))
 
 
 def _accuracy_words(evaluation: Node) -> Iterator[str]:
     name = main_metric(evaluation)
-    title = metric(name)[:1].upper() + metric(name)[1:] if name == "top1" else metric(name)
+    title = _title(evaluation)
+    title = title[:1].upper() + title[1:] if name in {"top1", *ERRORS} else title
     interval = evaluation.interval("against", "difference_ci95", name)
     difference = evaluation.number("against", "difference", name)
     if not name:
         yield "Its accuracy is not measured."
     elif difference is None:
         value = evaluation.number("metrics", name)
-        yield f"{title} is {share(value, 2)}; it was not compared with another model."
-    elif interval is not None and interval[1] < 0:
-        yield f"{title} is {-difference * 100:.2f} points lower, more than chance explains."
-    elif interval is not None and interval[0] > 0:
-        yield f"{title} is {difference * 100:.2f} points higher than before."
+        yield f"{title} is {metric_value(name, value)}; it was not compared with another model."
+    elif interval is not None and (interval[1] < 0 or interval[0] > 0):
+        much = metric_difference(name, abs(difference)).lstrip("+")
+        way = "lower" if difference < 0 else "higher"
+        chance = ", more than chance explains" if _is_worse(evaluation) else " than before"
+        yield f"{title} is {much} {way}{chance}."
     else:
         yield f"{title} is as before: no difference that these samples could tell."
 
 
 def _is_worse(evaluation: Node) -> bool:
-    interval = evaluation.interval("against", "difference_ci95", main_metric(evaluation))
-    return interval is not None and interval[1] < 0
+    name = main_metric(evaluation)
+    interval = evaluation.interval("against", "difference_ci95", name)
+    if interval is None:
+        return False
+    return interval[0] > 0 if name in ERRORS else interval[1] < 0
 
 
 def _latency(evidence: Evidence, subject: Subject) -> Number:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from edgekit.evaluate.metrics import NO_SHARES
+
 _KIB = 1024
 _THOUSAND = 1000
 _LONG_COUNT = 10_000  # written out below
@@ -17,6 +19,11 @@ METRIC_NAMES = {
     "pixel_accuracy": "pixel accuracy",
     "oks": "OKS",
     "mar": "mean recall",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R2",
+    "f1_micro": "F1, micro",
+    "f1_macro": "F1, macro",
 }
 
 
@@ -56,13 +63,35 @@ def between(interval: tuple[float, float] | None, *, signed: bool = False) -> st
     return f"{low} to {high}"
 
 
+def metric_value(name: str, value: float | None) -> str:
+    """A metric in percent; an error in the unit of its targets."""
+    if value is None or name not in NO_SHARES:
+        return share(value, 2)
+    return f"{value:.4g}"
+
+
+def metric_difference(name: str, value: float) -> str:
+    """A difference of shares in points of 100, of errors in the unit of the targets; signed."""
+    return f"{value:+.4g}" if name in NO_SHARES else f"{points(value)} points"
+
+
+def metric_between(name: str, interval: tuple[float, float] | None, *, signed: bool = False) -> str:
+    """An interval of a metric, or of a difference of two; empty for None."""
+    if interval is None or name not in NO_SHARES:
+        return between(interval, signed=signed)
+    sign = "+" if signed else ""
+    return f"{interval[0]:{sign}.4g} to {interval[1]:{sign}.4g}"
+
+
 def file_name(path: str) -> str:
     """The last part of a path of whatever system."""
     return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
 
-def metric(name: str) -> str:
-    """A metric's name for people."""
+def metric(name: str, task: str = "") -> str:
+    """A metric's name for people; ``map`` is another one where the task is multi-label."""
+    if (name, task) == ("map", "multilabel"):
+        return "mAP"
     return METRIC_NAMES.get(name, name)
 
 
