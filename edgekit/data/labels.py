@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import codecs
+from typing import Iterator
 
 from edgekit.errors import InputError
 from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
+
+_WINDOWS = "cp1252"
 
 
 def read_labels(path: PathLike) -> list[str]:
@@ -19,6 +22,15 @@ def read_labels(path: PathLike) -> list[str]:
     if not names:
         raise InputError("the label file is empty", where=str(path))
     return names
+
+
+def label_file_doubts(path: PathLike) -> Iterator[str]:
+    """What is doubtful about a label file: its encoding is not known."""
+    if _encoding(read_bytes(path, "label file", MOST_TEXT_BYTES)) in {_WINDOWS, "latin-1"}:
+        yield (
+            f"{path} is not in UTF-8: it was read as Windows-1252; save it as UTF-8 where names "
+            "look wrong"
+        )
 
 
 def parse_labels(content: bytes) -> list[str]:
@@ -41,6 +53,20 @@ def _is_index(word: str) -> bool:
 
 
 def _text(content: bytes) -> str:
-    """Decoded as its byte order mark says, which Windows editors write; UTF-8 without one."""
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if is_utf16 else "utf-8-sig", "replace")
+    """Decoded as its byte order mark says, which Windows editors write; without one as UTF-8.
+
+    What is not UTF-8 is taken for Windows-1252, which holds Latin-1.
+    """
+    return content.decode(_encoding(content), "replace")
+
+
+def _encoding(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for encoding in ("utf-8-sig", _WINDOWS):
+        try:
+            content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return "latin-1"

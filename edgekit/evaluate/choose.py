@@ -19,7 +19,12 @@ from edgekit.data.label_kinds import (
     labels_of,
 )
 from edgekit.errors import DataError, UnsupportedModelError
-from edgekit.evaluate.class_names import check_num_folders, label_map
+from edgekit.evaluate.class_names import (
+    check_num_folders,
+    check_same_order,
+    label_map,
+    order_doubts,
+)
 from edgekit.evaluate.coco_judge import (
     BOXES,
     KEYPOINTS,
@@ -41,6 +46,7 @@ from edgekit.tasks import (
     REGRESSION,
     SEGMENTATION,
     Decoder,
+    model_labels,
 )
 from edgekit.tasks.classification import binary_threshold
 
@@ -185,13 +191,15 @@ def _of_labels(case: Case, task: str, why: str, doubts: tuple[str, ...]) -> Chos
     if task == REGRESSION:
         return Chosen(task, RegressionJudge(runners, case.names), why, doubts)
     heads = [Head(engine.single, engine.prepared.source) for engine in case.engines]
+    _check_same_classes(case, heads)
     if task == CLASSIFICATION:
         must_match = case.has_told_names
         found = label_map(case.dataset.class_names, case.names, must_match=must_match)
         if found is None:
             classes = case.decoders[0].num_classes
             check_num_folders(case.dataset.class_names, classes, case.label_offset)
-        return Chosen(task, Tally(heads, case.label_offset, found), why, doubts)
+        order = tuple(order_doubts(case.dataset.class_names, case.names, found))
+        return Chosen(task, Tally(heads, case.label_offset, found), why, (*doubts, *order))
     given = case.score_threshold
     thresholds = [
         binary_threshold(each.model, each.outputs[0]) if given is None else given
@@ -199,6 +207,22 @@ def _of_labels(case: Case, task: str, why: str, doubts: tuple[str, ...]) -> Chos
     ]
     judge = MultilabelJudge(runners, thresholds, case.names)
     return Chosen(task, judge, why, doubts, thresholds[0])
+
+
+def _check_same_classes(case: Case, heads: Sequence[Head]) -> None:
+    """Raise UnsupportedModelError where class i of one model is not class i of the other."""
+    other = case.engines[-1].prepared
+    counts = [head.num_classes for head in heads]
+    if counts[0] != counts[-1]:
+        raise UnsupportedModelError(
+            f"the two models have {counts[0]} and {counts[-1]} classes",
+            where=other.source,
+            why="answers are compared by the index of the class; a background class is the usual "
+            "cause",
+            fix="--against takes the same network before or after conversion",
+        )
+    if len(heads) > 1 and not case.has_told_names:
+        check_same_order(case.names, model_labels(other, counts[-1]), other.source)
 
 
 def _of_files(case: Case, task: str) -> Judge:

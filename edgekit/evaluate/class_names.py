@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import re
-from typing import Mapping, Sequence
+import unicodedata
+from typing import Iterator, Mapping, Sequence
 
-from edgekit.errors import DataError
+from edgekit.errors import DataError, UnsupportedModelError
 
 _NAMED = 8
 _SPACES = re.compile(r"[\s_-]+")
@@ -42,12 +43,55 @@ def label_map(
         elif must_match:
             raise DataError(
                 f"the folder {folder!r} is named like {len(matches)} of the {len(names)} classes",
-                why="sub-folders are matched to the labels by name",
+                why="sub-folders are matched to the labels by name; the classes are "
+                f"{_some(names)}",
                 fix="name each sub-folder by its label or by the class index",
             )
         else:
             return None
     return found
+
+
+def order_doubts(
+    folders: Sequence[str], names: Sequence[str], found: Mapping[int, int] | None
+) -> Iterator[str]:
+    """What to know of how folders became classes: the names are in another order, or say nothing.
+
+    Args:
+        folders: The data's class names.
+        names: The model's class names.
+        found: What `label_map` made of them.
+    """
+    if not folders or not names:
+        return
+    if found is None:
+        yield (
+            f"the class folders ({_some(folders)}) are not named like the model's classes "
+            f"({_some(names)}): they were taken in the order of their names; name them alike, or "
+            "by class index"
+        )
+    elif len(folders) == len(names) and any(index != place for index, place in found.items()):
+        yield (
+            f"the class names are in another order ({_some(names)}) than the class folders "
+            f"({_some(folders)}): folders were matched by name; a network trained on these folders "
+            "by Keras has the order of the folders"
+        )
+
+
+def check_same_order(first: Sequence[str], second: Sequence[str], where: str) -> None:
+    """Raise UnsupportedModelError where two models name the same classes in different orders."""
+    plain = [[_plain(name) for name in names] for names in (first, second)]
+    if plain[0] == plain[1] or sorted(plain[0]) != sorted(plain[1]):
+        return
+    place = next(i for i, (a, b) in enumerate(zip(*plain)) if a != b)
+    raise UnsupportedModelError(
+        f"the two models have their classes in different orders: class {place} is "
+        f"{first[place]!r} in the first, {second[place]!r} in the other",
+        where=where,
+        why="answers are compared by the index of the class",
+        fix="compare models with one order; where the names are wrong, give the right ones with "
+        "--labels",
+    )
 
 
 def check_num_folders(folders: Sequence[str], num_classes: int, label_offset: int) -> None:
@@ -82,4 +126,5 @@ def _places(names: Sequence[str]) -> Mapping[str, list[int]]:
 
 
 def _plain(name: str) -> str:
-    return _SPACES.sub(" ", name).strip().lower()
+    # Names of folders come decomposed from macOS: a letter, then its accent.
+    return _SPACES.sub(" ", unicodedata.normalize("NFC", name)).strip().lower()

@@ -7,7 +7,8 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from edgekit.data import (
     Dataset,
@@ -17,6 +18,7 @@ from edgekit.data import (
     preprocess_for,
 )
 from edgekit.data.dataset import remarks_of
+from edgekit.data.labels import label_file_doubts
 from edgekit.data.spread import spread
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate.choose import Case, Chosen, choose_judge
@@ -29,6 +31,7 @@ from edgekit.evaluate.result import Comparison, EvaluateResult, asked_for
 from edgekit.evaluate.tally import Tally
 from edgekit.evaluate.watch import watch_outputs
 from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
+from edgekit.files import read_bytes, sha256_hex
 from edgekit.runtime import judge_drift, latency_stats
 from edgekit.runtime.select import suited_device
 from edgekit.tasks import (
@@ -59,17 +62,47 @@ _KINDS = {
     REGRESSION: "real values",
     NONE: "raw tensors",
 }
+_DEFAULTS = {"split": "test", "label_offset": 0, "kernels": "fast", "keep_state": False}
 _NO_LATENCY = dict.fromkeys(("min", "mean", "p50", "p90", "p95", "p99", "std"), 0.0)
 
 
 @dataclass(frozen=True)
 class _Settings:
-    """What decides the answers besides models and data."""
+    """What decides the answers besides models and data: the options that a result repeats."""
 
     task: str | None
     labels: PathLike | Sequence[str] | None
+    split: str
+    num_samples: int | None
     label_offset: int
-    decode: DecodeOptions
+    score_threshold: float | None
+    iou_threshold: float | None
+    anchors: PathLike | None
+    runtime: str | None
+    kernels: str
+    keep_state: bool
+
+    @property
+    def decode(self) -> DecodeOptions:
+        """How outputs are read."""
+        is_ranked = self.task is None or task_named(self.task) != MULTILABEL
+        least = self.score_threshold
+        if least is None and is_ranked:
+            least = _LEAST_SCORE
+        return DecodeOptions(least, self.iou_threshold, self.anchors)
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """Models, data and judge, ready to run."""
+
+    engines: Sequence[Engine]
+    decoders: Sequence[Decoder]
+    chosen: Chosen
+    names: Sequence[str]  # of the model's classes
+    plan: Plan
+    settings: _Settings
+    start: float
 
 
 def evaluate(
@@ -154,6 +187,61 @@ def evaluate(
         MissingExtraError: COCO's metrics need pycocotools.
         EdgeKitError: As for `Runner`.
     """
+    start = time.monotonic()
+    _check_options(num_samples, num_workers, journal, resume=resume, keep_state=keep_state)
+    settings = _Settings(
+        task,
+        labels,
+        split,
+        num_samples,
+        label_offset,
+        score_threshold,
+        iou_threshold,
+        anchors,
+        runtime,
+        kernels,
+        keep_state,
+    )
+    options: dict[str, Any] = {
+        "runtime": runtime,
+        "kernels": kernels,
+        "num_threads": num_threads,
+        "fallback": fallback,
+        "recover": recover,
+        "keep_state": keep_state,
+    }
+    places = [(model, device)]
+    if against is not None:
+        places.append((against, suited_device(against, device)))
+    workers = num_workers or max(1, _num_cores() // num_threads)
+    with contextlib.ExitStack() as stack:
+        engines = [
+            stack.enter_context(Engine(prepare(each, place), place, **options))
+            for each, place in places
+        ]
+        _check_same_inputs(engines)
+        evaluation = _prepared(engines, data, preprocess, settings, workers, start, strict=strict)
+        book = None
+        if journal is not None:
+            key = {**_journal_key(evaluation), "device": device, "num_threads": num_threads}
+            book = stack.enter_context(Journal(journal, key, resume=resume))
+        judge, plan = evaluation.chosen.judge, evaluation.plan
+        watch = watch_outputs(
+            engines, evaluation.decoders, evaluation.chosen.task, plan.dataset, plan.total
+        )
+        outcome = run_all(plan, engines, judge, book, progress, watch)
+        _check_outcome(judge, outcome, plan.dataset, engines)
+        return _result(evaluation, outcome, watch.agreement() if watch is not None else None)
+
+
+def _check_options(
+    num_samples: int | None,
+    num_workers: int | None,
+    journal: PathLike | None,
+    *,
+    resume: bool,
+    keep_state: bool,
+) -> None:
     for option, number in (("--num-samples", num_samples), ("--num-workers", num_workers)):
         if number is not None and number < 1:
             raise UsageError(f"{option} is {number}", fix="give a number above zero")
@@ -165,81 +253,50 @@ def evaluate(
             why="the journal holds answers, not what the model remembered",
             fix="start anew without --resume, with another --journal",
         )
-    start = time.monotonic()
-    options: dict[str, Any] = {
-        "runtime": runtime,
-        "kernels": kernels,
-        "num_threads": num_threads,
-        "fallback": fallback,
-        "recover": recover,
-    }
-    is_ranked = task is None or task_named(task) != MULTILABEL
-    least = _LEAST_SCORE if score_threshold is None and is_ranked else score_threshold
-    decode = DecodeOptions(least, iou_threshold, anchors)
-    settings = _Settings(task, labels, label_offset, decode)
-    with contextlib.ExitStack() as stack:
-        places = [(model, device)]
-        if against is not None:
-            places.append((against, suited_device(against, device)))
-        prepared = [prepare(each, place) for each, place in places]
-        engines = [
-            stack.enter_context(Engine(each, place, keep_state=keep_state, **options))
-            for each, (_, place) in zip(prepared, places)
-        ]
-        _check_same_inputs(engines)
-        decoders = same_decoders(
-            prepared, [engine.single for engine in engines], task, settings.decode
-        )
-        dataset = spread(_open(data, engines, decoders[0], preprocess, split), num_samples)
-        names = _class_names(engines[0], decoders[0], settings)
-        told = labels is not None
-        chosen = choose_judge(
-            Case(engines, decoders, dataset, names, task, told, label_offset, score_threshold)
-        )
-        workers = num_workers or max(1, _num_cores() // num_threads)
-        if engines[0].single.environment.is_edge_tpu or keep_state:
-            workers = 1
-        plan = Plan(dataset, num_samples, workers, strict, chunk_size(engines))
-        book = None
-        if journal is not None:
-            key = {
-                **_journal_key(settings, plan),
-                "models": [each.sha256 for each in prepared],
-                "split": split,
-                "device": device,
-                **{name: options[name] for name in ("runtime", "kernels", "num_threads")},
-            }
-            book = stack.enter_context(Journal(journal, key, resume=resume))
-        watch = watch_outputs(engines, decoders, chosen.task, plan.dataset, plan.total)
-        outcome = run_all(plan, engines, chosen.judge, book, progress, watch)
-        _check_outcome(chosen.judge, outcome, plan.dataset, engines)
-        quality = watch.agreement() if watch is not None else None
-        result = _result(engines, decoders[0], chosen, outcome, plan, start, quality)
-        asked = asked_for(
-            {"split": "test", "label_offset": 0, "kernels": "fast"},
-            task=task,
-            labels=labels,
-            split=split,
-            num_samples=num_samples,
-            label_offset=label_offset,
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
-            anchors=anchors,
-            runtime=runtime,
-            kernels=kernels,
-            keep_state=keep_state or None,
-        )
-        if not names and len(dataset.class_names) == result.num_classes and not label_offset:
-            names = dataset.class_names  # sub-folders, taken in their order
-        return replace(result, asked=asked, class_names=tuple(names))
 
 
-def _journal_key(settings: _Settings, plan: Plan) -> dict[str, Any]:
-    """What must be equal for a run to go on, of the data and of how answers are judged."""
+def _prepared(
+    engines: Sequence[Engine],
+    data: Any,  # noqa: ANN401 - whatever open_dataset takes
+    preprocess: str | Preprocess | None,
+    settings: _Settings,
+    workers: int,
+    start: float,
+    *,
+    strict: bool,
+) -> _Evaluation:
+    """Open the data and choose the judge."""
+    task, offset = settings.task, settings.label_offset
+    prepared, runners = zip(*((engine.prepared, engine.single) for engine in engines))
+    decoders = same_decoders(prepared, runners, task, settings.decode)
+    opened = _open(data, engines, decoders[0], preprocess, settings.split)
+    dataset = spread(opened, settings.num_samples)
+    names = _class_names(engines[0], decoders[0], settings)
+    told = settings.labels is not None
+    threshold = settings.score_threshold
+    case = Case(engines, decoders, dataset, names, task, told, offset, threshold)
+    chosen = choose_judge(case)
+    if engines[0].single.environment.is_edge_tpu or settings.keep_state:
+        workers = 1
+    plan = Plan(dataset, settings.num_samples, workers, strict, chunk_size(engines))
+    if not names and len(dataset.class_names) == decoders[0].num_classes and not offset:
+        names = dataset.class_names  # sub-folders, taken in their order
+    return _Evaluation(engines, decoders, chosen, names, plan, settings, start)
+
+
+def _journal_key(evaluation: _Evaluation) -> dict[str, Any]:
+    """What must be equal for a run to go on: models, data, and how answers are judged."""
+    settings, plan = evaluation.settings, evaluation.plan
     return {
+        "models": [engine.prepared.sha256 for engine in evaluation.engines],
         "task": settings.task,
         "labels": str(settings.labels),
+        "content of the labels": _content_hash(settings.labels),
+        "content of the anchors": _content_hash(settings.anchors),
         "label_offset": settings.label_offset,
+        "split": settings.split,
+        "runtime": settings.runtime,
+        "kernels": settings.kernels,
         **{name: str(value) for name, value in settings.decode.__dict__.items()},
         "data": plan.dataset.describe(),
         "samples": _identity(plan.dataset, plan.total),
@@ -248,15 +305,18 @@ def _journal_key(settings: _Settings, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _result(
-    engines: Sequence[Engine],
-    decoder: Decoder,
-    chosen: Chosen,
-    outcome: Outcome,
-    plan: Plan,
-    start: float,
-    quality: Agreement | None,
-) -> EvaluateResult:
+def _content_hash(source: PathLike | Sequence[str] | None) -> str:
+    """Of a file, or of a list of names: a journal must not go on with others."""
+    if source is None:
+        return ""
+    if isinstance(source, (str, os.PathLike)):
+        return sha256_hex(read_bytes(Path(source), "file"))
+    return sha256_hex("\n".join(source).encode())
+
+
+def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None) -> EvaluateResult:
+    engines, decoder, chosen = evaluation.engines, evaluation.decoders[0], evaluation.chosen
+    plan, settings = evaluation.plan, evaluation.settings
     engine, dataset, judge = engines[0], plan.dataset, chosen.judge
     environment = engine.single.environment
     verdict = judge.verdict()
@@ -266,6 +326,7 @@ def _result(
         *remarks_of(dataset),
         *decoder.doubts,
         *box_doubts(decoder),
+        *_label_file_doubts(settings),
         *chosen.doubts,
         *nan_doubts(engines, outcome, judge.count),
         *range_doubts(engine.single, dataset),
@@ -301,11 +362,13 @@ def _result(
         num_workers=plan.workers,
         cpu_batch=engine.batch,
         versions=environment.versions,
-        time_s=time.monotonic() - start,
+        time_s=time.monotonic() - evaluation.start,
         warnings=tuple(doubts),
         num_nan=outcome.num_nan(0),
         nan_samples=tuple(outcome.nan_samples(0)),
         threshold=chosen.threshold,
+        asked=asked_for(_DEFAULTS, **settings.__dict__),
+        class_names=tuple(evaluation.names),
         # On the CPU only the first inferences are timed, and others run beside them.
         thermal=judge_drift(environment.thermal, engine.times_s)
         if environment.is_edge_tpu
@@ -327,6 +390,11 @@ def _comparison(other: Engine, verdict: Verdict, outcome: Outcome) -> Comparison
         left_out=score.left_out,
         num_nan=outcome.num_nan(1),
     )
+
+
+def _label_file_doubts(settings: _Settings) -> Iterator[str]:
+    if isinstance(settings.labels, (str, Path)):
+        yield from label_file_doubts(settings.labels)
 
 
 def _open(

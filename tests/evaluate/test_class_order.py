@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of classes: encodings, other orders, other models; what changed is said."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from PIL import Image
+
+from edgekit.data import read_labels
+from edgekit.errors import DataError, UnsupportedModelError
+from edgekit.evaluate import EvaluateResult, evaluate
+from edgekit.evaluate.class_names import label_map
+
+Make = Callable[..., bytes]
+
+_COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three folders by the names of their images' colours; the network has red, green, blue."""
+    for name, colour in _COLOURS.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4), colour).save(str(tmp_path / "data" / name / "0.png"))
+    return tmp_path / "data"
+
+
+def _evaluate(model: bytes, folder: Path, names: str, encoding: str = "utf-8") -> EvaluateResult:
+    path = folder.parent / "labels.txt"
+    path.write_bytes(names.encode(encoding))
+    return evaluate(model, folder, labels=path)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "is_doubted"),
+    [
+        ("utf-8", False),
+        ("utf-8-sig", False),
+        ("utf-16", False),
+        ("latin-1", True),
+        ("cp1252", True),
+    ],
+)
+def test_label_files_of_any_usual_encoding_match_folders(
+    make_classifier: Make, tmp_path: Path, encoding: str, is_doubted: bool
+) -> None:
+    """Folder names are decomposed, as macOS writes them."""
+    names = ["Vögel", "Hunde", "Flöhe"]
+    for name, colour in zip(names, ((255, 0, 0), (0, 255, 0), (0, 0, 255))):
+        place = tmp_path / "data" / unicodedata.normalize("NFD", name)
+        place.mkdir(parents=True)
+        Image.new("RGB", (4, 4), colour).save(str(place / "0.png"))
+    result = _evaluate(
+        make_classifier(), tmp_path / "data", "\r\n".join([*names, "", ""]), encoding
+    )
+    assert result.metrics["top1"] == 1.0
+    assert result.class_names == tuple(names)
+    assert any("not in UTF-8" in each for each in result.warnings) == is_doubted
+
+
+def test_bytes_that_no_encoding_has_are_still_names(tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_bytes(b"a\x81b\nc\n")  # 0x81 is not in Windows-1252
+    assert len(read_labels(tmp_path / "l.txt")) == 2
+
+
+def test_another_order_than_the_folders_is_said(make_classifier: Make, folder: Path) -> None:
+    result = _evaluate(make_classifier(), folder, "red\ngreen\nblue\n")
+    assert result.metrics["top1"] == 1.0
+    (doubt,) = [each for each in result.warnings if "another order" in each]
+    assert "red, green, blue" in doubt
+    assert "blue, green, red" in doubt
+    same = _evaluate(make_classifier(), folder, "blue\ngreen\nred\n")
+    assert not any("another order" in each for each in same.warnings)
+
+
+def test_a_folder_without_a_class_is_shown_the_classes(make_classifier: Make, folder: Path) -> None:
+    with pytest.raises(DataError, match="'blue' is named like 0 of the 3 classes") as caught:
+        _evaluate(make_classifier(), folder, "rot\ngrün\nblau\n")
+    assert "rot, grün, blau" in caught.value.why
+
+
+def test_names_match_whatever_their_composition() -> None:
+    names = ["Vögel", "Hunde"]
+    folders = [unicodedata.normalize("NFD", name) for name in names]
+    assert label_map(folders, names, must_match=True) == {0: 0, 1: 1}
+
+
+def _named(model: bytes, names: list[str]) -> bytes:
+    from edgekit.data.describe import Description  # noqa: PLC0415
+    from edgekit.formats.tflite import read_model  # noqa: PLC0415
+
+    return Description("m", names, "").written_into(model, read_model(model))
+
+
+def test_a_second_model_with_another_class_order_is_refused(
+    make_classifier: Make, folder: Path
+) -> None:
+    first = _named(make_classifier(), ["red", "green", "blue"])
+    second = _named(make_classifier(), ["blue", "green", "red"])
+    with pytest.raises(UnsupportedModelError, match="class 0 is 'red' in the first, 'blue'"):
+        evaluate(first, folder, against=second)
+    told = evaluate(first, folder, against=second, labels=["red", "green", "blue"])
+    assert told.against is not None
+    assert told.against.agreement == 1
+
+
+def test_a_second_model_with_a_class_more_is_refused(make_classifier: Make, folder: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="have 3 and 4 classes"):
+        evaluate(make_classifier(), folder, against=make_classifier(classes=4))
+
+
+def test_a_journal_does_not_go_on_with_a_changed_label_file(
+    make_classifier: Make, folder: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("red\ngreen\nblue\n", encoding="utf-8")
+    first = evaluate(make_classifier(), folder, labels=labels, journal=tmp_path / "j")
+    again = evaluate(make_classifier(), folder, labels=labels, journal=tmp_path / "j", resume=True)
+    assert again.metrics == first.metrics
+    labels.write_text("blue\ngreen\nred\n", encoding="utf-8")
+    with pytest.raises(DataError, match="content of the labels"):
+        evaluate(make_classifier(), folder, labels=labels, journal=tmp_path / "j", resume=True)
