@@ -333,6 +333,7 @@ def _check_gate(made: Sequence[Made], min_mapped: float | None, request: _Reques
             where=str(request.source_of(each.model)),
             why="\n       ".join(lines),
             fix="edgekit check MODEL says what to change; --min-mapped 0 takes it as it is",
+            code="gate.min_mapped",
         )
 
 

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import edgekit
 from edgekit.errors import EdgeKitError
 from edgekit.explain import CODES
+from edgekit.explain.codes import KNOWN_TEXTS
 
 _PROGRAMS = ("edgekit.__main__", "edgekit.host.worker")  # these run when they are imported
 
@@ -29,6 +32,47 @@ def test_the_code_of_every_error_class_has_a_page() -> None:
     codes = {each.code for each in _classes(EdgeKitError)}
     assert len(codes) >= 12
     assert codes <= set(CODES)
+
+
+def _nodes() -> Iterator[ast.AST]:
+    """The syntax of the package but for the pages themselves."""
+    root = Path(edgekit.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] != "explain":
+            yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def _constants(node: ast.expr) -> Iterator[str]:
+    """The texts that an expression can come to: of an either-or, both."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+            yield each.value
+
+
+def test_each_code_that_is_raised_has_a_page() -> None:
+    names = {
+        target.id: node.value
+        for node in _nodes()
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    raised: set[str] = set()
+    for node in _nodes():
+        if isinstance(node, ast.keyword) and node.arg == "code":
+            given = node.value
+            value = names.get(given.id, given) if isinstance(given, ast.Name) else given
+            if isinstance(value, (ast.Constant, ast.IfExp, ast.BoolOp)):
+                raised.update(_constants(value))
+    assert {"model.crash", "gate.min_mapped", "compiler.missing"} <= raised
+    assert {code for code in raised if code} <= set(CODES)
+
+
+def test_each_page_has_a_code_that_is_raised() -> None:
+    """Or, where it stands for another program's words, a pattern that finds them."""
+    texts = {text for node in _nodes() if isinstance(node, ast.expr) for text in _constants(node)}
+    unused = set(CODES) - texts - {known.code for known in KNOWN_TEXTS}
+    assert unused == set()
 
 
 def test_an_error_ends_with_its_code_and_explain_knows_it() -> None:
