@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
@@ -65,7 +66,7 @@ def order_by_values(outputs: Sequence[NDArray[Any]], order: tuple[int, ...]) -> 
         order: Where boxes, classes, scores and count seem to stand.
     """
     boxes, classes, scores, count = order
-    number = int(outputs[count].ravel()[0])
+    number = _number(outputs[count])
     first, second = outputs[classes][0, :number], outputs[scores][0, :number]
     if _are_numbers(first) or not _are_numbers(second):
         return order
@@ -85,7 +86,7 @@ def used_slots(outputs: Sequence[NDArray[Any]], order: Sequence[int]) -> tuple[N
         order: What `postprocess_order` says.
     """
     boxes, classes, scores, count = order
-    number = int(outputs[count].ravel()[0])
+    number = _number(outputs[count])
     slots = {boxes, classes, scores}
     return tuple(each[:, :number] if i in slots else each for i, each in enumerate(outputs))
 
@@ -104,10 +105,18 @@ def decode_postprocess(
     Raises:
         UnsupportedModelError: A score is outside 0..1.
     """
-    number = int(count.ravel()[0])
+    number = _number(count)
     check_scores(scores[0, :number], POSTPROCESS_OP)
+    numbers, certainty = classes[0, :number], scores[0, :number]
+    rows = np.isfinite(boxes[0, :number]).all(axis=1) & np.isfinite(numbers + certainty)
     return Detections(
-        boxes[0, :number].astype(np.float32),
-        classes[0, :number].astype(np.int64),
-        scores[0, :number].astype(np.float32),
+        boxes[0, :number][rows].astype(np.float32),
+        numbers[rows].astype(np.int64),
+        certainty[rows].astype(np.float32),
     )
+
+
+def _number(count: NDArray[Any]) -> int:
+    """How many objects there are; none where that is no number."""
+    value = float(count.ravel()[0])
+    return max(0, int(value)) if math.isfinite(value) else 0

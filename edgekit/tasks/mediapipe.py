@@ -90,6 +90,7 @@ def decode_mediapipe(
     """
     certainty = scores.reshape(-1)
     kept = np.flatnonzero(certainty >= score_threshold)
+    kept = kept[np.isfinite(regressors.reshape(len(certainty), -1)[kept]).all(axis=1)]
     kept = kept[np.argsort(-certainty[kept], kind="stable")]
     size = np.array([input_shape[1], input_shape[0]], np.float32)
     pairs = regressors.reshape(len(certainty), -1, 2)[kept] / size  # centre, size, points

@@ -81,6 +81,7 @@ class Yolo:
             self._check(rows[:, columns.first_class - 1])
             scores = scores * rows[:, columns.first_class - 1]
         kept = np.flatnonzero(scores >= self.score_threshold)
+        kept = kept[np.isfinite(rows[kept]).all(axis=1)]
         if len(kept) > _MOST_CANDIDATES:
             kept = kept[np.argsort(-scores[kept], kind="stable")[:_MOST_CANDIDATES]]
         xywh = self._boxes(rows)[kept]
@@ -89,6 +90,7 @@ class Yolo:
     def _finished(self, rows: NDArray[Any]) -> _Found:
         self._check(rows[:, 4])
         kept = rows[rows[:, 4] >= self.score_threshold]
+        kept = kept[np.isfinite(kept).all(axis=1)]
         kept = kept[np.argsort(-kept[:, 4], kind="stable")]
         boxes = kept[:, :4] / self._scale(rows[:, :4])
         if self.columns.task != OBB:
@@ -140,6 +142,7 @@ class Yolo:
             corners = (pixels / self._pixels(2))[..., ::-1].astype(np.float32)
             boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
         if planes is not None:
+            planes = np.where(np.isfinite(planes), planes, 0)
             masks = InstanceMasks(planes, found.extra, found.boxes_yxyx)
         return Detections(
             boxes.astype(np.float32),

@@ -267,6 +267,9 @@ class _Values:
         if self._moves[0][0] > _MOVES and self._moves[1][1] > _MOVES:
             return False
         boxes = self._rows[:, :_BOX]
+        boxes = boxes[np.isfinite(boxes).all(axis=1)]
+        if not len(boxes):
+            return False
         sizes = boxes[:, 2:]
         is_small = float(np.quantile(np.abs(boxes), 0.99)) < _LARGEST_LOG
         has_negative = float(sizes.min()) < -self._tolerance

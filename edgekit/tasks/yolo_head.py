@@ -79,9 +79,10 @@ def yolo_heads(shapes: Sequence[Sequence[int]], input_shape: Sequence[int]) -> I
         coefficients, is_last = found
     prototypes = rest[0] if rest else None
     for parts, is_transposed, places, values in _joined(shapes, flat):
-        if values < _FEWEST_VALUES + coefficients:
-            continue
         for strides, anchors in _grids(places, input_shape):
+            # Three anchors a place come with objectness.
+            if values < _FEWEST_VALUES + coefficients + (anchors > 1):
+                continue
             yield YoloHead(
                 parts, is_transposed, values, strides, anchors, prototypes, coefficients, is_last
             )

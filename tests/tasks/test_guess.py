@@ -311,6 +311,16 @@ def test_classes_are_told_from_scores_by_their_values(swapped: bool, tmp_path: P
     assert [(each.index, each.score) for each in answer.objects] == [(7, 0.75), (1, 0.5)]
 
 
+@pytest.mark.parametrize("count", [np.nan, -3.0, 9.0])
+def test_a_count_that_cannot_be_is_read_as_far_as_it_goes(count: float, tmp_path: Path) -> None:
+    scores, classes = np.array([[0.75, np.nan]], np.float32), np.array([[7, 1]], np.float32)
+    boxes = np.array([[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]], np.float32)
+    content = constant_model(_IMAGE, [boxes, classes, scores, np.array([count], np.float32)])
+    np.save(str(tmp_path / "x.npy"), np.zeros((64, 64, 3), np.float32))
+    (answer,) = run(content, [tmp_path / "x.npy"]).answers
+    assert [each.index for each in answer.objects] == ([7] if count == 9 else [])
+
+
 def test_slots_behind_the_count_are_not_looked_at(tmp_path: Path) -> None:
     """They hold whatever was in memory; in TensorFlow 2's order scores come first."""
     junk = np.float32(np.nan)

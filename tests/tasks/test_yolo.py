@@ -336,3 +336,11 @@ def test_other_shapes_are_no_yolo(shape: tuple[int, ...]) -> None:
 
 def test_nothing_above_the_threshold_is_no_object() -> None:
     assert len(_read([_grid(3).T])[1].scores) == 0
+
+
+def test_objects_with_nan_are_none() -> None:
+    table = _put(_grid(3), 4)
+    table[_ROWS[0] : _ROWS[0] + 2, 1] = np.nan
+    table[3, 6] = np.nan
+    _, found = _read([table.T])
+    assert found.class_indices.tolist() == [0]
