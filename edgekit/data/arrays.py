@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable, as_real
 from edgekit.data.fit import fit, fit_rows
+from edgekit.data.items import plain_name
 from edgekit.data.label_kinds import (
     ONE_HOT,
     check_labels,
@@ -180,6 +181,9 @@ def _input_names(
     wanted = [spec.name for spec in inputs]
     if all(name in names for name in wanted):
         return wanted
+    plain = {plain_name(name): name for name in names}
+    if all(plain_name(name) in plain for name in wanted):
+        return [plain[plain_name(name)] for name in wanted]
     if len(inputs) > 1:
         raise DataError(
             f"no array for the inputs {[name for name in wanted if name not in names]}",

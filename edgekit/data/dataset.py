@@ -95,6 +95,25 @@ class Dataset(Protocol):
     def __iter__(self) -> Iterator[Sample]: ...
 
 
+def has_batch(shapes: Sequence[Sequence[int]]) -> bool:
+    """Whether the first dimension of a network's inputs is a batch: it is the same in all.
+
+    Where it is not, as in a state (layers, batch, units) beside (batch, features), one inference
+    takes one sample, and each input's whole shape is the sample's.
+    """
+    return len({tuple(shape[:1]) or (1,) for shape in shapes}) <= 1
+
+
+def sample_specs(inputs: Sequence[InputSpec]) -> list[InputSpec]:
+    """``inputs`` as samples fill them: a sample has the shape behind the first dimension."""
+    if has_batch([spec.shape for spec in inputs]):
+        return list(inputs)
+    return [
+        spec if spec.shape[:1] in ((), (1,)) else InputSpec(spec.name, (1, *spec.shape))
+        for spec in inputs
+    ]
+
+
 def remarks_of(dataset: Dataset) -> tuple[str, ...]:
     """What to know of ``dataset`` as a whole, where it has something to say."""
     found: tuple[str, ...] = getattr(dataset, "remarks", ())

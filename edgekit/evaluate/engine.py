@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 import numpy as np
 
 from edgekit.data import Pixels
+from edgekit.data.dataset import has_batch
 from edgekit.evaluate.batch import with_batch
 from edgekit.formats.tflite import write_model
 from edgekit.quant import quantize
@@ -179,7 +180,7 @@ def _run(
         raw = [
             _to_raw(runner, index, _filled(np.asarray(each[part]), size))
             if known is None
-            else _filled(known[part], size)
+            else _filled(known[part], size).reshape(runner.inputs[index].shape)
             for index, (each, known) in enumerate(zip(rows, stored))
         ]
         if not keep_state:
@@ -188,16 +189,24 @@ def _run(
         parts.append(runner.invoke(*raw, keep_state=True))
         if times_s is not None:
             times_s.append(time.perf_counter() - begin - (runner.recovery_s - spent_s))
-    return [np.concatenate(each)[:count] for each in zip(*parts)]
+    return [_rows_of(each, size)[:count] for each in zip(*parts)]
+
+
+def _rows_of(outputs: Sequence[NDArray[Any]], size: int) -> NDArray[Any]:
+    """One output of several inferences, the samples along the first dimension."""
+    has_rows = outputs[0].shape[:1] == (size,)
+    return np.concatenate(outputs) if has_rows or size > 1 else np.stack(outputs)
 
 
 def _batch_of(runner: Runner) -> int:
-    shape = runner.inputs[0].shape if runner.inputs else ()
-    return shape[0] if shape else 1
+    """Samples an inference: one where the inputs' first dimension is no batch."""
+    shapes = [info.shape for info in runner.inputs]
+    return shapes[0][0] if shapes and shapes[0] and has_batch(shapes) else 1
 
 
 def _to_raw(runner: Runner, index: int, real: NDArray[Any]) -> NDArray[Any]:
-    return runner.to_raw_at(index, as_pixels(real, runner.inputs[index]))
+    info = runner.inputs[index]
+    return runner.to_raw_at(index, as_pixels(real.reshape(info.shape), info))
 
 
 def _filled(rows: NDArray[Any], size: int) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from edgekit.data import (
     parse_preprocess,
     preprocess_for,
 )
-from edgekit.data.dataset import remarks_of
+from edgekit.data.dataset import remarks_of, sample_specs
 from edgekit.data.labels import label_file_doubts
 from edgekit.data.spread import spread
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
@@ -411,7 +411,8 @@ def _open(
         how = preprocess_for(preprocess, noted, info.real_range, info.dtype)
         if how != default:
             break
-    specs = [InputSpec(each.name, (1, *each.shape[1:])) for each in engines[0].single.inputs]
+    infos = sample_specs([InputSpec(each.name, each.shape) for each in engines[0].single.inputs])
+    specs = [InputSpec(each.name, (1, *each.shape[1:])) for each in infos]
     masks = decoder.task == SEGMENTATION
     try:
         return open_dataset(data, inputs=specs, preprocess=how, split=split, masks=masks)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 import numpy as np
 
 from edgekit.data import InputSpec, open_dataset
+from edgekit.data.dataset import sample_specs
 from edgekit.data.spread import spread
 from edgekit.errors import DataError
 from edgekit.formats.tflite import NUMPY_DTYPES, Model, Tensor
@@ -73,7 +74,7 @@ class Samples:
         count: int,
     ) -> list[list[NDArray[Any]]]:
         specs = [InputSpec(info.name, info.shape) for info in self._infos]
-        dataset = open_dataset(data, inputs=specs, preprocess=preprocess)
+        dataset = open_dataset(data, inputs=sample_specs(specs), preprocess=preprocess)
         found = [
             [self._stored(values, info) for values, info in zip(sample.inputs, self._infos)]
             for sample in itertools.islice(spread(dataset, count), count)
@@ -84,7 +85,9 @@ class Samples:
 
     @staticmethod
     def _stored(values: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
-        batch = np.repeat(np.asarray(values)[None], info.shape[0] if info.shape else 1, axis=0)
+        sample = np.asarray(values)
+        size = info.shape[0] if info.shape and sample.shape == info.shape[1:] else 1
+        batch = np.repeat(sample[None], size, axis=0).reshape(info.shape)
         real = TensorInfo(info.name, info.shape, "float32", None, None, info.index)
         return converted(batch.astype(np.float32), real, info)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data import Dataset, InputSpec, Sample, Unreadable
-from edgekit.data.dataset import remarks_of
+from edgekit.data.dataset import has_batch, remarks_of, sample_specs
 from edgekit.data.drawing import Drawing
 from edgekit.data.folders import name_some
 from edgekit.data.label_kinds import class_of
@@ -39,6 +39,7 @@ class Calibration:
         self, dataset: Dataset, inputs: Sequence[InputSpec], dtypes: Sequence[str], num_samples: int
     ) -> None:
         self._dataset, self._inputs, self._dtypes = dataset, tuple(inputs), tuple(dtypes)
+        self._sample_shapes = [spec.shape[1:] for spec in sample_specs(self._inputs)]
         self._wanted = num_samples
         self._drawing = Drawing(dataset)
         self._labels: Counter[int] = Counter()
@@ -143,7 +144,8 @@ class Calibration:
             yield self._checked(sample)
 
     def _stacked(self, samples: Iterable[Arrays]) -> Iterator[Arrays]:
-        size = max(spec.shape[0] if spec.shape else 1 for spec in self._inputs)
+        shapes = [spec.shape for spec in self._inputs]
+        size = shapes[0][0] if shapes[0] and has_batch(shapes) else 1
         pending: list[Arrays] = []
         for arrays in samples:
             typed = zip(arrays, self._dtypes, strict=True)
@@ -161,12 +163,10 @@ class Calibration:
                 where=sample.source,
             )
         arrays = [np.asarray(values) for values in sample.inputs]
-        for array, spec in zip(arrays, self._inputs, strict=True):
+        for array, spec, shape in zip(arrays, self._inputs, self._sample_shapes, strict=True):
             where = f"{sample.source}, input {spec.name}"
-            if array.shape != spec.shape[1:]:
-                raise DataError(
-                    f"a sample has shape {array.shape}, expected {spec.shape[1:]}", where=where
-                )
+            if array.shape != shape:
+                raise DataError(f"a sample has shape {array.shape}, expected {shape}", where=where)
             self._check_range(array, where)
         return arrays
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgekit import __version__, files
 from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset, read_labels
+from edgekit.data.dataset import sample_specs
 from edgekit.data.random_samples import RANDOM
 from edgekit.errors import UsageError
 from edgekit.evaluate.causes import Making
@@ -391,7 +392,7 @@ class _Conversion:
             return
         specs = [InputSpec(each.name, shape) for each, shape in zip(raw, shapes, strict=True)]
         self._dataset = open_dataset(
-            self._data, inputs=specs, preprocess=self._pixels.how, split="train"
+            self._data, inputs=sample_specs(specs), preprocess=self._pixels.how, split="train"
         )
         dtypes = [each.dtype for each in raw]
         self._calibration = Calibration(self._dataset, specs, dtypes, self._options.num_samples)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from edgekit.data import InputSpec, open_dataset
+from edgekit.data.dataset import sample_specs
 from edgekit.errors import DataError
 from edgekit.host.calibration import Calibration
 
@@ -242,3 +243,30 @@ def test_memory_does_not_grow_with_the_samples() -> None:
         return high
 
     assert peak(20_000) < 300_000  # all of them would take 1.3 MB
+
+
+_STATE = (InputSpec("frame", (1, 6)), InputSpec("state", (2, 8, 1)))
+
+
+def test_inputs_whose_first_dimension_is_no_batch_are_filled_whole(tmp_path: Path) -> None:
+    """A state (layers, units, 1) beside (1, features), as recurrent networks have them."""
+    random = np.random.default_rng(0)
+    frames, states = random.random((9, 6)), random.random((9, 2, 8, 1))
+    np.savez(str(tmp_path / "d.npz"), frame=frames, state=states)
+    sources: list[Any] = [
+        tmp_path / "d.npz",
+        [{"frame": frame, "state": state} for frame, state in zip(frames, states, strict=True)],
+        list(zip(frames[:, None], states, strict=True)),
+    ]
+    for source in sources:
+        dataset = open_dataset(source, inputs=sample_specs(_STATE))
+        calibration = Calibration(dataset, _STATE, ("float32", "float32"), 9)
+        batches = list(calibration.batches(lambda _done, _total: None))
+        assert [[array.shape for array in batch] for batch in batches] == [[(1, 6), (2, 8, 1)]] * 9
+        np.testing.assert_allclose(np.stack([batch[1] for batch in batches]), states)
+
+
+def test_a_state_of_another_shape_is_refused_with_the_whole_shape() -> None:
+    dataset = open_dataset([(np.zeros(6), np.zeros((8, 1)))], inputs=sample_specs(_STATE))
+    with pytest.raises(DataError, match=r"shape \(8, 1\), expected \(2, 8, 1\)"):
+        list(Calibration(dataset, _STATE, ("float32",) * 2, 9).batches(lambda _d, _t: None))

@@ -126,3 +126,32 @@ def test_a_representative_data_set_of_tflite_is_taken_as_it_is(tmp_path: Path) -
     assert (result.num_samples, result.num_judged, result.held_out) == (30, 20, True)
     assert result.inputs[0].calibration_max == 29
     assert any("the first 30 calibrated" in each for each in result.warnings)
+
+
+def test_a_state_beside_a_batch_is_calibrated_and_evaluated(tmp_path: Path) -> None:
+    """One inference takes a frame (1, 6) and a whole state (2, 8, 1)."""
+    keras = pytest.importorskip("keras")
+    from edgekit.evaluate import evaluate  # noqa: PLC0415
+    from edgekit.host import convert  # noqa: PLC0415
+
+    frame = keras.Input(batch_shape=(1, 6), name="frame")
+    state = keras.Input(batch_shape=(2, 8, 1), name="state")
+    rows = keras.layers.Concatenate()([frame, keras.ops.reshape(state, (1, 16))])
+    model = keras.Model([frame, state], keras.layers.Dense(3)(rows))
+    random = np.random.default_rng(0)
+    frames = random.random((60, 6)).astype(np.float32)
+    states = random.random((60, 2, 8, 1)).astype(np.float32)
+    every = [
+        model([each[None], state], training=False).numpy()[0]
+        for each, state in zip(frames, states, strict=True)
+    ]
+    labels = np.argmax(every, axis=1)
+    np.savez(str(tmp_path / "d.npz"), frame=frames, state=states, y=labels)
+    int8, float32 = tmp_path / "i.tflite", tmp_path / "f.tflite"
+    result = convert(model, data=tmp_path / "d.npz", output=int8, num_samples=40)
+    assert (result.num_samples, result.num_judged, result.held_out) == (40, 20, True)
+    assert [end.shape for end in result.inputs] == [(1, 6), (2, 8, 1)]
+    convert(model, output=float32, mode="float")
+    found = evaluate(float32, tmp_path / "d.npz")
+    assert (found.num_samples, found.metrics["top1"]) == (60, 1)
+    assert evaluate(int8, tmp_path / "d.npz").metrics["top1"] > 0.8
