@@ -56,6 +56,7 @@ def benchmark(
     warmup_runs: int = 5,
     fallback: bool = False,
     recover: bool = False,
+    timeout_s: float | None = None,
 ) -> BenchmarkResult:
     """Measure loading, the first inference and the steady state of ``model``.
 
@@ -72,6 +73,7 @@ def benchmark(
         warmup_runs: How many run before, not timed; the first inference is none of them.
         fallback: See `Runner`.
         recover: See `Runner`; what it takes to open the device again is not timed.
+        timeout_s: See `Runner`.
 
     Raises:
         UsageError: ``num_runs`` is below 1 or ``warmup_runs`` below 0.
@@ -89,6 +91,7 @@ def benchmark(
         "num_threads": num_threads,
         "fallback": fallback,
         "recover": recover,
+        "timeout_s": timeout_s,
     }
     with Runner(model, device, **options) as runner:
         random = np.random.default_rng(_SEED)

@@ -10,6 +10,7 @@ from typing_extensions import Annotated
 
 from edgekit.cli.options import (
     DeviceOption,
+    DeviceTimeoutOption,
     FallbackOption,
     KernelsOption,
     ModelArgument,
@@ -33,6 +34,7 @@ def benchmark(
     warmup_runs: Annotated[int, typer.Option(min=0, help="How many to run before, untimed.")] = 5,
     fallback: FallbackOption = False,
     recover: RecoverOption = False,
+    timeout_sec: DeviceTimeoutOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure loading, the first inference and the steady state, apart from each other."""
@@ -46,6 +48,7 @@ def benchmark(
         num_threads=num_threads,
         fallback=fallback,
         recover=recover,
+        timeout_s=timeout_sec,
         num_runs=num_runs,
         warmup_runs=warmup_runs,
     )

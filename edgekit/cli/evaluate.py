@@ -13,6 +13,7 @@ from edgekit.cli.options import (
     AnchorsOption,
     DataOption,
     DeviceOption,
+    DeviceTimeoutOption,
     FallbackOption,
     IouOption,
     KeepStateOption,
@@ -63,6 +64,7 @@ def evaluate(
     keep_state: KeepStateOption = False,
     fallback: FallbackOption = False,
     recover: RecoverOption = False,
+    timeout_sec: DeviceTimeoutOption = None,
     journal: Annotated[
         Optional[Path],
         typer.Option(metavar="FILE", help="Write each batch's answers there, as JSON lines."),
@@ -100,6 +102,7 @@ def evaluate(
             keep_state=keep_state,
             fallback=fallback,
             recover=recover,
+            timeout_s=timeout_sec,
             journal=journal,
             resume=resume,
             strict=strict,

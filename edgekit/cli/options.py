@@ -55,6 +55,15 @@ RecoverOption = Annotated[
     bool,
     typer.Option("--recover", help="Open an Edge TPU that is lost in mid-run again and go on."),
 ]
+DeviceTimeoutOption = Annotated[
+    Optional[float],
+    typer.Option(
+        "--timeout-sec",
+        min=0.001,
+        help="Give up an Edge TPU that does not answer within so many seconds, when it is opened "
+        "or in an inference.",
+    ),
+]
 RuntimeOption = Annotated[
     Optional[str],
     typer.Option(help="litert, tflite-runtime or tensorflow; the first installed by default."),

@@ -12,6 +12,7 @@ from typing_extensions import Annotated
 from edgekit.cli.options import (
     AnchorsOption,
     DeviceOption,
+    DeviceTimeoutOption,
     FallbackOption,
     IouOption,
     KernelsOption,
@@ -64,6 +65,7 @@ def run(
     ] = None,
     fallback: FallbackOption = False,
     recover: RecoverOption = False,
+    timeout_sec: DeviceTimeoutOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run a model once on each input; say, and draw, what it answers."""
@@ -87,6 +89,7 @@ def run(
         keep_state=keep_state,
         fallback=fallback,
         recover=recover,
+        timeout_s=timeout_sec,
     )
     for problem in result.failed:
         note(f"warning: not readable: {problem}")

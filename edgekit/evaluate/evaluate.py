@@ -127,6 +127,7 @@ def evaluate(
     keep_state: bool = False,
     fallback: bool = False,
     recover: bool = False,
+    timeout_s: float | None = None,
     journal: PathLike | None = None,
     resume: bool = False,
     strict: bool = False,
@@ -174,6 +175,7 @@ def evaluate(
             on from each to the next, through one interpreter. Otherwise each begins anew.
         fallback: See `Runner`.
         recover: See `Runner`.
+        timeout_s: See `Runner`.
         journal: A file to write each batch's answers to.
         resume: Go on from what ``journal`` holds.
         strict: Stop at the first sample that cannot be read, instead of listing it.
@@ -208,6 +210,7 @@ def evaluate(
         "num_threads": num_threads,
         "fallback": fallback,
         "recover": recover,
+        "timeout_s": timeout_s,
         "keep_state": keep_state,
     }
     places = [(model, device)]

@@ -83,6 +83,7 @@ def run(
     keep_state: bool | None = None,
     fallback: bool = False,
     recover: bool = False,
+    timeout_s: float | None = None,
 ) -> RunResult:
     """Run ``model`` on each of ``inputs``.
 
@@ -117,6 +118,7 @@ def run(
             said above.
         fallback: See `Runner`.
         recover: See `Runner`.
+        timeout_s: See `Runner`.
 
     Raises:
         DataError: An input cannot be read or does not fit, or ``labels`` do not fit the classes.
@@ -151,6 +153,7 @@ def run(
         num_threads=num_threads,
         fallback=fallback,
         recover=recover,
+        timeout_s=timeout_s,
     ) as runner:
         options = DecodeOptions(score_threshold, iou_threshold, anchors, _SCORE_THRESHOLD)
         decoder = choose_decoder(prepared, runner, task, options)

@@ -137,6 +137,15 @@ ERROR_CODES = tuple(
             "edgekit doctor finds out which. --fallback runs the plain model on the CPU.",
         ),
         (
+            "device.hung",
+            "The Edge TPU does not answer",
+            "With --timeout-sec, opening the device or an inference took longer. Its library "
+            "cannot be stopped from inside the process: the command ends without closing the "
+            "device, which may then answer nobody. Exit status 6.",
+            "Unplug the device and plug it in again (PCIe: restart the machine), use a powered "
+            "port, run edgekit doctor; give a slow model a longer --timeout-sec.",
+        ),
+        (
             "device.lost",
             "The Edge TPU went away during the run",
             "It was unplugged, reset, or lost its power. With --recover it is opened again and the "

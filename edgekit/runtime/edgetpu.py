@@ -6,13 +6,14 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from edgekit.errors import DeviceLostError, EdgeKitError, UnsupportedModelError
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import Model
 from edgekit.runtime.base import Environment
 from edgekit.runtime.cpu import check_kernels
+from edgekit.runtime.deadline import Deadline
 from edgekit.runtime.delegate import (
     OpenRequest,
     open_interpreter,
@@ -28,6 +29,7 @@ from edgekit.runtime.thermal import SYSFS, ThermalMonitor
 from edgekit.versions import CURRENT_RUNTIME_VERSION, runtime_version_of
 
 KERNELS = "edgetpu"
+_CHILD_START_S = 10.0  # Python and the interpreter, on a slow board
 # In the texts of a failed inference: libedgetpu's operator, its driver and USB.
 _OF_THE_DEVICE = re.compile(
     r"EdgeTpuDelegate|edgetpu-custom-op|Edge TPU|TPU context|USB (?:transfer )?error|HIB Error"
@@ -49,7 +51,7 @@ class EdgeTpuBackend(Session):
         num_threads: int,
         note: str = "",
         sysfs: Path = SYSFS,
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> None:
         """Open ``content`` on ``device``, in a child process first.
 
@@ -62,7 +64,8 @@ class EdgeTpuBackend(Session):
             num_threads: For those.
             note: Why this device, for the record.
             sysfs: The folder that holds the drivers' sensors.
-            timeout_s: Until the child is given up.
+            timeout_s: Until the child, the opening here or an inference is given up; None waits
+                60 s for the child, and here for ever. The child has 10 s more, to start.
 
         Raises:
             UnsupportedModelError: It is not compiled for the Edge TPU.
@@ -77,10 +80,13 @@ class EdgeTpuBackend(Session):
         if wanted > have:
             raise too_old(wanted, have, request.library)
         library = load_library(request.runtime or None)
-        self._probed = probe(content, request, wanted, library.versions, timeout_s)
+        child_s = timeout_s + _CHILD_START_S if timeout_s else TIMEOUT_S
+        self._probed = probe(content, request, wanted, library.versions, child_s)
+        where = f"{device}, {self._probed.library_path}"
+        self._deadline = Deadline(timeout_s, where) if timeout_s else None
         start = time.perf_counter()
         try:
-            interpreter = open_interpreter(content, library, request)
+            interpreter = self._in_time("opening it", open_interpreter, content, library, request)
         except (OSError, ValueError, RuntimeError, AttributeError) as error:
             release(self._probed, lost=True)
             raise refusal(one_line(error), self._probed.library_path) from error
@@ -98,9 +104,24 @@ class EdgeTpuBackend(Session):
         super().__init__(interpreter, environment, monitor, load_ms)
         self._lost = False
 
+    def reinvoke(self) -> None:
+        """Run again on the inputs that are there; nothing is copied.
+
+        Raises:
+            DeviceError: It takes longer than ``timeout_s``.
+        """
+        self._in_time("the inference", super().reinvoke)
+
+    def _in_time(self, doing: str, function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+        if self._deadline is None:
+            return function(*args)
+        return self._deadline.call(doing, function, *args)
+
     def close(self) -> None:
         """Give the device back."""
         super().close()
+        if self._deadline is not None:
+            self._deadline.close()
         release(self._probed, lost=self._lost)
 
     def _failure(self, error: Exception) -> EdgeKitError:

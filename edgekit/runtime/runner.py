@@ -61,6 +61,7 @@ class Runner:
         num_threads: int = 1,
         fallback: bool = False,
         recover: bool = False,
+        timeout_s: float | None = None,
     ) -> None:
         """Read, check and load ``model``.
 
@@ -78,6 +79,8 @@ class Runner:
             fallback: Where a compiled model cannot run on ``device``, run the plain model on the
                 CPU: the one in its bundle, or the file beside it without ``_edgetpu`` in its name.
             recover: Where the Edge TPU is lost in mid-run, open it again and repeat the inference.
+            timeout_s: After which an Edge TPU that does not answer is given up, when it is opened
+                and in each inference; None waits for ever.
 
         Raises:
             ModelFormatError: ``model`` is no .tflite file, or a damaged one.
@@ -89,6 +92,8 @@ class Runner:
         """
         if num_threads < 1:
             raise UsageError(f"num_threads is {num_threads}, expected at least 1")
+        if timeout_s is not None and timeout_s <= 0:
+            raise UsageError(f"timeout_s is {timeout_s}, expected more than 0")
         check_device(device)
         is_content = isinstance(model, (bytes, bytearray, memoryview))
         self.source = "" if is_content else str(model)
@@ -100,6 +105,7 @@ class Runner:
             "runtime": runtime,
             "kernels": kernels,
             "num_threads": num_threads,
+            "timeout_s": timeout_s,
         }
         self._fallback, self._recover = fallback or device == AUTO, recover
         self._last: tuple[NDArray[Any], ...] = ()

@@ -29,6 +29,7 @@ class _Request:
     device: str
     options: dict[str, Any]  # runtime, kernels, num_threads
     note: str  # why this device, for the record
+    timeout_s: float | None = None
 
 
 def open_backend(
@@ -40,8 +41,11 @@ def open_backend(
     kernels: str,
     num_threads: int,
     note: str = "",
+    timeout_s: float | None = None,
 ) -> Backend:
     """Load ``content`` (read and checked as ``model``) on ``device``.
+
+    ``timeout_s`` is for an Edge TPU: until its opening, or an inference, is given up.
 
     Raises:
         UsageError: ``device`` names none.
@@ -52,7 +56,7 @@ def open_backend(
     options = {"runtime": runtime, "kernels": kernels, "num_threads": num_threads}
     check_device(device)
     open_on = _DEVICES.get(device, _open_edge_tpu)
-    return open_on(_Request(content, model, device, options, note))
+    return open_on(_Request(content, model, device, options, note, timeout_s))
 
 
 def check_device(device: str) -> None:
@@ -85,7 +89,12 @@ def _open_edge_tpu(request: _Request) -> Backend:
     from edgekit.runtime.edgetpu import EdgeTpuBackend  # noqa: PLC0415
 
     return EdgeTpuBackend(
-        request.content, request.model, request.device, note=request.note, **request.options
+        request.content,
+        request.model,
+        request.device,
+        note=request.note,
+        timeout_s=request.timeout_s,
+        **request.options,
     )
 
 

@@ -164,6 +164,30 @@ def test_a_lost_device_is_exit_status_6(models: Models) -> None:
 
 
 @pytest.mark.usefixtures("library")
+def test_a_device_that_hangs_in_mid_run_is_given_up(models: Models, tmp_path: Path) -> None:
+    """The command ends, though a thread is still inside the library."""
+    samples = np.ones((20, 4), np.float32)
+    np.savez(str(tmp_path / "d.npz"), x=samples, y=np.zeros(20, np.int64))
+    hangs = {"STANDIN_SLOW_MS": "600000", "STANDIN_SLOW_AFTER": "3"}
+    for words in (("benchmark", models.compiled), ("evaluate", models.compiled, "--data", "d.npz")):
+        given = [tmp_path / word if word == "d.npz" else word for word in words]
+        status, document = _edgekit(*given, "--device", "usb", "--timeout-sec", 1, **hangs)
+        assert (status, document["code"]) == (6, "device.hung")
+        assert "plug" in document["fix"]
+        assert "until it ends" in document["why"]
+
+
+@pytest.mark.usefixtures("library")
+def test_a_device_that_answers_in_time_runs_as_without_a_limit(
+    models: Models, sample: Path
+) -> None:
+    words = ("run", models.compiled, sample, "--device", "usb", "--timeout-sec", 60)
+    status, document = _edgekit(*words)
+    assert status == 0
+    assert [each["score"] for each in document["answers"][0]["top"]] == [31, 21, 1]
+
+
+@pytest.mark.usefixtures("library")
 def test_a_bundle_has_both_models(models: Models, sample: Path, tmp_path: Path) -> None:
     bundle(models.plain, compiled=models.compiled, output=tmp_path / "net.edgekit")
     words = ("run", tmp_path / "net.edgekit", sample, "--device")

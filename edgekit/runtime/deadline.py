@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls into a device's library that are given up when they take too long.
+
+A library that hangs cannot be stopped from inside the process: the call runs in a thread, which is
+left behind. A program should end with ``os._exit`` then, as the command line does, because the
+end of Python would wait for the library, or free what it still uses.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any, Callable
+
+from edgekit.errors import DeviceError
+
+HUNG = "device.hung"
+_hung = threading.Event()
+
+
+def has_hung() -> bool:
+    """Whether a call was given up in this process: it should end without cleaning up."""
+    return _hung.is_set()
+
+
+class Deadline:
+    """Runs calls one after the other in a thread of its own, each for ``timeout_s`` at most."""
+
+    def __init__(self, timeout_s: float, where: str) -> None:
+        self._timeout_s, self._where = timeout_s, where
+        self._jobs: queue.Queue[Any] = queue.Queue()
+        self._is_stuck = False
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def call(self, doing: str, function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+        """What ``function`` returns; what it raises is raised here.
+
+        Args:
+            doing: For the error: "the inference".
+            function: Called with ``args`` in the thread.
+            args: See there.
+
+        Raises:
+            DeviceError: It did not end in time, or an earlier call did not.
+        """
+        if self._is_stuck:
+            raise self._error(doing, "an earlier call into its library has never come back")
+        answer: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue()
+        self._jobs.put((function, args, answer))
+        try:
+            result, error = answer.get(timeout=self._timeout_s)
+        except queue.Empty:
+            self._is_stuck = True
+            _hung.set()
+            raise self._error(doing, "its library has not come back from the call") from None
+        if error is not None:
+            raise error
+        return result
+
+    def close(self) -> None:
+        """End the thread; one that is stuck is left behind."""
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            function, args, answer = job
+            try:
+                answer.put((function(*args), None))
+            except BaseException as error:  # noqa: BLE001 - raised again where it was called
+                answer.put((None, error))
+
+    def _error(self, doing: str, why: str) -> DeviceError:
+        return DeviceError(
+            f"the Edge TPU did not answer within {self._timeout_s:g} s: {doing} was given up",
+            where=self._where,
+            why=f"{why}; the device stays in use by this process until it ends, and may be left "
+            "in a state in which it answers nobody",
+            fix="end this process, unplug the device and plug it in again (PCIe: restart the "
+            "machine), then run edgekit doctor; a slow model needs a longer --timeout-sec",
+            code=HUNG,
+        )
