@@ -27,7 +27,8 @@ from edgekit.tasks.ssd import (
     split_raw_ssd,
 )
 from edgekit.tasks.yolo import Yolo
-from edgekit.tasks.yolo_columns import find_layout, read_stated
+from edgekit.tasks.yolo_columns import read_stated
+from edgekit.tasks.yolo_layout import find_layout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

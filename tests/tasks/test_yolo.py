@@ -13,7 +13,8 @@ from edgekit.data.placement import place
 from edgekit.errors import UnsupportedModelError
 from edgekit.tasks import Detections, Poses
 from edgekit.tasks.yolo import Yolo
-from edgekit.tasks.yolo_columns import Stated, find_layout
+from edgekit.tasks.yolo_columns import Stated
+from edgekit.tasks.yolo_layout import find_layout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

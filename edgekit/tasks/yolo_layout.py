@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a network's outputs are to be read as a YOLO's: by metadata, by values, else by their number.
+
+Shapes alone do not tell 80 classes from 79 and an angle, or 52 from one class and 17 key points.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Sequence
+
+import numpy as np
+
+from edgekit.errors import UnsupportedModelError
+from edgekit.tasks.yolo_columns import (
+    BOX,
+    COCO_CLASSES,
+    DETECT,
+    OBB,
+    PERSON,
+    POSE,
+    SCORE_TOLERANCE,
+    SEGMENT,
+    Stated,
+    YoloColumns,
+)
+from edgekit.tasks.yolo_head import YoloHead, yolo_heads
+from edgekit.tasks.yolo_values import YoloValues, is_score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PERSON_VALUES = PERSON[0] * PERSON[1]
+_MOST_KEYPOINTS = 150
+
+
+def find_layout(
+    shapes: Sequence[Sequence[int]],
+    input_shape: Sequence[int],
+    look: Callable[[], Sequence[NDArray[Any]] | None],
+    stated: Stated,
+    step: float = 0.0,
+) -> tuple[YoloHead, YoloColumns] | None:
+    """How outputs of these shapes are to be read as a YOLO's; None where they have another form.
+
+    Args:
+        shapes: Of the outputs.
+        input_shape: (height, width) of the network's input.
+        look: Gives the real outputs for some image; None where the network cannot be run on one.
+            Not called where form and metadata tell all.
+        stated: What the metadata says.
+        step: Of the quantization of the outputs.
+
+    Raises:
+        UnsupportedModelError: The form is a YOLO's, the values are not.
+    """
+    heads = list(yolo_heads(shapes, input_shape))
+    if not heads:
+        return None
+    for head in heads:
+        columns = None if head.is_finished else _by_metadata(head, stated)
+        if columns is not None:
+            return head, columns
+    outputs = look()
+    tables = [None if outputs is None else head.rows(outputs) for head in heads]
+    pairs = [(head, rows) for head, rows in zip(heads, tables)]
+    refused = ""
+    for head, rows in sorted(pairs, key=lambda pair: not _is_proved_finished(*pair)):
+        columns, reason = _columns(head, input_shape, rows, stated, step)
+        if columns is not None:
+            return head, columns
+        refused = refused or reason
+    if refused:
+        raise UnsupportedModelError(refused)
+    return None
+
+
+def _columns(
+    head: YoloHead,
+    input_shape: Sequence[int],
+    rows: NDArray[Any] | None,
+    stated: Stated,
+    step: float,
+) -> tuple[YoloColumns | None, str]:
+    """The columns of ``head``, or why it has none that a YOLO has: empty if its form is common."""
+    try:
+        if head.is_finished:
+            return _finished(head, rows, stated, step), ""
+        if rows is None:
+            return _by_count(head), ""
+        return YoloValues(head, input_shape, rows, SCORE_TOLERANCE + step / 2).columns(), ""
+    except UnsupportedModelError as error:
+        return None, error.what
+
+
+def _is_proved_finished(head: YoloHead, rows: NDArray[Any] | None) -> bool:
+    """Whether rows are objects for sure: whole class numbers, and scores from the best down."""
+    if rows is None or not head.is_finished:
+        return False
+    scores, classes = rows[:, 4], rows[:, 5]
+    are_numbers = bool((classes == np.rint(classes)).all() and classes.min() >= 0)
+    return are_numbers and bool(scores.max() > 0 and (np.diff(scores) <= 0).all())
+
+
+def _by_metadata(head: YoloHead, stated: Stated) -> YoloColumns | None:
+    """The columns that the metadata tells; None where they are not as many as there are."""
+    objectness = head.anchors > 1
+    behind = head.num_values - BOX - objectness - head.num_coefficients
+    if stated.task == POSE and stated.keypoints is not None:
+        count, each = stated.keypoints
+        classes = behind - count * each
+        if classes == (stated.num_classes or classes) and classes > 0:
+            return YoloColumns(POSE, classes, objectness, count, each)
+    if stated.task == OBB and behind - 1 == (stated.num_classes or behind - 1):
+        return YoloColumns(OBB, behind - 1, objectness)
+    if stated.task in (DETECT, SEGMENT) and behind == stated.num_classes:
+        return YoloColumns(
+            SEGMENT if head.num_coefficients else DETECT,
+            behind,
+            objectness,
+            num_coefficients=head.num_coefficients,
+        )
+    return None
+
+
+def _by_count(head: YoloHead) -> YoloColumns:
+    """The usual columns of so many values, where there is nothing to look at."""
+    behind = head.num_values - BOX - head.num_coefficients
+    if head.num_coefficients:
+        objectness = head.anchors > 1
+        return YoloColumns(
+            SEGMENT, behind - objectness, objectness, num_coefficients=head.num_coefficients
+        )
+    if head.anchors > 1:
+        return YoloColumns(DETECT, behind - 1, has_objectness=True)
+    if behind == 1 + _PERSON_VALUES:
+        return YoloColumns(POSE, 1, num_keypoints=17, keypoint_values=3)
+    if behind == 1 + COCO_CLASSES and not head.is_transposed:  # YOLOv6 and YOLOX
+        return YoloColumns(DETECT, behind - 1, has_objectness=True)
+    return YoloColumns(DETECT, behind)
+
+
+def _finished(
+    head: YoloHead, rows: NDArray[Any] | None, stated: Stated, step: float
+) -> YoloColumns | None:
+    """The columns of rows that are objects; None where rows of that form need not be any."""
+    extra = head.num_values - BOX - 2 - head.num_coefficients
+    points = stated.keypoints or PERSON
+    is_usual = extra in (0, 1, points[0] * points[1])
+    if not is_usual and not _is_proved_finished(head, rows):
+        return None
+    if rows is not None and len(rows):
+        _check_finished(rows, SCORE_TOLERANCE + step / 2, is_known=not extra)
+    if head.num_coefficients:
+        return None if extra else YoloColumns(SEGMENT, 0, num_coefficients=head.num_coefficients)
+    if extra < 2:
+        return YoloColumns(OBB if extra else DETECT, 0)
+    if not is_usual:
+        each = 3 if extra % 3 == 0 else 2
+        points = (extra // each, each)
+    if points[0] * points[1] != extra or points[0] > _MOST_KEYPOINTS:
+        return None
+    return YoloColumns(POSE, 0, num_keypoints=points[0], keypoint_values=points[1])
+
+
+def _check_finished(rows: NDArray[Any], tolerance: float, *, is_known: bool) -> None:
+    """Raise where the rows are no objects: a score within 0..1 and the number of a class."""
+    scores, classes = rows[:, 4], rows[:, 5]
+    if not is_score(scores, tolerance):
+        raise UnsupportedModelError(
+            f"what would be the scores of objects reaches from {scores.min():.3g} to "
+            f"{scores.max():.3g}"
+        )
+    apart = float(np.abs(classes - np.rint(classes)).max())
+    if not is_known and (apart > tolerance or float(classes.min()) < -tolerance):
+        raise UnsupportedModelError("what would be the numbers of classes are no whole numbers")
