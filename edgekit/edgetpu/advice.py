@@ -67,6 +67,7 @@ _ADVICE = {
     "SQUARED_DIFFERENCE": _NORMALIZATION,
     "TFLite_Detection_PostProcess": "it belongs on the CPU, behind the network: leave it",
     "TOPK_V2": _OUTSIDE,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _RECURRENT,
     "UNIDIRECTIONAL_SEQUENCE_RNN": _RECURRENT,
     "UNPACK": _OUTSIDE,
     "WHILE": _RECURRENT,

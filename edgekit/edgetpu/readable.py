@@ -153,7 +153,7 @@ MAX_READABLE_VERSION: dict[str, int] = {
 
 # Operators that TensorFlow 2.21's quantizer leaves real, or gives a version (EXP, LOG, REDUCE_PROD
 # and SQRT: 2) that compiler 16 does not read; release 2.5 has no 8-bit kernel of them, but for ELU.
-# Measured: one network for each, quantized. The recurrent ones stop the quantizer.
+# Measured: one network for each, quantized.
 REAL_ONLY = frozenset(
     [
         "ADD_N",

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edgekit.edgetpu.advice import advice_for_failure
+from edgekit.edgetpu.advice import advice_for, advice_for_failure
 from edgekit.errors import (
     EdgeKitError,
     ExternalToolError,
@@ -36,6 +36,7 @@ _ERRORS: dict[str, type[EdgeKitError]] = {
 # Layers that have been seen to kill or to stop the converter, the usual suspects first.
 _SUSPECTS = re.compile(r"LSTM|GRU|RNN|Attention|Embedding|Conv3D|Normalization|Hash|Lookup")
 _EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b.*")
+_NO_OPERATOR = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 _TAIL_LINES = 6
 
 
@@ -74,6 +75,7 @@ class ConverterChild:
         self._step = "starting Python"
         self._layers: list[tuple[str, str]] = []
         self._versions: dict[str, str] = {}
+        self.died = False  # it ended by itself, without a reason for people
         self.notes: list[str] = []  # what the child changed in the network, for people
 
     def __enter__(self) -> ConverterChild:
@@ -187,6 +189,7 @@ class ConverterChild:
                 where=self._where,
                 fix="raise --timeout-sec, or give fewer samples (--num-samples)",
             )
+        self.died = True
         if finished.signal_name:
             return self._crash(finished)
         return self._exception(finished)
@@ -216,6 +219,14 @@ class ConverterChild:
                 where=self._conversation.args[0],
                 why=why or f"exit status {finished.returncode}",
                 fix="give an interpreter with a working TensorFlow: --converter-python PATH",
+            )
+        unknown = list(dict.fromkeys(_NO_OPERATOR.findall(finished.stderr)))
+        if unknown:
+            return UnsupportedModelError(
+                f"TensorFlow Lite has no operator for {', '.join(unknown)}",
+                where=self._where,
+                why=why,
+                fix="\n       ".join(advice_for(name, at_source=True) for name in unknown),
             )
         return UnsupportedModelError(
             f"TensorFlow {self._versions.get('tensorflow', '')} failed while {self._step}",

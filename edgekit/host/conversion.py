@@ -16,7 +16,7 @@ from edgekit import __version__, files
 from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset, read_labels
 from edgekit.data.dataset import sample_specs
 from edgekit.data.random_samples import RANDOM
-from edgekit.errors import UsageError
+from edgekit.errors import EdgeKitError, UsageError
 from edgekit.evaluate.causes import Making
 from edgekit.evaluate.outputs import Agreement, agreement_warnings, measure_outputs
 from edgekit.formats.tflite import Model, read_model, write_model
@@ -32,6 +32,7 @@ from edgekit.host.input_pixels import InputPixels
 from edgekit.host.shapes import RawInput, parse_input_shapes, static_shapes
 from edgekit.host.sources import SOURCE_KINDS, SourceFile, find_source, saved_object
 from edgekit.host.static_tflite import fold_constants, make_static, require_runnable
+from edgekit.host.suspect import Batches, with_suspect
 from edgekit.host.use import check_labels, names_of, with_use
 from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_splits
 
@@ -241,6 +242,7 @@ class _Conversion:
         self._calibration: Calibration | None = None
         self._notes: list[str] = []
         self._as_trained: bytes | None = None  # the float model before activations were replaced
+        self._to_quantize: bytes | None = None  # the float model that the quantizer gets
         self.stop_early = True
 
     def run(self, output: Path) -> ConvertResult:
@@ -307,7 +309,8 @@ class _Conversion:
             given = parse_input_shapes(options.input_shape)
             shapes = static_shapes(raw, given, options.batch_size, where)
             self._open(raw, shapes)
-            converted = child.convert(shapes, self._batches, self._improve_float, loaded.loader)
+            with self._explaining(child):
+                converted = child.convert(shapes, self._batches, self._improve_float, loaded.loader)
             self._notes.extend(child.notes)
             return converted
 
@@ -328,8 +331,25 @@ class _Conversion:
         if replaced is not model:
             self._as_trained = write_model(make_static(model, shapes, where))
         content = write_model(self._quantizable(make_static(replaced, shapes, where)))
-        with ConverterChild(options.converter_python, options.timeout_s, where) as child:
+        self._to_quantize = content
+        child = ConverterChild(options.converter_python, options.timeout_s, where)
+        with child, self._explaining(child):
             return child.quantize(content, options.job(self._source), self._batches)
+
+    @contextlib.contextmanager
+    def _explaining(self, child: ConverterChild) -> Iterator[None]:
+        """Find the operator to blame where the quantizer ends without a word."""
+        try:
+            yield
+        except EdgeKitError as error:
+            if not child.died or self._to_quantize is None:
+                raise
+            raise with_suspect(error, self._to_quantize, self._quantize_part) from error
+
+    def _quantize_part(self, content: bytes, batches: Batches, seconds: float) -> None:
+        job = {**self._options.job(self._source), "source_kind": "tflite"}
+        with ConverterChild(self._options.converter_python, seconds, self._where) as child:
+            child.quantize(content, job, batches)
 
     def _improve_float(self, content: bytes) -> bytes:
         """Return the float model to quantize; raise if quantization would fail."""
@@ -339,7 +359,8 @@ class _Conversion:
         if replaced is not model:
             self._as_trained = content
         better = self._quantizable(replaced)
-        return content if better is model else write_model(better)
+        self._to_quantize = content if better is model else write_model(better)
+        return self._to_quantize
 
     def _quantizable(self, model: Model) -> Model:
         """Write what the quantizer would leave real in another way, with the same values.

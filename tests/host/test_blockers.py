@@ -93,6 +93,19 @@ def test_every_blocker_is_named_at_once(tmp_path: Path) -> None:
     assert "edgekit fix" not in caught.value.fix
 
 
+def test_an_operation_that_tensorflow_lite_lacks_is_named(tmp_path: Path) -> None:
+    import tensorflow as tf  # noqa: PLC0415
+
+    module = tf.Module()
+    function = tf.function(lambda x: tf.math.erf(x) * 2.0)
+    concrete = function.get_concrete_function(tf.TensorSpec((1, 8), tf.float32))
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=concrete)
+    with pytest.raises(UnsupportedModelError, match="no operator for") as caught:
+        convert(tmp_path / "saved", data="random", output=tmp_path / "o.tflite")
+    assert caught.value.what.endswith(" Erf")
+    assert caught.value.fix.startswith("Erf: ")
+
+
 def test_what_is_folded_or_unused_blocks_nothing(tmp_path: Path) -> None:
     """Arithmetic on constants, and on shapes that the batch fills in, leaves before calibration."""
     import tensorflow as tf  # noqa: PLC0415
