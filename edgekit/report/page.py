@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -198,6 +199,7 @@ def _render(result: ReportResult, sections: dict[str, Any], evidence: Evidence, 
         data=safe(data),
         style=safe((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         svg=safe,
+        report_command=shlex.join(["edgekit", "report", result.folder]),
         **sections,
     )
     return text

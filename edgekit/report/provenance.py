@@ -4,25 +4,30 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from edgekit.data.opening import FUNCTION
+from edgekit.data.random_samples import RANDOM
 from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node
+from edgekit.report.subject import COMPUTED
 
-_TO_NAME = "DATA"
 _MAX_INPUTS = 6
 # What demo writes it names itself; a compiler's command is not edgekit's.
 _WITHOUT_FILE = {"demo", "compile"}
+_DATA_IN_PYTHON = "edgekit {}: the data was handed over in Python"
 _UNNAMED = {"", "array", "samples", "python"}
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command line, and what has to be filled in by hand."""
+    """A command line that runs as it is; or none, and the note says what is missing for one."""
 
     line: str
     note: str = ""
+    files: tuple[str, ...] = ()  # that it reads
 
 
 def commands(evidence: Evidence) -> list[Command]:
@@ -30,13 +35,23 @@ def commands(evidence: Evidence) -> list[Command]:
     found: list[Command] = []
     for kind, maker in _MAKERS.items():
         for document in evidence.of(kind):
-            command = maker(document.node)
-            if kind not in _WITHOUT_FILE and not document.nested:
+            command = _checked(maker(document.node))
+            is_file = not document.nested and document.path != COMPUTED
+            if command.line and kind not in _WITHOUT_FILE and is_file:
                 path = shlex.quote(str(evidence.folder / document.path))
                 command = replace(command, line=f"{command.line} --json > {path}")
             if command not in found:
                 found.append(command)
     return found
+
+
+def _checked(command: Command) -> Command:
+    """``command``, with a note where it reads files that are not to be found from here."""
+    missing = [each for each in command.files if not Path(each).exists()]
+    if not command.line or not missing:
+        return command
+    note = f"where {', '.join(missing[:_MAX_INPUTS])} can be read"
+    return replace(command, note="; ".join(each for each in (command.note, note) if each))
 
 
 def versions(evidence: Evidence) -> list[tuple[str, str]]:
@@ -58,19 +73,26 @@ def _demo(node: Node) -> Command:
 
 
 def _convert(node: Node) -> Command:
-    num_samples = node.count("num_samples")
-    data, note = _data(node) if num_samples else ([], "")
-    words = ["convert", node.text("source"), *data, "--mode", node.text("mode")]
+    num_samples, source = node.count("num_samples"), node.text("source")
+    if not _is_named(source):
+        return Command("", "edgekit convert: the network was handed over in Python")
+    data = _data(node) if num_samples else []
+    if data is None:
+        return Command("", _DATA_IN_PYTHON.format("convert"))
+    words = ["convert", source, *data, "--mode", node.text("mode"), *_asked(node)]
     samples = _option("--num-samples", num_samples or None)
-    return _command([*words, *samples, "-o", node.text("output")], note)
+    return _command([*words, *samples, "-o", node.text("output")], files=[source, *_paths(data)])
 
 
 def _evaluate(node: Node) -> Command:
-    data, note = _data(node)
-    words = ["evaluate", node.text("model"), *data]
-    other = node.text("against", "model")
-    words += ["--against", other] if other else []
-    return _command([*words, *_runtime(node), *_asked(node)], note)
+    data, model, other = _data(node), node.text("model"), node.text("against", "model")
+    if data is None:
+        return Command("", _DATA_IN_PYTHON.format("evaluate"))
+    if not model or (node.at("against") and not other):
+        return Command("", "edgekit evaluate: a model was handed over in Python")
+    words = ["evaluate", model, *data, *(["--against", other] if other else [])]
+    files = [model, *([other] if other else []), *_paths(data)]
+    return _command([*words, *_runtime(node), *_asked(node)], files=files)
 
 
 def _benchmark(node: Node) -> Command:
@@ -119,12 +141,22 @@ _MAKERS = {
 }
 
 
-def _data(node: Node) -> tuple[list[str], str]:
+def _is_named(source: str) -> bool:
+    """Whether it is a path, rather than what stands for an object of Python's."""
+    return source not in _UNNAMED and not source.startswith("Keras model ")
+
+
+def _data(node: Node) -> list[str] | None:
+    """Where the samples came from; None where they were handed over in Python."""
     source, preprocess = node.text("data", "source"), node.text("data", "preprocess")
-    how = ["--preprocess", preprocess] if preprocess else []
     if source in _UNNAMED or node.text("data", "kind") == "python":
-        return ["--data", _TO_NAME, *how], f"{_TO_NAME}: the data was handed over in Python"
-    return ["--data", source, *how], ""
+        return None
+    return ["--data", source, *(["--preprocess", preprocess] if preprocess else [])]
+
+
+def _paths(data: list[str]) -> list[str]:
+    """The path in ``--data PATH``, if it is one."""
+    return [each for each in data[1:2] if each != RANDOM and not FUNCTION.match(each)]
 
 
 def _device(node: Node) -> list[str]:
@@ -148,5 +180,5 @@ def _option(name: str, value: int | None) -> list[str]:
     return [] if value is None else [name, str(value)]
 
 
-def _command(words: list[str], note: str = "") -> Command:
-    return Command("edgekit " + shlex.join(words), note)
+def _command(words: list[str], note: str = "", files: Sequence[str] = ()) -> Command:
+    return Command("edgekit " + shlex.join(words), note, tuple(files))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgekit.evaluate.metrics import ERRORS, NO_SHARES
+from edgekit.report.answers import main_metric
 from edgekit.report.charts import (
     MAX_MATRIX,
     MAX_SERIES,
@@ -23,7 +24,6 @@ from edgekit.report.charts import (
 from edgekit.report.evidence import Document, Evidence
 from edgekit.report.node import Node
 from edgekit.report.subject import Subject
-from edgekit.report.verdict import main_metric
 from edgekit.report.words import (
     file_name,
     metric,
@@ -118,6 +118,14 @@ def _details(node: Node) -> list[str]:
     failed = node.count("num_failed")
     if failed:
         found.append(f"{failed:,} samples could not be read")
+    quality = node.at("against", "quality")
+    if quality.text("verdict") in {"good", "doubtful", "bad"}:
+        for output in quality.entries("outputs"):
+            ratio = output.number("record", "centred_snr_db")
+            found.append(
+                f"output {output.text('record', 'name')}: {output.text('verdict')}"
+                + ("" if ratio is None else f", {ratio:.1f} dB about its mean over the error")
+            )
     not_numbers = node.count("num_nan")
     if not_numbers:
         found.append(f"{not_numbers:,} samples answered with NaN or infinity, never right")

@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edgekit.evaluate.metrics import ERRORS
+from edgekit.report.answers import (
+    accuracy_number,
+    accuracy_words,
+    agreement_detail,
+    answers_level,
+    is_settled,
+    quality_of,
+)
 from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node
 from edgekit.report.subject import Subject
 from edgekit.report.words import (
-    METRIC_NAMES,
     NOT_MEASURED,
     file_name,
-    metric,
-    metric_between,
-    metric_difference,
-    metric_value,
     ms,
     plural,
     share,
@@ -29,6 +30,7 @@ MEASURED, PREDICTED, ESTIMATED, RECORDED = "measured", "predicted", "estimated",
 _GOOD, _PARTLY, _BAD, _OPEN = "good", "partly", "bad", "open"
 _HEADLINES = {_GOOD: "good so far", _PARTLY: "with reservations", _BAD: "no", _OPEN: "open"}
 _CPU = "cpu"
+_MOST_OF = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,23 +57,31 @@ def judge(evidence: Evidence, subject: Subject) -> Verdict:
     """Sum the evidence about ``subject`` up."""
     check = first(evidence, "check", subject)
     evaluation = first(evidence, "evaluate", subject)
+    quality = quality_of(evaluation, first(evidence, "convert", subject))
     compiled = compiled_model(evidence, subject)
     mapping, level = _mapping_words(check, compiled, first(evidence, "inspect", subject))
     numbers = (
         _mapped(check, compiled),
-        _accuracy(evaluation),
+        _accuracy(evaluation, quality),
         _latency(evidence, subject),
     )
-    told = [mapping, *_accuracy_words(evaluation), _latency_words(numbers[2])]
+    told = [mapping, *accuracy_words(evaluation, quality), _latency_words(numbers[2])]
     gates = [each for doc in evidence.of("compare") for each in doc.node.entries("failures")]
     if gates:
         level = _BAD
         told.append("A gate of compare was not met: " + "; ".join(g.text() for g in gates) + ".")
-    if level == _GOOD and _is_worse(evaluation):
-        level = _PARTLY
+    level = _worse(level, answers_level(evaluation, quality))
     is_whole = all(number.evidence in {MEASURED, RECORDED} for number in numbers)
-    headline = "ready" if level == _GOOD and is_whole else _HEADLINES[level]
+    is_ready = level == _GOOD and is_whole and is_settled(evaluation, quality)
+    headline = "ready" if is_ready else _HEADLINES[level]
     return Verdict(level, headline, " ".join(text for text in told if text), numbers)
+
+
+def _worse(level: str, answers: str) -> str:
+    """Good answers do not mend how the model maps, and bad ones spoil it."""
+    if _BAD in {level, answers}:
+        return _BAD
+    return answers if level == _GOOD and answers else level
 
 
 def first(evidence: Evidence, kind: str, subject: Subject) -> Node:
@@ -94,12 +104,6 @@ def compiled_model(evidence: Evidence, subject: Subject) -> Node:
     return Node()
 
 
-def main_metric(evaluation: Node) -> str:
-    """The metric to put first."""
-    names = [name for name, value in evaluation.fields("metrics") if value.number() is not None]
-    return next((name for name in METRIC_NAMES if name in names), names[0] if names else "")
-
-
 def device_timing(evidence: Evidence, subject: Subject) -> Node:
     """A benchmark of the subject, or of its compiled file, on an Edge TPU; nothing without one."""
     for document in evidence.of("benchmark", subject.sha256):
@@ -120,7 +124,10 @@ def _mapping_words(check: Node, compiled: Node, inspected: Node) -> tuple[str, s
     mapped, total = compiled.count("num_mapped"), compiled.count("num_operators")
     if mapped is not None and total:
         level = _GOOD if mapped == total else _PARTLY if mapped else _BAD
-        return f"The compiler maps {mapped} of {plural(total, 'operator')}.", level
+        # Where the compiler maps other operators, nothing is known of their share of the work.
+        judged = check if check.count("num_mapped") == mapped else Node()
+        words = f"The compiler maps {mapped} of {plural(total, 'operator')}."
+        return _on_cpu(words, level, _share_mapped(judged, mapped / total))
     if not check and inspected.text("kind") == "compiled":
         left = len(inspected.entries("cpu_operators"))
         words = f"leaves {plural(left, 'operator')} to" if left else "leaves nothing to"
@@ -139,7 +146,21 @@ def _mapping_words(check: Node, compiled: Node, inspected: Node) -> tuple[str, s
     blocker = check.at("blocker")
     because = f"; the first blocker is operator {_named(blocker)}" if blocker else ""
     level = _PARTLY if mapped else _BAD
-    return f"{mapped} of {plural(total, 'operator')} should map to the Edge TPU{because}.", level
+    words = f"{mapped} of {plural(total, 'operator')} should map to the Edge TPU{because}."
+    return _on_cpu(words, level, _share_mapped(check, mapped / total))
+
+
+def _share_mapped(check: Node, operators: float) -> float:
+    """Of the work: multiply-accumulates where they are known, else operators."""
+    macs = check.number("mapped_macs_share")
+    return operators if macs is None or (not macs and not operators) else min(macs, 1.0)
+
+
+def _on_cpu(words: str, level: str, mapped: float) -> tuple[str, str]:
+    """A model most of whose work stays on the CPU is no model for the Edge TPU."""
+    if mapped >= _MOST_OF:
+        return words, level
+    return f"{words} Most of the work ({share(1 - mapped)}) stays on the CPU.", _BAD
 
 
 def _named(blocker: Node) -> str:
@@ -165,58 +186,15 @@ def _mapped(check: Node, compiled: Node) -> Number:
     return Number(name, share(mapped / total), ", ".join(details), PREDICTED)
 
 
-def _accuracy(evaluation: Node) -> Number:
-    name = main_metric(evaluation)
-    if not name:
-        return Number("accuracy", NOT_MEASURED, "edgekit evaluate MODEL --data DATA", NOT_MEASURED)
-    value = evaluation.number("metrics", name)
-    samples = plural(evaluation.count("num_samples") or 0, "sample")
-    difference = evaluation.number("against", "difference", name)
-    if difference is None:
-        interval = metric_between(name, evaluation.interval("metrics_ci95", name))
-        detail = f"on {samples}" + (f"; 95 % interval {interval}" if interval else "")
-        return Number(_title(evaluation), metric_value(name, value), detail, MEASURED)
-    other = evaluation.number("against", "metrics", name)
-    interval = metric_between(
-        name, evaluation.interval("against", "difference_ci95", name), signed=True
-    )
-    bounds = f"; 95 % interval {interval}" if interval else ""
-    was = metric_value(name, other)
-    detail = f"{metric_value(name, value)}, was {was}, on {samples}{bounds}"
-    title = f"{_title(evaluation)} against {file_name(evaluation.text('against', 'model'))}"
-    return Number(title, metric_difference(name, difference), detail, MEASURED)
-
-
-def _title(evaluation: Node) -> str:
-    return metric(main_metric(evaluation), evaluation.text("task"))
-
-
-def _accuracy_words(evaluation: Node) -> Iterator[str]:
-    name = main_metric(evaluation)
-    title = _title(evaluation)
-    title = title[:1].upper() + title[1:] if name in {"top1", *ERRORS} else title
-    interval = evaluation.interval("against", "difference_ci95", name)
-    difference = evaluation.number("against", "difference", name)
-    if not name:
-        yield "Its accuracy is not measured."
-    elif difference is None:
-        value = evaluation.number("metrics", name)
-        yield f"{title} is {metric_value(name, value)}; it was not compared with another model."
-    elif interval is not None and (interval[1] < 0 or interval[0] > 0):
-        much = metric_difference(name, abs(difference)).lstrip("+")
-        way = "lower" if difference < 0 else "higher"
-        chance = ", more than chance explains" if _is_worse(evaluation) else " than before"
-        yield f"{title} is {much} {way}{chance}."
-    else:
-        yield f"{title} is as before: no difference that these samples could tell."
-
-
-def _is_worse(evaluation: Node) -> bool:
-    name = main_metric(evaluation)
-    interval = evaluation.interval("against", "difference_ci95", name)
-    if interval is None:
-        return False
-    return interval[0] > 0 if name in ERRORS else interval[1] < 0
+def _accuracy(evaluation: Node, quality: Node) -> Number:
+    known = accuracy_number(evaluation)
+    if known is not None:
+        title, value, detail = known
+        return Number(title, value, detail, MEASURED)
+    if quality:
+        value, detail = agreement_detail(quality)
+        return Number("agreement with float", value, detail, MEASURED)
+    return Number("accuracy", NOT_MEASURED, "edgekit evaluate MODEL --data DATA", NOT_MEASURED)
 
 
 def _latency(evidence: Evidence, subject: Subject) -> Number:
