@@ -93,6 +93,22 @@ def convert(
             "data's class folders.",
         ),
     ] = None,
+    min_agreement: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar="SHARE",
+            help="Write nothing, exit with 4, where less of the float model's answers is kept "
+            "(classes, objects, masks, scores): 0.95.",
+        ),
+    ] = None,
+    min_snr_db: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar="DB",
+            help="Write nothing, exit with 4, where an output's signal about its own mean is "
+            "closer to the error: 12.",
+        ),
+    ] = None,
     timeout_sec: Annotated[
         Optional[float], typer.Option(help="Give up after so many seconds.")
     ] = None,
@@ -120,6 +136,8 @@ def convert(
             trust_source=trust_source,
             timeout_s=timeout_sec,
             replace_activations=replace_activations,
+            min_agreement=min_agreement,
+            min_snr_db=min_snr_db,
             labels=labels,
             progress=on_progress,
         )

@@ -67,14 +67,16 @@ class Agreement(Result):
         return (*answers, *(finding for each in self.outputs for finding in each.findings))
 
     @property
-    def least_argmax(self) -> float | None:
-        """The lowest share of equal largest values; None where no output has such a number."""
-        return min((each for each in self.argmax if each is not None), default=None)
+    def share(self) -> float | None:
+        """How many answers agree: decoded ones, else scores above the decision (the worst output).
 
-    @property
-    def least_snr_db(self) -> float | None:
-        """The lowest ratio; None where no output differs."""
-        return min((each for each in self.snr_db if each is not None), default=None)
+        None where no output is known to hold answers.
+        """
+        if self.decoded is not None:
+            return self.decoded.share
+        hits = [each.record.hits for each in self.outputs]
+        shares = [each.f1 for each in hits if each is not None and each.reference]
+        return min(shares, default=None)
 
 
 class OutputPair:

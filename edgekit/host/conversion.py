@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from edgekit.data.dataset import sample_specs
 from edgekit.data.random_samples import RANDOM
 from edgekit.errors import EdgeKitError, UsageError
 from edgekit.evaluate.causes import Making
+from edgekit.evaluate.gates import Gates
 from edgekit.evaluate.outputs import Agreement, agreement_warnings, measure_outputs
+from edgekit.evaluate.result import asked_for
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import read_notes
 from edgekit.host.activations import parse_replacements, with_replacements
@@ -66,8 +68,14 @@ class ConvertOptions:
     timeout_s: float | None = None
     replace_activations: str | None = None
     labels: files.PathLike | Sequence[str] | None = None
+    gates: Gates = field(default_factory=Gates)
 
     def __post_init__(self) -> None:
+        if self.gates.names and self.mode not in _CALIBRATED:
+            raise UsageError(
+                f"{self.gates.names[0]} does nothing in --mode {self.mode}",
+                fix=f"use --mode {' or '.join(_CALIBRATED)}",
+            )
         parse_replacements(self.replace_activations)
         for name, value, known in (("--mode", self.mode, MODES), ("--io", self.io, IO_TYPES)):
             if value not in known:
@@ -145,6 +153,8 @@ def convert(
     trust_source: bool = False,
     timeout_s: float | None = None,
     replace_activations: str | None = None,
+    min_agreement: float | None = None,
+    min_snr_db: float | None = None,
     labels: files.PathLike | Sequence[str] | None = None,
     progress: Progress | None = None,
     stop_early: bool = True,
@@ -180,11 +190,16 @@ def convert(
             map, or ``gelu=relu6,elu=mappable`` for some; done before calibration.
         labels: A text file with one class a line, or the names, for the model's metadata; None
             takes the names of the data's class folders if they are as many as the classes.
+        min_agreement: What share of the float model's answers the int8 model must keep: the same
+            classes (close calls included), F1 of objects and of scores, the overlap of masks.
+        min_snr_db: How far the signal of every output, about each element's mean, must be above
+            the error.
         progress: Called with (samples done, samples in all).
         stop_early: Refuse a hopeless network before calibration. Otherwise it is quantized first,
             so that the error has the ``model`` to look at.
 
     Raises:
+        GateError: ``min_agreement`` or ``min_snr_db`` is not met; nothing is written.
         NotEdgeTpuModelError: The converted model breaks rules; its ``issues`` has all of them.
         InputError: The source or the data cannot be used.
         OutputError: ``output`` cannot be written.
@@ -204,6 +219,7 @@ def convert(
         trust_source=trust_source,
         timeout_s=timeout_s,
         replace_activations=replace_activations,
+        gates=Gates(min_agreement, min_snr_db),
         labels=labels,
     )
     if isinstance(labels, (str, Path)):
@@ -288,6 +304,7 @@ class _Conversion:
             preprocess=self._pixels.used_for(self._dataset),
             preprocess_reason=self._pixels.reason,
             labels=self._labels,
+            asked=_asked(options),
         )
 
     def _with_use(self, content: bytes, model: Model) -> bytes:
@@ -433,8 +450,29 @@ class _Conversion:
         as_trained = self._as_trained or converted.float_content
         batches = calibration.judging_batches()
         agreement = measure_outputs(as_trained, converted.content, batches, making)
+        self._options.gates.check(agreement, self._where)
         self._notes.extend(agreement_warnings(agreement))
         return agreement
+
+
+def _asked(options: ConvertOptions) -> dict[str, str]:
+    """What else was set than source, data, mode, number of samples and output."""
+    shapes = options.input_shape
+    return asked_for(
+        {"io": "uint8", "batch_size": 1, "trust_source": False},
+        io=options.io,
+        batch_size=options.batch_size,
+        input_shape=shapes[0] if len(shapes) == 1 else None,
+        signature=options.signature,
+        inputs=",".join(options.inputs) or None,
+        outputs=",".join(options.outputs) or None,
+        converter_python=options.converter_python,
+        trust_source=options.trust_source,
+        replace_activations=options.replace_activations,
+        labels=options.labels,
+        min_agreement=options.gates.min_agreement,
+        min_snr_db=options.gates.min_snr_db,
+    )
 
 
 def _other_way(option: str) -> str:

@@ -60,6 +60,7 @@ class ConvertResult(Result):
     promised_range: tuple[float, float] | None = None
     num_judged: int = 0  # samples that the agreement was measured on
     held_out: bool | None = None  # whether none of them calibrated; None without agreement
+    asked: dict[str, str] = field(default_factory=dict)  # as `asked_for`; without those above
 
     @property
     def ratio(self) -> float | None:

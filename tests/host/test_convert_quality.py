@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekit.errors import GateError, UsageError
 from edgekit.fix import fix
 from edgekit.host import ConvertResult, convert
 from edgekit.runtime import Runner
@@ -53,6 +54,40 @@ def test_features_of_very_different_ranges_are_named_as_the_cause(tmp_path: Path
     assert "much worse than the float model on 100 samples" in text
     assert "5 of 6 (1 to 5)" in text
     assert "scale every feature" in text
+
+
+@pytest.mark.parametrize(
+    ("gate", "what"),
+    [
+        ({"min_agreement": 0.9}, "--min-agreement is 0.9"),
+        ({"min_snr_db": 12}, "--min-snr-db is 12"),
+    ],
+)
+def test_a_gate_that_is_not_met_writes_nothing_and_says_why(
+    gate: dict[str, float], what: str, tmp_path: Path
+) -> None:
+    widths = np.array([5000.0, 1, 1, 1, 1, 1])
+    samples = (_RNG.random((60, 6)) * widths).astype(np.float32)
+    with pytest.raises(GateError) as caught:
+        _convert(_sensors(widths), samples, tmp_path / "m.tflite", num_samples=30, **gate)
+    assert what in caught.value.what
+    assert "5 of 6" in caught.value.why
+    assert "scale every feature" in caught.value.fix
+    assert caught.value.exit_status == 4
+    assert not (tmp_path / "m.tflite").exists()
+
+
+def test_a_gate_that_is_met_changes_nothing(tmp_path: Path) -> None:
+    samples = _RNG.random((100, 6)).astype(np.float32)
+    gates = {"min_agreement": 0.9, "min_snr_db": 12.0}
+    _convert(_sensors(np.ones(6)), samples, tmp_path / "m.tflite", num_samples=50, **gates)
+    assert (tmp_path / "m.tflite").exists()
+
+
+@pytest.mark.parametrize("options", [{"min_agreement": 95}, {"min_snr_db": 3, "mode": "float"}])
+def test_gates_that_cannot_be_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        convert(tmp_path / "none.keras", data="random", output=tmp_path / "m.tflite", **options)
 
 
 def test_the_same_network_on_scaled_features_is_good_and_nothing_is_said(tmp_path: Path) -> None:
