@@ -2,7 +2,7 @@
 # Set up a Debian, Ubuntu, Raspberry Pi OS or Mendel machine for a Coral Edge TPU.
 #
 #   scripts/install-device.sh [--yes] [--dry-run] [--uninstall] [--runtime std|max|none] [--pcie]
-#                             [--venv FOLDER] [--edgekit WHAT] [--user NAME]
+#                             [--venv FOLDER] [--edgekit WHAT] [--user NAME] [--key-sha256 HEX]
 #
 # It shows what it will do and asks once; --yes does not ask, --dry-run only shows. What is in place
 # already is left alone, so that a second run does nothing. --uninstall takes back what it did, which
@@ -13,6 +13,10 @@
 #   --venv      where edgekit is installed (default: /opt/edgekit); "none" leaves Python alone
 #   --edgekit   what pip installs there: a wheel, or a folder (default: the one of this script)
 #   --user      who may use the device (default: who calls this script)
+#   --key-sha256  of the key that signs Google's packages, where you know it: another one is refused
+#
+# Google's key comes over https and counts for Google's source only (signed-by); apt checks every
+# package against it. What is no OpenPGP key, such as a page of a proxy, is refused.
 #
 # EDGEKIT_INSTALL_ROOT is a folder that stands for / (for trying this script out).
 set -euo pipefail
@@ -21,13 +25,14 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=${EDGEKIT_INSTALL_ROOT:-}
 rules_source=$here/../udev/99-edgetpu.rules
 rules=$root/etc/udev/rules.d/99-edgetpu.rules
-key=$root/etc/apt/trusted.gpg.d/coral-edgetpu.asc
+key=$root/etc/apt/keyrings/coral-edgetpu # with .asc or .gpg: apt goes by the suffix
+old_key=$root/etc/apt/trusted.gpg.d/coral-edgetpu.asc # of edgekit 0.1, which trusted it for every source
 list=$root/etc/apt/sources.list.d/coral-edgetpu.list
 notes=$root/var/lib/edgekit/installed
 google=https://packages.cloud.google.com/apt
 
 yes='' dry='' undo='' runtime=std pcie='' venv=/opt/edgekit edgekit=$(dirname "$here")
-user=${SUDO_USER:-$(id -un)}
+user=${SUDO_USER:-$(id -un)} key_sha256=''
 
 fail() { # STATUS MESSAGE
   echo "error: $2" >&2
@@ -49,6 +54,7 @@ while [ $# -gt 0 ]; do
     --venv) venv=$(value "$@") || exit 2; shift ;;
     --edgekit) edgekit=$(value "$@") || exit 2; shift ;;
     --user) user=$(value "$@") || exit 2; shift ;;
+    --key-sha256) key_sha256=$(value "$@") || exit 2; shift ;;
     --help | -h)
       sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"
       exit
@@ -57,6 +63,8 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+case $key_sha256 in *[!0-9a-f]*) fail 2 "--key-sha256 is $key_sha256, expected 64 digits 0-9a-f" ;; esac
+case ${#key_sha256} in 0 | 64) ;; *) fail 2 "--key-sha256 has ${#key_sha256} digits, expected 64" ;; esac
 case $runtime in std | max | none) ;; *) fail 2 "--runtime is $runtime, expected std, max or none" ;; esac
 
 # shellcheck disable=SC1091 # only there on the machine
@@ -90,7 +98,16 @@ write_note() { # NOTE
 quote() { printf '%q' "$1"; }
 
 install_file() { # FILE -> a command that writes its input there
-  echo "${sudo}install -D -m 644 /dev/stdin $(quote "$1")"
+  printf '%s' "${sudo}install -D -m 644 /dev/stdin $(quote "$1")"
+}
+
+# A command that fetches Google's key, refuses what is none or another, and adds the source with it.
+add_source() {
+  local url=$google/doc/apt-key.gpg check=true
+  [ -z "$key_sha256" ] || check="[ \"\$(sha256sum <\"\$new\")\" = '$key_sha256  -' ]"
+  cat <<END
+new=\$(mktemp) && trap 'rm -f "\$new"' EXIT && { curl -fsSL --proto =https $url >"\$new" || wget -qO "\$new" --https-only $url; } && case \$(head -c 36 "\$new" | tr -d '\000') in '-----BEGIN PGP PUBLIC KEY BLOCK-----') kind=asc ;; \$'\x98'* | \$'\x99'* | \$'\xc6'*) kind=gpg ;; *) echo '$url gave no OpenPGP key' >&2; exit 1 ;; esac && { $check || { echo 'the key has another SHA-256 than --key-sha256' >&2; exit 1; }; } && $(install_file "$key").\$kind <"\$new" && echo "deb [signed-by=${key#"$root"}.\$kind] $google coral-edgetpu-stable main" | $(install_file "$list")
+END
 }
 
 reload="${sudo}udevadm control --reload-rules && ${sudo}udevadm trigger"
@@ -127,7 +144,7 @@ plan_packages() {
   [ ${#missing[@]} -gt 0 ] || return 0
   if [ -n "$google_has" ] && ! grep -rqs coral-edgetpu-stable "$root/etc/apt/sources.list.d" "$root/etc/apt/sources.list"; then
     add "apt" "add Google's package source: $list" \
-      "(curl -fsSL $google/doc/apt-key.gpg || wget -qO- $google/doc/apt-key.gpg) | $(install_file "$key") && echo 'deb $google coral-edgetpu-stable main' | $(install_file "$list")"
+      "$(add_source)"
   fi
   add "packages ${missing[*]}" "install ${missing[*]}" \
     "${sudo}apt-get update && ${sudo}env DEBIAN_FRONTEND=noninteractive apt-get install -y ${missing[*]}"
@@ -157,7 +174,7 @@ plan_uninstall() {
           add "" "remove the virtual environment $root$rest" "${sudo}rm -rf $(quote "$root$rest")"
         ;;
       packages) add "" "remove $rest" "${sudo}apt-get remove -y $rest" ;;
-      apt) add "" "remove Google's package source" "${sudo}rm -f $(quote "$list") $(quote "$key")" ;;
+      apt) add "" "remove Google's package source" "${sudo}rm -f $(quote "$list") $(quote "$key").asc $(quote "$key").gpg $(quote "$old_key")" ;;
       rules) add "" "remove $rules" "${sudo}rm -f $(quote "$rules") && $reload" ;;
       member) add "" "take ${rest#* } out of ${rest%% *}" "${sudo}gpasswd -d $(quote "${rest#* }") ${rest%% *}" ;;
       group) add "" "remove the group $rest" "${sudo}groupdel $rest" ;;

@@ -93,6 +93,8 @@ def check_types(document: Any, where: str) -> None:  # noqa: ANN401
     ids = [image["id"] for image in document["images"]]
     if len(set(ids)) != len(ids):
         raise DataError("two images have the same id", where=where)
+    if len({type(each) for each in ids}) > 1:
+        raise DataError("the images' ids are partly numbers, partly texts", where=where)
 
 
 def _has(row: Any, names: list[str]) -> bool:  # noqa: ANN401

@@ -36,9 +36,12 @@ _MAC_FOLDERS = ("/usr/local/lib", "/opt/local/lib", "/opt/homebrew/lib")
 _ELF = {0x3E: "x86_64", 0xB7: "aarch64", 0x28: "arm", 0x03: "x86"}
 _MACHO = {0x01000007: "x86_64", 0x0100000C: "aarch64"}
 _PE = {0x8664: "x86_64", 0xAA64: "aarch64", 0x014C: "x86"}
+# The key counts for this source only: one in trusted.gpg.d would for every other source too.
+_KEYRING = "/etc/apt/keyrings/coral-edgetpu.gpg"
 _GOOGLE_APT = (
-    "curl https://packages.cloud.google.com/apt/doc/apt-key.gpg | sudo tee "
-    "/etc/apt/trusted.gpg.d/coral-edgetpu.asc && echo 'deb "
+    "sudo mkdir -p /etc/apt/keyrings && curl -fsSL --proto =https "
+    "https://packages.cloud.google.com/apt/doc/apt-key.gpg | sudo gpg --dearmor --yes -o "
+    f"{_KEYRING} && echo 'deb [signed-by={_KEYRING}] "
     "https://packages.cloud.google.com/apt coral-edgetpu-stable main' | sudo tee "
     "/etc/apt/sources.list.d/coral-edgetpu.list && sudo apt-get update && sudo apt-get install "
 )

@@ -7,6 +7,7 @@ arguments and change a few files, by which the script's own questions are answer
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -35,7 +36,7 @@ _PROGRAMS = {
           install) shift 2; printf '%s\\n' "$@" >>"$STATE/packages" ;;
           remove) shift 2; for each; do sed -i "/^$each$/d" "$STATE/packages"; done ;;
         esac""",
-    "curl": "echo the key",
+    "curl": 'cat "$STATE/key"',
     # A virtual environment whose Python has edgekit once pip was run; or, unless it is told not to
     # look there, from a folder that holds its sources.
     "python3": """
@@ -45,6 +46,7 @@ _PROGRAMS = {
         echo '-I*) test -e "$0.has" ;; *) test -e "$0.has" || test -e edgekit ;; esac' >>python
         chmod +x python""",
 }
+_ARMOURED = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxsBN\n-----END PGP PUBLIC KEY BLOCK-----\n"
 
 
 class Device:
@@ -57,6 +59,7 @@ class Device:
         (self.root / "etc" / "os-release").write_text(system)
         for name in ("groups", "member", "packages", "log"):
             (self.state / name).touch()
+        (self.state / "key").write_text(_ARMOURED)
         for name, body in _PROGRAMS.items():
             note = f'echo "{name} $*" >>"$STATE/log"\n'
             path = programs / name
@@ -112,6 +115,41 @@ def test_everything_is_set_up_without_a_question(device: Device) -> None:
         in (device.root / "etc/apt/sources.list.d/coral-edgetpu.list").read_text()
     )
     assert (device.root / "opt/edgekit/bin/python.has").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"), [(_ARMOURED.encode(), "asc"), (b"\x99\x01\x0d\x04\0\0key", "gpg")]
+)
+def test_googles_key_counts_for_googles_source_alone(
+    device: Device, content: bytes, suffix: str
+) -> None:
+    (device.state / "key").write_bytes(content)
+    done = device.run("--yes", "--key-sha256", hashlib.sha256(content).hexdigest())
+    assert done.returncode == 0, done.stderr
+    key = f"etc/apt/keyrings/coral-edgetpu.{suffix}"
+    assert (device.root / key).read_bytes() == content
+    source = (device.root / "etc/apt/sources.list.d/coral-edgetpu.list").read_text()
+    assert source.startswith(f"deb [signed-by=/{key}] https://packages.cloud.google.com/apt ")
+    assert not (device.root / "etc/apt/trusted.gpg.d").exists()
+    device.run("--uninstall", "--yes")
+    assert device.files() == ["etc/os-release"]
+
+
+@pytest.mark.parametrize("content", [b"<html>403 Forbidden</html>", b""])
+def test_what_is_no_key_is_not_installed(device: Device, content: bytes) -> None:
+    (device.state / "key").write_bytes(content)
+    done = device.run("--yes")
+    assert done.returncode == 5
+    assert "gave no OpenPGP key" in done.stderr
+    assert not any("apt" in name for name in device.files())
+
+
+def test_another_key_than_the_one_named_is_not_installed(device: Device) -> None:
+    done = device.run("--yes", "--key-sha256", "0" * 64)
+    assert done.returncode == 5
+    assert "another SHA-256" in done.stderr
+    assert not any("apt" in name for name in device.files())
+    assert device.run("--yes", "--key-sha256", "abc").returncode == 2
 
 
 def test_a_second_run_does_nothing(device: Device) -> None:
