@@ -77,27 +77,40 @@ def choose_decoder(
     asked = None if task is None else task_named(task)
     if asked is not None:
         check_task(asked)
-    elif prepared.notes.task in TASKS:
-        asked = task = prepared.notes.task
     case = Case(prepared, runner, options or DecodeOptions(), asked)
-    stated = ultralytics_task(prepared.original)
-    if asked is None and stated not in _ULTRALYTICS:
+    if asked is None:
+        return _guessed(case)
+    found, doubts = _recognize(case, asked)
+    if found is not None:
+        return replace(found, why=f"--task {task}")
+    if asked == NONE:
+        return raw_decoder(f"--task {task}", case.input_shape)
+    raise UnsupportedModelError(
+        f"the model's outputs are not those of {asked}: their shapes are {case.shapes}",
+        where=prepared.source,
+        why="; ".join(doubts),
+        fix="leave --task out to see what they look like",
+    )
+
+
+def _guessed(case: Case) -> Decoder:
+    """What the file says that the model is for, where the outputs agree; else what they are."""
+    noted = case.prepared.notes.task
+    if noted == NONE:
+        return raw_decoder(f"its file says {noted}", case.input_shape)
+    if noted in TASKS:
+        found, _ = _recognize(replace(case, task=noted), noted)
+        if found is not None:
+            return replace(found, why=f"its file says {noted}; {found.why}", is_guess=True)
+    stated = ultralytics_task(case.prepared.original)
+    if stated not in _ULTRALYTICS:
         why = f"its metadata says that it is for {stated!r}, which edgekit does not decode"
         return raw_decoder(why, case.input_shape)
-    found, doubts = _recognize(case, asked or _ULTRALYTICS[stated])
+    found, doubts = _recognize(case, _ULTRALYTICS[stated])
     if found is not None:
-        return (
-            replace(found, is_guess=True) if asked is None else replace(found, why=f"--task {task}")
-        )
-    if asked not in (None, NONE):
-        raise UnsupportedModelError(
-            f"the model's outputs are not those of {asked}: their shapes are {case.shapes}",
-            where=prepared.source,
-            why="; ".join(doubts),
-            fix="leave --task out to see what they look like",
-        )
+        return replace(found, is_guess=True)
     reasons = [f"outputs of the shapes {case.shapes} are of no known task", *doubts]
-    return raw_decoder(f"--task {task}" if asked else "; ".join(reasons), case.input_shape)
+    return raw_decoder("; ".join(reasons), case.input_shape)
 
 
 def _recognize(case: Case, wanted: str | None) -> tuple[Decoder | None, list[str]]:
@@ -126,7 +139,7 @@ _RECOGNIZERS: tuple[tuple[tuple[str, ...], Recognizer], ...] = (
     ((POSE,), movenet_decoder),
     ((DETECTION, POSE), yolo_decoder),
     ((DETECTION,), mediapipe_decoder),
-    ((), cascade_decoder),
+    ((DETECTION,), cascade_decoder),
     ((DETECTION,), ssd_decoder),
     ((POSE,), landmark_decoder),
     ((SEGMENTATION,), mask_decoder),

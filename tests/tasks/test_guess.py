@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,22 @@ def test_numbers_that_are_no_scores_are_no_classes(numbers: tuple[float, ...], t
     assert _guess(content, "classification").task == "classification"
     if task == "none":
         assert "from 110 to 205.5 are neither probabilities nor logits" in decoder.why
+
+
+@pytest.mark.parametrize(
+    ("noted", "task", "is_obeyed"),
+    [("classification", "classification", True), ("pose", "none", False), ("none", "none", True)],
+)
+def test_the_task_in_a_bundle_is_taken_where_the_outputs_agree(
+    noted: str, task: str, is_obeyed: bool
+) -> None:
+    """Here of numbers that are no scores by themselves."""
+    prepared = prepare(constant_model(_IMAGE, [_values(205.5, 124.0, 110.0, 180.0)]))
+    told = replace(prepared, notes=replace(prepared.notes, task=noted))
+    with Runner(prepared.runnable) as runner:
+        decoder = choose_decoder(told, runner)
+    assert decoder.task == task
+    assert decoder.why.startswith(f"its file says {noted}") == is_obeyed
 
 
 def test_an_embedding_of_unit_length_is_no_classifier() -> None:
