@@ -120,6 +120,8 @@ def render(result: EvaluateResult) -> Iterator[str]:
     yield f"task       {result.task}, {result.decoder}: {result.recognized_by}"
     data = result.data
     yield f"samples    {result.num_samples:,} of {data['source']}, {data['preprocess']}"
+    if result.preprocess_reason:
+        yield f"preprocess {result.preprocess_reason}"
     if result.num_failed:
         yield f"failed     {result.num_failed}: {'; '.join(result.failed[:_LISTED])}" + (
             f" and {result.num_failed - _LISTED} more" if result.num_failed > _LISTED else ""

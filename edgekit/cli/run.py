@@ -109,6 +109,7 @@ def render(result: RunResult) -> Iterator[str]:
     if result.failed:
         yield f"failed     {len(result.failed)}"
     yield f"task       {result.task}, {result.decoder}: {result.recognized_by}"
+    yield f"preprocess {result.preprocess}: {result.preprocess_reason}"
     yield f"on {runs_on(result)}"
     if result.thermal is not None and result.thermal.max_celsius is not None:
         yield temperatures(result.thermal)

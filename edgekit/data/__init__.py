@@ -22,9 +22,11 @@ from edgekit.data.placement import Placement
 from edgekit.data.preprocess import (
     Preprocess,
     fit_default,
+    has_same_range,
     parse_preprocess,
     preprocess_for,
     preprocess_or,
+    preprocess_reason,
 )
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Unreadable",
     "coco_images",
     "fit_default",
+    "has_same_range",
     "iter_batches",
     "iter_chunks",
     "open_dataset",
@@ -49,6 +52,7 @@ __all__ = [
     "parse_preprocess",
     "preprocess_for",
     "preprocess_or",
+    "preprocess_reason",
     "read_coco",
     "read_labels",
     "read_mask",

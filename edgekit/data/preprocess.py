@@ -305,6 +305,25 @@ def preprocess_for(
     return pixels if is_pixels and is_near else how
 
 
+def preprocess_reason(
+    asked: str | Preprocess | None, noted_reason: str, real_range: tuple[float, float] | None
+) -> str:
+    """Why `preprocess_for` chose what it did; ``noted_reason`` is empty where nothing is noted."""
+    if asked is not None:
+        return "as asked for"
+    if noted_reason:
+        return noted_reason
+    if real_range is None:
+        return "the default: the model's file does not say"
+    low, high = real_range
+    return f"the model's file does not say; its input stands for {low:.4g}..{high:.4g}"
+
+
+def has_same_range(one: Preprocess, other: Preprocess) -> bool:
+    """Whether pixels become the same range, to within 3 %."""
+    return _distance(one.promised_range, other.promised_range) <= _FITTING
+
+
 def _distance(promised: tuple[float, float], real: tuple[float, float]) -> float:
     """How far the ends of two ranges are apart, as a share of the first's width."""
     apart = max(abs(promised[0] - real[0]), abs(promised[1] - real[1]))

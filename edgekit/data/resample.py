@@ -74,12 +74,12 @@ def resample(
     if (width, height) == size == (box_width, box_height):
         return pixels
     rows, columns = _taps(name, down), _taps(name, across)
-    num_taps = max(rows.place.shape[1], columns.place.shape[1])
-    if num_taps == 1:
+    num_taps = {rows.place.shape[1], columns.place.shape[1]}
+    if num_taps == {1}:
         return pixels.take(rows.place[:, 0], 0).take(columns.place[:, 0], 1)
     if name == _FIXED_POINT:
         return _as_opencv(pixels, rows, columns)
-    if num_taps == 2:
+    if num_taps == {2}:
         return _interpolated(pixels, rows, columns)
     real = _weighted(_weighted(pixels, rows, 0), columns, 1)
     real += np.float32(0.5)

@@ -16,6 +16,7 @@ from edgekit.data import (
     open_dataset,
     parse_preprocess,
     preprocess_for,
+    preprocess_reason,
 )
 from edgekit.data.dataset import remarks_of, sample_specs
 from edgekit.data.labels import label_file_doubts
@@ -45,6 +46,7 @@ from edgekit.tasks import (
     fit_labels,
     model_labels,
     prepare,
+    preprocess_doubt,
     task_named,
 )
 
@@ -93,6 +95,14 @@ class _Settings:
 
 
 @dataclass(frozen=True)
+class _Pixels:
+    """Why they are preprocessed so, and what speaks against it."""
+
+    reason: str
+    doubt: str
+
+
+@dataclass(frozen=True)
 class _Evaluation:
     """Models, data and judge, ready to run."""
 
@@ -103,6 +113,7 @@ class _Evaluation:
     plan: Plan
     settings: _Settings
     start: float
+    pixels: _Pixels
 
 
 def evaluate(
@@ -272,7 +283,8 @@ def _prepared(
     task, offset = settings.task, settings.label_offset
     prepared, runners = zip(*((engine.prepared, engine.single) for engine in engines))
     decoders = same_decoders(prepared, runners, task, settings.decode)
-    opened = _open(data, engines, decoders[0], preprocess, settings.split)
+    how, reason = _preprocess(preprocess, engines)
+    opened = _open(data, engines, decoders[0], how, settings.split)
     dataset = spread(opened, settings.num_samples)
     names = _class_names(engines[0], decoders[0], settings)
     told = settings.labels is not None
@@ -284,7 +296,8 @@ def _prepared(
     plan = Plan(dataset, settings.num_samples, workers, strict, chunk_size(engines))
     if not names and len(dataset.class_names) == decoders[0].num_classes and not offset:
         names = dataset.class_names  # sub-folders, taken in their order
-    return _Evaluation(engines, decoders, chosen, names, plan, settings, start)
+    pixels = _Pixels(reason, preprocess_doubt(preprocess, prepared[0]))
+    return _Evaluation(engines, decoders, chosen, names, plan, settings, start, pixels)
 
 
 def _journal_key(evaluation: _Evaluation) -> dict[str, Any]:
@@ -332,6 +345,7 @@ def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None
         *_label_file_doubts(settings),
         *chosen.doubts,
         *nan_doubts(engines, outcome, judge.count),
+        *([evaluation.pixels.doubt] if evaluation.pixels.doubt else ()),
         *range_doubts(engine.single, dataset),
         *label_doubts(judge, dataset),
     ]
@@ -372,6 +386,7 @@ def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None
         threshold=chosen.threshold,
         asked=asked_for(_DEFAULTS, **settings.__dict__),
         class_names=tuple(evaluation.names),
+        preprocess_reason=evaluation.pixels.reason,
         # On the CPU only the first inferences are timed, and others run beside them.
         thermal=judge_drift(environment.thermal, engine.times_s)
         if environment.is_edge_tpu
@@ -400,20 +415,26 @@ def _label_file_doubts(settings: _Settings) -> Iterator[str]:
         yield from label_file_doubts(settings.labels)
 
 
+def _preprocess(
+    asked: str | Preprocess | None, engines: Sequence[Engine]
+) -> tuple[Preprocess, str]:
+    """How the inputs are preprocessed, and why: the first model that says something decides."""
+    default = parse_preprocess(asked)
+    for engine in engines:
+        info, prepared = engine.single.inputs[0], engine.prepared
+        how = preprocess_for(asked, prepared.notes.preprocess, info.real_range, info.dtype)
+        if how != default:
+            return how, preprocess_reason(asked, prepared.preprocess_reason, info.real_range)
+    return default, preprocess_reason(asked, "", None)
+
+
 def _open(
     data: Any,  # noqa: ANN401 - whatever open_dataset takes
     engines: Sequence[Engine],
     decoder: Decoder,
-    preprocess: str | Preprocess | None,
+    how: Preprocess,
     split: str,
 ) -> Dataset:
-    default = how = parse_preprocess(preprocess)
-    for engine in engines:
-        info = engine.single.inputs[0]
-        noted = engine.prepared.notes.preprocess
-        how = preprocess_for(preprocess, noted, info.real_range, info.dtype)
-        if how != default:
-            break
     infos = sample_specs([InputSpec(each.name, each.shape) for each in engines[0].single.inputs])
     specs = [InputSpec(each.name, (1, *each.shape[1:])) for each in infos]
     masks = decoder.task == SEGMENTATION

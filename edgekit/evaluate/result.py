@@ -70,6 +70,7 @@ class EvaluateResult(Result):
     num_nan: int = 0  # samples answered with NaN or infinity; never right
     nan_samples: tuple[str, ...] = ()  # the first of them
     threshold: float | None = None  # of multilabel: above it a class holds
+    preprocess_reason: str = ""  # why the data were preprocessed as ``data`` says
 
 
 def asked_for(defaults: Mapping[str, Any], **options: Any) -> dict[str, str]:  # noqa: ANN401

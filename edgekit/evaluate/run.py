@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
 import numpy as np
 
-from edgekit.data import parse_preprocess, preprocess_for
+from edgekit.data import parse_preprocess, preprocess_for, preprocess_reason
 from edgekit.errors import DataError, InputError, UnsupportedModelError, UsageError
 from edgekit.evaluate.answers import Answer, Words, explain, summarize
 from edgekit.evaluate.engine import as_pixels
@@ -26,6 +26,7 @@ from edgekit.tasks import (
     fit_labels,
     model_labels,
     prepare,
+    preprocess_doubt,
     raw_decoder,
 )
 
@@ -61,6 +62,7 @@ class RunResult(Result):
     versions: Mapping[str, str]
     thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
     asked: Mapping[str, str] = field(default_factory=dict)  # as `asked_for`
+    preprocess_reason: str = ""  # why that one
     warnings: tuple[str, ...] = ()
 
 
@@ -165,6 +167,7 @@ def run(
         dtype = runner.inputs[0].dtype if runner.inputs else "float32"
         how = preprocess_for(preprocess, prepared.notes.preprocess, real_range, dtype)
         session = _Session(runner, decoder, how, Words(names, top), keep_state)
+        doubt = preprocess_doubt(preprocess, prepared)
         answers, failed = _answer_all(session, inputs, output)
         decoder = session.decoder
         environment = runner.environment
@@ -176,6 +179,7 @@ def run(
             decoder=decoder.kind,
             recognized_by=decoder.why,
             preprocess=str(how),
+            preprocess_reason=preprocess_reason(preprocess, prepared.preprocess_reason, real_range),
             score_threshold=score_threshold,
             answers=tuple(answers),
             failed=tuple(failed),
@@ -186,7 +190,7 @@ def run(
             versions=environment.versions,
             thermal=environment.thermal,
             asked=asked,
-            warnings=decoder.doubts,
+            warnings=(*decoder.doubts, *([doubt] if doubt else [])),
         )
 
 

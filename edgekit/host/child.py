@@ -77,6 +77,8 @@ class ConverterChild:
         self._versions: dict[str, str] = {}
         self.died = False  # it ended by itself, without a reason for people
         self.notes: list[str] = []  # what the child changed in the network, for people
+        # Called with the first operations behind each input of a TensorFlow model, when known.
+        self.on_network_start: Callable[[list[Any]], None] = lambda _steps: None
 
     def __enter__(self) -> ConverterChild:
         return self
@@ -179,6 +181,8 @@ class ConverterChild:
                 self.notes.append(str(message.fields["text"]))
             elif message.kind == "hello":
                 self._versions = dict(message.fields)
+            elif message.kind == "network_start":
+                self.on_network_start(message.fields["steps"])
             elif message.kind in wanted:
                 return message
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgekit import __version__, files
 from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset, read_labels
 from edgekit.data.dataset import sample_specs
+from edgekit.data.network_start import Step, first_steps, steps_from
 from edgekit.data.random_samples import RANDOM
 from edgekit.errors import EdgeKitError, UsageError
 from edgekit.evaluate.causes import Making
@@ -300,7 +301,11 @@ class _Conversion:
             versions={"edgekit": __version__, **converted.versions},
             time_s=time.monotonic() - start,
             peak_rss_bytes=converted.peak_rss_bytes,
-            warnings=(*(calibration.warnings if calibration else ()), *self._notes),
+            warnings=(
+                *(calibration.warnings if calibration else ()),
+                *self._pixels.warnings(ranges[0] if ranges else None),
+                *self._notes,
+            ),
             preprocess=self._pixels.used_for(self._dataset),
             preprocess_reason=self._pixels.reason,
             labels=self._labels,
@@ -326,6 +331,9 @@ class _Conversion:
             given = parse_input_shapes(options.input_shape)
             shapes = static_shapes(raw, given, options.batch_size, where)
             self._open(raw, shapes)
+            child.on_network_start = lambda steps: self._meet_network(
+                steps_from(steps[0] if steps else []), raw, shapes
+            )
             with self._explaining(child):
                 converted = child.convert(shapes, self._batches, self._improve_float, loaded.loader)
             self._notes.extend(child.notes)
@@ -344,6 +352,7 @@ class _Conversion:
         raw = tflite_inputs(model)
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
+        self._pixels.take_network(first_steps(replaced))
         self._open(raw, shapes)
         if replaced is not model:
             self._as_trained = write_model(make_static(model, shapes, where))
@@ -424,6 +433,13 @@ class _Conversion:
         replaced, notes = with_replacements(model, forms)
         self._notes.extend(notes)
         return replaced
+
+    def _meet_network(
+        self, steps: Sequence[Step], raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]
+    ) -> None:
+        """Open the data again if the network wants other pixels than were assumed."""
+        if self._pixels.take_network(steps):
+            self._open(raw, shapes)
 
     def _open(self, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]) -> None:
         if self._data is None:

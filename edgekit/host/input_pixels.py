@@ -3,17 +3,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from edgekit.data import Dataset, Preprocess, parse_preprocess, preprocess_or
+from edgekit.data.network_start import Step, Wanted, contradiction, wanted_pixels
 from edgekit.data.random_samples import RANDOM
 
 _IMAGES = ("folder", "coco", "masks")
 
 
 class InputPixels:
-    """The preprocessing of a conversion: as asked, else as the source says, else the default."""
+    """The preprocessing of a conversion.
+
+    It is what was asked for, else what the source's metadata say, else what the network's first
+    operations tell, else the default.
+    """
 
     def __init__(self, asked: str | Preprocess | None) -> None:
         self._asked = asked
+        self._wanted: Wanted | None = None
         self.how = parse_preprocess(asked)
         self.reason = "the default" if self.how.is_default else "as asked for"
 
@@ -22,6 +31,28 @@ class InputPixels:
         if noted and self._asked is None:
             self.how = preprocess_or(None, noted)
             self.reason = "the source's metadata say so"
+
+    def take_network(self, steps: Sequence[Step]) -> bool:
+        """Look at the first operations behind the input; True if ``how`` is another one now."""
+        self._wanted = wanted_pixels(steps)
+        if (
+            self._wanted is None
+            or not self.how.is_default
+            or self.how != Preprocess(is_default=True)
+        ):
+            return False
+        self.reason = self._wanted.reason
+        before, self.how = self.how, replace(self.how, scale=self._wanted.scale)
+        return self.how != before
+
+    def warnings(self, calibrated: tuple[float, float] | None) -> list[str]:
+        """What contradicts the network: the preprocessing, or the range of the samples."""
+        if self._wanted is None:
+            return []
+        doubts = [contradiction(self._wanted, self.how)]
+        if calibrated is not None and not doubts[0]:
+            doubts.append(self._wanted.misses(calibrated))
+        return [each for each in doubts if each]
 
     def used_for(self, dataset: Dataset | None) -> str:
         """The text for the model's metadata; empty where no pixels were preprocessed.

@@ -26,7 +26,7 @@ from edgekit.tasks.decoder import (
 from edgekit.tasks.guess import choose_decoder
 from edgekit.tasks.labels import attached_labels, fit_labels, model_labels
 from edgekit.tasks.pose import KEYPOINT_NAMES, SKELETON, Poses, keypoint_names
-from edgekit.tasks.prepare import Prepared, prepare
+from edgekit.tasks.prepare import Prepared, prepare, preprocess_doubt
 from edgekit.tasks.segmentation import mask_to_image
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "model_labels",
     "non_maximum_suppression",
     "prepare",
+    "preprocess_doubt",
     "raw_decoder",
     "task_named",
 ]

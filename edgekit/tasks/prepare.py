@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgekit.data import has_same_range, parse_preprocess
+from edgekit.data.network_start import contradiction, first_steps, wanted_pixels
 from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import Notes, read_notes
@@ -16,6 +18,8 @@ from edgekit.tasks.posenet import PosenetOptions, without_decoder
 
 if TYPE_CHECKING:
     from typing import Union
+
+    from edgekit.data import Preprocess
 
     ModelSource = Union[bytes, PathLike]
 
@@ -40,6 +44,7 @@ class Prepared:
     runnable: ModelSource  # as given; without PoseNet's decoder if there was one
     notes: Notes  # what the file says about its use
     posenet: PosenetOptions | None = None  # of the decoder that was cut off
+    preprocess_reason: str = ""  # why ``notes`` say which preprocessing; "" where they do not
 
 
 def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
@@ -62,8 +67,8 @@ def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
     cut = without_decoder(parsed)
     runnable: ModelSource = model if cut is None else write_model(cut[0])
     notes = read_notes(given, parsed)
-    if not notes.preprocess:
-        notes = replace(notes, preprocess=_ULTRALYTICS.get(ultralytics_task(content), ""))
+    how, reason = _preprocess(notes, parsed, content)
+    notes = replace(notes, preprocess=how)
     return Prepared(
         source,
         sha256_hex(content),
@@ -72,4 +77,33 @@ def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
         runnable,
         notes,
         None if cut is None else cut[1],
+        reason,
+    )
+
+
+def _preprocess(notes: Notes, model: Model, content: bytes) -> tuple[str, str]:
+    """``--preprocess`` text and why: what the file says, else what its network tells."""
+    if notes.preprocess:
+        return notes.preprocess, "the model's file says so"
+    known = _ULTRALYTICS.get(ultralytics_task(content), "")
+    if known:
+        return known, "exports of Ultralytics are made for it"
+    wanted = wanted_pixels(first_steps(model))
+    return (wanted.scale, wanted.reason) if wanted else ("", "")
+
+
+def preprocess_doubt(asked: str | Preprocess | None, prepared: Prepared) -> str:
+    """The warning that ``asked`` contradicts the network or its file; empty if it does not."""
+    if asked is None:
+        return ""
+    how = parse_preprocess(asked)
+    wanted = wanted_pixels(first_steps(prepared.model))
+    if wanted is not None:
+        return contradiction(wanted, how)
+    noted = prepared.notes.preprocess
+    if not noted or has_same_range(how, parse_preprocess(noted)):
+        return ""
+    return (
+        f"--preprocess {how} is not what the model was made for, {noted}: "
+        f"{prepared.preprocess_reason}; leave --preprocess out"
     )

@@ -14,7 +14,8 @@ from edgekit.data import Preprocess
 from edgekit.data.fit_image import PILLOW_FILTERS, fit_image
 from edgekit.data.resample import RESAMPLERS, resample
 
-_SIZES = [(7, 5), (16, 11), (40, 61), (23, 97)]  # down, up, odd, one axis of each
+# Down, up, odd, one axis of each, one axis as it is.
+_SIZES = [(7, 5), (16, 11), (40, 61), (23, 97), (29, 20), (15, 37)]
 
 
 def _photo(width: int = 29, height: int = 37, channels: int = 3) -> np.ndarray:

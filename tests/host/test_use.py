@@ -97,3 +97,48 @@ def test_a_float_model_hands_its_notes_on(network: Any, photos: Path, tmp_path: 
     assert result.preprocess.startswith("tf,")
     assert result.inputs[0].calibration_min is not None
     assert result.inputs[0].calibration_min < -0.5
+
+
+def _rescaling_network(*front: Any) -> Any:  # noqa: ANN401
+    import keras  # noqa: PLC0415 - host only
+
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            *front,
+            layers.Rescaling(1 / 255, name="to_unit"),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3),
+        ]
+    )
+
+
+@pytest.mark.parametrize("form", ["object", "export"])
+def test_a_network_that_rescales_gets_raw_pixels(form: str, photos: Path, tmp_path: Path) -> None:
+    import keras  # noqa: PLC0415 - host only
+
+    if form == "export":
+        source: Any = tmp_path / "exported"
+        _rescaling_network().export(str(source), verbose=False)
+    else:
+        source = _rescaling_network(keras.layers.RandomFlip())
+    result = convert(source, data=photos, output=tmp_path / "m.tflite")
+    assert result.preprocess.startswith("raw,")
+    assert result.preprocess_reason.endswith("turns 0..255 into 0..1")
+    assert result.inputs[0].calibration_max is not None
+    assert result.inputs[0].calibration_max > 200
+    assert not [each for each in result.warnings if "--preprocess" in each]
+    answer = run(result.output, [photos / "ant" / "0.png"])
+    assert answer.preprocess == result.preprocess
+
+
+def test_preprocessing_that_contradicts_the_network_is_a_warning(
+    photos: Path, tmp_path: Path
+) -> None:
+    network = _rescaling_network()
+    result = convert(network, data=photos, preprocess="unit", output=tmp_path / "m.tflite")
+    assert result.preprocess.startswith("unit,")
+    (warning,) = (each for each in result.warnings if "--preprocess raw" in each)
+    assert "`to_unit` turns 0..255 into 0..1" in warning

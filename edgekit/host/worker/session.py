@@ -12,6 +12,7 @@ from typing import Any
 from edgekit.host.worker.freeze import freeze
 from edgekit.host.worker.frozen_graph import load_frozen_graph
 from edgekit.host.worker.keras_file import load_keras
+from edgekit.host.worker.network_start import first_steps
 from edgekit.host.worker.quantize import quantize
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.saved_model import load_saved_model
@@ -81,6 +82,7 @@ def _convert_tensorflow(wire: Wire, job: Message) -> bytes:
     frozen, notes = freeze(source.trace(static))
     for note in notes:
         wire.send("note", text=note)
+    wire.send("network_start", steps=first_steps(frozen))
     wire.send("step", name="converting the operations")
 
     def on_float(content: bytes) -> bytes:

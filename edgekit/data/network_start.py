@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which pixels a network was made for, as its first operations tell.
+
+Keras networks often hold their preprocessing: Rescaling, Normalization, the constants of
+``preprocess_input``. They want pixels of 0..255, and scaling these to 0..1 beforehand makes their
+answers random. docs/preprocessing.md has the rule and what it does not decide.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.data.preprocess import Preprocess
+from edgekit.formats.tflite import Model, Operator
+
+_Values = NDArray[np.float64]
+# What leaves each value as it is, or a mixture of its neighbours: the pixels' range stays.
+_NEUTRAL = frozenset(
+    (
+        "AVERAGE_POOL_2D",
+        "CAST",
+        "DEQUANTIZE",
+        "EXPAND_DIMS",
+        "GATHER",
+        "MIRROR_PAD",
+        "PAD",
+        "PADV2",
+        "RESHAPE",
+        "RESIZE_BILINEAR",
+        "RESIZE_NEAREST_NEIGHBOR",
+        "REVERSE_V2",
+        "SLICE",
+        "SQUEEZE",
+        "STRIDED_SLICE",
+        "TRANSPOSE",
+    )
+)
+_SPLITS = frozenset(("SLICE", "SPLIT", "SPLIT_V", "STRIDED_SLICE", "UNPACK"))
+_JOINS = frozenset(("CONCATENATION", "PACK"))
+_SHAPE_ONLY = frozenset(("SHAPE", "RANK"))
+_MODEL = re.compile(r"(functional|model|sequential)(_\d+)*$")  # Keras's own names of networks
+_CALLED_AGAIN = re.compile(r"_1$")
+_MOST_CHANNELS = 4
+_SAME = 0.05  # of a range's width: ends that far apart are the same
+_SMALL, _LARGE = (
+    4.0,
+    16.0,
+)  # pixels of 0..255 have more than the one, scaled ones less than the other
+_MOST_STEPS = 12
+_RANGES = {"raw": (0.0, 255.0), "unit": (0.0, 1.0), "tf": (-1.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation on the input: ``x * scale + offset``, one value or one a channel."""
+
+    name: str  # TensorFlow's, of the operation: "model/rescaling/mul"
+    scale: tuple[float, ...] = (1.0,)
+    offset: tuple[float, ...] = (0.0,)
+    # Of batch normalization, what the training data were like: mean and standard deviation.
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a network's input was made for, and why that is known."""
+
+    scale: str  # raw, unit or tf: see `Preprocess`
+    reason: str
+
+    def misses(self, seen: tuple[float, float]) -> str:
+        """The warning that values of the range ``seen`` are not such pixels; empty if they are."""
+        low, high = _RANGES[self.scale]
+        is_small = self.scale == "raw" and seen[1] - seen[0] <= _SMALL and seen[1] <= _SMALL
+        is_large = self.scale != "raw" and seen[1] > _LARGE
+        if not is_small and not is_large:
+            return ""
+        return (
+            f"{self.reason}, and the samples lie between {seen[0]:.4g} and {seen[1]:.4g}: give "
+            f"samples of {low:g}..{high:g}"
+        )
+
+
+def contradiction(wanted: Wanted, how: Preprocess) -> str:
+    """The warning that ``how`` gives a network other pixels than it wants; empty if it does not."""
+    low, high = _RANGES[wanted.scale]
+    given = how.promised_range
+    apart = max(abs(given[0] - low), abs(given[1] - high)) / (high - low)
+    is_allowed = wanted.scale == "unit" and given[1] <= _LARGE  # 0..1 or about: not known better
+    if apart <= _SAME or is_allowed:
+        return ""
+    return (
+        f"{wanted.reason}, and the preprocessing gives it {given[0]:.4g}..{given[1]:.4g}: use "
+        f"--preprocess {wanted.scale}"
+    )
+
+
+def wanted_pixels(steps: Sequence[Step]) -> Wanted | None:
+    """The pixels that a network with these first operations was trained on; None if unknown."""
+    scale, offset = np.ones(1), np.zeros(1)
+    for index, step in enumerate(steps[:_MOST_STEPS]):
+        by_data = _by_statistics(step) if index == 0 else ""
+        scale, offset = _after(step, scale, offset)
+        found = by_data or _by_constants(scale, offset, is_first=index == 0)
+        if found:
+            return Wanted(found, _reason(found, step, steps[index:], scale, offset))
+    return None
+
+
+def _after(step: Step, scale: _Values, offset: _Values) -> tuple[_Values, _Values]:
+    factor = np.asarray(step.scale)
+    return scale * factor, offset * factor + np.asarray(step.offset)
+
+
+def _by_constants(scale: _Values, offset: _Values, *, is_first: bool) -> str:
+    """``(x - mean) / std``: mean and standard deviation show the unit that they were taken in."""
+    if not (np.isfinite(scale).all() and np.isfinite(offset).all() and (scale != 0).all()):
+        return ""
+    mean, std = -offset / scale, 1 / np.abs(scale)
+    if _lies(mean, -1, 256) and _lies(std, 12, 400):
+        return "raw"  # 0..1 would become a range of less than 0.1
+    if _lies(mean, 16, 240) and _lies(std, 0.4, 400):
+        return "raw"  # 0..1 lies wholly beside such a mean
+    if _lies(mean, -1.02, -0.98) and (scale > 0).all() and not _lies(std, 0.9, 1.1):
+        return "tf"  # -1 becomes 0
+    # A first factor of 2 or 255 alone may be any layer's; a mean inside of 0..1 is the pixels'.
+    return "unit" if is_first is False and _lies(mean, 0.05, 0.95) and _lies(std, 0.05, 2) else ""
+
+
+def _by_statistics(step: Step) -> str:
+    mean, std = np.asarray(step.mean), np.asarray(step.std)
+    if not mean.size:
+        return ""
+    if _lies(mean, 16, 240) and _lies(std, 8, 128):
+        return "raw"
+    return "unit" if _lies(mean, 0.05, 0.95) and _lies(std, 0.02, 0.5) else ""
+
+
+def _lies(values: _Values, low: float, high: float) -> bool:
+    return bool((values >= low).all() and (values <= high).all())
+
+
+def _reason(
+    found: str, step: Step, following: Sequence[Step], scale: _Values, offset: _Values
+) -> str:
+    """What the layer makes of the range that it was made for, its other operations included."""
+    for other in following[1:]:
+        if _scope(other.name) != _scope(step.name):
+            break
+        scale, offset = _after(other, scale, offset)
+    low, high = _RANGES[found]
+    ends = np.concatenate([low * scale + offset, high * scale + offset])
+    made_for = f"{low:g}..{high:g}"
+    becomes = f"{_short(ends.min())}..{_short(ends.max())}"
+    return f"the network's first layer `{layer_name(step.name)}` turns {made_for} into {becomes}"
+
+
+def _short(value: float) -> str:
+    return f"{round(float(value), 2) + 0.0:g}"
+
+
+def steps_from(documents: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+    """What the converting process found behind an input (`host.worker.network_start`)."""
+    steps: list[Step] = []
+    for each in documents:
+        name = str(each["name"])
+        if "opcode" in each:
+            values = np.asarray(each["values"], np.float64)
+            step = affine(name, each["opcode"], values, each["comes_first"])
+            if step is None:
+                break
+        else:
+            rows = (tuple(each[field]) for field in ("scale", "offset", "mean", "std"))
+            step = Step(name, *rows)
+        steps.append(step)
+    return tuple(steps)
+
+
+def first_steps(model: Model) -> tuple[Step, ...]:
+    """The operations with constants directly behind the first input of a float model."""
+    if not model.main.inputs:
+        return ()
+    return tuple(_walk(model, model.main.inputs[0]))
+
+
+def _walk(model: Model, tensor: int) -> list[Step]:
+    steps: list[Step] = []
+    while len(steps) < _MOST_STEPS:
+        found, tensor = _to_reader(model, tensor)
+        steps += found
+        joined = _to_join(model, tensor)
+        if joined is None:
+            break
+        found, tensor = joined
+        steps += found
+    return steps
+
+
+def _readers(model: Model, tensor: int) -> list[Operator]:
+    readers = [op for op in model.main.operators if tensor in op.inputs]
+    return [op for op in readers if op.opcode not in _SHAPE_ONLY]
+
+
+def _to_reader(model: Model, tensor: int) -> tuple[list[Step], int]:
+    """The steps from ``tensor`` to the first operator that is none, and what that reads."""
+    steps: list[Step] = []
+    for _ in range(2 * _MOST_STEPS):
+        readers = _readers(model, tensor)
+        if len(readers) != 1:
+            break
+        (operator,) = readers
+        if operator.opcode not in _NEUTRAL:
+            step = _step(model, operator, tensor)
+            if step is None:
+                break
+            steps.append(step)
+        tensor = operator.outputs[0]
+    return steps, tensor
+
+
+def _to_join(model: Model, tensor: int) -> tuple[list[Step], int] | None:
+    """Past channels that are taken apart and put together in another order (RGB to BGR)."""
+    readers = _readers(model, tensor)
+    if not readers or any(op.opcode not in _SPLITS for op in readers):
+        return None
+    paths = [_to_reader(model, each) for op in readers for each in op.outputs]
+    joins = [op for _, end in paths for op in _readers(model, end)]
+    if not joins or joins[0].opcode not in _JOINS or any(op is not joins[0] for op in joins):
+        return None
+    order = list(joins[0].inputs)
+    paths.sort(key=lambda path: order.index(path[1]))
+    steps = []
+    for row in zip(*(path[0] for path in paths)):
+        if any(len(each.scale) != 1 or len(each.offset) != 1 for each in row):
+            break
+        scale, offset = ([getattr(each, f)[0] for each in row] for f in ("scale", "offset"))
+        steps.append(replace(row[0], scale=tuple(scale), offset=tuple(offset)))
+    return steps, joins[0].outputs[0]
+
+
+def _step(model: Model, operator: Operator, tensor: int) -> Step | None:
+    if operator.opcode not in ("ADD", "DIV", "MUL", "SUB") or len(operator.inputs) != 2:
+        return None
+    comes_first = operator.inputs[0] == tensor
+    values = _constant(model, operator.inputs[1 if comes_first else 0])
+    if values is None:
+        return None
+    name = model.main.tensors[operator.outputs[0]].name
+    return affine(name, operator.opcode, values, comes_first)
+
+
+def affine(name: str, opcode: str, values: _Values, comes_first: bool) -> Step | None:
+    """A step of ADD, SUB, MUL or DIV with a constant; None where it is none of a preprocessing.
+
+    Args:
+        name: For the step.
+        opcode: TensorFlow Lite's.
+        values: The constant, of any shape. Of a whole image (a mean image) the mean counts.
+        comes_first: The network's input is the left operand.
+    """
+    flat = np.asarray(values, np.float64).reshape(-1)
+    if not flat.size or not np.isfinite(flat).all():
+        return None
+    is_sum = opcode in ("ADD", "SUB")
+    if flat.size > _MOST_CHANNELS:
+        if not is_sum:
+            return None
+        flat = flat.mean(keepdims=True)
+    if opcode == "SUB":
+        sign = 1.0 if comes_first else -1.0
+        return Step(name, (sign,), tuple((-sign * flat).tolist()))
+    if opcode == "ADD":
+        return Step(name, offset=tuple(flat.tolist()))
+    if opcode == "DIV":
+        if not comes_first or (flat == 0).any():
+            return None
+        flat = 1 / flat
+    return Step(name, tuple(flat.tolist()))
+
+
+def _constant(model: Model, tensor: int) -> _Values | None:
+    """The values of a constant, also of one in float16 behind a DEQUANTIZE."""
+    for operator in model.main.operators:
+        if tensor in operator.outputs and operator.opcode == "DEQUANTIZE":
+            tensor = operator.inputs[0]
+    info = model.main.tensors[tensor]
+    values = model.data(info) if info.dtype in ("FLOAT16", "FLOAT32") else None
+    return None if values is None or not values.size else values.astype(np.float64)
+
+
+def layer_name(name: str) -> str:
+    """The layer in a TensorFlow name: "model/rescaling/mul;..." -> "rescaling"."""
+    parts = _parts(name)
+    is_layer = len(parts) > 1 and not _MODEL.match(parts[-2])
+    # A network that is called again gets its layers' names with a number behind them.
+    return _CALLED_AGAIN.sub("", parts[-2]) if is_layer else "".join(parts[-1:])
+
+
+def _scope(name: str) -> list[str]:
+    return _parts(name)[:-1]
+
+
+def _parts(name: str) -> list[str]:
+    first = name.split(";", 1)[0].split(":", 1)[0]
+    return [part for part in first.split("/") if part]
