@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _MOVES = 0.5  # correlation with the grid above which a column is a coordinate
 _LARGEST_SCORE_AS_PIXEL = 1.5
+_LARGEST_SIZE = 1.1  # of a box, as a share of the input
 _LARGEST_LOG = 10.0  # exp(10) is larger than any image
 _PERSON_VALUES = PERSON[0] * PERSON[1]
 
@@ -87,9 +88,9 @@ class YoloValues:
         if not len(boxes):
             return False
         sizes = boxes[:, 2:]
-        is_small = float(np.quantile(np.abs(boxes), 0.99)) < _LARGEST_LOG
+        is_small = float(np.abs(boxes).max()) < _LARGEST_LOG
         has_negative = float(sizes.min()) < -self._tolerance
-        return is_small and (has_negative or float(sizes.max()) > _LARGEST_SCORE_AS_PIXEL)
+        return is_small and (has_negative or float(sizes.max()) > _LARGEST_SIZE)
 
     def _has_objectness(self, last: int) -> bool:
         """Whether the column behind the box scales the classes: small where they are not, or 1."""
@@ -101,6 +102,8 @@ class YoloValues:
         classes = float(self._rows[:, BOX + 1 : last].max(axis=1).mean())
         if not is_score(self._rows[:, BOX + 1 : last], self._tolerance):
             return False
+        if last - BOX == 1 + COCO_CLASSES and not self._head.is_transposed:
+            return True  # YOLOX and YOLOv6 on COCO
         # Trained where there is an object only, classes are certain of one anywhere.
         return classes > 0.05 and classes > 10 * float(objectness.mean())
 

@@ -345,3 +345,21 @@ def test_objects_with_nan_are_none() -> None:
     table[3, 6] = np.nan
     _, found = _read([table.T])
     assert found.class_indices.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "classes"), [(80, "YOLOv8", 80), (81, "YOLOv6", 80), (52, "YOLOv8 pose", 1)]
+)
+def test_outputs_that_are_empty_but_for_one_object_are_read_as_usual(
+    values: int, name: str, classes: int
+) -> None:
+    """No column moves with the grid here: the number of values decides."""
+    table = np.zeros((2100, 4 + values), np.float32)
+    table[700, :6] = [160, 80, 64, 32, 0.9, 0.9]
+    if values == 52:
+        table[700, 5:] = np.tile([150, 90, 0.8], 17)
+    is_rows = values == 81
+    yolo, found = _read([table if is_rows else table.T])
+    assert (yolo.name, yolo.columns.num_classes) == (name, classes)
+    np.testing.assert_allclose(found.boxes_yxyx * 320, [[64, 128, 96, 192]], atol=1e-3)
+    np.testing.assert_allclose(found.scores, [0.81 if is_rows else 0.9], atol=1e-6)
