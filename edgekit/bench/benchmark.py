@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
 import numpy as np
 
+from edgekit.data import preprocess_for
 from edgekit.errors import UsageError
 from edgekit.result import Result
 from edgekit.runtime import Runner, TensorInfo, Thermal, judge_drift, latency_stats
@@ -43,6 +44,7 @@ class BenchmarkResult(Result):
     versions: Mapping[str, str]
     times_ms: tuple[float, ...]  # of single inferences, in order; of many at most 1000, spread out
     thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
+    preprocess: str = ""  # how images become its input, as evaluate and run do it; "" for others
 
 
 def benchmark(
@@ -119,7 +121,17 @@ def benchmark(
             versions=environment.versions,
             times_ms=_kept_ms(times_s),
             thermal=judge_drift(environment.thermal, times_s),
+            preprocess=_preprocess(runner),
         )
+
+
+def _preprocess(runner: Runner) -> str:
+    """What the model's file says of images, else what its input tells; the inputs are random."""
+    shape = runner.inputs[0].shape if runner.inputs else ()
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        return ""
+    first = runner.inputs[0]
+    return str(preprocess_for(None, runner.notes.preprocess, first.real_range, first.dtype))
 
 
 def _time_runs(runner: Runner, num_runs: int, warmup_runs: int) -> list[float]:

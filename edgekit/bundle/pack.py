@@ -13,8 +13,9 @@ from edgekit.bundle.given import read_given
 from edgekit.bundle.requirements import requirements
 from edgekit.bundle.results import read_result
 from edgekit.bundle.signing import sign as sign_manifest
-from edgekit.data import parse_preprocess, read_labels
+from edgekit.data import parse_preprocess, preprocess_for, preprocess_reason, read_labels
 from edgekit.data.describe import Description, label_text
+from edgekit.data.network_start import first_steps, wanted_pixels
 from edgekit.edgetpu.belongs import check_belongs, check_plain
 from edgekit.files import (
     PathLike,
@@ -27,6 +28,7 @@ from edgekit.files import (
 from edgekit.formats.bundle import MODEL_PATH, BundleFile, Manifest, is_bundle, write_bundle
 from edgekit.formats.tflite import Model, read_model
 from edgekit.result import Result
+from edgekit.runtime import TensorInfo
 from edgekit.tasks import check_task
 
 _COMPILED, _LABELS, _LICENCE = "model_edgetpu.tflite", "labels.txt", "LICENCE"
@@ -176,9 +178,24 @@ def _doubts(plain: Model, manifest: Manifest) -> list[str]:
     is_classifier = len(shape) > 1 and shape[-1] > 1 and all(size == 1 for size in shape[:-1])
     if manifest.num_labels and is_classifier and manifest.num_labels != shape[-1]:
         doubts.append(f"{manifest.num_labels} labels for {shape[-1]} classes")
-    if not manifest.preprocess:
-        doubts.append("no preprocessing is given: a device will scale pixels to 0..1")
+    doubts += _unsaid_preprocessing(plain, manifest)
     floats = [t.name for t in outputs if t.dtype == "FLOAT32"]
     if floats:
         doubts.append(f"outputs of real numbers: {', '.join(floats)}")
     return doubts
+
+
+def _unsaid_preprocessing(plain: Model, manifest: Manifest) -> list[str]:
+    """What a device will do with images where nobody said how they become the input."""
+    tensors = [plain.main.tensors[index] for index in plain.main.inputs[:1]]
+    images = [each for each in tensors if len(each.shape) == 4 and each.shape[3] in (1, 3)]
+    if manifest.preprocess or not images:
+        return []
+    image = images[0]
+    first = TensorInfo(
+        image.name, image.shape, image.dtype.lower(), image.scale, image.zero_point, 0
+    )
+    wanted = wanted_pixels(first_steps(plain))
+    how = preprocess_for(None, wanted.scale if wanted else "", first.real_range, first.dtype)
+    reason = preprocess_reason(None, wanted.reason if wanted else "", first.real_range)
+    return [f"no preprocessing is given: a device will take {how}: {reason}"]

@@ -66,6 +66,7 @@ def render(result: BenchmarkResult) -> str:
             "steady     " + ", ".join(f"{name} {latency[name]:.3f}" for name in names) + " ms",
             f"           {result.runs} inferences after {result.warmup_runs} to warm up, "
             f"{result.throughput_hz:,.1f} a second",
+            *([f"preprocess {result.preprocess} (not timed)"] if result.preprocess else []),
             *measured_on(result),
         ]
     )

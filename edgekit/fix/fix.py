@@ -17,7 +17,7 @@ from edgekit.fix.result import FixResult
 from edgekit.fix.samples import Samples
 from edgekit.formats.content import model_content
 from edgekit.formats.tflite import Model, read_model, write_model
-from edgekit.formats.tflite_metadata import keep_files
+from edgekit.formats.tflite_metadata import keep_files, read_notes
 from edgekit.rewrite import is_editable
 from edgekit.runtime.interpreters import load_library
 
@@ -75,7 +75,12 @@ def fix(
     before = read_model(content, where=name)
     _refuse_uneditable(before, name)
     samples = Samples(
-        before, num_random=num_random, data=data, preprocess=preprocess, num_data=num_samples
+        before,
+        num_random=num_random,
+        data=data,
+        preprocess=preprocess,
+        noted=read_notes(content, before).preprocess,
+        num_data=num_samples,
     )
     with Prover(samples, runtime) as prover:
         job = Fixing(chosen, prover, unproved, progress or _silent)

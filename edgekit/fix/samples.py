@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
-from edgekit.data import InputSpec, open_dataset
+from edgekit.data import InputSpec, open_dataset, preprocess_for
 from edgekit.data.dataset import sample_specs
 from edgekit.data.spread import spread
 from edgekit.errors import DataError
@@ -35,9 +35,18 @@ class Samples:
         num_random: int,
         data: Any = None,  # noqa: ANN401 - whatever open_dataset takes
         preprocess: str | Preprocess | None = None,
+        noted: str = "",
         num_data: int = 0,
     ) -> None:
         """Draw and read the samples.
+
+        Args:
+            model: Whose inputs they are for.
+            num_random: How many random ones.
+            data: Of which data set some are read besides; None reads none.
+            preprocess: How pixels become the input; None takes ``noted``.
+            noted: What the model's file says of it; empty goes by the input's quantization.
+            num_data: How many are read.
 
         Raises:
             DataError: The data set cannot be read, is empty, or does not fit.
@@ -54,7 +63,9 @@ class Samples:
         ]
         self.num_random = num_random
         if data is not None:
-            self._all.extend(self._read(data, preprocess, num_data))
+            first = self._infos[0]
+            how = preprocess_for(preprocess, noted, first.real_range, first.dtype)
+            self._all.extend(self._read(data, how, num_data))
         self.num_data = len(self._all) - num_random
 
     def __len__(self) -> int:
@@ -70,7 +81,7 @@ class Samples:
     def _read(
         self,
         data: Any,  # noqa: ANN401
-        preprocess: str | Preprocess | None,
+        preprocess: Preprocess,
         count: int,
     ) -> list[list[NDArray[Any]]]:
         specs = [InputSpec(info.name, info.shape) for info in self._infos]

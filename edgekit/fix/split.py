@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 import numpy as np
 
 from edgekit import files
+from edgekit.data.describe import with_notes
 from edgekit.edgetpu.macs import count_macs
 from edgekit.edgetpu.operation import Operation
 from edgekit.errors import GateError, UnsupportedModelError, UsageError
@@ -22,6 +23,7 @@ from edgekit.fix.prove import without_custom
 from edgekit.fix.samples import Samples, tensor_info
 from edgekit.fix.split_result import SplitPart, SplitResult, SplitTensor
 from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.formats.tflite_metadata import Notes, read_notes
 from edgekit.rewrite.edit import Edit, is_editable
 
 if TYPE_CHECKING:
@@ -88,20 +90,27 @@ def split(
             fix="see why (edgekit check), rewrite it (edgekit fix), or cut by hand (--at TENSOR)",
         )
     parts = _take_apart(whole, head)
+    notes = read_notes(content, whole)
     samples = Samples(
-        whole, num_random=num_random, data=data, preprocess=preprocess, num_data=num_samples
+        whole,
+        num_random=num_random,
+        data=data,
+        preprocess=preprocess,
+        noted=notes.preprocess,
+        num_data=num_samples,
     )
     identical, kernels, note = _prove(whole, parts, samples, runtime, unproved, str(path))
     folder = Path(output)
     names = [folder / f"{path.stem}_{kind}.tflite" for kind in ("head", "tail")]
     models = [parts.head, *([parts.tail] if parts.tail else [])]
-    _write(folder, dict(zip(names, models)))
+    written = _noted([write_model(each) for each in models], notes)
+    _write(folder, dict(zip(names, written)))
     order = sorted(head)
     rest = [index for index in range(len(mapped)) if index not in head]
     total = sum(macs)
     described = [
-        _part(where, each, [mapped[i] for i in indices], sum(macs[i] for i in indices))
-        for where, each, indices in zip(names, models, (order, rest))
+        _part(where, each, made, [mapped[i] for i in indices], sum(macs[i] for i in indices))
+        for where, each, made, indices in zip(names, models, written, (order, rest))
     ]
     crossing = tuple(_tensor(whole, index) for index in parts.crossing)
     return SplitResult(
@@ -264,20 +273,28 @@ def _as_it_is(model: Model) -> Model:
     return model
 
 
-def _write(folder: Path, models: dict[Path, Model]) -> None:
+def _noted(parts: list[bytes], notes: Notes) -> list[bytes]:
+    """The whole's preprocessing in the first part, its labels in the last one."""
+    if len(parts) == 1:
+        return [with_notes(parts[0], Notes(notes.preprocess, notes.labels))]
+    head, tail = parts
+    return [with_notes(head, Notes(notes.preprocess)), with_notes(tail, Notes("", notes.labels))]
+
+
+def _write(folder: Path, models: dict[Path, bytes]) -> None:
     """Both files, or none."""
     files.make_folder(folder)
     with contextlib.ExitStack() as stack:
-        for path, model in models.items():
+        for path, content in models.items():
             temporary = stack.enter_context(files.replacing(path))
-            temporary.write_bytes(write_model(model))
+            temporary.write_bytes(content)
 
 
-def _part(path: Path, model: Model, mapped: list[bool], macs: int) -> SplitPart:
+def _part(path: Path, model: Model, content: bytes, mapped: list[bool], macs: int) -> SplitPart:
     graph = model.main
     return SplitPart(
         path=str(path),
-        sha256=files.sha256_hex(write_model(model)),
+        sha256=files.sha256_hex(content),
         num_operators=len(graph.operators),
         num_mapped=int(np.sum(mapped)),
         macs=macs,

@@ -26,7 +26,14 @@ from edgekit.host.compiler_failure import failure_of, is_random
 from edgekit.host.compiler_log import CompilerLogError, CompilerReport, parse_compiler_log
 from edgekit.host.compiler_missing import PROGRAM, missing_compiler
 from edgekit.host.compiler_options import CompilerOptions
-from edgekit.host.compiler_outputs import CUSTOM_OP, Made, collect, expected_stems, move_out
+from edgekit.host.compiler_outputs import (
+    CUSTOM_OP,
+    Made,
+    collect,
+    expected_stems,
+    keep_notes,
+    move_out,
+)
 from edgekit.host.compiler_place import Job, LocalPlace, Place
 from edgekit.host.compiler_result import CompileCommands, CompiledModel, CompileResult
 from edgekit.host.compiler_via import place_for
@@ -129,6 +136,7 @@ def compile(  # noqa: A001 - the command's name
         made = collect(run.folder, expected, run.report, request.where)
         _check_gate(made, min_mapped, request)
         disagreements = compare(made, options, run.report)
+        keep_notes(made)
         outputs = move_out(made, request.folder)
     return CompileResult(
         outputs=outputs,

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit import files
+from edgekit.data.describe import with_notes
 from edgekit.errors import ModelFormatError
 from edgekit.formats.tflite import read_model
+from edgekit.formats.tflite_metadata import Notes, keep_files, read_files, read_notes
 from edgekit.host.compiler_log import CompilerReport, ModelReport, parse_compiler_log
 from edgekit.host.compiler_missing import PROGRAM, CompilerError
 
@@ -80,6 +82,24 @@ def move_out(made: Sequence[Made], target: Path) -> tuple[str, ...]:
             temporary = renames.enter_context(files.replacing(target / path.name))
             temporary.write_bytes(path.read_bytes())
     return tuple(str(target / path.name) for path in paths)
+
+
+def keep_notes(made: Sequence[Made]) -> None:
+    """Write the models' own notes into what was compiled: the compiler drops attached labels.
+
+    The first segment of a model gets the preprocessing, the last one the labels. What says the same
+    already stays as it is.
+    """
+    for index, each in enumerate(made):
+        source = each.model.read_bytes()
+        notes = read_notes(source)
+        is_first = index == 0 or made[index - 1].model != each.model
+        is_last = index + 1 == len(made) or made[index + 1].model != each.model
+        wanted = Notes(notes.preprocess if is_first else "", notes.labels if is_last else ())
+        content = each.path.read_bytes()
+        if is_first and is_last and not read_files(content):
+            content = keep_files(source, content)
+        each.path.write_bytes(with_notes(content, wanted))
 
 
 def _read_log(path: Path, said: ModelReport, where: str) -> ModelReport:

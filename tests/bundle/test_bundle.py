@@ -61,6 +61,16 @@ def test_the_manifest_is_the_last_file(model: Path, labels: Path, tmp_path: Path
         assert archive.namelist() == ["model.tflite", "labels.txt", "manifest.json"]
 
 
+def test_what_a_device_will_do_without_a_word_of_preprocessing_is_said(
+    model: Path, tmp_path: Path
+) -> None:
+    """An int8 input with scale 1/255 and zero point -128 stands for 0..1."""
+    result = bundle(model, output=tmp_path / "net.edgekit")
+    (warning,) = (each for each in result.warnings if "no preprocessing is given" in each)
+    assert "a device will take unit," in warning
+    assert "its input stands for 0..1" in warning
+
+
 def test_labels_and_preprocessing_travel_in_the_bundle_and_in_the_model(
     model: Path, labels: Path, tmp_path: Path
 ) -> None:

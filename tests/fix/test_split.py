@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.cli.main import main
+from edgekit.data.describe import with_notes
 from edgekit.errors import GateError, UnsupportedModelError, UsageError
+from edgekit.files import sha256_hex
 from edgekit.fix import split
 from edgekit.fix.cut import best_head, crossing_tensors, num_bytes
 from edgekit.formats.tflite import (
@@ -25,6 +27,7 @@ from edgekit.formats.tflite import (
     read_model,
     write_model,
 )
+from edgekit.formats.tflite_metadata import Notes, read_notes
 from edgekit.runtime import Runner
 
 _EMPTY = np.empty(0, np.uint8)
@@ -80,6 +83,19 @@ def test_head_and_tail_in_sequence_equal_the_whole(path: Path, tmp_path: Path) -
         middle = dict(zip((each.name for each in head.outputs), head.invoke(x)))
         answer = tail.invoke(*(middle[each.name] for each in tail.inputs))
         np.testing.assert_array_equal(answer[0], whole.invoke(x)[0])
+
+
+def test_preprocessing_stays_with_the_head_and_labels_with_the_tail(
+    path: Path, tmp_path: Path
+) -> None:
+    names = tuple("abcdefghijklmnop")
+    path.write_bytes(with_notes(path.read_bytes(), Notes("tf,resize=pad", names)))
+    result = split(path, tmp_path / "parts")
+    assert result.tail is not None
+    head, tail = (Path(part.path).read_bytes() for part in (result.head, result.tail))
+    assert (read_notes(head).preprocess, read_notes(head).labels) == ("tf,resize=pad", ())
+    assert (read_notes(tail).preprocess, read_notes(tail).labels) == ("", names)
+    assert result.tail.sha256 == sha256_hex(tail)
 
 
 def test_what_maps_is_in_the_head_and_few_bytes_cross(path: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.bundle import bundle
+from edgekit.data.describe import with_notes
 from edgekit.errors import (
     GateError,
     InputError,
@@ -26,6 +27,7 @@ from edgekit.errors import (
 from edgekit.explain import CODES
 from edgekit.files import sha256_hex
 from edgekit.formats.tflite import read_model, write_model
+from edgekit.formats.tflite_metadata import Notes, read_notes
 from edgekit.host.compiler import compile as run_compile
 from edgekit.host.compiler import compile_commands, compile_model
 from edgekit.host.compiler_log import CompilerLogError
@@ -67,6 +69,17 @@ def test_a_compiled_model_its_log_and_all_numbers(
     assert document["schema"] == "edgekit.compile/1"
     assert {"outputs", "compiler_version", "models", "disagreements", "log"} <= set(document)
     assert "compiled successfully" in document["log"]
+
+
+def test_a_compiled_model_keeps_what_its_source_says_of_its_use(
+    stand_in: StandIn, model: Path, out: Path
+) -> None:
+    notes = Notes("mean=123.7,std=58", ("cat", "dog"))
+    model.write_bytes(with_notes(model.read_bytes(), notes))
+    stand_in.will(stand_in.success("net"))
+    result = run_compile([model], out_dir=out, compiler=stand_in.path)
+    kept = read_notes(Path(result.outputs[0]).read_bytes())
+    assert (kept.preprocess, kept.labels) == (notes.preprocess, notes.labels)
 
 
 def test_of_a_bundle_the_compiler_gets_the_model(
