@@ -48,7 +48,7 @@ from edgekit.tasks import (
     Decoder,
     model_labels,
 )
-from edgekit.tasks.classification import binary_threshold
+from edgekit.tasks.classification import binary_threshold, ends_in_softmax
 
 if TYPE_CHECKING:
     from edgekit.evaluate.engine import Engine
@@ -59,6 +59,11 @@ _WANTED = {
     DETECTION: "a COCO JSON",
     POSE: "a COCO JSON with key points",
 }
+
+_SOFTMAX = (
+    "the model ends in SOFTMAX: its scores sum to 1, so that of several classes that hold few or "
+    "none are above the threshold; train it with a sigmoid a class, or give --score-threshold"
+)
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,8 @@ def _of_labels(case: Case, task: str, why: str, doubts: tuple[str, ...]) -> Chos
         for each in runners
     ]
     judge = MultilabelJudge(runners, thresholds, case.names)
+    if ends_in_softmax(runners[0].model, runners[0].outputs[0]):
+        doubts = (*doubts, _SOFTMAX)
     return Chosen(task, judge, why, doubts, thresholds[0])
 
 

@@ -293,7 +293,8 @@ def _prepared(
     chosen = choose_judge(case)
     if engines[0].single.environment.is_edge_tpu or settings.keep_state:
         workers = 1
-    plan = Plan(dataset, settings.num_samples, workers, strict, chunk_size(engines))
+    counted = [decoder.counted for decoder in decoders]
+    plan = Plan(dataset, settings.num_samples, workers, strict, chunk_size(engines), counted)
     if not names and len(dataset.class_names) == decoders[0].num_classes and not offset:
         names = dataset.class_names  # sub-folders, taken in their order
     pixels = _Pixels(reason, preprocess_doubt(preprocess, prepared[0]))

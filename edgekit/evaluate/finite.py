@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Counted = Callable[[Sequence[Any]], Sequence[Any]]
 
-def bad_rows(outputs: Sequence[Any]) -> NDArray[np.bool_]:
+
+def bad_rows(outputs: Sequence[Any], counted: Counted | None = None) -> NDArray[np.bool_]:
     """Which samples (along the first dimension) have an output value that is no finite number.
 
     Args:
         outputs: As the tensors store them; integers are always finite.
+        counted: The values of one sample's outputs that mean something, as `Decoder.counted`; None
+            counts all.
     """
     bad: NDArray[np.bool_] = np.zeros(len(outputs[0]) if outputs else 0, bool)
     for values in outputs:
@@ -25,4 +29,8 @@ def bad_rows(outputs: Sequence[Any]) -> NDArray[np.bool_]:
             is_clean = np.isfinite(values.sum())  # one pass; only then sample by sample
         if not is_clean:
             bad |= ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    if counted is not None:
+        for row in np.flatnonzero(bad):
+            used = counted([each[row : row + 1] for each in outputs])
+            bad[row] = not all(np.isfinite(np.asarray(each)).all() for each in used)
     return bad

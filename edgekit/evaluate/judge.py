@@ -67,7 +67,7 @@ class Judge(Protocol):
 
 def decode_rows(decoder: Decoder, outputs: Rows, count: int) -> list[Meaning]:
     """What each of ``count`` samples' outputs mean; None where they hold NaN or infinity."""
-    bad = bad_rows(outputs)
+    bad = bad_rows(outputs, decoder.counted)
     return [
         None if bad[i] else decoder.decode([_row(each, i) for each in outputs])
         for i in range(count)

@@ -13,6 +13,7 @@ from edgekit.data import parse_preprocess, preprocess_for, preprocess_reason
 from edgekit.errors import DataError, InputError, UnsupportedModelError, UsageError
 from edgekit.evaluate.answers import Answer, Words, explain, summarize
 from edgekit.evaluate.engine import as_pixels
+from edgekit.evaluate.finite import bad_rows
 from edgekit.evaluate.gallery import Gallery
 from edgekit.evaluate.inputs import Item, Reading, expand, read_item
 from edgekit.evaluate.result import asked_for
@@ -190,7 +191,7 @@ def run(
             versions=environment.versions,
             thermal=environment.thermal,
             asked=asked,
-            warnings=(*decoder.doubts, *([doubt] if doubt else [])),
+            warnings=(*decoder.doubts, *([doubt] if doubt else []), *session.doubts),
         )
 
 
@@ -230,6 +231,7 @@ class _Session:
         self._keep_state = keep_state
         self._continued = _continued(runner.inputs, runner.outputs)
         self._states: dict[str, NDArray[Any]] = {}
+        self.doubts: list[str] = []  # about single answers
 
     def answer(self, item: Item) -> tuple[Answer, Meaning, Reading]:
         """Run on ``item``; errors name it."""
@@ -249,7 +251,10 @@ class _Session:
         latency_ms = taken_s * 1e3
         for name, index in self._continued.items():
             self._states[name] = outputs[index]
-        meaning = self._meaning([_first(each) for each in outputs], item.name)
+        first = [_first(each) for each in outputs]
+        meaning = self._meaning(first, item.name)
+        if bad_rows([each.reshape(1, -1) for each in first if each.size]).any():
+            meaning = self._no_answer(first, meaning, item.name)
         real = self._runner.to_real(*outputs)
         counted = real if self.decoder.counted is None else self.decoder.counted(real)
         answer = Answer(
@@ -283,6 +288,15 @@ class _Session:
                 raw_decoder(why, guess.input_shape), doubts=(*guess.doubts, doubt)
             )
             return None
+
+    def _no_answer(self, raw: Sequence[NDArray[Any]], meaning: Meaning, source: str) -> Meaning:
+        """``meaning``, or None where the values that count are NaN or infinite."""
+        counted = self.decoder.counted
+        used = raw if counted is None else counted(raw)
+        if all(np.isfinite(each).all() for each in used):
+            return meaning
+        self.doubts.append(f"{source} is answered with NaN or infinity, which means nothing")
+        return None
 
     def _raw(self, info: TensorInfo, reading: Reading) -> NDArray[Any]:
         position = self._runner.inputs.index(info)

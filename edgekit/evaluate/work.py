@@ -82,6 +82,7 @@ class Plan:
     workers: int
     strict: bool
     size: int  # samples a chunk
+    counted: Sequence[Any] = ()  # of each engine's decoder, see `Decoder.counted`
 
     @property
     def total(self) -> int | None:
@@ -222,7 +223,11 @@ class _Run:
     def _entry(self, chunk: Chunk, batch: Batch, outputs: Sequence[Any]) -> dict[str, Any]:
         if self._watch is not None and batch.sources:
             self._watch.take(chunk.start, batch.inputs, outputs)
-        bad = [np.flatnonzero(bad_rows(each)) if batch.sources else () for each in outputs]
+        counted = self._plan.counted or [None] * len(outputs)
+        bad = [
+            np.flatnonzero(bad_rows(*pair)) if batch.sources else ()
+            for pair in zip(outputs, counted)
+        ]
         entry = {
             "start": chunk.start,
             "count": chunk.count,

@@ -76,6 +76,15 @@ def holds_logits(model: Model, info: TensorInfo) -> bool:
     return params.real_min < -_MARGIN or params.real_max > 1 + 10 * _MARGIN
 
 
+def ends_in_softmax(model: Model, info: TensorInfo) -> bool:
+    """Whether the scores of an output are shares of one whole, of which one class has most."""
+    makers = {index: op for op in model.main.operators for index in op.outputs}
+    maker = makers.get(info.index)
+    while maker is not None and maker.opcode in _PASSING:
+        maker = makers.get(maker.inputs[0])
+    return maker is not None and maker.opcode == "SOFTMAX"
+
+
 def binary_threshold(model: Model, info: TensorInfo) -> float:
     """Above which a single score stands for the second of two classes."""
     return 0.0 if holds_logits(model, info) else 0.5

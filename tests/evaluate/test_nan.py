@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from edgekit.errors import UnsupportedModelError
-from edgekit.evaluate import compare, evaluate
+from edgekit.evaluate import compare, evaluate, run
 from edgekit.evaluate.finite import bad_rows
 
 Make = Callable[..., bytes]
@@ -42,6 +42,20 @@ def test_rows_are_looked_at_one_by_one() -> None:
     assert bad_rows([values, np.ones((4, 2), np.uint8)]).tolist() == [False, True, False, True]
     large = np.full((2, 3), _HUGE)  # whose sum overflows
     assert not bad_rows([large]).any()
+
+
+def test_what_does_not_count_may_be_anything() -> None:
+    """Detectors leave whatever was in memory behind the last object."""
+    values = np.array([[1, np.nan], [np.nan, 1]], np.float32)
+    first = bad_rows([values], lambda outputs: [outputs[0][:, :1]])
+    assert first.tolist() == [False, True]
+
+
+def test_run_names_no_class_of_an_answer_of_infinity(doubling: bytes) -> None:
+    sample = np.eye(_CLASSES, dtype=np.float32)[0]
+    result = run(doubling, [sample, sample * _HUGE])
+    assert [len(answer.top) for answer in result.answers] == [5, 0]
+    assert any("NaN or infinity" in each for each in result.warnings)
 
 
 def test_a_classifier_is_wrong_where_it_overflows(doubling: bytes, tmp_path: Path) -> None:
