@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Bytes of each buffer that count. Kernels abort because of structure, scales and small constants
 # (shapes, axes, paddings), not because of weights, whose hash would take longer than all the rest.
-_BUFFER_BYTES = 4096
+_BUFFER_BYTES = 512
 _MOST_FILES = 4096
 _VERSION = b"1"  # of the trial itself
 _here: set[str] = set()  # of this process
@@ -39,14 +39,14 @@ def identity(content: bytes, model: Model, *how: object) -> str:
     """A hash of what an interpreter could stumble over in ``model``, and of how it is run.
 
     Args:
-        content: The file; the parts of buffers beyond 4 KiB do not count.
+        content: The file; the parts of buffers beyond 512 bytes do not count.
         model: The same, read: its buffers are views into ``content``.
         how: Runtime, version, kernels and whatever else matters, in a fixed order.
     """
     digest = hashlib.sha256(repr((_VERSION, platform.machine(), len(content), how)).encode())
     base, whole = _address(np.frombuffer(content, np.uint8)), memoryview(content)
-    large = (each for each in model.buffers if each.size > _BUFFER_BYTES)
-    places = sorted((_address(each) - base, each.size) for each in large)
+    large = [each for each in model.buffers if len(each) > _BUFFER_BYTES]
+    places = sorted([(_address(each) - base, len(each)) for each in large])
     done = 0
     for start, size in places:
         if done <= start < len(content):
@@ -57,7 +57,7 @@ def identity(content: bytes, model: Model, *how: object) -> str:
 
 
 def _address(array: NDArray[np.uint8]) -> int:
-    return int(array.__array_interface__["data"][0])
+    return int(array.ctypes.data)
 
 
 def is_proven(key: str) -> bool:

@@ -194,9 +194,9 @@ def _sparse_index(kind: int, table: Table) -> tuple[int, ...]:
 
 
 def _quantization(entry: Table) -> Quantization | None:
-    if entry is None or entry.ScaleIsNone() or not entry.ScaleLength():
+    scale = () if entry is None else _floats(entry, "Scale")
+    if not scale:
         return None
-    scale = tuple(entry.ScaleAsNumpy().tolist())
     zero_point = _ints(entry, "ZeroPoint") or (0,) * len(scale)
     return Quantization(
         scale=scale,
@@ -249,10 +249,8 @@ def _signature(entry: Table, content: bytes) -> SignatureDef:
 def _buffer(entry: Table, content: bytes) -> NDArray[np.uint8]:
     if entry.Offset() > 1:  # files above 2 GB keep data behind the flatbuffer
         return np.frombuffer(content, np.uint8, entry.Size(), entry.Offset())
-    if entry.DataIsNone() or not entry.DataLength():
-        return _EMPTY
-    data: NDArray[np.uint8] = entry.DataAsNumpy()
-    return data
+    data: NDArray[np.uint8] | int = entry.DataAsNumpy()
+    return _EMPTY if isinstance(data, int) or not data.size else data
 
 
 def _vector(entry: Table, name: str, content: bytes) -> list[Any]:
@@ -265,17 +263,13 @@ def _vector(entry: Table, name: str, content: bytes) -> list[Any]:
 
 
 def _ints(entry: Table, name: str) -> tuple[int, ...]:
-    if getattr(entry, name + "IsNone")():
-        return ()
-    return tuple(getattr(entry, name + "AsNumpy")().tolist())
+    values = getattr(entry, name + "AsNumpy")()  # 0 where the vector is not there
+    return () if isinstance(values, int) else tuple(values.tolist())
 
 
 def _floats(entry: Table, name: str) -> tuple[float, ...]:
-    return (
-        ()
-        if getattr(entry, name + "IsNone")()
-        else tuple(getattr(entry, name + "AsNumpy")().tolist())
-    )
+    values = getattr(entry, name + "AsNumpy")()
+    return () if isinstance(values, int) else tuple(values.tolist())
 
 
 def _text(raw: bytes | None) -> str:
