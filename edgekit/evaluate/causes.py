@@ -243,8 +243,8 @@ def _channels(case: _Case) -> Iterator[Cause]:
         ratio, name = max(unequal)
         yield Cause(
             "cause.unequal_channels",
-            f"channels of very unequal size share a scale behind {len(unequal)} layers; in {name} "
-            f"the largest is {ratio:.0f} times the median",
+            f"channels of very unequal size share a scale, most in the layer {name}, where the "
+            f"largest is {ratio:.0f} times the median ({len(unequal)} such in all)",
             "train with batch normalization and ReLU6 behind these layers, or with quantization "
             "in the loop (quantization-aware training)",
         )

@@ -153,7 +153,9 @@ def _task(case: Case) -> tuple[str, str, tuple[str, ...]]:
     if width == values and (kind == TARGETS or (kind == CLASSES and values == 1)):
         doubts = () if guess.task == NONE else (_refuted(guess, "judged as regression"),)
         return REGRESSION, why, doubts
-    return _unjudged(case, f"the labels are {kind}")
+    return _unjudged(
+        case, "there are no labels" if kind == UNLABELLED else f"the labels are {kind}"
+    )
 
 
 def _has_truth(task: str, dataset: Dataset) -> bool:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from edgekit.runtime import Runner
     from edgekit.tasks import Prepared
 
-SCORE, OVERLAP = 0.5, 0.5  # an object counts from that score on; its double overlaps that much
+# An object counts above that score: where the largest code is a logit of 0, 0.5 is no answer.
+SCORE, OVERLAP = 0.5, 0.5  # its double overlaps that much
 _NEAR = 0.1  # of a person's size: key points that close are the same
 _CLOSE_CALL = 0.8  # a class whose score reaches that share of the best is as right as it
 _LEAST_SHARE = 0.005  # of all pixels: a rarer class says little of a mask
@@ -41,7 +42,7 @@ _LEAST_ANSWERS = 10
 # Below the first bad, below the second doubtful: see docs/quality.md.
 LIMITS = {
     CLASSIFICATION: (0.8, 0.9),
-    DETECTION: (0.7, 0.85),
+    DETECTION: (0.65, 0.8),
     POSE: (0.7, 0.85),
     SEGMENTATION: (0.7, 0.88),
 }
@@ -130,8 +131,8 @@ class DecodedSums:
         self._false += len(answered.boxes) - pairs
 
     def _add_people(self, meant: Poses, answered: Poses) -> None:
-        free = list(np.flatnonzero(answered.scores >= SCORE))
-        people = np.flatnonzero(meant.scores >= SCORE)
+        free = list(np.flatnonzero(answered.scores > SCORE))
+        people = np.flatnonzero(meant.scores > SCORE)
         for person in people:
             points = meant.keypoints_yx[person]
             size = max(float(np.ptp(points, axis=0).max()), 1e-6)
@@ -166,7 +167,7 @@ class _Objects:
 
     @classmethod
     def of(cls, found: Detections) -> _Objects:
-        sure = found.at_least(SCORE)
+        sure = found.take(np.flatnonzero(found.scores > SCORE))
         return cls(sure.boxes_yxyx, sure.class_indices)
 
 
@@ -243,7 +244,7 @@ def decoded_finding(record: DecodedRecord, reference: str = FLOAT) -> Iterator[F
     else:
         text = (
             f"it {found_words((record.reference, record.found, record.false), reference)} "
-            f"({_THINGS[record.task]} with a score of {SCORE:g} or more)"
+            f"({_THINGS[record.task]} with a score above {SCORE:g})"
         )
     yield Finding(f"quality.{record.task}", record.verdict, "", text)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 import numpy as np
 
@@ -49,6 +49,32 @@ class Certificate(Result):
     num_data: int
     kernels: str  # "reference", "xnnpack", "builtin"; "" if nothing was run
     note: str = ""
+
+
+LEAST_SNR_DB = 20.0  # a tenth: below it a rewrite's outputs need an explanation
+
+
+def doubts_of(certificate: Certificate) -> Iterator[str]:
+    """What to make of outputs that are far from those before, by the inputs they were measured on.
+
+    Random numbers often leave an output next to empty (a mask without a person): the ratio then is
+    that of rounding errors.
+    """
+    ratios = [each.snr_db for each in certificate.outputs if not each.identical]
+    if all(ratio is not None and ratio >= LEAST_SNR_DB for ratio in ratios):
+        return
+    worst = min((each for each in ratios if each is not None), default=None)
+    shown = "no signal to measure" if worst is None else f"SNR {worst:.1f} dB"
+    if certificate.num_data:
+        yield (
+            f"the outputs are not those before ({shown}), on {certificate.num_data} samples of "
+            "yours too: compare the two models with edgekit evaluate NEW --data DATA --against OLD"
+        )
+    else:
+        yield (
+            f"the outputs are not those before ({shown}), on random inputs alone, which tell "
+            "little of such outputs: measure it on real samples with --data DATA"
+        )
 
 
 class Agreement:

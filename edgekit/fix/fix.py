@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 from edgekit import files
 from edgekit.errors import UnsupportedModelError
 from edgekit.fix.apply import Fixing, Progress
+from edgekit.fix.certificate import doubts_of
 from edgekit.fix.choose import choose_rules
 from edgekit.fix.mapping import num_mapped
 from edgekit.fix.prove import Prover
@@ -107,7 +108,10 @@ def fix(
         mapped_after=num_mapped(after),
         runtime=library.runtime,
         versions=library.versions,
-        warnings=tuple(_warnings(before, after, library.runtime, job)),
+        warnings=(
+            *_warnings(before, after, library.runtime, job),
+            *(doubts_of(whole) if whole is not None else ()),
+        ),
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from edgekit.cli.main import main
 from edgekit.errors import InputError, ModelFormatError, UnsupportedModelError, UsageError
 from edgekit.fix import fix
-from edgekit.fix.certificate import Agreement
+from edgekit.fix.certificate import Agreement, Certificate, doubts_of
 from edgekit.fix.interpreter import Interpreter
 from edgekit.formats.tflite import (
     Model,
@@ -191,6 +191,24 @@ def _status(*words: object) -> int:
     with pytest.raises(SystemExit) as caught:
         main([str(word) for word in words])
     return int(caught.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("num_data", "said"), [(0, "measure it on real samples with --data"), (5, "--against OLD")]
+)
+def test_outputs_far_from_those_before_come_with_what_to_make_of_them(
+    num_data: int, said: str
+) -> None:
+    sums = Agreement("out", 0.1)
+    sums.add(np.ones((1, 4)), np.full((1, 4), 1.5))
+    far = Certificate("whole", False, False, (sums.result(),), {}, 8, num_data, "reference")
+    (text,) = doubts_of(far)
+    assert "SNR 6.0 dB" in text
+    assert said in text
+    sums = Agreement("out", 0.1)
+    sums.add(np.ones((1, 4)), np.full((1, 4), 1.01))
+    close = replace(far, outputs=(sums.result(),))
+    assert list(doubts_of(close)) == []
 
 
 def test_the_command_prints_json_and_nothing_else(

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write docs/quality.md: by which rules an int8 model is called bad, and how often that is right.
+
+    python scripts/quality_table.py NETWORKS [-o docs/quality.md]
+
+NETWORKS is a folder with a folder a network: ``float.tflite``, ``int8.tflite`` as `edgekit convert`
+makes it, ``hold.npz`` with samples that did not calibrate, and ``truth.json`` with ``quality``
+(good, fair or bad), ``task`` (in words) and ``known`` (from what the quality is known). The
+networks and samples are other people's, and no part of this project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit import evaluate, files
+from edgekit.evaluate.decoded import LIMITS
+from edgekit.evaluate.outputs import Agreement
+from edgekit.runtime.quality import (
+    COARSEST_LOGIT,
+    DENSE_F1_LIMITS,
+    GOOD,
+    LEAST_HITS,
+    OBJECT_F1_LIMITS,
+    SNR_LIMITS_DB,
+)
+
+_HEAD = Path(__file__).with_suffix(".txt")  # the page above the rows
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network: what is known of it, and what the rules say."""
+
+    name: str
+    quality: str
+    called: str
+    cells: tuple[str, ...]
+
+    @property
+    def is_hit(self) -> bool | None:
+        """Whether the rules are right; None for a fair one."""
+        if self.quality == "fair":
+            return None
+        return (self.called == GOOD) == (self.quality == GOOD)
+
+    @property
+    def line(self) -> str:
+        """For the table."""
+        mark = {True: "hit", False: "**miss**", None: ""}[self.is_hit]
+        return f"| {self.name} | {' | '.join(self.cells)} | {self.called} | {mark} |"
+
+
+def main() -> None:
+    """Judge every network, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/quality.md"))
+    words = parser.parse_args()
+    rows = []
+    for folder in sorted(words.networks.iterdir()):
+        if (folder / "truth.json").exists() and (folder / "int8.tflite").exists():
+            rows.append(judge(folder))
+            print(rows[-1].line)
+    page = (
+        head() + "".join(row.line + "\n" for row in rows) + "\n" + "\n".join(summary(rows)) + "\n"
+    )
+    files.write_text(words.output, page)
+
+
+def head() -> str:
+    """The rules with their limits, and the head of the table."""
+    return _HEAD.read_text(encoding="utf-8").format(
+        snr=SNR_LIMITS_DB,
+        objects=OBJECT_F1_LIMITS,
+        dense=DENSE_F1_LIMITS,
+        least_hits=LEAST_HITS,
+        coarsest_logit=COARSEST_LOGIT,
+        **LIMITS,
+    )
+
+
+def judge(folder: Path) -> Row:
+    """What the rules say of the network in ``folder``."""
+    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+    result = evaluate(folder / "int8.tflite", folder / "hold.npz", against=folder / "float.tflite")
+    if result.against is None or result.against.quality is None:
+        raise ValueError(f"{folder}: nothing was compared")
+    agreement = result.against.quality
+    cells = (truth["task"], f"{truth['quality']}: {truth['known']}", *_cells(agreement))
+    return Row(folder.name, truth["quality"], agreement.verdict, cells)
+
+
+def summary(rows: list[Row]) -> Iterator[str]:
+    """Hits and misses, of the bad and of the good ones."""
+    for quality, wrong in (("bad", "called good"), ("good", "not called good")):
+        chosen = [row for row in rows if row.quality == quality]
+        missed = [row.name for row in chosen if row.is_hit is False]
+        names = f": {', '.join(missed)}" if missed else ""
+        yield f"- of {len(chosen)} {quality} ones {len(missed)} are {wrong}{names}"
+
+
+def _cells(agreement: Agreement) -> tuple[str, ...]:
+    records = [each.record for each in agreement.outputs]
+    hits = [
+        f"{each.hits.found:,} of {each.hits.reference:,}, {each.hits.false:,} false"
+        for each in records
+        if each.hits is not None and each.hits.reference
+    ]
+    decoded = agreement.decoded
+    return (
+        " / ".join(_decibels(each.snr_db) for each in records),
+        " / ".join(_decibels(each.centred_snr_db) for each in records),
+        "; ".join(hits),
+        "" if decoded is None else f"{decoded.task} {decoded.share:.3f}",
+    )
+
+
+def _decibels(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1f}"
+
+
+if __name__ == "__main__":
+    main()
