@@ -273,6 +273,20 @@ def _use_coco(path: Path, folder: Path) -> None:
         score_coco(dataset.document, ids, boxes, "bbox")
 
 
+def _csv(folder: Path) -> list[bytes]:
+    place = folder / "csv"
+    place.mkdir()
+    for name in "abcd":
+        shutil.copy(folder / "image.png", place / f"{name}.png")
+    rows = [f"{name}.png,{index % _CLASSES},0.5" for index, name in enumerate("abcd")]
+    return ["\n".join([head, *rows]).encode() for head in ("file,class,x", "file,y,z")]
+
+
+def _use_csv(path: Path, folder: Path) -> None:
+    shutil.copy(path, folder / "csv" / "labels.csv")
+    edgekit(["evaluate", str(folder / "model.tflite"), "--data", str(folder / "csv")])
+
+
 def _attached(folder: Path) -> list[bytes]:
     notes = Notes("unit", ("cat", "dog", "fish"))
     return [with_notes((folder / "model.tflite").read_bytes(), notes)]
@@ -352,6 +366,7 @@ KINDS = {
         _command("run", "MODEL", "IMAGE", "--labels", "FILE"),
         damage_bytes,
     ),
+    "csv": Kind(".csv", _csv, _use_csv, damage_bytes),
     "bundle": Kind(".edgekit", _file("good.edgekit"), _BUNDLE, damage_bytes),
     "journal": Kind(
         ".journal",

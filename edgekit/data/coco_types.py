@@ -8,6 +8,8 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 from edgekit.errors import DataError
 
+_LONGEST_NAME_BYTES = 255  # of what a file system takes
+
 
 class _Field(NamedTuple):
     expected: str
@@ -29,7 +31,14 @@ def _is_whole(value: Any) -> bool:  # noqa: ANN401
 
 
 def _is_name(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, str) and "\0" not in value
+    return isinstance(value, str)
+
+
+def _is_path(value: Any) -> bool:  # noqa: ANN401
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    names = value.encode("utf-8", "surrogatepass").split(b"/")
+    return max(map(len, names)) <= _LONGEST_NAME_BYTES and len(names) < _LONGEST_NAME_BYTES
 
 
 def _is_box(value: Any) -> bool:  # noqa: ANN401
@@ -46,7 +55,7 @@ _SIZE = _Field("a number or null", lambda value: value is None or _is_number(val
 _FIELDS: Mapping[str, Mapping[str, _Field]] = {
     "images": {
         "id": _ID,
-        "file_name": _Field("a text", _is_name),
+        "file_name": _Field("a file's name", _is_path),
         "width": _SIZE,
         "height": _SIZE,
     },

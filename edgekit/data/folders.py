@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 import math
 import zlib
 from dataclasses import replace
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
 from edgekit.data.heif import unread_note
 from edgekit.data.image_files import IMAGE_SUFFIXES, images_below, is_image, is_leftover
+from edgekit.data.images import MOST_IMAGE_BYTES
 from edgekit.data.label_kinds import all_labels, class_list, stack_labels
 from edgekit.data.pixels import Pixels
 from edgekit.data.preprocess import Preprocess, Size
-from edgekit.errors import DataError
+from edgekit.errors import DataError, InputError
+from edgekit.files import MOST_TEXT_BYTES, read_bytes
 
 LABELS_FILE = "labels.csv"
 _CLASS_COLUMNS = frozenset(("label", "class", "class_index", "class_id", "category"))
@@ -118,7 +121,10 @@ def identity_of(files: Sequence[Path], others: Sequence[Any]) -> int:
     """CRC-32 of names and sizes of ``files``, each with what stands beside it in ``others``."""
     digest = 0
     for file, other in zip(files, others):
-        size = file.stat().st_size if file.is_file() else -1
+        try:
+            size = file.stat().st_size if file.is_file() else -1
+        except (OSError, ValueError):  # a name that no file system takes
+            size = -1
         digest = zlib.crc32(f"{file}\0{size}\0{other}\n".encode("utf-8", "replace"), digest)
     return digest
 
@@ -153,12 +159,9 @@ def read_images(
     unreadable = []
     for path, truth_size in zip(files, truth_sizes or [None] * len(files)):
         try:
-            content = path.read_bytes()
+            content = read_bytes(path, "image", MOST_IMAGE_BYTES)
             image, placement = preprocess.place_pixels(content, shape, truth_size)
-        except OSError as error:
-            unreadable.append(Unreadable(str(path), f"cannot read it: {error.strerror or error}"))
-            continue
-        except DataError as error:
+        except InputError as error:
             if error.why:
                 raise  # the network's input is no image: the same for every file
             unreadable.append(Unreadable(str(path), error.what))
@@ -225,9 +228,9 @@ def _read_labels_csv(folder: Path) -> tuple[list[Path], _Labels, tuple[str, ...]
     path = folder / LABELS_FILE
     try:
         # Spreadsheets begin a file with a byte order mark, which is no part of the first column.
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, ValueError, csv.Error) as error:
+        text = read_bytes(path, "labels", MOST_TEXT_BYTES).decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except (ValueError, csv.Error) as error:
         raise DataError(
             f"cannot read labels.csv: {error}",
             where=str(path),

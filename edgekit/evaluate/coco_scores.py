@@ -11,6 +11,7 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
+from edgekit.errors import DataError
 from edgekit.evaluate.metrics import NUM_GROUPS
 from edgekit.extras import require
 
@@ -152,12 +153,23 @@ def _mean_oks(judge: Any, image_ids: set[int]) -> float:  # noqa: ANN401
 
 
 def _completed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The ground truth with the fields that pycocotools takes for granted."""
+    """The ground truth with the fields that pycocotools takes for granted.
+
+    Raises:
+        DataError: An object has no box.
+    """
     annotations = []
-    for each in document["annotations"]:
-        whole = {"iscrowd": 0, **each}
+    for number, each in enumerate(document["annotations"], 1):
+        # pycocotools wants ids that are numbers, each once, and takes 0 for "not found".
+        whole = {"iscrowd": 0, **each, "id": number}
         box = whole.get("bbox")
-        if "area" not in whole and box:
+        if box is None:
+            raise DataError(
+                "an annotation of the COCO JSON has no bbox",
+                where=f"annotations[{number - 1}]",
+                fix="export the annotations with their boxes",
+            )
+        if "area" not in whole:
             whole["area"] = box[2] * box[3]
         if "keypoints" in whole and "num_keypoints" not in whole:
             whole["num_keypoints"] = sum(1 for seen in whole["keypoints"][2::3] if seen > 0)

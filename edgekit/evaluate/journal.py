@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Iterator, Mapping
 
 from edgekit.errors import DataError, InputError, OutputError
+from edgekit.files import MOST_BYTES
+from edgekit.formats.damage import JSON_DAMAGE
 
 if TYPE_CHECKING:
     from edgekit.files import PathLike
@@ -98,6 +100,8 @@ class Journal:
     def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         try:
             with self._path.open("rb") as stream:
+                if os.fstat(stream.fileno()).st_size > MOST_BYTES:
+                    raise self.damaged(f"it has more than {MOST_BYTES:,} bytes")
                 for number, line in enumerate(stream, 1):
                     if number == 1 and line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
                         raise DataError(
@@ -124,8 +128,21 @@ class Journal:
                 fix=f"keep the {number - 1} lines before it, or remove the file and start anew",
             )
         self._crc = expected
-        entry: dict[str, Any] = json.loads(body.decode("utf-8") + "}")
+        try:
+            entry = json.loads(body.decode("utf-8") + "}")
+        except JSON_DAMAGE as error:
+            raise self.damaged(f"line {number} is no JSON: {error}") from error
+        if not isinstance(entry, dict):
+            raise self.damaged(f"line {number} is no entry")
         return entry
+
+    def damaged(self, why: str) -> DataError:
+        """The error for a line whose checksum is right and whose content no run wrote."""
+        return DataError(
+            f"the journal is damaged: {why}",
+            where=str(self._path),
+            fix="remove the file and start anew",
+        )
 
     def _check(self, head: Mapping[str, Any], key: Mapping[str, Any]) -> None:
         # As JSON writes it: tuples are lists there.

@@ -156,7 +156,15 @@ class _Run:
 
     def replay(self) -> int:
         """Add up what the journal holds; returns the index of the first sample not in it."""
-        entries = self._journal.entries if self._journal is not None else []
+        if self._journal is None:
+            return 0
+        try:
+            return self._add_up(self._journal.entries)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise self._journal.damaged(f"its entries are none of a run: {reason}") from error
+
+    def _add_up(self, entries: Sequence[Mapping[str, Any]]) -> int:
         batches: list[int] | None = None
         for entry in entries:
             if "cpu_batches" in entry:

@@ -21,7 +21,9 @@ from typing import Any, BinaryIO
 CHUNK_BYTES = 1 << 17
 _MARK = ".edgekit-deploy"
 _PROBE = (
-    "import json, sys\n"
+    # -c puts the current folder first on the search path.
+    "import sys; sys.path = [p for p in sys.path if p]\n"
+    "import json\n"
     "try:\n    import edgekit; version = edgekit.__version__\n"
     "except Exception: version = ''\n"
     "print(json.dumps([version, list(sys.version_info[:3]), sys.implementation.cache_tag]))"

@@ -9,9 +9,8 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
-from edgekit.data.images import upright
+from edgekit.data.images import open_image, upright
+from edgekit.formats.damage import IMAGE_DAMAGE
 from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node, printable
 from edgekit.report.words import file_name
@@ -94,7 +93,7 @@ def _picture(path: Path, evidence: Evidence) -> Picture | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content, kind, (width, height) = _small(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except IMAGE_DAMAGE as error:
         evidence.remarks.append(f"{name}: this picture cannot be read: {error}")
         return None
     data = base64.b64encode(content).decode()
@@ -103,7 +102,7 @@ def _picture(path: Path, evidence: Evidence) -> Picture | None:
 
 def _small(path: Path) -> tuple[bytes, str, tuple[int, int]]:
     """The file itself where it is small, else a smaller copy."""
-    with Image.open(path) as image:
+    with open_image(path) as image:
         kind = (image.format or "").lower()
         if image.width * image.height > _MAX_PIXELS:
             raise ValueError(f"it is {image.width} x {image.height} pixels large")

@@ -51,6 +51,7 @@ def test_what_coco_writes_is_taken(tmp_path: Path) -> None:
         ("images", "id", [1]),
         ("images", "file_name", 7),
         ("images", "file_name", "a\0.png"),
+        ("images", "file_name", "n" * 300),
         ("images", "width", "wide"),
         ("annotations", "image_id", {}),
         ("annotations", "category_id", "three"),

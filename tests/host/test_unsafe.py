@@ -14,6 +14,7 @@ import pytest
 
 from edgekit.errors import ModelFormatError, UnsafeModelError
 from edgekit.host import convert
+from edgekit.host.worker.keras_file import _SAFE_MODE, load_keras
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.unsafe import refuse_code
 from tests.cli.conftest import edgekit
@@ -118,6 +119,28 @@ def test_a_lambda_is_refused_to_the_user_and_explained(keras: Any, tmp_path: Pat
     explained = edgekit("explain", document["code"])
     assert explained.returncode == 0
     assert "--trust-source" in explained.stdout
+
+
+@pytest.mark.parametrize("name", ["keras", "tf_keras"])
+def test_refusals_of_keras_itself_are_known_as_such(name: str, tmp_path: Path) -> None:
+    """What each Keras says of a lambda: another Keras must not be tried after that."""
+    module = pytest.importorskip(name)
+    path = _payload(module, tmp_path / "sprung", tmp_path / "model.keras")
+    with pytest.raises((ValueError, TypeError)) as caught:
+        module.models.load_model(path, safe_mode=True)
+    assert _SAFE_MODE.search(str(caught.value))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_layers_that_keras_3_no_longer_has_still_load(tmp_path: Path) -> None:
+    """Keras 3 says of them "not a KerasSaveable subclass", which is no refusal of code."""
+    tf_keras = pytest.importorskip("tf_keras")
+    layers = tf_keras.layers
+    path = tmp_path / "old.keras"
+    tf_keras.Sequential(
+        [layers.InputLayer((8, 8, 3)), layers.ThresholdedReLU(0.5), layers.Flatten()]
+    ).save(str(path))
+    assert load_keras(str(path), trust_source=False).loader.startswith("tf_keras")
 
 
 def test_keras_files_convert_whatever_their_suffix(keras_file: Path, tmp_path: Path) -> None:
@@ -269,6 +292,7 @@ def test_ways_to_code_are_refused(config: dict[str, Any]) -> None:
         {"class_name": "DTypePolicy", "module": "keras", "config": {"name": "float32"}},
         {"class_name": "Add", "module": "keras.src.ops.numpy", "config": {}},
         {"class_name": "TFOpLambda", "config": {"function": "compat.v1.nn.conv2d"}},
+        {"class_name": "TFOpLambda", "config": {"function": "keras.backend.mean"}},
         {"class_name": "MyLayer", "registered_name": "mine>MyLayer", "module": None, "config": {}},
     ],
 )

@@ -24,7 +24,7 @@ _HDF5_HEAD, _ZIP_HEAD = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 # HDF5 allows a user block of these sizes before its head (HDF5 file format, superblock); larger
 # ones would be whole files of another kind.
 _USER_BLOCKS = [512 << shift for shift in range(24)]
-_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", ".weights.h5"
 _MOST_CONFIG_BYTES = 64 << 20
 _MOST_MEMBERS = 4096
 # A member may be this much larger than its compressed form; weights shrink by a few percent.
@@ -122,8 +122,9 @@ def _read_zip(path: str) -> tuple[dict[str, Any], str]:
             _check_members(archive, path)
             config = json.loads(_text(archive, _CONFIG))
             metadata = json.loads(_text(archive, _METADATA))
-            if _WEIGHTS in archive.namelist():
-                check_storage(io.BytesIO(archive.read(_WEIGHTS)), path)
+            for name in archive.namelist():
+                if name.endswith(_WEIGHTS):  # several, where Keras splits large networks
+                    check_storage(io.BytesIO(archive.read(name)), path)
     except (*_DAMAGE, RecursionError, MemoryError) as error:
         raise _damaged(path, f"its config.json cannot be read: {error}") from error
     if not isinstance(config, dict) or not isinstance(metadata, dict):

@@ -30,9 +30,7 @@ _REFUSALS = (
     ValueError,
 )
 # Keras's own refusals to run code from the file, in all its generations.
-_SAFE_MODE = re.compile(
-    r"safe_mode=False|enable_unsafe_deserialization|not a modeling function|KerasSaveable subclass"
-)
+_SAFE_MODE = re.compile(r"safe_mode=False|enable_unsafe_deserialization|not a modeling function")
 _UNKNOWN_CLASS = re.compile(r"(?:Unknown layer:|Could not locate class) '?([\w>]+)")
 
 

@@ -64,7 +64,8 @@ _FILE_FUNCTION = re.compile(r"(load|save|clone|model_from)(_\w+)?|get_file")
 # Functions of TensorFlow that Keras 2 calls by name while it rebuilds a network (TFOpLambda).
 _TF_FUNCTION = re.compile(
     r"(compat\.v1\.)?((math|nn|image|linalg|signal|bitwise|quantization|__operators__|dtypes|random"
-    r"|strings|sets|sparse|ragged|experimental\.numpy)\.)?[a-z_]\w*"
+    r"|strings|sets|sparse|ragged|experimental\.numpy|keras\.backend|keras\.activations)\.)?"
+    r"[a-z_]\w*"
 )
 _TF_FORBIDDEN = re.compile(
     r"(.*\.)?(py_func\w*|py_function|numpy_function|load_\w+|function|print|map_fn|\w*read_file"
