@@ -16,6 +16,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
+import copy
 import io
 import json
 import random
@@ -116,11 +117,12 @@ def damage_json(content: bytes, draw: Draw) -> bytes:
         if how == 0:
             del holder[key]
         elif how == 1 and isinstance(holder, list):
-            holder.append(holder[key])
+            holder.append(copy.deepcopy(holder[key]))
         elif how == 2:
-            holder[key] = [holder[key]] * draw.choice((1, 2, 300))
+            count = draw.choice((1, 2, 300))
+            holder[key] = [copy.deepcopy(holder[key]) for _ in range(count)]
         else:
-            holder[key] = draw.choice(_ODD)
+            holder[key] = copy.deepcopy(draw.choice(_ODD))
     return json.dumps(document).encode()
 
 
@@ -422,18 +424,10 @@ def _in_child(
     child = os.fork()
     if child == 0:
         os.close(reader)
-        with os.fdopen(writer, "w") as said:
-            _silence()
-            for number in numbers:
-                draw = Draw(f"{seed}/{number}")
-                path = scratch / f"{number}{kind.suffix}"
-                path.write_bytes(kind.damage(sound[number % len(sound)], draw))
-                status, text = _status(kind, path, scratch)
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-                said.write(json.dumps([number, status, text, peak]) + "\n")
-                said.flush()
-                path.unlink()
-        os._exit(0)
+        try:
+            _use_all(kind, sound, numbers, seed, scratch, writer)
+        finally:
+            os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as heard:
         lines = [json.loads(line) for line in heard]
@@ -451,6 +445,23 @@ def _in_child(
         tally.failures.append(f"{numbers[len(lines)]} the process ended with {ended}")
         return len(lines) + 1
     return len(lines)
+
+
+def _use_all(
+    kind: Kind, sound: list[bytes], numbers: list[int], seed: str, scratch: Path, writer: int
+) -> None:
+    """In the child: damage, use, and say of each file what became of it."""
+    with os.fdopen(writer, "w") as said:
+        _silence()
+        for number in numbers:
+            draw = Draw(f"{seed}/{number}")
+            path = scratch / f"{number}{kind.suffix}"
+            path.write_bytes(kind.damage(sound[number % len(sound)], draw))
+            status, text = _status(kind, path, scratch)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            said.write(json.dumps([number, status, text, peak]) + "\n")
+            said.flush()
+            path.unlink()
 
 
 def _status(kind: Kind, path: Path, scratch: Path) -> tuple[int, str]:
