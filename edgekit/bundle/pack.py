@@ -15,7 +15,7 @@ from edgekit.bundle.results import read_result
 from edgekit.bundle.signing import sign as sign_manifest
 from edgekit.data import parse_preprocess, preprocess_for, preprocess_reason, read_labels
 from edgekit.data.describe import Description, label_text
-from edgekit.data.network_start import first_steps, wanted_pixels
+from edgekit.data.network_start import wanted_by
 from edgekit.edgetpu.belongs import check_belongs, check_plain
 from edgekit.files import (
     PathLike,
@@ -195,7 +195,7 @@ def _unsaid_preprocessing(plain: Model, manifest: Manifest) -> list[str]:
     first = TensorInfo(
         image.name, image.shape, image.dtype.lower(), image.scale, image.zero_point, 0
     )
-    wanted = wanted_pixels(first_steps(plain))
+    wanted = wanted_by(plain)
     how = preprocess_for(None, wanted.scale if wanted else "", first.real_range, first.dtype)
     reason = preprocess_reason(None, wanted.reason if wanted else "", first.real_range)
     return [f"no preprocessing is given: a device will take {how}: {reason}"]

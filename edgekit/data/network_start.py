@@ -45,6 +45,8 @@ _JOINS = frozenset(("CONCATENATION", "PACK"))
 _SHAPE_ONLY = frozenset(("SHAPE", "RANK"))
 _MODEL = re.compile(r"(functional|model|sequential)(_\d+)*$")  # Keras's own names of networks
 _CALLED_AGAIN = re.compile(r"_1$")
+# Of the sums of the magnitudes of each filter's weights: their median, and the largest.
+_LEAST_REACH, _MOST_REACH = 0.15, 1.5
 _MOST_CHANNELS = 4
 _SAME = 0.05  # of a range's width: ends that far apart are the same
 _SMALL, _LARGE = (
@@ -73,13 +75,14 @@ class Wanted:
 
     scale: str  # raw, unit or tf: see `Preprocess`
     reason: str
+    is_hint: bool = False  # the weights speak for it, no constant shows it
 
     def misses(self, seen: tuple[float, float]) -> str:
         """The warning that values of the range ``seen`` are not such pixels; empty if they are."""
         low, high = _RANGES[self.scale]
         is_small = self.scale == "raw" and seen[1] - seen[0] <= _SMALL and seen[1] <= _SMALL
         is_large = self.scale != "raw" and seen[1] > _LARGE
-        if not is_small and not is_large:
+        if self.is_hint or not (is_small or is_large):
             return ""
         return (
             f"{self.reason}, and the samples lie between {seen[0]:.4g} and {seen[1]:.4g}: give "
@@ -187,6 +190,39 @@ def first_steps(model: Model) -> tuple[Step, ...]:
     if not model.main.inputs:
         return ()
     return tuple(_walk(model, model.main.inputs[0]))
+
+
+def wanted_by(model: Model) -> Wanted | None:
+    """The pixels that a float model was made for, by its first operations or its first weights."""
+    return wanted_pixels(first_steps(model)) or wanted_by_weights(model)
+
+
+def wanted_by_weights(model: Model) -> Wanted | None:
+    """Raw pixels, where the first layer would hardly notice values of 0..1; else None.
+
+    TensorFlow's converter folds a first multiplication by 1/255 into the weights of the convolution
+    or dense layer behind it. A filter of a network for 0..1 can change its result by 0.4 and more
+    (the sum of its weights' magnitudes); behind a folded Rescaling it is 255 times less.
+    """
+    if not model.main.inputs:
+        return None
+    steps, tensor = _to_reader(model, model.main.inputs[0])
+    readers = _readers(model, tensor)
+    if steps or len(readers) != 1 or readers[0].opcode not in ("CONV_2D", "FULLY_CONNECTED"):
+        return None
+    values = _constant(model, readers[0].inputs[1])
+    if values is None or values.ndim < 2:
+        return None
+    reach = np.abs(values).reshape(len(values), -1).sum(1)
+    if not 0 < float(np.median(reach)) < _LEAST_REACH or reach.max() >= _MOST_REACH:
+        return None
+    name = layer_name(model.main.tensors[readers[0].outputs[0]].name)
+    return Wanted(
+        "raw",
+        f"values of 0..1 change the network's first layer `{name}` by {np.median(reach):.2g} at "
+        "most, so it was made for pixels of 0..255",
+        is_hint=True,
+    )
 
 
 def _walk(model: Model, tensor: int) -> list[Step]:

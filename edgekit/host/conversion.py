@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from edgekit import __version__, files
 from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset, read_labels
 from edgekit.data.dataset import sample_specs
-from edgekit.data.network_start import Step, first_steps, steps_from
+from edgekit.data.network_start import (
+    Wanted,
+    steps_from,
+    wanted_by,
+    wanted_by_weights,
+    wanted_pixels,
+)
 from edgekit.data.random_samples import RANDOM
 from edgekit.errors import EdgeKitError, UsageError
 from edgekit.evaluate.causes import Making
@@ -332,10 +338,16 @@ class _Conversion:
             shapes = static_shapes(raw, given, options.batch_size, where)
             self._open(raw, shapes)
             child.on_network_start = lambda steps: self._meet_network(
-                steps_from(steps[0] if steps else []), raw, shapes
+                wanted_pixels(steps_from(steps[0] if steps else [])), raw, shapes
             )
+
+            def on_float(content: bytes) -> bytes:
+                if not self._pixels.is_wanted:
+                    self._meet_network(wanted_by_weights(read_model(content)), raw, shapes)
+                return self._improve_float(content)
+
             with self._explaining(child):
-                converted = child.convert(shapes, self._batches, self._improve_float, loaded.loader)
+                converted = child.convert(shapes, self._batches, on_float, loaded.loader)
             self._notes.extend(child.notes)
             return converted
 
@@ -352,7 +364,7 @@ class _Conversion:
         raw = tflite_inputs(model)
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
-        self._pixels.take_network(first_steps(replaced))
+        self._pixels.take_network(wanted_by(replaced))
         self._open(raw, shapes)
         if replaced is not model:
             self._as_trained = write_model(make_static(model, shapes, where))
@@ -435,10 +447,10 @@ class _Conversion:
         return replaced
 
     def _meet_network(
-        self, steps: Sequence[Step], raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]
+        self, wanted: Wanted | None, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]
     ) -> None:
         """Open the data again if the network wants other pixels than were assumed."""
-        if self._pixels.take_network(steps):
+        if self._pixels.take_network(wanted):
             self._open(raw, shapes)
 
     def _open(self, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]) -> None:

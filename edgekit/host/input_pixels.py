@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from edgekit.data import Dataset, Preprocess, parse_preprocess, preprocess_or
-from edgekit.data.network_start import Step, Wanted, contradiction, wanted_pixels
+from edgekit.data.network_start import Wanted, contradiction
 from edgekit.data.random_samples import RANDOM
 
 _IMAGES = ("folder", "coco", "masks")
@@ -32,9 +31,14 @@ class InputPixels:
             self.how = preprocess_or(None, noted)
             self.reason = "the source's metadata say so"
 
-    def take_network(self, steps: Sequence[Step]) -> bool:
-        """Look at the first operations behind the input; True if ``how`` is another one now."""
-        self._wanted = wanted_pixels(steps)
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the network told which pixels it was made for."""
+        return self._wanted is not None
+
+    def take_network(self, wanted: Wanted | None) -> bool:
+        """Take what the network was made for; True if ``how`` is another one now."""
+        self._wanted = wanted
         if (
             self._wanted is None
             or not self.how.is_default

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.data import has_same_range, parse_preprocess
-from edgekit.data.network_start import contradiction, first_steps, wanted_pixels
+from edgekit.data.network_start import contradiction, wanted_by
 from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import Notes, read_notes
@@ -88,7 +88,7 @@ def _preprocess(notes: Notes, model: Model, content: bytes) -> tuple[str, str]:
     known = _ULTRALYTICS.get(ultralytics_task(content), "")
     if known:
         return known, "exports of Ultralytics are made for it"
-    wanted = wanted_pixels(first_steps(model))
+    wanted = wanted_by(model)
     return (wanted.scale, wanted.reason) if wanted else ("", "")
 
 
@@ -97,7 +97,7 @@ def preprocess_doubt(asked: str | Preprocess | None, prepared: Prepared) -> str:
     if asked is None:
         return ""
     how = parse_preprocess(asked)
-    wanted = wanted_pixels(first_steps(prepared.model))
+    wanted = wanted_by(prepared.model)
     if wanted is not None:
         return contradiction(wanted, how)
     noted = prepared.notes.preprocess

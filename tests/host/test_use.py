@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from edgekit.errors import DataError
 from edgekit.evaluate import run
+from edgekit.formats.tflite import read_model, write_model
 from edgekit.formats.tflite_metadata import read_notes
 from edgekit.host import convert
 
@@ -142,3 +144,17 @@ def test_preprocessing_that_contradicts_the_network_is_a_warning(
     assert result.preprocess.startswith("unit,")
     (warning,) = (each for each in result.warnings if "--preprocess raw" in each)
     assert "`to_unit` turns 0..255 into 0..1" in warning
+
+
+def test_a_float_model_with_a_folded_rescaling_gets_raw_pixels(
+    photos: Path, tmp_path: Path
+) -> None:
+    """The converter made 1/255 a part of the first convolution's weights."""
+    middle = tmp_path / "float.tflite"
+    convert(_rescaling_network(), mode="float", preprocess="unit", output=middle)
+    bare = tmp_path / "bare.tflite"
+    bare.write_bytes(write_model(replace(read_model(middle), metadata={})))
+    result = convert(bare, data=photos, output=tmp_path / "m.tflite")
+    assert result.preprocess.startswith("raw,")
+    assert "made for pixels of 0..255" in result.preprocess_reason
+    assert run(bare, [photos / "ant" / "0.png"]).preprocess == result.preprocess
