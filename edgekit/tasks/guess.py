@@ -85,6 +85,9 @@ def choose_decoder(
         return replace(found, why=f"--task {task}")
     if asked == NONE:
         return raw_decoder(f"--task {task}", case.input_shape)
+    other, _ = _recognize(replace(case, task=None), None)
+    if other is not None:
+        doubts.append(f"they are those of {other.kind}, which is {other.task}: {other.why}")
     raise UnsupportedModelError(
         f"the model's outputs are not those of {asked}: their shapes are {case.shapes}",
         where=prepared.source,
@@ -124,11 +127,8 @@ def _recognize(case: Case, wanted: str | None) -> tuple[Decoder | None, list[str
         except UnsupportedModelError as error:
             doubts.append(error.what)
             continue
-        if decoder is None:
-            continue
-        if wanted in (None, decoder.task):
+        if decoder is not None and wanted in (None, decoder.task):
             return decoder, doubts
-        doubts.append(f"they are {decoder.kind}, which is {decoder.task}")
     return None, doubts
 
 

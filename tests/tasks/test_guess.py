@@ -276,7 +276,7 @@ def test_values_tell_a_pose_from_fifty_two_classes() -> None:
     assert (decoder.task, decoder.num_classes) == ("pose", 1)
     with pytest.raises(UnsupportedModelError) as caught:
         _guess(constant_model(_IMAGE, [table]), "detection")
-    assert "they are YOLOv8 pose, which is pose" in caught.value.why
+    assert "they are those of YOLOv8 pose, which is pose" in caught.value.why
 
 
 def test_a_mediapipe_detector_is_told_by_its_anchors(tmp_path: Path) -> None:
