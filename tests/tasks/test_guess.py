@@ -17,7 +17,7 @@ from edgekit.evaluate import run
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, write_model
 from edgekit.runtime import Runner
 from edgekit.tasks import Decoder, choose_decoder, prepare
-from edgekit.tasks.detection import order_by_shape
+from edgekit.tasks.detection import decode_postprocess, order_by_shape
 from tests.tasks.constant_model import constant_model
 
 _EMPTY = np.empty(0, np.uint8)
@@ -330,12 +330,12 @@ def test_classes_are_told_from_scores_by_their_values(swapped: bool, tmp_path: P
 
 @pytest.mark.parametrize("count", [np.nan, -3.0, 9.0])
 def test_a_count_that_cannot_be_is_read_as_far_as_it_goes(count: float, tmp_path: Path) -> None:
-    scores, classes = np.array([[0.75, np.nan]], np.float32), np.array([[7, 1]], np.float32)
+    scores, classes = np.array([[0.75, 0.5]], np.float32), np.array([[7, 1]], np.float32)
     boxes = np.array([[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]], np.float32)
     content = constant_model(_IMAGE, [boxes, classes, scores, np.array([count], np.float32)])
     np.save(str(tmp_path / "x.npy"), np.zeros((64, 64, 3), np.float32))
     (answer,) = run(content, [tmp_path / "x.npy"]).answers
-    assert [each.index for each in answer.objects] == ([7] if count == 9 else [])
+    assert [each.index for each in answer.objects] == ([7, 1] if count == 9 else [])
 
 
 def test_slots_behind_the_count_are_not_looked_at(tmp_path: Path) -> None:
@@ -356,3 +356,10 @@ def test_slots_behind_the_count_are_not_looked_at(tmp_path: Path) -> None:
         (0, 2),
     ]
     assert [each.shape for each in answer.outputs] == [(1, 4), (1, 4, 4), (1,), (1, 4)]
+
+
+def test_an_object_with_nan_is_none() -> None:
+    boxes = np.array([[[0, 0, np.nan, 0.5], [0.5, 0.5, 1, 1]]], np.float32)
+    classes, scores = np.array([[7, 1]], np.float32), np.array([[0.75, 0.5]], np.float32)
+    found = decode_postprocess(boxes, classes, scores, np.array([2.0]))
+    assert found.class_indices.tolist() == [1]
