@@ -38,6 +38,8 @@ _SUSPECTS = re.compile(r"LSTM|GRU|RNN|Attention|Embedding|Conv3D|Normalization|H
 _EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b.*")
 _NO_OPERATOR = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 _TAIL_LINES = 6
+_LOADING = "loading the model"  # the step's name, as `edgekit.host.worker.session` says it
+_FAULTS = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV")
 
 
 @dataclass
@@ -205,11 +207,14 @@ class ConverterChild:
         fix += "TensorFlow: --converter-python PATH"
         if finished.signal_name == "SIGKILL":
             fix = "it may have run out of memory: free some, give smaller inputs or fewer samples"
-        tail = _tail(finished.stderr)
-        return ExternalToolError(
+        kind: type[EdgeKitError] = ExternalToolError
+        if self._step == _LOADING and finished.signal_name in _FAULTS:
+            kind = ModelFormatError  # the file's doing: it has not been computed with yet
+            fix = "the file may be damaged: copy it again, or save the model again"
+        return kind(
             f"TensorFlow was ended by {finished.signal_name} while {self._step}{likely}",
             where=self._where,
-            why=" | ".join(tail),
+            why=" | ".join(_tail(finished.stderr)),
             fix=fix,
         )
 

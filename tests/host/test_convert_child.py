@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.errors import EdgeKitError, ExternalToolError, UnsupportedModelError
+from edgekit.errors import EdgeKitError, ExternalToolError, ModelFormatError, UnsupportedModelError
 from edgekit.host import convert
 
 pytestmark = pytest.mark.host
@@ -64,6 +64,13 @@ def test_a_segmentation_fault_names_the_likely_layer_and_the_step(
     assert isinstance(error, ExternalToolError)
     assert "SIGSEGV while quantizing; likely because of the layer b (LSTM)" in error.what
     assert "--converter-python" in error.fix
+
+
+def test_a_fault_while_loading_is_the_files_doing(keras_file: Path, tmp_path: Path) -> None:
+    death = "say('step', name='loading the model'); os.kill(os.getpid(), signal.SIGABRT)"
+    error = _fails(keras_file, tmp_path, death)
+    assert isinstance(error, ModelFormatError)
+    assert "SIGABRT while loading the model" in error.what
 
 
 def test_a_killed_child_suggests_memory(keras_file: Path, tmp_path: Path) -> None:
