@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from types import ModuleType
 
-from edgekit.errors import MissingExtraError
+from edgekit.errors import ExternalToolError, MissingExtraError
 
 _HOST_PYTHON = (3, 10)
 
@@ -45,18 +46,50 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         purpose: Completes "it is needed to ...".
 
     Raises:
-        MissingExtraError: It is not installed. One that is installed and broken raises its own.
+        MissingExtraError: It is not installed.
+        ExternalToolError: It is installed and broken (code ``tool.broken``).
     """
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
-            raise
+    except BROKEN as error:
+        name = error.name if isinstance(error, ModuleNotFoundError) else None
+        if name is None or not (module == name or module.startswith(name + ".")):
+            raise broken_library(module, error) from error
         raise MissingExtraError(
             f"{module} is not installed",
             why=f"it is needed to {purpose}",
-            fix=f"pip install 'edgekit[{extra}]'",
+            fix=install_command(extra),
         ) from error
+
+
+# What the import of a library raises that was built for another one or lacks a part: numpy 2 below
+# a tflite-runtime for numpy 1 gives ImportError or AttributeError, a missing .so OSError as well.
+BROKEN = (ImportError, AttributeError, OSError, RuntimeError, SystemError)
+
+
+def broken_library(module: str, error: BaseException) -> ExternalToolError:
+    """The error for a library that is installed and cannot be imported."""
+    return ExternalToolError(
+        f"{module} is installed and cannot be loaded",
+        where=sys.executable,
+        why=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+        fix="edgekit doctor says what does not fit together, and the command that repairs it",
+        code="tool.broken",
+    )
+
+
+def install_command(extra: str) -> str:
+    """The command that adds the optional dependencies ``extra`` to this installation.
+
+    Where edgekit runs from a checkout, that is named: the package index's "edgekit" is another
+    project, which pip would fetch if none of that name is installed.
+    """
+    root = Path(__file__).resolve().parents[1]
+    if any(root.glob("edgekit_device-*.dist-info")):
+        return f"pip install 'edgekit-device[{extra}]'"
+    if (root / "pyproject.toml").is_file():
+        return f"pip install '{root}[{extra}]'"
+    return f"pip install 'edgekit[{extra}]'"
 
 
 def require_part(name: str) -> ModuleType:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Iterator, Optional
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli.metric_words import difference_text, is_share, metric_text
 from edgekit.cli.output import JsonOption, emit, table
 from edgekit.errors import GateError
-from edgekit.evaluate.metrics import NO_SHARES, difference_text, metric_text
 
 if TYPE_CHECKING:
     from edgekit.evaluate import CompareResult
@@ -76,7 +76,7 @@ def _metric(each: Difference) -> tuple[str, ...]:
     name, interval = each.name, "unknown"
     if each.ci95 is not None:
         interval = " to ".join(difference_text(name, bound) for bound in each.ci95)
-    unit = "" if name in NO_SHARES else "points"
+    unit = "points" if is_share(name) else ""
     kind = ", ".join(part for part in (unit, "paired" if each.paired else "") if part)
     both = (metric_text(name, each.first), metric_text(name, each.second))
     return (name, *both, difference_text(name, each.difference), interval, kind)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Callable, Iterator, Optional, Tuple
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli.metric_words import difference_text, is_share, metric_text
 from edgekit.cli.options import (
     AnchorsOption,
     DataOption,
@@ -29,7 +30,6 @@ from edgekit.cli.options import (
     ThreadsOption,
 )
 from edgekit.cli.output import JsonOption, emit, measured_on, note, progress, table
-from edgekit.evaluate.metrics import NO_SHARES, difference_text, metric_text
 
 if TYPE_CHECKING:
     from edgekit.evaluate import EvaluateResult
@@ -141,7 +141,7 @@ def render(result: EvaluateResult) -> Iterator[str]:
             yield from describe_agreement(other.quality)
         for name, value in other.difference.items():
             there = metric_text(name, other.metrics[name])
-            difference = difference_text(name, value) + ("" if name in NO_SHARES else " points")
+            difference = difference_text(name, value) + (" points" if is_share(name) else "")
             between = _interval(name, other.difference_ci95.get(name), difference_text)
             yield f"{name:10} {there} there; difference {difference}{between and f' ({between})'}"
     latency = result.latency_ms

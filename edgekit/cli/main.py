@@ -26,8 +26,8 @@ from edgekit.cli.streams import (
     say,
     set_level,
 )
-from edgekit.errors import EdgeKitError, MissingExtraError, UsageError
-from edgekit.extras import require_part
+from edgekit.errors import EdgeKitError, ExternalToolError, MissingExtraError, UsageError
+from edgekit.extras import broken_library, require_part
 
 # In the order of --help; each is the function of that name in a module of that name.
 _COMMANDS = (
@@ -180,6 +180,11 @@ def _status(words: List[str]) -> int:
     except EdgeKitError as error:
         _report(error, as_json=as_json)
         status = error.exit_status
+    except ImportError as error:
+        if (error.name or "edgekit").split(".")[0] == "edgekit" and "edgekit" in str(error):
+            raise  # a bug of this project
+        _report(broken_library(error.name or "a library", error), as_json=as_json)
+        status = ExternalToolError.exit_status
     except _ClickException as error:
         _report_usage(error, as_json=as_json)
         status = error.exit_code

@@ -130,6 +130,14 @@ ERROR_CODES = tuple(
             "Install the extra that the message names: pip install 'edgekit[host]'.",
         ),
         (
+            "tool.broken",
+            "A library is installed and cannot be loaded",
+            "It was built for another numpy or Python, or a shared library that it needs is "
+            "missing: numpy 2 with tflite-runtime is the usual pair. Exit status 5.",
+            "edgekit doctor says what does not fit together; below Python 3.10: "
+            "pip install 'numpy<2'.",
+        ),
+        (
             "device",
             "No usable Edge TPU",
             "No device is connected, it may not be used, or its library crashed, hung or refused "

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from edgekit.edgetpu.libraries import runtime_version_in
-from edgekit.errors import MissingExtraError
+from edgekit.errors import ExternalToolError
 from edgekit.process import python_child, python_environment, run_process
 from edgekit.runtime.delegate import open_request, package_version
 from edgekit.runtime.interpreters import load_library
@@ -38,7 +38,7 @@ def installed_runtime() -> InstalledRuntime:
     """Which interpreter is here; one that is broken counts as none."""
     try:
         library = load_library()
-    except (MissingExtraError, ImportError, AttributeError, RuntimeError):
+    except (ExternalToolError, ImportError, AttributeError, RuntimeError):
         return InstalledRuntime("", "")
     return InstalledRuntime(library.runtime, next(iter(library.versions.values())))
 

@@ -13,7 +13,7 @@ from typing import Any, Mapping
 import numpy as np
 
 from edgekit.errors import MissingExtraError, UsageError
-from edgekit.extras import RUNTIME_PACKAGES, require
+from edgekit.extras import RUNTIME_PACKAGES, install_command, require
 from edgekit.runtime.native_output import chatter_logged
 
 RUNTIMES = tuple(RUNTIME_PACKAGES)
@@ -45,6 +45,7 @@ def load_library(runtime: str | None = None) -> InterpreterLibrary:
     Raises:
         UsageError: There is no such runtime.
         MissingExtraError: It, or none of them, is installed.
+        ExternalToolError: It is installed and broken.
     """
     if runtime is not None and runtime not in RUNTIME_PACKAGES:
         raise UsageError(f"no runtime {runtime!r}", fix=f"use one of {', '.join(RUNTIMES)}")
@@ -55,11 +56,11 @@ def load_library(runtime: str | None = None) -> InterpreterLibrary:
         raise MissingExtraError(
             "no TensorFlow Lite runtime is installed",
             why=f"none of {', '.join(RUNTIMES)} can be imported",
-            fix="pip install 'edgekit[device]'",
+            fix=install_command("device"),
         )
     package, module, distribution = RUNTIME_PACKAGES[name]
     extra = "host" if name == "tensorflow" else "device"
-    with chatter_logged():
+    with chatter_logged(lose_on_error=True):  # numpy 2 prints a traceback for a module of numpy 1
         interpreter = require(module, extra=extra, purpose="run a model")
     version = str(getattr(importlib.import_module(package), "__version__", "unknown"))
     return InterpreterLibrary(

@@ -33,10 +33,11 @@ _forked = [False]
 
 
 @contextlib.contextmanager
-def chatter_logged() -> Iterator[None]:
+def chatter_logged(*, lose_on_error: bool = False) -> Iterator[None]:
     """Hold back what is printed on descriptor 2 inside the block, then forward what matters.
 
-    Other threads' output is delayed until then, not lost.
+    Other threads' output is delayed until then, not lost. With ``lose_on_error`` what was printed
+    only goes to the log where the block raises: the error says it all.
     """
     if _forked[0]:
         yield
@@ -47,7 +48,7 @@ def chatter_logged() -> Iterator[None]:
             return
         _depth[0] += 1
         try:
-            with _held_back():
+            with _held_back(lose_on_error):
                 yield
         finally:
             _depth[0] -= 1
@@ -59,7 +60,7 @@ def hold_nothing_back() -> None:
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[None]:
+def _held_back(lose_on_error: bool) -> Iterator[None]:
     try:
         true_stderr, held = os.dup(2), temporary_descriptor()
     except OSError:  # no stderr, or no place for a file: nothing to hold back, or no way to
@@ -70,11 +71,15 @@ def _held_back() -> Iterator[None]:
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.flush()
         os.dup2(held, 2)
+        is_lost = lose_on_error
         try:
             yield
+            is_lost = False
         finally:
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                sys.stderr.flush()
             os.dup2(true_stderr, 2)
-            _forward(held, true_stderr)
+            _forward(held, -1 if is_lost else true_stderr)
     finally:
         os.close(held)
         os.close(true_stderr)
@@ -103,7 +108,7 @@ def _forward(held: int, true_stderr: int) -> None:
     os.lseek(held, 0, os.SEEK_SET)
     with os.fdopen(os.dup(held), "rb") as file:
         for line in file:
-            if _CHATTER.match(line):
+            if true_stderr < 0 or _CHATTER.match(line):
                 debug("native", line.decode(errors="replace").rstrip())
             else:
                 with contextlib.suppress(OSError):

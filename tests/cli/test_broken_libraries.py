@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Libraries that are installed and cannot be loaded lead to the doctor, not to a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_ABI = "raise ImportError('numpy.core.multiarray failed to import')\n"
+_NOISE = "import sys; sys.stderr.write('Traceback (most recent call last): numpy 1\\n')\n"
+
+
+def _benchmark(model: Path, packages: Path, runtime: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join((str(packages), str(_REPOSITORY)))
+    words = ["benchmark", str(model), "--runtime", runtime, "--json"]
+    return subprocess.run(
+        [sys.executable, "-m", "edgekit", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+@pytest.mark.parametrize("code", [_NOISE + _ABI, "raise AttributeError('_ARRAY_API not found')\n"])
+def test_a_runtime_for_another_numpy_names_the_doctor(
+    int8_path: Path, tmp_path: Path, code: str
+) -> None:
+    package = tmp_path / "packages" / "tflite_runtime"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "interpreter.py").write_text(code)
+    done = _benchmark(int8_path, package.parent, "tflite-runtime")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["code"]) == (5, "tool.broken")
+    assert "edgekit doctor" in document["fix"]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_numpy_names_the_doctor(int8_path: Path, tmp_path: Path) -> None:
+    package = tmp_path / "packages" / "numpy"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "raise ImportError('libopenblas.so.0: cannot open shared object file', name='numpy')\n"
+    )
+    done = _benchmark(int8_path, package.parent, "tflite-runtime")
+    assert done.returncode == 5, done.stderr
+    assert json.loads(done.stdout)["code"] == "tool.broken"
+    assert "Traceback" not in done.stderr
+
+
+def test_help_imports_neither_numpy_nor_what_computes() -> None:
+    code = (
+        "import sys, edgekit.cli.main; print(sorted({'numpy', 'PIL', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=str(_REPOSITORY),
+    )
+    assert "numpy" not in done.stdout
