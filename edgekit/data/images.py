@@ -24,12 +24,12 @@ _DAMAGED_EXIF = (ArithmeticError, LookupError, SyntaxError, TypeError, ValueErro
 
 
 MOST_IMAGE_BYTES = 512 << 20
-_MOST_PIXELS = 178_956_970  # Pillow's own limit: twice what makes it warn
+_MOST_PIXELS = 128 << 20  # three copies of 4 bytes a pixel stay below 2 GiB
 
 
 @contextlib.contextmanager
 def open_image(source: Any) -> Iterator[Image.Image]:  # noqa: ANN401 - whatever Pillow opens
-    """An image of at most 179 million pixels; ``source`` is a path, a stream or the content.
+    """An image of at most 134 million pixels; ``source`` is a path, a stream or the content.
 
     What a damaged file makes Pillow's decoders raise is `edgekit.formats.damage.IMAGE_DAMAGE`.
 
