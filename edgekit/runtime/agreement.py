@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from edgekit.runtime.base import TensorInfo
 
+_FEW_COLUMNS = 16
+
 
 @dataclass(frozen=True)
 class OutputRecord(Result):
@@ -84,25 +86,23 @@ class OutputSums:
             expected: (samples, ...) of the reference.
             actual: As many values of the model; another shape of the same size is reshaped.
         """
-        reference = expected.astype(np.float64)
-        model = actual.reshape(expected.shape).astype(np.float64)
-        flat = (reference.reshape(len(reference), -1), model.reshape(len(reference), -1))
-        finite = np.isfinite(flat[0]).all(axis=1) & np.isfinite(flat[1]).all(axis=1)
-        self._not_finite += int((~finite).sum())
-        reference, model = reference[finite], model[finite]
+        reference = expected if expected.ndim > 1 else expected.reshape(expected.size, 1)
+        model = actual.reshape(reference.shape)
+        finite = _finite_rows(reference) & _finite_rows(model)
+        if not finite.all():
+            self._not_finite += int((~finite).sum())
+            reference, model = reference[finite], model[finite]
         if not reference.size:
             return
         if not self._count:
-            zeros = np.zeros(reference.shape[1:])
-            self._mean, self._spread, self._noise = zeros, zeros.copy(), zeros.copy()
-            self._axes = tuple(
-                ChannelSums(axis, reference.shape) for axis in channel_axes(reference.shape)
-            )
-        self._add_powers(reference, model)
+            shape = reference.shape
+            self._mean, self._spread, self._noise = (np.zeros(shape[1:]) for _ in range(3))
+            self._axes = tuple(ChannelSums(axis, shape) for axis in channel_axes(shape))
+        self._add_powers(reference.astype(np.float64), model.astype(np.float64))
         self._add_ranges(reference, model)
         for axis in self._axes:
             axis.add(reference, model)
-        if reference.ndim > 1 and reference.shape[-1] > 1:
+        if reference.shape[-1] > 1:
             same = reference.argmax(-1) == model.argmax(-1)
             self._same += int(same.sum())
             self._positions += same.size
@@ -113,16 +113,17 @@ class OutputSums:
         mean = reference.mean(axis=0)
         shift = mean - self._mean
         total = self._count + number
-        self._spread += ((reference - mean) ** 2).sum(axis=0)
+        if number > 1:
+            self._spread += ((reference - mean) ** 2).sum(axis=0)
         self._spread += shift**2 * (self._count * number / total)
         self._mean = self._mean + shift * (number / total)
         self._count = total
         difference = model - reference
-        self._noise += (difference**2).sum(axis=0)
-        self._power += float((reference**2).sum())
         self._equal = self._equal and not difference.any()
+        self._noise += np.square(difference, out=difference).sum(axis=0)
+        self._power += float(np.vdot(reference, reference))
 
-    def _add_ranges(self, reference: NDArray[np.float64], model: NDArray[np.float64]) -> None:
+    def _add_ranges(self, reference: NDArray[Any], model: NDArray[Any]) -> None:
         self._low = min(self._low, float(reference.min()))
         self._high = max(self._high, float(reference.max()))
         self._model_low = min(self._model_low, float(model.min()))
@@ -179,11 +180,26 @@ class InputRanges:
         """Take in real values: (samples, ..., features)."""
         flat = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
         if flat.size:
-            self._low = np.minimum(self._low, flat.min(axis=0))
-            self._high = np.maximum(self._high, flat.max(axis=0))
+            low, high = _column_ranges(flat)
+            self._low = np.minimum(self._low, low)
+            self._high = np.maximum(self._high, high)
 
     @property
     def widths(self) -> NDArray[np.float64]:
         """(features,) how far each one varies; zeros before the first sample."""
         width: NDArray[np.float64] = np.maximum(self._high - self._low, 0.0)
         return np.where(np.isfinite(width), width, 0.0)
+
+
+def _finite_rows(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """(samples,) whether all of a sample's values are finite."""
+    finite: NDArray[np.bool_] = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    return finite
+
+
+def _column_ranges(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The lowest and highest value of each column."""
+    if rows.shape[1] > _FEW_COLUMNS:
+        return rows.min(axis=0), rows.max(axis=0)
+    columns = [rows[:, index] for index in range(rows.shape[1])]  # 30 times faster for pixels
+    return np.array([each.min() for each in columns]), np.array([each.max() for each in columns])

@@ -189,3 +189,15 @@ def test_the_range_of_each_feature_is_gathered() -> None:
     ranges.add(np.array([[0.0, -5.0, 2.0]]))
     ranges.add(np.array([[1.0, 5.0, 2.0], [0.5, 0.0, 2.0]]))
     np.testing.assert_allclose(ranges.widths, [1, 10, 0])
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_single_numbers_are_compared_too(shape: tuple[int, ...]) -> None:
+    sums = OutputSums(_info(shape))
+    values = _RNG.normal(size=30)
+    for value in values:
+        sums.add(np.full(shape, value), np.full(shape, value + 0.5))
+    record = sums.record()
+    assert record.num_samples == 30
+    assert record.spread == pytest.approx(values.std(ddof=1), rel=1e-5)
+    assert record.noise == pytest.approx(0.5)
