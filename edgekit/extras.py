@@ -69,10 +69,11 @@ BROKEN = (ImportError, AttributeError, OSError, RuntimeError, SystemError)
 
 def broken_library(module: str, error: BaseException) -> ExternalToolError:
     """The error for a library that is installed and cannot be imported."""
+    cause = error.__cause__ or error
     return ExternalToolError(
         f"{module} is installed and cannot be loaded",
         where=sys.executable,
-        why=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+        why=f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}",
         fix="edgekit doctor says what does not fit together, and the command that repairs it",
         code="tool.broken",
     )

@@ -13,7 +13,7 @@ from typing import Any, Mapping
 import numpy as np
 
 from edgekit.errors import MissingExtraError, UsageError
-from edgekit.extras import RUNTIME_PACKAGES, install_command, require
+from edgekit.extras import RUNTIME_PACKAGES, broken_library, install_command, require
 from edgekit.runtime.native_output import chatter_logged
 
 RUNTIMES = tuple(RUNTIME_PACKAGES)
@@ -32,11 +32,19 @@ class InterpreterLibrary:
         return getattr(self.module.OpResolverType, name)
 
     def interpreter(self, content: bytes, **options: Any) -> Any:  # noqa: ANN401 - no types there
-        """An interpreter for the model in ``content``, tensors not yet allocated."""
+        """An interpreter for the model in ``content``, tensors not yet allocated.
+
+        Raises:
+            ExternalToolError: The runtime does not fit what else is installed.
+        """
         with warnings.catch_warnings():
             # TensorFlow announces here that its interpreter has moved to ai_edge_litert.
             warnings.simplefilter("ignore")
-            return self.module.Interpreter(model_content=content, **options)
+            try:
+                return self.module.Interpreter(model_content=content, **options)
+            except (SystemError, ImportError, AttributeError) as error:
+                # numpy 2 below a runtime for numpy 1 is found here, not in its import.
+                raise broken_library(self.module.__name__, error) from error
 
 
 def load_library(runtime: str | None = None) -> InterpreterLibrary:

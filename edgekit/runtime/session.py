@@ -101,7 +101,7 @@ def prepare(
     """An interpreter with its tensors allocated; ``shapes`` are given to the inputs."""
     if delegates:
         options["experimental_delegates"] = list(delegates)
-    with chatter_logged():
+    with chatter_logged(lose_on_error=True):
         interpreter = library.interpreter(
             content,
             num_threads=num_threads,

@@ -43,6 +43,27 @@ def test_a_runtime_for_another_numpy_names_the_doctor(
     assert "Traceback" not in done.stderr
 
 
+def test_a_runtime_that_breaks_when_it_is_used_names_the_doctor(
+    int8_path: Path, tmp_path: Path
+) -> None:
+    """As tflite-runtime 2.14 does with numpy 2: it prints, and ends with a SystemError."""
+    package = tmp_path / "packages" / "tflite_runtime"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "interpreter.py").write_text(
+        "import enum\n"
+        "class OpResolverType(enum.Enum):\n    AUTO = 0\n"
+        "    BUILTIN_REF = 1\n    BUILTIN_WITHOUT_DEFAULT_DELEGATES = 2\n"
+        "class Interpreter:\n    def __init__(self, **options):\n"
+        f"        {_NOISE.strip()}\n"
+        "        raise SystemError('returned a result with an error set')\n"
+    )
+    done = _benchmark(int8_path, package.parent, "tflite-runtime")
+    assert done.returncode == 5, done.stderr
+    assert json.loads(done.stdout)["code"] == "tool.broken"
+    assert "Traceback" not in done.stderr
+
+
 def test_a_broken_numpy_names_the_doctor(int8_path: Path, tmp_path: Path) -> None:
     package = tmp_path / "packages" / "numpy"
     package.mkdir(parents=True)
