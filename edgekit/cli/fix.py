@@ -97,6 +97,10 @@ def render(result: FixResult) -> Iterator[str]:
         f"mapped     {result.mapped_after} of {after} operators, where it was "
         f"{result.mapped_before} of {before}"
     )
+    before_ms, after_ms = result.estimated_ms_before, result.estimated_ms_after
+    if after_ms is not None:
+        was = "" if before_ms is None else f", where it was {before_ms:.2f} ms"
+        yield f"estimated  {after_ms:.2f} ms on a USB Accelerator{was}"
     rows = [_row(each) for each in result.certificates]
     if result.whole is not None:
         rows.append(_row(result.whole))

@@ -127,6 +127,16 @@ def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
     return _estimate(facts, demand, calibration, remarks)
 
 
+def estimated_ms(model: Model, device: str = "usb3") -> float | None:
+    """The middle of the estimated latency of an int8 ``model``; None for a float one."""
+    try:
+        check_estimable(model, "")
+    except UnsupportedModelError:
+        return None
+    demand, _ = _demand_of_int8(model)
+    return sum(latency_parts(demand, read_calibration(device)).values())
+
+
 def check_estimable(model: Model, where: str) -> None:
     """See that a model without Edge TPU part is one that could be compiled.
 

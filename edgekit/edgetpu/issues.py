@@ -138,8 +138,10 @@ ISSUE_CODES: Mapping[str, IssueCode] = {
         IssueCode(
             "params.streamed",
             "Parameters do not fit on the chip",
-            "What is not cached is sent with every inference, about 1.8 to 10 ms a megabyte.",
-            "Make the network smaller, or divide it over several Edge TPUs (--num-segments).",
+            "What is not cached is sent with every inference, about 1.8 to 10 ms a megabyte: "
+            "layers beyond the room on the chip, and constants that element-wise operators read.",
+            "Make the network smaller, or divide it over several Edge TPUs (--num-segments); leave "
+            "the constants of element-wise operators, which are small.",
             "measured latencies; compiled models",
         ),
         IssueCode(

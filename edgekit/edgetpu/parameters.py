@@ -41,6 +41,7 @@ class LayerParameters:
     device_bytes: int  # laid out for the Edge TPU
     exact: bool  # whether the formula is one that compiled models confirm to the byte
     cached: bool  # kept on chip between inferences; else sent with every inference
+    is_operand: bool = False  # sent like an activation, whatever room there is on the chip
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,10 @@ def lay_out_parameters(
         cached = found.bytes <= room and not found.streamed
         room -= found.bytes if cached else 0
         raw = _raw_bytes(model, operator)
-        layers.append(LayerParameters(index, operator.label, raw, found.bytes, found.exact, cached))
+        layer = LayerParameters(
+            index, operator.label, raw, found.bytes, found.exact, cached, found.streamed
+        )
+        layers.append(layer)
     return ParameterLayout(tuple(layers))
 
 

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Sequence
 
 from edgekit.errors import UsageError
+from edgekit.fix.mapping import mapped_alone
 from edgekit.result import Result
 from edgekit.rewrite import IO_KINDS, IO_RULE, Rule, rules
 
@@ -50,4 +51,13 @@ def choose_rules(rule: Sequence[str], skip: Sequence[str], io: str) -> tuple[Rul
     wanted = set(rule or names)
     if rule and io not in ("auto", "keep"):
         wanted.add(IO_RULE)
-    return tuple(each for each in known if each.name in wanted and each.name not in skip)
+    chosen = [each for each in known if each.name in wanted and each.name not in skip]
+    return tuple(each if each.name in rule else _where_unmapped(each) for each in chosen)
+
+
+def _where_unmapped(rule: Rule) -> Rule:
+    """``rule`` for the operators alone that do not map as they are, where it can tell them."""
+    apply = rule.apply_to_others
+    if apply is None:
+        return rule
+    return replace(rule, apply=lambda model: apply(model, mapped_alone(model)))

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import collections
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from edgekit import files
+from edgekit.edgetpu.estimate import estimated_ms
+from edgekit.edgetpu.findings import is_float
 from edgekit.errors import UnsupportedModelError
 from edgekit.fix.apply import Fixing, Progress
 from edgekit.fix.certificate import doubts_of
@@ -24,6 +26,8 @@ from edgekit.runtime.interpreters import load_library
 
 if TYPE_CHECKING:
     from edgekit.data import Preprocess
+
+_SLOWER = 1.02  # the estimate's own rounding
 
 
 def fix(
@@ -93,6 +97,8 @@ def fix(
     written = keep_files(content, write_model(after)) if changed else content
     files.write_bytes(output, written)
     library = load_library(runtime)
+    mapped = num_mapped(before), num_mapped(after)
+    times = [estimated_ms(each) if count else None for each, count in zip((before, after), mapped)]
     return FixResult(
         model=name,
         sha256=files.sha256_hex(content),
@@ -104,14 +110,17 @@ def fix(
         rejected=tuple(job.rejected),
         operators_before=_histogram(before),
         operators_after=_histogram(after),
-        mapped_before=num_mapped(before),
-        mapped_after=num_mapped(after),
+        mapped_before=mapped[0],
+        mapped_after=mapped[1],
         runtime=library.runtime,
         versions=library.versions,
         warnings=(
             *_warnings(before, after, library.runtime, job),
+            *_slower(*times),
             *(doubts_of(whole) if whole is not None else ()),
         ),
+        estimated_ms_before=times[0],
+        estimated_ms_after=times[1],
     )
 
 
@@ -145,6 +154,12 @@ def _histogram(model: Model) -> dict[str, int]:
 
 def _warnings(before: Model, after: Model, runtime: str, job: Fixing) -> list[str]:
     found = []
+    if is_float(before):
+        found.append(
+            "the model holds real numbers, which the Edge TPU does not have, and most rules are "
+            "for integers: convert it first (edgekit convert MODEL --data DATA -o OUT.tflite; "
+            "--replace-activations mappable replaces activations that do not map)"
+        )
     if len(before.main.outputs) != len(after.main.outputs):
         count = len(after.main.outputs)
         found.append(f"the model has {count} outputs now, where it had {len(before.main.outputs)}")
@@ -165,6 +180,14 @@ def _warnings(before: Model, after: Model, runtime: str, job: Fixing) -> list[st
         for each in job.rejected
     )
     return found
+
+
+def _slower(before_ms: float | None, after_ms: float | None) -> Iterator[str]:
+    if before_ms and after_ms and after_ms > _SLOWER * before_ms:
+        yield (
+            f"the new model is estimated slower: {after_ms:.2f} ms, where it was {before_ms:.2f}; "
+            "leave rules out with --skip"
+        )
 
 
 def _misread(model: Model, runtime: str) -> bool:

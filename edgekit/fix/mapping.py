@@ -16,6 +16,11 @@ def mapped_operators(model: Model) -> tuple[bool, ...]:
     return tuple(each.verdict == _MAPPED for each in judge_operators(model))
 
 
+def mapped_alone(model: Model) -> set[int]:
+    """The operators that map if nothing in front of them keeps them on the CPU."""
+    return {each.index for each in judge_operators(model) if each.alone == _MAPPED}
+
+
 def num_mapped(model: Model) -> int:
     """How many operators of ``model`` map; 0 where the compiler refuses the whole file."""
     refused = any(issue.code != _LEFT_ON_CPU for issue in structural_rules(model))

@@ -30,3 +30,7 @@ class FixResult(Result):
     runtime: str
     versions: Mapping[str, str]
     warnings: tuple[str, ...] = ()
+    # Middle of the estimated latency on a USB Accelerator; None where the compiler would refuse
+    # the file, or it holds real numbers only.
+    estimated_ms_before: float | None = None
+    estimated_ms_after: float | None = None

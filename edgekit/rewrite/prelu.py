@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Collection
+
 import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
@@ -14,6 +16,14 @@ from edgekit.rewrite.rule import Rule
 def replace_prelu(model: Model) -> Model | None:
     """``model`` with every 8-bit PRELU of constant slopes made of operations seen to map."""
     return rewrite_operators(model, _prelu)
+
+
+def replace_other_prelu(model: Model, kept: Collection[int]) -> Model | None:
+    """`replace_prelu`, but for the operators at the positions ``kept``."""
+    outputs = {model.main.operators[position].outputs for position in kept}
+    return rewrite_operators(
+        model, lambda edit, op: [] if op.outputs in outputs else _prelu(edit, op)
+    )
 
 
 def _prelu(edit: Edit, op: Operator) -> list[Operator]:
@@ -69,4 +79,5 @@ RULE = Rule(
     "PRELU becomes MAXIMUM(x, alpha * x), or max(x, 0) + alpha * min(x, 0)",
     exact=False,  # because of ties
     apply=replace_prelu,
+    apply_to_others=replace_other_prelu,
 )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence, Tuple
+from typing import Any, Callable, Collection, Sequence, Tuple
 
 from numpy.typing import NDArray
 
@@ -21,6 +21,8 @@ class Rule:
     ``apply`` returns the changed model, or None where there is nothing to change; applied to its
     own result it returns None. Where the outputs are other ones afterwards, ``restore`` makes the
     old ones of them: (model before, model after, real outputs after) -> real outputs before.
+    ``apply_to_others`` leaves out the operators at given positions: those that map as they are,
+    with which there is nothing to gain.
     """
 
     name: str
@@ -28,3 +30,4 @@ class Rule:
     exact: bool  # outputs are bit-identical by construction (reference kernels)
     apply: Callable[[Model], Model | None]
     restore: Restore | None = None
+    apply_to_others: Callable[[Model, Collection[int]], Model | None] | None = None

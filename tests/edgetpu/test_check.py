@@ -299,3 +299,15 @@ def test_options_of_a_conversion_are_errors_for_a_converted_model(graph: Graph) 
         with pytest.raises(UsageError, match="does nothing"):
             check(content, **options)
     assert check(content).num_operators == 1
+
+
+def test_small_constants_that_never_stay_on_the_chip_are_told_from_a_lack_of_room(
+    graph: Graph,
+) -> None:
+    x = graph.feed((1, 4, 4, 8))
+    slopes = graph.constant(np.ones((1, 1, 8), np.int8), Quantization((0.01,), (0,)))
+    report = report_on(graph.model(graph.add("PRELU", (x, slopes), (1, 4, 4, 8))))
+    (issue,) = [each for each in report.issues if each.code == "params.streamed"]
+    assert report.streamed_bytes == 64
+    assert "never stay on the chip" in issue.message
+    assert "smaller" not in issue.fix

@@ -240,3 +240,46 @@ def test_without_an_output_the_command_is_a_usage_error(leaky: Path) -> None:
 
 def test_a_folder_that_does_not_exist_is_an_error_before_the_work(leaky: Path) -> None:
     assert _status("fix", leaky, "-o", leaky.parent / "none" / "out.tflite") == 3
+
+
+def _prelu(slopes: np.ndarray) -> Model:
+    """PRELU on 8x8 pixels of int8 with 16 channels."""
+    shape = (1, 8, 8, 16)
+    tensors = (
+        Tensor("x", shape, "INT8", 0, Quantization((0.05,), (3,))),
+        Tensor("slopes", slopes.shape, "INT8", 1, Quantization((0.01,), (0,))),
+        Tensor("y", shape, "INT8", 0, Quantization((0.04,), (-20,))),
+    )
+    operators = (Operator("PRELU", 1, (0, 1), (2,)),)
+    buffers = (_EMPTY, np.frombuffer(slopes.astype(np.int8).tobytes(), np.uint8))
+    return Model((Subgraph(tensors, (0,), (2,), operators),), buffers)
+
+
+def test_a_prelu_that_maps_is_left_alone_unless_it_is_named(tmp_path: Path) -> None:
+    """Several operators in its place map as well, and take longer."""
+    content = write_model(_prelu(np.arange(16).reshape(1, 1, 16) - 8))
+    result = fix(content, tmp_path / "same.tflite")
+    assert not result.changed
+    assert result.estimated_ms_after == result.estimated_ms_before
+    named = fix(content, tmp_path / "named.tflite", rule=["prelu"])
+    assert "PRELU" not in named.operators_after
+    assert named.estimated_ms_before is not None
+    assert named.estimated_ms_after is not None
+    slower = named.estimated_ms_after > named.estimated_ms_before * 1.02
+    assert any("slower" in each for each in named.warnings) == slower
+
+
+def test_a_prelu_with_a_slope_a_position_is_replaced(tmp_path: Path) -> None:
+    slopes = np.arange(8 * 8 * 16).reshape(1, 8, 8, 16) % 100
+    result = fix(write_model(_prelu(slopes)), tmp_path / "out.tflite")
+    assert [each.rule for each in result.certificates] == ["prelu"]
+    assert (result.mapped_before, result.mapped_after) == (0, sum(result.operators_after.values()))
+
+
+def test_a_float_model_is_sent_to_convert(tmp_path: Path) -> None:
+    tensors = tuple(Tensor(name, (1, 8), "FLOAT32", 0) for name in ("x", "y"))
+    graph = Subgraph(tensors, (0,), (1,), (Operator("GELU", 1, (0,), (1,), {}, "GeluOptions"),))
+    result = fix(write_model(Model((graph,), (_EMPTY,))), tmp_path / "out.tflite")
+    assert not result.changed
+    assert "edgekit convert" in result.warnings[0]
+    assert "--replace-activations" in result.warnings[0]
