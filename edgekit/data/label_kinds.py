@@ -75,6 +75,8 @@ def kind_of(labels: NDArray[Any] | None) -> str:
     if labels is None:
         return UNLABELLED
     rows = single_column(labels)
+    if rows.ndim == 1 and rows.dtype.kind in "biu":
+        return CLASSES
     if rows.ndim == 1:
         return CLASSES if np.array_equal(rows, np.rint(rows)) else TARGETS
     if not np.isin(rows, (0, 1)).all():
@@ -109,9 +111,12 @@ def stack_labels(labels: Sequence[Any] | None, where: str) -> NDArray[Any] | Non
     Raises:
         DataError: They differ in shape.
     """
-    rows = [np.asarray(label) for label in labels or () if label is not None]
-    if not rows or len(rows) != len(labels or ()):
+    kinds = set(map(type, labels or (None,)))
+    if type(None) in kinds:
         return None
+    if kinds == {int}:  # the usual ones, at once
+        return np.array(labels)
+    rows = [np.asarray(label) for label in labels or ()]
     shapes = sorted({row.shape for row in rows})
     if len(shapes) > 1:
         raise DataError(

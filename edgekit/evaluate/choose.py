@@ -150,7 +150,9 @@ def _task(case: Case) -> tuple[str, str, tuple[str, ...]]:
         if kind == TARGETS and width == values:
             return REGRESSION, why, ()
         raise _no_fit(case, kind, width)
-    if width == values and (kind == TARGETS or (kind == CLASSES and values == 1)):
+    is_mask = guess.task == SEGMENTATION and labels is not None and labels.dtype.kind != "f"
+    is_target = kind == TARGETS or (kind == CLASSES and values == 1)
+    if width == values and is_target and not is_mask:
         doubts = () if guess.task == NONE else (_refuted(guess, "judged as regression"),)
         return REGRESSION, why, doubts
     return _unjudged(

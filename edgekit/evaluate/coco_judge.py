@@ -15,6 +15,7 @@ from edgekit.tasks import KEYPOINT_NAMES, Detections, Poses
 if TYPE_CHECKING:
     from edgekit.data import Batch, CocoDataset, Placement
     from edgekit.evaluate.engine import Rows
+    from edgekit.evaluate.finite import BadRows
     from edgekit.tasks import Decoder
 
 _PERSON = "person"
@@ -52,11 +53,13 @@ class CocoJudge:
         self._image_ids: list[int] = []
         self._found: list[list[list[float]]] = [[] for _ in decoders]
 
-    def record(self, outputs: Sequence[Rows], batch: Batch) -> dict[str, Any]:
+    def record(
+        self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]
+    ) -> dict[str, Any]:
         """The image ids, and for each model a row an object: image, category, score, numbers."""
         rows: list[list[list[float]]] = []
-        for decoder, each in zip(self._decoders, outputs):
-            meanings = decode_rows(decoder, each, len(batch.targets))
+        for decoder, each, no_answer in zip(self._decoders, outputs, bad):
+            meanings = decode_rows(decoder, each, no_answer)
             found: list[list[float]] = []
             for image, meaning, placement in zip(batch.targets, meanings, batch.placements):
                 found += [[image, *row] for row in self._rows(meaning, placement)]

@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    BadRows = NDArray[np.bool_]
     Counted = Callable[[Sequence[Any]], Sequence[Any]]
 
 
@@ -23,12 +24,10 @@ def bad_rows(outputs: Sequence[Any], counted: Counted | None = None) -> NDArray[
     """
     bad: NDArray[np.bool_] = np.zeros(len(outputs[0]) if outputs else 0, bool)
     for values in outputs:
-        if values.dtype.kind != "f":
-            continue
-        with np.errstate(all="ignore"):
-            is_clean = np.isfinite(values.sum())  # one pass; only then sample by sample
-        if not is_clean:
-            bad |= ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        if values.dtype.kind == "f":
+            is_finite = np.isfinite(values)
+            if not is_finite.all():
+                bad |= ~is_finite.reshape(len(values), -1).all(axis=1)
     if counted is not None:
         for row in np.flatnonzero(bad):
             used = counted([each[row : row + 1] for each in outputs])

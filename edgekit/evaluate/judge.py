@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Mapping, Sequence, Tuple
 
-from edgekit.evaluate.finite import bad_rows
 from edgekit.evaluate.metrics import Interval, around, jackknife_half
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from edgekit.data import Batch
     from edgekit.evaluate.engine import Rows
+    from edgekit.evaluate.finite import BadRows
     from edgekit.tasks import Decoder, Meaning
 else:
     Protocol = object  # typing has no Protocol on Python 3.7
@@ -55,8 +55,11 @@ class Judge(Protocol):
 
     count: int  # samples judged so far
 
-    def record(self, outputs: Sequence[Rows], batch: Batch) -> Any:  # noqa: ANN401 - JSON values
-        """What each model's outputs for a batch come to; safe to call from any thread."""
+    def record(self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]) -> Any:  # noqa: ANN401 - JSON values
+        """What each model's outputs for a batch come to; safe to call from any thread.
+
+        ``bad`` says of each model which samples it answers with NaN or infinity, see `bad_rows`.
+        """
 
     def add(self, record: Any) -> None:  # noqa: ANN401 - JSON values
         """Add a record up; records come in the order of the samples."""
@@ -65,12 +68,11 @@ class Judge(Protocol):
         """The metrics of all samples added."""
 
 
-def decode_rows(decoder: Decoder, outputs: Rows, count: int) -> list[Meaning]:
-    """What each of ``count`` samples' outputs mean; None where they hold NaN or infinity."""
-    bad = bad_rows(outputs, decoder.counted)
+def decode_rows(decoder: Decoder, outputs: Rows, bad: BadRows) -> list[Meaning]:
+    """What each sample's outputs mean; None where ``bad`` says that they hold NaN or infinity."""
     return [
         None if bad[i] else decoder.decode([_row(each, i) for each in outputs])
-        for i in range(count)
+        for i in range(len(bad))
     ]
 
 

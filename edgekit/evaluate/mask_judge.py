@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from edgekit.data import Batch, Placement
     from edgekit.evaluate.engine import Rows
+    from edgekit.evaluate.finite import BadRows
     from edgekit.tasks import Decoder, Meaning
 
 NO_ANSWER = 2**32 - 1  # the class of pixels of a sample answered with NaN: never right
@@ -38,11 +39,13 @@ class MaskJudge:
             [Counter() for _ in range(NUM_GROUPS)] for _ in decoders
         ]
 
-    def record(self, outputs: Sequence[Rows], batch: Batch) -> list[dict[str, Any]]:
+    def record(
+        self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]
+    ) -> list[dict[str, Any]]:
         """For each image (true class, answer, pixels) a model, and how many pixels agree."""
         meanings = [
-            decode_rows(decoder, each, len(batch.targets))
-            for decoder, each in zip(self._decoders, outputs)
+            decode_rows(decoder, each, no_answer)
+            for decoder, each, no_answer in zip(self._decoders, outputs, bad)
         ]
         records = []
         for row, truth in enumerate(batch.targets):

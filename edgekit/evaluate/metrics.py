@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 Interval = Tuple[float, float]
 ERRORS = frozenset(("mae", "rmse"))  # the lower the better, in the unit of the targets
 NO_SHARES = ERRORS | {"r2"}  # of no fixed range: not written in percent
-_LAST = 2**31  # the rank of what is no answer, behind every class
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
 
@@ -31,8 +30,7 @@ def difference_text(name: str, value: float) -> str:
 def ranks(scores: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many classes each sample's true class stands behind; 0 is a right answer.
 
-    Among equal scores the lower class index comes first, as in ``argmax``. Where a score is NaN or
-    infinite, the true class stands behind all.
+    Among equal scores the lower class index comes first, as in ``argmax``.
 
     Args:
         scores: (samples, classes), quantized or real; only their order matters.
@@ -43,8 +41,6 @@ def ranks(scores: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     before = np.arange(scores.shape[1])[None, :] < labels[:, None]
     ahead = (scores > own) | ((scores == own) & before)
     count: NDArray[np.int64] = ahead.sum(axis=1)
-    if scores.dtype.kind == "f":
-        count[~np.isfinite(scores).all(axis=1)] = _LAST
     return count
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from edgekit.data.label_kinds import as_multi_hot, stack_labels
 from edgekit.errors import DataError
-from edgekit.evaluate.finite import bad_rows
 from edgekit.evaluate.judge import Verdict, make_score, paired_difference
 from edgekit.evaluate.metrics import NUM_GROUPS
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from edgekit.data import Batch
     from edgekit.evaluate.engine import Rows
+    from edgekit.evaluate.finite import BadRows
     from edgekit.runtime import Runner
 
 
@@ -40,7 +40,9 @@ class MultilabelJudge:
         self._truth: list[NDArray[np.bool_]] = []
         self._scores: list[list[NDArray[np.float64]]] = [[] for _ in runners]
 
-    def record(self, outputs: Sequence[Rows], batch: Batch) -> dict[str, Any]:
+    def record(
+        self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]
+    ) -> dict[str, Any]:
         """The true classes and all scores of each sample; NaN is the score of no class."""
         where = batch.sources[0] if batch.sources else ""
         labels = stack_labels(batch.labels, where)
@@ -54,7 +56,7 @@ class MultilabelJudge:
         return {
             "truth": [np.flatnonzero(row).tolist() for row in truth],
             "scores": [_scores(*pair).tolist() for pair in zip(self._runners, outputs)],
-            "bad": [np.flatnonzero(bad_rows(each)).tolist() for each in outputs],
+            "bad": [np.flatnonzero(rows).tolist() for rows in bad],
         }
 
     def add(self, record: Mapping[str, Any]) -> None:

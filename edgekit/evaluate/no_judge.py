@@ -10,6 +10,7 @@ from edgekit.evaluate.judge import Score, Verdict
 if TYPE_CHECKING:
     from edgekit.data import Batch
     from edgekit.evaluate.engine import Rows
+    from edgekit.evaluate.finite import BadRows
 
 
 class NoJudge:
@@ -19,7 +20,12 @@ class NoJudge:
         self._num_models = num_models
         self.count = 0
 
-    def record(self, outputs: Sequence[Rows], batch: Batch) -> dict[str, Any]:  # noqa: ARG002
+    def record(
+        self,
+        outputs: Sequence[Rows],  # noqa: ARG002
+        batch: Batch,
+        bad: Sequence[BadRows],  # noqa: ARG002
+    ) -> dict[str, Any]:
         """How many samples there were."""
         return {"count": len(batch.sources)}
 

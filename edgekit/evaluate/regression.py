@@ -10,7 +10,6 @@ import numpy as np
 
 from edgekit.data.label_kinds import as_targets, stack_labels
 from edgekit.errors import DataError
-from edgekit.evaluate.finite import bad_rows
 from edgekit.evaluate.judge import Verdict, make_score, paired_difference
 from edgekit.evaluate.metrics import NUM_GROUPS
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from edgekit.data import Batch
     from edgekit.evaluate.engine import Rows
+    from edgekit.evaluate.finite import BadRows
     from edgekit.runtime import Runner
 
 BOUNDS = {"mae": (0.0, math.inf), "rmse": (0.0, math.inf), "r2": (-math.inf, 1.0)}
@@ -34,7 +34,9 @@ class RegressionJudge:
         self._sums: list[_Sums] = []
         self.count = 0
 
-    def record(self, outputs: Sequence[Rows], batch: Batch) -> dict[str, Any]:
+    def record(
+        self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]
+    ) -> dict[str, Any]:
         """Targets and answers, a row a sample; samples with NaN in an answer are left out."""
         where = batch.sources[0] if batch.sources else ""
         labels = stack_labels(batch.labels, where)
@@ -56,7 +58,7 @@ class RegressionJudge:
                     why=f"its outputs have the shapes {[info.shape for info in runner.outputs]}",
                     fix="give a target for each value of the outputs, in their order",
                 )
-        good = ~np.any([bad_rows(each) for each in outputs], axis=0)
+        good = ~np.any(bad, axis=0)
         return {
             "count": count,
             "places": np.flatnonzero(good).tolist(),

@@ -10,7 +10,6 @@ import numpy as np
 
 from edgekit.data.label_kinds import as_classes, stack_labels
 from edgekit.errors import DataError, UnsupportedModelError
-from edgekit.evaluate.finite import bad_rows
 from edgekit.evaluate.judge import Score, Verdict
 from edgekit.evaluate.metrics import NUM_GROUPS, Interval, difference_ci95, ranks, share_ci95
 from edgekit.tasks.classification import binary_threshold
@@ -20,10 +19,12 @@ if TYPE_CHECKING:
 
     from edgekit.data import Batch
     from edgekit.evaluate.engine import Rows
+    from edgekit.evaluate.finite import BadRows
     from edgekit.runtime import Runner
 
 TOPS = {"top1": 1, "top5": 5}
 NO_ANSWER = -1  # the class of a sample answered with NaN: never right
+_LAST = 2**31  # the place of its true class: behind all
 
 
 class Head:
@@ -77,7 +78,9 @@ class Tally:
         self._sizes = np.zeros(NUM_GROUPS, np.int64)  # labelled samples of a group
         self.confusion: Counter[tuple[int, int]] = Counter()
 
-    def record(self, outputs: Sequence[Rows], batch: Batch) -> dict[str, Any]:
+    def record(
+        self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]
+    ) -> dict[str, Any]:
         """The answer of each model to each sample, and at which place each has the true class.
 
         Raises:
@@ -86,17 +89,20 @@ class Tally:
         where = batch.sources[0] if batch.sources else ""
         scores = [head.scores(each) for head, each in zip(self._heads, outputs)]
         answers = [each.argmax(axis=1) for each in scores]
-        for answer, each in zip(answers, outputs):
-            answer[bad_rows(each)] = NO_ANSWER
+        for answer, rows in zip(answers, bad):
+            answer[rows] = NO_ANSWER
         labels = stack_labels(batch.labels, where)
         if labels is None:
             return {"answers": [each.tolist() for each in answers]}
         truth = self._classes_of(labels, where)
         self._check_labels(truth, where)
+        places = [ranks(each, truth) for each in scores]
+        for place, rows in zip(places, bad):
+            place[rows] = _LAST
         return {
             "answers": [each.tolist() for each in answers],
             "truth": truth.tolist(),
-            "places": [ranks(each, truth).tolist() for each in scores],
+            "places": [each.tolist() for each in places],
         }
 
     def add(self, record: Mapping[str, Any]) -> None:
@@ -113,8 +119,7 @@ class Tally:
         if "truth" not in record:
             return
         self.num_labelled += len(record["truth"])
-        pairs = zip(record["truth"], answers[0])
-        self.confusion.update(pair for pair in pairs if pair[1] != NO_ANSWER)
+        self.confusion.update(zip(record["truth"], answers[0]))
         groups = (start + np.arange(len(answers[0]))) % NUM_GROUPS
         self._sizes += np.bincount(groups, minlength=NUM_GROUPS)
         places = [np.asarray(each) for each in record["places"]]
@@ -157,7 +162,11 @@ class Tally:
             {name: first[name] - second[name] for name in first},
             self._difference_ci95(),
             self.num_classes,
-            tuple((*key, count) for key, count in sorted(self.confusion.items())),
+            tuple(
+                (*key, count)
+                for key, count in sorted(self.confusion.items())
+                if key[1] != NO_ANSWER
+            ),
         )
 
     def _score(self, index: int) -> Score:

@@ -232,19 +232,16 @@ class _Run:
         if self._watch is not None and batch.sources:
             self._watch.take(chunk.start, batch.inputs, outputs)
         counted = self._plan.counted or [None] * len(outputs)
-        bad = [
-            np.flatnonzero(bad_rows(*pair)) if batch.sources else ()
-            for pair in zip(outputs, counted)
-        ]
+        bad = [bad_rows(*pair) for pair in zip(outputs, counted)]
         entry = {
             "start": chunk.start,
             "count": chunk.count,
             "unreadable": [[each.source, each.reason] for each in batch.unreadable],
             "digests": list(batch.digests),
-            "record": self._judge.record(outputs, batch) if batch.sources else None,
+            "record": self._judge.record(outputs, batch, bad) if batch.sources else None,
         }
-        if any(map(len, bad)):
-            entry["nan"] = [[batch.sources[row] for row in rows] for rows in bad]
+        if any(rows.any() for rows in bad):
+            entry["nan"] = [[batch.sources[i] for i in np.flatnonzero(rows)] for rows in bad]
         return entry
 
     def _end_timing(self) -> None:
