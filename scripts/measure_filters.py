@@ -24,7 +24,7 @@ from edgekit.data.image_files import is_image
 
 Pixels = NDArray[np.uint8]
 Original = Callable[[Pixels, tuple[int, int]], NDArray[Any]]
-_SIZES = ((224, 224), (128, 128), (127, 97), (320, 320), (641, 479))  # width, height
+_SIZES = ((224, 224), (127, 97), (641, 479))  # width, height
 
 
 def _tensorflow(method: str) -> Original:
