@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Iterator, Sequence
 
 import numpy as np
@@ -79,12 +81,13 @@ def find_causes(
 def mixed_outputs(model: Model, path: str) -> Iterator[Cause]:
     """Outputs that join values of very different ranges: boxes and scores."""
     if separate_outputs(model) is not None:
-        target = path.replace(".tflite", "_fixed.tflite") if path else "FIXED.tflite"
+        target = str(Path(path).with_suffix("")) + "_fixed.tflite" if path else "FIXED.tflite"
         yield Cause(
             "cause.mixed_output",
             "an output joins values of very different ranges (boxes and scores): they share one "
             "scale, and the small ones are lost",
-            f"edgekit fix {path or 'MODEL'} -o {target} gives them out separately",
+            f"edgekit fix {shlex.quote(path or 'MODEL')} -o {shlex.quote(target)} gives them out "
+            "separately",
         )
         return
     joins = {place_of(model.main, index) for index in _joins_at_outputs(model)}

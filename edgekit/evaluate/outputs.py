@@ -23,7 +23,7 @@ from edgekit.result import Result
 from edgekit.runtime import Runner
 from edgekit.runtime.agreement import InputRanges, OutputRecord, OutputSums
 from edgekit.runtime.channels import PROBABILITY_DECISION
-from edgekit.runtime.quality import BAD, FLOAT, GOOD, UNKNOWN, Finding, judge_output, worst
+from edgekit.runtime.quality import BAD, FLOAT, GOOD, UNKNOWN, Finding, judge_output, span, worst
 from edgekit.tasks import CLASSIFICATION, NONE, POSE, Decoder, prepare
 
 if TYPE_CHECKING:
@@ -269,4 +269,8 @@ def _describe_output(quality: OutputQuality) -> str:
             f"{hits.found:,} of {hits.reference:,} scores above {hits.decision:g} found, "
             f"{hits.false:,} false"
         )
+    for part in record.parts:
+        low, high = part.reference_range
+        ratio = "no difference" if part.centred_snr_db is None else f"{part.centred_snr_db:.1f} dB"
+        parts.append(f"channels {span(part.channels)} ({low:.3g} to {high:.3g}): {ratio}")
     return f"{record.name}: {', '.join(parts) or 'no difference to measure'}"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgekit.errors import GateError, UsageError
+from edgekit.evaluate.outputs import describe_agreement
 from edgekit.fix import fix
 from edgekit.host import ConvertResult, convert
 from edgekit.runtime import Runner
@@ -130,4 +131,8 @@ def test_where_no_rewrite_parts_them_none_is_named(tmp_path: Path) -> None:
     )
     (text,) = (each for each in result.warnings if "boxes and scores" in each)
     assert "edgekit fix" not in text
+    assert result.agreement is not None
+    (line,) = describe_agreement(result.agreement)
+    assert "channels 0 to 3 (" in line
+    assert "channels 4 to 6 (" in line
     assert "end the network before the join" in text
