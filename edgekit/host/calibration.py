@@ -21,10 +21,23 @@ from edgekit.errors import DataError
 
 Progress = Callable[[int, int | None], None]
 Arrays = list[NDArray[Any]]
+Range = tuple[float, float]  # lowest and highest value
 # Rounding in a resize filter may leave the promised range by this share of its width.
 _RANGE_SLACK = 1e-3
 _LEAST_SHARE = 0.5  # of the promised range that the samples should reach
-_MOST_HELD_OUT = 256
+_MOST_HELD_OUT, _LEAST_HELD_OUT = 256, 100
+# Multiply-accumulates of all that are judged, about two seconds of a core: large networks are
+# judged on fewer samples, so that a conversion takes no longer than its calibration asks for.
+_JUDGED_MACS = 25_000_000_000
+
+
+def num_held_out(macs: int) -> int:
+    """How many samples to judge a network on: 256, or fewer for one of many ``macs``, 100 at least.
+
+    Args:
+        macs: Multiply-accumulates of one sample.
+    """
+    return min(_MOST_HELD_OUT, max(_LEAST_HELD_OUT, _JUDGED_MACS // max(1, macs)))
 
 
 class Calibration:
@@ -44,7 +57,7 @@ class Calibration:
         self._drawing = Drawing(dataset)
         self._labels: Counter[int] = Counter()
         self.count = 0
-        self.ranges: list[tuple[float, float]] = []
+        self.ranges: list[Range] = []
         self.num_judged = 0  # samples that ``judging_batches`` gave
         self.is_held_out = False  # whether those took no part in the calibration
 
@@ -60,7 +73,7 @@ class Calibration:
         return self._drawing.unreadable
 
     @property
-    def promised_range(self) -> tuple[float, float] | None:
+    def promised_range(self) -> Range | None:
         """What the preprocessing can make of a pixel; None where it promises nothing."""
         return self._dataset.promised_range
 
@@ -104,8 +117,8 @@ class Calibration:
         self._drawing = Drawing(self._dataset)
         yield from self._stacked(self._calibrating(progress))
 
-    def judging_batches(self) -> Iterator[Arrays]:
-        """Batches like those of ``batches``, of up to 256 samples that did not calibrate.
+    def judging_batches(self, most: int = _MOST_HELD_OUT) -> Iterator[Arrays]:
+        """Batches like those of ``batches``, of up to ``most`` samples that did not calibrate.
 
         Where every sample calibrated, they are given again: ``is_held_out`` says so. To be gone
         through after ``batches``; ``num_judged`` counts the samples.
@@ -115,7 +128,7 @@ class Calibration:
         """
         self.num_judged, self.is_held_out = 0, False
         if self._dataset.describe().get("kind") != RANDOM:
-            yield from self._stacked(self._held_out())
+            yield from self._stacked(self._held_out(most))
         if not self.num_judged:
             yield from self.batches(lambda _done, _total: None)
             self.num_judged = self.count
@@ -126,8 +139,8 @@ class Calibration:
         first: Arrays | None = None
         all_equal = True
         for sample in self._drawing.draw(self._wanted):
-            arrays = self._checked(sample)
-            self._see(arrays)
+            arrays, ranges = self._checked(sample)
+            self._see(ranges)
             first = arrays if first is None else first
             all_equal = all_equal and all(map(np.array_equal, arrays, first))
             self.count += 1
@@ -138,10 +151,10 @@ class Calibration:
             yield arrays
         self._check_set(all_equal)
 
-    def _held_out(self) -> Iterator[Arrays]:
-        for sample in self._drawing.draw(_MOST_HELD_OUT):
+    def _held_out(self, most: int) -> Iterator[Arrays]:
+        for sample in self._drawing.draw(most):
             self.num_judged, self.is_held_out = self.num_judged + 1, True
-            yield self._checked(sample)
+            yield self._checked(sample)[0]
 
     def _stacked(self, samples: Iterable[Arrays]) -> Iterator[Arrays]:
         shapes = [spec.shape for spec in self._inputs]
@@ -156,21 +169,22 @@ class Calibration:
         if pending:
             yield self._stack(pending + [pending[-1]] * (size - len(pending)))
 
-    def _checked(self, sample: Sample) -> Arrays:
+    def _checked(self, sample: Sample) -> tuple[Arrays, list[Range]]:
+        """The arrays of ``sample``, and the lowest and highest value of each."""
         if len(sample.inputs) != len(self._inputs):
             raise DataError(
                 f"a sample has {len(sample.inputs)} arrays, expected {len(self._inputs)}",
                 where=sample.source,
             )
-        arrays = [np.asarray(values) for values in sample.inputs]
+        arrays, ranges = [np.asarray(values) for values in sample.inputs], []
         for array, spec, shape in zip(arrays, self._inputs, self._sample_shapes, strict=True):
             where = f"{sample.source}, input {spec.name}"
             if array.shape != shape:
                 raise DataError(f"a sample has shape {array.shape}, expected {shape}", where=where)
-            self._check_range(array, where)
-        return arrays
+            ranges.append(self._range(array, where))
+        return arrays, ranges
 
-    def _check_range(self, array: NDArray[Any], where: str) -> None:
+    def _range(self, array: NDArray[Any], where: str) -> Range:
         if array.size == 0:
             raise DataError("a sample is empty", where=where)
         low, high = float(array.min()), float(array.max())
@@ -192,12 +206,11 @@ class Calibration:
                     where=where,
                     fix="check --preprocess against what the network was trained on",
                 )
+        return low, high
 
-    def _see(self, arrays: Arrays) -> None:
-        self.ranges = [
-            (min(low, float(array.min())), max(high, float(array.max())))
-            for (low, high), array in zip(self.ranges, arrays, strict=True)
-        ]
+    def _see(self, ranges: Sequence[Range]) -> None:
+        both = zip(self.ranges, ranges, strict=True)
+        self.ranges = [(min(a[0], b[0]), max(a[1], b[1])) for a, b in both]
 
     def _check_set(self, all_equal: bool) -> None:
         where = str(self._dataset.describe().get("source", ""))

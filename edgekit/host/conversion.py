@@ -23,6 +23,8 @@ from edgekit.data.network_start import (
     wanted_pixels,
 )
 from edgekit.data.random_samples import RANDOM
+from edgekit.edgetpu.macs import count_macs
+from edgekit.edgetpu.operation import Operation
 from edgekit.errors import EdgeKitError, UsageError
 from edgekit.evaluate.causes import Making
 from edgekit.evaluate.gates import Gates
@@ -32,7 +34,7 @@ from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import read_notes
 from edgekit.host.activations import parse_replacements, with_replacements
 from edgekit.host.blockers import float_blockers
-from edgekit.host.calibration import Calibration, Progress
+from edgekit.host.calibration import Calibration, Progress, num_held_out
 from edgekit.host.child import Converted, ConverterChild, Loaded
 from edgekit.host.convert_result import ConvertResult, endpoints, histogram
 from edgekit.host.enforce import IO_TYPES, enforce, lower_versions, refuse
@@ -476,7 +478,9 @@ class _Conversion:
         is_random = dataset.describe().get("kind") == RANDOM
         making = Making(model, str(output), calibration.count, dataset.num_samples, is_random)
         as_trained = self._as_trained or converted.float_content
-        batches = calibration.judging_batches()
+        operators = range(len(model.main.operators))
+        macs = sum(count_macs(Operation(model, index)) for index in operators)
+        batches = calibration.judging_batches(num_held_out(macs))
         agreement = measure_outputs(as_trained, converted.content, batches, making)
         self._options.gates.check(agreement, self._where)
         self._notes.extend(agreement_warnings(agreement))

@@ -15,7 +15,7 @@ from PIL import Image
 from edgekit.data import InputSpec, open_dataset
 from edgekit.data.dataset import sample_specs
 from edgekit.errors import DataError
-from edgekit.host.calibration import Calibration
+from edgekit.host.calibration import Calibration, num_held_out
 
 _SPEC = (InputSpec("x", (1, 4, 4, 1)),)
 
@@ -168,6 +168,15 @@ def test_samples_held_out_are_no_calibration_samples(tmp_path: Path) -> None:
     assert not used & set(others)
     assert max(others) - min(others) > 0.98
     assert calibration.count == 50  # of those that calibrated, as before
+
+
+def test_large_networks_are_judged_on_fewer_samples(tmp_path: Path) -> None:
+    assert [num_held_out(macs) for macs in (0, 97_000_000, 125_000_000, 10**10)] == [
+        *(256, 256, 200, 100)
+    ]
+    calibration = _calibration(_npz(tmp_path / "d.npz", np.zeros(600, int)), wanted=50)
+    _run(calibration)
+    assert len(list(calibration.judging_batches(num_held_out(10**10)))) == 100
 
 
 def test_few_samples_are_held_out_where_few_are_left(tmp_path: Path) -> None:
