@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PASSING = frozenset(("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE"))
 _LINEAR = frozenset(("ADD", "CONV_2D", "FULLY_CONNECTED"))
 _QUANTIZED = frozenset(("INT8", "UINT8", "INT16"))
-_MARGIN = 0.01  # of a probability's range, for rounding
+_MARGIN = 0.1  # that the range of a probability may be nudged by
 
 _LARGEST_LOGIT = 50.0
 _FAR = 1.0  # standard deviations of the numbers that their mean is away from 0
@@ -73,7 +73,7 @@ def holds_logits(model: Model, info: TensorInfo) -> bool:
         tensor = graph.tensors[index]
         if tensor.dtype in _QUANTIZED and tensor.scale:
             params = QuantParams(tensor.scale, int(tensor.zero_point or 0), tensor.dtype.lower())
-    return params.real_min < -_MARGIN or params.real_max > 1 + 10 * _MARGIN
+    return params.real_min < -_MARGIN or params.real_max > 1 + _MARGIN
 
 
 def ends_in_softmax(model: Model, info: TensorInfo) -> bool:

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgekit.formats.tflite import Model
 from edgekit.quant import QuantParams
-from edgekit.tasks.classification import class_scores, top_classes
+from edgekit.runtime import TensorInfo
+from edgekit.tasks.classification import (
+    binary_threshold,
+    class_scores,
+    holds_logits,
+    top_classes,
+)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
@@ -49,3 +56,21 @@ def test_among_equal_scores_argpartition_decides() -> None:
         places = np.argpartition(scores, -most)[-most:]
         wanted = sorted(places.tolist(), key=lambda place: float(scores[place]), reverse=True)
         assert top_classes(scores, most) == wanted
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero_point", "dtype", "is_logit"),
+    [
+        (1 / 256, -128, "int8", False),
+        (1 / 256, 0, "uint8", False),
+        (0.0039, -120, "int8", False),
+        (0.1, 3, "int8", True),
+        (0.05, 0, "uint8", True),
+    ],
+)
+def test_the_range_of_a_quantized_score_tells_logits_from_probabilities(
+    float_model: Model, scale: float, zero_point: int, dtype: str, is_logit: bool
+) -> None:
+    info = TensorInfo("score", (1, 1), dtype, scale, zero_point, 0)
+    assert holds_logits(float_model, info) == is_logit
+    assert binary_threshold(float_model, info) == (0.0 if is_logit else 0.5)
