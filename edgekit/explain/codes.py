@@ -10,6 +10,7 @@ from edgekit.edgetpu.issues import ISSUE_CODES
 from edgekit.explain.compiler_texts import COMPILER_TEXTS
 from edgekit.explain.doctor_codes import DOCTOR_CODES
 from edgekit.explain.error_codes import ERROR_CODES
+from edgekit.explain.quality_codes import QUALITY_CODES
 from edgekit.explain.runtime_texts import RUNTIME_TEXTS
 from edgekit.explain.statuses import STATUSES
 
@@ -29,7 +30,7 @@ class CodePage:
 
 
 def _pages() -> Iterator[CodePage]:
-    for issue in (*ISSUE_CODES.values(), *ERROR_CODES, *DOCTOR_CODES):
+    for issue in (*ISSUE_CODES.values(), *ERROR_CODES, *DOCTOR_CODES, *QUALITY_CODES):
         yield CodePage(issue.code, issue.title, issue.cause, issue.fix, issue.source)
     for known in KNOWN_TEXTS:
         cause, fix = known.filled_from_example()

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The codes of an agreement with the float model: what is worse (quality), and why (cause)."""
+
+from __future__ import annotations
+
+from edgekit.edgetpu.issues import IssueCode
+
+_PAGE = "docs/quality.md"
+_TRAIN = (
+    "Train with batch normalization and ReLU6 behind these layers, or with quantization in the "
+    "loop (quantization-aware training)."
+)
+_LOOK = "Follow the likely cause that stands beside it; codes that begin with 'cause.' explain it."
+
+QUALITY_CODES = tuple(
+    IssueCode(code, title, cause, fix, _PAGE)
+    for code, title, cause, fix in (
+        (
+            "quality.noise",
+            "An output varies little beside its error",
+            "Signal to noise, the signal about each element's own mean over the samples, is below "
+            "12 dB: the error is a quarter or more of what the float model's answers vary.",
+            _LOOK,
+        ),
+        (
+            "quality.decisions",
+            "Scores are on the other side of the decision",
+            "Too many scores that are above the decision (a logit above 0, a probability above "
+            "0.5) in the float model are not so in the int8 model, or the other way round.",
+            _LOOK,
+        ),
+        (
+            "quality.never_above",
+            "A score output cannot reach the decision",
+            "The largest value that the int8 output gives is at or below the decision, where the "
+            "float model goes beyond: nothing is ever found.",
+            _LOOK,
+        ),
+        (
+            "quality.coarse_logits",
+            "Neighbouring scores are far apart",
+            "A step of a logit output is above 0.3: near the decision there are hardly any values.",
+            _LOOK,
+        ),
+        (
+            "quality.classification",
+            "The int8 model names other classes",
+            "On too many samples the best class is another one than in the float model; a class "
+            "with 0.8 of the best score counts as the same.",
+            _LOOK,
+        ),
+        (
+            "quality.detection",
+            "The int8 model finds other objects",
+            "Too many objects with a score above 0.5 are lost or false, matched by class and at "
+            "an IoU of 0.5.",
+            _LOOK,
+        ),
+        (
+            "quality.segmentation",
+            "The masks differ",
+            "The mean IoU of the masks with those of the float model is below 0.88.",
+            _LOOK,
+        ),
+        (
+            "quality.pose",
+            "The int8 model finds other people or points",
+            "Too many people are lost or false, or their key points are off by more than a tenth "
+            "of their size.",
+            _LOOK,
+        ),
+        (
+            "cause.features",
+            "Features of very different ranges share the scale of one input",
+            "An input tensor has one scale. Features that vary by less than a few steps of it are "
+            "lost before the first layer; a normalization inside the network comes too late.",
+            "Scale every feature to the same range outside the network (less its mean, over its "
+            "deviation), in training and in use.",
+        ),
+        (
+            "cause.mixed_output",
+            "Boxes and scores share one output",
+            "One tensor has one scale: boxes in pixels leave scores of 0 to 1 a few steps.",
+            "edgekit fix MODEL -o FIXED gives them out separately where the join is the last "
+            "operation; else end the network before the join, or scale the boxes to 0..1.",
+        ),
+        (
+            "cause.wide_logits",
+            "Logits reach far beyond what matters",
+            "Scores from -600 to 3 share 256 steps, though only -16 to 16 matters. More samples "
+            "widen the range further.",
+            "Limit them inside the network: ReLU6 on logit + 3 keeps steps of 0.024; the decision "
+            "is then at 3.",
+        ),
+        (
+            "cause.saturation",
+            "Values lie beyond the range that calibration saw",
+            "Samples that did not calibrate reach further than those that did, and saturate.",
+            "Calibrate with more samples (--num-samples 300), like those to come.",
+        ),
+        (
+            "cause.coarse_output",
+            "The step of an output is coarse beside what varies",
+            "Most of the error is the rounding of the output itself: its range is wide, and most "
+            "values use little of it.",
+            "Limit or scale that output inside the network, so that its range is used evenly.",
+        ),
+        (
+            "cause.dense_rows",
+            "A dense layer has one scale for weights of unequal size",
+            "The Edge TPU takes one scale for all weights of a FULLY_CONNECTED; rows of small "
+            "weights use a few codes.",
+            "Replace the layer by a 1x1 convolution (Conv2D(units, 1) on a tensor of 1 x 1 x "
+            "channels), whose weights have a scale for each output.",
+        ),
+        (
+            "cause.unequal_channels",
+            "Channels of unequal size share a scale",
+            "Activations have one scale a tensor. Behind a convolution whose channels differ by "
+            "16 times and more the small ones use a few codes.",
+            _TRAIN,
+        ),
+        (
+            "cause.few_samples",
+            "Few samples calibrated the model",
+            "Fewer than 50 samples may not show the range of each layer.",
+            "Calibrate with more: --num-samples 300.",
+        ),
+        (
+            "cause.unknown",
+            "Nothing in the model explains why it is worse",
+            "Ranges, scales and samples look as usual; the loss may be spread over the layers.",
+            "Calibrate with other samples, like those to come, and check --preprocess; else train "
+            "with quantization in the loop (quantization-aware training).",
+        ),
+    )
+)
