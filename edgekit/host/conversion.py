@@ -33,7 +33,7 @@ from edgekit.evaluate.result import asked_for
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import read_notes
 from edgekit.host.activations import parse_replacements, with_replacements
-from edgekit.host.blockers import float_blockers
+from edgekit.host.blockers import find_blockers
 from edgekit.host.calibration import Calibration, Progress, num_held_out
 from edgekit.host.child import Converted, ConverterChild, Loaded
 from edgekit.host.convert_result import ConvertResult, endpoints, histogram
@@ -45,6 +45,7 @@ from edgekit.host.sources import SOURCE_KINDS, SourceFile, find_source, saved_ob
 from edgekit.host.static_tflite import fold_constants, make_static, require_runnable
 from edgekit.host.suspect import Batches, with_suspect
 from edgekit.host.use import check_labels, names_of, with_use
+from edgekit.host.way_out import cut_command
 from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_splits
 
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
@@ -420,10 +421,18 @@ class _Conversion:
     def _refuse(self, model: Model, *, open_shapes: bool = False) -> None:
         if self._options.mode != "int8":
             return
-        issues = float_blockers(model, self._options.io, open_shapes=open_shapes)
+        io = self._options.io
+        found = find_blockers(model, io, open_shapes=open_shapes)
         if not self.stop_early:  # what the quantizer takes may be looked at afterwards
-            issues = [each for each in issues if not each.code.startswith(("quant.", "io."))]
-        refuse(issues, self._where)
+            found = [each for each in found if not each[1].code.startswith(("quant.", "io."))]
+        if not found:
+            return
+        way_out = ""
+        if self._source.kind == "tflite" and not self._options.inputs + self._options.outputs:
+            blockers = {index for index, _ in found if index is not None}
+            command = cut_command(model, blockers, io, self._where)
+            way_out = f"or convert the part without these: {command}" if command else ""
+        refuse([issue for _, issue in found], self._where, way_out=way_out)
 
     def _mend(self, model: Model, converted: Converted) -> tuple[Model, Converted]:
         """Fix what the quantizer silently gets wrong, and versions that compiler 16 cannot read."""

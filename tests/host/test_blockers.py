@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekit.cli.main import main
 from edgekit.errors import DataError, EdgeKitError, UnsupportedModelError, UsageError
 from edgekit.formats.tflite import read_model, write_model
 from edgekit.host import NotEdgeTpuModelError, convert
@@ -192,6 +194,27 @@ def test_a_float_tflite_is_cut_where_asked(tmp_path: Path) -> None:
     assert np.abs(actual - expected).max() < 0.02
     with pytest.raises(UsageError, match="need more than"):
         convert(path, data=data, output=tmp_path / "p.tflite", inputs=[end], outputs=[start])
+
+
+def test_the_printed_cut_is_a_command_that_works(tmp_path: Path) -> None:
+    """Integers in front of the convolution, a square root behind it: the middle converts."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    def network(x: Any) -> Any:  # noqa: ANN401
+        return tf.sqrt(convolved(tf.cast(x, tf.float32)))
+
+    path = float_tflite(tmp_path / "f.tflite", network, "int32")
+    with pytest.raises(NotEdgeTpuModelError) as caught:
+        convert(path, data=_NO_DATA, output=tmp_path / "o.tflite")
+    (line,) = [each for each in caught.value.fix.splitlines() if "edgekit convert" in each]
+    words = shlex.split(line.split("these: ")[1])
+    words[words.index("DATA")], words[words.index("OUT.tflite")] = "random", str(tmp_path / "o")
+    with pytest.raises(SystemExit) as ended:
+        main([*words[1:], "--num-samples", "4"])
+    assert ended.value.code == 0
+    opcodes = [op.opcode for op in read_model(tmp_path / "o").main.operators]
+    assert "CONV_2D" in opcodes
+    assert not {"CAST", "SQRT"} & set(opcodes)
 
 
 def test_a_compiled_model_is_called_that(tmp_path: Path) -> None:
