@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,7 @@ from typing import TYPE_CHECKING, Callable, Iterator, Sequence
 
 import numpy as np
 
-from edgekit.edgetpu.lints import find_lints
-from edgekit.edgetpu.structure import place_of
 from edgekit.result import Result
-from edgekit.rewrite.outputs import MOVING, separate_outputs
 from edgekit.runtime.channels import LOGIT_DECISION
 from edgekit.runtime.quality import COARSEST_LOGIT, MOST_SATURATED, span
 
@@ -79,7 +77,17 @@ def find_causes(
 
 
 def mixed_outputs(model: Model, path: str) -> Iterator[Cause]:
-    """Outputs that join values of very different ranges: boxes and scores."""
+    """Outputs that join values of very different ranges: boxes and scores.
+
+    The boards' wheel, which has no rewrites, finds none.
+    """
+    if importlib.util.find_spec("edgekit.rewrite") is None:
+        return
+    # Imported here: a run takes none of this, which costs 0.2 s.
+    from edgekit.edgetpu.lints import find_lints  # noqa: PLC0415
+    from edgekit.edgetpu.structure import place_of  # noqa: PLC0415
+    from edgekit.rewrite.outputs import separate_outputs  # noqa: PLC0415
+
     if separate_outputs(model) is not None:
         target = str(Path(path).with_suffix("")) + "_fixed.tflite" if path else "FIXED.tflite"
         yield Cause(
@@ -103,6 +111,8 @@ def mixed_outputs(model: Model, path: str) -> Iterator[Cause]:
 
 def _joins_at_outputs(model: Model) -> Iterator[int]:
     """The CONCATENATIONs whose values are only moved about on their way to an output."""
+    from edgekit.rewrite.outputs import MOVING  # noqa: PLC0415 - see `mixed_outputs`
+
     graph = model.main
     made_by = {tensor: index for index, op in enumerate(graph.operators) for tensor in op.outputs}
     for output in graph.outputs:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -88,3 +89,13 @@ def test_help_imports_neither_numpy_nor_what_computes() -> None:
         cwd=str(_REPOSITORY),
     )
     assert "numpy" not in done.stdout
+
+
+def test_what_runs_models_imports_no_part_that_the_boards_wheel_leaves_out() -> None:
+    code = "import sys, edgekit; edgekit.run, edgekit.evaluate; print([*sys.modules])"
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=str(_REPOSITORY))
+    loaded = ast.literal_eval(done.stdout)
+    assert "edgekit.evaluate" in loaded
+    absent = ("edgekit.rewrite", "edgekit.edgetpu.lints", "edgekit.edgetpu.check", "edgekit.host")
+    assert [name for name in loaded if name.startswith(absent)] == []
