@@ -96,6 +96,14 @@ class Tally:
             return {"answers": [each.tolist() for each in answers]}
         truth = self._classes_of(labels, where)
         self._check_labels(truth, where)
+        for each in scores:
+            if len(each) != len(truth):
+                raise DataError(
+                    f"the model answers {len(truth)} samples with {len(each)} rows of scores",
+                    where=where,
+                    why="the first dimension of input and output is not the same batch",
+                    fix="export the network for one sample at a time",
+                )
         places = [ranks(each, truth) for each in scores]
         for place, rows in zip(places, bad):
             place[rows] = _LAST
