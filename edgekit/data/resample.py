@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 _CUBIC_STEPS = 1024  # TensorFlow looks its cubic up in a table of so many steps
 _KEYS, _OPENCV = -0.5, -0.75  # the cubic's slope at distance 1
 _FIXED_POINT = "cv2-linear"
+_CV2_AREA, _ENLARGING = "cv2-area", "cv2-area enlarging"
 _KEPT_TABLES = 512  # of some KiB each
 
 
@@ -73,6 +74,8 @@ def resample(
     down = Axis(height, size[1], top, box_height)
     if (width, height) == size == (box_width, box_height):
         return pixels
+    if name == _CV2_AREA and (box_width < size[0] or box_height < size[1]):
+        name = _ENLARGING
     rows, columns = _taps(name, down), _taps(name, across)
     num_taps = {rows.place.shape[1], columns.place.shape[1]}
     if num_taps == {1}:
@@ -190,7 +193,7 @@ _WORK = _Workspace()
 
 @lru_cache(_KEPT_TABLES)
 def _taps(name: str, axis: Axis) -> Taps:
-    return RESAMPLERS[name](axis)
+    return _METHODS[name](axis)
 
 
 def _centres(axis: Axis) -> NDArray[np.float32]:
@@ -225,7 +228,7 @@ def _nearest(axis: Axis) -> Taps:
 
 def _corner(axis: Axis) -> Taps:
     """OpenCV's INTER_NEAREST: the upper left pixel of those that become one."""
-    scale = axis.length / axis.num_out  # float64 there
+    scale = 1 / (axis.num_out / axis.length)  # float64 there, in this order
     return _one_tap(np.floor(axis.start + np.arange(axis.num_out) * scale), axis)
 
 
@@ -275,10 +278,8 @@ def _area(axis: Axis) -> Taps:
     return Taps(_clipped(index, axis.num_in), weight)
 
 
-def _cv2_area(axis: Axis) -> Taps:
-    """OpenCV's INTER_AREA: by shares where the image becomes smaller, else between two pixels."""
-    if axis.length >= axis.num_out:
-        return _area(axis)
+def _cv2_enlarging(axis: Axis) -> Taps:
+    """OpenCV's INTER_AREA where either side grows: both go between two pixels."""
     scale = axis.length / axis.num_out
     place = np.arange(axis.num_out)
     below = np.floor(place * scale)
@@ -296,5 +297,6 @@ RESAMPLERS: dict[str, Callable[[Axis], Taps]] = {
     "cv2-linear": _linear,
     "cv2-nearest": _corner,
     "cv2-cubic": _cv2_cubic,
-    "cv2-area": _cv2_area,
+    _CV2_AREA: _area,
 }
+_METHODS = {**RESAMPLERS, _ENLARGING: _cv2_enlarging}
