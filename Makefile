@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PYTEST_FLAGS ?=
+# Test files go to as many processes as there are cores.
+PARALLEL := -n auto --dist worksteal
 
 .PHONY: demo test test-host test-device check format docs clean
 
@@ -13,7 +15,7 @@ demo: $(STAMP)
 test: test-host test-device
 
 test-host: $(STAMP)
-	$(BIN)/pytest $(PYTEST_FLAGS)
+	$(BIN)/pytest $(PARALLEL) $(PYTEST_FLAGS)
 
 # The device side under real Python 3.7 and 3.9; skipped, with the reason, where these are absent.
 test-device:

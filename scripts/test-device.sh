@@ -43,7 +43,7 @@ for version in 3.7 3.9; do
     rm -rf "$venv"
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install --quiet --constraint "$constraints" pip
-    "$venv/bin/python" -m pip install --quiet --constraint "$constraints" pytest hypothesis
+    "$venv/bin/python" -m pip install --quiet --constraint "$constraints" pytest pytest-xdist hypothesis
     touch "$venv/.stamp"
   fi
   [ -n "$wheel" ] || wheel=$(wheel_of_this_tree "$built")
@@ -51,5 +51,5 @@ for version in 3.7 3.9; do
   "$venv/bin/python" -m pip install --quiet --no-deps --force-reinstall "$wheel"
   echo "Python $version: $("$venv/bin/python" --version)"
   # shellcheck disable=SC2086 # flags are words
-  "$venv/bin/pytest" -m "not host" --ignore=tests/host --ignore=tests/fleet --ignore=tests/report $flags
+  "$venv/bin/pytest" -n auto --dist worksteal -m "not host" --ignore=tests/host --ignore=tests/fleet --ignore=tests/report $flags
 done
