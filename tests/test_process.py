@@ -98,11 +98,15 @@ def _processes_with(token: str) -> list[str]:
 def test_ctrl_c_while_the_child_starts_leaves_none(tmp_path: Path) -> None:
     """The moment between the start of a child and the wait for it must not lose it."""
     token = f"token-{os.getpid()}-{tmp_path.name}"
+
+    def run_interrupted(after_s: float) -> None:
+        # Sent and awaited in one place: on a busy machine it may come before the child.
+        threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT)).start()
+        run_process([sys.executable, "-c", _FOREVER, token])
+
     for delay_ms in range(1, 13):
-        timer = threading.Timer(delay_ms / 2e3, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
         with pytest.raises(KeyboardInterrupt):
-            run_process([sys.executable, "-c", _FOREVER, token])
+            run_interrupted(delay_ms / 2e3)
         assert _processes_with(token) == []
 
 
