@@ -148,7 +148,7 @@ def convert(
 
 def render(result: ConvertResult) -> Iterator[str]:
     """The result for people, line by line."""
-    ratio = f", {result.ratio:.2f} times smaller than in float" if result.ratio else ""
+    ratio = _against_float(result.ratio) if result.ratio else ""
     yield f"written    {result.output}: {result.bytes:,} bytes{ratio}"
     yield f"source     {result.source}, read by {result.loader}"
     if result.enforced:
@@ -204,6 +204,12 @@ def _agreement(result: ConvertResult) -> Iterator[str]:
     yield from describe_agreement(agreement)
     apart = "none of which calibrated" if result.held_out else "the same that calibrated"
     yield f"judged on  {result.num_judged} samples, {apart}"
+
+
+def _against_float(ratio: float) -> str:
+    if ratio < 1:
+        return f", {1 / ratio:.2f} times larger than in float"
+    return f", {ratio:.2f} times smaller than in float"
 
 
 def _shortened(labels: Sequence[str]) -> str:

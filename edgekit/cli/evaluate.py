@@ -115,13 +115,15 @@ def evaluate(
 
 def render(result: EvaluateResult) -> Iterator[str]:
     """The result for people, line by line."""
+    from edgekit.data import REAL_NUMBERS
     from edgekit.evaluate.outputs import describe_agreement
 
     yield f"task       {result.task}, {result.decoder}: {result.recognized_by}"
     data = result.data
-    yield f"samples    {result.num_samples:,} of {data['source']}, {data['preprocess']}"
-    if result.preprocess_reason:
-        yield f"preprocess {result.preprocess_reason}"
+    yield f"samples    {result.num_samples:,} of {data['source']}"
+    is_real = result.preprocess_reason == REAL_NUMBERS
+    how = "" if is_real else f"{data['preprocess']}: "
+    yield f"preprocess {how}{result.preprocess_reason}"
     if result.num_failed:
         yield f"failed     {result.num_failed}: {'; '.join(result.failed[:_LISTED])}" + (
             f" and {result.num_failed - _LISTED} more" if result.num_failed > _LISTED else ""

@@ -20,6 +20,7 @@ from edgekit.data.opening import FUNCTION, open_dataset
 from edgekit.data.pixels import Pixels
 from edgekit.data.placement import Placement
 from edgekit.data.preprocess import (
+    REAL_NUMBERS,
     Preprocess,
     fit_default,
     has_same_range,
@@ -31,6 +32,7 @@ from edgekit.data.preprocess import (
 
 __all__ = [
     "FUNCTION",
+    "REAL_NUMBERS",
     "Batch",
     "Chunk",
     "CocoDataset",

@@ -305,6 +305,9 @@ def preprocess_for(
     return pixels if is_pixels and is_near else how
 
 
+REAL_NUMBERS = "none: the samples are real numbers, which pass as they are"
+
+
 def preprocess_reason(
     asked: str | Preprocess | None, noted_reason: str, real_range: tuple[float, float] | None
 ) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from edgekit.data import (
+    REAL_NUMBERS,
     Dataset,
     InputSpec,
     open_dataset,
@@ -297,6 +298,9 @@ def _prepared(
     plan = Plan(dataset, settings.num_samples, workers, strict, chunk_size(engines), counted)
     if not names and len(dataset.class_names) == decoders[0].num_classes and not offset:
         names = dataset.class_names  # sub-folders, taken in their order
+    is_real = dataset.describe()["kind"] == "array" and dataset.promised_range is None
+    if is_real and how.is_default:
+        reason = REAL_NUMBERS
     pixels = _Pixels(reason, preprocess_doubt(preprocess, prepared[0]))
     return _Evaluation(engines, decoders, chosen, names, plan, settings, start, pixels)
 
@@ -424,7 +428,7 @@ def _preprocess(
     for engine in engines:
         info, prepared = engine.single.inputs[0], engine.prepared
         how = preprocess_for(asked, prepared.notes.preprocess, info.real_range, info.dtype)
-        if how != default:
+        if prepared.preprocess_reason or how != default:
             return how, preprocess_reason(asked, prepared.preprocess_reason, info.real_range)
     return default, preprocess_reason(asked, "", None)
 

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgekit.cli.evaluate import render
+from edgekit.data.describe import with_notes
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.evaluate.batch import with_batch
 from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.formats.tflite_metadata import Notes
 from edgekit.runtime import Runner
 
 
@@ -203,3 +206,24 @@ def test_memory_does_not_grow_with_the_samples(int8_path: Path) -> None:
         tracemalloc.stop()
     # 18,000 samples more would be 4.6 MB; how many are under way at a time hangs on the clock.
     assert peaks[1] - peaks[0] < 1 << 20
+
+
+def test_what_the_file_says_is_the_reason_even_if_it_is_the_default(
+    int8_path: Path, data: Path, tmp_path: Path
+) -> None:
+    noted = tmp_path / "noted.tflite"
+    noted.write_bytes(with_notes(int8_path.read_bytes(), Notes("unit")))
+    assert evaluate(noted, data).preprocess_reason == "the model's file says so"
+
+
+def test_real_numbers_are_said_to_pass_as_they_are(int8_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "real.npz"
+    random = np.random.default_rng(3)
+    np.savez(str(path), x=random.random((20, 8, 8)).astype(np.float32), y=np.arange(20) % 5)
+    result = evaluate(int8_path, path)
+    assert (
+        list(render(result))[2]
+        == "preprocess none: the samples are real numbers, which pass as they are"
+    )
+    scaled = evaluate(int8_path, path, preprocess="tf")
+    assert list(render(scaled))[2].startswith("preprocess tf,")
