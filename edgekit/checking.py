@@ -16,7 +16,7 @@ from edgekit.files import read_bytes
 from edgekit.formats.tflite import read_model
 
 _SOURCES = (".keras", ".h5", ".hdf5", ".pb", ".pbtxt")
-# What these choose is settled in a converted model.
+# These choose something that is fixed in a converted model.
 _OF_SOURCES = ("input_shape", "inputs", "outputs", "signature", "trust_source")
 _HOST_PYTHON = (3, 10)
 
@@ -63,7 +63,7 @@ def _refuse_unused(options: Mapping[str, Any], where: str) -> None:
     if given:
         option = "--" + given[0].replace("_", "-")
         raise UsageError(
-            f"{option} does nothing with a model that holds integers already",
+            f"{option} has no effect on a model that is already quantized",
             where=where,
             fix=f"leave {option} out, or give the network that the model was converted from",
         )

@@ -2,8 +2,8 @@
 """The log of the library: the logger "edgekit" and its children, silent until it is configured.
 
 ``logging.getLogger("edgekit").setLevel(logging.DEBUG)`` and a handler show it. The module
-`logging` takes milliseconds to import, so that it is only used where somebody has imported it:
-nobody else can have configured it.
+`logging` takes milliseconds to import, so it is used only if the program has imported it: without
+that, no log can be configured.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 
 def log_is_used() -> bool:
-    """Whether a message could reach anybody; spares the work to make it."""
+    """Whether a message can reach a handler; if not, it need not be made."""
     return "logging" in sys.modules
 
 
@@ -32,6 +32,6 @@ def _log(area: str, level: str, message: str) -> None:
         return
     root = logging.getLogger("edgekit")
     if not root.handlers:
-        # Or Python prints warnings where the program has configured no log.
+        # Without a handler Python prints warnings on stderr.
         root.addHandler(logging.NullHandler())
     root.getChild(area).log(getattr(logging, level), "%s", message)

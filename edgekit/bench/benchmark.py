@@ -126,7 +126,7 @@ def benchmark(
 
 
 def _preprocess(runner: Runner) -> str:
-    """What the model's file says of images, else what its input tells; the inputs are random."""
+    """The preprocessing that evaluate and run would use; the benchmark's inputs are random."""
     shape = runner.inputs[0].shape if runner.inputs else ()
     if len(shape) != 4 or shape[3] not in (1, 3):
         return ""

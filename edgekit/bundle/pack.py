@@ -166,7 +166,7 @@ def _first(results: Sequence[Mapping[str, Any]], field: str) -> str:
 
 
 def _is_plain(path: PathLike | None) -> bool:
-    """Whether it is a file and no bundle: a bundle may be made anew in its own place."""
+    """Whether it is a file but not a bundle: a bundle may replace itself."""
     return path is not None and Path(path).is_file() and not is_bundle(read_bytes(path, "file"))
 
 
@@ -186,7 +186,7 @@ def _doubts(plain: Model, manifest: Manifest) -> list[str]:
 
 
 def _unsaid_preprocessing(plain: Model, manifest: Manifest) -> list[str]:
-    """What a device will do with images where nobody said how they become the input."""
+    """Warn which preprocessing a device will choose if the bundle does not name one."""
     tensors = [plain.main.tensors[index] for index in plain.main.inputs[:1]]
     images = [each for each in tensors if len(each.shape) == 4 and each.shape[3] in (1, 3)]
     if manifest.preprocess or not images:

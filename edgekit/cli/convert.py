@@ -39,7 +39,9 @@ def convert(
     preprocess: PreprocessOption = None,
     num_samples: Annotated[
         int,
-        typer.Option(min=1, help="Calibrate with so many, from all over the data and its classes."),
+        typer.Option(
+            min=1, help="How many samples calibrate, spread over the data and its classes."
+        ),
     ] = 100,
     batch_size: Annotated[
         int, typer.Option(min=1, help="What an unknown first dimension becomes.")
@@ -97,16 +99,16 @@ def convert(
         Optional[float],
         typer.Option(
             metavar="SHARE",
-            help="Write nothing, exit with 4, where less of the float model's answers is kept "
-            "(classes, objects, masks, scores): 0.95.",
+            help="A gate, such as 0.95: if the int8 model keeps a smaller share of the float "
+            "model's answers (classes, objects, masks, scores), write nothing and exit with 4.",
         ),
     ] = None,
     min_snr_db: Annotated[
         Optional[float],
         typer.Option(
             metavar="DB",
-            help="Write nothing, exit with 4, where an output's signal about its own mean is "
-            "closer to the error: 12.",
+            help="A gate, such as 12: if the signal of an output, about its own mean, is fewer dB "
+            "above the error, write nothing and exit with 4.",
         ),
     ] = None,
     timeout_sec: Annotated[
@@ -202,7 +204,7 @@ def _agreement(result: ConvertResult) -> Iterator[str]:
     if agreement is None:
         return
     yield from describe_agreement(agreement)
-    apart = "none of which calibrated" if result.held_out else "the same that calibrated"
+    apart = "none of which calibrated" if result.held_out else "the ones that calibrated"
     yield f"judged on  {result.num_judged} samples, {apart}"
 
 

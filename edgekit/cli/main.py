@@ -78,8 +78,8 @@ def _resolved(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say errors only.")]
-_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what is done, on stderr.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print on stderr what is done.")]
 
 
 def _choose_level(*, quiet: bool, verbose: bool) -> None:
@@ -157,7 +157,7 @@ def main(args: Optional[List[str]] = None) -> None:
     words = sys.argv[1:] if args is None else args
     prepare_streams()
     if args is None and not sys.warnoptions:
-        warnings.simplefilter("ignore")  # those of other libraries help no user
+        warnings.simplefilter("ignore")  # those of other libraries do not help users
     set_level(NORMAL)
     try:
         status = _status(words)
@@ -166,7 +166,7 @@ def main(args: Optional[List[str]] = None) -> None:
         reset_level()
     deadline = sys.modules.get("edgekit.runtime.deadline")
     if deadline is not None and deadline.has_hung():
-        # The device's library still runs in a thread: Python's end would wait for it or crash.
+        # The device's library still runs in a thread: a normal exit would wait for it or crash.
         say("")
         os._exit(status)
     sys.exit(status)
@@ -215,7 +215,7 @@ def _print_error(error: EdgeKitError) -> None:
 
 
 def _flush() -> None:
-    """Write what is left, so that a reader who is gone is met here and not when Python ends."""
+    """Write what is left: a closed pipe then fails here, not when Python ends."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):

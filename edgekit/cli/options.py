@@ -26,7 +26,8 @@ PreprocessOption = Annotated[
         "mean=..,std=..; resize=stretch|crop|pad (black, right and below)|letterbox (in the middle "
         "of grey 114; fill=0 for black)|keras-crop|keras-pad; filter=tf-bilinear|bilinear "
         "(Pillow, torchvision)|cv2-linear|..; colour=rgb|bgr; exif=apply|ignore; fill=0..255. By "
-        "default what the model's file says, else what the input's quantization tells, else unit.",
+        "default what the model's file says, else what its first operations show, else what its "
+        "input's quantization shows, else unit.",
     ),
 ]
 DeviceOption = Annotated[
@@ -40,7 +41,7 @@ KeepStateOption = Annotated[
     bool,
     typer.Option(
         "--keep-state",
-        help="The samples are a stream: what the model remembers goes on from each to the next.",
+        help="The samples are a stream: keep the model's state from one to the next.",
     ),
 ]
 FallbackOption = Annotated[
@@ -60,8 +61,8 @@ DeviceTimeoutOption = Annotated[
     typer.Option(
         "--timeout-sec",
         min=0.001,
-        help="Give up an Edge TPU that does not answer within so many seconds, when it is opened "
-        "or in an inference.",
+        help="Fail if the Edge TPU does not answer within so many seconds, when it is opened or "
+        "in an inference.",
     ),
 ]
 RuntimeOption = Annotated[
@@ -81,7 +82,7 @@ ThreadsOption = Annotated[
 SamplesOption = Annotated[
     Optional[int],
     typer.Option(
-        "--num-samples", min=1, help="Use so many, from all over the data and its classes."
+        "--num-samples", min=1, help="How many samples, spread over the data and its classes."
     ),
 ]
 TaskOption = Annotated[

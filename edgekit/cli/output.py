@@ -30,7 +30,7 @@ def emit(result: Result, text: Callable[[], str], *, as_json: bool) -> None:
     try:
         sys.stdout.write(result.to_json() if as_json else text().rstrip("\n") + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough; the command still has its exit status
+    except BrokenPipeError:  # the reader has closed the pipe; the exit status stays
         discard_stdout()
     except OSError as error:
         discard_stdout()

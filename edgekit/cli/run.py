@@ -58,8 +58,8 @@ def run(
         Optional[bool],
         typer.Option(
             "--keep-state/--no-keep-state",
-            help="Whether what the model remembers goes on from each input to the next; by "
-            "default only from frame to frame of a video.",
+            help="Keep the model's state from one input to the next, or reset it; by default it is "
+            "kept only between the frames of a video.",
             show_default=False,
         ),
     ] = None,
@@ -159,7 +159,7 @@ def _table(answer: Answer, task: str) -> str:
 
 
 def _objects_table(objects: Sequence[ObjectBox]) -> str:
-    """Boxes, and what else the network gives of each object."""
+    """Boxes, with the corners, key points and masks that the network gives."""
     more = {
         "corners": any(each.corners_xy_px for each in objects),
         "key points": any(each.keypoints for each in objects),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Standard output and error that a command can always write to, and how talkative it is."""
+"""Standard output and error that a command can always write to, and how much it prints."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _state: Dict[str, Any] = {"level": NORMAL, "logging": None}
 def prepare_streams() -> None:
     """Make stdout and stderr safe to write to, for this process.
 
-    A stream that was closed (``>&-``) leads to nowhere: else the next file that is opened takes its
-    number, and what a library prints ends up in it. Characters that the encoding lacks are escaped.
+    A closed stream (``>&-``) becomes the null device: otherwise the next file that is opened takes
+    its number, and receives what libraries print. Characters that the encoding lacks are escaped.
     """
     for number in range(3):
         if not _is_open(number):
@@ -47,9 +47,9 @@ def _writable(stream: Optional[TextIO]) -> TextIO:
 
 
 def discard_stdout() -> None:
-    """Let what is still to be written to stdout go nowhere: its reader is gone, or its disk full.
+    """Discard what is still to be written to stdout: its reader is gone, or its disk is full.
 
-    Or Python would try again to write what is left, when it ends.
+    Otherwise Python would try to write it again when it ends.
     """
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -65,7 +65,7 @@ def say(text: str) -> None:
 
 
 def set_level(level: int) -> None:
-    """Set how talkative the command is: QUIET, NORMAL or VERBOSE.
+    """Set how much the command prints: QUIET, NORMAL or VERBOSE.
 
     VERBOSE sends the log of the library (the logger "edgekit") to stderr.
     """
@@ -83,7 +83,7 @@ def set_level(level: int) -> None:
 
 
 def reset_level() -> None:
-    """Back to NORMAL, without the log's handler: one process may run several commands."""
+    """Return to NORMAL and remove the log's handler: one process may run several commands."""
     if _state["logging"] is not None:
         import logging
 

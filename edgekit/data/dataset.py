@@ -115,13 +115,13 @@ def sample_specs(inputs: Sequence[InputSpec]) -> list[InputSpec]:
 
 
 def remarks_of(dataset: Dataset) -> tuple[str, ...]:
-    """What to know of ``dataset`` as a whole, where it has something to say."""
+    """Remarks about ``dataset`` as a whole; empty for most."""
     found: tuple[str, ...] = getattr(dataset, "remarks", ())
     return found
 
 
 class Selectable(Dataset, Protocol):
-    """A data set of which some samples can be had without reading the others."""
+    """A data set that can read some samples without reading the others."""
 
     @property
     def classes(self) -> Sequence[int] | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw samples from all over a data set, in several goes, none twice."""
+"""Draw samples from all over a data set, in several rounds, each sample at most once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgekit.data.spread import classes_of, spread_indices, subset
 
 
 class Drawing:
-    """What is drawn from a data set; each ``draw`` gives samples that no other gave.
+    """Draws samples from a data set; each ``draw`` gives samples that no earlier one gave.
 
     They are spread over the data set and its classes, and others take the place of those that
     cannot be read. A data set of unknown length is taken from its front. One that may give its

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Python program has samples in: lists, functions, tf.data, Keras's and torch's loaders.
+"""Sources of samples in a Python program: lists, functions, tf.data, Keras's and torch's loaders.
 
-None of these libraries is imported: objects are told apart by what they have.
+None of these libraries is imported: objects are recognized by their attributes.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ class Feed:
 
     kind: str
     open: Callable[[], Iterable[Any]]  # goes through all items
-    num_items: int | None = None  # None: only going through tells
-    item: Callable[[int], Any] | None = None  # any one of them, where that can be had
+    num_items: int | None = None  # None: unknown until all are read
+    item: Callable[[int], Any] | None = None  # reads one by its index, if the source can
 
 
 def feed_of(source: Any, name: str) -> Feed:  # noqa: ANN401 - whatever a program has
-    """How to get at the samples of ``source``; a function is called once to see what it gives.
+    """How to read the samples of ``source``; a function is called once to see what it returns.
 
     Raises:
-        DataError: It gives no samples, or can be gone through only once.
+        DataError: It gives no samples, or can be read only once.
     """
     for is_kind, make in _KINDS:
         if is_kind(source):
             return make(source)
     if isinstance(source, Iterator):
         raise DataError(
-            "a generator can be gone through only once",
+            "a generator can be read only once",
             where=name,
             fix="give a list, or the function that makes the generator",
         )
@@ -52,7 +52,7 @@ def feed_of(source: Any, name: str) -> Feed:  # noqa: ANN401 - whatever a progra
     if isinstance(source, Iterable) and not isinstance(source, (str, bytes, Mapping)):
         return Feed(PYTHON, lambda: source, _length(source))
     raise DataError(
-        f"{type(source).__name__} is no data set",
+        f"{type(source).__name__} is not a data set",
         where=name,
         fix="give a path, a list, a function that yields samples, a tf.data.Dataset, a "
         "keras.utils.PyDataset or a torch DataLoader",
@@ -84,7 +84,7 @@ def _is_keras(source: Any) -> bool:  # noqa: ANN401
 
 
 def _by_index(kind: str, source: Any) -> Feed:  # noqa: ANN401
-    """Of something that gives an item for each number below its length."""
+    """A feed of something with ``__getitem__`` and perhaps a length."""
     count = _length(source)
     get = source.__getitem__
 
@@ -99,17 +99,17 @@ def _is_loader(source: Any) -> bool:  # noqa: ANN401
 
 
 def _loader(source: Any) -> Feed:  # noqa: ANN401
-    """Of a DataLoader: the samples that its sampler has, in the order of their indices.
+    """A feed of a DataLoader: its sampler's samples, in the order of their indices.
 
-    A loader that shuffles gives another order each time. Where its data can be had by index, the
-    order is theirs; then its workers are used only if it does not shuffle.
+    A loader that shuffles gives another order each time. If its data can be read by index, their
+    order is used instead; its workers then run only if it does not shuffle.
     """
     data = source.dataset
     if _length(data) is None or not hasattr(data, "__getitem__"):
         return Feed(TORCH, lambda: map(_as_tuple, source))
     batches = getattr(source, "batch_sampler", None)
     is_in_order = type(source.sampler).__name__ == "SequentialSampler"
-    # Which samples a loader that shuffles drops from its last batch would be chance.
+    # A loader that shuffles drops random samples with its last batch.
     numbers = source.sampler
     if batches is not None and (is_in_order or not hasattr(batches, "sampler")):
         numbers = itertools.chain.from_iterable(batches)

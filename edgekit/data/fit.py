@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays to the shapes of a network's inputs."""
+"""Fit arrays to the shapes of a network's inputs."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def check_readable(head: bytes) -> None:
 
 
 def unread_note(files: Iterable[Path]) -> str:
-    """How many of ``files`` are of these kinds and cannot be read here, and the command for it."""
+    """How many HEIC and AVIF ``files`` cannot be read here, and which command helps."""
     parts = []
     # All suffixes at once: most folders have none of these files.
     found = [path for path in files if str(path).lower().endswith(SUFFIXES)]

@@ -19,7 +19,7 @@ _ORIENTATION = 0x0112  # Exif 2.32, 4.6.4 A
 # Pillow's numbers of Image.transpose, the same in all its versions: what turns an image that is
 # stored with an orientation of 2 to 8 upright.
 _TRANSPOSES = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
-# What Pillow raises on EXIF data that is no such.
+# What Pillow raises on damaged EXIF data.
 _DAMAGED_EXIF = (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError, struct.error)
 
 
@@ -52,7 +52,7 @@ def open_image(source: Any) -> Iterator[Image.Image]:  # noqa: ANN401 - whatever
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """``image`` turned and mirrored as its EXIF orientation says; itself where that says nothing.
+    """``image`` turned and mirrored as its EXIF orientation says; unchanged if it has none.
 
     Cameras store a photo as the sensor saw it, and how it was held beside it. Programs that show
     pictures, OpenCV's ``imread`` and Ultralytics turn it; TensorFlow's ``decode_jpeg`` does not.
@@ -76,7 +76,7 @@ def with_mode(image: Image.Image, mode: str) -> Image.Image:
     OpenCV and TensorFlow read those so too; Pillow's own conversion makes all above 255 white.
 
     Raises:
-        ValueError: Its pixels are of 32 bits, of which nothing tells which is white.
+        ValueError: Its pixels have 32 bits; the file does not say which value is white.
     """
     from PIL import Image  # noqa: PLC0415 - only images need Pillow
 
@@ -85,5 +85,5 @@ def with_mode(image: Image.Image, mode: str) -> Image.Image:
         upper: NDArray[np.uint8] = (np.asarray(image) >> 8).astype(np.uint8)
         image = Image.fromarray(upper)
     elif image.mode in ("I", "F"):
-        raise ValueError(f"its pixels are of 32 bits (mode {image.mode}), not of 8 or 16")
+        raise ValueError(f"its pixels have 32 bits (mode {image.mode}), expected 8 or 16")
     return image if image.mode == mode else image.convert(mode)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a program yields, to single samples: arrays, tuples, dicts, with labels, one or a batch."""
+"""Split what a program yields (arrays, tuples, dicts; one sample or a batch) into samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rows_of(item: Any, inputs: Sequence[InputSpec], where: str) -> Iterator[Row]
     """The samples in ``item``.
 
     Raises:
-        DataError: An input is missing, or a label is no number.
+        DataError: An input is missing, or a label is not a number.
     """
     parts, label = _parts(item, inputs, where)
     arrays = [_as_array(part) for part in parts]
@@ -59,7 +59,7 @@ def num_rows(item: Any, inputs: Sequence[InputSpec], where: str) -> int:  # noqa
 
 
 def split_label(item: Any, inputs: Sequence[InputSpec]) -> tuple[Any, Any]:  # noqa: ANN401
-    """A pair (sample, label) apart; anything else has no label.
+    """Split a pair (sample, label); anything else has no label.
 
     Where the network has one input, the second of two is a label. Where it has more, two arrays are
     its inputs, and a label stands behind a tuple or a dict of them. A third, as Keras has it, are

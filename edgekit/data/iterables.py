@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples from a Python program: whatever `edgekit.data.feeds` knows."""
+"""Samples from a Python program, from any source that `edgekit.data.feeds` reads."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class IterableDataset:
         self._feed = feed_of(source, name)
         self._inputs, self._preprocess, self._name = tuple(inputs), preprocess, name
         self._chosen: frozenset[int] | None = None  # of a subset
-        self._sizes: list[int] = []  # of the first item and of the last, once somebody asks
+        self._sizes: list[int] = []  # of the first item and of the last, once they are needed
         self.unreadable: list[Unreadable] = []
 
     @property
     def num_samples(self) -> int | None:
-        """How many there are, where the source tells.
+        """How many there are at most; None if the source does not say.
 
-        At most: the last batch of a tf.data.Dataset counts as whole, since only going through all
-        of it would tell.
+        The last batch of a tf.data.Dataset counts as whole: its size is known only after all of
+        the data set is read.
         """
         if self._chosen is not None:
             return len(self._chosen)
@@ -60,7 +60,7 @@ class IterableDataset:
 
     @property
     def classes(self) -> Sequence[int] | None:
-        """The label of each sample of a list; None where only going through would tell."""
+        """The label of each sample of a list; None for sources that must be read for it."""
         get = self._feed.item
         if get is None or self._feed.kind != PYTHON or not self.num_samples or self._size > 1:
             return None

@@ -28,7 +28,7 @@ SHARES = "rows of shares"  # real numbers of 0 to 1 that sum to 1: smoothed or m
 TARGETS = "real numbers"
 UNLABELLED = "no labels"
 
-_PEEKED = 64  # samples that are drawn to see labels which only iterating tells
+_PEEKED = 64  # samples that are read for their labels, where the data set does not list them
 _SUM_TOLERANCE = 1e-4  # of a row of float32 shares
 
 
@@ -55,7 +55,7 @@ def check_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
     """``labels`` themselves.
 
     Raises:
-        DataError: They are no finite numbers.
+        DataError: They are not finite numbers.
     """
     if labels.dtype.kind not in "biuf":
         raise _no_numbers(f"numpy reads them as {labels.dtype}", where)
@@ -64,8 +64,8 @@ def check_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
         raise DataError(
             f"the labels hold NaN or infinity, first at {place}",
             where=where,
-            why="nothing can be compared with what is not a number",
-            fix="leave these samples out, or put in what is right",
+            why="answers cannot be compared with them",
+            fix="leave these samples out, or correct their labels",
         )
     return labels
 
@@ -89,9 +89,9 @@ def kind_of(labels: NDArray[Any] | None) -> str:
 
 
 def labels_of(dataset: Dataset) -> NDArray[Any] | None:
-    """The labels of ``dataset``, or of its first samples where only iterating tells; None without.
+    """The labels of ``dataset``, or of its first 64 samples if it has no ``label_rows``.
 
-    A data set says them as ``label_rows``; of others up to 64 samples are drawn.
+    None if a sample has no label.
     """
     if hasattr(dataset, "label_rows"):
         rows: NDArray[Any] | None = dataset.label_rows
@@ -158,14 +158,14 @@ def as_multi_hot(labels: NDArray[Any], num_classes: int, where: str) -> NDArray[
     """(samples, num_classes), True where a class holds; of class indices one a sample.
 
     Raises:
-        DataError: They are no rows of 0 and 1, as many as there are classes.
+        DataError: They are not rows of 0 and 1, one number a class.
     """
     if kind_of(labels) == CLASSES and (labels >= 0).all() and (labels < num_classes).all():
         return np.asarray(single_column(labels)[:, None] == np.arange(num_classes))
     if labels.shape[1:] == (num_classes,) and np.isin(labels, (0, 1)).all():
         return labels.astype(bool)
     raise DataError(
-        f"the labels are no rows of 0 and 1 for {num_classes} classes: {_described(labels)}",
+        f"the labels are not rows of 0 and 1 for {num_classes} classes: {_described(labels)}",
         where=where,
         why="multi-label data say of each class whether it holds: y has the shape (samples, "
         "classes)",
@@ -195,7 +195,7 @@ def _no_classes(labels: NDArray[Any], kind: str, where: str) -> DataError:
         SHARES: "save the index of the true class as y, or --task regression",
     }
     return DataError(
-        f"the labels are no classes: {_described(labels)}",
+        f"the labels are not classes: {_described(labels)}",
         where=where,
         why="a class is a whole number, or a row with a single 1",
         fix=fixes[kind],
@@ -204,7 +204,7 @@ def _no_classes(labels: NDArray[Any], kind: str, where: str) -> DataError:
 
 def _no_numbers(why: str, where: str) -> DataError:
     return DataError(
-        "the labels are no numbers",
+        "the labels are not numbers",
         where=where,
         why=why,
         fix="save class indices (0, 1, ...), rows of 0 and 1, or real targets, as numbers",

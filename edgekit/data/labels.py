@@ -25,7 +25,7 @@ def read_labels(path: PathLike) -> list[str]:
 
 
 def label_file_doubts(path: PathLike) -> Iterator[str]:
-    """What is doubtful about a label file: its encoding is not known."""
+    """Warn of a label file whose encoding is not known."""
     if _encoding(read_bytes(path, "label file", MOST_TEXT_BYTES)) in {_WINDOWS, "latin-1"}:
         yield (
             f"{path} is not in UTF-8: it was read as Windows-1252; save it as UTF-8 where names "
@@ -53,9 +53,9 @@ def _is_index(word: str) -> bool:
 
 
 def _text(content: bytes) -> str:
-    """Decoded as its byte order mark says, which Windows editors write; without one as UTF-8.
+    """Decode as the byte order mark says (Windows editors write one), else as UTF-8.
 
-    What is not UTF-8 is taken for Windows-1252, which holds Latin-1.
+    Text that is not UTF-8 is read as Windows-1252, a superset of Latin-1's letters.
     """
     return content.decode(_encoding(content), "replace")
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pixels a network was made for, as its first operations tell.
+"""Which pixels a network was made for, as its first operations show.
 
 Keras networks often hold their preprocessing: Rescaling, Normalization, the constants of
 ``preprocess_input``. They want pixels of 0..255, and scaling these to 0..1 beforehand makes their
-answers random. docs/preprocessing.md has the rule and what it does not decide.
+answers random. docs/preprocessing.md has the rules, and what they leave open.
 """
 
 from __future__ import annotations
@@ -49,10 +49,7 @@ _CALLED_AGAIN = re.compile(r"_1$")
 _LEAST_REACH, _MOST_REACH = 0.15, 1.5
 _MOST_CHANNELS = 4
 _SAME = 0.05  # of a range's width: ends that far apart are the same
-_SMALL, _LARGE = (
-    4.0,
-    16.0,
-)  # pixels of 0..255 have more than the one, scaled ones less than the other
+_SMALL, _LARGE = 4.0, 16.0  # pixels of 0..255 reach beyond _SMALL, scaled ones not beyond _LARGE
 _MOST_STEPS = 12
 _RANGES = {"raw": (0.0, 255.0), "unit": (0.0, 1.0), "tf": (-1.0, 1.0)}
 
@@ -75,7 +72,7 @@ class Wanted:
 
     scale: str  # raw, unit or tf: see `Preprocess`
     reason: str
-    is_hint: bool = False  # the weights speak for it, no constant shows it
+    is_hint: bool = False  # only weights indicate it, not a constant
 
     def misses(self, seen: tuple[float, float]) -> str:
         """The warning that values of the range ``seen`` are not such pixels; empty if they are."""
@@ -95,7 +92,7 @@ def contradiction(wanted: Wanted, how: Preprocess) -> str:
     low, high = _RANGES[wanted.scale]
     given = how.promised_range
     apart = max(abs(given[0] - low), abs(given[1] - high)) / (high - low)
-    is_allowed = wanted.scale == "unit" and given[1] <= _LARGE  # 0..1 or about: not known better
+    is_allowed = wanted.scale == "unit" and given[1] <= _LARGE  # about 0..1: not known more exactly
     if apart <= _SAME or is_allowed:
         return ""
     return (
@@ -129,10 +126,10 @@ def _by_constants(scale: _Values, offset: _Values, *, is_first: bool) -> str:
     if _lies(mean, -1, 256) and _lies(std, 12, 400):
         return "raw"  # 0..1 would become a range of less than 0.1
     if _lies(mean, 16, 240) and _lies(std, 0.4, 400):
-        return "raw"  # 0..1 lies wholly beside such a mean
+        return "raw"  # all of 0..1 lies far below such a mean
     if _lies(mean, -1.02, -0.98) and (scale > 0).all() and not _lies(std, 0.9, 1.1):
         return "tf"  # -1 becomes 0
-    # A first factor of 2 or 255 alone may be any layer's; a mean inside of 0..1 is the pixels'.
+    # A first factor of 2 or 255 may belong to any layer; a mean inside 0..1 is that of pixels.
     return "unit" if is_first is False and _lies(mean, 0.05, 0.95) and _lies(std, 0.05, 2) else ""
 
 
@@ -152,7 +149,7 @@ def _lies(values: _Values, low: float, high: float) -> bool:
 def _reason(
     found: str, step: Step, following: Sequence[Step], scale: _Values, offset: _Values
 ) -> str:
-    """What the layer makes of the range that it was made for, its other operations included."""
+    """Say which range the layer, with all its operations, makes of ``found``."""
     for other in following[1:]:
         if _scope(other.name) != _scope(step.name):
             break
@@ -169,7 +166,7 @@ def _short(value: float) -> str:
 
 
 def steps_from(documents: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
-    """What the converting process found behind an input (`host.worker.network_start`)."""
+    """The steps that the converting process found (`host.worker.network_start`)."""
     steps: list[Step] = []
     for each in documents:
         name = str(each["name"])
@@ -198,7 +195,7 @@ def wanted_by(model: Model) -> Wanted | None:
 
 
 def wanted_by_weights(model: Model) -> Wanted | None:
-    """Raw pixels, where the first layer would hardly notice values of 0..1; else None.
+    """Raw pixels, if values of 0..1 would hardly change the first layer's result; else None.
 
     TensorFlow's converter folds a first multiplication by 1/255 into the weights of the convolution
     or dense layer behind it. A filter of a network for 0..1 can change its result by 0.4 and more
@@ -292,7 +289,7 @@ def _step(model: Model, operator: Operator, tensor: int) -> Step | None:
 
 
 def affine(name: str, opcode: str, values: _Values, comes_first: bool) -> Step | None:
-    """A step of ADD, SUB, MUL or DIV with a constant; None where it is none of a preprocessing.
+    """A step of ADD, SUB, MUL or DIV with a constant; None if it cannot be preprocessing.
 
     Args:
         name: For the step.

@@ -33,7 +33,7 @@ def read_npy(path: Path) -> NDArray[Any]:
     except NUMPY_DAMAGE as error:
         raise _damaged(path, error) from error
     if not isinstance(mapped, np.ndarray):
-        raise _damaged(path, ValueError("it is an archive, no array"))
+        raise _damaged(path, ValueError("it is an archive, not an array"))
     return mapped
 
 
@@ -89,10 +89,10 @@ class NpzFile:
 
 
 def _check_head(stream: IO[bytes], size: int) -> None:
-    """Refuse a head that is longer, or claims more, than there is.
+    """Refuse a header that is too long, or claims more bytes than there are.
 
     Raises:
-        ValueError: It is no array, or the head does.
+        ValueError: It is not an array, or its header is refused.
     """
     begin = stream.read(12)
     if begin[:6] != _MAGIC:
@@ -100,7 +100,7 @@ def _check_head(stream: IO[bytes], size: int) -> None:
     is_first = begin[6:7] == b"\1"
     length = int.from_bytes(begin[8:10] if is_first else begin[8:12], "little")
     if length > _MOST_HEAD_BYTES:
-        raise ValueError(f"its head claims {length} bytes")
+        raise ValueError(f"its header claims to be {length} bytes long")
     head = begin[10:] * is_first + stream.read(length)
     fields = ast.literal_eval(head[:length].decode("latin1").strip())
     shape, dtype = fields["shape"], np.dtype(fields["descr"])
@@ -108,7 +108,7 @@ def _check_head(stream: IO[bytes], size: int) -> None:
     for dimension in shape:
         claimed *= int(dimension)
     if not dtype.hasobject and not 0 <= claimed <= size:
-        raise ValueError(f"its head claims {claimed} bytes of {size}")
+        raise ValueError(f"its header claims {claimed} bytes, there are {size}")
 
 
 def _damaged(path: Path, error: BaseException, name: str = "") -> DataError:

@@ -144,7 +144,7 @@ class Preprocess:
             raise DataError(f"cannot read the image: {reason}", where=where) from error
 
     def turn(self, image: Image.Image, truth_size: Size | None = None) -> Image.Image:
-        """``image`` upright, unless ``exif`` or ``truth_size`` (see `place_pixels`) is against."""
+        """``image`` upright, unless ``exif`` or ``truth_size`` (see `place_pixels`) forbids it."""
         if self.exif == "ignore":
             return image
         turned = upright(image)
@@ -392,13 +392,13 @@ def _channels_first(given: Sequence[int], wanted: Sequence[int] | None = None) -
 
 
 def _check_pixels(values: NDArray[np.uint8]) -> None:
-    """Raise DataError for an array of pixels that is no picture."""
+    """Raise DataError for an array of pixels that is not a picture."""
     if values.ndim == 2 or values.shape[-1] in _CHANNELS:
         return
     if values.shape[0] in _CHANNELS:
         raise _channels_first(values.shape)
     raise DataError(
-        f"a sample of pixels (uint8) has shape {tuple(values.shape)}, which is no picture",
+        f"a sample of pixels (uint8) has shape {tuple(values.shape)}, which is not a picture",
         why="a picture has 1 to 4 channels, the last dimension",
         fix="give arrays (height, width, channels), or real numbers in the input's shape",
     )

@@ -105,7 +105,7 @@ _LANE, _ACROSS, _KEPT, _DOWN = 21, 13, 3, 10
 
 def _interpolated(pixels: NDArray[np.uint8], rows: Taps, columns: Taps) -> NDArray[np.uint8]:
     """Two taps a row and a column: as fast as Pillow's resize."""
-    if pixels.shape[0] > rows.place.size:  # most rows of a photo are never looked at
+    if pixels.shape[0] > rows.place.size:  # most rows of a photo are not needed
         pixels, rows = pixels.take(rows.place.ravel(), 0), _in_order(rows)
     if pixels.shape[1] > 2 * columns.place.size:
         pixels, columns = pixels.take(columns.place.ravel(), 1), _in_order(columns)
@@ -171,7 +171,7 @@ def _blend(packed: NDArray[np.uint64], taps: Taps, axis: int, bits: int) -> NDAr
 
 
 class _Workspace(threading.local):
-    """Memory of a thread that is used again: getting it anew takes as long as the arithmetic."""
+    """Memory of a thread that is used again: allocating it takes as long as the arithmetic."""
 
     def __init__(self) -> None:
         self._parts: dict[str, NDArray[np.uint64]] = {}

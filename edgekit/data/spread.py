@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which samples stand for a whole data set: from everywhere in it, evenly over its classes.
 
-One way for calibration, ``--num-samples`` and proofs. The choice depends on the data set alone.
+Calibration, ``--num-samples`` and proofs all choose here. The choice depends on the data set alone.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def subset(dataset: Dataset, indices: Sequence[int]) -> Dataset:
 
 
 def classes_of(dataset: Dataset) -> Sequence[int] | None:
-    """The class of each sample; None where there are none, or only reading them would tell."""
+    """The class of each sample; None if there are none, or the samples must be read for it."""
     return dataset.classes if _is_selectable(dataset) else None
 
 
 class _Chosen:
-    """Some samples of a data set that can only be gone through."""
+    """Some samples of a data set that can only be read in order."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
         self._dataset, self._indices = copy.copy(dataset), frozenset(indices)
@@ -117,7 +117,7 @@ def _is_selectable(dataset: Any) -> TypeGuard[Selectable]:  # noqa: ANN401
 def _quotas(
     sizes: Mapping[int, int], have: Mapping[int, int], wanted: int, draw: random.Random
 ) -> dict[int, int]:
-    """How many to take of each class: the poorest are filled up first, as far as they have any."""
+    """How many to take of each class: classes with the fewest so far come first."""
     quotas = dict.fromkeys(sizes, 0)
     while wanted > 0:
         totals = Counter({c: have.get(c, 0) + quotas[c] for c in sizes if quotas[c] < sizes[c]})

@@ -52,7 +52,7 @@ __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 
 MODES = ("int8", "float-fallback", "dynamic", "float")
 _CALIBRATED = ("int8", "float-fallback")
-# Option -> the kinds of source that have what it chooses.
+# Option -> the kinds of source that it applies to.
 _APPLIES_TO = {
     "--inputs": ("frozen_graph", "tflite"),
     "--outputs": ("frozen_graph", "tflite"),
@@ -83,7 +83,7 @@ class ConvertOptions:
     def __post_init__(self) -> None:
         if self.gates.names and self.mode not in _CALIBRATED:
             raise UsageError(
-                f"{self.gates.names[0]} does nothing in --mode {self.mode}",
+                f"{self.gates.names[0]} has no effect in --mode {self.mode}",
                 fix=f"use --mode {' or '.join(_CALIBRATED)}",
             )
         parse_replacements(self.replace_activations)
@@ -100,18 +100,18 @@ class ConvertOptions:
                 raise UsageError(f"{option} is {number}", fix="give a number above zero")
         if self.replace_activations and self.mode not in _CALIBRATED:
             raise UsageError(
-                f"--replace-activations does nothing in --mode {self.mode}",
+                f"--replace-activations has no effect in --mode {self.mode}",
                 fix=f"use --mode {' or '.join(_CALIBRATED)}",
             )
         if self.io == "int8" and self.mode != "int8":
             raise UsageError(
-                f"--io {self.io} does nothing in --mode {self.mode}, whose inputs and outputs are "
+                f"--io {self.io} has no effect in --mode {self.mode}, whose inputs and outputs are "
                 "real numbers",
                 fix="leave --io out, or use --mode int8",
             )
 
     def refuse_unused(self, source: SourceFile) -> None:
-        """Refuse the options that choose something which ``source`` does not have.
+        """Refuse options that have no effect on this kind of ``source``.
 
         Raises:
             UsageError: There is one.
@@ -125,7 +125,7 @@ class ConvertOptions:
         for option, kinds in _APPLIES_TO.items():
             if given[option] and source.kind not in kinds:
                 raise UsageError(
-                    f"{option} does nothing with {SOURCE_KINDS[source.kind]}",
+                    f"{option} has no effect on {SOURCE_KINDS[source.kind]}",
                     where=str(source.path),
                     why=f"it is for {' and '.join(SOURCE_KINDS[kind] for kind in kinds)}",
                     fix=_other_way(option),

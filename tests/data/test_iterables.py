@@ -213,13 +213,13 @@ def test_channels_first_in_numpy_is_explained(dtype: Any, shape: tuple[int, ...]
 
 
 def test_pixels_that_are_no_picture_are_refused() -> None:
-    with pytest.raises(DataError, match="which is no picture"):
+    with pytest.raises(DataError, match="which is not a picture"):
         list(_open([np.ones((40, 50, 7), np.uint8)]))
 
 
 @pytest.mark.parametrize("source", [7, {"x": [1, 2]}, b"bytes", None])
 def test_what_holds_no_samples_is_refused(source: Any) -> None:  # noqa: ANN401
-    with pytest.raises(DataError, match="is no data set") as caught:
+    with pytest.raises(DataError, match="is not a data set") as caught:
         _open(source)
     assert "DataLoader" in caught.value.fix
 

@@ -68,7 +68,7 @@ def test_what_is_no_class_is_refused_with_the_task_that_takes_it(
     labels: Any,  # noqa: ANN401
     fix: str,
 ) -> None:
-    with pytest.raises(DataError, match="no classes") as caught:
+    with pytest.raises(DataError, match="not classes") as caught:
         as_classes(np.asarray(labels), "y")
     assert fix in caught.value.fix
 
@@ -130,10 +130,10 @@ def test_labels_are_those_of_the_inputs_split(
 @pytest.mark.parametrize(
     ("labels", "what"),
     [
-        (np.array(["cat", "dog"]), "no numbers"),
+        (np.array(["cat", "dog"]), "not numbers"),
         (np.array([1.0, np.nan]), "NaN"),
         (np.array(3), "single number"),
-        (np.array([1j, 2j]), "no numbers"),
+        (np.array([1j, 2j]), "not numbers"),
     ],
 )
 def test_arrays_of_labels_that_are_no_numbers_are_refused(

@@ -108,7 +108,7 @@ def test_classes_can_be_judged_as_multi_label(make_same: Make, tmp_path: Path) -
 @pytest.mark.parametrize("y", [_Y[:, :4], _Y + 0.5, np.full(400, 9)])
 def test_other_labels_are_refused(make_same: Make, tmp_path: Path, y: np.ndarray) -> None:
     np.savez(str(tmp_path / "d.npz"), x=_X, y=y)
-    with pytest.raises(DataError, match="no rows of 0 and 1 for 5 classes"):
+    with pytest.raises(DataError, match="not rows of 0 and 1 for 5 classes"):
         evaluate(make_same((1, 5)), tmp_path / "d.npz", task="multilabel")
 
 
