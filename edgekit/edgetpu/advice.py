@@ -21,7 +21,7 @@ _RECURRENT = (
 _ATTENTION = "attention multiplies two activations: replace it by convolutions or pooling"
 _ACTIVATION = "use ReLU, ReLU6, sigmoid or tanh, and train again"
 _OUTSIDE = "do this outside the network, before its input or after its output"
-_SPECTRUM = "compute the spectrum outside the network, and let it begin with what comes of it"
+_SPECTRUM = "compute the spectrum outside the network and make it the network's input"
 _GROUPS = "use groups=1 or a DepthwiseConv2D: compiler 16 does not know grouped convolutions"
 _FIX = "edgekit fix MODEL -o OUT.tflite"
 _DROPOUT = "the graph draws random numbers, as dropout does in training: save it for inference"
@@ -131,7 +131,7 @@ def advice_for(operation: str, layer: str = "", *, at_source: bool = False) -> s
 
 def _replacement(operation: str, *, at_source: bool) -> str:
     option = f"--replace-activations {_KINDS[operation]}=mappable"
-    convert = f"edgekit convert {option} puts operators in its place that map"
+    convert = f"edgekit convert {option} replaces it by operators that map"
     if at_source:
         return f"{convert}; or train with ReLU or ReLU6"
     in_file = f"; in a converted file {_FIX} does" if operation in _FIXED_IN_FILE else ""
