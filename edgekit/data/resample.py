@@ -279,12 +279,19 @@ def _area(axis: Axis) -> Taps:
 
 
 def _cv2_enlarging(axis: Axis) -> Taps:
-    """OpenCV's INTER_AREA where either side grows: both go between two pixels."""
-    scale = axis.length / axis.num_out
+    """OpenCV's INTER_AREA where either side grows: both go between two pixels.
+
+    In float64 and in this order: where a pixel's edge falls on one of the input's, another order
+    is a hair below it, and takes the pixel before.
+
+    Source:
+        opencv/modules/imgproc/src/resize.cpp, ``area_mode`` of resize.
+    """
+    inverse = axis.num_out / axis.length
     place = np.arange(axis.num_out)
-    below = np.floor(place * scale)
-    part = (place + 1) - (below + 1) / scale
-    part = np.where(part <= 0, 0, part - np.floor(part)).astype(np.float32)
+    below = np.floor(place * (1 / inverse))
+    part = ((place + 1) - (below + 1) * inverse).astype(np.float32)
+    part = np.where(part <= 0, np.float32(0), part - np.floor(part))
     index = _clipped(axis.start + below[:, None] + np.arange(2), axis.num_in)
     return Taps(index, _pair(part))
 

@@ -102,6 +102,16 @@ def test_nothing_happens_to_an_image_of_the_right_size(name: str) -> None:
     assert np.array_equal(resample(pixels, (29, 37), name), pixels)
 
 
+def test_opencvs_area_goes_between_two_pixels_where_one_side_grows() -> None:
+    """6 columns become 34: column 17 begins at 3, which another order of divisions misses."""
+    row = np.array([0, 97, 194, 35, 132, 229], np.uint8)
+    actual = resample(row[None, :, None].repeat(2, 0), (34, 1), "cv2-area")
+    runs = [(0, 5), (32, 1), (97, 5), (162, 1), (194, 6), (35, 4), (67, 1), (132, 5), (197, 1)]
+    # What cv2.resize of OpenCV 5.0 makes of it.
+    expected = [value for value, count in (*runs, (229, 5)) for _ in range(count)]
+    assert np.abs(actual.ravel().astype(int) - expected).max() <= 1
+
+
 @pytest.mark.parametrize("name", PILLOW_FILTERS)
 def test_pillows_filters_are_pillows(name: str) -> None:
     image = Image.fromarray(_photo())

@@ -529,7 +529,7 @@ def test_the_command_line_prints_the_table_the_json_and_the_code(
     assert document["models"][0]["num_mapped"] == 2
     gate = run("--min-mapped", "1", "--json")
     assert gate.returncode == 4
-    assert json.loads(gate.stdout)["code"] == "gate"
+    assert json.loads(gate.stdout)["code"] == "gate.min_mapped"
     stand_in.will({"stdout": "Model not quantized\n", "status": 1})
     failed = run()
     assert failed.returncode == 5
