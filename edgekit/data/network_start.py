@@ -27,12 +27,15 @@ _NEUTRAL = frozenset(
         "DEQUANTIZE",
         "EXPAND_DIMS",
         "GATHER",
+        "MAXIMUM",
+        "MINIMUM",
         "MIRROR_PAD",
         "PAD",
         "PADV2",
         "RESHAPE",
         "RESIZE_BILINEAR",
         "RESIZE_NEAREST_NEIGHBOR",
+        "RELU",  # the lower end of a clip
         "REVERSE_V2",
         "SLICE",
         "SQUEEZE",
@@ -48,6 +51,7 @@ _CALLED_AGAIN = re.compile(r"_1$")
 # Of the sums of the magnitudes of each filter's weights: their median, and the largest.
 _LEAST_REACH, _MOST_REACH = 0.15, 1.5
 _MOST_CHANNELS = 4
+_LEAST_SIDE, _LEAST_FLAT = 8, 64  # of pictures without channels, and of flat ones
 _SAME = 0.05  # of a range's width: ends that far apart are the same
 _SMALL, _LARGE = 4.0, 16.0  # pixels of 0..255 reach beyond _SMALL, scaled ones not beyond _LARGE
 _MOST_STEPS = 12
@@ -64,6 +68,10 @@ class Step:
     # Of batch normalization, what the training data were like: mean and standard deviation.
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+
+    def equals(self, other: Step) -> bool:
+        """Whether both do the same, whatever they are called."""
+        return replace(self, name=other.name) == other
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,18 @@ def contradiction(wanted: Wanted, how: Preprocess) -> str:
         f"{wanted.reason}, and the preprocessing gives it {given[0]:.4g}..{given[1]:.4g}: use "
         f"--preprocess {wanted.scale}"
     )
+
+
+def may_be_pixels(shape: Sequence[int]) -> bool:
+    """Whether an input of ``shape``, the batch included, may take pixels: no series, no features.
+
+    Pictures have 1 to 4 channels, or two sides alone, or are flat and of many values.
+    """
+    if len(shape) == 4:
+        return 0 < min(shape[3], shape[1] if shape[1] > 0 else shape[3]) <= _MOST_CHANNELS
+    if len(shape) == 3:
+        return min(shape[1:]) >= _LEAST_SIDE
+    return len(shape) == 2 and shape[1] >= _LEAST_FLAT
 
 
 def wanted_pixels(steps: Sequence[Step]) -> Wanted | None:
@@ -191,6 +211,9 @@ def first_steps(model: Model) -> tuple[Step, ...]:
 
 def wanted_by(model: Model) -> Wanted | None:
     """The pixels that a float model was made for, by its first operations or its first weights."""
+    graph = model.main
+    if not graph.inputs or not may_be_pixels(graph.tensors[graph.inputs[0]].shape):
+        return None
     return wanted_pixels(first_steps(model)) or wanted_by_weights(model)
 
 
@@ -204,22 +227,32 @@ def wanted_by_weights(model: Model) -> Wanted | None:
     if not model.main.inputs:
         return None
     steps, tensor = _to_reader(model, model.main.inputs[0])
-    readers = _readers(model, tensor)
-    if steps or len(readers) != 1 or readers[0].opcode not in ("CONV_2D", "FULLY_CONNECTED"):
+    reaches = [_reach(model, each) for each in _readers(model, tensor)]
+    if steps or not reaches or any(each is None for each in reaches):
         return None
-    values = _constant(model, readers[0].inputs[1])
-    if values is None or values.ndim < 2:
-        return None
-    reach = np.abs(values).reshape(len(values), -1).sum(1)
+    reach = np.concatenate([each for each in reaches if each is not None])
     if not 0 < float(np.median(reach)) < _LEAST_REACH or reach.max() >= _MOST_REACH:
         return None
-    name = layer_name(model.main.tensors[readers[0].outputs[0]].name)
+    first = _readers(model, tensor)[0]
+    name = layer_name(model.main.tensors[first.outputs[0]].name)
     return Wanted(
         "raw",
         f"values of 0..1 change the network's first layer `{name}` by {np.median(reach):.2g} at "
         "most, so it was made for pixels of 0..255",
         is_hint=True,
     )
+
+
+def _reach(model: Model, operator: Operator) -> _Values | None:
+    """The sums of the magnitudes of each filter's weights; None where there are none to see."""
+    if operator.opcode not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+        return None
+    values = _constant(model, operator.inputs[1])
+    if values is None or values.ndim < 2:
+        return None
+    filters = values.T if operator.opcode == "DEPTHWISE_CONV_2D" else values
+    reach: _Values = np.abs(filters).reshape(len(filters), -1).sum(1)
+    return reach
 
 
 def _walk(model: Model, tensor: int) -> list[Step]:
@@ -245,12 +278,14 @@ def _to_reader(model: Model, tensor: int) -> tuple[list[Step], int]:
     steps: list[Step] = []
     for _ in range(2 * _MOST_STEPS):
         readers = _readers(model, tensor)
-        if len(readers) != 1:
+        if not readers:
             break
-        (operator,) = readers
-        if operator.opcode not in _NEUTRAL:
-            step = _step(model, operator, tensor)
-            if step is None:
+        operator = readers[0]
+        if operator.opcode not in _NEUTRAL or len(readers) > 1:
+            # Each network of an ensemble may have the same preprocessing of its own.
+            found = [_step(model, each, tensor) for each in readers]
+            step = found[0]
+            if step is None or any(each is None or not step.equals(each) for each in found):
                 break
             steps.append(step)
         tensor = operator.outputs[0]
@@ -294,7 +329,8 @@ def affine(name: str, opcode: str, values: _Values, comes_first: bool) -> Step |
     Args:
         name: For the step.
         opcode: TensorFlow Lite's.
-        values: The constant, of any shape. Of a whole image (a mean image) the mean counts.
+        values: The constant, of any shape. Of a whole image (a mean image) the mean counts; one
+            row of many values belongs to features.
         comes_first: The network's input is the left operand.
     """
     flat = np.asarray(values, np.float64).reshape(-1)
@@ -302,7 +338,7 @@ def affine(name: str, opcode: str, values: _Values, comes_first: bool) -> Step |
         return None
     is_sum = opcode in ("ADD", "SUB")
     if flat.size > _MOST_CHANNELS:
-        if not is_sum:
+        if not is_sum or sum(side > 1 for side in np.shape(values)) < 2:
             return None
         flat = flat.mean(keepdims=True)
     if opcode == "SUB":

@@ -17,6 +17,7 @@ from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset, read_labe
 from edgekit.data.dataset import sample_specs
 from edgekit.data.network_start import (
     Wanted,
+    may_be_pixels,
     steps_from,
     wanted_by,
     wanted_by_weights,
@@ -461,6 +462,8 @@ class _Conversion:
         self, wanted: Wanted | None, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]
     ) -> None:
         """Open the data again if the network wants other pixels than were assumed."""
+        if not shapes or not may_be_pixels(shapes[0]):
+            return
         if self._pixels.take_network(wanted):
             self._open(raw, shapes)
 

@@ -15,6 +15,7 @@ from edgekit.data.network_start import (
     affine,
     contradiction,
     layer_name,
+    may_be_pixels,
     steps_from,
     wanted_by,
     wanted_pixels,
@@ -116,6 +117,31 @@ def test_values_that_are_no_pixels_are_noticed() -> None:
     assert "give samples of 0..1" in Wanted("unit", "because").misses((0.0, 255.0))
 
 
+@pytest.mark.parametrize(
+    ("shape", "may"),
+    [
+        ((1, 224, 224, 3), True),
+        ((1, 3, 224, 224), True),
+        ((1, 28, 28), True),
+        ((1, 784), True),
+        ((1, 4), False),
+        ((1, 48, 1), False),
+        ((1, 14, 14, 512), False),
+        ((1,), False),
+    ],
+)
+def test_series_and_features_are_no_pixels(shape: tuple[int, ...], may: bool) -> None:
+    assert may_be_pixels(shape) is may
+
+
+def test_a_mean_of_each_feature_is_no_mean_image() -> None:
+    means = np.linspace(20, 90, 12)
+    assert affine("m/norm/sub", "SUB", means.reshape(1, 12), comes_first=True) is None
+    step = affine("m/norm/sub", "SUB", means.reshape(1, 2, 2, 3), comes_first=True)
+    assert step is not None
+    assert step.offset == pytest.approx((-55.0,))
+
+
 _LARGE = ("efficientnet", "mobilenet_v3")  # too slow to convert here
 
 
@@ -132,6 +158,11 @@ def _networks() -> dict[str, Any]:
         inputs = keras.Input((32, 32, 3))
         return keras.Model(inputs, layers.Conv2D(4, 3, padding="same")(front(inputs)))
 
+    def ensemble(front: Any) -> Any:  # noqa: ANN401
+        inputs = keras.Input((32, 32, 3))
+        parts = [layers.Conv2D(4, 3, padding="same")(front(inputs)) for _ in range(2)]
+        return keras.Model(inputs, layers.Concatenate()(parts))
+
     augmentation = keras.Sequential([layers.RandomFlip(), layers.RandomRotation(0.1)])
     return {
         "nothing": image(),
@@ -142,6 +173,10 @@ def _networks() -> dict[str, Any]:
         "arithmetic": functional(lambda x: x / 127.5 - 1),
         "caffe": functional(applications.resnet.preprocess_input),
         "torch": functional(applications.densenet.preprocess_input),
+        "clipped": functional(lambda x: keras.ops.clip(x, 0, 255) / 127.5 - 1),
+        "ensemble": ensemble(lambda x: x / 127.5 - 1),
+        "folded ensemble": ensemble(lambda x: x / 255),
+        "depthwise": image(layers.Rescaling(1 / 255), layers.DepthwiseConv2D(3)),
         "efficientnet": applications.EfficientNetB0(weights=None, input_shape=(32, 32, 3)),
         "mobilenet_v3": applications.MobileNetV3Small(weights=None, input_shape=(32, 32, 3)),
     }

@@ -158,3 +158,20 @@ def test_a_float_model_with_a_folded_rescaling_gets_raw_pixels(
     assert result.preprocess.startswith("raw,")
     assert "made for pixels of 0..255" in result.preprocess_reason
     assert run(bare, [photos / "ant" / "0.png"]).preprocess == result.preprocess
+
+
+def test_features_are_not_taken_for_pixels(tmp_path: Path) -> None:
+    """Normalization of features that lie about 100 is no preprocessing of pictures."""
+    import keras  # noqa: PLC0415 - host only
+
+    network = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Normalization(mean=[60.0, 120, 30, 25], variance=[400.0] * 4),
+            keras.layers.Dense(3),
+        ]
+    )
+    samples = np.random.default_rng(5).random((40, 4)).astype(np.float32) * 3
+    result = convert(network, data=list(samples), output=tmp_path / "m.tflite")
+    assert result.preprocess == ""
+    assert not [each for each in result.warnings if "0..255" in each]

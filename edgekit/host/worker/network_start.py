@@ -16,11 +16,14 @@ _NEUTRAL = frozenset(
     (
         "BatchToSpaceND",
         "Cast",
+        "ClipByValue",
         "EnsureShape",
         "ExpandDims",
         "GatherV2",
         "Identity",
         "IdentityN",
+        "Maximum",
+        "Minimum",
         "MirrorPad",
         "Pad",
         "PadV2",
@@ -87,12 +90,14 @@ def _to_reader(tensor: Any) -> tuple[list[dict[str, Any]], Any]:  # noqa: ANN401
     steps: list[dict[str, Any]] = []
     for _ in range(_MOST_OPERATIONS):
         readers = _readers(tensor)
-        if len(readers) != 1:
+        if not readers:
             break
         operation = readers[0]
-        if operation.type not in _NEUTRAL:
-            step = _step(operation, tensor)
-            if step is None:
+        if operation.type not in _NEUTRAL or len(readers) > 1:
+            # Each network of an ensemble may have the same preprocessing of its own.
+            found = [_step(each, tensor) for each in readers]
+            step = found[0]
+            if step is None or any(each != step for each in found):
                 break
             steps.append({"name": operation.name, **step})
         tensor = operation.outputs[0]
@@ -133,8 +138,8 @@ def _step(operation: Any, tensor: Any) -> dict[str, Any] | None:  # noqa: ANN401
     flat = values.astype("float64").reshape(-1)
     opcode = _AFFINE[operation.type]
     if flat.size > _MOST_VALUES:
-        if opcode not in ("ADD", "SUB"):
-            return None
+        if opcode not in ("ADD", "SUB") or sum(side > 1 for side in values.shape) < 2:
+            return None  # a row of many values belongs to features
         flat = flat.mean(keepdims=True)
     return {"opcode": opcode, "values": flat.tolist(), "comes_first": comes_first}
 
