@@ -50,8 +50,8 @@ class Making:
     model: Model
     path: str  # of its file; empty where it has none
     num_calibrated: int | None = None
-    num_available: int | None = None  # samples in the data; None if nothing tells
-    is_random: bool = False  # whether random numbers calibrated it: its answers tell nothing
+    num_available: int | None = None  # samples in the data; None if unknown
+    is_random: bool = False  # whether random numbers calibrated it: its answers mean nothing
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Case:
 def find_causes(
     making: Making, records: Sequence[OutputRecord], inputs: Sequence[InputRanges]
 ) -> tuple[Cause, ...]:
-    """What is likely to blame, the most telling first.
+    """The likely causes, the most specific first.
 
     Args:
         making: The integer model.
@@ -94,8 +94,8 @@ def mixed_outputs(model: Model, path: str) -> Iterator[Cause]:
             "cause.mixed_output",
             "an output joins values of very different ranges (boxes and scores): they share one "
             "scale, and the small ones are lost",
-            f"edgekit fix {shlex.quote(path or 'MODEL')} -o {shlex.quote(target)} gives them out "
-            "separately",
+            f"edgekit fix {shlex.quote(path or 'MODEL')} -o {shlex.quote(target)} makes them "
+            "separate outputs",
         )
         return
     joins = {place_of(model.main, index) for index in _joins_at_outputs(model)}
@@ -110,7 +110,7 @@ def mixed_outputs(model: Model, path: str) -> Iterator[Cause]:
 
 
 def _joins_at_outputs(model: Model) -> Iterator[int]:
-    """The CONCATENATIONs whose values are only moved about on their way to an output."""
+    """The CONCATENATIONs whose values reach an output unchanged, only moved."""
     from edgekit.rewrite.outputs import MOVING  # noqa: PLC0415 - see `mixed_outputs`
 
     graph = model.main
@@ -137,8 +137,8 @@ def _features(case: _Case) -> Iterator[Cause]:
             f"the input {ranges.info.name} has one scale, steps of {scale:.3g}, and its features "
             f"have very different ranges: {len(lost)} of {len(widths)} "
             f"({span([int(each) for each in lost])}) stay within {_LOST_STEPS:.0f} steps",
-            "scale every feature to the same range outside the network (less its mean, over its "
-            "deviation), in training and in use; a normalization inside comes too late",
+            "scale every feature to the same range outside the network (subtract its mean, divide "
+            "by its deviation), in training and in use; a normalization inside comes too late",
         )
 
 
@@ -184,7 +184,7 @@ def _saturating(case: _Case) -> Iterator[Cause]:
             yield Cause(
                 "cause.saturation",
                 f"{record.saturated:.1%} of the values of {record.name} lie beyond the range that "
-                "calibration saw, and saturate",
+                "calibration saw, and are cut off",
                 f"calibrate with samples like those to come: {_more(case.making)}",
             )
 
@@ -271,8 +271,8 @@ def _layer(model: Model, operator: Operator) -> str:
 _UNKNOWN_CAUSE = Cause(
     "cause.unknown",
     "nothing in the model explains it",
-    "calibrate with other samples, like those to come, and check --preprocess; if that is no help, "
-    "train with quantization in the loop (quantization-aware training)",
+    "calibrate with other samples, like those to come, and check --preprocess; if that does not "
+    "help, train with quantization in the loop (quantization-aware training)",
 )
 _LOOKS: tuple[Callable[[_Case], Iterator[Cause]], ...] = (
     _features,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which judge: by the task asked for, else by what the outputs look like and the labels are."""
+"""Choose the judge: by the task asked for, else by the outputs and the labels."""
 
 from __future__ import annotations
 
@@ -61,8 +61,9 @@ _WANTED = {
 }
 
 _SOFTMAX = (
-    "the model ends in SOFTMAX: its scores sum to 1, so that of several classes that hold few or "
-    "none are above the threshold; train it with a sigmoid a class, or give --score-threshold"
+    "the model ends in SOFTMAX: its scores sum to 1, so if several classes hold, few or none of "
+    "their scores are above the threshold; train it with a sigmoid a class, or give "
+    "--score-threshold"
 )
 
 
@@ -98,12 +99,12 @@ class Chosen:
     task: str
     judge: Judge
     why: str  # the task
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()  # warnings
     threshold: float | None = None  # above which a class holds, of a multi-label model
 
 
 def choose_judge(case: Case) -> Chosen:
-    """The judge of ``case``. A guess of the outputs that the labels refute gives way to them.
+    """The judge of ``case``; if the labels contradict what the outputs look like, labels decide.
 
     Raises:
         DataError: The task was asked for and the data are not for it, or the labels fit no task.
@@ -167,7 +168,7 @@ def _has_truth(task: str, dataset: Dataset) -> bool:
 
 def _unjudged(case: Case, what: str) -> tuple[str, str, tuple[str, ...]]:
     guess = case.decoders[0]
-    instead = "compared output by output" if len(case.engines) > 1 else "measured latency alone"
+    instead = "compared output by output" if len(case.engines) > 1 else "only latency was measured"
     doubt = f"{_refuted(guess, instead)}: {what}"
     wanted = _WANTED.get(guess.task)
     return NONE, guess.why, (doubt + (f", {guess.task} needs {wanted}" if wanted else ""),)
@@ -175,7 +176,7 @@ def _unjudged(case: Case, what: str) -> tuple[str, str, tuple[str, ...]]:
 
 def _refuted(guess: Decoder, instead: str) -> str:
     what = "no known task" if guess.task == NONE else f"{guess.task}, {guess.kind}"
-    return f"the outputs look like {what} ({guess.why}); {instead}, --task sets another"
+    return f"the outputs look like {what} ({guess.why}); {instead}; --task sets another"
 
 
 def _no_fit(case: Case, kind: str, width: int) -> DataError:

@@ -55,7 +55,7 @@ def label_map(
 def order_doubts(
     folders: Sequence[str], names: Sequence[str], found: Mapping[int, int] | None
 ) -> Iterator[str]:
-    """What to know of how folders became classes: the names are in another order, or say nothing.
+    """Warn if class folders were not matched by name, or have another order than the names.
 
     Args:
         folders: The data's class names.
@@ -67,8 +67,8 @@ def order_doubts(
     if found is None:
         yield (
             f"the class folders ({_some(folders)}) are not named like the model's classes "
-            f"({_some(names)}): they were taken in the order of their names; name them alike, or "
-            "by class index"
+            f"({_some(names)}), so the folders were taken as classes in alphabetical order; give "
+            "both the same names, or name the folders by class index"
         )
     elif len(folders) == len(names) and any(index != place for index, place in found.items()):
         yield (
@@ -95,16 +95,16 @@ def check_same_order(first: Sequence[str], second: Sequence[str], where: str) ->
 
 
 def check_num_folders(folders: Sequence[str], num_classes: int, label_offset: int) -> None:
-    """Raise DataError where there are more ``folders`` than classes, which only their order tells.
+    """Raise DataError if there are more ``folders`` than classes, when only their order counts.
 
-    Fewer are a doubt: they may be the first classes.
+    Fewer are allowed: they may be the first classes.
     """
     if len(folders) + max(0, label_offset) <= num_classes or not num_classes:
         return
     raise DataError(
         f"the data have {len(folders)} class folders, the model has {num_classes} classes",
-        why=f"each folder is taken for a class, in the order of their names: {_some(folders)}",
-        fix="move the folders that are no class of the model elsewhere, name each folder by the "
+        why=f"each folder is taken as a class, in alphabetical order: {_some(folders)}",
+        fix="move folders that are not classes of the model elsewhere, name each folder by the "
         "class index (0, 1, ...), or give the names of the model's classes with --labels",
     )
 

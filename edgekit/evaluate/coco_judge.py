@@ -90,8 +90,8 @@ class CocoJudge:
             points = meaning.keypoints_xy_px(placement)
             if points.shape[1] != len(KEYPOINT_NAMES):
                 raise UnsupportedModelError(
-                    f"the network gives {points.shape[1]} key points, COCO's likeness (OKS) is of "
-                    f"the {len(KEYPOINT_NAMES)} of a person",
+                    f"the network gives {points.shape[1]} key points; COCO's OKS needs the "
+                    f"{len(KEYPOINT_NAMES)} of a person",
                     fix="look at what it finds with edgekit run",
                 )
             return [

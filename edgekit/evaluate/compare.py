@@ -275,8 +275,8 @@ def _no_answers(b: Mapping[str, Any], max_drop: float | None) -> Iterator[str]:
     number = b.get("num_nan", 0)
     if max_drop is not None and number:
         yield (
-            f"--max-drop {max_drop:g}: {number} of {b.get('num_samples')} samples are answered "
-            "with NaN or infinity"
+            f"--max-drop {max_drop:g}: the model answers {number} of {b.get('num_samples')} "
+            "samples with NaN or infinity"
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two models' answers, decoded: the same classes, objects, masks and people, or not."""
+"""Compare the decoded answers of two models: classes, objects, masks and people."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from edgekit.runtime import Runner
     from edgekit.tasks import Prepared
 
-# An object counts above that score: where the largest code is a logit of 0, 0.5 is no answer.
-SCORE, OVERLAP = 0.5, 0.5  # its double overlaps that much
+# An object counts if its score is above SCORE (exactly 0.5 is the largest code of saturated
+# logits, and does not count); two objects are the same if they overlap by OVERLAP.
+SCORE, OVERLAP = 0.5, 0.5
 _NEAR = 0.1  # of a person's size: key points that close are the same
-_CLOSE_CALL = 0.8  # a class whose score reaches that share of the best is as right as it
-_LEAST_SHARE = 0.005  # of all pixels: a rarer class says little of a mask
+_CLOSE_CALL = 0.8  # a class with that share of the best score counts as the same
+_LEAST_SHARE = 0.005  # of all pixels; rarer classes do not count
 _LEAST_ANSWERS = 10
 # Below the first bad, below the second doubtful: see docs/quality.md.
 LIMITS = {
@@ -94,7 +95,7 @@ class DecodedSums:
             self._add_masks(meant.classes, answered.classes)
 
     def record(self) -> DecodedRecord | None:
-        """What the samples came to; None where there were too few answers to tell anything."""
+        """The result; None if there were too few answers."""
         share = self._share()
         if share is None:
             return None
@@ -160,7 +161,7 @@ class DecodedSums:
 
 @dataclass(frozen=True)
 class _Objects:
-    """What is surely there of the objects in one image."""
+    """The objects of one image with a score above `SCORE`."""
 
     boxes: NDArray[np.float32]
     classes: NDArray[np.int64]
@@ -180,7 +181,7 @@ def _is_close(scores: NDArray[np.float64], chosen: int) -> bool:
 
 
 def _matches(meant: _Objects, answered: _Objects) -> int:
-    """How many of the objects have a double of their class, each double taken once."""
+    """How many objects of ``meant`` are found in ``answered``, each one once."""
     is_free = np.ones(len(answered.boxes), np.bool_)
     count = 0
     for box, kind in zip(meant.boxes, meant.classes):
@@ -206,7 +207,7 @@ def same_decoders(
     task: str | None = None,
     options: DecodeOptions | None = None,
 ) -> list[Decoder]:
-    """A decoder a model, of one task: where one cannot tell its own, the other's is taken.
+    """One decoder for each model, all of one task: if one model does not show it, the other does.
 
     Raises:
         UsageError: There is no such task.
@@ -229,7 +230,7 @@ def same_decoders(
 
 
 def decoded_finding(record: DecodedRecord, reference: str = FLOAT) -> Iterator[Finding]:
-    """What is wrong with the answers, in a sentence; nothing where they are good.
+    """Describe in a sentence what is wrong with the answers; nothing if they are good.
 
     Args:
         record: What was measured.

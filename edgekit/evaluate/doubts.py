@@ -24,7 +24,7 @@ def nan_doubts(engines: Sequence[Engine], outcome: Outcome, count: int) -> Itera
             first = ", ".join(outcome.nan_samples(index))
             yield (
                 f"{engine.prepared.source or 'the model'} answers {number} of {count} samples with "
-                f"NaN or infinity, which is never right: {first}" + (" ..." if number > 5 else "")
+                f"NaN or infinity, which counts as wrong: {first}" + (" ..." if number > 5 else "")
             )
 
 
@@ -42,7 +42,7 @@ def label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:
 
 
 def box_doubts(decoder: Decoder) -> Iterator[str]:
-    """What of the answers is not in the metrics."""
+    """Warn of parts of the answers that the metrics leave out."""
     if decoder.unjudged:
         yield f"objects are judged by the boxes around them: {decoder.unjudged} are not compared"
 

@@ -54,8 +54,8 @@ class Engine:
         Args:
             prepared: The model.
             device: See `Runner`.
-            keep_state: Samples are a stream: each goes on with what the model remembers of those
-                before. ``specialize`` then takes one worker.
+            keep_state: Samples are a stream: the model's state is kept from one to the next.
+                ``specialize`` then takes one worker.
             options: See `Runner`.
         """
         self._device, self._options, self._keep_state = device, options, keep_state
@@ -84,8 +84,8 @@ class Engine:
             exactly: Take ``largest_batch`` itself.
         """
         if self.single.environment.is_edge_tpu or self._keep_state:
-            # A second interpreter would share the device, and hold it where it was lost; and it
-            # does not remember what this one does.
+            # A second interpreter would share the device, and keep it open after it was lost; and
+            # it would have a state of its own.
             self._seen.clear()
             self._free.put(self.single)
             return

@@ -97,7 +97,7 @@ class _Settings:
 
 @dataclass(frozen=True)
 class _Pixels:
-    """Why they are preprocessed so, and what speaks against it."""
+    """Why the pixels are preprocessed in this way, and the warning if the model contradicts it."""
 
     reason: str
     doubt: str
@@ -145,10 +145,10 @@ def evaluate(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> EvaluateResult:
-    """Evaluate a model over ``data``: what it is right about, or how far off it is.
+    """Evaluate a model over ``data``: how often it is right, or how far off it is.
 
-    With ``against`` any two models of the same inputs and outputs are compared, output by output,
-    whatever they are for: ``against.quality`` of the result.
+    With ``against`` any two models with the same inputs and outputs are compared, output by output,
+    whatever their task: see ``against.quality`` of the result.
 
     The first samples run one at a time and give the latencies; the others run on ``num_workers``
     interpreters, each fed by a thread that reads its own samples, and small networks on a copy with
@@ -183,8 +183,8 @@ def evaluate(
         kernels: See `Runner`.
         num_threads: Threads of one inference.
         num_workers: Interpreters side by side; None takes one for each core. An Edge TPU has one.
-        keep_state: The samples are a stream: what the model remembers (the state of an LSTM) goes
-            on from each to the next, through one interpreter. Otherwise each begins anew.
+        keep_state: The samples are a stream: the model's state (of an LSTM) is kept from one to the
+            next, in one interpreter. Otherwise it is reset before each sample.
         fallback: See `Runner`.
         recover: See `Runner`.
         timeout_s: See `Runner`.
@@ -265,7 +265,7 @@ def _check_options(
     if resume and keep_state:
         raise UsageError(
             "--resume with --keep-state",
-            why="the journal holds answers, not what the model remembered",
+            why="the journal holds answers, not the model's state",
             fix="start anew without --resume, with another --journal",
         )
 
@@ -485,7 +485,7 @@ def _check_outcome(
             raise UnsupportedModelError(
                 f"the model answers each of the {judge.count} samples with NaN or infinity",
                 where=engine.prepared.source,
-                why="its outputs are no numbers: weights that are NaN, or values that overflow",
+                why="its weights may be NaN, or values may overflow",
                 fix="look at the outputs with edgekit run, and check training and --preprocess",
             )
     if isinstance(judge, Tally) and judge.lacks_labels:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples that a model answers with NaN or infinity: never right, counted and named."""
+"""Samples that a model answers with NaN or infinity: they count as wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def bad_rows(outputs: Sequence[Any], counted: Counted | None = None) -> NDArray[np.bool_]:
-    """Which samples (along the first dimension) have an output value that is no finite number.
+    """Which samples (along the first dimension) have an output value that is not finite.
 
     Args:
         outputs: As the tensors store them; integers are always finite.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gates:
-    """None where a gate is not set."""
+    """The gates; None where one is not set."""
 
     min_agreement: float | None = None  # a share
     min_snr_db: float | None = None  # of every output, about each element's mean
@@ -33,10 +33,10 @@ class Gates:
         return tuple(name for name, value in given.items() if value is not None)
 
     def check(self, agreement: Agreement, where: str) -> None:
-        """Say no where a gate is not met, or nothing tells whether it is.
+        """Check the gates; ``where`` names the model.
 
         Raises:
-            GateError: It is so; ``where`` names the model.
+            GateError: A gate is not met, or nothing was measured for it.
         """
         failures = list(self._failures(agreement))
         if not failures:

@@ -131,9 +131,9 @@ class Journal:
         try:
             entry = json.loads(body.decode("utf-8") + "}")
         except JSON_DAMAGE as error:
-            raise self.damaged(f"line {number} is no JSON: {error}") from error
+            raise self.damaged(f"line {number} is not JSON: {error}") from error
         if not isinstance(entry, dict):
-            raise self.damaged(f"line {number} is no entry")
+            raise self.damaged(f"line {number} is not an entry")
         return entry
 
     def damaged(self, why: str) -> DataError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples that nothing can judge: they are counted, and their latency is measured."""
+"""The judge of samples without labels or task: counts them; their latency is measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class NoJudge:
-    """For outputs of no known task: no metric."""
+    """Judge for outputs of an unknown task: gives no metrics."""
 
     def __init__(self, num_models: int) -> None:
         self._num_models = num_models

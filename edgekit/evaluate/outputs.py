@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from edgekit.runtime import TensorInfo
 
-MOST_SAMPLES = 256  # more tell no more, and cost time and memory
+MOST_SAMPLES = 256  # more do not change the verdict, and cost time and memory
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class OutputPair:
                 )
 
     def agreement(self, making: Making, reference: str = FLOAT) -> Agreement:
-        """What the samples came to, with likely causes of what is not good."""
+        """The verdict over all samples, with likely causes if it is not good."""
         records = [sums.record() for sums in self._sums]
         decoded = None if making.is_random else self._decoded_record(records)
         # Rows of objects, best first, hold other objects in the same place.
@@ -154,9 +154,9 @@ class OutputPair:
         return replace(agreement, causes=causes or tuple(mixed_outputs(making.model, making.path)))
 
     def _decoded_record(self, records: Sequence[OutputRecord]) -> DecodedRecord | None:
-        """What the answers came to; None where it is only a guess that they are answers.
+        """How the decoded answers agree; None if the task is a guess that may be wrong.
 
-        Numbers in a row may be classes or anything else: a guess is trusted if they are
+        A row of numbers may be class scores or anything else: a guess counts if they are
         probabilities.
         """
         if self._decoded is None:
@@ -229,7 +229,7 @@ def _run_both(
 
 
 def agreement_warnings(agreement: Agreement) -> Iterator[str]:
-    """The verdict for people: what is worse, why, and the next step; nothing where all is good."""
+    """Warnings: what is worse, why, and the next step; nothing if all is good."""
     if agreement.findings:
         how = "much worse than" if agreement.verdict == BAD else "perhaps worse than"
         found = "; ".join(each.text for each in agreement.findings)

@@ -90,9 +90,9 @@ def run(
 ) -> RunResult:
     """Run ``model`` on each of ``inputs``.
 
-    What a model remembers inside (variable tensors, as of an LSTM) begins anew with each input, but
-    goes on from frame to frame of a video. A model whose states are inputs (each continued by an
-    output of the same shape and type) gets zeros first and then its own outputs, from one input to
+    A model's inner state (variable tensors, as of an LSTM) is reset before each input, but kept
+    from frame to frame of a video. A model whose states are inputs (each continued by an output of
+    the same shape and type) gets zeros first and then its own outputs, from one input to
     the next.
 
     Args:
@@ -116,9 +116,9 @@ def run(
         runtime: See `Runner`.
         kernels: See `Runner`.
         num_threads: Threads of one inference.
-        keep_state: True lets all states go on from each input to the next, as for a stream; False
-            begins each input anew, frames of a video and states that are inputs too; None does as
-            said above.
+        keep_state: True keeps all states from one input to the next, as for a stream; False resets
+            them before each input, also between frames and for states that are inputs; None is
+            described above.
         fallback: See `Runner`.
         recover: See `Runner`.
         timeout_s: See `Runner`.
@@ -266,14 +266,14 @@ class _Session:
         return answer, meaning, reading
 
     def _begin(self, item: Item) -> None:
-        """Reset what must not go on from the input before to ``item``."""
+        """Reset the state that must not reach ``item`` from the input before it."""
         if not (item.goes_on if self._keep_state is None else self._keep_state):
             self._runner.reset()
         if self._keep_state is False:
             self._states.clear()
 
     def _meaning(self, raw: Sequence[NDArray[Any]], source: str) -> Meaning:
-        """What ``raw`` means; where values refute a guessed task, nothing from here on."""
+        """What ``raw`` means; None, from here on, if the values contradict a guessed task."""
         try:
             return self.decoder.decode(raw)
         except UnsupportedModelError as error:
@@ -295,7 +295,7 @@ class _Session:
         used = raw if counted is None else counted(raw)
         if all(np.isfinite(each).all() for each in used):
             return meaning
-        self.doubts.append(f"{source} is answered with NaN or infinity, which means nothing")
+        self.doubts.append(f"the model answers {source} with NaN or infinity, which means nothing")
         return None
 
     def _raw(self, info: TensorInfo, reading: Reading) -> NDArray[Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation notes of two models besides their metrics: outputs side by side."""
+"""Compares the outputs of two models while an evaluation runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class OutputWatch:
     def __init__(
         self, engines: Sequence[Engine], decoders: Sequence[Decoder], total: int | None
     ) -> None:
-        """Watch the first engine, the second is the reference; of two the float one is.
+        """Compare the first engine with the second, the reference; a float model is the reference.
 
         Args:
             engines: Two of them.
@@ -45,11 +45,11 @@ class OutputWatch:
         self._lock = threading.Lock()
 
     def is_due(self, start: int, count: int) -> bool:
-        """Whether a sample of a chunk is looked at."""
+        """Whether a sample of a chunk is compared."""
         return -start % self._stride < count and self._pair.count < MOST_SAMPLES
 
     def due(self, start: int, rows: Rows) -> Rows:
-        """The samples that are looked at, of those that begin with number ``start``."""
+        """The samples to compare, of those that begin with number ``start``."""
         return [each[-start % self._stride :: self._stride] for each in rows]
 
     def take(
@@ -73,7 +73,7 @@ class OutputWatch:
             self._pair.add(real, expected, actual)
 
     def agreement(self) -> Agreement:
-        """What the outputs came to."""
+        """The verdict over the samples compared so far."""
         prepared = self._model.prepared
         return self._pair.agreement(Making(prepared.model, prepared.source), self._name)
 
@@ -85,9 +85,9 @@ def watch_outputs(
     dataset: Dataset,
     total: int | None,
 ) -> OutputWatch | None:
-    """What compares the outputs of two engines; None for one.
+    """A watch for two engines; None for one.
 
-    Where answers can be judged although the outputs differ in number or shape, it is None too.
+    Also None if the outputs differ in number or shape, but the answers can be judged by the task.
 
     Raises:
         UnsupportedModelError: The outputs differ, and there is nothing else to compare.

@@ -162,7 +162,9 @@ class _Run:
             return self._add_up(self._journal.entries)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise self._journal.damaged(f"its entries are none of a run: {reason}") from error
+            raise self._journal.damaged(
+                f"its entries were not written by an evaluation: {reason}"
+            ) from error
 
     def _add_up(self, entries: Sequence[Mapping[str, Any]]) -> int:
         batches: list[int] | None = None
@@ -179,7 +181,7 @@ class _Run:
         return self._done
 
     def _watch_again(self) -> None:
-        """Show ``watch`` what it saw of the samples in the journal."""
+        """Compare the samples in the journal again, for ``watch``."""
         plan, watch = self._plan, self._watch
         if watch is None or not self._done:
             return

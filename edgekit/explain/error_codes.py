@@ -54,7 +54,7 @@ ERROR_CODES = tuple(
         ),
         (
             "model.crash",
-            "A model that ends the process which runs it",
+            "A model that crashes the process that runs it",
             "TensorFlow Lite's kernels abort (SIGABRT, SIGSEGV, SIGFPE) on scales, zero points, "
             "shapes and options that they do not expect, or the model needs more memory than "
             "1.25 GiB. edgekit loads and runs a model that it does not know once in a process of "
@@ -147,9 +147,9 @@ ERROR_CODES = tuple(
         (
             "device.hung",
             "The Edge TPU does not answer",
-            "With --timeout-sec, opening the device or an inference took longer. Its library "
+            "Opening the device, or an inference, took longer than --timeout-sec. Its library "
             "cannot be stopped from inside the process: the command ends without closing the "
-            "device, which may then answer nobody. Exit status 6.",
+            "device, which may not answer the next command either. Exit status 6.",
             "Unplug the device and plug it in again (PCIe: restart the machine), use a powered "
             "port, run edgekit doctor; give a slow model a longer --timeout-sec.",
         ),

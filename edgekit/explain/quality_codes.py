@@ -10,30 +10,30 @@ _TRAIN = (
     "Train with batch normalization and ReLU6 behind these layers, or with quantization in the "
     "loop (quantization-aware training)."
 )
-_LOOK = "Follow the likely cause that stands beside it; codes that begin with 'cause.' explain it."
+_LOOK = "See the likely cause that is printed with it; each has a page, cause.* in docs/codes."
 
 QUALITY_CODES = tuple(
     IssueCode(code, title, cause, fix, _PAGE)
     for code, title, cause, fix in (
         (
             "quality.noise",
-            "An output varies little beside its error",
+            "The error of an output is large compared with how much it varies",
             "Signal to noise, the signal about each element's own mean over the samples, is below "
-            "12 dB: the error is a quarter or more of what the float model's answers vary.",
+            "12 dB: the error is a quarter or more of how much the float model's answers vary.",
             _LOOK,
         ),
         (
             "quality.decisions",
-            "Scores are on the other side of the decision",
-            "Too many scores that are above the decision (a logit above 0, a probability above "
-            "0.5) in the float model are not so in the int8 model, or the other way round.",
+            "Scores are on the wrong side of the decision",
+            "Too many scores are above the decision (a logit above 0, a probability above 0.5) in "
+            "only one of the two models.",
             _LOOK,
         ),
         (
             "quality.never_above",
             "A score output cannot reach the decision",
             "The largest value that the int8 output gives is at or below the decision, where the "
-            "float model goes beyond: nothing is ever found.",
+            "float model goes beyond: the int8 model never finds anything.",
             _LOOK,
         ),
         (
@@ -45,8 +45,8 @@ QUALITY_CODES = tuple(
         (
             "quality.classification",
             "The int8 model names other classes",
-            "On too many samples the best class is another one than in the float model; a class "
-            "with 0.8 of the best score counts as the same.",
+            "On too many samples the best class is not that of the float model; a class with 0.8 "
+            "of the best score counts as the same.",
             _LOOK,
         ),
         (
@@ -74,19 +74,19 @@ QUALITY_CODES = tuple(
             "Features of very different ranges share the scale of one input",
             "An input tensor has one scale. Features that vary by less than a few steps of it are "
             "lost before the first layer; a normalization inside the network comes too late.",
-            "Scale every feature to the same range outside the network (less its mean, over its "
-            "deviation), in training and in use.",
+            "Scale every feature to the same range outside the network (subtract its mean, divide "
+            "by its deviation), in training and in use.",
         ),
         (
             "cause.mixed_output",
             "Boxes and scores share one output",
             "One tensor has one scale: boxes in pixels leave scores of 0 to 1 a few steps.",
-            "edgekit fix MODEL -o FIXED gives them out separately where the join is the last "
+            "edgekit fix MODEL -o FIXED makes them separate outputs if the join is the last "
             "operation; else end the network before the join, or scale the boxes to 0..1.",
         ),
         (
             "cause.wide_logits",
-            "Logits reach far beyond what matters",
+            "Logits have a far wider range than matters",
             "Scores from -600 to 3 share 256 steps, though only -16 to 16 matters. More samples "
             "widen the range further.",
             "Limit them inside the network: ReLU6 on logit + 3 keeps steps of 0.024; the decision "
@@ -95,12 +95,12 @@ QUALITY_CODES = tuple(
         (
             "cause.saturation",
             "Values lie beyond the range that calibration saw",
-            "Samples that did not calibrate reach further than those that did, and saturate.",
+            "Samples that did not calibrate have larger values, which are cut off.",
             "Calibrate with more samples (--num-samples 300), like those to come.",
         ),
         (
             "cause.coarse_output",
-            "The step of an output is coarse beside what varies",
+            "The step of an output is coarse for how much it varies",
             "Most of the error is the rounding of the output itself: its range is wide, and most "
             "values use little of it.",
             "Limit or scale that output inside the network, so that its range is used evenly.",
