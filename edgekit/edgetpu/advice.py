@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
+
 from edgekit.edgetpu.readable import REAL_ONLY
-from edgekit.formats.tflite import CUSTOM, Operator
+from edgekit.formats.tflite import Operator
 
 _NORMALIZATION = (
     "LayerNormalization, GroupNormalization and the like have no integer form: use "
@@ -102,8 +104,12 @@ _DEFAULT = (
 )
 
 
-# In the name that Keras gives a layer -> what to do about any operation of it.
-_LAYERS = (("attention", _ATTENTION), ("norm", _NORMALIZATION))
+# In the name that Keras gives a layer, in small letters -> what to do about any operation of it.
+# "normalized_log" is not a normalization with weights.
+_LAYERS = (
+    (re.compile("attention"), _ATTENTION),
+    (re.compile("norm(alization)?(?![a-z])"), _NORMALIZATION),
+)
 
 # In what TFLiteConverter prints when it gives up -> what to do.
 _FAILURES = (("TensorArray", _RECURRENT), ("TensorList", _RECURRENT), ("HashTable", _OUTSIDE))
@@ -123,7 +129,7 @@ def advice_for(operation: str, layer: str = "", *, at_source: bool = False) -> s
         at_source: Whether there is a network to convert and no .tflite file yet, so that the edit
             must be one of the network or of the conversion.
     """
-    by_layer = next((text for mark, text in _LAYERS if mark in layer.lower()), None)
+    by_layer = next((text for mark, text in _LAYERS if mark.search(layer.lower())), None)
     if operation in _KINDS and by_layer is None:
         return f"{operation}: {_replacement(operation, at_source=at_source)}"
     return f"{operation}: {by_layer or _ADVICE.get(operation, _DEFAULT)}"
@@ -163,6 +169,4 @@ def advice_for_indices(operation: str) -> str:
 
 def advice_for_operator(operator: Operator) -> str:
     """One edit that gets rid of ``operator``, by its own name where it is a custom one."""
-    label = operator.label.replace("Flex", "", 1)
-    known = operator.opcode != CUSTOM or label in _ADVICE
-    return advice_for(label if known else CUSTOM)
+    return advice_for(operator.label.replace("Flex", "", 1))

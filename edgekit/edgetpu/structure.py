@@ -129,9 +129,7 @@ def _operators(model: Model, skip: Collection[int], *, at_source: bool) -> Itera
                 "model.custom_op",
                 where,
                 f"{operator.label} is {kind}",
-                advice_for(
-                    operator.label.replace("Flex", "", 1) if flex else CUSTOM, at_source=at_source
-                ),
+                advice_for(operator.label.replace("Flex", "", 1), at_source=at_source),
             )
         reason = why_unreadable(operator)
         if reason:

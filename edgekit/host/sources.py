@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shlex
 import sys
 import tempfile
 import warnings
@@ -22,6 +23,16 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _GIT_LFS = b"version https://git-lfs"
 _FORMATS = ".keras, .h5 or .hdf5, the folder of a SavedModel, a frozen .pb, or a float .tflite"
+# Suffix of a network that other programs convert -> their way to a float .tflite.
+_ONNX2TF = (
+    "onnx2tf (pip install onnx2tf, Python 3.12) makes a float .tflite of it, which edgekit "
+    "converts: onnx2tf -i {source} -o {folder}, then edgekit convert {folder}/*_float32.tflite"
+)
+_TORCH = (
+    "export it from PyTorch with torch.onnx.export, which writes an .onnx; onnx2tf (pip install "
+    "onnx2tf, Python 3.12) makes a float .tflite of that, which edgekit converts"
+)
+_EXPORTERS = {".onnx": _ONNX2TF, ".pt": _TORCH, ".pth": _TORCH, ".pt2": _TORCH}
 
 # Kind of source -> what people call it.
 SOURCE_KINDS = {
@@ -146,13 +157,13 @@ def _kind(head: bytes, place: Path) -> str:
             where=str(place),
             fix="give the float model that it was made from",
         )
-    if head.startswith((_HDF5, _ZIP)):
+    suffix = place.suffix.lower()
+    if head.startswith((_HDF5, _ZIP)) and suffix not in _EXPORTERS:
         return "keras"
     if head.startswith(_GIT_LFS):
         raise ModelFormatError(
             "this is a Git LFS pointer, not the model itself", where=str(place), fix="git lfs pull"
         )
-    suffix = place.suffix.lower()
     if suffix == ".pb":
         return "frozen_graph"
     known = {".keras": "a zip archive", ".h5": "HDF5", ".hdf5": "HDF5", ".tflite": "TFLite"}
@@ -166,8 +177,18 @@ def _kind(head: bytes, place: Path) -> str:
             fix="copy it again and compare sizes, or save the model again",
         )
     raise ModelFormatError(
-        "this is no model that edgekit converts", where=str(place), fix=f"give {_FORMATS}"
+        "this is no model that edgekit converts",
+        where=str(place),
+        fix=_way_to_tflite(place) or f"give {_FORMATS}",
     )
+
+
+def _way_to_tflite(place: Path) -> str:
+    """How other programs make a float .tflite of the file; empty where no program is known."""
+    steps = _EXPORTERS.get(place.suffix.lower())
+    if steps is None:
+        return ""
+    return steps.format(source=shlex.quote(str(place)), folder=shlex.quote(place.stem))
 
 
 def _feed(digest: Any, path: Path) -> None:  # noqa: ANN401 - hashlib's type is private

@@ -10,9 +10,10 @@ from edgekit.edgetpu.macs import count_macs
 from edgekit.edgetpu.operation import Operation
 from edgekit.formats.tflite import Model
 from edgekit.host.blockers import float_blockers
+from edgekit.host.static_tflite import constant_tensors
 from edgekit.rewrite.part import between
 
-_MOST_ENDS = 4  # more than that nobody types
+_MOST_ENDS = 8  # more than that nobody reads
 
 
 def cut_command(model: Model, blockers: Collection[int], io: str, where: str) -> str:
@@ -40,7 +41,7 @@ def cut_command(model: Model, blockers: Collection[int], io: str, where: str) ->
         for index in operator.inputs
     }
     inputs = [index for index in dict.fromkeys(read) if index not in made]
-    outputs = sorted(made & (used | set(graph.outputs)))
+    outputs = sorted((made - constant_tensors(model)) & (used | set(graph.outputs)))
     if not outputs or max(len(inputs), len(outputs)) > _MOST_ENDS:
         return ""
     part = between(model, inputs, outputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,47 @@ def test_the_printed_cut_is_a_command_that_works(tmp_path: Path) -> None:
     opcodes = [op.opcode for op in read_model(tmp_path / "o").main.operators]
     assert "CONV_2D" in opcodes
     assert not {"CAST", "SQRT"} & set(opcodes)
+
+
+def test_a_custom_operator_is_cut_off_by_its_name_with_float16_weights_in_front(
+    tmp_path: Path,
+) -> None:
+    """Weights that DEQUANTIZE operators in front of the cut compute are no outputs."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    weights = np.random.default_rng(1).normal(0, 0.3, (3, 3, 8, 8)).astype(np.float32)
+
+    def network(x: Any) -> Any:  # noqa: ANN401
+        first = tf.sigmoid(tf.nn.conv2d(x, weights, 1, "SAME"))
+        return tf.sigmoid(tf.nn.conv2d(tf.sqrt(first), weights, 1, "SAME"))
+
+    concrete = tf.function(network).get_concrete_function(tf.TensorSpec(_SHAPE, "float32", "x"))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    model = read_model(converter.convert())
+    operators = tuple(
+        replace(each, opcode="CUSTOM", custom_code="Landmarks2Matrix")
+        if each.opcode == "SQRT"
+        else each
+        for each in model.main.operators
+    )
+    assert operators != model.main.operators
+    assert "DEQUANTIZE" in [each.opcode for each in operators]
+    path = tmp_path / "f.tflite"
+    path.write_bytes(
+        write_model(replace(model, subgraphs=(replace(model.main, operators=operators),)))
+    )
+    with pytest.raises(NotEdgeTpuModelError) as caught:
+        convert(path, data=_NO_DATA, output=tmp_path / "o.tflite")
+    assert "Landmarks2Matrix: " in caught.value.fix
+    words = shlex.split(caught.value.fix.split("these: ")[1])
+    words[words.index("DATA")], words[words.index("OUT.tflite")] = "random", str(tmp_path / "o")
+    with pytest.raises(SystemExit) as ended:
+        main([*words[1:], "--num-samples", "4"])
+    assert ended.value.code == 0
+    opcodes = [op.opcode for op in read_model(tmp_path / "o").main.operators]
+    assert opcodes.count("CONV_2D") == 1
 
 
 def test_a_compiled_model_is_called_that(tmp_path: Path) -> None:

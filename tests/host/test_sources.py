@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,23 @@ def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes, says
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelFormatError, match=says):
         find_source(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("my net.onnx", b"\x08\x07\x12\x07pytorch", r"onnx2tf -i '.*my net\.onnx' -o 'my net'"),
+        ("net.pt", b"PK\x03\x04zip", "torch.onnx.export"),
+        ("net.pth", b"\x80\x02pickle", "torch.onnx.export"),
+    ],
+)
+def test_networks_of_other_frameworks_name_the_way_to_a_tflite(
+    tmp_path: Path, name: str, content: bytes, says: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelFormatError) as caught:
+        find_source(tmp_path / name)
+    assert re.search(says, caught.value.fix)
 
 
 def test_folders_that_are_no_saved_model_say_what_they_hold(tmp_path: Path) -> None:
