@@ -31,7 +31,7 @@ def read_bytes(path: PathLike, what: str = "file", most_bytes: int = MOST_BYTES)
 
     Args:
         path: A regular file, or a pipe.
-        what: What it was to be, for the message.
+        what: What it should be, for the message.
         most_bytes: More than this is refused before it is in memory.
 
     Raises:

@@ -108,7 +108,7 @@ def memory_issues(layout: ParameterLayout, activations: Activations) -> Iterator
 
 
 def _streamed(layout: ParameterLayout) -> Iterator[Issue]:
-    """What is sent with every inference: for want of room, or because it never stays."""
+    """Report the bytes sent with every inference: what does not fit, and what is never cached."""
     room = [layer for layer in layout.layers if not layer.cached and not layer.is_operand]
     operands = [layer for layer in layout.layers if layer.is_operand]
     code = ISSUE_CODES["params.streamed"]

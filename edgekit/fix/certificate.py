@@ -55,9 +55,9 @@ LEAST_SNR_DB = 20.0  # a tenth: below it a rewrite's outputs need an explanation
 
 
 def doubts_of(certificate: Certificate) -> Iterator[str]:
-    """What to make of outputs that are far from those before, by the inputs they were measured on.
+    """Warn of outputs that differ much from those before, and say how to check them.
 
-    Random numbers often leave an output next to empty (a mask without a person): the ratio then is
+    With random inputs an output is often nearly empty (a mask without a person): the ratio is then
     that of rounding errors.
     """
     ratios = [each.snr_db for each in certificate.outputs if not each.identical]
@@ -67,13 +67,13 @@ def doubts_of(certificate: Certificate) -> Iterator[str]:
     shown = "no signal to measure" if worst is None else f"SNR {worst:.1f} dB"
     if certificate.num_data:
         yield (
-            f"the outputs are not those before ({shown}), on {certificate.num_data} samples of "
-            "yours too: compare the two models with edgekit evaluate NEW --data DATA --against OLD"
+            f"the outputs differ from those before ({shown}), also on your {certificate.num_data} "
+            "samples: compare the two models with edgekit evaluate NEW --data DATA --against OLD"
         )
     else:
         yield (
-            f"the outputs are not those before ({shown}), on random inputs alone, which tell "
-            "little of such outputs: measure it on real samples with --data DATA"
+            f"the outputs differ from those before ({shown}), on random inputs only, which may "
+            "leave an output nearly empty: measure it on real samples with --data DATA"
         )
 
 

@@ -56,7 +56,7 @@ def choose_rules(rule: Sequence[str], skip: Sequence[str], io: str) -> tuple[Rul
 
 
 def _where_unmapped(rule: Rule) -> Rule:
-    """``rule`` for the operators alone that do not map as they are, where it can tell them."""
+    """Limit ``rule`` to operators that do not map as they are, if it supports that."""
     apply = rule.apply_to_others
     if apply is None:
         return rule

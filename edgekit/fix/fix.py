@@ -185,8 +185,8 @@ def _warnings(before: Model, after: Model, runtime: str, job: Fixing) -> list[st
 def _slower(before_ms: float | None, after_ms: float | None) -> Iterator[str]:
     if before_ms and after_ms and after_ms > _SLOWER * before_ms:
         yield (
-            f"the new model is estimated slower: {after_ms:.2f} ms, where it was {before_ms:.2f}; "
-            "leave rules out with --skip"
+            f"the new model is probably slower: estimated {after_ms:.2f} ms, before "
+            f"{before_ms:.2f} ms; leave rules out with --skip"
         )
 
 

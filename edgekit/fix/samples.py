@@ -43,7 +43,7 @@ class Samples:
         Args:
             model: Whose inputs they are for.
             num_random: How many random ones.
-            data: Of which data set some are read besides; None reads none.
+            data: A data set from which samples are read too; None reads none.
             preprocess: How pixels become the input; None takes ``noted``.
             noted: What the model's file says of it; empty goes by the input's quantization.
             num_data: How many are read.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What keeps a float network from becoming an Edge TPU model: what shows before calibration.
+"""What keeps a float network from becoming an Edge TPU model, found before calibration.
 
-Only what no quantization changes is named here: operators and versions that compiler 16 does not
-read, operators without an 8-bit form, numbers that are no real ones. `enforce` has the last word.
+That is what quantization does not change: operators and versions that compiler 16 does not read,
+operators without an 8-bit form, numbers that are not real. `enforce` checks the result.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ class Calibration:
     """Samples from all over a data set, in the types and shapes of a network's inputs.
 
     ``batches`` calibrate; ``judging_batches`` are others, on which the outcome can be judged. Both
-    can be gone through again and again; what was learnt (``count``, ``ranges``,
-    ``samples_per_class``, ``warnings``) is that of the last time.
+    can be read several times; ``count``, ``ranges``, ``samples_per_class`` and ``warnings`` are
+    those of the last time.
     """
 
     def __init__(
@@ -98,8 +98,8 @@ class Calibration:
             notes.append(f"calibrated with {self.count} samples, {self._wanted} were asked for")
         if self._dataset.num_samples is None:
             notes.append(
-                f"the data do not say how many samples they have, so the first {self.count} "
-                "calibrated; give a list, an .npz or a folder to have them chosen from everywhere"
+                f"the number of samples in the data is not known, so the first {self.count} "
+                "calibrated; give a list, an .npz or a folder, to take them from everywhere"
             )
         if self.unreadable:
             named = name_some(self.unreadable)
@@ -220,7 +220,7 @@ class Calibration:
                 f"{bad} of {bad + self.count} samples cannot be read",
                 where=where,
                 why=name_some(self.unreadable),
-                fix="; ".join(remarks_of(self._dataset)) or "mend or remove these files",
+                fix="; ".join(remarks_of(self._dataset)) or "repair or remove these files",
             )
         if not self.count:
             raise DataError("there is no sample", where=where, fix="give data with --data")
@@ -239,8 +239,8 @@ class Calibration:
             return []
         named = ", ".join(unseen[:5]) + (", ..." if len(unseen) > 5 else "")
         return [
-            f"{len(unseen)} of {len(found)} classes did not calibrate ({named}): what only they "
-            f"show may saturate; --num-samples {len(found)} takes one of each"
+            f"no sample of {len(unseen)} of {len(found)} classes calibrated ({named}): larger "
+            f"values in them are cut off; --num-samples {len(found)} takes one of each"
         ]
 
     def _range_unseen(self) -> list[str]:
@@ -253,8 +253,8 @@ class Calibration:
             if share < _LEAST_SHARE:
                 notes.append(
                     f"the samples reach {low:g} to {high:g} in {spec.name}, {share:.0%} of the "
-                    f"{promised[0]:g} to {promised[1]:g} that the preprocessing can give: what is "
-                    f"outside will saturate; {self._more()}"
+                    f"{promised[0]:g} to {promised[1]:g} that the preprocessing can give: values "
+                    f"outside are cut off; {self._more()}"
                 )
         return notes
 

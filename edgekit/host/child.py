@@ -209,7 +209,7 @@ class ConverterChild:
             fix = "it may have run out of memory: free some, give smaller inputs or fewer samples"
         kind: type[EdgeKitError] = ExternalToolError
         if self._step == _LOADING and finished.signal_name in _FAULTS:
-            kind = ModelFormatError  # the file's doing: it has not been computed with yet
+            kind = ModelFormatError  # the file is the cause: nothing was computed yet
             fix = "the file may be damaged: copy it again, or save the model again"
         return kind(
             f"TensorFlow was ended by {finished.signal_name} while {self._step}{likely}",

@@ -87,8 +87,8 @@ def move_out(made: Sequence[Made], target: Path) -> tuple[str, ...]:
 def keep_notes(made: Sequence[Made]) -> None:
     """Write the models' own notes into what was compiled: the compiler drops attached labels.
 
-    The first segment of a model gets the preprocessing, the last one the labels. What says the same
-    already stays as it is.
+    The first segment of a model gets the preprocessing, the last one the labels. Files that already
+    have them stay as they are.
     """
     for index, each in enumerate(made):
         source = each.model.read_bytes()

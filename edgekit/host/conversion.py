@@ -206,8 +206,8 @@ def convert(
         min_snr_db: How far the signal of every output, about each element's mean, must be above
             the error.
         progress: Called with (samples done, samples in all).
-        stop_early: Refuse a hopeless network before calibration. Otherwise it is quantized first,
-            so that the error has the ``model`` to look at.
+        stop_early: Refuse a network that cannot become an Edge TPU model before calibration.
+            Otherwise it is quantized first, so that the error holds the ``model``.
 
     Raises:
         GateError: ``min_agreement`` or ``min_snr_db`` is not met; nothing is written.
@@ -380,7 +380,7 @@ class _Conversion:
 
     @contextlib.contextmanager
     def _explaining(self, child: ConverterChild) -> Iterator[None]:
-        """Find the operator to blame where the quantizer ends without a word."""
+        """Name the operator that fails if the quantizer ends without a message."""
         try:
             yield
         except EdgeKitError as error:
@@ -410,7 +410,7 @@ class _Conversion:
         That is operations on constants alone, and splits with an unused part.
 
         Raises:
-            NotEdgeTpuModelError: No Edge TPU model comes of it, whatever is calibrated.
+            NotEdgeTpuModelError: It cannot become an Edge TPU model.
         """
         if self._options.mode != "int8":
             return model
@@ -424,7 +424,7 @@ class _Conversion:
             return
         io = self._options.io
         found = find_blockers(model, io, open_shapes=open_shapes)
-        if not self.stop_early:  # what the quantizer takes may be looked at afterwards
+        if not self.stop_early:  # rules for the quantized model are checked on it
             found = [each for each in found if not each[1].code.startswith(("quant.", "io."))]
         if not found:
             return
@@ -443,8 +443,8 @@ class _Conversion:
         if wrong:
             mended = mend_copied_scales(model)
             self._notes.append(
-                f"TensorFlow gave {', '.join(wrong)} another scale behind than before it, which "
-                "makes every value wrong; edgekit put a QUANTIZE there"
+                f"TensorFlow gave the output of {', '.join(wrong)} another scale than its input, "
+                "which makes every value wrong; edgekit put a QUANTIZE there"
             )
         mended = lower_versions(mended)
         if mended is model:
@@ -483,7 +483,7 @@ class _Conversion:
         return self._calibration.batches(self._progress)
 
     def _agreement(self, converted: Converted, model: Model, output: Path) -> Agreement | None:
-        """How the model answers beside the float one; what is wrong goes to the warnings."""
+        """Compare the model with the float one; what is worse becomes a warning."""
         calibration, dataset = self._calibration, self._dataset
         if calibration is None or dataset is None or converted.float_content is None:
             return None

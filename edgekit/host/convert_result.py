@@ -52,7 +52,7 @@ class ConvertResult(Result):
     time_s: float
     peak_rss_bytes: int  # of the converting process
     warnings: tuple[str, ...]
-    preprocess: str = ""  # --preprocess text, as the model's metadata has it; "" where none is said
+    preprocess: str = ""  # --preprocess text, as in the model's metadata; "" if it has none
     preprocess_reason: str = ""  # why that one
     labels: tuple[str, ...] = ()  # the class names in the model's metadata
     samples_per_class: dict[str, int] = field(default_factory=dict)  # of those that calibrated

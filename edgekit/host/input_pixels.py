@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How pixels become the input of a network that is being converted, and why so."""
+"""How pixels become the input of a network that is converted, and why."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class InputPixels:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the network told which pixels it was made for."""
+        """Whether the network showed which pixels it was made for."""
         return self._wanted is not None
 
     def take_network(self, wanted: Wanted | None) -> bool:
-        """Take what the network was made for; True if ``how`` is another one now."""
+        """Use what the network was made for; True if ``how`` changed."""
         self._wanted = wanted
         if (
             self._wanted is None

@@ -20,7 +20,7 @@ from edgekit.runtime.trial_child import Trial
 _RESOLVER = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
 # Operators whose result depends on the shape of their input alone.
 _SHAPE_OPERATORS = ("SHAPE", "RANK")
-# Their result is another one each time.
+# Their result differs each time.
 _RANDOM = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL")
 
 
@@ -85,17 +85,17 @@ def _ready(model: Model) -> Collection[str]:
 
 
 def require_runnable(model: Model, where: str) -> None:
-    """Refuse a float model that no interpreter runs: calibration would die of it.
+    """Refuse a float model that the interpreter cannot run: calibration would crash.
 
     Raises:
-        UnsupportedModelError: The interpreter refuses the model, or is ended by it.
+        UnsupportedModelError: The interpreter refuses the model, or crashes.
     """
     library = load_library()
     content = write_model(model)
     refused = require_sound(Trial(content, library.runtime, (_RESOLVER,)), model, library)
     if refused:
         raise UnsupportedModelError(
-            "the float model cannot be run, and so not be calibrated",
+            "the float model cannot run, so it cannot be calibrated",
             where=where,
             why=refused[:300],
             fix="repair the operator that the reason names, and export the network again",

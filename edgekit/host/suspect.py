@@ -64,7 +64,7 @@ def _named(model: Model, text: str) -> int | None:
 
 
 def _bisect(model: Model, quantize: Quantize) -> tuple[int | None, int | None]:
-    """The first and last operator that may be the one; None where random numbers do not fail."""
+    """The first and last operator that may fail; None if random inputs do not fail."""
     end = time.monotonic() + _MOST_S
     good, bad = 0, len(model.main.operators)  # how many operators pass, and how many fail
     if not _fails(model, bad, quantize, end):

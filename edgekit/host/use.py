@@ -49,8 +49,8 @@ def with_use(
     Args:
         content: What the converter made.
         source: The .tflite that it was made from, whose attached files are kept; None for others.
-        preprocess: ``--preprocess`` text; empty says nothing.
-        labels: Class names; none says nothing.
+        preprocess: ``--preprocess`` text; may be empty.
+        labels: Class names; may be empty.
         warn: Called with the reason if nothing can be added to the model.
     """
     if source is not None and not read_files(content):

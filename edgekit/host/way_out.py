@@ -13,11 +13,11 @@ from edgekit.host.blockers import float_blockers
 from edgekit.host.static_tflite import constant_tensors
 from edgekit.rewrite.part import between
 
-_MOST_ENDS = 8  # more than that nobody reads
+_MOST_ENDS = 8  # more make the command too long to read
 
 
 def cut_command(model: Model, blockers: Collection[int], io: str, where: str) -> str:
-    """The command that converts the part without ``blockers``; empty where none of use is left.
+    """The command that converts the part without ``blockers``; empty if no useful part is left.
 
     Args:
         model: The float model.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of a model's answers: how right they are, and how close to the float model's."""
+"""A model's answers in words: how often they are right, and how close to the float model's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edgekit.report.words import (
 # A difference within this is none: one point of a share, a fiftieth of an error.
 _NO_DIFFERENCE = 0.01
 _NO_RELATIVE_DIFFERENCE = 0.02
-_LARGE_DROP = 0.05  # of a share, for sure: the model is another one
+_LARGE_DROP = 0.05  # of a share, beyond the interval: the answers are bad
 _VERDICTS = ("good", "doubtful", "bad")
 
 
@@ -103,7 +103,7 @@ def _metric_words(evaluation: Node, quality: Node) -> Iterator[str]:
     gain = _gain(evaluation)
     size = _size(name, difference)
     if gain is None:
-        yield f"{title} differs by {size} from before; nothing tells by how much chance."
+        yield f"{title} differs by {size} from before; how much of that is chance is not known."
     elif gain[1] < 0:
         yield f"{title} is {size} worse than before, more than chance explains."
     elif gain[0] > 0:

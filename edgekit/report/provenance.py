@@ -142,7 +142,7 @@ _MAKERS = {
 
 
 def _is_named(source: str) -> bool:
-    """Whether it is a path, rather than what stands for an object of Python's."""
+    """Whether it is a path, and not a placeholder for a Python object."""
     return source not in _UNNAMED and not source.startswith("Keras model ")
 
 

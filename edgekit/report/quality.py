@@ -128,7 +128,7 @@ def _details(node: Node) -> list[str]:
             )
     not_numbers = node.count("num_nan")
     if not_numbers:
-        found.append(f"{not_numbers:,} samples answered with NaN or infinity, never right")
+        found.append(f"{not_numbers:,} samples answered with NaN or infinity, counted as wrong")
     agreement = node.number("against", "agreement")
     if agreement is not None:
         found.append(f"same answer as the other model on {share(agreement, 2)}")

@@ -78,7 +78,7 @@ def judge(evidence: Evidence, subject: Subject) -> Verdict:
 
 
 def _worse(level: str, answers: str) -> str:
-    """Good answers do not mend how the model maps, and bad ones spoil it."""
+    """The worse level of the two: good answers do not make up for bad mapping."""
     if _BAD in {level, answers}:
         return _BAD
     return answers if level == _GOOD and answers else level
@@ -124,7 +124,7 @@ def _mapping_words(check: Node, compiled: Node, inspected: Node) -> tuple[str, s
     mapped, total = compiled.count("num_mapped"), compiled.count("num_operators")
     if mapped is not None and total:
         level = _GOOD if mapped == total else _PARTLY if mapped else _BAD
-        # Where the compiler maps other operators, nothing is known of their share of the work.
+        # If the compiler maps other operators, their share of the work is not known.
         judged = check if check.count("num_mapped") == mapped else Node()
         words = f"The compiler maps {mapped} of {plural(total, 'operator')}."
         return _on_cpu(words, level, _share_mapped(judged, mapped / total))
@@ -157,7 +157,7 @@ def _share_mapped(check: Node, operators: float) -> float:
 
 
 def _on_cpu(words: str, level: str, mapped: float) -> tuple[str, str]:
-    """A model most of whose work stays on the CPU is no model for the Edge TPU."""
+    """A model is bad for the Edge TPU if most of its work stays on the CPU."""
     if mapped >= _MOST_OF:
         return words, level
     return f"{words} Most of the work ({share(1 - mapped)}) stays on the CPU.", _BAD

@@ -136,7 +136,7 @@ class OutputSums:
             self._saturated += int(below.sum() + above.sum())
 
     def record(self) -> OutputRecord:
-        """What the samples came to."""
+        """The record of all samples so far."""
         values = max(1, self._count * self._mean.size)
         noise = float(self._noise.sum())
         spread = self._spread_power()
@@ -161,7 +161,7 @@ class OutputSums:
         )
 
     def _spread_power(self) -> NDArray[np.float64]:
-        """The power about the mean, free of what few samples take from it."""
+        """The power about the mean, corrected for the number of samples."""
         correction = self._count / (self._count - 1) if self._count > 1 else 0.0
         power: NDArray[np.float64] = self._spread * correction
         return power

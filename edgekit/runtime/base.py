@@ -83,7 +83,7 @@ class Backend(Protocol):
         """Run again on the inputs that are there; nothing is copied."""
 
     def reset(self) -> None:
-        """Set what the model remembers from one inference to the next to its beginning."""
+        """Reset the state that the model keeps from one inference to the next."""
 
     def close(self) -> None:
         """Give the interpreter's memory and the device back."""

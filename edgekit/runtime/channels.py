@@ -23,7 +23,7 @@ _UNDECIDED = (0.1, 0.9)  # a probability between them decides little
 _MOST_UNDECIDED = 0.3  # of the values, where numbers from 0 to 1 are probabilities
 _MOST_OF = 0.5  # of a channel's values above the decision: more, and it is a background class
 _FEW = 0.05  # of a detector's logits above the decision
-_MANY = 500  # logits: with fewer, "few above zero" is no sign of scores
+_MANY = 500  # logits: with fewer, "few above zero" does not mean scores
 _LEAST_LOGIT = -1.0
 _LONG_ROW = 64  # from where on counting row by row is faster
 
@@ -119,7 +119,7 @@ class ChannelSums:
         return Hits(_DECISIONS[int(is_share)], reference, found, false, is_sparse)
 
     def _is_no_background(self, hits: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """All but a first or last class that is nearly always above the decision."""
+        """Which are not a background class: first or last, and nearly always above the decision."""
         kept: NDArray[np.bool_] = np.ones(len(hits), np.bool_)
         for end in (0, -1):
             kept[end] = hits[end] <= _MOST_OF * self._values
@@ -145,7 +145,7 @@ def channel_axes(shape: Sequence[int]) -> list[int]:
 def find_parts(
     axes: Sequence[ChannelSums], spread: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> tuple[PartRecord, ...]:
-    """Wide and narrow channels of an output apart, where they are far apart; else nothing."""
+    """Split the channels of an output into wide and narrow ones; empty if all are alike."""
     best: tuple[float, ChannelSums, NDArray[np.bool_]] | None = None
     for axis in axes:
         if axis.num < 2 or axis.num == noise.size:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls into a device's library that are given up when they take too long.
+"""Calls into a device's library with a time limit.
 
 A library that hangs cannot be stopped from inside the process: the call runs in a thread, which is
-left behind. A program should end with ``os._exit`` then, as the command line does, because the
-end of Python would wait for the library, or free what it still uses.
+left behind. The program should then end with ``os._exit``, as the command line does, because a
+normal exit of Python would wait for the library, or free memory that it still uses.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Deadline:
             DeviceError: It did not end in time, or an earlier call did not.
         """
         if self._is_stuck:
-            raise self._error(doing, "an earlier call into its library has never come back")
+            raise self._error(doing, "an earlier call into its library has not returned")
         answer: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue()
         self._jobs.put((function, args, answer))
         try:
@@ -52,7 +52,7 @@ class Deadline:
         except queue.Empty:
             self._is_stuck = True
             _hung.set()
-            raise self._error(doing, "its library has not come back from the call") from None
+            raise self._error(doing, "the call into its library has not returned") from None
         if error is not None:
             raise error
         return result
@@ -76,8 +76,8 @@ class Deadline:
         return DeviceError(
             f"the Edge TPU did not answer within {self._timeout_s:g} s: {doing} was given up",
             where=self._where,
-            why=f"{why}; the device stays in use by this process until it ends, and may be left "
-            "in a state in which it answers nobody",
+            why=f"{why}; this process holds the device until it ends, and the device may not "
+            "answer other programs afterwards either",
             fix="end this process, unplug the device and plug it in again (PCIe: restart the "
             "machine), then run edgekit doctor; a slow model needs a longer --timeout-sec",
             code=HUNG,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What native libraries print on file descriptor 2: known chatter is kept from the user's eyes.
+"""What native libraries print on file descriptor 2: hide messages that are known to be harmless.
 
-TensorFlow Lite and TensorFlow write past `sys.stderr`. What is not known to be harmless is
-forwarded; the rest goes to the log ("edgekit.native"), for ``--verbose`` and for library users.
+TensorFlow Lite and TensorFlow write past `sys.stderr`. Unknown messages are forwarded; harmless
+ones go to the log ("edgekit.native"), for ``--verbose`` and for library users.
 """
 
 from __future__ import annotations

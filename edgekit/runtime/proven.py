@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models that an interpreter has survived, remembered in the user's cache folder.
+"""The models that ran without a crash, noted in the user's cache folder.
 
-One empty file for each model and runtime, named by a hash: a look-up is one `stat`. A folder that
-cannot be written costs a trial in each process and nothing else.
+One empty file for each model and runtime, named by a hash: a look-up is one `stat`. If the folder
+cannot be written, each process makes the trial again.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _here: set[str] = set()  # of this process
 
 
 def cache_folder() -> Path:
-    """Where edgekit keeps what it can find out again: ``XDG_CACHE_HOME/edgekit``."""
+    """The folder for what edgekit can compute again: ``XDG_CACHE_HOME/edgekit``."""
     place = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     return Path(place or Path("~", ".cache").expanduser()) / "edgekit"
 
 
 def identity(content: bytes, model: Model, *how: object) -> str:
-    """A hash of what an interpreter could stumble over in ``model``, and of how it is run.
+    """A hash of the parts of ``model`` that can crash an interpreter, and of how it is run.
 
     Args:
         content: The file; the parts of buffers beyond 512 bytes do not count.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an output is as good as the reference's: good, doubtful or bad, and by which rule.
+"""Judge an output against the reference's: good, doubtful or bad, and by which rule.
 
 The limits were set on networks of known quality: see docs/quality.md.
 """
@@ -27,7 +27,7 @@ SNR_LIMITS_DB = (8.0, 12.0)
 # mask and classes are not.
 OBJECT_F1_LIMITS = (0.7, 0.85)
 DENSE_F1_LIMITS = (0.8, 0.94)
-LEAST_HITS = 10  # fewer tell nothing
+LEAST_HITS = 10  # fewer do not count
 COARSEST_LOGIT = 0.3  # a step between neighbouring logits
 LEAST_SAMPLES = 4
 MOST_SATURATED = 0.01  # of the values
@@ -132,8 +132,10 @@ def _is_enough(hits: Hits) -> bool:
 def _lost(centred_snr_db: float, reference: str) -> str:
     share = 10 ** (-centred_snr_db / 20)
     if share >= 1:
-        return f"the error is as large as all that the answers of {reference} vary, or larger"
-    return f"the error is {share:.0%} of what the answers of {reference} vary"
+        return (
+            f"the error is as large as the whole variation of the answers of {reference}, or larger"
+        )
+    return f"the error is {share:.0%} of the variation of the answers of {reference}"
 
 
 def _found(hits: Hits, reference: str) -> str:

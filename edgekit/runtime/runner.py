@@ -79,8 +79,8 @@ class Runner:
             fallback: Where a compiled model cannot run on ``device``, run the plain model on the
                 CPU: the one in its bundle, or the file beside it without ``_edgetpu`` in its name.
             recover: Where the Edge TPU is lost in mid-run, open it again and repeat the inference.
-            timeout_s: After which an Edge TPU that does not answer is given up, when it is opened
-                and in each inference; None waits for ever.
+            timeout_s: How long to wait for an Edge TPU when it is opened, and in each inference;
+                None waits for ever.
 
         Raises:
             ModelFormatError: ``model`` is no .tflite file, or a damaged one.
@@ -144,7 +144,7 @@ class Runner:
             return environment
         note = f"the device was lost and opened again, times: {self.num_recovered}"
         if self._is_stateful:
-            note += "; each time the model's state began anew"
+            note += "; each time the model's state was reset"
         notes = [part for part in (environment.kernels_note, note) if part]
         return replace(environment, kernels_note="; ".join(notes))
 
@@ -199,9 +199,8 @@ class Runner:
 
         Args:
             raw: One array an input.
-            keep_state: Go on with what the model remembers of the call before (the state of an
-                LSTM), as for the frames of a stream. Otherwise each call begins anew; `reset`
-                begins a new stream.
+            keep_state: Keep the model's state (of an LSTM) from the call before, as for the frames
+                of a stream. Otherwise it is reset before each call; `reset` begins a new stream.
 
         Raises:
             DataError: An array has another shape or type, or holds NaN.
@@ -234,7 +233,7 @@ class Runner:
                 return self._repeat(lost, raw)
 
     def reset(self) -> None:
-        """Forget what the model remembers of the calls before."""
+        """Reset the state that the model keeps from the calls before."""
         with self._turn:
             if self._closed:
                 raise _closed()
@@ -244,7 +243,7 @@ class Runner:
     def reinvoke(self) -> None:
         """Run again on the inputs of the last call, copying nothing: the bare inference.
 
-        What the model remembers is kept.
+        The model's state is kept.
         """
         with self._turn:
             if self._closed:

@@ -45,7 +45,7 @@ def open_backend(
 ) -> Backend:
     """Load ``content`` (read and checked as ``model``) on ``device``.
 
-    ``timeout_s`` is for an Edge TPU: until its opening, or an inference, is given up.
+    ``timeout_s`` limits the opening of an Edge TPU, and each of its inferences.
 
     Raises:
         UsageError: ``device`` names none.

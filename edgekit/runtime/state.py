@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model remembers from one inference to the next: variable tensors, resource variables."""
+"""A model's state between inferences: variable tensors and resource variables."""
 
 from __future__ import annotations
 

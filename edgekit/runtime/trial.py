@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model tried in a process of its own before this one loads it: kernels abort on odd models.
+"""Try a model in a child process before this one loads it: kernels abort on odd models.
 
 TensorFlow Lite's kernels end the process (SIGABRT, SIGSEGV, SIGFPE) on scales, shapes and options
 that they do not expect, and no Python code can catch that. A model that is not yet known to be
 sound is loaded and run in a child first. On Linux the child is a fork, which costs some
-milliseconds; elsewhere a new Python. What went well is remembered (`edgekit.runtime.proven`).
+milliseconds; elsewhere a new Python. Models that ran are noted (`edgekit.runtime.proven`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from edgekit.runtime.interpreters import InterpreterLibrary
 
 CRASH = "model.crash"
-# A sound model may be slow: after this time it has at least not crashed, and is run.
+# A sound model may be slow: one that has not crashed by then is accepted.
 TIMEOUT_S = 20.0
 _DOING = {
     "": "loading the runtime",
@@ -48,7 +48,7 @@ _in_child = [False]
 
 
 def trust_models() -> None:
-    """Try no model in this process: it is a child itself, whose death is an error elsewhere."""
+    """Skip trials in this process: it is a child itself, and its parent reports a crash."""
     _in_child[0] = True
 
 
@@ -110,7 +110,7 @@ def spawn_trial(trial: Trial) -> Outcome:
     signal = "" if finished.timed_out else finished.signal_name
     told = merged(finished.stdout)
     if not told.stage and finished.returncode and not finished.timed_out:
-        # It did not come to the model: what is wrong with this Python is found by the parent.
+        # It failed before it loaded the model: the parent will find what is wrong with this Python.
         return Outcome(Told(), "", finished.stderr)
     if sys.platform == "win32" and finished.returncode and not finished.timed_out:
         signal = f"exit status {finished.returncode & 0xFFFFFFFF:#x}"
@@ -135,8 +135,8 @@ def _crash(outcome: Outcome, library: InterpreterLibrary) -> UnsupportedModelErr
             code=CRASH,
         )
     return UnsupportedModelError(
-        f"{library.runtime} {version} is ended by the model ({outcome.signal})",
-        why=f"tried in a process of its own, which died while {doing}{said}",
+        f"the model crashes {library.runtime} {version} ({outcome.signal})",
+        why=f"it was tried in a child process, which crashed while {doing}{said}",
         fix="look for scales, zero points or shapes that no kernel can work with: "
         "edgekit inspect MODEL; then convert the model again",
         code=CRASH,

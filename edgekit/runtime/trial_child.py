@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a trial does in its process: load a model, run it on a few inputs, tell how far it came.
+"""What a trial does in its process: load a model, run it on a few inputs, report each step.
 
 ``python -m edgekit.runtime.trial_child OPTIONS`` takes the model in base64 on standard input.
 """
@@ -56,7 +56,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Told:
-    """What a child told, the last of each."""
+    """What a child reported, the last value of each field."""
 
     stage: str = ""
     error: str = ""
@@ -76,7 +76,7 @@ Tell = Callable[..., None]
 
 
 def run_trial(trial: Trial, library: InterpreterLibrary, tell: Tell) -> None:
-    """Load and run the model; ``tell`` is called with what is reached, before it is left."""
+    """Load and run the model; ``tell`` reports each stage as it begins or ends."""
     error = ""
     for resolver in trial.resolvers:
         tell(stage=LOADING)
@@ -165,7 +165,7 @@ def _range(detail: Mapping[str, Any]) -> tuple[float, float]:
         return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
     if dtype.kind == "f":
         return -1e4, 1e4
-    return 0.0, 1.0  # indices, sizes: others may be senseless
+    return 0.0, 1.0  # indices, sizes: larger ones may be invalid
 
 
 _INPUTS = (_zeros, _lowest, _highest, _random)

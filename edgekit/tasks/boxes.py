@@ -75,8 +75,7 @@ def check_scores(scores: NDArray[Any], kind: str, step: float = 0.0) -> None:
     if low < 1 - limit or high > limit:
         raise UnsupportedModelError(
             f"scores reach from {low:.4g} to {high:.4g}, where those of {kind} lie within 0..1",
-            why="the outputs are those of another kind of network, or of one whose export left out "
-            "the sigmoid",
+            why="the network is of another kind, or its export left out the sigmoid",
             fix="--task none gives the raw tensors",
         )
 

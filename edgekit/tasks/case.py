@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recognizer looks at: the model, the form of its outputs, and values where those decide."""
+"""What a recognizer reads: the model, the form of its outputs, and values if those decide."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DecodeOptions:
 
 @dataclass(frozen=True)
 class Case:
-    """All that a recognizer looks at."""
+    """Everything that a recognizer reads."""
 
     prepared: Prepared
     runner: Runner

@@ -52,10 +52,10 @@ def are_scores(values: NDArray[Any]) -> bool:
 
 
 def holds_logits(model: Model, info: TensorInfo) -> bool:
-    """Whether the scores of an output are logits (0 is in the middle), no probabilities of 0 to 1.
+    """Whether the scores of an output are logits (0 is in the middle), not probabilities.
 
-    Of a quantized output its range tells; of another the operator that makes it: a dense layer, a
-    convolution or an addition without an activation.
+    A quantized output shows it by its range, another one by the operator that makes it: a dense
+    layer, a convolution or an addition without an activation.
 
     Args:
         model: As it is loaded.
@@ -86,7 +86,7 @@ def ends_in_softmax(model: Model, info: TensorInfo) -> bool:
 
 
 def binary_threshold(model: Model, info: TensorInfo) -> float:
-    """Above which a single score stands for the second of two classes."""
+    """The threshold above which a single score means the second of two classes."""
     return 0.0 if holds_logits(model, info) else 0.5
 
 

@@ -30,7 +30,7 @@ _ALSO = {"raw": NONE, "detect": DETECTION, "classify": CLASSIFICATION}
 
 
 def task_named(word: str) -> str:
-    """The task that ``word`` stands for; ``word`` itself where it is no other name of one."""
+    """The task that ``word`` names, which may be an alias; unknown words are returned."""
     return _ALSO.get(word, word)
 
 
@@ -46,7 +46,7 @@ class Scores:
 
     scores: NDArray[Any]  # (classes,), real values
     threshold: float | None = None  # above which a class holds by itself, or one score is class 1
-    is_logit: bool = False  # one score is a logit, no probability
+    is_logit: bool = False  # one score is a logit, not a probability
 
 
 @dataclass(frozen=True)

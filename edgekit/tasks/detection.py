@@ -117,6 +117,6 @@ def decode_postprocess(
 
 
 def _number(count: NDArray[Any]) -> int:
-    """How many objects there are; none where that is no number."""
+    """How many objects there are; 0 if the count is NaN or infinity."""
     value = float(count.ravel()[0])
     return max(0, int(value)) if math.isfinite(value) else 0

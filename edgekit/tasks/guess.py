@@ -60,8 +60,8 @@ def choose_decoder(
 ) -> Decoder:
     """How to read the outputs of ``runner``, which runs ``prepared.runnable``.
 
-    A guess is never fatal: where the outputs look like those of a network that edgekit reads, and
-    then cannot be, the answer is raw tensors, with the reason.
+    A wrong guess is not an error: if the outputs look like those of a known network but the values
+    contradict it, the decoder gives raw tensors, with the reason.
 
     Args:
         prepared: The model as given.
@@ -97,7 +97,7 @@ def choose_decoder(
 
 
 def _guessed(case: Case) -> Decoder:
-    """What the file says that the model is for, where the outputs agree; else what they are."""
+    """By the task that the file names, if the outputs fit it; else by the outputs."""
     noted = case.prepared.notes.task
     if noted == NONE:
         return raw_decoder(f"its file says {noted}", case.input_shape)
@@ -112,12 +112,12 @@ def _guessed(case: Case) -> Decoder:
     found, doubts = _recognize(case, _ULTRALYTICS[stated])
     if found is not None:
         return replace(found, is_guess=True)
-    reasons = [f"outputs of the shapes {case.shapes} are of no known task", *doubts]
+    reasons = [f"outputs of the shapes {case.shapes} fit no known task", *doubts]
     return raw_decoder("; ".join(reasons), case.input_shape)
 
 
 def _recognize(case: Case, wanted: str | None) -> tuple[Decoder | None, list[str]]:
-    """The first recognizer's decoder, and why those before it that were near it gave up."""
+    """The decoder of the first recognizer that fits, and why earlier ones refused."""
     doubts: list[str] = []
     for tasks, recognizer in _RECOGNIZERS:
         if wanted is not None and wanted not in tasks:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -42,9 +42,6 @@ from edgekit.tasks.detection import (
 from edgekit.tasks.movenet import decode_movenet, is_movenet
 from edgekit.tasks.posenet import DECODER_OP, PosenetOptions, decode_posenet, is_posenet
 from edgekit.tasks.segmentation import decode_mask, is_segmentation, num_mask_classes
-
-if TYPE_CHECKING:
-    pass
 
 
 def posenet_decoder(case: Case) -> Decoder | None:

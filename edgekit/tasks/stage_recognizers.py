@@ -69,7 +69,7 @@ def landmark_decoder(case: Case) -> Decoder | None:
 
 
 def cascade_decoder(case: Case) -> Decoder | None:
-    """For the stages of MTCNN, which mean nothing one by one.
+    """For the stages of MTCNN, which mean nothing alone.
 
     Raises:
         UnsupportedModelError: It is one.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a network's outputs are to be read as a YOLO's: by metadata, by values, else by their number.
+"""How to read a network's outputs as a YOLO's: by metadata, by values, else by their number.
 
 Shapes alone do not tell 80 classes from 79 and an angle, or 52 from one class and 17 key points.
 """
@@ -93,7 +93,7 @@ def _columns(
 
 
 def _is_proved_finished(head: YoloHead, rows: NDArray[Any] | None) -> bool:
-    """Whether rows are objects for sure: whole class numbers, and scores from the best down."""
+    """Whether rows are certainly objects: whole class numbers, and falling scores."""
     if rows is None or not head.is_finished:
         return False
     scores, classes = rows[:, 4], rows[:, 5]
@@ -163,13 +163,12 @@ def _finished(
 
 
 def _check_finished(rows: NDArray[Any], tolerance: float, *, is_known: bool) -> None:
-    """Raise where the rows are no objects: a score within 0..1 and the number of a class."""
+    """Raise if the rows are not objects: a score within 0..1 and a class number each."""
     scores, classes = rows[:, 4], rows[:, 5]
     if not is_score(scores, tolerance):
         raise UnsupportedModelError(
-            f"what would be the scores of objects reaches from {scores.min():.3g} to "
-            f"{scores.max():.3g}"
+            f"what would be object scores ranges from {scores.min():.3g} to {scores.max():.3g}"
         )
     apart = float(np.abs(classes - np.rint(classes)).max())
     if not is_known and (apart > tolerance or float(classes.min()) < -tolerance):
-        raise UnsupportedModelError("what would be the numbers of classes are no whole numbers")
+        raise UnsupportedModelError("what would be class numbers are not whole numbers")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the columns of a YOLO head are, told by their values for some image.
+"""What the columns of a YOLO head are, recognized by their values for some image.
 
 A class score lies within 0..1 anywhere in the image; a key point moves with its place in the grid;
 an angle is negative or above 1 at some places; objectness is small where classes are not.
@@ -35,7 +35,7 @@ _PERSON_VALUES = PERSON[0] * PERSON[1]
 
 
 class YoloValues:
-    """The columns of a table of places, looked at."""
+    """Recognizes the columns of a table of places."""
 
     def __init__(
         self, head: YoloHead, input_shape: Sequence[int], rows: NDArray[Any], tolerance: float
@@ -143,7 +143,7 @@ class YoloValues:
             return False
         if not is_score(angles, self._tolerance):
             return float(np.abs(angles).max()) < _LARGEST_LOG
-        # Everywhere far from nothing, where the classes are nowhere.
+        # An angle is far from 0 everywhere; class scores are near 0 in most places.
         return float(angles.mean()) > max(0.2, 5 * float(classes.mean(axis=0).max()))
 
     def _check_scores(self, first: int, last: int) -> None:

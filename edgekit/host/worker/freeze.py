@@ -35,11 +35,10 @@ def freeze(function: Function) -> tuple[Function, list[str]]:
     if layers:
         names = ", ".join(dict.fromkeys(scope.split("/")[-1] for scope in layers))
         notes.append(
-            "left out, because they draw random numbers, as augmentation and dropout do in "
-            f"training: {names}"
+            f"left out, because these layers draw random numbers, as for augmentation: {names}"
         )
     if _widen_graph(graph):
-        notes.append("what the network computes in 16 bits (mixed precision) is float32 here")
+        notes.append("the network's 16-bit numbers (mixed precision) became float32")
     return (_function(graph, frozen) if notes else frozen), notes
 
 

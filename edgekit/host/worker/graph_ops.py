@@ -62,7 +62,7 @@ def refuse_side_effects(graphs: Iterable[Any], path: str) -> None:
             "model.unsafe",
             "the graph would act outside itself: " + "; ".join(found[:_LISTED]),
             where=path,
-            why="anybody who made the file chose what these operations do; no network needs them",
+            why="whoever made the file chose what they do; a network does not need them",
             fix="export the network without them, or, if you trust whoever made the file: "
             "--trust-source",
         )

@@ -2,7 +2,7 @@
 """HDF5 files whose arrays lie outside them, or claim to be far larger than what is stored.
 
 HDF5 can read an array from any other file (external storage, external and soft links, virtual
-datasets), and can declare terabytes that are not there. No Keras writes either.
+datasets), and can declare terabytes that are not there. Keras writes neither.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def check_storage(file: Any, path: str) -> None:  # noqa: ANN401 - a path or a b
             "model.unsafe",
             f"the weights are refused: {problem}",
             where=path,
-            why="no Keras writes such a file; loading it would read other files or fill the memory",
+            why="Keras does not write such files; loading one would read others or fill the memory",
             fix="save the model again: model.save(...)",
         )
 

@@ -29,8 +29,8 @@ _MOST_CONFIG_BYTES = 64 << 20
 _MOST_MEMBERS = 4096
 # A member may be this much larger than its compressed form; weights shrink by a few percent.
 _MOST_MEMBER_BYTES, _MOST_RATIO = 256 << 20, 1000
-# What zipfile raises for a damaged archive: `edgekit.files.ZIP_DAMAGE` has the same list, but this
-# folder imports nothing from there.
+# What zipfile raises for a damaged archive, as `edgekit.formats.damage.ZIP_DAMAGE`: this folder
+# imports nothing of edgekit.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -72,7 +72,7 @@ def read_config(path: str) -> KerasConfig:
             "model.unsafe",
             "the file is HDF5 and a zip archive at once",
             where=path,
-            why="no Keras writes such a file; a check of one format says nothing of the other",
+            why="Keras does not write such files; a check of one format does not cover the other",
             fix="save the model again: model.save(...)",
         )
     network, version = (_read_zip if container == ZIP else _read_hdf5)(path)
@@ -172,7 +172,7 @@ def _read_hdf5(path: str) -> tuple[dict[str, Any], str]:
     try:
         config = json.loads(raw.decode() if isinstance(raw, bytes) else raw)
     except (ValueError, TypeError, RecursionError) as error:
-        raise _damaged(path, f"its model_config is no JSON: {error}") from error
+        raise _damaged(path, f"its model_config is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise _damaged(path, "model_config holds no network")
     text = version.decode("utf-8", "replace") if isinstance(version, bytes) else str(version)

@@ -70,7 +70,7 @@ def _link(path: str, name: str) -> None:
 
 
 def _refused_by_keras(path: str, keras: Any, error: BaseException) -> Refused:  # noqa: ANN401
-    """The end: a Keras of another generation, which checks less, must not get the file."""
+    """Final: another generation of Keras, which checks less, must not load the file."""
     return Refused(
         "model.unsafe",
         f"{_name(keras)} refuses the file because it would run code",

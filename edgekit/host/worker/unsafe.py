@@ -139,7 +139,7 @@ def _import_reasons(module: str, name: str) -> Iterator[str]:
     """Why Keras must not look up ``name`` in ``module``."""
     plain = name.rpartition(">")[2]
     if not plain.isidentifier():  # Keras 2 would go on from "os.system" in any module's globals
-        yield f"{name} is no name of a class or function"
+        yield f"{name} is not the name of a class or function"
         return
     if module == "builtins":
         return
@@ -151,4 +151,4 @@ def _import_reasons(module: str, name: str) -> Iterator[str]:
     is_known = any(inside.startswith(f"{part}.") for part in _KERAS_PARTS)
     is_root_class = not inside and _ROOT_CLASS.fullmatch(plain)
     if not (is_known or is_root_class) or _FILE_FUNCTION.fullmatch(plain):
-        yield f"{name} of {module} is no part of a network"
+        yield f"{name} of {module} is not a part of a network"
