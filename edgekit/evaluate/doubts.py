@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
+
+import numpy as np
 
 from edgekit.evaluate.tally import Tally
 
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from edgekit.evaluate.work import Outcome
     from edgekit.runtime import Runner
     from edgekit.tasks import Decoder
+
+_LOOKED_AT = 32  # samples, from all over the data
+_SLACK = 0.02  # of an input's range: what lies beyond it by less loses little
+_MOST_BEYOND, _LEAST_USED = 0.05, 0.02
 
 
 def nan_doubts(engines: Sequence[Engine], outcome: Outcome, count: int) -> Iterator[str]:
@@ -47,9 +53,39 @@ def box_doubts(decoder: Decoder) -> Iterator[str]:
         yield f"objects are judged by the boxes around them: {decoder.unjudged} are not compared"
 
 
+def _real_doubts(runner: Runner, dataset: Any) -> Iterator[str]:  # noqa: ANN401 - an ArrayDataset
+    """Real numbers that do not fill the range of a quantized input, or go beyond it."""
+    total = dataset.num_samples or 0
+    some = sorted({int(each) for each in np.linspace(0, total - 1, _LOOKED_AT)}) if total else []
+    rows = [dataset.chunk(index, index + 1).inputs for index in some]
+    for info, values in zip(runner.inputs, zip(*rows)):
+        if info.params is None:
+            continue
+        low, high = info.params.real_min, info.params.real_max
+        seen = np.asarray(values, np.float64)
+        seen = seen[np.isfinite(seen)]
+        if not seen.size:
+            continue
+        slack = _SLACK * (high - low)
+        beyond = float(((seen < low - slack) | (seen > high + slack)).mean())
+        if beyond > _MOST_BEYOND:
+            problem = f"{beyond:.0%} of their values lie beyond it and saturate"
+        elif float(np.ptp(seen)) < _LEAST_USED * (high - low):
+            problem = "they use next to nothing of it"
+        else:
+            continue
+        yield (
+            f"the input {info.name} stands for {low:.4g} to {high:.4g}, the samples lie between "
+            f"{seen.min():.4g} and {seen.max():.4g}: {problem}; scale them as those that "
+            "calibrated the model"
+        )
+
+
 def range_doubts(runner: Runner, dataset: Dataset) -> Iterator[str]:
     """What makes a result doubtful: values that the model's inputs were not made for."""
     promised = dataset.promised_range
+    if promised is None and dataset.describe()["kind"] == "array":
+        yield from _real_doubts(runner, dataset)
     for info in runner.inputs:
         if promised is None or info.params is None:
             continue

@@ -227,3 +227,21 @@ def test_real_numbers_are_said_to_pass_as_they_are(int8_path: Path, tmp_path: Pa
     )
     scaled = evaluate(int8_path, path, preprocess="tf")
     assert list(render(scaled))[2].startswith("preprocess tf,")
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [
+        (1.0, ""),
+        (255.0, "of their values lie beyond it and saturate"),
+        (1 / 255, "they use next to nothing of it"),
+    ],
+)
+def test_real_numbers_of_another_scale_than_the_input_are_warned_about(
+    int8_path: Path, tmp_path: Path, scale: float, words: str
+) -> None:
+    path = tmp_path / "real.npz"
+    pixels = np.random.default_rng(3).random((40, 8, 8)).astype(np.float32)
+    np.savez(str(path), x=pixels * np.float32(scale), y=np.arange(40) % 5)
+    warnings = evaluate(int8_path, path).warnings
+    assert [words in each for each in warnings] == [True] * bool(words)
