@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
 from edgekit.errors import UnsupportedModelError
+from edgekit.runtime.channels import LOGIT_DECISION
 from edgekit.tasks.case import Case, Raw
 from edgekit.tasks.decoder import DETECTION, POSE, Decoder
 from edgekit.tasks.landmarks import decode_landmarks, landmark_head
 from edgekit.tasks.mediapipe import decode_mediapipe, mediapipe_head, scores_of_logits
 
+if TYPE_CHECKING:
+    from edgekit.runtime import TensorInfo
+
 _LEAST_SCORE = 0.5  # MediaPipe's own
+# A step between two logits above which thresholds mean nothing: the score after 0.5 is 0.73.
+_COARSEST_LOGIT = 1.0
 _MTCNN = "they are those of MTCNN's"
 
 
@@ -43,9 +49,33 @@ def mediapipe_decoder(case: Case) -> Decoder | None:
         1,
         case.input_shape,
         decode,
+        tuple(_coarse_logits(case.outputs[head.scores])) if is_logit else (),
         score_threshold=least,
         unjudged="key points" if head.num_keypoints else "",
     )
+
+
+def _coarse_logits(info: TensorInfo) -> Iterator[str]:
+    """Logits far below 0 share their scale with the few that matter."""
+    params = info.params
+    if params is None:
+        return
+    step, largest = params.scale, params.real_max
+    if largest <= LOGIT_DECISION:
+        problem = f"none is above {largest:.3g}: no score is above {_share(largest)}"
+    elif step > _COARSEST_LOGIT:
+        problem = f"between 0.5 and {_share(step)} there is no score"
+    else:
+        return
+    yield (
+        f"the scores of {info.name} are logits in steps of {step:.3g}, and {problem}, so objects "
+        "are lost or made up; edgekit evaluate MODEL.tflite --data DATA --against FLOAT.tflite "
+        "counts them"
+    )
+
+
+def _share(logit: float) -> str:
+    return f"{float(scores_of_logits(np.array(logit))):.2g}"
 
 
 def landmark_decoder(case: Case) -> Decoder | None:

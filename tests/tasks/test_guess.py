@@ -14,7 +14,15 @@ import pytest
 
 from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.evaluate import run
-from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, write_model
+from edgekit.formats.tflite import (
+    Model,
+    Operator,
+    Quantization,
+    Subgraph,
+    Tensor,
+    read_model,
+    write_model,
+)
 from edgekit.runtime import Runner
 from edgekit.tasks import Decoder, choose_decoder, prepare
 from edgekit.tasks.detection import decode_postprocess, order_by_shape
@@ -290,6 +298,31 @@ def test_a_mediapipe_detector_is_told_by_its_anchors(tmp_path: Path) -> None:
     (face,) = answer.objects
     np.testing.assert_allclose(face.box_xyxy_px, [0, 0, 8, 8], atol=1e-4)
     assert [(point.x_px, point.y_px) for point in face.keypoints] == [(4.0, 4.0)] * 6
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero_point", "says"),
+    [
+        (0.1, 235, ""),
+        (2.0, 250, "in steps of 2, and between 0.5 and 0.88 there is no score"),
+        (5.5, 255, "in steps of 5.5, and none is above 0: no score is above 0.5"),
+    ],
+)
+def test_logits_whose_steps_leave_no_scores_are_said(
+    scale: float, zero_point: int, says: str
+) -> None:
+    """A range that begins at -1,400 is what faces without clipped logits come to."""
+    outputs = [np.zeros((1, 896, 16), np.float32), np.full((1, 896, 1), -600.0, np.float32)]
+    quantizing = ("QUANTIZE", 114, "QuantizeOptions")
+    model = read_model(constant_model((1, 128, 128, 3), outputs, last=quantizing))
+    tensors = list(model.main.tensors)
+    for index, params in zip(model.main.outputs, ((1.0, 0), (scale, zero_point))):
+        quantization = Quantization((params[0],), (params[1],))
+        tensors[index] = replace(tensors[index], dtype="UINT8", quantization=quantization)
+    graph = replace(model.main, tensors=tuple(tensors))
+    decoder = _guess(write_model(replace(model, subgraphs=(graph,))))
+    assert decoder.kind == "MediaPipe SSD"
+    assert [says in doubt for doubt in decoder.doubts] == ([True] if says else [])
 
 
 def test_scores_refuted_by_an_input_are_raw_tensors_from_there_on(tmp_path: Path) -> None:
