@@ -15,7 +15,7 @@ import numpy as np
 from edgekit.data.coco_types import check_types
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
 from edgekit.data.folders import beside_read, identity_of, read_images
-from edgekit.data.heif import unread_note
+from edgekit.data.heif import unread_notes
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 from edgekit.files import read_bytes
@@ -72,8 +72,7 @@ class CocoDataset:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What to know of the files as a whole: the pictures that need a plugin."""
-        note = unread_note(self._files)
-        return (note,) if note else ()
+        return unread_notes(self._files)
 
     @property
     def classes(self) -> Sequence[int] | None:

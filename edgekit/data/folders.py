@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
-from edgekit.data.heif import unread_note
+from edgekit.data.heif import unread_notes
 from edgekit.data.image_files import IMAGE_SUFFIXES, images_below, is_image, is_leftover
 from edgekit.data.images import MOST_IMAGE_BYTES
 from edgekit.data.label_kinds import all_labels, class_list, stack_labels
@@ -77,8 +77,7 @@ class FolderDataset:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What to know of the files as a whole: the pictures that need a plugin."""
-        note = unread_note(self.files)
-        return (note,) if note else ()
+        return unread_notes(self.files)
 
     @property
     def classes(self) -> Sequence[int] | None:

@@ -41,7 +41,7 @@ def check_readable(head: bytes) -> None:
         raise DataError(f"{kind} needs a plugin: {_command(kind)}", fix=_command(kind))
 
 
-def unread_note(files: Iterable[Path]) -> str:
+def unread_notes(files: Iterable[Path]) -> tuple[str, ...]:
     """How many HEIC and AVIF ``files`` cannot be read here, and which command helps."""
     parts = []
     # All suffixes at once: most folders have none of these files.
@@ -54,7 +54,7 @@ def unread_note(files: Iterable[Path]) -> str:
                 f"{len(names)} {kind} pictures cannot be read ({', '.join(names[:_NAMED])}{more}): "
                 f"{_command(kind)}"
             )
-    return "; ".join(parts)
+    return ("; ".join(parts),) if parts else ()
 
 
 def _command(kind: str) -> str:

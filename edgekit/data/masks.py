@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgekit.data.dataset import Batch, InputSpec, Sample, Unreadable
 from edgekit.data.folders import identity_of, read_images
-from edgekit.data.heif import unread_note
+from edgekit.data.heif import unread_notes
 from edgekit.data.image_files import is_image
 from edgekit.data.images import open_image
 from edgekit.data.preprocess import Preprocess
@@ -59,8 +59,7 @@ class MaskDataset:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What to know of the files as a whole: the pictures that need a plugin."""
-        note = unread_note((image for image, _ in self._pairs))
-        return (note,) if note else ()
+        return unread_notes(image for image, _ in self._pairs)
 
     @property
     def classes(self) -> Sequence[int] | None:

@@ -22,7 +22,7 @@ from edgekit.report.words import (
 _NO_DIFFERENCE = 0.01
 _NO_RELATIVE_DIFFERENCE = 0.02
 _LARGE_DROP = 0.05  # of a share, beyond the interval: the answers are bad
-_VERDICTS = ("good", "doubtful", "bad")
+VERDICTS = ("good", "doubtful", "bad")
 
 
 def main_metric(evaluation: Node) -> str:
@@ -37,7 +37,7 @@ def quality_of(evaluation: Node, conversion: Node) -> Node:
     That of an evaluation, whose samples the user chose, goes before the conversion's.
     """
     for node in (evaluation.at("against", "quality"), conversion.at("agreement")):
-        if node.text("verdict") in _VERDICTS:
+        if node.text("verdict") in VERDICTS:
             return node
     return Node()
 

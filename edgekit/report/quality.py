@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgekit.evaluate.metrics import ERRORS, NO_SHARES
-from edgekit.report.answers import main_metric
+from edgekit.report.answers import VERDICTS, main_metric
 from edgekit.report.charts import (
     MAX_MATRIX,
     MAX_SERIES,
@@ -119,7 +119,7 @@ def _details(node: Node) -> list[str]:
     if failed:
         found.append(f"{failed:,} samples could not be read")
     quality = node.at("against", "quality")
-    if quality.text("verdict") in {"good", "doubtful", "bad"}:
+    if quality.text("verdict") in VERDICTS:
         for output in quality.entries("outputs"):
             ratio = output.number("record", "centred_snr_db")
             found.append(

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import numpy as np
 
+from edgekit.tasks.yolo_columns import BOX
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -22,9 +24,8 @@ _STRIDES = (4, 8, 16, 32, 64)
 _FEWEST_GRIDS = 2
 _USUAL = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 _ANCHORS_A_PLACE = (1, 3)
-_BOX = 4
-_FEWEST_VALUES = _BOX + 1
-_FEWEST_FINISHED_VALUES = _BOX + 2
+_FEWEST_VALUES = BOX + 1
+_FEWEST_FINISHED_VALUES = BOX + 2
 _MOST_EXTRA = 3 * 150  # values of an object behind its class
 _MOST_FINISHED = 1000  # rows of an export that holds the suppression
 
