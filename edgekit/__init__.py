@@ -9,9 +9,13 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from typing import TYPE_CHECKING, Any
 
+# Not typing's: ``python -m edgekit`` still has the current folder on its path here, and only what
+# Python's own start has imported must not come from there (`__main__` takes it off).
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from edgekit.bench import benchmark
     from edgekit.bundle.pack import bundle
     from edgekit.bundle.verify import verify

@@ -17,7 +17,7 @@ from typing import IO, Iterator, Union
 from edgekit.errors import InputError, OutputError, UsageError
 
 PathLike = Union[str, "os.PathLike[str]"]
-MOST_BYTES = 2 << 30  # no flatbuffer is larger
+MOST_BYTES = 768 << 20  # two copies, the file's and the interpreter's, stay below 2 GiB
 MOST_TEXT_BYTES = 64 << 20  # of logs, labels, keys and edgekit's own JSON
 _CHUNK_BYTES = 1 << 20
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")

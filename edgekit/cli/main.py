@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import inspect
 import json
@@ -26,7 +27,13 @@ from edgekit.cli.streams import (
     say,
     set_level,
 )
-from edgekit.errors import EdgeKitError, ExternalToolError, MissingExtraError, UsageError
+from edgekit.errors import (
+    EdgeKitError,
+    ExternalToolError,
+    InputError,
+    MissingExtraError,
+    UsageError,
+)
 from edgekit.extras import broken_library, require_part
 
 # In the order of --help; each is the function of that name in a module of that name.
@@ -58,6 +65,9 @@ _ClickException: Any = next(
     each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
 )
 _INTERRUPTED = 130
+# A path that pathlib cannot even ask about: its questions raise where the answer is not plain no.
+_UNREACHABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO)
+_LONGEST_WHERE = 300
 
 app = typer.Typer(
     name="edgekit",
@@ -176,6 +186,7 @@ def _status(words: List[str]) -> int:
     as_json = "--json" in words
     status: Any = 0
     try:
+        _refuse_empty(words)
         status = app(words, standalone_mode=False)
     except EdgeKitError as error:
         _report(error, as_json=as_json)
@@ -185,6 +196,11 @@ def _status(words: List[str]) -> int:
             raise  # a bug of this project
         _report(broken_library(error.name or "a library", error), as_json=as_json)
         status = ExternalToolError.exit_status
+    except OSError as error:
+        if error.errno not in _UNREACHABLE or error.filename is None:
+            raise
+        _report(_unreachable(error), as_json=as_json)
+        status = InputError.exit_status
     except _ClickException as error:
         _report_usage(error, as_json=as_json)
         status = error.exit_code
@@ -193,6 +209,24 @@ def _status(words: List[str]) -> int:
     if status == _INTERRUPTED:
         say("interrupted\n")
     return status or 0
+
+
+def _refuse_empty(words: List[str]) -> None:
+    """Refuse an empty word: as a path it would be the current folder."""
+    if "" in words:
+        raise UsageError(
+            "an argument is empty",
+            why='a variable of the shell that is not set gives that ("$OUT")',
+            fix="give the path or the value, or leave the option out",
+        )
+
+
+def _unreachable(error: OSError) -> InputError:
+    return InputError(
+        f"cannot reach a file or folder: {error.strerror}",
+        where=os.fsdecode(error.filename)[:_LONGEST_WHERE],
+        fix="check the path and its permissions",
+    )
 
 
 def _report(error: EdgeKitError, *, as_json: bool) -> None:

@@ -22,6 +22,7 @@ from edgekit.files import read_bytes
 from edgekit.formats.damage import JSON_DAMAGE
 
 _ANNOTATIONS = "annotations"  # COCO's folder of JSON files, beside the folders of images
+_MOST_BYTES = 512 << 20  # COCO's training set has 448 million
 
 
 class CocoDataset:
@@ -125,7 +126,7 @@ def read_coco(path: Path) -> dict[str, Any]:
             one is of another type.
     """
     try:
-        document = json.loads(read_bytes(path, "data file").decode("utf-8"))
+        document = json.loads(read_bytes(path, "data file", _MOST_BYTES).decode("utf-8"))
     except JSON_DAMAGE as error:
         raise DataError(f"cannot read the JSON: {error}", where=str(path)) from error
     check_types(document, str(path))

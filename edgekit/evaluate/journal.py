@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Iterator, Mapping
 
 from edgekit.errors import DataError, InputError, OutputError
-from edgekit.files import MOST_BYTES
 from edgekit.formats.damage import JSON_DAMAGE
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 SCHEMA = "edgekit.journal/1"
 _BEGINNING = b'{"schema":"%s"' % SCHEMA.encode()
 _CRC = b',"crc":'
+_MOST_BYTES = 2 << 30  # read line by line
 
 
 class Journal:
@@ -100,8 +100,8 @@ class Journal:
     def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         try:
             with self._path.open("rb") as stream:
-                if os.fstat(stream.fileno()).st_size > MOST_BYTES:
-                    raise self.damaged(f"it has more than {MOST_BYTES:,} bytes")
+                if os.fstat(stream.fileno()).st_size > _MOST_BYTES:
+                    raise self.damaged(f"it has more than {_MOST_BYTES:,} bytes")
                 for number, line in enumerate(stream, 1):
                     if number == 1 and line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
                         raise DataError(

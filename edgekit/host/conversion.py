@@ -58,7 +58,7 @@ _APPLIES_TO = {
     "--inputs": ("frozen_graph", "tflite"),
     "--outputs": ("frozen_graph", "tflite"),
     "--signature": ("saved_model",),
-    "--trust-source": ("keras",),
+    "--trust-source": ("keras", "saved_model", "frozen_graph"),
 }
 
 

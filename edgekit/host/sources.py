@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shlex
 import sys
 import tempfile
@@ -67,12 +68,20 @@ def find_source(path: PathLike) -> SourceFile:
     """Recognize a model file or folder.
 
     Raises:
-        InputError: It is missing or unreadable.
+        InputError: It is missing, unreadable or no regular file.
         ModelFormatError: It is none of the formats that `convert` takes.
     """
     place = Path(path)
     if place.is_dir():
         return SourceFile(_saved_model_folder(place), "saved_model")
+    if os.path.exists(place) and not place.is_file():  # noqa: PTH110 - no error for odd names
+        # It is read several times, by this process and by its child; a FIFO gives its bytes once.
+        raise InputError(
+            "the model is a pipe, a device or a socket",
+            where=str(place),
+            why="a model to convert is read more than once",
+            fix="save it as a file first",
+        )
     try:
         with place.open("rb") as stream:
             head = stream.read(64)

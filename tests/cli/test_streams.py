@@ -162,3 +162,18 @@ def test_verbose_shows_what_the_runtime_prints(int8_path: Path, image: Path) -> 
     done = edgekit("run", int8_path, image, "-v")
     assert done.returncode == 0
     assert "edgekit." in done.stderr
+
+
+@pytest.mark.parametrize("words", [("check", ""), ("split", "m.tflite", "-o", ""), ("report", "")])
+def test_an_empty_argument_is_not_the_current_folder(words: tuple[str, ...]) -> None:
+    done = edgekit(*words, "--json")
+    assert (done.returncode, json.loads(done.stdout)["code"]) == (2, "usage")
+
+
+@pytest.mark.parametrize("command", ["check", "convert", "run", "verify", "inspect", "report"])
+def test_a_name_that_is_too_long_is_an_error(command: str, tmp_path: Path) -> None:
+    rest = {"convert": ("--data", "random", "-o", "o.tflite"), "run": ("x.png",)}
+    done = edgekit(command, "n" * 5000, *rest.get(command, ()), cwd=tmp_path)
+    assert done.returncode == 3
+    assert "too long" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -90,6 +91,12 @@ def test_folders_that_are_no_saved_model_say_what_they_hold(tmp_path: Path) -> N
 def test_a_missing_source_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the model"):
         convert(tmp_path / "none.keras", data="random", output=tmp_path / "m.tflite")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(InputError, match="pipe"):
+        find_source(tmp_path / "fifo")
 
 
 def test_an_object_that_is_no_model_is_refused() -> None:

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sys
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 
 from edgekit.errors import ModelFormatError, UnsafeModelError
 from edgekit.host import convert
+from edgekit.host.worker.graph_ops import refuse_side_effects
 from edgekit.host.worker.keras_file import _SAFE_MODE, load_keras
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.unsafe import refuse_code
@@ -181,18 +185,99 @@ def test_arrays_that_are_not_there_are_refused(tmp_path: Path) -> None:
         convert(path, data="random", output=tmp_path / "m.tflite")
 
 
-def test_a_saved_model_that_writes_files_when_loaded_is_refused(tmp_path: Path) -> None:
+def _write_file(place: str) -> Any:  # noqa: ANN401
+    import tensorflow as tf  # noqa: PLC0415
+
+    return tf.compat.v1.write_file(place, "x")
+
+
+def _save_tensor(place: str) -> Any:  # noqa: ANN401
+    import tensorflow as tf  # noqa: PLC0415
+
+    return tf.raw_ops.SaveV2(
+        prefix=place, tensor_names=["x"], shape_and_slices=[""], tensors=[tf.ones(2)]
+    )
+
+
+def _cache_data(place: str) -> Any:  # noqa: ANN401
+    import tensorflow as tf  # noqa: PLC0415
+
+    numbers = tf.data.Dataset.range(3).cache(place)
+    return numbers.reduce(tf.constant(0, tf.int64), lambda sum_, each: sum_ + each).op
+
+
+def _run_hidden_graph(_place: str) -> Any:  # noqa: ANN401
+    import tensorflow as tf  # noqa: PLC0415
+
+    graph = tf.compat.v1.GraphDef().SerializeToString()
+    return tf.raw_ops.DatasetFromGraph(graph_def=graph).op
+
+
+def _debug_into_file(place: str) -> Any:  # noqa: ANN401
+    import tensorflow as tf  # noqa: PLC0415
+
+    return tf.raw_ops.DebugNanCount(input=tf.ones(2), debug_urls=[f"file://{place}"]).op
+
+
+@pytest.mark.parametrize(
+    ("act", "name"),
+    [
+        (_write_file, "WriteFile"),
+        (_save_tensor, "SaveV2"),
+        (_cache_data, "CacheDataset"),
+    ],
+)
+def test_a_saved_model_that_writes_files_when_loaded_is_refused(
+    tmp_path: Path, act: Callable[[str], Any], name: str
+) -> None:
     sprung = tmp_path / "sprung"
-    status, _ = _trial(_writing_saved_model(tmp_path / "trusted", sprung), "--trust-source")
-    assert (status, sprung.exists()) == (0, True)  # loading it runs the operation
-    sprung.unlink()
-    status, document = _trial(_writing_saved_model(tmp_path / "model", sprung))
+    status, _ = _trial(_writing_saved_model(tmp_path / "trusted", sprung, act), "--trust-source")
+    assert (status, bool(list(tmp_path.glob("sprung*")))) == (0, True)  # loading it runs it
+    for each in tmp_path.glob("sprung*"):
+        each.unlink()
+    status, document = _trial(_writing_saved_model(tmp_path / "model", sprung, act))
     assert (status, document["code"]) == (3, "model.unsafe")
-    assert "WriteFile" in document["what"]
-    assert not sprung.exists()
+    assert name in document["what"]
+    assert not list(tmp_path.glob("sprung*"))
 
 
-def _writing_saved_model(folder: Path, sprung: Path) -> Path:
+@pytest.mark.parametrize("act", [_run_hidden_graph, _debug_into_file])
+def test_a_graph_that_would_act_outside_itself_is_refused(
+    tmp_path: Path, act: Callable[[str], Any]
+) -> None:
+    """Whether or not this TensorFlow would get as far as the damage."""
+    status, document = _trial(_writing_saved_model(tmp_path / "model", tmp_path / "sprung", act))
+    assert (status, document["code"]) == (3, "model.unsafe")
+
+
+@pytest.mark.parametrize(
+    "name", ["CalibrationStatisticsSaver", "DumpTensor", "RpcClient", "DataServiceDatasetV4"]
+)
+def test_operations_with_a_path_or_an_address_are_refused(name: str) -> None:
+    import tensorflow as tf  # noqa: PLC0415
+
+    graph = tf.compat.v1.GraphDef()
+    graph.library.function.add().node_def.add(name="hidden", op=name)
+    with pytest.raises(Refused, match=name) as caught:
+        refuse_side_effects([graph], "file")
+    assert caught.value.code == "model.unsafe"
+
+
+@pytest.mark.parametrize("generation", ["keras", "tf_keras"])
+def test_a_saved_model_that_has_only_its_own_saver_converts(
+    tmp_path: Path, generation: str
+) -> None:
+    keras = pytest.importorskip(generation)
+    network = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+    place = tmp_path / "model"
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("ignore")
+        network.export(str(place)) if generation == "keras" else network.save(str(place))
+    assert b"SaveV2" in (place / "saved_model.pb").read_bytes()
+    assert _trial(place)[0] == 0
+
+
+def _writing_saved_model(folder: Path, sprung: Path, act: Callable[[str], Any]) -> Path:
     import tensorflow as tf  # noqa: PLC0415
 
     v1 = tf.compat.v1
@@ -206,7 +291,7 @@ def _writing_saved_model(folder: Path, sprung: Path) -> Path:
             session,
             ["serve"],
             signature_def_map={"serving_default": signature},
-            main_op=v1.write_file(str(sprung), "x"),
+            main_op=act(str(sprung)),
         )
         builder.save()
     return folder
@@ -242,6 +327,8 @@ def test_a_module_that_the_file_names_is_never_imported(
     [
         {"class_name": "TFSMLayer", "config": {"name": "x", "filepath": "/tmp/x"}},
         {"class_name": "function", "module": "keras.utils", "config": "get_file"},
+        {"class_name": "function", "module": "builtins", "config": "exec"},
+        {"class_name": "breakpoint", "module": "builtins", "config": {}},
         {"class_name": "Dense", "module": "os", "config": {}},
         {"class_name": "TFOpLambda", "config": {"name": "x", "function": "io.write_file"}},
         {"class_name": "TFOpLambda", "config": {"name": "x", "function": "py_function"}},

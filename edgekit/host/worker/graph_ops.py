@@ -2,12 +2,13 @@
 """Operations of a TensorFlow graph that write files, call Python or open connections.
 
 Loading a SavedModel runs its initializers, so what they hold runs before anything is converted. No
-network needs these operations; ``SaveV2`` stays allowed, because each SavedModel has it for its own
-checkpoints and nothing calls it here.
+network needs these operations. ``SaveV2`` and ``MergeV2Checkpoints`` are in each SavedModel for its
+own checkpoints: they are refused where anything else than its saver leads to them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,33 +21,27 @@ _FORBIDDEN = {
     "WriteFile": _WRITES,
     "Save": _WRITES,  # SaveV2 adds a suffix to its path; this one replaces any file
     "SaveSlices": _WRITES,
-    "SaveDataset": _WRITES,
-    "SaveDatasetV2": _WRITES,
     "DistributedSave": _WRITES,
-    "SnapshotDataset": _WRITES,
-    "SnapshotDatasetV2": _WRITES,
-    "DatasetToTFRecord": _WRITES,
-    "ExperimentalDatasetToTFRecord": _WRITES,
+    "CalibrationStatisticsSaver": _WRITES,
+    "DumpTensor": _WRITES,
     "CreateSummaryFileWriter": _WRITES,
     "CreateSummaryDbWriter": _WRITES,
     "CloseSummaryWriter": _WRITES,
-    "DebugIdentity": _WRITES,
-    "DebugIdentityV2": _WRITES,
-    "DebugIdentityV3": _WRITES,
     "PyFunc": _CALLS,
     "PyFuncStateless": _CALLS,
     "EagerPyFunc": _CALLS,
-    "RpcCall": _CONNECTS,
-    "RpcClient": _CONNECTS,
-    "RpcServer": _CONNECTS,
-    "RpcServerStart": _CONNECTS,
-    "DataServiceDataset": _CONNECTS,
-    "DataServiceDatasetV2": _CONNECTS,
-    "DataServiceDatasetV3": _CONNECTS,
-    "DataServiceDatasetV4": _CONNECTS,
-    "RegisterDataset": _CONNECTS,
-    "RegisterDatasetV2": _CONNECTS,
 }
+# Families whose members take a file, an address or, as text, another graph.
+_FORBIDDEN_FAMILIES = (
+    (re.compile(r"Debug(Identity|NanCount|NumericSummary)(V\d+)?"), _WRITES),
+    (
+        re.compile(r"(Experimental)?(CacheDataset|S(ave|napshot)Dataset|DatasetToTFRecord)(V\d+)?"),
+        _WRITES,
+    ),
+    (re.compile(r"Rpc\w+|(DataService|Register)Dataset(V\d+)?"), _CONNECTS),
+    (re.compile(r"DatasetFromGraph(V\d+)?"), "it runs a graph that lies in a constant"),
+)
+_SAVERS = ("SaveV2", "MergeV2Checkpoints", "DTensorSaveV2")
 _LISTED = 5
 
 
@@ -56,7 +51,23 @@ def refuse_side_effects(graphs: Iterable[Any], path: str) -> None:
     Raises:
         Refused: One does; the message names it.
     """
-    found = list(dict.fromkeys(each for graph in graphs for each in _found(graph)))
+    _refuse((each for graph in graphs for each in _found(graph)), path)
+
+
+def refuse_stray_savers(meta_graphs: Iterable[Any], path: str) -> None:
+    """Refuse ``MetaGraphDef`` messages in which more than the saver leads to a ``SaveV2``.
+
+    Initializers, signatures and functions run when a SavedModel is loaded or used, its saver does
+    not; and ``SaveV2`` writes wherever the file says.
+
+    Raises:
+        Refused: One does; the message names the operation.
+    """
+    _refuse((each for meta in meta_graphs for each in _stray_savers(meta)), path)
+
+
+def _refuse(problems: Iterable[str], path: str) -> None:
+    found = list(dict.fromkeys(problems))
     if found:
         raise Refused(
             "model.unsafe",
@@ -73,7 +84,57 @@ def _found(graph: Any) -> Iterator[str]:  # noqa: ANN401 - a GraphDef
     for function in graph.library.function:
         nodes.extend(function.node_def)
     for node in nodes:
-        if node.op in _FORBIDDEN:
-            yield f"{node.name} ({node.op}: {_FORBIDDEN[node.op]})"
-        elif node.op == "PrintV2" and node.attr["output_stream"].s.startswith(b"file:"):
-            yield f"{node.name} (PrintV2: {_WRITES})"
+        reason = _reason(node)
+        if reason:
+            yield f"{node.name} ({node.op}: {reason})"
+
+
+def _reason(node: Any) -> str:  # noqa: ANN401 - a NodeDef
+    if node.op == "PrintV2" and node.attr["output_stream"].s.startswith(b"file:"):
+        return _WRITES
+    families = (reason for family, reason in _FORBIDDEN_FAMILIES if family.fullmatch(node.op))
+    return _FORBIDDEN.get(node.op) or next(families, "")
+
+
+def _stray_savers(meta: Any) -> Iterator[str]:  # noqa: ANN401 - a MetaGraphDef
+    functions = {each.signature.name: each for each in meta.graph_def.library.function}
+    nodes = {node.name: node for node in meta.graph_def.node}
+    pending = [nodes[name] for name in _roots(meta) if name in nodes]
+    called = list(meta.object_graph_def.concrete_functions)
+    seen = set()
+    while pending or called:
+        for name in called:
+            if name in functions and ("function", name) not in seen:
+                seen.add(("function", name))
+                pending.extend(functions[name].node_def)  # whole: a few nodes too many do no harm
+        called = []
+        if not pending:
+            continue
+        node = pending.pop()
+        if node.op in _SAVERS:
+            yield f"{node.name} ({node.op}: {_WRITES})"
+        called = [node.op, *_functions_of(node)]
+        for name in map(_plain, node.input):  # inside a function these are arguments or its nodes
+            if name in nodes and ("node", name) not in seen:
+                seen.add(("node", name))
+                pending.append(nodes[name])
+
+
+def _roots(meta: Any) -> Iterator[str]:  # noqa: ANN401 - a MetaGraphDef
+    """The nodes that are run when the SavedModel is loaded or used."""
+    yield _plain(meta.saver_def.restore_op_name)
+    for signature in meta.signature_def.values():
+        yield from (_plain(info.name) for info in signature.outputs.values())
+    for name in ("saved_model_main_op", "legacy_init_op", "saved_model_initializers"):
+        if name in meta.collection_def:
+            yield from map(_plain, meta.collection_def[name].node_list.value)
+
+
+def _functions_of(node: Any) -> Iterator[str]:  # noqa: ANN401 - a NodeDef
+    for value in node.attr.values():
+        yield value.func.name
+        yield from (function.name for function in value.list.func)
+
+
+def _plain(tensor: str) -> str:
+    return tensor.lstrip("^").split(":")[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgekit.host.worker.graph_ops import refuse_side_effects
+from edgekit.host.worker.graph_ops import refuse_side_effects, refuse_stray_savers
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.source import Function, Source, TensorSpec, short
 
@@ -26,6 +26,7 @@ def load_saved_model(path: str, *, signature: str | None, trust_source: bool) ->
         if not trust_source:
             parsed = loader_impl.parse_saved_model(path)
             refuse_side_effects((meta.graph_def for meta in parsed.meta_graphs), path)
+            refuse_stray_savers(parsed.meta_graphs, path)
         loaded = tf.saved_model.load(path)
     except (OSError, ValueError, RuntimeError, KeyError, tf.errors.OpError) as error:
         raise Refused(

@@ -8,6 +8,7 @@ these are judged, against a list of what networks are made of.
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -141,7 +142,9 @@ def _import_reasons(module: str, name: str) -> Iterator[str]:
     if not plain.isidentifier():  # Keras 2 would go on from "os.system" in any module's globals
         yield f"{name} is not the name of a class or function"
         return
-    if module == "builtins":
+    if module == "builtins":  # Keras's word for its own functions; old ones import it
+        if hasattr(builtins, plain):
+            yield f"{name} is a function of Python"
         return
     prefix = _KERAS.match(f"{module}.")
     if prefix is None:
