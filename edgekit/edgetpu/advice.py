@@ -61,6 +61,9 @@ _ADVICE = {
     "NON_MAX_SUPPRESSION_V5": _OUTSIDE,
     "RANDOM_STANDARD_NORMAL": _DROPOUT,
     "RANDOM_UNIFORM": _DROPOUT,
+    "RELU_0_TO_1": (
+        "ReLU6(6 * x) / 6 gives the same values and maps; a hard sigmoid is ReLU6(x + 3) / 6"
+    ),
     "RFFT2D": _SPECTRUM,
     "RNN": _RECURRENT,
     "RSQRT": _NORMALIZATION,

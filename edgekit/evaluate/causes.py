@@ -248,6 +248,8 @@ def _channels(case: _Case) -> Iterator[Cause]:
     for operator in model.main.operators:
         if operator.opcode not in ("DEPTHWISE_CONV_2D", "CONV_2D"):
             continue
+        if operator.options.get("fused_activation_function") == "RELU6":  # 6 bounds them all
+            continue
         quantization = model.main.tensors[operator.inputs[1]].quantization
         scales = np.asarray(quantization.scale if quantization else ())
         if len(scales) > 1 and scales.max() > _UNEQUAL * np.median(scales):

@@ -94,7 +94,9 @@ class OutputPair:
             UnsupportedModelError: Their outputs are not the same.
         """
         self._reference, self._model = reference, model
-        self._order = output_order(reference.outputs, model.outputs)
+        self._cut = joined_cut(reference.outputs, model.outputs)
+        order = None if self._cut else output_order(reference.outputs, model.outputs)
+        self._order = order or tuple(range(len(model.outputs)))
         self._sums = [OutputSums(info) for info in model.outputs]
         self.inputs = [InputRanges(info) for info in model.inputs]
         self._decoders = decoders if decoders and decoders[0].task != NONE else ()
@@ -115,6 +117,8 @@ class OutputPair:
             actual: What the model gave for them.
         """
         real, other = self._reference.to_real(*expected), self._model.to_real(*actual)
+        if self._cut is not None:
+            real = tuple(np.split(real[0], self._cut[1], self._cut[0]))
         for ranges, values in zip(self.inputs, inputs):
             ranges.add(np.asarray(values))
         for place, (sums, values) in enumerate(zip(self._sums, other)):
@@ -172,6 +176,24 @@ class OutputPair:
 def _judged(record: OutputRecord, reference: str, *, is_open: bool) -> OutputQuality:
     verdict, findings = (UNKNOWN, ()) if is_open else judge_output(record, reference)
     return OutputQuality(record, verdict, findings)
+
+
+def joined_cut(
+    reference: Sequence[TensorInfo], model: Sequence[TensorInfo]
+) -> tuple[int, list[int]] | None:
+    """Axis and places where the reference's only output is cut into the model's; None if it is not.
+
+    `edgekit fix` gives boxes and scores that the network joins outputs of their own.
+    """
+    if len(reference) != 1 or len(model) < 2:
+        return None
+    whole, parts = reference[0].shape, [info.shape for info in model]
+    for axis in range(1, len(whole)):
+        others = {shape[:axis] + shape[axis + 1 :] for shape in parts}
+        sizes = [shape[axis] for shape in parts if len(shape) == len(whole)]
+        if others == {whole[:axis] + whole[axis + 1 :]} and sum(sizes) == whole[axis]:
+            return axis, [int(place) for place in np.cumsum(sizes)[:-1]]
+    return None
 
 
 def output_order(reference: Sequence[TensorInfo], model: Sequence[TensorInfo]) -> tuple[int, ...]:

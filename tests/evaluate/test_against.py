@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,34 @@ def test_outputs_in_another_order_are_found_by_their_names_or_shapes() -> None:
     assert output_order(infos, infos[::-1]) == (1, 0)
     with pytest.raises(UnsupportedModelError, match="different outputs"):
         output_order(infos, infos[:1])
+
+
+def test_parts_of_a_joined_output_are_compared_with_their_part(tmp_path: Path) -> None:
+    """`edgekit fix --rule outputs` gives boxes and scores outputs of their own."""
+    weights = _RNG.normal(size=(30, 16))
+    data, whole, _ = _files(tmp_path, weights, 0)
+    model = read_model(whole)
+    tensors, (last,) = list(model.main.tensors), model.main.outputs
+    operators = list(model.main.operators)
+    buffers = list(model.buffers)
+    for first, size in ((0, 4), (4, 26)):
+        ends = []
+        for values in ([0, first], [1, size]):
+            buffers.append(np.frombuffer(np.array(values, "<i4").tobytes(), np.uint8))
+            tensors.append(Tensor(f"at{len(tensors)}", (2,), "INT32", len(buffers) - 1))
+            ends.append(len(tensors) - 1)
+        tensors.append(Tensor(f"part{first}", (1, size), "FLOAT32", 0))
+        cut = Operator(
+            "SLICE", 1, (last, *ends), (len(tensors) - 1,), {}, "SliceOptions", builtin_code=65
+        )
+        operators.append(cut)
+    outputs = tuple(i for i, each in enumerate(tensors) if each.name.startswith("part"))
+    graph = replace(model.main, tensors=tuple(tensors), operators=tuple(operators), outputs=outputs)
+    parts = write_model(replace(model, subgraphs=(graph,), buffers=tuple(buffers)))
+    (tmp_path / "parts.tflite").write_bytes(parts)
+    quality = _quality(evaluate(tmp_path / "parts.tflite", data, against=whole, task="none"))
+    assert [each.record.identical for each in quality.outputs] == [True, True]
+    assert [each.record.shape[-1] for each in quality.outputs] == [4, 26]
 
 
 def test_masks_are_compared_without_a_mask_that_says_who_is_right(tmp_path: Path) -> None:

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Causes that are read off the model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgekit.evaluate.causes import Making, find_causes
+from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor
+
+
+@pytest.mark.parametrize(
+    ("activation", "code"), [("NONE", "cause.unequal_channels"), ("RELU6", "cause.unknown")]
+)
+def test_channels_that_end_at_6_are_not_of_unequal_size(activation: str, code: str) -> None:
+    """ReLU6 is what such layers are advised to have."""
+    scales = (*[0.01] * 7, 1.0)
+    weights = Quantization(scales, (0,) * 8, quantized_dimension=0)
+    one = Quantization((0.1,), (0,))
+    tensors = (
+        Tensor("x", (1, 4, 4, 8), "INT8", 0, one),
+        Tensor("w", (8, 1, 1, 8), "INT8", 1, weights),
+        Tensor("b", (8,), "INT32", 2),
+        Tensor("y", (1, 4, 4, 8), "INT8", 0, one),
+    )
+    convolution = Operator(
+        "CONV_2D", 1, (0, 1, 2), (3,), {"fused_activation_function": activation}, "Conv2DOptions"
+    )
+    buffers = (np.empty(0, np.uint8), np.ones(64, np.uint8), np.zeros(32, np.uint8))
+    model = Model((Subgraph(tensors, (0,), (3,), (convolution,)),), buffers)
+    assert [cause.code for cause in find_causes(Making(model, ""), [], [])] == [code]
