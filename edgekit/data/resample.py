@@ -59,7 +59,7 @@ def resample(
     """Resize by one of `RESAMPLERS`.
 
     Args:
-        pixels: (height, width, channels), of one or three channels.
+        pixels: (height, width, channels).
         size: Width and height of the result.
         name: A key of `RESAMPLERS`.
         box: The part to take, the whole by default.
@@ -98,36 +98,51 @@ def _weighted(values: NDArray[Any], taps: Taps, axis: int) -> NDArray[np.float32
     return np.asarray(total, np.float32)
 
 
-# All channels of a pixel side by side in 64 bits, so that one multiplication serves them all. Of a
-# lane's 21 bits a value has 8, the weights across 13, of which 3 are kept, and those down 10.
-_LANE, _ACROSS, _KEPT, _DOWN = 21, 13, 3, 10
+# Bits of the weights across, of what is kept of their sums besides the 8 of a value, and of the
+# weights down: every number on the way is a whole one below 2**22, so float32 holds it exactly.
+_ACROSS, _KEPT, _DOWN = 13, 3, 10
 
 
 def _interpolated(pixels: NDArray[np.uint8], rows: Taps, columns: Taps) -> NDArray[np.uint8]:
-    """Two taps a row and a column: as fast as Pillow's resize."""
-    if pixels.shape[0] > rows.place.size:  # most rows of a photo are not needed
+    """Two taps a row and a column: as fast as Pillow's resize; fastest with 1 or 4 channels."""
+    if pixels.shape[0] > rows.place.size:  # most rows of a photo are never looked at
         pixels, rows = pixels.take(rows.place.ravel(), 0), _in_order(rows)
-    if pixels.shape[1] > 2 * columns.place.size:
-        pixels, columns = pixels.take(columns.place.ravel(), 1), _in_order(columns)
-    channels = pixels.shape[2]
-    each = sum(1 << (_LANE * channel) for channel in range(channels))
-    packed = _WORK.array("packed", pixels.shape[:2])
-    packed[...] = pixels[..., -1]
-    for channel in range(channels - 2, -1, -1):
-        packed <<= np.uint64(_LANE)
-        packed += pixels[..., channel]
-    across = _blend(packed, columns, 1, _ACROSS)
-    across += np.uint64(each << (_ACROSS - _KEPT - 1))
-    across >>= np.uint64(_ACROSS - _KEPT)
-    across &= np.uint64(each * ((1 << (8 + _KEPT)) - 1))
-    total = _blend(across, rows, 0, _DOWN)
-    total += np.uint64(each << (_DOWN + _KEPT - 1))
-    total >>= np.uint64(_DOWN + _KEPT)
-    result = np.empty((*total.shape, channels), np.uint8)
-    for channel in range(channels):
-        result[..., channel] = total  # its lowest 8 bits
-        total >>= np.uint64(_LANE)
-    return result
+    height, _, channels = pixels.shape
+    width = len(columns.place)
+    whole = pixels.view(np.uint32) if channels == 4 and pixels.flags.c_contiguous else pixels
+    left, right = (_WORK.array(name, (height, width * channels)) for name in ("left", "right"))
+    for real, index in zip((left, right), columns.place.T):
+        real[...] = whole.take(index, 1).view(np.uint8).reshape(real.shape)
+    across = _blend(left, right, _upper(columns, _ACROSS).repeat(channels), 1 << _ACROSS)
+    across += np.float32(1 << (_ACROSS - _KEPT - 1))
+    across *= np.float32(0.5 ** (_ACROSS - _KEPT))
+    np.floor(across, out=across)
+    shape = (len(rows.place), width * channels)
+    above, below = (_WORK.array(name, shape) for name in ("above", "below"))
+    for real, index in zip((above, below), rows.place.T):
+        # mode "clip" writes straight into ``out``; the indices are in range.
+        across.take(index, 0, out=real, mode="clip")
+    total = _blend(above, below, _upper(rows, _DOWN)[:, None], 1 << _DOWN)
+    total += np.float32(1 << (_DOWN + _KEPT - 1))
+    total *= np.float32(0.5 ** (_DOWN + _KEPT))
+    return total.astype(np.uint8).reshape(-1, width, channels)
+
+
+def _upper(taps: Taps, bits: int) -> NDArray[np.float32]:
+    """The second tap's weights in whole steps of which ``1 << bits`` are one."""
+    steps: NDArray[np.float32] = np.rint(taps.weight[:, 1] * np.float32(1 << bits))
+    return steps
+
+
+def _blend(
+    first: NDArray[np.float32], second: NDArray[np.float32], upper: NDArray[np.float32], one: int
+) -> NDArray[np.float32]:
+    """``first * (one - upper) + second * upper``, in the memory of both."""
+    second -= first
+    second *= upper
+    first *= np.float32(one)
+    second += first
+    return second
 
 
 def _as_opencv(pixels: NDArray[np.uint8], rows: Taps, columns: Taps) -> NDArray[np.uint8]:
@@ -155,39 +170,24 @@ def _in_order(taps: Taps) -> Taps:
     return Taps(np.arange(taps.place.size).reshape(taps.place.shape), taps.weight)
 
 
-def _blend(packed: NDArray[np.uint64], taps: Taps, axis: int, bits: int) -> NDArray[np.uint64]:
-    """``first * lower + second * upper`` along ``axis``, in the memory of this thread."""
-    upper = np.rint(taps.weight[:, 1] * np.float32(1 << bits)).astype(np.uint64)
-    lower = np.uint64(1 << bits) - upper
-    num_out = len(taps.place)
-    shape = (num_out, packed.shape[1]) if axis == 0 else (packed.shape[0], num_out)
-    first, second = (_WORK.array(f"{name}{axis}", shape) for name in ("first", "second"))
-    for out, index, weight in zip((first, second), taps.place.T, (lower, upper)):
-        # mode "clip" writes straight into ``out``; the indices are in range.
-        packed.take(index, axis, out=out, mode="clip")
-        np.multiply(out, weight[:, None] if axis == 0 else weight, out=out)
-    first += second
-    return first
-
-
 class _Workspace(threading.local):
     """Memory of a thread that is used again: allocating it takes as long as the arithmetic."""
 
     def __init__(self) -> None:
-        self._parts: dict[str, NDArray[np.uint64]] = {}
+        self._parts: dict[str, NDArray[np.float32]] = {}
 
-    def array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.uint64]:
+    def array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """An array of ``shape`` whose values are undefined; the last one of ``name`` is lost."""
         size = shape[0] * shape[1]
         if size > _MOST_KEPT:
-            return np.empty(shape, np.uint64)
+            return np.empty(shape, np.float32)
         if self._parts.get(name, _NONE).size < size:
-            self._parts[name] = np.empty(size, np.uint64)
+            self._parts[name] = np.empty(size, np.float32)
         return self._parts[name][:size].reshape(shape)
 
 
-_MOST_KEPT = 1 << 19  # values; five arrays of 4 MiB a thread at most
-_NONE = np.empty(0, np.uint64)
+_MOST_KEPT = 1 << 19  # values; four arrays of 2 MiB a thread at most
+_NONE = np.empty(0, np.float32)
 _WORK = _Workspace()
 
 
