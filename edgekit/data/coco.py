@@ -122,8 +122,8 @@ def read_coco(path: Path) -> dict[str, Any]:
     """A COCO JSON, checked as far as edgekit relies on it.
 
     Raises:
-        DataError: It is no JSON, lacks images, annotations, categories or one of their fields, or
-            one is of another type.
+        DataError: It is not JSON, or lacks images, annotations, categories or one of their fields,
+            or a field has another type.
     """
     try:
         document = json.loads(read_bytes(path, "data file", _MOST_BYTES).decode("utf-8"))

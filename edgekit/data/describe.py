@@ -68,7 +68,7 @@ def with_notes(
     """The .tflite file ``content`` with the preprocessing and labels of ``notes`` in it.
 
     Raises:
-        ModelFormatError: ``content`` is no model.
+        ModelFormatError: ``content`` is not a model.
     """
     if not notes.preprocess and not notes.labels:
         return content

@@ -195,7 +195,7 @@ def _list_folder(folder: Path) -> tuple[list[Path], _Labels, tuple[str, ...]]:
             return _read_labels_csv(folder)
         flat = [entry for entry in entries if is_image(entry)]
         folders = [entry for entry in entries if entry.is_dir() and not is_leftover(entry.name)]
-        # A folder without a picture is no class: it would shift the labels behind it.
+        # A folder without pictures is not a class: it would shift the labels of those after it.
         below = [(entry, found) for entry in folders for found in [images_below(entry)] if found]
         classes = [entry for entry, _ in below]
         nested = [(path, index) for index, (_, found) in enumerate(below) for path in found]

@@ -54,8 +54,9 @@ def open_image(source: Any) -> Iterator[Image.Image]:  # noqa: ANN401 - whatever
 def upright(image: Image.Image) -> Image.Image:
     """``image`` turned and mirrored as its EXIF orientation says; unchanged if it has none.
 
-    Cameras store a photo as the sensor saw it, and how it was held beside it. Programs that show
-    pictures, OpenCV's ``imread`` and Ultralytics turn it; TensorFlow's ``decode_jpeg`` does not.
+    Cameras store a photo as the sensor saw it, and in EXIF how the camera was held. Programs that
+    show pictures, OpenCV's ``imread`` and Ultralytics turn it; TensorFlow's ``decode_jpeg`` does
+    not.
     """
     image.load()  # Pillow turns TIFF files by itself, then
     try:

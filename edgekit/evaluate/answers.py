@@ -156,7 +156,7 @@ def summarize(info: TensorInfo, real: NDArray[Any], counted: NDArray[Any]) -> Ou
 
 
 def _top(meaning: Scores, words: Words) -> tuple[ClassScore, ...]:
-    """The best classes; those that hold, where several may; both, where one score tells them."""
+    """The best classes; of a multi-label model those that hold; of one score both classes."""
     scores = meaning.scores
     if len(scores) == 1:
         return _of_two(float(scores[0]), meaning, words) if len(words.names) == 2 else ()

@@ -199,7 +199,7 @@ def _rows_of(outputs: Sequence[NDArray[Any]], size: int) -> NDArray[Any]:
 
 
 def _batch_of(runner: Runner) -> int:
-    """Samples an inference: one where the inputs' first dimension is no batch."""
+    """Samples an inference: one if the inputs' first dimension is not a batch."""
     shapes = [info.shape for info in runner.inputs]
     return shapes[0][0] if shapes and shapes[0] and has_batch(shapes) else 1
 

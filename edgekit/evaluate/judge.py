@@ -56,7 +56,7 @@ class Judge(Protocol):
     count: int  # samples judged so far
 
     def record(self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]) -> Any:  # noqa: ANN401 - JSON values
-        """What each model's outputs for a batch come to; safe to call from any thread.
+        """The record of each model's outputs for a batch; safe to call from any thread.
 
         ``bad`` says of each model which samples it answers with NaN or infinity, see `bad_rows`.
         """

@@ -58,7 +58,7 @@ ERROR_CODES = tuple(
             "TensorFlow Lite's kernels abort (SIGABRT, SIGSEGV, SIGFPE) on scales, zero points, "
             "shapes and options that they do not expect, or the model needs more memory than "
             "1.25 GiB. edgekit loads and runs a model that it does not know once in a process of "
-            "its own, so that only that process dies. What went well is remembered in "
+            "its own, so that only that process dies. Models that ran are noted in "
             "XDG_CACHE_HOME/edgekit (~/.cache/edgekit). Exit status 3.",
             "edgekit inspect MODEL shows the scales and shapes; convert the model again, with "
             "calibration data like the real data.",

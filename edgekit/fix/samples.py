@@ -45,7 +45,7 @@ class Samples:
             num_random: How many random ones.
             data: A data set from which samples are read too; None reads none.
             preprocess: How pixels become the input; None takes ``noted``.
-            noted: What the model's file says of it; empty goes by the input's quantization.
+            noted: What the model's file says of it; if empty, the input's quantization decides.
             num_data: How many are read.
 
         Raises:

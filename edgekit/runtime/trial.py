@@ -61,7 +61,7 @@ def require_sound(trial: Trial, model: Model, library: InterpreterLibrary) -> st
         library: What runs it.
 
     Returns:
-        The interpreter's words if it refuses the model, which is no crash; else "".
+        The interpreter's message if it refuses the model, which is not a crash; else "".
 
     Raises:
         UnsupportedModelError: The model ends the process that runs it, or needs too much memory.

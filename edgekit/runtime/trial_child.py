@@ -133,7 +133,7 @@ def _run(interpreter: Any) -> None:  # noqa: ANN401 - the interpreters carry no 
                 interpreter.set_tensor(detail["index"], array)
         with contextlib.suppress(RuntimeError, ValueError):
             interpreter.reset_all_variables()
-        # An error is no crash, and another input may be one that the model takes.
+        # An error is not a crash; the model may take another input.
         with contextlib.suppress(RuntimeError, ValueError):
             interpreter.invoke()
         if time.monotonic() - begun > _MORE_INPUTS_S or size > _MORE_INPUTS_BYTES:

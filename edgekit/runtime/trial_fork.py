@@ -90,7 +90,7 @@ def _tell(writing: int, facts: dict[str, str]) -> None:
 
 
 def _listen(reading: int, timeout_s: float) -> tuple[str, bool]:
-    """What the child tells until it ends; whether it took too long."""
+    """What the child reports until it ends; whether it took too long."""
     told, deadline = b"", time.monotonic() + timeout_s
     poll = select.poll()
     poll.register(reading, select.POLLIN)

@@ -82,7 +82,7 @@ def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
 
 
 def _preprocess(notes: Notes, model: Model, content: bytes) -> tuple[str, str]:
-    """``--preprocess`` text and why: what the file says, else what its network tells."""
+    """``--preprocess`` text and why: what the file says, else what its network shows."""
     if notes.preprocess:
         return notes.preprocess, "the model's file says so"
     known = _ULTRALYTICS.get(ultralytics_task(content), "")

@@ -151,7 +151,7 @@ def class_decoder(case: Case) -> Decoder | None:
     """For a score a class.
 
     Raises:
-        UnsupportedModelError: The numbers are no scores: an embedding, or far from logits.
+        UnsupportedModelError: The numbers are not scores: an embedding, or far from logits.
     """
     if not is_classifier(case.shapes):
         return None

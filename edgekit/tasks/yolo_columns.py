@@ -41,7 +41,7 @@ class Stated:
 
 
 def read_stated(metadata: Mapping[str, Any]) -> Stated:
-    """What ``metadata`` says that tells columns apart; empty where it says nothing of use."""
+    """The parts of ``metadata`` that tell columns apart; empty if it has none."""
     names, shape = metadata.get("names"), metadata.get("kpt_shape")
     keypoints = None
     if isinstance(shape, (list, tuple)) and [type(each) for each in shape] == [int, int]:

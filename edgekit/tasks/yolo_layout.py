@@ -102,7 +102,7 @@ def _is_proved_finished(head: YoloHead, rows: NDArray[Any] | None) -> bool:
 
 
 def _by_metadata(head: YoloHead, stated: Stated) -> YoloColumns | None:
-    """The columns that the metadata tells; None where they are not as many as there are."""
+    """The columns by the metadata; None if their number does not match."""
     objectness = head.anchors > 1
     behind = head.num_values - BOX - objectness - head.num_coefficients
     if stated.task == POSE and stated.keypoints is not None:
