@@ -28,6 +28,8 @@ SHARES = "rows of shares"  # real numbers of 0 to 1 that sum to 1: smoothed or m
 TARGETS = "real numbers"
 UNLABELLED = "no labels"
 
+# numpy before 1.24 warns of ragged sequences and makes objects of them, later ones refuse them.
+_RAGGED_WARNS = tuple(map(int, np.__version__.split(".")[:2])) < (1, 24)
 _PEEKED = 64  # samples that are read for their labels, where the data set does not list them
 _SUM_TOLERANCE = 1e-4  # of a row of float32 shares
 
@@ -43,12 +45,19 @@ def label_row(label: Any, where: str) -> Any:  # noqa: ANN401 - what programs gi
         DataError: It is text, ragged, or holds NaN or infinity.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy before 1.24 only warns of ragged sequences
-            row = np.asarray(label)
+        row = _ragged_row(label) if isinstance(label, (list, tuple)) else np.asarray(label)
     except ValueError as error:  # numpy 1.24 on refuses ragged sequences
         raise _no_numbers(f"{type(label).__name__}: {error}", where) from error
     return check_labels(row, where) if row.ndim else check_labels(row, where).item()
+
+
+def _ragged_row(label: Sequence[Any]) -> NDArray[Any]:
+    """A sequence, perhaps ragged, as an array."""
+    if not _RAGGED_WARNS:
+        return np.asarray(label)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.asarray(label)
 
 
 def check_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
