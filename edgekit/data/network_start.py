@@ -302,6 +302,8 @@ def _to_join(model: Model, tensor: int) -> tuple[list[Step], int] | None:
     if not joins or joins[0].opcode not in _JOINS or any(op is not joins[0] for op in joins):
         return None
     order = list(joins[0].inputs)
+    if any(end not in order for _, end in paths):  # a part that nothing reads
+        return None
     paths.sort(key=lambda path: order.index(path[1]))
     steps = []
     for row in zip(*(path[0] for path in paths)):

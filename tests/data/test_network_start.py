@@ -14,13 +14,14 @@ from edgekit.data.network_start import (
     Wanted,
     affine,
     contradiction,
+    first_steps,
     layer_name,
     may_be_pixels,
     steps_from,
     wanted_by,
     wanted_pixels,
 )
-from edgekit.formats.tflite import read_model
+from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model
 
 
 def _steps(*operations: tuple[str, Any]) -> list[Step]:
@@ -205,3 +206,13 @@ def test_networks_of_keras_tell_their_pixels_in_both_forms() -> None:
     # What is folded into the weights is told by their size.
     assert {name for name, wanted in shown.items() if wanted is None} == {"nothing", "features"}
     assert {wanted.scale for wanted in shown.values() if wanted} == {"raw"}
+
+
+def test_a_part_of_a_split_that_nothing_reads_is_no_reordering() -> None:
+    """Two parts are joined, a third is not read: no step is seen, and nothing fails."""
+    shapes = ((1, 4, 4, 3), *[(1, 4, 4, 1)] * 3, (1, 4, 4, 2))
+    tensors = tuple(Tensor(f"t{i}", shape, "FLOAT32", 0, None) for i, shape in enumerate(shapes))
+    split = Operator("SPLIT", 1, (0,), (1, 2, 3))
+    operators = (split, Operator("CONCATENATION", 1, (2, 1), (4,)))
+    graph = Subgraph(tensors, (0,), (4,), operators, "main")
+    assert first_steps(Model((graph,), (np.empty(0, np.uint8),), "made by hand")) == ()
