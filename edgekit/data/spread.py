@@ -7,13 +7,14 @@ Calibration, ``--num-samples`` and proofs all choose here. The choice depends on
 from __future__ import annotations
 
 import copy
-import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Collection, Iterator, Mapping, Sequence
 
 from edgekit.data.dataset import Dataset, Sample, Selectable
 
 if TYPE_CHECKING:
+    import random
+
     from typing_extensions import TypeGuard
 
 _SEED = 20210721  # any; fixed, so that the same data give the same model
@@ -40,6 +41,8 @@ def spread_indices(
         without: Indices that must not be chosen.
         have: How many samples of a class were chosen before, which the new ones make even.
     """
+    import random  # noqa: PLC0415 - loads hashlib too, and most evaluations take every sample
+
     members: dict[int, list[int]] = {}
     left_out = frozenset(without)
     for index in range(count):

@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import sys
-import tempfile
 import threading
 from typing import Iterator
 
@@ -89,6 +88,8 @@ def temporary_descriptor() -> int:
     """A file without a name, to write to."""
     if hasattr(os, "memfd_create"):  # Linux, Python 3.8 and newer
         return os.memfd_create("edgekit-stderr")
+    import tempfile  # noqa: PLC0415 - loads random and hashlib, for old Pythons only
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
 
