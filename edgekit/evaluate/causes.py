@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekit.result import Result
 from edgekit.runtime.channels import LOGIT_DECISION
-from edgekit.runtime.quality import COARSEST_LOGIT, MOST_SATURATED, span
+from edgekit.runtime.quality import COARSEST_LOGIT, FLOAT, MOST_SATURATED, span
 
 if TYPE_CHECKING:
     from edgekit.formats.tflite import Model, Operator
@@ -26,6 +26,7 @@ _WIDE_LOGIT = 16.0  # a sigmoid of it is 1 - 1e-7
 _WEAK_CODE = 42  # of 127: a row that reaches no further loses more than a bit and a half
 _MOST_WEAK = 0.5
 _UNEQUAL = 16.0  # times the median: that channel leaves the others 4 of 8 bits
+_CONSTANT, _LEAST_CONSTANT = 1e-3, 10  # of the largest value; samples
 _ROUNDING_STEPS = 0.6  # noise up to here is made by the output's own step
 
 _APART = (
@@ -59,10 +60,14 @@ class _Case:
     making: Making
     records: Sequence[OutputRecord]  # of the outputs that are not good
     inputs: Sequence[InputRanges]
+    reference: str
 
 
 def find_causes(
-    making: Making, records: Sequence[OutputRecord], inputs: Sequence[InputRanges]
+    making: Making,
+    records: Sequence[OutputRecord],
+    inputs: Sequence[InputRanges],
+    reference: str = FLOAT,
 ) -> tuple[Cause, ...]:
     """The likely causes, the most specific first.
 
@@ -70,9 +75,12 @@ def find_causes(
         making: The integer model.
         records: Of those of its outputs that are worse than float.
         inputs: What its inputs were given.
+        reference: What to call the model that it is compared with.
     """
-    case = _Case(making, records, inputs)
+    case = _Case(making, records, inputs, reference)
     found = [cause for look in _LOOKS for cause in look(case)]
+    if found and found[0].code == "cause.constant_answers":
+        return tuple(found[:1])  # the rest looks for what blurs answers that differ
     return tuple(found) if found else (_UNKNOWN_CAUSE,)
 
 
@@ -121,6 +129,27 @@ def _joins_at_outputs(model: Model) -> Iterator[int]:
             index = made_by.get(graph.operators[index].inputs[0])
         if index is not None and graph.operators[index].opcode == "CONCATENATION":
             yield index
+
+
+def constant_answers(records: Sequence[OutputRecord], reference: str) -> Iterator[Cause]:
+    """Outputs of the reference that hardly depend on the input, if all of ``records`` are so."""
+    for record in records:
+        largest = max(map(abs, record.reference_range))
+        if record.num_samples < _LEAST_CONSTANT or record.spread > _CONSTANT * largest:
+            return
+    if records:
+        first = records[0]
+        yield Cause(
+            "cause.constant_answers",
+            f"{reference} itself gives nearly the same answer for all {first.num_samples} "
+            f"samples: the output {first.name} varies by {first.spread:.2g}",
+            "check that the network is trained, that --preprocess is what it was trained with, and "
+            "that the samples are of the kind that it is for",
+        )
+
+
+def _constant(case: _Case) -> Iterator[Cause]:
+    yield from constant_answers(case.records, case.reference)
 
 
 def _features(case: _Case) -> Iterator[Cause]:
@@ -277,6 +306,7 @@ _UNKNOWN_CAUSE = Cause(
     "help, train with quantization in the loop (quantization-aware training)",
 )
 _LOOKS: tuple[Callable[[_Case], Iterator[Cause]], ...] = (
+    _constant,
     _features,
     _mixed,
     _logits,

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
 import numpy as np
 
 from edgekit.errors import UnsupportedModelError
-from edgekit.evaluate.causes import Cause, Making, find_causes, mixed_outputs
+from edgekit.evaluate.causes import (
+    Cause,
+    Making,
+    constant_answers,
+    find_causes,
+    mixed_outputs,
+)
 from edgekit.evaluate.decoded import (
     DecodedRecord,
     DecodedSums,
@@ -154,8 +160,13 @@ class OutputPair:
             reference=reference,
         )
         worse = [each.record for each in outputs if each.findings] or records
-        causes = find_causes(making, worse, self.inputs) if agreement.findings else ()
-        return replace(agreement, causes=causes or tuple(mixed_outputs(making.model, making.path)))
+        causes: tuple[Cause, ...] = ()
+        if agreement.findings:
+            causes = find_causes(making, worse, self.inputs, reference)
+        if not causes:
+            constant = () if making.is_random else tuple(constant_answers(records, reference))
+            causes = (*constant, *mixed_outputs(making.model, making.path))
+        return replace(agreement, causes=causes)
 
     def _decoded_record(self, records: Sequence[OutputRecord]) -> DecodedRecord | None:
         """How the decoded answers agree; None if the task is a guess that may be wrong.

@@ -70,6 +70,15 @@ QUALITY_CODES = tuple(
             _LOOK,
         ),
         (
+            "cause.constant_answers",
+            "The float model gives the same answer for all samples",
+            "The float model's output varies by less than a thousandth of its largest value: an "
+            "untrained network, another preprocessing than in training, or samples of another "
+            "kind. The agreement of the int8 model tells nothing then.",
+            "Evaluate the float model first (edgekit convert --mode float, then edgekit evaluate); "
+            "check --preprocess and the data.",
+        ),
+        (
             "cause.features",
             "Features of very different ranges share the scale of one input",
             "An input tensor has one scale. Features that vary by less than a few steps of it are "

@@ -192,3 +192,21 @@ def _mask(shift: float) -> bytes:
     conv = Operator("CONV_2D", 1, (0, 1, 2), (3,), options, "Conv2DOptions", builtin_code=3)
     buffers = (empty, *(np.frombuffer(each.tobytes(), np.uint8) for each in constants))
     return write_model(Model((Subgraph(tensors, (0,), (3,), (conv,)),), buffers))
+
+
+def test_a_float_model_whose_answers_do_not_vary_is_named_as_the_cause(tmp_path: Path) -> None:
+    """A row of ones on inputs that sum to 1, as the answers of an untrained network."""
+    x = _RNG.random((60, 16)).astype(np.float32)
+    x /= x.sum(axis=1, keepdims=True)
+    np.savez(tmp_path / "x.npz", x=x.reshape(60, 4, 4))
+    (tmp_path / "float.tflite").write_bytes(linear(np.ones((3, 16)), (1, 4, 4)))
+    other = np.ones((3, 16)) + _RNG.normal(scale=0.01, size=(3, 16))
+    (tmp_path / "other.tflite").write_bytes(linear(other, (1, 4, 4)))
+    result = evaluate(
+        tmp_path / "other.tflite",
+        tmp_path / "x.npz",
+        against=tmp_path / "float.tflite",
+        task="none",
+    )
+    assert [each.code for each in _quality(result).causes] == ["cause.constant_answers"]
+    assert "gives nearly the same answer for all 60 samples" in result.warnings[-1]
