@@ -27,6 +27,7 @@ from edgekit.host.demo_picture import draw_answers
 from edgekit.host.enforce import broken_rules
 from edgekit.result import Result
 from edgekit.runtime import Runner
+from edgekit.runtime.native_output import chatter_logged
 
 Step = Callable[[str], None]
 DATASETS = ("digits", "mnist")
@@ -248,7 +249,8 @@ def train(digits: Digits, epochs: int, path: Path) -> Path:
 
 def _tensorflow() -> Any:  # noqa: ANN401 - tensorflow has no types
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    return require("tensorflow", extra="host", purpose="train the demo's network")
+    with chatter_logged():  # what it prints before it has read that variable
+        return require("tensorflow", extra="host", purpose="train the demo's network")
 
 
 def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
