@@ -24,8 +24,9 @@ PreprocessOption = Annotated[
         metavar="HOW",
         help="How pixels become the input: unit (0..1), tf (-1..1), raw (0..255), or "
         "mean=..,std=..; resize=stretch|crop|pad (black, right and below)|letterbox (in the middle "
-        "of grey 114; fill=0 for black)|keras-crop|keras-pad; filter=tf-bilinear|bilinear "
-        "(Pillow, torchvision)|cv2-linear|..; colour=rgb|bgr; exif=apply|ignore; fill=0..255. By "
+        "of grey 114; fill=0 for black)|keras-crop|keras-pad|tf-pad|torch-crop (Resize, "
+        "CenterCrop; shorter=PIXELS); filter=tf-bilinear|bilinear (Pillow)|torch-bilinear|"
+        "cv2-linear|..; colour=rgb|bgr; exif=apply|ignore; fill=0..255. By "
         "default what the model's file says, else what its first operations show, else what its "
         "input's quantization shows, else unit.",
     ),

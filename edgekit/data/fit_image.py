@@ -16,15 +16,22 @@ if TYPE_CHECKING:
 
     from edgekit.data.resample import Box
 
-# Pillow's filters by the numbers that all its versions share; torchvision's are the same.
+# Pillow's filters by the numbers that all its versions share.
 PILLOW_FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
+# torchvision calls Pillow for PIL images; its bilinear of tensors is the same to within a step.
+PILLOW_FILTERS.update({"torch-bilinear": 2, "torch-bicubic": 3})
 FILTERS = (*PILLOW_FILTERS, *RESAMPLERS)
-RESIZES = ("stretch", "crop", "pad", "letterbox", "keras-crop", "keras-pad")
+RESIZES = ("stretch", "crop", "pad", "letterbox", "keras-crop", "keras-pad", "tf-pad", "torch-crop")
 _LETTERBOX_GREY = 114  # what Ultralytics trains YOLO with
 
 
 def fit_image(
-    image: Image.Image, size: tuple[int, int], mode: str, name: str, fill: int | None
+    image: Image.Image,
+    size: tuple[int, int],
+    mode: str,
+    name: str,
+    fill: int | None,
+    shorter: int | None = None,
 ) -> NDArray[np.uint8]:
     """``image`` (L or RGB) as pixels of ``size`` (width, height): (height, width, channels).
 
@@ -34,9 +41,10 @@ def fit_image(
         mode: One of `RESIZES`.
         name: One of `FILTERS`.
         fill: The value of pixels beside the image; None is ``mode``'s own.
+        shorter: What ``torch-crop`` makes of the shorter side, see `place`.
     """
     same_form = image.size[0] * size[1] == image.size[1] * size[0]
-    if mode == "stretch" or (same_form and mode != "pad"):
+    if mode == "stretch" or (same_form and mode not in ("pad", "tf-pad", "torch-crop")):
         return _scaled(image, size, name)
     if mode == "crop":
         return _scaled(image, size, name, _middle(image.size, size))
@@ -49,9 +57,11 @@ def fit_image(
             part = _canvas(image, (width, height), grey)
             part.paste(image, (-left, -top))
         return _scaled(part, size, name)
-    placement = place(image.size, size, mode)
+    placement = place(image.size, size, mode, shorter)
     inner = _scaled(image, (placement.inner_width, placement.inner_height), name)
     left, top = int(placement.offset_x), int(placement.offset_y)
+    inner = inner[max(0, -top) :, max(0, -left) :][: size[1], : size[0]]
+    left, top = max(0, left), max(0, top)
     pixels = np.full((size[1], size[0], inner.shape[2]), grey, np.uint8)
     pixels[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     return pixels

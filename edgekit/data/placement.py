@@ -9,6 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.errors import DataError
+
+_MOST_PIXELS = 128 << 20
+_CROP_SHARE = 0.875  # of what ImageNet's networks are evaluated with: 224 of 256
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -41,7 +46,9 @@ class Placement:
         return points
 
 
-def place(size: tuple[int, int], into: tuple[int, int], mode: str) -> Placement:
+def place(
+    size: tuple[int, int], into: tuple[int, int], mode: str, shorter: int | None = None
+) -> Placement:
     """Where an image of ``size`` comes to lie in an input of size ``into`` (width, height).
 
     ``pad`` rounds the scaled image's size down, as pycoral's ``set_resized_input``, which loses a
@@ -52,9 +59,18 @@ def place(size: tuple[int, int], into: tuple[int, int], mode: str) -> Placement:
         size: Width and height of the image.
         into: Width and height of the input.
         mode: One of `RESIZES`: see `Preprocess`.
+        shorter: The shorter side after ``torch-crop`` resized it, before it crops; by default
+            8/7 of the input's shorter side, 256 of 224.
+
+    Raises:
+        DataError: ``torch-crop`` of an image so narrow that it has 134 million pixels resized.
     """
+    if mode == "torch-crop":
+        return _torch_cropped(size, into, shorter or int(min(into) / _CROP_SHARE))
     if mode.startswith("keras"):
         return _windowed(size, into, keras_window(size, into, mode))
+    if mode == "tf-pad":
+        return _tf_padded(size, into)
     scale_x, scale_y = into[0] / size[0], into[1] / size[1]
     if mode == "stretch":
         return Placement(*size, *into, *into, scale_x, scale_y)
@@ -88,6 +104,46 @@ def keras_window(
         return (size[0] - width) // 2, (size[1] - height) // 2, width, height
     left, top = (max(size[0], wide) - size[0]) // 2, (max(size[1], high) - size[1]) // 2
     return -left, -top, size[0] + 2 * left, size[1] + 2 * top
+
+
+def _tf_padded(size: tuple[int, int], into: tuple[int, int]) -> Placement:
+    """``tf.image.resize_with_pad``, which rounds the image's sides and the bars down.
+
+    In float32 as there: 341 / (341 / 224) is below 224, and becomes 223.
+
+    Source:
+        tensorflow/python/ops/image_ops_impl.py, _resize_image_with_pad_common.
+    """
+    ratio = max(
+        np.float32(size[0]) / np.float32(into[0]), np.float32(size[1]) / np.float32(into[1])
+    )
+    sides = np.float32(size[0]) / ratio, np.float32(size[1]) / ratio
+    inner = max(1, int(sides[0])), max(1, int(sides[1]))
+    left, top = (
+        float(max(0, int((np.float32(outer) - side) / 2))) for side, outer in zip(sides, into)
+    )
+    return Placement(*size, *into, *inner, inner[0] / size[0], inner[1] / size[1], left, top)
+
+
+def _torch_cropped(size: tuple[int, int], into: tuple[int, int], shorter: int) -> Placement:
+    """``Resize(shorter)`` and ``CenterCrop``; what is smaller than the input gets bars.
+
+    Source:
+        torchvision/transforms/functional.py, _compute_resized_output_size and center_crop.
+    """
+    longer = int(shorter * max(size) / min(size))
+    inner = (shorter, longer) if size[0] <= size[1] else (longer, shorter)
+    if inner[0] * inner[1] > _MOST_PIXELS:
+        raise DataError(
+            f"an image of {size[0]} x {size[1]} pixels is too narrow for resize=torch-crop",
+            why=f"with a shorter side of {shorter} it has {inner[0]} x {inner[1]}",
+            fix="take it out of the data, or use resize=crop, which resizes the middle only",
+        )
+    left, top = (
+        float((outer - each) // 2) if each < outer else -float(round((each - outer) / 2))
+        for each, outer in zip(inner, into)
+    )
+    return Placement(*size, *into, *inner, inner[0] / size[0], inner[1] / size[1], left, top)
 
 
 def _windowed(

@@ -25,6 +25,8 @@ SCALES = ("raw", "unit", "tf")
 COLOURS = ("rgb", "bgr")
 EXIF = ("apply", "ignore")
 _PIXEL_MAX = 255.0
+_LONGEST = 8192
+_TORCH_CROP = "torch-crop"
 _CHANNELS = (1, 2, 3, 4)
 Picture = Union[Path, bytes]
 Size = Tuple[int, int]  # width, height
@@ -44,11 +46,16 @@ class Preprocess:
     middle, ``pad`` scales the longer side and fills with black pixels on the right and below (as
     Google's ``set_resized_input``), ``letterbox`` puts the image in the middle of grey ones (114,
     as Ultralytics; with ``fill`` 0 black, as MediaPipe). ``keras-crop`` and ``keras-pad`` are
-    Keras's ``crop_to_aspect_ratio`` and ``pad_to_aspect_ratio``.
+    ``crop_to_aspect_ratio`` and ``pad_to_aspect_ratio`` of Keras's ``Resizing``. ``tf-pad`` is
+    ``tf.image.resize_with_pad``, and so what ``image_dataset_from_directory`` does with
+    ``pad_to_aspect_ratio``. ``torch-crop`` is torchvision's ``Resize(shorter)`` and ``CenterCrop``;
+    ``shorter`` is 8/7 of the input's shorter side if None.
 
     ``filter``: ``tf-bilinear`` (and -nearest, -bicubic, -area) as ``tf.image.resize`` and Keras,
     ``bilinear`` (and nearest, bicubic, lanczos, box, hamming) as Pillow and torchvision, which
-    average what becomes smaller, ``cv2-linear`` (and -nearest, -cubic, -area) as OpenCV.
+    average what becomes smaller, ``cv2-linear`` (and -nearest, -cubic, -area) as OpenCV,
+    ``torch-bilinear`` and ``torch-bicubic`` as torchvision of PIL images, ``torch-tensor-bicubic``
+    and ``torch-v2-bicubic`` as torchvision of real tensors and, version 2, of tensors of bytes.
 
     ``fill``: the value, 0..255, of pixels beside the image.
 
@@ -64,6 +71,7 @@ class Preprocess:
     colour: str = "rgb"
     exif: str = "apply"
     fill: int | None = None
+    shorter: int | None = None
     is_default: bool = False  # nobody asked for it by name
 
     def __str__(self) -> str:
@@ -77,6 +85,8 @@ class Preprocess:
             parts.append(f"exif={self.exif}")
         if self.fill is not None:
             parts.append(f"fill={self.fill}")
+        if self.shorter is not None:
+            parts.append(f"shorter={self.shorter}")
         return ",".join(parts)
 
     @property
@@ -153,7 +163,7 @@ class Preprocess:
     def place(self, size: tuple[int, int], shape: Sequence[int]) -> Placement:
         """Where an image of ``size`` (width, height) comes to lie in an input of ``shape``."""
         height, width, _ = _image_shape(shape)
-        return place(size, (width, height), self.resize)
+        return place(size, (width, height), self.resize, self.shorter)
 
     def array(self, values: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
         """An array from an .npz, .npy or a Python iterable for an input of ``shape`` (no batch).
@@ -188,7 +198,8 @@ class Preprocess:
     def _fit(self, image: Image.Image, shape: Sequence[int]) -> NDArray[np.uint8]:
         height, width, channels = _image_shape(shape)
         image = with_mode(image, "L" if channels == 1 else "RGB")
-        pixels = fit_image(image, (width, height), self.resize, self.filter, self.fill)
+        size = (width, height)
+        pixels = fit_image(image, size, self.resize, self.filter, self.fill, self.shorter)
         if channels == 3 and self.colour == "bgr":
             pixels = pixels[..., ::-1]
         return pixels.reshape(tuple(shape))
@@ -199,7 +210,7 @@ def parse_preprocess(text: str | Preprocess | None) -> Preprocess:
 
     The text is a comma-separated list of: a scale (``raw``, ``unit``, ``tf``), ``mean=`` and
     ``std=`` (``127.5`` or ``123.7/116.8/103.9``), ``resize=``, ``filter=``, ``colour=``,
-    ``exif=``, ``fill=``.
+    ``exif=``, ``fill=``, ``shorter=``. ``resize=torch-crop`` alone has torchvision's filter.
 
     Raises:
         UsageError: An unknown word; the message lists the known ones.
@@ -220,11 +231,20 @@ def parse_preprocess(text: str | Preprocess | None) -> Preprocess:
             result = replace(result, std=_numbers(word, value))
         elif key == "fill":
             result = replace(result, fill=_pixel(word, value))
+        elif key == "shorter":
+            result = replace(result, shorter=_length(word, value))
         elif (key, value) in _CHOICES:
             change: dict[str, Any] = {key: value}
             result = replace(result, **change)
         else:
             raise UsageError(f"--preprocess does not know {word.strip()!r}", fix=_KNOWN)
+    if result.shorter is not None and result.resize != _TORCH_CROP:
+        raise UsageError(
+            f"--preprocess names shorter={result.shorter} without resize={_TORCH_CROP}",
+            fix=f"add resize={_TORCH_CROP}, or leave shorter= out",
+        )
+    if result.resize == _TORCH_CROP and "filter=" not in text:
+        result = replace(result, filter="torch-bilinear")
     if named_scale and (result.mean or result.std):
         raise UsageError(
             f"--preprocess names both {result.scale} and mean or std", fix="give one of the two"
@@ -346,7 +366,7 @@ _CHOICES = {
 _KNOWN = (
     "use raw, unit (0..1), tf (-1..1), or mean=..,std=.. (one value, or one a channel: 1/2/3); "
     f"and resize={'|'.join(RESIZES)}, filter={'|'.join(FILTERS)}, colour={'|'.join(COLOURS)}, "
-    f"exif={'|'.join(EXIF)}, fill=0..255"
+    f"exif={'|'.join(EXIF)}, fill=0..255, shorter=PIXELS"
 )
 
 
@@ -358,6 +378,12 @@ def _head(path: Path) -> bytes:
 def _pixel(word: str, value: str) -> int:
     if not value.isdecimal() or int(value) > _PIXEL_MAX:
         raise UsageError(f"--preprocess has no pixel value in {word.strip()!r}", fix=_KNOWN)
+    return int(value)
+
+
+def _length(word: str, value: str) -> int:
+    if not value.isdecimal() or not 0 < int(value) <= _LONGEST:
+        raise UsageError(f"--preprocess has no number of pixels in {word.strip()!r}", fix=_KNOWN)
     return int(value)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resizing as TensorFlow and OpenCV do it, in numpy: what Pillow's filters do not compute.
+"""Resizing as TensorFlow, OpenCV and torch do it, in numpy: what Pillow's filters do not compute.
 
 Pillow averages all pixels that become one (antialias), as torchvision does. TensorFlow's
 ``tf.image.resize``, and so Keras's layers and data sets, interpolate between the two or four
@@ -19,9 +19,12 @@ from typing import Any, Callable, NamedTuple, Tuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.data.antialias import cubic_weights, weighted_bytes
+
 _CUBIC_STEPS = 1024  # TensorFlow looks its cubic up in a table of so many steps
 _KEYS, _OPENCV = -0.5, -0.75  # the cubic's slope at distance 1
 _FIXED_POINT = "cv2-linear"
+_OF_BYTES = "torch-v2-bicubic"
 _CV2_AREA, _ENLARGING = "cv2-area", "cv2-area enlarging"
 _KEPT_TABLES = 512  # of some KiB each
 
@@ -82,6 +85,8 @@ def resample(
         return pixels.take(rows.place[:, 0], 0).take(columns.place[:, 0], 1)
     if name == _FIXED_POINT:
         return _as_opencv(pixels, rows, columns)
+    if name == _OF_BYTES:
+        return weighted_bytes(weighted_bytes(pixels, *columns, 1), *rows, 0)
     if num_taps == {2}:
         return _interpolated(pixels, rows, columns)
     real = _weighted(_weighted(pixels, rows, 0), columns, 1)
@@ -296,6 +301,10 @@ def _cv2_enlarging(axis: Axis) -> Taps:
     return Taps(index, _pair(part))
 
 
+def _antialiased_cubic(axis: Axis) -> Taps:
+    return Taps(*cubic_weights(*axis))
+
+
 RESAMPLERS: dict[str, Callable[[Axis], Taps]] = {
     "tf-bilinear": _linear,
     "tf-nearest": _nearest,
@@ -305,5 +314,7 @@ RESAMPLERS: dict[str, Callable[[Axis], Taps]] = {
     "cv2-nearest": _corner,
     "cv2-cubic": _cv2_cubic,
     _CV2_AREA: _area,
+    "torch-tensor-bicubic": _antialiased_cubic,
+    _OF_BYTES: _antialiased_cubic,
 }
 _METHODS = {**RESAMPLERS, _ENLARGING: _cv2_enlarging}

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from edgekit.data import Preprocess
+from edgekit.data import Preprocess, parse_preprocess
 from edgekit.data.fit_image import PILLOW_FILTERS, fit_image
 from edgekit.data.resample import RESAMPLERS, resample
+from edgekit.errors import DataError, UsageError
 
 # Down, up, odd, one axis of each, one axis as it is.
 _SIZES = [(7, 5), (16, 11), (40, 61), (23, 97), (29, 20), (15, 37)]
@@ -162,6 +164,101 @@ def test_aspect_ratios_are_kept_as_keras_keeps_them(
     expected = np.asarray(layer(pixels.astype(np.float32)))
     actual = _preprocessed(pixels, size, resize=mode)
     assert np.abs(actual - expected).max() <= 1
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("size", [(13, 31), (31, 13), (29, 30), (8, 8), (64, 48), (10, 37)])
+@pytest.mark.parametrize("shape", [(37, 29), (28, 41), (30, 30), (14, 90)])
+def test_tf_pad_is_resize_with_pad(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    import tensorflow as tf  # noqa: PLC0415
+
+    pixels = _photo(shape[1], shape[0])
+    expected = tf.image.resize_with_pad(pixels, size[1], size[0]).numpy()
+    assert np.abs(_preprocessed(pixels, size, resize="tf-pad") - expected).max() <= 1
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    ("mode", "option"),
+    [("keras-crop", "crop_to_aspect_ratio"), ("tf-pad", "pad_to_aspect_ratio")],
+)
+def test_a_folder_is_read_as_keras_reads_it(tmp_path: Path, mode: str, option: str) -> None:
+    import keras  # noqa: PLC0415
+
+    (tmp_path / "a").mkdir()
+    photos = [_photo(*size) for size in ((29, 37), (41, 28), (30, 30), (97, 13))]
+    for index, photo in enumerate(photos):
+        Image.fromarray(photo).save(str(tmp_path / "a" / f"{index}.png"))
+    data = keras.utils.image_dataset_from_directory(
+        str(tmp_path), image_size=(17, 24), shuffle=False, verbose=False, **{option: True}
+    )
+    ((expected, _),) = list(data)
+    for pixels, wanted in zip(photos, expected.numpy()):
+        assert np.abs(_preprocessed(pixels, (24, 17), resize=mode) - wanted).max() <= 1
+
+
+def _antialiased_cubic(out: float, i: int, scale: float, count: int) -> float:
+    def kernel(x: float) -> float:
+        x = abs(x)
+        if x <= 1:
+            return 1.5 * x**3 - 2.5 * x**2 + 1
+        return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
+
+    width = max(scale, 1)
+    centre = (out + 0.5) * scale - 0.5
+    return kernel((i - centre) / width) / sum(kernel((e - centre) / width) for e in range(count))
+
+
+@pytest.mark.parametrize("size", _SIZES)
+def test_torchs_bicubic_of_tensors_is_the_sum_that_defines_it(size: tuple[int, int]) -> None:
+    pixels = _photo()
+    expected = _by_definition(pixels, size, _antialiased_cubic)
+    assert np.abs(resample(pixels, size, "torch-tensor-bicubic") - expected).max() <= 0.51
+    # Of bytes the columns come first, and are cut to whole steps of 0..255.
+    inner = _by_definition(pixels, (size[0], 37), _antialiased_cubic)
+    expected = _by_definition(np.floor(inner + 0.5), size, _antialiased_cubic)
+    assert np.abs(resample(pixels, size, "torch-v2-bicubic") - expected).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("size", "into", "shorter", "inner", "offset"),
+    [
+        ((500, 375), (224, 224), None, (341, 256), (58, 16)),  # of 117 halves to even: 58
+        ((375, 500), (224, 224), 232, (232, 309), (4, 42)),  # 85 / 2 is 42.5
+        ((100, 100), (224, 160), 200, (200, 200), (-12, 20)),  # bars of 12
+    ],
+)
+def test_torch_crop_is_resize_and_centercrop(
+    size: tuple[int, int],
+    into: tuple[int, int],
+    shorter: int | None,
+    inner: tuple[int, int],
+    offset: tuple[int, int],
+) -> None:
+    image = Image.fromarray(_photo(*size))
+    resized = np.asarray(image.resize(inner, PILLOW_FILTERS["bilinear"]))
+    left, top = offset
+    expected = np.zeros((into[1], into[0], 3), np.uint8)
+    part = resized[max(0, top) :, max(0, left) :][: into[1], : into[0]]
+    expected[max(0, -top) :, max(0, -left) :][: part.shape[0], : part.shape[1]] = part
+    words = "raw,resize=torch-crop" + (f",shorter={shorter}" if shorter else "")
+    how = parse_preprocess(words)
+    assert how.filter == "torch-bilinear"
+    assert parse_preprocess(str(how)) == how
+    assert np.array_equal(how.array(np.asarray(image), expected.shape), expected)
+    placement = how.place(size, expected.shape)
+    assert (placement.offset_x, placement.offset_y) == (-left, -top)
+
+
+@pytest.mark.parametrize("words", ["shorter=256", "resize=torch-crop,shorter=0", "shorter=x"])
+def test_shorter_is_a_number_of_pixels_of_torch_crop(words: str) -> None:
+    with pytest.raises(UsageError):
+        parse_preprocess(words)
+
+
+def test_torch_crop_refuses_an_image_that_becomes_endless() -> None:
+    with pytest.raises(DataError, match="too narrow"):
+        parse_preprocess("resize=torch-crop").place((1, 60000), (224, 224, 3))
 
 
 def test_the_default_filter_is_that_of_keras() -> None:

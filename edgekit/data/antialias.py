@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""torchvision's bicubic of tensors, which averages what becomes smaller.
+
+Of PIL images torchvision has Pillow's filters. Of tensors its bilinear is Pillow's to within one
+step, its bicubic is not: a cubic overshoots, and Pillow cuts what is below 0 or above 255 between
+its two passes. ``Resize`` of real numbers cuts at the end only; version 2's ``Resize`` of bytes
+cuts in between, by weights of fewer bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SLOPE = -0.5  # of the cubic at distance 1; -0.75 without antialias
+_REACH = 2  # pixels on either side, of the larger pixels where the image becomes smaller
+_MOST_BITS, _INT16 = 22, 1 << 15
+
+
+def cubic_weights(
+    num_in: int, num_out: int, start: float, length: float
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Places and weights, both (num_out, taps), of ``num_out`` pixels out of ``length`` ones.
+
+    Source:
+        pytorch/aten/src/ATen/native/cpu/UpSampleKernel.cpp, _compute_indices_min_size_weights_aa.
+    """
+    scale = length / num_out
+    width = max(scale, 1.0)
+    centre = (start + (np.arange(num_out) + 0.5) * scale)[:, None]
+    low = np.maximum(0, np.floor(centre - _REACH * width + 0.5))
+    high = np.minimum(num_in, np.floor(centre + _REACH * width + 0.5))
+    index = low + np.arange(int((high - low).max()))
+    weight = np.where(index < high, _cubic((index - centre + 0.5) / width), 0)
+    weight /= weight.sum(1, keepdims=True)
+    return np.minimum(index, num_in - 1).astype(np.intp), weight.astype(np.float32)
+
+
+def _cubic(distance: NDArray[Any]) -> NDArray[Any]:
+    x = np.abs(distance)
+    near = ((_SLOPE + 2) * x - (_SLOPE + 3)) * x * x + 1
+    far = ((_SLOPE * x - 5 * _SLOPE) * x + 8 * _SLOPE) * x - 4 * _SLOPE
+    return np.where(x < 1, near, np.where(x < _REACH, far, 0))
+
+
+def weighted_bytes(
+    pixels: NDArray[np.uint8], place: NDArray[np.intp], weight: NDArray[np.float32], axis: int
+) -> NDArray[np.uint8]:
+    """One pass over ``axis`` (0 or 1) in integers: weights of 16 bits, the sum rounded and cut.
+
+    Source:
+        the same file, basic_loop_aa_horizontal and _vertical of uint8.
+    """
+    bits = _weight_bits(float(weight.max()))
+    integers = np.floor(weight.astype(np.float64) * (1 << bits) + 0.5).astype(np.int32)
+    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
+    total: Any = np.int32(1 << (bits - 1))
+    for index, each in zip(place.T, integers.T):
+        total = total + pixels.take(index, axis) * each.reshape(shape)
+    return np.asarray(np.clip(total >> bits, 0, 255), np.uint8)
+
+
+def _weight_bits(largest: float) -> int:
+    """As many as the largest weight leaves of 16, its sign's included."""
+    bits = 0
+    while bits < _MOST_BITS and int(0.5 + largest * (1 << (bits + 1))) < _INT16:
+        bits += 1
+    return bits
