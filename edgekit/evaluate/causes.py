@@ -27,6 +27,7 @@ _WEAK_CODE = 42  # of 127: a row that reaches no further loses more than a bit a
 _MOST_WEAK = 0.5
 _UNEQUAL = 16.0  # times the median: that channel leaves the others 4 of 8 bits
 _CONSTANT, _LEAST_CONSTANT = 1e-3, 10  # of the largest value; samples
+_MOST_WIDER = 1.5  # than an input's range
 _ROUNDING_STEPS = 0.6  # noise up to here is made by the output's own step
 
 _APART = (
@@ -208,6 +209,16 @@ def _logits(case: _Case) -> Iterator[Cause]:
 
 
 def _saturating(case: _Case) -> Iterator[Cause]:
+    for ranges in case.inputs:
+        params, width = ranges.info.params, float(ranges.widths.max())
+        if params is not None and width > _MOST_WIDER * (params.real_max - params.real_min):
+            yield Cause(
+                "cause.saturation",
+                f"the input {ranges.info.name} stands for {params.real_min:.3g} to "
+                f"{params.real_max:.3g}, what calibration saw, and the samples are up to "
+                f"{width:.3g} wide: they saturate",
+                "calibrate with samples like these, scaled in the same way",
+            )
     for record in case.records:
         if record.saturated > MOST_SATURATED:
             yield Cause(

@@ -8,6 +8,8 @@ import pytest
 
 from edgekit.evaluate.causes import Making, find_causes
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor
+from edgekit.runtime import TensorInfo
+from edgekit.runtime.agreement import InputRanges
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,13 @@ def test_channels_that_end_at_6_are_not_of_unequal_size(activation: str, code: s
     buffers = (np.empty(0, np.uint8), np.ones(64, np.uint8), np.zeros(32, np.uint8))
     model = Model((Subgraph(tensors, (0,), (3,), (convolution,)),), buffers)
     assert [cause.code for cause in find_causes(Making(model, ""), [], [])] == [code]
+
+
+def test_samples_far_beyond_the_range_of_an_input_are_the_cause() -> None:
+    """Calibration saw pictures ten times darker than these."""
+    dark = InputRanges(TensorInfo("image", (1, 2, 2, 1), "int8", 0.1 / 255, -128, 0))
+    dark.add(np.linspace(0, 1, 8, dtype=np.float32).reshape(2, 2, 2, 1))
+    model = Model((Subgraph((), (), (), ()),), (np.empty(0, np.uint8),))
+    (cause,) = find_causes(Making(model, ""), [], [dark])
+    assert cause.code == "cause.saturation"
+    assert "stands for 0 to 0.1" in cause.text
