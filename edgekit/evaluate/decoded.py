@@ -47,6 +47,12 @@ LIMITS = {
     POSE: (0.7, 0.85),
     SEGMENTATION: (0.7, 0.88),
 }
+_CODES = {
+    CLASSIFICATION: "quality.classification",
+    DETECTION: "quality.detection",
+    POSE: "quality.pose",
+    SEGMENTATION: "quality.segmentation",
+}
 _THINGS = {DETECTION: "objects", POSE: "people"}
 
 
@@ -247,7 +253,7 @@ def decoded_finding(record: DecodedRecord, reference: str = FLOAT) -> Iterator[F
             f"it {found_words((record.reference, record.found, record.false), reference)} "
             f"({_THINGS[record.task]} with a score above {SCORE:g})"
         )
-    yield Finding(f"quality.{record.task}", record.verdict, "", text)
+    yield Finding(_CODES[record.task], record.verdict, "", text)
 
 
 def describe_answers(record: DecodedRecord) -> str:

@@ -257,6 +257,6 @@ def test_wrong_arguments_end_before_tensorflow_starts(keras_file: Path, tmp_path
             convert(keras_file, output=out, **options)
     with pytest.raises(OutputError):
         convert(keras_file, data="random", output=tmp_path / "none" / "m.tflite")
-    with pytest.raises(UsageError, match="overwrite the source"):
+    with pytest.raises(UsageError, match="would overwrite"):
         convert(keras_file, data="random", output=keras_file)
     assert list(tmp_path.iterdir()) == []
