@@ -99,4 +99,5 @@ def test_the_lstm_of_the_corpus_has_the_accuracy_of_fresh_interpreters(
     np.savez(str(tmp_path / "first.npz"), **first)
     model = corpus / "compiled" / "google-coral__test_data" / "keras_lstm_mnist_ptq.tflite"
     result = evaluate(model, tmp_path / "first.npz", num_workers=workers)
-    assert result.metrics["top1"] == pytest.approx(1457 / 1500)
+    # tflite-runtime 2.11 (Python 3.7) is right on one digit less than the others.
+    assert round(result.metrics["top1"] * 1500) in {1456, 1457}
