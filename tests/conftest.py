@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, write_model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # No test judges by the clock: the machine may be busy, and a first call imports.
 settings.register_profile("edgekit", deadline=None)
@@ -200,6 +204,56 @@ def float_classifier() -> Model:
     build.operator("RESHAPE", 1, (m, shape), f, {"type": "ReshapeOptions", "new_shape": (1, 36)})
     build.operator("FULLY_CONNECTED", 1, (f, v, d), y, {"type": "FullyConnectedOptions"})
     return build.model((x,), (y,))
+
+
+def constant_model(
+    input_shape: Sequence[int],
+    outputs: Sequence[NDArray[Any]],
+    *,
+    last: tuple[str, int, str] | None = None,
+) -> bytes:
+    """A .tflite for a float image that puts out ``outputs``, each plus nothing times the image.
+
+    Args:
+        input_shape: (1, height, width, channels).
+        outputs: Real values, of up to four dimensions.
+        last: Opcode, number and options' name of one operator more behind each output.
+    """
+    tensors = [Tensor("image", tuple(input_shape), "FLOAT32", 0)]
+    buffers = [np.empty(0, np.uint8)]
+    operators: list[Operator] = []
+
+    def constant(name: str, values: NDArray[Any], dtype: str) -> int:
+        buffers.append(np.frombuffer(values.tobytes(), np.uint8))
+        tensors.append(Tensor(name, values.shape, dtype, len(buffers) - 1))
+        return len(tensors) - 1
+
+    def computed(name: str, shape: Sequence[int], operator: Operator) -> int:
+        tensors.append(Tensor(name, tuple(shape), "FLOAT32", 0))
+        operators.append(replace(operator, outputs=(len(tensors) - 1,)))
+        return len(tensors) - 1
+
+    axes = constant("axes", np.array([1, 2, 3], "<i4"), "INT32")
+    nothing = constant("nothing", np.zeros((), "<f4"), "FLOAT32")
+    mean = Operator(
+        "MEAN", 1, (0, axes), (), {"keep_dims": False}, "ReducerOptions", builtin_code=40
+    )
+    average = computed("mean", (1,), mean)
+    product = Operator("MUL", 1, (average, nothing), (), {}, "MulOptions", builtin_code=18)
+    zero = computed("zero", (1,), product)
+    ends = []
+    for number, values in enumerate(outputs):
+        kept = constant(f"values{number}", values.astype("<f4"), "FLOAT32")
+        name = f"output{number}"
+        total = Operator("ADD", 1, (kept, zero), (), {}, "AddOptions", builtin_code=0)
+        end = computed(name, values.shape, total)
+        if last is not None:
+            opcode, code, kind = last
+            behind = Operator(opcode, 1, (end,), (), {}, kind, builtin_code=code)
+            end = computed(f"{name}b", values.shape, behind)
+        ends.append(end)
+    graph = Subgraph(tuple(tensors), (0,), tuple(ends), tuple(operators))
+    return write_model(Model((graph,), tuple(buffers)))
 
 
 @pytest.fixture(scope="session")

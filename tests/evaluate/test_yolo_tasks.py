@@ -17,8 +17,8 @@ from edgekit.cli.main import app
 from edgekit.errors import UnsupportedModelError
 from edgekit.evaluate import evaluate, run
 from edgekit.formats.tflite import Quantization, write_model
+from tests.conftest import constant_model
 from tests.rewrite.conftest import Graph
-from tests.tasks.constant_model import constant_model
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,7 +26,7 @@ from edgekit.formats.tflite import (
 from edgekit.runtime import Runner
 from edgekit.tasks import Decoder, choose_decoder, prepare
 from edgekit.tasks.detection import decode_postprocess, order_by_shape
-from tests.tasks.constant_model import constant_model
+from tests.conftest import constant_model
 
 _EMPTY = np.empty(0, np.uint8)
 
