@@ -2,6 +2,7 @@
 """How far each filter of --preprocess is from its origin, on real photographs.
 
     python -m scripts.measure_filters FOLDER PYTHON37 > docs/filters.md
+    python -m scripts.measure_filters FOLDER PYTHON37 torch-bilinear  # only rows of these filters
 
 Needs tensorflow, torch, torchvision and opencv-python, of which the last three are no dependency of
 edgekit: run it in an environment of its own. All get the pixels that Pillow decodes. ``PYTHON37``
@@ -142,7 +143,10 @@ _TORCH_KINDS = {
     "real": "real numbers",
 }
 _TORCH = (
-    *(("torch-bilinear", kind) for kind in _TORCH_KINDS),
+    ("torch-bilinear", "pil"),
+    ("torch-v2-bilinear", "v2"),
+    ("torch-tensor-bilinear", "v1"),
+    ("torch-tensor-bilinear", "real"),
     ("torch-bicubic", "pil"),
     ("torch-v2-bicubic", "v2"),
     ("torch-tensor-bicubic", "v1"),
@@ -158,9 +162,13 @@ def _read(folder: str) -> list[Image.Image]:
     return images
 
 
-def _resized(images: list[Image.Image]) -> Iterator[Pixels]:
+def _chosen(filters: list[str]) -> Iterator[Row]:
+    return (row for row in _rows() if not filters or row[0] in filters)
+
+
+def _resized(images: list[Image.Image], filters: list[str]) -> Iterator[Pixels]:
     """Edgekit's pixels of all rows, images and sizes, in this order."""
-    for name, mode, _, _ in _rows():
+    for name, mode, _, _ in _chosen(filters):
         for image in images:
             for size in _SIZES:
                 yield fit_image(image, size, mode, name, None)
@@ -186,9 +194,11 @@ class _Difference:
 
 
 @contextlib.contextmanager
-def _other_python(program: str, folder: str) -> Iterator[Callable[[Pixels], Pixels]]:
+def _other_python(
+    program: str, folder: str, filters: list[str]
+) -> Iterator[Callable[[Pixels], Pixels]]:
     """What another Python makes of the same pictures, one after the other."""
-    command = (program, "-m", "scripts.measure_filters", folder, _PIXELS)
+    command = (program, "-m", "scripts.measure_filters", folder, _PIXELS, *filters)
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         stream = process.stdout
         if stream is None:
@@ -201,13 +211,13 @@ def _other_python(program: str, folder: str) -> Iterator[Callable[[Pixels], Pixe
         yield follow
 
 
-def _print_table(folder: str, other: str) -> None:
+def _print_table(folder: str, other: str, filters: list[str]) -> None:
     images = _read(folder)
     sizes = ", ".join(f"{width} x {height}" for width, height in _SIZES)
     print(_HEAD.format(count=len(images), sizes=sizes))
-    with _other_python(other, folder) as follow:
-        resized = _resized(images)
-        for name, mode, words, make in _rows():
+    with _other_python(other, folder, filters) as follow:
+        resized = _resized(images, filters)
+        for name, mode, words, make in _chosen(filters):
             original, origin, version = make(), _Difference(), _Difference()
             for image in images:
                 pixels = np.asarray(image)
@@ -232,11 +242,11 @@ Python 3.7 (Pillow 9.5, as on a Coral board) with edgekit on Python 3.11 (Pillow
 
 def main() -> None:
     """Print docs/filters.md, or with ``--pixels`` edgekit's pixels as they are, for another one."""
-    folder, other = sys.argv[1:3]
+    folder, other, *filters = sys.argv[1:]
     if other != _PIXELS:
-        _print_table(folder, other)
+        _print_table(folder, other, filters)
         return
-    for pixels in _resized(_read(folder)):
+    for pixels in _resized(_read(folder), filters):
         sys.stdout.buffer.write(pixels.tobytes())
 
 

@@ -257,6 +257,12 @@ def constant_model(
 
 
 @pytest.fixture(scope="session")
+def make_constant() -> Callable[..., bytes]:
+    """`constant_model`."""
+    return constant_model
+
+
+@pytest.fixture(scope="session")
 def int8_model() -> Model:
     """See `integer_classifier`."""
     return integer_classifier()

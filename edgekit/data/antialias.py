@@ -1,28 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""torchvision's bicubic of tensors, which averages what becomes smaller.
+"""torchvision's bilinear and bicubic of tensors, which average what becomes smaller.
 
-Of PIL images torchvision has Pillow's filters. Of tensors its bilinear is Pillow's to within one
-step, its bicubic is not: a cubic overshoots, and Pillow cuts what is below 0 or above 255 between
-its two passes. ``Resize`` of real numbers cuts at the end only; version 2's ``Resize`` of bytes
-cuts in between, by weights of fewer bits.
+Of PIL images torchvision has Pillow's filters. ``Resize`` of real tensors, and version 1's of
+bytes, does not round or cut between its two passes, as Pillow does; version 2's ``Resize`` of bytes
+does, with weights of fewer bits.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+Kernel = Callable[[NDArray[Any]], NDArray[Any]]
+
 _SLOPE = -0.5  # of the cubic at distance 1; -0.75 without antialias
-_REACH = 2  # pixels on either side, of the larger pixels where the image becomes smaller
+# Pixels on either side, of the larger pixels where the image becomes smaller.
+_LINEAR_REACH, _CUBIC_REACH = 1, 2
 _MOST_BITS, _INT16 = 22, 1 << 15
+
+
+def linear_weights(
+    num_in: int, num_out: int, start: float, length: float
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Places and weights, both (num_out, taps), of ``num_out`` pixels out of ``length`` ones."""
+    return _weights(num_in, num_out, start, length, _linear, _LINEAR_REACH)
 
 
 def cubic_weights(
     num_in: int, num_out: int, start: float, length: float
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Places and weights, both (num_out, taps), of ``num_out`` pixels out of ``length`` ones.
+    """Places and weights, both (num_out, taps), of ``num_out`` pixels out of ``length`` ones."""
+    return _weights(num_in, num_out, start, length, _cubic, _CUBIC_REACH)
+
+
+def _weights(
+    num_in: int, num_out: int, start: float, length: float, kernel: Kernel, reach: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """As its two callers, by a ``kernel`` that is 0 beyond ``reach``.
 
     Source:
         pytorch/aten/src/ATen/native/cpu/UpSampleKernel.cpp, _compute_indices_min_size_weights_aa.
@@ -30,19 +46,24 @@ def cubic_weights(
     scale = length / num_out
     width = max(scale, 1.0)
     centre = (start + (np.arange(num_out) + 0.5) * scale)[:, None]
-    low = np.maximum(0, np.floor(centre - _REACH * width + 0.5))
-    high = np.minimum(num_in, np.floor(centre + _REACH * width + 0.5))
+    low = np.maximum(0, np.floor(centre - reach * width + 0.5))
+    high = np.minimum(num_in, np.floor(centre + reach * width + 0.5))
     index = low + np.arange(int((high - low).max()))
-    weight = np.where(index < high, _cubic((index - centre + 0.5) / width), 0)
+    weight = np.where(index < high, kernel((index - centre + 0.5) / width), 0)
     weight /= weight.sum(1, keepdims=True)
     return np.minimum(index, num_in - 1).astype(np.intp), weight.astype(np.float32)
+
+
+def _linear(distance: NDArray[Any]) -> NDArray[Any]:
+    weight: NDArray[Any] = np.maximum(0, 1 - np.abs(distance))
+    return weight
 
 
 def _cubic(distance: NDArray[Any]) -> NDArray[Any]:
     x = np.abs(distance)
     near = ((_SLOPE + 2) * x - (_SLOPE + 3)) * x * x + 1
     far = ((_SLOPE * x - 5 * _SLOPE) * x + 8 * _SLOPE) * x - 4 * _SLOPE
-    return np.where(x < 1, near, np.where(x < _REACH, far, 0))
+    return np.where(x < 1, near, np.where(x < _CUBIC_REACH, far, 0))
 
 
 def weighted_bytes(

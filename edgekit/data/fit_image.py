@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Pillow's filters by the numbers that all its versions share.
 PILLOW_FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
-# torchvision calls Pillow for PIL images; its bilinear of tensors is the same to within a step.
+# torchvision calls Pillow for PIL images.
 PILLOW_FILTERS.update({"torch-bilinear": 2, "torch-bicubic": 3})
 FILTERS = (*PILLOW_FILTERS, *RESAMPLERS)
 RESIZES = ("stretch", "crop", "pad", "letterbox", "keras-crop", "keras-pad", "tf-pad", "torch-crop")

@@ -19,6 +19,8 @@ _ORIENTATION = 0x0112  # Exif 2.32, 4.6.4 A
 # Pillow's numbers of Image.transpose, the same in all its versions: what turns an image that is
 # stored with an orientation of 2 to 8 upright.
 _TRANSPOSES = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+_INVERSES = {6: 8, 8: 6}  # the others are their own
+_FIRST_QUARTER = 5  # from here on width and height change places
 # What Pillow raises on damaged EXIF data.
 _DAMAGED_EXIF = (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError, struct.error)
 
@@ -51,19 +53,48 @@ def open_image(source: Any) -> Iterator[Image.Image]:  # noqa: ANN401 - whatever
         yield image
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """``image`` turned and mirrored as its EXIF orientation says; unchanged if it has none.
+def upright(
+    image: Image.Image, *, ignore: bool = False, truth_size: tuple[int, int] | None = None
+) -> Image.Image:
+    """``image``, which nothing has loaded yet, turned and mirrored as its EXIF orientation says.
 
     Cameras store a photo as the sensor saw it, and in EXIF how the camera was held. Programs that
     show pictures, OpenCV's ``imread`` and Ultralytics turn it; TensorFlow's ``decode_jpeg`` does
     not.
+
+    Args:
+        image: As Pillow opened it.
+        ignore: Return it as the file stores it.
+        truth_size: Width and height of what belongs to the image, such as a mask. An image that
+            has this size as the file stores it, and another one upright, is returned as stored.
     """
-    image.load()  # Pillow turns TIFF files by itself, then
+    orientation = _orientation(image)
+    image.load()
+    to_upright, to_stored = orientation, 1
+    if image.format == "TIFF":  # loading has turned it
+        to_upright, to_stored = 1, _INVERSES.get(orientation, orientation)
+    is_truth = _size(image, to_stored) == truth_size != _size(image, to_upright)
+    return _transposed(image, to_stored if ignore or is_truth else to_upright)
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8; 1 if the file does not say, or not readably."""
     try:
-        orientation = image.getexif().get(_ORIENTATION)
+        # Pillow's TIFF files forget it when they are loaded.
+        tags: Any = image.getexif() if image.format != "TIFF" else getattr(image, "tag_v2", {})
+        orientation = tags.get(_ORIENTATION)
     except _DAMAGED_EXIF:
-        return image
-    method = _TRANSPOSES.get(orientation) if isinstance(orientation, int) else None
+        return 1
+    return orientation if isinstance(orientation, int) and orientation in _TRANSPOSES else 1
+
+
+def _size(image: Image.Image, orientation: int) -> tuple[int, int]:
+    """Width and height of ``image`` after `_transposed`."""
+    return image.size if orientation < _FIRST_QUARTER else (image.height, image.width)
+
+
+def _transposed(image: Image.Image, orientation: int) -> Image.Image:
+    method = _TRANSPOSES.get(orientation)
     if method is None:
         return image
     turned = image.transpose(method)  # type: ignore[arg-type] # newer Pillow has an enum of these numbers

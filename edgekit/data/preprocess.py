@@ -54,8 +54,9 @@ class Preprocess:
     ``filter``: ``tf-bilinear`` (and -nearest, -bicubic, -area) as ``tf.image.resize`` and Keras,
     ``bilinear`` (and nearest, bicubic, lanczos, box, hamming) as Pillow and torchvision, which
     average what becomes smaller, ``cv2-linear`` (and -nearest, -cubic, -area) as OpenCV,
-    ``torch-bilinear`` and ``torch-bicubic`` as torchvision of PIL images, ``torch-tensor-bicubic``
-    and ``torch-v2-bicubic`` as torchvision of real tensors and, version 2, of tensors of bytes.
+    ``torch-bilinear`` and ``torch-bicubic`` as torchvision of PIL images, ``torch-v2-bilinear`` and
+    ``-bicubic`` as its version 2 of tensors of bytes, ``torch-tensor-bilinear`` and ``-bicubic`` as
+    torchvision of real tensors, or version 1 of tensors of bytes.
 
     ``fill``: the value, 0..255, of pixels beside the image.
 
@@ -155,10 +156,7 @@ class Preprocess:
 
     def turn(self, image: Image.Image, truth_size: Size | None = None) -> Image.Image:
         """``image`` upright, unless ``exif`` or ``truth_size`` (see `place_pixels`) forbids it."""
-        if self.exif == "ignore":
-            return image
-        turned = upright(image)
-        return image if image.size == truth_size != turned.size else turned
+        return upright(image, ignore=self.exif == "ignore", truth_size=truth_size)
 
     def place(self, size: tuple[int, int], shape: Sequence[int]) -> Placement:
         """Where an image of ``size`` (width, height) comes to lie in an input of ``shape``."""

@@ -19,12 +19,12 @@ from typing import Any, Callable, NamedTuple, Tuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.data.antialias import cubic_weights, weighted_bytes
+from edgekit.data.antialias import cubic_weights, linear_weights, weighted_bytes
 
 _CUBIC_STEPS = 1024  # TensorFlow looks its cubic up in a table of so many steps
 _KEYS, _OPENCV = -0.5, -0.75  # the cubic's slope at distance 1
 _FIXED_POINT = "cv2-linear"
-_OF_BYTES = "torch-v2-bicubic"
+_OF_BYTES = frozenset(("torch-v2-bilinear", "torch-v2-bicubic"))
 _CV2_AREA, _ENLARGING = "cv2-area", "cv2-area enlarging"
 _KEPT_TABLES = 512  # of some KiB each
 
@@ -85,7 +85,7 @@ def resample(
         return pixels.take(rows.place[:, 0], 0).take(columns.place[:, 0], 1)
     if name == _FIXED_POINT:
         return _as_opencv(pixels, rows, columns)
-    if name == _OF_BYTES:
+    if name in _OF_BYTES:
         return weighted_bytes(weighted_bytes(pixels, *columns, 1), *rows, 0)
     if num_taps == {2}:
         return _interpolated(pixels, rows, columns)
@@ -301,6 +301,10 @@ def _cv2_enlarging(axis: Axis) -> Taps:
     return Taps(index, _pair(part))
 
 
+def _antialiased_linear(axis: Axis) -> Taps:
+    return Taps(*linear_weights(*axis))
+
+
 def _antialiased_cubic(axis: Axis) -> Taps:
     return Taps(*cubic_weights(*axis))
 
@@ -314,7 +318,9 @@ RESAMPLERS: dict[str, Callable[[Axis], Taps]] = {
     "cv2-nearest": _corner,
     "cv2-cubic": _cv2_cubic,
     _CV2_AREA: _area,
+    "torch-tensor-bilinear": _antialiased_linear,
     "torch-tensor-bicubic": _antialiased_cubic,
-    _OF_BYTES: _antialiased_cubic,
+    "torch-v2-bilinear": _antialiased_linear,
+    "torch-v2-bicubic": _antialiased_cubic,
 }
 _METHODS = {**RESAMPLERS, _ENLARGING: _cv2_enlarging}

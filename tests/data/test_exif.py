@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, Callable
 
 import numpy as np
 import pytest
@@ -23,6 +24,44 @@ def _save(path: Path, orientation: int, pixels: np.ndarray = _PICTURE) -> Path:
     exif[_ORIENTATION] = orientation
     Image.fromarray(pixels).save(str(path), exif=exif)
     return path
+
+
+# How a stored picture becomes upright: the table of Exif 2.32, 4.6.4 A, in numpy.
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
+_FORMATS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 100, "subsampling": 0},
+    "PNG": {},
+    "TIFF": {},
+    "WEBP": {"lossless": True},
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", sorted(_FORMATS))
+def test_each_format_is_turned_as_exif_says(tmp_path: Path, form: str, orientation: int) -> None:
+    """A JPEG is decoded without loss of order: its pixels are near those that were saved."""
+    path, exif = tmp_path / "a", Image.Exif()
+    exif[_ORIENTATION] = orientation
+    stored = np.random.default_rng(4).integers(0, 256, (3, 5), np.uint8).repeat(8, 0).repeat(8, 1)
+    Image.fromarray(stored).convert("RGB").save(str(path), form, exif=exif, **_FORMATS[form])
+    tolerance = 3 if form == "JPEG" else 0
+    for how, expected in ((_APPLY, _UPRIGHT[orientation](stored)), (_IGNORE, stored)):
+        pixels, placement = how.place_pixels(path, (*expected.shape, 3))
+        np.testing.assert_allclose(pixels.astype(int), expected[..., None] + [0] * 3, 0, tolerance)
+        assert (placement.image_width, placement.image_height) == expected.shape[::-1]
+    stored_size, upright_size = (40, 24), (24, 40) if orientation > 4 else (40, 24)
+    for size, wanted in ((stored_size, stored_size), (upright_size, upright_size)):
+        placement = _APPLY.place_pixels(path, (8, 8, 3), size)[1]
+        assert (placement.image_width, placement.image_height) == wanted
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
