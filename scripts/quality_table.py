@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit import evaluate, files
-from edgekit.evaluate.decoded import LIMITS
+from edgekit.evaluate.decoded import CLASS_LIMITS, LIMITS, LOSS_LIMITS
 from edgekit.evaluate.outputs import Agreement
+from edgekit.runtime.channels import LEAST_HITS
 from edgekit.runtime.quality import (
+    CHANNEL_F1_LIMITS,
     COARSEST_LOGIT,
     DENSE_F1_LIMITS,
     GOOD,
-    LEAST_HITS,
     OBJECT_F1_LIMITS,
     SNR_LIMITS_DB,
 )
@@ -79,6 +80,9 @@ def head() -> str:
         objects=OBJECT_F1_LIMITS,
         dense=DENSE_F1_LIMITS,
         least_hits=LEAST_HITS,
+        channel=CHANNEL_F1_LIMITS,
+        loss=LOSS_LIMITS,
+        each_class=CLASS_LIMITS,
         coarsest_logit=COARSEST_LOGIT,
         **LIMITS,
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekit.result import Result
 from edgekit.runtime.channels import LOGIT_DECISION
-from edgekit.runtime.quality import COARSEST_LOGIT, FLOAT, MOST_SATURATED, span
+from edgekit.runtime.quality import COARSEST_LOGIT, FLOAT, MOST_SATURATED, SNR_LIMITS_DB, span
 
 if TYPE_CHECKING:
     from edgekit.formats.tflite import Model, Operator
@@ -25,8 +25,10 @@ _FINE_STEPS, _LOST_STEPS = 64.0, 4.0  # of an input's range: one feature uses ma
 _WIDE_LOGIT = 16.0  # a sigmoid of it is 1 - 1e-7
 _WEAK_CODE = 42  # of 127: a row that reaches no further loses more than a bit and a half
 _MOST_WEAK = 0.5
-_UNEQUAL = 16.0  # times the median: that channel leaves the others 4 of 8 bits
+_UNEQUAL = 6.0  # times the median: that channel leaves the others 5 of 8 bits
 _CONSTANT, _LEAST_CONSTANT = 1e-3, 10  # of the largest value; samples
+_NOTHING = 1e-5  # of the largest value: no answer varies by so little
+_OFFSET_STEPS = 16.0  # an input that uses fewer says little
 _MOST_WIDER = 1.5  # than an input's range
 _ROUNDING_STEPS = 0.6  # noise up to here is made by the output's own step
 
@@ -150,7 +152,47 @@ def constant_answers(records: Sequence[OutputRecord], reference: str) -> Iterato
 
 
 def _constant(case: _Case) -> Iterator[Cause]:
-    yield from constant_answers(case.records, case.reference)
+    offsets = list(_offset_outputs(case))
+    yield from offsets or constant_answers(case.records, case.reference)
+
+
+def _offset_outputs(case: _Case) -> Iterator[Cause]:
+    """Outputs far from 0 for how much they vary; probabilities of constant answers are not."""
+    for record in case.records:
+        if not _is_offset(record):
+            continue
+        low, high = record.reference_range
+        yield Cause(
+            "cause.offset_output",
+            f"the output {record.name} lies between {low:.6g} and {high:.6g}; the range of an int8 "
+            f"output holds 0, so its steps are {record.step:.3g}, and it varies by "
+            f"{record.spread:.3g}",
+            f"subtract about {(low + high) / 2:.6g} from the targets in training, and add it to "
+            "the answers outside the network",
+        )
+
+
+def _is_offset(record: OutputRecord) -> bool:
+    low, high = record.reference_range
+    reach = max(abs(low), abs(high))
+    is_far = max(low, -high) >= high - low
+    return bool(record.step) and is_far and reach > 1 and record.spread > _NOTHING * reach
+
+
+def _offset_inputs(case: _Case) -> Iterator[Cause]:
+    """Inputs far from 0 for how much they vary."""
+    for ranges in case.inputs:
+        scale, (low, high) = ranges.info.scale, ranges.ends
+        if not scale or max(low, -high) <= high - low or high - low > _OFFSET_STEPS * scale:
+            continue
+        yield Cause(
+            "cause.offset_input",
+            f"the input {ranges.info.name} lies between {low:.6g} and {high:.6g}; the range of an "
+            f"int8 input holds 0, so its steps are {scale:.3g}, and all samples are within "
+            f"{(high - low) / scale:.0f} of them",
+            f"subtract about {(low + high) / 2:.6g} from the samples outside the network, in "
+            "training and in use; a subtraction inside comes too late",
+        )
 
 
 def _features(case: _Case) -> Iterator[Cause]:
@@ -179,6 +221,8 @@ def _mixed(case: _Case) -> Iterator[Cause]:
         return
     for record in case.records:
         scores = [part for part in record.parts if part.hits is not None]
+        if record.parts and not scores:
+            yield from _unequal_parts(record)
         if len(scores) == len(record.parts) or not scores:
             continue
         part = scores[0]
@@ -189,6 +233,22 @@ def _mixed(case: _Case) -> Iterator[Cause]:
             f"{record.step or 0:.3g}",
             _APART,
         )
+
+
+def _unequal_parts(record: OutputRecord) -> Iterator[Cause]:
+    """Numbers of two kinds in one output, the smaller of which are lost."""
+    wide, narrow = record.parts
+    if narrow.centred_snr_db is None or narrow.centred_snr_db >= SNR_LIMITS_DB[1]:
+        return
+    reach, small = (max(map(abs, part.reference_range)) for part in (wide, narrow))
+    yield Cause(
+        "cause.mixed_output",
+        f"the output {record.name} holds numbers up to {small:.3g} (channels "
+        f"{span(narrow.channels)}) beside numbers up to {reach:.3g}, in steps of "
+        f"{record.step or 0:.3g}",
+        "make them outputs of their own, or scale all to one range in training and undo it "
+        "outside the network",
+    )
 
 
 def _logits(case: _Case) -> Iterator[Cause]:
@@ -251,6 +311,8 @@ def _own_step(case: _Case) -> Iterator[Cause]:
         steps = record.noise_steps
         if record.hits is not None or record.parts or steps is None or steps > _ROUNDING_STEPS:
             continue
+        if _is_offset(record):  # named already
+            continue
         low, high = record.reference_range
         yield Cause(
             "cause.coarse_output",
@@ -286,7 +348,7 @@ def _channels(case: _Case) -> Iterator[Cause]:
     model = case.making.model
     unequal = []
     for operator in model.main.operators:
-        if operator.opcode not in ("DEPTHWISE_CONV_2D", "CONV_2D"):
+        if operator.opcode not in ("DEPTHWISE_CONV_2D", "CONV_2D", "TRANSPOSE_CONV"):
             continue
         if operator.options.get("fused_activation_function") == "RELU6":  # 6 bounds them all
             continue
@@ -319,6 +381,7 @@ _UNKNOWN_CAUSE = Cause(
 _LOOKS: tuple[Callable[[_Case], Iterator[Cause]], ...] = (
     _constant,
     _features,
+    _offset_inputs,
     _mixed,
     _logits,
     _saturating,

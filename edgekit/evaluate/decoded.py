@@ -40,6 +40,14 @@ _NEAR = 0.1  # of a person's size: key points that close are the same
 _CLOSE_CALL = 0.8  # a class with that share of the best score counts as the same
 _LEAST_SHARE = 0.005  # of all pixels; rarer classes do not count
 _LEAST_ANSWERS = 10
+_SUM_SLACK = 0.05  # by which quantized probabilities of one whole may miss 1
+_LEAST_ERRORS = 2  # one other class may be chance
+# How many more answers are wrong, as the reference's own probabilities say: above the first
+# doubtful, above the second bad.
+LOSS_LIMITS = (0.01, 0.04)
+# What the class that fares worst must keep of its answers: below the first bad, below the second
+# doubtful. All together may be good while a rare class is lost.
+CLASS_LIMITS = (0.25, 0.5)
 # Below the first bad, below the second doubtful: see docs/quality.md.
 LIMITS = {
     CLASSIFICATION: (0.8, 0.9),
@@ -61,7 +69,11 @@ class DecodedRecord(Result):
     """How far the decoded answers of two models agree.
 
     ``share`` is, of classes, how many samples have the same best one, close calls included; of
-    objects and people F1; of masks the mean intersection over union.
+    objects and people F1; of masks the mean intersection over union. ``loss`` is, of classes, by
+    how much the accuracy falls if the reference's probabilities are true: what it gives its own
+    best class less what it gives the model's, on average. ``worst_class`` has the lowest
+    ``worst_share`` of its answers kept (of masks: intersection over union), among those with
+    enough answers.
     """
 
     task: str
@@ -71,6 +83,9 @@ class DecodedRecord(Result):
     false: int  # of the model only
     share: float
     verdict: str
+    loss: float | None = None  # None where the scores are no probabilities of one whole
+    worst_class: int | None = None
+    worst_share: float | None = None
 
 
 class DecodedSums:
@@ -82,6 +97,8 @@ class DecodedSums:
         self.task = decoders[1].task
         self._count = self._reference = self._found = self._false = self._close = 0
         self._masks: dict[int, list[int]] = {}  # class -> pixels of the reference, both, the model
+        self._loss, self._is_whole = 0.0, True
+        self._kept: dict[int, list[int]] = {}  # class -> answers of the reference, those found
 
     def add(
         self, expected: Sequence[NDArray[np.generic]], actual: Sequence[NDArray[np.generic]]
@@ -105,11 +122,41 @@ class DecodedSums:
         share = self._share()
         if share is None:
             return None
-        limits = LIMITS[self.task]
-        verdict = BAD if share < limits[0] else DOUBTFUL if share < limits[1] else GOOD
-        return DecodedRecord(
-            self.task, self._count, self._reference, self._found, self._false, share, verdict
+        worst = min(self._class_shares(), key=lambda each: each[1], default=(None, None))
+        record = DecodedRecord(
+            self.task,
+            self._count,
+            self._reference,
+            self._found,
+            self._false,
+            share,
+            GOOD,
+            self._loss / self._reference if self._has_probabilities else None,
+            *worst,
         )
+        return replace(record, verdict=_verdict(record))
+
+    @property
+    def _has_probabilities(self) -> bool:
+        """Whether the answers are classes of which one holds, and the scores their probabilities.
+
+        Several labels may hold at once where the scores do not add up to 1.
+        """
+        return self.task == CLASSIFICATION and self._is_whole
+
+    def _class_shares(self) -> Iterator[tuple[int, float]]:
+        """Of each class with enough answers of the reference: how much of them is kept."""
+        for kind, (total, found) in self._kept.items():
+            if total >= _LEAST_ANSWERS:
+                yield kind, found / total
+        for kind, (true, both, answer) in self._masks.items():
+            if true >= _LEAST_SHARE * self._reference and true:
+                yield kind, both / (true + answer - both)
+
+    def _keep(self, kind: int, *, found: bool) -> None:
+        counts = self._kept.setdefault(kind, [0, 0])
+        counts[0] += 1
+        counts[1] += found
 
     def _share(self) -> float | None:
         if max(self._reference, self._found + self._false) < _LEAST_ANSWERS:
@@ -124,18 +171,28 @@ class DecodedSums:
         expected, actual = meant.scores.astype(np.float64), answered.scores.astype(np.float64)
         self._reference += 1
         if len(expected) == 1:
-            same = bool((expected[0] > SCORE) == (actual[0] > SCORE))
+            middle = meant.threshold if meant.threshold is not None else SCORE
+            same = bool((expected[0] > middle) == (actual[0] > middle))
+            self._is_whole &= not meant.is_logit and 0 <= expected[0] <= 1
+            self._loss += 0.0 if same else abs(2 * float(expected[0]) - 1)
+            self._keep(int(expected[0] > middle), found=same)
         else:
             best, chosen = int(expected.argmax()), int(actual.argmax())
             same = best == chosen
-            self._close += not same and _is_close(expected, chosen)
+            is_close = not same and _is_close(expected, chosen)
+            self._close += is_close
+            self._keep(best, found=same or is_close)
+            self._is_whole &= _are_shares(expected)
+            self._loss += float(expected[best] - expected[chosen]) if self._is_whole else 0.0
         self._found += same
 
     def _add_objects(self, meant: _Objects, answered: _Objects) -> None:
-        pairs = _matches(meant, answered)
+        is_found = _matches(meant, answered)
         self._reference += len(meant.boxes)
-        self._found += pairs
-        self._false += len(answered.boxes) - pairs
+        self._found += sum(is_found)
+        self._false += len(answered.boxes) - sum(is_found)
+        for kind, found in zip(meant.classes, is_found):
+            self._keep(int(kind), found=found)
 
     def _add_people(self, meant: Poses, answered: Poses) -> None:
         free = list(np.flatnonzero(answered.scores > SCORE))
@@ -178,6 +235,26 @@ class _Objects:
         return cls(sure.boxes_yxyx, sure.class_indices)
 
 
+def _verdict(record: DecodedRecord) -> str:
+    """By the answers together, by those of the worst class, and by what they cost."""
+    is_chance = record.task == CLASSIFICATION and record.reference - record.found < _LEAST_ERRORS
+    loss = 0.0 if is_chance or record.loss is None else record.loss
+    kept = 1.0 if record.worst_share is None else record.worst_share
+    low, high = LIMITS[record.task]
+    if record.share < low or kept < CLASS_LIMITS[0] or loss > LOSS_LIMITS[1]:
+        return BAD
+    if record.share < high or kept < CLASS_LIMITS[1] or loss > LOSS_LIMITS[0]:
+        return DOUBTFUL
+    return GOOD
+
+
+def _are_shares(scores: NDArray[np.float64]) -> bool:
+    """Whether the scores are probabilities of which one holds."""
+    if not np.isfinite(scores).all():
+        return False
+    return bool(scores.min() >= 0 and abs(scores.sum() - 1) <= _SUM_SLACK)
+
+
 def _is_close(scores: NDArray[np.float64], chosen: int) -> bool:
     """Whether the class ``chosen`` is nearly as likely as the best one."""
     best = float(scores.max())
@@ -186,16 +263,16 @@ def _is_close(scores: NDArray[np.float64], chosen: int) -> bool:
     return bool(scores[chosen] >= best + np.log(_CLOSE_CALL))  # logits
 
 
-def _matches(meant: _Objects, answered: _Objects) -> int:
-    """How many objects of ``meant`` are found in ``answered``, each one once."""
+def _matches(meant: _Objects, answered: _Objects) -> list[bool]:
+    """Which objects of ``meant`` are found in ``answered``, each one once."""
     is_free = np.ones(len(answered.boxes), np.bool_)
-    count = 0
+    found = []
     for box, kind in zip(meant.boxes, meant.classes):
         overlaps = iou(box, answered.boxes) * (is_free & (answered.classes == kind))
-        if overlaps.size and overlaps.max() >= OVERLAP:
+        found.append(bool(overlaps.size and overlaps.max() >= OVERLAP))
+        if found[-1]:
             is_free[int(overlaps.argmax())] = False
-            count += 1
-    return count
+    return found
 
 
 def _mean_iou(masks: dict[int, list[int]], total: int) -> float:
@@ -246,6 +323,11 @@ def decoded_finding(record: DecodedRecord, reference: str = FLOAT) -> Iterator[F
         return
     if record.task == CLASSIFICATION:
         text = f"it names the same class on {record.share:.0%} of the samples"
+        if record.loss is not None and record.loss > LOSS_LIMITS[0]:
+            text += (
+                f"; by the probabilities of {reference}, {record.loss:.1%} of all answers become "
+                "wrong"
+            )
     elif record.task == SEGMENTATION:
         text = f"its masks overlap those of {reference} by {record.share:.0%} (mean IoU)"
     else:
@@ -253,6 +335,8 @@ def decoded_finding(record: DecodedRecord, reference: str = FLOAT) -> Iterator[F
             f"it {found_words((record.reference, record.found, record.false), reference)} "
             f"({_THINGS[record.task]} with a score above {SCORE:g})"
         )
+    if record.worst_share is not None and record.worst_share < CLASS_LIMITS[1]:
+        text += f"; of class {record.worst_class} it keeps {record.worst_share:.0%}"
     yield Finding(_CODES[record.task], record.verdict, "", text)
 
 

@@ -30,13 +30,14 @@ from edgekit.runtime import Runner
 from edgekit.runtime.agreement import InputRanges, OutputRecord, OutputSums
 from edgekit.runtime.channels import PROBABILITY_DECISION
 from edgekit.runtime.quality import BAD, FLOAT, GOOD, UNKNOWN, Finding, judge_output, span, worst
-from edgekit.tasks import CLASSIFICATION, NONE, POSE, Decoder, prepare
+from edgekit.tasks import CLASSIFICATION, NONE, POSE, SEGMENTATION, Decoder, prepare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgekit.runtime import TensorInfo
 
+_SUM_SLACK = 0.05  # by which quantized probabilities of one whole may miss 1
 MOST_SAMPLES = 256  # more do not change the verdict, and cost time and memory
 
 
@@ -107,6 +108,8 @@ class OutputPair:
         self.inputs = [InputRanges(info) for info in model.inputs]
         self._decoders = decoders if decoders and decoders[0].task != NONE else ()
         self._decoded = DecodedSums(self._decoders) if self._decoders else None
+        has_planes = bool(self._decoders) and self._decoders[0].task == SEGMENTATION
+        self._is_whole = has_planes and _num_planes(reference.outputs[0]) > 1
         self.count = 0
 
     def add(
@@ -125,6 +128,7 @@ class OutputPair:
         real, other = self._reference.to_real(*expected), self._model.to_real(*actual)
         if self._cut is not None:
             real = tuple(np.split(real[0], self._cut[1], self._cut[0]))
+        self._is_whole = self._is_whole and _is_whole(real[0])
         for ranges, values in zip(self.inputs, inputs):
             ranges.add(np.asarray(values))
         for place, (sums, values) in enumerate(zip(self._sums, other)):
@@ -172,16 +176,38 @@ class OutputPair:
         """How the decoded answers agree; None if the task is a guess that may be wrong.
 
         A row of numbers may be class scores or anything else: a guess counts if they are
-        probabilities.
+        probabilities of one whole. Masks are shown by `_shows_masks`.
         """
-        if self._decoded is None:
+        record = None if self._decoded is None else self._decoded.record()
+        if record is None or not all(each.is_guess for each in self._decoders):
+            return record
+        if record.task == CLASSIFICATION and record.loss is None:
             return None
-        is_guess = self._decoders[0].is_guess and self._decoders[1].is_guess
-        hits = records[0].hits
-        is_share = hits is not None and hits.decision == PROBABILITY_DECISION
-        if self._decoded.task == CLASSIFICATION and is_guess and not is_share:
+        if record.task == SEGMENTATION and not self._shows_masks(records[0]):
             return None
-        return self._decoded.record()
+        return record
+
+    def _shows_masks(self, record: OutputRecord) -> bool:
+        """Whether an output that has the form of a mask is one.
+
+        Classes as integers are, probabilities of one whole a pixel, and a plane of probabilities
+        close to 0 or 1. Features, logits and pictures are judged by their values alone.
+        """
+        info = self._reference.outputs[0]
+        if info.params is None and info.dtype.startswith(("int", "uint")):
+            return True
+        if _num_planes(info) > 1:
+            return self._is_whole
+        return record.hits is not None and record.hits.decision == PROBABILITY_DECISION
+
+
+def _num_planes(info: TensorInfo) -> int:
+    return info.shape[-1] if len(info.shape) == 4 else 1
+
+
+def _is_whole(planes: NDArray[Any]) -> bool:
+    """Whether the last axis adds up to 1 everywhere."""
+    return bool(planes.min() >= 0 and np.abs(planes.sum(axis=-1) - 1).max() <= _SUM_SLACK)
 
 
 def _judged(record: OutputRecord, reference: str, *, is_open: bool) -> OutputQuality:

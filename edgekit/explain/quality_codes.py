@@ -23,6 +23,13 @@ QUALITY_CODES = tuple(
             _LOOK,
         ),
         (
+            "quality.element",
+            "Some numbers of an output are lost beside others",
+            "A row of few numbers may hold several targets. The error of some is a quarter or more "
+            "of how much they vary, though that of all together is small.",
+            _LOOK,
+        ),
+        (
             "quality.decisions",
             "Scores are on the wrong side of the decision",
             "Too many scores are above the decision (a logit above 0, a probability above 0.5) in "
@@ -46,20 +53,23 @@ QUALITY_CODES = tuple(
             "quality.classification",
             "The int8 model names other classes",
             "On too many samples the best class is not that of the float model; a class with 0.8 "
-            "of the best score counts as the same.",
+            "of the best score counts as the same. Or the classes that differ were sure: by the "
+            "float model's own probabilities more than 1 % of all answers become wrong. Or a "
+            "class with 10 answers or more keeps less than half of them.",
             _LOOK,
         ),
         (
             "quality.detection",
             "The int8 model finds other objects",
             "Too many objects with a score above 0.5 are lost or false, matched by class and at "
-            "an IoU of 0.5.",
+            "an IoU of 0.5; or more than half of the objects of one class.",
             _LOOK,
         ),
         (
             "quality.segmentation",
             "The masks differ",
-            "The mean IoU of the masks with those of the float model is below 0.88.",
+            "The mean IoU of the masks with those of the float model is below 0.88, or that of one "
+            "class is below 0.5.",
             _LOOK,
         ),
         (
@@ -87,11 +97,27 @@ QUALITY_CODES = tuple(
             "by its deviation), in training and in use.",
         ),
         (
+            "cause.offset_input",
+            "An input is far from 0 for how much it varies",
+            "The range of an int8 tensor holds 0: for 300 K and half a degree about it the steps "
+            "are 1.2 K. A normalization inside the network comes too late.",
+            "Subtract the mean from the samples outside the network, in training and in use.",
+        ),
+        (
+            "cause.offset_output",
+            "An output is far from 0 for how much it varies",
+            "The range of an int8 tensor holds 0: for answers between 2000 and 2010 the steps are "
+            "8.",
+            "Subtract a constant from the targets in training, and add it to the answers outside "
+            "the network.",
+        ),
+        (
             "cause.mixed_output",
-            "Boxes and scores share one output",
-            "One tensor has one scale: boxes in pixels leave scores of 0 to 1 a few steps.",
+            "Values of very different ranges share one output",
+            "One tensor has one scale: boxes in pixels leave scores of 0 to 1 a few steps, and a "
+            "target up to 1000 leaves one up to 1 none.",
             "edgekit fix MODEL -o FIXED makes them separate outputs if the join is the last "
-            "operation; else end the network before the join, or scale the boxes to 0..1.",
+            "operation; else end the network before the join, or scale the values to one range.",
         ),
         (
             "cause.wide_logits",
@@ -126,7 +152,7 @@ QUALITY_CODES = tuple(
             "cause.unequal_channels",
             "Channels of unequal size share a scale",
             "Activations have one scale a tensor. Behind a convolution whose channels differ by "
-            "16 times and more the small ones use a few codes.",
+            "6 times and more the small ones use a few codes.",
             _TRAIN,
         ),
         (

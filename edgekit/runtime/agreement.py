@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from edgekit.runtime.base import TensorInfo
 
 _FEW_COLUMNS = 16
+_FEW_NUMBERS = 16  # in a row: each may be a target by itself, as of a regression
+_LEAST_SPREAD = 1e-4  # of the largest one; what varies less is taken for a constant
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class OutputRecord(Result):
     model_range: tuple[float, float]
     hits: Hits | None  # of outputs that hold scores, few of them above the decision
     parts: tuple[PartRecord, ...] = ()
+    # Of a row of few numbers: the centred ratio of each, in dB; None where one does not vary.
+    elements_snr_db: tuple[float | None, ...] = ()
 
     @property
     def noise_steps(self) -> float | None:
@@ -158,6 +162,7 @@ class OutputSums:
             model_range=(self._model_low, self._model_high) if self._count else (0.0, 0.0),
             hits=self._axes[-1].hits() if self._axes else None,
             parts=find_parts(self._axes, spread, self._noise),
+            elements_snr_db=_elements(spread.reshape(-1), self._noise.reshape(-1)),
         )
 
     def _spread_power(self) -> NDArray[np.float64]:
@@ -185,10 +190,26 @@ class InputRanges:
             self._high = np.maximum(self._high, high)
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest value of all features; zeros before the first sample."""
+        low, high = float(self._low.min()), float(self._high.max())
+        return (low, high) if low <= high else (0.0, 0.0)
+
+    @property
     def widths(self) -> NDArray[np.float64]:
         """(features,) how far each one varies; zeros before the first sample."""
         width: NDArray[np.float64] = np.maximum(self._high - self._low, 0.0)
         return np.where(np.isfinite(width), width, 0.0)
+
+
+def _elements(spread: NDArray[np.float64], noise: NDArray[np.float64]) -> tuple[float | None, ...]:
+    if not 1 < spread.size <= _FEW_NUMBERS:
+        return ()
+    least = _LEAST_SPREAD**2 * spread.max()
+    return tuple(
+        decibels(float(signal), float(error)) if signal > least else None
+        for signal, error in zip(spread, noise)
+    )
 
 
 def _finite_rows(values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # Where a score output decides: a logit at 0, a probability at 0.5.
 LOGIT_DECISION, PROBABILITY_DECISION = 0.0, 0.5
 _DECISIONS = (LOGIT_DECISION, PROBABILITY_DECISION)
+LEAST_HITS = 10  # above the decision; fewer do not count
+_FEW_NUMBERS = 16  # in a row that may hold a box and scores, or targets of several kinds
 _MOST_CHANNELS = 1024  # along an axis that may hold boxes and scores side by side
 _FAR_APART = 8.0  # ranges that many times apart share a scale at the cost of 3 of 8 bits
 _SLACK = 1e-3  # a softmax may leave 0..1 by rounding
@@ -37,12 +39,19 @@ class Hits(Result):
     found: int  # of those, how many of the model's too
     false: int  # of the model only
     is_sparse: bool  # whether few values are above it: objects rather than a mask or a class
+    # Of the channels with LEAST_HITS of the reference's or more: the one that fares worst.
+    worst_channel: int | None = None
+    worst_f1: float | None = None
 
     @property
     def f1(self) -> float:
         """Agreement of the two sets: 1 for equal ones, 0 for disjoint ones."""
-        total = 2 * self.found + self.false + (self.reference - self.found)
-        return 2 * self.found / total if total else 1.0
+        return _f1(self.reference, self.found, self.false)
+
+
+def _f1(reference: int, found: int, false: int) -> float:
+    total = reference + found + false
+    return 2 * found / total if total else 1.0
 
 
 @dataclass(frozen=True)
@@ -103,20 +112,28 @@ class ChannelSums:
         """
         chosen = np.arange(self.num) if channels is None else np.asarray(channels)
         total = self._values * len(chosen)
+        undecided = int(self._undecided[chosen].sum())
         low, high = float(self.low[chosen].min()), float(self.high[chosen].max())
         is_share = low >= -_SLACK and high <= 1 + _SLACK
         counts = self._counts[int(is_share)][:, chosen]
         if len(chosen) > 1:
-            counts = counts[:, self._is_no_background(counts[0])]
+            is_kept = self._is_no_background(counts[0])
+            counts, chosen = counts[:, is_kept], chosen[is_kept]
         reference, found, false = (int(each) for each in counts.sum(axis=1))
         if is_share:
-            is_score = self._undecided[chosen].sum() <= _MOST_UNDECIDED * total and high > low
+            is_score = undecided <= _MOST_UNDECIDED * total and high > low
         else:
             is_score = reference <= _FEW * total and total >= _MANY and low <= _LEAST_LOGIT
         if not is_score or not counts.size:
             return None
         is_sparse = reference <= _FEW * total
-        return Hits(_DECISIONS[int(is_share)], reference, found, false, is_sparse)
+        fares = [
+            (_f1(*(int(count) for count in each)), int(channel))
+            for channel, each in zip(chosen, counts.T)
+            if each[0] >= LEAST_HITS
+        ]
+        f1, worst = min(fares, default=(None, None))
+        return Hits(_DECISIONS[int(is_share)], reference, found, false, is_sparse, worst, f1)
 
     def _is_no_background(self, hits: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which are not a background class: first or last, and nearly always above the decision."""
@@ -148,7 +165,7 @@ def find_parts(
     """Split the channels of an output into wide and narrow ones; empty if all are alike."""
     best: tuple[float, ChannelSums, NDArray[np.bool_]] | None = None
     for axis in axes:
-        if axis.num < 2 or axis.num == noise.size:
+        if axis.num < 2 or axis.num == noise.size > _FEW_NUMBERS:
             continue
         gap, is_wide = _gap(np.maximum(np.abs(axis.low), np.abs(axis.high)))
         if gap >= _FAR_APART and (best is None or gap > best[0]):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterator, Sequence
 
 from edgekit.result import Result
-from edgekit.runtime.channels import LOGIT_DECISION
+from edgekit.runtime.channels import LEAST_HITS, LOGIT_DECISION
 
 if TYPE_CHECKING:
     from edgekit.runtime.agreement import OutputRecord
@@ -27,7 +27,8 @@ SNR_LIMITS_DB = (8.0, 12.0)
 # mask and classes are not.
 OBJECT_F1_LIMITS = (0.7, 0.85)
 DENSE_F1_LIMITS = (0.8, 0.94)
-LEAST_HITS = 10  # fewer do not count
+CHANNEL_F1_LIMITS = (0.25, 0.5)  # of the label or class that fares worst
+LEAST_PART = 1 / 8  # of the channels; fewer narrow ones may be dead
 COARSEST_LOGIT = 0.3  # a step between neighbouring logits
 LEAST_SAMPLES = 4
 MOST_SATURATED = 0.01  # of the values
@@ -70,9 +71,48 @@ def _findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
         yield from _score_findings(record, part.hits, named, reference)
     if not parts:
         yield from _score_findings(record, record.hits, record.name, reference)
-    measured = record.hits is not None and _is_enough(record.hits)
-    if not measured:
-        yield from _noise(record, reference)
+    narrow = tuple(_part_findings(record, reference))
+    yield from narrow
+    if record.hits is not None and _is_enough(record.hits):
+        return
+    noise = tuple(_noise(record, reference))
+    elements = () if narrow else tuple(_element_findings(record, reference))
+    levels = [worst([each.level for each in found]) for found in (noise, elements)]
+    yield from elements if worst(levels) != levels[0] else noise
+
+
+def _part_findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
+    """Channels beside much wider ones, lost in what they share a scale with."""
+    total = sum(len(part.channels) for part in record.parts)
+    for part in record.parts[1:]:  # the first one is the wide one
+        if part.hits is not None or len(part.channels) <= LEAST_PART * total:
+            continue
+        level = GOOD if part.centred_snr_db is None else _level(part.centred_snr_db, SNR_LIMITS_DB)
+        if level != GOOD and part.centred_snr_db is not None:
+            yield Finding(
+                "quality.noise",
+                level,
+                record.name,
+                f"channels {span(part.channels)} of {record.name}: "
+                f"{_lost(part.centred_snr_db, reference)}",
+            )
+
+
+def _element_findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
+    """Numbers of a row that are lost beside others that are not."""
+    ratios = record.elements_snr_db
+    worst_ratio = min((each for each in ratios if each is not None), default=SNR_LIMITS_DB[1])
+    level = _level(worst_ratio, SNR_LIMITS_DB)
+    if level == GOOD:
+        return
+    lost = [k for k, each in enumerate(ratios) if each is not None and each < SNR_LIMITS_DB[1]]
+    yield Finding(
+        "quality.element",
+        level,
+        record.name,
+        f"of the {len(ratios)} numbers of {record.name}, {span(lost)} (counted from 0) "
+        f"{'is' if len(lost) == 1 else 'are'} lost: {_lost(worst_ratio, reference)}",
+    )
 
 
 def _score_findings(
@@ -87,6 +127,8 @@ def _score_findings(
             yield Finding(
                 "quality.decisions", level, record.name, f"{named}: {_found(hits, reference)}"
             )
+        else:
+            yield from _lost_channel(record, hits, named, reference)
         return
     if record.step is None:
         return
@@ -105,6 +147,23 @@ def _score_findings(
             record.name,
             f"{named}: neighbouring scores are {record.step:.3g} logits apart, more than "
             f"{COARSEST_LOGIT:g}: near the decision there are no values",
+        )
+
+
+def _lost_channel(
+    record: OutputRecord, hits: Hits, named: str, reference: str
+) -> Iterator[Finding]:
+    """A label or class that is lost, though all together are good."""
+    if hits.worst_f1 is None or record.shape[-1] < 2:
+        return
+    level = _level(hits.worst_f1, CHANNEL_F1_LIMITS)
+    if level != GOOD:
+        yield Finding(
+            "quality.decisions",
+            level,
+            record.name,
+            f"{named}: channel {hits.worst_channel} agrees with that of {reference} by "
+            f"{hits.worst_f1:.0%} only (F1 of the scores above {hits.decision:g})",
         )
 
 

@@ -210,3 +210,60 @@ def test_a_float_model_whose_answers_do_not_vary_is_named_as_the_cause(tmp_path:
     )
     assert [each.code for each in _quality(result).causes] == ["cause.constant_answers"]
     assert "gives nearly the same answer for all 60 samples" in result.warnings[-1]
+
+
+def _planes(activation: str, weights: np.ndarray) -> bytes:
+    """A 1x1 convolution of (1, 16, 16, 3), and what ``activation`` makes of it."""
+    channels = len(weights)
+    empty = np.empty(0, np.uint8)
+    constants = [weights.reshape(channels, 1, 1, 3).astype("<f4"), np.zeros(channels, "<f4")]
+    shape = (1, 16, 16, channels)
+    tensors = (
+        Tensor("image", (1, 16, 16, 3), "FLOAT32", 0),
+        Tensor("weights", (channels, 1, 1, 3), "FLOAT32", 1),
+        Tensor("bias", (channels,), "FLOAT32", 2),
+        Tensor("maps", shape, "FLOAT32", 0),
+        Tensor("planes", shape, "FLOAT32", 0),
+    )
+    options = {"padding": "SAME", "stride_w": 1, "stride_h": 1, "fused_activation_function": "NONE"}
+    options.update(dilation_w_factor=1, dilation_h_factor=1)
+    conv = Operator("CONV_2D", 1, (0, 1, 2), (3,), options, "Conv2DOptions", builtin_code=3)
+    ends = {
+        "LOGISTIC": Operator("LOGISTIC", 1, (3,), (4,), builtin_code=14),
+        "SOFTMAX": Operator(
+            "SOFTMAX", 1, (3,), (4,), {"beta": 1.0}, "SoftmaxOptions", builtin_code=25
+        ),
+    }
+    operators = (conv, ends[activation]) if activation else (conv,)
+    buffers = (empty, *(np.frombuffer(each.tobytes(), np.uint8) for each in constants))
+    graph = Subgraph(tensors, (0,), (4 if activation else 3,), operators)
+    return write_model(Model((graph,), buffers))
+
+
+@pytest.mark.parametrize(
+    ("activation", "is_mask"), [("", False), ("LOGISTIC", False), ("SOFTMAX", True)]
+)
+def test_planes_are_masks_where_they_are_probabilities_of_one_whole(
+    tmp_path: Path, activation: str, is_mask: bool
+) -> None:
+    """Feature maps and pictures have the form of masks: their largest channel means nothing."""
+    np.savez(tmp_path / "x.npz", x=_RNG.random((20, 16, 16, 3)).astype(np.float32))
+    weights = _RNG.normal(size=(4, 3))
+    weights[1] = weights[0] * 1.001  # which of the two is larger is a matter of rounding
+    (tmp_path / "float.tflite").write_bytes(_planes(activation, weights))
+    other = weights + np.array([[0], [-0.002], [0], [0]])
+    (tmp_path / "other.tflite").write_bytes(_planes(activation, other))
+    result = evaluate(
+        tmp_path / "other.tflite", tmp_path / "x.npz", against=tmp_path / "float.tflite"
+    )
+    quality = _quality(result)
+    assert [each.verdict for each in quality.outputs] == ["good"]
+    assert (quality.decoded is not None) == is_mask
+    assert quality.verdict == ("bad" if is_mask else "good")
+    asked = evaluate(
+        tmp_path / "other.tflite",
+        tmp_path / "x.npz",
+        against=tmp_path / "float.tflite",
+        task="segmentation",
+    )
+    assert _quality(asked).decoded is not None

@@ -9,7 +9,7 @@ import pytest
 from edgekit.evaluate.causes import Making, find_causes
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor
 from edgekit.runtime import TensorInfo
-from edgekit.runtime.agreement import InputRanges
+from edgekit.runtime.agreement import InputRanges, OutputSums
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,37 @@ def test_samples_far_beyond_the_range_of_an_input_are_the_cause() -> None:
     (cause,) = find_causes(Making(model, ""), [], [dark])
     assert cause.code == "cause.saturation"
     assert "stands for 0 to 0.1" in cause.text
+
+
+def _empty() -> Making:
+    return Making(Model((Subgraph((), (), (), ()),), (np.empty(0, np.uint8),)), "")
+
+
+def test_an_input_far_from_0_leaves_few_steps() -> None:
+    """Kelvin: half a degree about 300 is one step of an int8 range that holds 0."""
+    kelvin = InputRanges(TensorInfo("t", (1, 8, 1), "int8", 301 / 255, -128, 0))
+    kelvin.add(np.linspace(299, 301, 32, dtype=np.float32).reshape(4, 8, 1))
+    (cause,) = find_causes(_empty(), [], [kelvin])
+    assert cause.code == "cause.offset_input"
+    assert "all samples are within 2 of them" in cause.text
+    assert "subtract about 300 " in cause.fix
+
+
+def test_an_output_far_from_0_is_no_constant() -> None:
+    """2000 to 2010 in steps of 8: the answers differ, though by little of their size."""
+    expected = np.linspace(2000, 2010, 40)[:, None]
+    sums = OutputSums(TensorInfo("year", (1, 1), "int8", 7.9, -128, 0))
+    sums.add(expected, np.round(expected / 7.9) * 7.9)
+    (cause,) = find_causes(_empty(), [sums.record()], [])
+    assert cause.code == "cause.offset_output"
+    assert "its steps are 7.9" in cause.text
+    assert "subtract about 2005 from the targets" in cause.fix
+
+
+def test_targets_of_two_sizes_in_one_output_are_the_cause() -> None:
+    expected = np.random.default_rng(0).uniform(0, 1, (40, 2)) * (1000, 1)
+    sums = OutputSums(TensorInfo("y", (1, 2), "uint8", 4.0, 0, 0))
+    sums.add(expected, np.round(expected / 4) * 4)
+    (cause,) = find_causes(_empty(), [sums.record()], [])
+    assert cause.code == "cause.mixed_output"
+    assert "(channels 1) beside numbers up to" in cause.text

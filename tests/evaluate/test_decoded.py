@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Sequence
 
 import numpy as np
+import pytest
 
 from edgekit.evaluate.decoded import DecodedRecord, DecodedSums, decoded_finding
 from edgekit.tasks import (
@@ -100,3 +101,32 @@ def test_people_are_the_same_where_their_key_points_are_close() -> None:
     )
     record = _compare(POSE, [(person, near)] * 9 + [(person, far)] * 3)
     assert (record.reference, record.found, record.false) == (12, 9, 3)
+
+
+def test_classes_that_were_sure_cost_more_than_close_calls() -> None:
+    """19 of 20 agree in both cases; the float model's probabilities say what the others cost."""
+    sure, unsure = Scores(np.array([0.98, 0.01, 0.01])), Scores(np.array([0.4, 0.31, 0.29]))
+    other = Scores(np.array([0.1, 0.8, 0.1]))
+    record = _compare(CLASSIFICATION, [(sure, sure)] * 57 + [(sure, other)] * 3)
+    assert (record.share, record.verdict) == (0.95, "bad")
+    assert record.loss == pytest.approx(3 * (0.98 - 0.01) / 60)
+    (finding,) = decoded_finding(record)
+    assert "4.9% of all answers become wrong" in finding.text
+    record = _compare(CLASSIFICATION, [(sure, sure)] * 57 + [(unsure, other)] * 3)
+    assert (record.share, record.verdict) == (0.95, "good")
+    record = _compare(CLASSIFICATION, [(sure, sure)] * 24 + [(sure, other)])
+    assert record.verdict == "good"  # one may be chance
+
+
+def test_labels_that_do_not_add_up_to_1_have_no_cost() -> None:
+    several = Scores(np.array([0.9, 0.8, 0.1]))
+    assert _compare(CLASSIFICATION, [(several, several)] * 20).loss is None
+
+
+def test_a_class_that_is_lost_among_many_is_named() -> None:
+    usual, rare = Scores(np.array([0.9, 0.1])), Scores(np.array([0.4, 0.6]))
+    record = _compare(CLASSIFICATION, [(usual, usual)] * 190 + [(rare, usual)] * 12)
+    assert record.share > 0.9
+    assert (record.worst_class, record.worst_share, record.verdict) == (1, 0.0, "bad")
+    (finding,) = decoded_finding(record)
+    assert "of class 1 it keeps 0%" in finding.text

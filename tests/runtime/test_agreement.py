@@ -201,3 +201,60 @@ def test_single_numbers_are_compared_too(shape: tuple[int, ...]) -> None:
     assert record.num_samples == 30
     assert record.spread == pytest.approx(values.std(ddof=1), rel=1e-5)
     assert record.noise == pytest.approx(0.5)
+
+
+def test_a_small_target_beside_a_large_one_is_judged_by_itself() -> None:
+    """One scale for targets up to 1000 and up to 1: the second is a constant in int8."""
+    expected = _RNG.uniform(0, 1, (60, 2)) * (1000, 1)
+    record = _record(expected, _as_uint8(expected, 4, 0), _info((1, 2), 4.0))
+    assert record.centred_snr_db is not None
+    assert record.centred_snr_db > 40
+    level, (finding,) = judge_output(record)
+    assert (level, finding.code) == (BAD, "quality.noise")
+    assert "channels 1 of out" in finding.text
+    assert _verdict(expected, expected + _RNG.normal(size=(60, 2)) * (3, 0.003)) == GOOD
+
+
+def test_one_lost_number_among_good_ones_is_named() -> None:
+    """All have the same range: only their own ratios tell which is lost."""
+    expected = _RNG.normal(size=(60, 12))
+    actual = expected + 0.01
+    actual[:, 5] = 0
+    record = _record(expected, actual)
+    assert record.centred_snr_db is not None
+    level, (finding,) = judge_output(record)
+    assert level == BAD
+    assert finding.code == "quality.element"
+    powers = (expected.var(axis=0, ddof=1) * 60, ((actual - expected) ** 2).sum(axis=0))
+    assert record.elements_snr_db == pytest.approx(10 * np.log10(powers[0] / powers[1]), abs=0.01)
+
+
+def test_a_number_that_hardly_varies_is_no_target() -> None:
+    """The root of a skeleton is the origin of its coordinates, up to rounding."""
+    expected = _RNG.normal(size=(60, 6))
+    expected[:, 0] *= 1e-6
+    assert _verdict(expected, expected + 0.001) == GOOD
+
+
+def test_channels_beside_wide_ones_need_not_be_scores() -> None:
+    """Boxes in pixels and their angles; one dead channel of sixteen is no loss."""
+    expected = _RNG.uniform(0, 640, (40, 30, 5))
+    expected[..., 4] = _RNG.uniform(-1.5, 1.5, (40, 30))
+    assert _verdict(expected, expected + _RNG.normal(scale=0.03, size=expected.shape)) == GOOD
+    assert _verdict(expected, expected + _RNG.normal(scale=2, size=expected.shape)) == BAD
+    features = np.maximum(_RNG.normal(size=(40, 30, 16)), 0)
+    features[..., 3] *= 0.01
+    assert _verdict(features, features + _RNG.normal(scale=0.01, size=features.shape)) == GOOD
+
+
+def test_a_rare_label_that_is_lost_is_named() -> None:
+    expected = (_RNG.random((200, 6)) < 0.5).astype(float)
+    expected[:, 4] = _RNG.random(200) < 0.15
+    actual = expected.copy()
+    actual[:, 4] = 0
+    record = _record(expected, actual)
+    assert record.hits is not None
+    assert record.hits.f1 > 0.94
+    level, (finding,) = judge_output(record)
+    assert level == BAD
+    assert "channel 4 agrees with that of the float model by 0% only" in finding.text
