@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.emulator import EdgeTpu
+from edgekit.chip.emulator import EdgeTpu
 from edgekit.formats.darwinn import DataType, Layer, read_packages
 from edgekit.formats.tflite import read_model
 

@@ -10,6 +10,8 @@ import importlib
 import sys
 import types
 
+from edgekit.version import __version__
+
 # Not typing's: ``python -m edgekit`` still has the current folder on its path here, and only what
 # Python's own start has imported must not come from there (`__main__` takes it off).
 TYPE_CHECKING = False
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
     from edgekit.bundle.pack import bundle
     from edgekit.bundle.verify import verify
     from edgekit.checking import check
+    from edgekit.chip.isa.listing import disasm
     from edgekit.data import open_dataset
     from edgekit.doctor.checks import doctor
     from edgekit.edgetpu.estimate import estimate
-    from edgekit.emulator.listing import disasm
     from edgekit.errors import EdgeKitError
     from edgekit.evaluate import compare, emulate, evaluate, run
     from edgekit.explain.explain import explain
@@ -31,14 +33,12 @@ if TYPE_CHECKING:
     from edgekit.fix.split import split
     from edgekit.fleet.deploy import deploy
     from edgekit.formats.tflite import read_model
-    from edgekit.host.compiler import compile  # noqa: A004 - the command's name
-    from edgekit.host.conversion import convert
+    from edgekit.host.compiler.run import compile  # noqa: A004 - the command's name
+    from edgekit.host.convert.conversion import convert
     from edgekit.host.demo import demo
     from edgekit.inspect.inspect import inspect
     from edgekit.report.page import report
     from edgekit.runtime import Runner
-
-__version__ = "0.1.0"
 
 __all__ = [
     "EdgeKitError",
@@ -75,11 +75,11 @@ _PUBLIC = {
     "bundle": "edgekit.bundle",
     "check": "edgekit.checking",
     "compare": "edgekit.evaluate",
-    "compile": "edgekit.host",
-    "convert": "edgekit.host",
-    "demo": "edgekit.host",
+    "compile": "edgekit.host.compiler",
+    "convert": "edgekit.host.convert",
+    "demo": "edgekit.host.demo",
     "deploy": "edgekit.fleet",
-    "disasm": "edgekit.emulator",
+    "disasm": "edgekit.chip.isa",
     "doctor": "edgekit.doctor",
     "emulate": "edgekit.evaluate",
     "estimate": "edgekit.edgetpu.estimate",

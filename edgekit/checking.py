@@ -4,21 +4,30 @@
 from __future__ import annotations
 
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
-from edgekit.edgetpu import CheckReport
+from edgekit.data import Preprocess
+from edgekit.edgetpu import CheckReport, check_model
 from edgekit.edgetpu.check import report_on
 from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.edgetpu.findings import is_float
+from edgekit.edgetpu.report import refused_report
 from edgekit.errors import InputError, MissingExtraError, UsageError
+from edgekit.extras import HOST_PYTHON
 from edgekit.files import read_bytes
-from edgekit.formats.tflite import read_model
+from edgekit.formats.tflite import read_model, write_model
+
+if TYPE_CHECKING:
+    from edgekit.host.convert import NotEdgeTpuModelError
 
 _SOURCES = (".keras", ".h5", ".hdf5", ".pb", ".pbtxt")
 # These choose something that is fixed in a converted model.
 _OF_SOURCES = ("input_shape", "inputs", "outputs", "signature", "trust_source")
-_HOST_PYTHON = (3, 10)
+_RANDOM = "random"
+_NUM_RANDOM = 4  # what maps depends on shapes and types; more samples only refine the ranges
 
 
 def check(
@@ -82,7 +91,7 @@ def _content(model: Any) -> bytes | None:  # noqa: ANN401
 
 
 def _convert_and_check(model: Any, **options: Any) -> CheckReport:  # noqa: ANN401
-    if sys.version_info < _HOST_PYTHON:
+    if sys.version_info < HOST_PYTHON:
         raise MissingExtraError(
             "a float model has to be converted before it can be checked",
             where=str(model),
@@ -92,6 +101,65 @@ def _convert_and_check(model: Any, **options: Any) -> CheckReport:  # noqa: ANN4
         )
     if isinstance(model, (str, Path)) and not Path(model).exists():
         raise InputError("the model does not exist", where=str(model), fix="check the path")
-    from edgekit.host.check_source import check_source  # noqa: PLC0415 - Python 3.10, TensorFlow
+    return _check_source(model, **options)
 
-    return check_source(model, **options)
+
+def _check_source(
+    source: Any,  # noqa: ANN401 - a path, or a Keras model of any version
+    *,
+    data: Any = None,  # noqa: ANN401 - whatever open_dataset takes
+    preprocess: str | Preprocess | None = None,
+    target: int = LATEST_RUNTIME,
+    **options: Any,  # noqa: ANN401 - the further arguments of convert
+) -> CheckReport:
+    """Convert ``source`` into a temporary file and check that.
+
+    A network that `convert` refuses is checked as far as it got: with real numbers where it has
+    them, or with nothing but the reasons.
+    """
+    # Not on a device: Python 3.10 and TensorFlow.
+    from edgekit.host.convert import NotEdgeTpuModelError, convert  # noqa: PLC0415
+
+    name = str(source) if isinstance(source, (str, Path)) else f"Keras model {source.name}"
+    notes = _notes(data)
+    if data is None:
+        data, options = _RANDOM, {"num_samples": _NUM_RANDOM, **options}
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        output = Path(folder, "model.tflite")
+        try:
+            convert(
+                source,
+                data=data,
+                output=output,
+                preprocess=preprocess,
+                stop_early=False,
+                **options,
+            )
+        except NotEdgeTpuModelError as error:
+            notes = (
+                *notes,
+                f"edgekit convert refuses this network: {len(error.issues)} broken rules",
+            )
+            return replace(_refused(error, name, target), converted_from=name, notes=notes)
+        report = check_model(output, target=target, name=name)
+    return replace(report, converted_from=name, notes=notes)
+
+
+def _notes(data: Any) -> tuple[str, ...]:  # noqa: ANN401
+    if data is not None:
+        return ("this is the verdict on its conversion with the data given",)
+    return (
+        "this is the verdict on its conversion, calibrated with random numbers: what maps depends "
+        "on shapes and types, not on ranges; findings on scales (codes quant.*_overflow and "
+        "quant.mixed_range_concat) need --data",
+    )
+
+
+def _refused(error: NotEdgeTpuModelError, name: str, target: int) -> CheckReport:
+    """What can be said of a network that edgekit convert does not write."""
+    if error.model is None:
+        return refused_report(name, target, tuple(error.issues))
+    report = check_model(write_model(error.model), target=target, name=name)
+    known = {(issue.code, issue.where) for issue in report.issues}
+    more = [issue for issue in error.issues if (issue.code, issue.where) not in known]
+    return replace(report, issues=(*more, *report.issues))

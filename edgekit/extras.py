@@ -10,7 +10,7 @@ from types import ModuleType
 
 from edgekit.errors import ExternalToolError, MissingExtraError
 
-_HOST_PYTHON = (3, 10)
+HOST_PYTHON = (3, 10)
 
 # The packages that hold TensorFlow Lite's interpreter, in order of preference:
 # runtime -> (package, module with Interpreter, distribution).
@@ -28,9 +28,9 @@ def require_host_python(command: str) -> None:
         MissingExtraError: This Python is older than 3.10.
     """
     version = sys.version_info[:2]
-    if version < _HOST_PYTHON:
+    if version < HOST_PYTHON:
         raise MissingExtraError(
-            f"edgekit {command} needs Python {_HOST_PYTHON[0]}.{_HOST_PYTHON[1]} or newer",
+            f"edgekit {command} needs Python {HOST_PYTHON[0]}.{HOST_PYTHON[1]} or newer",
             where=sys.executable,
             why=f"this is Python {version[0]}.{version[1]}, which has the device's commands only",
             fix="run it on the computer on which the model is made",

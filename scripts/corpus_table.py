@@ -22,7 +22,7 @@ import numpy as np
 from edgekit import Runner, convert, files
 from edgekit.errors import EdgeKitError
 from edgekit.formats.tflite import read_model
-from edgekit.host.enforce import broken_rules
+from edgekit.host.convert.enforce import broken_rules
 
 _SUFFIXES = (".h5", ".hdf5", ".keras", ".pb", ".tflite")
 _FIX_INPUTS = re.compile(r"--inputs (\w+)")

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.emulator import EdgeTpu
-from edgekit.emulator.alone import Alone, Run, layers_alone
-from edgekit.emulator.compare import multipliers_of
+from edgekit.chip.emulator import EdgeTpu
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import Model, read_model, write_model
-from edgekit.rewrite import with_operators
+from edgekit.formats.tflite.part import with_operators
 from edgekit.runtime import Runner
+from scripts.layer_comparison import multipliers_of
+from scripts.layers_alone import Alone, Run, layers_alone
 
 _KINDS = (
     ("convolutions", ("CONV_2D", "DEPTHWISE_CONV_2D")),

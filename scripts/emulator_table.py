@@ -22,14 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.emulator import EdgeTpu, EmulationError
-from edgekit.emulator.compare import compare_layers, multipliers_of
-from edgekit.emulator.scales import multiplier_of
-from edgekit.emulator.twin import run_twin
+from edgekit.chip.arithmetic.scales import multiplier_of
+from edgekit.chip.arithmetic.twin import run_twin
+from edgekit.chip.emulator import EdgeTpu
+from edgekit.chip.isa import EmulationError
 from edgekit.files import write_text
 from edgekit.formats.darwinn import EdgeTpuOperator, Executable, read_packages
 from edgekit.formats.tflite import Model, read_model, write_model
-from edgekit.rewrite import between
+from edgekit.formats.tflite.part import between
 from edgekit.runtime import Runner
 from scripts.emulator_layers import (
     Layers,
@@ -39,6 +39,7 @@ from scripts.emulator_layers import (
     pooled,
     table_of,
 )
+from scripts.layer_comparison import compare_layers, multipliers_of
 
 _TARGET = Path(__file__).resolve().parents[1] / "docs" / "emulator.md"
 _TEXT = Path(__file__).with_suffix(".txt")

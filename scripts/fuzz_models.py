@@ -53,7 +53,7 @@ _USED = (
     "edgekit.bench",
     "edgekit.checking",
     "edgekit.data.describe",
-    "edgekit.edgetpu.belongs",
+    "edgekit.formats.darwinn.belongs",
     "edgekit.edgetpu.check",
     "edgekit.edgetpu.estimate",
     "edgekit.evaluate",

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgekit.host import convert
+from edgekit.host.convert import convert
 from scripts.fuzz_inputs import Draw, Kind, Tally, damage_bytes, damage_json, fuzz, report
 
 _SOCKET = "EDGEKIT_FUZZ_SOCKET"

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.emulator import EdgeTpu, EmulationError, Instruction, SyncError, decode, encode
+from edgekit.chip.emulator import EdgeTpu
+from edgekit.chip.isa import EmulationError, Instruction, SyncError, decode, encode
 from edgekit.errors import EdgeKitError
 from edgekit.files import write_text
 from edgekit.formats.darwinn import Executable, InstructionBitstream, Package, read_packages

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ settings.register_profile("edgekit", deadline=None)
 settings.load_profile("edgekit")
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
+# For `scripts`; last, so that the installed edgekit is the one under test.
+sys.path.append(str(_REPOSITORY))
 
 
 def _corpus() -> Path | None:

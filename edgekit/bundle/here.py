@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgekit import __version__
 from edgekit.formats.bundle import Manifest
 from edgekit.result import Result
 from edgekit.runtime.installed import installed_library, installed_runtime
+from edgekit.version import __version__
 from edgekit.versions import parse_version
 
 # ai-edge-litert began, with a numbering of its own, where TensorFlow's 2.17 stood.

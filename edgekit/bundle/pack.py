@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Mapping, Sequence
 
-from edgekit import __version__
 from edgekit.bundle.given import read_given
 from edgekit.bundle.requirements import requirements
 from edgekit.bundle.results import read_result
@@ -16,7 +15,6 @@ from edgekit.bundle.signing import sign as sign_manifest
 from edgekit.data import parse_preprocess, preprocess_for, preprocess_reason, read_labels
 from edgekit.data.describe import Description, label_text
 from edgekit.data.network_start import wanted_by
-from edgekit.edgetpu.belongs import check_belongs, check_plain
 from edgekit.files import (
     PathLike,
     check_writable,
@@ -26,10 +24,12 @@ from edgekit.files import (
     write_bytes,
 )
 from edgekit.formats.bundle import MODEL_PATH, BundleFile, Manifest, is_bundle, write_bundle
+from edgekit.formats.darwinn.belongs import check_belongs, check_plain
 from edgekit.formats.tflite import Model, read_model
 from edgekit.result import Result
 from edgekit.runtime import TensorInfo
 from edgekit.tasks import check_task
+from edgekit.version import __version__
 
 _COMPILED, _LABELS, _LICENCE = "model_edgetpu.tflite", "labels.txt", "LICENCE"
 

@@ -11,10 +11,10 @@ from edgekit.bundle.requirements import requirements
 from edgekit.bundle.results import of_these, results_in
 from edgekit.bundle.signing import check_signature
 from edgekit.data import parse_preprocess
-from edgekit.edgetpu.belongs import check_belongs
 from edgekit.errors import BundleError, InputError, UsageError
 from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.bundle import Bundle, Manifest, is_bundle, read_bundle
+from edgekit.formats.darwinn.belongs import check_belongs
 from edgekit.formats.tflite import Model, read_model
 from edgekit.result import Result
 from edgekit.tasks import check_task

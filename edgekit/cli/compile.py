@@ -14,7 +14,7 @@ from edgekit.cli.output import JsonOption, emit, note, table
 from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
-    from edgekit.host.compiler_result import CompileCommands, CompiledModel, CompileResult
+    from edgekit.host.compiler.result import CompileCommands, CompiledModel, CompileResult
 
 # Lines of the compiler that show how far it is.
 _STEPS = ("Searching", "Try to compile", "Started", "edgekit:")
@@ -136,8 +136,8 @@ def compile(  # noqa: A001 - the command's name
 ) -> None:
     """Compile for the Edge TPU with your own edgetpu_compiler."""
     require_host_python("compile")
-    from edgekit.host import CompilerOptions, compile_commands
-    from edgekit.host import compile as run_compile
+    from edgekit.host.compiler import CompilerOptions, compile_commands
+    from edgekit.host.compiler import compile as run_compile
 
     options = CompilerOptions(
         min_runtime_version=min_runtime_version,

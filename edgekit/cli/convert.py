@@ -14,7 +14,7 @@ from edgekit.cli.output import JsonOption, emit, note, progress
 from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
-    from edgekit.host.convert_result import ConvertResult, Endpoint
+    from edgekit.host.convert.result import ConvertResult, Endpoint
 
 _SHOWN_LABELS = 8
 
@@ -118,7 +118,7 @@ def convert(
 ) -> None:
     """Convert a trained network to an integer-only .tflite, enforced."""
     require_host_python("convert")
-    from edgekit.host import convert as run_convert
+    from edgekit.host.convert import convert as run_convert
 
     with progress("calibrating") as on_progress:
         result = run_convert(

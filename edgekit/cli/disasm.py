@@ -19,8 +19,8 @@ def disasm(
     json: JsonOption = False,
 ) -> None:
     """Print a compiled model's Edge TPU programs as assembly."""
-    from edgekit.emulator import disasm as run_disasm
-    from edgekit.emulator.listing import render
+    from edgekit.chip.isa import disasm as run_disasm
+    from edgekit.chip.isa.listing import render
 
     result = run_disasm(model)
     if result.num_unnamed_words:

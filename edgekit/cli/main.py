@@ -16,7 +16,6 @@ from typing import Any, Callable, List, Optional
 import typer
 from typing_extensions import Annotated, get_type_hints
 
-from edgekit import __version__
 from edgekit.cli.streams import (
     NORMAL,
     QUIET,
@@ -35,6 +34,7 @@ from edgekit.errors import (
     UsageError,
 )
 from edgekit.extras import broken_library, require_part
+from edgekit.version import __version__
 
 # In the order of --help; each is the function of that name in a module of that name.
 _COMMANDS = (

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.data.label_kinds import all_labels
+from edgekit.data.label_kinds import all_labels, stack_labels
 from edgekit.data.placement import Placement
 
 if TYPE_CHECKING:
     from typing_extensions import Protocol
 else:
     Protocol = object  # typing has no Protocol on Python 3.7
+
+_PEEKED = 64  # samples whose labels tell the kind
 
 
 @dataclass(frozen=True)
@@ -202,3 +204,15 @@ def digest_of(sample: Sample) -> int:
     for array in sample.inputs:
         digest = zlib.crc32(np.ascontiguousarray(array).tobytes(), digest)
     return digest
+
+
+def labels_of(dataset: Dataset) -> NDArray[Any] | None:
+    """The labels of ``dataset``, or of its first 64 samples if it has no ``label_rows``.
+
+    None if a sample has no label.
+    """
+    if hasattr(dataset, "label_rows"):
+        rows: NDArray[Any] | None = dataset.label_rows
+        return rows
+    first = [sample.label for sample in itertools.islice(iter(dataset), _PEEKED)]
+    return stack_labels(first, str(dataset.describe().get("source", "")))

@@ -8,7 +8,6 @@ numbers that a judge needs, or say why they cannot be.
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from typing import TYPE_CHECKING, Any, Sequence
 
@@ -19,8 +18,6 @@ from edgekit.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgekit.data.dataset import Dataset
-
 CLASSES = "classes"  # one whole number a sample
 ONE_HOT = "one-hot rows"  # a single 1 a row, 0 elsewhere
 MULTI_HOT = "multi-hot rows"  # 0 and 1, but not a single 1 in each row
@@ -30,7 +27,6 @@ UNLABELLED = "no labels"
 
 # numpy before 1.24 warns of ragged sequences and makes objects of them, later ones refuse them.
 _RAGGED_WARNS = tuple(map(int, np.__version__.split(".")[:2])) < (1, 24)
-_PEEKED = 64  # samples that are read for their labels, where the data set does not list them
 _SUM_TOLERANCE = 1e-4  # of a row of float32 shares
 
 
@@ -95,18 +91,6 @@ def kind_of(labels: NDArray[Any] | None) -> str:
     if rows.ndim > 2:
         return TARGETS
     return ONE_HOT if (rows.sum(axis=1) == 1).all() else MULTI_HOT
-
-
-def labels_of(dataset: Dataset) -> NDArray[Any] | None:
-    """The labels of ``dataset``, or of its first 64 samples if it has no ``label_rows``.
-
-    None if a sample has no label.
-    """
-    if hasattr(dataset, "label_rows"):
-        rows: NDArray[Any] | None = dataset.label_rows
-        return rows
-    first = [sample.label for sample in itertools.islice(iter(dataset), _PEEKED)]
-    return stack_labels(first, str(dataset.describe().get("source", "")))
 
 
 def all_labels(labels: Sequence[Any]) -> list[Any] | None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.edgetpu.libraries import runtime_version_in
 from edgekit.errors import EdgeKitError
 from edgekit.files import read_bytes
 from edgekit.formats.bundle import is_bundle, read_bundle
@@ -25,6 +24,7 @@ from edgekit.formats.tflite import (
 from edgekit.runtime import Runner
 from edgekit.runtime.edgetpu import required_runtime_version
 from edgekit.runtime.interpreters import load_library
+from edgekit.runtime.libraries import runtime_version_in
 from edgekit.runtime.probe import too_old
 from edgekit.runtime.probe_child import version_of
 

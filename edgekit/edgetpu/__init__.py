@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the Edge TPU and its compiler can do, told without either.
 
-The names are bound on first use (PEP 562): the device side takes `edgekit.edgetpu.libraries` alone,
+The names are bound on first use (PEP 562): the device side takes `edgekit.runtime.libraries` alone,
 and the doctor before numpy is known to work.
 """
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from edgekit.data import CocoDataset, Dataset, MaskDataset
+from edgekit.data.dataset import labels_of
 from edgekit.data.label_kinds import (
     CLASSES,
     MULTI_HOT,
@@ -16,7 +17,6 @@ from edgekit.data.label_kinds import (
     TARGETS,
     UNLABELLED,
     kind_of,
-    labels_of,
 )
 from edgekit.errors import DataError, UnsupportedModelError
 from edgekit.evaluate.class_names import (

@@ -64,7 +64,7 @@ def emulate(
         EdgeKitError: As for `run`.
     """
     require_part("emulator")
-    from edgekit.emulator import EdgeTpu  # noqa: PLC0415 - a part that a board may lack
+    from edgekit.chip.emulator import EdgeTpu  # noqa: PLC0415 - a part that a board may lack
 
     programs = []
     where = "" if isinstance(model, bytes) else str(model)

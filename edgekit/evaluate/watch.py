@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
-from edgekit.data.label_kinds import labels_of
+from edgekit.data.dataset import labels_of
 from edgekit.errors import UnsupportedModelError
 from edgekit.evaluate.causes import Making
 from edgekit.evaluate.outputs import MOST_SAMPLES, Agreement, OutputPair

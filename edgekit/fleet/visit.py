@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgekit import __version__
 from edgekit.errors import DeviceError, EdgeKitError
 from edgekit.files import sha256_hex
 from edgekit.fleet.board import Board, OnBytes, last_line
@@ -19,6 +18,7 @@ from edgekit.fleet.local_files import LocalData, LocalFile
 from edgekit.fleet.result import BoardError, BoardResult, CopyStats, RemoteError
 from edgekit.fleet.wheels import Wheels, displaced, requirements
 from edgekit.ssh import SshError, SshTarget, connected, ssh_errors
+from edgekit.version import __version__
 
 PURPOSE = "log in to a board"
 _OLDEST_PYTHON = (3, 7)

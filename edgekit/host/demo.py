@@ -21,10 +21,10 @@ from edgekit.errors import DataError, ExternalToolError, GateError, UsageError
 from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.extras import require
 from edgekit.formats.tflite import read_model
-from edgekit.host.compiler import compile_model
-from edgekit.host.conversion import ConvertResult, convert
+from edgekit.host.compiler.run import compile_model
+from edgekit.host.convert.conversion import ConvertResult, convert
+from edgekit.host.convert.enforce import broken_rules
 from edgekit.host.demo_picture import draw_answers
-from edgekit.host.enforce import broken_rules
 from edgekit.result import Result
 from edgekit.runtime import Runner
 from edgekit.runtime.native_output import chatter_logged

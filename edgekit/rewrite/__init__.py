@@ -6,7 +6,6 @@ from __future__ import annotations
 from edgekit.rewrite.copied_scales import changes_scale, mend_copied_scales
 from edgekit.rewrite.edit import is_editable
 from edgekit.rewrite.io_types import IO_KINDS
-from edgekit.rewrite.part import between, with_operators
 from edgekit.rewrite.partial_split import slice_partial_splits
 from edgekit.rewrite.registry import IO_RULE, apply_rule, rules
 from edgekit.rewrite.rule import Rule
@@ -16,11 +15,9 @@ __all__ = [
     "IO_RULE",
     "Rule",
     "apply_rule",
-    "between",
     "changes_scale",
     "is_editable",
     "mend_copied_scales",
     "rules",
     "slice_partial_splits",
-    "with_operators",
 ]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The emulator backend: a compiled model without a chip.
 
-What is compiled for the Edge TPU runs in `edgekit.emulator`, the operators that were left to the
-CPU in TensorFlow Lite's interpreter, in the order of the file.
+What is compiled for the Edge TPU runs in `edgekit.chip.emulator`, the operators that were left to
+the CPU in TensorFlow Lite's interpreter, in the order of the file.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import numpy as np
 
-from edgekit.emulator import EdgeTpu, EmulationError
+from edgekit.chip.emulator import EdgeTpu
+from edgekit.chip.isa import EmulationError
 from edgekit.errors import UnsupportedModelError
 from edgekit.formats.darwinn import is_edgetpu_operator, read_packages
 from edgekit.formats.tflite import NUMPY_DTYPES, Model, write_model
-from edgekit.rewrite import with_operators
+from edgekit.formats.tflite.part import with_operators
 from edgekit.runtime.base import Environment, TensorInfo
 from edgekit.runtime.cpu import CpuBackend, open_cpu
 from edgekit.runtime.devices import EMULATOR

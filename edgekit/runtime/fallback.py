@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.edgetpu.belongs import check_belongs
 from edgekit.errors import DeviceError, EdgeKitError
 from edgekit.formats.bundle import is_bundle, read_bundle
+from edgekit.formats.darwinn.belongs import check_belongs
 from edgekit.formats.tflite import Model, read_model
 from edgekit.runtime.select import compiled_operator
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from edgekit.edgetpu.libraries import runtime_version_in
 from edgekit.errors import ExternalToolError
 from edgekit.process import python_child, python_environment, run_process
 from edgekit.runtime.delegate import open_request, package_version
 from edgekit.runtime.interpreters import load_library
+from edgekit.runtime.libraries import runtime_version_in
 from edgekit.runtime.probe import CHILD, said_in
 from edgekit.versions import runtime_version_of
 

@@ -24,9 +24,9 @@ from edgekit.tasks.decoder import (
     task_named,
 )
 from edgekit.tasks.guess import choose_decoder
-from edgekit.tasks.labels import attached_labels, fit_labels, model_labels
+from edgekit.tasks.labels import attached_labels, fit_labels
 from edgekit.tasks.pose import KEYPOINT_NAMES, SKELETON, Poses, keypoint_names
-from edgekit.tasks.prepare import Prepared, prepare, preprocess_doubt
+from edgekit.tasks.prepare import Prepared, model_labels, prepare, preprocess_doubt
 from edgekit.tasks.segmentation import mask_to_image
 
 __all__ = [

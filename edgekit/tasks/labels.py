@@ -7,15 +7,12 @@ import ast
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from edgekit.data import parse_labels, read_labels
 from edgekit.errors import DataError
 from edgekit.files import PathLike, read_bytes
 from edgekit.formats.tflite_metadata import read_files
-
-if TYPE_CHECKING:
-    from edgekit.tasks.prepare import Prepared
 
 _MOST_CLASSES = 100_000
 _TEXT_SUFFIX = ".txt"
@@ -51,14 +48,6 @@ def fit_labels(labels: PathLike | Sequence[str] | None, num_classes: int) -> lis
             fix="give the label file that came with the model",
         )
     return names
-
-
-def model_labels(prepared: Prepared, num_classes: int) -> list[str]:
-    """Names in the model's own metadata, bundle or attachments; empty where none fit."""
-    noted = list(prepared.notes.labels)
-    if noted and (not num_classes or len(noted) == num_classes):
-        return noted
-    return attached_labels(prepared.original, num_classes)
 
 
 def attached_labels(content: bytes, num_classes: int) -> list[str]:

@@ -13,7 +13,7 @@ from edgekit.files import PathLike, read_bytes, sha256_hex
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import Notes, read_notes
 from edgekit.runtime.select import content_for
-from edgekit.tasks.labels import ultralytics_task
+from edgekit.tasks.labels import attached_labels, ultralytics_task
 from edgekit.tasks.posenet import PosenetOptions, without_decoder
 
 if TYPE_CHECKING:
@@ -107,3 +107,11 @@ def preprocess_doubt(asked: str | Preprocess | None, prepared: Prepared) -> str:
         f"--preprocess {how} is not what the model was made for, {noted}: "
         f"{prepared.preprocess_reason}; leave --preprocess out"
     )
+
+
+def model_labels(prepared: Prepared, num_classes: int) -> list[str]:
+    """Names in the model's own metadata, bundle or attachments; empty where none fit."""
+    noted = list(prepared.notes.labels)
+    if noted and (not num_classes or len(noted) == num_classes):
+        return noted
+    return attached_labels(prepared.original, num_classes)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.emulator import decode, encode
+from edgekit.chip.isa import decode, encode
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import read_model
 from tests.cli.conftest import edgekit

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from edgekit.data import InputSpec, open_dataset
+from edgekit.data.dataset import labels_of
 from edgekit.data.label_kinds import (
     CLASSES,
     MULTI_HOT,
@@ -22,7 +23,6 @@ from edgekit.data.label_kinds import (
     as_multi_hot,
     kind_of,
     label_row,
-    labels_of,
 )
 from edgekit.errors import DataError
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgekit.bundle import bundle
-from edgekit.edgetpu.libraries import LIBRARY_VARIABLE
 from edgekit.fleet import BoardResult, deploy
+from edgekit.runtime.libraries import LIBRARY_VARIABLE
 from tests.fleet.conftest import Board
 from tests.runtime.edgetpu.conftest import Build, Models, build, models
 from tests.sshd import needs_sshd

@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from edgekit.errors import DataError, OutputError, UsageError
-from edgekit.host import demo
-from edgekit.host.demo import load_digits, load_mnist
+from edgekit.host.demo import demo, load_digits, load_mnist
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 

@@ -18,7 +18,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 _LEFT_OUT = (
     "edgekit.edgetpu.lints",
     "edgekit.edgetpu.structure",
-    "edgekit.emulator",
+    "edgekit.chip",
     "edgekit.rewrite",
 )
 

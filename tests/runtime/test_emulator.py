@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from edgekit import Runner
-from edgekit.emulator.alone import Alone, layers_alone
 from edgekit.errors import EdgeKitError, MissingExtraError, UnsupportedModelError
 from edgekit.formats.tflite import (
     Model,
@@ -27,6 +26,7 @@ from edgekit.formats.tflite import (
 )
 from edgekit.runtime.emulator import EmulatorBackend
 from edgekit.runtime.interpreters import InterpreterLibrary
+from scripts.layers_alone import Alone, layers_alone
 
 _FOLDER = "compiled/google-coral__edgetpu"
 _NAME = "mobilenet_v1_0.25_128_quant"

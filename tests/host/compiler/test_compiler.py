@@ -28,11 +28,11 @@ from edgekit.explain import CODES
 from edgekit.files import sha256_hex
 from edgekit.formats.tflite import read_model, write_model
 from edgekit.formats.tflite_metadata import Notes, read_notes
-from edgekit.host.compiler import compile as run_compile
-from edgekit.host.compiler import compile_commands, compile_model
-from edgekit.host.compiler_log import CompilerLogError
-from edgekit.host.compiler_missing import CompilerError, ways_to_get_it
-from edgekit.host.compiler_options import CompilerOptions
+from edgekit.host.compiler.errors import CompilerError, ways_to_get_it
+from edgekit.host.compiler.log import CompilerLogError
+from edgekit.host.compiler.options import CompilerOptions
+from edgekit.host.compiler.run import compile as run_compile
+from edgekit.host.compiler.run import compile_commands, compile_model
 from tests.host.compiler.conftest import StandIn, compiled_model
 
 

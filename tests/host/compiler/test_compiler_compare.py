@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from edgekit.explain import MAPPED
-from edgekit.host.compiler_compare import disagreements
-from edgekit.host.compiler_log import OperatorCount
+from edgekit.host.compiler.compare import disagreements
+from edgekit.host.compiler.log import OperatorCount
 
 _ROWS = (
     OperatorCount("CONV_2D", 3, MAPPED),

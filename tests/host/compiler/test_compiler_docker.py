@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.host.compiler import compile as run_compile
-from edgekit.host.compiler import compile_commands
-from edgekit.host.compiler_missing import CompilerError
+from edgekit.host.compiler.errors import CompilerError
+from edgekit.host.compiler.run import compile as run_compile
+from edgekit.host.compiler.run import compile_commands
 from tests.host.compiler.conftest import StandIn
 
 _SOURCE = """#!{python}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.host.compiler_log import CompilerLogError, parse_compiler_log
+from edgekit.host.compiler.log import CompilerLogError, parse_compiler_log
 
 _ROWS = """
 Operator                       Count      Status

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.host.compiler import compile as run_compile
-from edgekit.host.compiler_missing import CompilerError
+from edgekit.host.compiler.errors import CompilerError
+from edgekit.host.compiler.run import compile as run_compile
 from tests.host.compiler.conftest import StandIn
 from tests.sshd import Server, needs_sshd, wait
 

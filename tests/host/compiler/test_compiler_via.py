@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgekit.errors import UsageError
-from edgekit.host.compiler import compile as run_compile
-from edgekit.host.compiler import compile_commands
+from edgekit.host.compiler.run import compile as run_compile
+from edgekit.host.compiler.run import compile_commands
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgekit.host import demo
+from edgekit.host.demo import demo
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.edgetpu.libraries import LIBRARY_VARIABLE
 from edgekit.errors import DeviceError
 from edgekit.formats.tflite import read_model
 from edgekit.runtime import Runner
 from edgekit.runtime.edgetpu import EdgeTpuBackend
+from edgekit.runtime.libraries import LIBRARY_VARIABLE
 from tests.runtime.edgetpu.conftest import Build, Models
 
 

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The non-linear unit: eight quartic polynomials, loaded by one instruction and used by ops.
+
+Segment s covers the values from breakpoint s - 1 up to breakpoint s. With range reduction the
+argument is brought into [1, 4) by powers of 4 and the result scaled by powers of 1/2: the one
+table that uses it is 1/sqrt.
+
+Source: tinycoral, docs/isa/eltwise.md, for the table; the range reduction and 16-bit results by
+running softmaxes of the corpus against TensorFlow Lite.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit.chip.isa.decode import Instruction
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SEGMENTS, _COEFFICIENTS = 8, 5
+MODE = 3  # of every table that is proven
+# Field ``nlu`` of an op.
+APPLY, REDUCE_RANGE, WIDE = 1, 2, 4
+ODD = 3  # field ``odd`` of an op with a table of tanh
+
+
+class Spline:
+    """The table of an ``nlu.load``."""
+
+    def __init__(self, instruction: Instruction) -> None:
+        count = _SEGMENTS * _COEFFICIENTS
+        bits = np.array([instruction[f"c{k}"] for k in range(count)], np.uint32)
+        self.coefficients = bits.view(np.float32).reshape(_SEGMENTS, _COEFFICIENTS)
+        breaks = np.array([instruction[f"b{k}"] for k in range(_SEGMENTS - 1)], np.uint32)
+        self.breaks = breaks.view(np.float32)
+
+    def __call__(self, real: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The value at each argument, by Horner's rule in float32."""
+        segment = np.searchsorted(self.breaks, real, side="right")
+        value = self.coefficients[segment, _COEFFICIENTS - 1]
+        for power in range(_COEFFICIENTS - 2, -1, -1):
+            value = value * real + self.coefficients[segment, power]
+        return np.asarray(value, np.float32)
+
+    def odd(self, real: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The value of an odd function whose table begins at 0."""
+        return np.asarray(np.copysign(self(np.abs(real)), real), np.float32)
+
+    def reduced(self, real: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As a call, with the argument brought into [1, 4)."""
+        _, exponent = np.frexp(np.maximum(real, np.finfo(np.float32).tiny))
+        halves = (exponent - 1) >> 1
+        inside = np.ldexp(real, -2 * halves).astype(np.float32)
+        return np.asarray(np.ldexp(self(inside), -halves), np.float32)

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Edge TPU in software: runs compiled programs bit by bit."""
+
+from __future__ import annotations
+
+from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.chip.isa.errors import EmulationError, SyncError
+
+__all__ = ["EdgeTpu", "EmulationError", "SyncError"]

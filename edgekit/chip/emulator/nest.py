@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop nest of an op: its walks over activations, weight rows and results, read once.
+
+Loop levels in the reduction mask are summed (any order: the sum is exact); the others count
+emissions. Each address generator has its own nest; only the order of its steps matters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit.chip.arithmetic.spline import APPLY, ODD, WIDE
+from edgekit.chip.isa.access import access_of
+from edgekit.chip.isa.decode import Instruction
+from edgekit.chip.isa.errors import EmulationError, not_proven
+from edgekit.chip.isa.memories import NARROW_BYTES, ROW_UNITS
+from edgekit.chip.isa.walks import fine_walk, product
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CONSUMES_FILL = 5  # cfg1: first bit of the level whose iterations each take a fill
+_NEXT_SET = 4  # sync2: first bit of the level whose iterations each take a set of scaling rows
+
+
+class Nest:
+    """The loop nest of an op instruction; every field of the instruction is read here, once.
+
+    Raises:
+        EmulationError: A field has a value whose meaning is not proven.
+    """
+
+    def __init__(self, instruction: Instruction) -> None:
+        self.instruction = instruction
+        access = access_of(instruction)
+        if access is None:
+            cfg2, cfg3 = instruction["cfg2"], instruction["cfg3"]
+            raise self.stop(f"an op of the class cfg2={cfg2:#x}, cfg3={cfg3:#x}", "cfg2")
+        self.access = access
+        if instruction["in_last"]:
+            raise self.stop("a partial last round of activations", "in_last")
+        if instruction["odd"] and (instruction["odd"] != ODD or not instruction["nlu"] & APPLY):
+            raise self.stop(f"an odd function of kind {instruction['odd']}", "odd")
+        self.loops = tuple(instruction[f"loop{k}"] + 1 for k in range(8))
+        self.steps = product(self.loops)
+        self.channels = instruction["channels"] + 1
+        self.value_bytes = 2 if instruction["nlu"] & WIDE else 1
+        self.valid = self._valid_steps()
+        self.num_steps = self.steps if self.valid is None else int(self.valid.sum())
+        self.has_zero_rows = bool(instruction["cfg3"] & 8)
+        self.has_scaling = bool(instruction["bias"] or instruction["per_channel"])
+        level = instruction["group_level"]
+        has_headers = self.has_scaling or self.has_zero_rows
+        self.groups = product(self.loops[level:]) if level and has_headers else 1
+        self._held: list[NDArray[np.int64]] = []
+        self.written: frozenset[int] = frozenset()  # wide rows that sums go to
+        self.narrow_written: tuple[int, int] | None = None  # first byte, end
+        self._read_out()
+        self._read_par()
+        self._read_in()
+        if self.access.sums:
+            self._read_sums()
+
+    def stop(self, what: str, field_name: str, why: str = "") -> EmulationError:
+        """See `not_proven`."""
+        return not_proven(self.instruction, what, field_name, why)
+
+    def shared(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``values``, or an equal array that an earlier step of this op already holds.
+
+        Tiles with weights of their own are steps of their own, but walk memory alike: without
+        this a large program would keep each walk up to sixteen times.
+        """
+        for held in self._held:
+            if np.array_equal(held, values):
+                return held
+        self._held.append(values)
+        return values
+
+    # -- the three walks
+
+    def _valid_steps(self) -> NDArray[np.bool_] | None:
+        """Which steps of the full nest happen; None for all of them.
+
+        Loop 0 may be cut short in the last round of a level.
+        """
+        level = self.instruction["last_loop_mode"]
+        if not level:
+            return None
+        position = np.arange(self.steps)
+        inner = position % self.loops[0]
+        round_of = position // product(self.loops[:level]) % self.loops[level]
+        last = round_of == self.loops[level] - 1
+        happens: NDArray[np.bool_] = ~(last & (inner > self.instruction["last_loop"]))
+        return happens
+
+    def _spread(self, addresses: NDArray[np.int64], name: str) -> NDArray[np.int64]:
+        """The addresses of a walk for every step of the full nest."""
+        if len(addresses) == self.steps:
+            return addresses
+        if len(addresses) == 1:
+            return np.broadcast_to(addresses, (self.steps,))
+        if self.valid is not None and len(addresses) == self.num_steps:
+            position: NDArray[np.int64] = np.maximum(np.cumsum(self.valid) - 1, 0)
+            return addresses[position]
+        raise self.stop(f"a walk of {len(addresses)} steps, the nest has {self.num_steps}", name)
+
+    def _read_out(self) -> None:
+        self.out = fine_walk(self.instruction, "out_")
+        words = self.channels * self.value_bytes // 4
+        if not words:
+            raise self.stop(f"{self.channels} channels are no whole word", "channels")
+        self.reduced = self._reduced(self.out.num_steps // words)
+        self.emitting = [k for k in range(8) if k not in self.reduced and self.loops[k] > 1]
+        self.num_emissions = (
+            self.num_steps if not self.reduced else product([self.loops[k] for k in self.emitting])
+        )
+        addresses = self.out.addresses()
+        if self.access.sums:
+            addresses = np.zeros(self.num_emissions * words, np.int64)
+        if len(addresses) != self.num_emissions * words:
+            raise self.stop(
+                f"{len(addresses)} words out, {self.num_emissions} emissions of {words}", "out_cnt0"
+            )
+        self.out_words = addresses.reshape(self.num_emissions, words)
+        self._check_narrow(addresses, 4, "out_base")
+        if not self.access.sums:
+            self.narrow_written = (int(addresses.min()), int(addresses.max()) + 4)
+        self.keep = self._kept_words()
+
+    def _reduced(self, emissions: int) -> list[int]:
+        """The levels that are summed: the mask's, or without one all below the emissions."""
+        reduce = self.instruction["reduce"]
+        if reduce or emissions == self.num_steps:
+            return [k for k in range(8) if reduce >> k & 1 and self.loops[k] > 1]
+        inner = 1
+        for level in range(8):
+            inner *= self.loops[level]
+            if inner * emissions == self.steps:
+                return [k for k in range(level + 1) if self.loops[k] > 1]
+        return []
+
+    def _kept_words(self) -> NDArray[np.bool_] | None:
+        """Which words are written where the last channel group is short; None for all."""
+        instruction = self.instruction
+        level = instruction["out_last_mode"]
+        if not level or not instruction["out_last_skip"]:
+            return None
+        words, counts = self.out_words.shape[1], self.out.counts
+        if counts[0] != words:
+            raise self.stop("a short last group whose words are not level 0", "out_last_mode")
+        block = np.arange(self.num_emissions) // product(counts[1:level]) % counts[level]
+        keep = np.ones((self.num_emissions, words), bool)
+        keep[block == counts[level] - 1, instruction["out_last_cnt"] + 1 :] = False
+        return keep
+
+    def _read_par(self) -> None:
+        instruction = self.instruction
+        walk = fine_walk(instruction, "par_")
+        addresses = self._spread(walk.addresses(), "par_cnt0")
+        base = instruction["par_base"] // ROW_UNITS
+        self.base_row = base
+        rows, self.lanes = addresses // ROW_UNITS, addresses % ROW_UNITS
+        if not self.access.lanes and self.lanes.any():
+            raise self.stop("a weight row that starts inside a row of wide memory", "par_base")
+        self.resident = rows
+        self.read = frozenset(np.unique(rows).tolist())
+        # A stream is read in fills, one for each iteration from a level on.
+        self.par_rows = instruction["par_rows"] or int(rows.max()) - base + 1
+        self.stream_row = base if instruction["par_rows"] else -1
+        level = instruction["cfg1"] >> _CONSUMES_FILL & 7
+        self.fills = product(self.loops[level:])
+        fill = np.arange(self.steps) // (self.steps // self.fills)
+        local = rows - base
+        happens = slice(None) if self.valid is None else self.valid
+        if instruction["par_rows"] and (
+            local[happens].min() < 0 or local[happens].max() >= self.par_rows
+        ):
+            raise self.stop(
+                f"weight rows {local.min()} to {local.max()} of a fill of {self.par_rows}",
+                "par_rows",
+            )
+        self.is_above_base = bool(local.min() >= 0)  # else the rows are no stream's
+        start = self._fill_starts(local)
+        self.num_rows = int(start[-1])
+        self.streamed = np.minimum(local, np.diff(start)[fill] - 1) + start[fill]
+
+    def _fill_starts(self, local: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where in the stream each fill starts; a partial last round leaves rows of its own out."""
+        used = np.asarray(local).reshape(self.fills, -1)
+        counts = np.full(self.fills, self.par_rows, np.int64)
+        counts[-1] = used[-1].max() + 1
+        if self.valid is not None:
+            valid = self.valid.reshape(self.fills, -1)
+            partial = np.where(valid, used, 0).max(1) + 1
+            counts = np.where(valid.all(1), counts, partial)
+        return np.concatenate([[0], np.cumsum(counts)])
+
+    def _read_in(self) -> None:
+        instruction = self.instruction
+        self.chunked = instruction["in_ring_bytes"] > 0
+        self.in_addresses = np.zeros(self.steps, np.int64)
+        self.num_chunks, self.chunk_of = 0, np.zeros(self.steps, np.int64)
+        if not self.access.activation_bytes:
+            return
+        walk = fine_walk(instruction, "in_")
+        self.in_addresses = self._spread(walk.addresses(), "in_cnt0")
+        self._check_narrow(self.in_addresses, self.access.activation_bytes, "in_base")
+        if self.chunked:
+            levels = [k for k in range(8) if walk.counts[k] > 1 and not walk.strides[k]]
+            level = levels[-1] if levels else 8
+            self.num_chunks = walk.counts[level] if levels else 1
+            inner = product(walk.counts[:level])
+            chunk_of = np.arange(walk.num_steps) // inner % self.num_chunks
+            self.chunk_of = self._spread(chunk_of, "in_cnt0")
+
+    def _read_sums(self) -> None:
+        """The row of wide memory that each emission's sums go to."""
+        addresses = self._spread(fine_walk(self.instruction, "psum_").addresses(), "psum_cnt0")
+        if self.reduced or self.valid is not None:
+            raise self.stop("sums of a reduction to wide memory", "reduce")
+        rows = addresses // ROW_UNITS
+        if (addresses % ROW_UNITS).any() or len(np.unique(rows)) != len(rows):
+            raise self.stop("sums that share a row of wide memory", "psum_inc0")
+        self.sum_rows = rows
+        self.written = frozenset(rows.tolist())
+
+    def _check_narrow(self, addresses: NDArray[np.int64], size: int, name: str) -> None:
+        low, high = int(addresses.min()), int(addresses.max())
+        if low < 0 or high + size > NARROW_BYTES:
+            raise self.stop(
+                f"narrow memory bytes {low:#x} to {high + size:#x} of {NARROW_BYTES:#x}",
+                name,
+                "the address lies outside the tile's memory",
+            )
+
+    # -- its scaling sets
+
+    def set_of_each_group(self, sets: list[list[int]]) -> list[list[int]]:
+        """One header set a group, where fewer are loaded.
+
+        The store takes the next set at a level of its own: a softmax over channels has a set for
+        each pixel, and its groups are words of channels.
+        """
+        if len(sets) == self.groups:
+            return sets
+        if len({tuple(rows) for rows in sets}) == 1:
+            return sets[:1] * self.groups  # the same set is loaded over and over
+        level = self.instruction["sync2"] >> _NEXT_SET & 7
+        if level >= self.instruction["group_level"] and product(self.loops[level:]) == len(sets):
+            return [rows for rows in sets for _ in range(self.groups // len(sets))]
+        return sets
+
+    def num_sets(self, num_rows: int) -> int:
+        """How many header sets ``num_rows`` rows of the scaling store are."""
+        both = self.instruction["bias"] and self.instruction["per_channel"]
+        return num_rows // 2 if both else num_rows

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a program to a plan: the order in which everything happens, worked out once.
+
+Which transfer meets which buffer, and in what order, does not depend on values: the units of a
+tile are in-order queues, and a program is a network of queues between them. The planner issues
+instructions in program order, lets each fire on the tiles where its streams have arrived, and
+writes down what it did as steps on row and word numbers. A run then only walks the steps.
+
+Source of the model: units, queues and counters as in tinycoral, docs/isa; that the result does not
+depend on queue capacities is a property of such networks (Kahn, 1974).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Sequence, Tuple
+
+import numpy as np
+
+from edgekit.chip.emulator.queues import TileQueues
+from edgekit.chip.emulator.state import State
+from edgekit.chip.emulator.streams import Streams
+from edgekit.chip.isa.decode import Instruction
+from edgekit.chip.isa.errors import EmulationError, not_proven
+from edgekit.chip.isa.memories import NUM_TILES, ROW_UNITS, WIDE_ROWS, tiles_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# A plan of more rows or words than this is a damaged program, not a network.
+_MAX_ROWS = 1 << 20
+_MAX_MESH_WORDS = 1 << 26
+_MAX_STEPS = 1 << 18
+_MAX_WORK = 1 << 25  # steps of all loop nests; the largest program seen has 12 million
+
+
+Range = Tuple[int, int]  # first byte, end
+
+
+class Step:
+    """One thing to do in a run; addresses and row numbers are fixed."""
+
+    def run(self, state: State) -> None:
+        """Do it."""
+        raise NotImplementedError
+
+
+def _outside_wide(row: int, where: str) -> EmulationError:
+    return EmulationError(
+        f"wide memory row {row} of {WIDE_ROWS}",
+        where=where,
+        why="the address lies outside the tile's memory",
+    )
+
+
+def check_aligned(instruction: Instruction, name: str) -> None:
+    """Stop where a wide address is no whole row; the chip misreads such regions (tinycoral)."""
+    if instruction[name] % ROW_UNITS:
+        raise EmulationError(
+            f"wide memory address {instruction[name]:#x} is not aligned to 256 bytes",
+            where=f"{instruction.where}, field {name}",
+            why="transfers work on whole rows",
+        )
+
+
+class Task:
+    """An instruction that is issued and still waits on some tiles."""
+
+    def __init__(self, instruction: Instruction, order: int) -> None:
+        self.instruction = instruction
+        self.order = order
+        self.units: tuple[str, ...] = (instruction.layout.unit,)
+        self.waiting: int = instruction.fields.get("tiles", 1)
+        self.written: frozenset[int] = frozenset()  # wide rows it will write
+        self.narrow_written: Range | None = None  # bytes of narrow memory it will write
+
+    def ready(self, planner: Planner, tile: int) -> bool:
+        """Whether everything it waits for is there on ``tile``."""
+        raise NotImplementedError
+
+    def fire(self, planner: Planner, tiles: list[int]) -> None:
+        """Write down what it does on ``tiles`` and move what it moves."""
+        raise NotImplementedError
+
+    def stop(self, what: str, field_name: str, why: str = "") -> EmulationError:
+        """See `not_proven`."""
+        return not_proven(self.instruction, what, field_name, why)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of one run and the room they need."""
+
+    steps: tuple[Step, ...]
+    num_rows: int
+    mesh_words: int
+    output_bytes: int
+    wide_rows: tuple[frozenset[int], ...]  # what it has written, for each tile
+    streams: Streams  # of the host, in the order of the transfers
+
+    def run(self, state: State) -> None:
+        """Walk the steps."""
+        state.prepare(self.num_rows, self.mesh_words, self.output_bytes)
+        for step in self.steps:
+            step.run(state)
+
+
+class Checker:
+    """What looks on while a program is planned; this one sees nothing wrong."""
+
+    def issued(self, instruction: Instruction) -> None:
+        """An instruction is issued."""
+
+    def branched(self) -> None:
+        """The program goes on elsewhere than behind the last instruction."""
+
+    def before(self, task: Task, tiles: list[int]) -> None:
+        """A task is about to run on ``tiles``."""
+
+    def after(self, task: Task, tiles: list[int]) -> None:
+        """A task has run on ``tiles``."""
+
+    def sends(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
+        """The outbound half of a mesh transfer runs on ``tile``."""
+
+    def received(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
+        """The inbound half of a mesh transfer, or a fill, has run on ``tile``."""
+
+
+class Planner:
+    """Issues a program's instructions and writes the plan down."""
+
+    def __init__(self, checker: Checker | None = None) -> None:
+        self.checker = checker or Checker()
+        self.steps: list[Step] = []
+        self.pending: list[Task] = []
+        self.tiles = [TileQueues() for _ in range(NUM_TILES)]
+        self.num_rows = NUM_TILES * WIDE_ROWS
+        self.mesh_words = 0
+        self.output_bytes = 0
+        self.to_scalar: deque[tuple[int, bool]] = deque()  # packet, whether its producer ends
+        self.loopback: deque[int] = deque()
+        self.memory_has_data = False  # scalar memory holds what inputs can change
+        self.known_rows: list[set[int]] | None = None  # written by the caching program
+        self.receive_flags: set[int] = set()  # low bits of ring consumers' addresses
+        self.read_rows: list[set[int]] = [set() for _ in range(NUM_TILES)]
+        self.order = 0
+        self.work = 0
+        self.streams: Streams = Streams((), (), ())
+        self.parameters: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self.parameters_sent = 0
+        self.popped = self.next_pop = 0  # bytes of the activation stream
+        self.fed = 0  # units after the last pop that have been fed in
+        self.descriptors: list[tuple[int, ...]] = []
+
+    def add(self, step: Step) -> None:
+        """Append a step."""
+        self.steps.append(step)
+        if len(self.steps) > _MAX_STEPS:
+            raise EmulationError(f"more than {_MAX_STEPS} steps", why="the program is damaged")
+
+    def add_work(self, steps: int, where: str) -> None:
+        """Count the steps of a loop nest, so that a damaged program ends soon."""
+        self.work += steps
+        if self.work > _MAX_WORK:
+            raise EmulationError(
+                f"more than {_MAX_WORK} steps in all loop nests",
+                where=where,
+                why="the program is damaged",
+            )
+
+    def new_rows(self, number: int) -> int:
+        """Room for ``number`` consecutive rows; the number of the first."""
+        first = self.num_rows
+        self.num_rows += number
+        if self.num_rows > _MAX_ROWS:
+            raise EmulationError(f"more than {_MAX_ROWS} rows", why="the program is damaged")
+        return first
+
+    def new_mesh_words(self, number: int) -> int:
+        """Room for ``number`` words in flight; the number of the first."""
+        first = self.mesh_words
+        self.mesh_words += number
+        if self.mesh_words > _MAX_MESH_WORDS:
+            raise EmulationError("too many words on the mesh", why="the program is damaged")
+        return first
+
+    def row_at(self, tile: int, row: int, where: str, *, overwriting: bool = False) -> int:
+        """The number of what is in wide memory of ``tile`` at ``row``.
+
+        ``overwriting`` reads it only to keep what a shorter new row leaves of it.
+        """
+        if not 0 <= row < WIDE_ROWS:
+            raise _outside_wide(row, where)
+        written = self.tiles[tile].rows.get(row)
+        if written is not None:
+            return written
+        known = self.known_rows is None or row in self.known_rows[tile]
+        if not known and not overwriting:
+            raise EmulationError(
+                f"wide memory row {row} of tile {tile} is read and nothing has written it",
+                where=where,
+                why="its content would be what another program left there",
+            )
+        self.read_rows[tile].add(row)
+        return tile * WIDE_ROWS + row
+
+    def put_rows(self, tile: int, rows: Sequence[int], numbers: Sequence[int], where: str) -> None:
+        """Let wide memory of ``tile`` hold row numbers at ``rows`` from now on."""
+        if min(rows) < 0 or max(rows) >= WIDE_ROWS:
+            raise _outside_wide(next(row for row in rows if not 0 <= row < WIDE_ROWS), where)
+        self.tiles[tile].rows.update(zip(rows, numbers))
+
+    def issue(self, task: Task) -> None:
+        """Take an instruction in; fire all that can fire."""
+        self.pending.append(task)
+        self.pump()
+
+    def pump(self) -> None:
+        """Fire until nothing moves."""
+        moved = True
+        while moved and self.pending:
+            moved = False
+            blocked: dict[str, int] = {}
+            for task in tuple(self.pending):
+                barred = 0
+                for unit in task.units:
+                    barred |= blocked.get(unit, 0)
+                tiles = [t for t in tiles_of(task.waiting & ~barred) if task.ready(self, t)]
+                if tiles:
+                    self.checker.before(task, tiles)
+                    task.fire(self, tiles)
+                    self.checker.after(task, tiles)
+                    moved = True
+                if task.waiting:
+                    for unit in task.units:
+                        blocked[unit] = blocked.get(unit, 0) | task.waiting
+            self.pending = [task for task in self.pending if task.waiting]
+
+    def scalar_sync(self, instruction: Instruction) -> None:
+        """The scalar core waits for the tokens of fences: they must have passed by now."""
+        if instruction["token_wait"] and any(getattr(t, "signals", False) for t in self.pending):
+            self.check_idle(f"pc {instruction.pc}, {instruction.layout.name}")
+
+    def written_before(self, task: Task, tile: int, rows: frozenset[int]) -> bool:
+        """Whether a pending task before ``task`` will still write one of ``rows``."""
+        for other in self.pending:
+            if other is task:
+                return False
+            if other.waiting >> tile & 1 and not other.written.isdisjoint(rows):
+                return True
+        return False
+
+    def narrow_before(self, task: Task, tile: int, read: Range) -> bool:
+        """Whether a pending task before ``task`` will still write into ``read``."""
+        for other in self.pending:
+            if other is task:
+                return False
+            span = other.narrow_written
+            if span and other.waiting >> tile & 1 and span[0] < read[1] and read[0] < span[1]:
+                return True
+        return False
+
+    def check_idle(self, where: str) -> None:
+        """Stop if something still waits: nothing that could help it comes any more."""
+        if self.pending:
+            task = self.pending[0]
+            raise EmulationError(
+                f"{len(self.pending)} instructions wait for ever at {where}",
+                where=f"{task.instruction.where}, field tiles ({task.waiting:#06x} still wait)",
+                why="what they wait for never arrives in this model of the chip",
+            )

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An executable to a plan: every instruction in program order to the unit that runs it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Callable, Sequence
+
+import numpy as np
+
+from edgekit.chip.emulator.contract import check_descriptors, check_relocations
+from edgekit.chip.emulator.plan import Plan, Planner, Step, Task
+from edgekit.chip.emulator.state import State
+from edgekit.chip.emulator.streams import Streams, streams_of, total
+from edgekit.chip.emulator.sync.strict import SyncChecker
+from edgekit.chip.emulator.transfers import Transfers
+from edgekit.chip.emulator.units.fences import Fence
+from edgekit.chip.emulator.units.host import Infeed, Outfeed, Pop
+from edgekit.chip.emulator.units.mesh import Mesh
+from edgekit.chip.emulator.units.op import Op
+from edgekit.chip.emulator.units.resize import Resize
+from edgekit.chip.emulator.units.ring import RingReceive, RingSend
+from edgekit.chip.emulator.units.scalar import ScalarStep
+from edgekit.chip.emulator.units.spline_load import SplineLoad
+from edgekit.chip.emulator.units.tile_dma import NarrowToWide, WideToNarrow
+from edgekit.chip.isa.decode import Instruction, decode
+from edgekit.chip.isa.errors import EmulationError
+from edgekit.chip.isa.memories import NUM_TILES, WIDE_ROWS
+from edgekit.chip.isa.walks import product
+from edgekit.formats.darwinn import Executable
+
+_TASKS: dict[str, Callable[[Instruction, int], Task]] = {
+    "op": Op,
+    "op.max": Op,
+    "op.sum": Op,
+    "op.resize": Resize,
+    "ring.send": RingSend,
+    "ring.recv0": RingReceive,
+    "ring.recv1": RingReceive,
+    "n2w": NarrowToWide,
+    "w2n": WideToNarrow,
+    "mesh.south": Mesh,
+    "mesh.west": Mesh,
+    "mesh.north": Mesh,
+    "mesh.east": Mesh,
+    "fence": Fence,
+    "nlu.load": SplineLoad,
+    "pop": Pop,
+    "infeed": Infeed,
+    "outfeed": Outfeed,
+}
+_BUNDLE_WORK = 8  # steps of a loop nest that take as long as a bundle
+_ON_PREDICATE = 17  # cond of a branch: on predicate 0
+_MAX_ISSUED = 100_000  # instructions of a program with its loops unrolled; the longest has 20,000
+_SCALAR = frozenset({"alu", "loop", "branch", "halt", "start", "end"})
+
+
+class WriteBack(Step):
+    """Rows that were read before the program replaced them, into wide memory for the next run."""
+
+    def __init__(self, places: Sequence[int], numbers: Sequence[int]) -> None:
+        self.places, self.numbers = np.array(places, np.int64), np.array(numbers, np.int64)
+
+    def run(self, state: State) -> None:
+        """Copy."""
+        state.rows[self.places] = state.rows[self.numbers]
+
+
+def make_plan(
+    executable: Executable,
+    *,
+    known_rows: list[set[int]] | None = None,
+    strict_sync: bool = False,
+) -> Plan:
+    """Work out what ``executable`` does.
+
+    ``known_rows`` are the rows of each tile's wide memory that a caching program has filled; None
+    for a caching program, which leaves all it has put there. ``strict_sync`` also checks that
+    units wait for each other.
+
+    Raises:
+        SyncError: ``strict_sync`` found a fault.
+        EmulationError: It does something that is not proven, or waits for ever.
+        ModelFormatError: It is no program.
+    """
+    planner = Planner(SyncChecker(known_rows) if strict_sync else None)
+    planner.known_rows = known_rows
+    planner.parameters = np.asarray(executable.parameters)
+    # Hints that are not the whole schedule leave it to the descriptors.
+    transfers = None if executable.fully_deterministic else Transfers()
+    planner.streams = Streams((), (), ()) if transfers else streams_of(executable)
+    scalar = _ScalarRuns(planner, transfers)
+    for chunk in executable.instruction_bitstreams:
+        instructions = decode(chunk.bitstream.tobytes())
+        check_relocations(chunk, instructions)
+        if transfers:
+            instructions = transfers.relocated(chunk, instructions)
+        _run(planner, scalar, instructions)
+    scalar.flush()
+    planner.check_idle("the end of the program")
+    expected = total(planner.streams.results)
+    if planner.output_bytes != expected:
+        raise EmulationError(
+            f"{planner.output_bytes} bytes to the host, the package announces {expected}"
+        )
+    if transfers is None:
+        check_descriptors(executable, planner.descriptors)
+    _write_back(planner, keep_all=known_rows is None)
+    return Plan(
+        tuple(planner.steps),
+        planner.num_rows,
+        planner.mesh_words,
+        planner.output_bytes,
+        tuple(frozenset(queues.rows) for queues in planner.tiles),
+        planner.streams,
+    )
+
+
+def _run(planner: Planner, scalar: _ScalarRuns, instructions: Sequence[Instruction]) -> None:
+    """Issue everything in the order in which the scalar core comes to it."""
+    index = {each.pc: position for position, each in enumerate(instructions)}
+    position = issued = 0
+    while position < len(instructions):
+        instruction = instructions[position]
+        position += 1
+        name = instruction.layout.name
+        if name == "branch" and scalar.decides(instruction):
+            target = scalar.branch(instruction)
+            if target not in index:
+                raise _stop(
+                    instruction, f"a branch to pc {target}, inside an instruction", "offset"
+                )
+            if index[target] != position:
+                planner.checker.branched()
+            position = index[target]
+        elif name in _SCALAR:
+            scalar.take(instruction)
+        else:
+            scalar.flush()
+            _issue(planner, scalar.with_registers(instruction))
+        issued += 1
+        if issued > _MAX_ISSUED:
+            raise _stop(instruction, f"more than {_MAX_ISSUED} instructions", "opcode")
+
+
+def _stop(instruction: Instruction, what: str, name: str) -> EmulationError:
+    return EmulationError(
+        what,
+        where=f"{instruction.where}, field {name}",
+        why="what the chip does then is not proven",
+    )
+
+
+def _issue(planner: Planner, instruction: Instruction) -> None:
+    name = instruction.layout.name
+    planner.checker.issued(instruction)
+    if instruction["gate"]:
+        raise EmulationError(
+            "a predicated instruction",
+            where=f"{instruction.where}, field gate",
+            why="no known compiler makes one",
+        )
+    if name == "scalar.sync":
+        planner.scalar_sync(instruction)
+        return
+    make = _TASKS.get(name)
+    if make is None:
+        raise EmulationError(
+            f"the instruction {name}",
+            where=f"{instruction.where}, field opcode",
+            why="what it computes is not proven",
+        )
+    planner.order += 1
+    planner.add_work(_work(instruction), instruction.where)
+    task = make(instruction, planner.order)
+    if isinstance(task, WideToNarrow):
+        task.announce(planner)
+    if isinstance(task, RingReceive):
+        task.check_flags(planner)
+    planner.issue(task)
+
+
+def _work(instruction: Instruction) -> int:
+    """The iterations of an instruction's longest nest, before anything is made of it."""
+    if instruction.layout.unit == "op" and instruction.layout.name != "nlu.load":
+        return product([instruction[f"loop{k}"] + 1 for k in range(8)])
+    longest = 1
+    for prefix, dims in (("", 4), ("n_", 6), ("w_", 4), ("o_", 4), ("i_", 4)):
+        names = [f"{prefix}cnt{k}" for k in range(dims)]
+        longest = max(longest, product([instruction.fields.get(name, 0) + 1 for name in names]))
+    return longest
+
+
+class _ScalarRuns:
+    """Collects bundles; runs at once what no input can change, else makes a step."""
+
+    def __init__(self, planner: Planner, transfers: Transfers | None) -> None:
+        self.planner, self.transfers = planner, transfers
+        self.run: list[Instruction] = []
+        self.state = State.__new__(State)
+        self.state.scalar = np.zeros(4096, np.uint32)
+        self.state.registers, self.state.predicates = [0] * 32, [0] * 8
+        self.depends = False
+        self.loop_end = -1  # last pc of a hardware loop in the run
+
+    def take(self, instruction: Instruction) -> None:
+        """Add an instruction to the run."""
+        if instruction.layout.name == "loop":
+            self.loop_end = max(self.loop_end, instruction.pc + instruction["body"])
+        if instruction.layout.name in {"alu", "loop", "branch"}:
+            self.run.append(instruction)
+
+    def decides(self, branch: Instruction) -> bool:
+        """Whether a branch is known without inputs, and no part of a hardware loop."""
+        if self.run and branch.pc <= self.loop_end:
+            return False
+        self.flush()
+        return not self.depends
+
+    def branch(self, instruction: Instruction) -> int:
+        """Where the program goes on after a branch, as a pc."""
+        if instruction["cond"] not in {0, _ON_PREDICATE}:
+            raise _stop(instruction, f"a branch on condition {instruction['cond']}", "cond")
+        taken = instruction["cond"] == 0 or self.state.predicates[0]
+        return instruction.pc + (instruction["offset"] if taken else 1)
+
+    def with_registers(self, instruction: Instruction) -> Instruction:
+        """The instruction with what scalar registers hold in place of its address and tiles."""
+        fields = instruction.fields
+        changed = {}
+        if fields.get("n_addr_reg_en"):
+            changed["n_addr"] = 4 * self._register(instruction, "n_addr_reg")
+        if fields.get("tiles_reg_en"):
+            changed["tiles"] = self._register(instruction, "tiles_reg")
+        if not changed:
+            if fields.get("n_addr_reg") or fields.get("tiles_reg"):
+                raise _stop(instruction, "a register that nothing enables", "tiles_reg")
+            return instruction
+        return replace(instruction, fields={**fields, **changed})
+
+    def _register(self, instruction: Instruction, name: str) -> int:
+        if self.depends:
+            raise _stop(instruction, "a register that inputs can change", name)
+        return self.state.registers[instruction[name]]
+
+    def flush(self) -> None:
+        """The run is over."""
+        if not self.run:
+            return
+        step = ScalarStep(self.run)
+        self.planner.add_work(_BUNDLE_WORK * step.num_bundles, self.run[0].where)
+        self.run, self.loop_end = [], -1
+        start = (list(self.state.registers), list(self.state.predicates))
+        words = step.execute(self.state)
+        self.planner.descriptors += step.descriptors
+        if self.transfers:
+            self.planner.streams = self.transfers.extended(
+                self.planner.streams, self.planner.descriptors
+            )
+        if not step.touches_data and not self.depends:
+            return
+        if not self.depends:
+            step.start = start
+        self.depends = self.depends or self.planner.memory_has_data
+        if self.depends and any("outfeed" in task.units for task in self.planner.pending):
+            raise EmulationError(
+                "scalar memory is read while a transfer into it is under way",
+                where=step.instructions[0].where,
+            )
+        step.first_byte = self.planner.output_bytes
+        self.planner.output_bytes += 4 * len(words)
+        self.planner.add(step)
+
+
+def _write_back(planner: Planner, *, keep_all: bool) -> None:
+    places, numbers = [], []
+    for tile in range(NUM_TILES):
+        for row, number in planner.tiles[tile].rows.items():
+            if keep_all or row in planner.read_rows[tile]:
+                places.append(tile * WIDE_ROWS + row)
+                numbers.append(number)
+    if places:
+        planner.add(WriteBack(places, numbers))

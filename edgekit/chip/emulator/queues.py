@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What waits in a tile while a program is planned: streams by address, announcements, counters."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Sequence
+
+from edgekit.chip.arithmetic.spline import Spline
+
+NUM_COUNTERS = 19  # sync counters of a tile
+
+
+@dataclass
+class Chunk:
+    """A piece of a stream that wideToNarrow leaves for a streamed copy to pick up."""
+
+    address: int  # bytes in narrow memory
+    num_bytes: int
+    rows: tuple[int, ...]  # the delivery it is part of
+    first_byte: int  # within those rows
+
+
+@dataclass
+class Scaling:
+    """What wideToNarrow announces to the scaling store: sets of rows, there or to come."""
+
+    rows: tuple[int, ...]  # addresses in wide memory, in rows; empty: from the header queue
+    header: int  # address of the header queue, in rows
+    num_rows: int
+
+
+@dataclass
+class TileQueues:
+    """What waits in a tile: streams by address, announcements, counters."""
+
+    rows: dict[int, int] = field(default_factory=dict)  # wide row -> row number, if written
+    version: dict[int, int] = field(default_factory=dict)  # wide row -> last arrival over the ring
+    num_arrivals: int = 0
+    fifo: dict[int, deque[int]] = field(default_factory=dict)
+    headers: dict[int, deque[tuple[int, ...]]] = field(default_factory=dict)
+    inbox: tuple[deque[int], deque[int]] = field(default_factory=lambda: (deque(), deque()))
+    chunks: deque[Chunk] = field(default_factory=deque)
+    scaling: deque[Scaling] = field(default_factory=deque)
+    mesh: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)
+    corners: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)  # by byte address
+    counters: list[int] = field(default_factory=lambda: [0] * NUM_COUNTERS)
+    spline: Spline | None = None
+
+    def queue(self, row: int) -> deque[int]:
+        """The stream that arrives at a wide address, in rows."""
+        queue = self.fifo.get(row)
+        if queue is None:
+            queue = self.fifo[row] = deque()
+        return queue
+
+    def arrived(self, rows: Sequence[int]) -> None:
+        """``rows`` have come over the ring."""
+        self.num_arrivals += 1
+        self.version.update(dict.fromkeys(rows, self.num_arrivals))

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the steps of all ops have in common: their rows, and preparing weights only once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.chip.arithmetic.requantize import Requantization
+from edgekit.chip.arithmetic.spline import Spline
+from edgekit.chip.emulator.nest import Nest
+from edgekit.chip.emulator.plan import Step
+from edgekit.chip.emulator.state import State
+from edgekit.chip.emulator.steps.gather import Gather, Output
+from edgekit.chip.emulator.steps.shape import shape_of
+from edgekit.chip.isa.memories import NUM_TILES, WIDE_ROWS
+from edgekit.chip.isa.walks import as_float
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BATCH_VALUES = 1 << 21  # activations converted at a time
+_ROW_LANES = 4
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The rows an op reads, which of them each step reads, and the header rows of each group."""
+
+    rows: NDArray[np.int64]
+    index: NDArray[np.int64]  # one a step, into ``rows``
+    headers: NDArray[np.int64]  # (groups, rows of a set)
+
+    @property
+    def key(self) -> bytes:
+        """Equal for tiles that compute with the same rows."""
+        return self.rows.tobytes() + self.headers.tobytes()
+
+
+class OpStep(Step):
+    """What all classes of ops have in common."""
+
+    def __init__(
+        self,
+        nest: Nest,
+        tiles: list[int],
+        gather: Gather,
+        weights: Weights,
+        output: Output,
+        spline: Spline | None = None,
+    ) -> None:
+        self.pc = nest.instruction.pc
+        self.instruction = nest.instruction
+        self.tiles, self.gather, self.output = tiles, gather, output
+        self.channels = nest.channels
+        self.rows, self.headers = weights.rows, weights.headers
+        lanes = np.broadcast_to(nest.lanes, (nest.steps,)) if nest.access.lanes else 0
+        used = weights.index * _ROW_LANES + lanes
+        self.shape = shape_of(nest, used)
+        self.used = used[self.shape.order[:, 0]]  # (weight sets, reduction)
+        order = self.shape.order[:1] if self.shape.shares_input else self.shape.order
+        if nest.access.activation_bytes:
+            gather.prepare(nest, order)
+        output.prepare(nest, self.shape.emissions)
+        # Only its shape is wanted from here on: a large model has ten million steps.
+        no_memory = np.broadcast_to(np.int64(0), self.shape.order.shape)
+        emissions = nest.shared(self.shape.emissions)
+        self.shape = replace(self.shape, order=no_memory, emissions=emissions)
+        self.access = nest.access
+        self.requantization = Requantization(
+            as_float(nest.instruction["clamp_min"]),
+            as_float(nest.instruction["clamp_max"]),
+            nest.instruction["out_zp"],
+            nest.instruction["nlu"],
+            spline,
+            bool(nest.instruction["odd"]),
+        )
+        self.multiplier = as_float(nest.instruction["mult"])
+        self.constant = bool(
+            (self.rows < NUM_TILES * WIDE_ROWS).all()
+            and (self.headers < NUM_TILES * WIDE_ROWS).all()
+        )
+        self._seen: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+        self._prepared: Any = None
+        values = max(
+            1, order.size * max(self.gather.size, 1), self.shape.emissions.size * self.channels
+        )
+        self.batch = max(1, _BATCH_VALUES // values)
+
+    @property
+    def emission_order(self) -> NDArray[np.int64]:
+        """The place in program order of each emission, as `compute` returns them."""
+        return self.shape.emissions.reshape(-1)
+
+    def run(self, state: State) -> None:
+        """Gather, compute, scatter, a few tiles at a time."""
+        prepared = self.prepared(state)
+        for first in range(0, len(self.tiles), self.batch):
+            tiles = self.tiles[first : first + self.batch]
+            stored = self.compute(state, prepared, tiles, first)
+            if state.observer is not None:
+                state.observer(self, tiles, stored)
+            self.output.write(state, tiles, stored)
+
+    def compute(
+        self,
+        state: State,
+        prepared: Any,  # noqa: ANN401
+        tiles: list[int],
+        first: int,
+    ) -> NDArray[np.uint8]:
+        """The bytes that are stored, one row a tile."""
+        raise NotImplementedError
+
+    def prepare(self, rows: NDArray[np.uint8], headers: NDArray[np.uint8]) -> Any:  # noqa: ANN401
+        """The weights as `compute` wants them."""
+        raise NotImplementedError
+
+    def prepared(self, state: State) -> Any:  # noqa: ANN401
+        """The prepared weights; made anew where the rows have changed."""
+        if self._seen is not None and self.constant:
+            return self._prepared
+        rows, headers = state.rows[self.rows], state.rows[self.headers]
+        seen = self._seen
+        if seen is None or not (np.array_equal(seen[0], rows) and np.array_equal(seen[1], headers)):
+            self._seen = (rows, headers)
+            self._prepared = self.prepare(rows, headers)
+        return self._prepared

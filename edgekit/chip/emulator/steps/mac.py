@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ops as steps: gather activations, multiply by weight rows, requantize, scatter.
+
+Weight rows are prepared once (zero points off, transposed, float32 where sums stay exact) and kept
+while their bytes stay the same, which for cached parameters is for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.chip.arithmetic.requantize import EXACT_FLOAT32
+from edgekit.chip.emulator.nest import Nest
+from edgekit.chip.emulator.state import State
+from edgekit.chip.emulator.steps.base import OpStep, Weights
+from edgekit.chip.emulator.steps.gather import Gather, Output
+from edgekit.chip.isa.access import WORDS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ROW_CHANNELS, _ROW_LANES = 64, 4
+_MAX_SPLITS = 4  # float32 products whose sum is taken in float64 before float64 is used for all
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Weights of a multiply-accumulate step."""
+
+    kind: str  # "copy", "diagonal", "product"
+    matrices: tuple[NDArray[Any], ...]  # splits along the reduction
+    bounds: tuple[int, ...]  # where the splits end
+    bias: NDArray[np.float64]  # (weight sets, channels), everything that is added
+    exact32: bool
+    multiplier: NDArray[np.float32] | np.float32
+
+
+class MacStep(OpStep):
+    """Activations times weights."""
+
+    def prepare(self, rows: NDArray[np.uint8], headers: NDArray[np.uint8]) -> Prepared:
+        """Weights without zero point, bias with everything constant folded in."""
+        fields = self.instruction.fields
+        weights = self._matrix(rows)  # (sets, reduction, channels)
+        bias, multiplier, zero_points = self._headers(headers)
+        weights = weights - zero_points[:, None, :]
+        if self.shape.there is not None:
+            happens = np.repeat(self.shape.there, weights.shape[1] // self.used.shape[1], axis=1)
+            weights = weights * happens[:, :, None]
+        bias = bias + fields["offset"] - fields["in_zp"] * weights.sum(1)
+        splits, dtype = self._splits(weights)
+        ends = [weights.shape[1] * (k + 1) // splits for k in range(splits)]
+        total = self._bound(weights) + float(np.abs(bias).max())
+        kind = self._kind(weights, bias, multiplier)
+        matrices: tuple[NDArray[Any], ...]
+        if kind == "diagonal":
+            exact = self._bound(weights) < EXACT_FLOAT32
+            matrices = (self._diagonal(weights).astype(np.float32 if exact else np.float64),)
+        else:
+            starts = [0, *ends[:-1]]
+            stacked = weights
+            if self.shape.shares_input:
+                stacked = weights.transpose(1, 0, 2).reshape(1, weights.shape[1], -1)
+            matrices = tuple(
+                np.ascontiguousarray(stacked[:, start:end]).astype(dtype)
+                for start, end in zip(starts, ends)
+            )
+        return Prepared(kind, matrices, tuple(ends), bias, total < EXACT_FLOAT32, multiplier)
+
+    def _bound(self, weights: NDArray[np.float64]) -> float:
+        """No partial sum of the products is larger, whatever the activations."""
+        highest = 255 if self.access.activations == "u1" else 65535
+        positive, negative = np.maximum(weights, 0).sum(1), np.maximum(-weights, 0).sum(1)
+        return highest * max(float(positive.max()), float(negative.max()))
+
+    def _splits(self, weights: NDArray[np.float64]) -> tuple[int, type]:
+        """How many float32 products along the reduction are each exact; else one in float64."""
+        length = weights.shape[1]
+        for splits in range(1, min(_MAX_SPLITS, length) + 1):
+            ends = [length * k // splits for k in range(splits + 1)]
+            parts = [weights[:, start:end] for start, end in zip(ends, ends[1:])]
+            if all(self._bound(part) < EXACT_FLOAT32 for part in parts):
+                return splits, np.float32
+        return 1, np.float64
+
+    def _matrix(self, rows: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Weights as (sets, elements of the reduction, channels)."""
+        row, lane = self.used // _ROW_LANES, self.used % _ROW_LANES
+        cells = rows.reshape(-1, _ROW_CHANNELS, _ROW_LANES)
+        if self.access.weights == "lane":
+            return cells[row, : self.channels, lane].astype(np.float64)
+        if self.access.weights == "half":
+            halves = np.ascontiguousarray(cells).view(np.uint16)
+            return halves[row, : self.channels, lane // 2].astype(np.float64)
+        elements: NDArray[Any] = cells
+        if self.access.weights == "pair":
+            elements = np.ascontiguousarray(cells).view(np.int16)
+        taken = elements[row, : self.channels, : self.access.per_step]
+        return taken.transpose(0, 1, 3, 2).reshape(len(row), -1, self.channels).astype(np.float64)
+
+    def _headers(
+        self, headers: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32] | np.float32, NDArray[np.float64]]:
+        """Bias, multiplier and weight zero point of each weight set and channel."""
+        fields, sets = self.instruction.fields, len(self.used)
+        channels = slice(0, self.channels)
+        bias = np.zeros((sets, self.channels))
+        zero_points = np.full((sets, self.channels), float(fields["w_zp"]))
+        multiplier: NDArray[np.float32] | np.float32 = self.multiplier
+        if not headers.size:
+            return bias, multiplier, zero_points
+        chosen, at = np.ascontiguousarray(headers[self.shape.group]).view(np.int32), 0
+        if fields["per_channel"]:
+            multiplier = chosen.view(np.float32)[:, at, channels]
+            at += 1
+        if fields["bias"]:
+            bias = chosen[:, at, channels].astype(float)
+            at += 1
+        if fields["cfg3"] & 8:
+            zero_points = chosen[:, at, channels].astype(float)
+        return bias, multiplier, zero_points
+
+    def _kind(
+        self,
+        weights: NDArray[np.float64],
+        bias: NDArray[np.float64],
+        multiplier: NDArray[np.float32] | np.float32,
+    ) -> str:
+        if self.access is not WORDS or self.channels != 4:
+            return "product"
+        blocks = weights.reshape(len(weights), -1, 4, 4)
+        if (blocks * (1 - np.eye(4))).any():
+            return "product"
+        open_ended = self.requantization.clamp_min <= 0 and self.requantization.clamp_max >= 255
+        plain = np.isscalar(multiplier) and multiplier == 1 and not self.requantization.zero_point
+        plain = plain and not self.requantization.nlu
+        if blocks.shape[1] == 1 and plain and open_ended and (blocks == np.eye(4)).all():
+            return "copy" if not bias.any() else "diagonal"
+        return "diagonal"
+
+    @staticmethod
+    def _diagonal(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        blocks = weights.reshape(len(weights), -1, 4, 4)
+        return np.ascontiguousarray(np.einsum("wrii->rwi", blocks))
+
+    def compute(
+        self, state: State, prepared: Prepared, tiles: list[int], first: int
+    ) -> NDArray[np.uint8]:
+        """See `OpStep`."""
+        inputs = self.gather.read(state, tiles, first)
+        if prepared.kind == "copy":
+            return self._repeated(inputs, len(tiles))
+        total = self.sums(inputs.view(self.access.activations), prepared, len(tiles))
+        multiplier = prepared.multiplier
+        if isinstance(multiplier, np.ndarray):
+            multiplier = multiplier[:, None, :]
+        return self.requantization.apply(total, multiplier)
+
+    def sums(self, inputs: NDArray[Any], prepared: Prepared, num_tiles: int) -> NDArray[np.float32]:
+        """The accumulators with bias, as float32: (tiles, sets, positions, channels)."""
+        shape = (num_tiles, -1, self.shape.order.shape[1], self.shape.order.shape[2])
+        sets = len(self.used)
+        if prepared.kind == "diagonal":
+            total = self._sum_diagonal(inputs.reshape(*shape, 4), prepared.matrices[0])
+        else:
+            values = inputs.reshape(*shape[:3], shape[3] * self.access.per_step)
+            total = self._sum_product(values, prepared)
+            if self.shape.shares_input:
+                split = total.reshape(num_tiles, -1, sets, self.channels)
+                total = np.ascontiguousarray(split.transpose(0, 2, 1, 3))
+        bias = prepared.bias[:, None, :]
+        if prepared.exact32 and total.dtype == np.float32:
+            total += bias.astype(np.float32)
+            return total
+        return (total.astype(np.float64) + bias).astype(np.float32)
+
+    def _repeated(self, inputs: NDArray[np.uint8], num_tiles: int) -> NDArray[np.uint8]:
+        if not self.shape.shares_input:
+            return inputs
+        values = inputs.reshape(num_tiles, 1, -1)
+        return np.ascontiguousarray(
+            np.broadcast_to(values, (num_tiles, len(self.used), values.shape[2]))
+        )
+
+    def _sum_diagonal(self, values: NDArray[np.uint8], weights: NDArray[Any]) -> NDArray[Any]:
+        """Each channel by itself, tap after tap: (tiles, sets, positions, channels)."""
+        total = values[:, :, :, 0].astype(weights.dtype)
+        total *= weights[0][:, None, :]
+        for tap in range(1, len(weights)):
+            part = values[:, :, :, tap].astype(weights.dtype)
+            part *= weights[tap][:, None, :]
+            total += part
+        if self.shape.shares_input and len(self.used) > 1 and total.shape[1] == 1:
+            return np.repeat(total, len(self.used), axis=1)
+        return total
+
+    @staticmethod
+    def _sum_product(values: NDArray[np.uint8], prepared: Prepared) -> NDArray[Any]:
+        start = 0
+        total: NDArray[Any] | None = None
+        for matrix, end in zip(prepared.matrices, prepared.bounds):
+            part = np.matmul(values[..., start:end].astype(matrix.dtype), matrix)
+            total = part if total is None else total.astype(np.float64) + part
+            start = end
+        return total if total is not None else np.zeros(0)
+
+
+class SumsStep(MacStep):
+    """A multiply-accumulate step whose sums stay int32: a row of wide memory for each emission."""
+
+    def __init__(
+        self,
+        nest: Nest,
+        tiles: list[int],
+        gather: Gather,
+        weights: Weights,
+        output: Output,
+        first_row: int,
+    ) -> None:
+        super().__init__(nest, tiles, gather, weights, output)
+        order = self.shape.emissions.reshape(-1)
+        starts = first_row + nest.num_emissions * np.arange(len(tiles))
+        self.out_rows = starts[:, None] + order
+
+    def run(self, state: State) -> None:
+        """Gather, add up, store."""
+        prepared = self.prepared(state)
+        inputs = self.gather.read(state, self.tiles, 0).view(self.access.activations)
+        total = self.sums(inputs, prepared, len(self.tiles)).astype(np.int32)
+        data = total.reshape(*self.out_rows.shape, self.channels).view(np.uint8)
+        state.rows[self.out_rows, : data.shape[-1]] = data

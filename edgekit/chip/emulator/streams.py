@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's side of a run as streams of bytes, in the order of the transfer hints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgekit.chip.isa.errors import EmulationError
+from edgekit.formats.darwinn import (
+    Description,
+    Direction,
+    DmaDescriptorHint,
+    Executable,
+)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A run of bytes of a host stream and where they are: an input, scratch memory, parameters."""
+
+    start: int  # in the stream
+    size: int
+    source: str  # "input", "scratch", "parameter" or "output"
+    name: str
+    offset: int  # within what it names
+    before: int = 0  # bytes of inputs in the stream before it
+
+    def input_byte(self, at: int) -> int:
+        """Where byte ``at`` of the stream lies among the inputs alone."""
+        return self.before + at - self.start
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The three streams of one run."""
+
+    activations: tuple[Span, ...]
+    parameters: tuple[Span, ...]
+    results: tuple[Span, ...]
+
+    def scratch_to_result(self, offset: int, where: str) -> int:
+        """Where in the results the byte of scratch memory at ``offset`` was written."""
+        for span in self.results:
+            if span.source == "scratch" and span.offset <= offset < span.offset + span.size:
+                return span.start + offset - span.offset
+        raise EmulationError(
+            f"scratch byte {offset} is read and was never written", where=f"{where}, field offset"
+        )
+
+
+def total(spans: tuple[Span, ...]) -> int:
+    """The bytes of a stream."""
+    return sum(span.size for span in spans)
+
+
+SOURCES = {
+    Description.BASE_ADDRESS_INPUT_ACTIVATION: "input",
+    Description.BASE_ADDRESS_OUTPUT_ACTIVATION: "output",
+    Description.BASE_ADDRESS_SCRATCH: "scratch",
+    Description.BASE_ADDRESS_PARAMETER: "parameter",
+}
+
+
+def streams_of(executable: Executable) -> Streams:
+    """The host's streams of one run, from the transfer hints."""
+    spans: dict[str, list[Span]] = {"activations": [], "parameters": [], "results": []}
+    for hint in executable.dma_hints:
+        step = hint.any_hint
+        if not isinstance(step, DmaDescriptorHint):
+            continue
+        source = SOURCES[step.meta.desc]
+        stream = (
+            "results"
+            if hint.direction is Direction.OUTFEED
+            else ("parameters" if source == "parameter" else "activations")
+        )
+        start = sum(span.size for span in spans[stream])
+        before = sum(span.size for span in spans[stream] if span.source == "input")
+        spans[stream].append(
+            Span(start, step.size_in_bytes, source, step.meta.name, step.offset_in_bytes, before)
+        )
+    return Streams(*(tuple(spans[name]) for name in ("activations", "parameters", "results")))

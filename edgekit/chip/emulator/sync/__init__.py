@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strict synchronization: whether a program waits for what it reads."""

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strict synchronization: do the queues in wide memory have the room that they say they have?
+
+A stream goes round a ring of slots. No slot may hold a parameter that the caching program has put
+there, and none may lie behind the end of the memory: the chip does not look.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgekit.chip.emulator.units.ring import RingReceive
+from edgekit.chip.emulator.units.tile_dma import NarrowToWide
+from edgekit.chip.isa.errors import SyncError
+from edgekit.chip.isa.memories import WIDE_ROWS
+
+if TYPE_CHECKING:
+    from edgekit.chip.emulator.plan import Task
+
+
+def slots_of(task: Task) -> range:
+    """The rows of wide memory that the task's stream goes round; empty where it has none."""
+    if isinstance(task, RingReceive):
+        return range(task.base, task.base + task.instruction["slots"])
+    if isinstance(task, NarrowToWide) and task.streams:
+        return range(task.rows[0], task.rows[0] + task.instruction["w_rows"])
+    return range(0)
+
+
+def check_capacity(task: Task, tiles: list[int], cached: list[set[int]] | None) -> None:
+    """Stop where a stream's slots hold parameters or lie outside.
+
+    Args:
+        task: About to run.
+        tiles: Where.
+        cached: Rows of each tile that hold parameters; None for the program that puts them there.
+
+    Raises:
+        SyncError: There is no room.
+    """
+    slots = slots_of(task)
+    if not slots:
+        return
+    name = "slots" if isinstance(task, RingReceive) else "w_rows"
+    where = f"{task.instruction.where}, field {name}"
+    if slots[-1] >= WIDE_ROWS:
+        raise SyncError(
+            f"a queue of {len(slots)} rows from row {slots[0]}, the memory has {WIDE_ROWS}",
+            where=where,
+            why="there is no row behind the last one",
+        )
+    if cached is None:
+        return
+    for tile in tiles:
+        covered = cached[tile].intersection(slots)
+        if covered:
+            raise SyncError(
+                f"a queue of {len(slots)} rows from row {slots[0]} covers {len(covered)} rows of "
+                f"parameters of tile {tile}",
+                where=where,
+                why="the stream would overwrite them, if not in this inference then in the next",
+            )

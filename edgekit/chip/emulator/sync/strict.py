@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strict synchronization: does the program wait for what it reads?
+
+The planner runs each unit as early as its streams allow, so that a missing wait need not change a
+value. This checker looks at the waits themselves. Every word of narrow memory remembers the unit
+that wrote it last and the count that unit's counter has reached by then; a fence that drains the
+unit makes it forget. Who reads a word that is remembered must wait for that counter, and for at
+least that count (the first round of a wait that repeats). Producers on the ring must name the
+count of packets before them, and the scalar core the final counts.
+
+What is checked is what holds in every program of Google's compiler that the emulator runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit.chip.emulator.plan import Checker, Task
+from edgekit.chip.emulator.sync.capacity import check_capacity
+from edgekit.chip.emulator.units.fences import Fence
+from edgekit.chip.emulator.units.mesh import Mesh
+from edgekit.chip.emulator.units.op import Op
+from edgekit.chip.emulator.units.ring import RingSend
+from edgekit.chip.emulator.units.tile_dma import NarrowToWide, WideToNarrow
+from edgekit.chip.isa.decode import Instruction
+from edgekit.chip.isa.errors import SyncError
+from edgekit.chip.isa.memories import NARROW_BYTES, NUM_TILES
+from edgekit.chip.isa.walks import product
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NUM_WORDS = NARROW_BYTES // 4
+_AVDATA, _WIDE_TO_NARROW, _NARROW_TO_WIDE = 0, 11, 13
+_NOBODY = -1
+_MESH_SIDES = (3, 4, 5, 6)  # counters of what comes in: north, east, south, west
+_NAMES = {0: "AVDATA", 3: "MESH_NORTH_IN", 4: "MESH_EAST_IN", 5: "MESH_SOUTH_IN", 6: "MESH_WEST_IN"}
+# Which unit's drain makes words of a counter safe.
+_UNIT_OF = {0: "op", 3: "mesh_south", 4: "mesh_west", 5: "mesh_north", 6: "mesh_east"}
+_PRODUCERS = (17, 18)  # RING_PRODUCER_A, RING_PRODUCER_B
+_STREAM_COUNTERS = (13, 14, 15)  # NARROW_TO_WIDE, RING_READ_A, RING_READ_B
+_ORDINAL = 2  # operation of a record that counts producers, not packets
+_LOOPBACK_MODE = 0
+
+
+class SyncChecker(Checker):
+    """Follows a program as it is planned and stops at the first missing wait."""
+
+    def __init__(self, cached: list[set[int]] | None = None) -> None:
+        self.cached = cached
+        self.writer = np.full((NUM_TILES, _NUM_WORDS), _NOBODY, np.int8)
+        self.count = np.zeros((NUM_TILES, _NUM_WORDS), np.int64)
+        self.av = [0] * NUM_TILES
+        self.sides = [dict.fromkeys(_MESH_SIDES, 0) for _ in range(NUM_TILES)]
+        self.producers = dict.fromkeys(_PRODUCERS, 0)
+        self.to_wide = [0] * NUM_TILES  # signals of narrowToWide
+        self.streams: dict[tuple[int, int], int] = {}  # (tile, row): count of its first row
+        self.uncounted: set[int] = set()
+        self.waited = dict.fromkeys(_PRODUCERS, 0)
+        self.seq = -1
+
+    # -- in program order
+
+    def branched(self) -> None:
+        """See `Checker`: numbers go on with that of the next instruction."""
+        self.seq = -1
+
+    def issued(self, instruction: Instruction) -> None:
+        """An instruction is issued."""
+        if instruction.layout.on_tiles:
+            if self.seq >= 0 and instruction["seq"] != self.seq + 1:
+                raise _fault(instruction, f"number {instruction['seq']} after {self.seq}", "seq")
+            self.seq = instruction["seq"]
+        name = instruction.layout.name
+        if name == "ring.send":
+            self._producer(instruction)
+        elif name == "scalar.sync":
+            self._thresholds(instruction)
+        elif name == "fence" and not instruction["count"]:
+            for counter in _PRODUCERS:
+                if instruction["counters"] >> counter & 1:
+                    self._restart(instruction, counter)
+
+    def _restart(self, instruction: Instruction, counter: int) -> None:
+        """Before a count of packets starts again, the scalar core has waited for all of them."""
+        if self.waited[counter] < self.producers[counter]:
+            raise _fault(
+                instruction,
+                f"{self.producers[counter]} packets are forgotten, waited for "
+                f"{self.waited[counter]}",
+                "counters",
+            )
+        self.producers[counter] = self.waited[counter] = 0
+
+    def _producer(self, instruction: Instruction) -> None:
+        """Its first record names the counter it is ordered by, and how far that must be."""
+        if not instruction["r0_en_a"] or instruction["r0_id"] & 31 not in _PRODUCERS:
+            if instruction["r0_en_a"] and instruction["r0_id"] & 31 == _NARROW_TO_WIDE:
+                return  # the only producer of its phase
+            raise _fault(instruction, "a producer that is not ordered after others", "r0_id")
+        packets = product([instruction[f"cnt{k}"] + 1 for k in range(4)])
+        loopback = instruction["dest"] >> NUM_TILES & 1 and instruction["mode"] == _LOOPBACK_MODE
+        for k in range(3):
+            counter, operation = instruction[f"r{k}_id"] & 31, instruction[f"r{k}_id"] >> 5
+            if not instruction[f"r{k}_en_a"] or counter not in _PRODUCERS:
+                continue
+            expected = self.producers[counter] - (1 if loopback and k == 0 else 0)
+            if instruction[f"r{k}_val"] != expected:
+                raise _fault(
+                    instruction,
+                    f"waits for {instruction[f'r{k}_val']} packets before it, there are {expected}",
+                    f"r{k}_val",
+                )
+            if k == 0 or loopback:  # what goes round through the scalar core counts twice
+                self.producers[counter] += 1 if operation == _ORDINAL else packets
+        if instruction["slots"] and not any(
+            instruction[f"r{k}_en_a"]
+            and instruction[f"r{k}_id"] & 31 == _NARROW_TO_WIDE
+            and instruction[f"r{k}_val"] >= 1
+            for k in range(3)
+        ):
+            raise _fault(instruction, "a stream is sent without waiting for narrowToWide", "r1_id")
+
+    def _thresholds(self, instruction: Instruction) -> None:
+        for bit, counter in ((5, 17), (6, 18)):
+            if instruction["wait"] >> bit & 1:
+                expected = self.producers[counter]
+                self.waited[counter] = expected
+                if instruction[f"threshold{bit}"] != expected:
+                    raise _fault(
+                        instruction,
+                        f"waits for {instruction[f'threshold{bit}']} packets, {expected} are sent",
+                        f"threshold{bit}",
+                    )
+
+    # -- as units run
+
+    def before(self, task: Task, tiles: list[int]) -> None:
+        """A task is about to run on ``tiles``."""
+        check_capacity(task, tiles, self.cached)
+        if isinstance(task, NarrowToWide):
+            self._check_transfer(task, tiles)
+            self._streamed(task, tiles)
+        elif isinstance(task, WideToNarrow):
+            self._check_source(task)
+        elif isinstance(task, RingSend) and task.streams:
+            self._check_stream(task, tiles)
+        elif isinstance(task, Mesh):
+            self._check_relay(task)
+        elif isinstance(task, Op):
+            self._check_op(task, tiles)
+
+    def sends(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
+        """The outbound half of a mesh transfer runs on ``tile``."""
+        instruction = task.instruction
+        waits: dict[int, tuple[int, int]] = {}
+        for k in range(5):
+            if instruction[f"s{k}_en_a"]:
+                value = instruction[f"s{k}_val"]
+                counter = instruction[f"s{k}_id"] >> 1
+                waits[counter] = max(waits.get(counter, (0, 0)), (value >> 2, value & 3))
+        for counter in (_AVDATA, *_MESH_SIDES):
+            threshold, level = waits.get(counter, (0, 0))
+            first = product([instruction[f"o_cnt{k}"] + 1 for k in range(level if level else 4)])
+            group = words[:first] if counter in waits else words
+            theirs = self.writer[tile, group] == counter
+            if not theirs.any():
+                continue
+            needed = int(self.count[tile, group][theirs].max())
+            if threshold < needed:
+                raise _fault(
+                    instruction,
+                    f"sends words of tile {tile} when {_NAMES[counter]} is {threshold}, "
+                    f"they are there at {needed}",
+                    "s0_val" if counter in waits else "s0_en_a",
+                )
+
+    def after(self, task: Task, tiles: list[int]) -> None:
+        """A task has run on ``tiles``."""
+        if isinstance(task, Op):
+            self._op_wrote(task, tiles)
+        elif isinstance(task, Fence):
+            self._passed(task, tiles)
+
+    def received(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
+        """The inbound half of a mesh transfer, or a fill, has run on ``tile``."""
+        instruction = task.instruction
+        if not isinstance(task, Mesh):
+            return
+        level = min(instruction["i_mode"] >> 1, 4)
+        unit = product([instruction[f"i_cnt{k}"] + 1 for k in range(level)])
+        base = self.sides[tile][task.counter]
+        self.writer[tile, words] = task.counter
+        self.count[tile, words] = base + np.arange(len(words)) // unit + 1
+        self.sides[tile][task.counter] = base + -(-len(words) // unit)
+
+    def _op_wrote(self, task: Op, tiles: list[int]) -> None:
+        if task.nest.access.sums:
+            return
+        words = task.nest.out_words.reshape(-1) // 4
+        order = np.arange(len(words))
+        if task.nest.keep is not None:
+            words, order = words[task.nest.keep.reshape(-1)], order[task.nest.keep.reshape(-1)]
+        signals = task.instruction["cfg0"] & 1
+        level = task.instruction["cfg0"] >> 1 & 7
+        unit = product(task.nest.out.counts[:level])
+        for tile in tiles:
+            self.writer[tile, words] = _AVDATA
+            if signals:
+                self.count[tile, words] = self.av[tile] + order // unit + 1
+                self.av[tile] += product(task.nest.out.counts[level:])
+            else:
+                self.count[tile, words] = 1 << 40  # nothing tells when it is there
+
+    def _passed(self, task: Fence, tiles: list[int]) -> None:
+        instruction = task.instruction
+        for tile in tiles:
+            if not instruction["count"] and instruction["counters"] >> _NARROW_TO_WIDE & 1:
+                self.to_wide[tile] = 0
+                self.uncounted.discard(tile)
+            for counter, unit in _UNIT_OF.items():
+                if unit in task.units:
+                    self.writer[tile][self.writer[tile] == counter] = _NOBODY
+                if instruction["count"] or not instruction["counters"] >> counter & 1:
+                    continue
+                if counter == _AVDATA:
+                    self.av[tile] = 0
+                else:
+                    self.sides[tile][counter] = 0
+
+    def _check_transfer(self, task: NarrowToWide, tiles: list[int]) -> None:
+        """The transfer names counters; its counts are not understood."""
+        instruction = task.instruction
+        named = {instruction[f"s{k}_id"] for k in range(6)}
+        for tile in tiles:
+            for counter in set(np.unique(self.writer[tile, task.words]).tolist()) - {_NOBODY}:
+                if counter not in named:
+                    raise _fault(
+                        instruction,
+                        f"reads words of tile {tile} without waiting for {_NAMES[counter]}",
+                        "s0_id",
+                    )
+
+    def _streamed(self, task: NarrowToWide, tiles: list[int]) -> None:
+        """Remember from which count on the stream's first row is there."""
+        signals = product(task.narrow.counts[task.instruction["tail"] >> 1 :])
+        if task.instruction["s0_id"] == _WIDE_TO_NARROW or task.instruction["transpose"]:
+            self.uncounted.update(tiles)  # how often half of a pair or a transpose signals: unknown
+        for tile in tiles:
+            before = self.to_wide[tile]
+            self.streams[tile, task.rows[0]] = before + 1
+            self.to_wide[tile] = before + signals
+
+    def _check_stream(self, task: RingSend, tiles: list[int]) -> None:
+        threshold = max((value for _, value in task.waits), default=0)
+        for tile in tiles:
+            needed = self.streams.get((tile, task.rows[0]), 0)
+            if threshold < (min(needed, 1) if tile in self.uncounted else needed):
+                raise _fault(
+                    task.instruction,
+                    f"sends the stream of tile {tile} at count {threshold}, it begins at {needed}",
+                    "r1_val",
+                )
+
+    @staticmethod
+    def _check_source(task: WideToNarrow) -> None:
+        """A stream is only there when the counter of what brings it says so."""
+        if task.streams and task.instruction["s0_id"] not in _STREAM_COUNTERS:
+            raise _fault(task.instruction, "reads a stream without waiting for it", "s0_id")
+
+    @staticmethod
+    def _check_relay(task: Mesh) -> None:
+        """What passes through a small buffer waits until some of it has come in."""
+        instruction = task.instruction
+        waits = {
+            instruction[f"s{k}_id"] >> 1
+            for k in range(5)
+            if instruction[f"s{k}_en_a"] and instruction[f"s{k}_val"] >> 2 >= 1
+        }
+        if (task.relay or task.from_corner) and not waits.intersection(_MESH_SIDES):
+            raise _fault(instruction, "passes words on without waiting for them", "s0_en_a")
+
+    def _check_op(self, task: Op, tiles: list[int]) -> None:
+        """An op has no wait for the mesh: a fence must lie between."""
+        if not task.nest.access.activation_bytes or task.nest.chunked:
+            return
+        words = np.unique(task.nest.in_addresses // 4)
+        for tile in tiles:
+            writers = set(np.unique(self.writer[tile, words]).tolist()) & set(_MESH_SIDES)
+            if writers:
+                raise _fault(
+                    task.instruction,
+                    f"reads words of tile {tile} that the mesh has brought, no fence between",
+                    "in_base",
+                )
+
+
+def _fault(instruction: Instruction, what: str, name: str) -> SyncError:
+    return SyncError(
+        what,
+        where=f"{instruction.where}, field {name}",
+        why="on the chip this is a race: the units do not wait for each other by themselves",
+        fix="compare with a program of Google's compiler for the same step",
+    )

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's streams of a program whose hints are not its whole schedule: what it asks for.
+
+A program with a loop asks for transfers by descriptors that its scalar core computes. Each region
+of host memory (an input, an output, scratch memory, the parameters) gets an address of its own, as
+the host's runtime would give it, so that a descriptor tells which region it means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Sequence
+
+from edgekit.chip.emulator.streams import SOURCES, Span, Streams
+from edgekit.chip.isa.decode import Instruction
+from edgekit.chip.isa.errors import EmulationError
+from edgekit.chip.isa.table import RELOCATED_BIT, WORD_BYTES
+from edgekit.formats.darwinn import InstructionBitstream, Position
+
+_REGION_BITS = 24  # no layer of the corpus is larger
+_INPUT, _PARAMETERS, _OUTPUT = 1, 2, 3  # tags of a descriptor (tinycoral, docs/isa/scalar.md)
+
+
+class Transfers:
+    """Regions of host memory by their address, and the streams that descriptors make of them."""
+
+    def __init__(self) -> None:
+        self.regions: list[tuple[str, str]] = []  # (source, name)
+        self._seen = 0
+
+    def relocated(
+        self, chunk: InstructionBitstream, instructions: Sequence[Instruction]
+    ) -> tuple[Instruction, ...]:
+        """The instructions with the addresses of regions in the immediates that stand for them."""
+        bases: dict[int, int] = {}
+        for offset in chunk.field_offsets:
+            region = (SOURCES[offset.meta.desc], offset.meta.name)
+            if region not in self.regions:
+                self.regions.append(region)
+            base = self.regions.index(region) + 1 << _REGION_BITS
+            pc = (offset.offset_bit - RELOCATED_BIT) // (8 * WORD_BYTES)
+            bases[pc] = base if offset.meta.position is Position.LOWER_32BIT else 0
+        return tuple(
+            replace(each, fields={**each.fields, "imm": each["imm"] + bases[each.pc]})
+            if each.pc in bases
+            else each
+            for each in instructions
+        )
+
+    def extended(self, streams: Streams, descriptors: Sequence[tuple[int, ...]]) -> Streams:
+        """The streams with what new descriptors ask for at their ends.
+
+        Raises:
+            EmulationError: A descriptor's address is in no region.
+        """
+        for address, _, size, tag in descriptors[self._seen :]:
+            name = {_INPUT: "activations", _PARAMETERS: "parameters", _OUTPUT: "results"}.get(tag)
+            if name is None:
+                continue
+            region, offset = divmod(address, 1 << _REGION_BITS)
+            if not 1 <= region <= len(self.regions):
+                raise EmulationError(
+                    f"a transfer of {size} bytes at address {address:#x}",
+                    where="alu, field imm of a descriptor",
+                    why="no relocation gives that address",
+                )
+            spans: tuple[Span, ...] = getattr(streams, name)
+            start = sum(span.size for span in spans)
+            before = sum(span.size for span in spans if span.source == "input")
+            source, region_name = self.regions[region - 1]
+            span = Span(start, size, source, region_name, offset, before)
+            streams = replace(streams, **{name: (*spans, span)})
+        self._seen = len(descriptors)
+        return streams

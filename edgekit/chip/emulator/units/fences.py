@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tile fences: units of a tile finish before anything later begins; counters start again.
+
+Source: tinycoral, docs/isa/scalar.md (the order of units follows from which mesh fences stand
+around which mesh instructions).
+"""
+
+from __future__ import annotations
+
+from edgekit.chip.emulator.plan import Planner, Task
+from edgekit.chip.isa.decode import Instruction
+
+# Bit k of the field ``units``.
+UNITS = (
+    "op", "ring_send", "ring_recv0", "ring_recv1", "n2w", "w2n",
+    "mesh_south", "mesh_west", "mesh_north", "mesh_east",
+)  # fmt: skip
+_WIDE_TO_NARROW = 11  # sync counter
+_ALL_UNITS = (1 << len(UNITS)) - 1
+
+
+class Fence(Task):
+    """A fence on some tiles and units; it passes when everything before it there has passed."""
+
+    def __init__(self, instruction: Instruction, order: int) -> None:
+        super().__init__(instruction, order)
+        mask = instruction["units"]
+        self.units = tuple(name for k, name in enumerate(UNITS) if mask >> k & 1)
+        self.drains = mask == _ALL_UNITS
+        self.signals = bool(instruction["signal"])
+
+    def ready(self, planner: Planner, tile: int) -> bool:
+        """The planner holds it back while its units are busy."""
+        del planner, tile
+        return True
+
+    def fire(self, planner: Planner, tiles: list[int]) -> None:
+        """Reset counters; after a full fence no stream has anything left."""
+        for tile in tiles:
+            queues = planner.tiles[tile]
+            if not self.instruction["count"]:
+                for counter in range(len(queues.counters)):
+                    if self.instruction["counters"] >> counter & 1:
+                        queues.counters[counter] = 0
+                if self.instruction["counters"] >> _WIDE_TO_NARROW & 1:
+                    queues.chunks.clear()  # copies count what has been delivered since
+            if self.drains:
+                queues.fifo.clear()
+                queues.headers.clear()
+            self.waiting &= ~(1 << tile)

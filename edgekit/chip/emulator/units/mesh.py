@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mesh: words of narrow memory to the neighbour in one direction, or a constant from nowhere.
+
+The opcode is the direction of travel. An instruction may have an outbound half, an inbound half,
+or both; both on the same small buffer make a relay. Outbound words wait for counters (what the
+tile's op has written, what has come in from other sides).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit.chip.emulator.plan import Planner, Step, Task
+from edgekit.chip.emulator.queues import NUM_COUNTERS
+from edgekit.chip.emulator.state import State
+from edgekit.chip.isa.decode import Instruction
+from edgekit.chip.isa.memories import NARROW_BYTES, NUM_TILES, TILES_PER_ROW, tile_words
+from edgekit.chip.isa.walks import coarse_walk, product
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Name -> (to the neighbour, the counter of what comes in from the side it comes from).
+_SIDES = {
+    "mesh.south": (TILES_PER_ROW, 3),
+    "mesh.west": (-1, 4),
+    "mesh.north": (-TILES_PER_ROW, 5),
+    "mesh.east": (1, 6),
+}
+
+
+class MeshSend(Step):
+    """Words of narrow memory into flight: one row of words a tile."""
+
+    def __init__(self, tiles: list[int], words: NDArray[np.int64], first: int) -> None:
+        self.where = tile_words(tiles, words)
+        self.flight = slice(first, first + len(tiles) * len(words))
+
+    def run(self, state: State) -> None:
+        """Gather."""
+        state.mesh[self.flight] = state.narrow_words[self.where].reshape(-1)
+
+
+class MeshReceive(Step):
+    """Words in flight into narrow memory."""
+
+    def __init__(
+        self, tiles: list[int], words: NDArray[np.int64], flight: NDArray[np.int64]
+    ) -> None:
+        self.where = tile_words(tiles, words)
+        first = int(flight.reshape(-1)[0])
+        in_order = np.array_equal(flight.reshape(-1), first + np.arange(flight.size))
+        self.flight: NDArray[np.int64] | slice = (
+            slice(first, first + flight.size) if in_order else flight.reshape(-1)
+        )
+        self.shape = flight.shape
+
+    def run(self, state: State) -> None:
+        """Scatter."""
+        state.narrow_words[self.where] = state.mesh[self.flight].reshape(self.shape)
+
+
+class MeshFill(Step):
+    """A constant into narrow memory."""
+
+    def __init__(self, tiles: list[int], words: NDArray[np.int64], pattern: int) -> None:
+        self.where = tile_words(tiles, words)
+        self.pattern = np.uint32(pattern)
+
+    def run(self, state: State) -> None:
+        """Fill."""
+        state.narrow_words[self.where] = self.pattern
+
+
+class Mesh(Task):
+    """One of the four mesh instructions."""
+
+    def __init__(self, instruction: Instruction, order: int) -> None:
+        super().__init__(instruction, order)
+        self.step_to, self.counter = _SIDES[instruction.layout.name]
+        self.box = instruction.opcode
+        sends, receives = _used(instruction, "o_"), _used(instruction, "i_")
+        if instruction["fill_en"]:
+            receives = True
+        if not sends and not receives:
+            receives = self._bare_half(instruction)
+            sends = not receives
+        self.relay = bool(
+            sends
+            and receives
+            and instruction["o_slots"]
+            and instruction["o_addr"] == instruction["i_addr"]
+        )
+        self.out_words = self._words("o_") if sends and not self.relay else None
+        self.in_words = self._words("i_") if receives and not self.relay else None
+        if self.in_words is not None:
+            self.narrow_written = (4 * int(self.in_words.min()), 4 * int(self.in_words.max()) + 4)
+        self.relayed = len(self._words("i_", check=False)) if self.relay else 0
+        # A corner: words come in through a small ring buffer and go on in another direction.
+        self.from_corner = bool(instruction["o_circular"]) and not self.relay
+        self.to_corner = bool(instruction["i_circular"]) and not self.relay
+        self.unsent = self.waiting if sends and not self.relay else 0
+        self.unreceived = self.waiting if receives or self.relay else 0
+        self.waits = [
+            (instruction[f"s{k}_id"] >> 1, instruction[f"s{k}_val"] >> 2)
+            for k in range(5)
+            if instruction[f"s{k}_en_a"]
+        ]
+
+    @staticmethod
+    def _bare_half(instruction: Instruction) -> bool:
+        """A half of one word has no nest: the one with an address, else inbound, is meant."""
+        return not (instruction["o_addr"] and not instruction["i_addr"])
+
+    def _words(self, half: str, *, check: bool = True) -> NDArray[np.int64]:
+        """Addresses in words, with the last group cut short where the instruction says so."""
+        instruction = self.instruction
+        walk = coarse_walk(instruction, half, 4, instruction[f"{half}addr"], unit=4)
+        grid = walk.grid()
+        if instruction[f"{half}group"] or instruction[f"{half}group_stride"]:
+            # All but the last round of the outermost level are whole; in the last one the
+            # innermost level is short.
+            level = max((k for k in range(4) if walk.counts[k] > 1), default=0)
+            short = instruction[f"{half}group"] + 1
+            if level == 0:
+                addresses = grid.reshape(-1)[:short]
+            else:
+                rounds = grid.reshape(walk.counts[level], -1)
+                cut = rounds[-1].reshape(-1, walk.counts[0])[:, :short]
+                addresses = np.concatenate([rounds[:-1].reshape(-1), cut.reshape(-1)])
+        else:
+            addresses = grid.reshape(-1)
+        low, high = int(addresses.min()), int(addresses.max())
+        if check and (low < 0 or high + 4 > NARROW_BYTES or low % 4):
+            raise self.stop(
+                f"narrow memory bytes {low:#x} to {high + 4:#x} of {NARROW_BYTES:#x}",
+                f"{half}addr",
+                "the address lies outside the tile's memory or between words",
+            )
+        return addresses // 4
+
+    def ready(self, planner: Planner, tile: int) -> bool:
+        """Whether the outbound or the inbound half can go."""
+        return self._can_send(planner, tile) or self._can_receive(planner, tile)
+
+    def _can_send(self, planner: Planner, tile: int) -> bool:
+        if not self.unsent >> tile & 1 or not self._counted(planner, tile):
+            return False
+        if not self.from_corner:
+            return True
+        corner = planner.tiles[tile].corners.get(self.instruction["o_addr"], ())
+        return sum(number for _, number in corner) >= self._num_out
+
+    def _counted(self, planner: Planner, tile: int) -> bool:
+        counters = planner.tiles[tile].counters
+        return all(
+            counter < NUM_COUNTERS and counters[counter] >= value for counter, value in self.waits
+        )
+
+    def _can_receive(self, planner: Planner, tile: int) -> bool:
+        if not self.unreceived >> tile & 1:
+            return False
+        if self.instruction["fill_en"]:
+            return self.out_words is not None or self._counted(planner, tile)
+        there = sum(number for _, number in planner.tiles[tile].mesh.get(self.box, ()))
+        return there >= (self.relayed if self.relay else self._num_in)
+
+    @property
+    def _num_out(self) -> int:
+        return 0 if self.out_words is None else len(self.out_words)
+
+    @property
+    def _num_in(self) -> int:
+        return 0 if self.in_words is None else len(self.in_words)
+
+    def fire(self, planner: Planner, tiles: list[int]) -> None:
+        """Send where it can be sent, then receive where it has arrived."""
+        sending = [tile for tile in tiles if self._can_send(planner, tile)]
+        receiving = [tile for tile in tiles if self._can_receive(planner, tile)]
+        if sending:
+            self._send(planner, sending)
+        if receiving:
+            self._receive(planner, receiving)
+        self.waiting = self.unsent | self.unreceived
+
+    def _send(self, planner: Planner, tiles: list[int]) -> None:
+        words = self.out_words
+        if words is None:
+            return
+        number = len(words)
+        if not self.from_corner:
+            for tile in tiles:
+                planner.checker.sends(self, tile, words)
+        if self.from_corner:
+            for tile in tiles:
+                corner = planner.tiles[tile].corners[self.instruction["o_addr"]]
+                self._to_neighbour(planner, tile, _take(corner, number))
+                self.unsent &= ~(1 << tile)
+            return
+        first = planner.new_mesh_words(number * len(tiles))
+        planner.add(MeshSend(tiles, words, first))
+        for position, tile in enumerate(tiles):
+            self._to_neighbour(planner, tile, [(first + position * number, number)])
+            self.unsent &= ~(1 << tile)
+
+    def _to_neighbour(self, planner: Planner, tile: int, parts: list[tuple[int, int]]) -> None:
+        neighbour = tile + self.step_to
+        same_row = neighbour // TILES_PER_ROW == tile // TILES_PER_ROW
+        if not 0 <= neighbour < NUM_TILES or (abs(self.step_to) == 1 and not same_row):
+            raise self.stop(f"tile {tile} has no neighbour there", "tiles")
+        planner.tiles[neighbour].mesh.setdefault(self.box, deque()).extend(parts)
+
+    def _receive(self, planner: Planner, tiles: list[int]) -> None:
+        instruction = self.instruction
+        if instruction["fill_en"] and self.in_words is not None:
+            planner.add(MeshFill(tiles, self.in_words, instruction["fill"]))
+        elif self.relay:
+            for tile in tiles:
+                passed = _take(planner.tiles[tile].mesh[self.box], self.relayed)
+                self._to_neighbour(planner, tile, passed)
+        elif self.in_words is not None:
+            parts = [_take(planner.tiles[tile].mesh[self.box], self._num_in) for tile in tiles]
+            if self.to_corner:
+                for tile, each in zip(tiles, parts):
+                    corners = planner.tiles[tile].corners
+                    corners.setdefault(instruction["i_addr"], deque()).extend(each)
+            flight = np.stack(
+                [
+                    np.concatenate([np.arange(first, first + n) for first, n in each])
+                    for each in parts
+                ]
+            )
+            planner.add(MeshReceive(tiles, self.in_words, flight))
+        level = min(instruction["i_mode"] >> 1, 4)
+        counted = product([instruction[f"i_cnt{k}"] + 1 for k in range(level, 4)])
+        for tile in tiles:
+            if self.in_words is not None and not self.to_corner:
+                planner.checker.received(self, tile, self.in_words)
+            planner.tiles[tile].counters[self.counter] += counted
+            self.unreceived &= ~(1 << tile)
+
+
+def _take(box: deque[tuple[int, int]], number: int) -> list[tuple[int, int]]:
+    """The next ``number`` words in flight, as (first, number) parts."""
+    parts = []
+    while number:
+        first, there = box.popleft()
+        if there > number:
+            box.appendleft((first + number, there - number))
+            there = number
+        parts.append((first, there))
+        number -= there
+    return parts
+
+
+def _used(instruction: Instruction, half: str) -> bool:
+    """Whether a half says anything besides its address."""
+    names = ("levels", "circular", "inc0", "cnt0", "slots")
+    return any(instruction[half + name] for name in names)

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scalar core: runs of bundles and loops over 4,096 words of memory.
+
+Source: tinycoral, docs/isa/scalar.md.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+import numpy as np
+
+from edgekit.chip.emulator.plan import Step
+from edgekit.chip.emulator.state import State
+from edgekit.chip.emulator.units.scalar_bundle import Action, Core, bundle, stop, touches_data
+from edgekit.chip.isa.decode import Instruction
+
+MAX_BUNDLES = 1 << 21  # of one run; a softmax over 1,001 classes takes 57 thousand
+_IF_PREDICATE = 17  # the condition of a branch that is taken where predicate 0 is set
+
+
+class ScalarStep(Step):
+    """A run of bundles, loops and branches without anything else between them.
+
+    Raises:
+        EmulationError: It holds what is not proven, or more than `MAX_BUNDLES` bundles are to run.
+    """
+
+    def __init__(self, instructions: Sequence[Instruction]) -> None:
+        self.instructions = tuple(instructions)
+        self.first_byte = 0  # of what goes to the host, in the output stream
+        # Registers and predicates before it, where inputs do not matter.
+        self.start: tuple[list[int], list[int]] | None = None
+        self.descriptors: list[tuple[int, ...]] = []
+        self.num_bundles = self._count(0, len(self.instructions))
+        self._core: Core | None = None
+        self._actions: list[Action] = []
+
+    @property
+    def touches_data(self) -> bool:
+        """Whether inputs can change what it does."""
+        return any(touches_data(each) for each in self.instructions if each.layout.name == "alu")
+
+    def _count(self, first: int, end: int) -> int:
+        """How many bundles run from position ``first`` up to ``end``."""
+        number, at = 0, first
+        while at < end:
+            instruction, at = self.instructions[at], at + 1
+            number += 1
+            if instruction.layout.name == "loop":
+                inside = self._end_of(instruction, at, end)
+                number += self._passes(instruction) * self._count(at, inside)
+                at = inside
+            if number > MAX_BUNDLES:
+                raise stop(instruction, f"more than {MAX_BUNDLES} bundles", "count")
+        return number
+
+    @staticmethod
+    def _passes(loop: Instruction) -> int:
+        return max(loop["count"], 1)
+
+    @staticmethod
+    def _end_of(loop: Instruction, at: int, end: int) -> int:
+        """Where the body of ``loop`` ends that begins at ``at``."""
+        inside = at + loop["body"]
+        if inside == at or inside > end:
+            raise stop(loop, f"a loop over {loop['body']} bundles, {end - at} follow", "body")
+        if loop["gate"]:
+            raise stop(loop, "a predicated loop", "gate")
+        return inside
+
+    def run(self, state: State) -> None:
+        """Execute; words for the host go to their place in the output."""
+        if self.start is not None:
+            state.registers[:], state.predicates[:] = self.start
+        words = self.execute(state)
+        if words:
+            data = np.array(words, np.uint32).view(np.uint8)
+            state.output[self.first_byte : self.first_byte + data.size] = data
+
+    def execute(self, state: State) -> list[int]:
+        """Execute and return the words for the host, as 32-bit patterns."""
+        core = self._core
+        if core is None or core.registers is not state.registers:
+            core = self._core = Core(state.registers, state.predicates, state.scalar)
+            self._actions = self._decoded(core, 0, len(self.instructions))
+        core.host.clear()
+        core.issued.clear()
+        core.descriptor[:] = [0] * 4
+        with np.errstate(all="ignore"):  # infinities are values
+            for action in self._actions:
+                action()
+        self.descriptors = list(core.issued)
+        return list(core.host)
+
+    def _decoded(self, core: Core, first: int, end: int) -> list[Action]:
+        """The functions of the bundles, a loop being one of them."""
+        actions: list[Action] = []
+        at = first
+        while at < end:
+            instruction, at = self.instructions[at], at + 1
+            if instruction.layout.name == "alu":
+                actions.append(bundle(instruction, core))
+            elif instruction.layout.name == "branch":
+                actions.append(_not_taken(instruction, core))
+            else:
+                inside = self._end_of(instruction, at, end)
+                body = self._decoded(core, at, inside)
+                actions.append(_repeated(body, self._passes(instruction)))
+                at = inside
+        return actions
+
+
+def _repeated(body: list[Callable[[], None]], passes: int) -> Action:
+    def loop() -> None:
+        for _ in range(passes):
+            for action in body:
+                action()
+
+    return loop
+
+
+def _not_taken(branch: Instruction, core: Core) -> Action:
+    def check() -> None:
+        if core.predicates[0] or branch["cond"] != _IF_PREDICATE:
+            raise stop(branch, "a branch that is taken", "offset")
+
+    return check

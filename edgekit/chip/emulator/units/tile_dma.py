@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two transfers inside a tile: narrowToWide and wideToNarrow, and the scaling store's load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit.chip.emulator.plan import Planner, Step, Task, check_aligned
+from edgekit.chip.emulator.queues import Chunk, Scaling
+from edgekit.chip.emulator.state import State
+from edgekit.chip.emulator.units.ring import short_walk
+from edgekit.chip.isa.decode import Instruction
+from edgekit.chip.isa.memories import NARROW_BYTES, ROW_BYTES, ROW_UNITS, tile_words
+from edgekit.chip.isa.walks import coarse_walk, product
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ROW_WORDS = ROW_BYTES // 4
+_NARROW_TO_WIDE = 13  # sync counter
+_RING_READS = (14, 15)  # RING_READ_A, RING_READ_B
+# Where ``w_last`` holds the rows of the last round, the level of the rounds and what is missing.
+_LAST_ROWS, _LAST_ROWS_MASK = 6, 0x3FFF
+_LAST_LEVEL, _LAST_LEVEL_MASK = 22, 3
+_MISSING_ROWS, _MISSING_ROWS_MASK = 24, 0xFFFF
+_WIDE_LANES = 1  # bit of ``tail``: 16-bit values
+_TWICE = 1  # mode of a scaling load that reads each row two times
+_TRANSPOSED = 4  # positions in a row of the transposing form
+
+
+class ToWide(Step):
+    """Words of narrow memory into new rows; what a row does not get stays as it was."""
+
+    def __init__(
+        self,
+        tiles: list[int],
+        words: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        before: NDArray[np.int64] | None,
+        per_row: int,
+    ) -> None:
+        self.where = tile_words(tiles, words)
+        self.rows, self.before, self.per_row = rows, before, per_row
+
+    def run(self, state: State) -> None:
+        """Copy."""
+        data = state.narrow_words[self.where]
+        number, per_row = self.rows.shape[1], self.per_row
+        if data.shape[1] != number * per_row:
+            padded = np.zeros((len(data), number * per_row), np.uint32)
+            padded[:, : data.shape[1]] = data
+            data = padded
+        if self.before is not None:
+            state.rows[self.rows] = state.rows[self.before]
+        view = data.reshape(len(data), number, per_row).view(np.uint8)
+        state.rows[self.rows, : 4 * per_row] = view
+
+
+class ToWideTransposed(Step):
+    """Positions of narrow memory into byte lanes of new rows: four positions a row."""
+
+    def __init__(
+        self,
+        tiles: list[int],
+        words: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        shape: tuple[int, int],
+        dtype: type,
+    ) -> None:
+        self.where = tile_words(tiles, words)
+        self.rows, self.shape = rows, shape  # (words of a position, positions)
+        self.dtype = np.dtype(dtype)
+
+    def run(self, state: State) -> None:
+        """Copy."""
+        width, positions = self.shape
+        lanes_in_word = 4 // self.dtype.itemsize
+        data = state.narrow_words[self.where].view(self.dtype)
+        values = data.reshape(len(data), -1, width, positions, lanes_in_word)
+        values = values.transpose(0, 1, 2, 4, 3)
+        rows = values.shape[:2]
+        columns = width * lanes_in_word
+        out = np.zeros((*rows, columns, lanes_in_word), self.dtype)
+        out[..., :positions] = values.reshape(*rows, columns, positions)
+        state.rows[self.rows, : columns * 4] = out.reshape(*rows, -1).view(np.uint8)
+
+
+class NarrowToWide(Task):
+    """narrowToWide: to a stream where it has slots, else to rows that stay.
+
+    It comes after what was issued before it and writes the words that it reads.
+    """
+
+    def __init__(self, instruction: Instruction, order: int) -> None:
+        super().__init__(instruction, order)
+        check_aligned(instruction, "w_addr")
+        narrow = coarse_walk(instruction, "n_", 6, instruction["n_addr"], unit=4)
+        wide = coarse_walk(instruction, "w_", 4, instruction["w_addr"], unit=ROW_UNITS)
+        self.narrow = narrow
+        low, high = narrow.span
+        if low < 0 or high + 4 > NARROW_BYTES or any(s % 4 for s in (low, *narrow.strides)):
+            raise self.stop(
+                f"narrow memory bytes {low:#x} to {high + 4:#x} of {NARROW_BYTES:#x}",
+                "n_addr",
+                "the address lies outside the tile's memory or between words",
+            )
+        self.read = (low, high + 4)
+        self.words = narrow.addresses() // 4
+        self.rows = [int(address) // ROW_UNITS for address in wide.addresses()]
+        if instruction["w_last"]:
+            self.rows = self._cut_rows(wide.counts)
+        self.written = frozenset(self.rows)
+        self.streams = instruction["w_rows"] > 0
+        if instruction["transpose"]:
+            self._check_transposed()
+
+    def _cut_rows(self, counts: tuple[int, ...]) -> list[int]:
+        """The rows; the last round of the ring has only some, in every pass of the outer levels."""
+        record = self.instruction["w_last"]
+        last = (record >> _LAST_ROWS & _LAST_ROWS_MASK) + 1
+        missing = record >> _MISSING_ROWS & _MISSING_ROWS_MASK
+        if record >> _LAST_LEVEL & _LAST_LEVEL_MASK != 1 or last + missing != counts[0]:
+            raise self.stop(f"a partial last round of {last} rows of {counts[0]}", "w_last")
+        rows = np.array(self.rows).reshape(-1, counts[1], counts[0])
+        there = np.ones(rows.shape, bool)
+        there[:, -1, last:] = False
+        return [int(row) for row in rows[there]]
+
+    def _check_transposed(self) -> None:
+        """Up to four positions on level 0 share a row, each with the same number of words.
+
+        A short last group (``n_last``) is read whole: what the chip leaves out lies in lanes and
+        columns that the op behind it does not read.
+        """
+        self.dtype = np.uint16 if self.instruction["tail"] & _WIDE_LANES else np.uint8
+        most = _TRANSPOSED if self.dtype is np.uint8 else _TRANSPOSED // 2
+        per_row, rest = divmod(len(self.words), len(self.rows))
+        self.positions = 1 if per_row == 1 else self.narrow.counts[0]
+        if rest or self.positions > most or per_row % self.positions:
+            raise self.stop(
+                f"{len(self.words)} words for {len(self.rows)} transposed rows", "transpose"
+            )
+        self.width = per_row // self.positions
+
+    def ready(self, planner: Planner, tile: int) -> bool:
+        """What it reads has been written."""
+        return not planner.narrow_before(self, tile, self.read)
+
+    def fire(self, planner: Planner, tiles: list[int]) -> None:
+        """Make the rows."""
+        number = len(self.rows)
+        first = planner.new_rows(number * len(tiles))
+        rows = first + np.arange(number * len(tiles)).reshape(len(tiles), number)
+        where = f"{self.instruction.where}, field w_addr"
+        if self.instruction["transpose"]:
+            shape = (self.width, self.positions)
+            planner.add(ToWideTransposed(tiles, self.words, rows, shape, self.dtype))
+        else:
+            per_row = -(-len(self.words) // number)
+            if number == -(-len(self.words) // _ROW_WORDS):
+                per_row = _ROW_WORDS
+            if per_row > _ROW_WORDS or (per_row < _ROW_WORDS and len(self.words) % number):
+                raise self.stop(f"{len(self.words)} words for {number} rows", "w_cnt0")
+            before = None
+            if not self.streams and per_row < _ROW_WORDS:
+                before = np.array(
+                    [
+                        [planner.row_at(tile, row, where, overwriting=True) for row in self.rows]
+                        for tile in tiles
+                    ]
+                )
+            planner.add(ToWide(tiles, self.words, rows, before, per_row))
+        level = self.instruction["tail"] >> 1
+        for position, tile in enumerate(tiles):
+            queues = planner.tiles[tile]
+            queues.counters[_NARROW_TO_WIDE] += product(self.narrow.counts[level:])
+            made = rows[position].tolist()
+            planner.put_rows(tile, self.rows, made, where)
+            if self.streams:
+                queues.queue(self.rows[0]).extend(made)
+            self.waiting &= ~(1 << tile)
+
+
+class ToNarrow(Step):
+    """Rows into narrow memory, leading words skipped."""
+
+    def __init__(
+        self,
+        tiles: list[int],
+        rows: NDArray[np.int64],
+        skip: int,
+        words: NDArray[np.int64],
+        per_row: int = _ROW_WORDS,
+    ) -> None:
+        self.where = tile_words(tiles, words)
+        self.rows, self.words, self.per_row = rows, slice(skip, skip + len(words)), per_row
+
+    def run(self, state: State) -> None:
+        """Copy."""
+        data = state.rows[self.rows, : 4 * self.per_row]
+        data = np.ascontiguousarray(data).reshape(len(self.rows), -1).view(np.uint32)
+        state.narrow_words[self.where] = data[:, self.words]
+
+
+class WideToNarrow(Task):
+    """wideToNarrow: a stream or rows into narrow memory, or the announcement of scaling rows.
+
+    With a level of stride 0 the words come in chunks, to two slots in turn, from where streamed
+    copies pick them up.
+    """
+
+    def __init__(self, instruction: Instruction, order: int) -> None:
+        super().__init__(instruction, order)
+        check_aligned(instruction, "w_addr")
+        base = instruction["w_addr"]
+        wide = coarse_walk(instruction, "w_", 4, base, unit=ROW_UNITS)
+        self.narrow = coarse_walk(instruction, "n_", 6, instruction["n_addr"])
+        self.base = base // ROW_UNITS
+        shortened = bool(instruction["group"] or instruction["group_stride"])
+        self.narrow_written = self._span()
+        self.num_rows = short_walk(wide, instruction["group"], shortened=shortened)
+        addresses = wide.addresses()[: self.num_rows]
+        self.rows = [int(address) // ROW_UNITS for address in addresses]
+        self.skip = instruction["skip"] + 1 if instruction["skip_en"] else 0
+        self.streams = bool(instruction["w_rows"] or instruction["w_circular"])
+        self.scaling = bool(instruction["scaling"])
+        self.stream_row = self.base if self.streams else -1
+        self.from_ring = instruction["s0_id"] in _RING_READS
+        self.issued: dict[int, list[int]] = {}
+
+    def _span(self) -> tuple[int, int] | None:
+        if self.instruction["scaling"]:
+            return None
+        low, high = self.narrow.span
+        return 4 * low, 4 * high + 4 + 2 * self.instruction["slot"]
+
+    def announce(self, planner: Planner) -> None:
+        """Remember the last arrival of each row when this was issued."""
+        for tile in range(len(planner.tiles)):
+            if self.waiting >> tile & 1:
+                version = planner.tiles[tile].version
+                self.issued[tile] = [version.get(row, 0) for row in self.rows]
+
+    def ready(self, planner: Planner, tile: int) -> bool:
+        """Its rows have arrived."""
+        queues = planner.tiles[tile]
+        if self.scaling:
+            return self.from_ring or not planner.written_before(self, tile, frozenset(self.rows))
+        if self.streams:
+            return len(queues.queue(self.base)) >= self.num_rows
+        if self.from_ring:
+            return all(
+                queues.version.get(row, 0) > before
+                for row, before in zip(self.rows, self.issued[tile])
+            )
+        return not planner.written_before(self, tile, frozenset(self.rows))
+
+    def fire(self, planner: Planner, tiles: list[int]) -> None:
+        """Announce, or copy."""
+        if self.scaling:
+            self._announce_scaling(planner, tiles)
+        else:
+            self._copy(planner, tiles)
+        for tile in tiles:
+            self.waiting &= ~(1 << tile)
+
+    def _announce_scaling(self, planner: Planner, tiles: list[int]) -> None:
+        rows = () if self.from_ring else tuple(self.rows)
+        if rows and self.instruction["mode"] == _TWICE:
+            if rows[::2] != rows[1::2]:
+                raise self.stop("scaling rows that are not all loaded twice", "w_inc1")
+            rows = rows[::2]
+        for tile in tiles:
+            planner.tiles[tile].scaling.append(Scaling(rows, self.base, self.num_rows))
+
+    def _copy(self, planner: Planner, tiles: list[int]) -> None:
+        where = f"{self.instruction.where}, field w_addr"
+        numbers = []
+        for tile in tiles:
+            queues = planner.tiles[tile]
+            if self.streams:
+                queue = queues.queue(self.base)
+                numbers.append([queue.popleft() for _ in range(self.num_rows)])
+            else:
+                numbers.append([planner.row_at(tile, row, where) for row in self.rows])
+        rows = np.array(numbers, np.int64)
+        there = self.num_rows * _ROW_WORDS - self.skip
+        refills = [
+            k for k in range(1, 6) if self.narrow.counts[k] > 1 and not self.narrow.strides[k]
+        ]
+        if refills:
+            self._in_chunks(planner, tiles, rows, there, refills[0])
+            return
+        words = self.narrow.addresses()[: max(there, 0)]
+        if self.instruction["head_en"]:
+            words = words[: len(words) - self._missing()]
+        self._check(words)
+        packed = -(-(len(words) + self.skip) // _ROW_WORDS)
+        if self.num_rows > packed and len(words) % self.num_rows == 0 and not self.skip:
+            # narrowToWide has put the same number of words into each row.
+            planner.add(ToNarrow(tiles, rows, 0, words, len(words) // self.num_rows))
+        else:
+            planner.add(ToNarrow(tiles, rows, self.skip, words))
+        for tile, delivery in zip(tiles, rows.tolist()):
+            chunk = Chunk(4 * int(words[0]), 4 * len(words), tuple(delivery), 4 * self.skip)
+            planner.tiles[tile].chunks.append(chunk)
+
+    def _missing(self) -> int:
+        """Words that the last round of level 0 lacks."""
+        missing = self.instruction["head_tail"] // 4
+        if missing < 0 or self.instruction["head"] + 1 + missing != self.narrow.counts[0]:
+            raise self.stop("a short last round that does not fit", "head")
+        return missing
+
+    def _in_chunks(
+        self, planner: Planner, tiles: list[int], rows: NDArray[np.int64], there: int, level: int
+    ) -> None:
+        """Hand the chunks to the copies; the last two also stay in the slots."""
+        length, number = self.narrow.counts[0], self.narrow.counts[level]
+        slot_words = self.instruction["slot"] * 2 // 4
+        number = min(number, -(-there // length))
+        deliveries = [tuple(delivery) for delivery in rows.tolist()]
+        for index in range(number):
+            base = self.instruction["n_addr"] + index % 2 * slot_words
+            size = min(length, there - index * length)
+            if index >= number - 2:
+                words = base + np.arange(size)
+                self._check(words)
+                planner.add(ToNarrow(tiles, rows, self.skip + index * length, words))
+            first_byte = 4 * (self.skip + index * length)
+            for tile, delivery in zip(tiles, deliveries):
+                chunk = Chunk(4 * base, 4 * size, delivery, first_byte)
+                planner.tiles[tile].chunks.append(chunk)
+
+    def _check(self, words: NDArray[np.int64]) -> None:
+        if not len(words):
+            raise self.stop("nothing to copy", "skip")
+        low, high = int(words.min()), int(words.max())
+        if low < 0 or 4 * (high + 1) > NARROW_BYTES:
+            raise self.stop(
+                f"narrow memory words {low:#x} to {high:#x} of {NARROW_BYTES // 4:#x}",
+                "n_addr",
+                "the address lies outside the tile's memory",
+            )

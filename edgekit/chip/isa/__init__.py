@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The instructions of the Edge TPU: their table, decoding, encoding and disassembly."""
+
+from __future__ import annotations
+
+from edgekit.chip.isa.decode import Instruction, decode
+from edgekit.chip.isa.disassemble import disassemble
+from edgekit.chip.isa.encode import encode, encode_one
+from edgekit.chip.isa.errors import EmulationError, SyncError
+from edgekit.chip.isa.listing import DisasmResult, disasm
+
+__all__ = [
+    "DisasmResult",
+    "EmulationError",
+    "Instruction",
+    "SyncError",
+    "decode",
+    "disasm",
+    "disassemble",
+    "encode",
+    "encode_one",
+]

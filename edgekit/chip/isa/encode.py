@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instructions to bytes: the exact inverse of `edgekit.chip.isa.decode`."""
+
+from __future__ import annotations
+
+from typing import Iterable, Mapping
+
+from edgekit.chip.isa.decode import Instruction
+from edgekit.chip.isa.table import LAYOUTS, WORD_BYTES
+from edgekit.errors import UsageError
+
+
+def encode(instructions: Iterable[Instruction]) -> bytes:
+    """The bitstream of ``instructions``, made from their fields and unnamed bits."""
+    return b"".join(encode_one(each.opcode, each.fields, each.rest) for each in instructions)
+
+
+def encode_one(opcode: int, fields: Mapping[str, int], rest: int = 0) -> bytes:
+    """One instruction; fields that are not given are 0, except the opcode's own.
+
+    Raises:
+        UsageError: The opcode or a field is unknown, or a value does not fit its field.
+    """
+    layout = LAYOUTS.get(opcode)
+    if layout is None:
+        raise UsageError(f"no opcode {opcode:#04x}")
+    unknown = set(fields) - {field.name for field in layout.fields}
+    if unknown:
+        raise UsageError(f"{layout.name} has no field {', '.join(sorted(unknown))}")
+    code = rest
+    for field in layout.fields:
+        value = opcode if field.name == "opcode" else fields.get(field.name, 0)
+        low, high = (
+            (-1 << (field.width - 1), 1 << (field.width - 1))
+            if field.signed
+            else (
+                0,
+                1 << field.width,
+            )
+        )
+        if not low <= value < high:
+            raise UsageError(
+                f"{value} does not fit the {field.width} bits of {field.name}", where=layout.name
+            )
+        code |= (value << field.first_bit) & field.mask
+    return code.to_bytes(layout.num_words * WORD_BYTES, "little")

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why there is no compiler, or why a run of it failed: each an error with a fix for this machine.
+
+Google's compiler is never downloaded by edgekit.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+
+from edgekit.errors import ExternalToolError
+from edgekit.explain import compiler_cause, may_be_random
+from edgekit.process import Finished
+
+PROGRAM = "edgetpu_compiler"
+_PAGE = "coral.ai/docs/edgetpu/compiler"
+_INDENT = "\n       "
+_TAIL_LINES = 6
+# Crashes that say nothing; out of memory (SIGKILL) is not among them.
+_CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS")
+
+
+class CompilerError(ExternalToolError):
+    """edgetpu_compiler is missing, failed, or printed what edgekit cannot read."""
+
+    code = "compiler.failed"
+
+
+def missing_compiler(tried: str = "") -> CompilerError:
+    """The error for a machine without the compiler, with the ways that this machine has.
+
+    Args:
+        tried: A path that was given and does not hold it; empty if PATH was searched.
+    """
+    return CompilerError(
+        f"there is no {PROGRAM} at {tried}" if tried else f"no {PROGRAM} on PATH",
+        where=tried,
+        why="Google's compiler is not part of edgekit and may not be downloaded by it",
+        fix=_ways_here(),
+        code="compiler.missing",
+    )
+
+
+def unusable_compiler(path: str, error: ExternalToolError) -> CompilerError:
+    """The error for a compiler that does not start, on an ARM machine for example."""
+    return CompilerError(
+        error.what,
+        where=path,
+        why="the compiler is a program for x86-64 Linux",
+        fix=_ways_here(),
+        code="compiler.missing",
+    )
+
+
+def _ways_here() -> str:
+    has_apt = shutil.which("apt-get") is not None
+    ways = ways_to_get_it(platform.system(), platform.machine(), has_apt=has_apt)
+    return _INDENT.join(ways)
+
+
+def ways_to_get_it(system: str, machine: str, *, has_apt: bool) -> list[str]:
+    """How to come by the compiler, the best way for this kind of machine first.
+
+    Args:
+        system: As `platform.system` says: Linux, Darwin, Windows.
+        machine: As `platform.machine` says: x86_64, aarch64, arm64, AMD64.
+        has_apt: Whether Debian's package manager is there.
+    """
+    container = (
+        "in a container: make an image of a Debian for x86-64 (linux/amd64) with the compiler "
+        "installed, and edgekit compile MODEL --via docker:IMAGE"
+    )
+    elsewhere = "on another x86-64 Linux machine: edgekit compile MODEL --via ssh://user@host"
+    colab = f"without a machine: Google's Colab notebook, linked from {_PAGE}"
+    install = (
+        f"install it: add Coral's package source ({_PAGE}), then sudo apt-get install "
+        "edgetpu-compiler"
+    )
+    known = "if it is here under another name: --compiler PATH, or EDGETPU_COMPILER=PATH"
+    if system == "Linux" and machine in {"x86_64", "AMD64"}:
+        if has_apt:
+            return [install, known, container, elsewhere, colab]
+        unpacked = (
+            f"it is packaged for Debian and Ubuntu; unpack their package edgetpu-compiler ({_PAGE})"
+            " and give --compiler PATH"
+        )
+        return [container, unpacked, elsewhere, colab]
+    note = f"it exists for x86-64 Linux only, and this is {system} on {machine}"
+    return [note, elsewhere, container, colab]
+
+
+def is_random(finished: Finished) -> bool:
+    """Whether the same file may well compile on the next try."""
+    if finished.timed_out:
+        return False
+    text = finished.stdout + finished.stderr
+    if finished.signal_name in _CRASHES:
+        cause = compiler_cause(text)
+        return cause is None or may_be_random(text)
+    return may_be_random(text)
+
+
+def failure_of(finished: Finished, where: str, num_attempts: int) -> CompilerError:
+    """The error for a run that failed, after so many attempts."""
+    text = f"{finished.stdout}\n{finished.stderr}"
+    tries = f" in {num_attempts} attempts" if num_attempts > 1 else ""
+    tail = " | ".join([line.strip() for line in text.splitlines() if line.strip()][-_TAIL_LINES:])
+    if finished.timed_out:
+        return CompilerError(
+            f"{PROGRAM} was ended after {finished.time_s:.0f} s",
+            where=where,
+            why=tail,
+            fix="raise --deadline-sec, make the input smaller, or search with larger steps "
+            "(--search-delegate --delegate-search-step 10)",
+            code="compiler.deadline",
+        )
+    cause = compiler_cause(text)
+    if cause is not None:
+        return CompilerError(
+            f"{PROGRAM} failed{tries}: {_one_line(cause.text)}",
+            where=where,
+            why=cause.cause,
+            fix=cause.fix,
+            code=cause.code,
+        )
+    signal = finished.signal_name
+    ended = f"was ended by {signal}" if signal else f"failed with status {finished.returncode}"
+    memory = "it may have run out of memory; " if signal == "SIGKILL" else ""
+    return CompilerError(
+        f"{PROGRAM} {ended}{tries}, and edgekit does not know why",
+        where=where,
+        why=tail or "it printed nothing",
+        fix=f"{memory}run the command by itself (--dry-run shows it), and report its last lines",
+    )
+
+
+def _one_line(text: str) -> str:
+    return " | ".join(text.splitlines())

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the compiler left in its folder: complete, whole and as its log says, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgekit import files
+from edgekit.data.describe import with_notes
+from edgekit.errors import ModelFormatError
+from edgekit.formats.tflite import read_model
+from edgekit.formats.tflite_metadata import Notes, keep_files, read_files, read_notes
+from edgekit.host.compiler.errors import PROGRAM, CompilerError
+from edgekit.host.compiler.log import CompilerReport, ModelReport, parse_compiler_log
+
+CUSTOM_OP = "edgetpu-custom-op"
+
+
+@dataclass(frozen=True)
+class Made:
+    """One compiled file in the compiler's folder, with all that is said of it."""
+
+    model: Path  # what it was compiled from
+    path: Path
+    report: ModelReport
+
+    @property
+    def uncompiled_segment(self) -> Path:
+        """The part of the model that it was compiled from; there only with --num-segments."""
+        return self.path.with_name(self.path.name.replace("_edgetpu.tflite", ".tflite"))
+
+
+def expected_stems(models: Sequence[Path], num_segments: int | None) -> list[tuple[Path, str]]:
+    """(model, stem of an output) for every compiled file that there has to be, in order."""
+    if num_segments is None or num_segments == 1:
+        return [(model, model.stem) for model in models]
+    return [
+        (model, f"{model.stem}_segment_{index}_of_{num_segments}")
+        for model in models
+        for index in range(num_segments)
+    ]
+
+
+def collect(
+    folder: Path, expected: Sequence[tuple[Path, str]], report: CompilerReport, where: str
+) -> list[Made]:
+    """Check every expected file, and join the compiler's printed report with its log files.
+
+    Raises:
+        CompilerError: A file is missing, truncated, or not what the log says.
+        CompilerLogError: A log file is in words that edgekit does not know.
+    """
+    reports = {_stem(each.output): each for each in report.models if each.output}
+    made = []
+    for model, stem in expected:
+        path = folder / f"{stem}_edgetpu.tflite"
+        said = reports.get(f"{stem}_edgetpu")
+        if not path.is_file() or said is None:
+            lacks = "is missing" if said else "is in none of the lines that it printed"
+            raise _damaged(f"{PROGRAM} succeeded, and {path.name} {lacks}", where)
+        logged = _read_log(folder / f"{stem}_edgetpu.log", said, where)
+        _check_file(path, logged, where)
+        made.append(Made(model, path, logged))
+    return made
+
+
+def move_out(made: Sequence[Made], target: Path) -> tuple[str, ...]:
+    """Put what was made, its logs and the uncompiled segments into ``target``: all or nothing.
+
+    Raises:
+        OutputError: ``target`` cannot be written.
+    """
+    paths = []
+    for each in made:
+        wanted = (each.path, each.path.with_suffix(".log"), each.uncompiled_segment)
+        paths += [path for path in wanted if path.is_file()]
+    with ExitStack() as renames:
+        for path in paths:
+            temporary = renames.enter_context(files.replacing(target / path.name))
+            temporary.write_bytes(path.read_bytes())
+    return tuple(str(target / path.name) for path in paths)
+
+
+def keep_notes(made: Sequence[Made]) -> None:
+    """Write the models' own notes into what was compiled: the compiler drops attached labels.
+
+    The first segment of a model gets the preprocessing, the last one the labels. Files that already
+    have them stay as they are.
+    """
+    for index, each in enumerate(made):
+        source = each.model.read_bytes()
+        notes = read_notes(source)
+        is_first = index == 0 or made[index - 1].model != each.model
+        is_last = index + 1 == len(made) or made[index + 1].model != each.model
+        wanted = Notes(notes.preprocess if is_first else "", notes.labels if is_last else ())
+        content = each.path.read_bytes()
+        if is_first and is_last and not read_files(content):
+            content = keep_files(source, content)
+        each.path.write_bytes(with_notes(content, wanted))
+
+
+def _read_log(path: Path, said: ModelReport, where: str) -> ModelReport:
+    """The printed report with the table of the log file, which is always there."""
+    if not path.is_file():
+        if said.num_mapped is None or said.num_operators is None:
+            raise _damaged(f"{PROGRAM} succeeded, and {path.name} is missing", where)
+        return said
+    text = path.read_text(encoding="utf-8", errors="replace")
+    (logged,) = parse_compiler_log(text, path.name).models or (ModelReport(),)
+    operators = logged.operators or said.operators
+    counted = sum(row.count for row in operators)
+    mapped = sum(row.count for row in operators if row.mapped)
+    total = counted if said.num_operators is None else said.num_operators
+    on_tpu = mapped if said.num_mapped is None else said.num_mapped
+    if (counted, mapped) != (total, on_tpu):
+        raise _damaged(
+            f"{path.name} has {mapped} of {counted} operations on the Edge TPU, {PROGRAM} printed "
+            f"{on_tpu} of {total}",
+            where,
+        )
+    return replace(said, operators=operators, num_operators=total, num_mapped=on_tpu)
+
+
+def _check_file(path: Path, report: ModelReport, where: str) -> None:
+    try:
+        model = read_model(path.read_bytes())
+    except ModelFormatError as error:
+        raise _damaged(f"{path.name} is damaged: {error.what}", where) from error
+    on_tpu = any(operator.custom_code == CUSTOM_OP for _, _, operator in model.operators())
+    if on_tpu != bool(report.num_mapped):
+        holds = "holds" if on_tpu else "does not hold"
+        raise _damaged(
+            f"{path.name} {holds} the operator {CUSTOM_OP}, and {PROGRAM} printed that "
+            f"{report.num_mapped} operations are mapped",
+            where,
+        )
+
+
+def _damaged(what: str, where: str) -> CompilerError:
+    return CompilerError(
+        what,
+        where=where,
+        why="nothing was written, since it cannot be right",
+        fix="look for a full disk where it ran, and compile again",
+        code="compiler.damaged_output",
+    )
+
+
+def _stem(printed: str) -> str:
+    return Path(printed.replace("\\", "/")).stem

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The user's own edgetpu_compiler: found, run, its output understood and taken whole.
+
+It is never shipped or downloaded. It writes into a temporary folder, from which whole files are
+moved out when everything is right.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgekit import files
+from edgekit.errors import GateError, OutputError, UnsupportedModelError, UsageError
+from edgekit.formats.bundle import MODEL_PATH
+from edgekit.formats.content import holds_bundle, model_content
+from edgekit.formats.tflite import read_model
+from edgekit.host.compiler.compare import compare
+from edgekit.host.compiler.errors import PROGRAM, failure_of, is_random, missing_compiler
+from edgekit.host.compiler.log import CompilerLogError, CompilerReport, parse_compiler_log
+from edgekit.host.compiler.options import CompilerOptions
+from edgekit.host.compiler.outputs import (
+    CUSTOM_OP,
+    Made,
+    collect,
+    expected_stems,
+    keep_notes,
+    move_out,
+)
+from edgekit.host.compiler.place import Job, LocalPlace, Place
+from edgekit.host.compiler.result import CompileCommands, CompiledModel, CompileResult
+from edgekit.host.compiler.via import place_for
+from edgekit.process import Finished
+
+DEADLINE_S = 3600.0
+RETRIES = 3  # google-coral/edgetpu issue 211: the third run of the same file succeeded
+_OPTIONS = CompilerOptions()
+_VERSION = re.compile(r"Edge TPU Compiler version (\d+)\.")
+_NEWEST = 16
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is compiled, checked before anything runs."""
+
+    sources: tuple[Path, ...]  # as they were given
+    models: tuple[Path, ...]  # what the compiler reads: those of bundles are unpacked
+    hashes: tuple[str, ...]
+    folder: Path
+    options: CompilerOptions
+    deadline_s: float
+
+    @property
+    def where(self) -> str:
+        return ", ".join(str(model) for model in self.sources)
+
+    def source_of(self, model: Path) -> Path:
+        """What was given for a model that the compiler reads."""
+        return self.sources[self.models.index(model)]
+
+
+def find_compiler() -> str | None:
+    """The compiler's path: EDGETPU_COMPILER, or the program on PATH; None if there is none."""
+    return os.environ.get("EDGETPU_COMPILER") or shutil.which(PROGRAM)
+
+
+def compile_model(model: files.PathLike, folder: files.PathLike) -> Path:
+    """Compile one integer-only .tflite; writes ``NAME_edgetpu.tflite`` and its log to ``folder``.
+
+    Raises:
+        EdgeKitError: As for `compile`.
+    """
+    return Path(compile([model], out_dir=folder).models[0].output)
+
+
+def compile(  # noqa: A001 - the command's name
+    models: Sequence[files.PathLike],
+    *,
+    out_dir: files.PathLike = ".",
+    options: CompilerOptions = _OPTIONS,
+    compiler: str | None = None,
+    via: str | None = None,
+    min_mapped: float | None = None,
+    retries: int = RETRIES,
+    deadline_s: float = DEADLINE_S,
+    on_line: Callable[[str], None] = lambda _line: None,
+) -> CompileResult:
+    """Compile models for one Edge TPU, or one model in segments for several.
+
+    Args:
+        models: Integer-only .tflite files, or bundles of them. Several are compiled together: they
+            share the chip's parameter cache, the first one first.
+        out_dir: An existing folder for ``NAME_edgetpu.tflite`` and ``NAME_edgetpu.log``.
+        options: The compiler's own options.
+        compiler: Its path; None takes EDGETPU_COMPILER or the program on PATH. With ``via`` the
+            path there.
+        via: ``ssh://[user@]host[:port]`` or ``docker:IMAGE`` to run it elsewhere.
+        min_mapped: The least share of operations on the Edge TPU, 0 to 1, for each model; None
+            asks for one operation.
+        retries: How often a crash that is known to be random is tried again.
+        deadline_s: After so many seconds an attempt is ended with all its children.
+        on_line: Called with each line that the compiler prints, in another thread.
+
+    Raises:
+        UsageError: Options contradict each other, or the compiler is too old for them.
+        InputError: A model cannot be read, or is compiled already.
+        OutputError: ``out_dir`` cannot be written; nothing was.
+        CompilerError: The compiler is missing or failed, or left something damaged.
+        CompilerLogError: It printed a line that edgekit does not know.
+        GateError: It succeeded, and too few operations are mapped; nothing was written.
+    """
+    if min_mapped is not None and not 0 <= min_mapped <= 1:
+        raise UsageError(f"--min-mapped is a share from 0 to 1, not {min_mapped:g}")
+    request = _check_request(models, Path(out_dir), options, deadline_s)
+    place = place_for(via, _locate(compiler) if via is None else compiler or PROGRAM)
+    request = _fit_version(request, place)
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+        request = _unpacked(request, Path(scratch))
+        job = Job(
+            request.models,
+            request.options.arguments(),
+            Path(scratch),
+            request.deadline_s,
+            on_line,
+        )
+        run = _run(place, job, retries, request.where)
+        expected = expected_stems(request.models, options.num_segments)
+        made = collect(run.folder, expected, run.report, request.where)
+        _check_gate(made, min_mapped, request)
+        disagreements = compare(made, options, run.report)
+        keep_notes(made)
+        outputs = move_out(made, request.folder)
+    return CompileResult(
+        outputs=outputs,
+        compiler_version=run.report.version,
+        models=tuple(_describe(each, request) for each in made),
+        disagreements=disagreements,
+        log=run.finished.stdout + run.finished.stderr,
+        via=place.name,
+        command=tuple(place.commands(job)[0]),
+        num_attempts=run.num_attempts,
+        time_s=run.finished.time_s,
+        warnings=_warnings(run),
+    )
+
+
+def compile_commands(
+    models: Sequence[files.PathLike],
+    *,
+    out_dir: files.PathLike = ".",
+    options: CompilerOptions = _OPTIONS,
+    compiler: str | None = None,
+    via: str | None = None,
+) -> CompileCommands:
+    """The commands that `compile` runs, without running them.
+
+    A compiler of this machine is shown with ``out_dir`` for its output; `compile` lets it write
+    into a temporary folder first. Where there is none its bare name is shown.
+
+    Raises:
+        UsageError: Options contradict each other.
+        InputError: A model cannot be read, or is compiled already.
+    """
+    program = compiler or PROGRAM
+    if via is None:
+        program = _which(compiler or find_compiler() or "") or program
+    place = place_for(via, program)
+    request = _check_request(models, Path(out_dir), options, DEADLINE_S)
+    for path in request.sources:
+        if holds_bundle(path.read_bytes()):
+            raise UsageError(
+                "a bundle is unpacked before the compiler sees it",
+                where=str(path),
+                fix=f"unzip {path} {MODEL_PATH}, and give that file",
+            )
+    job = Job(request.models, options.arguments(), request.folder, DEADLINE_S, lambda _line: None)
+    commands = place.commands(job)
+    if isinstance(place, LocalPlace):
+        here = str(request.folder)
+        commands = [[here if word == "." else word for word in words] for words in commands]
+    return CompileCommands(place.name, tuple(tuple(words) for words in commands))
+
+
+def _locate(given: str | None) -> str:
+    """The compiler's absolute path."""
+    wanted = given or os.environ.get("EDGETPU_COMPILER") or ""
+    found = _which(wanted or PROGRAM)
+    if found is None:
+        raise missing_compiler(wanted)
+    return found
+
+
+def _which(program: str) -> str | None:
+    found = shutil.which(program) if program else None
+    return str(Path(found).absolute()) if found else None
+
+
+def _check_request(
+    models: Sequence[files.PathLike], folder: Path, options: CompilerOptions, deadline_s: float
+) -> _Request:
+    paths = tuple(Path(model) for model in models)
+    if not paths:
+        raise UsageError("there is no model to compile", fix="name one or more .tflite files")
+    options.check(len(paths))
+    stems = [path.stem for path in paths]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise UsageError(
+            f"two models are named {twice[0]}",
+            why=f"both would become {twice[0]}_edgetpu.tflite",
+            fix="rename one of them",
+        )
+    hashes = tuple(_check_model(path) for path in paths)
+    if not folder.is_dir():
+        raise OutputError(
+            "the folder for the output does not exist",
+            where=str(folder),
+            fix=f"mkdir -p {folder}, or name another (--out-dir)",
+        )
+    for stem in stems:
+        files.refuse_overwriting(folder / f"{stem}_edgetpu.tflite", *paths)
+    files.check_writable(folder / f"{stems[0]}_edgetpu.tflite")
+    absolute = tuple(path.absolute() for path in paths)
+    return _Request(paths, absolute, hashes, folder, options, deadline_s)
+
+
+def _unpacked(request: _Request, scratch: Path) -> _Request:
+    """The models of bundles as files in ``scratch``, under the bundles' names."""
+    models = list(request.models)
+    for index, path in enumerate(request.models):
+        content = files.read_bytes(path, "model")
+        if holds_bundle(content):
+            models[index] = scratch / f"{path.stem}.tflite"
+            models[index].write_bytes(model_content(content, where=str(path)))
+    return replace(request, models=tuple(models))
+
+
+def _check_model(path: Path) -> str:
+    """The hash of a model that may be compiled."""
+    content = files.read_bytes(path, "model")
+    model = read_model(path)
+    if any(operator.custom_code == CUSTOM_OP for _, _, operator in model.operators()):
+        raise UnsupportedModelError(
+            "this model is compiled for the Edge TPU already",
+            where=str(path),
+            fix="give the .tflite that it was compiled from",
+        )
+    return files.sha256_hex(model_content(content, where=str(path)))
+
+
+def _fit_version(request: _Request, place: Place) -> _Request:
+    """Find out before the run that the compiler is too old for an option; see to its timer."""
+    wanted = request.options.of_compiler_16
+    if not wanted:
+        return request
+    match = _VERSION.search(place.version_output())
+    if match is None or int(match[1]) >= _NEWEST:
+        return request
+    if wanted == ("timeout_sec",):
+        # Older compilers have no timer of their own.
+        limit = min(request.deadline_s, float(request.options.timeout_sec or math.inf))
+        options = replace(request.options, timeout_sec=None)
+        return replace(request, options=options, deadline_s=limit)
+    raise UsageError(
+        f"--{wanted[0].replace('_', '-')} needs compiler 16.0, this one is {match[1]}",
+        fix="leave it out, or take the newest compiler",
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run of the compiler that succeeded by its own account."""
+
+    finished: Finished
+    report: CompilerReport
+    folder: Path
+    num_attempts: int
+
+
+def _run(place: Place, job: Job, retries: int, where: str) -> _Run:
+    """Run the compiler until it succeeds, fails for good, or was tried often enough."""
+    attempt = 1
+    while True:
+        folder = job.folder / str(attempt)
+        folder.mkdir()
+        finished = place.run(replace(job, folder=folder))
+        report = _report_of_success(finished, where)
+        if report is not None:
+            return _Run(finished, report, folder, attempt)
+        if attempt > retries or not is_random(finished):
+            raise failure_of(finished, where, attempt)
+        attempt += 1
+        job.on_line(f"edgekit: the compiler crashed; attempt {attempt} of {retries + 1}")
+
+
+def _report_of_success(finished: Finished, where: str) -> CompilerReport | None:
+    """What the compiler printed if it succeeded; its status alone is not to be trusted."""
+    if finished.returncode or finished.timed_out or not finished.stdout.strip():
+        return None
+    try:
+        report = parse_compiler_log(finished.stdout, where)
+    except CompilerLogError as error:
+        error.fix += "; to get the model all the same run the command by itself (--dry-run)"
+        raise
+    # An "ERROR:" of TensorFlow Lite alone does not stop the compiler.
+    stopped = any(not line.startswith("ERROR: ") for line in report.failures)
+    return None if stopped or not report.models else report
+
+
+def _warnings(run: _Run) -> tuple[str, ...]:
+    said = [line.strip() for line in run.finished.stderr.splitlines() if line.strip()]
+    again = (
+        [f"the compiler crashed and succeeded at attempt {run.num_attempts}"]
+        if run.num_attempts > 1
+        else []
+    )
+    return (*run.report.notes, *run.report.failures, *said[:_SHOWN], *again)
+
+
+def _check_gate(made: Sequence[Made], min_mapped: float | None, request: _Request) -> None:
+    for each in made:
+        mapped, total = each.report.num_mapped or 0, each.report.num_operators or 0
+        share = mapped / total if total else 0.0
+        if share >= min_mapped if min_mapped is not None else mapped:
+            continue
+        wanted = "at least one" if min_mapped is None else f"{min_mapped:.0%}"
+        rows = [row for row in each.report.operators if not row.mapped]
+        lines = [f"{row.count} {row.opcode}: {row.status}" for row in rows[:_SHOWN]]
+        if len(rows) > _SHOWN:
+            lines.append(f"and {len(rows) - _SHOWN} more rows")
+        raise GateError(
+            f"{mapped} of {total} operations are mapped to the Edge TPU, {wanted} is asked for",
+            where=str(request.source_of(each.model)),
+            why="\n       ".join(lines),
+            fix="edgekit check MODEL says what to change; --min-mapped 0 takes it as it is",
+            code="gate.min_mapped",
+        )
+
+
+def _describe(each: Made, request: _Request) -> CompiledModel:
+    report = each.report
+    output = request.folder / each.path.name
+    return CompiledModel(
+        model=str(request.source_of(each.model)),
+        sha256=request.hashes[request.models.index(each.model)],
+        output=str(output),
+        output_bytes=output.stat().st_size,
+        on_chip_bytes=report.on_chip_bytes,
+        on_chip_remaining_bytes=report.on_chip_remaining_bytes,
+        streamed_bytes=report.streamed_bytes,
+        num_subgraphs=report.num_subgraphs,
+        num_operators=report.num_operators or 0,
+        num_mapped=report.num_mapped or 0,
+        operators=report.operators,
+    )

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Float .tflite files as a source: what can be quantized, and what its inputs are."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgekit.edgetpu.check import refuse_compiled
+from edgekit.edgetpu.structure import structural_rules
+from edgekit.errors import UnsupportedModelError, UsageError
+from edgekit.formats.tflite import Model, Tensor, read_model
+from edgekit.formats.tflite.part import between
+from edgekit.host.convert.enforce import refuse
+from edgekit.host.convert.shapes import RawInput
+from edgekit.rewrite import apply_rule, sparse
+
+_MODES = ("int8", "float-fallback")
+
+
+def read_float_tflite(path: Path, mode: str) -> Model:
+    """Read a .tflite that holds real numbers, and refuse any other.
+
+    Raises:
+        ModelFormatError: It is damaged.
+        UnsupportedModelError: It is quantized or compiled already.
+        UsageError: ``mode`` is none that starts from a .tflite.
+    """
+    if mode not in _MODES:
+        raise UsageError(
+            f"--mode {mode} does not start from a .tflite file", fix="give the Keras model"
+        )
+    model = read_model(path)
+    refuse_compiled(model, str(path))
+    model = apply_rule(sparse.RULE, model) or model
+    quantized = [
+        tensor for tensor in model.main.tensors if tensor.quantization and tensor.dtype != "FLOAT32"
+    ]
+    if quantized:
+        raise UnsupportedModelError(
+            "the model is quantized already",
+            where=str(path),
+            why=f"{len(quantized)} tensors, {quantized[0].name} for one, hold "
+            f"{quantized[0].dtype.lower()}",
+            fix="give the float model; or see what the Edge TPU takes of this one: edgekit check",
+        )
+    return model
+
+
+def refuse_unquantizable(model: Model, where: str) -> None:
+    """Refuse what the quantizer cannot run in any mode: custom operators and several subgraphs.
+
+    Raises:
+        NotEdgeTpuModelError: ``model`` has some.
+    """
+    rules = structural_rules(model, at_source=True)
+    refuse([rule for rule in rules if rule.code in ("model.custom_op", "model.subgraphs")], where)
+
+
+def cut(model: Model, inputs: Sequence[str], outputs: Sequence[str], where: str) -> Model:
+    """The part of ``model`` that makes ``outputs`` from ``inputs``; empty ones are the model's own.
+
+    Raises:
+        UsageError: There is no such tensor, or the outputs need more than these inputs.
+    """
+    if not inputs and not outputs:
+        return model
+    graph = model.main
+    feeds = [_tensor_named(model, name, "--inputs", where) for name in inputs]
+    fetches = [_tensor_named(model, name, "--outputs", where) for name in outputs]
+    part = between(model, feeds or graph.inputs, fetches or graph.outputs)
+    if part is None:
+        raise UsageError(
+            f"the outputs need more than what --inputs {','.join(inputs)} feeds",
+            where=where,
+            fix=f"add the other inputs: {', '.join(graph.tensors[i].name for i in graph.inputs)}",
+        )
+    read = {index for operator in part.main.operators for index in operator.inputs}
+    unused = [name for name, index in zip(inputs, feeds, strict=True) if index not in read]
+    if unused or not part.main.operators:
+        raise UsageError(
+            f"nothing between the inputs and the outputs reads {', '.join(unused) or 'anything'}",
+            where=where,
+            fix="name inputs in front of the outputs",
+        )
+    if not inputs:  # the model's own, as far as the part needs them
+        kept = tuple(index for index in graph.inputs if index in read)
+        part = replace(part, subgraphs=(replace(part.main, inputs=kept),))
+    return part
+
+
+def _tensor_named(model: Model, name: str, option: str, where: str) -> int:
+    """The activation called ``name``, or so called by the signature."""
+    graph = model.main
+    names = {
+        tensor.name: index
+        for index, tensor in enumerate(graph.tensors)
+        if not model.buffers[tensor.buffer].size
+    }
+    for signature in model.signature_defs[:1]:
+        names = {**signature.inputs, **signature.outputs, **names}
+    if name in names:
+        return names[name]
+    near = difflib.get_close_matches(name, names, 3, 0.4)
+    inside = [each for each in names if name in each]
+    close = list(dict.fromkeys([*inside[:3], *near]))[:4]
+    raise UsageError(
+        f"{option}: the model has no tensor {name!r}",
+        where=where,
+        fix=f"perhaps {' or '.join(close)}" if close else f"edgekit inspect {where} lists them",
+    )
+
+
+def tflite_inputs(model: Model) -> list[RawInput]:
+    """The inputs, by the names of the signature if there is one."""
+    names = {
+        index: name for each in model.signature_defs[:1] for name, index in each.inputs.items()
+    }
+    return [
+        RawInput(names.get(index, tensor.name), _shape(tensor), tensor.dtype.lower())
+        for index in model.main.inputs
+        for tensor in [model.main.tensors[index]]
+    ]
+
+
+def _shape(tensor: Tensor) -> tuple[int | None, ...]:
+    declared = tensor.shape_signature or tensor.shape
+    return tuple(None if size < 0 else size for size in declared)

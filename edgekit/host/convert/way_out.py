@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where to cut a float .tflite so that what cannot become an Edge TPU model stays outside."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection
+
+from edgekit.edgetpu.macs import count_macs
+from edgekit.edgetpu.operation import Operation
+from edgekit.formats.tflite import Model
+from edgekit.formats.tflite.part import between
+from edgekit.host.convert.blockers import float_blockers
+from edgekit.host.convert.static_tflite import constant_tensors
+
+_MOST_ENDS = 8  # more make the command too long to read
+
+
+def cut_command(model: Model, blockers: Collection[int], io: str, where: str) -> str:
+    """The command that converts the part without ``blockers``; empty if no useful part is left.
+
+    Args:
+        model: The float model.
+        blockers: Positions of the operators in the way.
+        io: As for `float_blockers`, which the part has to pass.
+        where: The file's path.
+    """
+    graph = model.main
+    kept = _kept(model, blockers)
+    made = {index for position in kept for index in graph.operators[position].outputs}
+    read = [
+        index
+        for position in sorted(kept)
+        for index in graph.operators[position].inputs
+        if index >= 0 and not model.buffers[graph.tensors[index].buffer].size
+    ]
+    used = {
+        index
+        for position, operator in enumerate(graph.operators)
+        if position not in kept
+        for index in operator.inputs
+    }
+    inputs = [index for index in dict.fromkeys(read) if index not in made]
+    outputs = sorted((made - constant_tensors(model)) & (used | set(graph.outputs)))
+    if not outputs or max(len(inputs), len(outputs)) > _MOST_ENDS:
+        return ""
+    part = between(model, inputs, outputs)
+    if part is None or float_blockers(part, io, open_shapes=True):
+        return ""
+    words = [("--inputs", inputs if set(inputs) != set(graph.inputs) else [])]
+    words.append(("--outputs", outputs if set(outputs) != set(graph.outputs) else []))
+    options = [
+        f"{option} {shlex.quote(graph.tensors[index].name)}"
+        for option, indices in words
+        for index in indices
+    ]
+    return f"edgekit convert {shlex.quote(where)} {' '.join(options)} --data DATA -o OUT.tflite"
+
+
+def _kept(model: Model, blockers: Collection[int]) -> set[int]:
+    """The operators that stay: not before a blocker in front, not behind one that comes later.
+
+    A blocker is in front if nothing before it multiplies. What is left has to multiply.
+    """
+    operators = model.main.operators
+    macs = [count_macs(Operation(model, position)) for position in range(len(operators))]
+    maker = {index: p for p, operator in enumerate(operators) for index in operator.outputs}
+    before: list[set[int]] = []  # for each operator itself and all that it depends on
+    for position, operator in enumerate(operators):
+        sources = {maker[i] for i in operator.inputs if i in maker and maker[i] < position}
+        before.append({position}.union(*(before[source] for source in sources)))
+    front = {p for p in blockers if not any(macs[each] for each in before[p])}
+    back = set(blockers) - front
+    gone = {each for p in front for each in before[p]}
+    gone |= {p for p in range(len(operators)) if before[p] & back}
+    kept = set(range(len(operators))) - gone
+    return kept if any(macs[position] for position in kept) else set()

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`convert` says when the int8 model is worse than the float one, why, and what comes next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit.errors import GateError, UsageError
+from edgekit.evaluate.outputs import describe_agreement
+from edgekit.fix import fix
+from edgekit.host.convert import ConvertResult, convert
+from edgekit.runtime import Runner
+
+pytestmark = pytest.mark.host
+
+_RNG = np.random.default_rng(3)
+
+
+def _sensors(widths: np.ndarray) -> Any:  # noqa: ANN401 - a Keras model
+    """A classifier of features that vary over ``widths``, all of them equally telling."""
+    import keras  # noqa: PLC0415
+
+    keras.utils.set_random_seed(1)
+    source = keras.Input((len(widths),))
+    normal = keras.layers.BatchNormalization(epsilon=1e-9)
+    outputs = keras.layers.Dense(4, activation="softmax")
+    model = keras.Model(source, outputs(normal(source)))
+    ones = np.ones_like(widths)
+    normal.set_weights([ones, 0 * ones, widths / 2, widths**2 / 12])
+    outputs.set_weights([_RNG.normal(scale=3, size=(len(widths), 4)), np.zeros(4)])
+    return model
+
+
+def _convert(model: Any, samples: Any, output: Path, **options: Any) -> ConvertResult:  # noqa: ANN401
+    return convert(model, data=list(samples), output=output, **options)
+
+
+def _codes(result: ConvertResult) -> list[str]:
+    assert result.agreement is not None
+    return [each.code for each in result.agreement.causes]
+
+
+def test_features_of_very_different_ranges_are_named_as_the_cause(tmp_path: Path) -> None:
+    widths = np.array([5000.0, 1, 1, 1, 1, 1])
+    samples = (_RNG.random((200, 6)) * widths).astype(np.float32)
+    result = _convert(_sensors(widths), samples, tmp_path / "m.tflite")
+    assert result.agreement is not None
+    assert result.agreement.verdict == "bad"
+    assert _codes(result)[0] == "cause.features"
+    text = "\n".join(result.warnings)
+    assert "much worse than the float model on 100 samples" in text
+    assert "5 of 6 (1 to 5)" in text
+    assert "scale every feature" in text
+
+
+@pytest.mark.parametrize(
+    ("gate", "what"),
+    [
+        ({"min_agreement": 0.9}, "--min-agreement is 0.9"),
+        ({"min_snr_db": 12}, "--min-snr-db is 12"),
+    ],
+)
+def test_a_gate_that_is_not_met_writes_nothing_and_says_why(
+    gate: dict[str, float], what: str, tmp_path: Path
+) -> None:
+    widths = np.array([5000.0, 1, 1, 1, 1, 1])
+    samples = (_RNG.random((60, 6)) * widths).astype(np.float32)
+    with pytest.raises(GateError) as caught:
+        _convert(_sensors(widths), samples, tmp_path / "m.tflite", num_samples=30, **gate)
+    assert what in caught.value.what
+    assert "5 of 6" in caught.value.why
+    assert "scale every feature" in caught.value.fix
+    assert caught.value.exit_status == 4
+    assert not (tmp_path / "m.tflite").exists()
+
+
+def test_a_gate_that_is_met_changes_nothing(tmp_path: Path) -> None:
+    samples = _RNG.random((100, 6)).astype(np.float32)
+    gates = {"min_agreement": 0.9, "min_snr_db": 12.0}
+    _convert(_sensors(np.ones(6)), samples, tmp_path / "m.tflite", num_samples=50, **gates)
+    assert (tmp_path / "m.tflite").exists()
+
+
+@pytest.mark.parametrize("options", [{"min_agreement": 95}, {"min_snr_db": 3, "mode": "float"}])
+def test_gates_that_cannot_be_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        convert(tmp_path / "none.keras", data="random", output=tmp_path / "m.tflite", **options)
+
+
+def test_the_same_network_on_scaled_features_is_good_and_nothing_is_said(tmp_path: Path) -> None:
+    widths = np.ones(6)
+    samples = _RNG.random((200, 6)).astype(np.float32)
+    result = _convert(_sensors(widths), samples, tmp_path / "m.tflite")
+    assert result.agreement is not None
+    assert (result.agreement.verdict, result.warnings) == ("good", ())
+
+
+def _detector(*, reshaped: bool) -> Any:  # noqa: ANN401 - a Keras model
+    """Boxes in pixels and scores from 0 to 1, joined."""
+    import keras  # noqa: PLC0415
+
+    keras.utils.set_random_seed(2)
+    source = keras.Input((16, 16, 3))
+    boxes = keras.layers.Conv2D(4, 1, activation="sigmoid")(source) * 640.0
+    scores = keras.layers.Conv2D(3, 1, activation="sigmoid")(source)
+    joined = keras.layers.Concatenate()([boxes, scores])
+    return keras.Model(source, keras.layers.Reshape((256, 7))(joined) if reshaped else joined)
+
+
+def test_boxes_and_scores_in_one_output_come_with_the_command_that_parts_them(
+    tmp_path: Path,
+) -> None:
+    """Random numbers judge nothing, but the join itself is seen."""
+    target = tmp_path / "m.tflite"
+    result = convert(_detector(reshaped=False), data="random", num_samples=20, output=target)
+    assert _codes(result) == ["cause.mixed_output"]
+    (text,) = (each for each in result.warnings if "boxes and scores" in each)
+    assert f"edgekit fix {target} -o {tmp_path}/m_fixed.tflite" in text
+    fix(target, tmp_path / "m_fixed.tflite", num_random=2)
+    with Runner(tmp_path / "m_fixed.tflite") as runner:
+        assert len(runner.outputs) == 2
+
+
+def test_where_no_rewrite_parts_them_none_is_named(tmp_path: Path) -> None:
+    result = convert(
+        _detector(reshaped=True), data="random", num_samples=20, output=tmp_path / "m.tflite"
+    )
+    (text,) = (each for each in result.warnings if "boxes and scores" in each)
+    assert "edgekit fix" not in text
+    assert result.agreement is not None
+    (line,) = describe_agreement(result.agreement)
+    assert "channels 0 to 3 (" in line
+    assert "channels 4 to 6 (" in line
+    assert "end the network before the join" in text

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Float models that no interpreter runs are refused before calibration dies of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit.errors import UnsupportedModelError
+from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, write_model
+from edgekit.host.convert.conversion import convert
+
+pytestmark = pytest.mark.host
+
+
+def test_a_model_whose_shapes_contradict_each_other_is_refused(tmp_path: Path) -> None:
+    """TensorFlow's calibrator ends with SIGSEGV on it (2.21); the interpreter gives a reason."""
+    tensors = (
+        Tensor("size", (4,), "INT32", 1),
+        Tensor("weights", (4, 3, 3, 3), "FLOAT32", 2),
+        Tensor("x", (1, 7, 16, 3), "FLOAT32", 0),
+        Tensor("y", (1, 14, 32, 4), "FLOAT32", 0),
+    )
+    options = {"padding": "VALID", "stride_w": 2, "stride_h": 2}
+    operator = Operator("TRANSPOSE_CONV", 1, (0, 1, 2), (3,), options, "TransposeConvOptions")
+    size = np.array([1, 14, 32, 4], np.int32).view(np.uint8)
+    buffers = (np.empty(0, np.uint8), size, np.zeros(4 * 27 * 4, np.uint8))
+    path = tmp_path / "float.tflite"
+    path.write_bytes(write_model(Model((Subgraph(tensors, (2,), (3,), (operator,)),), buffers)))
+    with pytest.raises(UnsupportedModelError, match="the float model cannot run") as caught:
+        convert(path, data="random", output=tmp_path / "out.tflite")
+    assert "TRANSPOSE_CONV" in caught.value.why

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Open dimensions become fixed ones, and what is computed from shapes a constant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit.errors import UnsupportedModelError
+from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model, write_model
+from edgekit.host.convert import convert
+from edgekit.host.convert.static_tflite import fold_constants, make_static
+from edgekit.runtime import Runner
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture(scope="module")
+def dynamic(keras: Any) -> Model:  # noqa: ANN401
+    """What the tutorial's recipe makes: an open batch, with SHAPE, STRIDED_SLICE and PACK."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((4, 4)), layers.Reshape((4, 4, 1)), layers.Conv2D(2, 3), layers.Flatten()]
+    )
+    return read_model(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+
+
+def test_the_tutorials_dynamic_batch_is_folded_away(dynamic: Model) -> None:
+    assert "SHAPE" in {op.opcode for op in dynamic.main.operators}
+    static = make_static(dynamic, [(2, 4, 4)], "model")
+    opcodes = {op.opcode for op in static.main.operators}
+    assert not opcodes & {"SHAPE", "STRIDED_SLICE", "PACK"}
+    assert not any(tensor.is_dynamic for tensor in static.main.tensors)
+    image = np.random.default_rng(0).random((2, 4, 4)).astype(np.float32)
+    with Runner(write_model(static), kernels="reference") as runner:
+        both = runner.predict(image)[0]
+    with Runner(write_model(dynamic), kernels="reference") as runner:
+        single = runner.predict(image[:1])[0]
+    np.testing.assert_array_equal(both[:1], single)
+
+
+def test_a_static_model_is_left_alone(float_model: Model) -> None:
+    assert make_static(float_model, [(1, 8, 8, 1)], "model") is float_model
+
+
+def test_shapes_that_do_not_work_are_an_error(float_model: Model) -> None:
+    with pytest.raises(UnsupportedModelError, match="does not run with inputs of shape"):
+        make_static(float_model, [(1, 5, 5, 1)], "model")
+
+
+def test_operators_on_constants_become_constants() -> None:
+    two = np.frombuffer(np.array([1.5, -2.0], "<f4").tobytes(), np.uint8)
+    tensors = (
+        Tensor("x", (2,), "FLOAT32", 0),
+        Tensor("c", (2,), "FLOAT32", 1),
+        Tensor("n", (2,), "FLOAT32", 0),
+        Tensor("y", (2,), "FLOAT32", 0),
+    )
+    none = {"fused_activation_function": "NONE"}
+    operators = (
+        Operator("NEG", 1, (1,), (2,), {}, "NegOptions"),
+        Operator("ADD", 1, (0, 2), (3,), none, "AddOptions"),
+    )
+    model = Model((Subgraph(tensors, (0,), (3,), operators),), (np.empty(0, np.uint8), two))
+    folded = fold_constants(model, "model")
+    assert [op.opcode for op in folded.main.operators] == ["ADD"]
+    with Runner(write_model(folded)) as runner:
+        assert runner.invoke(np.array([1, 1], np.float32))[0].tolist() == [-0.5, 3.0]
+    assert fold_constants(folded, "model") is folded
+
+
+def test_a_float_tflite_with_an_open_batch_converts(dynamic: Model, tmp_path: Path) -> None:
+    path = tmp_path / "float.tflite"
+    path.write_bytes(write_model(dynamic))
+    result = convert(path, data="random", output=tmp_path / "m.tflite")
+    assert result.enforced
+    assert result.inputs[0].shape == (1, 4, 4)
+    assert result.source_kind == "tflite"
+
+
+def test_a_model_that_is_integer_already_is_refused(int8_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="quantized already"):
+        convert(int8_path, data="random", output=tmp_path / "m.tflite")

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where TensorFlow's quantizer ends without a reason, the error names the operator all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit.errors import ExternalToolError, UnsupportedModelError
+from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model, write_model
+from edgekit.host.convert import NotEdgeTpuModelError, convert
+from edgekit.host.convert.suspect import Batches, with_suspect
+
+pytestmark = pytest.mark.host
+
+
+def _lstm() -> Model:
+    """TANH, a fused LSTM of 4 units over 3 steps as float conversion makes it, and TANH again."""
+    random = np.random.default_rng(1)
+    shapes = [(4, 2)] * 4 + [(4, 4)] * 4 + [(4,)] * 4
+    arrays = [random.normal(0, 0.3, shape).astype(np.float32) for shape in shapes]
+    buffers = [np.empty(0, np.uint8), *(np.frombuffer(a.tobytes(), np.uint8) for a in arrays)]
+    tensors = [
+        Tensor("x", (1, 3, 2), "FLOAT32", 0),
+        Tensor("bent", (1, 3, 2), "FLOAT32", 0),
+        *(Tensor(f"net/lstm/w{i}", a.shape, "FLOAT32", i + 1) for i, a in enumerate(arrays)),
+        Tensor("net/lstm/state", (1, 4), "FLOAT32", 0, is_variable=True),
+        Tensor("net/lstm/cell", (1, 4), "FLOAT32", 0, is_variable=True),
+        Tensor("net/lstm/out", (1, 3, 4), "FLOAT32", 0),
+        Tensor("y", (1, 3, 4), "FLOAT32", 0),
+    ]
+    weights = tuple(range(2, 10)), tuple(range(10, 14))
+    inputs = (1, *weights[0], -1, -1, -1, *weights[1], -1, -1, 14, 15, -1, -1, -1, -1)
+    options = {"time_major": False, "fused_activation_function": "TANH"}
+    kind = "UnidirectionalSequenceLSTMOptions"
+    operators = (
+        Operator("TANH", 1, (0,), (1,)),
+        Operator("UNIDIRECTIONAL_SEQUENCE_LSTM", 1, inputs, (16,), options, kind),
+        Operator("TANH", 1, (16,), (17,)),
+    )
+    return Model((Subgraph(tuple(tensors), (0,), (17,), operators),), tuple(buffers))
+
+
+def test_the_operator_that_stops_the_quantizer_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "lstm.tflite"
+    path.write_bytes(write_model(_lstm()))
+    with pytest.raises(NotEdgeTpuModelError, match="broken rule") as early:
+        convert(path, data="random", output=tmp_path / "o.tflite")
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM, layer net/lstm" in early.value.why
+    with pytest.raises(UnsupportedModelError) as late:
+        convert(path, data="random", num_samples=2, output=tmp_path / "o.tflite", stop_early=False)
+    assert "operator 1 UNIDIRECTIONAL_SEQUENCE_LSTM, layer net/lstm" in str(late.value)
+    assert "recurrent" in late.value.fix
+
+
+def test_a_failure_without_a_word_is_bisected() -> None:
+    """The function fails at what the quantizer fails at, but says nothing of it."""
+    content = write_model(_lstm())
+    seen = []
+
+    def quantize(part: bytes, batches: Batches, seconds: float) -> None:
+        operators = [op.opcode for op in read_model(part).main.operators]
+        (arrays,) = batches()
+        assert [array.shape for array in arrays] == [(1, 3, 2)]
+        assert seconds > 0
+        seen.append(len(operators))
+        if "UNIDIRECTIONAL_SEQUENCE_LSTM" in operators:
+            raise ExternalToolError("TensorFlow was ended by SIGSEGV")
+
+    error = UnsupportedModelError("TensorFlow failed", where="net.tflite", why="RuntimeError")
+    found = with_suspect(error, content, quantize)
+    assert "operator 1 UNIDIRECTIONAL_SEQUENCE_LSTM" in found.what
+    assert found.where == "net.tflite"
+    assert seen == [3, 1, 2]
+
+
+def test_a_failure_that_random_numbers_do_not_repeat_stays_as_it_is() -> None:
+    error = UnsupportedModelError("TensorFlow failed", why="RuntimeError")
+    assert with_suspect(error, write_model(_lstm()), lambda *_: None) is error

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mixed precision and what draws random numbers: gone before TensorFlow's converter sees them."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit.errors import UnsupportedModelError
+from edgekit.host.convert import ConvertResult, convert
+from edgekit.runtime import Runner
+
+pytestmark = pytest.mark.host
+
+
+def _images(count: int = 24, scale: float = 1.0) -> list[Any]:
+    return list((np.random.default_rng(1).random((count, 16, 16, 3)) * scale).astype(np.float32))
+
+
+def _worst(result: ConvertResult, model: Any, images: list[Any]) -> float:  # noqa: ANN401
+    """The largest difference to the network's own answers, in steps of the output."""
+    expected = np.asarray(model(np.stack(images), training=False), np.float32)
+    with Runner(result.output) as runner:
+        actual = np.concatenate([runner.predict(image[None])[0] for image in images])
+    return float(np.abs(actual - expected).max() / (result.outputs[0].scale or 1))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_a_network_in_mixed_precision_is_converted_in_float32(
+    policy: str,
+    keras: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    layers = keras.layers
+    keras.utils.set_random_seed(1)
+    parts = [
+        layers.Conv2D(8, 3, activation="relu", dtype=policy),
+        layers.BatchNormalization(dtype=policy),
+        layers.DepthwiseConv2D(3, dtype=policy),
+        layers.GlobalAveragePooling2D(dtype=policy),
+        layers.Dense(4, dtype=policy),
+        layers.Activation("softmax", dtype="float32"),
+    ]
+    model = keras.Sequential([keras.Input((16, 16, 3)), *parts])
+    images = _images()
+    path = tmp_path / "mixed.keras"
+    model.save(path)
+    result = convert(path, data=images, output=tmp_path / "m.tflite", preprocess="raw")
+    assert _worst(result, model, images) < 4
+    assert any("mixed precision" in each for each in result.warnings)
+
+
+def test_augmentation_that_an_export_left_in_does_nothing(
+    keras: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    """Keras 3 traces these layers with ``training`` true, and counts their random numbers."""
+    layers = keras.layers
+    keras.utils.set_random_seed(1)
+    augment = keras.Sequential(
+        [layers.RandomFlip("horizontal"), layers.RandomRotation(0.1), layers.RandomZoom(0.1)]
+    )
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            augment,
+            layers.RandomContrast(0.2),
+            layers.Rescaling(1 / 127.5, -1),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.Dropout(0.3),
+            layers.Flatten(),
+            layers.Dense(4),
+        ]
+    )
+    images = _images(scale=255)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.export(str(tmp_path / "export"), verbose=False)
+    result = convert(
+        tmp_path / "export", data=images, output=tmp_path / "m.tflite", preprocess="raw"
+    )
+    assert set(result.operators) <= {"QUANTIZE", "CONV_2D", "RESHAPE", "FULLY_CONNECTED"}
+    assert _worst(result, model, images) < 4
+    assert any("random_contrast" in each for each in result.warnings)
+
+
+def test_random_numbers_that_are_an_answer_are_not_left_out(tmp_path: Path) -> None:
+    """Sampling from a mean and a deviation: two tensors enter, so it is no identity."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    class Sampler(tf.Module):  # type: ignore[misc] # TensorFlow has no types
+        def __call__(self, x: Any) -> Any:  # noqa: ANN401
+            with tf.name_scope("sampling"):
+                return x[:, :4] + tf.exp(x[:, 4:]) * tf.random.normal((1, 4))
+
+    module = Sampler()
+    function = tf.function(module.__call__).get_concrete_function(tf.TensorSpec((1, 8)))
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=function)
+    with pytest.raises(UnsupportedModelError) as caught:
+        convert(tmp_path / "saved", data="random", num_samples=2, output=tmp_path / "m.tflite")
+    assert "random numbers" in caught.value.fix
