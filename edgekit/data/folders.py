@@ -38,8 +38,8 @@ class FolderDataset:
 
     Labels, by the first that holds: ``labels.csv`` in the folder (a column ``file``, and a column
     of class indices, several columns of 0 and 1, or columns of real targets), else the number that
-    each sub-folder is named by, else the index of the sub-folder among the sorted sub-folders, else
-    none. Unreadable images are listed in ``unreadable``.
+    each sub-folder is named by (10 is class 10, behind 2), else the index of the sub-folder among
+    the sorted sub-folders, else none. Unreadable images are listed in ``unreadable``.
     """
 
     def __init__(self, folder: Path, inputs: Sequence[InputSpec], preprocess: Preprocess) -> None:
@@ -52,7 +52,7 @@ class FolderDataset:
         self._folder, self._preprocess = folder, preprocess
         self._shape = inputs[0].shape[1:]
         self.unreadable: list[Unreadable] = []
-        self.files, self.labels, self._names = _list_folder(folder)
+        self.files, self.labels, self._folders = _list_folder(folder)
 
     @property
     def num_samples(self) -> int | None:
@@ -61,8 +61,19 @@ class FolderDataset:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The sub-folders' names; empty for a flat folder or one with labels.csv."""
-        return self._names
+        """The sub-folders' names in the order of their labels.
+
+        Empty for a flat folder, one with labels.csv, or sub-folders whose numbers are not 0, 1, 2
+        and so on.
+        """
+        labels = sorted(self._folders)
+        is_whole = labels == list(range(len(labels)))
+        return tuple(self._folders[label] for label in labels) if is_whole else ()
+
+    @property
+    def folder_names(self) -> Mapping[int, str]:
+        """The name of the sub-folder of each label; empty as `class_names`, but not for gaps."""
+        return self._folders
 
     @property
     def label_rows(self) -> NDArray[Any] | None:
@@ -188,7 +199,8 @@ def name_some(unreadable: Sequence[Unreadable]) -> str:
     return names + (f" and {rest} more" if rest > 0 else "")
 
 
-def _list_folder(folder: Path) -> tuple[list[Path], _Labels, tuple[str, ...]]:
+def _list_folder(folder: Path) -> tuple[list[Path], _Labels, Mapping[int, str]]:
+    """The images, the label of each, and the sub-folder of each label."""
     try:
         entries = sorted(folder.iterdir())
         if folder / LABELS_FILE in entries:
@@ -209,12 +221,14 @@ def _list_folder(folder: Path) -> tuple[list[Path], _Labels, tuple[str, ...]]:
             fix="move the images into sub-folders, or all into one folder",
         )
     if nested:
-        files, labels = [path for path, _ in nested], [index for _, index in nested]
-        if all(_is_index(entry.name) for entry in classes):
-            return files, [int(classes[index].name) for index in labels], ()
-        return files, list(labels), tuple(entry.name for entry in classes)
+        names = [entry.name for entry in classes]
+        is_numbered = all(map(_is_index, names))
+        labels = [int(name) if is_numbered else index for index, name in enumerate(names)]
+        # 1 and 01 are one class, and which of the names is its own does not matter.
+        files = [path for path, _ in nested]
+        return files, [labels[index] for _, index in nested], dict(zip(labels, names))
     if flat:
-        return flat, [None] * len(flat), ()
+        return flat, [None] * len(flat), {}
     raise DataError(
         "the folder holds no image",
         where=str(folder),
@@ -223,7 +237,7 @@ def _list_folder(folder: Path) -> tuple[list[Path], _Labels, tuple[str, ...]]:
     )
 
 
-def _read_labels_csv(folder: Path) -> tuple[list[Path], _Labels, tuple[str, ...]]:
+def _read_labels_csv(folder: Path) -> tuple[list[Path], _Labels, Mapping[int, str]]:
     path = folder / LABELS_FILE
     try:
         # Spreadsheets begin a file with a byte order mark, which is no part of the first column.
@@ -245,7 +259,7 @@ def _read_labels_csv(folder: Path) -> tuple[list[Path], _Labels, tuple[str, ...]
             fix="write a header with a column file and a column of class indices (0, 1, ...), "
             "several columns of 0 and 1 (one a class), or columns of real targets",
         )
-    return [folder / row["file"] for row in rows], labels, ()
+    return [folder / row["file"] for row in rows], labels, {}
 
 
 def _labels_of_columns(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> _Labels:

@@ -22,6 +22,7 @@ from edgekit.errors import DataError, UnsupportedModelError
 from edgekit.evaluate.class_names import (
     check_num_folders,
     check_same_order,
+    folders_of,
     label_map,
     order_doubts,
 )
@@ -204,11 +205,12 @@ def _of_labels(case: Case, task: str, why: str, doubts: tuple[str, ...]) -> Chos
     _check_same_classes(case, heads)
     if task == CLASSIFICATION:
         must_match = case.has_told_names
-        found = label_map(case.dataset.class_names, case.names, must_match=must_match)
+        folders = folders_of(case.dataset)
+        found = label_map(folders, case.names, must_match=must_match)
         if found is None:
             classes = case.decoders[0].num_classes
-            check_num_folders(case.dataset.class_names, classes, case.label_offset)
-        order = tuple(order_doubts(case.dataset.class_names, case.names, found))
+            check_num_folders(folders, classes, case.label_offset)
+        order = tuple(order_doubts(folders, case.names, found))
         return Chosen(task, Tally(heads, case.label_offset, found), why, (*doubts, *order))
     given = case.score_threshold
     thresholds = [

@@ -3,28 +3,46 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from typing import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Sequence
 
 from edgekit.errors import DataError, UnsupportedModelError
+
+if TYPE_CHECKING:
+    from edgekit.data import Dataset
 
 _NAMED = 8
 _SPACES = re.compile(r"[\s_-]+")
 
 
+def folders_of(dataset: Dataset) -> Mapping[int, str]:
+    """The name of the class folder of each label; empty where there are none."""
+    folders: Mapping[int, str] = getattr(
+        dataset, "folder_names", dict(enumerate(dataset.class_names))
+    )
+    return folders
+
+
+def are_numbers(folders: Mapping[int, str]) -> bool:
+    """Whether each folder is named by its label, so that the names are class indices."""
+    return all(name.isdecimal() and int(name) == label for label, name in folders.items())
+
+
 def label_map(
-    folders: Sequence[str], names: Sequence[str], *, must_match: bool
+    folders: Mapping[int, str], names: Sequence[str], *, must_match: bool
 ) -> dict[int, int] | None:
-    """Index of a folder -> index of the class of that name.
+    """Label of a folder -> index of the class of that name.
 
     A folder matches a class by its whole name or by one of the words between commas ("tench, Tinca
     tinca"); case, spaces, hyphens and underscores do not count.
 
     Args:
-        folders: The data's class names.
+        folders: The name of each label's folder.
         names: The model's class names.
         must_match: Whether a folder without a class is an error, or means that names say nothing.
+            Folders that are named by numbers need not match: they are class indices.
 
     Returns:
         None where names say nothing: labels are taken as they are.
@@ -36,7 +54,8 @@ def label_map(
         return None
     places = _places(names)
     found: dict[int, int] = {}
-    for index, folder in enumerate(folders):
+    must_match = must_match and not are_numbers(folders)
+    for index, folder in folders.items():
         matches = places.get(_plain(folder), [])
         if len(matches) == 1:
             found[index] = matches[0]
@@ -53,28 +72,63 @@ def label_map(
 
 
 def order_doubts(
-    folders: Sequence[str], names: Sequence[str], found: Mapping[int, int] | None
+    folders: Mapping[int, str], names: Sequence[str], found: Mapping[int, int] | None
 ) -> Iterator[str]:
     """Warn if class folders were not matched by name, or have another order than the names.
 
     Args:
-        folders: The data's class names.
+        folders: The name of each label's folder.
         names: The model's class names.
         found: What `label_map` made of them.
     """
     if not folders or not names:
         return
+    if are_numbers(folders):
+        return
+    ordered = list(folders.values())
     if found is None:
         yield (
-            f"the class folders ({_some(folders)}) are not named like the model's classes "
+            f"the class folders ({_some(ordered)}) are not named like the model's classes "
             f"({_some(names)}), so the folders were taken as classes in alphabetical order; give "
             "both the same names, or name the folders by class index"
         )
-    elif len(folders) == len(names) and any(index != place for index, place in found.items()):
+    elif len(folders) == len(names) and any(label != place for label, place in found.items()):
         yield (
             f"the class names are in another order ({_some(names)}) than the class folders "
-            f"({_some(folders)}): folders were matched by name; a network trained on these folders "
+            f"({_some(ordered)}): folders were matched by name; a network trained on these folders "
             "by Keras has the order of the folders"
+        )
+
+
+def text_order_doubts(
+    folders: Mapping[int, str],
+    confusion: Mapping[tuple[int, int], int],
+    class_of: Callable[[int], int],
+) -> Iterator[str]:
+    """Warn if the answers fit numbered folders in the order of text, not of numbers.
+
+    Keras's ``image_dataset_from_directory`` and torchvision's ``ImageFolder`` sort the names as
+    text: class 2 of a network that was trained with them on folders 0 to 10 is the folder 10.
+
+    Args:
+        folders: The name of each label's folder.
+        confusion: How often the first class was answered with the second.
+        class_of: The class that a label was taken for.
+    """
+    if not are_numbers(folders):
+        return
+    in_order = sorted(folders.values())
+    places = {class_of(label): in_order.index(name) for label, name in folders.items()}
+    moved = {pair: n for pair, n in confusion.items() if places.get(pair[0]) != pair[0]}
+    as_numbers = sum(n for (truth, answer), n in moved.items() if truth == answer)
+    as_text = sum(n for (truth, answer), n in moved.items() if places.get(truth) == answer)
+    # Three deviations of the difference of two counts.
+    if as_text - as_numbers > 3 * math.sqrt(as_text + as_numbers):
+        yield (
+            f"{as_text} answers are right if the class folders are counted in the order of text "
+            f"({_some(in_order)}), as Keras and torchvision count them, {as_numbers} of the same "
+            "samples if their numbers are class indices: give --labels, a file with the folders' "
+            "names in the order of text"
         )
 
 
@@ -94,16 +148,18 @@ def check_same_order(first: Sequence[str], second: Sequence[str], where: str) ->
     )
 
 
-def check_num_folders(folders: Sequence[str], num_classes: int, label_offset: int) -> None:
+def check_num_folders(folders: Mapping[int, str], num_classes: int, label_offset: int) -> None:
     """Raise DataError if there are more ``folders`` than classes, when only their order counts.
 
     Fewer are allowed: they may be the first classes.
     """
-    if len(folders) + max(0, label_offset) <= num_classes or not num_classes:
+    is_within = len(folders) + max(0, label_offset) <= num_classes
+    if is_within or not num_classes or are_numbers(folders):
         return
     raise DataError(
         f"the data have {len(folders)} class folders, the model has {num_classes} classes",
-        why=f"each folder is taken as a class, in alphabetical order: {_some(folders)}",
+        why=f"each folder is taken as a class, in alphabetical order: "
+        f"{_some(list(folders.values()))}",
         fix="move folders that are not classes of the model elsewhere, name each folder by the "
         "class index (0, 1, ...), or give the names of the model's classes with --labels",
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import numpy as np
 
+from edgekit.evaluate.class_names import are_numbers, folders_of, text_order_doubts
 from edgekit.evaluate.tally import Tally
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ def nan_doubts(engines: Sequence[Engine], outcome: Outcome, count: int) -> Itera
 
 
 def label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:
-    """What makes accuracies doubtful: classes counted by the order of folders that are not all."""
-    if not isinstance(judge, Tally) or judge.is_told_classes:
+    """What makes accuracies doubtful: folders that are not all, or have another order."""
+    if not isinstance(judge, Tally):
         return
-    given, known = len(dataset.class_names), judge.num_classes
-    if given and given != known:
+    folders = folders_of(dataset)
+    yield from text_order_doubts(folders, judge.confusion, judge.class_of)
+    given, known = len(folders), judge.num_classes
+    if given not in (0, known) and not judge.is_told_classes and not are_numbers(folders):
         yield (
             f"{given} sub-folders in the order of their names were taken for the first of the "
             f"model's {known} classes; name them by class index, or by name and give --labels"

@@ -143,6 +143,10 @@ class Tally:
         """Whether names or an offset say which class of the models a label is."""
         return self._map is not None or self._offset != 0
 
+    def class_of(self, label: int) -> int:
+        """The class of the models that a label of the data stands for; below 0 if it is none."""
+        return (label if self._map is None else self._map.get(label, -1)) + self._offset
+
     @property
     def num_classes(self) -> int:
         """Of the first model."""

@@ -99,6 +99,18 @@ def test_folders_named_by_numbers_are_class_indices(tmp_path: Path) -> None:
         _picture(tmp_path / name / "0.png")
     dataset = open_dataset(tmp_path, inputs=_SPEC)
     assert sorted(sample.label or 0 for sample in dataset) == [7, 10]
+    assert dataset.class_names == ()  # of the classes 0 to 6 nothing is known
+
+
+def test_folders_numbered_from_0_on_name_the_classes_in_the_order_of_numbers(
+    tmp_path: Path,
+) -> None:
+    names = tuple(str(number) for number in range(12))
+    for name in names:
+        _picture(tmp_path / name / "0.png")
+    dataset = open_dataset(tmp_path, inputs=_SPEC)
+    assert dataset.class_names == names
+    assert all(Path(sample.source).parent.name == str(sample.label) for sample in dataset)
 
 
 @pytest.mark.skipif(

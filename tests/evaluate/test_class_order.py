@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import Path
 from typing import Callable
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -86,7 +87,7 @@ def test_a_folder_without_a_class_is_shown_the_classes(make_classifier: Make, fo
 def test_names_match_whatever_their_composition() -> None:
     names = ["Vögel", "Hunde"]
     folders = [unicodedata.normalize("NFD", name) for name in names]
-    assert label_map(folders, names, must_match=True) == {0: 0, 1: 1}
+    assert label_map(dict(enumerate(folders)), names, must_match=True) == {0: 0, 1: 1}
 
 
 def _named(model: bytes, names: list[str]) -> bytes:
@@ -124,3 +125,54 @@ def test_a_journal_does_not_go_on_with_a_changed_label_file(
     labels.write_text("blue\ngreen\nred\n", encoding="utf-8")
     with pytest.raises(DataError, match="content of the labels"):
         evaluate(make_classifier(), folder, labels=labels, journal=tmp_path / "j", resume=True)
+
+
+_NUMBERED = 12  # as text: 0, 1, 10, 11, 2, ...
+
+
+def _numbered(folder: Path, first: int = 0) -> list[str]:
+    """A folder a number; the picture in the one at place i has only pixel i white."""
+    names = [str(first + place) for place in range(_NUMBERED)]
+    for place, name in enumerate(names):
+        pixels = np.zeros((16, 3), np.uint8)
+        pixels[place] = 255
+        (folder / name).mkdir(parents=True)
+        Image.fromarray(pixels.reshape(4, 4, 3)).save(str(folder / name / "a.png"))
+    return names
+
+
+def _trained_on(make_linear: Make, names: list[str], order: list[str]) -> bytes:
+    """A network for the pictures of `_numbered`, whose class i is the folder ``order[i]``."""
+    weights = np.zeros((_NUMBERED, 16, 3), np.float32)
+    for index, name in enumerate(order):
+        weights[index, names.index(name)] = 1
+    return make_linear(weights.reshape(_NUMBERED, 48), (1, 4, 4, 3))
+
+
+def test_numbers_of_folders_are_class_indices_and_names(make_linear: Make, tmp_path: Path) -> None:
+    """10 is class 10, behind 2."""
+    names = _numbered(tmp_path / "data")
+    model = _trained_on(make_linear, names, names)
+    plain = evaluate(model, tmp_path / "data")
+    assert (plain.metrics["top1"], plain.warnings) == (1, ())
+    assert plain.class_names == tuple(names)
+    # Names that are not the folders' say nothing of them.
+    told = evaluate(model, tmp_path / "data", labels=[f"sign {name}" for name in names])
+    assert (told.metrics["top1"], told.warnings) == (1, ())
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_network_with_the_folders_in_the_order_of_text_is_noticed(
+    make_linear: Make, tmp_path: Path, first: int
+) -> None:
+    """As image_dataset_from_directory and ImageFolder have it; what the warning says helps."""
+    names = _numbered(tmp_path / "data", first)
+    model = _trained_on(make_linear, names, sorted(names))
+    result = evaluate(model, tmp_path / "data", label_offset=-first)
+    moved = sum(name != other for name, other in zip(names, sorted(names)))
+    assert result.metrics["top1"] == pytest.approx(1 - moved / _NUMBERED)
+    (doubt,) = result.warnings
+    assert doubt.startswith(f"{moved} answers are right if the class folders are counted in the")
+    assert ", ".join(sorted(names)[:5]) in doubt
+    told = evaluate(model, tmp_path / "data", labels=sorted(names))
+    assert (told.metrics["top1"], told.warnings) == (1, ())

@@ -38,9 +38,9 @@ def test_one_group_tells_nothing() -> None:
 
 def test_folders_find_their_class_by_whole_name_or_part() -> None:
     names = ["background", "tench, Tinca tinca", "great white shark, white shark", "crane", "crane"]
-    found = label_map(["Tench", "white_shark"], names, must_match=True)
+    found = label_map({0: "Tench", 1: "white_shark"}, names, must_match=True)
     assert found == {0: 1, 1: 2}
-    assert label_map(["tench", "crane"], names, must_match=False) is None
+    assert label_map({0: "tench", 1: "crane"}, names, must_match=False) is None
     with pytest.raises(DataError, match="'crane' is named like 2 of the 5 classes"):
-        label_map(["crane"], names, must_match=True)
-    assert label_map([], names, must_match=True) is None
+        label_map({0: "crane"}, names, must_match=True)
+    assert label_map({}, names, must_match=True) is None

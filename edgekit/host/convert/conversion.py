@@ -50,7 +50,7 @@ from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_sha
 from edgekit.host.convert.sources import SOURCE_KINDS, SourceFile, find_source, saved_object
 from edgekit.host.convert.static_tflite import fold_constants, make_static, require_runnable
 from edgekit.host.convert.suspect import Batches, with_suspect
-from edgekit.host.convert.use import check_labels, names_of, with_use
+from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
 from edgekit.host.convert.way_out import cut_command
 from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_splits
 from edgekit.version import __version__
@@ -336,6 +336,8 @@ class _Conversion:
         noted = read_notes(source).labels if source is not None else ()
         asked = check_labels(options.labels, model)
         self._labels = asked or names_of(model, noted, self._dataset)
+        if not asked:
+            self._notes.extend(order_notes(self._labels, self._dataset))
         how = self._pixels.used_for(self._dataset)
         return with_use(content, source, how, self._labels, self._notes.append)
 

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from edgekit.data import Dataset
 from edgekit.data.describe import with_notes
+from edgekit.evaluate.class_names import are_numbers, folders_of
 from edgekit.files import PathLike
 from edgekit.formats.tflite import Model
 from edgekit.formats.tflite_metadata import Notes, keep_files, read_files
@@ -35,6 +36,21 @@ def names_of(model: Model, noted: Sequence[str], dataset: Dataset | None) -> tup
     """The source's own class names, else the folders', where they are as many as the classes."""
     given = [tuple(noted), tuple(dataset.class_names) if dataset else ()]
     return next((names for names in given if names and len(names) == num_classes(model)), ())
+
+
+def order_notes(labels: Sequence[str], dataset: Dataset | None) -> Iterator[str]:
+    """Warn if ``labels`` are those of numbered folders, which Keras has in another order."""
+    folders = folders_of(dataset) if dataset else {}
+    names = list(folders.values())
+    if not are_numbers(folders) or sorted(names, key=int) != list(labels):
+        return
+    if sorted(names) != list(labels):
+        yield (
+            f"the numbers of the {len(names)} class folders were written as class indices (class "
+            "2 is the folder 2); a network trained by image_dataset_from_directory or ImageFolder "
+            f"has them in the order of text ({', '.join(sorted(names)[:4])}, ...): then give "
+            "--labels, a file with the names in that order"
+        )
 
 
 def with_use(

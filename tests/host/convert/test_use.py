@@ -175,3 +175,29 @@ def test_features_are_not_taken_for_pixels(tmp_path: Path) -> None:
     result = convert(network, data=list(samples), output=tmp_path / "m.tflite")
     assert result.preprocess == ""
     assert not [each for each in result.warnings if "0..255" in each]
+
+
+def test_numbered_folders_name_the_classes_in_the_order_of_numbers(tmp_path: Path) -> None:
+    """Up to 9 text has the same order; beyond that a network of Keras's data set has another."""
+    for number in range(11):
+        (tmp_path / "data" / str(number)).mkdir(parents=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(str(tmp_path / "data" / str(number) / "0.png"))
+    import keras  # noqa: PLC0415 - host only
+
+    network = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(11)]
+    )
+    result = convert(network, data=tmp_path / "data", output=tmp_path / "m.tflite")
+    names = tuple(str(number) for number in range(11))
+    assert result.labels == names == read_notes(Path(result.output).read_bytes()).labels
+    assert any("(0, 1, 10, 2, ...)" in each for each in result.warnings)
+    (tmp_path / "labels.txt").write_text("\n".join(sorted(names)))
+    told = convert(
+        network,
+        data=tmp_path / "data",
+        labels=tmp_path / "labels.txt",
+        output=tmp_path / "m.tflite",
+    )
+    assert told.labels == tuple(sorted(names))
+    assert not any("order of text" in each for each in told.warnings)
