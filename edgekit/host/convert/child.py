@@ -25,7 +25,7 @@ from edgekit.errors import (
 from edgekit.host.worker.wire import Message, Wire, as_array
 from edgekit.process import Conversation, Finished, python_environment
 
-_WORKER = Path(__file__).parent / "worker"
+_WORKER = Path(__file__).resolve().parents[1] / "worker"
 _ERRORS: dict[str, type[EdgeKitError]] = {
     "model.format": ModelFormatError,
     "model.unsafe": UnsafeModelError,
