@@ -560,7 +560,7 @@ def test_what_check_would_say_otherwise_is_shown_with_a_request(
 def test_every_code_that_compile_raises_has_a_page() -> None:
     source = "\n".join(
         path.read_text()
-        for path in (Path(__file__).parents[3] / "edgekit" / "host").glob("compiler*.py")
+        for path in (Path(__file__).parents[3] / "edgekit" / "host" / "compiler").glob("*.py")
     )
     codes = set(re.findall(r'code(?:: str)? ?= ?"([\w.]+)"', source))
     assert len(codes) >= 5
