@@ -45,12 +45,13 @@ class ArrayDataset:
         remarks: Sequence[str] = (),
     ) -> None:
         self._arrays, self._labels = tuple(arrays), labels
+        self._stored = labels  # one-hot rows as they are
         self.remarks = tuple(remarks)  # what to know of the choice of arrays
         self._inputs, self._preprocess, self._source = tuple(inputs), preprocess, source
         self._chosen: NDArray[np.intp] | None = None  # rows of a subset
         self.unreadable: list[Unreadable] = []
         if labels is not None:
-            check_labels(labels, f"{source}, labels")
+            self._stored, self._labels = _read_labels(labels, f"{source}, labels")
         counts = {len(array) for array in self._arrays}
         if labels is not None:
             counts.add(len(labels))
@@ -94,6 +95,12 @@ class ArrayDataset:
         rows = np.asarray(indices, np.intp)
         chosen._chosen = rows if self._chosen is None else self._chosen[rows]  # noqa: SLF001 - its own copy
         return chosen
+
+    def with_rows(self) -> ArrayDataset:
+        """The same samples, with one-hot rows for labels as they are stored, not as classes."""
+        same = copy.copy(self)
+        same._labels = same._stored  # noqa: SLF001 - its own copy
+        return same
 
     def describe(self) -> dict[str, Any]:
         """Kind, source and preprocessing."""
@@ -167,9 +174,7 @@ def open_numpy(
         names = _input_names(arrays.names, inputs, split, path)
         chosen = [arrays[name] for name in names]
         label_name, remark = _label_name(arrays.names, names)
-        labels = None
-        if label_name is not None:
-            labels = _read_labels(arrays[label_name], f"{path}, {label_name}")
+        labels = None if label_name is None else arrays[label_name]
     remarks = (remark,) if remark else ()
     return ArrayDataset(chosen, labels, inputs, preprocess, str(path), remarks)
 
@@ -232,10 +237,10 @@ def _label_name(names: Sequence[str], used: Sequence[str]) -> tuple[str | None, 
     return None, f"{used[0]} has no labels: {', '.join(labels)} are those of other samples"
 
 
-def _read_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
-    """One-hot rows as class indices, one column as single numbers, other labels as they are."""
+def _read_labels(labels: NDArray[Any], where: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The labels, one column as single numbers; and the same with one-hot rows as classes."""
     check_labels(labels, where)
     if not labels.ndim:
         raise DataError("the labels are a single number", where=where, fix="save one a sample")
-    indices: NDArray[Any] = labels.argmax(axis=1) if kind_of(labels) == ONE_HOT else labels
-    return single_column(indices)
+    stored = single_column(labels)
+    return stored, stored.argmax(axis=1) if kind_of(stored) == ONE_HOT else stored

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgekit.data.dataset import InputSpec
 from edgekit.data.pixels import Pixels
-from edgekit.data.preprocess import Preprocess
+from edgekit.data.preprocess import Preprocess, fits
 from edgekit.errors import DataError
 
 
@@ -48,7 +48,7 @@ def fit_rows(
     """Like `fit` for many samples at once; row by row only where pixels must be resized."""
     rows = []
     for array, spec in zip(arrays, inputs):
-        if array[:1].size and array[0].size == np.prod(spec.shape[1:], dtype=int):
+        if len(array) and fits(array.shape[1:], spec.shape[1:]):
             shape = (len(array), *spec.shape[1:])
             fit((array[0],), (spec,), preprocess, where)
             rows.append(_scaled(array.reshape(shape), preprocess))

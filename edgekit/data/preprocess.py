@@ -28,6 +28,7 @@ _PIXEL_MAX = 255.0
 _LONGEST = 8192
 _TORCH_CROP = "torch-crop"
 _CHANNELS = (1, 2, 3, 4)
+_LEAST_SIDE = 8  # of a picture whose input has no dimension for channels
 Picture = Union[Path, bytes]
 Size = Tuple[int, int]  # width, height
 
@@ -166,14 +167,15 @@ class Preprocess:
     def array(self, values: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
         """An array from an .npz, .npy or a Python iterable for an input of ``shape`` (no batch).
 
-        uint8 arrays are pixels: they are resized where the size differs, and scaled. Other types
-        pass unchanged unless scaling was asked for by name.
+        uint8 arrays are pixels: they are resized where the size differs and the input can be a
+        picture, and scaled. Other types pass unchanged unless scaling was asked for by name.
 
         Raises:
             DataError: The shape does not fit and no resizing makes it fit.
         """
         wanted = tuple(shape)
-        if values.dtype == np.uint8 and values.ndim in (2, 3) and not fits(values.shape, wanted):
+        is_image = values.dtype == np.uint8 and values.ndim in (2, 3) and _is_picture(wanted)
+        if is_image and not fits(values.shape, wanted):
             from PIL import Image  # noqa: PLC0415
 
             _check_pixels(values)
@@ -428,11 +430,21 @@ def _check_pixels(values: NDArray[np.uint8]) -> None:
     )
 
 
+def _is_picture(shape: Sequence[int]) -> bool:
+    """Whether an input can be a picture; a series of 64 steps is (64, 1), (64, 3) or (1, 64, 1)."""
+    if len(shape) == 3:
+        return shape[2] in (1, 3) and min(shape[:2]) > 1
+    return len(shape) == 2 and min(shape) >= _LEAST_SIDE
+
+
 def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    if len(shape) == 3 and shape[2] in (1, 3):
-        return shape[0], shape[1], shape[2]
-    if len(shape) == 2:
-        return shape[0], shape[1], 1
+    """(height, width, channels) of an input.
+
+    Raises:
+        DataError: It cannot be a picture.
+    """
+    if _is_picture(shape):
+        return shape[0], shape[1], shape[2] if len(shape) == 3 else 1
     raise DataError(
         f"an input of shape {tuple(shape)} cannot be filled from an image",
         why="an image gives (height, width, 1 or 3)",

@@ -19,6 +19,7 @@ from edgekit.data import (
     preprocess_for,
     preprocess_reason,
 )
+from edgekit.data.arrays import ArrayDataset
 from edgekit.data.dataset import remarks_of, sample_specs
 from edgekit.data.labels import label_file_doubts
 from edgekit.data.spread import spread
@@ -286,6 +287,8 @@ def _prepared(
     decoders = same_decoders(prepared, runners, task, settings.decode)
     how, reason = _preprocess(preprocess, engines)
     opened = _open(data, engines, decoders[0], how, settings.split)
+    if task == REGRESSION and isinstance(opened, ArrayDataset):
+        opened = opened.with_rows()
     dataset = spread(opened, settings.num_samples)
     names = _class_names(engines[0], decoders[0], settings)
     told = settings.labels is not None

@@ -8,6 +8,7 @@ from typing import Any, Iterator
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgekit.data import InputSpec, iter_batches, open_dataset
 from edgekit.errors import DataError
@@ -79,6 +80,44 @@ def test_batches_hold_what_single_samples_hold(tmp_path: Path) -> None:
     assert [len(batch.sources) for batch in batches] == [3, 3, 1]
     singles = np.stack([sample.inputs[0] for sample in dataset])
     np.testing.assert_array_equal(np.concatenate([b.inputs[0] for b in batches]), singles)
+
+
+def test_pixels_of_another_size_are_resized_alike_one_by_one_and_in_batches(
+    tmp_path: Path,
+) -> None:
+    """16 x 4 pixels are as many as 8 x 8, but not the same picture."""
+    pixels = np.random.default_rng(2).integers(0, 256, (3, 16, 4), np.uint8)
+    path = _save(tmp_path / "d.npz", x=pixels)
+    dataset = open_dataset(path, inputs=[InputSpec("x", (1, 8, 8, 1))], preprocess="raw")
+    singles = np.stack([sample.inputs[0] for sample in dataset])
+    (batch,) = iter_batches(dataset, 3)
+    np.testing.assert_array_equal(np.asarray(batch.inputs[0]), singles)
+    # Half of the rows: the mean of each pair. Twice as many columns: a quarter of the neighbour.
+    rows = (pixels[:, ::2].astype(float) + pixels[:, 1::2]) / 2
+    left, right = np.pad(rows, ((0, 0), (0, 0), (1, 1)), "edge")[..., :-2], rows
+    columns = np.stack([left / 4 + right * 3 / 4, right * 3 / 4], axis=-1)
+    columns[..., 1] += np.pad(rows, ((0, 0), (0, 0), (1, 1)), "edge")[..., 2:] / 4
+    assert np.abs(singles[..., 0] - columns.reshape(3, 8, 8)).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(64, 1), (1, 64, 1), (100, 3), (64,)])
+@pytest.mark.parametrize("side", [8, 28])
+def test_pictures_are_not_made_to_fit_a_series(
+    tmp_path: Path, shape: tuple[int, ...], side: int
+) -> None:
+    path = _save(tmp_path / "d.npz", x=np.zeros((3, side, side), np.uint8))
+    dataset = open_dataset(path, inputs=[InputSpec("x", (1, *shape))])
+    for read in (list, lambda each: list(iter_batches(each, 3))):
+        with pytest.raises(DataError, match=f"shape \\({side}, {side}\\), expected") as caught:
+            read(dataset)
+        assert "reshape the data" in caught.value.fix
+
+
+@pytest.mark.parametrize("shape", [(64, 1), (1, 64, 1), (100, 3)])
+def test_image_files_are_not_made_to_fit_a_series(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    Image.new("L", (9, 9)).save(str(tmp_path / "a.png"))
+    with pytest.raises(DataError, match="cannot be filled from an image"):
+        list(open_dataset(tmp_path, inputs=[InputSpec("x", (1, *shape))]))
 
 
 def test_a_wrong_shape_names_given_and_expected(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_damaged_exif_data_change_nothing(tmp_path: Path) -> None:
 def test_grey_values_of_16_bits_are_turned_too(tmp_path: Path) -> None:
     grey = np.arange(15, dtype=np.uint16).reshape(3, 5) << 8
     path = _save(tmp_path / "a.png", 6, grey)
-    assert np.array_equal(_APPLY.pixels(path, (5, 3)), np.rot90(grey >> 8, -1))
+    assert np.array_equal(_APPLY.pixels(path, (5, 3, 1))[..., 0], np.rot90(grey >> 8, -1))
 
 
 def _coco(folder: Path, size: tuple[int, int]) -> CocoDataset:

@@ -42,6 +42,17 @@ def _by_hand(answers: np.ndarray, y: np.ndarray) -> dict[str, float]:
     }
 
 
+def test_one_hot_rows_are_targets_where_regression_is_asked_for(
+    make_regressor: Make, tmp_path: Path
+) -> None:
+    """Without a task they are classes."""
+    y = np.eye(2, dtype=np.float32)[np.arange(300) % 2]
+    data = _save(tmp_path / "d.npz", y)
+    result = evaluate(make_regressor(2), data, task="regression", num_samples=300)
+    assert dict(result.metrics) == pytest.approx(_by_hand(_X @ _W.T, y.astype(float)), rel=1e-5)
+    assert evaluate(make_regressor(2), data).task == "classification"
+
+
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_real_targets_make_the_task_regression(
     make_regressor: Make, tmp_path: Path, outputs: int
