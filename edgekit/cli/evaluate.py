@@ -30,6 +30,7 @@ from edgekit.cli.options import (
     ThreadsOption,
 )
 from edgekit.cli.output import JsonOption, emit, measured_on, note, progress, table
+from edgekit.errors import GateError, UsageError
 
 if TYPE_CHECKING:
     from edgekit.evaluate import EvaluateResult
@@ -75,11 +76,35 @@ def evaluate(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first sample that cannot be read.")
     ] = False,
+    min_agreement: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar="SHARE",
+            help="A gate, with --against: the share of the other model's answers (classes, "
+            "objects, masks, scores) to keep, such as 0.95; else the exit status is 4.",
+        ),
+    ] = None,
+    min_snr_db: Annotated[
+        Optional[float],
+        typer.Option(
+            "--min-snr-db",
+            metavar="DB",
+            help="A gate, with --against: how far every output's signal, about its mean, must be "
+            "above the error, such as 12; else the exit status is 4.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Measure a model's accuracy and latency over a data set."""
     from edgekit.evaluate import evaluate as run_evaluate
+    from edgekit.evaluate.gates import Gates
 
+    gates = Gates(min_agreement, min_snr_db)
+    if gates.names and against is None:
+        raise UsageError(
+            f"{' and '.join(gates.names)} without --against",
+            fix="name the model to compare with: --against FLOAT.tflite",
+        )
     with progress("evaluating") as on_progress:
         result = run_evaluate(
             model,
@@ -111,6 +136,12 @@ def evaluate(
     for warning in result.warnings:
         note(f"warning: {warning}")
     emit(result, lambda: "\n".join(render(result)), as_json=json)
+    quality = None if result.against is None else result.against.quality
+    failures = [] if quality is None else list(gates.failures(quality))
+    for failure in failures:
+        note(f"not met: {failure}")
+    if failures or (gates.names and quality is None):
+        raise typer.Exit(GateError.exit_status)
 
 
 def render(result: EvaluateResult) -> Iterator[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an int8 model must keep of its float original, set by the user."""
+"""What a model must keep of the one it is compared with, often its float original."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Gates:
         Raises:
             GateError: A gate is not met, or nothing was measured for it.
         """
-        failures = list(self._failures(agreement))
+        failures = list(self.failures(agreement))
         if not failures:
             return
         causes = agreement.causes
@@ -50,7 +50,8 @@ class Gates:
             f"{' and '.join(self.names)} the model is written as it is",
         )
 
-    def _failures(self, agreement: Agreement) -> Iterator[str]:
+    def failures(self, agreement: Agreement) -> Iterator[str]:
+        """Say for each gate that is not met what was measured."""
         if self.min_agreement is not None:
             share = agreement.share
             if share is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgekit.evaluate.decoded import CLASS_LIMITS, LOSS_LIMITS
 from edgekit.evaluate.metrics import ERRORS
 from edgekit.report.node import Node
 from edgekit.report.words import (
@@ -157,10 +158,20 @@ def _worst(quality: Node) -> str:
     ]
     decoded = quality.at("decoded")
     if decoded and decoded.text("verdict") != "good":
-        return f"{share(decoded.number('share'))} of the answers agree"
+        return _decoded_words(decoded)
     if not findings:
         return "see the outputs"
     return max(findings, key=lambda each: each.text("level") == "bad").text("text")
+
+
+def _decoded_words(decoded: Node) -> str:
+    words = f"{share(decoded.number('share'))} of the answers agree"
+    loss, kept = decoded.number("loss"), decoded.number("worst_share")
+    if loss is not None and loss > LOSS_LIMITS[0]:
+        words += f", and {share(loss)} of all become wrong, by the probabilities of the other model"
+    if kept is not None and kept < CLASS_LIMITS[1]:
+        words += f"; of class {decoded.count('worst_class')} {share(kept)} are kept"
+    return words
 
 
 def accuracy_number(evaluation: Node) -> tuple[str, str, str] | None:

@@ -98,6 +98,21 @@ def test_evaluate_says_what_design_promises(int8_path: Path, float_path: Path, d
     assert sum(count for _, _, count in document["confusion"]) == 40
 
 
+def test_evaluate_has_gates(int8_path: Path, float_path: Path, data: Path) -> None:
+    """The result is printed in any case; without another model there is nothing to keep."""
+    words = ("evaluate", int8_path, "--data", data)
+    both = (*words, "--against", float_path)
+    ratio = json.loads(edgekit(*both, "--json").stdout)["against"]["quality"]["outputs"][0]
+    measured = ratio["record"]["centred_snr_db"]
+    for limit, status in ((measured - 1, 0), (measured + 1, 4)):
+        done = edgekit(*both, "--min-snr-db", f"{limit:.2f}", "--json")
+        assert done.returncode == status, done.stderr
+        assert json.loads(done.stdout)["schema"] == "edgekit.evaluate/1"
+        assert ("not met: " in done.stderr) == (status == 4)
+    alone = edgekit(*words, "--min-snr-db", 12)
+    assert (alone.returncode, "--against FLOAT.tflite" in alone.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("command", ["run", "evaluate", "benchmark"])
 @pytest.mark.parametrize(
     ("content", "says"), [(b"", "the file is empty"), (b"\x89HDF\r\n\x1a\n1234", "HDF5")]
