@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write docs/quality.md: by which rules an int8 model is called bad, and how often that is right.
 
-    python scripts/quality_table.py NETWORKS [-o docs/quality.md]
+    python scripts/quality_table.py NETWORKS... [--keep docs/quality.md] [-o docs/quality.md]
 
-NETWORKS is a folder with a folder a network: ``float.tflite``, ``int8.tflite`` as `edgekit convert`
+NETWORKS are folders with a folder a network: ``float.tflite``, ``int8.tflite`` as `edgekit convert`
 makes it, ``hold.npz`` with samples that did not calibrate, and ``truth.json`` with ``quality``
 (good, fair or bad), ``task`` (in words) and ``known`` (from what the quality is known). The
-networks and samples are other people's, and no part of this project.
+networks and samples are no part of this project. ``--keep`` takes over the rows of a page whose
+networks are not there any more, and marks them with `_KEPT`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from edgekit.runtime.quality import (
     SNR_LIMITS_DB,
 )
 
+_KEPT = "°"
 _HEAD = Path(__file__).with_suffix(".txt")  # the page above the rows
 
 
@@ -49,6 +51,13 @@ class Row:
             return None
         return (self.called == GOOD) == (self.quality == GOOD)
 
+    @classmethod
+    def parse(cls, line: str) -> Row:
+        """A row of an existing page."""
+        name, *cells, called, _ = (each.strip() for each in line.strip()[1:-1].split("|"))
+        quality = cells[1].split(":")[0]
+        return cls(f"{name.rstrip(_KEPT)}{_KEPT}", quality, called, tuple(cells))
+
     @property
     def line(self) -> str:
         """For the table."""
@@ -59,18 +68,29 @@ class Row:
 def main() -> None:
     """Judge every network, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("networks", type=Path)
+    parser.add_argument("networks", type=Path, nargs="+")
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/quality.md"))
     words = parser.parse_args()
     rows = []
-    for folder in sorted(words.networks.iterdir()):
+    for folder in sorted(each for networks in words.networks for each in networks.iterdir()):
         if (folder / "truth.json").exists() and (folder / "int8.tflite").exists():
             rows.append(judge(folder))
             print(rows[-1].line)
+    if words.keep is not None:
+        known = {row.name for row in rows}
+        old = [row for row in kept(words.keep) if row.name.rstrip(_KEPT) not in known]
+        rows = sorted([*rows, *old], key=lambda row: row.name)
     page = (
         head() + "".join(row.line + "\n" for row in rows) + "\n" + "\n".join(summary(rows)) + "\n"
     )
     files.write_text(words.output, page)
+
+
+def kept(page: Path) -> list[Row]:
+    """The rows of an existing page."""
+    lines = page.read_text(encoding="utf-8").rsplit("|---|\n", 1)[1].splitlines()
+    return [Row.parse(line) for line in lines if line.startswith("|")]
 
 
 def head() -> str:

@@ -150,8 +150,7 @@ class OutputPair:
         has_rows = any(each.counted is not None for each in self._decoders)
         is_open = making.is_random or has_rows
         outputs = tuple(_judged(each, reference, is_open=is_open) for each in records)
-        if decoded is not None and decoded.verdict == GOOD and decoded.task != POSE:
-            # Right answers need no closer values; key points may leave other outputs unused.
+        if decoded is not None and decoded.verdict == GOOD and self._answers_suffice(decoded):
             outputs = tuple(replace(each, verdict=GOOD, findings=()) for each in outputs)
         levels = [each.verdict for each in outputs] + ([decoded.verdict] if decoded else [])
         agreement = Agreement(
@@ -187,6 +186,17 @@ class OutputPair:
             return None
         return record
 
+    def _answers_suffice(self, decoded: DecodedRecord) -> bool:
+        """Whether right answers need no closer values.
+
+        Key points may leave other outputs unused. One plane of probabilities is a mask or a
+        picture, whose grey levels count.
+        """
+        if decoded.task == SEGMENTATION and self._decoders[0].is_guess:
+            info = self._reference.outputs[0]
+            return _is_integer(info) or _num_planes(info) > 1
+        return decoded.task != POSE
+
     def _shows_masks(self, record: OutputRecord) -> bool:
         """Whether an output that has the form of a mask is one.
 
@@ -194,11 +204,15 @@ class OutputPair:
         close to 0 or 1. Features, logits and pictures are judged by their values alone.
         """
         info = self._reference.outputs[0]
-        if info.params is None and info.dtype.startswith(("int", "uint")):
+        if _is_integer(info):
             return True
         if _num_planes(info) > 1:
             return self._is_whole
         return record.hits is not None and record.hits.decision == PROBABILITY_DECISION
+
+
+def _is_integer(info: TensorInfo) -> bool:
+    return info.params is None and info.dtype.startswith(("int", "uint"))
 
 
 def _num_planes(info: TensorInfo) -> int:
