@@ -151,6 +151,17 @@ def constant_answers(records: Sequence[OutputRecord], reference: str) -> Iterato
         )
 
 
+def one_answer(only_class: int | None, count: int, reference: str) -> Iterator[Cause]:
+    """Samples that show one class of several, or an input that the network was not trained on."""
+    if only_class is not None:
+        yield Cause(
+            "cause.one_answer",
+            f"{reference} names class {only_class} on all {count} samples",
+            "check that the samples are of all classes, and that --preprocess (or the scaling in "
+            "the .npz) is what the network was trained with",
+        )
+
+
 def _constant(case: _Case) -> Iterator[Cause]:
     offsets = list(_offset_outputs(case))
     yield from offsets or constant_answers(case.records, case.reference)

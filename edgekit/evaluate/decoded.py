@@ -40,6 +40,8 @@ _NEAR = 0.1  # of a person's size: key points that close are the same
 _CLOSE_CALL = 0.8  # a class with that share of the best score counts as the same
 _LEAST_SHARE = 0.005  # of all pixels; rarer classes do not count
 _LEAST_ANSWERS = 10
+# So many answers that name one class of so many or more are no chance.
+_MANY_ANSWERS, _LEAST_CLASSES = 50, 3
 _SUM_SLACK = 0.05  # by which quantized probabilities of one whole may miss 1
 _LEAST_ERRORS = 2  # one other class may be chance
 # How many more answers are wrong, as the reference's own probabilities say: above the first
@@ -86,6 +88,7 @@ class DecodedRecord(Result):
     loss: float | None = None  # None where the scores are no probabilities of one whole
     worst_class: int | None = None
     worst_share: float | None = None
+    only_class: int | None = None  # of 3 or more: the one that the reference names on all samples
 
 
 class DecodedSums:
@@ -98,6 +101,7 @@ class DecodedSums:
         self._count = self._reference = self._found = self._false = self._close = 0
         self._masks: dict[int, list[int]] = {}  # class -> pixels of the reference, both, the model
         self._loss, self._is_whole = 0.0, True
+        self._num_scores = 0
         self._kept: dict[int, list[int]] = {}  # class -> answers of the reference, those found
 
     def add(
@@ -122,7 +126,9 @@ class DecodedSums:
         share = self._share()
         if share is None:
             return None
-        worst = min(self._class_shares(), key=lambda each: each[1], default=(None, None))
+        worst_class, worst_share = min(
+            self._class_shares(), key=lambda each: each[1], default=(None, None)
+        )
         record = DecodedRecord(
             self.task,
             self._count,
@@ -131,8 +137,10 @@ class DecodedSums:
             self._false,
             share,
             GOOD,
-            self._loss / self._reference if self._has_probabilities else None,
-            *worst,
+            loss=self._loss / self._reference if self._has_probabilities else None,
+            worst_class=worst_class,
+            worst_share=worst_share,
+            only_class=self._only_class(),
         )
         return replace(record, verdict=_verdict(record))
 
@@ -143,6 +151,12 @@ class DecodedSums:
         Several labels may hold at once where the scores do not add up to 1.
         """
         return self.task == CLASSIFICATION and self._is_whole
+
+    def _only_class(self) -> int | None:
+        is_one = self.task == CLASSIFICATION and len(self._kept) == 1
+        if not is_one or self._num_scores < _LEAST_CLASSES or self._reference < _MANY_ANSWERS:
+            return None
+        return next(iter(self._kept))
 
     def _class_shares(self) -> Iterator[tuple[int, float]]:
         """Of each class with enough answers of the reference: how much of them is kept."""
@@ -170,6 +184,7 @@ class DecodedSums:
     def _add_classes(self, meant: Scores, answered: Scores) -> None:
         expected, actual = meant.scores.astype(np.float64), answered.scores.astype(np.float64)
         self._reference += 1
+        self._num_scores = len(expected)
         if len(expected) == 1:
             middle = meant.threshold if meant.threshold is not None else SCORE
             same = bool((expected[0] > middle) == (actual[0] > middle))

@@ -17,6 +17,7 @@ from edgekit.evaluate.causes import (
     constant_answers,
     find_causes,
     mixed_outputs,
+    one_answer,
 )
 from edgekit.evaluate.decoded import (
     DecodedRecord,
@@ -169,6 +170,8 @@ class OutputPair:
         if not causes:
             constant = () if making.is_random else tuple(constant_answers(records, reference))
             causes = (*constant, *mixed_outputs(making.model, making.path))
+        if decoded is not None:
+            causes = (*one_answer(decoded.only_class, self.count, reference), *causes)
         return replace(agreement, causes=causes)
 
     def _decoded_record(self, records: Sequence[OutputRecord]) -> DecodedRecord | None:

@@ -89,6 +89,14 @@ QUALITY_CODES = tuple(
             "check --preprocess and the data.",
         ),
         (
+            "cause.one_answer",
+            "The float model names the same class on all samples",
+            "A network of three classes or more that gives one answer on 50 samples or more: they "
+            "are all of one class, or scaled in another way than in training. The ranges that "
+            "calibration saw are then not those of use.",
+            "Take samples of all classes; check --preprocess and the scaling of the data.",
+        ),
+        (
             "cause.features",
             "Features of very different ranges share the scale of one input",
             "An input tensor has one scale. Features that vary by less than a few steps of it are "

@@ -130,3 +130,12 @@ def test_a_class_that_is_lost_among_many_is_named() -> None:
     assert (record.worst_class, record.worst_share, record.verdict) == (1, 0.0, "bad")
     (finding,) = decoded_finding(record)
     assert "of class 1 it keeps 0%" in finding.text
+
+
+def test_one_class_on_all_of_many_samples_is_noted() -> None:
+    first, second = Scores(np.array([0.9, 0.06, 0.04])), Scores(np.array([0.1, 0.8, 0.1]))
+    assert _compare(CLASSIFICATION, [(first, first)] * 60).only_class == 0
+    assert _compare(CLASSIFICATION, [(first, first)] * 40).only_class is None
+    assert _compare(CLASSIFICATION, [(first, first)] * 60 + [(second, first)]).only_class is None
+    flag = Scores(np.array([0.1]))
+    assert _compare(CLASSIFICATION, [(flag, flag)] * 60).only_class is None
