@@ -116,7 +116,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
     except ModuleNotFoundError as error:
         if error.name is None or not _PUBLIC[name].startswith(error.name):
             raise
-        raise AttributeError(f"edgekit-device has no '{name}': it is a part of edgekit") from error
+        raise AttributeError(
+            f"edgekit-coral-device has no '{name}'; edgekit-coral has it"
+        ) from error
 
 
 def __dir__() -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
 from edgekit.data import Preprocess
+from edgekit.distribution import WHOLE
 from edgekit.edgetpu import CheckReport, check_model
 from edgekit.edgetpu.check import report_on
 from edgekit.edgetpu.chip import LATEST_RUNTIME
@@ -97,7 +98,7 @@ def _convert_and_check(model: Any, **options: Any) -> CheckReport:  # noqa: ANN4
             where=str(model),
             why="conversion needs TensorFlow and Python 3.10 or later",
             fix="check the converted .tflite here, or check the source on a computer with "
-            "edgekit[host]",
+            f"{WHOLE}[host]",
         )
     if isinstance(model, (str, Path)) and not Path(model).exists():
         raise InputError("the model does not exist", where=str(model), fix="check the path")

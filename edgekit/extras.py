@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from pathlib import Path
 from types import ModuleType
 
+from edgekit.distribution import PART, WHOLE, install_command
 from edgekit.errors import ExternalToolError, MissingExtraError
 
 HOST_PYTHON = (3, 10)
@@ -38,7 +38,7 @@ def require_host_python(command: str) -> None:
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import ``module``, which belongs to the optional dependencies ``edgekit[extra]``.
+    """Import ``module``, which belongs to the optional dependencies of the extra ``extra``.
 
     Args:
         module: Dotted name.
@@ -79,22 +79,8 @@ def broken_library(module: str, error: BaseException) -> ExternalToolError:
     )
 
 
-def install_command(extra: str) -> str:
-    """The command that adds the optional dependencies ``extra`` to this installation.
-
-    Where edgekit runs from a checkout, that is named: the package index's "edgekit" is another
-    project, which pip would fetch if none of that name is installed.
-    """
-    root = Path(__file__).resolve().parents[1]
-    if any(root.glob("edgekit_device-*.dist-info")):
-        return f"pip install 'edgekit-device[{extra}]'"
-    if (root / "pyproject.toml").is_file():
-        return f"pip install '{root}[{extra}]'"
-    return f"pip install 'edgekit[{extra}]'"
-
-
 def require_part(name: str) -> ModuleType:
-    """Import the module ``edgekit.name``, which edgekit-device, the boards' wheel, leaves out.
+    """Import the module ``edgekit.name``, which the boards' wheel leaves out.
 
     Raises:
         MissingExtraError: It is not there.
@@ -106,14 +92,14 @@ def require_part(name: str) -> ModuleType:
         if error.name != module:
             raise
         raise MissingExtraError(
-            f"edgekit-device has no {name.rpartition('.')[2]}",
+            f"{PART} has no {name.rpartition('.')[2]}",
             why="this wheel, for boards, holds only what runs and measures a model",
-            fix="run it on the host; or: pip uninstall edgekit-device && pip install edgekit",
+            fix=f"run it on a computer with {WHOLE}, which has every command",
         ) from error
 
 
 def require_python(least: tuple[int, int], *, extra: str, purpose: str) -> None:
-    """Find out that this Python is too old for ``edgekit[extra]`` before its code is imported.
+    """Find out that this Python is too old for the extra ``extra`` before its code is imported.
 
     Args:
         least: The oldest version that will do.
@@ -129,5 +115,5 @@ def require_python(least: tuple[int, int], *, extra: str, purpose: str) -> None:
             f"this is Python {found}, expected {wanted} or later",
             where=sys.executable,
             why=f"it is needed to {purpose}",
-            fix=f"copy the folder to a computer with edgekit[{extra}] and run the command there",
+            fix=f"copy the folder to a computer with {WHOLE}[{extra}] and run the command there",
         )

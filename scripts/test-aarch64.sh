@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The device side on aarch64 without a board: edgekit-device (the wheel), numpy and tflite-runtime in a Debian arm64
+# The device side on aarch64 without a board: edgekit-coral-device (the wheel), numpy and tflite-runtime in a Debian arm64
 # tree under qemu. Integer models have to answer there, with the reference kernels, what they answer here, to the
 # bit.
 #
@@ -46,14 +46,14 @@ fi
 built=$(mktemp -d)
 trap 'rm -rf "$built"' EXIT
 "$host" -m pip wheel -qq --no-deps --wheel-dir "$built" ./device
-size=$(stat -c %s "$built"/edgekit_device-*.whl)
+size=$(stat -c %s "$built"/edgekit_coral_device-*.whl)
 [ "$size" -lt $((448 * 1024)) ] || { echo "aarch64: the wheel for boards has $size bytes, over 448 KiB" >&2; exit 1; }
-echo "aarch64: edgekit-device, $size bytes"
+echo "aarch64: edgekit-coral-device, $size bytes"
 rm -rf "$tree/opt/site" "$tree/opt/models"
 mkdir -p "$tree/opt/site" "$tree/opt/models"
 "$host" -m pip install -qq --no-warn-conflicts --target "$tree/opt/site" --only-binary=:all: --python-version "$python" \
   --implementation cp --platform manylinux_2_34_aarch64 --platform manylinux_2_17_aarch64 \
-  --platform manylinux2014_aarch64 "$built"/edgekit_device-*.whl "$runtime" 'numpy<2'
+  --platform manylinux2014_aarch64 "$built"/edgekit_coral_device-*.whl "$runtime" 'numpy<2'
 
 "$host" scripts/reference_outputs.py --write "$tree/opt/models/small.tflite"
 for model in "$@"; do

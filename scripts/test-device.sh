@@ -20,7 +20,7 @@ wheel_of_this_tree() { # FOLDER -> path of the wheel built there
   local builder=.venv/bin/python
   [ -x "$builder" ] || builder=python3
   "$builder" -m pip wheel --quiet --no-deps --wheel-dir "$1" .
-  echo "$1"/edgekit-*.whl
+  echo "$1"/edgekit_coral-*.whl
 }
 
 flags=${PYTEST_FLAGS:-}
@@ -47,7 +47,7 @@ for version in 3.7 3.9; do
     touch "$venv/.stamp"
   fi
   [ -n "$wheel" ] || wheel=$(wheel_of_this_tree "$built")
-  "$venv/bin/python" -m pip install --quiet --constraint "$constraints" "${wheel}[device]"
+  "$venv/bin/python" -m pip install --quiet --constraint "$constraints" "$wheel" tflite-runtime
   "$venv/bin/python" -m pip install --quiet --no-deps --force-reinstall "$wheel"
   echo "Python $version: $("$venv/bin/python" --version)"
   # shellcheck disable=SC2086 # flags are words

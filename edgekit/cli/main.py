@@ -26,6 +26,7 @@ from edgekit.cli.streams import (
     say,
     set_level,
 )
+from edgekit.distribution import holders, untangle_command
 from edgekit.errors import (
     EdgeKitError,
     ExternalToolError,
@@ -120,7 +121,7 @@ def _with_level(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _add(name: str) -> None:
-    """Make ``edgekit name`` a command; one that edgekit-device leaves out says so when asked."""
+    """Make ``edgekit name`` a command; one that the boards' wheel leaves out says so when asked."""
     try:
         module = require_part(f"cli.{name}")
     except MissingExtraError as missing:
@@ -169,6 +170,7 @@ def main(args: Optional[List[str]] = None) -> None:
     if args is None and not sys.warnoptions:
         warnings.simplefilter("ignore")  # those of other libraries do not help users
     set_level(NORMAL)
+    _warn_of_a_mixture()
     try:
         status = _status(words)
         _flush()
@@ -180,6 +182,15 @@ def main(args: Optional[List[str]] = None) -> None:
         say("")
         os._exit(status)
     sys.exit(status)
+
+
+def _warn_of_a_mixture() -> None:
+    found = holders()
+    if len(found) > 1:
+        say(
+            f"warning: {' and '.join(found)} are installed in one place and write over each "
+            f"other's files\n  fix: {untangle_command(found)}, then install one of them\n"
+        )
 
 
 def _status(words: List[str]) -> int:

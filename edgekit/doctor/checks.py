@@ -33,6 +33,7 @@ from edgekit.doctor.pcie import (
     find_pcie,
 )
 from edgekit.doctor.python_env import (
+    check_installation,
     check_legacy,
     check_numpy,
     check_pycoral,
@@ -102,7 +103,7 @@ def check_cpu_inference(machine: Machine) -> CheckResult:
     """A small integer network gives the right answer on the CPU, in a child process."""
     code, answer = "inference.cpu", machine.ask("inference", timeout_s=_TIMEOUT_S)
     said = answer.document
-    fix = f"{machine.facts.executable or 'python3'} -m pip install 'edgekit[device]'"
+    fix = machine.facts.device_extra
     if answer.died:
         return CheckResult(code, FAILED, answer.died, "the runtime does not work", fix)
     if not said.get("ok"):
@@ -138,6 +139,7 @@ def check_delegate(machine: Machine) -> CheckResult:
 # Each with its code and whether it matters where models run on the CPU alone.
 CHECKS: tuple[tuple[str, Check, bool], ...] = (
     ("python", check_python, True),
+    ("installation", check_installation, True),
     ("runtime", check_runtime, True),
     ("numpy", check_numpy, True),
     ("pycoral", check_pycoral, False),

@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any, Callable
 
+from edgekit.distribution import holders, install_command
+
 _SYMBOLS = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")
 
 
@@ -38,6 +40,8 @@ def facts() -> dict[str, Any]:
         "gids": sorted({os.getgid(), *os.getgroups()}) if hasattr(os, "getgroups") else [],
         "user": os.environ.get("USER") or os.environ.get("USERNAME") or "",
         "packages": _packages(),
+        "edgekit": list(holders()),
+        "device_extra": install_command("device"),
         "pycoral": pycoral,
         "pycoral_is_google": bool(pycoral) and Path(pycoral, "utils", "edgetpu.py").is_file(),
         "edgetpu": _folder("edgetpu"),

@@ -62,6 +62,8 @@ class Facts:
     gids: tuple[int, ...] = ()
     user: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)  # distribution -> version
+    edgekit: tuple[str, ...] = ()  # the distributions that hold it: "edgekit-coral 0.1.0"
+    device_extra: str = ""  # the command that installs the extra "device" there
     pycoral: str = ""  # the folder it would be imported from; "" if there is none
     pycoral_is_google: bool = False  # it has pycoral.utils.edgetpu
     edgetpu: str = ""  # folder of the retired python3-edgetpu
@@ -179,6 +181,6 @@ def _last_document(finished: Finished) -> Mapping[str, Any]:
 
 def _facts(document: Mapping[str, Any]) -> Facts:
     known = {name: document[name] for name in Facts.__dataclass_fields__ if name in document}
-    for name in ("python", "gids"):
+    for name in ("python", "gids", "edgekit"):
         known[name] = tuple(known.get(name, ()))
     return Facts(**known)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from edgekit.distribution import PART, WHOLE, untangle_command
 from edgekit.doctor.machine import FAILED, NOT_APPLICABLE, OK, WARNING, Machine
 from edgekit.doctor.result import CheckResult
 from edgekit.extras import RUNTIME_PACKAGES
@@ -28,13 +29,33 @@ def check_python(machine: Machine) -> CheckResult:
     if not facts.python:
         died = machine.ask("facts").died or "it gave no answer"
         return CheckResult(
-            code, FAILED, f"Python does not run edgekit: {died}", fix="pip install edgekit"
+            code,
+            FAILED,
+            f"Python does not run edgekit: {died}",
+            fix=f"install {WHOLE} or {PART} for it, or name another interpreter: --python",
         )
     version = ".".join(map(str, facts.python))
     seen = f"Python {version}, {facts.bits} bit, {facts.executable}"
     if facts.python < _OLDEST_PYTHON:
         return CheckResult(code, FAILED, seen, "edgekit needs Python 3.7 or newer")
     return CheckResult(code, OK, seen)
+
+
+def check_installation(machine: Machine) -> CheckResult:
+    """One distribution holds edgekit, not two that write over each other's files."""
+    code, found = "installation", machine.facts.edgekit
+    if not found:
+        return CheckResult(code, NOT_APPLICABLE, "edgekit runs from a folder, not installed by pip")
+    if len(found) == 1:
+        return CheckResult(code, OK, found[0])
+    return CheckResult(
+        code,
+        FAILED,
+        f"{' and '.join(found)} are installed in one place",
+        "they write over each other's files: what runs is a mixture of them",
+        untangle_command(found, machine.facts.executable)
+        + f", then install {WHOLE} or {PART} again, not both",
+    )
 
 
 def check_runtime(machine: Machine) -> CheckResult:
@@ -48,13 +69,14 @@ def check_runtime(machine: Machine) -> CheckResult:
     ]
     if there:
         return CheckResult(code, OK, ", ".join(there))
+    # The same versions as the extra "device" has.
     package = "ai-edge-litert" if python[:2] >= (3, 10) else f"'{TFLITE_RUNTIME}'"
     return CheckResult(
         code,
         FAILED,
         "no TensorFlow Lite runtime is installed",
         "nothing can run a model",
-        f"{_pip(machine)} install {package}",
+        machine.facts.device_extra or f"{_pip(machine)} install {package}",
     )
 
 

@@ -58,7 +58,7 @@ def emulate(
             see `run`.
 
     Raises:
-        MissingExtraError: This is edgekit-device, which has no emulator.
+        MissingExtraError: This is the boards' wheel, which has no emulator.
         EmulationError: A program does something that is not proven.
         SyncError: ``strict_sync`` found a fault.
         EdgeKitError: As for `run`.

@@ -18,11 +18,20 @@ DOCTOR_CODES = tuple(
             "Use a Python of the machine's own architecture, in a virtual environment.",
         ),
         (
+            "installation",
+            "The distribution that edgekit was installed as",
+            "edgekit-coral holds all of edgekit, edgekit-coral-device what a board needs; the "
+            "package index's edgekit is another project. The files have the same names: where more "
+            "than one of them is installed, the last one wrote over the others, and uninstalling "
+            "one breaks the rest.",
+            "Uninstall all of them, then install one: edgekit doctor prints the command.",
+        ),
+        (
             "runtime",
             "The TensorFlow Lite runtimes that are installed",
             "One of ai-edge-litert, tflite-runtime and tensorflow has to be there to run a model; "
             "one that is installed and fails to import is shown with its own error.",
-            "pip install 'edgekit[device]'",
+            _RUN,
         ),
         (
             "numpy",

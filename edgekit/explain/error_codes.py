@@ -127,7 +127,7 @@ ERROR_CODES = tuple(
             "tool.missing",
             "An optional Python package is not installed",
             "The command needs TensorFlow, an interpreter, or an ssh library. Exit status 5.",
-            "Install the extra that the message names: pip install 'edgekit[host]'.",
+            "Run the command that the message shows; it installs what this edgekit lacks.",
         ),
         (
             "tool.broken",

@@ -188,7 +188,7 @@ class Visit:
         fix = f"put the wheels that the board lacks into {wheels.folder}"
         wanted = requirements(files)
         await self._must(
-            board, [*pip, "uninstall", "--yes", "--quiet", displaced(wanted[0])], folder, fix=fix
+            board, [*pip, "uninstall", "--yes", "--quiet", *displaced(wanted[0])], folder, fix=fix
         )
         await self._must(board, [*pip, "install", *offline, *wanted], folder, fix=fix)
         # Other content under the version that is there already is installed too.

@@ -7,13 +7,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit.distribution import EARLIER, PART, WHOLE, wheel_command
 from edgekit.errors import InputError
 from edgekit.fleet.local_files import LocalFile, read_local
 
 # {name}-{version}(-{build})?-{python}-{abi}-{platform}.whl
 _WHEEL = re.compile(r"(?P<name>[^-]+)-[^-]+(-\d[^-]*)?-(?P<python>[^-]+)-[^-]+-(?P<platform>[^-]+)")
-_RUNTIMES = {"tflite_runtime", "ai_edge_litert"}
-_EDGEKIT = ("edgekit_device", "edgekit")  # the boards' part alone, where it is there; or all of it
+_RUNTIMES = {"tflite-runtime", "ai-edge-litert"}
+_EDGEKIT = (PART, WHOLE)  # the boards' part alone, where it is there; or all of it
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Wheels:
                 f"none of the {len(self.paths)} wheels is an edgekit for Python {version} "
                 f"on {machine}",
                 where=str(self.folder),
-                fix=f"pip wheel --no-deps --wheel-dir {self.folder} edgekit",
+                fix=wheel_command(self.folder),
             )
         return tuple(read_local(path, f"wheels/{path.name}") for path in fitting)
 
@@ -53,8 +54,7 @@ def read_wheels(folder: Path) -> Wheels:
         raise InputError(
             f"{folder.name} {what}",
             where=str(folder),
-            fix=f"pip wheel --no-deps --wheel-dir {folder} edgekit, and beside it those of what "
-            "the board lacks",
+            fix=f"{wheel_command(folder)}; beside it belong the wheels of what the board lacks",
         )
     return Wheels(folder, paths)
 
@@ -81,20 +81,17 @@ def fits(stem: str, python: tuple[int, ...], machine: str) -> bool:
 
 
 def requirements(files: tuple[LocalFile, ...]) -> tuple[str, ...]:
-    """What pip is to install: edgekit or edgekit-device first, then a runtime that is there too."""
+    """What pip is to install: edgekit first, then a runtime that is there too."""
     names = {_name(file.source) for file in files}
     own = next(name for name in _EDGEKIT if name in names)
-    return (_dashed(own), *sorted(names & _RUNTIMES))
+    return (own, *sorted(names & _RUNTIMES))
 
 
-def displaced(requirement: str) -> str:
-    """The other of edgekit and edgekit-device: the two hold the same modules."""
-    return next(each for each in map(_dashed, _EDGEKIT) if each != requirement)
-
-
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")
+def displaced(requirement: str) -> tuple[str, ...]:
+    """Every other distribution that holds these modules, under today's and earlier names."""
+    return tuple(each for each in (*_EDGEKIT, *EARLIER) if each != requirement)
 
 
 def _name(path: Path) -> str:
-    return path.name.partition("-")[0].lower()
+    """The distribution of a wheel, as pip prints it: ``edgekit-coral``."""
+    return path.name.partition("-")[0].lower().replace("_", "-")

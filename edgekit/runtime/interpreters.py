@@ -12,8 +12,9 @@ from typing import Any, Mapping
 
 import numpy as np
 
+from edgekit.distribution import install_command
 from edgekit.errors import MissingExtraError, UsageError
-from edgekit.extras import RUNTIME_PACKAGES, broken_library, install_command, require
+from edgekit.extras import RUNTIME_PACKAGES, broken_library, require
 from edgekit.runtime.native_output import chatter_logged
 
 RUNTIMES = tuple(RUNTIME_PACKAGES)

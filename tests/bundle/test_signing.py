@@ -14,7 +14,7 @@ from edgekit.bundle import bundle, verify
 from edgekit.errors import BundleError, InputError
 from edgekit.formats.bundle import read_bundle, write_bundle
 
-pytest.importorskip("cryptography", reason="cryptography (edgekit[sign]) is not installed")
+pytest.importorskip("cryptography", reason="cryptography (the extra sign) is not installed")
 _OPENSSL = shutil.which("openssl")
 pytestmark = pytest.mark.skipif(_OPENSSL is None, reason="openssl makes the keys and is not here")
 

@@ -311,3 +311,23 @@ def test_an_edge_tpu_that_refuses_has_a_next_step(make: Make) -> None:
     check = machine.check("inference.edgetpu")
     assert check.seen == "refused without a reason"
     assert "switch the machine off and on" in check.fix
+
+
+def test_two_distributions_of_edgekit_in_one_place_fail(make: Make) -> None:
+    machine = make("dev_board")
+    machine.facts["edgekit"] = ["edgekit-coral 0.1.0"]
+    assert machine.check("installation").status == "ok"
+    machine.facts["edgekit"] = ["edgekit-coral 0.1.0", "edgekit-coral-device 0.1.0"]
+    check = machine.check("installation")
+    assert check.status == "failed"
+    assert check.fix.startswith(
+        "/usr/bin/python3 -m pip uninstall --yes edgekit-coral edgekit-coral-device, then install"
+    )
+
+
+def test_a_missing_runtime_is_installed_as_an_extra_of_what_is_there(make: Make) -> None:
+    machine = make("dev_board")
+    machine.facts["packages"] = {"numpy": "1.21.6"}
+    command = "/usr/bin/python3 -m pip install 'edgekit-coral-device[device]'"
+    machine.facts["device_extra"] = command
+    assert machine.check("runtime").fix == command

@@ -140,7 +140,7 @@ def wheel_dir(tmp_path: Path) -> Path:
     """A folder with a wheel of this tree."""
     folder = tmp_path / "wheel_dir"
     folder.mkdir()
-    make_wheel(folder, "edgekit")
+    make_wheel(folder, "edgekit-coral")
     return folder
 
 

@@ -27,7 +27,7 @@ from edgekit.formats.tflite import Model
 from tests.fleet.conftest import Board, Cable, make_bundle, make_wheel
 from tests.sshd import another_sshd, needs_sshd, wait
 
-pytest.importorskip("asyncssh", reason="asyncssh is not installed (edgekit[ssh])")
+pytest.importorskip("asyncssh", reason="asyncssh is not installed (the extra ssh)")
 
 
 def _deploy(net: Path, board: Board, name: str = "", **options: Any) -> DeployResult:  # noqa: ANN401
@@ -207,10 +207,10 @@ def test_edgekit_is_installed_from_wheels_alone_and_once(
     assert not again.installed
     assert again.copied is not None
     assert again.copied.sent_bytes == 0
-    make_wheel(wheel_dir, "edgekit-device")
+    make_wheel(wheel_dir, "edgekit-coral-device")
     assert _good(_deploy(net, board, python=bare, install=wheel_dir)).installed
     packages = board.folder.glob("venv/lib/python*/site-packages/edgekit*.dist-info")
-    assert [each.name for each in packages] == ["edgekit_device-9.9.9.dist-info"]
+    assert [each.name for each in packages] == ["edgekit_coral_device-9.9.9.dist-info"]
 
 
 @needs_sshd

@@ -17,7 +17,7 @@ from tests.sshd import needs_sshd
 
 __all__ = ["build", "models"]
 
-pytest.importorskip("asyncssh", reason="asyncssh is not installed (edgekit[ssh])")
+pytest.importorskip("asyncssh", reason="asyncssh is not installed (the extra ssh)")
 
 
 def _deploy(models: Models, board: Board, library: Path, steps: list[str]) -> BoardResult:

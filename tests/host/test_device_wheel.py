@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""edgekit-device: what the boards' wheel holds is enough for what it promises."""
+"""edgekit-coral-device: what the boards' wheel holds is enough for what it promises."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 import grimp
 import pytest
 from packaging.requirements import Requirement
+
+from edgekit import distribution, versions
 
 tomllib = pytest.importorskip("tomllib", reason="Python 3.11 brings it")
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -40,13 +42,37 @@ def _included() -> dict[Path, str]:
     return files
 
 
+def test_both_wheels_are_what_the_code_calls_them() -> None:
+    whole, part = (_project(folder)["project"] for folder in (_REPOSITORY, _REPOSITORY / "device"))
+    assert (whole["name"], part["name"]) == (distribution.WHOLE, distribution.PART)
+    assert tuple(sorted(part["optional-dependencies"])) == distribution.PART_EXTRAS
+
+
+def test_both_wheels_say_that_edgekit_has_types() -> None:
+    assert "edgekit/py.typed" in _included().values()
+    assert (_REPOSITORY / "edgekit" / "py.typed").is_file()
+
+
+def test_the_host_extra_has_what_report_and_ssh_have() -> None:
+    extras = _project(_REPOSITORY)["project"]["optional-dependencies"]
+    assert {*extras["report"], *extras["ssh"]} <= set(extras["host"])
+
+
+def test_the_device_extra_fits_the_library_that_the_doctor_expects() -> None:
+    extra = _project(_REPOSITORY)["project"]["optional-dependencies"]["device"]
+    asked = next(each for each in map(Requirement, extra) if each.name == "tflite-runtime")
+    doctor = Requirement(versions.TFLITE_RUNTIME)
+    for version in ("2.5.0", "2.11.0", "2.11.1", "2.12.0", "2.14.0"):
+        assert asked.specifier.contains(version) == doctor.specifier.contains(version)
+
+
 def _module(name: str) -> str:
     return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def test_every_module_of_the_wheel_finds_there_what_it_imports() -> None:
     graph = grimp.build_graph("edgekit", exclude_type_checking_imports=True)
-    there = {_module(name) for name in _included().values()}
+    there = {_module(name) for name in _included().values() if name.endswith(".py")}
     missing = {
         f"{module} imports {imported}"
         for module in there
@@ -108,8 +134,8 @@ def _python(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_commands_of_the_host_say_where_they_are(site: Path) -> None:
     done = _python(site, "-m", "edgekit", "convert", "net.keras", "--data", "x.npz")
     assert done.returncode == 5
-    assert "edgekit-device has no convert" in done.stderr
-    assert "pip install edgekit" in done.stderr
+    assert "edgekit-coral-device has no convert" in done.stderr
+    assert "run it on a computer with edgekit-coral" in done.stderr
     helped = _python(site, "-m", "edgekit", "--help").stdout
     assert "benchmark" in helped
     assert "convert" not in helped
@@ -129,4 +155,4 @@ def test_functions_of_the_host_are_no_attributes(site: Path) -> None:
 
 def test_the_emulator_is_missed_by_name(site: Path) -> None:
     done = _python(site, "-c", "import edgekit; edgekit.emulate(b'', [])")
-    assert "edgekit-device has no emulator" in done.stderr
+    assert "edgekit-coral-device has no emulator" in done.stderr

@@ -12,7 +12,7 @@ from edgekit.report.page import report
 from tests.report.chromium import Page, chromium_page
 from tests.report.conftest import debug_document, write_json
 
-pytest.importorskip("matplotlib", reason="matplotlib is not installed (edgekit[report])")
+pytest.importorskip("matplotlib", reason="matplotlib is not installed (the extra report)")
 
 _PAPER = "getComputedStyle(document.body).backgroundColor"
 _FOCUS = "document.activeElement.outerHTML.slice(0, 60)"

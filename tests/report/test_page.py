@@ -25,7 +25,7 @@ from edgekit.report.page import MAX_BYTES, ReportResult, report
 from edgekit.report.provenance import commands
 from tests.report.conftest import debug_document, write_json
 
-pytest.importorskip("matplotlib", reason="matplotlib is not installed (edgekit[report])")
+pytest.importorskip("matplotlib", reason="matplotlib is not installed (the extra report)")
 
 _VOID = {"meta", "link", "br", "img", "input"}
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from edgekit.distribution import install_command
 from edgekit.host.worker.freeze import freeze
 from edgekit.host.worker.frozen_graph import load_frozen_graph
 from edgekit.host.worker.keras_file import load_keras
@@ -120,7 +121,7 @@ def _versions() -> dict[str, str]:
             "tool.missing",
             f"{error.name} is not installed for {sys.executable}",
             why="it is needed to convert",
-            fix="pip install 'edgekit[host]', or name another interpreter: --converter-python",
+            fix=f"{install_command('host')}; or name another interpreter: --converter-python",
         ) from error
     return {"python": platform.python_version(), "tensorflow": str(tf.__version__)}
 

@@ -18,7 +18,7 @@ from edgekit.host.compiler.run import compile as run_compile
 from tests.host.compiler.conftest import StandIn
 from tests.sshd import Server, needs_sshd, wait
 
-pytest.importorskip("asyncssh", reason="asyncssh is not installed (edgekit[ssh])")
+pytest.importorskip("asyncssh", reason="asyncssh is not installed (the extra ssh)")
 
 
 @pytest.fixture
