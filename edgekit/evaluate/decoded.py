@@ -161,7 +161,7 @@ class DecodedSums:
     def _class_shares(self) -> Iterator[tuple[int, float]]:
         """Of each class with enough answers of the reference: how much of them is kept."""
         for kind, (total, found) in self._kept.items():
-            if total >= _LEAST_ANSWERS:
+            if total >= _LEAST_ANSWERS and len(self._kept) > 1:
                 yield kind, found / total
         for kind, (true, both, answer) in self._masks.items():
             if true >= _LEAST_SHARE * self._reference and true:

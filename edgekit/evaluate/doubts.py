@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 import numpy as np
 
 from edgekit.evaluate.class_names import are_numbers, folders_of, text_order_doubts
+from edgekit.evaluate.metrics import ERRORS, difference_text, metric_text
 from edgekit.evaluate.tally import Tally
 
 if TYPE_CHECKING:
     from edgekit.data import Dataset
     from edgekit.evaluate.engine import Engine
-    from edgekit.evaluate.judge import Judge
+    from edgekit.evaluate.judge import Judge, Verdict
     from edgekit.evaluate.work import Outcome
     from edgekit.runtime import Runner
     from edgekit.tasks import Decoder
 
+# How much worse a metric has to be, beyond chance: an error in parts of itself, a share in points.
+_LARGER_ERROR, _SMALLER_SHARE = 0.1, 0.01
 _LOOKED_AT = 32  # samples, from all over the data
 _SLACK = 0.02  # of an input's range: what lies beyond it by less loses little
 _MOST_BEYOND, _LEAST_USED = 0.05, 0.02
@@ -33,6 +36,34 @@ def nan_doubts(engines: Sequence[Engine], outcome: Outcome, count: int) -> Itera
                 f"{engine.prepared.source or 'the model'} answers {number} of {count} samples with "
                 f"NaN or infinity, which counts as wrong: {first}" + (" ..." if number > 5 else "")
             )
+
+
+def metric_doubts(verdict: Verdict, other: str) -> Iterator[str]:
+    """Metrics that are worse than those of the other model by more than chance explains.
+
+    Labels outweigh the agreement of the outputs: small errors cost much where float makes smaller
+    ones.
+    """
+    texts = []
+    for name, difference in verdict.difference.items():
+        low, high = verdict.difference_ci95.get(name, (-np.inf, np.inf))
+        there = verdict.scores[1].metrics[name]
+        if name in ERRORS:
+            is_worse = low > 0 and difference > _LARGER_ERROR * abs(there)
+        else:
+            is_worse = high < 0 and difference < -_SMALLER_SHARE
+        if is_worse:
+            here = verdict.scores[0].metrics[name]
+            texts.append(
+                f"{name} is {metric_text(name, here)}, with {other or 'the other model'} it is "
+                f"{metric_text(name, there)} (95 % interval of the difference "
+                f"{difference_text(name, low)} to {difference_text(name, high)})"
+            )
+    if texts:
+        yield (
+            f"measured against the labels, the answers are worse: {'; '.join(texts)}; next: "
+            "convert again with more samples like these (--num-samples 300)"
+        )
 
 
 def label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:

@@ -26,7 +26,13 @@ from edgekit.data.spread import spread
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate.choose import Case, Chosen, choose_judge
 from edgekit.evaluate.decoded import same_decoders
-from edgekit.evaluate.doubts import box_doubts, label_doubts, nan_doubts, range_doubts
+from edgekit.evaluate.doubts import (
+    box_doubts,
+    label_doubts,
+    metric_doubts,
+    nan_doubts,
+    range_doubts,
+)
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.journal import Journal
 from edgekit.evaluate.outputs import Agreement, agreement_warnings
@@ -347,6 +353,7 @@ def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None
     score = verdict.scores[0]
     doubts = [
         *(agreement_warnings(quality) if quality is not None else ()),
+        *(metric_doubts(verdict, engines[1].prepared.source) if len(engines) > 1 else ()),
         *remarks_of(dataset),
         *decoder.doubts,
         *box_doubts(decoder),

@@ -176,3 +176,20 @@ def test_compare_judges_an_error_by_its_rise(make_linear: Make, tmp_path: Path) 
     assert mae.paired
     assert mae.ci95 is not None
     assert mae.ci95[0] > 0
+
+
+def test_an_error_that_labels_show_to_be_larger_is_warned_of(
+    make_linear: Make, tmp_path: Path
+) -> None:
+    """The outputs agree (over 20 dB), but the other model's error is smaller than that."""
+    y = (_X @ _W.T + _RNG.normal(scale=0.05, size=(300, 2))).astype(np.float32)
+    data = _save(tmp_path / "d.npz", y)
+    exact, off = make_linear(_W, (1, 4)), make_linear(_W + 0.05, (1, 4))
+    result = evaluate(off, data, against=exact)
+    assert result.against is not None
+    assert result.against.quality is not None
+    assert result.against.quality.verdict == "good"
+    (warning,) = [each for each in result.warnings if "against the labels" in each]
+    assert "mae is " in warning
+    assert "rmse is " in warning
+    assert not [each for each in evaluate(exact, data, against=off).warnings if "labels" in each]
