@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs on the board: classify images with a model or a bundle, and say how long it takes.
+
+python3 examples/board.py mine.edgekit photo.jpg --device auto
+
+Needs only edgekit and a TensorFlow Lite runtime: Python 3.7, as on a Coral Dev Board, is enough.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+import numpy as np
+from PIL import Image
+
+from edgekit import EdgeKitError, Runner
+
+
+def read_pixels(path, shape):
+    """Read an image as the input wants it: ``shape`` is (1, height, width, channels); 0 to 255."""
+    _, height, width, channels = shape
+    mode = "L" if channels == 1 else "RGB"
+    image = Image.open(path).convert(mode).resize((width, height), Image.BILINEAR)
+    return np.asarray(image, np.float32).reshape(shape)
+
+
+def main():
+    """Load the model once, then classify each image."""
+    parser = argparse.ArgumentParser(description="Classify images on a board")
+    parser.add_argument("model", help="a .tflite file or a bundle")
+    parser.add_argument("images", nargs="+")
+    parser.add_argument("--device", default="auto", help="auto, cpu, usb, pci or emulator")
+    parser.add_argument("--divide", type=float, default=1.0, help="255 for a network of 0 to 1")
+    arguments = parser.parse_args()
+    try:
+        with Runner(arguments.model, arguments.device, fallback=True) as runner:
+            print("runs on:", runner.environment.device)
+            names = runner.notes.labels
+            for path in arguments.images:
+                pixels = read_pixels(path, runner.inputs[0].shape) / arguments.divide
+                start = time.perf_counter()
+                (scores,) = runner.predict(pixels)
+                milliseconds = (time.perf_counter() - start) * 1000
+                best = int(scores[0].argmax())
+                name = names[best] if best < len(names) else f"class {best}"
+                print(f"{path}: {name}, score {scores[0][best]:.2f}, {milliseconds:.2f} ms")
+    except EdgeKitError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
