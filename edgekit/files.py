@@ -24,6 +24,7 @@ _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 # What edgekit writes: a run into the folder of its data may replace what the last one left there.
 _RESULT_SUFFIXES = frozenset((".tflite", ".edgekit", ".html", ".json", ".log"))
 _LONGEST_STEM = 100  # of a temporary file's name, which is longer than the target's
+_WRITER_S = 3.0  # how long a FIFO may be without a program that writes into it
 
 
 def read_bytes(path: PathLike, what: str = "file", most_bytes: int = MOST_BYTES) -> bytes:
@@ -35,15 +36,16 @@ def read_bytes(path: PathLike, what: str = "file", most_bytes: int = MOST_BYTES)
         most_bytes: More than this is refused before it is in memory.
 
     Raises:
-        InputError: It is missing, a folder, a device, unreadable or too large.
+        InputError: It is missing, a folder, a device, a socket, a FIFO that no program writes into,
+            unreadable or too large.
     """
     try:
-        with Path(path).open("rb") as stream:
+        with open_input(path) as stream:
             found = os.fstat(stream.fileno())
             if stat.S_ISREG(found.st_mode):
                 content = stream.read() if found.st_size <= most_bytes else None
             else:
-                content = read_stream(_no_device(stream, found), most_bytes)
+                content = read_stream(stream, most_bytes)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise InputError(
             f"cannot read the {what}: {getattr(error, 'strerror', None) or error}",
@@ -59,10 +61,60 @@ def read_bytes(path: PathLike, what: str = "file", most_bytes: int = MOST_BYTES)
     return content
 
 
-def _no_device(stream: IO[bytes], found: os.stat_result) -> IO[bytes]:
-    if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
-        raise OSError(22, "it is a device")
+def open_input(path: PathLike, *, is_pipe_read: bool = True) -> IO[bytes]:
+    """Open ``path`` to read bytes; never waits for ever, as a plain open of a FIFO does.
+
+    Args:
+        path: A regular file, or a pipe.
+        is_pipe_read: Whether a pipe will do; not where the file is read twice, or not in order.
+
+    Raises:
+        OSError: It is missing, a folder, a device, a socket, a FIFO that no program writes into, or
+            a pipe where ``is_pipe_read`` is off.
+        ValueError: The path holds a NUL.
+    """
+    found = Path(path).stat()
+    if not stat.S_ISREG(found.st_mode):
+        _refuse_kind(found.st_mode, is_pipe_read)
+    stream: IO[bytes] = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - the caller closes it
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+        _refuse_kind(mode, is_pipe_read)
+        if stat.S_ISFIFO(mode):
+            _wait_for_writer(stream.fileno())
+    except BaseException:
+        stream.close()
+        raise
     return stream
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _refuse_kind(mode: int, is_pipe_read: bool) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(21, os.strerror(21))
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise OSError(22, "it is a device")
+    if stat.S_ISSOCK(mode):
+        raise OSError(22, "it is a socket")
+    if stat.S_ISFIFO(mode) and not is_pipe_read:
+        raise OSError(22, "it is a pipe, and is read more than once; save it as a file first")
+
+
+def _wait_for_writer(pipe: int) -> None:
+    """Let reading from ``pipe`` wait again, once a program has opened it to write."""
+    import select  # noqa: PLC0415 - for pipes only
+
+    if not select.select([pipe], [], [], _WRITER_S)[0]:
+        try:
+            os.read(pipe, 1)
+        except BlockingIOError:  # a program has, and is slow
+            pass
+        else:
+            raise OSError(22, f"it is a pipe, and no program wrote into it for {_WRITER_S:g} s")
+    os.set_blocking(pipe, True)
 
 
 def read_stream(stream: IO[bytes], most_bytes: int = MOST_BYTES) -> bytes | None:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from edgekit import files
 from edgekit.errors import InputError, OutputError, UsageError
 from edgekit.files import (
     check_writable,
+    open_input,
     read_bytes,
     refuse_overwriting,
     replacing,
@@ -234,3 +236,60 @@ def test_devices_are_no_inputs_and_pipes_are(tmp_path: Path) -> None:
 def test_a_path_that_no_system_takes_is_an_input_error() -> None:
     with pytest.raises(InputError, match="null"):
         read_bytes("a\0b")
+
+
+def test_a_fifo_that_nobody_writes_into_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(str(fifo))
+    with pytest.raises(InputError, match="a pipe, and no program wrote into it"):
+        read_bytes(fifo, "model")
+
+
+def test_a_slow_writer_of_a_fifo_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_WRITER_S", 0.01)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(str(fifo))
+    script = f"exec 3> '{fifo}'; echo open; sleep 0.3; printf content >&3"
+    # A reader lets the writer open its end before `read_bytes` looks.
+    with Path(os.open(str(fifo), os.O_RDONLY | os.O_NONBLOCK)).open("rb"), subprocess.Popen(
+        ["sh", "-c", script], stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"open\n"
+        assert read_bytes(fifo) == b"content"
+
+
+def test_a_socket_is_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the names of sockets are short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        with pytest.raises(InputError, match="it is a socket"):
+            read_bytes("socket", "model")
+
+
+def test_a_pipe_is_refused_where_a_file_is_read_twice(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(str(fifo))
+    with pytest.raises(OSError, match="read more than once"):
+        open_input(fifo, is_pipe_read=False)
+
+
+def test_commands_at_once_leave_one_whole_file(tmp_path: Path) -> None:
+    """Two processes, fifty times the same file, while a third reads it."""
+    path, size = tmp_path / "out", 200_000
+    program = (
+        "import sys; from edgekit.files import write_bytes\n"
+        "for _ in range(50): write_bytes(sys.argv[1], sys.argv[2].encode() * int(sys.argv[3]))"
+    )
+    write_bytes(path, b"a" * size)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, str(path), letter, str(size)])
+        for letter in "ab"
+    ]
+    while any(each.poll() is None for each in writers):
+        content = path.read_bytes()
+        assert content == content[:1] * size
+    assert [each.returncode for each in writers] == [0, 0]
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Collection, Mapping, Sequence
 
 from edgekit.errors import BundleError, InputError
 from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
 from edgekit.formats.bundle import Bundle
+from edgekit.formats.damage import JSON_DAMAGE
+from edgekit.formats.json_text import parse_json
 
 Document = Mapping[str, Any]
 
@@ -21,8 +22,8 @@ def read_result(path: PathLike, origins: Sequence[str]) -> Document:
         BundleError: It is of another model.
     """
     try:
-        document = json.loads(read_bytes(path, "result", MOST_TEXT_BYTES).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        document = parse_json(read_bytes(path, "result", MOST_TEXT_BYTES))
+    except JSON_DAMAGE as error:
         raise InputError(f"the result is no JSON: {error}", where=str(path)) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(schema, str) or not schema.startswith("edgekit."):
@@ -51,8 +52,8 @@ def results_in(whole: Bundle, where: str) -> Mapping[str, Document]:
     found = {}
     for entry in whole.manifest.files_with("results"):
         try:
-            document = json.loads(whole.files[entry.path].decode("utf-8"))
-        except (ValueError, RecursionError) as error:
+            document = parse_json(whole.files[entry.path])
+        except JSON_DAMAGE as error:
             raise _no_result(entry.path, str(error), where) from error
         if not isinstance(document, dict) or not isinstance(document.get("schema"), str):
             raise _no_result(entry.path, "it has no schema", where)

@@ -14,7 +14,7 @@ from edgekit.data.dataset import (
     iter_batches,
     iter_chunks,
 )
-from edgekit.data.labels import parse_labels, read_labels
+from edgekit.data.labels import MOST_LABEL_BYTES, parse_labels, read_labels
 from edgekit.data.masks import MaskDataset, read_mask
 from edgekit.data.opening import FUNCTION, open_dataset
 from edgekit.data.pixels import Pixels
@@ -32,6 +32,7 @@ from edgekit.data.preprocess import (
 
 __all__ = [
     "FUNCTION",
+    "MOST_LABEL_BYTES",
     "REAL_NUMBERS",
     "Batch",
     "Chunk",

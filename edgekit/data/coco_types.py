@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, Callable, Mapping, NamedTuple
 
 from edgekit.errors import DataError
@@ -15,6 +16,7 @@ class _Field(NamedTuple):
     expected: str
     accepts: Callable[[Any], bool]
     is_required: bool = True
+    is_kept: bool = True
 
 
 def _is_number(value: Any) -> bool:  # noqa: ANN401 - whatever the JSON holds
@@ -69,36 +71,67 @@ _FIELDS: Mapping[str, Mapping[str, _Field]] = {
         "area": _Field("a number", _is_number, False),
         "iscrowd": _Field("0 or 1", lambda value: value in (0, 1), False),
         "segmentation": _Field(
-            "polygons or runs", lambda value: isinstance(value, (list, dict)), False
+            "polygons or runs", lambda value: isinstance(value, (list, dict)), False, is_kept=False
         ),
     },
     "categories": {"id": _WHOLE, "name": _Field("a text", _is_name)},
 }
 
 
-def check_types(document: Any, where: str) -> None:  # noqa: ANN401
-    """Check every row of images, annotations and categories.
+PARTS = tuple(_FIELDS)
+_REQUIRED = {
+    part: [name for name, field in fields.items() if field.is_required]
+    for part, fields in _FIELDS.items()
+}
+
+
+def checked_row(part: str, index: int, row: Any, where: str) -> dict[str, Any]:  # noqa: ANN401
+    """Check one row of images, annotations or categories; return the fields that edgekit uses.
+
+    Args:
+        part: A name in `PARTS`.
+        index: The row's place in its list, for the message.
+        row: As the JSON has it.
+        where: The file, for the message.
 
     Raises:
-        DataError: A list or a field is missing or of another type; the message names its place.
+        DataError: A field is missing or of another type; the message names its place.
     """
-    for part, fields in _FIELDS.items():
-        rows = document.get(part) if isinstance(document, dict) else None
-        needed = [name for name, field in fields.items() if field.is_required]
-        if not isinstance(rows, list) or not all(_has(row, needed) for row in rows):
+    if not isinstance(row, dict) or not all(name in row for name in _REQUIRED[part]):
+        raise _missing(part, where)
+    kept = {}
+    for name, field in _FIELDS[part].items():
+        if name not in row:
+            continue
+        value = row[name]
+        if not field.accepts(value):
             raise DataError(
-                f"the JSON has no list of {part} with {', '.join(needed)}",
-                where=where,
-                fix="give a COCO JSON of instances or person key points",
+                f"{name} is {str(value)[:60]!r}, expected {field.expected}",
+                where=f"{where}, {part}[{index}]",
+                fix="export the annotations again",
             )
-        for index, row in enumerate(rows):
-            for name, field in fields.items():
-                if name in row and not field.accepts(row[name]):
-                    raise DataError(
-                        f"{name} is {str(row[name])[:60]!r}, expected {field.expected}",
-                        where=f"{where}, {part}[{index}]",
-                        fix="export the annotations again",
-                    )
+        if field.is_kept:
+            kept[name] = value
+    return kept
+
+
+def memory_of(row: Mapping[str, Any]) -> int:
+    """About how many bytes of memory a row takes that `checked_row` returned."""
+    size = sys.getsizeof(row)
+    for value in row.values():
+        size += sys.getsizeof(value) + (32 * len(value) if isinstance(value, list) else 0)
+    return size
+
+
+def check_document(document: Mapping[str, Any], where: str) -> None:
+    """Check what single rows do not show.
+
+    Raises:
+        DataError: A list is missing, or the images' ids are not one each.
+    """
+    for part in PARTS:
+        if part not in document:
+            raise _missing(part, where)
     ids = [image["id"] for image in document["images"]]
     if len(set(ids)) != len(ids):
         raise DataError("two images have the same id", where=where)
@@ -106,5 +139,9 @@ def check_types(document: Any, where: str) -> None:  # noqa: ANN401
         raise DataError("the images' ids are partly numbers, partly texts", where=where)
 
 
-def _has(row: Any, names: list[str]) -> bool:  # noqa: ANN401
-    return isinstance(row, Mapping) and all(name in row for name in names)
+def _missing(part: str, where: str) -> DataError:
+    return DataError(
+        f"the JSON has no list of {part} with {', '.join(_REQUIRED[part])}",
+        where=where,
+        fix="give a COCO JSON of instances or person key points",
+    )

@@ -26,6 +26,7 @@ from edgekit.errors import DataError, InputError
 from edgekit.files import MOST_TEXT_BYTES, read_bytes
 
 LABELS_FILE = "labels.csv"
+_MOST_ROWS, _MOST_CELLS = 2_000_000, 8_000_000  # a row takes 360 bytes of memory, a cell 60
 _CLASS_COLUMNS = frozenset(("label", "class", "class_index", "class_id", "category"))
 _LISTED = 5
 _MOST_DIGITS = 9  # of a class index
@@ -241,7 +242,9 @@ def _read_labels_csv(folder: Path) -> tuple[list[Path], _Labels, Mapping[int, st
     path = folder / LABELS_FILE
     try:
         # Spreadsheets begin a file with a byte order mark, which is no part of the first column.
-        text = read_bytes(path, "labels", MOST_TEXT_BYTES).decode("utf-8-sig")
+        content = read_bytes(path, "labels", MOST_TEXT_BYTES)
+        _check_table_size(content)
+        text = content.decode("utf-8-sig")
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except (ValueError, csv.Error) as error:
         raise DataError(
@@ -260,6 +263,13 @@ def _read_labels_csv(folder: Path) -> tuple[list[Path], _Labels, Mapping[int, st
             "several columns of 0 and 1 (one a class), or columns of real targets",
         )
     return [folder / row["file"] for row in rows], labels, {}
+
+
+def _check_table_size(content: bytes) -> None:
+    """Refuse a table that takes more than about 1 GB of memory."""
+    num_rows = max(content.count(b"\n"), content.count(b"\r"))
+    if num_rows > _MOST_ROWS or num_rows + content.count(b",") > _MOST_CELLS:
+        raise ValueError(f"it has more than {_MOST_ROWS:,} rows or {_MOST_CELLS:,} cells")
 
 
 def _labels_of_columns(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> _Labels:

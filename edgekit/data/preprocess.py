@@ -16,6 +16,7 @@ from edgekit.data.heif import HEAD_BYTES, check_readable
 from edgekit.data.images import open_image, upright, with_mode
 from edgekit.data.placement import Placement, place
 from edgekit.errors import DataError, UsageError
+from edgekit.files import open_input
 from edgekit.formats.damage import IMAGE_DAMAGE
 
 if TYPE_CHECKING:
@@ -371,7 +372,7 @@ _KNOWN = (
 
 
 def _head(path: Path) -> bytes:
-    with path.open("rb") as stream:
+    with open_input(path, is_pipe_read=False) as stream:
         return stream.read(HEAD_BYTES)
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterator, Mapping, Se
 from edgekit.errors import InputError
 from edgekit.evaluate.metrics import ERRORS, difference_ci95, jackknife_half
 from edgekit.files import MOST_TEXT_BYTES, read_bytes
+from edgekit.formats.damage import JSON_DAMAGE
+from edgekit.formats.json_text import parse_json
 from edgekit.result import Result
 
 if TYPE_CHECKING:
@@ -131,10 +132,8 @@ def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
     document: Any = source
     if not isinstance(source, Mapping):
         try:
-            document = json.loads(
-                read_bytes(Path(source), "result", MOST_TEXT_BYTES).decode("utf-8")
-            )
-        except (ValueError, RecursionError) as error:
+            document = parse_json(read_bytes(Path(source), "result", MOST_TEXT_BYTES))
+        except JSON_DAMAGE as error:
             raise InputError(f"cannot read the result: {error}", where=name) from error
     schema = document.get("schema") if isinstance(document, Mapping) else None
     required = ("latency_ms", "metrics", "data") if schema == _EVALUATE else ("latency_ms",)

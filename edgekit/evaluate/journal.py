@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Iterator, Mapping
 
 from edgekit.errors import DataError, InputError, OutputError
+from edgekit.files import open_input
 from edgekit.formats.damage import JSON_DAMAGE
+from edgekit.formats.json_text import memory_needed, parse_json
 
 if TYPE_CHECKING:
     from edgekit.files import PathLike
@@ -23,6 +25,7 @@ SCHEMA = "edgekit.journal/1"
 _BEGINNING = b'{"schema":"%s"' % SCHEMA.encode()
 _CRC = b',"crc":'
 _MOST_BYTES = 2 << 30  # read line by line
+_MOST_MEMORY_BYTES = 4 << 30  # of all entries, as `memory_needed` counts; they take less than half
 
 
 class Journal:
@@ -88,18 +91,21 @@ class Journal:
 
     def _read(self, key: Mapping[str, Any]) -> int:
         """Fill ``entries`` with the whole lines; returns the number of bytes that they take."""
-        kept = 0
+        kept = needed = 0
         for number, (line, entry) in enumerate(self._lines()):
             if number == 0:
                 self._check(entry, key)
             else:
                 self.entries.append(entry)
             kept += len(line)
+            needed += memory_needed(line)
+            if needed > _MOST_MEMORY_BYTES:
+                raise self.damaged(f"its first {number + 1} lines hold more than fits into memory")
         return kept
 
     def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         try:
-            with self._path.open("rb") as stream:
+            with open_input(self._path, is_pipe_read=False) as stream:
                 if os.fstat(stream.fileno()).st_size > _MOST_BYTES:
                     raise self.damaged(f"it has more than {_MOST_BYTES:,} bytes")
                 for number, line in enumerate(stream, 1):
@@ -129,7 +135,7 @@ class Journal:
             )
         self._crc = expected
         try:
-            entry = json.loads(body.decode("utf-8") + "}")
+            entry = parse_json(body + b"}")
         except JSON_DAMAGE as error:
             raise self.damaged(f"line {number} is not JSON: {error}") from error
         if not isinstance(entry, dict):

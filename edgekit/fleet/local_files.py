@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgekit.data import FUNCTION, coco_images, read_coco
 from edgekit.errors import DataError, InputError
-from edgekit.files import PathLike
+from edgekit.files import PathLike, open_input
 from edgekit.fleet.board_side import chunks_of
 
 _DATA_FILES = {".npz", ".npy"}
@@ -44,7 +44,7 @@ def read_local(source: Path, path: str) -> LocalFile:
     """
     whole, chunks = hashlib.sha256(), []
     try:
-        with source.open("rb") as stream:
+        with open_input(source, is_pipe_read=False) as stream:
             for offset, length in chunks_of(str(source)):
                 content = stream.read(length)
                 whole.update(content)

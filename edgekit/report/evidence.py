@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from typing import Any
 
 from edgekit.errors import EdgeKitError, InputError
 from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes, sha256_hex
+from edgekit.formats.damage import JSON_DAMAGE
+from edgekit.formats.json_text import parse_json
 from edgekit.formats.tflite import Model, read_model
 from edgekit.report.node import Node, printable
 
@@ -148,8 +149,8 @@ def _take_json(path: Path, evidence: Evidence) -> None:
         return
     content = read_bytes(path, "result", MOST_TEXT_BYTES)
     try:
-        value = json.loads(content, parse_constant=lambda _name: None, parse_float=_finite)
-    except (ValueError, RecursionError):
+        value = parse_json(content, parse_constant=lambda _name: None, parse_float=_finite)
+    except JSON_DAMAGE:
         evidence.remarks.append(f"{_relative(path, evidence)}: this is no whole JSON document")
         return
     before = len(evidence.documents)

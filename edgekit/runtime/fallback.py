@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.errors import DeviceError, EdgeKitError
+from edgekit.files import read_bytes
 from edgekit.formats.bundle import is_bundle, read_bundle
 from edgekit.formats.darwinn.belongs import check_belongs
 from edgekit.formats.tflite import Model, read_model
@@ -64,7 +65,7 @@ def find_plain(given: bytes, source: str, compiled: Model) -> PlainModel | None:
     path = plain_path(source)
     if path is None:
         return None
-    content = path.read_bytes()
+    content = read_bytes(path, "plain model")
     plain = read_model(content, where=str(path))
     check_belongs(plain, compiled, f"{source}, beside {path.name}")
     return PlainModel(content, plain, str(path))

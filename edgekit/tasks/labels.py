@@ -9,12 +9,13 @@ import re
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from edgekit.data import parse_labels, read_labels
+from edgekit.data import MOST_LABEL_BYTES, parse_labels, read_labels
 from edgekit.errors import DataError
 from edgekit.files import PathLike, read_bytes
 from edgekit.formats.tflite_metadata import read_files
 
 _MOST_CLASSES = 100_000
+_MOST_METADATA_BYTES = 4 << 20  # as Python text it takes 150 times its size while it is parsed
 _TEXT_SUFFIX = ".txt"
 # Ultralytics attaches what it knows of a model, as Python text in older versions.
 _ULTRALYTICS_FILES = ("metadata.json", "temp_meta.txt", "metadata.txt")
@@ -37,7 +38,7 @@ def fit_labels(labels: PathLike | Sequence[str] | None, num_classes: int) -> lis
     is_path = isinstance(labels, (str, Path))
     names = read_labels(labels) if is_path else list(labels)  # type: ignore[arg-type] # decided by is_path
     if num_classes and len(names) != num_classes and is_path:
-        content = read_bytes(labels, "label file")  # type: ignore[arg-type] # decided by is_path
+        content = read_bytes(labels, "label file", MOST_LABEL_BYTES)  # type: ignore[arg-type] # decided by is_path
         head = parse_labels(re.split(rb"\r?\n[ \t]*\r?\n", content.lstrip(), maxsplit=1)[0])
         names = head if len(head) == num_classes else names
     if num_classes and len(names) != num_classes:
@@ -55,7 +56,8 @@ def attached_labels(content: bytes, num_classes: int) -> list[str]:
     for name, data in read_files(content, _is_wanted).items():
         metadata = parse_ultralytics(data) if name in _ULTRALYTICS_FILES else {}
         names = _ultralytics_names(metadata) if metadata else []
-        if not names and name.endswith(_TEXT_SUFFIX):
+        is_labels = name.endswith(_TEXT_SUFFIX) and len(data) <= MOST_LABEL_BYTES
+        if not names and is_labels:
             names = parse_labels(data)
         if names and (not num_classes or len(names) == num_classes):
             return names
@@ -75,7 +77,9 @@ def ultralytics_metadata(content: bytes) -> Mapping[str, Any]:
 
 
 def parse_ultralytics(data: bytes) -> Mapping[str, Any]:
-    """Metadata as JSON or as the text of a Python dict; empty where it is neither."""
+    """Metadata as JSON or as the text of a Python dict; empty where it is neither, or huge."""
+    if len(data) > _MOST_METADATA_BYTES:
+        return {}
     text = data.decode("utf-8", "replace")
     for parse in (json.loads, ast.literal_eval):
         try:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Mapping
 
 from edgekit.errors import BundleError
+from edgekit.formats.damage import JSON_DAMAGE
+from edgekit.formats.json_text import parse_json
 from edgekit.result import Result
 
 MANIFEST_PATH = "manifest.json"
@@ -70,8 +71,8 @@ def parse_manifest(content: bytes, where: str = "") -> Manifest:
         BundleError: It is no JSON, of another schema, or a field is missing or of another type.
     """
     try:
-        document = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        document = parse_json(content)
+    except JSON_DAMAGE as error:
         raise _damaged(f"{MANIFEST_PATH} is no JSON: {error}", where) from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         given = document.get("schema") if isinstance(document, dict) else None

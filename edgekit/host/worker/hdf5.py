@@ -23,8 +23,9 @@ DAMAGE = (
     ValueError,
 )
 _MOST_OBJECTS = 100_000
-# An array may be this much larger than what is stored of it (HDF5 compresses; weights hardly do).
-_MOST_FREE_BYTES, _MOST_RATIO = 256 << 20, 1000
+# Arrays, each and together, may be this much larger than what is stored of them (HDF5 compresses;
+# weights hardly shrink).
+_MOST_FREE_BYTES, _MOST_RATIO = 256 << 20, 10
 
 
 def check_storage(file: Any, path: str) -> None:  # noqa: ANN401 - a path or a binary stream
@@ -65,6 +66,7 @@ def _problem(root: Any) -> str:  # noqa: ANN401 - a group of h5py
     import h5py  # noqa: PLC0415
 
     groups, num_objects = [root], 0
+    declared = stored = 0
     while groups:
         group = groups.pop()
         for name in group:
@@ -77,9 +79,12 @@ def _problem(root: Any) -> str:  # noqa: ANN401 - a group of h5py
             item = group[name]
             if isinstance(item, h5py.Group):
                 groups.append(item)
-            elif isinstance(item, h5py.Dataset) and _array_problem(item):
-                return f"{where} {_array_problem(item)}"
-    return ""
+            elif isinstance(item, h5py.Dataset):
+                problem = _array_problem(item)
+                if problem:
+                    return f"{where} {problem}"
+                declared, stored = declared + _declared(item), stored + item.id.get_storage_size()
+    return _size_problem(declared, stored) and f"all together it {_size_problem(declared, stored)}"
 
 
 def _array_problem(item: Any) -> str:  # noqa: ANN401 - a data set of h5py
@@ -87,7 +92,14 @@ def _array_problem(item: Any) -> str:  # noqa: ANN401 - a data set of h5py
         return "is stored in another file"
     if getattr(item, "is_virtual", False):
         return "is made of other files"
-    declared, stored = int(item.size or 0) * item.dtype.itemsize, item.id.get_storage_size()
+    return _size_problem(_declared(item), item.id.get_storage_size())
+
+
+def _declared(item: Any) -> int:  # noqa: ANN401 - a data set of h5py
+    return int(item.size or 0) * int(item.dtype.itemsize)
+
+
+def _size_problem(declared: int, stored: int) -> str:
     if declared > max(_MOST_FREE_BYTES, _MOST_RATIO * stored):
         return f"claims {declared} bytes and stores {stored}"
     return ""

@@ -13,6 +13,7 @@ from edgekit.distribution import install_command
 from edgekit.host.worker.freeze import freeze
 from edgekit.host.worker.frozen_graph import load_frozen_graph
 from edgekit.host.worker.keras_file import load_keras
+from edgekit.host.worker.memory import bounded_memory
 from edgekit.host.worker.network_start import first_steps
 from edgekit.host.worker.quantize import quantize
 from edgekit.host.worker.refused import Refused
@@ -72,7 +73,8 @@ def _convert_tensorflow(wire: Wire, job: Message) -> bytes:
     import tensorflow as tf  # noqa: PLC0415
 
     wire.send("step", name="loading the model")
-    source: Source = _LOADERS[job.fields["source_kind"]](job.fields)
+    with bounded_memory(job.fields["source"]):
+        source: Source = _LOADERS[job.fields["source_kind"]](job.fields)
     wire.send("loaded", **source.describe())
     shapes = _expect(wire, "shapes").fields["shapes"]
     static = [

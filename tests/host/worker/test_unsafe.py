@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
-from edgekit.errors import ModelFormatError, UnsafeModelError
+from edgekit.errors import ModelFormatError, UnsafeModelError, UnsupportedModelError
+from edgekit.formats.damage import ZIP_DAMAGE
 from edgekit.host.convert import convert
+from edgekit.host.worker import keras_config
 from edgekit.host.worker.graph_ops import refuse_side_effects
 from edgekit.host.worker.keras_file import _SAFE_MODE, load_keras
 from edgekit.host.worker.refused import Refused
@@ -183,6 +185,43 @@ def test_arrays_that_are_not_there_are_refused(tmp_path: Path) -> None:
     path = _with_array(tmp_path / "m.h5", shape=(1 << 40,), chunks=(1 << 10,))
     with pytest.raises(UnsafeModelError, match="claims 4398046511104 bytes and stores 0"):
         convert(path, data="random", output=tmp_path / "m.tflite")
+
+
+def test_arrays_that_are_not_there_are_added_up(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = _with_array(tmp_path / "m.h5", shape=(16,))
+    with h5py.File(path, "a") as file:
+        for name in "abc":  # each below the limit
+            file.create_dataset(name, (25 << 20,), "<f4", chunks=(1 << 10,))
+    with pytest.raises(UnsafeModelError, match="all together it claims 314572"):
+        convert(path, data="random", output=tmp_path / "m.tflite")
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    path = tmp_path / "m.keras"
+    keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name in "abc":  # each below the limit
+            archive.writestr(f"assets/{name}", bytes(100 << 20))
+    with pytest.raises(ModelFormatError, match="damaged") as caught:
+        convert(path, data="random", output=tmp_path / "m.tflite")
+    assert "its members claim" in caught.value.why
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_a_configuration_that_asks_for_gigabytes_is_an_error(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    path, huge = tmp_path / "m.keras", tmp_path / "huge.keras"
+    keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(path)
+    with zipfile.ZipFile(path) as sound, zipfile.ZipFile(huge, "w") as archive:
+        for name in sound.namelist():
+            content = sound.read(name).replace(b'"units": 2', b'"units": 24000')
+            archive.writestr(name, content.replace(b"[null, 8]", b"[null, 24000]"))
+    with pytest.raises(UnsupportedModelError, match="far more memory than its file"):
+        convert(huge, data="random", output=tmp_path / "m.tflite")
+
+
+def test_the_child_knows_everything_that_a_damaged_archive_raises() -> None:
+    assert set(keras_config.DAMAGE) == set(ZIP_DAMAGE)
 
 
 def _write_file(place: str) -> Any:  # noqa: ANN401

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bound on what loading a file may take: a few bytes of configuration can ask for gigabytes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from edgekit.host.worker.refused import Refused
+from edgekit.host.worker.source import short
+
+# Loading takes up to four copies of the weights, and what Keras itself needs.
+_FREE_BYTES, _COPIES = 1 << 30, 4
+_EXHAUSTED = "ResourceExhaustedError"  # TensorFlow's
+
+
+@contextlib.contextmanager
+def bounded_memory(path: str) -> Iterator[None]:
+    """Within the block, let this process allocate 1 GiB more and four times the size of ``path``.
+
+    Linux only; nothing happens elsewhere.
+
+    Raises:
+        Refused: More was asked for, and TensorFlow or numpy said so; else the process aborts.
+    """
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+
+        with open("/proc/self/statm") as stream:  # noqa: PTH123 - a plain open, as good
+            pages = int(stream.read().split()[5])
+    except (ImportError, OSError):
+        yield
+        return
+    old, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = pages * resource.getpagesize() + _FREE_BYTES + _COPIES * _size(path)
+    is_lower = old == resource.RLIM_INFINITY or most < old
+    if is_lower:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, MemoryError) and type(error).__name__ != _EXHAUSTED:
+            raise
+        raise Refused(
+            "model.unsupported",
+            "loading the model needs far more memory than its file is large",
+            where=path,
+            why=short(error),
+            fix="check the sizes of its layers, or save the model again",
+        ) from error
+    finally:
+        if is_lower:
+            resource.setrlimit(resource.RLIMIT_DATA, (old, hard))
+
+
+def _size(path: str) -> int:
+    """The bytes of a file, or of all files of a folder."""
+    if os.path.isfile(path):  # noqa: PTH113
+        return os.path.getsize(path)  # noqa: PTH202
+    found = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)  # noqa: PTH118
+    return sum(os.path.getsize(each) for each in found if os.path.isfile(each))  # noqa: PTH113, PTH202
