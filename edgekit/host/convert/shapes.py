@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgekit.errors import UnsupportedModelError, UsageError
 
 Shape = tuple[int, ...]
+_MOST_VALUES = 32 << 20  # of an input; an image of 3,200 x 3,200 pixels has 31 million
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def static_shapes(
 
     Raises:
         UsageError: ``given`` names no input or contradicts the source.
-        UnsupportedModelError: Dimensions stay unknown; the message names them.
+        UnsupportedModelError: Dimensions stay unknown (the message names them), or an input is far
+            too large.
     """
     names = [each.name for each in inputs]
     for name in given:
@@ -82,7 +85,17 @@ def static_shapes(
             why="an Edge TPU model has fixed shapes",
             fix=f"give them: --input-shape {prefix}{_example(shapes[0])}",
         )
-    return [tuple(size for size in shape or () if size is not None) for shape in shapes]
+    known = [tuple(size for size in shape or () if size is not None) for shape in shapes]
+    for each, shape in zip(inputs, known, strict=True):
+        if math.prod(shape) > _MOST_VALUES:
+            raise UnsupportedModelError(
+                f"the input {each.name} has {math.prod(shape):,} values",
+                where=where,
+                why=f"more than {_MOST_VALUES:,} need gigabytes of memory to calibrate",
+                fix="build the model with a smaller input, or give --input-shape where its "
+                "dimensions are unknown",
+            )
+    return known
 
 
 def _static(each: RawInput, given: Shape | None, batch_size: int) -> tuple[int | None, ...] | None:

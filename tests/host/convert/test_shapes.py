@@ -56,3 +56,8 @@ def test_contradictions_are_usage_errors(
 def test_words_that_are_no_shape_are_refused(word: str) -> None:
     with pytest.raises(UsageError, match="is no shape"):
         parse_input_shapes((word,))
+
+
+def test_an_input_of_gigabytes_is_refused_before_it_is_calibrated() -> None:
+    with pytest.raises(UnsupportedModelError, match="the input x has 400,000,000 values"):
+        _static(RawInput("x", (None, 20000, 20000, 1), "float32"))
