@@ -253,7 +253,7 @@ def test_a_slow_writer_of_a_fifo_is_waited_for(
     os.mkfifo(str(fifo))
     script = f"exec 3> '{fifo}'; echo open; sleep 0.3; printf content >&3"
     # A reader lets the writer open its end before `read_bytes` looks.
-    with Path(os.open(str(fifo), os.O_RDONLY | os.O_NONBLOCK)).open("rb"), subprocess.Popen(
+    with os.fdopen(os.open(str(fifo), os.O_RDONLY | os.O_NONBLOCK), "rb"), subprocess.Popen(
         ["sh", "-c", script], stdout=subprocess.PIPE
     ) as writer:
         assert writer.stdout is not None
