@@ -202,11 +202,11 @@ def steps_from(documents: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def first_steps(model: Model) -> tuple[Step, ...]:
-    """The operations with constants directly behind the first input of a float model."""
+def first_steps(model: Model, place: int = 0) -> tuple[Step, ...]:
+    """The operations with constants directly behind one input of a float model."""
     if not model.main.inputs:
         return ()
-    return tuple(_walk(model, model.main.inputs[0]))
+    return tuple(_walk(model, model.main.inputs[place]))
 
 
 def wanted_by(model: Model) -> Wanted | None:

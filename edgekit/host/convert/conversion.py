@@ -17,6 +17,7 @@ from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset, read_labe
 from edgekit.data.dataset import sample_specs
 from edgekit.data.network_start import (
     Wanted,
+    first_steps,
     may_be_pixels,
     steps_from,
     wanted_by,
@@ -319,7 +320,7 @@ class _Conversion:
             peak_rss_bytes=converted.peak_rss_bytes,
             warnings=(
                 *(calibration.warnings if calibration else ()),
-                *self._pixels.warnings(ranges[0] if ranges else None),
+                *self._pixels.warnings(ranges, self._dataset),
                 *self._notes,
             ),
             preprocess=self._pixels.used_for(self._dataset),
@@ -349,9 +350,13 @@ class _Conversion:
             given = parse_input_shapes(options.input_shape)
             shapes = static_shapes(raw, given, options.batch_size, where)
             self._open(raw, shapes)
-            child.on_network_start = lambda steps: self._meet_network(
-                wanted_pixels(steps_from(steps[0] if steps else [])), raw, shapes
-            )
+
+            def on_network_start(steps: list[Any]) -> None:
+                wanted = [wanted_pixels(steps_from(each)) for each in steps]
+                self._pixels.take_others(_other_images(raw, shapes, wanted))
+                self._meet_network(wanted[0] if wanted else None, raw, shapes)
+
+            child.on_network_start = on_network_start
 
             def on_float(content: bytes) -> bytes:
                 if not self._pixels.is_wanted:
@@ -377,6 +382,8 @@ class _Conversion:
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
         self._pixels.take_network(wanted_by(replaced))
+        starts = [wanted_pixels(first_steps(replaced, place)) for place in range(len(raw))]
+        self._pixels.take_others(_other_images(raw, shapes, starts))
         self._open(raw, shapes)
         if replaced is not model:
             self._as_trained = write_model(make_static(model, shapes, where))
@@ -505,6 +512,17 @@ class _Conversion:
         self._options.gates.check(agreement, self._where)
         self._notes.extend(agreement_warnings(agreement))
         return agreement
+
+
+def _other_images(
+    raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]], wanted: Sequence[Wanted | None]
+) -> dict[int, tuple[str, Wanted | None]]:
+    """The inputs behind the first that can be pictures: by place, name and what each shows."""
+    return {
+        place: (raw[place].name, wanted[place])
+        for place in range(1, min(len(raw), len(wanted)))
+        if may_be_pixels(shapes[place])
+    }
 
 
 def _asked(options: ConvertOptions) -> dict[str, str]:

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from edgekit.data import Dataset, Preprocess, parse_preprocess, preprocess_or
 from edgekit.data.network_start import Wanted, contradiction
 from edgekit.data.random_samples import RANDOM
 
+Range = tuple[float, float]
+
+_ONE_FOR_ALL = "one preprocessing is for the pixels (uint8) of all inputs"
 _IMAGES = ("folder", "coco", "masks")
 
 
@@ -22,6 +26,7 @@ class InputPixels:
     def __init__(self, asked: str | Preprocess | None) -> None:
         self._asked = asked
         self._wanted: Wanted | None = None
+        self._others: dict[int, tuple[str, Wanted | None]] = {}
         self.how = parse_preprocess(asked)
         self.reason = "the default" if self.how.is_default else "as asked for"
 
@@ -49,14 +54,41 @@ class InputPixels:
         before, self.how = self.how, replace(self.how, scale=self._wanted.scale)
         return self.how != before
 
-    def warnings(self, calibrated: tuple[float, float] | None) -> list[str]:
-        """What contradicts the network: the preprocessing, or the range of the samples."""
-        if self._wanted is None:
-            return []
-        doubts = [contradiction(self._wanted, self.how)]
-        if calibrated is not None and not doubts[0]:
-            doubts.append(self._wanted.misses(calibrated))
+    def take_others(self, others: Mapping[int, tuple[str, Wanted | None]]) -> None:
+        """Remember the inputs behind the first: by place, the name and what the network shows."""
+        self._others = dict(others)
+
+    def warnings(self, calibrated: Sequence[Range], dataset: Dataset | None) -> list[str]:
+        """What contradicts the network: the preprocessing, or the range of the samples.
+
+        Args:
+            calibrated: The lowest and highest value of each input; empty without samples.
+            dataset: The samples.
+        """
+        doubts = []
+        if self._wanted is not None:
+            doubts.append(contradiction(self._wanted, self.how))
+            if calibrated and not doubts[0]:
+                doubts.append(self._wanted.misses(calibrated[0]))
+        if calibrated and dataset is not None:
+            doubts += self._doubts_of_others(calibrated, dataset)
         return [each for each in doubts if each]
+
+    def _doubts_of_others(self, calibrated: Sequence[Range], dataset: Dataset) -> Iterator[str]:
+        """One preprocessing is for all inputs: warn where another input wants another one."""
+        is_shown = self._wanted is not None and self.how == replace(
+            Preprocess(is_default=True), scale=self._wanted.scale
+        )
+        for place, (name, wanted) in self._others.items():
+            missed = wanted.misses(calibrated[place]) if wanted is not None else ""
+            if missed:
+                yield f"input {name}: {missed}, as real numbers (float32): {_ONE_FOR_ALL}"
+            elif wanted is None and is_shown and dataset.promised_range is not None:
+                yield (
+                    f"input {name}: it got {self.how.scale} pixels because the first input wants "
+                    "them, and shows not what it was made for; if that is another range, give it "
+                    f"as real numbers (float32): {_ONE_FOR_ALL}"
+                )
 
     def used_for(self, dataset: Dataset | None) -> str:
         """The text for the model's metadata; empty where no pixels were preprocessed.

@@ -201,3 +201,37 @@ def test_numbered_folders_name_the_classes_in_the_order_of_numbers(tmp_path: Pat
     )
     assert told.labels == tuple(sorted(names))
     assert not any("order of text" in each for each in told.warnings)
+
+
+def _two_inputs(*rescaled: str) -> Any:  # noqa: ANN401
+    """Two pictures of 16x16; those in ``rescaled`` are divided by 127.5, less 1, inside."""
+    import keras  # noqa: PLC0415 - host only
+
+    layers = keras.layers
+    inputs = [keras.Input((16, 16, 3), name=name) for name in ("left", "above")]
+    parts = []
+    for each in inputs:
+        start = layers.Rescaling(1 / 127.5, -1)(each) if each.name in rescaled else each
+        parts.append(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(start)))
+    return keras.Model(inputs, layers.Dense(3)(layers.Concatenate()(parts)))
+
+
+def test_one_preprocessing_for_inputs_that_differ_is_said(tmp_path: Path) -> None:
+    """`raw` for the first is wrong for the second; real numbers settle it."""
+    random = np.random.default_rng(4)
+    pixels = {name: random.integers(0, 256, (8, 16, 16, 3), np.uint8) for name in ("left", "above")}
+
+    def doubts(network: Any, **samples: np.ndarray) -> list[str]:  # noqa: ANN401
+        np.savez(tmp_path / "d.npz", **samples)
+        result = convert(network, data=tmp_path / "d.npz", output=tmp_path / "m.tflite")
+        return [each for each in result.warnings if "one preprocessing is for" in each]
+
+    first, second = _two_inputs("left"), _two_inputs("above")
+    (doubt,) = doubts(first, **pixels)
+    assert doubt.startswith("input above: it got raw pixels because the first input wants them")
+    (doubt,) = doubts(second, **pixels)
+    assert doubt.startswith("input above: the network's first layer `rescaling")
+    assert "give samples of 0..255, as real numbers" in doubt
+    real = pixels["above"].astype(np.float32)
+    assert doubts(second, left=pixels["left"], above=real) == []
+    assert doubts(first, left=pixels["left"], above=real / 255) == []
