@@ -6,13 +6,15 @@ None of these libraries is imported: objects are recognized by their attributes.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import traceback
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from edgekit.errors import DataError
+from edgekit.errors import DataError, EdgeKitError
 
 KERAS, PYTHON, TF_DATA, TORCH = "keras", "python", "tf.data", "torch"
 _KERAS_PACKAGES = ("keras", "tensorflow", "tf_keras")
@@ -26,6 +28,7 @@ class Feed:
     open: Callable[[], Iterable[Any]]  # goes through all items
     num_items: int | None = None  # None: unknown until all are read
     item: Callable[[int], Any] | None = None  # reads one by its index, if the source can
+    is_endless: bool = False  # known to be
 
 
 def feed_of(source: Any, name: str) -> Feed:  # noqa: ANN401 - whatever a program has
@@ -38,13 +41,13 @@ def feed_of(source: Any, name: str) -> Feed:  # noqa: ANN401 - whatever a progra
         if is_kind(source):
             return make(source)
     if isinstance(source, Iterator):
-        raise DataError(
-            "a generator can be read only once",
-            where=name,
-            fix="give a list, or the function that makes the generator",
-        )
+        raise read_once(name)
     if callable(source):
-        made = source()
+        with what_fails_in(name):
+            made = source()
+            is_same = isinstance(made, Iterator) and source() is made
+        if is_same:
+            raise read_once(name)
         if isinstance(made, Iterator):
             return Feed(PYTHON, source)  # another one for each pass
         if not callable(made):
@@ -57,6 +60,34 @@ def feed_of(source: Any, name: str) -> Feed:  # noqa: ANN401 - whatever a progra
         fix="give a path, a list, a function that yields samples, a tf.data.Dataset, a "
         "keras.utils.PyDataset or a torch DataLoader",
     )
+
+
+def read_once(name: str) -> DataError:
+    """The error for a source that has no samples left for a second pass."""
+    return DataError(
+        "a generator can be read only once",
+        where=name,
+        why="the samples are gone through several times",
+        fix="give a list, or a function that makes a new generator each time it is called",
+    )
+
+
+@contextlib.contextmanager
+def what_fails_in(name: str) -> Iterator[None]:
+    """Raise what the program behind ``name`` raises as a DataError that says where."""
+    try:
+        yield
+    except (EdgeKitError, MemoryError):
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        text = str(error).strip().partition("\n")[0]
+        raise DataError(
+            f"the program that gives the samples failed: {type(error).__name__}: {text}",
+            where=name
+            + ("" if frame.filename == __file__ else f", {frame.filename}:{frame.lineno}"),
+            fix="go through the samples in Python, for its whole traceback",
+        ) from error
 
 
 def _length(source: Any) -> int | None:  # noqa: ANN401
@@ -72,7 +103,7 @@ def _is_tf_data(source: Any) -> bool:  # noqa: ANN401
 
 def _tf_data(source: Any) -> Feed:  # noqa: ANN401
     count = int(source.cardinality())  # -1: endless, -2: unknown
-    return Feed(TF_DATA, lambda: source, count if count >= 0 else None)
+    return Feed(TF_DATA, lambda: source, count if count >= 0 else None, is_endless=count == -1)
 
 
 def _is_keras(source: Any) -> bool:  # noqa: ANN401

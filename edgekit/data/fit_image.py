@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 # Pillow's filters by the numbers that all its versions share.
 PILLOW_FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 # torchvision calls Pillow for PIL images.
-PILLOW_FILTERS.update({"torch-bilinear": 2, "torch-bicubic": 3})
+_TORCH = {"torch-bilinear": 2, "torch-bicubic": 3}
+PILLOW_FILTERS.update(_TORCH)
 FILTERS = (*PILLOW_FILTERS, *RESAMPLERS)
 RESIZES = ("stretch", "crop", "pad", "letterbox", "keras-crop", "keras-pad", "tf-pad", "torch-crop")
 _LETTERBOX_GREY = 114  # what Ultralytics trains YOLO with
@@ -76,8 +77,27 @@ def _scaled(
         return resample(_pixels(image), size, name, box)
     if image.size == size and box is None:
         return _pixels(image)
-    corners: Any = None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3])
-    return _pixels(image.resize(size, PILLOW_FILTERS[name], box=corners))
+    left, top, width, height = box or (0.0, 0.0, float(image.width), float(image.height))
+    corners = left, top, left + width, top + height
+    if name not in _TORCH:
+        return _pixels(image.resize(size, PILLOW_FILTERS[name], box=corners))
+    return _pixels(_in_two_passes(image, size, PILLOW_FILTERS[name], corners))
+
+
+def _in_two_passes(
+    image: Image.Image, size: tuple[int, int], number: int, corners: Box
+) -> Image.Image:
+    """As ``image.resize(size, number, box=corners)`` of Pillow 13, in every version of Pillow.
+
+    Versions before 13 resize the rows first. 13 resizes the columns first where that leaves less,
+    by the rule below (270,000 random sizes and boxes are equal); each pass rounds and cuts.
+    """
+    left, top, right, bottom = corners
+    if size[1] < image.height and 2 * (image.width - size[0]) < image.height - size[1]:
+        part = image.resize((image.width, size[1]), number, box=(0, top, image.width, bottom))
+        return part.resize(size, number, box=(left, 0, right, size[1]))
+    part = image.resize((size[0], image.height), number, box=(left, 0, right, image.height))
+    return part.resize(size, number, box=(0, top, size[0], bottom))
 
 
 def _middle(size: tuple[int, int], into: tuple[int, int]) -> Box:

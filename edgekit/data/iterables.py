@@ -6,15 +6,29 @@ from __future__ import annotations
 import copy
 import importlib
 import sys
+import zlib
+from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator, Sequence
 
+import numpy as np
+
 from edgekit.data.dataset import InputSpec, Sample, Unreadable
-from edgekit.data.feeds import PYTHON, feed_of
+from edgekit.data.feeds import PYTHON, feed_of, read_once, what_fails_in
 from edgekit.data.fit import fit
 from edgekit.data.items import num_rows, rows_of, split_label
 from edgekit.data.label_kinds import class_list
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
+
+_END = object()
+
+
+@dataclass
+class _Passes:
+    """What the passes through a source showed so far; its subsets share it."""
+
+    first: int | None = None  # CRC-32 of the first item, in the first pass
+    is_other: bool = False  # in a later pass
 
 
 class IterableDataset:
@@ -36,6 +50,7 @@ class IterableDataset:
         self._inputs, self._preprocess, self._name = tuple(inputs), preprocess, name
         self._chosen: frozenset[int] | None = None  # of a subset
         self._sizes: list[int] = []  # of the first item and of the last, once they are needed
+        self._passes = _Passes()
         self.unreadable: list[Unreadable] = []
 
     @property
@@ -57,6 +72,22 @@ class IterableDataset:
     def may_reorder(self) -> bool:
         """Whether a second pass may give the samples in another order: a source can shuffle."""
         return self._feed.item is None
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether the source is known to have no end."""
+        return self._feed.is_endless
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """That two passes differed, if they did."""
+        if not self._passes.is_other:
+            return ()
+        return (
+            "the data are different, or in another order, each time they are read, so a conversion "
+            "can give other bytes each time: do not shuffle, or fix the seed and the order "
+            "(tf.data: shuffle(n, seed, reshuffle_each_iteration=False))",
+        )
 
     @property
     def classes(self) -> Sequence[int] | None:
@@ -105,16 +136,51 @@ class IterableDataset:
         """The items with chosen samples, each with the number of its first sample."""
         if self._chosen is not None and self._feed.item is not None:
             for number in sorted({each // self._size for each in self._chosen}):
-                yield number * self._size, self._feed.item(number)
+                yield number * self._size, self._item(number)
             return
         start, last = 0, None if self._chosen is None else max(self._chosen, default=-1)
-        for item in self._feed.open():
+        for item in self._pass():
             if last is not None and start > last:
                 return
             size = num_rows(item, self._inputs, self._at(start))
             if self._chosen is None or not self._chosen.isdisjoint(range(start, start + size)):
                 yield start, item
             start += size
+
+    def _pass(self) -> Iterator[Any]:
+        """All items of the source, from the first on.
+
+        Raises:
+            DataError: The program fails, or gives nothing although it did before.
+        """
+        with what_fails_in(self._name):
+            items = iter(self._feed.open())
+        is_first = True
+        while True:
+            with what_fails_in(self._name):
+                item = next(items, _END)
+            if item is _END and is_first and self._passes.first is not None:
+                raise read_once(self._name)
+            if item is _END:
+                return
+            if is_first:
+                self._compare_first(item)
+            is_first = False
+            yield item
+
+    def _compare_first(self, item: Any) -> None:  # noqa: ANN401
+        digest = 0
+        for arrays, _ in rows_of(item, self._inputs, self._at(0)):
+            for array in arrays:
+                digest = zlib.crc32(np.ascontiguousarray(array).tobytes(), digest)
+        self._passes.is_other |= self._passes.first not in (None, digest)
+        self._passes.first = digest
+
+    def _item(self, number: int) -> Any:  # noqa: ANN401
+        if self._feed.item is None:
+            raise TypeError("this source has no items by number")
+        with what_fails_in(self._name):
+            return self._feed.item(number)
 
     def _numbers(self) -> Sequence[int]:
         """The places of the samples in the source, whose length is known."""
@@ -127,12 +193,12 @@ class IterableDataset:
 
     def _item_sizes(self) -> tuple[int, int]:
         if not self._sizes:
-            get, count = self._feed.item, self._feed.num_items or 0
-            first = next(iter(self._feed.open()), None) if get is None else get(0)
+            is_indexed, count = self._feed.item is not None, self._feed.num_items or 0
+            first = self._item(0) if is_indexed else next(self._pass(), None)
             size = num_rows(first, self._inputs, self._at(0))
             last = size
-            if get is not None and size > 1:
-                last = num_rows(get(count - 1), self._inputs, self._at(0))
+            if is_indexed and size > 1:
+                last = num_rows(self._item(count - 1), self._inputs, self._at(0))
             self._sizes.extend((size, last))
         return self._sizes[0], self._sizes[1]
 
@@ -149,12 +215,13 @@ def load_function(name: str) -> Callable[[], Iterable[Any]]:
     module_name, _, function_name = name.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")
-    try:
-        function: Callable[[], Iterable[Any]] = getattr(
-            importlib.import_module(module_name), function_name
-        )
-    except (ImportError, AttributeError) as error:
-        raise DataError(
-            f"cannot load {name}: {error}", fix="give package.module:function, importable from here"
-        ) from error
+    with what_fails_in(name):
+        try:
+            module = importlib.import_module(module_name)
+            function: Callable[[], Iterable[Any]] = getattr(module, function_name)
+        except (ImportError, AttributeError) as error:
+            raise DataError(
+                f"cannot load {name}: {error}",
+                fix="give package.module:function, importable from here",
+            ) from error
     return function

@@ -293,6 +293,10 @@ def _prepared(
     decoders = same_decoders(prepared, runners, task, settings.decode)
     how, reason = _preprocess(preprocess, engines)
     opened = _open(data, engines, decoders[0], how, settings.split)
+    if settings.num_samples is None and getattr(opened, "is_endless", False):
+        raise DataError(
+            "the data have no end", where="a tf.data.Dataset", fix="give --num-samples COUNT"
+        )
     if task == REGRESSION and isinstance(opened, ArrayDataset):
         opened = opened.with_rows()
     dataset = spread(opened, settings.num_samples)

@@ -253,3 +253,73 @@ def test_an_endless_source_that_repeats_itself_ends_a_draw() -> None:
     drawing = Drawing(_open(repeat))
     assert len(list(drawing.draw(10))) == 10
     assert list(drawing.draw(20)) == []
+
+
+def test_a_function_that_gives_the_same_generator_again_is_refused() -> None:
+    generator = iter(list(_PIXELS))
+    with pytest.raises(DataError, match="can be read only once") as caught:
+        _open(lambda: generator)
+    assert "each time it is called" in caught.value.fix
+
+
+def test_a_source_that_is_empty_when_it_is_read_again_is_an_error() -> None:
+    class Once:
+        """An iterable, but its samples are gone after one pass."""
+
+        def __init__(self) -> None:
+            self._rest = iter(list(_PIXELS))
+
+        def __iter__(self) -> Iterator[Any]:
+            return (each for each in self._rest)
+
+    dataset = _open(Once())
+    assert len(list(dataset)) == _COUNT
+    with pytest.raises(DataError, match="can be read only once"):
+        list(dataset)
+    assert list(_open(lambda: iter(()))) == []
+
+
+def _fails_at_the_third() -> Iterator[Any]:
+    yield from _PIXELS[:2]
+    raise RuntimeError("disk on fire\nand more")
+
+
+class _Broken:
+    def __len__(self) -> int:
+        return _COUNT
+
+    def __getitem__(self, index: int) -> Any:  # noqa: ANN401
+        return {"x": index}["no such key"]
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (_fails_at_the_third, "RuntimeError: disk on fire"),
+        (lambda needed: needed, "TypeError: .* missing 1 required positional argument: 'needed'"),
+        (_Broken(), "KeyError: 'no such key'"),
+    ],
+)
+def test_what_a_program_raises_is_an_error_of_the_data(source: Any, reason: str) -> None:  # noqa: ANN401
+    with pytest.raises(DataError, match=f"the program that gives the samples failed: {reason}\\n"):
+        list(_open(source))
+
+
+def test_an_error_of_a_program_names_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing_samples.py").write_text("def samples():\n    yield 1 / 0\n")
+    (tmp_path / "failing_module.py").write_text("\n\nnumber = 1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, line in (("failing_samples", 2), ("failing_module", 3)):
+        with pytest.raises(DataError, match="ZeroDivisionError") as caught:
+            list(_open(f"{name}:samples"))
+        assert caught.value.where.endswith(f"{tmp_path / name}.py:{line}")
+
+
+@pytest.mark.parametrize(("source", "is_said"), [(_Shuffled(), True), (list(_PIXELS), False)])
+def test_data_that_differ_from_pass_to_pass_are_said(source: Any, *, is_said: bool) -> None:  # noqa: ANN401
+    dataset = _open(source)
+    drawing = Drawing(dataset)
+    assert len(list(drawing.draw(20))) == 20
+    assert any("other bytes each time" in each for each in dataset.remarks) == is_said

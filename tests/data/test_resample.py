@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageOps
 
@@ -123,6 +124,29 @@ def test_pillows_filters_are_pillows(name: str) -> None:
     cut = fit_image(image, (13, 11), "crop", name, None)
     expected = ImageOps.fit(image, (13, 11), PILLOW_FILTERS[name])
     assert np.array_equal(cut, np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    ("size", "are_columns_first"),
+    [
+        ((40, 20), True),  # wider and lower
+        ((25, 28), True),  # 4 columns less, 9 rows less
+        ((24, 28), False),  # of 5 columns less, twice as many are not below 9
+        ((20, 50), False),
+        ((40, 50), False),
+    ],
+)
+def test_torchs_filters_of_images_order_the_passes_as_pillow_13(
+    size: tuple[int, int], *, are_columns_first: bool
+) -> None:
+    """In every version of Pillow; a single axis is one pass in all of them."""
+    image = Image.fromarray(np.where(_photo() > 130, 255, 0).astype(np.uint8))  # much to cut
+    middle = (image.width, size[1]) if are_columns_first else (size[0], image.height)
+    number = PILLOW_FILTERS["bicubic"]
+    expected = np.asarray(image.resize(middle, number).resize(size, number))
+    assert np.array_equal(fit_image(image, size, "stretch", "torch-bicubic", None), expected)
+    if int(PIL.__version__.split(".")[0]) >= 13:
+        assert np.array_equal(expected, np.asarray(image.resize(size, number)))
 
 
 def test_a_letterbox_may_be_black() -> None:

@@ -13,6 +13,7 @@ import pytest
 from edgekit.data import InputSpec, open_dataset
 from edgekit.data.drawing import Drawing
 from edgekit.data.spread import spread
+from edgekit.errors import DataError
 
 pytestmark = pytest.mark.host
 
@@ -53,6 +54,21 @@ def test_a_tf_data_set_of_unknown_length_is_taken_from_its_front() -> None:
     assert dataset.num_samples is None
     found = [int(sample.inputs[0][0, 0, 0]) for sample in Drawing(dataset).draw(20)]
     assert found == list(range(20))
+
+
+def test_an_endless_tf_data_set_is_evaluated_only_up_to_a_number(tmp_path: Path) -> None:
+    from edgekit.evaluate import evaluate  # noqa: PLC0415
+
+    keras = pytest.importorskip("keras")
+    from edgekit.host.convert import convert  # noqa: PLC0415
+
+    layers = [keras.Input((4, 5, 3)), keras.layers.Flatten(), keras.layers.Dense(5)]
+    model = convert(keras.Sequential(layers), mode="float", output=tmp_path / "m.tflite").output
+    endless = _tensors(lambda data: data.repeat().batch(8))
+    with pytest.raises(DataError, match="the data have no end") as caught:
+        evaluate(model, endless)
+    assert "--num-samples" in caught.value.fix
+    assert evaluate(model, endless, num_samples=60).num_samples == 60
 
 
 def test_a_shuffled_tf_data_set_holds_samples_out() -> None:
