@@ -221,7 +221,7 @@ def test_one_preprocessing_for_inputs_that_differ_is_said(tmp_path: Path) -> Non
     random = np.random.default_rng(4)
     pixels = {name: random.integers(0, 256, (8, 16, 16, 3), np.uint8) for name in ("left", "above")}
 
-    def doubts(network: Any, **samples: np.ndarray) -> list[str]:  # noqa: ANN401
+    def doubts(network: Any, **samples: Any) -> list[str]:  # noqa: ANN401
         np.savez(tmp_path / "d.npz", **samples)
         result = convert(network, data=tmp_path / "d.npz", output=tmp_path / "m.tflite")
         return [each for each in result.warnings if "one preprocessing is for" in each]
