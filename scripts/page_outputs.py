@@ -59,7 +59,7 @@ def comparable(text: str) -> list[str]:
     """The lines of a page without what another machine measures or trains differently."""
     text = re.sub(r"\b[0-9a-f]{12,64}\b", "<hash>", text)
     text = re.sub(r"-?\d[\d,]*\.\d[\d.]*", "<number>", text)
-    text = re.sub(r"\b\d+(?= ?(ms|s|seconds|dB|MiB|%)(\W|$))", "<number>", text)
+    text = re.sub(r"\b\d[\d,]*(?= ?(ms|s|seconds|dB|MiB|%)(\W|$))", "<number>", text)
     text = re.sub(r"\b\d+ of \d+(?= scores)", "<number> of <number>", text)
     text = re.sub(r"zero point -?\d+", "zero point <number>", text)
     return [" ".join(line.split()) for line in text.splitlines()]

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the README and the pages show can be typed: commands and options exist, links lead on."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from edgekit.cli.main import app
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+_PAGES = (
+    "README.md",
+    "docs/quick-start.md",
+    *(str(path.relative_to(_REPOSITORY)) for path in sorted((_REPOSITORY / "docs").glob("*/*.md"))),
+)
+_WRITTEN = tuple(page for page in _PAGES if "/codes/" not in page)
+_COMMAND = re.compile(r"(?:^\$ |^ +- run: |`)(edgekit [^`\n]+)", re.MULTILINE)
+
+
+def _typed(page: str) -> list[str]:
+    return sorted(set(_COMMAND.findall((_REPOSITORY / page).read_text())))
+
+
+_TYPED = [(page, line) for page in _WRITTEN for line in _typed(page)]
+
+
+def _options(command: str) -> set[str]:
+    group = typer.main.get_command(app)
+    found = group.commands[command]  # type: ignore[attr-defined] # a group, by the callback
+    return {option for parameter in found.params for option in parameter.opts}
+
+
+def test_the_pages_show_commands() -> None:
+    assert len(_typed("README.md")) > 15
+    assert len({page for page, _ in _TYPED}) > 8
+
+
+@pytest.mark.parametrize(("page", "line"), _TYPED)
+def test_every_command_and_option_exists(page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    if words[0].startswith("-"):
+        pytest.fail(f"{page} shows edgekit without a command")
+    options = _options(words[0])
+    for word in words[1:]:
+        if word in ("|", ">"):
+            break
+        if word.startswith("-"):
+            assert word.split("=")[0] in options, line
+
+
+@pytest.mark.parametrize("page", _WRITTEN)
+def test_every_link_leads_to_a_file(page: str) -> None:
+    path = _REPOSITORY / page
+    for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        assert (path.parent / link).exists(), link
+
+
+def test_every_command_is_in_the_readme() -> None:
+    commands = {each.callback.__name__ for each in app.registered_commands if each.callback}
+    named = {line.split()[1] for line in _typed("README.md")}
+    assert commands <= named
