@@ -28,6 +28,7 @@ _MOST_WEAK = 0.5
 _UNEQUAL = 6.0  # times the median: that channel leaves the others 5 of 8 bits
 _CONSTANT, _LEAST_CONSTANT = 1e-3, 10  # of the largest value; samples
 _NOTHING = 1e-5  # of the largest value: no answer varies by so little
+_FEW_INPUTS = 3  # the colours of a picture may differ
 _OFFSET_STEPS = 16.0  # an input that uses fewer says little
 _MOST_WIDER = 1.5  # than an input's range
 _ROUNDING_STEPS = 0.6  # noise up to here is made by the output's own step
@@ -363,10 +364,9 @@ def _channels(case: _Case) -> Iterator[Cause]:
             continue
         if operator.options.get("fused_activation_function") == "RELU6":  # 6 bounds them all
             continue
-        quantization = model.main.tensors[operator.inputs[1]].quantization
-        scales = np.asarray(quantization.scale if quantization else ())
-        if len(scales) > 1 and scales.max() > _UNEQUAL * np.median(scales):
-            unequal.append((float(scales.max() / np.median(scales)), _layer(model, operator)))
+        ratio = max(_unequal_outputs(model, operator), _unequal_inputs(model, operator))
+        if ratio > _UNEQUAL:
+            unequal.append((ratio, _layer(model, operator)))
     if unequal:
         ratio, name = max(unequal)
         yield Cause(
@@ -376,6 +376,30 @@ def _channels(case: _Case) -> Iterator[Cause]:
             "train with batch normalization and ReLU6 behind these layers, or with quantization "
             "in the loop (quantization-aware training)",
         )
+
+
+def _unequal_outputs(model: Model, operator: Operator) -> float:
+    """The largest scale of the weights of an output channel, in parts of the median."""
+    quantization = model.main.tensors[operator.inputs[1]].quantization
+    scales = np.asarray(quantization.scale if quantization else ())
+    return float(scales.max() / np.median(scales)) if len(scales) > 1 else 0.0
+
+
+def _unequal_inputs(model: Model, operator: Operator) -> float:
+    """The largest weight on an input channel, in parts of the median.
+
+    Channels that are small get large weights: training makes up for them.
+    """
+    tensor = model.main.tensors[operator.inputs[1]]
+    codes, quantization = model.data(tensor), tensor.quantization
+    if operator.opcode == "DEPTHWISE_CONV_2D" or codes is None or quantization is None:
+        return 0.0
+    if codes.ndim != 4 or not quantization.scale:
+        return 0.0
+    scales = np.asarray(quantization.scale, np.float64).reshape(-1, 1, 1, 1)
+    reach = (np.abs(codes.astype(np.float64)) * scales).max(axis=(0, 1, 2))
+    middle = float(np.median(reach))
+    return float(reach.max()) / middle if middle and len(reach) > _FEW_INPUTS else 0.0
 
 
 def _layer(model: Model, operator: Operator) -> str:

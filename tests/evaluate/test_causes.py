@@ -76,3 +76,23 @@ def test_targets_of_two_sizes_in_one_output_are_the_cause() -> None:
     (cause,) = find_causes(_empty(), [sums.record()], [])
     assert cause.code == "cause.mixed_output"
     assert "(channels 1) beside numbers up to" in cause.text
+
+
+def test_large_weights_on_small_channels_show_unequal_channels() -> None:
+    """The layer before is one whose weights have one scale, or a depthwise one."""
+    one = Quantization((0.1,), (0,))
+    codes = np.ones((8, 1, 1, 8), np.int8)
+    codes[..., 5] = 100
+    tensors = (
+        Tensor("x", (1, 4, 4, 8), "INT8", 0, one),
+        Tensor("w", (8, 1, 1, 8), "INT8", 1, Quantization((0.01,) * 8, (0,) * 8)),
+        Tensor("b", (8,), "INT32", 2),
+        Tensor("y", (1, 4, 4, 8), "INT8", 0, one),
+    )
+    options = {"fused_activation_function": "NONE"}
+    convolution = Operator("CONV_2D", 1, (0, 1, 2), (3,), options, "Conv2DOptions")
+    buffers = (np.empty(0, np.uint8), codes.reshape(-1).view(np.uint8), np.zeros(32, np.uint8))
+    model = Model((Subgraph(tensors, (0,), (3,), (convolution,)),), buffers)
+    (cause,) = find_causes(Making(model, ""), [], [])
+    assert cause.code == "cause.unequal_channels"
+    assert "the largest is 100 times the median" in cause.text
