@@ -26,6 +26,7 @@ from edgekit.runtime.quality import (
     CHANNEL_F1_LIMITS,
     COARSEST_LOGIT,
     DENSE_F1_LIMITS,
+    ELEMENT_SNR_LIMITS_DB,
     GOOD,
     OBJECT_F1_LIMITS,
     SNR_LIMITS_DB,
@@ -97,6 +98,7 @@ def head() -> str:
     """The rules with their limits, and the head of the table."""
     return _HEAD.read_text(encoding="utf-8").format(
         snr=SNR_LIMITS_DB,
+        element=ELEMENT_SNR_LIMITS_DB,
         objects=OBJECT_F1_LIMITS,
         dense=DENSE_F1_LIMITS,
         least_hits=LEAST_HITS,

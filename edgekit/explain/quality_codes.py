@@ -25,8 +25,8 @@ QUALITY_CODES = tuple(
         (
             "quality.element",
             "Some numbers of an output are lost beside others",
-            "A row of few numbers may hold several targets. The error of some is a quarter or more "
-            "of how much they vary, though that of all together is small.",
+            "A row of few numbers may hold several targets. The error of some is 40 % or more of "
+            "how much they vary, though that of all together is small.",
             _LOOK,
         ),
         (

@@ -23,6 +23,8 @@ LEVELS = (UNKNOWN, GOOD, DOUBTFUL, BAD)  # from the least to the most severe
 # Each pair: below the first bad, below the second doubtful.
 # Signal about each element's mean over noise.
 SNR_LIMITS_DB = (8.0, 12.0)
+# The same of one number among few: it may vary less than the others.
+ELEMENT_SNR_LIMITS_DB = (4.0, 8.0)
 # F1 of the values above the decision: objects are found by many neighbouring scores, pixels of a
 # mask and classes are not.
 OBJECT_F1_LIMITS = (0.7, 0.85)
@@ -100,12 +102,13 @@ def _part_findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
 
 def _element_findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
     """Numbers of a row that are lost beside others that are not."""
+    least = ELEMENT_SNR_LIMITS_DB[1]
     ratios = record.elements_snr_db
-    worst_ratio = min((each for each in ratios if each is not None), default=SNR_LIMITS_DB[1])
-    level = _level(worst_ratio, SNR_LIMITS_DB)
+    lost = [k for k, each in enumerate(ratios) if each is not None and each < least]
+    worst_ratio = min((each for each in ratios if each is not None), default=least)
+    level = _level(worst_ratio, ELEMENT_SNR_LIMITS_DB)
     if level == GOOD:
         return
-    lost = [k for k, each in enumerate(ratios) if each is not None and each < SNR_LIMITS_DB[1]]
     yield Finding(
         "quality.element",
         level,
