@@ -28,8 +28,10 @@ from edgekit.runtime.quality import (
     DENSE_F1_LIMITS,
     ELEMENT_SNR_LIMITS_DB,
     GOOD,
+    MOST_TARGETS,
     OBJECT_F1_LIMITS,
     SNR_LIMITS_DB,
+    TARGET_SNR_LIMITS_DB,
 )
 
 _KEPT = "°"
@@ -99,6 +101,8 @@ def head() -> str:
     return _HEAD.read_text(encoding="utf-8").format(
         snr=SNR_LIMITS_DB,
         element=ELEMENT_SNR_LIMITS_DB,
+        target=TARGET_SNR_LIMITS_DB,
+        most_targets=MOST_TARGETS,
         objects=OBJECT_F1_LIMITS,
         dense=DENSE_F1_LIMITS,
         least_hits=LEAST_HITS,

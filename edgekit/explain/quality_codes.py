@@ -19,7 +19,8 @@ QUALITY_CODES = tuple(
             "quality.noise",
             "The error of an output is large compared with how much it varies",
             "Signal to noise, the signal about each element's own mean over the samples, is below "
-            "12 dB: the error is a quarter or more of how much the float model's answers vary.",
+            "12 dB: the error is a quarter or more of how much the float model's answers vary. Up "
+            "to 4 numbers that are no scores need 15 dB.",
             _LOOK,
         ),
         (

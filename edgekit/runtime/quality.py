@@ -23,12 +23,14 @@ LEVELS = (UNKNOWN, GOOD, DOUBTFUL, BAD)  # from the least to the most severe
 # Each pair: below the first bad, below the second doubtful.
 # Signal about each element's mean over noise.
 SNR_LIMITS_DB = (8.0, 12.0)
+# The same where a network has so few numbers as its answer: it was trained to be exact in each.
+TARGET_SNR_LIMITS_DB, MOST_TARGETS = (8.0, 15.0), 4
 # The same of one number among few: it may vary less than the others.
 ELEMENT_SNR_LIMITS_DB = (4.0, 8.0)
 # F1 of the values above the decision: objects are found by many neighbouring scores, pixels of a
 # mask and classes are not.
 OBJECT_F1_LIMITS = (0.7, 0.85)
-DENSE_F1_LIMITS = (0.8, 0.94)
+DENSE_F1_LIMITS = (0.8, 0.95)
 CHANNEL_F1_LIMITS = (0.25, 0.5)  # of the label or class that fares worst
 LEAST_PART = 1 / 8  # of the channels; fewer narrow ones may be dead
 COARSEST_LOGIT = 0.3  # a step between neighbouring logits
@@ -176,7 +178,11 @@ def _noise(record: OutputRecord, reference: str) -> Iterator[Finding]:
         if not record.spread or not record.noise:
             return
         ratio = 0.0
-    level = _level(ratio, SNR_LIMITS_DB)
+    numbers = 1
+    for size in record.shape[1:]:
+        numbers *= size
+    is_target = record.hits is None and numbers <= MOST_TARGETS
+    level = _level(ratio, TARGET_SNR_LIMITS_DB if is_target else SNR_LIMITS_DB)
     if level != GOOD:
         yield Finding(
             "quality.noise", level, record.name, f"{record.name}: {_lost(ratio, reference)}"

@@ -258,3 +258,10 @@ def test_a_rare_label_that_is_lost_is_named() -> None:
     level, (finding,) = judge_output(record)
     assert level == BAD
     assert "channel 4 agrees with that of the float model by 0% only" in finding.text
+
+
+def test_an_answer_of_few_numbers_must_be_closer_than_a_row_of_features() -> None:
+    for numbers, verdict in ((2, DOUBTFUL), (30, GOOD)):
+        expected = _RNG.normal(size=(200, numbers))
+        actual = expected + _RNG.normal(scale=0.21, size=expected.shape)  # 13.6 dB
+        assert _verdict(expected, actual, _info((1, numbers))) == verdict
