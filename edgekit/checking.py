@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Mapping
 from edgekit.data import Preprocess
 from edgekit.distribution import WHOLE
 from edgekit.edgetpu import CheckReport, check_model
-from edgekit.edgetpu.check import report_on
 from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.edgetpu.findings import is_float
 from edgekit.edgetpu.report import refused_report
 from edgekit.errors import InputError, MissingExtraError, UsageError
 from edgekit.extras import HOST_PYTHON
-from edgekit.files import read_bytes
-from edgekit.formats.tflite import read_model, write_model
+from edgekit.formats.model_file import ModelFile, read_model_file
+from edgekit.formats.tflite import write_model
 
 if TYPE_CHECKING:
     from edgekit.host.convert import NotEdgeTpuModelError
@@ -57,15 +56,13 @@ def check(
         UsageError: There is no such ``target``, or the options contradict the model.
         ExternalToolError: TensorFlow is needed and missing, or failed.
     """
-    content = _content(model)
-    if content is None:
+    file = _file(model)
+    if file is None:
         return _convert_and_check(model, target=target, data=data, **options)
-    where = str(model) if isinstance(model, (str, Path)) else "model"
-    network = read_model(content, where=where)
-    if is_float(network) and isinstance(model, (str, Path)):
+    if is_float(file.model) and isinstance(model, (str, Path)):
         return _convert_and_check(model, target=target, data=data, **options)
-    _refuse_unused(options, where)
-    return report_on(network, content, target=target, name=where)
+    _refuse_unused(options, file.path or "model")
+    return check_model(file, target=target)
 
 
 def _refuse_unused(options: Mapping[str, Any], where: str) -> None:
@@ -79,16 +76,15 @@ def _refuse_unused(options: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _content(model: Any) -> bytes | None:  # noqa: ANN401
-    """The bytes of a .tflite; None for what has to be converted before it is one."""
-    if isinstance(model, (bytes, bytearray, memoryview)):
-        return bytes(model)
-    if not isinstance(model, (str, Path)):
+def _file(model: Any) -> ModelFile | None:  # noqa: ANN401
+    """The .tflite; None for what has to be converted before it is one."""
+    if isinstance(model, (str, Path)):
+        path = Path(model)
+        if path.is_dir() or path.suffix.lower() in _SOURCES:
+            return None
+    elif not isinstance(model, (bytes, bytearray, memoryview, ModelFile)):
         return None
-    path = Path(model)
-    if path.is_dir() or path.suffix.lower() in _SOURCES:
-        return None
-    return read_bytes(path, "model")
+    return read_model_file(model)
 
 
 def _convert_and_check(model: Any, **options: Any) -> CheckReport:  # noqa: ANN401

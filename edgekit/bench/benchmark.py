@@ -17,7 +17,8 @@ from edgekit.runtime import Runner, TensorInfo, Thermal, judge_drift, latency_st
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgekit.files import PathLike
+    from edgekit.formats.model_file import ModelSource
+
 
 _SEED = 1
 MAX_TIMES = 1000
@@ -48,7 +49,7 @@ class BenchmarkResult(Result):
 
 
 def benchmark(
-    model: bytes | PathLike,
+    model: ModelSource,
     *,
     device: str = "cpu",
     runtime: str | None = None,

@@ -38,10 +38,11 @@ _COMPILED, _LABELS, _LICENCE = "model_edgetpu.tflite", "labels.txt", "LICENCE"
 class BundleResult(Result):
     """A bundle that was written."""
 
-    schema: ClassVar[str] = "edgekit.bundle-written/1"
+    schema: ClassVar[str] = "edgekit.bundle-written/2"
     output: str
-    sha256: str
-    bytes: int
+    sha256: str  # of the plain model in it
+    bundle_sha256: str  # of the bundle itself
+    bytes: int  # of the bundle
     manifest: Manifest
     signed: bool
     warnings: tuple[str, ...]
@@ -137,7 +138,8 @@ def bundle(
     write_bytes(output, content)
     return BundleResult(
         output=str(output),
-        sha256=sha256_hex(content),
+        sha256=sha256_hex(inside),
+        bundle_sha256=sha256_hex(content),
         bytes=len(content),
         manifest=manifest,
         signed=bool(signature),

@@ -25,10 +25,11 @@ from edgekit.versions import CURRENT_RUNTIME_VERSION
 class VerifyResult(Result):
     """A bundle in which nothing was found wrong."""
 
-    schema: ClassVar[str] = "edgekit.verify/1"
+    schema: ClassVar[str] = "edgekit.verify/2"
     bundle: str
-    sha256: str
-    bytes: int
+    sha256: str  # of the plain model in it
+    bundle_sha256: str  # of the bundle itself
+    bytes: int  # of the bundle
     manifest: Manifest
     signature: str  # "none" | "not checked" | "valid"
     checked: tuple[str, ...]  # what was compared, in words
@@ -73,7 +74,8 @@ def verify(bundle: PathLike, *, verify_key: PathLike | None = None) -> VerifyRes
     _check_use(whole.manifest, where)
     return VerifyResult(
         bundle=where,
-        sha256=sha256_hex(content),
+        sha256=sha256_hex(whole.model),
+        bundle_sha256=sha256_hex(content),
         bytes=len(content),
         manifest=whole.manifest,
         signature=signature,

@@ -65,7 +65,7 @@ def render(result: BundleResult) -> Iterator[str]:
     """The result for people, line by line."""
     signed = ", signed" if result.signed else ""
     yield f"written    {result.output}: {result.bytes:,} bytes{signed}"
-    yield f"sha256     {result.sha256}"
+    yield f"sha256     {result.bundle_sha256}"
     yield from render_manifest(result.manifest)
 
 

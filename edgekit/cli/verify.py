@@ -39,7 +39,7 @@ def verify(
 def render(result: VerifyResult) -> Iterator[str]:
     """The result for people, line by line."""
     yield f"good       {result.bundle}: {result.bytes:,} bytes"
-    yield f"sha256     {result.sha256}"
+    yield f"sha256     {result.bundle_sha256}"
     yield f"signature  {result.signature}"
     for line in result.checked:
         yield f"checked    {line}"

@@ -9,16 +9,13 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import EdgeKitError
-from edgekit.files import read_bytes
-from edgekit.formats.bundle import is_bundle, read_bundle
-from edgekit.formats.darwinn import is_compiled
+from edgekit.formats.model_file import PLAIN, PROGRAM, read_model_file
 from edgekit.formats.tflite import (
     Model,
     Operator,
     Quantization,
     Subgraph,
     Tensor,
-    read_model,
     write_model,
 )
 from edgekit.runtime import Runner
@@ -60,17 +57,13 @@ def run_model(path: str, library_path: str) -> dict[str, Any]:
     A compiled one runs through the delegate in ``library_path``, another on the CPU.
     """
     try:
-        content = read_bytes(path, "model")
-        bundle = read_bundle(content, path) if is_bundle(content) else None
-        if bundle is not None:
-            content = bundle.compiled if library_path and bundle.compiled else bundle.model
-        model = read_model(content, where=path)
-        compiled = is_compiled(model)
+        file = read_model_file(path, PROGRAM if library_path else PLAIN)
+        compiled = file.is_compiled
         if compiled and library_path:
-            _check_version(model, library_path)
-            _invoke_delegated(content, library_path)
+            _check_version(file.model, library_path)
+            _invoke_delegated(file.content, library_path)
         else:
-            with Runner(content) as runner:
+            with Runner(file) as runner:
                 runner.invoke(*(np.zeros(each.shape, each.dtype) for each in runner.inputs))
     except (EdgeKitError, ImportError, RuntimeError, ValueError, OSError) as error:
         return {"ok": False, "error": " ".join(str(error).split())}

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Sequence
 
-from edgekit import files
 from edgekit.edgetpu.activations import count_crossings, measure_activations
 from edgekit.edgetpu.blocker import find_blocker
 from edgekit.edgetpu.chip import (
@@ -25,13 +24,12 @@ from edgekit.edgetpu.parameters import lay_out_parameters
 from edgekit.edgetpu.report import CheckReport, count_statuses
 from edgekit.edgetpu.support import OperatorVerdict, judge_operators
 from edgekit.errors import UnsupportedModelError, UsageError
-from edgekit.formats.tflite import CUSTOM, Model, read_model
-
-COMPILED_CODE = "edgetpu-custom-op"
+from edgekit.formats.model_file import ModelFile, ModelSource, read_model_file
+from edgekit.formats.tflite import EDGETPU_CUSTOM_OP, Model, is_edgetpu_operator
 
 
 def check_model(
-    source: bytes | files.PathLike, *, target: int = LATEST_RUNTIME, name: str | None = None
+    source: ModelSource, *, target: int = LATEST_RUNTIME, name: str | None = None
 ) -> CheckReport:
     """Say what the Edge TPU takes of a .tflite.
 
@@ -46,23 +44,15 @@ def check_model(
         UnsupportedModelError: It is compiled already.
         UsageError: There is no such ``target``.
     """
-    is_content = isinstance(source, (bytes, bytearray, memoryview))
-    where = name or ("model" if is_content else str(source))
-    content = bytes(source) if is_content else files.read_bytes(source, "model")  # type: ignore[arg-type]
-    return report_on(read_model(content, where=where), content, target=target, name=where)
-
-
-def report_on(
-    model: Model, content: bytes, *, target: int = LATEST_RUNTIME, name: str = "model"
-) -> CheckReport:
-    """`check_model` for a ``model`` that was read from ``content`` already."""
+    file = read_model_file(source)
+    where = name or file.path or "model"
     if target not in RUNTIME_VERSIONS:
         raise UsageError(
             f"--target {target} is no runtime version",
             fix=f"use one of {', '.join(map(str, RUNTIME_VERSIONS))}",
         )
-    refuse_compiled(model, name)
-    return _Check(model, target).report(name, content)
+    refuse_compiled(file.model, where)
+    return _Check(file.model, target).report(where, file)
 
 
 def refuse_compiled(model: Model, where: str) -> None:
@@ -71,12 +61,12 @@ def refuse_compiled(model: Model, where: str) -> None:
     Raises:
         UnsupportedModelError: ``model`` holds an Edge TPU operator.
     """
-    codes = [each.custom_code for _, _, each in model.operators() if each.opcode == CUSTOM]
-    if COMPILED_CODE in codes:
+    number = sum(is_edgetpu_operator(each) for _, _, each in model.operators())
+    if number:
         raise UnsupportedModelError(
             "the model is compiled already",
             where=where,
-            why=f"it holds {codes.count(COMPILED_CODE)} {COMPILED_CODE}: what maps is decided",
+            why=f"it holds {number} {EDGETPU_CUSTOM_OP}: what maps is decided",
             fix=f"see what is in it: edgekit inspect {where}; or give the .tflite or the network "
             "that it was made from",
         )
@@ -89,7 +79,7 @@ class _Check:
     model: Model
     target: int
 
-    def report(self, name: str, content: bytes) -> CheckReport:
+    def report(self, name: str, file: ModelFile) -> CheckReport:
         model, graph = self.model, self.model.main
         if_read = judge_operators(model, self.target)
         lints = find_lints(model)
@@ -109,8 +99,8 @@ class _Check:
         ]
         return CheckReport(
             model=name,
-            sha256=files.sha256_hex(content),
-            bytes=len(content),
+            sha256=file.sha256,
+            bytes=len(file.content),
             converted_from=None,
             notes=(),
             target=self.target,

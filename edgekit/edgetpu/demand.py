@@ -15,12 +15,8 @@ from edgekit.edgetpu.macs import count_macs
 from edgekit.edgetpu.operation import Operation
 from edgekit.edgetpu.parameters import ParameterLayout, lay_out_parameters
 from edgekit.edgetpu.work import operator_cycles, operator_elements
-from edgekit.formats.darwinn import (
-    EdgeTpuOperator,
-    arithmetic_cycles,
-    is_edgetpu_operator,
-)
-from edgekit.formats.tflite import CUSTOM, Model, Operator, Subgraph
+from edgekit.formats.darwinn import EdgeTpuOperator, arithmetic_cycles
+from edgekit.formats.tflite import CUSTOM, Model, Operator, Subgraph, is_edgetpu_operator
 
 # Typical of the compiled models: a program at all, an operator that computes something, one that
 # joins or splits, and a class of a softmax, which compilers after 1.0 spread over the tiles (at

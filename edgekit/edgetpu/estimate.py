@@ -27,10 +27,10 @@ from edgekit.edgetpu.latency import (
 from edgekit.edgetpu.limits import CPU, TPU
 from edgekit.edgetpu.support import judge_operators
 from edgekit.errors import UnsupportedModelError
-from edgekit.files import PathLike, read_bytes, sha256_hex
-from edgekit.formats.content import program_content
+from edgekit.files import PathLike
 from edgekit.formats.darwinn import read_packages
-from edgekit.formats.tflite import Model, read_model
+from edgekit.formats.model_file import PROGRAM, read_model_file
+from edgekit.formats.tflite import Model
 from edgekit.result import Result
 
 _MAX_TPUS = 4
@@ -114,8 +114,8 @@ def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
     """
     calibration = read_calibration(device)
     where = str(model)
-    content = read_bytes(model, "model")
-    parsed = read_model(program_content(content, where), where=where)
+    file = read_model_file(model, PROGRAM)
+    parsed = file.model
     packages = read_packages(parsed, where)
     if packages:
         demand = demand_of_compiled(parsed, packages)
@@ -123,7 +123,7 @@ def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
     else:
         check_estimable(parsed, where)
         demand, remarks = _demand_of_int8(parsed)
-    facts = _Facts(where, sha256_hex(content), "compiled" if packages else "plain")
+    facts = _Facts(where, file.sha256, "compiled" if packages else "plain")
     return _estimate(facts, demand, calibration, remarks)
 
 

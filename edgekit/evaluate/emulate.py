@@ -3,22 +3,23 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
-from edgekit.evaluate.run import RunResult, run
+from edgekit.evaluate.run import RunRequest, RunResult, run_request
 from edgekit.extras import require_part
-from edgekit.files import read_bytes
-from edgekit.formats.content import program_content
-from edgekit.formats.darwinn import read_packages
-from edgekit.formats.tflite import read_model
 from edgekit.result import Result
+from edgekit.runtime import Runner
+from edgekit.runtime.devices import EMULATOR
+from edgekit.tasks import prepare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgekit.files import PathLike
+    from edgekit.formats.model_file import ModelSource
+
+_OF_RUNNER = ("runtime", "kernels", "num_threads")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class EmulateResult(Result):
 
 
 def emulate(
-    model: bytes | PathLike,
+    model: ModelSource,
     inputs: Sequence[PathLike | NDArray[Any]],
     *,
     strict_sync: bool = False,
@@ -64,17 +65,17 @@ def emulate(
         EdgeKitError: As for `run`.
     """
     require_part("emulator")
-    from edgekit.chip.emulator import EdgeTpu  # noqa: PLC0415 - a part that a board may lack
-
-    programs = []
-    where = "" if isinstance(model, bytes) else str(model)
-    given = model if isinstance(model, bytes) else read_bytes(model, "model")
-    for each in read_packages(read_model(program_content(given, where), where=where)):
-        start = time.perf_counter()
-        chip = EdgeTpu(each.package, strict_sync=strict_sync)
-        plan_ms = (time.perf_counter() - start) * 1e3
-        programs.append(
-            EmulatedProgram(each.operator_index, chip.instructions, len(chip.plan.steps), plan_ms)
+    own = {name: options.pop(name) for name in _OF_RUNNER if name in options}
+    request = RunRequest(**options)
+    request.check(inputs)
+    prepared = prepare(model, EMULATOR)
+    with Runner(prepared.runnable, EMULATOR, strict_sync=strict_sync, **own) as runner:
+        backend: Any = runner.backend  # an EmulatorBackend, which a board may lack
+        programs = tuple(
+            EmulatedProgram(
+                each.operator_index, each.chip.instructions, len(each.chip.plan.steps), each.plan_ms
+            )
+            for each in backend.programs
         )
-    answers = run(model, inputs, device="emulator", **options)
-    return EmulateResult(strict_sync, tuple(programs), answers)
+        answers = run_request(prepared, runner, inputs, request, own)
+    return EmulateResult(strict_sync, programs, answers)

@@ -41,6 +41,7 @@ from edgekit.evaluate.tally import Tally
 from edgekit.evaluate.watch import watch_outputs
 from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
 from edgekit.files import read_bytes, sha256_hex
+from edgekit.formats.model_file import read_model_file
 from edgekit.runtime import judge_drift, latency_stats
 from edgekit.runtime.select import suited_device
 from edgekit.tasks import (
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from edgekit.data import Preprocess
     from edgekit.evaluate.judge import Judge, Verdict
     from edgekit.files import PathLike
+    from edgekit.formats.model_file import ModelSource
 
 # mAP integrates over scores: what would be no answer to a person still counts.
 _LEAST_SCORE = 0.001
@@ -125,10 +127,10 @@ class _Evaluation:
 
 
 def evaluate(
-    model: bytes | PathLike,
+    model: ModelSource,
     data: Any,  # noqa: ANN401 - whatever open_dataset takes
     *,
-    against: bytes | PathLike | None = None,
+    against: ModelSource | None = None,
     task: str | None = None,
     preprocess: str | Preprocess | None = None,
     labels: PathLike | Sequence[str] | None = None,
@@ -232,9 +234,10 @@ def evaluate(
         "timeout_s": timeout_s,
         "keep_state": keep_state,
     }
-    places = [(model, device)]
+    places: list[tuple[ModelSource, str]] = [(model, device)]
     if against is not None:
-        places.append((against, suited_device(against, device)))
+        other = read_model_file(against)
+        places.append((other, suited_device(other, device)))
     workers = num_workers or max(1, _num_cores() // num_threads)
     with contextlib.ExitStack() as stack:
         engines = [

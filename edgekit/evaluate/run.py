@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
     from edgekit.data import Preprocess
     from edgekit.files import PathLike
+    from edgekit.formats.model_file import ModelSource
     from edgekit.runtime import TensorInfo
-    from edgekit.tasks import Meaning
+    from edgekit.tasks import Meaning, Prepared
 
 _SCORE_THRESHOLD = 0.25
 
@@ -67,8 +68,41 @@ class RunResult(Result):
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class RunRequest:
+    """How `run` reads inputs and outputs; the fields are its arguments."""
+
+    task: str | None = None
+    preprocess: str | Preprocess | None = None
+    labels: PathLike | Sequence[str] | None = None
+    top: int = 5
+    score_threshold: float | None = None
+    iou_threshold: float | None = None
+    anchors: PathLike | None = None
+    output: PathLike | None = None
+    keep_state: bool | None = None
+
+    def check(self, inputs: Sequence[PathLike | NDArray[Any]]) -> None:
+        """Refuse what cannot be, before anything is loaded.
+
+        Raises:
+            UsageError: There is no input, ``top`` is below 1, or ``preprocess`` is not understood.
+        """
+        if not inputs:
+            raise UsageError("no input is given", fix="name an image, an .npy or an .npz file")
+        if self.top < 1:
+            raise UsageError(f"--top is {self.top}", fix="give a number above zero")
+        parse_preprocess(self.preprocess)
+
+    def asked(self, options: Mapping[str, Any]) -> dict[str, str]:
+        """The fields that differ from their defaults, and the Runner's ``options``."""
+        given = {name: value for name, value in self.__dict__.items() if name != "preprocess"}
+        defaults = {"top": 5, "kernels": "fast", "num_threads": 1}
+        return asked_for(defaults, **given, **options)
+
+
 def run(
-    model: bytes | PathLike,
+    model: ModelSource,
     inputs: Sequence[PathLike | NDArray[Any]],
     *,
     task: str | None = None,
@@ -128,25 +162,18 @@ def run(
         OutputError: ``output`` cannot be written to.
         EdgeKitError: As for `Runner`.
     """
-    if not inputs:
-        raise UsageError("no input is given", fix="name an image, an .npy or an .npz file")
-    if top < 1:
-        raise UsageError(f"--top is {top}", fix="give a number above zero")
-    parse_preprocess(preprocess)  # an unknown word, before anything is loaded
-    asked = asked_for(
-        {"top": 5, "kernels": "fast", "num_threads": 1},
+    request = RunRequest(
         task=task,
+        preprocess=preprocess,
         labels=labels,
         top=top,
         score_threshold=score_threshold,
         iou_threshold=iou_threshold,
         anchors=anchors,
         output=output,
-        runtime=runtime,
-        kernels=kernels,
-        num_threads=num_threads,
         keep_state=keep_state,
     )
+    request.check(inputs)
     prepared = prepare(model, device)
     with Runner(
         prepared.runnable,
@@ -158,41 +185,65 @@ def run(
         recover=recover,
         timeout_s=timeout_s,
     ) as runner:
-        options = DecodeOptions(score_threshold, iou_threshold, anchors, _SCORE_THRESHOLD)
-        decoder = choose_decoder(prepared, runner, task, options)
-        if score_threshold is None and decoder.task == "detection":
-            score_threshold = decoder.score_threshold or _SCORE_THRESHOLD
-        names = fit_labels(labels, decoder.num_classes)
-        names = names or model_labels(prepared, decoder.num_classes)
-        real_range = runner.inputs[0].real_range if runner.inputs else None
-        dtype = runner.inputs[0].dtype if runner.inputs else "float32"
-        how = preprocess_for(preprocess, prepared.notes.preprocess, real_range, dtype)
-        session = _Session(runner, decoder, how, Words(names, top), keep_state)
-        doubt = preprocess_doubt(preprocess, prepared)
-        answers, failed = _answer_all(session, inputs, output)
-        decoder = session.decoder
-        environment = runner.environment
-        return RunResult(
-            # The Runner has another file than was given where the plain one stands in.
-            model=runner.source or prepared.source,
-            sha256=runner.sha256 if runner.source else prepared.sha256,
-            task=decoder.task,
-            decoder=decoder.kind,
-            recognized_by=decoder.why,
-            preprocess=str(how),
-            preprocess_reason=preprocess_reason(preprocess, prepared.preprocess_reason, real_range),
-            score_threshold=score_threshold,
-            answers=tuple(answers),
-            failed=tuple(failed),
-            device=environment.device,
-            runtime=environment.runtime,
-            kernels=environment.kernels,
-            kernels_note=environment.kernels_note,
-            versions=environment.versions,
-            thermal=environment.thermal,
-            asked=asked,
-            warnings=(*decoder.doubts, *([doubt] if doubt else []), *session.doubts),
-        )
+        options = {"runtime": runtime, "kernels": kernels, "num_threads": num_threads}
+        return run_request(prepared, runner, inputs, request, options)
+
+
+def run_request(
+    prepared: Prepared,
+    runner: Runner,
+    inputs: Sequence[PathLike | NDArray[Any]],
+    request: RunRequest,
+    options: Mapping[str, Any],
+) -> RunResult:
+    """`run` on a Runner that is open.
+
+    Args:
+        prepared: The model.
+        runner: It runs ``prepared.runnable``.
+        inputs: See `run`.
+        request: How to read inputs and outputs.
+        options: Those of ``runner`` that the result repeats.
+    """
+    score_threshold = request.score_threshold
+    decode = DecodeOptions(
+        score_threshold, request.iou_threshold, request.anchors, _SCORE_THRESHOLD
+    )
+    decoder = choose_decoder(prepared, runner, request.task, decode)
+    if score_threshold is None and decoder.task == "detection":
+        score_threshold = decoder.score_threshold or _SCORE_THRESHOLD
+    names = fit_labels(request.labels, decoder.num_classes)
+    names = names or model_labels(prepared, decoder.num_classes)
+    real_range = runner.inputs[0].real_range if runner.inputs else None
+    dtype = runner.inputs[0].dtype if runner.inputs else "float32"
+    asked_how = request.preprocess
+    how = preprocess_for(asked_how, prepared.notes.preprocess, real_range, dtype)
+    session = _Session(runner, decoder, how, Words(names, request.top), request.keep_state)
+    doubt = preprocess_doubt(asked_how, prepared)
+    answers, failed = _answer_all(session, inputs, request.output)
+    decoder = session.decoder
+    environment = runner.environment
+    return RunResult(
+        # The Runner has another file than was given where the plain one stands in.
+        model=runner.source or prepared.source,
+        sha256=runner.sha256 if runner.source else prepared.sha256,
+        task=decoder.task,
+        decoder=decoder.kind,
+        recognized_by=decoder.why,
+        preprocess=str(how),
+        preprocess_reason=preprocess_reason(asked_how, prepared.preprocess_reason, real_range),
+        score_threshold=score_threshold,
+        answers=tuple(answers),
+        failed=tuple(failed),
+        device=environment.device,
+        runtime=environment.runtime,
+        kernels=environment.kernels,
+        kernels_note=environment.kernels_note,
+        versions=environment.versions,
+        thermal=environment.thermal,
+        asked=request.asked(options),
+        warnings=(*decoder.doubts, *([doubt] if doubt else []), *session.doubts),
+    )
 
 
 def _answer_all(

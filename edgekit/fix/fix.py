@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import collections
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from edgekit import files
@@ -18,8 +17,8 @@ from edgekit.fix.mapping import num_mapped
 from edgekit.fix.prove import Prover
 from edgekit.fix.result import FixResult
 from edgekit.fix.samples import Samples
-from edgekit.formats.content import model_content
-from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.formats.model_file import read_model_file
+from edgekit.formats.tflite import Model, is_compiled, write_model
 from edgekit.formats.tflite_metadata import keep_files, read_notes
 from edgekit.rewrite import is_editable
 from edgekit.runtime.interpreters import load_library
@@ -76,8 +75,8 @@ def fix(
     chosen = choose_rules(rule, skip, io)
     files.check_writable(output)
     files.refuse_overwriting(output, model, data)
-    content, name = _read(model)
-    before = read_model(content, where=name)
+    file = read_model_file(model)
+    before, content, name = file.model, file.content, file.path or "bytes"
     _refuse_uneditable(before, name)
     samples = Samples(
         before,
@@ -101,7 +100,7 @@ def fix(
     times = [estimated_ms(each) if count else None for each, count in zip((before, after), mapped)]
     return FixResult(
         model=name,
-        sha256=files.sha256_hex(content),
+        sha256=file.sha256,
         output=str(output),
         output_sha256=files.sha256_hex(written),
         changed=changed,
@@ -124,18 +123,10 @@ def fix(
     )
 
 
-def _read(model: files.PathLike | bytes) -> tuple[bytes, str]:
-    if isinstance(model, bytes):
-        return model_content(model), "bytes"
-    path = Path(model)
-    content = files.read_bytes(path, "model")
-    return model_content(content, where=str(path)), str(path)
-
-
 def _refuse_uneditable(model: Model, where: str) -> None:
     if is_editable(model):
         return
-    compiled = any(op.label == "edgetpu-custom-op" for op in model.main.operators)
+    compiled = is_compiled(model)
     raise UnsupportedModelError(
         "the model cannot be rewritten",
         where=where,

@@ -22,8 +22,9 @@ from edgekit.fix.mapping import mapped_operators
 from edgekit.fix.prove import without_custom
 from edgekit.fix.samples import Samples, tensor_info
 from edgekit.fix.split_result import SplitPart, SplitResult, SplitTensor
+from edgekit.formats.model_file import read_model_file
 from edgekit.formats.tflite import Model, read_model, write_model
-from edgekit.formats.tflite_metadata import Notes, read_notes
+from edgekit.formats.tflite_metadata import Notes
 from edgekit.rewrite.edit import Edit, is_editable
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def split(
         OutputError: The files cannot be written.
     """
     path = Path(model)
-    content = files.read_bytes(path, "model")
-    whole = read_model(path)
+    file = read_model_file(path)
+    whole = file.model
     _refuse(whole, str(path))
     mapped = mapped_operators(whole)
     macs = [count_macs(Operation(whole, index)) for index in range(len(mapped))]
@@ -90,7 +91,7 @@ def split(
             fix="see why (edgekit check), rewrite it (edgekit fix), or cut by hand (--at TENSOR)",
         )
     parts = _take_apart(whole, head)
-    notes = read_notes(content, whole)
+    notes = file.notes
     samples = Samples(
         whole,
         num_random=num_random,
@@ -115,7 +116,7 @@ def split(
     crossing = tuple(_tensor(whole, index) for index in parts.crossing)
     return SplitResult(
         model=str(path),
-        sha256=files.sha256_hex(content),
+        sha256=file.sha256,
         head=described[0],
         tail=described[1] if len(described) > 1 else None,
         crossing=crossing,

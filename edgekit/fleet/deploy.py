@@ -98,7 +98,7 @@ def deploy(
         python=python,
         reconnects=reconnects,
     )
-    if plan.bundle.sha256 != checked.sha256:
+    if plan.bundle.sha256 != checked.bundle_sha256:
         raise InputError("the bundle was changed just now", where=str(bundle), fix="deploy again")
     require("asyncssh", extra="ssh", purpose=PURPOSE)
     place = None if output is None else make_folder(Path(output))
@@ -108,7 +108,7 @@ def deploy(
     if place is not None:
         for board in done:
             _write(place, board)
-    return DeployResult(str(bundle), checked.sha256, tuple(done))
+    return DeployResult(str(bundle), checked.sha256, checked.bundle_sha256, tuple(done))
 
 
 async def _all(visits: Sequence[Visit]) -> list[BoardResult]:

@@ -52,9 +52,10 @@ class BoardResult(Result):
 class DeployResult(Result):
     """A bundle on its boards, in the order in which they were named."""
 
-    schema: ClassVar[str] = "edgekit.deploy/1"
+    schema: ClassVar[str] = "edgekit.deploy/2"
     bundle: str
-    sha256: str
+    sha256: str  # of the plain model in the bundle
+    bundle_sha256: str
     boards: tuple[BoardResult, ...]
 
     @property

@@ -8,8 +8,7 @@ from typing import Sequence
 from edgekit.edgetpu.macs import count_macs
 from edgekit.edgetpu.operation import Operation
 from edgekit.edgetpu.timeline import activation_profile
-from edgekit.formats.darwinn import is_edgetpu_operator
-from edgekit.formats.tflite import Model, Operator, Tensor
+from edgekit.formats.tflite import Model, Operator, Tensor, is_edgetpu_operator
 from edgekit.inspect.result import OperatorInfo, TensorInfo
 
 

@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Sequence
 
 from edgekit.errors import UsageError
-from edgekit.files import PathLike, read_bytes, sha256_hex
-from edgekit.formats.content import program_content
+from edgekit.files import PathLike
 from edgekit.formats.darwinn import read_packages
-from edgekit.formats.tflite import read_model
+from edgekit.formats.model_file import PROGRAM, read_model_file
 from edgekit.inspect.compiled import compiler_release, describe_packages
 from edgekit.inspect.graph import describe_operators, describe_tensors
 from edgekit.inspect.result import CpuOperator, InspectResult, InspectSet
@@ -33,16 +32,15 @@ def inspect(model: PathLike, *, source: PathLike | None = None) -> InspectResult
         UnsupportedModelError: ``source`` is not the model that was compiled.
         UsageError: ``source`` was given for a plain model.
     """
-    content = read_bytes(model, "model")
-    program = program_content(content, str(model))
-    parsed = read_model(program, where=str(model))
+    file = read_model_file(model, PROGRAM)
+    parsed = file.model
     packages = read_packages(parsed, str(model))
     if source is not None and not packages:
         raise UsageError(
             f"{model} is not compiled, so nothing of a source model is inside it",
             fix="leave --source out, or give the _edgetpu.tflite file",
         )
-    if packages and program is not content:  # a bundle holds the source too
+    if packages and file.is_bundle:  # it holds the source too
         source = source or model
     operators = describe_operators(parsed, compiled=bool(packages))
     described = describe_packages(packages)
@@ -50,8 +48,8 @@ def inspect(model: PathLike, *, source: PathLike | None = None) -> InspectResult
     runtime = max((each.min_runtime_version for each in described), default=None)
     result = InspectResult(
         model=str(model),
-        sha256=sha256_hex(content),
-        bytes=len(content),
+        sha256=file.sha256,
+        bytes=len(file.content),
         kind="compiled" if packages else "plain",
         description=parsed.description,
         inputs=describe_tensors(parsed, parsed.main.inputs),
@@ -77,7 +75,7 @@ def inspect(model: PathLike, *, source: PathLike | None = None) -> InspectResult
     )
     if source is None:
         return result
-    placed, inside = place_source(parsed, packages, read_model(source), str(source))
+    placed, inside = place_source(parsed, packages, read_model_file(source).model, str(source))
     return replace(
         result,
         source=str(source),

@@ -15,13 +15,12 @@ from edgekit.errors import EdgeKitError, InputError
 from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes, sha256_hex
 from edgekit.formats.damage import JSON_DAMAGE
 from edgekit.formats.json_text import parse_json
-from edgekit.formats.tflite import Model, read_model
+from edgekit.formats.tflite import Model, is_compiled, read_model
 from edgekit.report.node import Node, printable
 
 _SCHEMA = "edgekit."
 _KNOWN_VERSION = "1"
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-_COMPILED = "edgetpu-custom-op"
 _MAX_FILES = 5000
 _MAX_JSON_BYTES = 64 << 20
 _MAX_LOG_BYTES = 4 << 20
@@ -199,7 +198,7 @@ def _take_model(path: Path, evidence: Evidence) -> None:
 def kind_of(model: Model) -> str:
     """``compiled``, ``integer`` (something in it is quantized activations) or ``real``."""
     graph = model.main
-    if any(operator.label == _COMPILED for operator in graph.operators):
+    if is_compiled(model):
         return "compiled"
     made = [graph.tensors[i] for operator in graph.operators for i in operator.outputs if i >= 0]
     integers = [each for each in made if each.dtype in {"INT8", "UINT8", "INT16"}]

@@ -18,11 +18,11 @@ from edgekit.formats.tflite import (
     SignatureDef,
     Subgraph,
     Tensor,
+    is_compiled,
 )
 from edgekit.rewrite.versions import needed_version
 
 _EMPTY: NDArray[np.uint8] = np.empty(0, np.uint8)
-_EDGETPU_CUSTOM_OP = "edgetpu-custom-op"
 # Leaves what it was given in place, or keeps a state: never removed, never merged.
 _EFFECTS = frozenset(
     [CUSTOM, "CALL_ONCE", "IF", "VAR_HANDLE", "ASSIGN_VARIABLE", "READ_VARIABLE", "WHILE"]
@@ -33,9 +33,7 @@ EIGHT_BIT = (INT8, UINT8)
 
 def is_editable(model: Model) -> bool:
     """Whether rules may touch ``model``: one subgraph, not compiled."""
-    return len(model.subgraphs) == 1 and not any(
-        op.custom_code == _EDGETPU_CUSTOM_OP for op in model.main.operators
-    )
+    return len(model.subgraphs) == 1 and not is_compiled(model)
 
 
 def is_8bit(tensor: Tensor) -> bool:

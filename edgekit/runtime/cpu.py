@@ -19,7 +19,7 @@ from edgekit.runtime.trial import require_sound
 from edgekit.runtime.trial_child import XNNPACK_FAILED, Trial
 
 if TYPE_CHECKING:
-    from edgekit.formats.tflite import Model
+    from edgekit.formats.model_file import ModelFile
 
 # --kernels -> member of OpResolverType. AUTO is XNNPACK with TFLite's own optimized kernels for
 # what XNNPACK does not take.
@@ -31,8 +31,7 @@ _NOT_XNNPACK_BUILT = "this build of the runtime gives no operator of this model 
 
 
 def open_cpu(
-    content: bytes,
-    model: Model,
+    file: ModelFile,
     library: InterpreterLibrary,
     kernels: str,
     num_threads: int,
@@ -46,16 +45,17 @@ def open_cpu(
     """
     check_kernels(kernels)
     resolvers = (RESOLVERS[kernels], *([_WITHOUT_XNNPACK] if kernels == "fast" else []))
-    refused = require_sound(Trial(content, library.runtime, resolvers, num_threads), model, library)
+    trial = Trial(file.content, library.runtime, resolvers, num_threads)
+    refused = require_sound(trial, file.model, library)
     if refused:
         raise _refusal(RuntimeError(refused), library)
     return CpuBackend(
-        content,
+        file.content,
         library,
         kernels,
         num_threads,
         note=note,
-        has_resources=assigns_resources(model),
+        has_resources=assigns_resources(file.model),
     )
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 
 from edgekit.chip.emulator import EdgeTpu
 from edgekit.chip.isa import EmulationError
 from edgekit.errors import UnsupportedModelError
-from edgekit.formats.darwinn import is_edgetpu_operator, read_packages
-from edgekit.formats.tflite import NUMPY_DTYPES, Model, write_model
+from edgekit.formats.darwinn import Package, read_packages
+from edgekit.formats.model_file import ModelFile
+from edgekit.formats.tflite import NUMPY_DTYPES, Model, is_edgetpu_operator
 from edgekit.formats.tflite.part import with_operators
 from edgekit.runtime.base import Environment, TensorInfo
 from edgekit.runtime.cpu import CpuBackend, open_cpu
@@ -43,6 +44,15 @@ class _Stage:
     run: Callable[[list[Any]], Sequence[Any]]
 
 
+@dataclass(frozen=True)
+class Program:
+    """One edgetpu-custom-op in an emulated chip."""
+
+    operator_index: int
+    chip: EdgeTpu
+    plan_ms: float  # to make the plans and fill the parameter cache
+
+
 class EmulatorBackend:
     """A compiled model, its Edge TPU programs in software."""
 
@@ -54,14 +64,24 @@ class EmulatorBackend:
         num_threads: int,
         *,
         strict_sync: bool = False,
+        like: EmulatorBackend | None = None,
     ) -> None:
-        """Load every part; ``library`` is only asked for where operators run on the CPU."""
+        """Load every part.
+
+        Args:
+            model: A compiled model.
+            library: Called where operators run on the CPU.
+            kernels: See `Runner`, for those operators.
+            num_threads: For those operators.
+            strict_sync: Check counters, queue capacities and fences while planning.
+            like: A backend of the same model, whose plans are taken.
+        """
         start = time.perf_counter()
         self._graph = model.main
         self._library, self._kernels, self._num_threads = library, kernels, num_threads
         self._parts: list[CpuBackend] = []
         self._cpu: Environment | None = None
-        self.chips: list[EdgeTpu] = []
+        self.programs: list[Program] = []
         # Before anything is loaded: a plain model needs no runtime to be refused.
         if not any(map(is_edgetpu_operator, self._graph.operators)):
             raise UnsupportedModelError(
@@ -69,7 +89,8 @@ class EmulatorBackend:
                 why="it has no operator edgetpu-custom-op",
                 fix="compile it first, or run it with --device cpu",
             )
-        self._stages = self._load(model, strict_sync=strict_sync)
+        planned = {each.operator_index: each for each in like.programs} if like else {}
+        self._stages = self._load(model, planned, strict_sync=strict_sync)
         self._variables = self._initial_state()
         self.load_ms = (time.perf_counter() - start) * 1e3
         self.inputs = tuple(self._info(index) for index in self._graph.inputs)
@@ -103,14 +124,22 @@ class EmulatorBackend:
         for part in self._parts:
             part.close()
         self._stages = ()
-        self.chips = []
+        self.programs = []
 
-    def _load(self, model: Model, *, strict_sync: bool) -> tuple[_Stage, ...]:
+    def _load(
+        self, model: Model, planned: Mapping[int, Program], *, strict_sync: bool
+    ) -> tuple[_Stage, ...]:
         packages = {each.operator_index: each for each in read_packages(model)}
         operators, stages, at = self._graph.operators, [], 0
         while at < len(operators):
             if is_edgetpu_operator(operators[at]):
-                stages.append(self._on_chip(packages[at].package, at, strict_sync=strict_sync))
+                program = planned.get(at)
+                if program is None:
+                    program = _planned(packages[at].package, at, strict_sync=strict_sync)
+                else:
+                    program = replace(program, chip=program.chip.clone())
+                self.programs.append(program)
+                stages.append(self._on_chip(program))
                 at += 1
                 continue
             end = at
@@ -120,16 +149,8 @@ class EmulatorBackend:
             at = end
         return tuple(stages)
 
-    def _on_chip(self, package: Any, index: int, *, strict_sync: bool) -> _Stage:  # noqa: ANN401
-        operator = self._graph.operators[index]
-        try:
-            chip = EdgeTpu(package, strict_sync=strict_sync)
-        except EmulationError as error:
-            where = f"operator {index}, {error.where}" if error.where else f"operator {index}"
-            raise type(error)(
-                error.what, where=where, why=error.why, fix=error.fix or "run it on an Edge TPU"
-            ) from error
-        self.chips.append(chip)
+    def _on_chip(self, program: Program) -> _Stage:
+        chip, operator = program.chip, self._graph.operators[program.operator_index]
         names = [layer.name for layer in chip.executable.input_layers]
         states = {name + _STATE: index for name, index in zip(names, operator.inputs)}
         written = [layer.name for layer in chip.executable.output_layers]
@@ -154,9 +175,8 @@ class EmulatorBackend:
         return state
 
     def _on_cpu(self, part: Model) -> _Stage:
-        backend = open_cpu(
-            write_model(part), part, self._library(), self._kernels, self._num_threads
-        )
+        file = ModelFile.of(part)
+        backend = open_cpu(file, self._library(), self._kernels, self._num_threads)
         self._parts.append(backend)
         self._cpu = backend.environment
         return _Stage(
@@ -187,3 +207,15 @@ class EmulatorBackend:
         if self._cpu is not None:
             versions.update(self._cpu.versions)  # numpy stays the first: it is what ran
         return Environment(EMULATOR, "numpy", "edgetpu", _NOTE, self._num_threads, versions)
+
+
+def _planned(package: Package, index: int, *, strict_sync: bool) -> Program:
+    start = time.perf_counter()
+    try:
+        chip = EdgeTpu(package, strict_sync=strict_sync)
+    except EmulationError as error:
+        where = f"operator {index}, {error.where}" if error.where else f"operator {index}"
+        raise type(error)(
+            error.what, where=where, why=error.why, fix=error.fix or "run it on an Edge TPU"
+        ) from error
+    return Program(index, chip, (time.perf_counter() - start) * 1e3)

@@ -7,7 +7,6 @@ import copy
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
@@ -19,13 +18,13 @@ from edgekit.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from edgekit.files import PathLike, read_bytes, sha256_hex
-from edgekit.formats.tflite import Model, read_model
+from edgekit.formats.model_file import ModelSource
+from edgekit.formats.tflite import Model
 from edgekit.log import debug, log_is_used
 from edgekit.quant import QuantParams, dequantize, quantize
 from edgekit.runtime.base import Backend, Environment, TensorInfo
 from edgekit.runtime.devices import AUTO, CPU
-from edgekit.runtime.select import check_device, content_for, open_backend
+from edgekit.runtime.select import check_device, file_for, open_backend
 from edgekit.runtime.state import is_stateful
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Runner:
 
     def __init__(
         self,
-        model: bytes | PathLike,
+        model: ModelSource,
         device: str = "cpu",
         *,
         runtime: str | None = None,
@@ -62,6 +61,7 @@ class Runner:
         fallback: bool = False,
         recover: bool = False,
         timeout_s: float | None = None,
+        strict_sync: bool = False,
     ) -> None:
         """Read, check and load ``model``.
 
@@ -81,6 +81,8 @@ class Runner:
             recover: Where the Edge TPU is lost in mid-run, open it again and repeat the inference.
             timeout_s: How long to wait for an Edge TPU when it is opened, and in each inference;
                 None waits for ever.
+            strict_sync: On the emulator also check counters, queue capacities and fences, and stop
+                at the first fault.
 
         Raises:
             ModelFormatError: ``model`` is no .tflite file, or a damaged one.
@@ -95,17 +97,15 @@ class Runner:
         if timeout_s is not None and timeout_s <= 0:
             raise UsageError(f"timeout_s is {timeout_s}, expected more than 0")
         check_device(device)
-        is_content = isinstance(model, (bytes, bytearray, memoryview))
-        self.source = "" if is_content else str(model)
-        self._given = bytes(model) if is_content else read_bytes(Path(model), "model")  # type: ignore[arg-type] # decided by is_content
-        self.content = content_for(device, self._given, self.source)
-        self._model = read_model(self.content, where=self.source)
+        self._file = file_for(device, model)
+        self._file.model  # noqa: B018 - a damaged one is refused before a device is opened
         self._options: dict[str, Any] = {
             "device": device,
             "runtime": runtime,
             "kernels": kernels,
             "num_threads": num_threads,
             "timeout_s": timeout_s,
+            "strict_sync": strict_sync,
         }
         self._fallback, self._recover = fallback or device == AUTO, recover
         self._last: tuple[NDArray[Any], ...] = ()
@@ -114,13 +114,13 @@ class Runner:
         self._began_s = 0.0
         self._open()
 
-    def _open(self) -> None:
-        self._backend: Backend = self._open_backend()
+    def _open(self, like: Backend | None = None) -> None:
+        self._backend: Backend = self._open_backend(like)
         self._inputs = self._backend.inputs
         self._expected = tuple((each.shape, np.dtype(each.dtype)) for each in self._inputs)
         self._input_params = tuple(each.params for each in self._inputs)
         self._output_params = tuple(each.params for each in self._backend.outputs)
-        self._is_stateful = is_stateful(self._model)
+        self._is_stateful = is_stateful(self._file.model)
         self._closed = False
         self._turn = threading.Lock()
         if log_is_used():
@@ -151,7 +151,17 @@ class Runner:
     @property
     def model(self) -> Model:
         """The model as it was read."""
-        return self._model
+        return self._file.model
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the model; an `EmulatorBackend` also has the emulated programs."""
+        return self._backend
+
+    @property
+    def source(self) -> str:
+        """The path of the model that runs; empty for bytes."""
+        return self._file.path
 
     @property
     def load_ms(self) -> float:
@@ -161,7 +171,7 @@ class Runner:
     @property
     def sha256(self) -> str:
         """The hash of the model file."""
-        return sha256_hex(self.content)
+        return self._file.sha256
 
     @property
     def notes(self) -> Notes:
@@ -170,9 +180,7 @@ class Runner:
         Raises:
             ModelFormatError: The metadata in the model is damaged.
         """
-        from edgekit.formats.tflite_metadata import read_notes  # noqa: PLC0415 - 20 ms, seldom used
-
-        return read_notes(self._given)
+        return self._file.notes
 
     def predict(
         self,
@@ -290,7 +298,7 @@ class Runner:
     def clone(self) -> Runner:
         """Another Runner for the same model on the same device, for another thread."""
         other = copy.copy(self)
-        other._open()  # noqa: SLF001 - of the same class
+        other._open(self._backend)  # noqa: SLF001 - of the same class
         return other
 
     def _description(self) -> str:
@@ -301,20 +309,17 @@ class Runner:
             f"{record.device}, {record.runtime}, {record.kernels} kernels{note}"
         )
 
-    def _open_backend(self) -> Backend:
+    def _open_backend(self, like: Backend | None) -> Backend:
         """The backend asked for, or the CPU with the plain model where that may stand in."""
         try:
-            return open_backend(self.content, self._model, **self._options)
+            return open_backend(self._file, like=like, **self._options)
         except (DeviceError, UnsupportedModelError) as error:
             from edgekit.runtime.fallback import plain_or_raise  # noqa: PLC0415 - seldom used
 
-            plain = plain_or_raise(
-                error, self._given, self.source, self._model, wanted=self._fallback
-            )
-            self.content, self._model, self.source = plain.content, plain.model, plain.source
+            self._file = plain_or_raise(error, self._file, wanted=self._fallback)
             note = f"the plain model, instead of {self._options['device']}: {error.what}"
             self._options.update(device=CPU, note=note)
-            return open_backend(self.content, self._model, **self._options)
+            return open_backend(self._file, **self._options)
 
     def _repeat(
         self, lost: DeviceLostError, raw: tuple[NDArray[Any], ...]
@@ -333,7 +338,7 @@ class Runner:
         for pause_s in _PAUSES_S:
             time.sleep(pause_s)
             try:
-                return open_backend(self.content, self._model, **self._options)
+                return open_backend(self._file, **self._options)
             except DeviceError as error:
                 why = f"{error.what}: {error.why}"
         self._closed = True

@@ -4,37 +4,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Callable
 
 from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.extras import require_part
-from edgekit.files import PathLike, read_bytes
-from edgekit.formats.content import holds_bundle, model_content
-from edgekit.formats.tflite import CUSTOM, Model, read_model
+from edgekit.formats.model_file import (
+    COMPILED,
+    PLAIN,
+    PROGRAM,
+    ModelFile,
+    ModelSource,
+    read_model_file,
+)
+from edgekit.formats.tflite import EDGETPU_CUSTOM_OP, Model, is_edgetpu_operator
 from edgekit.runtime.base import Backend
 from edgekit.runtime.cpu import open_cpu
 from edgekit.runtime.devices import AUTO, CPU, EDGE_TPU_WORDS, EMULATOR, is_edge_tpu, wants_compiled
 from edgekit.runtime.interpreters import load_library
-
-EDGETPU_CUSTOM_OP = "edgetpu-custom-op"
 
 
 @dataclass(frozen=True)
 class _Request:
     """A model and how it is to be run."""
 
-    content: bytes
-    model: Model
+    file: ModelFile
     device: str
     options: dict[str, Any]  # runtime, kernels, num_threads
     note: str  # why this device, for the record
     timeout_s: float | None = None
+    strict_sync: bool = False  # of the emulator
+    like: Backend | None = None  # of the same model, to share what is costly to make
 
 
 def open_backend(
-    content: bytes,
-    model: Model,
+    file: ModelFile,
     *,
     device: str,
     runtime: str | None,
@@ -42,8 +45,10 @@ def open_backend(
     num_threads: int,
     note: str = "",
     timeout_s: float | None = None,
+    strict_sync: bool = False,
+    like: Backend | None = None,
 ) -> Backend:
-    """Load ``content`` (read and checked as ``model``) on ``device``.
+    """Load ``file`` on ``device``.
 
     ``timeout_s`` limits the opening of an Edge TPU, and each of its inferences.
 
@@ -56,7 +61,7 @@ def open_backend(
     options = {"runtime": runtime, "kernels": kernels, "num_threads": num_threads}
     check_device(device)
     open_on = _DEVICES.get(device, _open_edge_tpu)
-    return open_on(_Request(content, model, device, options, note, timeout_s))
+    return open_on(_Request(file, device, options, note, timeout_s, strict_sync, like))
 
 
 def check_device(device: str) -> None:
@@ -71,12 +76,11 @@ def check_device(device: str) -> None:
 
 
 def _open_cpu(request: _Request) -> Backend:
-    check_for_cpu(request.model)
+    check_for_cpu(request.file.model)
     options = request.options
     library = load_library(options["runtime"])
     return open_cpu(
-        request.content,
-        request.model,
+        request.file,
         library,
         options["kernels"],
         options["num_threads"],
@@ -89,8 +93,8 @@ def _open_edge_tpu(request: _Request) -> Backend:
     from edgekit.runtime.edgetpu import EdgeTpuBackend  # noqa: PLC0415
 
     return EdgeTpuBackend(
-        request.content,
-        request.model,
+        request.file.content,
+        request.file.model,
         request.device,
         note=request.note,
         timeout_s=request.timeout_s,
@@ -99,7 +103,7 @@ def _open_edge_tpu(request: _Request) -> Backend:
 
 
 def _open_auto(request: _Request) -> Backend:
-    if compiled_operator(request.model):
+    if request.file.is_compiled:
         return _open_edge_tpu(replace(request, note="auto: an Edge TPU is usable"))
     return _open_cpu(replace(request, note="auto: the model is not compiled for the Edge TPU"))
 
@@ -110,10 +114,12 @@ def _open_emulator(request: _Request) -> Backend:
 
     options = request.options
     return EmulatorBackend(
-        request.model,
+        request.file.model,
         lambda: load_library(options["runtime"]),
         options["kernels"],
         options["num_threads"],
+        strict_sync=request.strict_sync,
+        like=request.like if isinstance(request.like, EmulatorBackend) else None,
     )
 
 
@@ -127,34 +133,27 @@ _DEVICES: dict[str, Callable[[_Request], Backend]] = {
 def compiled_operator(model: Model) -> str:
     """Where the first operator for the Edge TPU stands; "" if the model is not compiled."""
     for subgraph_index, operator_index, operator in model.operators():
-        if operator.opcode == CUSTOM and operator.custom_code == EDGETPU_CUSTOM_OP:
+        if is_edgetpu_operator(operator):
             return f"subgraph {subgraph_index}, operator {operator_index} {EDGETPU_CUSTOM_OP}"
     return ""
 
 
-def content_for(device: str, given: bytes, where: str) -> bytes:
-    """The model in ``given`` that is for ``device``: a bundle holds two.
+def file_for(device: str, model: ModelSource) -> ModelFile:
+    """``model`` read; of a bundle the model that is for ``device``.
 
     Raises:
+        InputError: It cannot be read.
         BundleError: It is a damaged bundle.
         UnsupportedModelError: It is a bundle without a model for the Edge TPU.
     """
-    try:
-        return model_content(given, compiled=wants_compiled(device), where=where)
-    except UnsupportedModelError:
-        if device != AUTO:
-            raise
-        return model_content(given, where=where)
+    if device == AUTO:
+        return read_model_file(model, PROGRAM)
+    return read_model_file(model, COMPILED if wants_compiled(device) else PLAIN)
 
 
-def suited_device(model: bytes | PathLike, device: str) -> str:
+def suited_device(file: ModelFile, device: str) -> str:
     """``device`` for a model that is compiled or a bundle; the CPU for a plain one."""
-    is_content = isinstance(model, (bytes, bytearray, memoryview))
-    content = bytes(model) if is_content else read_bytes(Path(model), "model")  # type: ignore[arg-type] # decided by is_content
-    where = "" if is_content else str(model)
-    if holds_bundle(content) or compiled_operator(read_model(content, where=where)):
-        return device
-    return CPU
+    return device if file.is_bundle or file.is_compiled else CPU
 
 
 def check_for_cpu(model: Model) -> None:

@@ -4,25 +4,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.data import has_same_range, parse_preprocess
 from edgekit.data.network_start import contradiction, wanted_by
-from edgekit.files import PathLike, read_bytes, sha256_hex
-from edgekit.formats.tflite import Model, read_model, write_model
-from edgekit.formats.tflite_metadata import Notes, read_notes
-from edgekit.runtime.select import content_for
+from edgekit.formats.model_file import ModelFile, ModelSource
+from edgekit.formats.tflite import Model
+from edgekit.formats.tflite_metadata import Notes
+from edgekit.runtime.select import file_for
 from edgekit.tasks.labels import attached_labels, ultralytics_task
 from edgekit.tasks.posenet import PosenetOptions, without_decoder
 
 if TYPE_CHECKING:
-    from typing import Union
-
     from edgekit.data import Preprocess
-
-    ModelSource = Union[bytes, PathLike]
-
 
 # How Ultralytics' exports, by the task that their metadata names, were trained and are run.
 _ULTRALYTICS = {
@@ -37,14 +31,31 @@ _ULTRALYTICS = {
 class Prepared:
     """A model as it was given, and what a `Runner` gets."""
 
-    source: str  # a path, "" for bytes
-    sha256: str  # of the model, as it is in the file or bundle
-    model: Model  # as given
-    original: bytes  # the model's file; of a bundle, the model in it
-    runnable: ModelSource  # as given; without PoseNet's decoder if there was one
+    file: ModelFile  # as given
+    runnable: ModelFile  # as given; without PoseNet's decoder if there was one
     notes: Notes  # what the file says about its use
     posenet: PosenetOptions | None = None  # of the decoder that was cut off
     preprocess_reason: str = ""  # why ``notes`` say which preprocessing; "" where they do not
+
+    @property
+    def source(self) -> str:
+        """The file's path; empty for bytes."""
+        return self.file.path
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the model, as it is in the file or bundle."""
+        return self.file.sha256
+
+    @property
+    def model(self) -> Model:
+        """The model as given."""
+        return self.file.model
+
+    @property
+    def original(self) -> bytes:
+        """The model's bytes; of a bundle, the model in it."""
+        return self.file.content
 
 
 def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
@@ -59,36 +70,22 @@ def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
         BundleError: It is a damaged bundle.
         InputError: The file cannot be read.
     """
-    is_content = isinstance(model, (bytes, bytearray, memoryview))
-    source = "" if is_content else str(model)
-    given = bytes(model) if is_content else read_bytes(Path(source), "model")  # type: ignore[arg-type] # decided by is_content
-    content = content_for(device, given, source)
-    parsed = read_model(content, where=source)
-    cut = without_decoder(parsed)
-    runnable: ModelSource = model if cut is None else write_model(cut[0])
-    notes = read_notes(given, parsed)
-    how, reason = _preprocess(notes, parsed, content)
-    notes = replace(notes, preprocess=how)
-    return Prepared(
-        source,
-        sha256_hex(content),
-        parsed,
-        content,
-        runnable,
-        notes,
-        None if cut is None else cut[1],
-        reason,
-    )
+    file = file_for(device, model)
+    cut = without_decoder(file.model)
+    runnable = file if cut is None else ModelFile.of(cut[0])
+    how, reason = _preprocess(file)
+    notes = replace(file.notes, preprocess=how)
+    return Prepared(file, runnable, notes, None if cut is None else cut[1], reason)
 
 
-def _preprocess(notes: Notes, model: Model, content: bytes) -> tuple[str, str]:
+def _preprocess(file: ModelFile) -> tuple[str, str]:
     """``--preprocess`` text and why: what the file says, else what its network shows."""
-    if notes.preprocess:
-        return notes.preprocess, "the model's file says so"
-    known = _ULTRALYTICS.get(ultralytics_task(content), "")
+    if file.notes.preprocess:
+        return file.notes.preprocess, "the model's file says so"
+    known = _ULTRALYTICS.get(ultralytics_task(file.content), "")
     if known:
         return known, "exports of Ultralytics are made for it"
-    wanted = wanted_by(model)
+    wanted = wanted_by(file.model)
     return (wanted.scale, wanted.reason) if wanted else ("", "")
 
 

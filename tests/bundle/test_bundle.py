@@ -270,7 +270,7 @@ def test_verify_says_in_json_what_it_compared(model: Path, tmp_path: Path) -> No
     output = tmp_path / "net.edgekit"
     assert _edgekit("bundle", model, "-o", output).returncode == 0
     document = json.loads(_edgekit("verify", output, "--json").stdout)
-    assert document["schema"] == "edgekit.verify/1"
+    assert document["schema"] == "edgekit.verify/2"
     assert document["signature"] == "none"
     assert document["checked"][0] == "1 files have the hashes of the manifest"
 

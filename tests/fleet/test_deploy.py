@@ -56,7 +56,7 @@ def test_a_bundle_arrives_and_its_results_come_back(
     result = _deploy(net, board, data=data, benchmark=True, num_runs=3, output=out)
     found = _good(result)
     assert Path(found.path).read_bytes() == net.read_bytes()
-    assert result.sha256 == sha256_hex(net.read_bytes())
+    assert result.bundle_sha256 == sha256_hex(net.read_bytes())
     assert found.copied is not None
     assert found.copied.sent_bytes == found.copied.bytes == net.stat().st_size + data.stat().st_size
     assert found.doctor is not None
@@ -346,7 +346,7 @@ def test_several_boards_are_one_table_and_one_that_fails_stops_no_other(
     for place in ("one", "two"):
         assert (tmp_path / place / "here" / "net.edgekit").read_bytes() == net.read_bytes()
     document = json.loads(written.stdout)
-    assert document["schema"] == "edgekit.deploy/1"
+    assert document["schema"] == "edgekit.deploy/2"
     assert [each["state"] for each in document["boards"]] == ["deployed", "deployed", "failed"]
     assert [each["board"] for each in document["boards"]] == [*names, nobody]
     assert document["boards"][2]["error"]["code"] == "ssh.unreachable"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from typing import TYPE_CHECKING, Mapping
 
@@ -41,6 +42,12 @@ class EdgeTpu:
         self.plan = make_plan(self.executable, known_rows=known, strict_sync=strict_sync)
         self.streams = self.plan.streams
         self._check_transfers()
+
+    def clone(self) -> EdgeTpu:
+        """Another chip with the same package, for another thread; plans are shared."""
+        other = copy.copy(self)
+        other.state = self.state.clone()
+        return other
 
     def _check_transfers(self) -> None:
         """Refuse transfers beyond an input: a descriptor says whatever a program computes."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgekit.chip.emulator.contract import check_descriptors, check_relocations
 from edgekit.chip.emulator.plan import Plan, Planner, Step, Task
-from edgekit.chip.emulator.state import State
+from edgekit.chip.emulator.state import ScalarState, State
 from edgekit.chip.emulator.streams import Streams, streams_of, total
 from edgekit.chip.emulator.sync.strict import SyncChecker
 from edgekit.chip.emulator.transfers import Transfers
@@ -197,9 +197,7 @@ class _ScalarRuns:
     def __init__(self, planner: Planner, transfers: Transfers | None) -> None:
         self.planner, self.transfers = planner, transfers
         self.run: list[Instruction] = []
-        self.state = State.__new__(State)
-        self.state.scalar = np.zeros(4096, np.uint32)
-        self.state.registers, self.state.predicates = [0] * 32, [0] * 8
+        self.state = ScalarState()
         self.depends = False
         self.loop_end = -1  # last pc of a hardware loop in the run
 

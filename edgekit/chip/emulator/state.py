@@ -8,7 +8,7 @@ then of tile 1, ..., are what is in wide memory between runs; new rows follow.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
@@ -18,21 +18,39 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class State:
+class ScalarState:
+    """Memory, registers and predicates of the scalar core."""
+
+    def __init__(self) -> None:
+        self.scalar = np.zeros(SCALAR_WORDS, np.uint32)
+        self.registers = [0] * 32
+        self.predicates = [0] * 8
+        # A step of the scalar core -> its bundles as functions over this state.
+        self.compiled: dict[object, Any] = {}
+
+
+class State(ScalarState):
     """Every memory of the chip; wide and narrow memory and the scalar core outlive a run."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.rows = np.zeros((NUM_TILES * WIDE_ROWS, ROW_BYTES), np.uint8)
         self.narrow = np.zeros((NUM_TILES, NARROW_BYTES), np.uint8)
         self.narrow_words: NDArray[np.uint32] = self.narrow.view(np.uint32)
         self.mesh = np.zeros(0, np.uint32)
-        self.scalar = np.zeros(SCALAR_WORDS, np.uint32)
-        self.registers = [0] * 32
-        self.predicates = [0] * 8
         self.input = np.zeros(0, np.uint8)
         self.output = np.zeros(0, np.uint8)
         # Sees each op's result before it is stored: (step, tiles, bytes of each tile).
         self.observer: Callable[[object, list[int], NDArray[np.uint8]], None] | None = None
+
+    def clone(self) -> State:
+        """The same contents in memories of its own."""
+        other = State()
+        other.rows = self.rows.copy()
+        other.narrow[:] = self.narrow
+        other.scalar[:] = self.scalar
+        other.registers[:], other.predicates[:] = self.registers, self.predicates
+        return other
 
     def prepare(self, num_rows: int, mesh_words: int, output_bytes: int) -> None:
         """Make room for a plan's rows, words in flight and output; what is in memory stays."""

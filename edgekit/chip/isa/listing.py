@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Iterator, Mapping
 
 from edgekit.chip.isa.decode import Instruction, decode
 from edgekit.chip.isa.disassemble import text
 from edgekit.chip.isa.table import RELOCATED_BIT, WORD_BYTES
 from edgekit.errors import UnsupportedModelError
-from edgekit.files import read_bytes, sha256_hex
-from edgekit.formats.content import program_content
 from edgekit.formats.darwinn import (
     Description,
     DmaDescriptorHint,
@@ -24,7 +21,7 @@ from edgekit.formats.darwinn import (
     Position,
     read_packages,
 )
-from edgekit.formats.tflite import read_model
+from edgekit.formats.model_file import PROGRAM, read_model_file
 from edgekit.result import Result
 
 if TYPE_CHECKING:
@@ -100,8 +97,8 @@ def disasm(model: PathLike) -> DisasmResult:
         ModelFormatError: It, its package or a bitstream is damaged.
         UnsupportedModelError: It is not compiled for the Edge TPU.
     """
-    content = read_bytes(Path(model), "model")
-    packages = read_packages(read_model(program_content(content, str(model)), where=str(model)))
+    file = read_model_file(model, PROGRAM)
+    packages = read_packages(file.model)
     if not packages:
         raise UnsupportedModelError(
             "the model holds no program for the Edge TPU",
@@ -113,7 +110,7 @@ def disasm(model: PathLike) -> DisasmResult:
         for each in packages
         for executable in each.package.executables
     )
-    return DisasmResult(str(model), sha256_hex(content), programs)
+    return DisasmResult(str(model), file.sha256, programs)
 
 
 def _program(executable: Executable, operator_index: int) -> ProgramListing:

@@ -48,6 +48,21 @@ class Bundle:
         entries = self.manifest.files_with(COMPILED)
         return self.files[entries[0].path] if entries else None
 
+    def program(self, where: str = "") -> bytes:
+        """The model for the Edge TPU.
+
+        Raises:
+            UnsupportedModelError: There is none.
+        """
+        compiled = self.compiled
+        if compiled is None:
+            raise UnsupportedModelError(
+                "the bundle has no model for the Edge TPU",
+                where=where,
+                fix="make it again with edgekit bundle MODEL --compiled MODEL_edgetpu.tflite",
+            )
+        return compiled
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The name of each class, in order; none if there are none."""
@@ -114,14 +129,7 @@ def model_content(content: bytes, *, compiled: bool = False, where: str = "") ->
     if not is_bundle(content):
         return content
     bundle = read_bundle(content, where)
-    model = bundle.compiled if compiled else bundle.model
-    if model is None:
-        raise UnsupportedModelError(
-            "the bundle has no model for the Edge TPU",
-            where=where,
-            fix="make it again with edgekit bundle MODEL --compiled MODEL_edgetpu.tflite",
-        )
-    return model
+    return bundle.program(where) if compiled else bundle.model
 
 
 def _check_files(manifest: Manifest, files: Mapping[str, bytes], where: str) -> None:

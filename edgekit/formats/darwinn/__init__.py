@@ -25,15 +25,11 @@ from edgekit.formats.darwinn.package import (
     Position,
 )
 from edgekit.formats.darwinn.reader import (
-    EDGETPU_CUSTOM_OP,
-    is_compiled,
-    is_edgetpu_operator,
     read_package,
     read_packages,
 )
 
 __all__ = [
-    "EDGETPU_CUSTOM_OP",
     "DataType",
     "Description",
     "Direction",
@@ -53,8 +49,6 @@ __all__ = [
     "Package",
     "Position",
     "arithmetic_cycles",
-    "is_compiled",
-    "is_edgetpu_operator",
     "read_package",
     "read_packages",
 ]

@@ -14,8 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import BundleError, UnsupportedModelError
-from edgekit.formats.darwinn import is_compiled, is_edgetpu_operator, read_packages
-from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor
+from edgekit.formats.darwinn import read_packages
+from edgekit.formats.tflite import (
+    Model,
+    Operator,
+    Subgraph,
+    Tensor,
+    is_compiled,
+    is_edgetpu_operator,
+)
 
 # Operators whose second input is their weights, stored once for each in the package.
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")

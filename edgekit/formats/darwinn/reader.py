@@ -37,24 +37,13 @@ from edgekit.formats.darwinn.package import (
 )
 from edgekit.formats.darwinn.table import Table, root_table
 from edgekit.formats.darwinn.transfers import check_transfers
-from edgekit.formats.tflite import CUSTOM, Model, Operator
+from edgekit.formats.tflite import Model, is_edgetpu_operator
 
-EDGETPU_CUSTOM_OP = "edgetpu-custom-op"
 _IDENTIFIER = b"DWN1"
 _WORD_BYTES = 16
 _IMMEDIATE_BITS = 32
 _OUTPUT_LAYER = 1  # AnyLayer
 _Enum = TypeVar("_Enum", bound=enum.IntEnum)
-
-
-def is_edgetpu_operator(operator: Operator) -> bool:
-    """Whether the operator is what the compiler put in place of the mapped ones."""
-    return operator.opcode == CUSTOM and operator.custom_code == EDGETPU_CUSTOM_OP
-
-
-def is_compiled(model: Model) -> bool:
-    """Whether any operator of the model is an edgetpu-custom-op."""
-    return any(is_edgetpu_operator(operator) for _, _, operator in model.operators())
 
 
 def read_packages(model: Model, where: str = "") -> tuple[EdgeTpuOperator, ...]:

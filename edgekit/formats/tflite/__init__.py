@@ -6,6 +6,7 @@ from __future__ import annotations
 from edgekit.formats.tflite.metadata_buffers import add_metadata
 from edgekit.formats.tflite.model import (
     CUSTOM,
+    EDGETPU_CUSTOM_OP,
     NUMPY_DTYPES,
     Model,
     Operator,
@@ -13,6 +14,8 @@ from edgekit.formats.tflite.model import (
     SignatureDef,
     Subgraph,
     Tensor,
+    is_compiled,
+    is_edgetpu_operator,
 )
 from edgekit.formats.tflite.reader import read_model
 from edgekit.formats.tflite.sparsity import SparseDimension, Sparsity
@@ -20,6 +23,7 @@ from edgekit.formats.tflite.writer import write_model
 
 __all__ = [
     "CUSTOM",
+    "EDGETPU_CUSTOM_OP",
     "NUMPY_DTYPES",
     "Model",
     "Operator",
@@ -30,6 +34,8 @@ __all__ = [
     "Subgraph",
     "Tensor",
     "add_metadata",
+    "is_compiled",
+    "is_edgetpu_operator",
     "read_model",
     "write_model",
 ]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgekit.formats.tflite.sparsity import Sparsity
 
+EDGETPU_CUSTOM_OP = "edgetpu-custom-op"  # what the compiler puts in place of what it maps
 CUSTOM = "CUSTOM"
 
 # schema.fbs, enum TensorType; INT4 packs two values a byte and has no numpy type of its own.
@@ -195,3 +196,13 @@ class Model:
         for subgraph_index, subgraph in enumerate(self.subgraphs):
             for operator_index, operator in enumerate(subgraph.operators):
                 yield subgraph_index, operator_index, operator
+
+
+def is_edgetpu_operator(operator: Operator) -> bool:
+    """Whether the operator is what the compiler put in place of the mapped ones."""
+    return operator.opcode == CUSTOM and operator.custom_code == EDGETPU_CUSTOM_OP
+
+
+def is_compiled(model: Model) -> bool:
+    """Whether any operator of the model is an edgetpu-custom-op."""
+    return any(is_edgetpu_operator(operator) for _, _, operator in model.operators())

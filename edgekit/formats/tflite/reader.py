@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from edgekit.errors import ModelFormatError
 from edgekit.files import PathLike, read_bytes
-from edgekit.formats.content import model_content
 from edgekit.formats.tflite.model import (
     CUSTOM,
     Model,
@@ -82,7 +81,7 @@ def read_model(source: bytes | PathLike, *, where: str = "") -> Model:
     else:
         content, where = read_bytes(source, "model"), where or str(source)
     try:
-        return _read_again(model_content(content, where=where))
+        return _read_again(_model_in(content, where))
     except ModelFormatError as error:
         raise ModelFormatError(
             error.what, where=_join(where, error.where), why=error.why, fix=error.fix
@@ -94,6 +93,15 @@ def read_model(source: bytes | PathLike, *, where: str = "") -> Model:
             why=f"{len(content)} bytes were given, perhaps not all there were",
             fix="copy or export the file again and compare sizes",
         ) from error
+
+
+def _model_in(content: bytes, where: str) -> bytes:
+    """``content`` itself; of a bundle the plain model in it."""
+    if content[:2] != b"PK":
+        return content
+    from edgekit.formats.bundle import model_content  # noqa: PLC0415 - 6 ms, for archives only
+
+    return model_content(content, where=where)
 
 
 def _read_again(content: bytes) -> Model:

@@ -11,12 +11,10 @@ from pathlib import Path
 from edgekit import files
 from edgekit.data.describe import with_notes
 from edgekit.errors import ModelFormatError
-from edgekit.formats.tflite import read_model
+from edgekit.formats.tflite import EDGETPU_CUSTOM_OP, is_compiled, read_model
 from edgekit.formats.tflite_metadata import Notes, keep_files, read_files, read_notes
 from edgekit.host.compiler.errors import PROGRAM, CompilerError
 from edgekit.host.compiler.log import CompilerReport, ModelReport, parse_compiler_log
-
-CUSTOM_OP = "edgetpu-custom-op"
 
 
 @dataclass(frozen=True)
@@ -129,11 +127,11 @@ def _check_file(path: Path, report: ModelReport, where: str) -> None:
         model = read_model(path.read_bytes())
     except ModelFormatError as error:
         raise _damaged(f"{path.name} is damaged: {error.what}", where) from error
-    on_tpu = any(operator.custom_code == CUSTOM_OP for _, _, operator in model.operators())
+    on_tpu = is_compiled(model)
     if on_tpu != bool(report.num_mapped):
         holds = "holds" if on_tpu else "does not hold"
         raise _damaged(
-            f"{path.name} {holds} the operator {CUSTOM_OP}, and {PROGRAM} printed that "
+            f"{path.name} {holds} the operator {EDGETPU_CUSTOM_OP}, and {PROGRAM} printed that "
             f"{report.num_mapped} operations are mapped",
             where,
         )

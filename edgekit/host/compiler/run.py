@@ -19,14 +19,12 @@ from pathlib import Path
 from edgekit import files
 from edgekit.errors import GateError, OutputError, UnsupportedModelError, UsageError
 from edgekit.formats.bundle import MODEL_PATH
-from edgekit.formats.content import holds_bundle, model_content
-from edgekit.formats.tflite import read_model
+from edgekit.formats.model_file import read_model_file
 from edgekit.host.compiler.compare import compare
 from edgekit.host.compiler.errors import PROGRAM, failure_of, is_random, missing_compiler
 from edgekit.host.compiler.log import CompilerLogError, CompilerReport, parse_compiler_log
 from edgekit.host.compiler.options import CompilerOptions
 from edgekit.host.compiler.outputs import (
-    CUSTOM_OP,
     Made,
     collect,
     expected_stems,
@@ -174,7 +172,7 @@ def compile_commands(
     place = place_for(via, program)
     request = _check_request(models, Path(out_dir), options, DEADLINE_S)
     for path in request.sources:
-        if holds_bundle(path.read_bytes()):
+        if read_model_file(path).is_bundle:
             raise UsageError(
                 "a bundle is unpacked before the compiler sees it",
                 where=str(path),
@@ -235,24 +233,23 @@ def _unpacked(request: _Request, scratch: Path) -> _Request:
     """The models of bundles as files in ``scratch``, under the bundles' names."""
     models = list(request.models)
     for index, path in enumerate(request.models):
-        content = files.read_bytes(path, "model")
-        if holds_bundle(content):
+        file = read_model_file(path)
+        if file.is_bundle:
             models[index] = scratch / f"{path.stem}.tflite"
-            models[index].write_bytes(model_content(content, where=str(path)))
+            models[index].write_bytes(file.content)
     return replace(request, models=tuple(models))
 
 
 def _check_model(path: Path) -> str:
     """The hash of a model that may be compiled."""
-    content = files.read_bytes(path, "model")
-    model = read_model(path)
-    if any(operator.custom_code == CUSTOM_OP for _, _, operator in model.operators()):
+    file = read_model_file(path)
+    if file.is_compiled:
         raise UnsupportedModelError(
             "this model is compiled for the Edge TPU already",
             where=str(path),
             fix="give the .tflite that it was compiled from",
         )
-    return files.sha256_hex(model_content(content, where=str(path)))
+    return file.sha256
 
 
 def _fit_version(request: _Request, place: Place) -> _Request:

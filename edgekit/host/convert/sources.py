@@ -17,7 +17,7 @@ from typing import Any
 
 from edgekit.errors import InputError, ModelFormatError, UsageError
 from edgekit.files import PathLike
-from edgekit.formats.content import holds_bundle
+from edgekit.formats.model_file import holds_bundle
 
 _CHUNK_BYTES = 1 << 20
 _HDF5 = b"\x89HDF\r\n\x1a\n"

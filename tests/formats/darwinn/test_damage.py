@@ -12,9 +12,9 @@ from typing import Callable
 import pytest
 
 from edgekit.errors import ModelFormatError
-from edgekit.formats.darwinn import is_edgetpu_operator, read_package
+from edgekit.formats.darwinn import read_package
 from edgekit.formats.darwinn.options import read_custom_options
-from edgekit.formats.tflite import read_model
+from edgekit.formats.tflite import is_edgetpu_operator, read_model
 
 BuildPackage = Callable[..., bytes]
 _NAMES = [

@@ -82,8 +82,8 @@ class OpStep(Step):
             (self.rows < NUM_TILES * WIDE_ROWS).all()
             and (self.headers < NUM_TILES * WIDE_ROWS).all()
         )
-        self._seen: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
-        self._prepared: Any = None
+        # Rows, headers, and what was made of them; one object, for threads share a plan.
+        self._kept: tuple[NDArray[np.uint8], NDArray[np.uint8], Any] | None = None
         values = max(
             1, order.size * max(self.gather.size, 1), self.shape.emissions.size * self.channels
         )
@@ -120,11 +120,10 @@ class OpStep(Step):
 
     def prepared(self, state: State) -> Any:  # noqa: ANN401
         """The prepared weights; made anew where the rows have changed."""
-        if self._seen is not None and self.constant:
-            return self._prepared
+        kept = self._kept
+        if kept is not None and self.constant:
+            return kept[2]
         rows, headers = state.rows[self.rows], state.rows[self.headers]
-        seen = self._seen
-        if seen is None or not (np.array_equal(seen[0], rows) and np.array_equal(seen[1], headers)):
-            self._seen = (rows, headers)
-            self._prepared = self.prepare(rows, headers)
-        return self._prepared
+        if kept is None or not (np.array_equal(kept[0], rows) and np.array_equal(kept[1], headers)):
+            kept = self._kept = rows, headers, self.prepare(rows, headers)
+        return kept[2]

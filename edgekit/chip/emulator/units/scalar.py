@@ -11,7 +11,7 @@ from typing import Callable, Sequence
 import numpy as np
 
 from edgekit.chip.emulator.plan import Step
-from edgekit.chip.emulator.state import State
+from edgekit.chip.emulator.state import ScalarState, State
 from edgekit.chip.emulator.units.scalar_bundle import Action, Core, bundle, stop, touches_data
 from edgekit.chip.isa.decode import Instruction
 
@@ -33,8 +33,6 @@ class ScalarStep(Step):
         self.start: tuple[list[int], list[int]] | None = None
         self.descriptors: list[tuple[int, ...]] = []
         self.num_bundles = self._count(0, len(self.instructions))
-        self._core: Core | None = None
-        self._actions: list[Action] = []
 
     @property
     def touches_data(self) -> bool:
@@ -78,17 +76,17 @@ class ScalarStep(Step):
             data = np.array(words, np.uint32).view(np.uint8)
             state.output[self.first_byte : self.first_byte + data.size] = data
 
-    def execute(self, state: State) -> list[int]:
+    def execute(self, state: ScalarState) -> list[int]:
         """Execute and return the words for the host, as 32-bit patterns."""
-        core = self._core
-        if core is None or core.registers is not state.registers:
-            core = self._core = Core(state.registers, state.predicates, state.scalar)
-            self._actions = self._decoded(core, 0, len(self.instructions))
+        if self not in state.compiled:
+            core = Core(state.registers, state.predicates, state.scalar)
+            state.compiled[self] = core, self._decoded(core, 0, len(self.instructions))
+        core, actions = state.compiled[self]
         core.host.clear()
         core.issued.clear()
         core.descriptor[:] = [0] * 4
         with np.errstate(all="ignore"):  # infinities are values
-            for action in self._actions:
+            for action in actions:
                 action()
         self.descriptors = list(core.issued)
         return list(core.host)
