@@ -36,6 +36,7 @@ from edgekit.tasks import CLASSIFICATION, NONE, POSE, SEGMENTATION, Decoder, pre
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgekit.formats.model_file import ModelSource
     from edgekit.runtime import TensorInfo
 
 _SUM_SLACK = 0.05  # by which quantized probabilities of one whole may miss 1
@@ -275,17 +276,20 @@ def output_order(reference: Sequence[TensorInfo], model: Sequence[TensorInfo]) -
 
 
 def measure_outputs(
-    float_content: bytes, content: bytes, batches: Iterable[Sequence[NDArray[Any]]], making: Making
+    before: ModelSource,
+    after: ModelSource,
+    batches: Iterable[Sequence[NDArray[Any]]],
+    making: Making,
 ) -> Agreement:
     """Run a model and its float original on the same inputs, each in its own thread.
 
     Args:
-        float_content: The .tflite before quantization.
-        content: The .tflite after it.
+        before: The .tflite before quantization.
+        after: The .tflite after it.
         batches: Real values in the inputs' shapes.
         making: How the model was made.
     """
-    prepared = [prepare(each) for each in (float_content, content)]
+    prepared = [prepare(each) for each in (before, after)]
     with contextlib.ExitStack() as stack:
         reference, model = (stack.enter_context(Runner(each.runnable)) for each in prepared)
         pair = OutputPair(reference, model, same_decoders(prepared, (reference, model)))

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,6 +24,8 @@ from edgekit.errors import (
 )
 from edgekit.host.worker.wire import Message, Wire, as_array
 from edgekit.process import Conversation, Finished, python_environment
+
+Batches = Callable[[], Iterator[list[Any]]]
 
 _WORKER = Path(__file__).resolve().parents[1] / "worker"
 _ERRORS: dict[str, type[EdgeKitError]] = {
@@ -52,15 +54,13 @@ class Loaded:
     layers: list[tuple[str, str]] = field(default_factory=list)
 
 
-@dataclass
-class Converted:
-    """What the child made."""
+@dataclass(frozen=True)
+class FloatModel:
+    """A network as a float .tflite, and what the child found in it on the way."""
 
     content: bytes
-    float_content: bytes | None
-    versions: dict[str, str]
-    loader: str
-    peak_rss_bytes: int
+    notes: list[str]  # what was changed in the network, for people
+    network_start: list[Any]  # the first operations behind each input, see `steps_from`
 
 
 class ConverterChild:
@@ -76,11 +76,9 @@ class ConverterChild:
         self._wire = Wire(self._conversation.stdout, self._conversation.stdin)
         self._step = "starting Python"
         self._layers: list[tuple[str, str]] = []
-        self._versions: dict[str, str] = {}
+        self.versions: dict[str, str] = {}  # of what converts
         self.died = False  # it ended by itself, without a reason for people
-        self.notes: list[str] = []  # what the child changed in the network, for people
-        # Called with the first operations behind each input of a TensorFlow model, when known.
-        self.on_network_start: Callable[[list[Any]], None] = lambda _steps: None
+        self.peak_rss_bytes = 0  # of the child so far
 
     def __enter__(self) -> ConverterChild:
         return self
@@ -94,71 +92,72 @@ class ConverterChild:
         self._conversation.__exit__(kind, error, trace)
 
     def load(self, job: dict[str, Any]) -> Loaded:
-        """Let the child load a TensorFlow model.
+        """Begin ``to_float``: let the child load a TensorFlow model.
 
         Raises:
             EdgeKitError: It refuses, or dies.
         """
-        self._send("job", **job)
+        self._send("to_float", **job)
         message = self._receive("loaded")
         loaded = Loaded(**message.fields)
         self._layers = [(str(name), str(kind)) for name, kind in loaded.layers]
         return loaded
 
-    def convert(
-        self,
-        shapes: Sequence[Sequence[int]],
-        batches: Callable[[], Iterator[list[Any]]],
-        on_float: Callable[[bytes], bytes],
-        loader: str,
-    ) -> Converted:
-        """Let the child convert what it loaded.
+    def to_float(self, shapes: Sequence[Sequence[int]]) -> FloatModel:
+        """Finish ``to_float``: let the child convert what it loaded.
 
         Args:
             shapes: Of each input, every dimension known.
-            batches: Gives calibration batches, in the order of the inputs.
-            on_float: Called with the float model before calibration; gives the one to go on with,
-                or raises to stop.
-            loader: For the result.
 
         Raises:
             EdgeKitError: It refuses, or dies.
         """
         self._send("shapes", shapes=[list(shape) for shape in shapes])
-        return self._finish(batches, on_float, loader)
+        message = self._receive("float")
+        fields = message.fields
+        content = self._content(message)
+        return FloatModel(content, fields["notes"], fields["network_start"])
 
-    def quantize(
-        self, content: bytes, job: dict[str, Any], batches: Callable[[], Iterator[list[Any]]]
-    ) -> Converted:
-        """Let the child quantize a float .tflite file with static shapes.
+    def calibrate(self, content: bytes, batches: Batches) -> bytes:
+        """Let the child run a float .tflite on samples.
+
+        Args:
+            content: The float model, whose shapes are static.
+            batches: Gives calibration batches, in the order of the inputs.
+
+        Returns:
+            The float model with the range of each tensor in it: what `quantize` takes, and what can
+            be kept to quantize again.
 
         Raises:
             EdgeKitError: It refuses, or dies.
         """
-        self._send("job", as_array(content), **job)
-        converted = self._finish(batches, lambda unused: unused, "tflite")
-        return replace(converted, float_content=content)
-
-    def _finish(
-        self,
-        batches: Callable[[], Iterator[list[Any]]],
-        on_float: Callable[[bytes], bytes],
-        loader: str,
-    ) -> Converted:
-        float_content = None
+        self._send("calibrate", as_array(content))
         while True:
-            message = self._receive("done", "float", "calibrate")
-            if message.kind == "float":
-                float_content = on_float(message.arrays[0].tobytes())
-                self._send("float", as_array(float_content))
-            elif message.kind == "calibrate":
-                for arrays in batches():
-                    self._send("sample", *arrays)
-                self._send("end")
-            else:
-                peak = int(message.fields["peak_rss_bytes"])
-                content = message.arrays[0].tobytes()
-                return Converted(content, float_content, self._versions, loader, peak)
+            message = self._receive("calibrated", "samples")
+            if message.kind == "calibrated":
+                return self._content(message)
+            for arrays in batches():
+                self._send("sample", *arrays)
+            self._send("end")
+
+    def quantize(self, calibrated: bytes, *, io: str, per_tensor_dense: bool = True) -> bytes:
+        """Let the child quantize what `calibrate` gave.
+
+        Args:
+            calibrated: The float model with ranges.
+            io: Type of the model's inputs and outputs: ``uint8``, ``int8`` or ``float32``.
+            per_tensor_dense: Give dense layers one weight scale.
+
+        Raises:
+            EdgeKitError: It refuses, or dies.
+        """
+        self._send("quantize", as_array(calibrated), io=io, per_tensor_dense=per_tensor_dense)
+        return self._content(self._receive("quantized"))
+
+    def _content(self, message: Message) -> bytes:
+        self.peak_rss_bytes = int(message.fields["peak_rss_bytes"])
+        return message.arrays[0].tobytes()
 
     def _send(self, kind: str, *arrays: Any, **fields: Any) -> None:  # noqa: ANN401
         try:
@@ -179,12 +178,8 @@ class ConverterChild:
                 raise _ERRORS[fields.pop("code")](fields.pop("what"), **fields)
             if message.kind == "step":
                 self._step = str(message.fields["name"])
-            elif message.kind == "note":
-                self.notes.append(str(message.fields["text"]))
             elif message.kind == "hello":
-                self._versions = dict(message.fields)
-            elif message.kind == "network_start":
-                self.on_network_start(message.fields["steps"])
+                self.versions = dict(message.fields)
             elif message.kind in wanted:
                 return message
 
@@ -222,7 +217,7 @@ class ConverterChild:
         lines = finished.stderr.splitlines()
         last = next((line for line in reversed(lines) if _EXCEPTION.match(line)), "")
         why = last[:600] or " | ".join(_tail(finished.stderr))
-        if not self._versions:
+        if not self.versions:
             return ExternalToolError(
                 f"the converter's Python failed while {self._step}",
                 where=self._conversation.args[0],
@@ -238,7 +233,7 @@ class ConverterChild:
                 fix="\n       ".join(advice_for(name, at_source=True) for name in unknown),
             )
         return UnsupportedModelError(
-            f"TensorFlow {self._versions.get('tensorflow', '')} failed while {self._step}",
+            f"TensorFlow {self.versions.get('tensorflow', '')} failed while {self._step}",
             where=self._where,
             why=why or f"exit status {finished.returncode}",
             fix=advice_for_failure(why)

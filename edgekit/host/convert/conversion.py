@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +30,14 @@ from edgekit.errors import EdgeKitError, UsageError
 from edgekit.evaluate.causes import Making
 from edgekit.evaluate.gates import Gates
 from edgekit.evaluate.outputs import Agreement, agreement_warnings, measure_outputs
-from edgekit.evaluate.result import asked_for
-from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.formats.model_file import ModelFile
+from edgekit.formats.tflite import Model, write_model
 from edgekit.formats.tflite_metadata import read_notes
 from edgekit.host.convert.activations import parse_replacements, with_replacements
 from edgekit.host.convert.blockers import find_blockers
 from edgekit.host.convert.calibration import Calibration, Progress, num_held_out
-from edgekit.host.convert.child import Converted, ConverterChild, Loaded
-from edgekit.host.convert.enforce import IO_TYPES, enforce, lower_versions, refuse
+from edgekit.host.convert.child import ConverterChild, Loaded
+from edgekit.host.convert.enforce import enforce, lower_versions, refuse
 from edgekit.host.convert.float_tflite import (
     cut,
     read_float_tflite,
@@ -46,9 +45,10 @@ from edgekit.host.convert.float_tflite import (
     tflite_inputs,
 )
 from edgekit.host.convert.input_pixels import InputPixels
+from edgekit.host.convert.options import CALIBRATED, MODES, ConvertOptions, shape_words
 from edgekit.host.convert.result import ConvertResult, endpoints, histogram
 from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_shapes
-from edgekit.host.convert.sources import SOURCE_KINDS, SourceFile, find_source, saved_object
+from edgekit.host.convert.sources import SourceFile, find_source, saved_object
 from edgekit.host.convert.static_tflite import fold_constants, make_static, require_runnable
 from edgekit.host.convert.suspect import Batches, with_suspect
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
@@ -57,100 +57,6 @@ from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_spl
 from edgekit.version import __version__
 
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
-
-MODES = ("int8", "float-fallback", "dynamic", "float")
-_CALIBRATED = ("int8", "float-fallback")
-# Option -> the kinds of source that it applies to.
-_APPLIES_TO = {
-    "--inputs": ("frozen_graph", "tflite"),
-    "--outputs": ("frozen_graph", "tflite"),
-    "--signature": ("saved_model",),
-    "--trust-source": ("keras", "saved_model", "frozen_graph"),
-}
-
-
-@dataclass(frozen=True)
-class ConvertOptions:
-    """How to convert; the fields are the arguments of `convert`."""
-
-    mode: str = "int8"
-    io: str = "uint8"
-    num_samples: int = 100
-    batch_size: int = 1
-    input_shape: tuple[str, ...] = ()
-    signature: str | None = None
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    converter_python: str | None = None
-    trust_source: bool = False
-    timeout_s: float | None = None
-    replace_activations: str | None = None
-    labels: files.PathLike | Sequence[str] | None = None
-    gates: Gates = field(default_factory=Gates)
-
-    def __post_init__(self) -> None:
-        if self.gates.names and self.mode not in _CALIBRATED:
-            raise UsageError(
-                f"{self.gates.names[0]} has no effect in --mode {self.mode}",
-                fix=f"use --mode {' or '.join(_CALIBRATED)}",
-            )
-        parse_replacements(self.replace_activations)
-        for name, value, known in (("--mode", self.mode, MODES), ("--io", self.io, IO_TYPES)):
-            if value not in known:
-                raise UsageError(
-                    f"{name} {value!r} is unknown", fix=f"use one of {', '.join(known)}"
-                )
-        for option, number in (
-            ("--num-samples", self.num_samples),
-            ("--batch-size", self.batch_size),
-        ):
-            if number < 1:
-                raise UsageError(f"{option} is {number}", fix="give a number above zero")
-        if self.replace_activations and self.mode not in _CALIBRATED:
-            raise UsageError(
-                f"--replace-activations has no effect in --mode {self.mode}",
-                fix=f"use --mode {' or '.join(_CALIBRATED)}",
-            )
-        if self.io == "int8" and self.mode != "int8":
-            raise UsageError(
-                f"--io {self.io} has no effect in --mode {self.mode}, whose inputs and outputs are "
-                "real numbers",
-                fix="leave --io out, or use --mode int8",
-            )
-
-    def refuse_unused(self, source: SourceFile) -> None:
-        """Refuse options that have no effect on this kind of ``source``.
-
-        Raises:
-            UsageError: There is one.
-        """
-        given = {
-            "--inputs": self.inputs,
-            "--outputs": self.outputs,
-            "--signature": self.signature,
-            "--trust-source": self.trust_source,
-        }
-        for option, kinds in _APPLIES_TO.items():
-            if given[option] and source.kind not in kinds:
-                raise UsageError(
-                    f"{option} has no effect on {SOURCE_KINDS[source.kind]}",
-                    where=str(source.path),
-                    why=f"it is for {' and '.join(SOURCE_KINDS[kind] for kind in kinds)}",
-                    fix=_other_way(option),
-                )
-
-    def job(self, source: SourceFile) -> dict[str, Any]:
-        """What the child is told."""
-        return {
-            "source_kind": source.kind,
-            "source": str(source.path.resolve()),
-            "mode": self.mode,
-            "io": self.io,
-            "signature": self.signature,
-            "inputs": list(self.inputs),
-            "outputs": list(self.outputs),
-            "trust_source": self.trust_source or source.trusted,
-        }
 
 
 def convert(
@@ -229,7 +135,7 @@ def convert(
         io=io,
         num_samples=num_samples,
         batch_size=batch_size,
-        input_shape=_shape_words(input_shape),
+        input_shape=shape_words(input_shape),
         signature=signature,
         inputs=tuple(inputs or ()),
         outputs=tuple(outputs or ()),
@@ -242,7 +148,7 @@ def convert(
     )
     if isinstance(labels, (str, Path)):
         read_labels(labels)  # an unreadable file, before anything takes long
-    if data is None and mode in _CALIBRATED:
+    if data is None and mode in CALIBRATED:
         raise UsageError(
             f"--mode {mode} needs calibration data", fix="--data FOLDER|NPZ|MODULE:FUNCTION"
         )
@@ -275,39 +181,47 @@ class _Conversion:
         self._dataset: Dataset | None = None
         self._calibration: Calibration | None = None
         self._notes: list[str] = []
-        self._as_trained: bytes | None = None  # the float model before activations were replaced
-        self._to_quantize: bytes | None = None  # the float model that the quantizer gets
+        self._loader = "tflite"
         self.stop_early = True
 
     def run(self, output: Path) -> ConvertResult:
         start = time.monotonic()
         options = self._options
-        converted = self._tflite() if self._source.kind == "tflite" else self._tensorflow()
-        model = read_model(converted.content)
+        with ConverterChild(options.converter_python, options.timeout_s, self._where) as child:
+            is_tflite = self._source.kind == "tflite"
+            network = self._read_tflite() if is_tflite else self._to_float(child)
+            quantizable, made = None, network
+            if options.mode in CALIBRATED:
+                quantizable = self._quantizable(self._replace_activations(network))
+                made = self._quantize(child, quantizable)
         if options.mode == "int8":
-            model, converted = self._mend(model, converted)
-            enforce(model, options.io, self._where)
-        agreement = self._agreement(converted, model, output)
+            made = self._mend(made)
+            enforce(made.model, options.io, self._where)
+        agreement = None
+        if quantizable is not None:
+            # Replaced activations change the network too: judge against it as it was trained.
+            is_same = options.replace_activations is None
+            agreement = self._agreement(quantizable if is_same else network, made, output)
         judged = self._calibration if agreement else None
-        content = self._with_use(converted.content, model)
+        content = self._with_use(made)
         files.write_bytes(output, content)
         calibration = self._calibration
         ranges = calibration.ranges if calibration and calibration.count else []
-        inputs, outputs = endpoints(model, ranges)
+        inputs, outputs = endpoints(made.model, ranges)
         return ConvertResult(
             source=self._where,
             source_kind=self._source.kind,
             source_sha256=self._source.sha256(),
-            loader=converted.loader,
+            loader=self._loader,
             output=str(output),
             sha256=files.sha256_hex(content),
             bytes=len(content),
-            float_bytes=None if converted.float_content is None else len(converted.float_content),
+            float_bytes=None if quantizable is None else len(quantizable.content),
             mode=options.mode,
             enforced=options.mode == "int8",
             inputs=inputs,
             outputs=outputs,
-            operators=histogram(model),
+            operators=histogram(made.model),
             num_samples=calibration.count if calibration else 0,
             samples_per_class=calibration.samples_per_class if calibration else {},
             promised_range=calibration.promised_range if calibration else None,
@@ -315,9 +229,9 @@ class _Conversion:
             held_out=judged.is_held_out if judged else None,
             data=self._dataset.describe() if self._dataset else {},
             agreement=agreement,
-            versions={"edgekit": __version__, **converted.versions},
+            versions={"edgekit": __version__, **child.versions},
             time_s=time.monotonic() - start,
-            peak_rss_bytes=converted.peak_rss_bytes,
+            peak_rss_bytes=child.peak_rss_bytes,
             warnings=(
                 *(calibration.warnings if calibration else ()),
                 *self._pixels.warnings(ranges, self._dataset),
@@ -326,100 +240,74 @@ class _Conversion:
             preprocess=self._pixels.used_for(self._dataset),
             preprocess_reason=self._pixels.reason,
             labels=self._labels,
-            asked=_asked(options),
+            asked=options.asked(),
         )
 
-    def _with_use(self, content: bytes, model: Model) -> bytes:
+    def _with_use(self, made: ModelFile) -> bytes:
         """The model with what it says of its use in its metadata."""
         options = self._options
         is_whole = self._source.kind == "tflite" and not (options.inputs or options.outputs)
         source = self._source.path.read_bytes() if is_whole else None
         noted = read_notes(source).labels if source is not None else ()
-        asked = check_labels(options.labels, model)
-        self._labels = asked or names_of(model, noted, self._dataset)
+        asked = check_labels(options.labels, made.model)
+        self._labels = asked or names_of(made.model, noted, self._dataset)
         if not asked:
             self._notes.extend(order_notes(self._labels, self._dataset))
         how = self._pixels.used_for(self._dataset)
-        return with_use(content, source, how, self._labels, self._notes.append)
+        return with_use(made.content, source, how, self._labels, self._notes.append)
 
-    def _tensorflow(self) -> Converted:
+    # -- to a float model with static shapes
+
+    def _to_float(self, child: ConverterChild) -> ModelFile:
+        """The float .tflite of a TensorFlow network; in mode ``dynamic`` its weights are int8."""
         options, where = self._options, self._where
-        with ConverterChild(options.converter_python, options.timeout_s, where) as child:
-            loaded = child.load(options.job(self._source))
-            raw = _raw_inputs(loaded)
-            given = parse_input_shapes(options.input_shape)
-            shapes = static_shapes(raw, given, options.batch_size, where)
-            self._open(raw, shapes)
+        loaded = child.load(options.job(self._source))
+        self._loader = loaded.loader
+        raw = _raw_inputs(loaded)
+        given = parse_input_shapes(options.input_shape)
+        shapes = static_shapes(raw, given, options.batch_size, where)
+        self._open(raw, shapes)  # unusable data must not be found only after the conversion
+        converted = child.to_float(shapes)
+        self._notes.extend(converted.notes)
+        network = ModelFile(converted.content)
+        wanted = [wanted_pixels(steps_from(each)) for each in converted.network_start]
+        self._pixels.take_others(_other_images(raw, shapes, wanted))
+        if shapes and may_be_pixels(shapes[0]):
+            first = wanted[0] if wanted else None
+            if self._pixels.take_network(first or wanted_by_weights(network.model)):
+                self._open(raw, shapes)
+        return network
 
-            def on_network_start(steps: list[Any]) -> None:
-                wanted = [wanted_pixels(steps_from(each)) for each in steps]
-                self._pixels.take_others(_other_images(raw, shapes, wanted))
-                self._meet_network(wanted[0] if wanted else None, raw, shapes)
-
-            child.on_network_start = on_network_start
-
-            def on_float(content: bytes) -> bytes:
-                if not self._pixels.is_wanted:
-                    self._meet_network(wanted_by_weights(read_model(content)), raw, shapes)
-                return self._improve_float(content)
-
-            with self._explaining(child):
-                converted = child.convert(shapes, self._batches, on_float, loaded.loader)
-            self._notes.extend(child.notes)
-            return converted
-
-    def _tflite(self) -> Converted:
+    def _read_tflite(self) -> ModelFile:
+        """A float .tflite, cut and made static as asked for."""
         options, where = self._options, self._where
         model = read_float_tflite(self._source.path, options.mode)
         noted = read_notes(self._source.path.read_bytes(), model).preprocess
         self._pixels.take_noted("" if options.inputs else noted)
         model = cut(model, options.inputs, options.outputs, where)
-        replaced = self._replace_activations(model)
-        check_labels(options.labels, replaced)
-        self._refuse(replaced, open_shapes=True)
-        refuse_unquantizable(replaced, where)
+        self._refuse(self._replaced(model)[0], open_shapes=True)
+        refuse_unquantizable(model, where)
         raw = tflite_inputs(model)
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
-        self._pixels.take_network(wanted_by(replaced))
-        starts = [wanted_pixels(first_steps(replaced, place)) for place in range(len(raw))]
+        self._pixels.take_network(wanted_by(model))
+        starts = [wanted_pixels(first_steps(model, place)) for place in range(len(raw))]
         self._pixels.take_others(_other_images(raw, shapes, starts))
         self._open(raw, shapes)
-        if replaced is not model:
-            self._as_trained = write_model(make_static(model, shapes, where))
-        content = write_model(self._quantizable(make_static(replaced, shapes, where)))
-        self._to_quantize = content
-        child = ConverterChild(options.converter_python, options.timeout_s, where)
-        with child, self._explaining(child):
-            return child.quantize(content, options.job(self._source), self._batches)
+        return ModelFile.of(make_static(model, shapes, where))
 
-    @contextlib.contextmanager
-    def _explaining(self, child: ConverterChild) -> Iterator[None]:
-        """Name the operator that fails if the quantizer ends without a message."""
-        try:
-            yield
-        except EdgeKitError as error:
-            if not child.died or self._to_quantize is None:
-                raise
-            raise with_suspect(error, self._to_quantize, self._quantize_part) from error
+    # -- from there to an int8 model
 
-    def _quantize_part(self, content: bytes, batches: Batches, seconds: float) -> None:
-        job = {**self._options.job(self._source), "source_kind": "tflite"}
-        with ConverterChild(self._options.converter_python, seconds, self._where) as child:
-            child.quantize(content, job, batches)
+    def _replace_activations(self, network: ModelFile) -> ModelFile:
+        check_labels(self._options.labels, network.model)
+        replaced, notes = self._replaced(network.model)
+        self._notes.extend(notes)
+        return network if replaced is network.model else ModelFile.of(replaced)
 
-    def _improve_float(self, content: bytes) -> bytes:
-        """Return the float model to quantize; raise if quantization would fail."""
-        model = read_model(content)
-        check_labels(self._options.labels, model)
-        replaced = self._replace_activations(model)
-        if replaced is not model:
-            self._as_trained = content
-        better = self._quantizable(replaced)
-        self._to_quantize = content if better is model else write_model(better)
-        return self._to_quantize
+    def _replaced(self, model: Model) -> tuple[Model, list[str]]:
+        return with_replacements(model, parse_replacements(self._options.replace_activations))
 
-    def _quantizable(self, model: Model) -> Model:
+    def _quantizable(self, network: ModelFile) -> ModelFile:
         """Write what the quantizer would leave real in another way, with the same values.
 
         That is operations on constants alone, and splits with an unused part.
@@ -428,11 +316,31 @@ class _Conversion:
             NotEdgeTpuModelError: It cannot become an Edge TPU model.
         """
         if self._options.mode != "int8":
-            return model
-        self._refuse(model)
-        better = slice_partial_splits(fold_constants(model, self._where))
+            return network
+        self._refuse(network.model)
+        better = slice_partial_splits(fold_constants(network.model, self._where))
         require_runnable(better, self._where)
-        return better
+        return network if better is network.model else ModelFile.of(better)
+
+    def _quantize(self, child: ConverterChild, network: ModelFile) -> ModelFile:
+        try:
+            return ModelFile(self._quantized(child, network.content, self._batches))
+        except EdgeKitError as error:
+            if not child.died:
+                raise
+            raise with_suspect(error, network.content, self._quantize_part) from error
+
+    def _quantize_part(self, content: bytes, batches: Batches, seconds: float) -> None:
+        with ConverterChild(self._options.converter_python, seconds, self._where) as child:
+            self._quantized(child, content, batches)
+
+    def _quantized(self, child: ConverterChild, content: bytes, batches: Batches) -> bytes:
+        is_int8 = self._options.mode == "int8"
+        return child.quantize(
+            child.calibrate(content, batches),
+            io=self._options.io if is_int8 else "float32",
+            per_tensor_dense=is_int8,
+        )
 
     def _refuse(self, model: Model, *, open_shapes: bool = False) -> None:
         if self._options.mode != "int8":
@@ -450,10 +358,10 @@ class _Conversion:
             way_out = f"or convert the part without these: {command}" if command else ""
         refuse([issue for _, issue in found], self._where, way_out=way_out)
 
-    def _mend(self, model: Model, converted: Converted) -> tuple[Model, Converted]:
+    def _mend(self, made: ModelFile) -> ModelFile:
         """Fix what the quantizer silently gets wrong, and versions that compiler 16 cannot read."""
+        mended = model = made.model
         graph = model.main
-        mended = model
         wrong = [each.label for each in graph.operators if changes_scale(each, graph.tensors)]
         if wrong:
             mended = mend_copied_scales(model)
@@ -462,25 +370,7 @@ class _Conversion:
                 "which makes every value wrong; edgekit put a QUANTIZE there"
             )
         mended = lower_versions(mended)
-        if mended is model:
-            return model, converted
-        content = write_model(mended)
-        return read_model(content), replace(converted, content=content)
-
-    def _replace_activations(self, model: Model) -> Model:
-        forms = parse_replacements(self._options.replace_activations)
-        replaced, notes = with_replacements(model, forms)
-        self._notes.extend(notes)
-        return replaced
-
-    def _meet_network(
-        self, wanted: Wanted | None, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]
-    ) -> None:
-        """Open the data again if the network wants other pixels than were assumed."""
-        if not shapes or not may_be_pixels(shapes[0]):
-            return
-        if self._pixels.take_network(wanted):
-            self._open(raw, shapes)
+        return made if mended is model else ModelFile(write_model(mended))
 
     def _open(self, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]) -> None:
         if self._data is None:
@@ -497,18 +387,18 @@ class _Conversion:
             raise UsageError("the converter asks for calibration data", fix="--data DATA")
         return self._calibration.batches(self._progress)
 
-    def _agreement(self, converted: Converted, model: Model, output: Path) -> Agreement | None:
+    def _agreement(self, reference: ModelFile, made: ModelFile, output: Path) -> Agreement | None:
         """Compare the model with the float one; what is worse becomes a warning."""
         calibration, dataset = self._calibration, self._dataset
-        if calibration is None or dataset is None or converted.float_content is None:
+        if calibration is None or dataset is None:
             return None
         is_random = dataset.describe().get("kind") == RANDOM
+        model = made.model
         making = Making(model, str(output), calibration.count, dataset.num_samples, is_random)
-        as_trained = self._as_trained or converted.float_content
         operators = range(len(model.main.operators))
         macs = sum(count_macs(Operation(model, index)) for index in operators)
         batches = calibration.judging_batches(num_held_out(macs))
-        agreement = measure_outputs(as_trained, converted.content, batches, making)
+        agreement = measure_outputs(reference, made, batches, making)
         self._options.gates.check(agreement, self._where)
         self._notes.extend(agreement_warnings(agreement))
         return agreement
@@ -523,36 +413,6 @@ def _other_images(
         for place in range(1, min(len(raw), len(wanted)))
         if may_be_pixels(shapes[place])
     }
-
-
-def _asked(options: ConvertOptions) -> dict[str, str]:
-    """What else was set than source, data, mode, number of samples and output."""
-    shapes = options.input_shape
-    return asked_for(
-        {"io": "uint8", "batch_size": 1, "trust_source": False},
-        io=options.io,
-        batch_size=options.batch_size,
-        input_shape=shapes[0] if len(shapes) == 1 else None,
-        signature=options.signature,
-        inputs=",".join(options.inputs) or None,
-        outputs=",".join(options.outputs) or None,
-        converter_python=options.converter_python,
-        trust_source=options.trust_source,
-        replace_activations=options.replace_activations,
-        labels=options.labels,
-        min_agreement=options.gates.min_agreement,
-        min_snr_db=options.gates.min_snr_db,
-    )
-
-
-def _other_way(option: str) -> str:
-    if option not in ("--inputs", "--outputs"):
-        return f"leave {option} out"
-    return (
-        "cut the network where it is built: keras.Model(model.inputs, "
-        "model.get_layer(NAME).output); or cut its float .tflite: edgekit convert SOURCE "
-        f"--mode float -o FLOAT.tflite, then edgekit convert FLOAT.tflite {option} TENSOR ..."
-    )
 
 
 def _raw_inputs(loaded: Loaded) -> list[RawInput]:
@@ -575,16 +435,6 @@ def _opened(source: Any) -> Iterator[SourceFile]:  # noqa: ANN401
 
 def _name_of(source: Any) -> str:  # noqa: ANN401
     return str(source) if isinstance(source, (str, Path)) else f"Keras model {source.name}"
-
-
-def _shape_words(shape: str | Sequence[str] | Sequence[int] | None) -> tuple[str, ...]:
-    if shape is None:
-        return ()
-    if isinstance(shape, str):
-        return (shape,)
-    if all(isinstance(size, int) for size in shape):
-        return (",".join(str(size) for size in shape),)
-    return tuple(str(word) for word in shape)
 
 
 def _silent(_done: int, _total: int | None) -> None:

@@ -1,49 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A traced function to .tflite bytes, by TFLiteConverter."""
+"""A float .tflite to an int8 one: calibrated and quantized by the tools inside TFLiteConverter.
+
+ai-edge-quantizer does the same job, but (0.10) gives dense weights one scale a channel and marks
+every operator as version 1, so an Edge TPU model does not come out of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from edgekit.host.worker.source import Function
-
-MODES = ("float", "dynamic", "float-fallback", "int8")
+from edgekit.host.worker.refused import Refused
 
 
-def quantize(
-    frozen: Function,
-    mode: str,
-    io: str,
-    samples: Callable[[], Iterator[list[Any]]],
-    on_float: Callable[[bytes], bytes],
-) -> bytes:
-    """Convert ``frozen``, whose shapes are static.
+def calibrate(content: bytes, samples: Callable[[], Iterator[list[Any]]]) -> bytes:
+    """Run a float model on ``samples`` and write the range of each tensor into it.
 
     Args:
-        frozen: Without variables.
-        mode: One of the tutorial's four conversions.
-        io: ``uint8``, ``int8`` or ``float32``: type of the integer model's inputs and outputs.
+        content: The .tflite; its shapes are static.
         samples: Gives calibration samples, each a list of arrays in the order of the inputs.
-        on_float: Called with the float .tflite before calibration, where this TensorFlow shows it;
-            gives the one to go on with.
+
+    Raises:
+        Refused: This TensorFlow has no calibrator for flatbuffers.
+    """
+    try:
+        from tensorflow.lite.python.optimize import calibrator  # noqa: PLC0415
+    except ImportError as error:
+        raise _missing(error) from error
+    # An LSTM's inner results have ranges only where they are tensors.
+    content = calibrator.add_intermediate_tensors(content)
+    return bytes(calibrator.Calibrator(content).calibrate(samples))
+
+
+def quantize(calibrated: bytes, io: str, *, per_tensor_dense: bool = True) -> bytes:
+    """Quantize a model that `calibrate` made.
+
+    Args:
+        calibrated: Its tensors have ranges.
+        io: ``uint8``, ``int8`` or ``float32``: type of the model's inputs and outputs.
+        per_tensor_dense: Give dense layers one weight scale, as the Edge TPU needs; TensorFlow 2.17
+            began to make one for each channel.
+
+    Raises:
+        Refused: This TensorFlow has no quantizer for flatbuffers.
     """
     import tensorflow as tf  # noqa: PLC0415
 
-    class Converter(tf.lite.TFLiteConverter):  # type: ignore[misc] # TensorFlow has no types
-        """Shows the float model that calibration starts from, and goes on with the answer."""
+    try:
+        from tensorflow.lite.python.convert import mlir_quantize  # noqa: PLC0415
+    except ImportError as error:
+        raise _missing(error) from error
+    io_type = getattr(tf, io)
+    options = _per_tensor_dense(mlir_quantize) if per_tensor_dense else {}
+    return bytes(
+        mlir_quantize(calibrated, input_data_type=io_type, output_data_type=io_type, **options)
+    )
 
-        def _quantize(self, result: bytes, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            return super()._quantize(on_float(bytes(result)), *args, **kwargs)
 
-    converter = Converter.from_concrete_functions([frozen])
-    if mode != "float":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if mode in ("float-fallback", "int8"):
-        converter.representative_dataset = samples
-    if mode == "int8":
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = getattr(tf, io)
-        # The Edge TPU's dense layers have one weight scale; TensorFlow 2.17 began to make one each.
-        converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # noqa: SLF001
-    return bytes(converter.convert())
+def _missing(error: ImportError) -> Refused:
+    import tensorflow as tf  # noqa: PLC0415
+
+    return Refused(
+        "model.unsupported",
+        f"TensorFlow {tf.__version__} cannot quantize a .tflite file",
+        why=str(error),
+        fix="try another TensorFlow: --converter-python PATH",
+    )
+
+
+def _per_tensor_dense(function: Any) -> dict[str, bool]:  # noqa: ANN401
+    import inspect  # noqa: PLC0415
+
+    # Older versions always quantize dense layers per tensor, and have no name for it.
+    name = "disable_per_channel_for_dense_layers"
+    return {name: True} if name in inspect.signature(function).parameters else {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One conversion, from hello to done, as the parent asks for it."""
+"""The child's side of a conversion: `to_float`, `calibrate` and `quantize`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from edgekit.host.worker.frozen_graph import load_frozen_graph
 from edgekit.host.worker.keras_file import load_keras
 from edgekit.host.worker.memory import bounded_memory
 from edgekit.host.worker.network_start import first_steps
-from edgekit.host.worker.quantize import quantize
+from edgekit.host.worker.quantize import calibrate, quantize
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.saved_model import load_saved_model
 from edgekit.host.worker.source import Source
-from edgekit.host.worker.tflite_file import quantize_flatbuffer
+from edgekit.host.worker.to_float import to_float
 from edgekit.host.worker.wire import Message, Wire, as_array
 
 # A GPU would only be in the way, and Keras must run on TensorFlow whatever the user's default is.
@@ -43,38 +43,37 @@ _LOADERS = {
 
 
 def main() -> None:
-    """Talk to the parent until the model is converted, refused, or the parent is gone."""
+    """Answer the parent until it is done, something is refused, or the parent has exited."""
     _end_with_parent()
     os.environ.update(_ENVIRONMENT)
     wire = _claim_pipes()
     try:
-        _convert(wire)
+        _serve(wire)
     except Refused as refused:
         wire.send("refused", **vars(refused))
     except BrokenPipeError:
-        sys.exit(1)  # nobody is left to tell
+        sys.exit(1)  # the parent process has exited
 
 
-def _convert(wire: Wire) -> None:
-    job = _expect(wire, "job")
-    wire.send("step", name="importing TensorFlow")
-    wire.send("hello", **_versions())
-    is_tflite = job.fields["source_kind"] == "tflite"
-    content = (_convert_tflite if is_tflite else _convert_tensorflow)(wire, job)
-    wire.send("done", as_array(content), peak_rss_bytes=_peak_rss_bytes())
+def _serve(wire: Wire) -> None:
+    """Answer requests in any order until the parent is done."""
+    answers = {"to_float": _to_float, "calibrate": _calibrate, "quantize": _quantize}
+    while True:
+        request = wire.receive()
+        if request is None:
+            return
+        wire.send("step", name="importing TensorFlow")
+        wire.send("hello", **_versions())
+        kind, content, fields = answers[request.kind](wire, request)
+        wire.send(kind, as_array(content), peak_rss_bytes=_peak_rss_bytes(), **fields)
 
 
-def _convert_tflite(wire: Wire, job: Message) -> bytes:
-    content, mode, io = job.arrays[0].tobytes(), job.fields["mode"], job.fields["io"]
-    return quantize_flatbuffer(content, mode, io, lambda: _samples(wire))
-
-
-def _convert_tensorflow(wire: Wire, job: Message) -> bytes:
+def _to_float(wire: Wire, request: Message) -> tuple[str, bytes, dict[str, Any]]:
     import tensorflow as tf  # noqa: PLC0415
 
     wire.send("step", name="loading the model")
-    with bounded_memory(job.fields["source"]):
-        source: Source = _LOADERS[job.fields["source_kind"]](job.fields)
+    with bounded_memory(request.fields["source"]):
+        source: Source = _LOADERS[request.fields["source_kind"]](request.fields)
     wire.send("loaded", **source.describe())
     shapes = _expect(wire, "shapes").fields["shapes"]
     static = [
@@ -83,22 +82,26 @@ def _convert_tensorflow(wire: Wire, job: Message) -> bytes:
     ]
     wire.send("step", name="tracing the network")
     frozen, notes = freeze(source.trace(static))
-    for note in notes:
-        wire.send("note", text=note)
-    wire.send("network_start", steps=first_steps(frozen))
     wire.send("step", name="converting the operations")
+    content = to_float(frozen, dynamic=request.fields["dynamic"])
+    return "float", content, {"notes": notes, "network_start": first_steps(frozen)}
 
-    def on_float(content: bytes) -> bytes:
-        wire.send("float", as_array(content))
-        return _expect(wire, "float").arrays[0].tobytes()
 
-    mode, io = job.fields["mode"], job.fields["io"]
-    return quantize(frozen, mode, io, lambda: _samples(wire), on_float)
+def _calibrate(wire: Wire, request: Message) -> tuple[str, bytes, dict[str, Any]]:
+    return "calibrated", calibrate(request.arrays[0].tobytes(), lambda: _samples(wire)), {}
+
+
+def _quantize(wire: Wire, request: Message) -> tuple[str, bytes, dict[str, Any]]:
+    wire.send("step", name="quantizing")
+    fields = request.fields
+    calibrated = request.arrays[0].tobytes()
+    content = quantize(calibrated, fields["io"], per_tensor_dense=fields["per_tensor_dense"])
+    return "quantized", content, {}
 
 
 def _samples(wire: Wire) -> Iterator[list[Any]]:
     wire.send("step", name="calibrating")
-    wire.send("calibrate")
+    wire.send("samples")
     while True:
         message = wire.receive()
         if message is None:
@@ -106,7 +109,6 @@ def _samples(wire: Wire) -> Iterator[list[Any]]:
         if message.kind == "end":
             break
         yield message.arrays
-    wire.send("step", name="quantizing")
 
 
 def _identifier(name: str, index: int) -> str:

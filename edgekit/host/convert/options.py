@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How to convert: the options of `convert`, and which of them fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgekit import files
+from edgekit.errors import UsageError
+from edgekit.evaluate.gates import Gates
+from edgekit.evaluate.result import asked_for
+from edgekit.host.convert.activations import parse_replacements
+from edgekit.host.convert.enforce import IO_TYPES
+from edgekit.host.convert.sources import SOURCE_KINDS, SourceFile
+
+MODES = ("int8", "float-fallback", "dynamic", "float")
+CALIBRATED = ("int8", "float-fallback")
+# Option -> the kinds of source that it applies to.
+_APPLIES_TO = {
+    "--inputs": ("frozen_graph", "tflite"),
+    "--outputs": ("frozen_graph", "tflite"),
+    "--signature": ("saved_model",),
+    "--trust-source": ("keras", "saved_model", "frozen_graph"),
+}
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How to convert; the fields are the arguments of `convert`."""
+
+    mode: str = "int8"
+    io: str = "uint8"
+    num_samples: int = 100
+    batch_size: int = 1
+    input_shape: tuple[str, ...] = ()
+    signature: str | None = None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    converter_python: str | None = None
+    trust_source: bool = False
+    timeout_s: float | None = None
+    replace_activations: str | None = None
+    labels: files.PathLike | Sequence[str] | None = None
+    gates: Gates = field(default_factory=Gates)
+
+    def __post_init__(self) -> None:
+        if self.gates.names and self.mode not in CALIBRATED:
+            raise UsageError(
+                f"{self.gates.names[0]} has no effect in --mode {self.mode}",
+                fix=f"use --mode {' or '.join(CALIBRATED)}",
+            )
+        parse_replacements(self.replace_activations)
+        for name, value, known in (("--mode", self.mode, MODES), ("--io", self.io, IO_TYPES)):
+            if value not in known:
+                raise UsageError(
+                    f"{name} {value!r} is unknown", fix=f"use one of {', '.join(known)}"
+                )
+        for option, number in (
+            ("--num-samples", self.num_samples),
+            ("--batch-size", self.batch_size),
+        ):
+            if number < 1:
+                raise UsageError(f"{option} is {number}", fix="give a number above zero")
+        if self.replace_activations and self.mode not in CALIBRATED:
+            raise UsageError(
+                f"--replace-activations has no effect in --mode {self.mode}",
+                fix=f"use --mode {' or '.join(CALIBRATED)}",
+            )
+        if self.io == "int8" and self.mode != "int8":
+            raise UsageError(
+                f"--io {self.io} has no effect in --mode {self.mode}, whose inputs and outputs are "
+                "real numbers",
+                fix="leave --io out, or use --mode int8",
+            )
+
+    def refuse_unused(self, source: SourceFile) -> None:
+        """Refuse options that have no effect on this kind of ``source``.
+
+        Raises:
+            UsageError: There is one.
+        """
+        given = {
+            "--inputs": self.inputs,
+            "--outputs": self.outputs,
+            "--signature": self.signature,
+            "--trust-source": self.trust_source,
+        }
+        for option, kinds in _APPLIES_TO.items():
+            if given[option] and source.kind not in kinds:
+                raise UsageError(
+                    f"{option} has no effect on {SOURCE_KINDS[source.kind]}",
+                    where=str(source.path),
+                    why=f"it is for {' and '.join(SOURCE_KINDS[kind] for kind in kinds)}",
+                    fix=_other_way(option),
+                )
+
+    def job(self, source: SourceFile) -> dict[str, Any]:
+        """What the child needs to know to load ``source``."""
+        return {
+            "source_kind": source.kind,
+            "source": str(source.path.resolve()),
+            "dynamic": self.mode == "dynamic",
+            "signature": self.signature,
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "trust_source": self.trust_source or source.trusted,
+        }
+
+    def asked(self) -> dict[str, str]:
+        """What else was set than source, data, mode, number of samples and output."""
+        shapes = self.input_shape
+        return asked_for(
+            {"io": "uint8", "batch_size": 1, "trust_source": False},
+            io=self.io,
+            batch_size=self.batch_size,
+            input_shape=shapes[0] if len(shapes) == 1 else None,
+            signature=self.signature,
+            inputs=",".join(self.inputs) or None,
+            outputs=",".join(self.outputs) or None,
+            converter_python=self.converter_python,
+            trust_source=self.trust_source,
+            replace_activations=self.replace_activations,
+            labels=self.labels,
+            min_agreement=self.gates.min_agreement,
+            min_snr_db=self.gates.min_snr_db,
+        )
+
+
+def _other_way(option: str) -> str:
+    if option not in ("--inputs", "--outputs"):
+        return f"leave {option} out"
+    return (
+        "cut the network where it is built: keras.Model(model.inputs, "
+        "model.get_layer(NAME).output); or cut its float .tflite: edgekit convert SOURCE "
+        f"--mode float -o FLOAT.tflite, then edgekit convert FLOAT.tflite {option} TENSOR ..."
+    )
+
+
+def shape_words(shape: str | Sequence[str] | Sequence[int] | None) -> tuple[str, ...]:
+    """``--input-shape`` in any of the forms that `convert` takes, as its words."""
+    if shape is None:
+        return ()
+    if isinstance(shape, str):
+        return (shape,)
+    if all(isinstance(size, int) for size in shape):
+        return (",".join(str(size) for size in shape),)
+    return tuple(str(word) for word in shape)
