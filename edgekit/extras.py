@@ -89,7 +89,7 @@ def require_part(name: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise MissingExtraError(
             f"{PART} has no {name.rpartition('.')[2]}",

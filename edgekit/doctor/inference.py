@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import EdgeKitError
+from edgekit.formats.libedgetpu import runtime_version_in
 from edgekit.formats.model_file import PLAIN, PROGRAM, read_model_file
 from edgekit.formats.tflite import (
     Model,
@@ -21,7 +22,6 @@ from edgekit.formats.tflite import (
 from edgekit.runtime import Runner
 from edgekit.runtime.edgetpu import required_runtime_version
 from edgekit.runtime.interpreters import load_library
-from edgekit.runtime.libraries import runtime_version_in
 from edgekit.runtime.probe import too_old
 from edgekit.runtime.probe_child import version_of
 

@@ -18,7 +18,7 @@ from edgekit.doctor.machine import (
 )
 from edgekit.doctor.python_env import runtime_of
 from edgekit.doctor.result import CheckResult
-from edgekit.runtime.libraries import (
+from edgekit.formats.libedgetpu import (
     LIBRARY_NAMES,
     LIBRARY_PACKAGES,
     LIBRARY_VARIABLE,

@@ -15,8 +15,8 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, Callable, Mapping, Sequence
 
 from edgekit.errors import EdgeKitError
+from edgekit.formats.libedgetpu import debian_packages
 from edgekit.process import Finished, python_child, python_environment, run_process
-from edgekit.runtime.libraries import debian_packages
 
 # (program and arguments, seconds until it is ended) -> what became of it.
 CommandRunner = Callable[[Sequence[str], float], Finished]

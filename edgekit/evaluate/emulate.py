@@ -64,7 +64,7 @@ def emulate(
         SyncError: ``strict_sync`` found a fault.
         EdgeKitError: As for `run`.
     """
-    require_part("emulator")
+    require_part("chip.emulator")
     own = {name: options.pop(name) for name in _OF_RUNNER if name in options}
     request = RunRequest(**options)
     request.check(inputs)

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping
 
-from edgekit.result import Result
-from edgekit.runtime.cpu import RESOLVERS
-from edgekit.runtime.interpreters import InterpreterLibrary
-from edgekit.runtime.libraries import (
+from edgekit.formats.libedgetpu import (
     LIBRARY_NAMES,
     LIBRARY_PACKAGES,
     LIBRARY_VARIABLE,
     debian_packages,
 )
+from edgekit.result import Result
+from edgekit.runtime.cpu import RESOLVERS
+from edgekit.runtime.interpreters import InterpreterLibrary
 from edgekit.runtime.session import prepare
 
 _PYCORAL_RUNTIME = "tflite-runtime"  # what pycoral makes its interpreters of

@@ -7,10 +7,10 @@ import json
 from dataclasses import asdict, dataclass
 
 from edgekit.errors import ExternalToolError
+from edgekit.formats.libedgetpu import runtime_version_in
 from edgekit.process import python_child, python_environment, run_process
 from edgekit.runtime.delegate import open_request, package_version
 from edgekit.runtime.interpreters import load_library
-from edgekit.runtime.libraries import runtime_version_in
 from edgekit.runtime.probe import CHILD, said_in
 from edgekit.versions import runtime_version_of
 

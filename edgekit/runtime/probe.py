@@ -11,9 +11,9 @@ from typing import Any, Mapping
 
 from edgekit.errors import DeviceError
 from edgekit.files import sha256_hex
+from edgekit.formats.libedgetpu import runtime_version_in
 from edgekit.process import Finished, python_child, python_environment, run_process
 from edgekit.runtime.delegate import OpenRequest, package_version
-from edgekit.runtime.libraries import runtime_version_in
 from edgekit.runtime.probe_child import LOADED, OPENING, PREPARED, RAN, STARTED
 from edgekit.versions import pair_verdict, working_pair
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgekit.runtime.libraries import runtime_version_in
+from edgekit.formats.libedgetpu import runtime_version_in
 
 STARTED, LOADED, OPENING, PREPARED, RAN = "started", "loaded", "opening", "prepared", "ran"
 _CREATE = "tflite_plugin_create_delegate"

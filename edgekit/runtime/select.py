@@ -109,7 +109,7 @@ def _open_auto(request: _Request) -> Backend:
 
 
 def _open_emulator(request: _Request) -> Backend:
-    require_part("emulator")  # nothing else needs it, and a board may lack it
+    require_part("chip.emulator")  # nothing else needs it, and a board may lack it
     from edgekit.runtime.emulator import EmulatorBackend  # noqa: PLC0415
 
     options = request.options

@@ -10,7 +10,7 @@ import pytest
 
 from edgekit.bundle import bundle
 from edgekit.fleet import BoardResult, deploy
-from edgekit.runtime.libraries import LIBRARY_VARIABLE
+from edgekit.formats.libedgetpu import LIBRARY_VARIABLE
 from tests.fleet.conftest import Board
 from tests.runtime.edgetpu.conftest import Build, Models, build, models
 from tests.sshd import needs_sshd

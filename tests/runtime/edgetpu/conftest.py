@@ -13,8 +13,8 @@ from typing import Callable
 import numpy as np
 import pytest
 
+from edgekit.formats.libedgetpu import LIBRARY_VARIABLE
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, write_model
-from edgekit.runtime.libraries import LIBRARY_VARIABLE
 from tests.formats.darwinn.conftest import options_of, package_of
 
 _WEIGHTS = np.array([[1, 0, 0, 0], [1, 1, 1, 1], [1, -1, 1, -1]], np.int8)

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from edgekit.bundle import bundle
+from edgekit.formats.libedgetpu import LIBRARY_VARIABLE
 from edgekit.formats.tflite import read_model
 from edgekit.runtime.edgetpu import EdgeTpuBackend
-from edgekit.runtime.libraries import LIBRARY_VARIABLE
 from tests.runtime.edgetpu.conftest import Build, Models
 
 _CRASHES = "__attribute__((constructor)) static void f(void) { __builtin_trap(); }\n"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from edgekit.errors import DeviceError
+from edgekit.formats.libedgetpu import LIBRARY_VARIABLE
 from edgekit.formats.tflite import read_model
 from edgekit.runtime import Runner
 from edgekit.runtime.edgetpu import EdgeTpuBackend
-from edgekit.runtime.libraries import LIBRARY_VARIABLE
 from tests.runtime.edgetpu.conftest import Build, Models
 
 
