@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the Edge TPU and its compiler can do, told without either.
 
-The names are bound on first use (PEP 562): the device side takes `edgekit.edgetpu.issues` alone, and
-the doctor needs it before numpy is known to work.
+The names are bound on first use (PEP 562): the device side takes `edgekit.edgetpu.issues` alone,
+and the doctor needs it before numpy is known to work.
 """
 
 from __future__ import annotations
