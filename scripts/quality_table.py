@@ -3,11 +3,12 @@
 
     python scripts/quality_table.py NETWORKS... [--keep docs/quality.md] [-o docs/quality.md]
 
-NETWORKS are folders with a folder a network: ``float.tflite``, ``int8.tflite`` as `edgekit convert`
-makes it, ``hold.npz`` with samples that did not calibrate, and ``truth.json`` with ``quality``
-(good, fair or bad), ``task`` (in words) and ``known`` (from what the quality is known). The
-networks and samples are no part of this project. ``--keep`` takes over the rows of a page whose
-networks are not there any more, and marks them with `_KEPT`.
+NETWORKS are folders with a folder a network: ``float.tflite``, ``int8.tflite`` of `convert`,
+with ``hold.npz``, samples that did not calibrate, and ``truth.json`` with ``quality``
+(good, fair or bad), ``task`` (in words) and ``known`` (from what that is known); ``held_out``
+is true of a network that was tried after the limits were set. The networks and samples are no part
+of this project. ``--keep`` takes over the rows of a page whose networks are not there any more, and
+marks them with `_KEPT`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit import evaluate, files
-from edgekit.evaluate.decoded import CLASS_LIMITS, LIMITS, LOSS_LIMITS
+from edgekit.evaluate.decoded import CLASS_LIMITS, LIMITS, LOSS_LIMITS, OVERLAP_LIMITS
 from edgekit.evaluate.outputs import Agreement
 from edgekit.runtime.channels import LEAST_HITS
 from edgekit.runtime.quality import (
@@ -34,7 +35,7 @@ from edgekit.runtime.quality import (
     TARGET_SNR_LIMITS_DB,
 )
 
-_KEPT = "°"
+_KEPT, _HELD_OUT = "°", "\\*"
 _HEAD = Path(__file__).with_suffix(".txt")  # the page above the rows
 
 
@@ -59,7 +60,7 @@ class Row:
         """A row of an existing page."""
         name, *cells, called, _ = (each.strip() for each in line.strip()[1:-1].split("|"))
         quality = cells[1].split(":")[0]
-        return cls(f"{name.rstrip(_KEPT)}{_KEPT}", quality, called, tuple(cells))
+        return cls(f"{_bare(name)}{_KEPT}", quality, called, tuple(cells))
 
     @property
     def line(self) -> str:
@@ -81,13 +82,17 @@ def main() -> None:
             rows.append(judge(folder))
             print(rows[-1].line)
     if words.keep is not None:
-        known = {row.name for row in rows}
-        old = [row for row in kept(words.keep) if row.name.rstrip(_KEPT) not in known]
+        known = {_bare(row.name) for row in rows}
+        old = [row for row in kept(words.keep) if _bare(row.name) not in known]
         rows = sorted([*rows, *old], key=lambda row: row.name)
     page = (
         head() + "".join(row.line + "\n" for row in rows) + "\n" + "\n".join(summary(rows)) + "\n"
     )
     files.write_text(words.output, page)
+
+
+def _bare(name: str) -> str:
+    return name.rstrip(_KEPT + _HELD_OUT)
 
 
 def kept(page: Path) -> list[Row]:
@@ -108,6 +113,7 @@ def head() -> str:
         least_hits=LEAST_HITS,
         channel=CHANNEL_F1_LIMITS,
         loss=LOSS_LIMITS,
+        overlap=OVERLAP_LIMITS,
         each_class=CLASS_LIMITS,
         coarsest_logit=COARSEST_LOGIT,
         **LIMITS,
@@ -122,16 +128,20 @@ def judge(folder: Path) -> Row:
         raise ValueError(f"{folder}: nothing was compared")
     agreement = result.against.quality
     cells = (truth["task"], f"{truth['quality']}: {truth['known']}", *_cells(agreement))
-    return Row(folder.name, truth["quality"], agreement.verdict, cells)
+    mark = _HELD_OUT if truth.get("held_out") else ""
+    return Row(f"{folder.name}{mark}", truth["quality"], agreement.verdict, cells)
 
 
 def summary(rows: list[Row]) -> Iterator[str]:
-    """Hits and misses, of the bad and of the good ones."""
-    for quality, wrong in (("bad", "called good"), ("good", "not called good")):
-        chosen = [row for row in rows if row.quality == quality]
-        missed = [row.name for row in chosen if row.is_hit is False]
-        names = f": {', '.join(missed)}" if missed else ""
-        yield f"- of {len(chosen)} {quality} ones {len(missed)} are {wrong}{names}"
+    """Hits and misses, of the bad and of the good ones; those held out apart."""
+    held_out = [row for row in rows if row.name.endswith(_HELD_OUT)]
+    for title, group in (("", rows), ("held out: ", held_out)):
+        for quality, wrong in (("bad", "called good"), ("good", "not called good")):
+            chosen = [row for row in group if row.quality == quality]
+            missed = [row.name for row in chosen if row.is_hit is False]
+            names = f": {', '.join(missed)}" if missed else ""
+            if chosen:
+                yield f"- {title}of {len(chosen)} {quality} ones {len(missed)} are {wrong}{names}"
 
 
 def _cells(agreement: Agreement) -> tuple[str, ...]:

@@ -47,6 +47,8 @@ _LEAST_ERRORS = 2  # one other class may be chance
 # How many more answers are wrong, as the reference's own probabilities say: above the first
 # doubtful, above the second bad.
 LOSS_LIMITS = (0.01, 0.04)
+# Mean overlap of the objects that are found: below the first bad, below the second doubtful.
+OVERLAP_LIMITS = (0.65, 0.8)
 # What the class that fares worst must keep of its answers: below the first bad, below the second
 # doubtful. All together may be good while a rare class is lost.
 CLASS_LIMITS = (0.25, 0.5)
@@ -89,6 +91,7 @@ class DecodedRecord(Result):
     worst_class: int | None = None
     worst_share: float | None = None
     only_class: int | None = None  # of 3 or more: the one that the reference names on all samples
+    overlap: float | None = None  # mean intersection over union of the objects found
 
 
 class DecodedSums:
@@ -101,7 +104,7 @@ class DecodedSums:
         self._count = self._reference = self._found = self._false = self._close = 0
         self._masks: dict[int, list[int]] = {}  # class -> pixels of the reference, both, the model
         self._loss, self._is_whole = 0.0, True
-        self._num_scores = 0
+        self._num_scores, self._overlap = 0, 0.0
         self._kept: dict[int, list[int]] = {}  # class -> answers of the reference, those found
 
     def add(
@@ -141,6 +144,7 @@ class DecodedSums:
             worst_class=worst_class,
             worst_share=worst_share,
             only_class=self._only_class(),
+            overlap=self._overlap / self._found if self.task == DETECTION and self._found else None,
         )
         return replace(record, verdict=_verdict(record))
 
@@ -202,12 +206,14 @@ class DecodedSums:
         self._found += same
 
     def _add_objects(self, meant: _Objects, answered: _Objects) -> None:
-        is_found = _matches(meant, answered)
+        overlaps = _matches(meant, answered)
+        found = sum(each > 0 for each in overlaps)
         self._reference += len(meant.boxes)
-        self._found += sum(is_found)
-        self._false += len(answered.boxes) - sum(is_found)
-        for kind, found in zip(meant.classes, is_found):
-            self._keep(int(kind), found=found)
+        self._found += found
+        self._false += len(answered.boxes) - found
+        self._overlap += sum(overlaps)
+        for kind, overlap in zip(meant.classes, overlaps):
+            self._keep(int(kind), found=overlap > 0)
 
     def _add_people(self, meant: Poses, answered: Poses) -> None:
         free = list(np.flatnonzero(answered.scores > SCORE))
@@ -255,10 +261,11 @@ def _verdict(record: DecodedRecord) -> str:
     is_chance = record.task == CLASSIFICATION and record.reference - record.found < _LEAST_ERRORS
     loss = 0.0 if is_chance or record.loss is None else record.loss
     kept = 1.0 if record.worst_share is None else record.worst_share
-    low, high = LIMITS[record.task]
-    if record.share < low or kept < CLASS_LIMITS[0] or loss > LOSS_LIMITS[1]:
+    overlap = 1.0 if record.overlap is None else record.overlap
+    shares = ((record.share, LIMITS[record.task]), (kept, CLASS_LIMITS), (overlap, OVERLAP_LIMITS))
+    if loss > LOSS_LIMITS[1] or any(share < limits[0] for share, limits in shares):
         return BAD
-    if record.share < high or kept < CLASS_LIMITS[1] or loss > LOSS_LIMITS[0]:
+    if loss > LOSS_LIMITS[0] or any(share < limits[1] for share, limits in shares):
         return DOUBTFUL
     return GOOD
 
@@ -278,13 +285,14 @@ def _is_close(scores: NDArray[np.float64], chosen: int) -> bool:
     return bool(scores[chosen] >= best + np.log(_CLOSE_CALL))  # logits
 
 
-def _matches(meant: _Objects, answered: _Objects) -> list[bool]:
-    """Which objects of ``meant`` are found in ``answered``, each one once."""
+def _matches(meant: _Objects, answered: _Objects) -> list[float]:
+    """How far each object of ``meant`` overlaps with one of ``answered``; 0 if it is not found."""
     is_free = np.ones(len(answered.boxes), np.bool_)
     found = []
     for box, kind in zip(meant.boxes, meant.classes):
         overlaps = iou(box, answered.boxes) * (is_free & (answered.classes == kind))
-        found.append(bool(overlaps.size and overlaps.max() >= OVERLAP))
+        best = float(overlaps.max()) if overlaps.size else 0.0
+        found.append(best if best >= OVERLAP else 0.0)
         if found[-1]:
             is_free[int(overlaps.argmax())] = False
     return found
@@ -350,6 +358,8 @@ def decoded_finding(record: DecodedRecord, reference: str = FLOAT) -> Iterator[F
             f"it {found_words((record.reference, record.found, record.false), reference)} "
             f"({_THINGS[record.task]} with a score above {SCORE:g})"
         )
+    if record.overlap is not None and record.overlap < OVERLAP_LIMITS[1]:
+        text += f"; the boxes of those found overlap by {record.overlap:.0%}"
     if record.worst_share is not None and record.worst_share < CLASS_LIMITS[1]:
         text += f"; of class {record.worst_class} it keeps {record.worst_share:.0%}"
     yield Finding(_CODES[record.task], record.verdict, "", text)

@@ -63,7 +63,8 @@ QUALITY_CODES = tuple(
             "quality.detection",
             "The int8 model finds other objects",
             "Too many objects with a score above 0.5 are lost or false, matched by class and at "
-            "an IoU of 0.5; or more than half of the objects of one class.",
+            "an IoU of 0.5; or more than half of the objects of one class; or the boxes of those "
+            "found overlap by less than 0.8.",
             _LOOK,
         ),
         (

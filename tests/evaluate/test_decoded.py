@@ -139,3 +139,13 @@ def test_one_class_on_all_of_many_samples_is_noted() -> None:
     assert _compare(CLASSIFICATION, [(first, first)] * 60 + [(second, first)]).only_class is None
     flag = Scores(np.array([0.1]))
     assert _compare(CLASSIFICATION, [(flag, flag)] * 60).only_class is None
+
+
+def test_objects_that_are_found_with_poor_boxes_are_said() -> None:
+    wide = (0.1, 0.1, 0.4, 0.6)  # 0.3 by 0.5 where the other is 0.3 by 0.3
+    record = _compare(DETECTION, [(_objects(_A), _objects(wide))] * 12)
+    assert (record.found, record.share) == (12, 1.0)
+    assert record.overlap == pytest.approx(0.6)
+    assert record.verdict == "bad"
+    (finding,) = decoded_finding(record)
+    assert "the boxes of those found overlap by 60%" in finding.text
