@@ -47,4 +47,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-py* demo-out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-py* build demo-out .mypy_cache .ruff_cache .pytest_cache
