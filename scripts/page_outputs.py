@@ -58,7 +58,7 @@ class CommandError(Exception):
 def comparable(text: str) -> list[str]:
     """The lines of a page without what another machine measures or trains differently."""
     text = re.sub(r"\b[0-9a-f]{12,64}\b", "<hash>", text)
-    text = re.sub(r"-?\d[\d,]*\.\d[\d.]*", "<number>", text)
+    text = re.sub(r"[+-]?\d[\d,]*\.\d[\d.]*", "<number>", text)
     text = re.sub(r"\b\d[\d,]*(?= ?(ms|s|seconds|dB|MiB|%)(\W|$))", "<number>", text)
     text = re.sub(r"\b\d+ of \d+(?= scores)", "<number> of <number>", text)
     text = re.sub(r"\b\d+(?= (false|single inferences)\b)", "<number>", text)
