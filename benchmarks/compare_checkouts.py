@@ -21,14 +21,16 @@ from pathlib import Path
 import numpy as np
 
 _LIMIT = 1.03
-# Each prints [seconds of the processor, seconds of the clock] of what it measures.
+# Each prints [what was imported, seconds of the processor, seconds of the clock].
 _HEAD = """
 import json, sys, time, resource
+sys.path.insert(0, CHECKOUT)  # before what a .pth of the environment puts first
 def spent():
     each = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in each), time.perf_counter()
 def say(start, end, count=1):
-    print(json.dumps([(e - s) / count for s, e in zip(start, end)]))
+    from edgekit import __file__ as place
+    print(json.dumps([place, *[(e - s) / count for s, e in zip(start, end)]]))
 """
 _IMPORT = """
 start = spent()
@@ -116,16 +118,24 @@ def _made(folder: Path) -> Files:
 
 
 def _once(checkout: Path, code: str, files: Files) -> list[float]:
-    names = {"MODEL": str(files.model), "DATA": str(files.data), "SOURCE": str(files.source)}
+    names = {
+        "CHECKOUT": str(checkout),
+        "MODEL": str(files.model),
+        "DATA": str(files.data),
+        "SOURCE": str(files.source),
+    }
     given = "".join(f"{name} = {value!r}\n" for name, value in names.items())
     done = subprocess.run(
-        [sys.executable, "-c", _HEAD + given + code],
+        [sys.executable, "-c", given + _HEAD + code],
         check=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(checkout), "OPENBLAS_NUM_THREADS": "1"},
     )
-    return [float(each) for each in json.loads(done.stdout.splitlines()[-1])]
+    place, *times = json.loads(done.stdout.splitlines()[-1])
+    if checkout not in Path(place).parents:
+        raise RuntimeError(f"{place} was measured, expected {checkout}")
+    return [float(each) for each in times]
 
 
 def compare(checkouts: tuple[Path, Path], files: Files, runs: int, names: list[str]) -> None:

@@ -72,7 +72,7 @@ def _scaled(
     image: Image.Image, size: tuple[int, int], name: str, box: Box | None = None
 ) -> NDArray[np.uint8]:
     if name in RESAMPLERS and image.mode == "RGB":
-        return resample(_pixels_of_four(image), size, name, box)[..., :3]
+        return resample(_pixels_of_four(image), size, name, box, 3)
     if name in RESAMPLERS:
         return resample(_pixels(image), size, name, box)
     if image.size == size and box is None:

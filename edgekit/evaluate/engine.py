@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from edgekit.runtime import TensorInfo
     from edgekit.tasks import Prepared
 
-_BATCH_S = 20e-3  # a batch takes about this long: the time between two of them no longer counts
+_BATCH_S = 5e-3  # a batch takes about this long: the time between two of them no longer counts
 
-_PIXELS = np.arange(256)
+_PIXELS = np.arange(256, dtype=np.uint8)
+_SIGN = np.uint8(0x80)
 
 Rows = Sequence[Any]  # one array, or Pixels, an input; the samples along the first dimension
 
@@ -153,8 +154,10 @@ def _looked_up(runner: Runner, index: int, rows: Any) -> NDArray[Any] | None:  #
     if params is None or not isinstance(rows, Pixels):
         return None
     codes = quantize(rows.table, params)
-    if np.array_equal(codes, _PIXELS) and codes.dtype == np.uint8:
+    if codes.dtype == np.uint8 and np.array_equal(codes, _PIXELS):
         return rows.values  # a pixel is its own code
+    if codes.dtype == np.int8 and np.array_equal(codes.view(np.uint8), _PIXELS ^ _SIGN):
+        return (rows.values ^ _SIGN).view(np.int8)  # ten times as fast as looking it up
     stored: NDArray[Any] = codes.take(rows.values)
     return stored
 
