@@ -22,6 +22,7 @@ from pathlib import Path
 from edgekit import evaluate, files
 from edgekit.evaluate.decoded import CLASS_LIMITS, LIMITS, LOSS_LIMITS, OVERLAP_LIMITS
 from edgekit.evaluate.outputs import Agreement
+from edgekit.runtime.agreement import MOST_TARGETS
 from edgekit.runtime.channels import LEAST_HITS
 from edgekit.runtime.quality import (
     CHANNEL_F1_LIMITS,
@@ -29,7 +30,6 @@ from edgekit.runtime.quality import (
     DENSE_F1_LIMITS,
     ELEMENT_SNR_LIMITS_DB,
     GOOD,
-    MOST_TARGETS,
     OBJECT_F1_LIMITS,
     SNR_LIMITS_DB,
     TARGET_SNR_LIMITS_DB,

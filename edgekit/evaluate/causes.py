@@ -23,12 +23,14 @@ _FEW_SAMPLES = 50
 _MORE_SAMPLES = 300
 _FINE_STEPS, _LOST_STEPS = 64.0, 4.0  # of an input's range: one feature uses many, another few
 _WIDE_LOGIT = 16.0  # a sigmoid of it is 1 - 1e-7
+_LOPSIDED = 8.0  # times further below zero than above it
 _WEAK_CODE = 42  # of 127: a row that reaches no further loses more than a bit and a half
 _MOST_WEAK = 0.5
 _UNEQUAL = 6.0  # times the median: that channel leaves the others 5 of 8 bits
 _CONSTANT, _LEAST_CONSTANT = 1e-3, 10  # of the largest value; samples
 _NOTHING = 1e-5  # of the largest value: no answer varies by so little
 _FEW_INPUTS = 3  # the colours of a picture may differ
+_SMALL_STEPS = 5.0  # of an input's range: values of that size on average lose much
 _OFFSET_STEPS = 16.0  # an input that uses fewer says little
 _MOST_WIDER = 1.5  # than an input's range
 _ROUNDING_STEPS = 0.6  # noise up to here is made by the output's own step
@@ -226,6 +228,26 @@ def _features(case: _Case) -> Iterator[Cause]:
         )
 
 
+def _wide_inputs(case: _Case) -> Iterator[Cause]:
+    """Inputs whose range was set by few values, far larger than the others."""
+    for ranges in case.inputs:
+        scale, params = ranges.info.scale, ranges.info.params
+        if not scale or params is None or not ranges.mean_size:
+            continue
+        if ranges.mean_size >= _SMALL_STEPS * scale:
+            continue
+        low, high = ranges.ends
+        yield Cause(
+            "cause.wide_input",
+            f"the input {ranges.info.name} stands for {params.real_min:.4g} to "
+            f"{params.real_max:.4g}, in steps of {scale:.3g}, and the values are of the size "
+            f"{ranges.mean_size:.3g} on average ({low:.4g} to {high:.4g})",
+            "leave single large samples out of the calibration; if the values are of very "
+            "different sizes, take their logarithm or root outside the network, in training and "
+            "in use",
+        )
+
+
 def _mixed(case: _Case) -> Iterator[Cause]:
     found = list(mixed_outputs(case.making.model, case.making.path))
     yield from found
@@ -265,6 +287,8 @@ def _unequal_parts(record: OutputRecord) -> Iterator[Cause]:
 
 def _logits(case: _Case) -> Iterator[Cause]:
     for record in case.records:
+        if record.hits is None and not record.parts:
+            yield from _lopsided(record)
         hits, step = record.hits, record.step
         if hits is None or hits.decision != LOGIT_DECISION or step is None:
             continue
@@ -275,6 +299,21 @@ def _logits(case: _Case) -> Iterator[Cause]:
             f"the scores of {record.name} are logits from {record.reference_range[0]:.3g} to "
             f"{record.reference_range[1]:.3g}: only {-_WIDE_LOGIT:.0f} to {_WIDE_LOGIT:.0f} "
             f"matters, and the whole range makes steps of {step:.3g}",
+            "limit them inside the network: ReLU6 on logit + 3 keeps steps of 0.024, and the "
+            "decision is then at 3",
+        )
+
+
+def _lopsided(record: OutputRecord) -> Iterator[Cause]:
+    """Numbers far below zero and a few above it, as logits of masks and flags."""
+    low, high = record.reference_range
+    is_lopsided = high > 0 and low < -_LOPSIDED * max(high, _WIDE_LOGIT / 4)
+    if record.step is not None and record.step > COARSEST_LOGIT and is_lopsided:
+        yield Cause(
+            "cause.wide_logits",
+            f"the numbers of {record.name} go from {low:.3g} to {high:.3g}, in steps of "
+            f"{record.step:.3g}; if they are logits, only {-_WIDE_LOGIT:.0f} to {_WIDE_LOGIT:.0f} "
+            "matters",
             "limit them inside the network: ReLU6 on logit + 3 keeps steps of 0.024, and the "
             "decision is then at 3",
         )
@@ -330,7 +369,9 @@ def _own_step(case: _Case) -> Iterator[Cause]:
             "cause.coarse_output",
             f"the output {record.name} reaches from {low:.3g} to {high:.3g}, in steps of "
             f"{record.step:.3g}, and most of its values vary by {record.spread:.3g}",
-            "limit or scale that output inside the network, so that its range is used evenly",
+            "limit or scale that output inside the network, so that its range is used evenly"
+            if record.log_snr_db is None
+            else "train on the logarithm of the targets, and undo it outside the network",
         )
 
 
@@ -417,6 +458,7 @@ _LOOKS: tuple[Callable[[_Case], Iterator[Cause]], ...] = (
     _constant,
     _features,
     _offset_inputs,
+    _wide_inputs,
     _mixed,
     _logits,
     _saturating,

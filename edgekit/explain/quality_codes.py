@@ -114,6 +114,14 @@ QUALITY_CODES = tuple(
             "Subtract the mean from the samples outside the network, in training and in use.",
         ),
         (
+            "cause.wide_input",
+            "Few large values set the range of an input",
+            "Most values are of the size of a few steps: calibration saw single samples that are "
+            "far larger, or the values are of very different sizes, as the power of a sound.",
+            "Leave single large samples out of the calibration; take the logarithm or root of "
+            "values of very different sizes outside the network, in training and in use.",
+        ),
+        (
             "cause.offset_output",
             "An output is far from 0 for how much it varies",
             "The range of an int8 tensor holds 0: for answers between 2000 and 2010 the steps are "

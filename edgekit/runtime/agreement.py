@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 _FEW_COLUMNS = 16
 _FEW_NUMBERS = 16  # in a row: each may be a target by itself, as of a regression
+MOST_TARGETS = 4  # numbers that are an answer by themselves
+_MOST_KEPT = 1024  # samples whose targets are kept for their logarithms
+_LONG_TAIL = 16.0  # times the median: positive targets that reach further are of several sizes
+_FLOOR = 0.1  # of the median: what is smaller counts as that
 _LEAST_SPREAD = 1e-4  # of the largest one; what varies less is taken for a constant
 
 
@@ -61,6 +65,8 @@ class OutputRecord(Result):
     parts: tuple[PartRecord, ...] = ()
     # Of a row of few numbers: the centred ratio of each, in dB; None where one does not vary.
     elements_snr_db: tuple[float | None, ...] = ()
+    # Of positive targets of very different sizes: the centred ratio of their logarithms, in dB.
+    log_snr_db: float | None = None
 
     @property
     def noise_steps(self) -> float | None:
@@ -82,6 +88,7 @@ class OutputSums:
         self._low = self._model_low = np.inf
         self._high = self._model_high = -np.inf
         self._axes: tuple[ChannelSums, ...] = ()
+        self._targets: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
 
     def add(self, expected: NDArray[Any], actual: NDArray[Any]) -> None:
         """Take in real values, the samples along the first dimension.
@@ -104,6 +111,10 @@ class OutputSums:
             self._axes = tuple(ChannelSums(axis, shape) for axis in channel_axes(shape))
         self._add_powers(reference.astype(np.float64), model.astype(np.float64))
         self._add_ranges(reference, model)
+        if self._mean.size <= MOST_TARGETS and self._count <= _MOST_KEPT:
+            self._targets.append(
+                (reference.reshape(len(reference), -1), model.reshape(len(model), -1))
+            )
         for axis in self._axes:
             axis.add(reference, model)
         if reference.shape[-1] > 1:
@@ -163,6 +174,7 @@ class OutputSums:
             hits=self._axes[-1].hits() if self._axes else None,
             parts=find_parts(self._axes, spread, self._noise),
             elements_snr_db=_elements(spread.reshape(-1), self._noise.reshape(-1)),
+            log_snr_db=_log_ratio(self._targets) if self._targets else None,
         )
 
     def _spread_power(self) -> NDArray[np.float64]:
@@ -178,6 +190,7 @@ class InputRanges:
     def __init__(self, info: TensorInfo) -> None:
         """Gather the ranges of the input ``info``."""
         self.info = info
+        self._size, self._count = 0.0, 0
         self._low: NDArray[np.float64] = np.full(1, np.inf)
         self._high: NDArray[np.float64] = np.full(1, -np.inf)
 
@@ -186,8 +199,15 @@ class InputRanges:
         flat = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
         if flat.size:
             low, high = _column_ranges(flat)
+            self._size += float(np.abs(flat).sum(dtype=np.float64))
+            self._count += flat.size
             self._low = np.minimum(self._low, low)
             self._high = np.maximum(self._high, high)
+
+    @property
+    def mean_size(self) -> float:
+        """The mean of the absolute values; 0 before the first sample."""
+        return rounded(self._size / self._count) if self._count else 0.0
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -200,6 +220,21 @@ class InputRanges:
         """(features,) how far each one varies; zeros before the first sample."""
         width: NDArray[np.float64] = np.maximum(self._high - self._low, 0.0)
         return np.where(np.isfinite(width), width, 0.0)
+
+
+def _log_ratio(
+    targets: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
+) -> float | None:
+    """The lowest ratio of the targets' logarithms; None where none has a long tail."""
+    reference, model = (np.concatenate(each).astype(np.float64) for each in zip(*targets))
+    ratios = []
+    for true, answer in zip(reference.T, model.T):
+        middle = float(np.median(true))
+        if true.min() < 0 or not middle or true.max() <= _LONG_TAIL * middle:
+            continue
+        logs, others = (np.log(np.maximum(each, 0) + _FLOOR * middle) for each in (true, answer))
+        ratios.append(decibels(float(logs.var()), float(((others - logs) ** 2).mean())))
+    return min((each for each in ratios if each is not None), default=None)
 
 
 def _elements(spread: NDArray[np.float64], noise: NDArray[np.float64]) -> tuple[float | None, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterator, Sequence
 
 from edgekit.result import Result
+from edgekit.runtime.agreement import MOST_TARGETS
 from edgekit.runtime.channels import LEAST_HITS, LOGIT_DECISION
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ LEVELS = (UNKNOWN, GOOD, DOUBTFUL, BAD)  # from the least to the most severe
 # Signal about each element's mean over noise.
 SNR_LIMITS_DB = (8.0, 12.0)
 # The same where a network has so few numbers as its answer: it was trained to be exact in each.
-TARGET_SNR_LIMITS_DB, MOST_TARGETS = (8.0, 15.0), 4
+TARGET_SNR_LIMITS_DB = (8.0, 15.0)
 # The same of one number among few: it may vary less than the others.
 ELEMENT_SNR_LIMITS_DB = (4.0, 8.0)
 # F1 of the values above the decision: objects are found by many neighbouring scores, pixels of a
@@ -183,10 +184,13 @@ def _noise(record: OutputRecord, reference: str) -> Iterator[Finding]:
         numbers *= size
     is_target = record.hits is None and numbers <= MOST_TARGETS
     level = _level(ratio, TARGET_SNR_LIMITS_DB if is_target else SNR_LIMITS_DB)
+    words = f"{record.name}: {_lost(ratio, reference)}"
+    if is_target and record.log_snr_db is not None and level == GOOD:
+        level = _level(record.log_snr_db, TARGET_SNR_LIMITS_DB)
+        words = f"{record.name} is of very different sizes, and the small ones are lost: of the "
+        words += f"logarithms {_lost(record.log_snr_db, reference)}"
     if level != GOOD:
-        yield Finding(
-            "quality.noise", level, record.name, f"{record.name}: {_lost(ratio, reference)}"
-        )
+        yield Finding("quality.noise", level, record.name, words)
 
 
 def _level(value: float, limits: tuple[float, float]) -> str:

@@ -96,3 +96,21 @@ def test_large_weights_on_small_channels_show_unequal_channels() -> None:
     (cause,) = find_causes(Making(model, ""), [], [])
     assert cause.code == "cause.unequal_channels"
     assert "the largest is 100 times the median" in cause.text
+
+
+def test_an_input_that_single_samples_widened_is_the_cause() -> None:
+    wide = InputRanges(TensorInfo("x", (1, 8, 1), "uint8", 40 / 255, 0, 0))
+    wide.add(np.random.default_rng(0).random((20, 8, 1)).astype(np.float32))
+    (cause,) = find_causes(_empty(), [], [wide])
+    assert cause.code == "cause.wide_input"
+    assert "stands for 0 to 40" in cause.text
+
+
+def test_numbers_far_below_zero_may_be_logits() -> None:
+    expected = np.random.default_rng(0).uniform(-900, 5, (20, 30))
+    expected[:, :10] = np.abs(expected[:, :10]) / 200  # many are positive: a mask, not objects
+    sums = OutputSums(TensorInfo("mask", (1, 30), "int8", 3.5, 0, 0))
+    sums.add(expected, np.round(expected / 3.5) * 3.5)
+    causes = find_causes(_empty(), [sums.record()], [])
+    assert causes[0].code == "cause.wide_logits"
+    assert "if they are logits" in causes[0].text

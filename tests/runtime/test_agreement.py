@@ -265,3 +265,19 @@ def test_an_answer_of_few_numbers_must_be_closer_than_a_row_of_features() -> Non
         expected = _RNG.normal(size=(200, numbers))
         actual = expected + _RNG.normal(scale=0.21, size=expected.shape)  # 13.6 dB
         assert _verdict(expected, actual, _info((1, numbers))) == verdict
+
+
+def test_small_targets_are_lost_beside_large_ones_of_the_same_kind() -> None:
+    """Prices from 0.01 to 200 share steps of 0.8: the error is small, and most are wrong."""
+    expected = np.exp(_RNG.normal(scale=1.6, size=(250, 1)))
+    scale = float(expected.max()) / 255
+    record = _record(expected, _as_uint8(expected, scale, 0), _info((1, 1), scale))
+    assert record.centred_snr_db is not None
+    assert record.centred_snr_db > 30
+    level, (finding,) = judge_output(record)
+    assert level in {DOUBTFUL, BAD}
+    assert "the small ones are lost" in finding.text
+    even = _RNG.uniform(0, 1, (250, 1))
+    assert _record(even, even + 0.01).log_snr_db is None
+    close = expected * (1 + _RNG.normal(scale=0.02, size=expected.shape))
+    assert _verdict(expected, close) == GOOD
