@@ -14,8 +14,16 @@ import warnings
 from typing import Any, Callable, List, Optional
 
 import typer
-from typing_extensions import Annotated, get_type_hints
+from typing_extensions import Annotated
 
+from edgekit.cli.grammar import (
+    ClickException,
+    Group,
+    command_class,
+    plain,
+    resolve,
+    signature,
+)
 from edgekit.cli.streams import (
     NORMAL,
     QUIET,
@@ -60,11 +68,6 @@ _COMMANDS = (
     "verify",
     "deploy",
 )
-# typer brings click along under a private name since 0.20 and imports it before that; the base of
-# its usage errors is public in neither, but has the same name in both.
-_ClickException: Any = next(
-    each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
-)
 _INTERRUPTED = 130
 # A path that pathlib cannot even ask about: its questions raise where the answer is not plain no.
 _UNREACHABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO)
@@ -72,21 +75,13 @@ _LONGEST_WHERE = 300
 
 app = typer.Typer(
     name="edgekit",
+    cls=Group,
     help="From a trained Keras network to a verified deployment on a Coral Edge TPU.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _resolved(function: Callable[..., None]) -> Callable[..., None]:
-    """Turn the annotations from text into objects: below Python 3.10 typer does not do it."""
-    # Asked of the function itself, Python below 3.11 would wrap what defaults to None once more.
-    scope = {"__annotations__": function.__annotations__, "__module__": function.__module__}
-    function.__annotations__ = get_type_hints(type("Scope", (), scope), include_extras=True)
-    return function
 
 
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
@@ -101,14 +96,14 @@ def _choose_level(*, quiet: bool, verbose: bool) -> None:
 
 
 def _with_level(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command ``--quiet`` and ``--verbose``."""
+    """Give a command ``--quiet`` and ``--verbose``, and plain words for choices."""
 
     @functools.wraps(function)
     def command(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> None:  # noqa: ANN401
         _choose_level(quiet=quiet, verbose=verbose)
-        function(*args, **kwargs)
+        function(*args, **{name: plain(value) for name, value in kwargs.items()})
 
-    own = inspect.signature(function)
+    own = signature(function)
     added = [
         inspect.Parameter(word, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
         for word, kind in (("quiet", _Quiet), ("verbose", _Verbose))
@@ -133,7 +128,8 @@ def _add(name: str) -> None:
         words = {"ignore_unknown_options": True, "allow_extra_args": True}
         app.command(name, hidden=True, add_help_option=False, context_settings=words)(absent)
     else:
-        app.command(name)(_with_level(_resolved(getattr(module, name))))
+        function = resolve(getattr(module, name))
+        app.command(name, cls=command_class(function))(_with_level(function))
 
 
 for _name in _COMMANDS:
@@ -147,7 +143,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-@_resolved
+@resolve
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -212,7 +208,7 @@ def _status(words: List[str]) -> int:
             raise
         _report(_unreachable(error), as_json=as_json)
         status = InputError.exit_status
-    except _ClickException as error:
+    except ClickException as error:
         _report_usage(error, as_json=as_json)
         status = error.exit_code
     except (typer.Abort, KeyboardInterrupt):

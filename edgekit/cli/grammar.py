@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What typer lacks in some of its versions: choices from a list, earlier spellings, suggestions.
+
+An option is ``Annotated[str, typer.Option(...), OneOf("a", "b"), Formerly("--old")]``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import inspect
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, Union
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typing_extensions import Annotated, get_type_hints
+
+# typer brings click along under a private name since 0.20 and imports it before that; the base of
+# its usage errors is public in neither, but has the same name in both.
+ClickException: Any = next(
+    each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
+)
+_ANNOTATED = type(Annotated[int, None])
+
+
+class OneOf:
+    """The only words that an option takes; help, completion and error messages list them."""
+
+    def __init__(self, *values: str) -> None:
+        self.values = values
+
+
+class Formerly:
+    """Spellings of an option that are still understood and that help does not show."""
+
+    def __init__(self, *spellings: str) -> None:
+        self.spellings = spellings
+
+
+class Command(TyperCommand):
+    """A command whose options also have earlier spellings."""
+
+    earlier: Mapping[str, str] = {}
+
+    def parse_args(self, ctx: Any, args: List[str]) -> List[str]:  # noqa: ANN401 - click's context
+        """Replace the earlier spellings, up to a bare ``--``, then parse."""
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [*map(self._today, args[:end]), *args[end:]])
+
+    def _today(self, word: str) -> str:
+        option, equals, value = word.partition("=")
+        return self.earlier.get(option, option) + equals + value
+
+
+class Group(TyperGroup):
+    """Commands by name; a name that is not one of them is answered with the nearest."""
+
+    def resolve_command(self, ctx: Any, args: List[str]) -> Any:  # noqa: ANN401 - click's types
+        """Find the command.
+
+        Raises:
+            ClickException: There is none of that name; similar ones are named.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except ClickException as error:
+            if "Did you mean" not in error.message:  # typer says it by itself since 0.20
+                commands = [name for name, each in self.commands.items() if not each.hidden]
+                near = difflib.get_close_matches(args[0], commands)
+                if near:
+                    error.message += f" Did you mean {', '.join(map(repr, near))}?"
+            raise
+
+
+def resolve(function: Callable[..., None]) -> Callable[..., None]:
+    """Turn annotations from text into objects, which typer does not do below Python 3.10.
+
+    A choice becomes the enumeration that typer understands; `command` turns its members back.
+    """
+    # Asked of the function itself, Python below 3.11 would wrap what defaults to None once more.
+    scope = {"__annotations__": function.__annotations__, "__module__": function.__module__}
+    hints = get_type_hints(type("Scope", (), scope), include_extras=True)
+    function.__annotations__ = {name: _with_choices(hint) for name, hint in hints.items()}
+    return function
+
+
+def signature(function: Callable[..., None]) -> inspect.Signature:
+    """The signature of a resolved function, whose defaults of choices are members, too."""
+    own = inspect.signature(function)
+    return own.replace(parameters=[_with_member(each, function) for each in own.parameters.values()])
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - whatever an option holds
+    """The word that a member of a choice stands for; anything else as it is."""
+    return value.value if isinstance(value, enum.Enum) else value
+
+
+def command_class(function: Callable[..., None]) -> Type[Command]:
+    """The class of a resolved function's command, which knows its options' earlier spellings."""
+    earlier: Dict[str, str] = {}
+    for name, hint in function.__annotations__.items():
+        metadata = _metadata(hint)
+        declared = [word for each in metadata for word in getattr(each, "param_decls", None) or ()]
+        today = next(iter(declared), f"--{name.replace('_', '-')}")
+        for each in metadata:
+            if isinstance(each, Formerly):
+                earlier.update(dict.fromkeys(each.spellings, today))
+    return type("Command", (Command,), {"earlier": earlier})
+
+
+def _with_choices(hint: Any) -> Any:  # noqa: ANN401 - an annotation
+    metadata = _metadata(hint)
+    choice = next((each for each in metadata if isinstance(each, OneOf)), None)
+    if choice is None:
+        return hint
+    kind = enum.Enum("Choice", {word: word for word in choice.values}, type=str)  # type: ignore[misc] # made of a list
+    optional = hint.__origin__ == Optional[str]
+    return Annotated[(Optional[kind] if optional else kind, *metadata)]  # type: ignore[valid-type]
+
+
+def _with_member(parameter: inspect.Parameter, function: Callable[..., None]) -> inspect.Parameter:
+    kind = _choice_kind(function.__annotations__.get(parameter.name))
+    if kind is None or not isinstance(parameter.default, str):
+        return parameter
+    return parameter.replace(default=kind(parameter.default))
+
+
+def _choice_kind(hint: Any) -> Optional[Type[enum.Enum]]:  # noqa: ANN401 - an annotation
+    if not isinstance(hint, _ANNOTATED):
+        return None
+    base: Any = hint.__origin__
+    kinds = base.__args__ if getattr(base, "__origin__", None) is Union else (base,)
+    return next((each for each in kinds if isinstance(each, type(enum.Enum))), None)
+
+
+def _metadata(hint: Any) -> Tuple[Any, ...]:  # noqa: ANN401 - an annotation
+    return hint.__metadata__ if isinstance(hint, _ANNOTATED) else ()
