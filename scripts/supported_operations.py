@@ -28,8 +28,9 @@ An operator maps if all of this holds:
 3. No tensor has more than three innermost dimensions above 1.
 4. It does not depend on a CPU operator that itself depends on a mapped one: there is one Edge TPU
    part. This follows the data, not the order in the file.
-5. The runtime asked for (`--target`) and the operator's version are those of the table. "Seen" says
-   how many such operators were mapped in models that Google's compilers 1.0 to 16.0 made.
+5. The runtime asked for (`--min-runtime-version`) and the operator's version are those of the
+   table. "Seen" says how many such operators were mapped in models that Google's compilers 1.0 to
+   16.0 made.
 
 A file with an operator, or a version of one, that TensorFlow Lite 2.5 does not know is refused as a
 whole ("readable up to").

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Iterator, List, Optional
 import typer
 from typing_extensions import Annotated
 
-from edgekit.cli.options import PreprocessOption
+from edgekit.cli import completion
+from edgekit.cli.grammar import OneOf
+from edgekit.cli.options import TASKS, LabelsOption, PreprocessOption
 from edgekit.cli.output import JsonOption, emit, note
 
 if TYPE_CHECKING:
@@ -18,23 +20,39 @@ if TYPE_CHECKING:
 
 
 def bundle(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The plain .tflite file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .edgekit file to write.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="The plain .tflite file.", autocompletion=completion.models
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The .edgekit to write.")
+    ],
     compiled: Annotated[
-        Optional[Path], typer.Option(metavar="MODEL", help="What edgetpu_compiler made of it.")
+        Optional[Path],
+        typer.Option(
+            metavar="MODEL",
+            help="What edgetpu_compiler made of it.",
+            autocompletion=completion.models,
+        ),
     ] = None,
-    labels: Annotated[
-        Optional[Path], typer.Option(help="A text file with one class name a line.")
-    ] = None,
+    labels: LabelsOption = None,
     preprocess: PreprocessOption = None,
     metrics: Annotated[
         Optional[List[Path]],
         typer.Option(metavar="RESULT.json", help="What evaluate or benchmark --json printed."),
     ] = None,
-    task: Annotated[str, typer.Option(help="What the model is for; else as RESULT says.")] = "",
-    decoder: Annotated[str, typer.Option(help="What makes answers of its outputs.")] = "",
+    task: Annotated[
+        Optional[str],
+        typer.Option(help="What the model is for; by default what RESULT.json or the model says."),
+        OneOf(*TASKS),
+    ] = None,
+    decoder: Annotated[
+        str, typer.Option(metavar="NAME", help="What makes answers of its outputs.")
+    ] = "",
     licence: Annotated[
-        Optional[Path], typer.Option(help="The model's licence, a text file.")
+        Optional[Path], typer.Option(metavar="FILE", help="The model's licence, a text file.")
     ] = None,
     sign: Annotated[
         Optional[Path], typer.Option(metavar="KEY", help="Sign with this Ed25519 private key.")
@@ -51,7 +69,7 @@ def bundle(
         labels=labels,
         preprocess=preprocess,
         metrics=metrics or (),
-        task=task,
+        task=task or "",
         decoder=decoder,
         licence=licence,
         sign=sign,

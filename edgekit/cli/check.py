@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli import completion
+from edgekit.cli.grammar import Formerly
 from edgekit.cli.options import PreprocessOption
 from edgekit.cli.output import JsonOption, emit, note, table
 
@@ -25,17 +27,27 @@ def check(
         List[Path],
         typer.Argument(
             metavar="MODEL...",
+            autocompletion=completion.checkable,
             help="A .tflite; or a .keras, .h5, frozen .pb or SavedModel's folder, which is "
             "converted first.",
         ),
     ],
     target: Annotated[
-        int, typer.Option(help="Runtime version to compile for: 10, 12, 13 or 14.")
+        int,
+        typer.Option(
+            "--min-runtime-version",
+            "-m",
+            help="The oldest Edge TPU runtime that is to run it: 10, 12, 13 or 14.",
+        ),
+        Formerly("--target"),
     ] = 14,
     min_mapped: Annotated[
         Optional[float],
         typer.Option(
-            min=0.0, max=1.0, help="Exit with status 4 if a smaller share of operators maps."
+            metavar="SHARE",
+            min=0.0,
+            max=1.0,
+            help="A gate, such as 0.95: if a smaller share of operators maps, exit with 4.",
         ),
     ] = None,
     show_operations: Annotated[
@@ -53,7 +65,9 @@ def check(
     batch_size: Annotated[
         int, typer.Option(min=1, help="What an unknown first dimension becomes.")
     ] = 1,
-    signature: Annotated[Optional[str], typer.Option(help="Which one of a SavedModel.")] = None,
+    signature: Annotated[
+        Optional[str], typer.Option(metavar="NAME", help="Which one of a SavedModel.")
+    ] = None,
     inputs: Annotated[
         Optional[List[str]],
         typer.Option(metavar="NAME", help="Of a frozen graph or a float .tflite; once for each."),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Iterator, Optional
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli import completion
 from edgekit.cli.metric_words import difference_text, is_share, metric_text
 from edgekit.cli.output import JsonOption, emit, table
 from edgekit.errors import GateError
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from edgekit.evaluate.compare import Difference
 
 _Result = Annotated[
-    Path, typer.Argument(help="JSON of edgekit evaluate --json or benchmark --json.")
+    Path,
+    typer.Argument(
+        metavar="RESULT.json",
+        help="What edgekit evaluate --json or benchmark --json printed.",
+        autocompletion=completion.results,
+    ),
 ]
 
 
@@ -27,11 +33,15 @@ def compare(
     second: _Result,
     max_drop: Annotated[
         Optional[float],
-        typer.Option(min=0, help="How much a metric may drop, as a share: 0.01 is a point."),
+        typer.Option(
+            metavar="SHARE", min=0, help="How much a metric may drop, as a share: 0.01 is a point."
+        ),
     ] = None,
     max_p95_ms: Annotated[
         Optional[float],
-        typer.Option("--max-p95-ms", min=0, help="How long 95 % of inferences may take."),
+        typer.Option(
+            "--max-p95-ms", metavar="MS", min=0, help="How long 95 % of inferences may take."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:

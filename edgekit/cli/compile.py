@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Iterator, List, Optional
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli import completion
+from edgekit.cli.grammar import Formerly
 from edgekit.cli.output import JsonOption, emit, note, table
 from edgekit.extras import require_host_python
 
@@ -24,86 +26,87 @@ def compile(  # noqa: A001 - the command's name
     models: Annotated[
         List[Path],
         typer.Argument(
-            metavar="MODEL...", help="Integer-only .tflite files; several share one Edge TPU."
+            metavar="MODEL...",
+            help="Integer-only .tflite files; several share one Edge TPU.",
+            autocompletion=completion.models,
         ),
     ],
     out_dir: Annotated[
         Path,
-        typer.Option(
-            "--out-dir", "--out_dir", "--output", "-o", help="Folder for NAME_edgetpu.tflite."
-        ),
+        typer.Option("--output", "-o", metavar="FOLDER", help="For NAME_edgetpu.tflite."),
+        Formerly("--out-dir", "--out_dir"),
     ] = Path(),
     show_operations: Annotated[
         bool,
         typer.Option(
             "--show-operations",
-            "--show_operations",
             "-s",
             help="Print the operator table even where all operations are mapped.",
         ),
+        Formerly("--show_operations"),
     ] = False,
     min_runtime_version: Annotated[
         Optional[int],
         typer.Option(
             "--min-runtime-version",
-            "--min_runtime_version",
             "-m",
             help="The oldest Edge TPU runtime that is to run it: 10 to 14.",
         ),
+        Formerly("--min_runtime_version"),
     ] = None,
     intermediate_tensors: Annotated[
         Optional[str],
         typer.Option(
             "--intermediate-tensors",
-            "--intermediate_tensors",
             "-i",
             metavar="NAMES",
             help="Tensors (with commas) that end the Edge TPU's part; ':' between models.",
         ),
+        Formerly("--intermediate_tensors"),
     ] = None,
     num_segments: Annotated[
         Optional[int],
-        typer.Option(
-            "--num-segments", "--num_segments", "-n", min=1, help="Parts for as many Edge TPUs."
-        ),
+        typer.Option("--num-segments", "-n", min=1, help="Parts for as many Edge TPUs."),
+        Formerly("--num_segments"),
     ] = None,
     search_delegate: Annotated[
         bool,
         typer.Option(
             "--search-delegate",
-            "--search_delegate",
             "-d",
             help="On failure leave more and more operations at the end on the CPU (16.0).",
         ),
+        Formerly("--search_delegate"),
     ] = False,
     delegate_search_step: Annotated[
         Optional[int],
         typer.Option(
             "--delegate-search-step",
-            "--delegate_search_step",
             "-k",
             min=1,
             help="How many operations more at each try (16.0).",
         ),
+        Formerly("--delegate_search_step"),
     ] = None,
     timeout_sec: Annotated[
         Optional[int],
         typer.Option(
             "--timeout-sec",
-            "--timeout_sec",
             "-t",
+            metavar="SECONDS",
             min=1,
             help="The compiler's own limit for one try; 180 by default.",
         ),
+        Formerly("--timeout_sec"),
     ] = None,
     enable_multiple_subgraphs: Annotated[
         bool,
         typer.Option(
             "--enable-multiple-subgraphs",
-            "--enable_multiple_subgraphs",
             "-a",
             help="More than one region on the Edge TPU (experimental, often slower).",
         ),
+        Formerly("--enable_multiple_subgraphs"),
     ] = False,
     compiler: Annotated[
         Optional[str],
@@ -120,14 +123,22 @@ def compile(  # noqa: A001 - the command's name
     min_mapped: Annotated[
         Optional[float],
         typer.Option(
-            min=0, max=1, help="Share of operations that have to be mapped; else exit status 4."
+            metavar="SHARE",
+            min=0.0,
+            max=1.0,
+            help="A gate, such as 0.95: if a smaller share of operators maps, exit with 4.",
         ),
     ] = None,
     retries: Annotated[
         int, typer.Option(min=0, help="Tries more after a crash that is known to be random.")
     ] = 3,
     deadline_sec: Annotated[
-        float, typer.Option(help="End the compiler and its children after so many seconds.")
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.001,
+            help="End the compiler and its children after so many seconds.",
+        ),
     ] = 3600.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the exact command, run nothing.")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli import completion
+from edgekit.cli.grammar import OneOf
 from edgekit.cli.options import PreprocessOption
 from edgekit.cli.output import JsonOption, emit, note, progress
 from edgekit.extras import require_host_python
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from edgekit.host.convert.result import ConvertResult, Endpoint
 
 _SHOWN_LABELS = 8
+# The words of edgekit.host.convert, which needs a host's Python; a test compares them.
+IO = ("uint8", "int8", "float32")
+MODES = ("int8", "float-fallback", "dynamic", "float")
 
 
 def convert(
@@ -24,10 +29,13 @@ def convert(
         Path,
         typer.Argument(
             metavar="SOURCE",
+            autocompletion=completion.sources,
             help="A .keras, .h5, frozen .pb or float .tflite file, or a SavedModel's folder.",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .tflite to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The .tflite to write.")
+    ],
     data: Annotated[
         Optional[str],
         typer.Option(
@@ -50,7 +58,9 @@ def convert(
         Optional[List[str]],
         typer.Option(metavar="SHAPE", help="1,224,224,3, or NAME=1,224,224,3 for each input."),
     ] = None,
-    signature: Annotated[Optional[str], typer.Option(help="Which one of a SavedModel.")] = None,
+    signature: Annotated[
+        Optional[str], typer.Option(metavar="NAME", help="Which one of a SavedModel.")
+    ] = None,
     inputs: Annotated[
         Optional[List[str]],
         typer.Option(
@@ -66,15 +76,17 @@ def convert(
             help="Tensors to compute, of a frozen graph or a float .tflite, which is cut there.",
         ),
     ] = None,
-    io: Annotated[
-        str, typer.Option(help="Type of inputs and outputs: uint8, int8 or float32.")
-    ] = "uint8",
+    io: Annotated[str, typer.Option(help="Type of inputs and outputs."), OneOf(*IO)] = "uint8",
     mode: Annotated[
         str,
-        typer.Option(help="int8 (enforced), or unenforced: float, dynamic, float-fallback."),
+        typer.Option(help="int8 is enforced; the others are not for the Edge TPU."),
+        OneOf(*MODES),
     ] = "int8",
     converter_python: Annotated[
-        Optional[Path], typer.Option(help="The Python of another environment, with its TensorFlow.")
+        Optional[Path],
+        typer.Option(
+            metavar="PATH", help="The Python of another environment, with its TensorFlow."
+        ),
     ] = None,
     trust_source: Annotated[
         bool, typer.Option("--trust-source", help="Let code that the source carries run.")
@@ -112,7 +124,8 @@ def convert(
         ),
     ] = None,
     timeout_sec: Annotated[
-        Optional[float], typer.Option(help="Give up after so many seconds.")
+        Optional[float],
+        typer.Option(metavar="SECONDS", min=0.001, help="Give up after so many seconds."),
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Optional
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli.grammar import OneOf
 from edgekit.cli.output import JsonOption, emit, note, table
 from edgekit.extras import require_host_python
 
@@ -19,13 +20,19 @@ if TYPE_CHECKING:
 
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for models, results and the picture.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="For models, results and the picture."
+        ),
     ] = Path("demo-out"),
     dataset: Annotated[
-        str, typer.Option(help="digits (ships with scikit-learn) or mnist (cached or downloaded).")
+        str,
+        typer.Option(help="digits ships with scikit-learn; mnist is cached or downloaded."),
+        OneOf("digits", "mnist"),
     ] = "digits",
     mnist: Annotated[
-        Optional[Path], typer.Option(help="An mnist.npz in Keras's form; implies --dataset mnist.")
+        Optional[Path],
+        typer.Option(metavar="FILE", help="An mnist.npz in Keras's form; implies --dataset mnist."),
     ] = None,
     epochs: Annotated[
         Optional[int], typer.Option(min=1, help="Passes over the training images.")

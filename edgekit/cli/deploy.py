@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Iterator, List, Optional
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli import completion
 from edgekit.cli.options import SamplesOption, ThreadsOption
 from edgekit.cli.output import JsonOption, emit, note, progress, table
 from edgekit.extras import require_host_python
@@ -20,7 +21,12 @@ _HEAD = ("board", "state", "edgekit", "sent bytes", "of", "Edge TPU", "device", 
 
 
 def deploy(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A .edgekit file.")],
+    bundle: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BUNDLE", help="A .edgekit file.", autocompletion=completion.bundles
+        ),
+    ],
     boards: Annotated[
         List[str],
         typer.Argument(metavar="BOARD...", help="user@host[:port], or names of ~/.ssh/config."),
@@ -49,17 +55,19 @@ def deploy(
     device: Annotated[
         str,
         typer.Option(
+            metavar="DEVICE",
+            autocompletion=completion.devices,
             help="What runs the model there: cpu, usb, pci, :0, or auto: an Edge TPU where the "
-            "board's doctor finds a usable one, else the CPU."
+            "board's doctor finds a usable one, else the CPU.",
         ),
     ] = "auto",
     num_samples: SamplesOption = None,
     num_runs: Annotated[int, typer.Option(min=1, help="How many inferences to time.")] = 50,
     num_threads: ThreadsOption = 1,
     folder: Annotated[
-        str, typer.Option(help="The board's folder; relative to the home there.")
+        str, typer.Option(metavar="FOLDER", help="The board's folder; relative to the home there.")
     ] = "edgekit",
-    python: Annotated[str, typer.Option(help="The board's Python.")] = "python3",
+    python: Annotated[str, typer.Option(metavar="PATH", help="The board's Python.")] = "python3",
     reconnects: Annotated[
         int, typer.Option(min=0, help="How often to go on after a lost connection.")
     ] = 2,

@@ -8,13 +8,18 @@ from pathlib import Path
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli import completion
 from edgekit.cli.output import JsonOption, emit, note
 
 
 def disasm(
     model: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A compiled model (x_edgetpu.tflite), or a bundle."),
+        typer.Argument(
+            metavar="MODEL",
+            help="A compiled model (x_edgetpu.tflite), or a bundle.",
+            autocompletion=completion.models,
+        ),
     ],
     json: JsonOption = False,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Iterator, Optional
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli import completion
 from edgekit.cli.output import JsonOption, emit
 from edgekit.errors import DeviceError
 
@@ -22,13 +23,20 @@ _MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "not_applicable"
 def doctor(
     model: Annotated[
         Optional[Path],
-        typer.Option(metavar="MODEL", help="Run this model too, compiled or not, or a bundle."),
+        typer.Option(
+            metavar="MODEL",
+            autocompletion=completion.models,
+            help="Run this model too, compiled or not, or a bundle.",
+        ),
     ] = None,
     cpu: Annotated[
         bool, typer.Option("--cpu", help="Be content if models run on the CPU.")
     ] = False,
     python: Annotated[
-        str, typer.Option(help="Look at this Python instead of the one that runs edgekit.")
+        str,
+        typer.Option(
+            metavar="PATH", help="Look at this Python instead of the one that runs edgekit."
+        ),
     ] = "",
     print_udev: Annotated[
         bool, typer.Option("--print-udev", help="Print udev rules for every Edge TPU, and end.")

@@ -4,12 +4,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List, Optional
+from typing import TYPE_CHECKING, Iterator, List
 
 import typer
 from typing_extensions import Annotated
 
-from edgekit.cli.options import KernelsOption, PreprocessOption, RuntimeOption, ThreadsOption
+from edgekit.cli import completion
+from edgekit.cli.options import (
+    KernelsOption,
+    LabelsOption,
+    PreprocessOption,
+    RuntimeOption,
+    ThreadsOption,
+)
 from edgekit.cli.output import JsonOption, emit
 from edgekit.cli.run import render as render_run
 
@@ -20,14 +27,16 @@ if TYPE_CHECKING:
 def emulate(
     model: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help="A compiled model (x_edgetpu.tflite), or a bundle."),
+        typer.Argument(
+            metavar="MODEL",
+            help="A compiled model (x_edgetpu.tflite), or a bundle.",
+            autocompletion=completion.models,
+        ),
     ],
     inputs: Annotated[
         List[Path], typer.Argument(metavar="INPUT...", help="Images, .npy or .npz files.")
     ],
-    labels: Annotated[
-        Optional[Path], typer.Option(help="A text file with one class name a line.")
-    ] = None,
+    labels: LabelsOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
     preprocess: PreprocessOption = None,
     strict_sync: Annotated[

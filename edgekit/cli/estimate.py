@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Iterator
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli.grammar import OneOf
 from edgekit.cli.options import ModelArgument
 from edgekit.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
     from edgekit.edgetpu.estimate import Estimate
 
+# The words of edgekit.edgetpu, which would make --help slow; a test compares them.
+CONNECTIONS = ("usb3", "usb2", "pcie", "dev-board")
+
 
 def estimate(
     model: ModelArgument,
     device: Annotated[
-        str, typer.Option(help="What the Edge TPU hangs on: usb3, usb2, pcie or dev-board.")
+        str,
+        typer.Option(help="How the Edge TPU is connected; it does not have to be here."),
+        OneOf(*CONNECTIONS),
     ] = "usb3",
     json: JsonOption = False,
 ) -> None:

@@ -48,7 +48,9 @@ def evaluate(
     task: TaskOption = None,
     preprocess: PreprocessOption = None,
     labels: LabelsOption = None,
-    split: Annotated[str, typer.Option(help="test or train, of a file that holds both.")] = "test",
+    split: Annotated[
+        str, typer.Option(metavar="NAME", help="test or train, of a file that holds both.")
+    ] = "test",
     num_samples: SamplesOption = None,
     label_offset: Annotated[int, typer.Option(help="Added to each label of the data.")] = 0,
     score_threshold: ScoreOption = None,

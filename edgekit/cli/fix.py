@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Iterator, List, Optional
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli import completion
+from edgekit.cli.grammar import OneOf
 from edgekit.cli.options import (
     PreprocessOption,
     ProofDataOption,
@@ -21,13 +23,17 @@ from edgekit.cli.output import JsonOption, emit, note, progress, table
 if TYPE_CHECKING:
     from edgekit.fix import Certificate, FixResult, RuleList
 
+# The words of edgekit.fix, which would make --help slow; a test compares them.
+IO = ("auto", "keep", "uint8", "int8", "float32")
+
 
 def fix(
     model: Annotated[
-        Optional[Path], typer.Argument(metavar="MODEL", help="A .tflite file.")
+        Optional[Path],
+        typer.Argument(metavar="MODEL", help="A .tflite file.", autocompletion=completion.models),
     ] = None,
     output: Annotated[
-        Optional[Path], typer.Option("--output", "-o", help="The .tflite to write.")
+        Optional[Path], typer.Option("--output", "-o", metavar="FILE", help="The .tflite to write.")
     ] = None,
     rule: Annotated[
         Optional[List[str]], typer.Option(metavar="NAME", help="Apply this rule; all by default.")
@@ -38,9 +44,9 @@ def fix(
     io: Annotated[
         str,
         typer.Option(
-            help="Type of inputs and outputs: auto (float becomes the integers behind it), keep, "
-            "uint8, int8 or float32."
+            help="Type of inputs and outputs; auto turns float into the integers behind it."
         ),
+        OneOf(*IO),
     ] = "auto",
     data: ProofDataOption = None,
     preprocess: PreprocessOption = None,

@@ -20,7 +20,6 @@ from typing_extensions import Annotated, get_type_hints
 ClickException: Any = next(
     each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
 )
-_ANNOTATED = type(Annotated[int, None])
 
 
 class OneOf:
@@ -87,7 +86,9 @@ def resolve(function: Callable[..., None]) -> Callable[..., None]:
 def signature(function: Callable[..., None]) -> inspect.Signature:
     """The signature of a resolved function, whose defaults of choices are members, too."""
     own = inspect.signature(function)
-    return own.replace(parameters=[_with_member(each, function) for each in own.parameters.values()])
+    return own.replace(
+        parameters=[_with_member(each, function) for each in own.parameters.values()]
+    )
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - whatever an option holds
@@ -100,12 +101,17 @@ def command_class(function: Callable[..., None]) -> Type[Command]:
     earlier: Dict[str, str] = {}
     for name, hint in function.__annotations__.items():
         metadata = _metadata(hint)
-        declared = [word for each in metadata for word in getattr(each, "param_decls", None) or ()]
-        today = next(iter(declared), f"--{name.replace('_', '-')}")
+        today = next(filter(None, map(_long_name, metadata)), f"--{name.replace('_', '-')}")
         for each in metadata:
             if isinstance(each, Formerly):
                 earlier.update(dict.fromkeys(each.spellings, today))
     return type("Command", (Command,), {"earlier": earlier})
+
+
+def _long_name(declared: Any) -> str:  # noqa: ANN401 - what stands in an Annotated
+    """The first long spelling of a typer.Option; typer keeps the first of all as its default."""
+    words = (getattr(declared, "default", None), *(getattr(declared, "param_decls", None) or ()))
+    return next((word for word in words if isinstance(word, str) and word.startswith("--")), "")
 
 
 def _with_choices(hint: Any) -> Any:  # noqa: ANN401 - an annotation
@@ -113,9 +119,10 @@ def _with_choices(hint: Any) -> Any:  # noqa: ANN401 - an annotation
     choice = next((each for each in metadata if isinstance(each, OneOf)), None)
     if choice is None:
         return hint
-    kind = enum.Enum("Choice", {word: word for word in choice.values}, type=str)  # type: ignore[misc] # made of a list
-    optional = hint.__origin__ == Optional[str]
-    return Annotated[(Optional[kind] if optional else kind, *metadata)]  # type: ignore[valid-type]
+    make: Any = enum.Enum  # of a list, which a type checker cannot follow
+    kind = make("Choice", {word: word for word in choice.values}, type=str)
+    base: Any = hint.__origin__
+    return Annotated[(Optional[kind] if base == Optional[str] else kind, *metadata)]
 
 
 def _with_member(parameter: inspect.Parameter, function: Callable[..., None]) -> inspect.Parameter:
@@ -126,12 +133,10 @@ def _with_member(parameter: inspect.Parameter, function: Callable[..., None]) ->
 
 
 def _choice_kind(hint: Any) -> Optional[Type[enum.Enum]]:  # noqa: ANN401 - an annotation
-    if not isinstance(hint, _ANNOTATED):
-        return None
-    base: Any = hint.__origin__
+    base: Any = getattr(hint, "__origin__", None) if _metadata(hint) else None
     kinds = base.__args__ if getattr(base, "__origin__", None) is Union else (base,)
     return next((each for each in kinds if isinstance(each, type(enum.Enum))), None)
 
 
 def _metadata(hint: Any) -> Tuple[Any, ...]:  # noqa: ANN401 - an annotation
-    return hint.__metadata__ if isinstance(hint, _ANNOTATED) else ()
+    return tuple(getattr(hint, "__metadata__", ()))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Iterator, List, Optional
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli import completion
 from edgekit.cli.output import JsonOption, emit, note, table
 from edgekit.errors import UsageError
 
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
 
 def inspect(
     models: Annotated[
-        List[Path], typer.Argument(metavar="FILE...", help=".tflite files or bundles.")
+        List[Path],
+        typer.Argument(
+            metavar="MODEL...",
+            help=".tflite files or bundles.",
+            autocompletion=completion.models,
+        ),
     ],
     source: Annotated[
         Optional[Path],
-        typer.Option(metavar="PLAIN", help="The .tflite file that the compiled one was made from."),
+        typer.Option(metavar="MODEL", help="The .tflite file that the compiled one was made from."),
     ] = None,
     html: Annotated[
         Optional[Path], typer.Option(metavar="FILE", help="Draw the graph into one HTML file.")

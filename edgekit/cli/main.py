@@ -194,7 +194,7 @@ def _status(words: List[str]) -> int:
     status: Any = 0
     try:
         _refuse_empty(words)
-        status = app(words, standalone_mode=False)
+        status = app(words, prog_name="edgekit", standalone_mode=False)
     except EdgeKitError as error:
         _report(error, as_json=as_json)
         status = error.exit_status

@@ -9,7 +9,29 @@ from typing import Optional
 import typer
 from typing_extensions import Annotated
 
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite file or a bundle.")]
+from edgekit.cli import completion
+from edgekit.cli.grammar import OneOf
+
+# The words of edgekit.tasks, of edgekit.extras.RUNTIME_PACKAGES and of edgekit.runtime.cpu, which
+# would make --help slow; a test compares them.
+TASKS = (
+    "classification",
+    "multilabel",
+    "detection",
+    "segmentation",
+    "pose",
+    "regression",
+    "none",
+)
+RUNTIMES = ("litert", "tflite-runtime", "tensorflow")
+KERNELS = ("fast", "reference")
+
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="A .tflite file or a bundle.", autocompletion=completion.models
+    ),
+]
 DataOption = Annotated[
     str,
     typer.Option(
@@ -34,14 +56,16 @@ PreprocessOption = Annotated[
 DeviceOption = Annotated[
     str,
     typer.Option(
+        metavar="DEVICE",
+        autocompletion=completion.devices,
         help="What runs the model: cpu; an Edge TPU: usb, usb:N, pci, pci:N or :N; auto takes an "
-        "Edge TPU if one is usable, else the CPU; emulator runs a compiled model in software."
+        "Edge TPU if one is usable, else the CPU; emulator runs a compiled model in software.",
     ),
 ]
 KeepStateOption = Annotated[
     bool,
     typer.Option(
-        "--keep-state",
+        "--keep-state/--no-keep-state",
         help="The samples are a stream: keep the model's state from one to the next.",
     ),
 ]
@@ -61,6 +85,7 @@ DeviceTimeoutOption = Annotated[
     Optional[float],
     typer.Option(
         "--timeout-sec",
+        metavar="SECONDS",
         min=0.001,
         help="Fail if the Edge TPU does not answer within so many seconds, when it is opened or "
         "in an inference.",
@@ -68,7 +93,8 @@ DeviceTimeoutOption = Annotated[
 ]
 RuntimeOption = Annotated[
     Optional[str],
-    typer.Option(help="litert, tflite-runtime or tensorflow; the first installed by default."),
+    typer.Option(help="What interprets the model; the first that is installed by default."),
+    OneOf(*RUNTIMES),
 ]
 KernelsOption = Annotated[
     str,
@@ -76,6 +102,7 @@ KernelsOption = Annotated[
         help="fast (XNNPACK, what the Edge TPU computes for convolutions, depthwise ones, dense "
         "layers and additions) or reference (slow, bit-identical across runtimes)."
     ),
+    OneOf(*KERNELS),
 ]
 ThreadsOption = Annotated[
     int, typer.Option("--num-threads", min=1, help="Threads of one inference.")
@@ -88,14 +115,15 @@ SamplesOption = Annotated[
 ]
 TaskOption = Annotated[
     Optional[str],
-    typer.Option(
-        help="classification, multilabel, detection, segmentation, pose, regression or none; "
-        "guessed by default."
-    ),
+    typer.Option(help="What the model is for; guessed by default."),
+    OneOf(*TASKS),
 ]
 LabelsOption = Annotated[
     Optional[Path],
-    typer.Option(help="A text file with one class name a line; by default the model's own."),
+    typer.Option(
+        metavar="FILE",
+        help="A text file with one class name a line; by default the model's own.",
+    ),
 ]
 ScoreOption = Annotated[
     Optional[float], typer.Option("--score-threshold", help="Leave out what scores lower.")

@@ -28,7 +28,9 @@ def report(
     ] = None,
     model: Annotated[
         Optional[str],
-        typer.Option(help="A model in RUN_DIR; by default the one that results are about."),
+        typer.Option(
+            metavar="MODEL", help="A model in RUN_DIR; by default the one that results are about."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:

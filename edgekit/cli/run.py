@@ -41,7 +41,8 @@ def run(
         ),
     ],
     output: Annotated[
-        Optional[Path], typer.Option("--output", "-o", help="Folder for pictures of the answers.")
+        Optional[Path],
+        typer.Option("--output", "-o", metavar="FOLDER", help="For pictures of the answers."),
     ] = None,
     task: TaskOption = None,
     labels: LabelsOption = None,

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 def split(
     model: ModelArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for head and tail.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="For head and tail.")
+    ],
     at: Annotated[
         Optional[List[str]],
         typer.Option(metavar="TENSOR", help="Cut behind this tensor; may be given several times."),

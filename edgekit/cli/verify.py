@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Iterator, Optional
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli import completion
 from edgekit.cli.bundle import render_manifest
 from edgekit.cli.output import JsonOption, emit, note
 
@@ -19,7 +20,12 @@ _VERDICTS = {True: "fits here", False: "NOT HERE", None: "unknown"}
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A .edgekit file.")],
+    bundle: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BUNDLE", help="A .edgekit file.", autocompletion=completion.bundles
+        ),
+    ],
     verify_key: Annotated[
         Optional[Path],
         typer.Option(metavar="KEY", help="Ask for a signature by this Ed25519 public key's owner."),

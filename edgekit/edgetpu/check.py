@@ -48,7 +48,7 @@ def check_model(
     where = name or file.path or "model"
     if target not in RUNTIME_VERSIONS:
         raise UsageError(
-            f"--target {target} is no runtime version",
+            f"--min-runtime-version {target} is no runtime version",
             fix=f"use one of {', '.join(map(str, RUNTIME_VERSIONS))}",
         )
     refuse_compiled(file.model, where)

@@ -98,7 +98,7 @@ ISSUE_CODES: Mapping[str, IssueCode] = {
             "The operator needs a later runtime than asked for",
             "Runtimes 10 to 14 learnt operators and number types one after the other. What the "
             "runtime on the device does not know, the compiler leaves to the CPU.",
-            "Ask for runtime 14 (--target 14) and install libedgetpu 16 on the device.",
+            "Ask for runtime 14 (--min-runtime-version 14); install libedgetpu 16 on the device.",
             "libedgetpu api/runtime_version.h; coral.ai, supported operations",
         ),
         IssueCode(

@@ -160,7 +160,7 @@ def _data_types(op: Operation, runtime: int) -> OperatorVerdict | None:
             f"int8 exists since runtime {_INT8_SINCE}, asked for is {runtime}",
             "runtime",
             "map.runtime",
-            f"--target {LATEST_RUNTIME}, or a runtime of 2019 or later on the device",
+            f"--min-runtime-version {LATEST_RUNTIME}, or a runtime of 2019 or later on the device",
             "libedgetpu api/runtime_version.h; log of compiler 15.0 with -m 11",
         )
     end, tensor = wrong[0]
@@ -218,7 +218,7 @@ def _runtime(op: Operation, runtime: int) -> OperatorVerdict | None:
         f"it maps since runtime {since}, asked for is {runtime}",
         "runtime",
         "map.runtime",
-        f"--target {since} or later, which the device's runtime must have",
+        f"--min-runtime-version {since} or later, which the device's runtime must have",
         rule.source,
     )
 

@@ -248,7 +248,7 @@ COMPILER_TEXTS = (
         pattern=r"Error opening file for writing: (?P<path>\S+)",
         example="Error opening file for writing: out/model_edgetpu.tflite",
         cause="The folder of {path} does not exist or is read-only.",
-        fix="Make the folder, or name another: --out-dir.",
+        fix="Make the folder, or name another: --output.",
         source="google-coral/edgetpu issue 400",
     ),
     KnownText(

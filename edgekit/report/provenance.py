@@ -111,7 +111,7 @@ def _run(node: Node) -> Command:
 
 def _check(node: Node) -> Command:
     source = node.text("converted_from") or node.text("model")
-    return _command(["check", source, *_option("--target", node.count("target"))])
+    return _command(["check", source, *_option("--min-runtime-version", node.count("target"))])
 
 
 def _estimate(node: Node) -> Command:

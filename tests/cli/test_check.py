@@ -90,7 +90,7 @@ def test_the_gate_prints_the_report_and_ends_with_status_4(good: Path, blocked: 
 
 
 def test_an_older_target_maps_less(good: Path) -> None:
-    assert "maps        0 of 2" in edgekit("check", good, "--target", "10").stdout
+    assert "maps        0 of 2" in edgekit("check", good, "-m", "10").stdout
 
 
 @pytest.mark.parametrize(

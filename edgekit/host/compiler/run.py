@@ -220,7 +220,7 @@ def _check_request(
         raise OutputError(
             "the folder for the output does not exist",
             where=str(folder),
-            fix=f"mkdir -p {folder}, or name another (--out-dir)",
+            fix=f"mkdir -p {folder}, or name another (--output)",
         )
     for stem in stems:
         files.refuse_overwriting(folder / f"{stem}_edgetpu.tflite", *paths)
