@@ -51,7 +51,7 @@ def test_every_command_and_option_exists(page: str, line: str) -> None:
         if word in ("|", ">"):
             break
         if word.startswith("-"):
-            assert word.split("=")[0] in options, line
+            assert word.split("=")[0] in options, f"{page}: {line}"
 
 
 @pytest.mark.parametrize("page", _WRITTEN)
