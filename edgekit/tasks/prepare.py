@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from edgekit.data import has_same_range, parse_preprocess
+import numpy as np
+
+from edgekit.data import Preprocess, has_same_range, parse_preprocess
 from edgekit.data.network_start import contradiction, wanted_by
+from edgekit.data.preprocess import fit_default
 from edgekit.formats.model_file import ModelFile, ModelSource
-from edgekit.formats.tflite import Model
+from edgekit.formats.tflite import Model, Tensor
 from edgekit.formats.tflite_metadata import Notes
+from edgekit.rewrite.pieces import real_range
 from edgekit.runtime.select import file_for
 from edgekit.tasks.labels import attached_labels, ultralytics_task
+from edgekit.tasks.mediapipe import mediapipe_head
 from edgekit.tasks.posenet import PosenetOptions, without_decoder
-
-if TYPE_CHECKING:
-    from edgekit.data import Preprocess
 
 # How Ultralytics' exports, by the task that their metadata names, were trained and are run.
 _ULTRALYTICS = {
@@ -25,6 +26,12 @@ _ULTRALYTICS = {
     ),
     "classify": "unit,resize=crop,filter=bilinear",
 }
+
+
+# mediapipe/modules/*_detection/*.pbtxt: keep_aspect_ratio, BORDER_ZERO; the range of the pixels is
+# 0..1 for palms, which have seven key points, and -1..1 for faces and people.
+_MEDIAPIPE = "resize=letterbox,fill=0"
+_PALM_KEYPOINTS = 7
 
 
 @dataclass(frozen=True)
@@ -80,13 +87,46 @@ def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
 
 def _preprocess(file: ModelFile) -> tuple[str, str]:
     """``--preprocess`` text and why: what the file says, else what its network shows."""
-    if file.notes.preprocess:
-        return file.notes.preprocess, "the model's file says so"
-    known = _ULTRALYTICS.get(ultralytics_task(file.content), "")
+    known, reason = maker_preprocess(file.model, file.content, file.notes.preprocess)
     if known:
-        return known, "exports of Ultralytics are made for it"
+        return known, reason
     wanted = wanted_by(file.model)
     return (wanted.scale, wanted.reason) if wanted else ("", "")
+
+
+def maker_preprocess(model: Model, content: bytes, noted: str) -> tuple[str, str]:
+    """``--preprocess`` text and why, where the file or the form of its outputs tells the maker.
+
+    Args:
+        model: The network.
+        content: Its file.
+        noted: What the file says of preprocessing. A normalization alone, as MediaPipe's files
+            have it, leaves the resizing open.
+
+    Returns:
+        Two empty texts for other networks.
+    """
+    graph = model.main
+    tensors = [graph.tensors[index] for index in (*graph.inputs[:1], *graph.outputs)]
+    shapes = [tensor.shape for tensor in tensors[1:]]
+    is_image = bool(graph.inputs) and len(tensors[0].shape) == 4
+    head = mediapipe_head(shapes, tensors[0].shape[1:3]) if is_image else None
+    if noted and (head is None or "resize=" in noted):
+        return noted, "the model's file says so"
+    if head is not None:
+        scale = noted or _mediapipe_scale(head.num_keypoints, tensors[0])
+        return f"{scale},{_MEDIAPIPE}", "MediaPipe's detectors are run so"
+    known = _ULTRALYTICS.get(ultralytics_task(content), "")
+    return (known, "exports of Ultralytics are made for it") if known else ("", "")
+
+
+def _mediapipe_scale(num_keypoints: int, tensor: Tensor) -> str:
+    """What a quantized input stands for, else the range of MediaPipe's graphs."""
+    if tensor.quantization is not None and np.dtype(tensor.dtype.lower()).kind in "iu":
+        how = Preprocess(is_default=True)
+        fitting = fit_default(how, real_range(tensor), tensor.dtype.lower())
+        return str(fitting).partition(",resize=")[0]
+    return "unit" if num_keypoints == _PALM_KEYPOINTS else "tf"
 
 
 def preprocess_doubt(asked: str | Preprocess | None, prepared: Prepared) -> str:

@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgekit.data import parse_preprocess
+from edgekit.data.describe import describe
 from edgekit.evaluate import run
+from edgekit.formats.tflite import read_model
+from edgekit.formats.tflite_metadata import ModelMetadata, write_metadata
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,3 +123,27 @@ def test_a_photo_that_is_stored_sideways_is_drawn_with_its_box(
             assert max(changes) > 60
         for beside in ((left - 8, y + 10), (right + 8, y), (x, bottom + 8), (x, y + 12)):
             assert np.abs(_colour_at(picture, beside, size) - 60).max() < 12
+
+
+def test_mediapipes_detectors_get_the_letterbox_of_mediapipe(
+    make_detector: Make, make_constant: Make, tmp_path: Path
+) -> None:
+    """Faces -1..1 and palms, of seven key points, 0..1; a normalization in the file goes before."""
+    path = tmp_path / "photo.png"
+    Image.new("RGB", _PHOTO).save(str(path))
+    scale, offset = _PLACES["letterbox"]
+    model = make_detector(*(each * scale + np.array(offset) for each in (_BOX, _POINTS)))
+    result = run(model, [path])
+    form = "resize=letterbox,filter=tf-bilinear,colour=rgb,fill=0"
+    assert result.preprocess == f"tf,{form}"
+    np.testing.assert_allclose(_only_face(result).box_xyxy_px, _BOX.ravel(), atol=1e-3)
+    parsed = read_model(model)
+    known = ModelMetadata(files={})
+    how = parse_preprocess("mean=120,std=60")
+    wanted = describe(parsed, known, name="m", labels=(), how=how, licence="")
+    assert run(write_metadata(model, wanted, ""), [path]).preprocess == f"mean=120,std=60,{form}"
+    assert run(write_metadata(model, wanted, "raw,resize=pad"), [path]).preprocess.startswith(
+        "raw,resize=pad"
+    )
+    palms = make_constant((1, 192, 192, 3), [np.zeros((1, 2016, 18)), np.full((1, 2016, 1), -20.0)])
+    assert run(palms, [path]).preprocess == f"unit,{form}"

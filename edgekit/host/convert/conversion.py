@@ -54,6 +54,7 @@ from edgekit.host.convert.suspect import Batches, with_suspect
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
 from edgekit.host.convert.way_out import cut_command
 from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_splits
+from edgekit.tasks.prepare import maker_preprocess
 from edgekit.version import __version__
 
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
@@ -282,8 +283,9 @@ class _Conversion:
         """A float .tflite, cut and made static as asked for."""
         options, where = self._options, self._where
         model = read_float_tflite(self._source.path, options.mode)
-        noted = read_notes(self._source.path.read_bytes(), model).preprocess
-        self._pixels.take_noted("" if options.inputs else noted)
+        content = self._source.path.read_bytes()
+        noted = maker_preprocess(model, content, read_notes(content, model).preprocess)
+        self._pixels.take_noted(*(("", "") if options.inputs else noted))
         model = cut(model, options.inputs, options.outputs, where)
         self._refuse(self._replaced(model)[0], open_shapes=True)
         refuse_unquantizable(model, where)

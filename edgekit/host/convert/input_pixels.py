@@ -30,11 +30,11 @@ class InputPixels:
         self.how = parse_preprocess(asked)
         self.reason = "the default" if self.how.is_default else "as asked for"
 
-    def take_noted(self, noted: str) -> None:
-        """Use what the source's own metadata says, unless another one was asked for."""
+    def take_noted(self, noted: str, reason: str) -> None:
+        """Use what the source's own metadata or its maker says, unless another was asked for."""
         if noted and self._asked is None:
             self.how = preprocess_or(None, noted)
-            self.reason = "the source's metadata say so"
+            self.reason = reason
 
     @property
     def is_wanted(self) -> bool:
