@@ -4,15 +4,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
 import numpy as np
 
 from edgekit.data import preprocess_for
 from edgekit.errors import UsageError
-from edgekit.result import Result
-from edgekit.runtime import Runner, TensorInfo, Thermal, judge_drift, latency_stats
+from edgekit.runtime import (
+    Environment,
+    MeasuredResult,
+    Runner,
+    RunnerOptions,
+    TensorInfo,
+    judge_drift,
+    latency_stats,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,10 +32,10 @@ MAX_TIMES = 1000
 
 
 @dataclass(frozen=True)
-class BenchmarkResult(Result):
+class BenchmarkResult(MeasuredResult):
     """Wall-clock times of one model on one device; copies to and from the tensors excluded."""
 
-    schema: ClassVar[str] = "edgekit.benchmark/1"
+    schema: ClassVar[str] = "edgekit.benchmark/2"
     model: str
     sha256: str
     load_ms: float  # construct the interpreter, allocate tensors
@@ -37,14 +44,8 @@ class BenchmarkResult(Result):
     runs: int
     warmup_runs: int
     throughput_hz: float  # 1 / mean
-    device: str
-    runtime: str
-    kernels: str
-    kernels_note: str
-    num_threads: int
-    versions: Mapping[str, str]
+    environment: Environment
     times_ms: tuple[float, ...]  # of single inferences, in order; of many at most 1000, spread out
-    thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
     preprocess: str = ""  # how images become its input, as evaluate and run do it; "" for others
 
 
@@ -60,6 +61,7 @@ def benchmark(
     fallback: bool = False,
     recover: bool = False,
     timeout_s: float | None = None,
+    options: RunnerOptions | None = None,
 ) -> BenchmarkResult:
     """Measure loading, the first inference and the steady state of ``model``.
 
@@ -77,6 +79,7 @@ def benchmark(
         fallback: See `Runner`.
         recover: See `Runner`; what it takes to open the device again is not timed.
         timeout_s: See `Runner`.
+        options: ``device`` to ``timeout_s`` as one value, instead of these keywords.
 
     Raises:
         UsageError: ``num_runs`` is below 1 or ``warmup_runs`` below 0.
@@ -88,15 +91,17 @@ def benchmark(
     ):
         if number < least:
             raise UsageError(f"{option} is {number}, expected at least {least}")
-    options: dict[str, Any] = {
-        "runtime": runtime,
-        "kernels": kernels,
-        "num_threads": num_threads,
-        "fallback": fallback,
-        "recover": recover,
-        "timeout_s": timeout_s,
-    }
-    with Runner(model, device, **options) as runner:
+    how = RunnerOptions.given(
+        options,
+        device=device,
+        runtime=runtime,
+        kernels=kernels,
+        num_threads=num_threads,
+        fallback=fallback,
+        recover=recover,
+        timeout_s=timeout_s,
+    )
+    with Runner(model, options=how) as runner:
         random = np.random.default_rng(_SEED)
         raw = [_random_input(info, random) for info in runner.inputs]
         start = time.perf_counter()
@@ -114,14 +119,8 @@ def benchmark(
             runs=num_runs,
             warmup_runs=warmup_runs,
             throughput_hz=1e3 / stats["mean"],
-            device=environment.device,
-            runtime=environment.runtime,
-            kernels=environment.kernels,
-            kernels_note=environment.kernels_note,
-            num_threads=num_threads,
-            versions=environment.versions,
+            environment=replace(environment, thermal=judge_drift(environment.thermal, times_s)),
             times_ms=_kept_ms(times_s),
-            thermal=judge_drift(environment.thermal, times_s),
             preprocess=_preprocess(runner),
         )
 

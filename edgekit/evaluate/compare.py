@@ -18,7 +18,8 @@ from edgekit.result import Result
 if TYPE_CHECKING:
     from edgekit.files import PathLike
 
-_EVALUATE, _BENCHMARK = "edgekit.evaluate/1", "edgekit.benchmark/1"
+_EVALUATE, _BENCHMARK = "edgekit.evaluate", "edgekit.benchmark"
+_NUMBERS = ("1", "2")  # of the documents; what is read here is the same in both
 _SHOWN = 48  # characters of a value; enough to tell hashes apart
 _DAMAGES_SHOWN = 3
 _LARGEST = 1e300  # differences of larger numbers overflow
@@ -92,15 +93,15 @@ def compare(
     """
     names = [_name(each) for each in (first, second)]
     a, b = _load(first, names[0]), _load(second, names[1])
-    obstacles = tuple(_differing(a, b, _ACCURACY)) if a["schema"] == _EVALUATE else ()
-    if a["schema"] != b["schema"]:
+    obstacles = tuple(_differing(a, b, _ACCURACY)) if _kind(a) == _EVALUATE else ()
+    if _kind(a) != _kind(b):
         raise InputError(
-            f"cannot compare {a['schema']} with {b['schema']}",
+            f"cannot compare {_kind(a)} with {_kind(b)}",
             where=f"{names[0]}, {names[1]}",
             fix="give two results of evaluate, or two of benchmark",
         )
     metrics = () if obstacles else tuple(_metrics(a, b))
-    if not obstacles and a["schema"] == _EVALUATE and not metrics:
+    if not obstacles and _kind(a) == _EVALUATE and not metrics:
         obstacles = ("they have no metric in common",)
     latencies = tuple(_latencies(a, b))
     lost = [name for name in a.get("metrics", ()) if name not in b.get("metrics", ())]
@@ -128,6 +129,11 @@ def _name(source: PathLike | Mapping[str, Any]) -> str:
     return str(source.get("model", "")) if isinstance(source, Mapping) else str(source)
 
 
+def _kind(document: Mapping[str, Any]) -> str:
+    """``edgekit.evaluate`` of ``edgekit.evaluate/2``."""
+    return str(document["schema"]).partition("/")[0]
+
+
 def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
     document: Any = source
     if not isinstance(source, Mapping):
@@ -136,8 +142,9 @@ def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
         except JSON_DAMAGE as error:
             raise InputError(f"cannot read the result: {error}", where=name) from error
     schema = document.get("schema") if isinstance(document, Mapping) else None
-    required = ("latency_ms", "metrics", "data") if schema == _EVALUATE else ("latency_ms",)
-    is_known = schema in (_EVALUATE, _BENCHMARK)
+    kind, _, number = str(schema).partition("/")
+    required = ("latency_ms", "metrics", "data") if kind == _EVALUATE else ("latency_ms",)
+    is_known = kind in (_EVALUATE, _BENCHMARK) and number in _NUMBERS
     missing = [key for key in required if is_known and not isinstance(document.get(key), Mapping)]
     if missing or not is_known:
         why = f"its schema is {schema!r}" if schema else "it has no schema"
@@ -162,7 +169,7 @@ def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _damages(document: Mapping[str, Any]) -> Iterator[str]:
     """What is no number where the comparison needs one: NaN would pass every gate."""
     is_right: dict[str, Callable[[Any], bool]] = {"latency_ms": _is_number}
-    if document["schema"] == _EVALUATE:
+    if _kind(document) == _EVALUATE:
         is_right.update(metrics=_is_number, left_out=_are_numbers, metrics_ci95=_is_interval)
     for part, is_value in is_right.items():
         values = document.get(part) or {}
@@ -173,7 +180,7 @@ def _damages(document: Mapping[str, Any]) -> Iterator[str]:
             if not is_value(value):
                 yield f"{part}.{name} is {repr(value)[:_SHOWN]}"
     count = document.get("num_samples")
-    if document["schema"] == _EVALUATE and (not isinstance(count, int) or count < 1):
+    if _kind(document) == _EVALUATE and (not isinstance(count, int) or count < 1):
         yield f"num_samples is {str(count)[:_SHOWN]}"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 from edgekit.evaluate.run import RunRequest, RunResult, run_request
 from edgekit.extras import require_part
 from edgekit.result import Result
-from edgekit.runtime import Runner
+from edgekit.runtime import Runner, RunnerOptions
 from edgekit.runtime.devices import EMULATOR
 from edgekit.tasks import prepare
 
@@ -66,10 +66,11 @@ def emulate(
     """
     require_part("chip.emulator")
     own = {name: options.pop(name) for name in _OF_RUNNER if name in options}
+    how = RunnerOptions(EMULATOR, strict_sync=strict_sync, **own)
     request = RunRequest(**options)
     request.check(inputs)
     prepared = prepare(model, EMULATOR)
-    with Runner(prepared.runnable, EMULATOR, strict_sync=strict_sync, **own) as runner:
+    with Runner(prepared.runnable, options=how) as runner:
         backend: Any = runner.backend  # an EmulatorBackend, which a board may lack
         programs = tuple(
             EmulatedProgram(
@@ -77,5 +78,5 @@ def emulate(
             )
             for each in backend.programs
         )
-        answers = run_request(prepared, runner, inputs, request, own)
+        answers = run_request(prepared, runner, inputs, request)
     return EmulateResult(strict_sync, programs, answers)

@@ -19,7 +19,7 @@ from edgekit.data.dataset import has_batch
 from edgekit.evaluate.batch import with_batch
 from edgekit.formats.tflite import write_model
 from edgekit.quant import quantize
-from edgekit.runtime import Runner
+from edgekit.runtime import Runner, RunnerOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,23 +45,21 @@ class Engine:
     def __init__(
         self,
         prepared: Prepared,
-        device: str,
+        options: RunnerOptions,
         *,
         keep_state: bool = False,
-        **options: Any,  # noqa: ANN401
     ) -> None:
         """Load the model.
 
         Args:
             prepared: The model.
-            device: See `Runner`.
+            options: How to run it.
             keep_state: Samples are a stream: the model's state is kept from one to the next.
                 ``specialize`` then takes one worker.
-            options: See `Runner`.
         """
-        self._device, self._options, self._keep_state = device, options, keep_state
+        self._options, self._keep_state = options, keep_state
         self.prepared = prepared
-        self.single = Runner(prepared.runnable, device, **options)
+        self.single = Runner(prepared.runnable, options=options)
         self.batch = _batch_of(self.single)  # samples an inference of ``run``
         self.times_s: list[float] = []
         self._seen: list[tuple[Rows, Rows]] = []
@@ -135,7 +133,7 @@ class Engine:
 
     def _try(self, content: bytes) -> None:
         """Use the copy ``content`` if it answers as the original did."""
-        runner = Runner(content, self._device, **self._options)
+        runner = Runner(content, options=self._options)
         for rows, outputs in self._seen:
             if not all(map(np.array_equal, _run(runner, rows), outputs)):
                 runner.close()

@@ -42,7 +42,7 @@ from edgekit.evaluate.watch import watch_outputs
 from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
 from edgekit.files import read_bytes, sha256_hex
 from edgekit.formats.model_file import read_model_file
-from edgekit.runtime import judge_drift, latency_stats
+from edgekit.runtime import RunnerOptions, judge_drift, latency_stats
 from edgekit.runtime.select import suited_device
 from edgekit.tasks import (
     CLASSIFICATION,
@@ -149,6 +149,7 @@ def evaluate(
     fallback: bool = False,
     recover: bool = False,
     timeout_s: float | None = None,
+    options: RunnerOptions | None = None,
     journal: PathLike | None = None,
     resume: bool = False,
     strict: bool = False,
@@ -197,6 +198,7 @@ def evaluate(
         fallback: See `Runner`.
         recover: See `Runner`.
         timeout_s: See `Runner`.
+        options: ``device`` to ``timeout_s`` as one value, instead of these keywords.
         journal: A file to write each batch's answers to.
         resume: Go on from what ``journal`` holds.
         strict: Stop at the first sample that cannot be read, instead of listing it.
@@ -212,6 +214,16 @@ def evaluate(
     """
     start = time.monotonic()
     _check_options(num_samples, num_workers, journal, resume=resume, keep_state=keep_state)
+    how = RunnerOptions.given(
+        options,
+        device=device,
+        runtime=runtime,
+        kernels=kernels,
+        num_threads=num_threads,
+        fallback=fallback,
+        recover=recover,
+        timeout_s=timeout_s,
+    )
     settings = _Settings(
         task,
         labels,
@@ -221,34 +233,28 @@ def evaluate(
         score_threshold,
         iou_threshold,
         anchors,
-        runtime,
-        kernels,
+        how.runtime,
+        how.kernels,
         keep_state,
     )
-    options: dict[str, Any] = {
-        "runtime": runtime,
-        "kernels": kernels,
-        "num_threads": num_threads,
-        "fallback": fallback,
-        "recover": recover,
-        "timeout_s": timeout_s,
-        "keep_state": keep_state,
-    }
-    places: list[tuple[ModelSource, str]] = [(model, device)]
+    places: list[tuple[ModelSource, str]] = [(model, how.device)]
     if against is not None:
         other = read_model_file(against)
-        places.append((other, suited_device(other, device)))
-    workers = num_workers or max(1, _num_cores() // num_threads)
+        places.append((other, suited_device(other, how.device)))
+    workers = num_workers or max(1, _num_cores() // how.num_threads)
     with contextlib.ExitStack() as stack:
         engines = [
-            stack.enter_context(Engine(prepare(each, place), place, **options))
+            stack.enter_context(
+                Engine(prepare(each, place), replace(how, device=place), keep_state=keep_state)
+            )
             for each, place in places
         ]
         _check_same_inputs(engines)
         evaluation = _prepared(engines, data, preprocess, settings, workers, start, strict=strict)
         book = None
         if journal is not None:
-            key = {**_journal_key(evaluation), "device": device, "num_threads": num_threads}
+            key = _journal_key(evaluation)
+            key.update(device=how.device, num_threads=how.num_threads)
             book = stack.enter_context(Journal(journal, key, resume=resume))
         judge, plan = evaluation.chosen.judge, evaluation.plan
         watch = watch_outputs(
@@ -356,6 +362,9 @@ def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None
     plan, settings = evaluation.plan, evaluation.settings
     engine, dataset, judge = engines[0], plan.dataset, chosen.judge
     environment = engine.single.environment
+    if environment.is_edge_tpu:
+        thermal = judge_drift(environment.thermal, engine.times_s)
+        environment = replace(environment, thermal=thermal)
     verdict = judge.verdict()
     score = verdict.scores[0]
     doubts = [
@@ -393,14 +402,9 @@ def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None
         else replace(_comparison(engines[1], verdict, outcome), quality=quality),
         latency_ms=latency_stats(engine.times_s) if engine.times_s else _NO_LATENCY,
         latency_samples=len(engine.times_s),
-        device=environment.device,
-        runtime=environment.runtime,
-        kernels=environment.kernels,
-        kernels_note=environment.kernels_note,
-        num_threads=environment.num_threads,
+        environment=environment,
         num_workers=plan.workers,
         cpu_batch=engine.batch,
-        versions=environment.versions,
         time_s=time.monotonic() - evaluation.start,
         warnings=tuple(doubts),
         num_nan=outcome.num_nan(0),
@@ -410,9 +414,6 @@ def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None
         class_names=tuple(evaluation.names),
         preprocess_reason=evaluation.pixels.reason,
         # On the CPU only the first inferences are timed, and others run beside them.
-        thermal=judge_drift(environment.thermal, engine.times_s)
-        if environment.is_edge_tpu
-        else environment.thermal,
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation says, as the document ``edgekit.evaluate/1``."""
+"""What an evaluation says, as the document ``edgekit.evaluate/2``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Mapping
 
 from edgekit.evaluate.outputs import Agreement
 from edgekit.result import Result
-from edgekit.runtime import Thermal
+from edgekit.runtime import Environment, MeasuredResult
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Comparison(Result):
 
 
 @dataclass(frozen=True)
-class EvaluateResult(Result):
+class EvaluateResult(MeasuredResult):
     """A model's accuracy and latency over a data set."""
 
-    schema: ClassVar[str] = "edgekit.evaluate/1"
+    schema: ClassVar[str] = "edgekit.evaluate/2"
     model: str
     sha256: str
     task: str
@@ -54,17 +54,11 @@ class EvaluateResult(Result):
     against: Comparison | None
     latency_ms: Mapping[str, float]  # of one inference at a time, preprocessing apart
     latency_samples: int
-    device: str
-    runtime: str
-    kernels: str
-    kernels_note: str
-    num_threads: int
+    environment: Environment
     num_workers: int
     cpu_batch: int  # samples an inference once latencies were measured; outputs proved equal
-    versions: Mapping[str, str]
     time_s: float
     warnings: tuple[str, ...]
-    thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
     asked: Mapping[str, str] = field(default_factory=dict)  # as `asked_for`
     class_names: tuple[str, ...] = ()  # of ``num_classes`` classes; empty where nothing names them
     num_nan: int = 0  # samples answered with NaN or infinity; never right

@@ -18,8 +18,7 @@ from edgekit.evaluate.gallery import Gallery
 from edgekit.evaluate.inputs import Item, Reading, expand, read_item
 from edgekit.evaluate.result import asked_for
 from edgekit.files import make_folder
-from edgekit.result import Result
-from edgekit.runtime import Runner, Thermal
+from edgekit.runtime import Environment, MeasuredResult, Runner, RunnerOptions
 from edgekit.tasks import (
     DecodeOptions,
     Decoder,
@@ -44,10 +43,10 @@ _SCORE_THRESHOLD = 0.25
 
 
 @dataclass(frozen=True)
-class RunResult(Result):
+class RunResult(MeasuredResult):
     """The answers to a few inputs."""
 
-    schema: ClassVar[str] = "edgekit.run/1"
+    schema: ClassVar[str] = "edgekit.run/2"
     model: str
     sha256: str
     task: str
@@ -57,12 +56,7 @@ class RunResult(Result):
     score_threshold: float | None  # of objects and people; None for the decoder's own
     answers: tuple[Answer, ...]
     failed: tuple[str, ...]  # files of a folder or pattern that could not be read, and why
-    device: str
-    runtime: str
-    kernels: str
-    kernels_note: str
-    versions: Mapping[str, str]
-    thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
+    environment: Environment
     asked: Mapping[str, str] = field(default_factory=dict)  # as `asked_for`
     preprocess_reason: str = ""  # why that one
     warnings: tuple[str, ...] = ()
@@ -94,11 +88,12 @@ class RunRequest:
             raise UsageError(f"--top is {self.top}", fix="give a number above zero")
         parse_preprocess(self.preprocess)
 
-    def asked(self, options: Mapping[str, Any]) -> dict[str, str]:
-        """The fields that differ from their defaults, and the Runner's ``options``."""
+    def asked(self, options: RunnerOptions) -> dict[str, str]:
+        """The fields that differ from their defaults, here and in ``options``."""
         given = {name: value for name, value in self.__dict__.items() if name != "preprocess"}
         defaults = {"top": 5, "kernels": "fast", "num_threads": 1}
-        return asked_for(defaults, **given, **options)
+        ran = {name: getattr(options, name) for name in ("runtime", "kernels", "num_threads")}
+        return asked_for(defaults, **given, **ran)
 
 
 def run(
@@ -121,6 +116,7 @@ def run(
     fallback: bool = False,
     recover: bool = False,
     timeout_s: float | None = None,
+    options: RunnerOptions | None = None,
 ) -> RunResult:
     """Run ``model`` on each of ``inputs``.
 
@@ -156,6 +152,7 @@ def run(
         fallback: See `Runner`.
         recover: See `Runner`.
         timeout_s: See `Runner`.
+        options: ``device`` to ``timeout_s`` as one value, instead of these keywords.
 
     Raises:
         DataError: An input cannot be read or does not fit, or ``labels`` do not fit the classes.
@@ -174,19 +171,19 @@ def run(
         keep_state=keep_state,
     )
     request.check(inputs)
-    prepared = prepare(model, device)
-    with Runner(
-        prepared.runnable,
-        device,
+    how = RunnerOptions.given(
+        options,
+        device=device,
         runtime=runtime,
         kernels=kernels,
         num_threads=num_threads,
         fallback=fallback,
         recover=recover,
         timeout_s=timeout_s,
-    ) as runner:
-        options = {"runtime": runtime, "kernels": kernels, "num_threads": num_threads}
-        return run_request(prepared, runner, inputs, request, options)
+    )
+    prepared = prepare(model, how.device)
+    with Runner(prepared.runnable, options=how) as runner:
+        return run_request(prepared, runner, inputs, request)
 
 
 def run_request(
@@ -194,7 +191,6 @@ def run_request(
     runner: Runner,
     inputs: Sequence[PathLike | NDArray[Any]],
     request: RunRequest,
-    options: Mapping[str, Any],
 ) -> RunResult:
     """`run` on a Runner that is open.
 
@@ -203,7 +199,6 @@ def run_request(
         runner: It runs ``prepared.runnable``.
         inputs: See `run`.
         request: How to read inputs and outputs.
-        options: Those of ``runner`` that the result repeats.
     """
     score_threshold = request.score_threshold
     decode = DecodeOptions(
@@ -235,13 +230,8 @@ def run_request(
         score_threshold=score_threshold,
         answers=tuple(answers),
         failed=tuple(failed),
-        device=environment.device,
-        runtime=environment.runtime,
-        kernels=environment.kernels,
-        kernels_note=environment.kernels_note,
-        versions=environment.versions,
-        thermal=environment.thermal,
-        asked=request.asked(options),
+        environment=environment,
+        asked=request.asked(runner.options),
         warnings=(*decoder.doubts, *([doubt] if doubt else []), *session.doubts),
     )
 

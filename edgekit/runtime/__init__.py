@@ -3,9 +3,19 @@
 
 from __future__ import annotations
 
-from edgekit.runtime.base import Environment, TensorInfo
+from edgekit.runtime.base import Environment, MeasuredResult, TensorInfo
 from edgekit.runtime.latency import latency_stats
+from edgekit.runtime.options import RunnerOptions
 from edgekit.runtime.runner import Runner
 from edgekit.runtime.thermal import Thermal, judge_drift
 
-__all__ = ["Environment", "Runner", "TensorInfo", "Thermal", "judge_drift", "latency_stats"]
+__all__ = [
+    "Environment",
+    "MeasuredResult",
+    "Runner",
+    "RunnerOptions",
+    "TensorInfo",
+    "Thermal",
+    "judge_drift",
+    "latency_stats",
+]

@@ -54,12 +54,62 @@ class Environment(Result):
     versions: Mapping[str, str] = field(
         default_factory=dict
     )  # the runtime's first, library, kernel
-    thermal: Thermal | None = None
+    thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
 
     @property
     def is_edge_tpu(self) -> bool:
         """Whether a chip runs it, through its library."""
         return "libedgetpu" in self.versions
+
+
+class MeasuredResult(Result):
+    """A result with an ``environment``: what ran the model.
+
+    The fields of the environment can also be read from the result itself. In JSON they stand beside
+    ``environment`` as well, where documents with the number 1 had them.
+    """
+
+    environment: Environment
+
+    @property
+    def device(self) -> str:
+        """See `Environment`."""
+        return self.environment.device
+
+    @property
+    def runtime(self) -> str:
+        """See `Environment`."""
+        return self.environment.runtime
+
+    @property
+    def kernels(self) -> str:
+        """See `Environment`."""
+        return self.environment.kernels
+
+    @property
+    def kernels_note(self) -> str:
+        """See `Environment`."""
+        return self.environment.kernels_note
+
+    @property
+    def num_threads(self) -> int:
+        """See `Environment`."""
+        return self.environment.num_threads
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """See `Environment`."""
+        return self.environment.versions
+
+    @property
+    def thermal(self) -> Thermal | None:
+        """See `Environment`."""
+        return self.environment.thermal
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Result`."""
+        document = super().to_dict()
+        return {**document["environment"], **document}
 
 
 class Backend(Protocol):

@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 from edgekit.errors import DeviceLostError, EdgeKitError, UnsupportedModelError
 from edgekit.formats.darwinn import read_packages
+from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model
 from edgekit.runtime.base import Environment
 from edgekit.runtime.cpu import check_kernels
@@ -23,6 +24,7 @@ from edgekit.runtime.delegate import (
 )
 from edgekit.runtime.devices import EDGE_TPU, delegate_option, is_edge_tpu
 from edgekit.runtime.interpreters import load_library
+from edgekit.runtime.options import RunnerOptions
 from edgekit.runtime.probe import TIMEOUT_S, Probe, hold, probe, refusal, release, too_old
 from edgekit.runtime.session import Session, one_line
 from edgekit.runtime.thermal import SYSFS, ThermalMonitor
@@ -42,39 +44,35 @@ class EdgeTpuBackend(Session):
 
     def __init__(
         self,
-        content: bytes,
-        model: Model,
-        device: str,
+        file: ModelFile,
+        options: RunnerOptions,
         *,
-        runtime: str | None,
-        kernels: str,
-        num_threads: int,
         note: str = "",
         sysfs: Path = SYSFS,
-        timeout_s: float | None = None,
     ) -> None:
-        """Open ``content`` on ``device``, in a child process first.
+        """Open a compiled model on an Edge TPU, in a child process first.
 
         Args:
-            content: Of the compiled model.
-            model: The same, read.
-            device: A word of `edgekit.runtime.devices`; ``auto`` takes the first Edge TPU.
-            runtime: See `load_library`.
-            kernels: For the operators that were left to the CPU.
-            num_threads: For those.
+            file: The compiled model.
+            options: ``device`` ``auto`` takes the first Edge TPU; ``kernels`` and ``num_threads``
+                are for the operators that were left to the CPU; ``timeout_s`` passes until the
+                child, the opening here or an inference is given up: None waits 60 s for the child,
+                and here for ever. The child has 10 s more, to start.
             note: Why this device, for the record.
             sysfs: The folder that holds the drivers' sensors.
-            timeout_s: Until the child, the opening here or an inference is given up; None waits
-                60 s for the child, and here for ever. The child has 10 s more, to start.
 
         Raises:
             UnsupportedModelError: It is not compiled for the Edge TPU.
             DeviceError: No Edge TPU can be used; the reason is named.
             MissingExtraError: No runtime is installed.
         """
-        check_kernels(kernels)
-        wanted = required_runtime_version(model)
-        request = open_request(delegate_option(device), runtime, kernels, num_threads)
+        content, device, timeout_s = file.content, options.device, options.timeout_s
+        num_threads = options.num_threads
+        check_kernels(options.kernels)
+        wanted = required_runtime_version(file.model)
+        request = open_request(
+            delegate_option(device), options.runtime, options.kernels, num_threads
+        )
         # What is installed says its version before it is loaded; else no library is newer.
         have = runtime_version_of(package_version(request.library)) or CURRENT_RUNTIME_VERSION
         if wanted > have:

@@ -24,6 +24,7 @@ from edgekit.log import debug, log_is_used
 from edgekit.quant import QuantParams, dequantize, quantize
 from edgekit.runtime.base import Backend, Environment, TensorInfo
 from edgekit.runtime.devices import AUTO, CPU
+from edgekit.runtime.options import RunnerOptions
 from edgekit.runtime.select import check_device, file_for, open_backend
 from edgekit.runtime.state import is_stateful
 
@@ -53,7 +54,7 @@ class Runner:
     def __init__(
         self,
         model: ModelSource,
-        device: str = "cpu",
+        device: str = CPU,
         *,
         runtime: str | None = None,
         kernels: str = "fast",
@@ -62,27 +63,21 @@ class Runner:
         recover: bool = False,
         timeout_s: float | None = None,
         strict_sync: bool = False,
+        options: RunnerOptions | None = None,
     ) -> None:
         """Read, check and load ``model``.
 
         Args:
             model: Path or content of a .tflite file or a bundle.
-            device: ``cpu``; an Edge TPU in pycoral's words: ``usb``, ``usb:0``, ``pci``, ``pci:1``,
-                ``:0``; ``auto`` takes an Edge TPU if one is usable, else the CPU; ``emulator``
-                runs a compiled model's program in software, value for value what the chip computes.
-            runtime: ``litert``, ``tflite-runtime`` or ``tensorflow``; None takes the first that is
-                installed.
-            kernels: ``fast`` is XNNPACK where the runtime has it, which computes what the Edge TPU
-                computes for convolutions (depthwise too), dense layers and additions;
-                ``reference`` is slow and bit-identical across runtimes.
-            num_threads: Threads of one invoke.
-            fallback: Where a compiled model cannot run on ``device``, run the plain model on the
-                CPU: the one in its bundle, or the file beside it without ``_edgetpu`` in its name.
-            recover: Where the Edge TPU is lost in mid-run, open it again and repeat the inference.
-            timeout_s: How long to wait for an Edge TPU when it is opened, and in each inference;
-                None waits for ever.
-            strict_sync: On the emulator also check counters, queue capacities and fences, and stop
-                at the first fault.
+            device: See `RunnerOptions`.
+            runtime: See `RunnerOptions`.
+            kernels: See `RunnerOptions`.
+            num_threads: See `RunnerOptions`.
+            fallback: See `RunnerOptions`.
+            recover: See `RunnerOptions`.
+            timeout_s: See `RunnerOptions`.
+            strict_sync: See `RunnerOptions`.
+            options: All of these as one value, instead of the keywords.
 
         Raises:
             ModelFormatError: ``model`` is no .tflite file, or a damaged one.
@@ -92,22 +87,21 @@ class Runner:
             DeviceError: There is no such device, or it cannot be used.
             MissingExtraError: No runtime is installed.
         """
-        if num_threads < 1:
-            raise UsageError(f"num_threads is {num_threads}, expected at least 1")
-        if timeout_s is not None and timeout_s <= 0:
-            raise UsageError(f"timeout_s is {timeout_s}, expected more than 0")
-        check_device(device)
-        self._file = file_for(device, model)
+        self._options = RunnerOptions.given(
+            options,
+            device=device,
+            runtime=runtime,
+            kernels=kernels,
+            num_threads=num_threads,
+            fallback=fallback,
+            recover=recover,
+            timeout_s=timeout_s,
+            strict_sync=strict_sync,
+        )
+        check_device(self._options.device)
+        self._file = file_for(self._options.device, model)
         self._file.model  # noqa: B018 - a damaged one is refused before a device is opened
-        self._options: dict[str, Any] = {
-            "device": device,
-            "runtime": runtime,
-            "kernels": kernels,
-            "num_threads": num_threads,
-            "timeout_s": timeout_s,
-            "strict_sync": strict_sync,
-        }
-        self._fallback, self._recover = fallback or device == AUTO, recover
+        self._note = ""  # why it runs on another device than asked for
         self._last: tuple[NDArray[Any], ...] = ()
         self.num_recovered = 0  # how often the device was lost and opened again
         self.recovery_s = 0.0  # what that took, for those who time inferences
@@ -152,6 +146,11 @@ class Runner:
     def model(self) -> Model:
         """The model as it was read."""
         return self._file.model
+
+    @property
+    def options(self) -> RunnerOptions:
+        """How the model is run; ``device`` is the CPU where the plain model stands in."""
+        return self._options
 
     @property
     def backend(self) -> Backend:
@@ -232,7 +231,7 @@ class Runner:
                 raise _closed()
             if self._is_stateful and not keep_state:
                 self._backend.reset()
-            if self._recover:
+            if self._options.recover:
                 self._last = tuple([values.copy() for values in raw])
                 self._began_s = time.perf_counter()
             try:
@@ -256,7 +255,7 @@ class Runner:
         with self._turn:
             if self._closed:
                 raise _closed()
-            if self._recover:
+            if self._options.recover:
                 self._began_s = time.perf_counter()
             try:
                 self._backend.reinvoke()
@@ -312,20 +311,21 @@ class Runner:
     def _open_backend(self, like: Backend | None) -> Backend:
         """The backend asked for, or the CPU with the plain model where that may stand in."""
         try:
-            return open_backend(self._file, like=like, **self._options)
+            return open_backend(self._file, self._options, note=self._note, like=like)
         except (DeviceError, UnsupportedModelError) as error:
             from edgekit.runtime.fallback import plain_or_raise  # noqa: PLC0415 - seldom used
 
-            self._file = plain_or_raise(error, self._file, wanted=self._fallback)
-            note = f"the plain model, instead of {self._options['device']}: {error.what}"
-            self._options.update(device=CPU, note=note)
-            return open_backend(self._file, **self._options)
+            wanted = self._options.fallback or self._options.device == AUTO
+            self._file = plain_or_raise(error, self._file, wanted=wanted)
+            self._note = f"the plain model, instead of {self._options.device}: {error.what}"
+            self._options = replace(self._options, device=CPU)
+            return open_backend(self._file, self._options, note=self._note)
 
     def _repeat(
         self, lost: DeviceLostError, raw: tuple[NDArray[Any], ...]
     ) -> tuple[NDArray[Any], ...]:
         """Open the device that was lost again and repeat the inference, if that was asked for."""
-        if not self._recover or self.num_recovered >= _MOST_RECOVERIES:
+        if not self._options.recover or self.num_recovered >= _MOST_RECOVERIES:
             raise lost
         self._backend.close()
         self._backend = self._reopen(lost)
@@ -338,7 +338,7 @@ class Runner:
         for pause_s in _PAUSES_S:
             time.sleep(pause_s)
             try:
-                return open_backend(self._file, **self._options)
+                return open_backend(self._file, self._options, note=self._note)
             except DeviceError as error:
                 why = f"{error.what}: {error.why}"
         self._closed = True

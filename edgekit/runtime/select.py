@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Callable
+from typing import Callable
 
 from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.extras import require_part
@@ -21,6 +21,7 @@ from edgekit.runtime.base import Backend
 from edgekit.runtime.cpu import open_cpu
 from edgekit.runtime.devices import AUTO, CPU, EDGE_TPU_WORDS, EMULATOR, is_edge_tpu, wants_compiled
 from edgekit.runtime.interpreters import load_library
+from edgekit.runtime.options import RunnerOptions
 
 
 @dataclass(frozen=True)
@@ -28,40 +29,31 @@ class _Request:
     """A model and how it is to be run."""
 
     file: ModelFile
-    device: str
-    options: dict[str, Any]  # runtime, kernels, num_threads
+    options: RunnerOptions
     note: str  # why this device, for the record
-    timeout_s: float | None = None
-    strict_sync: bool = False  # of the emulator
-    like: Backend | None = None  # of the same model, to share what is costly to make
+    like: Backend | None  # of the same model, to share what is costly to make
 
 
 def open_backend(
-    file: ModelFile,
-    *,
-    device: str,
-    runtime: str | None,
-    kernels: str,
-    num_threads: int,
-    note: str = "",
-    timeout_s: float | None = None,
-    strict_sync: bool = False,
-    like: Backend | None = None,
+    file: ModelFile, options: RunnerOptions, *, note: str = "", like: Backend | None = None
 ) -> Backend:
-    """Load ``file`` on ``device``.
+    """Load ``file`` on ``options.device``.
 
-    ``timeout_s`` limits the opening of an Edge TPU, and each of its inferences.
+    Args:
+        file: The model.
+        options: How to run it.
+        note: Why on this device, for the record.
+        like: A backend of the same model, which the new one may share plans with.
 
     Raises:
-        UsageError: ``device`` names none.
+        UsageError: ``options.device`` names none.
         DeviceError: There is no such device here.
         UnsupportedModelError: The model cannot run there.
         MissingExtraError: No runtime is installed.
     """
-    options = {"runtime": runtime, "kernels": kernels, "num_threads": num_threads}
-    check_device(device)
-    open_on = _DEVICES.get(device, _open_edge_tpu)
-    return open_on(_Request(file, device, options, note, timeout_s, strict_sync, like))
+    check_device(options.device)
+    open_on = _DEVICES.get(options.device, _open_edge_tpu)
+    return open_on(_Request(file, options, note, like))
 
 
 def check_device(device: str) -> None:
@@ -78,28 +70,15 @@ def check_device(device: str) -> None:
 def _open_cpu(request: _Request) -> Backend:
     check_for_cpu(request.file.model)
     options = request.options
-    library = load_library(options["runtime"])
-    return open_cpu(
-        request.file,
-        library,
-        options["kernels"],
-        options["num_threads"],
-        note=request.note,
-    )
+    library = load_library(options.runtime)
+    return open_cpu(request.file, library, options.kernels, options.num_threads, note=request.note)
 
 
 def _open_edge_tpu(request: _Request) -> Backend:
     # Imported here: a Runner on the CPU needs neither the package's reader nor the probe.
     from edgekit.runtime.edgetpu import EdgeTpuBackend  # noqa: PLC0415
 
-    return EdgeTpuBackend(
-        request.file.content,
-        request.file.model,
-        request.device,
-        note=request.note,
-        timeout_s=request.timeout_s,
-        **request.options,
-    )
+    return EdgeTpuBackend(request.file, request.options, note=request.note)
 
 
 def _open_auto(request: _Request) -> Backend:
@@ -115,10 +94,10 @@ def _open_emulator(request: _Request) -> Backend:
     options = request.options
     return EmulatorBackend(
         request.file.model,
-        lambda: load_library(options["runtime"]),
-        options["kernels"],
-        options["num_threads"],
-        strict_sync=request.strict_sync,
+        lambda: load_library(options.runtime),
+        options.kernels,
+        options.num_threads,
+        strict_sync=options.strict_sync,
         like=request.like if isinstance(request.like, EmulatorBackend) else None,
     )
 

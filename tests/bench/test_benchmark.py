@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgekit.bench import benchmark
 from edgekit.bench.benchmark import MAX_TIMES
 from edgekit.errors import UsageError
-from edgekit.runtime import latency_stats
+from edgekit.runtime import RunnerOptions, latency_stats
 
 
 def test_the_parts_are_apart_and_in_order(int8_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_the_parts_are_apart_and_in_order(int8_path: Path) -> None:
     assert result.first_ms > 0
     assert (result.runs, result.warmup_runs) == (20, 2)
     assert result.throughput_hz == pytest.approx(1e3 / latency["mean"])
-    assert result.to_dict()["schema"] == "edgekit.benchmark/1"
+    assert result.to_dict()["schema"] == "edgekit.benchmark/2"
 
 
 def test_single_times_are_kept_in_order_up_to_a_thousand(int8_path: Path) -> None:
@@ -49,3 +49,17 @@ def test_statistics_are_numpys_in_milliseconds(times_s: list[float]) -> None:
     assert stats["p90"] == pytest.approx(np.percentile(times_s, 90) * 1e3)
     assert stats["std"] == pytest.approx(np.std(times_s) * 1e3, abs=1e-9)
     assert stats["min"] == pytest.approx(min(times_s) * 1e3)
+
+
+def test_what_ran_the_model_is_one_value_and_stands_where_older_documents_have_it(
+    int8_path: Path,
+) -> None:
+    result = benchmark(int8_path, options=RunnerOptions(kernels="reference"), num_runs=1)
+    document = result.to_dict()
+    assert document["environment"]["kernels"] == document["kernels"] == result.kernels == "reference"
+    assert set(document["environment"]) <= set(document)
+
+
+def test_options_and_keywords_do_not_mix(int8_path: Path) -> None:
+    with pytest.raises(UsageError, match="kernels is given beside options"):
+        benchmark(int8_path, kernels="reference", options=RunnerOptions())

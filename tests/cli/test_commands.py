@@ -81,7 +81,7 @@ def test_json_is_one_document_and_nothing_else(
 ) -> None:
     words = _words(command, int8_path, data, tmp_path)
     document = json.loads(edgekit(*words, "--json").stdout)
-    assert document["schema"] == f"edgekit.{command}/1"
+    assert document["schema"] == f"edgekit.{command}/2"
     assert {"device", "runtime", "kernels"} <= set(document)
     text = edgekit(*words)
     assert text.returncode == 0
@@ -107,7 +107,7 @@ def test_evaluate_has_gates(int8_path: Path, float_path: Path, data: Path) -> No
     for limit, status in ((measured - 1, 0), (measured + 1, 4)):
         done = edgekit(*both, "--min-snr-db", f"{limit:.2f}", "--json")
         assert done.returncode == status, done.stderr
-        assert json.loads(done.stdout)["schema"] == "edgekit.evaluate/1"
+        assert json.loads(done.stdout)["schema"] == "edgekit.evaluate/2"
         assert ("not met: " in done.stderr) == (status == 4)
     alone = edgekit(*words, "--min-snr-db", 12)
     assert (alone.returncode, "--against FLOAT.tflite" in alone.stderr) == (2, True)

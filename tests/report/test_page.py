@@ -131,7 +131,7 @@ def test_the_same_data_is_inside_as_json(run_folder: Path) -> None:
     )
     assert data["report"]["verdict"] == result.to_dict()["verdict"]
     kinds = {document["schema"] for document in data["documents"].values()}
-    assert {"edgekit.check/1", "edgekit.estimate/1", "edgekit.benchmark/1"} <= kinds
+    assert {"edgekit.check/1", "edgekit.estimate/1", "edgekit.benchmark/2"} <= kinds
 
 
 def test_an_operator_without_a_measurement_is_said_to_have_none(run_folder: Path) -> None:

@@ -74,6 +74,10 @@ class Task:
         self.waiting: int = instruction.fields.get("tiles", 1)
         self.written: frozenset[int] = frozenset()  # wide rows it will write
         self.narrow_written: Range | None = None  # bytes of narrow memory it will write
+        self.signals = False  # whether the scalar core can wait for its end
+
+    def begin(self, planner: Planner) -> None:
+        """Do what an instruction does when it is issued; most do nothing."""
 
     def ready(self, planner: Planner, tile: int) -> bool:
         """Whether everything it waits for is there on ``tile``."""
@@ -240,7 +244,7 @@ class Planner:
 
     def scalar_sync(self, instruction: Instruction) -> None:
         """The scalar core waits for the tokens of fences: they must have passed by now."""
-        if instruction["token_wait"] and any(getattr(t, "signals", False) for t in self.pending):
+        if instruction["token_wait"] and any(task.signals for task in self.pending):
             self.check_idle(f"pc {instruction.pc}, {instruction.layout.name}")
 
     def written_before(self, task: Task, tile: int, rows: frozenset[int]) -> bool:

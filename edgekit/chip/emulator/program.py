@@ -173,22 +173,23 @@ def _issue(planner: Planner, instruction: Instruction) -> None:
     planner.order += 1
     planner.add_work(_work(instruction), instruction.where)
     task = make(instruction, planner.order)
-    if isinstance(task, WideToNarrow):
-        task.announce(planner)
-    if isinstance(task, RingReceive):
-        task.check_flags(planner)
+    task.begin(planner)
     planner.issue(task)
+
+
+# The counts of each walk that an instruction can have.
+_COUNTS = [
+    [f"{prefix}cnt{k}" for k in range(dims)]
+    for prefix, dims in (("", 4), ("n_", 6), ("w_", 4), ("o_", 4), ("i_", 4))
+]
 
 
 def _work(instruction: Instruction) -> int:
     """The iterations of an instruction's longest nest, before anything is made of it."""
     if instruction.layout.unit == "op" and instruction.layout.name != "nlu.load":
         return product([instruction[f"loop{k}"] + 1 for k in range(8)])
-    longest = 1
-    for prefix, dims in (("", 4), ("n_", 6), ("w_", 4), ("o_", 4), ("i_", 4)):
-        names = [f"{prefix}cnt{k}" for k in range(dims)]
-        longest = max(longest, product([instruction.fields.get(name, 0) + 1 for name in names]))
-    return longest
+    fields = instruction.fields
+    return max(product([fields.get(name, 0) + 1 for name in names]) for names in _COUNTS)
 
 
 class _ScalarRuns:

@@ -17,8 +17,9 @@ import pytest
 
 from edgekit.bundle import bundle
 from edgekit.formats.libedgetpu import LIBRARY_VARIABLE
-from edgekit.formats.tflite import read_model
+from edgekit.formats.model_file import read_model_file
 from edgekit.runtime.edgetpu import EdgeTpuBackend
+from edgekit.runtime.options import RunnerOptions
 from tests.runtime.edgetpu.conftest import Build, Models
 
 _CRASHES = "__attribute__((constructor)) static void f(void) { __builtin_trap(); }\n"
@@ -210,16 +211,8 @@ def test_temperatures_of_a_card_are_recorded(models: Models, library: Path, tmp_
     card.mkdir(parents=True)
     (card / "temp").write_text("48300\n")
     (card / "trip_point0_temp").write_text("85000\n")
-    content = models.compiled.read_bytes()
-    backend = EdgeTpuBackend(
-        content,
-        read_model(content),
-        "pci:1",
-        runtime=None,
-        kernels="fast",
-        num_threads=1,
-        sysfs=tmp_path / "sys",
-    )
+    options = RunnerOptions(device="pci:1")
+    backend = EdgeTpuBackend(read_model_file(models.compiled), options, sysfs=tmp_path / "sys")
     (card / "temp").write_text("91000\n")
     thermal = backend.environment.thermal
     backend.close()

@@ -10,9 +10,10 @@ import pytest
 
 from edgekit.errors import DeviceError
 from edgekit.formats.libedgetpu import LIBRARY_VARIABLE
-from edgekit.formats.tflite import read_model
+from edgekit.formats.model_file import read_model_file
 from edgekit.runtime import Runner
 from edgekit.runtime.edgetpu import EdgeTpuBackend
+from edgekit.runtime.options import RunnerOptions
 from tests.runtime.edgetpu.conftest import Build, Models
 
 
@@ -52,10 +53,9 @@ def test_a_library_that_hangs_is_given_up(
 ) -> None:
     assert library.is_file()
     monkeypatch.setenv("STANDIN_HANG", "create")
-    content = models.compiled.read_bytes()
-    options = {"runtime": None, "kernels": "fast", "num_threads": 1}
+    options = RunnerOptions(device="usb", timeout_s=6.0)
     with pytest.raises(DeviceError, match="did not answer within") as refused:
-        EdgeTpuBackend(content, read_model(content), "usb", timeout_s=6.0, **options)  # type: ignore[arg-type] # options of their types
+        EdgeTpuBackend(read_model_file(models.compiled), options)
     assert "edgekit doctor" in refused.value.fix
 
 

@@ -8,6 +8,7 @@ around which mesh instructions).
 from __future__ import annotations
 
 from edgekit.chip.emulator.plan import Planner, Task
+from edgekit.chip.emulator.queues import NUM_COUNTERS
 from edgekit.chip.isa.decode import Instruction
 
 # Bit k of the field ``units``.
@@ -28,6 +29,8 @@ class Fence(Task):
         self.units = tuple(name for k, name in enumerate(UNITS) if mask >> k & 1)
         self.drains = mask == _ALL_UNITS
         self.signals = bool(instruction["signal"])
+        counters = 0 if instruction["count"] else instruction["counters"]
+        self.resets = [k for k in range(NUM_COUNTERS) if counters >> k & 1]
 
     def ready(self, planner: Planner, tile: int) -> bool:
         """The planner holds it back while its units are busy."""
@@ -38,12 +41,10 @@ class Fence(Task):
         """Reset counters; after a full fence no stream has anything left."""
         for tile in tiles:
             queues = planner.tiles[tile]
-            if not self.instruction["count"]:
-                for counter in range(len(queues.counters)):
-                    if self.instruction["counters"] >> counter & 1:
-                        queues.counters[counter] = 0
-                if self.instruction["counters"] >> _WIDE_TO_NARROW & 1:
-                    queues.chunks.clear()  # copies count what has been delivered since
+            for counter in self.resets:
+                queues.counters[counter] = 0
+            if _WIDE_TO_NARROW in self.resets:
+                queues.chunks.clear()  # copies count what has been delivered since
             if self.drains:
                 queues.fifo.clear()
                 queues.headers.clear()

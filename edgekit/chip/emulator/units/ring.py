@@ -112,7 +112,7 @@ class RingReceive(Task):
         self.queued = self.streams or self.header_rows > 0
         self.num_packets = num_rows + self.header_rows * (num_rows // self.per_header)
 
-    def check_flags(self, planner: Planner) -> None:
+    def begin(self, planner: Planner) -> None:
         """The low bits of the address are flags: one value a program, 2 only where it caches."""
         flags = self.instruction["addr"] % ROW_UNITS
         planner.receive_flags.add(flags)

@@ -236,7 +236,7 @@ class WideToNarrow(Task):
         low, high = self.narrow.span
         return 4 * low, 4 * high + 4 + 2 * self.instruction["slot"]
 
-    def announce(self, planner: Planner) -> None:
+    def begin(self, planner: Planner) -> None:
         """Remember the last arrival of each row when this was issued."""
         for tile in range(len(planner.tiles)):
             if self.waiting >> tile & 1:

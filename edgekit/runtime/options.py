@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a model is run: the options of a Runner, as one value that is passed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgekit.errors import UsageError
+from edgekit.runtime.devices import CPU
+
+
+@dataclass(frozen=True)
+class RunnerOptions:
+    """What `Runner` takes besides the model; every function that runs models takes one too.
+
+    Attributes:
+        device: ``cpu``; an Edge TPU in pycoral's words: ``usb``, ``usb:0``, ``pci``, ``pci:1``,
+            ``:0``; ``auto`` takes an Edge TPU if one is usable, else the CPU; ``emulator`` runs a
+            compiled model's program in software, value for value what the chip computes.
+        runtime: ``litert``, ``tflite-runtime`` or ``tensorflow``; None takes the first that is
+            installed.
+        kernels: ``fast`` is XNNPACK where the runtime has it, which computes what the Edge TPU
+            computes for convolutions (depthwise too), dense layers and additions; ``reference`` is
+            slow and bit-identical across runtimes.
+        num_threads: Threads of one inference.
+        fallback: Where a compiled model cannot run on ``device``, run the plain model on the CPU:
+            the one in its bundle, or the file beside it without ``_edgetpu`` in its name.
+        recover: Where the Edge TPU is lost in mid-run, open it again and repeat the inference.
+        timeout_s: How long to wait for an Edge TPU when it is opened, and in each inference; None
+            waits for ever.
+        strict_sync: On the emulator also check counters, queue capacities and fences, and stop at
+            the first fault.
+    """
+
+    device: str = CPU
+    runtime: str | None = None
+    kernels: str = "fast"
+    num_threads: int = 1
+    fallback: bool = False
+    recover: bool = False
+    timeout_s: float | None = None
+    strict_sync: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_threads < 1:
+            raise UsageError(f"num_threads is {self.num_threads}, expected at least 1")
+        if self.timeout_s is not None and self.timeout_s <= 0:
+            raise UsageError(f"timeout_s is {self.timeout_s}, expected more than 0")
+
+    @classmethod
+    def given(cls, options: RunnerOptions | None, **keywords: Any) -> RunnerOptions:  # noqa: ANN401
+        """``options``, or those that ``keywords`` name.
+
+        Raises:
+            UsageError: Both are given.
+        """
+        if options is None:
+            return cls(**keywords)
+        told = [name for name, value in keywords.items() if value != getattr(cls(), name)]
+        if told:
+            raise UsageError(
+                f"{told[0]} is given beside options",
+                fix=f"give it in the options: dataclasses.replace(options, {told[0]}=...)",
+            )
+        return options
