@@ -56,7 +56,9 @@ def test_what_ran_the_model_is_one_value_and_stands_where_older_documents_have_i
 ) -> None:
     result = benchmark(int8_path, options=RunnerOptions(kernels="reference"), num_runs=1)
     document = result.to_dict()
-    assert document["environment"]["kernels"] == document["kernels"] == result.kernels == "reference"
+    assert (
+        document["environment"]["kernels"] == document["kernels"] == result.kernels == "reference"
+    )
     assert set(document["environment"]) <= set(document)
 
 
