@@ -238,6 +238,9 @@ class Runner:
                 return self._backend.invoke(raw)
             except DeviceLostError as lost:
                 return self._repeat(lost, raw)
+            except UnsupportedModelError as error:
+                error.where = error.where or self.source
+                raise
 
     def reset(self) -> None:
         """Reset the state that the model keeps from the calls before."""
@@ -261,6 +264,9 @@ class Runner:
                 self._backend.reinvoke()
             except DeviceLostError as lost:
                 self._repeat(lost, self._last)
+            except UnsupportedModelError as error:
+                error.where = error.where or self.source
+                raise
 
     def to_raw(self, *real: Any) -> tuple[NDArray[Any], ...]:  # noqa: ANN401 - anything array-like
         """Real values as the input tensors store them.
@@ -313,6 +319,8 @@ class Runner:
         try:
             return open_backend(self._file, self._options, note=self._note, like=like)
         except (DeviceError, UnsupportedModelError) as error:
+            if isinstance(error, UnsupportedModelError):
+                error.where = error.where or self.source
             from edgekit.runtime.fallback import plain_or_raise  # noqa: PLC0415 - seldom used
 
             wanted = self._options.fallback or self._options.device == AUTO

@@ -128,6 +128,7 @@ def test_the_cache_is_bounded(cache: Path) -> None:
         ("evaluate", "MODEL", "--data", "DATA.npz"),
         ("benchmark", "MODEL"),
         ("fix", "MODEL", "-o", "OUT.tflite"),
+        ("split", "MODEL", "-o", "OUT"),
         ("doctor", "--model", "MODEL"),
     ],
 )
@@ -147,3 +148,4 @@ def test_every_command_says_so(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert done.returncode in {0, 3, 4, 6}, text  # 6: the doctor finds no Edge TPU
     assert "Traceback" not in text
     assert words[0] == "fix" or "SIGABRT" in text
+    assert done.returncode != 3 or "where: MODEL" in text.replace(str(tmp_path) + os.sep, "")
