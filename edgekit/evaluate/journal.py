@@ -7,6 +7,7 @@ would change the result in silence.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -59,10 +60,22 @@ class Journal:
             self._stream: IO[bytes] = self._path.open("r+b" if exists else "xb")
             self._stream.truncate(kept)
             self._stream.seek(kept)
-            if not kept:
-                self.write({"schema": SCHEMA, "key": dict(key)})
         except OSError as error:
             raise self._unwritable(error) from error
+        if not kept:
+            self._begin(key, is_new=not exists)
+
+    def _begin(self, key: Mapping[str, Any], *, is_new: bool) -> None:
+        """Write the first line; a new file without one is removed, so that a run can begin anew."""
+        try:
+            self.write({"schema": SCHEMA, "key": dict(key)})
+        except OutputError:
+            with contextlib.suppress(OSError):  # closing writes what is left
+                self._stream.close()
+            if is_new:
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
+            raise
 
     def write(self, entry: Mapping[str, Any]) -> None:
         """Append ``entry`` as one line.

@@ -242,8 +242,11 @@ def train(digits: Digits, epochs: int, path: Path) -> Path:
     with files.replacing(path) as temporary:
         # Keras decides by the suffix; the temporary name has another one.
         saved = temporary.with_suffix(".keras")
-        model.save(saved)
-        saved.replace(temporary)
+        try:
+            model.save(saved)
+            saved.replace(temporary)
+        finally:
+            saved.unlink(missing_ok=True)  # half of it, where the disk is full
     return path
 
 
