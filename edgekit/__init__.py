@@ -6,10 +6,7 @@ One function per command, bound on first use (PEP 562), so that ``import edgekit
 
 from __future__ import annotations
 
-import importlib
-import sys
-import types
-
+from edgekit.lazy import lazy_names
 from edgekit.version import __version__
 
 # Not typing's: ``python -m edgekit`` still has the current folder on its path here, and only what
@@ -18,7 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from edgekit.bench import benchmark
     from edgekit.bundle.pack import bundle
     from edgekit.bundle.verify import verify
     from edgekit.checking import check
@@ -27,7 +23,7 @@ if TYPE_CHECKING:
     from edgekit.doctor.checks import doctor
     from edgekit.edgetpu.estimate import estimate
     from edgekit.errors import EdgeKitError
-    from edgekit.evaluate import compare, emulate, evaluate, run
+    from edgekit.evaluate import benchmark, compare, emulate, evaluate, run
     from edgekit.explain.explain import explain
     from edgekit.fix.fix import fix
     from edgekit.fix.split import split
@@ -71,7 +67,7 @@ __all__ = [
 _PUBLIC = {
     "EdgeKitError": "edgekit.errors",
     "Runner": "edgekit.runtime",
-    "benchmark": "edgekit.bench",
+    "benchmark": "edgekit.evaluate",
     "bundle": "edgekit.bundle",
     "check": "edgekit.checking",
     "compare": "edgekit.evaluate",
@@ -96,23 +92,12 @@ _PUBLIC = {
 }
 
 
-class _Root(types.ModuleType):
-    """Keeps a function's name for the function where a sub-package has the same.
-
-    Importing ``edgekit.evaluate`` would bind the package's name here; the package stays reachable
-    as such (``from edgekit.evaluate import ...``).
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _PUBLIC and isinstance(value, types.ModuleType)):
-            super().__setattr__(name, value)
+_get = lazy_names(__name__, _PUBLIC)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'edgekit' has no attribute '{name}'")
     try:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
+        return _get(name)
     except ModuleNotFoundError as error:
         if error.name is None or not _PUBLIC[name].startswith(error.name):
             raise
@@ -123,6 +108,3 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-sys.modules[__name__].__class__ = _Root

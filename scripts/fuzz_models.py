@@ -50,7 +50,7 @@ _RANGES = {"INT8": (-128, 127), "UINT8": (0, 255), "INT16": (0, 0), "INT32": (0,
 _ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH", "SIGN_BIT")
 # What the commands import when they are run.
 _USED = (
-    "edgekit.bench",
+    "edgekit.evaluate",
     "edgekit.checking",
     "edgekit.data.describe",
     "edgekit.formats.darwinn.belongs",

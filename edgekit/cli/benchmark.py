@@ -21,7 +21,7 @@ from edgekit.cli.options import (
 from edgekit.cli.output import JsonOption, emit, measured_on
 
 if TYPE_CHECKING:
-    from edgekit.bench import BenchmarkResult
+    from edgekit.evaluate import BenchmarkResult
 
 
 def benchmark(
@@ -38,7 +38,7 @@ def benchmark(
     json: JsonOption = False,
 ) -> None:
     """Measure loading, the first inference and the steady state, apart from each other."""
-    from edgekit.bench import benchmark as run_benchmark
+    from edgekit.evaluate import benchmark as run_benchmark
 
     result = run_benchmark(
         model,

@@ -14,7 +14,7 @@ from edgekit.cli.output import JsonOption, emit, note, table
 from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
-    from edgekit.bench import BenchmarkResult
+    from edgekit.evaluate import BenchmarkResult
     from edgekit.host.demo import DemoModel, DemoResult
 
 

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit import files
-from edgekit.bench import BenchmarkResult, benchmark
 from edgekit.errors import DataError, ExternalToolError, GateError, UsageError
-from edgekit.evaluate import EvaluateResult, evaluate
+from edgekit.evaluate import BenchmarkResult, EvaluateResult, benchmark, evaluate
 from edgekit.extras import require
 from edgekit.formats.tflite import read_model
 from edgekit.host.compiler.run import compile_model

@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 
 from edgekit import __version__
-from edgekit.bench import benchmark
 from edgekit.bundle import bundle as write_bundle
 from edgekit.errors import BundleError, DataError, InputError, UsageError
-from edgekit.evaluate import evaluate
+from edgekit.evaluate import benchmark, evaluate
 from edgekit.files import sha256_hex
 from edgekit.fleet import BoardResult, DeployResult, deploy
 from edgekit.formats.tflite import Model

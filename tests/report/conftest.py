@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgekit.bench import benchmark
-from edgekit.evaluate import evaluate
+from edgekit.evaluate import benchmark, evaluate
 from edgekit.formats.tflite import Model, write_model
 
 LOG = "Edge TPU Compiler version 16.0.384591198\nInput: int8.tflite\n\nOperator  Count  Status\n"

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.bench import benchmark
 from edgekit.errors import DeviceLostError
-from edgekit.evaluate import evaluate, run
+from edgekit.evaluate import benchmark, evaluate, run
 from edgekit.runtime import Runner, runner
 from tests.runtime.edgetpu.conftest import Models
 

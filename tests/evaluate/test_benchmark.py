@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.bench import benchmark
-from edgekit.bench.benchmark import MAX_TIMES
 from edgekit.errors import UsageError
+from edgekit.evaluate import benchmark
+from edgekit.evaluate.benchmark import MAX_TIMES
 from edgekit.runtime import RunnerOptions, latency_stats
 
 
