@@ -13,8 +13,8 @@ A page is the script of its own commands, from top to bottom, in a folder of its
 
 ``examples/`` of this checkout is linked into each folder. Of commands other than edgekit only
 stdout is shown: TensorFlow reports on stderr which processor it found. ``--check`` writes nothing
-and fails where a page is stale. Numbers with a decimal point, times and hashes are left out of that
-comparison (see `comparable`): training and clocks give others on another machine.
+and fails where a page is stale. Numbers with a decimal point, times, hashes and sizes from 1,000 on
+are left out of that comparison (see `comparable`): training, clocks and versions give others.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class CommandError(Exception):
 def comparable(text: str) -> list[str]:
     """The lines of a page without what another machine measures or trains differently."""
     text = re.sub(r"\b[0-9a-f]{12,64}\b", "<hash>", text)
-    text = re.sub(r"[+-]?\d[\d,]*\.\d[\d.]*", "<number>", text)
+    text = re.sub(r"[+-]?\d[\d,]*\.\d[\d.]*|\d+(,\d{3})+", "<number>", text)
     text = re.sub(r"\b\d[\d,]*(?= ?(ms|s|seconds|dB|MiB|%)(\W|$))", "<number>", text)
     text = re.sub(r"\b\d+ of \d+(?= scores)", "<number> of <number>", text)
     text = re.sub(r"\b\d+(?= (false|single inferences)\b)", "<number>", text)

@@ -69,6 +69,7 @@ def test_every_page_with_outputs_is_tested() -> None:
         ("took 9 s, 681 MiB at most", "took 120 s, 1,200 MiB at most"),
         ("scale 0.0039, zero point -12", "scale 0.11, zero point 7"),
         ("(18 single inferences)", "(128 single inferences)"),
+        ("32,668 bytes", "1,032,508 bytes"),
         ("mean 0.253 +0.022", "mean 0.211 -0.001"),
         ("9 of 9 scores above 0.5 found, 0 false", "10 of 11 scores above 0.5 found, 2 false"),
     ],
