@@ -187,8 +187,10 @@ def _noise(record: OutputRecord, reference: str) -> Iterator[Finding]:
     words = f"{record.name}: {_lost(ratio, reference)}"
     if is_target and record.log_snr_db is not None and level == GOOD:
         level = _level(record.log_snr_db, TARGET_SNR_LIMITS_DB)
-        words = f"{record.name} is of very different sizes, and the small ones are lost: of the "
-        words += f"logarithms {_lost(record.log_snr_db, reference)}"
+        words = (
+            f"the values of {record.name} are of very different sizes, and the small ones are "
+            f"lost: of the logarithms {_lost(record.log_snr_db, reference)}"
+        )
     if level != GOOD:
         yield Finding("quality.noise", level, record.name, words)
 
