@@ -13,7 +13,7 @@ from edgekit.data.preprocess import fit_default
 from edgekit.formats.model_file import ModelFile, ModelSource
 from edgekit.formats.tflite import Model, Tensor
 from edgekit.formats.tflite_metadata import Notes
-from edgekit.rewrite.pieces import real_range
+from edgekit.quant import QuantParams
 from edgekit.runtime.select import file_for
 from edgekit.tasks.labels import attached_labels, ultralytics_task
 from edgekit.tasks.mediapipe import mediapipe_head
@@ -123,8 +123,10 @@ def maker_preprocess(model: Model, content: bytes, noted: str) -> tuple[str, str
 def _mediapipe_scale(num_keypoints: int, tensor: Tensor) -> str:
     """What a quantized input stands for, else the range of MediaPipe's graphs."""
     if tensor.quantization is not None and np.dtype(tensor.dtype.lower()).kind in "iu":
+        dtype = tensor.dtype.lower()
+        params = QuantParams(float(tensor.scale or 1), int(tensor.zero_point or 0), dtype)
         how = Preprocess(is_default=True)
-        fitting = fit_default(how, real_range(tensor), tensor.dtype.lower())
+        fitting = fit_default(how, (params.real_min, params.real_max), dtype)
         return str(fitting).partition(",resize=")[0]
     return "unit" if num_keypoints == _PALM_KEYPOINTS else "tf"
 
