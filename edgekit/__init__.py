@@ -95,15 +95,17 @@ _PUBLIC = {
 _get = lazy_names(__name__, _PUBLIC)
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    try:
-        return _get(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not _PUBLIC[name].startswith(error.name):
-            raise
-        raise AttributeError(
-            f"edgekit-coral-device has no '{name}'; edgekit-coral has it"
-        ) from error
+if not TYPE_CHECKING:  # so that a type checker refuses names that are not imported above
+
+    def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
+        try:
+            return _get(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not _PUBLIC[name].startswith(error.name):
+                raise
+            raise AttributeError(
+                f"edgekit-coral-device has no '{name}'; edgekit-coral has it"
+            ) from error
 
 
 def __dir__() -> list[str]:

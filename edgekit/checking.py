@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
-from edgekit.data import Preprocess
 from edgekit.distribution import WHOLE
 from edgekit.edgetpu import CheckReport, check_model
 from edgekit.edgetpu.chip import LATEST_RUNTIME
@@ -21,7 +20,34 @@ from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.formats.tflite import write_model
 
 if TYPE_CHECKING:
+    from typing import Sequence
+
+    from typing_extensions import TypedDict, Unpack
+
+    from edgekit.data import Preprocess
+    from edgekit.files import PathLike
     from edgekit.host.convert import NotEdgeTpuModelError
+    from edgekit.host.convert.calibration import Progress
+
+    class ConvertKeywords(TypedDict, total=False):
+        """The arguments of `edgekit.convert` that `check` hands on."""
+
+        preprocess: str | Preprocess | None
+        num_samples: int
+        batch_size: int
+        input_shape: str | Sequence[str] | Sequence[int] | None
+        signature: str | None
+        inputs: Sequence[str] | None
+        outputs: Sequence[str] | None
+        io: str
+        mode: str
+        converter_python: PathLike | None
+        trust_source: bool
+        timeout_s: float | None
+        replace_activations: str | None
+        labels: PathLike | Sequence[str] | None
+        progress: Progress | None
+
 
 _SOURCES = (".keras", ".h5", ".hdf5", ".pb", ".pbtxt")
 # These choose something that is fixed in a converted model.
@@ -35,7 +61,7 @@ def check(
     *,
     target: int = LATEST_RUNTIME,
     data: Any = None,  # noqa: ANN401 - whatever open_dataset takes
-    **options: Any,  # noqa: ANN401 - the further arguments of convert
+    **options: Unpack[ConvertKeywords],
 ) -> CheckReport:
     """Say what the Edge TPU takes of a model, why not the rest, and what to change.
 
@@ -65,7 +91,7 @@ def check(
     return check_model(file, target=target)
 
 
-def _refuse_unused(options: Mapping[str, Any], where: str) -> None:
+def _refuse_unused(options: Mapping[str, object], where: str) -> None:
     given = [name for name in _OF_SOURCES if options.get(name)]
     if given:
         option = "--" + given[0].replace("_", "-")
@@ -87,7 +113,13 @@ def _file(model: Any) -> ModelFile | None:  # noqa: ANN401
     return read_model_file(model)
 
 
-def _convert_and_check(model: Any, **options: Any) -> CheckReport:  # noqa: ANN401
+def _convert_and_check(
+    model: Any,  # noqa: ANN401 - a path, or a Keras model of any version
+    *,
+    target: int,
+    data: Any,  # noqa: ANN401 - whatever open_dataset takes
+    **options: Unpack[ConvertKeywords],
+) -> CheckReport:
     if sys.version_info < HOST_PYTHON:
         raise MissingExtraError(
             "a float model has to be converted before it can be checked",
@@ -98,16 +130,15 @@ def _convert_and_check(model: Any, **options: Any) -> CheckReport:  # noqa: ANN4
         )
     if isinstance(model, (str, Path)) and not Path(model).exists():
         raise InputError("the model does not exist", where=str(model), fix="check the path")
-    return _check_source(model, **options)
+    return _check_source(model, target=target, data=data, **options)
 
 
 def _check_source(
     source: Any,  # noqa: ANN401 - a path, or a Keras model of any version
     *,
-    data: Any = None,  # noqa: ANN401 - whatever open_dataset takes
-    preprocess: str | Preprocess | None = None,
-    target: int = LATEST_RUNTIME,
-    **options: Any,  # noqa: ANN401 - the further arguments of convert
+    target: int,
+    data: Any,  # noqa: ANN401 - whatever open_dataset takes
+    **options: Unpack[ConvertKeywords],
 ) -> CheckReport:
     """Convert ``source`` into a temporary file and check that.
 
@@ -128,7 +159,6 @@ def _check_source(
                 source,
                 data=data,
                 output=output,
-                preprocess=preprocess,
                 stop_early=False,
                 **options,
             )

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +46,30 @@ def test_every_public_name_can_be_had() -> None:
     assert set(dir(edgekit)) == set(edgekit.__all__)
 
 
+def test_what_a_type_checker_sees_is_what_is_bound() -> None:
+    tree = ast.parse(Path(edgekit.__file__).read_text(encoding="utf-8"))
+    blocks = [
+        each
+        for each in tree.body
+        if isinstance(each, ast.If)
+        and isinstance(each.test, ast.Name)
+        and each.test.id == "TYPE_CHECKING"
+    ]
+    seen = {
+        alias.name: statement.module
+        for block in blocks
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom) and statement.module != "typing"
+        for alias in statement.names
+    }
+    assert {*seen, "__version__"} == set(edgekit.__all__)
+    host = (
+        {"compile", "convert", "demo", "deploy", "report"} if sys.version_info < (3, 10) else set()
+    )
+    for name in set(seen) - host:
+        assert getattr(importlib.import_module(str(seen[name])), name) is getattr(edgekit, name)
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        edgekit.nonsense  # noqa: B018 - reading it is the test
+        edgekit.nonsense  # type: ignore[attr-defined]  # noqa: B018 - reading it is the test

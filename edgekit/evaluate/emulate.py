@@ -15,9 +15,22 @@ from edgekit.tasks import prepare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from typing_extensions import TypedDict, Unpack
 
+    from edgekit.data import Preprocess
     from edgekit.files import PathLike
     from edgekit.formats.model_file import ModelSource
+
+    class EmulateKeywords(TypedDict, total=False):
+        """The arguments that `emulate` shares with `run`."""
+
+        preprocess: str | Preprocess | None
+        labels: PathLike | Sequence[str] | None
+        top: int
+        runtime: str | None
+        kernels: str
+        num_threads: int
+
 
 _OF_RUNNER = ("runtime", "kernels", "num_threads")
 
@@ -47,7 +60,7 @@ def emulate(
     inputs: Sequence[PathLike | NDArray[Any]],
     *,
     strict_sync: bool = False,
-    **options: Any,  # noqa: ANN401
+    **options: Unpack[EmulateKeywords],
 ) -> EmulateResult:
     """Run a compiled model on each of ``inputs`` without a chip.
 
@@ -65,9 +78,10 @@ def emulate(
         EdgeKitError: As for `run`.
     """
     require_part("chip.emulator")
-    own = {name: options.pop(name) for name in _OF_RUNNER if name in options}
+    given: dict[str, Any] = {**options}
+    own = {name: given.pop(name) for name in _OF_RUNNER if name in given}
     how = RunnerOptions(EMULATOR, strict_sync=strict_sync, **own)
-    request = RunRequest(**options)
+    request = RunRequest(**given)
     request.check(inputs)
     prepared = prepare(model, EMULATOR)
     with Runner(prepared.runnable, options=how) as runner:
