@@ -7,7 +7,6 @@ import importlib
 import sys
 from types import ModuleType
 
-from edgekit.distribution import PART, WHOLE, install_command
 from edgekit.errors import ExternalToolError, MissingExtraError
 
 HOST_PYTHON = (3, 10)
@@ -55,6 +54,8 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         name = error.name if isinstance(error, ModuleNotFoundError) else None
         if name is None or not (module == name or module.startswith(name + ".")):
             raise broken_library(module, error) from error
+        from edgekit.distribution import install_command  # noqa: PLC0415 - seldom used
+
         raise MissingExtraError(
             f"{module} is not installed",
             why=f"it is needed to {purpose}",
@@ -91,6 +92,8 @@ def require_part(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
+        from edgekit.distribution import PART, WHOLE  # noqa: PLC0415 - seldom used
+
         raise MissingExtraError(
             f"{PART} has no {name.rpartition('.')[2]}",
             why="this wheel, for boards, holds only what runs and measures a model",
@@ -111,6 +114,8 @@ def require_python(least: tuple[int, int], *, extra: str, purpose: str) -> None:
     """
     if sys.version_info[:2] < least:
         found, wanted = (".".join(map(str, each)) for each in (sys.version_info[:2], least))
+        from edgekit.distribution import WHOLE  # noqa: PLC0415 - seldom used
+
         raise MissingExtraError(
             f"this is Python {found}, expected {wanted} or later",
             where=sys.executable,

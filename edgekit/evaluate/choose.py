@@ -34,9 +34,7 @@ from edgekit.evaluate.coco_judge import (
     person_category,
 )
 from edgekit.evaluate.mask_judge import MaskJudge
-from edgekit.evaluate.multilabel import MultilabelJudge
 from edgekit.evaluate.no_judge import NoJudge
-from edgekit.evaluate.regression import RegressionJudge
 from edgekit.evaluate.tally import Head, Tally
 from edgekit.tasks import (
     CLASSIFICATION,
@@ -200,6 +198,8 @@ def _of_labels(case: Case, task: str, why: str, doubts: tuple[str, ...]) -> Chos
     if task == NONE:
         return Chosen(task, NoJudge(len(runners)), why, doubts)
     if task == REGRESSION:
+        from edgekit.evaluate.regression import RegressionJudge  # noqa: PLC0415 - seldom used
+
         return Chosen(task, RegressionJudge(runners, case.names), why, doubts)
     heads = [Head(engine.single, engine.prepared.source) for engine in case.engines]
     _check_same_classes(case, heads)
@@ -212,6 +212,8 @@ def _of_labels(case: Case, task: str, why: str, doubts: tuple[str, ...]) -> Chos
             check_num_folders(folders, classes, case.label_offset)
         order = tuple(order_doubts(folders, case.names, found))
         return Chosen(task, Tally(heads, case.label_offset, found), why, (*doubts, *order))
+    from edgekit.evaluate.multilabel import MultilabelJudge  # noqa: PLC0415 - seldom used
+
     given = case.score_threshold
     thresholds = [
         binary_threshold(each.model, each.outputs[0]) if given is None else given

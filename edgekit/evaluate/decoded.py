@@ -8,30 +8,24 @@ from typing import TYPE_CHECKING, Iterator, Sequence
 
 import numpy as np
 
-from edgekit.errors import UnsupportedModelError
 from edgekit.result import Result
 from edgekit.runtime.quality import BAD, DOUBTFUL, FLOAT, GOOD, Finding, found_words
 from edgekit.tasks import (
     CLASSIFICATION,
     DETECTION,
-    NONE,
     POSE,
     SEGMENTATION,
-    DecodeOptions,
     Decoder,
     Detections,
     Mask,
     Poses,
     Scores,
-    choose_decoder,
     iou,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgekit.runtime import Runner
-    from edgekit.tasks import Prepared
 
 # An object counts if its score is above SCORE (exactly 0.5 is the largest code of saturated
 # logits, and does not count); two objects are the same if they overlap by OVERLAP.
@@ -305,34 +299,6 @@ def _mean_iou(masks: dict[int, list[int]], total: int) -> float:
         if true + answer - both and max(true, answer) >= _LEAST_SHARE * total
     ]
     return float(np.mean(shares)) if shares else 1.0
-
-
-def same_decoders(
-    prepared: Sequence[Prepared],
-    runners: Sequence[Runner],
-    task: str | None = None,
-    options: DecodeOptions | None = None,
-) -> list[Decoder]:
-    """One decoder for each model, all of one task: if one model does not show it, the other does.
-
-    Raises:
-        UsageError: There is no such task.
-        UnsupportedModelError: The outputs cannot be those of ``task``.
-        DataError: The anchors in ``options`` do not fit.
-    """
-    decoders = [choose_decoder(*each, task, options) for each in zip(prepared, runners)]
-    tasks = {decoder.task for decoder in decoders}
-    if task is not None or len(tasks) < 2:
-        return decoders
-    wanted = next(decoder.task for decoder in decoders if decoder.task != NONE)
-    try:
-        again = [choose_decoder(*each, wanted, options) for each in zip(prepared, runners)]
-    except UnsupportedModelError:
-        return [
-            replace(choose_decoder(*each, NONE, options), why="the two models differ in their task")
-            for each in zip(prepared, runners)
-        ]
-    return [replace(each, is_guess=True) for each in again]
 
 
 def decoded_finding(record: DecodedRecord, reference: str = FLOAT) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ from edgekit.data.labels import label_file_doubts
 from edgekit.data.spread import spread
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate.choose import Case, Chosen, choose_judge
-from edgekit.evaluate.decoded import same_decoders
+from edgekit.evaluate.decoders import same_decoders
 from edgekit.evaluate.doubts import (
     box_doubts,
     label_doubts,
@@ -35,10 +35,8 @@ from edgekit.evaluate.doubts import (
 )
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.journal import Journal
-from edgekit.evaluate.outputs import Agreement, agreement_warnings
 from edgekit.evaluate.result import Comparison, EvaluateResult, asked_for
 from edgekit.evaluate.tally import Tally
-from edgekit.evaluate.watch import watch_outputs
 from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
 from edgekit.files import read_bytes, sha256_hex
 from edgekit.formats.model_file import read_model_file
@@ -62,6 +60,8 @@ from edgekit.tasks import (
 if TYPE_CHECKING:
     from edgekit.data import Preprocess
     from edgekit.evaluate.judge import Judge, Verdict
+    from edgekit.evaluate.outputs import Agreement
+    from edgekit.evaluate.watch import OutputWatch
     from edgekit.files import PathLike
     from edgekit.formats.model_file import ModelSource
 
@@ -257,9 +257,7 @@ def evaluate(
             key.update(device=how.device, num_threads=how.num_threads)
             book = stack.enter_context(Journal(journal, key, resume=resume))
         judge, plan = evaluation.chosen.judge, evaluation.plan
-        watch = watch_outputs(
-            engines, evaluation.decoders, evaluation.chosen.task, plan.dataset, plan.total
-        )
+        watch = _watch(evaluation)
         outcome = run_all(plan, engines, judge, book, progress, watch)
         _check_outcome(judge, outcome, plan.dataset, engines)
         return _result(evaluation, outcome, watch.agreement() if watch is not None else None)
@@ -357,6 +355,23 @@ def _content_hash(source: PathLike | Sequence[str] | None) -> str:
     return sha256_hex("\n".join(source).encode())
 
 
+def _watch(evaluation: _Evaluation) -> OutputWatch | None:
+    if len(evaluation.engines) < 2:
+        return None
+    from edgekit.evaluate.watch import watch_outputs  # noqa: PLC0415 - for two models only
+
+    plan, task = evaluation.plan, evaluation.chosen.task
+    return watch_outputs(evaluation.engines, evaluation.decoders, task, plan.dataset, plan.total)
+
+
+def _agreement_doubts(quality: Agreement | None) -> Sequence[str]:
+    if quality is None:
+        return ()
+    from edgekit.evaluate.outputs import agreement_warnings  # noqa: PLC0415 - for two models only
+
+    return tuple(agreement_warnings(quality))
+
+
 def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None) -> EvaluateResult:
     engines, decoder, chosen = evaluation.engines, evaluation.decoders[0], evaluation.chosen
     plan, settings = evaluation.plan, evaluation.settings
@@ -368,7 +383,7 @@ def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None
     verdict = judge.verdict()
     score = verdict.scores[0]
     doubts = [
-        *(agreement_warnings(quality) if quality is not None else ()),
+        *_agreement_doubts(quality),
         *(metric_doubts(verdict, engines[1].prepared.source) if len(engines) > 1 else ()),
         *remarks_of(dataset),
         *decoder.doubts,

@@ -24,8 +24,8 @@ from edgekit.evaluate.decoded import (
     DecodedSums,
     decoded_finding,
     describe_answers,
-    same_decoders,
 )
+from edgekit.evaluate.decoders import same_decoders
 from edgekit.result import Result
 from edgekit.runtime import Runner
 from edgekit.runtime.agreement import InputRanges, OutputRecord, OutputSums

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Mapping
 
-from edgekit.evaluate.outputs import Agreement
 from edgekit.result import Result
 from edgekit.runtime import Environment, MeasuredResult
+
+if TYPE_CHECKING:
+    from edgekit.evaluate.outputs import Agreement
 
 
 @dataclass(frozen=True)

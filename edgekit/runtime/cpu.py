@@ -12,11 +12,9 @@ from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.runtime.base import Environment
 from edgekit.runtime.devices import CPU
 from edgekit.runtime.interpreters import InterpreterLibrary
-from edgekit.runtime.session import Session, one_line, prepare
+from edgekit.runtime.session import XNNPACK_FAILED, Session, one_line, prepare
 from edgekit.runtime.state import assigns_resources
 from edgekit.runtime.thermal import SYSFS, ThermalMonitor
-from edgekit.runtime.trial import require_sound
-from edgekit.runtime.trial_child import XNNPACK_FAILED, Trial
 
 if TYPE_CHECKING:
     from edgekit.formats.model_file import ModelFile
@@ -43,6 +41,9 @@ def open_cpu(
     Raises:
         UnsupportedModelError: It does (code ``model.crash``), or the runtime refuses it.
     """
+    from edgekit.runtime.trial import require_sound  # noqa: PLC0415 - `import edgekit` is fast
+    from edgekit.runtime.trial_child import Trial  # noqa: PLC0415
+
     check_kernels(kernels)
     resolvers = (RESOLVERS[kernels], *([_WITHOUT_XNNPACK] if kernels == "fast" else []))
     trial = Trial(file.content, library.runtime, resolvers, num_threads)

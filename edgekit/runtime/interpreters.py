@@ -12,7 +12,6 @@ from typing import Any, Mapping
 
 import numpy as np
 
-from edgekit.distribution import install_command
 from edgekit.errors import MissingExtraError, UsageError
 from edgekit.extras import RUNTIME_PACKAGES, broken_library, require
 from edgekit.runtime.native_output import chatter_logged
@@ -62,6 +61,8 @@ def load_library(runtime: str | None = None) -> InterpreterLibrary:
         (each for each in RUNTIMES if importlib.util.find_spec(RUNTIME_PACKAGES[each][0])), None
     )
     if name is None:
+        from edgekit.distribution import install_command  # noqa: PLC0415 - seldom used
+
         raise MissingExtraError(
             "no TensorFlow Lite runtime is installed",
             why=f"none of {', '.join(RUNTIMES)} can be imported",

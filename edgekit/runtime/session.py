@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgekit.runtime.thermal import ThermalMonitor
 
 
+XNNPACK_FAILED = "XNNPack"  # in the text of the interpreter's error
 _BOUND = ("_set_tensor", "_get_tensor", "_invoke", "_reset_variables")
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 import numpy as np
 
 from edgekit.errors import EdgeKitError
-from edgekit.runtime.session import one_line, prepare
+from edgekit.runtime.session import XNNPACK_FAILED, one_line, prepare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,6 @@ LOADING, PREPARED, RAN, FAILED, NO_MEMORY = "loading", "prepared", "ran", "faile
 _MEMORY_BYTES = 5 << 28
 _MORE_INPUTS_S = 0.05  # a model as fast as this is tried on more than zeros
 _MORE_INPUTS_BYTES = 1 << 24
-XNNPACK_FAILED = "XNNPack"  # in the text of the interpreter's error
 
 
 @dataclass(frozen=True)

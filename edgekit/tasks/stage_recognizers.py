@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Iterator
 import numpy as np
 
 from edgekit.errors import UnsupportedModelError
-from edgekit.runtime.channels import LOGIT_DECISION
 from edgekit.tasks.case import Case, Raw
 from edgekit.tasks.decoder import DETECTION, POSE, Decoder
 from edgekit.tasks.landmarks import decode_landmarks, landmark_head
@@ -60,6 +59,8 @@ def _coarse_logits(info: TensorInfo) -> Iterator[str]:
     params = info.params
     if params is None:
         return
+    from edgekit.runtime.channels import LOGIT_DECISION  # noqa: PLC0415 - seldom used
+
     step, largest = params.scale, params.real_max
     if largest <= LOGIT_DECISION:
         problem = f"none is above {largest:.3g}: no score is above {_share(largest)}"
