@@ -217,6 +217,9 @@ def _agreement(result: ConvertResult) -> Iterator[str]:
     if agreement is None:
         return
     yield from describe_agreement(agreement)
+    check = result.label_check
+    if check is not None:
+        yield f"by labels  the float model is right on {check.num_right} of {check.num_samples}"
     apart = "none of which calibrated" if result.held_out else "the ones that calibrated"
     yield f"judged on  {result.num_judged} samples, {apart}"
 

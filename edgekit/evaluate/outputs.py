@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -280,6 +280,7 @@ def measure_outputs(
     after: ModelSource,
     batches: Iterable[Sequence[NDArray[Any]]],
     making: Making,
+    watch: Callable[[Sequence[NDArray[Any]]], None] | None = None,
 ) -> Agreement:
     """Run a model and its float original on the same inputs, each in its own thread.
 
@@ -288,24 +289,31 @@ def measure_outputs(
         after: The .tflite after it.
         batches: Real values in the inputs' shapes.
         making: How the model was made.
+        watch: Called with the float model's outputs of each batch.
     """
     prepared = [prepare(each) for each in (before, after)]
     with contextlib.ExitStack() as stack:
         reference, model = (stack.enter_context(Runner(each.runnable)) for each in prepared)
         pair = OutputPair(reference, model, same_decoders(prepared, (reference, model)))
-        _run_both((reference, model), batches, pair)
+        _run_both((reference, model), batches, pair, watch)
         return pair.agreement(making)
 
 
 def _run_both(
-    runners: Sequence[Runner], batches: Iterable[Sequence[NDArray[Any]]], pair: OutputPair
+    runners: Sequence[Runner],
+    batches: Iterable[Sequence[NDArray[Any]]],
+    pair: OutputPair,
+    watch: Callable[[Sequence[NDArray[Any]]], None] | None,
 ) -> None:
     reference, model = runners
     with ThreadPoolExecutor(1) as pool:
         for arrays in batches:
             pending = pool.submit(_invoke, reference, arrays)
             actual = _invoke(model, arrays)
-            pair.add(arrays, pending.result(), actual)
+            expected = pending.result()
+            pair.add(arrays, expected, actual)
+            if watch is not None:
+                watch(expected)
 
 
 def agreement_warnings(agreement: Agreement) -> Iterator[str]:

@@ -60,6 +60,7 @@ class Calibration:
         self.ranges: list[Range] = []
         self.num_judged = 0  # samples that ``judging_batches`` gave
         self.is_held_out = False  # whether those took no part in the calibration
+        self.judged_labels: list[Any] = []  # of the samples that ``judging_batches`` gave so far
 
     @property
     def total(self) -> int:
@@ -127,6 +128,7 @@ class Calibration:
             DataError: As ``batches``.
         """
         self.num_judged, self.is_held_out = 0, False
+        self.judged_labels.clear()
         if self._dataset.describe().get("kind") != RANDOM:
             yield from self._stacked(self._held_out(most))
         if not self.num_judged:
@@ -144,6 +146,7 @@ class Calibration:
             first = arrays if first is None else first
             all_equal = all_equal and all(map(np.array_equal, arrays, first))
             self.count += 1
+            self.judged_labels.append(sample.label)
             label = class_of(sample.label)
             if label is not None:
                 self._labels[label] += 1
@@ -154,6 +157,7 @@ class Calibration:
     def _held_out(self, most: int) -> Iterator[Arrays]:
         for sample in self._drawing.draw(most):
             self.num_judged, self.is_held_out = self.num_judged + 1, True
+            self.judged_labels.append(sample.label)
             yield self._checked(sample)[0]
 
     def _stacked(self, samples: Iterable[Arrays]) -> Iterator[Arrays]:

@@ -45,6 +45,12 @@ from edgekit.host.convert.float_tflite import (
     tflite_inputs,
 )
 from edgekit.host.convert.input_pixels import InputPixels
+from edgekit.host.convert.labelled import (
+    LabelCheck,
+    LabelledAnswers,
+    label_warnings,
+    should_try_others,
+)
 from edgekit.host.convert.options import CALIBRATED, MODES, ConvertOptions, shape_words
 from edgekit.host.convert.result import ConvertResult, endpoints, histogram
 from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_shapes
@@ -181,6 +187,8 @@ class _Conversion:
         self._labels: tuple[str, ...] = ()
         self._dataset: Dataset | None = None
         self._calibration: Calibration | None = None
+        self._specs: list[InputSpec] = []
+        self._label_check: LabelCheck | None = None
         self._notes: list[str] = []
         self._loader = "tflite"
         self.stop_early = True
@@ -198,6 +206,7 @@ class _Conversion:
         if options.mode == "int8":
             made = self._mend(made)
             enforce(made.model, options.io, self._where)
+        self._labels = self._find_labels(made.model)
         agreement = None
         if quantizable is not None:
             # Replaced activations change the network too: judge against it as it was trained.
@@ -228,6 +237,7 @@ class _Conversion:
             promised_range=calibration.promised_range if calibration else None,
             num_judged=judged.num_judged if judged else 0,
             held_out=judged.is_held_out if judged else None,
+            label_check=self._label_check,
             data=self._dataset.describe() if self._dataset else {},
             agreement=agreement,
             versions={"edgekit": __version__, **child.versions},
@@ -246,16 +256,25 @@ class _Conversion:
 
     def _with_use(self, made: ModelFile) -> bytes:
         """The model with what it says of its use in its metadata."""
-        options = self._options
-        is_whole = self._source.kind == "tflite" and not (options.inputs or options.outputs)
-        source = self._source.path.read_bytes() if is_whole else None
-        noted = read_notes(source).labels if source is not None else ()
-        asked = check_labels(options.labels, made.model)
-        self._labels = asked or names_of(made.model, noted, self._dataset)
-        if not asked:
-            self._notes.extend(order_notes(self._labels, self._dataset))
         how = self._pixels.used_for(self._dataset)
+        source = self._whole_source()
         return with_use(made.content, source, how, self._labels, self._notes.append)
+
+    def _find_labels(self, model: Model) -> tuple[str, ...]:
+        """The class names: as given, else the source's own, else those of the data's folders."""
+        source = self._whole_source()
+        noted = read_notes(source).labels if source is not None else ()
+        asked = check_labels(self._options.labels, model)
+        labels = asked or names_of(model, noted, self._dataset)
+        if not asked:
+            self._notes.extend(order_notes(labels, self._dataset))
+        return labels
+
+    def _whole_source(self) -> bytes | None:
+        """The .tflite that is converted, unless a part of it is."""
+        is_cut = self._options.inputs or self._options.outputs
+        is_whole = self._source.kind == "tflite" and not is_cut
+        return self._source.path.read_bytes() if is_whole else None
 
     # -- to a float model with static shapes
 
@@ -378,11 +397,14 @@ class _Conversion:
         if self._data is None:
             return
         specs = [InputSpec(each.name, shape) for each, shape in zip(raw, shapes, strict=True)]
-        self._dataset = open_dataset(
-            self._data, inputs=sample_specs(specs), preprocess=self._pixels.how, split="train"
-        )
+        self._specs = specs
+        self._dataset = self._opened(self._pixels.how)
         dtypes = [each.dtype for each in raw]
         self._calibration = Calibration(self._dataset, specs, dtypes, self._options.num_samples)
+
+    def _opened(self, how: Preprocess) -> Dataset:
+        inputs = sample_specs(self._specs)
+        return open_dataset(self._data, inputs=inputs, preprocess=how, split="train")
 
     def _batches(self) -> Iterator[list[NDArray[Any]]]:
         if self._calibration is None:
@@ -400,10 +422,24 @@ class _Conversion:
         operators = range(len(model.main.operators))
         macs = sum(count_macs(Operation(model, index)) for index in operators)
         batches = calibration.judging_batches(num_held_out(macs))
-        agreement = measure_outputs(reference, made, batches, making)
+        labels = calibration.judged_labels
+        answers = LabelledAnswers(reference.content, labels, dataset, self._labels)
+        agreement = measure_outputs(reference, made, batches, making, answers.add)
         self._options.gates.check(agreement, self._where)
         self._notes.extend(agreement_warnings(agreement))
+        self._check_labels_right(answers, macs)
         return agreement
+
+    def _check_labels_right(self, answers: LabelledAnswers, macs: int) -> None:
+        """Warn if the float model is wrong by the data's labels, and of what would be right."""
+        self._label_check = found = answers.check()
+        if found is None or self._dataset is None:
+            return
+        how, may_try = self._pixels.how, self._dataset.describe().get("kind") == "folder"
+        if may_try and should_try_others(found, is_guess=self._pixels.is_guess):
+            raw = replace(how, scale="raw", mean=(), std=(), is_default=False)
+            self._label_check = found = answers.with_others(found, how, self._opened(raw), macs)
+        self._notes.extend(label_warnings(found, how, may_try=may_try))
 
 
 def _other_images(

@@ -13,6 +13,7 @@ from edgekit.data.random_samples import RANDOM
 Range = tuple[float, float]
 
 _ONE_FOR_ALL = "one preprocessing is for the pixels (uint8) of all inputs"
+_DEFAULT = "the default"
 _IMAGES = ("folder", "coco", "masks")
 
 
@@ -28,7 +29,7 @@ class InputPixels:
         self._wanted: Wanted | None = None
         self._others: dict[int, tuple[str, Wanted | None]] = {}
         self.how = parse_preprocess(asked)
-        self.reason = "the default" if self.how.is_default else "as asked for"
+        self.reason = _DEFAULT if self.how.is_default else "as asked for"
 
     def take_noted(self, noted: str, reason: str) -> None:
         """Use what the source's own metadata or its maker says, unless another was asked for."""
@@ -40,6 +41,11 @@ class InputPixels:
     def is_wanted(self) -> bool:
         """Whether the network showed which pixels it was made for."""
         return self._wanted is not None
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether neither the user nor the source said how pixels become the input."""
+        return self._asked is None and self.reason == _DEFAULT
 
     def take_network(self, wanted: Wanted | None) -> bool:
         """Use what the network was made for; True if ``how`` changed."""

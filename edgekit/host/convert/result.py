@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from edgekit.evaluate.outputs import Agreement
 from edgekit.formats.tflite import Model, Tensor
+from edgekit.host.convert.labelled import LabelCheck
 from edgekit.result import Result
 
 
@@ -60,6 +61,7 @@ class ConvertResult(Result):
     promised_range: tuple[float, float] | None = None
     num_judged: int = 0  # samples that the agreement was measured on
     held_out: bool | None = None  # whether none of them calibrated; None without agreement
+    label_check: LabelCheck | None = None  # None where the data have no classes of the network
     asked: dict[str, str] = field(default_factory=dict)  # as `asked_for`; without those above
 
     @property
