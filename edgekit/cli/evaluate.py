@@ -49,7 +49,8 @@ def evaluate(
     preprocess: PreprocessOption = None,
     labels: LabelsOption = None,
     split: Annotated[
-        str, typer.Option(metavar="NAME", help="test or train, of a file that holds both.")
+        str,
+        typer.Option(metavar="NAME", help="test or train, of a file or folder that holds both."),
     ] = "test",
     num_samples: SamplesOption = None,
     label_offset: Annotated[int, typer.Option(help="Added to each label of the data.")] = 0,

@@ -13,6 +13,7 @@ from edgekit.data.dataset import Dataset, InputSpec
 from edgekit.data.folders import FolderDataset
 from edgekit.data.iterables import IterableDataset, load_function
 from edgekit.data.masks import MaskDataset
+from edgekit.data.parts import part_of
 from edgekit.data.preprocess import Preprocess, parse_preprocess
 from edgekit.data.random_samples import RANDOM, RandomDataset
 from edgekit.errors import DataError
@@ -40,7 +41,8 @@ def open_dataset(
             ``tf.data.Dataset``, a ``keras.utils.PyDataset``, a torch ``DataLoader`` or data set.
         inputs: The network's inputs in their order, shapes with the batch dimension.
         preprocess: ``--preprocess`` text; None scales pixels to 0..1 and leaves real numbers alone.
-        split: ``train`` or ``test``: which half of a file that holds both (Keras's MNIST).
+        split: ``train`` or ``test``: which half of a file that holds both (Keras's MNIST), or of a
+            folder with sub-folders such as train and val.
         masks: A folder holds images with a mask each, for segmentation.
 
     Raises:
@@ -58,7 +60,7 @@ def open_dataset(
     if path.is_dir():
         if masks:
             return MaskDataset(path, inputs, how)
-        return FolderDataset(path, inputs, how)
+        return FolderDataset(part_of(path, split), inputs, how)
     if path.suffix.lower() in (".npz", ".npy"):
         if not path.is_file():
             raise DataError("the data file does not exist", where=str(path))

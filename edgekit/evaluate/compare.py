@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _EVALUATE, _BENCHMARK = "edgekit.evaluate", "edgekit.benchmark"
 _NUMBERS = ("1", "2")  # of the documents; what is read here is the same in both
-_SHOWN = 48  # characters of a value; enough to tell hashes apart
+_SHOWN = 80  # characters of a value; hashes and preprocessings fit
 _DAMAGES_SHOWN = 3
 _LARGEST = 1e300  # differences of larger numbers overflow
 _SHARES = frozenset(("top1", "top5"))

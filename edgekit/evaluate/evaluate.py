@@ -52,6 +52,7 @@ from edgekit.tasks import (
     Decoder,
     fit_labels,
     model_labels,
+    other_pixels_doubt,
     prepare,
     preprocess_doubt,
     task_named,
@@ -321,7 +322,10 @@ def _prepared(
     is_real = dataset.describe()["kind"] == "array" and dataset.promised_range is None
     if is_real and how.is_default:
         reason = REAL_NUMBERS
-    pixels = _Pixels(reason, preprocess_doubt(preprocess, prepared[0]))
+    doubt = preprocess_doubt(preprocess, prepared[0])
+    if not doubt and not (is_real and how.is_default):
+        doubt = other_pixels_doubt(how, prepared)
+    pixels = _Pixels(reason, doubt)
     return _Evaluation(engines, decoders, chosen, names, plan, settings, start, pixels)
 
 

@@ -26,7 +26,13 @@ from edgekit.tasks.decoder import (
 from edgekit.tasks.guess import choose_decoder
 from edgekit.tasks.labels import attached_labels, fit_labels
 from edgekit.tasks.pose import KEYPOINT_NAMES, SKELETON, Poses, keypoint_names
-from edgekit.tasks.prepare import Prepared, model_labels, prepare, preprocess_doubt
+from edgekit.tasks.prepare import (
+    Prepared,
+    model_labels,
+    other_pixels_doubt,
+    prepare,
+    preprocess_doubt,
+)
 from edgekit.tasks.segmentation import mask_to_image
 
 __all__ = [
@@ -58,6 +64,7 @@ __all__ = [
     "mask_to_image",
     "model_labels",
     "non_maximum_suppression",
+    "other_pixels_doubt",
     "prepare",
     "preprocess_doubt",
     "raw_decoder",

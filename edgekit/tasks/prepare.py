@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
+from typing import Sequence
 
 import numpy as np
 
@@ -145,6 +147,24 @@ def preprocess_doubt(asked: str | Preprocess | None, prepared: Prepared) -> str:
     return (
         f"--preprocess {how} is not what the model was made for, {noted}: "
         f"{prepared.preprocess_reason}; leave --preprocess out"
+    )
+
+
+def other_pixels_doubt(how: Preprocess, prepared: Sequence[Prepared]) -> str:
+    """The warning that the second of two models was made for other pixels; empty if it was not.
+
+    Args:
+        how: What both are given.
+        prepared: One model, or two.
+    """
+    noted = prepared[1].notes.preprocess if len(prepared) > 1 else ""
+    if not noted or has_same_range(how, parse_preprocess(noted)):
+        return ""
+    other = shlex.quote(prepared[1].source or "MODEL")
+    return (
+        f"{prepared[1].source or 'the other model'} was made for other pixels than it is given, "
+        f"{noted}: {prepared[1].preprocess_reason}; what is said of it is not true of it; next: "
+        f"edgekit evaluate {other} --data DATA, by itself"
     )
 
 

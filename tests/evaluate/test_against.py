@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgekit.data.describe import with_notes
 from edgekit.errors import UnsupportedModelError
 from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.evaluate.outputs import Agreement, output_order
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model, write_model
+from edgekit.formats.tflite_metadata import Notes
 from edgekit.runtime import Runner, TensorInfo
 from tests.evaluate.conftest import linear
 
@@ -269,3 +271,20 @@ def test_planes_are_masks_where_they_are_probabilities_of_one_whole(
         task="segmentation",
     )
     assert _quality(asked).decoded is not None
+
+
+@pytest.mark.parametrize(("other", "is_told"), [("unit", True), ("raw,filter=bilinear", False)])
+def test_a_reference_for_other_pixels_is_told(tmp_path: Path, other: str, is_told: bool) -> None:
+    content = linear(_RNG.normal(size=(3, 16)), (1, 4, 4))
+    for name, how in (("model", "raw"), ("other", other)):
+        (tmp_path / f"{name}.tflite").write_bytes(with_notes(content, Notes(how)))
+    pixels = _RNG.integers(0, 256, (20, 4, 4)).astype(np.uint8)
+    np.savez(tmp_path / "pixels.npz", x=pixels)
+    np.savez(tmp_path / "real.npz", x=pixels.astype(np.float32))
+    for data, expected in (("pixels.npz", is_told), ("real.npz", False)):
+        result = evaluate(
+            tmp_path / "model.tflite", tmp_path / data, against=tmp_path / "other.tflite"
+        )
+        told = [text for text in result.warnings if "made for other pixels" in text]
+        assert bool(told) is expected
+        assert all("other.tflite was made" in text and "unit" in text for text in told)

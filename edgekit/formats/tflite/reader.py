@@ -40,17 +40,13 @@ _DAMAGE = (
 )
 _SMALL_BYTES = 1 << 18
 # First bytes of files that people hand over by mistake.
+_CONVERT = (
+    "convert it first: edgekit convert FILE --data DATA -o OUT.tflite; for a float model, to "
+    "compare with: edgekit convert FILE --mode float -o OUT.tflite"
+)
 _OTHER_FORMATS = (
-    (
-        b"\x89HDF\r\n\x1a\n",
-        "a Keras HDF5 file",
-        "convert it first: edgekit convert FILE --data DATA -o OUT.tflite",
-    ),
-    (
-        b"PK\x03\x04",
-        "a zip archive (a .keras file?)",
-        "convert it first: edgekit convert FILE --data DATA -o OUT.tflite",
-    ),
+    (b"\x89HDF\r\n\x1a\n", "a Keras HDF5 file", _CONVERT),
+    (b"PK\x03\x04", "a zip archive (a .keras file?)", _CONVERT),
     (
         b"version https://git-lfs",
         "a Git LFS pointer, not the file itself",
