@@ -51,6 +51,7 @@ from edgekit.tasks import (
     DecodeOptions,
     Decoder,
     fit_labels,
+    label_order_doubt,
     model_labels,
     other_pixels_doubt,
     prepare,
@@ -110,7 +111,7 @@ class _Pixels:
     """Why the pixels are preprocessed in this way, and the warning if the model contradicts it."""
 
     reason: str
-    doubt: str
+    doubts: tuple[str, ...]  # what contradicts the network, its file or the other model
 
 
 @dataclass(frozen=True)
@@ -325,7 +326,9 @@ def _prepared(
     doubt = preprocess_doubt(preprocess, prepared[0])
     if not doubt and not (is_real and how.is_default):
         doubt = other_pixels_doubt(how, prepared)
-    pixels = _Pixels(reason, doubt)
+    own = model_labels(prepared[0], decoders[0].num_classes)
+    order = label_order_doubt(names if told else (), own)
+    pixels = _Pixels(reason, tuple(filter(None, (doubt, order))))
     return _Evaluation(engines, decoders, chosen, names, plan, settings, start, pixels)
 
 
@@ -395,7 +398,7 @@ def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None
         *_label_file_doubts(settings),
         *chosen.doubts,
         *nan_doubts(engines, outcome, judge.count),
-        *([evaluation.pixels.doubt] if evaluation.pixels.doubt else ()),
+        *evaluation.pixels.doubts,
         *range_doubts(engine.single, dataset),
         *label_doubts(judge, dataset),
     ]

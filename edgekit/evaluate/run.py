@@ -24,6 +24,7 @@ from edgekit.tasks import (
     Decoder,
     choose_decoder,
     fit_labels,
+    label_order_doubt,
     model_labels,
     prepare,
     preprocess_doubt,
@@ -207,14 +208,15 @@ def run_request(
     decoder = choose_decoder(prepared, runner, request.task, decode)
     if score_threshold is None and decoder.task == "detection":
         score_threshold = decoder.score_threshold or _SCORE_THRESHOLD
-    names = fit_labels(request.labels, decoder.num_classes)
-    names = names or model_labels(prepared, decoder.num_classes)
+    given = fit_labels(request.labels, decoder.num_classes)
+    own = model_labels(prepared, decoder.num_classes)
+    names = given or own
     real_range = runner.inputs[0].real_range if runner.inputs else None
     dtype = runner.inputs[0].dtype if runner.inputs else "float32"
     asked_how = request.preprocess
     how = preprocess_for(asked_how, prepared.notes.preprocess, real_range, dtype)
     session = _Session(runner, decoder, how, Words(names, request.top), request.keep_state)
-    doubt = preprocess_doubt(asked_how, prepared)
+    doubts = (preprocess_doubt(asked_how, prepared), label_order_doubt(given, own))
     answers, failed = _answer_all(session, inputs, request.output)
     decoder = session.decoder
     environment = runner.environment
@@ -232,7 +234,7 @@ def run_request(
         failed=tuple(failed),
         environment=environment,
         asked=request.asked(runner.options),
-        warnings=(*decoder.doubts, *([doubt] if doubt else []), *session.doubts),
+        warnings=(*decoder.doubts, *filter(None, doubts), *session.doubts),
     )
 
 

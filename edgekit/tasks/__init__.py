@@ -24,7 +24,7 @@ from edgekit.tasks.decoder import (
     task_named,
 )
 from edgekit.tasks.guess import choose_decoder
-from edgekit.tasks.labels import attached_labels, fit_labels
+from edgekit.tasks.labels import attached_labels, fit_labels, label_order_doubt
 from edgekit.tasks.pose import KEYPOINT_NAMES, SKELETON, Poses, keypoint_names
 from edgekit.tasks.prepare import (
     Prepared,
@@ -61,6 +61,7 @@ __all__ = [
     "fit_labels",
     "iou",
     "keypoint_names",
+    "label_order_doubt",
     "mask_to_image",
     "model_labels",
     "non_maximum_suppression",

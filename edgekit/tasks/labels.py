@@ -51,6 +51,23 @@ def fit_labels(labels: PathLike | Sequence[str] | None, num_classes: int) -> lis
     return names
 
 
+def label_order_doubt(given: Sequence[str], own: Sequence[str]) -> str:
+    """The warning that the names ``given`` are the model's ``own`` in another order; else "".
+
+    Args:
+        given: With ``--labels``; may be empty.
+        own: In the model's file; may be empty.
+    """
+    if list(given) == list(own) or sorted(given) != sorted(own):
+        return ""
+    place = next(index for index, pair in enumerate(zip(given, own)) if pair[0] != pair[1])
+    return (
+        f"--labels has the model's own class names in another order: class {place} is "
+        f"{given[place]!r} there, {own[place]!r} in the model's file; leave --labels out, or "
+        "convert the network again with the right order"
+    )
+
+
 def attached_labels(content: bytes, num_classes: int) -> list[str]:
     """Names in a label file attached to a .tflite; empty where there is none that fits."""
     for name, data in read_files(content, _is_wanted).items():
