@@ -7,12 +7,13 @@ queue between them that one side waits at.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -197,14 +198,18 @@ class _Run:
         """Answer a chunk one sample at a time, with nothing else going on."""
         batch = chunk.load()
         before = [len(engine.times_s) for engine in self._engines]
-        entry = self._entry(chunk, batch, [e.run_timed(batch.inputs) for e in self._engines])
+        with _naming_nan(batch):
+            outputs = [engine.run_timed(batch.inputs) for engine in self._engines]
+        entry = self._entry(chunk, batch, outputs)
         entry["times_s"] = [e.times_s[n:] for e, n in zip(self._engines, before)]
         return entry
 
     def answer(self, chunk: Chunk) -> dict[str, Any]:
         """Read and answer a chunk; called from several threads."""
         batch = chunk.load()
-        return self._entry(chunk, batch, [engine.run(batch.inputs) for engine in self._engines])
+        with _naming_nan(batch):
+            outputs = [engine.run(batch.inputs) for engine in self._engines]
+        return self._entry(chunk, batch, outputs)
 
     def add(self, entry: dict[str, Any]) -> None:
         """Add an entry up, after it is in the journal."""
@@ -268,3 +273,20 @@ class _Run:
             engine.see(inputs)
             engine.specialize(self._plan.workers, batch, exactly=True)
         self.is_timed = True
+
+
+@contextlib.contextmanager
+def _naming_nan(batch: Batch) -> Iterator[None]:
+    """Name the sample, where a model cannot take a batch because a value is NaN."""
+    try:
+        yield
+    except DataError as error:
+        for row, source in enumerate(batch.sources):
+            if any(np.isnan(np.asarray(values)[row]).any() for values in batch.inputs):
+                raise DataError(
+                    "a sample holds NaN, expected numbers",
+                    where=f"{source}, {error.where}",
+                    why="an integer cannot stand for it",
+                    fix="leave the sample out, or put a number there",
+                ) from error
+        raise

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgekit.errors import UnsupportedModelError
+from edgekit.errors import DataError, UnsupportedModelError
 from edgekit.evaluate import compare, evaluate, run
 from edgekit.evaluate.finite import bad_rows
+from edgekit.runtime import Runner
 
 Make = Callable[..., bytes]
 
@@ -124,3 +125,16 @@ def test_no_gate_is_passed_with_them(doubling: bytes, tmp_path: Path) -> None:
     result = compare(document, document, max_drop=0.5)
     assert result.passed is False
     assert "NaN" in result.failures[0]
+
+
+@pytest.mark.parametrize("bad", [3, 150])  # of those timed one by one, and of a later batch
+def test_the_sample_with_nan_is_named(int8_path: Path, tmp_path: Path, bad: int) -> None:
+    with Runner(int8_path) as runner:
+        shape = runner.inputs[0].shape[1:]
+    x = np.random.default_rng(3).random((200, *shape)).astype(np.float32)
+    x[bad].flat[0] = np.nan
+    np.savez(tmp_path / "d.npz", x=x, y=np.zeros(200, int))
+    with pytest.raises(DataError) as caught:
+        evaluate(int8_path, tmp_path / "d.npz", task="classification")
+    assert f"d.npz[{bad}], input" in caught.value.where
+    assert "leave the sample out" in caught.value.fix
