@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The calls that a conversion is made of: to_float, calibrate, quantize."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.host.convert.child import ConverterChild
+from edgekit.runtime import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.host
+
+
+def _batches(model: Model) -> Iterator[list[Any]]:
+    random = np.random.default_rng(0)
+    shapes = [model.main.tensors[index].shape for index in model.main.inputs]
+    for _ in range(4):
+        yield [random.random(shape).astype(np.float32) for shape in shapes]
+
+
+def test_a_calibration_can_be_kept_and_quantized_again_by_another_process(
+    float_model: Model,
+) -> None:
+    with ConverterChild(None, 300, "net") as child:
+        calibrated = child.calibrate(write_model(float_model), lambda: _batches(float_model))
+        first = child.quantize(calibrated, io="uint8")
+    assert all(
+        read_model(calibrated).main.tensors[index].dtype == "FLOAT32"
+        for index in float_model.main.inputs
+    )
+    with ConverterChild(None, 300, "net") as child:
+        assert child.quantize(calibrated, io="uint8") == first
+        real = child.quantize(calibrated, io="float32")
+    (sample,) = next(_batches(float_model))
+    with Runner(first) as integer, Runner(real) as floating:
+        assert integer.inputs[0].dtype == "uint8"
+        (one,), (other,) = integer.predict(sample), floating.predict(sample)
+        step = integer.outputs[0].scale
+        assert step is not None
+        assert np.abs(one - other).max() <= 2 * step
