@@ -172,13 +172,14 @@ def fresh_pages(names: Sequence[str], work: Path) -> Iterator[tuple[str, str, st
 def main() -> int:
     """Write the outputs, or with ``--check`` say which pages are stale."""
     parser = argparse.ArgumentParser(description="Run the pages' commands, write their outputs")
-    parser.add_argument("pages", nargs="*", default=list(PAGES), metavar="PAGE")
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help="written in any case")
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     stale = 0
     with tempfile.TemporaryDirectory() as work:
-        for name, text, fresh in fresh_pages(arguments.pages, Path(work)):
-            if comparable(text) == comparable(fresh):
+        for name, text, fresh in fresh_pages(arguments.pages or PAGES, Path(work)):
+            is_fresh = comparable(text) == comparable(fresh)
+            if is_fresh and (arguments.check or name not in arguments.pages):
                 print(f"{name}: up to date")
                 continue
             stale += 1
