@@ -61,6 +61,7 @@ def comparable(text: str) -> list[str]:
     text = re.sub(r"[+-]?\d[\d,]*\.\d[\d.]*|\d+(,\d{3})+", "<number>", text)
     text = re.sub(r"\b\d[\d,]*(?= ?(ms|s|seconds|dB|MiB|%)(\W|$))", "<number>", text)
     text = re.sub(r"\b\d+ of \d+(?= scores)", "<number> of <number>", text)
+    text = re.sub(r"is right on \d+ of \d+", "is right on <number> of <number>", text)
     text = re.sub(r"\b\d+(?= (false|single inferences)\b)", "<number>", text)
     text = re.sub(r"zero point -?\d+", "zero point <number>", text)
     return [" ".join(line.split()) for line in text.splitlines()]

@@ -69,6 +69,7 @@ def test_every_page_with_outputs_is_tested() -> None:
         ("took 9 s, 681 MiB at most", "took 120 s, 1,200 MiB at most"),
         ("scale 0.0039, zero point -12", "scale 0.11, zero point 7"),
         ("(18 single inferences)", "(128 single inferences)"),
+        ("the float model is right on 19 of 20", "the float model is right on 18 of 20"),
         ("32,668 bytes", "1,032,508 bytes"),
         ("mean 0.253 +0.022", "mean 0.211 -0.001"),
         ("9 of 9 scores above 0.5 found, 0 false", "10 of 11 scores above 0.5 found, 2 false"),
@@ -121,3 +122,13 @@ def test_the_json_reference_has_every_schema_of_the_source() -> None:
 
 def test_the_python_reference_is_fresh() -> None:
     assert api_page.PAGE.read_text() == api_page.page(), "run python scripts/api_page.py"
+
+
+def test_the_workflow_runs_what_the_checkout_has() -> None:
+    workflow = (page_outputs.ROOT / ".github" / "workflows" / "check.yml").read_text()
+    makefile = (page_outputs.ROOT / "Makefile").read_text()
+    targets = re.findall(r"run: make ([\w-]+)", workflow)
+    assert {"check", "docs", "test-host"} <= set(targets)
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+    for script in re.findall(r"run: (scripts/\S+)", workflow):
+        assert (page_outputs.ROOT / script).is_file()
