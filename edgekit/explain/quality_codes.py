@@ -20,7 +20,7 @@ QUALITY_CODES = tuple(
             "The error of an output is large compared with how much it varies",
             "Signal to noise, the signal about each element's own mean over the samples, is below "
             "12 dB: the error is a quarter or more of how much the float model's answers vary. Up "
-            "to 4 numbers that are no scores need 15 dB.",
+            "to 4 numbers that are no scores need 18 dB.",
             _LOOK,
         ),
         (

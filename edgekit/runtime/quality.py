@@ -25,7 +25,7 @@ LEVELS = (UNKNOWN, GOOD, DOUBTFUL, BAD)  # from the least to the most severe
 # Signal about each element's mean over noise.
 SNR_LIMITS_DB = (8.0, 12.0)
 # The same where a network has so few numbers as its answer: it was trained to be exact in each.
-TARGET_SNR_LIMITS_DB = (8.0, 15.0)
+TARGET_SNR_LIMITS_DB = (8.0, 18.0)
 # The same of one number among few: it may vary less than the others.
 ELEMENT_SNR_LIMITS_DB = (4.0, 8.0)
 # F1 of the values above the decision: objects are found by many neighbouring scores, pixels of a
