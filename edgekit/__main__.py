@@ -8,7 +8,16 @@ if __name__ == "__main__" and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109 - p
     # Python puts the current folder first; a json.py there is not edgekit's.
     del sys.path[0]
 
-from edgekit.cli.main import main
+
+def start() -> None:
+    """Run the command line; Ctrl-C while its modules are imported is status 130, as it is later."""
+    try:
+        from edgekit.cli.main import main  # noqa: PLC0415 - inside the try
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+    main()
+
 
 if __name__ == "__main__":
-    main()
+    start()

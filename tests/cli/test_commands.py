@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +180,19 @@ def test_an_empty_folder_is_no_data_set(int8_path: Path, tmp_path: Path) -> None
     done = edgekit("evaluate", int8_path, "--data", tmp_path / "empty")
     assert done.returncode == 3
     assert "holds no image" in done.stderr
+
+
+def test_ctrl_c_during_the_imports_is_status_130_too(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "edgekit", "--help"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, b"interrupted\n")
 
 
 def test_ctrl_c_is_status_130_and_one_word(int8_path: Path, tmp_path: Path) -> None:
