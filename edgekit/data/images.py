@@ -25,13 +25,13 @@ _FIRST_QUARTER = 5  # from here on width and height change places
 _DAMAGED_EXIF = (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError, struct.error)
 
 
-MOST_IMAGE_BYTES = 512 << 20
-_MOST_PIXELS = 128 << 20  # three copies of 4 bytes a pixel stay below 2 GiB
+MOST_IMAGE_BYTES = 160 << 20
+_MOST_PIXELS = 112 << 20  # with the file, and up to 16 bytes a pixel, it stays below 2 GiB
 
 
 @contextlib.contextmanager
 def open_image(source: Any) -> Iterator[Image.Image]:  # noqa: ANN401 - whatever Pillow opens
-    """An image of at most 134 million pixels; ``source`` is a path, a stream or the content.
+    """An image of at most 117 million pixels; ``source`` is a path, a stream or the content.
 
     What a damaged file makes Pillow's decoders raise is `edgekit.formats.damage.IMAGE_DAMAGE`.
 

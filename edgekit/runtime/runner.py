@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Sequence
 
 import numpy as np
 
@@ -302,9 +301,16 @@ class Runner:
 
     def clone(self) -> Runner:
         """Another Runner for the same model on the same device, for another thread."""
-        other = copy.copy(self)
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._open(self._backend)  # noqa: SLF001 - of the same class
         return other
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Runner holds a loaded model, so it is not pickled or copied: open one in each process "
+            "(Runner(path)), or clone() it for another thread"
+        )
 
     def _description(self) -> str:
         record = self._backend.environment

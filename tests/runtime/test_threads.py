@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgekit.errors import UsageError
 from edgekit.runtime import Runner
@@ -56,3 +59,24 @@ def test_a_clone_runs_beside_the_runner(float_path: Path) -> None:
     with Runner(float_path) as runner, runner.clone() as other, ThreadPoolExecutor(2) as pool:
         both = [pool.submit(each.predict, image) for each in (runner, other)]
         np.testing.assert_array_equal(both[0].result()[0], both[1].result()[0])
+
+
+def test_a_pickled_runner_is_refused_with_the_way_out(float_path: Path) -> None:
+    with Runner(float_path) as runner, pytest.raises(TypeError, match=r"open one in each process"):
+        pickle.dumps(runner)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_computes_the_same(float_path: Path) -> None:
+    image = np.random.default_rng(1).random((1, 8, 8, 1)).astype(np.float32)
+    with Runner(float_path) as runner:
+        expected = runner.predict(image)[0]
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                status = 0 if np.array_equal(runner.predict(image)[0], expected) else 2
+            finally:
+                os._exit(status)
+        _, ended = os.waitpid(child, 0)
+    assert ended == 0
