@@ -308,8 +308,8 @@ class Runner:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a Runner holds a loaded model, so it is not pickled or copied: open one in each process "
-            "(Runner(path)), or clone() it for another thread"
+            "a Runner holds a loaded model, so it is not pickled or copied: open one in each "
+            "process (Runner(path)), or clone() it for another thread"
         )
 
     def _description(self) -> str:

@@ -62,7 +62,7 @@ def test_a_clone_runs_beside_the_runner(float_path: Path) -> None:
 
 
 def test_a_pickled_runner_is_refused_with_the_way_out(float_path: Path) -> None:
-    with Runner(float_path) as runner, pytest.raises(TypeError, match=r"open one in each process"):
+    with Runner(float_path) as runner, pytest.raises(TypeError, match="open one in each process"):
         pickle.dumps(runner)
 
 
