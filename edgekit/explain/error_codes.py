@@ -164,7 +164,7 @@ ERROR_CODES = tuple(
         (
             "compiler.missing",
             "edgetpu_compiler is not here",
-            "Google's compiler is not part of edgekit and may not be downloaded by it. It exists "
+            "Google's compiler is not part of edgekit, and edgekit may not download it. It exists "
             "for x86-64 Linux only. Exit status 5.",
             "Install it (coral.ai/docs/edgetpu/compiler), name it (--compiler, EDGETPU_COMPILER), "
             "or run it elsewhere: --via ssh://user@host or --via docker:IMAGE.",

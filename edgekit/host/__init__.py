@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What needs TensorFlow or Google's compiler, which run as processes: importing this is cheap."""
+"""Work with TensorFlow and Google's compiler. Both run as processes, so importing this is cheap."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Google's edgetpu_compiler: found, run, and its output read and compared with `check`."""
+"""Find and run Google's edgetpu_compiler, read its output, compare it with `check`."""
 
 from __future__ import annotations
 

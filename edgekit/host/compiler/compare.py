@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where edgekit's own rules and the compiler count otherwise."""
+"""Operators that edgekit's own rules and the compiler count differently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgekit.host.compiler.outputs import Made
 from edgekit.host.compiler.result import Disagreement
 
 _TPU, _UNKNOWN = "tpu", "unknown"
-# The runtime that a compiler targets where --min-runtime-version is not given: google-coral/edgetpu
+# The runtime that a compiler targets without --min-runtime-version: google-coral/edgetpu
 # CHANGES.md.
 _DEFAULT_RUNTIME = {"1.0": 10, "2.0": 12, "2.1": 13, "14.1": 13, "15.0": 13}
 
@@ -23,10 +23,10 @@ _DEFAULT_RUNTIME = {"1.0": 10, "2.0": 12, "2.1": 13, "14.1": 13, "15.0": 13}
 def compare(
     made: Sequence[Made], options: CompilerOptions, report: CompilerReport
 ) -> tuple[Disagreement, ...]:
-    """Where `edgekit check` would have said something else of what was compiled.
+    """Return the operators that `edgekit check` counts differently from the compiler.
 
-    Nothing is compared where the user cut the graph, or let the compiler cut it, since the rules
-    are about a whole one.
+    Nothing is compared if the user cut the graph or let the compiler cut it, because the rules
+    are about whole graphs.
     """
     cut = options.intermediate_tensors or options.enable_multiple_subgraphs
     if cut or len(report.attempts) > len(made):
@@ -46,10 +46,10 @@ def compare(
 def disagreements(
     model: str, rows: Sequence[OperatorCount], verdicts: Iterable[tuple[str, str]]
 ) -> tuple[Disagreement, ...]:
-    """Each opcode of which the compiler maps fewer or more than edgekit's rules allow.
+    """Return each opcode that the compiler maps less or more often than edgekit's rules allow.
 
-    The compiler's log counts operators and does not name them, so counts are compared. What
-    edgekit does not know may be mapped or not.
+    The compiler's log counts operators and does not name them, so counts are compared. An
+    ``unknown`` operation may be mapped or not.
 
     Args:
         model: The path, for the result.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""edgetpu_compiler in a container: files are copied in and out, nothing is mounted."""
+"""Run edgetpu_compiler in a container: files are copied in and out, nothing is mounted."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from edgekit.process import Finished, run_process
 
 _FOLDER = "/edgekit"
 _COPY_TIMEOUT_S = 600.0
-# A compiler needs no network, and no image is fetched unasked.
+# A compiler does not need a network, and edgekit does not fetch an image by itself.
 _CLOSED = ("--pull", "never", "--network", "none")
-# The engine reports its own failures with these; the program's statuses come through.
+# The engine's own failures have these statuses; others are the program's.
 _ENGINE_FAILED = (125, 126, 127)
 _ENGINE_SAYS = "Error response from daemon"
 _NO_PROGRAM = re.compile(r"executable file not found|no such file or directory")
@@ -26,7 +26,7 @@ _NO_PROGRAM = re.compile(r"executable file not found|no such file or directory")
 
 @dataclass(frozen=True)
 class DockerPlace:
-    """An image that holds the compiler; works with a remote engine and without root, too."""
+    """An image with the compiler; also works with a remote engine and without root."""
 
     image: str
     compiler: str
@@ -35,22 +35,22 @@ class DockerPlace:
 
     @property
     def name(self) -> str:
-        """As --via names it."""
+        """The place as --via names it."""
         return f"docker:{self.image}"
 
     def version_output(self) -> str:
-        """What the compiler in the image says of itself."""
+        """The version text that the compiler in the image prints."""
         return self._engine(
             ["run", "--rm", *_CLOSED, "--entrypoint", self.compiler, self.image, "--version"],
             VERSION_TIMEOUT_S,
         ).stdout
 
     def commands(self, job: Job) -> list[list[str]]:
-        """Create, copy in, run, copy out, remove."""
+        """The commands that create the container, copy in, run, copy out and remove it."""
         compiler, *words = compiler_command(
             self.compiler, job.arguments, [model_word(model) for model in job.models]
         )
-        # --init hands signals on to the compiler.
+        # --init passes signals on to the compiler.
         create = ["create", "--name", self.container, *_CLOSED, "--init"]
         create += ["--user", "root", "--workdir", _FOLDER, "--entrypoint", compiler]
         copies = [["cp", str(model), f"{self.container}:{_FOLDER}/"] for model in job.models]
@@ -64,7 +64,7 @@ class DockerPlace:
         return [[self.engine, *command] for command in commands]
 
     def run(self, job: Job) -> Finished:
-        """Compile; the container is removed however this ends."""
+        """Compile; the container is removed in every case, also after an error."""
         create, *copies_in, start, copy_out, remove = self.commands(job)
         try:
             for command in (create, *copies_in):
@@ -78,7 +78,7 @@ class DockerPlace:
         finally:
             with contextlib.suppress(ExternalToolError):  # no engine: nothing to remove
                 run_process(remove, timeout_s=VERSION_TIMEOUT_S)
-        for model in job.models:  # came back with the folder
+        for model in job.models:  # they were copied back with the folder
             (job.folder / model.name).unlink(missing_ok=True)
         return finished
 
@@ -102,17 +102,18 @@ class DockerPlace:
         why = " | ".join(line.strip() for line in printed[-3:])
         if _NO_PROGRAM.search(finished.stderr):
             return CompilerError(
-                f"the image {self.image} holds no {self.compiler}",
+                f"the image {self.image} does not contain {self.compiler}",
                 where=self.name,
                 why=why,
-                fix="name an image with the compiler in it, or its path there: --compiler PATH",
+                fix="name an image that contains the compiler, or its path in the image: "
+                "--compiler PATH",
                 code="compiler.missing",
             )
         return CompilerError(
             f"{shlex.join(finished.args[:2])} failed (exit status {finished.returncode})",
             where=self.name,
             why=why or ("it took too long" if finished.timed_out else "it printed no reason"),
-            fix=f"see whether {self.engine} run --rm {self.image} works; an image that is not here "
-            f"is fetched by {self.engine} pull only",
+            fix=f"check that {self.engine} run --rm {self.image} works; edgekit does not fetch "
+            f"images: {self.engine} pull does",
             code="compiler.remote",
         )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why there is no compiler, or why a run of it failed: each an error with a fix for this machine.
+"""Errors for a missing compiler or a failed run, each with a fix for this machine.
 
-Google's compiler is never downloaded by edgekit.
+edgekit never downloads Google's compiler.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PROGRAM = "edgetpu_compiler"
 _PAGE = "coral.ai/docs/edgetpu/compiler"
 _INDENT = "\n       "
 _TAIL_LINES = 6
-# Crashes that say nothing; out of memory (SIGKILL) is not among them.
+# Crashes without a message; SIGKILL (out of memory) is not one of them.
 _CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS")
 
 
@@ -28,22 +28,22 @@ class CompilerError(ExternalToolError):
 
 
 def missing_compiler(tried: str = "") -> CompilerError:
-    """The error for a machine without the compiler, with the ways that this machine has.
+    """Return the error for a machine without the compiler, with the ways to get it on this machine.
 
     Args:
-        tried: A path that was given and does not hold it; empty if PATH was searched.
+        tried: The given path, where the compiler is not; empty if PATH was searched.
     """
     return CompilerError(
         f"there is no {PROGRAM} at {tried}" if tried else f"no {PROGRAM} on PATH",
         where=tried,
-        why="Google's compiler is not part of edgekit and may not be downloaded by it",
+        why="Google's compiler is not part of edgekit, and edgekit may not download it",
         fix=_ways_here(),
         code="compiler.missing",
     )
 
 
 def unusable_compiler(path: str, error: ExternalToolError) -> CompilerError:
-    """The error for a compiler that does not start, on an ARM machine for example."""
+    """Return the error for a compiler that does not start, for example on an ARM machine."""
     return CompilerError(
         error.what,
         where=path,
@@ -60,16 +60,16 @@ def _ways_here() -> str:
 
 
 def ways_to_get_it(system: str, machine: str, *, has_apt: bool) -> list[str]:
-    """How to come by the compiler, the best way for this kind of machine first.
+    """Return the ways to get the compiler, the best one for this kind of machine first.
 
     Args:
-        system: As `platform.system` says: Linux, Darwin, Windows.
-        machine: As `platform.machine` says: x86_64, aarch64, arm64, AMD64.
-        has_apt: Whether Debian's package manager is there.
+        system: What `platform.system` returns: Linux, Darwin, Windows.
+        machine: What `platform.machine` returns: x86_64, aarch64, arm64, AMD64.
+        has_apt: Whether Debian's package manager is installed.
     """
     container = (
-        "in a container: make an image of a Debian for x86-64 (linux/amd64) with the compiler "
-        "installed, and edgekit compile MODEL --via docker:IMAGE"
+        "in a container: build an image of Debian for x86-64 (linux/amd64) with the compiler "
+        "installed, then edgekit compile MODEL --via docker:IMAGE"
     )
     elsewhere = "on another x86-64 Linux machine: edgekit compile MODEL --via ssh://user@host"
     colab = f"without a machine: Google's Colab notebook, linked from {_PAGE}"
@@ -77,7 +77,7 @@ def ways_to_get_it(system: str, machine: str, *, has_apt: bool) -> list[str]:
         f"install it: add Coral's package source ({_PAGE}), then sudo apt-get install "
         "edgetpu-compiler"
     )
-    known = "if it is here under another name: --compiler PATH, or EDGETPU_COMPILER=PATH"
+    known = "if it is installed under another name: --compiler PATH, or EDGETPU_COMPILER=PATH"
     if system == "Linux" and machine in {"x86_64", "AMD64"}:
         if has_apt:
             return [install, known, container, elsewhere, colab]
@@ -91,7 +91,7 @@ def ways_to_get_it(system: str, machine: str, *, has_apt: bool) -> list[str]:
 
 
 def is_random(finished: Finished) -> bool:
-    """Whether the same file may well compile on the next try."""
+    """Whether the failure is random: the same file may compile on the next attempt."""
     if finished.timed_out:
         return False
     text = finished.stdout + finished.stderr
@@ -102,13 +102,13 @@ def is_random(finished: Finished) -> bool:
 
 
 def failure_of(finished: Finished, where: str, num_attempts: int) -> CompilerError:
-    """The error for a run that failed, after so many attempts."""
+    """Return the error for a run that failed after ``num_attempts`` attempts."""
     text = f"{finished.stdout}\n{finished.stderr}"
     tries = f" in {num_attempts} attempts" if num_attempts > 1 else ""
     tail = " | ".join([line.strip() for line in text.splitlines() if line.strip()][-_TAIL_LINES:])
     if finished.timed_out:
         return CompilerError(
-            f"{PROGRAM} was ended after {finished.time_s:.0f} s",
+            f"{PROGRAM} was stopped after {finished.time_s:.0f} s",
             where=where,
             why=tail,
             fix="raise --deadline-sec, make the input smaller, or search with larger steps "
@@ -125,10 +125,10 @@ def failure_of(finished: Finished, where: str, num_attempts: int) -> CompilerErr
             code=cause.code,
         )
     signal = finished.signal_name
-    ended = f"was ended by {signal}" if signal else f"failed with status {finished.returncode}"
+    ended = f"was killed by {signal}" if signal else f"failed with status {finished.returncode}"
     memory = "it may have run out of memory; " if signal == "SIGKILL" else ""
     return CompilerError(
-        f"{PROGRAM} {ended}{tries}, and edgekit does not know why",
+        f"{PROGRAM} {ended}{tries} for an unknown reason",
         where=where,
         why=tail or "it printed nothing",
         fix=f"{memory}run the command by itself (--dry-run shows it), and report its last lines",

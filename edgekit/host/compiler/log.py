@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What edgetpu_compiler prints and logs, versions 1.0 to 16.0, as dataclasses.
+"""Parse the output and the log files of edgetpu_compiler, versions 1.0 to 16.0.
 
-Every line has to be known: a line in other words is an error that shows it, never a zero. What a
-log does not say is None.
+Every line must have a known form: any other line is an error that shows the line, never a zero.
+A value that the log does not contain is None.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _UNIT_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
 class CompilerLogError(ExternalToolError):
-    """A log that holds a line in words that edgekit does not know, or contradicts itself."""
+    """A log has a line of a form that edgekit cannot read, or contradicts itself."""
 
     code = "compiler.log"
 
 
 @dataclass(frozen=True)
 class OperatorCount(Result):
-    """A row of the operator table; the same operator has a row for each status."""
+    """A row of the operator table; an operator has one row for each status."""
 
     opcode: str
     count: int
@@ -41,7 +41,7 @@ class OperatorCount(Result):
 
 @dataclass(frozen=True)
 class ModelReport(Result):
-    """What the compiler says of one model or segment; bytes are as exact as it prints them."""
+    """The compiler's report on one model or segment; bytes are as exact as it prints them."""
 
     input: str = ""
     output: str = ""
@@ -59,25 +59,26 @@ class ModelReport(Result):
 
 @dataclass(frozen=True)
 class CompilerReport(Result):
-    """All that one run of the compiler, or one of its log files, says."""
+    """Everything that one run of the compiler, or one of its log files, reports."""
 
-    version: str  # "16.0.384591198"; empty where it is not said
+    version: str  # "16.0.384591198"; empty if it is not printed
     models: tuple[ModelReport, ...]
-    failures: tuple[str, ...]  # lines that tell of a failure, of the last attempt
-    notes: tuple[str, ...]  # lines of the interpreter inside it that tell of none
+    failures: tuple[str, ...]  # lines that report a failure, of the last attempt
+    notes: tuple[str, ...]  # other lines of the interpreter inside the compiler
     attempts: tuple[int, ...]  # operations of each segment that --search-delegate tried
     time_ms: int | None
 
 
 def parse_compiler_log(text: str, where: str = "") -> CompilerReport:
-    """Read what the compiler printed, or a log file of it, cut off or whole.
+    """Parse the compiler's output or one of its log files, complete or cut off.
 
     Args:
-        text: Lines with any line ends.
+        text: Lines with any kind of line end.
         where: The path of the log, for messages.
 
     Raises:
-        CompilerLogError: A line is unknown, the numbers contradict each other, or there is no line.
+        CompilerLogError: A line is unknown, the numbers contradict each other, or ``text`` is
+            empty.
     """
     parser = _Parser(where)
     for number, line in enumerate(text.splitlines(), 1):
@@ -87,7 +88,7 @@ def parse_compiler_log(text: str, where: str = "") -> CompilerReport:
 
 @dataclass
 class _Draft:
-    """A model's report while it is read."""
+    """The report on a model while it is being read."""
 
     report: ModelReport = field(default_factory=ModelReport)
     rows: list[OperatorCount] = field(default_factory=list)
@@ -106,7 +107,7 @@ class _Draft:
 
 
 class _Parser:
-    """Takes line after line; a handler for each kind of line."""
+    """Reads line after line; each kind of line has a handler."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -149,7 +150,7 @@ class _Parser:
 
     def unknown(self, why: str = "") -> CompilerLogError:
         return CompilerLogError(
-            f"line {self._number} of the compiler's log is in words that edgekit does not know: "
+            f"edgekit cannot read line {self._number} of the compiler's log: "
             f"{self._line.strip()[:300]}",
             where=self._where,
             why=why or "a guess would give wrong numbers",
@@ -222,7 +223,7 @@ class _Parser:
         if not match:
             return False
         if match["status"] != MAPPED and match["status"] not in STATUSES:
-            raise self.unknown("the status is in none of the logs that edgekit knows")
+            raise self.unknown("the status does not occur in the logs of any known version")
         row = OperatorCount(match["opcode"], int(match["count"]), match["status"])
         self._drafts[-1].rows.append(row)
         return True
@@ -246,7 +247,7 @@ def _number(name: str) -> _Handler:
     return lambda parser, match: parser.set_number(name, match)
 
 
-# Each kind of line that is no row of the table; the first that fits is taken.
+# Each kind of line that is not a row of the table; the first pattern that matches is used.
 _LINES: tuple[tuple[re.Pattern[str], _Handler], ...] = tuple(
     (re.compile(pattern), handler)
     for pattern, handler in (
@@ -260,7 +261,7 @@ _LINES: tuple[tuple[re.Pattern[str], _Handler], ...] = tuple(
             r"On-chip memory remaining for caching model parameters: " + _SIZE,
             _size("on_chip_remaining_bytes"),
         ),
-        # Compilers 2.0: the whole cache, before anything is in it.
+        # Compiler 2.0: the size of the empty cache.
         (r"On-chip memory available for caching model parameters: " + _SIZE, _Parser.nothing),
         (
             r"Off-chip memory used for streaming uncached model parameters: " + _SIZE,
@@ -286,7 +287,7 @@ _LINES: tuple[tuple[re.Pattern[str], _Handler], ...] = tuple(
         (r"Invalid model: .+", _Parser.fail),
         (r"Model (not quantized|could not be parsed)$", _Parser.fail),
         (r"Internal compiler error\. Aborting!$", _Parser.fail),
-        # The lines of TensorFlow Lite's own logger, whatever they say.
+        # Any line of TensorFlow Lite's own logger.
         (r"ERROR: .+", _Parser.fail),
         (r"(INFO|WARNING|VERBOSE): .+", _Parser.note),
     )

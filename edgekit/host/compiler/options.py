@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of edgetpu_compiler under their own names, and which of them fit together."""
+"""The options of edgetpu_compiler under their own names, and which can be combined."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 from edgekit.errors import UsageError
 
-# The options that compiler 16.0 brought; older ones stop at an unknown option.
+# Options that are new in compiler 16.0; older compilers stop at an unknown option.
 _SINCE_16 = ("search_delegate", "delegate_search_step", "timeout_sec")
 _OLDEST_RUNTIME, _NEWEST_RUNTIME = 10, 14
 
 
 @dataclass(frozen=True)
 class CompilerOptions:
-    """What edgetpu_compiler can be told; None and False leave its own default."""
+    """The options of edgetpu_compiler; None and False leave its default."""
 
     min_runtime_version: int | None = None  # 10 to 14
-    intermediate_tensors: str | None = None  # names with commas, a list a model, ':' between lists
-    num_segments: int | None = None  # parts for as many Edge TPUs in a row
+    intermediate_tensors: str | None = None  # names with commas; ':' between the models' lists
+    num_segments: int | None = None  # parts, one for each Edge TPU of a pipeline
     search_delegate: bool = False
     delegate_search_step: int | None = None
     timeout_sec: int | None = None  # of one attempt; compiler 16.0's default is 180
     enable_multiple_subgraphs: bool = False
 
     def arguments(self) -> tuple[str, ...]:
-        """The options as words of a command line; operators are always shown."""
+        """Return the options as words of a command line, always with --show_operations."""
         words = ["--show_operations"]
         for name, value in vars(self).items():
             if value is True:
@@ -36,11 +36,11 @@ class CompilerOptions:
 
     @property
     def of_compiler_16(self) -> tuple[str, ...]:
-        """The options in use that compilers before 16.0 do not have."""
+        """Return the options in use that compilers before 16.0 do not have."""
         return tuple(name for name in _SINCE_16 if getattr(self, name) not in {None, False})
 
     def check(self, num_models: int) -> None:
-        """Find contradictions before anything runs.
+        """Check the options before anything runs.
 
         Raises:
             UsageError: The compiler would refuse these options, or misread them.
@@ -71,8 +71,8 @@ class CompilerOptions:
         if len(lists) != num_models or not all(lists):
             raise UsageError(
                 f"--intermediate-tensors has {len(lists)} lists for {num_models} models",
-                why="the compiler takes ':' as the border between the lists of two models, also "
+                why="the compiler separates the lists of two models at every ':', also "
                 "within a tensor's name",
-                fix="give one list a model; instead of a tensor with ':' in its name take the one "
-                "before or behind it",
+                fix="give one list for each model; instead of a tensor with ':' in its name, use "
+                "the one before or after it",
             )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the compiler left in its folder: complete, whole and as its log says, or an error."""
+"""Check the files that the compiler wrote: complete, undamaged, and as its log states."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgekit.host.compiler.log import CompilerReport, ModelReport, parse_compile
 
 @dataclass(frozen=True)
 class Made:
-    """One compiled file in the compiler's folder, with all that is said of it."""
+    """One compiled file in the compiler's folder, with the compiler's report on it."""
 
     model: Path  # what it was compiled from
     path: Path
@@ -27,12 +27,12 @@ class Made:
 
     @property
     def uncompiled_segment(self) -> Path:
-        """The part of the model that it was compiled from; there only with --num-segments."""
+        """The part of the model that it was compiled from; exists only with --num-segments."""
         return self.path.with_name(self.path.name.replace("_edgetpu.tflite", ".tflite"))
 
 
 def expected_stems(models: Sequence[Path], num_segments: int | None) -> list[tuple[Path, str]]:
-    """(model, stem of an output) for every compiled file that there has to be, in order."""
+    """Return (model, stem of the output) for every expected compiled file, in order."""
     if num_segments is None or num_segments == 1:
         return [(model, model.stem) for model in models]
     return [
@@ -49,7 +49,7 @@ def collect(
 
     Raises:
         CompilerError: A file is missing, truncated, or not what the log says.
-        CompilerLogError: A log file is in words that edgekit does not know.
+        CompilerLogError: A log file has a line that edgekit cannot read.
     """
     reports = {_stem(each.output): each for each in report.models if each.output}
     made = []
@@ -66,7 +66,7 @@ def collect(
 
 
 def move_out(made: Sequence[Made], target: Path) -> tuple[str, ...]:
-    """Put what was made, its logs and the uncompiled segments into ``target``: all or nothing.
+    """Move the compiled files, their logs and the uncompiled segments to ``target``: all or none.
 
     Raises:
         OutputError: ``target`` cannot be written.
@@ -83,10 +83,10 @@ def move_out(made: Sequence[Made], target: Path) -> tuple[str, ...]:
 
 
 def keep_notes(made: Sequence[Made]) -> None:
-    """Write the models' own notes into what was compiled: the compiler drops attached labels.
+    """Write the models' own notes into the compiled files, because the compiler drops labels.
 
-    The first segment of a model gets the preprocessing, the last one the labels. Files that already
-    have them stay as they are.
+    The first segment of a model gets the preprocessing, the last one the labels. Files that
+    already have them are not changed.
     """
     for index, each in enumerate(made):
         source = each.model.read_bytes()
@@ -101,7 +101,7 @@ def keep_notes(made: Sequence[Made]) -> None:
 
 
 def _read_log(path: Path, said: ModelReport, where: str) -> ModelReport:
-    """The printed report with the table of the log file, which is always there."""
+    """Return the printed report with the table of the log file, which always exists."""
     if not path.is_file():
         if said.num_mapped is None or said.num_operators is None:
             raise _damaged(f"{PROGRAM} succeeded, and {path.name} is missing", where)
@@ -129,7 +129,7 @@ def _check_file(path: Path, report: ModelReport, where: str) -> None:
         raise _damaged(f"{path.name} is damaged: {error.what}", where) from error
     on_tpu = is_compiled(model)
     if on_tpu != bool(report.num_mapped):
-        holds = "holds" if on_tpu else "does not hold"
+        holds = "contains" if on_tpu else "does not contain"
         raise _damaged(
             f"{path.name} {holds} the operator {EDGETPU_CUSTOM_OP}, and {PROGRAM} printed that "
             f"{report.num_mapped} operations are mapped",
@@ -141,8 +141,8 @@ def _damaged(what: str, where: str) -> CompilerError:
     return CompilerError(
         what,
         where=where,
-        why="nothing was written, since it cannot be right",
-        fix="look for a full disk where it ran, and compile again",
+        why="nothing was written, because the result cannot be right",
+        fix="check whether the disk is full where the compiler ran, and compile again",
         code="compiler.damaged_output",
     )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where edgetpu_compiler runs: one protocol for this machine, another one, and a container."""
+"""Where edgetpu_compiler runs: a protocol for this machine, other machines and containers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ VERSION_TIMEOUT_S = 60.0
 class Job:
     """One run of the compiler."""
 
-    models: tuple[Path, ...]  # absolute, no two with the same name
-    arguments: tuple[str, ...]  # without models and without the output folder
-    folder: Path  # a folder of this machine, empty, for what the compiler makes
+    models: tuple[Path, ...]  # absolute; all names differ
+    arguments: tuple[str, ...]  # without the models and the output folder
+    folder: Path  # an empty folder of this machine for the compiler's output
     deadline_s: float
     on_line: Callable[[str], None]
 
@@ -31,7 +31,7 @@ class Place(Protocol):
 
     @property
     def name(self) -> str:
-        """As --via names it; empty for this machine."""
+        """The place as --via names it; empty for this machine."""
 
     def version_output(self) -> str:
         """What ``edgetpu_compiler --version`` prints there."""
@@ -40,7 +40,7 @@ class Place(Protocol):
         """The commands that `run` would start, as lists of words."""
 
     def run(self, job: Job) -> Finished:
-        """Compile; what the compiler made is in ``job.folder`` afterwards.
+        """Compile; afterwards the compiler's output is in ``job.folder``.
 
         Raises:
             CompilerError: The place cannot be reached, or has no compiler.
@@ -48,12 +48,12 @@ class Place(Protocol):
 
 
 def model_word(path: Path) -> str:
-    """A model's name as an argument that is no option, for a folder that holds it."""
+    """Return a model's name as an argument that is not read as an option, for its own folder."""
     return f"./{path.name}" if path.name.startswith("-") else path.name
 
 
 def compiler_command(program: str, arguments: Sequence[str], models: Sequence[str]) -> list[str]:
-    """The compiler's command line for its current folder as output."""
+    """Return the compiler's command line; it writes into its current folder."""
     return [program, *arguments, "--out_dir", ".", *models]
 
 
@@ -72,11 +72,11 @@ class LocalPlace:
             raise unusable_compiler(self.compiler, error) from error
 
     def commands(self, job: Job) -> list[list[str]]:
-        """The one command of `run`."""
+        """The only command of `run`."""
         return [compiler_command(self.compiler, job.arguments, [str(each) for each in job.models])]
 
     def run(self, job: Job) -> Finished:
-        """Compile in ``job.folder``; the whole process group ends on Ctrl-C and at the deadline."""
+        """Compile in ``job.folder``; Ctrl-C and the deadline end the whole process group."""
         (command,) = self.commands(job)
         try:
             return run_process(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `compile` gives back."""
+"""The results of `compile`."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class CompiledModel(Result):
 
 @dataclass(frozen=True)
 class Disagreement(Result):
-    """An operator that edgekit's own rules count otherwise than the compiler does."""
+    """An operator that edgekit's own rules count differently from the compiler."""
 
     model: str
     opcode: str
     compiler_mapped: int
     check_mapped: int
-    check_unknown: int  # of these edgekit does not say whether they map
+    check_unknown: int  # operators of which edgekit does not state whether they map
 
     def __str__(self) -> str:
         return (
@@ -51,7 +51,7 @@ class Disagreement(Result):
 
 @dataclass(frozen=True)
 class CompileResult(Result):
-    """Everything that one run of the compiler made."""
+    """The outcome of one run of the compiler."""
 
     schema: ClassVar[str] = "edgekit.compile/1"
     outputs: tuple[str, ...]  # every file written: models, segments, logs
@@ -68,7 +68,7 @@ class CompileResult(Result):
 
 @dataclass(frozen=True)
 class CompileCommands(Result):
-    """What `compile` would run, for --dry-run."""
+    """The commands that `compile` would run, for --dry-run."""
 
     schema: ClassVar[str] = "edgekit.compile_commands/1"
     via: str

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The user's own edgetpu_compiler: found, run, its output understood and taken whole.
+"""Find and run the user's own edgetpu_compiler, and check its output.
 
-It is never shipped or downloaded. It writes into a temporary folder, from which whole files are
-moved out when everything is right.
+edgekit never ships or downloads it. The compiler writes into a temporary folder; its files are
+moved out only when all of them are right.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class _Request:
-    """What is compiled, checked before anything runs."""
+    """The models to compile, checked before anything runs."""
 
-    sources: tuple[Path, ...]  # as they were given
-    models: tuple[Path, ...]  # what the compiler reads: those of bundles are unpacked
+    sources: tuple[Path, ...]  # as the user gave them
+    models: tuple[Path, ...]  # what the compiler reads; models of bundles are unpacked
     hashes: tuple[str, ...]
     folder: Path
     options: CompilerOptions
@@ -60,12 +60,12 @@ class _Request:
         return ", ".join(str(model) for model in self.sources)
 
     def source_of(self, model: Path) -> Path:
-        """What was given for a model that the compiler reads."""
+        """Return the path that the user gave for a model that the compiler reads."""
         return self.sources[self.models.index(model)]
 
 
 def find_compiler() -> str | None:
-    """The compiler's path: EDGETPU_COMPILER, or the program on PATH; None if there is none."""
+    """Return EDGETPU_COMPILER, or the compiler's path on PATH; None if there is none."""
     return os.environ.get("EDGETPU_COMPILER") or shutil.which(PROGRAM)
 
 
@@ -97,22 +97,22 @@ def compile(  # noqa: A001 - the command's name
             share the chip's parameter cache, the first one first.
         out_dir: An existing folder for ``NAME_edgetpu.tflite`` and ``NAME_edgetpu.log``.
         options: The compiler's own options.
-        compiler: Its path; None takes EDGETPU_COMPILER or the program on PATH. With ``via`` the
-            path there.
+        compiler: The compiler's path; None uses EDGETPU_COMPILER or the program on PATH. With
+            ``via``, its path there.
         via: ``ssh://[user@]host[:port]`` or ``docker:IMAGE`` to run it elsewhere.
-        min_mapped: The least share of operations on the Edge TPU, 0 to 1, for each model; None
-            asks for one operation.
-        retries: How often a crash that is known to be random is tried again.
-        deadline_s: After so many seconds an attempt is ended with all its children.
+        min_mapped: The smallest allowed share of operations on the Edge TPU, 0 to 1, for each
+            model; None requires one operation.
+        retries: How often to run the compiler again after a crash that is known to be random.
+        deadline_s: Seconds after which an attempt is stopped with all its children.
         on_line: Called with each line that the compiler prints, in another thread.
 
     Raises:
         UsageError: Options contradict each other, or the compiler is too old for them.
         InputError: A model cannot be read, or is compiled already.
-        OutputError: ``out_dir`` cannot be written; nothing was.
-        CompilerError: The compiler is missing or failed, or left something damaged.
-        CompilerLogError: It printed a line that edgekit does not know.
-        GateError: It succeeded, and too few operations are mapped; nothing was written.
+        OutputError: ``out_dir`` cannot be written; it is unchanged.
+        CompilerError: The compiler is missing, failed, or wrote a damaged file.
+        CompilerLogError: The compiler printed a line that edgekit cannot read.
+        GateError: The compiler mapped too few operations; nothing was written.
     """
     if min_mapped is not None and not 0 <= min_mapped <= 1:
         raise UsageError(f"--min-mapped is a share from 0 to 1, not {min_mapped:g}")
@@ -157,10 +157,10 @@ def compile_commands(
     compiler: str | None = None,
     via: str | None = None,
 ) -> CompileCommands:
-    """The commands that `compile` runs, without running them.
+    """Return the commands that `compile` runs, without running them.
 
-    A compiler of this machine is shown with ``out_dir`` for its output; `compile` lets it write
-    into a temporary folder first. Where there is none its bare name is shown.
+    For a compiler on this machine, the commands name ``out_dir`` for the output; `compile` itself
+    uses a temporary folder first. If there is no compiler, the commands contain its bare name.
 
     Raises:
         UsageError: Options contradict each other.
@@ -174,7 +174,7 @@ def compile_commands(
     for path in request.sources:
         if read_model_file(path).is_bundle:
             raise UsageError(
-                "a bundle is unpacked before the compiler sees it",
+                "the compiler does not read bundles, so a bundle is unpacked first",
                 where=str(path),
                 fix=f"unzip {path} {MODEL_PATH}, and give that file",
             )
@@ -187,7 +187,7 @@ def compile_commands(
 
 
 def _locate(given: str | None) -> str:
-    """The compiler's absolute path."""
+    """Return the compiler's absolute path."""
     wanted = given or os.environ.get("EDGETPU_COMPILER") or ""
     found = _which(wanted or PROGRAM)
     if found is None:
@@ -230,7 +230,7 @@ def _check_request(
 
 
 def _unpacked(request: _Request, scratch: Path) -> _Request:
-    """The models of bundles as files in ``scratch``, under the bundles' names."""
+    """Unpack the models of bundles into ``scratch``, under the bundles' names."""
     models = list(request.models)
     for index, path in enumerate(request.models):
         file = read_model_file(path)
@@ -241,19 +241,19 @@ def _unpacked(request: _Request, scratch: Path) -> _Request:
 
 
 def _check_model(path: Path) -> str:
-    """The hash of a model that may be compiled."""
+    """Return the SHA-256 of a model that may be compiled."""
     file = read_model_file(path)
     if file.is_compiled:
         raise UnsupportedModelError(
-            "this model is compiled for the Edge TPU already",
+            "this model is already compiled for the Edge TPU",
             where=str(path),
-            fix="give the .tflite that it was compiled from",
+            fix="give the .tflite file that it was compiled from",
         )
     return file.sha256
 
 
 def _fit_version(request: _Request, place: Place) -> _Request:
-    """Find out before the run that the compiler is too old for an option; see to its timer."""
+    """Refuse options that are too new for the compiler; set the timer of compiler 16."""
     wanted = request.options.of_compiler_16
     if not wanted:
         return request
@@ -261,19 +261,19 @@ def _fit_version(request: _Request, place: Place) -> _Request:
     if match is None or int(match[1]) >= _NEWEST:
         return request
     if wanted == ("timeout_sec",):
-        # Older compilers have no timer of their own.
+        # Older compilers do not have a timer.
         limit = min(request.deadline_s, float(request.options.timeout_sec or math.inf))
         options = replace(request.options, timeout_sec=None)
         return replace(request, options=options, deadline_s=limit)
     raise UsageError(
         f"--{wanted[0].replace('_', '-')} needs compiler 16.0, this one is {match[1]}",
-        fix="leave it out, or take the newest compiler",
+        fix="leave it out, or use the newest compiler",
     )
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A run of the compiler that succeeded by its own account."""
+    """A run in which the compiler reported success."""
 
     finished: Finished
     report: CompilerReport
@@ -282,7 +282,7 @@ class _Run:
 
 
 def _run(place: Place, job: Job, retries: int, where: str) -> _Run:
-    """Run the compiler until it succeeds, fails for good, or was tried often enough."""
+    """Run the compiler; after a random crash, up to ``retries`` times more."""
     attempt = 1
     while True:
         folder = job.folder / str(attempt)
@@ -298,13 +298,13 @@ def _run(place: Place, job: Job, retries: int, where: str) -> _Run:
 
 
 def _report_of_success(finished: Finished, where: str) -> CompilerReport | None:
-    """What the compiler printed if it succeeded; its status alone is not to be trusted."""
+    """Return the compiler's report if it succeeded; its exit status alone is not reliable."""
     if finished.returncode or finished.timed_out or not finished.stdout.strip():
         return None
     try:
         report = parse_compiler_log(finished.stdout, where)
     except CompilerLogError as error:
-        error.fix += "; to get the model all the same run the command by itself (--dry-run)"
+        error.fix += "; to get the model anyway, run the command by itself (--dry-run)"
         raise
     # An "ERROR:" of TensorFlow Lite alone does not stop the compiler.
     stopped = any(not line.startswith("ERROR: ") for line in report.failures)
@@ -333,10 +333,10 @@ def _check_gate(made: Sequence[Made], min_mapped: float | None, request: _Reques
         if len(rows) > _SHOWN:
             lines.append(f"and {len(rows) - _SHOWN} more rows")
         raise GateError(
-            f"{mapped} of {total} operations are mapped to the Edge TPU, {wanted} is asked for",
+            f"{mapped} of {total} operations are mapped to the Edge TPU, {wanted} is required",
             where=str(request.source_of(each.model)),
             why="\n       ".join(lines),
-            fix="edgekit check MODEL says what to change; --min-mapped 0 takes it as it is",
+            fix="edgekit check MODEL shows what to change; --min-mapped 0 accepts any share",
             code="gate.min_mapped",
         )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""edgetpu_compiler on another machine, over ssh, in a folder that is removed again."""
+"""Run edgetpu_compiler on another machine over ssh, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ _PURPOSE = "compile on another machine"
 
 @dataclass(frozen=True)
 class SshPlace:
-    """A machine that can be logged in to without a question."""
+    """A machine whose ssh login needs no password or confirmation."""
 
     target: SshTarget
     compiler: str
 
     @property
     def name(self) -> str:
-        """As --via names it."""
+        """The place as --via names it."""
         return self.target.url
 
     def version_output(self) -> str:
-        """What the compiler there says of itself."""
+        """The version text that the compiler there prints."""
         return self._await(self._version())
 
     def commands(self, job: Job) -> list[list[str]]:
-        """The command that runs there, in a new folder with copies of the models."""
+        """The command that runs on that machine, in a new folder with copies of the models."""
         models = [model_word(model) for model in job.models]
         return [compiler_command(self.compiler, job.arguments, models)]
 
     def run(self, job: Job) -> Finished:
-        """Copy the models there, compile, copy the results back, remove the folder."""
+        """Copy the models to that machine, compile, copy the results back, remove the folder."""
         finished = self._await(self._compile(job))
         if finished.returncode in _NOT_FOUND and not finished.timed_out:
             host = self.target.host
@@ -51,7 +51,7 @@ class SshPlace:
                 f"{self.compiler} cannot be run on {host}",
                 where=self.name,
                 why=finished.stderr.strip().splitlines()[-1:][0] if finished.stderr.strip() else "",
-                fix=f"install it there, or give its path there (--compiler PATH); see with: "
+                fix=f"install it there, or give its path there (--compiler PATH); to test it: "
                 f"ssh {host} command -v {self.compiler}",
                 code="compiler.missing",
             )
@@ -87,7 +87,7 @@ class SshPlace:
         return finished
 
     def _await(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run ``work`` to its end; what goes wrong on the way there becomes a `CompilerError`."""
+        """Run ``work`` to its end; raise a `CompilerError` if the machine cannot be reached."""
         try:
             with ssh_errors(self.target, _PURPOSE, f"cannot compile on {self.target.host}"):
                 return asyncio.run(work)
@@ -96,11 +96,11 @@ class SshPlace:
                 error.what, where=error.where, why=error.why, fix=error.fix, code="compiler.remote"
             ) from error
         finally:
-            work.close()  # of one that never began: asyncssh is not here
+            work.close()  # not started, because asyncssh is not installed
 
 
 async def _fetch(sftp: Any, folder: str, job: Job) -> None:  # noqa: ANN401 - asyncssh is optional
-    """Copy what the compiler made, and not the models, into the job's folder."""
+    """Copy the compiler's output, without the models, into the job's folder."""
     mine = {model.name for model in job.models}
     for name in await sftp.listdir(folder):
         if name not in mine and Path(name).name == name and name not in {".", ".."}:

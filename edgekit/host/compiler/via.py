@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What --via names: this machine, another one, or a container."""
+"""Parse --via: this machine, another one, or a container."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _FORMS = "ssh://[user@]host[:port] or docker:IMAGE"
 
 
 def place_for(via: str | None, compiler: str) -> Place:
-    """The place that ``via`` names, with the path of the compiler there.
+    """Return the place that ``via`` names, with the path of the compiler there.
 
     Raises:
-        UsageError: It names none.
+        UsageError: ``via`` has another form.
     """
     if via is None:
         return LocalPlace(compiler)
@@ -24,4 +24,4 @@ def place_for(via: str | None, compiler: str) -> Place:
         return DockerPlace(via.removeprefix("docker:"), compiler)
     if via.startswith("ssh://"):
         return SshPlace(parse_target(via, option="--via"), compiler)
-    raise UsageError(f"--via does not take {via!r}", fix=f"give {_FORMS}")
+    raise UsageError(f"--via cannot be {via!r}", fix=f"give {_FORMS}")

@@ -273,7 +273,7 @@ def test_garbage_is_an_error_that_shows_it(stand_in: StandIn, model: Path, out: 
 
 def test_silence_is_an_error(stand_in: StandIn, model: Path, out: Path) -> None:
     stand_in.will({})
-    with pytest.raises(CompilerError, match="does not know why") as raised:
+    with pytest.raises(CompilerError, match="for an unknown reason") as raised:
         run_compile([model], out_dir=out, compiler=stand_in.path)
     assert raised.value.code == "compiler.failed"
 
@@ -295,7 +295,7 @@ def test_a_file_without_the_part_for_the_edge_tpu_is_refused(
     run = stand_in.success("net")
     run["files"] = {"net_edgetpu.tflite": str(model)}
     stand_in.will(run)
-    with pytest.raises(CompilerError, match="does not hold the operator edgetpu-custom-op"):
+    with pytest.raises(CompilerError, match="does not contain the operator edgetpu-custom-op"):
         run_compile([model], out_dir=out, compiler=stand_in.path)
 
 

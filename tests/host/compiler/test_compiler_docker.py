@@ -137,7 +137,7 @@ def test_an_image_that_is_not_here_is_an_error(docker: Path, model: Path, out: P
 
 
 def test_an_image_without_the_compiler_is_an_error(docker: Path, model: Path, out: Path) -> None:
-    with pytest.raises(CompilerError, match="holds no /no/compiler") as raised:
+    with pytest.raises(CompilerError, match="does not contain /no/compiler") as raised:
         run_compile([model], out_dir=out, compiler="/no/compiler", via="docker:image")
     assert raised.value.code == "compiler.missing"
     assert not _containers(docker)
