@@ -6,8 +6,8 @@ An option is ``Annotated[str, typer.Option(...), OneOf("a", "b"), Formerly("--ol
 
 from __future__ import annotations
 
-import difflib
 import enum
+import functools
 import inspect
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, Union
 
@@ -64,6 +64,8 @@ class Group(TyperGroup):
             return super().resolve_command(ctx, args)
         except ClickException as error:
             if "Did you mean" not in error.message:  # typer says it by itself since 0.20
+                import difflib
+
                 commands = [name for name, each in self.commands.items() if not each.hidden]
                 near = difflib.get_close_matches(args[0], commands)
                 if near:
@@ -101,11 +103,12 @@ def command_class(function: Callable[..., None]) -> Type[Command]:
     earlier: Dict[str, str] = {}
     for name, hint in function.__annotations__.items():
         metadata = _metadata(hint)
-        today = next(filter(None, map(_long_name, metadata)), f"--{name.replace('_', '-')}")
         for each in metadata:
             if isinstance(each, Formerly):
+                own = f"--{name.replace('_', '-')}"
+                today = next(filter(None, map(_long_name, metadata)), own)
                 earlier.update(dict.fromkeys(each.spellings, today))
-    return type("Command", (Command,), {"earlier": earlier})
+    return type("Command", (Command,), {"earlier": earlier}) if earlier else Command
 
 
 def _long_name(declared: Any) -> str:  # noqa: ANN401 - what stands in an Annotated
@@ -119,10 +122,15 @@ def _with_choices(hint: Any) -> Any:  # noqa: ANN401 - an annotation
     choice = next((each for each in metadata if isinstance(each, OneOf)), None)
     if choice is None:
         return hint
-    make: Any = enum.Enum  # of a list, which a type checker cannot follow
-    kind = make("Choice", {word: word for word in choice.values}, type=str)
+    kind = _choice(choice.values)
     base: Any = hint.__origin__
     return Annotated[(Optional[kind] if base == Optional[str] else kind, *metadata)]
+
+
+@functools.lru_cache(maxsize=None)  # an enumeration takes long to make: one for all commands
+def _choice(values: Tuple[str, ...]) -> Any:  # noqa: ANN401 - a type checker cannot follow it
+    make: Any = enum.Enum
+    return make("Choice", {word: word for word in values}, type=str)
 
 
 def _with_member(parameter: inspect.Parameter, function: Callable[..., None]) -> inspect.Parameter:
