@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from edgekit.cli.main import app
+from edgekit.cli.main import build
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _PAGES = (
@@ -31,7 +31,7 @@ _TYPED = [(page, line) for page in _WRITTEN for line in _typed(page)]
 
 def _options(command: str) -> set[str]:
     """The options of a command; of edgekit itself where an option stands in its place."""
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(build())
     found = (
         group if command.startswith("-") else group.commands[command]  # type: ignore[attr-defined] # a group, by the callback
     )
@@ -62,6 +62,6 @@ def test_every_link_leads_to_a_file(page: str) -> None:
 
 
 def test_every_command_is_in_the_readme() -> None:
-    commands = {each.callback.__name__ for each in app.registered_commands if each.callback}
+    commands = {each.callback.__name__ for each in build().registered_commands if each.callback}
     named = {line.split()[1] for line in _typed("README.md")}
     assert commands <= named

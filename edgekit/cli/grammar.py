@@ -120,11 +120,11 @@ def _long_name(declared: Any) -> str:  # noqa: ANN401 - what stands in an Annota
 def _with_choices(hint: Any) -> Any:  # noqa: ANN401 - an annotation
     metadata = _metadata(hint)
     choice = next((each for each in metadata if isinstance(each, OneOf)), None)
-    if choice is None:
+    if choice is None or hint.__origin__ not in (str, Optional[str]):  # or resolved before
         return hint
     kind = _choice(choice.values)
-    base: Any = hint.__origin__
-    return Annotated[(Optional[kind] if base == Optional[str] else kind, *metadata)]
+    base: Any = Optional[kind] if hint.__origin__ == Optional[str] else kind
+    return Annotated[(base, *metadata)]
 
 
 @functools.lru_cache(maxsize=None)  # an enumeration takes long to make: one for all commands

@@ -46,7 +46,7 @@ from edgekit.extras import broken_library, require_part
 from edgekit.version import __version__
 
 # In the order of --help; each is the function of that name in a module of that name.
-_COMMANDS = (
+COMMANDS = (
     "demo",
     "convert",
     "check",
@@ -69,20 +69,10 @@ _COMMANDS = (
     "deploy",
 )
 _INTERRUPTED = 130
+_COMPLETION = "_EDGEKIT_COMPLETE"  # set by the scripts of --install-completion
 # A path that pathlib cannot even ask about: its questions raise where the answer is not plain no.
 _UNREACHABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO)
 _LONGEST_WHERE = 300
-
-app = typer.Typer(
-    name="edgekit",
-    cls=Group,
-    help="From a trained Keras network to a verified deployment on a Coral Edge TPU.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print on stderr what is done.")]
@@ -115,7 +105,31 @@ def _with_level(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _add(name: str) -> None:
+@functools.lru_cache(maxsize=None)
+def build(asked: Optional[str] = None) -> typer.Typer:
+    """The command line.
+
+    Args:
+        asked: The one command that is going to run; reading the options of all of them takes most
+            of the time that edgekit needs to start. Of the others only the help texts are there; a
+            name that is not a command gives the help texts of all. None: everything.
+    """
+    app = typer.Typer(
+        name="edgekit",
+        cls=Group,
+        help="From a trained Keras network to a verified deployment on a Coral Edge TPU.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(resolve(options))
+    for name in [asked] if asked in COMMANDS else COMMANDS:
+        _add(app, str(name), with_options=asked in (None, name))
+    return app
+
+
+def _add(app: typer.Typer, name: str, *, with_options: bool) -> None:
     """Make ``edgekit name`` a command; one that the boards' wheel leaves out says so when asked."""
     try:
         module = require_part(f"cli.{name}")
@@ -128,12 +142,23 @@ def _add(name: str) -> None:
         words = {"ignore_unknown_options": True, "allow_extra_args": True}
         app.command(name, hidden=True, add_help_option=False, context_settings=words)(absent)
     else:
-        function = resolve(getattr(module, name))
-        app.command(name, cls=command_class(function))(_with_level(function))
+        function = getattr(module, name)
+        if with_options:
+            function = resolve(function)
+            app.command(name, cls=command_class(function))(_with_level(function))
+        else:
+            app.command(name, help=inspect.getdoc(function))(_listed)
 
 
-for _name in _COMMANDS:
-    _add(_name)
+def _listed() -> None:
+    """Stand for a command in the list of all commands."""
+
+
+def _asked(words: List[str]) -> Optional[str]:
+    """The command's name, "" without one; None where the shell's completion looks at everything."""
+    if _COMPLETION in os.environ:
+        return None
+    return next((word for word in words if not word.startswith("-")), "")
 
 
 def _version(wanted: bool) -> None:
@@ -142,8 +167,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-@resolve
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -194,7 +217,7 @@ def _status(words: List[str]) -> int:
     status: Any = 0
     try:
         _refuse_empty(words)
-        status = app(words, prog_name="edgekit", standalone_mode=False)
+        status = build(_asked(words))(words, prog_name="edgekit", standalone_mode=False)
     except EdgeKitError as error:
         _report(error, as_json=as_json)
         status = error.exit_status

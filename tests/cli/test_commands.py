@@ -13,10 +13,10 @@ from typing import Sequence
 import numpy as np
 import pytest
 
-from edgekit.cli.main import app
+from edgekit.cli.main import build
 from tests.cli.conftest import edgekit
 
-COMMANDS = sorted(each.callback.__name__ for each in app.registered_commands if each.callback)
+COMMANDS = sorted(each.callback.__name__ for each in build().registered_commands if each.callback)
 
 
 @pytest.fixture

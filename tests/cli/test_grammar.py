@@ -13,7 +13,7 @@ import pytest
 
 from edgekit.cli import estimate, fix, options
 from edgekit.cli.grammar import Formerly
-from edgekit.cli.main import app
+from edgekit.cli.main import build
 from edgekit.edgetpu.calibration import DEVICES
 from edgekit.extras import RUNTIME_PACKAGES
 from edgekit.rewrite import IO_KINDS
@@ -57,7 +57,7 @@ class _Option:
 
 
 def _options() -> Iterator[_Option]:
-    for command in app.registered_commands:
+    for command in build().registered_commands:
         assert command.callback is not None
         for name, hint in command.callback.__annotations__.items():
             infos = [type(each).__name__ for each in getattr(hint, "__metadata__", ())]
@@ -69,7 +69,7 @@ _ALL = list(_options())
 
 
 def test_every_command_is_looked_at() -> None:
-    assert len({each.command for each in _ALL}) == len(app.registered_commands)
+    assert len({each.command for each in _ALL}) == len(build().registered_commands)
 
 
 def test_a_word_takes_the_same_in_every_command() -> None:
@@ -169,3 +169,21 @@ def test_a_near_miss_names_the_command_or_the_option() -> None:
     done = edgekit("run", "a", "b", "--devise", "cpu")
     assert done.returncode == 2
     assert "--device" in done.stderr
+
+
+def test_a_command_is_the_same_alone_as_among_all() -> None:
+    """``edgekit run`` reads the options of run only; twice in one process, too."""
+    for name in ("run", "fix"):
+        for _ in range(2):
+            (alone,) = build(name).registered_commands
+            among = next(each for each in build().registered_commands if each.name == name)
+            assert alone.callback is not None
+            assert among.callback is not None
+            assert alone.callback.__annotations__ == among.callback.__annotations__
+
+
+def test_the_list_of_commands_has_the_first_sentence_of_each() -> None:
+    listed = edgekit("--help").stdout
+    for command in build().registered_commands:
+        assert f"\n  {command.name} " in listed
+    assert "Measure a model's accuracy and latency over a data set." in listed

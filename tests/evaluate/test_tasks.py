@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edgekit.cli.main import app
+from edgekit.cli.main import build
 from edgekit.errors import DataError
 from edgekit.evaluate import evaluate, run
 
@@ -110,6 +110,6 @@ def test_the_commands_take_every_task(make_linear: Make, tmp_path: Path, task: s
         ["evaluate", str(model), "--data", str(path)],
         ["run", str(model), str(tmp_path / "x.npy")],
     ):
-        result = CliRunner().invoke(app, [*command, "--task", task])
+        result = CliRunner().invoke(build(), [*command, "--task", task])
         assert result.exit_code == 0, result.output
         assert f"task       {task}" in result.output

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edgekit.cli.main import app
+from edgekit.cli.main import build
 from edgekit.errors import UnsupportedModelError
 from edgekit.evaluate import evaluate, run
 from edgekit.formats.tflite import Quantization, write_model
@@ -200,7 +200,7 @@ def test_the_remedy_for_scores_in_steps_of_pixels_is_a_command_that_works(
     (doubt,) = before.warnings
     assert "in steps of 0.251: scores between 0 and 1 are lost" in doubt
     command = shlex.split(doubt[doubt.index("edgekit fix") :])
-    done = CliRunner().invoke(app, command[1:])
+    done = CliRunner().invoke(build(), command[1:])
     assert done.exit_code == 0, done.output
     after = run(command[-1], [image])
     assert (after.decoder, after.warnings) == ("YOLOv8", ())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from edgekit.cli.main import app
+from edgekit.cli.main import build
 from edgekit.formats.tflite import Model, write_model
 from edgekit.report.evidence import gather
 from edgekit.report.page import report
@@ -164,7 +164,7 @@ def test_commands_are_repeated_only_where_they_run_as_printed(tmp_path: Path) ->
     assert any("--inputs a,b --io int8" in line for line in lines)
     for line in lines:
         words = shlex.split(line.split(" --json >")[0])[1:]
-        group = get_command(app)
+        group = get_command(build())
         name, command, rest = group.resolve_command(None, words)  # type: ignore[attr-defined]
         command.make_context(name, rest, resilient_parsing=False)
 
