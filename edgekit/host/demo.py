@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole way in one command: train, convert four ways, check, compile, evaluate, benchmark."""
+"""All steps in one command: train, convert four ways, check, compile, evaluate, benchmark."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from edgekit.runtime.native_output import chatter_logged
 
 Step = Callable[[str], None]
 DATASETS = ("digits", "mnist")
-# The conversions of TensorFlow's post-training integer quantization tutorial, in its order.
+# The four conversions of TensorFlow's post-training integer quantization tutorial, in its order.
 MODES = ("float", "dynamic", "float-fallback", "int8")
 _SEED = 1
-_HELD_OUT = 5  # every fifth of the digits is kept for the test
+_HELD_OUT = 5  # every fifth digit is a test image
 _SIDE = 28
 _NUM_PICTURED = 24
 
@@ -54,7 +54,7 @@ class DemoModel(Result):
 
 @dataclass(frozen=True)
 class DemoResult(Result):
-    """What `demo` left in its folder."""
+    """The files and results of `demo`."""
 
     schema: ClassVar[str] = "edgekit.demo/1"
     folder: str
@@ -69,12 +69,12 @@ class DemoResult(Result):
     not_compiled: str | None
     picture: str
     time_s: float
-    report: str | None = None  # the HTML report, where one was made
+    report: str | None = None  # the HTML report, if there is one
 
 
 @dataclass(frozen=True)
 class Digits:
-    """Grey images (N, 28, 28) uint8 and their labels (N,), in two halves."""
+    """Grey images (N, 28, 28) uint8 and their labels (N,), for training and test."""
 
     x_train: NDArray[np.uint8]
     y_train: NDArray[np.int64]
@@ -91,27 +91,29 @@ def demo(
     on_step: Step = lambda _text: None,
     make_report: Callable[[Path], bool] | None = None,
 ) -> DemoResult:
-    """Train the TensorFlow tutorial's network on real digits and take it all the way.
+    """Train the TensorFlow tutorial's network on real digits, then convert, check and compile it.
 
     Args:
-        output: Folder for the models, a JSON of every result and a picture; made if missing.
+        output: Folder for the models, a JSON of every result and a picture; created if missing.
         dataset: ``digits`` (scikit-learn's 1,797 handwritten digits, scaled to 28x28; no download)
             or ``mnist`` (from Keras's cache, or downloaded).
         mnist: An ``mnist.npz`` in Keras's form, used instead of cache and download.
-        epochs: Passes over the training images; None takes 5 for MNIST and 30 for the few digits.
+        epochs: Passes over the training images; None means 5 for MNIST and 30 for the few digits.
         on_step: Called with a sentence before each step.
-        make_report: Called last with the folder, to write ``report.html`` into it; says whether
-            it did.
+        make_report: Called last with the folder, to write ``report.html`` into it; returns
+            whether it did.
 
     Raises:
         UsageError: An unknown data set.
-        DataError: MNIST is neither cached nor to be had.
+        DataError: MNIST is not cached and cannot be downloaded.
         OutputError: The folder cannot be written.
         MissingExtraError: TensorFlow or scikit-learn is not installed.
     """
     start = time.monotonic()
     if dataset not in DATASETS:
-        raise UsageError(f"no data set {dataset!r}", fix=f"use one of {', '.join(DATASETS)}")
+        raise UsageError(
+            f"there is no data set {dataset!r}", fix=f"use one of {', '.join(DATASETS)}"
+        )
     folder = _make_folder(Path(output))
     name = "mnist" if mnist is not None else dataset
     on_step(f"loading {name}")
@@ -160,7 +162,7 @@ def demo(
 
 
 def load_digits() -> Digits:
-    """scikit-learn's handwritten digits (8x8, 17 grey levels), enlarged bilinearly to 28x28.
+    """Load scikit-learn's handwritten digits (8x8, 17 grey levels), enlarged bilinearly to 28x28.
 
     Every fifth image is held out.
     """
@@ -181,10 +183,10 @@ def load_digits() -> Digits:
 
 
 def load_mnist(path: files.PathLike | None = None) -> Digits:
-    """MNIST as Keras stores it, from ``path``, Keras's cache or (the first time) a download.
+    """Load MNIST in Keras's form from ``path``, Keras's cache or (the first time) a download.
 
     Raises:
-        DataError: The file is missing or not Keras's, or the download failed.
+        DataError: The file is missing or has another form, or the download failed.
     """
     if path is None:
         path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "datasets", "mnist.npz")
@@ -197,7 +199,7 @@ def load_mnist(path: files.PathLike | None = None) -> Digits:
             return Digits(*(arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")))
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise DataError(
-            f"this is no MNIST in Keras's form: {error}",
+            f"this is not MNIST in Keras's form: {error}",
             where=str(path),
             fix="give an .npz with x_train, y_train, x_test, y_test",
         ) from error
@@ -206,7 +208,7 @@ def load_mnist(path: files.PathLike | None = None) -> Digits:
 def _download_mnist(path: Path) -> None:
     keras = _tensorflow().keras
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras says there what it downloads
+        with contextlib.redirect_stdout(sys.stderr):  # Keras prints its downloads to stdout
             keras.datasets.mnist.load_data(path=path.name)
     except Exception as error:
         raise DataError(
@@ -239,19 +241,19 @@ def train(digits: Digits, epochs: int, path: Path) -> Path:
     model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
     model.fit(_unit(digits.x_train), digits.y_train, epochs=epochs, verbose=0)
     with files.replacing(path) as temporary:
-        # Keras decides by the suffix; the temporary name has another one.
+        # Keras chooses the format by the suffix; the temporary name has another one.
         saved = temporary.with_suffix(".keras")
         try:
             model.save(saved)
             saved.replace(temporary)
         finally:
-            saved.unlink(missing_ok=True)  # half of it, where the disk is full
+            saved.unlink(missing_ok=True)  # a partial file, if the disk is full
     return path
 
 
 def _tensorflow() -> Any:  # noqa: ANN401 - tensorflow has no types
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with chatter_logged():  # what it prints before it has read that variable
+    with chatter_logged():  # TensorFlow prints some lines before it reads that variable
         return require("tensorflow", extra="host", purpose="train the demo's network")
 
 
@@ -261,7 +263,7 @@ def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _make_folder(folder: Path) -> Path:
     files.make_folder(folder)
-    # Found now rather than after the training.
+    # Report it before the training, not after.
     files.check_writable(folder / "results.json")
     return folder
 
@@ -290,14 +292,14 @@ def _describe(mode: str, result: ConvertResult, converted: dict[str, ConvertResu
 
 
 def _why_not(path: Path) -> str:
-    """Why the Edge TPU compiler cannot take the model; empty if it can."""
+    """Return why the Edge TPU compiler cannot compile the model; empty if it can."""
     issues = broken_rules(read_model(path), "uint8")
     rest = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
     return f"{issues[0].message}{rest}" if issues else ""
 
 
 def _compile(model: Path, folder: Path, on_step: Step) -> tuple[str | None, str | None]:
-    """(path of the compiled model, None), or (None, why there is none)."""
+    """Return (path of the compiled model, None), or (None, why there is none)."""
     on_step("compiling")
     try:
         return str(compile_model(model, folder)), None

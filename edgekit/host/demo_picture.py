@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's picture: test images with the answers of the float and the integer model."""
+"""Draw the demo's picture: test images with the answers of the float and the integer model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def draw_answers(
     labels: Sequence[int] | NDArray[np.int64],
     answers: Sequence[Sequence[int]],
 ) -> None:
-    """Write a PNG with one cell an image: the image, its label, and what each model says.
+    """Write a PNG with one cell per image: the image, its label, and each model's answer.
 
     Args:
         path: The PNG.

@@ -58,7 +58,7 @@ def test_the_digits_are_disjoint_halves_of_the_set() -> None:
 
 def test_a_file_that_is_not_mnist_is_a_data_error(tmp_path: Path) -> None:
     np.savez(tmp_path / "m.npz", x=np.zeros(3))
-    with pytest.raises(DataError, match="no MNIST"):
+    with pytest.raises(DataError, match="not MNIST"):
         load_mnist(tmp_path / "m.npz")
     with pytest.raises(DataError, match="does not exist"):
         load_mnist(tmp_path / "none.npz")

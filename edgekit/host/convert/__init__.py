@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained network to an int8 .tflite; TensorFlow runs in a child process."""
+"""Convert a trained network to an int8 .tflite; TensorFlow runs in a child process."""
 
 from __future__ import annotations
 

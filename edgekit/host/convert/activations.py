@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``--replace-activations``: what is asked for, done to the float model before calibration."""
+"""``--replace-activations``: replace activations of the float model before calibration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OTHER_NAMES = {"silu": "swish", "hardswish": "hard_swish", "hard_silu": "hard_s
 
 
 def parse_replacements(text: str | None) -> dict[str, str]:
-    """``mappable``, or ``gelu=relu6,elu=relu``, to kind -> form; empty for None.
+    """Parse ``mappable`` or ``gelu=relu6,elu=relu`` to kind -> form; empty for None.
 
     Raises:
         UsageError: A kind or a form is unknown.
@@ -33,12 +33,12 @@ def parse_replacements(text: str | None) -> dict[str, str]:
 
 
 def with_replacements(model: Model, forms: dict[str, str]) -> tuple[Model, list[str]]:
-    """The float ``model`` with activations replaced, and what was done, in words."""
+    """Return the float ``model`` with activations replaced, and a description of the changes."""
     if not forms:
         return model, []
     replaced, counts = replace_activations(model, forms)
     if not counts:
-        return model, ["--replace-activations: the model has none of the activations asked for"]
+        return model, ["--replace-activations: the model does not have any of these activations"]
     notes = [
         f"{count} {kind} replaced by {MAPPABLE_FORMS[kind] if form == 'mappable' else form}"
         for (kind, form), count in sorted(counts.items())

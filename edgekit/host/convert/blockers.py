@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What keeps a float network from becoming an Edge TPU model, found before calibration.
+"""Find what prevents a float network from becoming an Edge TPU model, before calibration.
 
-That is what quantization does not change: operators and versions that compiler 16 does not read,
-operators without an 8-bit form, numbers that are not real. `enforce` checks the result.
+These are things that quantization does not change: operators and versions that compiler 16 does
+not read, operators without an 8-bit form, numbers that are not real. `enforce` checks the result.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from edgekit.host.convert.static_tflite import constant_tensors
 
 _LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 _NUM_INTERMEDIATES = 5  # tensorflow/lite/tools/optimize/calibration/builtin_logging_ops/lstm.cc
-# Versions of these that compiler 16 does not read are rewritten after quantization.
+# If compiler 16 does not read the version of these, it is rewritten after quantization.
 _REWRITTEN = ("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
 
 def float_blockers(model: Model, io: str, *, open_shapes: bool = False) -> list[Issue]:
-    """Every rule that the integer model made of ``model`` is bound to break.
+    """Return every rule that the integer form of ``model`` will certainly break.
 
     Args:
-        model: Float. Operators on constants, on shapes, and ones that no output depends on do not
-            count: they are folded or removed.
-        io: The type that inputs and outputs shall have: ``uint8``, ``int8``, ``float32``.
-        open_shapes: Leave out unknown dimensions, which will be filled in.
+        model: A float model. Operators on constants or shapes, and operators that no output
+            depends on, are ignored: they are folded or removed later.
+        io: The required type of inputs and outputs: ``uint8``, ``int8``, ``float32``.
+        open_shapes: Ignore unknown dimensions, which are set later.
     """
     return [issue for _, issue in find_blockers(model, io, open_shapes=open_shapes)]
 
@@ -39,7 +39,7 @@ def float_blockers(model: Model, io: str, *, open_shapes: bool = False) -> list[
 def find_blockers(
     model: Model, io: str, *, open_shapes: bool = False
 ) -> list[tuple[int | None, Issue]]:
-    """`float_blockers`, each with its operator's index; None for a rule on no single operator."""
+    """Return `float_blockers`, each with its operator's index, or None if it has no single one."""
     idle = _idle_operators(model)
     found: list[tuple[int | None, Issue]] = []
     places = {place_of(model.main, index): index for index in range(len(model.main.operators))}
@@ -74,7 +74,7 @@ def _is_mended(model: Model, index: int | None, issue: Issue) -> bool:
 
 
 def _number_types(model: Model, skip: set[int]) -> Iterator[tuple[int, Issue]]:
-    """Operators that work on real numbers only, or on other numbers than real ones."""
+    """Find operators that work on real numbers only, or on numbers that are not real."""
     graph = model.main
     constant = constant_tensors(model)
     for index, operator in enumerate(graph.operators):

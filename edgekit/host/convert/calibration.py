@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration samples: checked one by one while they stream, never all in memory."""
+"""Calibration samples: each is checked when it is read; they are never all in memory."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from edgekit.errors import DataError
 Progress = Callable[[int, int | None], None]
 Arrays = list[NDArray[Any]]
 Range = tuple[float, float]  # lowest and highest value
-# Rounding in a resize filter may leave the promised range by this share of its width.
+# Rounding in a resize filter may exceed the preprocessing's range by this share of its width.
 _RANGE_SLACK = 1e-3
 _LEAST_SHARE = 0.5  # of the promised range that the samples should reach
 _MOST_HELD_OUT, _LEAST_HELD_OUT = 256, 100
-# Multiply-accumulates of all that are judged, about two seconds of a core: large networks are
-# judged on fewer samples, so that a conversion takes no longer than its calibration asks for.
+# Multiply-accumulates of all judged samples, about two seconds of a core: large networks are
+# judged on fewer samples, so that judging never takes much longer than calibration.
 _JUDGED_MACS = 25_000_000_000
 
 
 def num_held_out(macs: int) -> int:
-    """How many samples to judge a network on: 256, or fewer for one of many ``macs``, 100 at least.
+    """Return how many samples to judge a network on: 256, fewer for many ``macs``, at least 100.
 
     Args:
         macs: Multiply-accumulates of one sample.
@@ -41,11 +41,11 @@ def num_held_out(macs: int) -> int:
 
 
 class Calibration:
-    """Samples from all over a data set, in the types and shapes of a network's inputs.
+    """Samples spread over a data set, in the types and shapes of a network's inputs.
 
-    ``batches`` calibrate; ``judging_batches`` are others, on which the outcome can be judged. Both
-    can be read several times; ``count``, ``ranges``, ``samples_per_class`` and ``warnings`` are
-    those of the last time.
+    ``batches`` are for calibration; ``judging_batches`` are other samples, to judge the result on.
+    Both can be read several times; ``count``, ``ranges``, ``samples_per_class`` and ``warnings``
+    are those of the last time.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Calibration:
         self._labels: Counter[int] = Counter()
         self.count = 0
         self.ranges: list[Range] = []
-        self.num_judged = 0  # samples that ``judging_batches`` gave
-        self.is_held_out = False  # whether those took no part in the calibration
-        self.judged_labels: list[Any] = []  # of the samples that ``judging_batches`` gave so far
+        self.num_judged = 0  # samples that ``judging_batches`` yielded
+        self.is_held_out = False  # whether none of them was used for calibration
+        self.judged_labels: list[Any] = []  # of the samples that ``judging_batches`` has yielded
 
     @property
     def total(self) -> int:
-        """How many samples to expect."""
+        """The expected number of samples."""
         known = self._dataset.num_samples
         return self._wanted if known is None else min(known, self._wanted)
 
@@ -75,12 +75,12 @@ class Calibration:
 
     @property
     def promised_range(self) -> Range | None:
-        """What the preprocessing can make of a pixel; None where it promises nothing."""
+        """The range of the values that the preprocessing makes of pixels; None if it is open."""
         return self._dataset.promised_range
 
     @property
     def samples_per_class(self) -> dict[str, int]:
-        """How many samples calibrated, by class, classes that had none included."""
+        """The number of calibration samples by class; includes classes without any."""
         known = classes_of(self._dataset)
         labels = sorted({*(() if known is None else known), *self._labels})
         names = self._dataset.class_names
@@ -91,16 +91,16 @@ class Calibration:
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should know about the samples although they can be used."""
+        """Remarks for the user on samples that can be used."""
         notes = list(remarks_of(self._dataset))
         if self._dataset.describe().get("kind") == RANDOM:
-            notes.append("calibrated with random numbers: the model's answers are worth nothing")
+            notes.append("calibrated with random numbers: the model's answers are meaningless")
         if self.count < self._wanted:
-            notes.append(f"calibrated with {self.count} samples, {self._wanted} were asked for")
+            notes.append(f"calibrated with {self.count} samples, {self._wanted} were requested")
         if self._dataset.num_samples is None:
             notes.append(
-                f"the number of samples in the data is not known, so the first {self.count} "
-                "calibrated; give a list, an .npz or a folder, to take them from everywhere"
+                f"the number of samples in the data is unknown, so the first {self.count} were "
+                "used to calibrate; give a list, an .npz or a folder to spread them over the data"
             )
         if self.unreadable:
             named = name_some(self.unreadable)
@@ -108,21 +108,21 @@ class Calibration:
         return notes + self._classes_unseen() + self._range_unseen()
 
     def batches(self, progress: Progress) -> Iterator[Arrays]:
-        """Samples in batches of the inputs' batch size, each checked; the last is filled up.
+        """Yield checked samples in batches of the inputs' batch size; fill up the last batch.
 
         Raises:
-            DataError: A sample has another shape or number of inputs, holds NaN or infinity, or
-                leaves the range that the preprocessing promises; there are no samples, or they are
+            DataError: A sample has another shape or number of inputs, contains NaN or infinity,
+                or exceeds the range of the preprocessing; there are no samples, or they are
                 all equal; half of the files or more cannot be read.
         """
         self._drawing = Drawing(self._dataset)
         yield from self._stacked(self._calibrating(progress))
 
     def judging_batches(self, most: int = _MOST_HELD_OUT) -> Iterator[Arrays]:
-        """Batches like those of ``batches``, of up to ``most`` samples that did not calibrate.
+        """Yield batches of up to ``most`` samples that were not used for calibration.
 
-        Where every sample calibrated, they are given again: ``is_held_out`` says so. To be gone
-        through after ``batches``; ``num_judged`` counts the samples.
+        If calibration used every sample, they are yielded again, and ``is_held_out`` is false.
+        Call it after ``batches``; ``num_judged`` counts the samples.
 
         Raises:
             DataError: As ``batches``.
@@ -174,7 +174,7 @@ class Calibration:
             yield self._stack(pending + [pending[-1]] * (size - len(pending)))
 
     def _checked(self, sample: Sample) -> tuple[Arrays, list[Range]]:
-        """The arrays of ``sample``, and the lowest and highest value of each."""
+        """Return the arrays of ``sample``, and the lowest and highest value of each."""
         if len(sample.inputs) != len(self._inputs):
             raise DataError(
                 f"a sample has {len(sample.inputs)} arrays, expected {len(self._inputs)}",
@@ -194,21 +194,21 @@ class Calibration:
         low, high = float(array.min()), float(array.max())
         if not np.isfinite(low + high):
             raise DataError(
-                "a sample holds NaN or infinity",
+                "a sample contains NaN or infinity",
                 where=where,
-                why=f"{int((~np.isfinite(array)).sum())} of {array.size} values; one is enough to "
-                "spoil the ranges of every layer",
-                fix="find where it comes from and leave the sample out",
+                why=f"{int((~np.isfinite(array)).sum())} of {array.size} values; a single one "
+                "makes the ranges of all layers useless",
+                fix="leave the sample out, or find and remove the cause",
             )
         promised = self.promised_range
         if promised is not None:
             slack = (promised[1] - promised[0]) * _RANGE_SLACK
             if low < promised[0] - slack or high > promised[1] + slack:
                 raise DataError(
-                    f"values from {low:g} to {high:g}, the preprocessing promises {promised[0]:g} "
-                    f"to {promised[1]:g}",
+                    f"values from {low:g} to {high:g} are outside the range of the "
+                    f"preprocessing, {promised[0]:g} to {promised[1]:g}",
                     where=where,
-                    fix="check --preprocess against what the network was trained on",
+                    fix="check that --preprocess is the one that the network was trained with",
                 )
         return low, high
 
@@ -227,13 +227,13 @@ class Calibration:
                 fix="; ".join(remarks_of(self._dataset)) or "repair or remove these files",
             )
         if not self.count:
-            raise DataError("there is no sample", where=where, fix="give data with --data")
+            raise DataError("there are no samples", where=where, fix="give data with --data")
         if all_equal and self.count > 1:
             raise DataError(
                 f"all {self.count} samples are equal",
                 where=where,
-                why="the range of each layer would be that of one example",
-                fix="give real examples, as varied as those to come",
+                why="each layer would get the range of one single example",
+                fix="give real examples, as varied as those that the model will get",
             )
 
     def _classes_unseen(self) -> list[str]:
@@ -243,8 +243,8 @@ class Calibration:
             return []
         named = ", ".join(unseen[:5]) + (", ..." if len(unseen) > 5 else "")
         return [
-            f"no sample of {len(unseen)} of {len(found)} classes calibrated ({named}): larger "
-            f"values in them are cut off; --num-samples {len(found)} takes one of each"
+            f"{len(unseen)} of {len(found)} classes have no calibration sample ({named}): larger "
+            f"values in them are cut off; --num-samples {len(found)} uses one of each"
         ]
 
     def _range_unseen(self) -> list[str]:
@@ -257,7 +257,7 @@ class Calibration:
             if share < _LEAST_SHARE:
                 notes.append(
                     f"the samples reach {low:g} to {high:g} in {spec.name}, {share:.0%} of the "
-                    f"{promised[0]:g} to {promised[1]:g} that the preprocessing can give: values "
+                    f"{promised[0]:g} to {promised[1]:g} that the preprocessing can make: values "
                     f"outside are cut off; {self._more()}"
                 )
         return notes
@@ -266,7 +266,7 @@ class Calibration:
         available = self._dataset.num_samples
         if available is not None and available > self.count + len(self.unreadable):
             return f"calibrate with more of the data: --num-samples {available}"
-        return "give --data with samples as dark and as bright as those to come"
+        return "give --data with samples as dark and as bright as those that the model will get"
 
     def _stack(self, samples: list[Arrays]) -> Arrays:
         return [

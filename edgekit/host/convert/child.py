@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parent's side of a conversion: starts the child, feeds it, and explains its death."""
+"""The parent's side of a conversion: starts the child, sends it data, explains its crashes."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ _ERRORS: dict[str, type[EdgeKitError]] = {
     "tool.missing": MissingExtraError,
     "usage": UsageError,
 }
-# Layers that have been seen to kill or to stop the converter, the usual suspects first.
+# Layers at which the converter is known to crash or to stop, the most frequent first.
 _SUSPECTS = re.compile(r"LSTM|GRU|RNN|Attention|Embedding|Conv3D|Normalization|Hash|Lookup")
 _EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b.*")
 _NO_OPERATOR = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 _TAIL_LINES = 6
-_LOADING = "loading the model"  # the step's name, as `edgekit.host.worker.session` says it
+_LOADING = "loading the model"  # the step's name, as `edgekit.host.worker.session` sends it
 _FAULTS = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV")
 
 
 @dataclass
 class Loaded:
-    """What the child says about the model."""
+    """The child's description of the loaded model."""
 
     loader: str
     inputs: list[dict[str, Any]]
@@ -56,15 +56,15 @@ class Loaded:
 
 @dataclass(frozen=True)
 class FloatModel:
-    """A network as a float .tflite, and what the child found in it on the way."""
+    """A network as a float .tflite, and what the child found in it."""
 
     content: bytes
-    notes: list[str]  # what was changed in the network, for people
-    network_start: list[Any]  # the first operations behind each input, see `steps_from`
+    notes: list[str]  # descriptions of changes to the network
+    network_start: list[Any]  # the first operations after each input, see `steps_from`
 
 
 class ConverterChild:
-    """One conversion in another process; a context manager that leaves no process behind."""
+    """One conversion in a child process; a context manager that ends the process."""
 
     def __init__(self, python: str | None, timeout_s: float | None, where: str) -> None:
         self._where = where
@@ -76,8 +76,8 @@ class ConverterChild:
         self._wire = Wire(self._conversation.stdout, self._conversation.stdin)
         self._step = "starting Python"
         self._layers: list[tuple[str, str]] = []
-        self.versions: dict[str, str] = {}  # of what converts
-        self.died = False  # it ended by itself, without a reason for people
+        self.versions: dict[str, str] = {}  # of the packages that convert
+        self.died = False  # it ended by itself, without a readable reason
         self.peak_rss_bytes = 0  # of the child so far
 
     def __enter__(self) -> ConverterChild:
@@ -95,7 +95,7 @@ class ConverterChild:
         """Begin ``to_float``: let the child load a TensorFlow model.
 
         Raises:
-            EdgeKitError: It refuses, or dies.
+            EdgeKitError: The child refuses, or its process ends.
         """
         self._send("to_float", **job)
         message = self._receive("loaded")
@@ -104,13 +104,13 @@ class ConverterChild:
         return loaded
 
     def to_float(self, shapes: Sequence[Sequence[int]]) -> FloatModel:
-        """Finish ``to_float``: let the child convert what it loaded.
+        """Finish ``to_float``: let the child convert the loaded model.
 
         Args:
-            shapes: Of each input, every dimension known.
+            shapes: The shape of each input, with every dimension known.
 
         Raises:
-            EdgeKitError: It refuses, or dies.
+            EdgeKitError: The child refuses, or its process ends.
         """
         self._send("shapes", shapes=[list(shape) for shape in shapes])
         message = self._receive("float")
@@ -123,14 +123,14 @@ class ConverterChild:
 
         Args:
             content: The float model, whose shapes are static.
-            batches: Gives calibration batches, in the order of the inputs.
+            batches: Returns an iterator over calibration batches, in the order of the inputs.
 
         Returns:
-            The float model with the range of each tensor in it: what `quantize` takes, and what can
-            be kept to quantize again.
+            The float model with the range of each tensor: the input of `quantize`, which can be
+            kept to quantize again.
 
         Raises:
-            EdgeKitError: It refuses, or dies.
+            EdgeKitError: The child refuses, or its process ends.
         """
         self._send("calibrate", as_array(content))
         while True:
@@ -142,7 +142,7 @@ class ConverterChild:
             self._send("end")
 
     def quantize(self, calibrated: bytes, *, io: str, per_tensor_dense: bool = True) -> bytes:
-        """Let the child quantize what `calibrate` gave.
+        """Let the child quantize the result of `calibrate`.
 
         Args:
             calibrated: The float model with ranges.
@@ -150,7 +150,7 @@ class ConverterChild:
             per_tensor_dense: Give dense layers one weight scale.
 
         Raises:
-            EdgeKitError: It refuses, or dies.
+            EdgeKitError: The child refuses, or its process ends.
         """
         self._send("quantize", as_array(calibrated), io=io, per_tensor_dense=per_tensor_dense)
         return self._content(self._receive("quantized"))
@@ -163,13 +163,13 @@ class ConverterChild:
         try:
             self._wire.send(kind, *arrays, **fields)
         except BrokenPipeError:
-            self._receive()  # the reason, if the child gave one
+            self._receive()  # raises the child's reason, if it sent one
 
     def _receive(self, *wanted: str) -> Message:
         while True:
             try:
                 message = self._wire.receive()
-            except ValueError:  # a line that is no message: the child died in the middle of one
+            except ValueError:  # half a message: the child's process ended while it was sending
                 message = None
             if message is None:
                 raise self._death(self._conversation.finish())
@@ -197,17 +197,19 @@ class ConverterChild:
 
     def _crash(self, finished: Finished) -> EdgeKitError:
         suspects = [f"{name} ({kind})" for name, kind in self._layers if _SUSPECTS.search(kind)]
-        likely = f"; likely because of the layer {', '.join(suspects[:3])}" if suspects else ""
+        likely = f"; the likely cause is the layer {', '.join(suspects[:3])}" if suspects else ""
         fix = "convert the network in two halves to find the layer, replace it, or try another "
         fix += "TensorFlow: --converter-python PATH"
         if finished.signal_name == "SIGKILL":
-            fix = "it may have run out of memory: free some, give smaller inputs or fewer samples"
+            fix = (
+                "it may have run out of memory: free some, or give smaller inputs or fewer samples"
+            )
         kind: type[EdgeKitError] = ExternalToolError
         if self._step == _LOADING and finished.signal_name in _FAULTS:
-            kind = ModelFormatError  # the file is the cause: nothing was computed yet
+            kind = ModelFormatError  # nothing was computed yet, so the file is the cause
             fix = "the file may be damaged: copy it again, or save the model again"
         return kind(
-            f"TensorFlow was ended by {finished.signal_name} while {self._step}{likely}",
+            f"TensorFlow was killed by {finished.signal_name} while {self._step}{likely}",
             where=self._where,
             why=" | ".join(_tail(finished.stderr)),
             fix=fix,
@@ -222,7 +224,7 @@ class ConverterChild:
                 f"the converter's Python failed while {self._step}",
                 where=self._conversation.args[0],
                 why=why or f"exit status {finished.returncode}",
-                fix="give an interpreter with a working TensorFlow: --converter-python PATH",
+                fix="give a Python with a working TensorFlow: --converter-python PATH",
             )
         unknown = list(dict.fromkeys(_NO_OPERATOR.findall(finished.stderr)))
         if unknown:
@@ -244,7 +246,7 @@ class ConverterChild:
 def _environment(python: str | None) -> dict[str, str]:
     if python is None:
         return python_environment()
-    # Another interpreter is to see its own environment's packages, not this one's.
+    # Another interpreter must import its own environment's packages, not this one's.
     left_out = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
     return {key: value for key, value in os.environ.items() if key not in left_out}
 

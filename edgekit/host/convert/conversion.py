@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained network to a proven int8 model: the whole of `edgekit convert`."""
+"""Convert a trained network to a checked int8 model: all of `edgekit convert`."""
 
 from __future__ import annotations
 
@@ -93,46 +93,46 @@ def convert(
 ) -> ConvertResult:
     """Convert a network to an integer-only .tflite that the Edge TPU compiler can read.
 
-    TensorFlow runs in a child process: whatever happens to it becomes an error here. ``output`` is
-    written only after the new model has passed every rule (modes other than int8 have none).
+    TensorFlow runs in a child process: if that crashes, this raises an error. ``output`` is
+    written only after the new model has passed every rule (only mode int8 has rules).
 
     Args:
         source: A ``.keras``, ``.h5`` or frozen ``.pb`` file, a SavedModel's folder, a float
             ``.tflite``, or a Keras model object. Loading a SavedModel runs operations of its graph,
             but no Python from it.
-        data: Calibration samples: whatever `open_dataset` takes. Needed for ``int8`` and
+        data: Calibration samples: anything that `open_dataset` takes. Required for ``int8`` and
             ``float-fallback``.
         output: The .tflite to write.
         preprocess: How pixels become the network's input (``unit``, ``tf``, ``raw``, ...).
-        num_samples: How many samples to calibrate with, from all over the data and its classes.
-        batch_size: What an unknown first dimension becomes.
+        num_samples: How many samples to calibrate with, spread over the data and its classes.
+        batch_size: The value for an unknown first dimension.
         input_shape: Unknown dimensions: (1, 224, 224, 3), "1,224,224,3", or for several inputs
             ["left=1,8", "right=1,4,4,2"].
-        signature: Of a SavedModel.
-        inputs: Of a frozen graph or a float .tflite: tensors to feed instead of its own inputs;
+        signature: The signature of a SavedModel.
+        inputs: For a frozen graph or a float .tflite: tensors to feed instead of its own inputs;
             ``name=value`` fixes a placeholder of a frozen graph.
-        outputs: Of a frozen graph or a float .tflite: tensors to compute instead.
+        outputs: For a frozen graph or a float .tflite: tensors to compute instead of its outputs.
         io: Type of the model's inputs and outputs: ``uint8``, ``int8``, ``float32``.
-        mode: ``int8``, or one of the tutorial's others: ``float``, ``dynamic``,
+        mode: ``int8``, or another mode of the tutorial: ``float``, ``dynamic``,
             ``float-fallback``.
-        converter_python: Interpreter of another environment, whose TensorFlow shall convert.
+        converter_python: The Python interpreter of another environment whose TensorFlow to use.
         trust_source: Allow code that a Keras file carries (Lambda layers) to run.
-        timeout_s: Give up after that long.
+        timeout_s: Stop the conversion after this many seconds.
         replace_activations: ``mappable``, ``relu`` or ``relu6`` for all activations that do not
             map, or ``gelu=relu6,elu=mappable`` for some; done before calibration.
-        labels: A text file with one class a line, or the names, for the model's metadata; None
-            takes the names of the data's class folders if they are as many as the classes.
-        min_agreement: What share of the float model's answers the int8 model must keep: the same
-            classes (close calls included), F1 of objects and of scores, the overlap of masks.
-        min_snr_db: How far the signal of every output, about each element's mean, must be above
-            the error.
+        labels: A text file with one class per line, or the names, for the model's metadata; None
+            uses the names of the data's class folders if their number is that of the classes.
+        min_agreement: The share of the float model's answers that the int8 model must keep: the
+            same classes (close calls included), F1 of objects and of scores, the overlap of masks.
+        min_snr_db: The smallest allowed ratio of every output's signal, about each element's
+            mean, to its error, in dB.
         progress: Called with (samples done, samples in all).
-        stop_early: Refuse a network that cannot become an Edge TPU model before calibration.
-            Otherwise it is quantized first, so that the error holds the ``model``.
+        stop_early: Before calibration, refuse a network that cannot become an Edge TPU model.
+            Otherwise it is quantized first, so that the error contains the ``model``.
 
     Raises:
         GateError: ``min_agreement`` or ``min_snr_db`` is not met; nothing is written.
-        NotEdgeTpuModelError: The converted model breaks rules; its ``issues`` has all of them.
+        NotEdgeTpuModelError: The converted model breaks rules; ``issues`` lists all of them.
         InputError: The source or the data cannot be used.
         OutputError: ``output`` cannot be written.
         ExternalToolError: TensorFlow is missing, crashed or was killed.
@@ -155,7 +155,7 @@ def convert(
         labels=labels,
     )
     if isinstance(labels, (str, Path)):
-        read_labels(labels)  # an unreadable file, before anything takes long
+        read_labels(labels)  # report an unreadable file before the long steps
     if data is None and mode in CALIBRATED:
         raise UsageError(
             f"--mode {mode} needs calibration data", fix="--data FOLDER|NPZ|MODULE:FUNCTION"
@@ -210,7 +210,7 @@ class _Conversion:
         self._labels = self._find_labels(made.model)
         agreement = None
         if quantizable is not None:
-            # Replaced activations change the network too: judge against it as it was trained.
+            # Replaced activations change the network too: compare with the network as trained.
             is_same = options.replace_activations is None
             agreement = self._agreement(quantizable if is_same else network, made, output)
         judged = self._calibration if agreement else None
@@ -256,13 +256,13 @@ class _Conversion:
         )
 
     def _with_use(self, made: ModelFile) -> bytes:
-        """The model with what it says of its use in its metadata."""
+        """Return the model with preprocessing and labels in its metadata."""
         how = self._pixels.used_for(self._dataset)
         source = self._whole_source()
         return with_use(made.content, source, how, self._labels, self._notes.append)
 
     def _find_labels(self, model: Model) -> tuple[str, ...]:
-        """The class names: as given, else the source's own, else those of the data's folders."""
+        """Return the class names: as given, else the source's, else those of the data's folders."""
         source = self._whole_source()
         noted = read_notes(source).labels if source is not None else ()
         asked = check_labels(self._options.labels, model)
@@ -272,7 +272,7 @@ class _Conversion:
         return labels
 
     def _whole_source(self) -> bytes | None:
-        """The .tflite that is converted, unless a part of it is."""
+        """Return the source .tflite; None if only a part of it, or another format, is converted."""
         is_cut = self._options.inputs or self._options.outputs
         is_whole = self._source.kind == "tflite" and not is_cut
         return self._source.path.read_bytes() if is_whole else None
@@ -280,14 +280,14 @@ class _Conversion:
     # -- to a float model with static shapes
 
     def _to_float(self, child: ConverterChild) -> ModelFile:
-        """The float .tflite of a TensorFlow network; in mode ``dynamic`` its weights are int8."""
+        """Return the float .tflite of a TensorFlow network; mode ``dynamic`` has int8 weights."""
         options, where = self._options, self._where
         loaded = child.load(options.job(self._source))
         self._loader = loaded.loader
         raw = _raw_inputs(loaded)
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
-        self._open(raw, shapes)  # unusable data must not be found only after the conversion
+        self._open(raw, shapes)  # report unusable data before the conversion
         converted = child.to_float(shapes)
         self._notes.extend(converted.notes)
         network = ModelFile(converted.content)
@@ -300,7 +300,7 @@ class _Conversion:
         return network
 
     def _read_tflite(self) -> ModelFile:
-        """A float .tflite, cut and made static as asked for."""
+        """Return a float .tflite, cut and made static as the options require."""
         options, where = self._options, self._where
         model = read_float_tflite(self._source.path, options.mode)
         content = self._source.path.read_bytes()
@@ -330,12 +330,12 @@ class _Conversion:
         return with_replacements(model, parse_replacements(self._options.replace_activations))
 
     def _quantizable(self, network: ModelFile) -> ModelFile:
-        """Write what the quantizer would leave real in another way, with the same values.
+        """Rewrite operators that the quantizer would leave in real numbers; values stay the same.
 
-        That is operations on constants alone, and splits with an unused part.
+        These are operations on constants only, and splits with an unused part.
 
         Raises:
-            NotEdgeTpuModelError: It cannot become an Edge TPU model.
+            NotEdgeTpuModelError: The network cannot become an Edge TPU model.
         """
         if self._options.mode != "int8":
             return network
@@ -381,7 +381,7 @@ class _Conversion:
         refuse([issue for _, issue in found], self._where, way_out=way_out)
 
     def _mend(self, made: ModelFile) -> ModelFile:
-        """Fix what the quantizer silently gets wrong, and versions that compiler 16 cannot read."""
+        """Fix the quantizer's silent errors, and versions that compiler 16 cannot read."""
         mended = model = made.model
         graph = model.main
         wrong = [each.label for each in graph.operators if changes_scale(each, graph.tensors)]
@@ -409,11 +409,11 @@ class _Conversion:
 
     def _batches(self) -> Iterator[list[NDArray[Any]]]:
         if self._calibration is None:
-            raise UsageError("the converter asks for calibration data", fix="--data DATA")
+            raise UsageError("the converter needs calibration data", fix="--data DATA")
         return self._calibration.batches(self._progress)
 
     def _agreement(self, reference: ModelFile, made: ModelFile, output: Path) -> Agreement | None:
-        """Compare the model with the float one; what is worse becomes a warning."""
+        """Compare the model with the float model; warn about what is worse."""
         calibration, dataset = self._calibration, self._dataset
         if calibration is None or dataset is None:
             return None
@@ -432,7 +432,7 @@ class _Conversion:
         return agreement
 
     def _check_labels_right(self, answers: LabelledAnswers, macs: int) -> None:
-        """Warn if the float model is wrong by the data's labels, and of what would be right."""
+        """Warn if the float model is wrong by the data's labels; name what would be right."""
         self._label_check = found = answers.check()
         if found is None or self._dataset is None:
             return
@@ -446,7 +446,7 @@ class _Conversion:
 def _other_images(
     raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]], wanted: Sequence[Wanted | None]
 ) -> dict[int, tuple[str, Wanted | None]]:
-    """The inputs behind the first that can be pictures: by place, name and what each shows."""
+    """Return the inputs after the first that can be images: by index, name and what each shows."""
     return {
         place: (raw[place].name, wanted[place])
         for place in range(1, min(len(raw), len(wanted)))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What leaves `convert` is integer-only, static and readable by compiler 16: checked on the bytes.
+"""Check that the result of `convert` is integer-only, static and readable by compiler 16.
 
-TFLiteConverter promises this and does not keep it: float islands, unknown dimensions and dense
-weights with many scales come out of TFLITE_BUILTINS_INT8 without a word.
+The check reads the written bytes. TFLiteConverter's TFLITE_BUILTINS_INT8 does not guarantee this:
+it silently leaves float islands, unknown dimensions and dense weights with many scales.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from edgekit.rewrite.registry import apply_rule
 
 IO_TYPES = ("uint8", "int8", "float32")
 _INTEGER_DATA = ("INT8", "UINT8")
-# What an operator takes as parameters: shapes, axes, paddings, indices, biases.
+# Types of operator parameters: shapes, axes, paddings, indices, biases.
 _INTEGER_CONSTANTS = ("INT8", "UINT8", "INT32", "INT64", "BOOL")
 _BORDERS = ("QUANTIZE", "DEQUANTIZE")
-# These have an integer form: where they are real, a neighbour that has none is the cause.
+# These have an integer form: if they are real, the cause is a neighbour without an integer form.
 _FOLLOWERS = (
     *_BORDERS,
     "CONCATENATION",
@@ -44,12 +44,12 @@ _SHOWN = 12
 
 
 class NotEdgeTpuModelError(UnsupportedModelError):
-    """The converted model breaks rules of the Edge TPU; ``issues`` has every one of them."""
+    """The converted model breaks rules of the Edge TPU; ``issues`` lists all of them."""
 
     def __init__(self, what: str, *, where: str, why: str, fix: str) -> None:
         super().__init__(what, where=where, why=why, fix=fix)
         self.issues: tuple[Issue, ...] = ()
-        self.model: Model | None = None  # the quantized model, where it got that far
+        self.model: Model | None = None  # the quantized model, if quantization succeeded
 
     def to_dict(self) -> dict[str, Any]:
         """`edgekit.error/1` with all ``issues``."""
@@ -57,16 +57,16 @@ class NotEdgeTpuModelError(UnsupportedModelError):
 
 
 def enforce(model: Model, io: str, where: str) -> None:
-    """Refuse a model that is not wholly integer, static and readable.
+    """Refuse a model that is not integer-only, static and readable.
 
     Args:
-        model: What the converter made.
-        io: The type that its inputs and outputs were asked to have: ``uint8``, ``int8`` or
+        model: The converter's result.
+        io: The required type of its inputs and outputs: ``uint8``, ``int8`` or
             ``float32``.
         where: The source, for the message.
 
     Raises:
-        NotEdgeTpuModelError: It breaks at least one rule.
+        NotEdgeTpuModelError: ``model`` breaks at least one rule.
     """
     try:
         refuse(broken_rules(model, io), where)
@@ -76,9 +76,9 @@ def enforce(model: Model, io: str, where: str) -> None:
 
 
 def refuse(issues: list[Issue], where: str, *, way_out: str = "") -> None:
-    """Raise `NotEdgeTpuModelError` with all of ``issues``; do nothing if there is none.
+    """Raise `NotEdgeTpuModelError` with all of ``issues``; do nothing if there are none.
 
-    ``way_out`` is a fix for all of them together, such as a place to cut the network.
+    ``way_out`` is one fix for all of them, such as a place to cut the network.
     """
     if not issues:
         return
@@ -88,7 +88,7 @@ def refuse(issues: list[Issue], where: str, *, way_out: str = "") -> None:
     fixes = list(dict.fromkeys(issue.fix for issue in issues))
     plural = "s" if len(issues) > 1 else ""
     error = NotEdgeTpuModelError(
-        f"the model is no integer-only Edge TPU model: {len(issues)} broken rule{plural}",
+        f"the model is not an integer-only Edge TPU model: {len(issues)} broken rule{plural}",
         where=where,
         why="\n       ".join(lines),
         fix="\n       ".join([*fixes[:_SHOWN], *([way_out] if way_out else [])]),
@@ -98,10 +98,10 @@ def refuse(issues: list[Issue], where: str, *, way_out: str = "") -> None:
 
 
 def lower_versions(model: Model) -> Model:
-    """``model`` with what compiler 16 cannot read for its version alone written in another way.
+    """Rewrite operators that compiler 16 cannot read only because of their version.
 
-    Grouped convolutions and fused activations are taken apart, bit for bit; ``model`` itself where
-    there is nothing to do.
+    Grouped convolutions and fused activations are split into operators with the same results, bit
+    for bit. Return ``model`` itself if there is nothing to do.
     """
     if not any(why_unreadable(operator) for _, _, operator in model.operators()):
         return model
@@ -111,7 +111,7 @@ def lower_versions(model: Model) -> Model:
 
 
 def broken_rules(model: Model, io: str) -> list[Issue]:
-    """Every rule that ``model`` breaks, in the order of its operators; empty for a good one."""
+    """Return every rule that ``model`` breaks, in the order of its operators; empty if none."""
     return [
         *structural_rules(model, at_source=True),
         *io_type_rules(model, io, (io.upper(),)),
@@ -121,7 +121,7 @@ def broken_rules(model: Model, io: str) -> list[Issue]:
 
 
 def io_type_rules(model: Model, io: str, dtypes: Collection[str]) -> Iterator[Issue]:
-    """The inputs and outputs whose type is none of ``dtypes``, and therefore never ``io``."""
+    """Yield the inputs and outputs whose type is not in ``dtypes`` and so cannot become ``io``."""
     graph = model.main
     for kind, indices in (("input", graph.inputs), ("output", graph.outputs)):
         for index in indices:
@@ -137,7 +137,7 @@ def io_type_rules(model: Model, io: str, dtypes: Collection[str]) -> Iterator[Is
 
 
 def _number_types(model: Model, io: str) -> Iterator[Issue]:
-    """Operators on numbers that are no 8-bit integers, without those that only follow others."""
+    """Yield operators on numbers that are not 8-bit integers, without mere followers."""
     for graph in model.subgraphs:
         edges = {*graph.inputs, *graph.outputs} if io == "float32" else set()
         wrong = {
@@ -172,7 +172,7 @@ def _wrong_tensors(model: Model, graph: Subgraph, operator: Operator, edges: set
 
 
 def _has_cause(graph: Subgraph, start: int, wrong: dict[int, list[int]]) -> bool:
-    """Whether an operator that is no follower shares the island of tensors around ``start``."""
+    """Whether the island of tensors around ``start`` has an operator that is not a follower."""
     reached, tensors = {start}, set(wrong[start])
     while True:
         more = {i for i, numbers in wrong.items() if tensors & set(numbers)} - reached
@@ -187,7 +187,7 @@ def _has_cause(graph: Subgraph, start: int, wrong: dict[int, list[int]]) -> bool
 def _is_integer(model: Model, operator: Operator, tensor: Tensor) -> bool:
     if model.buffers[tensor.buffer].size:
         return tensor.dtype in _INTEGER_CONSTANTS
-    # The fused LSTM keeps its cell state in 16 bits; compiler 16 maps it so.
+    # The fused LSTM keeps its cell state in 16 bits, and compiler 16 maps it.
     is_state = tensor.is_variable and operator.opcode == "UNIDIRECTIONAL_SEQUENCE_LSTM"
     return tensor.dtype in _INTEGER_DATA or (is_state and tensor.dtype == "INT16")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Float .tflite files as a source: what can be quantized, and what its inputs are."""
+"""Float .tflite files as a source: read, check, cut, and list their inputs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MODES = ("int8", "float-fallback")
 
 
 def read_float_tflite(path: Path, mode: str) -> Model:
-    """Read a .tflite that holds real numbers, and refuse any other.
+    """Read a .tflite of real numbers, and refuse any other.
 
     Raises:
         ModelFormatError: It is damaged.
-        UnsupportedModelError: It is quantized or compiled already.
-        UsageError: ``mode`` is none that starts from a .tflite.
+        UnsupportedModelError: It is already quantized or compiled.
+        UsageError: ``mode`` does not start from a .tflite.
     """
     if mode not in _MODES:
         raise UsageError(
@@ -40,27 +40,27 @@ def read_float_tflite(path: Path, mode: str) -> Model:
     ]
     if quantized:
         raise UnsupportedModelError(
-            "the model is quantized already",
+            "the model is already quantized",
             where=str(path),
-            why=f"{len(quantized)} tensors, {quantized[0].name} for one, hold "
+            why=f"{len(quantized)} tensors, for example {quantized[0].name}, contain "
             f"{quantized[0].dtype.lower()}",
-            fix="give the float model; or see what the Edge TPU takes of this one: edgekit check",
+            fix="give the float model; or see which operators of this one map: edgekit check",
         )
     return model
 
 
 def refuse_unquantizable(model: Model, where: str) -> None:
-    """Refuse what the quantizer cannot run in any mode: custom operators and several subgraphs.
+    """Refuse models that the quantizer cannot run in any mode: custom operators, several subgraphs.
 
     Raises:
-        NotEdgeTpuModelError: ``model`` has some.
+        NotEdgeTpuModelError: ``model`` has them.
     """
     rules = structural_rules(model, at_source=True)
     refuse([rule for rule in rules if rule.code in ("model.custom_op", "model.subgraphs")], where)
 
 
 def cut(model: Model, inputs: Sequence[str], outputs: Sequence[str], where: str) -> Model:
-    """The part of ``model`` that makes ``outputs`` from ``inputs``; empty ones are the model's own.
+    """Return the part of ``model`` from ``inputs`` to ``outputs``; empty means the model's own.
 
     Raises:
         UsageError: There is no such tensor, or the outputs need more than these inputs.
@@ -73,7 +73,7 @@ def cut(model: Model, inputs: Sequence[str], outputs: Sequence[str], where: str)
     part = between(model, feeds or graph.inputs, fetches or graph.outputs)
     if part is None:
         raise UsageError(
-            f"the outputs need more than what --inputs {','.join(inputs)} feeds",
+            f"the outputs need more inputs than --inputs {','.join(inputs)}",
             where=where,
             fix=f"add the other inputs: {', '.join(graph.tensors[i].name for i in graph.inputs)}",
         )
@@ -83,16 +83,16 @@ def cut(model: Model, inputs: Sequence[str], outputs: Sequence[str], where: str)
         raise UsageError(
             f"nothing between the inputs and the outputs reads {', '.join(unused) or 'anything'}",
             where=where,
-            fix="name inputs in front of the outputs",
+            fix="name inputs that come before the outputs",
         )
-    if not inputs:  # the model's own, as far as the part needs them
+    if not inputs:  # those of the model's own that the part needs
         kept = tuple(index for index in graph.inputs if index in read)
         part = replace(part, subgraphs=(replace(part.main, inputs=kept),))
     return part
 
 
 def _tensor_named(model: Model, name: str, option: str, where: str) -> int:
-    """The activation called ``name``, or so called by the signature."""
+    """Return the index of the activation with this name, its own or the signature's."""
     graph = model.main
     names = {
         tensor.name: index
@@ -114,7 +114,7 @@ def _tensor_named(model: Model, name: str, option: str, where: str) -> int:
 
 
 def tflite_inputs(model: Model) -> list[RawInput]:
-    """The inputs, by the names of the signature if there is one."""
+    """Return the inputs, with the signature's names if there is one."""
     names = {
         index: name for each in model.signature_defs[:1] for name, index in each.inputs.items()
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How pixels become the input of a network that is converted, and why."""
+"""Choose how pixels become the input of a network that is converted, and why."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgekit.data.random_samples import RANDOM
 
 Range = tuple[float, float]
 
-_ONE_FOR_ALL = "one preprocessing is for the pixels (uint8) of all inputs"
+_ONE_FOR_ALL = "the pixels (uint8) of all inputs get the same preprocessing"
 _DEFAULT = "the default"
 _IMAGES = ("folder", "coco", "masks")
 
@@ -20,8 +20,8 @@ _IMAGES = ("folder", "coco", "masks")
 class InputPixels:
     """The preprocessing of a conversion.
 
-    It is what was asked for, else what the source's metadata say, else what the network's first
-    operations tell, else the default.
+    It is the one that the user gave, else that of the source's metadata, else the one that the
+    network's first operations show, else the default.
     """
 
     def __init__(self, asked: str | Preprocess | None) -> None:
@@ -32,23 +32,23 @@ class InputPixels:
         self.reason = _DEFAULT if self.how.is_default else "as asked for"
 
     def take_noted(self, noted: str, reason: str) -> None:
-        """Use what the source's own metadata or its maker says, unless another was asked for."""
+        """Use the preprocessing of the source's metadata or maker, unless the user gave another."""
         if noted and self._asked is None:
             self.how = preprocess_or(None, noted)
             self.reason = reason
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the network showed which pixels it was made for."""
+        """Whether the network shows which pixels it was made for."""
         return self._wanted is not None
 
     @property
     def is_guess(self) -> bool:
-        """Whether neither the user nor the source said how pixels become the input."""
+        """Whether neither the user nor the source stated how pixels become the input."""
         return self._asked is None and self.reason == _DEFAULT
 
     def take_network(self, wanted: Wanted | None) -> bool:
-        """Use what the network was made for; True if ``how`` changed."""
+        """Use the preprocessing that the network was made for; return whether ``how`` changed."""
         self._wanted = wanted
         if (
             self._wanted is None
@@ -61,11 +61,11 @@ class InputPixels:
         return self.how != before
 
     def take_others(self, others: Mapping[int, tuple[str, Wanted | None]]) -> None:
-        """Remember the inputs behind the first: by place, the name and what the network shows."""
+        """Store the inputs after the first: by index, the name and what the network shows."""
         self._others = dict(others)
 
     def warnings(self, calibrated: Sequence[Range], dataset: Dataset | None) -> list[str]:
-        """What contradicts the network: the preprocessing, or the range of the samples.
+        """Return contradictions between the network and the preprocessing or the samples' range.
 
         Args:
             calibrated: The lowest and highest value of each input; empty without samples.
@@ -81,7 +81,7 @@ class InputPixels:
         return [each for each in doubts if each]
 
     def _doubts_of_others(self, calibrated: Sequence[Range], dataset: Dataset) -> Iterator[str]:
-        """One preprocessing is for all inputs: warn where another input wants another one."""
+        """Warn about each input that needs another preprocessing than the one for all inputs."""
         is_shown = self._wanted is not None and self.how == replace(
             Preprocess(is_default=True), scale=self._wanted.scale
         )
@@ -91,15 +91,15 @@ class InputPixels:
                 yield f"input {name}: {missed}, as real numbers (float32): {_ONE_FOR_ALL}"
             elif wanted is None and is_shown and dataset.promised_range is not None:
                 yield (
-                    f"input {name}: it got {self.how.scale} pixels because the first input wants "
-                    "them, and shows not what it was made for; if that is another range, give it "
-                    f"as real numbers (float32): {_ONE_FOR_ALL}"
+                    f"input {name}: it got {self.how.scale} pixels because the first input needs "
+                    "them, and it does not show what it was made for; if that is another range, "
+                    f"give it as real numbers (float32): {_ONE_FOR_ALL}"
                 )
 
     def used_for(self, dataset: Dataset | None) -> str:
-        """The text for the model's metadata; empty where no pixels were preprocessed.
+        """Return the text for the model's metadata; empty if no pixels were preprocessed.
 
-        What is asked for is noted in any case. Else it depends on the data: images and pixels
+        What the user gave is always noted. Otherwise it depends on the data: images and pixels
         (uint8) were preprocessed, real numbers were not.
         """
         if self._asked is not None or self.how != Preprocess(is_default=True):

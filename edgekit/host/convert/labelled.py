@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often the float model names the class that the data's labels say.
+"""Count how often the float model's class is the one of the data's labels.
 
-Agreement with the float model is worth nothing where that model gets the wrong pixels: both answer
-wrongly alike. Labels show it, and which preprocessing is the right one.
+If the float model gets wrong pixels, agreement with it is meaningless: both models give the same
+wrong answers. Labels show this, and they show which preprocessing is right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edgekit.result import Result
 from edgekit.runtime import Runner
 from edgekit.tasks.classification import binary_threshold
 
-# What networks are trained with. Behind mean= and std= are torchvision's and Caffe's numbers.
+# The usual preprocessings. The numbers of mean= and std= are torchvision's and Caffe's.
 _OTHERS = (
     "unit",
     "tf",
@@ -35,41 +35,41 @@ _OTHERS = (
     "mean=103.939/116.779/123.68,std=1,colour=bgr",
 )
 _LEAST_SAMPLES = 16
-_TRIED = 40  # samples for the other preprocessings
+_TRIED = 40  # samples to try other preprocessings on
 _TRIED_MACS = 12_500_000_000  # about one second of a core for each of them
-# Shares of right answers below which others are tried: of a default, of one that was asked for.
+# Try others below these shares of right answers: for a default, for one that the user gave.
 _SURE, _ASKED_SURE = 0.9, 0.7
-_CLEARLY = 3  # times as many samples right only by the other one as right only by this one
+_CLEARLY = 3  # the other is right alone on this many times more samples than this one alone
 _LEAST_GAIN = 0.1
 _SIGMAS = 2.0  # above guessing, in standard deviations
 
 
 @dataclass(frozen=True)
 class LabelCheck(Result):
-    """How many samples the float model names the labelled class of."""
+    """For how many samples the float model's class is the labelled one."""
 
     num_samples: int
     num_right: int
     num_classes: int
-    num_most_frequent: int  # samples of the class that most have: what a constant answer gets
+    num_most_frequent: int  # samples of the most frequent class: a constant answer's best count
     tried: dict[str, int] = field(default_factory=dict)  # --preprocess text -> right samples
     num_tried: int = 0  # samples of ``tried``
 
     @property
     def share(self) -> float:
-        """Of right samples."""
+        """The share of right samples."""
         return self.num_right / self.num_samples
 
     @property
     def is_guessing(self) -> bool:
-        """Whether a constant answer or chance explains the right ones."""
+        """Whether a constant answer or chance explains the right samples."""
         chance = max(1 / self.num_classes, self.num_most_frequent / self.num_samples)
         slack = _SIGMAS * (chance * (1 - chance) / self.num_samples) ** 0.5
         return self.share <= chance + slack and self.num_most_frequent < self.num_samples
 
 
 class LabelledAnswers:
-    """The float model's answers to labelled samples, counted where both are classes."""
+    """Counts the float model's right answers to labelled samples, if both are classes."""
 
     def __init__(
         self, content: bytes, labels: Sequence[Any], dataset: Dataset, names: Sequence[str]
@@ -78,8 +78,8 @@ class LabelledAnswers:
 
         Args:
             content: The float .tflite.
-            labels: Of the samples, in their order; may grow until their answers are added.
-            dataset: Where the samples are from.
+            labels: The samples' labels, in order; may grow until their answers are added.
+            dataset: The data set of the samples.
             names: The class names of the model; may be empty.
         """
         self._content, self._labels = content, labels
@@ -92,7 +92,7 @@ class LabelledAnswers:
         self._classes: Counter[int] = Counter()
 
     def add(self, outputs: Sequence[NDArray[Any]]) -> None:
-        """Take in what the float model gave for a batch; the last one may be filled up."""
+        """Count the float model's outputs for a batch; the last batch may be filled up."""
         if self._places is None:
             return
         rows = outputs[0]
@@ -105,7 +105,7 @@ class LabelledAnswers:
                 self._right.append(self._answer(row) == place)
 
     def check(self) -> LabelCheck | None:
-        """What was counted; None if there are too few samples with a known class."""
+        """Return the counts; None if too few samples have a known class."""
         if len(self._right) < _LEAST_SAMPLES:
             return None
         most = max(self._classes.values())
@@ -114,12 +114,12 @@ class LabelledAnswers:
     def with_others(
         self, found: LabelCheck, how: Preprocess, reopened: Dataset, macs: int
     ) -> LabelCheck:
-        """``found`` with how many samples other preprocessings get right.
+        """Return ``found`` with the number of right samples for other preprocessings.
 
         Args:
-            found: By ``how``.
-            how: The one in use; the others keep its resizing.
-            reopened: The same images, preprocessed as ``raw`` of ``how``.
+            found: The counts for ``how``.
+            how: The preprocessing in use; the others have the same resizing.
+            reopened: The same images, preprocessed by ``how`` with the scale ``raw``.
             macs: Multiply-accumulates of one sample.
         """
         wanted = min(_TRIED, max(_LEAST_SAMPLES, _TRIED_MACS // max(1, macs)))
@@ -150,7 +150,7 @@ class LabelledAnswers:
         return replace(found, tried=tried, num_tried=len(current))
 
     def _answer(self, row: NDArray[Any]) -> int:
-        """The class that the float model's scores name."""
+        """Return the class with the float model's best score."""
         return int(row.reshape(-1)[0] >= self._middle) if row.size == 1 else int(np.argmax(row))
 
     def _known(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, int]]:
@@ -161,17 +161,17 @@ class LabelledAnswers:
 
 
 def should_try_others(found: LabelCheck, *, is_guess: bool) -> bool:
-    """Whether so few samples are right that the preprocessing may be wrong.
+    """Whether the preprocessing may be wrong, because few samples are right.
 
     Args:
-        found: What was counted.
-        is_guess: Whether neither the user nor the network said which preprocessing it is.
+        found: The counts.
+        is_guess: Whether neither the user nor the network determined the preprocessing.
     """
     return found.is_guessing or found.share < (_SURE if is_guess else _ASKED_SURE)
 
 
 def other_ways(how: Preprocess) -> list[Preprocess]:
-    """The usual preprocessings, resized as ``how`` says."""
+    """Return the usual preprocessings with the resizing of ``how``."""
     ways = [
         replace(
             how,
@@ -187,14 +187,14 @@ def other_ways(how: Preprocess) -> list[Preprocess]:
 
 
 def label_warnings(found: LabelCheck, how: Preprocess, *, may_try: bool) -> Iterator[str]:
-    """Warn of pixels or classes that are not the network's, with what is.
+    """Yield warnings about pixels or classes that are not the network's, with a fix if known.
 
     Args:
-        found: What was counted.
+        found: The counts.
         how: The preprocessing in use.
-        may_try: Whether images were preprocessed, so that another way is possible.
+        may_try: Whether images were preprocessed, so that another preprocessing is possible.
     """
-    right = f"names the labelled class of {found.num_right} of {found.num_samples} samples"
+    right = f"is right on {found.num_right} of {found.num_samples} labelled samples"
     best = max(found.tried, key=lambda text: found.tried[text]) if found.tried else str(how)
     if best != str(how):
         numbers = f"{found.tried[best]} of {found.num_tried} instead of {found.tried[str(how)]}"
@@ -206,8 +206,9 @@ def label_warnings(found: LabelCheck, how: Preprocess, *, may_try: bool) -> Iter
         pixels = "another preprocessing (--preprocess), or " if may_try else ""
         scaling = "" if may_try else ", or samples that are scaled in another way"
         yield (
-            f"the float model itself {right}, no better than guessing: agreement with it is worth "
-            f"nothing; likely cause: {pixels}classes in another order than the labels{scaling}; "
+            f"the float model itself {right}, no better than guessing, so agreement with it is "
+            f"meaningless; likely cause: {pixels}classes in another order than the "
+            f"labels{scaling}; "
             "next: name the sub-folders by the class index (0, 1, ...), or give the network's "
             "class names in its order with --labels"
         )
@@ -216,7 +217,7 @@ def label_warnings(found: LabelCheck, how: Preprocess, *, may_try: bool) -> Iter
 def _places(
     dataset: Dataset, count: int, names: Sequence[str], num_scores: int
 ) -> Callable[[Any], int | None] | None:
-    """What turns a label into the network's class; None if that is not known."""
+    """Return the function from a label to the network's class; None if that is unknown."""
     folders = folders_of(dataset)
     if count < 2 or (num_scores == 1 and len(folders) != 2):
         return None
@@ -238,13 +239,13 @@ def _num_scores(model: Model) -> int:
 
 
 def _middle(content: bytes) -> float:
-    """The score above which a network of one score means the second class."""
+    """Return the score above which a network with one score means the second class."""
     with Runner(content) as runner:
         return binary_threshold(runner.model, runner.outputs[0])
 
 
 def _scaled(raw: NDArray[Any], how: Preprocess, way: Preprocess) -> NDArray[Any]:
-    """Pixels of ``how``'s colours as ``way`` has them."""
+    """Scale raw pixels, in the colour order of ``how``, as ``way`` does."""
     pixels = np.asarray(raw).astype(np.uint8)
     turned = pixels[..., ::-1] if way.colour != how.colour and pixels.shape[-1] == 3 else pixels
     if len(way.mean) > 1 and turned.shape[-1] != len(way.mean):

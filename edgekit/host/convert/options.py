@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How to convert: the options of `convert`, and which of them fit together."""
+"""The options of `convert`, and which can be combined."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _APPLIES_TO = {
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """How to convert; the fields are the arguments of `convert`."""
+    """The options of a conversion; the fields are the arguments of `convert`."""
 
     mode: str = "int8"
     io: str = "uint8"
@@ -62,7 +62,7 @@ class ConvertOptions:
             ("--batch-size", self.batch_size),
         ):
             if number < 1:
-                raise UsageError(f"{option} is {number}", fix="give a number above zero")
+                raise UsageError(f"{option} is {number}", fix="give a number greater than zero")
         if self.replace_activations and self.mode not in CALIBRATED:
             raise UsageError(
                 f"--replace-activations has no effect in --mode {self.mode}",
@@ -79,7 +79,7 @@ class ConvertOptions:
         """Refuse options that have no effect on this kind of ``source``.
 
         Raises:
-            UsageError: There is one.
+            UsageError: The user gave such an option.
         """
         given = {
             "--inputs": self.inputs,
@@ -97,7 +97,7 @@ class ConvertOptions:
                 )
 
     def job(self, source: SourceFile) -> dict[str, Any]:
-        """What the child needs to know to load ``source``."""
+        """Return the child's options for loading ``source``."""
         return {
             "source_kind": source.kind,
             "source": str(source.path.resolve()),
@@ -109,7 +109,7 @@ class ConvertOptions:
         }
 
     def asked(self) -> dict[str, str]:
-        """What else was set than source, data, mode, number of samples and output."""
+        """Return the options that the user set besides source, data, mode, samples and output."""
         shapes = self.input_shape
         return asked_for(
             {"io": "uint8", "batch_size": 1, "trust_source": False},
@@ -139,7 +139,7 @@ def _other_way(option: str) -> str:
 
 
 def shape_words(shape: str | Sequence[str] | Sequence[int] | None) -> tuple[str, ...]:
-    """``--input-shape`` in any of the forms that `convert` takes, as its words."""
+    """Return ``--input-shape``, in any form that `convert` takes, as words."""
     if shape is None:
         return ()
     if isinstance(shape, str):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `convert` hands back: where the model lies, what it is, and what it was made from."""
+"""The result of `convert`: where the model is, its properties, and its source."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class ConvertResult(Result):
     source: str
     source_kind: str  # keras | saved_model | frozen_graph | tflite
     source_sha256: str
-    loader: str  # what read the source: "keras 3.15.1"
+    loader: str  # the library that read the source: "keras 3.15.1"
     output: str
     sha256: str
     bytes: int
-    float_bytes: int | None  # of the float .tflite; None if there was none to compare with
+    float_bytes: int | None  # size of the float .tflite; None if there was none
     mode: str
-    enforced: bool  # integer-only, static and readable by compiler 16: checked
+    enforced: bool  # whether it was checked: integer-only, static, readable by compiler 16
     inputs: tuple[Endpoint, ...]
     outputs: tuple[Endpoint, ...]
     operators: dict[str, int]  # opcode -> count
@@ -54,15 +54,15 @@ class ConvertResult(Result):
     peak_rss_bytes: int  # of the converting process
     warnings: tuple[str, ...]
     preprocess: str = ""  # --preprocess text, as in the model's metadata; "" if it has none
-    preprocess_reason: str = ""  # why that one
+    preprocess_reason: str = ""  # why this preprocessing was chosen
     labels: tuple[str, ...] = ()  # the class names in the model's metadata
-    samples_per_class: dict[str, int] = field(default_factory=dict)  # of those that calibrated
-    # What the preprocessing can make of a pixel; None where the data are real numbers.
+    samples_per_class: dict[str, int] = field(default_factory=dict)  # used for calibration
+    # The range of the preprocessing; None if the data are real numbers.
     promised_range: tuple[float, float] | None = None
     num_judged: int = 0  # samples that the agreement was measured on
-    held_out: bool | None = None  # whether none of them calibrated; None without agreement
-    label_check: LabelCheck | None = None  # None where the data have no classes of the network
-    asked: dict[str, str] = field(default_factory=dict)  # as `asked_for`; without those above
+    held_out: bool | None = None  # whether no judged sample calibrated; None without agreement
+    label_check: LabelCheck | None = None  # None if the data have no classes of the network
+    asked: dict[str, str] = field(default_factory=dict)  # other options that the user set
 
     @property
     def ratio(self) -> float | None:
@@ -77,7 +77,7 @@ class ConvertResult(Result):
 def endpoints(
     model: Model, ranges: list[tuple[float, float]]
 ) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
-    """The inputs, with the range that calibration saw, and the outputs of ``model``."""
+    """Return the inputs, with the calibration samples' range, and the outputs of ``model``."""
     graph = model.main
     padded = ranges or [(math.inf, -math.inf)] * len(graph.inputs)
     inputs = tuple(
@@ -88,7 +88,7 @@ def endpoints(
 
 
 def histogram(model: Model) -> dict[str, int]:
-    """How often each operator occurs, the most frequent first."""
+    """Return how often each operator occurs, the most frequent first."""
     return dict(Counter(operator.label for _, _, operator in model.operators()).most_common())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Static shapes: an Edge TPU model knows every dimension before it runs."""
+"""Static shapes: every dimension of an Edge TPU model is fixed before it runs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from edgekit.errors import UnsupportedModelError, UsageError
 
 Shape = tuple[int, ...]
-_MOST_VALUES = 32 << 20  # of an input; an image of 3,200 x 3,200 pixels has 31 million
+_MOST_VALUES = 32 << 20  # in one input; an image of 3,200 x 3,200 pixels has 31 million
 
 
 @dataclass(frozen=True)
 class RawInput:
-    """An input as its source declares it: None for an unknown dimension, or an unknown rank."""
+    """An input as its source declares it; an unknown dimension, or an unknown rank, is None."""
 
     name: str
     shape: tuple[int | None, ...] | None
@@ -23,10 +23,10 @@ class RawInput:
 
 
 def parse_input_shapes(words: Sequence[str]) -> dict[str, Shape]:
-    """``--input-shape`` words to shapes: ``1,224,224,3``, or ``NAME=1,224,224,3`` for each input.
+    """Parse ``--input-shape`` words: ``1,224,224,3``, or ``NAME=1,224,224,3`` for each input.
 
     Raises:
-        UsageError: A word is no list of whole numbers above zero.
+        UsageError: A word is not a list of whole numbers greater than zero.
     """
     shapes = {}
     for word in words:
@@ -37,7 +37,7 @@ def parse_input_shapes(words: Sequence[str]) -> dict[str, Shape]:
             shape = ()
         if not shape or min(shape) < 1 or (separator and not name):
             raise UsageError(
-                f"--input-shape {word!r} is no shape",
+                f"--input-shape {word!r} is not a shape",
                 fix="write the dimensions with the batch first: 1,224,224,3, or NAME=1,224,224,3",
             )
         shapes[name] = shape
@@ -47,23 +47,23 @@ def parse_input_shapes(words: Sequence[str]) -> dict[str, Shape]:
 def static_shapes(
     inputs: Sequence[RawInput], given: Mapping[str, Shape], batch_size: int, where: str
 ) -> list[Shape]:
-    """The shape of each input with every dimension known.
+    """Return the shape of each input with every dimension known.
 
-    An unknown first dimension is the batch. Other unknown ones come from ``given``, by the input's
-    name, or by "" where there is one input.
+    An unknown first dimension is the batch. Other unknown dimensions come from ``given``, by the
+    input's name, or by "" if there is one input.
 
     Raises:
         UsageError: ``given`` names no input or contradicts the source.
-        UnsupportedModelError: Dimensions stay unknown (the message names them), or an input is far
-            too large.
+        UnsupportedModelError: Dimensions are still unknown (the message names them), or an input
+            is far too large.
     """
     names = [each.name for each in inputs]
     for name in given:
         if (name or len(inputs) > 1) and name not in names:
             raise UsageError(
-                f"--input-shape names no input: {name!r}"
+                f"--input-shape has a name that is not an input: {name!r}"
                 if name
-                else "--input-shape names no input",
+                else "--input-shape does not name an input",
                 where=where,
                 why=f"the inputs are {names}",
                 fix=f"--input-shape {names[0]}=1,...",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What SOURCE is: told by its bytes, not by its name."""
+"""Find the format of SOURCE by its bytes, not by its name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _GIT_LFS = b"version https://git-lfs"
 _FORMATS = ".keras, .h5 or .hdf5, the folder of a SavedModel, a frozen .pb, or a float .tflite"
-# Suffix of a network that other programs convert -> their way to a float .tflite.
+# Suffix of a network that other programs convert -> how to make a float .tflite with them.
 _ONNX2TF = (
     "onnx2tf (pip install onnx2tf, Python 3.12) makes a float .tflite of it, which edgekit "
     "converts: onnx2tf -i {source} -o {folder}, then edgekit convert {folder}/*_float32.tflite"
@@ -35,7 +35,7 @@ _TORCH = (
 )
 _EXPORTERS = {".onnx": _ONNX2TF, ".pt": _TORCH, ".pth": _TORCH, ".pt2": _TORCH}
 
-# Kind of source -> what people call it.
+# Kind of source -> its name in messages.
 SOURCE_KINDS = {
     "keras": "a Keras file",
     "saved_model": "a SavedModel",
@@ -50,10 +50,10 @@ class SourceFile:
 
     path: Path
     kind: str  # a key of SOURCE_KINDS
-    trusted: bool = False  # it comes from an object in this process
+    trusted: bool = False  # whether it comes from an object in this process
 
     def sha256(self) -> str:
-        """The SHA-256 of the file; of a folder, that of its files' names and contents in order."""
+        """The SHA-256 of the file; for a folder, of its files' names and contents in order."""
         digest = hashlib.sha256()
         if self.path.is_file():
             _feed(digest, self.path)
@@ -68,14 +68,14 @@ def find_source(path: PathLike) -> SourceFile:
     """Recognize a model file or folder.
 
     Raises:
-        InputError: It is missing, unreadable or no regular file.
-        ModelFormatError: It is none of the formats that `convert` takes.
+        InputError: It is missing, unreadable or not a regular file.
+        ModelFormatError: Its format is not one that `convert` takes.
     """
     place = Path(path)
     if place.is_dir():
         return SourceFile(_saved_model_folder(place), "saved_model")
     if os.path.exists(place) and not place.is_file():  # noqa: PTH110 - no error for odd names
-        # It is read several times, by this process and by its child; a FIFO gives its bytes once.
+        # This process and its child read it several times; a FIFO delivers its bytes only once.
         raise InputError(
             "the model is a pipe, a device or a socket",
             where=str(place),
@@ -96,10 +96,10 @@ def find_source(path: PathLike) -> SourceFile:
 
 @contextlib.contextmanager
 def saved_object(model: Any) -> Iterator[SourceFile]:  # noqa: ANN401 - a Keras model of any version
-    """A Keras model object as a temporary file for the child.
+    """Save a Keras model object as a temporary file for the child.
 
     Raises:
-        UsageError: It is no Keras model.
+        UsageError: It is not a Keras model.
         InputError: Keras cannot save it.
     """
     if not (hasattr(model, "save") and hasattr(model, "get_config")):
@@ -114,11 +114,11 @@ def saved_object(model: Any) -> Iterator[SourceFile]:  # noqa: ANN401 - a Keras 
 def _save(model: Any, folder: Path) -> SourceFile:  # noqa: ANN401
     is_old = type(model).__module__.split(".")[0] in ("tf_keras", "tensorflow")
     try:
-        # Keras prints what it exports, and HDF5 being legacy is no news to the user.
+        # Hide Keras's list of exports and its warning that HDF5 is a legacy format.
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter("ignore")
             if _has_foreign_code(model) and hasattr(model, "export"):
-                # Classes that only this process knows: the graph of what they do travels instead.
+                # The child does not have these classes, so it gets the graph of their operations.
                 path = folder / "model"
                 model.export(str(path))
                 return SourceFile(path, "saved_model", trusted=True)
@@ -145,12 +145,12 @@ def _saved_model_folder(place: Path) -> Path:
     except OSError as error:
         raise InputError(f"cannot list the folder: {error.strerror}", where=str(place)) from error
     why = (
-        f"it holds {', '.join(entries[:5])}{' ...' if entries[5:] else ''}"
+        f"it contains {', '.join(entries[:5])}{' ...' if entries[5:] else ''}"
         if entries
         else "it is empty"
     )
     raise ModelFormatError(
-        "the folder is no SavedModel: it has no saved_model.pb",
+        "the folder is not a SavedModel: it does not contain saved_model.pb",
         where=str(place),
         why=why,
         fix=f"give {_FORMATS}",
@@ -162,7 +162,7 @@ def _kind(head: bytes, place: Path) -> str:
         return "tflite"
     if holds_bundle(head):
         raise ModelFormatError(
-            "this is a bundle: its model has been converted already",
+            "this is a bundle: its model is already converted",
             where=str(place),
             fix="give the float model that it was made from",
         )
@@ -186,14 +186,14 @@ def _kind(head: bytes, place: Path) -> str:
             fix="copy it again and compare sizes, or save the model again",
         )
     raise ModelFormatError(
-        "this is no model that edgekit converts",
+        "this is not a model that edgekit can convert",
         where=str(place),
         fix=_way_to_tflite(place) or f"give {_FORMATS}",
     )
 
 
 def _way_to_tflite(place: Path) -> str:
-    """How other programs make a float .tflite of the file; empty where no program is known."""
+    """Return how another program makes a float .tflite of the file; empty if none is known."""
     steps = _EXPORTERS.get(place.suffix.lower())
     if steps is None:
         return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A .tflite with unknown dimensions made static: what is computed from shapes becomes constant."""
+"""Give a .tflite static shapes: values that are computed from shapes become constants."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _RANDOM = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL")
 def make_static(model: Model, shapes: Sequence[tuple[int, ...]], where: str) -> Model:
     """Fix the inputs' shapes, and fold the operators that compute with shapes.
 
-    The interpreter runs the network once with inputs of these shapes, which gives the shape of
-    every tensor and the value of every tensor that depends on shapes only.
+    The interpreter runs the network once with inputs of these shapes. The result is the shape of
+    every tensor, and the value of every tensor that depends only on shapes.
 
     Args:
-        model: With one subgraph and without custom operators.
-        shapes: Of each input.
+        model: A model with one subgraph and without custom operators.
+        shapes: The shape of each input.
         where: The source, for the message.
 
     Raises:
@@ -54,10 +54,10 @@ def make_static(model: Model, shapes: Sequence[tuple[int, ...]], where: str) -> 
 
 
 def fold_constants(model: Model, where: str) -> Model:
-    """Put constants in place of operators that work on constants alone, or on known shapes.
+    """Replace operators that work only on constants, or on known shapes, by constants.
 
     Returns:
-        ``model`` itself where there is none.
+        The new model; ``model`` itself if there is nothing to replace.
 
     Raises:
         UnsupportedModelError: The network does not run.
@@ -71,9 +71,9 @@ def fold_constants(model: Model, where: str) -> Model:
 
 
 def constant_tensors(model: Model) -> set[int]:
-    """Indices of the tensors of the main subgraph that hold constants, once shapes are fixed.
+    """Return the tensors of the main subgraph that are constant once shapes are fixed, by index.
 
-    They are stored, or computed from constants and from shapes alone.
+    They are stored, or computed only from constants and shapes.
     """
     stored = {i for i, each in enumerate(model.main.tensors) if model.buffers[each.buffer].size}
     return stored | _constant_only(model, model.main, _SHAPE_OPERATORS, ends=True)
@@ -85,7 +85,7 @@ def _ready(model: Model) -> Collection[str]:
 
 
 def require_runnable(model: Model, where: str) -> None:
-    """Refuse a float model that the interpreter cannot run: calibration would crash.
+    """Refuse a float model that the interpreter cannot run, because calibration would crash.
 
     Raises:
         UnsupportedModelError: The interpreter refuses the model, or crashes.
@@ -105,7 +105,7 @@ def require_runnable(model: Model, where: str) -> None:
 def _with_constants(
     model: Model, tensors: Sequence[Tensor], values: dict[int, NDArray[Any]]
 ) -> Model:
-    """Give ``tensors`` those ``values``, and leave out the operators that computed them."""
+    """Store ``values`` in ``tensors``, and remove the operators that computed them."""
     buffers = list(model.buffers)
     changed = list(tensors)
     for index, value in values.items():
@@ -119,10 +119,10 @@ def _with_constants(
 def _constant_only(
     model: Model, graph: Subgraph, ready: Collection[str] = (), *, ends: bool = False
 ) -> set[int]:
-    """Indices of the tensors that operators compute from constants, and from shapes if ``ready``.
+    """Return the tensors that are computed from constants, by index.
 
-    ``ready`` holds the operators that need no more than their input's shape. The outputs of the
-    model are among them only if ``ends``.
+    Operators in ``ready`` need only the shape of their input, so their results count as computed
+    from constants. The model's outputs are included only if ``ends``.
     """
     constant = {i for i, tensor in enumerate(graph.tensors) if model.buffers[tensor.buffer].size}
     found: set[int] = set()

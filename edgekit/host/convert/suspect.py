@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which operator TensorFlow's quantizer fails at: named by its message, or found by bisection."""
+"""Find the operator at which TensorFlow's quantizer fails: by its message, or by bisection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgekit.errors import EdgeKitError, UnsupportedModelError
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite.part import with_operators
 
-# A step starts a process that imports TensorFlow: some five seconds, eight steps for 250 operators.
+# A step starts a process that imports TensorFlow: about 5 s; 250 operators take eight steps.
 _MOST_S = 75.0
 
 _NODE = re.compile(r"Node number (\d+) \((\w+)\)")
@@ -28,12 +28,12 @@ Quantize = Callable[[bytes, Batches, float], object]
 
 
 def with_suspect(error: EdgeKitError, content: bytes, quantize: Quantize) -> EdgeKitError:
-    """``error`` with the operator that the quantizer fails at, or ``error`` itself.
+    """Return ``error`` with the operator at which the quantizer fails, or ``error`` itself.
 
     Args:
         error: The failure of the whole network.
-        content: The float model that was to be quantized.
-        quantize: (model, batches, seconds) -> anything; raises `EdgeKitError` where it fails.
+        content: The float model that could not be quantized.
+        quantize: (model, batches, seconds) -> anything; raises `EdgeKitError` if it fails.
     """
     model = read_model(content)
     graph = model.main
@@ -55,7 +55,7 @@ def with_suspect(error: EdgeKitError, content: bytes, quantize: Quantize) -> Edg
 
 
 def _named(model: Model, text: str) -> int | None:
-    """The operator that the interpreter inside the quantizer names; None if it names none."""
+    """Return the operator that the quantizer's interpreter names in ``text``; None if none."""
     found = _NODE.search(text)
     number = int(found.group(1)) if found else -1
     operators = model.main.operators
@@ -64,7 +64,7 @@ def _named(model: Model, text: str) -> int | None:
 
 
 def _bisect(model: Model, quantize: Quantize) -> tuple[int | None, int | None]:
-    """The first and last operator that may fail; None if random inputs do not fail."""
+    """Return the first and last operator that may fail; None if random inputs do not fail."""
     end = time.monotonic() + _MOST_S
     good, bad = 0, len(model.main.operators)  # how many operators pass, and how many fail
     if not _fails(model, bad, quantize, end):
@@ -73,7 +73,7 @@ def _bisect(model: Model, quantize: Quantize) -> tuple[int | None, int | None]:
         middle = (good + bad) // 2
         failed = _fails(model, middle, quantize, end)
         if failed and time.monotonic() >= end:
-            break  # out of time, which says nothing about the operators
+            break  # out of time: the result of this step is not known
         good, bad = (good, middle) if failed else (middle, bad)
     return good, bad - 1
 

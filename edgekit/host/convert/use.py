@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a converted model's file says of its use: preprocessing and class names."""
+"""How to use a converted model: preprocessing and class names in its metadata."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from edgekit.tasks import fit_labels
 
 
 def check_labels(labels: PathLike | Sequence[str] | None, model: Model) -> tuple[str, ...]:
-    """The names in ``labels``; empty if it is None.
+    """Return the names in ``labels``; empty if it is None.
 
     Raises:
-        DataError: They are not as many as the classes of ``model``, if it is a classifier.
+        DataError: ``model`` is a classifier with another number of classes.
         InputError: The file cannot be read.
     """
     return tuple(fit_labels(labels, num_classes(model)))
 
 
 def num_classes(model: Model) -> int:
-    """How many classes a model of one output (1, N) has: two where N is 1; 0 for other models."""
+    """Return the number of classes of a model with one output (1, N): 2 if N is 1; else 0."""
     outputs = [model.main.tensors[index] for index in model.main.outputs]
     if len(outputs) != 1 or len(outputs[0].shape) != 2:
         return 0
@@ -33,13 +33,13 @@ def num_classes(model: Model) -> int:
 
 
 def names_of(model: Model, noted: Sequence[str], dataset: Dataset | None) -> tuple[str, ...]:
-    """The source's own class names, else the folders', where they are as many as the classes."""
+    """Return the source's class names, else the folders'; only if their number is the classes'."""
     given = [tuple(noted), tuple(dataset.class_names) if dataset else ()]
     return next((names for names in given if names and len(names) == num_classes(model)), ())
 
 
 def order_notes(labels: Sequence[str], dataset: Dataset | None) -> Iterator[str]:
-    """Warn if ``labels`` are those of numbered folders, which Keras has in another order."""
+    """Warn if ``labels`` are numbered folders, because Keras sorts them as text."""
     folders = folders_of(dataset) if dataset else {}
     names = list(folders.values())
     if not are_numbers(folders) or sorted(names, key=int) != list(labels):
@@ -47,8 +47,8 @@ def order_notes(labels: Sequence[str], dataset: Dataset | None) -> Iterator[str]
     if sorted(names) != list(labels):
         yield (
             f"the numbers of the {len(names)} class folders were written as class indices (class "
-            "2 is the folder 2); a network trained by image_dataset_from_directory or ImageFolder "
-            f"has them in the order of text ({', '.join(sorted(names)[:4])}, ...): then give "
+            "2 is the folder 2); image_dataset_from_directory and ImageFolder sort the folders as "
+            f"text ({', '.join(sorted(names)[:4])}, ...): if they trained the network, give "
             "--labels, a file with the names in that order"
         )
 
@@ -60,11 +60,12 @@ def with_use(
     labels: Sequence[str],
     warn: Callable[[str], None],
 ) -> bytes:
-    """The model ``content`` with preprocessing and labels in its metadata.
+    """Return the model ``content`` with preprocessing and labels in its metadata.
 
     Args:
-        content: What the converter made.
-        source: The .tflite that it was made from, whose attached files are kept; None for others.
+        content: The converted model.
+        source: The .tflite that it was made from, whose attached files are kept; None for other
+            sources.
         preprocess: ``--preprocess`` text; may be empty.
         labels: Class names; may be empty.
         warn: Called with the reason if nothing can be added to the model.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where to cut a float .tflite so that what cannot become an Edge TPU model stays outside."""
+"""Find where to cut a float .tflite so that the rest can become an Edge TPU model."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from edgekit.formats.tflite.part import between
 from edgekit.host.convert.blockers import float_blockers
 from edgekit.host.convert.static_tflite import constant_tensors
 
-_MOST_ENDS = 8  # more make the command too long to read
+_MOST_ENDS = 8  # with more, the command is too long to read
 
 
 def cut_command(model: Model, blockers: Collection[int], io: str, where: str) -> str:
-    """The command that converts the part without ``blockers``; empty if no useful part is left.
+    """Return the command that converts the part without ``blockers``; empty if none is useful.
 
     Args:
         model: The float model.
-        blockers: Positions of the operators in the way.
-        io: As for `float_blockers`, which the part has to pass.
+        blockers: Indices of the operators to leave out.
+        io: As for `float_blockers`, which the part must pass.
         where: The file's path.
     """
     graph = model.main
@@ -58,14 +58,14 @@ def cut_command(model: Model, blockers: Collection[int], io: str, where: str) ->
 
 
 def _kept(model: Model, blockers: Collection[int]) -> set[int]:
-    """The operators that stay: not before a blocker in front, not behind one that comes later.
+    """Return the operators that stay: after the blockers in front, before the later blockers.
 
-    A blocker is in front if nothing before it multiplies. What is left has to multiply.
+    A blocker is in front if no operator before it multiplies. The rest must contain one that does.
     """
     operators = model.main.operators
     macs = [count_macs(Operation(model, position)) for position in range(len(operators))]
     maker = {index: p for p, operator in enumerate(operators) for index in operator.outputs}
-    before: list[set[int]] = []  # for each operator itself and all that it depends on
+    before: list[set[int]] = []  # for each operator: itself and all operators that it depends on
     for position, operator in enumerate(operators):
         sources = {maker[i] for i in operator.inputs if i in maker and maker[i] < position}
         before.append({position}.union(*(before[source] for source in sources)))

@@ -64,7 +64,7 @@ def test_equal_samples_are_refused() -> None:
 
 
 def test_no_sample_is_refused() -> None:
-    with pytest.raises(DataError, match="there is no sample"):
+    with pytest.raises(DataError, match="there are no samples"):
         _run(_calibration([]))
 
 
@@ -73,7 +73,7 @@ def test_a_wrong_shape_is_refused() -> None:
         _run(_calibration([np.zeros((5, 5), np.float32)]))
 
 
-def test_values_outside_of_what_preprocessing_promises_are_refused(tmp_path: Path) -> None:
+def test_values_outside_the_range_of_the_preprocessing_are_refused(tmp_path: Path) -> None:
     """A bicubic filter rings, but pixels clip; a data set that lies is caught."""
 
     class Liar:
@@ -90,7 +90,7 @@ def test_values_outside_of_what_preprocessing_promises_are_refused(tmp_path: Pat
 
             yield Sample((np.full((4, 4, 1), 255.0),), None, "liar[0]")
 
-    with pytest.raises(DataError, match="values from 255 to 255, the preprocessing promises 0"):
+    with pytest.raises(DataError, match="values from 255 to 255 are outside the range of the"):
         _run(_calibration(Liar()))
     assert tmp_path.exists()
 
@@ -120,7 +120,7 @@ def test_a_half_unreadable_folder_is_refused(tmp_path: Path) -> None:
 def test_fewer_samples_than_asked_for_are_said() -> None:
     calibration = _calibration(_samples(3))
     _run(calibration)
-    assert calibration.warnings == ["calibrated with 3 samples, 100 were asked for"]
+    assert calibration.warnings == ["calibrated with 3 samples, 100 were requested"]
 
 
 def test_others_stand_in_for_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_generator_is_taken_from_its_front_and_that_is_said() -> None:
 
     calibration = _calibration(samples, wanted=20)
     assert [int(batch.max()) for batch in _run(calibration)] == list(range(20))
-    assert any("the first 20 calibrated" in each for each in calibration.warnings)
+    assert any("the first 20 were used to calibrate" in each for each in calibration.warnings)
     others = [int(arrays[0].max()) for arrays in calibration.judging_batches()]
     assert others == list(range(20, 276))
 
@@ -210,7 +210,7 @@ def test_classes_without_a_sample_are_warned_of(tmp_path: Path) -> None:
     calibration = _calibration(_npz(tmp_path / "d.npz", np.arange(120) % 12), wanted=8)
     _run(calibration)
     (warning,) = calibration.warnings
-    assert "no sample of 4 of 12 classes calibrated" in warning
+    assert "4 of 12 classes have no calibration sample" in warning
     assert "--num-samples 12" in warning
     better = _calibration(tmp_path / "d.npz", wanted=12)
     _run(better)
@@ -224,7 +224,7 @@ def test_less_than_half_of_the_promised_range_is_warned_of(tmp_path: Path) -> No
     calibration = _calibration(tmp_path / "dark.npz", wanted=40)
     _run(calibration)
     (warning,) = calibration.warnings
-    assert "23% of the 0 to 1 that the preprocessing can give" in warning
+    assert "23% of the 0 to 1 that the preprocessing can make" in warning
     pixels[3] = 200
     np.savez(str(tmp_path / "bright.npz"), x=pixels)
     calibration = _calibration(tmp_path / "bright.npz", wanted=40)

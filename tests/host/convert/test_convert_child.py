@@ -62,7 +62,7 @@ def test_a_segmentation_fault_names_the_likely_layer_and_the_step(
 ) -> None:
     error = _fails(keras_file, tmp_path, "os.kill(os.getpid(), signal.SIGSEGV)")
     assert isinstance(error, ExternalToolError)
-    assert "SIGSEGV while quantizing; likely because of the layer b (LSTM)" in error.what
+    assert "SIGSEGV while quantizing; the likely cause is the layer b (LSTM)" in error.what
     assert "--converter-python" in error.fix
 
 

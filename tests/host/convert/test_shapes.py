@@ -54,7 +54,7 @@ def test_contradictions_are_usage_errors(
 
 @pytest.mark.parametrize("word", ["", "1,a", "0,3", "=1,2", "-1,3", "x="])
 def test_words_that_are_no_shape_are_refused(word: str) -> None:
-    with pytest.raises(UsageError, match="is no shape"):
+    with pytest.raises(UsageError, match="is not a shape"):
         parse_input_shapes((word,))
 
 

@@ -51,7 +51,7 @@ def test_the_hash_of_a_folder_knows_names_and_contents(tmp_path: Path) -> None:
     [
         ("m.keras", b"", "is empty"),
         ("m.h5", b"nothing of the kind", "a .h5 file is HDF5, this one is not"),
-        ("m.txt", b"hello", "no model that edgekit converts"),
+        ("m.txt", b"hello", "not a model that edgekit can convert"),
         ("m.h5", b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
     ],
 )

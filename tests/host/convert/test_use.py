@@ -228,7 +228,7 @@ def test_one_preprocessing_for_inputs_that_differ_is_said(tmp_path: Path) -> Non
 
     first, second = _two_inputs("left"), _two_inputs("above")
     (doubt,) = doubts(first, **pixels)
-    assert doubt.startswith("input above: it got raw pixels because the first input wants them")
+    assert doubt.startswith("input above: it got raw pixels because the first input needs them")
     (doubt,) = doubts(second, **pixels)
     assert doubt.startswith("input above: the network's first layer `rescaling")
     assert "give samples of 0..255, as real numbers" in doubt
