@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model to model, each rule a file."""
+"""Rewrite rules: functions from model to model, one file for each rule."""
 
 from __future__ import annotations
 

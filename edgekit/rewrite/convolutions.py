@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolutions of versions that the compiler does not read, made of ones that it reads."""
+"""Replace convolutions of versions that the compiler cannot read by versions that it can."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from edgekit.rewrite.rule import Rule
 
 _X, _FILTER, _BIAS = 0, 1, 2
 _CHANNELS = 3
-_MOST_GROUPS = 32  # each is an operator of its own
+_MOST_GROUPS = 32  # each becomes a separate operator
 _SEPARABLE = ("RELU", "RELU6")
 
 
 def split_groups(model: Model) -> Model | None:
-    """``model`` with grouped CONV_2D (version 6) as DEPTHWISE_CONV_2D, or as one for each group.
+    """Return ``model`` with grouped CONV_2D (version 6) as DEPTHWISE_CONV_2D or one per group.
 
     Each output is computed as before; CONCATENATION of equal scales only copies.
     """
@@ -87,9 +87,9 @@ def _one_each(edit: Edit, op: Operator, groups: int) -> list[Operator]:
 
 
 def unfuse_transposed(model: Model) -> Model | None:
-    """``model`` with the activation of TRANSPOSE_CONV (version 4) as an operator of its own.
+    """Return ``model`` with the activation of TRANSPOSE_CONV (version 4) as a separate operator.
 
-    It saturates where the fused one did, on the same scale.
+    It saturates at the same values as the fused one, on the same scale.
     """
     return rewrite_operators(model, _unfused)
 
@@ -115,7 +115,7 @@ GROUPS = Rule(
 )
 TRANSPOSED = Rule(
     "transpose-conv",
-    "the activation fused into TRANSPOSE_CONV becomes an operator of its own",
+    "the activation fused into TRANSPOSE_CONV becomes a separate operator",
     exact=True,
     apply=unfuse_transposed,
 )

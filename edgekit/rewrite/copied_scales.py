@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators that move integers about must not change what an integer means.
+"""Fix operators that copy integers into a tensor of another scale.
 
-REVERSE_V2 copies bytes; TFLiteConverter sometimes gives its output another scale than its input (it
-passes a CONCATENATION's scale on to what feeds it), and every value is wrong from there on, without
-a word. A QUANTIZE that rescales, put between the two, makes them right.
+REVERSE_V2 copies bytes. TFLiteConverter sometimes gives its output another scale than its input (it
+passes a CONCATENATION's scale on to the operators before it). Then every later value is wrong,
+without a warning. A QUANTIZE between the two, which rescales, corrects the values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import replace
 from edgekit.formats.tflite import Model, Operator, Quantization, Tensor
 
 # Operator -> indices of the inputs whose bytes it copies; None for all of them. Only kernels that
-# copy, compare or move are here: those of ADD or CONV_2D rescale by themselves.
+# copy, compare or move are listed: those of ADD or CONV_2D rescale.
 _COPIES: dict[str, tuple[int, ...] | None] = {
     **dict.fromkeys(("CONCATENATION", "MAXIMUM", "MINIMUM", "PACK"), None),
     **dict.fromkeys(("SPLIT",), (1,)),
@@ -51,7 +51,7 @@ _COPIES: dict[str, tuple[int, ...] | None] = {
 
 
 def copied_inputs(operator: Operator) -> tuple[int, ...]:
-    """Tensor indices of the inputs whose bytes ``operator`` copies to its outputs."""
+    """Return the tensor indices of the inputs whose bytes ``operator`` copies to its outputs."""
     if operator.opcode not in _COPIES:
         return ()
     places = _COPIES[operator.opcode]
@@ -59,7 +59,7 @@ def copied_inputs(operator: Operator) -> tuple[int, ...]:
 
 
 def changes_scale(operator: Operator, tensors: tuple[Tensor, ...]) -> bool:
-    """Whether ``operator`` copies integers into a tensor where they mean something else."""
+    """Whether ``operator`` copies integers into a tensor with another scale or zero point."""
     if operator.opcode == "CONCATENATION" and tensors[operator.outputs[0]].dtype == "UINT8":
         return False  # the kernel of 2018's uint8 models rescales each input
     return any(
@@ -70,12 +70,12 @@ def changes_scale(operator: Operator, tensors: tuple[Tensor, ...]) -> bool:
 
 
 def mend_copied_scales(model: Model) -> Model:
-    """Put a QUANTIZE before or behind each operator that changes a scale by copying.
+    """Insert a QUANTIZE before or after each operator that changes a scale by copying.
 
-    Behind it where one input is copied, before it where several are.
+    After the operator if it copies one input, before it if it copies several.
 
     Returns:
-        ``model`` itself where there is none.
+        ``model`` itself if there is no such operator.
     """
     graph = model.main
     tensors = list(graph.tensors)
@@ -115,7 +115,7 @@ def _quantize(source: int, target: int) -> Operator:
 
 
 def _same(source: Tensor, target: Tensor) -> bool:
-    """Whether an integer means the same in both; real tensors and parameters always do."""
+    """Whether an integer means the same in both; always true for float tensors and parameters."""
     if source.scale is None or target.scale is None or source.dtype != target.dtype:
         return True
     is_close = math.isclose(source.scale, target.scale, rel_tol=1e-6)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dense layers in the forms that the Edge TPU takes: one weight scale, rank 2, not too large."""
+"""Dense layers in the forms that the Edge TPU accepts: one weight scale, rank 2, not too large."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from edgekit.rewrite.rule import Rule
 _DENSE = "FULLY_CONNECTED"
 _X, _WEIGHTS, _BIAS = 0, 1, 2
 _INT32_MAX = (1 << 31) - 1
-# A layer is cached on the chip as a whole or streamed as a whole, and the chip has 8 MiB; about
-# 100,000 outputs are more than the compiler takes, for which libcoral has its split_fc.
+# A layer is cached on the chip as a whole or streamed as a whole, and the chip has 8 MiB. The
+# compiler does not accept about 100,000 outputs; libcoral has split_fc for such layers.
 _LARGEST_BYTES = 8 << 20
 _LARGEST_OUTPUTS = 16384
-_LANES = 64  # output channels are laid out in groups of so many
+_LANES = 64  # output channels are laid out in groups of this size
 
 
 def unify_scales(model: Model) -> Model | None:
-    """``model`` with one weight scale in every dense layer that has one for each output.
+    """Return ``model`` with a single weight scale in dense layers that have one for each output.
 
     The largest weight keeps code 127 or -127; weights and bias of the other outputs are rounded to
     the new scale, which loses resolution in outputs with small weights.
@@ -86,7 +86,7 @@ def _unified(edit: Edit, op: Operator) -> Operator | None:
     inputs = [op.inputs[_X], new_weights, *op.inputs[_BIAS:]]
     if bias is not None:
         inputs[_BIAS] = _rescaled_bias(edit, op, bias * ratio, scale)
-    # Version 12 says that there are many scales; any other version stays.
+    # Version 12 means that there are many scales; other versions are kept.
     changed = replace(op, inputs=tuple(inputs))
     lowest = edit.operator(op.opcode, inputs, op.outputs, op.options, op.options_type).version
     return replace(changed, version=min(op.version, lowest))
@@ -100,15 +100,15 @@ def _rescaled_bias(edit: Edit, op: Operator, values: NDArray[Any], scale: float)
 
 
 def flatten_rank(model: Model) -> Model | None:
-    """``model`` with dense layers of one row on rank 2: RESHAPE before them, and behind them."""
+    """Return ``model`` with dense layers of one row on rank 2: RESHAPE before and after them."""
     return _reshape_dense(model, many=False)
 
 
 def convolve_rows(model: Model) -> Model | None:
-    """``model`` with dense layers of several rows as 1x1 CONV_2D.
+    """Return ``model`` with dense layers of several rows as 1x1 CONV_2D.
 
     The Edge TPU's dense layer has a single row. The convolution may keep a weight scale for each
-    output; its kernel rounds as that of the dense layer does, but for ties in some releases.
+    output. Its kernel rounds like that of the dense layer, except for ties in some releases.
     """
     return _reshape_dense(model, many=True)
 
@@ -120,14 +120,14 @@ def _reshape_dense(model: Model, *, many: bool) -> Model | None:
             return []
         if many:
             return _many_rows(edit, op, rows)
-        # A wider input of one row is flattened by the operator itself, which the compiler takes.
+        # The operator itself flattens a wider input of one row; the compiler accepts that.
         return _one_row(edit, op) if len(edit.tensors[op.outputs[0]].shape) != 2 else []
 
     return rewrite_operators(model, reshaped)
 
 
 def _num_rows(edit: Edit, op: Operator) -> int:
-    """How many rows an 8-bit dense layer has; 0 for anything else."""
+    """Return the number of rows of an 8-bit dense layer; 0 for any other operator."""
     if not _is_int8_dense(edit, op) or op.options.get("weights_format"):
         return 0
     x, y = (edit.tensors[i] for i in (op.inputs[_X], op.outputs[0]))
@@ -170,7 +170,7 @@ def _many_rows(edit: Edit, op: Operator, rows: int) -> list[Operator]:
 
 
 def _zero_bias(edit: Edit, op: Operator, units: int) -> int:
-    """CONV_2D is always given a bias, at the scale of the products."""
+    """Add a bias of zeros at the scale of the products (CONV_2D always gets one)."""
     x, weights = (edit.tensors[i] for i in (op.inputs[_X], op.inputs[_WEIGHTS]))
     scales = weights.quantization.scale if weights.quantization else ()
     products = tuple(float(np.float32(float(x.scale or 1) * scale)) for scale in scales)
@@ -191,7 +191,7 @@ def _unshaped(edit: Edit, index: int, shape: tuple[int, ...]) -> tuple[int, Oper
 
 
 def split_large(model: Model) -> Model | None:
-    """``model`` with dense layers too large for the chip cut into blocks of outputs.
+    """Return ``model`` with dense layers too large for the chip cut into blocks of outputs.
 
     Each output is computed as before; CONCATENATION of equal scales only copies.
     """
@@ -208,7 +208,7 @@ def _cut(edit: Edit, op: Operator) -> list[Operator]:
 
 
 def _block(units: int, depth: int) -> int:
-    """Outputs of one block: as even as possible, in whole groups of lanes."""
+    """Return the outputs of one block: as even as possible, in whole groups of lanes."""
     if units <= _LARGEST_OUTPUTS and units * depth <= _LARGEST_BYTES:
         return units
     most = max(min(_LARGEST_OUTPUTS, _LARGEST_BYTES // max(depth, 1)) // _LANES * _LANES, _LANES)

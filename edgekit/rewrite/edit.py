@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model in pieces that can be exchanged: tensors, buffers and operators of its one subgraph."""
+"""An editable model: the tensors, buffers and operators of its only subgraph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edgekit.formats.tflite import (
 from edgekit.rewrite.versions import needed_version
 
 _EMPTY: NDArray[np.uint8] = np.empty(0, np.uint8)
-# Leaves what it was given in place, or keeps a state: never removed, never merged.
+# They have an effect or keep a state: never removed, never merged.
 _EFFECTS = frozenset(
     [CUSTOM, "CALL_ONCE", "IF", "VAR_HANDLE", "ASSIGN_VARIABLE", "READ_VARIABLE", "WHILE"]
 )
@@ -37,7 +37,7 @@ def is_editable(model: Model) -> bool:
 
 
 def is_8bit(tensor: Tensor) -> bool:
-    """Whether ``tensor`` holds 8-bit integers with one scale."""
+    """Whether ``tensor`` contains 8-bit integers with one scale."""
     return tensor.dtype in EIGHT_BIT and bool(tensor.scale)
 
 
@@ -47,9 +47,9 @@ def same_quantization(left: Tensor, right: Tensor) -> bool:
 
 
 class Edit:
-    """The main subgraph of a model as lists; `build` makes a model of them again.
+    """The main subgraph of a model as lists; `build` creates a model from them.
 
-    Indices stay valid until `build`, which drops what nothing uses any more.
+    Indices stay valid until `build`, which removes everything that is not used any more.
     """
 
     def __init__(self, model: Model) -> None:
@@ -64,7 +64,7 @@ class Edit:
         self._names = {tensor.name for tensor in self.tensors}
 
     def data(self, index: int) -> NDArray[Any] | None:
-        """The constant in tensor ``index``, in its shape; None for an activation."""
+        """Return the constant in tensor ``index``, in its shape; None for an activation."""
         if index < 0:
             return None
         tensor = self.tensors[index]
@@ -78,11 +78,11 @@ class Edit:
         return values.reshape(tensor.shape)
 
     def consumers(self, index: int) -> list[Operator]:
-        """The operators that read tensor ``index``."""
+        """Return the operators that read tensor ``index``."""
         return [op for op in self.operators if index in op.inputs]
 
     def producers(self) -> dict[int, Operator]:
-        """Tensor index -> the operator that writes it."""
+        """Return tensor index -> the operator that writes it."""
         return {index: op for op in self.operators for index in op.outputs}
 
     def is_internal(self, index: int) -> bool:
@@ -92,23 +92,23 @@ class Edit:
     def constant(
         self, name: str, values: NDArray[Any], quantization: Quantization | None = None
     ) -> int:
-        """Add a constant; the index of its tensor."""
+        """Add a constant; return the index of its tensor."""
         dtypes = {numpy: tflite for tflite, numpy in NUMPY_DTYPES.items()}
         array = np.ascontiguousarray(values)
         raw = np.frombuffer(array.astype(array.dtype.newbyteorder("<")).tobytes(), np.uint8)
         self.buffers.append(raw)
         dtype = dtypes[array.dtype.name]
         buffer = len(self.buffers) - 1
-        # ascontiguousarray makes one dimension of none: the shape is that of ``values``.
+        # ascontiguousarray turns rank 0 into rank 1: use the shape of ``values``.
         return self._add(Tensor(name, tuple(np.shape(values)), dtype, buffer, quantization))
 
     def reshaped_constant(self, index: int, shape: tuple[int, ...]) -> int:
-        """Add a tensor with the constant of tensor ``index`` in another shape; its index."""
+        """Add a tensor with the constant of tensor ``index`` in another shape; return its index."""
         tensor = self.tensors[index]
         return self._add(replace(tensor, name=f"{tensor.name}/reshaped", shape=shape))
 
     def rows(self, index: int, start: int, stop: int) -> int:
-        """Add the rows ``start`` to ``stop`` of a constant, with the scales that are theirs."""
+        """Add rows ``start`` to ``stop`` of a constant, with their scales; return the index."""
         tensor, values = self.tensors[index], self.data(index)
         quantization = tensor.quantization
         if quantization is not None and quantization.per_channel:
@@ -123,12 +123,12 @@ class Edit:
         return self.constant(f"{tensor.name}/{start}", part, quantization)
 
     def activation(self, like: Tensor, name: str, **change: Any) -> int:  # noqa: ANN401
-        """Add a tensor as ``like``, but for ``change``; its index."""
+        """Add a copy of ``like`` with the fields in ``change`` replaced; return its index."""
         fresh = replace(like, name=name, buffer=0, shape_signature=(), is_variable=False)
         return self._add(replace(fresh, **change))
 
     def requantized(self, index: int, scale: float, zero_point: int, name: str) -> int:
-        """Add a tensor in the shape of tensor ``index``, of another scale; its index."""
+        """Add a tensor of tensor ``index``'s shape with another scale; return its index."""
         quantization = Quantization((float(np.float32(scale)),), (zero_point,))
         return self.activation(self.tensors[index], name, quantization=quantization)
 
@@ -140,12 +140,12 @@ class Edit:
         options: Mapping[str, Any] | None = None,
         options_type: str = "NONE",
     ) -> Operator:
-        """An operator of the lowest version that can do this; it is not inserted yet."""
+        """Return an operator of the lowest version that can do this; it is not inserted yet."""
         op = Operator(opcode, 1, tuple(inputs), tuple(outputs), dict(options or {}), options_type)
         return replace(op, version=needed_version(op, self.tensors) or 1)
 
     def rewire(self, old: int, new: int, *, outputs: bool = True) -> None:
-        """Let every reader of tensor ``old`` read ``new``, the model's outputs included."""
+        """Make every reader of tensor ``old`` read ``new``, also the model's outputs."""
         self.operators = [
             replace(op, inputs=tuple(new if i == old else i for i in op.inputs))
             if old in op.inputs
@@ -156,7 +156,7 @@ class Edit:
             self.rename_end(old, new, is_input=False)
 
     def rename_end(self, old: int, new: int, *, is_input: bool) -> None:
-        """Make ``new`` the model's input or output where ``old`` was it, signatures included."""
+        """Replace ``old`` by ``new`` as the model's input or output, also in signatures."""
         ends = self.inputs if is_input else self.outputs
         ends[:] = [new if i == old else i for i in ends]
         self.signatures = [
@@ -167,7 +167,7 @@ class Edit:
         ]
 
     def unique(self, name: str) -> str:
-        """``name``, with a number behind it if a tensor has it already."""
+        """Return ``name``, with a number appended if a tensor already has this name."""
         found, count = name, 1
         while found in self._names:
             count += 1
@@ -175,7 +175,7 @@ class Edit:
         return found
 
     def build(self) -> Model:
-        """The model as it is now, without operators, tensors and buffers that nothing uses."""
+        """Return the edited model, without unused operators, tensors and buffers."""
         self.operators = _live(self.operators, self.outputs)
         used = set(self.inputs) | set(self.outputs)
         for op in self.operators:
@@ -238,9 +238,9 @@ class Edit:
 def rewrite_operators(
     model: Model, rewritten: Callable[[Edit, Operator], Sequence[Operator]]
 ) -> Model | None:
-    """``model`` with what ``rewritten`` gives in the place of each operator; None if all stay.
+    """Return ``model`` with each operator replaced by what ``rewritten`` returns; None if all stay.
 
-    An operator stays where ``rewritten`` gives nothing.
+    An operator stays if ``rewritten`` returns an empty sequence for it.
     """
     edit = Edit(model)
     found = False
@@ -258,7 +258,7 @@ def _exchanged(indices: Mapping[str, int], old: int, new: int) -> dict[str, int]
 
 
 def has_effects(op: Operator) -> bool:
-    """Whether ``op`` does more than to compute its outputs from its inputs."""
+    """Whether ``op`` has an effect besides its outputs."""
     return op.opcode in _EFFECTS or any(op.mutating_variable_inputs) or "SEQUENCE" in op.opcode
 
 
@@ -266,7 +266,7 @@ def _live(operators: list[Operator], outputs: list[int]) -> list[Operator]:
     needed = set(outputs)
     kept = []
     for op in reversed(operators):
-        # An operator without an output that is needed may still be there for its effect.
+        # An operator whose outputs are not needed may still have an effect.
         if needed.intersection(op.outputs) or (has_effects(op) and op.opcode != CUSTOM):
             kept.append(op)
             needed.update(op.inputs)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Activations of a float model replaced before it is quantized, so that calibration sees them."""
+"""Replace activations of a float model before it is quantized, so that calibration covers them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite.edit import Edit, is_editable
 
-# kind -> what it becomes of operators that map, for people
+# kind -> the expression, of operators that map, that replaces it (text for users)
 MAPPABLE_FORMS: Mapping[str, str] = {
     "elu": "relu(x) - u * (1.78 - 0.81 u) with u = tanh(relu(-x / 2)), off by 0.03 at most",
     "gelu": "x * sigmoid(1.702 x), off by 0.021 at most",
     "hard_swish": "x * relu6(x + 3) / 6",
     "leaky_relu": "relu(x) - relu(-alpha * x)",
     "prelu": "relu(x) - alpha * relu(-x)",
-    "swish": "x * sigmoid(x), which maps as it is",
+    "swish": "x * sigmoid(x), which maps unchanged",
 }
 FORMS = ("mappable", "relu", "relu6")
 _KIND_OF = {
@@ -30,8 +30,8 @@ _KIND_OF = {
     "PRELU": "prelu",
 }
 _SIGMOID_SLOPE = 1.702  # Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016)
-# u (p - q u) with u = tanh(-x / 2) nearest to 1 - exp(x) below zero: the least largest difference
-# in shares of 0.3 + |1 - exp(x)|, so that small values count.
+# u (p - q u) with u = tanh(-x / 2) nearest to 1 - exp(x) below zero: it minimizes the largest
+# difference relative to 0.3 + |1 - exp(x)|, so that small values count.
 _ELU_LINEAR, _ELU_SQUARE = 1.78, 0.81
 _FUSING = frozenset(["ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
 
@@ -39,7 +39,7 @@ _FUSING = frozenset(["ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
 def replace_activations(
     model: Model, forms: Mapping[str, str]
 ) -> tuple[Model, dict[tuple[str, str], int]]:
-    """``model`` with activations in other forms, and how many of each (kind, form) there were.
+    """Return ``model`` with replaced activations, and the number replaced for each (kind, form).
 
     Args:
         model: Float, with one subgraph.
@@ -73,7 +73,7 @@ def _kind(edit: Edit, op: Operator) -> str | None:
 
 
 def _swish_input(edit: Edit, op: Operator) -> int | None:
-    """The x of ``x * LOGISTIC(x)``."""
+    """Return x if ``op`` computes ``x * LOGISTIC(x)``; else None."""
     made_by = edit.producers()
     for x, gate in (op.inputs, op.inputs[::-1]):
         producer = made_by.get(gate)
@@ -83,7 +83,7 @@ def _swish_input(edit: Edit, op: Operator) -> int | None:
 
 
 def _replacement(edit: Edit, op: Operator, kind: str, form: str) -> list[Operator] | None:
-    """The operators in place of ``op``; None where it stays."""
+    """Return the operators that replace ``op``; None if it stays."""
     x = _swish_input(edit, op) if kind == "swish" else op.inputs[0]
     if x is None:
         return None
@@ -94,7 +94,7 @@ def _replacement(edit: Edit, op: Operator, kind: str, form: str) -> list[Operato
 
 
 class _Pieces:
-    """Float operators about one activation, with names after its output."""
+    """Builds the float operators that replace one activation; named after its output."""
 
     def __init__(self, edit: Edit, op: Operator, x: int) -> None:
         self.edit, self.op, self.x, self.out = edit, op, x, op.outputs[0]
@@ -105,7 +105,7 @@ class _Pieces:
         return self.edit.constant(f"{self._name}/number", np.array(value, np.float32))
 
     def apply(self, opcode: str, *inputs: int, last: bool = False, fused: str = "NONE") -> int:
-        """Add an operator; its output, which is the activation's own for the ``last`` one."""
+        """Add an operator; return its output (for the ``last`` one, the activation's output)."""
         like = self.edit.tensors[self.out]
         out = self.out if last else self.edit.activation(like, f"{self._name}/{opcode.lower()}")
         options, kind = _options(opcode, fused)
@@ -135,14 +135,14 @@ def _gelu(make: _Pieces) -> list[Operator]:
 
 def _hard_swish(make: _Pieces) -> list[Operator]:
     gate = make.apply("ADD", make.x, make.number(3.0), fused="RELU6")
-    # TensorFlow 2.21 calibrates a factor that nothing else reads over the product's range as well:
-    # the gate can bear that (33 dB of 35 for the native operator), x / 6 cannot (30 dB).
+    # If nothing else reads a factor, TensorFlow 2.21 calibrates it over the product's range too.
+    # This costs the gate little (33 dB; 35 for the native operator), but x / 6 more (30 dB).
     make.apply("MUL", make.x, make.apply("MUL", gate, make.number(1 / 6)), last=True)
     return make.operators
 
 
-# MAXIMUM and MINIMUM stay out of these: the quantizer gives all their tensors one scale, so that
-# the input is cut off where the output ends, for everybody who reads it.
+# These do not use MAXIMUM and MINIMUM: the quantizer gives all their tensors one scale, so the
+# input is clipped to the range of the output for every operator that reads it.
 
 
 def _leaky_relu(make: _Pieces) -> list[Operator]:
@@ -174,7 +174,7 @@ def _elu(make: _Pieces) -> list[Operator]:
 
 
 def _below(make: _Pieces, scale: float) -> int:
-    """``scale`` times the input where it is below zero, turned positive; zero elsewhere."""
+    """Return ``scale * max(-x, 0)`` of the input x."""
     return make.apply("RELU", make.apply("MUL", make.x, make.number(-scale)))
 
 
@@ -188,7 +188,7 @@ _MAPPABLE: Mapping[str, Callable[[_Pieces], list[Operator] | None]] = {
 
 
 def _fuse(edit: Edit) -> None:
-    """Let the operator in front do RELU and RELU6, where nothing else reads its output."""
+    """Fuse RELU and RELU6 into the operator before them if nothing else reads its output."""
     made_by = edit.producers()
     for op in list(edit.operators):
         if op.opcode not in ("RELU", "RELU6"):

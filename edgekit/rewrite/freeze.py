@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A dynamic batch made 1, and what is computed from shapes made constant."""
+"""Set a dynamic batch to 1, and fold everything computed from shapes into constants."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from edgekit.rewrite.edit import Edit
 from edgekit.rewrite.rule import Rule
 from edgekit.rewrite.shapes import Shape, infer_shapes, strided_slices
 
-_BATCH = 1  # what an unknown first dimension becomes
+_BATCH = 1  # the value of an unknown first dimension
 _INTEGERS = ("BOOL", "INT32", "INT64")
 
 
 def freeze(model: Model) -> Model | None:
-    """``model`` with static shapes, and SHAPE and the arithmetic on it folded into constants.
+    """Return ``model`` with static shapes; SHAPE and arithmetic on it become constants.
 
-    Only the first dimension of an input may be unknown. None where a shape cannot be told, or
-    where there is nothing to freeze and nothing to fold.
+    Only the first dimension of an input may be unknown. None if a shape cannot be computed, or
+    if there is nothing to freeze or fold.
     """
     edit = Edit(model)
     if not (any(t.is_dynamic for t in edit.tensors) or _foldable(edit)):
@@ -51,7 +51,7 @@ def _foldable(edit: Edit) -> bool:
 
 
 def _frozen(shape: Shape, signature: Shape) -> Shape | None:
-    """``shape`` with a batch of 1; None where another dimension is unknown."""
+    """Return ``shape`` with a batch of 1; None if another dimension is unknown."""
     unknown = [axis for axis, size in enumerate(signature or shape) if size < 0]
     if any(unknown):  # an axis other than 0
         return None
@@ -59,7 +59,7 @@ def _frozen(shape: Shape, signature: Shape) -> Shape | None:
 
 
 def _settle(edit: Edit, op: Operator) -> bool:
-    """Write down the shapes of the outputs of ``op``; False if they cannot be told."""
+    """Set the shapes of the outputs of ``op``; return False if they cannot be computed."""
     shapes = [edit.tensors[i].shape if i >= 0 else () for i in op.inputs]
     values = [edit.data(i) for i in op.inputs]
     inferred = infer_shapes(op, shapes, values)
@@ -119,7 +119,7 @@ def _evaluate(edit: Edit, op: Operator) -> NDArray[Any] | None:
 
 
 def _explicit(edit: Edit, op: Operator) -> Operator:
-    """A RESHAPE says its whole shape, where it left one size to be found out."""
+    """Return ``op``; a RESHAPE with one open size (-1) gets its full shape."""
     if op.opcode != "RESHAPE":
         return op
     shape = edit.tensors[op.outputs[0]].shape

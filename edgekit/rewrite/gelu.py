@@ -13,7 +13,7 @@ _SLOPE = 1.702
 
 
 def replace_gelu(model: Model) -> Model | None:
-    """``model`` with every 8-bit GELU made of three operations that map."""
+    """Return ``model`` with every 8-bit GELU replaced by three operators that map."""
     return rewrite_operators(model, _gelu)
 
 

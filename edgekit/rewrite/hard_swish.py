@@ -9,20 +9,20 @@ from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators
 from edgekit.rewrite.rule import Rule
 
 _SHIFT, _TOP = 3.0, 6.0
-_SMALLEST_TOP = 2.0**-6  # keeps the scale finite where the input never comes near -3
+_SMALLEST_TOP = 2.0**-6  # keeps the scale above zero for inputs that are always below -3
 
 
 def replace_hard_swish(model: Model) -> Model | None:
-    """``model`` with every 8-bit HARD_SWISH made of three operations that map."""
+    """Return ``model`` with every 8-bit HARD_SWISH replaced by three operators that map."""
     return rewrite_operators(model, _hard_swish)
 
 
 def _hard_swish(edit: Edit, op: Operator) -> list[Operator]:
-    """Three operators.
+    """Return the three operators that replace a HARD_SWISH.
 
-    The sum saturates at 0 and 6 because its range ends there, which is relu6 without rounding. The
-    sixth goes into the other factor, whose codes stay what they are: what is rounded is the sum,
-    and the product.
+    The sum saturates at 0 and 6 because its range ends there; this is relu6 without rounding. The
+    factor 1/6 changes only the scale of the other factor, not its codes. Only the sum and the
+    product are rounded.
     """
     x, y = op.inputs[0], op.outputs[0]
     if op.opcode != "HARD_SWISH" or not all(is_8bit(edit.tensors[i]) for i in (x, y)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Types of a model's inputs and outputs: uint8, int8 or float, exchanged without another model."""
+"""Change the types of a model's inputs and outputs (uint8, int8 or float) without retraining."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import EIGHT_BIT, Edit, is_8bit
 from edgekit.rewrite.rule import Rule
 
-# auto: what is float becomes the integers behind it, everything else stays.
+# auto: float inputs and outputs become the integers behind them, others stay.
 IO_KINDS = ("auto", "keep", "uint8", "int8", "float32")
 _OFFSET = 128  # from an int8 code to the uint8 code of the same real value
 
 
 def exchange_io(model: Model, kind: str) -> Model | None:
-    """``model`` with inputs and outputs of another type, where their tensors are quantized.
+    """Return ``model`` with quantized inputs and outputs of another type.
 
-    QUANTIZE and DEQUANTIZE at the ends are removed where they are no longer needed, and QUANTIZE
-    is added where one is.
+    QUANTIZE and DEQUANTIZE at the ends are removed if they are not needed any more, and QUANTIZE
+    is added if it is needed.
 
     Args:
-        model: One that rules may touch.
+        model: A model that rules may change.
         kind: One of `IO_KINDS`.
     """
     if kind == "keep":
@@ -37,7 +37,7 @@ def exchange_io(model: Model, kind: str) -> Model | None:
 
 
 def io_rule(kind: str) -> Rule:
-    """The rule that makes inputs and outputs what ``kind`` says."""
+    """Return the rule that changes inputs and outputs to ``kind``."""
     what = {
         "auto": "float inputs and outputs become the integers behind them",
         "keep": "inputs and outputs keep their types",
@@ -72,7 +72,7 @@ def _exchange_input(edit: Edit, index: int, kind: str) -> bool:
 
 
 def _only_quantize(edit: Edit, index: int, dtypes: tuple[str, ...]) -> int | None:
-    """The tensor behind the one QUANTIZE to ``dtypes`` that reads input ``index``."""
+    """Return the output of the QUANTIZE to ``dtypes`` that alone reads input ``index``, or None."""
     readers = edit.consumers(index)
     if len(readers) != 1 or readers[0].opcode != "QUANTIZE":
         return None
@@ -84,7 +84,7 @@ def _only_quantize(edit: Edit, index: int, dtypes: tuple[str, ...]) -> int | Non
 
 
 def _drop_input(edit: Edit, index: int, inner: int) -> None:
-    """Make ``inner``, behind the QUANTIZE that reads input ``index``, the input, under its name."""
+    """Remove the QUANTIZE from input ``index`` to ``inner``; ``inner`` becomes the input."""
     (reader,) = edit.consumers(index)
     edit.operators = [op for op in edit.operators if op is not reader]
     old, new = edit.tensors[index], edit.tensors[inner]
@@ -94,7 +94,7 @@ def _drop_input(edit: Edit, index: int, inner: int) -> None:
 
 
 def _prepend(edit: Edit, index: int, like: Tensor) -> None:
-    """A new input as ``like``, and QUANTIZE from it to what was the input."""
+    """Add a new input like ``like``, and a QUANTIZE from it to the old input."""
     tensor = edit.tensors[index]
     edit.tensors[index] = replace(tensor, name=edit.unique(f"{tensor.name}/quantized"))
     fresh = edit.activation(like, f"{tensor.name}/{like.dtype.lower()}")
@@ -145,7 +145,7 @@ def _source_of(
 
 
 def _drop_output(edit: Edit, index: int, inner: int) -> None:
-    """Make ``inner`` the output under its name; others may go on reading ``index``."""
+    """Make ``inner`` the output under the old name; operators may still read ``index``."""
     old, new = edit.tensors[index], edit.tensors[inner]
     edit.tensors[index] = replace(old, name=new.name)
     edit.tensors[inner] = replace(new, name=old.name)
@@ -153,7 +153,7 @@ def _drop_output(edit: Edit, index: int, inner: int) -> None:
 
 
 def _append(edit: Edit, index: int, like: Tensor) -> None:
-    """A new output as ``like``, converted from what was the output."""
+    """Add a new output like ``like``, converted from the old output."""
     tensor = edit.tensors[index]
     edit.tensors[index] = replace(tensor, name=edit.unique(f"{tensor.name}/quantized"))
     fresh = edit.activation(like, f"{tensor.name}/{like.dtype.lower()}")
@@ -169,7 +169,7 @@ def _append(edit: Edit, index: int, like: Tensor) -> None:
 
 
 def with_offset(tensor: Tensor) -> Tensor:
-    """``tensor`` in the other 8-bit type: other codes, the same real values."""
+    """Return ``tensor`` in the other 8-bit type: different codes, the same real values."""
     to_int8 = tensor.dtype == "UINT8"
     zero_point = int(tensor.zero_point or 0) + (-_OFFSET if to_int8 else _OFFSET)
     quantization = Quantization((float(tensor.scale or 1),), (zero_point,))
@@ -177,7 +177,7 @@ def with_offset(tensor: Tensor) -> Tensor:
 
 
 def _is_offset(left: Tensor, right: Tensor) -> bool:
-    """Whether a code of one stands for the same real value as the code 128 away in the other."""
+    """Whether codes of the two that differ by 128 mean the same real value."""
     other = with_offset(left)
     return (other.dtype, other.scale, other.zero_point) == (
         right.dtype,

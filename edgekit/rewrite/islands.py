@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Float islands: activations between DEQUANTIZE and QUANTIZE, brought back to integers."""
+"""Float islands: convert activations between DEQUANTIZE and QUANTIZE to integer operators."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit, is_8bit
 from edgekit.rewrite.rule import Rule
 
-# Elementwise operators with integer kernels (or which another rule makes of such).
+# Elementwise operators with integer kernels (or which another rule replaces by such operators).
 _UNARY = frozenset(
     ["GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "TANH"]
 )
 _BINARY = frozenset(["ADD", "MUL", "SUB"])
-# What the kernel prescribes for the output: (scale, steps from the lowest code to zero).
+# The output that the kernel prescribes: (scale, steps from the lowest code to zero).
 _FIXED = {"LOGISTIC": (1 / 256, 0), "TANH": (1 / 128, 128)}
 
 
 def close_islands(model: Model) -> Model | None:
-    """``model`` with float activations computed on integers, where all around them is 8 bit.
+    """Return ``model`` with float activations computed on integers if all neighbours are 8-bit.
 
-    An operator goes where it reads integers through DEQUANTIZE and gives integers through QUANTIZE,
-    or has an output whose scale its integer kernel prescribes.
+    An operator is converted if it reads integers through DEQUANTIZE, and writes integers through
+    QUANTIZE or has an output whose scale its integer kernel prescribes.
     """
     return _close(model, _UNARY | _BINARY)
 
 
 def close_silu(model: Model) -> Model | None:
-    """``model`` with SiLU (LOGISTIC and MUL) on integers where it was left in float."""
+    """Return ``model`` with SiLU (LOGISTIC and MUL) that was left in float on integers."""
     return _close(model, frozenset(["LOGISTIC", "MUL"]))
 
 
@@ -49,7 +49,7 @@ def _close(model: Model, known: frozenset[str]) -> Model | None:
             break
     if not found:
         return None
-    # A DEQUANTIZE may have moved behind its operator only to stand before others as well.
+    # A DEQUANTIZE may have moved after its operator and now stand before several others.
     built = edit.build()
     return built if _num_float(built) < _num_float(model) else None
 
@@ -64,9 +64,9 @@ def _num_float(model: Model) -> int:
 def _integer_output(
     edit: Edit, producers: dict[int, Operator], op: Operator, known: frozenset[str]
 ) -> int | None:
-    """An 8-bit tensor that ``op`` could write instead of its float output; None if there is none.
+    """Return an 8-bit tensor that ``op`` could write instead of its float output, or None.
 
-    A new tensor is made only for operators whose output's scale the kernel prescribes.
+    A new tensor is created only for operators whose kernel prescribes the output's scale.
     """
     if op.opcode not in known or edit.tensors[op.outputs[0]].dtype != "FLOAT32":
         return None
@@ -101,13 +101,13 @@ def _dequantized(edit: Edit, producers: dict[int, Operator], index: int) -> int 
 
 
 def _to_integers(edit: Edit, producers: dict[int, Operator], op: Operator, integer: int) -> None:
-    """Put the integer form of ``op`` in its place, and DEQUANTIZE behind it if others need it."""
+    """Replace ``op`` by its integer form, followed by DEQUANTIZE if other operators need it."""
     sources = [producers[i].inputs[0] for i in op.inputs]
     fresh = edit.operator(op.opcode, sources, (integer,), op.options, op.options_type)
     place = edit.operators.index(op)
     output = op.outputs[0]
     writers = [each for each in edit.operators if each.outputs == (integer,)]
-    if writers:  # the QUANTIZE whose output is written directly now
+    if writers:  # the QUANTIZE whose output is now written directly
         edit.operators[place] = fresh
         edit.operators = [each for each in edit.operators if each is not writers[0]]
         return
@@ -116,7 +116,7 @@ def _to_integers(edit: Edit, producers: dict[int, Operator], op: Operator, integ
 
 
 def join_quantize_pairs(model: Model) -> Model | None:
-    """``model`` with DEQUANTIZE followed by QUANTIZE made one QUANTIZE on integers."""
+    """Return ``model`` with each DEQUANTIZE and QUANTIZE pair joined into one integer QUANTIZE."""
     edit = Edit(model)
     producers = edit.producers()
     found = False

@@ -10,18 +10,17 @@ from edgekit.rewrite.rule import Rule
 
 
 def replace_leaky_relu(model: Model) -> Model | None:
-    """``model`` with every 8-bit LEAKY_RELU made of operations that map."""
+    """Return ``model`` with every 8-bit LEAKY_RELU replaced by operators that map."""
     return rewrite_operators(model, _leaky_relu)
 
 
 def _leaky_relu(edit: Edit, op: Operator) -> list[Operator]:
-    """MAXIMUM(x, alpha * x), both factors first brought to the scale of the output.
+    """Return MAXIMUM(x, alpha * x), with both operands first rescaled to the scale of the output.
 
-    The kernel of LEAKY_RELU multiplies with ``s_in / s_out`` above zero and with
-    ``alpha * s_in / s_out`` below. QUANTIZE does the one, and MUL with a constant whose code is 1
-    and whose scale is alpha the other: the same integers, but for a tie between two of them, which
-    QUANTIZE may round the other way (it divides the scales in double precision, the kernel in
-    single).
+    The kernel of LEAKY_RELU multiplies by ``s_in / s_out`` above zero and by
+    ``alpha * s_in / s_out`` below. QUANTIZE does the first; MUL by a constant of code 1 and scale
+    alpha does the second. The integers are the same, except for ties, which QUANTIZE may round
+    the other way (it divides the scales in double precision, the kernel in single precision).
     """
     x, y = op.inputs[0], op.outputs[0]
     alpha = float(op.options.get("alpha", 0.0))
@@ -37,7 +36,7 @@ def _leaky_relu(edit: Edit, op: Operator) -> list[Operator]:
         operators.append(pieces.quantize(edit, x, same))
     factor = pieces.constant(edit, edit.tensors[x], f"{out.name}/alpha", alpha)
     if alpha == 0:
-        # A scale of zero is none: zero is the code of the zero point.
+        # A scale must not be zero: for alpha 0, use the code of the zero point.
         factor = pieces.zero(edit, edit.tensors[x], f"{out.name}/zero")
     multiple = edit.activation(out, f"{out.name}/multiple")
     operators.append(pieces.mul(edit, x, factor, multiple))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A MEAN over a large image, taken in bands."""
+"""Compute a MEAN over a large image in bands."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators
 from edgekit.rewrite.rule import Rule
 
-# MEAN of 256x128x3 was refused; four of 64x128x3 instead of it were mapped (google-coral/edgetpu
-# issue 461, compiler 16).
+# The compiler refused MEAN of 256x128x3, but mapped four of 64x128x3 in its place
+# (google-coral/edgetpu issue 461, compiler 16).
 _LARGEST_POSITIONS = 64 * 128
 _HEIGHT, _WIDTH = 1, 2
 
 
 def split_mean(model: Model) -> Model | None:
-    """``model`` with MEAN over more than 8,192 positions taken in bands, then over the bands.
+    """Return ``model`` with MEAN over more than 8,192 positions computed in bands, then over them.
 
     Each band's mean is rounded to the scale of the input; their mean is the result.
     """
@@ -29,7 +29,7 @@ def _split(edit: Edit, op: Operator) -> list[Operator]:
 
 
 def _cut(edit: Edit, op: Operator) -> tuple[int, int] | None:
-    """(axis, number of equal bands); None where the operator stays as it is."""
+    """Return (axis, number of equal bands); None if the operator stays."""
     if op.opcode != "MEAN":
         return None
     x = edit.tensors[op.inputs[0]]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A CONCATENATION of very different ranges at the end, taken apart into separate outputs.
+"""Split a CONCATENATION of very different ranges at the end into separate outputs.
 
-One tensor has one scale. Where boxes in pixels and scores from 0 to 1 share it, the scores are left
-with a few codes, or one.
+One tensor has one scale. If boxes in pixels and scores from 0 to 1 share it, only a few codes, or
+one, remain for the scores.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from edgekit.rewrite.edit import Edit, is_8bit, same_quantization
 from edgekit.rewrite.io_types import with_offset
 from edgekit.rewrite.rule import Rule
 
-_LARGEST_RATIO = 8.0  # ranges further apart than that lose three bits and more
-# Operators that move values about: a scale passes through them.
+_LARGEST_RATIO = 8.0  # a larger ratio of ranges loses three bits or more
+# Operators that only move values: the scale stays the same.
 MOVING = frozenset(["EXPAND_DIMS", "RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"])
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One input of the CONCATENATION: where it had its own scale, and how it got there."""
+    """One input of the CONCATENATION: the tensor with its own scale, and the path from there."""
 
     source: int
     moves: tuple[Operator, ...]
     index: int  # the input itself
 
     def range(self, edit: Edit) -> float:
-        """How far its own scale reaches."""
+        """Return the largest absolute value that its own scale can represent."""
         low, high = pieces.real_range(edit.tensors[self.source])
         return high - low
 
 
 @dataclass(frozen=True)
 class _Join:
-    """A CONCATENATION at an output, with the operator that changes its type behind it."""
+    """A CONCATENATION at an output, and the operator after it that changes its type."""
 
     operator: Operator
     output: int
@@ -49,10 +49,10 @@ class _Join:
 
 
 def separate_outputs(model: Model) -> Model | None:
-    """``model`` with separate outputs where one joined ranges more than 8 times apart.
+    """Return ``model`` with separate outputs in place of one that joined ranges of ratio above 8.
 
-    Neighbours of similar ranges stay together. The new outputs stand where the old one stood, in
-    the order of their values.
+    Neighbours of similar ranges stay together. The new outputs take the old one's place, in the
+    order of their values.
     """
     edit = Edit(model)
     found = False
@@ -67,7 +67,7 @@ def separate_outputs(model: Model) -> Model | None:
 def joined_again(
     before: Model, after: Model, outputs: Sequence[NDArray[Any]]
 ) -> tuple[NDArray[Any], ...]:
-    """Real outputs of ``after`` as ``before`` had them: joined."""
+    """Return real outputs of ``after`` in the joined form of ``before``."""
     del after
     edit = Edit(before)
     rest = list(outputs)
@@ -118,7 +118,7 @@ def _part(edit: Edit, producers: dict[int, Operator], index: int) -> _Part | Non
             break
         moves.insert(0, producer)
         source = producer.inputs[0]
-    # No scale of its own: what it needs of the common one cannot be told.
+    # It does not have its own scale: its share of the common range is unknown.
     return _Part(index, (), index) if is_8bit(edit.tensors[index]) else None
 
 
@@ -163,7 +163,7 @@ def _named(items: Any, old: int, ends: list[int]) -> dict[str, int]:  # noqa: AN
 
 
 def _end(edit: Edit, join: _Join, group: tuple[_Part, ...], fresh: list[Operator]) -> int:
-    """The output for ``group``, in the type that the joined output had."""
+    """Return the output for ``group``, in the type of the joined output."""
     widest = max(group, key=lambda part: part.range(edit)).source
     moved = [_moved(edit, part, widest, fresh) for part in group]
     end = moved[0]
@@ -211,7 +211,7 @@ def _typed(edit: Edit, index: int, join: _Join, fresh: list[Operator]) -> int:
         fresh.append(pieces.quantize(edit, index, out))
         return out
     if is_end and index in (*edit.outputs, *edit.inputs):
-        # An output of its own already, or an input: a copy, so that no tensor is two ends.
+        # Already an output or an input: copy it, so that no tensor is used for two ends.
         out = edit.activation(tensor, name)
         fresh.append(pieces.quantize(edit, index, out))
         return out

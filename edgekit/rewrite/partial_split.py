@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SPLITs of which some outputs are not used become one STRIDED_SLICE for each that is.
+"""Replace a SPLIT with unused outputs by one STRIDED_SLICE for each used output.
 
-TFLiteConverter's quantizer gives all outputs of a SPLIT one scale. An output that nothing reads has
-no range, and now and then (it depends on the order of pointers) the quantizer then leaves the whole
-operation real. The first step of an unrolled LSTM has one: its forget gate meets a state of zeros.
+TFLiteConverter's quantizer gives all outputs of a SPLIT one scale. An unused output does not have a
+range; then the quantizer sometimes (it depends on the order of pointers) leaves the whole operator
+in float. The first step of an unrolled LSTM has one: its forget gate multiplies a state of zeros.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def slice_partial_splits(model: Model) -> Model:
     """Replace each SPLIT with an unused output; the values stay the same, bit for bit.
 
     Returns:
-        ``model`` itself where there is none.
+        ``model`` itself if there is no such SPLIT.
     """
     graph = model.main
     used = {index for operator in graph.operators for index in operator.inputs}
@@ -65,7 +65,7 @@ def slice_partial_splits(model: Model) -> Model:
 
 
 def _axis(model: Model, graph: Subgraph, operator: Operator) -> int | None:
-    """The axis of a SPLIT, counted from the first; None for other operators."""
+    """Return the axis of a SPLIT as a number from 0; None for other operators."""
     if operator.opcode != "SPLIT":
         return None
     values = model.data(graph.tensors[operator.inputs[0]])

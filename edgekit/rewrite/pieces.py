@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The elementwise operations that map, put together from an `Edit`, with the scales they need."""
+"""Build the elementwise operators that map, with the scales that they need."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NO_ACTIVATION = {"fused_activation_function": "NONE"}
-# A product whose rescaling is one or more needs MUL version 3; this much below one, every 8-bit
-# code stays what it is and version 2 does.
+# A product with a rescaling factor of 1 or more needs MUL version 3. With a factor this much
+# below 1, every 8-bit code stays the same and version 2 is enough.
 _JUST_BELOW_ONE = 1 - 2.0**-16
 
 
 def q_range(tensor: Tensor) -> tuple[int, int]:
-    """The lowest and highest code of an 8-bit tensor."""
+    """Return the lowest and highest code of an 8-bit tensor."""
     return (-128, 127) if tensor.dtype == INT8 else (0, 255)
 
 
 def real_range(tensor: Tensor) -> tuple[float, float]:
-    """The lowest and highest real value of an 8-bit tensor."""
+    """Return the lowest and highest real value of an 8-bit tensor."""
     low, high = q_range(tensor)
     scale, zero_point = float(tensor.scale or 1), int(tensor.zero_point or 0)
     return scale * (low - zero_point), scale * (high - zero_point)
 
 
 def constant(edit: Edit, like: Tensor, name: str, values: NDArray[np.float64] | float) -> int:
-    """A constant of the type of ``like`` with a scale of its own; a single value is exact."""
+    """Add a constant of the type of ``like`` with its own scale; a single value is exact."""
     real = np.asarray(values, np.float64)
     dtype = np.int8 if like.dtype == INT8 else np.uint8
     zero_point = 0 if like.dtype == INT8 else 128
@@ -81,14 +81,14 @@ def reshape(edit: Edit, source: int, out: int) -> Operator:
 
 
 def logistic(edit: Edit, source: int, name: str) -> tuple[Operator, int]:
-    """LOGISTIC, whose output's scale the kernel prescribes: 1/256 from zero; and its output."""
+    """Return LOGISTIC and its output, whose scale the kernel prescribes: 1/256 from zero."""
     zero_point = q_range(edit.tensors[source])[0]
     out = edit.requantized(source, 1 / 256, zero_point, name)
     return edit.operator("LOGISTIC", (source,), (out,)), out
 
 
 def times(edit: Edit, source: int, factor: float, name: str) -> tuple[Operator, int]:
-    """``source`` times ``factor`` > 0 without rounding: every code stays, the scale changes."""
+    """Multiply ``source`` by ``factor`` > 0 without rounding: codes stay, the scale changes."""
     tensor = edit.tensors[source]
     number = constant(edit, tensor, f"{name}/factor", factor)
     scale = float(tensor.scale or 1) * factor / _JUST_BELOW_ONE
@@ -97,6 +97,6 @@ def times(edit: Edit, source: int, factor: float, name: str) -> tuple[Operator, 
 
 
 def zero(edit: Edit, like: Tensor, name: str) -> int:
-    """The real value zero at the scale of ``like``."""
+    """Add the real value zero at the scale of ``like``; return its tensor index."""
     dtype = np.int8 if like.dtype == INT8 else np.uint8
     return edit.constant(name, np.asarray(like.zero_point, dtype), like.quantization)

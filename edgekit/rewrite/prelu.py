@@ -14,12 +14,12 @@ from edgekit.rewrite.rule import Rule
 
 
 def replace_prelu(model: Model) -> Model | None:
-    """``model`` with every 8-bit PRELU of constant slopes made of operations seen to map."""
+    """Return ``model`` with 8-bit PRELU of constant slopes replaced by operators seen to map."""
     return rewrite_operators(model, _prelu)
 
 
 def replace_other_prelu(model: Model, kept: Collection[int]) -> Model | None:
-    """`replace_prelu`, but for the operators at the positions ``kept``."""
+    """Like `replace_prelu`, except for the operators at the positions ``kept``."""
     outputs = {model.main.operators[position].outputs for position in kept}
     return rewrite_operators(
         model, lambda edit, op: [] if op.outputs in outputs else _prelu(edit, op)
@@ -27,11 +27,11 @@ def replace_other_prelu(model: Model, kept: Collection[int]) -> Model | None:
 
 
 def _prelu(edit: Edit, op: Operator) -> list[Operator]:
-    """``max(x, alpha x)`` where all slopes lie in 0..1, else ``max(x, 0) + alpha min(x, 0)``.
+    """Return ``max(x, alpha x)`` if all slopes are in 0..1, else ``max(x, 0) + alpha min(x, 0)``.
 
-    Every multiplication has the multiplier that the kernel of PRELU has, and the sum adds nothing
-    to a zero: the same integers, but for ties in QUANTIZE, as with LEAKY_RELU. No compiled model
-    is known in which PRELU itself is mapped; these operators are.
+    Every multiplication has the same multiplier as the kernel of PRELU, and one operand of the sum
+    is always zero: the integers are the same, except for ties in QUANTIZE, as with LEAKY_RELU. No
+    compiled model is known in which PRELU itself is mapped; these operators are.
     """
     if (
         op.opcode != "PRELU"
@@ -66,7 +66,7 @@ def _prelu(edit: Edit, op: Operator) -> list[Operator]:
 
 
 def _full_rank(edit: Edit, alpha: int, rank: int) -> int:
-    """Slopes with ones in front: TFLite broadcasts either way, the compiler has been seen to."""
+    """Return slopes with leading dimensions of 1: compilers have been seen to accept this form."""
     tensor = edit.tensors[alpha]
     if len(tensor.shape) >= rank:
         return alpha

@@ -28,7 +28,7 @@ IO_RULE = "io"
 
 
 def rules(io: str = "auto") -> tuple[Rule, ...]:
-    """All rules in their order; ``io`` says what the rule for inputs and outputs makes of them."""
+    """Return all rules in order; ``io`` is the type that inputs and outputs are changed to."""
     return (
         sparse.RULE,
         versions.RULE,
@@ -57,9 +57,9 @@ def rules(io: str = "auto") -> tuple[Rule, ...]:
 
 
 def apply_rule(rule: Rule, model: Model) -> Model | None:
-    """``model`` changed by ``rule``; None where it has nothing to do, or may do nothing."""
+    """Return ``model`` changed by ``rule``; None if there is nothing to change or it may not."""
     if not is_editable(model):
         return None
-    # Other rules move and copy constants by their bytes, so sparse ones are made dense first.
+    # Other rules copy the bytes of constants, so sparse ones are made dense first.
     is_sparse = any(tensor.is_sparse for tensor in model.main.tensors)
     return rule.apply(model) if rule is sparse.RULE or not is_sparse else None

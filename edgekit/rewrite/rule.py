@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a rule is: a pure function of a model, with a name and a promise."""
+"""The class of rules: a pure function of a model, with a name and a guarantee."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Restore = Callable[[Model, Model, Sequence["NDArray[Any]"]], Arrays]
 class Rule:
     """One rewrite.
 
-    ``apply`` returns the changed model, or None where there is nothing to change; applied to its
-    own result it returns None. Where the outputs are other ones afterwards, ``restore`` makes the
-    old ones of them: (model before, model after, real outputs after) -> real outputs before.
-    ``apply_to_others`` leaves out the operators at given positions: those that map as they are,
-    with which there is nothing to gain.
+    ``apply`` returns the changed model, or None if there is nothing to change; applied to its
+    own result it returns None. If a rule changes the set of outputs, ``restore`` computes the old
+    ones: (model before, model after, real outputs after) -> real outputs before.
+    ``apply_to_others`` leaves out the operators at given positions: those that already map, for
+    which a change has no benefit.
     """
 
     name: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shapes of an operator's outputs from those of its inputs, without an interpreter."""
+"""Compute the shapes of an operator's outputs from those of its inputs, without an interpreter."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ _REDUCE = frozenset(
 
 
 def infer_shapes(op: Operator, shapes: Shapes, values: Values) -> list[Shape] | None:
-    """The shape of each output of ``op``; None for an operator or a case that is not known.
+    """Return the shape of each output of ``op``; None for an unknown operator or case.
 
     Args:
         op: Any operator.
-        shapes: Of each input; () stands for one that was left out, too.
+        shapes: The shape of each input; () also for an input that was left out.
         values: The constant of each input, None for an activation.
     """
     if op.opcode in _SAME:
@@ -193,7 +193,7 @@ def _split(op: Operator, shapes: Shapes, values: Values) -> list[Shape] | None:
 
 
 def strided_slices(op: Operator, shape: Shape, values: Values) -> tuple[Any, ...] | None:
-    """What STRIDED_SLICE takes, as numpy takes it; None for masks that are not known."""
+    """Return the index of STRIDED_SLICE in numpy's form; None for unknown masks."""
     get = op.options.get
     if any(each is None for each in values[1:4]) or get("ellipsis_mask") or get("new_axis_mask"):
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights that are stored without their zeros, with them again."""
+"""Store sparse weights (without zeros) as dense weights (with zeros)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from edgekit.rewrite.rule import Rule
 
 
 def store_densely(model: Model) -> Model | None:
-    """``model`` with every sparse constant dense, and without the DENSIFY operators for them.
+    """Return ``model`` with every sparse constant dense, and without their DENSIFY operators.
 
-    No compiled model is known that holds a sparse constant, and the Edge TPU has no DENSIFY.
+    No compiled model is known that contains a sparse constant, and the Edge TPU has no DENSIFY.
     """
     tensors = model.main.tensors
     sparse = {i for i, each in enumerate(tensors) if each.is_sparse and each.dtype in NUMPY_DTYPES}
@@ -26,7 +26,7 @@ def store_densely(model: Model) -> Model | None:
         values = np.ascontiguousarray(edit.data(index))
         edit.tensors[index] = replace(edit.tensors[index], sparsity=None, buffer=len(edit.buffers))
         edit.buffers.append(np.frombuffer(values.tobytes(), np.uint8))
-    # rewire makes new operators, so they are taken one at a time.
+    # rewire creates new operators, so handle one at a time.
     while True:
         op = next(
             (o for o in edit.operators if o.opcode == "DENSIFY" and o.inputs[0] in sparse), None

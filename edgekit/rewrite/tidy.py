@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators without effect on the result: dead ones, duplicates, and those that change nothing."""
+"""Remove operators that do not affect the result: dead, duplicate and idle ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgekit.rewrite.rule import Rule
 
 
 def remove_dead(model: Model) -> Model | None:
-    """``model`` without operators, tensors and constants that no output depends on."""
+    """Return ``model`` without operators, tensors and constants that no output depends on."""
     smaller = Edit(model).build()
     same = len(smaller.main.operators) == len(model.main.operators)
     return None if same and not _saves_bytes(smaller, model) else smaller
@@ -24,12 +24,12 @@ def _saves_bytes(smaller: Model, model: Model) -> bool:
 
 
 def remove_duplicates(model: Model) -> Model | None:
-    """``model`` where what is computed twice from the same inputs is computed once."""
+    """Return ``model`` with one operator in place of several that compute the same."""
     edit = Edit(model)
     seen: dict[Any, Operator] = {}
     dropped: list[Operator] = []
     for place in range(len(edit.operators)):
-        op = edit.operators[place]  # rewire makes new operators
+        op = edit.operators[place]  # rewire creates new operators
         key = _key(edit, op)
         if key is None:
             continue
@@ -45,7 +45,7 @@ def remove_duplicates(model: Model) -> Model | None:
 
 
 def _key(edit: Edit, op: Operator) -> Any:  # noqa: ANN401 - a hashable
-    """Equal for operators that compute the same; None for those that must stay."""
+    """Return a key that is equal for operators that compute the same; None if one must stay."""
     if has_effects(op) or op.custom_options or any(edit.tensors[i].is_variable for i in op.inputs):
         return None
     outputs = tuple(
@@ -58,7 +58,7 @@ def _key(edit: Edit, op: Operator) -> Any:  # noqa: ANN401 - a hashable
 
 
 def _identity(edit: Edit, index: int) -> Any:  # noqa: ANN401 - a hashable
-    """The tensor itself, or the content of a small constant."""
+    """Return the tensor index, or the content of a small constant."""
     if index < 0:
         return index
     tensor = edit.tensors[index]
@@ -69,9 +69,9 @@ def _identity(edit: Edit, index: int) -> Any:  # noqa: ANN401 - a hashable
 
 
 def remove_idle(model: Model) -> Model | None:
-    """``model`` without RESHAPE to the same shape and QUANTIZE to the same scale.
+    """Return ``model`` without RESHAPE to the same shape and QUANTIZE to the same scale.
 
-    A RESHAPE of a RESHAPE starts from what the first one read.
+    A RESHAPE of a RESHAPE reads the input of the first one.
     """
     edit = Edit(model)
     found = False
@@ -112,7 +112,7 @@ DEAD = Rule(
 )
 DUPLICATES = Rule(
     "duplicates",
-    "what is computed twice from the same inputs is computed once",
+    "operators that compute the same from the same inputs become one",
     exact=True,
     apply=remove_duplicates,
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TRANSPOSE pairs that cancel, also around operators that do not care about the order of axes."""
+"""Remove TRANSPOSE pairs that cancel, also around operators that work in any order of axes."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _INDIFFERENT = frozenset(
 
 
 def cancel_transposes(model: Model) -> Model | None:
-    """``model`` with every TRANSPOSE gone that another one undoes, or that moves nothing.
+    """Return ``model`` without TRANSPOSEs that another one undoes, or that move nothing.
 
-    Two in a row become one; between two that undo each other, elementwise operators work in the
-    order that the first one had changed.
+    Two in a row become one. Elementwise operators between two that undo each other work in the
+    order of axes before the first one.
     """
     edit = Edit(model)
     found = False
@@ -71,7 +71,7 @@ def _permutation(edit: Edit, op: Operator) -> tuple[int, ...] | None:
 
 
 def _chain_above(edit: Edit, producers: dict[int, Operator], op: Operator) -> list[Operator] | None:
-    """The TRANSPOSE above ``op`` and the elementwise operators between, first one first."""
+    """Return the TRANSPOSE above ``op`` and the elementwise operators between, in order."""
     chain: list[Operator] = []
     index = op.inputs[0]
     while True:
@@ -120,13 +120,13 @@ def _merge(edit: Edit, first: Operator, last: Operator, joined: tuple[int, ...])
 def _work_in_old_order(
     edit: Edit, first: Operator, between: list[Operator], last: Operator
 ) -> None:
-    """Let ``between`` read what ``first`` read and write what ``last`` wrote."""
+    """Make ``between`` read the input of ``first`` and write the output of ``last``."""
     shape = edit.tensors[first.inputs[0]].shape
     source = first.inputs[0]
     changed: dict[int, Operator] = {}
     for op in between:
         is_last = op is between[-1]
-        # The scale of what ``last`` wrote is that of what it read; its name is the model's.
+        # The output of ``last`` has the scale of its input; its name is part of the model.
         out = op.outputs[0]
         target = last.outputs[0] if is_last else out
         if not is_last:

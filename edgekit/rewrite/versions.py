@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operator versions lowered as far as the meaning allows: old compilers read only old versions."""
+"""Lower operator versions if the meaning stays the same: old compilers read only old versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgekit.rewrite.rule import Rule
 
 _SMALL_RANK = 4
 _BIAS_INPUT, _WEIGHTS = 2, 1
-# Version 1 takes float and uint8, version 2 came with int8 (and version 3 with int16).
+# Version 1 supports float and uint8, version 2 added int8 (and version 3 int16).
 _SINCE_INT8 = frozenset(
     [
         "ADD",
@@ -50,7 +50,7 @@ _SINCE_INT8 = frozenset(
     ]
 )
 _ALWAYS_1 = frozenset(["EXPAND_DIMS", "HARD_SWISH", "PRELU", "RESHAPE", "SQUEEZE", "TILE"])
-# Their higher versions are about ranks above four.
+# Their higher versions add ranks above four.
 _SMALL_RANKS_ONLY = frozenset(
     ["ADD", "MAXIMUM", "MINIMUM", "MUL", "PAD", "STRIDED_SLICE", "SUB", "TRANSPOSE"]
 )
@@ -58,7 +58,7 @@ _Rule = Callable[[Operator, Sequence[Tensor]], "int | None"]
 
 
 def needed_version(op: Operator, tensors: Sequence[Tensor]) -> int | None:
-    """The lowest version that means what ``op`` says; None where that is not known.
+    """Return the lowest version that means the same as ``op``; None if it is not known.
 
     Only 8-bit integer and float operators without hybrid or packed weights are known.
 
@@ -81,7 +81,7 @@ def needed_version(op: Operator, tensors: Sequence[Tensor]) -> int | None:
 
 
 def lower_versions(model: Model) -> Model | None:
-    """``model`` with every operator at the lowest version that means the same."""
+    """Return ``model`` with every operator at the lowest version that means the same."""
     tensors = model.main.tensors
     operators = tuple(_lowered(op, tensors) for op in model.main.operators)
     if operators == model.main.operators:
@@ -93,7 +93,7 @@ def _lowered(op: Operator, tensors: Sequence[Tensor]) -> Operator:
     changed = op
     if op.opcode == "FULLY_CONNECTED" and op.options.get("keep_num_dims"):
         ranks = {len(tensors[i].shape) for i in (op.inputs[0], op.outputs[0])}
-        if ranks == {2}:  # to keep two dimensions is what it does anyway
+        if ranks == {2}:  # it keeps two dimensions anyway
             changed = replace(op, options={**op.options, "keep_num_dims": False})
     needed = needed_version(changed, tensors)
     return changed if needed is None or needed >= op.version else replace(changed, version=needed)
@@ -107,7 +107,7 @@ def _has_int8(data: Sequence[Tensor]) -> bool:
 
 
 def _is_hybrid(data: Sequence[Tensor]) -> bool:
-    """Real activations and integer weights."""
+    """Whether activations are float and weights integer."""
     return data[0].dtype == "FLOAT32" and data[_WEIGHTS].dtype != "FLOAT32"
 
 
@@ -173,7 +173,7 @@ def _dequantize(_op: Operator, data: Sequence[Tensor]) -> int | None:
 
 def _resize(op: Operator, data: Sequence[Tensor]) -> int:
     if op.options.get("half_pixel_centers") or op.options.get("align_corners"):
-        # Bilinear takes align_corners since version 1; nearest since 3.
+        # Bilinear has had align_corners since version 1; nearest since 3.
         is_new = op.options.get("half_pixel_centers") or op.opcode == "RESIZE_NEAREST_NEIGHBOR"
         if is_new:
             return 3
@@ -181,7 +181,7 @@ def _resize(op: Operator, data: Sequence[Tensor]) -> int:
 
 
 def _leaky(_op: Operator, data: Sequence[Tensor]) -> int:
-    # int8 and uint8 came with version 1; version 2 is int16.
+    # int8 and uint8 are in version 1; version 2 added int16.
     del data
     return 1
 
@@ -214,7 +214,7 @@ _RULES: dict[str, _Rule] = {
 
 RULE = Rule(
     "versions",
-    "operator versions lowered as far as the meaning allows",
+    "operator versions are lowered if the meaning stays the same",
     exact=True,
     apply=lower_versions,
 )

@@ -85,7 +85,7 @@ class EmulatorBackend:
         # Before anything is loaded: a plain model needs no runtime to be refused.
         if not any(map(is_edgetpu_operator, self._graph.operators)):
             raise UnsupportedModelError(
-                "the model holds no program for the Edge TPU",
+                "the model does not contain a program for the Edge TPU",
                 why="it has no operator edgetpu-custom-op",
                 fix="compile it first, or run it with --device cpu",
             )

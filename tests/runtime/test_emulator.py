@@ -149,7 +149,7 @@ def test_a_damaged_model_is_one_error(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_compiled_is_refused() -> None:
-    with pytest.raises(UnsupportedModelError, match="no program for the Edge TPU"):
+    with pytest.raises(UnsupportedModelError, match="not contain a program for the Edge TPU"):
         Runner(_plain(), device="emulator")
 
 
@@ -157,7 +157,7 @@ def test_a_model_that_is_not_compiled_is_refused_where_no_runtime_is_installed()
     def no_runtime() -> InterpreterLibrary:
         raise MissingExtraError("no TensorFlow Lite runtime is installed")
 
-    with pytest.raises(UnsupportedModelError, match="no program for the Edge TPU"):
+    with pytest.raises(UnsupportedModelError, match="not contain a program for the Edge TPU"):
         EmulatorBackend(read_model(_plain()), no_runtime, "fast", 1)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The formulas of the operations that compute; None where one has none for what it is given.
+"""The formulas of the operators that compute. A formula returns None for a case it does not cover.
 
 Source of the formulas: tinycoral, docs/isa/eltwise.md (multipliers and clamps by the reciprocal of
-the output scale, every product rounded to float32; integer weights of an addition).
+the output scale, every product is rounded to float32; an addition has integer weights).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _taps(
 
 
 def conv(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
-    """A convolution, of one channel each where it is depthwise."""
+    """A convolution; a depthwise one uses one input channel for each filter."""
     source, weights, *_, output = tensors_of(model, operator)
     activation = operator.options["fused_activation_function"]
     total = conv_sums(model, operator, values)
@@ -145,7 +145,7 @@ def add(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.
 
 
 def _real_constant(model: Model, tensor: Tensor) -> float | None:
-    """The one value of a constant; None where it has several, or is none."""
+    """Return the value of a scalar constant; None if it has several values or is not constant."""
     data = model.data(tensor)
     if data is None or (data != data.reshape(-1)[:1]).any():
         return None
@@ -154,7 +154,7 @@ def _real_constant(model: Model, tensor: Tensor) -> float | None:
 
 
 def subtract(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
-    """Of one constant: it becomes an integer bias in steps of the input."""
+    """A subtraction of one constant, which becomes an integer bias in steps of the input."""
     first, second, output = tensors_of(model, operator)
     real = _real_constant(model, second)
     if real is None:
@@ -168,7 +168,7 @@ def subtract(model: Model, operator: Operator, values: dict[int, Any]) -> NDArra
 def _scaled(
     model: Model, operator: Operator, values: dict[int, Any], real: float
 ) -> NDArray[np.int64]:
-    """A multiplication by one constant is part of the multiplier."""
+    """Multiply by one constant: it becomes part of the multiplier."""
     first, _, output = tensors_of(model, operator)
     total = values[operator.inputs[0]] - zero_point_of(first)
     multiplier = (scale_of(first) * np.float32(real)) * (np.float32(1) / scale_of(output))
@@ -176,7 +176,7 @@ def _scaled(
 
 
 def mul(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
-    """A product of two activations, or of one and a constant."""
+    """A product of two activations, or of an activation and a constant."""
     first, second, output = tensors_of(model, operator)
     real = _real_constant(model, second)
     if real is not None and operator.inputs[0] in values:
@@ -197,10 +197,10 @@ def average(
     *,
     multipliers: AbstractSet[np.float32] = frozenset(),
 ) -> NDArray[np.int64] | None:
-    """A mean over windows; None where they are padded.
+    """Return the mean over windows; None if the windows are padded.
 
-    Google's compilers divide by the size of a window at two different places, and the last bit of
-    the multiplier shows which: the program's ``multipliers`` decide where they hold one of both.
+    Google's compilers divide by the window size in one of two places. The last bit of the
+    multiplier shows which: if the program's ``multipliers`` contain one of the two, it is used.
     """
     source, output = tensors_of(model, operator)
     total = window_sums(model, operator, values)
@@ -217,7 +217,7 @@ def average(
 def window_sums(
     model: Model, operator: Operator, values: dict[int, Any]
 ) -> NDArray[np.int64] | None:
-    """The sums over windows; None where they are padded."""
+    """Return the sums over windows; None if the windows are padded."""
     source, _ = tensors_of(model, operator)
     size = operator.options["filter_height"], operator.options["filter_width"]
     data = values[operator.inputs[0]]
@@ -253,7 +253,7 @@ def mean(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np
 def requantized(
     model: Model, operator: Operator, values: dict[int, Any]
 ) -> NDArray[np.int64] | None:
-    """The same values at another scale."""
+    """Return the same values at the scale of the output."""
     source, output = tensors_of(model, operator)
     if source.quantization is None or output.quantization is None:
         return None

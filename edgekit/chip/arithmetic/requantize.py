@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to an accumulator on its way out of the multiply-accumulate array.
+"""The output stage of the multiply-accumulate array: from accumulators to stored bytes.
 
 ``y = round_half_even(clamp(float32(acc) * mult)) + zero point``, every step in float32, with the
-non-linear unit between clamp and rounding where an op uses it.
+non-linear unit between clamp and rounding if an op uses it.
 
 Source: tinycoral, docs/isa/op.md and eltwise.md; checked value for value, see the table of models
 in docs.
@@ -42,9 +42,9 @@ class Requantization:
     def apply(
         self, accumulator: NDArray[Any], multiplier: NDArray[np.float32] | np.float32
     ) -> NDArray[np.uint8]:
-        """Exact sums (float32 or float64, bias included) to the bytes that are stored."""
+        """Convert exact sums (float32 or float64, bias included) to the bytes that are stored."""
         real = accumulator.astype(np.float32, copy=False)
-        with np.errstate(over="ignore"):  # columns that hold nothing are computed too
+        with np.errstate(over="ignore"):  # unused columns are computed too
             real = np.multiply(real, multiplier, out=real if real is accumulator else None)
         if self.clamp_min > -np.inf or self.clamp_max < np.inf:
             np.clip(real, self.clamp_min, self.clamp_max, out=real)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors of the source graph as the device has them: scales, zero points, multipliers, clamps.
+"""Scales, zero points, multipliers and clamps of the source graph, as the device uses them.
 
 Source: tinycoral, docs/isa/eltwise.md (multipliers and clamps by the reciprocal of the output
-scale, every product rounded to float32).
+scale, every product is rounded to float32).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def scale_of(tensor: Tensor) -> np.float32:
 
 
 def zero_point_of(tensor: Tensor) -> int:
-    """The zero point of the values as they travel."""
+    """The zero point of the values as the device transfers them."""
     zero = tensor.quantization.zero_point[0] if tensor.quantization else 0
     return zero + (128 if tensor.dtype == "INT8" else 0)
 
@@ -60,19 +60,19 @@ def clamps(output: Tensor, activation: str) -> tuple[np.float32, np.float32]:
 
 
 def tensors_of(model: Model, operator: Operator) -> list[Tensor]:
-    """The inputs that are there, then the first output."""
+    """The inputs that are present, then the first output."""
     tensors = model.main.tensors
     return [tensors[i] for i in operator.inputs if i >= 0] + [tensors[operator.outputs[0]]]
 
 
 def constant(model: Model, tensor: Tensor) -> NDArray[Any]:
-    """The data of a constant tensor; empty where it has none."""
+    """The data of a constant tensor; empty if it does not have any."""
     data = model.data(tensor)
     return np.zeros(0, np.int64) if data is None else data
 
 
 def weights_of(model: Model, tensor: Tensor) -> NDArray[np.int64]:
-    """Weights without zero point; the shift to unsigned cancels."""
+    """Weights minus their zero point; the shift to unsigned cancels out."""
     zero = tensor.quantization.zero_point if tensor.quantization else (0,)
     data: NDArray[np.int64] = constant(model, tensor).astype(np.int64)
     if len(zero) == 1:
@@ -83,7 +83,7 @@ def weights_of(model: Model, tensor: Tensor) -> NDArray[np.int64]:
 
 
 def multiplier_of(source: Tensor, weights: Tensor, output: Tensor) -> Any:  # noqa: ANN401
-    """The multiplier of a convolution or a dense layer: one, or one a channel."""
+    """The multiplier of a convolution or dense layer: a scalar, or one for each channel."""
     scales = np.array(weights.quantization.scale if weights.quantization else (1,), np.float32)
     multiplier = (scale_of(source) * scales) * (np.float32(1) / scale_of(output))
     return multiplier if len(multiplier) > 1 else multiplier[0]

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The non-linear unit: eight quartic polynomials, loaded by one instruction and used by ops.
 
-Segment s covers the values from breakpoint s - 1 up to breakpoint s. With range reduction the
-argument is brought into [1, 4) by powers of 4 and the result scaled by powers of 1/2: the one
-table that uses it is 1/sqrt.
+Segment s covers the values from breakpoint s - 1 up to breakpoint s. Range reduction
+scales the argument by powers of 4 into [1, 4), and the result by powers of 1/2. Only the table of
+1/sqrt uses it.
 
-Source: tinycoral, docs/isa/eltwise.md, for the table; the range reduction and 16-bit results by
-running softmaxes of the corpus against TensorFlow Lite.
+Source: tinycoral, docs/isa/eltwise.md, for the table. The range reduction and 16-bit results were
+found by comparing softmaxes of the corpus with TensorFlow Lite.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SEGMENTS, _COEFFICIENTS = 8, 5
-MODE = 3  # of every table that is proven
+MODE = 3  # the mode of every proven table
 # Field ``nlu`` of an op.
 APPLY, REDUCE_RANGE, WIDE = 1, 2, 4
 ODD = 3  # field ``odd`` of an op with a table of tanh
@@ -50,7 +50,7 @@ class Spline:
         return np.asarray(np.copysign(self(np.abs(real)), real), np.float32)
 
     def reduced(self, real: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As a call, with the argument brought into [1, 4)."""
+        """Like `__call__`, with the argument scaled into [1, 4)."""
         _, exponent = np.frexp(np.maximum(real, np.finfo(np.float32).tiny))
         halves = (exponent - 1) >> 1
         inside = np.ldexp(real, -2 * halves).astype(np.float32)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documented arithmetic on the source graph: what each layer of a compiled model must give.
+"""The documented arithmetic on the source graph: what each layer of a compiled model must return.
 
-Plain numpy on the uncompiled model, sharing nothing with the emulator but float32. Values are the
-device's: unsigned, so an int8 tensor's plus 128. Operations without a proven formula are left out.
+Plain numpy on the uncompiled model; the emulator shares no code with it. Values are unsigned, as on
+the device: an int8 tensor's values plus 128. Operators without a proven formula are left out.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ def run_twin(
     inputs: dict[str, NDArray[np.generic]],
     multipliers: AbstractSet[np.float32] = frozenset(),
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
-    """Every output of subgraph 0's operators, as (operator index, tensor index, device values).
+    """Yield every output of subgraph 0's operators: (operator index, tensor index, device values).
 
-    Leaves out operators without a formula and what needs them; ``inputs`` are tensors by name.
-    ``multipliers`` are the program's, for where compilers differ (see `formulas.average`).
+    Leaves out operators without a formula and those that depend on them. ``inputs`` are tensors
+    by name.
+    ``multipliers`` are the program's, used where compilers differ (see `formulas.average`).
     """
     graph = model.main
     values: dict[int, Any] = {}
@@ -100,7 +101,7 @@ def _tile(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[n
 
 
 def _resize(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
-    """To the same size, or double with half-pixel centres (nearest: without aligned corners)."""
+    """Resize by 1 or 2, with half-pixel centres (nearest: without aligned corners)."""
     source, *_, output = tensors_of(model, operator)
     data = values[operator.inputs[0]]
     if source.shape == output.shape:
@@ -116,7 +117,7 @@ def _resize(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray
 
 
 def _doubled(data: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
-    """Four times the values between pixels: a quarter of the one and three of the other."""
+    """Return four times the interpolated values: 1/4 of one neighbour plus 3/4 of the other."""
     number = data.shape[axis]
     place = np.arange(number)
     before, after = np.maximum(place - 1, 0), np.minimum(place + 1, number - 1)

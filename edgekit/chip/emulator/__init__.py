@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Edge TPU in software: runs compiled programs bit by bit."""
+"""The Edge TPU in software: runs compiled programs and returns the same bits."""
 
 from __future__ import annotations
 

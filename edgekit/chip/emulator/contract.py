@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program against its package: relocations and transfers must be what the host will do."""
+"""Compare a program with its package: relocations and transfers must be those of the host."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from edgekit.formats.darwinn import (
 
 _WORD_BITS = 8 * WORD_BYTES
 _MOVE = 15  # alu_op
-# Tags of a DMA descriptor: what the host sends or takes (tinycoral, docs/isa/scalar.md).
+# Tags of a DMA descriptor: what the host sends or receives (tinycoral, docs/isa/scalar.md).
 _INPUT, _PARAMETERS, _OUTPUT, _FIRST_INTERRUPT = 1, 2, 3, 4
 _INTERRUPT_TAGS = range(_FIRST_INTERRUPT, _FIRST_INTERRUPT + 4)
 
 
 def check_relocations(chunk: InstructionBitstream, instructions: Sequence[Instruction]) -> None:
-    """Every relocation patches the 32-bit immediate of a scalar move.
+    """Check that every relocation patches the 32-bit immediate of a scalar move.
 
     Raises:
-        EmulationError: One points elsewhere, or outside the bitstream.
+        EmulationError: A relocation points elsewhere, or outside the bitstream.
     """
     moves = {
         each.pc
@@ -45,10 +45,10 @@ def check_relocations(chunk: InstructionBitstream, instructions: Sequence[Instru
 
 
 def check_descriptors(executable: Executable, descriptors: Sequence[tuple[int, ...]]) -> None:
-    """The program asks for as many bytes of each kind as the host will transfer.
+    """Check that the program requests as many bytes of each kind as the host will transfer.
 
     Raises:
-        EmulationError: A sum differs.
+        EmulationError: The number of bytes of one kind differs.
     """
     asked = [(tag, size) for _, _, size, tag in descriptors if tag not in _INTERRUPT_TAGS]
     hinted = [

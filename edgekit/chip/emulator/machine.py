@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An Edge TPU with a package loaded: parameters cached, plans made, ready for inferences."""
+"""An Edge TPU with a loaded package: parameters are cached and plans made before inference."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class EdgeTpu:
-    """One package in an emulated chip; not thread-safe.
+    """An emulated chip with one package loaded; not thread-safe.
 
     Raises:
-        EmulationError: The program does something that is not proven; it is found when the package
-            is loaded, before any inference.
+        EmulationError: The program does something that is not proven. This is raised when the
+        package is loaded, before any inference.
     """
 
     def __init__(self, package: Package, *, strict_sync: bool = False) -> None:
@@ -44,13 +44,13 @@ class EdgeTpu:
         self._check_transfers()
 
     def clone(self) -> EdgeTpu:
-        """Another chip with the same package, for another thread; plans are shared."""
+        """Return another chip with the same package, for another thread; plans are shared."""
         other = copy.copy(self)
         other.state = self.state.clone()
         return other
 
     def _check_transfers(self) -> None:
-        """Refuse transfers beyond an input: a descriptor says whatever a program computes."""
+        """Refuse transfers beyond an input: a program can compute any descriptor."""
         layers = self.executable.input_layers
         sizes = {each.name: each.size_bytes * each.execution_count_per_inference for each in layers}
         for span in self.streams.activations:
@@ -67,7 +67,7 @@ class EdgeTpu:
 
     @property
     def instructions(self) -> dict[str, int]:
-        """How many instructions of each name the inference program has."""
+        """The number of instructions of each name in the inference program."""
         return dict(
             Counter(
                 instruction.layout.name
@@ -77,10 +77,10 @@ class EdgeTpu:
         )
 
     def invoke(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-        """Run once: input tensors by layer name to output tensors by layer name, (y, x, z).
+        """Run once: take input tensors, return output tensors (y, x, z), both by layer name.
 
         Raises:
-            EmulationError: An input is missing, or its type or size is not the layer's.
+            EmulationError: An input is missing, or its type or size differs from the layer's.
         """
         missing = [e.name for e in self.executable.input_layers if e.name not in inputs]
         if missing:
@@ -102,7 +102,7 @@ class EdgeTpu:
         }
 
     def _result(self, name: str) -> NDArray[np.uint8]:
-        """The bytes of one output, wherever they came in the results."""
+        """The bytes of one output, collected from their places in the results."""
         spans = [s for s in self.streams.results if s.source == "output" and s.name == name]
         out = np.zeros(max((span.offset + span.size for span in spans), default=0), np.uint8)
         for span in spans:
@@ -113,14 +113,14 @@ class EdgeTpu:
 
 
 def _check_caching(caching: Executable, inference: Executable, plan: Plan) -> None:
-    """Refuse a caching program that is not the one of this inference program, or that is none."""
+    """Refuse a program that does not belong to this inference program or does more than cache."""
     tokens = caching.parameter_caching_token, inference.parameter_caching_token
     if tokens[0] != tokens[1]:
         raise EmulationError(
-            f"parameters are cached under the token {tokens[0]:#x}, the program wants those "
+            f"parameters are cached under the token {tokens[0]:#x}, the program needs those "
             f"of {tokens[1]:#x}",
             where="executable PARAMETER_CACHING, field parameter_caching_token",
-            why="the two were not compiled together, the weights are those of another program",
+            why="the two were not compiled together: the weights belong to another program",
             fix="compile the model again with edgetpu_compiler",
         )
     if plan.streams.activations or plan.output_bytes:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop nest of an op: its walks over activations, weight rows and results, read once.
+"""The loop nest of an op: its walks over activations, weight rows and results.
 
-Loop levels in the reduction mask are summed (any order: the sum is exact); the others count
-emissions. Each address generator has its own nest; only the order of its steps matters.
+Loop levels in the reduction mask are summed (in any order: the sum is exact); the others
+count emissions. Each address generator has its own nest; only the order of its steps matters.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NEXT_SET = 4  # sync2: first bit of the level whose iterations each take a set 
 
 
 class Nest:
-    """The loop nest of an op instruction; every field of the instruction is read here, once.
+    """The loop nest of an op instruction; only this class reads the instruction's fields.
 
     Raises:
         EmulationError: A field has a value whose meaning is not proven.
@@ -55,7 +55,7 @@ class Nest:
         has_headers = self.has_scaling or self.has_zero_rows
         self.groups = product(self.loops[level:]) if level and has_headers else 1
         self._held: list[NDArray[np.int64]] = []
-        self.written: frozenset[int] = frozenset()  # wide rows that sums go to
+        self.written: frozenset[int] = frozenset()  # wide rows that receive sums
         self.narrow_written: tuple[int, int] | None = None  # first byte, end
         self._read_out()
         self._read_par()
@@ -68,10 +68,10 @@ class Nest:
         return not_proven(self.instruction, what, field_name, why)
 
     def shared(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """``values``, or an equal array that an earlier step of this op already holds.
+        """Return ``values``, or an equal array that an earlier step of this op already stores.
 
-        Tiles with weights of their own are steps of their own, but walk memory alike: without
-        this a large program would keep each walk up to sixteen times.
+        Tiles with different weights are different steps, but their walks over memory are equal:
+        without this, a large program would store each walk up to sixteen times.
         """
         for held in self._held:
             if np.array_equal(held, values):
@@ -82,9 +82,9 @@ class Nest:
     # -- the three walks
 
     def _valid_steps(self) -> NDArray[np.bool_] | None:
-        """Which steps of the full nest happen; None for all of them.
+        """Return which steps of the full nest are executed; None for all of them.
 
-        Loop 0 may be cut short in the last round of a level.
+        Loop 0 may be shorter in the last round of a level.
         """
         level = self.instruction["last_loop_mode"]
         if not level:
@@ -97,7 +97,7 @@ class Nest:
         return happens
 
     def _spread(self, addresses: NDArray[np.int64], name: str) -> NDArray[np.int64]:
-        """The addresses of a walk for every step of the full nest."""
+        """Return the addresses of a walk for every step of the full nest."""
         if len(addresses) == self.steps:
             return addresses
         if len(addresses) == 1:
@@ -111,7 +111,7 @@ class Nest:
         self.out = fine_walk(self.instruction, "out_")
         words = self.channels * self.value_bytes // 4
         if not words:
-            raise self.stop(f"{self.channels} channels are no whole word", "channels")
+            raise self.stop(f"{self.channels} channels are not whole words", "channels")
         self.reduced = self._reduced(self.out.num_steps // words)
         self.emitting = [k for k in range(8) if k not in self.reduced and self.loops[k] > 1]
         self.num_emissions = (
@@ -131,7 +131,7 @@ class Nest:
         self.keep = self._kept_words()
 
     def _reduced(self, emissions: int) -> list[int]:
-        """The levels that are summed: the mask's, or without one all below the emissions."""
+        """The levels that are summed: the mask's; without a mask, all below the emissions."""
         reduce = self.instruction["reduce"]
         if reduce or emissions == self.num_steps:
             return [k for k in range(8) if reduce >> k & 1 and self.loops[k] > 1]
@@ -143,7 +143,7 @@ class Nest:
         return []
 
     def _kept_words(self) -> NDArray[np.bool_] | None:
-        """Which words are written where the last channel group is short; None for all."""
+        """Return which words are written if the last channel group is short; None for all."""
         instruction = self.instruction
         level = instruction["out_last_mode"]
         if not level or not instruction["out_last_skip"]:
@@ -167,7 +167,7 @@ class Nest:
             raise self.stop("a weight row that starts inside a row of wide memory", "par_base")
         self.resident = rows
         self.read = frozenset(np.unique(rows).tolist())
-        # A stream is read in fills, one for each iteration from a level on.
+        # A stream is read in fills: one for each iteration of the levels from a given one up.
         self.par_rows = instruction["par_rows"] or int(rows.max()) - base + 1
         self.stream_row = base if instruction["par_rows"] else -1
         level = instruction["cfg1"] >> _CONSUMES_FILL & 7
@@ -182,13 +182,13 @@ class Nest:
                 f"weight rows {local.min()} to {local.max()} of a fill of {self.par_rows}",
                 "par_rows",
             )
-        self.is_above_base = bool(local.min() >= 0)  # else the rows are no stream's
+        self.is_above_base = bool(local.min() >= 0)  # else the rows are not a stream's
         start = self._fill_starts(local)
         self.num_rows = int(start[-1])
         self.streamed = np.minimum(local, np.diff(start)[fill] - 1) + start[fill]
 
     def _fill_starts(self, local: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where in the stream each fill starts; a partial last round leaves rows of its own out."""
+        """Where in the stream each fill starts; a partial last round skips some of its rows."""
         used = np.asarray(local).reshape(self.fills, -1)
         counts = np.full(self.fills, self.par_rows, np.int64)
         counts[-1] = used[-1].max() + 1
@@ -217,7 +217,7 @@ class Nest:
             self.chunk_of = self._spread(chunk_of, "in_cnt0")
 
     def _read_sums(self) -> None:
-        """The row of wide memory that each emission's sums go to."""
+        """Read the row of wide memory to which each emission's sums are written."""
         addresses = self._spread(fine_walk(self.instruction, "psum_").addresses(), "psum_cnt0")
         if self.reduced or self.valid is not None:
             raise self.stop("sums of a reduction to wide memory", "reduce")
@@ -239,21 +239,21 @@ class Nest:
     # -- its scaling sets
 
     def set_of_each_group(self, sets: list[list[int]]) -> list[list[int]]:
-        """One header set a group, where fewer are loaded.
+        """Return one header set for each group, if fewer are loaded.
 
-        The store takes the next set at a level of its own: a softmax over channels has a set for
-        each pixel, and its groups are words of channels.
+        The scaling store has its own level at which it takes the next set: a softmax over channels
+        has a set for each pixel, and its groups are words of channels.
         """
         if len(sets) == self.groups:
             return sets
         if len({tuple(rows) for rows in sets}) == 1:
-            return sets[:1] * self.groups  # the same set is loaded over and over
+            return sets[:1] * self.groups  # the same set is loaded each time
         level = self.instruction["sync2"] >> _NEXT_SET & 7
         if level >= self.instruction["group_level"] and product(self.loops[level:]) == len(sets):
             return [rows for rows in sets for _ in range(self.groups // len(sets))]
         return sets
 
     def num_sets(self, num_rows: int) -> int:
-        """How many header sets ``num_rows`` rows of the scaling store are."""
+        """The number of header sets in ``num_rows`` rows of the scaling store."""
         both = self.instruction["bias"] and self.instruction["per_channel"]
         return num_rows // 2 if both else num_rows

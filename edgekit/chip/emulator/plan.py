@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a program to a plan: the order in which everything happens, worked out once.
+"""From a program to a plan: the order of all transfers and operations, computed once.
 
-Which transfer meets which buffer, and in what order, does not depend on values: the units of a
+Which transfer uses which buffer, and in what order, does not depend on values: the units of a
 tile are in-order queues, and a program is a network of queues between them. The planner issues
-instructions in program order, lets each fire on the tiles where its streams have arrived, and
-writes down what it did as steps on row and word numbers. A run then only walks the steps.
+instructions in program order, runs each on the tiles where its streams have arrived, and
+records the result as steps on row and word numbers. A run then only executes the steps.
 
-Source of the model: units, queues and counters as in tinycoral, docs/isa; that the result does not
-depend on queue capacities is a property of such networks (Kahn, 1974).
+Source of the model: units, queues and counters as in tinycoral, docs/isa. The result does not
+depend on queue capacities: this is a property of such networks (Kahn, 1974).
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ Range = Tuple[int, int]  # first byte, end
 
 
 class Step:
-    """One thing to do in a run; addresses and row numbers are fixed."""
+    """One action of a run; addresses and row numbers are fixed."""
 
     def run(self, state: State) -> None:
-        """Do it."""
+        """Execute the step on ``state``."""
         raise NotImplementedError
 
 
@@ -55,7 +55,7 @@ def _outside_wide(row: int, where: str) -> EmulationError:
 
 
 def check_aligned(instruction: Instruction, name: str) -> None:
-    """Stop where a wide address is no whole row; the chip misreads such regions (tinycoral)."""
+    """Raise if a wide address does not start a row; the chip misreads such regions (tinycoral)."""
     if instruction[name] % ROW_UNITS:
         raise EmulationError(
             f"wide memory address {instruction[name]:#x} is not aligned to 256 bytes",
@@ -65,7 +65,7 @@ def check_aligned(instruction: Instruction, name: str) -> None:
 
 
 class Task:
-    """An instruction that is issued and still waits on some tiles."""
+    """An instruction that has been issued and still waits on some tiles."""
 
     def __init__(self, instruction: Instruction, order: int) -> None:
         self.instruction = instruction
@@ -77,14 +77,14 @@ class Task:
         self.signals = False  # whether the scalar core can wait for its end
 
     def begin(self, planner: Planner) -> None:
-        """Do what an instruction does when it is issued; most do nothing."""
+        """Run when the instruction is issued; most instructions do nothing then."""
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """Whether everything it waits for is there on ``tile``."""
+        """Whether everything it waits for has arrived on ``tile``."""
         raise NotImplementedError
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """Write down what it does on ``tiles`` and move what it moves."""
+        """Add its steps for ``tiles`` to the plan, and move its data between the queues."""
         raise NotImplementedError
 
     def stop(self, what: str, field_name: str, why: str = "") -> EmulationError:
@@ -94,30 +94,30 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of one run and the room they need."""
+    """The steps of one run and the memory they need."""
 
     steps: tuple[Step, ...]
     num_rows: int
     mesh_words: int
     output_bytes: int
-    wide_rows: tuple[frozenset[int], ...]  # what it has written, for each tile
+    wide_rows: tuple[frozenset[int], ...]  # rows it has written, for each tile
     streams: Streams  # of the host, in the order of the transfers
 
     def run(self, state: State) -> None:
-        """Walk the steps."""
+        """Run all steps in order."""
         state.prepare(self.num_rows, self.mesh_words, self.output_bytes)
         for step in self.steps:
             step.run(state)
 
 
 class Checker:
-    """What looks on while a program is planned; this one sees nothing wrong."""
+    """The base checker: does nothing. `SyncChecker` overrides it."""
 
     def issued(self, instruction: Instruction) -> None:
         """An instruction is issued."""
 
     def branched(self) -> None:
-        """The program goes on elsewhere than behind the last instruction."""
+        """The program continues at an instruction that does not follow the last one."""
 
     def before(self, task: Task, tiles: list[int]) -> None:
         """A task is about to run on ``tiles``."""
@@ -133,7 +133,7 @@ class Checker:
 
 
 class Planner:
-    """Issues a program's instructions and writes the plan down."""
+    """Issues a program's instructions and records the plan."""
 
     def __init__(self, checker: Checker | None = None) -> None:
         self.checker = checker or Checker()
@@ -145,7 +145,7 @@ class Planner:
         self.output_bytes = 0
         self.to_scalar: deque[tuple[int, bool]] = deque()  # packet, whether its producer ends
         self.loopback: deque[int] = deque()
-        self.memory_has_data = False  # scalar memory holds what inputs can change
+        self.memory_has_data = False  # scalar memory depends on the inputs
         self.known_rows: list[set[int]] | None = None  # written by the caching program
         self.receive_flags: set[int] = set()  # low bits of ring consumers' addresses
         self.read_rows: list[set[int]] = [set() for _ in range(NUM_TILES)]
@@ -155,11 +155,11 @@ class Planner:
         self.parameters: NDArray[np.uint8] = np.zeros(0, np.uint8)
         self.parameters_sent = 0
         self.popped = self.next_pop = 0  # bytes of the activation stream
-        self.fed = 0  # units after the last pop that have been fed in
+        self.fed = 0  # units that were fed in after the last pop
         self.descriptors: list[tuple[int, ...]] = []
 
     def add(self, step: Step) -> None:
-        """Append a step."""
+        """Append a step; raise if the plan has too many."""
         self.steps.append(step)
         if len(self.steps) > _MAX_STEPS:
             raise EmulationError(f"more than {_MAX_STEPS} steps", why="the program is damaged")
@@ -175,7 +175,7 @@ class Planner:
             )
 
     def new_rows(self, number: int) -> int:
-        """Room for ``number`` consecutive rows; the number of the first."""
+        """Reserve ``number`` consecutive rows; return the number of the first."""
         first = self.num_rows
         self.num_rows += number
         if self.num_rows > _MAX_ROWS:
@@ -183,7 +183,7 @@ class Planner:
         return first
 
     def new_mesh_words(self, number: int) -> int:
-        """Room for ``number`` words in flight; the number of the first."""
+        """Reserve ``number`` words in flight; return the number of the first."""
         first = self.mesh_words
         self.mesh_words += number
         if self.mesh_words > _MAX_MESH_WORDS:
@@ -191,9 +191,10 @@ class Planner:
         return first
 
     def row_at(self, tile: int, row: int, where: str, *, overwriting: bool = False) -> int:
-        """The number of what is in wide memory of ``tile`` at ``row``.
+        """Return the number of the row that is in wide memory of ``tile`` at ``row``.
 
-        ``overwriting`` reads it only to keep what a shorter new row leaves of it.
+        With ``overwriting`` it is read only to keep the part that a shorter new row does not
+        replace.
         """
         if not 0 <= row < WIDE_ROWS:
             raise _outside_wide(row, where)
@@ -203,26 +204,26 @@ class Planner:
         known = self.known_rows is None or row in self.known_rows[tile]
         if not known and not overwriting:
             raise EmulationError(
-                f"wide memory row {row} of tile {tile} is read and nothing has written it",
+                f"wide memory row {row} of tile {tile} is read but was never written",
                 where=where,
-                why="its content would be what another program left there",
+                why="it contains what another program left there",
             )
         self.read_rows[tile].add(row)
         return tile * WIDE_ROWS + row
 
     def put_rows(self, tile: int, rows: Sequence[int], numbers: Sequence[int], where: str) -> None:
-        """Let wide memory of ``tile`` hold row numbers at ``rows`` from now on."""
+        """Store row ``numbers`` at ``rows`` of the wide memory of ``tile``."""
         if min(rows) < 0 or max(rows) >= WIDE_ROWS:
             raise _outside_wide(next(row for row in rows if not 0 <= row < WIDE_ROWS), where)
         self.tiles[tile].rows.update(zip(rows, numbers))
 
     def issue(self, task: Task) -> None:
-        """Take an instruction in; fire all that can fire."""
+        """Add an instruction; fire every instruction that can fire."""
         self.pending.append(task)
         self.pump()
 
     def pump(self) -> None:
-        """Fire until nothing moves."""
+        """Fire instructions until none can fire."""
         moved = True
         while moved and self.pending:
             moved = False
@@ -243,7 +244,7 @@ class Planner:
             self.pending = [task for task in self.pending if task.waiting]
 
     def scalar_sync(self, instruction: Instruction) -> None:
-        """The scalar core waits for the tokens of fences: they must have passed by now."""
+        """The scalar core waits for fences: check that they have passed."""
         if instruction["token_wait"] and any(task.signals for task in self.pending):
             self.check_idle(f"pc {instruction.pc}, {instruction.layout.name}")
 
@@ -267,7 +268,7 @@ class Planner:
         return False
 
     def check_idle(self, where: str) -> None:
-        """Stop if something still waits: nothing that could help it comes any more."""
+        """Raise if an instruction still waits: nothing that it waits for can arrive any more."""
         if self.pending:
             task = self.pending[0]
             raise EmulationError(

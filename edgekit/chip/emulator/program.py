@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An executable to a plan: every instruction in program order to the unit that runs it."""
+"""From an executable to a plan: pass each instruction, in order, to the unit that runs it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _SCALAR = frozenset({"alu", "loop", "branch", "halt", "start", "end"})
 
 
 class WriteBack(Step):
-    """Rows that were read before the program replaced them, into wide memory for the next run."""
+    """Write replaced rows, which the program had read before, to wide memory for the next run."""
 
     def __init__(self, places: Sequence[int], numbers: Sequence[int]) -> None:
         self.places, self.numbers = np.array(places, np.int64), np.array(numbers, np.int64)
@@ -72,21 +72,21 @@ def make_plan(
     known_rows: list[set[int]] | None = None,
     strict_sync: bool = False,
 ) -> Plan:
-    """Work out what ``executable`` does.
+    """Return the plan of ``executable``.
 
     ``known_rows`` are the rows of each tile's wide memory that a caching program has filled; None
-    for a caching program, which leaves all it has put there. ``strict_sync`` also checks that
+    for a caching program itself, which keeps all rows it writes. ``strict_sync`` also checks that
     units wait for each other.
 
     Raises:
         SyncError: ``strict_sync`` found a fault.
-        EmulationError: It does something that is not proven, or waits for ever.
-        ModelFormatError: It is no program.
+        EmulationError: The program does something that is not proven, or waits for ever.
+        ModelFormatError: The bitstream is not a program.
     """
     planner = Planner(SyncChecker(known_rows) if strict_sync else None)
     planner.known_rows = known_rows
     planner.parameters = np.asarray(executable.parameters)
-    # Hints that are not the whole schedule leave it to the descriptors.
+    # If the hints are not the whole schedule, the descriptors contain it.
     transfers = None if executable.fully_deterministic else Transfers()
     planner.streams = Streams((), (), ()) if transfers else streams_of(executable)
     scalar = _ScalarRuns(planner, transfers)
@@ -117,7 +117,7 @@ def make_plan(
 
 
 def _run(planner: Planner, scalar: _ScalarRuns, instructions: Sequence[Instruction]) -> None:
-    """Issue everything in the order in which the scalar core comes to it."""
+    """Issue every instruction in the order in which the scalar core reaches it."""
     index = {each.pc: position for position, each in enumerate(instructions)}
     position = issued = 0
     while position < len(instructions):
@@ -158,7 +158,7 @@ def _issue(planner: Planner, instruction: Instruction) -> None:
         raise EmulationError(
             "a predicated instruction",
             where=f"{instruction.where}, field gate",
-            why="no known compiler makes one",
+            why="no known compiler emits one",
         )
     if name == "scalar.sync":
         planner.scalar_sync(instruction)
@@ -185,7 +185,7 @@ _COUNTS = [
 
 
 def _work(instruction: Instruction) -> int:
-    """The iterations of an instruction's longest nest, before anything is made of it."""
+    """The iterations of an instruction's longest nest, counted before the nest is expanded."""
     if instruction.layout.unit == "op" and instruction.layout.name != "nlu.load":
         return product([instruction[f"loop{k}"] + 1 for k in range(8)])
     fields = instruction.fields
@@ -193,7 +193,7 @@ def _work(instruction: Instruction) -> int:
 
 
 class _ScalarRuns:
-    """Collects bundles; runs at once what no input can change, else makes a step."""
+    """Collects bundles; executes those that no input can change, makes a step of the others."""
 
     def __init__(self, planner: Planner, transfers: Transfers | None) -> None:
         self.planner, self.transfers = planner, transfers
@@ -210,21 +210,21 @@ class _ScalarRuns:
             self.run.append(instruction)
 
     def decides(self, branch: Instruction) -> bool:
-        """Whether a branch is known without inputs, and no part of a hardware loop."""
+        """Whether a branch does not depend on inputs and is not part of a hardware loop."""
         if self.run and branch.pc <= self.loop_end:
             return False
         self.flush()
         return not self.depends
 
     def branch(self, instruction: Instruction) -> int:
-        """Where the program goes on after a branch, as a pc."""
+        """Return the pc where the program continues after a branch."""
         if instruction["cond"] not in {0, _ON_PREDICATE}:
             raise _stop(instruction, f"a branch on condition {instruction['cond']}", "cond")
         taken = instruction["cond"] == 0 or self.state.predicates[0]
         return instruction.pc + (instruction["offset"] if taken else 1)
 
     def with_registers(self, instruction: Instruction) -> Instruction:
-        """The instruction with what scalar registers hold in place of its address and tiles."""
+        """Return the instruction with its address and tiles replaced by scalar register values."""
         fields = instruction.fields
         changed = {}
         if fields.get("n_addr_reg_en"):
@@ -243,7 +243,7 @@ class _ScalarRuns:
         return self.state.registers[instruction[name]]
 
     def flush(self) -> None:
-        """The run is over."""
+        """End the run: execute it, or add it to the plan as a step."""
         if not self.run:
             return
         step = ScalarStep(self.run)

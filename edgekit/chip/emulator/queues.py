@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What waits in a tile while a program is planned: streams by address, announcements, counters."""
+"""The queues of a tile while a program is planned: streams, announcements, counters."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ NUM_COUNTERS = 19  # sync counters of a tile
 
 @dataclass
 class Chunk:
-    """A piece of a stream that wideToNarrow leaves for a streamed copy to pick up."""
+    """A piece of a stream that wideToNarrow leaves for a streamed copy to read."""
 
     address: int  # bytes in narrow memory
     num_bytes: int
-    rows: tuple[int, ...]  # the delivery it is part of
+    rows: tuple[int, ...]  # the rows of its delivery
     first_byte: int  # within those rows
 
 
 @dataclass
 class Scaling:
-    """What wideToNarrow announces to the scaling store: sets of rows, there or to come."""
+    """What wideToNarrow announces to the scaling store: sets of rows, arrived or expected."""
 
     rows: tuple[int, ...]  # addresses in wide memory, in rows; empty: from the header queue
     header: int  # address of the header queue, in rows
@@ -33,7 +33,7 @@ class Scaling:
 
 @dataclass
 class TileQueues:
-    """What waits in a tile: streams by address, announcements, counters."""
+    """The queues of a tile: streams by address, announcements, counters."""
 
     rows: dict[int, int] = field(default_factory=dict)  # wide row -> row number, if written
     version: dict[int, int] = field(default_factory=dict)  # wide row -> last arrival over the ring
@@ -49,13 +49,13 @@ class TileQueues:
     spline: Spline | None = None
 
     def queue(self, row: int) -> deque[int]:
-        """The stream that arrives at a wide address, in rows."""
+        """Return the stream that arrives at ``row`` of wide memory."""
         queue = self.fifo.get(row)
         if queue is None:
             queue = self.fifo[row] = deque()
         return queue
 
     def arrived(self, rows: Sequence[int]) -> None:
-        """``rows`` have come over the ring."""
+        """Record that ``rows`` have arrived over the ring."""
         self.num_arrivals += 1
         self.version.update(dict.fromkeys(rows, self.num_arrivals))

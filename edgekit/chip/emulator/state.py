@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The chip's memories while a plan runs, as numpy arrays.
 
-A wide row never changes within a plan: what writes one makes a new row, and readers hold row
-numbers. So weights travel over the ring without being copied. Rows 0 to `WIDE_ROWS` of tile 0,
-then of tile 1, ..., are what is in wide memory between runs; new rows follow.
+A wide row never changes within a plan: each write creates a new row, and readers refer to row
+numbers. So weights are sent over the ring without a copy. Rows 0 to `WIDE_ROWS` of tile 0,
+then of tile 1, ..., are the content of wide memory between runs; new rows follow.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ScalarState:
 
 
 class State(ScalarState):
-    """Every memory of the chip; wide and narrow memory and the scalar core outlive a run."""
+    """Every memory of the chip; wide and narrow memory and the scalar core persist between runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,11 +40,11 @@ class State(ScalarState):
         self.mesh = np.zeros(0, np.uint32)
         self.input = np.zeros(0, np.uint8)
         self.output = np.zeros(0, np.uint8)
-        # Sees each op's result before it is stored: (step, tiles, bytes of each tile).
+        # Called with each op's result before it is stored: (step, tiles, bytes of each tile).
         self.observer: Callable[[object, list[int], NDArray[np.uint8]], None] | None = None
 
     def clone(self) -> State:
-        """The same contents in memories of its own."""
+        """Return a copy that shares no memory."""
         other = State()
         other.rows = self.rows.copy()
         other.narrow[:] = self.narrow
@@ -53,7 +53,7 @@ class State(ScalarState):
         return other
 
     def prepare(self, num_rows: int, mesh_words: int, output_bytes: int) -> None:
-        """Make room for a plan's rows, words in flight and output; what is in memory stays."""
+        """Allocate a plan's rows, words in flight and output; keep the content of the memories."""
         if len(self.rows) < num_rows:
             rows = np.zeros((num_rows, ROW_BYTES), np.uint8)
             rows[: len(self.rows)] = self.rows

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's side of a run as streams of bytes, in the order of the transfer hints."""
+"""The host's transfers of a run as streams of bytes, in the order of the transfer hints."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from edgekit.formats.darwinn import (
 
 @dataclass(frozen=True)
 class Span:
-    """A run of bytes of a host stream and where they are: an input, scratch memory, parameters."""
+    """A run of bytes of a host stream and its place: an input, scratch memory or parameters."""
 
     start: int  # in the stream
     size: int
     source: str  # "input", "scratch", "parameter" or "output"
     name: str
-    offset: int  # within what it names
+    offset: int  # within the named input, output or memory
     before: int = 0  # bytes of inputs in the stream before it
 
     def input_byte(self, at: int) -> int:
-        """Where byte ``at`` of the stream lies among the inputs alone."""
+        """The position of byte ``at`` of the stream, counting only bytes of inputs."""
         return self.before + at - self.start
 
 
@@ -39,17 +39,17 @@ class Streams:
     results: tuple[Span, ...]
 
     def scratch_to_result(self, offset: int, where: str) -> int:
-        """Where in the results the byte of scratch memory at ``offset`` was written."""
+        """Return the position in the results where scratch byte ``offset`` was written."""
         for span in self.results:
             if span.source == "scratch" and span.offset <= offset < span.offset + span.size:
                 return span.start + offset - span.offset
         raise EmulationError(
-            f"scratch byte {offset} is read and was never written", where=f"{where}, field offset"
+            f"scratch byte {offset} is read but was never written", where=f"{where}, field offset"
         )
 
 
 def total(spans: tuple[Span, ...]) -> int:
-    """The bytes of a stream."""
+    """The number of bytes of a stream."""
     return sum(span.size for span in spans)
 
 
@@ -62,7 +62,7 @@ SOURCES = {
 
 
 def streams_of(executable: Executable) -> Streams:
-    """The host's streams of one run, from the transfer hints."""
+    """Return the host's streams of one run, from the transfer hints."""
     spans: dict[str, list[Span]] = {"activations": [], "parameters": [], "results": []}
     for hint in executable.dma_hints:
         step = hint.any_hint

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's streams of a program whose hints are not its whole schedule: what it asks for.
+"""The host's streams of a program that requests transfers beyond its hints.
 
-A program with a loop asks for transfers by descriptors that its scalar core computes. Each region
-of host memory (an input, an output, scratch memory, the parameters) gets an address of its own, as
-the host's runtime would give it, so that a descriptor tells which region it means.
+A program with a loop requests transfers with descriptors that its scalar core computes. Each region
+of host memory (an input, an output, scratch memory, the parameters) gets its own address, as the
+host's runtime would assign it, so the address in a descriptor identifies the region.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INPUT, _PARAMETERS, _OUTPUT = 1, 2, 3  # tags of a descriptor (tinycoral, docs/
 
 
 class Transfers:
-    """Regions of host memory by their address, and the streams that descriptors make of them."""
+    """Regions of host memory by address, and the streams that descriptors build from them."""
 
     def __init__(self) -> None:
         self.regions: list[tuple[str, str]] = []  # (source, name)
@@ -31,7 +31,7 @@ class Transfers:
     def relocated(
         self, chunk: InstructionBitstream, instructions: Sequence[Instruction]
     ) -> tuple[Instruction, ...]:
-        """The instructions with the addresses of regions in the immediates that stand for them."""
+        """Return the instructions with region addresses in the immediates of relocations."""
         bases: dict[int, int] = {}
         for offset in chunk.field_offsets:
             region = (SOURCES[offset.meta.desc], offset.meta.name)
@@ -48,7 +48,7 @@ class Transfers:
         )
 
     def extended(self, streams: Streams, descriptors: Sequence[tuple[int, ...]]) -> Streams:
-        """The streams with what new descriptors ask for at their ends.
+        """Return the streams with the transfers of new descriptors appended.
 
         Raises:
             EmulationError: A descriptor's address is in no region.
@@ -62,7 +62,7 @@ class Transfers:
                 raise EmulationError(
                     f"a transfer of {size} bytes at address {address:#x}",
                     where="alu, field imm of a descriptor",
-                    why="no relocation gives that address",
+                    why="no relocation refers to that address",
                 )
             spans: tuple[Span, ...] = getattr(streams, name)
             start = sum(span.size for span in spans)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The classes of ops: how wide an activation and a weight are, and where the result goes.
+"""The classes of ops: the width of activations and weights, and the target of results.
 
 ``cfg2`` and ``cfg3`` choose them. Bit 3 of cfg2 makes activations 16 bits wide, bit 4 weights;
-cfg3 = 6 or 7 takes one element a step instead of a whole word. What is not in the table has not
-been proven. Learned from the multiplications, additions, pools and softmaxes of the corpus.
+cfg3 = 6 or 7 reads one element in each step instead of a whole word. A class that is not in the
+table is not proven. Source: the multiplications, additions, pools and softmaxes of the corpus.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from edgekit.chip.isa.decode import Instruction
 
 @dataclass(frozen=True)
 class Access:
-    """One class: elements of a step on both sides of the product."""
+    """One class: the elements of a step, for activations and weights."""
 
-    activations: str  # "u1" or "u2", numpy's names; "" reads none
-    per_step: int  # activation elements a step
+    activations: str  # "u1" or "u2" as in numpy; "": none are read
+    per_step: int  # activation elements in each step
     weights: str  # "quad": four byte lanes; "lane": one; "pair": two int16; "half": one uint16
     sums: bool = False  # int32 sums to wide memory instead of requantized values
 
     @property
     def activation_bytes(self) -> int:
-        """Bytes of activations a step."""
+        """The bytes of activations in each step."""
         return self.per_step * int(self.activations[1]) if self.activations else 0
 
     @property
     def lanes(self) -> bool:
-        """Whether a step reads part of a weight row's columns only."""
+        """Whether a step reads only some columns of a weight row."""
         return self.weights in {"lane", "half"}
 
 
@@ -54,6 +54,6 @@ _CLASSES = {
 
 
 def access_of(instruction: Instruction) -> Access | None:
-    """The class of an op; None where it has none that is proven."""
+    """Return the class of an op; None if it is not proven."""
     key = (instruction.layout.name, instruction["cfg2"], instruction["cfg3"] & 7)
     return _CLASSES.get(key)

@@ -13,7 +13,7 @@ from edgekit.errors import ModelFormatError
 class Instruction:
     """One instruction of a bitstream.
 
-    ``rest`` holds the set bits that belong to no field, at their places; 0 where all are named.
+    ``rest`` contains the set bits that belong to no field, at their places; 0 if all are named.
     """
 
     pc: int  # the index of its first word in the bitstream
@@ -40,8 +40,8 @@ def decode(bitstream: bytes) -> tuple[Instruction, ...]:
     """Split a bitstream into instructions and read their fields.
 
     Raises:
-        ModelFormatError: It is no whole number of words, holds an opcode that the table does not
-            have, or ends within an instruction.
+        ModelFormatError: It is not a whole number of words, contains an opcode that is not in the
+            table, or ends within an instruction.
     """
     if len(bitstream) % WORD_BYTES:
         raise ModelFormatError(
@@ -70,12 +70,12 @@ def _layout(bitstream: bytes, pc: int) -> Layout:
         raise ModelFormatError(
             f"opcode {opcode:#04x} is unknown",
             where=f"pc {pc}, field opcode",
-            why="its length is unknown too, so that nothing after it can be read",
+            why="its length is unknown too, so nothing after it can be read",
         )
     return layout
 
 
-# Layout -> (name, shift, mask, sign bit or 0) of each field, and the bits outside of them.
+# Layout -> (name, shift, mask, sign bit or 0) of each field, and the bits outside all fields.
 _READERS = {
     opcode: (
         tuple(

@@ -22,7 +22,7 @@ _ALU_NAMES = (
     "ges", "mov", "i2f", "f2i", "fadd", "fsub", "fmul", "fmax", "fmin",
 )  # fmt: skip
 _COMPARES = range(9, 15)
-# Name -> (prefix, dims, address field, unit of an increment) of each walk that is not an op's.
+# Name -> (prefix, dims, address field, unit of an increment) of each walk except those of ops.
 _WALKS = {
     "ring.send": (("", 4, "addr", 4),),
     "ring.recv0": (("", 4, "addr", 4),),
@@ -42,7 +42,7 @@ _HEX = frozenset({"fill", "imm", "mode", "dest"})
 def disassemble(
     instructions: Sequence[Instruction], labels: Mapping[int, str] | None = None
 ) -> Iterator[str]:
-    """One line an instruction; ``labels`` adds a comment by program counter."""
+    """Yield one line for each instruction; ``labels`` are comments by program counter."""
     depth: list[int] = []
     for each in instructions:
         line = f"{each.pc:6}  {'  ' * len(depth)}{text(each)}"
@@ -54,7 +54,7 @@ def disassemble(
 
 
 def text(instruction: Instruction) -> str:
-    """An instruction in words, without its program counter."""
+    """Return an instruction as text, without its program counter."""
     unnamed = f" unnamed={instruction.rest:#x}" if instruction.rest else ""
     if instruction.layout.name == "alu":
         return _alu(instruction) + unnamed
@@ -101,7 +101,7 @@ def _walk_texts(instruction: Instruction) -> tuple[list[str], set[str]]:
 
 
 def _walk(walk: Walk) -> str:
-    """Base address and ``count(stride)`` a level, innermost first, without trailing single ones."""
+    """Return base and ``count(stride)`` of each level, innermost first, without trailing 1s."""
     levels = [f"{n}({s:+d})" if n > 1 else "1" for s, n in zip(walk.strides, walk.counts)]
     return f"{walk.base:#x}[{' '.join(_cut(levels, '1'))}]"
 
@@ -139,7 +139,7 @@ def _spline(instruction: Instruction) -> str:
 
 
 def _alu(instruction: Instruction) -> str:
-    """A bundle: its slots in the order in which the scalar core's fields stand."""
+    """Return a bundle: its slots in the order of the scalar core's fields."""
     slots = []
     guard = f"[{'' if instruction['polarity'] else '!'}p{instruction['pred']}] "
     op = instruction["alu_op"]

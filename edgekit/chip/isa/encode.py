@@ -11,12 +11,12 @@ from edgekit.errors import UsageError
 
 
 def encode(instructions: Iterable[Instruction]) -> bytes:
-    """The bitstream of ``instructions``, made from their fields and unnamed bits."""
+    """Return the bitstream of ``instructions``, from their fields and unnamed bits."""
     return b"".join(encode_one(each.opcode, each.fields, each.rest) for each in instructions)
 
 
 def encode_one(opcode: int, fields: Mapping[str, int], rest: int = 0) -> bytes:
-    """One instruction; fields that are not given are 0, except the opcode's own.
+    """Return one instruction; fields that are not given are 0, except the opcode.
 
     Raises:
         UsageError: The opcode or a field is unknown, or a value does not fit its field.

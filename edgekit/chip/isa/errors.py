@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stops the emulator, always with instruction, program counter and field."""
+"""The errors of the emulator; they name the instruction, program counter and field."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edgekit.errors import UnsupportedModelError
 
 
 class EmulationError(UnsupportedModelError):
-    """The program does something whose result is not proven, or cannot do what it says."""
+    """The program does something whose result is not proven, or something impossible."""
 
     code = "model.emulation"
 
@@ -22,7 +22,7 @@ class SyncError(EmulationError):
 def not_proven(
     instruction: Instruction, what: str, field_name: str, why: str = ""
 ) -> EmulationError:
-    """The error that names an instruction, its program counter and a field."""
+    """Return an error that names an instruction, its program counter and a field."""
     return EmulationError(
         what,
         where=f"{instruction.where}, field {field_name}",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors to the device's bytes and back: unsigned values, padding, tiles."""
+"""Convert tensors to the device's bytes and back: unsigned values, padding, tiles."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _FLIP: dict[DataType, tuple[int, Any, Any]] = {
 
 
 def to_device(layer: Layer, values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """The bytes of an input tensor as the device takes them.
+    """Return the bytes of an input tensor in the device's layout.
 
     Raises:
-        EmulationError: The layer's type is not proven, or type or size of ``values`` are others.
+        EmulationError: The layer's type is not proven, or ``values`` has another type or size.
     """
     flip, dtype, given = _flip(layer)
     if values.dtype != np.dtype(given):
@@ -45,10 +45,10 @@ def to_device(layer: Layer, values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def from_device(layer: Layer, raw: NDArray[np.uint8]) -> NDArray[np.generic]:
-    """The values of an output tensor: shape (y, x, z), uint8, int8 or int16.
+    """Return the values of an output tensor: shape (y, x, z), uint8, int8 or int16.
 
     Raises:
-        EmulationError: Its type is not proven, or its layout leaves the bytes that came.
+        EmulationError: Its type is not proven, or its layout reads beyond the bytes of ``raw``.
     """
     flip, dtype, signed = _flip(layer)
     item = np.dtype(dtype).itemsize

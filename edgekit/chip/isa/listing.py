@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A compiled model's programs as assembly, with what the package says about them."""
+"""A compiled model's programs as assembly, with the package's own data about them."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Line(Result):
-    """One instruction: ``fields`` are those that are not 0, under their names in the table."""
+    """One instruction: ``fields`` are those that are not 0, by their names in the table."""
 
     pc: int  # index of its first word in the bitstream
     name: str
     text: str
     fields: Mapping[str, int]
     unnamed_bits: tuple[int, ...]  # set bits outside every field
-    label: str  # what a relocation puts into it; empty for most
+    label: str  # the address that a relocation puts into it; empty for most
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class DisasmResult(Result):
 
     @property
     def num_words(self) -> int:
-        """Words of all bitstreams."""
+        """The number of words of all bitstreams."""
         return sum(each.num_words for program in self.programs for each in program.bitstreams)
 
     @property
@@ -90,18 +90,18 @@ class DisasmResult(Result):
 
 
 def disasm(model: PathLike) -> DisasmResult:
-    """Read a compiled model and take its programs apart.
+    """Read a compiled model and return its programs, disassembled.
 
     Raises:
-        InputError: It cannot be read.
-        ModelFormatError: It, its package or a bitstream is damaged.
-        UnsupportedModelError: It is not compiled for the Edge TPU.
+        InputError: The model cannot be read.
+        ModelFormatError: The model, its package or a bitstream is damaged.
+        UnsupportedModelError: The model is not compiled for the Edge TPU.
     """
     file = read_model_file(model, PROGRAM)
     packages = read_packages(file.model)
     if not packages:
         raise UnsupportedModelError(
-            "the model holds no program for the Edge TPU",
+            "the model does not contain a program for the Edge TPU",
             where=str(model),
             fix="give a compiled model; their names end with _edgetpu.tflite",
         )
@@ -144,7 +144,7 @@ def _line(instruction: Instruction, label: str) -> Line:
 
 
 def relocation_labels(chunk: InstructionBitstream) -> dict[int, str]:
-    """What the runtime patches into each word that it patches, by program counter."""
+    """Return the address that the runtime patches into a word, by program counter."""
     labels = {}
     for each in chunk.field_offsets:
         pc, bit = divmod(each.offset_bit, _WORD_BITS)
@@ -170,7 +170,7 @@ def _hint(hint: DmaHint) -> str:
 
 
 def render(result: DisasmResult) -> Iterator[str]:
-    """The listing for people, line by line."""
+    """Yield the listing as text, line by line."""
     for program in result.programs:
         yield f"operator {program.operator_index}, {program.type}"
         for hint in program.hints:

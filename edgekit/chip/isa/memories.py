@@ -25,10 +25,10 @@ SCALAR_WORDS = 4096
 def tile_words(
     tiles: Sequence[int], words: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The index of ``words`` of narrow memory on each of ``tiles``: one row a tile."""
+    """Return the index of ``words`` of narrow memory on ``tiles``: one row for each tile."""
     return np.array(tiles, np.int64)[:, None], words[None, :]
 
 
 def tiles_of(mask: int) -> list[int]:
-    """The tiles in ``mask``, lowest first."""
+    """Return the tiles in ``mask``, lowest first."""
     return [tile for tile in range(NUM_TILES) if mask >> tile & 1]

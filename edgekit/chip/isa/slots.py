@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The slots of a bundle, the scalar core's instruction word: their codes, and the words they name.
+"""The slots of a bundle (the scalar core's instruction word): their codes and operands.
 
 Source: tinycoral, docs/isa/scalar.md.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from edgekit.chip.isa.decode import Instruction
 
-# Codes of the vector slot; _AT: the instruction holds the number of the word of scalar memory.
+# Codes of the vector slot; _AT: the instruction contains the number of the scalar memory word.
 STORE_AT, STORE, STORE_NEXT, TO_HOST, DESCRIPTOR, ISSUE = 2, 4, 6, 8, 10, 12
-STORE_INCREMENT = 5  # bit of vector_slot in STORE_NEXT: the address register counts on
+STORE_INCREMENT = 5  # bit of vector_slot in STORE_NEXT: the address register is incremented
 LOAD_AT, LOAD_NEXT = 1, 3  # codes of the load slot
 RECIPROCAL, EXP2 = 2, 3  # codes of the special slot
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one table of instruction layouts: the only place that knows where a field's bits are.
+"""The table of instruction layouts: the only place where the bits of a field are defined.
 
 Words have 128 bits, little-endian; bit 0 is the lowest bit of byte 0 of an instruction's first
-word. Bits 6 to 11 of the first word are the opcode, and the opcode is the length.
+word. Bits 6 to 11 of the first word are the opcode, which also decides the length.
 
 Sources: the layouts published with tinycoral (github.com/FrederikRogalski/tinycoral, docs/isa),
 refined on compiled models until decode and encode were exact and ``seq`` counted 0, 1, 2, ...
@@ -33,12 +33,12 @@ class Field:
 
 @dataclass(frozen=True)
 class Layout:
-    """An opcode: its name in assembly, its length, the unit that runs it and its fields."""
+    """An opcode: its name in assembly, its length, the unit that runs it, and its fields."""
 
     opcode: int
     name: str
     num_words: int
-    unit: str  # one in-order queue a tile: "op", "w2n", ...; "scalar" and "control" have none
+    unit: str  # one in-order queue in each tile: "op", "w2n", ...; not "scalar" and "control"
     fields: tuple[Field, ...]
 
     @property
@@ -63,14 +63,14 @@ _HEADER = _fields(
     ("gate", 0, 1), ("pred", 1, 3), ("polarity", 4, 1), ("opcode", OPCODE_FIRST_BIT, OPCODE_BITS)
 )
 _TILES = (*_HEADER, Field("tiles", 12, 16))
-# A scalar register may take the place of an address and of the tiles.
+# A scalar register may replace an address and the tiles.
 _REGISTERS = _fields(("n_addr_reg", 28, 5), ("tiles_reg", 33, 5), ("tiles_reg_en", 38, 1))
 
 
 def _walk(
     prefix: str, first_bit: int, dims: int, inc_bits: int, count_bits: int
 ) -> tuple[Field, ...]:
-    """``dims`` pairs of a signed increment and an iteration count less one, innermost first."""
+    """Return ``dims`` pairs: a signed increment and an iteration count minus 1, innermost first."""
     fields = []
     for dim in range(dims):
         at = first_bit + dim * (inc_bits + count_bits)
@@ -82,10 +82,10 @@ def _walk(
 def _fine_walk(
     prefix: str, base: int, base_bits: int, inc_bits: int, count_bits: int
 ) -> tuple[Field, ...]:
-    """An op's address generator: base, then eight dims whose increments have two low bits more.
+    """Return an op's address generator: base, then eight dims with two more low increment bits.
 
-    The low bits of increment k stand before its dim: after the base for k = 0, else after the
-    count of dim k - 1; what follows dim 7 is a flag.
+    The low bits of increment k are before its dim: after the base for k = 0, else after the
+    count of dim k - 1. A flag follows dim 7.
     """
     at = base + base_bits
     fields = [Field(f"{prefix}base", base, base_bits), Field(f"{prefix}lo0", at, 2)]
@@ -100,7 +100,7 @@ def _fine_walk(
 
 
 def _sync_records(prefix: str, first_bit: int, number: int) -> tuple[Field, ...]:
-    """42-bit records of a tile DMA: which counter it waits for, and until when."""
+    """42-bit records of a tile DMA: the counter it waits for, and the count to reach."""
     fields: list[Field] = []
     for k in range(number):
         at = first_bit + 42 * k
@@ -130,7 +130,7 @@ def _wait_record(prefix: str, at: int, id_bits: int, value_bits: int) -> tuple[F
 
 
 def _descriptor(prefix: str, offset: int, stride_bits: int) -> tuple[Field, ...]:
-    """What ring and mesh transfers have in common: address, four dims, buffer, short last group."""
+    """The common fields of ring and mesh transfers: address, four dims, buffer, last group."""
     return (
         Field(f"{prefix}addr", 60 + offset, 18),
         *_walk(prefix, 78 + offset, 4, 17, 16),
@@ -402,7 +402,7 @@ _ALU = (
     ),
 )
 
-# Opcode -> layout. Everything else in the package asks this table.
+# Opcode -> layout. All other code of the package uses this table.
 LAYOUTS = {
     layout.opcode: layout
     for layout in (

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Address generators: from the increments an instruction stores to strides, grids and addresses.
+"""Address generators: from an instruction's increments to strides, grids and addresses.
 
 A generator is a nest of (increment, iterations - 1), innermost first. One step finds the innermost
-level that is not yet at its end, advances it, rewinds the levels inside and adds its increment; so
+level that is not at its end, advances it, resets the levels inside it and adds its increment. So
 ``stride_k = inc_k + sum over j < k of stride_j * cnt_j``.
 
 Source: tinycoral, docs/isa/op.md ("How a TTU works"); checked on every instruction of the corpus.
@@ -21,7 +21,7 @@ from edgekit.chip.isa.errors import EmulationError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Longer walks than any memory of the chip could need mean that the fields are damaged.
+# A walk longer than any memory of the chip means that the fields are damaged.
 MAX_STEPS = 1 << 21
 
 
@@ -36,7 +36,7 @@ class Walk:
 
     @property
     def num_steps(self) -> int:
-        """How many addresses it yields."""
+        """The number of addresses."""
         steps = 1
         for count in self.counts:
             steps *= count
@@ -51,16 +51,16 @@ class Walk:
         )
 
     def addresses(self) -> NDArray[np.int64]:
-        """Every address in order, int64.
+        """Return every address in order, int64.
 
         Raises:
-            EmulationError: There are more than any memory of the chip has words.
+            EmulationError: The walk has more addresses than any memory of the chip has words.
         """
         if self.num_steps > MAX_STEPS:
             raise EmulationError(
                 f"a walk of {self.num_steps} steps, more than {MAX_STEPS}",
                 where=self.where,
-                why="no memory of the chip has so many words: the program is damaged",
+                why="every memory of the chip has fewer words: the program is damaged",
             )
         address = np.array([self.base], np.int64)
         for stride, count in zip(self.strides, self.counts):
@@ -70,14 +70,14 @@ class Walk:
         return address
 
     def grid(self) -> NDArray[np.int64]:
-        """The addresses with one axis a level, outermost first."""
+        """Return the addresses with one axis for each level, outermost first."""
         return self.addresses().reshape(self.counts[::-1])
 
 
 def coarse_walk(
     instruction: Instruction, prefix: str, dims: int, base: int, *, unit: int = 1
 ) -> Walk:
-    """The walk of a DMA; ``unit`` scales its increments."""
+    """Return the walk of a DMA; ``unit`` scales its increments."""
     fields = instruction.fields
     increments = [unit * fields[f"{prefix}inc{k}"] for k in range(dims)]
     counts = [fields[f"{prefix}cnt{k}"] for k in range(dims)]
@@ -85,7 +85,7 @@ def coarse_walk(
 
 
 def fine_walk(instruction: Instruction, prefix: str) -> Walk:
-    """The walk of an op: bytes of narrow memory, 64-byte units of wide memory."""
+    """Return the walk of an op: bytes of narrow memory, 64-byte units of wide memory."""
     fields = instruction.fields
     increments = [4 * fields[f"{prefix}inc{k}"] + fields[f"{prefix}lo{k}"] for k in range(8)]
     counts = [fields[f"{prefix}cnt{k}"] for k in range(8)]
@@ -113,7 +113,7 @@ def as_float(bits: int) -> np.float32:
 
 
 def product(values: Sequence[int]) -> int:
-    """The product of ``values``; 1 of none."""
+    """The product of ``values``; 1 if there are none."""
     result = 1
     for value in values:
         result *= value

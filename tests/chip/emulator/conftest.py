@@ -21,7 +21,7 @@ Change = Callable[..., Package]
 
 @pytest.fixture
 def load(corpus: Path) -> Load:
-    """The first package of the compiled model of the corpus at a path."""
+    """Return a function: path in the corpus -> first package of the compiled model there."""
 
     def read(path: str) -> Package:
         content = (corpus / "compiled" / path).read_bytes()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers are found in the blocks that ops leave on the tiles, if all values are right."""
+"""`find_layer` finds a layer in the blocks that ops store on the tiles, if all values match."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgekit.chip.emulator import EdgeTpu
 from edgekit.formats.tflite import read_model
 from scripts.layer_comparison import COMPUTED, Recorder, compare_layers, find_layer
 
-_CHANNELS = 20  # in emissions of 8: three, the last one with four values of nothing
+_CHANNELS = 20  # three emissions of 8; the last one has four unused values
 _PARTS = st.lists(st.integers(1, 3), min_size=1, max_size=4)
 
 
@@ -68,7 +68,7 @@ def test_a_vector_comes_tile_after_tile_in_several_passes() -> None:
     for start in (0, 64, 128):
         part = np.pad(values[start : start + 64], (0, max(0, start + 64 - 150)))
         recorder.groups.append((start, {0: part[:32][None], 1: part[32:][None]}))
-    assert find_layer(recorder, 0, values[None]) == []  # the last tile holds nothing of it
+    assert find_layer(recorder, 0, values[None]) == []  # the last tile does not contain any of it
     recorder.groups[2][1].pop(1)
     assert find_layer(recorder, 0, values[None]) == [0, 1, 2]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program with a loop: the LSTM, whose scalar core goes round once for every row of an image."""
+"""A program with a loop: the LSTM, whose scalar core iterates over the rows of an image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OUTPUT = "StatefulPartitionedCall:0"
 
 
 class _Network:
-    """The source's LSTM in float64, with the roundings and limits that the program has."""
+    """The source's LSTM in float64, with the same rounding and limits as the program."""
 
     def __init__(self, path: Path) -> None:
         model = read_model(path.read_bytes())
@@ -48,11 +48,11 @@ class _Network:
         self.logit_zero = logits.zero_point[0]
 
     def _sum(self, value: Any) -> Any:  # noqa: ANN401
-        """A gate's part: eight bits in steps of the output, so hardly more than 1."""
+        """A gate's part: eight bits in steps of the output, so its maximum is just above 1."""
         return np.clip(np.rint(value / self.scale), -127, 128) * self.scale
 
     def states(self, image: Any) -> Any:  # noqa: ANN401
-        """What the LSTM gives after each row, as the chip's bytes."""
+        """Return the LSTM's output after each row, as the chip's bytes."""
         hidden, cell, found = np.zeros(_UNITS), np.zeros(_UNITS), []
         for row in image / 255.0:
             gates = [
@@ -70,7 +70,7 @@ class _Network:
         return np.array(found)
 
     def scores(self, states: Any) -> Any:  # noqa: ANN401
-        """The softmax in 256ths, from the bytes of `states`."""
+        """Return the softmax in steps of 1/256, from the bytes of `states`."""
         logits = self.dense @ ((states.reshape(-1) - 127.0) * self.scale) + self.dense_bias
         steps = np.clip(np.rint(logits / self.logit_scale) + self.logit_zero, -128, 127)
         powers = np.exp((steps - steps.max()) * self.logit_scale)
@@ -79,7 +79,7 @@ class _Network:
 
 @pytest.fixture(scope="module")
 def digits(corpus: Path) -> tuple[Any, Any]:
-    """The first images of MNIST's test set, and what they show."""
+    """Return the first images of MNIST's test set and their labels."""
     with np.load(corpus / "mnist" / "mnist.npz") as archive:
         return archive["x_test"][:30], archive["y_test"][:30]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs of Google's compiler in the emulator, against arithmetic and against TFLite."""
+"""The emulator's results for programs of Google's compiler, compared with numpy and TFLite."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_what_is_not_proven_names_instruction_counter_and_field(
 
 
 def test_a_caching_program_of_another_compilation_is_refused(load: Callable[..., Any]) -> None:
-    """Both run, on wide memory of the same layout: only the token tells that weights are wrong."""
+    """Both run on wide memory of the same layout: only the token shows that weights are wrong."""
     package = load(f"{_MOBILENET}_edgetpu.tflite")
     other = load("google-coral__test_data/mobilenet_v1_0.25_128_quant_edgetpu.tflite")
     with pytest.raises(EmulationError, match="token"):

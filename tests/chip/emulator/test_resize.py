@@ -24,7 +24,7 @@ _LANES = "arth-simon__edge_tpu_lane_detection"
 
 @pytest.fixture
 def movenet_part(corpus: Path, load: Callable[..., Any]) -> Any:  # noqa: ANN401
-    """The operators of MoveNet's source that its program holds."""
+    """Return the operators of MoveNet's source that its program contains."""
     source = read_model((corpus / "compiled" / f"{_MOVENET}.tflite").read_bytes())
     names = {tensor.name: index for index, tensor in enumerate(source.main.tensors)}
     executable = load(f"{_MOVENET}_edgetpu.tflite").inference
@@ -75,7 +75,7 @@ def _pc_of_resize(executable: Any) -> int:  # noqa: ANN401
 def test_the_lane_heads_are_the_documented_arithmetic_on_the_layers_left_on_the_cpu(
     operator_index: int, corpus: Path, random_inputs: Callable[..., Any]
 ) -> None:
-    """model_cvat5 is model_cvat4tailorf32 whose last layers the compiler left uncompiled."""
+    """model_cvat5 is model_cvat4tailorf32, but the compiler left its last layers on the CPU."""
     folder = corpus / "compiled" / _LANES
     packages = read_packages(read_model(folder / "model_cvat4tailorf32_edgetpu.tflite"))
     chip = EdgeTpu(next(p.package for p in packages if p.operator_index == operator_index))
@@ -94,7 +94,7 @@ def test_the_lane_heads_are_the_documented_arithmetic_on_the_layers_left_on_the_
     ("name", "value"),
     [
         ("clamp_max", 0x30302),  # three quarters a pixel
-        ("clamp_max", 0x20202),  # from half a pixel on
+        ("clamp_max", 0x20202),  # starting at half a pixel
         ("clamp_min", 0x20302),  # rows that move with the columns' loop
         ("mult", 0x3F800000),
         ("bias", 1),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scalar core against numpy's float32 and against loops written out."""
+"""The scalar core, compared with numpy's float32 and with unrolled loops."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strict synchronization: passes Google's programs, finds what is taken out of them."""
+"""Strict synchronization passes Google's programs and finds each wait that a test removes."""
 
 from __future__ import annotations
 

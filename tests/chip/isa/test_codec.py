@@ -139,7 +139,7 @@ def test_every_bitstream_of_the_corpus_frames_and_comes_back(corpus: Path) -> No
 
 @pytest.mark.corpus
 def test_tile_instructions_are_numbered_without_gaps(corpus: Path) -> None:
-    """The sequence number is how one sees that the framing is right."""
+    """The sequence numbers show that the framing is right."""
     for path in sorted(corpus.glob("compiled/**/*_edgetpu.tflite")):
         for each in read_packages(read_model(path.read_bytes())):
             for executable in each.package.executables:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Address walks against the counter that they describe."""
+"""Address walks, compared with the counter that they describe."""
 
 from __future__ import annotations
 

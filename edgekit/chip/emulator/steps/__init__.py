@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of a plan that ops become: gather, compute, requantize, scatter."""
+"""The steps that ops become in a plan: gather, compute, requantize, scatter."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the steps of all ops have in common: their rows, and preparing weights only once."""
+"""The base of the steps of all ops: their rows, and weights that are prepared only once."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class Weights:
     """The rows an op reads, which of them each step reads, and the header rows of each group."""
 
     rows: NDArray[np.int64]
-    index: NDArray[np.int64]  # one a step, into ``rows``
+    index: NDArray[np.int64]  # one for each step, into ``rows``
     headers: NDArray[np.int64]  # (groups, rows of a set)
 
     @property
     def key(self) -> bytes:
-        """Equal for tiles that compute with the same rows."""
+        """A key that is equal for tiles that compute with the same rows."""
         return self.rows.tobytes() + self.headers.tobytes()
 
 
 class OpStep(Step):
-    """What all classes of ops have in common."""
+    """The base of all classes of ops."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class OpStep(Step):
         if nest.access.activation_bytes:
             gather.prepare(nest, order)
         output.prepare(nest, self.shape.emissions)
-        # Only its shape is wanted from here on: a large model has ten million steps.
+        # Only its shape is needed from here on: a large model has ten million steps.
         no_memory = np.broadcast_to(np.int64(0), self.shape.order.shape)
         emissions = nest.shared(self.shape.emissions)
         self.shape = replace(self.shape, order=no_memory, emissions=emissions)
@@ -82,7 +82,7 @@ class OpStep(Step):
             (self.rows < NUM_TILES * WIDE_ROWS).all()
             and (self.headers < NUM_TILES * WIDE_ROWS).all()
         )
-        # Rows, headers, and what was made of them; one object, for threads share a plan.
+        # Rows, headers and the prepared weights, in one object because threads share a plan.
         self._kept: tuple[NDArray[np.uint8], NDArray[np.uint8], Any] | None = None
         values = max(
             1, order.size * max(self.gather.size, 1), self.shape.emissions.size * self.channels
@@ -95,7 +95,7 @@ class OpStep(Step):
         return self.shape.emissions.reshape(-1)
 
     def run(self, state: State) -> None:
-        """Gather, compute, scatter, a few tiles at a time."""
+        """Gather, compute and scatter, a few tiles at a time."""
         prepared = self.prepared(state)
         for first in range(0, len(self.tiles), self.batch):
             tiles = self.tiles[first : first + self.batch]
@@ -111,15 +111,15 @@ class OpStep(Step):
         tiles: list[int],
         first: int,
     ) -> NDArray[np.uint8]:
-        """The bytes that are stored, one row a tile."""
+        """Return the bytes to store: one row for each tile."""
         raise NotImplementedError
 
     def prepare(self, rows: NDArray[np.uint8], headers: NDArray[np.uint8]) -> Any:  # noqa: ANN401
-        """The weights as `compute` wants them."""
+        """Return the weights in the form that `compute` needs."""
         raise NotImplementedError
 
     def prepared(self, state: State) -> Any:  # noqa: ANN401
-        """The prepared weights; made anew where the rows have changed."""
+        """Return the prepared weights; prepare them again if the rows have changed."""
         kept = self._kept
         if kept is not None and self.constant:
             return kept[2]

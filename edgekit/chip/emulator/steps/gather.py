@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an op's activations come from and where its results go."""
+"""Read an op's activations and write its results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Gather:
-    """Where the activations of a step come from: narrow memory, or a delivery's rows."""
+    """The source of a step's activations: narrow memory, or the rows of a delivery."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Gather:
         self.size = 0
 
     def prepare(self, nest: Nest, order: NDArray[np.int64]) -> None:
-        """Fix the order and the width of an access; the walk itself is let go."""
+        """Fix the order and the width of each access, and release the walk."""
         self.size = nest.access.activation_bytes
         if self.chunks:
             self._prepare_chunks(nest, order)
@@ -51,14 +51,14 @@ class Gather:
             self.index.append(nest.shared(self._units(where)))
 
     def _units(self, addresses: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Addresses as words where all are, else as single bytes."""
+        """Return word addresses if all are whole words, else byte addresses."""
         self.words = self.size == 4 and not (addresses % 4).any()
         if self.words:
             return addresses // 4
         return (addresses[:, None] + np.arange(self.size)).reshape(-1)
 
     def read(self, state: State, tiles: Sequence[int], first: int) -> NDArray[np.uint8]:
-        """The bytes, one row a tile; ``first`` is the position of ``tiles`` in the step's."""
+        """Return the bytes, one row for each tile; the step's ``tiles`` start at ``first``."""
         dtype = np.uint32 if self.words else np.uint8
         out = np.empty((len(tiles), self.index[0].size), dtype)
         for position, tile in enumerate(tiles):
@@ -74,7 +74,7 @@ class Gather:
 
 
 class Output:
-    """Where the emissions go."""
+    """The destination of the emissions."""
 
     def __init__(self, words: NDArray[np.int64], keep: NDArray[np.bool_] | None) -> None:
         self.addresses, self.keep = words, keep
@@ -82,7 +82,7 @@ class Output:
         self.kept: NDArray[np.bool_] | None = None
 
     def prepare(self, nest: Nest, emissions: NDArray[np.int64]) -> None:
-        """Fix the order in which emissions come."""
+        """Fix the order of the emissions."""
         words = (self.addresses // 4)[emissions].reshape(-1)
         if self.keep is not None:
             self.kept = self.keep[emissions].reshape(-1)
@@ -95,7 +95,7 @@ class Output:
         self.addresses, self.keep = np.zeros(0, np.int64), None
 
     def write(self, state: State, tiles: Sequence[int], stored: NDArray[np.uint8]) -> None:
-        """Store bytes, one row a tile."""
+        """Store bytes: one row for each tile."""
         words = stored.reshape(len(tiles), -1).view(np.uint32)
         for position, tile in enumerate(tiles):
             values = words[position] if self.kept is None else words[position][self.kept]

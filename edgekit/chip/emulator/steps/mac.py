@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ops as steps: gather activations, multiply by weight rows, requantize, scatter.
 
-Weight rows are prepared once (zero points off, transposed, float32 where sums stay exact) and kept
-while their bytes stay the same, which for cached parameters is for ever.
+Weight rows are prepared once (zero point subtracted, transposed, float32 if sums stay exact) and
+reused while their bytes do not change; cached parameters never change.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROW_CHANNELS, _ROW_LANES = 64, 4
-_MAX_SPLITS = 4  # float32 products whose sum is taken in float64 before float64 is used for all
+_MAX_SPLITS = 4  # at most; float32 products are then summed in float64
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Prepared:
     kind: str  # "copy", "diagonal", "product"
     matrices: tuple[NDArray[Any], ...]  # splits along the reduction
     bounds: tuple[int, ...]  # where the splits end
-    bias: NDArray[np.float64]  # (weight sets, channels), everything that is added
+    bias: NDArray[np.float64]  # (weight sets, channels), all added constants
     exact32: bool
     multiplier: NDArray[np.float32] | np.float32
 
@@ -42,7 +42,7 @@ class MacStep(OpStep):
     """Activations times weights."""
 
     def prepare(self, rows: NDArray[np.uint8], headers: NDArray[np.uint8]) -> Prepared:
-        """Weights without zero point, bias with everything constant folded in."""
+        """Return weights minus their zero point, and the bias with all constants folded in."""
         fields = self.instruction.fields
         weights = self._matrix(rows)  # (sets, reduction, channels)
         bias, multiplier, zero_points = self._headers(headers)
@@ -71,13 +71,13 @@ class MacStep(OpStep):
         return Prepared(kind, matrices, tuple(ends), bias, total < EXACT_FLOAT32, multiplier)
 
     def _bound(self, weights: NDArray[np.float64]) -> float:
-        """No partial sum of the products is larger, whatever the activations."""
+        """An upper bound of every partial sum of the products, for all activations."""
         highest = 255 if self.access.activations == "u1" else 65535
         positive, negative = np.maximum(weights, 0).sum(1), np.maximum(-weights, 0).sum(1)
         return highest * max(float(positive.max()), float(negative.max()))
 
     def _splits(self, weights: NDArray[np.float64]) -> tuple[int, type]:
-        """How many float32 products along the reduction are each exact; else one in float64."""
+        """Return the number of splits that keep float32 products exact; else one, with float64."""
         length = weights.shape[1]
         for splits in range(1, min(_MAX_SPLITS, length) + 1):
             ends = [length * k // splits for k in range(splits + 1)]
@@ -186,7 +186,7 @@ class MacStep(OpStep):
         )
 
     def _sum_diagonal(self, values: NDArray[np.uint8], weights: NDArray[Any]) -> NDArray[Any]:
-        """Each channel by itself, tap after tap: (tiles, sets, positions, channels)."""
+        """Sum each channel separately, tap by tap: (tiles, sets, positions, channels)."""
         total = values[:, :, :, 0].astype(weights.dtype)
         total *= weights[0][:, None, :]
         for tap in range(1, len(weights)):
@@ -209,7 +209,7 @@ class MacStep(OpStep):
 
 
 class SumsStep(MacStep):
-    """A multiply-accumulate step whose sums stay int32: a row of wide memory for each emission."""
+    """A multiply-accumulate step that stores int32 sums: one wide row for each emission."""
 
     def __init__(
         self,
@@ -226,7 +226,7 @@ class SumsStep(MacStep):
         self.out_rows = starts[:, None] + order
 
     def run(self, state: State) -> None:
-        """Gather, add up, store."""
+        """Gather the activations, sum the products, and store int32 sums."""
         prepared = self.prepared(state)
         inputs = self.gather.read(state, self.tiles, 0).view(self.access.activations)
         total = self.sums(inputs, prepared, len(self.tiles)).astype(np.int32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pools as steps, and which kind of step an op is."""
+"""Pools as steps, and the choice of an op's kind of step."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _ROW_CHANNELS, _ROW_LANES = 64, 4
 
 
 class PoolStep(OpStep):
-    """Maximum or sum over byte lanes of wide rows: one row's lane a step, 64 channels at once."""
+    """Maximum or sum over byte lanes of wide rows: each step reads one lane, 64 channels."""
 
     def prepare(self, rows: NDArray[np.uint8], headers: NDArray[np.uint8]) -> NDArray[Any]:
-        """The reduced values: they are what the rows hold, nothing else comes in."""
+        """Return the reduced values, which depend only on the rows."""
         del headers
         cells = rows.reshape(-1, _ROW_CHANNELS, _ROW_LANES)
         if self.access.weights == "pair":
@@ -60,9 +60,9 @@ def make_step(
     output: Output,
     spline: Spline | None,
 ) -> OpStep:
-    """The step for ``nest`` on tiles that use the same weights."""
+    """Return the step for ``nest`` on tiles that use the same weights."""
     kind = MacStep if nest.access.activation_bytes else PoolStep
     step = kind(nest, tiles, gather, weights, output, spline)
     if kind is PoolStep and step.shape.there is not None:
-        raise nest.stop("a partial last round that cuts some sums of a pool", "last_loop")
+        raise nest.stop("a partial last round that shortens some sums of a pool", "last_loop")
     return step

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An op's loop nest by what it does: sets of weights, positions that share them, the reduction."""
+"""The shape of an op's loop nest: sets of weights, positions that share them, the reduction."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Shape:
     emissions: NDArray[np.int64]
     group: NDArray[np.int64]  # header set of each weight set
     shares_input: bool  # every weight set reads the same activations
-    # (weight sets, reduction): which steps happen; None for all. Only a partial last round that
-    # cuts some sums and not others leaves steps out.
+    # (weight sets, reduction): which steps are executed; None for all. Steps are left out only
+    # if a partial last round shortens some sums and not others.
     there: NDArray[np.bool_] | None = None
 
 
 def shape_of(nest: Nest, index: NDArray[np.int64]) -> Shape:
-    """Split ``nest``; ``index`` says which weight row and lane a step uses.
+    """Split ``nest``; ``index`` is the weight row and lane of each step.
 
     Raises:
         EmulationError: A summed level lies above the level of the channel groups.
@@ -87,7 +87,7 @@ def _cut(
     emissions: NDArray[np.int64],
     group: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_] | None]:
-    """Leave out the steps of a partial last round: the same of every sum, whole sums, or some."""
+    """Leave out steps of a partial last round: the same of each sum, whole sums, or of some."""
     there = np.asarray(valid[order])[:, 0]  # (sets, reduction)
     if (there == there[:1]).all():
         return order[..., there[0]], emissions, group, None

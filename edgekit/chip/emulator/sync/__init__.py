@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strict synchronization: whether a program waits for what it reads."""
+"""Strict synchronization: check that a program waits for the data that it reads."""

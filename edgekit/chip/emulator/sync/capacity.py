@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strict synchronization: do the queues in wide memory have the room that they say they have?
+"""Strict synchronization: check that the queues in wide memory have the room they claim.
 
-A stream goes round a ring of slots. No slot may hold a parameter that the caching program has put
-there, and none may lie behind the end of the memory: the chip does not look.
+A stream uses a ring of slots. No slot may contain a parameter that the caching program has
+stored, and no slot may lie beyond the end of the memory: the chip does not check either.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def slots_of(task: Task) -> range:
-    """The rows of wide memory that the task's stream goes round; empty where it has none."""
+    """The rows of wide memory that the task's stream uses as slots; empty without slots."""
     if isinstance(task, RingReceive):
         return range(task.base, task.base + task.instruction["slots"])
     if isinstance(task, NarrowToWide) and task.streams:
@@ -28,15 +28,15 @@ def slots_of(task: Task) -> range:
 
 
 def check_capacity(task: Task, tiles: list[int], cached: list[set[int]] | None) -> None:
-    """Stop where a stream's slots hold parameters or lie outside.
+    """Raise if a stream's slots contain parameters or lie outside the memory.
 
     Args:
-        task: About to run.
-        tiles: Where.
-        cached: Rows of each tile that hold parameters; None for the program that puts them there.
+        task: The task that is about to run.
+        tiles: The tiles it runs on.
+        cached: Rows of each tile that contain parameters; None for the program that caches them.
 
     Raises:
-        SyncError: There is no room.
+        SyncError: A slot contains parameters or lies outside the memory.
     """
     slots = slots_of(task)
     if not slots:
@@ -47,7 +47,7 @@ def check_capacity(task: Task, tiles: list[int], cached: list[set[int]] | None) 
         raise SyncError(
             f"a queue of {len(slots)} rows from row {slots[0]}, the memory has {WIDE_ROWS}",
             where=where,
-            why="there is no row behind the last one",
+            why="the queue ends beyond the last row",
         )
     if cached is None:
         return
@@ -58,5 +58,5 @@ def check_capacity(task: Task, tiles: list[int], cached: list[set[int]] | None) 
                 f"a queue of {len(slots)} rows from row {slots[0]} covers {len(covered)} rows of "
                 f"parameters of tile {tile}",
                 where=where,
-                why="the stream would overwrite them, if not in this inference then in the next",
+                why="the stream would overwrite them, in this inference or the next",
             )

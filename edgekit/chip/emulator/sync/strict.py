@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strict synchronization: does the program wait for what it reads?
+"""Strict synchronization: check that the program waits for the data that it reads.
 
-The planner runs each unit as early as its streams allow, so that a missing wait need not change a
-value. This checker looks at the waits themselves. Every word of narrow memory remembers the unit
-that wrote it last and the count that unit's counter has reached by then; a fence that drains the
-unit makes it forget. Who reads a word that is remembered must wait for that counter, and for at
+The planner runs each unit as early as its streams allow, so a missing wait may not change a value.
+This checker checks the waits themselves. For every word of narrow memory it records the unit that
+wrote it last and the count that the unit's counter had then reached; a fence that drains the unit
+clears the record. An instruction that reads a recorded word must wait for that counter, and for at
 least that count (the first round of a wait that repeats). Producers on the ring must name the
-count of packets before them, and the scalar core the final counts.
+count of packets before them, and the scalar core must name the final counts.
 
-What is checked is what holds in every program of Google's compiler that the emulator runs.
+Every program of Google's compiler that the emulator runs passes these checks.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 _NUM_WORDS = NARROW_BYTES // 4
 _AVDATA, _WIDE_TO_NARROW, _NARROW_TO_WIDE = 0, 11, 13
 _NOBODY = -1
-_MESH_SIDES = (3, 4, 5, 6)  # counters of what comes in: north, east, south, west
+_MESH_SIDES = (3, 4, 5, 6)  # counters of incoming words: north, east, south, west
 _NAMES = {0: "AVDATA", 3: "MESH_NORTH_IN", 4: "MESH_EAST_IN", 5: "MESH_SOUTH_IN", 6: "MESH_WEST_IN"}
-# Which unit's drain makes words of a counter safe.
+# Counter -> the unit whose drain makes its words safe to read.
 _UNIT_OF = {0: "op", 3: "mesh_south", 4: "mesh_west", 5: "mesh_north", 6: "mesh_east"}
 _PRODUCERS = (17, 18)  # RING_PRODUCER_A, RING_PRODUCER_B
 _STREAM_COUNTERS = (13, 14, 15)  # NARROW_TO_WIDE, RING_READ_A, RING_READ_B
@@ -64,7 +64,7 @@ class SyncChecker(Checker):
     # -- in program order
 
     def branched(self) -> None:
-        """See `Checker`: numbers go on with that of the next instruction."""
+        """See `Checker`: numbering continues with that of the next instruction."""
         self.seq = -1
 
     def issued(self, instruction: Instruction) -> None:
@@ -84,18 +84,18 @@ class SyncChecker(Checker):
                     self._restart(instruction, counter)
 
     def _restart(self, instruction: Instruction, counter: int) -> None:
-        """Before a count of packets starts again, the scalar core has waited for all of them."""
+        """Check that the scalar core has waited for all packets before their count restarts."""
         if self.waited[counter] < self.producers[counter]:
             raise _fault(
                 instruction,
-                f"{self.producers[counter]} packets are forgotten, waited for "
+                f"{self.producers[counter]} packets were sent, the scalar core waited for "
                 f"{self.waited[counter]}",
                 "counters",
             )
         self.producers[counter] = self.waited[counter] = 0
 
     def _producer(self, instruction: Instruction) -> None:
-        """Its first record names the counter it is ordered by, and how far that must be."""
+        """Check the first record: the counter that orders the producer, and its required count."""
         if not instruction["r0_en_a"] or instruction["r0_id"] & 31 not in _PRODUCERS:
             if instruction["r0_en_a"] and instruction["r0_id"] & 31 == _NARROW_TO_WIDE:
                 return  # the only producer of its phase
@@ -110,10 +110,10 @@ class SyncChecker(Checker):
             if instruction[f"r{k}_val"] != expected:
                 raise _fault(
                     instruction,
-                    f"waits for {instruction[f'r{k}_val']} packets before it, there are {expected}",
+                    f"waits for {instruction[f'r{k}_val']} packets before it, expected {expected}",
                     f"r{k}_val",
                 )
-            if k == 0 or loopback:  # what goes round through the scalar core counts twice
+            if k == 0 or loopback:  # packets that return through the scalar core count twice
                 self.producers[counter] += 1 if operation == _ORDINAL else packets
         if instruction["slots"] and not any(
             instruction[f"r{k}_en_a"]
@@ -131,7 +131,7 @@ class SyncChecker(Checker):
                 if instruction[f"threshold{bit}"] != expected:
                     raise _fault(
                         instruction,
-                        f"waits for {instruction[f'threshold{bit}']} packets, {expected} are sent",
+                        f"waits for {instruction[f'threshold{bit}']} packets, expected {expected}",
                         f"threshold{bit}",
                     )
 
@@ -172,8 +172,8 @@ class SyncChecker(Checker):
             if threshold < needed:
                 raise _fault(
                     instruction,
-                    f"sends words of tile {tile} when {_NAMES[counter]} is {threshold}, "
-                    f"they are there at {needed}",
+                    f"sends words of tile {tile} when {_NAMES[counter]} is {threshold}, but "
+                    f"they are complete at {needed}",
                     "s0_val" if counter in waits else "s0_en_a",
                 )
 
@@ -212,7 +212,7 @@ class SyncChecker(Checker):
                 self.count[tile, words] = self.av[tile] + order // unit + 1
                 self.av[tile] += product(task.nest.out.counts[level:])
             else:
-                self.count[tile, words] = 1 << 40  # nothing tells when it is there
+                self.count[tile, words] = 1 << 40  # nothing signals its arrival
 
     def _passed(self, task: Fence, tiles: list[int]) -> None:
         instruction = task.instruction
@@ -231,7 +231,7 @@ class SyncChecker(Checker):
                     self.sides[tile][counter] = 0
 
     def _check_transfer(self, task: NarrowToWide, tiles: list[int]) -> None:
-        """The transfer names counters; its counts are not understood."""
+        """Check that the transfer names the counters; the meaning of its counts is not known."""
         instruction = task.instruction
         named = {instruction[f"s{k}_id"] for k in range(6)}
         for tile in tiles:
@@ -244,10 +244,12 @@ class SyncChecker(Checker):
                     )
 
     def _streamed(self, task: NarrowToWide, tiles: list[int]) -> None:
-        """Remember from which count on the stream's first row is there."""
+        """Record the count from which the stream's first row is complete."""
         signals = product(task.narrow.counts[task.instruction["tail"] >> 1 :])
         if task.instruction["s0_id"] == _WIDE_TO_NARROW or task.instruction["transpose"]:
-            self.uncounted.update(tiles)  # how often half of a pair or a transpose signals: unknown
+            self.uncounted.update(
+                tiles
+            )  # unknown: how often half of a pair, or a transpose, signals
         for tile in tiles:
             before = self.to_wide[tile]
             self.streams[tile, task.rows[0]] = before + 1
@@ -266,13 +268,13 @@ class SyncChecker(Checker):
 
     @staticmethod
     def _check_source(task: WideToNarrow) -> None:
-        """A stream is only there when the counter of what brings it says so."""
+        """Check that the read waits for the counter of the unit that brings the stream."""
         if task.streams and task.instruction["s0_id"] not in _STREAM_COUNTERS:
             raise _fault(task.instruction, "reads a stream without waiting for it", "s0_id")
 
     @staticmethod
     def _check_relay(task: Mesh) -> None:
-        """What passes through a small buffer waits until some of it has come in."""
+        """Check that a relay through a small buffer waits for incoming words."""
         instruction = task.instruction
         waits = {
             instruction[f"s{k}_id"] >> 1
@@ -283,7 +285,7 @@ class SyncChecker(Checker):
             raise _fault(instruction, "passes words on without waiting for them", "s0_en_a")
 
     def _check_op(self, task: Op, tiles: list[int]) -> None:
-        """An op has no wait for the mesh: a fence must lie between."""
+        """Check for a fence before an op that reads words from the mesh: an op cannot wait."""
         if not task.nest.access.activation_bytes or task.nest.chunked:
             return
         words = np.unique(task.nest.in_addresses // 4)
@@ -292,7 +294,7 @@ class SyncChecker(Checker):
             if writers:
                 raise _fault(
                     task.instruction,
-                    f"reads words of tile {tile} that the mesh has brought, no fence between",
+                    f"reads words of tile {tile} from the mesh without a fence in between",
                     "in_base",
                 )
 
@@ -301,6 +303,6 @@ def _fault(instruction: Instruction, what: str, name: str) -> SyncError:
     return SyncError(
         what,
         where=f"{instruction.where}, field {name}",
-        why="on the chip this is a race: the units do not wait for each other by themselves",
+        why="on the chip this is a race: units do not wait for each other on their own",
         fix="compare with a program of Google's compiler for the same step",
     )

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One file for each unit of the chip: what its instructions wait for and what they become."""
+"""The units of the chip, one file each: what instructions wait for, and their steps."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tile fences: units of a tile finish before anything later begins; counters start again.
+"""Tile fences: units of a tile finish before later work begins; counters restart.
 
 Source: tinycoral, docs/isa/scalar.md (the order of units follows from which mesh fences stand
 around which mesh instructions).
@@ -21,7 +21,7 @@ _ALL_UNITS = (1 << len(UNITS)) - 1
 
 
 class Fence(Task):
-    """A fence on some tiles and units; it passes when everything before it there has passed."""
+    """A fence on some tiles and units; it passes when all earlier work there has finished."""
 
     def __init__(self, instruction: Instruction, order: int) -> None:
         super().__init__(instruction, order)
@@ -33,18 +33,18 @@ class Fence(Task):
         self.resets = [k for k in range(NUM_COUNTERS) if counters >> k & 1]
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """The planner holds it back while its units are busy."""
+        """Always true: the planner holds a fence back while its units are busy."""
         del planner, tile
         return True
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """Reset counters; after a full fence no stream has anything left."""
+        """Reset counters; a full fence also empties all streams."""
         for tile in tiles:
             queues = planner.tiles[tile]
             for counter in self.resets:
                 queues.counters[counter] = 0
             if _WIDE_TO_NARROW in self.resets:
-                queues.chunks.clear()  # copies count what has been delivered since
+                queues.chunks.clear()  # copies count deliveries since the fence
             if self.drains:
                 queues.fifo.clear()
                 queues.headers.clear()

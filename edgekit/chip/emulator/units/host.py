@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What crosses the border of the chip: pops, infeeds, outfeeds and the host's streams.
+"""Transfers between chip and host: pops, infeeds, outfeeds and the host's streams.
 
 The host sends and receives in the order of the transfer hints; activations, parameters and results
 are three streams of bytes.
@@ -28,7 +28,7 @@ _TO_MEMORY, _TO_LOOP, _TO_HOST = 0, 1, 3  # outfeed, field k173
 
 
 class FromHost(Step):
-    """Bytes of the input, or of results sent out before, into new rows."""
+    """Copy bytes of the input, or of earlier results, into new rows."""
 
     def __init__(self, target: int, first_byte: int, number: int, *, scratch: bool) -> None:
         self.flat = slice(target, target + number)
@@ -42,7 +42,7 @@ class FromHost(Step):
 
 
 class FromParameters(Step):
-    """Parameter bytes into new rows, ``row_bytes`` of each row."""
+    """Copy parameter bytes into new rows, ``row_bytes`` in each row."""
 
     def __init__(self, first_row: int, data: NDArray[np.uint8], row_bytes: int) -> None:
         number = -(-data.size // row_bytes)
@@ -57,7 +57,7 @@ class FromParameters(Step):
 
 
 class FromLoop(Step):
-    """Rows that came back through the scalar core, cut into rows of 16 bytes."""
+    """Split rows that returned through the scalar core into rows of 16 bytes."""
 
     def __init__(self, first_row: int, packets: tuple[int, ...], number: int) -> None:
         self.packets = np.array(packets)
@@ -71,7 +71,7 @@ class FromLoop(Step):
 
 
 class FromMemory(Step):
-    """Words of scalar memory into new rows."""
+    """Copy words of scalar memory into new rows."""
 
     def __init__(self, first_row: int, first_word: int, number: int) -> None:
         self.flat = slice(first_row * ROW_BYTES, first_row * ROW_BYTES + 4 * number)
@@ -83,7 +83,7 @@ class FromMemory(Step):
 
 
 class Pop(Task):
-    """Host stream to staging buffer; later infeeds count from where it began."""
+    """Move the host stream to the staging buffer; later infeeds count from its start."""
 
     def __init__(self, instruction: Instruction, order: int) -> None:
         super().__init__(instruction, order)
@@ -91,12 +91,12 @@ class Pop(Task):
         self.waiting = 1
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """At once: the host sends as fast as it can."""
+        """Always true: the host sends as fast as it can."""
         del planner, tile
         return True
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """Move the streams on."""
+        """Advance the streams."""
         del tiles
         if self.instruction["stream"]:
             planner.popped, planner.next_pop = planner.next_pop, planner.next_pop + self._bytes()
@@ -108,7 +108,7 @@ class Pop(Task):
 
 
 def _units(instruction: Instruction) -> int:
-    """Full passes over the staging buffer, and the units of the last one."""
+    """The full passes over the staging buffer, plus the units of the last one."""
     full = instruction["cnt0"] + 1
     if instruction["last_en"]:
         return full * instruction["cnt1"] + instruction["last"] + 1
@@ -116,7 +116,7 @@ def _units(instruction: Instruction) -> int:
 
 
 class Infeed(Task):
-    """Staging buffer, or what the scalar core sends back, to the ring."""
+    """Send the staging buffer, or the data that the scalar core returns, to the ring."""
 
     def __init__(self, instruction: Instruction, order: int) -> None:
         super().__init__(instruction, order)
@@ -131,7 +131,7 @@ class Infeed(Task):
         self.number = _units(instruction) * unit
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """What it sends is there."""
+        """Whether the data it sends has arrived."""
         del tile
         if self.from_scalar and not self.activations:
             return len(planner.loopback) * ROW_BYTES >= self.number
@@ -140,7 +140,7 @@ class Infeed(Task):
         return True
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """Make rows and send them."""
+        """Create rows and send them."""
         del tiles
         if self.from_scalar:
             first, number = self._from_scalar(planner)
@@ -157,7 +157,7 @@ class Infeed(Task):
             first_word = self.instruction["offset"]
             number = -(-self.number // ROW_BYTES)
             if first_word + self.number // 4 > SCALAR_WORDS:
-                raise self.stop("more than scalar memory holds", "offset")
+                raise self.stop("more words than scalar memory has", "offset")
             first = planner.new_rows(number)
             planner.add(FromMemory(first, first_word, self.number // 4))
             return first, number
@@ -166,7 +166,7 @@ class Infeed(Task):
             packets.append(planner.loopback.popleft())
         planner.loopback.clear()  # the rest of the last packet is padding
         if self.number % _LOOP_ROW:
-            raise self.stop(f"{self.number} bytes are no whole rows of {_LOOP_ROW}", "last")
+            raise self.stop(f"{self.number} bytes are not whole rows of {_LOOP_ROW}", "last")
         number = self.number // _LOOP_ROW
         first = planner.new_rows(number)
         planner.add(FromLoop(first, tuple(packets), self.number))
@@ -199,7 +199,7 @@ class Infeed(Task):
         return first, number
 
     def _unwrapped(self, planner: Planner) -> int:
-        """The unit where it starts: both counters wrap, infeeds follow each other closely."""
+        """Return its first unit, unwrapped: both counters wrap, and infeeds are close together."""
         low = self.instruction["pop_wait"] - 1
         turns = max(0, round((planner.fed - low) / _POP_UNITS))
         start = low + turns * _POP_UNITS
@@ -216,9 +216,9 @@ class Infeed(Task):
         back = (sent - low) & _POP_UNITS - 1
         if back * _PARAMETER_UNIT >= max(self.number, 1):
             raise self.stop(
-                f"parameters from unit {low} on, the next is {sent}",
+                f"parameters from unit {low} on, but the next unit is {sent}",
                 "pop_wait",
-                "parameters are sent in order; one transfer may begin with the end of the last",
+                "parameters are sent in order; a transfer may only repeat the end of the last one",
             )
         start = (sent - back) * _PARAMETER_UNIT
         planner.parameters_sent = start + self.number
@@ -235,7 +235,7 @@ class Infeed(Task):
 
 
 class Outfeed(Task):
-    """Packets at the scalar core to the host, to scalar memory or back to the ring."""
+    """Send packets from the scalar core to the host, to scalar memory or back to the ring."""
 
     def __init__(self, instruction: Instruction, order: int) -> None:
         super().__init__(instruction, order)
@@ -246,14 +246,14 @@ class Outfeed(Task):
         self.number = self.walk.num_steps * (8 if self.target == _TO_HOST else 4)
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """Its packets have come."""
+        """Whether its packets have arrived."""
         del tile
         if self.target == _TO_LOOP:
             return any(ends for _, ends in planner.to_scalar)
         return len(planner.to_scalar) * ROW_BYTES >= self.number
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """Hand the packets on; one producer's may feed several outfeeds."""
+        """Pass the packets on; the packets of one producer may go to several outfeeds."""
         del tiles
         taken: list[int] = []
         ends = False
@@ -278,7 +278,7 @@ class Outfeed(Task):
 
 
 class ToHost(Step):
-    """Packets to the output stream."""
+    """Copy packets to the output stream."""
 
     def __init__(self, packets: tuple[int, ...], first_byte: int, number: int) -> None:
         self.packets = np.array(packets)
@@ -290,7 +290,7 @@ class ToHost(Step):
 
 
 class ToMemory(Step):
-    """Packets to scalar memory."""
+    """Copy packets to scalar memory."""
 
     def __init__(self, packets: tuple[int, ...], words: NDArray[np.int64]) -> None:
         self.packets, self.words = np.array(packets), words

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mesh: words of narrow memory to the neighbour in one direction, or a constant from nowhere.
+"""The mesh: send words of narrow memory to a neighbour tile, or fill memory with a constant.
 
 The opcode is the direction of travel. An instruction may have an outbound half, an inbound half,
-or both; both on the same small buffer make a relay. Outbound words wait for counters (what the
-tile's op has written, what has come in from other sides).
+or both; two halves on the same small buffer are a relay. Outbound words wait for counters (of
+words that the tile's op has written, and of words that have arrived from other sides).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgekit.chip.isa.walks import coarse_walk, product
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Name -> (to the neighbour, the counter of what comes in from the side it comes from).
+# Name -> (offset of the neighbour, counter of the words that travel this way).
 _SIDES = {
     "mesh.south": (TILES_PER_ROW, 3),
     "mesh.west": (-1, 4),
@@ -33,7 +33,7 @@ _SIDES = {
 
 
 class MeshSend(Step):
-    """Words of narrow memory into flight: one row of words a tile."""
+    """Put words of narrow memory in flight: one row of words for each tile."""
 
     def __init__(self, tiles: list[int], words: NDArray[np.int64], first: int) -> None:
         self.where = tile_words(tiles, words)
@@ -45,7 +45,7 @@ class MeshSend(Step):
 
 
 class MeshReceive(Step):
-    """Words in flight into narrow memory."""
+    """Store words in flight in narrow memory."""
 
     def __init__(
         self, tiles: list[int], words: NDArray[np.int64], flight: NDArray[np.int64]
@@ -64,7 +64,7 @@ class MeshReceive(Step):
 
 
 class MeshFill(Step):
-    """A constant into narrow memory."""
+    """Fill narrow memory with a constant."""
 
     def __init__(self, tiles: list[int], words: NDArray[np.int64], pattern: int) -> None:
         self.where = tile_words(tiles, words)
@@ -99,7 +99,7 @@ class Mesh(Task):
         if self.in_words is not None:
             self.narrow_written = (4 * int(self.in_words.min()), 4 * int(self.in_words.max()) + 4)
         self.relayed = len(self._words("i_", check=False)) if self.relay else 0
-        # A corner: words come in through a small ring buffer and go on in another direction.
+        # A corner: words arrive through a small ring buffer and leave in another direction.
         self.from_corner = bool(instruction["o_circular"]) and not self.relay
         self.to_corner = bool(instruction["i_circular"]) and not self.relay
         self.unsent = self.waiting if sends and not self.relay else 0
@@ -112,11 +112,11 @@ class Mesh(Task):
 
     @staticmethod
     def _bare_half(instruction: Instruction) -> bool:
-        """A half of one word has no nest: the one with an address, else inbound, is meant."""
+        """Whether a half of one word, without a nest, is inbound: unless only ``o_addr`` is set."""
         return not (instruction["o_addr"] and not instruction["i_addr"])
 
     def _words(self, half: str, *, check: bool = True) -> NDArray[np.int64]:
-        """Addresses in words, with the last group cut short where the instruction says so."""
+        """Return word addresses; the last group is short if the instruction requests it."""
         instruction = self.instruction
         walk = coarse_walk(instruction, half, 4, instruction[f"{half}addr"], unit=4)
         grid = walk.grid()
@@ -143,7 +143,7 @@ class Mesh(Task):
         return addresses // 4
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """Whether the outbound or the inbound half can go."""
+        """Whether the outbound or the inbound half can run."""
         return self._can_send(planner, tile) or self._can_receive(planner, tile)
 
     def _can_send(self, planner: Planner, tile: int) -> bool:
@@ -177,7 +177,7 @@ class Mesh(Task):
         return 0 if self.in_words is None else len(self.in_words)
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """Send where it can be sent, then receive where it has arrived."""
+        """Send where sending is possible, then receive where words have arrived."""
         sending = [tile for tile in tiles if self._can_send(planner, tile)]
         receiving = [tile for tile in tiles if self._can_receive(planner, tile)]
         if sending:
@@ -257,6 +257,6 @@ def _take(box: deque[tuple[int, int]], number: int) -> list[tuple[int, int]]:
 
 
 def _used(instruction: Instruction, half: str) -> bool:
-    """Whether a half says anything besides its address."""
+    """Whether a half has any field set besides its address."""
     names = ("levels", "circular", "inc0", "cnt0", "slots")
     return any(instruction[half + name] for name in names)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The op unit: when an op can go, and the steps that it becomes."""
+"""The op unit: when an op can run, and the steps that it becomes."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _AVDATA = 0
 
 
 class Op(Task):
-    """An op instruction: what it needs, and the step it becomes."""
+    """An op instruction: the data it needs, and the step it becomes."""
 
     def __init__(self, instruction: Instruction, order: int) -> None:
         super().__init__(instruction, order)
         self.nest = Nest(instruction)
         self.written, self.narrow_written = self.nest.written, self.nest.narrow_written
 
-    # -- when it can go
+    # -- when it can run
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """Its activations, weights and scaling rows are there."""
+        """Whether its activations, weights and scaling rows have arrived."""
         queues = planner.tiles[tile]
         if self.nest.chunked and self._chunks(planner, tile) is None:
             return False
@@ -61,7 +61,7 @@ class Op(Task):
         return True
 
     def _chunks(self, planner: Planner, tile: int) -> list[Chunk] | None:
-        """The chunks it will read, from the one that lies at its address on."""
+        """Return the chunks it will read, starting with the one at its address."""
         base, chunks = self.instruction["in_base"], list(planner.tiles[tile].chunks)
         for start, chunk in enumerate(chunks):
             if chunk.address <= base < chunk.address + chunk.num_bytes:
@@ -72,7 +72,7 @@ class Op(Task):
     # -- what it becomes
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """One step for each set of tiles that use the same weights."""
+        """Add one step for each set of tiles that use the same weights."""
         sharing: dict[bytes, list[int]] = {}
         weights: dict[bytes, Weights] = {}
         for tile in tiles:
@@ -98,7 +98,7 @@ class Op(Task):
     def _fire_sums(
         self, planner: Planner, weights: dict[bytes, Weights], sharing: dict[bytes, list[int]]
     ) -> None:
-        """Sums go to rows of wide memory, from where a scaling load takes them as biases."""
+        """Write sums to rows of wide memory, where a scaling load reads them as biases."""
         where = f"{self.instruction.where}, field psum_base"
         for key, group in sharing.items():
             gather = Gather(self.nest.in_addresses, self.nest.chunk_of, [], 0)
@@ -113,7 +113,7 @@ class Op(Task):
                 self.waiting &= ~(1 << tile)
 
     def _spline(self, planner: Planner, tiles: list[int]) -> Spline | None:
-        """The table that is loaded on all of ``tiles``, where the op uses one."""
+        """Return the table that is loaded on all of ``tiles``, if the op uses one."""
         if not self.instruction["nlu"] & APPLY:
             return None
         spline = planner.tiles[tiles[0]].spline
@@ -137,7 +137,7 @@ class Op(Task):
         number = self.nest.num_rows
         several = (self.nest.has_scaling or self.nest.fills > 1) and self.nest.is_above_base
         if self.nest.stream_row >= 0 or (several and len(queue) >= number):
-            # Without its own count of rows an op takes the stream that has come to its address.
+            # An op without its own count of rows uses the stream that arrived at its address.
             rows = np.array([queue.popleft() for _ in range(number)])
             index = self.nest.streamed
         else:
@@ -146,7 +146,7 @@ class Op(Task):
         return Weights(rows, index.reshape(-1), self._headers(planner, tile))
 
     def _headers(self, planner: Planner, tile: int) -> NDArray[np.int64]:
-        """Row numbers of the header sets: (sets, rows of one); no sets without scaling."""
+        """Return row numbers of the header sets: (sets, rows of one); without scaling, no sets."""
         queues = planner.tiles[tile]
         instruction = self.instruction
         where = f"{instruction.where}, field bias"

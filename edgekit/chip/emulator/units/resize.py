@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""op.resize: an image of twice the height and width, bilinear or of the nearest neighbours.
+"""op.resize: double the height and width of an image, bilinear or nearest neighbour.
 
-The instruction has the layout of an op, and its own meaning for the fields of the output stage:
-the two clamps say how a position moves along an image's columns and rows. Positions count quarters
-of an input pixel, from the pixel at the input address on.
+The instruction has the layout of an op, but gives the fields of the output stage another meaning:
+the two clamps define how a position moves along an image's columns and rows. Positions count
+quarters of an input pixel, starting from the pixel at the input address.
 
-Learned from the three resizes of MoveNet (bilinear, tiles that start between pixels and on them)
-and the one of the lane detectors (nearest); both double an image with half-pixel centres, and
-anything else stops.
+Source: the three resizes of MoveNet (bilinear, tiles that start between pixels and on them) and
+the one of the lane detectors (nearest). Both double an image with half-pixel centres; any other
+resize raises an error.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 _QUARTERS = 4
 _STEP = 2  # quarters from an output pixel to the next: the image doubles
 _FIRST = (1, 3)  # where the first output pixel of a tile lies, in quarters
-_FULL = 128  # a weight of 1; a product of two needs the multiplier 2**-14
+_FULL = 128  # stands for a weight of 1; a product of two needs the multiplier 2**-14
 _X, _Y = 2, 3  # loop levels of the columns and rows of the output
 _NEAREST = 8  # bit of a clamp, with one tap instead of four
 _CHANNELS = 4  # of a word
-# What no resize seen uses.
+# Fields that no known resize uses.
 _ZERO = (
     "last_loop", "last_loop_mode", "in_last", "in_ring_bytes", "in_zp", "w_zp", "out_last_mode",
     "out_last_skip", "par_base", "par_rows", "cfg0", "cfg1", "nlu", "per_channel",
@@ -64,7 +64,7 @@ class ResizeStep(Step):
         return np.arange(self.weights.shape[1])
 
     def run(self, state: State) -> None:
-        """Gather, add up, round half to even as every op does, store."""
+        """Gather words, sum them, round half to even like every op, and store."""
         words = state.narrow_words[self.taps].reshape(len(self.tiles), *self.weights.shape)
         values = words.view(np.uint8).reshape(*words.shape, _CHANNELS)
         total = (values * self.weights[:, :, None]).sum(1, dtype=np.float32)
@@ -76,7 +76,7 @@ class ResizeStep(Step):
 
 
 class Resize(Task):
-    """An op.resize: which words each output word is made of, and with what weights."""
+    """An op.resize: the words that each output word is computed from, and their weights."""
 
     def __init__(self, instruction: Instruction, order: int) -> None:
         super().__init__(instruction, order)
@@ -108,7 +108,7 @@ class Resize(Task):
             raise self.stop("a resize with another sum of weights", "mult")
 
     def _quarters(self, name: str, level: int, number: int) -> NDArray[np.int64]:
-        """The positions along one axis of the output, from the record in field ``name``."""
+        """Return the positions along one axis of the output, from the record in field ``name``."""
         record = self.instruction[name]
         first, step = record >> 8 & 0xFF, record >> 16
         if record & 0xFF != level | _NEAREST * self.nearest or step != _STEP or first not in _FIRST:
@@ -116,7 +116,7 @@ class Resize(Task):
         return first + step * np.arange(number)
 
     def _positions(self, loops: list[int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Word addresses (taps, output words) of the input, and the weight of each."""
+        """Return the input's word addresses (taps, output words) and their weights."""
         walk = self._input_walk(loops)
         x = self._quarters("clamp_max", _X, loops[_X])
         y = self._quarters("clamp_min", _Y, loops[_Y])
@@ -132,7 +132,7 @@ class Resize(Task):
         return words, weights.reshape(taps.T.shape).T.astype(np.float32)
 
     def _input_walk(self, loops: list[int]) -> Walk:
-        """The walk of the taps and channels: the columns and rows of the output do not move it."""
+        """Return the walk over taps and channels; the output's columns and rows do not move it."""
         walk = fine_walk(self.instruction, "in_")
         if list(walk.counts) != loops or walk.strides[_X] or walk.strides[_Y]:
             raise self.stop("a resize whose input walk moves with the output", "in_inc2")
@@ -145,7 +145,7 @@ class Resize(Task):
         return walk
 
     def _taps(self, quarters: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Input pixel and weights (output pixels, taps) of positions along one axis."""
+        """Return input pixels and weights (output pixels, taps) of positions along one axis."""
         cell, rest = quarters // _QUARTERS, quarters % _QUARTERS
         if self.nearest:
             return cell + (rest >= _QUARTERS // 2), np.ones((len(cell), 1), np.int64)
@@ -163,12 +163,12 @@ class Resize(Task):
         return addresses // 4
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """At once: the op unit is in order, and fences stand before what comes over the mesh."""
+        """Always true: the op unit is in order, and a fence precedes words from the mesh."""
         del planner, tile
         return True
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """One step for all of ``tiles``."""
+        """Add one step for all of ``tiles``."""
         planner.add(ResizeStep(self.instruction, tiles, self.taps, self.weights, self.words))
         for tile in tiles:
             self.waiting &= ~(1 << tile)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ring bus: 256-byte packets from wide memory, the host or the scalar core to tiles.
 
-A packet is a row number here, so that sending copies nothing.
+A packet is a row number here, so sending does not copy data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TO_SCALAR = 1 << NUM_TILES  # bit of ``dest``
 
 
 def short_walk(walk: Walk, last: int, *, shortened: bool) -> int:
-    """How many steps a walk has whose last group has only ``last`` + 1 members."""
+    """The number of steps of a walk whose last group has only ``last`` + 1 members."""
     if not shortened:
         return walk.num_steps
     if walk.counts[1] > 1:
@@ -30,7 +30,7 @@ def short_walk(walk: Walk, last: int, *, shortened: bool) -> int:
 class RingSend(Task):
     """ringProducer: rows of wide memory, or a stream that arrives there, to tiles or scalar core.
 
-    A producer with slots reads the stream that narrowToWide makes at its address.
+    A producer with slots reads the stream that narrowToWide writes at its address.
     """
 
     def __init__(self, instruction: Instruction, order: int) -> None:
@@ -40,7 +40,7 @@ class RingSend(Task):
         self.rows = [int(address) // ROW_UNITS for address in walk.addresses()]
         self.read = frozenset(self.rows)
         self.streams = instruction["slots"] > 0
-        # Records of the other counters order producers among each other.
+        # Records of the other counters order the producers.
         self.waits = [
             (_NARROW_TO_WIDE, instruction[f"r{k}_val"])
             for k in range(3)
@@ -51,7 +51,7 @@ class RingSend(Task):
             self.units = (*self.units, "to_scalar")
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """The stream is complete; the scalar core takes its producers in program order."""
+        """Whether its stream is complete; the scalar core receives producers in program order."""
         if self.dest & _TO_SCALAR and any(
             task is not self and "to_scalar" in task.units and task.order < self.order
             for task in planner.pending
@@ -113,7 +113,7 @@ class RingReceive(Task):
         self.num_packets = num_rows + self.header_rows * (num_rows // self.per_header)
 
     def begin(self, planner: Planner) -> None:
-        """The low bits of the address are flags: one value a program, 2 only where it caches."""
+        """Check the flags in the address's low bits: one value for a program, 2 if it caches."""
         flags = self.instruction["addr"] % ROW_UNITS
         planner.receive_flags.add(flags)
         allowed = (0,) if planner.known_rows is not None else (0, 2)
@@ -125,11 +125,11 @@ class RingReceive(Task):
             )
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """All packets are there."""
+        """Whether all packets have arrived."""
         return len(planner.tiles[tile].inbox[self.inbox]) >= self.num_packets
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """Put the row numbers where they belong."""
+        """Store the row numbers in wide memory and in the streams."""
         where = f"{self.instruction.where}, field addr"
         header = self.instruction["header_addr"]
         ring = self.instruction["header_last"] - header + 1

@@ -15,32 +15,33 @@ from edgekit.chip.emulator.state import ScalarState, State
 from edgekit.chip.emulator.units.scalar_bundle import Action, Core, bundle, stop, touches_data
 from edgekit.chip.isa.decode import Instruction
 
-MAX_BUNDLES = 1 << 21  # of one run; a softmax over 1,001 classes takes 57 thousand
-_IF_PREDICATE = 17  # the condition of a branch that is taken where predicate 0 is set
+MAX_BUNDLES = 1 << 21  # limit of one run; a softmax over 1,001 classes executes 57 thousand
+_IF_PREDICATE = 17  # the condition of a branch that is taken if predicate 0 is set
 
 
 class ScalarStep(Step):
-    """A run of bundles, loops and branches without anything else between them.
+    """A run of bundles, loops and branches with no other instruction between them.
 
     Raises:
-        EmulationError: It holds what is not proven, or more than `MAX_BUNDLES` bundles are to run.
+        EmulationError: It contains an operation that is not proven, or would execute more than
+            `MAX_BUNDLES` bundles.
     """
 
     def __init__(self, instructions: Sequence[Instruction]) -> None:
         self.instructions = tuple(instructions)
-        self.first_byte = 0  # of what goes to the host, in the output stream
-        # Registers and predicates before it, where inputs do not matter.
+        self.first_byte = 0  # of its words for the host, in the output stream
+        # Registers and predicates before it, if they do not depend on inputs.
         self.start: tuple[list[int], list[int]] | None = None
         self.descriptors: list[tuple[int, ...]] = []
         self.num_bundles = self._count(0, len(self.instructions))
 
     @property
     def touches_data(self) -> bool:
-        """Whether inputs can change what it does."""
+        """Whether its result depends on the inputs."""
         return any(touches_data(each) for each in self.instructions if each.layout.name == "alu")
 
     def _count(self, first: int, end: int) -> int:
-        """How many bundles run from position ``first`` up to ``end``."""
+        """The number of bundles executed from position ``first`` up to ``end``."""
         number, at = 0, first
         while at < end:
             instruction, at = self.instructions[at], at + 1
@@ -59,7 +60,7 @@ class ScalarStep(Step):
 
     @staticmethod
     def _end_of(loop: Instruction, at: int, end: int) -> int:
-        """Where the body of ``loop`` ends that begins at ``at``."""
+        """Return the end of the body of ``loop``, which begins at ``at``."""
         inside = at + loop["body"]
         if inside == at or inside > end:
             raise stop(loop, f"a loop over {loop['body']} bundles, {end - at} follow", "body")
@@ -68,7 +69,7 @@ class ScalarStep(Step):
         return inside
 
     def run(self, state: State) -> None:
-        """Execute; words for the host go to their place in the output."""
+        """Execute the run and store words for the host in the output."""
         if self.start is not None:
             state.registers[:], state.predicates[:] = self.start
         words = self.execute(state)
@@ -92,7 +93,7 @@ class ScalarStep(Step):
         return list(core.host)
 
     def _decoded(self, core: Core, first: int, end: int) -> list[Action]:
-        """The functions of the bundles, a loop being one of them."""
+        """Return the bundles as functions; a loop is one function."""
         actions: list[Action] = []
         at = first
         while at < end:

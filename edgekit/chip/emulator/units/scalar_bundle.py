@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles of the scalar core as Python functions: every slot reads the registers before any writes.
+"""Bundles of the scalar core as Python functions; all slots read registers before any writes.
 
-Registers hold 32-bit patterns. A bundle is decoded once, into a function without arguments over
-the lists of a `Core`; a loop then only calls it.
+Registers contain 32-bit patterns. A bundle is decoded once into a function without arguments that
+works on the lists of a `Core`; a loop then only calls it.
 
-Source: tinycoral, docs/isa/scalar.md; operations by their use in compiled softmax and re-layout
-loops.
+Source: tinycoral, docs/isa/scalar.md; the operations were identified by their use in compiled
+softmax and re-layout loops.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def _real(bits: int) -> float:
 
 
 def _bits(value: float) -> int:
-    """The nearest float32.
+    """The bits of the nearest float32.
 
-    Sums and products of two float32 in Python's doubles, rounded once more, are those of float32:
-    53 bits are at least twice 24 and two (Figueroa, 1995).
+    Sums and products of two float32 values, computed in double and rounded once more, equal those
+    of float32: 53 bits are at least 2 x 24 + 2 (Figueroa, 1995).
     """
     try:
         bits: int = _AS_BITS.unpack(_AS_REAL.pack(value))[0]
@@ -101,12 +101,12 @@ _COMPARISONS: dict[int, Callable[[int, int], bool]] = {
 }
 
 Action = Callable[[], None]
-Write = Tuple[int, Callable[[], int]]  # a register, and what it gets
+Write = Tuple[int, Callable[[], int]]  # a register, and its new value
 
 
 @dataclass
 class Core:
-    """What bundles read and write; the first three are a `State`'s own."""
+    """The data that bundles read and write; a `State` owns the first three."""
 
     registers: list[int]
     predicates: list[int]
@@ -117,7 +117,7 @@ class Core:
 
 
 def touches_data(instruction: Instruction) -> bool:
-    """Whether a bundle reads or writes what inputs can change."""
+    """Whether a bundle reads or writes data that depends on the inputs."""
     return bool(
         instruction["load"]
         or instruction["special"]
@@ -126,7 +126,7 @@ def touches_data(instruction: Instruction) -> bool:
 
 
 def stop(instruction: Instruction, what: str, name: str) -> EmulationError:
-    """The error that names a bundle and a field of it."""
+    """Return an error that names a bundle and one of its fields."""
     return EmulationError(
         what,
         where=f"{instruction.where}, field {name}",
@@ -135,10 +135,10 @@ def stop(instruction: Instruction, what: str, name: str) -> EmulationError:
 
 
 def bundle(instruction: Instruction, core: Core) -> Action:
-    """The function that does what a bundle says.
+    """Return the function that executes a bundle.
 
     Raises:
-        EmulationError: A slot holds an operation that is not proven.
+        EmulationError: A slot contains an operation that is not proven.
     """
     actions, writes = _vector(instruction, core)
     writes += _load(instruction, core) + _special(instruction, core)
@@ -153,7 +153,7 @@ def bundle(instruction: Instruction, core: Core) -> Action:
 
 
 def _together(registers: list[int], actions: list[Action], writes: list[Write]) -> Action:
-    """All slots as one function; what is written is worked out before anything is."""
+    """Return all slots as one function; it computes every result before it writes one."""
     if not writes and len(actions) == 1:
         return actions[0]
     if len(writes) == 1 and not actions:
@@ -263,7 +263,7 @@ def _special(instruction: Instruction, core: Core) -> list[Write]:
         return _bits(1 / value) if value else _INFINITY
 
     def power() -> int:
-        # The chip's exp2 is not perfectly rounded (tinycoral); the nearest float32 is used here.
+        # The chip's exp2 is not correctly rounded (tinycoral); this uses the nearest float32.
         return _bits(float(np.exp2(_real(registers[source]))))
 
     functions = {RECIPROCAL: reciprocal, EXP2: power}

@@ -9,7 +9,7 @@ from edgekit.chip.isa.decode import Instruction
 
 
 class SplineLoad(Task):
-    """The ops that follow on its tiles use this table."""
+    """Loads a table for the ops that follow on its tiles."""
 
     def __init__(self, instruction: Instruction, order: int) -> None:
         super().__init__(instruction, order)
@@ -18,7 +18,7 @@ class SplineLoad(Task):
         self.spline = Spline(instruction)
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """At once: the op unit is in order."""
+        """Always true: the op unit is in order."""
         del planner, tile
         return True
 

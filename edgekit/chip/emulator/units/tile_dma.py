@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two transfers inside a tile: narrowToWide and wideToNarrow, and the scaling store's load."""
+"""Transfers inside a tile: narrowToWide, wideToNarrow and the load of the scaling store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ROW_WORDS = ROW_BYTES // 4
 _NARROW_TO_WIDE = 13  # sync counter
 _RING_READS = (14, 15)  # RING_READ_A, RING_READ_B
-# Where ``w_last`` holds the rows of the last round, the level of the rounds and what is missing.
+# Bits of ``w_last``: the rows of the last round, the level of the rounds, and the missing rows.
 _LAST_ROWS, _LAST_ROWS_MASK = 6, 0x3FFF
 _LAST_LEVEL, _LAST_LEVEL_MASK = 22, 3
 _MISSING_ROWS, _MISSING_ROWS_MASK = 24, 0xFFFF
@@ -31,7 +31,7 @@ _TRANSPOSED = 4  # positions in a row of the transposing form
 
 
 class ToWide(Step):
-    """Words of narrow memory into new rows; what a row does not get stays as it was."""
+    """Copy words of narrow memory into new rows; the rest of a row keeps its old value."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class ToWide(Step):
 
 
 class ToWideTransposed(Step):
-    """Positions of narrow memory into byte lanes of new rows: four positions a row."""
+    """Copy positions of narrow memory into byte lanes of new rows: four positions in a row."""
 
     def __init__(
         self,
@@ -88,9 +88,9 @@ class ToWideTransposed(Step):
 
 
 class NarrowToWide(Task):
-    """narrowToWide: to a stream where it has slots, else to rows that stay.
+    """narrowToWide: writes a stream if it has slots, else rows that stay in wide memory.
 
-    It comes after what was issued before it and writes the words that it reads.
+    It runs after all earlier instructions that write the words it reads.
     """
 
     def __init__(self, instruction: Instruction, order: int) -> None:
@@ -117,7 +117,7 @@ class NarrowToWide(Task):
             self._check_transposed()
 
     def _cut_rows(self, counts: tuple[int, ...]) -> list[int]:
-        """The rows; the last round of the ring has only some, in every pass of the outer levels."""
+        """Return the rows; the last round of the ring has fewer, in each pass of outer levels."""
         record = self.instruction["w_last"]
         last = (record >> _LAST_ROWS & _LAST_ROWS_MASK) + 1
         missing = record >> _MISSING_ROWS & _MISSING_ROWS_MASK
@@ -129,10 +129,10 @@ class NarrowToWide(Task):
         return [int(row) for row in rows[there]]
 
     def _check_transposed(self) -> None:
-        """Up to four positions on level 0 share a row, each with the same number of words.
+        """Check that up to four positions on level 0 share a row, each with as many words.
 
-        A short last group (``n_last``) is read whole: what the chip leaves out lies in lanes and
-        columns that the op behind it does not read.
+        A short last group (``n_last``) is read whole: the op that follows does not read the lanes
+        and columns that the chip leaves out.
         """
         self.dtype = np.uint16 if self.instruction["tail"] & _WIDE_LANES else np.uint8
         most = _TRANSPOSED if self.dtype is np.uint8 else _TRANSPOSED // 2
@@ -145,11 +145,11 @@ class NarrowToWide(Task):
         self.width = per_row // self.positions
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """What it reads has been written."""
+        """Whether the words it reads have been written."""
         return not planner.narrow_before(self, tile, self.read)
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """Make the rows."""
+        """Create the rows."""
         number = len(self.rows)
         first = planner.new_rows(number * len(tiles))
         rows = first + np.arange(number * len(tiles)).reshape(len(tiles), number)
@@ -184,7 +184,7 @@ class NarrowToWide(Task):
 
 
 class ToNarrow(Step):
-    """Rows into narrow memory, leading words skipped."""
+    """Copy rows into narrow memory, without the leading words."""
 
     def __init__(
         self,
@@ -205,10 +205,10 @@ class ToNarrow(Step):
 
 
 class WideToNarrow(Task):
-    """wideToNarrow: a stream or rows into narrow memory, or the announcement of scaling rows.
+    """wideToNarrow: copies a stream or rows into narrow memory, or announces scaling rows.
 
-    With a level of stride 0 the words come in chunks, to two slots in turn, from where streamed
-    copies pick them up.
+    With a level of stride 0 the words arrive in chunks, in two slots in turn; streamed copies
+    read them there.
     """
 
     def __init__(self, instruction: Instruction, order: int) -> None:
@@ -237,14 +237,14 @@ class WideToNarrow(Task):
         return 4 * low, 4 * high + 4 + 2 * self.instruction["slot"]
 
     def begin(self, planner: Planner) -> None:
-        """Remember the last arrival of each row when this was issued."""
+        """Record the last arrival of each row at the time of issue."""
         for tile in range(len(planner.tiles)):
             if self.waiting >> tile & 1:
                 version = planner.tiles[tile].version
                 self.issued[tile] = [version.get(row, 0) for row in self.rows]
 
     def ready(self, planner: Planner, tile: int) -> bool:
-        """Its rows have arrived."""
+        """Whether its rows have arrived."""
         queues = planner.tiles[tile]
         if self.scaling:
             return self.from_ring or not planner.written_before(self, tile, frozenset(self.rows))
@@ -258,7 +258,7 @@ class WideToNarrow(Task):
         return not planner.written_before(self, tile, frozenset(self.rows))
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """Announce, or copy."""
+        """Announce scaling rows, or copy."""
         if self.scaling:
             self._announce_scaling(planner, tiles)
         else:
@@ -299,7 +299,7 @@ class WideToNarrow(Task):
         self._check(words)
         packed = -(-(len(words) + self.skip) // _ROW_WORDS)
         if self.num_rows > packed and len(words) % self.num_rows == 0 and not self.skip:
-            # narrowToWide has put the same number of words into each row.
+            # narrowToWide has written the same number of words to each row.
             planner.add(ToNarrow(tiles, rows, 0, words, len(words) // self.num_rows))
         else:
             planner.add(ToNarrow(tiles, rows, self.skip, words))
@@ -308,7 +308,7 @@ class WideToNarrow(Task):
             planner.tiles[tile].chunks.append(chunk)
 
     def _missing(self) -> int:
-        """Words that the last round of level 0 lacks."""
+        """The number of words missing from the last round of level 0."""
         missing = self.instruction["head_tail"] // 4
         if missing < 0 or self.instruction["head"] + 1 + missing != self.narrow.counts[0]:
             raise self.stop("a short last round that does not fit", "head")
@@ -317,7 +317,7 @@ class WideToNarrow(Task):
     def _in_chunks(
         self, planner: Planner, tiles: list[int], rows: NDArray[np.int64], there: int, level: int
     ) -> None:
-        """Hand the chunks to the copies; the last two also stay in the slots."""
+        """Pass the chunks to the copies; the last two also stay in the slots."""
         length, number = self.narrow.counts[0], self.narrow.counts[level]
         slot_words = self.instruction["slot"] * 2 // 4
         number = min(number, -(-there // length))
