@@ -158,16 +158,14 @@ class Conversation:
         """
         self.args, self._start = tuple(args), time.monotonic()
         self._timed_out = False
-        self._timer = threading.Timer(timeout_s or 0, self._expire)
-        self._timer.daemon = True
+        self._timer: threading.Timer | None = None
         child: subprocess.Popen[bytes] | None = None
         try:
             with _DeferredInterrupt():
                 child = _start(args, cwd, env)
                 self._child = child
                 self._err = _Pump(child.stderr, None)
-            if timeout_s is not None:
-                self._timer.start()
+            self.set_timeout(timeout_s)
         except BaseException:
             if child is not None:
                 _end_group(child)
@@ -183,11 +181,34 @@ class Conversation:
         """The child's standard output."""
         return _pipe(self._child.stdout)
 
+    def set_timeout(self, timeout_s: float | None) -> None:
+        """End the child ``timeout_s`` seconds from now, instead of when it was said before.
+
+        None lets it run for ever.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if timeout_s is not None:
+            self._timer = threading.Timer(timeout_s, self._expire)
+            self._timer.daemon = True
+            self._timer.start()
+
+    @property
+    def pid(self) -> int:
+        """The number of the child's process."""
+        return self._child.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the child has not ended."""
+        return self._child.poll() is None
+
     def __enter__(self) -> Conversation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        self.set_timeout(None)
         _end_group(self._child)
         for pipe in (self._child.stdin, self._child.stdout):
             with contextlib.suppress(OSError):  # unsent bytes for a child that is gone

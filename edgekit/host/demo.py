@@ -21,6 +21,7 @@ from edgekit.evaluate import BenchmarkResult, EvaluateResult, benchmark, evaluat
 from edgekit.extras import require
 from edgekit.formats.tflite import read_model
 from edgekit.host.compiler.run import compile_model
+from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import ConvertResult, convert
 from edgekit.host.convert.enforce import broken_rules
 from edgekit.host.demo_picture import draw_answers
@@ -125,7 +126,10 @@ def demo(
     with files.replacing(test_data) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, x=digits.x_test, y=digits.y_test)
 
-    converted = {mode: _convert(source, mode, digits.x_train, folder, on_step) for mode in MODES}
+    with kept_converters():
+        converted = {
+            mode: _convert(source, mode, digits.x_train, folder, on_step) for mode in MODES
+        }
     models = tuple(_describe(mode, result, converted) for mode, result in converted.items())
     float_path, int8_path = (Path(converted[mode].output) for mode in ("float", "int8"))
     on_step(f"evaluating on {len(digits.x_test)} held-out images")

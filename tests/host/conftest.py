@@ -4,14 +4,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from edgekit.host.convert.child import Converters
+
 Build = Callable[[Any], Any]
+
+
+@pytest.fixture(scope="session")
+def converters() -> Iterator[Converters]:
+    """Converting processes that outlive a test: each imports TensorFlow once."""
+    kept = Converters()
+    yield kept
+    kept.close()
+
+
+@pytest.fixture
+def kept_converter(converters: Converters) -> Iterator[None]:
+    """Conversions of this test take their process from the test before, where it left one."""
+    with converters.used():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import os
 import re
 import sys
@@ -63,22 +65,95 @@ class FloatModel:
     network_start: list[Any]  # the first operations after each input, see `steps_from`
 
 
+class Converters:
+    """Child processes that wait for the next conversion, with TensorFlow imported.
+
+    Only children that are between two requests are kept: what crashed, hung or was interrupted is
+    ended. `close` ends all of them.
+    """
+
+    def __init__(self) -> None:
+        self._idle: dict[_Key, Conversation] = {}
+
+    def close(self) -> None:
+        """End the processes."""
+        while self._idle:
+            self._idle.popitem()[1].__exit__()
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """Let conversions in this block, of this thread, take their process here."""
+        token = _active.set(self)
+        try:
+            yield
+        finally:
+            _active.reset(token)
+
+    def take(self, key: _Key) -> Conversation | None:
+        """A process that waits; None if there is none."""
+        conversation = self._idle.pop(key, None)
+        if conversation is None or conversation.is_running:
+            return conversation
+        conversation.__exit__()
+        return None
+
+    def keep(self, key: _Key, conversation: Conversation) -> None:
+        """Keep a process for the next conversion."""
+        if key in self._idle:
+            conversation.__exit__()
+            return
+        conversation.set_timeout(None)
+        self._idle[key] = conversation
+
+
+_Key = tuple[str, tuple[tuple[str, str], ...]]  # interpreter, environment
+_active: contextvars.ContextVar[Converters | None] = contextvars.ContextVar("_active", default=None)
+
+
+@contextlib.contextmanager
+def kept_converters() -> Iterator[None]:
+    """Within the block, let conversions follow each other in one process.
+
+    TensorFlow is imported once instead of for each conversion, which takes about four seconds.
+    ``peak_rss_bytes`` is then the peak of all conversions so far.
+    """
+    converters = Converters()
+    try:
+        with converters.used():
+            yield
+    finally:
+        converters.close()
+
+
 class ConverterChild:
-    """One conversion in a child process; a context manager that ends the process."""
+    """A conversion in another process; a context manager.
+
+    The process ends with the block, unless `kept_converters` keeps it for the next conversion.
+    """
 
     def __init__(self, python: str | None, timeout_s: float | None, where: str) -> None:
         self._where = where
-        self._conversation = Conversation(
-            [python or sys.executable, "-u", str(_WORKER)],
-            timeout_s=timeout_s,
-            env=_environment(python),
+        program, env = python or sys.executable, _environment(python)
+        self._converters = _active.get()
+        self._key: _Key = program, tuple(sorted(env.items()))
+        kept = self._converters.take(self._key) if self._converters is not None else None
+        if kept is not None:
+            kept.set_timeout(timeout_s)
+        self._conversation = kept or Conversation(
+            [program, "-u", str(_WORKER)], timeout_s=timeout_s, env=env
         )
         self._wire = Wire(self._conversation.stdout, self._conversation.stdin)
         self._step = "starting Python"
+        self._is_idle = True  # between two requests
         self._layers: list[tuple[str, str]] = []
         self.versions: dict[str, str] = {}  # of the packages that convert
         self.died = False  # it ended by itself, without a readable reason
         self.peak_rss_bytes = 0  # of the child so far
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._conversation.pid
 
     def __enter__(self) -> ConverterChild:
         return self
@@ -89,7 +164,10 @@ class ConverterChild:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._conversation.__exit__(kind, error, trace)
+        if self._converters is not None and self._is_idle and self._conversation.is_running:
+            self._converters.keep(self._key, self._conversation)
+        else:
+            self._conversation.__exit__(kind, error, trace)
 
     def load(self, job: dict[str, Any]) -> Loaded:
         """Begin ``to_float``: let the child load a TensorFlow model.
@@ -156,10 +234,12 @@ class ConverterChild:
         return self._content(self._receive("quantized"))
 
     def _content(self, message: Message) -> bytes:
+        self._is_idle = True
         self.peak_rss_bytes = int(message.fields["peak_rss_bytes"])
         return message.arrays[0].tobytes()
 
     def _send(self, kind: str, *arrays: Any, **fields: Any) -> None:  # noqa: ANN401
+        self._is_idle = False
         try:
             self._wire.send(kind, *arrays, **fields)
         except BrokenPipeError:
@@ -174,6 +254,7 @@ class ConverterChild:
             if message is None:
                 raise self._death(self._conversation.finish())
             if message.kind == "refused":
+                self._is_idle = True
                 fields = message.fields
                 raise _ERRORS[fields.pop("code")](fields.pop("what"), **fields)
             if message.kind == "step":

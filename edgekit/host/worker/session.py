@@ -43,14 +43,12 @@ _LOADERS = {
 
 
 def main() -> None:
-    """Answer the parent until it is done, something is refused, or the parent has exited."""
+    """Answer the parent until it is done or has exited."""
     _end_with_parent()
     os.environ.update(_ENVIRONMENT)
     wire = _claim_pipes()
     try:
         _serve(wire)
-    except Refused as refused:
-        wire.send("refused", **vars(refused))
     except BrokenPipeError:
         sys.exit(1)  # the parent process has exited
 
@@ -62,9 +60,13 @@ def _serve(wire: Wire) -> None:
         request = wire.receive()
         if request is None:
             return
-        wire.send("step", name="importing TensorFlow")
-        wire.send("hello", **_versions())
-        kind, content, fields = answers[request.kind](wire, request)
+        try:
+            wire.send("step", name="importing TensorFlow")
+            wire.send("hello", **_versions())
+            kind, content, fields = answers[request.kind](wire, request)
+        except Refused as refused:
+            wire.send("refused", **vars(refused))
+            continue
         wire.send(kind, as_array(content), peak_rss_bytes=_peak_rss_bytes(), **fields)
 
 
@@ -72,6 +74,7 @@ def _to_float(wire: Wire, request: Message) -> tuple[str, bytes, dict[str, Any]]
     import tensorflow as tf  # noqa: PLC0415
 
     wire.send("step", name="loading the model")
+    tf.keras.backend.clear_session()  # names count on from the network before
     with bounded_memory(request.fields["source"]):
         source: Source = _LOADERS[request.fields["source_kind"]](request.fields)
     wire.send("loaded", **source.describe())

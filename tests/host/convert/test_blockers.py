@@ -18,7 +18,7 @@ from edgekit.formats.tflite import read_model, write_model
 from edgekit.host.convert import NotEdgeTpuModelError, convert
 from edgekit.runtime import Runner
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 _NO_DATA = "/there/is/no/such/data"
 _SHAPE = (1, 8, 8, 8)
 

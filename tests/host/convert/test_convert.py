@@ -17,7 +17,7 @@ from edgekit.host.convert import ConvertResult, NotEdgeTpuModelError, convert
 from edgekit.host.convert.enforce import broken_rules
 from edgekit.runtime import Runner
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 
 def _check(result: ConvertResult, least_snr_db: float = 20) -> None:

@@ -15,7 +15,7 @@ from edgekit.fix import fix
 from edgekit.host.convert import ConvertResult, convert
 from edgekit.runtime import Runner
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 _RNG = np.random.default_rng(3)
 

@@ -15,7 +15,7 @@ from edgekit.data.drawing import Drawing
 from edgekit.data.spread import spread
 from edgekit.errors import DataError
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 _SPEC = (InputSpec("x", (1, 4, 5, 3)),)
 _COUNT = 50

@@ -14,7 +14,7 @@ from PIL import Image
 from edgekit.host.convert import convert
 from edgekit.host.convert.labelled import LabelCheck, should_try_others
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 _LEVELS = {"bright": 230, "dark": 25, "middle": 128}
 _RNG = np.random.default_rng(4)

@@ -12,7 +12,7 @@ from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, write_model
 from edgekit.host.convert.conversion import convert
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 
 def test_a_model_whose_shapes_contradict_each_other_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from edgekit.host.convert import convert
 from edgekit.host.convert.static_tflite import fold_constants, make_static
 from edgekit.runtime import Runner
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 
 @pytest.fixture(scope="module")

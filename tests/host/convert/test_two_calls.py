@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from edgekit.errors import DataError
 from edgekit.formats.tflite import Model, read_model, write_model
-from edgekit.host.convert.child import ConverterChild
+from edgekit.host.convert.child import ConverterChild, kept_converters
 from edgekit.runtime import Runner
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ def _batches(model: Model) -> Iterator[list[Any]]:
     shapes = [model.main.tensors[index].shape for index in model.main.inputs]
     for _ in range(4):
         yield [random.random(shape).astype(np.float32) for shape in shapes]
+
+
+def _unreadable() -> Iterator[list[Any]]:
+    raise DataError("a sample cannot be read")
 
 
 def test_a_calibration_can_be_kept_and_quantized_again_by_another_process(
@@ -45,3 +51,31 @@ def test_a_calibration_can_be_kept_and_quantized_again_by_another_process(
         step = integer.outputs[0].scale
         assert step is not None
         assert np.abs(one - other).max() <= 2 * step
+
+
+def test_conversions_in_a_block_share_a_process_that_ends_with_it(float_model: Model) -> None:
+    content = write_model(float_model)
+    ids, calibrated = [], b""
+    with kept_converters():
+        for _ in range(2):
+            with ConverterChild(None, 300, "net") as child:
+                calibrated = child.calibrate(content, lambda: _batches(float_model))
+                ids.append(child.pid)
+        with ConverterChild(None, 300, "net") as child:
+            first = child.quantize(calibrated, io="uint8")
+    assert ids[0] == ids[1]
+    assert not Path(f"/proc/{ids[0]}").exists()
+    with ConverterChild(None, 300, "net") as child:
+        assert child.pid != ids[0]
+        assert child.quantize(calibrated, io="uint8") == first
+
+
+def test_a_process_that_was_interrupted_in_a_request_is_not_used_again(float_model: Model) -> None:
+    content = write_model(float_model)
+    with kept_converters():
+        with ConverterChild(None, 300, "net") as child:
+            broken = child.pid
+            with pytest.raises(DataError):
+                child.calibrate(content, _unreadable)
+        with ConverterChild(None, 300, "net") as child:
+            assert child.pid != broken

@@ -17,7 +17,7 @@ from edgekit.formats.tflite import read_model, write_model
 from edgekit.formats.tflite_metadata import read_notes
 from edgekit.host.convert import convert
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 _HOW = "mean=123.7/116.8/103.9,std=58,resize=crop"
 

@@ -14,7 +14,7 @@ from edgekit.errors import UnsupportedModelError
 from edgekit.host.convert import ConvertResult, convert
 from edgekit.runtime import Runner
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 
 def _images(count: int = 24, scale: float = 1.0) -> list[Any]:

@@ -12,7 +12,7 @@ import pytest
 from edgekit.errors import EdgeKitError, ModelFormatError, UnsupportedModelError, UsageError
 from edgekit.host.convert import ConvertResult, convert
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from edgekit.checking import check
 from edgekit.errors import InputError, ModelFormatError
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 
 def network(activation: str = "relu") -> Any:  # noqa: ANN401 - Keras has no types
