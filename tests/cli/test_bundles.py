@@ -108,7 +108,7 @@ def test_a_bundle_is_no_source_to_convert(tmp_path: Path, int8_model: Model) -> 
     words = ("--data", "random", "-o", tmp_path / "out.tflite")
     status, document = _edgekit("convert", tmp_path / "net.edgekit", *words)
     assert status == 3
-    assert "converted already" in document["what"]
+    assert "already converted" in document["what"]
     assert not (tmp_path / "out.tflite").exists()
 
 

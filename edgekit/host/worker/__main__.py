@@ -5,14 +5,14 @@
     parent -> job {source, source_kind, mode, io, ...}
     child  -> loaded {inputs, outputs, layers, loader}
     parent -> shapes {shapes}
-    child  -> float [bytes]       where this TensorFlow shows it; the parent answers with
+    child  -> float [bytes]       if this TensorFlow provides it; the parent replies with
     parent -> float [bytes]       the same or a better one
     child  -> calibrate           then the parent sends sample [arrays]..., end
     child  -> done {peak_rss_bytes} [bytes]
 
 and at any time ``step {name}``, ``note {text}`` or ``refused {code, what, where, why, fix}``.
-Whatever TensorFlow prints goes to stderr; an exception nobody expected ends the child with its
-traceback there.
+All output of TensorFlow goes to stderr; an unexpected exception ends the child with a traceback
+on stderr.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import types
 
 
 def _stand_alone() -> None:
-    """Let ``edgekit.host.worker`` be imported, and nothing else from the parent's environment."""
-    worker = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - as early as can be
+    """Make ``edgekit.host.worker`` importable, and nothing else of the parent's environment."""
+    worker = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - before any other import
     sys.path = [entry for entry in sys.path if os.path.abspath(entry) != worker]  # noqa: PTH100
     host = os.path.dirname(worker)  # noqa: PTH120
     for name, folder in (("edgekit", os.path.dirname(host)), ("edgekit.host", host)):  # noqa: PTH120

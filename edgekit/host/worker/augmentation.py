@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers that draw random numbers, left out of a graph: at inference they are the identity.
+"""Remove layers that draw random numbers from a graph: at inference they are the identity.
 
 Keras 3's ``model.export`` traces augmentation layers as in training, because their ``training``
-argument is true by default. What such a layer does has a name scope of its own in the graph.
+argument is true by default. The operations of such a layer share a name scope in the graph.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ _SHAPE_ONLY = ("Shape", "ShapeN", "Rank", "Size")
 
 
 def without_random_layers(graph: Graph, outputs: list[str]) -> list[str]:
-    """Let random layers hand on what they read; change ``graph`` in place.
+    """Replace random layers by the identity; change ``graph`` in place.
 
-    A layer is the smallest name scope around a random operation that one tensor enters, and one of
-    the same shape and type leaves.
+    A layer is the smallest name scope around a random operation with one input tensor and one
+    output tensor of the same shape and type.
 
     Args:
-        graph: Without variables and function calls.
-        outputs: Names of the nodes that the function gives.
+        graph: A graph without variables and function calls.
+        outputs: Names of the function's output nodes.
 
     Returns:
-        The names of the scopes that were left out.
+        The names of the replaced scopes.
     """
     import tensorflow as tf  # noqa: PLC0415
 
@@ -62,7 +62,7 @@ def _tensor(name: str) -> str:
 
 
 def _computed(graph: Graph) -> set[str]:
-    """The nodes that depend on a placeholder's values, and not on its shape alone."""
+    """Return the nodes that depend on a placeholder's values, not only on its shape."""
     found = {node.name for node in graph.node if node.op in _FEEDS}
     readers: dict[str, list[Node]] = {}
     for node in graph.node:
@@ -80,7 +80,7 @@ def _computed(graph: Graph) -> set[str]:
 def _ends(
     graph: Graph, scope: str, variable: set[str], outputs: list[str]
 ) -> tuple[str, str] | None:
-    """(tensor that enters, tensor that leaves); None where there are none, or several."""
+    """Return (input tensor, output tensor) of the scope; None if there are none or several."""
     entering, leaving = set(), set()
     for node in graph.node:
         inside = node.name.startswith(scope)
@@ -105,7 +105,7 @@ def _alike(typed: Any, entering: str, leaving: str) -> bool:  # noqa: ANN401 - t
 
 
 def _bypass(maker: Node, entering: str, dtype: int) -> None:
-    """Let the layer's last operation hand on what enters the layer."""
+    """Make the layer's last operation an identity of the layer's input."""
     name = maker.name
     maker.Clear()
     maker.name, maker.op = name, "Identity"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A traced function without variables, in float32: what TFLiteConverter can read."""
+"""Make a traced function readable by TFLiteConverter: in float32 and without variables."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _FEEDS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
 def freeze(function: Function) -> tuple[Function, list[str]]:
     """Turn the variables into constants, and 16-bit real numbers (mixed precision) into float32.
 
-    The converter cannot read Keras 3 variables, and has no kernels for float16 and bfloat16.
-    Layers that draw random numbers are left out.
+    The converter cannot read Keras 3 variables, and does not have kernels for float16 and bfloat16.
+    Layers that draw random numbers are removed.
 
     Returns:
-        The function, and what was changed in it, for people.
+        The function, and descriptions of the changes.
     """
     from tensorflow.python.framework import convert_to_constants as library  # noqa: PLC0415
 
@@ -34,19 +34,17 @@ def freeze(function: Function) -> tuple[Function, list[str]]:
     layers = without_random_layers(graph, [tensor.op.name for tensor in frozen.outputs])
     if layers:
         names = ", ".join(dict.fromkeys(scope.split("/")[-1] for scope in layers))
-        notes.append(
-            f"left out, because these layers draw random numbers, as for augmentation: {names}"
-        )
+        notes.append(f"removed layers that draw random numbers, such as for augmentation: {names}")
     if _widen_graph(graph):
         notes.append("the network's 16-bit numbers (mixed precision) became float32")
     return (_function(graph, frozen) if notes else frozen), notes
 
 
 def _freeze_without_assignments(library: Any, function: Function) -> Function:  # noqa: ANN401
-    """Freeze a network that also writes variables, where no output depends on what it writes.
+    """Freeze a network that also writes variables, if no output depends on them.
 
-    Keras 3's augmentation layers count the random numbers that they draw, in inference too. The
-    public function has no place to leave such operations out, so these are the parts of it.
+    Keras 3's augmentation layers count the random numbers that they draw, also at inference.
+    TensorFlow's public function cannot leave out such operations, so this calls its parts.
     """
     data = library._FunctionConverterDataInEager(  # noqa: SLF001
         func=function, lower_control_flow=False, aggressive_inlining=False
@@ -59,14 +57,14 @@ def _freeze_without_assignments(library: Any, function: Function) -> Function:  
     for node in graph.node:
         if node.name in needed or node.op in _FEEDS:
             smaller.node.add().CopyFrom(node)
-            # What an operation waits for, without reading it, has no part in its value.
+            # A control input (waited for, but not read) does not affect the value.
             del smaller.node[-1].input[:]
             smaller.node[-1].input.extend(name for name in node.input if name[:1] != "^")
     return library._construct_concrete_function(function, smaller, indices)  # noqa: SLF001
 
 
 def _needed(graph: Graph, outputs: list[str]) -> set[str]:
-    """The nodes whose values the outputs are made of."""
+    """Return the nodes from whose values the outputs are computed."""
     nodes = {node.name: node for node in graph.node}
     needed: set[str] = set()
     waiting = list(outputs)
@@ -80,7 +78,7 @@ def _needed(graph: Graph, outputs: list[str]) -> set[str]:
 
 
 def _function(graph: Graph, like: Function) -> Function:
-    """``graph`` as a function with the inputs and outputs of ``like``."""
+    """Return ``graph`` as a function with the inputs and outputs of ``like``."""
     import tensorflow as tf  # noqa: PLC0415
 
     feeds, fetches = ([each.name for each in ends] for ends in (like.inputs, like.outputs))
@@ -90,7 +88,7 @@ def _function(graph: Graph, like: Function) -> Function:
 
 
 def _widen_graph(graph: Graph) -> bool:
-    """Let ``graph`` compute in float32 what it does in float16 or bfloat16; whether it does."""
+    """Change float16 and bfloat16 in ``graph`` to float32; return whether there were any."""
     bodies = [graph.node, *(body.node_def for body in graph.library.function)]
     for body in graph.library.function:
         for argument in (*body.signature.input_arg, *body.signature.output_arg):
@@ -99,7 +97,7 @@ def _widen_graph(graph: Graph) -> bool:
 
 
 def _widen(node: Any) -> bool:  # noqa: ANN401 - tf.compat.v1.NodeDef
-    """Make all types and constants of ``node`` wide; whether there was one to make."""
+    """Change 16-bit types and constants of ``node`` to float32; return whether there were any."""
     import tensorflow as tf  # noqa: PLC0415
 
     found = False
@@ -119,7 +117,7 @@ def _widen(node: Any) -> bool:  # noqa: ANN401 - tf.compat.v1.NodeDef
 
 
 def _wide(number: int) -> int:
-    """The type float32 for float16 and bfloat16, by their numbers in types.proto."""
+    """Return the number of float32 in types.proto for float16 and bfloat16; else ``number``."""
     import tensorflow as tf  # noqa: PLC0415
 
     narrow = (tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum)

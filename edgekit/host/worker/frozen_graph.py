@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow 1 frozen graphs (.pb): find inputs and outputs, or cut where asked."""
+"""TensorFlow 1 frozen graphs (.pb): find the inputs and outputs, or cut at given tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgekit.host.worker.source import Function, Source, TensorSpec, short
 Graph = Any  # tf.compat.v1.GraphDef
 Node = Any
 _PLACEHOLDERS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
-# Leaves of a graph that are no answer of the network.
+# Operations at the end of a graph that are not outputs of the network.
 _NO_OUTPUT = {"Assert", "Const", "NoOp", "Placeholder", "Print", "SaveV2", "RestoreV2"}
 _LISTED = 8
 
@@ -24,13 +24,14 @@ def load_frozen_graph(
 
     Args:
         path: The .pb file.
-        inputs: Tensor names; each becomes an input, whatever feeds it is cut off. ``name=value``
-            sets a placeholder to a constant instead. Empty: the graph's placeholders.
-        outputs: Tensor names; empty: the one node that nothing consumes.
-        trust_source: Take a graph whose operations write files or call Python.
+        inputs: Tensor names; each becomes an input, and everything before it is cut off.
+            ``name=value`` sets a placeholder to a constant instead. Empty: the graph's
+            placeholders.
+        outputs: Tensor names. Empty: the only node that no other node reads.
+        trust_source: Accept a graph whose operations write files or call Python.
 
     Raises:
-        Refused: The file is damaged or would act outside itself, a name does not exist, or the
+        Refused: The file is damaged, its graph has side effects, a name does not exist, or the
             choice is not clear.
     """
     import tensorflow as tf  # noqa: PLC0415
@@ -69,16 +70,16 @@ def _parse(path: str) -> Graph:
 
     graph = tf.compat.v1.GraphDef()
     try:
-        with open(path, "rb") as stream:  # noqa: PTH123 - a plain open, as good
+        with open(path, "rb") as stream:  # noqa: PTH123 - open() is enough here
             graph.ParseFromString(stream.read())
     except DecodeError as error:
         raise _damaged(path, error) from error
     if not graph.node:
-        raise _damaged(path, ValueError("it has no node"))
+        raise _damaged(path, ValueError("it does not have any nodes"))
     if any(node.op in ("VariableV2", "VarHandleOp") for node in graph.node):
         raise Refused(
             "model.unsupported",
-            "the graph is not frozen: its variables hold no values",
+            "the graph is not frozen: its variables do not contain values",
             where=path,
             fix="freeze it with its checkpoint (freeze_graph), or give the SavedModel",
         )
@@ -98,7 +99,7 @@ def _damaged(path: str, error: BaseException) -> Refused:
 def _feeds(
     nodes: dict[str, Node], wanted: list[str], path: str
 ) -> tuple[list[str], dict[str, float]]:
-    """Names of the nodes to feed, and of the placeholders to replace by a number."""
+    """Return the names of the nodes to feed, and the placeholders to replace by numbers."""
     constants = {}
     feeds = []
     for word in wanted:
@@ -110,7 +111,7 @@ def _feeds(
         try:
             constants[node] = float(value)
         except ValueError as error:
-            raise Refused("usage", f"--inputs has no number in {word!r}") from error
+            raise Refused("usage", f"--inputs {word!r} does not contain a number") from error
     if not feeds:
         feeds = [
             n.name for n in nodes.values() if n.op in _PLACEHOLDERS and n.name not in constants
@@ -118,7 +119,7 @@ def _feeds(
     if not feeds:
         raise Refused(
             "usage",
-            "the graph has no placeholder to feed",
+            "the graph does not have a placeholder to feed",
             where=path,
             why=f"its first nodes are {[n.name for n in list(nodes.values())[:_LISTED]]}",
             fix="name the tensor to feed: --inputs NAME",
@@ -132,7 +133,7 @@ def _find_outputs(graph: Graph, path: str) -> list[str]:
     if len(leaves) != 1:
         raise Refused(
             "usage",
-            f"the graph's output is not clear: {len(leaves)} nodes feed no other",
+            f"the graph's output is not clear: {len(leaves)} nodes are not read by another",
             where=path,
             why=f"candidates: {leaves[:_LISTED]}",
             fix=f"--outputs {leaves[0] if leaves else 'NAME'}",
@@ -146,7 +147,7 @@ def _node_name(name: str, nodes: dict[str, Node], path: str) -> str:
         near = [each for each in nodes if plain.lower() in each.lower()][:_LISTED]
         raise Refused(
             "usage",
-            f"the graph has no node {plain!r}",
+            f"the graph does not have a node {plain!r}",
             where=path,
             why=f"similar names: {near or list(nodes)[:_LISTED]}",
             fix="give a node's name, as in Netron",
@@ -163,7 +164,7 @@ def _spec(tensor: Any) -> TensorSpec:  # noqa: ANN401
 
 
 def _refuse_strings(specs: list[TensorSpec], graph: Graph, path: str) -> None:
-    """Text and encoded files cannot go into an Edge TPU model: say where to cut instead."""
+    """Refuse text and encoded files as inputs of an Edge TPU model; name the place to cut."""
     for spec in specs:
         if spec.dtype.name != "string":
             continue
@@ -173,12 +174,12 @@ def _refuse_strings(specs: list[TensorSpec], graph: Graph, path: str) -> None:
             f"the input {spec.name} is a string, read by {' and '.join(head)}",
             where=path,
             why="an Edge TPU model takes numbers; decoding and feature extraction stay outside",
-            fix=f"cut behind it: --inputs {behind}, and give what that tensor holds as --data",
+            fix=f"cut after it: --inputs {behind}, and give that tensor's values as --data",
         )
 
 
 def _head(graph: Graph, start: str) -> tuple[list[str], str]:
-    """The operations that decode ``start``, and the last of them: the place to cut."""
+    """Return the operations that decode ``start``, and the last of them: the place to cut."""
     decoding = ("Decode", "Audio", "Mfcc", "Parse", "String", "Substr", "ReadFile")
     reached, ops, last = {start}, [], start
     for node in graph.node:
@@ -195,7 +196,7 @@ def _head(graph: Graph, start: str) -> tuple[list[str], str]:
 def _cut(
     graph: Graph, feeds: dict[str, TensorSpec], constants: dict[str, float], fetches: list[str]
 ) -> Graph:
-    """The part of ``graph`` between ``feeds``, now placeholders of known shape, and ``fetches``."""
+    """Return the part from ``feeds``, now placeholders of known shape, to ``fetches``."""
     import tensorflow as tf  # noqa: PLC0415
 
     changed = tf.compat.v1.GraphDef()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations of a TensorFlow graph that write files, call Python or open connections.
+"""Refuse operations of a TensorFlow graph that write files, call Python or open connections.
 
-Loading a SavedModel runs its initializers, so what they hold runs before anything is converted. No
-network needs these operations. ``SaveV2`` and ``MergeV2Checkpoints`` are in each SavedModel for its
-own checkpoints: they are refused where anything else than its saver leads to them.
+Loading a SavedModel runs its initializers before anything is converted. No network needs these
+operations. Every SavedModel contains ``SaveV2`` and ``MergeV2Checkpoints`` for its own
+checkpoints: they are refused if anything other than its saver leads to them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CALLS = "it calls Python"
 _CONNECTS = "it opens connections"
 _FORBIDDEN = {
     "WriteFile": _WRITES,
-    "Save": _WRITES,  # SaveV2 adds a suffix to its path; this one replaces any file
+    "Save": _WRITES,  # replaces any file; SaveV2 adds a suffix to its path
     "SaveSlices": _WRITES,
     "DistributedSave": _WRITES,
     "CalibrationStatisticsSaver": _WRITES,
@@ -31,7 +31,7 @@ _FORBIDDEN = {
     "PyFuncStateless": _CALLS,
     "EagerPyFunc": _CALLS,
 }
-# Families whose members take a file, an address or, as text, another graph.
+# Families of operations that take a file, an address or, as text, another graph.
 _FORBIDDEN_FAMILIES = (
     (re.compile(r"Debug(Identity|NanCount|NumericSummary)(V\d+)?"), _WRITES),
     (
@@ -39,29 +39,29 @@ _FORBIDDEN_FAMILIES = (
         _WRITES,
     ),
     (re.compile(r"Rpc\w+|(DataService|Register)Dataset(V\d+)?"), _CONNECTS),
-    (re.compile(r"DatasetFromGraph(V\d+)?"), "it runs a graph that lies in a constant"),
+    (re.compile(r"DatasetFromGraph(V\d+)?"), "it runs a graph that is stored in a constant"),
 )
 _SAVERS = ("SaveV2", "MergeV2Checkpoints", "DTensorSaveV2")
 _LISTED = 5
 
 
 def refuse_side_effects(graphs: Iterable[Any], path: str) -> None:
-    """Refuse ``GraphDef`` messages that hold such an operation, in functions too.
+    """Refuse ``GraphDef`` messages that contain such an operation, also in functions.
 
     Raises:
-        Refused: One does; the message names it.
+        Refused: One contains such an operation; the message names it.
     """
     _refuse((each for graph in graphs for each in _found(graph)), path)
 
 
 def refuse_stray_savers(meta_graphs: Iterable[Any], path: str) -> None:
-    """Refuse ``MetaGraphDef`` messages in which more than the saver leads to a ``SaveV2``.
+    """Refuse ``MetaGraphDef`` messages in which something besides the saver leads to ``SaveV2``.
 
-    Initializers, signatures and functions run when a SavedModel is loaded or used, its saver does
-    not; and ``SaveV2`` writes wherever the file says.
+    Initializers, signatures and functions run when a SavedModel is loaded or used; its saver does
+    not. ``SaveV2`` writes to any path that the file names.
 
     Raises:
-        Refused: One does; the message names the operation.
+        Refused: One contains such a path; the message names the operation.
     """
     _refuse((each for meta in meta_graphs for each in _stray_savers(meta)), path)
 
@@ -71,7 +71,7 @@ def _refuse(problems: Iterable[str], path: str) -> None:
     if found:
         raise Refused(
             "model.unsafe",
-            "the graph would act outside itself: " + "; ".join(found[:_LISTED]),
+            "the graph has operations with side effects: " + "; ".join(found[:_LISTED]),
             where=path,
             why="whoever made the file chose what they do; a network does not need them",
             fix="export the network without them, or, if you trust whoever made the file: "
@@ -106,7 +106,7 @@ def _stray_savers(meta: Any) -> Iterator[str]:  # noqa: ANN401 - a MetaGraphDef
         for name in called:
             if name in functions and ("function", name) not in seen:
                 seen.add(("function", name))
-                pending.extend(functions[name].node_def)  # whole: a few nodes too many do no harm
+                pending.extend(functions[name].node_def)  # all of it: extra nodes do no harm
         called = []
         if not pending:
             continue
@@ -114,14 +114,14 @@ def _stray_savers(meta: Any) -> Iterator[str]:  # noqa: ANN401 - a MetaGraphDef
         if node.op in _SAVERS:
             yield f"{node.name} ({node.op}: {_WRITES})"
         called = [node.op, *_functions_of(node)]
-        for name in map(_plain, node.input):  # inside a function these are arguments or its nodes
+        for name in map(_plain, node.input):  # in a function: its arguments or nodes
             if name in nodes and ("node", name) not in seen:
                 seen.add(("node", name))
                 pending.append(nodes[name])
 
 
 def _roots(meta: Any) -> Iterator[str]:  # noqa: ANN401 - a MetaGraphDef
-    """The nodes that are run when the SavedModel is loaded or used."""
+    """Yield the nodes that run when the SavedModel is loaded or used."""
     yield _plain(meta.saver_def.restore_op_name)
     for signature in meta.signature_def.values():
         yield from (_plain(info.name) for info in signature.outputs.values())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HDF5 files whose arrays lie outside them, or claim to be far larger than what is stored.
+"""Refuse HDF5 files with arrays in other files, or with a declared size far above the stored one.
 
 HDF5 can read an array from any other file (external storage, external and soft links, virtual
-datasets), and can declare terabytes that are not there. Keras writes neither.
+datasets), and can declare terabytes that are not stored. Keras writes neither.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ DAMAGE = (
     ValueError,
 )
 _MOST_OBJECTS = 100_000
-# Arrays, each and together, may be this much larger than what is stored of them (HDF5 compresses;
-# weights hardly shrink).
+# The declared size of arrays, each and together, may be this many times the stored size (HDF5
+# compresses, but weights hardly shrink).
 _MOST_FREE_BYTES, _MOST_RATIO = 256 << 20, 10
 
 
 def check_storage(file: Any, path: str) -> None:  # noqa: ANN401 - a path or a binary stream
-    """Refuse a file that reads other files or declares arrays that it does not hold.
+    """Refuse a file that reads other files or declares arrays that it does not contain.
 
     Args:
-        file: What h5py opens.
-        path: For the message.
+        file: The path or stream for h5py.
+        path: The path for the message.
 
     Raises:
-        Refused: It does, or is damaged.
+        Refused: The file does this, or is damaged.
     """
     import h5py  # noqa: PLC0415 - comes with TensorFlow
 
@@ -62,7 +62,7 @@ def check_storage(file: Any, path: str) -> None:  # noqa: ANN401 - a path or a b
 
 
 def _problem(root: Any) -> str:  # noqa: ANN401 - a group of h5py
-    """What is wrong with the first object that is; empty if nothing is."""
+    """Return the problem of the first bad object; empty if all are good."""
     import h5py  # noqa: PLC0415
 
     groups, num_objects = [root], 0
@@ -72,7 +72,7 @@ def _problem(root: Any) -> str:  # noqa: ANN401 - a group of h5py
         for name in group:
             num_objects += 1
             if num_objects > _MOST_OBJECTS:
-                return f"more than {_MOST_OBJECTS} objects, or groups that hold each other"
+                return f"more than {_MOST_OBJECTS} objects, or groups that contain each other"
             where = f"{group.name}/{name}".replace("//", "/")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 return f"{where} is a link to another place"
@@ -91,7 +91,7 @@ def _array_problem(item: Any) -> str:  # noqa: ANN401 - a data set of h5py
     if item.external:
         return "is stored in another file"
     if getattr(item, "is_virtual", False):
-        return "is made of other files"
+        return "consists of data in other files"
     return _size_problem(_declared(item), item.id.get_storage_size())
 
 
@@ -101,5 +101,5 @@ def _declared(item: Any) -> int:  # noqa: ANN401 - a data set of h5py
 
 def _size_problem(declared: int, stored: int) -> str:
     if declared > max(_MOST_FREE_BYTES, _MOST_RATIO * stored):
-        return f"claims {declared} bytes and stores {stored}"
+        return f"declares {declared} bytes and stores {stored}"
     return ""

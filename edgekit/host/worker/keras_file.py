@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keras files of every generation: Keras 3 reads them, tf_keras those that Keras 3 refuses."""
+"""Load Keras files of every version: with Keras 3, or with tf_keras if Keras 3 refuses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.source import Function, Source, TensorSpec, short
 from edgekit.host.worker.unsafe import refuse_code
 
-# What Keras raises on files of another generation: whatever its code happens to hit first.
+# What Keras raises on files of another major version: the first error that its code runs into.
 _REFUSALS = (
     ArithmeticError,
     AttributeError,
@@ -29,7 +29,7 @@ _REFUSALS = (
     TypeError,
     ValueError,
 )
-# Keras's own refusals to run code from the file, in all its generations.
+# The messages with which the versions of Keras refuse to run code from the file.
 _SAFE_MODE = re.compile(r"safe_mode=False|enable_unsafe_deserialization|not a modeling function")
 _UNKNOWN_CLASS = re.compile(r"(?:Unknown layer:|Could not locate class) '?([\w>]+)")
 
@@ -38,13 +38,13 @@ def load_keras(path: str, *, trust_source: bool) -> Source:
     """Load a ``.keras`` or HDF5 file.
 
     Raises:
-        Refused: It carries code, is damaged, or no Keras here can read it.
+        Refused: The file contains code, is damaged, or no installed Keras can read it.
     """
     config = read_config(path)
     if not trust_source:
         refuse_code(config.network, path)
     failures: list[tuple[str, BaseException]] = []
-    # Keras chooses its reader by the suffix: give it the one of the container that was checked.
+    # Keras chooses its reader by the suffix, so use the suffix of the checked container.
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         named = os.path.join(folder, "model" + SUFFIXES[config.container])  # noqa: PTH118
         _link(path, named)
@@ -70,7 +70,7 @@ def _link(path: str, name: str) -> None:
 
 
 def _refused_by_keras(path: str, keras: Any, error: BaseException) -> Refused:  # noqa: ANN401
-    """Final: another generation of Keras, which checks less, must not load the file."""
+    """Return a final error: another Keras, which checks less, must not load the file."""
     return Refused(
         "model.unsafe",
         f"{_name(keras)} refuses the file because it would run code",
@@ -82,7 +82,7 @@ def _refused_by_keras(path: str, keras: Any, error: BaseException) -> Refused:  
 
 
 def _generations() -> Iterator[Any]:
-    """Every Keras of this environment, the newest first."""
+    """Yield every Keras of this environment, the newest first."""
     import tensorflow as tf  # noqa: PLC0415
 
     seen = set()
@@ -136,7 +136,7 @@ def _source(keras: Any, model: Any, path: str) -> Source:  # noqa: ANN401
 def _caller(model: Any) -> Any:  # noqa: ANN401
     import tensorflow as tf  # noqa: PLC0415
 
-    # What the network was built with: one tensor, a list, a dict. Named by no public attribute.
+    # The network's own input structure: a tensor, a list or a dict. No public attribute has it.
     structure = getattr(model, "_inputs_struct", getattr(model, "_nested_inputs", None))
 
     def call(*tensors: Any) -> Any:  # noqa: ANN401
@@ -150,7 +150,7 @@ def _caller(model: Any) -> Any:  # noqa: ANN401
 
 
 def _unroll(layers: list[Any]) -> None:
-    """Make recurrent layers of fixed length step by step: the quantizer dies on loops."""
+    """Unroll recurrent layers of fixed length, because the quantizer crashes on loops."""
     for layer in layers:
         if not hasattr(layer, "unroll"):
             continue
@@ -158,15 +158,15 @@ def _unroll(layers: list[Any]) -> None:
             raise Refused(
                 "model.unsupported",
                 f"the layer {layer.name} ({type(layer).__name__}) is stateful",
-                why="an Edge TPU model keeps no state between inferences",
+                why="an Edge TPU model does not keep state between inferences",
                 fix="make the state an input and an output of the network, or set stateful=False",
             )
         layer.unroll = True
-        # Otherwise the layer takes a fused kernel, which knows no unrolling (Keras 3; Keras 2).
+        # Otherwise the layer uses a fused kernel, which cannot be unrolled (Keras 3; Keras 2).
         if hasattr(layer, "use_cudnn"):
             layer.use_cudnn = False
         if hasattr(layer, "_could_use_gpu_kernel"):
-            layer._could_use_gpu_kernel = False  # noqa: SLF001 - nothing public does it
+            layer._could_use_gpu_kernel = False  # noqa: SLF001 - there is no public way
 
 
 def _unreadable(path: str, version: str, failures: list[tuple[str, BaseException]]) -> Refused:
@@ -186,7 +186,7 @@ def _unreadable(path: str, version: str, failures: list[tuple[str, BaseException
         )
     return Refused(
         "model.format",
-        f"no Keras of this environment can load the file{written}",
+        f"no Keras in this environment can load the file{written}",
         where=path,
         why=why,
         fix="give --converter-python an environment with the Keras that saved it, or save it there "

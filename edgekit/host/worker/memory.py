@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bound on what loading a file may take: a few bytes of configuration can ask for gigabytes."""
+"""Limit the memory for loading a file: a few bytes of configuration can request gigabytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.source import short
 
-# Loading takes up to four copies of the weights, and what Keras itself needs.
+# Loading needs up to four copies of the weights, and the memory of Keras itself.
 _FREE_BYTES, _COPIES = 1 << 30, 4
 _EXHAUSTED = "ResourceExhaustedError"  # TensorFlow's
 
@@ -19,15 +19,15 @@ _EXHAUSTED = "ResourceExhaustedError"  # TensorFlow's
 def bounded_memory(path: str) -> Iterator[None]:
     """Within the block, let this process allocate 1 GiB more and four times the size of ``path``.
 
-    Linux only; nothing happens elsewhere.
+    Only on Linux; on other systems it does nothing.
 
     Raises:
-        Refused: More was asked for, and TensorFlow or numpy said so; else the process aborts.
+        Refused: TensorFlow or numpy reported that it needs more. Otherwise the process aborts.
     """
     try:
         import resource  # noqa: PLC0415 - not on Windows
 
-        with open("/proc/self/statm") as stream:  # noqa: PTH123 - a plain open, as good
+        with open("/proc/self/statm") as stream:  # noqa: PTH123 - open() is enough here
             pages = int(stream.read().split()[5])
     except (ImportError, OSError):
         yield
@@ -44,7 +44,7 @@ def bounded_memory(path: str) -> Iterator[None]:
             raise
         raise Refused(
             "model.unsupported",
-            "loading the model needs far more memory than its file is large",
+            "loading the model needs far more memory than the size of its file",
             where=path,
             why=short(error),
             fix="check the sizes of its layers, or save the model again",
@@ -55,7 +55,7 @@ def bounded_memory(path: str) -> Iterator[None]:
 
 
 def _size(path: str) -> int:
-    """The bytes of a file, or of all files of a folder."""
+    """Return the size in bytes of a file, or of all files of a folder."""
     if os.path.isfile(path):  # noqa: PTH113
         return os.path.getsize(path)  # noqa: PTH202
     found = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)  # noqa: PTH118

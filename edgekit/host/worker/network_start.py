@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operations with constants directly behind each input of a frozen TensorFlow function.
+"""Find the operations with constants directly after each input of a frozen TensorFlow function.
 
-The parent judges by them which pixels the network was made for. The converter folds a first
-multiplication into the weights of the convolution behind it, so the .tflite no longer shows them.
+From them the parent concludes which pixels the network was made for. The converter folds a first
+multiplication into the weights of the next convolution, so the .tflite does not show them.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ _JOINS = ("Concat", "ConcatV2", "Pack")
 _NORMALIZATIONS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _SHAPE_ONLY = ("Rank", "Shape", "ShapeN", "Size")
 _MOST_OPERATIONS, _MOST_STEPS = 24, 12
-_MOST_VALUES = 4  # of a constant that has one a channel
-_DEEPEST = 64  # operations that a constant is computed by
+_MOST_VALUES = 4  # in a constant with one value per channel
+_DEEPEST = 64  # operations that compute a constant
 
 
 def first_steps(frozen: Function) -> list[list[dict[str, Any]]]:
-    """For each input the operations in their order: name, opcode, values, whether it comes first.
+    """Return each input's operations in order: name, opcode, values, whether the constant is first.
 
-    Of batch normalization: name, scale and offset, mean and std of the training data.
+    For batch normalization: name, scale and offset, mean and std of the training data.
     """
     return [_walk(tensor) for tensor in frozen.inputs]
 
@@ -86,7 +86,7 @@ def _readers(tensor: Any) -> list[Any]:  # noqa: ANN401
 
 
 def _to_reader(tensor: Any) -> tuple[list[dict[str, Any]], Any]:  # noqa: ANN401
-    """The steps from ``tensor`` to the first operation that is none, and what that reads."""
+    """Return the steps after ``tensor``, and the tensor that the next operation reads."""
     steps: list[dict[str, Any]] = []
     for _ in range(_MOST_OPERATIONS):
         readers = _readers(tensor)
@@ -94,7 +94,7 @@ def _to_reader(tensor: Any) -> tuple[list[dict[str, Any]], Any]:  # noqa: ANN401
             break
         operation = readers[0]
         if operation.type not in _NEUTRAL or len(readers) > 1:
-            # Each network of an ensemble may have the same preprocessing of its own.
+            # Each network of an ensemble may have its own copy of the same preprocessing.
             found = [_step(each, tensor) for each in readers]
             step = found[0]
             if step is None or any(each != step for each in found):
@@ -105,7 +105,7 @@ def _to_reader(tensor: Any) -> tuple[list[dict[str, Any]], Any]:  # noqa: ANN401
 
 
 def _to_join(tensor: Any) -> tuple[list[dict[str, Any]], Any] | None:  # noqa: ANN401
-    """Past channels that are taken apart and put together in another order (RGB to BGR)."""
+    """Follow channels that are split and joined in another order (RGB to BGR)."""
     readers = _readers(tensor)
     if not readers or any(op.type not in _SPLITS for op in readers):
         return None
@@ -156,7 +156,7 @@ def _normalization(operation: Any) -> dict[str, Any] | None:  # noqa: ANN401
 
 
 def _constant(tensor: Any) -> Any:  # noqa: ANN401
-    """The value of ``tensor``; None if it depends on an input, or takes much to compute."""
+    """Return the value of ``tensor``; None if it depends on an input or is costly to compute."""
     needed: dict[str, Any] = {}
     pending = [tensor.op]
     while pending:
@@ -171,7 +171,7 @@ def _constant(tensor: Any) -> Any:  # noqa: ANN401
 
 
 def _computed(name: str, operations: list[Any]) -> Any:  # noqa: ANN401
-    """Run ``operations`` alone: an exported function makes constants wait for its inputs."""
+    """Run ``operations`` alone, because constants of an exported function wait for its inputs."""
     import tensorflow as tf  # noqa: PLC0415
 
     graph = tf.compat.v1.GraphDef()
@@ -180,7 +180,7 @@ def _computed(name: str, operations: list[Any]) -> Any:  # noqa: ANN401
         node.CopyFrom(operation.node_def)
         del node.input[:]
         node.input.extend(each.name for each in operation.inputs)
-        node.attr.pop("_class", None)  # names operations that are not here
+        node.attr.pop("_class", None)  # refers to operations that are not in this graph
     with tf.Graph().as_default() as alone:
         (result,) = tf.import_graph_def(graph, return_elements=[name], name="")
         with tf.compat.v1.Session(graph=alone) as session:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A float .tflite to an int8 one: calibrated and quantized by the tools inside TFLiteConverter.
+"""Calibrate and quantize a float .tflite to int8 with the tools inside TFLiteConverter.
 
-ai-edge-quantizer does the same job, but (0.10) gives dense weights one scale a channel and marks
-every operator as version 1, so an Edge TPU model does not come out of it.
+ai-edge-quantizer (0.10) also quantizes, but it gives dense weights one scale per channel and marks
+every operator as version 1, so its result is not an Edge TPU model.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ def calibrate(content: bytes, samples: Callable[[], Iterator[list[Any]]]) -> byt
 
     Args:
         content: The .tflite; its shapes are static.
-        samples: Gives calibration samples, each a list of arrays in the order of the inputs.
+        samples: Yields calibration samples, each a list of arrays in the order of the inputs.
 
     Raises:
-        Refused: This TensorFlow has no calibrator for flatbuffers.
+        Refused: This TensorFlow does not have a calibrator for flatbuffers.
     """
     try:
         from tensorflow.lite.python.optimize import calibrator  # noqa: PLC0415
     except ImportError as error:
         raise _missing(error) from error
-    # An LSTM's inner results have ranges only where they are tensors.
+    # An LSTM's inner results get ranges only if they are tensors.
     content = calibrator.add_intermediate_tensors(content)
     return bytes(calibrator.Calibrator(content).calibrate(samples))
 
 
 def quantize(calibrated: bytes, io: str, *, per_tensor_dense: bool = True) -> bytes:
-    """Quantize a model that `calibrate` made.
+    """Quantize a result of `calibrate`.
 
     Args:
-        calibrated: Its tensors have ranges.
+        calibrated: The model with the range of each tensor.
         io: ``uint8``, ``int8`` or ``float32``: type of the model's inputs and outputs.
-        per_tensor_dense: Give dense layers one weight scale, as the Edge TPU needs; TensorFlow 2.17
-            began to make one for each channel.
+        per_tensor_dense: Give dense layers one weight scale, as the Edge TPU needs; TensorFlow
+            2.17 and newer otherwise give one for each channel.
 
     Raises:
-        Refused: This TensorFlow has no quantizer for flatbuffers.
+        Refused: This TensorFlow does not have a quantizer for flatbuffers.
     """
     import tensorflow as tf  # noqa: PLC0415
 
@@ -71,6 +71,6 @@ def _missing(error: ImportError) -> Refused:
 def _per_tensor_dense(function: Any) -> dict[str, bool]:  # noqa: ANN401
     import inspect  # noqa: PLC0415
 
-    # Older versions always quantize dense layers per tensor, and have no name for it.
+    # Older versions always quantize dense layers per tensor and do not have this option.
     name = "disable_per_channel_for_dense_layers"
     return {name: True} if name in inspect.signature(function).parameters else {}

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the child says when it will not, or cannot, go on for a reason that it knows."""
+"""The exception for an expected reason why the child cannot or must not continue."""
 
 from __future__ import annotations
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a mistake
+class Refused(Exception):  # noqa: N818 - a reply, not a bug
     """An expected failure; the parent raises the `EdgeKitError` whose code is ``code``."""
 
     def __init__(self, code: str, what: str, where: str = "", why: str = "", fix: str = "") -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SavedModels. Loading one runs TensorFlow operations of its graph, never Python from it.
 
-Those that would write files are refused before (`graph_ops`).
+Operations that would write files are refused first (`graph_ops`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edgekit.host.worker.source import Function, Source, TensorSpec, short
 
 
 def load_saved_model(path: str, *, signature: str | None, trust_source: bool) -> Source:
-    """Load a SavedModel and choose its signature: the one named, ``serving_default``, the only one.
+    """Load a SavedModel and its signature: the named one, ``serving_default``, or the only one.
 
     Raises:
         Refused: The folder is damaged, its graph would write files, or the choice is not clear.
@@ -34,7 +34,7 @@ def load_saved_model(path: str, *, signature: str | None, trust_source: bool) ->
             "the SavedModel cannot be loaded",
             where=path,
             why=f"{type(error).__name__}: {short(error)}",
-            fix="check that variables/ lies beside saved_model.pb, or export the model again",
+            fix="check that variables/ is next to saved_model.pb, or export the model again",
         ) from error
     name = _choose(list(loaded.signatures), signature, path)
     function = loaded.signatures[name]
@@ -42,7 +42,7 @@ def load_saved_model(path: str, *, signature: str | None, trust_source: bool) ->
 
     def trace(static: list[TensorSpec]) -> Function:
         def call(*tensors: Any) -> Any:  # noqa: ANN401
-            # ``loaded`` is kept alive by being named here: it owns the variables.
+            # This reference keeps ``loaded`` alive: it owns the variables.
             outputs = loaded.signatures[name](**dict(zip(specs, tensors)))  # noqa: B905
             return [outputs[key] for key in sorted(outputs)]
 
@@ -69,12 +69,12 @@ def _choose(names: list[str], wanted: str | None, path: str) -> str:
     if not names:
         raise Refused(
             "model.unsupported",
-            "the SavedModel has no signature",
+            "the SavedModel does not have a signature",
             where=path,
             fix="export it with one: tf.saved_model.save(model, FOLDER, signatures=...), or "
             "model.export(FOLDER)",
         )
-    missing = "is not clear" if wanted is None else f"{wanted!r} is not there"
+    missing = "is not clear" if wanted is None else f"{wanted!r} does not exist"
     raise Refused(
         "usage",
         f"the signature to convert {missing}",

@@ -22,7 +22,7 @@ from edgekit.host.worker.source import Source
 from edgekit.host.worker.to_float import to_float
 from edgekit.host.worker.wire import Message, Wire, as_array
 
-# A GPU would only be in the way, and Keras must run on TensorFlow whatever the user's default is.
+# A GPU is not needed, and Keras must use TensorFlow even if the user's default is another backend.
 _ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",
     "KERAS_BACKEND": "tensorflow",
@@ -43,7 +43,7 @@ _LOADERS = {
 
 
 def main() -> None:
-    """Answer the parent until it is done or has exited."""
+    """Serve the parent until it is done or has exited."""
     _end_with_parent()
     os.environ.update(_ENVIRONMENT)
     wire = _claim_pipes()
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _serve(wire: Wire) -> None:
-    """Answer requests in any order until the parent is done."""
+    """Serve requests in any order until the parent is done."""
     answers = {"to_float": _to_float, "calibrate": _calibrate, "quantize": _quantize}
     while True:
         request = wire.receive()
@@ -115,7 +115,7 @@ def _samples(wire: Wire) -> Iterator[list[Any]]:
 
 
 def _identifier(name: str, index: int) -> str:
-    """A name that TensorFlow takes for an argument."""
+    """Return a name that TensorFlow accepts for an argument."""
     text = "".join(c if c.isalnum() else "_" for c in name)
     return text if text[:1].isalpha() else f"input_{index}_{text}"
 
@@ -136,19 +136,19 @@ def _versions() -> dict[str, str]:
 def _expect(wire: Wire, kind: str) -> Message:
     message = wire.receive()
     if message is None or message.kind != kind:
-        sys.exit(1)  # the parent is gone or gave up
+        sys.exit(1)  # the parent has exited or stopped the conversion
     return message
 
 
 def _claim_pipes() -> Wire:
-    """Keep the real stdout for messages and send everything that is printed to stderr."""
+    """Use the real stdout for messages only; redirect all other output to stderr."""
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return Wire(sys.stdin.buffer, channel)
 
 
 def _end_with_parent() -> None:
-    """Ask Linux to end this process when the parent dies, however it dies."""
+    """Let Linux end this process when the parent exits for any reason."""
     if sys.platform != "linux":
         return
     import ctypes  # noqa: PLC0415

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every loader gives: named inputs, and a way to one frozen TensorFlow function."""
+"""The result of every loader: named inputs, and how to trace one TensorFlow function."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-# TensorFlow has no types; the names say what is meant.
+# TensorFlow does not have type annotations; these names only document.
 Function = Any
 TensorSpec = Any
 
@@ -22,13 +22,13 @@ class Source:
         trace: Callable[[list[TensorSpec]], Function],
         layers: list[tuple[str, str]],
     ) -> None:
-        self.loader = loader  # what read it: "keras 3.15.1"
-        self.inputs, self.outputs = inputs, outputs  # shapes may hold unknown dimensions
+        self.loader = loader  # the library that read it: "keras 3.15.1"
+        self.inputs, self.outputs = inputs, outputs  # shapes may have unknown dimensions
         self.trace = trace  # static specs, in the order of ``inputs`` -> concrete function
-        self.layers = layers  # (name, class) of each layer, where the source has layers
+        self.layers = layers  # (name, class) of each layer, if the source has layers
 
     def describe(self) -> dict[str, Any]:
-        """Plain values for the parent; an unknown rank is None, an unknown dimension is None."""
+        """Return plain values for the parent; unknown ranks and dimensions are None."""
         return {
             "loader": self.loader,
             "inputs": [
@@ -45,6 +45,6 @@ class Source:
 
 
 def short(error: BaseException) -> str:
-    """The first lines of an exception's message, fit for one line of an error."""
+    """Return the first lines of an exception's message as one line."""
     text = " ".join(str(error).split())
     return text if len(text) <= 300 else text[:297] + "..."

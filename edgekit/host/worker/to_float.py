@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A frozen TensorFlow function to a float .tflite, by TFLiteConverter."""
+"""Convert a frozen TensorFlow function to a float .tflite with TFLiteConverter."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ def to_float(frozen: Function, *, dynamic: bool = False) -> bytes:
     """Convert ``frozen``, whose shapes are static, without calibration.
 
     Args:
-        frozen: Without variables.
-        dynamic: Store weights as int8; activations stay real (the tutorial's dynamic range).
+        frozen: A function without variables.
+        dynamic: Store weights as int8; activations are still real (the tutorial's dynamic range).
     """
     import tensorflow as tf  # noqa: PLC0415
 

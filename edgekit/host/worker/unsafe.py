@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Code that a Keras file carries or names: found in its configuration, before Keras loads it.
+"""Find code that a Keras file contains or names in its configuration, before Keras loads it.
 
-Keras finds a class or function by ``module`` and ``class_name`` ("keras" with "layers.Lambda" is a
-Lambda as well), by ``registered_name``, and for ``"class_name": "function"`` by ``config``. All of
-these are judged, against a list of what networks are made of.
+Keras finds a class or function by ``module`` and ``class_name`` ("keras" with "layers.Lambda" is
+also a Lambda), by ``registered_name``, and for ``"class_name": "function"`` by ``config``. All of
+these must be in a list of the parts of networks.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Any
 
 from edgekit.host.worker.refused import Refused
 
-# Classes whose configuration holds marshalled or pickled code, a path to load more from, or the
+# Classes whose configuration contains marshalled or pickled code, a path to load more from, or the
 # name of an attribute to call.
 _CODE_CLASSES = {
-    "Lambda": "a Lambda layer holds Python code",
+    "Lambda": "a Lambda layer contains Python code",
     "__lambda__": "a lambda is Python code",
-    "TorchModuleWrapper": "it holds a pickled PyTorch module",
+    "TorchModuleWrapper": "it contains a pickled PyTorch module",
     "TFSMLayer": "it loads another SavedModel from a path",
-    "JaxLayer": "it holds serialized JAX code",
-    "FlaxLayer": "it holds serialized JAX code",
+    "JaxLayer": "it contains serialized JAX code",
+    "FlaxLayer": "it contains serialized JAX code",
     "ClassMethod": "it calls a method by its name",
     "InstanceMethod": "it calls a method by its name",
     "InstanceProperty": "it reads an attribute by its name",
 }
-# Keras imports the module that a configuration names. Only Keras itself is free of side effects,
-# and of it only what networks are made of: keras.utils, keras.saving and keras.config read files,
-# download, and switch Keras's own safe mode off (CVE-2025-8747, CVE-2025-9906).
+# Keras imports the module that a configuration names. Only Keras's own modules for the parts of
+# networks have no side effects: keras.utils, keras.saving and keras.config read files, download,
+# and switch off Keras's own safe mode (CVE-2025-8747, CVE-2025-9906).
 _KERAS = re.compile(
     r"(tensorflow\.|tensorflow\.python\.)?(tf_)?keras(\.src|\.api|\._tf_keras\.keras)*\."
 )
@@ -60,7 +60,7 @@ _KERAS_PARTS = frozenset(
     )
 )
 _ROOT_CLASS = re.compile(r"[A-Z]\w*")  # keras.Sequential, keras.DTypePolicy
-# keras.models has functions that load files beside its classes.
+# Besides its classes, keras.models has functions that load files.
 _FILE_FUNCTION = re.compile(r"(load|save|clone|model_from)(_\w+)?|get_file")
 # Functions of TensorFlow that Keras 2 calls by name while it rebuilds a network (TFOpLambda).
 _TF_FUNCTION = re.compile(
@@ -80,22 +80,22 @@ def refuse_code(config: dict[str, Any], path: str) -> None:
     """Refuse a configuration that makes Keras run code from the file or chosen by it.
 
     Raises:
-        Refused: It does; the message names each layer.
+        Refused: The configuration does this; the message names each layer.
     """
     found = list(dict.fromkeys(_code_in(config)))
     if found:
         raise Refused(
             "model.unsafe",
-            "loading this file would run code that it carries: " + "; ".join(found),
+            "loading this file would run code that it contains: " + "; ".join(found),
             where=path,
-            why="anybody who made the file chose that code",
+            why="whoever made the file chose that code",
             fix="replace the layer by built-in ones (Rescaling, keras.ops), or, if you trust "
             "whoever made the file: --trust-source",
         )
 
 
 def _code_in(root: Any) -> Iterator[str]:  # noqa: ANN401 - a walk over JSON
-    """What is wrong, in the order of the file; nesting may be deeper than Python's stack."""
+    """Yield the problems in the order of the file; nesting may be deeper than Python's stack."""
     pending: list[tuple[Any, str]] = [(root, "")]
     while pending:
         node, layer = pending.pop()
@@ -112,13 +112,13 @@ def _code_in(root: Any) -> Iterator[str]:  # noqa: ANN401 - a walk over JSON
 
 
 def _reasons(node: dict[str, Any]) -> Iterator[str]:
-    # Whatever Keras may take for the name: each is a way to the same class.
+    # Every name by which Keras may find the class.
     keys = ("class_name", "registered_name", "spec_name")
     names = [node[key] for key in keys if isinstance(node.get(key), str)]
     plain = [re.split(r"[.>]", name)[-1] for name in names]
     config = node.get("config")
     yield from dict.fromkeys(_CODE_CLASSES[name] for name in plain if name in _CODE_CLASSES)
-    # Wrapper cells of Keras 2 and Lambda say with *_type that code follows.
+    # In wrapper cells of Keras 2 and in Lambda, a field *_type announces code.
     for key, value in node.items():
         if key.endswith("_type") and value == "lambda":
             yield f"its {key} is a lambda"
@@ -137,12 +137,12 @@ def _reasons(node: dict[str, Any]) -> Iterator[str]:
 
 
 def _import_reasons(module: str, name: str) -> Iterator[str]:
-    """Why Keras must not look up ``name`` in ``module``."""
+    """Yield why Keras must not look up ``name`` in ``module``."""
     plain = name.rpartition(">")[2]
-    if not plain.isidentifier():  # Keras 2 would go on from "os.system" in any module's globals
+    if not plain.isidentifier():  # Keras 2 would follow "os.system" in any module's globals
         yield f"{name} is not the name of a class or function"
         return
-    if module == "builtins":  # Keras's word for its own functions; old ones import it
+    if module == "builtins":  # Keras's name for its own functions; old versions import it
         if hasattr(builtins, plain):
             yield f"{name} is a function of Python"
         return

@@ -29,7 +29,7 @@ class Wire:
         """Send one message.
 
         Raises:
-            BrokenPipeError: The other side is gone.
+            BrokenPipeError: The other process has exited.
         """
         plain = [np.ascontiguousarray(array).reshape(np.shape(array)) for array in arrays]
         heads = [{"dtype": array.dtype.str, "shape": list(array.shape)} for array in plain]
@@ -40,7 +40,7 @@ class Wire:
         self._writer.flush()
 
     def receive(self) -> Message | None:
-        """The next message; None if the other side has ended, in mid-message or between two."""
+        """Return the next message; None if the other process has exited, also in mid-message."""
         line = self._reader.readline()
         if not line.endswith(b"\n"):
             return None
@@ -57,5 +57,5 @@ class Wire:
 
 
 def as_array(content: bytes) -> NDArray[np.uint8]:
-    """Bytes as the array that a message carries."""
+    """Return bytes as an array for a message."""
     return np.frombuffer(content, np.uint8)

@@ -84,5 +84,5 @@ def test_a_float_tflite_with_an_open_batch_converts(dynamic: Model, tmp_path: Pa
 
 
 def test_a_model_that_is_integer_already_is_refused(int8_path: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match="quantized already"):
+    with pytest.raises(UnsupportedModelError, match="already quantized"):
         convert(int8_path, data="random", output=tmp_path / "m.tflite")

@@ -224,7 +224,7 @@ def test_one_preprocessing_for_inputs_that_differ_is_said(tmp_path: Path) -> Non
     def doubts(network: Any, **samples: Any) -> list[str]:  # noqa: ANN401
         np.savez(tmp_path / "d.npz", **samples)
         result = convert(network, data=tmp_path / "d.npz", output=tmp_path / "m.tflite")
-        return [each for each in result.warnings if "one preprocessing is for" in each]
+        return [each for each in result.warnings if "get the same preprocessing" in each]
 
     first, second = _two_inputs("left"), _two_inputs("above")
     (doubt,) = doubts(first, **pixels)
