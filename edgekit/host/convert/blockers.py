@@ -18,8 +18,6 @@ from edgekit.formats.tflite.part import live_operators
 from edgekit.host.convert.enforce import io_type_rules
 from edgekit.host.convert.static_tflite import constant_tensors
 
-_LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
-_NUM_INTERMEDIATES = 5  # tensorflow/lite/tools/optimize/calibration/builtin_logging_ops/lstm.cc
 # If compiler 16 does not read the version of these, it is rewritten after quantization.
 _REWRITTEN = ("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
@@ -82,12 +80,9 @@ def _number_types(model: Model, skip: set[int]) -> Iterator[tuple[int, Issue]]:
             continue
         numbers = [i for i in (*operator.inputs, *operator.outputs) if i >= 0 and i not in constant]
         wide = [i for i in numbers if graph.tensors[i].dtype not in ("FLOAT32", "INT8", "UINT8")]
-        is_closed = operator.opcode == _LSTM and len(operator.intermediates) != _NUM_INTERMEDIATES
-        if operator.opcode not in REAL_ONLY and not wide and not is_closed:
+        if operator.opcode not in REAL_ONLY and not wide:
             continue
         reason = f"{operator.label} has no 8-bit form that compiler 16 reads"
-        if is_closed:
-            reason = f"{operator.label} was converted without the tensors that calibration needs"
         if wide:
             tensor = graph.tensors[wide[0]]
             reason = f"{operator.label} works on {tensor.dtype.lower()}: {short_name(tensor)}"

@@ -193,7 +193,7 @@ def test_a_float_tflite_is_cut_where_asked(tmp_path: Path) -> None:
     with Runner(result.output) as runner:
         (actual,) = runner.predict(data[0][None])
     assert np.abs(actual - expected).max() < 0.02
-    with pytest.raises(UsageError, match="need more than"):
+    with pytest.raises(UsageError, match="need more inputs than"):
         convert(path, data=data, output=tmp_path / "p.tflite", inputs=[end], outputs=[start])
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import edgekit
 from edgekit.errors import ExternalToolError, UnsupportedModelError
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model, write_model
-from edgekit.host.convert import NotEdgeTpuModelError, convert
+from edgekit.host.convert import convert
 from edgekit.host.convert.suspect import Batches, with_suspect
 
 pytestmark = pytest.mark.host
@@ -43,16 +44,29 @@ def _lstm() -> Model:
     return Model((Subgraph(tuple(tensors), (0,), (17,), operators),), tuple(buffers))
 
 
-def test_the_operator_that_stops_the_quantizer_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "lstm.tflite"
+def test_a_fused_lstm_is_calibrated_inside_and_maps(tmp_path: Path) -> None:
+    path, output = tmp_path / "lstm.tflite", tmp_path / "int8.tflite"
     path.write_bytes(write_model(_lstm()))
-    with pytest.raises(NotEdgeTpuModelError, match="broken rule") as early:
-        convert(path, data="random", output=tmp_path / "o.tflite")
-    assert "UNIDIRECTIONAL_SEQUENCE_LSTM, layer net/lstm" in early.value.why
-    with pytest.raises(UnsupportedModelError) as late:
-        convert(path, data="random", num_samples=2, output=tmp_path / "o.tflite", stop_early=False)
-    assert "operator 1 UNIDIRECTIONAL_SEQUENCE_LSTM, layer net/lstm" in str(late.value)
-    assert "recurrent" in late.value.fix
+    random = np.random.default_rng(0)
+    data = random.normal(size=(100, 3, 2)).astype(np.float32)
+    np.savez(str(tmp_path / "data.npz"), x=data)
+    result = convert(path, data=tmp_path / "data.npz", num_samples=80, output=output)
+    assert result.agreement is not None
+    assert result.agreement.verdict == "good"
+    verdicts = {each.opcode: each.verdict for each in edgekit.check(output).operators}
+    assert verdicts["UNIDIRECTIONAL_SEQUENCE_LSTM"] == "tpu"
+
+
+def test_the_operator_that_a_message_names_is_the_suspect() -> None:
+    why = "RuntimeError: Node number 1 (UNIDIRECTIONAL_SEQUENCE_LSTM) failed to prepare."
+    error = ExternalToolError("TensorFlow failed while calibrating", where="net.tflite", why=why)
+
+    def never(_part: bytes, _batches: Batches, _seconds: float) -> None:
+        raise AssertionError("the message names the operator")
+
+    found = with_suspect(error, write_model(_lstm()), never)
+    assert "operator 1 UNIDIRECTIONAL_SEQUENCE_LSTM, layer net/lstm" in str(found)
+    assert "recurrent" in found.fix
 
 
 def test_a_failure_without_a_word_is_bisected() -> None:
