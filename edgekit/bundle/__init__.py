@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles made and verified: one file with all that a device needs."""
+"""Make and verify bundles: one file with everything that a device needs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bundle is made of: models from files, or what another bundle holds."""
+"""Read the parts of a bundle from files or from another bundle."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes, sha256_hex
 from edgekit.formats.bundle import is_bundle, model_content, read_bundle
 from edgekit.formats.tflite_metadata import Notes, read_notes
 
-# What the compiler calls the parts of a model that is spread over several Edge TPUs.
+# The compiler's names for the parts of a model that is spread over several Edge TPUs.
 _SEGMENT = re.compile(r"_segment_\d+_of_\d+(_edgetpu)?$")
 
 
 @dataclass(frozen=True)
 class Given:
-    """The parts, before anything is written into them."""
+    """The parts before anything is written into them."""
 
     name: str
     plain: bytes
@@ -27,19 +27,19 @@ class Given:
     notes: Notes
     licence: bytes
     source_sha256: str
-    origins: tuple[str, ...]  # hashes of either model, as it is and as it was
+    origins: tuple[str, ...]  # hashes of both models, now and before changes
     results: tuple[Document, ...] = ()
-    left_out: tuple[str, ...] = ()  # results that are of another model
+    left_out: tuple[str, ...] = ()  # paths of results of another model
     was_signed: bool = False
 
     @property
     def licence_text(self) -> str:
-        """The licence, bytes that are no UTF-8 replaced."""
+        """The licence; bytes that are not UTF-8 are replaced."""
         return self.licence.decode("utf-8", "replace").strip()
 
 
 def read_given(model: PathLike, compiled: PathLike | None, licence: PathLike | None) -> Given:
-    """Read the files; what is not given comes from ``model`` if that is a bundle.
+    """Read the files; missing parts come from ``model`` if that is a bundle.
 
     Raises:
         InputError: A file cannot be read.
@@ -58,7 +58,7 @@ def read_given(model: PathLike, compiled: PathLike | None, licence: PathLike | N
     origins = {sha256_hex(each) for each in (plain, program) if each is not None}
     if old is not None:
         origins.add(old.manifest.source_sha256)
-        if program == old.compiled:  # else they may be the hashes of another one
+        if program == old.compiled:  # otherwise they may be the hashes of another one
             origins.update(old.manifest.origins)
     documents = results_in(old, str(model)) if old is not None else {}
     kept = of_these(documents, origins)
@@ -80,9 +80,9 @@ def _read_compiled(path: PathLike, model: PathLike) -> bytes:
     stem = Path(path).stem
     if _SEGMENT.search(stem) and stem != f"{Path(model).stem}_edgetpu":
         raise UnsupportedModelError(
-            "this is one segment of a model for several Edge TPUs in a row",
+            "this is one segment of a model for a pipeline of several Edge TPUs",
             where=str(path),
-            why="a bundle holds the whole compiled model, for one Edge TPU; edgekit runs no "
+            why="a bundle contains a whole compiled model for one Edge TPU; edgekit does not run "
             "pipelines of several",
             fix="compile the model without --num-segments and give NAME_edgetpu.tflite",
         )

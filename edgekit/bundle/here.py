@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a bundle can be used on this machine, by the versions of what is installed."""
+"""Whether a bundle can be used on this machine, by the installed versions."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from edgekit.runtime.installed import installed_library, installed_runtime
 from edgekit.version import __version__
 from edgekit.versions import parse_version
 
-# ai-edge-litert began, with a numbering of its own, where TensorFlow's 2.17 stood.
+# ai-edge-litert has its own version numbers; its first release corresponds to TensorFlow 2.17.
 _LITERT_BEGAN_AT = (2, 17)
 
 
 @dataclass(frozen=True)
 class Fit(Result):
-    """One thing that a bundle needs, and what there is of it here."""
+    """One requirement of a bundle, and what this machine has of it."""
 
     what: str  # edgekit | tensorflow_lite | edgetpu_runtime
     needs: str
     has: str
-    usable: bool | None  # None where nobody can tell
+    usable: bool | None  # None if this is unknown
 
 
 def compare_with_here(manifest: Manifest) -> tuple[Fit, ...]:
-    """What the bundle needs, against this edgekit, its runtime and libedgetpu.
+    """Compare the bundle's requirements with this edgekit, its runtime and libedgetpu.
 
-    libedgetpu is looked for only where there is a compiled model.
+    libedgetpu is looked for only if the bundle has a compiled model.
     """
     fits = [_edgekit(manifest.edgekit), _lite(str(manifest.requires.get("tensorflow_lite") or ""))]
     wanted = manifest.requires.get("edgetpu_runtime")
@@ -40,7 +40,7 @@ def _edgekit(version: str) -> Fit:
     return Fit(
         "edgekit",
         f"made by edgekit {version}",
-        f"edgekit here is {__version__}" + (", which may not know all of it" if newer else ""),
+        f"edgekit here is {__version__}" + (", which may not read all of it" if newer else ""),
         None if newer else True,
     )
 
@@ -67,6 +67,6 @@ def _edge_tpu(wanted: int) -> Fit:
         why = f": {library.why}" if "No such file" not in library.why else ""
         return Fit("edgetpu_runtime", needs, f"no libedgetpu here{why}", usable=None)
     if not library.runtime_version:
-        return Fit("edgetpu_runtime", needs, f"{library.path} does not say its version", None)
+        return Fit("edgetpu_runtime", needs, f"{library.path} does not report its version", None)
     has = f"libedgetpu here is runtime {library.runtime_version}"
     return Fit("edgetpu_runtime", needs, has, library.runtime_version >= wanted)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One bundle out of a model, its compiled form, labels, preprocessing and results."""
+"""Make a bundle from a model, its compiled form, labels, preprocessing and results."""
 
 from __future__ import annotations
 
@@ -61,30 +61,31 @@ def bundle(
     licence: PathLike | None = None,
     sign: PathLike | None = None,
 ) -> BundleResult:
-    """Write one file with all that a device needs; the same arguments give the same bytes.
+    """Write one file with everything that a device needs; equal arguments give equal bytes.
 
     Labels and normalization are also written into both models, as TFLite metadata; the graph,
-    the constants and the Edge TPU's program stay byte for byte.
+    the constants and the Edge TPU's program do not change, byte for byte.
 
     Args:
-        model: The plain .tflite file; or a bundle, whose contents are kept where nothing else is
+        model: The plain .tflite file; or a bundle, whose contents are used for all that is not
             given.
         output: The bundle to write, usually NAME.edgekit.
-        compiled: What edgetpu_compiler made of ``model``.
-        labels: A text file with one class a line; None takes those in the model's metadata.
-        preprocess: How pixels become the input; None takes what the model's metadata says.
-        metrics: JSON documents of ``evaluate``, ``benchmark`` and the like about either model.
-        task: What the model is for, one of `TASKS`; "" takes it from ``metrics``.
-        decoder: What makes answers of its outputs; "" takes it from ``metrics`` too.
+        compiled: The output of edgetpu_compiler for ``model``.
+        labels: A text file with one class per line; None uses those in the model's metadata.
+        preprocess: How pixels become the input; None uses the model's metadata.
+        metrics: JSON documents of ``evaluate``, ``benchmark`` and similar commands about one of
+            the models.
+        task: The model's task, one of `TASKS`; "" takes it from ``metrics``.
+        decoder: The decoder of its outputs; "" takes it from ``metrics``.
         licence: A text file.
         sign: The file of an Ed25519 private key.
 
     Raises:
         BundleError: ``compiled`` was not made from ``model``, or ``metrics`` are of another model.
-        InputError: A file cannot be read, or is not what it should be.
-        UnsupportedModelError: ``model`` is compiled already.
-        UsageError: ``preprocess`` has an unknown word, ``task`` is none, or ``output`` is one of
-            the other files.
+        InputError: A file cannot be read, or has the wrong content.
+        UnsupportedModelError: ``model`` is already compiled.
+        UsageError: ``preprocess`` has an unknown word, ``task`` is unknown, or ``output`` is one
+            of the other files.
         OutputError: ``output`` cannot be written.
         MissingExtraError: ``sign`` needs the package cryptography.
     """
@@ -163,17 +164,17 @@ def _named_results(results: Sequence[Mapping[str, Any]]) -> list[tuple[BundleFil
 
 
 def _first(results: Sequence[Mapping[str, Any]], field: str) -> str:
-    """What the first of the results that says it says."""
+    """Return ``field`` of the first result that has it."""
     return next((str(each[field]) for each in results if each.get(field)), "")
 
 
 def _is_plain(path: PathLike | None) -> bool:
-    """Whether it is a file but not a bundle: a bundle may replace itself."""
+    """Whether it is a file that is not a bundle, because a bundle may replace itself."""
     return path is not None and Path(path).is_file() and not is_bundle(read_bytes(path, "file"))
 
 
 def _doubts(plain: Model, manifest: Manifest) -> list[str]:
-    """What a device will miss."""
+    """Return warnings about what a device will miss."""
     doubts = []
     outputs = [plain.main.tensors[index] for index in plain.main.outputs]
     shape = outputs[0].shape if len(outputs) == 1 else ()
@@ -188,7 +189,7 @@ def _doubts(plain: Model, manifest: Manifest) -> list[str]:
 
 
 def _unsaid_preprocessing(plain: Model, manifest: Manifest) -> list[str]:
-    """Warn which preprocessing a device will choose if the bundle does not name one."""
+    """Return a warning with the device's choice if the bundle does not name a preprocessing."""
     tensors = [plain.main.tensors[index] for index in plain.main.inputs[:1]]
     images = [each for each in tensors if len(each.shape) == 4 and each.shape[3] in (1, 3)]
     if manifest.preprocess or not images:
@@ -200,4 +201,4 @@ def _unsaid_preprocessing(plain: Model, manifest: Manifest) -> list[str]:
     wanted = wanted_by(plain)
     how = preprocess_for(None, wanted.scale if wanted else "", first.real_range, first.dtype)
     reason = preprocess_reason(None, wanted.reason if wanted else "", first.real_range)
-    return [f"no preprocessing is given: a device will take {how}: {reason}"]
+    return [f"no preprocessing is given: a device will use {how}: {reason}"]

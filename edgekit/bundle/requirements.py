@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a device must have for a bundle's models, read from the models."""
+"""Read from a bundle's models which versions a device needs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Mapping
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import Model
 
-# TensorFlow's converter writes here which release's runtime the operators need: "2.3.0".
+# Here TensorFlow's converter writes the oldest runtime release for the operators: "2.3.0".
 _TFLITE_KEY = "min_runtime_version"
 
 
 def requirements(plain: Model, compiled: Model | None) -> Mapping[str, object]:
-    """Versions that a device needs: ``tensorflow_lite`` ("" if unknown), ``edgetpu_runtime``.
+    """Return the versions that a device needs: ``tensorflow_lite`` and ``edgetpu_runtime``.
 
-    ``edgetpu_runtime`` is libedgetpu's runtime version (14 is the last); None without a compiled
-    model.
+    ``tensorflow_lite`` is "" if unknown. ``edgetpu_runtime`` is libedgetpu's runtime version (14 is
+    the last); None without a compiled model.
 
     Raises:
         ModelFormatError: The compiled model's package is damaged.

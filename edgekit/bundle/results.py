@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements that go into a bundle, and those that are in one."""
+"""Read measurements for a bundle, and those in a bundle."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Document = Mapping[str, Any]
 
 
 def read_result(path: PathLike, origins: Sequence[str]) -> Document:
-    """A document of measurements; it has to be of a model with one of the hashes ``origins``.
+    """Read a document of measurements of a model with one of the hashes ``origins``.
 
     Raises:
-        InputError: It cannot be read, or is no document of edgekit's.
-        BundleError: It is of another model.
+        InputError: It cannot be read, or is not a document of edgekit.
+        BundleError: It is about another model.
     """
     try:
         document = parse_json(read_bytes(path, "result", MOST_TEXT_BYTES))
     except JSON_DAMAGE as error:
-        raise InputError(f"the result is no JSON: {error}", where=str(path)) from error
+        raise InputError(f"the result is not JSON: {error}", where=str(path)) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(schema, str) or not schema.startswith("edgekit."):
         raise InputError(
@@ -44,10 +44,10 @@ def read_result(path: PathLike, origins: Sequence[str]) -> Document:
 
 
 def results_in(whole: Bundle, where: str) -> Mapping[str, Document]:
-    """The documents of a bundle by their paths.
+    """Return the documents of a bundle by their paths.
 
     Raises:
-        BundleError: One is none.
+        BundleError: One of them is not a document of edgekit.
     """
     found = {}
     for entry in whole.manifest.files_with("results"):
@@ -62,9 +62,9 @@ def results_in(whole: Bundle, where: str) -> Mapping[str, Document]:
 
 
 def of_these(documents: Mapping[str, Document], origins: Collection[str]) -> Mapping[str, Document]:
-    """Those of ``documents`` that are of a model with one of the hashes ``origins``."""
+    """Return those of ``documents`` about a model with one of the hashes ``origins``."""
     return {path: each for path, each in documents.items() if each.get("sha256") in origins}
 
 
 def _no_result(path: str, why: str, where: str) -> BundleError:
-    return BundleError(f"{path} is no result: {why}", where=where)
+    return BundleError(f"{path} is not a result: {why}", where=where)

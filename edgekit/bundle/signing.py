@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ed25519 signatures of a bundle's manifest, which names the hash of every other file.
 
-``openssl pkeyutl -verify -rawin`` accepts them too: they are of the manifest's bytes as they are.
+``openssl pkeyutl -verify -rawin`` also accepts them: they sign the manifest's unchanged bytes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _SSH_PUBLIC = b"ssh-"
 
 
 def sign(message: bytes, key: PathLike) -> bytes:
-    """The signature, 64 bytes, of ``message`` by the private key in the file ``key``.
+    """Return the 64-byte signature of ``message`` by the private key in the file ``key``.
 
     Args:
         message: The manifest.
         key: PEM (``openssl genpkey -algorithm ed25519``) or OpenSSH's form, not encrypted.
 
     Raises:
-        InputError: The file holds no such key.
+        InputError: The file does not contain such a key.
         MissingExtraError: cryptography is not installed.
     """
     content = read_bytes(key, "private key", MOST_TEXT_BYTES)
@@ -38,17 +38,17 @@ def sign(message: bytes, key: PathLike) -> bytes:
 
 
 def check_signature(message: bytes, signature: bytes, key: PathLike, where: str = "") -> None:
-    """Refuse ``message`` unless ``signature`` is by the owner of the public key in ``key``.
+    """Refuse ``message`` unless the owner of the public key in ``key`` made ``signature``.
 
     Args:
         message: The manifest.
-        signature: 64 bytes, or none.
+        signature: 64 bytes, or empty.
         key: PEM or OpenSSH's form.
-        where: What the error calls the bundle.
+        where: The bundle's name for the error.
 
     Raises:
-        BundleError: It is not, or there is no signature.
-        InputError: The file holds no Ed25519 public key.
+        BundleError: The signature is not by this owner, or there is none.
+        InputError: The file does not contain an Ed25519 public key.
         MissingExtraError: cryptography is not installed.
     """
     content = read_bytes(key, "public key", MOST_TEXT_BYTES)
@@ -61,7 +61,7 @@ def check_signature(message: bytes, signature: bytes, key: PathLike, where: str 
         raise BundleError(
             "the bundle is not signed",
             where=where,
-            why=f"a signature by the owner of {key} was asked for",
+            why=f"a signature by the owner of {key} is required",
             fix="make it with edgekit bundle --sign KEY, or verify without --verify-key",
         )
     invalid = require("cryptography.exceptions", extra=_EXTRA, purpose=_PURPOSE).InvalidSignature
@@ -88,7 +88,7 @@ def _load(load: Callable[[], Any], key: PathLike, side: str, wanted: str) -> Any
         loaded = load()
     except (ValueError, TypeError, unsupported) as error:
         raise _no_key(key, side, str(error)) from error
-    # Its class is private to the library's backend; it derives from the public one.
+    # The key's class is private to the library's backend; it derives from the public one.
     if wanted not in [each.__name__ for each in type(loaded).__mro__]:
         raise _no_key(key, side, f"it is {type(loaded).__name__}")
     return loaded
@@ -99,7 +99,7 @@ def _no_key(key: PathLike, side: str, why: str) -> InputError:
     if side == "public":
         made = "openssl pkey -in key.pem -pubout -out key.pub.pem"
     return InputError(
-        f"the file holds no Ed25519 {side} key that can be read",
+        f"the file does not contain a readable Ed25519 {side} key",
         where=str(key),
         why=why,
         fix=f"make one: {made}",

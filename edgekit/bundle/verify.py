@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a bundle is whole, unchanged, and of parts that belong together."""
+"""Check that a bundle is complete and unchanged, and that its parts belong together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edgekit.versions import CURRENT_RUNTIME_VERSION
 
 @dataclass(frozen=True)
 class VerifyResult(Result):
-    """A bundle in which nothing was found wrong."""
+    """A bundle that passed all checks."""
 
     schema: ClassVar[str] = "edgekit.verify/2"
     bundle: str
@@ -32,30 +32,32 @@ class VerifyResult(Result):
     bytes: int  # of the bundle
     manifest: Manifest
     signature: str  # "none" | "not checked" | "valid"
-    checked: tuple[str, ...]  # what was compared, in words
-    here: tuple[Fit, ...]  # what it needs against what this machine has
+    checked: tuple[str, ...]  # descriptions of what was compared
+    here: tuple[Fit, ...]  # its requirements compared with this machine
 
 
 def verify(bundle: PathLike, *, verify_key: PathLike | None = None) -> VerifyResult:
     """Check a bundle: its hashes, its signature, its versions, and that its models belong together.
 
-    What it needs is also compared with what is installed here; a machine that cannot run it, or
-    has no Edge TPU, can verify it all the same.
+    Its requirements are also compared with what is installed here; a machine that cannot run it,
+    or without an Edge TPU, can still verify it.
 
     Args:
         bundle: The file.
-        verify_key: A public key whose owner must have signed it.
+        verify_key: A public key; its owner must have signed the bundle.
 
     Raises:
-        BundleError: Something is wrong; the message says what.
+        BundleError: A check failed; the message names it.
         ModelFormatError: A model in it is damaged.
-        InputError: A file cannot be read, or is no bundle.
+        InputError: A file cannot be read, or is not a bundle.
         MissingExtraError: ``verify_key`` needs the package cryptography.
     """
     content, where = read_bytes(bundle, "bundle"), str(bundle)
     if not is_bundle(content) and not content.startswith(b"PK"):
         raise InputError(
-            "this is no bundle", where=where, fix="make one: edgekit bundle MODEL -o NAME.edgekit"
+            "this is not a bundle",
+            where=where,
+            fix="make one: edgekit bundle MODEL -o NAME.edgekit",
         )
     whole = read_bundle(content, where)
     signature = "not checked" if whole.signature else "none"
@@ -89,28 +91,28 @@ def _check_versions(whole: Bundle, plain: Model, compiled: Model | None, where: 
     for name, value in real.items():
         if given.get(name) != value:
             raise BundleError(
-                f"the manifest asks for {name} {given.get(name)!r}, the models need {value!r}",
+                f"the manifest requires {name} {given.get(name)!r}, the models need {value!r}",
                 where=where,
                 fix="make the bundle again with edgekit bundle",
             )
     version = real["edgetpu_runtime"]
     if isinstance(version, int) and version > CURRENT_RUNTIME_VERSION:
         raise BundleError(
-            f"the compiled model asks for runtime version {version}",
+            f"the compiled model needs runtime version {version}",
             where=where,
-            why=f"{CURRENT_RUNTIME_VERSION} is the last one that there is",
+            why=f"{CURRENT_RUNTIME_VERSION} is the last version that exists",
         )
     words = [f"TensorFlow Lite {real['tensorflow_lite'] or 'of any release'}"]
     words += [f"Edge TPU runtime {version}"] if version is not None else []
-    return f"the models need {' and '.join(words)}, as the manifest says"
+    return f"the models need {' and '.join(words)}, as the manifest states"
 
 
 def _check_contents(whole: Bundle, where: str) -> list[str]:
-    """Labels and results are what the manifest says of them."""
+    """Check that labels and results agree with the manifest."""
     manifest = whole.manifest
     if len(whole.labels) != manifest.num_labels:
         raise BundleError(
-            f"{len(whole.labels)} labels, the manifest says {manifest.num_labels}", where=where
+            f"{len(whole.labels)} labels, the manifest states {manifest.num_labels}", where=where
         )
     hashes = {manifest.source_sha256, *manifest.origins, *map(sha256_hex, _models(whole))}
     results = results_in(whole, where)
@@ -121,14 +123,14 @@ def _check_contents(whole: Bundle, where: str) -> list[str]:
 
 
 def _check_use(manifest: Manifest, where: str) -> None:
-    """The preprocessing and the task are such as edgekit knows."""
+    """Check that this edgekit supports the preprocessing and the task."""
     try:
         parse_preprocess(manifest.preprocess or None)
         if manifest.task:
             check_task(manifest.task)
     except UsageError as error:
         raise BundleError(
-            f"the manifest asks for what edgekit does not know: {error.what}",
+            f"this edgekit does not support the manifest: {error.what}",
             where=where,
             fix="use the edgekit that made the bundle, or make it again with edgekit bundle",
         ) from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a machine has for Edge TPU models, what is broken, and the command that mends it."""
+"""Find what a machine has for Edge TPU models, what is broken, and the commands to fix it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may open a device node, who is in which group, and who holds a device open."""
+"""Who may open a device node, the groups of users, and which process has a device open."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgekit.doctor.rules import INSTALL_RULES
 
 
 def may_write(machine: Machine, node: str) -> bool:
-    """Whether the user may open ``node`` for writing; root always may."""
+    """Whether the user may open ``node`` for writing; root may open everything."""
     status = machine.path(node).stat()
     facts = machine.facts
     if facts.uid == 0:
@@ -25,7 +25,7 @@ def may_write(machine: Machine, node: str) -> bool:
 
 
 def describe_access(machine: Machine, node: str) -> str:
-    """The node's mode, owner and group, and what that means for the user."""
+    """Describe the node's mode, owner and group, and whether the user may open it."""
     status = machine.path(node).stat()
     verdict = "may open it" if may_write(machine, node) else "may not open it"
     who = "root" if machine.facts.uid == 0 else machine.facts.user or f"user {machine.facts.uid}"
@@ -34,7 +34,7 @@ def describe_access(machine: Machine, node: str) -> str:
 
 
 def mend_access(machine: Machine, node: str, group: str) -> str:
-    """The command after which the user may open ``node``, which should belong to ``group``."""
+    """Return the command that lets the user open ``node``, which should belong to ``group``."""
     status = machine.path(node).stat()
     if group_name(machine, status.st_gid) == group and status.st_mode & stat.S_IWGRP:
         return join_group(machine, group)
@@ -42,26 +42,26 @@ def mend_access(machine: Machine, node: str, group: str) -> str:
 
 
 def join_group(machine: Machine, group: str) -> str:
-    """The command that puts the user into a group; the next log-in is a member."""
+    """Return the command that adds the user to a group, which takes effect at the next login."""
     create = "" if group_id(machine, group) is not None else f"sudo groupadd --system {group} && "
     user = machine.facts.user or "$USER"
     return f"{create}sudo usermod -aG {group} {user}  # then log out and in"
 
 
 def group_name(machine: Machine, gid: int) -> str:
-    """The name of a group of the machine, or its number."""
+    """Return the name of a group of the machine, or its number."""
     return next((name for name, number in _groups(machine) if number == gid), str(gid))
 
 
 def group_id(machine: Machine, name: str) -> int | None:
-    """The number of a group; None if there is none of that name."""
+    """Return the number of a group; None if there is no group of that name."""
     return next((number for each, number in _groups(machine) if each == name), None)
 
 
 def holders(machine: Machine, nodes: list[str]) -> tuple[list[tuple[int, str]], bool]:
-    """The processes that hold one of ``nodes`` open, as (pid, command), and whether all were seen.
+    """Return processes that have one of ``nodes`` open, as (pid, command), and if all are visible.
 
-    Other users' processes are hidden from all but root.
+    Only root can see other users' processes.
     """
     found, complete = [], True
     for process in machine.children("/proc", "[0-9]*"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The doctor's round: every check in order, none of which can stop the others."""
+"""Run all of the doctor's checks in order; a failed check does not stop the others."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ _TIMEOUT_S = 120.0
 
 
 def check_groups(machine: Machine) -> CheckResult:
-    """The user is in the groups that the devices here belong to."""
+    """Check that the user is in the groups of the devices here."""
     code = "groups"
     if not machine.is_linux:
         return CheckResult(code, NOT_APPLICABLE, "only Linux has these groups")
     if machine.facts.uid == 0:
-        return CheckResult(code, NOT_APPLICABLE, "root needs no group")
+        return CheckResult(code, NOT_APPLICABLE, "root does not need a group")
     nodes = _nodes(machine)
     wanted = {"apex" if "apex" in node else "plugdev" for node in nodes} or {"plugdev", "apex"}
     missing = sorted(g for g in wanted if group_id(machine, g) not in machine.facts.gids)
@@ -70,12 +70,12 @@ def check_groups(machine: Machine) -> CheckResult:
             code, WARNING, seen, "no device is here yet", join_group(machine, missing[0])
         )
     if all(machine.has(node) and may_write(machine, node) for node in nodes):
-        return CheckResult(code, OK, f"{seen}; the device is open to this user all the same")
+        return CheckResult(code, OK, f"{seen}; but this user may open the device")
     return CheckResult(code, FAILED, seen, "", join_group(machine, missing[0]))
 
 
 def check_owner(machine: Machine) -> CheckResult:
-    """No other process holds the device."""
+    """Check that no other process has the device open."""
     code, nodes = "owner", _nodes(machine)
     if not nodes:
         return CheckResult(code, NOT_APPLICABLE, "no device node")
@@ -85,7 +85,7 @@ def check_owner(machine: Machine) -> CheckResult:
             code,
             FAILED,
             "; ".join(f"process {pid} ({command}) has it open" for pid, command in found),
-            "one process at a time can use an Edge TPU",
+            "only one process at a time can use an Edge TPU",
             f"sudo kill {found[0][0]}",
         )
     if not complete:
@@ -100,7 +100,7 @@ def check_pi_pages(machine: Machine) -> CheckResult:
 
 
 def check_cpu_inference(machine: Machine) -> CheckResult:
-    """A small integer network gives the right answer on the CPU, in a child process."""
+    """Check that a small integer network gives the right answer on the CPU, in a child process."""
     code, answer = "inference.cpu", machine.ask("inference", timeout_s=_TIMEOUT_S)
     said = answer.document
     fix = machine.facts.device_extra
@@ -113,7 +113,7 @@ def check_cpu_inference(machine: Machine) -> CheckResult:
 
 
 def check_delegate(machine: Machine) -> CheckResult:
-    """The runtime's delegate opens an Edge TPU, in a child process."""
+    """Check that the runtime's delegate opens an Edge TPU, in a child process."""
     code, place = "inference.edgetpu", find_library(machine)
     runtime, version = runtime_of(machine)
     if not place or not runtime:
@@ -129,14 +129,12 @@ def check_delegate(machine: Machine) -> CheckResult:
     if said.get("opened"):
         return CheckResult(code, OK, f"opened through {place} by {runtime} {version}")
     here = bool(find_usb(machine) or find_pcie(machine))
-    why = (
-        "what the checks above found wrong, else the device hangs" if here else "no device is here"
-    )
+    why = "the cause is a failed check above, or the device hangs" if here else "no device is here"
     fix = "unplug the device and plug it in again, or switch the machine off and on" if here else ""
     return CheckResult(code, FAILED, str(said.get("error") or "refused without a reason"), why, fix)
 
 
-# Each with its code and whether it matters where models run on the CPU alone.
+# Each check with its code, and whether it matters on a machine that uses only the CPU.
 CHECKS: tuple[tuple[str, Check, bool], ...] = (
     ("python", check_python, True),
     ("installation", check_installation, True),
@@ -175,17 +173,17 @@ def doctor(
     run: CommandRunner | None = None,
     python: str = "",
 ) -> DoctorResult:
-    """Look the machine over: Python, libedgetpu, devices, drivers, and a real inference.
+    """Check the machine: Python, libedgetpu, devices, drivers, and a real inference.
 
-    Nothing is changed, and a check that fails does not keep the next from running.
+    It does not change anything, and a failed check does not stop the next one.
 
     Args:
-        model: A model of the user's to run too: a compiled one on the Edge TPU, another on the CPU.
-        cpu: What is to be done next is judged for a machine that runs models on its CPU.
+        model: A model of the user to run too: a compiled one on the Edge TPU, another on the CPU.
+        cpu: Choose the next step for a machine that runs models on its CPU.
         root: The folder that stands for ``/``.
-        env: The environment; None takes this process's.
+        env: The environment; None uses this process's.
         run: Runs commands; None runs them here.
-        python: The Python that runs models; "" takes the one that runs edgekit.
+        python: The Python that runs models; "" uses the one that runs edgekit.
     """
     machine = Machine(root, env, run, python)
     checks = [
@@ -210,7 +208,7 @@ def doctor(
 
 
 def _checked(code: str, check: Check, machine: Machine) -> CheckResult:
-    """What a check says; its own failure is a result like any other."""
+    """Return the result of a check; an exception in it becomes a failed result."""
     try:
         return check(machine)
     except (OSError, ValueError, LookupError, EdgeKitError) as error:

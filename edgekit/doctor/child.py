@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the doctor asks of a Python in a process of its own, because it may crash or hang.
+"""The doctor's checks that run in a child process, because they may crash or hang.
 
-``python -m edgekit.doctor.child WORD ...`` prints one JSON object on its last line. Only the
-standard library is imported before a question needs more.
+``python -m edgekit.doctor.child WORD ...`` prints one JSON object on its last line. It imports
+only the standard library until a check needs more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SYMBOLS = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")
 
 
 def facts() -> dict[str, Any]:
-    """What this Python and the system under it are."""
+    """Describe this Python and its system."""
     names = platform.uname()
     pycoral = _folder("pycoral")
     return {
@@ -49,7 +49,7 @@ def facts() -> dict[str, Any]:
 
 
 def library(path: str) -> dict[str, Any]:
-    """Load a shared library; say which of a delegate's functions it lacks and its version."""
+    """Load a shared library; return the delegate functions that it lacks, and its version."""
     try:
         loaded = ctypes.CDLL(path)
     except OSError as error:
@@ -63,7 +63,7 @@ def library(path: str) -> dict[str, Any]:
 
 
 def delegate(path: str) -> dict[str, Any]:
-    """Let the interpreter's package load a delegate, which opens an Edge TPU."""
+    """Load a delegate with the interpreter's package, which opens an Edge TPU."""
     from edgekit.runtime.interpreters import load_library  # noqa: PLC0415 - needs numpy
 
     runtime = load_library()
@@ -76,14 +76,14 @@ def delegate(path: str) -> dict[str, Any]:
 
 
 def inference() -> dict[str, Any]:
-    """Run a small integer network on the CPU and compare with the known answer."""
+    """Run a small integer network on the CPU and compare the result with the known answer."""
     from edgekit.doctor.inference import run_small_network  # noqa: PLC0415 - needs numpy
 
     return run_small_network()
 
 
 def model(path: str, library_path: str) -> dict[str, Any]:
-    """Run a model of the user's, through a delegate if ``library_path`` names one."""
+    """Run a model of the user, through a delegate if ``library_path`` names one."""
     from edgekit.doctor.inference import run_model  # noqa: PLC0415 - needs numpy
 
     return run_model(path, library_path)
@@ -95,7 +95,7 @@ _QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def _folder(module: str) -> str:
-    """Where a package would be imported from, without importing it."""
+    """Return the folder from which a package would be imported, without importing it."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
@@ -105,15 +105,15 @@ def _folder(module: str) -> str:
 
 
 def _packages() -> dict[str, str]:
-    """Installed distributions by their folders' names; importlib.metadata is not in Python 3.7."""
+    """Find installed distributions by folder names: Python 3.7 lacks importlib.metadata."""
     found: dict[str, str] = {}
     for place in sys.path:
         entries: list[Path] = []
-        with contextlib.suppress(OSError):  # a zip archive, or a folder that others may read
+        with contextlib.suppress(OSError):  # a zip archive, or a folder that only others may read
             entries = sorted(Path(place or ".").glob("*-*.*-info"))
         for entry in entries:
             name, _, version = entry.name.rpartition(".")[0].partition("-")
-            # Debian's egg-info ends with the Python it is for: numpy-1.16.2-py3.7.egg-info.
+            # Debian's egg-info ends with the Python version: numpy-1.16.2-py3.7.egg-info.
             found.setdefault(name.lower().replace("_", "-"), version.split("-py")[0])
     return found
 

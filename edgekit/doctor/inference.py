@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real inference, run in the doctor's child: a network so small that its answer is known."""
+"""Run a real inference in the doctor's child: a small network with a known answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ONE = Quantization((1.0,), (0,))
 
 
 def run_small_network() -> dict[str, Any]:
-    """Run the network on the CPU; ``ok`` is whether the answer is the right one."""
+    """Run the network on the CPU; ``ok`` is whether the answer is right."""
     try:
         with Runner(_small_network()) as runner:
             (answer,) = runner.invoke(_INPUT)
@@ -52,9 +52,9 @@ def run_small_network() -> dict[str, Any]:
 
 
 def run_model(path: str, library_path: str) -> dict[str, Any]:
-    """Run the model at ``path``, or in a bundle there, once on whatever its inputs hold.
+    """Run the model at ``path``, or in a bundle there, once without setting its inputs.
 
-    A compiled one runs through the delegate in ``library_path``, another on the CPU.
+    A compiled model runs through the delegate in ``library_path``, another on the CPU.
     """
     try:
         file = read_model_file(path, PROGRAM if library_path else PLAIN)

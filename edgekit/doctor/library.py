@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of libedgetpu: found, for this processor, loadable, and a match for the runtime."""
+"""Check libedgetpu: installed, for this processor, loadable, and compatible with the runtime."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _TRIPLETS = {
     "arm": "arm-linux-gnueabihf",
 }
 _MAC_FOLDERS = ("/usr/local/lib", "/opt/local/lib", "/opt/homebrew/lib")
-# ELF e_machine, Mach-O cputype and PE machine numbers of what libedgetpu is built for.
+# ELF e_machine, Mach-O cputype and PE machine numbers of the processors of libedgetpu.
 _ELF = {0x3E: "x86_64", 0xB7: "aarch64", 0x28: "arm", 0x03: "x86"}
 _MACHO = {0x01000007: "x86_64", 0x0100000C: "aarch64"}
 _PE = {0x8664: "x86_64", 0xAA64: "aarch64", 0x014C: "x86"}
-# The key counts for this source only: one in trusted.gpg.d would for every other source too.
+# This key is valid only for this source; a key in trusted.gpg.d is valid for all sources.
 _KEYRING = "/etc/apt/keyrings/coral-edgetpu.gpg"
 _GOOGLE_APT = (
     "sudo mkdir -p /etc/apt/keyrings && curl -fsSL --proto =https "
@@ -48,7 +48,7 @@ _GOOGLE_APT = (
 
 
 def apt_install(machine: Machine, package: str) -> str:
-    """The command that installs one of Google's packages, their source added where it is not."""
+    """Return the command that installs a package of Google, and adds its source if needed."""
     known = any(
         "coral-edgetpu" in machine.text("/" + str(each.relative_to(machine.root)))
         for each in machine.children("/etc/apt/sources.list.d", "*")
@@ -57,7 +57,7 @@ def apt_install(machine: Machine, package: str) -> str:
 
 
 def find_library(machine: Machine) -> str:
-    """The path, on the machine, of the library that the loader would take; "" if there is none."""
+    """Return the machine's path of the library that the loader would use; "" if none."""
     name = LIBRARY_NAMES.get(machine.facts.platform, "")
     named = machine.env.get(LIBRARY_VARIABLE, "")
     if named or not name:
@@ -67,13 +67,13 @@ def find_library(machine: Machine) -> str:
 
 
 def package_version(machine: Machine) -> str:
-    """The version of the Debian package that brought the library; "" if none did."""
+    """Return the version of the library's Debian package; "" if it has none."""
     versions = (machine.debian_packages.get(name, "") for name in LIBRARY_PACKAGES)
     return next((version for version in versions if version), "")
 
 
 def check_library(machine: Machine) -> CheckResult:
-    """Libedgetpu is where the loader looks."""
+    """Check that libedgetpu is where the loader looks."""
     code, place = "library", find_library(machine)
     name = LIBRARY_NAMES.get(machine.facts.platform, "libedgetpu")
     if place:
@@ -94,7 +94,7 @@ def check_library(machine: Machine) -> CheckResult:
 
 
 def check_architecture(machine: Machine) -> CheckResult:
-    """Libedgetpu is built for the processor as this Python sees it."""
+    """Check that libedgetpu is built for the same processor as this Python."""
     code, place = "library.architecture", find_library(machine)
     if not place:
         return CheckResult(code, NOT_APPLICABLE, "no library")
@@ -103,8 +103,8 @@ def check_architecture(machine: Machine) -> CheckResult:
         return CheckResult(
             code,
             FAILED,
-            f"{place} is no shared library",
-            "the file is damaged, or a download that failed",
+            f"{place} is not a shared library",
+            "the file is damaged, or its download failed",
             _reinstall(machine),
         )
     if wanted in built_for:
@@ -119,7 +119,7 @@ def check_architecture(machine: Machine) -> CheckResult:
 
 
 def check_loads(machine: Machine) -> CheckResult:
-    """Libedgetpu can be loaded, is a delegate, and says its version; tried in a child process."""
+    """Check in a child process that libedgetpu loads, is a delegate, and reports its version."""
     code, place = "library.version", find_library(machine)
     if not place:
         return CheckResult(code, NOT_APPLICABLE, "no library")
@@ -135,18 +135,18 @@ def check_loads(machine: Machine) -> CheckResult:
         return CheckResult(
             code,
             FAILED,
-            f"{place} has no {said['missing'][0]}",
+            f"{place} does not have {said['missing'][0]}",
             "it is not TensorFlow Lite's delegate for the Edge TPU",
             _reinstall(machine),
         )
     number = runtime_version(machine)
-    seen = said.get("version") or "it does not say its version"
+    seen = said.get("version") or "it does not report its version"
     if number and number < CURRENT_RUNTIME_VERSION:
         return CheckResult(
             code,
             WARNING,
             f"runtime version {number} ({seen})",
-            f"models of edgetpu_compiler 16 ask for version {CURRENT_RUNTIME_VERSION}",
+            f"models of edgetpu_compiler 16 need version {CURRENT_RUNTIME_VERSION}",
             apt_install(machine, LIBRARY_PACKAGES[0])
             if machine.has_apt
             else f"compile with --min-runtime-version {number}",
@@ -155,14 +155,14 @@ def check_loads(machine: Machine) -> CheckResult:
 
 
 def runtime_version(machine: Machine) -> int:
-    """The highest runtime version of models that the library runs; 0 where it does not say."""
+    """Return the highest runtime version of models that the library runs; 0 if unknown."""
     place = find_library(machine)
     said = machine.ask("library", place).document if place else {}
     return runtime_version_in(str(said.get("version", "")))
 
 
 def check_pair(machine: Machine) -> CheckResult:
-    """The library and the interpreter were built from releases that fit each other."""
+    """Check that the library and the interpreter were built from compatible releases."""
     code, (runtime, version) = "library.pair", runtime_of(machine)
     if not find_library(machine) or not runtime:
         return CheckResult(code, NOT_APPLICABLE, "no library" if runtime else "no runtime")
@@ -174,7 +174,7 @@ def check_pair(machine: Machine) -> CheckResult:
 
 
 def _folders(machine: Machine) -> Iterator[str]:
-    """Where the loader looks, in its order; other processors' folders last, to be told of."""
+    """Yield the loader's folders in its order; last, other processors' folders, to report them."""
     platform = machine.facts.platform
     if platform == WINDOWS:
         yield "C:/Windows/System32"
@@ -196,7 +196,7 @@ def _folders(machine: Machine) -> Iterator[str]:
 
 
 def _architectures(library: Path) -> tuple[str, ...]:
-    """What a shared library is built for, from its first bytes; () if it is none."""
+    """Return the processors of a shared library by its first bytes; () if it is not one."""
     try:
         with library.open("rb") as stream:
             head = stream.read(4096)
@@ -210,13 +210,13 @@ def _architectures(library: Path) -> tuple[str, ...]:
             (offset,) = struct.unpack_from("<I", head, 0x3C)
             return _named(_PE, struct.unpack_from("<H", head, offset + 4)[0])
         (magic,) = struct.unpack_from(">I", head)
-        if magic == 0xCAFEBABE:  # several in one file, big-endian whatever is in it
+        if magic == 0xCAFEBABE:  # several in one file; this header is always big-endian
             (count,) = struct.unpack_from(">I", head, 4)
             types = [struct.unpack_from(">I", head, 8 + 20 * i)[0] for i in range(min(count, 8))]
             return tuple(name for each in types for name in _named(_MACHO, each))
         if magic == 0xCFFAEDFE:
             return _named(_MACHO, struct.unpack_from("<I", head, 4)[0])
-    except (struct.error, IndexError):  # cut short
+    except (struct.error, IndexError):  # truncated
         return ()
     return ()
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine a check looks at: a root folder, an environment and a way to run commands.
+"""The machine that is checked: a root folder, an environment and a way to run commands.
 
-Nothing here, nor in any check, looks anywhere else, so that a folder with the right files and a
-function that answers the right commands are a whole machine.
+The checks do not read anything else. So for tests, a folder with the right files and a function
+that answers commands are a complete machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edgekit.errors import EdgeKitError
 from edgekit.formats.libedgetpu import debian_packages
 from edgekit.process import Finished, python_child, python_environment, run_process
 
-# (program and arguments, seconds until it is ended) -> what became of it.
+# (program and arguments, timeout in seconds) -> the finished process.
 CommandRunner = Callable[[Sequence[str], float], Finished]
 
 OK, WARNING, FAILED, NOT_APPLICABLE = "ok", "warning", "failed", "not_applicable"
@@ -29,18 +29,18 @@ _NOT_FOUND = 127  # the shell's status for a program that does not exist
 
 @dataclass(frozen=True)
 class Answer:
-    """What a child of the doctor said: its JSON document, empty if it died before the end."""
+    """The reply of a child of the doctor: its JSON document, empty if it crashed first."""
 
     document: Mapping[str, Any]
     finished: Finished
 
     @property
     def died(self) -> str:
-        """How it ended without an answer, in words; "" if it answered."""
+        """A description of how it ended without a reply; "" if it replied."""
         if self.document:
             return ""
         if self.finished.timed_out:
-            return f"it did not answer within {self.finished.time_s:.0f} s and was ended"
+            return f"it did not answer within {self.finished.time_s:.0f} s and was stopped"
         cause = self.finished.signal_name or f"exit status {self.finished.returncode}"
         tail = self.finished.stderr.strip().splitlines()[-1:]
         return ": ".join([f"it ended with {cause}", *tail])
@@ -48,13 +48,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the Python that runs models says about itself; empty where it did not answer."""
+    """Facts on the Python that runs models, from itself; empty if it did not answer."""
 
     platform: str = ""  # sys.platform: "linux", "darwin", "win32"
-    system: str = ""  # for people: "Linux 6.1.0 aarch64"
+    system: str = ""  # for messages: "Linux 6.1.0 aarch64"
     kernel: str = ""  # uname -r
     machine: str = ""  # of the kernel: "aarch64"
-    bits: int = 64  # of the Python: 32 on a 32-bit system, whatever the kernel
+    bits: int = 64  # of the Python: 32 on a 32-bit system, also with a 64-bit kernel
     page_size_bytes: int = 4096
     python: tuple[int, ...] = ()
     executable: str = ""
@@ -62,15 +62,15 @@ class Facts:
     gids: tuple[int, ...] = ()
     user: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)  # distribution -> version
-    edgekit: tuple[str, ...] = ()  # the distributions that hold it: "edgekit-coral 0.1.0"
+    edgekit: tuple[str, ...] = ()  # the distributions that contain it: "edgekit-coral 0.1.0"
     device_extra: str = ""  # the command that installs the extra "device" there
     pycoral: str = ""  # the folder it would be imported from; "" if there is none
-    pycoral_is_google: bool = False  # it has pycoral.utils.edgetpu
-    edgetpu: str = ""  # folder of the retired python3-edgetpu
+    pycoral_is_google: bool = False  # whether it has pycoral.utils.edgetpu
+    edgetpu: str = ""  # the folder of the retired python3-edgetpu
 
     @property
     def architecture(self) -> str:
-        """Of the libraries that this Python can load: "x86_64", "aarch64", "arm", "x86"."""
+        """The processor of this Python's libraries: "x86_64", "aarch64", "arm", "x86"."""
         name = {"amd64": "x86_64", "arm64": "aarch64"}.get(self.machine.lower(), self.machine)
         if self.bits == 32:
             return {"x86_64": "x86", "aarch64": "arm"}.get(name, "arm" if "arm" in name else "x86")
@@ -78,9 +78,9 @@ class Facts:
 
 
 class Machine:
-    """A machine to be looked at; answers of child processes are kept.
+    """A machine to check; replies of child processes are cached.
 
-    ``root`` is the folder that stands for the file system's, ``env`` the environment, ``run`` what
+    ``root`` is the folder that stands for ``/``, ``env`` the environment, ``run`` the function that
     runs a command; the defaults are this machine.
     """
 
@@ -99,15 +99,15 @@ class Machine:
         self.debian_packages = dict(debian_packages(self.text("/var/lib/dpkg/status")))
 
     def path(self, absolute: str) -> Path:
-        """Where a path of the machine lies here: below the root."""
+        """Return the local path of a path of the machine: below the root."""
         if self.facts.platform == WINDOWS:
             return self.root.joinpath(*PureWindowsPath(absolute).parts[1:])
         return self.root / absolute.lstrip("/")
 
     def text(self, absolute: str) -> str:
-        """A file's text without its ends' white space; "" if it cannot be read.
+        """Return a file's text without white space at its ends; "" if it cannot be read.
 
-        sysfs answers for some attributes with an error; to a check that is the same as no file.
+        sysfs returns an error for some attributes; for a check that is the same as no file.
         """
         try:
             return self.path(absolute).read_text(errors="replace").strip("\0 \n")
@@ -115,21 +115,21 @@ class Machine:
             return ""
 
     def has(self, absolute: str) -> bool:
-        """Whether there is such a file or folder; not where this user may not look."""
+        """Whether there is such a file or folder; false if this user may not look there."""
         try:
             return self.path(absolute).exists()
         except OSError:
             return False
 
     def children(self, absolute: str, pattern: str = "*") -> list[Path]:
-        """What lies in a folder of the machine, sorted; nothing if it cannot be read."""
+        """Return the content of a folder of the machine, sorted; empty if it cannot be read."""
         try:
             return sorted(self.path(absolute).glob(pattern))
         except OSError:
             return []
 
     def run(self, *args: str, timeout_s: float = 20.0) -> Finished:
-        """Run a command on the machine; one that is not there has the exit status 127."""
+        """Run a command on the machine; if it does not exist, the exit status is 127."""
         try:
             return self._run(args, timeout_s)
         except EdgeKitError as error:
@@ -149,12 +149,12 @@ class Machine:
 
     @property
     def has_apt(self) -> bool:
-        """Whether packages come as .deb."""
+        """Whether the system uses .deb packages."""
         return bool(self.debian_packages)
 
     @property
     def board(self) -> str:
-        """The board's name out of its device tree; "" on a PC."""
+        """The board's name from its device tree; "" on a PC."""
         return self.text("/proc/device-tree/model") or self.text(
             "/sys/firmware/devicetree/base/model"
         )
@@ -166,7 +166,7 @@ class Machine:
 
 
 def _last_document(finished: Finished) -> Mapping[str, Any]:
-    """The JSON object on the last line; what libraries print goes before it."""
+    """Return the JSON object on the last line; the output of libraries comes before it."""
     if finished.timed_out or finished.returncode:
         return {}
     for line in reversed(finished.stdout.splitlines()):

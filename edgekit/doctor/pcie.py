@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of Edge TPUs on PCIe: there, with a driver that fits the kernel, and open to this user."""
+"""Check Edge TPUs on PCIe: present, with a driver for this kernel, and open to this user."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from edgekit.versions import Version, parse_version
 _VENDOR, _DEVICE = "0x1ac1", "0x089a"
 _PNP_PCI = re.compile(r"PCI\\VEN_1AC1&DEV_089A", re.IGNORECASE)
 _PACKAGE = "gasket-dkms"
-# The first kernel for which a driver package no longer compiles: Google's last (class_create lost
-# an argument in 6.4), and feranick's (no_llseek went in 6.12).
+# The first kernel on which a driver package does not compile: Google's last (class_create lost an
+# argument in 6.4), and feranick's (no_llseek was removed in 6.12).
 _GOOGLE_END: Version = (6, 4)
 _PATCHED_END: Version = (6, 12)
 _PATCHED = "1.0-18.2"
@@ -26,14 +26,14 @@ _BUILD = (
     "git clone https://github.com/feranick/gasket-driver && cd gasket-driver && "
     "debuild -us -uc -tc -b && sudo dpkg -i ../gasket-dkms_*.deb"
 )
-# What the compiler says where the kernel's interface has moved on.
+# The C compiler's messages if the kernel's interface has changed.
 _BUILD_ERRORS = ("no_llseek", "eventfd_signal", "class_create", "MODULE_IMPORT_NS")
-# The sensor's value where the chip does not answer: all ones make (662 - 1023) * 250 + 550.
+# The sensor's value if the chip does not answer: all ones make (662 - 1023) * 250 + 550.
 _DEAD_BELOW_MILLICELSIUS = -40_000
 
 
 def find_pcie(machine: Machine) -> tuple[str, ...]:
-    """The Edge TPUs on PCIe, by their addresses."""
+    """Return the addresses of the Edge TPUs on PCIe."""
     if machine.facts.platform == WINDOWS:
         listing = machine.run("pnputil", "/enum-devices", "/connected").stdout
         return ("PCI",) * bool(_PNP_PCI.search(listing))
@@ -47,12 +47,12 @@ def find_pcie(machine: Machine) -> tuple[str, ...]:
 
 
 def apex_nodes(machine: Machine) -> list[str]:
-    """The driver's device nodes: /dev/apex_0, ..."""
+    """Return the driver's device nodes: /dev/apex_0, ..."""
     return [f"/dev/{each.name}" for each in machine.children("/dev", "apex_*")]
 
 
 def check_pcie_device(machine: Machine) -> CheckResult:
-    """An Edge TPU is on PCIe."""
+    """Check that an Edge TPU is on PCIe."""
     addresses = find_pcie(machine)
     if not addresses:
         return CheckResult("pcie.device", NOT_APPLICABLE, "none on PCIe (1ac1:089a)")
@@ -60,7 +60,7 @@ def check_pcie_device(machine: Machine) -> CheckResult:
 
 
 def check_pcie_driver(machine: Machine) -> CheckResult:
-    """The apex driver is loaded, bound to the device, and made for this kernel."""
+    """Check that the apex driver is loaded, bound to the device, and built for this kernel."""
     code, addresses = "pcie.driver", find_pcie(machine)
     if not addresses:
         return CheckResult(code, NOT_APPLICABLE, "no device on PCIe")
@@ -84,13 +84,13 @@ def check_pcie_driver(machine: Machine) -> CheckResult:
 
 
 def check_pcie_node(machine: Machine) -> CheckResult:
-    """The driver has made a device node and this user may open it."""
+    """Check that the driver has created a device node and this user may open it."""
     code, nodes = "pcie.node", apex_nodes(machine)
     if not nodes:
         if not find_pcie(machine) or not machine.is_linux:
             return CheckResult(code, NOT_APPLICABLE, "no device on PCIe")
         if container(machine):
-            why = "the device is on the bus, but the container has not been given it"
+            why = "the device is on the bus, but it was not passed to the container"
             return CheckResult(code, FAILED, "no /dev/apex_*", why, pass_through(machine, "pci"))
         return CheckResult(
             code, FAILED, "no /dev/apex_*", "the driver is not loaded", "sudo modprobe apex"
@@ -103,7 +103,7 @@ def check_pcie_node(machine: Machine) -> CheckResult:
 
 
 def check_temperature(machine: Machine) -> CheckResult:
-    """The chip is below the temperature at which its clock is lowered; USB has no sensor."""
+    """Check that the chip is not so hot that its clock is lowered; USB devices lack a sensor."""
     code, folder = "temperature", "/sys/class/apex"
     readings = []
     for entry in machine.children(folder, "apex_*"):
@@ -115,11 +115,11 @@ def check_temperature(machine: Machine) -> CheckResult:
             continue
         readings.append(f"{entry.name} {value / 1000:.1f} °C")
         if value < _DEAD_BELOW_MILLICELSIUS:
-            why = "a reading like this means that the chip no longer answers"
+            why = "this value means that the chip does not answer any more"
             fix = "power the machine off and on; if it comes back, check slot, adapter and cooling"
             return CheckResult(code, FAILED, readings[-1], why, fix)
         if limit is not None and value >= limit:
-            why = f"from {limit / 1000:.0f} °C on the clock is halved, step by step"
+            why = f"above {limit / 1000:.0f} °C the clock is halved, step by step"
             return CheckResult(code, WARNING, readings[-1], why, "cool the card: heat sink, fan")
     if readings:
         return CheckResult(code, OK, ", ".join(readings))
@@ -137,7 +137,8 @@ def _check_bound(machine: Machine, addresses: tuple[str, ...]) -> CheckResult:
                 code,
                 FAILED,
                 seen,
-                "the driver found no memory or interrupts for the device, or another took it",
+                "the driver found no memory or interrupts for the device, or another driver "
+                "uses it",
                 "sudo dmesg | grep -iE 'apex|gasket'",
             )
     version = machine.text("/sys/module/gasket/version") or machine.text("/sys/module/apex/version")
@@ -152,7 +153,7 @@ def _module_file(machine: Machine, kernel: str) -> bool:
 
 
 def _missing_module(machine: Machine, kernel: str, package: str) -> tuple[str, str]:
-    """Why there is no module for the kernel, and the command that makes one."""
+    """Return why there is no module for the kernel, and the command that builds one."""
     if not machine.has_apt:
         return "the driver is not part of this kernel", "build github.com/google/gasket-driver"
     version = parse_version(kernel)
@@ -160,10 +161,13 @@ def _missing_module(machine: Machine, kernel: str, package: str) -> tuple[str, s
     log = logs[-1].read_text(errors="replace") if logs else ""
     broken = next((word for word in _BUILD_ERRORS if word in log), "")
     if version >= _PATCHED_END:
-        why = f"no released driver compiles on kernel 6.12 and newer; {_PATCHED} needs a patch"
+        why = f"no released driver compiles on kernel 6.12 or newer; {_PATCHED} needs a patch"
         return why + (f" (its log names {broken})" if broken else ""), _BUILD
     if version >= _GOOGLE_END and package != _PATCHED:
-        why = f"Google's driver 1.0-18 compiles on kernels before 6.4 only, {_PATCHED} before 6.12"
+        why = (
+            f"Google's driver 1.0-18 compiles only on kernels before 6.4, {_PATCHED} only before "
+            "6.12"
+        )
         return why + (f" (its log names {broken})" if broken else ""), _BUILD
     if not package:
         return "", apt_install(machine, f"{_PACKAGE} linux-headers-{kernel}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of the Python environment: interpreter packages, numpy, the two things named pycoral."""
+"""Check the Python environment: interpreter packages, numpy, the two packages named pycoral."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from edgekit.extras import RUNTIME_PACKAGES
 from edgekit.versions import TFLITE_RUNTIME, parse_version
 
 _OLDEST_PYTHON = (3, 7)
-# tflite-runtime up to here was built with numpy 1's headers and cannot be imported with numpy 2.
+# tflite-runtime up to this version was built for numpy 1 and cannot be imported with numpy 2.
 _LAST_WITH_NUMPY_1 = (2, 17)
 
 
 def runtime_of(machine: Machine) -> tuple[str, str]:
-    """The TensorFlow Lite runtime that edgekit would take, and its version; ("", "") if none."""
+    """Return the TensorFlow Lite runtime that edgekit would use, and its version, or ("", "")."""
     packages = machine.facts.packages
     for runtime, (_, _, distribution) in RUNTIME_PACKAGES.items():
         if distribution in packages:
@@ -24,7 +24,7 @@ def runtime_of(machine: Machine) -> tuple[str, str]:
 
 
 def check_python(machine: Machine) -> CheckResult:
-    """The Python answers and is new enough."""
+    """Check that the Python answers and is new enough."""
     code, facts = "python", machine.facts
     if not facts.python:
         died = machine.ask("facts").died or "it gave no answer"
@@ -42,7 +42,7 @@ def check_python(machine: Machine) -> CheckResult:
 
 
 def check_installation(machine: Machine) -> CheckResult:
-    """One distribution holds edgekit, not two that write over each other's files."""
+    """Check that only one distribution contains edgekit: two overwrite each other's files."""
     code, found = "installation", machine.facts.edgekit
     if not found:
         return CheckResult(code, NOT_APPLICABLE, "edgekit runs from a folder, not installed by pip")
@@ -52,14 +52,14 @@ def check_installation(machine: Machine) -> CheckResult:
         code,
         FAILED,
         f"{' and '.join(found)} are installed in one place",
-        "they write over each other's files: what runs is a mixture of them",
+        "they overwrite each other's files, so what runs is a mixture of both",
         untangle_command(found, machine.facts.executable)
         + f", then install {WHOLE} or {PART} again, not both",
     )
 
 
 def check_runtime(machine: Machine) -> CheckResult:
-    """One of the packages with TensorFlow Lite's interpreter is installed."""
+    """Check that a package with TensorFlow Lite's interpreter is installed."""
     code = "runtime"
     packages, python = machine.facts.packages, machine.facts.python
     there = [
@@ -81,7 +81,7 @@ def check_runtime(machine: Machine) -> CheckResult:
 
 
 def check_numpy(machine: Machine) -> CheckResult:
-    """The installed numpy is there, and not too new for the runtime."""
+    """Check that numpy is installed and is not too new for the runtime."""
     code, packages = "numpy", machine.facts.packages
     version = packages.get("numpy", "")
     if not version:
@@ -103,7 +103,7 @@ def check_numpy(machine: Machine) -> CheckResult:
 
 
 def check_pycoral(machine: Machine) -> CheckResult:
-    """What is called pycoral is Google's, not the package of that name on PyPI."""
+    """Check that the package pycoral is Google's, not the one of that name on PyPI."""
     code, facts = "pycoral", machine.facts
     if not facts.pycoral:
         return CheckResult(code, NOT_APPLICABLE, "not installed, and not needed")
@@ -129,7 +129,7 @@ def check_pycoral(machine: Machine) -> CheckResult:
 
 
 def check_legacy(machine: Machine) -> CheckResult:
-    """Nothing is left of python3-edgetpu and its library, retired in 2020."""
+    """Check that python3-edgetpu and its library, retired in 2020, are not installed."""
     code, packages = "legacy", machine.debian_packages
     names = sorted(
         name
@@ -141,7 +141,7 @@ def check_legacy(machine: Machine) -> CheckResult:
             code,
             WARNING,
             ", ".join(f"{name} {packages[name]}" for name in names),
-            "the retired API runs models up to runtime version 13 only and conflicts with "
+            "the retired API runs only models up to runtime version 13 and conflicts with "
             "libedgetpu1-std",
             f"sudo apt-get remove {' '.join(names)}",
         )
@@ -153,7 +153,7 @@ def check_legacy(machine: Machine) -> CheckResult:
             "the retired API runs models up to runtime version 13 only",
             f"{_pip(machine)} uninstall edgetpu",
         )
-    return CheckResult(code, OK, "nothing of python3-edgetpu is left")
+    return CheckResult(code, OK, "python3-edgetpu is not installed")
 
 
 def _pip(machine: Machine) -> str:

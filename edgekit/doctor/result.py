@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the doctor found: one result a check, and what follows from all of them."""
+"""The doctor's results: one for each check, and the next step."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from edgekit.result import Result
 
 @dataclass(frozen=True)
 class CheckResult(Result):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     code: str  # "usb.speed"
     status: str  # ok | warning | failed | not_applicable
-    seen: str  # what is there
+    seen: str  # what the check found
     why: str = ""  # what it means
-    fix: str = ""  # the command that mends it; words where no command can
-    concerns_cpu: bool = False  # it also matters where models run on the CPU
+    fix: str = ""  # the command that fixes it; a sentence if no command can
+    concerns_cpu: bool = False  # whether it also matters if models run on the CPU
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,18 @@ class DoctorResult(Result):
     checks: tuple[CheckResult, ...]
     edge_tpu_usable: bool
     cpu_usable: bool
-    next_step: str  # the fix of the first failed check that matters; "" if nothing is to be done
-    versions: Mapping[str, str]  # edgekit, the runtime, libedgetpu where known
+    next_step: str  # the fix of the first failed check that matters; "" if there is none
+    versions: Mapping[str, str]  # of edgekit, the runtime and libedgetpu, if known
 
     def with_status(self, status: str) -> tuple[CheckResult, ...]:
-        """The checks that ended so."""
+        """Return the checks with this status."""
         return tuple(check for check in self.checks if check.status == status)
 
 
 def next_step(checks: tuple[CheckResult, ...], *, cpu: bool) -> str:
-    """The fix of the first check that failed, else of the first that warns.
+    """Return the fix of the first check that failed, else of the first that warns.
 
-    With ``cpu`` only what matters to the CPU counts.
+    With ``cpu``, only checks that matter on the CPU count.
     """
     mine = [check for check in checks if check.fix and (check.concerns_cpu or not cpu)]
     order = [check for status in (FAILED, WARNING) for check in mine if check.status == status]

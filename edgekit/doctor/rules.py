@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The udev rules that let a user reach an Edge TPU, and the command that installs them."""
+"""The udev rules that let a user open an Edge TPU, and the command that installs them."""
 
 from __future__ import annotations
 
 RULES_FILE = "/etc/udev/rules.d/99-edgetpu.rules"
-# What udev/99-edgetpu.rules holds; a test keeps the two equal.
+# The content of udev/99-edgetpu.rules; a test keeps the two equal.
 UDEV_RULES = """\
 # Coral Edge TPU: members of plugdev (USB) and apex (PCIe) may use it.
 # Install as /etc/udev/rules.d/99-edgetpu.rules, then:

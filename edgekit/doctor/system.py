@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of what surrounds the device: container, page size, and Google's compiler."""
+"""Check the system around the device: container, page size, and Google's compiler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CGROUPS = (
     ("/lxc", "LXC"),
 )
 _NAMES = {"lxc": "LXC", "docker": "Docker", "podman": "Podman", "systemd-nspawn": "systemd-nspawn"}
-# Major number 189 is every USB device; the Edge TPU comes back under another minor number.
+# Major number 189 means all USB devices; the Edge TPU reconnects under another minor number.
 _PASS_THROUGH = {
     ("Docker", "usb"): "docker run --device-cgroup-rule='c 189:* rmw' "
     "-v /dev/bus/usb:/dev/bus/usb IMAGE",
@@ -30,7 +30,7 @@ _PASS_THROUGH = {
 
 
 def container(machine: Machine) -> str:
-    """The kind of container that this is; "" outside of one."""
+    """Return the kind of container that this is; "" outside of one."""
     if machine.has("/.dockerenv"):
         return "Docker"
     if machine.has("/run/.containerenv"):
@@ -45,7 +45,7 @@ def container(machine: Machine) -> str:
 
 
 def pass_through(machine: Machine, bus: str) -> str:
-    """How a container is given an Edge TPU on ``bus``: usb or pci."""
+    """Return how to pass an Edge TPU on ``bus`` (usb or pci) to a container."""
     kind = container(machine)
     return _PASS_THROUGH.get(
         (kind, bus),
@@ -61,7 +61,7 @@ def is_raspberry_pi_5(machine: Machine) -> bool:
 
 
 def check_container(machine: Machine) -> CheckResult:
-    """Whether a container stands between the program and the device."""
+    """Check whether the program runs in a container that has the device."""
     kind = container(machine)
     if not kind:
         return CheckResult("container", OK, "none")
@@ -69,18 +69,18 @@ def check_container(machine: Machine) -> CheckResult:
     places = ("/dev/bus/usb", "/dev/apex_0")
     given = [place for place in places if machine.has(place)]
     if given:
-        return CheckResult("container", OK, f"{kind}, given {' and '.join(given)}")
+        return CheckResult("container", OK, f"{kind} with {' and '.join(given)}")
     return CheckResult(
         "container",
         WARNING,
-        f"{seen}, given neither {' nor '.join(places)}",
-        "a USB device has one number before and another after its firmware: pass the whole bus",
+        f"{seen} without {' and '.join(places)}",
+        "a USB device changes its number when its firmware is loaded, so pass the whole bus",
         pass_through(machine, "usb"),
     )
 
 
 def check_page_size(machine: Machine, has_pcie: bool) -> CheckResult:
-    """A Raspberry Pi 5 with a card runs the kernel with 4 KiB pages."""
+    """Check that a Raspberry Pi 5 with a card runs the kernel with 4 KiB pages."""
     code = "page_size"
     if not is_raspberry_pi_5(machine):
         return CheckResult(code, NOT_APPLICABLE, "only the Raspberry Pi 5 has a choice")
@@ -88,18 +88,18 @@ def check_page_size(machine: Machine, has_pcie: bool) -> CheckResult:
     if machine.facts.page_size_bytes == _PAGE_BYTES:
         return CheckResult(code, OK, seen)
     if not has_pcie:
-        return CheckResult(code, OK, f"{seen}; that matters to cards only")
+        return CheckResult(code, OK, f"{seen}; this matters only for cards")
     return CheckResult(
         code,
         FAILED,
         seen,
-        "the apex driver works with pages of 4 KiB only",
+        "the apex driver works only with pages of 4 KiB",
         "echo 'kernel=kernel8.img' | sudo tee -a /boot/firmware/config.txt && sudo reboot",
     )
 
 
 def check_compiler(machine: Machine) -> CheckResult:
-    """Google's compiler is found and is the last one."""
+    """Check that Google's compiler is installed and is the last version."""
     code, facts = "compiler", machine.facts
     program = _find_compiler(machine)
     if not program:
@@ -120,11 +120,11 @@ def check_compiler(machine: Machine) -> CheckResult:
         return CheckResult(
             code,
             FAILED,
-            ": ".join([f"{program} does not say its version", *said]),
+            ": ".join([f"{program} does not print its version", *said]),
             fix="install it again from coral.ai/docs/edgetpu/compiler",
         )
     if not version.startswith(_NEWEST_COMPILER):
-        why = "16.0 maps more operators and is the last there is"
+        why = "16.0 maps more operators and is the last version"
         fix = "sudo apt-get install --only-upgrade edgetpu-compiler"
         return CheckResult(code, WARNING, f"{program} {version}", why, fix)
     return CheckResult(code, OK, f"{program} {version}")

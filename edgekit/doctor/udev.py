@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The check that udev rules let a user reach the Edge TPUs that are here."""
+"""Check that udev rules let a user open the Edge TPUs of this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FOLDERS = (
     "/usr/lib/udev/rules.d",
     "/lib/udev/rules.d",
 )
-# What a rule for each state of a device names; older files name the vendor alone.
+# What a rule for each state of a device names; older files name only the vendor.
 _NEEDED = {
     "USB before firmware": "1a6e",
     "USB after firmware": "18d1",
@@ -26,7 +26,7 @@ _NEEDED = {
 
 
 def check_udev(machine: Machine) -> CheckResult:
-    """Rules exist for the Edge TPUs that are here; for all kinds where none is here yet."""
+    """Check that there are rules for the Edge TPUs here; for all kinds if none is here yet."""
     code = "udev"
     if not machine.is_linux:
         return CheckResult(code, NOT_APPLICABLE, "only Linux has udev")
@@ -49,13 +49,13 @@ def check_udev(machine: Machine) -> CheckResult:
         code,
         status,
         f"no rule for: {', '.join(missing)}",
-        "without a rule only root may open the device",
+        "without a rule, only root may open the device",
         INSTALL_RULES,
     )
 
 
 def _rules(machine: Machine) -> str:
-    """All rules without comments and white space."""
+    """Return all rules without comments and white space."""
     lines = []
     for folder in _FOLDERS:
         for file in machine.children(folder, "*.rules"):

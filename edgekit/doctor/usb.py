@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of Edge TPUs on USB: there, at which speed, and open to this user."""
+"""Check Edge TPUs on USB: present, their speed, and open to this user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edgekit.doctor.pcie import find_pcie
 from edgekit.doctor.result import CheckResult
 from edgekit.doctor.system import container, is_raspberry_pi_5, pass_through
 
-# Vendor and product before and after the runtime has loaded the firmware.
+# Vendor and product, before and after the runtime has loaded the firmware.
 _STATES = {
     ("1a6e", "089a"): "as Global Unichip (its firmware is loaded at the first use)",
     ("18d1", "9302"): "as Google (its firmware is loaded)",
@@ -38,8 +38,8 @@ class UsbDevice:
     vendor: str  # four hexadecimal digits
     product: str
     place: str  # "2-1": bus and port, as sysfs names it
-    speed_mbit: float | None  # None where the system does not say
-    node: str  # /dev/bus/usb/002/003; "" where there are no nodes
+    speed_mbit: float | None  # None if the system does not report it
+    node: str  # /dev/bus/usb/002/003; "" if there are no nodes
 
     def __str__(self) -> str:
         state = _STATES[self.vendor, self.product]
@@ -47,7 +47,7 @@ class UsbDevice:
 
 
 def find_usb(machine: Machine) -> tuple[UsbDevice, ...]:
-    """The Edge TPUs on USB, of any operating system."""
+    """Return the Edge TPUs on USB, on any operating system."""
     if machine.facts.platform == MACOS:
         return _from_ioreg(machine.run("ioreg", "-p", "IOUSB", "-l", "-w", "0").stdout)
     if machine.facts.platform == WINDOWS:
@@ -58,7 +58,7 @@ def find_usb(machine: Machine) -> tuple[UsbDevice, ...]:
 
 
 def check_usb_device(machine: Machine) -> CheckResult:
-    """An Edge TPU is on USB, or on PCIe."""
+    """Check that an Edge TPU is on USB or PCIe."""
     code, devices = "usb.device", find_usb(machine)
     if devices:
         return CheckResult(code, OK, "; ".join(map(str, devices)))
@@ -66,7 +66,7 @@ def check_usb_device(machine: Machine) -> CheckResult:
         return CheckResult(code, NOT_APPLICABLE, "none on USB; there is one on PCIe")
     inside = container(machine)
     if inside:
-        why = f"{inside} shows a container only the devices that it is given"
+        why = f"{inside} shows a container only the devices that are passed to it"
         return CheckResult(
             code, FAILED, "no Edge TPU on USB or PCIe", why, pass_through(machine, "usb")
         )
@@ -77,13 +77,13 @@ def check_usb_device(machine: Machine) -> CheckResult:
         code,
         FAILED,
         "no Edge TPU on USB (1a6e:089a or 18d1:9302) or PCIe (1ac1:089a)",
-        "it has no power, a bad cable or hub, or is not there",
+        "it does not have power, its cable or hub is bad, or it is not connected",
         fix,
     )
 
 
 def check_usb_speed(machine: Machine) -> CheckResult:
-    """The device runs at USB 3 speed, where the board has it."""
+    """Check that the device runs at USB 3 speed, if the board has it."""
     code = "usb.speed"
     speeds = [(each.place, each.speed_mbit) for each in find_usb(machine) if each.speed_mbit]
     if not speeds:
@@ -97,13 +97,13 @@ def check_usb_speed(machine: Machine) -> CheckResult:
         code,
         WARNING,
         seen,
-        "inputs, outputs and parameters beyond the on-chip memory move about ten times slower",
+        "inputs, outputs and parameters outside the on-chip memory move about ten times slower",
         "plug it into a USB 3 port (blue, or marked SS) with a USB 3 cable and no USB 2 hub",
     )
 
 
 def check_usb_access(machine: Machine) -> CheckResult:
-    """This user may open the device."""
+    """Check that this user may open the device."""
     code = "usb.access"
     nodes = [each.node for each in find_usb(machine) if each.node]
     if not nodes:
@@ -114,7 +114,7 @@ def check_usb_access(machine: Machine) -> CheckResult:
                 code,
                 FAILED,
                 f"the device is on the bus, but there is no {node}",
-                "the container has not been given /dev/bus/usb",
+                "/dev/bus/usb was not passed to the container",
                 pass_through(machine, "usb"),
             )
         if not may_write(machine, node):
@@ -140,7 +140,7 @@ def _from_sysfs(machine: Machine) -> tuple[UsbDevice, ...]:
 
 
 def _from_ioreg(listing: str) -> tuple[UsbDevice, ...]:
-    """Devices of ``ioreg -p IOUSB -l``: each begins with ``+-o NAME@PLACE``."""
+    """Parse the devices of ``ioreg -p IOUSB -l``; each begins with ``+-o NAME@PLACE``."""
     found = []
     for block in listing.split("+-o ")[1:]:
         fields = {name: int(number) for name, number in _IOREG_FIELD.findall(block)}

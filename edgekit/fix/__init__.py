@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rewrites applied and proved: `fix` makes more of a model map, `split` cuts it in two."""
+"""Apply and prove rewrites: `fix` makes more of a model map, `split` cuts it in two."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The child that `edgekit.fix.interpreter` starts: runs models, answers with their outputs."""
+"""The child process of `edgekit.fix.interpreter`: runs models and returns their outputs."""
 
 from edgekit.fix.worker import main
 

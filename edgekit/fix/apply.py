@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules applied until none has anything to do, each result compared with what was before."""
+"""Apply rules until none changes the model; compare each result with the model before it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from edgekit.rewrite import Rule, apply_rule
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST_PASSES = 8  # two are enough for every model seen; the bound is against rules at odds
+_MOST_PASSES = 8  # known models need two; the limit stops rules that undo each other
 Progress = Callable[[int, Union[int, None]], None]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One rewrite that was taken."""
+    """One rewrite that was accepted."""
 
     rule: Rule
     before: Model
@@ -42,7 +42,7 @@ class Fixing:
         self.rejected: list[Certificate] = []
 
     def run(self, model: Model) -> Model:
-        """Apply the rules again and again until none has anything to do."""
+        """Apply the rules repeatedly until none changes the model."""
         current = model
         for _ in range(_MOST_PASSES):
             start = current
@@ -56,7 +56,7 @@ class Fixing:
         changed = apply_rule(rule, model)
         if changed is None:
             return model
-        # What is compared is what will be written.
+        # Compare the same bytes that will be written.
         after = read_model(write_model(changed))
         step = Step(rule, model, after)
         certificate = self._certify(rule.name, model, after, rule.exact, (step,))
@@ -70,12 +70,12 @@ class Fixing:
         return after
 
     def _contradicts(self, certificate: Certificate) -> bool:
-        """Whether a promise of equal outputs is broken; it is about reference kernels only."""
+        """Whether an exact rule changed outputs; only reference kernels count."""
         is_reference = certificate.kernels == "reference"
         return certificate.identical is False and is_reference and self.trusts_measurements
 
     def whole(self) -> Certificate:
-        """The first model against the last one."""
+        """Compare the first model with the last one."""
         first, last = self.steps[0].before, self.steps[-1].after
         exact = all(step.rule.exact for step in self.steps)
         return self._certify("whole", first, last, exact, self.steps)
@@ -94,7 +94,7 @@ class Fixing:
 
 
 def _restoring(steps: Sequence[Step]) -> Restore | None:
-    """All that makes the first model's outputs of the last one's, last rewrite first."""
+    """Return the function from the last model's outputs to the first's; last step first."""
     restoring = [step for step in steps if step.rule.restore is not None]
     if not restoring:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known about a rewrite: outputs before and after, on the same inputs."""
+"""The evidence for a rewrite: outputs before and after, on the same inputs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 class OutputAgreement(Result):
     """One output before and after, in real values.
 
-    ``snr_db`` is 10 log10 of the power of the output before over that of the difference; None if
-    there is no difference, or no signal. ``largest_step`` is the largest difference in steps of
-    the scale before; None where that output was float. ``argmax`` is the share of positions whose
-    largest value along the last dimension is the same; None where there is a single value.
+    ``snr_db`` is 10 log10 of the power of the output before, divided by that of the difference;
+    None if there is no difference or no signal. ``largest_step`` is the largest difference in steps
+    of the scale before; None if that output was float. ``argmax`` is the share of positions whose
+    largest value along the last dimension is the same; None if there is only one value.
     """
 
     name: str
@@ -34,10 +34,10 @@ class OutputAgreement(Result):
 
 @dataclass(frozen=True)
 class Certificate(Result):
-    """A rewrite, and how far its outputs are from those before it.
+    """A rewrite, and the difference between its outputs and those before it.
 
-    ``identical`` is measured: whether every output was equal bit for bit. It is None where
-    nothing could be run; ``note`` then says why.
+    ``identical`` is measured: whether every output was equal bit for bit. It is None if nothing
+    could be run; ``note`` then contains the reason.
     """
 
     rule: str
@@ -51,14 +51,14 @@ class Certificate(Result):
     note: str = ""
 
 
-LEAST_SNR_DB = 20.0  # a tenth: below it a rewrite's outputs need an explanation
+LEAST_SNR_DB = 20.0  # a difference of a tenth: below it, warn about a rewrite's outputs
 
 
 def doubts_of(certificate: Certificate) -> Iterator[str]:
-    """Warn of outputs that differ much from those before, and say how to check them.
+    """Yield a warning, with a way to check, if outputs differ much from those before.
 
-    With random inputs an output is often nearly empty (a mask without a person): the ratio is then
-    that of rounding errors.
+    With random inputs an output is often nearly empty (a mask without a person); then the ratio is
+    one of rounding errors.
     """
     ratios = [each.snr_db for each in certificate.outputs if not each.identical]
     if all(ratio is not None and ratio >= LEAST_SNR_DB for ratio in ratios):
@@ -87,7 +87,7 @@ class Agreement:
         self._identical = True
 
     def add(self, before: NDArray[Any], after: NDArray[Any]) -> None:
-        """Take in the output of one sample; real values of one shape, or of one size."""
+        """Add the output of one sample, before and after: real values of equal shape or size."""
         if before.size == after.size and before.shape != after.shape:
             after = after.reshape(before.shape)
         if before.shape != after.shape:
@@ -104,7 +104,7 @@ class Agreement:
             self._positions += same.size
 
     def result(self) -> OutputAgreement:
-        """What the samples came to."""
+        """Return the totals of all samples."""
         snr_db = None
         if self._noise and self._signal and np.isfinite(self._noise + self._signal):
             snr_db = float(10 * np.log10(self._signal / self._noise))

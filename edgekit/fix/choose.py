@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules by name."""
+"""List rules and choose them by name."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from edgekit.rewrite import IO_KINDS, IO_RULE, Rule, rules
 
 @dataclass(frozen=True)
 class RuleInfo(Result):
-    """One rule, for people to choose from."""
+    """One rule in the list for users."""
 
     name: str
     description: str
-    exact: bool  # promises bit-identical outputs
+    exact: bool  # whether its outputs must be bit-identical
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class RuleList(Result):
 
     @classmethod
     def of(cls, io: str = "auto") -> RuleList:
-        """The rules, with what the one for inputs and outputs does under ``io``."""
+        """Return the rules; the one for inputs and outputs is described for ``io``."""
         chosen = choose_rules((), (), io)
         return cls(tuple(RuleInfo(each.name, each.description, each.exact) for each in chosen))
 
 
 def choose_rules(rule: Sequence[str], skip: Sequence[str], io: str) -> tuple[Rule, ...]:
-    """The rules by name, in their order.
+    """Return the rules with these names, in the order in which they are applied.
 
     Raises:
-        UsageError: There is no such rule, or ``io`` is unknown.
+        UsageError: A rule does not exist, or ``io`` is unknown.
     """
     if io not in IO_KINDS:
         raise UsageError(f"--io {io!r} is unknown", fix=f"use one of {', '.join(IO_KINDS)}")
@@ -47,7 +47,7 @@ def choose_rules(rule: Sequence[str], skip: Sequence[str], io: str) -> tuple[Rul
     names = [each.name for each in known]
     for name in (*rule, *skip):
         if name not in names:
-            raise UsageError(f"no rule {name!r}", fix=f"use one of {', '.join(names)}")
+            raise UsageError(f"there is no rule {name!r}", fix=f"use one of {', '.join(names)}")
     wanted = set(rule or names)
     if rule and io not in ("auto", "keep"):
         wanted.add(IO_RULE)
@@ -56,7 +56,7 @@ def choose_rules(rule: Sequence[str], skip: Sequence[str], io: str) -> tuple[Rul
 
 
 def _where_unmapped(rule: Rule) -> Rule:
-    """Limit ``rule`` to operators that do not map as they are, if it supports that."""
+    """Limit ``rule`` to operators that do not map yet, if it supports that."""
     apply = rule.apply_to_others
     if apply is None:
         return rule

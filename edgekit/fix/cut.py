@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where to cut a graph: all multiplications in front, and as few bytes as can be across."""
+"""Find where to cut a graph: multiplications before the cut, as few bytes as possible across."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _Node = object  # an operator's index, ("tensor", index), or one of the two ends
 
 
 def best_head(model: Model, mapped: Sequence[bool], macs: Sequence[int]) -> set[int]:
-    """Indices of the operators of the head.
+    """Return the indices of the operators of the head.
 
-    First as many multiplications as map, then as few bytes across the cut as possible (a minimum
-    cut), then as many operators as possible. What runs on the CPU in front of mapped operators, as
-    QUANTIZE from float does, stays in front: it stops no mapping.
+    The head has as many mapped multiplications as possible; then as few bytes across the cut as
+    possible (a minimum cut); then as many operators as possible. CPU operators before mapped
+    operators, such as QUANTIZE from float, belong to the head: they do not prevent mapping.
 
     Args:
-        model: With one subgraph.
-        mapped: For each operator whether it maps.
-        macs: For each operator its multiplications.
+        model: A model with one subgraph.
+        mapped: For each operator, whether it maps.
+        macs: For each operator, its number of multiplications.
     """
     graph = model.main
     wanted = [index for index, maps in enumerate(mapped) if maps]
     working = [index for index in wanted if macs[index]] or wanted
     largest, smallest = ancestors(graph, wanted), ancestors(graph, working)
     if largest == smallest or len(largest) == len(graph.operators):
-        return largest  # nothing to choose, or nothing that needs a tail
+        return largest  # nothing to choose, or no tail needed
     return _minimum_cut(graph, largest, smallest)
 
 
 def ancestors(graph: Subgraph, indices: Iterable[int]) -> set[int]:
-    """``indices`` and every operator that they depend on."""
+    """Return ``indices`` and the indices of all operators that they depend on."""
     made_by = producers(graph)
     found: set[int] = set()
     waiting = list(indices)
@@ -51,24 +51,24 @@ def ancestors(graph: Subgraph, indices: Iterable[int]) -> set[int]:
 
 
 def producers(graph: Subgraph) -> dict[int, int]:
-    """Tensor index -> index of the operator that writes it."""
+    """Return tensor index -> index of the operator that writes it."""
     return {i: number for number, op in enumerate(graph.operators) for i in op.outputs}
 
 
 def crossing_tensors(graph: Subgraph, head: set[int]) -> list[int]:
-    """Tensors that the head makes and the tail reads, in the order in which they are made."""
+    """Return the tensors that the head writes and the tail reads, in the order of writing."""
     read = {i for number, op in enumerate(graph.operators) if number not in head for i in op.inputs}
     made = [i for number in sorted(head) for i in graph.operators[number].outputs]
     return [index for index in made if index in read]
 
 
 def num_bytes(tensor: Tensor) -> int:
-    """What ``tensor`` takes in memory."""
+    """Return the size of ``tensor`` in memory."""
     return tensor.num_elements * np.dtype(NUMPY_DTYPES.get(tensor.dtype, "uint8")).itemsize
 
 
 def _minimum_cut(graph: Subgraph, largest: set[int], smallest: set[int]) -> set[int]:
-    """The set between ``smallest`` and ``largest`` with the fewest bytes on its border."""
+    """Return the set between ``smallest`` and ``largest`` with the fewest bytes on its border."""
     capacity = _network(graph, largest, smallest)
     while True:
         path = _augmenting_path(capacity)
@@ -85,7 +85,7 @@ def _minimum_cut(graph: Subgraph, largest: set[int], smallest: set[int]) -> set[
 def _network(
     graph: Subgraph, largest: set[int], smallest: set[int]
 ) -> dict[_Node, dict[_Node, int]]:
-    """Operators, and tensors that cost their bytes where a reader is on the other side."""
+    """Return a flow network of operators and tensors; a cut tensor costs its size in bytes."""
     capacity: dict[_Node, dict[_Node, int]] = collections.defaultdict(dict)
     made_by = producers(graph)
     readers: dict[int, list[_Node]] = collections.defaultdict(list)
@@ -99,7 +99,7 @@ def _network(
     for number in largest:
         op = graph.operators[number]
         for i in op.inputs:
-            if i in made_by:  # an operator in front brings those that it depends on
+            if i in made_by:  # an operator in the head needs those that it depends on
                 capacity[number][made_by[i]] = _INFINITE
         for i in op.outputs:
             tensor: _Node = ("tensor", i)
@@ -130,7 +130,7 @@ def _augmenting_path(capacity: dict[_Node, dict[_Node, int]]) -> list[tuple[_Nod
 
 
 def _reaching_sink(capacity: dict[_Node, dict[_Node, int]]) -> set[_Node]:
-    """Nodes from which there is room left to the sink: those behind the cut, and no more."""
+    """Return the nodes with capacity left to the sink: exactly those after the cut."""
     into: dict[_Node, list[_Node]] = collections.defaultdict(list)
     for start, ends in capacity.items():
         for end, room in ends.items():

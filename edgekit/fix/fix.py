@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rewrites that make more of a model map, each with a certificate."""
+"""Rewrite a model so that more of it maps, with a certificate for each rewrite."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from edgekit.runtime.interpreters import load_library
 if TYPE_CHECKING:
     from edgekit.data import Preprocess
 
-_SLOWER = 1.02  # the estimate's own rounding
+_SLOWER = 1.02  # smaller differences are rounding of the estimate
 
 
 def fix(
@@ -46,27 +46,26 @@ def fix(
 ) -> FixResult:
     """Rewrite ``model`` so that more of it maps to the Edge TPU.
 
-    Every rewrite is run against the model before it, with reference kernels. One that promises
-    bit-identical outputs and gives others is not taken. Applied to its own output, fix changes
-    nothing.
+    Every rewrite is compared with the model before it, on reference kernels. A rewrite of an
+    exact rule whose outputs differ is rejected. Applied to its own output, fix changes nothing.
 
     Args:
         model: Path or content of a .tflite file.
         output: The .tflite to write.
-        rule: Names of the rules to apply; all where none is given.
+        rule: Names of the rules to apply; empty means all.
         skip: Names of rules to leave out.
         io: ``auto`` (float inputs and outputs become the integers behind them), ``keep``,
             ``uint8``, ``int8`` or ``float32``.
-        data: Samples to compare on, besides random ones: whatever `open_dataset` takes.
+        data: Samples to compare on, besides random ones: anything that `open_dataset` takes.
         preprocess: How pixels become the network's input.
         num_random: How many random inputs to compare on.
-        num_samples: How many samples of ``data``.
+        num_samples: How many samples of ``data`` to compare on.
         runtime: See `Runner`.
-        unproved: Take rewrites that cannot be run here; their certificates say so.
-        progress: Called with (certificates made, None).
+        unproved: Accept rewrites that cannot be run here; their certificates note it.
+        progress: Called with (number of certificates so far, None).
 
     Raises:
-        UnsupportedModelError: The model is compiled already, has several subgraphs, or cannot be
+        UnsupportedModelError: The model is already compiled, has several subgraphs, or cannot be
             run here.
         UsageError: An unknown rule, or arguments that contradict each other.
         InputError: ``model`` or ``data`` cannot be read.
@@ -88,7 +87,7 @@ def fix(
     )
     with Prover(samples, runtime) as prover:
         job = Fixing(chosen, prover, unproved, progress or _silent)
-        # What this runtime makes up cannot speak against a rewrite.
+        # This runtime computes such models wrongly, so its results must not reject a rewrite.
         job.trusts_measurements = not _misread(before, load_library(runtime).runtime)
         after = job.run(before)
         changed = bool(job.steps)
@@ -130,10 +129,10 @@ def _refuse_uneditable(model: Model, where: str) -> None:
     raise UnsupportedModelError(
         "the model cannot be rewritten",
         where=where,
-        why="it is compiled for the Edge TPU already"
+        why="it is already compiled for the Edge TPU"
         if compiled
         else f"it has {len(model.subgraphs)} subgraphs: a loop or a branch",
-        fix="give the file that went into the compiler"
+        fix="give the file that it was compiled from"
         if compiled
         else "convert the source with edgekit convert, which unrolls loops of fixed length",
     )
@@ -147,27 +146,27 @@ def _warnings(before: Model, after: Model, runtime: str, job: Fixing) -> list[st
     found = []
     if is_float(before):
         found.append(
-            "the model holds real numbers, which the Edge TPU does not have, and most rules are "
-            "for integers: convert it first (edgekit convert MODEL --data DATA -o OUT.tflite; "
+            "the model contains real numbers, which the Edge TPU does not have, and most rules "
+            "are for integers: convert it first (edgekit convert MODEL --data DATA -o OUT.tflite; "
             "--replace-activations mappable replaces activations that do not map)"
         )
     if len(before.main.outputs) != len(after.main.outputs):
         count = len(after.main.outputs)
-        found.append(f"the model has {count} outputs now, where it had {len(before.main.outputs)}")
+        found.append(f"the model now has {count} outputs, before {len(before.main.outputs)}")
     for kind in ("inputs", "outputs"):
         old, new = (
             sorted({m.main.tensors[i].dtype.lower() for i in getattr(m.main, kind)})
             for m in (before, after)
         )
         if old != new:
-            found.append(f"its {kind} are {', '.join(new)} now, where they were {', '.join(old)}")
+            found.append(f"its {kind} are now {', '.join(new)}, before {', '.join(old)}")
     if _misread(before, runtime):
         found.append(
-            "tflite-runtime computes dense layers with a scale for each output wrongly, so what is "
-            "measured against them means nothing: prove it with ai-edge-litert"
+            "tflite-runtime computes dense layers with a scale for each output wrongly, so a "
+            "comparison with them is meaningless: use ai-edge-litert to prove the rewrites"
         )
     found.extend(
-        f"{each.rule} promises equal outputs and gave others here: not taken"
+        f"{each.rule} must give equal outputs, but they differed here: rejected"
         for each in job.rejected
     )
     return found
@@ -182,7 +181,7 @@ def _slower(before_ms: float | None, after_ms: float | None) -> Iterator[str]:
 
 
 def _misread(model: Model, runtime: str) -> bool:
-    """Whether ``runtime`` runs ``model`` without an error, and wrongly."""
+    """Whether ``runtime`` computes ``model`` wrongly without an error."""
     tensors = model.main.tensors
     dense = [op for op in model.main.operators if op.opcode == "FULLY_CONNECTED"]
     weights = [tensors[op.inputs[1]].quantization for op in dense]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models run in a process of their own, which is started again when a model has killed it."""
+"""Run models in a child process, which is started again after a model has crashed it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from edgekit.process import Conversation, python_child, python_environment
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KERNELS = ("reference", "fast")  # in the order in which they are tried
+KERNELS = ("reference", "fast")  # tried in this order
 _WORKER = "edgekit.fix"
 Arrays = Tuple["NDArray[Any]", ...]
 
 
 @dataclass(frozen=True)
 class Run:
-    """The raw outputs of a model for each sample, and the kernels that made them."""
+    """The raw outputs of a model for each sample, and the kernels that computed them."""
 
     outputs: tuple[Arrays, ...]
     kernels: str
@@ -38,15 +38,15 @@ class Interpreter:
         self._conversation: Conversation | None = None
 
     def run(self, model: Model, samples: Sequence[Sequence[NDArray[Any]]], kernels: str) -> Run:
-        """The outputs of ``model`` for each of ``samples``, all raw.
+        """Return the raw outputs of ``model`` for each of ``samples``.
 
         Args:
-            model: Any.
-            samples: One array an input, in its type and shape.
+            model: Any model.
+            samples: For each sample, one array per input, in its type and shape.
             kernels: ``reference`` or ``fast``.
 
         Raises:
-            UnsupportedModelError: The interpreter refuses the model, or died of it.
+            UnsupportedModelError: The interpreter refuses the model, or crashes on it.
             MissingExtraError: No runtime is installed.
         """
         request = {
@@ -97,7 +97,7 @@ class Interpreter:
         cause = (finished.signal_name or f"exit status {finished.returncode}") if finished else ""
         lines = finished.stderr.strip().splitlines() if finished else []
         return UnsupportedModelError(
-            "the interpreter died of the model",
+            "the interpreter crashed on the model",
             why=f"{cause}: {lines[-1] if lines else 'it printed nothing'}",
-            fix="convert the model again; scales that kernels cannot work with are the usual cause",
+            fix="convert the model again; the usual cause is scales that kernels cannot use",
         )

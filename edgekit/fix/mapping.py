@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which operators of a model map: the one place where rewriting asks the support rules."""
+"""Which operators of a model map: the only module of `fix` that uses the support rules."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from edgekit.edgetpu.support import judge_operators
 from edgekit.formats.tflite import Model
 
 _MAPPED = "tpu"
-_LEFT_ON_CPU = "model.custom_op"  # the compiler takes the file and leaves them out
+_LEFT_ON_CPU = "model.custom_op"  # the compiler accepts the file and leaves them on the CPU
 
 
 def mapped_operators(model: Model) -> tuple[bool, ...]:
-    """For each operator of the main subgraph whether it would map if the file could be read."""
+    """Return for each operator of the main subgraph whether it would map in a readable file."""
     return tuple(each.verdict == _MAPPED for each in judge_operators(model))
 
 
 def mapped_alone(model: Model) -> set[int]:
-    """The operators that map if nothing in front of them keeps them on the CPU."""
+    """Return the operators that map if no operator before them keeps them on the CPU."""
     return {each.index for each in judge_operators(model) if each.alone == _MAPPED}
 
 
 def num_mapped(model: Model) -> int:
-    """How many operators of ``model`` map; 0 where the compiler refuses the whole file."""
+    """Return how many operators of ``model`` map; 0 if the compiler refuses the whole file."""
     refused = any(issue.code != _LEFT_ON_CPU for issue in structural_rules(model))
     return 0 if refused else sum(mapped_operators(model))

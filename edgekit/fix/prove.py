@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models before and after a rewrite, run on the same inputs with reference kernels."""
+"""Run models before and after a rewrite on the same inputs, with reference kernels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Run:
 
 
 class Prover:
-    """Runs models on the samples of one model, in a process of its own; a context manager."""
+    """Runs models on the samples of one model in a child process; a context manager."""
 
     def __init__(self, samples: Samples, runtime: str | None) -> None:
         self._samples = samples
@@ -51,11 +51,11 @@ class Prover:
         """Compare two models.
 
         Args:
-            rule: What made the one of the other.
-            before: Its outputs are the measure.
-            after: Has the same inputs, perhaps of other types.
-            exact: What the rule promises, for the record.
-            restore: Makes outputs as those of ``before`` from those of ``after``.
+            rule: The name of the rewrite from ``before`` to ``after``.
+            before: The model whose outputs are the reference.
+            after: A model with the same inputs, perhaps of other types.
+            exact: Whether the rule is exact, for the record.
+            restore: Converts outputs of ``after`` to the form of those of ``before``.
 
         Raises:
             UnsupportedModelError: One of the two cannot be run here.
@@ -88,7 +88,7 @@ class Prover:
                 except UnsupportedModelError as error:  # noqa: PERF203 - four rounds at most
                     failure = failure or error
         raise UnsupportedModelError(
-            "the model cannot be run here, so nothing can be proved of a rewrite",
+            "the model cannot be run here, so a rewrite cannot be proved",
             why=failure.why if failure else "",
             fix="use another runtime (--runtime), or write it unproved (--unproved)",
         )
@@ -128,7 +128,7 @@ class Prover:
 
 
 def operators_changed(before: Model, after: Model) -> dict[str, int]:
-    """Opcode -> how many more there are after; without those whose number is the same."""
+    """Return opcode -> how many more there are after; opcodes without a change are omitted."""
     old, new = (
         collections.Counter(op.label for op in model.main.operators) for model in (before, after)
     )
@@ -136,7 +136,7 @@ def operators_changed(before: Model, after: Model) -> dict[str, int]:
 
 
 def without_custom(model: Model) -> Model:
-    """``model`` up to its custom operators: what they read are its outputs instead."""
+    """Return ``model`` without its custom operators; the tensors they read become outputs."""
     graph = model.main
     custom = [op for op in graph.operators if op.opcode == CUSTOM]
     written: set[int] = set()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `fix` returns."""
+"""The result of `fix`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgekit.result import Result
 
 @dataclass(frozen=True)
 class FixResult(Result):
-    """What was rewritten, and how far the new model is from the old one."""
+    """The rewrites, and the difference between the new model and the old one."""
 
     schema: ClassVar[str] = "edgekit.fix/1"
     model: str
@@ -20,17 +20,17 @@ class FixResult(Result):
     output: str
     output_sha256: str
     changed: bool
-    certificates: tuple[Certificate, ...]  # of the rewrites taken, in their order
-    whole: Certificate | None  # the old model against the new one; None if nothing changed
-    rejected: tuple[Certificate, ...]  # promised equal outputs and did not keep it; not taken
+    certificates: tuple[Certificate, ...]  # of the accepted rewrites, in order
+    whole: Certificate | None  # the old model compared with the new one; None if nothing changed
+    rejected: tuple[Certificate, ...]  # of exact rules whose outputs differed; not applied
     operators_before: Mapping[str, int]
     operators_after: Mapping[str, int]
-    mapped_before: int  # operators promised to map; 0 where the compiler would refuse the file
+    mapped_before: int  # operators that map; 0 if the compiler would refuse the file
     mapped_after: int
     runtime: str
     versions: Mapping[str, str]
     warnings: tuple[str, ...] = ()
-    # Middle of the estimated latency on a USB Accelerator; None where the compiler would refuse
-    # the file, or it holds real numbers only.
+    # Middle of the estimated latency on a USB Accelerator; None if the compiler would refuse the
+    # file, or it contains only real numbers.
     estimated_ms_before: float | None = None
     estimated_ms_after: float | None = None

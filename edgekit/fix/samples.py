@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs to compare models on: random ones, and those of a data set."""
+"""Inputs to compare models on: random ones and those of a data set."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from edgekit.data import Preprocess
 
-_SEED = 20210721  # any; fixed, so that a certificate can be made again
-_UNKNOWN_RANGE = (-1.0, 1.0)  # of a float input that nothing says more about
+_SEED = 20210721  # arbitrary but fixed, so that certificates are reproducible
+_UNKNOWN_RANGE = (-1.0, 1.0)  # of a float input about which nothing else is known
 
 
 class Samples:
-    """Raw inputs of one model, which `raw` gives in the types of another."""
+    """Raw inputs of one model, which `raw` returns in the types of another."""
 
     def __init__(
         self,
@@ -41,12 +41,13 @@ class Samples:
         """Draw and read the samples.
 
         Args:
-            model: Whose inputs they are for.
-            num_random: How many random ones.
-            data: A data set from which samples are read too; None reads none.
-            preprocess: How pixels become the input; None takes ``noted``.
-            noted: What the model's file says of it; if empty, the input's quantization decides.
-            num_data: How many are read.
+            model: The model that the inputs are for.
+            num_random: How many random samples to draw.
+            data: A data set to read more samples from; None reads none.
+            preprocess: How pixels become the input; None uses ``noted``.
+            noted: The preprocessing in the model's file; if empty, the input's quantization
+                decides.
+            num_data: How many samples to read from ``data``.
 
         Raises:
             DataError: The data set cannot be read, is empty, or does not fit.
@@ -72,7 +73,7 @@ class Samples:
         return len(self._all)
 
     def raw(self, number: int, inputs: Sequence[TensorInfo]) -> list[NDArray[Any]]:
-        """Sample ``number`` as ``inputs`` store it."""
+        """Return sample ``number`` in the types of ``inputs``."""
         return [
             converted(values, given, wanted)
             for values, given, wanted in zip(self._all[number], self._infos, inputs)
@@ -91,7 +92,7 @@ class Samples:
             for sample in itertools.islice(spread(dataset, count), count)
         ]
         if not found:
-            raise DataError("the data set has no sample that can be read", where=str(data))
+            raise DataError("no sample of the data set can be read", where=str(data))
         return found
 
     @staticmethod
@@ -104,7 +105,7 @@ class Samples:
 
 
 def converted(raw: NDArray[Any], given: TensorInfo, wanted: TensorInfo) -> NDArray[Any]:
-    """``raw`` as another input stores the same real values."""
+    """Return ``raw``, stored for ``given``, as ``wanted`` stores the same real values."""
     if (given.dtype, given.scale, given.zero_point) == (
         wanted.dtype,
         wanted.scale,
@@ -116,7 +117,7 @@ def converted(raw: NDArray[Any], given: TensorInfo, wanted: TensorInfo) -> NDArr
 
 
 def tensor_info(model: Model, index: int) -> TensorInfo:
-    """Tensor ``index`` of the main subgraph, as a runner would name it."""
+    """Return tensor ``index`` of the main subgraph, as a runner describes it."""
     tensor = model.main.tensors[index]
     shape = tuple(1 if size < 0 else size for size in tensor.shape)
     dtype = NUMPY_DTYPES.get(tensor.dtype, tensor.dtype.lower())
@@ -124,14 +125,14 @@ def tensor_info(model: Model, index: int) -> TensorInfo:
 
 
 def _range(model: Model, index: int) -> tuple[float, float]:
-    """The values that an input takes, as it stores them."""
+    """Return the range of an input's stored values."""
     tensor = model.main.tensors[index]
     kind = np.dtype(NUMPY_DTYPES.get(tensor.dtype, "float32"))
     if kind.kind == "f":
         readers = [op for op in model.main.operators if index in op.inputs]
         behind = [model.main.tensors[op.outputs[0]] for op in readers if op.opcode == "QUANTIZE"]
         return _real_range(behind[0]) if behind else _UNKNOWN_RANGE
-    if kind.itemsize > 1:  # indices, most often: small ones exist in any table
+    if kind.itemsize > 1:  # most often indices: small ones are valid in any table
         return 0, 1
     limits = np.iinfo(kind) if kind.kind in "iu" else None
     return (limits.min, limits.max) if limits else (0, 1)
@@ -149,7 +150,7 @@ def _real_range(tensor: Tensor) -> tuple[float, float]:
 def _random(
     info: TensorInfo, low_high: tuple[float, float], generator: np.random.Generator, *, wide: bool
 ) -> NDArray[Any]:
-    """Random values for an input: spread over its whole range, or gathered about its middle."""
+    """Return random values for an input: over its whole range, or concentrated at its middle."""
     low, high = low_high
     middle, spread = (low + high) / 2, (high - low) / 6
     if np.dtype(info.dtype).kind == "b":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model cut into a head for the Edge TPU and a tail for the CPU."""
+"""Cut a model into a head for the Edge TPU and a tail for the CPU."""
 
 from __future__ import annotations
 
@@ -55,25 +55,26 @@ def split(
 ) -> SplitResult:
     """Cut ``model`` into ``STEM_head.tflite``, which maps, and ``STEM_tail.tflite``.
 
-    The cut keeps as many multiplications as map in the head, with the fewest bytes across. Head
-    and tail in sequence are run against the whole; nothing is written unless they are equal bit
-    for bit.
+    The head has as many mapped multiplications as possible, with the fewest bytes across the cut.
+    Head and tail in sequence are compared with the whole; nothing is written unless the outputs
+    are equal bit for bit.
 
     Args:
         model: Path of a .tflite file with static shapes.
-        output: Folder for the two files; made if it is missing.
-        at: Names of tensors to cut at instead.
+        output: Folder for the two files; created if it is missing.
+        at: Names of tensors to cut at; empty means the best cut.
         data: Samples to compare on, besides random ones.
         preprocess: How pixels become the network's input.
         num_random: How many random inputs to compare on.
-        num_samples: How many samples of ``data``.
+        num_samples: How many samples of ``data`` to compare on.
         runtime: See `Runner`.
         unproved: Write the parts even if the model cannot be run here.
 
     Raises:
-        GateError: Nothing of the model maps.
-        UnsupportedModelError: The model cannot be cut, cannot be run, or is not the same in parts.
-        UsageError: There is no such tensor, or nothing would be left on one side.
+        GateError: No operation of the model maps.
+        UnsupportedModelError: The model cannot be cut, cannot be run, or its parts give other
+            outputs.
+        UsageError: A tensor does not exist, or one side of the cut would be empty.
         InputError: ``model`` or ``data`` cannot be read.
         OutputError: The files cannot be written.
     """
@@ -88,7 +89,8 @@ def split(
         raise GateError(
             "no operation of the model maps to the Edge TPU, so there is no head",
             where=str(path),
-            fix="see why (edgekit check), rewrite it (edgekit fix), or cut by hand (--at TENSOR)",
+            fix="find the reason (edgekit check), rewrite it (edgekit fix), or cut by hand "
+            "(--at TENSOR)",
         )
     parts = _take_apart(whole, head)
     notes = file.notes
@@ -133,9 +135,9 @@ def split(
 def _refuse(model: Model, where: str) -> None:
     if not is_editable(model):
         raise UnsupportedModelError(
-            "the model cannot be cut: it is compiled already, or has several subgraphs",
+            "the model cannot be cut: it is already compiled, or has several subgraphs",
             where=where,
-            fix="give the file that went into the compiler",
+            fix="give the file that it was compiled from",
         )
     dynamic = [tensor.name for tensor in model.main.tensors if tensor.is_dynamic]
     if dynamic:
@@ -159,7 +161,7 @@ def _head_at(model: Model, names: Sequence[str]) -> set[int]:
             )
     head = ancestors(graph, [by_name[name] for name in names])
     if len(head) == len(graph.operators):
-        raise UsageError("nothing is left behind the cut", fix="name tensors further up (--at)")
+        raise UsageError("there is nothing after the cut", fix="name earlier tensors (--at)")
     return head
 
 
@@ -186,12 +188,12 @@ def _take_apart(model: Model, head: set[int]) -> _Parts:
 
 
 def _part_model(model: Model, numbers: list[int], inputs: list[int], outputs: list[int]) -> Model:
-    # Signatures and metadata describe the ends of the whole.
+    # Drop signatures and metadata: they describe the inputs and outputs of the whole.
     edit = Edit(replace(model, signature_defs=(), metadata={}))
     edit.operators = [model.main.operators[number] for number in numbers]
     read = {i for op in edit.operators for i in op.inputs}
     edit.inputs, edit.outputs = [i for i in inputs if i in read or i in outputs], outputs
-    # Read again, so that what is run is what will be written.
+    # Read it again, so that the same bytes are run and written.
     return read_model(write_model(edit.build()))
 
 
@@ -203,7 +205,7 @@ def _prove(
     unproved: bool,
     where: str,
 ) -> tuple[bool | None, str, str]:
-    """(identical, kernels, note)."""
+    """Return (identical, kernels, note)."""
     failure: UnsupportedModelError | None = None
     with Interpreter(runtime) as interpreter:
         for cut in (_as_it_is, without_custom):
@@ -215,13 +217,13 @@ def _prove(
                     continue
                 if not ran[0]:
                     raise UnsupportedModelError(
-                        "head and tail in sequence give other outputs than the whole",
+                        "head and tail in sequence give different outputs from the whole",
                         where=where,
                         why=f"{len(samples)} samples, {ran[1]} kernels",
                         fix="please report this model",
                     )
                 is_cut = cut is without_custom
-                note = "compared up to the custom operators" if is_cut else ""
+                note = "compared only up to the custom operators" if is_cut else ""
                 return True, ran[1], note
     if failure is not None and not unproved:
         raise UnsupportedModelError(
@@ -275,7 +277,7 @@ def _as_it_is(model: Model) -> Model:
 
 
 def _noted(parts: list[bytes], notes: Notes) -> list[bytes]:
-    """The whole's preprocessing in the first part, its labels in the last one."""
+    """Write the whole's preprocessing into the first part, its labels into the last one."""
     if len(parts) == 1:
         return [with_notes(parts[0], Notes(notes.preprocess, notes.labels))]
     head, tail = parts
@@ -283,7 +285,7 @@ def _noted(parts: list[bytes], notes: Notes) -> list[bytes]:
 
 
 def _write(folder: Path, models: dict[Path, bytes]) -> None:
-    """Both files, or none."""
+    """Write both files, or neither."""
     files.make_folder(folder)
     with contextlib.ExitStack() as stack:
         for path, content in models.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `split` returns."""
+"""The result of `split`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgekit.result import Result
 
 @dataclass(frozen=True)
 class SplitTensor(Result):
-    """A tensor at an end of head or tail."""
+    """An input or output tensor of head or tail."""
 
     name: str
     shape: tuple[int, ...]
@@ -34,20 +34,20 @@ class SplitPart(Result):
 
 @dataclass(frozen=True)
 class SplitResult(Result):
-    """The two parts, and what goes from one to the other.
+    """The two parts, and the tensors that go from one to the other.
 
-    ``outputs`` says for each output of the model which part makes it: ("tail", 0) is the first
-    output of the tail. ``identical`` is measured; None where the model could not be run.
+    ``outputs`` names for each output of the model the part that computes it: ("tail", 0) is the
+    first output of the tail. ``identical`` is measured; None if the model could not be run.
     """
 
     schema: ClassVar[str] = "edgekit.split/1"
     model: str
     sha256: str
     head: SplitPart
-    tail: SplitPart | None  # None where nothing is left for it
+    tail: SplitPart | None  # None if there is nothing after the cut
     crossing: tuple[SplitTensor, ...]
     crossing_bytes: int
-    macs_share: float | None  # of the head; None where nothing multiplies
+    macs_share: float | None  # of the head; None if nothing multiplies
     outputs: tuple[tuple[str, int], ...]
     identical: bool | None
     num_samples: int

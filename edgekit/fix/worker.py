@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that runs models and answers with their outputs: kernels may abort on odd scales.
+"""A process that runs models and returns their outputs, because kernels may abort on odd scales.
 
-Both directions carry packets: a length of 8 bytes, then an .npz without pickles. A request holds
+Both directions carry packets: a length of 8 bytes, then an .npz without pickles. A request has
 the ``model``'s bytes, ``kernels``, ``runtime`` ("" for any) and an array ``in_SAMPLE_INPUT`` for
-each input of each sample. An answer holds ``out_SAMPLE_OUTPUT``, raw as well, and what ran; or
+each input of each sample. A reply has ``out_SAMPLE_OUTPUT``, also raw, and what ran; or
 ``refused``.
 """
 
@@ -31,7 +31,7 @@ def send(pipe: IO[bytes], arrays: Mapping[str, Any]) -> None:
     """Write one packet.
 
     Raises:
-        BrokenPipeError: The other side is gone.
+        BrokenPipeError: The other process has exited.
     """
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -41,7 +41,7 @@ def send(pipe: IO[bytes], arrays: Mapping[str, Any]) -> None:
 
 
 def receive(pipe: IO[bytes]) -> dict[str, NDArray[Any]] | None:
-    """Read one packet; None where the other side has ended."""
+    """Read one packet; return None if the other process has exited."""
     head = pipe.read(_LENGTH.size)
     if len(head) != _LENGTH.size:
         return None
@@ -54,9 +54,9 @@ def receive(pipe: IO[bytes]) -> dict[str, NDArray[Any]] | None:
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
+    """Serve requests until there are no more."""
     trust_models()
-    # Interpreters print; what they print must not get among the packets.
+    # Interpreters print; their output must not mix with the packets.
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     while True:
@@ -78,7 +78,7 @@ def _answer(request: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         answer: dict[str, Any] = {"kernels": np.array(runner.environment.kernels)}
         for sample in range(int(request["samples"])):
             raw = [request[f"in_{sample}_{number}"] for number in range(len(runner.inputs))]
-            # The state goes on, so that what the samples leave behind is compared too.
+            # Do not reset the state between samples, so that it is compared too.
             for number, output in enumerate(runner.invoke(*raw, keep_state=True)):
                 answer[f"out_{sample}_{number}"] = output
     return answer

@@ -67,7 +67,7 @@ def test_what_a_device_will_do_without_a_word_of_preprocessing_is_said(
     """An int8 input with scale 1/255 and zero point -128 stands for 0..1."""
     result = bundle(model, output=tmp_path / "net.edgekit")
     (warning,) = (each for each in result.warnings if "no preprocessing is given" in each)
-    assert "a device will take unit," in warning
+    assert "a device will use unit," in warning
     assert "its input stands for 0..1" in warning
 
 
@@ -217,7 +217,7 @@ def test_a_manifest_that_asks_for_less_than_the_models_is_refused(
     )
     files = [(entry, whole.files[entry.path]) for entry in changed.files]
     output.write_bytes(write_bundle(changed, files))
-    with pytest.raises(BundleError, match="asks for edgetpu_runtime 12"):
+    with pytest.raises(BundleError, match="requires edgetpu_runtime 12"):
         verify(output)
 
 
@@ -231,7 +231,7 @@ def test_a_manifest_that_asks_for_the_unknown_is_refused(
     changed = dataclasses.replace(whole.manifest, preprocess=preprocess, task=task)
     files = [(entry, whole.files[entry.path]) for entry in changed.files]
     output.write_bytes(write_bundle(changed, files))
-    with pytest.raises(BundleError, match=r"edgekit does not know: .*zzz"):
+    with pytest.raises(BundleError, match=r"edgekit does not support the manifest: .*zzz"):
         verify(output)
 
 
@@ -240,7 +240,7 @@ def test_documents_nested_without_end_are_damaged(model: Path, tmp_path: Path) -
     with pytest.raises(BundleError, match="is no JSON"):
         parse_manifest(deep.encode())
     (tmp_path / "deep.json").write_text(deep)
-    with pytest.raises(InputError, match="no JSON"):
+    with pytest.raises(InputError, match="not JSON"):
         bundle(model, metrics=[tmp_path / "deep.json"], output=tmp_path / "net.edgekit")
 
 

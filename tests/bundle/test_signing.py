@@ -102,12 +102,12 @@ def test_a_key_of_another_kind_is_no_key(model: Path, tmp_path: Path) -> None:
     private, public = _make_keys(tmp_path / "rsa.pem", "RSA")
     output = tmp_path / "net.edgekit"
     bundle(model, output=output)
-    with pytest.raises(InputError, match="no Ed25519 public"):
+    with pytest.raises(InputError, match="readable Ed25519 public"):
         verify(output, verify_key=public)
-    with pytest.raises(InputError, match="no Ed25519 private"):
+    with pytest.raises(InputError, match="readable Ed25519 private"):
         bundle(model, output=tmp_path / "again.edgekit", sign=private)
 
 
 def test_a_file_that_is_no_key_is_told(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no Ed25519 private key"):
+    with pytest.raises(InputError, match="readable Ed25519 private key"):
         bundle(model, output=tmp_path / "net.edgekit", sign=model)

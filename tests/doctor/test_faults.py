@@ -93,7 +93,7 @@ def test_a_32_bit_python_on_a_64_bit_kernel_wants_a_32_bit_library(make: Make) -
 def test_a_download_that_failed_is_no_library(make: Make) -> None:
     machine = make("dev_board")
     machine.write("/usr/lib/aarch64-linux-gnu/libedgetpu.so.1", "<html>Not Found</html>")
-    assert "is no shared library" in machine.check("library.architecture").seen
+    assert "is not a shared library" in machine.check("library.architecture").seen
 
 
 def test_a_library_that_crashes_names_the_signal(make: Make) -> None:
@@ -106,7 +106,7 @@ def test_a_library_that_is_no_delegate_is_refused(make: Make) -> None:
     machine = make("dev_board")
     missing = ["tflite_plugin_create_delegate"]
     machine.replies["library"] = {"loaded": True, "missing": missing, "version": ""}
-    assert "no tflite_plugin_create_delegate" in machine.check("library.version").seen
+    assert "not have tflite_plugin_create_delegate" in machine.check("library.version").seen
 
 
 def test_an_old_library_cannot_run_models_of_the_last_compiler(make: Make) -> None:
@@ -177,8 +177,8 @@ def test_a_driver_that_is_not_loaded_is_loaded(make: Make) -> None:
 @pytest.mark.parametrize(
     ("kernel", "why"),
     [
-        ("6.8.0-31-generic", "compiles on kernels before 6.4 only"),
-        ("6.12.10-amd64", "no released driver compiles on kernel 6.12 and newer"),
+        ("6.8.0-31-generic", "compiles only on kernels before 6.4"),
+        ("6.12.10-amd64", "no released driver compiles on kernel 6.12 or newer"),
     ],
 )
 def test_a_kernel_too_new_for_the_driver_is_named(make: Make, kernel: str, why: str) -> None:
@@ -275,7 +275,7 @@ def test_a_library_cut_short_is_no_library(make: Make, length: int) -> None:
     machine = make("pc_with_m2")
     library = next(machine.root.rglob("libedgetpu.so.1"))
     library.write_bytes(library.read_bytes()[:length])
-    assert "is no shared library" in machine.check("library.architecture").seen
+    assert "is not a shared library" in machine.check("library.architecture").seen
 
 
 @pytest.mark.parametrize("odd", ["\u00b2", "--5", "5.", "x", ""])

@@ -89,7 +89,7 @@ void tflite_plugin_destroy_delegate(void* d) {}
     ("body", "code", "seen"),
     [
         ("__attribute__((constructor)) void f(void) { raise(11); }", "library.version", "SIGSEGV"),
-        ("int f(void) { return 0; }", "library.version", "no tflite_plugin_create_delegate"),
+        ("int f(void) { return 0; }", "library.version", "not have tflite_plugin_create_delegate"),
         (_DELEGATE, "library.version", "runtime version 14"),
         (_DELEGATE, "inference.edgetpu", "Failed to load delegate"),
         (_DELEGATE.replace("return NULL;", "raise(11);"), "inference.edgetpu", "SIGSEGV"),

@@ -124,7 +124,7 @@ def test_a_compiled_model_is_refused(tmp_path: Path) -> None:
     tensors = (Tensor("a", (1,), "UINT8", 0), Tensor("b", (1,), "UINT8", 0))
     operator = Operator("CUSTOM", 1, (0,), (1,), custom_code="edgetpu-custom-op")
     model = Model((Subgraph(tensors, (0,), (1,), (operator,)),), (_EMPTY,))
-    with pytest.raises(UnsupportedModelError, match="compiled for the Edge TPU already"):
+    with pytest.raises(UnsupportedModelError, match="already compiled for the Edge TPU"):
         fix(write_model(model), tmp_path / "out.tflite")
 
 
@@ -168,7 +168,7 @@ def test_an_interpreter_that_dies_is_an_error_and_the_next_one_starts(tmp_path: 
     fatal = replace(model, subgraphs=(graph,))
     sample = [np.zeros((1, 4, 4, 3), np.float32)]
     with Interpreter(None) as interpreter:
-        with pytest.raises(UnsupportedModelError, match="died of the model"):
+        with pytest.raises(UnsupportedModelError, match="crashed on the model"):
             interpreter.run(fatal, [sample], "reference")
         assert interpreter.run(_model(alpha=0.2), [sample], "reference").kernels == "reference"
     result = fix(write_model(fatal), tmp_path / "out.tflite")
@@ -231,7 +231,7 @@ def test_the_command_says_in_words_what_it_did(
     assert _status("fix", leaky, "-o", tmp_path / "out.tflite") == 0
     out = capsys.readouterr()
     assert "bit-identical" in out.out
-    assert "its inputs are int8 now" in out.err
+    assert "its inputs are now int8" in out.err
 
 
 def test_without_an_output_the_command_is_a_usage_error(leaky: Path) -> None:
