@@ -9,6 +9,16 @@ import math
 from pathlib import PurePath
 from typing import Any, ClassVar, Mapping
 
+# Documents whose number is 2; those with 1 hold what is read of them too.
+_SECOND = frozenset(("benchmark", "bundle-written", "deploy", "evaluate", "run", "verify"))
+
+
+def is_readable(schema: object) -> bool:
+    """Whether this edgekit reads documents of ``schema``, such as ``edgekit.evaluate/2``."""
+    kind, _, number = str(schema).partition("/")
+    numbers = ("1", "2") if kind[len("edgekit.") :] in _SECOND else ("1",)
+    return kind.startswith("edgekit.") and number in numbers
+
 
 class Result:
     """Base of frozen dataclasses printed with ``--json``; fields hold plain values only."""

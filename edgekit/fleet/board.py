@@ -22,6 +22,8 @@ _SOURCE = Path(board_side.__file__).read_bytes()
 _BOOT = "import sys; exec(sys.stdin.buffer.read({size}).decode())"
 _AHEAD = 4
 OnBytes = Callable[[int], None]
+# The numbers of documents that are read here, where there is more than 1.
+_NUMBERS = dict.fromkeys(("benchmark", "evaluate", "run", "verify"), ("1", "2"))
 
 
 class Board:
@@ -129,7 +131,9 @@ class Board:
         finished = await self.run(command, folder)
         document = _document(finished.stdout)
         schema = None if document is None else document.get("schema")
-        if document and schema == f"edgekit.{words[0]}/1" and finished.returncode in statuses:
+        numbers = _NUMBERS.get(words[0], ("1",))
+        is_known = schema in [f"edgekit.{words[0]}/{number}" for number in numbers]
+        if document and is_known and finished.returncode in statuses:
             return document
         if document and schema == "edgekit.error/1":
             raise RemoteError(document, finished.returncode, self.target.name)

@@ -17,9 +17,9 @@ from edgekit.formats.damage import JSON_DAMAGE
 from edgekit.formats.json_text import parse_json
 from edgekit.formats.tflite import Model, is_compiled, read_model
 from edgekit.report.node import Node, printable
+from edgekit.result import is_readable
 
 _SCHEMA = "edgekit."
-_KNOWN_VERSION = "1"
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _MAX_FILES = 5000
 _MAX_JSON_BYTES = 64 << 20
@@ -173,10 +173,10 @@ def _take_value(value: Any, path: str, evidence: Evidence, depth: int) -> None: 
         return
     schema = value.get("schema")
     if isinstance(schema, str) and schema.startswith(_SCHEMA):
-        kind, _, version = schema[len(_SCHEMA) :].partition("/")
+        kind = schema[len(_SCHEMA) :].partition("/")[0]
         if kind in {"report", "report-data"}:
             return
-        if version != _KNOWN_VERSION:
+        if not is_readable(schema):
             evidence.remarks.append(f"{path}: {schema} is of another edgekit and was not read")
             return
         if not any(each.body == value for each in evidence.documents):

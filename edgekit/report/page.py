@@ -159,7 +159,7 @@ def _documents(documents: list[Document]) -> tuple[tuple[UsedDocument, ...], dic
     used = tuple(
         UsedDocument(
             each.path,
-            f"edgekit.{each.kind}/1" + (" inside another document" if each.nested else ""),
+            f"{each.body['schema']}" + (" inside another document" if each.nested else ""),
             words.file_name(each.node.text("model") or each.node.text("output")),
             id(each) in kept,
         )
