@@ -206,6 +206,21 @@ def _input_names(
     return [found]
 
 
+def names_for_one(names: Sequence[str], inputs: Sequence[InputSpec]) -> dict[str, str]:
+    """The arrays of an .npz by the inputs that they feed; inputs without an array are left out.
+
+    They are found as `open_numpy` finds them; a single array feeds a single input.
+    """
+    plain = {plain_name(name): name for name in names}
+    found = {spec.name: spec.name for spec in inputs if spec.name in names} or {
+        spec.name: plain[plain_name(spec.name)] for spec in inputs if plain_name(spec.name) in plain
+    }
+    usual = names[0] if len(names) == 1 else _find(names, _INPUT_KEYS, _SPLITS[1])
+    if not found and len(inputs) == 1 and usual is not None:
+        return {inputs[0].name: usual}
+    return found
+
+
 def _find(names: Sequence[str], keys: Sequence[str], split: str) -> str | None:
     # The other split is better than nothing: a file may hold only one.
     splits = (split, *(other for other in _SPLITS if other != split))

@@ -28,7 +28,7 @@ def rows_of(item: Any, inputs: Sequence[InputSpec], where: str) -> Iterator[Row]
     """
     parts, label = _parts(item, inputs, where)
     arrays = [_as_array(part) for part in parts]
-    count = _batch_size([array.shape for array in arrays], inputs)
+    count = batch_size([array.shape for array in arrays], inputs)
     labels = None if label is None else label_row(label, where)
     if count is None:
         yield [_channels_last(*each) for each in zip(arrays, parts, inputs)], labels
@@ -55,7 +55,7 @@ def num_rows(item: Any, inputs: Sequence[InputSpec], where: str) -> int:  # noqa
     """How many samples ``item`` holds; nothing is converted."""
     parts, _ = _parts(item, inputs, where)
     shapes = [tuple(part.shape) if hasattr(part, "shape") else np.shape(part) for part in parts]
-    return _batch_size(shapes, inputs) or 1
+    return batch_size(shapes, inputs) or 1
 
 
 def split_label(item: Any, inputs: Sequence[InputSpec]) -> tuple[Any, Any]:  # noqa: ANN401
@@ -135,7 +135,7 @@ def _as_array(part: Any) -> NDArray[Any]:  # noqa: ANN401 - an array, tensor, li
     return as_real(part)
 
 
-def _batch_size(shapes: Sequence[Sequence[int]], inputs: Sequence[InputSpec]) -> int | None:
+def batch_size(shapes: Sequence[Sequence[int]], inputs: Sequence[InputSpec]) -> int | None:
     """How many samples arrays of these shapes hold; None if they are a single one."""
     if len(shapes) != len(inputs):
         return None

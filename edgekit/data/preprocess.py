@@ -187,7 +187,7 @@ class Preprocess:
                 raise _channels_first(values.shape, wanted)
             raise DataError(
                 f"a sample has shape {tuple(values.shape)}, expected {wanted}",
-                fix="reshape the data, or give the model's real shape with --input-shape",
+                fix="reshape the data to what the model's input expects",
             )
         return self.scale_if_asked(values.reshape(wanted))
 
@@ -327,6 +327,7 @@ def preprocess_for(
 
 
 REAL_NUMBERS = "none: the samples are real numbers, which pass as they are"
+_ASKED_FOR, _UNKNOWN = "as asked for", "the default: the model's file does not say"
 
 
 def preprocess_reason(
@@ -334,13 +335,18 @@ def preprocess_reason(
 ) -> str:
     """Why `preprocess_for` chose what it did; ``noted_reason`` is empty where nothing is noted."""
     if asked is not None:
-        return "as asked for"
+        return _ASKED_FOR
     if noted_reason:
         return noted_reason
     if real_range is None:
-        return "the default: the model's file does not say"
+        return _UNKNOWN
     low, high = real_range
     return f"the model's file does not say; its input stands for {low:.4g}..{high:.4g}"
+
+
+def is_models_own(reason: str) -> bool:
+    """Whether a reason of `preprocess_reason` is that the model itself tells its preprocessing."""
+    return reason not in ("", _ASKED_FOR, _UNKNOWN, REAL_NUMBERS)
 
 
 def has_same_range(one: Preprocess, other: Preprocess) -> bool:

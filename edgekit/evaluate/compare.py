@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterator, Mapping, Sequence
 
+from edgekit.data.preprocess import is_models_own
 from edgekit.errors import InputError
 from edgekit.evaluate.metrics import ERRORS, difference_ci95, jackknife_half
 from edgekit.files import MOST_TEXT_BYTES, read_bytes
@@ -38,8 +39,9 @@ _ACCURACY = (
     ("data", ("data", "fingerprint")),
     ("number of samples", ("num_samples",)),
     ("unreadable samples", ("num_failed",)),
-    ("preprocessing", ("data", "preprocess")),
 )
+# An obstacle too, unless each model was given the pixels that it says it was made for.
+_PIXELS = (("preprocessing", ("data", "preprocess")),)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,9 @@ def compare(
     """
     names = [_name(each) for each in (first, second)]
     a, b = _load(first, names[0]), _load(second, names[1])
-    obstacles = tuple(_differing(a, b, _ACCURACY)) if _kind(a) == _EVALUATE else ()
+    is_own = all(is_models_own(str(each.get("preprocess_reason", ""))) for each in (a, b))
+    noted, equal = ((*_NOTED, *_PIXELS), _ACCURACY) if is_own else (_NOTED, (*_ACCURACY, *_PIXELS))
+    obstacles = tuple(_differing(a, b, equal)) if _kind(a) == _EVALUATE else ()
     if _kind(a) != _kind(b):
         raise InputError(
             f"cannot compare {_kind(a)} with {_kind(b)}",
@@ -116,7 +120,7 @@ def compare(
         second=names[1],
         comparable=not obstacles,
         obstacles=obstacles,
-        notes=tuple(_differing(a, b, _NOTED)),
+        notes=tuple(_differing(a, b, noted)),
         metrics=metrics,
         latency_ms=latencies,
         passed=not failures if has_gate else None,

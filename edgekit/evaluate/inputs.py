@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import glob
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from edgekit.data import Placement
-from edgekit.data.dataset import as_real
+from edgekit.data.arrays import names_for_one
+from edgekit.data.dataset import InputSpec, as_real
 from edgekit.data.image_files import IMAGE_SUFFIXES, is_image
 from edgekit.data.images import MOST_IMAGE_BYTES, open_image, with_mode
+from edgekit.data.items import batch_size
 from edgekit.data.numpy_files import NpzFile, read_npy
 from edgekit.errors import DataError, InputError
 from edgekit.extras import require
@@ -38,7 +40,8 @@ class Item:
 
     name: str
     path: Path | None = None
-    array: NDArray[Any] | None = None  # a sample, or a video's frame in RGB
+    array: NDArray[Any] | None = None  # of samples, or a video's frame in RGB
+    arrays: Mapping[str, NDArray[Any]] | None = None  # a sample, by input name
     is_listed: bool = False  # found in a folder or by a pattern: may be unreadable
     is_frame: bool = False
     video: Path | None = None
@@ -87,6 +90,30 @@ def expand(inputs: Sequence[PathLike | NDArray[Any]]) -> Iterator[Item]:
             yield Item(str(each), path)
 
 
+def each_sample(item: Item, infos: Sequence[TensorInfo]) -> Iterator[Item]:
+    """The samples of ``item``: of an array, an .npy or an .npz all that it holds.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    path = item.path
+    if item.array is not None and not item.is_frame:
+        arrays: Mapping[str, NDArray[Any]] = {infos[0].name: item.array}
+    elif path is not None and path.suffix.lower() in (_NPY, _NPZ):
+        arrays = _read_arrays(path, infos)
+    else:
+        yield item
+        return
+    specs = [InputSpec(each.name, tuple(each.shape)) for each in infos if each.name in arrays]
+    count = batch_size([arrays[spec.name].shape for spec in specs], specs) if specs else None
+    if count in (None, 1):
+        yield replace(item, arrays=arrays)
+        return
+    for index in range(count or 0):
+        row = {name: array[index] for name, array in arrays.items()}
+        yield replace(item, name=f"{item.name}[{index}]", arrays=row)
+
+
 def read_item(item: Item, infos: Sequence[TensorInfo], how: Preprocess) -> Reading:
     """Read and preprocess ``item`` for the inputs ``infos``; what it does not fill is left out.
 
@@ -97,12 +124,9 @@ def read_item(item: Item, infos: Sequence[TensorInfo], how: Preprocess) -> Readi
     first = infos[0]
     if item.is_frame and item.array is not None:
         return _read_image(_encoded(item.array), first, how)
-    if item.array is not None:
-        return Reading(_fit_all({first.name: item.array}, infos, how), None, _whole(first))
+    if item.arrays is not None:
+        return Reading(_fit_all(item.arrays, infos, how), None, _whole(first))
     path = item.path or Path(item.name)
-    if path.suffix.lower() in (_NPY, _NPZ):
-        arrays = _fit_all(_read_arrays(path, infos), infos, how)
-        return Reading(arrays, None, _whole(first))
     if not path.is_file():
         raise InputError("the input does not exist or is no file", where=str(path))
     return _read_image(read_bytes(path, "input", MOST_IMAGE_BYTES), first, how)
@@ -155,10 +179,8 @@ def _read_arrays(path: Path, infos: Sequence[TensorInfo]) -> dict[str, NDArray[A
     if path.suffix.lower() == _NPY:
         return {infos[0].name: np.array(read_npy(path))}
     with NpzFile(path) as arrays:
-        if len(infos) == len(arrays.names) == 1:
-            return {infos[0].name: arrays[arrays.names[0]]}
-        wanted = {info.name for info in infos}
-        return {name: arrays[name] for name in arrays.names if name in wanted}
+        specs = [InputSpec(each.name, tuple(each.shape)) for each in infos]
+        return {name: arrays[key] for name, key in names_for_one(arrays.names, specs).items()}
 
 
 def _fit_all(

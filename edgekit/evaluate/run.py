@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from edgekit.evaluate.answers import Answer, Words, explain, summarize
 from edgekit.evaluate.engine import as_pixels
 from edgekit.evaluate.finite import bad_rows
 from edgekit.evaluate.gallery import Gallery
-from edgekit.evaluate.inputs import Item, Reading, expand, read_item
+from edgekit.evaluate.inputs import Item, Reading, each_sample, expand, read_item
 from edgekit.evaluate.result import asked_for
 from edgekit.files import make_folder
 from edgekit.runtime import Environment, MeasuredResult, Runner, RunnerOptions
@@ -129,8 +129,8 @@ def run(
     Args:
         model: Path or content of a .tflite file or a bundle.
         inputs: Images (any format that Pillow reads), folders of them, patterns (``*.jpg``),
-            videos, ``.npy`` files or arrays with one sample each, or ``.npz`` files with an array
-            for each of the model's inputs.
+            videos, arrays or ``.npy`` files of one sample or several, or ``.npz`` files with an
+            array for each of the model's inputs (for a single one also ``x`` or ``x_test``).
         task: One of `edgekit.tasks.TASKS`: ``classification``, ``multilabel``, ``detection``,
             ``segmentation``, ``pose``, ``regression`` or ``none``; None guesses it.
         preprocess: How pixels become the network's input; None takes what the model's file says,
@@ -246,14 +246,14 @@ def _answer_all(
     with Gallery(None if output is None else make_folder(output), inputs) as gallery:
         for item in expand(inputs):
             try:
-                answer, meaning, reading = session.answer(item)
-            except (DataError, InputError) as error:
+                for sample in session.samples(item):
+                    answer, meaning, reading = session.answer(sample)
+                    picture = gallery.add(sample, answer, meaning, reading)
+                    answers.append(replace(answer, picture=picture))
+            except (DataError, InputError) as error:  # noqa: PERF203 - the others may be read
                 if not item.is_listed:
                     raise
                 failed.append(f"{item.name}: {error.what}")
-                continue
-            picture = gallery.add(item, answer, meaning, reading)
-            answers.append(replace(answer, picture=picture))
     if not answers:
         raise DataError(f"none of {len(failed)} inputs can be read", why=failed[0])
     return answers, failed
@@ -275,6 +275,10 @@ class _Session:
         self._continued = _continued(runner.inputs, runner.outputs)
         self._states: dict[str, NDArray[Any]] = {}
         self.doubts: list[str] = []  # about single answers
+
+    def samples(self, item: Item) -> Iterator[Item]:
+        """The samples that ``item`` holds."""
+        return each_sample(item, self._runner.inputs)
 
     def answer(self, item: Item) -> tuple[Answer, Meaning, Reading]:
         """Run on ``item``; errors name it."""

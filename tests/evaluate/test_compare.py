@@ -9,10 +9,13 @@ from typing import Any, Callable
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgekit.cli.main import main
+from edgekit.data.describe import with_notes
 from edgekit.errors import InputError
 from edgekit.evaluate import compare, evaluate
+from edgekit.formats.tflite_metadata import Notes
 
 Make = Callable[..., bytes]
 
@@ -109,6 +112,24 @@ def test_another_preprocessing_is_an_obstacle_and_another_device_a_note(
     assert noted.passed is None
     other["data"]["preprocess"] = "tf"
     assert not compare(results[0], other).comparable
+
+
+def test_each_model_with_the_pixels_it_was_made_for_can_be_compared(
+    make_classifier: Make, tmp_path: Path
+) -> None:
+    for name, colour in (("a", (255, 0, 0)), ("b", (0, 255, 0)), ("c", (0, 0, 255))):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("RGB", (5, 5), colour).save(str(tmp_path / "data" / name / "x.png"))
+    documents = []
+    for how in ("unit", "tf,resize=letterbox"):
+        model = with_notes(make_classifier(), Notes(preprocess=how, labels=()))
+        documents.append(evaluate(model, tmp_path / "data").to_dict())
+    result = compare(*documents, max_drop=1.0)
+    assert result.comparable
+    assert result.passed is True
+    assert [each for each in result.notes if each.startswith("different preprocessing: ")]
+    asked = evaluate(make_classifier(), tmp_path / "data", preprocess="tf").to_dict()
+    assert not compare(documents[0], asked).comparable
 
 
 def test_the_tail_of_the_latency_is_judged(results: list[dict[str, Any]]) -> None:

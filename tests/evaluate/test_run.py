@@ -31,6 +31,22 @@ def test_an_image_an_array_and_both_files_give_one_answer(int8_path: Path, tmp_p
     assert [each.score for each in tops[0]] == pytest.approx(best_first, rel=1e-7)
 
 
+def test_a_file_of_samples_is_run_sample_by_sample(int8_path: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    pixels = rng.integers(0, 256, (3, 8, 8), np.uint8)
+    np.savez(str(tmp_path / "set.npz"), x=pixels, y=np.arange(3))
+    np.savez(str(tmp_path / "split.npz"), x_train=pixels[:1], x_test=pixels, y_test=np.arange(3))
+    np.save(str(tmp_path / "set.npy"), pixels[..., None])
+    apart = run(int8_path, [each[..., None] for each in pixels])
+    for name in ("set.npz", "split.npz", "set.npy"):
+        together = run(int8_path, [tmp_path / name])
+        assert [each.top for each in together.answers] == [each.top for each in apart.answers]
+        sources = [f"{tmp_path / name}[{index}]" for index in range(3)]
+        assert [each.source for each in together.answers] == sources
+    whole = run(int8_path, [pixels])
+    assert [each.top for each in whole.answers] == [each.top for each in apart.answers]
+
+
 def test_labels_name_the_classes(int8_path: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("0 zero\n1  one\n2 two\n3 three\n4 four\n")
     np.save(str(tmp_path / "x.npy"), np.zeros((8, 8), np.uint8))
