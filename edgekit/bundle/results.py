@@ -8,7 +8,7 @@ from typing import Any, Collection, Mapping, Sequence
 from edgekit.errors import BundleError, InputError
 from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
 from edgekit.formats.bundle import Bundle
-from edgekit.formats.damage import JSON_DAMAGE
+from edgekit.formats.damage import JSON_DAMAGE, reason_of
 from edgekit.formats.json_text import parse_json
 
 Document = Mapping[str, Any]
@@ -24,7 +24,7 @@ def read_result(path: PathLike, origins: Sequence[str]) -> Document:
     try:
         document = parse_json(read_bytes(path, "result", MOST_TEXT_BYTES))
     except JSON_DAMAGE as error:
-        raise InputError(f"the result is not JSON: {error}", where=str(path)) from error
+        raise InputError(f"the result is not JSON: {reason_of(error)}", where=str(path)) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(schema, str) or not schema.startswith("edgekit."):
         raise InputError(
@@ -54,7 +54,7 @@ def results_in(whole: Bundle, where: str) -> Mapping[str, Document]:
         try:
             document = parse_json(whole.files[entry.path])
         except JSON_DAMAGE as error:
-            raise _no_result(entry.path, str(error), where) from error
+            raise _no_result(entry.path, reason_of(error), where) from error
         if not isinstance(document, dict) or not isinstance(document.get("schema"), str):
             raise _no_result(entry.path, "it has no schema", where)
         found[entry.path] = document

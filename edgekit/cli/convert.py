@@ -202,6 +202,8 @@ def _describe(end: Endpoint) -> str:
 def _calibrated(result: ConvertResult) -> str:
     counts = result.samples_per_class.values()
     text = f"{result.num_samples} samples"
+    if "part" in result.data:
+        text += f" of {result.data['source']}"
     if counts:
         least, most = min(counts), max(counts)
         each = f"{least}" if least == most else f"{least} to {most}"

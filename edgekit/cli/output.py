@@ -67,8 +67,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 def progress(label: str) -> Iterator[Progress]:
     """A progress bar on stderr: call the result with (done, total), None for an unknown total.
 
-    Nothing is drawn, and rich is not imported, where stderr is no terminal.
+    Nothing is drawn, and rich is not imported, where stderr is no terminal. What a program that
+    gives samples prints goes to stderr meanwhile: stdout is for the result.
     """
+    with contextlib.redirect_stdout(sys.stderr), _drawn(label) as on_progress:
+        yield on_progress
+
+
+@contextlib.contextmanager
+def _drawn(label: str) -> Iterator[Progress]:
     if is_quiet() or not sys.stderr.isatty():
         yield lambda _done, _total: None
         return

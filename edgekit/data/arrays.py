@@ -74,6 +74,11 @@ class ArrayDataset:
         return None if self._labels is None else self._labels[self._at(0, len(self._labels))]
 
     @property
+    def has_pixels(self) -> bool:
+        """Whether any array is uint8, and so preprocessed as pixels."""
+        return any(array.dtype == np.uint8 for array in self._arrays)
+
+    @property
     def promised_range(self) -> tuple[float, float] | None:
         """The preprocessing's range if the arrays are pixels (uint8)."""
         pixels = all(array.dtype == np.uint8 for array in self._arrays)

@@ -20,7 +20,7 @@ from edgekit.data.heif import unread_notes
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError, InputError
 from edgekit.files import open_input
-from edgekit.formats.damage import JSON_DAMAGE
+from edgekit.formats.damage import JSON_DAMAGE, reason_of
 from edgekit.formats.json_text import MOST_MEMORY_BYTES, JsonStream
 
 _ANNOTATIONS = "annotations"  # COCO's folder of JSON files, beside the folders of images
@@ -146,7 +146,7 @@ def read_coco(path: Path) -> dict[str, Any]:
             fix="check the path and its permissions",
         ) from error
     except JSON_DAMAGE as error:
-        raise DataError(f"cannot read the JSON: {error}", where=where) from error
+        raise DataError(f"cannot read the JSON: {reason_of(error)}", where=where) from error
     check_document(document, where)
     if not document["images"]:
         raise DataError("the JSON lists no image", where=where)

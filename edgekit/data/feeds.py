@@ -31,12 +31,23 @@ class Feed:
     is_endless: bool = False  # known to be
 
 
-def feed_of(source: Any, name: str) -> Feed:  # noqa: ANN401 - whatever a program has
+def feed_of(
+    source: Any,  # noqa: ANN401 - whatever a program has
+    name: str,
+    is_one_batch: Callable[[Any], bool] = lambda _source: False,
+) -> Feed:
     """How to read the samples of ``source``; a function is called once to see what it returns.
+
+    Args:
+        source: What gives the samples.
+        name: For messages.
+        is_one_batch: Tells a tuple (inputs, labels) of whole arrays from a tuple of samples.
 
     Raises:
         DataError: It gives no samples, or can be read only once.
     """
+    if is_one_batch(source):
+        return _by_index(PYTHON, [source])
     for is_kind, make in _KINDS:
         if is_kind(source):
             return make(source)
@@ -51,7 +62,7 @@ def feed_of(source: Any, name: str) -> Feed:  # noqa: ANN401 - whatever a progra
         if isinstance(made, Iterator):
             return Feed(PYTHON, source)  # another one for each pass
         if not callable(made):
-            return feed_of(made, name)
+            return feed_of(made, name, is_one_batch)
     if isinstance(source, Iterable) and not isinstance(source, (str, bytes, Mapping)):
         return Feed(PYTHON, lambda: source, _length(source))
     raise DataError(

@@ -43,14 +43,21 @@ class FolderDataset:
     the sorted sub-folders, else none. Unreadable images are listed in ``unreadable``.
     """
 
-    def __init__(self, folder: Path, inputs: Sequence[InputSpec], preprocess: Preprocess) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        inputs: Sequence[InputSpec],
+        preprocess: Preprocess,
+        *,
+        is_part: bool = False,
+    ) -> None:
         if len(inputs) != 1:
             raise DataError(
                 f"a folder of images fills one input, the model has {len(inputs)}",
                 where=str(folder),
                 fix="give an .npz with one array an input, or package.module:function",
             )
-        self._folder, self._preprocess = folder, preprocess
+        self._folder, self._preprocess, self._is_part = folder, preprocess, is_part
         self._shape = inputs[0].shape[1:]
         self.unreadable: list[Unreadable] = []
         self.files, self.labels, self._folders = _list_folder(folder)
@@ -105,9 +112,10 @@ class FolderDataset:
         return chosen
 
     def describe(self) -> dict[str, Any]:
-        """Kind, source and preprocessing."""
+        """Kind, source, preprocessing; ``part``, the folder's name, where it is one of several."""
         source = str(self._folder)
-        return {"kind": "folder", "source": source, "preprocess": str(self._preprocess)}
+        part = {"part": self._folder.name} if self._is_part else {}
+        return {"kind": "folder", "source": source, "preprocess": str(self._preprocess), **part}
 
     def __iter__(self) -> Iterator[Sample]:
         self.unreadable = []

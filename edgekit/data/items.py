@@ -111,6 +111,16 @@ def _from_mapping(
     )
 
 
+def is_labelled_batch(source: Any, inputs: Sequence[InputSpec]) -> bool:  # noqa: ANN401
+    """Whether ``source`` is (inputs, labels) of all samples, as Keras's ``load_data`` has them."""
+    if not isinstance(source, tuple) or len(source) != 2 or len(inputs) != 1:
+        return False
+    shapes = [tuple(getattr(each, "shape", ())) for each in source]
+    if not all(shapes) or len(shapes[0]) < 2:
+        return False
+    return shapes[0][0] == shapes[1][0] > 1 and batch_size(shapes[:1], inputs) is not None
+
+
 def plain_name(name: str) -> str:
     """An input's name without what SavedModels put around it: ``serving_default_x:0`` is ``x``."""
     start = "serving_default_"

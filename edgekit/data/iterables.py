@@ -15,7 +15,7 @@ import numpy as np
 from edgekit.data.dataset import InputSpec, Sample, Unreadable
 from edgekit.data.feeds import PYTHON, feed_of, read_once, what_fails_in
 from edgekit.data.fit import fit
-from edgekit.data.items import num_rows, rows_of, split_label
+from edgekit.data.items import is_labelled_batch, num_rows, rows_of, split_label
 from edgekit.data.label_kinds import class_list
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
@@ -46,7 +46,7 @@ class IterableDataset:
         preprocess: Preprocess,
         name: str,
     ) -> None:
-        self._feed = feed_of(source, name)
+        self._feed = feed_of(source, name, lambda made: is_labelled_batch(made, inputs))
         self._inputs, self._preprocess, self._name = tuple(inputs), preprocess, name
         self._chosen: frozenset[int] | None = None  # of a subset
         self._sizes: list[int] = []  # of the first item and of the last, once they are needed

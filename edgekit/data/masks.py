@@ -22,7 +22,7 @@ from edgekit.data.image_files import is_image
 from edgekit.data.images import open_image
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
-from edgekit.formats.damage import IMAGE_DAMAGE
+from edgekit.formats.damage import IMAGE_DAMAGE, reason_of
 
 _IMAGE_FOLDERS = ("images", "JPEGImages", "img")
 _MASK_FOLDERS = ("masks", "SegmentationClass", "annotations", "labels")
@@ -124,7 +124,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
             mask: NDArray[np.uint8] = np.asarray(image, np.uint8)
             return mask
     except IMAGE_DAMAGE as error:
-        raise DataError(f"cannot read the mask: {error}", where=str(path)) from error
+        raise DataError(f"cannot read the mask: {reason_of(error)}", where=str(path)) from error
 
 
 def _missing(image: Path) -> NDArray[np.uint8]:

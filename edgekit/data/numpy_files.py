@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import DataError
-from edgekit.formats.damage import NUMPY_DAMAGE, check_member
+from edgekit.formats.damage import NUMPY_DAMAGE, check_member, reason_of
 
 _MAGIC = b"\x93NUMPY"
 _SUFFIX = ".npy"
@@ -112,7 +112,7 @@ def _check_head(stream: IO[bytes], size: int) -> None:
 
 
 def _damaged(path: Path, error: BaseException, name: str = "") -> DataError:
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    reason = getattr(error, "strerror", None) or reason_of(error)
     return DataError(
         f"cannot read the arrays: {reason}",
         where=", ".join(each for each in (str(path), name) if each),

@@ -60,7 +60,8 @@ def open_dataset(
     if path.is_dir():
         if masks:
             return MaskDataset(path, inputs, how)
-        return FolderDataset(part_of(path, split), inputs, how)
+        part = part_of(path, split)
+        return FolderDataset(part, inputs, how, is_part=part != path)
     if path.suffix.lower() in (".npz", ".npy"):
         if not path.is_file():
             raise DataError("the data file does not exist", where=str(path))

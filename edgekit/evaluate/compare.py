@@ -12,7 +12,7 @@ from edgekit.data.preprocess import is_models_own
 from edgekit.errors import InputError
 from edgekit.evaluate.metrics import ERRORS, difference_ci95, jackknife_half
 from edgekit.files import MOST_TEXT_BYTES, read_bytes
-from edgekit.formats.damage import JSON_DAMAGE
+from edgekit.formats.damage import JSON_DAMAGE, reason_of
 from edgekit.formats.json_text import parse_json
 from edgekit.result import Result
 
@@ -144,7 +144,7 @@ def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
         try:
             document = parse_json(read_bytes(Path(source), "result", MOST_TEXT_BYTES))
         except JSON_DAMAGE as error:
-            raise InputError(f"cannot read the result: {error}", where=name) from error
+            raise InputError(f"cannot read the result: {reason_of(error)}", where=name) from error
     schema = document.get("schema") if isinstance(document, Mapping) else None
     kind, _, number = str(schema).partition("/")
     required = ("latency_ms", "metrics", "data") if kind == _EVALUATE else ("latency_ms",)

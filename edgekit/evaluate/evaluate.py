@@ -41,6 +41,7 @@ from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
 from edgekit.files import read_bytes, sha256_hex
 from edgekit.formats.model_file import read_model_file
 from edgekit.runtime import RunnerOptions, judge_drift, latency_stats
+from edgekit.runtime.native_output import chatter_logged
 from edgekit.runtime.select import suited_device
 from edgekit.tasks import (
     CLASSIFICATION,
@@ -69,6 +70,13 @@ if TYPE_CHECKING:
 
 # mAP integrates over scores: what would be no answer to a person still counts.
 _LEAST_SCORE = 0.001
+# How samples get labels, by the kind of data.
+_LABEL_FILES = "sort images into sub-folders by class, or save labels as y in the .npz"
+_HOW_TO_LABEL = {
+    "array": "save the labels as y in the .npz",
+    "folder": "sort the images into sub-folders by class",
+    "python": "let the program give pairs (sample, label)",
+}
 # How outputs are read where the labels decide, not the outputs.
 _KINDS = {
     CLASSIFICATION: "score a class",
@@ -320,7 +328,7 @@ def _prepared(
     plan = Plan(dataset, settings.num_samples, workers, strict, chunk_size(engines), counted)
     if not names and len(dataset.class_names) == decoders[0].num_classes and not offset:
         names = dataset.class_names  # sub-folders, taken in their order
-    is_real = dataset.describe()["kind"] == "array" and dataset.promised_range is None
+    is_real = isinstance(dataset, ArrayDataset) and not dataset.has_pixels
     if is_real and how.is_default:
         reason = REAL_NUMBERS
     doubt = preprocess_doubt(preprocess, prepared[0])
@@ -484,7 +492,8 @@ def _open(
     specs = [InputSpec(each.name, (1, *each.shape[1:])) for each in infos]
     masks = decoder.task == SEGMENTATION
     try:
-        return open_dataset(data, inputs=specs, preprocess=how, split=split, masks=masks)
+        with chatter_logged():  # a program that gives samples may import TensorFlow
+            return open_dataset(data, inputs=specs, preprocess=how, split=split, masks=masks)
     except DataError:
         if not masks or len(engines) == 1:
             raise
@@ -533,8 +542,8 @@ def _check_outcome(
             f"{judge.count - judge.num_labelled} of {judge.count} samples have no label",
             where=where,
             why="; ".join(remarks_of(dataset)),
-            fix="sort images into sub-folders by class, or save labels as y in the .npz; without "
-            "any label give --against, for the agreement of two models",
+            fix=f"{_HOW_TO_LABEL.get(dataset.describe()['kind'], _LABEL_FILES)}; without any label "
+            "give --against, for the agreement of two models",
         )
 
 

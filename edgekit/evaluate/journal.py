@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Iterator, Mapping
 
 from edgekit.errors import DataError, InputError, OutputError
 from edgekit.files import open_input
-from edgekit.formats.damage import JSON_DAMAGE
+from edgekit.formats.damage import JSON_DAMAGE, reason_of
 from edgekit.formats.json_text import memory_needed, parse_json
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Journal:
         try:
             entry = parse_json(body + b"}")
         except JSON_DAMAGE as error:
-            raise self.damaged(f"line {number} is not JSON: {error}") from error
+            raise self.damaged(f"line {number} is not JSON: {reason_of(error)}") from error
         if not isinstance(entry, dict):
             raise self.damaged(f"line {number} is not an entry")
         return entry

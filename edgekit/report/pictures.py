@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit.data.images import open_image, upright
-from edgekit.formats.damage import IMAGE_DAMAGE
+from edgekit.formats.damage import IMAGE_DAMAGE, reason_of
 from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node, printable
 from edgekit.report.words import file_name
@@ -94,7 +94,7 @@ def _picture(path: Path, evidence: Evidence) -> Picture | None:
             warnings.simplefilter("ignore")
             content, kind, (width, height) = _small(path)
     except IMAGE_DAMAGE as error:
-        evidence.remarks.append(f"{name}: this picture cannot be read: {error}")
+        evidence.remarks.append(f"{name}: this picture cannot be read: {reason_of(error)}")
         return None
     data = base64.b64encode(content).decode()
     return Picture(printable(name), f"data:image/{kind};base64,{data}", width, height, False)

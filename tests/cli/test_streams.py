@@ -192,3 +192,22 @@ def test_a_name_that_is_too_long_is_an_error(command: str, tmp_path: Path) -> No
     assert done.returncode == 3
     assert "too long" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_program_of_samples_prints_is_not_in_the_document(
+    int8_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "loud_samples.py").write_text(
+        "import os\nimport numpy as np\nprint('loaded')\n"
+        "os.write(2, b'I0000 00:00:1.2 3 port.cc:153] chatter\\nmy own words\\n')\n"
+        "def pairs():\n    print('begun')\n    for i in range(4):\n"
+        "        yield np.zeros((8, 8, 1), np.uint8), i\n"
+    )
+    words = ("evaluate", int8_path, "--data", "loud_samples:pairs", "--json")
+    done = edgekit(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["num_samples"] == 4
+    assert "loaded" in done.stderr
+    assert "begun" in done.stderr
+    assert "my own words" in done.stderr
+    assert "chatter" not in done.stderr

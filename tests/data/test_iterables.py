@@ -95,6 +95,18 @@ def test_batches_are_taken_apart_with_their_labels(size: int) -> None:
         np.testing.assert_array_equal(sample.inputs[0], by_source[sample.source].inputs[0])
 
 
+@pytest.mark.parametrize("is_function", [True, False])
+def test_arrays_and_labels_of_all_samples_are_one_batch(*, is_function: bool) -> None:
+    whole = (_PIXELS, _LABELS)
+    dataset = _open((lambda: whole) if is_function else whole)
+    assert dataset.num_samples == _COUNT
+    samples = list(dataset)
+    assert _numbers(samples) == list(range(_COUNT))
+    assert [sample.label for sample in samples] == _LABELS.tolist()
+    # Two samples are no array with labels, even if they could be by their length.
+    assert [sample.label for sample in _open((_PIXELS[0], _PIXELS[1]))] == [None, None]
+
+
 def test_labels_beside_a_batch_must_be_as_many() -> None:
     with pytest.raises(DataError, match=r"a batch has 7 samples and labels of shape \(6,\)"):
         list(_open([(_PIXELS[:7], _LABELS[:6])]))

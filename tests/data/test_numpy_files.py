@@ -61,6 +61,19 @@ def test_damage_anywhere_is_a_data_error_or_unharmful(tmp_path: Path, compressio
     assert refused > 700
 
 
+def test_the_bytes_of_a_damaged_file_do_not_fill_the_message(tmp_path: Path) -> None:
+    content = bytearray(
+        _npz(tmp_path / "x.npz", _npy(np.random.default_rng(0).random(4000))).read_bytes()
+    )
+    content[26:28] = b"\xff\xff"  # the length of the first member's name
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(DataError, match="cannot read the arrays") as caught, NpzFile(
+        tmp_path / "x.npz"
+    ) as file:
+        file["x"]
+    assert len(str(caught.value)) < 600
+
+
 def test_damaged_heads_of_an_npy_are_data_errors(tmp_path: Path) -> None:
     random = np.random.default_rng(6)
     whole = _npy(np.arange(20.0))

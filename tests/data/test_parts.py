@@ -30,6 +30,8 @@ def test_the_classes_are_those_of_the_part(split: str, part: str, tmp_path: Path
     assert dataset.class_names == whole.class_names
     assert dataset.num_samples == whole.num_samples
     assert dataset.describe()["source"] == str(tmp_path / part)
+    assert dataset.describe()["part"] == part
+    assert "part" not in whole.describe()
 
 
 @pytest.mark.parametrize(

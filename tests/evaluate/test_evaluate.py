@@ -143,7 +143,9 @@ def test_labels_that_are_no_classes_of_the_model_are_an_error(int8_path: Path) -
 
 def test_samples_without_labels_need_a_second_model(int8_path: Path) -> None:
     samples = [np.zeros((8, 8, 1), np.float32)] * 3
-    assert "3 of 3 samples have no label" in _fails(int8_path, samples).what
+    error = _fails(int8_path, samples)
+    assert "3 of 3 samples have no label" in error.what
+    assert error.fix.startswith("let the program give pairs (sample, label); without any label")
     result = evaluate(int8_path, samples, against=int8_path)
     assert result.metrics == {}
     assert result.against is not None
@@ -225,6 +227,9 @@ def test_real_numbers_are_said_to_pass_as_they_are(int8_path: Path, tmp_path: Pa
         list(render(result))[2]
         == "preprocess none: the samples are real numbers, which pass as they are"
     )
+    np.savez(str(path), x=(random.random((20, 8, 8)) * 255).astype(np.uint8), y=np.arange(20) % 5)
+    assert not list(render(evaluate(int8_path, path)))[2].startswith("preprocess none")
+    np.savez(str(path), x=random.random((20, 8, 8)).astype(np.float32), y=np.arange(20) % 5)
     scaled = evaluate(int8_path, path, preprocess="tf")
     assert list(render(scaled))[2].startswith("preprocess tf,")
 

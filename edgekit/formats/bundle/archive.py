@@ -13,7 +13,7 @@ import zipfile
 from typing import Iterable, Mapping
 
 from edgekit.errors import BundleError
-from edgekit.formats.damage import ZIP_DAMAGE
+from edgekit.formats.damage import ZIP_DAMAGE, reason_of
 
 SIGNATURE_PATH = "manifest.sig"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day that a zip archive knows
@@ -58,7 +58,7 @@ def read_archive(content: bytes, where: str = "") -> Mapping[str, bytes]:
         raise BundleError(
             "the bundle is truncated or damaged",
             where=where,
-            why=f"{error} ({len(content)} bytes were read)",
+            why=f"{reason_of(error)} ({len(content)} bytes were read)",
             fix=_FIX,
         ) from error
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Mapping
 
 from edgekit.errors import BundleError
-from edgekit.formats.damage import JSON_DAMAGE
+from edgekit.formats.damage import JSON_DAMAGE, reason_of
 from edgekit.formats.json_text import parse_json
 from edgekit.result import Result
 
@@ -73,7 +73,7 @@ def parse_manifest(content: bytes, where: str = "") -> Manifest:
     try:
         document = parse_json(content)
     except JSON_DAMAGE as error:
-        raise _damaged(f"{MANIFEST_PATH} is no JSON: {error}", where) from error
+        raise _damaged(f"{MANIFEST_PATH} is no JSON: {reason_of(error)}", where) from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         given = document.get("schema") if isinstance(document, dict) else None
         raise BundleError(

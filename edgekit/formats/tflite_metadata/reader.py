@@ -10,7 +10,7 @@ from typing import Callable, Mapping
 import numpy as np
 
 from edgekit.errors import ModelFormatError
-from edgekit.formats.damage import ZIP_DAMAGE
+from edgekit.formats.damage import ZIP_DAMAGE, reason_of
 from edgekit.formats.darwinn.table import Table, root_table
 from edgekit.formats.tflite import Model, read_model
 from edgekit.formats.tflite_metadata.metadata import (
@@ -76,7 +76,7 @@ def model_size(content: bytes) -> int:
         with zipfile.ZipFile(stream) as archive:
             starts = [member.header_offset for member in archive.infolist()]
     except ZIP_DAMAGE as error:
-        raise ModelFormatError(f"the files behind the model: {error}") from error
+        raise _damaged_files(error) from error
     return min(starts, default=len(content))
 
 
@@ -128,6 +128,14 @@ def _floats(table: Table, field: int) -> tuple[float, ...]:
     return tuple(table.array(field).view(np.float32).tolist())
 
 
+def _damaged_files(error: BaseException) -> ModelFormatError:
+    return ModelFormatError(
+        f"the files behind the model are damaged: {reason_of(error)}",
+        why="a .tflite file can carry labels in a zip archive at its end",
+        fix="copy the file again, or convert it again",
+    )
+
+
 def read_files(content: bytes, wanted: Callable[[str], bool] | None = None) -> Mapping[str, bytes]:
     """What is appended to a model as a zip archive, as stored; nothing if there is none.
 
@@ -156,7 +164,7 @@ def read_files(content: bytes, wanted: Callable[[str], bool] | None = None) -> M
                 )
             return {member.filename: _member(archive, member) for member in chosen}
     except ZIP_DAMAGE as error:
-        raise ModelFormatError(f"the files behind the model: {error}") from error
+        raise _damaged_files(error) from error
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:

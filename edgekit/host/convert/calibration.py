@@ -96,7 +96,7 @@ class Calibration:
         if self._dataset.describe().get("kind") == RANDOM:
             notes.append("calibrated with random numbers: the model's answers are meaningless")
         if self.count < self._wanted:
-            notes.append(f"calibrated with {self.count} samples, {self._wanted} were requested")
+            notes.append(f"calibrated with {self.count} samples, fewer than {self._wanted}")
         if self._dataset.num_samples is None:
             notes.append(
                 f"the number of samples in the data is unknown, so the first {self.count} were "

@@ -61,6 +61,7 @@ from edgekit.host.convert.suspect import Batches, with_suspect
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
 from edgekit.host.convert.way_out import cut_command
 from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_splits
+from edgekit.runtime.native_output import chatter_logged
 from edgekit.tasks.prepare import maker_preprocess
 from edgekit.version import __version__
 
@@ -405,7 +406,8 @@ class _Conversion:
 
     def _opened(self, how: Preprocess) -> Dataset:
         inputs = sample_specs(self._specs)
-        return open_dataset(self._data, inputs=inputs, preprocess=how, split="train")
+        with chatter_logged():  # a program that gives samples may import TensorFlow
+            return open_dataset(self._data, inputs=inputs, preprocess=how, split="train")
 
     def _batches(self) -> Iterator[list[NDArray[Any]]]:
         if self._calibration is None:

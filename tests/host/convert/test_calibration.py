@@ -120,7 +120,7 @@ def test_a_half_unreadable_folder_is_refused(tmp_path: Path) -> None:
 def test_fewer_samples_than_asked_for_are_said() -> None:
     calibration = _calibration(_samples(3))
     _run(calibration)
-    assert calibration.warnings == ["calibrated with 3 samples, 100 were requested"]
+    assert calibration.warnings == ["calibrated with 3 samples, fewer than 100"]
 
 
 def test_others_stand_in_for_files_that_cannot_be_read(tmp_path: Path) -> None:
