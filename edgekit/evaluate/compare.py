@@ -14,13 +14,12 @@ from edgekit.evaluate.metrics import ERRORS, difference_ci95, jackknife_half
 from edgekit.files import MOST_TEXT_BYTES, read_bytes
 from edgekit.formats.damage import JSON_DAMAGE, reason_of
 from edgekit.formats.json_text import parse_json
-from edgekit.result import Result
+from edgekit.result import Result, is_readable
 
 if TYPE_CHECKING:
     from edgekit.files import PathLike
 
 _EVALUATE, _BENCHMARK = "edgekit.evaluate", "edgekit.benchmark"
-_NUMBERS = ("1", "2")  # of the documents; what is read here is the same in both
 _SHOWN = 80  # characters of a value; hashes and preprocessings fit
 _DAMAGES_SHOWN = 3
 _LARGEST = 1e300  # differences of larger numbers overflow
@@ -146,9 +145,9 @@ def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
         except JSON_DAMAGE as error:
             raise InputError(f"cannot read the result: {reason_of(error)}", where=name) from error
     schema = document.get("schema") if isinstance(document, Mapping) else None
-    kind, _, number = str(schema).partition("/")
+    kind = str(schema).partition("/")[0]
     required = ("latency_ms", "metrics", "data") if kind == _EVALUATE else ("latency_ms",)
-    is_known = kind in (_EVALUATE, _BENCHMARK) and number in _NUMBERS
+    is_known = kind in (_EVALUATE, _BENCHMARK) and is_readable(schema)
     missing = [key for key in required if is_known and not isinstance(document.get(key), Mapping)]
     if missing or not is_known:
         why = f"its schema is {schema!r}" if schema else "it has no schema"

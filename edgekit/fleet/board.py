@@ -15,6 +15,7 @@ from edgekit.fleet import board_side
 from edgekit.fleet.local_files import LocalFile
 from edgekit.fleet.result import BoardError, CopyStats, Document, RemoteError
 from edgekit.process import Finished
+from edgekit.result import is_readable
 from edgekit.ssh import SshTarget, run_there
 
 _SOURCE = Path(board_side.__file__).read_bytes()
@@ -22,8 +23,6 @@ _SOURCE = Path(board_side.__file__).read_bytes()
 _BOOT = "import sys; exec(sys.stdin.buffer.read({size}).decode())"
 _AHEAD = 4
 OnBytes = Callable[[int], None]
-# The numbers of documents that are read here, where there is more than 1.
-_NUMBERS = dict.fromkeys(("benchmark", "evaluate", "run", "verify"), ("1", "2"))
 
 
 class Board:
@@ -131,8 +130,7 @@ class Board:
         finished = await self.run(command, folder)
         document = _document(finished.stdout)
         schema = None if document is None else document.get("schema")
-        numbers = _NUMBERS.get(words[0], ("1",))
-        is_known = schema in [f"edgekit.{words[0]}/{number}" for number in numbers]
+        is_known = str(schema).startswith(f"edgekit.{words[0]}/") and is_readable(schema)
         if document and is_known and finished.returncode in statuses:
             return document
         if document and schema == "edgekit.error/1":
