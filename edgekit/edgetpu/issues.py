@@ -173,7 +173,7 @@ ISSUE_CODES: Mapping[str, IssueCode] = {
             "One tensor has one scale. Boxes in pixels next to scores of 0 to 1 leave the scores "
             "one or two steps: every confidence becomes 0 or 1.",
             "End the network before the concatenation and give the parts out separately (edgekit "
-            "fix does it where the concatenation is the last operation), or scale boxes to 0..1.",
+            "fix does it where at most a reshape follows), or scale boxes to 0..1.",
             "ultralytics issues 1683, 2401, 2942",
         ),
         IssueCode(

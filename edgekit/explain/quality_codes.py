@@ -134,8 +134,8 @@ QUALITY_CODES = tuple(
             "Values of very different ranges share one output",
             "One tensor has one scale: boxes in pixels leave scores of 0 to 1 a few steps, and a "
             "target up to 1000 leaves one up to 1 none.",
-            "edgekit fix MODEL -o FIXED makes them separate outputs if the join is the last "
-            "operation; else end the network before the join, or scale the values to one range.",
+            "edgekit fix MODEL -o FIXED makes them separate outputs if at most a reshape follows "
+            "the join; else end the network before the join, or scale the values to one range.",
         ),
         (
             "cause.wide_logits",

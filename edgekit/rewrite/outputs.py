@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Split a CONCATENATION of very different ranges at the end into separate outputs.
 
+A RESHAPE behind it may merge or split the dimensions before the joined one: the values of each
+part then keep their places among the last dimensions.
+
 One tensor has one scale. If boxes in pixels and scores from 0 to 1 share it, only a few codes, or
 one, remain for the scores.
 """
@@ -40,11 +43,14 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Join:
-    """A CONCATENATION at an output, and the operator after it that changes its type."""
+    """A CONCATENATION at an output, and the operators after it."""
 
     operator: Operator
     output: int
-    tail: Operator | None  # QUANTIZE or DEQUANTIZE
+    reshape: Operator | None
+    tail: Operator | None  # QUANTIZE or DEQUANTIZE: it changes the type
+    joined_axis: int  # of the CONCATENATION
+    axis: int  # the same dimension in the output
     groups: tuple[tuple[_Part, ...], ...]
 
 
@@ -78,7 +84,7 @@ def joined_again(
             whole.append(rest.pop(0))
             continue
         parts = [rest.pop(0) for _ in join.groups]
-        whole.append(np.concatenate(parts, axis=int(join.operator.options.get("axis", 0))))
+        whole.append(np.concatenate(parts, axis=join.axis))
     return tuple(whole)
 
 
@@ -88,20 +94,46 @@ def _join_at(edit: Edit, index: int) -> _Join | None:
     tail = None
     if producer is not None and producer.opcode in ("QUANTIZE", "DEQUANTIZE"):
         tail, producer = producer, producers.get(producer.inputs[0])
+    reshape = None
+    if producer is not None and producer.opcode == "RESHAPE":
+        reshape, producer = producer, producers.get(producer.inputs[0])
     if producer is None or producer.opcode != "CONCATENATION" or edit.outputs.count(index) != 1:
         return None
     joined = producer.outputs[0]
-    alone = len(edit.consumers(joined)) == (1 if tail else 0) and (
-        joined == index or joined not in edit.outputs
+    between = [joined, *(each.inputs[0] for each in (reshape, tail) if each is not None)]
+    alone = all(
+        len(edit.consumers(each)) == 1 and each not in edit.outputs
+        for each in between
+        if each != index
     )
     if not alone or edit.consumers(index) or not is_8bit(edit.tensors[joined]):
+        return None
+    shape = edit.tensors[joined].shape
+    joined_axis = int(producer.options.get("axis", 0)) % max(1, len(shape))
+    reshaped = shape if reshape is None else edit.tensors[reshape.outputs[0]].shape
+    axis = _axis_after(shape, joined_axis, reshaped)
+    if axis is None:
         return None
     parts = [_part(edit, producers, i) for i in producer.inputs]
     known = [part for part in parts if part is not None]
     if len(known) != len(parts):
         return None
     groups = _groups(edit, known)
-    return _Join(producer, index, tail, groups) if len(groups) > 1 else None
+    if len(groups) < 2:
+        return None
+    return _Join(producer, index, reshape, tail, joined_axis, axis, groups)
+
+
+def _axis_after(shape: Sequence[int], axis: int, reshaped: Sequence[int]) -> int | None:
+    """Return the place of dimension ``axis`` of ``shape`` after a RESHAPE to ``reshaped``.
+
+    None if the RESHAPE changes that dimension or one behind it: parts would then be interleaved.
+    """
+    kept = len(shape) - axis
+    if min(*shape, *reshaped) < 1 or tuple(shape[axis:]) != tuple(reshaped[-kept:]):
+        return None
+    is_same = np.prod(shape[:axis], dtype=np.int64) == np.prod(reshaped[:-kept], dtype=np.int64)
+    return len(reshaped) - kept if is_same else None
 
 
 def _part(edit: Edit, producers: dict[int, Operator], index: int) -> _Part | None:
@@ -141,7 +173,7 @@ def _take_apart(edit: Edit, join: _Join) -> None:
     place = next(i for i, op in enumerate(edit.operators) if op is join.operator)
     fresh: list[Operator] = []
     ends = [_end(edit, join, group, fresh) for group in join.groups]
-    gone = (join.operator, join.tail)
+    gone = (join.operator, join.reshape, join.tail)
     edit.operators[place:place] = fresh
     edit.operators = [op for op in edit.operators if not any(op is each for each in gone)]
     where = edit.outputs.index(join.output)
@@ -168,12 +200,19 @@ def _end(edit: Edit, join: _Join, group: tuple[_Part, ...], fresh: list[Operator
     moved = [_moved(edit, part, widest, fresh) for part in group]
     end = moved[0]
     if len(moved) > 1:
-        axis = int(join.operator.options.get("axis", 0))
+        axis = join.joined_axis
         shape = list(edit.tensors[moved[0]].shape)
         shape[axis] = sum(edit.tensors[i].shape[axis] for i in moved)
         name = f"{edit.tensors[join.output].name}/part"
         end = edit.activation(edit.tensors[moved[0]], name, shape=tuple(shape))
         fresh.append(replace(join.operator, inputs=tuple(moved), outputs=(end,)))
+    if join.reshape is not None:
+        old = edit.tensors[join.reshape.outputs[0]]
+        size = edit.tensors[end].shape[join.joined_axis]
+        wanted = (*old.shape[: join.axis], size, *old.shape[join.axis + 1 :])
+        part = edit.activation(edit.tensors[end], f"{old.name}/part", shape=wanted)
+        fresh.append(pieces.reshape(edit, end, part))
+        end = part
     return _typed(edit, end, join, fresh)
 
 
