@@ -154,7 +154,7 @@ def make_wheel(folder: Path, name: str) -> Path:
         for path in sorted((_REPOSITORY / "edgekit").rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 content = path.read_bytes()
-                if path == _REPOSITORY / "edgekit" / "__init__.py":
+                if path == _REPOSITORY / "edgekit" / "version.py":
                     content = content.replace(__version__.encode(), b"9.9.9")
                 wheel.writestr(path.relative_to(_REPOSITORY).as_posix(), content)
         wheel.writestr("the_distribution.pth", packages)

@@ -404,7 +404,7 @@ def test_what_cannot_be_deployed_is_found_before_anything_is_connected(
         deploy(net, "board", data=tmp_path / "none")
     with pytest.raises(InputError, match="has no wheel of edgekit"):
         deploy(net, "board", install=tmp_path / "empty")
-    with pytest.raises(InputError, match="no bundle"):
+    with pytest.raises(InputError, match="not a bundle"):
         deploy(tmp_path / "net.tflite", "board")
     net.write_bytes(net.read_bytes()[:-9])
     with pytest.raises(BundleError):
