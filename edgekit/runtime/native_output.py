@@ -16,14 +16,13 @@ from typing import Iterator
 
 from edgekit.log import debug
 
-_CHATTER = re.compile(
+_CHATTER = (
     rb"^(?:(?:INFO|VERBOSE): "  # TensorFlow Lite, of the delegate it creates
     rb"|[IW]\d{4} \d\d:|E\d{4} .*(?:cuda_|computation_placer)"  # absl's log: TensorFlow
     rb"|\d{4}-\d\d-\d\d .*: [IW] |WARNING: All log messages before absl::InitializeLog"
     rb"|WARNING: Attempting to use a delegate that only supports static-sized tensors"
     rb"|To enable the following instructions: |I (?:driver|third_party)/"
-    rb"|\s*$)",
-    re.IGNORECASE,
+    rb"|\s*$)"
 )
 # One redirection at a time: the second would take the first one's file for the true stderr.
 _LOCK = threading.RLock()
@@ -99,8 +98,12 @@ def held_output(held: int) -> str:
     size = os.lseek(held, 0, os.SEEK_END)
     os.lseek(held, max(0, size - (1 << 16)), os.SEEK_SET)
     with os.fdopen(os.dup(held), "rb") as file:
-        lines = [line for line in file if not _CHATTER.match(line)]
+        lines = [line for line in file if not _is_chatter(line)]
     return b"".join(lines).decode(errors="replace")
+
+
+def _is_chatter(line: bytes) -> bool:
+    return re.match(_CHATTER, line, re.IGNORECASE) is not None  # compiled once, on first use
 
 
 def _forward(held: int, true_stderr: int) -> None:
@@ -109,7 +112,7 @@ def _forward(held: int, true_stderr: int) -> None:
     os.lseek(held, 0, os.SEEK_SET)
     with os.fdopen(os.dup(held), "rb") as file:
         for line in file:
-            if true_stderr < 0 or _CHATTER.match(line):
+            if true_stderr < 0 or _is_chatter(line):
                 debug("native", line.decode(errors="replace").rstrip())
             else:
                 with contextlib.suppress(OSError):

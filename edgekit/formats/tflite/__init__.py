@@ -18,7 +18,6 @@ from edgekit.formats.tflite.model import (
     is_edgetpu_operator,
 )
 from edgekit.formats.tflite.reader import read_model
-from edgekit.formats.tflite.sparsity import SparseDimension, Sparsity
 from edgekit.formats.tflite.writer import write_model
 
 __all__ = [
@@ -29,8 +28,6 @@ __all__ = [
     "Operator",
     "Quantization",
     "SignatureDef",
-    "SparseDimension",
-    "Sparsity",
     "Subgraph",
     "Tensor",
     "add_metadata",

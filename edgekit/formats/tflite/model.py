@@ -8,12 +8,13 @@ element types are names, missing optional inputs are -1.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.formats.tflite.sparsity import Sparsity
+if TYPE_CHECKING:
+    from edgekit.formats.tflite.sparsity import Sparsity
 
 EDGETPU_CUSTOM_OP = "edgetpu-custom-op"  # what the compiler puts in place of what it maps
 CUSTOM = "CUSTOM"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,10 @@ from edgekit.formats.tflite.model import (
 )
 from edgekit.formats.tflite.options import DTYPES, OPCODES, Table, options_type_name, read_options
 from edgekit.formats.tflite.schema import tflite
-from edgekit.formats.tflite.sparsity import SPARSE_INDEX_VECTORS, SparseDimension, Sparsity
 from edgekit.formats.tflite.validate import validate
+
+if TYPE_CHECKING:
+    from edgekit.formats.tflite.sparsity import SparseDimension, Sparsity
 
 _T = TypeVar("_T")
 _EMPTY: NDArray[np.uint8] = np.empty(0, np.uint8)
@@ -170,6 +172,8 @@ def _tensor(entry: Table) -> Tensor:
 def _sparsity(entry: Table) -> Sparsity | None:
     if entry is None:
         return None
+    from edgekit.formats.tflite.sparsity import Sparsity  # noqa: PLC0415 - few models have them
+
     levels = [entry.DimMetadata(number) for number in range(entry.DimMetadataLength())]
     return Sparsity(
         traversal_order=_ints(entry, "TraversalOrder"),
@@ -179,6 +183,8 @@ def _sparsity(entry: Table) -> Sparsity | None:
 
 
 def _sparse_dimension(entry: Table) -> SparseDimension:
+    from edgekit.formats.tflite.sparsity import SparseDimension  # noqa: PLC0415 - as above
+
     if entry.Format() == tflite.DimensionType.DENSE:
         return SparseDimension(is_sparse=False, dense_size=entry.DenseSize())
     return SparseDimension(
@@ -190,6 +196,8 @@ def _sparse_dimension(entry: Table) -> SparseDimension:
 
 
 def _sparse_index(kind: int, table: Table) -> tuple[int, ...]:
+    from edgekit.formats.tflite.sparsity import SPARSE_INDEX_VECTORS  # noqa: PLC0415 - as above
+
     if kind not in SPARSE_INDEX_VECTORS or table is None:
         raise ModelFormatError(f"sparse indices of kind {kind} are not in TensorFlow Lite's schema")
     vector = getattr(tflite, SPARSE_INDEX_VECTORS[kind])()

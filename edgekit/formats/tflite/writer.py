@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, Tuple
 
 import flatbuffers
 import numpy as np
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from edgekit.formats.tflite.model import CUSTOM, Model, Operator, Quantization, Subgraph, Tensor
 from edgekit.formats.tflite.options import DTYPES, OPCODES, Builder, write_options
 from edgekit.formats.tflite.schema import tflite
-from edgekit.formats.tflite.sparsity import SparseDimension, Sparsity
+
+if TYPE_CHECKING:
+    from edgekit.formats.tflite.sparsity import SparseDimension, Sparsity
 
 # schema.fbs: "force_align: 16" on Buffer.data; kernels use aligned loads on constants.
 _BUFFER_ALIGNMENT = 16

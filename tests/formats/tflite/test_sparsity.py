@@ -17,13 +17,12 @@ from edgekit.formats.tflite import (
     Model,
     Operator,
     Quantization,
-    SparseDimension,
-    Sparsity,
     Subgraph,
     Tensor,
     read_model,
     write_model,
 )
+from edgekit.formats.tflite.sparsity import SparseDimension, Sparsity
 from edgekit.rewrite.sparse import store_densely
 from edgekit.runtime import Runner
 
