@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the Edge TPU and its compiler can do, told without either.
+"""Predict what the Edge TPU and its compiler can do, without using either.
 
-The names are bound on first use (PEP 562): the device side takes `edgekit.edgetpu.issues` alone,
-and the doctor needs it before numpy is known to work.
+The names are bound on first use (PEP 562): the device side uses only `edgekit.edgetpu.issues`, and
+the doctor needs it before it has checked that numpy works.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Activation memory: what lies on the chip at once, and what crosses between it and the host."""
+"""Activation memory: the bytes on the chip at once, and the transfers between chip and host."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class Crossings(Result):
 
 @dataclass(frozen=True)
 class Activations(Result):
-    """The activations of the mapped operators, one byte an element, channels in words of four."""
+    """The activations of the mapped operators: a byte per element, channels in words of four."""
 
     peak_bytes: int  # of all tensors that are alive at once
-    peak_index: int | None  # the operator at which they are
+    peak_index: int | None  # the operator at which they are alive
     largest_bytes: int  # the largest single tensor
     input_bytes: int  # from the host to the Edge TPU in one inference
-    output_bytes: int  # and back
+    output_bytes: int  # from the Edge TPU to the host in one inference
 
 
 def measure_activations(model: Model, mapped: Collection[int]) -> Activations:
-    """Follow the life of every activation of the operators ``mapped``, in the order of execution.
+    """Find when each activation of the operators ``mapped`` is alive, in the order of execution.
 
-    The compiler may order, tile and overwrite better than that; the peak is of a plain schedule.
+    The peak is that of a plain schedule; the compiler may order, tile and overwrite better.
     """
     graph = model.main
     wanted = set(mapped)
@@ -78,7 +78,7 @@ def measure_activations(model: Model, mapped: Collection[int]) -> Activations:
 def count_crossings(model: Model, mapped: Collection[int]) -> Crossings:
     """Tensors between Edge TPU and CPU operators; the model's own inputs and outputs do not count.
 
-    Each tensor counts once a direction.
+    Each tensor counts once for each direction.
     """
     graph = model.main
     wanted = set(mapped)
@@ -96,14 +96,14 @@ def count_crossings(model: Model, mapped: Collection[int]) -> Crossings:
 
 
 def device_bytes(tensor: Tensor) -> int:
-    """Bytes on the chip: a byte an element, the innermost dimension in multiples of four."""
+    """The bytes on the chip: one per element, the innermost dimension rounded up to four."""
     if not tensor.shape:
         return _WORD
     return count(tensor.shape[:-1]) * -(-tensor.shape[-1] // _WORD) * _WORD
 
 
 def _borders(model: Model, mapped: set[int]) -> tuple[list[int], list[int]]:
-    """Tensors that enter the mapped operators from outside, and those that are needed outside."""
+    """The tensors that enter the mapped operators from outside, and those needed outside."""
     graph = model.main
     constant = _constants(model)
     made: set[int] = set()
@@ -128,7 +128,7 @@ def _constants(model: Model) -> set[int]:
 
 
 def _last_use(graph: Subgraph, mapped: set[int]) -> dict[int, int]:
-    """Tensor -> the last mapped operator that touches it; what leaves lives until the end."""
+    """Tensor -> the last mapped operator that uses it; outputs stay alive until the end."""
     last: dict[int, int] = {}
     for index in sorted(mapped):
         operator = graph.operators[index]

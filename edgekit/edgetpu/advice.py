@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to change in a network whose operation cannot become an integer operation."""
+"""What to change in a network if an operator cannot become an integer operator."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from edgekit.edgetpu.readable import REAL_ONLY
 from edgekit.formats.tflite import Operator
 
 _NORMALIZATION = (
-    "LayerNormalization, GroupNormalization and the like have no integer form: use "
+    "LayerNormalization, GroupNormalization and the like do not have an integer form: use "
     "BatchNormalization, which is folded into the convolution"
 )
 _ROOTS = (
-    f"where a normalization computes it: {_NORMALIZATION}; else leave it to code before or behind "
+    f"if it is part of a normalization: {_NORMALIZATION}; else compute it in code before or after "
     "the network"
 )
 _RECURRENT = (
@@ -24,12 +24,12 @@ _ATTENTION = "attention multiplies two activations: replace it by convolutions o
 _ACTIVATION = "use ReLU, ReLU6, sigmoid or tanh, and train again"
 _OUTSIDE = "do this outside the network, before its input or after its output"
 _SPECTRUM = "compute the spectrum outside the network and make it the network's input"
-_GROUPS = "use groups=1 or a DepthwiseConv2D: compiler 16 does not know grouped convolutions"
+_GROUPS = "use groups=1 or a DepthwiseConv2D: compiler 16 does not support grouped convolutions"
 _FIX = "edgekit fix MODEL -o OUT.tflite"
 _DROPOUT = "the graph draws random numbers, as dropout does in training: save it for inference"
-_MATH = "leave it to code before or behind the network, or replace the layer that needs it"
+_MATH = "compute it in code before or after the network, or replace the layer that needs it"
 
-# By the operator's name in TensorFlow Lite, or in TensorFlow for Flex operations.
+# Operator's name in TensorFlow Lite, or in TensorFlow for Flex operators -> what to do.
 _ADVICE = {
     "ADD_N": "add two at a time",
     "ARG_MAX": _OUTSIDE,
@@ -70,7 +70,7 @@ _ADVICE = {
     "SQRT": _ROOTS,
     "SQUARE": _ROOTS,
     "SQUARED_DIFFERENCE": _NORMALIZATION,
-    "TFLite_Detection_PostProcess": "it belongs on the CPU, behind the network: leave it",
+    "TFLite_Detection_PostProcess": "it belongs on the CPU, after the network: leave it",
     "TOPK_V2": _OUTSIDE,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _RECURRENT,
     "UNIDIRECTIONAL_SEQUENCE_RNN": _RECURRENT,
@@ -85,52 +85,52 @@ _KINDS = {
     "LEAKY_RELU": "leaky_relu",
     "PRELU": "prelu",
 }
-# Of these, what `edgekit fix` replaces in an integer model.
+# Those of them that `edgekit fix` replaces in an integer model.
 _FIXED_IN_FILE = ("GELU", "HARD_SWISH", "LEAKY_RELU", "PRELU")
-# By the operator whose version compiler 16 does not read: in the network, and in a .tflite file.
+# Operator whose version compiler 16 does not read -> fix in the network, fix in a .tflite file.
 _VERSIONS = {
-    "CONV_2D": (_GROUPS, f"{_FIX} takes the groups apart"),
+    "CONV_2D": (_GROUPS, f"{_FIX} splits the groups"),
     "FULLY_CONNECTED": (
         "convert from the float model with edgekit convert, which gives its weights one scale",
         f"{_FIX} gives its weights one scale",
     ),
     "TRANSPOSE_CONV": (
-        "use UpSampling2D and Conv2D: compiler 16 does not know a transposed convolution with a "
+        "use UpSampling2D and Conv2D: compiler 16 does not support a transposed convolution with a "
         "fused activation",
-        f"{_FIX} makes the activation an operation of its own",
+        f"{_FIX} makes the activation a separate operator",
     ),
 }
-_VERSION_DEFAULT = f"{_FIX} lowers the version where the meaning allows it"
+_VERSION_DEFAULT = f"{_FIX} lowers the version if the meaning stays the same"
 _DEFAULT = (
     "replace the layer by convolutions, dense layers, poolings, additions and ReLU, or cut the "
     "network before it"
 )
 
 
-# In the name that Keras gives a layer, in small letters -> what to do about any operation of it.
+# Part of the name that Keras gives a layer, in lower case -> what to do about its operators.
 # "normalized_log" is not a normalization with weights.
 _LAYERS = (
     (re.compile("attention"), _ATTENTION),
     (re.compile("norm(alization)?(?![a-z])"), _NORMALIZATION),
 )
 
-# In what TFLiteConverter prints when it gives up -> what to do.
+# Part of TFLiteConverter's message when it fails -> what to do.
 _FAILURES = (("TensorArray", _RECURRENT), ("TensorList", _RECURRENT), ("HashTable", _OUTSIDE))
 
 
 def advice_for_failure(message: str) -> str:
-    """What to do about a failure of TFLiteConverter; "" where its message tells nothing."""
+    """Return the fix for a failure of TFLiteConverter; empty if its message is not known."""
     return next((advice for mark, advice in _FAILURES if mark in message), "")
 
 
 def advice_for(operation: str, layer: str = "", *, at_source: bool = False) -> str:
-    """One edit that gets rid of ``operation``.
+    """Return one edit that removes ``operation``.
 
     Args:
         operation: The operator's name.
-        layer: The name in the model of the layer that it is a part of.
-        at_source: Whether there is a network to convert and no .tflite file yet, so that the edit
-            must be one of the network or of the conversion.
+        layer: The name, in the model, of the layer that contains it.
+        at_source: Whether there is only a network to convert and no .tflite file yet; then the
+            edit changes the network or the conversion.
     """
     by_layer = next((text for mark, text in _LAYERS if mark.search(layer.lower())), None)
     if operation in _KINDS and by_layer is None:
@@ -148,7 +148,7 @@ def _replacement(operation: str, *, at_source: bool) -> str:
 
 
 def advice_for_version(operation: str, *, at_source: bool = False) -> str:
-    """One edit that gets ``operation`` down to a version that the compiler knows."""
+    """Return one edit that lowers ``operation`` to a version that the compiler supports."""
     if operation in REAL_ONLY:  # no lower version works on integers
         return advice_for(operation, at_source=at_source)
     in_network, in_file = _VERSIONS.get(operation, ("", _VERSION_DEFAULT))
@@ -158,18 +158,18 @@ def advice_for_version(operation: str, *, at_source: bool = False) -> str:
 
 
 def advice_for_real(operation: str) -> str:
-    """One edit for an ``operation`` that has an integer form and works on real numbers."""
+    """Return one edit for a float ``operation`` that has an integer form."""
     return (
-        f"{operation}: convert the network to integers (edgekit convert); where that was done, an "
-        "operation beside it has no integer form"
+        f"{operation}: convert the network to integers (edgekit convert); if that was done, a "
+        "neighbouring operator does not have an integer form"
     )
 
 
 def advice_for_indices(operation: str) -> str:
-    """One edit for ``operation`` on indices, counts or other wide integers."""
+    """Return one edit for ``operation`` on indices, counts or other wide integers."""
     return f"{operation}: it works on indices or counts; {_OUTSIDE}"
 
 
 def advice_for_operator(operator: Operator) -> str:
-    """One edit that gets rid of ``operator``, by its own name where it is a custom one."""
+    """Return one edit that removes ``operator``; for a custom one, use its own name."""
     return advice_for(operator.label.replace("Flex", "", 1))

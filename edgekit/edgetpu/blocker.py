@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first blocker: the one operator to change first, and what it costs."""
+"""The first blocker: the operator to change first, and what it costs."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ from edgekit.result import Result
 
 @dataclass(frozen=True)
 class Blocker(Result):
-    """The first operator that keeps what follows from the Edge TPU, and what that costs."""
+    """The first operator that keeps later operators off the Edge TPU, and what that costs."""
 
     index: int
     opcode: str
     layer: str
     verdict: str  # cpu | unknown
-    num_operators: int  # that stay on the CPU, or may, because of it: itself and those behind it
-    macs: int  # of these
-    num_regained: int  # that would map if this one did; what is left has another blocker
+    num_operators: (
+        int  # operators (it and those after it) that stay on the CPU, or may, because of it
+    )
+    macs: int  # multiply-accumulates of these operators
+    num_regained: int  # those that would map if this one did; the others have another blocker
     reason: str
     rule: str
-    source: str  # what the rule is known from
+    source: str  # where the rule is known from
     fix: str
 
 
 def find_blocker(
     model: Model, verdicts: Sequence[OperatorVerdict], macs: Sequence[int]
 ) -> Blocker | None:
-    """Find it in the order of the data; None where nothing but the model's real ends stays out.
+    """Find the first blocker in data order; None if only float ends of the model do not map.
 
     Args:
-        model: What was judged.
-        verdicts: Of all operators of the main subgraph.
-        macs: Multiply-accumulates of each.
+        model: The model that was judged.
+        verdicts: The verdicts on all operators of the main subgraph.
+        macs: The multiply-accumulates of each.
     """
     graph = model.main
     own = [each.alone for each in verdicts]
@@ -70,7 +72,7 @@ def find_blocker(
 def _first_blocker(
     model: Model, verdicts: Sequence[OperatorVerdict], places: Sequence[Place]
 ) -> int | None:
-    """The first operator that does not map and depends on one that does; ends do not count."""
+    """Find the first unmapped operator that depends on a mapped one; ends do not count."""
     operators = model.main.operators
     ends = set(model.main.outputs).union(
         *(each.inputs for each in operators if each.custom_code in HOST_CUSTOM)
@@ -86,7 +88,7 @@ def _first_blocker(
 
 
 def _chain(verdict: OperatorVerdict, verdicts: Sequence[OperatorVerdict]) -> set[int]:
-    """The operators in front that are to blame."""
+    """Return the earlier operators that are its blockers."""
     chain: set[int] = set()
     while verdict.blocker is not None and verdict.blocker not in chain:
         chain.add(verdict.blocker)

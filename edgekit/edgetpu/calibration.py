@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fitted numbers of the latency model, and how wrong they were on rows left out of the fit.
+"""The fitted numbers of the latency model, and their errors on rows left out of the fit.
 
-calibration.json is written by scripts/calibrate_estimate.py; docs/estimate-accuracy.md shows it.
+scripts/calibrate_estimate.py writes calibration.json; docs/estimate-accuracy.md shows the numbers.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ DEVICES = ("usb3", "usb2", "pcie", "dev-board")
 class Accuracy:
     """How estimates of one kind compare with latencies of networks left out of the fit."""
 
-    device: str  # whose rows these are
+    device: str  # the device of these rows
     rows: int
     median_error: float  # of |estimate / published - 1|
-    coverage: float  # share of left-out rows inside the interval made from the others
-    strict_coverage: float  # the same, without any row of the network in the making
+    coverage: float  # share of left-out rows inside the interval computed from the others
+    strict_coverage: float  # the same, if the interval excludes all rows of that network
     log_error: float  # half the width of the interval, in natural logarithms
 
 
@@ -37,18 +37,18 @@ class Calibration:
 
     device: str
     host: str
-    overhead_ms: float  # of one run, however small
+    overhead_ms: float  # fixed cost of one run
     ms_per_mcycle: float  # a million cycles of the busiest tile
     ms_per_mb: float  # a million bytes over the bus
-    ms_per_output_mb: float  # what the host does with a million bytes of outputs
+    ms_per_output_mb: float  # the host's time for a million bytes of outputs
     cpu_ns_per_element: float
     cpu_ns_per_mac: float
-    mapped: Accuracy  # nothing is left to the CPU
+    mapped: Accuracy  # networks without CPU operators
     with_cpu: Accuracy
     max_cpu_share: float  # the largest share outside the chip and its bus among these rows
-    max_mcycles: float  # the most that a network among these rows computes
-    max_bus_mb: float  # the most that one moves
-    custom_opcodes: Sequence[str]  # whose time on the CPU is among these rows
+    max_mcycles: float  # the largest computation of a network among these rows
+    max_bus_mb: float  # the largest transfer of one
+    custom_opcodes: Sequence[str]  # custom operators whose CPU time is among these rows
     note: str = ""
 
 
@@ -59,10 +59,10 @@ def _document() -> Mapping[str, Mapping[str, object]]:
 
 
 def read_calibration(device: str) -> Calibration:
-    """The calibration of a device, one of `DEVICES`.
+    """Return the calibration of a device, one of `DEVICES`.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: There is no calibration for that device.
     """
     if device not in DEVICES:
         raise UsageError(
@@ -76,10 +76,10 @@ def read_calibration(device: str) -> Calibration:
 
 
 def error_quantile(log_errors: Sequence[float], coverage: float) -> float:
-    """The error that ``coverage`` of new cases stay below, for few cases: the next larger one.
+    """Return the error that a share ``coverage`` of new cases does not exceed.
 
-    That is split conformal prediction's quantile: the ``ceil((n + 1) * coverage)``-th of n, or the
-    largest.
+    This is the quantile of split conformal prediction: the ``ceil((n + 1) * coverage)``-th of n
+    errors, or the largest.
     """
     ordered = sorted(abs(each) for each in log_errors)
     rank = min(len(ordered), math.ceil((len(ordered) + 1) * coverage))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A quantized .tflite to its `CheckReport`, from the file alone."""
+"""Compute the `CheckReport` of a quantized .tflite from the file alone."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from edgekit.formats.tflite import EDGETPU_CUSTOM_OP, Model, is_edgetpu_operator
 def check_model(
     source: ModelSource, *, target: int = LATEST_RUNTIME, name: str | None = None
 ) -> CheckReport:
-    """Say what the Edge TPU takes of a .tflite.
+    """Report which operators of a .tflite map to the Edge TPU.
 
     Args:
         source: A path, or the content of a file.
         target: Runtime version to compile for: 10, 12, 13 or 14.
-        name: What to call the model; its path by default.
+        name: The model's name in the report; by default its path.
 
     Raises:
         InputError: The file cannot be read.
-        ModelFormatError: It is no .tflite, or a damaged one.
-        UnsupportedModelError: It is compiled already.
+        ModelFormatError: It is not a .tflite file, or is damaged.
+        UnsupportedModelError: It is already compiled.
         UsageError: There is no such ``target``.
     """
     file = read_model_file(source)
     where = name or file.path or "model"
     if target not in RUNTIME_VERSIONS:
         raise UsageError(
-            f"--min-runtime-version {target} is no runtime version",
+            f"--min-runtime-version {target} is not a runtime version",
             fix=f"use one of {', '.join(map(str, RUNTIME_VERSIONS))}",
         )
     refuse_compiled(file.model, where)
@@ -56,17 +56,17 @@ def check_model(
 
 
 def refuse_compiled(model: Model, where: str) -> None:
-    """Send users of compiled models to the command for them.
+    """Refuse a compiled model and name the command for it.
 
     Raises:
-        UnsupportedModelError: ``model`` holds an Edge TPU operator.
+        UnsupportedModelError: ``model`` contains an Edge TPU operator.
     """
     number = sum(is_edgetpu_operator(each) for _, _, each in model.operators())
     if number:
         raise UnsupportedModelError(
             "the model is compiled already",
             where=where,
-            why=f"it holds {number} {EDGETPU_CUSTOM_OP}: what maps is decided",
+            why=f"it contains {number} {EDGETPU_CUSTOM_OP}: the compiler has decided what maps",
             fix=f"see what is in it: edgekit inspect {where}; or give the .tflite or the network "
             "that it was made from",
         )
@@ -127,7 +127,7 @@ class _Check:
 
 
 def _refused(verdicts: Sequence[OperatorVerdict], refusal: Issue) -> tuple[OperatorVerdict, ...]:
-    """All on the CPU where the compiler does not take the file; what was on it keeps its reason."""
+    """Return verdicts for a refused file: all CPU; those already CPU keep their reason."""
     return tuple(
         each
         if each.verdict == CPU

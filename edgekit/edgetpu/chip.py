@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Edge TPU's numbers, each with its unit and where it is known from."""
+"""The Edge TPU's numbers, each with its unit and source."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ MIB = 1 << 20
 NUM_TILES = 16
 CELLS_PER_TILE = 64
 
-# Activations lie in the tiles' narrow memory (driver constant; the compiled models that were
-# measured use up to 196,096 of it, never more).
+# Activations are stored in the tiles' narrow memory (driver constant; the measured compiled
+# models use up to 196,096 bytes of it).
 NARROW_MEMORY_BYTES_PER_TILE = 192 * KIB
 ACTIVATION_BYTES = NUM_TILES * NARROW_MEMORY_BYTES_PER_TILE
 
-# Parameters lie in the tiles' wide memory, of which activations, instructions and queues take a
-# share that only the compiler knows. Used plus remaining in the compiler's own words was between
-# 6.1 and 8.05 MiB; the largest model seen to be cached whole has 7.73 MiB (four dense layers,
-# compiler 16), and one of 7.98 MiB was not.
+# Parameters are stored in the tiles' wide memory. Activations, instructions and queues use a share
+# of it that only the compiler computes. Used plus remaining memory in the compiler's output was
+# between 6.1 and 8.05 MiB. The largest model that was cached whole has 7.73 MiB (four dense
+# layers, compiler 16); one of 7.98 MiB was not.
 PARAMETER_CACHE_BYTES = 7 * MIB + 3 * MIB // 4
 PARAMETER_CACHE_LOW_BYTES = 6 * MIB
-# Parameters move in units of this size; a layer's share of the package is rounded up to it.
+# Parameters are transferred in units of this size; a layer's bytes in the package are rounded up.
 PARAMETER_UNIT_BYTES = 64
 
 # libedgetpu api/runtime_version.h; compilers 1.0, 2.0 to 15.0 (12 and 13) and 16.0 write these.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one inference asks of the chip, the bus and the host's CPU, counted from the file.
+"""What one inference requires of the chip, the bus and the host's CPU, counted from the file.
 
-A compiled file says it exactly: its transfer schedule and instructions are read. For an int8 file
-it is what a compiled one would ask, by the formulas that compiled files confirm.
+For a compiled file the counts are exact: they come from its transfer schedule and instructions.
+For an int8 file they are those of its compiled form, by formulas that compiled files confirm.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from edgekit.edgetpu.work import operator_cycles, operator_elements
 from edgekit.formats.darwinn import EdgeTpuOperator, arithmetic_cycles
 from edgekit.formats.tflite import CUSTOM, Model, Operator, Subgraph, is_edgetpu_operator
 
-# Typical of the compiled models: a program at all, an operator that computes something, one that
-# joins or splits, and a class of a softmax, which compilers after 1.0 spread over the tiles (at
-# length where the classes are no multiple of 16: seen with 965 and 1,001, not with 256 and 16,384).
+# Typical of the compiled models: a program, an operator that computes something, one that joins or
+# splits, and a class of a softmax, which compilers after 1.0 spread over the tiles (with many
+# instructions if the number of classes is not a multiple of 16: seen with 965 and 1,001, but not
+# with 256 and 16,384).
 _INSTRUCTION_BYTES = 5000
 _INSTRUCTION_BYTES_PER_OPERATOR = 2300
 _INSTRUCTION_BYTES_PER_JOIN = 6500
@@ -33,30 +34,30 @@ _CACHING_INSTRUCTION_BYTES = 5000
 
 @dataclass(frozen=True)
 class CpuWork:
-    """What is left to the host's CPU."""
+    """The work left to the host's CPU."""
 
     macs: int
     elements: int
     opcodes: tuple[str, ...]
-    custom_opcodes: tuple[str, ...] = ()  # of opcodes: whose work shapes do not tell
+    custom_opcodes: tuple[str, ...] = ()  # those of opcodes whose work does not follow from shapes
 
 
 @dataclass(frozen=True)
 class Demand:
-    """One inference, counted. Bytes are those on the bus, in the device's padded layout."""
+    """The counts of one inference. Bytes are those on the bus, in the device's padded layout."""
 
     cycles: int  # of the busiest tile, summed over the executables
-    num_tpu_operators: int | None  # None: a compiled file does not say
+    num_tpu_operators: int | None  # None for a compiled file, which does not contain it
     num_executables: int  # runs of the Edge TPU for one inference
     input_bytes: int
     output_bytes: int
     instruction_bytes: int
-    scratch_bytes: int  # activations out to host memory and back
-    streamed_bytes: int  # parameters with every inference
-    cached_bytes: int  # parameters once
+    scratch_bytes: int  # activations sent to host memory and back
+    streamed_bytes: int  # parameters sent with every inference
+    cached_bytes: int  # parameters sent once
     caching_instruction_bytes: int
     cpu: CpuWork
-    crossing_layer: str  # the first layer that does not fit the cache; "" if all do or unknown
+    crossing_layer: str  # the first layer that does not fit the cache; empty if all fit or unknown
 
     @property
     def bus_bytes(self) -> int:
@@ -76,7 +77,7 @@ class Demand:
 
 
 def demand_of_compiled(model: Model, packages: Iterable[EdgeTpuOperator]) -> Demand:
-    """Count a compiled model; operators beside the edgetpu-custom-ops run on the CPU."""
+    """Count a compiled model; all operators except the edgetpu-custom-ops run on the CPU."""
     packages = tuple(packages)
     runs = [each.package for each in packages]
     transfers = [each.inference.transfer_bytes() for each in runs]
@@ -105,7 +106,7 @@ def demand_of_compiled(model: Model, packages: Iterable[EdgeTpuOperator]) -> Dem
 def demand_of_plain(
     model: Model, mapped: Collection[int], *, runtime: int = LATEST_RUNTIME
 ) -> tuple[Demand, ParameterLayout]:
-    """Count what a compiled form of ``model`` would ask for.
+    """Count what the compiled form of ``model`` would require.
 
     Args:
         model: Static and quantized.
@@ -113,7 +114,7 @@ def demand_of_plain(
         runtime: The runtime version that it would be compiled for.
 
     Returns:
-        The counts, and the layout of the parameters that they rest on.
+        The counts, and the parameter layout from which they were computed.
     """
     graph = model.main
     on_tpu = [graph.operators[index] for index in sorted(mapped)]
@@ -138,7 +139,7 @@ def demand_of_plain(
 
 
 def _crossing_layer(layout: ParameterLayout) -> str:
-    """The layer with which the parameters outgrow the cache: "12 CONV_2D", or ""."""
+    """Return the first layer that does not fit the cache ("12 CONV_2D"); empty if all fit."""
     filled = 0
     for layer in layout.layers:
         filled += layer.device_bytes
@@ -150,7 +151,7 @@ def _crossing_layer(layout: ParameterLayout) -> str:
 def _edges(
     model: Model, graph: Subgraph, mapped: frozenset[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Tensors that go into the Edge TPU's part, and those that come out of it."""
+    """The tensors that enter the Edge TPU's part, and those that leave it."""
     made = {t for index in mapped for t in graph.operators[index].outputs}
     taken: dict[int, None] = {}
     for index in sorted(mapped):
@@ -166,7 +167,7 @@ def _edges(
 
 
 def _padded_bytes(graph: Subgraph, index: int) -> int:
-    """An output's channels are padded to 4, the whole to 8."""
+    """The bytes of an output: its channels are padded to 4, the whole to 8."""
     channels = (graph.tensors[index].shape or (1,))[-1]
     pixels = graph.tensors[index].num_elements // max(1, channels)
     return _up(pixels * _up(channels, 4), 8)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`estimate`: latency on an Edge TPU that is not here, as an interval with its known error."""
+"""`estimate`: latency on an Edge TPU that is not present, as an interval with its known error."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from edgekit.formats.tflite import Model
 from edgekit.result import Result
 
 _MAX_TPUS = 4
-# Compiled networks with single tensors of 1.8 times the tiles' memory cost what their cycles say.
+# Compiled networks with single tensors of 1.8 times the tiles' memory take as long as their cycles.
 _LARGE_TENSOR = 2
-# Where an estimate goes beyond what was calibrated, its interval is this much wider.
+# If an estimate is outside the calibrated range, its interval is wider by this factor.
 _BEYOND = 2.0
 
 
 @dataclass(frozen=True)
 class Interval(Result):
-    """The estimate and where left-out latencies lay around such estimates."""
+    """The estimate, and the range of left-out latencies around such estimates."""
 
     low: float
     mid: float
@@ -51,7 +51,7 @@ class Interval(Result):
 
 @dataclass(frozen=True)
 class PipelineEstimate(Result):
-    """Throughput of ``num_tpus`` in a row, were the model cut into even segments."""
+    """Throughput of ``num_tpus`` in a row if the model is cut into even segments."""
 
     num_tpus: int
     throughput_hz: float
@@ -60,19 +60,19 @@ class PipelineEstimate(Result):
 
 @dataclass(frozen=True)
 class CalibrationNote(Result):
-    """How right such estimates were on networks left out of the fit."""
+    """How accurate such estimates were on networks left out of the fit."""
 
     rows: int
     median_error: float
     coverage: float
-    device: str  # whose rows; "all" where the device has too few of its own
-    kind: str  # "mapped": nothing on the CPU; "with_cpu"
+    device: str  # the device of the rows; "all" if the device has too few rows
+    kind: str  # "mapped": no operator on the CPU; "with_cpu"
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Estimate(Result):
-    """What one inference would take, and why."""
+    """The time that one inference would take, and why."""
 
     schema: ClassVar[str] = "edgekit.estimate/1"
     model: str
@@ -88,7 +88,7 @@ class Estimate(Result):
     advice: str
     on_chip_bytes: int
     streamed_bytes: int
-    crossing_layer: str  # with which the parameters outgrow the chip; "" if none, or not known
+    crossing_layer: str  # the first that does not fit on the chip; empty if all fit, or not known
     bus_bytes: int
     tile_cycles: int
     num_cpu_operators: int
@@ -103,12 +103,12 @@ def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
 
     Args:
         model: A .tflite file: compiled, or static and quantized; or a bundle, whose compiled model
-            is taken if it has one.
+            is used if it has one.
         device: ``usb3``, ``usb2``, ``pcie`` or ``dev-board``.
 
     Raises:
         InputError: The file cannot be read.
-        ModelFormatError: It is no .tflite file, or a damaged one.
+        ModelFormatError: It is not a .tflite file, or is damaged.
         UnsupportedModelError: It computes with real numbers.
         UsageError: The device is none of these.
     """
@@ -128,7 +128,7 @@ def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
 
 
 def estimated_ms(model: Model, device: str = "usb3") -> float | None:
-    """The middle of the estimated latency of an int8 ``model``; None for a float one."""
+    """Return the middle of the estimated latency of an int8 ``model``; None for a float one."""
     try:
         check_estimable(model, "")
     except UnsupportedModelError:
@@ -138,7 +138,7 @@ def estimated_ms(model: Model, device: str = "usb3") -> float | None:
 
 
 def check_estimable(model: Model, where: str) -> None:
-    """See that a model without Edge TPU part is one that could be compiled.
+    """Check that a model without an Edge TPU part could be compiled.
 
     Raises:
         UnsupportedModelError: It computes with real numbers only.
@@ -146,7 +146,7 @@ def check_estimable(model: Model, where: str) -> None:
     tensors = model.main.tensors
     if not any(tensor.dtype in ("INT8", "UINT8") and tensor.quantization for tensor in tensors):
         raise UnsupportedModelError(
-            "the model computes with real numbers; the Edge TPU has integers",
+            "the model computes with real numbers; the Edge TPU only with integers",
             where=where,
             fix="convert it first: edgekit convert SOURCE --data DATA -o OUT.tflite",
         )
@@ -161,31 +161,33 @@ class _Facts:
 
 def _demand_of_int8(model: Model) -> tuple[Demand, tuple[str, ...]]:
     verdicts = judge_operators(model)
-    # What is not known to map is taken to: one wrong guess would move all behind it to the CPU.
+    # Assume that unknown operators map: one wrong guess would move all later ones to the CPU.
     mapped = [each.index for each in verdicts if each.verdict != CPU]
     demand, _ = demand_of_plain(model, frozenset(mapped))
     num_unknown = sum(each.verdict not in (CPU, TPU) for each in verdicts)
     remarks = [
         f"edgetpu_compiler may refuse the file as it is: {issue.message}"
         for issue in file_issues(model)[:2]
-        if issue.code != "model.dynamic_shape"  # open batches whose shape says 1 were compiled
+        if issue.code != "model.dynamic_shape"  # open batches with the shape 1 were compiled
     ]
     if num_unknown:
-        remarks.append(f"{num_unknown} operators are taken to map without it being known")
+        remarks.append(
+            f"whether {num_unknown} operators map is not known; the estimate assumes that they do"
+        )
     if not mapped:
-        remarks.append("no operator maps to the Edge TPU: this is the CPU's time alone")
+        remarks.append("no operator maps to the Edge TPU: this is only the CPU's time")
     total_bytes = demand.cached_bytes + demand.streamed_bytes
     if total_bytes > PARAMETER_CACHE_LOW_BYTES and not demand.crossing_layer:
         remarks.append(
-            f"{total_bytes / MIB:.1f} MiB of parameters are near what the chip holds "
+            f"{total_bytes / MIB:.1f} MiB of parameters are close to the chip's capacity "
             f"({PARAMETER_CACHE_LOW_BYTES / MIB:.0f} to {PARAMETER_CACHE_BYTES / MIB:.2f} MiB, by "
             "model): some may be streamed"
         )
     largest = measure_activations(model, mapped).largest_bytes
     if largest > _LARGE_TENSOR * ACTIVATION_BYTES:
         remarks.append(
-            f"one tensor of {largest:,} bytes is more than the chip holds: the compiler cuts it in "
-            "pieces or moves it over the bus, which is not in the estimate"
+            f"one tensor of {largest:,} bytes does not fit on the chip: the compiler cuts it into "
+            "pieces or moves it over the bus, which the estimate does not include"
         )
     return demand, tuple(remarks)
 

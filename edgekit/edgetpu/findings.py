@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verdicts, sizes and structure as issues: each cause once, not its hundreds of victims."""
+"""Verdicts, sizes and structure as issues: each cause once, not every affected operator."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from edgekit.edgetpu.support import BORDERS, HOST_CUSTOM, OperatorVerdict
 from edgekit.formats.tflite import Model
 
 _NAMED = 8
-_MOST_MS_PER_MB = 10.0  # measured: 1.8 to 10 ms a megabyte, by interface
+_MOST_MS_PER_MB = 10.0  # measured: 1.8 to 10 ms per megabyte, by interface
 
 
 def is_float(model: Model) -> bool:
-    """Whether ``model`` holds real numbers only: nothing in it is quantized."""
+    """Whether ``model`` contains only real numbers: nothing in it is quantized."""
     tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
     has_real = any(tensor.dtype == "FLOAT32" for tensor in tensors)
     return has_real and not any(
@@ -30,7 +30,7 @@ def is_float(model: Model) -> bool:
 
 
 def file_issues(model: Model) -> list[Issue]:
-    """What makes the compiler refuse the file; custom operators that it has kernels for do not."""
+    """Return the reasons why the compiler refuses the file; it accepts some custom operators."""
     structure = [
         issue
         for issue in structural_rules(model)
@@ -48,7 +48,7 @@ def _open_sizes(model: Model) -> Iterator[Issue]:
         return
     names = [t.name for t in (model.main.tensors[i] for i in model.main.inputs) if t.is_dynamic]
     if names:
-        message = "a dimension is declared open (-1); the compiler takes the size 1 in the file"
+        message = "a dimension is declared open (-1); the compiler uses the size 1 in the file"
         yield Issue(code.code, f"input {', '.join(names)}", message, code.fix, "note")
 
 
@@ -63,7 +63,7 @@ def _not_quantized(model: Model) -> Iterator[Issue]:
 
 
 def mapping_issues(verdicts: Sequence[OperatorVerdict], blocker: Blocker | None) -> Iterator[Issue]:
-    """The blocker, then each kind of cause once; victims are counted with their blocker."""
+    """Yield the blocker, then each kind of cause once; blocked operators count with the blocker."""
     if not any(each.verdict == TPU for each in verdicts):
         nothing = ISSUE_CODES["map.nothing"]
         yield Issue(nothing.code, "the whole model", nothing.title, nothing.fix, "warning")
@@ -94,7 +94,7 @@ def mapping_issues(verdicts: Sequence[OperatorVerdict], blocker: Blocker | None)
 
 
 def memory_issues(layout: ParameterLayout, activations: Activations) -> Iterator[Issue]:
-    """What does not fit on the chip."""
+    """Yield what does not fit on the chip."""
     yield from _streamed(layout)
     if activations.peak_bytes > ACTIVATION_BYTES:
         yield Issue(
@@ -129,8 +129,8 @@ def _streamed(layout: ParameterLayout) -> Iterator[Issue]:
             code.code,
             _operators(operands),
             f"{_bytes(operands):,} bytes are sent with every inference: constants that {opcodes} "
-            "reads element by element travel like activations and never stay on the chip, however "
-            "much room there is",
+            "reads element by element are sent like activations and never stay on the chip, even "
+            "if there is room",
             f"leave it: they cost {milliseconds:.2g} ms at most",
             "note",
         )
@@ -147,7 +147,7 @@ def _bytes(layers: Sequence[LayerParameters]) -> int:
 
 
 def end_issues(model: Model) -> Iterator[Issue]:
-    """Real inputs and outputs of an integer model."""
+    """Yield the float inputs and outputs of an integer model."""
     graph = model.main
     made_there = {
         number

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what an inference asks for to milliseconds, part by part, and to what would help."""
+"""Convert the demand of an inference to milliseconds, part by part, and to advice."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _SHARE_MARGIN = 0.02
 _WORDS = {
     "compute": "the arithmetic of the tiles",
     "transfer": "moving instructions, inputs and outputs over the bus",
-    "streaming": "parameters that the chip has no room for, sent with every inference",
+    "streaming": "parameters that do not fit on the chip, sent with every inference",
     "cpu": "the operators left to the CPU",
     "outputs": "the host's work on outputs in the device's layout",
-    "overhead": "starting a run at all",
+    "overhead": "starting a run",
 }
 
 
 def latency_parts(demand: Demand, calibration: Calibration) -> dict[str, float]:
-    """Milliseconds of one inference by what takes them; their sum is the estimate."""
+    """Return the milliseconds of each part of one inference; their sum is the estimate."""
     moved = demand.bus_bytes - demand.streamed_bytes
     cpu_ns = (
         demand.cpu.elements * calibration.cpu_ns_per_element
@@ -42,7 +42,7 @@ def latency_parts(demand: Demand, calibration: Calibration) -> dict[str, float]:
 
 
 def beyond_calibration(demand: Demand, parts: Parts, calibration: Calibration) -> tuple[str, ...]:
-    """Sentences on where the model is outside what the latency model was fitted to."""
+    """Return a sentence for each way in which the model is outside the calibrated range."""
     total = sum(parts.values()) or 1.0
     share = (parts["cpu"] + parts["outputs"]) / total
     unknown = sorted(set(demand.cpu.custom_opcodes) - set(calibration.custom_opcodes))
@@ -73,14 +73,14 @@ def beyond_calibration(demand: Demand, parts: Parts, calibration: Calibration) -
         ),
         (
             bool(unknown),
-            f"what {', '.join(unknown)} costs the CPU is not in its shapes",
+            f"the CPU time of {', '.join(unknown)} does not follow from its shapes",
         ),
     )
     return tuple(sentence for applies, sentence in checks if applies)
 
 
 def explain(dominant: str, parts: Parts, demand: Demand) -> tuple[str, str]:
-    """Why the inference takes its time, and what would help, a sentence each."""
+    """Return why the inference takes its time and what would help: one sentence each."""
     total = sum(parts.values()) or 1.0
     why = f"{parts[dominant] / total:.0%} of the time is {_WORDS[dominant]}"
     return why, _advice(dominant, demand)
@@ -89,10 +89,10 @@ def explain(dominant: str, parts: Parts, demand: Demand) -> tuple[str, str]:
 def pipeline_stage(
     demand: Demand, parts: Parts, calibration: Calibration, num_tpus: int
 ) -> tuple[float, int]:
-    """Milliseconds of the slowest stage of ``num_tpus`` even segments, and bytes still streamed.
+    """Return the slowest stage's milliseconds for ``num_tpus`` even segments, and streamed bytes.
 
-    Each further chip adds its parameter cache; the CPU's part is a stage of its own; inputs and
-    outputs of a segment are taken to be as large as the model's.
+    Each further chip adds its parameter cache. The CPU's part is a separate stage. Inputs and
+    outputs of a segment are assumed to be as large as the model's.
     """
     total_bytes = demand.cached_bytes + demand.streamed_bytes
     room = max(demand.cached_bytes, PARAMETER_CACHE_BYTES) * (num_tpus - 1) + demand.cached_bytes
@@ -114,16 +114,16 @@ def _advice(dominant: str, demand: Demand) -> str:
     most = Counter(demand.cpu.opcodes).most_common(3)
     names = ", ".join(f"{count} {name}" if count > 1 else name for name, count in most)
     return {
-        "compute": "a smaller input or fewer channels; depthwise convolutions keep one in 64 "
-        "multipliers busy, so a plain one with few channels can be faster",
+        "compute": "a smaller input or fewer channels; depthwise convolutions use only one in 64 "
+        "multipliers, so a plain one with few channels can be faster",
         "transfer": "a smaller input, smaller outputs, fewer operators (instructions are sent with "
         "every inference)",
-        "streaming": f"{demand.streamed_bytes / _MIB:.1f} MiB of parameters less, or segments for "
+        "streaming": f"{demand.streamed_bytes / _MIB:.1f} MiB fewer parameters, or segments for "
         "several Edge TPUs: edgekit compile --num-segments N",
-        "cpu": f"take these off the CPU or out of the model: {names} (edgekit check says why they "
+        "cpu": f"take these off the CPU or out of the model: {names} (edgekit check shows why they "
         "do not map)",
         "outputs": "smaller outputs: fewer classes or a coarser map, enlarged by the program that "
         "uses it",
-        "overhead": "several models in one, or a larger batch of work for each run: the chip "
-        "itself is hardly busy",
+        "overhead": "several models in one, or more work for each run: the chip itself is hardly "
+        "busy",
     }[dominant]

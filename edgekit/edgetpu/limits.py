@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The conditions under which a supported operator maps: one function a limit.
+"""The conditions under which a supported operator maps: one function for each limit.
 
-Each returns None where the operator is within the limit, and otherwise whether that is known to be
-refused or merely not known to be mapped, with the reason. Bounds are sizes that compiled models
-were seen with: below the lower one all mapped, from the upper one on none did.
+Each returns None if the operator is within the limit; else a `Crossed` with the reason, and
+whether the operator is known to be refused or only not known to map. Bounds are sizes seen in
+compiled models: below the lower one all operators mapped, from the upper one on none did.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LSTM_PLAIN_INPUTS = (*range(9), *range(12, 16), 18, 19)
 
 @dataclass(frozen=True)
 class Crossed:
-    """A limit that is not kept."""
+    """A limit that an operator exceeds."""
 
     verdict: str  # CPU: known to be refused; UNKNOWN: not known to be mapped
     why: str
@@ -47,7 +47,7 @@ def _unknown(why: str) -> Crossed:
 
 
 def no_fused_activation(op: Operation) -> Crossed | None:
-    """The operator has no activation fused into it."""
+    """No activation is fused into the operator."""
     fused = op.option("fused_activation_function", "NONE")
     return None if fused == "NONE" else _refused(f"{fused} is fused into it")
 
@@ -62,15 +62,17 @@ def constant_weights(op: Operation) -> Crossed | None:
 
 
 def stored_densely(op: Operation) -> Crossed | None:
-    """Weights are stored with their zeros."""
+    """Weights are dense: their zeros are stored."""
     sparse = next((each for each in op.inputs if each is not None and each.is_sparse), None)
     if sparse is None:
         return None
-    return _unknown(f"{sparse.name} is stored without its zeros, which no compiled model shows")
+    return _unknown(
+        f"{sparse.name} is sparse (stored without zeros), which no compiled model contains"
+    )
 
 
 def equal_dilation(op: Operation) -> Crossed | None:
-    """Dilation is the same in x and y; along a kernel of size 1 it means nothing."""
+    """Dilation is the same in x and y (ignored along a kernel of size 1)."""
     weights = op.input(1)
     height, width = op.option("dilation_h_factor", 1), op.option("dilation_w_factor", 1)
     if weights is None or height == width or 1 in weights.shape[1:3]:
@@ -88,16 +90,16 @@ def no_groups(op: Operation) -> Crossed | None:
 
 
 def vector_output(op: Operation) -> Crossed | None:
-    """A dense layer makes one vector, in the default layout of the weights."""
+    """A dense layer outputs one vector; its weights have the default layout."""
     if op.option("weights_format", 0):
         return _refused("its weights are stored in another layout than the default")
     if count(op.out_shape[:-1]) > 1:
-        return _refused(f"it makes {count(op.out_shape[:-1])} vectors: {list(op.out_shape)}")
+        return _refused(f"it outputs {count(op.out_shape[:-1])} vectors: {list(op.out_shape)}")
     return None
 
 
 def even_join(op: Operation) -> Crossed | None:
-    """Joining: not along the batch; constants only as zero padding; not too many odd channels."""
+    """It does not join along the batch; constants are only zero padding; few odd channels."""
     shape = op.out_shape
     constants = [number for number, each in enumerate(op.inputs) if each and op.is_constant(each)]
     if constants:
@@ -121,12 +123,14 @@ def _constant_join(op: Operation, constants: list[int]) -> Crossed | None:
         values, tensor = op.constant(number), op.input(number)
         zero = 0 if tensor is None or tensor.zero_point is None else tensor.zero_point
         if len(op.operator.inputs) != 2 or values is None or np.any(values != zero):
-            return _refused("it joins a constant that is no padding with zeros to one other input")
+            return _refused(
+                "it joins a constant to one other input, and the constant is not zero padding"
+            )
     return None
 
 
 def spatial_mean(op: Operation) -> Crossed | None:
-    """Not over the batch, over channels only a multiple of 4, and not over too large an image."""
+    """The mean is not over the batch, over channels only by multiples of 4, and not too large."""
     axes = op.integers(1)
     shape = op.in_shape
     if axes is None:
@@ -136,7 +140,7 @@ def spatial_mean(op: Operation) -> Crossed | None:
     if rank > MAPPABLE_RANK and 0 in reduced:
         return _refused("it reduces the batch")
     if rank - 1 in reduced and rank > 1 and shape[-1] % _WORD:
-        return _refused(f"it reduces {shape[-1]} channels, no multiple of 4")
+        return _refused(f"it reduces {shape[-1]} channels, which is not a multiple of 4")
     positions = count(tuple(shape[axis] for axis in reduced if axis != rank - 1))
     if positions >= _MEAN_SEEN_REFUSED:
         return _refused(f"it reduces {positions:,} positions; 32,768 were seen refused")
@@ -148,14 +152,14 @@ def spatial_mean(op: Operation) -> Crossed | None:
 
 
 def only_spatial(op: Operation) -> Crossed | None:
-    """Runtime 12 and below reduce x and y only."""
+    """Runtime 12 and below reduce only x and y."""
     axes, rank = op.integers(1) or (), len(op.in_shape)
     over_channels = rank > 1 and rank - 1 in {axis % rank for axis in axes}
     return _refused("it reduces channels") if over_channels else None
 
 
 def not_batch(op: Operation) -> Crossed | None:
-    """The first of four dimensions is left alone."""
+    """The first of four dimensions is not affected."""
     axes, rank = op.integers(1), len(op.in_shape)
     if axes is None:
         return _refused("its axes are computed")
@@ -164,14 +168,14 @@ def not_batch(op: Operation) -> Crossed | None:
 
 
 def axis_not_batch(op: Operation) -> Crossed | None:
-    """The axis is none that separates examples."""
+    """The axis is not the batch."""
     rank = len(op.out_shape)
     axis = op.option("axis")
     return _refused("it stacks along the batch") if rank > 1 and axis % rank == 0 else None
 
 
 def pad_not_batch(op: Operation) -> Crossed | None:
-    """Nothing is added along the batch."""
+    """It does not pad along the batch."""
     paddings = op.constant(1)
     if paddings is None:
         return _refused("its paddings are computed")
@@ -207,16 +211,16 @@ def one_vector(op: Operation) -> Crossed | None:
         if count(shape) <= _SOFTMAXES_SEEN_MAPPED:
             return None
         return _unknown(
-            f"it works on {count(shape[:-1]):,} vectors of {shape[-1]}; documented is one, seen "
-            "mapped 3,024 of 16"
+            f"it works on {count(shape[:-1]):,} vectors of {shape[-1]}; one is documented, 3,024 "
+            "of 16 were seen mapped"
         )
     if shape and shape[-1] > _SOFTMAX_SEEN_MAPPED:
-        return _refused(f"it has {shape[-1]:,} elements; documented are 16,000, seen 16,384")
+        return _refused(f"it has {shape[-1]:,} elements; 16,000 are documented, 16,384 were seen")
     return None
 
 
 def small_reshape(op: Operation) -> Crossed | None:
-    """Large tensors are not laid out anew."""
+    """Large tensors do not get another layout."""
     before, after = op.in_shape, op.out_shape
     elements = count(before)
     if squeezed(before) == squeezed(after) or elements <= _RESHAPE_SEEN_MAPPED:
@@ -224,27 +228,29 @@ def small_reshape(op: Operation) -> Crossed | None:
     has_batch = max(len(before), len(after)) > MAPPABLE_RANK
     if not has_batch and elements <= _RESHAPE_SEEN_REFUSED:
         return None
-    what = f"it lays {elements:,} elements out anew, {list(before)} to {list(after)}"
+    what = f"it changes the layout of {elements:,} elements, {list(before)} to {list(after)}"
     if has_batch and elements >= _RESHAPE_SEEN_REFUSED:
-        return _refused(f"{what}; 408,000 behind a batch dimension were seen refused")
+        return _refused(f"{what}; 408,000 after a batch dimension were seen refused")
     return _unknown(f"{what}; up to 98,553 were seen mapped, 408,000 refused")
 
 
 def small_transpose(op: Operation) -> Crossed | None:
-    """NHWC to NCHW of a small tensor."""
+    """It is NHWC to NCHW of a small tensor."""
     order, shape = op.integers(1), op.in_shape
     if order is None:
         return _refused("its order is computed")
     if sorted(order) != list(range(len(shape))):
-        return _refused(f"its order {list(order)} fits no tensor of shape {list(shape)}")
+        return _refused(f"its order {list(order)} does not fit a tensor of shape {list(shape)}")
     kept = [axis for axis in order if shape[axis] != 1]
     if kept == sorted(kept):
-        return None  # only dimensions of size 1 move: nothing does in memory
+        return None  # only dimensions of size 1 move: memory does not change
     elements = count(shape)
     if elements >= _TRANSPOSE_SEEN_REFUSED:
-        return _refused(f"it moves {elements:,} elements; from 102,400 on all seen are refused")
+        return _refused(
+            f"it moves {elements:,} elements; all seen with 102,400 or more were refused"
+        )
     if order != _TRANSPOSE_SEEN:
-        return _unknown(f"its order is {list(order)}; seen mapped is only [0, 3, 1, 2]")
+        return _unknown(f"its order is {list(order)}; only [0, 3, 1, 2] was seen mapped")
     if elements > _TRANSPOSE_SEEN_MAPPED:
         return _unknown(
             f"it moves {elements:,} elements; up to 57,600 were seen mapped, 102,400 refused"
@@ -253,7 +259,7 @@ def small_transpose(op: Operation) -> Crossed | None:
 
 
 def small_factor(op: Operation) -> Crossed | None:
-    """Resizing by 1 or 2; by large factors never."""
+    """It resizes by 1 or 2, never by large factors."""
     (in_y, in_x, _), (out_y, out_x, _) = nhwc(op.in_shape), nhwc(op.out_shape)
     if (in_y, in_x) == (out_y, out_x):
         return None
@@ -261,27 +267,33 @@ def small_factor(op: Operation) -> Crossed | None:
     if max(out_y / max(in_y, 1), out_x / max(in_x, 1)) >= _FACTOR_REFUSED:
         return _refused(f"{what}; factors of 15 and more are refused to protect precision")
     if op.option("align_corners") or (out_y, out_x) != (2 * in_y, 2 * in_x):
-        return _unknown(f"{what}; seen mapped are factor 2 without align_corners and equal sizes")
+        return _unknown(
+            f"{what}; only equal sizes and factor 2 without align_corners were seen mapped"
+        )
     is_nearest = op.operator.opcode == "RESIZE_NEAREST_NEIGHBOR"
     if is_nearest and op.option("half_pixel_centers"):
-        return _unknown(f"{what} with half-pixel centers; that was not seen")
+        return _unknown(f"{what} with half-pixel centers, which was not seen mapped")
     elements = count(op.out_shape)
     seen = _NEAREST_SEEN_MAPPED if is_nearest else _BILINEAR_SEEN_MAPPED
-    return None if elements <= seen else _unknown(f"{what}, {elements:,} elements; {seen:,} seen")
+    return (
+        None
+        if elements <= seen
+        else _unknown(f"{what}, {elements:,} elements; {seen:,} were seen mapped")
+    )
 
 
 def vector_alpha(op: Operation) -> Crossed | None:
-    """One slope a channel (Keras: ``shared_axes=[1, 2]``)."""
+    """One slope per channel (Keras: ``shared_axes=[1, 2]``)."""
     alpha = op.input(1)
     if alpha is None or not op.is_constant(alpha):
         return _refused("its slopes are computed")
     if count(alpha.shape[:-1]) > 1:
-        return _refused(f"its slopes have shape {list(alpha.shape)}, one a position")
+        return _refused(f"its slopes have shape {list(alpha.shape)}, one per position")
     return None
 
 
 def plain_lstm(op: Operation) -> Crossed | None:
-    """No peepholes, projection or layer normalization."""
+    """It does not use peepholes, projection or layer normalization."""
     extra = [
         number
         for number, tensor in enumerate(op.inputs)
@@ -291,19 +303,19 @@ def plain_lstm(op: Operation) -> Crossed | None:
 
 
 def broadcast_tile(op: Operation) -> Crossed | None:
-    """One pixel repeated over an image: the one form that was seen."""
+    """It repeats one pixel over an image, the only form that was seen."""
     height, width, _ = nhwc(op.in_shape)
     same_channels = op.in_shape[-1:] == op.out_shape[-1:]
     if (height, width) == (1, 1) and same_channels:
         return None
-    return _unknown("it repeats more than one pixel, which was not seen")
+    return _unknown("it repeats more than one pixel, which was not seen mapped")
 
 
 def never_seen(op: Operation) -> Crossed | None:
-    """Listed by Google, mapped in no compiled model that could be looked at."""
+    """Google lists it, but it is not mapped in any compiled model that was examined."""
     return _unknown(f"{op.operator.opcode} is listed as supported, but was never seen mapped")
 
 
 def some_sizes(_op: Operation) -> Crossed | None:
-    """Mapped in some sizes and refused in others, by no rule that is known."""
-    return _unknown("some sizes map and some do not, by no rule that is known")
+    """Some sizes map and some do not; the rule is not known."""
+    return _unknown("some sizes map and some do not; the rule is not known")

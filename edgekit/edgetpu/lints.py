@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the compiler refuses to read, or takes and silently spoils, although every operator maps."""
+"""Faults that the compiler refuses, or silently makes worse, although every operator maps."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from edgekit.edgetpu.parameters import flattens_badly
 from edgekit.edgetpu.structure import place_of, short_name
 from edgekit.formats.tflite import Model, Tensor
 
-_MANY_ELEMENTS = 256  # flattened; fewer cost some kilobytes at most
-_FAR_APART = 8  # a scale that many times another leaves 5 of 8 bits to the finer one
-# kernel_util.cc, GetQuantizedConvolutionMultipler: share of the output's scale.
+_MANY_ELEMENTS = 256  # flattened; fewer cost only a few kilobytes
+_FAR_APART = 8  # a scale this many times another leaves 5 of 8 bits for the finer one
+# kernel_util.cc, GetQuantizedConvolutionMultipler: relative to the output's scale.
 _BIAS_SCALE_TOLERANCE = 0.02
 _INT32_MAX = (1 << 31) - 1
 _UPPER_BOUNDS = {"RELU6": 6.0, "RELU_N1_TO_1": 1.0}
-# They copy: what a concatenation reads through them had its own scale before.
+# They copy: an input of a concatenation had its own scale before them.
 _COPYING = ("QUANTIZE", "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE")
 _MOST_COPIES = 8
 
 
 def find_lints(model: Model) -> list[Issue]:
-    """Every finding on the operators of the main subgraph, in their order."""
+    """Return every finding on the operators of the main subgraph, in their order."""
     operations = [Operation(model, index) for index in range(len(model.main.operators))]
     return [
         issue
@@ -42,7 +42,7 @@ def _issue(op: Operation, code: str, message: str, severity: str = "warning") ->
 def _flattened(op: Operation) -> Iterator[Issue]:
     if flattens_badly(op.model.main, op.operator):
         shape = list(op.in_shape)
-        message = f"it flattens {shape}: {shape[-1]} channels are no multiple of 4"
+        message = f"it flattens {shape}: {shape[-1]} channels are not a multiple of 4"
         severity = "warning" if count(op.in_shape) >= _MANY_ELEMENTS else "note"
         yield _issue(op, "params.flatten_explodes", message, severity)
 
@@ -63,7 +63,7 @@ def _biases(op: Operation) -> Iterator[Issue]:
     if weights is None or bias is None or values is None or not op.activations:
         return
     if bias.dtype == "INT32" and np.abs(values.astype(np.int64)).max(initial=0) >= _INT32_MAX:
-        yield _issue(op, "quant.bias_overflow", f"{short_name(bias)} is cut off at 32 bits")
+        yield _issue(op, "quant.bias_overflow", f"{short_name(bias)} is clipped to 32 bits")
     product = _product_of_scales(op.activations[0], weights)
     output = op.outputs[0].scale
     if product is None or output is None or bias.scale is None:
@@ -72,14 +72,14 @@ def _biases(op: Operation) -> Iterator[Issue]:
         yield _issue(
             op,
             "quant.bias_scale",
-            f"{short_name(bias)} has scale {bias.scale:g}, input times weights is {product:g}",
+            f"{short_name(bias)} has scale {bias.scale:g}, but input times weights is {product:g}",
             "error",
         )
 
 
 def _product_of_scales(activation: Tensor, weights: Tensor) -> float | None:
     if activation.scale is None or weights.scale is None:
-        return None  # the kernel does not compare where weights have a scale a channel
+        return None  # the kernel does not compare if weights have a scale per channel
     return activation.scale * weights.scale
 
 
@@ -90,7 +90,7 @@ def _fused_bound(op: Operation) -> Iterator[Issue]:
         yield _issue(
             op,
             "quant.activation_overflow",
-            f"{bound:g} is more than 32 bits of steps of {scale:g}",
+            f"{bound:g} in steps of {scale:g} needs more than 32 bits",
             "error",
         )
 
@@ -106,7 +106,7 @@ def _mixed_ranges(op: Operation) -> Iterator[Issue]:
             op,
             "quant.mixed_range_concat",
             f"{short_name(coarse)} has steps of {high:.3g}, {short_name(fine)} of {low:.3g}: "
-            f"{high / low:.0f} times apart, in one tensor",
+            f"a ratio of {high / low:.0f} in one tensor",
         )
 
 
@@ -115,7 +115,7 @@ def _first(pair: tuple[float, Tensor]) -> float:
 
 
 def _scale_before(op: Operation, tensor: Tensor) -> float | None:
-    """The finest scale that the values of ``tensor`` had on their way, before they were joined."""
+    """Return the finest scale that the values of ``tensor`` had before they were joined."""
     graph = op.model.main
     made_by = {number: each for each in graph.operators for number in each.outputs}
     number = next(

@@ -9,7 +9,7 @@ _LSTM_WEIGHTS = range(1, 9)
 
 
 def count_macs(op: Operation) -> int:
-    """Multiply-accumulates of one run of ``op``; 0 for what neither convolves nor multiplies."""
+    """Return the multiply-accumulates of one run of ``op``; 0 if it does not use any."""
     weights = op.input(1)
     opcode = op.operator.opcode
     if weights is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One operator with its tensors at hand: what the mapping rules look at."""
+"""One operator with its tensors: the input of the mapping rules."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Operation:
 
     @property
     def inputs(self) -> tuple[Tensor | None, ...]:
-        """All inputs in their order; None for an optional one left out."""
+        """All inputs in their order; None for an optional one that is left out."""
         tensors = self.model.main.tensors
         return tuple(tensors[index] if index >= 0 else None for index in self.operator.inputs)
 
@@ -39,7 +39,7 @@ class Operation:
 
     @property
     def activations(self) -> tuple[Tensor, ...]:
-        """The inputs that are computed or fed, not stored in the file."""
+        """The inputs that are computed or are inputs of the model, not stored in the file."""
         return tuple(
             tensor for tensor in self.inputs if tensor is not None and not self.is_constant(tensor)
         )
@@ -82,7 +82,7 @@ class Operation:
 
 
 def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """``shape`` without its dimensions of size 1."""
+    """Return ``shape`` without its dimensions of size 1."""
     return tuple(size for size in shape if size != 1)
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model's parameters cost on the device: padded, laid out, cached on chip or streamed.
+"""The size of a model's parameters on the device: padded, laid out, cached or streamed.
 
 The formulas reproduce the parameter bytes of compiled files: to the byte for convolutions and dense
-layers, approximately where `LayerParameters.exact` is false. They hold for compilers 14.1 to 16.0;
-``runtime=10`` means compiler 1.0.
+layers, approximately if `LayerParameters.exact` is false. They are valid for compilers 14.1 to
+16.0; ``runtime=10`` means compiler 1.0.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from edgekit.edgetpu.chip import LATEST_RUNTIME, PARAMETER_CACHE_BYTES, PARAMETE
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor
 
 _WORD_BYTES = 4
-_NARROW_GROUP = 16  # output channels of the last group of at most 64 come in steps of 16
+_NARROW_GROUP = 16  # the last group of at most 64 output channels is rounded up to 16
 _WIDE_GROUP = 64
-# Dense layers with few outputs lie in one tile; seen streamed from here on, although the whole
-# memory would hold them (seven models of compiler 16 with 16,384 inputs and one output).
+# Dense layers with few outputs are stored in one tile. From this size on they were seen streamed,
+# although the memory is large enough (seven models of compiler 16: 16,384 inputs, one output).
 _ONE_TILE_BYTES = 256 * 1024
 _ONE_TILE_OUTPUTS = 48
-# (channels, bytes for each element): flattening a feature map whose channels are no multiple of 4.
-# Measured at these three; what lies between is interpolated.
+# (channels, bytes for each element) to flatten a feature map whose number of channels is not a
+# multiple of 4. Measured at these three; interpolated between them.
 _FLATTEN_COST = ((1, 64.0), (30, 350.0), (114, 519.0))
 _SOFTMAX_BYTES_PER_CLASS = 48
 _PASSING = ("RESHAPE", "SQUEEZE", "QUANTIZE", "EXPAND_DIMS")
@@ -39,9 +39,9 @@ class LayerParameters:
     opcode: str
     raw_bytes: int  # of its constants in the .tflite, without shapes and axes
     device_bytes: int  # laid out for the Edge TPU
-    exact: bool  # whether the formula is one that compiled models confirm to the byte
+    exact: bool  # whether compiled models confirm the formula to the byte
     cached: bool  # kept on chip between inferences; else sent with every inference
-    is_operand: bool = False  # sent like an activation, whatever room there is on the chip
+    is_operand: bool = False  # always sent like an activation, even if the chip has room
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def lay_out_parameters(
     runtime: int = LATEST_RUNTIME,
     cache_bytes: int = PARAMETER_CACHE_BYTES,
 ) -> ParameterLayout:
-    """Lay out the parameters of the operators ``indices`` of the main subgraph (None for all).
+    """Lay out the parameters of the operators ``indices`` of the main subgraph (None: all).
 
-    A layer is cached whole or streamed whole. Layers are taken in the order of execution while
+    A layer is cached whole or streamed whole. Layers are cached in the order of execution while
     they fit into ``cache_bytes``.
 
     Args:
@@ -104,9 +104,9 @@ def lay_out_parameters(
 
 
 def flattens_badly(graph: Subgraph, operator: Operator) -> bool:
-    """Whether ``operator`` makes a vector of a feature map with channels no multiple of 4.
+    """Whether ``operator`` flattens a feature map whose channels are not a multiple of 4.
 
-    The Edge TPU keeps pixels at multiples of 4 bytes; closing the gaps takes a matrix of
+    The Edge TPU stores pixels at multiples of 4 bytes; to close the gaps it needs a matrix of
     parameters that can be several times the model's own.
     """
     if operator.opcode != "RESHAPE":
@@ -115,7 +115,7 @@ def flattens_badly(graph: Subgraph, operator: Operator) -> bool:
     if len(before) < 3 or not after:
         return False
     height, width, channels = before[-3:]
-    # One channel in whole rows of 16 lies without gaps already (seen at 16x16 and 128x128).
+    # One channel in whole rows of 16 does not have gaps (seen at 16x16 and 128x128).
     has_gaps = channels % _WORD_BYTES and not (channels == 1 and width % 16 == 0)
     return bool(has_gaps and height * width > 1 and after[-1] == height * width * channels)
 
@@ -167,7 +167,7 @@ def _depthwise(model: Model, operator: Operator) -> _Cost:
     header = _header(model, operator, weights)
     taps = height * width * _WORD_BYTES
     if _shape(model.main, operator.inputs[0])[-1:] == (channels,):
-        # One weight a channel is stored as the diagonal of a 4 by 4 matrix.
+        # One weight per channel is stored as the diagonal of a 4 by 4 matrix.
         return _Cost(_up(channels, _WORD_BYTES) * (taps + header))
     return _Cost(_padded_outputs(channels) * (taps + header))  # a channel multiplier
 
@@ -185,7 +185,7 @@ def _dense(model: Model, operator: Operator) -> _Cost:
 
 
 def _lstm(model: Model, operator: Operator) -> _Cost:
-    """The gates as dense layers; what the unrolled steps add besides is not known."""
+    """Count the gates as dense layers; what else the unrolled steps add is not known."""
     gates = 0
     for number in range(1, 9):
         weights = _constant(model, operator, number)
@@ -196,7 +196,7 @@ def _lstm(model: Model, operator: Operator) -> _Cost:
 
 
 def _joined(model: Model, operator: Operator) -> _Cost:
-    """Channels that are joined or taken apart at no multiple of 4 go through a small matrix."""
+    """Count the small matrix for channels joined or split at a number not divisible by 4."""
     ends = (*operator.inputs, *operator.outputs)
     shapes = [_shape(model.main, index) for index in ends if index >= 0]
     channels = [shape[-1] for shape in shapes if shape]
@@ -222,7 +222,7 @@ def _softmax(model: Model, operator: Operator, producers: _Producers, runtime: i
         shape = _shape(model.main, operator_input)
         source = producers.get(operator_input)
     is_vector = len(shape) < 3 or set(shape[-3:-1]) == {1}
-    # Compiler 1.0 leaves a softmax to the scalar core, which needs no parameters.
+    # Compiler 1.0 runs a softmax on the scalar core, which does not need parameters.
     if runtime <= 10:
         return _Cost()
     if source is None or not is_vector:
@@ -234,7 +234,7 @@ def _softmax(model: Model, operator: Operator, producers: _Producers, runtime: i
 
 
 def _constant_operand(model: Model, operator: Operator) -> _Cost:
-    """A constant that is no scalar is sent as an activation with every inference."""
+    """Count a constant that is not a scalar: it is sent as an activation with every inference."""
     for number in range(2):
         tensor = _constant(model, operator, number)
         if tensor is not None and tensor.num_elements > 1:
@@ -255,13 +255,13 @@ _COSTS: Mapping[str, Callable[[Model, Operator], _Cost]] = {
 
 
 def _header(model: Model, operator: Operator, weights: Tensor) -> int:
-    """Bytes an output channel carries beside its weights: bias, multiplier, zero point."""
+    """Return the bytes of an output channel besides its weights: bias, multiplier, zero point."""
     bias = _bias(model, operator)
     has_bias = bool(bias is not None and np.any(bias))
     quantization = weights.quantization
     if quantization is None or not quantization.per_channel:
         return _WORD_BYTES * has_bias
-    if len(set(quantization.scale)) == 1:  # seen once: equal scales take one row, not two
+    if len(set(quantization.scale)) == 1:  # seen once: equal scales need one row, not two
         return _WORD_BYTES * (1 + has_bias)
     return _WORD_BYTES * (2 + has_bias)
 

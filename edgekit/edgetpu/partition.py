@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One Edge TPU part: an operator behind a CPU operator that is itself behind mapped ones stays out.
+"""One Edge TPU part: an operator after a CPU operator that follows mapped ones does not map.
 
-The rule follows the data, not the order in the file: CPU operators at the head stop nothing, and
-operators that do not depend on a blocked one still map (measured on MoveNet, DeepLab and YOLOv8).
+The rule follows the data, not the order in the file: CPU operators at the start do not block
+others, and operators that do not depend on a blocked one still map (measured on MoveNet, DeepLab
+and YOLOv8).
 """
 
 from __future__ import annotations
@@ -21,24 +22,23 @@ class Place:
     """Where one operator runs."""
 
     verdict: str  # tpu | cpu | unknown
-    blocker: int | None = None  # the operator in front that keeps it from the Edge TPU
+    blocker: int | None = None  # the earlier operator that keeps it off the Edge TPU
     behind_tpu: int = NO  # whether its inputs depend on a mapped operator: NO, MAYBE or YES
 
 
 @dataclass(frozen=True)
 class _Flow:
-    """What is known of a tensor."""
+    """What is known about a tensor."""
 
     from_tpu: int = NO  # it depends on a mapped operator
-    blocked: int = NO  # it depends on a CPU operator behind a mapped one
+    blocked: int = NO  # it depends on a CPU operator after a mapped one
     blocker: int | None = None
 
 
 def partition(graph: Subgraph, own: Sequence[str]) -> tuple[Place, ...]:
     """Apply the rule of one part to operators with their ``own`` verdicts.
 
-    Where it is unknown whether an operator in front maps, what follows is unknown too: nothing is
-    promised that depends on a guess.
+    If it is unknown whether an operator maps, all operators that depend on it are unknown too.
     """
     flows: dict[int, _Flow] = {}
     places = []

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which operators edgetpu_compiler 16 can read at all.
+"""Which operators edgetpu_compiler 16 can read.
 
 Compiler 16.0.384591198 embeds TensorFlow Lite of about release 2.5: it refuses a file ("Didn't find
 op for builtin opcode 'CONV_2D' version '6'") with an operator that this release did not register.
-Reading is not mapping: what maps is another table.
+A readable operator need not map: edgekit.edgetpu.rules contains what maps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from edgekit.formats.tflite import Operator
 
 # Highest version of each builtin that TensorFlow 2.5's BuiltinOpResolver registers
-# (tensorflow/lite/kernels/register.cc, tag v2.5.0). Release 2.6 may be the true one; this is the
+# (tensorflow/lite/kernels/register.cc, tag v2.5.0). The true release may be 2.6; this table is
 # stricter.
 MAX_READABLE_VERSION: dict[str, int] = {
     "ABS": 3,
@@ -151,9 +151,9 @@ MAX_READABLE_VERSION: dict[str, int] = {
     "ZEROS_LIKE": 1,
 }
 
-# Operators that TensorFlow 2.21's quantizer leaves real, or gives a version (EXP, LOG, REDUCE_PROD
-# and SQRT: 2) that compiler 16 does not read; release 2.5 has no 8-bit kernel of them, but for ELU.
-# Measured: one network for each, quantized.
+# Operators that TensorFlow 2.21's quantizer leaves in float, or gives a version (EXP, LOG,
+# REDUCE_PROD and SQRT: 2) that compiler 16 does not read. Release 2.5 does not have 8-bit kernels
+# for them, except ELU. Measured: one quantized network for each.
 REAL_ONLY = frozenset(
     [
         "ADD_N",
@@ -195,9 +195,9 @@ REAL_ONLY = frozenset(
 
 
 def why_unreadable(operator: Operator) -> str:
-    """Why compiler 16 cannot read ``operator``; empty if it can.
+    """Return why compiler 16 cannot read ``operator``; empty if it can.
 
-    Custom operators are no question of versions: for them the answer is empty.
+    Custom operators do not have versions: the result for them is empty.
     """
     if operator.opcode == "CUSTOM":
         return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The answer of `edgekit check`: verdicts, the first blocker, memory, crossings, issues."""
+"""The result of `edgekit check`: verdicts, the first blocker, memory, crossings, issues."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOT_KNOWN = "Not known: see the rule"
 
 @dataclass(frozen=True)
 class StatusCount(Result):
-    """A row of the compiler's own table."""
+    """A row of the compiler's table."""
 
     opcode: str
     count: int
@@ -30,7 +30,7 @@ class StatusCount(Result):
 
 @dataclass(frozen=True)
 class CheckReport(Result):
-    """What the Edge TPU takes of one model; ``edgekit.check/1``."""
+    """Which operators of one model map to the Edge TPU; ``edgekit.check/1``."""
 
     schema: ClassVar[str] = "edgekit.check/1"
     model: str
@@ -39,20 +39,20 @@ class CheckReport(Result):
     converted_from: str | None  # the float or Keras source, where ``model`` is its conversion
     notes: tuple[str, ...]  # how that conversion was made
     target: int  # runtime version
-    refused: bool  # the compiler does not take the file at all
+    refused: bool  # the compiler refuses the whole file
     operators: tuple[OperatorVerdict, ...]
     num_operators: int
     num_mapped: int
     num_unknown: int
-    num_mapped_if_read: int  # as num_mapped, if the compiler took the file
+    num_mapped_if_read: int  # num_mapped if the compiler accepted the file
     macs: int  # of one inference
     mapped_macs: int
     first_blocker: int | None
     blocker: Blocker | None
     on_chip_bytes: int  # parameters kept on the chip
     streamed_bytes: int  # parameters sent with every inference
-    cache_bytes: int  # room for parameters on the chip, about
-    parameters_exact: bool  # whether the formulas of all layers are confirmed to the byte
+    cache_bytes: int  # approximate room for parameters on the chip
+    parameters_exact: bool  # whether compiled models confirm the formulas of all layers to the byte
     activations: Activations
     activation_bytes: int  # room for activations on the chip
     crossings: Crossings
@@ -61,43 +61,43 @@ class CheckReport(Result):
 
     @property
     def mapped_macs_share(self) -> float | None:
-        """Mapped multiply-accumulates over all; None for a model without any."""
+        """Mapped multiply-accumulates divided by all; None for a model without any."""
         return self.mapped_macs / self.macs if self.macs else None
 
     @property
     def mapped_share(self) -> float:
-        """Mapped operators over all."""
+        """Mapped operators divided by all."""
         return self.num_mapped / self.num_operators if self.num_operators else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """`edgekit.check/1`, with the shares."""
+        """Return `edgekit.check/1`, with the shares."""
         shares = {"mapped_share": self.mapped_share, "mapped_macs_share": self.mapped_macs_share}
         return {**super().to_dict(), **shares}
 
 
 @dataclass(frozen=True)
 class CheckReports(Result):
-    """Several models, in the order given; ``edgekit.checks/1``."""
+    """Several models, in the given order; ``edgekit.checks/1``."""
 
     schema: ClassVar[str] = "edgekit.checks/1"
     models: tuple[CheckReport, ...]
 
 
 class NotMappedError(GateError):
-    """Too little of a model maps; ``result`` is the report."""
+    """Too few operators of a model map; ``result`` is the report."""
 
     def __init__(self, what: str, *, where: str = "", why: str = "", fix: str = "") -> None:
         super().__init__(what, where=where, why=why, fix=fix)
         self.result: Result | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """`edgekit.error/1` with the whole report as ``result``."""
+        """Return `edgekit.error/1` with the whole report as ``result``."""
         result = self.result.to_dict() if self.result is not None else None
         return {**super().to_dict(), "result": result}
 
 
 def count_statuses(verdicts: tuple[OperatorVerdict, ...]) -> tuple[StatusCount, ...]:
-    """The rows of the compiler's table: one a pair of operator and status, mapped ones first."""
+    """Return the compiler's table: a row for each operator and status, mapped ones first."""
     counts = Counter((each.opcode, _status(each)) for each in verdicts)
     mapped = {_status(each) for each in verdicts if each.verdict == TPU}
     rows = sorted(counts.items(), key=lambda item: (item[0][1] not in mapped, item[0]))
@@ -105,14 +105,14 @@ def count_statuses(verdicts: tuple[OperatorVerdict, ...]) -> tuple[StatusCount, 
 
 
 def require_mapped(reports: Sequence[CheckReport], share: float) -> None:
-    """Hold reports against a gate.
+    """Check that enough operators map.
 
     Args:
-        reports: Of one model or several.
-        share: Least share of operators that map, 0 to 1; unknown ones do not count.
+        reports: The reports of one or more models.
+        share: The smallest allowed share of mapped operators, 0 to 1; unknown ones do not count.
 
     Raises:
-        NotMappedError: Fewer do, in one of them.
+        NotMappedError: A smaller share maps in one of them.
     """
     failed = [report for report in reports if report.mapped_share < share]
     if not failed:
@@ -125,7 +125,7 @@ def require_mapped(reports: Sequence[CheckReport], share: float) -> None:
     others = f"; and too few of {len(failed) - 1} more" if len(failed) > 1 else ""
     error = NotMappedError(
         f"{first.num_mapped} of {first.num_operators} operators map "
-        f"({first.mapped_share:.1%}), asked for are {share:.1%}{others}",
+        f"({first.mapped_share:.1%}), required are {share:.1%}{others}",
         where=first.model,
         why=str(errors[0]) if errors else why,
         fix=errors[0].fix if errors else fix,
@@ -139,7 +139,7 @@ def _status(verdict: OperatorVerdict) -> str:
 
 
 def refused_report(name: str, target: int, issues: tuple[Issue, ...]) -> CheckReport:
-    """The report on a network that does not become a .tflite at all: nothing but the reasons."""
+    """Return the report on a network that cannot become a .tflite: it contains only the issues."""
     return CheckReport(
         model=name,
         sha256="",

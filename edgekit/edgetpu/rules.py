@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What maps to the Edge TPU, as data: one row an operator, with its limits, evidence and source.
+"""What maps to the Edge TPU, as data: for each operator its limits, evidence and source.
 
-The page of supported operations in the documentation is generated from this table.
+The documentation's page of supported operations is generated from this table.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _BEFORE_13 = (0, 12)
 
 @dataclass(frozen=True)
 class Limit:
-    """A condition on an operator; its text is the first line of the function's documentation."""
+    """A condition on an operator; its text is the first line of the function's docstring."""
 
     check: Callable[[Operation], Crossed | None]
     fix: str
     status: str = UNSPECIFIED
-    runtimes: tuple[int, int] = _ALWAYS  # first and last runtime version that has it
+    runtimes: tuple[int, int] = _ALWAYS  # first and last runtime version with this limit
     source: str = _TABLE
 
     @property
@@ -57,22 +57,22 @@ class OpRule:
 
     opcode: str
     since: int = 10  # runtime version
-    max_version: int = 2  # of the operator; above it nothing is known
+    max_version: int = 2  # of the operator; higher ones are unknown
     limits: tuple[Limit, ...] = ()
-    seen_mapped: int = 0  # instances in the compiled models that the rules were measured on
-    seen_refused: int = 0  # of these operators, refused for a limit of their own
+    seen_mapped: int = 0  # instances in the compiled models used to measure the rules
+    seen_refused: int = 0  # those refused for a limit of the operator itself
     source: str = _TABLE
     version_since: Mapping[int, int] | None = None  # operator version -> runtime version
 
     @property
     def evidence(self) -> str:
-        """The source, and how often compiled models showed it."""
+        """The source, and how often the operator was seen mapped in compiled models."""
         if not self.seen_mapped:
             return f"{self.source}; not seen in a compiled model"
         return f"{self.source}; seen mapped {self.seen_mapped:,} times"
 
 
-_FUSED = Limit(limits.no_fused_activation, "put the activation into a layer of its own")
+_FUSED = Limit(limits.no_fused_activation, "put the activation into a separate layer")
 _WEIGHTS = Limit(
     limits.constant_weights,
     "make weights and bias constants of the network; a product of two activations does not map",
@@ -81,15 +81,15 @@ _WEIGHTS = Limit(
 )
 _STORED = Limit(
     limits.stored_densely,
-    "edgekit fix MODEL -o OUT.tflite stores them with their zeros",
+    "edgekit fix MODEL -o OUT.tflite makes them dense",
     source=_MEASURED,
 )
 _RESIZE = Limit(
     limits.small_factor,
-    "resize by 2, in several steps if need be; or stop before the resize and do it on the host",
+    "resize by 2, in several steps if necessary; or end before the resize and do it on the host",
     source=f"{_TABLE} (some sizes are refused to protect precision); {_MEASURED}",
 )
-_BATCH = "keep the batch (the first of four dimensions) out of it"
+_BATCH = "do not use the batch (the first of four dimensions)"
 
 OP_RULES: Mapping[str, OpRule] = {
     rule.opcode: rule
@@ -181,7 +181,7 @@ OP_RULES: Mapping[str, OpRule] = {
             limits=(
                 Limit(
                     limits.small_reshape,
-                    "reshape smaller tensors, or stop before it and reshape on the host (free)",
+                    "reshape smaller tensors, or end before it and reshape on the host (free)",
                     source=f"{_TABLE} (refuses large ones); {_MEASURED}; log of compiler 1.0",
                 ),
             ),
@@ -197,14 +197,18 @@ OP_RULES: Mapping[str, OpRule] = {
             source=f"{_TABLE}; log of compiler 14.1",
             version_since={3: 14},
         ),
-        OpRule("RSQRT", since=14, limits=(Limit(limits.never_seen, "compile, and see"),)),
+        OpRule(
+            "RSQRT",
+            since=14,
+            limits=(Limit(limits.never_seen, "compile the model and look at the log"),),
+        ),
         OpRule("SLICE"),
         OpRule(
             "SOFTMAX",
             limits=(
                 Limit(
                     limits.one_vector,
-                    "apply it to one vector, or leave it to the host",
+                    "apply it to one vector, or compute it on the host",
                     source=f"{_TABLE}; {_MEASURED}; logs of compiler 16 (YOLOv8)",
                 ),
             ),
@@ -213,7 +217,9 @@ OP_RULES: Mapping[str, OpRule] = {
         OpRule("SPACE_TO_DEPTH"),
         OpRule("SPLIT", limits=(Limit(limits.split_not_batch, _BATCH),), seen_mapped=2),
         OpRule(
-            "SQUARED_DIFFERENCE", since=14, limits=(Limit(limits.never_seen, "compile, and see"),)
+            "SQUARED_DIFFERENCE",
+            since=14,
+            limits=(Limit(limits.never_seen, "compile the model and look at the log"),),
         ),
         OpRule("SQUEEZE"),
         OpRule(
@@ -221,7 +227,7 @@ OP_RULES: Mapping[str, OpRule] = {
             limits=(
                 Limit(
                     limits.unit_strides,
-                    "take every value and let a strided convolution or pooling thin them out",
+                    "keep every value, and reduce them with a strided convolution or pooling",
                     STRIDES,
                     source=f"{_TABLE}; the compiler's status",
                 ),
@@ -235,7 +241,7 @@ OP_RULES: Mapping[str, OpRule] = {
             "TILE",
             since=12,
             max_version=1,
-            limits=(Limit(limits.broadcast_tile, "let an addition broadcast instead"),),
+            limits=(Limit(limits.broadcast_tile, "use an addition that broadcasts instead"),),
             seen_mapped=1,
             source=_MEASURED,
         ),

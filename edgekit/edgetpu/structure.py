@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What makes the compiler refuse a whole file: custom and unknown operators, loops, open shapes."""
+"""Reasons to refuse a whole file: custom and unknown operators, loops, open shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgekit.edgetpu.issues import Issue
 from edgekit.edgetpu.readable import why_unreadable
 from edgekit.formats.tflite import CUSTOM, Model, Operator, Subgraph, Tensor
 
-# Operator -> the inputs that say how large its output is.
+# Operator -> the inputs that decide the size of its output.
 _SIZE_INPUTS = {
     "BATCH_TO_SPACE_ND": (1, 2),
     "BROADCAST_TO": (1,),
@@ -37,21 +37,21 @@ _SIZE_INPUTS = {
     "TRANSPOSE": (1,),
     "TRANSPOSE_CONV": (0,),
 }
-# The size of what they put out depends on values.
+# The size of their outputs depends on values.
 _SIZED_BY_VALUES = ("WHERE", "UNIQUE")
-# What TensorFlow puts before the names of a SavedModel's tensors; it is no layer.
+# TensorFlow's prefix of tensor names of a SavedModel; it is not a layer.
 _CALL = "StatefulPartitionedCall"
 
 
 def structural_rules(
     model: Model, *, skip: Collection[int] = (), at_source: bool = False
 ) -> list[Issue]:
-    """The rules that quantization can neither break nor repair: they hold for a float model too.
+    """Return the issues that do not depend on quantization, so also for a float model.
 
     Args:
         model: Float or integer.
-        skip: Operators of the main subgraph that do not count.
-        at_source: Whether the fixes are for the network that ``model`` is converted from; else
+        skip: Operators of the main subgraph to ignore.
+        at_source: Whether the fixes are for the network from which ``model`` is converted; else
             they are for a .tflite file.
     """
     return [
@@ -62,10 +62,10 @@ def structural_rules(
 
 
 def first_computed_size(model: Model) -> int | None:
-    """The first operator of the main subgraph whose output's size is computed at run time.
+    """Return the first operator of the main subgraph whose output's size is computed at run time.
 
-    That is what the compiler means by dynamic tensors. A dimension that is merely declared open
-    (-1 in the signature of an input) it takes for the 1 that the file holds besides.
+    The compiler's "dynamic tensors" are such outputs. If a dimension is only declared open (-1 in
+    the signature of an input), the compiler uses the size 1 in the file's shape.
     """
     graph = model.main
     for index, operator in enumerate(graph.operators):
@@ -78,7 +78,7 @@ def first_computed_size(model: Model) -> int | None:
 
 
 def layer_of(subgraph: Subgraph, operator: Operator) -> str:
-    """The layer that an operator came from, by the names of the tensors around it; "" if unknown.
+    """Return the layer of an operator, from the names of its tensors; empty if unknown.
 
     TensorFlow names tensors ``model/layer/operation``; a fused operator has several such names,
     joined by ";".
@@ -93,14 +93,14 @@ def layer_of(subgraph: Subgraph, operator: Operator) -> str:
 
 
 def place_of(subgraph: Subgraph, index: int) -> str:
-    """Where an operator is, in words: ``operator 3 CONV_2D, layer model/conv1``."""
+    """Return the place of an operator as text: ``operator 3 CONV_2D, layer model/conv1``."""
     operator = subgraph.operators[index]
     layer = layer_of(subgraph, operator)
     return f"operator {index} {operator.label}" + (f", layer {layer}" if layer else "")
 
 
 def short_name(tensor: Tensor) -> str:
-    """The first of the names that a fused operator's tensor carries."""
+    """Return the first of the names of a fused operator's tensor."""
     return "/".join(part for part in tensor.name.split(";")[0].split("/") if part != _CALL)
 
 
@@ -112,7 +112,7 @@ def _subgraphs(model: Model) -> Iterator[Issue]:
             yield Issue(
                 "model.subgraphs",
                 place_of(model.main, index),
-                f"{operator.opcode} runs another subgraph; the Edge TPU takes one",
+                f"{operator.opcode} runs another subgraph; the Edge TPU supports only one",
                 advice_for(operator.opcode),
             )
 
@@ -161,6 +161,6 @@ def _dynamic_rule(where: str, tensor: Tensor) -> Issue:
         "model.dynamic_shape",
         where,
         f"the shape {list(tensor.shape_signature or tensor.shape)} has an unknown dimension (-1)",
-        "give every input a fixed shape (--input-shape), and avoid operations whose output's size "
+        "give every input a fixed shape (--input-shape), and avoid operators whose output's size "
         "depends on values",
     )

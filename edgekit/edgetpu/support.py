@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the Edge TPU takes of a model: one verdict an operator, with its reason, rule and fix."""
+"""Which operators map to the Edge TPU: one verdict for each, with reason, rule and fix."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _INTEGERS = ("UINT8", "INT8")
 _INT8_SINCE = 12
 BORDERS = ("QUANTIZE", "DEQUANTIZE")
 # Custom operators at the end that run on the CPU by design: the compiler has their kernels and
-# leaves them alone (logs, compiled models). They take real numbers and give them.
+# does not change them (logs, compiled models). Their inputs and outputs are real numbers.
 HOST_CUSTOM = ("TFLite_Detection_PostProcess", "PosenetDecoderOp")
 _NAMED_FIRST = ("unsupported_op", "dtype")
 
@@ -49,28 +49,28 @@ class OperatorVerdict(Result):
     opcode: str  # the builtin's name, or CUSTOM
     version: int
     verdict: str  # tpu | cpu | unknown
-    reason: str = ""  # the compiler's own words where it has some, then what they mean here
+    reason: str = ""  # the compiler's words, if it has any, then what they mean here
     rule: str = ""  # dtype, rank, second_subgraph, ..., or a limit: "RESHAPE.small_reshape"
     fix: str = ""
     code: str = ""  # a key of ISSUE_CODES
-    status: str = MAPPED  # what the compiler's operation log says
-    source: str = ""  # what the rule is known from
+    status: str = MAPPED  # the status in the compiler's operation log
+    source: str = ""  # where the rule is known from
     layer: str = ""  # where in the network, by the tensors' names
     custom_code: str = ""
-    blocker: int | None = None  # the operator in front that is to blame
-    alone: str = TPU  # the verdict if nothing in front were to blame
+    blocker: int | None = None  # the earlier operator that blocks it
+    alone: str = TPU  # the verdict if no earlier operator blocked it
 
     @property
     def label(self) -> str:
-        """The name for people: the opcode, or the custom operator's own name."""
+        """The name to print: the opcode, or the custom operator's own name."""
         return self.custom_code or self.opcode
 
 
 def judge_operators(model: Model, runtime: int = LATEST_RUNTIME) -> tuple[OperatorVerdict, ...]:
-    """A verdict for each operator of the main subgraph, taking for granted that it can be read.
+    """Return a verdict for each operator of the main subgraph, assuming that it can be read.
 
     Args:
-        model: Static and quantized; float operators are found to run on the CPU.
+        model: Static and quantized; float operators get the verdict CPU.
         runtime: Runtime version to compile for: 10, 12, 13 or 14.
     """
     graph = model.main
@@ -84,7 +84,7 @@ def judge_operators(model: Model, runtime: int = LATEST_RUNTIME) -> tuple[Operat
 
 
 def judge(op: Operation, runtime: int = LATEST_RUNTIME) -> OperatorVerdict:
-    """The verdict on ``op`` alone, whatever lies in front of it."""
+    """Return the verdict on ``op`` alone, without regard to earlier operators."""
     for rule in (_supported, _data_types, _ranks, _runtime, _version, _limits):
         verdict = rule(op, runtime)
         if verdict is not None:
@@ -122,17 +122,17 @@ def _supported(op: Operation, _runtime: int) -> OperatorVerdict | None:
     operator = op.operator
     if operator.opcode in OP_RULES or operator.opcode == "DEQUANTIZE":
         return None
-    # The compiler looks at a custom operator's real outputs before anything else.
+    # The compiler checks a custom operator's float outputs first.
     is_real = operator.opcode == CUSTOM and any(map(_wrong_type, op.outputs))
     return _verdict(
         op,
         CPU,
         DATA_TYPE if is_real else NOT_SUPPORTED,
-        f"{operator.label} is none of the {len(OP_RULES)} operators that the Edge TPU has",
+        f"{operator.label} is not among the {len(OP_RULES)} operators that the Edge TPU has",
         "unsupported_op",
         "map.unsupported_op",
         advice_for_operator(operator),
-        "coral.ai, supported operations; no compiled model has it mapped",
+        "coral.ai, supported operations; it is not mapped in any compiled model",
     )
 
 
@@ -157,7 +157,7 @@ def _data_types(op: Operation, runtime: int) -> OperatorVerdict | None:
             op,
             CPU,
             DATA_TYPE,
-            f"int8 exists since runtime {_INT8_SINCE}, asked for is {runtime}",
+            f"int8 needs runtime {_INT8_SINCE} or later, the target is runtime {runtime}",
             "runtime",
             "map.runtime",
             f"--min-runtime-version {LATEST_RUNTIME}, or a runtime of 2019 or later on the device",
@@ -167,7 +167,7 @@ def _data_types(op: Operation, runtime: int) -> OperatorVerdict | None:
     readers = op.model.main.operators
     names = {each.custom_code for each in readers if set(operator.outputs) & set(each.inputs)}
     if operator.opcode in BORDERS and names and names <= set(HOST_CUSTOM):
-        fix = f"nothing to fix: {', '.join(sorted(names))} behind it takes real numbers, on the CPU"
+        fix = f"nothing to fix: {', '.join(sorted(names))} after it reads real numbers, on the CPU"
     elif operator.opcode in BORDERS:
         fix = "convert with integer inputs and outputs: edgekit convert --io uint8"
     else:
@@ -178,7 +178,7 @@ def _data_types(op: Operation, runtime: int) -> OperatorVerdict | None:
         op,
         CPU,
         UNSPECIFIED if operator.opcode == "QUANTIZE" else DATA_TYPE,
-        f"its {end} {tensor.name} is {tensor.dtype}, the Edge TPU has UINT8 and INT8",
+        f"its {end} {tensor.name} is {tensor.dtype}, the Edge TPU supports UINT8 and INT8",
         "dtype",
         "map.dtype",
         fix,
@@ -215,7 +215,7 @@ def _runtime(op: Operation, runtime: int) -> OperatorVerdict | None:
         op,
         CPU,
         VERSION if by_version else NOT_SUPPORTED,
-        f"it maps since runtime {since}, asked for is {runtime}",
+        f"it needs runtime {since} or later, the target is runtime {runtime}",
         "runtime",
         "map.runtime",
         f"--min-runtime-version {since} or later, which the device's runtime must have",
@@ -234,7 +234,7 @@ def _version(op: Operation, _runtime: int) -> OperatorVerdict | None:
         CPU if unreadable else UNKNOWN,
         VERSION if unreadable else UNSPECIFIED,
         unreadable
-        or f"version {operator.version} was never seen mapped, up to {rule.max_version} were",
+        or f"version {operator.version} was never seen mapped, only up to {rule.max_version}",
         "version",
         "map.op_version",
         advice_for_version(operator.opcode),
@@ -274,18 +274,18 @@ def _rule_of(op: Operation) -> OpRule | None:
 def _placed(
     own: OperatorVerdict, place: Place, all_own: Sequence[OperatorVerdict]
 ) -> OperatorVerdict:
-    # Of two reasons the compiler names the operator itself or its numbers before the one part.
+    # If there are two reasons, the compiler names the operator or its numbers, not the one part.
     if place.blocker is None or own.rule in _NAMED_FIRST:
         return own
     blocker = all_own[place.blocker]
     is_certain = place.verdict == CPU
     words = SECOND_SUBGRAPH if is_certain else "not known whether it maps"
-    besides = f"; besides, {own.reason}" if own.reason else ""
+    besides = f"; also, {own.reason}" if own.reason else ""
     return replace(
         own,
         verdict=place.verdict,
         reason=f"{words}: it depends on operator {blocker.index} {blocker.label}, which "
-        f"{'runs' if is_certain else 'may run'} on the CPU behind Edge TPU operators{besides}",
+        f"{'runs' if is_certain else 'may run'} on the CPU after Edge TPU operators{besides}",
         rule="second_subgraph",
         fix=f"operator {blocker.index} {blocker.label}: {blocker.fix}",
         code="map.second_subgraph",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Activation memory over time: what is alive while each operator runs."""
+"""Activation memory over time: the activations alive while each operator runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from edgekit.formats.tflite import NUMPY_DTYPES, Model, Subgraph
 
 
 def peak_activation_bytes(model: Model) -> int:
-    """The most bytes of activations alive at once in the main subgraph."""
+    """Return the largest number of bytes of activations alive at once in the main subgraph."""
     return max(activation_profile(model), default=0)
 
 
 def activation_profile(model: Model) -> list[int]:
-    """Bytes of activations alive while each operator of the main subgraph runs."""
+    """Return the bytes of activations alive while each operator of the main subgraph runs."""
     graph = model.main
     first = dict.fromkeys(graph.inputs, 0)
     last = dict.fromkeys(graph.outputs, len(graph.operators) - 1)
@@ -35,7 +35,7 @@ def activation_profile(model: Model) -> list[int]:
 
 
 def tensor_bytes(graph: Subgraph, index: int) -> int:
-    """Bytes of a tensor as the host holds it; one byte an element of unknown types."""
+    """Return the bytes of a tensor on the host; one byte per element for unknown types."""
     tensor = graph.tensors[index]
     dtype = NUMPY_DTYPES.get(tensor.dtype, "uint8")
     return tensor.num_elements * np.dtype(dtype).itemsize

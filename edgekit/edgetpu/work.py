@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator costs: cycles of the Edge TPU, elements that a CPU touches.
+"""The cost of an operator: cycles of the Edge TPU, elements that a CPU processes.
 
-Pure arithmetic on shapes; nothing is looked up by name of a model.
+Pure arithmetic on shapes; no model is treated by its name.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Callable, Mapping
 from edgekit.edgetpu.chip import CELLS_PER_TILE, NUM_TILES
 from edgekit.formats.tflite import Model, Operator, Subgraph
 
-_GRID = 4  # tiles a side
-_LANE_BYTES = 4  # input channels a cell takes in one cycle
+_GRID = 4  # tiles on each side
+_LANE_BYTES = 4  # input channels that a cell reads in one cycle
 _ROW_OUTPUTS = CELLS_PER_TILE * NUM_TILES  # outputs of a dense layer that all tiles share
-# Operations without arithmetic of their own in compiled programs.
+# Operators without their own arithmetic in compiled programs.
 _FREE = frozenset(("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "QUANTIZE", "PAD", "PADV2"))
 
 
 def operator_cycles(graph: Subgraph, operator: Operator) -> int:
-    """Cycles the busiest Edge TPU tile computes; within 10 % of the compiled programs' own counts.
+    """Return the busiest tile's cycles; within 10 % of the compiled programs' own counts.
 
-    Height and width are dealt to 4 by 4 tiles, a tile works on 64 output channels at a time and
-    takes 4 input channels a cycle; a depthwise convolution on 4 channels at a time.
+    Height and width are divided among 4 by 4 tiles. A tile computes 64 output channels at a time
+    and reads 4 input channels in each cycle; for a depthwise convolution, 4 channels at a time.
     """
     if operator.opcode in _FREE or not operator.outputs:
         return 0
@@ -42,7 +42,7 @@ def operator_cycles(graph: Subgraph, operator: Operator) -> int:
 
 
 def operator_elements(model: Model, graph: Subgraph, operator: Operator) -> int:
-    """Elements of activations read or written, whichever are more: what a CPU walks over."""
+    """Return the larger of the activation elements read and written: those a CPU processes."""
     reads = sum(
         graph.tensors[i].num_elements
         for i in operator.inputs
@@ -77,7 +77,7 @@ def _transposed_cycles(graph: Subgraph, operator: Operator, positions: int) -> i
 
 
 def _dense_cycles(graph: Subgraph, operator: Operator, positions: int) -> int:
-    """One row deals its outputs to the tiles; several rows are dealt themselves."""
+    """Divide the outputs of one row among the tiles, or several rows."""
     del positions
     depth = (graph.tensors[operator.inputs[1]].shape or (1,))[-1]
     outputs = (graph.tensors[operator.outputs[0]].shape or (1,))[-1]
@@ -88,7 +88,7 @@ def _dense_cycles(graph: Subgraph, operator: Operator, positions: int) -> int:
 
 
 def _lstm_cycles(graph: Subgraph, operator: Operator, positions: int) -> int:
-    """The gates' matrices once for each time step, as dense layers of one row."""
+    """Count the gates' matrices for each time step, as dense layers of one row."""
     del positions
     matrices = [graph.tensors[index] for index in operator.inputs[1:9] if index >= 0]
     output = graph.tensors[operator.outputs[0]]
@@ -121,5 +121,5 @@ def _hwc(graph: Subgraph, index: int) -> tuple[int, int, int]:
 
 
 def _up(value: int, group: int) -> int:
-    """How many groups hold ``value``."""
+    """Return the number of groups of size ``group`` that contain ``value``."""
     return -(-value // group)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes to frozen dataclasses and back."""
+"""File formats: from bytes to frozen dataclasses and back."""

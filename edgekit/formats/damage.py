@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What readers of other people's formats raise on damaged files, and limits for zip archives.
+"""The exceptions that libraries raise on damaged files, and limits for zip archives.
 
-One tuple each, so that no reader has a list of its own that lacks one. `edgekit.host.worker`, which
-imports nothing of edgekit, has a copy.
+There is one tuple for each format, so that every reader catches all of them. `edgekit.host.worker`
+has a copy, because it does not import edgekit.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import zlib
 
 from edgekit.errors import InputError
 
-# A negative place to read from is a ValueError, a text in an unknown encoding too; encryption is a
-# RuntimeError, an unknown compression a NotImplementedError; lzma's error is an Exception.
+# A negative position and an unknown text encoding raise ValueError, encryption RuntimeError, an
+# unknown compression NotImplementedError; lzma's error is an Exception.
 ZIP_DAMAGE = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -31,14 +31,14 @@ ZIP_DAMAGE = (
     RuntimeError,
     ValueError,
 )
-# Numpy parses the head of an array as Python text.
+# Numpy parses the header of an array as Python text.
 NUMPY_DAMAGE = (*ZIP_DAMAGE, AttributeError, SyntaxError, TypeError, tokenize.TokenError)
-# Pillow's decoders raise whatever their code hits first; decompression bombs are ValueErrors here.
+# Pillow's decoders raise many kinds of errors; decompression bombs are ValueErrors here.
 IMAGE_DAMAGE = (*ZIP_DAMAGE, ArithmeticError, AttributeError, SyntaxError, TypeError)
 JSON_DAMAGE = (ValueError, RecursionError, MemoryError)
 
-# A member of an archive may be this much larger than what is stored of it: deflate reaches 1032
-# times on zeros, real data a few times.
+# The largest ratio of a member's size to its stored size: deflate reaches 1032 on zeros, real data
+# only small ratios.
 MOST_FREE_BYTES, MOST_RATIO = 256 << 20, 100
 
 
@@ -56,23 +56,23 @@ class TooLargeError(InputError):
 
 
 def check_member(member: zipfile.ZipInfo, where: str, most_bytes: int | None = None) -> None:
-    """Refuse a member of an archive that would unpack to far more than is stored.
+    """Refuse a member of an archive that would unpack to far more bytes than are stored.
 
     Args:
-        member: Of the archive's directory.
-        where: For the message.
-        most_bytes: A firm limit, where the member's purpose has one.
+        member: An entry of the archive's directory.
+        where: The archive, for the message.
+        most_bytes: A fixed limit, if the member's purpose has one.
 
     Raises:
-        TooLargeError: It would.
+        TooLargeError: The member is too large.
     """
     most = max(MOST_FREE_BYTES, MOST_RATIO * member.compress_size)
     if most_bytes is not None:
         most = min(most, most_bytes)
     if member.file_size > most:
         raise TooLargeError(
-            f"{member.filename} would unpack to {member.file_size} bytes, read are at most {most}",
+            f"{member.filename} would unpack to {member.file_size} bytes; at most {most} are read",
             where=where,
-            why=f"{member.compress_size} bytes are stored of it",
-            fix="store it without compression, if that is what it holds",
+            why=f"it is stored in {member.compress_size} bytes",
+            fix="if it really has that size, store it without compression",
         )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON that other people wrote, bounded by the memory that its values take, not by its size alone.
+"""Read JSON from other programs, bounded by the memory of its values, not only by its size.
 
-One byte of JSON can take 35 bytes as Python objects (``[[]],[[]],...``), 64 MiB over 2 GiB.
+One byte of JSON can need 35 bytes as Python objects (``[[]],[[]],...``): 64 MiB need over 2 GiB.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ import json
 from typing import IO, Any, Iterator
 
 MOST_MEMORY_BYTES = 1 << 30
-_MOST_ENTRY_CHARS = 4 << 20  # of one value in a file that is read piece by piece
+_MOST_ENTRY_CHARS = 4 << 20  # limit of one value in a file that is read piece by piece
 _CHUNK_BYTES = 1 << 20
-# What a list, a dict and so on takes at most: CPython 3.7 to 3.13 on 64 bits, measured.
+# The largest size of a list, a dict and so on: measured on CPython 3.7 to 3.13, 64 bits.
 _COSTS = {b"[": 96, b"{": 240, b",": 48, b":": 64, b'"': 32}
 _SPACE = " \t\n\r"
 
 
 def memory_needed(content: bytes) -> int:
-    """The bytes of memory, at most, that the JSON ``content`` and its values take.
+    """Return an upper bound of the memory, in bytes, of the JSON ``content`` and its values.
 
-    Counted before it is parsed; separators inside texts count too, so it is 1.5 to 3 times the need
-    of usual documents.
+    It is counted before parsing. Separators inside strings count too, so the bound is 1.5 to 3
+    times the real need of usual documents.
     """
     text = len(content) * (1 if content.isascii() else 4)
     return len(content) + 2 * text + sum(content.count(each) * n for each, n in _COSTS.items())
 
 
 def parse_json(content: bytes, **options: Any) -> Any:  # noqa: ANN401 - whatever the JSON holds
-    """The value of a JSON text in UTF-8.
+    """Return the value of a JSON text in UTF-8.
 
     Args:
         content: The text.
-        options: For `json.loads`.
+        options: Options of `json.loads`.
 
     Raises:
-        ValueError: It is not JSON in UTF-8, or needs more than 1 GiB of memory. This error and the
-            others are in `edgekit.formats.damage.JSON_DAMAGE`.
+        ValueError: It is not JSON in UTF-8, or needs more than 1 GiB of memory. All three errors
+            are in `edgekit.formats.damage.JSON_DAMAGE`.
         RecursionError: It is nested too deeply.
-        MemoryError: There is not as much memory.
+        MemoryError: There is not enough memory.
     """
     needed = memory_needed(content)
     if needed > MOST_MEMORY_BYTES:
         raise ValueError(
-            f"its values may need {needed >> 20} MiB of memory, allowed are "
+            f"its values may need {needed >> 20} MiB of memory, the limit is "
             f"{MOST_MEMORY_BYTES >> 20}"
         )
     return json.loads(content.decode("utf-8"), **options)
@@ -53,19 +53,19 @@ def parse_json(content: bytes, **options: Any) -> Any:  # noqa: ANN401 - whateve
 class JsonStream:
     """A JSON document that is read piece by piece: the members of an object, the items of a list.
 
-    Its methods raise ValueError where the text is not JSON, or where one value has more than four
-    million characters, and RecursionError as `parse_json` does.
+    Its methods raise ValueError if the text is not JSON, or if one value has more than four
+    million characters, and RecursionError like `parse_json`.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
-        """Read from ``stream``, at its beginning; UTF-8, with or without a byte order mark."""
+        """Read from the start of ``stream``: UTF-8, with or without a byte order mark."""
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._parse = json.JSONDecoder().raw_decode
         self._text, self._at, self._passed, self._ended = "", 0, 0, False
 
     def members(self) -> Iterator[str]:
-        """The keys of the object that comes next; the caller reads each value, or skips it."""
+        """Yield the keys of the next object; the caller reads or skips each value."""
         self._expect("{")
         if self.next_char() == "}":
             self._at += 1
@@ -80,7 +80,7 @@ class JsonStream:
                 return
 
     def items(self) -> Iterator[Any]:
-        """The values of the list that comes next."""
+        """Yield the values of the next list."""
         self._expect("[")
         if self.next_char() == "]":
             self._at += 1
@@ -91,7 +91,7 @@ class JsonStream:
                 return
 
     def value(self) -> Any:  # noqa: ANN401 - whatever the JSON holds
-        """The next value, whole."""
+        """Return the whole next value."""
         self.next_char()
         while True:
             try:
@@ -100,13 +100,13 @@ class JsonStream:
                 if not self._more():
                     raise self._error(error.msg, error.pos - self._at) from error
                 continue
-            # A number may go on in the next piece.
+            # A number may continue in the next piece.
             if end < len(self._text) or not self._more():
                 self._at = end
                 return value
 
     def skip(self) -> None:
-        """Pass over the next value."""
+        """Skip the next value."""
         if self.next_char() == "[":
             for _ in self.items():
                 pass
@@ -117,12 +117,12 @@ class JsonStream:
             self.value()
 
     def end(self) -> None:
-        """See that nothing follows."""
+        """Check that nothing follows."""
         if self.next_char():
-            raise self._error("something follows the document")
+            raise self._error("there is more text after the document")
 
     def next_char(self) -> str:
-        """The first character of what comes next; empty at the end."""
+        """Return the next character that is not white space; empty at the end."""
         while True:
             while self._at < len(self._text) and self._text[self._at] in _SPACE:
                 self._at += 1
@@ -139,7 +139,7 @@ class JsonStream:
         return found
 
     def _more(self) -> bool:
-        """Read one piece more; False at the end."""
+        """Read one more piece; return False at the end."""
         if self._ended:
             return False
         if len(self._text) - self._at > _MOST_ENTRY_CHARS:

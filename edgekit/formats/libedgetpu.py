@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Libedgetpu on this system: its name, the packages that bring it, what it says of itself."""
+"""Libedgetpu on this system: its name, the packages that contain it, and its version text."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ LIBRARY_NAMES = {
     "darwin": "libedgetpu.1.dylib",
     "win32": "edgetpu.dll",
 }
-# The environment variable that names another file: a build of one's own, or a place that the
-# loader does not know.
+# The environment variable that names another file: a user's build, or a path that the loader does
+# not search.
 LIBRARY_VARIABLE = "EDGEKIT_LIBEDGETPU"
 LIBRARY_PACKAGES = ("libedgetpu1-std", "libedgetpu1-max")
-# Of edgetpu_version(): "BuildLabel(...), RuntimeVersion(14)".
+# In the result of edgetpu_version(): "BuildLabel(...), RuntimeVersion(14)".
 _RUNTIME_VERSION = re.compile(r"RuntimeVersion\((\d+)\)")
 _PACKAGE = re.compile(r"^(Package|Status|Version): (.*)$", re.MULTILINE)
 
 
 def runtime_version_in(text: str) -> int:
-    """The runtime version that a library names in ``text``; 0 where it does not."""
+    """Return the runtime version in a library's version ``text``; 0 if it does not contain one."""
     match = _RUNTIME_VERSION.search(text)
     return int(match.group(1)) if match else 0
 
 
 def debian_packages(status: str) -> Iterator[tuple[str, str]]:
-    """Installed packages and their versions, out of the text of dpkg's status file."""
+    """Yield installed packages and their versions from the text of dpkg's status file."""
     for paragraph in status.split("\n\n"):
         fields = dict(_PACKAGE.findall(paragraph))
         if fields.get("Status", "").endswith(" installed"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model file as commands pass it on: read once, parsed once, hashed once."""
+"""A model file that commands pass on: it is read, parsed and hashed only once."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _ZIP = b"PK\x03\x04"
-# Which of a bundle's two models is wanted.
+# Which of a bundle's two models to use.
 PLAIN = "plain"
-COMPILED = "compiled"  # an error where there is none
-PROGRAM = "program"  # the compiled one where there is one, else the plain one
+COMPILED = "compiled"  # an error if there is none
+PROGRAM = "program"  # the compiled one if there is one, else the plain one
 
 
 class ModelFile:
-    """A .tflite file, or one of the models in a bundle; everything about it is worked out once.
+    """A .tflite file, or one of the models in a bundle; every property is computed once.
 
     Attributes:
-        path: As it was given; empty for bytes.
-        given: The bytes of the file, a bundle's or the model's.
+        path: The path as given; empty for bytes.
+        given: The bytes of the file: a bundle or the model.
         content: The bytes of the .tflite.
     """
 
@@ -38,7 +38,7 @@ class ModelFile:
 
     @classmethod
     def of(cls, model: Model, path: str = "") -> ModelFile:
-        """A model that was made here, as the file that it would be."""
+        """Return a model built in memory as the file that it would be."""
         file = cls(write_model(model), path)
         file._known["model"] = model
         return file
@@ -53,7 +53,7 @@ class ModelFile:
         """The bundle that the file is.
 
         Raises:
-            BundleError: It is damaged, or no bundle.
+            BundleError: It is damaged, or not a bundle.
         """
         from edgekit.formats.bundle import read_bundle  # noqa: PLC0415 - 6 ms, for archives only
 
@@ -64,23 +64,23 @@ class ModelFile:
         """The model.
 
         Raises:
-            ModelFormatError: It is not a .tflite, or damaged.
+            ModelFormatError: It is not a .tflite file, or is damaged.
         """
         return self._once("model", lambda: read_model(self.content, where=self.path))
 
     @property
     def sha256(self) -> str:
-        """The hash of the .tflite, also where it came in a bundle."""
+        """The hash of the .tflite, also if it is in a bundle."""
         return self._once("sha256", lambda: sha256_hex(self.content))
 
     @property
     def is_compiled(self) -> bool:
-        """Whether the model holds a program for the Edge TPU."""
+        """Whether the model contains a program for the Edge TPU."""
         return self._once("is_compiled", lambda: is_compiled(self.model))
 
     @property
     def notes(self) -> Notes:
-        """What the bundle's manifest or the model's metadata say about its use.
+        """What the bundle's manifest or the model's metadata states about its use.
 
         Raises:
             ModelFormatError: The metadata is damaged.
@@ -91,7 +91,7 @@ class ModelFile:
         return self._once("notes", lambda: read_notes(self.given, model))
 
     def attachments(self, wanted: Callable[[str], bool] | None = None) -> Mapping[str, bytes]:
-        """The files attached to the .tflite whose names are ``wanted``.
+        """Return the files attached to the .tflite whose names are ``wanted``.
 
         Raises:
             ModelFormatError: The archive is damaged or too large.
@@ -101,7 +101,7 @@ class ModelFile:
         return read_files(self.content, wanted)
 
     def preferring(self, prefer: str) -> ModelFile:
-        """This file, or of a bundle the other model in it."""
+        """Return this file; for a bundle, with the model that ``prefer`` names."""
         if not self.is_bundle:
             return self
         other = ModelFile.__new__(ModelFile)
@@ -129,12 +129,12 @@ ModelSource = Union[bytes, PathLike, ModelFile]
 
 
 def read_model_file(source: ModelSource, prefer: str = PLAIN) -> ModelFile:
-    """Read a model; what was read before is taken as it is.
+    """Read a model; return a `ModelFile` that was already read unchanged.
 
     Args:
         source: A path or the content of a .tflite file or a bundle, or a `ModelFile`.
-        prefer: Which model of a bundle: ``plain``; ``compiled``, an error where there is none;
-            ``program``, the compiled one where there is one.
+        prefer: Which model of a bundle: ``plain``; ``compiled``, an error if there is none;
+            ``program``, the compiled one if there is one, else the plain one.
 
     Raises:
         InputError: The file cannot be read.
@@ -149,7 +149,7 @@ def read_model_file(source: ModelSource, prefer: str = PLAIN) -> ModelFile:
 
 
 def holds_bundle(content: bytes) -> bool:
-    """Whether ``content`` is a bundle, perhaps a damaged one."""
+    """Whether ``content`` is a bundle; it may be damaged."""
     if content[: len(_ZIP)] != _ZIP:
         return False
     from edgekit.formats.bundle import is_bundle  # noqa: PLC0415 - 6 ms, for archives only

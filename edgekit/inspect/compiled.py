@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Edge TPU packages of a compiled file, summed up."""
+"""Summaries of the Edge TPU packages of a compiled file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from edgekit.formats.darwinn import (
 from edgekit.inspect.result import ExecutableInfo, LayerInfo, PackageInfo
 
 _WAYS = {Direction.INFEED: "IN", Direction.OUTFEED: "OUT"}
-# Which public compilers write which minimum runtime version (compiled files whose log lies beside
-# them; --min_runtime_version lets a newer compiler write an older number).
+# Minimum runtime version -> the public compilers that write it (from compiled files with their
+# logs; with --min_runtime_version a newer compiler can write an older number).
 _RELEASES = {
     10: "1.0",
     11: "2.0 to 15.0",
@@ -28,12 +28,12 @@ _RELEASES = {
 
 
 def compiler_release(min_runtime_version: int) -> str:
-    """The releases of edgetpu_compiler that write this number."""
+    """Return the releases of edgetpu_compiler that write this number."""
     return _RELEASES.get(min_runtime_version, "no public release")
 
 
 def describe_packages(operators: Iterable[EdgeTpuOperator]) -> tuple[PackageInfo, ...]:
-    """One description for each edgetpu-custom-op."""
+    """Return one description for each edgetpu-custom-op."""
     return tuple(_describe(each) for each in operators)
 
 

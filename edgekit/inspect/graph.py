@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The graph in a file, operator by operator, with what each costs."""
+"""The graph in a file, operator by operator, with the cost of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgekit.inspect.result import OperatorInfo, TensorInfo
 
 
 def describe_operators(model: Model, *, compiled: bool) -> tuple[OperatorInfo, ...]:
-    """Each operator of the main subgraph; places only where the file decides them."""
+    """Describe each operator of the main subgraph; its place only if the file decides it."""
     graph = model.main
     profile = activation_profile(model)
     return tuple(
@@ -33,12 +33,12 @@ def describe_operators(model: Model, *, compiled: bool) -> tuple[OperatorInfo, .
 
 
 def describe_tensors(model: Model, indices: Sequence[int]) -> tuple[TensorInfo, ...]:
-    """The tensors of the main subgraph at ``indices``, left-out ones skipped."""
+    """Describe the tensors of the main subgraph at ``indices``, without left-out ones."""
     return tuple(_describe(model, model.main.tensors[index]) for index in indices if index >= 0)
 
 
 def parameter_bytes(model: Model, operator: Operator) -> int:
-    """Bytes of the operator's constants in the file."""
+    """Return the bytes of the operator's constants in the file."""
     tensors = (model.main.tensors[index] for index in operator.inputs if index >= 0)
     return sum(int(model.buffers[tensor.buffer].size) for tensor in tensors)
 

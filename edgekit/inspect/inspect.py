@@ -23,12 +23,12 @@ def inspect(model: PathLike, *, source: PathLike | None = None) -> InspectResult
 
     Args:
         model: A .tflite file, plain or compiled, or a bundle: its compiled model if it has one.
-        source: For a compiled one, the file it was compiled from: then the operators inside the
+        source: For a compiled model, the file it was compiled from; then the operators inside the
             Edge TPU's part are known exactly.
 
     Raises:
         InputError: A file cannot be read.
-        ModelFormatError: A file is damaged or no .tflite file.
+        ModelFormatError: A file is damaged or not a .tflite file.
         UnsupportedModelError: ``source`` is not the model that was compiled.
         UsageError: ``source`` was given for a plain model.
     """
@@ -37,10 +37,10 @@ def inspect(model: PathLike, *, source: PathLike | None = None) -> InspectResult
     packages = read_packages(parsed, str(model))
     if source is not None and not packages:
         raise UsageError(
-            f"{model} is not compiled, so nothing of a source model is inside it",
+            f"{model} is not compiled, so --source does not apply to it",
             fix="leave --source out, or give the _edgetpu.tflite file",
         )
-    if packages and file.is_bundle:  # it holds the source too
+    if packages and file.is_bundle:  # it also contains the source
         source = source or model
     operators = describe_operators(parsed, compiled=bool(packages))
     described = describe_packages(packages)

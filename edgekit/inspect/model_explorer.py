@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Node data for Model Explorer: each operator's work as its value, its place as its colour."""
+"""Node data for Model Explorer: the value is an operator's work, the colour its place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COLOURS: Mapping[str, str] = {"tpu": TPU_COLOUR, "cpu": CPU_COLOUR, "": PLAIN_C
 
 
 def node_data(result: InspectResult) -> dict[str, Any]:
-    """The JSON document of one graph, keyed by output tensor names.
+    """Return the JSON document of one graph, keyed by output tensor names.
 
     Open the same .tflite file (the source, if one was given) in Model Explorer and add the
     document as custom node data.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `inspect` answers: the documents ``edgekit.inspect/1`` and ``edgekit.inspect-set/1``."""
+"""The results of `inspect`: the documents ``edgekit.inspect/1`` and ``edgekit.inspect-set/1``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgekit.result import Result
 
 @dataclass(frozen=True)
 class TensorInfo(Result):
-    """A tensor as an operator sees it; per-channel tensors have no single scale."""
+    """An input or output tensor of an operator; per-channel tensors do not have a single scale."""
 
     name: str
     shape: tuple[int, ...]
@@ -29,7 +29,7 @@ class OperatorInfo(Result):
     index: int
     opcode: str
     version: int
-    place: str  # tpu | cpu; "" in a plain model, which says nothing of places
+    place: str  # tpu | cpu; empty in a plain model, which does not decide it
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     macs: int
@@ -59,7 +59,7 @@ class ExecutableInfo(Result):
     tile_cycles: int  # of the busiest tile, counted in the instructions
     used_narrow_memory_bytes_per_tile: int
     scratch_bytes: int
-    bus_bytes: dict[str, int]  # of one run, by what and which way: "INSTRUCTION:IN"
+    bus_bytes: dict[str, int]  # of one run, by kind and direction: "INSTRUCTION:IN"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class PackageInfo(Result):
     kind: str  # cached | stand-alone
     min_runtime_version: int
     parameter_caching_token: str  # 16 hexadecimal digits
-    compiler_version: str  # an internal mark, not the release
+    compiler_version: str  # an internal version, not the release
     executables: tuple[ExecutableInfo, ...]
     inputs: tuple[LayerInfo, ...]
     outputs: tuple[LayerInfo, ...]
@@ -83,7 +83,7 @@ class PackageInfo(Result):
 
 @dataclass(frozen=True)
 class CpuOperator(Result):
-    """An operator beside the Edge TPU's part."""
+    """An operator outside the Edge TPU's part."""
 
     index: int
     opcode: str
@@ -103,15 +103,15 @@ class InspectResult(Result):
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     operators: tuple[OperatorInfo, ...]
-    opcodes: dict[str, int]  # how many of each
+    opcodes: dict[str, int]  # the number of each
     macs: int
     parameter_bytes: int
     peak_activation_bytes: int
-    peak_activation_operator: int | None  # where the peak is
+    peak_activation_operator: int | None  # the operator at the peak
     packages: tuple[PackageInfo, ...]
     cpu_operators: tuple[CpuOperator, ...]
     min_runtime_version: int | None
-    compiler_release: str  # which releases write such a file; the file does not say
+    compiler_release: str  # releases that write such a file; the file does not contain it
     cached_bytes: int
     streamed_bytes: int
     bus_bytes_per_inference: int
@@ -122,7 +122,7 @@ class InspectResult(Result):
 
 @dataclass(frozen=True)
 class TokenGroup(Result):
-    """Compiled files with one token: compiled together, they keep their parameters together."""
+    """Compiled files with one token: compiled together, so they share the parameter memory."""
 
     parameter_caching_token: str
     models: tuple[str, ...]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which operators of the source model the Edge TPU's part holds, found by tensor names.
+"""Find, by tensor names, the operators of the source model in the Edge TPU's part.
 
-The compiler keeps names: an edgetpu-custom-op stands for the operators between the tensors that
-come out of it and those that go in.
+The compiler keeps names: an edgetpu-custom-op replaces the operators between its input tensors and
+its output tensors.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from edgekit.inspect.result import OperatorInfo
 def place_source(
     compiled: Model, packages: tuple[EdgeTpuOperator, ...], source: Model, where: str
 ) -> tuple[tuple[OperatorInfo, ...], tuple[tuple[int, ...], ...]]:
-    """Each operator of ``source`` with its place, and the operators in each package.
+    """Return each operator of ``source`` with its place, and the operators in each package.
 
     Raises:
-        UnsupportedModelError: ``source`` lacks a tensor that the compiled file names, so it is
-            another model; ``where`` is its path.
+        UnsupportedModelError: ``source`` does not have a tensor that the compiled file names, so
+            it is another model; ``where`` is its path.
     """
     graph = source.main
     inside = tuple(_between(compiled, each, graph, where) for each in packages)
@@ -38,7 +38,7 @@ def place_source(
 def _between(
     compiled: Model, package: EdgeTpuOperator, graph: Subgraph, where: str
 ) -> tuple[int, ...]:
-    """Indices of the operators between a custom op's outputs and its inputs."""
+    """Return the indices of the operators between a custom op's outputs and its inputs."""
     subgraph = compiled.subgraphs[package.subgraph_index]
     operator = subgraph.operators[package.operator_index]
     numbers = {tensor.name: index for index, tensor in enumerate(graph.tensors)}
@@ -62,6 +62,6 @@ def _number(numbers: dict[str, int], name: str, where: str) -> int:
             f"the source model has no tensor {name!r}, which the compiled one names",
             where=where,
             why="the compiler keeps tensor names: this is not the model that was compiled",
-            fix="give the .tflite file that edgetpu_compiler was run on",
+            fix="give the .tflite file that edgetpu_compiler compiled",
         )
     return numbers[name]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several compiled files on one chip: who shares a token, and whose parameters fit together."""
+"""Several compiled files on one chip: which share a token, and which fit together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SEGMENT = re.compile(r"_segment_\d+_of_\d+_edgetpu")
 
 
 def group_by_token(files: tuple[InspectResult, ...]) -> tuple[TokenGroup, ...]:
-    """The compiled ones of ``files``, grouped by token."""
+    """Return the compiled ones of ``files``, grouped by token."""
     tokens: dict[str, list[InspectResult]] = {}
     for each in files:
         for token in {package.parameter_caching_token for package in each.packages}:
@@ -22,7 +22,7 @@ def group_by_token(files: tuple[InspectResult, ...]) -> tuple[TokenGroup, ...]:
 
 
 def verdict(files: tuple[InspectResult, ...], groups: tuple[TokenGroup, ...]) -> str:
-    """One sentence on how the files share a chip."""
+    """Return one sentence on how the files share a chip."""
     compiled = [each for each in files if each.packages]
     if len(compiled) < 2:
         return "fewer than two of the files are compiled: nothing to share"
@@ -30,17 +30,17 @@ def verdict(files: tuple[InspectResult, ...], groups: tuple[TokenGroup, ...]) ->
     if not shared:
         return (
             "no two files share a token: each one evicts the parameters of the other, which are "
-            "sent again at every change; compile them together (edgekit compile A B)"
+            "sent again at every switch; compile them together (edgekit compile A B)"
         )
     if len(groups) > 1:
-        return "some files share a token; a change to one with another token reloads parameters"
+        return "some files share a token; a switch to a file with another token reloads parameters"
     group = shared[0]
     if group.relation == "segments":
-        return "the files are segments of one pipeline, meant for an Edge TPU each"
+        return "the files are segments of one pipeline: each runs on its own Edge TPU"
     if not group.fits_together:
         return (
             f"the files share a token, but {group.cached_bytes / MIB:.2f} MiB of cached parameters "
-            f"are more than the chip holds"
+            f"do not fit on the chip"
         )
     return "the files share a token and their cached parameters fit together: no reloading"
 
@@ -65,7 +65,7 @@ def _group(token: str, members: list[InspectResult]) -> TokenGroup:
 
 
 def _relation(members: list[InspectResult]) -> str:
-    """Segments hand tensors on, by name; the compiler's file names say it too."""
+    """Segments pass tensors on, by name; the compiler's file names also show it."""
     made = {tensor.name for each in members for tensor in each.outputs}
     taken = {tensor.name for each in members for tensor in each.inputs}
     named = all(_SEGMENT.search(each.model) for each in members)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small quantized graphs for the tests: operators behind each other, made by hand."""
+"""Small quantized graphs for the tests: sequences of operators, built by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OPTIONS = {
 
 
 class Graph:
-    """Collects tensors and operators; every method gives the index of a tensor."""
+    """Collects tensors and operators; every method returns the index of a tensor."""
 
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
@@ -116,7 +116,7 @@ Unary = Callable[..., Model]
 
 @pytest.fixture
 def new_graph() -> Callable[[], Graph]:
-    """Makes empty graphs."""
+    """Return a function that creates empty graphs."""
     return Graph
 
 
@@ -128,7 +128,7 @@ def graph() -> Graph:
 
 @pytest.fixture
 def unary() -> Unary:
-    """Makes graphs of one operator with one input, constants and one output."""
+    """Return a function that creates graphs of one operator: one input, constants, one output."""
 
     def make(
         opcode: str,

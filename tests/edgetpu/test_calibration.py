@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fitted numbers, and the errors that are printed with them."""
+"""The fitted numbers, and the errors printed with them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole reports: the first blocker, what refuses a file, what spoils it, memory and crossings."""
+"""Whole reports: the first blocker, reasons to refuse a file, faults, memory, crossings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def codes(report: CheckReport) -> list[str]:
 
 
 def blocked(graph: Graph) -> Model:
-    """Convolution, LEAKY_RELU, and two convolutions behind it; one more beside it."""
+    """Convolution, LEAKY_RELU, and two convolutions after it; one more in parallel."""
     x = graph.feed((1, 8, 8, 4), dtype="UINT8")
     q = graph.add("QUANTIZE", (x,), (1, 8, 8, 4))
     a = graph.conv(q, 8)
@@ -110,7 +110,7 @@ def test_a_size_computed_at_run_time_refuses_the_file(graph: Graph) -> None:
 
 
 def test_an_input_that_is_only_declared_open_is_taken(graph: Graph) -> None:
-    """Seen in eleven models that compiler 16 took."""
+    """Eleven models that compiler 16 accepted have this form."""
     y = graph.conv(graph.feed((1, 8, 8, 4), signature=(-1, 8, 8, 4)), 4)
     report = report_on(graph.model(y))
     assert not report.refused
@@ -144,7 +144,7 @@ def test_detection_post_processing_is_left_to_the_cpu(graph: Graph) -> None:
 
 
 def test_real_numbers_before_and_behind_the_post_processing_are_no_fault(graph: Graph) -> None:
-    """That is how such detectors are made: nothing blocks, nothing is to be converted."""
+    """Such detectors are built this way: nothing blocks, and nothing needs conversion."""
     boxes = graph.conv(graph.feed((1, 8, 8, 4)), 4)
     real = graph.add("DEQUANTIZE", (boxes,), (1, 8, 8, 4), dtype="FLOAT32")
     code = "TFLite_Detection_PostProcess"
@@ -154,7 +154,7 @@ def test_real_numbers_before_and_behind_the_post_processing_are_no_fault(graph: 
     assert {issue.severity for issue in report.issues} == {"note"}
     assert "io.float" not in codes(report)
     assert "edgekit convert" not in "".join(issue.fix for issue in report.issues)
-    # A real output of its own is still said.
+    # A separate float output is still reported.
     both = report_on(graph.model(y, real))
     assert "io.float" in codes(both)
 
@@ -175,7 +175,7 @@ def test_boxes_and_scores_in_one_tensor_are_seen_through_the_requantization(grap
     y = graph.add("CONCATENATION", (boxes, again), (1, 8), 2, options, quantization=coarse)
     report = report_on(graph.model(y))
     assert codes(report) == ["quant.mixed_range_concat"]
-    assert "512 times apart" in report.issues[0].message
+    assert "a ratio of 512" in report.issues[0].message
 
 
 def test_equal_ranges_in_one_tensor_are_fine(graph: Graph) -> None:

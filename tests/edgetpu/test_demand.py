@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an int8 file is said to ask for is what its compiled form does ask for."""
+"""The predicted demand of an int8 file equals the demand of its compiled form."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _pairs(corpus: Path) -> list[tuple[str, Demand, Demand]]:
 
 @pytest.mark.corpus
 def test_cycles_of_networks_are_within_ten_percent_of_the_compiled_programs(corpus: Path) -> None:
-    """Small programs are left out: their cost is not in cycles."""
+    """Small programs are left out: their time does not depend on cycles."""
     for name, compiled, plain in _pairs(corpus):
         if compiled.cycles > 100_000:
             assert plain.cycles == pytest.approx(compiled.cycles, rel=0.1), name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Estimates against latencies that others published."""
+"""Estimates, compared with published latencies."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_real_numbers_are_no_model_for_an_edge_tpu(tmp_path: Path) -> None:
 
 
 def test_an_open_batch_is_estimated_as_one(tmp_path: Path) -> None:
-    """Files whose shape says 1 and whose signature says -1 were compiled by compiler 16."""
+    """Compiler 16 compiled files with 1 in the shape and -1 in the signature."""
     open_batch = estimate(_write(tmp_path / "m.tflite", "INT8", (-1, 8, 8, 4)))
     fixed = estimate(_write(tmp_path / "n.tflite", "INT8", (1, 8, 8, 4)))
     assert open_batch.latency_ms == fixed.latency_ms
@@ -88,7 +88,7 @@ def test_a_published_latency_lies_in_the_interval(
 
 @pytest.mark.corpus
 def test_a_compiled_file_and_its_source_get_like_estimates(corpus: Path) -> None:
-    """For compilers from 1.0 to 16.0; the former makes shorter programs of small networks."""
+    """For compilers from 1.0 to 16.0; 1.0 writes shorter programs for small networks."""
     for path in corpus.glob("compiled/*/*_edgetpu.tflite"):
         source = path.with_name(path.name.replace("_edgetpu", ""))
         compiled = estimate(path)
@@ -109,7 +109,7 @@ def test_spilled_activations_and_several_parts_are_said_to_be_beyond(corpus: Pat
 
 @pytest.mark.corpus
 def test_streaming_names_the_layer_that_crosses_the_cache(corpus: Path, tmp_path: Path) -> None:
-    """Eight of the widest convolutions of the corpus outgrow the chip."""
+    """Eight of the widest convolutions of the corpus do not fit on the chip."""
     name = "N600-nMACs13337395200_quant.tflite"
     source = read_model(corpus / "compiled/Jorgitou98__EdgeTPU-QuantRL-Evaluation" / name)
     graph = source.main

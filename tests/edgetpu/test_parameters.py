@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameter bytes as the device lays them out, worked out by hand."""
+"""Parameter bytes in the device's layout, compared with results computed by hand."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One Edge TPU part, by the flow of the data."""
+"""One Edge TPU part, decided by the flow of data."""
 
 from __future__ import annotations
 

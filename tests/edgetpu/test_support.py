@@ -157,7 +157,7 @@ def test_a_dense_layer_makes_one_vector(new_graph: NewGraph) -> None:
     [
         ((1, 19, 19, 12), (1, 1083, 1, 4), "tpu"),
         ((1, 19, 19, 273), (1, 1083, 91), "tpu"),
-        ((1, 80, 80, 64), (80, 80, 64), "tpu"),  # nothing moves
+        ((1, 80, 80, 64), (80, 80, 64), "tpu"),  # memory does not change
         ((40, 40, 255), (1600, 3, 85), "tpu"),
         ((1, 80, 80, 255), (1, 6400, 3, 85), "cpu"),
         ((1, 40, 40, 144), (1, 1600, 144), "unknown"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON is bounded by the memory that its values take, and can be read piece by piece."""
+"""JSON is bounded by the memory of its values, and can be read piece by piece."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_estimate_is_never_below_the_need(unit: str) -> None:
 
 
 def test_what_needs_too_much_memory_is_refused_before_it_is_parsed() -> None:
-    content = b"[" + b"[[]]," * 5_000_000 + b"0]"  # 25 MB that take 875
+    content = b"[" + b"[[]]," * 5_000_000 + b"0]"  # 25 MB that need 875 MB
     with pytest.raises(ValueError, match="MiB of memory"):
         parse_json(content)
 
@@ -58,7 +58,7 @@ def _whole(stream: JsonStream) -> None:
 
 
 class _Slow(io.BytesIO):
-    """A stream that gives a few bytes at a time."""
+    """A stream that returns a few bytes at a time."""
 
     def read(self, size: int | None = -1) -> bytes:
         return super().read(min(3, size or 3))

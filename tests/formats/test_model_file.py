@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One model file, read once: what it holds, whichever way it came."""
+"""One model file, read once: the same content from a path, bytes or a bundle."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a file is what is in it."""
+"""The result of `inspect` agrees with the content of the file."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_segments_of_a_pipeline_are_told_from_co_compiled_models(
 ) -> None:
     name = "ssd_mobilenet_v1_coco_quant_postprocess_segment_{}_of_2_edgetpu.tflite"
     paths = []
-    for number in range(2):  # under other names: the tensors tell it too
+    for number in range(2):  # with other file names: the tensors also show it
         paths.append(tmp_path / f"{number}.tflite")
         paths[-1].write_bytes((corpus / _TEST_DATA / name.format(number)).read_bytes())
     assert inspect_files(paths).groups[0].relation == "segments"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small quantized graphs: built by hand, or drawn at random."""
+"""Small quantized graphs: built by hand, or at random."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgekit.runtime import Runner
 
 
 class Graph:
-    """A graph in the making; ``x`` is the tensor that the next step reads."""
+    """A graph under construction; ``x`` is the tensor that the next step reads."""
 
     def __init__(self, shape: Sequence[int], dtype: str = "INT8", seed: int = 0) -> None:
         self.random = np.random.default_rng(seed)
@@ -32,7 +32,7 @@ class Graph:
         zero: int = 3,
         dtype: str | None = None,
     ) -> int:
-        """A new activation; ``zero`` counts from the middle of the codes."""
+        """Add an activation; ``zero`` counts from the middle of the codes."""
         kind = dtype or self.dtype
         quantization = None
         if scale is not None:
@@ -43,7 +43,7 @@ class Graph:
         return len(self.tensors) - 1
 
     def like(self, index: int, shape: Sequence[int] | None = None) -> int:
-        """A new activation with the scale of tensor ``index``."""
+        """Add an activation with the scale of tensor ``index``."""
         tensor = self.tensors[index]
         self.tensors.append(
             Tensor(
@@ -57,7 +57,7 @@ class Graph:
         return len(self.tensors) - 1
 
     def constant(self, values: NDArray[Any], quantization: Quantization | None = None) -> int:
-        """A new constant."""
+        """Add a constant."""
         names = {"int8": "INT8", "uint8": "UINT8", "int32": "INT32", "float32": "FLOAT32"}
         self.buffers.append(np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8))
         self.tensors.append(
@@ -88,18 +88,18 @@ class Graph:
         return output
 
     def shape(self) -> tuple[int, ...]:
-        """Of the current tensor."""
+        """The shape of the current tensor."""
         return self.tensors[self.x].shape
 
     def activation(self, opcode: str, **options: Any) -> int:  # noqa: ANN401
-        """An activation with an output range of its own."""
+        """An activation with its own output range."""
         kind = {"LEAKY_RELU": "LeakyReluOptions", "GELU": "GeluOptions"}.get(opcode, "NONE")
         out = self.tensor(self.shape(), 0.035, -60)
         version = 1 if opcode in ("HARD_SWISH", "LEAKY_RELU") else 2
         return self.apply(opcode, [self.x], out, options, kind, version)
 
     def logistic(self) -> int:
-        """LOGISTIC with the one scale that its kernel takes."""
+        """LOGISTIC with the only scale that its kernel accepts."""
         return self.apply("LOGISTIC", [self.x], self.tensor(self.shape(), 1 / 256, -128))
 
     def prelu(self, slopes: NDArray[Any]) -> int:
@@ -179,20 +179,20 @@ class Graph:
         return self.apply("CONCATENATION", inputs, out, options, "ConcatenationOptions")
 
     def model(self, *outputs: int) -> Model:
-        """What there is, ending in ``outputs`` or the current tensor."""
+        """Return the model, with ``outputs`` or the current tensor as its outputs."""
         ends = outputs or (self.x,)
         graph = Subgraph(tuple(self.tensors), (self.input,), tuple(ends), tuple(self.operators))
         return Model((graph,), tuple(self.buffers))
 
 
 def run(model: Model, inputs: Sequence[NDArray[Any]]) -> list[tuple[NDArray[Any], ...]]:
-    """Raw outputs for each of ``inputs``, with reference kernels."""
+    """Return raw outputs for each of ``inputs``, from reference kernels."""
     with Runner(write_model(model), kernels="reference") as runner:
         return [runner.invoke(each) for each in inputs]
 
 
 def random_inputs(model: Model, count: int = 4) -> list[NDArray[Any]]:
-    """Codes over the whole range of the model's one input."""
+    """Return codes over the whole range of the model's only input."""
     tensor = model.main.tensors[model.main.inputs[0]]
     random = np.random.default_rng(7)
     if tensor.dtype == "FLOAT32":
@@ -205,11 +205,11 @@ def random_inputs(model: Model, count: int = 4) -> list[NDArray[Any]]:
 
 
 def opcodes(model: Model) -> list[str]:
-    """The operators in their order."""
+    """Return the operators in their order."""
     return [op.opcode for op in model.main.operators]
 
 
-# tflite-runtime computes dense layers with a scale for each output from memory it never wrote.
+# For dense layers with a scale for each output, tflite-runtime reads memory it never wrote.
 _HAS_LITERT = importlib.util.find_spec("ai_edge_litert") is not None
 _STEPS = (
     "hard_swish",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Integers that are copied must mean the same before and behind."""
+"""Copied integers must mean the same before and after the copy."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Splits with an unused part become slices, bit for bit."""
+"""Splits with an unused part become slices; the values stay the same, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever the graph: promises of equality hold, and a rule has nothing to do after itself."""
+"""For random graphs: exact rules keep outputs equal, and a rule changes nothing twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgekit.rewrite import apply_rule, rules
 from tests.rewrite.conftest import graphs, random_inputs, run
 
 _RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-_LARGEST_STEPS = 3  # one rounding more here and there, and what becomes of it
+_LARGEST_STEPS = 3  # some additional rounding, and its later effect
 
 
 def _all_rules(model: Model) -> Model:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each rule makes of the graph that it is for."""
+"""The result of each rule on a graph that it changes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_hard_swish_is_off_by_a_step_at_most(dtype: str, scale: float) -> None:
 
 
 def test_gelu_is_off_by_as_much_as_its_approximation() -> None:
-    """Against the formula: not every runtime has an integer kernel for GELU."""
+    """Compared with the formula: not every runtime has an integer kernel for GELU."""
     graph = Graph((1, 256))
     graph.activation("GELU", approximate=False)
     model = graph.model()
@@ -187,7 +187,7 @@ def test_a_dense_layer_of_very_many_outputs_is_cut_into_blocks() -> None:
 def test_a_grouped_convolution_becomes_ones_that_the_compiler_reads(
     depth: int, made: list[str]
 ) -> None:
-    """Against numpy: runtimes below 2.9 have no kernel for grouped convolutions."""
+    """Compared with numpy: runtimes below 2.9 do not have a kernel for grouped convolutions."""
     graph = Graph((1, 3, 3, 4))
     scales = graph.random.uniform(0.005, 0.02, 8).astype(np.float32)
     weights = graph.random.integers(-127, 128, (8, 1, 1, depth)).astype(np.int8)
@@ -336,7 +336,7 @@ def test_versions_are_lowered_as_far_as_the_meaning_allows() -> None:
 
 
 def _dynamic() -> Model:
-    """X of unknown batch -> RESHAPE to (batch, 12), the batch found out as TensorFlow does it."""
+    """X of unknown batch -> RESHAPE to (batch, 12), with the batch computed as in TensorFlow."""
     graph = Graph((1, 3, 4))
     graph.tensors[graph.input] = replace(graph.tensors[graph.input], shape_signature=(-1, 3, 4))
     shape = graph.tensor((3,), None, dtype="INT32")

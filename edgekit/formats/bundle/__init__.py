@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The .edgekit bundle: one zip archive with a model and all that a device needs beside it."""
+"""The .edgekit bundle: one zip archive with a model and all other files that a device needs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A zip archive that is the same bytes for the same files, and is read without trust.
+"""Zip archives: the same files always give the same bytes, and every archive read is checked.
 
 Nothing is compressed: zlib's output differs between its versions, and an archive without
 compression cannot be larger inside than outside.
@@ -16,7 +16,7 @@ from edgekit.errors import BundleError
 from edgekit.formats.damage import ZIP_DAMAGE, reason_of
 
 SIGNATURE_PATH = "manifest.sig"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day that a zip archive knows
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip archive can store
 _UNIX, _FILE_MODE = 3, 0o100644
 _SYMLINK, _TYPE_MASK = 0o120000, 0o170000
 _ENCRYPTED = 0x1
@@ -26,9 +26,9 @@ _FIX = "copy the bundle again and compare sizes, or make it again with edgekit b
 
 
 def write_archive(files: Iterable[tuple[str, bytes]], behind: bytes = b"") -> bytes:
-    """An archive of ``files`` in their order; names and contents alone decide its bytes.
+    """Return an archive of ``files`` in order; its bytes depend only on names and contents.
 
-    With ``behind`` these bytes come first, and the archive's offsets count them.
+    The bytes of ``behind`` come before the archive; the archive's offsets include them.
     """
     stream = io.BytesIO(behind)
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
@@ -40,16 +40,16 @@ def write_archive(files: Iterable[tuple[str, bytes]], behind: bytes = b"") -> by
 
 
 def read_archive(content: bytes, where: str = "") -> Mapping[str, bytes]:
-    """The files of an archive by their paths, in the archive's order.
+    """Return the files of an archive by path, in the archive's order.
 
     Raises:
-        BundleError: It is truncated or damaged, has a path that leads out of a folder, the same
-            path twice, a link, or anything compressed or encrypted.
+        BundleError: It is truncated or damaged, or contains a path that leads out of a folder,
+            the same path twice, a link, or a compressed or encrypted file.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
-            # A model inside may have an archive of its own, which a cut makes the last one.
+            # A model inside may contain an archive; in a truncated file that is the last one.
             if archive.comment or min((each.header_offset for each in members), default=0):
                 raise zipfile.BadZipFile("its directory is missing")
             _check_members(members, len(content), where)
@@ -80,10 +80,10 @@ def _check_members(members: list[zipfile.ZipInfo], size: int, where: str) -> Non
 
 
 def _problem(member: zipfile.ZipInfo) -> str:
-    """What is wrong with one entry; "" if nothing is."""
-    # orig_filename is what the archive says; filename ends at the first NUL.
+    """Return what is wrong with one entry; empty if nothing is."""
+    # orig_filename is the name in the archive; filename ends at the first NUL.
     if not _PATH.fullmatch(member.orig_filename):
-        return "is no path inside a folder"
+        return "is not a path inside a folder"
     if member.flag_bits & _ENCRYPTED:
         return "is encrypted"
     if (member.external_attr >> 16) & _TYPE_MASK == _SYMLINK:
@@ -98,5 +98,5 @@ def _refused(what: str, path: str, where: str) -> BundleError:
         f"the bundle is refused: {what}",
         where=", ".join(part for part in (where, path) if part),
         why="edgekit bundle does not write such an archive; another program made or changed it",
-        fix="ask for the bundle as edgekit bundle wrote it",
+        fix="get the bundle as edgekit bundle wrote it",
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle in memory: its manifest and its files, hashes checked."""
+"""A bundle in memory: its manifest and its files, with checked hashes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIX = "copy the bundle again, or make it again with edgekit bundle"
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything in a bundle; the hashes of its files are those of its manifest."""
+    """The content of a bundle; the hashes of its files match the manifest."""
 
     manifest: Manifest
     manifest_content: bytes
@@ -52,7 +52,7 @@ class Bundle:
         """The model for the Edge TPU.
 
         Raises:
-            UnsupportedModelError: There is none.
+            UnsupportedModelError: The bundle does not have one.
         """
         compiled = self.compiled
         if compiled is None:
@@ -65,17 +65,17 @@ class Bundle:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The name of each class, in order; none if there are none."""
+        """The name of each class, in order; empty without labels."""
         entries = self.manifest.files_with(LABELS)
         text = self.files[entries[0].path].decode("utf-8", "replace") if entries else ""
         return tuple(text.split("\n")[:-1])
 
 
 def is_bundle(content: bytes) -> bool:
-    """Whether ``content`` is a zip archive with a bundle's files, perhaps a damaged one."""
+    """Whether ``content`` is a zip archive with a bundle's files; it may be damaged."""
     if content[: len(_ZIP)] != _ZIP:
         return False
-    # A truncated one has lost its directory; its first file still has the model's name.
+    # A truncated one does not have its directory; its first file still has the model's name.
     first = content[_NAME_AT : _NAME_AT + len(MODEL_PATH)]
     return first == MODEL_PATH.encode() or MANIFEST_PATH.encode() in content[-_TAIL_BYTES:]
 
@@ -84,22 +84,22 @@ def read_bundle(content: bytes, where: str = "") -> Bundle:
     """Read a bundle and compare every file with the manifest.
 
     Raises:
-        BundleError: The archive is damaged, was not finished, holds a file that the manifest does
-            not name, lacks one, or one has another hash.
+        BundleError: The archive is damaged or unfinished, contains a file that the manifest does
+            not name, does not contain one that it names, or a hash differs.
     """
     archive = read_archive(content, where)
     if not archive or list(archive)[-1] != MANIFEST_PATH:
         raise BundleError(
             f"the bundle has no {MANIFEST_PATH} at its end",
             where=where,
-            why="it is written last: without it the bundle was never finished, or is none",
+            why="it is written last: without it the bundle was never finished, or is not a bundle",
             fix="make it with edgekit bundle",
         )
     manifest = parse_manifest(archive[MANIFEST_PATH], where)
     files = {path: data for path, data in archive.items() if path not in _APART}
     _check_files(manifest, files, where)
     if len(manifest.files_with(MODEL)) != 1 or len(manifest.files_with(COMPILED)) > 1:
-        raise BundleError("the bundle has not exactly one model", where=where)
+        raise BundleError("the bundle does not contain exactly one model", where=where)
     signature = archive.get(SIGNATURE_PATH, b"")
     return Bundle(manifest, archive[MANIFEST_PATH], files, signature)
 
@@ -107,7 +107,7 @@ def read_bundle(content: bytes, where: str = "") -> Bundle:
 def write_bundle(
     manifest: Manifest, files: Sequence[tuple[BundleFile, bytes]], signature: bytes = b""
 ) -> bytes:
-    """The bytes of a bundle, the manifest last."""
+    """Return the bytes of a bundle, with the manifest last."""
     members = [(entry.path, content) for entry, content in files]
     if signature:
         members.append((SIGNATURE_PATH, signature))
@@ -115,16 +115,16 @@ def write_bundle(
 
 
 def model_content(content: bytes, *, compiled: bool = False, where: str = "") -> bytes:
-    """The model in ``content``, which is a bundle or already a model.
+    """Return the model in ``content``, which is a bundle or a model.
 
     Args:
-        content: Of a file.
-        compiled: Take the bundle's model for the Edge TPU instead of the plain one.
-        where: What the error message calls the place.
+        content: The content of a file.
+        compiled: Return the bundle's model for the Edge TPU instead of the plain one.
+        where: The name of the file in error messages.
 
     Raises:
         BundleError: The bundle is damaged.
-        UnsupportedModelError: It has no compiled model.
+        UnsupportedModelError: It does not have a compiled model.
     """
     if not is_bundle(content):
         return content

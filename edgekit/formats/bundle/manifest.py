@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manifest: what a bundle holds, how it is used, and the hash of every file."""
+"""The manifest: what a bundle contains, how it is used, and the hash of every file."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ class BundleFile(Result):
 
 @dataclass(frozen=True)
 class Manifest(Result):
-    """What a bundle says about itself."""
+    """The manifest of a bundle."""
 
     schema: ClassVar[str] = SCHEMA
     name: str
-    edgekit: str  # the version that made it
+    edgekit: str  # the version that wrote it
     files: tuple[BundleFile, ...]
     source_sha256: str  # of the model before labels and normalization were written into it
     task: str = ""
     decoder: str = ""
-    preprocess: str = ""  # as for --preprocess; "" where nobody said
+    preprocess: str = ""  # text for --preprocess; empty if not given
     num_labels: int = 0
     licence: str = ""
     requires: Mapping[str, Any] = field(default_factory=dict)  # see edgekit.bundle.requirements
-    # SHA-256 of these models, the compiled one too, as they were at any time before metadata was
-    # written into them: what may have been measured.
+    # SHA-256 of these models, also the compiled one, in all states before metadata was written
+    # into them: the files that may have been measured.
     origins: tuple[str, ...] = ()
 
     def files_with(self, role: str) -> tuple[BundleFile, ...]:
-        """The files of a role, in the archive's order."""
+        """Return the files of a role, in the archive's order."""
         return tuple(each for each in self.files if each.role == role)
 
 
@@ -65,26 +65,26 @@ _TYPES: Mapping[str, type] = {
 
 
 def parse_manifest(content: bytes, where: str = "") -> Manifest:
-    """Read a manifest; fields that a later edgekit added are passed over.
+    """Read a manifest; fields that a later edgekit added are ignored.
 
     Raises:
-        BundleError: It is no JSON, of another schema, or a field is missing or of another type.
+        BundleError: It is not JSON, has another schema, or a field is missing or has another type.
     """
     try:
         document = parse_json(content)
     except JSON_DAMAGE as error:
-        raise _damaged(f"{MANIFEST_PATH} is no JSON: {reason_of(error)}", where) from error
+        raise _damaged(f"{MANIFEST_PATH} is not JSON: {reason_of(error)}", where) from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         given = document.get("schema") if isinstance(document, dict) else None
         raise BundleError(
             f"the bundle's schema is {given!r}, expected {SCHEMA!r}",
             where=where,
-            fix="use the edgekit that made the bundle, or a newer one",
+            fix="use the edgekit version that wrote the bundle, or a newer one",
         )
     fields = {name: _field(document, name, kind, where) for name, kind in _TYPES.items()}
     entries = document.get("files")
     if not isinstance(entries, list):
-        raise _damaged(f"{MANIFEST_PATH} lists no files", where)
+        raise _damaged(f"{MANIFEST_PATH} does not list any files", where)
     origins = document.get("origins", [])
     if not isinstance(origins, list) or not all(isinstance(each, str) for each in origins):
         raise _damaged(f"origins is {origins!r}, expected a list of hashes", where)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The package inside a compiled model: `read_packages` from a `Model` to dataclasses."""
+"""The package inside a compiled model: `read_packages` returns it as dataclasses."""
 
 from __future__ import annotations
 

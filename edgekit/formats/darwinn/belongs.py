@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a compiled model was made from a given plain one, proved on their bytes.
+"""Check from the bytes that a compiled model was made from a given plain one.
 
-The compiler keeps names, shapes and quantization of the tensors that it leaves, and writes every
-weight of a mapped layer into the package's parameters: in another order and with padding, but each
-one as the unsigned byte it is on the device. So no byte value may be rarer there than among the
-weights, which another training of the same network does not pass by chance. This holds to the byte
-for all 44 models of compilers 1.0 to 16.0 whose sources are known.
+The compiler keeps names, shapes and quantization of the tensors that it does not remove. It writes
+every weight of a mapped layer into the package's parameters: in another order and with padding, but
+each one as the unsigned byte used on the device. So each byte value must occur there at least as
+often as among the weights; another training of the same network does not pass this by chance. This
+is true to the byte for all 44 models of compilers 1.0 to 16.0 whose sources are known.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from edgekit.formats.tflite import (
     is_edgetpu_operator,
 )
 
-# Operators whose second input is their weights, stored once for each in the package.
+# Operators whose second input is their weights; the package stores them once for each operator.
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-_SIGN_BIT = 0x80  # int8 weights are moved by 128 to the device's unsigned numbers
+_SIGN_BIT = 0x80  # int8 weights are shifted by 128 to the device's unsigned numbers
 
 
 def check_plain(plain: Model, where: str = "") -> None:
-    """Refuse a model that went through the compiler already.
+    """Refuse a model that is already compiled.
 
     Raises:
-        UnsupportedModelError: It did.
+        UnsupportedModelError: It is compiled.
     """
     if is_compiled(plain):
         raise UnsupportedModelError(
@@ -47,14 +47,14 @@ def check_belongs(plain: Model, compiled: Model, where: str = "") -> None:
     """Refuse a compiled model that was not made from ``plain``.
 
     Raises:
-        BundleError: It was not; ``why`` names the first difference.
-        UnsupportedModelError: It holds nothing for the Edge TPU.
+        BundleError: It was not made from ``plain``; ``why`` names the first difference.
+        UnsupportedModelError: It does not contain a program for the Edge TPU.
     """
     if not is_compiled(compiled):
         raise UnsupportedModelError(
             "the compiled model has no edgetpu-custom-op",
             where=where,
-            why="nothing of it runs on the Edge TPU",
+            why="no part of it runs on the Edge TPU",
             fix="give the file that edgetpu_compiler wrote, NAME_edgetpu.tflite",
         )
     check_plain(plain)
@@ -81,7 +81,7 @@ def _other_ends(plain: Model, compiled: Model) -> str:
 
 
 def _other_remains(plain: Model, compiled: Model) -> str:
-    """What differs in the operators that the compiler left on the CPU; "" if nothing."""
+    """Return the first difference in the operators left on the CPU; empty if there is none."""
     known = _by_outputs(plain.main)
     for operator in compiled.main.operators:
         tensors = [compiled.main.tensors[index] for index in operator.outputs]
@@ -126,7 +126,7 @@ def _other_weights(plain: Model, compiled: Model) -> str:
 
 
 def _count_weights(plain: Model, remaining: set[str]) -> NDArray[np.int64]:
-    """How often each byte occurs among the weights of the layers that were mapped."""
+    """Return how often each byte occurs among the weights of the mapped layers."""
     graph = plain.main
     counts, seen = np.zeros(256, np.int64), set()
     for operator in graph.operators:

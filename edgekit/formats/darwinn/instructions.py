@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long the tiles compute, counted in the instructions themselves.
+"""The computing time of the tiles, counted from the instructions.
 
-Instructions are rows of 128-bit words; the opcode gives the number of words. An operation of the
-tiles' arithmetic unit carries eight nested loop counts; one pass of the innermost loop takes four
-bytes of every lane and is one cycle of the tile. Found by comparing programs with their models: the
-counts of convolution stacks equal height * width / 16 tiles * taps * channels / 4 * groups of 64.
+Instructions consist of 128-bit words; the opcode decides the number of words. An operation of the
+tiles' arithmetic unit contains eight nested loop counts. One pass of the innermost loop reads four
+bytes of every lane and takes one cycle of the tile. Found by comparing programs with their models:
+counts of stacked convolutions equal height * width / 16 tiles * taps * channels / 4 * groups of 64.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Iterator
 from edgekit.formats.darwinn.package import Executable
 
 WORD_BYTES = 16
-# Words of an instruction by opcode, bits 6 to 11 of its first word; all others take one.
+# Words of an instruction by opcode, bits 6 to 11 of its first word; all others have one word.
 INSTRUCTION_WORDS = {
     0x01: 17,  # multiply-accumulate, requantize, copy
     0x02: 17,  # maximum
@@ -38,11 +38,11 @@ INSTRUCTION_WORDS = {
 ARITHMETIC = (0x01, 0x02, 0x03, 0x05)
 _NUM_TILES = 16
 _TILES_BIT = 12  # a mask of 16 tiles
-_LOOPS_BIT, _LOOP_BITS, _NUM_LOOPS = 62, 14, 8  # counts less one
+_LOOPS_BIT, _LOOP_BITS, _NUM_LOOPS = 62, 14, 8  # counts minus 1
 
 
 def arithmetic_cycles(executable: Executable) -> tuple[int, ...]:
-    """Cycles that the arithmetic unit of each of the 16 tiles is busy in one run."""
+    """Return the busy cycles of the arithmetic unit of each of the 16 tiles in one run."""
     cycles = [0] * _NUM_TILES
     for tiles, passes in _operations(executable):
         for tile in range(_NUM_TILES):
@@ -51,7 +51,7 @@ def arithmetic_cycles(executable: Executable) -> tuple[int, ...]:
 
 
 def _operations(executable: Executable) -> Iterator[tuple[int, int]]:
-    """(mask of tiles, passes of all loops) of each arithmetic instruction."""
+    """Yield (mask of tiles, passes of all loops) of each arithmetic instruction."""
     for chunk in executable.instruction_bitstreams:
         content = chunk.bitstream.tobytes()
         position = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flexbuffer map in an edgetpu-custom-op, down to the package's bytes."""
+"""Read the package's bytes from the flexbuffer map in an edgetpu-custom-op."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgekit.errors import ModelFormatError
 # Keys of the map (libedgetpu, package registry).
 _EXECUTABLE_KEY = "4"
 _MORE_EXECUTABLES_KEY = "7"
-# What the flexbuffers runtime raises when an offset, type or width makes no sense.
+# The exceptions of the flexbuffers runtime for a wrong offset, type or width.
 _DAMAGE = (
     struct.error,
     IndexError,
@@ -29,11 +29,11 @@ _DAMAGE = (
 
 
 def read_custom_options(options: bytes, where: str) -> memoryview:
-    """The bytes of the package in the options of an edgetpu-custom-op.
+    """Return the bytes of the package in the options of an edgetpu-custom-op.
 
     Raises:
-        ModelFormatError: The options are no flexbuffer map, hold no whole package, or hold packages
-            for several chips, which the runtime refuses too.
+        ModelFormatError: The options are not a flexbuffer map, do not contain a whole package, or
+            contain packages for several chips, which the runtime also refuses.
     """
     try:
         entries: Any = flexbuffers.GetRoot(options).AsMap
@@ -41,14 +41,14 @@ def read_custom_options(options: bytes, where: str) -> memoryview:
         num_more = len(_optional(entries, _MORE_EXECUTABLES_KEY))
     except _DAMAGE as error:
         raise ModelFormatError(
-            "the options of the edgetpu-custom-op hold no Edge TPU package",
+            "the options of the edgetpu-custom-op do not contain an Edge TPU package",
             where=where,
-            why=f"{len(options)} bytes, no flexbuffer map with a string {_EXECUTABLE_KEY!r}",
+            why=f"its {len(options)} bytes are not a flexbuffer map with the key {_EXECUTABLE_KEY!r}",
             fix="copy the file again, or compile the model again",
         ) from error
     if num_more:
         raise ModelFormatError(
-            f"the edgetpu-custom-op holds {1 + num_more} packages, expected 1",
+            f"the edgetpu-custom-op contains {1 + num_more} packages, expected 1",
             where=where,
             why="Google's runtime refuses files for several kinds of chips",
             fix="compile the model for one chip",

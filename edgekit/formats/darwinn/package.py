@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A compiled Edge TPU package as frozen dataclasses, named as in libedgetpu's executable.fbs.
 
-Byte vectors (parameters, bitstreams) are read-only uint8 views into the file that was read; nothing
-is copied, so holding a `Package` costs little more than holding the file.
+Byte vectors (parameters, bitstreams) are read-only uint8 views into the file that was read, without
+copies, so a `Package` needs little more memory than the file.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 
 class ExecutableType(enum.IntEnum):
-    """What an executable is for."""
+    """The purpose of an executable."""
 
-    STAND_ALONE = 0  # parameters travel with every inference
-    PARAMETER_CACHING = 1  # run once: fills the on-chip memory
-    EXECUTION_ONLY = 2  # run for each inference, on the cached parameters
+    STAND_ALONE = 0  # parameters are sent with every inference
+    PARAMETER_CACHING = 1  # runs once: fills the on-chip memory
+    EXECUTION_ONLY = 2  # runs for each inference, with the cached parameters
 
 
 class Description(enum.IntEnum):
@@ -33,14 +33,14 @@ class Description(enum.IntEnum):
 
 
 class Position(enum.IntEnum):
-    """Which half of a 64-bit address an immediate holds."""
+    """Which half of a 64-bit address an immediate contains."""
 
     LOWER_32BIT = 0
     UPPER_32BIT = 1
 
 
 class Direction(enum.IntEnum):
-    """The way of a transfer, as the device sees it."""
+    """The direction of a transfer, from the device's side."""
 
     INFEED = 0  # host to device
     OUTFEED = 1  # device to host
@@ -78,7 +78,7 @@ _ITEM_BYTES = {
 
 @dataclass(frozen=True)
 class Meta:
-    """What a patched immediate or a transfer stands for; ``name`` is a layer's, or empty."""
+    """What a patched immediate or a transfer refers to; ``name`` is a layer's, or empty."""
 
     desc: Description
     batch: int
@@ -96,7 +96,7 @@ class FieldOffset:
 
 @dataclass(frozen=True)
 class InstructionBitstream:
-    """One chunk of instructions, 16 bytes a word, and the relocations in it."""
+    """One chunk of instructions, 16 bytes per word, and its relocations."""
 
     bitstream: NDArray[np.uint8]
     field_offsets: tuple[FieldOffset, ...]
@@ -104,7 +104,7 @@ class InstructionBitstream:
 
 @dataclass(frozen=True)
 class DmaDescriptorHint:
-    """A transfer of ``size_bytes`` from ``offset_in_bytes`` of what ``meta`` names."""
+    """A transfer of ``size_bytes`` at ``offset_in_bytes`` of the buffer that ``meta`` names."""
 
     meta: Meta
     offset_in_bytes: int
@@ -113,7 +113,7 @@ class DmaDescriptorHint:
 
 @dataclass(frozen=True)
 class InstructionHint:
-    """A whole chunk of instructions goes to the device."""
+    """A whole chunk of instructions is sent to the device."""
 
     instruction_chunk_index: int
 
@@ -127,7 +127,7 @@ class InterruptHint:
 
 @dataclass(frozen=True)
 class FenceHint:
-    """Everything before must be complete before anything behind begins."""
+    """All earlier steps must be complete before a later one begins."""
 
 
 AnyHint = Union[DmaDescriptorHint, InstructionHint, InterruptHint, FenceHint]
@@ -143,7 +143,7 @@ class DmaHint:
 
 @dataclass(frozen=True)
 class OutputLayout:
-    """Where the device puts element (y, x, z) of an output.
+    """The device's place of element (y, x, z) of an output.
 
     Its byte is ``linearized_tile_byte_offset[y_coordinate_to_linear_tile_id_map[y] +
     x_coordinate_to_linear_tile_id_map[x]] + y_coordinate_to_local_y_offset[y] *
@@ -198,10 +198,10 @@ class Executable:
     dma_hints: tuple[DmaHint, ...]
     input_layers: tuple[Layer, ...]
     output_layers: tuple[Layer, ...]
-    parameter_caching_token: int  # equal tokens may stay in the cache together; 0 = alone
+    parameter_caching_token: int  # programs with equal tokens share the cache; 0: not shared
     used_narrow_memory_bytes_per_tile: int
     scratch_size_bytes: int = 0  # host memory for activations that do not fit
-    estimated_cycles: int | None = None  # of one run; compiler 16 writes none
+    estimated_cycles: int | None = None  # of one run; compiler 16 does not write it
     version: int = 0
     name: str = ""
     batch_size: int = 1
@@ -211,7 +211,7 @@ class Executable:
 
     @property
     def parameter_bytes(self) -> int:
-        """Bytes of laid-out parameters: once if caching, else with each inference."""
+        """The bytes of parameters: sent once if caching, else with each inference."""
         return int(self.parameters.size)
 
     @property
@@ -220,7 +220,7 @@ class Executable:
         return sum(int(chunk.bitstream.size) for chunk in self.instruction_bitstreams)
 
     def transfers(self) -> Iterator[tuple[str, Direction, int]]:
-        """Each transfer in order: what ("INSTRUCTION", "INPUT_ACTIVATION", ...), way, bytes."""
+        """Yield each transfer: kind ("INSTRUCTION", "INPUT_ACTIVATION", ...), direction, bytes."""
         for hint in self.dma_hints:
             step = hint.any_hint
             if isinstance(step, InstructionHint):
@@ -231,7 +231,7 @@ class Executable:
                 yield kind, hint.direction, step.size_in_bytes
 
     def transfer_bytes(self) -> dict[tuple[str, Direction], int]:
-        """Bytes over the bus in one run, by what and which way."""
+        """Return the bytes over the bus in one run, by kind and direction."""
         total: dict[tuple[str, Direction], int] = {}
         for kind, direction, size_bytes in self.transfers():
             total[kind, direction] = total.get((kind, direction), 0) + size_bytes
@@ -240,24 +240,24 @@ class Executable:
 
 @dataclass(frozen=True)
 class Package:
-    """What one edgetpu-custom-op holds: the executables that belong together."""
+    """The content of one edgetpu-custom-op: executables that belong together."""
 
     min_runtime_version: int
     executables: tuple[Executable, ...]
-    compiler_version: str = ""  # an internal mark; the public release number is not stored
+    compiler_version: str = ""  # an internal version; the public release number is not stored
     keypair_version: int = 0
     virtual_chip_id: int = 0
     model_identifier: str = ""
 
     def executable(self, kind: ExecutableType) -> Executable | None:
-        """The executable of that type, if there is one."""
+        """Return the executable of that type, or None."""
         return next((each for each in self.executables if each.type is kind), None)
 
     @property
     def inference(self) -> Executable:
-        """What runs for each inference: STAND_ALONE if there is one, else EXECUTION_ONLY.
+        """The executable that runs for each inference: STAND_ALONE if present, else EXECUTION_ONLY.
 
-        A single executable is taken as stand-alone whatever its type, as the runtime does.
+        A single executable is used as stand-alone for every type, as in the runtime.
         """
         for kind in (ExecutableType.STAND_ALONE, ExecutableType.EXECUTION_ONLY):
             found = self.executable(kind)
@@ -267,7 +267,7 @@ class Package:
 
     @property
     def caching(self) -> Executable | None:
-        """What fills the parameter cache before the first inference; None if nothing does."""
+        """The executable that fills the parameter cache before the first inference, or None."""
         if self.inference.type is ExecutableType.STAND_ALONE or len(self.executables) == 1:
             return None
         return self.executable(ExecutableType.PARAMETER_CACHING)

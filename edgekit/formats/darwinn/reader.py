@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes of an Edge TPU package to `Package`; every edgetpu-custom-op of a model to its package.
+"""Read an Edge TPU package to `Package`, and all packages of a model.
 
 Container: .tflite, operator edgetpu-custom-op, flexbuffer map, Package, MultiExecutable, Executable
 (libedgetpu, api/package_registry and executable.fbs). Field numbers are those of that schema.
@@ -47,14 +47,14 @@ _Enum = TypeVar("_Enum", bound=enum.IntEnum)
 
 
 def read_packages(model: Model, where: str = "") -> tuple[EdgeTpuOperator, ...]:
-    """The packages of all edgetpu-custom-ops, in execution order; none for a plain model.
+    """Return the packages of all edgetpu-custom-ops, in execution order; empty for a plain model.
 
     Args:
-        model: As `read_model` gave it; parameters become views into its bytes.
+        model: The result of `read_model`; parameters become views into its bytes.
         where: The file, for error messages.
 
     Raises:
-        ModelFormatError: A package is damaged, or of a schema older than the public compiler's.
+        ModelFormatError: A package is damaged, or its schema is older than the public compiler's.
     """
     found = []
     for subgraph_index, operator_index, operator in model.operators():
@@ -67,19 +67,19 @@ def read_packages(model: Model, where: str = "") -> tuple[EdgeTpuOperator, ...]:
 
 
 def read_package(content: bytes | memoryview, where: str = "") -> Package:
-    """Read one package, the FlatBuffer that begins with an offset and ``DWN1``.
+    """Read one package: a FlatBuffer that begins with an offset and ``DWN1``.
 
     Args:
         content: Its bytes; parameters and bitstreams become views into them.
-        where: What the error message calls the place.
+        where: The place, for error messages.
 
     Raises:
-        ModelFormatError: It is damaged, or no package.
+        ModelFormatError: It is damaged, or not a package.
     """
     view = memoryview(content)
     if bytes(view[4:8]) != _IDENTIFIER:
         raise ModelFormatError(
-            f"this is no Edge TPU package: bytes 4 to 7 are {bytes(view[4:8])!r}, "
+            f"this is not an Edge TPU package: bytes 4 to 7 are {bytes(view[4:8])!r}, "
             f"expected {_IDENTIFIER!r}",
             where=where,
             why="the file is damaged, or was compiled in early 2019 by a compiler before 1.0",
@@ -93,7 +93,7 @@ def read_package(content: bytes | memoryview, where: str = "") -> Package:
     )
     types = {each.type for each in executables}
     if len(types) != len(executables):
-        raise inner.source.error(f"{len(executables)} executables of {len(types)} types")
+        raise inner.source.error(f"{len(executables)} executables, but {len(types)} types")
     return Package(
         min_runtime_version=root.scalar(0),
         executables=executables,
@@ -106,7 +106,7 @@ def read_package(content: bytes | memoryview, where: str = "") -> Package:
 
 def _few(table: Table, executables: tuple[memoryview, ...]) -> tuple[memoryview, ...]:
     if not 1 <= len(executables) <= len(ExecutableType):
-        raise table.source.error(f"it holds {len(executables)} executables, expected 1 to 3")
+        raise table.source.error(f"it contains {len(executables)} executables, expected 1 to 3")
     return executables
 
 
@@ -143,7 +143,9 @@ def _executable(table: Table) -> Executable:
 def _bitstream(table: Table) -> InstructionBitstream:
     bitstream = _bytes(table, 0)
     if not bitstream.size or bitstream.size % _WORD_BYTES:
-        raise table.source.error(f"a chunk of {bitstream.size} bytes is no row of instructions")
+        raise table.source.error(
+            f"a chunk of {bitstream.size} bytes is not a whole number of instruction words"
+        )
     offsets = tuple(_field_offset(each, bitstream.size) for each in table.tables(1))
     return InstructionBitstream(bitstream, offsets)
 

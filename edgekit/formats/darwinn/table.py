@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FlatBuffer tables by field number, with every offset checked and the work bounded.
+"""Read FlatBuffer tables by field number; check every offset and bound the work.
 
-executable.fbs has no generated Python classes, and the generated kind trusts its input: a vector
-that claims a billion entries is walked. Here a file of n bytes costs at most n steps.
+executable.fbs does not have generated Python classes. Generated classes do not check their input:
+they iterate over a vector that claims a billion entries. Here a file of n bytes costs at most n
+steps.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ _UOFFSET_BYTES = 4
 
 
 class Source:
-    """The bytes of one FlatBuffer, and how many more elements may be read from it."""
+    """The bytes of one FlatBuffer, and how many more elements may be read."""
 
     def __init__(self, content: memoryview, where: str) -> None:
         self.content = content.toreadonly() if hasattr(content, "toreadonly") else content
         self.where = where
-        # Every element of an honest file takes bytes of its own; shared ones are few.
+        # In a valid file almost every element has its own bytes; few are shared.
         self._budget = max(len(content), 1024)
 
     def spend(self, steps: int) -> None:
-        """Account for ``steps`` elements; refuse more of them than the file has bytes."""
+        """Count ``steps`` more elements; raise if the total exceeds the bytes of the file."""
         self._budget -= steps
         if self._budget < 0:
-            raise self.error("its tables refer to each other without end")
+            raise self.error("its tables refer to each other in a cycle")
 
     def unpack(self, layout: str, position: int) -> Any:  # noqa: ANN401 - what the layout says
         """One little-endian number at ``position``."""
@@ -40,13 +41,13 @@ class Source:
         return struct.unpack_from(layout, self.content, position)[0]
 
     def slice(self, start: int, size: int) -> memoryview:
-        """``size`` bytes from ``start``, a view."""
+        """Return ``size`` bytes from ``start``, as a view."""
         if start < 0 or start + size > len(self.content):
-            raise self.error(f"{size} bytes at byte {start} end behind byte {len(self.content)}")
+            raise self.error(f"{size} bytes at byte {start} end after byte {len(self.content)}")
         return self.content[start : start + size]
 
     def error(self, what: str) -> ModelFormatError:
-        """The error for these bytes."""
+        """Return an error for these bytes."""
         return ModelFormatError(
             f"the Edge TPU package is damaged: {what}",
             where=self.where,
@@ -66,34 +67,34 @@ class Table:
         source.slice(self._vtable, self._vtable_bytes)
 
     def scalar(self, field: int, layout: str = "<i", default: Any = 0) -> Any:  # noqa: ANN401
-        """A number, or ``default`` where the table leaves it out."""
+        """Return a number, or ``default`` if the table leaves it out."""
         place = self._place(field)
         return default if place is None else self.source.unpack(layout, place)
 
     def table(self, field: int) -> Table | None:
-        """A table, None where absent."""
+        """Return a table; None if absent."""
         target = self._target(field)
         return None if target is None else Table(self.source, target)
 
     def tables(self, field: int) -> tuple[Table, ...]:
-        """The tables of a vector, none where absent."""
+        """Return the tables of a vector; empty if absent."""
         return tuple(Table(self.source, target) for target in self._targets(field))
 
     def view(self, field: int) -> memoryview:
-        """The bytes of a vector or string, without a copy; empty where absent."""
+        """Return the bytes of a vector or string, without a copy; empty if absent."""
         target = self._target(field)
         return self._string(target) if target is not None else self.source.slice(0, 0)
 
     def views(self, field: int) -> tuple[memoryview, ...]:
-        """The bytes of each string of a vector."""
+        """Return the bytes of each string of a vector."""
         return tuple(self._string(target) for target in self._targets(field))
 
     def text(self, field: int) -> str:
-        """A string; bytes that are no UTF-8 are replaced."""
+        """Return a string; bytes that are not UTF-8 are replaced."""
         return bytes(self.view(field)).decode("utf-8", "replace")
 
     def array(self, field: int, items: int = 1) -> NDArray[np.int32]:
-        """A vector of int32, or of structs of ``items`` int32; empty where absent."""
+        """Return a vector of int32, or of structs of ``items`` int32; empty if absent."""
         start, count = self._vector(field, 4 * items)
         raw = np.frombuffer(self.source.slice(start, 4 * items * count), np.dtype("<i4"))
         return raw if items == 1 else raw.reshape(count, items)
@@ -132,10 +133,10 @@ class Table:
 
 
 def root_table(content: memoryview, where: str) -> Table:
-    """The root table of a FlatBuffer.
+    """Return the root table of a FlatBuffer.
 
     Raises:
-        ModelFormatError: There are no bytes for one.
+        ModelFormatError: There are not enough bytes for one.
     """
     source = Source(content, where)
     return Table(source, source.unpack("<I", 0))

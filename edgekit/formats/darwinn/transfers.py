@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The transfer schedule against what it moves: no transfer leaves its buffer."""
+"""Check the transfer schedule: every transfer stays inside its buffer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def check_transfers(executable: Executable, source: Source) -> None:
     """Check that each transfer stays inside the parameters, scratch memory or layer it names.
 
     Raises:
-        ModelFormatError: One does not, or names a layer that does not exist.
+        ModelFormatError: A transfer does not, or names a layer that does not exist.
     """
     rooms = {
         (Description.BASE_ADDRESS_PARAMETER, ""): executable.parameter_bytes,
@@ -28,7 +28,9 @@ def check_transfers(executable: Executable, source: Source) -> None:
             continue
         room = rooms.get((step.meta.desc, step.meta.name))
         if room is None:
-            raise source.error(f"a transfer names the layer {step.meta.name!r}, which is not there")
+            raise source.error(
+                f"a transfer names the layer {step.meta.name!r}, which does not exist"
+            )
         end = step.offset_in_bytes + step.size_in_bytes
         if end > room:
             raise source.error(f"a transfer ends at byte {end} of {room}")

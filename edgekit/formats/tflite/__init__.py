@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The .tflite format: `read_model` and `write_model` between bytes and dataclasses."""
+"""The .tflite format: `read_model` and `write_model` convert between bytes and dataclasses."""
 
 from __future__ import annotations
 

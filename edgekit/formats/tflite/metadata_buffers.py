@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""More metadata for a .tflite file whose bytes stay as they are.
+"""Add metadata to a .tflite file without a change of its bytes.
 
-A FlatBuffer's offsets are relative and lead forward, so a new root in front of a model can name
-what the old one named, and metadata besides. Tables, constants, compiled programs and their
-alignment are not touched: the old bytes follow the new ones unchanged, compiled models' too.
+A FlatBuffer's offsets are relative and point forward, so a new root before a model can refer to
+everything that the old root did, and to more metadata. Tables, constants, compiled programs and
+their alignment do not change: the old bytes follow the new ones unchanged.
 """
 
 from __future__ import annotations
@@ -18,26 +18,25 @@ from edgekit.formats.tflite.schema import tflite
 
 # A cache line, and a multiple of the 16 bytes that constants are aligned to.
 _ALIGNMENT, _BUFFER_ALIGNMENT = 64, 16
-# Of the table Model in schema.fbs: its fields, and the numbers of those that are made anew.
+# The fields of the table Model in schema.fbs, and the numbers of those that are written again.
 _NUM_FIELDS, _BUFFERS, _METADATA = 8, 4, 6
-_VERSION = 0  # the only field that is no offset
-_ROOT_AT = 28  # behind the root's offset, the identifier, and the vtable from byte 8 on
+_VERSION = 0  # the only field that is not an offset
+_ROOT_AT = 28  # after the root's offset, the identifier, and the vtable, which starts at byte 8
 _VECTORS_AT = _ROOT_AT + 4 + 4 * _NUM_FIELDS
 
 
 def add_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
-    """``content`` with a metadata buffer for each of ``entries``, in the place of one so named.
+    """Return ``content`` with a metadata buffer for each of ``entries``, replacing equal names.
 
-    The same arguments give the same bytes, and ``content`` is the end of them.
+    The same arguments give the same bytes, and these end with ``content``.
 
     Args:
-        content: A .tflite file, plain or compiled, nothing appended to it.
-        entries: Contents by the names of the metadata.
+        content: A .tflite file, plain or compiled, with nothing appended to it.
+        entries: Name of the metadata -> content.
 
     Raises:
-        ModelFormatError: ``content`` is no model.
-        UnsupportedModelError: It keeps data behind its FlatBuffer, or has fields that are not
-            known here.
+        ModelFormatError: ``content`` is not a model.
+        UnsupportedModelError: It keeps data after its FlatBuffer, or has unknown fields.
     """
     model, old = read_model(content), tflite.Model.GetRootAs(content, 0)
     _check_movable(old, model)
@@ -50,7 +49,7 @@ def add_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
     buffer_at = {index: _add_buffer(head, entries[name]) for name, index in indices.items()}
     _pad(head, _ALIGNMENT)
     base = len(head)
-    metadata_at = [base + old.Metadata(i)._tab.Pos for i in kept] + metadata_at  # noqa: SLF001 - the generated classes say it nowhere else
+    metadata_at = [base + old.Metadata(i)._tab.Pos for i in kept] + metadata_at  # noqa: SLF001 - the generated classes have no public name for it
     buffers_at = [
         buffer_at[i] if i in buffer_at else base + old.Buffers(i)._tab.Pos  # noqa: SLF001
         for i in range(num_buffers)
@@ -73,7 +72,7 @@ def _check_movable(old: Any, model: Model) -> None:  # noqa: ANN401 - generated 
     if unknown or apart:
         raise UnsupportedModelError(
             "metadata cannot be added to this model",
-            why="it keeps data behind its FlatBuffer"
+            why="it keeps data after its FlatBuffer"
             if apart
             else f"its root has fields that edgekit does not know: {unknown}",
         )
@@ -89,7 +88,7 @@ def _name(old: Any, index: int) -> str:  # noqa: ANN401
 
 
 def _indices(model: Model, names: Mapping[str, bytes]) -> dict[str, int]:
-    """The number of each entry's buffer: the one it had, else a new one."""
+    """Return the number of each entry's buffer: the old one if it had one, else a new one."""
     used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
     indices: dict[str, int] = {}
     following = len(model.buffers)
@@ -102,7 +101,7 @@ def _indices(model: Model, names: Mapping[str, bytes]) -> dict[str, int]:
 
 
 def _add_metadata(head: bytearray, name: str, buffer: int) -> int:
-    """Append a table Metadata; its position."""
+    """Append a table Metadata; return its position."""
     _pad(head, 4)
     vtable = len(head)
     head += struct.pack("<4H", 8, 12, 4, 8)
@@ -114,7 +113,7 @@ def _add_metadata(head: bytearray, name: str, buffer: int) -> int:
 
 
 def _add_buffer(head: bytearray, data: bytes) -> int:
-    """Append a table Buffer and its aligned data; its position."""
+    """Append a table Buffer and its aligned data; return its position."""
     _pad(head, 4)
     vtable = len(head)
     head += struct.pack("<4H", 6, 8, 4, 0)
@@ -127,7 +126,7 @@ def _add_buffer(head: bytearray, data: bytes) -> int:
 
 
 def _put_vector(head: bytearray, place: int, targets: Sequence[int]) -> int:
-    """Write a vector of offsets to ``targets``; the place behind it."""
+    """Write a vector of offsets to ``targets``; return the position after it."""
     struct.pack_into("<I", head, place, len(targets))
     for number, target in enumerate(targets, start=1):
         struct.pack_into("<I", head, place + 4 * number, target - (place + 4 * number))
@@ -135,7 +134,7 @@ def _put_vector(head: bytearray, place: int, targets: Sequence[int]) -> int:
 
 
 def _put_root(head: bytearray, old: Any, own: Mapping[int, int]) -> None:  # noqa: ANN401
-    """Write a root that names the old one's fields, but for those whose vectors are ``own``."""
+    """Write a root with the old root's fields, except those in ``own``, which have new vectors."""
     base, table = len(head), old._tab  # noqa: SLF001
     slots = [0] * _NUM_FIELDS
     for field in range(_NUM_FIELDS):
@@ -156,5 +155,5 @@ def _put_root(head: bytearray, old: Any, own: Mapping[int, int]) -> None:  # noq
 
 
 def _pad(head: bytearray, alignment: int, ahead: int = 0) -> None:
-    """Zeros until ``ahead`` bytes further is a multiple of ``alignment``."""
+    """Append zeros until the length plus ``ahead`` is a multiple of ``alignment``."""
     head += bytes(-(len(head) + ahead) % alignment)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A .tflite file as frozen dataclasses, named as in TensorFlow Lite's schema.fbs.
 
-Foreign conventions are settled in the reader: operator codes are resolved to names and versions,
-element types are names, missing optional inputs are -1.
+The reader resolves the file's conventions: operator codes become names and versions, element types
+become names, missing optional inputs are -1.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from edgekit.formats.tflite.sparsity import Sparsity
 
-EDGETPU_CUSTOM_OP = "edgetpu-custom-op"  # what the compiler puts in place of what it maps
+EDGETPU_CUSTOM_OP = "edgetpu-custom-op"  # what the compiler writes in place of mapped operators
 CUSTOM = "CUSTOM"
 
-# schema.fbs, enum TensorType; INT4 packs two values a byte and has no numpy type of its own.
+# schema.fbs, enum TensorType; INT4 packs two values in a byte and does not have a numpy type.
 NUMPY_DTYPES: dict[str, str] = {
     "FLOAT32": "float32",
     "FLOAT16": "float16",
@@ -40,7 +40,7 @@ NUMPY_DTYPES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Quantization:
-    """Affine quantization: ``real = scale * (q - zero_point)``, one pair a tensor or one a channel.
+    """Affine quantization: ``real = scale * (q - zero_point)``, per tensor or per channel.
 
     ``scale`` and ``zero_point`` have one element (per_tensor) or one for each index of dimension
     ``quantized_dimension`` (per_channel).
@@ -69,7 +69,7 @@ class Tensor:
     quantization: Quantization | None = None
     shape_signature: tuple[
         int, ...
-    ] = ()  # -1 marks a dimension unknown before run time; () says nothing
+    ] = ()  # -1: a dimension that is unknown before run time; (): not given
     is_variable: bool = False
     has_rank: bool = False
     sparsity: Sparsity | None = None  # of a constant that is stored without its zeros
@@ -107,10 +107,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operation: ``opcode`` is the builtin's name, or "CUSTOM" with ``custom_code``.
+    """One operator: ``opcode`` is the builtin's name, or "CUSTOM" with ``custom_code``.
 
-    ``options`` holds the fields of the builtin options table under their names in schema.fbs
-    (``stride_w``); enumerations stay numbers but for ``fused_activation_function`` and
+    ``options`` contains the fields of the builtin options table by their names in schema.fbs
+    (``stride_w``); enumerations are numbers, except ``fused_activation_function`` and
     ``padding``, which are names.
     """
 
@@ -126,11 +126,11 @@ class Operator:
     mutating_variable_inputs: tuple[bool, ...] = ()
     builtin_code: int = (
         -1
-    )  # the number in schema.fbs, also for codes that this edgekit has no name for
+    )  # the number in schema.fbs, also for codes without a name in this edgekit
 
     @property
     def label(self) -> str:
-        """The name for people and logs: the opcode, or the custom operator's own name."""
+        """The name for messages and logs: the opcode, or the custom operator's own name."""
         return self.custom_code if self.opcode == CUSTOM and self.custom_code else self.opcode
 
 
@@ -176,10 +176,10 @@ class Model:
         return self.subgraphs[0]
 
     def data(self, tensor: Tensor) -> NDArray[Any] | None:
-        """The constant stored for ``tensor``, in its shape and dtype; None for an activation.
+        """Return the constant of ``tensor``, in its shape and dtype; None for an activation.
 
-        A read-only view; a copy with its zeros where it is stored without. INT4, strings and other
-        packed types come as flat uint8.
+        The result is a read-only view; a sparse constant is returned as a dense copy. INT4, strings
+        and other packed types are returned as flat uint8.
         """
         raw = self.buffers[tensor.buffer]
         if not raw.size:
@@ -193,14 +193,14 @@ class Model:
         return values.reshape(tensor.shape)
 
     def operators(self) -> Iterator[tuple[int, int, Operator]]:
-        """Every operator as (subgraph index, operator index, operator)."""
+        """Yield every operator as (subgraph index, operator index, operator)."""
         for subgraph_index, subgraph in enumerate(self.subgraphs):
             for operator_index, operator in enumerate(subgraph.operators):
                 yield subgraph_index, operator_index, operator
 
 
 def is_edgetpu_operator(operator: Operator) -> bool:
-    """Whether the operator is what the compiler put in place of the mapped ones."""
+    """Whether the compiler wrote the operator in place of mapped ones."""
     return operator.opcode == CUSTOM and operator.custom_code == EDGETPU_CUSTOM_OP
 
 

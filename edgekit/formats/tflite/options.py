@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builtin options tables to plain dicts and back, for all tables of the schema at once.
+"""Convert builtin options tables to plain dicts and back, for all tables of the schema.
 
-The ``tflite`` package holds one generated class a table. Their fields are found by looking at
-those classes, so that a new version of the schema needs no line here.
+The ``tflite`` package contains one generated class for each table. The fields are found by
+inspecting those classes, so a new version of the schema does not need a change here.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Mapping, Sequence
 from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite.schema import tflite
 
-# The flatbuffers runtime and the generated classes carry no types.
+# The flatbuffers runtime and the generated classes do not have type hints.
 Table = Any
 Builder = Any
 
 
 def names_of(enum: type) -> dict[int, str]:
-    """Number -> name of a generated enumeration (a plain class with integer attributes)."""
+    """Return number -> name of a generated enumeration (a class with integer attributes)."""
     return {number: name for name, number in vars(enum).items() if isinstance(number, int)}
 
 
@@ -40,12 +40,12 @@ _fields_of_type: dict[str, list[tuple[str, str, bool]]] = {}
 
 
 def options_type_name(number: int) -> str:
-    """The name in union BuiltinOptions; "UNKNOWN" for a number that this schema does not have."""
+    """Return the name in union BuiltinOptions; "UNKNOWN" for a number not in this schema."""
     return _OPTIONS_TYPES.get(number, "UNKNOWN")
 
 
 def read_options(options_type: str, table: Table) -> dict[str, Any]:
-    """The fields of the options table: numbers, booleans, strings, tuples of numbers."""
+    """Return the fields of the options table: numbers, booleans, strings, tuples of numbers."""
     if options_type in ("NONE", "UNKNOWN"):
         return {}
     reader = getattr(tflite, options_type)()
@@ -65,7 +65,7 @@ def read_options(options_type: str, table: Table) -> dict[str, Any]:
 def write_options(
     builder: Builder, options_type: str, options: Mapping[str, Any]
 ) -> tuple[int, int]:
-    """Write an options table; returns (number in union BuiltinOptions, offset in the builder).
+    """Write an options table; return (number in union BuiltinOptions, offset in the builder).
 
     Raises:
         UnsupportedModelError: The type is not in union BuiltinOptions.
@@ -99,7 +99,7 @@ def write_options(
 
 
 def _fields(options_type: str) -> list[tuple[str, str, bool]]:
-    """(schema name, accessor, whether a vector) of each field, found once a type."""
+    """Return (schema name, accessor, whether a vector) of each field; cached for each type."""
     if options_type not in _fields_of_type:
         methods = vars(getattr(tflite, options_type))
         _fields_of_type[options_type] = [
@@ -117,7 +117,7 @@ def _read_vector(reader: Table, accessor: str) -> tuple[float, ...] | None:
 
 
 class _ElementSize:
-    """Stands in for a builder to learn how wide the elements of a generated vector are."""
+    """Replaces a builder to find the element size of a generated vector."""
 
     def StartVector(self, element_bytes: int, _count: int, _alignment: int) -> int:  # noqa: N802
         return element_bytes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run of a model's operators as a model of its own: what goes in and out of it."""
+"""Cut a part of a model's operators out as a separate model, with its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from edgekit.formats.tflite import Model, Subgraph
 
 
 def with_operators(model: Model, first: int, end: int) -> Model:
-    """Operators ``first`` to ``end`` of subgraph 0 alone, on the same tensors.
+    """Return a model of operators ``first`` to ``end`` of subgraph 0, with the same tensors.
 
-    Its inputs are the activations that they read and do not make, its outputs those that they make
-    and that an operator behind them, or the whole model, uses. Variable tensors stay variable.
-    Tensor indices stay the same.
+    Its inputs are the activations that these operators read but do not compute. Its outputs are
+    those that they compute and that a later operator, or the whole model, uses. Variable tensors
+    stay variable. Tensor indices stay the same.
     """
     graph = model.main
     inside = graph.operators[first:end]
@@ -37,10 +37,10 @@ def with_operators(model: Model, first: int, end: int) -> Model:
 
 
 def between(model: Model, inputs: Sequence[int], outputs: Sequence[int]) -> Model | None:
-    """The operators of subgraph 0 that make ``outputs`` from ``inputs``, as a model of its own.
+    """Return a model of the operators of subgraph 0 that compute ``outputs`` from ``inputs``.
 
-    Tensor indices stay the same. None where the outputs need an activation that is neither a
-    constant nor made from ``inputs``.
+    Tensor indices stay the same. None if the outputs need an activation that cannot be computed
+    from ``inputs`` and constants.
     """
     graph = model.main
     producers = {
@@ -69,7 +69,7 @@ def between(model: Model, inputs: Sequence[int], outputs: Sequence[int]) -> Mode
 
 
 def live_operators(graph: Subgraph) -> set[int]:
-    """Positions of the operators that an output depends on."""
+    """Return the positions of the operators that an output depends on."""
     needed = set(graph.outputs)
     live: set[int] = set()
     for position in range(len(graph.operators) - 1, -1, -1):

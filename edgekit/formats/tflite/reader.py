@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes of a .tflite file to `Model`: nothing is trusted, nothing is copied."""
+"""Read the bytes of a .tflite file to `Model`: everything is checked, nothing is copied."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _EMPTY: NDArray[np.uint8] = np.empty(0, np.uint8)
-# What the flatbuffers runtime raises when an offset or a length points outside the bytes.
+# The exceptions of the flatbuffers runtime if an offset or a length points outside the bytes.
 _DAMAGE = (
     struct.error,
     IndexError,
@@ -41,7 +41,7 @@ _DAMAGE = (
     AttributeError,
 )
 _SMALL_BYTES = 1 << 18
-# First bytes of files that people hand over by mistake.
+# First bytes of other files that users give by mistake.
 _CONVERT = (
     "convert it first: edgekit convert FILE --data DATA -o OUT.tflite; for a float model, to "
     "compare with: edgekit convert FILE --mode float -o OUT.tflite"
@@ -59,20 +59,20 @@ _OTHER_FORMATS = (
 
 
 def read_model(source: bytes | PathLike, *, where: str = "") -> Model:
-    """Read and check a .tflite file, compiled ones included, or the plain model of a bundle.
+    """Read and check a .tflite file, plain or compiled, or the plain model of a bundle.
 
-    Besides the bytes' own structure this checks what an interpreter takes on trust: indices in
-    range, constants as large as their shape, every tensor written before it is read, strides above
-    zero.
+    Besides the structure of the bytes this checks what an interpreter does not check: indices are
+    in range, constants have the size of their shape, every tensor is written before it is read,
+    strides are above zero.
 
     Args:
         source: A path, or the content of a file. The model's buffers are views into these bytes.
-        where: What to call the file in messages; a path names itself.
+        where: The name of the file in messages; by default the path.
 
     Raises:
         InputError: The file cannot be read.
-        BundleError: It is a bundle, and damaged.
-        ModelFormatError: It is not a .tflite file, or a damaged one.
+        BundleError: It is a damaged bundle.
+        ModelFormatError: It is not a .tflite file, or is damaged.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         content = bytes(source)
@@ -88,13 +88,13 @@ def read_model(source: bytes | PathLike, *, where: str = "") -> Model:
         raise ModelFormatError(
             "the model is damaged: an offset points outside the file",
             where=where,
-            why=f"{len(content)} bytes were given, perhaps not all there were",
+            why=f"{len(content)} bytes were read, perhaps not the whole file",
             fix="copy or export the file again and compare sizes",
         ) from error
 
 
 def _model_in(content: bytes, where: str) -> bytes:
-    """``content`` itself; of a bundle the plain model in it."""
+    """Return ``content`` itself, or a bundle's plain model."""
     if content[:2] != b"PK":
         return content
     from edgekit.formats.bundle import model_content  # noqa: PLC0415 - 6 ms, for archives only
@@ -103,10 +103,10 @@ def _model_in(content: bytes, where: str) -> bytes:
 
 
 def _read_again(content: bytes) -> Model:
-    """Read ``content``; a small file that was just read comes from memory, a model never changes.
+    """Read ``content``; a small file that was just read comes from a cache, as models never change.
 
-    One command needs a model's tables several times on its way, and a small model's only cost is
-    reading them.
+    A command needs a model's tables several times, and reading them is the main cost of a small
+    model.
     """
     return (_read_small if len(content) <= _SMALL_BYTES else _read)(content)
 
@@ -121,7 +121,7 @@ def _read(content: bytes) -> Model:
         raise _not_tflite(content)
     root = tflite.Model.GetRootAs(content, 0)
     codes = _vector(root, "OperatorCodes", content)
-    # Buffer 0 means "no data"; hand-made files leave the whole list out.
+    # Buffer 0 means "no data"; files not written by TensorFlow may omit the whole list.
     buffers = tuple(_buffer(entry, content) for entry in _vector(root, "Buffers", content)) or (
         _EMPTY,
     )
@@ -224,7 +224,7 @@ def _operator(entry: Table, codes: list[Any]) -> Operator:
     if not 0 <= index < len(codes):
         raise ModelFormatError(f"operator code {index} of {len(codes)} does not exist")
     code = codes[index]
-    # Since schema 3a codes above 127 live in a second field; the larger of the two holds.
+    # Since schema 3a, codes above 127 are in a second field; the larger of the two is valid.
     builtin_code = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
     opcode = OPCODES.get(builtin_code, f"BUILTIN_{builtin_code}")
     options_type = options_type_name(entry.BuiltinOptionsType())
@@ -259,23 +259,23 @@ def _signature(entry: Table, content: bytes) -> SignatureDef:
 
 
 def _buffer(entry: Table, content: bytes) -> NDArray[np.uint8]:
-    if entry.Offset() > 1:  # files above 2 GB keep data behind the flatbuffer
+    if entry.Offset() > 1:  # files above 2 GB keep data after the flatbuffer
         return np.frombuffer(content, np.uint8, entry.Size(), entry.Offset())
     data: NDArray[np.uint8] | int = entry.DataAsNumpy()
     return _EMPTY if isinstance(data, int) or not data.size else data
 
 
 def _vector(entry: Table, name: str, content: bytes) -> list[Any]:
-    """The tables of a vector; a length that the file has no room for is refused before the loop."""
+    """Return the tables of a vector; refuse a length that does not fit the file before the loop."""
     count = getattr(entry, name + "Length")()
     if count * 4 > len(content):
-        raise ModelFormatError(f"{name} claims {count} entries, more than the file has bytes for")
+        raise ModelFormatError(f"{name} claims {count} entries, but the file is too small for them")
     get: Callable[[int], Any] = getattr(entry, name)
     return [get(i) for i in range(count)]
 
 
 def _ints(entry: Table, name: str) -> tuple[int, ...]:
-    values = getattr(entry, name + "AsNumpy")()  # 0 where the vector is not there
+    values = getattr(entry, name + "AsNumpy")()  # 0 if the vector is absent
     return () if isinstance(values, int) else tuple(values.tolist())
 
 

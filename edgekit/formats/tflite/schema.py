@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The package ``tflite`` (the schema's generated classes) without what nobody asks of it.
+"""Import the package ``tflite`` (the schema's generated classes) without its unused modules.
 
-Its ``__init__`` imports all of its 190 modules, which is half of what a Runner costs to import; a
-model takes some 30 of them. Here the package stands without having run, and finds each name's
-module by the name: ``ModelAddVersion`` is in ``Model``. Whatever is not found so makes it run after
-all, so that others who import it miss nothing.
+Its ``__init__`` imports all of its 190 modules, which is half of the import time of a Runner; a
+model needs about 30 of them. Here the package is registered without running ``__init__``, and the
+module of each name is found from the name: ``ModelAddVersion`` is in ``Model``. If a name is not
+found in this way, ``__init__`` runs after all, so that other code that imports the package works.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAME = "tflite"
 
 
 class _Package(types.ModuleType):
-    """The package, its names bound on first use."""
+    """The package, with names bound on first use."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - classes and functions of the schema
         spec = self.__dict__["__spec__"]
@@ -39,12 +39,12 @@ class _Package(types.ModuleType):
         raise AttributeError(f"module {_NAME!r} has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: object) -> None:
-        # The import of tflite.Model would bind the module where the package has the class.
+        # The import of tflite.Model would bind the module to the name of the class.
         if not (isinstance(value, types.ModuleType) and name[:1].isupper()):
             super().__setattr__(name, value)
 
     def _home(self, name: str) -> str:
-        """The module with the longest name that ``name`` begins with; "" if there is none."""
+        """Return the longest module name that is a prefix of ``name``; empty if there is none."""
         if "_stems" not in self.__dict__:
             folders = self.__dict__["__path__"]
             files = (file for folder in folders for file in Path(folder).glob("[A-Z]*.py"))
@@ -70,7 +70,7 @@ def _light_package(spec: ModuleSpec) -> types.ModuleType:
 def _load() -> Any:  # noqa: ANN401 - the package carries no types
     spec = None if _NAME in sys.modules else importlib.util.find_spec(_NAME)
     if spec is None or not spec.submodule_search_locations:
-        return importlib.import_module(_NAME)  # here already, or the error that it is not
+        return importlib.import_module(_NAME)  # already imported, or the usual error if missing
     return _light_package(spec)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Constants that are stored without their zeros: the table that says where each value belongs."""
+"""Sparse constants (stored without zeros): the table with the place of each value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgekit.errors import ModelFormatError
 
-# schema.fbs, union SparseIndexVector: how wide the stored indices are.
+# schema.fbs, union SparseIndexVector: the width of the stored indices.
 SPARSE_INDEX_VECTORS = {1: "Int32Vector", 2: "Uint16Vector", 3: "Uint8Vector"}
 _FIX = "export or copy the file again"
 
@@ -20,7 +20,7 @@ _FIX = "export or copy the file again"
 class SparseDimension:
     """One level of the storage: ``dense_size`` positions, or those of ``indices`` (CSR).
 
-    ``segments`` has one entry more than there are positions on the level above: position p owns
+    ``segments`` has one entry more than the level above has positions: position p has the indices
     ``indices[segments[p]:segments[p + 1]]``.
     """
 
@@ -32,7 +32,7 @@ class SparseDimension:
 
 @dataclass(frozen=True)
 class Sparsity:
-    """How a constant is stored, as in schema.fbs (table SparsityParameters).
+    """The storage of a sparse constant, as in schema.fbs (table SparsityParameters).
 
     The n dimensions of the shape, divided into blocks along those that ``block_map`` names, give
     n + len(block_map) levels; ``traversal_order`` is the order in which they are stored.
@@ -46,13 +46,13 @@ class Sparsity:
         """Check that the table fits a constant of ``shape`` with ``num_values`` stored values.
 
         Raises:
-            ModelFormatError: It does not.
+            ModelFormatError: The table does not fit.
         """
         rank, blocks = len(shape), len(self.block_map)
         levels = list(range(rank + blocks))
         order = list(self.traversal_order)
         _require(sorted(order) == levels, f"its order is {order}", where)
-        _require(order[rank:] == levels[rank:], "its blocks do not come last", where)
+        _require(order[rank:] == levels[rank:], "its blocks are not last", where)
         _require(
             len(self.dimensions) == rank + blocks, f"it has {len(self.dimensions)} levels", where
         )
@@ -75,11 +75,13 @@ class Sparsity:
                 expected = shape[level] // sizes.get(level, 1)
             positions = _check_level(dimension, positions, expected, where)
         _require(
-            positions == num_values, f"it places {positions} values, {num_values} are stored", where
+            positions == num_values,
+            f"it places {positions} values, but {num_values} are stored",
+            where,
         )
 
     def dense(self, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-        """The constant with its zeros, in ``shape``, of values that `check` has passed.
+        """Return the dense constant in ``shape``, from values that `check` has passed.
 
         Source:
             tensorflow/lite/kernels/internal/utils/sparsity_format_converter.cc.
@@ -87,7 +89,9 @@ class Sparsity:
         rank = len(shape)
         sizes = self._block_sizes(rank)
         strides = _strides(shape)
-        place = np.zeros(1, np.int64)  # in the flat dense array, of each position of this level
+        place = np.zeros(
+            1, np.int64
+        )  # the index in the flat dense array of each position of this level
         for level, dimension in zip(self.traversal_order, self.dimensions):
             if level < rank:
                 step = strides[level] * sizes.get(level, 1)
@@ -104,13 +108,13 @@ class Sparsity:
         return whole.reshape(shape)
 
     def _block_sizes(self, rank: int) -> dict[int, int]:
-        """Dimension -> the size of its blocks, which are stored densely behind all others."""
+        """Return dimension -> the size of its blocks, which are stored densely after all others."""
         blocks = self.dimensions[rank:]
         return {dimension: each.dense_size for dimension, each in zip(self.block_map, blocks)}
 
 
 def _check_level(dimension: SparseDimension, positions: int, size: int, where: str) -> int:
-    """How many positions there are below this level of ``size``."""
+    """Return the number of positions below this level of ``size``."""
     if not dimension.is_sparse:
         _require(
             dimension.dense_size == size,
@@ -129,7 +133,7 @@ def _check_level(dimension: SparseDimension, positions: int, size: int, where: s
     )
     _require(
         not len(indices) or (indices.min() >= 0 and indices.max() < size),
-        f"an index leaves its dimension of size {size}",
+        f"an index is outside its dimension of size {size}",
         where,
     )
     return len(indices)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an interpreter takes on trust and crashes on: checked once, right after reading."""
+"""Check, once after reading, what an interpreter does not check and crashes on."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _POSITIVE_OPTIONS = (
     "num_splits",
 )
 
-# Operators with weights: which input holds them, and their rank; the kernels index them unasked.
+# Operators with weights: the index of that input and its rank, which the kernels do not check.
 _WEIGHTS = {
     "CONV_2D": (1, 4),
     "DEPTHWISE_CONV_2D": (1, 4),
     "FULLY_CONNECTED": (1, 2),
     "TRANSPOSE_CONV": (1, 4),
 }
-# Whatever computes something has an input and an output; these need not.
+# An operator has an input and an output; these need not.
 _WITHOUT_ENDS = (
     "ASSIGN_VARIABLE",
     "CALL",
@@ -41,14 +41,17 @@ _WITHOUT_ENDS = (
     "VAR_HANDLE",
     "WHILE",
 )
-_NOT_KNOWN = ("BUILTIN_", "STABLEHLO_")  # newer operators, whose ends edgekit does not look at
+_NOT_KNOWN = (
+    "BUILTIN_",
+    "STABLEHLO_",
+)  # newer operators, whose inputs and outputs edgekit does not check
 
 
 def validate(model: Model) -> None:
-    """Check that indices, shapes, constants and the order of operators hold together.
+    """Check that indices, shapes, constants and the order of operators are consistent.
 
     Raises:
-        ModelFormatError: They do not; ``where`` names the subgraph and the tensor or operator.
+        ModelFormatError: They are not; ``where`` names the subgraph and the tensor or operator.
     """
     if not model.subgraphs:
         raise ModelFormatError("the model has no subgraph")
@@ -161,7 +164,7 @@ def _check_edges(subgraph: Subgraph, where: str) -> None:
 
 
 def _check_order(model: Model, subgraph: Subgraph, where: str) -> None:
-    """Every tensor that is read is a constant, an input, a variable, or was written before."""
+    """Check that every tensor is a constant, an input or a variable, or is written before use."""
     ready: set[int] = {-1, *subgraph.inputs}
     ready.update(
         index

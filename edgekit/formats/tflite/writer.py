@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Model` to the bytes of a .tflite file, with the builder functions of the ``tflite`` package."""
+"""Write a `Model` to the bytes of a .tflite file, with the builders of the ``tflite`` package."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 # schema.fbs: "force_align: 16" on Buffer.data; kernels use aligned loads on constants.
 _BUFFER_ALIGNMENT = 16
-# Codes above this one do not fit the old 8-bit field, which then holds this mark (schema 3a).
+# Codes above this one do not fit the old 8-bit field, which then contains this value (schema 3a).
 _PLACEHOLDER_CODE = 127
-# Generous: a tensor's or operator's table with its vtable and vectors, a buffer's with its padding.
+# Upper bounds: a tensor's or operator's table with vtable and vectors, a buffer's with padding.
 _TABLE_BYTES, _BUFFER_BYTES = 512, 64
 _INT32_VECTOR = 1  # of union SparseIndexVector
 _SCALE_BYTES = 20  # scale, zero point (8 bytes), minimum, maximum
@@ -31,11 +31,11 @@ _OPCODE_NUMBERS = {name: number for number, name in OPCODES.items()}
 def write_model(model: Model) -> bytes:
     """Serialize ``model``; ``read_model(write_model(m))`` equals ``m``.
 
-    Operator codes are made anew from what the operators use, in order of first use.
+    Operator codes are written again from the operators, in the order of first use.
 
     Raises:
-        UnsupportedModelError: The model holds what these dataclasses do not carry (options of the
-            second builtin options union).
+        UnsupportedModelError: The model contains data that these dataclasses cannot store (options
+            of the second builtin options union).
     """
     builder = flatbuffers.Builder(_room(model))
     codes = _operator_codes(model)
@@ -73,7 +73,7 @@ def write_model(model: Model) -> bytes:
 
 
 def _room(model: Model) -> int:
-    """At least as many bytes as ``model`` takes: a builder that must grow copies all it has."""
+    """Return an upper bound of the bytes of ``model``: a builder that grows copies all its data."""
     constants = sum(buffer.size + _BUFFER_BYTES for buffer in model.buffers)
     tables = 0
     for tensor in (each for subgraph in model.subgraphs for each in subgraph.tensors):
@@ -301,7 +301,7 @@ def _int32s(builder: Builder, values: Sequence[int]) -> int:
 
 
 def _bytes_vector(builder: Builder, content: bytes | memoryview, alignment: int) -> int:
-    """A vector of bytes whose first byte is aligned; CreateByteVector aligns to one byte only."""
+    """Write a vector of bytes with an aligned first byte; CreateByteVector cannot align it."""
     builder.StartVector(1, len(content), alignment)
     builder.head = builder.head - len(content)
     builder.Bytes[builder.head : builder.head + len(content)] = content

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What metadata_schema.fbs of tflite-support says, as far as edgekit uses it.
+"""The part of tflite-support's metadata_schema.fbs that edgekit uses.
 
-The metadata is a FlatBuffer in the model's buffer named TFLITE_METADATA; files that it refers to
-are a zip archive behind the model's own FlatBuffer.
+The metadata is a FlatBuffer in the model's buffer named TFLITE_METADATA; the files that it refers
+to are in a zip archive after the model's own FlatBuffer.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Mapping
 
 METADATA_NAME = "TFLITE_METADATA"
-# A metadata buffer of edgekit's own with --preprocess's text: resizing, filter and colour order
-# have no place in the standard schema.
+# edgekit's own metadata buffer with the text of --preprocess: the standard schema does not have
+# fields for resizing, filter and colour order.
 PREPROCESS_NAME = "EDGEKIT_PREPROCESS"
 IDENTIFIER = b"M001"
 
@@ -25,7 +25,7 @@ AXIS_LABELS, VALUE_LABELS = 2, 3  # enum AssociatedFileType
 
 @dataclass(frozen=True)
 class Normalization:
-    """``(x - mean) / std`` of pixels 0..255; one value, or one a channel."""
+    """``(x - mean) / std`` of pixels 0..255; one value, or one per channel."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -33,20 +33,22 @@ class Normalization:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A file of names, one a line."""
+    """A file of names, one on each line."""
 
     name: str
-    names_values: bool = False  # of the tensor's values (classes), not of places along its axis
+    names_values: bool = (
+        False  # names of the tensor's values (classes), not of indices along its axis
+    )
     locale: str = ""
 
 
 @dataclass(frozen=True)
 class TensorMetadata:
-    """What an input or output stands for."""
+    """The meaning of an input or output."""
 
     name: str = ""
     description: str = ""
-    content: str = ""  # feature | image | bounding_box; "" where it is not said
+    content: str = ""  # feature | image | bounding_box; empty if not given
     colour_space: str = ""  # of an image: rgb | grayscale
     normalization: Normalization | None = None
     label_files: tuple[LabelFile, ...] = ()
@@ -70,12 +72,12 @@ class ModelMetadata:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of the classes: the first label file of an output that is there."""
+        """The names of the classes: from the first label file of an output that is present."""
         for output in self.outputs:
             for file in output.label_files:
                 if file.name in self.files:
                     text = self.files[file.name].decode("utf-8", "replace")
                     lines = text.replace("\r\n", "\n").split("\n")
-                    # The last line ends with a newline, or does not; empty names in between count.
+                    # The last line may or may not end with a newline; empty names before it count.
                     return tuple(lines[:-1] if lines[-1] == "" else lines)
         return ()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a file says about its use: a bundle's manifest, or the metadata inside a model."""
+"""What a file states about its use: a bundle's manifest, or the metadata inside a model."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from edgekit.formats.tflite_metadata.reader import read_metadata
 
 @dataclass(frozen=True)
 class Notes:
-    """How a model is to be used, as far as its file says."""
+    """How to use a model, as far as its file states it."""
 
-    preprocess: str = ""  # --preprocess text; "" where it is not said
+    preprocess: str = ""  # --preprocess text; empty if not given
     labels: tuple[str, ...] = ()
     task: str = ""
     decoder: str = ""
 
 
 def read_notes(content: bytes, model: Model | None = None) -> Notes:
-    """What the file with ``content``, a bundle or a model, says about its use.
+    """Return what a file, a bundle or a model, states about its use.
 
     Args:
-        content: The file's.
-        model: ``content`` as it was read before, if it was and is no bundle's.
+        content: The content of the file.
+        model: The model in ``content``, if it was already read and is not from a bundle.
 
     Raises:
         BundleError: The bundle is damaged.
@@ -51,7 +51,7 @@ def _own_preprocess(model: Model) -> str:
 
 
 def _normalization(metadata: ModelMetadata | None) -> str:
-    """The first input's normalization as --preprocess text; "" where there is none to use."""
+    """Return the first input's normalization as --preprocess text; empty if there is none."""
     how = metadata.inputs[0].normalization if metadata and metadata.inputs else None
     if how is None:
         return ""

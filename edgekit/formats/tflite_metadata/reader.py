@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metadata of a .tflite file to `ModelMetadata`; nothing in it is trusted."""
+"""Read the metadata of a .tflite file to `ModelMetadata`; everything is checked."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from edgekit.formats.tflite_metadata.metadata import (
     TensorMetadata,
 )
 
-# Of all files read at once: label files, anchors, a vocabulary.
+# Limits of all files read together: label files, anchors, a vocabulary.
 _MOST_BYTES = 16 << 20
 _MOST_FILES = 4096
 
 
 def read_metadata(content: bytes, model: Model | None = None) -> ModelMetadata | None:
-    """The metadata in a .tflite file; None if it has none.
+    """Return the metadata in a .tflite file; None if there is none.
 
     Args:
-        content: Of the file, with what is appended to the model.
-        model: What was read from it, if it was.
+        content: The content of the file, with the archive appended to the model.
+        model: The model in it, if it was already read.
 
     Raises:
         ModelFormatError: The model, or its metadata, is damaged.
@@ -64,7 +64,7 @@ def read_metadata(content: bytes, model: Model | None = None) -> ModelMetadata |
 
 
 def model_size(content: bytes) -> int:
-    """How many bytes of a .tflite file are the model; the rest is the archive of its files.
+    """Return how many bytes of a .tflite file are the model; the rest is the archive of files.
 
     Raises:
         ModelFormatError: The archive is damaged.
@@ -130,21 +130,21 @@ def _floats(table: Table, field: int) -> tuple[float, ...]:
 
 def _damaged_files(error: BaseException) -> ModelFormatError:
     return ModelFormatError(
-        f"the files behind the model are damaged: {reason_of(error)}",
-        why="a .tflite file can carry labels in a zip archive at its end",
+        f"the files after the model are damaged: {reason_of(error)}",
+        why="a .tflite file can contain labels in a zip archive at its end",
         fix="copy the file again, or convert it again",
     )
 
 
 def read_files(content: bytes, wanted: Callable[[str], bool] | None = None) -> Mapping[str, bytes]:
-    """What is appended to a model as a zip archive, as stored; nothing if there is none.
+    """Return the files appended to a model as a zip archive; empty if there are none.
 
     Args:
-        content: Of the .tflite file.
-        wanted: Which names to read; None reads all.
+        content: The content of the .tflite file.
+        wanted: Whether to read a file of that name; None reads all.
 
     Raises:
-        ModelFormatError: The archive is damaged, or has more or larger files than models have.
+        ModelFormatError: The archive is damaged, or has too many or too large files.
     """
     stream = io.BytesIO(content)
     if not zipfile.is_zipfile(stream):
@@ -154,13 +154,13 @@ def read_files(content: bytes, wanted: Callable[[str], bool] | None = None) -> M
             members = archive.infolist()
             if len(members) > _MOST_FILES:
                 raise ModelFormatError(
-                    f"{len(members)} files behind the model, at most {_MOST_FILES}"
+                    f"{len(members)} files after the model, at most {_MOST_FILES}"
                 )
             chosen = [each for each in members if wanted is None or wanted(each.filename)]
             total = sum(member.file_size for member in chosen)
             if total > _MOST_BYTES:
                 raise ModelFormatError(
-                    f"the files behind the model claim {total} bytes, at most {_MOST_BYTES}"
+                    f"the files after the model claim {total} bytes, at most {_MOST_BYTES}"
                 )
             return {member.filename: _member(archive, member) for member in chosen}
     except ZIP_DAMAGE as error:

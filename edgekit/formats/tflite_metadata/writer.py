@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ModelMetadata` into a .tflite file, as tflite-support's metadata_schema.fbs wants it."""
+"""Write `ModelMetadata` into a .tflite file, in the form of tflite-support's schema."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ from edgekit.formats.tflite_metadata.reader import model_size, read_files
 
 _CONTENT_NUMBERS = {name: number for number, name in CONTENTS.items()}
 _COLOUR_NUMBERS = {name: number for number, name in COLOUR_SPACES.items()}
-# The slots of a table: each field's number, how it is added, its value (None leaves it out).
+# The slots of a table: each field's number, how to add it, its value (None leaves it out).
 _Slots = Sequence[Tuple[int, str, Optional[int]]]
 
 
 def write_metadata(content: bytes, metadata: ModelMetadata, preprocess: str = "") -> bytes:
-    """The .tflite file ``content`` with ``metadata`` in the place of what it had.
+    """Return the .tflite file ``content`` with its metadata replaced by ``metadata``.
 
-    The same arguments give the same bytes. The model itself, compiled or not, stays byte for byte.
+    The same arguments give the same bytes. The bytes of the model itself, compiled or not, do not
+    change.
 
     Args:
         content: A model.
         metadata: Inputs and outputs in the model's order; their files are appended as an archive.
-        preprocess: ``--preprocess`` text, kept in a buffer of edgekit's own; "" writes none.
+        preprocess: ``--preprocess`` text, kept in edgekit's own buffer; empty writes none.
 
     Raises:
-        ModelFormatError: ``content`` is no model.
-        UnsupportedModelError: The model is built so that nothing can be added to it.
+        ModelFormatError: ``content`` is not a model.
+        UnsupportedModelError: The structure of the model does not allow additions.
     """
     entries = {METADATA_NAME: _pack(metadata)}
     if preprocess:
@@ -53,12 +54,12 @@ def write_metadata(content: bytes, metadata: ModelMetadata, preprocess: str = ""
 
 
 def keep_files(source: bytes, written: bytes) -> bytes:
-    """``written``, which a change made of the .tflite file ``source``, with that one's label files.
+    """Return ``written``, a changed version of ``source``, with the label files of ``source``.
 
-    They lie behind the model, where `read_model` does not look.
+    They are stored after the model, where `read_model` does not read them.
 
     Raises:
-        ModelFormatError: They are damaged.
+        ModelFormatError: The files are damaged.
     """
     files = read_files(source)
     return write_archive(sorted(files.items()), behind=written) if files else written

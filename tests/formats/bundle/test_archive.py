@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Archives: the same bytes for the same files, and nothing is trusted on the way back."""
+"""Archives: the same bytes for the same files, and every archive read is checked."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
 
 
 def test_files_that_share_their_bytes_are_refused() -> None:
-    """Entries of the directory that all point to one place multiply it without compression."""
+    """Directory entries that all point to one place multiply it without compression."""
     content = _zip(*((f"f{i}", bytes(1000)) for i in range(20)))
     directory = content.index(b"PK\x01\x02")
     head, tail = content[: directory // 20], bytearray(content[directory:])
@@ -117,5 +117,5 @@ def test_a_changed_byte_is_refused_or_loses_whole_files(data: st.DataObject) -> 
         found = read_archive(bytes(content))
     except BundleError:
         return
-    # Only a manifest can tell that a file is gone.
+    # Only a manifest shows that a file is missing.
     assert all(files.get(name) == each for name, each in found.items())

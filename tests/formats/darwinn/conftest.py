@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Edge TPU packages made by hand with flatbuffers' own builder, field by field."""
+"""Edge TPU packages built field by field with flatbuffers' own builder."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def package_of(
     chunks: Sequence[bytes] = (bytes(32),),
     token: int = 7,
 ) -> bytes:
-    """A package's bytes; it asks for runtime 14."""
+    """Return the bytes of a package that requires runtime 14."""
     inner = flatbuffers.Builder(1024)
     parts = [_string(inner, _executable(each, parameters, chunks, token)) for each in types]
     inner.Finish(_table(inner, {0: ("UOffsetTRelative", _offsets(inner, parts))}))
@@ -79,7 +79,7 @@ def package_of(
 
 
 def options_of(package: bytes, more: Sequence[bytes] = ()) -> bytes:
-    """The flexbuffer map around packages, as the compiler writes it."""
+    """Return the flexbuffer map around packages, as the compiler writes it."""
     builder = flexbuffers.Builder()
     with builder.Map():
         builder.Key("1")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled models belong to their sources, and to nothing else: on what Google's compiler made."""
+"""Compiled models of Google's compiler belong to their sources and to no other model."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A damaged package is an error with a reason; never a crash, a hang or memory without end."""
+"""A damaged package is an error with a reason, never a crash, a hang or unbounded memory."""
 
 from __future__ import annotations
 
@@ -112,5 +112,5 @@ def test_a_list_that_claims_a_billion_entries_costs_nothing(build_package: Build
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 7, b"TFL3" * 40])
 def test_bytes_without_the_identifier_are_no_package(content: bytes) -> None:
-    with pytest.raises(ModelFormatError, match="this is no Edge TPU package"):
+    with pytest.raises(ModelFormatError, match="this is not an Edge TPU package"):
         read_package(content)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the reader finds is what Google's compiler wrote."""
+"""The reader returns what Google's compiler wrote."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_layers_have_the_names_and_scales_of_the_operators_tensors(corpus: Path)
             program = each.package.inference
             assert [layer.name for layer in program.input_layers] == [t.name for t in inputs]
             names = [layer.name for layer in program.output_layers]
-            # The state of an LSTM is an output of the device that no tensor stands for.
+            # The state of an LSTM is an output of the device without a tensor.
             assert [n for n in names if not n.endswith("_variable_output")] == [
                 t.name for t in outputs
             ]

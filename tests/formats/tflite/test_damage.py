@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A damaged file is an error with a reason; never a crash, a hang or a guess."""
+"""A damaged file is an error with a reason, never a crash, a hang or a guess."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _relu(inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Operator:
 
 
 def mutations(content: bytes, count: int, seed: int) -> list[bytes]:
-    """``count`` damaged copies: cut short, or bytes changed here and there, tables above all."""
+    """Yield ``count`` damaged copies: truncated, or with changed bytes, mostly in tables."""
     source = random.Random(seed)
     damaged = []
     for index in range(count):
@@ -36,7 +36,7 @@ def mutations(content: bytes, count: int, seed: int) -> list[bytes]:
         if index % 4 == 0:
             copy = copy[: source.randrange(len(copy))]
         for _ in range(source.choice((1, 3, 20, 200)) if copy else 0):
-            # The tables lie at the two ends of a file; a change in weights is no damage.
+            # The tables are at the two ends of a file; a change in weights is not damage.
             place = source.choice((source.randrange(4096), -1 - source.randrange(16384)))
             copy[place % len(copy)] = source.choice((0, 1, 127, 128, 255, source.randrange(256)))
         damaged.append(bytes(copy))

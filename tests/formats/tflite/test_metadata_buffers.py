@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metadata in front of a model whose bytes stay."""
+"""Metadata is written before a model, whose bytes do not change."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_metadata_that_was_there_stays_and_is_found_by_its_name() -> None:
 
 @pytest.mark.host
 def test_data_behind_the_flatbuffer_cannot_be_moved() -> None:
-    """Files above 2 GB name the places of their constants by their distance from the beginning."""
+    """Files above 2 GB store the offset of each constant from the start of the file."""
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
     parsed = schema.ModelT.InitFromObj(schema.Model.GetRootAs(write_model(_MODELS["plain"]), 0))
     apart = schema.BufferT()

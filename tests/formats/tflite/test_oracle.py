@@ -12,7 +12,7 @@ from edgekit.formats.tflite import Model, read_model, write_model
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
-# Fields that the interpreter's schema has and the one of PyPI's tflite 2.18 lacks.
+# Fields of the interpreter's schema that PyPI's tflite 2.18 does not have.
 _NEWER_FIELDS = {"quantSpec"}
 
 

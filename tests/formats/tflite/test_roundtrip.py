@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written is read back, equal in every field."""
+"""A written model is read back equal in every field."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EMPTY = np.empty(0, np.uint8)
 
 
 def small_model() -> Model:
-    """RESHAPE with its shape as a constant and as an option, and a custom operator behind it."""
+    """RESHAPE with its shape as a constant and as an option, followed by a custom operator."""
     quantization = Quantization(scale=(0.5,), zero_point=(-3,), min=(-1.0,), max=(1.0,))
     tensors = (
         Tensor("in", (1, 4), "INT8", 0, quantization, shape_signature=(-1, 4)),
@@ -57,7 +57,7 @@ def small_model() -> Model:
 
 
 def assert_equal(left: Model, right: Model) -> None:
-    # builtin_code is what a file says; models made by hand may leave it open.
+    # builtin_code is the number in a file; models built by hand may leave it out.
     def plain(model: Model) -> Model:
         subgraphs = tuple(
             replace(
@@ -88,7 +88,7 @@ def test_constants_come_in_their_shape_and_type() -> None:
 
 
 def test_constants_are_aligned_as_kernels_need() -> None:
-    """schema.fbs asks for 16 bytes; an aligned load on anything else would crash."""
+    """schema.fbs requires 16 bytes; an aligned load at another address would crash."""
     content = write_model(small_model())
     view = read_model(content).buffers[1]
     start = np.frombuffer(content, np.uint8).__array_interface__["data"][0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The package of generated classes: few modules for a Runner, nothing missing for others."""
+"""The package of generated classes: few modules for a Runner, all names for other code."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_importing_the_runner_takes_no_module_that_it_may_never_need() -> None:
     ],
 )
 def test_another_who_imports_the_package_misses_nothing(program: str, answer: str | None) -> None:
-    """The same program without edgekit is the oracle where no answer is given."""
+    """Without a given answer, the same program without edgekit is the oracle."""
     alone = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout.strip()

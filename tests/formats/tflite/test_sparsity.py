@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Constants stored without their zeros: read, written, made dense, as the interpreter does it."""
+"""Sparse constants: read, written and made dense like in the interpreter."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EMPTY = np.empty(0, np.uint8)
 def encode(
     dense: NDArray[np.generic], order: tuple[int, ...], blocks: dict[int, int], sparse: set[int]
 ) -> tuple[Sparsity, NDArray[np.generic]]:
-    """Store ``dense`` level by level: a walk over every position, for small arrays."""
+    """Store ``dense`` level by level: iterates over every position, for small arrays."""
     rank = dense.ndim
     split = []
     for axis, size in enumerate(dense.shape):
@@ -73,7 +73,7 @@ def pruned(shape: tuple[int, ...], dtype: str, seed: int = 1) -> NDArray[np.gene
 
 
 def densified(sparsity: Sparsity, values: NDArray[np.generic], shape: tuple[int, ...]) -> Model:
-    """DENSIFY of the constant, times one where it is real, so that its dense form is the output."""
+    """DENSIFY of the constant, times 1 if it is float, so that its dense form is the output."""
     dtype = values.dtype.name.upper()
     scale = Quantization((1.0,), (0,)) if dtype == "INT8" else None
     tensors = [

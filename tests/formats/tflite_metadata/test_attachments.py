@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files behind a model: read by name, within limits, damaged ones refused."""
+"""Files after a model: read by name, within limits; damaged ones are refused."""
 
 from __future__ import annotations
 

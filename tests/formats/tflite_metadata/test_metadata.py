@@ -148,7 +148,7 @@ def test_metadata_of_google_survives_being_written_again(corpus: Path) -> None:
 
 @pytest.mark.corpus
 def test_compiled_models_take_metadata_and_stay_as_they_are(corpus: Path) -> None:
-    """What the compiler wrote is in the file, byte for byte and as aligned as it was."""
+    """The file contains what the compiler wrote, byte for byte and with the same alignment."""
     labels = {"labels.txt": b"a\nb\n"}
     output = TensorMetadata("out", label_files=(LabelFile("labels.txt"),))
     metadata = ModelMetadata("net", outputs=(output,), files=labels)
@@ -174,7 +174,7 @@ def _but_metadata(old: Model, new: Model) -> list[NDArray[np.uint8]]:
 
 
 def test_a_tensors_buffer_is_never_replaced() -> None:
-    """A file may call any buffer its metadata."""
+    """A file may name any buffer as its metadata."""
     model = read_model(_PLAIN)
     odd = write_model(dataclasses.replace(model, metadata={"TFLITE_METADATA": 0}))
     written = read_model(write_metadata(odd, ModelMetadata(name="net")))
