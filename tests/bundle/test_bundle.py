@@ -237,7 +237,7 @@ def test_a_manifest_that_asks_for_the_unknown_is_refused(
 
 def test_documents_nested_without_end_are_damaged(model: Path, tmp_path: Path) -> None:
     deep = "[" * 200_000
-    with pytest.raises(BundleError, match="is no JSON"):
+    with pytest.raises(BundleError, match="is not JSON"):
         parse_manifest(deep.encode())
     (tmp_path / "deep.json").write_text(deep)
     with pytest.raises(InputError, match="not JSON"):

@@ -43,7 +43,7 @@ def read_custom_options(options: bytes, where: str) -> memoryview:
         raise ModelFormatError(
             "the options of the edgetpu-custom-op do not contain an Edge TPU package",
             where=where,
-            why=f"its {len(options)} bytes are not a flexbuffer map with the key {_EXECUTABLE_KEY!r}",
+            why=f"its {len(options)} bytes are not a flexbuffer map with {_EXECUTABLE_KEY!r}",
             fix="copy the file again, or compile the model again",
         ) from error
     if num_more:

@@ -31,7 +31,7 @@ def test_only_wanted_files_are_unpacked() -> None:
     place = content.index(b"other.bin") + len(b"other.bin")
     content[place : place + 20] = b"\xff" * 20
     assert attached_labels(bytes(content), 2) == ["cat", "dog"]
-    with pytest.raises(ModelFormatError, match="behind the model"):
+    with pytest.raises(ModelFormatError, match="after the model"):
         read_files(bytes(content))
 
 
