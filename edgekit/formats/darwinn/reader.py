@@ -144,7 +144,7 @@ def _bitstream(table: Table) -> InstructionBitstream:
     bitstream = _bytes(table, 0)
     if not bitstream.size or bitstream.size % _WORD_BYTES:
         raise table.source.error(
-            f"a chunk of instructions has {bitstream.size} bytes, not a multiple of 16"
+            f"a chunk of instructions has {bitstream.size} bytes, expected a multiple of 16 above 0"
         )
     offsets = tuple(_field_offset(each, bitstream.size) for each in table.tables(1))
     return InstructionBitstream(bitstream, offsets)
