@@ -77,7 +77,7 @@ def doubts_of(certificate: Certificate) -> Iterator[str]:
         )
 
 
-class Agreement:
+class OutputComparison:
     """Running sums over the samples of one output."""
 
     def __init__(self, name: str, scale: float | None) -> None:

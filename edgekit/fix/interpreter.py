@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence, Tuple
 import numpy as np
 
 from edgekit.errors import MissingExtraError, UnsupportedModelError
-from edgekit.fix.worker import receive, send
 from edgekit.formats.tflite import Model, write_model
 from edgekit.process import Conversation, python_child, python_environment
+from edgekit.wire import Message, Wire
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,21 +49,16 @@ class Interpreter:
             UnsupportedModelError: The interpreter refuses the model, or crashes on it.
             MissingExtraError: No runtime is installed.
         """
-        request = {
-            "model": np.frombuffer(write_model(model), np.uint8),
-            "kernels": np.array(kernels),
-            "runtime": np.array(self._runtime or ""),
-            "samples": np.array(len(samples)),
-        }
-        for sample, arrays in enumerate(samples):
-            request.update({f"in_{sample}_{n}": array for n, array in enumerate(arrays)})
-        answer = self._ask(request)
+        arrays = [np.frombuffer(write_model(model), np.uint8)]
+        arrays += [array for sample in samples for array in sample]
+        fields = {"kernels": kernels, "runtime": self._runtime or "", "samples": len(samples)}
+        answer = self._ask(arrays, fields)
         count = len(model.main.outputs)
         outputs = tuple(
-            tuple(answer[f"out_{sample}_{n}"] for n in range(count))
+            tuple(answer.arrays[sample * count : (sample + 1) * count])
             for sample in range(len(samples))
         )
-        return Run(outputs, str(answer["kernels"]))
+        return Run(outputs, str(answer.fields["kernels"]))
 
     def close(self) -> None:
         """End the process."""
@@ -77,18 +72,19 @@ class Interpreter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, request: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def _ask(self, arrays: Sequence[NDArray[Any]], fields: Mapping[str, Any]) -> Message:
         if self._conversation is None:
             self._conversation = Conversation(python_child(_WORKER), env=python_environment())
+        wire = Wire(self._conversation.stdout, self._conversation.stdin)
         with contextlib.suppress(BrokenPipeError):
-            send(self._conversation.stdin, request)
-        answer = receive(self._conversation.stdout)
+            wire.send("run", *arrays, **fields)
+        answer = wire.receive()
         if answer is None:
             raise self._death()
-        if "refused" in answer:
-            what, where, why, fix, missing = (str(text) for text in answer["refused"])
-            kind = MissingExtraError if missing else UnsupportedModelError
-            raise kind(what, where=where, why=why, fix=fix)
+        if answer.kind == "refused":
+            texts = answer.fields
+            kind = MissingExtraError if texts.pop("missing") else UnsupportedModelError
+            raise kind(texts.pop("what"), **texts)
         return answer
 
     def _death(self) -> UnsupportedModelError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from edgekit.errors import UnsupportedModelError
-from edgekit.fix.certificate import Agreement, Certificate
+from edgekit.fix.certificate import Certificate, OutputComparison
 from edgekit.fix.interpreter import KERNELS, Interpreter
 from edgekit.fix.samples import Samples, tensor_info
 from edgekit.formats.tflite import CUSTOM, Model, write_model
@@ -61,7 +61,7 @@ class Prover:
             UnsupportedModelError: One of the two cannot be run here.
         """
         old, new = self._run_both(before, after)
-        agreements = [Agreement(info.name, info.scale) for info in old.infos]
+        agreements = [OutputComparison(info.name, info.scale) for info in old.infos]
         for expected, actual in zip(old.outputs, new.outputs):
             whole = restore(actual) if restore else actual
             for agreement, *arrays in zip(agreements, expected, whole):

@@ -13,7 +13,7 @@ import pytest
 from edgekit.cli.main import main
 from edgekit.errors import InputError, ModelFormatError, UnsupportedModelError, UsageError
 from edgekit.fix import fix
-from edgekit.fix.certificate import Agreement, Certificate, doubts_of
+from edgekit.fix.certificate import Certificate, OutputComparison, doubts_of
 from edgekit.fix.interpreter import Interpreter
 from edgekit.formats.tflite import (
     Model,
@@ -178,7 +178,7 @@ def test_an_interpreter_that_dies_is_an_error_and_the_next_one_starts(tmp_path: 
 
 
 def test_an_agreement_counts_steps_and_positions() -> None:
-    agreement = Agreement("y", 0.5)
+    agreement = OutputComparison("y", 0.5)
     agreement.add(np.array([[1.0, 2.0]], np.float32), np.array([[1.0, 3.0]], np.float32))
     agreement.add(np.array([[4.0, 2.0]], np.float32), np.array([[1.0, 3.0]], np.float32))
     result = agreement.result()
@@ -199,13 +199,13 @@ def _status(*words: object) -> int:
 def test_outputs_far_from_those_before_come_with_what_to_make_of_them(
     num_data: int, said: str
 ) -> None:
-    sums = Agreement("out", 0.1)
+    sums = OutputComparison("out", 0.1)
     sums.add(np.ones((1, 4)), np.full((1, 4), 1.5))
     far = Certificate("whole", False, False, (sums.result(),), {}, 8, num_data, "reference")
     (text,) = doubts_of(far)
     assert "SNR 6.0 dB" in text
     assert said in text
-    sums = Agreement("out", 0.1)
+    sums = OutputComparison("out", 0.1)
     sums.add(np.ones((1, 4)), np.full((1, 4), 1.01))
     close = replace(far, outputs=(sums.result(),))
     assert list(doubts_of(close)) == []

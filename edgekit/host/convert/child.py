@@ -24,8 +24,8 @@ from edgekit.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from edgekit.host.worker.wire import Message, Wire, as_array
 from edgekit.process import Conversation, Finished, python_environment
+from edgekit.wire import Message, Wire, as_array
 
 Batches = Callable[[], Iterator[list[Any]]]
 

@@ -20,7 +20,7 @@ from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.saved_model import load_saved_model
 from edgekit.host.worker.source import Source
 from edgekit.host.worker.to_float import to_float
-from edgekit.host.worker.wire import Message, Wire, as_array
+from edgekit.wire import Message, Wire, as_array
 
 # A GPU is not needed, and Keras must use TensorFlow even if the user's default is another backend.
 _ENVIRONMENT = {
