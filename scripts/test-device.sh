@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The device side's tests under real Python 3.7 and 3.9, on a wheel of this tree, numpy and tflite-runtime alone.
 #
+# Both run at the same time, and print when they are done.
 # A Python that is not here is skipped with the reason; with REQUIRE_DEVICE_PYTHONS=1 that fails.
 # PYTEST_FLAGS are handed on; "--require=host" is not, since nothing of the host runs there.
 set -euo pipefail
@@ -25,18 +26,14 @@ wheel_of_this_tree() { # FOLDER -> path of the wheel built there
 
 flags=${PYTEST_FLAGS:-}
 flags=${flags//--require=host/}
+cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+each=$(( cores > 1 ? cores / 2 : 1 )) # test processes of each Python: both run at the same time
 built=$(mktemp -d)
-trap 'rm -rf "$built"' EXIT
+trap 'rm -rf "$built"; kill $(jobs -p) 2>/dev/null || true' EXIT
 wheel=""
 
-for version in 3.7 3.9; do
-  python=$(find_python "$version")
-  if [ -z "$python" ]; then
-    echo "Python $version: skipped, it is neither on PATH nor under ~/.pyenv/versions"
-    [ -z "${REQUIRE_DEVICE_PYTHONS:-}" ] || exit 1
-    continue
-  fi
-  short=py${version/./}
+test_with() { # VERSION PYTHON -> its tests' output and status
+  local version=$1 python=$2 short=py${1/./} venv constraints
   venv=.venv-$short
   constraints=constraints-$short.txt
   if [ ! -e "$venv/.stamp" ] || [ "$constraints" -nt "$venv/.stamp" ]; then
@@ -46,10 +43,29 @@ for version in 3.7 3.9; do
     "$venv/bin/python" -m pip install --quiet --constraint "$constraints" pytest pytest-xdist hypothesis
     touch "$venv/.stamp"
   fi
-  [ -n "$wheel" ] || wheel=$(wheel_of_this_tree "$built")
   "$venv/bin/python" -m pip install --quiet --constraint "$constraints" "$wheel" tflite-runtime
   "$venv/bin/python" -m pip install --quiet --no-deps --force-reinstall "$wheel"
   echo "Python $version: $("$venv/bin/python" --version)"
   # shellcheck disable=SC2086 # flags are words
-  "$venv/bin/pytest" -n auto --dist worksteal -m "not host" --ignore=tests/host --ignore=tests/fleet --ignore=tests/report $flags
+  "$venv/bin/pytest" -o cache_dir=".pytest_cache/$short" -n "$each" --dist worksteal -m "not host" --ignore=tests/host --ignore=tests/fleet --ignore=tests/report $flags
+}
+
+running=()
+for version in 3.7 3.9; do
+  python=$(find_python "$version")
+  if [ -z "$python" ]; then
+    echo "Python $version: skipped, it is neither on PATH nor under ~/.pyenv/versions"
+    [ -z "${REQUIRE_DEVICE_PYTHONS:-}" ] || exit 1
+    continue
+  fi
+  [ -n "$wheel" ] || wheel=$(wheel_of_this_tree "$built")
+  (set -e; test_with "$version" "$python") >"$built/$version.log" 2>&1 &
+  running+=("$version:$!")
 done
+
+status=0
+for each_run in ${running[@]+"${running[@]}"}; do
+  wait "${each_run#*:}" || status=1
+  cat "$built/${each_run%%:*}.log"
+done
+exit "$status"

@@ -142,9 +142,10 @@ def test_inferences_that_become_slower_are_taken_for_a_lowered_clock(
         "benchmark": ("--num-runs", 60, "--warmup-runs", 0),
     }
     words = (command, models.compiled, *options[command], "--device", "usb")
-    slow = {"STANDIN_SLOW_MS": "8", "STANDIN_SLOW_AFTER": "30"}
+    slow = {"STANDIN_SLOW_MS": "40", "STANDIN_SLOW_AFTER": "30"}
     assert _edgekit(*words, **slow)[1]["thermal"]["throttled"] is True
-    assert _edgekit(*words, STANDIN_SLOW_MS="8")[1]["thermal"]["throttled"] is False
+    # Long beside what a busy machine adds.
+    assert _edgekit(*words, STANDIN_SLOW_MS="40")[1]["thermal"]["throttled"] is False
 
 
 @pytest.mark.usefixtures("library")
