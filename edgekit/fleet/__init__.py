@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boards reached over ssh: a bundle's way onto them, and their results' way back."""
+"""Deploy a bundle to boards over ssh, and collect their results."""
 
 from __future__ import annotations
 

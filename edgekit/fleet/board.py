@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One board that is logged in to: questions to its Python, files onto it, edgekit run there."""
+"""One connected board: send requests to its Python, copy files to it, run edgekit on it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from edgekit.result import is_readable
 from edgekit.ssh import SshTarget, run_there
 
 _SOURCE = Path(board_side.__file__).read_bytes()
-# The program comes on standard input too: some ssh servers take only short commands.
+# The program is also sent on standard input: some ssh servers accept only short commands.
 _BOOT = "import sys; exec(sys.stdin.buffer.read({size}).decode())"
 _AHEAD = 4
 OnBytes = Callable[[int], None]
 
 
 class Board:
-    """An open connection to ``target``, asyncssh's, and the Python there that answers."""
+    """An open asyncssh connection to ``target``, and the Python there."""
 
     def __init__(self, target: SshTarget, connection: Any, python: str) -> None:  # noqa: ANN401 - asyncssh is optional
         self.target, self._connection, self._python = target, connection, python
 
     async def ask(self, request: Document) -> dict[str, Any]:
-        """One question, one answer.
+        """Send one request and return its reply.
 
         Raises:
-            BoardError: There is no such Python, or it failed.
+            BoardError: This Python does not exist, or failed.
             ConnectionError: The connection was lost.
         """
         async with self._conversation(request) as process:
@@ -49,17 +49,17 @@ class Board:
         mirrors: Sequence[str] = (),
         on_bytes: OnBytes,
     ) -> CopyStats:
-        """Bring ``files`` into ``folder``; what is there already, in whole or in part, stays home.
+        """Copy ``files`` into ``folder``, except files and parts that are already there.
 
         Args:
             folder: An absolute path there.
-            files: What to bring.
-            mirrors: Folders below ``folder`` in which nothing but ``files`` is to be.
+            files: The files to copy.
+            mirrors: Folders below ``folder`` that must contain only ``files``; others are removed.
             on_bytes: Called with the size of each piece that has arrived.
 
         Raises:
-            BoardError: The board has no room, or may not write there.
-            ConnectionError: The connection was lost; the next call goes on from there.
+            BoardError: The board's disk is full, or the user may not write there.
+            ConnectionError: The connection was lost; the next call resumes.
         """
         request = {
             "do": "receive",
@@ -92,9 +92,9 @@ class Board:
         )
 
     async def _send(self, process: Any, pieces: Iterator[bytes], on_bytes: OnBytes) -> None:  # noqa: ANN401
-        """Keep few pieces unacknowledged: ssh alone would buffer megabytes for a dead line."""
+        """Limit unacknowledged pieces: ssh alone would buffer megabytes for a lost connection."""
         waiting = 0
-        # A board whose disk is full says so and closes its ear: its answer tells why.
+        # A board whose disk is full sends an error and stops reading; the reply has the reason.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             for content in pieces:
                 process.stdin.write(content)
@@ -109,7 +109,7 @@ class Board:
             answer = await self._answer(process)
 
     async def run(self, command: Sequence[str], folder: str) -> Finished:
-        """Run a command in ``folder``; it ends there when this side goes away.
+        """Run a command in ``folder``; it ends when this process exits or the connection is lost.
 
         Raises:
             ConnectionError: The connection was lost.
@@ -119,11 +119,11 @@ class Board:
     async def edgekit(
         self, python: str, words: Sequence[str], folder: str, *, statuses: Sequence[int] = (0,)
     ) -> Document:
-        """The document that an edgekit command prints there with ``--json``.
+        """Return the document that an edgekit command prints there with ``--json``.
 
         Raises:
-            RemoteError: It reported an error.
-            BoardError: It ended with none of ``statuses`` and without a word that can be read.
+            RemoteError: The command reported an error.
+            BoardError: Its exit status is not in ``statuses``, and it did not print a document.
             ConnectionError: The connection was lost.
         """
         command = [python, "-m", "edgekit", *words, "--json"]
@@ -141,7 +141,7 @@ class Board:
             code="deploy.remote",
             where=self.target.name,
             why=last_line(finished.stderr) or last_line(finished.stdout),
-            fix=f"see with: {self.target.command} {shlex.quote(shlex.join(command))}",
+            fix=f"to see the error: {self.target.command} {shlex.quote(shlex.join(command))}",
         )
 
     @contextlib.asynccontextmanager
@@ -169,11 +169,11 @@ class Board:
             f"{self.target.host} cannot take the files: {answer['error']}",
             code="deploy.copy",
             where=f"{self.target.name}, {answer['where']}",
-            fix="make room there, or name another folder of the board (--folder)",
+            fix="free space there, or name another folder of the board (--folder)",
         )
 
     async def _silence(self, process: Any) -> Exception:  # noqa: ANN401
-        """Why no answer came."""
+        """Return why there was no reply."""
         stderr = (await process.stderr.read()).decode(errors="replace")
         await process.wait_closed()
         if process.returncode is None:
@@ -188,7 +188,7 @@ class Board:
 
 
 def _document(text: str) -> dict[str, Any] | None:
-    """The JSON object in ``text``, after what a login shell's start files may have printed."""
+    """Return the JSON object in ``text``, after any output of a login shell's start files."""
     begin = 0 if text.startswith("{") else text.find("\n{") + 1
     try:
         found = json.loads(text[begin:])
@@ -198,7 +198,7 @@ def _document(text: str) -> dict[str, Any] | None:
 
 
 def _pieces(file: LocalFile, missing: Sequence[int]) -> Iterator[bytes]:
-    """The missing chunks of a file, in order."""
+    """Yield the missing chunks of a file, in order."""
     if not missing:
         return
     try:
@@ -211,7 +211,7 @@ def _pieces(file: LocalFile, missing: Sequence[int]) -> Iterator[bytes]:
                     raise InputError(
                         f"{file.source.name} became shorter while it was copied",
                         where=str(file.source),
-                        fix="deploy again when nothing writes to it",
+                        fix="deploy again when no program writes to it",
                     )
                 yield content
     except OSError as error:
@@ -221,6 +221,6 @@ def _pieces(file: LocalFile, missing: Sequence[int]) -> Iterator[bytes]:
 
 
 def last_line(text: str) -> str:
-    """The last line that says something."""
+    """Return the last line that is not empty."""
     lines = text.strip().splitlines()
     return lines[-1].strip() if lines else ""

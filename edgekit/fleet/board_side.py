@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The board's half of a deployment: sent there as text, run by the board's own Python.
+"""The board's side of a deployment: sent there as text, run by the board's own Python.
 
-It needs Python 3.7 or newer and nothing else, edgekit itself included. One request, a line of JSON,
-comes on standard input; answers go to standard output, a line of JSON each. When standard input
-ends early the work ends too, and what has come so far stays in hidden ``.part`` files.
+It needs only Python 3.7 or newer, not even edgekit. Standard input carries one request, a line of
+JSON; standard output carries the replies, each a line of JSON. If standard input ends early, the
+program exits, and the data so far are kept in hidden ``.part`` files.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _PROBE = (
 
 
 def chunks_of(path: str) -> list[tuple[int, int]]:
-    """Cut a file into (offset, length); the members of a zip archive begin new pieces.
+    """Cut a file into (offset, length); each member of a zip archive begins a new piece.
 
-    So a bundle whose labels have grown still has the pieces of its models, further on.
+    So if the labels of a bundle get longer, the pieces of its models are still the same.
     """
     size, cuts = os.path.getsize(path), {0}
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                # 30: the local header; its name and the bytes of the member follow.
+                # 30: the size of the local header; the name and content of the member follow.
                 cuts.update(
                     (member.header_offset, member.header_offset + 30 + len(member.filename))
                 )
@@ -55,7 +55,7 @@ def chunks_of(path: str) -> list[tuple[int, int]]:
 
 
 def file_sha256(path: str) -> str:
-    """The hash of a whole file."""
+    """Return the SHA-256 of a whole file."""
     whole = hashlib.sha256()
     with open(path, "rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
@@ -83,7 +83,7 @@ def _is_same(target: str, file: dict[str, Any]) -> bool:
 
 
 def _prepare(target: str, file: dict[str, Any]) -> tuple[list[int], int, int]:
-    """Fill the part file with what is here; which chunks are missing, bytes resumed and reused."""
+    """Fill the part file with local data; return missing chunks, bytes resumed and reused."""
     os.makedirs(os.path.dirname(target), exist_ok=True)
     part, old = _part(target), {}
     if not os.path.exists(part) and not os.path.isfile(target):
@@ -111,7 +111,7 @@ def _prepare(target: str, file: dict[str, Any]) -> tuple[list[int], int, int]:
 
 
 def _receive_file(target: str, file: dict[str, Any], missing: list[int]) -> bool:
-    """Write the chunks that come in, then give the file its name; False if they end early."""
+    """Write the incoming chunks, then rename the file; return False if they end early."""
     part = _part(target)
     with open(part, "r+b" if os.path.exists(part) else "w+b") as stream:
         stream.truncate(file["size"])
@@ -130,14 +130,16 @@ def _receive_file(target: str, file: dict[str, Any], missing: list[int]) -> bool
     if file_sha256(part) != file["sha256"]:
         os.remove(part)
         raise OSError(
-            "{} came out different: it was changed while it was copied".format(file["path"])
+            "the copy of {} is different: the file was changed while it was copied".format(
+                file["path"]
+            )
         )
     os.replace(part, target)
     return True
 
 
 def _mirror(folder: str, wanted: set[str]) -> None:
-    """Remove from a folder that an earlier deployment made what is not to be there."""
+    """Remove other files from a folder that an earlier deployment created."""
     for place, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(place, name)
@@ -148,14 +150,14 @@ def _mirror(folder: str, wanted: set[str]) -> None:
 def _claim(folder: str) -> None:
     mark = os.path.join(folder, _MARK)
     if os.path.isdir(folder) and os.listdir(folder) and not os.path.exists(mark):
-        raise OSError(f"{folder} is there and was not made by edgekit deploy")
+        raise OSError(f"{folder} exists, but edgekit deploy did not create it")
     os.makedirs(folder, exist_ok=True)
     with open(mark, "w"):
         pass
 
 
 def receive(request: dict[str, Any]) -> dict[str, Any] | None:
-    """Take files in: say what is missing, take that, put every file in its place."""
+    """Receive files: report the missing chunks, read them, move each file to its place."""
     root = request["folder"]
     mirrors = [os.path.join(root, name) for name in request["mirrors"]]
     for folder in mirrors:
@@ -175,7 +177,7 @@ def receive(request: dict[str, Any]) -> dict[str, Any] | None:
         plan.append(missing)
     room = shutil.disk_usage(root).free
     if need > room:
-        raise OSError(f"{need} bytes are to come, {room} are free")
+        raise OSError(f"{need} bytes are needed, {room} are free")
     say({"missing": plan, "same": same, "resumed": resumed, "reused": reused})
     for file, missing_chunks in zip(request["files"], plan):
         target = os.path.join(root, file["path"])
@@ -190,7 +192,7 @@ def receive(request: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def probe(request: dict[str, Any]) -> dict[str, Any]:
-    """What Pythons are here, and which of them has edgekit; makes the folder."""
+    """Return the Pythons here and their edgekit; create the folder."""
     root = os.path.abspath(os.path.expanduser(request["folder"]))
     os.makedirs(root, exist_ok=True)
     found = []
@@ -213,7 +215,7 @@ def say(answer: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Do what the request says; the exit status is 0 if an answer was given."""
+    """Run the request; return 0 as the exit status if there was a reply."""
     request = json.loads(sys.stdin.buffer.readline().decode())
     try:
         answer = probe(request) if request["do"] == "probe" else receive(request)

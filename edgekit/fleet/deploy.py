@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle onto boards, side by side: check, install, copy, evaluate and measure there."""
+"""Deploy a bundle to boards in parallel: check, install, copy, evaluate and measure there."""
 
 from __future__ import annotations
 
@@ -43,37 +43,39 @@ def deploy(
     on_step: OnStep = lambda _board, _text: None,
     progress: OnBytes = lambda _done, _total: None,
 ) -> DeployResult:
-    """Bring a bundle onto boards and measure it there; a board that fails stops no other.
+    """Deploy a bundle to boards and measure it there; a failed board does not stop the others.
 
-    Nothing there is changed outside ``folder``, and host keys are always checked.
+    Only ``folder`` is changed on a board. Host keys are always checked.
 
     Args:
-        bundle: The .edgekit file; it is verified before anything is connected.
+        bundle: The .edgekit file; it is verified before edgekit connects to a board.
         boards: ``user@host[:port]`` or names of ~/.ssh/config.
-        output: A folder for the boards' own results, ``BOARD.doctor.json`` and so on.
-        install: A folder of wheels: edgekit's device side is installed from them there, in the
-            virtual environment ``folder/venv``, without internet.
+        output: A folder for the results of each board: ``BOARD.doctor.json`` and so on.
+        install: A folder of wheels: edgekit's device side is installed from them on the board, in
+            the virtual environment ``folder/venv``, without internet.
         data: A folder of images, an .npz or .npy file, or a COCO JSON (with its images) to copy
             there and evaluate on.
         benchmark: Whether to measure the latency there.
-        device: ``cpu``, an Edge TPU (``usb``, ``pci``, ``:0``), or ``auto``: an Edge TPU where the
+        device: ``cpu``, an Edge TPU (``usb``, ``pci``, ``:0``), or ``auto``: an Edge TPU if the
             doctor finds a usable one, else the CPU.
-        num_samples: Evaluate on so many samples from all over the data.
+        num_samples: The number of samples to evaluate on, spread over the data.
         num_runs: Inferences of the benchmark.
         num_threads: Threads of one inference.
-        folder: Of the board; relative to the home of who logs in.
-        python: The Python there. One that has edgekit is taken: ``folder/venv``, then /opt/edgekit
-            (scripts/install-device.sh), then ``python3``; another one goes before /opt/edgekit.
-        reconnects: How often to go on after a lost connection, for each board.
-        on_step: Called with a board's name and what begins there.
-        progress: Called with the bytes sent and the bytes that there are for all boards at most.
+        folder: The folder on the board; relative to the home folder of the user who logs in.
+        python: The Python on the board. The first with edgekit is used: ``folder/venv``, then
+            /opt/edgekit (scripts/install-device.sh), then ``python3``. If another Python is named,
+            it comes before /opt/edgekit.
+        reconnects: How often to resume after a lost connection, for each board.
+        on_step: Called with a board's name and a description of the step that begins there.
+        progress: Called with the number of bytes sent and the largest total for all boards.
 
     Returns:
-        One result a board, its error in it if it failed.
+        One result for each board; with its error if it failed.
 
     Raises:
-        UsageError: A board's name is none, or is there twice; ``device`` or ``folder`` is none.
-        BundleError: The bundle is damaged. An InputError for other files that cannot be used.
+        UsageError: A board's name is invalid or occurs twice; ``device`` or ``folder`` is invalid.
+        BundleError: The bundle is damaged.
+        InputError: Another file cannot be used.
         MissingExtraError: asyncssh is not installed.
     """
     targets = _targets([boards] if isinstance(boards, str) else boards)
@@ -99,7 +101,9 @@ def deploy(
         reconnects=reconnects,
     )
     if plan.bundle.sha256 != checked.bundle_sha256:
-        raise InputError("the bundle was changed just now", where=str(bundle), fix="deploy again")
+        raise InputError(
+            "the bundle changed while it was read", where=str(bundle), fix="deploy again"
+        )
     require("asyncssh", extra="ssh", purpose=PURPOSE)
     place = None if output is None else make_folder(Path(output))
     count = _Count(plan.bytes * len(targets), progress)
@@ -117,7 +121,7 @@ async def _all(visits: Sequence[Visit]) -> list[BoardResult]:
 
 @dataclass
 class _Count:
-    """The bytes that were sent to all boards."""
+    """The number of bytes sent to all boards."""
 
     total: int
     progress: OnBytes
@@ -134,7 +138,7 @@ def _targets(boards: Sequence[str]) -> list[SshTarget]:
         raise UsageError("no board is named", fix="edgekit deploy net.edgekit user@board")
     twice = {each.name for each in targets if targets.count(each) > 1}
     if twice:
-        raise UsageError(f"{', '.join(sorted(twice))} is there twice", fix="name each board once")
+        raise UsageError(f"{', '.join(sorted(twice))} is named twice", fix="name each board once")
     return targets
 
 
@@ -147,7 +151,7 @@ def _check_folder(folder: str) -> None:
 
 
 def _write(folder: Path, board: BoardResult) -> None:
-    """The results of one board as files that other commands take."""
+    """Write the results of one board as files that other commands read."""
     name = re.sub(r"[^\w.@-]", "_", board.board)
     for kind, document in (
         ("doctor", board.doctor),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes onto a board: files, their hashes, and the pieces that they are sent in."""
+"""The files for a board, their hashes, and the pieces in which they are sent."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _DATA_FILES = {".npz", ".npy"}
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file as it was when it was hashed."""
+    """A file at the time when it was hashed."""
 
     source: Path
-    path: str  # there, relative to the deployment's folder, with slashes
+    path: str  # on the board, relative to the deployment's folder, with slashes
     size: int
     sha256: str
     chunks: tuple[tuple[int, int, str], ...]  # offset, length, sha256
@@ -31,13 +31,13 @@ class LocalFile:
 class LocalData:
     """A data set: a file, a folder, or a COCO JSON with its images."""
 
-    path: str  # there: what evaluate takes
+    path: str  # on the board: the data argument of evaluate
     files: tuple[LocalFile, ...]
-    folder: str = ""  # there: is to hold these files and no others
+    folder: str = ""  # on the board: must contain only these files
 
 
 def read_local(source: Path, path: str) -> LocalFile:
-    """Hash ``source``, whole and piece by piece.
+    """Hash ``source``, as a whole and piece by piece.
 
     Raises:
         InputError: It cannot be read.
@@ -60,10 +60,10 @@ def read_local(source: Path, path: str) -> LocalFile:
 
 
 def read_data(data: PathLike) -> LocalData:
-    """The files of a data set, hidden ones left out.
+    """Return the files of a data set without hidden files.
 
     Raises:
-        DataError: It is none that can be copied, or it is empty.
+        DataError: It cannot be copied, or it is empty.
         InputError: A file cannot be read.
     """
     source = Path(data)
@@ -86,7 +86,7 @@ def read_data(data: PathLike) -> LocalData:
 
 
 def _read_coco(source: Path) -> LocalData:
-    """A COCO JSON and those of its images that are here, in a folder beside it."""
+    """Return a COCO JSON, and its images that exist here, in a folder next to it."""
     folder = f"data/{source.resolve().stem}"
     images = dict(coco_images(source, read_coco(source)))
     for name in images:
@@ -94,7 +94,7 @@ def _read_coco(source: Path) -> LocalData:
             raise DataError(
                 f"the image {name!r} is not in the folder of the others",
                 where=str(source),
-                why="there the images are put into one folder beside the JSON",
+                why="on the board, the images are put into one folder next to the JSON",
                 fix="name files within one folder in the JSON's images",
             )
     json_file = read_local(source, f"{folder}/{source.resolve().name}")
@@ -113,8 +113,8 @@ def _not_copied(source: Path, given: str) -> DataError:
         return DataError(
             "samples of a Python function cannot be copied",
             where=given,
-            why=f"{why}; the function's module and what it needs are not on the board",
-            fix="save its samples with numpy.savez and give that file",
+            why=f"{why}; the function's module and its imports are not on the board",
+            fix="save the samples with numpy.savez and give that file",
         )
     what = "cannot be copied" if source.exists() else "does not exist"
     return DataError(f"{source.name} {what}", where=given, why=why, fix=fix)

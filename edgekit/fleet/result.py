@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of a deployment: one result a board, the error of one that failed inside it."""
+"""The outcome of a deployment: one result for each board, with its error if it failed."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from typing import Any, ClassVar
 from edgekit.errors import ExternalToolError
 from edgekit.result import Result
 
-Document = Mapping[str, Any]  # what a command printed with --json, as it is
+Document = Mapping[str, Any]  # the unchanged output of a command with --json
 
 
 @dataclass(frozen=True)
 class CopyStats(Result):
-    """What a deployment's copying came to, all attempts of this run together."""
+    """What a deployment copied, in all attempts of this run together."""
 
     files: int  # the bundle, the data, the wheels
-    files_same: int  # were there already
+    files_same: int  # files that were already there
     bytes: int
-    sent_bytes: int  # crossed the network in this run
-    resumed_bytes: int  # had crossed it in an interrupted one
-    reused_bytes: int  # were in the version that was there before
+    sent_bytes: int  # sent over the network in this run
+    resumed_bytes: int  # sent earlier, in an interrupted run
+    reused_bytes: int  # taken from the version that was there before
 
 
 @dataclass(frozen=True)
 class BoardResult(Result):
-    """One board. What was not reached, or not asked for, is empty or None."""
+    """One board. Steps that were not reached, or not requested, are empty or None."""
 
-    board: str  # as it was named
+    board: str  # as the user named it
     state: str = "failed"  # deployed | failed
     exit_status: int = 0
     machine: str = ""  # aarch64, armv7l, x86_64
     python: str = ""  # the path of the Python that has edgekit
     python_version: str = ""
-    edgekit: str = ""  # its version there
-    installed: bool = False  # by this run
-    path: str = ""  # of the bundle, there
+    edgekit: str = ""  # the version of edgekit there
+    installed: bool = False  # whether this run installed it
+    path: str = ""  # the bundle's path there
     copied: CopyStats | None = None
     reconnects: int = 0
-    device: str = ""  # what --device came to
+    device: str = ""  # the device that was used
     doctor: Document | None = None  # edgekit.doctor/1
     evaluate: Document | None = None  # edgekit.evaluate/1
     benchmark: Document | None = None  # edgekit.benchmark/1
@@ -60,12 +60,12 @@ class DeployResult(Result):
 
     @property
     def exit_status(self) -> int:
-        """0 if every board has the bundle and did what was asked, else the highest status."""
+        """0 if every board has the bundle and finished all steps, else the highest status."""
         return max(board.exit_status for board in self.boards)
 
 
 class BoardError(ExternalToolError):
-    """A board was reached and something failed there."""
+    """A board was reached, but a step failed there."""
 
     def __init__(
         self, what: str, *, code: str, where: str = "", why: str = "", fix: str = ""
@@ -75,7 +75,7 @@ class BoardError(ExternalToolError):
 
 
 class RemoteError(BoardError):
-    """An error that edgekit on the board reported itself, with the status that it ended with."""
+    """An error that edgekit on the board reported, with its exit status."""
 
     def __init__(self, document: Document, status: int, board: str) -> None:
         where = ", ".join(part for part in (board, document.get("where", "")) if part)

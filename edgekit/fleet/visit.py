@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One board's part of a deployment: steps that can all be taken again after a lost connection."""
+"""One board's part of a deployment: every step can be repeated after a lost connection."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PURPOSE = "log in to a board"
 _OLDEST_PYTHON = (3, 7)
 _INSTALLED_BY_SCRIPT = "/opt/edgekit/bin/python"  # scripts/install-device.sh
 _PAUSE_S = 1.0
-_MARK = ".edgekit-wheels"  # in the virtual environment: which wheels it was made from
-_ANY_EDGE_TPU = ":0"  # pycoral's word
+_MARK = ".edgekit-wheels"  # in the virtual environment: the wheels that it was made from
+_ANY_EDGE_TPU = ":0"  # pycoral's name
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done on every board; the fields are `deploy`'s arguments, read."""
+    """The work for every board; the fields are the parsed arguments of `deploy`."""
 
     bundle: LocalFile
     has_compiled: bool
@@ -47,7 +47,7 @@ class Plan:
 
     @property
     def files(self) -> tuple[LocalFile, ...]:
-        """What is copied, wheels apart."""
+        """The files to copy, without the wheels."""
         return (self.bundle, *(self.data.files if self.data else ()))
 
     @property
@@ -70,11 +70,11 @@ class Visit:
         self._on_step, self._on_bytes = on_step, on_bytes
         self._result = BoardResult(target.name)
         self._logged_in = False
-        self._sent_before = 0  # by attempts that were cut off
+        self._sent_before = 0  # by interrupted attempts
         self._copies: dict[str, CopyStats] = {}
 
     async def make(self) -> BoardResult:
-        """Do it all; an error becomes part of the result, beside what went well before it."""
+        """Run all steps; an error becomes part of the result, with the results before it."""
         start = time.monotonic()
         try:
             await self._persist()
@@ -96,7 +96,7 @@ class Visit:
                 if not lost or self._result.reconnects >= self._plan.reconnects:
                     raise
             self._note(reconnects=self._result.reconnects + 1)
-            self._step("the connection was lost; going on")
+            self._step("the connection was lost; resuming")
             await asyncio.sleep(_PAUSE_S)
 
     async def _attempt(self) -> None:
@@ -118,7 +118,7 @@ class Visit:
         await self._copy(board, folder, plan.files, mirrors)
         path = f"{folder}/{plan.bundle.path}"
         verified = await board.edgekit(python, ["verify", path], folder)
-        for fit in verified.get("here", ()):  # an edgekit of before has none
+        for fit in verified.get("here", ()):  # missing from an older edgekit
             if fit["usable"] is False:
                 self._step(f"warning: not usable there: {fit['needs']}; {fit['has']}")
                 if plan.device == "auto" and fit["what"] == "edgetpu_runtime":
@@ -128,7 +128,7 @@ class Visit:
 
     async def _probe(self, board: Board) -> dict[str, Any]:
         pythons = [_INSTALLED_BY_SCRIPT, self._plan.python]
-        if self._plan.python != "python3":  # the user's own choice comes first
+        if self._plan.python != "python3":  # the user's choice comes first
             pythons.reverse()
         request = {"do": "probe", "folder": self._plan.folder, "pythons": pythons}
         found = await board.ask(request)
@@ -143,7 +143,7 @@ class Visit:
                 code="deploy.missing",
                 where=self._target.name,
                 why=f"looked in {', '.join(each['path'] for each in found['pythons'])}",
-                fix="give a folder of wheels for it: --install WHEEL_DIR",
+                fix="give a folder of wheels to install there: --install WHEEL_DIR",
             )
         chosen = having[0]
         self._note(
@@ -156,13 +156,13 @@ class Visit:
         return str(chosen["path"])
 
     async def _install(self, board: Board, wheels: Wheels, found: Mapping[str, Any]) -> None:
-        """Make ``folder/venv`` and install from wheels alone; done already if they are the same."""
+        """Make ``folder/venv`` and install only from wheels; skip it if they are the same."""
         folder, venv = str(found["folder"]), f"{found['folder']}/venv"
         base = next((each for each in found["pythons"] if each["path"] == self._plan.python), None)
         version = tuple(base["version"]) if base else ()
         if base is None or version < _OLDEST_PYTHON:
             raise BoardError(
-                f"{self._plan.python} on {self._target.host} is no Python 3.7 or newer",
+                f"{self._plan.python} on {self._target.host} is not Python 3.7 or newer",
                 code="deploy.python",
                 where=self._target.name,
                 fix="name another one: --python PATH",
@@ -191,7 +191,7 @@ class Visit:
             board, [*pip, "uninstall", "--yes", "--quiet", *displaced(wanted[0])], folder, fix=fix
         )
         await self._must(board, [*pip, "install", *offline, *wanted], folder, fix=fix)
-        # Other content under the version that is there already is installed too.
+        # A wheel with the installed version but other content is also installed.
         again = [*pip, "install", *offline, "--force-reinstall", "--no-deps", wanted[0]]
         await self._must(board, again, folder, fix=fix)
         await self._must(board, ["sh", "-c", f"echo {mark} > venv/{_MARK}"], folder, fix="")
@@ -209,10 +209,10 @@ class Visit:
             )
 
     async def _examine(self, board: Board, python: str, folder: str) -> str:
-        """Ask the doctor there; the device that the model will run on.
+        """Run the doctor there; return the device that the model will run on.
 
         Raises:
-            DeviceError: What was asked for is not usable.
+            DeviceError: The requested device is not usable.
         """
         self._step("doctor")
         asked = self._plan.device
@@ -227,7 +227,7 @@ class Visit:
             self._step(f"{'an' if usable else 'no'} Edge TPU is usable; device {device}")
         if not document["cpu_usable" if device == "cpu" else "edge_tpu_usable"]:
             raise DeviceError(
-                f"{self._target.host} cannot run models on {device}, its doctor says",
+                f"{self._target.host} cannot run models on {device}, as its doctor found",
                 where=self._target.name,
                 why="; ".join(
                     f"{check['code']}: {check['seen']}"
@@ -254,13 +254,13 @@ class Visit:
             self._sent_before += sent
             raise
         key = mirrors[0] if mirrors == ["wheels"] else "files"
-        # What an attempt of this run had sent was not sent by an earlier run.
+        # Bytes of an earlier attempt of this run do not count as those of an earlier run.
         resumed = max(0, stats.resumed_bytes - self._sent_before)
         stats = replace(
             stats, sent_bytes=stats.sent_bytes + self._sent_before, resumed_bytes=resumed
         )
         self._sent_before = 0
-        # After a lost connection all is there already; the first complete copy counts.
+        # After a lost connection everything may already be there; the first complete copy counts.
         self._copies.setdefault(key, stats)
         self._note(copied=_sum(list(self._copies.values())))
 
@@ -291,7 +291,7 @@ def _sum(parts: list[CopyStats]) -> CopyStats:
 
 
 def _last_error(text: str) -> str:
-    """The last line in which pip or venv says what is wrong, else the last at all."""
+    """Return the last line in which pip or venv reports an error, else the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
     return (errors or lines or [""])[-1]

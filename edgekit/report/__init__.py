@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results in, one self-contained HTML file out."""
+"""Make one self-contained HTML file from results."""
 
 from __future__ import annotations
 

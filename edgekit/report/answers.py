@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model's answers in words: how often they are right, and how close to the float model's."""
+"""Describe a model's answers: how often they are right, and how close to the float model's."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from edgekit.report.words import (
     share,
 )
 
-# A difference within this is none: one point of a share, a fiftieth of an error.
+# Ignore differences up to this: one point of a share, a fiftieth of an error.
 _NO_DIFFERENCE = 0.01
 _NO_RELATIVE_DIFFERENCE = 0.02
-_LARGE_DROP = 0.05  # of a share, beyond the interval: the answers are bad
+_LARGE_DROP = 0.05  # of a share, below the interval: then the answers are bad
 VERDICTS = ("good", "doubtful", "bad")
 
 
 def main_metric(evaluation: Node) -> str:
-    """The metric to put first."""
+    """Return the metric to show first."""
     names = [name for name, value in evaluation.fields("metrics") if value.number() is not None]
     return next((name for name in METRIC_NAMES if name in names), names[0] if names else "")
 
 
 def quality_of(evaluation: Node, conversion: Node) -> Node:
-    """The agreement with the float model, output by output; nothing where none was measured.
+    """Return the agreement with the float model, output by output; empty if not measured.
 
-    That of an evaluation, whose samples the user chose, goes before the conversion's.
+    The evaluation's agreement, on samples that the user chose, comes before the conversion's.
     """
     for node in (evaluation.at("against", "quality"), conversion.at("agreement")):
         if node.text("verdict") in VERDICTS:
@@ -44,7 +44,7 @@ def quality_of(evaluation: Node, conversion: Node) -> Node:
 
 
 def answers_level(evaluation: Node, quality: Node) -> str:
-    """``good``, ``partly`` or ``bad``; empty where nothing was measured."""
+    """Return ``good``, ``partly`` or ``bad``; empty if nothing was measured."""
     levels = {"good": "good", "doubtful": "partly", "bad": "bad"}
     found = [levels[quality.text("verdict")]] if quality else []
     low, high = _gain(evaluation) or (0.0, 0.0)
@@ -63,7 +63,7 @@ def is_settled(evaluation: Node, quality: Node) -> bool:
 
 
 def accuracy_words(evaluation: Node, quality: Node) -> Iterator[str]:
-    """Sentences about the main metric, and about the agreement where it is not good."""
+    """Yield sentences about the main metric, and about the agreement if it is not good."""
     yield from _metric_words(evaluation, quality)
     count = plural(quality.count("num_samples") or 0, "sample")
     reference = quality.text("reference") or "the float model"
@@ -74,10 +74,10 @@ def accuracy_words(evaluation: Node, quality: Node) -> Iterator[str]:
 
 
 def agreement_detail(quality: Node) -> tuple[str, str]:
-    """A short value and what it rests on, for a model whose answers have no metric."""
+    """Return a short value and its basis, for a model without a metric."""
     decoded = quality.number("decoded", "share")
     count = plural(quality.count("num_samples") or 0, "sample")
-    where = f"on {count}, beside {quality.text('reference') or 'the float model'}"
+    where = f"on {count}, compared with {quality.text('reference') or 'the float model'}"
     if decoded is not None:
         return share(decoded), f"{quality.text('decoded', 'task')} answers that agree, {where}"
     return quality.text("verdict"), f"outputs compared one by one, {where}"
@@ -104,23 +104,23 @@ def _metric_words(evaluation: Node, quality: Node) -> Iterator[str]:
     gain = _gain(evaluation)
     size = _size(name, difference)
     if gain is None:
-        yield f"{title} differs by {size} from before; how much of that is chance is not known."
+        yield f"{title} differs by {size} from before; it is unknown how much of that is chance."
     elif gain[1] < 0:
-        yield f"{title} is {size} worse than before, more than chance explains."
+        yield f"{title} is {size} worse than before, which is more than chance."
     elif gain[0] > 0:
         yield f"{title} is {size} better than before."
     elif _is_equal(evaluation):
-        yield f"{title} is as before: the difference is {size}, and not above {_bound(evaluation)}."
+        yield f"{title} is as before: the difference is {size}, at most {_bound(evaluation)}."
     else:
         samples = plural(evaluation.count("num_samples") or 0, "sample")
         yield (
-            f"{title} differs by {size} from before; {samples} cannot tell whether that is a loss "
+            f"{title} differs by {size} from before; {samples} cannot show whether that is a loss "
             f"(up to {_bound(evaluation)})."
         )
 
 
 def _gain(evaluation: Node) -> tuple[float, float] | None:
-    """The interval of the difference to the other model, positive where this one is better."""
+    """Return the interval of the difference to the other model; positive: this one is better."""
     name = main_metric(evaluation)
     interval = evaluation.interval("against", "difference_ci95", name)
     if interval is None or name not in ERRORS:
@@ -152,7 +152,7 @@ def _title(evaluation: Node) -> str:
 
 
 def _worst(quality: Node) -> str:
-    """The sentence of the most severe finding."""
+    """Return the sentence of the most severe finding."""
     findings = [
         finding for output in quality.entries("outputs") for finding in output.entries("findings")
     ]
@@ -168,14 +168,14 @@ def _decoded_words(decoded: Node) -> str:
     words = f"{share(decoded.number('share'))} of the answers agree"
     loss, kept = decoded.number("loss"), decoded.number("worst_share")
     if loss is not None and loss > LOSS_LIMITS[0]:
-        words += f", and {share(loss)} of all become wrong, by the probabilities of the other model"
+        words += f", and {share(loss)} of all become wrong, by the other model's probabilities"
     if kept is not None and kept < CLASS_LIMITS[1]:
         words += f"; of class {decoded.count('worst_class')} {share(kept)} are kept"
     return words
 
 
 def accuracy_number(evaluation: Node) -> tuple[str, str, str] | None:
-    """Title, value and detail of the main metric; None where none was measured."""
+    """Return title, value and detail of the main metric; None if none was measured."""
     name = main_metric(evaluation)
     if not name:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report's charts, each one `Canvas`: latency, error per layer, confusion, classes, memory."""
+"""Draw the report's charts: latency, error per layer, confusion, classes, memory."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MAX_BARS = 30
 GUIDE_DB = 10.0
 _NUM_BINS = 24
 _FEW = 60
-_NUM_TICKS = 5  # more run into each other on small axes
+_NUM_TICKS = 5  # more overlap on small axes
 _MIB = 1 << 20
 
 
 @dataclass(frozen=True)
 class Timing:
-    """The single inferences of a benchmark, in order."""
+    """The times of a benchmark's inferences, in order."""
 
     name: str
     times_ms: Sequence[float]
@@ -31,7 +31,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Store:
-    """One kind of memory: what lies in it, what would not fit, and its size."""
+    """One kind of memory: its content, what does not fit, and its size."""
 
     name: str
     used_bytes: int
@@ -41,13 +41,13 @@ class Store:
 
 
 def latency_histogram(timings: Sequence[Timing]) -> str:
-    """How many inferences took how long, a colour a series."""
+    """Draw the histogram of latencies, with one colour per series."""
     canvas = Canvas("histogram")
     everything = np.concatenate([np.asarray(each.times_ms) for each in timings])
     low, high = np.percentile(everything, (0, 99.5))
     edges = np.linspace(low, max(high, low * 1.001 + 1e-9), _NUM_BINS + 1)
     for number, each in enumerate(timings[:MAX_SERIES]):
-        # What lies beyond the axis is counted in its last bin.
+        # Values beyond the axis are counted in its last bin.
         counts, _ = np.histogram(np.minimum(each.times_ms, edges[-1]), edges)
         bars = canvas.axes.bar(
             edges[:-1], counts, np.diff(edges), align="edge", color=SERIES[number], alpha=0.65
@@ -64,7 +64,7 @@ def latency_histogram(timings: Sequence[Timing]) -> str:
 
 
 def latency_ecdf(timings: Sequence[Timing]) -> str:
-    """Which share of inferences was done after how long."""
+    """Draw the share of inferences that finished within a time."""
     canvas = Canvas("ecdf")
     for number, each in enumerate(timings[:MAX_SERIES]):
         times = np.sort(np.asarray(each.times_ms))
@@ -84,7 +84,7 @@ def latency_ecdf(timings: Sequence[Timing]) -> str:
 
 
 def latency_series(timings: Sequence[Timing]) -> str:
-    """The latencies in the order in which they were measured."""
+    """Draw the latencies in the order of measurement."""
     canvas = Canvas("series")
     for number, each in enumerate(timings[:MAX_SERIES]):
         order = np.arange(1, len(each.times_ms) + 1)
@@ -101,7 +101,7 @@ def latency_series(timings: Sequence[Timing]) -> str:
 
 
 def memory_bars(stores: Sequence[Store]) -> str:
-    """What lies on the chip against the room there is."""
+    """Draw the used memory of the chip and its size."""
     canvas = Canvas("memory", height_in=0.75 + 0.55 * len(stores))
     for row, store in enumerate(stores):
         room = store.room_bytes / _MIB
@@ -126,7 +126,7 @@ def memory_bars(stores: Sequence[Store]) -> str:
 def error_lines(
     names: Sequence[str], isolated: Sequence[float | None], accumulated: Sequence[float | None]
 ) -> str:
-    """Signal to noise of each operator, alone and with what came before; 10 dB as a guide."""
+    """Draw signal to noise of each operator, isolated and accumulated, with a line at 10 dB."""
     canvas = Canvas("error")
     lines = (("isolated", isolated, S0, "o"), ("accumulated", accumulated, S1, "s"))
     for number, (kind, values, colour, shape) in enumerate(lines):
@@ -148,7 +148,7 @@ def error_lines(
 
 
 def confusion_matrix(counts: Mapping[tuple[int, int], int], names: Sequence[str]) -> str:
-    """True classes down, answers across; shade by share of the true class."""
+    """Draw true classes as rows, answers as columns; shade by share of the true class."""
     size = len(names)
     shown = [_cut(name) for name in names]
     canvas = Canvas("confusion", height_in=5.0)
@@ -173,7 +173,7 @@ def confusion_matrix(counts: Mapping[tuple[int, int], int], names: Sequence[str]
 
 
 def class_bars(name: str, values: Sequence[tuple[str, float]]) -> str:
-    """One metric of each class, the worst first."""
+    """Draw one metric of each class, the worst first."""
     shown = sorted(values, key=lambda each: each[1])[:MAX_BARS]
     canvas = Canvas("classes", height_in=0.7 + 0.19 * len(shown))
     for row, (label, value) in enumerate(shown):
@@ -189,7 +189,7 @@ def class_bars(name: str, values: Sequence[tuple[str, float]]) -> str:
 
 
 def interval_bars(rows: Sequence[tuple[str, float, float, float]]) -> str:
-    """Estimates (name, low, mid, high in ms), each as a span with its middle."""
+    """Draw estimates (name, low, mid, high in ms), each as a span with its middle."""
     canvas = Canvas("estimate", height_in=0.7 + 0.4 * len(rows))
     for number, (name, low, mid, high) in enumerate(rows):
         title = f"{name}: {mid:.3g} ms, {low:.3g} to {high:.3g}"

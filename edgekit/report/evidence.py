@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lies in a run folder: edgekit's JSON documents by their schema, models, pictures, logs."""
+"""Find the content of a run folder: edgekit's JSON documents by schema, models, images, logs."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Document:
 
     @property
     def node(self) -> Node:
-        """The body, for reading."""
+        """The body as a `Node`."""
         return Node(self.body)
 
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file that the report speaks of."""
+    """A file that the report mentions."""
 
     path: str  # relative to the folder
     bytes: int
@@ -63,7 +63,7 @@ class FoundModel:
 
 @dataclass
 class Evidence:
-    """Everything that was found; ``remarks`` say what could not be used and why."""
+    """Everything that was found; ``remarks`` describe what could not be used, and why."""
 
     folder: Path
     documents: list[Document] = field(default_factory=list)
@@ -74,27 +74,27 @@ class Evidence:
     remarks: list[str] = field(default_factory=list)
 
     def of(self, kind: str, sha256: str = "") -> list[Document]:
-        """The documents of a kind; those about the model ``sha256`` first."""
+        """Return the documents of a kind; those about the model ``sha256`` come first."""
         found = [each for each in self.documents if each.kind == kind]
         return sorted(found, key=lambda each: not sha256 or each.body.get("sha256") != sha256)
 
 
 def gather(folder: PathLike, *, skip: Path | None = None) -> Evidence:
-    """Read what is in ``folder`` and its sub-folders, in the order of names.
+    """Read the files of ``folder`` and its sub-folders, in the order of names.
 
     Args:
-        folder: A run folder of whatever origin; files of other programs are passed over.
-        skip: A file to leave out: the report that is about to be written.
+        folder: A run folder; files of other programs are ignored.
+        skip: A file to leave out: the report that will be written.
 
     Raises:
-        InputError: It is no folder, or holds no document and no model.
+        InputError: It is not a folder, or does not contain a document or a model.
     """
     root = Path(folder)
     if not root.is_dir():
         raise InputError(
-            "the run folder does not exist" if not root.exists() else "this is no folder",
+            "the run folder does not exist" if not root.exists() else "this is not a folder",
             where=str(root),
-            fix="give the folder that holds the results (edgekit demo makes one)",
+            fix="give the folder with the results (edgekit demo makes one)",
         )
     evidence = Evidence(root)
     for path in _walk(root, evidence):
@@ -105,7 +105,7 @@ def gather(folder: PathLike, *, skip: Path | None = None) -> Evidence:
             "there is nothing to report on",
             where=str(root),
             why="; ".join(evidence.remarks[:3])
-            or "the folder holds neither a JSON document of edgekit nor a .tflite model",
+            or "the folder does not contain a JSON document of edgekit or a .tflite model",
             fix="save results into it: edgekit check MODEL --json > RUN_DIR/check.json",
         )
     return evidence
@@ -121,7 +121,7 @@ def _walk(root: Path, evidence: Evidence) -> Iterator[Path]:
         for name in sorted(each for each in file_names if not each.startswith(".")):
             count += 1
             if count > _MAX_FILES:
-                evidence.remarks.append(f"only the first {_MAX_FILES:,} files were looked at")
+                evidence.remarks.append(f"only the first {_MAX_FILES:,} files were read")
                 return
             yield Path(folder, name)
 
@@ -150,7 +150,7 @@ def _take_json(path: Path, evidence: Evidence) -> None:
     try:
         value = parse_json(content, parse_constant=lambda _name: None, parse_float=_finite)
     except JSON_DAMAGE:
-        evidence.remarks.append(f"{_relative(path, evidence)}: this is no whole JSON document")
+        evidence.remarks.append(f"{_relative(path, evidence)}: not a complete JSON document")
         return
     before = len(evidence.documents)
     _take_value(value, _relative(path, evidence), evidence, depth=0)
@@ -164,7 +164,7 @@ def _finite(digits: str) -> float | None:
 
 
 def _take_value(value: Any, path: str, evidence: Evidence, depth: int) -> None:  # noqa: ANN401
-    """Take a document, and the documents inside it that stand in no file of their own."""
+    """Add a document, and the documents inside it that do not have their own file."""
     if depth > _MAX_DEPTH or not isinstance(value, (dict, list)):
         return
     if isinstance(value, list):
@@ -177,7 +177,7 @@ def _take_value(value: Any, path: str, evidence: Evidence, depth: int) -> None: 
         if kind in {"report", "report-data"}:
             return
         if not is_readable(schema):
-            evidence.remarks.append(f"{path}: {schema} is of another edgekit and was not read")
+            evidence.remarks.append(f"{path}: {schema} is from another edgekit and was not read")
             return
         if not any(each.body == value for each in evidence.documents):
             evidence.documents.append(Document(path, kind, value, nested=depth > 0))
@@ -196,7 +196,7 @@ def _take_model(path: Path, evidence: Evidence) -> None:
 
 
 def kind_of(model: Model) -> str:
-    """``compiled``, ``integer`` (something in it is quantized activations) or ``real``."""
+    """Return ``compiled``, ``integer`` (it has quantized activations) or ``real``."""
     graph = model.main
     if is_compiled(model):
         return "compiled"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A graph as rows with lanes beside them, like a version history: it fits a phone's width."""
+"""Lay out a graph as rows with lanes next to them, like a version history, for a phone."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MAX_LANES = 12
 
 @dataclass(frozen=True)
 class Edge:
-    """A tensor on its way from the row that makes it to the rows that take it."""
+    """A tensor's line from the row that writes it to the rows that read it."""
 
     tensor: str
     start: int
     ends: tuple[int, ...]
-    lane: int  # 0 is the one next to the rows
+    lane: int  # 0 is next to the rows
 
 
 def route(
@@ -25,11 +25,11 @@ def route(
     """Give each tensor a lane that no other tensor uses between its first and last row.
 
     Args:
-        made: Tensor name -> row that makes it.
-        taken: (row, names of the tensors it takes), in the order of rows.
+        made: Tensor name -> row that writes it.
+        taken: (row, names of the tensors that it reads), in the order of rows.
 
     Returns:
-        The edges, and how many lanes they need; beyond `MAX_LANES` lanes are shared.
+        The edges, and the number of lanes; with more than `MAX_LANES`, lanes are shared.
     """
     ends: dict[str, list[int]] = {}
     for row, names in taken:

@@ -34,7 +34,7 @@ class OperatorRow:
 
     @property
     def place_name(self) -> str:
-        """Where it runs, in words."""
+        """The name of the place where it runs."""
         return PLACES[self.place]
 
 
@@ -49,13 +49,13 @@ class Operators:
     note: str
 
     def count(self, place: str) -> int:
-        """How many run there."""
+        """Return how many operators run there."""
         return sum(row.place == place for row in self.rows)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """The chip's memory, as a chart and in words."""
+    """The chip's memory, as a chart and as text."""
 
     chart: str
     stores: tuple[Store, ...]
@@ -65,7 +65,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class LayerErrors:
-    """What `debug` found."""
+    """The findings of `debug`."""
 
     chart: str
     rows: tuple[tuple[str, ...], ...]  # operator, isolated, accumulated, kinds
@@ -73,12 +73,12 @@ class LayerErrors:
 
 
 def operators(evidence: Evidence, subject: Subject) -> Operators | None:
-    """From `check`, else from what a compiled file shows; None without either."""
+    """Return the operators from `check`, else from a compiled file; None without either."""
     check = first(evidence, "check", subject)
     blocker = check.at("blocker")
     blocking = check.count("first_blocker")
     entries, how = check.entries("operators"), PREDICTED
-    note = "as edgekit check predicts it from the file; the compiler has the last word"
+    note = "as edgekit check predicts it from the file; the compiler decides"
     if not entries:
         inspected = first(evidence, "inspect", subject)
         entries = inspected.entries("source_operators") or inspected.entries("operators")
@@ -108,7 +108,7 @@ def _row(number: int, entry: Node, blocking: int | None) -> OperatorRow:
 
 
 def memory(evidence: Evidence, subject: Subject) -> Memory | None:
-    """Parameters from the compiler where it ran, else as `check` computes them; activations."""
+    """Return parameters from the compiler if it ran, else from `check`; and activations."""
     check, compiled = first(evidence, "check", subject), compiled_model(evidence, subject)
     cached, streamed = compiled.count("on_chip_bytes"), compiled.count("streamed_bytes")
     how, note = RECORDED, "parameters as the compiler reports them"
@@ -121,11 +121,11 @@ def memory(evidence: Evidence, subject: Subject) -> Memory | None:
     inspected = first(evidence, "inspect", subject)
     if cached is None and inspected.entries("packages"):
         cached, streamed = inspected.count("cached_bytes"), inspected.count("streamed_bytes")
-        how, note = RECORDED, "parameters as they lie in the compiled file"
+        how, note = RECORDED, "parameters as stored in the compiled file"
     stores = []
     if cached is not None:
         stores.append(
-            Store("parameters", cached, streamed or 0, room, "streamed with every inference")
+            Store("parameters", cached, streamed or 0, room, "streamed for every inference")
         )
     peak, space = check.count("activations", "peak_bytes"), check.count("activation_bytes")
     if peak is not None and space:
@@ -135,7 +135,7 @@ def memory(evidence: Evidence, subject: Subject) -> Memory | None:
 
 
 def layer_errors(evidence: Evidence, subject: Subject) -> LayerErrors | None:
-    """Signal to noise of each operator and the ranked causes; None where `debug` did not run."""
+    """Return each operator's signal to noise and the ranked causes; None without `debug`."""
     document = first(evidence, "debug", subject)
     entries = document.entries("operators")[:MAX_OPERATORS]
     isolated = [entry.number("isolated_snr_db") for entry in entries]
@@ -152,7 +152,7 @@ def layer_errors(evidence: Evidence, subject: Subject) -> LayerErrors | None:
 
 
 def issues(evidence: Evidence, subject: Subject) -> Sequence[Node] | None:
-    """What is wrong, worst first, with fixes; None where nobody looked."""
+    """Return the problems, worst first, with fixes; None if they were not checked."""
     check = first(evidence, "check", subject)
     if not check:
         return None

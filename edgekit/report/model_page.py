@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page of ``edgekit inspect --html``: the graph with its TPU and CPU parts in colour.
 
-One file, nothing fetched, no script; rows as high as each other, so that the lanes beside them are
-a single drawing.
+It is one file without scripts and downloads. All rows have the same height, so that the lanes next
+to them are a single drawing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ th{color:var(--dim)}td:first-child{text-align:left;color:var(--dim)}
 
 
 def model_page(result: InspectResult) -> str:
-    """One self-contained HTML document about a model."""
+    """Return one self-contained HTML document about a model."""
     name = _file_name(result.model)
     return "\n".join(
         (
@@ -113,7 +113,7 @@ def _packages(result: InspectResult) -> str:
 
 
 def _package(package: PackageInfo) -> str:
-    """A table with a column an executable, narrow enough for a phone."""
+    """Return a table with one column per executable, narrow enough for a phone."""
     executables = package.executables
     rows: list[tuple[str, list[int]]] = [
         ("instructions, B", [each.instruction_bytes for each in executables]),
@@ -139,7 +139,7 @@ def _package(package: PackageInfo) -> str:
 
 def _key(result: InspectResult) -> str:
     if not result.packages:
-        return "<p>Where operators will run is what edgekit check says; this file is plain.</p>"
+        return "<p>This file is not compiled; edgekit check shows where its operators will run.</p>"
     text = (
         '<p class="key"><span><i style="background:var(--tpu)"></i>Edge TPU</span>'
         '<span><i style="background:var(--cpu)"></i>CPU</span></p>'
@@ -151,7 +151,7 @@ def _key(result: InspectResult) -> str:
 
 
 def _memory_chart(result: InspectResult) -> str:
-    """Activation memory over time: one bar an operator."""
+    """Return a chart of activation memory over time, with one bar per operator."""
     operators = result.source_operators or result.operators
     sizes = [each.activation_bytes for each in operators]
     if not sizes or not max(sizes):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading JSON that others may have written, cut short or edited: what is not there is None."""
+"""Read JSON that may be from other programs, truncated or edited: missing values are None."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LARGEST = 1e18
 
 
 class Node:
-    """A place in a JSON document; asking for what is missing, or of another type, never fails."""
+    """A place in a JSON document; reading a missing value, or one of another type, never fails."""
 
     def __init__(self, value: Any = None) -> None:  # noqa: ANN401 - any JSON value
         self.value = value
@@ -19,7 +19,7 @@ class Node:
         return bool(self.value)
 
     def at(self, *keys: str | int) -> Node:
-        """What lies under ``keys``, one after the other."""
+        """Return the node under ``keys``, one after the other."""
         value = self.value
         for key in keys:
             is_field = isinstance(value, Mapping) and key in value
@@ -30,43 +30,43 @@ class Node:
         return Node(value)
 
     def text(self, *keys: str | int) -> str:
-        """The text there, as it can be written and shown; empty where there is none."""
+        """Return the printable text there; empty if there is none."""
         value = self.at(*keys).value
         return printable(value) if isinstance(value, str) else ""
 
     def number(self, *keys: str | int) -> float | None:
-        """The number there; what no result could be (infinite, beyond 1e18) is none."""
+        """Return the number there; None if there is none, or it is infinite or beyond 1e18."""
         value = self.at(*keys).value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return None
         return float(value) if abs(value) < _LARGEST else None
 
     def count(self, *keys: str | int) -> int | None:
-        """The integer there."""
+        """Return the integer there."""
         number = self.number(*keys)
         return int(number) if number is not None and number == int(number) else None
 
     def flag(self, *keys: str | int) -> bool:
-        """Whether ``true`` is there."""
+        """Whether the value there is ``true``."""
         return self.at(*keys).value is True
 
     def numbers(self, *keys: str | int) -> list[float]:
-        """The numbers of the list there; what is none is left out."""
+        """Return the numbers of the list there; other entries are left out."""
         found = (entry.number() for entry in self.entries(*keys))
         return [number for number in found if number is not None]
 
     def interval(self, *keys: str | int) -> tuple[float, float] | None:
-        """The list of two numbers there."""
+        """Return the list of two numbers there."""
         numbers = self.numbers(*keys)
         return (numbers[0], numbers[1]) if len(numbers) == 2 else None
 
     def entries(self, *keys: str | int) -> list[Node]:
-        """The entries of the list there."""
+        """Return the entries of the list there."""
         value = self.at(*keys).value
         return [Node(entry) for entry in value] if isinstance(value, list) else []
 
     def fields(self, *keys: str | int) -> Iterator[tuple[str, Node]]:
-        """The fields of the object there, in its order."""
+        """Yield the fields of the object there, in its order."""
         value = self.at(*keys).value
         if isinstance(value, Mapping):
             for name, entry in value.items():
@@ -74,5 +74,5 @@ class Node:
 
 
 def printable(text: str) -> str:
-    """``text`` without what XML and UTF-8 refuse: control characters, halves of surrogates."""
+    """Return ``text`` without control characters and single surrogates, which XML forbids."""
     return "".join(c if c in "\n\t" or c.isprintable() or c == "\u00a0" else "\ufffd" for c in text)

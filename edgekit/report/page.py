@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``edgekit report``: a run folder in, one self-contained HTML file out."""
+"""``edgekit report``: make one self-contained HTML file from a run folder."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MAX_BYTES = 6_000_000
 _DATA_BUDGET_BYTES = 1_500_000
 _LOG_BUDGET_CHARS = 300_000
 _MAX_REMARKS = 50
-# Sections whose emptiness is worth a word on the command line.
+# Sections that the command line mentions if they are empty.
 _TOLD = ("operators", "memory", "layer_errors", "latency", "accuracy", "pictures", "compiler_log")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
 class UsedDocument(Result):
-    """A JSON document that the report rests on."""
+    """A JSON document that the report uses."""
 
     path: str  # in the folder, or "computed for this report"
     schema_name: str
@@ -40,7 +40,7 @@ class UsedDocument(Result):
 
 @dataclass(frozen=True)
 class ReportResult(Result):
-    """What was written, and the first screen of it; ``edgekit.report/1``."""
+    """The written file, and its first screen; ``edgekit.report/1``."""
 
     schema: ClassVar[str] = "edgekit.report/1"
     folder: str
@@ -49,7 +49,7 @@ class ReportResult(Result):
     model: str
     sha256: str
     verdict: Verdict
-    missing: tuple[str, ...]  # sections that nothing was found for
+    missing: tuple[str, ...]  # sections without data
     documents: tuple[UsedDocument, ...]
     remarks: tuple[str, ...]  # what could not be used, and why
 
@@ -60,19 +60,18 @@ def report(
     *,
     model: str | None = None,
 ) -> ReportResult:
-    """Write one offline HTML file about all that lies in a run folder.
+    """Write one offline HTML file about everything in a run folder.
 
-    Documents are known by their ``schema``, wherever in the folder they lie. What `check` and
-    `estimate` say of the model is worked out here where nobody saved it. Files that cannot be read
-    are named in the page, never passed over in silence.
+    Documents are recognized by their ``schema``, anywhere in the folder. If results of `check` and
+    `estimate` are missing, they are computed here. The page names files that cannot be read.
 
     Args:
         folder: Results of edgekit as JSON, models, pictures, the compiler's log.
         output: The HTML file; ``report.html`` in the folder by default.
-        model: The model in the folder to report on; None takes the one that results are about.
+        model: The model in the folder to report on; None chooses the one of the results.
 
     Raises:
-        InputError: It is no folder, there is nothing in it to report on, or no such ``model``.
+        InputError: It is not a folder, does not contain anything to report on, or lacks ``model``.
         OutputError: The file cannot be written.
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
@@ -102,7 +101,7 @@ def report(
     page = _render(result, sections, evidence, _data(result, kept)).encode()
     if len(page) > MAX_BYTES:
         raise OutputError(
-            f"the report would take {len(page):,} bytes, at most {MAX_BYTES:,} are wanted",
+            f"the report would have {len(page):,} bytes, at most {MAX_BYTES:,} are allowed",
             where=str(target),
             fix="report on a folder with fewer results",
         )
@@ -111,7 +110,7 @@ def report(
 
 
 def _sections(evidence: Evidence, subject: Subject) -> dict[str, Any]:
-    """What each section shows; empty or None where nothing is known."""
+    """Return the content of each section; empty or None if there are no data."""
     shown, num_left_out = pictures.pictures(evidence)
     latency = quality.latency(evidence, subject)
     return {
@@ -132,7 +131,7 @@ def _sections(evidence: Evidence, subject: Subject) -> dict[str, Any]:
 
 
 def _logs(evidence: Evidence) -> list[tuple[str, str, bool]]:
-    """(where from, text, cut) of the compiler's words, each text once, within a budget."""
+    """Return (source, text, cut) of the compiler's output, each text once, within a budget."""
     found: list[tuple[str, str, bool]] = []
     compiled = [(each.path, each.node.text("log")) for each in evidence.of("compile")]
     left = _LOG_BUDGET_CHARS
@@ -144,7 +143,7 @@ def _logs(evidence: Evidence) -> list[tuple[str, str, bool]]:
 
 
 def _documents(documents: list[Document]) -> tuple[tuple[UsedDocument, ...], dict[str, Any]]:
-    """The list of documents, and those that fit into the page's data, the small ones first."""
+    """Return the list of documents, and those that fit into the page's data, small ones first."""
     sized = [(len(json.dumps(each.body)), each) for each in documents]
     kept, left = set(), _DATA_BUDGET_BYTES
     for num_bytes, document in sorted(sized, key=lambda each: each[0]):
@@ -169,7 +168,7 @@ def _documents(documents: list[Document]) -> tuple[tuple[UsedDocument, ...], dic
 
 
 def _data(result: ReportResult, bodies: dict[str, Any]) -> str:
-    """The page's data as JSON that cannot end its ``<script>`` element."""
+    """Return the page's data as JSON that cannot end its ``<script>`` element."""
     report_fields = {
         key: value for key, value in result.to_dict().items() if key not in {"output", "bytes"}
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of answers for the page: made small, put in as data, within a budget."""
+"""Make small pictures of answers for the page, embedded as data, within a budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgekit.report.node import Node, printable
 from edgekit.report.words import file_name
 
 MAX_PICTURES = 24
-_BUDGET_BYTES = 1_800_000  # as base64, all together
+_BUDGET_BYTES = 1_800_000  # of all pictures together, as base64
 _LONGEST_PX = 1100
 _KEPT_BYTES = 150_000
 _JPEG_QUALITY = 82
@@ -32,19 +32,19 @@ class Picture:
     data_uri: str
     width: int
     height: int
-    is_sheet: bool  # many samples in one picture: its small print is to stay legible
+    is_sheet: bool  # whether it shows many samples, so that its small text must be legible
 
 
 @dataclass(frozen=True)
 class AnswerRow:
-    """What each model says to one input."""
+    """Each model's answer to one input."""
 
     source: str
-    answers: tuple[tuple[str, str], ...]  # model, its answer in words
+    answers: tuple[tuple[str, str], ...]  # model, its answer as text
 
 
 def pictures(evidence: Evidence) -> tuple[list[Picture], int]:
-    """The pictures that results name, then those in the folder; and how many were left out."""
+    """Return the pictures that results name, then the folder's; and how many were left out."""
     shown: list[Picture] = []
     sheets = {file_name(each.node.text("picture")) for each in evidence.of("demo")}
     spent = num_unreadable = 0
@@ -62,7 +62,7 @@ def pictures(evidence: Evidence) -> tuple[list[Picture], int]:
 
 
 def answers(evidence: Evidence) -> list[AnswerRow]:
-    """What `run` got from each model, by input."""
+    """Return each model's answers in `run`, by input."""
     by_source: dict[str, list[tuple[str, str]]] = {}
     for document in evidence.of("run"):
         model = file_name(document.node.text("model"))
@@ -101,11 +101,11 @@ def _picture(path: Path, evidence: Evidence) -> Picture | None:
 
 
 def _small(path: Path) -> tuple[bytes, str, tuple[int, int]]:
-    """The file itself where it is small, else a smaller copy."""
+    """Return the file itself if it is small, else a smaller copy."""
     with open_image(path) as image:
         kind = (image.format or "").lower()
         if image.width * image.height > _MAX_PIXELS:
-            raise ValueError(f"it is {image.width} x {image.height} pixels large")
+            raise ValueError(f"it has {image.width} x {image.height} pixels")
         turned = upright(image)  # as browsers show the file itself
         if path.stat().st_size <= _KEPT_BYTES and kind in {"png", "jpeg", "webp"}:
             return path.read_bytes(), kind, turned.size

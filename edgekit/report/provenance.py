@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where everything came from, and the commands that make it again."""
+"""The sources of all results, and the commands that reproduce them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from edgekit.report.node import Node
 from edgekit.report.subject import COMPUTED
 
 _MAX_INPUTS = 6
-# What demo writes it names itself; a compiler's command is not edgekit's.
+# demo names its own files; the compiler's command is not one of edgekit's.
 _WITHOUT_FILE = {"demo", "compile"}
-_DATA_IN_PYTHON = "edgekit {}: the data was handed over in Python"
+_DATA_IN_PYTHON = "edgekit {}: the data was passed in Python"
 _UNNAMED = {"", "array", "samples", "python"}
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command line that runs as it is; or none, and the note says what is missing for one."""
+    """A complete command line; or an empty one, with a note on what is missing for it."""
 
     line: str
     note: str = ""
-    files: tuple[str, ...] = ()  # that it reads
+    files: tuple[str, ...] = ()  # the files that it reads
 
 
 def commands(evidence: Evidence) -> list[Command]:
-    """The commands that give these results again, as far as the results tell them."""
+    """Return the commands that reproduce these results, as far as the results contain them."""
     found: list[Command] = []
     for kind, maker in _MAKERS.items():
         for document in evidence.of(kind):
@@ -46,7 +46,7 @@ def commands(evidence: Evidence) -> list[Command]:
 
 
 def _checked(command: Command) -> Command:
-    """``command``, with a note where it reads files that are not to be found from here."""
+    """Return ``command``, with a note if it reads files that do not exist here."""
     missing = [each for each in command.files if not Path(each).exists()]
     if not command.line or not missing:
         return command
@@ -55,7 +55,7 @@ def _checked(command: Command) -> Command:
 
 
 def versions(evidence: Evidence) -> list[tuple[str, str]]:
-    """Name and version of what took part; several versions are all named."""
+    """Return name and version of each program involved; if several versions, all of them."""
     seen: dict[str, dict[str, None]] = {}
     for document in evidence.documents:
         for name, value in document.node.fields("versions"):
@@ -75,7 +75,7 @@ def _demo(node: Node) -> Command:
 def _convert(node: Node) -> Command:
     num_samples, source = node.count("num_samples"), node.text("source")
     if not _is_named(source):
-        return Command("", "edgekit convert: the network was handed over in Python")
+        return Command("", "edgekit convert: the network was passed in Python")
     data = _data(node) if num_samples else []
     if data is None:
         return Command("", _DATA_IN_PYTHON.format("convert"))
@@ -89,7 +89,7 @@ def _evaluate(node: Node) -> Command:
     if data is None:
         return Command("", _DATA_IN_PYTHON.format("evaluate"))
     if not model or (node.at("against") and not other):
-        return Command("", "edgekit evaluate: a model was handed over in Python")
+        return Command("", "edgekit evaluate: a model was passed in Python")
     words = ["evaluate", model, *data, *(["--against", other] if other else [])]
     files = [model, *([other] if other else []), *_paths(data)]
     return _command([*words, *_runtime(node), *_asked(node)], files=files)
@@ -142,12 +142,12 @@ _MAKERS = {
 
 
 def _is_named(source: str) -> bool:
-    """Whether it is a path, and not a placeholder for a Python object."""
+    """Whether it is a path, not a placeholder for a Python object."""
     return source not in _UNNAMED and not source.startswith("Keras model ")
 
 
 def _data(node: Node) -> list[str] | None:
-    """Where the samples came from; None where they were handed over in Python."""
+    """Return the option for the samples; None if they were passed in Python."""
     source, preprocess = node.text("data", "source"), node.text("data", "preprocess")
     if source in _UNNAMED or node.text("data", "kind") == "python":
         return None
@@ -155,7 +155,7 @@ def _data(node: Node) -> list[str] | None:
 
 
 def _paths(data: list[str]) -> list[str]:
-    """The path in ``--data PATH``, if it is one."""
+    """Return the path in ``--data PATH``, if it is one."""
     return [each for each in data[1:2] if each != RANDOM and not FUNCTION.match(each)]
 
 
@@ -166,7 +166,7 @@ def _device(node: Node) -> list[str]:
 
 def _asked(node: Node) -> Iterator[str]:
     for option, value in node.fields("asked"):
-        words = [option, value.text()] if value.text() else [option]  # a flag has no value
+        words = [option, value.text()] if value.text() else [option]  # flags do not have a value
         yield from words if option.startswith("--") else []
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sections about results: accuracy, classes, latency, conversions, comparisons."""
+"""Make the sections about results: accuracy, classes, latency, conversions, comparisons."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Latency:
-    """All benchmarks, and what was estimated."""
+    """All benchmarks and estimates."""
 
     head: Row
     rows: tuple[Row, ...]
-    names: tuple[str, ...]  # of the series that the charts show
+    names: tuple[str, ...]  # of the series in the charts
     charts: tuple[str, ...]
     on_device: bool
     estimate_chart: str
@@ -74,7 +74,7 @@ class Latency:
 
 
 def accuracies(evidence: Evidence, subject: Subject) -> list[Accuracy]:
-    """Every evaluation, the subject's first; only the first has charts."""
+    """Return every evaluation, the subject's first; only the first has charts."""
     documents = evidence.of("evaluate", subject.sha256)
     return [_accuracy(each.node, chart=number == 0) for number, each in enumerate(documents)]
 
@@ -157,7 +157,7 @@ def _metric_rows(node: Node) -> list[Row]:
 
 
 def _confusion(node: Node) -> dict[tuple[int, int], int]:
-    """(truth, answer) -> how often; entries that are no such thing are left out."""
+    """Return (truth, answer) -> how often; entries of another form are left out."""
     counts = {}
     classes = node.count("num_classes") or 0
     for entry in node.entries("confusion"):
@@ -171,7 +171,7 @@ def _confusion(node: Node) -> dict[tuple[int, int], int]:
 
 
 def _class_names(node: Node) -> Callable[[int], str]:
-    """A class index -> its name in the evaluation, else the index."""
+    """Return a function from a class index to its name in the evaluation, else the index."""
     told = [each.text() for each in node.entries("class_names")]
     names = told if len(told) == node.count("num_classes") else []
     return lambda index: (names[index] if names else "") or str(index)
@@ -180,7 +180,7 @@ def _class_names(node: Node) -> Callable[[int], str]:
 def _class_values(
     node: Node, counts: dict[tuple[int, int], int], named: Callable[[int], str]
 ) -> tuple[str, list[tuple[str, float]]]:
-    """The metric of each class: what the evaluation says, else the recall of its confusion."""
+    """Return the metric of each class: the evaluation's, else the recall of its confusion."""
     per_class = list(node.fields("per_class"))
     if per_class:
         wanted = "ap" if node.text("task") == "multilabel" else main_metric(node)
@@ -205,7 +205,7 @@ def _class_value(name: str, value: float) -> str:
 
 
 def latency(evidence: Evidence, subject: Subject) -> Latency:
-    """Benchmarks as table and charts; estimates apart from them."""
+    """Return benchmarks as table and charts, and estimates separately."""
     documents = evidence.of("benchmark", subject.sha256)
     labels = _labels(documents)
     timings = [
@@ -234,7 +234,7 @@ def latency(evidence: Evidence, subject: Subject) -> Latency:
 
 
 def _labels(documents: Sequence[Document]) -> list[str]:
-    """Model and device, with a number behind what would otherwise be twice there."""
+    """Return model and device, with a number after labels that would occur twice."""
     labels: list[str] = []
     for document in documents:
         node = document.node
@@ -253,7 +253,7 @@ def _timing_row(label: str, node: Node) -> Row:
 
 
 def _guess_label(guess: Node, guesses: Sequence[Node]) -> str:
-    """The device of an estimate, with the model where there are several estimates."""
+    """Return the device of an estimate, with the model if there are several estimates."""
     model = file_name(guess.text("model"))
     return f"{model} on {guess.text('device')}" if len(guesses) > 1 else guess.text("device")
 
@@ -269,7 +269,7 @@ def _estimate_chart(guesses: Sequence[Node]) -> str:
 
 
 def conversions(evidence: Evidence) -> list[Row]:
-    """The conversions: model, mode, bytes, of the float model, agreement, Edge TPU."""
+    """Return the conversions: model, mode, bytes, of the float model, agreement, Edge TPU."""
     takes = {
         entry.text("path"): "yes" if entry.flag("edge_tpu") else f"no: {entry.text('reason')}"
         for document in evidence.of("demo")
@@ -296,5 +296,5 @@ def conversions(evidence: Evidence) -> list[Row]:
 
 
 def comparisons(evidence: Evidence) -> list[Node]:
-    """What `compare` said."""
+    """Return the results of `compare`."""
     return [document.node for document in evidence.of("compare")]

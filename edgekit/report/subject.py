@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the models the report is about, and what can be worked out about it here and now."""
+"""Choose the model that the report is about, and compute its missing results."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from edgekit.report.evidence import Document, Evidence, FoundModel
 from edgekit.result import Result
 
 COMPUTED = "computed for this report"
-# Documents that name the model they are about, the most telling first.
+# Documents that name the model they are about, the most specific first.
 _TELLING = ("evaluate", "check", "compile", "benchmark", "debug", "estimate", "convert")
 _LISTED = 5
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The model under report; its file may be gone or may never have been in the folder."""
+    """The model of the report; its file may be missing."""
 
     name: str
     sha256: str
@@ -30,14 +30,14 @@ class Subject:
 
 
 def find_subject(evidence: Evidence, wanted: str | None = None) -> Subject:
-    """The integer model: the one that documents are about, else one that lies in the folder.
+    """Return the integer model: the one that documents are about, else one in the folder.
 
-    A compiled model stands for itself only where its source is nowhere. Where several models
-    could have been meant, a remark says so.
+    A compiled model is chosen only if its source is missing. If several models are possible, a
+    remark lists them.
 
     Args:
-        evidence: What the folder holds.
-        wanted: The path in the folder, or the file name, of the model to take instead.
+        evidence: The content of the folder.
+        wanted: The path in the folder, or the file name, of the model to use instead.
 
     Raises:
         InputError: No model there has this name.
@@ -94,10 +94,10 @@ def _likeliest(evidence: Evidence) -> Subject:
 
 
 def complete(evidence: Evidence, subject: Subject) -> None:
-    """Add `check` and `estimate` of the subject where nobody saved them.
+    """Add `check` and `estimate` of the subject if they are missing.
 
-    Of a compiled one it is `inspect` and `estimate`. All take the file
-    alone. A model that they refuse leaves a remark.
+    For a compiled model, add `inspect` and `estimate`. They need only the file. If they refuse the
+    model, add a remark.
     """
     if subject.path is None:
         return

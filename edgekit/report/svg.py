@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A matplotlib figure as SVG that lives inside a page: its colours are the page's, marks say more.
+"""Make a matplotlib figure into SVG inside a page, with the page's colours and hover texts.
 
-Colours are drawn as stand-ins and replaced by CSS variables, so that a chart follows light and
-dark; ``<title>`` gives a mark its hover text; classes let the page hide a series.
+Placeholder colours are replaced by CSS variables, so that a chart follows light and dark mode;
+``<title>`` contains the hover text of a mark; classes let the page hide a series.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgekit.extras import require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Stand-in -> CSS variable; no chart uses these colours for anything else.
+# Placeholder -> CSS variable; charts do not use these colours for anything else.
 COLOURS: Mapping[str, str] = {
     "#010101": "--fg",
     "#010102": "--dim",
@@ -37,7 +37,7 @@ _POINTS_PER_INCH = 72
 _STYLE: Mapping[str, Any] = {
     "svg.fonttype": "none",
     "path.simplify_threshold": 0.5,
-    "font.family": "DejaVu Sans",  # ships with matplotlib; the page puts its own in
+    "font.family": "DejaVu Sans",  # ships with matplotlib; the page uses its own font
     "font.size": 9,
     "axes.edgecolor": LINE,
     "axes.labelcolor": DIM,
@@ -59,17 +59,17 @@ _STYLE: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Mark:
-    """What the page knows of an artist: its hover text and the class of its series."""
+    """An artist's hover text and the class of its series."""
 
     title: str = ""
     css: str = ""
 
 
 class Canvas:
-    """A figure under construction; ``name`` is unique in the page."""
+    """A figure that is being drawn; ``name`` is unique in the page."""
 
     def __init__(self, name: str, width_in: float = 5.0, height_in: float = 2.6) -> None:
-        """Begin a figure of a size at which its text suits a phone's width.
+        """Begin a figure whose text is readable at a phone's width.
 
         Raises:
             MissingExtraError: matplotlib is not installed.
@@ -92,15 +92,15 @@ class Canvas:
         self._marks[key] = Mark(title, css)
 
     def svg(self, label: str) -> str:
-        """The chart as an ``<svg>`` element; ``label`` is its text alternative."""
+        """Return the chart as an ``<svg>`` element; ``label`` is its text alternative."""
         buffer = io.BytesIO()
         texts: list[Any] = self.figure.findobj(self._is_text)
         for text in texts:
-            text.set_parse_math(False)  # "$" in a name is a "$"
+            text.set_parse_math(False)  # a "$" in a name is not a formula
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         salted = {**_STYLE, "svg.hashsalt": self.name}
         with self._matplotlib.rc_context(salted), warnings.catch_warnings():
-            # The page's font draws it; matplotlib's only takes its measure.
+            # The page draws the text with its own font; matplotlib only measures it.
             warnings.filterwarnings("ignore", "Glyph .* missing from")
             self.figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
         return self._inline(buffer.getvalue(), label)
@@ -120,7 +120,7 @@ class Canvas:
         return _with_variables(text)
 
     def _adapt(self, element: ET.Element) -> None:
-        """Drop namespaces, keep ids apart from other charts', and add what marks say."""
+        """Remove namespaces, make ids unique in the page, and add the marks' texts."""
         element.tag = element.tag.rpartition("}")[2]
         for key in list(element.attrib):
             value = element.attrib.pop(key)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first screen: one line of verdict and three numbers, each with what it rests on."""
+"""The first screen: one line of verdict and three numbers, each with its basis."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edgekit.report.words import (
 )
 from edgekit.result import Result
 
-# What a number rests on.
+# The basis of a number.
 MEASURED, PREDICTED, ESTIMATED, RECORDED = "measured", "predicted", "estimated", "recorded"
 _GOOD, _PARTLY, _BAD, _OPEN = "good", "partly", "bad", "open"
 _HEADLINES = {_GOOD: "good so far", _PARTLY: "with reservations", _BAD: "no", _OPEN: "open"}
@@ -45,7 +45,7 @@ class Number(Result):
 
 @dataclass(frozen=True)
 class Verdict(Result):
-    """What a reader in a hurry takes away."""
+    """The summary at the top of the page."""
 
     level: str  # good | partly | bad | open
     headline: str
@@ -54,7 +54,7 @@ class Verdict(Result):
 
 
 def judge(evidence: Evidence, subject: Subject) -> Verdict:
-    """Sum the evidence about ``subject`` up."""
+    """Return the summary of the evidence about ``subject``."""
     check = first(evidence, "check", subject)
     evaluation = first(evidence, "evaluate", subject)
     quality = quality_of(evaluation, first(evidence, "convert", subject))
@@ -78,16 +78,16 @@ def judge(evidence: Evidence, subject: Subject) -> Verdict:
 
 
 def _worse(level: str, answers: str) -> str:
-    """The worse level of the two: good answers do not make up for bad mapping."""
+    """Return the worse of two levels, because good answers do not compensate for bad mapping."""
     if _BAD in {level, answers}:
         return _BAD
     return answers if level == _GOOD and answers else level
 
 
 def first(evidence: Evidence, kind: str, subject: Subject) -> Node:
-    """The document of a kind that is about the subject; of several the first, else nothing.
+    """Return the first document of a kind that is about the subject; empty if there is none.
 
-    A document about another model is taken only where the subject's hash is not known.
+    A document about another model is used only if the subject's hash is unknown.
     """
     for document in evidence.of(kind, subject.sha256):
         if not subject.sha256 or document.body.get("sha256") == subject.sha256:
@@ -96,7 +96,7 @@ def first(evidence: Evidence, kind: str, subject: Subject) -> Node:
 
 
 def compiled_model(evidence: Evidence, subject: Subject) -> Node:
-    """What Google's compiler said of the subject."""
+    """Return the report of Google's compiler on the subject."""
     for document in evidence.of("compile"):
         for model in document.node.entries("models"):
             if not subject.sha256 or model.text("sha256") == subject.sha256:
@@ -105,7 +105,7 @@ def compiled_model(evidence: Evidence, subject: Subject) -> Node:
 
 
 def device_timing(evidence: Evidence, subject: Subject) -> Node:
-    """A benchmark of the subject, or of its compiled file, on an Edge TPU; nothing without one."""
+    """Return a benchmark of the subject, or its compiled file, on an Edge TPU; empty if none."""
     for document in evidence.of("benchmark", subject.sha256):
         node = document.node
         is_on_device = node.text("device") not in {"", _CPU}
@@ -124,7 +124,7 @@ def _mapping_words(check: Node, compiled: Node, inspected: Node) -> tuple[str, s
     mapped, total = compiled.count("num_mapped"), compiled.count("num_operators")
     if mapped is not None and total:
         level = _GOOD if mapped == total else _PARTLY if mapped else _BAD
-        # If the compiler maps other operators, their share of the work is not known.
+        # If the compiler maps other operators, their share of the work is unknown.
         judged = check if check.count("num_mapped") == mapped else Node()
         words = f"The compiler maps {mapped} of {plural(total, 'operator')}."
         return _on_cpu(words, level, _share_mapped(judged, mapped / total))
@@ -151,7 +151,7 @@ def _mapping_words(check: Node, compiled: Node, inspected: Node) -> tuple[str, s
 
 
 def _share_mapped(check: Node, operators: float) -> float:
-    """Of the work: multiply-accumulates where they are known, else operators."""
+    """Return the mapped share of multiply-accumulates if known, else of operators."""
     macs = check.number("mapped_macs_share")
     return operators if macs is None or (not macs and not operators) else min(macs, 1.0)
 
@@ -171,11 +171,11 @@ def _mapped(check: Node, compiled: Node) -> Number:
     name = "operators on the Edge TPU"
     mapped, total = compiled.count("num_mapped"), compiled.count("num_operators")
     if mapped is not None and total:
-        detail = f"{mapped} of {total}, in the compiler's words"
+        detail = f"{mapped} of {total}, as the compiler reports"
         return Number(name, share(mapped / total), detail, RECORDED)
     mapped, total = check.count("num_mapped"), check.count("num_operators")
     if mapped is None or not total:
-        return Number(name, NOT_MEASURED, "edgekit check MODEL tells", NOT_MEASURED)
+        return Number(name, NOT_MEASURED, "edgekit check MODEL", NOT_MEASURED)
     details = [f"{mapped} of {total}"]
     macs = check.number("mapped_macs_share")
     if macs is not None and not check.flag("refused"):

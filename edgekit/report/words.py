@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers in the page's words."""
+"""Format numbers for the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from edgekit.evaluate.metrics import NO_SHARES
 
 _KIB = 1024
 _THOUSAND = 1000
-_LONG_COUNT = 10_000  # written out below
+_LONG_COUNT = 10_000  # smaller counts are written in full
 NOT_MEASURED = "not measured"
 METRIC_NAMES = {
     "top1": "top-1",
@@ -28,7 +28,7 @@ METRIC_NAMES = {
 
 
 def size(num_bytes: float | None) -> str:
-    """``2.73 MiB``; "not known" for None."""
+    """Return ``2.73 MiB``; "not known" for None."""
     if num_bytes is None:
         return "not known"
     value, unit = float(num_bytes), "B"
@@ -45,17 +45,17 @@ def share(value: float | None, digits: int = 1) -> str:
 
 
 def points(value: float, digits: int = 2) -> str:
-    """A difference of shares: ``-0.28``, of 100."""
+    """Return a difference of shares in points of 100: ``-0.28``."""
     return f"{value * 100:+.{digits}f}"
 
 
 def ms(value: float | None) -> str:
-    """``0.359 ms``, to three digits."""
+    """Return ``0.359 ms``, with three digits."""
     return NOT_MEASURED if value is None else f"{value:#.3g}".rstrip(".") + " ms"
 
 
 def between(interval: tuple[float, float] | None, *, signed: bool = False) -> str:
-    """An interval of shares as ``-0.54 to +0.54``, of 100; empty for None."""
+    """Return an interval of shares in points of 100: ``-0.54 to +0.54``; empty for None."""
     if interval is None:
         return ""
     sign = "+" if signed else ""
@@ -64,19 +64,19 @@ def between(interval: tuple[float, float] | None, *, signed: bool = False) -> st
 
 
 def metric_value(name: str, value: float | None) -> str:
-    """A metric in percent; an error in the unit of its targets."""
+    """Return a metric in percent; an error in the unit of its targets."""
     if value is None or name not in NO_SHARES:
         return share(value, 2)
     return f"{value:.4g}"
 
 
 def metric_difference(name: str, value: float) -> str:
-    """A difference of shares in points of 100, of errors in the unit of the targets; signed."""
+    """Return a signed difference: shares in points of 100, errors in the targets' unit."""
     return f"{value:+.4g}" if name in NO_SHARES else f"{points(value)} points"
 
 
 def metric_between(name: str, interval: tuple[float, float] | None, *, signed: bool = False) -> str:
-    """An interval of a metric, or of a difference of two; empty for None."""
+    """Return an interval of a metric, or of a difference of two; empty for None."""
     if interval is None or name not in NO_SHARES:
         return between(interval, signed=signed)
     sign = "+" if signed else ""
@@ -84,19 +84,19 @@ def metric_between(name: str, interval: tuple[float, float] | None, *, signed: b
 
 
 def file_name(path: str) -> str:
-    """The last part of a path of whatever system."""
+    """Return the last part of a path of any operating system."""
     return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
 
 def metric(name: str, task: str = "") -> str:
-    """A metric's name for people; ``map`` is another one where the task is multi-label."""
+    """Return a metric's displayed name; ``map`` has another one if the task is multi-label."""
     if (name, task) == ("map", "multilabel"):
         return "mAP"
     return METRIC_NAMES.get(name, name)
 
 
 def short_count(number: int) -> str:
-    """``9999``, ``12k``, ``3.4M``: a count that has to fit into a cell."""
+    """Return a short count that fits into a cell: ``9999``, ``12k``, ``3.4M``."""
     if number < _LONG_COUNT:
         return str(number)
     value, unit = number / _THOUSAND, "k"
@@ -108,5 +108,5 @@ def short_count(number: int) -> str:
 
 
 def plural(number: int, word: str) -> str:
-    """``1 operator``, ``2 operators``."""
+    """Return ``1 operator``, ``2 operators``."""
     return f"{number:,} {word}" + ("" if number == 1 else "s")

@@ -57,7 +57,7 @@ def test_what_cannot_be_a_run_folder_is_status_3(int8_path: Path, tmp_path: Path
     empty.mkdir()
     for folder, says in (
         (tmp_path / "none", "does not exist"),
-        (int8_path, "no folder"),
+        (int8_path, "not a folder"),
         (empty, "nothing to report on"),
     ):
         done = edgekit("report", folder)

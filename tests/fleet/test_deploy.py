@@ -167,7 +167,7 @@ def test_a_folder_that_deploy_did_not_make_is_left_alone(
     found = _only(_deploy(net, board, data=pictures))
     assert found.error is not None
     assert found.error["code"] == "deploy.copy"
-    assert "not made by edgekit deploy" in found.error["what"]
+    assert "edgekit deploy did not create it" in found.error["what"]
     assert mine.read_text() == "mine"
 
 

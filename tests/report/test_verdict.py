@@ -73,9 +73,9 @@ def _verdict(folder: Path, *documents: dict[str, Any]) -> Verdict:
     ("difference", "interval", "said"),
     [
         (-0.002, (-0.006, 0.002), "as before"),
-        (-0.02, (-0.08, 0.04), "cannot tell whether that is a loss (up to 8.00 points)"),
-        (0.0, (-0.04, 0.04), "cannot tell"),
-        (-0.03, (-0.04, -0.02), "3.00 points worse than before, more than chance explains"),
+        (-0.02, (-0.08, 0.04), "cannot show whether that is a loss (up to 8.00 points)"),
+        (0.0, (-0.04, 0.04), "cannot show"),
+        (-0.03, (-0.04, -0.02), "3.00 points worse than before, which is more than chance"),
         (0.03, (0.02, 0.04), "3.00 points better than before"),
     ],
 )
