@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""edgekit: trained Keras networks, proven on the Coral Edge TPU.
+"""edgekit: run trained Keras networks on the Coral Edge TPU, with proof.
 
-One function per command, bound on first use (PEP 562), so that ``import edgekit`` costs nothing.
+One function per command, imported on first use (PEP 562), so that ``import edgekit`` is fast.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from edgekit.lazy import lazy_names
 from edgekit.version import __version__
 
-# Not typing's: ``python -m edgekit`` still has the current folder on its path here, and only what
-# Python's own start has imported must not come from there (`__main__` takes it off).
+# Do not import typing: ``python -m edgekit`` still has the current folder on its path here, and a
+# typing.py there would be imported (`__main__` removes the folder from the path).
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -95,7 +95,7 @@ _PUBLIC = {
 _get = lazy_names(__name__, _PUBLIC)
 
 
-if not TYPE_CHECKING:  # so that a type checker refuses names that are not imported above
+if not TYPE_CHECKING:  # so that type checkers refuse names that are not imported above
 
     def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
         try:
@@ -104,7 +104,7 @@ if not TYPE_CHECKING:  # so that a type checker refuses names that are not impor
             if error.name is None or not _PUBLIC[name].startswith(error.name):
                 raise
             raise AttributeError(
-                f"edgekit-coral-device has no '{name}'; edgekit-coral has it"
+                f"edgekit-coral-device does not have '{name}'; edgekit-coral has it"
             ) from error
 
 

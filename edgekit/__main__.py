@@ -5,12 +5,12 @@ import os
 import sys
 
 if __name__ == "__main__" and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109 - pathlib is not loaded yet
-    # Python puts the current folder first; a json.py there is not edgekit's.
+    # Python puts the current folder first; a json.py there must not be imported.
     del sys.path[0]
 
 
 def start() -> None:
-    """Run the command line; Ctrl-C while its modules are imported is status 130, as it is later."""
+    """Run the command line; Ctrl-C is status 130, also while its modules are imported."""
     try:
         from edgekit.cli.main import main  # noqa: PLC0415 - inside the try
     except KeyboardInterrupt:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`edgekit.check`: a quantized .tflite is read where it lies, anything else is converted first."""
+"""`edgekit.check`: read a quantized .tflite directly; convert anything else first."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edgekit.host.convert.calibration import Progress
 
     class ConvertKeywords(TypedDict, total=False):
-        """The arguments of `edgekit.convert` that `check` hands on."""
+        """The arguments of `edgekit.convert` that `check` passes on."""
 
         preprocess: str | Preprocess | None
         num_samples: int
@@ -50,10 +50,10 @@ if TYPE_CHECKING:
 
 
 _SOURCES = (".keras", ".h5", ".hdf5", ".pb", ".pbtxt")
-# These choose something that is fixed in a converted model.
+# These options choose properties that are fixed in a converted model.
 _OF_SOURCES = ("input_shape", "inputs", "outputs", "signature", "trust_source")
 _RANDOM = "random"
-_NUM_RANDOM = 4  # what maps depends on shapes and types; more samples only refine the ranges
+_NUM_RANDOM = 4  # mapping depends on shapes and types; more samples only refine the ranges
 
 
 def check(
@@ -63,24 +63,24 @@ def check(
     data: Any = None,  # noqa: ANN401 - whatever open_dataset takes
     **options: Unpack[ConvertKeywords],
 ) -> CheckReport:
-    """Say what the Edge TPU takes of a model, why not the rest, and what to change.
+    """Report which operators map to the Edge TPU, why others do not, and what to change.
 
-    Neither Google's compiler nor a device is needed. A float .tflite, a Keras file or object, a
-    SavedModel's folder or a frozen graph is converted into a temporary file, which takes
-    TensorFlow (the extra ``host``), and gets the verdict of that.
+    It does not need Google's compiler or a device. A float .tflite, a Keras file or object, a
+    SavedModel's folder or a frozen graph is converted into a temporary file, which needs
+    TensorFlow (the extra ``host``); the report is about that file.
 
     Args:
         model: A path, the content of a .tflite, or a Keras model.
         target: Runtime version to compile for: 10, 12, 13 or 14.
-        data: Calibration samples for such a conversion; random numbers by default.
-        options: Further ones of the conversion, as for `convert`: ``preprocess``,
+        data: Calibration samples for the conversion; random numbers by default.
+        options: More options of the conversion, as for `convert`: ``preprocess``,
             ``input_shape``, ``batch_size``, ...
 
     Raises:
         InputError: The model cannot be read.
-        UnsupportedModelError: It is compiled already, or does not convert.
-        UsageError: There is no such ``target``, or the options contradict the model.
-        ExternalToolError: TensorFlow is needed and missing, or failed.
+        UnsupportedModelError: It is already compiled, or cannot be converted.
+        UsageError: ``target`` does not exist, or the options contradict the model.
+        ExternalToolError: TensorFlow is needed, but is missing or failed.
     """
     file = _file(model)
     if file is None:
@@ -103,7 +103,7 @@ def _refuse_unused(options: Mapping[str, object], where: str) -> None:
 
 
 def _file(model: Any) -> ModelFile | None:  # noqa: ANN401
-    """The .tflite; None for what has to be converted before it is one."""
+    """Return the .tflite; None if the model must be converted first."""
     if isinstance(model, (str, Path)):
         path = Path(model)
         if path.is_dir() or path.suffix.lower() in _SOURCES:
@@ -122,7 +122,7 @@ def _convert_and_check(
 ) -> CheckReport:
     if sys.version_info < HOST_PYTHON:
         raise MissingExtraError(
-            "a float model has to be converted before it can be checked",
+            "a float model must be converted before it can be checked",
             where=str(model),
             why="conversion needs TensorFlow and Python 3.10 or later",
             fix="check the converted .tflite here, or check the source on a computer with "
@@ -142,10 +142,10 @@ def _check_source(
 ) -> CheckReport:
     """Convert ``source`` into a temporary file and check that.
 
-    A network that `convert` refuses is checked as far as it got: with real numbers where it has
-    them, or with nothing but the reasons.
+    If `convert` refuses the network, check its last intermediate model, which may contain real
+    numbers, or report only the reasons.
     """
-    # Not on a device: Python 3.10 and TensorFlow.
+    # Not possible on a device: needs Python 3.10 and TensorFlow.
     from edgekit.host.convert import NotEdgeTpuModelError, convert  # noqa: PLC0415
 
     name = str(source) if isinstance(source, (str, Path)) else f"Keras model {source.name}"
@@ -174,16 +174,16 @@ def _check_source(
 
 def _notes(data: Any) -> tuple[str, ...]:  # noqa: ANN401
     if data is not None:
-        return ("this is the verdict on its conversion with the data given",)
+        return ("this is the verdict on its conversion with the given data",)
     return (
-        "this is the verdict on its conversion, calibrated with random numbers: what maps depends "
+        "this is the verdict on its conversion, calibrated with random numbers: mapping depends "
         "on shapes and types, not on ranges; findings on scales (codes quant.*_overflow and "
         "quant.mixed_range_concat) need --data",
     )
 
 
 def _refused(error: NotEdgeTpuModelError, name: str, target: int) -> CheckReport:
-    """What can be said of a network that edgekit convert does not write."""
+    """Return a report on a network that edgekit convert refuses."""
     if error.model is None:
         return refused_report(name, target, tuple(error.issues))
     report = check_model(write_model(error.model), target=target, name=name)

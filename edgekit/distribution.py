@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which distribution this edgekit was installed as, and the pip commands that add to it.
+"""The distribution from which this edgekit was installed, and pip commands to extend it.
 
-Two distributions hold the package ``edgekit``: `WHOLE`, and `PART` for boards. The package index's
-"edgekit" is another project, so that no printed command may name it.
+Two distributions contain the package ``edgekit``: `WHOLE`, and `PART` for boards. The package
+index's "edgekit" is another project, so printed commands must not name it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 WHOLE = "edgekit-coral"
 PART = "edgekit-coral-device"
-# What the two were called before; a board may still have them.
+# Earlier names of the two; a board may still have them.
 EARLIER = ("edgekit", "edgekit-device")
 # The extras of PART; WHOLE has these and more.
 PART_EXTRAS = ("coco", "device", "sign", "video")
@@ -27,24 +27,24 @@ _FIRST_FILE = "edgekit/__init__.py"
 
 
 def name() -> str:
-    """The distribution that this package is, by what it holds; metadata may be absent."""
+    """Return this package's distribution, by its content, because metadata may be missing."""
     return WHOLE if (ROOT / "edgekit" / "host").is_dir() else PART
 
 
 def install_command(extra: str) -> str:
-    """The command that adds the optional dependencies ``extra`` to this installation.
+    """Return the command that adds the optional dependencies ``extra`` to this installation.
 
-    It names the checkout or the wheel that this edgekit was installed from if that is still there,
-    else the distribution, which pip finds installed and leaves as it is.
+    It names the checkout or wheel that this edgekit was installed from if it still exists, else the
+    distribution, which pip finds installed and does not change.
     """
     own = name()
     if own == PART and extra not in PART_EXTRAS:
-        return f"run it on a computer with {WHOLE}[{extra}]; {PART} has no such extra"
+        return f"run it on a computer with {WHOLE}[{extra}]; {PART} does not have this extra"
     return install_words(*_requirement(own, extra))
 
 
 def install_words(*words: str) -> str:
-    """The command that installs ``words`` for the Python that runs, quoted for a POSIX shell."""
+    """Return the command that installs ``words`` for this Python, quoted for a POSIX shell."""
     python = sys.executable or "python3"
     quoted = " ".join(map(shlex.quote, words))
     if find_spec("pip") is None:  # an environment that uv made
@@ -53,7 +53,7 @@ def install_words(*words: str) -> str:
 
 
 def wheel_command(folder: Path) -> str:
-    """The command that puts a wheel of this edgekit, the boards' one if possible, into a folder."""
+    """Return the command that puts a wheel of edgekit, if possible the boards', into a folder."""
     python = shlex.quote(sys.executable or "python3")
     target = shlex.quote(str(folder))
     if (ROOT / "pyproject.toml").is_file():
@@ -66,9 +66,9 @@ def wheel_command(folder: Path) -> str:
 
 
 def holders() -> tuple[str, ...]:
-    """The distributions beside this package that hold it, such as ``edgekit-coral 0.1.0``, sorted.
+    """Return the distributions that contain this package, such as ``edgekit-coral 0.1.0``, sorted.
 
-    More than one means that the last to be installed wrote over the files of the others.
+    If there are several, the one installed last has overwritten the files of the others.
     """
     try:
         names = [each for each in os.listdir(ROOT) if _may_hold(each)]  # noqa: PTH208 - at each start
@@ -83,7 +83,7 @@ def holders() -> tuple[str, ...]:
 
 
 def untangle_command(found: tuple[str, ...], python: str = "") -> str:
-    """The command that removes all of `holders`, after which one can be installed again."""
+    """Return the command that removes all of `holders`, so that one can be installed again."""
     names = " ".join(each.partition(" ")[0] for each in found)
     return f"{shlex.quote(python or sys.executable or 'python3')} -m pip uninstall --yes {names}"
 
@@ -126,13 +126,13 @@ def _is_editable(info: Path) -> bool:
 
 
 def _local_source(info: Path | None) -> Path | None:
-    """The wheel that pip installed, if it is a file that is still there."""
+    """Return the wheel that pip installed, if its file still exists."""
     path = None if info is None else _path_of(_direct_url(info))
     return path if path is not None and path.suffix == ".whl" and path.is_file() else None
 
 
 def _direct_url(info: Path) -> dict[str, object]:
-    """PEP 610's record of where an installation came from; empty if it came from an index."""
+    """Return PEP 610's record of an installation's source; empty if it was an index."""
     try:
         document = json.loads((info / "direct_url.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every failure edgekit expects, each with what happened, where, why and how to fix it.
+"""All expected failures, each with what happened, where, why and how to fix it.
 
 EdgeKitError
 ├── UsageError               exit status 2: arguments that contradict each other
 ├── InputError               exit status 3: what the user gave cannot be used
-│   ├── ModelFormatError     the bytes are not the model they claim to be
+│   ├── ModelFormatError     the file is damaged or has another format
 │   ├── UnsupportedModelError  a valid model that cannot become an Edge TPU model
 │   │   └── UnsafeModelError   loading it would run code or write files
 │   ├── QuantizationError    a value, range or parameter that integers cannot represent
@@ -15,7 +15,7 @@ EdgeKitError
 ├── ExternalToolError        exit status 5: a tool outside edgekit failed or is missing
 │   └── MissingExtraError    an optional Python dependency is not installed
 └── DeviceError              exit status 6: no usable device
-    └── DeviceLostError      the device went away in mid-run
+    └── DeviceLostError      the device was lost during a run
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import ClassVar
 class EdgeKitError(Exception):
     """Base of every expected failure: what happened, where, why, how to fix it."""
 
-    # Stable, in the documentation and in JSON; an instance may have one that says more.
+    # Stable, in the documentation and in JSON; an instance may have a more specific code.
     code: str = "edgekit"
     exit_status: ClassVar[int] = 3
 
@@ -43,7 +43,7 @@ class EdgeKitError(Exception):
         return "\n".join([self.what, *(f"  {label}: {text}" for label, text in rows if text)])
 
     def to_dict(self) -> dict[str, str]:
-        """The document ``edgekit.error/1``, which ``--json`` prints instead of a result."""
+        """Return the document ``edgekit.error/1``, which ``--json`` prints instead of a result."""
         return {
             "schema": "edgekit.error/1",
             "code": self.code,
@@ -62,25 +62,25 @@ class UsageError(EdgeKitError):
 
 
 class InputError(EdgeKitError):
-    """What the user gave cannot be used as it is."""
+    """What the user gave cannot be used."""
 
     code = "input"
 
 
 class ModelFormatError(InputError):
-    """The bytes are not the model that they claim to be."""
+    """The file is damaged or has another format."""
 
     code = "model.format"
 
 
 class UnsupportedModelError(InputError):
-    """A valid model that cannot become, or is not, what was asked for."""
+    """A valid model that cannot become, or is not, what is required."""
 
     code = "model.unsupported"
 
 
 class UnsafeModelError(UnsupportedModelError):
-    """Loading the model would run code that it carries, or touch files that it names."""
+    """Loading the model would run code that it contains, or access files that it names."""
 
     code = "model.unsafe"
 
@@ -104,13 +104,13 @@ class BundleError(InputError):
 
 
 class OutputError(InputError):
-    """A result could not be written; what stood there before is untouched."""
+    """A result could not be written; the file that was there before is unchanged."""
 
     code = "output"
 
 
 class GateError(EdgeKitError):
-    """The run was fine and the answer is no: a gate that the user set was not met."""
+    """The run succeeded, but the answer is no: a gate that the user set was not met."""
 
     code = "gate"
     exit_status = 4
@@ -137,6 +137,6 @@ class DeviceError(EdgeKitError):
 
 
 class DeviceLostError(DeviceError):
-    """The device went away while it was in use."""
+    """The device was lost while it was in use."""
 
     code = "device.lost"

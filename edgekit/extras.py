@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optional dependencies: one function imports them, so that broken is not reported as missing."""
+"""Import optional dependencies; distinguish missing packages from broken ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgekit.errors import ExternalToolError, MissingExtraError
 
 HOST_PYTHON = (3, 10)
 
-# The packages that hold TensorFlow Lite's interpreter, in order of preference:
+# The packages with TensorFlow Lite's interpreter, in order of preference:
 # runtime -> (package, module with Interpreter, distribution).
 RUNTIME_PACKAGES = {
     "litert": ("ai_edge_litert", "ai_edge_litert.interpreter", "ai-edge-litert"),
@@ -21,7 +21,7 @@ RUNTIME_PACKAGES = {
 
 
 def require_host_python(command: str) -> None:
-    """Find out that a device's Python runs what only a host's can, before it fails to import.
+    """Refuse a command that needs a host's Python, before its import fails.
 
     Raises:
         MissingExtraError: This Python is older than 3.10.
@@ -31,8 +31,8 @@ def require_host_python(command: str) -> None:
         raise MissingExtraError(
             f"edgekit {command} needs Python {HOST_PYTHON[0]}.{HOST_PYTHON[1]} or newer",
             where=sys.executable,
-            why=f"this is Python {version[0]}.{version[1]}, which has the device's commands only",
-            fix="run it on the computer on which the model is made",
+            why=f"this is Python {version[0]}.{version[1]}, which has only the device's commands",
+            fix="run it on the computer that makes the model",
         )
 
 
@@ -46,7 +46,7 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
 
     Raises:
         MissingExtraError: It is not installed.
-        ExternalToolError: It is installed and broken (code ``tool.broken``).
+        ExternalToolError: It is installed but broken (code ``tool.broken``).
     """
     try:
         return importlib.import_module(module)
@@ -54,7 +54,7 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         name = error.name if isinstance(error, ModuleNotFoundError) else None
         if name is None or not (module == name or module.startswith(name + ".")):
             raise broken_library(module, error) from error
-        from edgekit.distribution import install_command  # noqa: PLC0415 - seldom used
+        from edgekit.distribution import install_command  # noqa: PLC0415 - rarely used
 
         raise MissingExtraError(
             f"{module} is not installed",
@@ -63,28 +63,28 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         ) from error
 
 
-# What the import of a library raises that was built for another one or lacks a part: numpy 2 below
-# a tflite-runtime for numpy 1 gives ImportError or AttributeError, a missing .so OSError as well.
+# What importing a library raises if it was built for another one or lacks a part: with numpy 2, a
+# tflite-runtime for numpy 1 raises ImportError or AttributeError; a missing .so also OSError.
 BROKEN = (ImportError, AttributeError, OSError, RuntimeError, SystemError)
 
 
 def broken_library(module: str, error: BaseException) -> ExternalToolError:
-    """The error for a library that is installed and cannot be imported."""
+    """Return the error for a library that is installed but cannot be imported."""
     cause = error.__cause__ or error
     return ExternalToolError(
-        f"{module} is installed and cannot be loaded",
+        f"{module} is installed but cannot be loaded",
         where=sys.executable,
         why=f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}",
-        fix="edgekit doctor says what does not fit together, and the command that repairs it",
+        fix="edgekit doctor shows which versions do not work together, and a command that helps",
         code="tool.broken",
     )
 
 
 def require_part(name: str) -> ModuleType:
-    """Import the module ``edgekit.name``, which the boards' wheel leaves out.
+    """Import the module ``edgekit.name``, which the boards' wheel does not contain.
 
     Raises:
-        MissingExtraError: It is not there.
+        MissingExtraError: The module is not installed.
     """
     module = f"edgekit.{name}"
     try:
@@ -92,20 +92,20 @@ def require_part(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
-        from edgekit.distribution import PART, WHOLE  # noqa: PLC0415 - seldom used
+        from edgekit.distribution import PART, WHOLE  # noqa: PLC0415 - rarely used
 
         raise MissingExtraError(
-            f"{PART} has no {name.rpartition('.')[2]}",
-            why="this wheel, for boards, holds only what runs and measures a model",
+            f"{PART} does not have {name.rpartition('.')[2]}",
+            why="this wheel, for boards, contains only what runs and measures a model",
             fix=f"run it on a computer with {WHOLE}, which has every command",
         ) from error
 
 
 def require_python(least: tuple[int, int], *, extra: str, purpose: str) -> None:
-    """Find out that this Python is too old for the extra ``extra`` before its code is imported.
+    """Refuse a Python that is too old for the extra ``extra``, before its code is imported.
 
     Args:
-        least: The oldest version that will do.
+        least: The oldest sufficient version.
         extra: As for `require`.
         purpose: Completes "it is needed to ...".
 
@@ -114,7 +114,7 @@ def require_python(least: tuple[int, int], *, extra: str, purpose: str) -> None:
     """
     if sys.version_info[:2] < least:
         found, wanted = (".".join(map(str, each)) for each in (sys.version_info[:2], least))
-        from edgekit.distribution import WHOLE  # noqa: PLC0415 - seldom used
+        from edgekit.distribution import WHOLE  # noqa: PLC0415 - rarely used
 
         raise MissingExtraError(
             f"this is Python {found}, expected {wanted} or later",

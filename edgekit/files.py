@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files are written whole or not at all: a temporary file beside the target, fsync, rename.
+"""Write files completely or not at all: a temporary file next to the target, fsync, rename.
 
-Only regular files are replaced. What a symbolic link leads to is replaced, not the link; a FIFO and
-the null device are written to; any other device or socket is refused.
+Only regular files are replaced. If the target is a symbolic link, the file that it points to is
+replaced. A FIFO and the null device are written to; any other device or socket is refused.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from typing import IO, Iterator, Union
 from edgekit.errors import InputError, OutputError, UsageError
 
 PathLike = Union[str, "os.PathLike[str]"]
-MOST_BYTES = 768 << 20  # two copies, the file's and the interpreter's, stay below 2 GiB
-MOST_TEXT_BYTES = 64 << 20  # of logs, labels, keys and edgekit's own JSON
+MOST_BYTES = 768 << 20  # two copies, the file's and the interpreter's, are below 2 GiB
+MOST_TEXT_BYTES = 64 << 20  # for logs, labels, keys and edgekit's own JSON
 _CHUNK_BYTES = 1 << 20
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
-# What edgekit writes: a run into the folder of its data may replace what the last one left there.
+# Results of edgekit: a run into the folder of its data may replace those of an earlier run.
 _RESULT_SUFFIXES = frozenset((".tflite", ".edgekit", ".html", ".json", ".log"))
-_LONGEST_STEM = 100  # of a temporary file's name, which is longer than the target's
-_WRITER_S = 3.0  # how long a FIFO may be without a program that writes into it
+_LONGEST_STEM = 100  # in a temporary file's name, which is longer than the target's
+_WRITER_S = 3.0  # how long to wait for a program that writes into a FIFO
 
 
 def read_bytes(path: PathLike, what: str = "file", most_bytes: int = MOST_BYTES) -> bytes:
-    """The whole content of ``path``.
+    """Return the whole content of ``path``.
 
     Args:
         path: A regular file, or a pipe.
-        what: What it should be, for the message.
-        most_bytes: More than this is refused before it is in memory.
+        what: The expected kind of file, for the message.
+        most_bytes: A larger file is refused before it is read into memory.
 
     Raises:
         InputError: It is missing, a folder, a device, a socket, a FIFO that no program writes into,
@@ -62,16 +62,16 @@ def read_bytes(path: PathLike, what: str = "file", most_bytes: int = MOST_BYTES)
 
 
 def open_input(path: PathLike, *, is_pipe_read: bool = True) -> IO[bytes]:
-    """Open ``path`` to read bytes; never waits for ever, as a plain open of a FIFO does.
+    """Open ``path`` to read bytes; unlike a plain open of a FIFO, it does not wait for ever.
 
     Args:
         path: A regular file, or a pipe.
-        is_pipe_read: Whether a pipe will do; not where the file is read twice, or not in order.
+        is_pipe_read: Whether to accept a pipe; not if the file is read twice or not in order.
 
     Raises:
         OSError: It is missing, a folder, a device, a socket, a FIFO that no program writes into, or
-            a pipe where ``is_pipe_read`` is off.
-        ValueError: The path holds a NUL.
+            a pipe although ``is_pipe_read`` is false.
+            ValueError: The path contains a NUL.
     """
     found = Path(path).stat()
     if not stat.S_ISREG(found.st_mode):
@@ -100,17 +100,17 @@ def _refuse_kind(mode: int, is_pipe_read: bool) -> None:
     if stat.S_ISSOCK(mode):
         raise OSError(22, "it is a socket")
     if stat.S_ISFIFO(mode) and not is_pipe_read:
-        raise OSError(22, "it is a pipe, and is read more than once; save it as a file first")
+        raise OSError(22, "it is a pipe, but must be read more than once; save it as a file first")
 
 
 def _wait_for_writer(pipe: int) -> None:
-    """Let reading from ``pipe`` wait again, once a program has opened it to write."""
+    """Make reads from ``pipe`` blocking again after a program has opened it to write."""
     import select  # noqa: PLC0415 - for pipes only
 
     if not select.select([pipe], [], [], _WRITER_S)[0]:
         try:
             os.read(pipe, 1)
-        except BlockingIOError:  # a program has, and is slow
+        except BlockingIOError:  # a program has opened it, but has not written yet
             pass
         else:
             raise OSError(22, f"it is a pipe, and no program wrote into it for {_WRITER_S:g} s")
@@ -118,7 +118,7 @@ def _wait_for_writer(pipe: int) -> None:
 
 
 def read_stream(stream: IO[bytes], most_bytes: int = MOST_BYTES) -> bytes | None:
-    """All that a pipe gives; None if that is more than ``most_bytes``."""
+    """Read a pipe to its end; return None if it has more than ``most_bytes``."""
     chunks, size = [], 0
     for chunk in iter(lambda: stream.read(_CHUNK_BYTES), b""):
         chunks.append(chunk)
@@ -129,9 +129,9 @@ def read_stream(stream: IO[bytes], most_bytes: int = MOST_BYTES) -> bytes | None
 
 
 def integer_in(path: PathLike) -> int | None:
-    """The integer that a file of sysfs holds; None where it cannot be read or holds another thing.
+    """Return the integer in a file of sysfs; None if it cannot be read or is not an integer.
 
-    sysfs answers for some attributes with an error.
+    sysfs returns an error for some attributes.
     """
     try:
         text = Path(path).read_text(errors="replace").strip()
@@ -141,17 +141,17 @@ def integer_in(path: PathLike) -> int | None:
 
 
 def sha256_hex(content: bytes) -> str:
-    """The SHA-256 of ``content``, as 64 lower-case hexadecimal digits."""
-    import hashlib  # noqa: PLC0415 - 3 ms that a Runner need not wait for
+    """Return the SHA-256 of ``content`` as 64 lower-case hexadecimal digits."""
+    import hashlib  # noqa: PLC0415 - saves a Runner 3 ms
 
     return hashlib.sha256(content).hexdigest()
 
 
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; rename it onto ``path`` when the block ends well.
+    """Yield a temporary path next to ``path``; rename it to ``path`` when the block succeeds.
 
-    When the block raises (Ctrl-C included) the temporary file is removed and ``path`` is as it was.
+    If the block raises (also on Ctrl-C), the temporary file is removed and ``path`` is unchanged.
 
     Raises:
         OutputError: The folder is missing or read-only, the disk is full, ``path`` is a folder, a
@@ -182,7 +182,7 @@ def replacing(path: PathLike) -> Iterator[Path]:
 
 
 def check_writable(path: PathLike) -> None:
-    """Find out now that `replacing` would fail, rather than after minutes of work.
+    """Raise now if `replacing` would fail, not after minutes of work.
 
     Raises:
         OutputError: As for `replacing`.
@@ -200,16 +200,16 @@ def check_writable(path: PathLike) -> None:
 
 
 def refuse_overwriting(output: PathLike, *inputs: object) -> None:
-    """Refuse an output that is one of the inputs, under whatever name, or part of one.
+    """Refuse an output that is one of the inputs, also under another name, or part of one.
 
     Args:
         output: The file to write.
-        inputs: Paths; anything else (None, arrays, a model object, a word that names no file) is
-            passed over. Nothing may be written into the folder of a SavedModel; in the folder of a
-            data set only results are replaced.
+        inputs: Paths; anything else (None, arrays, a model object, a word that is not a file) is
+            ignored. Nothing may be written into the folder of a SavedModel; in the folder of a
+            data set, only results are replaced.
 
     Raises:
-        UsageError: It is.
+        UsageError: The output is one of them.
     """
     for given in inputs:
         if not isinstance(given, (str, Path)) or not os.path.exists(given):  # noqa: PTH110 - no error for odd names
@@ -220,23 +220,23 @@ def refuse_overwriting(output: PathLike, *inputs: object) -> None:
             raise UsageError(
                 f"the output would overwrite {Path(given).name or given}",
                 where=str(output),
-                why="" if is_same else f"it lies in {given}, which is read",
+                why="" if is_same else f"it is inside {given}, which is read",
                 fix="name another output (-o)",
             )
 
 
 def make_folder(path: PathLike) -> Path:
-    """Make a folder for outputs, its parents included; one that exists is fine.
+    """Create a folder for outputs and its parents, unless it exists.
 
     Raises:
-        OutputError: It cannot be made.
+        OutputError: It cannot be created.
     """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot make the folder {folder.name}: {error.strerror}",
+            f"cannot create the folder {folder.name}: {error.strerror}",
             where=str(folder),
             fix="name a folder that can be written (-o)",
         ) from error
@@ -244,7 +244,7 @@ def make_folder(path: PathLike) -> Path:
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:
-    """Write ``content`` to ``path``, whole or not at all.
+    """Write ``content`` to ``path``, completely or not at all.
 
     Raises:
         OutputError: As for `replacing`.
@@ -254,7 +254,7 @@ def write_bytes(path: PathLike, content: bytes) -> None:
 
 
 def write_text(path: PathLike, content: str) -> None:
-    """Write ``content`` as UTF-8 to ``path``, whole or not at all.
+    """Write ``content`` as UTF-8 to ``path``, completely or not at all.
 
     Raises:
         OutputError: As for `replacing`.
@@ -263,14 +263,14 @@ def write_text(path: PathLike, content: str) -> None:
 
 
 def _place(target: Path) -> tuple[Path, bool]:
-    """The file that writing to ``target`` means, and whether it is written to as a stream.
+    """Return the file that ``target`` leads to, and whether to write to it as a stream.
 
     Raises:
         OSError: It is a folder, a device, a socket, or may not be written.
     """
     try:
         found = target.stat()
-    except FileNotFoundError:  # also a symbolic link to a file that is not there yet
+    except FileNotFoundError:  # also a symbolic link to a file that does not exist yet
         return Path(os.path.realpath(target)), False
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(21, "it is a folder", str(target))
@@ -286,7 +286,7 @@ def _place(target: Path) -> tuple[Path, bool]:
 def _is_null_device(found: os.stat_result) -> bool:
     if not stat.S_ISCHR(found.st_mode):
         return False
-    null = os.stat(os.devnull)  # noqa: PTH116 - as cheap as can be
+    null = os.stat(os.devnull)  # noqa: PTH116 - the fastest way
     return (found.st_rdev, found.st_mode) == (null.st_rdev, null.st_mode)
 
 
@@ -297,7 +297,7 @@ def _belongs_to(folder: Path, place: Path) -> bool:
 
 
 def _pour(temporary: Path, target: Path) -> None:
-    # Without a reader, opening a FIFO would wait for ever; this way it is an error.
+    # Without a reader, opening a FIFO would wait for ever; with O_NONBLOCK it is an error.
     with open(os.open(str(target), os.O_WRONLY | os.O_NONBLOCK), "wb") as stream:  # noqa: PTH123 - a number
         os.set_blocking(stream.fileno(), True)
         stream.write(temporary.read_bytes())
@@ -318,10 +318,10 @@ def _umask() -> int:
 
 
 def output_error(target: Path, error: OSError) -> OutputError:
-    """The error to raise when ``target`` could not be written because of ``error``."""
+    """Return the error for a ``target`` that could not be written because of ``error``."""
     return OutputError(
         f"cannot write {target.name}: {error.strerror or error}",
         where=str(target),
-        why="the output is written beside its target and renamed when it is complete",
-        fix="name a folder that exists, is writable and has room (-o)",
+        why="the output is written next to its target and renamed when it is complete",
+        fix="name a folder that exists, is writable and has free space (-o)",
     )

@@ -7,21 +7,21 @@ import importlib
 import sys
 import types
 
-# Not typing's: see `edgekit`.
+# Do not import typing: see `edgekit`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Mapping
 
 
 def lazy_names(package: str, public: Mapping[str, str]) -> Callable[[str], Any]:
-    """The ``__getattr__`` of ``package``.
+    """Return the ``__getattr__`` of ``package``.
 
-    A function keeps its name where a sub-module has the same: importing the module
-    ``edgekit.evaluate.run`` does not bind ``run`` in ``edgekit.evaluate`` to the module, which
-    stays reachable (``from edgekit.evaluate.run import ...``).
+    A function keeps its name if a sub-module has the same name: importing the module
+    ``edgekit.evaluate.run`` does not bind ``run`` in ``edgekit.evaluate`` to the module. The module
+    can still be imported from (``from edgekit.evaluate.run import ...``).
 
     Args:
-        package: Its name; it is being imported.
+        package: The name of the package that is being imported.
         public: Name -> the module that defines it.
     """
 

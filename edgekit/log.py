@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log of the library: the logger "edgekit" and its children, silent until it is configured.
+"""The log of the library: the logger "edgekit" and its children, silent until configured.
 
-``logging.getLogger("edgekit").setLevel(logging.DEBUG)`` and a handler show it. The module
-`logging` takes milliseconds to import, so it is used only if the program has imported it: without
-that, no log can be configured.
+``logging.getLogger("edgekit").setLevel(logging.DEBUG)`` and a handler show it. Importing `logging`
+takes milliseconds, so it is used only if the program has imported it: otherwise the log cannot be
+configured.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 
 def log_is_used() -> bool:
-    """Whether a message can reach a handler; if not, it need not be made."""
+    """Whether a message can reach a handler; if not, do not build it."""
     return "logging" in sys.modules
 
 

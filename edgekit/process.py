@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Child processes that never outlive their use: own process group, deadline, Ctrl-C."""
+"""Run child processes that always end with their use: own process group, deadline, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edgekit.files import PathLike
 _GRACE_S = 2.0
 _PYTHONPATH = "PYTHONPATH"
 # Run with -c, for which Python puts "", the current folder, first on the search path. Before this
-# line only the interpreter's own start has imported anything.
+# line, only the interpreter's own start has imported modules.
 _START = (
     "import sys; first, last = {first!r}, {last!r}; own = [p for p in sys.path if p]; "
     "sys.path[:] = list(dict.fromkeys(first + own + last)); del sys.argv[0]; "
@@ -33,7 +33,7 @@ class Finished:
     """A child process that has ended; text is decoded as UTF-8 with replacement."""
 
     args: Sequence[str]
-    returncode: int  # negative: ended by that signal
+    returncode: int  # negative: killed by that signal
     stdout: str
     stderr: str
     time_s: float
@@ -41,7 +41,7 @@ class Finished:
 
     @property
     def signal_name(self) -> str:
-        """The name of the signal that ended the process ("SIGSEGV"); empty if none did."""
+        """The name of the signal that killed the process ("SIGSEGV"); empty if none did."""
         # A shell or a container reports a signal as 128 + its number.
         number = -self.returncode if self.returncode < 0 else self.returncode - 128
         try:
@@ -51,28 +51,28 @@ class Finished:
 
 
 def python_child(module: str, *args: str, python: str = "") -> list[str]:
-    """The command that runs ``module`` in a Python that imports nothing from the current folder.
+    """Return the command that runs ``module`` in a Python that ignores the current folder.
 
-    ``python -m`` and ``-c`` put the current folder first: a struct.py there would be run. Start the
-    command in `python_environment`.
+    ``python -m`` and ``-c`` put the current folder first: a struct.py there would be imported.
+    Start the command in `python_environment`.
 
     Args:
-        module: As for ``python -m``; one of edgekit's.
+        module: A module of edgekit, as for ``python -m``.
         args: Its arguments.
         python: Another interpreter, which keeps its own search path. Empty: this one, with the
             search path of this process.
     """
     here, root = Path.cwd(), str(Path(__file__).resolve().parents[1])
     first = [] if python else [each for each in sys.path if each and Path(each).absolute() != here]
-    # Last: where edgekit lies may be the current folder, in a checkout.
+    # Last: in a checkout, edgekit's folder may be the current folder.
     start = _START.format(first=first, last=[root])
     return [python or sys.executable, "-u", "-c", start, module, *args]
 
 
 def python_environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """``env`` (this process's if None) for a child Python: PYTHONPATH without empty entries.
+    """Return ``env`` (None: this process's) for a child Python: PYTHONPATH without empty entries.
 
-    Python takes an empty entry (``PYTHONPATH=:/opt/lib``) for the current folder; it comes from
+    For Python an empty entry (``PYTHONPATH=:/opt/lib``) is the current folder; it comes from
     scripts that append to a variable that was not set.
     """
     given = dict(os.environ if env is None else env)
@@ -90,17 +90,17 @@ def run_process(
     on_stdout: Callable[[str], None] | None = None,
     on_stderr: Callable[[str], None] | None = None,
 ) -> Finished:
-    """Run ``args`` to its end and collect what it prints.
+    """Run ``args`` to its end and collect its output.
 
-    The child leads a process group of its own; on a timeout, Ctrl-C or any error here the whole
-    group is ended (SIGTERM, then SIGKILL after 2 s), so that no grandchild is left behind.
+    The child leads its own process group; on a timeout, Ctrl-C or any error here, the whole group
+    is stopped (SIGTERM, then SIGKILL after 2 s), so that no grandchild is left.
 
     Args:
         args: The program and its arguments; no shell is involved.
-        timeout_s: None waits for ever; on expiry the result has ``timed_out`` set and what was
-            printed so far.
+        timeout_s: None waits for ever; on expiry the result has ``timed_out`` set and the output
+            so far.
         cwd: Folder to run in.
-        env: The child's whole environment; None hands the parent's on.
+        env: The child's whole environment; None passes on the parent's.
         stdin: Text for the child's standard input, which is then closed.
         on_stdout: Called in a reader thread with each line of standard output (without its end)
             as it comes.
@@ -115,7 +115,7 @@ def run_process(
     try:
         with _DeferredInterrupt():
             child = _start(args, cwd, env)
-            # These close the pipes when the child has ended, however it ends.
+            # These close the pipes after every kind of end of the child.
             out, err = _Pump(child.stdout, on_stdout), _Pump(child.stderr, on_stderr)
             feeder = threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True)
             feeder.start()
@@ -124,7 +124,7 @@ def run_process(
         except subprocess.TimeoutExpired:
             timed_out = True
     finally:
-        # Also after a normal end: a grandchild could hold the pipes open.
+        # Also after a normal end: a grandchild could keep the pipes open.
         if child is not None:
             _end_group(child)
     stdout, stderr = out.text(), err.text()
@@ -134,10 +134,10 @@ def run_process(
 
 
 class Conversation:
-    """A child that is talked to over its standard input and output while it runs.
+    """A running child with which messages are exchanged over standard input and output.
 
-    A context manager: at its end, Ctrl-C and errors included, the child's whole process group is
-    ended. Standard error is collected in a thread, so that it never blocks the child.
+    A context manager: at its end, also on Ctrl-C and errors, the child's whole process group is
+    stopped. Standard error is collected in a thread, so that it never blocks the child.
     ``args`` are the program and its arguments.
     """
 
@@ -151,7 +151,7 @@ class Conversation:
     ) -> None:
         """Start ``args``; the arguments are those of `run_process`.
 
-        When ``timeout_s`` expires the child is ended, which its pipes show as their end.
+        When ``timeout_s`` expires, the child is stopped, so its pipes end.
 
         Raises:
             ExternalToolError: The program does not exist or may not be run.
@@ -182,7 +182,7 @@ class Conversation:
         return _pipe(self._child.stdout)
 
     def set_timeout(self, timeout_s: float | None) -> None:
-        """End the child ``timeout_s`` seconds from now, instead of when it was said before.
+        """Stop the child ``timeout_s`` seconds from now; this replaces the earlier timeout.
 
         None lets it run for ever.
         """
@@ -196,7 +196,7 @@ class Conversation:
 
     @property
     def pid(self) -> int:
-        """The number of the child's process."""
+        """The process id of the child."""
         return self._child.pid
 
     @property
@@ -211,7 +211,7 @@ class Conversation:
         self.set_timeout(None)
         _end_group(self._child)
         for pipe in (self._child.stdin, self._child.stdout):
-            with contextlib.suppress(OSError):  # unsent bytes for a child that is gone
+            with contextlib.suppress(OSError):  # unsent bytes for a child that has ended
                 _pipe(pipe).close()
         self._err.text()
 
@@ -228,14 +228,14 @@ class Conversation:
 
 
 class _DeferredInterrupt:
-    """Holds Ctrl-C back until the block is done: only a child that is known can be ended."""
+    """Delays Ctrl-C to the end of the block, so that a child that just started can be stopped."""
 
     def __enter__(self) -> None:
         self._heard: list[tuple[int, Any]] = []
         self._previous: Any = None
         if threading.current_thread() is threading.main_thread():
             previous = signal.getsignal(signal.SIGINT)
-            if callable(previous):  # else it is ignored, or ends the process at once
+            if callable(previous):  # otherwise Ctrl-C is ignored, or ends the process at once
                 self._previous = previous
                 signal.signal(signal.SIGINT, lambda *heard: self._heard.append(heard))
 
@@ -317,7 +317,7 @@ def _end_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: int) -> bool:
-    """Signal the child's group; False if nobody is left in it."""
+    """Signal the child's group; return False if it is empty."""
     if not hasattr(os, "killpg"):  # Windows has no process groups to signal
         if child.poll() is None and number:
             child.terminate()

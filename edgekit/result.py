@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base of every result: a frozen dataclass that becomes one JSON document."""
+"""The base class of all results: a frozen dataclass that becomes one JSON document."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Result:
     schema: ClassVar[str] = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document as a dict: ``schema`` first (where the class has one), then the fields.
+        """Return the JSON document as a dict: first ``schema`` (if the class has one), then fields.
 
-        JSON has no NaN and no infinity: they become None, and ``non_finite`` lists where they
-        stood (``["outputs[0].max: nan"]``). A document without them has no such key.
+        JSON does not have NaN and infinity: they become None, and ``non_finite`` lists their places
+        (``["outputs[0].max: nan"]``). A document without them does not have this key.
 
         Raises:
-            TypeError: A field holds something that JSON has no word for (an array, an open file).
+            TypeError: JSON cannot represent the value of a field (an array, an open file).
         """
         non_finite: list[str] = []
         document = _plain(self, "", non_finite)
@@ -41,8 +41,8 @@ class Result:
         return {**document, "non_finite": non_finite} if non_finite else document
 
     def to_json(self) -> str:
-        """The JSON document as text, keys sorted."""
-        import json  # noqa: PLC0415 - 2 ms that a Runner need not wait for
+        """Return the JSON document as text with sorted keys."""
+        import json  # noqa: PLC0415 - saves a Runner 2 ms
 
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
@@ -66,4 +66,4 @@ def _plain(value: Any, where: str, non_finite: list[str]) -> Any:  # noqa: ANN40
         return [_plain(item, f"{where}[{i}]", non_finite) for i, item in enumerate(value)]
     if isinstance(value, PurePath):
         return str(value)
-    raise TypeError(f"{type(value).__name__} cannot go into a JSON result")
+    raise TypeError(f"a JSON result cannot contain {type(value).__name__}")

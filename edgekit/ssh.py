@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Another machine over ssh (asyncssh): connecting, running a command that dies with us, errors.
+"""Use another machine over ssh (asyncssh): connect, run commands that end with this process.
 
-The user's own ssh settings hold: ~/.ssh/config, known_hosts, keys, agent. A host key that is not
-known is refused, always.
+The user's own ssh settings apply: ~/.ssh/config, known_hosts, keys, agent. An unknown host key is
+always refused.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from edgekit.process import Finished
 _CONNECT_TIMEOUT_S = 30.0
 _KEEPALIVE_S = 15.0
 _GRACE_S = 8.0
-# Runs a command in a folder; ends its process group (and removes the folder, if so told) when
-# standard input ends, which is what the other side sees of Ctrl-C here, and of a lost connection.
-# One line, and in single quotes: the login shell there may be any.
+# Runs a command in a folder; ends its process group (and, if requested, removes the folder) when
+# standard input ends, which happens on Ctrl-C here and if the connection is lost.
+# One line in single quotes, because the login shell there may be any shell.
 _GUARD = "; ".join(
     (
         'cd "$1" || exit 125',
@@ -47,14 +47,14 @@ _GUARD = "; ".join(
 
 
 class SshError(ExternalToolError):
-    """Another machine cannot be reached, is not the one that is known, or lets nobody in."""
+    """Another machine cannot be reached, has another host key, or refuses the login."""
 
     code = "ssh.unreachable"
 
 
 @dataclass(frozen=True)
 class SshTarget:
-    """A machine, and who logs in to it; what is None is taken from ~/.ssh/config."""
+    """A machine and the user who logs in; None is replaced from ~/.ssh/config."""
 
     host: str
     user: str | None = None
@@ -62,7 +62,7 @@ class SshTarget:
 
     @property
     def name(self) -> str:
-        """As the user may write it: ``user@host:port``."""
+        """The name as a user may write it: ``user@host:port``."""
         user = f"{self.user}@" if self.user else ""
         host = f"[{self.host}]" if ":" in self.host and self.port else self.host
         return f"{user}{host}{f':{self.port}' if self.port else ''}"
@@ -74,20 +74,20 @@ class SshTarget:
 
     @property
     def command(self) -> str:
-        """The words of ssh that log in there."""
+        """The ssh command that logs in there."""
         user = f"{self.user}@" if self.user else ""
         return f"ssh {f'-p {self.port} ' if self.port else ''}{user}{self.host}"
 
 
 def parse_target(text: str, *, option: str) -> SshTarget:
-    """Read ``user@host``, ``host:port``, a name of ~/.ssh/config, or any of them after ``ssh://``.
+    """Parse ``user@host``, ``host:port``, a name of ~/.ssh/config, or any of them after ``ssh://``.
 
     Args:
-        text: What the user wrote.
-        option: What it was given as, for messages.
+        text: The user's text.
+        option: The name of its option, for messages.
 
     Raises:
-        UsageError: It names no machine, or holds a password.
+        UsageError: It does not name a machine, or it contains a password.
     """
     form = "give [user@]host[:port]"
     try:
@@ -97,14 +97,14 @@ def parse_target(text: str, *, option: str) -> SshTarget:
         raise UsageError(f"{option} {text}: {error}", fix=form) from error
     if parts.password is not None:
         raise UsageError(
-            f"{option} takes no password",
-            why="it would be seen in the list of processes and in the shell's history",
+            f"{option} cannot contain a password",
+            why="it would be visible in the list of processes and in the shell's history",
             fix="use a key, or ssh-agent",
         )
     if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
-        raise UsageError(f"{option} {text} names no host alone", fix=form)
+        raise UsageError(f"{option} {text} is not only a host", fix=form)
     if parts.hostname.startswith("-"):
-        raise UsageError(f"{option} {text}: a host does not begin with a dash", fix=form)
+        raise UsageError(f"{option} {text}: a host cannot begin with a dash", fix=form)
     # hostname is in lower case; names of ~/.ssh/config are not.
     host = parts.netloc.rpartition("@")[2]
     host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
@@ -115,14 +115,14 @@ def parse_target(text: str, *, option: str) -> SshTarget:
 async def connected(target: SshTarget, purpose: str) -> AsyncIterator[Any]:
     """Log in; the connection is closed when the block ends.
 
-    Host keys are checked even where ~/.ssh/config says ``UserKnownHostsFile none``, which asyncssh
-    would take for a wish not to.
+    Host keys are checked even if ~/.ssh/config has ``UserKnownHostsFile none``, with which asyncssh
+    would not check them.
 
     Raises:
         MissingExtraError: asyncssh is not installed; ``purpose`` completes "it is needed to".
     """
     ssh = require("asyncssh", extra="ssh", purpose=purpose)
-    # Whatever is left out here is taken from ~/.ssh/config and ~/.ssh/known_hosts.
+    # Options that are omitted here come from ~/.ssh/config and ~/.ssh/known_hosts.
     given = {"username": target.user, "port": target.port}
     arguments: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     arguments |= {"connect_timeout": _CONNECT_TIMEOUT_S, "keepalive_interval": _KEEPALIVE_S}
@@ -138,7 +138,7 @@ async def connected(target: SshTarget, purpose: str) -> AsyncIterator[Any]:
 
 @contextlib.contextmanager
 def ssh_errors(target: SshTarget, purpose: str, what: str) -> Iterator[None]:
-    """Turn what goes wrong on the way to ``target`` into an `SshError` that says ``what``.
+    """Turn errors of the connection to ``target`` into an `SshError` with the text ``what``.
 
     Raises:
         SshError: With the code ``ssh.host_key``, ``ssh.login`` or ``ssh.unreachable``.
@@ -148,17 +148,17 @@ def ssh_errors(target: SshTarget, purpose: str, what: str) -> Iterator[None]:
     try:
         yield
     except ssh.HostKeyNotVerifiable as error:
-        why = f"{error.reason}: its key is not the one in known_hosts, or not in there"
-        fix = f"compare its fingerprint and let ssh remember it: {target.command}"
+        why = f"{error.reason}: its key is missing in known_hosts or differs from the one there"
+        fix = f"compare its fingerprint and let ssh store it: {target.command}"
         raise SshError(what, where=target.url, why=why, fix=fix, code="ssh.host_key") from error
     except ssh.PermissionDenied as error:
-        fix = "let it log in without a question: a key in ~/.ssh or in ssh-agent"
+        fix = "make the login work without a password: a key in ~/.ssh or in ssh-agent"
         raise SshError(
             what, where=target.url, why=error.reason, fix=fix, code="ssh.login"
         ) from error
     except (ssh.Error, ssh.ProcessError, OSError, ValueError) as error:
         why = str(getattr(error, "reason", "") or error or type(error).__name__)
-        fix = f"see whether this works: {target.command} true"
+        fix = f"check that this works: {target.command} true"
         raise SshError(what, where=target.url, why=why, fix=fix) from error
 
 
@@ -172,14 +172,14 @@ async def run_there(
     on_stdout: Callable[[str], None] | None = None,
     on_stderr: Callable[[str], None] | None = None,
 ) -> Finished:
-    """Run ``command`` there, in ``folder``; it ends when this side goes away, however it goes.
+    """Run ``command`` there in ``folder``; it ends when this process or the connection ends.
 
     Args:
-        connection: An open one.
+        connection: An open connection.
         command: The program and its arguments; no shell splits them.
         folder: A folder of the other machine.
-        deadline_s: On expiry the command is ended and the result has ``timed_out`` set.
-        remove_folder: Also remove ``folder`` when this side goes away before the command's end.
+        deadline_s: On expiry the command is stopped and the result has ``timed_out`` set.
+        remove_folder: Also remove ``folder`` if this process ends before the command.
         on_stdout: Called with each line of standard output, without its end.
         on_stderr: The same for standard error.
 
@@ -199,7 +199,7 @@ async def run_there(
     except (TimeoutError, asyncio.TimeoutError):
         timed_out = True
     finally:
-        # After a normal end there is nobody left to hear it.
+        # After a normal end the other process does not exist any more.
         with contextlib.suppress(OSError):
             process.stdin.write_eof()
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):

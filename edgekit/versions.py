@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which libedgetpu works with which TensorFlow Lite runtime, and which runs which compiled model.
+"""Which libedgetpu works with which TensorFlow Lite runtime and which compiled models.
 
-The delegate and the interpreter hand each other C structures that changed with TensorFlow 2.12: a
-pair built from releases too far apart ends in a segmentation fault, not in an error.
+The delegate and the interpreter exchange C structures that changed with TensorFlow 2.12: a pair
+built from very different releases causes a segmentation fault, not an error.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from edgekit.result import Result
 
 Version = Tuple[int, ...]
 
-# libedgetpu, api/runtime_version.h: what a model may ask for. 14 is the last one; builds of 2025
-# still report it.
+# libedgetpu, api/runtime_version.h: the versions that a model may need. 14 is the last one; builds
+# of 2025 still report it.
 CURRENT_RUNTIME_VERSION = 14
 # The runtime version of Google's libedgetpu packages (16.0 is the last).
 RUNTIME_VERSION_OF_PACKAGE = {"14.0": 13, "14.1": 13, "15.0": 13, "16.0": 14}
@@ -25,9 +25,9 @@ RUNTIME_VERSION_OF_PACKAGE = {"14.0": 13, "14.1": 13, "15.0": 13, "16.0": 14}
 _GOOGLE_BUILT_FROM: dict[Version, str] = {(16, 0): "2.5.0", (15, 0): "2.4.0"}
 _GOOGLE_OLDEST: Version = (2, 5)
 _GOOGLE_END: Version = (2, 12)
-# What pip is asked for, to fit Google's library.
+# The requirement for pip that works with Google's library.
 TFLITE_RUNTIME = f"tflite-runtime<{'.'.join(map(str, _GOOGLE_END))}"
-# feranick/libedgetpu: builds since TensorFlow 2.13 take tflite-runtime 2.11.1 up to their own.
+# feranick/libedgetpu: builds since TensorFlow 2.13 work with tflite-runtime 2.11.1 up to their own.
 _REBUILT_OLDEST: Version = (2, 11, 1)
 _LAST_REBUILT = "2.17.1"
 _REBUILT = re.compile(r"tf(\d+(?:\.\d+)+)")
@@ -39,7 +39,7 @@ _REBUILDS = (
 
 @dataclass(frozen=True)
 class PairVerdict(Result):
-    """Whether a delegate library and an interpreter work together; None where nobody knows."""
+    """Whether a delegate library and an interpreter work together; None if this is unknown."""
 
     works: bool | None
     why: str
@@ -47,13 +47,13 @@ class PairVerdict(Result):
 
 
 def parse_version(text: str) -> Version:
-    """The numbers that ``text`` begins with: "2.5.0.post1" is (2, 5, 0); () where it has none."""
+    """Return the numbers at the start of ``text``: "2.5.0.post1" is (2, 5, 0); () if none."""
     match = re.match(r"\d+(\.\d+)*", text)
     return tuple(int(part) for part in match.group().split(".")) if match else ()
 
 
 def built_from(library_version: str) -> str:
-    """The TensorFlow release a libedgetpu package was built from; "" where that is not known.
+    """Return the TensorFlow release a libedgetpu package was built from; "" if it is unknown.
 
     ``library_version`` is the Debian package's: "16.0", or "16.0tf2.17.1-1" of a rebuilt one.
     """
@@ -64,7 +64,7 @@ def built_from(library_version: str) -> str:
 
 
 def runtime_version_of(library_version: str) -> int:
-    """The runtime version of a libedgetpu package by its version; 0 where that is not known."""
+    """Return the runtime version of a libedgetpu package by its version; 0 if it is unknown."""
     numbers = parse_version(library_version)[:2]
     return RUNTIME_VERSION_OF_PACKAGE.get(".".join(map(str, numbers)), 0)
 
@@ -72,26 +72,24 @@ def runtime_version_of(library_version: str) -> int:
 def pair_verdict(
     library_version: str, runtime: str, runtime_version: str, python: Version = ()
 ) -> PairVerdict:
-    """Whether libedgetpu and a TensorFlow Lite runtime work together.
+    """Return whether libedgetpu and a TensorFlow Lite runtime work together.
 
     Args:
-        library_version: The Debian package's; "" where the library came from elsewhere.
+        library_version: The Debian package's version; "" if the library has another source.
         runtime: ``litert``, ``tflite-runtime`` or ``tensorflow``.
-        runtime_version: Of that Python package.
-        python: Of the interpreter that loads both; which fix can be installed depends on it.
+        runtime_version: The version of that Python package.
+        python: The version of the Python that loads both; the possible fixes depend on it.
 
     Source:
         libedgetpu's workspace.bzl and its issue 53; google-coral/edgetpu issues 259 and 812.
     """
     source, version = built_from(library_version), parse_version(runtime_version)
     if runtime == "litert" or not version:
-        return PairVerdict(
-            None, f"nobody has reported yet whether {runtime} {runtime_version} works with it"
-        )
+        return PairVerdict(None, f"it is unknown whether {runtime} {runtime_version} works with it")
     if not source:
         return PairVerdict(
             None,
-            "the library does not say which TensorFlow it was built from; Google's 16.0 works with "
+            "it is unknown which TensorFlow the library was built from; Google's 16.0 works with "
             "2.5.0 to 2.11.1, a rebuilt one up to its own release",
         )
     pair = f"libedgetpu {library_version} (TensorFlow {source}) and {runtime} {runtime_version}"
@@ -100,7 +98,7 @@ def pair_verdict(
     if version < _GOOGLE_OLDEST:
         return PairVerdict(
             False,
-            f"{pair}: an older runtime hands the delegate tensors that it does not know "
+            f"{pair}: an older runtime passes the delegate tensors that it does not support "
             "(Unsupported data type in custom op handler)",
             working_pair(python),
         )
@@ -128,9 +126,9 @@ def _rebuilt(pair: str, source: str, version: Version) -> PairVerdict:
 
 
 def working_pair(python: Version = ()) -> str:
-    """How to install a pair that is known to work; ``python`` is the interpreter's version."""
-    # The package index has tflite-runtime 2.11.0 for Python 3.7 to 3.9 and nothing older than
-    # 2.14.0 from 3.10 on.
+    """Return how to install a pair that works; ``python`` is the interpreter's version."""
+    # The package index has tflite-runtime 2.11.0 for Python 3.7 to 3.9; from 3.10 on, 2.14.0 is
+    # the oldest.
     if not python or python[:2] <= (3, 9):
         return "python3 -m pip install 'tflite-runtime==2.11.0' 'numpy<2'"
     return _REBUILDS

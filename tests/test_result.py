@@ -43,7 +43,7 @@ def test_enumerations_and_paths_go_by_value() -> None:
 
 @pytest.mark.parametrize("value", [np.zeros(2), np.float32(1), object()])
 def test_what_json_has_no_word_for_is_refused(value: object) -> None:
-    with pytest.raises(TypeError, match="cannot go into a JSON result"):
+    with pytest.raises(TypeError, match="a JSON result cannot contain"):
         _Outer(value=value).to_json()
 
 

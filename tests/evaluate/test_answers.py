@@ -70,7 +70,7 @@ def test_pictures_are_drawn_one_a_file_without_overwriting(
 
 def test_a_folder_that_cannot_be_made_is_one_error(make_classifier: Make, tmp_path: Path) -> None:
     path = _image(tmp_path / "a.png")
-    with pytest.raises(OutputError, match="cannot make the folder"):
+    with pytest.raises(OutputError, match="cannot create the folder"):
         run(make_classifier(), [path], output=path)
 
 
