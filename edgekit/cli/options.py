@@ -79,7 +79,7 @@ FallbackOption = Annotated[
 ]
 RecoverOption = Annotated[
     bool,
-    typer.Option("--recover", help="Open an Edge TPU that is lost in mid-run again and go on."),
+    typer.Option("--recover", help="Open an Edge TPU again if it is lost during a run."),
 ]
 DeviceTimeoutOption = Annotated[
     Optional[float],

@@ -29,28 +29,28 @@ if TYPE_CHECKING:
     from edgekit.runtime.base import TensorInfo
 
 _FEW_COLUMNS = 16
-_FEW_NUMBERS = 16  # in a row: each may be a target by itself, as of a regression
+_FEW_NUMBERS = 16  # in a row: each may be a target by itself, as in a regression
 MOST_TARGETS = 4  # numbers that are an answer by themselves
-_MOST_KEPT = 1024  # samples whose targets are kept for their logarithms
+_MOST_KEPT = 1024  # keep the targets of so many samples, for their logarithms
 _LONG_TAIL = 16.0  # times the median: positive targets that reach further are of several sizes
-_FLOOR = 0.1  # of the median: what is smaller counts as that
-_LEAST_SPREAD = 1e-4  # of the largest one; what varies less is taken for a constant
+_FLOOR = 0.1  # of the median: added to each value before its logarithm
+_LEAST_SPREAD = 1e-4  # of the largest one; a value that varies less counts as constant
 
 
 @dataclass(frozen=True)
 class OutputRecord(Result):
     """One output of a model against the same output of the reference, in real values.
 
-    ``snr_db`` is 10 log10 of the reference's power over that of the difference;
-    ``centred_snr_db`` takes the reference's power about each element's mean over the samples, so
-    that what is the same for every input does not count. Both are None if there is no difference
-    or no signal. ``spread`` is the square root of that centred power per value.
+    ``snr_db`` is 10 log10 of the reference's power divided by the power of the difference;
+    ``centred_snr_db`` uses the reference's power about each element's mean over the samples, so
+    that a part that is the same for every input does not count. Both are None if there is no
+    difference or no signal. ``spread`` is the square root of that centred power per value.
     """
 
     name: str
     shape: tuple[int, ...]
     num_samples: int
-    num_not_finite: int  # samples left out: one of the two models gave NaN or infinity
+    num_not_finite: int  # samples left out: one of the two models returned NaN or infinity
     identical: bool
     snr_db: float | None
     centred_snr_db: float | None
@@ -61,16 +61,16 @@ class OutputRecord(Result):
     saturated: float  # share of values at an end of the model's range, the reference's beyond it
     reference_range: tuple[float, float]
     model_range: tuple[float, float]
-    hits: Hits | None  # of outputs that hold scores, few of them above the decision
+    hits: Hits | None  # of outputs that contain scores, few of them above the decision
     parts: tuple[PartRecord, ...] = ()
-    # Of a row of few numbers: the centred ratio of each, in dB; None where one does not vary.
+    # For a row of few numbers: the centred ratio of each, in dB; None for one that does not vary.
     elements_snr_db: tuple[float | None, ...] = ()
-    # Of positive targets of very different sizes: the centred ratio of their logarithms, in dB.
+    # For positive targets of very different sizes: the centred ratio of their logarithms, in dB.
     log_snr_db: float | None = None
 
     @property
     def noise_steps(self) -> float | None:
-        """The noise in steps; rounding alone makes 0.29 of it."""
+        """The noise in steps; rounding alone causes 0.29 steps."""
         return self.noise / self.step if self.step else None
 
 
@@ -91,11 +91,11 @@ class OutputSums:
         self._targets: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
 
     def add(self, expected: NDArray[Any], actual: NDArray[Any]) -> None:
-        """Take in real values, the samples along the first dimension.
+        """Add real values, the samples along the first dimension.
 
         Args:
             expected: (samples, ...) of the reference.
-            actual: As many values of the model; another shape of the same size is reshaped.
+            actual: The same number of values of the model; reshaped if the shape differs.
         """
         reference = expected if expected.ndim > 1 else expected.reshape(expected.size, 1)
         model = actual.reshape(reference.shape)
@@ -195,7 +195,7 @@ class InputRanges:
         self._high: NDArray[np.float64] = np.full(1, -np.inf)
 
     def add(self, values: NDArray[Any]) -> None:
-        """Take in real values: (samples, ..., features)."""
+        """Add real values: (samples, ..., features)."""
         flat = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
         if flat.size:
             low, high = _column_ranges(flat)
@@ -217,7 +217,7 @@ class InputRanges:
 
     @property
     def widths(self) -> NDArray[np.float64]:
-        """(features,) how far each one varies; zeros before the first sample."""
+        """(features,) the highest minus the lowest value of each; zeros before the first sample."""
         width: NDArray[np.float64] = np.maximum(self._high - self._low, 0.0)
         return np.where(np.isfinite(width), width, 0.0)
 
@@ -225,7 +225,7 @@ class InputRanges:
 def _log_ratio(
     targets: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
 ) -> float | None:
-    """The lowest ratio of the targets' logarithms; None where none has a long tail."""
+    """Return the lowest ratio of the targets' logarithms; None if no target has a long tail."""
     reference, model = (np.concatenate(each).astype(np.float64) for each in zip(*targets))
     ratios = []
     for true, answer in zip(reference.T, model.T):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a backend is: the seam between the Runner, which checks and casts, and an interpreter."""
+"""The protocol of a backend, between the Runner, which checks and casts, and an interpreter."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TensorInfo(Result):
 
     @property
     def real_range(self) -> tuple[float, float] | None:
-        """The lowest and highest real value that it can hold; None if it is not quantized."""
+        """The lowest and highest real value that it can store; None if it is not quantized."""
         params = self.params
         return None if params is None else (params.real_min, params.real_max)
 
@@ -46,27 +46,27 @@ class TensorInfo(Result):
 class Environment(Result):
     """What runs a model, for the record of a result."""
 
-    device: str  # "cpu", "usb:0", ...; "edgetpu" where "auto" took one
+    device: str  # "cpu", "usb:0", ...; "edgetpu" where "auto" chose one
     runtime: str  # "litert", "tflite-runtime" or "tensorflow"
     kernels: str  # "edgetpu", "xnnpack", "builtin" (TFLite's own optimized ones) or "reference"
-    kernels_note: str  # why it is not what was asked for; empty if it is
+    kernels_note: str  # why it differs from the request; empty if it does not
     num_threads: int
     versions: Mapping[str, str] = field(
         default_factory=dict
-    )  # the runtime's first, library, kernel
+    )  # the runtime's comes first; then library and kernel
     thermal: Thermal | None = None  # temperatures, and whether the clock was likely lowered
 
     @property
     def is_edge_tpu(self) -> bool:
-        """Whether a chip runs it, through its library."""
+        """Whether an Edge TPU runs it, through libedgetpu."""
         return "libedgetpu" in self.versions
 
 
 class MeasuredResult(Result):
     """A result with an ``environment``: what ran the model.
 
-    The fields of the environment can also be read from the result itself. In JSON they stand beside
-    ``environment`` as well, where documents with the number 1 had them.
+    The fields of the environment can also be read from the result itself. In JSON they are also
+    beside ``environment``, where documents with the number 1 had them.
     """
 
     environment: Environment
@@ -113,7 +113,7 @@ class MeasuredResult(Result):
 
 
 class Backend(Protocol):
-    """A model in an interpreter, ready to be invoked; arrays are taken on trust.
+    """A model in an interpreter, ready to be invoked; it does not check arrays.
 
     Not thread-safe: two threads need two backends.
     """
@@ -130,10 +130,10 @@ class Backend(Protocol):
         """Copy the inputs in, run, copy the outputs out."""
 
     def reinvoke(self) -> None:
-        """Run again on the inputs that are there; nothing is copied."""
+        """Run again on the inputs of the last call; copy nothing."""
 
     def reset(self) -> None:
         """Reset the state that the model keeps from one inference to the next."""
 
     def close(self) -> None:
-        """Give the interpreter's memory and the device back."""
+        """Release the interpreter's memory and the device."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The channels of an output: which of them are scores, and where boxes and scores lie together."""
+"""The channels of an output: which are scores, and which outputs contain boxes and scores."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 LOGIT_DECISION, PROBABILITY_DECISION = 0.0, 0.5
 _DECISIONS = (LOGIT_DECISION, PROBABILITY_DECISION)
 LEAST_HITS = 10  # above the decision; fewer do not count
-_FEW_NUMBERS = 16  # in a row that may hold a box and scores, or targets of several kinds
-_MOST_CHANNELS = 1024  # along an axis that may hold boxes and scores side by side
-_FAR_APART = 8.0  # ranges that many times apart share a scale at the cost of 3 of 8 bits
-_SLACK = 1e-3  # a softmax may leave 0..1 by rounding
+_FEW_NUMBERS = 16  # in a row that may contain a box and scores, or targets of several kinds
+_MOST_CHANNELS = 1024  # along an axis that may contain boxes and scores
+_FAR_APART = 8.0  # if ranges differ by this factor, a shared scale costs the narrow one 3 of 8 bits
+_SLACK = 1e-3  # rounding may move a softmax's values out of 0..1
 _UNDECIDED = (0.1, 0.9)  # a probability between them decides little
 _MOST_UNDECIDED = 0.3  # of the values, where numbers from 0 to 1 are probabilities
-_MOST_OF = 0.5  # of a channel's values above the decision: more, and it is a background class
+_MOST_OF = 0.5  # of a channel's values above the decision: with more it is a background class
 _FEW = 0.05  # of a detector's logits above the decision
-_MANY = 500  # logits: with fewer, "few above zero" does not mean scores
+_MANY = 500  # logits: with fewer of them, "few above zero" does not show that they are scores
 _LEAST_LOGIT = -1.0
-_LONG_ROW = 64  # from where on counting row by row is faster
+_LONG_ROW = 64  # for longer rows, counting row by row is faster
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Hits(Result):
 
     decision: float
     reference: int  # of the reference
-    found: int  # of those, how many of the model's too
-    false: int  # of the model only
-    is_sparse: bool  # whether few values are above it: objects rather than a mask or a class
-    # Of the channels with LEAST_HITS of the reference's or more: the one that fares worst.
+    found: int  # of those, how many are above it in the model too
+    false: int  # above it in the model only
+    is_sparse: bool  # whether few values are above it: objects, not a mask or a class
+    # Of the channels where the reference has LEAST_HITS or more: the one with the lowest F1.
     worst_channel: int | None = None
     worst_f1: float | None = None
 
@@ -66,14 +66,14 @@ class PartRecord(Result):
 
 
 def decibels(signal: float, noise: float) -> float | None:
-    """10 log10(signal / noise), to two digits; None where either is nothing."""
+    """10 log10(signal / noise), to two digits; None if either is 0 or not finite."""
     if not noise or not signal or not np.isfinite(signal + noise):
         return None
     return round(float(10 * np.log10(signal / noise)), 2)
 
 
 def rounded(value: float) -> float:
-    """Six digits: sums of several threads' samples differ in the last ones."""
+    """Round to six digits: with several threads, sums differ in the last digits."""
     return float(f"{value:.6g}")
 
 
@@ -85,10 +85,10 @@ class ChannelSums:
         self.low, self.high = np.full(self.num, np.inf), np.full(self.num, -np.inf)
         self._counts = np.zeros((len(_DECISIONS), 3, self.num), np.int64)
         self._undecided = np.zeros(self.num, np.int64)
-        self._values = 0  # a channel
+        self._values = 0  # per channel
 
     def add(self, reference: NDArray[Any], model: NDArray[Any]) -> None:
-        """Take in finite real values of both models, of one shape."""
+        """Add finite real values of both models, of the same shape."""
         rows, others = self._rows(reference), self._rows(model)
         self.low = np.minimum(self.low, rows.min(axis=1))
         self.high = np.maximum(self.high, rows.max(axis=1))
@@ -100,15 +100,15 @@ class ChannelSums:
                 counts[row] += _count(which)
 
     def _rows(self, values: NDArray[Any]) -> NDArray[Any]:
-        """(channels, values a channel), contiguous."""
+        """(channels, values per channel), contiguous."""
         moved: NDArray[Any] = np.ascontiguousarray(np.moveaxis(values, self.axis, 0))
         return moved.reshape(self.num, -1)
 
     def hits(self, channels: NDArray[np.intp] | None = None) -> Hits | None:
-        """Of all or some channels, if they hold scores; None if their meaning is not clear.
+        """Return the hits of all or some channels if they are scores; None if that is not clear.
 
-        Scores are probabilities (0 to 1, nearly all of them close to an end), or logits of which
-        few are positive: what a detector's heads give.
+        Scores are probabilities (0 to 1, nearly all of them close to 0 or 1), or logits of which
+        few are positive, as from a detector's heads.
         """
         chosen = np.arange(self.num) if channels is None else np.asarray(channels)
         total = self._values * len(chosen)
@@ -136,7 +136,7 @@ class ChannelSums:
         return Hits(_DECISIONS[int(is_share)], reference, found, false, is_sparse, worst, f1)
 
     def _is_no_background(self, hits: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which are not a background class: first or last, and nearly always above the decision."""
+        """Which are not a background class: one is first or last, mostly above the decision."""
         kept: NDArray[np.bool_] = np.ones(len(hits), np.bool_)
         for end in (0, -1):
             kept[end] = hits[end] <= _MOST_OF * self._values
@@ -144,7 +144,7 @@ class ChannelSums:
 
 
 def _count(which: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many are true in each row."""
+    """Count the true values in each row."""
     if which.shape[1] < _LONG_ROW:
         counts: NDArray[np.int64] = which.sum(axis=1)
         return counts
@@ -162,7 +162,7 @@ def channel_axes(shape: Sequence[int]) -> list[int]:
 def find_parts(
     axes: Sequence[ChannelSums], spread: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> tuple[PartRecord, ...]:
-    """Split the channels of an output into wide and narrow ones; empty if all are alike."""
+    """Split the channels of an output into wide and narrow ranges; empty if all are similar."""
     best: tuple[float, ChannelSums, NDArray[np.bool_]] | None = None
     for axis in axes:
         if axis.num < 2 or axis.num == noise.size > _FEW_NUMBERS:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CPU backend: TensorFlow Lite's interpreter with kernels chosen on purpose."""
+"""The CPU backend: TensorFlow Lite's interpreter with chosen kernels."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from edgekit.formats.model_file import ModelFile
 
 # --kernels -> member of OpResolverType. AUTO is XNNPACK with TFLite's own optimized kernels for
-# what XNNPACK does not take.
+# operators that XNNPACK does not support.
 RESOLVERS = {"fast": "AUTO", "reference": "BUILTIN_REF"}
 KERNELS = tuple(RESOLVERS)
 _WITHOUT_XNNPACK = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
 _UNKNOWN_CUSTOM_OP = "unresolved custom op: "
-_NOT_XNNPACK_BUILT = "this build of the runtime gives no operator of this model to XNNPACK"
+_NOT_XNNPACK_BUILT = "this build of the runtime runs no operator of this model with XNNPACK"
 
 
 def open_cpu(
@@ -36,10 +36,10 @@ def open_cpu(
     *,
     note: str = "",
 ) -> CpuBackend:
-    """A `CpuBackend` for a model that does not end the process, tried in a child if need be.
+    """Return a `CpuBackend`; an unknown model is first run in a child, because it may crash.
 
     Raises:
-        UnsupportedModelError: It does (code ``model.crash``), or the runtime refuses it.
+        UnsupportedModelError: The model crashes (code ``model.crash``), or the runtime refuses it.
     """
     from edgekit.runtime.trial import require_sound  # noqa: PLC0415 - `import edgekit` is fast
     from edgekit.runtime.trial_child import Trial  # noqa: PLC0415
@@ -77,13 +77,13 @@ class CpuBackend(Session):
         """Load ``content``.
 
         Args:
-            content: Of the model.
-            library: The runtime.
+            content: The model's file.
+            library: The runtime to use.
             kernels: A key of `RESOLVERS`.
-            num_threads: Threads of one inference.
-            note: Why the CPU runs it, for the record.
+            num_threads: The number of threads of one inference.
+            note: Why the CPU runs it, for `Environment`.
             has_resources: The model assigns resource variables, see `assigns_resources`.
-            sysfs: The folder that holds the machine's sensors.
+            sysfs: The folder with the machine's sensors.
         """
         check_kernels(kernels)
         notes = [note] if note else []
@@ -109,7 +109,7 @@ class CpuBackend(Session):
         self._renewed = functools.partial(prepare, content, library, resolver, num_threads)
 
     def reset(self) -> None:
-        """Set variable tensors and resource variables to their beginning."""
+        """Set variable tensors and resource variables to their initial values."""
         if self._has_resources:
             # No call of the interpreter resets them, not even allocate_tensors.
             self._bind(self._renewed())
@@ -118,10 +118,10 @@ class CpuBackend(Session):
 
 
 def check_kernels(kernels: str) -> None:
-    """Refuse a word that names no kernels.
+    """Check that ``kernels`` is a key of `RESOLVERS`.
 
     Raises:
-        UsageError: It does not.
+        UsageError: It is not.
     """
     if kernels not in RESOLVERS:
         raise UsageError(f"no kernels {kernels!r}", fix=f"use one of {', '.join(KERNELS)}")
@@ -135,8 +135,8 @@ def _prepare_without_xnnpack(content: bytes, library: InterpreterLibrary, num_th
 
 
 def _fast_kernels(interpreter: Any) -> str:  # noqa: ANN401
-    """What AUTO came to: delegated operators stand in the plan as one DELEGATE."""
-    # Not public, but alike in every release since 2.5; without it the record says "builtin".
+    """Return which kernels AUTO chose: delegated operators are one DELEGATE in the plan."""
+    # Not public, but the same in every release since 2.5; without it the result is "builtin".
     details = getattr(interpreter, "_get_ops_details", list)
     return "xnnpack" if any(op["op_name"] == "DELEGATE" for op in details()) else "builtin"
 

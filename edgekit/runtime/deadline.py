@@ -2,8 +2,8 @@
 """Calls into a device's library with a time limit.
 
 A library that hangs cannot be stopped from inside the process: the call runs in a thread, which is
-left behind. The program should then end with ``os._exit``, as the command line does, because a
-normal exit of Python would wait for the library, or free memory that it still uses.
+then abandoned. The program should then exit with ``os._exit``, as the command line does, because
+Python's normal exit would wait for the library, or free memory that the library still uses.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _hung = threading.Event()
 
 
 def has_hung() -> bool:
-    """Whether a call was given up in this process: it should end without cleaning up."""
+    """Whether a call was abandoned in this process: it should then exit without cleaning up."""
     return _hung.is_set()
 
 
 class Deadline:
-    """Runs calls one after the other in a thread of its own, each for ``timeout_s`` at most."""
+    """Runs calls one after the other in its own thread, each for at most ``timeout_s``."""
 
     def __init__(self, timeout_s: float, where: str) -> None:
         self._timeout_s, self._where = timeout_s, where
@@ -33,15 +33,15 @@ class Deadline:
         threading.Thread(target=self._work, daemon=True).start()
 
     def call(self, doing: str, function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
-        """What ``function`` returns; what it raises is raised here.
+        """Return what ``function`` returns, and raise what it raises.
 
         Args:
-            doing: For the error: "the inference".
+            doing: What the call does, for the error: "the inference".
             function: Called with ``args`` in the thread.
-            args: See there.
+            args: The arguments of ``function``.
 
         Raises:
-            DeviceError: It did not end in time, or an earlier call did not.
+            DeviceError: This call, or an earlier one, did not end in time.
         """
         if self._is_stuck:
             raise self._error(doing, "an earlier call into its library has not returned")
@@ -58,7 +58,7 @@ class Deadline:
         return result
 
     def close(self) -> None:
-        """End the thread; one that is stuck is left behind."""
+        """End the thread; a thread that hangs is abandoned."""
         self._jobs.put(None)
 
     def _work(self) -> None:
@@ -69,7 +69,7 @@ class Deadline:
             function, args, answer = job
             try:
                 answer.put((function(*args), None))
-            except BaseException as error:  # noqa: BLE001 - raised again where it was called
+            except BaseException as error:  # noqa: BLE001 - `call` raises it again
                 answer.put((None, error))
 
     def _error(self, doing: str, why: str) -> DeviceError:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A compiled model in an interpreter with libedgetpu: by pycoral, or by the runtime's own words.
+"""Open a compiled model in an interpreter with libedgetpu: with pycoral, or with the runtime alone.
 
-The child that tries it first and the process that uses it go the same way.
+The child that tries the model first and the process that uses it both call this code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from edgekit.runtime.cpu import RESOLVERS
 from edgekit.runtime.interpreters import InterpreterLibrary
 from edgekit.runtime.session import prepare
 
-_PYCORAL_RUNTIME = "tflite-runtime"  # what pycoral makes its interpreters of
+_PYCORAL_RUNTIME = "tflite-runtime"  # the package that pycoral creates its interpreters with
 _DPKG_STATUS = Path("/var/lib/dpkg/status")
 
 
@@ -33,8 +33,8 @@ _DPKG_STATUS = Path("/var/lib/dpkg/status")
 class OpenRequest(Result):
     """How a compiled model is to be opened."""
 
-    library: str  # a name for the loader, or a path
-    option: str  # libedgetpu's option "device"; "" takes the first that is free
+    library: str  # a library name, or a path
+    option: str  # libedgetpu's option "device"; "" uses the first free device
     runtime: str
     kernels: str
     num_threads: int
@@ -42,9 +42,9 @@ class OpenRequest(Result):
 
 
 def open_request(option: str, runtime: str | None, kernels: str, num_threads: int) -> OpenRequest:
-    """The request for this machine: which library, and whether pycoral opens it.
+    """Return the request for this machine: which library, and whether pycoral opens it.
 
-    pycoral is used where it is Google's, and where nothing is asked for that it cannot do.
+    pycoral is used if it is Google's, and if it supports the options.
     """
     named = os.environ.get(LIBRARY_VARIABLE, "")
     library = named or LIBRARY_NAMES.get(sys.platform, LIBRARY_NAMES["linux"])
@@ -65,7 +65,7 @@ def open_request(option: str, runtime: str | None, kernels: str, num_threads: in
 
 
 def google_pycoral() -> bool:
-    """Whether Google's pycoral can be imported; the package index's is another project."""
+    """Whether Google's pycoral can be imported; the one on PyPI is another project."""
     try:
         spec = importlib.util.find_spec("pycoral")
     except (ImportError, ValueError):
@@ -75,13 +75,13 @@ def google_pycoral() -> bool:
 
 
 def open_interpreter(content: bytes, library: InterpreterLibrary, request: OpenRequest) -> Any:  # noqa: ANN401
-    """An interpreter with its tensors allocated, the Edge TPU open.
+    """Return an interpreter with its tensors allocated and the Edge TPU open.
 
     Raises:
         OSError: The library cannot be loaded.
-        ValueError: It finds no device that it may open.
-        RuntimeError: The model cannot be prepared on it.
-        AttributeError: It is no delegate.
+        ValueError: The library finds no device that it can open.
+        RuntimeError: The model cannot be prepared on the device.
+        AttributeError: The library is not a delegate.
     """
     if request.pycoral:
         pycoral = importlib.import_module("pycoral.utils.edgetpu")
@@ -94,7 +94,7 @@ def open_interpreter(content: bytes, library: InterpreterLibrary, request: OpenR
 
 
 def package_version(path: str) -> str:
-    """The version of the Debian package that brought the library at ``path``; "" if none did."""
+    """The version of the Debian package that contains the library at ``path``; "" if none does."""
     if "/" in path and not path.startswith(("/lib/", "/usr/lib/")):
         return ""
     try:

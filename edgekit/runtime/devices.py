@@ -7,17 +7,17 @@ import re
 
 CPU, AUTO, EDGE_TPU, EMULATOR = "cpu", "auto", "edgetpu", "emulator"
 EDGE_TPU_WORDS = ("usb", "usb:N", "pci", "pci:N", ":N")
-# N counts from 0: among those on USB, those on PCIe, or all of them.
+# N counts from 0: the devices on USB, on PCIe, or all devices.
 _EDGE_TPU = re.compile(r"(?:usb|pci)(?::\d+)?|:\d+")
 
 
 def is_edge_tpu(device: str) -> bool:
-    """Whether the word names one Edge TPU, or one on a bus; "auto" leaves it open."""
+    """Whether the word names one Edge TPU, or one on a bus; "auto" does not."""
     return _EDGE_TPU.fullmatch(device) is not None
 
 
 def wants_compiled(device: str) -> bool:
-    """Whether a bundle's model for the Edge TPU is the one to load."""
+    """Whether to load a bundle's model for the Edge TPU."""
     return device != CPU
 
 

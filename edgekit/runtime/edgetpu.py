@@ -31,8 +31,8 @@ from edgekit.runtime.thermal import SYSFS, ThermalMonitor
 from edgekit.versions import CURRENT_RUNTIME_VERSION, runtime_version_of
 
 KERNELS = "edgetpu"
-_CHILD_START_S = 10.0  # Python and the interpreter, on a slow board
-# In the texts of a failed inference: libedgetpu's operator, its driver and USB.
+_CHILD_START_S = 10.0  # to start Python and the interpreter on a slow board
+# Words in the text of a failed inference: of libedgetpu's operator, its driver and USB.
 _OF_THE_DEVICE = re.compile(
     r"EdgeTpuDelegate|edgetpu-custom-op|Edge TPU|TPU context|USB (?:transfer )?error|HIB Error"
     r"|Failed to execute request"
@@ -54,16 +54,16 @@ class EdgeTpuBackend(Session):
 
         Args:
             file: The compiled model.
-            options: ``device`` ``auto`` takes the first Edge TPU; ``kernels`` and ``num_threads``
-                are for the operators that were left to the CPU; ``timeout_s`` passes until the
-                child, the opening here or an inference is given up: None waits 60 s for the child,
-                and here for ever. The child has 10 s more, to start.
-            note: Why this device, for the record.
-            sysfs: The folder that holds the drivers' sensors.
+            options: ``device`` ``auto`` uses the first Edge TPU; ``kernels`` and ``num_threads``
+                are for the operators that run on the CPU; ``timeout_s`` is the limit for the child,
+                for opening the device here and for each inference: None waits 60 s for the child,
+                and without limit here. The child has 10 s more, to start.
+            note: Why this device, for `Environment`.
+            sysfs: The folder with the drivers' sensors.
 
         Raises:
             UnsupportedModelError: It is not compiled for the Edge TPU.
-            DeviceError: No Edge TPU can be used; the reason is named.
+            DeviceError: No Edge TPU can be used; the error states why.
             MissingExtraError: No runtime is installed.
         """
         content, device, timeout_s = file.content, options.device, options.timeout_s
@@ -73,7 +73,8 @@ class EdgeTpuBackend(Session):
         request = open_request(
             delegate_option(device), options.runtime, options.kernels, num_threads
         )
-        # What is installed says its version before it is loaded; else no library is newer.
+        # A Debian package states the library's version before it is loaded; otherwise the newest
+        # one is assumed.
         have = runtime_version_of(package_version(request.library)) or CURRENT_RUNTIME_VERSION
         if wanted > have:
             raise too_old(wanted, have, request.library)
@@ -103,7 +104,7 @@ class EdgeTpuBackend(Session):
         self._lost = False
 
     def reinvoke(self) -> None:
-        """Run again on the inputs that are there; nothing is copied.
+        """Run again on the inputs of the last call; copy nothing.
 
         Raises:
             DeviceError: It takes longer than ``timeout_s``.
@@ -116,7 +117,7 @@ class EdgeTpuBackend(Session):
         return self._deadline.call(doing, function, *args)
 
     def close(self) -> None:
-        """Give the device back."""
+        """Release the device."""
         super().close()
         if self._deadline is not None:
             self._deadline.close()
@@ -129,25 +130,25 @@ class EdgeTpuBackend(Session):
         self._lost = True
         known = refusal(text, self._probed.library_path)
         return DeviceLostError(
-            "the Edge TPU was lost in mid-run",
+            "the Edge TPU was lost during a run",
             where=f"{self._environment.device}, {known.where}",
             why=known.why,
-            fix=f"{known.fix} --recover opens the device again and goes on",
+            fix=f"{known.fix} --recover opens the device again and continues",
         )
 
 
 def required_runtime_version(model: Model) -> int:
-    """The runtime version that the model's programs ask for, read from the file.
+    """Return the runtime version that the model's programs need, read from the file.
 
     Raises:
-        UnsupportedModelError: It holds no program for the Edge TPU.
-        ModelFormatError: One is damaged.
+        UnsupportedModelError: The model does not contain a program for the Edge TPU.
+        ModelFormatError: A program is damaged.
     """
     packages = read_packages(model)
     if not packages:
         raise UnsupportedModelError(
             "the model is not compiled for the Edge TPU: the CPU would run all of it",
-            why="it holds no edgetpu-custom-op",
+            why="it has no operator edgetpu-custom-op",
             fix="compile it (edgekit compile MODEL), or run it with --device cpu",
         )
     return max(each.package.min_runtime_version for each in packages)

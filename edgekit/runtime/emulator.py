@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The emulator backend: a compiled model without a chip.
 
-What is compiled for the Edge TPU runs in `edgekit.chip.emulator`, the operators that were left to
-the CPU in TensorFlow Lite's interpreter, in the order of the file.
+The operators that are compiled for the Edge TPU run in `edgekit.chip.emulator`, the others in
+TensorFlow Lite's interpreter, in the order of the file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _NOTE = "values of the Edge TPU; times of this machine's CPU, not of the chip"
 
-_STATE = "_variable_output"  # what an input layer's name gets where the program writes it anew
+_STATE = "_variable_output"  # appended to an input layer's name: the program writes it too
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class _Stage:
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    variables: tuple[int, ...]  # what it also writes, for the next inference
+    variables: tuple[int, ...]  # that it also writes, for the next inference
     run: Callable[[list[Any]], Sequence[Any]]
 
 
@@ -50,7 +50,7 @@ class Program:
 
     operator_index: int
     chip: EdgeTpu
-    plan_ms: float  # to make the plans and fill the parameter cache
+    plan_ms: float  # to create the plans and fill the parameter cache
 
 
 class EmulatorBackend:
@@ -70,11 +70,11 @@ class EmulatorBackend:
 
         Args:
             model: A compiled model.
-            library: Called where operators run on the CPU.
+            library: Called if operators run on the CPU.
             kernels: See `Runner`, for those operators.
             num_threads: For those operators.
             strict_sync: Check counters, queue capacities and fences while planning.
-            like: A backend of the same model, whose plans are taken.
+            like: A backend of the same model, whose plans are reused.
         """
         start = time.perf_counter()
         self._graph = model.main
@@ -82,7 +82,7 @@ class EmulatorBackend:
         self._parts: list[CpuBackend] = []
         self._cpu: Environment | None = None
         self.programs: list[Program] = []
-        # Before anything is loaded: a plain model needs no runtime to be refused.
+        # Checked first: a plain model is refused without loading a runtime.
         if not any(map(is_edgetpu_operator, self._graph.operators)):
             raise UnsupportedModelError(
                 "the model does not contain a program for the Edge TPU",
@@ -120,7 +120,7 @@ class EmulatorBackend:
             part.reset()
 
     def close(self) -> None:
-        """Give memory back."""
+        """Release the memory."""
         for part in self._parts:
             part.close()
         self._stages = ()
@@ -205,7 +205,7 @@ class EmulatorBackend:
     def _environment(self) -> Environment:
         versions = {"numpy": np.__version__, "python": platform.python_version()}
         if self._cpu is not None:
-            versions.update(self._cpu.versions)  # numpy stays the first: it is what ran
+            versions.update(self._cpu.versions)  # numpy stays the first: it runs the programs
         return Environment(EMULATOR, "numpy", "edgetpu", _NOTE, self._num_threads, versions)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plain model that belongs to a compiled one: out of its bundle, or the file beside it."""
+"""The plain model that belongs to a compiled one: from its bundle, or the file beside it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SUFFIX = "_edgetpu"  # what the compiler adds to the name
 
 
 def plain_or_raise(error: EdgeKitError, file: ModelFile, *, wanted: bool) -> ModelFile:
-    """The plain model that stands in for ``file``, which cannot run because of ``error``.
+    """Return the plain model to run instead of ``file``, which cannot run because of ``error``.
 
     Raises:
-        EdgeKitError: ``error``, where the model is not compiled, nothing may or can stand in; its
-            ``fix`` then says what could.
+        EdgeKitError: ``error``, if the model is not compiled, or no plain model may be used or
+            exists; its ``fix`` then names one that --fallback would run.
     """
     if not file.is_compiled:
         raise error
@@ -33,10 +33,10 @@ def plain_or_raise(error: EdgeKitError, file: ModelFile, *, wanted: bool) -> Mod
 
 
 def find_plain(compiled: ModelFile) -> ModelFile | None:
-    """The model that ``compiled`` was made from, in its bundle or beside it; None if neither.
+    """Return the model that ``compiled`` was compiled from, in its bundle or beside it, or None.
 
     Raises:
-        BundleError: What is there is another model.
+        BundleError: The model found there is another one.
         ModelFormatError: It is damaged.
     """
     if compiled.is_bundle:
@@ -50,7 +50,7 @@ def find_plain(compiled: ModelFile) -> ModelFile | None:
 
 
 def plain_path(source: str) -> Path | None:
-    """The file beside ``source`` with the name it had before the compiler; None if none is."""
+    """Return the file beside ``source`` without ``_edgetpu`` in its name; None if it is missing."""
     path = Path(source)
     if not source or not path.stem.endswith(_SUFFIX):
         return None

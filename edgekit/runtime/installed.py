@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed here to run models, by its versions; no model and no device is needed."""
+"""Which runtime and libedgetpu are installed, with versions; needs no model and no device."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class InstalledLibrary:
     """The libedgetpu that would be loaded."""
 
     path: str  # "" if none can be loaded
-    runtime_version: int  # of models that it runs; 0 if it does not say
-    why: str  # the loader's words, or how it ended, if none can be loaded
+    runtime_version: int  # the newest that it runs; 0 if unknown
+    why: str  # the loader's message, or how the child exited, if none can be loaded
 
 
 def installed_runtime() -> InstalledRuntime:
-    """Which interpreter is here; one that is broken counts as none."""
+    """Return which interpreter is installed; a broken one counts as none."""
     try:
         library = load_library()
     except (ExternalToolError, ImportError, AttributeError, RuntimeError):
@@ -44,7 +44,7 @@ def installed_runtime() -> InstalledRuntime:
 
 
 def installed_library() -> InstalledLibrary:
-    """Which libedgetpu is here, loaded in a child process: it may crash."""
+    """Return which libedgetpu is installed; a child process loads it, because it may crash."""
     request = open_request("", None, "fast", 1)
     finished = run_process(
         python_child(CHILD, json.dumps(asdict(request))),

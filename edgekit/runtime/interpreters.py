@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three packages that hold TensorFlow Lite's interpreter; whichever is installed is used."""
+"""The three packages with TensorFlow Lite's interpreter; the first installed one is used."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ RUNTIMES = tuple(RUNTIME_PACKAGES)
 
 @dataclass(frozen=True)
 class InterpreterLibrary:
-    """One of the packages, imported: they share one interface."""
+    """One of the packages, imported; all have the same interface."""
 
     runtime: str
-    module: Any  # none of them carries types
+    module: Any  # none of them has type hints
     versions: Mapping[str, str]
 
     def resolver(self, name: str) -> Any:  # noqa: ANN401 - an enumeration of the module
@@ -32,10 +32,10 @@ class InterpreterLibrary:
         return getattr(self.module.OpResolverType, name)
 
     def interpreter(self, content: bytes, **options: Any) -> Any:  # noqa: ANN401 - no types there
-        """An interpreter for the model in ``content``, tensors not yet allocated.
+        """Return an interpreter for the model in ``content``; its tensors are not yet allocated.
 
         Raises:
-            ExternalToolError: The runtime does not fit what else is installed.
+            ExternalToolError: The runtime does not work with another installed package.
         """
         with warnings.catch_warnings():
             # TensorFlow announces here that its interpreter has moved to ai_edge_litert.
@@ -43,17 +43,17 @@ class InterpreterLibrary:
             try:
                 return self.module.Interpreter(model_content=content, **options)
             except (SystemError, ImportError, AttributeError) as error:
-                # numpy 2 below a runtime for numpy 1 is found here, not in its import.
+                # A runtime built for numpy 1 fails with numpy 2 only here, not in its import.
                 raise broken_library(self.module.__name__, error) from error
 
 
 def load_library(runtime: str | None = None) -> InterpreterLibrary:
-    """Import the interpreter of ``runtime``; None takes the first that is installed.
+    """Import the interpreter of ``runtime``; None uses the first that is installed.
 
     Raises:
         UsageError: There is no such runtime.
-        MissingExtraError: It, or none of them, is installed.
-        ExternalToolError: It is installed and broken.
+        MissingExtraError: It is not installed, or no runtime is.
+        ExternalToolError: It is installed but broken.
     """
     if runtime is not None and runtime not in RUNTIME_PACKAGES:
         raise UsageError(f"no runtime {runtime!r}", fix=f"use one of {', '.join(RUNTIMES)}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What native libraries print on file descriptor 2: hide messages that are known to be harmless.
+"""Hide harmless messages that native libraries print on file descriptor 2.
 
-TensorFlow Lite and TensorFlow write past `sys.stderr`. Unknown messages are forwarded; harmless
+TensorFlow Lite and TensorFlow bypass `sys.stderr`. Unknown messages are forwarded; harmless
 ones go to the log ("edgekit.native"), for ``--verbose`` and for library users.
 """
 
@@ -24,7 +24,7 @@ _CHATTER = (
     rb"|To enable the following instructions: |I (?:driver|third_party)/"
     rb"|\s*$)"
 )
-# One redirection at a time: the second would take the first one's file for the true stderr.
+# One redirection at a time: a second one would use the first one's file as the true stderr.
 _LOCK = threading.RLock()
 _depth = [0]
 _forked = [False]
@@ -32,10 +32,10 @@ _forked = [False]
 
 @contextlib.contextmanager
 def chatter_logged(*, lose_on_error: bool = False) -> Iterator[None]:
-    """Hold back what is printed on descriptor 2 inside the block, then forward what matters.
+    """Hold back output on descriptor 2 during the block, then forward all but harmless messages.
 
-    Other threads' output is delayed until then, not lost. With ``lose_on_error`` what was printed
-    only goes to the log where the block raises: the error says it all.
+    Other threads' output is delayed until then, not lost. With ``lose_on_error`` the output goes
+    only to the log if the block raises: the error is enough.
     """
     if _forked[0]:
         yield
@@ -53,7 +53,7 @@ def chatter_logged(*, lose_on_error: bool = False) -> Iterator[None]:
 
 
 def hold_nothing_back() -> None:
-    """Leave descriptor 2 alone in this process, a fork: another thread may have held the lock."""
+    """Do not redirect descriptor 2 in this fork: another thread may have held the lock."""
     _forked[0] = True
 
 
@@ -61,7 +61,7 @@ def hold_nothing_back() -> None:
 def _held_back(lose_on_error: bool) -> Iterator[None]:
     try:
         true_stderr, held = os.dup(2), temporary_descriptor()
-    except OSError:  # no stderr, or no place for a file: nothing to hold back, or no way to
+    except OSError:  # no stderr, or no temporary file can be created
         yield
         return
     try:
@@ -84,7 +84,7 @@ def _held_back(lose_on_error: bool) -> Iterator[None]:
 
 
 def temporary_descriptor() -> int:
-    """A file without a name, to write to."""
+    """Return the descriptor of a new file without a name, to write to."""
     if hasattr(os, "memfd_create"):  # Linux, Python 3.8 and newer
         return os.memfd_create("edgekit-stderr")
     import tempfile  # noqa: PLC0415 - loads random and hashlib, for old Pythons only
@@ -94,7 +94,7 @@ def temporary_descriptor() -> int:
 
 
 def held_output(held: int) -> str:
-    """What was written to a `temporary_descriptor`, without chatter; the last 64 KiB."""
+    """Return the last 64 KiB written to a `temporary_descriptor`, without harmless messages."""
     size = os.lseek(held, 0, os.SEEK_END)
     os.lseek(held, max(0, size - (1 << 16)), os.SEEK_SET)
     with os.fdopen(os.dup(held), "rb") as file:

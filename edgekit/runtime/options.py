@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a model is run: the options of a Runner, as one value that is passed on."""
+"""How a model is run: the options of a Runner, in one value."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from edgekit.runtime.devices import CPU
 
 @dataclass(frozen=True)
 class RunnerOptions:
-    """What `Runner` takes besides the model; every function that runs models takes one too.
+    """The options of `Runner`; every function that runs models accepts them too.
 
     Attributes:
         device: ``cpu``; an Edge TPU in pycoral's words: ``usb``, ``usb:0``, ``pci``, ``pci:1``,
-            ``:0``; ``auto`` takes an Edge TPU if one is usable, else the CPU; ``emulator`` runs a
-            compiled model's program in software, value for value what the chip computes.
-        runtime: ``litert``, ``tflite-runtime`` or ``tensorflow``; None takes the first that is
+            ``:0``; ``auto`` uses an Edge TPU if one works, else the CPU; ``emulator`` runs a
+            compiled model's program in software, with the same values as the chip.
+        runtime: ``litert``, ``tflite-runtime`` or ``tensorflow``; None uses the first that is
             installed.
-        kernels: ``fast`` is XNNPACK where the runtime has it, which computes what the Edge TPU
-            computes for convolutions (depthwise too), dense layers and additions; ``reference`` is
+        kernels: ``fast`` is XNNPACK where the runtime has it: for convolutions (depthwise too),
+            dense layers and additions it computes the same values as the Edge TPU; ``reference`` is
             slow and bit-identical across runtimes.
-        num_threads: Threads of one inference.
-        fallback: Where a compiled model cannot run on ``device``, run the plain model on the CPU:
+        num_threads: The number of threads of one inference.
+        fallback: If a compiled model cannot run on ``device``, run the plain model on the CPU:
             the one in its bundle, or the file beside it without ``_edgetpu`` in its name.
-        recover: Where the Edge TPU is lost in mid-run, open it again and repeat the inference.
+        recover: If the Edge TPU is lost during a run, open it again and repeat the inference.
         timeout_s: How long to wait for an Edge TPU when it is opened, and in each inference; None
-            waits for ever.
+            waits without limit.
         strict_sync: On the emulator also check counters, queue capacities and fences, and stop at
             the first fault.
     """
@@ -50,7 +50,7 @@ class RunnerOptions:
 
     @classmethod
     def given(cls, options: RunnerOptions | None, **keywords: Any) -> RunnerOptions:  # noqa: ANN401
-        """``options``, or those that ``keywords`` name.
+        """Return ``options``, or new ones from ``keywords``.
 
         Raises:
             UsageError: Both are given.
@@ -60,7 +60,7 @@ class RunnerOptions:
         told = [name for name, value in keywords.items() if value != getattr(cls(), name)]
         if told:
             raise UsageError(
-                f"{told[0]} is given beside options",
+                f"{told[0]} is given together with options",
                 fix=f"give it in the options: dataclasses.replace(options, {told[0]}=...)",
             )
         return options

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An Edge TPU tried in a child process first: what crashes or hangs there is an error here."""
+"""Try an Edge TPU in a child process first: a crash or hang there is an error here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgekit.runtime.probe_child import LOADED, OPENING, PREPARED, RAN, STARTED
 from edgekit.versions import pair_verdict, working_pair
 
 CHILD = "edgekit.runtime.probe_child"
-# A USB Accelerator takes some seconds at its first use, to load its firmware and come back.
+# A USB Accelerator needs some seconds at its first use, to load its firmware and reconnect.
 TIMEOUT_S = 60.0
 _DOING = {
     "": "starting Python",
@@ -37,20 +37,20 @@ _KNOWN_PAIRS = (
 
 @dataclass(frozen=True)
 class Probe:
-    """What a child that ran the model learnt about the library."""
+    """What a child that ran the model reports about the library."""
 
     library_path: str
     library_version: str  # its build label
-    package_version: str  # of the Debian package; "" where none brought it
+    package_version: str  # of the Debian package; "" if no package contains it
 
     @property
     def version(self) -> str:
-        """The version for the record: the package's, else the runtime version."""
+        """The version to report: the package's, else the runtime version."""
         number = runtime_version_in(self.library_version)
         return self.package_version or (f"runtime {number}" if number else "of unknown version")
 
 
-# What worked, by request and model; and what of it is open in this process.
+# What worked, by request and model; and what is now open in this process.
 _TRIED: dict[tuple[OpenRequest, str], Probe] = {}
 _HELD: list[Probe] = []
 
@@ -64,19 +64,19 @@ def probe(
 ) -> Probe:
     """Run the compiled model ``content`` once in a child process.
 
-    What worked once is not tried again in this process. While this process holds an Edge TPU
-    nothing is: the child could not open it.
+    What worked once is not tried again in this process. While this process has an Edge TPU open,
+    nothing is tried: the child could not open it.
 
     Args:
-        content: Of the model.
-        request: How it is to be opened.
-        wanted_runtime_version: What the model asks for.
-        versions: Of the interpreter's package, for the error.
-        timeout_s: After which the child is ended.
+        content: The model's file.
+        request: How to open it.
+        wanted_runtime_version: The runtime version that the model needs.
+        versions: The versions of the interpreter's package and others, for the error.
+        timeout_s: When the child is killed.
 
     Raises:
-        DeviceError: It crashed, did not answer or was refused; the error says at which step, with
-            which versions, and what works.
+        DeviceError: The child crashed, did not answer or was refused; the error states at which
+            step, with which versions, and which versions work.
     """
     if _HELD:
         return _HELD[-1]
@@ -92,7 +92,7 @@ def hold(probed: Probe) -> None:
 
 
 def release(probed: Probe, *, lost: bool = False) -> None:
-    """Note that it is closed; one that was lost is tried again at its next use."""
+    """Note that it is closed; a lost device is tried again at its next use."""
     if probed in _HELD:
         _HELD.remove(probed)
     if lost:
@@ -100,7 +100,7 @@ def release(probed: Probe, *, lost: bool = False) -> None:
 
 
 def refusal(text: str, library: str, stage: str = PREPARED) -> DeviceError:
-    """The error for what libedgetpu or the interpreter said after it came as far as ``stage``."""
+    """Return the error for a message of libedgetpu or the interpreter after ``stage``."""
     from edgekit.explain import explain  # noqa: PLC0415 - only where something failed
 
     known = explain(text).matches
@@ -116,11 +116,11 @@ def refusal(text: str, library: str, stage: str = PREPARED) -> DeviceError:
 
 
 def too_old(wanted: int, have: int, library: str) -> DeviceError:
-    """The error for a model that asks for a newer runtime than the library is."""
+    """Return the error for a model that needs a newer runtime than the library's."""
     return DeviceError(
         f"the model needs Edge TPU runtime {wanted}, libedgetpu here is runtime {have}",
         where=library,
-        why="it was compiled for a newer runtime than is installed",
+        why="it was compiled for a newer runtime than the installed one",
         fix=f"compile it for this one (edgekit compile MODEL --min-runtime-version {have}), or "
         "install libedgetpu 16.0, which is runtime 14",
     )
@@ -152,7 +152,7 @@ def _try(
 
 
 def said_in(stdout: str) -> dict[str, Any]:
-    """All that the child said, later words over earlier ones; others' output passed over."""
+    """Merge all JSON objects of the child's output; later values win, other lines are ignored."""
     said: dict[str, Any] = {}
     for line in stdout.splitlines():
         try:
@@ -171,7 +171,7 @@ def _death(
     request: OpenRequest,
     versions: Mapping[str, str],
 ) -> DeviceError:
-    """The error for a child that ended without an answer: both versions, the pair that works."""
+    """Return the error for a child without a result: both versions, and a pair that works."""
     doing = _DOING[str(said.get("stage", ""))]
     how = finished.signal_name or f"exit status {finished.returncode}"
     ended = f"was ended by {how}" if finished.signal_name else f"ended with {how}"
@@ -181,10 +181,10 @@ def _death(
     python = tuple(sys.version_info[:3])
     verdict = pair_verdict(found.package_version, request.runtime, version, python)
     pair = f"libedgetpu {found.version} with {distribution} {version}: {verdict.why}"
-    tail = "".join(f"; it said: {line}" for line in finished.stderr.strip().splitlines()[-1:])
+    tail = "".join(f"; its output: {line}" for line in finished.stderr.strip().splitlines()[-1:])
     fix = verdict.fix or working_pair(python)
     if finished.timed_out:
-        tail = f"; a device without power or held by another process does the same{tail}"
+        tail = f"; a device without power or in use by another process also does this{tail}"
         fix = f"run edgekit doctor, power the device off and on; else {fix}"
     return DeviceError(
         f"the Edge TPU's library {ended} while {doing}",

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens an Edge TPU in a process of its own, because libedgetpu may crash or hang.
+"""Opens an Edge TPU in a separate process, because libedgetpu may crash or hang.
 
 ``python -m edgekit.runtime.probe_child REQUEST WANTED`` takes the model in base64 on standard input
-(WANTED is the runtime version that it asks for; without it the library is loaded and no more) and
-says on standard output, one JSON object a line, how far it came: what is not said any more is
-where it died.
+(WANTED is the runtime version that it needs; without WANTED only the library is loaded) and prints
+each step to standard output, one JSON object per line. If it crashes, the last line is the last
+step that it reached.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _open(fields: dict[str, Any], content: bytes) -> None:
 
 
 def version_of(library: Any) -> str:  # noqa: ANN401 - what ctypes loads
-    """What a loaded libedgetpu says of itself; "" if nothing."""
+    """Return the version text of a loaded libedgetpu; "" if it has none."""
     if not hasattr(library, "edgetpu_version"):
         return ""
     library.edgetpu_version.restype = ctypes.c_char_p
@@ -74,7 +74,7 @@ def version_of(library: Any) -> str:  # noqa: ANN401 - what ctypes loads
 
 
 def _path_of(name: str) -> str:
-    """Where the loader found the library, as far as the system tells."""
+    """Return where the loader found the library, if the system shows it; else ``name``."""
     try:
         lines = Path("/proc/self/maps").read_text(errors="replace").splitlines()
     except OSError:
@@ -84,7 +84,7 @@ def _path_of(name: str) -> str:
     return next((path for path in mapped if Path(path).name.startswith(stem)), name)
 
 
-def _say(**facts: Any) -> None:  # noqa: ANN401 - anything JSON can say
+def _say(**facts: Any) -> None:  # noqa: ANN401 - any JSON value
     sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
 

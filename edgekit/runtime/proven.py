@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models that ran without a crash, noted in the user's cache folder.
+"""Records the models that ran without a crash, in the user's cache folder.
 
-One empty file for each model and runtime, named by a hash: a look-up is one `stat`. If the folder
-cannot be written, each process makes the trial again.
+Each model and runtime has an empty file, named by a hash: a look-up is one `stat`. If the folder
+cannot be written, each process repeats the trial.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from edgekit.formats.tflite import Model
 
-# Bytes of each buffer that count. Kernels abort because of structure, scales and small constants
-# (shapes, axes, paddings), not because of weights, whose hash would take longer than all the rest.
+# The first bytes of each buffer are hashed. Kernels abort because of structure, scales and small
+# constants (shapes, axes, paddings), not because of weights; to hash those would take longer than
+# everything else.
 _BUFFER_BYTES = 512
 _MOST_FILES = 4096
 _VERSION = b"1"  # of the trial itself
@@ -36,12 +37,12 @@ def cache_folder() -> Path:
 
 
 def identity(content: bytes, model: Model, *how: object) -> str:
-    """A hash of the parts of ``model`` that can crash an interpreter, and of how it is run.
+    """Return a hash of the parts of ``model`` that can crash an interpreter, and of how it is run.
 
     Args:
-        content: The file; the parts of buffers beyond 512 bytes do not count.
-        model: The same, read: its buffers are views into ``content``.
-        how: Runtime, version, kernels and whatever else matters, in a fixed order.
+        content: The file; only the first 512 bytes of each buffer are hashed.
+        model: The model read from it; its buffers are views into ``content``.
+        how: Runtime, version, kernels and other options that matter, in a fixed order.
     """
     digest = hashlib.sha256(repr((_VERSION, platform.machine(), len(content), how)).encode())
     base, whole = _address(np.frombuffer(content, np.uint8)), memoryview(content)
@@ -61,12 +62,12 @@ def _address(array: NDArray[np.uint8]) -> int:
 
 
 def is_proven(key: str) -> bool:
-    """Whether the trial of this `identity` went well before."""
+    """Whether an earlier trial of this `identity` succeeded."""
     return key in _here or (_folder() / key).exists()
 
 
 def remember(key: str, *, for_good: bool = True) -> None:
-    """Note that it went well; in this process only unless ``for_good``."""
+    """Record that it succeeded; for this process only unless ``for_good``."""
     _here.add(key)
     if not for_good:
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judge an output against the reference's: good, doubtful or bad, and by which rule.
+"""Judge an output against the reference's: good, doubtful or bad, and which rule decided it.
 
 The limits were set on networks of known quality: see docs/quality.md.
 """
@@ -21,19 +21,20 @@ GOOD, DOUBTFUL, BAD, UNKNOWN = "good", "doubtful", "bad", "unknown"
 FLOAT = "the float model"
 LEVELS = (UNKNOWN, GOOD, DOUBTFUL, BAD)  # from the least to the most severe
 
-# Each pair: below the first bad, below the second doubtful.
-# Signal about each element's mean over noise.
+# Of each pair: a value below the first is bad, below the second doubtful.
+# Signal about each element's mean, divided by noise.
 SNR_LIMITS_DB = (8.0, 12.0)
-# The same where a network has so few numbers as its answer: it was trained to be exact in each.
+# The same for an output of at most MOST_TARGETS numbers: the network was trained to be exact in
+# each.
 TARGET_SNR_LIMITS_DB = (8.0, 18.0)
-# The same of one number among few: it may vary less than the others.
+# The same for one number among few: it may vary less than the others.
 ELEMENT_SNR_LIMITS_DB = (4.0, 8.0)
 # F1 of the values above the decision: objects are found by many neighbouring scores, pixels of a
 # mask and classes are not.
 OBJECT_F1_LIMITS = (0.7, 0.85)
 DENSE_F1_LIMITS = (0.8, 0.95)
-CHANNEL_F1_LIMITS = (0.25, 0.5)  # of the label or class that fares worst
-LEAST_PART = 1 / 8  # of the channels; fewer narrow ones may be dead
+CHANNEL_F1_LIMITS = (0.25, 0.5)  # of the label or class with the lowest F1
+LEAST_PART = 1 / 8  # of the channels; fewer narrow ones may be unused
 COARSEST_LOGIT = 0.3  # a step between neighbouring logits
 LEAST_SAMPLES = 4
 MOST_SATURATED = 0.01  # of the values
@@ -55,11 +56,11 @@ def worst(levels: Sequence[str]) -> str:
 
 
 def judge_output(record: OutputRecord, reference: str = FLOAT) -> tuple[str, tuple[Finding, ...]]:
-    """The verdict on one output, and what it rests on if it is not good.
+    """Return the verdict on one output, and the findings for it if it is not good.
 
     Args:
         record: What was measured.
-        reference: What to call the model that it is compared with.
+        reference: The name of the model that it is compared with, for the texts.
     """
     if record.num_samples < LEAST_SAMPLES and not record.identical:
         return UNKNOWN, ()
@@ -87,7 +88,7 @@ def _findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
 
 
 def _part_findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
-    """Channels beside much wider ones, lost in what they share a scale with."""
+    """Channels that share a scale with much wider ones, and lose precision by it."""
     total = sum(len(part.channels) for part in record.parts)
     for part in record.parts[1:]:  # the first one is the wide one
         if part.hits is not None or len(part.channels) <= LEAST_PART * total:
@@ -104,7 +105,7 @@ def _part_findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
 
 
 def _element_findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
-    """Numbers of a row that are lost beside others that are not."""
+    """Numbers of a row that are lost while others are not."""
     least = ELEMENT_SNR_LIMITS_DB[1]
     ratios = record.elements_snr_db
     lost = [k for k, each in enumerate(ratios) if each is not None and each < least]
@@ -159,7 +160,7 @@ def _score_findings(
 def _lost_channel(
     record: OutputRecord, hits: Hits, named: str, reference: str
 ) -> Iterator[Finding]:
-    """A label or class that is lost, though all together are good."""
+    """A label or class that is lost, although all together are good."""
     if hits.worst_f1 is None or record.shape[-1] < 2:
         return
     level = _level(hits.worst_f1, CHANNEL_F1_LIMITS)
@@ -221,8 +222,9 @@ def found_words(counts: tuple[int, int, int], reference: str = FLOAT) -> str:
     """``finds about half of what the float model finds: 23 of 47, and 2 that it does not``.
 
     Args:
-        counts: What the reference finds, how many of them the model finds, and how many others.
-        reference: What to call the reference.
+        counts: How many the reference finds, how many of them the model finds, and how many others
+            it finds.
+        reference: The name of the reference.
     """
     total, found, false = counts
     share = found / total if total else 0.0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Runner: a loaded model, arrays checked and cast on their way in and out."""
+"""The Runner: a loaded model that checks and casts input and output arrays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from edgekit.formats.tflite_metadata import Notes
 
-# Seconds before each try to open a lost device again: on USB it comes back after some.
+# Seconds before each attempt to open a lost device again: on USB it reconnects after some seconds.
 _PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)
 _MOST_RECOVERIES = 10
 
@@ -42,12 +42,13 @@ _MOST_RECOVERIES = 10
 class Runner:
     """A loaded model that can be invoked; a context manager.
 
-    Threads that share one wait for each other: one inference at a time; `clone` makes a Runner for
-    another thread, which runs beside this one. Outputs are copies, owned by the caller.
+    Threads that share a Runner wait for each other: it runs one inference at a time. `clone`
+    returns a Runner for another thread, which runs in parallel. Outputs are copies, owned by the
+    caller.
 
-    ``predict`` speaks real values, ``invoke`` the tensors' own types. Real values are quantized by
-    the input's scale and zero point (division in float32, ties away from zero, saturating: see
-    `edgekit.quant.quantize`) and outputs come back as float32.
+    ``predict`` takes and returns real values, ``invoke`` the tensors' own types. Real values are
+    quantized by the input's scale and zero point (division in float32, ties away from zero,
+    saturating: see `edgekit.quant.quantize`) and outputs come back as float32.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Runner:
             options: All of these as one value, instead of the keywords.
 
         Raises:
-            ModelFormatError: ``model`` is no .tflite file, or a damaged one.
+            ModelFormatError: ``model`` is not a .tflite file, or is damaged.
             BundleError: ``model`` is a damaged bundle, or the file beside it is another model.
             UnsupportedModelError: The interpreter has no kernel for it, or it is compiled for the
                 Edge TPU and ``device`` is not one.
@@ -99,11 +100,11 @@ class Runner:
         )
         check_device(self._options.device)
         self._file = file_for(self._options.device, model)
-        self._file.model  # noqa: B018 - a damaged one is refused before a device is opened
-        self._note = ""  # why it runs on another device than asked for
+        self._file.model  # noqa: B018 - refuse a damaged one before a device is opened
+        self._note = ""  # why it runs on another device than requested
         self._last: tuple[NDArray[Any], ...] = ()
         self.num_recovered = 0  # how often the device was lost and opened again
-        self.recovery_s = 0.0  # what that took, for those who time inferences
+        self.recovery_s = 0.0  # the time for that, for callers that time inferences
         self._began_s = 0.0
         self._open()
 
@@ -148,7 +149,7 @@ class Runner:
 
     @property
     def options(self) -> RunnerOptions:
-        """How the model is run; ``device`` is the CPU where the plain model stands in."""
+        """How the model is run; ``device`` is the CPU if the plain model runs instead."""
         return self._options
 
     @property
@@ -173,7 +174,7 @@ class Runner:
 
     @property
     def notes(self) -> Notes:
-        """Preprocessing, labels and task, as the model's file or its bundle gives them.
+        """Preprocessing, labels and task, as the model's file or its bundle states them.
 
         Raises:
             ModelFormatError: The metadata in the model is damaged.
@@ -185,18 +186,18 @@ class Runner:
         *real: Any,  # noqa: ANN401 - anything array-like
         keep_state: bool = False,
     ) -> tuple[NDArray[Any], ...]:
-        """Run on real values: one array an input, in the input's shape.
+        """Run on real values.
 
         Args:
-            real: One array an input.
+            real: One array per input, in the input's shape.
             keep_state: See `invoke`.
 
         Returns:
-            One array an output: float32 where the output is quantized or float, else as it is.
+            One array per output: float32 if the output is quantized or float, else its own type.
 
         Raises:
-            DataError: An array has another shape, is of integers where real values are quantized,
-                or holds NaN; the message names the tensor.
+            DataError: An array has the wrong shape, has integers for a quantized input, or contains
+                NaN; the message names the tensor.
         """
         return self.to_real(*self.invoke(*self.to_raw(*real), keep_state=keep_state))
 
@@ -204,13 +205,14 @@ class Runner:
         """Run on the tensors' own types and shapes; nothing is cast.
 
         Args:
-            raw: One array an input.
-            keep_state: Keep the model's state (of an LSTM) from the call before, as for the frames
-                of a stream. Otherwise it is reset before each call; `reset` begins a new stream.
+            raw: One array per input.
+            keep_state: Keep the model's state (of an LSTM) from the previous call, as for the
+                frames of a stream. Otherwise it is reset before each call; `reset` begins a new
+                stream.
 
         Raises:
-            DataError: An array has another shape or type, or holds NaN.
-            DeviceLostError: The Edge TPU went away.
+            DataError: An array has the wrong shape or type, or contains NaN.
+            DeviceLostError: The Edge TPU was lost.
         """
         if self._closed:
             raise _closed()
@@ -242,7 +244,7 @@ class Runner:
                 raise
 
     def reset(self) -> None:
-        """Reset the state that the model keeps from the calls before."""
+        """Reset the state that the model keeps from earlier calls."""
         with self._turn:
             if self._closed:
                 raise _closed()
@@ -250,10 +252,7 @@ class Runner:
                 self._backend.reset()
 
     def reinvoke(self) -> None:
-        """Run again on the inputs of the last call, copying nothing: the bare inference.
-
-        The model's state is kept.
-        """
+        """Run again on the inputs of the last call, with the model's state; copy nothing."""
         with self._turn:
             if self._closed:
                 raise _closed()
@@ -268,7 +267,7 @@ class Runner:
                 raise
 
     def to_raw(self, *real: Any) -> tuple[NDArray[Any], ...]:  # noqa: ANN401 - anything array-like
-        """Real values as the input tensors store them.
+        """Convert real values to the types of the input tensors.
 
         Raises:
             DataError: As for `predict`.
@@ -283,7 +282,7 @@ class Runner:
         )
 
     def to_raw_at(self, index: int, real: Any) -> NDArray[Any]:  # noqa: ANN401 - array-like
-        """Real values as input ``index`` stores them.
+        """Convert real values to the type of input ``index``.
 
         Raises:
             DataError: As for `predict`.
@@ -291,7 +290,7 @@ class Runner:
         return _to_raw(np.asarray(real), self._inputs[index], self._input_params[index])
 
     def to_real(self, *raw: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """Output tensors as real values."""
+        """Convert output tensors to real values."""
         return tuple(
             [
                 values if params is None else dequantize(values, params)
@@ -300,7 +299,7 @@ class Runner:
         )
 
     def clone(self) -> Runner:
-        """Another Runner for the same model on the same device, for another thread."""
+        """Return another Runner for the same model on the same device, for another thread."""
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._open(self._backend)  # noqa: SLF001 - of the same class
@@ -308,7 +307,7 @@ class Runner:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a Runner holds a loaded model, so it is not pickled or copied: open one in each "
+            "a Runner contains a loaded model and cannot be pickled or copied: open one in each "
             "process (Runner(path)), or clone() it for another thread"
         )
 
@@ -321,7 +320,7 @@ class Runner:
         )
 
     def _open_backend(self, like: Backend | None) -> Backend:
-        """The backend asked for, or the CPU with the plain model where that may stand in."""
+        """Open the requested backend, or the CPU with the plain model where that is allowed."""
         try:
             return open_backend(self._file, self._options, note=self._note, like=like)
         except (DeviceError, UnsupportedModelError) as error:
@@ -338,7 +337,7 @@ class Runner:
     def _repeat(
         self, lost: DeviceLostError, raw: tuple[NDArray[Any], ...]
     ) -> tuple[NDArray[Any], ...]:
-        """Open the device that was lost again and repeat the inference, if that was asked for."""
+        """Open the lost device again and repeat the inference, if ``recover`` is set."""
         if not self._options.recover or self.num_recovered >= _MOST_RECOVERIES:
             raise lost
         self._backend.close()
@@ -357,14 +356,14 @@ class Runner:
                 why = f"{error.what}: {error.why}"
         self._closed = True
         raise DeviceLostError(
-            "the Edge TPU was lost in mid-run and cannot be opened again",
+            "the Edge TPU was lost during a run and cannot be opened again",
             where=lost.where,
             why=why,
             fix="power the device off and on, then run edgekit doctor",
         ) from lost
 
     def close(self) -> None:
-        """Give memory and device back; the Runner cannot be used afterwards."""
+        """Release memory and device; the Runner cannot be used afterwards."""
         with self._turn:
             if not self._closed:
                 self._closed = True
@@ -395,8 +394,8 @@ def _to_raw(values: NDArray[Any], info: TensorInfo, params: QuantParams | None) 
             raise DataError(
                 f"{values.dtype} given, expected real values (float32)",
                 where=_where(info),
-                why=f"the input is {info.dtype}: whether integers are pixels, real values or "
-                "quantized already cannot be told",
+                why=f"the input is {info.dtype}: integers may be pixels, real values or "
+                "already quantized values",
                 fix="give floats in the units of the training data, or call invoke for raw values",
             )
         if values.size and np.isnan(values.min()):
@@ -408,7 +407,7 @@ def _to_raw(values: NDArray[Any], info: TensorInfo, params: QuantParams | None) 
         raise DataError(
             f"{values.dtype} given, expected {info.dtype}",
             where=_where(info),
-            why="the input is not quantized, its values are taken as they are",
+            why="the input is not quantized, so its values are not converted",
         )
     return _as_integers(values, info)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Device words to backends, and what a model must be before an interpreter sees it."""
+"""Choose the backend for a device word, and check a model before an interpreter loads it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from edgekit.runtime.options import RunnerOptions
 
 @dataclass(frozen=True)
 class _Request:
-    """A model and how it is to be run."""
+    """A model and how to run it."""
 
     file: ModelFile
     options: RunnerOptions
-    note: str  # why this device, for the record
-    like: Backend | None  # of the same model, to share what is costly to make
+    note: str  # why this device, for `Environment`
+    like: Backend | None  # of the same model, to share its plans
 
 
 def open_backend(
@@ -42,11 +42,11 @@ def open_backend(
     Args:
         file: The model.
         options: How to run it.
-        note: Why on this device, for the record.
-        like: A backend of the same model, which the new one may share plans with.
+        note: Why on this device, for `Environment`.
+        like: A backend of the same model; the new one may share its plans.
 
     Raises:
-        UsageError: ``options.device`` names none.
+        UsageError: ``options.device`` is not a device.
         DeviceError: There is no such device here.
         UnsupportedModelError: The model cannot run there.
         MissingExtraError: No runtime is installed.
@@ -57,7 +57,7 @@ def open_backend(
 
 
 def check_device(device: str) -> None:
-    """Refuse a word that names no device.
+    """Check that ``device`` names a device.
 
     Raises:
         UsageError: It does not.
@@ -88,7 +88,7 @@ def _open_auto(request: _Request) -> Backend:
 
 
 def _open_emulator(request: _Request) -> Backend:
-    require_part("chip.emulator")  # nothing else needs it, and a board may lack it
+    require_part("chip.emulator")  # only this needs it, and a board may not have it
     from edgekit.runtime.emulator import EmulatorBackend  # noqa: PLC0415
 
     options = request.options
@@ -110,7 +110,7 @@ _DEVICES: dict[str, Callable[[_Request], Backend]] = {
 
 
 def compiled_operator(model: Model) -> str:
-    """Where the first operator for the Edge TPU stands; "" if the model is not compiled."""
+    """Return the place of the first operator for the Edge TPU; "" if the model is not compiled."""
     for subgraph_index, operator_index, operator in model.operators():
         if is_edgetpu_operator(operator):
             return f"subgraph {subgraph_index}, operator {operator_index} {EDGETPU_CUSTOM_OP}"
@@ -118,7 +118,7 @@ def compiled_operator(model: Model) -> str:
 
 
 def file_for(device: str, model: ModelSource) -> ModelFile:
-    """``model`` read; of a bundle the model that is for ``device``.
+    """Read ``model``; of a bundle, the model that is for ``device``.
 
     Raises:
         InputError: It cannot be read.
@@ -131,12 +131,12 @@ def file_for(device: str, model: ModelSource) -> ModelFile:
 
 
 def suited_device(file: ModelFile, device: str) -> str:
-    """``device`` for a model that is compiled or a bundle; the CPU for a plain one."""
+    """Return ``device`` for a compiled model or a bundle; the CPU for a plain model."""
     return device if file.is_bundle or file.is_compiled else CPU
 
 
 def check_for_cpu(model: Model) -> None:
-    """Refuse a model that holds code for the Edge TPU.
+    """Check that ``model`` does not contain code for the Edge TPU.
 
     Raises:
         UnsupportedModelError: It does; ``where`` names the operator.
@@ -147,7 +147,7 @@ def check_for_cpu(model: Model) -> None:
             "the model is compiled for the Edge TPU and cannot run on the CPU",
             where=where,
             why="its operators are machine code of the Edge TPU",
-            fix="give the model that went into the compiler, without _edgetpu in its name "
-            "(--fallback takes it where it stands beside this one), name the device it is for "
+            fix="use the model that was given to the compiler, without _edgetpu in its name "
+            "(--fallback uses it if it is beside this one), name the device it is for "
             "(--device usb, --device pci), or run its program in software (--device emulator)",
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model in an interpreter whose tensors are allocated: what the backends have in common."""
+"""A model in an interpreter with allocated tensors: the common part of the backends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Session:
 
     def __init__(
         self,
-        interpreter: Any,  # noqa: ANN401 - they carry no types
+        interpreter: Any,  # noqa: ANN401 - they have no type hints
         environment: Environment,
         monitor: ThermalMonitor,
         load_ms: float,
@@ -48,15 +48,14 @@ class Session:
 
     def invoke(self, raw: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
         """Copy the inputs in, run, copy the outputs out."""
-        # set_tensor and get_tensor copy: no numpy view of a tensor stays, with which invoke would
-        # refuse to run.
+        # set_tensor and get_tensor copy: with a numpy view of a tensor, invoke would refuse to run.
         for index, values in zip(self._input_indices, raw):
             self._set_tensor(index, values)
         self.reinvoke()
         return tuple([self._get_tensor(index) for index in self._output_indices])
 
     def reinvoke(self) -> None:
-        """Run again on the inputs that are there; nothing is copied."""
+        """Run again on the inputs of the last call; copy nothing."""
         try:
             self._invoke()
         except (RuntimeError, ValueError) as error:
@@ -70,23 +69,23 @@ class Session:
             raise self._failure(error) from error
 
     def close(self) -> None:
-        """Give the interpreter's memory and the device back."""
+        """Release the interpreter's memory and the device."""
         self._monitor.close()
         for name in _BOUND:
             self.__dict__.pop(name, None)
 
-    def _bind(self, interpreter: Any) -> None:  # noqa: ANN401 - they carry no types
-        """Hold ``interpreter`` by its bound methods: the only references to it."""
+    def _bind(self, interpreter: Any) -> None:  # noqa: ANN401 - they have no type hints
+        """Store the bound methods of ``interpreter``: the only references to it."""
         self._set_tensor, self._get_tensor = interpreter.set_tensor, interpreter.get_tensor
         self._invoke = interpreter.invoke
         self._reset_variables = interpreter.reset_all_variables
 
     def _failure(self, error: Exception) -> EdgeKitError:
-        """What is raised where an inference failed."""
+        """Return the error to raise for a failed inference."""
         return UnsupportedModelError(
             "the model was loaded but cannot be run",
             why=one_line(error),
-            fix="convert it again; where it is somebody else's, try --kernels reference",
+            fix="convert it again; if you cannot, try --kernels reference",
         )
 
 
@@ -97,9 +96,9 @@ def prepare(
     num_threads: int,
     delegates: Sequence[Any] = (),
     shapes: Sequence[tuple[int, ...]] = (),
-    **options: Any,  # noqa: ANN401 - what the runtime's interpreter takes
-) -> Any:  # noqa: ANN401 - the interpreters carry no types
-    """An interpreter with its tensors allocated; ``shapes`` are given to the inputs."""
+    **options: Any,  # noqa: ANN401 - arguments of the runtime's interpreter
+) -> Any:  # noqa: ANN401 - the interpreters have no type hints
+    """Return an interpreter with its tensors allocated; ``shapes`` resizes the inputs."""
     if delegates:
         options["experimental_delegates"] = list(delegates)
     with chatter_logged(lose_on_error=True):

@@ -16,7 +16,7 @@ def is_stateful(model: Model) -> bool:
 
 
 def assigns_resources(model: Model) -> bool:
-    """Whether ``model`` assigns resource variables elsewhere than in its initialization."""
+    """Whether ``model`` assigns resource variables outside its initialization."""
     once = {
         operator.options.get(_ONCE_SUBGRAPH)
         for _, _, operator in model.operators()

@@ -2,7 +2,7 @@
 """Temperatures while a model is loaded, and whether the clock was lowered because of them.
 
 The apex driver has a sensor for each card; an Edge TPU on USB has none. The root of sysfs is a
-parameter, so that a folder can stand for it.
+parameter, so that another folder can replace it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _PERIOD_S = 0.5
 _CPU_ZONES = ("cpu", "x86_pkg_temp", "soc", "acpitz")
 # A chip that no longer answers reads about -89 degrees Celsius (google-coral/edgetpu issue 395).
 _DEAD_BELOW_CELSIUS = -40.0
-# The last quarter of equal inferences against the first: halving the clock of the Edge TPU doubles
-# what the chip computes; half of that tells it from noise.
+# The time of the last quarter of equal inferences divided by that of the first: at half the clock
+# the chip takes twice the time; half of that increase is more than noise.
 _DRIFT = 1.5
 _FEWEST_TIMES = 20
 
@@ -35,20 +35,20 @@ class Thermal(Result):
     """Temperatures of what runs a model; None where there is no sensor."""
 
     start_celsius: float | None  # when the model was loaded
-    end_celsius: float | None  # when this was asked for
-    max_celsius: float | None  # of those and of one each half second between
-    throttled: bool | None  # whether the clock was likely lowered; None where nobody can tell
+    end_celsius: float | None  # when this was read
+    max_celsius: float | None  # of those two and of a reading each half second between
+    throttled: bool | None  # whether the clock was likely lowered; None if unknown
     note: str = ""  # where the numbers come from, or why there are none
 
 
 @dataclass(frozen=True)
 class _Sensor:
     reading: Path
-    limit: Path | None  # from here on the driver lowers the clock
+    limit: Path | None  # at this temperature the driver lowers the clock
 
 
 class ThermalMonitor:
-    """Reads the sensors of a device until it is closed, in a thread of its own if there are any."""
+    """Reads the sensors of a device until it is closed, in its own thread if there are sensors."""
 
     def __init__(self, device: str, sysfs: Path = SYSFS) -> None:
         self._sensors, self._note = _sensors(device, sysfs)
@@ -63,7 +63,7 @@ class ThermalMonitor:
             threading.Thread(target=self._watch, daemon=True).start()
 
     def reading(self) -> Thermal:
-        """What the sensors say by now."""
+        """Return the temperatures up to now."""
         end = self._read()
         hottest = self._max
         throttled = None
@@ -89,7 +89,7 @@ class ThermalMonitor:
 
 
 def judge_drift(thermal: Thermal | None, times_s: Sequence[float]) -> Thermal | None:
-    """``thermal`` with a verdict from the times of equal inferences, where no sensor gave one."""
+    """Return ``thermal``, judged by the times of equal inferences if no sensor gave a verdict."""
     if thermal is None or thermal.throttled is not None or len(times_s) < _FEWEST_TIMES:
         return thermal
     quarter = len(times_s) // 4
@@ -131,7 +131,7 @@ def _children(folder: Path, pattern: str) -> list[Path]:
 def _text(path: Path) -> str:
     try:
         return path.read_text(errors="replace").strip()
-    except OSError:  # sysfs answers for some attributes with an error
+    except OSError:  # some attributes of sysfs return an error
         return ""
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Try a model in a child process before this one loads it: kernels abort on odd models.
+"""Try a model in a child process before this one loads it: kernels abort on unusual models.
 
 TensorFlow Lite's kernels end the process (SIGABRT, SIGSEGV, SIGFPE) on scales, shapes and options
-that they do not expect, and no Python code can catch that. A model that is not yet known to be
-sound is loaded and run in a child first. On Linux the child is a fork, which costs some
-milliseconds; elsewhere a new Python. Models that ran are noted (`edgekit.runtime.proven`).
+that they do not expect, and no Python code can catch that. A model that has not run before is first
+loaded and run in a child. On Linux the child is a fork, which takes some milliseconds; elsewhere it
+is a new Python. Models that ran are recorded (`edgekit.runtime.proven`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from edgekit.runtime.interpreters import InterpreterLibrary
 
 CRASH = "model.crash"
-# A sound model may be slow: one that has not crashed by then is accepted.
+# A good model may be slow: one that has not crashed by then is accepted.
 TIMEOUT_S = 20.0
 _DOING = {
     "": "loading the runtime",
@@ -53,12 +53,12 @@ def trust_models() -> None:
 
 
 def require_sound(trial: Trial, model: Model, library: InterpreterLibrary) -> str:
-    """Let a child load and run ``trial.content``, unless it is known to be sound.
+    """Load and run ``trial.content`` in a child, unless it is known to run.
 
     Args:
-        trial: What to run, and how.
-        model: Its content, read.
-        library: What runs it.
+        trial: The model, and how to run it.
+        model: The model read from its content.
+        library: The runtime.
 
     Returns:
         The interpreter's message if it refuses the model, which is not a crash; else "".
@@ -94,7 +94,7 @@ def _try(trial: Trial, library: InterpreterLibrary) -> Outcome:
 
 
 def spawn_trial(trial: Trial) -> Outcome:
-    """Run a trial in a new Python: where a fork is not safe (macOS), or is not there (Windows)."""
+    """Run a trial in a new Python: where a fork is not safe (macOS) or does not exist (Windows)."""
     from edgekit.process import (  # noqa: PLC0415 - seldom used
         python_child,
         python_environment,
@@ -110,7 +110,8 @@ def spawn_trial(trial: Trial) -> Outcome:
     signal = "" if finished.timed_out else finished.signal_name
     told = merged(finished.stdout)
     if not told.stage and finished.returncode and not finished.timed_out:
-        # It failed before it loaded the model: the parent will find what is wrong with this Python.
+        # It failed before it loaded the model: the parent will report what is wrong with this
+        # Python.
         return Outcome(Told(), "", finished.stderr)
     if sys.platform == "win32" and finished.returncode and not finished.timed_out:
         signal = f"exit status {finished.returncode & 0xFFFFFFFF:#x}"
@@ -121,23 +122,23 @@ def _crash(outcome: Outcome, library: InterpreterLibrary) -> UnsupportedModelErr
     version = next(iter(library.versions.values()))
     memory = (
         outcome.told.stage == NO_MEMORY
-        or outcome.signal == "SIGKILL"  # by the system, which has no more
+        or outcome.signal == "SIGKILL"  # by the system, which has no memory left
         or "bad_alloc" in outcome.text
     )
     doing = _DOING.get(outcome.told.stage, "running it")
     lines = [line.strip() for line in outcome.text.splitlines() if line.strip()]
-    said = f"; it said: {lines[-1][:300]}" if lines else ""
+    said = f"; its output: {lines[-1][:300]}" if lines else ""
     if memory:
         return UnsupportedModelError(
-            "the model needs more memory than an Edge TPU model can",
-            why=f"{library.runtime} {version} could not get it while {doing}{said}",
+            "the model needs more memory than an Edge TPU model may",
+            why=f"{library.runtime} {version} could not allocate it while {doing}{said}",
             fix="look for the largest tensors: edgekit inspect MODEL; make inputs smaller",
             code=CRASH,
         )
     return UnsupportedModelError(
         f"the model crashes {library.runtime} {version} ({outcome.signal})",
         why=f"it was tried in a child process, which crashed while {doing}{said}",
-        fix="look for scales, zero points or shapes that no kernel can work with: "
+        fix="look for scales, zero points or shapes that kernels do not support: "
         "edgekit inspect MODEL; then convert the model again",
         code=CRASH,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a trial does in its process: load a model, run it on a few inputs, report each step.
+"""The child process of a trial: load a model, run it on a few inputs, report each step.
 
 ``python -m edgekit.runtime.trial_child OPTIONS`` takes the model in base64 on standard input.
 """
@@ -25,26 +25,25 @@ if TYPE_CHECKING:
     from edgekit.runtime.interpreters import InterpreterLibrary
 
 LOADING, PREPARED, RAN, FAILED, NO_MEMORY = "loading", "prepared", "ran", "failed", "no memory"
-# On top of what the process has already, and of four copies of the model.
+# In addition to what the process has already, and to four copies of the model.
 _MEMORY_BYTES = 5 << 28
-_MORE_INPUTS_S = 0.05  # a model as fast as this is tried on more than zeros
+_MORE_INPUTS_S = 0.05  # a model that is at least this fast is tried on more inputs than zeros
 _MORE_INPUTS_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A model and how it is to be run."""
+    """A model and how to run it."""
 
     content: bytes
     runtime: str
-    # Names of OpResolverType, in the order in which they are tried; the next one where XNNPACK
-    # refuses the model.
+    # Names of OpResolverType; the next one is tried if XNNPACK refuses the model.
     resolvers: tuple[str, ...]
     num_threads: int = 1
-    shapes: tuple[tuple[int, ...], ...] = ()  # that the inputs are given; () leaves them
+    shapes: tuple[tuple[int, ...], ...] = ()  # to resize the inputs to; () leaves them
 
     def options(self) -> dict[str, Any]:
-        """All but the content, as JSON takes it."""
+        """Return all but the content, as JSON values."""
         return {
             "runtime": self.runtime,
             "resolvers": self.resolvers,
@@ -66,7 +65,7 @@ class Outcome:
     """How a trial ended."""
 
     told: Told
-    signal: str  # "SIGABRT"; empty if no signal ended it
+    signal: str  # "SIGABRT"; empty if no signal killed it
     text: str  # what was printed
     timed_out: bool = False
 
@@ -96,7 +95,7 @@ def run_trial(trial: Trial, library: InterpreterLibrary, tell: Tell) -> None:
 
 
 def limit_resources(content_bytes: int) -> None:
-    """Bound this process's memory, and let it leave no core file."""
+    """Limit this process's memory, and disable core files."""
     try:
         import resource  # noqa: PLC0415 - not on Windows
     except ImportError:
@@ -112,7 +111,7 @@ def limit_resources(content_bytes: int) -> None:
 
 
 def merged(lines: str) -> Told:
-    """What `tell` wrote, one JSON object a line; a last line that is cut off does not count."""
+    """Merge what `tell` wrote, one JSON object per line; a last line that is cut off is ignored."""
     told = Told()
     for line in lines.splitlines():
         with contextlib.suppress(ValueError, TypeError):
@@ -126,7 +125,7 @@ def _run(interpreter: Any) -> None:  # noqa: ANN401 - the interpreters carry no 
     size = 0
     for values in _INPUTS:
         for detail in details:
-            with contextlib.suppress(RuntimeError, ValueError, TypeError):  # such as strings
+            with contextlib.suppress(RuntimeError, ValueError, TypeError):  # for example strings
                 array = values(detail)
                 size += array.nbytes
                 interpreter.set_tensor(detail["index"], array)
@@ -177,7 +176,7 @@ def _tell(**facts: str) -> None:
 
 def main(options_json: str) -> None:
     """Run one trial in this process."""
-    from edgekit.runtime.interpreters import load_library  # noqa: PLC0415 - of the child alone
+    from edgekit.runtime.interpreters import load_library  # noqa: PLC0415 - only in the child
 
     options = json.loads(options_json)
     trial = Trial(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trial in a fork of this process: the libraries are loaded already, so that it starts in 3 ms.
+"""A trial in a fork of this process: the libraries are already loaded, so it starts in 3 ms.
 
-Only on Linux. The child runs nothing but the interpreter and never returns: no Python code that
-another thread could have held a lock of. Should it hang all the same, its time is limited.
+Only on Linux. The child runs only the interpreter and never returns: it runs no Python code that
+needs a lock of another thread. If it hangs nevertheless, its time is limited.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from edgekit.runtime.trial_child import (
 
 
 def fork_trial(trial: Trial, library: InterpreterLibrary, timeout_s: float) -> Outcome:
-    """Run ``trial`` in a fork; ``timeout_s`` is until it is ended."""
+    """Run ``trial`` in a fork, which is killed after ``timeout_s``."""
     reading, writing = os.pipe()
     printed = temporary_descriptor()
     try:
@@ -64,7 +64,7 @@ def _fork() -> int:
 
 
 def _child(trial: Trial, library: InterpreterLibrary, writing: int, printed: int) -> None:
-    """The child's whole life; nothing of the parent's is flushed, closed or called at its end."""
+    """Run the child and exit; flush, close or call nothing of the parent."""
     status = 1
     try:
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGABRT):
@@ -90,7 +90,7 @@ def _tell(writing: int, facts: dict[str, str]) -> None:
 
 
 def _listen(reading: int, timeout_s: float) -> tuple[str, bool]:
-    """What the child reports until it ends; whether it took too long."""
+    """Return what the child reports until it ends, and whether it took too long."""
     told, deadline = b"", time.monotonic() + timeout_s
     poll = select.poll()
     poll.register(reading, select.POLLIN)
@@ -107,8 +107,8 @@ def _listen(reading: int, timeout_s: float) -> tuple[str, bool]:
 
 
 def _end(pid: int) -> int:
-    """The child's wait status; ended if it is still there and has closed its pipe or its time."""
-    for _ in range(200):  # it closes the pipe a moment before it is gone
+    """Return the child's wait status; kill it if it does not exit soon."""
+    for _ in range(200):  # it closes the pipe shortly before it exits
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return status

@@ -63,5 +63,5 @@ def test_what_ran_the_model_is_one_value_and_stands_where_older_documents_have_i
 
 
 def test_options_and_keywords_do_not_mix(int8_path: Path) -> None:
-    with pytest.raises(UsageError, match="kernels is given beside options"):
+    with pytest.raises(UsageError, match="kernels is given together with options"):
         benchmark(int8_path, kernels="reference", options=RunnerOptions())

@@ -39,7 +39,7 @@ def check_plain(plain: Model, where: str = "") -> None:
         raise UnsupportedModelError(
             "the plain model is compiled for the Edge TPU",
             where=where,
-            fix="give the model that went into the compiler, without _edgetpu in its name",
+            fix="use the model that was given to the compiler, without _edgetpu in its name",
         )
 
 

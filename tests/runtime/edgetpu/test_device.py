@@ -144,7 +144,7 @@ def test_a_device_lost_in_mid_run_is_told(
     with Runner(models.compiled, "usb") as runner:
         for _ in range(3):
             runner.invoke(_INPUT)
-        with pytest.raises(DeviceLostError, match="lost in mid-run") as lost:
+        with pytest.raises(DeviceLostError, match="lost during a run") as lost:
             runner.invoke(_INPUT)
     assert "Edge TPU is not ready" in lost.value.why
     assert "--recover" in lost.value.fix

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An Edge TPU that goes away in mid-run, and comes back or not."""
+"""An Edge TPU that is lost during a run, and can be opened again or not."""
 
 from __future__ import annotations
 
