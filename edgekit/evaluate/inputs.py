@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekit.data import Placement
 from edgekit.data.arrays import names_for_one
-from edgekit.data.dataset import InputSpec, as_real
+from edgekit.data.dataset import InputSpec, as_real, sample_specs
 from edgekit.data.image_files import IMAGE_SUFFIXES, is_image
 from edgekit.data.images import MOST_IMAGE_BYTES, open_image, with_mode
 from edgekit.data.items import batch_size
@@ -104,7 +104,8 @@ def each_sample(item: Item, infos: Sequence[TensorInfo]) -> Iterator[Item]:
     else:
         yield item
         return
-    specs = [InputSpec(each.name, tuple(each.shape)) for each in infos if each.name in arrays]
+    whole = sample_specs([InputSpec(each.name, tuple(each.shape)) for each in infos])
+    specs = [spec for spec in whole if spec.name in arrays]
     count = batch_size([arrays[spec.name].shape for spec in specs], specs) if specs else None
     if count in (None, 1):
         yield replace(item, arrays=arrays)
@@ -193,6 +194,8 @@ def _fit_all(
 
 def _fitted(values: NDArray[Any], info: TensorInfo, how: Preprocess) -> NDArray[Any]:
     sample = as_real(values)
+    if sample.shape == info.shape != (1,) and info.shape[:1] != (1,):
+        return how.scale_if_asked(sample)  # a state, whose first dimension is no batch
     if sample.ndim == len(info.shape) and sample.shape[:1] == (1,):
         sample = sample[0]
     return _repeated(how.array(sample, info.shape[1:]), info)

@@ -161,7 +161,7 @@ class OutputSums:
             shape=self._info.shape,
             num_samples=self._count,
             num_not_finite=self._not_finite,
-            identical=self._equal,
+            identical=self._equal and (self._count > 0 or not self._not_finite),
             snr_db=decibels(self._power, noise),
             centred_snr_db=decibels(signal, noise),
             spread=rounded(np.sqrt(signal / values)),

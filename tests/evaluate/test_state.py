@@ -12,6 +12,7 @@ import pytest
 
 from edgekit.errors import UsageError
 from edgekit.evaluate import evaluate, run
+from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, write_model
 
 Make = Callable[..., bytes]
 
@@ -70,6 +71,20 @@ def test_states_that_are_inputs_can_be_told_to_begin_anew(make_accumulator: Make
     for keep_state, expected in ((None, [1, 2, 3]), (True, [1, 2, 3]), (False, [1, 1, 1])):
         result = run(make_accumulator(), ones, keep_state=keep_state)
         assert [answer.outputs[0].max for answer in result.answers] == expected
+
+
+def test_states_of_another_first_dimension_are_read_from_a_file(tmp_path: Path) -> None:
+    tensors = tuple(
+        Tensor(name, shape, "FLOAT32", 0)
+        for name, shape in (("x", (1, 3)), ("state", (2, 1, 4)), ("y", (1, 3)), ("z", (2, 1, 4)))
+    )
+    operators = (Operator("ABS", 1, (0,), (2,)), Operator("ABS", 1, (1,), (3,)))
+    graph = Subgraph(tensors, (0, 1), (2, 3), operators)
+    model = write_model(Model((graph,), (np.empty(0, np.uint8),)))
+    states = -np.arange(1, 6, dtype=np.float32).reshape(5, 1, 1, 1) * np.ones((2, 1, 4), np.float32)
+    np.savez(str(tmp_path / "s.npz"), x=np.zeros((5, 3), np.float32), state=states)
+    answers = run(model, [tmp_path / "s.npz"], task="none").answers
+    assert [each.outputs[1].max for each in answers] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(("keep_state", "expected"), [(None, [1, 4, 4]), (False, [1, 1, 1])])

@@ -79,6 +79,12 @@ def test_a_sample_with_nan_is_counted_and_left_out() -> None:
     assert record.centred_snr_db > 30
 
 
+def test_outputs_without_one_finite_sample_are_not_identical() -> None:
+    record = _record(np.full((12, 6), np.inf), np.ones((12, 6)))
+    assert (record.num_samples, record.num_not_finite, record.identical) == (0, 12, False)
+    assert _verdict(np.full((12, 6), np.inf), np.ones((12, 6))) == UNKNOWN
+
+
 def test_saturated_values_are_those_beyond_the_models_range() -> None:
     expected = np.linspace(0, 20, 100).reshape(10, 10)
     actual = _as_uint8(expected, 10 / 255, 0)

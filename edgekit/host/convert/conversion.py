@@ -27,7 +27,7 @@ from edgekit.data.network_start import (
 from edgekit.data.random_samples import RANDOM
 from edgekit.edgetpu.macs import count_macs
 from edgekit.edgetpu.operation import Operation
-from edgekit.errors import EdgeKitError, UsageError
+from edgekit.errors import EdgeKitError, UnsupportedModelError, UsageError
 from edgekit.evaluate.causes import Making
 from edgekit.evaluate.gates import Gates
 from edgekit.evaluate.outputs import Agreement, agreement_warnings, measure_outputs
@@ -246,7 +246,7 @@ class _Conversion:
             time_s=time.monotonic() - start,
             peak_rss_bytes=child.peak_rss_bytes,
             warnings=(
-                *(calibration.warnings if calibration else ()),
+                *(calibration.warnings if calibration and ranges else ()),
                 *self._pixels.warnings(ranges, self._dataset),
                 *self._notes,
             ),
@@ -428,10 +428,29 @@ class _Conversion:
         labels = calibration.judged_labels
         answers = LabelledAnswers(reference.content, labels, dataset, self._labels)
         agreement = measure_outputs(reference, made, batches, making, answers.add)
+        self._check_finite(agreement, calibration.num_judged, is_random=is_random)
         self._options.gates.check(agreement, self._where)
         self._notes.extend(agreement_warnings(agreement))
         self._check_labels_right(answers, macs)
         return agreement
+
+    def _check_finite(self, agreement: Agreement, num_judged: int, *, is_random: bool) -> None:
+        """Warn of samples that the float model answers with NaN or infinity.
+
+        Raises:
+            UnsupportedModelError: It answers all of them so, and they are no random numbers.
+        """
+        number = max((each.record.num_not_finite for each in agreement.outputs), default=0)
+        what = f"the float model answers {number} of {num_judged} samples with NaN or infinity"
+        if number and number == num_judged and not is_random:
+            raise UnsupportedModelError(
+                what,
+                where=self._where,
+                why="its weights may be NaN, or values may overflow",
+                fix="check the network's training, the data and --preprocess",
+            )
+        if number:
+            self._notes.append(f"{what}, which were left out of the comparison")
 
     def _check_labels_right(self, answers: LabelledAnswers, macs: int) -> None:
         """Warn if the float model is wrong by the data's labels; name what would be right."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.errors import GateError, UsageError
+from edgekit.errors import GateError, UnsupportedModelError, UsageError
 from edgekit.evaluate.outputs import describe_agreement
 from edgekit.fix import fix
 from edgekit.host.convert import ConvertResult, convert
@@ -136,3 +136,18 @@ def test_where_no_rewrite_parts_them_none_is_named(tmp_path: Path) -> None:
     assert "channels 0 to 3 (" in line
     assert "channels 4 to 6 (" in line
     assert "end the network before the join" in text
+
+
+def test_a_float_model_that_answers_with_infinity_is_an_error(tmp_path: Path) -> None:
+    import keras  # noqa: PLC0415
+
+    source = values = keras.Input((3,))
+    for _ in range(135):  # beyond 2 ** 128, what float32 reaches
+        values = keras.layers.Add()([values, values])
+    model = keras.Model(source, values)
+    samples = (_RNG.random((60, 3)) + 1).astype(np.float32)
+    with pytest.raises(UnsupportedModelError, match="30 of 30 samples with NaN or infinity"):
+        _convert(model, samples, tmp_path / "m.tflite", num_samples=30)
+    assert not (tmp_path / "m.tflite").exists()
+    result = convert(model, data="random", output=tmp_path / "m.tflite", num_samples=30)
+    assert any("with NaN or infinity" in each for each in result.warnings)
