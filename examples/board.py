@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs on the board: classify images with a model or a bundle, and say how long it takes.
+"""A program for a board: classify images with a model or a bundle, and print the time taken.
 
 python3 examples/board.py mine.edgekit photo.jpg --device auto
 
-Needs only edgekit and a TensorFlow Lite runtime: Python 3.7, as on a Coral Dev Board, is enough.
+It needs only edgekit, a TensorFlow Lite runtime and Python 3.7, which a Coral Dev Board has.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgekit import EdgeKitError, Runner
 
 
 def read_pixels(path, shape):
-    """Read an image as the input wants it: ``shape`` is (1, height, width, channels); 0 to 255."""
+    """Return an image as float32 (1, height, width, channels), which is ``shape``; 0 to 255."""
     _, height, width, channels = shape
     mode = "L" if channels == 1 else "RGB"
     image = Image.open(path).convert(mode).resize((width, height), Image.BILINEAR)

@@ -3,7 +3,7 @@
 
 python examples/digits.py --output digits-out
 
-The 1,797 digits come with scikit-learn: nothing is downloaded. Needs edgekit's extra "host".
+The 1,797 digits are part of scikit-learn: nothing is downloaded. It needs edgekit's extra "host".
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def trained_network(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], 
 
 
 def main() -> None:
-    """Train, convert, check and evaluate; print what each step says."""
+    """Train, convert, check and evaluate; print the result of each step."""
     parser = argparse.ArgumentParser(description="Handwritten digits, from training to int8")
     parser.add_argument("--output", type=Path, default=Path("digits-out"), help="folder to write")
     parser.add_argument("--epochs", type=int, default=20)
@@ -54,7 +54,7 @@ def main() -> None:
     )
     network = trained_network(x_train, y_train, arguments.epochs)
 
-    # 100 training images calibrate: they show which range of values each tensor needs.
+    # Calibrate with 100 training images: they show which range of values each tensor needs.
     converted = edgekit.convert(network, data=x_train[:100], output=model)
     edgekit.convert(network, output=float_model, mode="float")
     print(f"converted: {converted.output}, {converted.bytes:,} bytes")

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transfer learning: a MobileNetV2 learns the classes of a folder of photographs.
+"""Transfer learning: train a MobileNetV2 on the classes of a folder of photographs.
 
 python examples/photographs.py photos --output mine.keras
 
-``photos`` has one sub-folder a class. Without photographs at hand, ``--make-sample`` fills the
-folder with pieces of the two that come with scikit-learn. Keras downloads the weights that
-MobileNetV2 learned on ImageNet; ``--weights FILE`` reads them from a file. ``--weights none`` takes
-a small network that learns from nothing instead: no download, good for a trial. Needs edgekit's
-extra "host".
+``photos`` has one sub-folder per class. If you do not have photographs, ``--make-sample`` fills the
+folder with pieces of scikit-learn's two photographs. Keras downloads MobileNetV2's ImageNet
+weights; ``--weights FILE`` reads them from a file. ``--weights none`` trains a small network from
+random weights instead, without a download, for a first try. It needs edgekit's extra "host".
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def make_sample(folder: Path, per_class: int = 60) -> None:
 
 
 def pretrained(weights: str) -> Any:  # noqa: ANN401 - keras has no types
-    """MobileNetV2 without its last layer, for photographs of 96x96 pixels, values -1 to 1."""
+    """Return MobileNetV2 without its last layer, for 96x96 pixels with values of -1 to 1."""
     try:
         return keras.applications.MobileNetV2(
             input_shape=(_SIDE, _SIDE, 3),
@@ -50,13 +49,13 @@ def pretrained(weights: str) -> Any:  # noqa: ANN401 - keras has no types
     except (OSError, ValueError) as error:
         sys.exit(
             f"error: MobileNetV2's weights cannot be loaded: {error}\n"
-            "  fix: with internet access run it again; or give a file that you have downloaded:\n"
+            "  fix: run it again with internet access; or give a file that you have downloaded:\n"
             "       --weights FILE; or try the steps with a small network: --weights none"
         )
 
 
 def from_nothing() -> Any:  # noqa: ANN401 - keras has no types
-    """A small network with random weights, for the same photographs."""
+    """Return a small network with random weights, for the same photographs."""
     layers = [
         keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")
         for filters in (16, 32, 64)
@@ -65,12 +64,12 @@ def from_nothing() -> Any:  # noqa: ANN401 - keras has no types
 
 
 def build(num_classes: int, weights: str) -> Any:  # noqa: ANN401 - keras has no types
-    """The network: pixels 0..255 in, one score a class out."""
+    """Return the network: its input is pixels of 0..255, its output one score per class."""
     if weights == "none":
         base = from_nothing()
     else:
         base = pretrained(weights)
-        base.trainable = False  # only the last layer learns
+        base.trainable = False  # train only the last layer
     pixels = keras.Input((_SIDE, _SIDE, 3))
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
     features = keras.layers.Dropout(0.2)(base(scaled))
@@ -79,9 +78,9 @@ def build(num_classes: int, weights: str) -> Any:  # noqa: ANN401 - keras has no
 
 
 def main() -> None:
-    """Train on four fifths of the photographs, say the accuracy on the rest, save the network."""
+    """Train on four fifths of the photographs, measure on the rest, save the network."""
     parser = argparse.ArgumentParser(description="Transfer learning on a folder of photographs")
-    parser.add_argument("photos", type=Path, help="a folder with one sub-folder a class")
+    parser.add_argument("photos", type=Path, help="a folder with one sub-folder per class")
     parser.add_argument("--output", type=Path, default=Path("mine.keras"), help="file to write")
     parser.add_argument("--weights", default="imagenet", help="imagenet, a file, or none")
     parser.add_argument("--epochs", type=int, default=12)
@@ -92,7 +91,7 @@ def main() -> None:
     if not arguments.photos.is_dir():
         sys.exit(
             f"error: there is no folder {arguments.photos}\n"
-            "  fix: give a folder with one sub-folder a class; or add --make-sample"
+            "  fix: give a folder with one sub-folder per class; or add --make-sample"
         )
     keras.utils.set_random_seed(1)
     training, rest = keras.utils.image_dataset_from_directory(
@@ -109,7 +108,7 @@ def main() -> None:
     _, accuracy = network.evaluate(rest, verbose=0)
     network.save(arguments.output)
     print(f"classes: {', '.join(training.class_names)}")
-    print(f"accuracy on the photographs kept apart: {accuracy:.1%}")
+    print(f"accuracy on photographs not used for training: {accuracy:.1%}")
     print(f"saved: {arguments.output}")
 
 

@@ -16,6 +16,7 @@ import argparse
 import ast
 import io
 import re
+import shutil
 import subprocess
 import sys
 import tokenize
@@ -23,7 +24,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 _PAGES = (".md", ".txt")
 _COMMENTED = (".sh", ".toml", ".yml", ".yaml", ".rules", ".mk")
@@ -118,20 +119,22 @@ def _of_python(source: str) -> Iterator[Sentence]:
     skipped: set[ast.AST] = set()  # docstrings, and the parts of an f-string
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node) is not None:
-            expression = node.body[0]
-            assert isinstance(expression, ast.Expr)
-            skipped.add(expression.value)
+            skipped.update(ast.walk(node.body[0]))
             text = ast.get_docstring(node) or ""
-            found.append((expression.lineno, "docstring", text.splitlines()))
+            found.append((node.body[0].lineno, "docstring", text.splitlines()))
         elif isinstance(node, ast.JoinedStr) and node not in skipped:
             skipped.update(ast.walk(node))
             found.append((node.lineno, "message", [_template(node)]))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if node not in skipped and " " in node.value.strip():
-                found.append((node.lineno, "message", node.value.splitlines()))
+        elif isinstance(node, ast.Constant) and node not in skipped and _is_text(node.value):
+            found.append((node.lineno, "message", node.value.splitlines()))
     found.extend(_comments(source))
     for _, kind, lines in sorted(found, key=lambda each: each[0]):
         yield from _split(kind, lines)
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Return whether a constant has several words."""
+    return isinstance(value, str) and " " in value.strip()
 
 
 def _template(node: ast.JoinedStr) -> str:
@@ -186,7 +189,8 @@ def _git(*arguments: str) -> str:
     Raises:
         SystemExit: git fails; the message is git's own.
     """
-    done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    command = [shutil.which("git") or "git", *arguments]
+    done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         sys.exit(f"error: git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout.decode("utf-8", errors="replace")

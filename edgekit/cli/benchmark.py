@@ -30,14 +30,16 @@ def benchmark(
     runtime: RuntimeOption = None,
     kernels: KernelsOption = "fast",
     num_threads: ThreadsOption = 1,
-    num_runs: Annotated[int, typer.Option(min=1, help="How many inferences to time.")] = 50,
-    warmup_runs: Annotated[int, typer.Option(min=0, help="How many to run before, untimed.")] = 5,
+    num_runs: Annotated[int, typer.Option(min=1, help="Number of inferences to measure.")] = 50,
+    warmup_runs: Annotated[
+        int, typer.Option(min=0, help="Number of inferences to run first, without measuring.")
+    ] = 5,
     fallback: FallbackOption = False,
     recover: RecoverOption = False,
     timeout_sec: DeviceTimeoutOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure loading, the first inference and the steady state, apart from each other."""
+    """Measure separately: loading, the first inference and the steady state."""
     from edgekit.evaluate import benchmark as run_benchmark
 
     result = run_benchmark(
@@ -56,7 +58,7 @@ def benchmark(
 
 
 def render(result: BenchmarkResult) -> str:
-    """The result for people."""
+    """Return the result for people."""
     latency = result.latency_ms
     names = ("min", "mean", "p50", "p90", "p99", "std")
     return "\n".join(

@@ -27,13 +27,13 @@ def bundle(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The .edgekit to write.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The .edgekit file to write.")
     ],
     compiled: Annotated[
         Optional[Path],
         typer.Option(
             metavar="MODEL",
-            help="What edgetpu_compiler made of it.",
+            help="The model that edgetpu_compiler wrote from MODEL.",
             autocompletion=completion.models,
         ),
     ] = None,
@@ -41,25 +41,27 @@ def bundle(
     preprocess: PreprocessOption = None,
     metrics: Annotated[
         Optional[List[Path]],
-        typer.Option(metavar="RESULT.json", help="What evaluate or benchmark --json printed."),
+        typer.Option(
+            metavar="RESULT.json", help="The output of evaluate --json or benchmark --json."
+        ),
     ] = None,
     task: Annotated[
         Optional[str],
-        typer.Option(help="What the model is for; by default what RESULT.json or the model says."),
+        typer.Option(help="The model's task; by default that of RESULT.json or of the model."),
         OneOf(*TASKS),
     ] = None,
     decoder: Annotated[
-        str, typer.Option(metavar="NAME", help="What makes answers of its outputs.")
+        str, typer.Option(metavar="NAME", help="The decoder that turns outputs into results.")
     ] = "",
     licence: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", help="The model's licence, a text file.")
+        Optional[Path], typer.Option(metavar="FILE", help="A text file with the model's licence.")
     ] = None,
     sign: Annotated[
         Optional[Path], typer.Option(metavar="KEY", help="Sign with this Ed25519 private key.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Put a model and all that a device needs beside it into one file."""
+    """Put a model and everything else that a device needs into one file."""
     from edgekit.bundle import bundle as write_bundle
 
     result = write_bundle(
@@ -80,7 +82,7 @@ def bundle(
 
 
 def render(result: BundleResult) -> Iterator[str]:
-    """The result for people, line by line."""
+    """Yield the result for people, line by line."""
     signed = ", signed" if result.signed else ""
     yield f"written    {result.output}: {result.bytes:,} bytes{signed}"
     yield f"sha256     {result.bundle_sha256}"
@@ -88,7 +90,7 @@ def render(result: BundleResult) -> Iterator[str]:
 
 
 def render_manifest(manifest: Manifest) -> Iterator[str]:
-    """A bundle's contents for people, line by line."""
+    """Yield a bundle's contents for people, line by line."""
     for file in manifest.files:
         yield f"{file.role:10} {file.path}: {file.bytes:,} bytes, {file.sha256[:12]}"
     if manifest.task:

@@ -28,8 +28,8 @@ def check(
         typer.Argument(
             metavar="MODEL...",
             autocompletion=completion.checkable,
-            help="A .tflite; or a .keras, .h5, frozen .pb or SavedModel's folder, which is "
-            "converted first.",
+            help="A .tflite file; or a .keras, .h5 or frozen .pb file or a SavedModel's folder, "
+            "which edgekit converts first.",
         ),
     ],
     target: Annotated[
@@ -37,7 +37,7 @@ def check(
         typer.Option(
             "--min-runtime-version",
             "-m",
-            help="The oldest Edge TPU runtime that is to run it: 10, 12, 13 or 14.",
+            help="The oldest Edge TPU runtime that must run the model: 10, 12, 13 or 14.",
         ),
         Formerly("--target"),
     ] = 14,
@@ -47,7 +47,7 @@ def check(
             metavar="SHARE",
             min=0.0,
             max=1.0,
-            help="A gate, such as 0.95: if a smaller share of operators maps, exit with 4.",
+            help="A gate: exit with 4 if a smaller share of operators maps; for example 0.95.",
         ),
     ] = None,
     show_operations: Annotated[
@@ -55,7 +55,7 @@ def check(
     ] = False,
     data: Annotated[
         Optional[str],
-        typer.Option(metavar="DATA", help="Calibration samples, where MODEL has to be converted."),
+        typer.Option(metavar="DATA", help="Calibration samples, if MODEL must be converted."),
     ] = None,
     preprocess: PreprocessOption = None,
     input_shape: Annotated[
@@ -63,25 +63,29 @@ def check(
         typer.Option(metavar="SHAPE", help="1,224,224,3, or NAME=1,224,224,3 for each input."),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="What an unknown first dimension becomes.")
+        int, typer.Option(min=1, help="The batch size if the model does not fix it.")
     ] = 1,
     signature: Annotated[
-        Optional[str], typer.Option(metavar="NAME", help="Which one of a SavedModel.")
+        Optional[str], typer.Option(metavar="NAME", help="The signature to use of a SavedModel.")
     ] = None,
     inputs: Annotated[
         Optional[List[str]],
-        typer.Option(metavar="NAME", help="Of a frozen graph or a float .tflite; once for each."),
+        typer.Option(
+            metavar="NAME", help="A tensor of a frozen graph or float .tflite; repeat for more."
+        ),
     ] = None,
     outputs: Annotated[
         Optional[List[str]],
-        typer.Option(metavar="NAME", help="Of a frozen graph or a float .tflite; once for each."),
+        typer.Option(
+            metavar="NAME", help="A tensor of a frozen graph or float .tflite; repeat for more."
+        ),
     ] = None,
     trust_source: Annotated[
-        bool, typer.Option("--trust-source", help="Let code that a Keras file carries run.")
+        bool, typer.Option("--trust-source", help="Run code that a Keras file contains.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Say what the Edge TPU takes of a model, why not the rest, and what to change."""
+    """Show which operators map to the Edge TPU, why the others do not, and what to change."""
     from edgekit.checking import check as run_check
     from edgekit.edgetpu import CheckReports
     from edgekit.edgetpu.report import require_mapped
@@ -116,7 +120,7 @@ def check(
 
 
 def render(report: CheckReport, show_operations: bool = False) -> Iterator[str]:
-    """The result for people, line by line."""
+    """Yield the result for people, line by line."""
     yield f"model       {report.model}{', converted' if report.converted_from else ''}"
     yield from _summary(report)
     if report.table:
@@ -137,10 +141,10 @@ def render(report: CheckReport, show_operations: bool = False) -> Iterator[str]:
 
 def _summary(report: CheckReport) -> Iterator[str]:
     if report.refused:
-        if_read = f"; read, it would map {report.num_mapped_if_read} of {report.num_operators}"
+        if_read = f"; otherwise {report.num_mapped_if_read} of {report.num_operators}"
         yield (
             "maps        nothing: the compiler refuses the file"
-            + (f"{if_read} operators" if report.operators else "")
+            + (f"{if_read} operators would map" if report.operators else "")
         )
         first = next(issue for issue in report.issues if issue.severity == "error")
         yield f"{'':11} because of {first}"
@@ -185,7 +189,7 @@ def _summary(report: CheckReport) -> Iterator[str]:
 
 
 def _compiler_table(report: CheckReport) -> Iterator[str]:
-    """In the columns of the compiler's operation log."""
+    """Yield the columns of the compiler's operation log."""
     yield f"{'Operator':31}{'Count':11}Status"
     for row in report.table:
         yield f"{row.opcode:31}{row.count:<11}{row.status}"
@@ -204,7 +208,7 @@ def _row(verdict: OperatorVerdict) -> Tuple[str, ...]:
 
 
 def _size(num_bytes: int) -> str:
-    """Bytes as the compiler writes them: ``2.73MiB``."""
+    """Return bytes in the compiler's format: ``2.73MiB``."""
     size, unit = float(num_bytes), "B"
     for larger in ("KiB", "MiB", "GiB"):
         if size < _KIB:

@@ -22,7 +22,7 @@ _Result = Annotated[
     Path,
     typer.Argument(
         metavar="RESULT.json",
-        help="What edgekit evaluate --json or benchmark --json printed.",
+        help="The output of edgekit evaluate --json or benchmark --json.",
         autocompletion=completion.results,
     ),
 ]
@@ -34,18 +34,20 @@ def compare(
     max_drop: Annotated[
         Optional[float],
         typer.Option(
-            metavar="SHARE", min=0, help="How much a metric may drop, as a share: 0.01 is a point."
+            metavar="SHARE",
+            min=0,
+            help="The largest drop of a metric, as a share: 0.01 is 1 point.",
         ),
     ] = None,
     max_p95_ms: Annotated[
         Optional[float],
         typer.Option(
-            "--max-p95-ms", metavar="MS", min=0, help="How long 95 % of inferences may take."
+            "--max-p95-ms", metavar="MS", min=0, help="The highest latency for 95 % of inferences."
         ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say whether two results can be compared, how the second differs, and whether it passes."""
+    """Compare two results: whether they are comparable, how they differ, what fails."""
     from edgekit.evaluate import compare as run_compare
 
     result = run_compare(first, second, max_drop=max_drop, max_p95_ms=max_p95_ms)
@@ -55,7 +57,7 @@ def compare(
 
 
 def render(result: CompareResult) -> Iterator[str]:
-    """The comparison for people, line by line."""
+    """Yield the comparison for people, line by line."""
     yield f"first      {result.first}"
     yield f"second     {result.second}"
     yield f"comparable {'yes' if result.comparable else 'no'}"

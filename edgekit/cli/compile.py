@@ -18,7 +18,7 @@ from edgekit.extras import require_host_python
 if TYPE_CHECKING:
     from edgekit.host.compiler.result import CompileCommands, CompiledModel, CompileResult
 
-# Lines of the compiler that show how far it is.
+# Lines of the compiler that show its progress.
 _STEPS = ("Searching", "Try to compile", "Started", "edgekit:")
 
 
@@ -27,13 +27,15 @@ def compile(  # noqa: A001 - the command's name
         List[Path],
         typer.Argument(
             metavar="MODEL...",
-            help="Integer-only .tflite files; several share one Edge TPU.",
+            help="Integer-only .tflite files; several are compiled to share one Edge TPU.",
             autocompletion=completion.models,
         ),
     ],
     out_dir: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FOLDER", help="For NAME_edgetpu.tflite."),
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="The folder for NAME_edgetpu.tflite."
+        ),
         Formerly("--out-dir", "--out_dir"),
     ] = Path(),
     show_operations: Annotated[
@@ -41,7 +43,7 @@ def compile(  # noqa: A001 - the command's name
         typer.Option(
             "--show-operations",
             "-s",
-            help="Print the operator table even where all operations are mapped.",
+            help="Print the operator table even if all operations are mapped.",
         ),
         Formerly("--show_operations"),
     ] = False,
@@ -50,7 +52,7 @@ def compile(  # noqa: A001 - the command's name
         typer.Option(
             "--min-runtime-version",
             "-m",
-            help="The oldest Edge TPU runtime that is to run it: 10 to 14.",
+            help="The oldest Edge TPU runtime that must run the model: 10 to 14.",
         ),
         Formerly("--min_runtime_version"),
     ] = None,
@@ -60,13 +62,18 @@ def compile(  # noqa: A001 - the command's name
             "--intermediate-tensors",
             "-i",
             metavar="NAMES",
-            help="Tensors (with commas) that end the Edge TPU's part; ':' between models.",
+            help="Tensors at which the Edge TPU's part ends: A,B for one model, A,B:C for two.",
         ),
         Formerly("--intermediate_tensors"),
     ] = None,
     num_segments: Annotated[
         Optional[int],
-        typer.Option("--num-segments", "-n", min=1, help="Parts for as many Edge TPUs."),
+        typer.Option(
+            "--num-segments",
+            "-n",
+            min=1,
+            help="Cut the model into this many parts, one per Edge TPU.",
+        ),
         Formerly("--num_segments"),
     ] = None,
     search_delegate: Annotated[
@@ -74,7 +81,7 @@ def compile(  # noqa: A001 - the command's name
         typer.Option(
             "--search-delegate",
             "-d",
-            help="On failure leave more and more operations at the end on the CPU (16.0).",
+            help="If it fails, retry with more and more of the last operations on the CPU (16.0).",
         ),
         Formerly("--search_delegate"),
     ] = False,
@@ -84,7 +91,7 @@ def compile(  # noqa: A001 - the command's name
             "--delegate-search-step",
             "-k",
             min=1,
-            help="How many operations more at each try (16.0).",
+            help="Number of operations to add at each try (16.0).",
         ),
         Formerly("--delegate_search_step"),
     ] = None,
@@ -95,7 +102,7 @@ def compile(  # noqa: A001 - the command's name
             "-t",
             metavar="SECONDS",
             min=1,
-            help="The compiler's own limit for one try; 180 by default.",
+            help="The compiler's own time limit for one try; 180 by default.",
         ),
         Formerly("--timeout_sec"),
     ] = None,
@@ -104,20 +111,21 @@ def compile(  # noqa: A001 - the command's name
         typer.Option(
             "--enable-multiple-subgraphs",
             "-a",
-            help="More than one region on the Edge TPU (experimental, often slower).",
+            help="Allow more than one region on the Edge TPU (experimental, often slower).",
         ),
         Formerly("--enable_multiple_subgraphs"),
     ] = False,
     compiler: Annotated[
         Optional[str],
         typer.Option(
-            metavar="PATH", help="edgetpu_compiler, if not on PATH or in EDGETPU_COMPILER."
+            metavar="PATH",
+            help="The edgetpu_compiler, if PATH and EDGETPU_COMPILER do not name it.",
         ),
     ] = None,
     via: Annotated[
         Optional[str],
         typer.Option(
-            metavar="PLACE", help="Run it there: ssh://[user@]host[:port] or docker:IMAGE."
+            metavar="PLACE", help="Where to run it: ssh://[user@]host[:port] or docker:IMAGE."
         ),
     ] = None,
     min_mapped: Annotated[
@@ -126,22 +134,22 @@ def compile(  # noqa: A001 - the command's name
             metavar="SHARE",
             min=0.0,
             max=1.0,
-            help="A gate, such as 0.95: if a smaller share of operators maps, exit with 4.",
+            help="A gate: exit with 4 if a smaller share of operators maps; for example 0.95.",
         ),
     ] = None,
     retries: Annotated[
-        int, typer.Option(min=0, help="Tries more after a crash that is known to be random.")
+        int, typer.Option(min=0, help="Number of retries after a crash that is known to be random.")
     ] = 3,
     deadline_sec: Annotated[
         float,
         typer.Option(
             metavar="SECONDS",
             min=0.001,
-            help="End the compiler and its children after so many seconds.",
+            help="Stop the compiler and its child processes after this many seconds.",
         ),
     ] = 3600.0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the exact command, run nothing.")
+        bool, typer.Option("--dry-run", help="Print the exact command; do not run it.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -182,14 +190,14 @@ def compile(  # noqa: A001 - the command's name
 
 
 def render_commands(planned: CompileCommands) -> Iterator[str]:
-    """One command a line, as a shell takes it."""
+    """Yield one command per line, quoted for a shell."""
     if planned.via.startswith("ssh:"):
         yield f"# on {planned.via}, in a new folder with copies of the models"
     yield from (shlex.join(command) for command in planned.commands)
 
 
 def render(result: CompileResult, show_operations: bool) -> Iterator[str]:
-    """The result for people, line by line."""
+    """Yield the result for people, line by line."""
     where = f", {result.via}" if result.via else ""
     yield f"compiler   {result.compiler_version}{where}: {result.time_s:.1f} s"
     for model in result.models:
@@ -197,7 +205,7 @@ def render(result: CompileResult, show_operations: bool) -> Iterator[str]:
     for each in result.disagreements:
         yield f"disagrees  {each}"
     if result.disagreements:
-        yield "           edgekit's rules are wrong here: please report it, with model and log"
+        yield "           edgekit's rules are wrong here: please report it with model and log"
 
 
 def _render_model(model: CompiledModel, show_operations: bool) -> Iterator[str]:

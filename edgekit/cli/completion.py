@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the shell's completion offers for arguments: files of the right kind, names of devices.
+"""What the shell completes for arguments: files of the right kind, names of devices.
 
-An empty answer makes the shell complete file names by itself.
+If a function here returns an empty list, the shell completes file names itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _DEVICES = ("auto", "cpu", "emulator", "pci", "usb")
 
 
 def files(*suffixes: str) -> Callable[[str], List[str]]:
-    """A completion that offers files with these suffixes, and folders beside them."""
+    """Return a completion function for files with these suffixes and folders beside them."""
 
     def complete(incomplete: str) -> List[str]:
         folder, _, start = incomplete.rpartition("/")
@@ -29,10 +29,10 @@ def files(*suffixes: str) -> Callable[[str], List[str]]:
         if not start.startswith("."):
             fitting = [each for each in fitting if not each.name.startswith(".")]
         found = [place + each.name for each in fitting if each.name.lower().endswith(suffixes)]
-        # A single folder is left to the shell, which goes into it instead of ending the word.
+        # For a single folder return an empty list: the shell then enters it, and the word goes on.
         folders = [f"{place}{each.name}/" for each in fitting if each.is_dir()] if found else []
         answer = [*found, *(each for each in folders if each[:-1] not in found)]
-        # The scripts of the shells insert words as they are; what needs a quote is left to them.
+        # The shells' scripts insert words without quotes; if a word needs them, the list is empty.
         return answer if all(shlex.quote(each) == each for each in answer) else []
 
     return complete
@@ -46,5 +46,5 @@ results = files(".json")
 
 
 def devices(incomplete: str) -> List[str]:
-    """The names of devices that begin so."""
+    """Return the names of devices that begin with ``incomplete``."""
     return [each for each in _DEVICES if each.startswith(incomplete)]

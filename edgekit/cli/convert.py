@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgekit.host.convert.result import ConvertResult, Endpoint
 
 _SHOWN_LABELS = 8
-# The words of edgekit.host.convert, which needs a host's Python; a test compares them.
+# Copied from edgekit.host.convert, which needs the host's Python. A test compares them.
 IO = ("uint8", "int8", "float32")
 MODES = ("int8", "float-fallback", "dynamic", "float")
 
@@ -34,38 +34,38 @@ def convert(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The .tflite to write.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The .tflite file to write.")
     ],
     data: Annotated[
         Optional[str],
         typer.Option(
             metavar="DATA",
-            help="Calibration samples: a folder of images, an .npz or .npy, or "
-            "package.module:function; random (numbers, for a look at whether it converts).",
+            help="Calibration samples: a folder of images, an .npz or .npy file, or "
+            "package.module:function; or random (numbers, only to try whether it converts).",
         ),
     ] = None,
     preprocess: PreprocessOption = None,
     num_samples: Annotated[
         int,
         typer.Option(
-            min=1, help="How many samples calibrate, spread over the data and its classes."
+            min=1, help="Number of calibration samples, spread over the data and its classes."
         ),
     ] = 100,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="What an unknown first dimension becomes.")
+        int, typer.Option(min=1, help="The batch size if the model does not fix it.")
     ] = 1,
     input_shape: Annotated[
         Optional[List[str]],
         typer.Option(metavar="SHAPE", help="1,224,224,3, or NAME=1,224,224,3 for each input."),
     ] = None,
     signature: Annotated[
-        Optional[str], typer.Option(metavar="NAME", help="Which one of a SavedModel.")
+        Optional[str], typer.Option(metavar="NAME", help="The signature to use of a SavedModel.")
     ] = None,
     inputs: Annotated[
         Optional[List[str]],
         typer.Option(
             metavar="NAME",
-            help="Tensors to feed, of a frozen graph or a float .tflite, which is cut there; "
+            help="Input tensors of a frozen graph or a float .tflite; the model is cut there. "
             "NAME=VALUE fixes a placeholder of a frozen graph.",
         ),
     ] = None,
@@ -73,63 +73,67 @@ def convert(
         Optional[List[str]],
         typer.Option(
             metavar="NAME",
-            help="Tensors to compute, of a frozen graph or a float .tflite, which is cut there.",
+            help="Output tensors of a frozen graph or a float .tflite; the model is cut there.",
         ),
     ] = None,
     io: Annotated[str, typer.Option(help="Type of inputs and outputs."), OneOf(*IO)] = "uint8",
     mode: Annotated[
         str,
-        typer.Option(help="int8 is enforced; the others are not for the Edge TPU."),
+        typer.Option(
+            help="int8 is for the Edge TPU and checked; the other modes are not for the Edge TPU."
+        ),
         OneOf(*MODES),
     ] = "int8",
     converter_python: Annotated[
         Optional[Path],
         typer.Option(
-            metavar="PATH", help="The Python of another environment, with its TensorFlow."
+            metavar="PATH", help="The Python of another environment, whose TensorFlow converts."
         ),
     ] = None,
     trust_source: Annotated[
-        bool, typer.Option("--trust-source", help="Let code that the source carries run.")
+        bool, typer.Option("--trust-source", help="Run code that the source contains.")
     ] = False,
     replace_activations: Annotated[
         Optional[str],
         typer.Option(
             metavar="HOW",
-            help="Before quantization: mappable, relu or relu6 for all activations that do not "
-            "map, or KIND=HOW,... (swish, gelu, hard_swish, leaky_relu, prelu, elu).",
+            help="Replace activations that do not map before quantization: mappable, relu or "
+            "relu6 for all, or KIND=HOW,... (swish, gelu, hard_swish, leaky_relu, prelu, elu).",
         ),
     ] = None,
     labels: Annotated[
         Optional[Path],
         typer.Option(
             metavar="FILE",
-            help="One class name a line, for the model's metadata; by default the names of the "
-            "data's class folders.",
+            help="A file with one class name per line, for the model's metadata; by default the "
+            "names of the class folders in DATA.",
         ),
     ] = None,
     min_agreement: Annotated[
         Optional[float],
         typer.Option(
             metavar="SHARE",
-            help="A gate, such as 0.95: if the int8 model keeps a smaller share of the float "
-            "model's answers (classes, objects, masks, scores), write nothing and exit with 4.",
+            help="A gate: write nothing and exit with 4 if the int8 model keeps a smaller share "
+            "of the float model's answers (classes, objects, masks, scores); for example 0.95.",
         ),
     ] = None,
     min_snr_db: Annotated[
         Optional[float],
         typer.Option(
             metavar="DB",
-            help="A gate, such as 12: if the signal of an output, about its own mean, is fewer dB "
-            "above the error, write nothing and exit with 4.",
+            help="A gate: write nothing and exit with 4 if an output's signal-to-noise ratio, "
+            "about its mean, is lower than this many dB; for example 12.",
         ),
     ] = None,
     timeout_sec: Annotated[
         Optional[float],
-        typer.Option(metavar="SECONDS", min=0.001, help="Give up after so many seconds."),
+        typer.Option(
+            metavar="SECONDS", min=0.001, help="Stop with an error after this many seconds."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Convert a trained network to an integer-only .tflite, enforced."""
+    """Convert a trained network to an integer-only .tflite, and check the result."""
     require_host_python("convert")
     from edgekit.host.convert import convert as run_convert
 
@@ -162,7 +166,7 @@ def convert(
 
 
 def render(result: ConvertResult) -> Iterator[str]:
-    """The result for people, line by line."""
+    """Yield the result for people, line by line."""
     ratio = _against_float(result.ratio) if result.ratio else ""
     yield f"written    {result.output}: {result.bytes:,} bytes{ratio}"
     yield f"source     {result.source}, read by {result.loader}"
@@ -222,7 +226,7 @@ def _agreement(result: ConvertResult) -> Iterator[str]:
     check = result.label_check
     if check is not None:
         yield f"by labels  the float model is right on {check.num_right} of {check.num_samples}"
-    apart = "none of which calibrated" if result.held_out else "the ones that calibrated"
+    apart = "not used for calibration" if result.held_out else "the calibration samples"
     yield f"judged on  {result.num_judged} samples, {apart}"
 
 
@@ -239,7 +243,7 @@ def _shortened(labels: Sequence[str]) -> str:
 
 
 def _words(values: Sequence[str] | None) -> list[str] | None:
-    """Repeated options, each of which may hold several names with commas."""
+    """Return the names of a repeated option; each value may be several, with commas."""
     if not values:
         return None
     return [word for value in values for word in value.split(",") if word]

@@ -22,24 +22,24 @@ def demo(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="FOLDER", help="For models, results and the picture."
+            "--output", "-o", metavar="FOLDER", help="The folder for models, results and a picture."
         ),
     ] = Path("demo-out"),
     dataset: Annotated[
         str,
-        typer.Option(help="digits ships with scikit-learn; mnist is cached or downloaded."),
+        typer.Option(help="digits is a part of scikit-learn; mnist is cached or downloaded."),
         OneOf("digits", "mnist"),
     ] = "digits",
     mnist: Annotated[
         Optional[Path],
-        typer.Option(metavar="FILE", help="An mnist.npz in Keras's form; implies --dataset mnist."),
+        typer.Option(metavar="FILE", help="An mnist.npz file of Keras; implies --dataset mnist."),
     ] = None,
     epochs: Annotated[
         Optional[int], typer.Option(min=1, help="Passes over the training images.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Train a small network on real digits and take it all the way to a proven int8 model."""
+    """Train a small network on real digits, convert it to int8 and measure the result."""
     require_host_python("demo")
     from edgekit.host.demo import demo as run_demo
 
@@ -55,7 +55,7 @@ def demo(
 
 
 def _make_report(folder: Path) -> bool:
-    """Write the report; the demo is whole without it where its libraries are missing."""
+    """Write the report; return False, with a note, if its libraries are missing."""
     from edgekit.errors import MissingExtraError
     from edgekit.report.page import report
 
@@ -68,7 +68,7 @@ def _make_report(folder: Path) -> bool:
 
 
 def render(result: DemoResult) -> str:
-    """The result for people: the four conversions, accuracy, latency, and where things lie."""
+    """Return the result for people: four conversions, accuracy, latency, and all paths."""
     accuracy = result.accuracy
     against = accuracy.against
     lines = [

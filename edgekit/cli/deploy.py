@@ -29,51 +29,57 @@ def deploy(
     ],
     boards: Annotated[
         List[str],
-        typer.Argument(metavar="BOARD...", help="user@host[:port], or names of ~/.ssh/config."),
+        typer.Argument(metavar="BOARD...", help="user@host[:port], or a name from ~/.ssh/config."),
     ],
     output: Annotated[
         Optional[Path],
-        typer.Option("--output", "-o", metavar="FOLDER", help="Write each board's results there."),
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Write each board's results into this folder."
+        ),
     ] = None,
     install: Annotated[
         Optional[Path],
         typer.Option(
             metavar="WHEEL_DIR",
-            help="Install edgekit there from this folder of wheels, without internet.",
+            help="Install edgekit on the boards from this folder of wheels, without internet.",
         ),
     ] = None,
     data: Annotated[
         Optional[Path],
         typer.Option(
             metavar="DATA",
-            help="Copy this folder of images, .npz, .npy or COCO .json there, and evaluate on it.",
+            help="Copy this folder of images, .npz, .npy or COCO .json to the boards, and "
+            "evaluate the model on it.",
         ),
     ] = None,
     benchmark: Annotated[
-        bool, typer.Option("--benchmark/--no-benchmark", help="Measure the latency there.")
+        bool, typer.Option("--benchmark/--no-benchmark", help="Measure the latency on the boards.")
     ] = True,
     device: Annotated[
         str,
         typer.Option(
             metavar="DEVICE",
             autocompletion=completion.devices,
-            help="What runs the model there: cpu, usb, pci, :0, or auto: an Edge TPU where the "
-            "board's doctor finds a usable one, else the CPU.",
+            help="What runs the model on the boards: cpu, usb, pci, :0, or auto: an Edge TPU if "
+            "the board's doctor finds a usable one, else the CPU.",
         ),
     ] = "auto",
     num_samples: SamplesOption = None,
-    num_runs: Annotated[int, typer.Option(min=1, help="How many inferences to time.")] = 50,
+    num_runs: Annotated[int, typer.Option(min=1, help="Number of inferences to measure.")] = 50,
     num_threads: ThreadsOption = 1,
     folder: Annotated[
-        str, typer.Option(metavar="FOLDER", help="The board's folder; relative to the home there.")
+        str,
+        typer.Option(
+            metavar="FOLDER", help="The folder on the board, relative to the home folder."
+        ),
     ] = "edgekit",
     python: Annotated[str, typer.Option(metavar="PATH", help="The board's Python.")] = "python3",
     reconnects: Annotated[
-        int, typer.Option(min=0, help="How often to go on after a lost connection.")
+        int, typer.Option(min=0, help="How often to reconnect after a lost connection.")
     ] = 2,
     json: JsonOption = False,
 ) -> None:
-    """Bring a bundle onto boards over ssh, try it there, and bring the results back."""
+    """Copy a bundle to boards over ssh, run it there, and fetch the results."""
     require_host_python("deploy")
     from edgekit.fleet import deploy as run_deploy
 
@@ -101,7 +107,7 @@ def deploy(
 
 
 def render(result: DeployResult) -> Iterator[str]:
-    """One table of all boards; what failed below it."""
+    """Yield one table of all boards, and below it what failed."""
     yield f"bundle     {result.bundle}, sha256 {result.sha256[:12]}"
     yield ""
     yield table(_HEAD, [_row(board) for board in result.boards])

@@ -30,7 +30,7 @@ def disasm(
     result = run_disasm(model)
     if result.num_unnamed_words:
         note(
-            f"note: {result.num_unnamed_words} of {result.num_words} words hold bits that no field "
-            "of the table names; they are printed as unnamed="
+            f"note: {result.num_unnamed_words} of {result.num_words} words contain bits that no "
+            "field of the table names; they are printed as unnamed="
         )
     emit(result, lambda: "\n".join(render(result)), as_json=json)

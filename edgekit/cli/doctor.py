@@ -26,24 +26,24 @@ def doctor(
         typer.Option(
             metavar="MODEL",
             autocompletion=completion.models,
-            help="Run this model too, compiled or not, or a bundle.",
+            help="Also run this model (compiled or plain) or bundle.",
         ),
     ] = None,
     cpu: Annotated[
-        bool, typer.Option("--cpu", help="Be content if models run on the CPU.")
+        bool, typer.Option("--cpu", help="Exit with 0 if models run on the CPU.")
     ] = False,
     python: Annotated[
         str,
         typer.Option(
-            metavar="PATH", help="Look at this Python instead of the one that runs edgekit."
+            metavar="PATH", help="Check this Python instead of the one that runs edgekit."
         ),
     ] = "",
     print_udev: Annotated[
-        bool, typer.Option("--print-udev", help="Print udev rules for every Edge TPU, and end.")
+        bool, typer.Option("--print-udev", help="Print udev rules for every Edge TPU, and exit.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Say what this machine has, what is broken, and the next command to type."""
+    """Show what this machine has, what is broken, and which command to run next."""
     from edgekit.doctor import UDEV_RULES
     from edgekit.doctor import doctor as examine
 
@@ -57,7 +57,7 @@ def doctor(
 
 
 def render(result: DoctorResult, *, cpu: bool) -> Iterator[str]:
-    """The findings for people: a line a check, its reason and its fix below it."""
+    """Yield the findings for people: one line per check, with reason and fix below it."""
     yield f"{result.board or 'this machine'}, {result.system}, Python {result.python}"
     yield ""
     for check in result.checks:

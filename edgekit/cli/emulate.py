@@ -37,7 +37,7 @@ def emulate(
         List[Path], typer.Argument(metavar="INPUT...", help="Images, .npy or .npz files.")
     ],
     labels: LabelsOption = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to list.")] = 5,
     preprocess: PreprocessOption = None,
     strict_sync: Annotated[
         bool,
@@ -66,7 +66,7 @@ def emulate(
 
 
 def render(result: EmulateResult) -> Iterator[str]:
-    """The answers, then what the programs are made of."""
+    """Yield the results, then the number of instructions and steps of each program."""
     yield from render_run(result.run)
     for program in result.programs:
         total = sum(program.instructions.values())

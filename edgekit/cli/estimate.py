@@ -15,7 +15,7 @@ from edgekit.cli.output import JsonOption, emit
 if TYPE_CHECKING:
     from edgekit.edgetpu.estimate import Estimate
 
-# The words of edgekit.edgetpu, which would make --help slow; a test compares them.
+# Copied from edgekit.edgetpu, because importing it would make --help slow. A test compares them.
 CONNECTIONS = ("usb3", "usb2", "pcie", "dev-board")
 
 
@@ -23,12 +23,12 @@ def estimate(
     model: ModelArgument,
     device: Annotated[
         str,
-        typer.Option(help="How the Edge TPU is connected; it does not have to be here."),
+        typer.Option(help="How the Edge TPU is connected; this machine does not need one."),
         OneOf(*CONNECTIONS),
     ] = "usb3",
     json: JsonOption = False,
 ) -> None:
-    """Estimate latency and memory on an Edge TPU, with the error such estimates had."""
+    """Estimate latency and memory on an Edge TPU, and show the known error of the estimate."""
     from edgekit.edgetpu.estimate import estimate as run_estimate
 
     result = run_estimate(model, device=device)
@@ -36,7 +36,7 @@ def estimate(
 
 
 def render(result: Estimate) -> Iterator[str]:
-    """The result for people, line by line; two digits are all that an estimate has."""
+    """Yield the result for people, line by line, with two significant digits."""
     latency = result.latency_ms
     yield (
         f"latency    {_ms(latency.mid)}, likely {_ms(latency.low)} to {_ms(latency.high)} "
@@ -68,12 +68,12 @@ def render(result: Estimate) -> Iterator[str]:
     if known.note:
         yield f"           {known.note}"
     for sentence in result.beyond_calibration:
-        yield f"beyond     {sentence}; the interval is wider for it and may not hold"
+        yield f"beyond     {sentence}; the interval is wider because of this and may be wrong"
     yield "measured   nothing: there was no Edge TPU"
 
 
 def _ms(value: float) -> str:
-    """Two significant digits: more would be a lie."""
+    """Return two significant digits; an estimate is not more accurate."""
     return f"{_rounded(value)} ms"
 
 

@@ -43,17 +43,21 @@ def evaluate(
     data: DataOption,
     against: Annotated[
         Optional[Path],
-        typer.Option(metavar="MODEL", help="Another model to compare with, often the float one."),
+        typer.Option(metavar="MODEL", help="Another model to compare with, often the float model."),
     ] = None,
     task: TaskOption = None,
     preprocess: PreprocessOption = None,
     labels: LabelsOption = None,
     split: Annotated[
         str,
-        typer.Option(metavar="NAME", help="test or train, of a file or folder that holds both."),
+        typer.Option(
+            metavar="NAME", help="The part to use (test or train) if the data contain both."
+        ),
     ] = "test",
     num_samples: SamplesOption = None,
-    label_offset: Annotated[int, typer.Option(help="Added to each label of the data.")] = 0,
+    label_offset: Annotated[
+        int, typer.Option(help="A number to add to each label of the data.")
+    ] = 0,
     score_threshold: ScoreOption = None,
     iou_threshold: IouOption = None,
     anchors: AnchorsOption = None,
@@ -63,7 +67,7 @@ def evaluate(
     num_threads: ThreadsOption = 1,
     num_workers: Annotated[
         Optional[int],
-        typer.Option(min=1, help="Interpreters side by side; one for each core by default."),
+        typer.Option(min=1, help="Number of parallel interpreters; by default one per core."),
     ] = None,
     keep_state: KeepStateOption = False,
     fallback: FallbackOption = False,
@@ -71,10 +75,12 @@ def evaluate(
     timeout_sec: DeviceTimeoutOption = None,
     journal: Annotated[
         Optional[Path],
-        typer.Option(metavar="FILE", help="Write each batch's answers there, as JSON lines."),
+        typer.Option(
+            metavar="FILE", help="Write the results of each batch to this file, as JSON lines."
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from what --journal holds.")
+        bool, typer.Option("--resume", help="Continue from the results in the --journal file.")
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first sample that cannot be read.")
@@ -83,8 +89,8 @@ def evaluate(
         Optional[float],
         typer.Option(
             metavar="SHARE",
-            help="A gate, with --against: the share of the other model's answers (classes, "
-            "objects, masks, scores) to keep, such as 0.95; else the exit status is 4.",
+            help="A gate, with --against: exit with 4 if the model keeps a smaller share of the "
+            "other model's answers (classes, objects, masks, scores); for example 0.95.",
         ),
     ] = None,
     min_snr_db: Annotated[
@@ -92,8 +98,8 @@ def evaluate(
         typer.Option(
             "--min-snr-db",
             metavar="DB",
-            help="A gate, with --against: how far every output's signal, about its mean, must be "
-            "above the error, such as 12; else the exit status is 4.",
+            help="A gate, with --against: exit with 4 if an output's signal-to-noise ratio, about "
+            "its mean, is lower than this many dB; for example 12.",
         ),
     ] = None,
     json: JsonOption = False,
@@ -148,7 +154,7 @@ def evaluate(
 
 
 def render(result: EvaluateResult) -> Iterator[str]:
-    """The result for people, line by line."""
+    """Yield the result for people, line by line."""
     from edgekit.data import REAL_NUMBERS
     from edgekit.evaluate.outputs import describe_agreement
 
@@ -166,7 +172,7 @@ def render(result: EvaluateResult) -> Iterator[str]:
         between = _interval(name, result.metrics_ci95.get(name))
         yield f"{name:10} {metric_text(name, value)}{between and f'  ({between})'}"
     if result.threshold is not None:
-        yield f"threshold  {result.threshold:g}: a class holds above it"
+        yield f"threshold  {result.threshold:g}: a class counts as present above it"
     if result.per_class:
         yield _per_class(result)
     other = result.against
@@ -185,7 +191,7 @@ def render(result: EvaluateResult) -> Iterator[str]:
     yield (
         "latency    "
         + ", ".join(f"{name} {latency[name]:.3f}" for name in names)
-        + f" ms, preprocessing apart ({result.latency_samples} single inferences)"
+        + f" ms without preprocessing ({result.latency_samples} single inferences)"
     )
     yield from measured_on(result)
 
@@ -195,7 +201,7 @@ def _interval(
     interval: Optional[Tuple[float, float]],
     text: Callable[[str, float], str] = metric_text,
 ) -> str:
-    """The interval of a metric in words; empty where there is none."""
+    """Return a metric's interval as text; empty if it does not have one."""
     if interval is None:
         return ""
     return f"95 % interval {text(name, interval[0])} to {text(name, interval[1])}"

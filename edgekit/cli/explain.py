@@ -27,10 +27,10 @@ def explain(
     ],
     json: JsonOption = False,
 ) -> None:
-    """Say what a compiler log, a runtime error or an issue code means, and what to do.
+    """Explain what a compiler log, a runtime error or an issue code means, and what to do.
 
-    What edgekit does not know it calls unknown, with exit status 0; a single word that is no
-    code and no file is bad input (3).
+    Lines without an explanation are listed as unknown, with exit status 0. A single word that is
+    neither a code nor a file is bad input (exit status 3).
     """
     from edgekit.errors import InputError
     from edgekit.explain import explain as run_explain
@@ -48,7 +48,7 @@ def explain(
 
 
 def render(result: ExplainResult) -> Iterator[str]:
-    """The result for people, line by line."""
+    """Yield the result for people, line by line."""
     for index, each in enumerate(result.matches):
         if index:
             yield ""
@@ -60,7 +60,7 @@ def render(result: ExplainResult) -> Iterator[str]:
         yield from (f"  {line}" for line in result.unknown)
         yield "If a tool for the Edge TPU printed this, please report it with the command."
     if not result.matches and not result.unknown:
-        yield "Nothing here tells of a failure: these are the lines of a good compilation."
+        yield "These lines do not report a failure: they come from a successful compilation."
 
 
 def _render_one(each: Explanation) -> Iterator[str]:

@@ -23,7 +23,7 @@ from edgekit.cli.output import JsonOption, emit, note, progress, table
 if TYPE_CHECKING:
     from edgekit.fix import Certificate, FixResult, RuleList
 
-# The words of edgekit.fix, which would make --help slow; a test compares them.
+# Copied from edgekit.fix, because importing it would make --help slow. A test compares them.
 IO = ("auto", "keep", "uint8", "int8", "float32")
 
 
@@ -33,18 +33,19 @@ def fix(
         typer.Argument(metavar="MODEL", help="A .tflite file.", autocompletion=completion.models),
     ] = None,
     output: Annotated[
-        Optional[Path], typer.Option("--output", "-o", metavar="FILE", help="The .tflite to write.")
+        Optional[Path],
+        typer.Option("--output", "-o", metavar="FILE", help="The .tflite file to write."),
     ] = None,
     rule: Annotated[
         Optional[List[str]], typer.Option(metavar="NAME", help="Apply this rule; all by default.")
     ] = None,
     skip: Annotated[
-        Optional[List[str]], typer.Option(metavar="NAME", help="Leave this rule out.")
+        Optional[List[str]], typer.Option(metavar="NAME", help="Do not apply this rule.")
     ] = None,
     io: Annotated[
         str,
         typer.Option(
-            help="Type of inputs and outputs; auto turns float into the integers behind it."
+            help="Type of inputs and outputs; auto replaces float with the integers inside."
         ),
         OneOf(*IO),
     ] = "auto",
@@ -54,12 +55,12 @@ def fix(
     num_samples: ProofSamplesOption = 16,
     runtime: RuntimeOption = None,
     unproved: Annotated[
-        bool, typer.Option("--unproved", help="Rewrite even what cannot be run here.")
+        bool, typer.Option("--unproved", help="Rewrite even if the model cannot run here.")
     ] = False,
     list_rules: Annotated[bool, typer.Option("--list", help="List the rules.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Rewrite a model so that more of it maps to the Edge TPU, each rewrite proved."""
+    """Rewrite a model so that more of it maps to the Edge TPU, and prove each rewrite."""
     from edgekit.errors import UsageError
     from edgekit.fix import RuleList
     from edgekit.fix import fix as run_fix
@@ -91,21 +92,21 @@ def fix(
 
 
 def render(result: FixResult) -> Iterator[str]:
-    """The result for people, line by line."""
+    """Yield the result for people, line by line."""
     before, after = (
         sum(each.values()) for each in (result.operators_before, result.operators_after)
     )
     if not result.changed:
-        yield f"written    {result.output}: the same bytes, no rule has anything to do"
+        yield f"written    {result.output}: the same bytes, because no rule applies"
         return
     yield f"written    {result.output}"
     yield (
-        f"mapped     {result.mapped_after} of {after} operators, where it was "
+        f"mapped     {result.mapped_after} of {after} operators, before: "
         f"{result.mapped_before} of {before}"
     )
     before_ms, after_ms = result.estimated_ms_before, result.estimated_ms_after
     if after_ms is not None:
-        was = "" if before_ms is None else f", where it was {before_ms:.2f} ms"
+        was = "" if before_ms is None else f", before: {before_ms:.2f} ms"
         yield f"estimated  {after_ms:.2f} ms on a USB Accelerator{was}"
     rows = [_row(each) for each in result.certificates]
     if result.whole is not None:
@@ -113,7 +114,7 @@ def render(result: FixResult) -> Iterator[str]:
     yield ""
     yield table(("rule", "outputs", "operators"), rows)
     yield ""
-    yield from (f"not taken  {each.rule}: {describe(each)}" for each in result.rejected)
+    yield from (f"rejected   {each.rule}: {describe(each)}" for each in result.rejected)
     version = next(iter(result.versions.values()), "")
     whole = result.whole
     if whole is not None and whole.kernels:
@@ -124,7 +125,7 @@ def render(result: FixResult) -> Iterator[str]:
 
 
 def render_rules(listing: RuleList) -> Iterator[str]:
-    """Every rule with what it promises and what it does."""
+    """Yield every rule: whether its outputs are identical, and what it does."""
     yield table(
         ("rule", "outputs", "what it does"),
         [
@@ -135,7 +136,7 @@ def render_rules(listing: RuleList) -> Iterator[str]:
 
 
 def describe(certificate: Certificate) -> str:
-    """What was measured, in words."""
+    """Return what was measured, as text."""
     if certificate.identical is None:
         return certificate.note
     if certificate.identical:
@@ -155,4 +156,4 @@ def describe(certificate: Certificate) -> str:
 
 def _row(certificate: Certificate) -> tuple[str, str, str]:
     changed = ", ".join(f"{name} {count:+d}" for name, count in certificate.operators.items())
-    return certificate.rule, describe(certificate), changed or "as many"
+    return certificate.rule, describe(certificate), changed or "same number"

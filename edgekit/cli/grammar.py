@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What typer lacks in some of its versions: choices from a list, earlier spellings, suggestions.
+"""What some versions of typer do not have: choices from a list, earlier spellings, suggestions.
 
 An option is ``Annotated[str, typer.Option(...), OneOf("a", "b"), Formerly("--old")]``.
 """
@@ -15,29 +15,29 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typing_extensions import Annotated, get_type_hints
 
-# typer brings click along under a private name since 0.20 and imports it before that; the base of
-# its usage errors is public in neither, but has the same name in both.
+# typer contains click under a private name since 0.20 and imports it before that. The base class of
+# its usage errors is not public in either, but has the same name in both.
 ClickException: Any = next(
     each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
 )
 
 
 class OneOf:
-    """The only words that an option takes; help, completion and error messages list them."""
+    """The only words that an option accepts; help, completion and errors list them."""
 
     def __init__(self, *values: str) -> None:
         self.values = values
 
 
 class Formerly:
-    """Spellings of an option that are still understood and that help does not show."""
+    """Earlier spellings of an option: still accepted, not shown in the help."""
 
     def __init__(self, *spellings: str) -> None:
         self.spellings = spellings
 
 
 class Command(TyperCommand):
-    """A command whose options also have earlier spellings."""
+    """A command that also accepts earlier spellings of its options."""
 
     earlier: Mapping[str, str] = {}
 
@@ -52,18 +52,18 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """Commands by name; a name that is not one of them is answered with the nearest."""
+    """Commands by name; the error for an unknown name suggests the nearest ones."""
 
     def resolve_command(self, ctx: Any, args: List[str]) -> Any:  # noqa: ANN401 - click's types
-        """Find the command.
+        """Return the command.
 
         Raises:
-            ClickException: There is none of that name; similar ones are named.
+            ClickException: There is no command of that name; the message suggests similar ones.
         """
         try:
             return super().resolve_command(ctx, args)
         except ClickException as error:
-            if "Did you mean" not in error.message:  # typer says it by itself since 0.20
+            if "Did you mean" not in error.message:  # typer adds it since 0.20
                 import difflib
 
                 commands = [name for name, each in self.commands.items() if not each.hidden]
@@ -76,9 +76,9 @@ class Group(TyperGroup):
 def resolve(function: Callable[..., None]) -> Callable[..., None]:
     """Turn annotations from text into objects, which typer does not do below Python 3.10.
 
-    A choice becomes the enumeration that typer understands; `command` turns its members back.
+    A choice becomes an enumeration, which typer needs; `plain` turns its members back into words.
     """
-    # Asked of the function itself, Python below 3.11 would wrap what defaults to None once more.
+    # Python below 3.11 would add Optional to what defaults to None, if given the function itself.
     scope = {"__annotations__": function.__annotations__, "__module__": function.__module__}
     hints = get_type_hints(type("Scope", (), scope), include_extras=True)
     function.__annotations__ = {name: _with_choices(hint) for name, hint in hints.items()}
@@ -86,20 +86,20 @@ def resolve(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def signature(function: Callable[..., None]) -> inspect.Signature:
-    """The signature of a resolved function, whose defaults of choices are members, too."""
+    """Return a resolved function's signature; defaults of choices become members, too."""
     own = inspect.signature(function)
     return own.replace(
         parameters=[_with_member(each, function) for each in own.parameters.values()]
     )
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401 - whatever an option holds
-    """The word that a member of a choice stands for; anything else as it is."""
+def plain(value: Any) -> Any:  # noqa: ANN401 - any option's value
+    """Return the word of a choice's member, and any other value unchanged."""
     return value.value if isinstance(value, enum.Enum) else value
 
 
 def command_class(function: Callable[..., None]) -> Type[Command]:
-    """The class of a resolved function's command, which knows its options' earlier spellings."""
+    """Return the class of a resolved function's command, with earlier spellings of options."""
     earlier: Dict[str, str] = {}
     for name, hint in function.__annotations__.items():
         metadata = _metadata(hint)
@@ -111,8 +111,11 @@ def command_class(function: Callable[..., None]) -> Type[Command]:
     return type("Command", (Command,), {"earlier": earlier}) if earlier else Command
 
 
-def _long_name(declared: Any) -> str:  # noqa: ANN401 - what stands in an Annotated
-    """The first long spelling of a typer.Option; typer keeps the first of all as its default."""
+def _long_name(declared: Any) -> str:  # noqa: ANN401 - metadata of an Annotated
+    """Return the first long spelling of a typer.Option, "" without one.
+
+    typer stores the first spelling, long or short, as the option's default.
+    """
     words = (getattr(declared, "default", None), *(getattr(declared, "param_decls", None) or ()))
     return next((word for word in words if isinstance(word, str) and word.startswith("--")), "")
 
@@ -120,14 +123,14 @@ def _long_name(declared: Any) -> str:  # noqa: ANN401 - what stands in an Annota
 def _with_choices(hint: Any) -> Any:  # noqa: ANN401 - an annotation
     metadata = _metadata(hint)
     choice = next((each for each in metadata if isinstance(each, OneOf)), None)
-    if choice is None or hint.__origin__ not in (str, Optional[str]):  # or resolved before
+    if choice is None or hint.__origin__ not in (str, Optional[str]):  # or already resolved
         return hint
     kind = _choice(choice.values)
     base: Any = Optional[kind] if hint.__origin__ == Optional[str] else kind
     return Annotated[(base, *metadata)]
 
 
-@functools.lru_cache(maxsize=None)  # an enumeration takes long to make: one for all commands
+@functools.lru_cache(maxsize=None)  # creating an enumeration is slow: one for all commands
 def _choice(values: Tuple[str, ...]) -> Any:  # noqa: ANN401 - a type checker cannot follow it
     make: Any = enum.Enum
     return make("Choice", {word: word for word in values}, type=str)

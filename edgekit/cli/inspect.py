@@ -29,7 +29,9 @@ def inspect(
     ],
     source: Annotated[
         Optional[Path],
-        typer.Option(metavar="MODEL", help="The .tflite file that the compiled one was made from."),
+        typer.Option(
+            metavar="MODEL", help="The .tflite file from which the compiled model was made."
+        ),
     ] = None,
     html: Annotated[
         Optional[Path], typer.Option(metavar="FILE", help="Draw the graph into one HTML file.")
@@ -40,7 +42,7 @@ def inspect(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show the graph of a model; of a compiled one, also what is in the Edge TPU's part."""
+    """Show a model's graph, and for a compiled model what its Edge TPU part contains."""
     from edgekit.files import refuse_overwriting
     from edgekit.inspect import inspect as inspect_one
     from edgekit.inspect import inspect_files
@@ -48,7 +50,7 @@ def inspect(
     if len(models) > 1:
         if source or html or model_explorer:
             raise UsageError(
-                f"--source, --html and --model-explorer take one model, {len(models)} were given",
+                f"--source, --html and --model-explorer need one model, not {len(models)}",
                 fix="run the command once for each model",
             )
         several = inspect_files(models)
@@ -78,7 +80,7 @@ def _write_files(
 
 
 def render(result: InspectResult) -> Iterator[str]:
-    """The result for people, line by line."""
+    """Yield the result for people, line by line."""
     yield f"{result.model}  {result.kind}, {result.bytes:,} bytes"
     for name, tensors in (("input", result.inputs), ("output", result.outputs)):
         for tensor in tensors:
@@ -97,7 +99,7 @@ def render(result: InspectResult) -> Iterator[str]:
 
 
 def render_set(several: InspectSet) -> Iterator[str]:
-    """Several files for people: each in short, then how they share a chip."""
+    """Yield several files for people: one row each, then how they share a chip."""
     rows = [
         (
             each.model,
@@ -196,11 +198,11 @@ def _render_package(package: PackageInfo) -> Iterator[str]:
             )
     if package.source_operators is not None:
         ranges = _ranges(package.source_operators)
-        yield f"           holds source operators {ranges}"
+        yield f"           contains source operators {ranges}"
 
 
 def _ranges(indices: tuple[int, ...]) -> str:
-    """``0-3, 7``."""
+    """Return indices as ranges, such as ``0-3, 7``."""
     parts: List[List[int]] = []
     for index in indices:
         if parts and index == parts[-1][1] + 1:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line's entry: wires the commands up, turns expected failures into exit statuses."""
+"""The entry of the command line: adds the commands and turns errors into exit statuses."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from edgekit.errors import (
 from edgekit.extras import broken_library, require_part
 from edgekit.version import __version__
 
-# In the order of --help; each is the function of that name in a module of that name.
+# In the order of --help; a command is the function of its name in the module of its name.
 COMMANDS = (
     "demo",
     "convert",
@@ -70,23 +70,23 @@ COMMANDS = (
 )
 _INTERRUPTED = 130
 _COMPLETION = "_EDGEKIT_COMPLETE"  # set by the scripts of --install-completion
-# A path that pathlib cannot even ask about: its questions raise where the answer is not plain no.
+# Errors that pathlib raises for a path that it cannot examine, instead of returning False.
 _UNREACHABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO)
 _LONGEST_WHERE = 300
 
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print on stderr what is done.")]
+_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print the steps on stderr.")]
 
 
 def _choose_level(*, quiet: bool, verbose: bool) -> None:
     if quiet and verbose:
-        raise UsageError("--quiet and --verbose contradict each other", fix="give one of them")
+        raise UsageError("--quiet and --verbose contradict each other", fix="use only one of them")
     if quiet or verbose:
         set_level(QUIET if quiet else VERBOSE)
 
 
 def _with_level(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command ``--quiet`` and ``--verbose``, and plain words for choices."""
+    """Add ``--quiet`` and ``--verbose`` to a command, and pass it choices as plain words."""
 
     @functools.wraps(function)
     def command(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> None:  # noqa: ANN401
@@ -99,7 +99,7 @@ def _with_level(function: Callable[..., None]) -> Callable[..., None]:
         for word, kind in (("quiet", _Quiet), ("verbose", _Verbose))
     ]
     command.__annotations__ = {**function.__annotations__, "quiet": _Quiet, "verbose": _Verbose}
-    command.__signature__ = own.replace(  # type: ignore[attr-defined] # as PEP 362 has it
+    command.__signature__ = own.replace(  # type: ignore[attr-defined] # PEP 362
         parameters=[*own.parameters.values(), *added]
     )
     return command
@@ -107,12 +107,12 @@ def _with_level(function: Callable[..., None]) -> Callable[..., None]:
 
 @functools.lru_cache(maxsize=None)
 def build(asked: Optional[str] = None) -> typer.Typer:
-    """The command line.
+    """Return the command line.
 
     Args:
-        asked: The one command that is going to run; reading the options of all of them takes most
-            of the time that edgekit needs to start. Of the others only the help texts are there; a
-            name that is not a command gives the help texts of all. None: everything.
+        asked: The command that is going to run: only its options are read, because the options of
+            all commands take most of edgekit's start time. The others have only their help text.
+            If it is not the name of a command, all commands have only that. None reads everything.
     """
     app = typer.Typer(
         name="edgekit",
@@ -130,11 +130,11 @@ def build(asked: Optional[str] = None) -> typer.Typer:
 
 
 def _add(app: typer.Typer, name: str, *, with_options: bool) -> None:
-    """Make ``edgekit name`` a command; one that the boards' wheel leaves out says so when asked."""
+    """Add the command ``edgekit name``; if this wheel does not contain it, it raises why."""
     try:
         module = require_part(f"cli.{name}")
     except MissingExtraError as missing:
-        error = missing  # the name of an except clause ends with it
+        error = missing  # Python deletes the name of an except clause at its end
 
         def absent() -> None:
             raise error
@@ -151,11 +151,11 @@ def _add(app: typer.Typer, name: str, *, with_options: bool) -> None:
 
 
 def _listed() -> None:
-    """Stand for a command in the list of all commands."""
+    """Do nothing: stands for a command in the list of all commands."""
 
 
 def _asked(words: List[str]) -> Optional[str]:
-    """The command's name, "" without one; None where the shell's completion looks at everything."""
+    """Return the command's name, "" without one, None if the shell completes (needs all)."""
     if _COMPLETION in os.environ:
         return None
     return next((word for word in words if not word.startswith("-")), "")
@@ -174,20 +174,20 @@ def options(
     quiet: _Quiet = False,
     verbose: _Verbose = False,
 ) -> None:
-    """Options before the command; --version is answered by its callback."""
+    """Options before the command; a callback handles --version."""
     del version
     _choose_level(quiet=quiet, verbose=verbose)
 
 
 def main(args: Optional[List[str]] = None) -> None:
-    """Run the command line and exit: 0 done, 2 usage, 3 to 6 an `EdgeKitError`'s, 130 Ctrl-C.
+    """Run the command line and exit: 0 done, 2 usage, 3 to 6 an `EdgeKitError`, 130 Ctrl-C.
 
-    The one place where errors are caught for good; the unexpected keeps its traceback (1).
+    The only place that turns errors into an exit; an unexpected one shows its traceback (1).
     """
     words = sys.argv[1:] if args is None else args
     prepare_streams()
     if args is None and not sys.warnoptions:
-        warnings.simplefilter("ignore")  # those of other libraries do not help users
+        warnings.simplefilter("ignore")  # warnings of other libraries do not help users
     set_level(NORMAL)
     _warn_of_a_mixture()
     try:
@@ -197,7 +197,7 @@ def main(args: Optional[List[str]] = None) -> None:
         reset_level()
     deadline = sys.modules.get("edgekit.runtime.deadline")
     if deadline is not None and deadline.has_hung():
-        # The device's library still runs in a thread: a normal exit would wait for it or crash.
+        # The device's library still runs in a thread; a normal exit would wait for it or crash.
         say("")
         os._exit(status)
     sys.exit(status)
@@ -207,7 +207,7 @@ def _warn_of_a_mixture() -> None:
     found = holders()
     if len(found) > 1:
         say(
-            f"warning: {' and '.join(found)} are installed in one place and write over each "
+            f"warning: {' and '.join(found)} are installed in the same place and overwrite each "
             f"other's files\n  fix: {untangle_command(found)}, then install one of them\n"
         )
 
@@ -242,12 +242,12 @@ def _status(words: List[str]) -> int:
 
 
 def _refuse_empty(words: List[str]) -> None:
-    """Refuse an empty word: as a path it would be the current folder."""
+    """Refuse an empty word: as a path it would mean the current folder."""
     if "" in words:
         raise UsageError(
             "an argument is empty",
-            why='a variable of the shell that is not set gives that ("$OUT")',
-            fix="give the path or the value, or leave the option out",
+            why='a shell variable that is not set is an empty argument ("$OUT")',
+            fix="write the path or the value, or omit the option",
         )
 
 
@@ -279,7 +279,7 @@ def _print_error(error: EdgeKitError) -> None:
 
 
 def _flush() -> None:
-    """Write what is left: a closed pipe then fails here, not when Python ends."""
+    """Write what is buffered: a closed pipe then fails here, not when Python exits."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics as text, without importing how they are computed for ``--help``."""
+"""Metrics as text; imports their computation only when called, to keep ``--help`` fast."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def difference_text(name: str, value: float) -> str:
 
 
 def is_share(name: str) -> bool:
-    """Whether a metric is a share, whose differences are points of a hundred."""
+    """Return whether a metric is a share; its differences are percentage points."""
     from edgekit.evaluate import metrics
 
     return name not in metrics.NO_SHARES

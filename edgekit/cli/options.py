@@ -12,8 +12,8 @@ from typing_extensions import Annotated
 from edgekit.cli import completion
 from edgekit.cli.grammar import OneOf
 
-# The words of edgekit.tasks, of edgekit.extras.RUNTIME_PACKAGES and of edgekit.runtime.cpu, which
-# would make --help slow; a test compares them.
+# Copied from edgekit.tasks, edgekit.extras.RUNTIME_PACKAGES and edgekit.runtime.cpu, because
+# importing these would make --help slow. A test compares them.
 TASKS = (
     "classification",
     "multilabel",
@@ -49,8 +49,8 @@ PreprocessOption = Annotated[
         "of grey 114; fill=0 for black)|keras-crop|keras-pad|tf-pad|torch-crop (Resize, "
         "CenterCrop; shorter=PIXELS); filter=tf-bilinear|bilinear (Pillow)|torch-bilinear|"
         "cv2-linear|..; colour=rgb|bgr; exif=apply|ignore; fill=0..255. By "
-        "default what the model's file says, else what its first operations show, else what its "
-        "input's quantization shows, else unit.",
+        "default it is read from the model's metadata, else derived from its first operations, "
+        "else from its input's quantization, else unit.",
     ),
 ]
 DeviceOption = Annotated[
@@ -58,7 +58,7 @@ DeviceOption = Annotated[
     typer.Option(
         metavar="DEVICE",
         autocompletion=completion.devices,
-        help="What runs the model: cpu; an Edge TPU: usb, usb:N, pci, pci:N or :N; auto takes an "
+        help="What runs the model: cpu; an Edge TPU: usb, usb:N, pci, pci:N or :N; auto uses an "
         "Edge TPU if one is usable, else the CPU; emulator runs a compiled model in software.",
     ),
 ]
@@ -66,20 +66,22 @@ KeepStateOption = Annotated[
     bool,
     typer.Option(
         "--keep-state/--no-keep-state",
-        help="The samples are a stream: keep the model's state from one to the next.",
+        help="The samples are a stream: keep the model's state from one sample to the next.",
     ),
 ]
 FallbackOption = Annotated[
     bool,
     typer.Option(
         "--fallback",
-        help="Where a compiled model cannot run, run the plain one of its bundle or beside it "
+        help="If a compiled model cannot run, run the plain model (in the same bundle or folder) "
         "on the CPU.",
     ),
 ]
 RecoverOption = Annotated[
     bool,
-    typer.Option("--recover", help="Open an Edge TPU again if it is lost during a run."),
+    typer.Option(
+        "--recover", help="If the Edge TPU is lost during a run, open it again and continue."
+    ),
 ]
 DeviceTimeoutOption = Annotated[
     Optional[float],
@@ -87,63 +89,74 @@ DeviceTimeoutOption = Annotated[
         "--timeout-sec",
         metavar="SECONDS",
         min=0.001,
-        help="Fail if the Edge TPU does not answer within so many seconds, when it is opened or "
-        "in an inference.",
+        help="Fail if opening the Edge TPU, or one inference on it, takes more than this many "
+        "seconds.",
     ),
 ]
 RuntimeOption = Annotated[
     Optional[str],
-    typer.Option(help="What interprets the model; the first that is installed by default."),
+    typer.Option(help="The library that runs the model; by default the first that is installed."),
     OneOf(*RUNTIMES),
 ]
 KernelsOption = Annotated[
     str,
     typer.Option(
-        help="fast (XNNPACK, what the Edge TPU computes for convolutions, depthwise ones, dense "
-        "layers and additions) or reference (slow, bit-identical across runtimes)."
+        help="fast (XNNPACK: same results as the Edge TPU for convolutions, depthwise "
+        "convolutions, dense layers and additions) or reference (slow, bit-identical across "
+        "runtimes)."
     ),
     OneOf(*KERNELS),
 ]
 ThreadsOption = Annotated[
-    int, typer.Option("--num-threads", min=1, help="Threads of one inference.")
+    int, typer.Option("--num-threads", min=1, help="Number of threads for one inference.")
 ]
 SamplesOption = Annotated[
     Optional[int],
     typer.Option(
-        "--num-samples", min=1, help="How many samples, spread over the data and its classes."
+        "--num-samples",
+        min=1,
+        help="Number of samples to use, spread over the data and its classes.",
     ),
 ]
 TaskOption = Annotated[
     Optional[str],
-    typer.Option(help="What the model is for; guessed by default."),
+    typer.Option(help="The model's task; by default edgekit guesses it."),
     OneOf(*TASKS),
 ]
 LabelsOption = Annotated[
     Optional[Path],
     typer.Option(
         metavar="FILE",
-        help="A text file with one class name a line; by default the model's own.",
+        help="A text file with one class name per line; by default the names in the model.",
     ),
 ]
 ScoreOption = Annotated[
-    Optional[float], typer.Option("--score-threshold", help="Leave out what scores lower.")
+    Optional[float], typer.Option("--score-threshold", help="Omit results with a lower score.")
 ]
 IouOption = Annotated[
     Optional[float],
-    typer.Option("--iou-threshold", help="Overlap above which the lesser of two boxes goes."),
+    typer.Option(
+        "--iou-threshold",
+        help="Of two boxes that overlap more than this, drop the one with the lower score.",
+    ),
 ]
 AnchorsOption = Annotated[
     Optional[Path],
-    typer.Option(metavar="FILE", help="Of raw SSD: an .npy, or a .tflite that holds them."),
+    typer.Option(
+        metavar="FILE",
+        help="Anchors of a raw SSD model: an .npy file, or a .tflite that contains them.",
+    ),
 ]
-# What a rewrite or a cut is compared on with the model that it came from.
+# The inputs on which a rewritten or cut model is compared with its original.
 ProofDataOption = Annotated[
     Optional[str],
-    typer.Option("--data", metavar="DATA", help="Samples to compare on, besides random inputs."),
+    typer.Option(
+        "--data", metavar="DATA", help="Samples to compare on, in addition to random inputs."
+    ),
 ]
 ProofRandomOption = Annotated[
-    int, typer.Option("--num-random", min=1, help="Random inputs to compare on.")
+    int, typer.Option("--num-random", min=1, help="Number of random inputs to compare on.")
 ]
 ProofSamplesOption = Annotated[
-    int, typer.Option("--num-samples", min=1, help="Samples of DATA to compare on.")
+    int, typer.Option("--num-samples", min=1, help="Number of samples of DATA to compare on.")
 ]

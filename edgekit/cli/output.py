@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How commands speak: the result on stdout, everything else on stderr, ``--json`` for programs."""
+"""How commands print: the result on stdout, all else on stderr, ``--json`` for programs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from edgekit.result import Result
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else.")
 ]
-Cell = Any  # whatever str() makes readable
+Cell = Any  # printed with str()
 Progress = Callable[[int, Optional[int]], None]
 
 
 def emit(result: Result, text: Callable[[], str], *, as_json: bool) -> None:
-    """Print ``result`` on stdout: its JSON document, or what ``text`` makes of it for people.
+    """Print ``result`` on stdout: its JSON document, or ``text()`` for people.
 
     Raises:
-        OutputError: The disk that stdout leads to is full.
+        OutputError: stdout cannot be written, for instance because the disk is full.
     """
     try:
         sys.stdout.write(result.to_json() if as_json else text().rstrip("\n") + "\n")
@@ -40,13 +40,13 @@ def emit(result: Result, text: Callable[[], str], *, as_json: bool) -> None:
 
 
 def note(message: str) -> None:
-    """A remark or warning on stderr, where it never mixes with a result; --quiet leaves it out."""
+    """Print a remark or warning on stderr, apart from the result; --quiet omits it."""
     if not is_quiet():
         say(message.rstrip("\n") + "\n")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """An aligned text table, numbers to the right; no borders, so that it survives grep."""
+    """Return an aligned text table, numbers to the right; without borders, to be easy to grep."""
     cells: List[List[str]] = [[str(cell) for cell in row] for row in (head, *rows)]
     right = [
         bool(rows)
@@ -65,10 +65,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 @contextlib.contextmanager
 def progress(label: str) -> Iterator[Progress]:
-    """A progress bar on stderr: call the result with (done, total), None for an unknown total.
+    """Show a progress bar on stderr: call the result with (done, total), None if unknown.
 
-    Nothing is drawn, and rich is not imported, where stderr is no terminal. What a program that
-    gives samples prints goes to stderr meanwhile: stdout is for the result.
+    If stderr is not a terminal, nothing is drawn and rich is not imported. Meanwhile everything
+    that is printed to stdout, as by a function that returns samples, goes to stderr.
     """
     with contextlib.redirect_stdout(sys.stderr), _drawn(label) as on_progress:
         yield on_progress
@@ -99,7 +99,7 @@ def _numeric(text: str) -> bool:
 
 
 def runs_on(result: Any) -> str:  # noqa: ANN401 - any result with the fields of an Environment
-    """What ran the model, in words: device, runtime, its version, kernels."""
+    """Return what ran the model as text: device, runtime, its version, kernels."""
     version = next(iter(result.versions.values()), "")
     library = result.versions.get("libedgetpu")
     version += f", libedgetpu {library}" if library else ""
@@ -108,7 +108,7 @@ def runs_on(result: Any) -> str:  # noqa: ANN401 - any result with the fields of
 
 
 def measured_on(result: Any) -> Iterator[str]:  # noqa: ANN401 - any result with the fields of an Environment
-    """What the times were taken on, the Edge TPU's temperatures among it."""
+    """Yield lines on what was measured: device, runtime, and the Edge TPU's temperatures."""
     apart = "" if "libedgetpu" in result.versions else "; Edge TPU: not measured"
     yield f"on         {runs_on(result)}{apart}"
     thermal = result.thermal
@@ -116,8 +116,8 @@ def measured_on(result: Any) -> Iterator[str]:  # noqa: ANN401 - any result with
         yield f"thermal    {temperatures(thermal)}"
 
 
-def temperatures(thermal: Any) -> str:  # noqa: ANN401 - a Thermal, not imported for --help's sake
-    """Temperatures at the start, at the end and the highest; whether the clock was lowered."""
+def temperatures(thermal: Any) -> str:  # noqa: ANN401 - a Thermal; its import would slow --help
+    """Return the first, last and highest temperature, and whether the clock was lowered."""
     verdicts = {True: "the clock was likely lowered", False: "the clock was likely not lowered"}
     parts = [verdicts[thermal.throttled]] if thermal.throttled is not None else []
     if thermal.max_celsius is not None:

@@ -29,12 +29,12 @@ def report(
     model: Annotated[
         Optional[str],
         typer.Option(
-            metavar="MODEL", help="A model in RUN_DIR; by default the one that results are about."
+            metavar="MODEL", help="A model in RUN_DIR; by default the model of the results."
         ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Make one offline HTML file of all that is known about a run."""
+    """Create one offline HTML file of all results in a folder."""
     from edgekit.extras import require_python
 
     require_python((3, 10), extra="report", purpose="make the report")
@@ -45,7 +45,7 @@ def report(
 
 
 def render(result: ReportResult) -> Iterator[str]:
-    """The result for people, line by line."""
+    """Yield the result for people, line by line."""
     yield result.verdict.text
     yield ""
     yield table(
@@ -54,7 +54,7 @@ def render(result: ReportResult) -> Iterator[str]:
     )
     yield ""
     if result.missing:
-        yield f"nothing yet on: {', '.join(name.replace('_', ' ') for name in result.missing)}"
+        yield f"no results for: {', '.join(name.replace('_', ' ') for name in result.missing)}"
     for remark in result.remarks:
         yield f"not used: {remark}"
     yield f"report      {result.output} ({result.bytes:,} bytes)"

@@ -37,16 +37,18 @@ def run(
     inputs: Annotated[
         List[Path],
         typer.Argument(
-            metavar="INPUT...", help="Images, folders of them, patterns, videos, .npy or .npz."
+            metavar="INPUT...", help="Images, folders of images, patterns, videos, .npy or .npz."
         ),
     ],
     output: Annotated[
         Optional[Path],
-        typer.Option("--output", "-o", metavar="FOLDER", help="For pictures of the answers."),
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="The folder for pictures of the results."
+        ),
     ] = None,
     task: TaskOption = None,
     labels: LabelsOption = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to list.")] = 5,
     score_threshold: ScoreOption = None,
     iou_threshold: IouOption = None,
     anchors: AnchorsOption = None,
@@ -69,7 +71,7 @@ def run(
     timeout_sec: DeviceTimeoutOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Run a model once on each input; say, and draw, what it answers."""
+    """Run a model once on each input; print the results, and draw them with --output."""
     from edgekit.evaluate import run as run_model
 
     result = run_model(
@@ -100,7 +102,7 @@ def run(
 
 
 def render(result: RunResult) -> Iterator[str]:
-    """The answers for people, line by line."""
+    """Yield the results for people, line by line."""
     for answer in result.answers:
         yield f"{answer.source}  ({answer.latency_ms:.3f} ms)"
         yield _table(answer, result.task)
@@ -160,7 +162,7 @@ def _table(answer: Answer, task: str) -> str:
 
 
 def _objects_table(objects: Sequence[ObjectBox]) -> str:
-    """Boxes, with the corners, key points and masks that the network gives."""
+    """Return a table of boxes, with corners, key points and masks if the network has them."""
     more = {
         "corners": any(each.corners_xy_px for each in objects),
         "key points": any(each.keypoints for each in objects),

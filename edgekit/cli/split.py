@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 def split(
     model: ModelArgument,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FOLDER", help="For head and tail.")
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder for head and tail.")
     ],
     at: Annotated[
         Optional[List[str]],
-        typer.Option(metavar="TENSOR", help="Cut behind this tensor; may be given several times."),
+        typer.Option(metavar="TENSOR", help="Cut behind this tensor; repeat for more."),
     ] = None,
     data: ProofDataOption = None,
     preprocess: PreprocessOption = None,
@@ -38,7 +38,7 @@ def split(
     num_samples: ProofSamplesOption = 16,
     runtime: RuntimeOption = None,
     unproved: Annotated[
-        bool, typer.Option("--unproved", help="Write even what cannot be run here.")
+        bool, typer.Option("--unproved", help="Write the parts even if they cannot run here.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -60,10 +60,10 @@ def split(
 
 
 def render(result: SplitResult) -> Iterator[str]:
-    """The result for people, line by line."""
+    """Yield the result for people, line by line."""
     yield _part("head", result.head)
     if result.tail is None:
-        yield "tail       none: everything maps, or runs on the CPU in front of what does"
+        yield "tail       none: no operator behind the mapped ones runs on the CPU"
     else:
         yield _part("tail", result.tail)
     for tensor in result.crossing:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Standard output and error that a command can always write to, and how much it prints."""
+"""Make stdout and stderr safe to write to, and set how much a command prints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Optional, TextIO
 
-# Error handlers that never raise where a terminal's encoding lacks a character.
+# Error handlers that do not raise if a terminal's encoding does not have a character.
 _LENIENT = ("backslashreplace", "replace", "xmlcharrefreplace", "namereplace", "ignore")
 QUIET, NORMAL, VERBOSE = -1, 0, 1
 _state: Dict[str, Any] = {"level": NORMAL, "logging": None}
@@ -19,12 +19,12 @@ _state: Dict[str, Any] = {"level": NORMAL, "logging": None}
 def prepare_streams() -> None:
     """Make stdout and stderr safe to write to, for this process.
 
-    A closed stream (``>&-``) becomes the null device: otherwise the next file that is opened takes
-    its number, and receives what libraries print. Characters that the encoding lacks are escaped.
+    A closed stream (``>&-``) becomes the null device: otherwise the next file that is opened gets
+    its number, and libraries print into it. Characters that the encoding does not have are escaped.
     """
     for number in range(3):
         if not _is_open(number):
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
     sys.stdout = _writable(sys.stdout)
     sys.stderr = _writable(sys.stderr)
 
@@ -47,9 +47,9 @@ def _writable(stream: Optional[TextIO]) -> TextIO:
 
 
 def discard_stdout() -> None:
-    """Discard what is still to be written to stdout: its reader is gone, or its disk is full.
+    """Discard what is not yet written to stdout: its reader has exited, or its disk is full.
 
-    Otherwise Python would try to write it again when it ends.
+    Otherwise Python would try to write it again when it exits.
     """
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -58,7 +58,7 @@ def discard_stdout() -> None:
 
 
 def say(text: str) -> None:
-    """Write ``text`` to stderr; a reader that is gone does not stop the command."""
+    """Write ``text`` to stderr; do nothing if its reader has exited."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -67,7 +67,7 @@ def say(text: str) -> None:
 def set_level(level: int) -> None:
     """Set how much the command prints: QUIET, NORMAL or VERBOSE.
 
-    VERBOSE sends the log of the library (the logger "edgekit") to stderr.
+    VERBOSE prints the library's log (the logger "edgekit") on stderr.
     """
     _state["level"] = level
     if level != VERBOSE or _state["logging"] is not None:
@@ -92,5 +92,5 @@ def reset_level() -> None:
 
 
 def is_quiet() -> bool:
-    """Whether remarks and warnings are left out."""
+    """Return whether remarks and warnings are omitted."""
     return bool(_state["level"] == QUIET)

@@ -28,11 +28,13 @@ def verify(
     ],
     verify_key: Annotated[
         Optional[Path],
-        typer.Option(metavar="KEY", help="Ask for a signature by this Ed25519 public key's owner."),
+        typer.Option(
+            metavar="KEY", help="Require a signature that this Ed25519 public key verifies."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Check a bundle: hashes, signature, versions, and that its models belong together."""
+    """Check a bundle: hashes, signature, versions, and whether its models belong together."""
     from edgekit.bundle import verify as check
 
     result = check(bundle, verify_key=verify_key)
@@ -43,7 +45,7 @@ def verify(
 
 
 def render(result: VerifyResult) -> Iterator[str]:
-    """The result for people, line by line."""
+    """Yield the result for people, line by line."""
     yield f"good       {result.bundle}: {result.bytes:,} bytes"
     yield f"sha256     {result.bundle_sha256}"
     yield f"signature  {result.signature}"

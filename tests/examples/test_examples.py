@@ -43,7 +43,7 @@ def test_a_network_learns_the_classes_of_a_folder_of_photographs(tmp_path: Path)
     done = _run("photographs.py", "photos", "--make-sample", "--weights", "none", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "classes: flower, temple" in done.stdout
-    (share,) = re.findall(r"kept apart: ([\d.]+)%", done.stdout)
+    (share,) = re.findall(r"not used for training: ([\d.]+)%", done.stdout)
     assert float(share) > 70  # half of them by chance
     assert (tmp_path / "mine.keras").is_file()
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 _SCRIPT = Path(__file__).parents[2] / "scripts" / "changed_sentences.py"
+# In both pages, so that git finds them to be one page under two names.
+_TITLE = "# Title\n\nThe first sentence of the page stays. The second sentence stays too.\n\n"
 _OLD = {
     "code.py": '''"""The model is no file. It stays."""
 
@@ -26,7 +28,8 @@ def load(path: str) -> str:
     """
     return f"{path} is no "  "model"
 ''',
-    "page.md": "# Title\n\nThese words are in both pages, which makes them one page with two names. Same here. The old\nsentence.\n\n```\nold output line\n```\n\nThis moves away.\n",
+    "page.md": _TITLE
+    + "Same here. The old\nsentence.\n\n```\nold output line\n```\n\nThis moves away.\n",
     "other.md": "Nothing here.\n",
 }
 _NEW = {
@@ -45,7 +48,7 @@ def load(path: str) -> str:
     """
     return f"{path} is not a model"
 ''',
-    "renamed.md": "# Title\n\nThese words are in both pages, which makes them one page with two names. Same here. The new sentence.\n\n```\nnew output line\n```\n",
+    "renamed.md": _TITLE + "Same here. The new sentence.\n\n```\nnew output line\n```\n",
     "other.md": "Nothing here.\n\nThis moves away.\n",
 }
 _LISTED = """\
