@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long `edgekit check` takes: one model of 160 operators, and many in one call.
+"""Measure `edgekit check`: one model of 160 operators, and many models in one call.
 
 Usage: python benchmarks/check.py
 
-The models are made here: depthwise and pointwise convolutions behind each other. Times are the best
-of several runs in one process; compare ratios, not seconds.
+The models are generated: alternating depthwise and pointwise convolutions. Times are the best of
+several runs in one process; compare ratios, not seconds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CONV = {
 
 
 def chain(num_operators: int) -> Model:
-    """Alternating depthwise 3x3 and pointwise convolutions, quantized per channel."""
+    """Return alternating depthwise 3x3 and pointwise convolutions, quantized per channel."""
     random = np.random.default_rng(1)
     per_channel = tuple(float(each) for each in random.uniform(0.001, 0.01, _CHANNELS))
     one = Quantization((0.05,), (-128,))
@@ -72,7 +72,7 @@ def chain(num_operators: int) -> Model:
 
 
 def best(action: Callable[[], object], runs: int = 5) -> float:
-    """The shortest of several runs, in seconds."""
+    """Return the time of the fastest of several runs, in seconds."""
     times = []
     for _ in range(runs):
         start = time.perf_counter()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two checkouts of edgekit against each other in one run: what became slower.
+"""Compare two checkouts of edgekit in one run, to find what became slower.
 
-``python benchmarks/compare_checkouts.py BEFORE AFTER`` starts each measurement in a new Python,
-alternately from both folders, and prints the least of the processor's time and of the clock and
-their ratios. Whatever else the machine does meets both, and makes nothing faster. ``--model``,
-``--data`` and ``--source`` name files of your own; without them TensorFlow makes some.
+``python benchmarks/compare_checkouts.py BEFORE AFTER`` runs each measurement in a new Python,
+alternately from both folders, and prints the smallest CPU time, the smallest elapsed time, and
+their ratios. Other load on the machine affects both checkouts and only makes runs slower.
+``--model``, ``--data`` and ``--source`` name your own files; without them TensorFlow creates some.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 _LIMIT = 1.03
-# Each prints [what was imported, seconds of the processor, seconds of the clock].
+# Each prints [path of the imported edgekit, CPU seconds, elapsed seconds].
 _HEAD = """
 import json, sys, time, resource
 sys.path.insert(0, CHECKOUT)  # before what a .pth of the environment puts first
@@ -87,13 +87,13 @@ _MEASUREMENTS = {
     "Runner": (_OPEN, 1),
     "invoke": (_INVOKE, 1),
     "evaluate": (_EVALUATE, 1),
-    "convert": (_CONVERT, 4),  # so many times fewer runs: it takes seconds
+    "convert": (_CONVERT, 4),  # divides the number of runs, because one takes seconds
 }
 
 
 @dataclass(frozen=True)
 class Files:
-    """What is measured on."""
+    """The files for the measurements."""
 
     model: Path
     data: Path
@@ -101,7 +101,7 @@ class Files:
 
 
 def _made(folder: Path) -> Files:
-    """A network with trained shapes, its .tflite and samples of its input."""
+    """Create a network, its .tflite and samples of its input."""
     import tensorflow as tf  # noqa: PLC0415 - only where no files are given
 
     from edgekit import convert  # noqa: PLC0415
@@ -139,12 +139,12 @@ def _once(checkout: Path, code: str, files: Files) -> list[float]:
 
 
 def compare(checkouts: tuple[Path, Path], files: Files, runs: int, names: list[str]) -> None:
-    """Print a line for each measurement: both times and their ratio."""
+    """Print one line per measurement: both times and their ratio."""
     print(f"{'':10} {'before':>12} {'after':>12} {'processor':>10} {'clock':>7}")
     for name in names:
         code, fewer = _MEASUREMENTS[name]
         for checkout in checkouts:
-            _once(checkout, code, files)  # bytecode and the cache of files
+            _once(checkout, code, files)  # fill the bytecode and file caches
         rows = []
         for index in range(max(2, runs // fewer)):
             order = checkouts if index % 2 else checkouts[::-1]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`edgekit convert` against a bare TFLiteConverter script, each a process of its own.
+"""Compare `edgekit convert` with a bare TFLiteConverter script, each in its own process.
 
-The script does what the tutorial does, with a fixed batch and dense weights per tensor: both
-make the same operators. Runs alternate; the ratio is that of the medians.
+The script does the same as the tutorial, with a fixed batch and dense weights per tensor, so both
+create the same operators. Runs alternate; the ratio is that of the medians.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much faster the emulator is than the throw-away prototype that came before it.
+"""Measure how much faster the emulator is than its throw-away prototype.
 
     export OPENBLAS_NUM_THREADS=1
     python benchmarks/emulator.py --prototype FOLDER MODEL_edgetpu.tflite...
 
-FOLDER (or EDGEKIT_PROTOTYPE) holds the prototype's modules; they are imported from there. Both
-run in this process, one after the other, on one core. "From nothing" is a compiled file in memory
-to its first answer, the parameter cache filled included; "an inference" is what each further one
-takes, where the emulator keeps what it has worked out and the prototype keeps nothing. Figures are
-ratios of one run on this machine.
+FOLDER (or EDGEKIT_PROTOTYPE) contains the prototype's modules; they are imported from there. Both
+run in this process, one after the other, on one core. "From nothing" is the time from a compiled
+file in memory to the first output, including filling the parameter cache; "an inference" is the
+time of each further one, for which the emulator keeps its plan and the prototype keeps nothing.
+The figures are ratios of one run on this machine.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ONE_CORE = "OPENBLAS_NUM_THREADS"
 
 
 def main() -> None:
-    """Print one line a model."""
+    """Print one line per model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prototype", default=os.environ.get("EDGEKIT_PROTOTYPE", ""))
     parser.add_argument("models", nargs="+", type=Path)
@@ -84,7 +84,7 @@ def _prototype(
     emu: Any,  # noqa: ANN401
     fbx: Any,  # noqa: ANN401
 ) -> tuple[float, float, bytes]:
-    """The prototype's seconds from nothing and of one inference, and its output bytes."""
+    """Return the prototype's seconds from nothing and per inference, and its output bytes."""
     begin = time.perf_counter()
     executables = fbx.load(str(path))
     machine = emu.Emu(0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`edgekit.evaluate` against the TensorFlow tutorial's loop, and two cores against one."""
+"""Compare `edgekit.evaluate` with the TensorFlow tutorial's loop, and two cores with one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgekit import evaluate
 
 
 def tutorial_loop(model: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
-    """The accuracy, as the post-training integer quantization tutorial computes it."""
+    """Return the accuracy as the post-training integer quantization tutorial computes it."""
     interpreter = Interpreter(str(model))
     interpreter.allocate_tensors()
     input_details, output_details = (

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well evaluate keeps the cores at work: ratios against one core and against a tutorial's loop.
+"""Measure how evaluate uses the cores: ratios to one core and to a tutorial's loop.
 
     python benchmarks/evaluate_throughput.py MODEL FOLDER [REPEATS]
 
-FOLDER holds images with a labels.csv or sub-folders; it is gone through REPEATS times (default 20)
-so that the phase that measures latencies, one sample at a time, weighs little. The tutorial's loop
-runs before, between and after the others: the machine's speed drifts.
+FOLDER contains images with a labels.csv or sub-folders; it is read REPEATS times (default 20), so
+that the phase that measures latencies, one sample at a time, is a small part. The tutorial's loop
+runs before, between and after the others, because the machine's speed drifts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from edgekit.runtime.interpreters import load_library
 
 
 def tutorial_loop(model: Path, files: list[Path]) -> float:
-    """Open, resize, set_tensor, invoke, get_tensor, argmax: what tutorials do; seconds."""
+    """Return the seconds of the tutorials' loop: open, resize, set, invoke, get, argmax."""
     interpreter = load_library(None).interpreter(model.read_bytes())
     interpreter.allocate_tensors()
     (detail,) = interpreter.get_input_details()
@@ -51,7 +51,7 @@ def tutorial_loop(model: Path, files: list[Path]) -> float:
 
 
 def edgekit_run(model: Path, folder: Path, workers: int, cores: set[int]) -> tuple[float, float]:
-    """Seconds and the share of right answers, on ``cores``."""
+    """Return the seconds and the share of right answers on ``cores``."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long `inspect` and `estimate` take after start-up, against reading the file alone.
+"""Measure `inspect` and `estimate` after start-up, relative to only reading the file.
 
 python benchmarks/inspect_estimate.py MODEL_edgetpu.tflite [MODEL.tflite ...]
 """
@@ -27,7 +27,7 @@ def _median_ms(call: Callable[[Path], object], path: Path, runs: int) -> float:
 
 
 def main() -> None:
-    """Print milliseconds, and times the reading of the file, for each model."""
+    """Print milliseconds, and the ratio to reading the file, for each model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--runs", type=int, default=5)

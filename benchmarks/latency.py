@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `edgekit benchmark` reports as an inference against a bare invoke loop; and the start-up."""
+"""Compare the latency of `edgekit benchmark` with a bare invoke loop; measure the start-up."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _start_up_s(*words: str) -> float:
 
 
 def main() -> None:
-    """Print both times and their ratio; rounds alternate, medians of them are compared."""
+    """Print both times and their ratio; rounds alternate, and their medians are compared."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two networks that the benchmarks run: the tutorial's for MNIST, and a MobileNet.
 
-Weights are random and so are the images: neither changes how long anything takes.
+Weights and images are random: they do not change the times.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NUM_SAMPLES = 100
 
 
 def save_networks(folder: Path) -> dict[str, Path]:
-    """Save both as Keras files, with calibration data beside them; name -> file."""
+    """Save both as Keras files, with calibration data next to them; return name -> file."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras  # noqa: PLC0415
 
@@ -44,7 +44,7 @@ def save_networks(folder: Path) -> dict[str, Path]:
 
 
 def convert_networks(folder: Path) -> dict[str, Path]:
-    """Both as integer-only .tflite files; name -> file."""
+    """Convert both to integer-only .tflite files; return name -> file."""
     models = {}
     for name, source in save_networks(folder).items():
         models[name] = folder / f"{name}.tflite"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Runner adds: to importing numpy and the interpreter, and to one bare inference.
+"""Measure what a Runner adds to importing numpy and the interpreter, and to a bare inference.
 
-``python benchmarks/runner.py [MODEL...]``; without a model TensorFlow makes the usual two. It runs
-on a device too. Bytecode is written first, as an installation does it.
+``python benchmarks/runner.py [MODEL...]``; without a model, TensorFlow creates two networks. It
+also runs on a device. Bytecode is written first, as an installation does.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _start_up(model: Path, runs: int) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as cache:
         env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": cache}
-        env["OPENBLAS_NUM_THREADS"] = "1"  # its threads would count while they spin up
+        env["OPENBLAS_NUM_THREADS"] = "1"  # otherwise the start of its threads would be measured
         for _ in range(runs + 1):
             words = [sys.executable, "-c", _START_UP, module, str(model)]
             done = subprocess.run(words, check=True, stdout=subprocess.PIPE, env=env)
@@ -97,7 +97,7 @@ def _inference(model: Path, rounds: int) -> None:
             return runner.invoke(*raw)
 
         calls = rounds * max(3, int(0.05 / max(_time_s(by_hand) for _ in range(5))))
-        # One after the other, so that whatever else the machine does meets both.
+        # Alternate, so that other load on the machine affects both.
         times = [(_time_s(by_hand), _time_s(by_runner)) for _ in range(calls)]
     own, ours = np.median(times, axis=0)
     added_us = (ours - own) * 1e6
@@ -117,7 +117,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = arguments.models
         if not models:
-            from networks import convert_networks  # noqa: PLC0415 - takes TensorFlow
+            from networks import convert_networks  # noqa: PLC0415 - needs TensorFlow
 
             models = list(convert_networks(Path(folder)).values())
         _start_up(models[0], arguments.rounds)

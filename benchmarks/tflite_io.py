@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading and writing a 25 MB .tflite, against copying its bytes."""
+"""Compare reading and writing a 25 MB .tflite with copying its bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LIMIT_S = 0.5
 
 
 def large_model() -> Model:
-    """160 dense layers with a weight scale for each output, 25 MB in all."""
+    """Return 160 dense layers with a weight scale for each output, 25 MB in all."""
     random = np.random.default_rng(0)
     depth = _BYTES // _OPERATORS // _UNITS
     scale = Quantization((0.1,), (0,))
@@ -57,7 +57,7 @@ def large_model() -> Model:
 
 
 def best_s(work: Callable[[], object]) -> float:
-    """The shortest of a few runs, in seconds."""
+    """Return the time of the fastest of a few runs, in seconds."""
     times = []
     for _ in range(_RUNS):
         start = time.perf_counter()
@@ -67,7 +67,7 @@ def best_s(work: Callable[[], object]) -> float:
 
 
 def main() -> int:
-    """Print the times; 1 if reading and writing together take longer than they may."""
+    """Print the times; return 1 if reading and writing together exceed the limit."""
     content = write_model(large_model())
     model = read_model(content)
     read_s, write_s = best_s(lambda: read_model(content)), best_s(lambda: write_model(model))

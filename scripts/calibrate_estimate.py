@@ -5,7 +5,7 @@
 
 LATENCY.csv has the columns model, device/host, latency_ms, source; CORPUS is the folder with
 ``compiled/truth.json``. Writes edgekit/edgetpu/calibration.json and docs/estimate-accuracy.md.
-Needs the host extra (Keras) for the shapes of published networks that the corpus has no file of.
+Needs the host extra (Keras) for the shapes of published networks without a file in the corpus.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import Model, read_model
 from scripts.published_networks import at_input_size, from_keras, keras_network
 
-_COVERAGE = 0.9  # of the rows that an interval is made from
+_COVERAGE = 0.9  # of the rows from which an interval is computed
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _TEST_DATA = "compiled/google-coral__test_data/"
 _SSD = _TEST_DATA + "ssd_mobilenet_v1_coco_quant_postprocess"
-# Networks that the corpus has a compiled file of (and its source).
+# Networks with a compiled file (and its source) in the corpus.
 _FILES = {
     "mobilenet_v1_0.25_128": _TEST_DATA + "mobilenet_v1_0.25_128_quant",
     # The same network before its classifier, which is 1 % of the cycles.
     "mobilenet_v1_1.0_224": _TEST_DATA + "mobilenet_v1_1.0_224_quant_embedding_extractor",
-    # The same network with 964 classes in place of 1,001.
+    # The same network with 964 classes instead of 1,001.
     "mobilenet_v2_1.0_224": "compiled/google-coral__edgetpu/mobilenet_v2_1.0_224_inat_bird_quant",
     "posenet_353x481": _TEST_DATA + "posenet_mobilenet_v1_075_353_481_16_quant_decoder",
     "movenet_lightning": _TEST_DATA + "movenet_single_pose_lightning_ptq",
     "deeplab_v3_0.5": _TEST_DATA + "deeplabv3_mnv2_dm05_pascal_quant",
     "deeplab_slim": _TEST_DATA + "deeplab_mobilenet_edgetpu_slim_cityscapes_quant",
 }
-# Published name (the start of it, lower case) -> network. Names that fit several networks, and
-# networks whose shapes are nowhere in reach, are left out and listed in the page.
+# Published name (its start, lower case) -> network. Names that fit several networks, and networks
+# whose shapes are unknown, are left out and listed in the page.
 _NETWORKS = (
     (r"mobilenet.v1.0\.25", "mobilenet_v1_0.25_128"),
     (r"mobilenet.v1( \(224x224\))?$|mobilenet_v1_1\.0_224_quant", "mobilenet_v1_1.0_224"),
@@ -83,9 +83,9 @@ _FITTED = ("usb3", "usb2", "dev-board")
 # The CPUs of the published rows: Coral's desktop, and Cortex-A53 in Dev Board and Raspberry Pi 3.
 _HOSTS = {"usb3": "desktop", "usb2": "a53", "dev-board": "a53"}
 _CPU_ROWS = {"desktop-cpu": "desktop", "embedded-cpu": "a53"}
-# USB 3.0 (5 Gbit/s) and PCIe 2.0 x1 (5 GT/s) carry 8 bits in 10: no row can have moved more.
+# USB 3.0 (5 Gbit/s) and PCIe 2.0 x1 (5 GT/s) carry 8 bits in 10; no row can exceed this.
 _LINE_RATE_BYTES_PER_MS = 500_000
-# All multiply-accumulates: the rest of these networks is little work for a CPU.
+# Only multiply-accumulates: the rest of these networks is little work for a CPU.
 _CPU_NETWORKS = (
     "mobilenet_v1_1.0_224",
     "mobilenet_v2_1.0_224",
@@ -98,7 +98,7 @@ _ENOUGH_NETWORKS = 4
 _HEAD = """# How right `edgekit estimate` is
 
 Written by `scripts/calibrate_estimate.py`; do not edit. Every number below comes from latencies
-that others published, measured on hardware that was not here. An estimate is
+that others published, measured on their hardware. An estimate is
 
     overhead + cycles of the busiest tile + bytes over the bus + host's work on outputs + CPU part
 
@@ -143,7 +143,7 @@ _ROBUST_ERROR = 0.03  # relative errors below this count as squares, above it as
 
 @dataclass(frozen=True)
 class Row:
-    """One published latency and what its network asks for."""
+    """One published latency and the demand of its network."""
 
     network: str
     device: str
@@ -153,13 +153,13 @@ class Row:
 
     @property
     def has_tail(self) -> bool:
-        """Whether the CPU has a part in it."""
+        """Whether a part runs on the CPU."""
         return bool(self.demand.cpu.opcodes)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The numbers of the latency model: one chip, a bus a device, a CPU a host."""
+    """The numbers of the latency model: one chip, one bus per device, one CPU per host."""
 
     ms_per_mcycle: float
     overhead_ms: dict[str, float]  # by device
@@ -168,7 +168,7 @@ class Fit:
     cpu_ns_per_element: dict[str, float]  # by host
 
     def chip_and_bus_ms(self, row: Row) -> float:
-        """What the Edge TPU's part takes, but for the host's work on outputs."""
+        """Return the milliseconds of the Edge TPU's part, without the host's work on outputs."""
         return (
             self.overhead_ms[row.device]
             + self.ms_per_mcycle * row.demand.cycles / 1e6
@@ -176,7 +176,7 @@ class Fit:
         )
 
     def predict(self, row: Row, cpu_ns_per_mac: dict[str, float]) -> float:
-        """Milliseconds of one inference."""
+        """Return the milliseconds of one inference."""
         host = _HOSTS[row.device]
         return (
             self.chip_and_bus_ms(row)
@@ -191,20 +191,20 @@ def _match(table: tuple[tuple[str, str], ...], text: str) -> str:
 
 
 class _Demands:
-    """What each published network asks for, from the compiled file where there is one."""
+    """The demand of each published network, from its compiled file if there is one."""
 
     def __init__(self, corpus: Path) -> None:
         self._corpus = corpus
         self._found: dict[str, Demand] = {}
 
     def of(self, network: str) -> Demand:
-        """What one inference asks for."""
+        """Return the demand of one inference."""
         if network not in self._found:
             self._found[network] = self._count(network)
         return self._found[network]
 
     def gmacs(self, network: str) -> float:
-        """Thousand million multiply-accumulates of one inference."""
+        """Return the thousand million multiply-accumulates of one inference."""
         model = self._source(network)
         indices = range(len(model.main.operators))
         return sum(count_macs(Operation(model, index)) for index in indices) / 1e9
@@ -220,7 +220,7 @@ class _Demands:
         model = self._source(network)
         if network.startswith("posenet"):
             mapped = {each.index for each in judge_operators(model) if each.verdict != CPU}
-        else:  # classifiers that Coral publishes as wholly on the Edge TPU
+        else:  # classifiers that, according to Coral, run completely on the Edge TPU
             mapped = set(range(len(model.main.operators)))
         return demand_of_plain(model, mapped, runtime=10)[0]
 
@@ -239,7 +239,7 @@ class _Demands:
 
 
 def _joined(first: Demand, second: Demand) -> Demand:
-    """Two segments as the one program they were cut from: nothing travels between them."""
+    """Join two segments to the program they were cut from: no bytes move between them."""
     return replace(
         second,
         cycles=first.cycles + second.cycles,
@@ -250,7 +250,7 @@ def _joined(first: Demand, second: Demand) -> Demand:
 
 
 def read_rows(path: Path, demands: _Demands) -> tuple[list[Row], list[str]]:
-    """The published rows whose network is known, and the names of the others."""
+    """Return the published rows whose network is known, and the names of the others."""
     rows, others = [], []
     with path.open(newline="") as stream:
         for entry in csv.DictReader(stream):
@@ -268,19 +268,19 @@ def read_rows(path: Path, demands: _Demands) -> tuple[list[Row], list[str]]:
 
 
 def _is_old_deeplab(entry: dict[str, str], device: str) -> bool:
-    """A DeepLab row without its width, where other rows say it: on USB 3."""
+    """Whether it is a DeepLab row on USB 3 without its width, which other rows state."""
     return device == "usb3" and "(513" in entry["model"]
 
 
 def _contradicts(row: Row) -> bool:
-    """Whether the bus cannot carry what the network moves in the published time."""
+    """Whether the bus cannot carry the network's bytes in the published time."""
     return row.demand.bus_bytes > row.latency_ms * _LINE_RATE_BYTES_PER_MS
 
 
 def _robust(
     features: list[dict[str, float]], wanted: list[float], scale: list[float]
 ) -> dict[str, float]:
-    """Non-negative least absolute relative errors: ``features @ x = wanted``, weighted by scale."""
+    """Solve ``features @ x = wanted`` for the least absolute errors, x >= 0, weighted by scale."""
     names = sorted({name for each in features for name in each})
     matrix = np.array([[each.get(name, 0.0) for name in names] for each in features])
     target, sizes = np.array(wanted), np.array(scale)
@@ -294,7 +294,7 @@ def _robust(
 
 
 def _scales(rows: list[Row]) -> list[float]:
-    """Relative errors count, and each network on each device once, however often published."""
+    """Return weights: errors are relative, and each network on each device counts once."""
     times = Counter((row.network, row.device) for row in rows)
     return [row.latency_ms * math.sqrt(times[row.network, row.device]) for row in rows]
 
@@ -347,7 +347,7 @@ def fit(rows: list[Row], cpu_ns_per_mac: dict[str, float]) -> Fit:
 
 
 def read_cpu_rates(path: Path, demands: _Demands) -> dict[str, float]:
-    """Nanoseconds a multiply-accumulate takes a CPU: the median over whole networks."""
+    """Return the nanoseconds per multiply-accumulate of each CPU: the median over networks."""
     found = defaultdict(list)
     with path.open(newline="") as stream:
         for entry in csv.DictReader(stream):
@@ -361,7 +361,7 @@ def read_cpu_rates(path: Path, demands: _Demands) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A row, estimated by a fit that never saw its network."""
+    """A row, estimated by a fit without its network."""
 
     row: Row
     estimate_ms: float
@@ -386,7 +386,7 @@ def leave_networks_out(rows: list[Row], cpu_ns_per_mac: dict[str, float]) -> lis
 
 
 def accuracy(left_out: list[LeftOut], device: str, *, has_tail: bool) -> dict[str, Any]:
-    """What the errors of one kind of estimate were; few rows borrow those of other devices."""
+    """Return the errors of one kind of estimate; with few rows, also those of other devices."""
     kind = [each for each in left_out if each.row.has_tail == has_tail]
     own = [each for each in kind if each.row.device == device]
     enough = len({each.row.network for each in own}) >= _ENOUGH_NETWORKS
@@ -417,7 +417,7 @@ def _others(basis: list[LeftOut], network: str) -> list[float]:
 def calibration(
     rows: list[Row], left_out: list[LeftOut], numbers: Fit, rates: dict[str, float]
 ) -> dict[str, dict[str, Any]]:
-    """The document that edgekit reads: one entry a device."""
+    """Return the document that edgekit reads: one entry per device."""
     document: dict[str, dict[str, Any]] = {}
     for device in ("usb3", "usb2", "pcie", "dev-board"):
         published = "dev-board" if device == "pcie" else device

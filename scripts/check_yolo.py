@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hold edgekit's YOLO decoders to Ultralytics' own reading of the same tensors.
+"""Compare edgekit's YOLO decoders with Ultralytics' own results for the same tensors.
 
     scripts/check_yolo.py --python ENV/bin/python > docs/yolo-accuracy.md
 
-ENV needs ultralytics, torch, onnx and onnxruntime; `yolo_exports.py` runs there. Without it nothing
-is measured, and the reason is printed. Exit status 1: a decoder is off by more than a pixel, finds
-another class, or takes a network for one of another task.
+ENV needs ultralytics, torch, onnx and onnxruntime; `yolo_exports.py` runs there. Without it, the
+script only prints the reason. The exit status is 1 if a decoder differs by more than a pixel,
+finds another class, or chooses another task for a network.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NETWORKS = (
     *("yolov8n-obb", "yolo11n-obb", "yolo12n-obb", "yolo26n-obb"),
     *("yolov8n-cls", "yolo11n-cls", "yolo12n-cls", "yolo26n-cls"),
 )
-# With the suppression exported along, and the end-to-end heads.
+# With exported suppression, and with end-to-end heads.
 _FINISHED = (
     *(('{"nms": true}', name) for name in ("yolov8n", "yolo11n-seg", "yolo11n-pose")),
     *(('{"nms": true}', name) for name in ("yolo11n-obb",)),
@@ -56,7 +56,7 @@ _PROBLEM = "**"
 
 @dataclass(frozen=True)
 class Row:
-    """One network, as the table has it."""
+    """One network in the table."""
 
     name: str
     outputs: str
@@ -71,8 +71,8 @@ class Row:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--python", help="of the environment with Ultralytics")
-    parser.add_argument("--tensors", type=Path, help="of a run before; nothing is exported")
+    parser.add_argument("--python", help="the Python of the environment with Ultralytics")
+    parser.add_argument("--tensors", type=Path, help="tensors of an earlier run; exports nothing")
     arguments = parser.parse_args()
     if arguments.tensors is None:
         reason = _missing(arguments.python)
@@ -99,7 +99,7 @@ def _export(python: str, folder: Path) -> Path:
     networks = [*_NETWORKS, *(f"{name}={options}" for options, name in _FINISHED)]
     script = Path(__file__).with_name("yolo_exports.py")
     command = [python, str(script), str(folder / "tensors"), *networks]
-    # Its exporter would else install what it misses.
+    # Otherwise its exporter would install missing packages.
     environment = {**os.environ, "YOLO_AUTOINSTALL": "false"}
     subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr, check=True)
     return folder / "tensors"
@@ -121,13 +121,13 @@ def _check(path: Path) -> Row:
     except UnsupportedModelError as error:
         return Row(path.stem, shapes, "none", 0, 0.0, 0.0, "", error.what)
     stated = str(metadata["task"])
-    problem = "" if by_form.columns == by_metadata.columns else "metadata reads it otherwise"
+    problem = "" if by_form.columns == by_metadata.columns else "metadata gives another reading"
     if stated != by_form.columns.task:
         problem = f"it is for {stated}"
     return _compared(path.stem, shapes, by_form, by_form.decode(outputs), arrays, problem)
 
 
-def _value(text: str) -> Any:  # noqa: ANN401 - whatever the exporter wrote as text
+def _value(text: str) -> Any:  # noqa: ANN401 - any value that the exporter wrote as text
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -150,11 +150,11 @@ def _compared(
     problem: str,
 ) -> Row:
     placement = place((_SIZE[1], _SIZE[0]), (_SIZE[1], _SIZE[0]), "stretch")
-    if "masks" in want:  # Ultralytics leaves out what has an empty mask
+    if "masks" in want:  # Ultralytics leaves out objects with an empty mask
         found = found.take(np.flatnonzero(_are_drawn(found, placement)))
     boxes, classes, scores = want["boxes"], want["classes"].astype(int), want["scores"]
     ours = found.boxes_xyxy_px(placement)
-    if "corners" not in want:  # Ultralytics cuts boxes at the image's edges, rotated ones not
+    if "corners" not in want:  # Ultralytics clips boxes at the image's edges, but not rotated ones
         ours = ours.clip(0, _SIZE[0])
     if len(ours) != len(boxes) or not len(boxes):
         problem = problem or f"{len(ours)} objects, expected {len(boxes)}"
@@ -174,7 +174,7 @@ def _compared(
 
 
 def _pairs(gaps: NDArray[Any]) -> NDArray[np.int64]:
-    """Which of ours (rows) is each of theirs (columns): the nearest that is not taken."""
+    """Match each of theirs (columns) with the nearest of ours (rows) that is still free."""
     pairs = []
     left = gaps.copy()
     for column in range(left.shape[1]):
@@ -189,9 +189,9 @@ def _details(
     want: dict[str, NDArray[Any]],
     placement: Placement,
 ) -> tuple[str, float]:
-    """In words, and as a share of what is allowed."""
+    """Return a description, and the error as a share of the allowed one."""
     if "keypoints" in want:
-        # Ultralytics cuts them at the image's edges, and zeroes what it is less than half sure of.
+        # Ultralytics clips them at the image's edges and zeroes those with a score below 0.5.
         ours = found.keypoints_xy_px(placement)[pairs].clip(0, _SIZE[0])
         theirs = want["keypoints"][..., :2]
         gap = np.abs(ours - theirs)[theirs.any(axis=2)]
@@ -227,9 +227,9 @@ def _page(rows: list[Row]) -> list[str]:
         "",
         "Networks of random weights out of Ultralytics' own exporter (ONNX, 320x320), the same",
         "tensors read by edgekit and by Ultralytics' predictor at score 0.25, IoU 0.7. Largest gap",
-        "over all objects. The task is told from form and values, without the metadata, and is",
+        "over all objects. The task is found from form and values, without the metadata, and is",
         "that of the metadata. Ultralytics' YOLOv3, v5 and v6 have v8's head; YOLOv5 and v7 with",
-        "anchors, YOLOv6's own export and YOLOX are held to restatements in the tests.",
+        "anchors, YOLOv6's own export and YOLOX are compared with restatements in the tests.",
         "Made by `scripts/check_yolo.py` with Ultralytics 8.4.190, torch 2.14.1 and onnxruntime",
         "1.32.0.",
         "",

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write docs/corpus.md: what becomes of every model of the corpus.
+"""Write docs/corpus.md: the result of edgekit for every model of the corpus.
 
     python scripts/corpus_table.py CORPUS [-o docs/corpus.md]
 
 Every source is converted with random calibration data, which shows whether it converts, not how
-well. Where edgekit refuses and its fix names inputs to cut at, the fix is followed once, in a row
-of its own. Every plain model runs once on the CPU, on zeros.
+well. If edgekit refuses it and its fix names inputs to cut at, a second row shows the result with
+that fix. Every plain model runs once on the CPU, on zeros.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _NUM_SAMPLES = 10
 
 _HEAD = """# What becomes of the corpus
 
-Made by `scripts/corpus_table.py`; do not edit. The corpus is other people's models and no part of
-this project.
+Made by `scripts/corpus_table.py`; do not edit. The corpus consists of other people's models and is
+not part of this project.
 
 ## Sources: `edgekit convert SOURCE --data random --num-samples {samples}`
 
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def convert_rows(folder: Path) -> Iterator[str]:
-    """One row a source, and one more where the fix can be followed."""
+    """Yield one row per source, and a second one if its fix can be followed."""
     for source in _sources(folder):
         row, fix = _convert(source, folder, [])
         yield row
@@ -78,7 +78,7 @@ def convert_rows(folder: Path) -> Iterator[str]:
 
 
 def run_rows(corpus: Path) -> Iterator[str]:
-    """One row a .tflite file that is not compiled."""
+    """Yield one row per .tflite file that is not compiled."""
     for path in sorted(corpus.rglob("*.tflite")):
         if "edgetpu-custom-op" in {op.custom_code for _, _, op in read_model(path).operators()}:
             continue
@@ -104,7 +104,7 @@ def _sources(folder: Path) -> list[Path]:
 
 
 def _convert(source: Path, folder: Path, inputs: list[str]) -> tuple[str, str]:
-    """The row, and the fix of the error if it was one."""
+    """Return the row, and the fix of the error if there was one."""
     head = f"| {source.relative_to(folder)} | {' '.join(f'--inputs {name}' for name in inputs)} |"
     start, fix = time.monotonic(), ""
     with tempfile.TemporaryDirectory() as scratch:
@@ -127,7 +127,7 @@ def _convert(source: Path, folder: Path, inputs: list[str]) -> tuple[str, str]:
 
 
 def _cell(text: str) -> str:
-    """Fit for a cell of a table: the first line, not too long."""
+    """Return the first line of ``text``, shortened to fit into a cell of a table."""
     line = text.splitlines()[0] if text else ""
     return (line if len(line) <= 160 else line[:157] + "...").replace("|", "\\|")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For docs/emulator.md: every layer alone in TensorFlow Lite, and what its differences lead to."""
+"""For docs/emulator.md: every layer alone in TensorFlow Lite, and the effect of differences."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _KINDS = (
     ("means", ("MEAN",)),
     ("QUANTIZE", ("QUANTIZE",)),
 )
-# An average pool and a softmax behind exact layers: what halves do there, on more images.
+# An average pool and a softmax after exact layers: the effect of rounding halves, on more images.
 _POOLED, _NUM_IMAGES = "google-coral__test_data/mobilenet_v1_0.25_128_quant", 20
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two sets of values against each other."""
+    """The comparison of two sets of values."""
 
     equal: int
     total: int
@@ -59,7 +59,7 @@ class Difference:
 
 @dataclass
 class Kind:
-    """Layers of one kind, each alone, of every source that was compared."""
+    """The layers of one kind, each alone, of every compared source."""
 
     layers: int = 0
     values: int = 0
@@ -80,11 +80,11 @@ class Kind:
 
 @dataclass
 class Layers:
-    """What all layers alone have shown."""
+    """The results for all layers alone."""
 
     kinds: dict[str, Kind] = field(default_factory=lambda: defaultdict(Kind))
     done: set[str] = field(default_factory=set)  # sha256 of sources
-    spread: str = ""  # the largest share of an output behind steps of convolutions alone
+    spread: str = ""  # the largest share of an output that differs because of convolutions alone
     share: float = 0.0
 
 
@@ -96,7 +96,7 @@ def count_layers(
     values: dict[str, Any],
     outputs: Difference,
 ) -> None:
-    """Count every layer of ``part`` alone, once a source."""
+    """Count every layer of ``part`` alone, once per source."""
     key = label.split(":")[1].split("_cocompiled", maxsplit=1)[0]
     if key in layers.done:
         return
@@ -119,7 +119,7 @@ def count_layers(
 
 
 def runner_of(kernels: str) -> Run:
-    """What runs a layer in TensorFlow Lite."""
+    """Return the function that runs a layer in TensorFlow Lite."""
 
     def run(model: Model, values: Sequence[Any]) -> Any:  # noqa: ANN401
         with Runner(write_model(model), kernels=kernels) as runner:
@@ -130,7 +130,7 @@ def runner_of(kernels: str) -> Run:
 
 
 def pooled(compiled: Path) -> str:
-    """What halves in an average pool do behind a softmax, as the end of a sentence."""
+    """Return the effect of halves in an average pool after a softmax, as the end of a sentence."""
     source = read_model((compiled / f"{_POOLED}.tflite").read_bytes())
     chip = EdgeTpu(
         read_packages(read_model((compiled / f"{_POOLED}_edgetpu.tflite").read_bytes()))[0].package
@@ -170,7 +170,7 @@ def pooled(compiled: Path) -> str:
 
 
 def against(outputs: dict[str, Any], others: dict[str, Any]) -> Difference:
-    """Tensors by name; nothing where ``others`` lack one."""
+    """Compare tensors by name, without those that ``others`` lack."""
     equal = total = largest = 0
     for name, values in outputs.items():
         if name not in others:
@@ -186,7 +186,7 @@ def against(outputs: dict[str, Any], others: dict[str, Any]) -> Difference:
 
 
 def layers_table(layers: Layers) -> str:
-    """The layers of all sources by kind."""
+    """Return a table of the layers of all sources by kind."""
     head = ("layers", "number", "values", "as TensorFlow Lite's fast kernels", "predicted",
             "as its reference kernels", "largest difference")  # fmt: skip
     rows: list[tuple[str, ...]] = []
@@ -213,7 +213,7 @@ def layers_table(layers: Layers) -> str:
 
 
 def table_of(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write docs/emulator.md: every compiled model of the corpus through the emulator, and how well.
+"""Write docs/emulator.md: the emulator's results for every compiled model of the corpus.
 
     python -m scripts.emulator_table CORPUS
 
-Needs a TensorFlow Lite runtime (for the comparison) and about three minutes; the reference kernels
-on whole models take half of them.
+Needs a TensorFlow Lite runtime (for the comparison) and about three minutes, half of them for the
+reference kernels on whole models.
 """
 
 from __future__ import annotations
@@ -94,13 +94,13 @@ def _rows(corpus: Path, record: dict[str, Any], layers: Layers) -> list[Row]:
 
 
 def _siblings(compiled: Path) -> list[Model]:
-    """What the compiler has left on the CPU in other models of the folder is source there."""
+    """Return the folder's other models: their CPU operators are operators of the source."""
     paths = sorted(compiled.parent.glob("*_edgetpu.tflite"))
     return [read_model(path.read_bytes()) for path in paths if path != compiled]
 
 
 def _holds(program: EdgeTpuOperator, part: Model) -> bool:
-    """Whether the program's parameters are those of ``part``: its convolutions' multipliers."""
+    """Whether the program has the parameters of ``part``: its convolutions' multipliers."""
     package = program.package
     held = b"".join(np.asarray(each.parameters).tobytes() for each in package.executables)
     tensors = part.main.tensors
@@ -167,7 +167,7 @@ def _inputs(executable: Executable) -> dict[str, Any]:
 def _twin(
     part: Model, values: dict[str, Any], multipliers: frozenset[np.float32]
 ) -> dict[str, Any]:
-    """The outputs that the documented arithmetic reaches, as the tensors' own types."""
+    """Return the outputs that the documented arithmetic covers, in the tensors' types."""
     tensors, made = part.main.tensors, {}
     for _, index, result in run_twin(part, values, multipliers):
         made[tensors[index].name] = result ^ np.uint8(0x80 * (tensors[index].dtype == "INT8"))
@@ -182,7 +182,7 @@ def _cpu(part: Model, values: dict[str, Any], kernels: str) -> dict[str, Any]:
 
 
 def _reached(outputs: dict[str, Any], twin: dict[str, Any]) -> str:
-    """Against those outputs that have a documented arithmetic."""
+    """Compare with those outputs for which the arithmetic is documented."""
     reached = {name: values for name, values in outputs.items() if name in twin}
     found = str(against(reached, twin))
     some = reached and len(reached) < len(outputs)

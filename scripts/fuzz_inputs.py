@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged inputs through the commands that read them: none may crash, hang or fill the memory.
+"""Run commands on damaged inputs: none may crash, hang or fill the memory.
 
     python scripts/fuzz_inputs.py [--number 11000] [--seed 1] [--kinds npz,coco,...] [--keep FOLDER]
 
-Sound files of each kind are made here, damaged (bytes changed, cut, doubled, zeroed; in JSON a
-value of another type), and read by the command for them. Each batch runs in a process of its own. A
-file passes if the command ends with status 0, 3 or 4, within a minute; whatever else it does is
-listed, and the file is kept in FOLDER. The exit status is 1 if there is any.
+The script makes good files of each kind, damages them (bytes changed, cut, doubled, zeroed; in JSON
+a value of another type), and runs the command that reads them. Each batch runs in its own process.
+A file passes if the command ends with status 0, 3 or 4 within a minute. Any other outcome is
+listed, the file is kept in FOLDER, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -54,18 +54,18 @@ Draw = random.Random  # noqa: S311 - not cryptography
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of input: sound files of it, and what is done with a damaged one."""
+    """A kind of input: good files of it, and how to use a damaged one."""
 
     suffix: str
     sound: Callable[[Path], list[bytes]]
-    use: Callable[[Path, Path], object]  # (damaged file, folder of the sound things)
+    use: Callable[[Path, Path], object]  # (damaged file, folder of the good files)
     damage: Callable[[bytes, Draw], bytes]
     deadline_s: int = 60
 
 
 @dataclass
 class Tally:
-    """What became of the damaged files."""
+    """The outcomes for the damaged files."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -135,7 +135,7 @@ def _places(node: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - JSON
 
 
 def network() -> bytes:
-    """(1, 8, 8, 3) reals to 3 scores: a dense layer."""
+    """Return a dense layer from (1, 8, 8, 3) real numbers to 3 scores."""
     flat = (1, _SIDE * _SIDE * 3)
     weights = np.random.default_rng(1).normal(size=(_CLASSES, flat[1])).astype("<f4")
     tensors = (
@@ -159,7 +159,7 @@ def network() -> bytes:
 
 
 def prepare(folder: Path) -> None:
-    """The sound things that commands need beside the damaged one."""
+    """Make the good files that commands need besides the damaged one."""
     from PIL import Image  # noqa: PLC0415 - only here
 
     draw = np.random.default_rng(2)
@@ -178,7 +178,7 @@ def prepare(folder: Path) -> None:
 
 
 def _arrays(folder: Path) -> list[bytes]:
-    """By turns a data set and one sample, as `_EVALUATE` and `_RUN` are."""
+    """Return alternately a data set and one sample, in the order of `_EVALUATE` and `_RUN`."""
     del folder
     draw, found = np.random.default_rng(3), []
     for save in (np.savez, np.savez_compressed):
@@ -261,7 +261,7 @@ def _coco(folder: Path) -> list[bytes]:
 
 
 def _use_coco(path: Path, folder: Path) -> None:
-    del folder  # the file lies in it, beside its images
+    del folder  # the damaged file is in it, next to its images
     inputs = [InputSpec("image", (1, _SIDE, _SIDE, 3))]
     dataset = open_dataset(path, inputs=inputs)
     if isinstance(dataset, CocoDataset):
@@ -295,7 +295,7 @@ def _attached(folder: Path) -> list[bytes]:
 
 
 def damage_behind(content: bytes, draw: Draw) -> bytes:
-    """Damage what is attached behind the model; damaged graphs are another script's."""
+    """Damage only what is attached after the model; another script damages graphs."""
     start = content.index(b"PK\x03\x04")
     return content[:start] + damage_bytes(content[start:], draw)
 
@@ -328,7 +328,7 @@ def _call(*words: object) -> None:
 
 
 def _command(*words: str) -> Callable[[Path, Path], object]:
-    """A command; FILE is the damaged file, other capital names are sound things."""
+    """Return a command; FILE is the damaged file, other capital names are good files."""
 
     def use(path: Path, folder: Path) -> None:
         sound = {"MODEL": "model.tflite", "GOOD": "good.npz", "IMAGE": "image.png"}
@@ -386,7 +386,7 @@ KINDS = {
 def fuzz(
     name: str, kind: Kind, numbers: range, seed: int, scratch: Path, keep: Path | None
 ) -> Tally:
-    """Damage and use the files ``numbers`` of a kind; each batch in a process of its own."""
+    """Damage and use the files ``numbers`` of a kind; each batch in its own process."""
     start_s, tally = time.monotonic(), Tally()
     sound = kind.sound(scratch)
     for start in range(numbers.start, numbers.stop, _BATCH):
@@ -408,7 +408,7 @@ def fuzz(
 
 
 def report(tally: Tally) -> int:
-    """Print the failures and the sum; the exit status."""
+    """Print the failures and the totals; return the exit status."""
     for failure in tally.failures[:_LISTED]:
         print(failure)
     count, peak = sum(tally.statuses.values()), tally.peak_rss_bytes >> 20
@@ -419,7 +419,7 @@ def report(tally: Tally) -> int:
 def _in_child(
     kind: Kind, sound: list[bytes], numbers: list[int], seed: str, scratch: Path, tally: Tally
 ) -> int:
-    """Run the files in a child; returns how many were done (the last may have killed it)."""
+    """Run the files in a child; return how many were done (the last may have crashed it)."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -450,7 +450,7 @@ def _in_child(
 def _use_all(
     kind: Kind, sound: list[bytes], numbers: list[int], seed: str, scratch: Path, writer: int
 ) -> None:
-    """In the child: damage, use, and say of each file what became of it."""
+    """In the child: damage and use each file, and print its outcome."""
     with os.fdopen(writer, "w") as said:
         _silence()
         for number in numbers:
@@ -473,7 +473,7 @@ def _status(kind: Kind, path: Path, scratch: Path) -> tuple[int, str]:
         return int(end.code or 0), ""
     except EdgeKitError as error:
         return error.exit_status, error.what
-    except BaseException:  # noqa: BLE001 - what must not happen, and is listed
+    except BaseException:  # noqa: BLE001 - must not happen; it is listed
         return 1, traceback.format_exc()[-1500:]
     finally:
         signal.alarm(0)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs edgekit's commands on generated models with extreme scales, shapes, paddings and states.
+"""Run edgekit's commands on generated models with extreme scales, shapes, paddings and states.
 
-``python scripts/fuzz_models.py --number 2000`` makes the models of seeds 0 to 1999 and gives each
-to check, estimate, inspect, benchmark, run, evaluate and (every twentieth) fix. A command may end
-with status 0, 3 or 4; a signal, another status, a traceback or more than 2 GiB is a finding: it is
-printed, the model is kept (--keep), and the script ends with 1. Needs Linux: forks run the models.
+``python scripts/fuzz_models.py --number 2000`` generates the models of seeds 0 to 1999 and runs
+check, estimate, inspect, benchmark, run, evaluate and (for every twentieth) fix on each. A command
+may end with status 0, 3 or 4. A signal, another status, a traceback or more than 2 GiB is a
+finding: it is printed, the model is kept (--keep), and the script ends with 1. Needs Linux,
+because the models run in forks.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _SCALES = (1e-45, 1e-38, 1e-30, 1e-10, 1e-5, 0.5, 1.0, 3.0, 255.0, 1e5, 1e10, 1e
 _ODD_SCALES = (0.0, -1.0, float("inf"), float("nan"))
 _RANGES = {"INT8": (-128, 127), "UINT8": (0, 255), "INT16": (0, 0), "INT32": (0, 0)}
 _ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH", "SIGN_BIT")
-# What the commands import when they are run.
+# The modules that the commands import.
 _USED = (
     "edgekit.evaluate",
     "edgekit.checking",
@@ -68,7 +69,7 @@ _USED = (
 
 
 class Generator:
-    """Makes one model, a chain of operators; the seed decides everything."""
+    """Generates one model, a chain of operators; it depends only on the seed."""
 
     def __init__(self, seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -81,7 +82,7 @@ class Generator:
         self.operators: list[Operator] = []
 
     def model(self) -> bytes:
-        """The content of a .tflite file."""
+        """Return the content of a .tflite file."""
         sizes = (1, self.pick(1, 3, 7, 16), self.pick(1, 3, 7, 16), self.pick(1, 2, 3, 8))
         first = current = self.activation(sizes if self.random.random() < 0.8 else sizes[2:])
         for _ in range(int(self.random.integers(1, 6))):
@@ -89,16 +90,16 @@ class Generator:
         graph = Subgraph(tuple(self.tensors), (first,), (current,), tuple(self.operators), "main")
         return write_model(Model((graph,), tuple(self.buffers), "generated"))
 
-    def pick(self, *values: Any) -> Any:  # noqa: ANN401 - whatever is given
-        """One of ``values``."""
+    def pick(self, *values: Any) -> Any:  # noqa: ANN401 - any values
+        """Return one of ``values``."""
         return values[int(self.random.integers(len(values)))]
 
     def is_strange(self) -> bool:
-        """Whether the next value is to be an odd one."""
+        """Whether the next value must be an extreme one."""
         return bool(self.random.random() < self.strange)
 
     def quantization(self, dtype: str, channels: int = 0) -> Quantization | None:
-        """Of a tensor; None where its type has none."""
+        """Return the quantization of a tensor; None if its type has none."""
         if dtype in {"FLOAT32", "BOOL", "INT64"}:
             return None
         count = channels if channels and self.random.random() < 0.5 else 1
@@ -113,7 +114,7 @@ class Generator:
         return Quantization(values, (zero,) * count, 0)
 
     def activation(self, shape: tuple[int, ...], dtype: str = "", *, state: bool = False) -> int:
-        """A tensor that is computed, or the input; its index."""
+        """Add a computed tensor, or the input; return its index."""
         dtype = dtype or self.dtype
         if self.is_strange() and self.is_strange():
             sizes = list(shape) or [1]
@@ -125,7 +126,7 @@ class Generator:
         return len(self.tensors) - 1
 
     def constant(self, values: Any, dtype: str, channels: int = 0) -> int:  # noqa: ANN401
-        """A tensor with ``values``; its index."""
+        """Add a tensor with ``values``; return its index."""
         array = np.ascontiguousarray(np.asarray(values).astype(dtype.lower()))
         quantization = self.quantization(dtype, channels) if channels else None
         name = f"c{len(self.tensors)}"
@@ -134,19 +135,19 @@ class Generator:
         return len(self.tensors) - 1
 
     def weights(self, shape: tuple[int, ...], channels: int) -> int:
-        """Random weights, quantized in ``channels`` channels or as a whole."""
+        """Add random weights, quantized per channel or per tensor; return the index."""
         dtype = self.dtype if self.dtype != "INT16" else "INT8"
         low, high = (-3, 3) if dtype == "FLOAT32" else (0, 100)
         return self.constant(self.random.integers(low, high, shape), dtype, channels)
 
     def bias(self, channels: int) -> int:
-        """A random bias; the largest numbers where it is odd."""
+        """Add a random bias, or one of the largest numbers; return the index."""
         dtype = {"FLOAT32": "FLOAT32", "INT16": "INT64"}.get(self.dtype, "INT32")
         most = (1 << 31) - 1 if self.is_strange() else 100
         return self.constant(self.random.integers(-most, most, channels), dtype, 1)
 
     def shape(self, index: int) -> tuple[int, ...]:
-        """Of a tensor."""
+        """Return the shape of a tensor."""
         return self.tensors[index].shape
 
     def add(
@@ -157,19 +158,19 @@ class Generator:
         kind: str = "NONE",
         **options: Any,  # noqa: ANN401 - fields of any options table
     ) -> int:
-        """An operator that writes ``output``, which is returned."""
+        """Add an operator that writes ``output``; return ``output``."""
         version = self.pick(1, 2, 3) if self.is_strange() else 1
         self.operators.append(Operator(opcode, version, inputs, (output,), options, kind))
         return output
 
     def fused(self) -> str:
-        """A fused activation."""
+        """Return a fused activation."""
         return (
             str(self.pick(*_ACTIVATIONS)) if self.is_strange() else str(self.pick("NONE", "RELU"))
         )
 
     def size(self, *usual: int) -> int:
-        """One of the ``usual`` numbers, or an odd one."""
+        """Return one of the ``usual`` numbers, or an extreme one."""
         return int(
             self.pick(0, -1, 7, 1000, (1 << 31) - 1) if self.is_strange() else self.pick(*usual)
         )
@@ -408,7 +409,7 @@ def _arg_max(made: Generator, x: int) -> int:
 
 
 def _svdf(made: Generator, x: int) -> int:
-    """With a variable tensor."""
+    """Add an SVDF, which has a variable tensor."""
     units, memory, last = 2, made.size(2, 3), max(1, (made.shape(x) or (1,))[-1])
     feature, time_weights = made.weights((units, last), 1), made.weights((units, 2), 1)
     state = made.activation((1, min(1 << 16, abs(memory) * units)), state=True)
@@ -466,18 +467,18 @@ _MAKERS: tuple[Maker, ...] = (
 
 @dataclass(frozen=True)
 class Ended:
-    """How a model's commands ended."""
+    """The outcome of a model's commands."""
 
     statuses: tuple[tuple[str, int], ...]  # command, exit status; 1 is a traceback
-    last: str  # the command that was the last to begin
-    signal: int  # that ended the process; 0 if none did
+    last: str  # the command that started last
+    signal: int  # the signal that killed the process; 0 if none did
     text: str
     peak_bytes: int
     time_s: float
 
     @property
     def findings(self) -> list[str]:
-        """What may not be."""
+        """Return the outcomes that are not allowed."""
         found = [f"{name}: status {status}" for name, status in self.statuses]
         found = [each for each in found if int(each.rsplit(" ", 1)[1]) not in _STATUSES]
         if self.signal:
@@ -528,7 +529,7 @@ def _be_edgekit(model: Path, seed: int, printed: Path, told: Path) -> None:
 
 
 def _status(call: Callable[[], Any]) -> int:
-    """The exit status that the command of ``call`` has."""
+    """Return the exit status of the command of ``call``."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -536,18 +537,18 @@ def _status(call: Callable[[], Any]) -> int:
             json.loads(result.to_json())
     except EdgeKitError as error:
         return error.exit_status
-    except BaseException:  # noqa: BLE001 - what a user would see as a traceback
+    except BaseException:  # noqa: BLE001 - a user would see a traceback
         traceback.print_exc()
         return 1
     return 0
 
 
 def commands(model: Path, seed: int) -> list[tuple[str, Callable[[], Any]]]:
-    """What is done with ``model``: name and call of each command."""
+    """Return the name and call of each command for ``model``."""
     data, kernels = _data(model), ("fast", "reference")[seed % 2]
     arrays = data.with_suffix(".npy")
     every: list[tuple[str, Callable[[], Any]]] = [
-        # Of the content: a float model's path is converted first, which takes seconds.
+        # Pass the content: a float model's path would be converted first, which takes seconds.
         ("check", lambda: edgekit.check(model if seed % 20 == 0 else model.read_bytes())),
         ("estimate", lambda: edgekit.estimate(model)),
         ("inspect", lambda: edgekit.inspect(model)),
@@ -562,7 +563,7 @@ def commands(model: Path, seed: int) -> list[tuple[str, Callable[[], Any]]]:
 
 
 def _data(model: Path) -> Path:
-    """Samples of the input's shape, labels and all."""
+    """Write samples of the input's shape, with labels."""
     path = model.with_suffix(".npz")
     shape: tuple[int, ...] = (1, 4)
     try:
@@ -580,7 +581,7 @@ def _data(model: Path) -> Path:
 
 def fuzz(first: int, number: int, folder: Path) -> int:
     """Run all commands on ``number`` models; return how many findings there were."""
-    for name in _USED:  # once, here: the forks have them
+    for name in _USED:  # import them once, before the forks
         importlib.import_module(name)
     load_library()
     num_findings, counts = 0, collections.Counter[int]()
@@ -606,7 +607,7 @@ def fuzz(first: int, number: int, folder: Path) -> int:
 
 
 def main() -> None:
-    """Fuzz, and end with 1 where something was found."""
+    """Fuzz, and exit with 1 if there were findings."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--number", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="The first seed.")

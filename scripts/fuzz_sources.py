@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged Keras files, SavedModels, frozen graphs and ONNX files through `edgekit.convert`.
+"""Run `edgekit.convert` on damaged Keras files, SavedModels, frozen graphs and ONNX files.
 
     python -m scripts.fuzz_sources [--number 1000] [--seed 1] [--kinds keras,...] [--keep FOLDER]
 
-As `scripts.fuzz_inputs`, for what TensorFlow reads. Starting TensorFlow takes seconds, so one
-process imports it once and forks a worker for each conversion; the launcher that `convert` starts
-as its Python hands its pipes over to it. Everything else is as for a user.
+Like `scripts.fuzz_inputs`, for the formats that TensorFlow reads. Starting TensorFlow takes
+seconds, so one process imports it once and forks a worker for each conversion. `convert` starts a
+launcher as its Python, which passes its pipes to that process. Everything else is as for a user.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from scripts.fuzz_inputs import Draw, Kind, Tally, damage_bytes, damage_json, fu
 _SOCKET = "EDGEKIT_FUZZ_SOCKET"
 _TIMEOUT_S = 150
 _MODEL_CONFIG = "model_config"
-# As `convert` starts its Python: hands stdin, stdout and stderr over, then ends as the worker did.
+# `convert` starts this as its Python: it passes on its streams, then ends like the worker.
 _LAUNCHER = """#!{python} -SE
 import array, os, signal, socket
 link = socket.socket(socket.AF_UNIX)
@@ -58,7 +58,7 @@ def serve(place: str) -> None:
 
     from edgekit.host.worker.session import main as work  # noqa: PLC0415
 
-    assert tf.keras.__version__ != tf_keras.__version__  # noqa: S101 - imports both now, lazily else
+    assert tf.keras.__version__ != tf_keras.__version__  # noqa: S101 - imports both now instead of lazily
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(place)
     listening.listen()
@@ -78,7 +78,7 @@ def serve(place: str) -> None:
         if usage.ru_maxrss > peak:
             peak = usage.ru_maxrss
             Path(f"{place}.peak").write_text(str(peak * 1024))
-        with link, contextlib.suppress(OSError):  # `convert` may have ended the launcher already
+        with link, contextlib.suppress(OSError):  # `convert` may already have stopped the launcher
             link.sendall(str(status).encode())
 
 
@@ -109,7 +109,7 @@ def _networks(keras: Any) -> list[Any]:  # noqa: ANN401
 
 
 def make_sound(folder: str) -> None:
-    """Save the networks in every form: a folder a kind."""
+    """Save the networks in every form, with one folder per kind."""
     import keras  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
     import tf_keras  # noqa: PLC0415
@@ -157,7 +157,7 @@ def _frozen() -> bytes:
 
 
 def _onnx() -> bytes:
-    """A graph of one Relu, as onnx.proto lays it out: (field number << 3 | type), length, bytes."""
+    """Return a graph of one Relu in onnx.proto's format: (number << 3 | type), length, bytes."""
 
     def part(number: int, content: bytes) -> bytes:
         return bytes((number << 3 | 2, len(content))) + content
@@ -172,7 +172,7 @@ def _onnx() -> bytes:
 
 
 def damage_archive(content: bytes, draw: Draw) -> bytes:
-    """Damage one member of an archive and pack it again; sometimes leave one out."""
+    """Damage or remove one member of an archive, and pack it again."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     name = draw.choice(sorted(name for name in members if members[name]))
@@ -189,7 +189,7 @@ def damage_archive(content: bytes, draw: Draw) -> bytes:
 
 
 def damage_keras(content: bytes, draw: Draw) -> bytes:
-    """Damage the archive itself, or what is in it."""
+    """Damage the archive itself or its content."""
     return (damage_bytes if draw.randrange(4) == 0 else damage_archive)(content, draw)
 
 
@@ -203,7 +203,7 @@ def damage_hdf5(content: bytes, draw: Draw) -> bytes:
     with h5py.File(stream, "r+") as file:
         text = file.attrs[_MODEL_CONFIG]
         raw = text if isinstance(text, bytes) else text.encode()
-        changed = damage_json(raw, draw)[:60_000]  # the most that an attribute holds
+        changed = damage_json(raw, draw)[:60_000]  # the largest size of an attribute
         file.attrs[_MODEL_CONFIG] = changed.replace(b"\0", b" ")
     return stream.getvalue()
 

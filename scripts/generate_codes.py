@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes docs/codes: a page for every code that edgekit prints, and an index.
+"""Write docs/codes: a page for every code that edgekit prints, and an index.
 
-Run it after a change to a code's text: python scripts/generate_codes.py. With --check it writes
-nothing and fails where a page is stale.
+Run it after a change to a code's text: python scripts/generate_codes.py. With --check it does not
+write, and fails if a page is stale.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _FAMILIES = {
 
 
 def page(code: CodePage) -> str:
-    """The page of one code, in Markdown."""
+    """Return the page of one code in Markdown."""
     parts = [f"# {code.code}\n", f"{code.title}.\n"]
     if code.example:
         parts.append(f"```text\n{code.example}\n```\n")
@@ -56,7 +56,7 @@ def page(code: CodePage) -> str:
 
 
 def index() -> str:
-    """The index of all pages, by the first word of the code."""
+    """Return the index of all pages, grouped by the first word of the code."""
     parts = [
         "# Codes\n",
         "Each message of edgekit ends with a code. `edgekit explain CODE` prints what is here; "
@@ -71,12 +71,12 @@ def index() -> str:
 
 
 def wanted() -> dict[str, str]:
-    """File name to content of everything that belongs into the folder."""
+    """Return file name -> content for all files of the folder."""
     return {"README.md": index(), **{f"{each.code}.md": page(each) for each in CODES.values()}}
 
 
 def main() -> int:
-    """Write the pages, or with --check name the stale ones."""
+    """Write the pages, or with --check list the stale ones."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, fail if stale")
     check = parser.parse_args().check

@@ -4,29 +4,29 @@
 #   scripts/install-device.sh [--yes] [--dry-run] [--uninstall] [--runtime std|max|none] [--pcie]
 #                             [--venv FOLDER] [--edgekit WHAT] [--user NAME] [--key-sha256 HEX]
 #
-# It shows what it will do and asks once; --yes does not ask, --dry-run only shows. What is in place
-# already is left alone, so that a second run does nothing. --uninstall takes back what it did, which
-# it has noted in /var/lib/edgekit/installed, and leaves alone what was there before.
+# It shows what it will do and asks once; --yes does not ask, --dry-run only shows. Anything that is
+# already there is not changed, so that a second run does nothing. --uninstall undoes only its own
+# changes, which are listed in /var/lib/edgekit/installed.
 #
-#   --runtime   Google's libedgetpu: std (default), max (hotter, 500 MHz), none (it is there already)
-#   --pcie      also the driver for M.2 and Mini PCIe cards (gasket-dkms; kernels before 6.4)
-#   --venv      where edgekit is installed (default: /opt/edgekit); "none" leaves Python alone
+#   --runtime   Google's libedgetpu: std (default), max (hotter, 500 MHz), none (already installed)
+#   --pcie      also install the driver for M.2 and Mini PCIe cards (gasket-dkms; kernels before 6.4)
+#   --venv      where to install edgekit (default: /opt/edgekit); "none" does not install it
 #   --edgekit   what pip installs there: a wheel, or a folder (default: the one of this script)
-#   --user      who may use the device (default: who calls this script)
-#   --key-sha256  of the key that signs Google's packages, where you know it: another one is refused
+#   --user      the user who may use the device (default: the one who calls this script)
+#   --key-sha256  the expected SHA-256 of the key that signs Google's packages; another is refused
 #
-# Google's key comes over https and counts for Google's source only (signed-by); apt checks every
-# package against it. What is no OpenPGP key, such as a page of a proxy, is refused.
+# Google's key is fetched over https and is valid only for Google's source (signed-by); apt checks
+# every package with it. Anything else than an OpenPGP key, such as a proxy's page, is refused.
 #
-# EDGEKIT_INSTALL_ROOT is a folder that stands for / (for trying this script out).
+# EDGEKIT_INSTALL_ROOT is a folder to use instead of / (to try this script).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=${EDGEKIT_INSTALL_ROOT:-}
 rules_source=$here/../udev/99-edgetpu.rules
 rules=$root/etc/udev/rules.d/99-edgetpu.rules
-key=$root/etc/apt/keyrings/coral-edgetpu # with .asc or .gpg: apt goes by the suffix
-old_key=$root/etc/apt/trusted.gpg.d/coral-edgetpu.asc # of edgekit 0.1, which trusted it for every source
+key=$root/etc/apt/keyrings/coral-edgetpu # with .asc or .gpg: apt decides by the suffix
+old_key=$root/etc/apt/trusted.gpg.d/coral-edgetpu.asc # of edgekit 0.1, valid there for all sources
 list=$root/etc/apt/sources.list.d/coral-edgetpu.list
 notes=$root/var/lib/edgekit/installed
 google=https://packages.cloud.google.com/apt
@@ -40,7 +40,7 @@ fail() { # STATUS MESSAGE
 }
 
 value() { # OPTION VALUE... -> the value, or a usage error
-  [ $# -ge 2 ] || fail 2 "$1 wants a value"
+  [ $# -ge 2 ] || fail 2 "$1 needs a value"
   printf '%s' "$2"
 }
 
@@ -67,25 +67,25 @@ case $key_sha256 in *[!0-9a-f]*) fail 2 "--key-sha256 is $key_sha256, expected 6
 case ${#key_sha256} in 0 | 64) ;; *) fail 2 "--key-sha256 has ${#key_sha256} digits, expected 64" ;; esac
 case $runtime in std | max | none) ;; *) fail 2 "--runtime is $runtime, expected std, max or none" ;; esac
 
-# shellcheck disable=SC1091 # only there on the machine
+# shellcheck disable=SC1091 # exists only on the target machine
 system=$(. "$root/etc/os-release" 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || true
 case " $system " in
   *" debian "* | *" ubuntu "* | *" raspbian "* | *" mendel "*) ;;
-  *) fail 3 "this is no Debian, Ubuntu, Raspberry Pi OS or Mendel (/etc/os-release says: ${system:-nothing})" ;;
+  *) fail 3 "this is not Debian, Ubuntu, Raspberry Pi OS or Mendel (/etc/os-release: ${system:-nothing})" ;;
 esac
 
 sudo='sudo '
 [ "$(id -u)" != 0 ] || sudo=''
 id "$user" >/dev/null 2>&1 || fail 2 "there is no user $user"
-case $venv in none | /?*) ;; *) fail 2 "--venv is $venv, expected a folder's whole path, or none" ;; esac
+case $venv in none | /?*) ;; *) fail 2 "--venv is $venv, expected an absolute path of a folder, or none" ;; esac
 if [ -z "$undo" ] && [ "$venv" != none ] && [ ! -e "$root$venv/pyvenv.cfg" ]; then
-  # --uninstall removes the whole folder: it must be one that this script has made.
+  # --uninstall removes the whole folder, so it must be one that this script created.
   if [ -e "$root$venv" ] && { [ ! -d "$root$venv" ] || [ -n "$(ls -A "$root$venv" 2>&1)" ]; }; then
-    fail 2 "--venv is $venv, which holds other things; name a folder that does not exist yet"
+    fail 2 "--venv is $venv, which contains other files; name a folder that does not exist yet"
   fi
 fi
 
-# A plan is a list of lines "note<TAB>text<TAB>command"; the note is what --uninstall goes by.
+# A plan is a list of lines "note<TAB>text<TAB>command"; --uninstall reads the notes.
 plan=()
 add() { # NOTE TEXT COMMAND
   plan+=("$1"$'\t'"$2"$'\t'"$3")
@@ -101,7 +101,7 @@ install_file() { # FILE -> a command that writes its input there
   printf '%s' "${sudo}install -D -m 644 /dev/stdin $(quote "$1")"
 }
 
-# A command that fetches Google's key, refuses what is none or another, and adds the source with it.
+# Prints a command that fetches and checks Google's key, and adds the source with it.
 add_source() {
   local url=$google/doc/apt-key.gpg check=true
   [ -z "$key_sha256" ] || check="[ \"\$(sha256sum <\"\$new\")\" = '$key_sha256  -' ]"
@@ -115,17 +115,17 @@ reload="${sudo}udevadm control --reload-rules && ${sudo}udevadm trigger"
 
 plan_install() {
   local group
-  [ -f "$rules_source" ] || fail 3 "no $rules_source: run the script from its place in edgekit"
+  [ -f "$rules_source" ] || fail 3 "there is no $rules_source: run the script inside its checkout of edgekit"
   for group in plugdev apex; do
     getent group "$group" >/dev/null ||
       add "group $group" "create the group $group" "${sudo}groupadd --system $group"
     if [ "$user" != root ] && ! id -nG "$user" 2>/dev/null | tr ' ' '\n' | grep -qx "$group"; then
-      add "member $group $user" "put $user into $group (counts from the next log-in)" \
+      add "member $group $user" "add $user to $group (from the next login on)" \
         "${sudo}usermod -aG $group $(quote "$user")"
     fi
   done
   cmp -s "$rules_source" "$rules" ||
-    add "rules" "let them use the device: $rules" \
+    add "rules" "let these groups use the device: $rules" \
       "${sudo}install -D -m 644 $(quote "$rules_source") $(quote "$rules") && $reload"
   plan_packages
   [ "$venv" = none ] || plan_python
@@ -158,7 +158,7 @@ plan_python() {
     add "venv $venv" "make a virtual environment: $folder" \
       "${sudo}python3 -m venv --system-site-packages $(quote "$folder")"
   fi
-  # -I: the folder of edgekit's sources, where this is often called, is no installation.
+  # -I: ignore edgekit's source folder, from which this script is often called.
   "$folder/bin/python" -I -c 'import edgekit' 2>/dev/null ||
     add "" "install edgekit from $edgekit into it" \
       "${sudo}$(quote "$folder/bin/python") -m pip install $(quote "${edgekit}[device]")$pair"
@@ -170,22 +170,22 @@ plan_uninstall() {
   while read -r kind rest; do
     case $kind in
       venv)
-        [ ! -e "$root$rest/pyvenv.cfg" ] || # whatever else came to be there stays
+        [ ! -e "$root$rest/pyvenv.cfg" ] || # keep anything else that is there now
           add "" "remove the virtual environment $root$rest" "${sudo}rm -rf $(quote "$root$rest")"
         ;;
       packages) add "" "remove $rest" "${sudo}apt-get remove -y $rest" ;;
       apt) add "" "remove Google's package source" "${sudo}rm -f $(quote "$list") $(quote "$key").asc $(quote "$key").gpg $(quote "$old_key")" ;;
       rules) add "" "remove $rules" "${sudo}rm -f $(quote "$rules") && $reload" ;;
-      member) add "" "take ${rest#* } out of ${rest%% *}" "${sudo}gpasswd -d $(quote "${rest#* }") ${rest%% *}" ;;
+      member) add "" "remove ${rest#* } from ${rest%% *}" "${sudo}gpasswd -d $(quote "${rest#* }") ${rest%% *}" ;;
       group) add "" "remove the group $rest" "${sudo}groupdel $rest" ;;
     esac
   done <<<"$(tac "$notes")"
-  add "" "forget what was installed" "${sudo}rm -f $(quote "$notes")"
+  add "" "remove the list of changes" "${sudo}rm -f $(quote "$notes")"
 }
 
 if [ -n "$undo" ]; then plan_uninstall; else plan_install; fi
 if [ ${#plan[@]} -eq 0 ]; then
-  echo "nothing to do: everything is as it should be"
+  echo "nothing to do: everything is installed"
   exit
 fi
 
@@ -202,7 +202,7 @@ fi
 for line in "${plan[@]}"; do
   note=${line%%$'\t'*}
   command=${line##*$'\t'}
-  bash -euo pipefail -c "$command" || fail 5 "this failed, what came before is done: $command"
+  bash -euo pipefail -c "$command" || fail 5 "this command failed, the ones before it succeeded: $command"
   if [ -n "$note" ] && ! noted "$note"; then
     write_note "$note"
   fi

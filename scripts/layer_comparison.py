@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emulator's ops against the twin's layers: which layers come out value for value.
+"""Compare the emulator's ops with the twin's layers: which layers are equal, value for value.
 
-An op leaves a block of the image on each tile, and the blocks of consecutive ops on disjoint tiles
-make up a piece: the whole layer, or a part of it where a program goes through the image in several
-passes (neighbouring parts may overlap). A layer is exact when pieces that equal it value for value
-cover all of it; nothing else about the program has to be known.
+An op writes a block of the image on each tile, and the blocks of consecutive ops on disjoint tiles
+form a piece: the whole layer, or a part of it if a program processes the image in several passes
+(neighbouring parts may overlap). A layer is exact if pieces that equal it value for value cover all
+of it; this does not depend on anything else in the program.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 
     Blocks = dict[int, NDArray[np.uint8]]  # tile -> (emissions, channels of an emission)
 
-# Computed by ops one to one; what only moves values (RESHAPE, PAD, ...) is seen in what follows.
+# Each is computed by ops; operators that only move values (RESHAPE, ...) show in those after them.
 COMPUTED = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MUL", "FULLY_CONNECTED", "AVERAGE_POOL_2D",
      "MAX_POOL_2D", "MEAN", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"}
 )  # fmt: skip
-_MAX_PLACES = 64  # of a piece, by its first pixel; images of one colour have more
+_MAX_PLACES = 64  # possible places of a piece by its first pixel; one-colour images have more
 
 
 @dataclass(frozen=True)
 class LayerMatch:
-    """One layer of the source: how many values, and where they come from."""
+    """One layer of the source: the number of its values, and the op that computes it."""
 
     index: int
     opcode: str
     num_values: int
-    pc: int | None  # of the first piece; None: no pieces cover the layer
+    pc: int | None  # of the first piece; None if no pieces cover the layer
 
 
 class Recorder:
-    """Collects what ops store, as groups of consecutive ops on disjoint tiles."""
+    """Collects the values that ops store, in groups of consecutive ops on disjoint tiles."""
 
     def __init__(self) -> None:
         self.groups: list[tuple[int, Blocks]] = []
@@ -68,7 +68,7 @@ class Recorder:
         self._last = step
 
     def _together(self, step: OpStep | ResizeStep) -> bool:
-        # The clamps of a resize say where a tile starts.
+        # The clamps of a resize show where a tile starts.
         names = ("mult",) if isinstance(step, ResizeStep) else ("mult", "clamp_min", "clamp_max")
         last = self._last
         return last is not None and all(
@@ -77,14 +77,14 @@ class Recorder:
 
 
 def multipliers_of(chip: EdgeTpu) -> frozenset[np.float32]:
-    """Every multiplier that the program's ops carry themselves."""
+    """Return every multiplier that the program's ops contain themselves."""
     return frozenset(step.multiplier for step in chip.plan.steps if isinstance(step, OpStep))
 
 
 def compare_layers(
     chip: EdgeTpu, source: Model, inputs: dict[str, NDArray[np.generic]]
 ) -> list[LayerMatch]:
-    """Run once and look for every computed layer of ``source`` among the ops' results."""
+    """Run once and find every computed layer of ``source`` among the ops' results."""
     recorder = Recorder()
     chip.state.observer = recorder
     try:
@@ -92,7 +92,7 @@ def compare_layers(
     finally:
         chip.state.observer = None
     matches = []
-    starts: dict[int, int] = {}  # tensor -> first group that can hold what is made from it
+    starts: dict[int, int] = {}  # tensor -> first group that can contain results from it
     for index, made, values in run_twin(source, inputs, multipliers_of(chip)):
         operator = source.main.operators[index]
         start = max((starts.get(tensor, 0) for tensor in operator.inputs), default=0)
@@ -107,7 +107,7 @@ def compare_layers(
 
 
 def _is_computed(source: Model, operator: Operator) -> bool:
-    """Whether an op computes it; a resize to the same size is none."""
+    """Whether an op computes it; a resize to the same size is not computed."""
     tensors = source.main.tensors
     shapes = [tensors[index].shape for index in (operator.inputs[0], operator.outputs[0])]
     resizes = operator.opcode.startswith("RESIZE")
@@ -115,7 +115,7 @@ def _is_computed(source: Model, operator: Operator) -> bool:
 
 
 def find_layer(recorder: Recorder, start: int, values: NDArray[np.uint8]) -> list[int]:
-    """The groups, from ``start`` on, whose pieces cover a layer; none if they leave any of it."""
+    """Return the groups, from ``start`` on, whose pieces cover a layer; empty if they do not."""
     shape = values.shape
     if len(shape) != 4 or shape[1:3] == (1, 1):
         layer: _Vector | _Image = _Vector(values.reshape(-1))
@@ -131,7 +131,7 @@ def find_layer(recorder: Recorder, start: int, values: NDArray[np.uint8]) -> lis
 
 
 class _Vector:
-    """A layer without width and height: the parts of all tiles one after the other."""
+    """A layer without width and height: the parts of all tiles in order."""
 
     def __init__(self, values: NDArray[np.uint8]) -> None:
         self.values, self.there = values, 0
@@ -141,7 +141,7 @@ class _Vector:
         return self.there >= self.values.size
 
     def take(self, blocks: Blocks) -> bool:
-        """Whether ``blocks`` are its next values; its last ones may be followed by others."""
+        """Whether ``blocks`` are its next values; other values may follow its last ones."""
         part = np.concatenate([blocks[tile].reshape(-1) for tile in sorted(blocks)])
         wanted = self.values[self.there : self.there + part.size]
         if part.size >= wanted.size + blocks[max(blocks)].size:
@@ -158,7 +158,7 @@ class _Image:
     def __init__(self, values: NDArray[np.uint8]) -> None:
         self.values = values
         self.covered = np.zeros(values.shape[:2], bool)
-        self.places: dict[bytes, list[int]] = {}  # a pixel -> where it is
+        self.places: dict[bytes, list[int]] = {}  # a pixel -> its positions
         for place, pixel in enumerate(values.reshape(-1, values.shape[2])):
             self.places.setdefault(pixel.tobytes(), []).append(place)
 
@@ -190,7 +190,7 @@ class _Image:
 
 
 def _sizes(blocks: Blocks, channels: int) -> NDArray[np.int64]:
-    """Pixels on each tile, as the tiles lie; all 0 where a block is no whole number of them."""
+    """Return the pixels on each tile, in the tiles' order; all 0 if a block has a broken pixel."""
     groups = _num_groups(blocks, channels)
     sizes = np.zeros(NUM_TILES, np.int64)
     for tile, block in blocks.items():
@@ -201,13 +201,13 @@ def _sizes(blocks: Blocks, channels: int) -> NDArray[np.int64]:
 
 
 def _num_groups(blocks: Blocks, channels: int) -> int:
-    """Emissions that make up a pixel."""
+    """Return the number of emissions of a pixel."""
     per_emission: int = next(iter(blocks.values())).shape[1]
     return -(-channels // per_emission)
 
 
 def _grids(sizes: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """All ways to see pixels a tile as heights of tile rows times widths of tile columns."""
+    """Yield all splits of the tiles' pixels into heights of tile rows and widths of columns."""
     if not sizes.any():
         return
     first, column = (int(axis[0]) for axis in np.nonzero(sizes))
@@ -234,10 +234,10 @@ def assemble(
     *,
     positions_outside: bool,
 ) -> NDArray[np.uint8]:
-    """The piece of an image that the tiles' blocks make up: (height, width, ``channels``).
+    """Return the piece of an image that the tiles' blocks form: (height, width, ``channels``).
 
-    ``rows`` and ``columns`` are heights and widths of the tiles' parts. A block's emissions come
-    position by position, or channel group by channel group.
+    ``rows`` and ``columns`` are heights and widths of the tiles' parts. A block's emissions are
+    ordered by position, or by channel group.
     """
     groups = _num_groups(blocks, channels)
     image = np.zeros((rows.sum(), columns.sum(), channels), np.uint8)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each layer alone, given the Edge TPU's values, in TensorFlow Lite: how many differ, and why.
+"""Run each layer alone in TensorFlow Lite on the Edge TPU's values: how many differ, and why.
 
-The reasons are arithmetic: for every kind of layer what TensorFlow Lite computes otherwise is
-written out here, so that it can be checked at each value that differs.
+The reasons are arithmetic: for every kind of layer, this file contains the formula by which
+TensorFlow Lite differs, so that each differing value can be checked.
 
 Source: XNNPACK (src/operators, src/microparams-init.c) and TensorFlow Lite's kernels
 (kernels/internal/reference/integer_ops, kernels/internal/common.h).
@@ -38,7 +38,7 @@ class Alone:
     opcode: str
     ours: NDArray[np.uint8]
     theirs: NDArray[np.uint8]
-    predicted: NDArray[np.int64] | None  # theirs by the arithmetic of this file; None without one
+    predicted: NDArray[np.int64] | None  # theirs by the formulas of this file; None without one
 
     @property
     def num_differing(self) -> int:
@@ -62,7 +62,7 @@ def layers_alone(
     run: Run,
     multipliers: AbstractSet[np.float32] = frozenset(),
 ) -> Iterator[Alone]:
-    """Every computed layer of ``source``; its inputs are the twin's values, not ``run``'s."""
+    """Yield every computed layer of ``source``; its inputs are the twin's values, not ``run``'s."""
     graph = source.main
     values: dict[int, Any] = {}
     for index in graph.inputs:
@@ -114,7 +114,7 @@ def _fixed_point_add(model: Model, operator: Operator, values: dict[int, Any]) -
 
 
 def _half_away(model: Model, operator: Operator, values: dict[int, Any]) -> Any:  # noqa: ANN401
-    """Average pools: a whole quotient, halves away from zero; the scales are taken to be equal."""
+    """Average pools: an integer quotient, halves away from zero; assumes equal scales."""
     _, output = tensors_of(model, operator)
     number = operator.options["filter_height"] * operator.options["filter_width"]
     sums = window_sums(model, operator, values)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far each filter of --preprocess is from its origin, on real photographs.
+"""Measure how each filter of --preprocess differs from its original, on real photographs.
 
     python -m scripts.measure_filters FOLDER PYTHON37 > docs/filters.md
     python -m scripts.measure_filters FOLDER PYTHON37 torch-bilinear  # only rows of these filters
 
-Needs tensorflow, torch, torchvision and opencv-python, of which the last three are no dependency of
-edgekit: run it in an environment of its own. All get the pixels that Pillow decodes. ``PYTHON37``
+Needs tensorflow, torch, torchvision and opencv-python; the last three are not dependencies of
+edgekit, so run it in a separate environment. All get the pixels that Pillow decodes. ``PYTHON37``
 is another Python with edgekit's device side: its pixels are compared with those of this one.
 """
 
@@ -17,7 +17,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterator, Tuple  # noqa: UP035 - Python 3.7 runs this too
+from typing import Any, Callable, Iterator, Tuple  # noqa: UP035 - Python 3.7 also runs this
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from edgekit.data.image_files import images_below
 Pixels = NDArray[np.uint8]
 Size = Tuple[int, int]  # noqa: UP006 - as above
 Original = Callable[[Pixels, Size], NDArray[Any]]
-# filter, resize, in words, the original
+# filter, resize, description, the original
 Row = Tuple[str, str, str, Callable[[], Original]]  # noqa: UP006 - as above
 _SIZES = ((224, 224), (127, 97), (641, 479))  # width, height
 _PIXELS = "--pixels"
@@ -66,7 +66,7 @@ def _opencv(name: str) -> Original:
 
 
 def _letterbox() -> Original:
-    """LetterBox of Ultralytics, ``center=True``, written down from its documentation."""
+    """LetterBox of Ultralytics, ``center=True``, written from its documentation."""
     cv2: Any = importlib.import_module("cv2")
 
     def boxed(pixels: Pixels, size: Size) -> NDArray[Any]:
@@ -84,7 +84,7 @@ def _letterbox() -> Original:
 
 
 def _torch(name: str, kind: str, antialias: bool = True) -> Original:
-    """``Resize`` of a PIL image, of a tensor of bytes (version 2 or 1), or of one of reals."""
+    """``Resize`` of a PIL image, of a tensor of bytes (version 2 or 1), or of real numbers."""
     torch: Any = importlib.import_module("torch")
     version = "" if kind == "v1" else ".v2"
     functional: Any = importlib.import_module(f"torchvision.transforms{version}.functional")
@@ -112,7 +112,7 @@ def _torch_crop() -> Original:
 
 
 def _rows() -> Iterator[Row]:
-    # torch first: behind tensorflow it ends the process.
+    # Import torch first: after tensorflow it ends the process.
     yield "torch-bilinear", "torch-crop", "torchvision Resize, CenterCrop", _torch_crop
     for name, kind in _TORCH:
         mode = name.rpartition("-")[2]
@@ -167,7 +167,7 @@ def _chosen(filters: list[str]) -> Iterator[Row]:
 
 
 def _resized(images: list[Image.Image], filters: list[str]) -> Iterator[Pixels]:
-    """Edgekit's pixels of all rows, images and sizes, in this order."""
+    """Yield edgekit's pixels of all rows, images and sizes, in this order."""
     for name, mode, _, _ in _chosen(filters):
         for image in images:
             for size in _SIZES:
@@ -175,7 +175,7 @@ def _resized(images: list[Image.Image], filters: list[str]) -> Iterator[Pixels]:
 
 
 class _Difference:
-    """How far two results are apart, over many pictures."""
+    """The difference of two results over many pictures."""
 
     def __init__(self) -> None:
         self.equal, self.count, self.largest = 0, 0, 0
@@ -188,7 +188,7 @@ class _Difference:
         self.largest = max(self.largest, int(apart.max()))
 
     def __str__(self) -> str:
-        # Nearly all is not all: never rounded up to 100 %.
+        # Never round up to 100 %.
         share = np.floor(self.equal / self.count * 1e5) / 1e3
         return f"{share:.3f}% | {self.largest}"
 
@@ -197,7 +197,7 @@ class _Difference:
 def _other_python(
     program: str, folder: str, filters: list[str]
 ) -> Iterator[Callable[[Pixels], Pixels]]:
-    """What another Python makes of the same pictures, one after the other."""
+    """Return another Python's pixels of the same pictures, one after the other."""
     command = (program, "-m", "scripts.measure_filters", folder, _PIXELS, *filters)
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         stream = process.stdout
@@ -241,7 +241,7 @@ Python 3.7 (Pillow 9.5, as on a Coral board) with edgekit on Python 3.11 (Pillow
 
 
 def main() -> None:
-    """Print docs/filters.md, or with ``--pixels`` edgekit's pixels as they are, for another one."""
+    """Print docs/filters.md, or with ``--pixels`` edgekit's raw pixels for another Python."""
     folder, other, *filters = sys.argv[1:]
     if other != _PIXELS:
         _print_table(folder, other, filters)

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the commands that the README and the pages show, and writes their outputs into the pages.
+"""Run the commands in the README and the pages, and write their outputs into the pages.
 
     python scripts/page_outputs.py [--check] [PAGE...]
 
-A page is the script of its own commands, from top to bottom, in a folder of its own:
+The commands of a page run from top to bottom, in the page's own folder:
 
-- ``<!-- run -->`` before a ``console`` block: each line after ``$ `` is run by bash, and the lines
-  below it are replaced by what it prints. ``<!-- run, status 4 -->``: the last command ends so.
+- ``<!-- run -->`` before a ``console`` block: bash runs each line after ``$ ``, and the lines below
+  it are replaced by its output. ``<!-- run, status 4 -->``: the last command has this exit status.
 - A block with ``title="FILE"`` is written to that file first.
-- ``<!-- prepare: COMMAND -->`` is run too, but its output is not shown.
-- ``<!-- continues: PAGE -->`` starts in a copy of the folder that the other page left.
+- ``<!-- prepare: COMMAND -->`` is also run, but its output is not shown.
+- ``<!-- continues: PAGE -->`` starts in a copy of the other page's final folder.
 
-``examples/`` of this checkout is linked into each folder. Of commands other than edgekit only
-stdout is shown: TensorFlow reports on stderr which processor it found. ``--check`` writes nothing
-and fails where a page is stale. Numbers with a decimal point, times, hashes and sizes from 1,000 on
-are left out of that comparison (see `comparable`): training, clocks and versions give others.
+``examples/`` of this checkout is linked into each folder. For commands other than edgekit, only
+stdout is shown, because TensorFlow reports the processor on stderr. ``--check`` does not write, and
+fails if a page is stale. That comparison ignores numbers with a decimal point, times, hashes and
+sizes from 1,000 on (see `comparable`), because training, clocks and versions change them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Pages that continue another come after it.
+# A page that continues another comes after it.
 PAGES = (
     "docs/tutorials/photographs.md",
     "README.md",
@@ -52,11 +52,11 @@ _LIMIT_S = 600
 
 
 class CommandError(Exception):
-    """A command of a page did not end as the page says."""
+    """A command of a page has another exit status than the page states."""
 
 
 def comparable(text: str) -> list[str]:
-    """The lines of a page without what another machine measures or trains differently."""
+    """Return the lines of a page without values that differ between machines and trainings."""
     text = re.sub(r"\b[0-9a-f]{12,64}\b", "<hash>", text)
     text = re.sub(r"[+-]?\d[\d,]*\.\d[\d.]*|\d+(,\d{3})+", "<number>", text)
     text = re.sub(r"\b\d[\d,]*(?= ?(ms|s|seconds|dB|MiB|%)(\W|$))", "<number>", text)
@@ -71,11 +71,11 @@ def page_with_outputs(page: str, text: str, folder: Path) -> str:
     """Return ``text`` of the page with fresh outputs; its commands run in ``folder``.
 
     Raises:
-        CommandError: A command ended with another status than the page says.
+        CommandError: A command has another exit status than the page states.
     """
     lines = iter(text.splitlines())
     written: list[str] = []
-    status: int | None = None  # of the block that follows, if it is to be run
+    status: int | None = None  # of the next block, if it must be run
     for line in lines:
         written.append(line)
         if found := _PREPARE.fullmatch(line):
@@ -110,7 +110,7 @@ def _fresh(page: str, block: Sequence[str], folder: Path, status: int) -> Iterat
 
 
 def _commands(block: Sequence[str]) -> list[str]:
-    """The commands of a console block; one that ends with a backslash goes on in the next line."""
+    """Return the commands of a console block; a backslash at the end continues a command."""
     commands: list[str] = []
     goes_on = False
     for line in block:
@@ -171,7 +171,7 @@ def fresh_pages(names: Sequence[str], work: Path) -> Iterator[tuple[str, str, st
 
 
 def main() -> int:
-    """Write the outputs, or with ``--check`` say which pages are stale."""
+    """Write the outputs, or with ``--check`` report which pages are stale."""
     parser = argparse.ArgumentParser(description="Run the pages' commands, write their outputs")
     parser.add_argument("pages", nargs="*", metavar="PAGE", help="written in any case")
     parser.add_argument("--check", action="store_true")

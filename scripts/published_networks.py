@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks that latencies were published for, as int8 models without weights.
+"""Networks with published latencies, as int8 models without weights.
 
-Their shapes come from keras.applications, or from a paper, or from a model of the corpus at another
-input size. An estimate needs shapes only, so constants are views of a single byte.
+Their shapes come from keras.applications, from a paper, or from a model of the corpus with another
+input size. An estimate needs only shapes, so constants are views of a single byte.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OPCODES = {
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 # Filters of GoogLeNet's modules: 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; pool projection. A pooling
 # with stride 2 comes before the third and the eighth (Szegedy et al., Going deeper with
-# convolutions, table 1; TensorFlow's Inception v1 has 3x3 in place of 5x5).
+# convolutions, table 1; TensorFlow's Inception v1 has 3x3 instead of 5x5).
 _GOOGLENET = (
     (64, 96, 128, 16, 32, 32),
     (128, 128, 192, 32, 96, 64),
@@ -44,7 +44,7 @@ _GOOGLENET = (
 
 
 def keras_network(name: str) -> Any:  # noqa: ANN401 - Keras has no types
-    """A Keras model by the name of its published latency, with random weights."""
+    """Return the Keras model for the name of a published latency, with random weights."""
     import keras  # noqa: PLC0415 - it takes seconds, and not every network needs it
 
     make = keras.applications
@@ -60,7 +60,7 @@ def keras_network(name: str) -> Any:  # noqa: ANN401 - Keras has no types
 
 
 def from_keras(network: Any) -> Model:  # noqa: ANN401 - Keras has no types
-    """The int8 form of a Keras classifier: batch norms folded, activations fused."""
+    """Return the int8 form of a Keras classifier: batch norms folded, activations fused."""
     graph = _Graph()
     for layer in network.layers:
         kind = type(layer).__name__
@@ -72,10 +72,10 @@ def from_keras(network: Any) -> Model:  # noqa: ANN401 - Keras has no types
 
 
 def at_input_size(model: Model, height: int, width: int) -> Model:
-    """The same fully convolutional network for another input size.
+    """Return the same fully convolutional network for another input size.
 
-    Sizes follow strides; paddings are those of the operators, whose outputs keep their share of
-    the input (rounded up), which holds for "same" convolutions.
+    Sizes follow strides; operators keep their paddings, and their outputs keep their share of the
+    input size (rounded up), which is right for "same" convolutions.
     """
     graph = model.main
     before = graph.tensors[graph.inputs[0]].shape
@@ -93,7 +93,7 @@ def at_input_size(model: Model, height: int, width: int) -> Model:
 
 
 class _Graph:
-    """Tensors and operators while they are collected."""
+    """Tensors and operators of a model that is being built."""
 
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []

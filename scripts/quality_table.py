@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write docs/quality.md: by which rules an int8 model is called bad, and how often that is right.
+"""Write docs/quality.md: the rules by which an int8 model is bad, and how often they are right.
 
     python scripts/quality_table.py NETWORKS... [--keep docs/quality.md] [-o docs/quality.md]
 
-NETWORKS are folders with a folder a network: ``float.tflite``, ``int8.tflite`` of `convert`,
-with ``hold.npz``, samples that did not calibrate, and ``truth.json`` with ``quality``
-(good, fair or bad), ``task`` (in words) and ``known`` (from what that is known); ``held_out``
-is true of a network that was tried after the limits were set. The networks and samples are no part
-of this project. ``--keep`` takes over the rows of a page whose networks are not there any more, and
-marks them with `_KEPT`.
+NETWORKS are folders with one folder per network. It contains ``float.tflite``, ``int8.tflite`` of
+`convert`, ``hold.npz`` with samples that were not used to calibrate, and ``truth.json`` with
+``quality`` (good, fair or bad), ``task`` (a description) and ``known`` (how this is known);
+``held_out`` is true if the network was tried after the limits were set. The networks and samples
+are not part of this project. ``--keep`` copies the rows of a page whose networks are missing now,
+and marks them with `_KEPT`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _HEAD = Path(__file__).with_suffix(".txt")  # the page above the rows
 
 @dataclass(frozen=True)
 class Row:
-    """One network: what is known of it, and what the rules say."""
+    """One network: its true quality, and the result of the rules."""
 
     name: str
     quality: str
@@ -50,21 +50,21 @@ class Row:
 
     @property
     def is_hit(self) -> bool | None:
-        """Whether the rules are right; None for a fair one."""
+        """Whether the rules are right; None for a fair network."""
         if self.quality == "fair":
             return None
         return (self.called == GOOD) == (self.quality == GOOD)
 
     @classmethod
     def parse(cls, line: str) -> Row:
-        """A row of an existing page."""
+        """Parse a row of an existing page."""
         name, *cells, called, _ = (each.strip() for each in line.strip()[1:-1].split("|"))
         quality = cells[1].split(":")[0]
         return cls(f"{_bare(name)}{_KEPT}", quality, called, tuple(cells))
 
     @property
     def line(self) -> str:
-        """For the table."""
+        """Return the row for the table."""
         mark = {True: "hit", False: "**miss**", None: ""}[self.is_hit]
         return f"| {self.name} | {' | '.join(self.cells)} | {self.called} | {mark} |"
 
@@ -96,13 +96,13 @@ def _bare(name: str) -> str:
 
 
 def kept(page: Path) -> list[Row]:
-    """The rows of an existing page."""
+    """Return the rows of an existing page."""
     lines = page.read_text(encoding="utf-8").rsplit("|---|\n", 1)[1].splitlines()
     return [Row.parse(line) for line in lines if line.startswith("|")]
 
 
 def head() -> str:
-    """The rules with their limits, and the head of the table."""
+    """Return the rules with their limits, and the head of the table."""
     return _HEAD.read_text(encoding="utf-8").format(
         snr=SNR_LIMITS_DB,
         element=ELEMENT_SNR_LIMITS_DB,
@@ -121,7 +121,7 @@ def head() -> str:
 
 
 def judge(folder: Path) -> Row:
-    """What the rules say of the network in ``folder``."""
+    """Apply the rules to the network in ``folder``."""
     truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     result = evaluate(folder / "int8.tflite", folder / "hold.npz", against=folder / "float.tflite")
     if result.against is None or result.against.quality is None:
@@ -133,7 +133,7 @@ def judge(folder: Path) -> Row:
 
 
 def summary(rows: list[Row]) -> Iterator[str]:
-    """Hits and misses, of the bad and of the good ones; those held out apart."""
+    """Yield hits and misses of bad and of good networks; those held out separately."""
     held_out = [row for row in rows if row.name.endswith(_HELD_OUT)]
     for title, group in (("", rows), ("held out: ", held_out)):
         for quality, wrong in (("bad", "called good"), ("good", "not called good")):

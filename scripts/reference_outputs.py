@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an integer model answers with the reference kernels, as one hash: equal on every machine.
+"""Hash an integer model's outputs with the reference kernels: equal on every machine.
 
-``reference_outputs.py MODEL`` prints ``SHA256 NUM_INPUTS``; ``--write FILE`` makes a small model
-with random weights. It needs edgekit's device side alone.
+``reference_outputs.py MODEL`` prints ``SHA256 NUM_INPUTS``; ``--write FILE`` creates a small model
+with random weights. It needs only edgekit's device side.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def hash_outputs(model: Path) -> str:
-    """The SHA-256 of all outputs for random inputs over the whole range of their types."""
+    """Return the SHA-256 of all outputs for random inputs over the whole range of their types."""
     random, digest = np.random.default_rng(_SEED), hashlib.sha256()
     with Runner(model, kernels="reference") as runner:
         for _ in range(_NUM_INPUTS):
@@ -77,7 +77,7 @@ def _random_input(shape: tuple[int, ...], dtype: Any, random: np.random.Generato
 
 
 class _Network:
-    """Grows layer by layer; int8 activations, weights with a scale for each channel."""
+    """A network built layer by layer: int8 activations, weights with one scale per channel."""
 
     def __init__(self) -> None:
         self.random = np.random.default_rng(_SEED)
@@ -86,13 +86,13 @@ class _Network:
         self.operators: list[Operator] = []
 
     def activation(self, shape: tuple[int, ...], scale: float, zero_point: int) -> int:
-        """Add a tensor that is computed; its index."""
+        """Add a computed tensor; return its index."""
         how = Quantization((scale,), (zero_point,))
         self.tensors.append(Tensor(f"t{len(self.tensors)}", shape, "INT8", 0, how))
         return len(self.tensors) - 1
 
     def constant(self, data: NDArray[Any], how: Quantization) -> int:
-        """Add a tensor that is stored; its index."""
+        """Add a stored tensor; return its index."""
         self.buffers.append(np.ascontiguousarray(data).view(np.uint8).ravel())
         name, dtype = f"t{len(self.tensors)}", data.dtype.name.upper()
         self.tensors.append(Tensor(name, data.shape, dtype, len(self.buffers) - 1, how))
@@ -101,12 +101,12 @@ class _Network:
     def convolution(
         self, source: int, kernel: tuple[int, ...], shape: tuple[int, ...], padding: str
     ) -> int:
-        """Add a convolution; one whose kernel begins with 1 is a depthwise one. Its output."""
+        """Add a convolution (depthwise if the kernel's first size is 1); return its output."""
         depthwise = kernel[0] == 1
         axis = 3 if depthwise else 0
         channels, options = kernel[axis], {**_CONVOLUTION, "padding": padding}
         taps = int(np.prod(kernel)) // channels
-        # So that most values stay within the range of the output.
+        # With this scale most values are within the range of the output.
         scales = (self.random.uniform(0.01, 0.03, channels) / np.sqrt(taps)).astype(np.float32)
         weights = self.random.integers(-127, 128, kernel).astype(np.int8)
         bias = self.random.integers(-2000, 2000, channels).astype(np.int32)
@@ -127,7 +127,7 @@ class _Network:
 
 
 def small_model() -> bytes:
-    """Convolutions of both kinds and a pooling, on an image of 16 by 16 pixels."""
+    """Return a model with both kinds of convolution and a pooling, for 16 x 16 pixels."""
     network = _Network()
     image = network.activation((1, 16, 16, 3), 1 / 128, 0)
     at = network.convolution(image, (8, 3, 3, 3), (1, 16, 16, 8), "SAME")

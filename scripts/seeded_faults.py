@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write docs/emulator-faults.md: random faults in compiled programs, and how many are found.
+"""Write docs/emulator-faults.md: how many random faults in compiled programs are found.
 
     python scripts/seeded_faults.py CORPUS [--number 200]
 
-A fault is one change to one instruction (or relocation) of a program that runs. It is found if
-strict mode or the emulator stops, or if an output differs from the untouched program's on one
+A fault is one change of one instruction (or relocation) of a program that runs. It is found if
+strict mode or the emulator stops, or if an output differs from the unchanged program's for one
 random input.
 """
 
@@ -31,14 +31,14 @@ from edgekit.formats.darwinn import Executable, InstructionBitstream, Package, r
 from edgekit.formats.tflite import read_model
 
 _TARGET = Path(__file__).resolve().parents[1] / "docs" / "emulator-faults.md"
-_MAX_BYTES = 1 << 20  # larger models only cost time
+_MAX_BYTES = 1 << 20  # larger models only take longer
 _SEED = 7
 _SUMS = 0x12  # cfg2 of the ops whose result goes to wide memory
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A program that runs, what it answers, and its instructions."""
+    """A program that runs, its outputs, and its instructions."""
 
     name: str
     package: Package
@@ -49,7 +49,7 @@ class Subject:
 
 
 def main() -> None:
-    """Seed, run, write the page."""
+    """Add faults, run, write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--number", type=int, default=200)
@@ -78,7 +78,7 @@ STRICT, STOPPED, VALUES, MISSED = range(4)
 
 
 def verdict(subject: Subject, package: Package) -> int:
-    """How the fault shows: in strict mode, as another stop, in the values, or not at all."""
+    """Return how the fault is found: in strict mode, as another stop, in the values, or not."""
     try:
         EdgeTpu(package, strict_sync=True)
         strict = False
@@ -138,7 +138,7 @@ _Change = tuple[Package, str] | None
 def _pick(
     subject: Subject, draw: random.Random, fits: Callable[[Instruction], list[dict[str, int]]]
 ) -> _Change:
-    """One of the changes that ``fits`` offers for the instructions of the inference program."""
+    """Choose one of the changes from ``fits`` for the instructions of the inference program."""
     places = [
         (chunk, position, change)
         for chunk, instructions in enumerate(subject.instructions)
@@ -170,7 +170,7 @@ def _changed(
 
 
 def _with(package: Package, executable: Executable) -> Package:
-    """The package with the executable of the same type replaced."""
+    """Return the package with the executable of the same type replaced."""
     return replace(
         package,
         executables=tuple(
@@ -180,13 +180,13 @@ def _with(package: Package, executable: Executable) -> Package:
 
 
 def _waits(instruction: Instruction) -> list[dict[str, int]]:
-    """Each wait of an instruction, taken away."""
+    """Return each removal of a wait of an instruction."""
     name, fields = instruction.layout.name, instruction.fields
     if name.startswith("mesh"):
         return [
             {f"s{k}_en_a": 0, f"s{k}_en_b": 0, f"s{k}_id": 0, f"s{k}_val": 0}
             for k in range(5)
-            # Waits for room at the other end (OUT counters, negative values) are credits.
+            # Waits for space at the other end (OUT counters, negative values) are credits.
             if fields[f"s{k}_en_a"]
             and fields[f"s{k}_val"] >= 4
             and fields[f"s{k}_id"] >> 1 < 7
@@ -206,7 +206,7 @@ def _waits(instruction: Instruction) -> list[dict[str, int]]:
 
 
 def _counts(instruction: Instruction) -> list[dict[str, int]]:
-    """Each count that is waited for, one lower."""
+    """Return each change that reduces an awaited count by one."""
     name, fields = instruction.layout.name, instruction.fields
     if name.startswith("mesh"):
         return [
@@ -241,7 +241,7 @@ def _lowered_count(subject: Subject, draw: random.Random) -> _Change:
 
 
 def _overlapping(subject: Subject, draw: random.Random) -> _Change:
-    """The output of an op moved onto the output of another one."""
+    """Move the output of an op onto the output of another one."""
     bases = sorted(
         {
             instruction["out_base"]
@@ -263,7 +263,7 @@ def _overlapping(subject: Subject, draw: random.Random) -> _Change:
 
 
 def _unaligned(subject: Subject, draw: random.Random) -> _Change:
-    """A parameter region moved by one to three units of 64 bytes."""
+    """Move a parameter region by one to three units of 64 bytes."""
     step = draw.choice((1, 2, 3))
     inside = draw.random() < 0.5
     if not inside and subject.package.caching is not None:
@@ -287,7 +287,7 @@ def _unaligned(subject: Subject, draw: random.Random) -> _Change:
 
 
 def _relocation(subject: Subject, draw: random.Random) -> _Change:
-    """A relocation moved outside: past the end, or off the immediate that it patches."""
+    """Move a relocation outside: past the end, or away from the immediate that it patches."""
     executable = subject.package.inference
     chunk = draw.randrange(len(executable.instruction_bitstreams))
     stream = executable.instruction_bitstreams[chunk]
@@ -326,7 +326,7 @@ def _page(tally: dict[str, list[int]], num_subjects: int) -> str:
     return f"""<!-- made by scripts/seeded_faults.py; change that, not this page -->
 # Faults seeded into compiled programs
 
-`--strict-sync` checks what the emulator otherwise takes on trust: that every transfer waits for
+`--strict-sync` checks what the emulator otherwise assumes: that every transfer waits for
 the words it reads, and for enough of them; that producers on the ring name the packets before
 them; that the scalar core waits for all of them. Strict mode passes every program of the corpus
 that runs. {sum(sums)} random faults (seed {_SEED}) in {num_subjects} programs of Google's compiler:
@@ -334,7 +334,7 @@ that runs. {sum(sums)} random faults (seed {_SEED}) in {num_subjects} programs o
 {table}
 
 "Another stop" is the emulator's own: a region off its alignment, a row that nothing has written, a
-program that waits for ever. A fault that is missed changed nothing on the random input either.
+program that waits for ever. A missed fault did not change the outputs for the random input either.
 Counts whose unit is not known (fences with a count, the values in the sync records of the two tile
 transfers, an op's own sync fields) are not checked and not seeded.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes docs/supported-operations.md from the rules that `edgekit check` uses.
+"""Write docs/supported-operations.md from the rules that `edgekit check` uses.
 
 python scripts/supported_operations.py [--check]
 """
@@ -37,7 +37,7 @@ Lite 2.5 does not support ("readable up to").
 
 
 def page() -> str:
-    """The page's text."""
+    """Return the page's text."""
     rows = [
         "| operator | since runtime | versions mapped | readable up to | limits | seen | source |",
         "|---|---|---|---|---|---|---|",
@@ -71,7 +71,7 @@ def _only(runtimes: tuple[int, int]) -> str:
 
 
 def main() -> None:
-    """Write the page, or with --check say whether it is stale."""
+    """Write the page, or with --check report whether it is stale."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
     text = page()

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The device side on aarch64 without a board: edgekit-coral-device (the wheel), numpy and tflite-runtime in a Debian arm64
-# tree under qemu. Integer models have to answer there, with the reference kernels, what they answer here, to the
-# bit.
+# Test the device side on aarch64 without a board: edgekit-coral-device (the wheel), numpy and tflite-runtime in a
+# Debian arm64 tree under qemu. With the reference kernels, integer models must give the same outputs there as here,
+# bit for bit.
 #
-#   scripts/test-aarch64.sh [MODEL.tflite ...]     these models too, besides one made on the spot
+#   scripts/test-aarch64.sh [MODEL.tflite ...]     also these models, besides a generated one
 #
-# Needs root, debootstrap and qemu-user-static; where they are not here it is skipped with the reason, and with
+# Needs root, debootstrap and qemu-user-static; if they are missing, it is skipped with the reason, and with
 # REQUIRE_AARCH64=1 that fails. The tree is kept in EDGEKIT_AARCH64 (default: ~/.cache/edgekit-aarch64) for the next run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,7 +32,7 @@ if [ ! -e "$tree/.stamp" ]; then
   rm -rf "$tree"
   log=$(mktemp)
   echo "aarch64: a Debian $suite tree in $tree"
-  # Only the first stage: the second runs arm64 programs, which takes binfmt in the kernel.
+  # Only the first stage: the second one runs arm64 programs, which needs binfmt in the kernel.
   debootstrap --arch=arm64 --foreign --variant=minbase --include=python3 "$suite" "$tree" >"$log" 2>&1 ||
     { tail -5 "$log" >&2; exit 5; }
   for package in "$tree"/var/cache/apt/archives/*.deb; do
@@ -72,8 +72,8 @@ for model in "$tree"/opt/models/*.tflite; do
   here=$("$host" scripts/reference_outputs.py "$model" 2>/dev/null)
   there=$(run_there /opt/reference_outputs.py "/opt/models/$name")
   if [ -z "$here" ] || [ "$here" != "$there" ]; then
-    printf 'aarch64: %s answers otherwise\n  here:  %s\n  there: %s\n' "$name" "$here" "$there" >&2
+    printf 'aarch64: %s gives other outputs\n  here:  %s\n  there: %s\n' "$name" "$here" "$there" >&2
     exit 1
   fi
-  echo "aarch64: $name answers as here: ${here%% *}"
+  echo "aarch64: $name gives the same outputs as here: ${here%% *}"
 done

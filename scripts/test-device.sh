@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The device side's tests under real Python 3.7 and 3.9, on a wheel of this tree, numpy and tflite-runtime alone.
+# Run the device side's tests under real Python 3.7 and 3.9, with only a wheel of this tree, numpy and tflite-runtime.
 #
-# Both run at the same time, and print when they are done.
-# A Python that is not here is skipped with the reason; with REQUIRE_DEVICE_PYTHONS=1 that fails.
-# PYTEST_FLAGS are handed on; "--require=host" is not, since nothing of the host runs there.
+# Both run at the same time, and print their output when they are done.
+# A missing Python is skipped with the reason; with REQUIRE_DEVICE_PYTHONS=1 that fails.
+# PYTEST_FLAGS are passed on, except "--require=host", because the host's tests do not run there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,7 +27,7 @@ wheel_of_this_tree() { # FOLDER -> path of the wheel built there
 flags=${PYTEST_FLAGS:-}
 flags=${flags//--require=host/}
 cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-each=$(( cores > 1 ? cores / 2 : 1 )) # test processes of each Python: both run at the same time
+each=$(( cores > 1 ? cores / 2 : 1 )) # test processes per Python, because both run at the same time
 built=$(mktemp -d)
 trap 'rm -rf "$built"; kill $(jobs -p) 2>/dev/null || true' EXIT
 wheel=""

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Both wheels installed by pip, with every extra, and a model run after each, under the Pythons that edgekit is for.
+# Install both wheels with pip, with every extra, and run a model after each, under all supported Pythons.
 #
 #   scripts/test-install.sh [VERSION ...]     by default 3.7, 3.9, 3.11 and 3.13
 #
 # Each wheel gets an empty virtual environment. Without a runtime `edgekit run` must fail and print the command that
-# installs one; that command is run as it is printed. Then one extra after the other is installed. After each, `pip check`
-# must be content, numpy must be older than 2 below Python 3.10, and `edgekit run` must answer. The extra "host" brings
-# TensorFlow (over 1 GB); EXTRAS="report sign" tries only those. At the end both wheels are installed together, which
-# `edgekit` must warn of. A Python that is not here is skipped with the reason; with REQUIRE_PYTHONS=1 that fails.
+# installs one; that command is run as it is printed. Then the extras are installed one by one. After each, `pip check`
+# must succeed, numpy must be older than 2 below Python 3.10, and `edgekit run` must work. The extra "host" installs
+# TensorFlow (over 1 GB); EXTRAS="report sign" tests only those. At the end both wheels are installed together, and
+# `edgekit` must warn about it. A missing Python is skipped with the reason; with REQUIRE_PYTHONS=1 that fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -64,7 +64,7 @@ try_wheel() { # PYTHON WHEEL OTHER_WHEEL
   runs_model "$venv" "$name"
   for extra in ${EXTRAS:-$(extras_of "$2")}; do
     extras_of "$2" | grep -qx "$extra" || continue
-    # By its name, as a distribution that came from an index would be: pip finds it installed.
+    # By its name, like a distribution from an index: pip finds it installed.
     install "$venv" "$name" "$(basename "$2" | cut -d- -f1 | tr _ -)[$extra]"
     runs_model "$venv" "$name [$extra]"
     echo "install: $name [$extra]: run answers, $("$venv/bin/python" -c 'import numpy; print("numpy", numpy.__version__)')"

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Export YOLOs of random weights with Ultralytics, and write down what it reads in their outputs.
+"""Export YOLOs with random weights by Ultralytics, and save its results for their outputs.
 
 `check_yolo.py` runs this file under the Python of an environment that has Ultralytics, torch, onnx
-and onnxruntime; edgekit does not. Ultralytics is AGPL: it is called here, nothing of it is copied.
+and onnxruntime; edgekit does not. Ultralytics is AGPL: it is called here, but not copied.
 
-For each network: its normalization layers are set on images, its heads get weights of a size that
-gives objects, it is exported to ONNX by Ultralytics' own exporter, run by onnxruntime, and its
-own predictor says which objects the same image has.
+For each network: set its normalization layers on images, give its heads weights that yield
+objects, export it to ONNX with Ultralytics' own exporter, run it with onnxruntime, and save which
+objects Ultralytics' own predictor finds in the same image.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ultralytics.engine.results import Results  # type: ignore[import-not-found]
 
 _SIDE = 320
 _SCORE, _IOU = 0.25, 0.7
-_SHARE_OF_PLACES = 0.01  # that have an object
-_THRESHOLD_LOGIT = -1.1  # of a score of 0.25
-_SHOWN = 7  # the seed of the image that is judged
+_SHARE_OF_PLACES = 0.01  # share of the places with an object
+_THRESHOLD_LOGIT = -1.1  # the logit of the score 0.25
+_SHOWN = 7  # the seed of the image for the comparison
 _SPREAD = 1.5  # standard deviation of the logits
 
 
 def _image(seed: int) -> NDArray[np.uint8]:
-    """Patches of random colours of several sizes, as (side, side, 3) uint8."""
+    """Return patches of random colours of several sizes, as (side, side, 3) uint8."""
     rng = np.random.default_rng(seed)
     image = np.zeros((_SIDE, _SIDE, 3))
     for cell in (4, 16, 64):
@@ -56,7 +56,7 @@ def _last_convolutions(head: torch.nn.Module, names: tuple[str, ...]) -> list[to
 
 
 def _enliven(model: torch.nn.Module) -> None:
-    """Give a network of random weights features of unit size, varied boxes and some objects."""
+    """Give a network with random weights features of unit size, varied boxes and some objects."""
     torch.manual_seed(0)
     images = torch.from_numpy(
         np.concatenate([_tensor(_image(seed)) for seed in range(_SHOWN - 3, _SHOWN + 1)])
@@ -101,7 +101,7 @@ def _set_scores(
 
 
 def _answers(result: Results) -> dict[str, NDArray[np.generic]]:
-    """What Ultralytics finds, as arrays in pixels."""
+    """Return the objects that Ultralytics finds, as arrays in pixels."""
     found: dict[str, NDArray[np.generic]] = {}
     if result.probs is not None:
         found["probabilities"] = result.probs.data.numpy()
@@ -119,7 +119,7 @@ def _answers(result: Results) -> dict[str, NDArray[np.generic]]:
 
 
 def export(name: str, options: dict[str, bool], folder: Path) -> None:
-    """Write ``folder/NAME.npz``: outputs for an image and for another, and the answers."""
+    """Write ``folder/NAME.npz``: outputs for two images, and Ultralytics' results."""
     yolo = YOLO(f"{name}.yaml")
     _enliven(yolo.model)
     path = Path(str(yolo.export(format="onnx", imgsz=_SIDE, simplify=False, opset=17, **options)))
@@ -145,7 +145,7 @@ def export(name: str, options: dict[str, bool], folder: Path) -> None:
 
 
 def main() -> None:
-    """Export the networks named, each with its options as JSON: NAME or NAME={"nms": true}."""
+    """Export the given networks, each with its options as JSON: NAME or NAME={"nms": true}."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("networks", nargs="+")
@@ -155,7 +155,7 @@ def main() -> None:
         name, _, options = network.partition("=")
         try:
             export(name, json.loads(options or "{}"), arguments.folder)
-        except Exception as error:  # noqa: BLE001 - one network that fails must not hide the others
+        except Exception as error:  # noqa: BLE001 - one failing network must not hide the others
             print(f"{network}: {type(error).__name__}: {error}", file=sys.stderr)
 
 

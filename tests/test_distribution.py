@@ -18,12 +18,12 @@ _HERE = Path(edgekit.__file__).parent
 
 
 class _Site:
-    """A folder of site-packages with the part of edgekit that is looked at, and its metadata."""
+    """A folder of site-packages with the needed part of edgekit, and its metadata."""
 
     def __init__(self, folder: Path, *, whole: bool) -> None:
         self.folder = folder
         (folder / "edgekit").mkdir(parents=True)
-        for name in ("__init__.py", "distribution.py", "version.py"):
+        for name in ("__init__.py", "distribution.py", "lazy.py", "version.py"):
             shutil.copy(str(_HERE / name), str(folder / "edgekit" / name))
         if whole:
             (folder / "edgekit" / "host").mkdir()

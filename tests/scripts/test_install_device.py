@@ -157,7 +157,7 @@ def test_a_second_run_does_nothing(device: Device) -> None:
     before = device.files(), device.read("packages"), device.read("member")
     (device.state / "log").write_text("")
     done = device.run("--yes")
-    assert done.stdout == "nothing to do: everything is as it should be\n"
+    assert done.stdout == "nothing to do: everything is installed\n"
     assert not device.has_changed
     assert (device.files(), device.read("packages"), device.read("member")) == before
 
@@ -198,7 +198,7 @@ def test_a_failure_leaves_notes_of_what_was_done(device: Device) -> None:
     apt.write_text("#!/bin/sh\nexit 100\n")
     done = device.run("--yes")
     assert done.returncode == 5
-    assert "this failed" in done.stderr
+    assert "this command failed" in done.stderr
     apt.write_text(body)
     assert device.run("--yes").returncode == 0
     assert device.run("--uninstall", "--yes").returncode == 0
@@ -212,7 +212,7 @@ def test_a_folder_with_other_things_never_becomes_a_virtual_environment(device: 
     photo.write_text("dear")
     done = device.run("--yes", "--venv", "/home/pi")
     assert done.returncode == 2
-    assert "holds other things" in done.stderr
+    assert "contains other files" in done.stderr
     assert not device.has_changed
     notes = device.root / "var/lib/edgekit/installed"
     notes.parent.mkdir(parents=True)
