@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logs, errors and codes in words: what they mean, where they come from, what to type next."""
+"""Explain logs, errors and codes: their meaning, cause and fix."""
 
 from __future__ import annotations
 

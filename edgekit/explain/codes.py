@@ -19,7 +19,7 @@ KNOWN_TEXTS = (*COMPILER_TEXTS, *STATUSES.values(), *RUNTIME_TEXTS)
 
 @dataclass(frozen=True)
 class CodePage:
-    """What a code means; ``example`` is a text of another program that it stands for."""
+    """The meaning of a code; ``example`` is a text of another program that has this code."""
 
     code: str
     title: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What edgetpu_compiler prints when it fails, versions 1.0 to 16.0."""
+"""The texts that edgetpu_compiler prints when it fails, versions 1.0 to 16.0."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ COMPILER_TEXTS = (
         title="The compiler finds a model that is not quantized",
         pattern=r"^Model not quantized",
         example="Invalid model: model.tflite\nModel not quantized",
-        cause="Some tensors are still float, or, which compilers before 16 report in the same "
-        "words, the batch dimension is open (-1 in the shape signature).",
+        cause="Some tensors are still float; or the batch dimension is open (-1 in the shape "
+        "signature), which compilers before 16 report with the same text.",
         fix="Convert with edgekit convert, which enforces integers and a fixed batch; edgekit "
         "check MODEL names each float tensor and open dimension.",
         source="google-coral/edgetpu issues 168, 313; Coral's tutorials",
@@ -32,10 +32,10 @@ COMPILER_TEXTS = (
         example="ERROR: Didn't find op for builtin opcode 'EXP' version '2'. An older version of "
         "this builtin might be supported. Are you using an old TFLite binary with a newer model?",
         cause="{opcode} has version {version} in this file. The TensorFlow Lite inside the "
-        "compiler (2021, about 2.5) or inside this runtime does not know it. TensorFlow raises "
+        "compiler (2021, about 2.5) or inside this runtime does not support it. TensorFlow raises "
         "a version when the operator uses a newer feature.",
-        fix="edgekit fix lowers versions where the meaning allows it; edgekit convert makes files "
-        "that compiler 16 can read. Otherwise avoid the feature, or convert with an older "
+        fix="edgekit fix lowers versions if the meaning stays the same; edgekit convert writes "
+        "files that compiler 16 can read. Otherwise avoid the feature, or convert with an older "
         "TensorFlow.",
         source="google-coral/edgetpu issues 631, 845, 879; libedgetpu issue 71",
     ),
@@ -45,9 +45,9 @@ COMPILER_TEXTS = (
         pattern=r"Op builtin_code out of range: (?P<number>\d+)",
         example="ERROR: Op builtin_code out of range: 150. Are you using old TFLite binary with "
         "newer model?",
-        cause="Operator {number} is {opcode}. The schema inside the compiler ends before it, and "
-        "the whole file is refused.",
-        fix="Replace the layer by older operations; edgekit fix does it for GELU.",
+        cause="Operator {number} is {opcode}. The schema inside the compiler does not contain it, "
+        "so the compiler refuses the whole file.",
+        fix="Replace the layer by older operators; edgekit fix does it for GELU.",
         source="google-coral/edgetpu issues 667, 818",
         derive=_operator_name,
     ),
@@ -57,8 +57,8 @@ COMPILER_TEXTS = (
         pattern=r"^(?:ERROR: )?Registration failed\.|^Model could not be parsed",
         example="ERROR: Registration failed.\n\nInvalid model: model.tflite\n"
         "Model could not be parsed",
-        cause="The TensorFlow Lite inside the compiler refused the file; the line before says "
-        "why, mostly an operator that is too new.",
+        cause="The TensorFlow Lite inside the compiler refused the file. The line before shows "
+        "why: usually an operator that is too new.",
         fix="edgekit check MODEL lists the operators that the compiler cannot read.",
         source="google-coral/edgetpu issues 34, 631",
         consequence=True,
@@ -68,7 +68,7 @@ COMPILER_TEXTS = (
         title="A custom or TensorFlow (Flex) operator",
         pattern=r"Encountered unresolved custom op: (?P<opcode>(?!edgetpu-custom-op)[\w:/-]+)",
         example="ERROR: Encountered unresolved custom op: Atan.",
-        cause="{opcode} is no built-in operator of TensorFlow Lite; the program has no code for "
+        cause="{opcode} is not a built-in operator of TensorFlow Lite; the program has no code for "
         "it.",
         fix="Replace the layer by built-in ones, or cut the network before it.",
         source="recorded with compiler 16.0",
@@ -79,7 +79,7 @@ COMPILER_TEXTS = (
         pattern=r"delegate that only supports static-sized tensors",
         example="ERROR: Attempting to use a delegate that only supports static-sized tensors with "
         "a graph that has dynamic-sized tensors.",
-        cause="A tensor's shape is open (-1 in the shape signature, mostly the batch), or is "
+        cause="A tensor's shape is open (-1 in the shape signature, usually the batch), or is "
         "computed from values.",
         fix="Convert with fixed shapes: edgekit convert --batch-size 1 --input-shape ...; "
         "edgekit fix freezes the batch of a .tflite.",
@@ -87,15 +87,16 @@ COMPILER_TEXTS = (
     ),
     KnownText(
         code="compiler.bias_scale",
-        title="A bias has another scale than its input and weights",
+        title="A bias does not have the scale of its input times its weights",
         pattern=r"scale_diff / output_scale <= 0\.02 was not true"
         r"|std::abs\(input_product_scale - bias_scale\).*was not true",
         example="ERROR: :317 scale_diff / output_scale <= 0.02 was not true.\n"
         "ERROR: Node number 3 (CONV_2D) failed to prepare.",
-        cause="The scale of a bias must be the input's scale times the weights'. In this file they "
-        "differ; hand-made or edited files and quantization-aware training bring this about.",
+        cause="The scale of a bias must be the input's scale times the weights' scale. In this "
+        "file they differ; hand-made or edited files and quantization-aware training can cause "
+        "this.",
         fix="Convert again from the float model with edgekit convert; edgekit check MODEL names "
-        "the operation.",
+        "the operator.",
         source="tensorflow/lite/kernels/kernel_util.cc",
     ),
     KnownText(
@@ -112,11 +113,11 @@ COMPILER_TEXTS = (
     ),
     KnownText(
         code="compiler.shape_rule",
-        title="Shapes that an old kernel does not take",
+        title="Shapes that an old kernel does not accept",
         pattern=r"dims->data\[d\] != t0->dims->data\[d\]",
         example="ERROR: t->dims->data[d] != t0->dims->data[d] (2 != 1)",
-        cause="Tensors that are joined have different sizes for the compiler's TensorFlow Lite, "
-        "whose rules for padding and shapes are those of 2021.",
+        cause="The compiler's TensorFlow Lite computes different sizes for tensors that are "
+        "joined: its rules for padding and shapes are those of 2021.",
         fix="Give the layer before it explicit padding, fix all shapes, and convert again.",
         source="google-coral/edgetpu issue 891",
     ),
@@ -126,18 +127,18 @@ COMPILER_TEXTS = (
         pattern=r"due to large activation tensors",
         example="ERROR: Restored original execution plan after delegate application failure.\n"
         "Compilation failed: Compilation failed due to large activation tensors in model.",
-        cause="The tensors between operations are too large for the Edge TPU's memory, and the "
-        "compiler found no way to cut them into tiles. Large images are the usual reason.",
+        cause="The tensors between operators are too large for the Edge TPU's memory, and the "
+        "compiler did not find a way to cut them into tiles. Large images are the usual reason.",
         fix="Make the input smaller (640x640 to 512x512 or 320x320), or map what can be mapped: "
         "--search-delegate (with --delegate-search-step 10).",
         source="google-coral/edgetpu issues 444, 653, 671",
     ),
     KnownText(
         code="compiler.delegate_failed",
-        title="The compiler gave up its plan",
+        title="The compiler could not build the Edge TPU part",
         pattern=r"Restored original execution plan after delegate application failure",
         example="ERROR: Restored original execution plan after delegate application failure.",
-        cause="The part for the Edge TPU could not be built; the next line says why.",
+        cause="The part for the Edge TPU could not be built; the next line shows why.",
         fix="Look at the next line; if there is none, try --search-delegate.",
         source="google-coral/edgetpu issues 444, 651",
         consequence=True,
@@ -148,19 +149,19 @@ COMPILER_TEXTS = (
         pattern=r"Model failed in Tflite interpreter",
         example="Compilation failed: Model failed in Tflite interpreter. Please ensure model can "
         "be loaded/run in Tflite interpreter.",
-        cause="The compiler loads the model in TensorFlow Lite of 2021 first, and that failed; the "
-        "line before says why.",
-        fix="Look at the line before; edgekit check MODEL knows the usual reasons.",
+        cause="The compiler first loads the model in TensorFlow Lite of 2021, and that failed; the "
+        "line before shows why.",
+        fix="Look at the line before; edgekit check MODEL finds the usual reasons.",
         source="recorded with compiler 16.0",
         consequence=True,
     ),
     KnownText(
         code="compiler.node_failed",
-        title="An operation could not be prepared",
+        title="An operator could not be prepared",
         pattern=r"Node number (?P<index>\d+) \((?P<opcode>[\w-]+)\) failed to prepare",
         example="ERROR: Node number 40 (FULLY_CONNECTED) failed to prepare.",
-        cause="Operation {index}, a {opcode}, was refused by its kernel; the text before says why.",
-        fix="Look at the text before; edgekit inspect MODEL shows operation {index}.",
+        cause="Operator {index}, a {opcode}, was refused by its kernel; the text before shows why.",
+        fix="Look at the text before; edgekit inspect MODEL shows operator {index}.",
         source="tensorflow/lite/core/subgraph.cc",
         consequence=True,
     ),
@@ -169,13 +170,14 @@ COMPILER_TEXTS = (
         title="An internal error in compiler 16",
         pattern=r"Compilation failed: Internal error",
         example="Compilation failed: Internal error.",
-        cause="The compiler broke one of its own rules. It gives no reason.",
-        fix="Try --search-delegate, which leaves operations at the end on the CPU until it works.",
+        cause="The compiler failed in one of its own checks and did not print a reason.",
+        fix="Try --search-delegate, which leaves more operators at the end on the CPU until it "
+        "works.",
         source="google-coral/edgetpu issue 778",
     ),
     KnownText(
         code="compiler.timeout",
-        title="The compiler's own timer ran out",
+        title="The compiler reached its own time limit",
         pattern=r"^Compilation timeout\.",
         example="Compilation timeout. This is usually caused by large activations.\n"
         "Compilation failed!",
@@ -188,18 +190,19 @@ COMPILER_TEXTS = (
         title="The compiler crashed in its own code",
         pattern=r"terminating with uncaught exception of type (?P<exception>[\w:]+)",
         example="libc++abi: terminating with uncaught exception of type std::out_of_range: vector",
-        cause="The compiler stopped with {exception}: a bug, set off by this model. The same file "
-        "does it each time.",
+        cause="The compiler stopped with {exception}: a bug that this model triggers. The same "
+        "file triggers it each time.",
         fix="Try --search-delegate; or cut the network, or change the last layers, to find the "
-        "operation that sets it off.",
+        "operator that triggers it.",
         source="google-coral/edgetpu issues 4, 728",
     ),
     KnownText(
         code="compiler.segfault",
-        title="The compiler was ended by a segmentation fault",
+        title="The compiler crashed with a segmentation fault",
         pattern=r"edgetpu_compiler: line \d+:.*Segmentation fault",
         example="/usr/bin/edgetpu_compiler: line 3:  1531 Segmentation fault      (core dumped)",
-        cause="The compiler's process crashed. It has been seen to come and go with the machine.",
+        cause="The compiler's process crashed. On some machines this happens, on others it does "
+        "not.",
         fix="Try again (--retries), or on another machine: --via ssh://user@host.",
         source="google-coral/edgetpu issue 643",
         random=True,
@@ -210,8 +213,8 @@ COMPILER_TEXTS = (
         pattern=r"^Compilation child process completed within timeout period\.\s*\n"
         r"Compilation failed!",
         example="Compilation child process completed within timeout period.\nCompilation failed!",
-        cause="The process that compiles died without a word. Seen with LSTM layers, with edited "
-        "files, and with operations that the compiler half knows.",
+        cause="The process that compiles crashed without a message. Seen with LSTM layers, edited "
+        "files, and operators that the compiler supports only in part.",
         fix="Try --search-delegate; unroll or replace LSTM layers (edgekit convert unrolls them); "
         "edgekit check MODEL lists suspects.",
         source="google-coral/edgetpu issues 800, 903",
@@ -224,8 +227,8 @@ COMPILER_TEXTS = (
         example="Internal compiler error. Aborting!",
         cause="A crash without a reason, in compilers 2.0 to 15.0. Sometimes the same file "
         "compiles on the second or third try.",
-        fix="Try again (--retries), take compiler 16.0, make the input smaller, or leave out the "
-        "last operations (--intermediate-tensors).",
+        fix="Try again (--retries), use compiler 16.0, make the input smaller, or leave out the "
+        "last operators (--intermediate-tensors).",
         source="google-coral/edgetpu issues 173, 206, 211",
         consequence=True,
         random=True,
@@ -236,10 +239,10 @@ COMPILER_TEXTS = (
         pattern=r"number of lists given to intermediate_tensors",
         example="The number of lists given to intermediate_tensors doesn't match the number of "
         "input models.",
-        cause="--intermediate-tensors takes one list a model, with ':' between them. A tensor name "
-        "that holds ':' is taken for two lists.",
-        fix="Give one list a model. A name with ':' cannot be given: choose the tensor before or "
-        "behind it.",
+        cause="--intermediate-tensors expects one list for each model, with ':' between them. A "
+        "tensor name that contains ':' is read as two lists.",
+        fix="Give one list for each model. A name with ':' cannot be given: choose the tensor "
+        "before or after it.",
         source="google-coral/edgetpu issue 778",
     ),
     KnownText(
@@ -248,18 +251,18 @@ COMPILER_TEXTS = (
         pattern=r"Error opening file for writing: (?P<path>\S+)",
         example="Error opening file for writing: out/model_edgetpu.tflite",
         cause="The folder of {path} does not exist or is read-only.",
-        fix="Make the folder, or name another: --output.",
+        fix="Create the folder, or name another: --output.",
         source="google-coral/edgetpu issue 400",
     ),
     KnownText(
         code="compiler.zero_mapped",
-        title="Compiled, and nothing runs on the Edge TPU",
+        title="Compiled, but nothing runs on the Edge TPU",
         pattern=r"^Number of operations that will run on Edge TPU: 0\b",
         example="Number of operations that will run on Edge TPU: 0",
-        cause="The compiler calls this a success. The model is float, its first operation does not "
-        "map, or --min-runtime-version is below what its operations need.",
-        fix="Leave out --min-runtime-version, and see edgekit check MODEL for the first operation "
-        "that does not map.",
+        cause="The compiler reports success. But the model is float, its first operator does not "
+        "map, or --min-runtime-version is lower than its operators need.",
+        fix="Leave out --min-runtime-version; edgekit check MODEL shows the first operator that "
+        "does not map.",
         source="google-coral/edgetpu issues 225, 358, 708",
     ),
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts of the compiler and the runtimes, logs and codes to their meaning."""
+"""Find the meaning of codes, logs, and texts of the compiler and the runtimes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from edgekit.explain.known import KnownText
 from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
 from edgekit.result import Result
 
-# What looks like a failure and so is worth being called unknown.
+# Lines that look like a failure, so they are listed as unknown if not recognized.
 _ALARM = re.compile(r"error|fail|abort|fatal|exception|terminat|invalid|denied|cannot|fault", re.I)
-# Lines of a good run that look like one of a failure.
+# Lines of a good run that look like a failure.
 _HARMLESS = re.compile(r"^Invalid model: |^Compilation (succeeded|failed)!|^\s*File \"|^Traceback ")
-# One word with dots or dashes and no blanks: meant as a code or as a file.
+# One word with dots or dashes and no blanks: a code or a file.
 _ONE_WORD = re.compile(r"[\w./\\~:-]+")
 _TABLE_ROW = re.compile(r"^\w+ +\d+ +(?P<status>\S.*)$")
 _GOOD = re.compile(
@@ -33,11 +33,11 @@ _MAX_LINES = 5
 
 @dataclass(frozen=True)
 class Explanation(Result):
-    """One thing that was recognized: where it stands, why it happens, what to do."""
+    """One recognized text: its place, cause and fix."""
 
     code: str
     title: str
-    text: str  # the lines that say it; where the code was asked for, an example of them
+    text: str  # the lines with the text; for a code, an example of them
     cause: str
     fix: str
     source: str
@@ -45,7 +45,7 @@ class Explanation(Result):
 
 @dataclass(frozen=True)
 class ExplainResult(Result):
-    """What a text means; ``unknown`` are its lines that look like failures and are not known."""
+    """The meaning of a text; ``unknown`` are lines that look like failures but are not known."""
 
     schema: ClassVar[str] = "edgekit.explain/1"
     matches: tuple[Explanation, ...]
@@ -64,7 +64,7 @@ def explain(subject: str) -> ExplainResult:
         subject: A code (``compiler.op_version``), the path of a log, or the text itself.
 
     Raises:
-        InputError: It is empty, a file that is no text, or one word that is none of the three.
+        InputError: It is empty, a file that is not a text, or one word that is none of the three.
     """
     word = subject.strip()
     if word in CODES:
@@ -80,14 +80,14 @@ def explain(subject: str) -> ExplainResult:
         near = [code for code in CODES if code.startswith(word)][:3]
         near = near or difflib.get_close_matches(word, CODES, n=3)
         raise InputError(
-            f"{word!r} is no code, no file and no known text",
+            f"{word!r} is not a code, a file or a known text",
             fix=f"did you mean {' or '.join(near)}?" if near else "the codes are in docs/codes",
         )
     return result
 
 
 def read_log(path: PathLike) -> str:
-    """The text of a log, whatever its encoding.
+    """Return the text of a log in any common encoding.
 
     Raises:
         InputError: It cannot be read, or is not a text.
@@ -105,9 +105,9 @@ def read_log(path: PathLike) -> str:
 
 
 def explain_text(text: str) -> ExplainResult:
-    """Everything in ``text`` that is known, causes before statuses, and what looks bad and is not.
+    """Explain all known parts of ``text``, causes before statuses; list unknown failures.
 
-    Texts that only follow from another one are left out where that one is there.
+    Texts that are only a consequence of another one are left out if that one is present.
 
     Raises:
         InputError: The text is empty.
@@ -128,7 +128,7 @@ def explain_text(text: str) -> ExplainResult:
 
 
 def compiler_cause(text: str) -> Explanation | None:
-    """Why a run of edgetpu_compiler that printed ``text`` failed; None if edgekit does not know."""
+    """Return why a run of edgetpu_compiler that printed ``text`` failed; None if not known."""
     if not text.strip():
         return None
     matches = explain_text(text).matches
@@ -136,7 +136,7 @@ def compiler_cause(text: str) -> Explanation | None:
 
 
 def may_be_random(text: str) -> bool:
-    """Whether ``text`` tells of a compiler's crash that may not happen again with the same file."""
+    """Whether ``text`` shows a compiler crash that may not happen again with the same file."""
     found = [
         known for known in KNOWN_TEXTS if _is_of_compiler(known.code) and any(known.matches(text))
     ]
@@ -153,7 +153,7 @@ def _is_status(code: str) -> bool:
 
 
 def _merge(found: Iterable[tuple[KnownText, re.Match[str]]]) -> list[Explanation]:
-    """One explanation for all places that mean the same, with their lines."""
+    """Join all places with the same meaning into one explanation, with their lines."""
     lines: dict[tuple[KnownText, str, str], list[str]] = {}
     for known, matched in found:
         cause, fix = known.filled(matched.groupdict(""))
@@ -169,7 +169,7 @@ def _merge(found: Iterable[tuple[KnownText, re.Match[str]]]) -> list[Explanation
 
 
 def _lines_of(matched: re.Match[str]) -> list[str]:
-    """The whole lines that a match touches, stripped."""
+    """Return the whole lines that a match covers, stripped."""
     text = matched.string
     start = text.rfind("\n", 0, matched.start()) + 1
     end = text.find("\n", matched.end())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What edgekit knows about one text that another program prints."""
+"""The explanation of one text that another program prints."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ Details = Mapping[str, str]
 
 @dataclass(frozen=True)
 class KnownText:
-    """A text of the compiler, of libedgetpu or of an interpreter, with its cause and its way out.
+    """A text of the compiler, of libedgetpu or of an interpreter, with its cause and fix.
 
-    ``{name}`` in ``cause`` and ``fix`` stands for the group of that name in ``pattern``, or for
-    what ``derive`` makes of the groups.
+    ``{name}`` in ``cause`` and ``fix`` is replaced by the group of that name in ``pattern``, or by
+    the value that ``derive`` computes from the groups.
     """
 
     code: str
     title: str
     pattern: str  # a regular expression; ^ and $ are a line's ends
-    example: str  # as it is printed; holds a match of the pattern
+    example: str  # as printed; contains a match of the pattern
     cause: str
     fix: str
-    source: str  # where the knowledge comes from
-    consequence: bool = False  # printed after its cause: only worth showing without one
+    source: str  # where this is known from
+    consequence: bool = False  # printed after its cause: shown only if no cause is found
     random: bool = False  # the same file may compile on the next try
     derive: Callable[[Details], Details] | None = None
 
     def matches(self, text: str) -> Iterator[re.Match[str]]:
-        """Every place in ``text`` where this is printed."""
+        """Yield every match in ``text``."""
         return re.finditer(self.pattern, text, re.MULTILINE)
 
     def filled(self, details: Details) -> tuple[str, str]:
-        """(cause, fix) with the groups of a match put in."""
+        """Return (cause, fix) filled with the groups of a match."""
         values = {**details, **(self.derive(details) if self.derive else {})}
         return self.cause.format_map(values), self.fix.format_map(values)
 
     def filled_from_example(self) -> tuple[str, str]:
-        """(cause, fix) for the text of ``example``, as its page in the documentation has them."""
+        """Return (cause, fix) for ``example``, as on its page in the documentation."""
         return self.filled(next(self.matches(self.example)).groupdict(""))

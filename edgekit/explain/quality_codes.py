@@ -7,7 +7,7 @@ from edgekit.edgetpu.issues import IssueCode
 
 _PAGE = "docs/quality.md"
 _TRAIN = (
-    "Train with batch normalization and ReLU6 behind these layers, or with quantization in the "
+    "Train with batch normalization and ReLU6 after these layers, or with quantization in the "
     "loop (quantization-aware training)."
 )
 _LOOK = "See the likely cause that is printed with it; each has a page, cause.* in docs/codes."
@@ -17,17 +17,17 @@ QUALITY_CODES = tuple(
     for code, title, cause, fix in (
         (
             "quality.noise",
-            "The error of an output is large compared with how much it varies",
-            "Signal to noise, the signal about each element's own mean over the samples, is below "
-            "12 dB: the error is a quarter or more of how much the float model's answers vary. Up "
-            "to 4 numbers that are no scores need 18 dB.",
+            "The error of an output is large compared with its variation",
+            "The signal-to-noise ratio is below 12 dB: the error is a quarter or more of the "
+            "variation of the float model's outputs (around each element's own mean over the "
+            "samples). Outputs of up to 4 numbers that are not scores need 18 dB.",
             _LOOK,
         ),
         (
             "quality.element",
-            "Some numbers of an output are lost beside others",
-            "A row of few numbers may hold several targets. The error of some is 40 % or more of "
-            "how much they vary, though that of all together is small.",
+            "Some numbers of an output are lost next to larger ones",
+            "A row of few numbers may contain several targets. The error of some is 40 % or more "
+            "of their variation, although the error of all together is small.",
             _LOOK,
         ),
         (
@@ -40,22 +40,22 @@ QUALITY_CODES = tuple(
         (
             "quality.never_above",
             "A score output cannot reach the decision",
-            "The largest value that the int8 output gives is at or below the decision, where the "
-            "float model goes beyond: the int8 model never finds anything.",
+            "The largest value of the int8 output is at or below the decision, but the float model "
+            "exceeds it: the int8 model never finds anything.",
             _LOOK,
         ),
         (
             "quality.coarse_logits",
             "Neighbouring scores are far apart",
-            "A step of a logit output is above 0.3: near the decision there are hardly any values.",
+            "A step of a logit output is above 0.3: there are only a few values near the decision.",
             _LOOK,
         ),
         (
             "quality.classification",
             "The int8 model names other classes",
             "On too many samples the best class is not that of the float model; a class with 0.8 "
-            "of the best score counts as the same. Or the classes that differ were sure: by the "
-            "float model's own probabilities more than 1 % of all answers become wrong. Or a "
+            "of the best score counts as the same. Or the float model was sure where they "
+            "differ: by its own probabilities more than 1 % of all answers become wrong. Or a "
             "class with 10 answers or more keeps less than half of them.",
             _LOOK,
         ),
@@ -77,83 +77,83 @@ QUALITY_CODES = tuple(
         (
             "quality.pose",
             "The int8 model finds other people or points",
-            "Too many people are lost or false, or their key points are off by more than a tenth "
+            "Too many people are lost or false, or their key points are wrong by more than a tenth "
             "of their size.",
             _LOOK,
         ),
         (
             "cause.constant_answers",
-            "The float model gives the same answer for all samples",
+            "The float model's output is the same for all samples",
             "The float model's output varies by less than a thousandth of its largest value: an "
             "untrained network, another preprocessing than in training, or samples of another "
-            "kind. The agreement of the int8 model tells nothing then.",
+            "kind. Then the agreement of the int8 model has no meaning.",
             "Evaluate the float model first (edgekit convert --mode float, then edgekit evaluate); "
             "check --preprocess and the data.",
         ),
         (
             "cause.one_answer",
             "The float model names the same class on all samples",
-            "A network of three classes or more that gives one answer on 50 samples or more: they "
-            "are all of one class, or scaled in another way than in training. The ranges that "
-            "calibration saw are then not those of use.",
-            "Take samples of all classes; check --preprocess and the scaling of the data.",
+            "A network of three or more classes names one class for 50 or more samples: they are "
+            "all of one class, or scaled in another way than in training. Then calibration did not "
+            "measure the ranges of real use.",
+            "Use samples of all classes; check --preprocess and the scaling of the data.",
         ),
         (
             "cause.features",
             "Features of very different ranges share the scale of one input",
             "An input tensor has one scale. Features that vary by less than a few steps of it are "
-            "lost before the first layer; a normalization inside the network comes too late.",
+            "lost before the first layer; a normalization inside the network is too late.",
             "Scale every feature to the same range outside the network (subtract its mean, divide "
             "by its deviation), in training and in use.",
         ),
         (
             "cause.offset_input",
-            "An input is far from 0 for how much it varies",
-            "The range of an int8 tensor holds 0: for 300 K and half a degree about it the steps "
-            "are 1.2 K. A normalization inside the network comes too late.",
+            "An input is far from 0 compared with its variation",
+            "The range of an int8 tensor always contains 0: for values of 300 K plus or minus "
+            "half a degree the steps are 1.2 K. A normalization inside the network is too late.",
             "Subtract the mean from the samples outside the network, in training and in use.",
         ),
         (
             "cause.wide_input",
             "Few large values set the range of an input",
-            "Most values are of the size of a few steps: calibration saw single samples that are "
-            "far larger, or the values are of very different sizes, as the power of a sound.",
-            "Leave single large samples out of the calibration; take the logarithm or root of "
+            "Most values are only a few steps large: some calibration samples are far larger, or "
+            "the values have very different sizes, like the power of a sound.",
+            "Leave single large samples out of the calibration; use the logarithm or root of "
             "values of very different sizes outside the network, in training and in use.",
         ),
         (
             "cause.offset_output",
-            "An output is far from 0 for how much it varies",
-            "The range of an int8 tensor holds 0: for answers between 2000 and 2010 the steps are "
-            "8.",
-            "Subtract a constant from the targets in training, and add it to the answers outside "
+            "An output is far from 0 compared with its variation",
+            "The range of an int8 tensor always contains 0: for outputs from 2000 to 2010 the "
+            "steps are 8.",
+            "Subtract a constant from the targets in training, and add it to the outputs outside "
             "the network.",
         ),
         (
             "cause.mixed_output",
             "Values of very different ranges share one output",
-            "One tensor has one scale: boxes in pixels leave scores of 0 to 1 a few steps, and a "
-            "target up to 1000 leaves one up to 1 none.",
+            "One tensor has one scale: next to boxes in pixels, only a few steps remain for scores "
+            "of 0 to 1; next to a target up to 1000, none remain for a target up to 1.",
             "edgekit fix MODEL -o FIXED makes them separate outputs if at most a reshape follows "
             "the join; else end the network before the join, or scale the values to one range.",
         ),
         (
             "cause.wide_logits",
-            "Logits have a far wider range than matters",
-            "Scores from -600 to 3 share 256 steps, though only -16 to 16 matters. More samples "
-            "widen the range further.",
+            "The range of logits is much wider than needed",
+            "Scores from -600 to 3 share 256 steps, although only -16 to 16 matters. More samples "
+            "make the range even wider.",
             "Limit them inside the network: ReLU6 on logit + 3 keeps steps of 0.024; the decision "
             "is then at 3.",
         ),
         (
             "cause.saturation",
-            "Values lie beyond the range that calibration saw",
-            "Samples that did not calibrate have larger values, which are cut off.",
-            "Calibrate with more samples (--num-samples 300), like those to come.",
+            "Values are outside the range measured by calibration",
+            "Samples that were not used for calibration have larger values, which are clipped.",
+            "Calibrate with more samples (--num-samples 300) like those of real use.",
         ),
         (
             "cause.coarse_output",
-            "The step of an output is coarse for how much it varies",
+            "The step of an output is coarse compared with its variation",
             "Most of the error is the rounding of the output itself: its range is wide, and most "
             "values use little of it.",
             "Limit or scale that output inside the network, so that its range is used evenly.",
@@ -161,16 +161,16 @@ QUALITY_CODES = tuple(
         (
             "cause.dense_rows",
             "A dense layer has one scale for weights of unequal size",
-            "The Edge TPU takes one scale for all weights of a FULLY_CONNECTED; rows of small "
-            "weights use a few codes.",
+            "The Edge TPU uses one scale for all weights of a FULLY_CONNECTED; rows of small "
+            "weights use only a few codes.",
             "Replace the layer by a 1x1 convolution (Conv2D(units, 1) on a tensor of 1 x 1 x "
             "channels), whose weights have a scale for each output.",
         ),
         (
             "cause.unequal_channels",
             "Channels of unequal size share a scale",
-            "Activations have one scale a tensor. Behind a convolution whose channels differ by "
-            "6 times and more the small ones use a few codes.",
+            "Activations have one scale per tensor. After a convolution whose channels differ by a "
+            "factor of 6 or more, the small ones use only a few codes.",
             _TRAIN,
         ),
         (
@@ -183,8 +183,8 @@ QUALITY_CODES = tuple(
             "cause.unknown",
             "Nothing in the model explains why it is worse",
             "Ranges, scales and samples look as usual; the loss may be spread over the layers.",
-            "Calibrate with other samples, like those to come, and check --preprocess; else train "
-            "with quantization in the loop (quantization-aware training).",
+            "Calibrate with other samples, like those of real use, and check --preprocess; else "
+            "train with quantization in the loop (quantization-aware training).",
         ),
     )
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why an operation stays on the CPU, in the words of edgetpu_compiler's operator table."""
+"""Why an operator stays on the CPU: the statuses in edgetpu_compiler's operator table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _status(code: str, title: str, status: str, cause: str, fix: str, source: st
     return KnownText(
         code=code,
         title=title,
-        # A row of the table, or the sentence pasted by itself.
+        # A row of the table, or only the sentence.
         pattern=rf"(?:^(?P<opcode>\w+)\s+(?P<count>\d+)\s+)?{re.escape(status)}",
         example=status,
         cause=cause,
@@ -23,48 +23,48 @@ def _status(code: str, title: str, status: str, cause: str, fix: str, source: st
     )
 
 
-# Each by the exact words of the status; last the one that is only a result of the others.
+# By the exact words of the status; the last one is only a result of the others.
 STATUSES = {
     each.example: each
     for each in (
         _status(
             "status.unspecified",
-            "Supported, and yet not mapped",
+            "Supported, but not mapped",
             "Operation is otherwise supported, but not mapped due to some unspecified limitation",
-            "The compiler knows the operation and refuses this one: for its size (a large "
-            "TRANSPOSE, RESHAPE or RESIZE_BILINEAR), for its place (a QUANTIZE of float inputs), "
-            "or for parameters that it has no code for.",
-            "edgekit check MODEL says which limit it is, where one is known. Give the model uint8 "
-            "inputs, make the tensor smaller, or cut the network before the operation.",
+            "The compiler supports the operator but refuses this one: because of its size (a large "
+            "TRANSPOSE, RESHAPE or RESIZE_BILINEAR), its place (a QUANTIZE of float inputs), or "
+            "parameters that the compiler does not support.",
+            "edgekit check MODEL shows the limit, if it is known. Give the model uint8 inputs, "
+            "make the tensor smaller, or cut the network before the operator.",
             "measured on compiled models; google-coral/edgetpu issues 512, 219, 31",
         ),
         _status(
             "status.not_supported",
-            "The Edge TPU has no such operation",
+            "The Edge TPU does not have this operator",
             "Operation not supported",
-            "The operation is not among those that the compiler can map.",
+            "The operator is not among those that the compiler can map.",
             "Replace it: edgekit fix rewrites the common ones (HARD_SWISH, LEAKY_RELU, PRELU); "
             "edgekit check MODEL shows what it costs.",
             "google-coral/edgetpu issues 272, 597",
         ),
         _status(
             "status.op_version",
-            "The operation has a feature that is too new",
+            "The operator has a feature that is too new",
             "Operation version not supported",
-            "The operator's version is above what the compiler maps: RESIZE_* with aligned corners "
-            "or half-pixel centres, FULLY_CONNECTED that keeps three dimensions.",
+            "The operator's version is higher than the compiler maps: RESIZE_* with aligned "
+            "corners or half-pixel centres, FULLY_CONNECTED that keeps three dimensions.",
             "Avoid the feature (UpSampling2D by nearest neighbour, Dense on rank 2), let edgekit "
-            "fix lower the version, or take compiler 16.0.",
+            "fix lower the version, or use compiler 16.0.",
             "google-coral/edgetpu issues 396, 420",
         ),
         _status(
             "status.dtype",
-            "The operation works on another type than 8-bit integers",
+            "The operator does not work on 8-bit integers",
             "Operation is working on an unsupported data type",
-            "An input or output of the operation is float, int32 or int64. For a DEQUANTIZE at the "
-            "very end this is harmless: it only turns the answer into float.",
+            "An input or output of the operator is float, int32 or int64. For a DEQUANTIZE at the "
+            "very end this is harmless: it only converts the result to float.",
             "Convert with uint8 inputs and outputs (edgekit convert --io uint8), and move casts, "
-            "index and post-processing operations out of the network.",
+            "index and post-processing operators out of the network.",
             "google-coral/edgetpu issues 490, 13",
         ),
         _status(
@@ -81,16 +81,17 @@ STATUSES = {
             "status.strided_slice",
             "A slice with steps",
             "Only Strided-Slice with unitary strides supported",
-            "STRIDED_SLICE maps with a stride of 1 in every dimension only: x[:, ::2] does not.",
-            "Slice without steps, or take the samples with a pooling of window 1 and that stride.",
+            "STRIDED_SLICE maps only with a stride of 1 in every dimension: x[:, ::2] does not "
+            "map.",
+            "Slice without steps, or use a pooling of window 1 and that stride.",
             "coral.ai table of supported operations",
         ),
         _status(
             "status.not_constant",
             "Weights that are computed at run time",
             "Filter, bias, or other param is not constant at compile-time",
-            "Weights, biases and other parameters are loaded into the Edge TPU when the model is; "
-            "this operation takes them from another operation (a matrix product of two inputs).",
+            "Weights, biases and other parameters are loaded into the Edge TPU with the model; "
+            "this operator reads them from another operator (a matrix product of two inputs).",
             "Make the second operand a constant, or compute the product outside the network.",
             "google-coral/edgetpu issue 25",
         ),
@@ -98,9 +99,9 @@ STATUSES = {
             "status.interpolation",
             "Interpolation would be too coarse",
             "Image-interpolation layer won't run precisely enough on Edge TPU",
-            "Between these two sizes the Edge TPU would interpolate with too large an error, and "
-            "the compiler leaves the operation on the CPU.",
-            "Resize by whole factors, by nearest neighbour, or take compiler 2.1 or later.",
+            "Between these two sizes the Edge TPU would interpolate with too large an error, so "
+            "the compiler leaves the operator on the CPU.",
+            "Resize by whole factors, by nearest neighbour, or use compiler 2.1 or later.",
             "google-coral/edgetpu issue 63",
         ),
         _status(
@@ -115,12 +116,12 @@ STATUSES = {
         ),
         _status(
             "status.one_subgraph",
-            "An operation behind one that does not map",
+            "An operator after one that does not map",
             "More than one subgraph is not supported",
-            "The compiler maps one region of the graph. This operation could map, but depends on "
-            "an operation that stays on the CPU and itself comes after mapped ones.",
-            "Mend the first operation in the table with another status; these then follow. "
-            "edgekit check MODEL names it. Compilers from 15.0 can make several regions "
+            "The compiler maps one region of the graph. This operator could map, but it depends on "
+            "an operator that stays on the CPU and comes after mapped ones.",
+            "Fix the first operator in the table with another status; then these map too. "
+            "edgekit check MODEL names it. Compilers from 15.0 on can build several regions "
             "(--enable-multiple-subgraphs), which is often slower.",
             "google-coral/edgetpu issues 317, 342",
         ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What explain says of texts, logs and codes, and that it admits what it does not know."""
+"""`explain` on texts, logs and codes; it also reports what it does not know."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_word_that_is_nothing_is_bad_input_with_a_suggestion() -> None:
     with pytest.raises(InputError) as raised:
         explain("compiler.op_versoin")
     assert "compiler.op_version" in raised.value.fix
-    with pytest.raises(InputError, match="no code, no file"):
+    with pytest.raises(InputError, match="not a code, a file"):
         explain("missing.log")
     with pytest.raises(InputError, match="nothing to explain"):
         explain(" \n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rounding, saturation and the way back, against exact arithmetic."""
+"""Rounding, saturation and dequantization, compared with exact arithmetic."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _params(draw: Any) -> QuantParams:  # noqa: ANN401 - hypothesis' draw
 
 
 def _exact(real: np.float32, params: QuantParams) -> int:
-    """The definition in rational numbers, but for the quotient, which is float32 by definition."""
+    """The definition in rational numbers, except the quotient, which is float32 by definition."""
     quotient = Fraction(float(real / np.float32(params.scale)))
     size = math.floor(abs(quotient) + Fraction(1, 2))
     q = (size if quotient >= 0 else -size) + params.zero_point

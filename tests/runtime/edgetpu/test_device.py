@@ -91,7 +91,7 @@ def test_auto_takes_the_plain_model_where_there_is_no_device(
     with Runner(models.compiled, "auto") as runner:
         assert runner.invoke(_INPUT)[0].tolist() == [_OUTPUT]
         assert runner.environment.device == "cpu"
-        assert "instead of auto: libedgetpu is there" in runner.environment.kernels_note
+        assert "instead of auto: libedgetpu is installed" in runner.environment.kernels_note
         assert runner.source == str(models.plain)
 
 

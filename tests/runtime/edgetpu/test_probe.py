@@ -65,7 +65,7 @@ def test_a_library_without_a_device_is_no_crash(
     assert library.is_file()
     monkeypatch.setenv("STANDIN_NO_DEVICE", "1")
     error = _refused(models)
-    assert error.what == "libedgetpu is there and finds no device"
+    assert error.what == "libedgetpu is installed but does not find a device"
     assert "Failed to load delegate" in error.why
 
 
@@ -93,7 +93,7 @@ def test_a_library_that_is_no_delegate_is_refused(
     models: Models, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(LIBRARY_VARIABLE, str(build("int nothing(void) { return 0; }\n")))
-    assert _refused(models).what == "the library is no TensorFlow Lite delegate"
+    assert _refused(models).what == "the library is not a TensorFlow Lite delegate"
 
 
 def test_a_library_that_ends_the_process_is_told(
