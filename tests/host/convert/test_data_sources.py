@@ -141,7 +141,7 @@ def test_a_representative_data_set_of_tflite_is_taken_as_it_is(tmp_path: Path) -
     result = convert(model, data=representative, output=tmp_path / "m.tflite", num_samples=30)
     assert (result.num_samples, result.num_judged, result.held_out) == (30, 20, True)
     assert result.inputs[0].calibration_max == 29
-    assert any("the first 30 calibrated" in each for each in result.warnings)
+    assert any("the first 30 were used to calibrate" in each for each in result.warnings)
 
 
 def test_a_state_beside_a_batch_is_calibrated_and_evaluated(tmp_path: Path) -> None:
