@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Markers, the corpus, and what a skip says."""
+"""Markers, the corpus, and the reasons of skips."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tens
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# No test judges by the clock: the machine may be busy, and a first call imports.
+# Tests do not depend on time: the machine may be busy, and a first call imports modules.
 settings.register_profile("edgekit", deadline=None)
 settings.load_profile("edgekit")
 
@@ -38,7 +38,7 @@ def _corpus() -> Path | None:
     return None
 
 
-# One row a marker that needs something: what is missing here, "" if nothing is.
+# One row per marker with a requirement: what is missing here; "" if nothing is.
 _MISSING = {
     "corpus": "" if _corpus() else "the corpus is not here: set EDGEKIT_CORPUS to its folder",
     "host": "" if importlib.util.find_spec("tensorflow") else "tensorflow is not installed",
@@ -46,12 +46,12 @@ _MISSING = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--require=MARKER`` turns skips for a missing thing into failures; CI uses it."""
+    """``--require=MARKER`` turns skips for a missing requirement into failures; CI uses it."""
     parser.addoption("--require", action="append", default=[], metavar="MARKER")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose marker names something that is not here; fail it where required."""
+    """Skip a test whose marker's requirement is missing; fail it if the option requires it."""
     for marker, missing in _MISSING.items():
         if missing and item.get_closest_marker(marker):
             if marker in item.config.getoption("--require"):
@@ -105,9 +105,9 @@ class _Builder:
 
 
 def delay(classes: int, shape: tuple[int, ...] = ()) -> bytes:
-    """Floats; the output is the input plus three times the one of the call before.
+    """Floats; the output is the input plus three times the input of the call before.
 
-    Both are of shape (1, classes), or the input is of ``shape``.
+    Both have the shape (1, classes), or the input has ``shape``.
     """
     build = _Builder()
     x = image = build.activation("x", shape or (1, classes), "FLOAT32", None)
@@ -215,12 +215,12 @@ def constant_model(
     *,
     last: tuple[str, int, str] | None = None,
 ) -> bytes:
-    """A .tflite for a float image that puts out ``outputs``, each plus nothing times the image.
+    """A .tflite for a float image with constant ``outputs``, each plus zero times the image.
 
     Args:
         input_shape: (1, height, width, channels).
         outputs: Real values, of up to four dimensions.
-        last: Opcode, number and options' name of one operator more behind each output.
+        last: Opcode, number and options' name of one more operator after each output.
     """
     tensors = [Tensor("image", tuple(input_shape), "FLOAT32", 0)]
     buffers = [np.empty(0, np.uint8)]

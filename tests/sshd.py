@@ -35,7 +35,7 @@ class Server:
 
     @property
     def name(self) -> str:
-        """As deploy takes it."""
+        """The address in the form for deploy."""
         return self.via[len("ssh://") :]
 
     @property
@@ -60,7 +60,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @contextmanager
 def another_sshd(folder: Path, settings: str = "") -> Iterator[Server]:
     """An sshd with the keys of the fixture ``server``, and more lines in its configuration."""
-    if os.geteuid() == 0:  # sshd of root wants it
+    if os.geteuid() == 0:  # root's sshd needs it
         Path("/run/sshd").mkdir(exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

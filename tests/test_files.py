@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Outputs are whole or absent."""
+"""Outputs are complete or absent."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
-    """A file size limit stands in for the full disk: both end in OSError in mid-write."""
+    """A file size limit replaces the full disk: both cause an OSError during a write."""
     program = (
         "import resource, signal, sys\n"
         "from edgekit.files import write_bytes\n"
@@ -83,7 +83,7 @@ def test_reading_a_folder_says_what_it_was_to_be(tmp_path: Path) -> None:
 
 
 def _null_device(tmp_path: Path) -> Path:
-    """A null device of the test's own where that is allowed; else the system's."""
+    """The test's own null device if it may create one; else the system's."""
     device = tmp_path / "null"
     try:
         os.mknod(str(device), 0o666 | stat.S_IFCHR, Path(os.devnull).stat().st_rdev)
@@ -103,7 +103,7 @@ def test_the_null_device_stays_a_device(tmp_path: Path) -> None:
 def test_a_fifo_is_written_to(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(str(fifo))
-    with pytest.raises(OutputError, match="No such device"):  # nobody reads
+    with pytest.raises(OutputError, match="No such device"):  # no process reads
         write_bytes(fifo, b"x")
     reader = os.open(str(fifo), os.O_RDONLY | os.O_NONBLOCK)
     write_bytes(fifo, b"content")
@@ -252,7 +252,7 @@ def test_a_slow_writer_of_a_fifo_is_waited_for(
     fifo = tmp_path / "fifo"
     os.mkfifo(str(fifo))
     script = f"exec 3> '{fifo}'; echo open; sleep 0.3; printf content >&3"
-    # A reader lets the writer open its end before `read_bytes` looks.
+    # With a reader, the writer can open its end before `read_bytes` opens the FIFO.
     with os.fdopen(os.open(str(fifo), os.O_RDONLY | os.O_NONBLOCK), "rb"), subprocess.Popen(
         ["sh", "-c", script], stdout=subprocess.PIPE
     ) as writer:

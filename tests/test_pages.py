@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the README and the pages show can be typed: commands and options exist, links lead on."""
+"""The README and the pages are right: commands and options exist, links have targets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TYPED = [(page, line) for page in _WRITTEN for line in _typed(page)]
 
 
 def _options(command: str) -> set[str]:
-    """The options of a command; of edgekit itself where an option stands in its place."""
+    """The options of a command; of edgekit itself if there is an option instead of a command."""
     group = typer.main.get_command(build())
     found = (
         group if command.startswith("-") else group.commands[command]  # type: ignore[attr-defined] # a group, by the callback

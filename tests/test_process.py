@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Child processes end when they should, with all their children."""
+"""Child processes end at the right time, with all their children."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def _processes_with(token: str) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
 def test_ctrl_c_while_the_child_starts_leaves_none(tmp_path: Path) -> None:
-    """The moment between the start of a child and the wait for it must not lose it."""
+    """A child must not be lost if Ctrl-C comes between its start and the wait for it."""
     token = f"token-{os.getpid()}-{tmp_path.name}"
 
     def run_interrupted(after_s: float) -> None:
-        # Sent and awaited in one place: on a busy machine it may come before the child.
+        # Send it and wait in one place: on a busy machine it may come before the child.
         threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT)).start()
         run_process([sys.executable, "-c", _FOREVER, token])
 
@@ -116,7 +116,7 @@ _SHADOWED = ("base64", "ctypes", "json", "numpy", "platform", "runpy", "sitecust
 
 @pytest.fixture
 def trapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder whose modules leave a file behind when they are imported."""
+    """A current folder whose modules write a file when they are imported."""
     folder = tmp_path / "trapped"
     folder.mkdir()
     for name in _SHADOWED:
@@ -157,11 +157,11 @@ def test_a_folder_that_pythonpath_names_is_the_users_choice(
 def test_commands_run_no_module_of_the_current_folder(
     int8_model: Model, trapped: Path, command: list[str], start: str
 ) -> None:
-    """The command line itself is started as the console script starts it, or with ``-m``."""
+    """The command line is started like by the console script, or with ``-m``."""
     (trapped / "m.tflite").write_bytes(write_model(int8_model))
     console = "import sys; del sys.path[0]; from edgekit.cli.main import main; main()"
     words = ["-m", "edgekit"] if start == "-m" else ["-c", console]
-    if start == "-m":  # Python 3.7 looks for it there, before anything of edgekit runs
+    if start == "-m":  # Python 3.7 looks for it there before edgekit's code runs
         (trapped / "runpy.py").unlink()
     done = run_process([sys.executable, *words, *command])
     assert done.returncode in (0, 3, 6), done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``import edgekit`` costs nothing and offers one function a command."""
+"""``import edgekit`` is fast and offers one function per command."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_importing_edgekit_imports_nothing_else() -> None:
 
 @pytest.mark.parametrize("first", ["import edgekit.evaluate", "import edgekit.cli.main", "pass"])
 def test_names_mean_the_functions_whatever_was_imported_before(first: str) -> None:
-    """A sub-package of the same name must not take a function's place."""
+    """A sub-package must not replace a function of the same name."""
     program = (
         f"{first}\nimport edgekit\nprint(callable(edgekit.evaluate), edgekit.evaluate.__name__)"
     )

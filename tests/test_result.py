@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results become JSON, and only what JSON can hold."""
+"""Results become JSON, with only values that JSON can represent."""
 
 from __future__ import annotations
 

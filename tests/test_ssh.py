@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What names another machine, before any connection."""
+"""Parse the names of other machines, before any connection."""
 
 from __future__ import annotations
 

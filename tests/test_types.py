@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("mypy", reason="mypy is not installed")
 
-# What is revealed -> its type.
+# Expression -> its revealed type.
 _RIGHT = {
     'edgekit.convert("net.keras", data="photos", output="net.tflite")': (
         "edgekit.host.convert.result.ConvertResult"
@@ -50,7 +50,7 @@ try:
 except edgekit.EdgeKitError as error:
     print(error.code)
 """
-# A line that is wrong -> the code of mypy's error.
+# A wrong line -> the code of mypy's error.
 _WRONG = {
     'edgekit.convert("net.keras", data="photos")': "call-arg",
     'edgekit.convert("net.keras", output="net.tflite", num_samples="all")': "arg-type",
@@ -71,7 +71,7 @@ _WRONG = {
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What mypy says to each line of a user's file."""
+    """The messages of mypy for each line of a user's file."""
     folder = tmp_path_factory.mktemp("user")
     lines = [*_HEAD.splitlines(), *(f"reveal_type({each})" for each in _RIGHT), *_WRONG]
     (folder / "user.py").write_text("\n".join(lines) + "\n")
@@ -103,7 +103,7 @@ def test_a_wrong_argument_or_name_is_an_error(said: dict[str, list[str]], line: 
 
 
 def test_nothing_else_is_wrong(said: dict[str, list[str]]) -> None:
-    """Above all not that edgekit has no types, which a missing py.typed would mean."""
+    """In particular not the message of a missing py.typed, that edgekit does not have types."""
     assert not set(said) - set(_WRONG) - {f"reveal_type({each})" for each in _RIGHT}
 
 

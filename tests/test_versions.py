@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which libedgetpu works with which runtime."""
+"""Which libedgetpu works with which runtime, and which fix is printed."""
 
 from __future__ import annotations
 

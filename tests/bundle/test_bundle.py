@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles as a user makes, uses and checks them."""
+"""Make, use and verify bundles like a user."""
 
 from __future__ import annotations
 
@@ -288,7 +288,7 @@ def test_verify_compares_versions_with_those_here(
     manifest = dataclasses.replace(whole.manifest, requires=needs, edgekit=edgekit_version)
     fits = compare_with_here(manifest)
     assert [each.what for each in fits] == ["edgekit", "tensorflow_lite"]
-    # A runtime whose releases are counted as TensorFlow's are is known to be too old.
+    # If a runtime has TensorFlow's version numbers, verify can find that it is too old.
     assert all(each.usable for each in fits) is bool(usable)
 
 
@@ -318,7 +318,7 @@ def test_a_model_with_googles_metadata_needs_no_options(corpus: Path, tmp_path: 
 def test_models_of_the_corpus_make_verified_bundles(
     corpus: Path, labels: Path, tmp_path: Path
 ) -> None:
-    """Every graph survives having metadata written into it."""
+    """Writing metadata into a file does not change its graph."""
     records = json.loads((corpus / "compiled" / "truth.json").read_text())
     pairs = [each for each in records if each["source"]][::6]
     for each in pairs:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signed bundles: by this key, unchanged since, or refused."""
+"""Signed bundles are refused unless this key signed them and they are unchanged."""
 
 from __future__ import annotations
 

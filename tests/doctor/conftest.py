@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Machines to examine: a folder with a few files of /sys, /proc, /dev and /etc, and canned replies.
+"""Machines to check: a folder with a few files of /sys, /proc, /dev and /etc, and fixed replies.
 
-The replies stand for what is outside of edgekit: the Python under examination, ioreg, pnputil.
+The replies replace programs outside of edgekit: the checked Python, ioreg, pnputil.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Tree:
         self.install("libedgetpu1-std", version)
 
     def set_group(self, name: str, *, member: bool, gid: int | None = None) -> None:
-        """A group with the number that files made here have, or ``gid``."""
+        """A group with the number of files that are created here, or ``gid``."""
         number = os.getgid() if gid is None else gid
         old = self.root / "etc/group"
         lines = old.read_text() if old.exists() else ""
@@ -165,7 +165,7 @@ def dev_board(root: Path) -> Tree:
 
 
 def dev_board_mini(root: Path) -> Tree:
-    """A Coral Dev Board Mini: the Edge TPU hangs on an internal USB 2."""
+    """A Coral Dev Board Mini: the Edge TPU is on an internal USB 2."""
     machine = tree(root, kernel="4.19.125-mtk", machine="aarch64", python=[3, 7, 3])
     machine.install_library("16.0")
     machine.usb("18d1", "9302", speed="480")
@@ -217,7 +217,7 @@ def pc_with_m2(root: Path) -> Tree:
 
 
 def docker_without_device(root: Path) -> Tree:
-    """A Docker container on a host with a USB Accelerator that was not handed on."""
+    """A Docker container on a host with a USB Accelerator that was not passed to it."""
     machine = tree(root, uid=0, user="root")
     machine.write("/.dockerenv")
     machine.install_library("16.0")
@@ -226,7 +226,7 @@ def docker_without_device(root: Path) -> Tree:
 
 
 def lxc_without_device(root: Path) -> Tree:
-    """A Proxmox LXC container on a host with an M.2 card that was not handed on."""
+    """A Proxmox LXC container on a host with an M.2 card that was not passed to it."""
     machine = tree(root, uid=0, user="root", kernel="6.8.12-4-pve")
     machine.write("/proc/1/environ", "PATH=/sbin\0container=lxc\0")
     machine.install_library("16.0")

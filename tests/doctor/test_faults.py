@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One fault at a time on a machine in order: the right check fails, with the command for it."""
+"""One fault at a time on a working machine: the right check fails, with the right fix."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ def test_numbers_that_are_none_stop_no_check(make: Make, odd: str) -> None:
 
 def test_a_check_that_fails_itself_keeps_its_code(make: Make) -> None:
     machine = make("dev_board")
-    machine.replies["inference"] = {"ok": True, "versions": {}}  # of which runtime is not said
+    machine.replies["inference"] = {"ok": True, "versions": {}}  # the runtime is unknown
     check = machine.check("inference.cpu")
     assert (check.status, machine.examine().cpu_usable) == ("failed", False)
     assert "the check itself failed: KeyError: 'runtime'" in check.seen

@@ -51,7 +51,7 @@ def test_the_rules_in_the_repository_are_those_that_are_printed() -> None:
 
 
 def test_the_doctor_needs_no_numpy() -> None:
-    """It has to say that numpy is missing or broken, so it must not need it."""
+    """The doctor reports that numpy is missing or broken, so it must not need numpy."""
     program = (
         "import sys; sys.modules['numpy'] = None\n"
         "import edgekit.doctor, edgekit.cli.doctor; print('fine')"
@@ -99,7 +99,7 @@ void tflite_plugin_destroy_delegate(void* d) {}
 def test_a_real_library_is_tried_in_a_child(
     tmp_path: Path, body: str, code: str, seen: str
 ) -> None:
-    """Libraries as they are met: mismatched ones crash, and one finds no device."""
+    """Real libraries: mismatched ones crash, and one does not find a device."""
     source = tmp_path / "library.c"
     source.write_text("#include <stdlib.h>\n#include <signal.h>\n" + body)
     library = tmp_path / "libedgetpu.so.1"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole machines: what the doctor concludes from each, and what it tells the owner to type."""
+"""Complete machines: the doctor's conclusion and next command for each."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_with_cpu_the_next_step_is_about_the_cpu(make: Make) -> None:
 
 def test_a_python_that_does_not_answer_stops_no_check(make: Make) -> None:
     machine = make("dev_board")
-    machine.facts = "Segmentation fault\n"  # type: ignore[assignment] # what such a Python prints
+    machine.facts = "Segmentation fault\n"  # type: ignore[assignment] # the output of such a Python
     result = machine.examine()
     assert result.checks[0].status == "failed"
     assert not result.edge_tpu_usable

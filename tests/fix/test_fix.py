@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rewrites applied to files: certificates, refusals, and nothing half-written."""
+"""Apply rewrites to files: certificates, refusals, and no partly written files."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def _prelu(slopes: np.ndarray) -> Model:
 
 
 def test_a_prelu_that_maps_is_left_alone_unless_it_is_named(tmp_path: Path) -> None:
-    """Several operators in its place map as well, and take longer."""
+    """The operators that replace it also map, but take longer."""
     content = write_model(_prelu(np.arange(16).reshape(1, 1, 16) - 8))
     result = fix(content, tmp_path / "same.tflite")
     assert not result.changed

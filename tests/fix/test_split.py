@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cut keeps the work in front, few bytes across, and the outputs as they were."""
+"""A cut keeps the work in the head, moves few bytes, and does not change the outputs."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_preprocessing_stays_with_the_head_and_labels_with_the_tail(
 
 
 def test_what_maps_is_in_the_head_and_few_bytes_cross(path: Path, tmp_path: Path) -> None:
-    """RELU and CONCATENATION map as well, but double what has to cross."""
+    """RELU and CONCATENATION also map, but double the bytes across the cut."""
     result = split(path, tmp_path / "parts")
     assert result.head.num_operators == result.head.num_mapped == 1
     assert result.crossing_bytes == 8
@@ -177,7 +177,7 @@ def test_the_command_prints_json(
 
 @st.composite
 def _drawn(draw: st.DrawFn) -> tuple[Model, list[bool], list[int]]:
-    """A random graph without meaning: the cut looks at edges and sizes only."""
+    """A random graph without meaning: the cut depends only on edges and sizes."""
     count = draw(st.integers(1, 7))
     tensors = [Tensor("x", (1, draw(st.integers(1, 9))), "INT8", 0)]
     operators = []
@@ -188,7 +188,7 @@ def _drawn(draw: st.DrawFn) -> tuple[Model, list[bool], list[int]]:
     graph = Subgraph(tuple(tensors), (0,), (count,), tuple(operators))
     own = draw(st.lists(st.booleans(), min_size=count, max_size=count))
     mapped: list[bool] = []
-    for op, maps in zip(operators, own):  # what maps depends on what maps
+    for op, maps in zip(operators, own):  # an operator maps only after mapped ones
         mapped.append(maps and all(i == 0 or mapped[i - 1] for i in op.inputs))
     macs = draw(st.lists(st.sampled_from((0, 0, 5)), min_size=count, max_size=count))
     return Model((graph,), (_EMPTY,)), mapped, macs

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A board: this machine over its own sshd, with a Python that has edgekit, and a cable to cut."""
+"""A board: this machine over its own sshd, a Python with edgekit, and a connection that breaks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclass
 class Board:
-    """A folder that plays the board's disk, and the Python there."""
+    """A folder that is used as the board's disk, and the Python there."""
 
     server: Server
     folder: Path
@@ -41,7 +41,7 @@ class Board:
         return self.server.name
 
     def words(self) -> list[str]:
-        """Options of the command line that lead here."""
+        """Command-line options for this board."""
         return ["--folder", str(self.folder), "--python", str(self.python), "--device", "cpu"]
 
 
@@ -77,7 +77,7 @@ def data(tmp_path: Path) -> Path:
 
 
 class Cable:
-    """A way to a port of this machine that breaks after so many bytes towards it, so many times."""
+    """A proxy to a local port that breaks the connection after some bytes, several times."""
 
     def __init__(self, port: int, after_bytes: int, breaks: int) -> None:
         self._to, self.after_bytes, self.breaks = port, after_bytes, breaks
@@ -145,7 +145,7 @@ def wheel_dir(tmp_path: Path) -> Path:
 
 
 def make_wheel(folder: Path, name: str) -> Path:
-    """This tree as ``name`` 9.9.9; a .pth finds what a board's distribution brings, as numpy."""
+    """This tree as ``name`` 9.9.9; a .pth adds the packages of a board's system, such as numpy."""
     packages = "\n".join(path for path in sys.path if path.endswith("site-packages"))
     stem = f"{name.replace('-', '_')}-9.9.9"
     info = f"{stem}.dist-info"

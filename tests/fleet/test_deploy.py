@@ -263,7 +263,7 @@ def test_an_edge_tpu_that_is_not_there_is_status_6_before_anything_is_copied(
 def test_a_usable_edge_tpu_is_taken_for_a_compiled_model(
     board: Board, corpus: Path, tmp_path: Path
 ) -> None:
-    """A doctor that says so stands in for the board's; what runs then is real, and finds none."""
+    """A fake doctor reports an Edge TPU; the commands after it are real and do not find one."""
     stem = corpus / "compiled/google-coral__test_data/mobilenet_v1_0.75_192_quant"
     compiled = tmp_path / "compiled.edgekit"
     write_bundle(f"{stem}.tflite", output=compiled, compiled=f"{stem}_edgetpu.tflite")
@@ -331,7 +331,7 @@ def test_several_boards_are_one_table_and_one_that_fails_stops_no_other(
         names = []
         for place in ("one", "two"):
             (tmp_path / place).mkdir()
-            # What it prints first is what a board's .bashrc may print.
+            # The first line is output that a board's .bashrc may print.
             force = f'cd {tmp_path / place}; echo Welcome; sh -c "$SSH_ORIGINAL_COMMAND"'
             started = stack.enter_context(another_sshd(tmp_path, f"ForceCommand {force}"))
             names.append(started.name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``edgekit deploy`` to a board with an Edge TPU: this machine with a stand-in for libedgetpu."""
+"""``edgekit deploy`` to a board with an Edge TPU: this machine with a substitute libedgetpu."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files of a data set go onto a board, and under which names."""
+"""Which files of a data set are copied to a board, and under which names."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which wheels are for which board, as their names say."""
+"""Choose the wheels for a board by their names."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small trained networks and their files, made once a session."""
+"""Small trained networks and their files, made once per session."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def converters() -> Iterator[Converters]:
 
 @pytest.fixture
 def kept_converter(converters: Converters) -> Iterator[None]:
-    """Conversions of this test take their process from the test before, where it left one."""
+    """Conversions of this test reuse the process of an earlier test, if there is one."""
     with converters.used():
         yield
 
 
 @pytest.fixture(scope="session")
 def keras() -> Any:  # noqa: ANN401 - TensorFlow has no types
-    """Keras 3, seeded; importing it warns about this and that."""
+    """Keras 3, seeded; importing it prints warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = pytest.importorskip("keras")
@@ -43,7 +43,7 @@ def keras() -> Any:  # noqa: ANN401 - TensorFlow has no types
 
 @pytest.fixture(scope="session")
 def classifier(keras: Any) -> Any:  # noqa: ANN401
-    """The tutorial's network on 8x8 images, trained for a moment."""
+    """The tutorial's network on 8x8 images, trained briefly."""
     layers = keras.layers
     model = keras.Sequential(
         [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Float and Keras networks get the verdict that their conversion would have."""
+"""Float and Keras networks get the verdict of their conversion."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_the_code_of_every_error_class_has_a_page() -> None:
 
 
 def _nodes() -> Iterator[ast.AST]:
-    """The syntax of the package but for the pages themselves."""
+    """The syntax trees of the package without the pages themselves."""
     root = Path(edgekit.__file__).parent
     for path in sorted(root.rglob("*.py")):
         if path.relative_to(root).parts[0] != "explain":
@@ -43,7 +43,7 @@ def _nodes() -> Iterator[ast.AST]:
 
 
 def _constants(node: ast.expr) -> Iterator[str]:
-    """The texts that an expression can come to: of an either-or, both."""
+    """The possible values of a text expression: both branches of a conditional."""
     for each in ast.walk(node):
         if isinstance(each, ast.Constant) and isinstance(each.value, str):
             yield each.value
@@ -69,7 +69,7 @@ def test_each_code_that_is_raised_has_a_page() -> None:
 
 
 def test_each_page_has_a_code_that_is_raised() -> None:
-    """Or, where it stands for another program's words, a pattern that finds them."""
+    """Or, for another program's text, a pattern that matches it."""
     texts = {text for node in _nodes() if isinstance(node, ast.expr) for text in _constants(node)}
     unused = set(CODES) - texts - {known.code for known in KNOWN_TEXTS}
     assert unused == set()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo, whole: four conversions, evaluated, benchmarked, pictured, and compiled if it can."""
+"""The complete demo: four conversions, evaluated, benchmarked, drawn, and compiled if possible."""
 
 from __future__ import annotations
 

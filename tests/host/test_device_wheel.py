@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""edgekit-coral-device: what the boards' wheel holds is enough for what it promises."""
+"""edgekit-coral-device: the boards' wheel contains everything that its commands need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgekit import distribution, versions
 
 tomllib = pytest.importorskip("tomllib", reason="Python 3.11 brings it")
 _REPOSITORY = Path(__file__).resolve().parents[2]
-# Asked for with require_part, or only where edgekit.rewrite is there.
+# Imported with require_part, or only if edgekit.rewrite exists.
 _LEFT_OUT = (
     "edgekit.edgetpu.lints",
     "edgekit.edgetpu.structure",
@@ -79,7 +79,7 @@ def test_every_module_of_the_wheel_finds_there_what_it_imports() -> None:
         for imported in graph.find_modules_directly_imported_by(module)
         if imported not in there and not imported.startswith(_LEFT_OUT)
     }
-    # main asks for its commands by name: those that are left out are the point of the wheel.
+    # main imports its commands by name; the wheel leaves some of them out on purpose.
     assert not missing
 
 
@@ -93,7 +93,7 @@ def test_the_wheel_asks_for_what_edgekit_asks_for() -> None:
 
 @pytest.mark.parametrize("folder", [_REPOSITORY, _REPOSITORY / "device"], ids=["whole", "part"])
 def test_a_runtime_of_numpy_1_is_not_installed_with_numpy_2(folder: Path) -> None:
-    """Python 3.9 would get numpy 2.0.2 with tflite-runtime 2.14.0, which then loads no model."""
+    """Python 3.9 would get numpy 2.0.2, with which tflite-runtime 2.14.0 cannot load a model."""
     project = _project(folder)["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["device"]]
     old = {"python_version": "3.9", "python_full_version": "3.9.2"}
@@ -109,7 +109,7 @@ def test_a_runtime_of_numpy_1_is_not_installed_with_numpy_2(folder: Path) -> Non
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the wheel holds, and nothing else of edgekit."""
+    """A folder with the content of the wheel, and nothing else of edgekit."""
     folder = tmp_path_factory.mktemp("site")
     for path, name in _included().items():
         target = folder / name
@@ -119,7 +119,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _python(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    # The folder stands before the installed edgekit on the path; the check is that it is found.
+    # The folder is before the installed edgekit on the path; check that it is imported.
     return subprocess.run(
         [sys.executable, *words],
         cwd=site,

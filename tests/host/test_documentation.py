@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages that scripts write are what the scripts would write today."""
+"""Pages that scripts write are up to date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts.page_outputs import CommandError, comparable, fresh_pages, page_wit
 
 pytestmark = pytest.mark.host
 
-# Pages whose commands build on each other's files run together; each group is one test.
+# Pages that use each other's files run together; each group is one test.
 _GROUPS = (
     ("docs/tutorials/photographs.md", "README.md", "docs/guides/boards.md", "docs/guides/ci.md"),
     ("docs/quick-start.md", "docs/guides/check.md", "docs/guides/evaluate.md"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A page in headless Chromium, driven over its debugging pipe: what it asks for, shows, answers."""
+"""Control a page in headless Chromium over its debugging pipe: requests, content, results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from edgekit.process import Conversation
 
-# The pipe is file descriptors 3 (commands) and 4 (answers); what Chromium prints goes elsewhere.
+# The pipe is file descriptors 3 (commands) and 4 (replies), separate from Chromium's output.
 _ON_PIPE = 'exec "$@" 3<&0 4>&1 0</dev/null 1>&2'
 _OPTIONS = (
     "--headless",
@@ -28,7 +28,7 @@ _TIMEOUT_S = 120
 
 
 class Page:
-    """One tab; commands are Chrome DevTools Protocol's."""
+    """One tab; its commands are those of the Chrome DevTools Protocol."""
 
     def __init__(self, commands: IO[bytes], answers: IO[bytes]) -> None:
         self._commands, self._answers = commands, answers
@@ -41,7 +41,7 @@ class Page:
             self.send(f"{domain}.enable")
 
     def send(self, method: str, **params: object) -> dict[str, Any]:
-        """Send a command and wait for its answer; events on the way are kept."""
+        """Send a command and wait for its reply; events before the reply are kept."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
         if self._session:
@@ -70,7 +70,7 @@ class Page:
         return [event["params"] for event in self.events if event.get("method") == method]
 
     def open(self, path: Path, *, width: int = 1100, dark: bool = False) -> None:
-        """Load a file in a window of ``width``, light or dark, and wait until it is there."""
+        """Load a file in a window of ``width``, light or dark, and wait until it is loaded."""
         self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -136,7 +136,7 @@ class Page:
 
 @contextmanager
 def chromium_page(profile: Path) -> Iterator[Page]:
-    """A fresh tab; the test is skipped where there is no Chromium."""
+    """A new tab; the test is skipped if there is no Chromium."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")

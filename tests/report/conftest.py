@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run folder as a user's commands leave it: a model, and what was measured of it."""
+"""A run folder like that of a user's commands: a model and its measurements."""
 
 from __future__ import annotations
 

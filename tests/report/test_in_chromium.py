@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report as Chromium shows it: silent, offline, narrow, dark, printed, by mouse and by keys."""
+"""The report in Chromium: without messages, offline, narrow, dark, printed, by mouse and keys."""
 
 from __future__ import annotations
 

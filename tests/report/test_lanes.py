@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors that are on their way at the same time have lanes of their own."""
+"""Tensors that exist at the same time have different lanes."""
 
 from __future__ import annotations
 

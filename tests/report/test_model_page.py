@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page is one offline file, and says what the result says."""
+"""The page is one offline file, and contains the values of the result."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report says what the folder holds, fills in as evidence arrives, and breaks on nothing."""
+"""The report shows the content of the folder, partial or complete, and never fails on it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _VOID = {"meta", "link", "br", "img", "input"}
 
 
 class _Reading(HTMLParser):
-    """Checks the nesting, and keeps headings, ids, links and the data."""
+    """Checks the nesting, and collects headings, ids, links and the data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class _Reading(HTMLParser):
 
 
 def read(path: Path) -> _Reading:
-    """The report as a parser finds it."""
+    """The parsed report."""
     parser = _Reading()
     parser.feed(path.read_text(encoding="utf-8"))
     parser.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluations of tasks whose metrics are no shares, on the page."""
+"""Evaluations of tasks whose metrics are not shares, on the page."""
 
 from __future__ import annotations
 

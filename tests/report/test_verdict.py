@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The headline says no more than the evidence does."""
+"""The headline does not claim more than the evidence shows."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_conversion_that_is_bad_is_enough(tmp_path: Path) -> None:
 
 
 def test_commands_are_repeated_only_where_they_run_as_printed(tmp_path: Path) -> None:
-    """Each line is parsed by the command line itself; what Python was given has no line."""
+    """The command line itself parses each line; objects passed in Python do not have a line."""
     data = {"source": "photos", "preprocess": "unit"}
     array = {"source": "array", "kind": "python"}
     documents = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The script that holds YOLO's decoders to Ultralytics: what it says without it, and of a gap."""
+"""The script that compares YOLO decoders with Ultralytics: without it, and with a difference."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_damaged_sources_are_converted_or_refused() -> None:
 
 
 def test_a_failure_is_counted_and_its_file_kept(tmp_path: Path) -> None:
-    """The fuzzer itself: a reader that dies, one that raises, one that exits with 1."""
+    """The fuzzer itself: a reader that crashes, one that raises, one that exits with 1."""
     from scripts.fuzz_inputs import Kind, damage_bytes, fuzz  # noqa: PLC0415
 
     def use(path: Path, _folder: Path) -> None:

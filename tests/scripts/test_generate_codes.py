@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generated pages of docs/ are those that the scripts would make now."""
+"""The generated pages of docs/ are up to date."""
 
 from __future__ import annotations
 

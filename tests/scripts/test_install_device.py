@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/install-device.sh on a folder that stands for a machine.
+"""scripts/install-device.sh on a folder that replaces a machine.
 
-Programs that change a system (groupadd, apt-get, ...) are small ones on PATH that note their
-arguments and change a few files, by which the script's own questions are answered.
+Programs that change a system (groupadd, apt-get, ...) are small substitutes on PATH. They write
+down their arguments and change a few files, which the script reads.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _PROGRAMS = {
           remove) shift 2; for each; do sed -i "/^$each$/d" "$STATE/packages"; done ;;
         esac""",
     "curl": 'cat "$STATE/key"',
-    # A virtual environment whose Python has edgekit once pip was run; or, unless it is told not to
-    # look there, from a folder that holds its sources.
+    # A virtual environment whose Python has edgekit after pip was run; or, without -I, from a
+    # folder with edgekit's sources.
     "python3": """
         mkdir -p "$4/bin" && touch "$4/pyvenv.cfg" && cd "$4/bin"
         echo '#!/bin/sh' >python
@@ -206,7 +206,7 @@ def test_a_failure_leaves_notes_of_what_was_done(device: Device) -> None:
 
 
 def test_a_folder_with_other_things_never_becomes_a_virtual_environment(device: Device) -> None:
-    """Taking it back would remove all that the folder held before."""
+    """--uninstall would remove everything that was in the folder before."""
     photo = device.root / "home/pi/photo.jpg"
     photo.parent.mkdir(parents=True)
     photo.write_text("dear")
@@ -228,7 +228,7 @@ def test_an_empty_folder_becomes_a_virtual_environment(device: Device) -> None:
 
 
 def test_the_runtime_for_python_fits_googles_library(device: Device) -> None:
-    """From 2.12 on it crashes with it; the newest for Python 3.9 is 2.14."""
+    """Google's library crashes with 2.12 and newer; the newest for Python 3.9 is 2.14."""
     assert r"tflite-runtime\<2.12\;\ python_version\ \<\ \'3.10\'" in device.run("--dry-run").stdout
     assert "tflite-runtime" not in device.run("--dry-run", "--runtime", "none").stdout
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shell scripts are clean by shellcheck."""
+"""shellcheck does not find problems in the shell scripts."""
 
 from __future__ import annotations
 

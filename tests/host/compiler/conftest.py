@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program named edgetpu_compiler at the process boundary, which does what a plan says.
+"""A program named edgetpu_compiler that follows a plan, because Google's is not available.
 
-Google's compiler is at hand nowhere. The texts follow its documented format.
+Its texts follow the documented format.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ sys.exit(run.get("status", 0))
 
 @dataclass
 class StandIn:
-    """The program and what it is to do; ``runs`` are its calls, the last one for all after it."""
+    """The program and its plan; ``runs`` are its calls, the last one also for all later calls."""
 
     folder: Path
     version: str = NEWEST

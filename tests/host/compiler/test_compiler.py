@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""compile around a program named edgetpu_compiler that succeeds, fails, crashes, hangs and lies."""
+"""compile with an edgetpu_compiler that succeeds, fails, crashes, hangs or misreports."""
 
 from __future__ import annotations
 
@@ -543,7 +543,7 @@ def test_the_command_line_prints_the_table_the_json_and_the_code(
 def test_what_check_would_say_otherwise_is_shown_with_a_request(
     stand_in: StandIn, model: Path, out: Path
 ) -> None:
-    """The model holds a LOGISTIC, which maps; the stand-in tells of convolutions."""
+    """The model has a LOGISTIC, which maps; the stand-in reports convolutions."""
     stand_in.will(stand_in.success("net"))
     result = run_compile([model], out_dir=out, compiler=stand_in.path)
     assert [

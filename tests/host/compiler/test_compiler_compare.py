@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts of the compiler against edgekit's verdicts."""
+"""Compare the compiler's counts with edgekit's verdicts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logs of every compiler version are understood line by line, or refused with the line."""
+"""Logs of every compiler version are parsed line by line, or refused with the line."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_ctrl_c_and_a_lost_connection_end_everything_there(
         [sys.executable, "-m", "edgekit", *words, "--via", server.via],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(out.parent)},  # SIGKILL leaves the folder there
+        env={**os.environ, "TMPDIR": str(out.parent)},  # after SIGKILL the folder is still there
     )
     assert wait(lambda: stand_in.child_pid or child.poll() is not None, 60)
     child.send_signal(number)

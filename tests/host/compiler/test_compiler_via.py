@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What --via takes and what it refuses, before any connection."""
+"""What --via accepts and refuses, before any connection."""
 
 from __future__ import annotations
 

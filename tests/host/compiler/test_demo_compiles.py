@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo compiles where there is a compiler: here a stand-in, Google's is not to be had."""
+"""The demo compiles if there is a compiler: here a stand-in, because Google's is not available."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``--replace-activations``: what is asked for is exchanged, before calibration."""
+"""``--replace-activations``: the requested activations are replaced before calibration."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network that no calibration makes an Edge TPU model is refused before its data is opened."""
+"""A network that cannot become an Edge TPU model is refused before its data are opened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHAPE = (1, 8, 8, 8)
 
 
 def float_tflite(path: Path, function: Callable[[Any], Any], dtype: str = "float32") -> Path:
-    """What TensorFlow makes of ``function`` of one (1, 8, 8, 8) tensor."""
+    """Convert ``function`` of one (1, 8, 8, 8) tensor with TensorFlow."""
     import tensorflow as tf  # noqa: PLC0415
 
     concrete = tf.function(function).get_concrete_function(tf.TensorSpec(_SHAPE, dtype, "x"))
@@ -62,7 +62,7 @@ def test_an_operator_without_an_integer_form_is_named_before_the_data_is_opened(
         convert(path, data=_NO_DATA, output=tmp_path / "o.tflite")
     assert any(f" {opcode}" in issue.where for issue in caught.value.issues)
     assert opcode in caught.value.fix
-    # and the quantizer does not make an Edge TPU model of it either
+    # the quantizer's result is not an Edge TPU model either
     with pytest.raises(UnsupportedModelError):
         convert(path, data="random", num_samples=2, output=tmp_path / "o.tflite", stop_early=False)
 
@@ -81,7 +81,7 @@ def test_an_integer_input_is_named_before_the_data_is_opened(tmp_path: Path) -> 
 
 
 def test_every_blocker_is_named_at_once(tmp_path: Path) -> None:
-    """GELU, which compiler 16 does not know, and the parts of a layer normalization."""
+    """GELU, which compiler 16 does not support, and the parts of a layer normalization."""
     import keras  # noqa: PLC0415
 
     layers = keras.layers
@@ -110,7 +110,7 @@ def test_an_operation_that_tensorflow_lite_lacks_is_named(tmp_path: Path) -> Non
 
 
 def test_what_is_folded_or_unused_blocks_nothing(tmp_path: Path) -> None:
-    """Arithmetic on constants, and on shapes that the batch fills in, leaves before calibration."""
+    """Arithmetic on constants, and on shapes with a set batch, is removed before calibration."""
     import tensorflow as tf  # noqa: PLC0415
 
     def network(x: Any) -> Any:  # noqa: ANN401
@@ -174,7 +174,7 @@ def test_a_keras_file_has_nothing_to_choose(option: str, keras_file: Path, tmp_p
 
 
 def test_a_float_tflite_is_cut_where_asked(tmp_path: Path) -> None:
-    """The part between the tensors computes in integers what it computes in the whole."""
+    """The converted part between the tensors gives the same values as in the whole network."""
     import tensorflow as tf  # noqa: PLC0415
 
     def network(x: Any) -> Any:  # noqa: ANN401
@@ -185,7 +185,7 @@ def test_a_float_tflite_is_cut_where_asked(tmp_path: Path) -> None:
     by_opcode = {op.opcode: op for op in whole.operators}
     start = whole.tensors[by_opcode["CONV_2D"].inputs[0]].name
     end = whole.tensors[by_opcode["LOGISTIC"].outputs[0]].name
-    # TensorFlow moves the division into the weights: what enters the convolution is 0..255.
+    # TensorFlow moves the division into the weights: the convolution's input is 0..255.
     data = list(np.random.default_rng(1).integers(0, 256, (16, *_SHAPE[1:])).astype(np.float32))
     result = convert(path, data=data, output=tmp_path / "o.tflite", inputs=[start], outputs=[end])
     assert set(result.operators) == {"QUANTIZE", "CONV_2D", "LOGISTIC"}
@@ -198,7 +198,7 @@ def test_a_float_tflite_is_cut_where_asked(tmp_path: Path) -> None:
 
 
 def test_the_printed_cut_is_a_command_that_works(tmp_path: Path) -> None:
-    """Integers in front of the convolution, a square root behind it: the middle converts."""
+    """Integers before the convolution, a square root after it: the middle converts."""
     import tensorflow as tf  # noqa: PLC0415
 
     def network(x: Any) -> Any:  # noqa: ANN401
@@ -221,7 +221,7 @@ def test_the_printed_cut_is_a_command_that_works(tmp_path: Path) -> None:
 def test_a_custom_operator_is_cut_off_by_its_name_with_float16_weights_in_front(
     tmp_path: Path,
 ) -> None:
-    """Weights that DEQUANTIZE operators in front of the cut compute are no outputs."""
+    """Weights from DEQUANTIZE operators before the cut are not outputs."""
     import tensorflow as tf  # noqa: PLC0415
 
     weights = np.random.default_rng(1).normal(0, 0.3, (3, 3, 8, 8)).astype(np.float32)

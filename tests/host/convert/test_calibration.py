@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration data is checked sample by sample, and never held in memory."""
+"""Calibration data are checked sample by sample, and never all in memory."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def test_a_wrong_shape_is_refused() -> None:
 
 
 def test_values_outside_the_range_of_the_preprocessing_are_refused(tmp_path: Path) -> None:
-    """A bicubic filter rings, but pixels clip; a data set that lies is caught."""
+    """A bicubic filter overshoots, but pixels are clipped; a wrong range is refused."""
 
     class Liar:
-        """Promises 0..1 and gives 0..255."""
+        """Declares 0..1 but yields 0..255."""
 
         num_samples, class_names, promised_range = 2, (), (0.0, 1.0)
         unreadable: list[Any] = []  # noqa: RUF012 - never filled
@@ -167,7 +167,7 @@ def test_samples_held_out_are_no_calibration_samples(tmp_path: Path) -> None:
     assert len(set(others)) == 256
     assert not used & set(others)
     assert max(others) - min(others) > 0.98
-    assert calibration.count == 50  # of those that calibrated, as before
+    assert calibration.count == 50  # calibration samples, unchanged
 
 
 def test_large_networks_are_judged_on_fewer_samples(tmp_path: Path) -> None:
@@ -251,14 +251,14 @@ def test_memory_does_not_grow_with_the_samples() -> None:
         tracemalloc.stop()
         return high
 
-    assert peak(20_000) < 300_000  # all of them would take 1.3 MB
+    assert peak(20_000) < 300_000  # all of them would need 1.3 MB
 
 
 _STATE = (InputSpec("frame", (1, 6)), InputSpec("state", (2, 8, 1)))
 
 
 def test_inputs_whose_first_dimension_is_no_batch_are_filled_whole(tmp_path: Path) -> None:
-    """A state (layers, units, 1) beside (1, features), as recurrent networks have them."""
+    """A state (layers, units, 1) next to (1, features), as in recurrent networks."""
     random = np.random.default_rng(0)
     frames, states = random.random((9, 6)), random.random((9, 2, 8, 1))
     np.savez(str(tmp_path / "d.npz"), frame=frames, state=states)

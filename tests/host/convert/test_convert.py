@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 
 def _check(result: ConvertResult, least_snr_db: float = 20) -> None:
-    """What is written keeps every rule and answers like the float model."""
+    """The written model follows every rule and answers like the float model."""
     model = read_model(result.output)
     assert broken_rules(model, "uint8") == []
     assert result.enforced
@@ -206,7 +206,7 @@ def test_layers_without_integer_form_are_named_and_nothing_is_written(
 
 
 def test_a_grouped_convolution_is_taken_apart(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
-    """Compiler 16 does not read CONV_2D of version 6, which the quantizer makes of it."""
+    """Compiler 16 does not read CONV_2D of version 6, which the quantizer writes."""
     model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(8, 3, groups=2)])
     data = list(np.random.default_rng(1).random((20, 8, 8, 4), np.float32))
     result = convert(model, data=data, output=tmp_path / "m.tflite")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever happens to the process that converts, it is an error here and nothing is left behind."""
+"""Every failure of the converting process becomes an error here, and nothing is left over."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgekit.host.convert import convert
 
 pytestmark = pytest.mark.host
 
-# Stands for an interpreter whose TensorFlow fails; it speaks the first messages, then dies.
+# Replaces a Python whose TensorFlow fails: it sends the first messages, then exits.
 _PYTHON = """#!{python}
 import json, os, signal, sys, time
 def say(kind, **fields):
@@ -105,7 +105,7 @@ def test_an_interpreter_that_does_not_exist_is_named(keras_file: Path, tmp_path:
 def test_another_environments_python_converts(
     keras_file: Path, samples: list[np.ndarray], tmp_path: Path
 ) -> None:
-    """This environment's own, through a wrapper: the path from outside is the same."""
+    """This environment's own Python, called through a wrapper like another environment's."""
     path = tmp_path / "python"
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     path.chmod(0o755)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`convert` says when the int8 model is worse than the float one, why, and what comes next."""
+"""`convert` reports that the int8 model is worse than the float one, why, and the next step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RNG = np.random.default_rng(3)
 
 
 def _sensors(widths: np.ndarray) -> Any:  # noqa: ANN401 - a Keras model
-    """A classifier of features that vary over ``widths``, all of them equally telling."""
+    """A classifier of features that vary over ``widths``, all equally informative."""
     import keras  # noqa: PLC0415
 
     keras.utils.set_random_seed(1)
@@ -114,7 +114,7 @@ def _detector(*, reshaped: bool) -> Any:  # noqa: ANN401 - a Keras model
 def test_boxes_and_scores_in_one_output_come_with_the_command_that_parts_them(
     tmp_path: Path,
 ) -> None:
-    """Random numbers judge nothing, but the join itself is seen."""
+    """Random data do not show the quality, but the join itself is found."""
     target = tmp_path / "m.tflite"
     result = convert(_detector(reshaped=False), data="random", num_samples=20, output=target)
     assert _codes(result) == ["cause.mixed_output"]
@@ -142,7 +142,7 @@ def test_a_float_model_that_answers_with_infinity_is_an_error(tmp_path: Path) ->
     import keras  # noqa: PLC0415
 
     source = values = keras.Input((3,))
-    for _ in range(135):  # beyond 2 ** 128, what float32 reaches
+    for _ in range(135):  # above 2 ** 128, the limit of float32
         values = keras.layers.Add()([values, values])
     model = keras.Model(source, values)
     samples = (_RNG.random((60, 3)) + 1).astype(np.float32)

@@ -145,7 +145,7 @@ def test_a_representative_data_set_of_tflite_is_taken_as_it_is(tmp_path: Path) -
 
 
 def test_a_state_beside_a_batch_is_calibrated_and_evaluated(tmp_path: Path) -> None:
-    """One inference takes a frame (1, 6) and a whole state (2, 8, 1)."""
+    """One inference reads a frame (1, 6) and a whole state (2, 8, 1)."""
     keras = pytest.importorskip("keras")
     from edgekit.evaluate import evaluate  # noqa: PLC0415
     from edgekit.host.convert import convert  # noqa: PLC0415

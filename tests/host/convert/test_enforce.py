@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each rule, broken on purpose in a model that keeps all the others."""
+"""Each rule is broken on purpose in a model that follows all the others."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_other_input_types_are_kept_to(int8_model: Model) -> None:
 
 
 def test_what_only_follows_a_real_operation_is_not_blamed(int8_model: Model) -> None:
-    """DEQUANTIZE, RESHAPE, NEG, QUANTIZE: only NEG has no integer form."""
+    """DEQUANTIZE, RESHAPE, NEG, QUANTIZE: only NEG does not have an integer form."""
     reals = tuple(Tensor(name, (1, 5), "FLOAT32", 0) for name in ("a/real", "a/flat", "a/neg/out"))
     base = len(int8_model.main.tensors)
     scores, out = _index(int8_model, "dense/scores"), int8_model.main.outputs[0]

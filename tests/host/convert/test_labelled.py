@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`convert` says when the float model itself is wrong by the labels, and which pixels are right."""
+"""`convert` reports a float model that is wrong by the labels, and which pixels are right."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RNG = np.random.default_rng(4)
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Thirty pictures, told apart by their brightness."""
+    """Thirty pictures in classes by brightness."""
     for name, level in _LEVELS.items():
         folder = tmp_path / "photos" / name
         folder.mkdir(parents=True)
@@ -33,7 +33,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def _brightness(keras: Any, order: tuple[str, ...]) -> Any:  # noqa: ANN401
-    """A network that tells the mean brightness from -1 to 1; its classes in ``order``."""
+    """A network that classifies the mean brightness from -1 to 1; its classes in ``order``."""
     slopes, offsets = {"bright": 9.0, "dark": -9.0, "middle": 0.0}, {"middle": 4.0}
     source = keras.Input((8, 8, 3))
     dense = keras.layers.Dense(3, activation="softmax")
@@ -127,5 +127,5 @@ def test_others_are_tried_where_too_few_are_right(
 def test_a_constant_answer_is_guessing_also_for_uneven_classes() -> None:
     assert LabelCheck(100, 80, num_classes=2, num_most_frequent=80).is_guessing
     assert not LabelCheck(100, 95, num_classes=2, num_most_frequent=80).is_guessing
-    # One class alone tells nothing.
+    # A single class shows nothing.
     assert not LabelCheck(100, 100, num_classes=2, num_most_frequent=100).is_guessing

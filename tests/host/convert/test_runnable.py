@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Float models that no interpreter runs are refused before calibration dies of them."""
+"""Float models that the interpreter cannot run are refused, before calibration crashes on them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every dimension is known before conversion, or named."""
+"""Every dimension is known before conversion, or the error names it."""
 
 from __future__ import annotations
 

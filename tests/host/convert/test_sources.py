@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a source is shows in its bytes; what it is not is said."""
+"""The bytes of a source decide its format; an error explains other files."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open dimensions become fixed ones, and what is computed from shapes a constant."""
+"""Unknown dimensions become fixed, and values computed from shapes become constants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 @pytest.fixture(scope="module")
 def dynamic(keras: Any) -> Model:  # noqa: ANN401
-    """What the tutorial's recipe makes: an open batch, with SHAPE, STRIDED_SLICE and PACK."""
+    """The result of the tutorial's recipe: an unknown batch, with SHAPE, STRIDED_SLICE and PACK."""
     import tensorflow as tf  # noqa: PLC0415
 
     layers = keras.layers

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where TensorFlow's quantizer ends without a reason, the error names the operator all the same."""
+"""If TensorFlow's quantizer fails without a reason, the error still names the operator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.host
 
 
 def _lstm() -> Model:
-    """TANH, a fused LSTM of 4 units over 3 steps as float conversion makes it, and TANH again."""
+    """TANH, a fused LSTM of 4 units over 3 steps as float conversion writes it, and TANH again."""
     random = np.random.default_rng(1)
     shapes = [(4, 2)] * 4 + [(4, 4)] * 4 + [(4,)] * 4
     arrays = [random.normal(0, 0.3, shape).astype(np.float32) for shape in shapes]
@@ -70,7 +70,7 @@ def test_the_operator_that_a_message_names_is_the_suspect() -> None:
 
 
 def test_a_failure_without_a_word_is_bisected() -> None:
-    """The function fails at what the quantizer fails at, but says nothing of it."""
+    """The function fails at the same operators as the quantizer, but without a message."""
     content = write_model(_lstm())
     seen = []
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calls that a conversion is made of: to_float, calibrate, quantize."""
+"""The calls of a conversion: to_float, calibrate, quantize."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `convert` was told of pixels and classes is in the model, for every later command."""
+"""The options of `convert` on pixels and classes are in the model, for every later command."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_preprocessing_that_contradicts_the_network_is_a_warning(
 def test_a_float_model_with_a_folded_rescaling_gets_raw_pixels(
     photos: Path, tmp_path: Path
 ) -> None:
-    """The converter made 1/255 a part of the first convolution's weights."""
+    """The converter folded 1/255 into the first convolution's weights."""
     middle = tmp_path / "float.tflite"
     convert(_rescaling_network(), mode="float", preprocess="unit", output=middle)
     bare = tmp_path / "bare.tflite"
@@ -161,7 +161,7 @@ def test_a_float_model_with_a_folded_rescaling_gets_raw_pixels(
 
 
 def test_features_are_not_taken_for_pixels(tmp_path: Path) -> None:
-    """Normalization of features that lie about 100 is no preprocessing of pictures."""
+    """Normalization of features with values near 100 is not a preprocessing of pictures."""
     import keras  # noqa: PLC0415 - host only
 
     network = keras.Sequential(
@@ -178,7 +178,7 @@ def test_features_are_not_taken_for_pixels(tmp_path: Path) -> None:
 
 
 def test_numbered_folders_name_the_classes_in_the_order_of_numbers(tmp_path: Path) -> None:
-    """Up to 9 text has the same order; beyond that a network of Keras's data set has another."""
+    """Up to 9, text and numbers have the same order; with more, Keras's data sets differ."""
     for number in range(11):
         (tmp_path / "data" / str(number)).mkdir(parents=True)
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
@@ -204,7 +204,7 @@ def test_numbered_folders_name_the_classes_in_the_order_of_numbers(tmp_path: Pat
 
 
 def _two_inputs(*rescaled: str) -> Any:  # noqa: ANN401
-    """Two pictures of 16x16; those in ``rescaled`` are divided by 127.5, less 1, inside."""
+    """Two pictures of 16x16; the network scales those in ``rescaled`` by x / 127.5 - 1."""
     import keras  # noqa: PLC0415 - host only
 
     layers = keras.layers
@@ -217,7 +217,7 @@ def _two_inputs(*rescaled: str) -> Any:  # noqa: ANN401
 
 
 def test_one_preprocessing_for_inputs_that_differ_is_said(tmp_path: Path) -> None:
-    """`raw` for the first is wrong for the second; real numbers settle it."""
+    """`raw` for the first is wrong for the second; real numbers solve it."""
     random = np.random.default_rng(4)
     pixels = {name: random.integers(0, 256, (8, 16, 16, 3), np.uint8) for name in ("left", "above")}
 

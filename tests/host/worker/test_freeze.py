@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mixed precision and what draws random numbers: gone before TensorFlow's converter sees them."""
+"""Mixed precision and random layers are removed before TensorFlow's converter reads the graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _images(count: int = 24, scale: float = 1.0) -> list[Any]:
 
 
 def _worst(result: ConvertResult, model: Any, images: list[Any]) -> float:  # noqa: ANN401
-    """The largest difference to the network's own answers, in steps of the output."""
+    """The largest difference from the network's own answers, in steps of the output."""
     expected = np.asarray(model(np.stack(images), training=False), np.float32)
     with Runner(result.output) as runner:
         actual = np.concatenate([runner.predict(image[None])[0] for image in images])
@@ -89,7 +89,7 @@ def test_augmentation_that_an_export_left_in_does_nothing(
 
 
 def test_random_numbers_that_are_an_answer_are_not_left_out(tmp_path: Path) -> None:
-    """Sampling from a mean and a deviation: two tensors enter, so it is no identity."""
+    """Sampling from a mean and a deviation has two inputs, so it is not an identity."""
     import tensorflow as tf  # noqa: PLC0415
 
     class Sampler(tf.Module):  # type: ignore[misc] # TensorFlow has no types

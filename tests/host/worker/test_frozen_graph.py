@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow 1 frozen graphs: inputs and outputs are found, chosen, cut, or asked for."""
+"""TensorFlow 1 frozen graphs: inputs and outputs are found, chosen, cut, or must be named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two branches behind one image, dropout with a placeholder for its probability."""
+    """Two branches after one image, dropout with a placeholder for its probability."""
     import tensorflow as tf  # noqa: PLC0415
 
     weights = np.random.default_rng(3).normal(size=(16, 4)).astype(np.float32)

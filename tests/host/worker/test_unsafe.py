@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading a Keras file runs no code from it unless the user says so."""
+"""Loading a Keras file does not run code from it unless the user allows it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_trusted_file_converts(keras: Any, tmp_path: Path) -> None:  # noqa: A
 
 
 def _payload(keras: Any, sprung: Path, path: Path) -> Path:  # noqa: ANN401
-    """A network whose Lambda layer creates the file ``sprung`` as soon as it is called."""
+    """A network whose Lambda layer creates the file ``sprung`` when it is called."""
     function = eval(f"lambda x: (open({str(sprung)!r}, 'w').close(), x)[1]")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -129,7 +129,7 @@ def test_a_lambda_is_refused_to_the_user_and_explained(keras: Any, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["keras", "tf_keras"])
 def test_refusals_of_keras_itself_are_known_as_such(name: str, tmp_path: Path) -> None:
-    """What each Keras says of a lambda: another Keras must not be tried after that."""
+    """Each Keras's message for a lambda: another Keras must not be tried after it."""
     module = pytest.importorskip(name)
     path = _payload(module, tmp_path / "sprung", tmp_path / "model.keras")
     with pytest.raises((ValueError, TypeError)) as caught:
@@ -139,7 +139,7 @@ def test_refusals_of_keras_itself_are_known_as_such(name: str, tmp_path: Path) -
 
 
 def test_layers_that_keras_3_no_longer_has_still_load(tmp_path: Path) -> None:
-    """Keras 3 says of them "not a KerasSaveable subclass", which is no refusal of code."""
+    """Keras 3 reports "not a KerasSaveable subclass" for them, which is not a refusal of code."""
     tf_keras = pytest.importorskip("tf_keras")
     layers = tf_keras.layers
     path = tmp_path / "old.keras"
@@ -284,7 +284,7 @@ def test_a_saved_model_that_writes_files_when_loaded_is_refused(
 def test_a_graph_that_would_act_outside_itself_is_refused(
     tmp_path: Path, act: Callable[[str], Any]
 ) -> None:
-    """Whether or not this TensorFlow would get as far as the damage."""
+    """It is refused even if this TensorFlow would not reach the damage."""
     status, document = _trial(_writing_saved_model(tmp_path / "model", tmp_path / "sprung", act))
     assert (status, document["code"]) == (3, "model.unsafe")
 
@@ -372,11 +372,11 @@ def test_a_module_that_the_file_names_is_never_imported(
         {"class_name": "TFOpLambda", "config": {"name": "x", "function": "io.write_file"}},
         {"class_name": "TFOpLambda", "config": {"name": "x", "function": "py_function"}},
         {"deep": [{"class_name": "Lambda", "config": {"name": "x"}}]},
-        # The class under another spelling: Keras joins module and name, or takes the other key.
+        # The class under another spelling: Keras joins module and name, or uses the other key.
         {"class_name": "layers.Lambda", "module": "keras", "config": {"name": "x"}},
         {"class_name": "x", "registered_name": "Lambda", "module": "keras.layers", "config": {}},
         {"class_name": "os.system", "module": "keras.src.layers.core.tf_op_layer", "config": {}},
-        # Keras's own functions that read files, download, or end its safe mode.
+        # Keras's own functions that read files, download, or switch off its safe mode.
         {"class_name": "get_file", "module": "keras.utils", "config": {}},
         {"class_name": "function", "module": "keras", "config": "utils.get_file"},
         {"class_name": "function", "module": "keras.models", "config": "load_model"},
