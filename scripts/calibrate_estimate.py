@@ -95,26 +95,27 @@ _CPU_NETWORKS = (
     "inception_resnet_v2",
 )
 _ENOUGH_NETWORKS = 4
-_HEAD = """# How right `edgekit estimate` is
+_HEAD = """# How accurate `edgekit estimate` is
 
 Written by `scripts/calibrate_estimate.py`; do not edit. Every number below comes from latencies
-that others published, measured on their hardware. An estimate is
+that others published and measured on their hardware. An estimate is
 
     overhead + cycles of the busiest tile + bytes over the bus + host's work on outputs + CPU part
 
 Cycles and bytes are counted: in a compiled file from its instructions and its transfer schedule,
-in an int8 file by formulas that agree with compiled ones. The few factors in front of them are
+in an int8 file with formulas that agree with compiled files. The few factors in front of them are
 fitted (least absolute relative errors, none below zero): one for the chip, two for each bus, two
 for each host's CPU. The time of a multiply-accumulate on a CPU is the median over networks that
-were published without an Edge TPU.
+were measured without an Edge TPU.
 
 The CPU's elements are those of the activations that its operators read or write.
 
-Errors are those of networks that were left out of the fit with all their rows. The interval around
-an estimate is the error that 90 % of such rows stay below (the next larger one for few rows);
-"inside" counts left-out rows within an interval made without that row, "network apart" those
-within one made without any row of its network, which is harsh on so few networks. A device with
-rows of less than four networks takes the errors of all devices.
+For the errors, a network is left out of the fit with all its rows. 90 % of such rows have an error
+within the interval around an estimate (with few rows, the next larger error is its limit).
+"inside" counts left-out rows within an interval that was computed without that row; "network apart"
+counts rows within an interval that was computed without any row of their network, which is a hard
+test with so few networks. A device with rows of fewer than four networks uses the errors of all
+devices.
 
 | device | networks | rows (of) | median error | inside | network apart | interval |
 |---|---|---|---|---|---|---|"""

@@ -32,6 +32,7 @@ _COMMENTED_NAMES = ("Makefile", "run")
 _END = re.compile(r"(?<=[.!?])[\"')`*]*\s+(?=[\"'(`*\[]*[A-Z0-9])")
 # A line that begins a text of its own: a list item, an entry of Args or Raises, a heading, a row.
 _STARTS = re.compile(r"\s*([-*#|>]|\d+\.\s|[\w*]+(\s\([^)]*\))?:\s|[A-Z]\w+:$|\.\.\s)")
+_NO_COMMENTS = ("# SPDX", "# noqa", "# type:")
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -148,7 +149,7 @@ def _comments(source: str) -> Iterator[tuple[int, str, list[str]]]:
     """Yield comments; neighbouring lines that contain nothing else are one comment."""
     start, last, lines = 0, 0, list[str]()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type != tokenize.COMMENT or token.string.startswith("# SPDX"):
+        if token.type != tokenize.COMMENT or token.string.startswith(_NO_COMMENTS):
             continue
         line, text = token.start[0], token.string.lstrip("#").strip()
         if token.line.strip() != token.string:  # behind code

@@ -28,16 +28,16 @@ _SUFFIXES = (".h5", ".hdf5", ".keras", ".pb", ".tflite")
 _FIX_INPUTS = re.compile(r"--inputs (\w+)")
 _NUM_SAMPLES = 10
 
-_HEAD = """# What becomes of the corpus
+_HEAD = """# Results for the corpus
 
-Made by `scripts/corpus_table.py`; do not edit. The corpus consists of other people's models and is
-not part of this project.
+Made by `scripts/corpus_table.py`; do not edit. The corpus contains other people's models and is not
+part of this project.
 
 ## Sources: `edgekit convert SOURCE --data random --num-samples {samples}`
 
-A source is converted and enforced, or refused with the reason. Random numbers show whether a
-network converts, not how well. Below a refusal that names inputs to cut at, the same source with
-that fix.
+A source is converted and checked ("enforced"), or refused with the reason. Random numbers show
+whether a network converts, not how well. If a refusal names inputs at which to cut, the next row is
+the same source with this fix.
 
 | source | options | outcome | operators or reason | s |
 |---|---|---|---|---|

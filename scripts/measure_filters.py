@@ -232,7 +232,7 @@ _HEAD = """\
 # Filters of --preprocess against their originals
 
 {count} photographs, each resized to {sizes} (`scripts/measure_filters.py`).
-*Equal* is the share of values that are the original's, rounded to whole steps of 255;
+*Equal* is the share of values equal to the original's, rounded to whole steps of 255;
 *largest* is the largest difference from it, in steps. The last two columns compare edgekit on
 Python 3.7 (Pillow 9.5, as on a Coral board) with edgekit on Python 3.11 (Pillow 13).
 

@@ -327,14 +327,14 @@ def _page(tally: dict[str, list[int]], num_subjects: int) -> str:
 # Faults seeded into compiled programs
 
 `--strict-sync` checks what the emulator otherwise assumes: that every transfer waits for
-the words it reads, and for enough of them; that producers on the ring name the packets before
+the words that it reads, and for enough of them; that producers on the ring name the packets before
 them; that the scalar core waits for all of them. Strict mode passes every program of the corpus
 that runs. {sum(sums)} random faults (seed {_SEED}) in {num_subjects} programs of Google's compiler:
 
 {table}
 
-"Another stop" is the emulator's own: a region off its alignment, a row that nothing has written, a
-program that waits for ever. A missed fault did not change the outputs for the random input either.
+"Another stop" is the emulator's own: a region off its alignment, a row that was never written, a
+program that waits forever. A missed fault did not change the output for the random input either.
 Counts whose unit is not known (fences with a count, the values in the sync records of the two tile
 transfers, an op's own sync fields) are not checked and not seeded.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line as a user starts it: a process of its own."""
+"""The command line as a user starts it: in a new process."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_a_runtime_for_another_numpy_names_the_doctor(
 def test_a_runtime_that_breaks_when_it_is_used_names_the_doctor(
     int8_path: Path, tmp_path: Path
 ) -> None:
-    """As tflite-runtime 2.14 does with numpy 2: it prints, and ends with a SystemError."""
+    """Fail like tflite-runtime 2.14 with numpy 2: it prints, and raises SystemError."""
     package = tmp_path / "packages" / "tflite_runtime"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()

@@ -19,7 +19,7 @@ from edgekit.formats.tflite_metadata import read_notes
 
 _NET = "compiled/google-coral__test_data/mobilenet_v1_0.25_128_quant"
 _PICTURE = "coral/parrot.jpg"
-# What of a command's document is the same for the bundle and for the compiled model alone.
+# The fields of a document that are equal for the bundle and for the compiled model alone.
 _SAME = {
     "inspect": ("kind", "cached_bytes", "streamed_bytes", "operators"),
     "estimate": ("kind", "latency_ms", "parts_ms"),
@@ -41,7 +41,7 @@ def _edgekit(*words: object) -> tuple[int, dict[str, Any]]:
 
 @pytest.fixture
 def net(corpus: Path, tmp_path: Path) -> Path:
-    """A bundle of a model and what Google's compiler made of it."""
+    """Write a bundle of a model and its compiled form, from Google's compiler."""
     output = tmp_path / "net.edgekit"
     bundle(corpus / f"{_NET}.tflite", compiled=corpus / f"{_NET}_edgetpu.tflite", output=output)
     return output
@@ -113,7 +113,7 @@ def test_a_bundle_is_no_source_to_convert(tmp_path: Path, int8_model: Model) -> 
 
 
 def test_bundle_takes_the_compiled_model_out_of_a_bundle(tmp_path: Path, int8_model: Model) -> None:
-    """One without a compiled model says so."""
+    """A bundle without a compiled model is an error that states this."""
     (tmp_path / "net.tflite").write_bytes(write_model(int8_model))
     bundle(tmp_path / "net.tflite", output=tmp_path / "net.edgekit")
     words = ("--compiled", tmp_path / "net.edgekit", "-o", tmp_path / "two.edgekit")

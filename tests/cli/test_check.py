@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``edgekit check`` as a user meets it: streams, documents, exit statuses."""
+"""``edgekit check`` as a user runs it: streams, documents, exit statuses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.cli.conftest import edgekit
 
 
 def chain(*opcodes: str) -> Model:
-    """Operators on eight int8 values behind each other."""
+    """Write a chain of operators on eight int8 values."""
     step = Quantization((0.05,), (0,))
     tensors = [Tensor(f"t{i}", (1, 8), "INT8", 0, step) for i in range(len(opcodes) + 1)]
     operators = tuple(Operator(each, 2, (i,), (i + 1,)) for i, each in enumerate(opcodes))

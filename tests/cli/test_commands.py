@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line as a user meets it: its own process, its streams, its exit statuses."""
+"""The command line as a user runs it: its own process, its streams, its exit statuses."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_evaluate_says_what_design_promises(int8_path: Path, float_path: Path, d
 
 
 def test_evaluate_has_gates(int8_path: Path, float_path: Path, data: Path) -> None:
-    """The result is printed in any case; without another model there is nothing to keep."""
+    """The result is always printed; without another model the gate cannot be checked."""
     words = ("evaluate", int8_path, "--data", data)
     both = (*words, "--against", float_path)
     ratio = json.loads(edgekit(*both, "--json").stdout)["against"]["quality"]["outputs"][0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Completion as bash asks for it: commands, options, choices and files of the right kind."""
+"""Completion in bash: commands, options, choices and files of the right kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 _BASH = shutil.which("bash")
 pytestmark = pytest.mark.skipif(_BASH is None, reason="bash is not installed")
-# What bash does at the Tab key; -o default takes its own file names if the answer is empty.
+# What bash does at the Tab key; -o default uses its own file names if the list is empty.
 _TAB = """
 COMP_WORDS=(edgekit "$@"); COMP_CWORD=$#
 _edgekit_completion edgekit
@@ -40,7 +40,7 @@ def _bash(home: Path, program: str, *words: str) -> str:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the ``edgekit`` that pip makes, and completion installed from bash."""
+    """Create a home with the ``edgekit`` of pip, and install completion from bash."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "bin").mkdir()
     program = folder / "bin" / "edgekit"
@@ -57,7 +57,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def complete(home: Path) -> Complete:
-    """What bash is offered behind these words, the last of which is being typed."""
+    """Return what bash gets behind these words; the last word is not complete."""
 
     def offered(*words: str) -> list[str]:
         return _bash(home, f"source .bashrc\n{_TAB}", *words).split()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``edgekit disasm`` and ``edgekit emulate`` as a user meets them."""
+"""``edgekit disasm`` and ``edgekit emulate`` as a user runs them."""
 
 from __future__ import annotations
 

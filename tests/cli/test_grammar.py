@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One word for one thing in every command, earlier spellings, near misses."""
+"""The same word for the same option in every command, earlier spellings, suggestions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from edgekit.runtime import cpu
 from edgekit.tasks import TASKS
 from tests.cli.conftest import edgekit
 
-# Options that take other words in one command, and why.
+# Options that accept other words in one command, and why.
 _OTHER_WORDS = {
-    "--device": {"estimate"},  # the connection of a chip that does not have to be here
-    "--io": {"fix"},  # also leaves the types as they are
+    "--device": {"estimate"},  # the connection of a chip that may be elsewhere
+    "--io": {"fix"},  # can also keep the types
 }
 
 
@@ -100,7 +100,7 @@ def test_what_is_written_is_named_by_output_everywhere() -> None:
 
 
 def test_help_says_what_an_option_takes() -> None:
-    """A choice lists its words; text and paths have a word for what they are."""
+    """A choice lists its words; the metavar of texts and paths names their kind."""
     for each in _ALL:
         if not each.choices and {str, Path} & set(each.kinds):
             assert each.metavar, (each.command, each.long)
@@ -149,7 +149,7 @@ def test_an_earlier_spelling_is_understood_and_not_shown(int8_path: Path) -> Non
     for words in (("--target", "10"), ("--target=10",)):
         assert edgekit("check", int8_path, *words).stdout == today.stdout
     assert "--target" not in edgekit("check", "--help").stdout
-    # Behind a bare -- it is the name of a file.
+    # Behind a bare -- it is a file name.
     assert edgekit("check", int8_path, "--", "--target").returncode == 3
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``edgekit inspect`` and ``edgekit estimate`` as a user meets them."""
+"""``edgekit inspect`` and ``edgekit estimate`` as a user runs them."""
 
 from __future__ import annotations
 

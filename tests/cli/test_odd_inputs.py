@@ -45,7 +45,7 @@ _ODD = ("fifo", "socket", "/dev/zero")
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """Zeros as `int8_model` takes them."""
+    """Write zeros in the input shape of `int8_model`."""
     path = tmp_path / "image.npy"
     np.save(str(path), np.zeros((1, 8, 8, 1), np.uint8))
     return path
@@ -53,7 +53,7 @@ def image(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _deadline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A command that waits for a writer is ended, and fails its test."""
+    """End a command that waits for a writer; its test then fails."""
     monkeypatch.setattr(files, "_WRITER_S", 0.05)
 
     def expired(*_: object) -> None:

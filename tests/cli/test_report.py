@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``edgekit report`` as a user meets it."""
+"""``edgekit report`` as a user runs it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ recent = pytest.mark.skipif(sys.version_info < (3, 10), reason="the report needs
 
 
 def edgekit(*words: object, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run ``edgekit`` with ``words``; with ``path``, that folder goes before all modules."""
+    """Run ``edgekit`` with ``words``; with ``path``, that folder is the first on PYTHONPATH."""
     env = dict(os.environ)
     if path is not None:
         env["PYTHONPATH"] = os.pathsep.join([path, env.get("PYTHONPATH", "")])

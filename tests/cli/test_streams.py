@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Terminals that cannot encode, readers that leave, streams that are closed, -q and -v."""
+"""Terminals that cannot encode, readers that exit, streams that are closed, -q and -v."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _shell(line: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """Zeros as `int8_model` takes them."""
+    """Write zeros in the input shape of `int8_model`."""
     path = tmp_path / "image.npy"
     np.save(path, np.zeros((1, 8, 8, 1), np.uint8))
     return path
@@ -43,7 +43,7 @@ def image(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nan_model(tmp_path: Path) -> Path:
-    """A float model that answers the square root of its two inputs."""
+    """Write a float model that computes the square root of its two inputs."""
     tensors = tuple(Tensor(name, (1, 2), "FLOAT32", 0, None) for name in ("x", "y"))
     graph = Subgraph(tensors, (0,), (1,), (Operator("SQRT", 1, (0,), (1,)),), "main")
     path = tmp_path / "sqrt.tflite"
@@ -90,7 +90,7 @@ def test_closed_streams_are_no_traceback(int8_path: Path, image: Path, closed: s
 
 @_POSIX
 def test_a_file_never_takes_the_place_of_a_closed_stdout(int8_path: Path, tmp_path: Path) -> None:
-    """What a library prints on descriptor 1 would end up in the file that took its number."""
+    """A library that prints on descriptor 1 would write into the file that got this number."""
     out = tmp_path / "out.tflite"
     done = _shell(f"edgekit fix {int8_path} -o {out} <&- >&- 2>&-")
     assert done.returncode == 0

@@ -85,7 +85,7 @@ def test_batches_hold_what_single_samples_hold(tmp_path: Path) -> None:
 def test_pixels_of_another_size_are_resized_alike_one_by_one_and_in_batches(
     tmp_path: Path,
 ) -> None:
-    """16 x 4 pixels are as many as 8 x 8, but not the same picture."""
+    """16 x 4 pixels are the same number as 8 x 8, but not the same picture."""
     pixels = np.random.default_rng(2).integers(0, 256, (3, 16, 4), np.uint8)
     path = _save(tmp_path / "d.npz", x=pixels)
     dataset = open_dataset(path, inputs=[InputSpec("x", (1, 8, 8, 1))], preprocess="raw")

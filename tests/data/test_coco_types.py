@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fields of a COCO JSON of another type than edgekit relies on."""
+"""Fields of a COCO JSON with a type that edgekit does not expect."""
 
 from __future__ import annotations
 

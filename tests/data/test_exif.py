@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Photos that are stored sideways: their EXIF orientation is honoured, or ignored by name."""
+"""Photos that are stored sideways: EXIF turns them, unless exif=ignore is set."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("form", sorted(_FORMATS))
 def test_each_format_is_turned_as_exif_says(tmp_path: Path, form: str, orientation: int) -> None:
-    """A JPEG is decoded without loss of order: its pixels are near those that were saved."""
+    """The order of a JPEG's pixels is right: they are close to those that were saved."""
     path, exif = tmp_path / "a", Image.Exif()
     exif[_ORIENTATION] = orientation
     stored = np.random.default_rng(4).integers(0, 256, (3, 5), np.uint8).repeat(8, 0).repeat(8, 1)

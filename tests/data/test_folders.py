@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is a class folder and a picture, and what a program left there."""
+"""Which folders are classes and which files pictures; other programs' files are not."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_folders_named_by_numbers_are_class_indices(tmp_path: Path) -> None:
         _picture(tmp_path / name / "0.png")
     dataset = open_dataset(tmp_path, inputs=_SPEC)
     assert sorted(sample.label or 0 for sample in dataset) == [7, 10]
-    assert dataset.class_names == ()  # of the classes 0 to 6 nothing is known
+    assert dataset.class_names == ()  # the names of classes 0 to 6 are unknown
 
 
 def test_folders_numbered_from_0_on_name_the_classes_in_the_order_of_numbers(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of images, and the one way from pixels to a network's input."""
+"""Folders of images, and how pixels become a network's input."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_grey_inputs_take_colour_images(tmp_path: Path) -> None:
 
 
 def test_an_image_of_too_many_pixels_is_a_data_error(tmp_path: Path) -> None:
-    """Its head claims 900 million pixels; decoding them would take 2.7 GB."""
+    """Its header states 900 million pixels; decoding them would take 2.7 GB."""
     stream = io.BytesIO()
     Image.new("RGB", (8, 8)).save(stream, "BMP")
     content = bytearray(stream.getvalue())

@@ -103,7 +103,7 @@ def test_arrays_and_labels_of_all_samples_are_one_batch(*, is_function: bool) ->
     samples = list(dataset)
     assert _numbers(samples) == list(range(_COUNT))
     assert [sample.label for sample in samples] == _LABELS.tolist()
-    # Two samples are no array with labels, even if they could be by their length.
+    # Two samples are not an array with labels, although their number would fit.
     assert [sample.label for sample in _open((_PIXELS[0], _PIXELS[1]))] == [None, None]
 
 
@@ -156,7 +156,7 @@ def test_a_function_that_returns_a_list_has_its_length(
 
 
 def test_inputs_of_unlike_first_dimension_come_by_name_and_in_order() -> None:
-    """A state of shape (2, 6, 1) beside (1, 4): no batch, although its first dimension is 2."""
+    """A state of (2, 6, 1) beside (1, 4) is not a batch, although its first dimension is 2."""
 
     def lists() -> Iterator[Any]:
         for index in range(9):
@@ -203,11 +203,11 @@ def test_a_loader_that_shuffles_gives_its_own_samples_in_a_fixed_order() -> None
 def test_only_the_chosen_samples_of_a_loader_are_made() -> None:
     photos = _Photos()
     chosen = _numbers(spread(_open(_Loader(photos, 8, list(range(_COUNT)))), 6))
-    assert set(photos.read) <= {0, *chosen}  # the first tells whether it is a batch
+    assert set(photos.read) <= {0, *chosen}  # the first one shows whether it is a batch
 
 
 def test_a_cube_of_torch_is_turned_too() -> None:
-    """(3, 3, 3) fits either way; torch's tensors have their channels first."""
+    """(3, 3, 3) fits both orders; torch's tensors have their channels first."""
     cube = np.arange(27.0).reshape(3, 3, 3)
     (sample,) = _open([_Tensor(cube)], (InputSpec("x", (1, 3, 3, 3)),))
     np.testing.assert_array_equal(sample.inputs[0], np.moveaxis(cube, 0, -1))
@@ -237,7 +237,7 @@ def test_what_holds_no_samples_is_refused(source: Any) -> None:  # noqa: ANN401
 
 
 class _Shuffled:
-    """A loader that can only be gone through, in another order each time."""
+    """A loader that can only be iterated, in another order each time."""
 
     def __init__(self) -> None:
         self._random = np.random.default_rng(5)
@@ -276,7 +276,7 @@ def test_a_function_that_gives_the_same_generator_again_is_refused() -> None:
 
 def test_a_source_that_is_empty_when_it_is_read_again_is_an_error() -> None:
     class Once:
-        """An iterable, but its samples are gone after one pass."""
+        """An iterable that has no samples after its first pass."""
 
         def __init__(self) -> None:
             self._rest = iter(list(_PIXELS))

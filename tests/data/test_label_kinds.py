@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels are what they are: nothing is rounded, cut or arg-maxed in silence."""
+"""Labels are not changed: nothing is silently rounded, cut or replaced by its argmax."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _npz(path: Path, **arrays: Any) -> Path:  # noqa: ANN401
         (["x_train", "y_train", "x_test"], "test", None),
         (["x_train", "y_train", "x_test"], "train", "y_train"),
         (["x_test", "y_test", "x_train"], "train", None),
-        (["x_train", "y_train"], "test", "y_train"),  # the only samples there are
+        (["x_train", "y_train"], "test", "y_train"),  # these are all samples
         (["x_train", "x_test", "y"], "test", None),
         (["images", "y_train", "y_test"], "test", None),
         (["images", "labels"], "test", "labels"),

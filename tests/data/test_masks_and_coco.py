@@ -147,7 +147,7 @@ def test_two_images_of_a_coco_json_may_be_one_file(tmp_path: Path) -> None:
 
 
 def test_other_truth_is_another_data_set(tmp_path: Path) -> None:
-    """What a journal goes by: annotations of the same images, masks of another size."""
+    """A journal distinguishes other annotations of the same images and masks of another size."""
     Image.new("RGB", (6, 4)).save(str(tmp_path / "a.png"))
     Image.new("L", (6, 4)).save(str(tmp_path / "a_mask.png"))
     document = {"images": [{"id": 7, "file_name": "a.png"}], "annotations": [], "categories": []}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pixels that a network was made for, told by its first operations."""
+"""The pixels for which a network was made, derived from its first operations."""
 
 from __future__ import annotations
 
@@ -203,13 +203,13 @@ def test_networks_of_keras_tell_their_pixels_in_both_forms() -> None:
         shown[name] = wanted_by(read_model(content))
     assert {name for name, wanted in told.items() if wanted is None} == {"nothing", "features"}
     assert {wanted.scale for wanted in told.values() if wanted} == {"raw"}
-    # What is folded into the weights is told by their size.
+    # The size of the weights shows what was folded into them.
     assert {name for name, wanted in shown.items() if wanted is None} == {"nothing", "features"}
     assert {wanted.scale for wanted in shown.values() if wanted} == {"raw"}
 
 
 def test_a_part_of_a_split_that_nothing_reads_is_no_reordering() -> None:
-    """Two parts are joined, a third is not read: no step is seen, and nothing fails."""
+    """Two parts are joined, a third is not read: no step is found, and nothing fails."""
     shapes = ((1, 4, 4, 3), *[(1, 4, 4, 1)] * 3, (1, 4, 4, 2))
     tensors = tuple(Tensor(f"t{i}", shape, "FLOAT32", 0, None) for i, shape in enumerate(shapes))
     split = Operator("SPLIT", 1, (0,), (1, 2, 3))

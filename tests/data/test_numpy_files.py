@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged .npz and .npy files are errors, and nothing is read that is not there."""
+"""Damaged .npz and .npy files are errors, and nothing is read beyond their end."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_the_classes_are_those_of_the_part(split: str, part: str, tmp_path: Path
         (("Train", "Test", "Validation"), "test", "Test"),
         (("train", "test", "val", "__MACOSX"), "train", "train"),
         (("test", "val"), "train", "val"),
-        # One name alone may be a class; so may a name beside others, or beside pictures.
+        # A single such name may be a class; so may one beside other names or beside pictures.
         (("train",), "train", "."),
         (("train", "truck"), "train", "."),
     ],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pixels that are looked up are those that are computed."""
+"""Pixels from the lookup table are equal to those that are computed."""
 
 from __future__ import annotations
 

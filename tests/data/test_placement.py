@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an image lies in the input, and the way back."""
+"""The place of an image in the input, and the mapping back to the image."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_point_comes_back_to_where_it_was(
 @pytest.mark.parametrize("mode", RESIZES)
 @pytest.mark.parametrize("size", [(640, 427), (427, 640), (320, 192)])
 def test_a_marked_spot_is_found_through_the_pixels(mode: str, size: tuple[int, int]) -> None:
-    """A white square in the middle: its centre in the input leads back to its centre."""
+    """A white square in the middle: its centre in the input maps back to its centre."""
     image = np.zeros((size[1], size[0], 3), np.uint8)
     centre = (size[0] // 2 + 20, size[1] // 2 - 10)
     image[centre[1] - 8 : centre[1] + 8, centre[0] - 8 : centre[0] + 8] = 255

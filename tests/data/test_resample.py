@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each filter of --preprocess equals its origin to at most one step of 255."""
+"""Each filter of --preprocess differs from its original by at most one step of 255."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgekit.data.fit_image import PILLOW_FILTERS, fit_image
 from edgekit.data.resample import RESAMPLERS, resample
 from edgekit.errors import DataError, UsageError
 
-# Down, up, odd, one axis of each, one axis as it is.
+# Smaller, larger, odd, one axis of each, one axis unchanged.
 _SIZES = [(7, 5), (16, 11), (40, 61), (23, 97), (29, 20), (15, 37)]
 
 
@@ -95,7 +95,7 @@ def test_a_part_is_resized_as_the_whole_image_of_its_pixels(name: str) -> None:
     pixels = _photo()
     inner = np.ascontiguousarray(pixels[8:31, 5:25])
     part = resample(pixels, (40, 46), name, (5, 8, 20, 23))
-    # Beyond the edge of the part lie pixels of the image, which the whole does not have.
+    # Beyond the edge of the part are pixels of the image, but none beyond the whole image.
     apart = part.astype(int) - resample(inner, (40, 46), name)
     assert np.abs(apart[6:-6, 6:-6]).max() <= 1
 
@@ -111,7 +111,7 @@ def test_opencvs_area_goes_between_two_pixels_where_one_side_grows() -> None:
     row = np.array([0, 97, 194, 35, 132, 229], np.uint8)
     actual = resample(row[None, :, None].repeat(2, 0), (34, 1), "cv2-area")
     runs = [(0, 5), (32, 1), (97, 5), (162, 1), (194, 6), (35, 4), (67, 1), (132, 5), (197, 1)]
-    # What cv2.resize of OpenCV 5.0 makes of it.
+    # The result of cv2.resize of OpenCV 5.0.
     expected = [value for value, count in (*runs, (229, 5)) for _ in range(count)]
     assert np.abs(actual.ravel().astype(int) - expected).max() <= 1
 
@@ -139,8 +139,10 @@ def test_pillows_filters_are_pillows(name: str) -> None:
 def test_torchs_filters_of_images_order_the_passes_as_pillow_13(
     size: tuple[int, int], *, are_columns_first: bool
 ) -> None:
-    """In every version of Pillow; a single axis is one pass in all of them."""
-    image = Image.fromarray(np.where(_photo() > 130, 255, 0).astype(np.uint8))  # much to cut
+    """The same with every version of Pillow; a single axis is one pass in each version."""
+    image = Image.fromarray(
+        np.where(_photo() > 130, 255, 0).astype(np.uint8)
+    )  # many values to clip
     middle = (image.width, size[1]) if are_columns_first else (size[0], image.height)
     number = PILLOW_FILTERS["bicubic"]
     expected = np.asarray(image.resize(middle, number).resize(size, number))

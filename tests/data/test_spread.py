@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Some samples that stand for all: spread over the data set, evenly over its classes."""
+"""Selected samples are spread over the data set, evenly over its classes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _list(_: Path) -> list[Any]:
 
 
 class _Own:
-    """A data set of somebody else's, which can only be gone through."""
+    """A data set of another library that can only be iterated."""
 
     num_samples, class_names, promised_range = 30, (), None
 

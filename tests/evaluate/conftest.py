@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small models made by hand, so that tests run wherever an interpreter is."""
+"""Small models made by hand, so that the tests need only an interpreter."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def read_weights(path: Path) -> np.ndarray:
 def test_the_worker_count_changes_nothing_and_256_samples_are_enough(tmp_path: Path) -> None:
     _, reference, model = _files(tmp_path, _RNG.normal(size=(3, 16)), 0.1)
     x = _RNG.normal(size=(1000, 4, 4)).astype(np.float32)
-    x[500:] *= 3  # what is looked at comes from all over the data
+    x[500:] *= 3  # the compared samples are spread over the data
     np.savez(tmp_path / "many.npz", x=x)
     results = [
         _quality(evaluate(model, tmp_path / "many.npz", against=reference, num_workers=workers))
@@ -104,7 +104,7 @@ def test_the_float_model_is_the_reference_whichever_comes_first(
 def test_numbers_in_a_row_are_classes_where_the_data_say_so(
     tmp_path: Path, *, is_labelled: bool
 ) -> None:
-    """The second model has its rows in another order; without labels they might be anything."""
+    """The second model has its rows in another order; without labels their meaning is unknown."""
     weights = _RNG.normal(size=(5, 16))
     (tmp_path / "a.tflite").write_bytes(linear(weights, (1, 4, 4)))
     (tmp_path / "b.tflite").write_bytes(linear(weights[[1, 0, 2, 3, 4]], (1, 4, 4)))
@@ -161,7 +161,7 @@ def test_parts_of_a_joined_output_are_compared_with_their_part(tmp_path: Path) -
 
 
 def test_masks_are_compared_without_a_mask_that_says_who_is_right(tmp_path: Path) -> None:
-    """A float mask of one channel is of no known task; with --task, or beside its twin, it is."""
+    """A float mask with one channel needs --task or its int8 model to be recognized."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for index in range(12):
@@ -197,7 +197,7 @@ def _mask(shift: float) -> bytes:
 
 
 def test_a_float_model_whose_answers_do_not_vary_is_named_as_the_cause(tmp_path: Path) -> None:
-    """A row of ones on inputs that sum to 1, as the answers of an untrained network."""
+    """A row of ones on inputs that sum to 1: the results of an untrained network."""
     x = _RNG.random((60, 16)).astype(np.float32)
     x /= x.sum(axis=1, keepdims=True)
     np.savez(tmp_path / "x.npz", x=x.reshape(60, 4, 4))
@@ -215,7 +215,7 @@ def test_a_float_model_whose_answers_do_not_vary_is_named_as_the_cause(tmp_path:
 
 
 def _planes(activation: str, weights: np.ndarray) -> bytes:
-    """A 1x1 convolution of (1, 16, 16, 3), and what ``activation`` makes of it."""
+    """A 1x1 convolution of (1, 16, 16, 3), followed by ``activation``."""
     channels = len(weights)
     empty = np.empty(0, np.uint8)
     constants = [weights.reshape(channels, 1, 1, 3).astype("<f4"), np.zeros(channels, "<f4")]
@@ -248,7 +248,7 @@ def _planes(activation: str, weights: np.ndarray) -> bytes:
 def test_planes_are_masks_where_they_are_probabilities_of_one_whole(
     tmp_path: Path, activation: str, is_mask: bool
 ) -> None:
-    """Feature maps and pictures have the form of masks: their largest channel means nothing."""
+    """Feature maps and pictures have the shape of masks; their argmax has no meaning."""
     np.savez(tmp_path / "x.npz", x=_RNG.random((20, 16, 16, 3)).astype(np.float32))
     weights = _RNG.normal(size=(4, 3))
     weights[1] = weights[0] * 1.001  # which of the two is larger is a matter of rounding

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One input at a time: answers, pictures, states."""
+"""One input at a time: results, pictures, states."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_letterboxed_detection_is_where_it_is_without(corpus: Path) -> None:
         cat = next(each for each in answer.objects if each.index == 16)
         boxes.append(np.array(cat.box_xyxy_px))
     for other in boxes[1:]:
-        assert np.abs(other - boxes[0]).max() < 40  # of 512 pixels; the network sees other pixels
+        assert np.abs(other - boxes[0]).max() < 40  # of 512 pixels; the network's pixels are others
 
 
 def test_a_video_comes_back_as_a_video(make_classifier: Make, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A larger batch gives each row what the row alone gives, or is refused."""
+"""A larger batch returns the same for each row as the row alone, or is refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_original_is_not_changed(int8_model: Model) -> None:
 
 def _unary(opcode: str, options: dict[str, object], kind: str, **change: object) -> Model:
     tensors = (Tensor("x", (1, 4), "FLOAT32", 0), Tensor("y", (1, 4), "FLOAT32", 0))
-    operator = replace(Operator(opcode, 1, (0,), (1,), options, kind), **change)  # type: ignore[arg-type] # a test's freedom
+    operator = replace(Operator(opcode, 1, (0,), (1,), options, kind), **change)  # type: ignore[arg-type] # a test double
     return Model((Subgraph(tensors, (0,), (1,), (operator,)),), (_EMPTY,))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a benchmark reports hangs together; how fast it was is nobody's assertion."""
+"""The numbers of a benchmark are consistent; the tests do not assert its speed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Causes that are read off the model."""
+"""Causes that are derived from the model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgekit.runtime.agreement import InputRanges, OutputSums
     ("activation", "code"), [("NONE", "cause.unequal_channels"), ("RELU6", "cause.unknown")]
 )
 def test_channels_that_end_at_6_are_not_of_unequal_size(activation: str, code: str) -> None:
-    """ReLU6 is what such layers are advised to have."""
+    """The advice for such layers is ReLU6."""
     scales = (*[0.01] * 7, 1.0)
     weights = Quantization(scales, (0,) * 8, quantized_dimension=0)
     one = Quantization((0.1,), (0,))
@@ -79,7 +79,7 @@ def test_targets_of_two_sizes_in_one_output_are_the_cause() -> None:
 
 
 def test_large_weights_on_small_channels_show_unequal_channels() -> None:
-    """The layer before is one whose weights have one scale, or a depthwise one."""
+    """The preceding layer is one whose weights have one scale, or a depthwise layer."""
     one = Quantization((0.1,), (0,))
     codes = np.ones((8, 1, 1, 8), np.int8)
     codes[..., 5] = 100

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of classes: encodings, other orders, other models; what changed is said."""
+"""Names of classes: encodings, other orders, other models; warnings name the change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three folders by the names of their images' colours; the network has red, green, blue."""
+    """Create three folders named by colour; the network's order is red, green, blue."""
     for name, colour in _COLOURS.items():
         (tmp_path / "data" / name).mkdir(parents=True)
         Image.new("RGB", (4, 4), colour).save(str(tmp_path / "data" / name / "0.png"))
@@ -131,7 +131,7 @@ _NUMBERED = 12  # as text: 0, 1, 10, 11, 2, ...
 
 
 def _numbered(folder: Path, first: int = 0) -> list[str]:
-    """A folder a number; the picture in the one at place i has only pixel i white."""
+    """Create one folder per number; in the picture of folder i only pixel i is white."""
     names = [str(first + place) for place in range(_NUMBERED)]
     for place, name in enumerate(names):
         pixels = np.zeros((16, 3), np.uint8)
@@ -150,13 +150,13 @@ def _trained_on(make_linear: Make, names: list[str], order: list[str]) -> bytes:
 
 
 def test_numbers_of_folders_are_class_indices_and_names(make_linear: Make, tmp_path: Path) -> None:
-    """10 is class 10, behind 2."""
+    """10 is class 10, not behind class 1."""
     names = _numbered(tmp_path / "data")
     model = _trained_on(make_linear, names, names)
     plain = evaluate(model, tmp_path / "data")
     assert (plain.metrics["top1"], plain.warnings) == (1, ())
     assert plain.class_names == tuple(names)
-    # Names that are not the folders' say nothing of them.
+    # Names other than the folders' do not prove anything about their order.
     told = evaluate(model, tmp_path / "data", labels=[f"sign {name}" for name in names])
     assert (told.metrics["top1"], told.warnings) == (1, ())
 
@@ -165,7 +165,7 @@ def test_numbers_of_folders_are_class_indices_and_names(make_linear: Make, tmp_p
 def test_a_network_with_the_folders_in_the_order_of_text_is_noticed(
     make_linear: Make, tmp_path: Path, first: int
 ) -> None:
-    """As image_dataset_from_directory and ImageFolder have it; what the warning says helps."""
+    """The order of image_dataset_from_directory and ImageFolder; the warning's fix works."""
     names = _numbered(tmp_path / "data", first)
     model = _trained_on(make_linear, names, sorted(names))
     result = evaluate(model, tmp_path / "data", label_offset=-first)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO's numbers are pycocotools' own."""
+"""COCO's metrics are equal to those of pycocotools."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_key_points_are_judged_by_oks() -> None:
 
 
 class _Categories:
-    """As much of a `CocoDataset` as the mapping looks at."""
+    """The part of a `CocoDataset` that the mapping uses."""
 
     path = "x.json"
 

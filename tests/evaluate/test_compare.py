@@ -22,7 +22,7 @@ Make = Callable[..., bytes]
 
 @pytest.fixture
 def results(make_linear: Make, tmp_path: Path) -> list[dict[str, Any]]:
-    """A good model, one that errs now and then, and the good one on fewer samples."""
+    """A good model, one that is sometimes wrong, and the good one on fewer samples."""
     rng = np.random.default_rng(9)
     x = rng.random((400, 2, 2, 3)).astype(np.float32)
     good = rng.normal(size=(3, 12))

@@ -26,7 +26,7 @@ _COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 
 
 def _folder(path: Path, names: list[str] | None = None, each: int = 4) -> Path:
-    """A sub-folder a colour; the classifier's class 0 is red, 1 green, 2 blue."""
+    """Create one sub-folder per colour; the classifier's class 0 is red, 1 green, 2 blue."""
     for name in names or list(_COLOURS):
         (path / name).mkdir(parents=True)
         for index in range(each):
@@ -35,7 +35,7 @@ def _folder(path: Path, names: list[str] | None = None, each: int = 4) -> Path:
 
 
 def _comparable(result: EvaluateResult) -> dict[str, Any]:
-    """A result without what the clock decides."""
+    """Return a result without its times."""
     document = result.to_dict()
     for name in ("time_s", "latency_ms", "latency_samples"):
         del document[name]
@@ -64,7 +64,7 @@ def test_folders_that_are_not_all_classes_are_warned_about(
     assert evaluate(make_classifier(), data).class_names == ()
     told = evaluate(make_classifier(), data, labels=["red", "green", "blue"], num_samples=8)
     assert told.warnings == ()
-    assert told.asked == {"--num-samples": "8"}  # a list of names has no place on a command line
+    assert told.asked == {"--num-samples": "8"}  # a command line cannot contain a list of names
     (tmp_path / "names").rename(tmp_path / "numbers")
     for number, name in ((0, "red"), (1, "green")):
         (tmp_path / "numbers" / name).rename(tmp_path / "numbers" / str(number))
@@ -329,7 +329,7 @@ def test_a_detector_on_coco_gives_pycocotools_numbers(corpus: Path, tmp_path: Pa
 
 @pytest.mark.corpus
 def test_a_pose_network_is_judged_by_key_points(corpus: Path, tmp_path: Path) -> None:
-    """Google's reference key points as the truth: what numpy decodes is nearly that."""
+    """The truth is Google's reference key points; numpy decodes nearly the same."""
     pytest.importorskip("pycocotools")
     name = "posenet_mobilenet_v1_075_353_481_16_quant_decoder"
     with (corpus / "coral" / f"{name}_reference.csv").open() as stream:

@@ -24,7 +24,7 @@ from edgekit.tasks import (
 
 
 def _compare(task: str, pairs: Sequence[tuple[Any, Any]]) -> DecodedRecord:
-    """Through decoders that hand out the answers one by one."""
+    """With decoders that yield the results one by one."""
     sides = [iter([pair[side] for pair in pairs]) for side in (0, 1)]
     decoders = [Decoder(task, "", "", 0, (0, 0), lambda _, side=side: next(side)) for side in sides]  # type: ignore[misc]
     sums = DecodedSums(decoders)
@@ -104,7 +104,7 @@ def test_people_are_the_same_where_their_key_points_are_close() -> None:
 
 
 def test_classes_that_were_sure_cost_more_than_close_calls() -> None:
-    """19 of 20 agree in both cases; the float model's probabilities say what the others cost."""
+    """19 of 20 agree in both cases; the float model's probabilities show the cost of the other."""
     sure, unsure = Scores(np.array([0.98, 0.01, 0.01])), Scores(np.array([0.4, 0.31, 0.29]))
     other = Scores(np.array([0.1, 0.8, 0.1]))
     record = _compare(CLASSIFICATION, [(sure, sure)] * 57 + [(sure, other)] * 3)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy over a data set equals counting by hand, however the samples were run."""
+"""Accuracy over a data set equals a count by hand, for every way to run the samples."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_models_with_a_batch_of_their_own_work(
 
 def test_some_samples_come_evenly_from_all_classes(int8_path: Path, data: Path) -> None:
     answers, labels = _by_hand(int8_path, data)
-    by_class = np.argsort(labels, kind="stable")  # as a folder of class folders lies
+    by_class = np.argsort(labels, kind="stable")  # in the order of a folder of class folders
     with np.load(str(data)) as arrays:
         np.savez(str(data), x=arrays["x"][by_class], y=arrays["y"][by_class])
     result = evaluate(int8_path, data, num_samples=130)
@@ -183,7 +183,7 @@ def test_preprocessing_that_does_not_fit_the_input_is_warned_about(
     int8_path: Path, tmp_path: Path
 ) -> None:
     def run(preprocess: str) -> EvaluateResult:
-        # The offset says which of the five classes the two folders are.
+        # The offset decides which of the five classes the two folders are.
         return evaluate(int8_path, _images, preprocess=preprocess, label_offset=1)
 
     _images = _folder(tmp_path)
@@ -206,7 +206,7 @@ def test_memory_does_not_grow_with_the_samples(int8_path: Path) -> None:
         evaluate(int8_path, samples(count))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    # 18,000 samples more would be 4.6 MB; how many are under way at a time hangs on the clock.
+    # 18,000 samples more would be 4.6 MB; how many are in memory at a time depends on timing.
     assert peaks[1] - peaks[0] < 1 << 20
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A journal that cannot be written, or read, is an error that leaves nothing behind."""
+"""A journal that cannot be written or read is an error that does not leave files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEY = {"model": "m"}
 
 @contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """Files may be made, not filled: the error is another one than a full disk's, and as late."""
+    """Files can be created but not filled: not a full disk's error, but equally late."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ranks and intervals, against counting and published values."""
+"""Ranks and intervals, compared with counts and published values."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several classes a sample: average precision and F1 by their definitions."""
+"""Several classes per sample: average precision and F1 by their definitions."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_multi_hot_rows_are_judged_class_by_class(
 
 
 def test_logits_have_their_threshold_at_zero(make_linear: Make, tmp_path: Path) -> None:
-    """A bare dense layer gives logits; the same answers as of the probabilities."""
+    """A dense layer without activation returns logits; results are those of probabilities."""
     logits = 2 * _X - 1
     np.savez(str(tmp_path / "d.npz"), x=logits, y=_Y)
     result = evaluate(make_linear(np.eye(5, dtype=np.float32), (1, 5)), tmp_path / "d.npz")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NaN and infinity are never right, of no task."""
+"""NaN and infinity are never right, for any task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HUGE = np.float32(3e38)
 
 
 def _data(path: Path, bad: list[int], count: int = 60, y: Any = None) -> Path:  # noqa: ANN401
-    """One-hot inputs; those in ``bad`` overflow in a network that doubles them."""
+    """Return one-hot inputs; those in ``bad`` overflow in a network that doubles them."""
     labels = np.arange(count) % _CLASSES
     x = np.eye(_CLASSES, dtype=np.float32)[labels]
     x[bad] *= _HUGE
@@ -46,7 +46,7 @@ def test_rows_are_looked_at_one_by_one() -> None:
 
 
 def test_what_does_not_count_may_be_anything() -> None:
-    """Detectors leave whatever was in memory behind the last object."""
+    """Behind the last object a detector's output contains arbitrary memory."""
     values = np.array([[1, np.nan], [np.nan, 1]], np.float32)
     first = bad_rows([values], lambda outputs: [outputs[0][:, :1]])
     assert first.tolist() == [False, True]
@@ -127,7 +127,9 @@ def test_no_gate_is_passed_with_them(doubling: bytes, tmp_path: Path) -> None:
     assert "NaN" in result.failures[0]
 
 
-@pytest.mark.parametrize("bad", [3, 150])  # of those timed one by one, and of a later batch
+@pytest.mark.parametrize(
+    "bad", [3, 150]
+)  # one of the samples that are timed one by one, and one of a later batch
 def test_the_sample_with_nan_is_named(int8_path: Path, tmp_path: Path, bad: int) -> None:
     with Runner(int8_path) as runner:
         shape = runner.inputs[0].shape[1:]

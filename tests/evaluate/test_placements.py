@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes and key points lie in the photo where they are, however it was put into the input."""
+"""Boxes and key points are at the right place in the photo, with every kind of resizing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _NEAR = (-1, -2 / 3, -1 / 3, 0, 1 / 3, 2 / 3, 1)  # of a line that is two pixels
 
 @pytest.fixture
 def make_detector(make_constant: Make) -> Make:
-    """MediaPipe's short range face detector, of which one anchor sees one face."""
+    """MediaPipe's short range face detector; one of its anchors finds one face."""
 
     def make(box: np.ndarray, points: np.ndarray) -> bytes:
         """``box`` (2 corners) and ``points`` in pixels of the input."""
@@ -78,7 +78,7 @@ def test_a_face_comes_back_to_the_photo(make_detector: Make, tmp_path: Path, res
 
 
 def _colour_at(picture: Image.Image, xy: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """The colour at ``xy`` of a picture that shows an image of ``size``, perhaps larger."""
+    """Return the colour at ``xy`` of a picture of an image of ``size``, perhaps enlarged."""
     factor = picture.width // size[0]
     assert picture.size == (size[0] * factor, size[1] * factor)
     return np.array(picture.convert("RGB").getpixel((int(xy[0] * factor), int(xy[1] * factor))))
@@ -98,7 +98,7 @@ def test_a_photo_that_is_stored_sideways_is_drawn_with_its_box(
     form: str,
     suffix: str,
 ) -> None:
-    """Orientation 6: the corner at the left above is the one at the right above, upright."""
+    """Orientation 6: the upper left corner is the upper right one of the upright photo."""
     stored = np.full((96, 128, 3), 60, np.uint8)
     stored[:16, :16] = (255, 0, 0)
     tags = Image.Exif()
@@ -128,7 +128,7 @@ def test_a_photo_that_is_stored_sideways_is_drawn_with_its_box(
 def test_mediapipes_detectors_get_the_letterbox_of_mediapipe(
     make_detector: Make, make_constant: Make, tmp_path: Path
 ) -> None:
-    """Faces -1..1 and palms, of seven key points, 0..1; a normalization in the file goes before."""
+    """Faces: -1..1; palms (seven key points): 0..1; a normalization in the file has priority."""
     path = tmp_path / "photo.png"
     Image.new("RGB", _PHOTO).save(str(path))
     scale, offset = _PLACES["letterbox"]

@@ -85,7 +85,7 @@ def test_the_interval_covers_the_truth_in_about_95_of_100_runs(make_linear: Make
 
 
 def test_large_targets_do_not_cancel(make_regressor: Make, tmp_path: Path) -> None:
-    """Targets near 1e6 with a spread of 1: squares of the targets would lose it."""
+    """Targets near 1e6 with a spread of 1: with squares of the targets it would be lost."""
     y = _Y.astype(np.float64) + 1e6
     result = evaluate(make_regressor(2), _save(tmp_path / "d.npz", y))
     assert result.metrics["r2"] == pytest.approx(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One inference: images, arrays and labels in, words out."""
+"""One inference: images, arrays and labels in, named results out."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples are judged alone, whatever came before them, unless they are a stream."""
+"""Each sample is judged independently of the samples before it, except in a stream."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _CLASSES = 6
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Ones at the true class: a model that forgets is right on each."""
+    """Ones at the true class: a model whose state is reset is right on each."""
     labels = np.random.default_rng(3).integers(0, _CLASSES, 700)
     np.savez(str(tmp_path / "data.npz"), x=np.eye(_CLASSES, dtype=np.float32)[labels], y=labels)
     return tmp_path / "data.npz"
 
 
 def _stream_top1(data: Path) -> float:
-    """Of a model that adds three times the input before, sample after sample, by hand."""
+    """Compute by hand a model that adds three times the previous input, sample by sample."""
     with np.load(str(data)) as arrays:
         x, y = arrays["x"], arrays["y"]
     before = np.concatenate([np.zeros_like(x[:1]), x[:-1]])
@@ -109,7 +109,7 @@ def test_frames_of_a_video_are_a_stream(
 def test_the_lstm_of_the_corpus_has_the_accuracy_of_fresh_interpreters(
     corpus: Path, tmp_path: Path, workers: int
 ) -> None:
-    """97.1 % of MNIST's first 1,500; 85.8 % where the state leaks from digit to digit."""
+    """97.1 % of MNIST's first 1,500; 85.8 % if the state is kept from digit to digit."""
     with np.load(str(corpus / "mnist" / "mnist.npz")) as arrays:
         first = {name: arrays[name][:1500] for name in ("x_test", "y_test")}
     np.savez(str(tmp_path / "first.npz"), **first)

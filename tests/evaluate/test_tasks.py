@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The task is what the labels say: a wrong guess is never fatal, and every task can be set."""
+"""The labels decide the task: a wrong guess is not fatal, and every task can be set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _save(path: Path, x: Any, y: Any = None) -> Path:  # noqa: ANN401
 def test_a_network_of_images_is_judged_by_targets_of_its_size(
     make_same: Make, tmp_path: Path
 ) -> None:
-    """Its output looks like a mask's planes; the labels are real images."""
+    """The output has the shape of a mask; the labels are real-valued images."""
     x = np.random.default_rng(1).random((20, 4, 4, 3)).astype(np.float32)
     result = evaluate(make_same((1, 4, 4, 3)), _save(tmp_path / "d.npz", x, x + 0.25))
     assert result.task == "regression"
@@ -74,7 +74,7 @@ def _binary(middle: float) -> np.ndarray:
 def test_one_score_names_one_of_two_classes(
     make_same: Make, make_linear: Make, tmp_path: Path, form: str
 ) -> None:
-    """A bare dense layer gives a logit, 0 between the classes; else 0.5 is between them."""
+    """A dense layer without activation has its threshold at 0 (a logit), otherwise it is 0.5."""
     model = make_linear(np.eye(1), (1, 1)) if form == "logit" else make_same((1, 1))
     x = _binary(0.0 if form == "logit" else 0.5)
     result = evaluate(model, _save(tmp_path / "d.npz", x, [1, 0, 1]))

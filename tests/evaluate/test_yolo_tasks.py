@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""YOLOs of every task in `run` and `evaluate`: constant outputs, whose answers are known."""
+"""YOLOs of every task in `run` and `evaluate`: constant outputs with known results."""
 
 from __future__ import annotations
 

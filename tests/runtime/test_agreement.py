@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two models' outputs on the same samples: the numbers are numpy's, the verdicts follow them."""
+"""Two models' outputs on the same samples: numbers equal numpy's, and verdicts follow them."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_detector_logits_are_judged_by_what_lies_above_zero(reach: float, verdic
 
 def test_without_a_hit_the_step_and_the_largest_code_decide() -> None:
     logits = -_RNG.uniform(1, 600, (20, 900, 1))
-    logits[0, 0] = 1.5  # one hit tells nothing by itself
+    logits[0, 0] = 1.5  # one hit is not enough for a verdict
     scale = 601.5 / 255
     findings = judge_output(
         _record(logits, np.minimum(_as_uint8(logits, scale, 254), 0), _info((1, 900, 1), scale))
@@ -148,7 +148,7 @@ def test_a_background_class_does_not_hide_lost_objects() -> None:
 
 
 def test_boxes_and_scores_in_one_output_are_judged_apart() -> None:
-    """The boxes' power hides the scores' loss: 40 dB in all, and no object is left."""
+    """The large values of the boxes hide the scores' loss: 40 dB in all, but no object is found."""
     boxes = _RNG.uniform(0, 600, (20, 300, 4))
     scores = np.where(_RNG.random((20, 300, 3)) < 0.01, 0.9, 0.02)
     expected = np.concatenate([boxes, scores], axis=2)
@@ -181,7 +181,7 @@ def test_coordinates_between_0_and_1_are_no_scores() -> None:
 
 
 def test_a_flag_that_hardly_ever_changes_is_good_when_its_decisions_agree() -> None:
-    """Signal about the mean is small; what counts is on which side of 0.5 the flag lies."""
+    """The signal about the mean is small; only the side of 0.5 decides."""
     expected = np.where(_RNG.random((100, 1)) < 0.03, 0.05, 0.97)
     actual = np.clip(expected + _RNG.normal(scale=0.08, size=expected.shape), 0, 1)
     record = _record(expected, actual)
@@ -222,7 +222,7 @@ def test_a_small_target_beside_a_large_one_is_judged_by_itself() -> None:
 
 
 def test_one_lost_number_among_good_ones_is_named() -> None:
-    """All have the same range: only their own ratios tell which is lost."""
+    """All have the same range: only their own ratios show which is lost."""
     expected = _RNG.normal(size=(60, 12))
     actual = expected + 0.01
     actual[:, 5] = 0

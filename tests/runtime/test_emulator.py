@@ -70,12 +70,12 @@ def _alone(corpus: Path, kernels: str) -> list[Alone]:
             (found,) = runner.invoke(*values)
         return found
 
-    _cpu(write_model(source), kernels).close()  # skips where there is no XNNPACK
+    _cpu(write_model(source), kernels).close()  # skips if there is no XNNPACK
     return list(layers_alone(source, {name: image}, run))
 
 
 def _share(layers: list[Alone]) -> tuple[float, int]:
-    """Values of convolutions that differ: their share, the largest difference in steps."""
+    """Return the share of differing convolution values, and the largest difference in steps."""
     convolutions = [each for each in layers if each.opcode.endswith("CONV_2D")]
     total = sum(each.ours.size for each in convolutions)
     assert total > 400_000
@@ -191,11 +191,11 @@ def test_pipeline_segments_one_after_the_other_find_the_same_cat(corpus: Path) -
             with Runner(folder / name, device="emulator") as runner:
                 made = runner.invoke(*(values[each.name] for each in runner.inputs))
                 values.update(zip((each.name for each in runner.outputs), made))
-                # The last segment ends on the CPU; what ran is still the emulator, on numpy.
+                # The last segment ends on the CPU; the runtime is still the emulator, on numpy.
                 assert next(iter(runner.environment.versions.items())) == ("numpy", np.__version__)
         names = ["TFLite_Detection_PostProcess" + suffix for suffix in ("", ":1", ":2", ":3")]
         *found, count = (values[name] for name in names)
-        # Behind the detections that were counted the operator leaves whatever was there.
+        # Behind the counted detections the operator's output is arbitrary memory.
         answers.append([each[0, : int(count[0])] for each in found])
     for answer in answers[1:]:
         assert all(map(np.array_equal, answer, answers[0]))

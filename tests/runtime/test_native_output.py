@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chatter of native libraries goes to the log, everything else to stderr."""
+"""Known harmless lines of native libraries go to the log, all others to stderr."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Runner on the CPU: what goes in, what comes out, what is refused and why."""
+"""The Runner on the CPU: its inputs, its outputs, what it refuses and why."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_reference_kernels_give_the_same_bits_in_every_runtime(
         (scores,) = runner.invoke(raw)
         assert runner.environment.kernels == "reference"
         assert runner.environment.runtime == runtime
-    # What ai-edge-litert 2.3.0 gave on x86-64; each runtime, release and machine must give it.
+    # Results of ai-edge-litert 2.3.0 on x86-64; every runtime, release and machine must match.
     assert scores.tolist() == [[97, 125, 110, 106, 145]]
 
 

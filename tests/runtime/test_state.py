@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model remembers from one inference to the next begins anew unless it is a stream."""
+"""A model's state is reset before each inference, except in a stream."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_each_call_begins_anew_unless_the_state_is_kept(
     with Runner(make_delay(2), runtime=runtime, kernels=kernels) as runner:
         first, second = (float(runner.predict(x)[0][0, 0]) for x in (one, ten))
         assert (first, second) == (1, 10)
-        # The output is the input plus three times the one before.
+        # The output is the input plus three times the previous input.
         kept = [float(runner.invoke(x, keep_state=True)[0][0, 0]) for x in (one, one, ten)]
         assert kept == [1 + 30, 1 + 3, 10 + 3]
         runner.reset()
@@ -58,7 +58,7 @@ def test_only_models_that_remember_are_stateful(make_delay: Make, int8_model: Mo
 
 @pytest.mark.host
 def test_resource_variables_begin_anew_too() -> None:
-    """No call of the interpreter resets them."""
+    """The interpreter does not have a call that resets them."""
     tf = pytest.importorskip("tensorflow")
 
     class Sum(tf.Module):  # type: ignore[misc, name-defined] # tensorflow has no types

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Temperatures out of a folder that stands for sysfs."""
+"""Temperatures from a folder in the place of sysfs."""
 
 from __future__ import annotations
 

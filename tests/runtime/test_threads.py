@@ -33,7 +33,7 @@ def test_threads_that_share_a_runner_each_get_their_own_answer(float_path: Path)
 
 
 def test_closing_waits_for_the_inference_that_runs(float_path: Path) -> None:
-    """Whoever comes later is refused; nobody meets an interpreter that is gone."""
+    """Later calls are refused; no thread uses an interpreter that is closed."""
     image = np.zeros((1, 8, 8, 1), np.float32)
     runner = Runner(float_path)
     ends: list[str] = []

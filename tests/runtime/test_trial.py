@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models that end the process which runs them are errors here, and sound ones are tried once."""
+"""Models that crash their process are errors, and valid models are tried only once."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores and the order of classes: what pycoral's ``classify`` computes."""
+"""Scores and the order of classes equal those of pycoral's ``classify``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_score_at_the_threshold_stays() -> None:
 
 
 def test_among_equal_scores_argpartition_decides() -> None:
-    """As in pycoral, so that answers can be compared class by class."""
+    """The order is that of pycoral, so that results can be compared class by class."""
     scores = np.repeat([0.0, 0.00390625, 0.7734375], [60, 30, 1])
     for most in (1, 2, 3, 5, 40, 91):
         places = np.argpartition(scores, -most)[-most:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which task a model is for."""
+"""The guess of a model's task."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_shapes_tell_the_task(
 def test_boxes_classes_scores_and_count_are_told_apart_by_shape(
     order: str, where: tuple[int, ...], slots: int
 ) -> None:
-    """The orders of TensorFlow 1 and 2, as pycoral reads them; and one of neither."""
+    """The orders of TensorFlow 1 and 2, in which pycoral reads outputs, and another order."""
     shapes = {"b": (1, slots, 4), "c": (1, slots), "s": (1, slots), "n": (1,)}
     assert order_by_shape([shapes[each] for each in order]) == where
 
@@ -213,7 +213,7 @@ def test_numbers_that_are_no_scores_are_no_classes(numbers: tuple[float, ...], t
 def test_the_task_in_a_bundle_is_taken_where_the_outputs_agree(
     noted: str, task: str, is_obeyed: bool
 ) -> None:
-    """Here of numbers that are no scores by themselves."""
+    """Here with numbers that are not scores by themselves."""
     prepared = prepare(constant_model(_IMAGE, [_values(205.5, 124.0, 110.0, 180.0)]))
     told = replace(prepared, notes=replace(prepared.notes, task=noted))
     with Runner(prepared.runnable) as runner:
@@ -251,7 +251,7 @@ def test_stages_of_mtcnn_are_named_and_stay_numbers(
 
 
 def test_a_guess_that_fails_is_raw_tensors_with_the_reason() -> None:
-    """Anchors of another network than SSD on MobileNet: fatal only where the task is named."""
+    """Anchors of a network other than SSD on MobileNet: an error only if the task is given."""
     outputs = [np.zeros((1, 100, 4), np.float32), np.zeros((1, 100, 7), np.float32)]
     content = constant_model(_IMAGE, outputs)
     decoder = _guess(content)
@@ -311,7 +311,7 @@ def test_a_mediapipe_detector_is_told_by_its_anchors(tmp_path: Path) -> None:
 def test_logits_whose_steps_leave_no_scores_are_said(
     scale: float, zero_point: int, says: str
 ) -> None:
-    """A range that begins at -1,400 is what faces without clipped logits come to."""
+    """Face detectors without clipped logits have a range that begins at -1,400."""
     outputs = [np.zeros((1, 896, 16), np.float32), np.full((1, 896, 1), -600.0, np.float32)]
     quantizing = ("QUANTIZE", 114, "QuantizeOptions")
     model = read_model(constant_model((1, 128, 128, 3), outputs, last=quantizing))
@@ -326,7 +326,7 @@ def test_logits_whose_steps_leave_no_scores_are_said(
 
 
 def test_scores_refuted_by_an_input_are_raw_tensors_from_there_on(tmp_path: Path) -> None:
-    """The probe saw scores; the metadata names the task, so that nothing is probed here."""
+    """The probe found scores; here the metadata names the task, so it is not probed."""
     table = _yolo_table(2)
     table[0, 4:] = 7
     stream = io.BytesIO(constant_model(_IMAGE, [table]))
@@ -351,7 +351,7 @@ def test_a_float_mask_behind_a_sigmoid_is_segmentation() -> None:
 
 @pytest.mark.parametrize("swapped", [False, True])
 def test_classes_are_told_from_scores_by_their_values(swapped: bool, tmp_path: Path) -> None:
-    """In an order of neither TensorFlow, where only values can tell."""
+    """The order is not that of TensorFlow 1 or 2: only the values can decide."""
     scores, classes = np.array([[0.75, 0.5]], np.float32), np.array([[7, 1]], np.float32)
     pair = [scores, classes] if swapped else [classes, scores]
     boxes = np.array([[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]], np.float32)
@@ -372,7 +372,7 @@ def test_a_count_that_cannot_be_is_read_as_far_as_it_goes(count: float, tmp_path
 
 
 def test_slots_behind_the_count_are_not_looked_at(tmp_path: Path) -> None:
-    """They hold whatever was in memory; in TensorFlow 2's order scores come first."""
+    """They contain arbitrary memory; in TensorFlow 2's order scores come first."""
     junk = np.float32(np.nan)
     scores = np.array([[0.75, 0.5, junk, junk]], np.float32)
     classes = np.array([[2, 0, junk, junk]], np.float32)

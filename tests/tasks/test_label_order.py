@@ -21,7 +21,7 @@ from tests.evaluate.conftest import linear
         (("b", "a", "c"), ("a", "b", "c"), True),
         (("a", "b", "c"), ("a", "b", "c"), False),
         ((), ("a", "b"), False),
-        (("x", "y"), ("a", "b"), False),  # other names: a translation, perhaps
+        (("x", "y"), ("a", "b"), False),  # other names, for instance a translation
     ],
 )
 def test_the_same_names_in_another_order_are_told(

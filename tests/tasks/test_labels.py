@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Label files, attached ones among them."""
+"""Label files, also those attached to a model."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MediaPipe's detectors and landmark networks, against a plain restatement of its calculators."""
+"""MediaPipe's detectors and landmarks, compared with a plain version of its calculators."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_other_outputs_have_no_such_head(shapes: list[tuple[int, ...]]) -> None:
 
 
 def test_boxes_and_key_points_are_relative_to_the_anchor_and_doubles_are_merged() -> None:
-    """The scores come first here: the outputs are told apart by form."""
+    """The scores come first here: the shapes distinguish the outputs."""
     head = mediapipe_head([(1, 896, 1), (1, 896, 16)], (128, 128))
     assert head is not None
     assert (head.scores, head.regressors) == (0, 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PoseNet in numpy and MoveNet, against planted people and Google's reference key points."""
+"""PoseNet in numpy and MoveNet: constructed people and Google's reference key points."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EDGES += [(0, 6), (6, 8), (8, 10), (6, 12), (12, 14), (14, 16)]
 
 
 def _maps(people: list[np.ndarray], size: tuple[int, int], stride: int) -> list[np.ndarray]:
-    """Maps as a perfect network would give them for people with (17, 2) points in pixels."""
+    """Return a perfect network's maps for people with (17, 2) points in pixels."""
     rows, columns = size
     grid = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), -1) * stride
     heat = np.full((rows, columns, 17), -10.0)
@@ -113,7 +113,7 @@ def _found(result: object) -> np.ndarray:
 def test_posenet_is_within_two_pixels_of_googles_key_points(corpus: Path, kernels: str) -> None:
     folder = corpus / "compiled" / "google-coral__test_data"
     image = corpus / "coral" / "posenet_test_image.bmp"
-    how = "mean=128,std=128,filter=bilinear"  # the reference was made with Pillow, as pycoral's are
+    how = "mean=128,std=128,filter=bilinear"  # the reference was made with Pillow, like pycoral's
     result = run(folder / f"{_POSENET}.tflite", [image], kernels=kernels, preprocess=how)
     assert (result.task, result.decoder) == ("pose", "PoseNet")
     ours = _found(result)
@@ -136,7 +136,7 @@ def test_posenets_options_are_those_in_the_file(corpus: Path) -> None:
 
 @pytest.mark.corpus
 def test_movenet_is_as_near_to_googles_key_points_as_their_own_test_asks(corpus: Path) -> None:
-    """Points that both are sure of lie within 0.04, as in libcoral's test.
+    """Points with a high score in both are within 0.04, as in libcoral's test.
 
     Nearer is a matter of chance: the references come from another quantization of the network
     (the next test), and this one turns the last bit of a resized pixel into 0.02.

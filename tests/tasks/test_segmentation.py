@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks: from scores or classes, and back to the image."""
+"""Masks: from scores or classes, mapped to the image."""
 
 from __future__ import annotations
 

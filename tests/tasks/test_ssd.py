@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Raw SSD against the interpreter's TFLite_Detection_PostProcess."""
+"""Raw SSD, compared with the interpreter's TFLite_Detection_PostProcess."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_decoding_equals_the_operator_on_the_same_tensors(corpus: Path, image: s
     ours = decode_ssd(encodings[0], scores[0], *found)
     assert len(ours.scores) == len(expected.scores)
     np.testing.assert_allclose(ours.scores, expected.scores, atol=1e-6)
-    # Among equal scores the operator's order is not defined; compare as sets there.
+    # The operator's order of equal scores is not defined: compare these as sets.
     assert _rows(ours) == pytest.approx(_rows(expected), abs=1e-5)
 
 

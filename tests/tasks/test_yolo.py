@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""YOLO's outputs of every version and task, built here after their documented layouts."""
+"""YOLO's outputs of every version and task, built from their documented layouts."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def _places(
 def _grid(
     values: int, places: NDArray[Any] | None = None, *, background: float = 0.001
 ) -> NDArray[Any]:
-    """A table with a box of 40 pixels around each place, and nothing anywhere."""
+    """Return a table with a box of 40 pixels around each place, all without an object."""
     places = _places() if places is None else places
     table = np.full((len(places), 4 + values), background, np.float32)
     table[:, :2], table[:, 2:4] = places[:, :2], 40
     return table
 
 
-_ROWS = (20 * 40 + 10, 12 * 40 + 28)  # of the cells of the finest grid that the objects lie in
+_ROWS = (20 * 40 + 10, 12 * 40 + 28)  # the cells of the finest grid that contain the objects
 
 
 def _put(table: NDArray[Any], first: int) -> NDArray[Any]:
-    """``_OBJECTS`` into a table in pixels, each twice: the second is to be suppressed."""
+    """Write ``_OBJECTS`` into a table in pixels, each twice; suppression removes the second."""
     for at, (box, label, score) in zip(_ROWS, _OBJECTS):
         for double in (0, 1):
             row = table[at + double]
@@ -98,7 +98,7 @@ def _v6() -> NDArray[Any]:
 
 
 def _yolox(classes: int = 3) -> NDArray[Any]:
-    """Megvii's: offsets from the cell's corner and logarithms, in strides; objectness."""
+    """YOLOX: offsets from the cell's corner and logarithms, in strides; objectness."""
     places = _places()
     table = _put(_grid(1 + classes), 5)
     table[:, 4] = np.where(table[:, 5:].max(axis=1) > 0.25, 1.0, 0.001)
@@ -150,7 +150,7 @@ def test_any_consecutive_strides_and_forms(strides: tuple[int, ...], size: tuple
 
 
 def test_a_trained_objectness_is_told_from_a_class() -> None:
-    """Classes trained only where there is an object are certain of one anywhere."""
+    """Classes trained only on cells with an object have high scores in every cell."""
     table = _grid(1 + 3)
     table[:, 5:] = [0.1, 0.7, 0.2]
     table[50, 4] = 0.8
@@ -175,7 +175,7 @@ def _pose(points: int, values: int, classes: int = 1) -> NDArray[Any]:
 @pytest.mark.parametrize(("points", "values", "classes"), [(17, 3, 1), (5, 3, 1), (4, 2, 3)])
 @pytest.mark.parametrize("unit", [1, 320])
 def test_key_points_move_with_the_grid(points: int, values: int, classes: int, unit: int) -> None:
-    """And so are told from class scores without any metadata."""
+    """This distinguishes them from class scores without metadata."""
     table = _pose(points, values, classes)
     want = table[120].copy()
     for first in (0, 2, *range(4 + classes, table.shape[1], values)):
@@ -198,7 +198,7 @@ def test_fifty_six_rows_are_a_person_where_the_network_cannot_be_tried() -> None
 
 
 def test_metadata_tells_the_columns() -> None:
-    """Twelve scores or four key points of three values: as the network's own metadata says."""
+    """Twelve scores or four key points of three values: the network's metadata decides."""
     table = _shares(_grid(13))
     assert _read([table.T])[0].columns.num_classes == 13
     stated = Stated("pose", 1, (4, 3))
@@ -223,7 +223,7 @@ def test_rotated_boxes_give_their_corners(angle: float) -> None:
     corners = 160 + np.array([[50, 20], [50, -20], [-50, -20], [-50, 20]]) @ turn.T
     got = found.corners_yx[0, :, ::-1] * 320
     gaps = np.linalg.norm(got[:, None] - corners[None], axis=2)
-    assert gaps.min(axis=0).max() < 1e-3  # each corner is there, in whichever order
+    assert gaps.min(axis=0).max() < 1e-3  # each corner, in any order
     around = [*corners.min(axis=0)[::-1], *corners.max(axis=0)[::-1]]
     np.testing.assert_allclose(found.boxes_yxyx[0] * 320, around, atol=1e-3)
 
@@ -237,7 +237,7 @@ def test_of_two_rotated_boxes_one_is_left_where_they_lie_alike() -> None:
 
 
 def test_masks_are_sums_of_prototypes_within_the_box() -> None:
-    """Against a plain restatement: interpolate, compare with 0, crop."""
+    """Compared with a plain version: interpolate, compare with 0, crop."""
     rng = np.random.default_rng(0)
     planes = rng.normal(size=(32, 80, 80)).astype(np.float32)
     table = _put(_grid(3 + 32), 4)
@@ -269,7 +269,7 @@ def _plain_mask(planes: NDArray[Any], weights: NDArray[Any], box: list[int]) -> 
 
 
 def test_boxes_and_scores_as_outputs_of_their_own() -> None:
-    """As `edgekit fix` leaves them where it takes a joined output apart."""
+    """These are the outputs after `edgekit fix` separates a joined output."""
     table = _put(_grid(3), 4).T
     yolo, found = _read([table[:4], table[4:]])
     assert yolo.columns.num_classes == 3

@@ -40,7 +40,7 @@ def plain_model() -> Model:
 
 
 def compiled_model() -> Model:
-    """The same as one edgetpu-custom-op; its package asks for runtime 14 and holds the weights."""
+    """The same as one edgetpu-custom-op; its package needs runtime 14 and contains the weights."""
     parameters = (_WEIGHTS.view(np.uint8) ^ 0x80).tobytes() + bytes(52)
     package = package_of([0], parameters=parameters)
     return _model(
@@ -100,7 +100,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 @pytest.fixture
 def library(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working stand-in, named to edgekit; a copy, which the loader loads with a state anew."""
+    """A copy of the working stand-in, set for edgekit; the loader gives a copy a new state."""
     path = tmp_path / "libedgetpu.so.1"
     shutil.copyfile(str(build()), str(path))
     monkeypatch.setenv(LIBRARY_VARIABLE, str(path))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands on an Edge TPU as a user runs them; pycoral where it is Google's."""
+"""The commands on an Edge TPU as a user runs them; pycoral, if it is Google's."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_compiled_model_out_of_a_bundle_runs_and_names_its_classes(
 def test_verify_compares_what_a_bundle_needs_with_the_library_here(
     models: Models, build: Build, tmp_path: Path, version: str, usable: bool | None
 ) -> None:
-    """A library that is too old makes the bundle no worse: another machine may have a newer one."""
+    """An old library is not an error of the bundle: another machine may have a newer one."""
     output = tmp_path / "net.edgekit"
     bundle(models.plain, compiled=models.compiled, output=output)
     library = str(build(version=version))
@@ -135,7 +135,7 @@ def test_benchmark_waits_for_a_slow_device(models: Models) -> None:
 def test_inferences_that_become_slower_are_taken_for_a_lowered_clock(
     models: Models, tmp_path: Path, command: str
 ) -> None:
-    """A device on USB has no sensor that could tell."""
+    """A device on USB does not have a temperature sensor."""
     np.savez(str(tmp_path / "d.npz"), x=np.zeros((60, 4), np.float32), y=np.zeros(60, np.int64))
     options = {
         "evaluate": ("--data", tmp_path / "d.npz"),
@@ -144,7 +144,7 @@ def test_inferences_that_become_slower_are_taken_for_a_lowered_clock(
     words = (command, models.compiled, *options[command], "--device", "usb")
     slow = {"STANDIN_SLOW_MS": "40", "STANDIN_SLOW_AFTER": "30"}
     assert _edgekit(*words, **slow)[1]["thermal"]["throttled"] is True
-    # Long beside what a busy machine adds.
+    # Much longer than the delay of a busy machine.
     assert _edgekit(*words, STANDIN_SLOW_MS="40")[1]["thermal"]["throttled"] is False
 
 
@@ -234,7 +234,7 @@ def make_interpreter(path_or_content, device=None, delegate=None):
 def test_googles_pycoral_opens_the_model_where_it_is_installed(
     models: Models, library: Path, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stand-ins at the import boundary: pycoral, and tflite_runtime where LiteRT is installed."""
+    """Modules that stand in for pycoral, and for tflite_runtime if LiteRT is installed."""
     packages = tmp_path / "packages"
     (packages / "pycoral" / "utils").mkdir(parents=True)
     (packages / "pycoral" / "__init__.py").write_text('__version__ = "2.0.0"\n')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole way to an Edge TPU, a stand-in for libedgetpu loaded for real."""
+"""All steps to an Edge TPU, with a stand-in library that is loaded as libedgetpu."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OUTPUT = [1, 21, 31]
 
 @pytest.fixture
 def log(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file in which the stand-in notes each event with its process."""
+    """The file into which the stand-in writes each event with its process."""
     assert library.is_file()
     monkeypatch.setenv("STANDIN_LOG", str(tmp_path / "events"))
     return tmp_path / "events"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Libraries that crash, hang, refuse, are too old or are no delegate: each one clear error."""
+"""Libraries that crash, hang, refuse, are too old or not a delegate: each a clear error."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _INPUT = np.array([[1, 20, 30, -40]], np.int8)
 
 @pytest.fixture
 def losing(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The device is lost after five inferences, and back when it is opened again."""
+    """The device is lost after five inferences, and works when it is opened again."""
     assert library.is_file()
     monkeypatch.setenv("STANDIN_LOST_AFTER", "5")
 
