@@ -88,8 +88,8 @@ ISSUE_CODES: Mapping[str, IssueCode] = {
         IssueCode(
             "map.rank",
             "A tensor has more than three dimensions above 1",
-            "The Edge TPU knows height, width and channels. A batch, or a fifth dimension, has to "
-            "be 1.",
+            "The Edge TPU supports height, width and channels. A batch, or a fifth dimension, "
+            "has to be 1.",
             "Use batch 1 (--batch-size 1), and join dimensions before the operation.",
             "coral.ai, model requirements",
         ),

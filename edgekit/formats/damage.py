@@ -42,11 +42,11 @@ JSON_DAMAGE = (ValueError, RecursionError, MemoryError)
 MOST_FREE_BYTES, MOST_RATIO = 256 << 20, 100
 
 
-_MOST_REASON = 200  # characters of what a library says
+_MOST_REASON = 200  # characters of a library's message
 
 
 def reason_of(error: BaseException) -> str:
-    """What a library says of a damaged file: one line, cut where it quotes the file's bytes."""
+    """Return a library's message on a damaged file: one line, cut if it quotes many bytes."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return text if len(text) <= _MOST_REASON else f"{text[:_MOST_REASON]}..."
 

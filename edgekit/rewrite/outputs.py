@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Split a CONCATENATION of very different ranges at the end into separate outputs.
 
-A RESHAPE behind it may merge or split the dimensions before the joined one: the values of each
-part then keep their places among the last dimensions.
+A RESHAPE after it may merge or split the dimensions before the joined one: the values of each part
+then keep their places among the last dimensions.
 
 One tensor has one scale. If boxes in pixels and scores from 0 to 1 share it, only a few codes, or
 one, remain for the scores.
@@ -127,7 +127,7 @@ def _join_at(edit: Edit, index: int) -> _Join | None:
 def _axis_after(shape: Sequence[int], axis: int, reshaped: Sequence[int]) -> int | None:
     """Return the place of dimension ``axis`` of ``shape`` after a RESHAPE to ``reshaped``.
 
-    None if the RESHAPE changes that dimension or one behind it: parts would then be interleaved.
+    None if the RESHAPE changes that dimension or a later one: parts would then be interleaved.
     """
     kept = len(shape) - axis
     if min(*shape, *reshaped) < 1 or tuple(shape[axis:]) != tuple(reshaped[-kept:]):

@@ -59,7 +59,7 @@ def test_data_behind_the_flatbuffer_cannot_be_moved() -> None:
     builder.Finish(parsed.Pack(builder), b"TFL3")
     with pytest.raises(UnsupportedModelError, match="cannot be added") as caught:
         add_metadata(bytes(builder.Output()), {"x": b"y"})
-    assert "behind its FlatBuffer" in caught.value.why
+    assert "after its FlatBuffer" in caught.value.why
 
 
 def _said(model: Model) -> dict[str, bytes]:
