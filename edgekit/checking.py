@@ -60,7 +60,7 @@ def check(
     model: Any,  # noqa: ANN401 - a path, bytes, or a Keras model of any version
     *,
     target: int = LATEST_RUNTIME,
-    data: Any = None,  # noqa: ANN401 - whatever open_dataset takes
+    data: Any = None,  # noqa: ANN401 - anything that open_dataset takes
     **options: Unpack[ConvertKeywords],
 ) -> CheckReport:
     """Report which operators map to the Edge TPU, why others do not, and what to change.
@@ -117,7 +117,7 @@ def _convert_and_check(
     model: Any,  # noqa: ANN401 - a path, or a Keras model of any version
     *,
     target: int,
-    data: Any,  # noqa: ANN401 - whatever open_dataset takes
+    data: Any,  # noqa: ANN401 - anything that open_dataset takes
     **options: Unpack[ConvertKeywords],
 ) -> CheckReport:
     if sys.version_info < HOST_PYTHON:
@@ -137,7 +137,7 @@ def _check_source(
     source: Any,  # noqa: ANN401 - a path, or a Keras model of any version
     *,
     target: int,
-    data: Any,  # noqa: ANN401 - whatever open_dataset takes
+    data: Any,  # noqa: ANN401 - anything that open_dataset takes
     **options: Unpack[ConvertKeywords],
 ) -> CheckReport:
     """Convert ``source`` into a temporary file and check that.

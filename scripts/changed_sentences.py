@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lists the sentences that differ between two commits, old beside new, for a second reading.
+"""List the sentences that differ between two commits, old next to new, for a second reading.
 
     python scripts/changed_sentences.py OLD NEW [PATH...]
 
@@ -30,7 +30,7 @@ _PAGES = (".md", ".txt")
 _COMMENTED = (".sh", ".toml", ".yml", ".yaml", ".rules", ".mk")
 _COMMENTED_NAMES = ("Makefile", "run")
 _END = re.compile(r"(?<=[.!?])[\"')`*]*\s+(?=[\"'(`*\[]*[A-Z0-9])")
-# A line that begins a text of its own: a list item, an entry of Args or Raises, a heading, a row.
+# A line that begins a new text: a list item, an entry of Args or Raises, a heading, a row.
 _STARTS = re.compile(r"\s*([-*#|>]|\d+\.\s|[\w*]+(\s\([^)]*\))?:\s|[A-Z]\w+:$|\.\.\s)")
 _NO_COMMENTS = ("# SPDX", "# noqa", "# type:")
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -52,7 +52,7 @@ class Change(NamedTuple):
 
 
 def sentences(path: str, content: str) -> list[Sentence]:
-    """Return the sentences of a file in their order; none for a file of another kind."""
+    """Return the sentences of a file in order; empty for a file of another kind."""
     name = PurePosixPath(path)
     if name.suffix == ".py":
         return list(_of_python(content))
@@ -66,11 +66,11 @@ def sentences(path: str, content: str) -> list[Sentence]:
 
 
 def changes(files: Iterable[tuple[str, str, str, str]]) -> list[Change]:
-    """Return what differs in the files.
+    """Return the differences between the files.
 
     Args:
         files: For each file its old path, old content, new path and new content; the content is
-            empty where the file does not exist.
+            empty if the file does not exist.
     """
     found: list[Change] = []
     for old_path, old_content, new_path, new_content in files:
@@ -84,7 +84,7 @@ def changes(files: Iterable[tuple[str, str, str, str]]) -> list[Change]:
 
 
 def _pairs(path: str, old: list[Sentence], new: list[Sentence]) -> Iterator[Change]:
-    """Set sentences side by side: one by one if both sides have as many, else all of them."""
+    """Pair sentences: one by one if both sides have the same number, else all of them."""
     if len(old) == len(new):
         for one, other in zip(old, new, strict=True):
             yield Change(path, (one,), (other,))
@@ -146,13 +146,13 @@ def _template(node: ast.JoinedStr) -> str:
 
 
 def _comments(source: str) -> Iterator[tuple[int, str, list[str]]]:
-    """Yield comments; neighbouring lines that contain nothing else are one comment."""
+    """Yield comments; adjacent lines with only comments are one comment."""
     start, last, lines = 0, 0, list[str]()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type != tokenize.COMMENT or token.string.startswith(_NO_COMMENTS):
             continue
         line, text = token.start[0], token.string.lstrip("#").strip()
-        if token.line.strip() != token.string:  # behind code
+        if token.line.strip() != token.string:  # after code
             yield line, "comment", [text]
         elif lines and line == last + 1:
             lines.append(text)
@@ -185,7 +185,7 @@ def _split(kind: str, lines: Iterable[str]) -> Iterator[Sentence]:
 
 
 def _git(*arguments: str) -> str:
-    """Return what git prints.
+    """Return the output of git.
 
     Raises:
         SystemExit: git fails; the message is git's own.

@@ -36,7 +36,7 @@ def fix(
     rule: Sequence[str] = (),
     skip: Sequence[str] = (),
     io: str = "auto",
-    data: Any = None,  # noqa: ANN401 - whatever open_dataset takes
+    data: Any = None,  # noqa: ANN401 - anything that open_dataset takes
     preprocess: str | Preprocess | None = None,
     num_random: int = 8,
     num_samples: int = 16,

@@ -33,7 +33,7 @@ class Samples:
         model: Model,
         *,
         num_random: int,
-        data: Any = None,  # noqa: ANN401 - whatever open_dataset takes
+        data: Any = None,  # noqa: ANN401 - anything that open_dataset takes
         preprocess: str | Preprocess | None = None,
         noted: str = "",
         num_data: int = 0,

@@ -46,7 +46,7 @@ def split(
     output: files.PathLike,
     *,
     at: Sequence[str] = (),
-    data: Any = None,  # noqa: ANN401 - whatever open_dataset takes
+    data: Any = None,  # noqa: ANN401 - anything that open_dataset takes
     preprocess: str | Preprocess | None = None,
     num_random: int = 8,
     num_samples: int = 16,

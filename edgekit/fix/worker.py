@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Serve requests until there are no more."""
     trust_models()
-    # Interpreters print; their output must not mix with the packets.
+    # Interpreters print; their output must not mix with the messages.
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     wire = Wire(sys.stdin.buffer, channel)

@@ -53,7 +53,7 @@ class CompilerOptions:
             )
         if self.num_segments not in {None, 1} and num_models > 1:
             raise UsageError(
-                "--num-segments takes one model",
+                "--num-segments needs exactly one model",
                 why="several models are compiled for one Edge TPU, segments for several",
                 fix="compile each model by itself",
             )

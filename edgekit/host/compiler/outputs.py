@@ -57,7 +57,7 @@ def collect(
         path = folder / f"{stem}_edgetpu.tflite"
         said = reports.get(f"{stem}_edgetpu")
         if not path.is_file() or said is None:
-            lacks = "is missing" if said else "is in none of the lines that it printed"
+            lacks = "is missing" if said else "is not in the lines that it printed"
             raise _damaged(f"{PROGRAM} succeeded, and {path.name} {lacks}", where)
         logged = _read_log(folder / f"{stem}_edgetpu.log", said, where)
         _check_file(path, logged, where)

@@ -68,8 +68,8 @@ class FloatModel:
 class Converters:
     """Child processes that wait for the next conversion, with TensorFlow imported.
 
-    Only children that are between two requests are kept: what crashed, hung or was interrupted is
-    ended. `close` ends all of them.
+    Only children without an open request are kept: a child that crashed, hung or was interrupted
+    is stopped. `close` stops all of them.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Converters:
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:
-        """Let conversions in this block, of this thread, take their process here."""
+        """Let conversions in this block, in this thread, use these processes."""
         token = _active.set(self)
         try:
             yield
@@ -90,7 +90,7 @@ class Converters:
             _active.reset(token)
 
     def take(self, key: _Key) -> Conversation | None:
-        """A process that waits; None if there is none."""
+        """Return a waiting process; None if there is none."""
         conversation = self._idle.pop(key, None)
         if conversation is None or conversation.is_running:
             return conversation
@@ -112,7 +112,7 @@ _active: contextvars.ContextVar[Converters | None] = contextvars.ContextVar("_ac
 
 @contextlib.contextmanager
 def kept_converters() -> Iterator[None]:
-    """Within the block, let conversions follow each other in one process.
+    """Within the block, let one process run all conversions, one after the other.
 
     TensorFlow is imported once instead of for each conversion, which takes about four seconds.
     ``peak_rss_bytes`` is then the peak of all conversions so far.
@@ -152,7 +152,7 @@ class ConverterChild:
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The process id."""
         return self._conversation.pid
 
     def __enter__(self) -> ConverterChild:

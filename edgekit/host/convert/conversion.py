@@ -71,7 +71,7 @@ __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 def convert(
     source: Any,  # noqa: ANN401 - a path, or a Keras model of any version
     *,
-    data: Any = None,  # noqa: ANN401 - whatever open_dataset takes
+    data: Any = None,  # noqa: ANN401 - anything that open_dataset takes
     output: files.PathLike,
     preprocess: str | Preprocess | None = None,
     num_samples: int = 100,
@@ -438,7 +438,7 @@ class _Conversion:
         """Warn of samples that the float model answers with NaN or infinity.
 
         Raises:
-            UnsupportedModelError: It answers all of them so, and they are no random numbers.
+            UnsupportedModelError: All answers are such, and the samples are not random numbers.
         """
         number = max((each.record.num_not_finite for each in agreement.outputs), default=0)
         what = f"the float model answers {number} of {num_judged} samples with NaN or infinity"

@@ -18,9 +18,9 @@ from edgekit.runtime.trial import require_sound
 from edgekit.runtime.trial_child import Trial
 
 _RESOLVER = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
-# Operators whose result depends on the shape of their input alone.
+# Operators whose result depends only on the shape of their input.
 _SHAPE_OPERATORS = ("SHAPE", "RANK")
-# Their result differs each time.
+# Operators whose result differs each time.
 _RANDOM = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL")
 
 

@@ -173,7 +173,7 @@ def _refuse_strings(specs: list[TensorSpec], graph: Graph, path: str) -> None:
             "model.unsupported",
             f"the input {spec.name} is a string, read by {' and '.join(head)}",
             where=path,
-            why="an Edge TPU model takes numbers; decoding and feature extraction stay outside",
+            why="the inputs of an Edge TPU model are numbers; decode files and text outside of it",
             fix=f"cut after it: --inputs {behind}, and give that tensor's values as --data",
         )
 

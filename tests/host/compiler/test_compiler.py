@@ -438,7 +438,7 @@ def test_segments_of_several_models_and_equal_names_are_refused(
     with pytest.raises(UsageError, match="named net"):
         run_compile([model, other], compiler=stand_in.path)
     options = CompilerOptions(num_segments=2)
-    with pytest.raises(UsageError, match="takes one model"):
+    with pytest.raises(UsageError, match="needs exactly one model"):
         run_compile([model, tmp_path / "b.tflite"], options=options, compiler=stand_in.path)
 
 
