@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done with a model and data: run it, evaluate it, measure its latency, compare results."""
+"""Run a model, evaluate it on data, measure its latency, compare results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
     "run",
 ]
 
-# benchmark needs little of the package, and convert only the comparison of two models.
+# Loaded when used: benchmark needs little of the package, convert only the comparison of models.
 __getattr__ = lazy_names(
     __name__,
     {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _MOST_VALUES = 1000
-_LARGEST_LOGIT = 700.0  # whose exponential a float holds
+_LARGEST_LOGIT = 700.0  # the exponential of it still fits in a float
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ClassScore(Result):
     """One class of a classifier's answer."""
 
     index: int
-    label: str  # "" where no labels were given
+    label: str  # "" without labels
     score: float  # the output's real value
 
 
@@ -38,7 +38,7 @@ class ClassScore(Result):
 class KeyPoint(Result):
     """One key point of a person or an object."""
 
-    name: str  # "nose", ...; a number where the network's are not COCO's
+    name: str  # "nose", ...; a number if the network's key points are not COCO's
     x_px: float  # in the image
     y_px: float
     x: float  # as a share of the network's input
@@ -48,7 +48,7 @@ class KeyPoint(Result):
 
 @dataclass(frozen=True)
 class ObjectMask(Result):
-    """Which pixels of the image are an object's, as COCO's uncompressed run lengths."""
+    """The pixels of one object in the image, as COCO's uncompressed run lengths."""
 
     size: tuple[int, int]  # (height, width) of the image
     counts: tuple[int, ...]  # pixels outside, inside, outside, ... down column after column
@@ -62,7 +62,7 @@ class ObjectBox(Result):
     index: int  # of its class, background not counted
     label: str
     score: float
-    box_xyxy_px: tuple[float, float, float, float]  # in the image; may reach beyond it
+    box_xyxy_px: tuple[float, float, float, float]  # in pixels of the image; may be partly outside
     corners_xy_px: tuple[tuple[float, float], ...] = ()  # four, of a rotated box
     keypoints: tuple[KeyPoint, ...] = ()
     mask: ObjectMask | None = None
@@ -83,8 +83,8 @@ class Person(Result):
 
     score: float
     keypoints: tuple[KeyPoint, ...]
-    box_xyxy_px: tuple[float, float, float, float] | None = None  # where the network gives it
-    index: int = 0  # of the class, where a network has key points of several
+    box_xyxy_px: tuple[float, float, float, float] | None = None  # if the network has one
+    index: int = 0  # of the class, if a network has key points of several classes
     label: str = ""
 
 
@@ -105,7 +105,7 @@ class Answer(Result):
     """What the model answers to one input."""
 
     source: str
-    top: tuple[ClassScore, ...]  # best first; empty where the model is no classifier
+    top: tuple[ClassScore, ...]  # best first; empty if the model is not a classifier
     objects: tuple[ObjectBox, ...]  # of a detector, best first
     mask: tuple[MaskClass, ...]  # of a segmentation network, largest share first
     people: tuple[Person, ...]  # of a pose network, best first
@@ -117,13 +117,13 @@ class Answer(Result):
 
 @dataclass(frozen=True)
 class Words:
-    """How meanings become words: names of the classes, and how many to give."""
+    """How answers become words: names of the classes, and how many classes to return."""
 
     names: Sequence[str]
     top: int
 
     def of(self, index: int) -> str:
-        """The name of a class; empty where it has none."""
+        """The name of a class; empty if it has none."""
         return self.names[index] if 0 <= index < len(self.names) else ""
 
 
@@ -144,8 +144,8 @@ def explain(meaning: Meaning, placement: Placement, words: Words) -> dict[str, A
 
 
 def summarize(info: TensorInfo, real: NDArray[Any], counted: NDArray[Any]) -> OutputSummary:
-    """Range and mean of an output's real values, as far as they are ``counted``."""
-    with np.errstate(invalid="ignore"):  # NaN is cast; the mean of both infinities is NaN
+    """Return range and mean of an output's real values; ``counted`` are those that count."""
+    with np.errstate(invalid="ignore"):  # casts of NaN; the mean of inf and -inf is NaN
         values = counted.astype(np.float64)
         low, high, mean = (
             (float(values.min()), float(values.max()), float(values.mean()))
@@ -156,7 +156,7 @@ def summarize(info: TensorInfo, real: NDArray[Any], counted: NDArray[Any]) -> Ou
 
 
 def _top(meaning: Scores, words: Words) -> tuple[ClassScore, ...]:
-    """The best classes; of a multi-label model those that hold; of one score both classes."""
+    """The best classes; of a multi-label model all above the threshold; of one score both."""
     scores = meaning.scores
     if len(scores) == 1:
         return _of_two(float(scores[0]), meaning, words) if len(words.names) == 2 else ()
@@ -185,7 +185,7 @@ def _objects(found: Detections, placement: Placement, words: Words) -> tuple[Obj
 
 
 def _details(found: Detections, index: int, placement: Placement) -> dict[str, Any]:
-    """What only some detectors give."""
+    """Fields that only some detectors have."""
     details: dict[str, Any] = {}
     if found.corners_yx is not None:
         corners = placement.to_image(found.corners_yx[index, :, ::-1])
@@ -204,7 +204,7 @@ def _run_lengths(mask: NDArray[np.bool_]) -> ObjectMask:
     changes = np.flatnonzero(np.diff(flat)) + 1
     ends = np.concatenate([[0], changes, [flat.size]])
     counts = np.diff(ends).tolist()
-    # The first run is of pixels outside, even where there are none.
+    # The first run counts pixels outside, even if there are none.
     counts = [0, *counts] if flat.size and flat[0] else counts
     return ObjectMask((mask.shape[0], mask.shape[1]), tuple(counts), int(mask.sum()))
 

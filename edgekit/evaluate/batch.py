@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A static batch made larger: for a copy that many samples go through on the CPU at once.
+"""Make a static batch larger: a copy of a model that runs many samples at once on the CPU.
 
-`resize_tensor_input` cannot do it: a static model's RESHAPE holds its batch as a constant.
+`resize_tensor_input` cannot do it: a static model's RESHAPE has its batch as a constant.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor
 
-# Work on each position or each row of the batch alone, whatever else they do.
+# Operators that compute each position or each row of the batch separately.
 _PER_ROW = frozenset(
     [
         "ABS",
@@ -52,13 +52,13 @@ _PADDINGS = frozenset(["MIRROR_PAD", "PAD", "PADV2"])
 
 
 def with_batch(model: Model, batch: int) -> Model | None:
-    """``model`` with the first dimension of every activation set to ``batch``.
+    """Return ``model`` with the first dimension of every activation set to ``batch``.
 
-    None where that would change what the model computes, or might: an operator mixes the rows of
-    the batch, or is none that this function knows.
+    Return None if that could change what the model computes: an operator mixes the rows of the
+    batch, or is unknown to this function.
 
     Args:
-        model: With one subgraph and static shapes.
+        model: A model with one subgraph and static shapes.
         batch: The new first dimension of every input and output.
     """
     graph = model.main
@@ -94,7 +94,7 @@ def with_batch(model: Model, batch: int) -> Model | None:
 
 
 def _keeps_rows(model: Model, graph: Subgraph, op: Operator, activations: set[int]) -> bool:
-    """Whether ``op`` computes each row of the batch from the same row of its inputs alone."""
+    """Whether ``op`` computes each row of the batch only from the same row of its inputs."""
     if op.opcode in _PER_ROW:
         return True
     if op.opcode in _LAST_AXIS:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The latency of a model: what the interpreter's invoke takes, and nothing else."""
+"""The latency of a model: the time of the interpreter's invoke only."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class BenchmarkResult(MeasuredResult):
     warmup_runs: int
     throughput_hz: float  # 1 / mean
     environment: Environment
-    times_ms: tuple[float, ...]  # of single inferences, in order; of many at most 1000, spread out
-    preprocess: str = ""  # how images become its input, as evaluate and run do it; "" for others
+    times_ms: tuple[float, ...]  # of single inferences, in order; at most 1000, evenly spread
+    preprocess: str = ""  # how evaluate and run preprocess images for it; "" for other inputs
 
 
 def benchmark(
@@ -65,19 +65,19 @@ def benchmark(
 ) -> BenchmarkResult:
     """Measure loading, the first inference and the steady state of ``model``.
 
-    The inputs are random over the whole range of their type (seed 1); no kernel of TensorFlow Lite
-    takes longer for other values.
+    The inputs are random over the whole range of their type (seed 1); other values do not make
+    TensorFlow Lite's kernels slower.
 
     Args:
         model: Path or content of a .tflite file or a bundle.
         device: See `Runner`.
         runtime: See `Runner`.
         kernels: See `Runner`.
-        num_threads: Threads of one inference.
+        num_threads: The number of threads of one inference.
         num_runs: How many inferences are timed, one by one.
-        warmup_runs: How many run before, not timed; the first inference is none of them.
+        warmup_runs: How many inferences run before, not timed; the first inference is not counted.
         fallback: See `Runner`.
-        recover: See `Runner`; what it takes to open the device again is not timed.
+        recover: See `Runner`; the time to open the device again is not counted.
         timeout_s: See `Runner`.
         options: ``device`` to ``timeout_s`` as one value, instead of these keywords.
 
@@ -148,7 +148,7 @@ def _time_runs(runner: Runner, num_runs: int, warmup_runs: int) -> list[float]:
 
 
 def _kept_ms(times_s: Sequence[float]) -> tuple[float, ...]:
-    """The times to the nanosecond; of more than `MAX_TIMES` as many, evenly spread."""
+    """Return the times to the nanosecond; at most `MAX_TIMES` of them, evenly spread."""
     last = len(times_s) - 1
     kept = min(len(times_s), MAX_TIMES)
     places = [i * last // max(1, kept - 1) for i in range(kept)]
@@ -161,6 +161,6 @@ def _random_input(info: TensorInfo, random: np.random.Generator) -> NDArray[Any]
         return random.random(info.shape).astype(dtype)
     if dtype.kind == "b":
         return random.integers(0, 2, info.shape).astype(dtype)
-    # Wide integers are indices or counts: small ones are valid wherever any is.
+    # Wide integers are indices or counts: 0 and 1 are nearly always valid.
     low, high = (0, 2) if dtype.itemsize > 2 else (np.iinfo(dtype).min, np.iinfo(dtype).max + 1)
     return random.integers(low, high, info.shape).astype(dtype)

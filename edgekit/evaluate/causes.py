@@ -24,19 +24,19 @@ _MORE_SAMPLES = 300
 _FINE_STEPS, _LOST_STEPS = 64.0, 4.0  # of an input's range: one feature uses many, another few
 _WIDE_LOGIT = 16.0  # a sigmoid of it is 1 - 1e-7
 _LOPSIDED = 8.0  # times further below zero than above it
-_WEAK_CODE = 42  # of 127: a row that reaches no further loses more than a bit and a half
+_WEAK_CODE = 42  # of 127: a row with smaller codes only loses more than 1.5 bits
 _MOST_WEAK = 0.5
-_UNEQUAL = 6.0  # times the median: that channel leaves the others 5 of 8 bits
+_UNEQUAL = 6.0  # times the median: next to such a channel the others use 5 of 8 bits
 _CONSTANT, _LEAST_CONSTANT = 1e-3, 10  # of the largest value; samples
-_NOTHING = 1e-5  # of the largest value: no answer varies by so little
+_NOTHING = 1e-5  # of the largest value: smaller variations are not a signal
 _FEW_INPUTS = 3  # the colours of a picture may differ
-_SMALL_STEPS = 5.0  # of an input's range: values of that size on average lose much
-_OFFSET_STEPS = 16.0  # an input that uses fewer says little
+_SMALL_STEPS = 5.0  # of an input's range: values of this average size lose much precision
+_OFFSET_STEPS = 16.0  # an input that uses fewer has little information
 _MOST_WIDER = 1.5  # than an input's range
-_ROUNDING_STEPS = 0.6  # noise up to here is made by the output's own step
+_ROUNDING_STEPS = 0.6  # smaller noise is caused by the output's own step
 
 _APART = (
-    "end the network before the join, so that the scores are an output of their own, or scale the "
+    "end the network before the join, so that the scores are a separate output, or scale the "
     "boxes to 0..1 inside the network"
 )
 
@@ -52,13 +52,13 @@ class Cause(Result):
 
 @dataclass(frozen=True)
 class Making:
-    """How the integer model was made, as far as that is known."""
+    """How the integer model was made, as far as known."""
 
     model: Model
-    path: str  # of its file; empty where it has none
+    path: str  # of its file; empty without one
     num_calibrated: int | None = None
     num_available: int | None = None  # samples in the data; None if unknown
-    is_random: bool = False  # whether random numbers calibrated it: its answers mean nothing
+    is_random: bool = False  # whether random numbers calibrated it: its answers have no meaning
 
 
 @dataclass(frozen=True)
@@ -75,29 +75,29 @@ def find_causes(
     inputs: Sequence[InputRanges],
     reference: str = FLOAT,
 ) -> tuple[Cause, ...]:
-    """The likely causes, the most specific first.
+    """Return the likely causes, the most specific first.
 
     Args:
         making: The integer model.
-        records: Of those of its outputs that are worse than float.
-        inputs: What its inputs were given.
-        reference: What to call the model that it is compared with.
+        records: The records of its outputs that are worse than float.
+        inputs: The ranges of the input values.
+        reference: The name of the model that it is compared with.
     """
     case = _Case(making, records, inputs, reference)
     found = [cause for look in _LOOKS for cause in look(case)]
     if found and found[0].code == "cause.constant_answers":
-        return tuple(found[:1])  # the rest looks for what blurs answers that differ
+        return tuple(found[:1])  # the other causes need answers that differ
     return tuple(found) if found else (_UNKNOWN_CAUSE,)
 
 
 def mixed_outputs(model: Model, path: str) -> Iterator[Cause]:
-    """Outputs that join values of very different ranges: boxes and scores.
+    """Find outputs that join values of very different ranges: boxes and scores.
 
-    The boards' wheel, which has no rewrites, finds none.
+    The boards' wheel has no rewrites and finds none.
     """
     if importlib.util.find_spec("edgekit.rewrite") is None:
         return
-    # Imported here: a run takes none of this, which costs 0.2 s.
+    # Imported here: it takes 0.2 s, and a run does not need it.
     from edgekit.edgetpu.lints import find_lints  # noqa: PLC0415
     from edgekit.edgetpu.structure import place_of  # noqa: PLC0415
     from edgekit.rewrite.outputs import separate_outputs  # noqa: PLC0415
@@ -138,7 +138,7 @@ def _joins_at_outputs(model: Model) -> Iterator[int]:
 
 
 def constant_answers(records: Sequence[OutputRecord], reference: str) -> Iterator[Cause]:
-    """Outputs of the reference that hardly depend on the input, if all of ``records`` are so."""
+    """Report a reference whose outputs in ``records`` all hardly depend on the input."""
     for record in records:
         largest = max(map(abs, record.reference_range))
         if record.num_samples < _LEAST_CONSTANT or record.spread > _CONSTANT * largest:
@@ -147,7 +147,7 @@ def constant_answers(records: Sequence[OutputRecord], reference: str) -> Iterato
         first = records[0]
         yield Cause(
             "cause.constant_answers",
-            f"{reference} itself gives nearly the same answer for all {first.num_samples} "
+            f"{reference} itself returns nearly the same answer for all {first.num_samples} "
             f"samples: the output {first.name} varies by {first.spread:.2g}",
             "check that the network is trained, that --preprocess is what it was trained with, and "
             "that the samples are of the kind that it is for",
@@ -171,15 +171,15 @@ def _constant(case: _Case) -> Iterator[Cause]:
 
 
 def _offset_outputs(case: _Case) -> Iterator[Cause]:
-    """Outputs far from 0 for how much they vary; probabilities of constant answers are not."""
+    """Outputs far from 0 compared to their variation, except constant probabilities."""
     for record in case.records:
         if not _is_offset(record):
             continue
         low, high = record.reference_range
         yield Cause(
             "cause.offset_output",
-            f"the output {record.name} lies between {low:.6g} and {high:.6g}; the range of an int8 "
-            f"output holds 0, so its steps are {record.step:.3g}, and it varies by "
+            f"the output {record.name} is between {low:.6g} and {high:.6g}; the range of an int8 "
+            f"output includes 0, so its steps are {record.step:.3g}, and it varies by "
             f"{record.spread:.3g}",
             f"subtract about {(low + high) / 2:.6g} from the targets in training, and add it to "
             "the answers outside the network",
@@ -194,15 +194,15 @@ def _is_offset(record: OutputRecord) -> bool:
 
 
 def _offset_inputs(case: _Case) -> Iterator[Cause]:
-    """Inputs far from 0 for how much they vary."""
+    """Inputs that are far from 0 compared to their variation."""
     for ranges in case.inputs:
         scale, (low, high) = ranges.info.scale, ranges.ends
         if not scale or max(low, -high) <= high - low or high - low > _OFFSET_STEPS * scale:
             continue
         yield Cause(
             "cause.offset_input",
-            f"the input {ranges.info.name} lies between {low:.6g} and {high:.6g}; the range of an "
-            f"int8 input holds 0, so its steps are {scale:.3g}, and all samples are within "
+            f"the input {ranges.info.name} is between {low:.6g} and {high:.6g}; the range of an "
+            f"int8 input includes 0, so its steps are {scale:.3g}, and all samples are within "
             f"{(high - low) / scale:.0f} of them",
             f"subtract about {(low + high) / 2:.6g} from the samples outside the network, in "
             "training and in use; a subtraction inside comes too late",
@@ -239,11 +239,11 @@ def _wide_inputs(case: _Case) -> Iterator[Cause]:
         low, high = ranges.ends
         yield Cause(
             "cause.wide_input",
-            f"the input {ranges.info.name} stands for {params.real_min:.4g} to "
+            f"the input {ranges.info.name} can store {params.real_min:.4g} to "
             f"{params.real_max:.4g}, in steps of {scale:.3g}, and the values are of the size "
             f"{ranges.mean_size:.3g} on average ({low:.4g} to {high:.4g})",
             "leave single large samples out of the calibration; if the values are of very "
-            "different sizes, take their logarithm or root outside the network, in training and "
+            "different sizes, compute their logarithm or root outside the network, in training and "
             "in use",
         )
 
@@ -262,7 +262,7 @@ def _mixed(case: _Case) -> Iterator[Cause]:
         part = scores[0]
         yield Cause(
             "cause.mixed_output",
-            f"the output {record.name} holds scores (channels {span(part.channels)}) beside "
+            f"the output {record.name} contains scores (channels {span(part.channels)}) beside "
             f"values up to {max(map(abs, record.reference_range)):.3g}, in steps of "
             f"{record.step or 0:.3g}",
             _APART,
@@ -277,10 +277,10 @@ def _unequal_parts(record: OutputRecord) -> Iterator[Cause]:
     reach, small = (max(map(abs, part.reference_range)) for part in (wide, narrow))
     yield Cause(
         "cause.mixed_output",
-        f"the output {record.name} holds numbers up to {small:.3g} (channels "
+        f"the output {record.name} contains numbers up to {small:.3g} (channels "
         f"{span(narrow.channels)}) beside numbers up to {reach:.3g}, in steps of "
         f"{record.step or 0:.3g}",
-        "make them outputs of their own, or scale all to one range in training and undo it "
+        "make them separate outputs, or scale all to one range in training and undo it "
         "outside the network",
     )
 
@@ -305,7 +305,7 @@ def _logits(case: _Case) -> Iterator[Cause]:
 
 
 def _lopsided(record: OutputRecord) -> Iterator[Cause]:
-    """Numbers far below zero and a few above it, as logits of masks and flags."""
+    """Numbers far below zero and a few above it, like logits of masks and flags."""
     low, high = record.reference_range
     is_lopsided = high > 0 and low < -_LOPSIDED * max(high, _WIDE_LOGIT / 4)
     if record.step is not None and record.step > COARSEST_LOGIT and is_lopsided:
@@ -325,8 +325,8 @@ def _saturating(case: _Case) -> Iterator[Cause]:
         if params is not None and width > _MOST_WIDER * (params.real_max - params.real_min):
             yield Cause(
                 "cause.saturation",
-                f"the input {ranges.info.name} stands for {params.real_min:.3g} to "
-                f"{params.real_max:.3g}, what calibration saw, and the samples are up to "
+                f"the input {ranges.info.name} can store {params.real_min:.3g} to "
+                f"{params.real_max:.3g}, the range of calibration, and the samples are up to "
                 f"{width:.3g} wide: they saturate",
                 "calibrate with samples like these, scaled in the same way",
             )
@@ -334,8 +334,8 @@ def _saturating(case: _Case) -> Iterator[Cause]:
         if record.saturated > MOST_SATURATED:
             yield Cause(
                 "cause.saturation",
-                f"{record.saturated:.1%} of the values of {record.name} lie beyond the range that "
-                "calibration saw, and are cut off",
+                f"{record.saturated:.1%} of the values of {record.name} are outside the range of "
+                "the calibration samples, and are cut off",
                 f"calibrate with samples like those to come: {_more(case.making)}",
             )
 
@@ -362,7 +362,7 @@ def _own_step(case: _Case) -> Iterator[Cause]:
         steps = record.noise_steps
         if record.hits is not None or record.parts or steps is None or steps > _ROUNDING_STEPS:
             continue
-        if _is_offset(record):  # named already
+        if _is_offset(record):  # reported by `_offset_outputs`
             continue
         low, high = record.reference_range
         yield Cause(
@@ -392,7 +392,7 @@ def _dense(case: _Case) -> Iterator[Cause]:
             "cause.dense_rows",
             f"the dense layer {worst[1]} has one scale for weights of unequal size: {worst[0]:.0%} "
             "of its outputs use a third of the codes or less",
-            "replace it by a 1x1 convolution (Conv2D(units, 1) on a tensor of 1 x 1 x channels), "
+            "replace it with a 1x1 convolution (Conv2D(units, 1) on a tensor of 1 x 1 x channels), "
             "whose weights have a scale for each output",
         )
 
@@ -403,7 +403,7 @@ def _channels(case: _Case) -> Iterator[Cause]:
     for operator in model.main.operators:
         if operator.opcode not in ("DEPTHWISE_CONV_2D", "CONV_2D", "TRANSPOSE_CONV"):
             continue
-        if operator.options.get("fused_activation_function") == "RELU6":  # 6 bounds them all
+        if operator.options.get("fused_activation_function") == "RELU6":  # 6 limits all channels
             continue
         ratio = max(_unequal_outputs(model, operator), _unequal_inputs(model, operator))
         if ratio > _UNEQUAL:
@@ -420,16 +420,16 @@ def _channels(case: _Case) -> Iterator[Cause]:
 
 
 def _unequal_outputs(model: Model, operator: Operator) -> float:
-    """The largest scale of the weights of an output channel, in parts of the median."""
+    """The largest scale of an output channel's weights, divided by the median."""
     quantization = model.main.tensors[operator.inputs[1]].quantization
     scales = np.asarray(quantization.scale if quantization else ())
     return float(scales.max() / np.median(scales)) if len(scales) > 1 else 0.0
 
 
 def _unequal_inputs(model: Model, operator: Operator) -> float:
-    """The largest weight on an input channel, in parts of the median.
+    """The largest weight on an input channel, divided by the median.
 
-    Channels that are small get large weights: training makes up for them.
+    Channels with small values get large weights: training compensates for them.
     """
     tensor = model.main.tensors[operator.inputs[1]]
     codes, quantization = model.data(tensor), tensor.quantization

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Choose the judge: by the task asked for, else by the outputs and the labels."""
+"""Choose the judge: by the requested task, else by the outputs and the labels."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ _WANTED = {
 }
 
 _SOFTMAX = (
-    "the model ends in SOFTMAX: its scores sum to 1, so if several classes hold, few or none of "
-    "their scores are above the threshold; train it with a sigmoid a class, or give "
+    "the model ends in SOFTMAX: its scores sum to 1, so if several classes are true, few or none "
+    "of their scores are above the threshold; train it with a sigmoid per class, or give "
     "--score-threshold"
 )
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a judge is chosen by: one or two models on the same samples."""
+    """The input for the choice of a judge: one or two models on the same samples."""
 
     engines: Sequence[Engine]
     decoders: Sequence[Decoder]
@@ -81,32 +81,32 @@ class Case:
 
     @property
     def source(self) -> str:
-        """Of the data."""
+        """The source of the data."""
         return str(self.dataset.describe().get("source", ""))
 
     @property
     def num_values(self) -> int:
-        """Of all outputs of the first model for one sample."""
+        """The number of values in all outputs of the first model for one sample."""
         outputs = self.engines[0].single.outputs
         return sum(int(np.prod(info.shape[1:], dtype=np.int64)) for info in outputs)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A judge, and what to say of the choice."""
+    """A judge, and the reasons and warnings of the choice."""
 
     task: str
     judge: Judge
     why: str  # the task
     doubts: tuple[str, ...] = ()  # warnings
-    threshold: float | None = None  # above which a class holds, of a multi-label model
+    threshold: float | None = None  # of a multi-label model: scores above it count as true
 
 
 def choose_judge(case: Case) -> Chosen:
-    """The judge of ``case``; if the labels contradict what the outputs look like, labels decide.
+    """Return the judge of ``case``; if labels and outputs contradict each other, the labels decide.
 
     Raises:
-        DataError: The task was asked for and the data are not for it, or the labels fit no task.
+        DataError: The data do not fit the requested task, or the labels fit no task.
         UnsupportedModelError: The two models are for different tasks.
     """
     task, why, doubts = _task(case)
@@ -123,7 +123,7 @@ def choose_judge(case: Case) -> Chosen:
 
 
 def _task(case: Case) -> tuple[str, str, tuple[str, ...]]:
-    """The task, what it was recognized by, and what to warn of."""
+    """Return the task, how it was recognized, and warnings."""
     guess = case.decoders[0]
     if case.asked or _has_truth(guess.task, case.dataset):
         return guess.task, guess.why, ()
@@ -135,12 +135,12 @@ def _task(case: Case) -> tuple[str, str, tuple[str, ...]]:
         case.num_values,
         0 if labels is None else labels.reshape(len(labels), -1).shape[1],
     )
-    why = f"{guess.why}; the labels are {kind}" + (f", {width} a sample" if width > 1 else "")
+    why = f"{guess.why}; the labels are {kind}" + (f", {width} per sample" if width > 1 else "")
     if guess.task == CLASSIFICATION:
         if kind == UNLABELLED:
             return CLASSIFICATION, guess.why, ()
         if kind == CLASSES and values == 1 and not case.label_offset and not case.names:
-            # One output stands for two classes, or for a number.
+            # One output means two classes, or a number.
             is_binary = labels is not None and bool(np.isin(labels, (0, 1)).all())
             return (CLASSIFICATION, guess.why, ()) if is_binary else (REGRESSION, why, ())
         if kind == CLASSES or (kind == ONE_HOT and width == values):
@@ -185,7 +185,7 @@ def _no_fit(case: Case, kind: str, width: int) -> DataError:
     else:
         fix = f"save a class index, or {values} numbers, for each sample"
     return DataError(
-        f"the labels are {kind} of {width} a sample, the model answers with {values} values",
+        f"the labels are {kind} of {width} per sample, the model returns {values} values",
         where=case.source,
         why=f"the model looks like {case.decoders[0].task} ({case.decoders[0].why}), and no task "
         "has such labels",
@@ -226,15 +226,14 @@ def _of_labels(case: Case, task: str, why: str, doubts: tuple[str, ...]) -> Chos
 
 
 def _check_same_classes(case: Case, heads: Sequence[Head]) -> None:
-    """Raise UnsupportedModelError where class i of one model is not class i of the other."""
+    """Raise UnsupportedModelError if class i of one model is not class i of the other."""
     other = case.engines[-1].prepared
     counts = [head.num_classes for head in heads]
     if counts[0] != counts[-1]:
         raise UnsupportedModelError(
             f"the two models have {counts[0]} and {counts[-1]} classes",
             where=other.source,
-            why="answers are compared by the index of the class; a background class is the usual "
-            "cause",
+            why="answers are compared by class index; a background class is the usual cause",
             fix="--against takes the same network before or after conversion",
         )
     if len(heads) > 1 and not case.has_told_names:

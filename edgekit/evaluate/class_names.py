@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folder names to class indices, by the names of a model's classes."""
+"""Map folder names to class indices, by the names of a model's classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SPACES = re.compile(r"[\s_-]+")
 
 
 def folders_of(dataset: Dataset) -> Mapping[int, str]:
-    """The name of the class folder of each label; empty where there are none."""
+    """Return the name of the class folder of each label; empty without class folders."""
     folders: Mapping[int, str] = getattr(
         dataset, "folder_names", dict(enumerate(dataset.class_names))
     )
@@ -33,19 +33,19 @@ def are_numbers(folders: Mapping[int, str]) -> bool:
 def label_map(
     folders: Mapping[int, str], names: Sequence[str], *, must_match: bool
 ) -> dict[int, int] | None:
-    """Label of a folder -> index of the class of that name.
+    """Return a map from each folder's label to the index of the class with that name.
 
-    A folder matches a class by its whole name or by one of the words between commas ("tench, Tinca
-    tinca"); case, spaces, hyphens and underscores do not count.
+    A folder matches a class by its whole name or by one of its parts between commas
+    ("tench, Tinca tinca"); case, spaces, hyphens and underscores are ignored.
 
     Args:
         folders: The name of each label's folder.
         names: The model's class names.
-        must_match: Whether a folder without a class is an error, or means that names say nothing.
+        must_match: Whether a folder without a class is an error; if not, the names are not used.
             Folders that are named by numbers need not match: they are class indices.
 
     Returns:
-        None where names say nothing: labels are taken as they are.
+        None if the names cannot be used: labels are not changed.
 
     Raises:
         DataError: A folder has no class, or several, and ``must_match``.
@@ -79,7 +79,7 @@ def order_doubts(
     Args:
         folders: The name of each label's folder.
         names: The model's class names.
-        found: What `label_map` made of them.
+        found: The result of `label_map`.
     """
     if not folders or not names:
         return
@@ -89,7 +89,7 @@ def order_doubts(
     if found is None:
         yield (
             f"the class folders ({_some(ordered)}) are not named like the model's classes "
-            f"({_some(names)}), so the folders were taken as classes in alphabetical order; give "
+            f"({_some(names)}), so the folders were used as classes in alphabetical order; give "
             "both the same names, or name the folders by class index"
         )
     elif len(folders) == len(names) and any(label != place for label, place in found.items()):
@@ -105,15 +105,15 @@ def text_order_doubts(
     confusion: Mapping[tuple[int, int], int],
     class_of: Callable[[int], int],
 ) -> Iterator[str]:
-    """Warn if the answers fit numbered folders in the order of text, not of numbers.
+    """Warn if the answers fit numbered folders sorted as text, not as numbers.
 
     Keras's ``image_dataset_from_directory`` and torchvision's ``ImageFolder`` sort the names as
-    text: class 2 of a network that was trained with them on folders 0 to 10 is the folder 10.
+    text: for a network that was trained with them on folders 0 to 10, class 2 is the folder 10.
 
     Args:
         folders: The name of each label's folder.
-        confusion: How often the first class was answered with the second.
-        class_of: The class that a label was taken for.
+        confusion: (true class, answered class) -> number of samples.
+        class_of: Returns the class that a label was used as.
     """
     if not are_numbers(folders):
         return
@@ -122,7 +122,7 @@ def text_order_doubts(
     moved = {pair: n for pair, n in confusion.items() if places.get(pair[0]) != pair[0]}
     as_numbers = sum(n for (truth, answer), n in moved.items() if truth == answer)
     as_text = sum(n for (truth, answer), n in moved.items() if places.get(truth) == answer)
-    # Three deviations of the difference of two counts.
+    # Three standard deviations of the difference of two counts.
     if as_text - as_numbers > 3 * math.sqrt(as_text + as_numbers):
         yield (
             f"{as_text} answers are right if the class folders are counted in the order of text "
@@ -133,7 +133,7 @@ def text_order_doubts(
 
 
 def check_same_order(first: Sequence[str], second: Sequence[str], where: str) -> None:
-    """Raise UnsupportedModelError where two models name the same classes in different orders."""
+    """Raise UnsupportedModelError if two models name the same classes in different orders."""
     plain = [[_plain(name) for name in names] for names in (first, second)]
     if plain[0] == plain[1] or sorted(plain[0]) != sorted(plain[1]):
         return
@@ -143,7 +143,7 @@ def check_same_order(first: Sequence[str], second: Sequence[str], where: str) ->
         f"{first[place]!r} in the first, {second[place]!r} in the other",
         where=where,
         why="answers are compared by the index of the class",
-        fix="compare models with one order; where the names are wrong, give the right ones with "
+        fix="compare models with the same order; if the names are wrong, give the right ones with "
         "--labels",
     )
 
@@ -158,7 +158,7 @@ def check_num_folders(folders: Mapping[int, str], num_classes: int, label_offset
         return
     raise DataError(
         f"the data have {len(folders)} class folders, the model has {num_classes} classes",
-        why=f"each folder is taken as a class, in alphabetical order: "
+        why=f"each folder is used as a class, in alphabetical order: "
         f"{_some(list(folders.values()))}",
         fix="move folders that are not classes of the model elsewhere, name each folder by the "
         "class index (0, 1, ...), or give the names of the model's classes with --labels",
@@ -182,5 +182,5 @@ def _places(names: Sequence[str]) -> Mapping[str, list[int]]:
 
 
 def _plain(name: str) -> str:
-    # Names of folders come decomposed from macOS: a letter, then its accent.
+    # On macOS, folder names are decomposed: a letter, then its accent.
     return _SPACES.sub(" ", unicodedata.normalize("NFC", name)).strip().lower()

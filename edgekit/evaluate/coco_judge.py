@@ -22,10 +22,10 @@ _PERSON = "person"
 
 
 class CocoJudge:
-    """What one or two models found in the same images.
+    """Collects what one or two models found in the same images.
 
-    Memory grows by what is found (about 8 KB for 100 boxes): average precision ranks the objects of
-    all images together.
+    Memory grows with the number of objects (about 8 KB for 100 boxes): average precision ranks the
+    objects of all images together.
     """
 
     def __init__(
@@ -38,13 +38,14 @@ class CocoJudge:
         """Judge by ``dataset``.
 
         Args:
-            decoders: One a model.
+            decoders: One per model.
             dataset: The images and the ground truth.
-            categories: The category of each class, by class index; one, of people, for key points.
+            categories: The category of each class, by class index; for key points only that of
+                people.
             kind: ``bbox`` or ``keypoints``.
 
         Raises:
-            MissingExtraError: pycocotools is not installed: better now than after the last image.
+            MissingExtraError: pycocotools is not installed. This is checked before the first image.
         """
         load_pycocotools()
         self._decoders, self._dataset, self._kind = decoders, dataset, kind
@@ -56,7 +57,7 @@ class CocoJudge:
     def record(
         self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]
     ) -> dict[str, Any]:
-        """The image ids, and for each model a row an object: image, category, score, numbers."""
+        """Return image ids, and per model a row an object: image, category, score, numbers."""
         rows: list[list[list[float]]] = []
         for decoder, each, no_answer in zip(self._decoders, outputs, bad):
             meanings = decode_rows(decoder, each, no_answer)
@@ -67,7 +68,7 @@ class CocoJudge:
         return {"images": list(batch.targets), "found": rows}
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record up."""
+        """Add a record to the sums."""
         self.count += len(record["images"])
         self._image_ids += record["images"]
         for whole, rows in zip(self._found, record["found"]):
@@ -90,7 +91,7 @@ class CocoJudge:
             points = meaning.keypoints_xy_px(placement)
             if points.shape[1] != len(KEYPOINT_NAMES):
                 raise UnsupportedModelError(
-                    f"the network gives {points.shape[1]} key points; COCO's OKS needs the "
+                    f"the network returns {points.shape[1]} key points; COCO's OKS needs the "
                     f"{len(KEYPOINT_NAMES)} of a person",
                     fix="look at what it finds with edgekit run",
                 )
@@ -102,7 +103,7 @@ class CocoJudge:
             return []
         boxes = meaning.boxes_xyxy_px(placement)
         sizes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-        # A class beyond the categories has no ground truth: it can only be wrong.
+        # A class without a category has no ground truth: it is always wrong.
         return [
             [self._category(int(index)), float(score), *map(float, box)]
             for index, score, box in zip(meaning.class_indices, meaning.scores, sizes)
@@ -121,7 +122,7 @@ class CocoJudge:
 
 
 def person_category(dataset: CocoDataset) -> list[int]:
-    """The category of people in a JSON with key points.
+    """Return the category of people in a JSON with key points.
 
     Raises:
         DataError: There are no key points in it.
@@ -139,16 +140,16 @@ def person_category(dataset: CocoDataset) -> list[int]:
 def categories_of_classes(
     dataset: CocoDataset, num_classes: int, names: Sequence[str], label_offset: int
 ) -> list[int]:
-    """The category of each of a detector's classes.
+    """Return the category of each class of a detector.
 
-    By name where the classes have names, else by number: a model with as many classes as there are
-    categories has them in the same order; one with more counts on from the category with id 1 (or
-    id 0, if it has one class more than the largest id).
+    By name if the classes have names, else by number: a model with as many classes as categories
+    has them in the same order; with more classes, class 0 is the category with id 1 (or id 0, if it
+    has one class more than the largest id).
 
     Args:
         dataset: The ground truth.
-        num_classes: Of the model; 0 if unknown.
-        names: Of the model's classes; may be empty.
+        num_classes: The number of classes of the model; 0 if unknown.
+        names: The names of the model's classes; may be empty.
         label_offset: If not 0: class = category id + offset.
 
     Raises:

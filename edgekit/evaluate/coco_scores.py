@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO's own numbers, by pycocotools."""
+"""COCO's metrics, computed by pycocotools."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from edgekit.evaluate.metrics import NUM_GROUPS
 from edgekit.extras import require
 
 BOXES, KEYPOINTS = "bbox", "keypoints"
-# Metric -> (index of the IoU threshold or None for the mean of all, of the area range).
+# Metric -> index of the IoU threshold; None for the mean of all thresholds.
 _METRICS = {"map": None, "map50": 0, "map75": 5}
 _PREFIX = {BOXES: "", KEYPOINTS: "oks_"}
 
 
 @dataclass(frozen=True)
 class CocoScores:
-    """Average precisions of one model, and what they are without each group of images."""
+    """Average precisions of one model, with all images and without each group of images."""
 
     metrics: dict[str, float]
     left_out: dict[str, list[float]]
@@ -31,7 +31,7 @@ class CocoScores:
 
 
 def load_pycocotools() -> tuple[Any, Any]:
-    """The modules ``coco`` and ``cocoeval``, which carry no types.
+    """Return the modules ``coco`` and ``cocoeval``, which have no type hints.
 
     Raises:
         MissingExtraError: pycocotools is not installed.
@@ -53,7 +53,7 @@ def score_coco(
 
     Args:
         document: The ground truth.
-        image_ids: Those that were evaluated.
+        image_ids: The images that were evaluated.
         results: In COCO's result format.
         kind: ``bbox`` or ``keypoints``.
 
@@ -61,7 +61,7 @@ def score_coco(
         MissingExtraError: pycocotools is not installed.
     """
     coco_module, eval_module = load_pycocotools()
-    # pycocotools reports on stdout, which belongs to our result.
+    # pycocotools prints to stdout, which is for our result.
     with contextlib.redirect_stdout(io.StringIO()):
         truth = coco_module.COCO()
         truth.dataset = _completed(document)
@@ -75,7 +75,7 @@ def score_coco(
 
 
 def _scores(
-    judge: Any,  # noqa: ANN401 - pycocotools carries no types
+    judge: Any,  # noqa: ANN401 - pycocotools has no type hints
     document: Mapping[str, Any],
     image_ids: Sequence[int],
     kind: str,
@@ -109,7 +109,7 @@ def _scores(
 
 
 def _part(judge: Any, image_ids: Sequence[int]) -> Mapping[str, Any]:  # noqa: ANN401
-    """The accumulated numbers of some of the images, all sizes together."""
+    """Accumulate the numbers of some of the images, all object sizes together."""
     whole = judge.params
     params = copy.copy(whole)
     params.imgIds = list(image_ids)
@@ -130,14 +130,14 @@ def _part(judge: Any, image_ids: Sequence[int]) -> Mapping[str, Any]:  # noqa: A
 
 
 def _mean(values: Any, at: int | None) -> float:  # noqa: ANN401
-    """The mean over what exists: -1 marks a class without ground truth."""
+    """Return the mean of all values but -1, which marks a class without ground truth."""
     chosen = values if at is None else values[at]
     known = chosen[chosen > -1]
     return float(known.mean()) if known.size else 0.0
 
 
 def _mean_oks(judge: Any, image_ids: set[int]) -> float:  # noqa: ANN401
-    """Over the annotated people: the likeness of the most alike person found."""
+    """Return the mean over the annotated people of the highest OKS of a person found."""
     best: list[float] = []
     for (image, category), likeness in judge.ious.items():
         if image not in image_ids:
@@ -153,14 +153,14 @@ def _mean_oks(judge: Any, image_ids: set[int]) -> float:  # noqa: ANN401
 
 
 def _completed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The ground truth with the fields that pycocotools takes for granted.
+    """Return the ground truth with the fields that pycocotools requires.
 
     Raises:
         DataError: An object has no box.
     """
     annotations = []
     for number, each in enumerate(document["annotations"], 1):
-        # pycocotools wants ids that are numbers, each once, and takes 0 for "not found".
+        # pycocotools needs unique numeric ids, and uses 0 for "not found".
         whole = {"iscrowd": 0, **each, "id": number}
         box = whole.get("bbox")
         if box is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two results side by side: whether they can be compared, how they differ, and a verdict."""
+"""Compare two results: whether they can be compared, how they differ, and a verdict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHOWN = 80  # characters of a value; hashes and preprocessings fit
 _DAMAGES_SHOWN = 3
 _LARGEST = 1e300  # differences of larger numbers overflow
 _SHARES = frozenset(("top1", "top5"))
-# What may differ and is said: (label, path in the document).
+# What may differ, and is reported: (label, path in the document).
 _NOTED = (
     ("model", ("sha256",)),
     ("device", ("device",)),
@@ -39,37 +39,37 @@ _ACCURACY = (
     ("number of samples", ("num_samples",)),
     ("unreadable samples", ("num_failed",)),
 )
-# An obstacle too, unless each model was given the pixels that it says it was made for.
+# Also an obstacle, unless each model got the preprocessing that its own file states.
 _PIXELS = (("preprocessing", ("data", "preprocess")),)
 
 
 @dataclass(frozen=True)
 class Difference(Result):
-    """One metric in both results; ``difference`` is the second's less the first's."""
+    """One metric in both results; ``difference`` is the second minus the first."""
 
     name: str
     first: float
     second: float
     difference: float
-    ci95: tuple[float, float] | None  # None where nothing tells it
-    paired: bool  # whether the interval knows that the samples are the same
+    ci95: tuple[float, float] | None  # None if unknown
+    paired: bool  # whether the interval is for the same samples in both results
 
 
 @dataclass(frozen=True)
 class CompareResult(Result):
-    """Whether two results can be compared, their differences, and the answer to the gates."""
+    """Whether two results can be compared, their differences, and whether the gates are met."""
 
     schema: ClassVar[str] = "edgekit.compare/1"
     first: str
     second: str
     comparable: bool
     obstacles: tuple[str, ...]  # what makes metrics incomparable
-    notes: tuple[str, ...]  # what differs and does not
+    notes: tuple[str, ...]  # other differences, which do not matter for metrics
     metrics: tuple[Difference, ...]
     latency_ms: tuple[Difference, ...]
     passed: bool | None  # None without a gate
     failures: tuple[str, ...]  # gates not met
-    remarks: tuple[str, ...]  # gates met or missed by less than the interval tells
+    remarks: tuple[str, ...]  # gates that the interval cannot decide
 
 
 def compare(
@@ -87,10 +87,10 @@ def compare(
         max_drop: How much lower than in the first any metric may be, as a share (0.01 is one
             point). Errors (mae, rmse) may rise by that share of the first's. Results that cannot
             be compared, or with samples answered with NaN or infinity, do not pass.
-        max_p95_ms: How long 95 % of the second's inferences may take at most.
+        max_p95_ms: The largest allowed 95th percentile of the second's latency, in milliseconds.
 
     Raises:
-        InputError: A file cannot be read, or holds no such result.
+        InputError: A file cannot be read, or is not such a result.
     """
     names = [_name(each) for each in (first, second)]
     a, b = _load(first, names[0]), _load(second, names[1])
@@ -152,7 +152,7 @@ def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if missing or not is_known:
         why = f"its schema is {schema!r}" if schema else "it has no schema"
         raise InputError(
-            "this is no result of evaluate or benchmark",
+            "this is not a result of evaluate or benchmark",
             where=name,
             why=f"it has no {' and no '.join(missing)}" if missing else why,
             fix="write one with: edgekit evaluate MODEL --data DATA --json > RESULT.json",
@@ -163,21 +163,21 @@ def _load(source: PathLike | Mapping[str, Any], name: str) -> Mapping[str, Any]:
             "the result is damaged",
             where=name,
             why="; ".join(damages[:_DAMAGES_SHOWN]),
-            fix="write it anew with edgekit evaluate or benchmark, and --json",
+            fix="write it again with edgekit evaluate or benchmark, and --json",
         )
     result: Mapping[str, Any] = document
     return result
 
 
 def _damages(document: Mapping[str, Any]) -> Iterator[str]:
-    """What is no number where the comparison needs one: NaN would pass every gate."""
+    """Describe values that are not numbers but must be: NaN would pass every gate."""
     is_right: dict[str, Callable[[Any], bool]] = {"latency_ms": _is_number}
     if _kind(document) == _EVALUATE:
         is_right.update(metrics=_is_number, left_out=_are_numbers, metrics_ci95=_is_interval)
     for part, is_value in is_right.items():
         values = document.get(part) or {}
         if not isinstance(values, Mapping):
-            yield f"{part} is no object"
+            yield f"{part} is not an object"
             continue
         for name, value in values.items():
             if not is_value(value):
@@ -229,7 +229,7 @@ def _metrics(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]
         if is_paired:
             half = jackknife_half([y - x for x, y in zip(*left)])
             if name in _SHARES:
-                # Two models that never differed on these samples may differ on others.
+                # Two models that do not differ on these samples may differ on others.
                 low, high = difference_ci95(0, 0, max(1, int(b["num_samples"])))
                 half = max(half, (high - low) / 2)
         else:
@@ -239,7 +239,7 @@ def _metrics(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]
 
 
 def _unpaired_half(a: Mapping[str, Any], b: Mapping[str, Any], name: str) -> float:
-    """From the two intervals, as if the samples were others: wider than need be."""
+    """Return the half width for different samples, from both intervals."""
     widths = []
     for each in (a, b):
         interval = _get(each, ("metrics_ci95", name))
@@ -265,7 +265,7 @@ def _drops(
     if max_drop is None:
         return
     if obstacles or not metrics:
-        why = "; ".join(obstacles) or "they hold no metric"
+        why = "; ".join(obstacles) or "they have no metric"
         yield f"--max-drop {max_drop:g}: the results cannot be compared ({why})"
         return
     for name in lost:
@@ -297,13 +297,13 @@ def _close_calls(metrics: Sequence[Difference], max_drop: float | None) -> Itera
         low, high = each.ci95
         if min(drops) < max_drop < max(drops):
             yield (
-                f"{each.name}: the samples do not settle it, the interval {low:+.4f} to "
-                f"{high:+.4f} holds a drop of {max_drop:g}"
+                f"{each.name}: the samples do not decide it, the interval {low:+.4f} to "
+                f"{high:+.4f} contains a drop of {max_drop:g}"
             )
 
 
 def _drop(metric: Difference, difference: float) -> float:
-    """How much worse the second is: of a share, of R2 in its unit, of an error in the first's."""
+    """Return how much worse the second is; an error as a share of the first's."""
     if metric.name not in ERRORS:
         return -difference
     return difference / metric.first if metric.first else math.copysign(math.inf, difference)

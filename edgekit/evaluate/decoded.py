@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 # An object counts if its score is above SCORE (exactly 0.5 is the largest code of saturated
 # logits, and does not count); two objects are the same if they overlap by OVERLAP.
 SCORE, OVERLAP = 0.5, 0.5
-_NEAR = 0.1  # of a person's size: key points that close are the same
-_CLOSE_CALL = 0.8  # a class with that share of the best score counts as the same
+_NEAR = 0.1  # of a person's size: key points at a smaller distance are the same
+_CLOSE_CALL = 0.8  # a class with at least this share of the best score counts as the same
 _LEAST_SHARE = 0.005  # of all pixels; rarer classes do not count
 _LEAST_ANSWERS = 10
-# So many answers that name one class of so many or more are no chance.
+# If this many answers all name one class, out of this many or more, that is not by chance.
 _MANY_ANSWERS, _LEAST_CLASSES = 50, 3
-_SUM_SLACK = 0.05  # by which quantized probabilities of one whole may miss 1
-_LEAST_ERRORS = 2  # one other class may be chance
-# How many more answers are wrong, as the reference's own probabilities say: above the first
+_SUM_SLACK = 0.05  # the sum of quantized probabilities may differ from 1 by this much
+_LEAST_ERRORS = 2  # one error may be chance
+# The additional share of wrong answers, by the reference's own probabilities: above the first
 # doubtful, above the second bad.
 LOSS_LIMITS = (0.01, 0.04)
 # Mean overlap of the objects that are found: below the first bad, below the second doubtful.
 OVERLAP_LIMITS = (0.65, 0.8)
-# What the class that fares worst must keep of its answers: below the first bad, below the second
-# doubtful. All together may be good while a rare class is lost.
+# The share of its answers that the worst class must keep: below the first bad, below the second
+# doubtful. All classes together may be good while a rare class is lost.
 CLASS_LIMITS = (0.25, 0.5)
 # Below the first bad, below the second doubtful: see docs/quality.md.
 LIMITS = {
@@ -66,25 +66,25 @@ _THINGS = {DETECTION: "objects", POSE: "people"}
 class DecodedRecord(Result):
     """How far the decoded answers of two models agree.
 
-    ``share`` is, of classes, how many samples have the same best one, close calls included; of
-    objects and people F1; of masks the mean intersection over union. ``loss`` is, of classes, by
-    how much the accuracy falls if the reference's probabilities are true: what it gives its own
-    best class less what it gives the model's, on average. ``worst_class`` has the lowest
-    ``worst_share`` of its answers kept (of masks: intersection over union), among those with
-    enough answers.
+    ``share`` is for classes the share of samples with the same best class, close calls included;
+    for objects and people F1; for masks the mean intersection over union. ``loss`` is, for classes,
+    by how much the accuracy falls if the reference's probabilities are true: the mean difference
+    between its probabilities of its own best class and of the model's. ``worst_class`` is the class
+    with the lowest ``worst_share`` of kept answers (for masks: intersection over union), among
+    those with enough answers.
     """
 
     task: str
     num_samples: int
     reference: int  # answers of the reference: samples, objects, people, pixels
-    found: int  # of those, how many the model gives too
+    found: int  # of those, how many the model has too
     false: int  # of the model only
     share: float
     verdict: str
-    loss: float | None = None  # None where the scores are no probabilities of one whole
+    loss: float | None = None  # None if the scores are not probabilities that sum to 1
     worst_class: int | None = None
     worst_share: float | None = None
-    only_class: int | None = None  # of 3 or more: the one that the reference names on all samples
+    only_class: int | None = None  # the only class that the reference returns, of 3 or more
     overlap: float | None = None  # mean intersection over union of the objects found
 
 
@@ -92,7 +92,7 @@ class DecodedSums:
     """Running sums over the samples; not thread-safe."""
 
     def __init__(self, decoders: Sequence[Decoder]) -> None:
-        """Compare what the decoders of the reference and of the model make of outputs."""
+        """Compare the decoded outputs; ``decoders`` are those of the reference and of the model."""
         self._decoders = decoders
         self.task = decoders[1].task
         self._count = self._reference = self._found = self._false = self._close = 0
@@ -104,7 +104,7 @@ class DecodedSums:
     def add(
         self, expected: Sequence[NDArray[np.generic]], actual: Sequence[NDArray[np.generic]]
     ) -> None:
-        """Take in the raw outputs of one sample, the leading 1 included."""
+        """Add the raw outputs of one sample, with the leading dimension of 1."""
         meant, answered = (
             decoder.decode(raw) for decoder, raw in zip(self._decoders, (expected, actual))
         )
@@ -144,9 +144,9 @@ class DecodedSums:
 
     @property
     def _has_probabilities(self) -> bool:
-        """Whether the answers are classes of which one holds, and the scores their probabilities.
+        """Whether exactly one class is true, and the scores are the classes' probabilities.
 
-        Several labels may hold at once where the scores do not add up to 1.
+        If the scores do not sum to 1, several labels may be true.
         """
         return self.task == CLASSIFICATION and self._is_whole
 
@@ -157,7 +157,7 @@ class DecodedSums:
         return next(iter(self._kept))
 
     def _class_shares(self) -> Iterator[tuple[int, float]]:
-        """Of each class with enough answers of the reference: how much of them is kept."""
+        """Yield each class with enough answers of the reference, and the kept share of them."""
         for kind, (total, found) in self._kept.items():
             if total >= _LEAST_ANSWERS and len(self._kept) > 1:
                 yield kind, found / total
@@ -251,7 +251,7 @@ class _Objects:
 
 
 def _verdict(record: DecodedRecord) -> str:
-    """By the answers together, by those of the worst class, and by what they cost."""
+    """Judge by all answers, by those of the worst class, and by the loss of accuracy."""
     is_chance = record.task == CLASSIFICATION and record.reference - record.found < _LEAST_ERRORS
     loss = 0.0 if is_chance or record.loss is None else record.loss
     kept = 1.0 if record.worst_share is None else record.worst_share
@@ -265,7 +265,7 @@ def _verdict(record: DecodedRecord) -> str:
 
 
 def _are_shares(scores: NDArray[np.float64]) -> bool:
-    """Whether the scores are probabilities of which one holds."""
+    """Whether the scores are probabilities that sum to 1."""
     if not np.isfinite(scores).all():
         return False
     return bool(scores.min() >= 0 and abs(scores.sum() - 1) <= _SUM_SLACK)
@@ -280,7 +280,7 @@ def _is_close(scores: NDArray[np.float64], chosen: int) -> bool:
 
 
 def _matches(meant: _Objects, answered: _Objects) -> list[float]:
-    """How far each object of ``meant`` overlaps with one of ``answered``; 0 if it is not found."""
+    """Return each object's overlap with one of ``answered``; 0 if it is not found."""
     is_free = np.ones(len(answered.boxes), np.bool_)
     found = []
     for box, kind in zip(meant.boxes, meant.classes):
@@ -306,7 +306,7 @@ def decoded_finding(record: DecodedRecord, reference: str = FLOAT) -> Iterator[F
 
     Args:
         record: What was measured.
-        reference: What to call the model that it is compared with.
+        reference: The name of the model that it is compared with.
     """
     if record.verdict == GOOD:
         return
@@ -332,7 +332,7 @@ def decoded_finding(record: DecodedRecord, reference: str = FLOAT) -> Iterator[F
 
 
 def describe_answers(record: DecodedRecord) -> str:
-    """How far the answers agree, in numbers."""
+    """Describe how far the answers agree, in numbers."""
     if record.task == CLASSIFICATION:
         same = record.found / record.reference
         return f"the same class on {same:.1%} of {record.reference:,} samples"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the outputs of several models are read: as answers to one task."""
+"""Choose decoders that read the outputs of several models as answers to one task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def same_decoders(
     task: str | None = None,
     options: DecodeOptions | None = None,
 ) -> list[Decoder]:
-    """One decoder for each model, all of one task: if one model does not show it, the other does.
+    """Return one decoder for each model, all for one task, which may be clear from one model only.
 
     Raises:
         UsageError: There is no such task.

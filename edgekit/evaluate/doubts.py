@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What makes a result doubtful, said beside it."""
+"""Warnings about what makes a result doubtful."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from edgekit.runtime import Runner
     from edgekit.tasks import Decoder
 
-# How much worse a metric has to be, beyond chance: an error in parts of itself, a share in points.
+# How much worse a metric must be, beyond chance: relative for an error, absolute for a share.
 _LARGER_ERROR, _SMALLER_SHARE = 0.1, 0.01
 _LOOKED_AT = 32  # samples, from all over the data
-_SLACK = 0.02  # of an input's range: what lies beyond it by less loses little
+_SLACK = 0.02  # of an input's range: values outside it by less lose little
 _MOST_BEYOND, _LEAST_USED = 0.05, 0.02
 
 
@@ -41,8 +41,8 @@ def nan_doubts(engines: Sequence[Engine], outcome: Outcome, count: int) -> Itera
 def metric_doubts(verdict: Verdict, other: str) -> Iterator[str]:
     """Metrics that are worse than those of the other model by more than chance explains.
 
-    Labels outweigh the agreement of the outputs: small errors cost much where float makes smaller
-    ones.
+    Labels are stronger evidence than the agreement of outputs: small errors matter if float makes
+    even smaller ones.
     """
     texts = []
     for name, difference in verdict.difference.items():
@@ -67,7 +67,7 @@ def metric_doubts(verdict: Verdict, other: str) -> Iterator[str]:
 
 
 def label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:
-    """What makes accuracies doubtful: folders that are not all, or have another order."""
+    """Warn of doubtful accuracies: class folders are missing, or are in another order."""
     if not isinstance(judge, Tally):
         return
     folders = folders_of(dataset)
@@ -75,7 +75,7 @@ def label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:
     given, known = len(folders), judge.num_classes
     if given not in (0, known) and not judge.is_told_classes and not are_numbers(folders):
         yield (
-            f"{given} sub-folders in the order of their names were taken for the first of the "
+            f"{given} sub-folders in the order of their names were used as the first of the "
             f"model's {known} classes; name them by class index, or by name and give --labels"
             + (", or give --label-offset 1 if class 0 is background" if known == given + 1 else "")
         )
@@ -88,7 +88,7 @@ def box_doubts(decoder: Decoder) -> Iterator[str]:
 
 
 def _real_doubts(runner: Runner, dataset: Any) -> Iterator[str]:  # noqa: ANN401 - an ArrayDataset
-    """Real numbers that do not fill the range of a quantized input, or go beyond it."""
+    """Warn of real numbers that use little of the range of a quantized input, or exceed it."""
     total = dataset.num_samples or 0
     some = sorted({int(each) for each in np.linspace(0, total - 1, _LOOKED_AT)}) if total else []
     rows = [dataset.chunk(index, index + 1).inputs for index in some]
@@ -103,20 +103,20 @@ def _real_doubts(runner: Runner, dataset: Any) -> Iterator[str]:  # noqa: ANN401
         slack = _SLACK * (high - low)
         beyond = float(((seen < low - slack) | (seen > high + slack)).mean())
         if beyond > _MOST_BEYOND:
-            problem = f"{beyond:.0%} of their values lie beyond it and saturate"
+            problem = f"{beyond:.0%} of their values are outside it and saturate"
         elif float(np.ptp(seen)) < _LEAST_USED * (high - low):
-            problem = "they use next to nothing of it"
+            problem = "they use almost nothing of it"
         else:
             continue
         yield (
-            f"the input {info.name} stands for {low:.4g} to {high:.4g}, the samples lie between "
-            f"{seen.min():.4g} and {seen.max():.4g}: {problem}; scale them as those that "
+            f"the input {info.name} can store {low:.4g} to {high:.4g}, the samples are between "
+            f"{seen.min():.4g} and {seen.max():.4g}: {problem}; scale them like the samples that "
             "calibrated the model"
         )
 
 
 def range_doubts(runner: Runner, dataset: Dataset) -> Iterator[str]:
-    """What makes a result doubtful: values that the model's inputs were not made for."""
+    """Warn of values that the model's inputs were not made for."""
     promised = dataset.promised_range
     if promised is None and dataset.describe()["kind"] == "array":
         yield from _real_doubts(runner, dataset)
@@ -132,6 +132,6 @@ def range_doubts(runner: Runner, dataset: Dataset) -> Iterator[str]:
         else:
             continue
         yield (
-            f"the input {info.name} stands for {low:g} to {high:g}, the preprocessing gives "
+            f"the input {info.name} can store {low:g} to {high:g}, the preprocessing returns "
             f"{promised[0]:g} to {promised[1]:g}: {problem}; check --preprocess"
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One inference of a compiled model in software, with what its programs are made of."""
+"""Run a compiled model in software, and describe its programs."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _OF_RUNNER = ("runtime", "kernels", "num_threads")
 
 @dataclass(frozen=True)
 class EmulatedProgram(Result):
-    """One edgetpu-custom-op: what the emulator made of its inference program."""
+    """One edgetpu-custom-op: how the emulator planned its inference program."""
 
     operator_index: int
     instructions: Mapping[str, int]  # how many of each name
-    num_steps: int  # of the plan that a run walks
-    plan_ms: float  # to make the plans and fill the parameter cache, of this machine
+    num_steps: int  # of the plan that a run executes
+    plan_ms: float  # to create the plans and fill the parameter cache, on this machine
 
 
 @dataclass(frozen=True)
 class EmulateResult(Result):
-    """The answers, and the programs that gave them."""
+    """The answers, and the programs that computed them."""
 
     schema: ClassVar[str] = "edgekit.emulate/1"
     strict_sync: bool  # whether counters, capacities and fences were checked too
@@ -73,7 +73,7 @@ def emulate(
 
     Raises:
         MissingExtraError: This is the boards' wheel, which has no emulator.
-        EmulationError: A program does something that is not proven.
+        EmulationError: A program does something that the emulator does not support.
         SyncError: ``strict_sync`` found a fault.
         EdgeKitError: As for `run`.
     """
@@ -85,7 +85,7 @@ def emulate(
     request.check(inputs)
     prepared = prepare(model, EMULATOR)
     with Runner(prepared.runnable, options=how) as runner:
-        backend: Any = runner.backend  # an EmulatorBackend, which a board may lack
+        backend: Any = runner.backend  # an EmulatorBackend, which a board may not have
         programs = tuple(
             EmulatedProgram(
                 each.operator_index, each.chip.instructions, len(each.chip.plan.steps), each.plan_ms

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many samples through one model: on all cores, and in larger batches where that is the same.
+"""Run many samples through one model: on all cores, and in larger batches if the results are equal.
 
 A small network spends much of its time between inferences. A copy with a larger batch (for the CPU
-only) saves that; it is used when its outputs equal the original's, bit for bit, on the samples that
-ran one by one before.
+only) saves that; it is used if its outputs equal the original's, bit for bit, on the samples that
+already ran one by one.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from edgekit.runtime import TensorInfo
     from edgekit.tasks import Prepared
 
-_BATCH_S = 5e-3  # a batch takes about this long: the time between two of them no longer counts
+_BATCH_S = 5e-3  # a batch takes about this long, so that the time between batches does not matter
 
 _PIXELS = np.arange(256, dtype=np.uint8)
 _SIGN = np.uint8(0x80)
 
-Rows = Sequence[Any]  # one array, or Pixels, an input; the samples along the first dimension
+Rows = Sequence[Any]  # one array, or Pixels, per input; the samples along the first dimension
 
 
 class Engine:
     """A model and the interpreters that run it; a context manager.
 
-    ``run_timed`` and ``specialize`` belong to one thread; afterwards ``run`` may be called from as
-    many threads as ``specialize`` was told.
+    Call ``run_timed`` and ``specialize`` from one thread; afterwards ``run`` may be called from as
+    many threads as ``specialize`` has ``workers``.
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class Engine:
             prepared: The model.
             options: How to run it.
             keep_state: Samples are a stream: the model's state is kept from one to the next.
-                ``specialize`` then takes one worker.
+                ``specialize`` then uses one worker.
         """
         self._options, self._keep_state = options, keep_state
         self.prepared = prepared
         self.single = Runner(prepared.runnable, options=options)
-        self.batch = _batch_of(self.single)  # samples an inference of ``run``
+        self.batch = _batch_of(self.single)  # samples per inference of ``run``
         self.times_s: list[float] = []
         self._seen: list[tuple[Rows, Rows]] = []
         self._runners = [self.single]
         self._free: queue.LifoQueue[Runner] = queue.LifoQueue()
 
     def run_timed(self, rows: Rows) -> Rows:
-        """Raw outputs for real inputs; the time of each inference goes to ``times_s``."""
+        """Return raw outputs for real inputs; append the time of each inference to ``times_s``."""
         return self._run_single(rows, self.times_s)
 
     def see(self, rows: Rows) -> None:
@@ -75,16 +75,16 @@ class Engine:
         self._run_single(rows, None)
 
     def specialize(self, workers: int, largest_batch: int, *, exactly: bool = False) -> None:
-        """Prepare ``workers`` interpreters for ``run``, with a larger batch if that is equal.
+        """Prepare ``workers`` interpreters for ``run``, with a larger batch if outputs are equal.
 
         Args:
             workers: How many interpreters.
-            largest_batch: The batch is chosen by the times measured, up to this.
-            exactly: Take ``largest_batch`` itself.
+            largest_batch: The upper limit of the batch, which is chosen by the measured times.
+            exactly: Use ``largest_batch`` itself.
         """
         if self.single.environment.is_edge_tpu or self._keep_state:
-            # A second interpreter would share the device, and keep it open after it was lost; and
-            # it would have a state of its own.
+            # A second interpreter would share the device, keep it open after it was lost, and have
+            # a separate state.
             self._seen.clear()
             self._free.put(self.single)
             return
@@ -100,7 +100,7 @@ class Engine:
             self._add(self._runners[-1].clone())
 
     def run(self, rows: Rows) -> Rows:
-        """Raw outputs for real inputs."""
+        """Return raw outputs for real inputs."""
         if not len(rows[0]):
             return []
         runner = self._free.get()
@@ -110,7 +110,7 @@ class Engine:
             self._free.put(runner)
 
     def answer(self, rows: Rows) -> Rows:
-        """Raw outputs for real inputs, one by one and untimed, before other threads run."""
+        """Return raw outputs for real inputs, one by one and untimed, before other threads run."""
         return _run(self.single, rows) if len(rows[0]) else []
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class Engine:
         return outputs
 
     def _try(self, content: bytes) -> None:
-        """Use the copy ``content`` if it answers as the original did."""
+        """Use the copy ``content`` if its outputs equal the original's."""
         runner = Runner(content, options=self._options)
         for rows, outputs in self._seen:
             if not all(map(np.array_equal, _run(runner, rows), outputs)):
@@ -147,13 +147,13 @@ class Engine:
 
 
 def _looked_up(runner: Runner, index: int, rows: Any) -> NDArray[Any] | None:  # noqa: ANN401 - array-like
-    """All the rows as input ``index`` stores them, where that is a look-up; None elsewhere."""
+    """Return all rows as input ``index`` stores them if that is a look-up, else None."""
     params = runner.inputs[index].params
     if params is None or not isinstance(rows, Pixels):
         return None
     codes = quantize(rows.table, params)
     if codes.dtype == np.uint8 and np.array_equal(codes, _PIXELS):
-        return rows.values  # a pixel is its own code
+        return rows.values  # each pixel equals its code
     if codes.dtype == np.int8 and np.array_equal(codes.view(np.uint8), _PIXELS ^ _SIGN):
         return (rows.values ^ _SIGN).view(np.int8)  # ten times as fast as looking it up
     stored: NDArray[Any] = codes.take(rows.values)
@@ -161,7 +161,7 @@ def _looked_up(runner: Runner, index: int, rows: Any) -> NDArray[Any] | None:  #
 
 
 def as_pixels(values: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
-    """Whole real numbers (pixels kept ``raw``) as the integers that an unquantized input takes."""
+    """Convert whole real numbers (``raw`` pixels) to the integers of an unquantized input."""
     wanted = np.dtype(info.dtype)
     if info.params is not None or wanted.kind not in "iu" or values.dtype.kind != "f":
         return values
@@ -200,7 +200,7 @@ def _rows_of(outputs: Sequence[NDArray[Any]], size: int) -> NDArray[Any]:
 
 
 def _batch_of(runner: Runner) -> int:
-    """Samples an inference: one if the inputs' first dimension is not a batch."""
+    """Samples per inference: one if the inputs' first dimension is not a batch."""
     shapes = [info.shape for info in runner.inputs]
     return shapes[0][0] if shapes and shapes[0] and has_batch(shapes) else 1
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often a model is right over a data set, alone and against another model."""
+"""Evaluate a model on a data set, alone or against another model."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from edgekit.files import PathLike
     from edgekit.formats.model_file import ModelSource
 
-# mAP integrates over scores: what would be no answer to a person still counts.
+# mAP also counts detections with low scores.
 _LEAST_SCORE = 0.001
 # How samples get labels, by the kind of data.
 _LABEL_FILES = "sort images into sub-folders by class, or save labels as y in the .npz"
@@ -77,7 +77,7 @@ _HOW_TO_LABEL = {
     "folder": "sort the images into sub-folders by class",
     "python": "let the program give pairs (sample, label)",
 }
-# How outputs are read where the labels decide, not the outputs.
+# How outputs are read if the labels decide the task.
 _KINDS = {
     CLASSIFICATION: "score a class",
     MULTILABEL: "score a class, each by itself",
@@ -90,7 +90,7 @@ _NO_LATENCY = dict.fromkeys(("min", "mean", "p50", "p90", "p95", "p99", "std"), 
 
 @dataclass(frozen=True)
 class _Settings:
-    """What decides the answers besides models and data: the options that a result repeats."""
+    """The options, besides models and data, that affect the answers; a result repeats them."""
 
     task: str | None
     labels: PathLike | Sequence[str] | None
@@ -119,7 +119,7 @@ class _Pixels:
     """Why the pixels are preprocessed in this way, and the warning if the model contradicts it."""
 
     reason: str
-    doubts: tuple[str, ...]  # what contradicts the network, its file or the other model
+    doubts: tuple[str, ...]  # contradictions with the network, its file or the other model
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class _Evaluation:
 
 def evaluate(
     model: ModelSource,
-    data: Any,  # noqa: ANN401 - whatever open_dataset takes
+    data: Any,  # noqa: ANN401 - anything that open_dataset accepts
     *,
     against: ModelSource | None = None,
     task: str | None = None,
@@ -167,42 +167,43 @@ def evaluate(
 ) -> EvaluateResult:
     """Evaluate a model over ``data``: how often it is right, or how far off it is.
 
-    With ``against`` any two models with the same inputs and outputs are compared, output by output,
-    whatever their task: see ``against.quality`` of the result.
+    With ``against``, two models with the same inputs and outputs are compared, output by output,
+    for any task: see ``against.quality`` of the result.
 
-    The first samples run one at a time and give the latencies; the others run on ``num_workers``
-    interpreters, each fed by a thread that reads its own samples, and small networks on a copy with
-    a larger batch whose outputs were found equal.
+    The first samples run one at a time, to measure latencies; the others run on ``num_workers``
+    interpreters, each with a thread that reads its own samples. Small networks run on a copy with a
+    larger batch, after a check that its outputs are equal.
 
     Args:
         model: Path or content of a .tflite file or a bundle.
-        data: Samples with labels: whatever `open_dataset` takes. Detectors and pose networks need a
-            COCO JSON, segmentation a folder of images with masks. With ``against`` the labels of
-            classes may be missing; only the agreement is measured then.
+        data: Samples with labels: anything that `open_dataset` accepts. Detectors and pose networks
+            need a COCO JSON, segmentation a folder of images with masks. With ``against`` the
+            labels of classes may be missing; only the agreement is measured then.
         against: Another model whose inputs have the same shapes, often the float one.
         task: One of `edgekit.tasks.TASKS`: ``classification``, ``multilabel``, ``detection``,
-            ``segmentation``, ``pose``, ``regression`` or ``none``; None guesses it by the outputs
+            ``segmentation``, ``pose``, ``regression`` or ``none``; None guesses it from the outputs
             and the labels.
-        preprocess: How pixels become the network's input; None takes what the model's file says,
-            else what the quantization of the input tells, else scales them to 0..1.
-        labels: Names of the model's classes, or a text file with them; None takes those attached
-            to the model. They match sub-folders and COCO's categories to classes.
-        split: ``test`` or ``train``, of a file that holds both.
-        num_samples: So many from all over the data set, evenly over its classes where they are
-            known before reading, else at an even stride; the first so many where the data do not
-            say how many they are. None takes all.
-        label_offset: Added to each label: 1 where the model has a background class before those
-            of the data.
-        score_threshold: Detections below it are left out; None is 0.001, or what the model's own
-            post-processing leaves. Of a multi-label model a class holds above it; None is 0.5 of
-            probabilities, 0 of logits.
-        iou_threshold: For detectors whose suppression is done here.
-        anchors: For raw SSD: an .npy, or a .tflite that holds them.
-        device: See `Runner`; one of the two models that is not compiled runs on the CPU.
+        preprocess: How pixels become the network's input; None uses what the model's file states,
+            else what the input's quantization shows, else scales pixels to 0..1.
+        labels: Names of the model's classes, or a text file with them; None uses those attached to
+            the model. They match sub-folders and COCO's categories to classes.
+        split: ``test`` or ``train``, of a file that contains both.
+        num_samples: How many samples to use, spread over the data set: evenly over its classes if
+            they are known before reading, else at an even stride; the first ones if the size of the
+            data is unknown. None uses all.
+        label_offset: Added to each label: 1 if the model has a background class before those of the
+            data.
+        score_threshold: Detections below it are left out; None is 0.001, or the threshold of the
+            model's own post-processing. For a multi-label model, classes with a score above it
+            count as true; None is 0.5 for probabilities, 0 for logits.
+        iou_threshold: For detectors whose non-maximum suppression is done here.
+        anchors: For raw SSD: an .npy, or a .tflite that contains them.
+        device: See `Runner`; a model that is not compiled runs on the CPU.
         runtime: See `Runner`.
         kernels: See `Runner`.
-        num_threads: Threads of one inference.
-        num_workers: Interpreters side by side; None takes one for each core. An Edge TPU has one.
+        num_threads: The number of threads of one inference.
+        num_workers: The number of parallel interpreters; None uses one per core. An Edge TPU has
+            one.
         keep_state: The samples are a stream: the model's state (of an LSTM) is kept from one to the
             next, in one interpreter. Otherwise it is reset before each sample.
         fallback: See `Runner`.
@@ -210,15 +211,15 @@ def evaluate(
         timeout_s: See `Runner`.
         options: ``device`` to ``timeout_s`` as one value, instead of these keywords.
         journal: A file to write each batch's answers to.
-        resume: Go on from what ``journal`` holds.
+        resume: Continue from the answers in ``journal``.
         strict: Stop at the first sample that cannot be read, instead of listing it.
-        progress: Called with (samples done, samples in all).
+        progress: Called with (samples done, number of all samples).
 
     Raises:
-        DataError: There is no sample, no label, or a label that is none of the model's classes.
-        UnsupportedModelError: The model is for none of these tasks, or ``against`` has other
+        DataError: There is no sample, no label, or a label that is not one of the model's classes.
+        UnsupportedModelError: The model does not fit any of these tasks, or ``against`` has other
             inputs.
-        UsageError: A number is out of range, or ``resume`` comes without ``journal``.
+        UsageError: A number is out of range, or ``resume`` is set without ``journal``.
         MissingExtraError: COCO's metrics need pycocotools.
         EdgeKitError: As for `Runner`.
     """
@@ -285,18 +286,18 @@ def _check_options(
         if number is not None and number < 1:
             raise UsageError(f"{option} is {number}", fix="give a number above zero")
     if resume and journal is None:
-        raise UsageError("--resume without --journal", fix="name the journal to go on with")
+        raise UsageError("--resume without --journal", fix="name the journal to continue")
     if resume and keep_state:
         raise UsageError(
             "--resume with --keep-state",
-            why="the journal holds answers, not the model's state",
-            fix="start anew without --resume, with another --journal",
+            why="the journal contains answers, not the model's state",
+            fix="start again without --resume, with another --journal",
         )
 
 
 def _prepared(
     engines: Sequence[Engine],
-    data: Any,  # noqa: ANN401 - whatever open_dataset takes
+    data: Any,  # noqa: ANN401 - anything that open_dataset accepts
     preprocess: str | Preprocess | None,
     settings: _Settings,
     workers: int,
@@ -327,7 +328,7 @@ def _prepared(
     counted = [decoder.counted for decoder in decoders]
     plan = Plan(dataset, settings.num_samples, workers, strict, chunk_size(engines), counted)
     if not names and len(dataset.class_names) == decoders[0].num_classes and not offset:
-        names = dataset.class_names  # sub-folders, taken in their order
+        names = dataset.class_names  # sub-folders, in their order
     is_real = isinstance(dataset, ArrayDataset) and not dataset.has_pixels
     if is_real and how.is_default:
         reason = REAL_NUMBERS
@@ -341,7 +342,7 @@ def _prepared(
 
 
 def _journal_key(evaluation: _Evaluation) -> dict[str, Any]:
-    """What must be equal for a run to go on: models, data, and how answers are judged."""
+    """What must be equal for a run to continue: models, data, and how answers are judged."""
     settings, plan = evaluation.settings, evaluation.plan
     return {
         "models": [engine.prepared.sha256 for engine in evaluation.engines],
@@ -362,7 +363,7 @@ def _journal_key(evaluation: _Evaluation) -> dict[str, Any]:
 
 
 def _content_hash(source: PathLike | Sequence[str] | None) -> str:
-    """Of a file, or of a list of names: a journal must not go on with others."""
+    """Return the hash of a file or a list of names: a journal must not continue with others."""
     if source is None:
         return ""
     if isinstance(source, (str, os.PathLike)):
@@ -411,7 +412,7 @@ def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None
         *label_doubts(judge, dataset),
     ]
     return EvaluateResult(
-        # The Runner has another file than was given where the plain one stands in.
+        # The Runner has another file than the given one if the plain model runs instead.
         model=engine.single.source or engine.prepared.source,
         sha256=engine.single.sha256 if engine.single.source else engine.prepared.sha256,
         task=chosen.task,
@@ -443,7 +444,7 @@ def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None
         asked=asked_for(_DEFAULTS, **settings.__dict__),
         class_names=tuple(evaluation.names),
         preprocess_reason=evaluation.pixels.reason,
-        # On the CPU only the first inferences are timed, and others run beside them.
+        # On the CPU only the first inferences are timed, before others run in parallel.
     )
 
 
@@ -471,7 +472,7 @@ def _label_file_doubts(settings: _Settings) -> Iterator[str]:
 def _preprocess(
     asked: str | Preprocess | None, engines: Sequence[Engine]
 ) -> tuple[Preprocess, str]:
-    """How the inputs are preprocessed, and why: the first model that says something decides."""
+    """Return how the inputs are preprocessed, and why: the first model with information decides."""
     default = parse_preprocess(asked)
     for engine in engines:
         info, prepared = engine.single.inputs[0], engine.prepared
@@ -482,7 +483,7 @@ def _preprocess(
 
 
 def _open(
-    data: Any,  # noqa: ANN401 - whatever open_dataset takes
+    data: Any,  # noqa: ANN401 - anything that open_dataset accepts
     engines: Sequence[Engine],
     decoder: Decoder,
     how: Preprocess,
@@ -492,17 +493,17 @@ def _open(
     specs = [InputSpec(each.name, (1, *each.shape[1:])) for each in infos]
     masks = decoder.task == SEGMENTATION
     try:
-        with chatter_logged():  # a program that gives samples may import TensorFlow
+        with chatter_logged():  # a program that yields samples may import TensorFlow
             return open_dataset(data, inputs=specs, preprocess=how, split=split, masks=masks)
     except DataError:
         if not masks or len(engines) == 1:
             raise
-        # Two models can be compared without a mask that says who is right.
+        # Two models can be compared without true masks.
         return open_dataset(data, inputs=specs, preprocess=how, split=split)
 
 
 def _class_names(engine: Engine, decoder: Decoder, settings: _Settings) -> Sequence[str]:
-    """As told with ``labels``, else as attached to the model."""
+    """Return the names given with ``labels``, else those attached to the model."""
     names = fit_labels(settings.labels, decoder.num_classes)
     return names or model_labels(engine.prepared, decoder.num_classes)
 
@@ -543,12 +544,12 @@ def _check_outcome(
             where=where,
             why="; ".join(remarks_of(dataset)),
             fix=f"{_HOW_TO_LABEL.get(dataset.describe()['kind'], _LABEL_FILES)}; without any label "
-            "give --against, for the agreement of two models",
+            "use --against to measure the agreement of two models",
         )
 
 
 def _identity(dataset: Dataset, total: int | None) -> int | None:
-    """A number that is another when samples or labels are; None where only reading them tells."""
+    """Return a number that changes with samples or labels; None if that needs reading them."""
     if total is None or not hasattr(dataset, "identity"):
         return None
     return int(dataset.identity(total))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples that a model answers with NaN or infinity: they count as wrong."""
+"""Find samples that a model answers with NaN or infinity: they count as wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def bad_rows(outputs: Sequence[Any], counted: Counted | None = None) -> NDArray[
 
     Args:
         outputs: As the tensors store them; integers are always finite.
-        counted: The values of one sample's outputs that mean something, as `Decoder.counted`; None
+        counted: Returns the values of one sample's outputs that matter, as `Decoder.counted`; None
             counts all.
     """
     bad: NDArray[np.bool_] = np.zeros(len(outputs[0]) if outputs else 0, bool)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder that ``run -o`` draws into: a picture an image, a video a video."""
+"""The folder that ``run -o`` draws into: a picture for each image, a video for each video."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DEFAULT_FPS = 25.0
 class Gallery:
     """Draws answers into a folder; does nothing without one. A context manager.
 
-    Files appear when they are complete; where the block raises, a video that was begun is removed.
+    Files appear when they are complete; if the block raises, an incomplete video is removed.
     """
 
     def __init__(self, folder: Path | None, inputs: Sequence[object] = ()) -> None:
@@ -36,7 +36,7 @@ class Gallery:
         self._video: _Video | None = None
 
     def add(self, item: Item, answer: Answer, meaning: Meaning, reading: Reading) -> str:
-        """Draw an answer; returns the path of the picture, empty where nothing was drawn.
+        """Draw an answer and return the path of the picture; empty if nothing was drawn.
 
         Raises:
             OutputError: It cannot be written.
@@ -79,7 +79,7 @@ class Gallery:
 
 
 class _Video:
-    """A video file in the making, under another name until it is complete."""
+    """A video file that is being written, under another name until it is complete."""
 
     def __init__(self, source: Path, path: Path, size: tuple[int, int]) -> None:
         cv2 = require("cv2", extra="video", purpose="write a video")

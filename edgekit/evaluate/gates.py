@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model must keep of the one it is compared with, often its float original."""
+"""How close a model must be to the one that it is compared with, often its float original."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gates:
-    """The gates; None where one is not set."""
+    """The gates; None for a gate that is not set."""
 
     min_agreement: float | None = None  # a share
     min_snr_db: float | None = None  # of every output, about each element's mean
@@ -47,16 +47,16 @@ class Gates:
             where=where,
             why="; ".join([*(f.text for f in agreement.findings), *(c.text for c in causes)]),
             fix=f"{causes[0].fix if causes else 'lower the gate'}; without "
-            f"{' and '.join(self.names)} the model is written as it is",
+            f"{' and '.join(self.names)} the model is written anyway",
         )
 
     def failures(self, agreement: Agreement) -> Iterator[str]:
-        """Say for each gate that is not met what was measured."""
+        """Yield for each gate that is not met what was measured."""
         if self.min_agreement is not None:
             share = agreement.share
             if share is None:
                 yield (
-                    f"--min-agreement {self.min_agreement:g}: no output holds classes, scores, "
+                    f"--min-agreement {self.min_agreement:g}: no output contains classes, scores, "
                     "masks or objects to count; --min-snr-db judges any output"
                 )
             elif share < self.min_agreement:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``run`` is given: images, arrays, folders, patterns and videos, one sample at a time."""
+"""The inputs of ``run``: images, arrays, folders, patterns and videos, one sample at a time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to run on."""
+    """One input to run on."""
 
     name: str
     path: Path | None = None
@@ -45,7 +45,7 @@ class Item:
     is_listed: bool = False  # found in a folder or by a pattern: may be unreadable
     is_frame: bool = False
     video: Path | None = None
-    goes_on: bool = False  # a frame that follows another of its video
+    goes_on: bool = False  # whether it is a frame after the first one of its video
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ class Reading:
     """An item, read."""
 
     arrays: Mapping[str, NDArray[Any]]  # by input name: real values, the batch included
-    image: Image.Image | None  # upright as the network got it, for drawing
+    image: Image.Image | None  # turned as for the network, for drawing
     placement: Placement
 
 
 def expand(inputs: Sequence[PathLike | NDArray[Any]]) -> Iterator[Item]:
-    """Each file, array, image in a folder, file that a pattern matches, frame of a video.
+    """Yield each file, array, image in a folder, file that matches a pattern, frame of a video.
 
     Raises:
-        InputError: A path does not exist, a folder holds no image, a pattern matches nothing.
-        MissingExtraError: A video, and OpenCV is not installed.
+        InputError: A path does not exist, a folder contains no image, a pattern matches nothing.
+        MissingExtraError: An input is a video, and OpenCV is not installed.
     """
     for each in inputs:
         if isinstance(each, np.ndarray):
@@ -73,7 +73,7 @@ def expand(inputs: Sequence[PathLike | NDArray[Any]]) -> Iterator[Item]:
             found = sorted(entry for entry in path.iterdir() if is_image(entry))
             if not found:
                 raise InputError(
-                    "the folder holds no image",
+                    "the folder contains no image",
                     where=str(path),
                     why=f"none of its files ends in {', '.join(sorted(IMAGE_SUFFIXES))}",
                 )
@@ -91,7 +91,7 @@ def expand(inputs: Sequence[PathLike | NDArray[Any]]) -> Iterator[Item]:
 
 
 def each_sample(item: Item, infos: Sequence[TensorInfo]) -> Iterator[Item]:
-    """The samples of ``item``: of an array, an .npy or an .npz all that it holds.
+    """Yield the samples of ``item``: for an array, an .npy or an .npz all samples in it.
 
     Raises:
         DataError: The file cannot be read.
@@ -116,7 +116,7 @@ def each_sample(item: Item, infos: Sequence[TensorInfo]) -> Iterator[Item]:
 
 
 def read_item(item: Item, infos: Sequence[TensorInfo], how: Preprocess) -> Reading:
-    """Read and preprocess ``item`` for the inputs ``infos``; what it does not fill is left out.
+    """Read and preprocess ``item`` for the inputs ``infos``; inputs without values are left out.
 
     Raises:
         DataError: It cannot be read, or does not fit.
@@ -129,7 +129,7 @@ def read_item(item: Item, infos: Sequence[TensorInfo], how: Preprocess) -> Readi
         return Reading(_fit_all(item.arrays, infos, how), None, _whole(first))
     path = item.path or Path(item.name)
     if not path.is_file():
-        raise InputError("the input does not exist or is no file", where=str(path))
+        raise InputError("the input does not exist or is not a file", where=str(path))
     return _read_image(read_bytes(path, "input", MOST_IMAGE_BYTES), first, how)
 
 
@@ -142,7 +142,7 @@ def _read_image(content: bytes, info: TensorInfo, how: Preprocess) -> Reading:
 
 
 def _encoded(frame: NDArray[Any]) -> bytes:
-    """A frame as a file, so that it goes the one way that images go."""
+    """Return a frame as an image file, so that it is read like all images."""
     from PIL import Image  # noqa: PLC0415
 
     stream = io.BytesIO()
@@ -170,7 +170,7 @@ def _frames(path: Path) -> Iterator[Item]:
 
 
 def _whole(info: TensorInfo) -> Placement:
-    """An array is the input itself: its pixels are the input's."""
+    """Return the placement of an array: it is the input itself."""
     shape = info.shape
     height, width = (shape[1], shape[2]) if len(shape) > 2 else (1, 1)
     return Placement(width, height, width, height, width, height, 1.0, 1.0)
@@ -202,5 +202,5 @@ def _fitted(values: NDArray[Any], info: TensorInfo, how: Preprocess) -> NDArray[
 
 
 def _repeated(sample: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
-    # A model with a larger batch gets the sample in every place.
+    # A model with a larger batch gets the sample in every row.
     return np.repeat(sample[None], info.shape[0], axis=0) if info.shape else sample

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's journal: one JSON line a batch, from which the run can go on after it was killed.
+"""A run's journal: one JSON line per batch, from which a killed run can continue.
 
-Each line ends in a CRC-32 of itself and all before it: a line that was edited, lost or doubled
-would change the result in silence.
+Each line ends with a CRC-32 of itself and all lines before it: without it, an edited, lost or
+repeated line would silently change the result.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCHEMA = "edgekit.journal/1"
 _BEGINNING = b'{"schema":"%s"' % SCHEMA.encode()
 _CRC = b',"crc":'
 _MOST_BYTES = 2 << 30  # read line by line
-_MOST_MEMORY_BYTES = 4 << 30  # of all entries, as `memory_needed` counts; they take less than half
+_MOST_MEMORY_BYTES = 4 << 30  # of all entries, as estimated; they need less than half
 
 
 class Journal:
@@ -37,13 +37,13 @@ class Journal:
 
         Args:
             path: The file; must not exist unless ``resume``.
-            key: What must be equal for a run to go on.
-            resume: Read what is there, drop a last line that was cut off, go on behind it. A
-                missing file begins a new journal.
+            key: What must be equal for a run to continue.
+            resume: Read the file, drop an incomplete last line, continue after it. If the file is
+                missing, start a new journal.
 
         Raises:
             OutputError: The file cannot be written.
-            DataError: It exists and ``resume`` is off, is no journal, or is that of another run.
+            DataError: It exists and ``resume`` is off, is not a journal, or is that of another run.
         """
         self._path = Path(path)
         self.entries: list[dict[str, Any]] = []
@@ -53,7 +53,7 @@ class Journal:
             raise DataError(
                 "the journal exists already",
                 where=str(path),
-                fix="--resume to go on with it, or name another file",
+                fix="use --resume to continue it, or name another file",
             )
         kept = self._read(key) if exists else 0
         try:
@@ -66,11 +66,11 @@ class Journal:
             self._begin(key, is_new=not exists)
 
     def _begin(self, key: Mapping[str, Any], *, is_new: bool) -> None:
-        """Write the first line; a new file without one is removed, so that a run can begin anew."""
+        """Write the first line; if that fails, remove a new file, so that a run can start again."""
         try:
             self.write({"schema": SCHEMA, "key": dict(key)})
         except OutputError:
-            with contextlib.suppress(OSError):  # closing writes what is left
+            with contextlib.suppress(OSError):  # closing may write again
                 self._stream.close()
             if is_new:
                 with contextlib.suppress(OSError):
@@ -81,7 +81,7 @@ class Journal:
         """Append ``entry`` as one line.
 
         Raises:
-            OutputError: The disk is full, the file is gone.
+            OutputError: The disk is full, or the file was removed.
         """
         try:
             body = json.dumps(entry, separators=(",", ":")).encode()[:-1]
@@ -103,7 +103,7 @@ class Journal:
         self.close()
 
     def _read(self, key: Mapping[str, Any]) -> int:
-        """Fill ``entries`` with the whole lines; returns the number of bytes that they take."""
+        """Fill ``entries`` with the complete lines; return the number of their bytes."""
         kept = needed = 0
         for number, (line, entry) in enumerate(self._lines()):
             if number == 0:
@@ -113,7 +113,7 @@ class Journal:
             kept += len(line)
             needed += memory_needed(line)
             if needed > _MOST_MEMORY_BYTES:
-                raise self.damaged(f"its first {number + 1} lines hold more than fits into memory")
+                raise self.damaged(f"its first {number + 1} lines need too much memory")
         return kept
 
     def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
@@ -124,12 +124,12 @@ class Journal:
                 for number, line in enumerate(stream, 1):
                     if number == 1 and line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
                         raise DataError(
-                            "this is no journal of edgekit",
+                            "this is not a journal of edgekit",
                             where=str(self._path),
-                            fix="name another file; this one is left as it is",
+                            fix="name another file; this one is not changed",
                         )
                     if not line.endswith(b"\n"):
-                        return  # the run was killed in the middle of it
+                        return  # the run was killed while it wrote the line
                     yield line, self._parse(line, number)
         except OSError as error:
             raise InputError(
@@ -141,10 +141,10 @@ class Journal:
         expected = zlib.crc32(body, self._crc)
         if crc != b"%d}\n" % expected:
             raise DataError(
-                f"the journal is damaged: line {number} is not what was written there",
+                f"the journal is damaged: line {number} is not the line that was written",
                 where=str(self._path),
-                why="a line was edited, removed or doubled, or the disk lost it",
-                fix=f"keep the {number - 1} lines before it, or remove the file and start anew",
+                why="a line was edited, removed or repeated, or the disk lost it",
+                fix=f"keep the {number - 1} lines before it, or remove the file and start again",
             )
         self._crc = expected
         try:
@@ -156,15 +156,15 @@ class Journal:
         return entry
 
     def damaged(self, why: str) -> DataError:
-        """The error for a line whose checksum is right and whose content no run wrote."""
+        """Return the error for a line with a correct checksum but a content that no run writes."""
         return DataError(
             f"the journal is damaged: {why}",
             where=str(self._path),
-            fix="remove the file and start anew",
+            fix="remove the file and start again",
         )
 
     def _check(self, head: Mapping[str, Any], key: Mapping[str, Any]) -> None:
-        # As JSON writes it: tuples are lists there.
+        # Through JSON: tuples become lists.
         wanted, given = json.loads(json.dumps(dict(key))), head.get("key", {})
         names = [name for name in wanted if wanted[name] != given.get(name)]
         if names:
@@ -179,5 +179,5 @@ class Journal:
         return OutputError(
             f"cannot write the journal: {error.strerror or error}",
             where=str(self._path),
-            fix="name a file in a folder that exists, is writable and has room",
+            fix="name a file in a folder that exists, is writable and has free space",
         )

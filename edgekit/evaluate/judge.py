@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every task's judge does: outputs to records, records to metrics.
+"""The protocol of a task's judge: outputs become records, records become metrics.
 
-Records are plain JSON values. What a run adds up is what it wrote to its journal, so a run that
-goes on from a journal comes to the same result.
+Records are plain JSON values. A run adds up what it wrote to its journal, so a run that continues
+from a journal has the same result.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Bounds = Mapping[str, Tuple[float, float]]  # metric -> its lowest and highest p
 
 @dataclass(frozen=True)
 class Score:
-    """One model's metrics, and what they are without each group of samples in turn."""
+    """One model's metrics, for all samples and without each group of samples in turn."""
 
     metrics: Mapping[str, float]
     metrics_ci95: Mapping[str, Interval]
@@ -40,10 +40,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge comes to: a score a model, and how the first differs from the second."""
+    """The result of a judge: a score per model, and how the first differs from the second."""
 
     scores: tuple[Score, ...]
-    agreement: float | None  # None where the task has no such number
+    agreement: float | None  # None if the task has no such number
     difference: Mapping[str, float]
     difference_ci95: Mapping[str, Interval]
     num_classes: int
@@ -56,20 +56,21 @@ class Judge(Protocol):
     count: int  # samples judged so far
 
     def record(self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]) -> Any:  # noqa: ANN401 - JSON values
-        """The record of each model's outputs for a batch; safe to call from any thread.
+        """Return the record of each model's outputs for a batch; can be called from any thread.
 
-        ``bad`` says of each model which samples it answers with NaN or infinity, see `bad_rows`.
+        ``bad`` marks for each model the samples that it answers with NaN or infinity, see
+        `bad_rows`.
         """
 
     def add(self, record: Any) -> None:  # noqa: ANN401 - JSON values
-        """Add a record up; records come in the order of the samples."""
+        """Add a record to the sums; records come in the order of the samples."""
 
     def verdict(self) -> Verdict:
         """The metrics of all samples added."""
 
 
 def decode_rows(decoder: Decoder, outputs: Rows, bad: BadRows) -> list[Meaning]:
-    """What each sample's outputs mean; None where ``bad`` says that they hold NaN or infinity."""
+    """Decode each sample's outputs; None for samples that ``bad`` marks."""
     return [
         None if bad[i] else decoder.decode([_row(each, i) for each in outputs])
         for i in range(len(bad))
@@ -82,14 +83,14 @@ def make_score(
     per_class: Mapping[str, Mapping[str, float]] | None = None,
     bounds: Bounds | None = None,
 ) -> Score:
-    """A score whose intervals come from leaving groups out.
+    """Return a score with intervals from leaving groups out.
 
     Args:
-        metrics: Of all samples.
-        left_out: Of all but each group in turn.
+        metrics: The metrics of all samples.
+        left_out: The metrics of all samples but one group, for each group.
         per_class: Metrics of each class or target.
-        bounds: Of each metric; None where all are shares. Without bounds nothing can be said of one
-            group alone: its interval is left out.
+        bounds: The bounds of each metric; None if all are shares. If bounds are given, a metric
+            with one group only has no interval.
     """
     halves = {name: jackknife_half(left_out[name]) for name in metrics}
     limits = bounds or {}
@@ -108,9 +109,9 @@ def make_score(
 def paired_difference(
     first: Score, second: Score, bounds: Bounds | None = None
 ) -> tuple[dict[str, float], dict[str, Interval]]:
-    """The first's metrics less the second's on the same samples, and 95 % intervals.
+    """Return the first's metrics minus the second's on the same samples, and 95 % intervals.
 
-    ``bounds`` is None where all are shares; see `make_score`.
+    ``bounds`` is None if all are shares; see `make_score`.
     """
     low, high = (-1.0, 1.0) if bounds is None else (-math.inf, math.inf)
     names = [name for name in first.metrics if name in second.metrics]

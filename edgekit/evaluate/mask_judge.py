@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks against masks: intersection over union of each class, shares of right pixels."""
+"""Judge masks: intersection over union of each class, shares of correct pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IGNORED = 255  # the class of pixels that do not count, as in PASCAL VOC and Cit
 
 
 class MaskJudge:
-    """What one or two models answered for the pixels of the same images.
+    """Collects the answers of one or two models for the pixels of the same images.
 
     Masks are compared at the true mask's resolution, which is the image's.
     """
@@ -42,7 +42,7 @@ class MaskJudge:
     def record(
         self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]
     ) -> list[dict[str, Any]]:
-        """For each image (true class, answer, pixels) a model, and how many pixels agree."""
+        """Return per image and model (true class, answer, pixels), and how many pixels agree."""
         meanings = [
             decode_rows(decoder, each, no_answer)
             for decoder, each, no_answer in zip(self._decoders, outputs, bad)
@@ -68,7 +68,7 @@ class MaskJudge:
         return records
 
     def add(self, record: Sequence[Mapping[str, Any]]) -> None:
-        """Add the records of a batch up."""
+        """Add the records of a batch to the sums."""
         for image in record:
             for groups, pairs in zip(self._groups, image["pairs"]):
                 counter = groups[self.count % NUM_GROUPS]
@@ -79,7 +79,7 @@ class MaskJudge:
             self.count += 1
 
     def verdict(self) -> Verdict:
-        """Mean IoU over the classes that occur, and the share of right pixels."""
+        """Return the mean IoU over the classes that occur, and the share of correct pixels."""
         scores = []
         for groups in self._groups:
             whole = _sum(groups)
@@ -105,7 +105,7 @@ class MaskJudge:
 
 
 def _answer(meaning: Meaning, placement: Placement, truth: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The class of each of the image's pixels; `NO_ANSWER` where the outputs hold NaN."""
+    """Return the class of each of the image's pixels; `NO_ANSWER` if the outputs contain NaN."""
     if not isinstance(meaning, Mask):
         return np.full(truth.shape, NO_ANSWER, np.int64)
     return mask_to_image(meaning.classes, placement)
@@ -127,7 +127,7 @@ def _sum(groups: Sequence[Counter[tuple[int, int]]]) -> Counter[tuple[int, int]]
 
 
 def _ious(pairs: Mapping[tuple[int, int], int]) -> dict[int, float]:
-    """Of each class that occurs in the truth or among the answers."""
+    """Return the IoU of each class that occurs in the truth or the answers."""
     true: Counter[int] = Counter()
     answered: Counter[int] = Counter()
     for (truth, answer), pixels in pairs.items():

@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Interval = Tuple[float, float]
-ERRORS = frozenset(("mae", "rmse"))  # the lower the better, in the unit of the targets
-NO_SHARES = ERRORS | {"r2"}  # of no fixed range: not written in percent
+ERRORS = frozenset(("mae", "rmse"))  # lower is better; in the unit of the targets
+NO_SHARES = ERRORS | {"r2"}  # without a fixed range: not written in percent
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
 
 def metric_text(name: str, value: float) -> str:
-    """A metric for people: shares in percent."""
+    """Return a metric as text: shares in percent."""
     return f"{value:.4g}" if name in NO_SHARES else f"{value:.2%}"
 
 
 def difference_text(name: str, value: float) -> str:
-    """A difference of two metrics, signed: of shares in points of 100."""
+    """Return a signed difference of two metrics as text: of shares in percentage points."""
     return f"{value:+.4g}" if name in NO_SHARES else f"{value * 100:+.2f}"
 
 
 def ranks(scores: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many classes each sample's true class stands behind; 0 is a right answer.
+    """Return how many classes rank above each sample's true class; 0 is a correct answer.
 
     Among equal scores the lower class index comes first, as in ``argmax``.
 
@@ -61,14 +61,14 @@ def difference_ci95(only_first: int, only_second: int, count: int) -> Interval:
     """The 95 % confidence interval of the difference of two shares on the same samples.
 
     Args:
-        only_first: Samples that only the first model answers rightly.
-        only_second: Samples that only the second one does.
-        count: All samples.
+        only_first: The number of samples that only the first model answers correctly.
+        only_second: The number of samples that only the second model answers correctly.
+        count: The number of all samples.
 
     Source:
         A. Agresti, Y. Min, Simple improved confidence intervals for comparing matched proportions
         (2005): Wald's interval with one half added to each of the four cells. Without that, two
-        models that never differ would get an interval of no width.
+        models that never differ would get an interval of zero width.
     """
     first, second, total = only_first + 0.5, only_second + 0.5, count + 2.0
     difference = (first - second) / total
@@ -76,8 +76,8 @@ def difference_ci95(only_first: int, only_second: int, count: int) -> Interval:
     return max(-1.0, difference - half), min(1.0, difference + half)
 
 
-# Samples are dealt out to so many groups; leaving out one group at a time shows how much a metric
-# hangs on the samples, for metrics that are no shares.
+# Samples are divided into this many groups; leaving out one group at a time shows how much a metric
+# depends on the samples, for metrics that are not shares.
 NUM_GROUPS = 20
 # The 97.5 % quantile of Student's t with 1 to NUM_GROUPS - 1 degrees of freedom.
 _T95 = (
@@ -87,9 +87,9 @@ _T95 = (
 
 
 def jackknife_half(left_out: Sequence[float]) -> float:
-    """Half the 95 % confidence interval of a metric, from its values without one group each.
+    """Return half the 95 % confidence interval of a metric, from its values without each group.
 
-    Applied to the differences of two models' values it gives a paired interval.
+    For the differences of two models' values this is a paired interval.
 
     Source:
         J. Shao, D. Tu, The Jackknife and Bootstrap (1995), section 2.3: the delete-a-group
@@ -104,5 +104,5 @@ def jackknife_half(left_out: Sequence[float]) -> float:
 
 
 def around(value: float, half: float, low: float = 0.0, high: float = 1.0) -> Interval:
-    """The interval ``value`` give or take ``half``, within ``low`` to ``high``."""
+    """Return the interval ``value`` plus and minus ``half``, within ``low`` to ``high``."""
     return max(low, value - half), min(high, value + half)

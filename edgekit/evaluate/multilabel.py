@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several classes a sample: average precision and F1 of each class, judged by itself."""
+"""Judge several classes per sample: average precision and F1 of each class separately."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class MultilabelJudge:
-    """What one or two models answered to the same samples; memory grows by their scores."""
+    """Collects one or two models' answers to the same samples; memory grows with the scores."""
 
     def __init__(
         self, runners: Sequence[Runner], thresholds: Sequence[float], names: Sequence[str]
@@ -30,9 +30,9 @@ class MultilabelJudge:
         """Judge the outputs of ``runners``.
 
         Args:
-            runners: One a model, each with one output of a score a class.
-            thresholds: Of each model's scores: a class holds above it.
-            names: Of the classes, or empty.
+            runners: One per model, each with one output that has a score per class.
+            thresholds: The threshold of each model: classes with a score above it count as true.
+            names: The names of the classes, or empty.
         """
         self._runners, self._thresholds, self._names = runners, thresholds, names
         self.num_classes = runners[0].outputs[0].shape[-1]
@@ -43,14 +43,14 @@ class MultilabelJudge:
     def record(
         self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]
     ) -> dict[str, Any]:
-        """The true classes and all scores of each sample; NaN is the score of no class."""
+        """Return the true classes and all scores of each sample; ``bad`` marks NaN."""
         where = batch.sources[0] if batch.sources else ""
         labels = stack_labels(batch.labels, where)
         if labels is None:
             raise DataError(
                 "a sample has no label",
                 where=where,
-                fix="save a row of 0 and 1 a sample as y, beside x in the .npz",
+                fix="save a row of 0 and 1 per sample as y, beside x in the .npz",
             )
         truth = as_multi_hot(labels, self.num_classes, where)
         return {
@@ -60,7 +60,7 @@ class MultilabelJudge:
         }
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record up."""
+        """Add a record to the sums."""
         truth = np.zeros((len(record["truth"]), self.num_classes), bool)
         for row, classes in zip(truth, record["truth"]):
             row[classes] = True
@@ -103,13 +103,13 @@ def multilabel_metrics(
 ) -> tuple[dict[str, float], dict[int, dict[str, float]]]:
     """``map``, ``f1_micro`` and ``f1_macro``, and ``ap`` and ``f1`` of each class.
 
-    A class that no sample has is left out of ``map``, and of ``f1_macro`` where no sample is said
-    to have it either.
+    A class that no sample has is left out of ``map``, and out of ``f1_macro`` if the model also
+    finds it in no sample.
 
     Args:
         truth: (samples, classes).
         scores: The same shape; larger for a likelier class.
-        threshold: A class is said to hold where its score is above it.
+        threshold: Classes with a score above it count as found.
     """
     said = scores > threshold
     hits = (truth & said).sum(axis=0)
@@ -129,7 +129,7 @@ def multilabel_metrics(
 
 
 def average_precision(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """The sum of precision times gain of recall over the distinct scores; equal ones count at once.
+    """Sum precision times gain of recall over the distinct scores; equal scores count together.
 
     Source:
         scikit-learn, average_precision_score: the same number, without interpolation.
@@ -145,4 +145,4 @@ def average_precision(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> 
 def _scores(runner: Runner, outputs: Rows) -> NDArray[np.float64]:
     (real,) = runner.to_real(outputs[0])
     flat = np.asarray(real, np.float64).reshape(len(real), -1)
-    return np.where(np.isfinite(flat), flat, 0.0)  # `bad` says which: JSON has no NaN
+    return np.where(np.isfinite(flat), flat, 0.0)  # ``bad`` marks them: JSON has no NaN

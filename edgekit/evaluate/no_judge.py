@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The judge of samples without labels or task: counts them; their latency is measured."""
+"""The judge of samples without labels or task: it only counts them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class NoJudge:
-    """Judge for outputs of an unknown task: gives no metrics."""
+    """Judge for outputs of an unknown task, without metrics."""
 
     def __init__(self, num_models: int) -> None:
         self._num_models = num_models
@@ -26,13 +26,13 @@ class NoJudge:
         batch: Batch,
         bad: Sequence[BadRows],  # noqa: ARG002
     ) -> dict[str, Any]:
-        """How many samples there were."""
+        """Return the number of samples."""
         return {"count": len(batch.sources)}
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record up."""
+        """Add a record to the count."""
         self.count += record["count"]
 
     def verdict(self) -> Verdict:
-        """Without metrics."""
+        """Return a verdict without metrics."""
         return Verdict((Score({}, {}, {}),) * self._num_models, None, {}, {}, 0)

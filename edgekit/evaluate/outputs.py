@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two models on the same samples, output by output, whatever the outputs mean."""
+"""Compare two models on the same samples, output by output, for any kind of outputs."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from edgekit.formats.model_file import ModelSource
     from edgekit.runtime import TensorInfo
 
-_SUM_SLACK = 0.05  # by which quantized probabilities of one whole may miss 1
-MOST_SAMPLES = 256  # more do not change the verdict, and cost time and memory
+_SUM_SLACK = 0.05  # the sum of quantized probabilities may differ from 1 by this much
+MOST_SAMPLES = 256  # more do not change the verdict, but need time and memory
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class OutputQuality(Result):
 
 @dataclass(frozen=True)
 class Agreement(Result):
-    """How close a model's answers are to those of the reference it was made from.
+    """How close a model's answers are to those of a reference, often its float original.
 
-    ``argmax`` and ``snr_db`` have one entry an output, in the order of the outputs: what
-    ``outputs`` says in full.
+    ``argmax`` and ``snr_db`` have one entry per output, in the order of the outputs; ``outputs``
+    has the details.
     """
 
     argmax: tuple[float | None, ...]
@@ -65,21 +65,21 @@ class Agreement(Result):
     num_samples: int = 0
     verdict: str = UNKNOWN  # the worst of the outputs'
     outputs: tuple[OutputQuality, ...] = ()
-    decoded: DecodedRecord | None = None  # the answers, where the task is known
+    decoded: DecodedRecord | None = None  # the answers, if the task is known
     causes: tuple[Cause, ...] = ()  # of what is not good, the most likely first
-    reference: str = FLOAT  # what texts call the model that this one is compared with
+    reference: str = FLOAT  # the name of the reference in texts
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Of the answers, and of all outputs."""
+        """The findings on the answers, and on all outputs."""
         answers = decoded_finding(self.decoded, self.reference) if self.decoded else ()
         return (*answers, *(finding for each in self.outputs for finding in each.findings))
 
     @property
     def share(self) -> float | None:
-        """How many answers agree: decoded ones, else scores above the decision (the worst output).
+        """The share of answers that agree: decoded ones, else scores above the decision.
 
-        None where no output is known to hold answers.
+        Of several outputs, the worst counts. None if no output is known to contain answers.
         """
         if self.decoded is not None:
             return self.decoded.share
@@ -96,8 +96,8 @@ class OutputPair:
 
         Args:
             reference: Often the float model.
-            model: What was made of it.
-            decoders: Of the reference and of the model, where their task is known.
+            model: Often the model that was converted from it.
+            decoders: The decoders of the reference and of the model, if their task is known.
 
         Raises:
             UnsupportedModelError: Their outputs are not the same.
@@ -120,12 +120,12 @@ class OutputPair:
         expected: Sequence[NDArray[Any]],
         actual: Sequence[NDArray[Any]],
     ) -> None:
-        """Take in some samples, along the first dimension.
+        """Add some samples, along the first dimension.
 
         Args:
             inputs: Real values.
-            expected: What the reference gave for them, as its output tensors store it.
-            actual: What the model gave for them.
+            expected: The reference's outputs for them, as its output tensors store them.
+            actual: The model's outputs for them.
         """
         real, other = self._reference.to_real(*expected), self._model.to_real(*actual)
         if self._cut is not None:
@@ -145,10 +145,10 @@ class OutputPair:
                 )
 
     def agreement(self, making: Making, reference: str = FLOAT) -> Agreement:
-        """The verdict over all samples, with likely causes if it is not good."""
+        """Return the verdict over all samples, with likely causes if it is not good."""
         records = [sums.record() for sums in self._sums]
         decoded = None if making.is_random else self._decoded_record(records)
-        # Rows of objects, best first, hold other objects in the same place.
+        # In lists of objects, best first, the same row can be another object.
         has_rows = any(each.counted is not None for each in self._decoders)
         is_open = making.is_random or has_rows
         outputs = tuple(_judged(each, reference, is_open=is_open) for each in records)
@@ -176,10 +176,10 @@ class OutputPair:
         return replace(agreement, causes=causes)
 
     def _decoded_record(self, records: Sequence[OutputRecord]) -> DecodedRecord | None:
-        """How the decoded answers agree; None if the task is a guess that may be wrong.
+        """Return how the decoded answers agree; None if the task is a guess that may be wrong.
 
         A row of numbers may be class scores or anything else: a guess counts if they are
-        probabilities of one whole. Masks are shown by `_shows_masks`.
+        probabilities that sum to 1. `_shows_masks` decides about masks.
         """
         record = None if self._decoded is None else self._decoded.record()
         if record is None or not all(each.is_guess for each in self._decoders):
@@ -191,10 +191,10 @@ class OutputPair:
         return record
 
     def _answers_suffice(self, decoded: DecodedRecord) -> bool:
-        """Whether right answers need no closer values.
+        """Whether correct answers are enough, without close values.
 
-        Key points may leave other outputs unused. One plane of probabilities is a mask or a
-        picture, whose grey levels count.
+        Key points may leave other outputs unused. One plane of probabilities is a mask, or a
+        picture, whose grey levels matter.
         """
         if decoded.task == SEGMENTATION and self._decoders[0].is_guess:
             info = self._reference.outputs[0]
@@ -202,10 +202,11 @@ class OutputPair:
         return decoded.task != POSE
 
     def _shows_masks(self, record: OutputRecord) -> bool:
-        """Whether an output that has the form of a mask is one.
+        """Whether an output with the shape of a mask is a mask.
 
-        Classes as integers are, probabilities of one whole a pixel, and a plane of probabilities
-        close to 0 or 1. Features, logits and pictures are judged by their values alone.
+        Masks are: integer classes, probabilities that sum to 1 in each pixel, and a plane of
+        probabilities close to 0 or 1. Features, logits and pictures are judged only by their
+        values.
         """
         info = self._reference.outputs[0]
         if _is_integer(info):
@@ -224,7 +225,7 @@ def _num_planes(info: TensorInfo) -> int:
 
 
 def _is_whole(planes: NDArray[Any]) -> bool:
-    """Whether the last axis adds up to 1 everywhere."""
+    """Whether the last axis sums to 1 everywhere."""
     return bool(planes.min() >= 0 and np.abs(planes.sum(axis=-1) - 1).max() <= _SUM_SLACK)
 
 
@@ -236,9 +237,9 @@ def _judged(record: OutputRecord, reference: str, *, is_open: bool) -> OutputQua
 def joined_cut(
     reference: Sequence[TensorInfo], model: Sequence[TensorInfo]
 ) -> tuple[int, list[int]] | None:
-    """Axis and places where the reference's only output is cut into the model's; None if it is not.
+    """Return the axis and places that cut the reference's only output into the model's, or None.
 
-    `edgekit fix` gives boxes and scores that the network joins outputs of their own.
+    `edgekit fix` splits an output that joins boxes and scores.
     """
     if len(reference) != 1 or len(model) < 2:
         return None
@@ -252,9 +253,9 @@ def joined_cut(
 
 
 def output_order(reference: Sequence[TensorInfo], model: Sequence[TensorInfo]) -> tuple[int, ...]:
-    """For each output of the model, which one of the reference is the same.
+    """Return for each output of the model the same output of the reference.
 
-    By their order where the shapes agree, else by name, else by shapes that occur once.
+    They are matched by order if the shapes agree, else by name, else by unique shapes.
 
     Raises:
         UnsupportedModelError: There is no such order.
@@ -288,7 +289,7 @@ def measure_outputs(
         before: The .tflite before quantization.
         after: The .tflite after it.
         batches: Real values in the inputs' shapes.
-        making: How the model was made.
+        making: How the model was converted.
         watch: Called with the float model's outputs of each batch.
     """
     prepared = [prepare(each) for each in (before, after)]
@@ -317,7 +318,7 @@ def _run_both(
 
 
 def agreement_warnings(agreement: Agreement) -> Iterator[str]:
-    """Warnings: what is worse, why, and the next step; nothing if all is good."""
+    """Yield warnings: what is worse, why, and the next step; none if all is good."""
     if agreement.findings:
         how = "much worse than" if agreement.verdict == BAD else "perhaps worse than"
         found = "; ".join(each.text for each in agreement.findings)
@@ -333,7 +334,7 @@ def _invoke(runner: Runner, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[Any
 
 
 def describe_agreement(agreement: Agreement) -> Iterator[str]:
-    """The agreement for people: a line for the answers, and one an output."""
+    """Describe the agreement in text: a line for the answers, and one per output."""
     decoded = agreement.decoded
     if decoded is not None:
         yield f"answers    {decoded.verdict}: {describe_answers(decoded)}"
@@ -342,7 +343,7 @@ def describe_agreement(agreement: Agreement) -> Iterator[str]:
 
 
 def _describe_output(quality: OutputQuality) -> str:
-    """One output in a line: the verdict, and the numbers behind it."""
+    """Describe one output in a line: the verdict and its numbers."""
     record = quality.record
     if record.identical:
         return f"{record.name}: {quality.verdict}, no difference"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers drawn onto their image: boxes with names, a mask with its legend, skeletons."""
+"""Draw answers onto their image: boxes with names, a mask with its legend, skeletons."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from edgekit.evaluate.answers import Answer, ObjectBox, Person
     from edgekit.tasks import Meaning
 
-_GOLDEN = 0.61803398875  # steps of the hue that keep neighbours apart
+_GOLDEN = 0.61803398875  # a step of the hue that makes neighbouring colours different
 _LEAST_KEYPOINT = 0.3  # key points less certain than that are left out
 _SHORTEST_SIDE = 240  # smaller images are enlarged, so that names can be read
 _MASK_OPACITY = 0.55
-_MANY_POINTS = 40  # above, dots are drawn small
+_MANY_POINTS = 40  # for more points, dots are drawn small
 
 
 def draw(image: Image.Image, answer: Answer, meaning: Meaning, placement: Placement) -> Image.Image:
-    """A copy of ``image`` with ``answer`` on it; small images come back enlarged."""
+    """Return a copy of ``image`` with ``answer`` on it; small images are enlarged."""
     factor = max(1, -(-_SHORTEST_SIDE // min(image.size)))
     canvas = image.convert("RGB").resize((image.size[0] * factor, image.size[1] * factor), 0)
     if isinstance(meaning, Mask):
@@ -56,7 +56,7 @@ class _Pen:
         self._width = max(2, min(canvas.size) // 200)
 
     def object(self, found: ObjectBox, factor: int) -> None:
-        """A rectangle, rotated or cut at the image's edges, with name, score and key points."""
+        """Draw a box, rotated or cut at the image's edges, with name, score and key points."""
         colour = _colour(found.index + 1)
         text = f"{found.label or found.index} {found.score:.2f}"
         if found.corners_xy_px:
@@ -84,7 +84,7 @@ class _Pen:
         self._tag(left, top, text, colour)
 
     def person(self, person: Person, colour: tuple[int, int, int], factor: int) -> None:
-        """The bones between key points that are certain enough, and the points."""
+        """Draw the key points that are certain enough, and the lines between them."""
         at = {
             index: (point.x_px * factor, point.y_px * factor)
             for index, point in enumerate(person.keypoints)
@@ -106,7 +106,7 @@ class _Pen:
             self._draw.ellipse(corners, fill=colour, outline=(255, 255, 255) if is_sparse else None)
 
     def legend(self, rows: Sequence[tuple[tuple[int, int, int], str]]) -> None:
-        """Names on their colours, one below the other at the left edge."""
+        """Draw names on their colours, one below the other at the left edge."""
         y = 2.0
         for colour, text in rows:
             y = self._tag(2, y, text, colour, below=True)
@@ -151,7 +151,7 @@ def _blend(canvas: Image.Image, mask: Any, factor: int) -> Image.Image:  # noqa:
 def _blend_objects(
     canvas: Image.Image, found: Detections, placement: Placement, factor: int
 ) -> Image.Image:
-    """Each object's pixels in the colour of its class, the best object's on top."""
+    """Draw each object's pixels in the colour of its class, the best object on top."""
     from PIL import Image  # noqa: PLC0415
 
     over = np.asarray(canvas).copy()
@@ -164,7 +164,7 @@ def _blend_objects(
 
 
 def _colour(index: int) -> tuple[int, int, int]:
-    """A colour that stays the same for a class; dark grey for the first, often the background."""
+    """Return the same colour for each use of a class; dark grey for the first, often background."""
     if index == 0:
         return 60, 60, 60
     red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1.0, 0.75, 0.95)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real answers against real targets: mean absolute error, root mean squared error, R2."""
+"""Judge real numbers by their targets: mean absolute error, root mean squared error, R2."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from edgekit.runtime import Runner
 
 BOUNDS = {"mae": (0.0, math.inf), "rmse": (0.0, math.inf), "r2": (-math.inf, 1.0)}
-_MOST_LISTED = 100  # targets with numbers of their own in the result
+_MOST_LISTED = 100  # targets with separate metrics in the result
 
 
 class RegressionJudge:
-    """What one or two models answered to the same samples, as distances from their targets."""
+    """Collects the errors of one or two models on the same samples."""
 
     def __init__(self, runners: Sequence[Runner], names: Sequence[str]) -> None:
-        """Judge the outputs of ``runners``; ``names`` are those of the targets, or empty."""
+        """Judge the outputs of ``runners``; ``names`` are names of the targets, or empty."""
         self._runners, self._names = runners, names
         self._sums: list[_Sums] = []
         self.count = 0
@@ -37,7 +37,7 @@ class RegressionJudge:
     def record(
         self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]
     ) -> dict[str, Any]:
-        """Targets and answers, a row a sample; samples with NaN in an answer are left out."""
+        """Return targets and answers, a row per sample, without samples answered with NaN."""
         where = batch.sources[0] if batch.sources else ""
         labels = stack_labels(batch.labels, where)
         count = len(batch.sources)
@@ -45,14 +45,14 @@ class RegressionJudge:
             raise DataError(
                 "a sample has no target",
                 where=where,
-                fix="save one target a sample as y, beside x in the .npz",
+                fix="save one target per sample as y, beside x in the .npz",
             )
         targets = as_targets(labels)
         answers = [_answers(runner, each) for runner, each in zip(self._runners, outputs)]
         for runner, values in zip(self._runners, answers):
             if values.shape != targets.shape:
                 raise DataError(
-                    f"{targets.shape[1]} targets a sample, the model answers with "
+                    f"{targets.shape[1]} targets per sample, the model returns "
                     f"{values.shape[1]} values",
                     where=where,
                     why=f"its outputs have the shapes {[info.shape for info in runner.outputs]}",
@@ -67,7 +67,7 @@ class RegressionJudge:
         }
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record up."""
+        """Add a record to the sums."""
         groups = (self.count + np.asarray(record["places"], np.int64)) % NUM_GROUPS
         self.count += record["count"]
         if not len(groups):
@@ -78,7 +78,7 @@ class RegressionJudge:
             sums.add(groups, targets, np.asarray(values, np.float64))
 
     def verdict(self) -> Verdict:
-        """The errors of all samples, with intervals, and the paired difference."""
+        """Return the errors of all samples, with intervals, and the paired difference."""
         scores = []
         for sums in self._sums:
             used = np.flatnonzero(sums.counts)
@@ -92,7 +92,7 @@ class RegressionJudge:
         return Verdict(tuple(scores), None, difference, difference_ci95, 0)
 
     def _listed(self, each: Sequence[Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
-        """The metrics of each target, under its name; empty for one target, or very many."""
+        """Return the metrics of each target by name; empty for one target, or for very many."""
         if not 1 < len(each) <= _MOST_LISTED:
             return {}
         names = self._names if len(self._names) == len(each) else [str(i) for i in range(len(each))]
@@ -100,10 +100,10 @@ class RegressionJudge:
 
 
 class _Sums:
-    """Sums a group and target, from which every metric follows."""
+    """Sums per group and target, from which every metric is computed."""
 
     def __init__(self, first: NDArray[np.float64]) -> None:
-        self._shift = first  # near the targets: their squares do not cancel
+        self._shift = first  # close to the targets, so that their squares do not cancel
         shape = (NUM_GROUPS, len(first))
         self.counts = np.zeros(NUM_GROUPS, np.int64)
         self._absolute, self._squared = np.zeros(shape), np.zeros(shape)
@@ -122,7 +122,7 @@ class _Sums:
     def metrics(
         self, without: int | None = None
     ) -> tuple[dict[str, float], list[dict[str, float]]]:
-        """Over all targets (R2: the mean of theirs), and of each; ``without`` leaves out a group.
+        """Return metrics of all targets (R2: the mean), and of each; ``without`` excludes a group.
 
         A target that never changes has no R2.
         """
@@ -131,7 +131,9 @@ class _Sums:
         absolute, squared = self._absolute[kept].sum(axis=0), self._squared[kept].sum(axis=0)
         targets = self._targets[kept].sum(axis=0)
         spread = self._targets_squared[kept].sum(axis=0) - targets**2 / count
-        floor = 1e-12 * self._targets_squared[kept].sum(axis=0)  # of a difference of two sums
+        floor = 1e-12 * self._targets_squared[kept].sum(
+            axis=0
+        )  # below it, the difference is rounding
         varies = spread > floor
         r2 = 1 - squared[varies] / spread[varies]
         each = [
@@ -148,6 +150,6 @@ class _Sums:
 
 
 def _answers(runner: Runner, outputs: Rows) -> NDArray[np.float64]:
-    """All output values of each sample as one row, real."""
+    """Return all output values of each sample as one row of real numbers."""
     real = [np.asarray(each, np.float64) for each in runner.to_real(*outputs)]
     return np.concatenate([each.reshape(len(each), -1) for each in real], axis=1)

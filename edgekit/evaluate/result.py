@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation says, as the document ``edgekit.evaluate/2``."""
+"""The result of an evaluation, the document ``edgekit.evaluate/2``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison(Result):
-    """The other model on the same samples; differences are this model's value less its."""
+    """The other model on the same samples; differences are this model's minus the other's."""
 
     model: str
     sha256: str
@@ -28,7 +28,7 @@ class Comparison(Result):
     per_class: Mapping[str, Mapping[str, float]]
     left_out: Mapping[str, tuple[float, ...]]
     num_nan: int = 0  # samples that it answers with NaN or infinity; never right
-    quality: Agreement | None = None  # output by output, on samples from all over the data
+    quality: Agreement | None = None  # output by output, on samples spread over the data
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class EvaluateResult(MeasuredResult):
     num_samples: int
     num_failed: int  # samples that could not be read
     failed: tuple[str, ...]  # each of them, with the reason
-    # Shares: top1, top5; map, map50; miou; oks; f1_micro, f1_macro. Of regression mae and rmse in
+    # Shares: top1, top5; map, map50; miou; oks; f1_micro, f1_macro. For regression mae and rmse in
     # the unit of the targets, and r2. Empty without labels.
     metrics: Mapping[str, float]
     metrics_ci95: Mapping[str, tuple[float, float]]
@@ -54,28 +54,28 @@ class EvaluateResult(MeasuredResult):
     num_classes: int
     confusion: tuple[tuple[int, int, int], ...]  # (true class, answer, count) where count > 0
     against: Comparison | None
-    latency_ms: Mapping[str, float]  # of one inference at a time, preprocessing apart
+    latency_ms: Mapping[str, float]  # of one inference at a time, without preprocessing
     latency_samples: int
     environment: Environment
     num_workers: int
-    cpu_batch: int  # samples an inference once latencies were measured; outputs proved equal
+    cpu_batch: int  # samples per inference after latencies were measured; outputs were equal
     time_s: float
     warnings: tuple[str, ...]
     asked: Mapping[str, str] = field(default_factory=dict)  # as `asked_for`
-    class_names: tuple[str, ...] = ()  # of ``num_classes`` classes; empty where nothing names them
+    class_names: tuple[str, ...] = ()  # of ``num_classes`` classes; empty if unknown
     num_nan: int = 0  # samples answered with NaN or infinity; never right
     nan_samples: tuple[str, ...] = ()  # the first of them
-    threshold: float | None = None  # of multilabel: above it a class holds
-    preprocess_reason: str = ""  # why the data were preprocessed as ``data`` says
+    threshold: float | None = None  # of multilabel: scores above it count as true
+    preprocess_reason: str = ""  # why the data were preprocessed as in ``data``
 
 
 def asked_for(defaults: Mapping[str, Any], **options: Any) -> dict[str, str]:  # noqa: ANN401
-    """The options that were set, as on the command line: ``--labels`` -> the file's path.
+    """Return the options that were set, as on the command line: ``--labels`` -> the file's path.
 
     Args:
-        defaults: Of those options whose default is not None.
-        options: By their names in Python; what has no text (arrays, lists of names) is left out.
-            True is a flag with the empty text, False the flag ``--no-``.
+        defaults: The defaults of those options whose default is not None.
+        options: Values by their names in Python; arrays and lists of names are left out. True
+            becomes the flag with an empty text, False the flag ``--no-``.
     """
     return {
         ("--no-" if value is False else "--") + name.replace("_", "-"): _text(value)

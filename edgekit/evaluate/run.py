@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One input, one inference: what the model answers, in numbers, in words and in pictures."""
+"""Run a model on single inputs: its answers in numbers, in words and in pictures."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class RunResult(MeasuredResult):
     decoder: str  # how the outputs were read
     recognized_by: str  # why this task
     preprocess: str
-    score_threshold: float | None  # of objects and people; None for the decoder's own
+    score_threshold: float | None  # of objects and people; None uses the decoder's own
     answers: tuple[Answer, ...]
     failed: tuple[str, ...]  # files of a folder or pattern that could not be read, and why
     environment: Environment
     asked: Mapping[str, str] = field(default_factory=dict)  # as `asked_for`
-    preprocess_reason: str = ""  # why that one
+    preprocess_reason: str = ""  # why this preprocessing
     warnings: tuple[str, ...] = ()
 
 
@@ -78,7 +78,7 @@ class RunRequest:
     keep_state: bool | None = None
 
     def check(self, inputs: Sequence[PathLike | NDArray[Any]]) -> None:
-        """Refuse what cannot be, before anything is loaded.
+        """Check the arguments before anything is loaded.
 
         Raises:
             UsageError: There is no input, ``top`` is below 1, or ``preprocess`` is not understood.
@@ -122,31 +122,30 @@ def run(
     """Run ``model`` on each of ``inputs``.
 
     A model's inner state (variable tensors, as of an LSTM) is reset before each input, but kept
-    from frame to frame of a video. A model whose states are inputs (each continued by an output of
-    the same shape and type) gets zeros first and then its own outputs, from one input to
-    the next.
+    between the frames of a video. A model with states as inputs (each has an output of the same
+    shape and type) gets zeros first and then its own outputs, from one input to the next.
 
     Args:
         model: Path or content of a .tflite file or a bundle.
-        inputs: Images (any format that Pillow reads), folders of them, patterns (``*.jpg``),
+        inputs: Images (any format that Pillow reads), folders of images, patterns (``*.jpg``),
             videos, arrays or ``.npy`` files of one sample or several, or ``.npz`` files with an
             array for each of the model's inputs (for a single one also ``x`` or ``x_test``).
         task: One of `edgekit.tasks.TASKS`: ``classification``, ``multilabel``, ``detection``,
             ``segmentation``, ``pose``, ``regression`` or ``none``; None guesses it.
-        preprocess: How pixels become the network's input; None takes what the model's file says,
-            else what the quantization of the input tells, else scales them to 0..1.
-        labels: A text file with one class a line (Coral's ``index name`` form too), or the names;
-            None takes those attached to the model.
-        top: How many classes to name.
-        score_threshold: Objects and people below it are left out; None is 0.25 for objects, and
-            the model's own for people.
-        iou_threshold: For detectors whose suppression is done here.
-        anchors: For raw SSD: an .npy, or a .tflite that holds them.
-        output: A folder for pictures of the answers; made if it is missing.
+        preprocess: How pixels become the network's input; None uses what the model's file states,
+            else what the input's quantization shows, else scales pixels to 0..1.
+        labels: A text file with one class per line (Coral's ``index name`` form too), or the names;
+            None uses those attached to the model.
+        top: How many classes to return.
+        score_threshold: Objects and people below it are left out; None is 0.25 for objects, and the
+            model's own threshold for people.
+        iou_threshold: For detectors whose non-maximum suppression is done here.
+        anchors: For raw SSD: an .npy, or a .tflite that contains them.
+        output: A folder for pictures of the answers; created if it is missing.
         device: See `Runner`.
         runtime: See `Runner`.
         kernels: See `Runner`.
-        num_threads: Threads of one inference.
+        num_threads: The number of threads of one inference.
         keep_state: True keeps all states from one input to the next, as for a stream; False resets
             them before each input, also between frames and for states that are inputs; None is
             described above.
@@ -193,11 +192,11 @@ def run_request(
     inputs: Sequence[PathLike | NDArray[Any]],
     request: RunRequest,
 ) -> RunResult:
-    """`run` on a Runner that is open.
+    """Do what `run` does, with an open Runner.
 
     Args:
         prepared: The model.
-        runner: It runs ``prepared.runnable``.
+        runner: A Runner of ``prepared.runnable``.
         inputs: See `run`.
         request: How to read inputs and outputs.
     """
@@ -221,7 +220,7 @@ def run_request(
     decoder = session.decoder
     environment = runner.environment
     return RunResult(
-        # The Runner has another file than was given where the plain one stands in.
+        # The Runner has another file than the given one if the plain model runs instead.
         model=runner.source or prepared.source,
         sha256=runner.sha256 if runner.source else prepared.sha256,
         task=decoder.task,
@@ -250,7 +249,7 @@ def _answer_all(
                     answer, meaning, reading = session.answer(sample)
                     picture = gallery.add(sample, answer, meaning, reading)
                     answers.append(replace(answer, picture=picture))
-            except (DataError, InputError) as error:  # noqa: PERF203 - the others may be read
+            except (DataError, InputError) as error:  # noqa: PERF203 - others may be readable
                 if not item.is_listed:
                     raise
                 failed.append(f"{item.name}: {error.what}")
@@ -260,7 +259,7 @@ def _answer_all(
 
 
 class _Session:
-    """A loaded model, and the states that it carries from one input to the next."""
+    """A loaded model, and the states that it keeps from one input to the next."""
 
     def __init__(
         self,
@@ -277,11 +276,11 @@ class _Session:
         self.doubts: list[str] = []  # about single answers
 
     def samples(self, item: Item) -> Iterator[Item]:
-        """The samples that ``item`` holds."""
+        """Yield the samples in ``item``."""
         return each_sample(item, self._runner.inputs)
 
     def answer(self, item: Item) -> tuple[Answer, Meaning, Reading]:
-        """Run on ``item``; errors name it."""
+        """Run on ``item``; errors contain its name."""
         self._begin(item)
         try:
             reading = read_item(item, self._runner.inputs, self._how)
@@ -313,14 +312,14 @@ class _Session:
         return answer, meaning, reading
 
     def _begin(self, item: Item) -> None:
-        """Reset the state that must not reach ``item`` from the input before it."""
+        """Reset the state from the previous input that ``item`` must not use."""
         if not (item.goes_on if self._keep_state is None else self._keep_state):
             self._runner.reset()
         if self._keep_state is False:
             self._states.clear()
 
     def _meaning(self, raw: Sequence[NDArray[Any]], source: str) -> Meaning:
-        """What ``raw`` means; None, from here on, if the values contradict a guessed task."""
+        """Decode ``raw``; None, also for later inputs, if the values contradict a guessed task."""
         try:
             return self.decoder.decode(raw)
         except UnsupportedModelError as error:
@@ -337,12 +336,12 @@ class _Session:
             return None
 
     def _no_answer(self, raw: Sequence[NDArray[Any]], meaning: Meaning, source: str) -> Meaning:
-        """``meaning``, or None where the values that count are NaN or infinite."""
+        """Return ``meaning``, or None if values that matter are NaN or infinite."""
         counted = self.decoder.counted
         used = raw if counted is None else counted(raw)
         if all(np.isfinite(each).all() for each in used):
             return meaning
-        self.doubts.append(f"the model answers {source} with NaN or infinity, which means nothing")
+        self.doubts.append(f"the model answers {source} with NaN or infinity: not an answer")
         return None
 
     def _raw(self, info: TensorInfo, reading: Reading) -> NDArray[Any]:
@@ -362,10 +361,10 @@ class _Session:
 
 
 def _continued(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> dict[str, int]:
-    """Input name -> index of the output that continues it, for a model with states.
+    """Map input name -> index of the output that continues it, for a model with states.
 
-    The first input is the sample. All others must have such an output: of the same shape and type,
-    and where several are, the one whose name ends most alike.
+    The first input is the sample. Each other input must have such an output, of the same shape and
+    type; of several, the one whose name has the longest common end.
     """
     found: dict[str, int] = {}
     for info in inputs[1:]:

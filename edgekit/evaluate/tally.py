@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers of classifiers, added up as they come; memory does not grow with the samples."""
+"""Add up answers of classifiers; memory does not grow with the number of samples."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 TOPS = {"top1": 1, "top5": 5}
 NO_ANSWER = -1  # the class of a sample answered with NaN: never right
-_LAST = 2**31  # the place of its true class: behind all
+_LAST = 2**31  # the rank of its true class: after all classes
 
 
 class Head:
-    """The scores in a classifier's output: one a class, or one for two classes (a sigmoid)."""
+    """The scores in a classifier's output: one per class, or one for two classes (a sigmoid)."""
 
     def __init__(self, runner: Runner, source: str = "") -> None:
-        """Raises UnsupportedModelError where ``runner`` holds no classifier."""
+        """Raises UnsupportedModelError if the model is not a classifier."""
         shapes = [info.shape for info in runner.outputs]
         # (batch, classes), or (batch, 1, 1, classes) as from a convolution.
         if len(shapes) != 1 or len(shapes[0]) < 2 or any(size != 1 for size in shapes[0][1:-1]):
             raise UnsupportedModelError(
-                f"the model is no classifier: its outputs have the shapes {shapes}",
+                f"the model is not a classifier: its outputs have the shapes {shapes}",
                 where=source or runner.source,
-                why="classification takes one output of shape (batch, classes)",
+                why="classification needs one output of shape (batch, classes)",
                 fix="look at what it answers with edgekit run",
             )
         self._runner = runner
@@ -47,7 +47,7 @@ class Head:
         self.num_classes = 2 if self._is_binary else shapes[0][-1]
 
     def scores(self, outputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        """(samples, classes), larger for a likelier class; quantized where the output is."""
+        """Return (samples, classes) scores, larger if likelier, quantized as the output."""
         scores = outputs[0].reshape(len(outputs[0]), -1)
         if not self._is_binary:
             return scores
@@ -56,7 +56,7 @@ class Head:
 
 
 class Tally:
-    """What one or two classifiers answered on the same samples."""
+    """Adds up the answers of one or two classifiers on the same samples."""
 
     def __init__(
         self,
@@ -67,24 +67,24 @@ class Tally:
         """Judge the models behind ``heads``.
 
         Args:
-            heads: One a model.
+            heads: One per model.
             label_offset: Added to each label of the data.
-            label_map: A label of the data -> class of the models; None leaves labels as they are.
+            label_map: A label of the data -> class of the models; None does not change labels.
         """
         self._heads, self._offset, self._map = heads, label_offset, label_map
         self.count = self.num_labelled = self._same = 0
         self._hits = [{name: np.zeros(NUM_GROUPS, np.int64) for name in TOPS} for _ in heads]
         self._only: list[Counter[str]] = [Counter() for _ in heads]
-        self._sizes = np.zeros(NUM_GROUPS, np.int64)  # labelled samples of a group
+        self._sizes = np.zeros(NUM_GROUPS, np.int64)  # labelled samples per group
         self.confusion: Counter[tuple[int, int]] = Counter()
 
     def record(
         self, outputs: Sequence[Rows], batch: Batch, bad: Sequence[BadRows]
     ) -> dict[str, Any]:
-        """The answer of each model to each sample, and at which place each has the true class.
+        """Return each model's answer to each sample, and the rank of the true class.
 
         Raises:
-            DataError: A label is none of the models' classes.
+            DataError: A label is not one of the models' classes.
         """
         where = batch.sources[0] if batch.sources else ""
         scores = [head.scores(each) for head, each in zip(self._heads, outputs)]
@@ -114,7 +114,7 @@ class Tally:
         }
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record up."""
+        """Add a record to the sums."""
         answers = record["answers"]
         start = self.count
         self.count += len(answers[0])
@@ -140,21 +140,21 @@ class Tally:
 
     @property
     def is_told_classes(self) -> bool:
-        """Whether names or an offset say which class of the models a label is."""
+        """Whether names or an offset map labels to the models' classes."""
         return self._map is not None or self._offset != 0
 
     def class_of(self, label: int) -> int:
-        """The class of the models that a label of the data stands for; below 0 if it is none."""
+        """Return the models' class of a label of the data; below 0 if it has none."""
         return (label if self._map is None else self._map.get(label, -1)) + self._offset
 
     @property
     def num_classes(self) -> int:
-        """Of the first model."""
+        """The number of classes of the first model."""
         return self._heads[0].num_classes
 
     @property
     def lacks_labels(self) -> bool:
-        """Whether too few labels came: some but not all, or none for a single model."""
+        """Whether labels are missing: for some samples, or, with a single model, for all."""
         if not self.num_labelled and len(self._heads) > 1:
             return False
         return self.num_labelled < self.count
@@ -165,7 +165,7 @@ class Tally:
         return self._same / self.count
 
     def verdict(self) -> Verdict:
-        """Shares of right answers, Wilson's intervals, and the paired difference."""
+        """Return shares of correct answers, Wilson's intervals, and the paired difference."""
         scores = tuple(self._score(index) for index in range(len(self._heads)))
         first, second = scores[0].metrics, scores[-1].metrics
         return Verdict(
@@ -204,7 +204,7 @@ class Tally:
     def _names(self) -> list[str]:
         if not self.num_labelled:
             return []
-        # The best five of five classes or fewer are always right.
+        # With five classes or fewer, the best five always include the true class.
         return [name for name, top in TOPS.items() if top == 1 or top < self.num_classes]
 
     def _classes_of(self, labels: NDArray[Any], where: str) -> NDArray[np.int64]:
@@ -219,7 +219,7 @@ class Tally:
         wrong = truth[(truth < 0) | (truth >= classes)]
         if wrong.size:
             raise DataError(
-                f"the label {wrong[0]} is none of the model's {classes} classes (0 to "
+                f"the label {wrong[0]} is not one of the model's {classes} classes (0 to "
                 f"{classes - 1})",
                 where=source,
                 fix="--label-offset -1 or 1 if labels and model differ by a background class; "

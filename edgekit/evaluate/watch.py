@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class OutputWatch:
-    """Compares the outputs of two engines on samples from all over the run; thread-safe."""
+    """Compares the outputs of two engines on samples spread over the run; thread-safe."""
 
     def __init__(
         self, engines: Sequence[Engine], decoders: Sequence[Decoder], total: int | None
@@ -30,9 +30,9 @@ class OutputWatch:
         """Compare the first engine with the second, the reference; a float model is the reference.
 
         Args:
-            engines: Two of them.
-            decoders: Theirs; may be empty.
-            total: How many samples there will be; None if unknown: the first ones are taken.
+            engines: The two engines.
+            decoders: Their decoders; may be empty.
+            total: How many samples there will be; if None, the first ones are compared.
         """
         is_swapped = _is_float(engines[0]) and not _is_float(engines[1])
         self._places = (0, 1) if is_swapped else (1, 0)  # reference, model
@@ -55,13 +55,13 @@ class OutputWatch:
     def take(
         self, start: int, inputs: Rows, outputs: Sequence[Rows], *, every: bool = False
     ) -> None:
-        """Take in the samples that are due.
+        """Add the samples that are due.
 
         Args:
             start: The number of the first sample.
             inputs: Real values.
-            outputs: Raw, of each engine.
-            every: All of these are due.
+            outputs: The raw outputs of each engine.
+            every: Whether all of these are due.
         """
         if not every:
             if not self.is_due(start, len(outputs[0][0])):
@@ -85,9 +85,9 @@ def watch_outputs(
     dataset: Dataset,
     total: int | None,
 ) -> OutputWatch | None:
-    """A watch for two engines; None for one.
+    """Return a watch for two engines; None for one.
 
-    Also None if the outputs differ in number or shape, but the answers can be judged by the task.
+    Return None too if the outputs differ in number or shape, but the task can judge the answers.
 
     Raises:
         UnsupportedModelError: The outputs differ, and there is nothing else to compare.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The schedule of an evaluation: read, preprocess and run side by side, add up in order.
+"""The schedule of an evaluation: read, preprocess and run in parallel, add up in order.
 
-Each worker reads its own samples, so that decoding and inference keep all cores at work without a
-queue between them that one side waits at.
+Each worker reads its own samples, so that decoding and inference use all cores, without a queue
+between them.
 """
 
 from __future__ import annotations
@@ -29,60 +29,60 @@ if TYPE_CHECKING:
     from edgekit.evaluate.watch import OutputWatch
 
 Progress = Callable[[int, Optional[int]], None]
-# Samples that run one by one first: enough for percentiles, not much of a large set's time.
+# Samples that run one by one first: enough for percentiles, little time for a large data set.
 _TIMED_SAMPLES = 100
 _TIMED_S = 0.15
-_CHUNK_BYTES = 1 << 20  # of real inputs: what stays in a core's cache on its way to the network
+_CHUNK_BYTES = 1 << 20  # of real inputs: fits into a core's cache
 _LARGEST_CHUNK = 128
-# Chunks handed out a worker: samples are read by the worker itself, so that a chunk that waits
-# costs nothing, and one slow worker does not keep the others waiting.
+# Chunks per worker in the queue: the worker itself reads the samples, so a waiting chunk costs
+# nothing, and a slow worker does not delay the others.
 _AHEAD = 16
-_NAMED = 5  # samples answered with NaN
+_NAMED = 5  # samples answered with NaN that are listed
 _AHEAD_DRAWN = 2  # of samples that a Python iterable has yielded already
 
 
 @dataclass
 class Outcome:
-    """What came of the data set besides the judge's numbers."""
+    """The result of a run besides the judge's numbers."""
 
     unreadable: list[Unreadable] = field(default_factory=list)
     _nan: dict[int, list[str]] = field(default_factory=dict)  # model -> samples
     _fingerprint: Any = field(default_factory=sha256)
 
     def begin(self, digest: int) -> None:
-        """Take note of all samples at once, where the data set can tell."""
+        """Add the digest of all samples, if the data set has one."""
         self._fingerprint.update(np.asarray([digest], "<u4").tobytes())
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Take note of a journal entry."""
+        """Add a journal entry."""
         self.unreadable += [Unreadable(*pair) for pair in entry["unreadable"]]
         self._fingerprint.update(np.asarray(entry["digests"], "<u4").tobytes())
         for index, sources in enumerate(entry.get("nan", ())):
             self._nan.setdefault(index, []).extend(sources)
 
     def num_nan(self, index: int) -> int:
-        """How many samples model ``index`` answered with NaN or infinity."""
+        """Return how many samples model ``index`` answered with NaN or infinity."""
         return len(self._nan.get(index, ()))
 
     def nan_samples(self, index: int) -> list[str]:
-        """The first of them."""
+        """Return the first samples that model ``index`` answered with NaN or infinity."""
         return self._nan.get(index, [])[:_NAMED]
 
     @property
     def fingerprint(self) -> str:
-        """A hash of all samples as they were stored, and of their order."""
+        """The hash of all samples as they were stored, and of their order."""
         return str(self._fingerprint.hexdigest()[:32])
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How an evaluation is to go."""
+    """How to do an evaluation."""
 
     dataset: Dataset
     limit: int | None
     workers: int
     strict: bool
-    size: int  # samples a chunk
+    size: int  # samples per chunk
     counted: Sequence[Any] = ()  # of each engine's decoder, see `Decoder.counted`
 
     @property
@@ -93,7 +93,7 @@ class Plan:
 
 
 def chunk_size(engines: Sequence[Engine]) -> int:
-    """Samples a chunk: about 1 MB of inputs, but whole batches of the model."""
+    """Return the samples per chunk: about 1 MB of inputs, at least a batch of the model."""
     inputs = engines[0].single.inputs
     sample_bytes = sum(4 * int(np.prod(each.shape[1:])) for each in inputs)
     return min(_LARGEST_CHUNK, max(engines[0].batch, _CHUNK_BYTES // max(1, sample_bytes), 1))
@@ -107,12 +107,12 @@ def run_all(
     progress: Progress | None,
     watch: OutputWatch | None = None,
 ) -> Outcome:
-    """Send every sample through every engine and add the answers up in the samples' order.
+    """Run every sample on every engine and add up the answers in the samples' order.
 
-    ``watch`` sees some samples' outputs; of samples in the journal those are computed again.
+    ``watch`` gets some samples' outputs; for samples in the journal they are computed again.
 
     Raises:
-        DataError: ``plan.strict``, and a sample cannot be read.
+        DataError: A sample cannot be read, and ``plan.strict``.
     """
     run = _Run(plan, engines, judge, journal, progress, watch)
     if hasattr(plan.dataset, "digest"):
@@ -156,7 +156,7 @@ class _Run:
         self.is_timed = False  # whether the latencies are measured
 
     def replay(self) -> int:
-        """Add up what the journal holds; returns the index of the first sample not in it."""
+        """Add up the journal's entries; return the index of the first sample that is not in it."""
         if self._journal is None:
             return 0
         try:
@@ -195,7 +195,7 @@ class _Run:
                 watch.take(0, rows, [engine.answer(rows) for engine in self._engines], every=True)
 
     def timed(self, chunk: Chunk) -> dict[str, Any]:
-        """Answer a chunk one sample at a time, with nothing else going on."""
+        """Answer a chunk one sample at a time, while no other thread works."""
         batch = chunk.load()
         before = [len(engine.times_s) for engine in self._engines]
         with _naming_nan(batch):
@@ -212,14 +212,14 @@ class _Run:
         return self._entry(chunk, batch, outputs)
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Add an entry up, after it is in the journal."""
+        """Write an entry to the journal, then add it up."""
         if self._plan.strict and entry["unreadable"]:
             source, reason = entry["unreadable"][0]
             raise DataError(
                 f"a sample cannot be read: {reason}",
                 where=source,
                 why="--strict stops at the first one",
-                fix="repair or remove it, or leave --strict out to have it listed",
+                fix="repair or remove it, or leave out --strict to list it",
             )
         if self._journal is not None:
             self._journal.write(entry)
@@ -252,7 +252,7 @@ class _Run:
         return entry
 
     def _end_timing(self) -> None:
-        """Go over to all workers once there are latencies enough."""
+        """Start all workers once there are enough latencies."""
         times_s = self._engines[0].times_s
         has_time = time.monotonic() - self._begin < _TIMED_S
         if not times_s or (len(times_s) < _TIMED_SAMPLES and has_time):
@@ -264,7 +264,7 @@ class _Run:
             self._journal.write({"cpu_batches": [engine.batch for engine in self._engines]})
 
     def _specialize_again(self, batches: Sequence[int]) -> None:
-        """The larger batches of the run before, proved equal anew on the first samples."""
+        """Use the larger batches of the previous run, if outputs are equal on the first samples."""
         first = next(iter_chunks(self._plan.dataset, self._plan.size, 0, self._plan.limit), None)
         if first is None:
             return
@@ -277,16 +277,16 @@ class _Run:
 
 @contextlib.contextmanager
 def _naming_nan(batch: Batch) -> Iterator[None]:
-    """Name the sample, where a model cannot take a batch because a value is NaN."""
+    """Name the sample if a model cannot accept a batch because a value is NaN."""
     try:
         yield
     except DataError as error:
         for row, source in enumerate(batch.sources):
             if any(np.isnan(np.asarray(values)[row]).any() for values in batch.inputs):
                 raise DataError(
-                    "a sample holds NaN, expected numbers",
+                    "a sample contains NaN, expected numbers",
                     where=f"{source}, {error.where}",
-                    why="an integer cannot stand for it",
-                    fix="leave the sample out, or put a number there",
+                    why="an integer cannot store NaN",
+                    fix="leave the sample out, or replace NaN with a number",
                 ) from error
         raise

@@ -211,7 +211,7 @@ def test_a_float_model_whose_answers_do_not_vary_is_named_as_the_cause(tmp_path:
         task="none",
     )
     assert [each.code for each in _quality(result).causes] == ["cause.constant_answers"]
-    assert "gives nearly the same answer for all 60 samples" in result.warnings[-1]
+    assert "returns nearly the same answer for all 60 samples" in result.warnings[-1]
 
 
 def _planes(activation: str, weights: np.ndarray) -> bytes:

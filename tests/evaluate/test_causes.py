@@ -41,7 +41,7 @@ def test_samples_far_beyond_the_range_of_an_input_are_the_cause() -> None:
     model = Model((Subgraph((), (), (), ()),), (np.empty(0, np.uint8),))
     (cause,) = find_causes(Making(model, ""), [], [dark])
     assert cause.code == "cause.saturation"
-    assert "stands for 0 to 0.1" in cause.text
+    assert "can store 0 to 0.1" in cause.text
 
 
 def _empty() -> Making:
@@ -103,7 +103,7 @@ def test_an_input_that_single_samples_widened_is_the_cause() -> None:
     wide.add(np.random.default_rng(0).random((20, 8, 1)).astype(np.float32))
     (cause,) = find_causes(_empty(), [], [wide])
     assert cause.code == "cause.wide_input"
-    assert "stands for 0 to 40" in cause.text
+    assert "can store 0 to 40" in cause.text
 
 
 def test_numbers_far_below_zero_may_be_logits() -> None:

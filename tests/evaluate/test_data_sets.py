@@ -167,7 +167,7 @@ def test_a_journal_is_only_for_its_own_run(
     with pytest.raises(DataError, match="of another run: label_offset"):
         evaluate(make_classifier(), npz, journal=journal, resume=True, label_offset=1)
     journal.write_text("{}\n")
-    with pytest.raises(DataError, match="no journal"):
+    with pytest.raises(DataError, match="not a journal"):
         evaluate(make_classifier(), npz, journal=journal, resume=True)
     with pytest.raises(OutputError, match="cannot write the journal"):
         evaluate(make_classifier(), npz, journal=tmp_path / "no" / "where.jsonl")
@@ -207,7 +207,7 @@ def test_a_file_that_is_no_journal_is_left_as_it_is(
     """One line without an end looks like a journal that was cut off in its first."""
     path = tmp_path / "result.json"
     path.write_text("what took a week to measure")
-    with pytest.raises(DataError, match="no journal"):
+    with pytest.raises(DataError, match="not a journal"):
         evaluate(make_classifier(), npz, journal=path, resume=True)
     assert path.read_text() == "what took a week to measure"
 

@@ -136,7 +136,7 @@ def _fails(model: Path, source: Any, **options: Any) -> DataError:  # noqa: ANN4
 def test_labels_that_are_no_classes_of_the_model_are_an_error(int8_path: Path) -> None:
     samples = [(np.zeros((8, 8, 1), np.float32), 5)]
     error = _fails(int8_path, samples)
-    assert "label 5 is none of the model's 5 classes" in error.what
+    assert "label 5 is not one of the model's 5 classes" in error.what
     assert "--label-offset" in error.fix
     assert evaluate(int8_path, samples, label_offset=-1).num_samples == 1
 
@@ -238,8 +238,8 @@ def test_real_numbers_are_said_to_pass_as_they_are(int8_path: Path, tmp_path: Pa
     ("scale", "words"),
     [
         (1.0, ""),
-        (255.0, "of their values lie beyond it and saturate"),
-        (1 / 255, "they use next to nothing of it"),
+        (255.0, "of their values are outside it and saturate"),
+        (1 / 255, "they use almost nothing of it"),
     ],
 )
 def test_real_numbers_of_another_scale_than_the_input_are_warned_about(

@@ -143,7 +143,7 @@ def test_targets_that_do_not_fit_the_outputs_are_an_error(
 ) -> None:
     path = _save(tmp_path / "d.npz", y)
     for task in (None, "regression"):
-        with pytest.raises(DataError, match="the model answers with 2 values"):
+        with pytest.raises(DataError, match="the model returns 2 values"):
             evaluate(make_regressor(2), path, task=task)
 
 
