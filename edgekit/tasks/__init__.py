@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What outputs mean: classes, boxes, masks, key points; decoded in numpy."""
+"""Decode outputs in numpy: classes, boxes, masks, key points."""
 
 from __future__ import annotations
 

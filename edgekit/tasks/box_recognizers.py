@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# A step between two scores above which thresholds mean nothing.
+# With larger steps between scores, thresholds are useless.
 _COARSEST_SCORE = 0.1
 _UNJUDGED = {yolo_columns.SEGMENT: "masks", yolo_columns.OBB: "angles"}
 
@@ -43,7 +43,7 @@ def yolo_decoder(case: Case) -> Decoder | None:
     """For a YOLO of any version and task.
 
     Raises:
-        UnsupportedModelError: The outputs have the form of a YOLO's and other values.
+        UnsupportedModelError: The outputs have the shapes of a YOLO, but not its values.
     """
     if case.input_shape == (0, 0):
         return None
@@ -82,7 +82,7 @@ def yolo_decoder(case: Case) -> Decoder | None:
 
 
 def _coarse_scores(case: Case) -> Iterator[str]:
-    """One scale for boxes in pixels and scores up to 1 leaves the scores next to no values."""
+    """Warn if boxes in pixels and scores up to 1 share a scale, so that scores have few values."""
     info = case.outputs[0]
     step = case.step(0)
     if step <= _COARSEST_SCORE:
@@ -93,7 +93,7 @@ def _coarse_scores(case: Case) -> Iterator[str]:
 
     if separate_outputs(case.prepared.model) is not None:
         remedy = (
-            "give the scores an output of their own: edgekit fix "
+            "make the scores a separate output: edgekit fix "
             f"{shlex.quote(model)} --rule outputs -o {shlex.quote(_beside(model))}"
         )
     yield (
@@ -111,8 +111,8 @@ def ssd_decoder(case: Case) -> Decoder | None:
     """For box encodings and class scores of SSD's anchors.
 
     Raises:
-        UnsupportedModelError: There are as many anchors as SSD on MobileNet does not have.
-        DataError: The anchors given do not fit.
+        UnsupportedModelError: The number of anchors is not that of SSD on MobileNet.
+        DataError: The given anchors do not fit.
     """
     if not is_raw_ssd(case.shapes) or case.input_shape == (0, 0):
         return None

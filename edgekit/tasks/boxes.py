@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes: what every detector gives in the end, their overlap, and the pruning of doubles."""
+"""Boxes: the result of every detector, their overlap, and non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _SCORE_TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class Detections:
-    """The objects in one image, in the order in which the detector gives them (best first)."""
+    """The objects in one image, in the detector's order (best first)."""
 
     boxes_yxyx: NDArray[np.float32]  # (objects, 4), 0..1 of the network's input
     class_indices: NDArray[np.int64]  # (objects,), background not counted
     scores: NDArray[np.float32]  # (objects,)
-    # What only some networks give; None from the others.
+    # Only from some networks; None from the others.
     corners_yx: NDArray[np.float32] | None = None  # (objects, 4, 2) of rotated boxes, 0..1
     keypoints_yx: NDArray[np.float32] | None = None  # (objects, points, 2), 0..1
-    masks: InstanceMasks | None = None  # one an object
+    masks: InstanceMasks | None = None  # one per object
 
     def boxes_xyxy_px(self, placement: Placement) -> NDArray[np.float64]:
         """(objects, 4) as (xmin, ymin, xmax, ymax) in pixels of the image, not rounded or cut.
@@ -41,11 +41,11 @@ class Detections:
         return placement.to_image(corners).reshape(-1, 4)
 
     def at_least(self, score: float) -> Detections:
-        """Those whose score is ``score`` or more."""
+        """Return the objects with a score of at least ``score``."""
         return self.take(np.flatnonzero(self.scores >= score))
 
     def take(self, indices: NDArray[np.integer]) -> Detections:
-        """The ones at ``indices``, in that order."""
+        """Return the objects at ``indices``, in that order."""
         return replace(
             self,
             boxes_yxyx=self.boxes_yxyx[indices],
@@ -58,12 +58,12 @@ class Detections:
 
 
 def check_scores(scores: NDArray[Any], kind: str, step: float = 0.0) -> None:
-    """Raise where a score is outside 0..1: the outputs mean something else. NaN is let pass.
+    """Check that all scores are within 0..1, else the outputs mean something else. NaN is accepted.
 
     Args:
-        scores: Of any shape.
-        kind: Of the network that they were read as, for people.
-        step: Of their quantization: half of it may be rounding.
+        scores: Scores of any shape.
+        kind: The kind of network, for the error.
+        step: The step of their quantization: half of it may be rounding.
 
     Raises:
         UnsupportedModelError: A score is below 0 or above 1.
@@ -74,9 +74,9 @@ def check_scores(scores: NDArray[Any], kind: str, step: float = 0.0) -> None:
     low, high = np.fmin.reduce(scores, axis=None), np.fmax.reduce(scores, axis=None)
     if low < 1 - limit or high > limit:
         raise UnsupportedModelError(
-            f"scores reach from {low:.4g} to {high:.4g}, where those of {kind} lie within 0..1",
+            f"scores reach from {low:.4g} to {high:.4g}, those of {kind} are within 0..1",
             why="the network is of another kind, or its export left out the sigmoid",
-            fix="--task none gives the raw tensors",
+            fix="--task none returns the raw tensors",
         )
 
 
@@ -103,8 +103,8 @@ def non_maximum_suppression(
     Args:
         boxes: (n, 4) corners in any unit.
         scores: (n,); among equal ones the first comes first.
-        iou_threshold: A box whose overlap with a better one is larger than this goes.
-        most: How many are wanted.
+        iou_threshold: A box whose overlap with a better one is larger is removed.
+        most: The largest number of boxes.
     """
     order = np.argsort(-scores, kind="stable")
     kept: list[int] = []
@@ -116,7 +116,7 @@ def non_maximum_suppression(
 
 
 def suppress_by_class(detections: Detections, iou_threshold: float, most: int) -> NDArray[np.int64]:
-    """Like `non_maximum_suppression`, but boxes of different classes leave each other alone."""
+    """Like `non_maximum_suppression`, but for each class separately."""
     # Classes moved far apart cannot overlap.
     far = detections.boxes_yxyx.max(initial=1.0) - detections.boxes_yxyx.min(initial=0.0) + 1
     apart = detections.boxes_yxyx.astype(np.float64) + detections.class_indices[:, None] * far

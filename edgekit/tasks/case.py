@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recognizer reads: the model, the form of its outputs, and values if those decide."""
+"""The input of a recognizer: the model, the shapes of its outputs, and values if needed."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _YOLO_THRESHOLD = 0.25
 PROBABILITIES = ("SOFTMAX", "LOGISTIC")
 _MOVING = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
 _PROBE_SEED = 0
-_PROBE_CELL = 8  # side in pixels of a patch of one colour: what a first convolution reacts to
+_PROBE_CELL = 8  # side in pixels of a patch of one colour, large enough for the first convolutions
 
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """What the user may set; None leaves a decoder's own default."""
+    """Options of the user; None uses a decoder's own default."""
 
     score_threshold: float | None = None
     iou_threshold: float | None = None
-    anchors: PathLike | None = None  # .npy, or a .tflite that holds them
+    anchors: PathLike | None = None  # .npy, or a .tflite that contains them
     # For detectors, where score_threshold is None.
     detection_threshold: float | None = None
 
@@ -55,22 +55,22 @@ class Case:
     prepared: Prepared
     runner: Runner
     options: DecodeOptions
-    task: str | None  # asked for by name; None guesses
+    task: str | None  # the requested task; None guesses
     _seen: list[tuple[NDArray[Any], ...]] = field(default_factory=list)
 
     @property
     def outputs(self) -> tuple[TensorInfo, ...]:
-        """Of the loaded model."""
+        """The outputs of the loaded model."""
         return self.runner.outputs
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of the outputs."""
+        """The shapes of the outputs."""
         return [info.shape for info in self.outputs]
 
     @property
     def input_shape(self) -> tuple[int, int]:
-        """(height, width) of the first input that an image fills; (0, 0) without one."""
+        """(height, width) of the first image input; (0, 0) without one."""
         for info in self.runner.inputs:
             if len(info.shape) == 4 and info.shape[3] in (1, 3):
                 return info.shape[1], info.shape[2]
@@ -80,11 +80,11 @@ class Case:
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """Ultralytics'; empty without it."""
+        """Ultralytics' metadata; empty without it."""
         return ultralytics_metadata(self.prepared.original)
 
     def opcode_before(self, index: int) -> str:
-        """What computes output ``index``; empty where the chip, or nothing known, does."""
+        """Return the operator that computes output ``index``; empty for the chip or if unknown."""
         graph = self.prepared.model.main
         made_by = {number: each for each in graph.operators for number in each.outputs}
         operator = made_by.get(self.outputs[index].index)
@@ -93,7 +93,7 @@ class Case:
         return "" if operator is None else operator.opcode
 
     def step(self, index: int) -> float:
-        """Between two codes of output ``index``; 0 where it never had codes."""
+        """Return the step between two codes of output ``index``; 0 if it was never quantized."""
         info, graph = self.outputs[index], self.prepared.model.main
         if info.params is not None:
             return float(np.max(info.params.scale))
@@ -104,21 +104,21 @@ class Case:
         return float(graph.tensors[operator.inputs[0]].scale or 0.0)
 
     def is_probability(self, index: int) -> bool:
-        """Whether output ``index`` holds probabilities: by its scale, or what computes it."""
+        """Whether output ``index`` contains probabilities, by its scale or its operator."""
         params = self.outputs[index].params
         if params is not None:
             return params.real_min >= -0.01 and 0.9 <= params.real_max <= 1.1
         return self.opcode_before(index) in PROBABILITIES
 
     def real(self, raw: Raw, index: int) -> NDArray[Any]:
-        """Output ``index`` in real values."""
+        """Return output ``index`` in real values."""
         params = self.outputs[index].params
         return raw[index] if params is None else dequantize(raw[index], params)
 
     def probe(self) -> tuple[NDArray[Any], ...] | None:
-        """The real outputs for one random image; None where the model takes no image alone.
+        """Return the real outputs for one random image; None if the model has other inputs.
 
-        The network runs once, the first time that a recognizer asks.
+        The network runs once, at the first call.
         """
         if self.input_shape == (0, 0) or len(self.runner.inputs) != 1:
             return None
@@ -131,7 +131,7 @@ class Case:
 
 
 def _random_image(info: TensorInfo) -> NDArray[Any]:
-    """Patches of random colours over the input's whole range; 0..1 where it is not quantized."""
+    """Return patches of random colours over the input's range; 0..1 if it is not quantized."""
     rng = np.random.default_rng(_PROBE_SEED)
     image = rng.random(tuple(-(-size // _PROBE_CELL) if size > 4 else size for size in info.shape))
     for axis, size in enumerate(info.shape):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Classifiers: one output with one score a class."""
+"""Classifiers: one output with one score per class."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from edgekit.formats.tflite import Model
     from edgekit.runtime import TensorInfo
 
-# Operators that hand scores on; those whose values have no bounds.
+# Operators that only pass scores on, and operators whose values have no bounds.
 _PASSING = frozenset(("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE"))
 _LINEAR = frozenset(("ADD", "CONV_2D", "FULLY_CONNECTED"))
 _QUANTIZED = frozenset(("INT8", "UINT8", "INT16"))
-_MARGIN = 0.1  # that the range of a probability may be nudged by
+_MARGIN = 0.1  # by which the range of a probability may be wider than 0..1
 
 _LARGEST_LOGIT = 50.0
-_FAR = 1.0  # standard deviations of the numbers that their mean is away from 0
+_FAR = 1.0  # in standard deviations: the distance of the mean from 0
 
 
 def is_classifier(shapes: Sequence[Sequence[int]]) -> bool:
@@ -36,15 +36,15 @@ def is_classifier(shapes: Sequence[Sequence[int]]) -> bool:
 
 
 def may_be_far(params: QuantParams) -> bool:
-    """Whether a quantized output can hold numbers further from 0 than logits are."""
+    """Whether a quantized output can have numbers further from 0 than logits."""
     return max(-params.real_min, params.real_max) > _LARGEST_LOGIT
 
 
 def are_scores(values: NDArray[Any]) -> bool:
-    """Whether real outputs may be probabilities or logits, rather than numbers of a regression.
+    """Whether real outputs may be probabilities or logits, not numbers of a regression.
 
-    Training by softmax leaves the mean of the logits where the first weights put it, near 0: its
-    gradients add up to 0 over the classes. Coordinates in pixels lie far to one side.
+    Training with softmax does not move the mean of the logits away from its initial value near 0,
+    because its gradients sum to 0 over the classes. Coordinates in pixels are far on one side.
     """
     if np.abs(values).max(initial=0) <= _LARGEST_LOGIT:
         return True
@@ -54,12 +54,12 @@ def are_scores(values: NDArray[Any]) -> bool:
 def holds_logits(model: Model, info: TensorInfo) -> bool:
     """Whether the scores of an output are logits (0 is in the middle), not probabilities.
 
-    A quantized output shows it by its range, another one by the operator that makes it: a dense
-    layer, a convolution or an addition without an activation.
+    For a quantized output the range decides, else its operator: a dense layer, a convolution or an
+    addition without an activation.
 
     Args:
-        model: As it is loaded.
-        info: Of the output.
+        model: The loaded model.
+        info: The output.
     """
     graph = model.main
     makers = {index: op for op in graph.operators for index in op.outputs}
@@ -77,7 +77,7 @@ def holds_logits(model: Model, info: TensorInfo) -> bool:
 
 
 def ends_in_softmax(model: Model, info: TensorInfo) -> bool:
-    """Whether the scores of an output are shares of one whole, of which one class has most."""
+    """Whether the scores of an output are from a SOFTMAX, so that they sum to 1."""
     makers = {index: op for op in model.main.operators for index in op.outputs}
     maker = makers.get(info.index)
     while maker is not None and maker.opcode in _PASSING:
@@ -86,14 +86,14 @@ def ends_in_softmax(model: Model, info: TensorInfo) -> bool:
 
 
 def binary_threshold(model: Model, info: TensorInfo) -> float:
-    """The threshold above which a single score means the second of two classes."""
+    """Return the threshold above which a single score means the second of two classes."""
     return 0.0 if holds_logits(model, info) else 0.5
 
 
 def class_scores(output: NDArray[Any], params: QuantParams | None) -> NDArray[Any]:
-    """The score of each class, flat: in float64 where ``output`` is quantized, else as it is.
+    """Return the score of each class, flat: in float64 if ``output`` is quantized, else unchanged.
 
-    One product, exact for quantized outputs of 8 and 16 bits; the same numbers bit for bit as
+    It is one product, exact for quantized outputs of 8 and 16 bits, and bit for bit the same as
     pycoral's ``classify.get_scores``.
     """
     flat = output.reshape(-1)
@@ -104,15 +104,14 @@ def class_scores(output: NDArray[Any], params: QuantParams | None) -> NDArray[An
 
 
 def top_classes(scores: NDArray[Any], most: int, least_score: float = -np.inf) -> list[int]:
-    """Indices of the best classes, best first.
+    """Return the indices of the best classes, best first.
 
-    Which of equal scores come first, and make it into the last places, is what
-    ``numpy.argpartition`` says: the answer is then that of pycoral's ``classify.get_classes`` for
-    the same scores, class by class.
+    The order of equal scores is that of ``numpy.argpartition``, so that the result is the same as
+    that of pycoral's ``classify.get_classes``, class by class.
 
     Args:
         scores: (classes,), quantized or real.
-        most: How many at most; above zero.
+        most: The largest number of classes; above zero.
         least_score: Classes below it are left out; in the units of ``scores``.
     """
     most = min(most, len(scores))

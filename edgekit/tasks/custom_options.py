@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of custom operators, which Google's own store as a FlexBuffers map."""
+"""Options of custom operators; Google's operators store them as a FlexBuffers map."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def read_custom_options(operator: Operator) -> dict[str, Any]:
-    """The options of ``operator`` by name; empty where it has none.
+    """Return the options of ``operator`` by name; empty if it has none.
 
     Raises:
-        ModelFormatError: They are no FlexBuffers map.
+        ModelFormatError: They are not a FlexBuffers map.
     """
     if not operator.custom_options:
         return {}
@@ -27,8 +27,8 @@ def read_custom_options(operator: Operator) -> dict[str, Any]:
     except (ValueError, TypeError, IndexError, struct.error) as error:
         raise ModelFormatError(
             f"cannot read the options of the operator {operator.label}: {error}",
-            why="they are expected as a FlexBuffers map",
+            why="they must be a FlexBuffers map",
         ) from error
     if not isinstance(values, dict):
-        raise ModelFormatError(f"the options of the operator {operator.label} are no map")
+        raise ModelFormatError(f"the options of the operator {operator.label} are not a map")
     return values

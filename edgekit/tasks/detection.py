@@ -19,17 +19,17 @@ POSTPROCESS_OP = "TFLite_Detection_PostProcess"
 
 
 def postprocess_order(model: Model, indices: Sequence[int]) -> tuple[int, ...] | None:
-    """Where boxes, classes, scores and count stand among the model's outputs.
+    """Return the positions of boxes, classes, scores and count in the model's outputs.
 
-    TensorFlow 1 exports them in the operator's order, TensorFlow 2 in another: the operator's own
-    outputs tell which is which.
+    TensorFlow 1 exports them in the operator's order, TensorFlow 2 in another; the operator's own
+    outputs show which is which.
 
     Args:
         model: The model, compiled or not: the operator stays on the CPU.
         indices: The tensor of each output, in the interpreter's order.
 
     Returns:
-        Four positions; None where the model does not end in the operator.
+        Four positions; None if the model does not end in the operator.
     """
     for operator in model.main.operators:
         if operator.custom_code == POSTPROCESS_OP and set(operator.outputs[:4]) <= set(indices):
@@ -38,16 +38,16 @@ def postprocess_order(model: Model, indices: Sequence[int]) -> tuple[int, ...] |
 
 
 def order_by_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
-    """As `postprocess_order` for a model without the operator, by the shapes alone.
+    """Like `postprocess_order`, for a model without the operator, by shapes only.
 
-    The two outputs of (1, n) cannot be told apart by shape: in the order of the operator classes
-    come before scores, in TensorFlow 2's scores come first. None where the shapes do not fit.
+    Shapes do not distinguish the two outputs of (1, n): in the operator's order classes come before
+    scores, in TensorFlow 2's scores come first. None if the shapes do not fit.
     """
     sizes = [tuple(shape) for shape in shapes]
     if len(sizes) != 4 or sorted(map(len, sizes)) not in ([1, 2, 2, 3], [2, 2, 2, 3]):
         return None
     boxes = next(i for i, shape in enumerate(sizes) if len(shape) == 3)
-    # With one slot for objects, classes and scores have one number too.
+    # With one slot for objects, classes and scores also have one number.
     single = [i for i, shape in enumerate(sizes) if np.prod(shape) == 1]
     if sizes[boxes][-1] != 4 or not single:
         return None
@@ -59,11 +59,11 @@ def order_by_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
 
 
 def order_by_values(outputs: Sequence[NDArray[Any]], order: tuple[int, ...]) -> tuple[int, ...]:
-    """``order`` of `order_by_shape`, classes and scores exchanged where the values say so.
+    """Return ``order`` of `order_by_shape`, with classes and scores exchanged if values show it.
 
     Args:
-        outputs: Of some image, in real values.
-        order: Where boxes, classes, scores and count seem to stand.
+        outputs: The outputs for any image, in real values.
+        order: The assumed positions of boxes, classes, scores and count.
     """
     boxes, classes, scores, count = order
     number = _number(outputs[count])
@@ -74,16 +74,16 @@ def order_by_values(outputs: Sequence[NDArray[Any]], order: tuple[int, ...]) -> 
 
 
 def _are_numbers(values: NDArray[Any]) -> bool:
-    """Whether they may be numbers of classes."""
+    """Whether ``values`` may be class numbers."""
     return bool((values == np.rint(values)).all() and (values >= 0).all())
 
 
 def used_slots(outputs: Sequence[NDArray[Any]], order: Sequence[int]) -> tuple[NDArray[Any], ...]:
-    """``outputs`` without the slots behind the count, which hold whatever was in memory.
+    """Return ``outputs`` without the slots after the count, which have undefined values.
 
     Args:
-        outputs: The model's, in real values.
-        order: What `postprocess_order` says.
+        outputs: The model's outputs, in real values.
+        order: The result of `postprocess_order`.
     """
     boxes, classes, scores, count = order
     number = _number(outputs[count])
@@ -94,7 +94,7 @@ def used_slots(outputs: Sequence[NDArray[Any]], order: Sequence[int]) -> tuple[N
 def decode_postprocess(
     boxes: NDArray[Any], classes: NDArray[Any], scores: NDArray[Any], count: NDArray[Any]
 ) -> Detections:
-    """The objects in the operator's outputs.
+    """Return the objects in the operator's outputs.
 
     Args:
         boxes: (1, n, 4), normalized (ymin, xmin, ymax, xmax).
@@ -117,6 +117,6 @@ def decode_postprocess(
 
 
 def _number(count: NDArray[Any]) -> int:
-    """How many objects there are; 0 if the count is NaN or infinity."""
+    """Return the number of objects; 0 if the count is NaN or infinity."""
     value = float(count.ravel()[0])
     return max(0, int(value)) if math.isfinite(value) else 0

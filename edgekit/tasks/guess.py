@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which task a model is for: from its operators, the form of its outputs, or its metadata."""
+"""Find the task of a model: by its operators, the shapes of its outputs, or its metadata."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from edgekit.tasks.prepare import Prepared
 
 Recognizer = Callable[[Case], Optional[Decoder]]
-# What Ultralytics' metadata calls a task; without metadata the outputs tell.
+# The tasks in Ultralytics' metadata; without metadata the outputs decide.
 _ULTRALYTICS = {
     "": None,
     "detect": DETECTION,
@@ -58,14 +58,14 @@ def choose_decoder(
     task: str | None = None,
     options: DecodeOptions | None = None,
 ) -> Decoder:
-    """How to read the outputs of ``runner``, which runs ``prepared.runnable``.
+    """Return how to read the outputs of ``runner``, which runs ``prepared.runnable``.
 
     A wrong guess is not an error: if the outputs look like those of a known network but the values
-    contradict it, the decoder gives raw tensors, with the reason.
+    contradict it, return a decoder for raw tensors, with the reason.
 
     Args:
-        prepared: The model as given.
-        runner: Loaded with it.
+        prepared: The given model.
+        runner: A Runner of that model.
         task: One of `TASKS`; None guesses.
         options: Thresholds and anchors.
 
@@ -92,12 +92,12 @@ def choose_decoder(
         f"the model's outputs are not those of {asked}: their shapes are {case.shapes}",
         where=prepared.source,
         why="; ".join(doubts),
-        fix="leave --task out to see what they look like",
+        fix="leave out --task to let edgekit guess the task",
     )
 
 
 def _guessed(case: Case) -> Decoder:
-    """By the task that the file names, if the outputs fit it; else by the outputs."""
+    """Choose by the task that the file states, if the outputs fit it; else by the outputs."""
     noted = case.prepared.notes.task
     if noted == NONE:
         return raw_decoder(f"its file says {noted}", case.input_shape)
@@ -132,7 +132,7 @@ def _recognize(case: Case, wanted: str | None) -> tuple[Decoder | None, list[str
     return None, doubts
 
 
-# In this order: what an operator proves before what a shape suggests.
+# In this order: first networks that an operator identifies, then those with typical shapes.
 _RECOGNIZERS: tuple[tuple[tuple[str, ...], Recognizer], ...] = (
     ((POSE,), posenet_decoder),
     ((DETECTION,), postprocess_decoder),

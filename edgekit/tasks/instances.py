@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks of single objects, composed of prototypes as YOLO's and YOLACT's segmentation heads do.
+"""Masks of single objects, composed of prototypes as in YOLO's and YOLACT's segmentation heads.
 
 Source:
     Bolya et al., "YOLACT: Real-time Instance Segmentation", arXiv:1904.02689, section 3.2: a mask
-    is the sign of a sum of prototypes, one weight each, cropped to the object's box.
+    is the sign of a weighted sum of prototypes, cropped to the object's box.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InstanceMasks:
-    """One mask an object, kept as weights until it is asked for."""
+    """One mask per object, stored as weights and computed when needed."""
 
     prototypes: NDArray[np.float32]  # (n, h, w), over the whole input of the network
     weights: NDArray[np.float32]  # (objects, n)
@@ -31,14 +31,14 @@ class InstanceMasks:
         return len(self.weights)
 
     def take(self, indices: NDArray[np.integer]) -> InstanceMasks:
-        """The ones at ``indices``, in that order."""
+        """Return the masks at ``indices``, in that order."""
         return replace(self, weights=self.weights[indices], boxes_yxyx=self.boxes_yxyx[indices])
 
     def in_image(self, index: int, placement: Placement) -> NDArray[np.bool_]:
-        """(height, width) of the image: which of its pixels are object ``index``.
+        """Return the pixels of object ``index`` in the image, (height, width).
 
         Weighted sums of prototypes are interpolated between the four nearest places; a pixel
-        belongs to the object where the sum is positive and its upper left corner is in the box.
+        belongs to the object if the sum is positive and its upper left corner is in the box.
         """
         mask = np.zeros((placement.image_height, placement.image_width), np.bool_)
         corners = self.boxes_yxyx[index].reshape(2, 2)[:, ::-1]
@@ -56,14 +56,14 @@ class InstanceMasks:
 
 
 def _within(low: float, high: float, size: int) -> tuple[int, int]:
-    """The range of whole numbers from ``low`` to below ``high`` that lie within 0..size."""
-    # Boxes are shares of the input: a corner on a pixel's edge is so but for rounding.
+    """Return the range of whole numbers from ``low`` to below ``high``, within 0..size."""
+    # Boxes are shares of the input: rounding moves a corner away from a pixel's edge.
     first, end = (int(np.ceil(round(float(each), 5))) for each in (low, high))
     return max(0, first), min(size, end)
 
 
 def _interpolated(table: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
-    """Rows of ``table`` at the shares ``at`` of its height, as bilinear resizing takes them."""
+    """Return rows of ``table`` at the shares ``at`` of its height, as in bilinear resizing."""
     place = np.clip(at * len(table) - 0.5, 0, len(table) - 1)
     low = np.minimum(place.astype(np.intp), max(0, len(table) - 2))
     part = (place - low)[:, None]

@@ -15,19 +15,19 @@ from edgekit.files import PathLike, read_bytes
 from edgekit.formats.tflite_metadata import read_files
 
 _MOST_CLASSES = 100_000
-_MOST_METADATA_BYTES = 4 << 20  # as Python text it takes 150 times its size while it is parsed
+_MOST_METADATA_BYTES = 4 << 20  # parsing it as Python text needs 150 times its size
 _TEXT_SUFFIX = ".txt"
-# Ultralytics attaches what it knows of a model, as Python text in older versions.
+# Ultralytics attaches metadata of a model, as Python text in older versions.
 _ULTRALYTICS_FILES = ("metadata.json", "temp_meta.txt", "metadata.txt")
 
 
 def fit_labels(labels: PathLike | Sequence[str] | None, num_classes: int) -> list[str]:
-    """The names of a model's classes, by index; empty where ``labels`` is None.
+    """Return the names of a model's classes, by index; empty if ``labels`` is None.
 
     Args:
-        labels: A text file, or the names. Where a file has too many lines for the model, what
-            follows its first blank line is a remark.
-        num_classes: Of the model; 0 if unknown.
+        labels: A text file, or the names. If a file has too many lines for the model, the text
+            after its first blank line is ignored.
+        num_classes: The number of classes of the model; 0 if unknown.
 
     Raises:
         DataError: There are more or fewer names than classes.
@@ -52,11 +52,11 @@ def fit_labels(labels: PathLike | Sequence[str] | None, num_classes: int) -> lis
 
 
 def label_order_doubt(given: Sequence[str], own: Sequence[str]) -> str:
-    """The warning that the names ``given`` are the model's ``own`` in another order; else "".
+    """Return a warning if the names ``given`` are the model's ``own`` in another order; else "".
 
     Args:
-        given: With ``--labels``; may be empty.
-        own: In the model's file; may be empty.
+        given: The names given with ``--labels``; may be empty.
+        own: The names in the model's file; may be empty.
     """
     if list(given) == list(own) or sorted(given) != sorted(own):
         return ""
@@ -69,7 +69,7 @@ def label_order_doubt(given: Sequence[str], own: Sequence[str]) -> str:
 
 
 def attached_labels(content: bytes, num_classes: int) -> list[str]:
-    """Names in a label file attached to a .tflite; empty where there is none that fits."""
+    """Return the names in a label file attached to a .tflite; empty if none fits."""
     for name, data in read_files(content, _is_wanted).items():
         metadata = parse_ultralytics(data) if name in _ULTRALYTICS_FILES else {}
         names = _ultralytics_names(metadata) if metadata else []
@@ -82,19 +82,19 @@ def attached_labels(content: bytes, num_classes: int) -> list[str]:
 
 
 def ultralytics_task(content: bytes) -> str:
-    """What Ultralytics' metadata in a .tflite says the network is for ("detect"), else ""."""
+    """Return the task in Ultralytics' metadata of a .tflite ("detect"), else ""."""
     return str(ultralytics_metadata(content).get("task", ""))
 
 
 def ultralytics_metadata(content: bytes) -> Mapping[str, Any]:
-    """All that Ultralytics' metadata in a .tflite says; empty without it."""
+    """Return Ultralytics' metadata in a .tflite; empty without it."""
     for data in read_files(content, _ULTRALYTICS_FILES.__contains__).values():
         return parse_ultralytics(data)
     return {}
 
 
 def parse_ultralytics(data: bytes) -> Mapping[str, Any]:
-    """Metadata as JSON or as the text of a Python dict; empty where it is neither, or huge."""
+    """Parse metadata as JSON or as text of a Python dict; empty if it is neither, or too large."""
     if len(data) > _MOST_METADATA_BYTES:
         return {}
     text = data.decode("utf-8", "replace")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Landmark regressors: the points of one face, hand or body in a crop, and whether it is there.
 
-The outputs are vectors: three numbers a point (x, y in pixels of the input, z), or five (and
-visibility and presence, as logits), beside a number for the presence of the whole. A second vector
+The outputs are vectors: three numbers per point (x, y in pixels of the input, z), or five (also
+visibility and presence, as logits), and a number for the presence of the object. A second vector
 with the points in metres may follow.
 
 Source:
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FEWEST_POINTS = 5
-_SPREAD = 0.05  # of the input: points of a crop are spread further, metres are not
+_SPREAD = 0.05  # of the input: points in pixels are spread further, points in metres are not
 
 
 @dataclass(frozen=True)
 class LandmarkHead:
-    """Which outputs hold the points and the presence."""
+    """Which outputs contain the points and the presence."""
 
     points: int
     presence: int
     num_points: int
-    values: int  # a point: 3 or 5
+    values: int  # per point: 3 or 5
 
 
 def landmark_head(
     outputs: Sequence[NDArray[Any]], input_shape: Sequence[int]
 ) -> LandmarkHead | None:
-    """The head that gave the real ``outputs`` for some image; None where they are none.
+    """Return the head of the real ``outputs`` for any image; None if they are not from one.
 
     Points in pixels are spread over the input; those in metres, angles and embeddings are not.
     """
@@ -67,14 +67,14 @@ def decode_landmarks(
     *,
     is_logit: bool = True,
 ) -> Poses:
-    """The one object in real ``outputs``; none where its presence is below ``score_threshold``.
+    """Return the one object in real ``outputs``; none if its presence is below ``score_threshold``.
 
     Args:
-        outputs: The network's, all of them.
-        head: What `landmark_head` says of them.
+        outputs: All outputs of the network.
+        head: The result of `landmark_head`.
         input_shape: (height, width) of the network's input.
         score_threshold: The least presence.
-        is_logit: Whether the presence is yet to go through a sigmoid.
+        is_logit: Whether the presence is a logit, which needs a sigmoid.
     """
     rows = outputs[head.points].reshape(head.num_points, head.values).astype(np.float32)
     presence = outputs[head.presence].astype(np.float64)
@@ -95,7 +95,7 @@ def _is_vector(output: NDArray[Any]) -> bool:
 
 
 def _are_points(rows: NDArray[Any], input_shape: Sequence[int]) -> bool:
-    """Whether x and y lie in and around the input, spread over a good part of it."""
+    """Whether x and y are in or near the input, and spread over a part of it."""
     for axis, side in ((0, input_shape[1]), (1, input_shape[0])):
         low, high = float(rows[:, axis].min()), float(rows[:, axis].max())
         if low < -side or high > 2 * side or high - low < _SPREAD * side:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MediaPipe's detectors of faces, palms and people: regressors, and a score an anchor.
+"""MediaPipe's detectors of faces, palms and people: regressors, and a score per anchor.
 
-An anchor is a place of a grid, without a size of its own. A row of the regressors is centre and
-size of a box, then the key points, in pixels relative to the anchor's centre.
+An anchor is a place of a grid, without a size. A row of the regressors has centre and size of a
+box, then the key points, in pixels relative to the anchor's centre.
 
 Source:
     mediapipe/calculators: tflite/ssd_anchors_calculator.cc (fixed_anchor_size; one aspect ratio and
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BOX = 4
-# Grids as (stride, anchors a place): two a layer, layers of one stride side by side; the full range
-# face detector has one layer without the interpolated anchor.
+# Grids as (stride, anchors per place): two per layer, layers of the same stride together; the full
+# range face detector has one layer without the interpolated anchor.
 _GRIDS = (
     ((8, 2), (16, 6)),  # short range face 128, palm 192
     ((16, 2), (32, 6)),  # face 256
@@ -40,7 +40,7 @@ _MOST = 100
 
 @dataclass(frozen=True)
 class MediapipeHead:
-    """Where regressors and scores stand among the outputs, and the anchors' centres."""
+    """The positions of regressors and scores in the outputs, and the anchors' centres."""
 
     regressors: int
     scores: int
@@ -51,10 +51,10 @@ class MediapipeHead:
 def mediapipe_head(
     shapes: Sequence[Sequence[int]], input_shape: Sequence[int]
 ) -> MediapipeHead | None:
-    """The head whose outputs have these shapes; None where they are none of MediaPipe's.
+    """Return the head with outputs of these shapes; None if they are not MediaPipe's.
 
     Args:
-        shapes: Of the outputs.
+        shapes: The shapes of the outputs.
         input_shape: (height, width) of the network's input.
     """
     if len(shapes) != 2 or any(len(shape) != 3 or shape[0] != 1 for shape in shapes):
@@ -78,14 +78,14 @@ def decode_mediapipe(
     score_threshold: float = _SCORE,
     iou_threshold: float = _IOU,
 ) -> Detections:
-    """The objects in real outputs, each with its key points, best first.
+    """Return the objects in real outputs, each with its key points, best first.
 
     Args:
         regressors: (1, anchors, 4 + 2 * key points), in pixels of the input.
         scores: (1, anchors, 1), 0..1.
-        head: What `mediapipe_head` says of them.
+        head: The result of `mediapipe_head`.
         input_shape: (height, width) of the network's input.
-        score_threshold: Below it nothing is an object.
+        score_threshold: The lowest score of an object.
         iou_threshold: Boxes that overlap the best one more than this are merged with it.
     """
     certainty = scores.reshape(-1)
@@ -97,7 +97,7 @@ def decode_mediapipe(
     anchors = head.anchors_xy[kept]
     centre, half = pairs[:, 0] + anchors, pairs[:, 1] / 2
     points = pairs[:, 2:] + anchors[:, None]
-    # Corners and key points alike are points: they are merged alike.
+    # Corners and key points are merged in the same way.
     table = np.concatenate([(centre - half)[:, None], (centre + half)[:, None], points], axis=1)
     merged, best = _merged(table, certainty[kept], iou_threshold)
     yx = merged[..., ::-1].astype(np.float32)
@@ -110,14 +110,14 @@ def decode_mediapipe(
 
 
 def scores_of_logits(logits: NDArray[Any]) -> NDArray[Any]:
-    """The sigmoid of ``logits``, cut at 100 as MediaPipe does."""
+    """Return the sigmoid of ``logits``, limited to +-100 as in MediaPipe."""
     cut = np.clip(logits.astype(np.float64), -_LARGEST_LOGIT, _LARGEST_LOGIT)
     odds: NDArray[Any] = 1 / (1 + np.exp(-cut))
     return odds
 
 
 def _anchors(grid: Sequence[tuple[int, int]], input_shape: Sequence[int]) -> NDArray[np.float32]:
-    """(anchors, 2) centres as (x, y), row by row, those of one place side by side."""
+    """Return (anchors, 2) centres as (x, y), row by row, those of one place together."""
     layers = []
     for stride, count in grid:
         rows, columns = (math.ceil(side / stride) for side in input_shape)
@@ -135,10 +135,10 @@ def _merged(
     Args:
         table: (n, points, 2), best first; the first two points are the box's corners.
         scores: (n,).
-        iou_threshold: The least overlap of what belongs together.
+        iou_threshold: Boxes with more overlap are merged.
 
     Returns:
-        The merged table, and which row's score each has.
+        The merged table, and the row with the score of each.
     """
     boxes = table[:, :2].reshape(-1, 4)
     rest = np.arange(len(table))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MoveNet: key points as the network puts them out, one person or several.
+"""MoveNet: key points of one person or several, as the network returns them.
 
-Single pose: (1, 1, 17, 3) with rows of (y, x, score). Multi pose: (1, people, 56), each the same
-51 numbers, a box and a score.
+Single pose: (1, 1, 17, 3) with rows of (y, x, score). Multi pose: (1, people, 56), each with the
+same 51 numbers, a box and a score.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _VALUES = 3 * NUM_KEYPOINTS
 MULTI_VALUES = _VALUES + 5  # a box (4) and its score
 _MOST_PEOPLE = 20  # six in Google's
-_LEAST_PERSON = 0.1  # below, a row of the multi pose network is an empty slot
+_LEAST_PERSON = 0.1  # rows of the multi pose network with a lower score are empty
 
 
 def is_movenet(shapes: Sequence[Sequence[int]]) -> bool:
@@ -32,12 +32,12 @@ def is_movenet(shapes: Sequence[Sequence[int]]) -> bool:
 
 
 def decode_movenet(output: NDArray[Any], least_score: float = _LEAST_PERSON) -> Poses:
-    """The people in MoveNet's output.
+    """Return the people in MoveNet's output.
 
     Args:
         output: Real values, (1, 1, 17, 3) or (1, people, 56).
         least_score: People of the multi pose network below it are left out. The single pose network
-            gives no score for the person; the mean of its key points' stands in.
+            has no score for the person; the mean of the key points' scores is used.
     """
     rows = np.asarray(output, np.float32)[0]
     is_multi = rows.shape[-1] == MULTI_VALUES
