@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 # Tests do not depend on time: the machine may be busy, and a first call imports modules.
 settings.register_profile("edgekit", deadline=None)
 settings.load_profile("edgekit")
+
+# A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 # For `scripts`; last, so that the installed edgekit is the one under test.
