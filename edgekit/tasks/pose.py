@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Key points of people and other things, whichever network found them."""
+"""Key points of people and other objects, from any network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEYPOINT_NAMES = (
     "right ankle",
 )
 NUM_KEYPOINTS = len(KEYPOINT_NAMES)
-# The bones of a drawing, as pairs of indices into KEYPOINT_NAMES.
+# The lines of a drawing, as pairs of indices into KEYPOINT_NAMES.
 SKELETON = (
     (0, 1),
     (0, 2),
@@ -62,7 +62,7 @@ class Poses:
     keypoints_yx: NDArray[np.float32]  # (people, points, 2), 0..1 of the network's input
     keypoint_scores: NDArray[np.float32]  # (people, points)
     scores: NDArray[np.float32]  # (people,)
-    # What only some networks give; None from the others.
+    # Only from some networks; None from the others.
     boxes_yxyx: NDArray[np.float32] | None = None  # (people, 4), 0..1 of the network's input
     class_indices: NDArray[np.int64] | None = None  # (people,)
 
@@ -80,5 +80,5 @@ class Poses:
 
 
 def keypoint_names(count: int) -> tuple[str, ...]:
-    """Names of ``count`` key points: COCO's where there are seventeen, else their numbers."""
+    """Return names of ``count`` key points: COCO's for seventeen, else their numbers."""
     return KEYPOINT_NAMES if count == NUM_KEYPOINTS else tuple(map(str, range(count)))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PoseNet: the network's maps to people, in numpy.
+"""PoseNet: from the network's maps to people, in numpy.
 
 Google's PoseNet models end in the custom operator PosenetDecoderOp, which no interpreter from a
-package index has. `without_decoder` cuts it off; `decode_posenet` computes what it computes.
+package index has. `without_decoder` removes it; `decode_posenet` computes the same result.
 
 Source:
     G. Papandreou et al., PersonLab (2018), sections 3.1 and 3.2; the operator's constants (five
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DECODER_OP = "PosenetDecoderOp"
 _REFINEMENTS = 5
-# The tree of body parts, parent first. The network gives an offset map for each edge in each
+# The tree of body parts, parent first. The network has an offset map for each edge in each
 # direction: (y forward, x forward, y backward, x backward), sixteen channels each.
 _TREE = (
     (0, 1),
@@ -56,7 +56,7 @@ _CHANNELS = {"heatmaps": NUM_KEYPOINTS, "shorts": 2 * NUM_KEYPOINTS, "mids": 4 *
 
 @dataclass(frozen=True)
 class PosenetOptions:
-    """What the operator is told in the model file; the defaults are those of Google's models."""
+    """The operator's options in the model file; the defaults are those of Google's models."""
 
     max_detections: int = 10
     score_threshold: float = 0.5
@@ -66,14 +66,14 @@ class PosenetOptions:
 
 class _Edge(NamedTuple):
     child: int
-    channel: int  # of the y offset; that of x is _NUM_EDGES further
+    channel: int  # of the y offset; the x offset is _NUM_EDGES channels further
 
 
 class _Candidate:
     """A key point in the queue.
 
-    Equal scores compare as equal, so that they leave the heap in the order in which the operator's
-    own heap lets them go: both are the textbook's binary heap.
+    Equal scores compare as equal, so that they leave the heap in the same order as in the
+    operator's own heap: both are standard binary heaps.
     """
 
     __slots__ = ("id", "score", "x", "y")
@@ -86,9 +86,9 @@ class _Candidate:
 
 
 def without_decoder(model: Model) -> tuple[Model, PosenetOptions] | None:
-    """``model`` with the maps as outputs in place of the decoder's, and the decoder's options.
+    """Return ``model`` with the maps as outputs, not the decoder's, and the decoder's options.
 
-    None where the model does not end in PosenetDecoderOp.
+    Return None if the model does not end in PosenetDecoderOp.
     """
     graph = model.main
     found = [op for op in graph.operators if op.custom_code == DECODER_OP]
@@ -119,17 +119,17 @@ def decode_posenet(
     input_shape: Sequence[int],
     options: PosenetOptions | None = None,
 ) -> Poses:
-    """The people in PoseNet's maps, best first.
+    """Return the people in PoseNet's maps, best first.
 
     Args:
         heatmaps: (1, h, w, 17), real values: the log odds of each key point at each place.
-        shorts: (1, h, w, 34): from a place to the key point beside it, in input pixels.
+        shorts: (1, h, w, 34): from a place to the key point near it, in input pixels.
         mids: (1, h, w, 64): from a key point to its neighbours in the body's tree.
         input_shape: (height, width) of the network's input.
         options: As in the model file.
     """
     how = options or PosenetOptions()
-    # Everything is counted in places of the maps; the scale is folded into the offsets.
+    # All coordinates are in places of the maps; the offsets include the scale.
     maps = _Maps(heatmaps[0], shorts[0] / how.stride, mids[0] / how.stride)
     radius2 = (how.nms_radius_px / how.stride) ** 2
     queue = maps.roots(how.score_threshold)
@@ -148,14 +148,14 @@ def decode_posenet(
 
 
 class _Maps:
-    """The three maps, and walks over them by bilinear interpolation."""
+    """The three maps, with bilinear interpolation between their places."""
 
     def __init__(self, heatmaps: NDArray[Any], shorts: NDArray[Any], mids: NDArray[Any]) -> None:
         self._heat, self._shorts, self._mids = heatmaps, shorts, mids
         self._y_max, self._x_max = heatmaps.shape[0] - 1.0, heatmaps.shape[1] - 1.0
 
     def roots(self, score_threshold: float) -> list[_Candidate]:
-        """A heap of the places where a person may begin: local maxima that are likely enough."""
+        """Return a heap of places where a person may start: local maxima that are likely enough."""
         heat, (height, width, _) = self._heat, self._heat.shape
         padded = np.pad(heat, ((1, 1), (1, 1), (0, 0)), mode="edge")
         around = np.max(
@@ -170,7 +170,7 @@ class _Maps:
         return heap
 
     def person(self, root: _Candidate) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Follow the body's tree from ``root``, likeliest key point first: points and log odds."""
+        """Return points and log odds along the body's tree from ``root``, likeliest point first."""
         points, logits = np.zeros((NUM_KEYPOINTS, 2)), np.zeros(NUM_KEYPOINTS)
         done: set[int] = set()
         queue = [_Candidate(root.y, root.x, root.id, self._score(root.y, root.x, root.id))]
@@ -207,7 +207,7 @@ class _Maps:
 
 
 def _sample(maps: NDArray[Any], y: float, x: float) -> NDArray[Any]:
-    """Bilinear interpolation at (y, x), which lies inside."""
+    """Interpolate bilinearly at (y, x), which is inside the maps."""
     top, left = int(y), int(x)
     bottom, right = math.ceil(y), math.ceil(x)
     down, along = y - top, x - left

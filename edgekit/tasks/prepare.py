@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model file or bundle, made ready for an interpreter that has no PosenetDecoderOp."""
+"""Prepare a model file or bundle for an interpreter without PosenetDecoderOp."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edgekit.tasks.labels import attached_labels, ultralytics_task
 from edgekit.tasks.mediapipe import mediapipe_head
 from edgekit.tasks.posenet import PosenetOptions, without_decoder
 
-# How Ultralytics' exports, by the task that their metadata names, were trained and are run.
+# How Ultralytics' exports were trained and are run, by the task in their metadata.
 _ULTRALYTICS = {
     **dict.fromkeys(
         ("detect", "segment", "pose", "obb"), "unit,resize=letterbox,filter=cv2-linear"
@@ -38,13 +38,13 @@ _PALM_KEYPOINTS = 7
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model as it was given, and what a `Runner` gets."""
+    """A given model, and the model for a `Runner`."""
 
     file: ModelFile  # as given
     runnable: ModelFile  # as given; without PoseNet's decoder if there was one
-    notes: Notes  # what the file says about its use
-    posenet: PosenetOptions | None = None  # of the decoder that was cut off
-    preprocess_reason: str = ""  # why ``notes`` say which preprocessing; "" where they do not
+    notes: Notes  # what the file states about its use
+    posenet: PosenetOptions | None = None  # of the decoder that was removed
+    preprocess_reason: str = ""  # why ``notes`` have this preprocessing; "" without one
 
     @property
     def source(self) -> str:
@@ -68,14 +68,14 @@ class Prepared:
 
 
 def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
-    """Read ``model`` and cut off the operator that no interpreter runs but numpy can.
+    """Read ``model`` and remove the operator that no interpreter has; numpy computes it.
 
     Args:
         model: Path or content of a .tflite file or a bundle.
-        device: Of a bundle the model for this device is taken.
+        device: Of a bundle, the model for this device is used.
 
     Raises:
-        ModelFormatError: It is no .tflite file, or a damaged one.
+        ModelFormatError: It is not a .tflite file, or is damaged.
         BundleError: It is a damaged bundle.
         InputError: The file cannot be read.
     """
@@ -88,7 +88,7 @@ def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
 
 
 def _preprocess(file: ModelFile) -> tuple[str, str]:
-    """``--preprocess`` text and why: what the file says, else what its network shows."""
+    """Return the ``--preprocess`` text and why: from the file, else from its network."""
     known, reason = maker_preprocess(file.model, file.content, file.notes.preprocess)
     if known:
         return known, reason
@@ -97,13 +97,13 @@ def _preprocess(file: ModelFile) -> tuple[str, str]:
 
 
 def maker_preprocess(model: Model, content: bytes, noted: str) -> tuple[str, str]:
-    """``--preprocess`` text and why, where the file or the form of its outputs tells the maker.
+    """Return the ``--preprocess`` text and why, if the file or its outputs show who made it.
 
     Args:
         model: The network.
         content: Its file.
-        noted: What the file says of preprocessing. A normalization alone, as MediaPipe's files
-            have it, leaves the resizing open.
+        noted: The preprocessing that the file states. MediaPipe's files only have a normalization,
+            without the resizing.
 
     Returns:
         Two empty texts for other networks.
@@ -117,13 +117,13 @@ def maker_preprocess(model: Model, content: bytes, noted: str) -> tuple[str, str
         return noted, "the model's file says so"
     if head is not None:
         scale = noted or _mediapipe_scale(head.num_keypoints, tensors[0])
-        return f"{scale},{_MEDIAPIPE}", "MediaPipe's detectors are run so"
+        return f"{scale},{_MEDIAPIPE}", "MediaPipe runs its detectors in this way"
     known = _ULTRALYTICS.get(ultralytics_task(content), "")
     return (known, "exports of Ultralytics are made for it") if known else ("", "")
 
 
 def _mediapipe_scale(num_keypoints: int, tensor: Tensor) -> str:
-    """What a quantized input stands for, else the range of MediaPipe's graphs."""
+    """Return the range of a quantized input, else that of MediaPipe's graphs."""
     if tensor.quantization is not None and np.dtype(tensor.dtype.lower()).kind in "iu":
         dtype = tensor.dtype.lower()
         params = QuantParams(float(tensor.scale or 1), int(tensor.zero_point or 0), dtype)
@@ -134,7 +134,7 @@ def _mediapipe_scale(num_keypoints: int, tensor: Tensor) -> str:
 
 
 def preprocess_doubt(asked: str | Preprocess | None, prepared: Prepared) -> str:
-    """The warning that ``asked`` contradicts the network or its file; empty if it does not."""
+    """Return a warning if ``asked`` contradicts the network or its file, else ""."""
     if asked is None:
         return ""
     how = parse_preprocess(asked)
@@ -146,15 +146,15 @@ def preprocess_doubt(asked: str | Preprocess | None, prepared: Prepared) -> str:
         return ""
     return (
         f"--preprocess {how} is not what the model was made for, {noted}: "
-        f"{prepared.preprocess_reason}; leave --preprocess out"
+        f"{prepared.preprocess_reason}; leave out --preprocess"
     )
 
 
 def other_pixels_doubt(how: Preprocess, prepared: Sequence[Prepared]) -> str:
-    """The warning that the second of two models was made for other pixels; empty if it was not.
+    """Return a warning if the second of two models was made for other pixels, else "".
 
     Args:
-        how: What both are given.
+        how: The preprocessing for both.
         prepared: One model, or two.
     """
     noted = prepared[1].notes.preprocess if len(prepared) > 1 else ""
@@ -162,14 +162,14 @@ def other_pixels_doubt(how: Preprocess, prepared: Sequence[Prepared]) -> str:
         return ""
     other = shlex.quote(prepared[1].source or "MODEL")
     return (
-        f"{prepared[1].source or 'the other model'} was made for other pixels than it is given, "
-        f"{noted}: {prepared[1].preprocess_reason}; what is said of it is not true of it; next: "
+        f"{prepared[1].source or 'the other model'} was made for other pixels than it gets, "
+        f"{noted}: {prepared[1].preprocess_reason}; its results here are wrong; next: "
         f"edgekit evaluate {other} --data DATA, by itself"
     )
 
 
 def model_labels(prepared: Prepared, num_classes: int) -> list[str]:
-    """Names in the model's own metadata, bundle or attachments; empty where none fit."""
+    """Return the names in the model's metadata, bundle or attachments; empty if none fit."""
     noted = list(prepared.notes.labels)
     if noted and (not num_classes or len(noted) == num_classes):
         return noted

@@ -45,7 +45,7 @@ from edgekit.tasks.segmentation import decode_mask, is_segmentation, num_mask_cl
 
 
 def posenet_decoder(case: Case) -> Decoder | None:
-    """For PoseNet, its decoder cut off or not in the model."""
+    """Return a decoder for PoseNet, with or without PosenetDecoderOp in the model."""
     how = case.prepared.posenet
     why = f"it ended in {DECODER_OP}, computed in numpy here"
     if how is None:
@@ -66,10 +66,10 @@ def posenet_decoder(case: Case) -> Decoder | None:
 
 
 def movenet_decoder(case: Case) -> Decoder | None:
-    """For MoveNet, of one person or several."""
+    """Return a decoder for MoveNet, of one person or several."""
     if not is_movenet(case.shapes):
         return None
-    why = f"an output of the shape {case.shapes[0]}, key points as MoveNet gives them"
+    why = f"an output of the shape {case.shapes[0]}, key points as MoveNet returns them"
     least = case.options.score_threshold
 
     def decode(raw: Raw) -> Any:  # noqa: ANN401
@@ -80,7 +80,7 @@ def movenet_decoder(case: Case) -> Decoder | None:
 
 
 def postprocess_decoder(case: Case) -> Decoder | None:
-    """For a detector that ends in TFLite_Detection_PostProcess, or in outputs like its."""
+    """Return a decoder for TFLite_Detection_PostProcess, or for outputs like its."""
     order = postprocess_order(case.prepared.model, [info.index for info in case.outputs])
     why = f"it ends in {POSTPROCESS_OP}"
     if order is None:
@@ -117,7 +117,7 @@ def _postprocess_classes(case: Case) -> int:
 
 
 def mask_decoder(case: Case) -> Decoder | None:
-    """For a class a pixel."""
+    """Return a decoder for one class per pixel."""
     if not is_segmentation(case.shapes, case.input_shape):
         return None
     info, shape = case.outputs[0], case.shapes[0]
@@ -129,7 +129,7 @@ def mask_decoder(case: Case) -> Decoder | None:
     classes = num_mask_classes(shape, is_integer=is_integer) or _argmax_classes(case)
 
     def decode(raw: Raw) -> Any:  # noqa: ANN401
-        # The order of quantized scores is that of the real ones.
+        # Quantized scores have the same order as real ones.
         values = raw[0] if has_planes or is_integer else case.real(raw, 0)
         return Mask(decode_mask(values, is_integer=is_integer))
 
@@ -138,7 +138,7 @@ def mask_decoder(case: Case) -> Decoder | None:
 
 
 def _argmax_classes(case: Case) -> int:
-    """How many classes an ARG_MAX at the end chooses among; 0 without one."""
+    """Return the number of classes of an ARG_MAX at the end; 0 without one."""
     graph = case.prepared.model.main
     for operator in graph.operators:
         if operator.opcode == "ARG_MAX" and case.outputs[0].index in operator.outputs:
@@ -148,7 +148,7 @@ def _argmax_classes(case: Case) -> int:
 
 
 def class_decoder(case: Case) -> Decoder | None:
-    """For a score a class.
+    """Return a decoder for one score per class.
 
     Raises:
         UnsupportedModelError: The numbers are not scores: an embedding, or far from logits.
@@ -157,7 +157,7 @@ def class_decoder(case: Case) -> Decoder | None:
         return None
     if case.task != CLASSIFICATION:
         _check_scores(case)
-    classes = max(2, case.shapes[0][-1])  # one number is a sigmoid between two classes
+    classes = max(2, case.shapes[0][-1])  # one number is the sigmoid of two classes
     is_logit = classes == 2 and holds_logits(case.runner.model, case.outputs[0])
     middle = 0.0 if is_logit else 0.5
 
@@ -170,7 +170,7 @@ def class_decoder(case: Case) -> Decoder | None:
 
 
 def _check_scores(case: Case) -> None:
-    """Raise where the numbers of what may be a classifier are not scores."""
+    """Raise UnsupportedModelError if the numbers of a possible classifier are not scores."""
     opcode = case.opcode_before(0)
     if opcode == "L2_NORMALIZATION":
         raise UnsupportedModelError("they are of unit length (L2_NORMALIZATION): an embedding")
@@ -181,12 +181,12 @@ def _check_scores(case: Case) -> None:
     if seen is not None and not are_scores(seen[0]):
         raise UnsupportedModelError(
             f"numbers from {seen[0].min():.4g} to {seen[0].max():.4g} are neither probabilities "
-            "nor logits, as of a regression (--task classification reads them as scores)"
+            "nor logits, but like a regression (--task classification reads them as scores)"
         )
 
 
 def label_decoder(case: Case) -> Decoder | None:
-    """For a score a class, where several classes may hold; only if it is asked for."""
+    """Return a decoder for scores of classes that may all be true; only if it is requested."""
     if case.task != MULTILABEL or not is_classifier(case.shapes) or case.shapes[0][-1] < 2:
         return None
     given = case.options.score_threshold
@@ -202,7 +202,7 @@ def label_decoder(case: Case) -> Decoder | None:
 
 
 def value_decoder(case: Case) -> Decoder | None:
-    """For real numbers; only if it is asked for."""
+    """Return a decoder for real numbers; only if it is requested."""
     if case.task != REGRESSION:
         return None
 

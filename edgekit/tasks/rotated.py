@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotated boxes: corners, overlap, and the pruning of doubles.
+"""Rotated boxes: corners, overlap, and non-maximum suppression.
 
 Source:
     Llerena et al., "Gaussian Bounding Boxes and Probabilistic Intersection-over-Union for Object
-    Detection", arXiv:2106.06072: a box is a normal distribution, the overlap of two is 1 less
-    their Hellinger distance.
+    Detection", arXiv:2106.06072: a box is a normal distribution, the overlap of two is 1
+    minus their Hellinger distance.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_COMPARED = 4096
-_BLOCK = 256  # boxes compared with all before them at a time
+_BLOCK = 256  # this many boxes at a time are compared with all before them
 _TINY = 1e-7
 
 
@@ -61,10 +61,9 @@ def suppress_rotated(
     iou_threshold: float,
     most: int,
 ) -> NDArray[np.int64]:
-    """Indices of at most ``most`` boxes, best first, that no better one of their class overlaps.
+    """Return up to ``most`` indices of boxes, best first, that no better one of a class overlaps.
 
-    A box that is itself removed still removes others (YOLACT's fast suppression), as in
-    Ultralytics.
+    A removed box still removes others (YOLACT's fast suppression), as in Ultralytics.
     """
     order = np.argsort(-scores, kind="stable")[:_MOST_COMPARED]
     boxes, labels = xywhr[order].astype(np.float64), classes[order]

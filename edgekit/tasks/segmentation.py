@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Semantic segmentation: one class a pixel."""
+"""Semantic segmentation: one class per pixel."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from edgekit.data import Placement
 
-# An output this much coarser than the input is a map of features rather than a mask.
+# An output that is coarser than the input by more than this is a feature map, not a mask.
 _COARSEST = 16
 _BINARY_THRESHOLD = 0.5
 
 
 def is_segmentation(shapes: Sequence[Sequence[int]], input_shape: Sequence[int]) -> bool:
-    """Whether outputs of these shapes are (1, h, w), or (1, h, w, classes), of the input's form."""
+    """Whether outputs are (1, h, w) or (1, h, w, classes), with the input's aspect ratio."""
     if len(shapes) != 1 or len(shapes[0]) not in (3, 4) or len(input_shape) != 2:
         return False
     height, width = shapes[0][1:3]
@@ -29,12 +29,12 @@ def is_segmentation(shapes: Sequence[Sequence[int]], input_shape: Sequence[int])
 
 
 def decode_mask(output: NDArray[Any], *, is_integer: bool) -> NDArray[np.int64]:
-    """The class of each pixel, (h, w), at the output's own resolution.
+    """Return the class of each pixel, (h, w), at the output's own resolution.
 
     Args:
         output: (1, h, w) or (1, h, w, 1) with classes, (1, h, w, 1) with one probability, or
-            (1, h, w, classes) with scores, quantized or real (only their order counts).
-        is_integer: Whether the numbers are classes rather than scores.
+            (1, h, w, classes) with scores, quantized or real (only their order matters).
+        is_integer: Whether the numbers are classes, not scores.
     """
     plane = output[0]
     if plane.ndim == 3 and plane.shape[-1] > 1:
@@ -46,19 +46,19 @@ def decode_mask(output: NDArray[Any], *, is_integer: bool) -> NDArray[np.int64]:
 
 
 def num_mask_classes(shape: Sequence[int], *, is_integer: bool) -> int:
-    """How many classes an output of ``shape`` knows; 0 where only the masks tell."""
+    """Return the number of classes of an output of ``shape``; 0 if the shape does not show it."""
     if len(shape) == 4 and shape[-1] > 1:
         return shape[-1]
     return 0 if is_integer else 2
 
 
 def mask_to_image(mask: NDArray[Any], placement: Placement) -> NDArray[Any]:
-    """``mask`` at the image's resolution, by the nearest pixel; padding falls away.
+    """Return ``mask`` at the image's resolution, by the nearest pixel, without padding.
 
     Args:
         mask: (h, w), over the whole input of the network.
-        placement: Where the image lies in that input. Pixels that a crop has cut off get the
-            class at the edge.
+        placement: Where the image is in that input. Pixels outside a crop get the class at its
+            edge.
     """
     height, width = mask.shape
     y = (np.arange(placement.image_height) + 0.5) * placement.scale_y + placement.offset_y

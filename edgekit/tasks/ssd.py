@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Raw SSD: box encodings and class scores, one row an anchor, before TFLite_Detection_PostProcess.
+"""Raw SSD: box encodings and class scores, a row per anchor, before TFLite_Detection_PostProcess.
 
 Source:
     tensorflow/lite/kernels/detection_postprocess.cc: decoding and the fast suppression;
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from edgekit.formats.tflite import Model
 
-# SSD on MobileNet: six maps, from a sixteenth of the input down.
+# SSD on MobileNet: six maps, the first a sixteenth of the input's size.
 _FIRST_STRIDE = 16
 _NUM_MAPS = 6
 _MIN_SCALE, _MAX_SCALE = 0.2, 0.95
@@ -41,7 +41,7 @@ class SsdOptions:
     max_classes_per_detection: int = 1
     scale_yx: float = 10.0
     scale_hw: float = 5.0
-    use_regular_nms: bool = False  # suppression for each class apart
+    use_regular_nms: bool = False  # suppression for each class separately
     detections_per_class: int = 100
 
 
@@ -53,7 +53,7 @@ def is_raw_ssd(shapes: Sequence[Sequence[int]]) -> bool:
 
 
 def split_raw_ssd(outputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The two outputs as (anchors, 4) encodings and (anchors, classes) scores."""
+    """Return the outputs as (anchors, 4) encodings and (anchors, classes) scores."""
     order = _boxes_first([each.shape for each in outputs])
     boxes, scores = (outputs[i] for i in order or (0, 1))
     flat = boxes.reshape(-1, 4)
@@ -61,7 +61,7 @@ def split_raw_ssd(outputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArra
 
 
 def make_anchors(input_shape: Sequence[int], num_anchors: int) -> NDArray[np.float32]:
-    """The anchors of SSD on MobileNet as (num_anchors, 4) rows of (y, x, h, w), normalized.
+    """Return the anchors of SSD on MobileNet: (num_anchors, 4) rows of (y, x, h, w), normalized.
 
     Raises:
         UnsupportedModelError: The network has another number of anchors.
@@ -78,15 +78,15 @@ def make_anchors(input_shape: Sequence[int], num_anchors: int) -> NDArray[np.flo
         raise UnsupportedModelError(
             f"the network has {num_anchors} anchors, SSD on MobileNet has {len(anchors)} at "
             f"{height}x{width}",
-            why="raw SSD outputs mean nothing without the anchors",
+            why="raw SSD outputs cannot be decoded without the anchors",
             fix="give them: --anchors FILE, an .npy of (anchors, 4) rows (y, x, h, w), or the "
-            f".tflite with {POSTPROCESS_OP}, which holds them",
+            f".tflite with {POSTPROCESS_OP}, which contains them",
         )
     return anchors
 
 
 def anchors_of(model: Model) -> tuple[NDArray[np.float32], SsdOptions] | None:
-    """The anchors and options in a model's TFLite_Detection_PostProcess; None without one."""
+    """Return anchors and options of a model's TFLite_Detection_PostProcess; None without one."""
     for operator in model.main.operators:
         if operator.custom_code != POSTPROCESS_OP or len(operator.inputs) < 3:
             continue
@@ -107,7 +107,7 @@ def decode_ssd(
     anchors: NDArray[Any],
     options: SsdOptions | None = None,
 ) -> Detections:
-    """The objects in raw SSD outputs, as TFLite_Detection_PostProcess computes them.
+    """Return the objects in raw SSD outputs, as TFLite_Detection_PostProcess computes them.
 
     Args:
         encodings: (anchors, 4) real values: (y, x, h, w) relative to the anchors.
@@ -136,7 +136,7 @@ def decode_ssd(
 def decode_boxes(
     encodings: NDArray[Any], anchors: NDArray[Any], how: SsdOptions
 ) -> NDArray[np.float32]:
-    """(anchors, 4) as (ymin, xmin, ymax, xmax), in float32 as the operator computes."""
+    """Return (anchors, 4) as (ymin, xmin, ymax, xmax), in float32 like the operator."""
     scales = np.array([how.scale_yx, how.scale_yx, how.scale_hw, how.scale_hw], np.float32)
     relative = encodings.astype(np.float32) / scales
     place, size = anchors[:, :2].astype(np.float32), anchors[:, 2:].astype(np.float32)
@@ -146,11 +146,11 @@ def decode_boxes(
 
 
 def as_probabilities(scores: NDArray[Any], real_range: tuple[float, float]) -> NDArray[Any]:
-    """Class scores as they are if they lie within 0..1, else through a sigmoid.
+    """Return class scores unchanged if they are within 0..1, else their sigmoid.
 
     Args:
         scores: Real values.
-        real_range: What the tensor can hold if it is quantized, else what it does hold.
+        real_range: The range of the tensor if it is quantized, else the range of its values.
     """
     if real_range[0] >= -1e-6 and real_range[1] <= 1.01:
         return scores
@@ -177,7 +177,7 @@ def _regular(boxes: NDArray[Any], classes: NDArray[Any], how: SsdOptions) -> Det
 
 
 def _boxes_first(shapes: Sequence[Sequence[int]]) -> tuple[int, int] | None:
-    """Which of two outputs holds the encodings, by (1, anchors, 4) or (1, anchors, 1, 4)."""
+    """Return the indices of encodings and scores, by (1, anchors, 4) or (1, anchors, 1, 4)."""
     for boxes, scores in ((0, 1), (1, 0)):
         rows = int(np.prod(shapes[boxes][1:-1]))
         if shapes[boxes][-1] == 4 and int(np.prod(shapes[scores][1:-1])) == rows > 1:
@@ -199,7 +199,7 @@ def _grid_anchors(
     rows, columns = grid
     heights = np.array([scale / math.sqrt(ratio) for scale, ratio in shapes])
     widths = np.array([scale * math.sqrt(ratio) for scale, ratio in shapes])
-    # The base anchor is a square of the shorter side.
+    # The base anchor is a square with the input's shorter side.
     heights, widths = heights * min(1, input_ratio), widths * min(1, 1 / input_ratio)
     y, x = np.meshgrid(
         (np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoders of MediaPipe's detectors and landmark networks; MTCNN's stages, which have none."""
+"""Decoders of MediaPipe's detectors and landmark networks. MTCNN's stages do not have one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from edgekit.tasks.mediapipe import decode_mediapipe, mediapipe_head, scores_of_
 if TYPE_CHECKING:
     from edgekit.runtime import TensorInfo
 
-_LEAST_SCORE = 0.5  # MediaPipe's own
-# A step between two logits above which thresholds mean nothing: the score after 0.5 is 0.73.
+_LEAST_SCORE = 0.5  # as in MediaPipe
+# With larger steps between logits, thresholds are useless: the next score above 0.5 is 0.73.
 _COARSEST_LOGIT = 1.0
 _MTCNN = "they are those of MTCNN's"
 
 
 def mediapipe_decoder(case: Case) -> Decoder | None:
-    """For a detector of MediaPipe's: faces, palms, people."""
+    """Return a decoder for MediaPipe's detectors of faces, palms and people."""
     head = mediapipe_head(case.shapes, case.input_shape)
     if head is None:
         return None
@@ -55,7 +55,7 @@ def mediapipe_decoder(case: Case) -> Decoder | None:
 
 
 def _coarse_logits(info: TensorInfo) -> Iterator[str]:
-    """Logits far below 0 share their scale with the few that matter."""
+    """Warn if logits far below 0 share a coarse scale with the few that matter."""
     params = info.params
     if params is None:
         return
@@ -70,7 +70,7 @@ def _coarse_logits(info: TensorInfo) -> Iterator[str]:
         return
     yield (
         f"the scores of {info.name} are logits in steps of {step:.3g}, and {problem}, so objects "
-        "are lost or made up; edgekit evaluate MODEL.tflite --data DATA --against FLOAT.tflite "
+        "are lost or false; edgekit evaluate MODEL.tflite --data DATA --against FLOAT.tflite "
         "counts them"
     )
 
@@ -80,7 +80,7 @@ def _share(logit: float) -> str:
 
 
 def landmark_decoder(case: Case) -> Decoder | None:
-    """For the points of one face, hand or body."""
+    """Return a decoder for the points of one face, hand or body."""
     if sum(int(np.prod(shape)) == 1 for shape in case.shapes) < 1 or len(case.shapes) < 2:
         return None
     seen = case.probe()
@@ -100,10 +100,10 @@ def landmark_decoder(case: Case) -> Decoder | None:
 
 
 def cascade_decoder(case: Case) -> Decoder | None:
-    """For the stages of MTCNN, which mean nothing alone.
+    """Refuse the stages of MTCNN, which cannot be decoded alone.
 
     Raises:
-        UnsupportedModelError: It is one.
+        UnsupportedModelError: The model is such a stage.
     """
     shapes = [tuple(shape) for shape in case.shapes]
     flat = sorted(int(np.prod(shape)) for shape in shapes)

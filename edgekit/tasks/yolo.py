@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""YOLO's outputs, decoded: boxes, rotated boxes, masks and key points.
+"""Decode YOLO's outputs: boxes, rotated boxes, masks and key points.
 
-A place gives centre and size of a box, objectness (YOLOv3, v5, v7, YOLOv6, YOLOX), a score a class
-and what its task adds. A finished row gives two corners, score, class and what its task adds;
-with an angle, centre and size.
+A place has centre and size of a box, objectness (YOLOv3, v5, v7, YOLOv6, YOLOX), a score per class
+and the values of its task. A finished row has two corners (centre and size if it has an angle),
+score, class and the values of its task.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from edgekit.tasks.yolo_head import YoloHead, grid_centres
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Corners and sizes as shares of the input stay near 1, in pixels they go up to its size.
+# Corners and sizes as shares of the input are near 1 or below; in pixels they reach its size.
 _LARGEST_SHARE = 4.0
-# What YOLOv5 and its successors suppress by unless told otherwise.
+# The default thresholds of YOLOv5 and its successors.
 _IOU_V5, _IOU_V8 = 0.45, 0.7
 _MOST = 300
 _MOST_CANDIDATES = 30000
@@ -33,20 +33,20 @@ _MOST_CANDIDATES = 30000
 
 @dataclass(frozen=True)
 class Yolo:
-    """How the outputs of one network are to be read."""
+    """How to read the outputs of one network."""
 
     head: YoloHead
     columns: YoloColumns
     input_shape: tuple[int, int]
-    score_threshold: float = 0.25  # below it nothing is an object
-    # More overlap with a better object of the same class removes one; None is 0.45 for heads with
-    # objectness, 0.7 for the others.
+    score_threshold: float = 0.25  # the lowest score of an object
+    # An object that overlaps a better one of its class by more is removed; None is 0.45 for heads
+    # with objectness, 0.7 for the others.
     iou_threshold: float | None = None
     step: float = 0.0  # of the scores' quantization
 
     @property
     def name(self) -> str:
-        """For people: whose layout it is, and its task where that is not to detect."""
+        """The name of the layout, and the task if it is not detection."""
         if self.columns.is_offset:
             version = "YOLOX"
         elif self.head.is_finished:
@@ -58,7 +58,7 @@ class Yolo:
         return version if self.columns.task == DETECT else f"{version} {self.columns.task}"
 
     def decode(self, outputs: Sequence[NDArray[Any]]) -> Detections | Poses:
-        """The objects in real ``outputs``, best first.
+        """Return the objects in real ``outputs``, best first.
 
         Raises:
             UnsupportedModelError: A score is outside 0..1: the outputs mean something else.
@@ -100,7 +100,7 @@ class Yolo:
         return _Found(boxes, classes, kept[:, 4], kept[:, 6:], self._unit(rows, 6))
 
     def _boxes(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Centre and size of each row's box as shares of the input."""
+        """Return centre and size of each row's box as shares of the input."""
         boxes = rows[:, :4]
         if not self.columns.is_offset:
             shares: NDArray[Any] = boxes / self._scale(boxes)
@@ -112,7 +112,7 @@ class Yolo:
         return decoded
 
     def _kept(self, found: _Found) -> NDArray[np.int64]:
-        """What the suppression leaves over."""
+        """Return the indices that remain after the suppression."""
         if self.head.is_finished:
             return np.arange(len(found.scores), dtype=np.int64)
         limit = self.iou_threshold
@@ -153,11 +153,11 @@ class Yolo:
         )
 
     def _rotated(self, found: _Found) -> NDArray[Any]:
-        """(objects, 5) boxes in pixels with their angles."""
+        """Return (objects, 5) boxes in pixels with their angles."""
         return np.concatenate([found.xywh * self._pixels(4), found.extra[:, -1:]], axis=1)
 
     def _unit(self, rows: NDArray[Any], first: int) -> NDArray[Any]:
-        """What x and y of key points must be divided by to be shares of the input."""
+        """Return the divisors that turn x and y of key points into shares of the input."""
         if self.columns.task != POSE:
             return np.ones(2, np.float32)
         each = self.columns.keypoint_values
@@ -165,7 +165,7 @@ class Yolo:
         return self._scale(points, 2)
 
     def _scale(self, values: NDArray[Any], count: int = 4) -> NDArray[Any]:
-        """What coordinates must be divided by: 1, or the input's size if they are in pixels."""
+        """Return the divisors of coordinates: 1, or the input's size if they are in pixels."""
         is_share = not values.size or float(np.fmax.reduce(values, axis=None)) <= _LARGEST_SHARE
         return np.ones(count) if is_share else self._pixels(count)
 
@@ -184,17 +184,17 @@ class _Found:
     xywh: NDArray[Any]  # (n, 4) shares of the input
     classes: NDArray[np.int64]
     scores: NDArray[Any]
-    extra: NDArray[Any]  # (n, ...) what the task adds
-    unit: NDArray[Any]  # (2,) what x and y of key points are to be divided by
+    extra: NDArray[Any]  # (n, ...) the values of the task
+    unit: NDArray[Any]  # (2,) the divisors of x and y of key points
 
     @property
     def boxes_yxyx(self) -> NDArray[np.float64]:
-        """(n, 4)."""
+        """(n, 4) corners."""
         centre, half = self.xywh[:, 1::-1], self.xywh[:, 3:1:-1] / 2
         return np.concatenate([centre - half, centre + half], axis=1)
 
     def take(self, indices: NDArray[np.integer]) -> _Found:
-        """The ones at ``indices``, in that order."""
+        """Return the candidates at ``indices``, in that order."""
         return _Found(
             self.xywh[indices],
             self.classes[indices],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the columns of a YOLO head are: boxes, objectness, classes, and what the task adds."""
+"""The columns of a YOLO head: box, objectness, classes, and values of the task."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any, Mapping
 
 DETECT, POSE, SEGMENT, OBB = "detect", "pose", "segment", "obb"  # Ultralytics' words
 BOX = 4  # values of a box
-PERSON = (17, 3)  # COCO's key points, and values of each
+PERSON = (17, 3)  # the number of COCO's key points, and the values of each
 COCO_CLASSES = 80
 SCORE_TOLERANCE = 0.02  # of scores, for rounding
 
 
 @dataclass(frozen=True)
 class YoloColumns:
-    """The columns behind the box, in their order: objectness, classes, what the task adds."""
+    """The columns after the box, in this order: objectness, classes, values of the task."""
 
     task: str  # DETECT, POSE, SEGMENT or OBB
-    num_classes: int  # 0 where a row is an object and holds the class's number
+    num_classes: int  # 0 if a row is an object and contains the class's number
     has_objectness: bool = False
     num_keypoints: int = 0
     keypoint_values: int = 0  # 3 with a certainty, else 2
@@ -33,15 +33,15 @@ class YoloColumns:
 
 @dataclass(frozen=True)
 class Stated:
-    """What Ultralytics' metadata says of a network."""
+    """What Ultralytics' metadata states about a network."""
 
     task: str = ""
-    num_classes: int = 0  # 0 if it does not say
+    num_classes: int = 0  # 0 if unknown
     keypoints: tuple[int, int] | None = None  # (how many, values each)
 
 
 def read_stated(metadata: Mapping[str, Any]) -> Stated:
-    """The parts of ``metadata`` that tell columns apart; empty if it has none."""
+    """Return the parts of ``metadata`` that distinguish columns; empty without them."""
     names, shape = metadata.get("names"), metadata.get("kpt_shape")
     keypoints = None
     if isinstance(shape, (list, tuple)) and [type(each) for each in shape] == [int, int]:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of a model's outputs are a YOLO head: a column (or row) a place of its grids.
+"""Find the outputs that are a YOLO head: one column (or row) per place of its grids.
 
 The number of places is the sum over the grids of ceil(height / stride) * ceil(width / stride), once
 (YOLOv6 and v8 to v12, v26, YOLOX) or with three anchors each (YOLOv3, v5, v7). A head may come in
-parts (boxes, scores, ...) with the same places, and with prototypes of masks beside it. Exports
-that hold the suppression, and the end-to-end heads of YOLOv10 and v26, have a row an object.
+parts (boxes, scores, ...) with the same places, and with another output for prototypes of masks.
+Exports with suppression, and the end-to-end heads of YOLOv10 and v26, have one row per object.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _USUAL = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 _ANCHORS_A_PLACE = (1, 3)
 _FEWEST_VALUES = BOX + 1
 _FEWEST_FINISHED_VALUES = BOX + 2
-_MOST_EXTRA = 3 * 150  # values of an object behind its class
-_MOST_FINISHED = 1000  # rows of an export that holds the suppression
+_MOST_EXTRA = 3 * 150  # values of an object after its class
+_MOST_FINISHED = 1000  # rows of an export with suppression
 
 
 @dataclass(frozen=True)
 class YoloHead:
-    """Where the values of a YOLO's places stand among the outputs."""
+    """The positions of the values of a YOLO's places in the outputs."""
 
     parts: tuple[int, ...]  # outputs to be joined, in this order
     is_transposed: bool  # the places are the last dimension
-    num_values: int  # of a place, all parts together
-    strides: tuple[int, ...]  # () where a row is an object
-    anchors: int  # rows a place
+    num_values: int  # per place, all parts together
+    strides: tuple[int, ...]  # () if a row is an object
+    anchors: int  # rows per place
     prototypes: int | None  # the output that masks are composed of
     num_coefficients: int  # of a mask
     prototypes_last: bool  # (1, h, w, n); else (1, n, h, w)
@@ -49,12 +49,12 @@ class YoloHead:
         return not self.strides
 
     def rows(self, outputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        """(places or objects, values) of the real ``outputs``."""
+        """Return (places or objects, values) of the real ``outputs``."""
         parts = [outputs[i][0].T if self.is_transposed else outputs[i][0] for i in self.parts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def planes(self, outputs: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
-        """(n, h, w) prototypes of masks; None without them."""
+        """Return (n, h, w) prototypes of masks; None without them."""
         if self.prototypes is None:
             return None
         planes: NDArray[Any] = outputs[self.prototypes][0]
@@ -62,10 +62,10 @@ class YoloHead:
 
 
 def yolo_heads(shapes: Sequence[Sequence[int]], input_shape: Sequence[int]) -> Iterator[YoloHead]:
-    """All readings of outputs of these shapes as a YOLO head, the usual ones first.
+    """Yield all ways to read outputs of these shapes as a YOLO head, the usual ones first.
 
     Args:
-        shapes: Of the outputs.
+        shapes: The shapes of the outputs.
         input_shape: (height, width) of the network's input.
     """
     flat = [i for i, shape in enumerate(shapes) if len(shape) == 3 and shape[0] == 1]
@@ -81,7 +81,7 @@ def yolo_heads(shapes: Sequence[Sequence[int]], input_shape: Sequence[int]) -> I
     prototypes = rest[0] if rest else None
     for parts, is_transposed, places, values in _joined(shapes, flat):
         for strides, anchors in _grids(places, input_shape):
-            # Three anchors a place come with objectness.
+            # Heads with three anchors per place have objectness.
             if values < _FEWEST_VALUES + coefficients + (anchors > 1):
                 continue
             yield YoloHead(
@@ -97,10 +97,10 @@ def yolo_heads(shapes: Sequence[Sequence[int]], input_shape: Sequence[int]) -> I
 def grid_centres(
     strides: Sequence[int], anchors: int, input_shape: Sequence[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Column and row of each place in its grid as (places, 2), and its stride as (places, 1).
+    """Return column and row of each place in its grid, (places, 2), and its stride, (places, 1).
 
-    The order is that of the heads: grid by grid from the finest, in each the anchors one after the
-    other, in each of them row by row.
+    The order is that of the heads: the finest grid first, in each grid one anchor after the other,
+    for each anchor row by row.
     """
     cells, steps = [], []
     for stride in strides:
@@ -115,7 +115,7 @@ def grid_centres(
 def _joined(
     shapes: Sequence[Sequence[int]], flat: Sequence[int]
 ) -> Iterator[tuple[tuple[int, ...], bool, int, int]]:
-    """(outputs, whether places come last, places, values): the outputs as one table."""
+    """Yield (outputs, whether places come last, places, values) of the outputs as one table."""
     for is_transposed in (True, False):
         place_axis, value_axis = (2, 1) if is_transposed else (1, 2)
         places = {shapes[i][place_axis] for i in flat}
@@ -125,7 +125,7 @@ def _joined(
 
 
 def _grids(places: int, input_shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Consecutive strides, and the anchors a place, that make up ``places``."""
+    """Yield consecutive strides, and the anchors per place, that result in ``places``."""
     runs = [
         _STRIDES[start:end]
         for start in range(len(_STRIDES))
@@ -142,7 +142,7 @@ def _grids(places: int, input_shape: Sequence[int]) -> Iterator[tuple[tuple[int,
 
 
 def _prototypes(shape: Sequence[int], input_shape: Sequence[int]) -> tuple[int, bool] | None:
-    """How many prototypes an output holds, and whether they are its last dimension."""
+    """Return the number of prototypes in an output, and whether they are its last dimension."""
     if len(shape) != 4 or shape[0] != 1:
         return None
     for is_last in (True, False):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How to read a network's outputs as a YOLO's: by metadata, by values, else by their number.
 
-Shapes alone do not tell 80 classes from 79 and an angle, or 52 from one class and 17 key points.
+Shapes alone do not distinguish 80 classes from 79 and an angle, or 52 from one class and 17 key
+points.
 """
 
 from __future__ import annotations
@@ -40,18 +41,18 @@ def find_layout(
     stated: Stated,
     step: float = 0.0,
 ) -> tuple[YoloHead, YoloColumns] | None:
-    """How outputs of these shapes are to be read as a YOLO's; None where they have another form.
+    """Return how to read outputs of these shapes as a YOLO's; None if they are not a YOLO's.
 
     Args:
-        shapes: Of the outputs.
+        shapes: The shapes of the outputs.
         input_shape: (height, width) of the network's input.
-        look: Gives the real outputs for some image; None where the network cannot be run on one.
-            Not called where form and metadata tell all.
-        stated: What the metadata says.
-        step: Of the quantization of the outputs.
+        look: Returns the real outputs for any image, or None if the network cannot be run on one.
+            Not called if shapes and metadata are enough.
+        stated: The contents of the metadata.
+        step: The step of the outputs' quantization.
 
     Raises:
-        UnsupportedModelError: The form is a YOLO's, the values are not.
+        UnsupportedModelError: The shapes are a YOLO's, the values are not.
     """
     heads = list(yolo_heads(shapes, input_shape))
     if not heads:
@@ -81,7 +82,7 @@ def _columns(
     stated: Stated,
     step: float,
 ) -> tuple[YoloColumns | None, str]:
-    """The columns of ``head``, or why it has none that a YOLO has: empty if its form is common."""
+    """Return the columns of ``head``, or why they are not a YOLO's: "" if its shape is common."""
     try:
         if head.is_finished:
             return _finished(head, rows, stated, step), ""
@@ -93,7 +94,7 @@ def _columns(
 
 
 def _is_proved_finished(head: YoloHead, rows: NDArray[Any] | None) -> bool:
-    """Whether rows are certainly objects: whole class numbers, and falling scores."""
+    """Whether rows are certainly objects: whole class numbers, and decreasing scores."""
     if rows is None or not head.is_finished:
         return False
     scores, classes = rows[:, 4], rows[:, 5]
@@ -102,7 +103,7 @@ def _is_proved_finished(head: YoloHead, rows: NDArray[Any] | None) -> bool:
 
 
 def _by_metadata(head: YoloHead, stated: Stated) -> YoloColumns | None:
-    """The columns by the metadata; None if their number does not match."""
+    """Return the columns by the metadata; None if their number does not match."""
     objectness = head.anchors > 1
     behind = head.num_values - BOX - objectness - head.num_coefficients
     if stated.task == POSE and stated.keypoints is not None:
@@ -123,7 +124,7 @@ def _by_metadata(head: YoloHead, stated: Stated) -> YoloColumns | None:
 
 
 def _by_count(head: YoloHead) -> YoloColumns:
-    """The usual columns of so many values, where there is nothing to look at."""
+    """Return the usual columns for this number of values, if there is no other information."""
     behind = head.num_values - BOX - head.num_coefficients
     if head.num_coefficients:
         objectness = head.anchors > 1
@@ -142,7 +143,7 @@ def _by_count(head: YoloHead) -> YoloColumns:
 def _finished(
     head: YoloHead, rows: NDArray[Any] | None, stated: Stated, step: float
 ) -> YoloColumns | None:
-    """The columns of rows that are objects; None where rows of that form need not be any."""
+    """Return the columns of rows that are objects; None if such rows may be something else."""
     extra = head.num_values - BOX - 2 - head.num_coefficients
     points = stated.keypoints or PERSON
     is_usual = extra in (0, 1, points[0] * points[1])
@@ -163,12 +164,12 @@ def _finished(
 
 
 def _check_finished(rows: NDArray[Any], tolerance: float, *, is_known: bool) -> None:
-    """Raise if the rows are not objects: a score within 0..1 and a class number each."""
+    """Raise if the rows are not objects, each with a score within 0..1 and a class number."""
     scores, classes = rows[:, 4], rows[:, 5]
     if not is_score(scores, tolerance):
         raise UnsupportedModelError(
-            f"what would be object scores ranges from {scores.min():.3g} to {scores.max():.3g}"
+            f"the column of object scores ranges from {scores.min():.3g} to {scores.max():.3g}"
         )
     apart = float(np.abs(classes - np.rint(classes)).max())
     if not is_known and (apart > tolerance or float(classes.min()) < -tolerance):
-        raise UnsupportedModelError("what would be class numbers are not whole numbers")
+        raise UnsupportedModelError("the column of class numbers does not have whole numbers")

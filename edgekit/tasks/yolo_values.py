@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the columns of a YOLO head are, recognized by their values for some image.
+"""Recognize the columns of a YOLO head by their values for any image.
 
-A class score lies within 0..1 anywhere in the image; a key point moves with its place in the grid;
+A class score is within 0..1 everywhere in the image; a key point moves with its place in the grid;
 an angle is negative or above 1 at some places; objectness is small where classes are not.
 """
 
@@ -47,7 +47,7 @@ class YoloValues:
             self._moves = [_correlation(rows, centres[:, axis]) for axis in (0, 1)]
 
     def columns(self) -> YoloColumns:
-        """What they are, objectness aside that of the first task that fits."""
+        """Return the columns, those of the first task that fits."""
         head = self._head
         last = head.num_values - head.num_coefficients
         is_offset = self._is_offset()
@@ -93,7 +93,7 @@ class YoloValues:
         return is_small and (has_negative or float(sizes.max()) > _LARGEST_SIZE)
 
     def _has_objectness(self, last: int) -> bool:
-        """Whether the column behind the box scales the classes: small where they are not, or 1."""
+        """Whether the column after the box scales the classes: small where they are not, or 1."""
         if last - BOX in (1, COCO_CLASSES):
             return False
         objectness = self._rows[:, BOX]
@@ -104,11 +104,11 @@ class YoloValues:
             return False
         if last - BOX == 1 + COCO_CLASSES and not self._head.is_transposed:
             return True  # YOLOX and YOLOv6 on COCO
-        # Trained where there is an object only, classes are certain of one anywhere.
+        # Classes that are only trained on objects have high scores everywhere.
         return classes > 0.05 and classes > 10 * float(objectness.mean())
 
     def _keypoints(self, first: int, last: int) -> tuple[int, int] | None:
-        """(classes, values a key point) where the columns behind some classes are key points."""
+        """Return (classes, values per key point) if columns after the classes are key points."""
         if last - first == 1 + _PERSON_VALUES and not self._contradicts(first + 1, last):
             return 1, 3
         for each in (3, 2):
@@ -131,7 +131,7 @@ class YoloValues:
         return bool((self._rows[:, columns].max(axis=0) > _LARGEST_SCORE_AS_PIXEL).all())
 
     def _contradicts(self, start: int, last: int) -> bool:
-        """Whether COCO's key points cannot stand in these columns."""
+        """Whether these columns cannot be COCO's key points."""
         certainty = self._rows[:, start + 2 : last : 3]
         coordinates = np.delete(self._rows[:, start:last], np.s_[2::3], axis=1)
         return not is_score(certainty, self._tolerance) or not coordinates.any()
@@ -150,13 +150,13 @@ class YoloValues:
         scores = self._rows[:, first:last]
         if not is_score(scores, self._tolerance):
             raise UnsupportedModelError(
-                f"{last - first} values of each of {len(scores)} places would be class scores, and "
+                f"{last - first} values of each of {len(scores)} places must be class scores, but "
                 f"reach from {scores.min():.3g} to {scores.max():.3g}"
             )
 
 
 def is_score(values: NDArray[Any], tolerance: float) -> bool:
-    """Whether all ``values`` lie within 0..1, but for ``tolerance``; NaN is let pass."""
+    """Whether all ``values`` are within 0..1, up to ``tolerance``; NaN is accepted."""
     if not values.size:
         return True
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
@@ -164,7 +164,7 @@ def is_score(values: NDArray[Any], tolerance: float) -> bool:
 
 
 def _correlation(rows: NDArray[Any], with_: NDArray[Any]) -> NDArray[Any]:
-    """Of each column with ``with_``; 0 where a column is constant."""
+    """Return the correlation of each column with ``with_``; 0 for a constant column."""
     columns = rows - rows.mean(axis=0)
     other = with_ - with_.mean()
     size = np.sqrt((columns**2).sum(axis=0) * (other**2).sum())
