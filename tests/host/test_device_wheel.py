@@ -134,7 +134,7 @@ def _python(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_commands_of_the_host_say_where_they_are(site: Path) -> None:
     done = _python(site, "-m", "edgekit", "convert", "net.keras", "--data", "x.npz")
     assert done.returncode == 5
-    assert "edgekit-coral-device has no convert" in done.stderr
+    assert "edgekit-coral-device does not have convert" in done.stderr
     assert "run it on a computer with edgekit-coral" in done.stderr
     helped = _python(site, "-m", "edgekit", "--help").stdout
     assert "benchmark" in helped
@@ -155,4 +155,4 @@ def test_functions_of_the_host_are_no_attributes(site: Path) -> None:
 
 def test_the_emulator_is_missed_by_name(site: Path) -> None:
     done = _python(site, "-c", "import edgekit; edgekit.emulate(b'', [])")
-    assert "edgekit-coral-device has no emulator" in done.stderr
+    assert "edgekit-coral-device does not have emulator" in done.stderr
