@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets: one protocol, its readers, and one way from pixels to a network's input."""
+"""Data sets: one protocol, its readers, and one code path from pixels to a network's input."""
 
 from __future__ import annotations
 

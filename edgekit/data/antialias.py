@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""torchvision's bilinear and bicubic of tensors, which average what becomes smaller.
+"""torchvision's bilinear and bicubic of tensors, which average pixels when they shrink an image.
 
-Of PIL images torchvision has Pillow's filters. ``Resize`` of real tensors, and version 1's of
+For PIL images torchvision uses Pillow's filters. ``Resize`` of real tensors, and version 1's of
 bytes, does not round or cut between its two passes, as Pillow does; version 2's ``Resize`` of bytes
 does, with weights of fewer bits.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Kernel = Callable[[NDArray[Any]], NDArray[Any]]
 
 _SLOPE = -0.5  # of the cubic at distance 1; -0.75 without antialias
-# Pixels on either side, of the larger pixels where the image becomes smaller.
+# Pixels on either side; output pixels if the image becomes smaller.
 _LINEAR_REACH, _CUBIC_REACH = 1, 2
 _MOST_BITS, _INT16 = 22, 1 << 15
 
@@ -24,21 +24,21 @@ _MOST_BITS, _INT16 = 22, 1 << 15
 def linear_weights(
     num_in: int, num_out: int, start: float, length: float
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Places and weights, both (num_out, taps), of ``num_out`` pixels out of ``length`` ones."""
+    """Return places and weights, both (num_out, taps), for ``num_out`` pixels from ``length``."""
     return _weights(num_in, num_out, start, length, _linear, _LINEAR_REACH)
 
 
 def cubic_weights(
     num_in: int, num_out: int, start: float, length: float
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Places and weights, both (num_out, taps), of ``num_out`` pixels out of ``length`` ones."""
+    """Return places and weights, both (num_out, taps), for ``num_out`` pixels from ``length``."""
     return _weights(num_in, num_out, start, length, _cubic, _CUBIC_REACH)
 
 
 def _weights(
     num_in: int, num_out: int, start: float, length: float, kernel: Kernel, reach: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """As its two callers, by a ``kernel`` that is 0 beyond ``reach``.
+    """Return the same as its two callers, for a ``kernel`` that is 0 beyond ``reach``.
 
     Source:
         pytorch/aten/src/ATen/native/cpu/UpSampleKernel.cpp, _compute_indices_min_size_weights_aa.
@@ -69,7 +69,7 @@ def _cubic(distance: NDArray[Any]) -> NDArray[Any]:
 def weighted_bytes(
     pixels: NDArray[np.uint8], place: NDArray[np.intp], weight: NDArray[np.float32], axis: int
 ) -> NDArray[np.uint8]:
-    """One pass over ``axis`` (0 or 1) in integers: weights of 16 bits, the sum rounded and cut.
+    """Do one pass over ``axis`` (0 or 1) in integers: 16-bit weights, the sum rounded and clipped.
 
     Source:
         the same file, basic_loop_aa_horizontal and _vertical of uint8.
@@ -84,7 +84,7 @@ def weighted_bytes(
 
 
 def _weight_bits(largest: float) -> int:
-    """As many as the largest weight leaves of 16, its sign's included."""
+    """Return the fraction bits of 16-bit weights that the largest one, with its sign, leaves."""
     bits = 0
     while bits < _MOST_BITS and int(0.5 + largest * (1 << (bits + 1))) < _INT16:
         bits += 1

@@ -25,7 +25,7 @@ from edgekit.data.numpy_files import NpzFile, read_npy
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 
-# The names that inputs and labels go by, in order of preference; {split} is train or test.
+# The names of inputs and labels, in order of preference; {split} is train or test.
 _INPUT_KEYS = ("x_{split}", "x", "images", "inputs", "data", "arr_0")
 _LABEL_KEYS = ("y", "labels", "label", "targets", "arr_1")
 _DIGEST_ROWS = 1024
@@ -33,7 +33,7 @@ _SPLITS = ("train", "test")
 
 
 class ArrayDataset:
-    """Samples along the first dimension of arrays, one array an input."""
+    """Samples along the first dimension of arrays, one array per input."""
 
     def __init__(
         self,
@@ -45,8 +45,8 @@ class ArrayDataset:
         remarks: Sequence[str] = (),
     ) -> None:
         self._arrays, self._labels = tuple(arrays), labels
-        self._stored = labels  # one-hot rows as they are
-        self.remarks = tuple(remarks)  # what to know of the choice of arrays
+        self._stored = labels  # one-hot rows unchanged
+        self.remarks = tuple(remarks)  # about the choice of arrays
         self._inputs, self._preprocess, self._source = tuple(inputs), preprocess, source
         self._chosen: NDArray[np.intp] | None = None  # rows of a subset
         self.unreadable: list[Unreadable] = []
@@ -65,7 +65,7 @@ class ArrayDataset:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Empty: arrays name no classes."""
+        """Empty: arrays do not have class names."""
         return ()
 
     @property
@@ -86,7 +86,7 @@ class ArrayDataset:
 
     @property
     def classes(self) -> Sequence[int] | None:
-        """The label of each sample, where labels are whole numbers."""
+        """The label of each sample, if labels are whole numbers."""
         rows = self.label_rows
         if rows is None or rows.ndim != 1 or rows.dtype.kind not in "iub":
             return None
@@ -94,7 +94,7 @@ class ArrayDataset:
         return labels
 
     def subset(self, indices: Sequence[int]) -> ArrayDataset:
-        """The samples ``indices``; nothing is copied before it is read."""
+        """Return the samples ``indices``; they are copied when they are read."""
         chosen = copy.copy(self)
         chosen.unreadable = []
         rows = np.asarray(indices, np.intp)
@@ -102,7 +102,7 @@ class ArrayDataset:
         return chosen
 
     def with_rows(self) -> ArrayDataset:
-        """The same samples, with one-hot rows for labels as they are stored, not as classes."""
+        """Return the same samples, with one-hot labels as rows, not as classes."""
         same = copy.copy(self)
         same._labels = same._stored  # noqa: SLF001 - its own copy
         return same
@@ -112,7 +112,7 @@ class ArrayDataset:
         return {"kind": "array", "source": self._source, "preprocess": str(self._preprocess)}
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """`size` samples at a time, preprocessed together: the fast way through many small ones."""
+        """`size` samples at a time, preprocessed together: fast for many small samples."""
         self.unreadable = []
         total = self.num_samples or 0
         for start in range(0, total, size):
@@ -133,7 +133,7 @@ class ArrayDataset:
         return digest
 
     def identity(self, stop: int) -> int:
-        """CRC-32 of the first ``stop`` samples and their labels: tells changed data."""
+        """CRC-32 of the first ``stop`` samples and their labels: it shows changed data."""
         labels = [] if self._labels is None else self._labels[self._at(0, stop)].tolist()
         return zlib.crc32(str(labels).encode(), self.digest(stop))
 
@@ -153,8 +153,8 @@ class ArrayDataset:
             arrays = [as_real(array[index]) for array in self._arrays]
             yield Sample(fit(arrays, self._inputs, self._preprocess, where), label, where)
 
-    def _at(self, start: int, stop: int) -> Any:  # noqa: ANN401 - whatever numpy indexes with
-        """Where samples ``start`` to ``stop`` lie in the arrays: a slice gives a view."""
+    def _at(self, start: int, stop: int) -> Any:  # noqa: ANN401 - any numpy index
+        """Return the rows of samples ``start`` to ``stop``: a slice, for a view, or indices."""
         return slice(start, stop) if self._chosen is None else self._chosen[start:stop]
 
     def _numbers(self, start: int, stop: int) -> Sequence[int]:
@@ -167,11 +167,12 @@ def open_numpy(
     """Open an .npy (inputs only) or .npz file.
 
     An .npy is mapped into memory page by page; the arrays of an .npz that are needed are
-    decompressed into memory. In an .npz they are found by the model's input names, or by the usual
+    decompressed into memory. In an .npz, arrays are found by the model's input names, or by the
+    usual
     names: ``x`` and ``y``, ``x_train``/``x_test`` (``split``), ``images`` and ``labels``.
 
     Raises:
-        DataError: The file is damaged, holds objects, or has no array that fits.
+        DataError: The file is damaged, contains objects, or has no array that fits.
     """
     if path.suffix.lower() == ".npy":
         return ArrayDataset([read_npy(path)], None, inputs, preprocess, str(path))
@@ -187,7 +188,7 @@ def open_numpy(
 def _input_names(
     names: Sequence[str], inputs: Sequence[InputSpec], split: str, path: Path
 ) -> list[str]:
-    """The arrays of an .npz that feed ``inputs``: by the inputs' names, else the usual ones."""
+    """Return the arrays of an .npz for ``inputs``: by the inputs' names, else by the usual ones."""
     wanted = [spec.name for spec in inputs]
     if all(name in names for name in wanted):
         return wanted
@@ -212,9 +213,9 @@ def _input_names(
 
 
 def names_for_one(names: Sequence[str], inputs: Sequence[InputSpec]) -> dict[str, str]:
-    """The arrays of an .npz by the inputs that they feed; inputs without an array are left out.
+    """Return the arrays of an .npz by input; inputs without an array are left out.
 
-    They are found as `open_numpy` finds them; a single array feeds a single input.
+    They are found as in `open_numpy`; a single array is for a single input.
     """
     plain = {plain_name(name): name for name in names}
     found = {spec.name: spec.name for spec in inputs if spec.name in names} or {
@@ -227,17 +228,17 @@ def names_for_one(names: Sequence[str], inputs: Sequence[InputSpec]) -> dict[str
 
 
 def _find(names: Sequence[str], keys: Sequence[str], split: str) -> str | None:
-    # The other split is better than nothing: a file may hold only one.
+    # Use the other split if there is only that one.
     splits = (split, *(other for other in _SPLITS if other != split))
     usual = [key.format(split=each) for key, each in itertools.product(keys, splits)]
     return next((name for name in usual if name in names), None)
 
 
 def _label_name(names: Sequence[str], used: Sequence[str]) -> tuple[str | None, str]:
-    """The array with the labels of the inputs ``used``; what to say where there are only others.
+    """Return the array with the labels of inputs ``used``, and a remark if there are only others.
 
-    Labels belong to inputs of the same split: ``x_test`` has ``y_test``, ``x`` has ``y``. A file
-    that holds one array of labels and no inputs of another split leaves no doubt.
+    Labels belong to inputs of the same split: ``x_test`` has ``y_test``, ``x`` has ``y``. If a file
+    has one array of labels and no inputs of another split, the labels are clear.
     """
     free = [name for name in names if name not in used]
     own = next((each for each in _SPLITS if used[0].endswith(f"_{each}")), "")
@@ -258,9 +259,9 @@ def _label_name(names: Sequence[str], used: Sequence[str]) -> tuple[str | None, 
 
 
 def _read_labels(labels: NDArray[Any], where: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The labels, one column as single numbers; and the same with one-hot rows as classes."""
+    """Return the labels, one column as single numbers; and with one-hot rows as classes."""
     check_labels(labels, where)
     if not labels.ndim:
-        raise DataError("the labels are a single number", where=where, fix="save one a sample")
+        raise DataError("the labels are a single number", where=where, fix="save one per sample")
     stored = single_column(labels)
     return stored, stored.argmax(axis=1) if kind_of(stored) == ONE_HOT else stored

@@ -24,14 +24,14 @@ from edgekit.formats.damage import JSON_DAMAGE, reason_of
 from edgekit.formats.json_text import MOST_MEMORY_BYTES, JsonStream
 
 _ANNOTATIONS = "annotations"  # COCO's folder of JSON files, beside the folders of images
-_MOST_BYTES = 2 << 30  # COCO's training set has 448 million; the text is never in memory whole
+_MOST_BYTES = 2 << 30  # COCO's training set has 448 million; the whole text is never in memory
 
 
 class CocoDataset:
     """The images of a COCO JSON in the order of the file; each sample's target is its image's id.
 
-    Images lie beside the JSON, in a folder beside it, or in one beside its folder if that is
-    called ``annotations`` (COCO's own ``annotations/instances_val2017.json`` with ``val2017/``).
+    Images are beside the JSON, in a folder beside it, or in one beside its folder if that is called
+    ``annotations`` (COCO's own ``annotations/instances_val2017.json`` with ``val2017/``).
     """
 
     def __init__(self, path: Path, inputs: Sequence[InputSpec], preprocess: Preprocess) -> None:
@@ -74,7 +74,7 @@ class CocoDataset:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What to know of the files as a whole: the pictures that need a plugin."""
+        """Remarks about all files: the pictures that need a plugin."""
         return unread_notes(self._files)
 
     @property
@@ -83,7 +83,7 @@ class CocoDataset:
         return None
 
     def subset(self, indices: Sequence[int]) -> CocoDataset:
-        """The images ``indices``; the annotations stay whole."""
+        """Return the images ``indices``, with all annotations."""
         chosen = copy.copy(self)
         chosen.unreadable = []
         chosen._files = [self._files[index] for index in indices]  # noqa: SLF001 - its own copy
@@ -124,9 +124,10 @@ class CocoDataset:
 
 
 def read_coco(path: Path) -> dict[str, Any]:
-    """Images, annotations and categories of a COCO JSON, with the fields that edgekit uses.
+    """Return images, annotations and categories of a COCO JSON, with the fields that edgekit uses.
 
-    It is read row by row: of COCO's training set (448 MB, of which most is polygons) 0.6 GB stay.
+    It is read row by row: COCO's training set (448 MB, mostly polygons) then needs 0.6 GB of
+    memory.
 
     Raises:
         DataError: It is not JSON, or lacks images, annotations, categories or one of their fields,
@@ -174,7 +175,7 @@ def _read_parts(json_stream: JsonStream, where: str) -> dict[str, Any]:
 
 
 def coco_images(path: Path, document: Mapping[str, Any]) -> list[tuple[str, Path]]:
-    """Each image's name in the JSON and its file here, in the order of the JSON.
+    """Return each image's name in the JSON and its file here, in the order of the JSON.
 
     Raises:
         DataError: The folder of images is not found.
@@ -185,7 +186,7 @@ def coco_images(path: Path, document: Mapping[str, Any]) -> list[tuple[str, Path
 
 
 def _image_folder(path: Path, names: Sequence[str]) -> Path:
-    """The folder in which the first image that exists is found."""
+    """Return the folder with the first image that exists."""
     beside = path.resolve().parent
     is_apart = beside.name == _ANNOTATIONS
     for parent in (beside, beside.parent) if is_apart else (beside,):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fields of a COCO JSON must be, as far as edgekit and pycocotools rely on them."""
+"""The types of a COCO JSON's fields that edgekit and pycocotools need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 from edgekit.errors import DataError
 
-_LONGEST_NAME_BYTES = 255  # of what a file system takes
+_LONGEST_NAME_BYTES = 255  # the limit of file systems
 
 
 class _Field(NamedTuple):
@@ -19,7 +19,7 @@ class _Field(NamedTuple):
     is_kept: bool = True
 
 
-def _is_number(value: Any) -> bool:  # noqa: ANN401 - whatever the JSON holds
+def _is_number(value: Any) -> bool:  # noqa: ANN401 - a JSON value
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_real and abs(value) < 1 << 53 and math.isfinite(value)
 
@@ -66,7 +66,7 @@ _FIELDS: Mapping[str, Mapping[str, _Field]] = {
         "image_id": _ID,
         "category_id": _WHOLE,
         "bbox": _Field("four numbers", _is_box, False),
-        "keypoints": _Field("numbers, three a point", _is_keypoints, False),
+        "keypoints": _Field("numbers, three per point", _is_keypoints, False),
         "num_keypoints": _Field("a whole number", _is_whole, False),
         "area": _Field("a number", _is_number, False),
         "iscrowd": _Field("0 or 1", lambda value: value in (0, 1), False),
@@ -91,7 +91,7 @@ def checked_row(part: str, index: int, row: Any, where: str) -> dict[str, Any]: 
     Args:
         part: A name in `PARTS`.
         index: The row's place in its list, for the message.
-        row: As the JSON has it.
+        row: The row of the JSON.
         where: The file, for the message.
 
     Raises:
@@ -116,7 +116,7 @@ def checked_row(part: str, index: int, row: Any, where: str) -> dict[str, Any]: 
 
 
 def memory_of(row: Mapping[str, Any]) -> int:
-    """About how many bytes of memory a row takes that `checked_row` returned."""
+    """Estimate the bytes of memory of a row from `checked_row`."""
     size = sys.getsizeof(row)
     for value in row.values():
         size += sys.getsizeof(value) + (32 * len(value) if isinstance(value, list) else 0)
@@ -124,10 +124,10 @@ def memory_of(row: Mapping[str, Any]) -> int:
 
 
 def check_document(document: Mapping[str, Any], where: str) -> None:
-    """Check what single rows do not show.
+    """Check what single rows cannot show.
 
     Raises:
-        DataError: A list is missing, or the images' ids are not one each.
+        DataError: A list is missing, or two images have the same id.
     """
     for part in PARTS:
         if part not in document:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a data set is to edgekit: samples that can be gone through again and again."""
+"""The protocol of a data set: samples that can be read several times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     Protocol = object  # typing has no Protocol on Python 3.7
 
-_PEEKED = 64  # samples whose labels tell the kind
+_PEEKED = 64  # samples whose labels are used to find the kind
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Sample:
-    """One example, preprocessed: real values, one array an input, without the batch dimension."""
+    """One example, preprocessed: real values, one array per input, without the batch dimension."""
 
     inputs: tuple[NDArray[Any], ...]
     label: Any = None  # a number or an array of numbers, see `edgekit.data.label_kinds`
@@ -51,21 +51,21 @@ class Unreadable:
 class Batch:
     """Several samples: each input with the number of samples as its first dimension.
 
-    An input is an array of real values, or `Pixels`, which numpy makes such an array of.
+    An input is an array of real values, or `Pixels`, which numpy converts to such an array.
     """
 
     inputs: tuple[Any, ...]
-    labels: list[Any] | None  # one a sample, see `Sample`
+    labels: list[Any] | None  # one per sample, see `Sample`
     sources: list[str]
-    unreadable: tuple[Unreadable, ...] = ()  # that would have come between these
-    placements: tuple[Placement, ...] = ()  # where each image lies in its input; () for arrays
-    targets: tuple[Any, ...] = ()  # what a label cannot hold: a mask, an image's id
+    unreadable: tuple[Unreadable, ...] = ()  # unreadable samples among these
+    placements: tuple[Placement, ...] = ()  # the place of each image in its input; () for arrays
+    targets: tuple[Any, ...] = ()  # other than labels: a mask, an image's id
     digests: tuple[int, ...] = ()  # CRC-32 of each sample as stored, unless the data set has it
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some samples that are still to be read; ``load`` may run in any thread."""
+    """Some samples that are not read yet; ``load`` may run in any thread."""
 
     start: int  # the first one's index in the data set, unreadable ones counted
     count: int  # how many, unreadable ones included
@@ -73,23 +73,23 @@ class Chunk:
 
 
 class Dataset(Protocol):
-    """Samples in a fixed order; each ``iter`` starts anew and nothing is kept in memory."""
+    """Samples in a fixed order; each ``iter`` starts again, and nothing is kept in memory."""
 
     @property
     def num_samples(self) -> int | None:
-        """How many there are, unreadable ones included; None if only iterating tells."""
+        """How many there are, unreadable ones included; None if that needs reading them."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The name of each label, where the data set knows them."""
+        """The name of each label, if the data set has names."""
 
     @property
     def promised_range(self) -> tuple[float, float] | None:
-        """The range that preprocessing promises for every value; None if it promises nothing."""
+        """The range of all values after preprocessing; None if unknown."""
 
     @property
     def unreadable(self) -> list[Unreadable]:
-        """What the last iteration could not read so far."""
+        """The samples that the last iteration could not read so far."""
 
     def describe(self) -> dict[str, Any]:
         """What produced the samples, for a result: kind, source, preprocessing."""
@@ -100,14 +100,14 @@ class Dataset(Protocol):
 def has_batch(shapes: Sequence[Sequence[int]]) -> bool:
     """Whether the first dimension of a network's inputs is a batch: it is the same in all.
 
-    Where it is not, as in a state (layers, batch, units) beside (batch, features), one inference
-    takes one sample, and each input's whole shape is the sample's.
+    If it is not, as for a state (layers, batch, units) with (batch, features), one inference uses
+    one sample, and each input's whole shape is the sample's.
     """
     return len({tuple(shape[:1]) or (1,) for shape in shapes}) <= 1
 
 
 def sample_specs(inputs: Sequence[InputSpec]) -> list[InputSpec]:
-    """``inputs`` as samples fill them: a sample has the shape behind the first dimension."""
+    """Return ``inputs`` for single samples: the shape of a sample follows the first dimension."""
     if has_batch([spec.shape for spec in inputs]):
         return list(inputs)
     return [
@@ -127,22 +127,22 @@ class Selectable(Dataset, Protocol):
 
     @property
     def classes(self) -> Sequence[int] | None:
-        """The class of each sample, known without reading any; None where there are none."""
+        """The class of each sample, known without reading any; None without classes."""
 
     def subset(self, indices: Sequence[int]) -> Dataset:
         """The samples ``indices``, in this order."""
 
 
-def as_real(values: Any) -> NDArray[Any]:  # noqa: ANN401 - anything numpy takes
-    """``values`` as an array of numbers; float64 becomes float32, other types stay."""
+def as_real(values: Any) -> NDArray[Any]:  # noqa: ANN401 - anything that numpy accepts
+    """Return ``values`` as an array of numbers; float64 becomes float32, other types stay."""
     array = np.asarray(values)
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
 def iter_batches(dataset: Dataset, size: int) -> Iterator[Batch]:
-    """Go through ``dataset`` in batches of ``size`` (the last may be smaller).
+    """Iterate over ``dataset`` in batches of ``size`` (the last may be smaller).
 
-    Data sets that have a faster way (``batches``) are asked for it. Labels are None unless every
+    Use the faster method ``batches`` if the data set has it. Labels are None unless every
     sample of the batch has one.
     """
     if hasattr(dataset, "batches"):
@@ -159,9 +159,9 @@ def iter_batches(dataset: Dataset, size: int) -> Iterator[Batch]:
 def iter_chunks(
     dataset: Dataset, size: int, start: int = 0, stop: int | None = None
 ) -> Iterator[Chunk]:
-    """Samples ``start`` to ``stop`` of ``dataset``, ``size`` at a time, to be read where wanted.
+    """Samples ``start`` to ``stop`` of ``dataset``, ``size`` at a time, to be read later.
 
-    Files are read by whoever calls ``load``; what a Python iterable yields has to be drawn here.
+    ``load`` reads files in its caller's thread; samples of a Python iterable are drawn here.
     """
     if hasattr(dataset, "chunk"):
         total = dataset.num_samples or 0
@@ -181,7 +181,7 @@ def iter_chunks(
 
 
 def stack_samples(samples: Sequence[Sample], digests: Sequence[int] = ()) -> Batch:
-    """``samples`` (at least one) as a batch; labels are None unless every sample has one."""
+    """Return ``samples`` (at least one) as a batch; labels are None unless every sample has one."""
     return Batch(
         inputs=tuple(np.stack(arrays) for arrays in zip(*(each.inputs for each in samples))),
         labels=all_labels([sample.label for sample in samples]),
@@ -207,9 +207,9 @@ def digest_of(sample: Sample) -> int:
 
 
 def labels_of(dataset: Dataset) -> NDArray[Any] | None:
-    """The labels of ``dataset``, or of its first 64 samples if it has no ``label_rows``.
+    """Return the labels of ``dataset``, or of its first 64 samples if it has no ``label_rows``.
 
-    None if a sample has no label.
+    Return None if a sample has no label.
     """
     if hasattr(dataset, "label_rows"):
         rows: NDArray[Any] | None = dataset.label_rows

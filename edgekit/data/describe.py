@@ -24,22 +24,22 @@ from edgekit.formats.tflite_metadata import (
 
 _LABEL_FILE = "labels.txt"
 _DETECTION = "TFLite_Detection_PostProcess"
-_DETECTION_CLASSES = 1  # its second output holds the classes
+_DETECTION_CLASSES = 1  # its second output contains the classes
 _SCALES = {"raw": (0.0, 1.0), "unit": (0.0, 255.0), "tf": (127.5, 127.5)}
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a model's file is to say of its use."""
+    """What to write into a model's file about its use."""
 
     name: str
     labels: Sequence[str]
-    preprocess: str  # as for --preprocess; "" where nobody said
+    preprocess: str  # as for --preprocess; "" if unknown
     licence: str = ""
     warn: Callable[[str], None] = lambda _text: None
 
     def written_into(self, content: bytes, model: Model) -> bytes:
-        """The .tflite file with all this in it; as it was where it says it already or cannot."""
+        """Return the .tflite file with all this; unchanged if it has it or cannot have it."""
         notes, known = read_notes(content, model), read_metadata(content, model)
         if known is None:
             known = ModelMetadata(files=read_files(content))
@@ -65,7 +65,7 @@ class Description:
 def with_notes(
     content: bytes, notes: Notes, warn: Callable[[str], None] = lambda _text: None
 ) -> bytes:
-    """The .tflite file ``content`` with the preprocessing and labels of ``notes`` in it.
+    """Return the .tflite file ``content`` with the preprocessing and labels of ``notes`` in it.
 
     Raises:
         ModelFormatError: ``content`` is not a model.
@@ -86,7 +86,7 @@ def describe(
     how: Preprocess | None,
     licence: str,
 ) -> ModelMetadata:
-    """The model's metadata with labels and normalization in it; what it has besides stays."""
+    """Return the model's metadata with labels and normalization; its other contents stay."""
     graph = model.main
     inputs = _entries(known.inputs, [graph.tensors[index] for index in graph.inputs])
     outputs = _entries(known.outputs, [graph.tensors[index] for index in graph.outputs])
@@ -112,7 +112,7 @@ def describe(
 
 
 def label_text(labels: Sequence[str]) -> bytes:
-    """One name a line, the last one ended too."""
+    """Return one name per line, the last line also with a line end."""
     return "".join(f"{label}\n" for label in labels).encode()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw samples from all over a data set, in several rounds, each sample at most once."""
+"""Draw samples spread over a data set, in several rounds, each sample at most once."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from edgekit.data.spread import classes_of, spread_indices, subset
 
 
 class Drawing:
-    """Draws samples from a data set; each ``draw`` gives samples that no earlier one gave.
+    """Draws samples from a data set; each ``draw`` returns samples that no earlier one returned.
 
-    They are spread over the data set and its classes, and others take the place of those that
-    cannot be read. A data set of unknown length is taken from its front. One that may give its
-    samples in another order each time is watched by the samples' content.
+    They are spread over the data set and its classes, and others replace those that cannot be read.
+    From a data set of unknown length the first samples are drawn. If the order may change with each
+    pass, samples are recognized by their content.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset, self._classes = dataset, classes_of(dataset)
         self._tried: set[int] = set()
-        self._position = 0  # behind the last sample drawn, where the length is unknown
+        self._position = 0  # after the last drawn sample, if the length is unknown
         self._may_reorder = bool(getattr(dataset, "may_reorder", False))
-        self._digests = array("I")  # of all samples drawn, if they may come in another order
+        self._digests = array("I")  # of all drawn samples, if their order may change
         self.unreadable: list[Unreadable] = []
 
     def draw(self, wanted: int) -> Iterator[Sample]:
-        """Up to ``wanted`` samples, fewer if there are no more."""
+        """Return ``wanted`` samples, or fewer if there are no more."""
         count = self._dataset.num_samples
         if count is None:
             yield from itertools.islice(self._from_front(wanted), wanted)
@@ -55,7 +55,7 @@ class Drawing:
 
     def _from_front(self, wanted: int) -> Iterator[Sample]:
         before = frozenset(self._digests)
-        # As many more as could be old ones: an endless source may have no new ones.
+        # Read only as many more as may be old ones: an endless source may have no new ones.
         end = self._position + wanted + len(before)
         for sample in itertools.islice(self._dataset, self._position, end):
             self._position += 1

@@ -22,29 +22,29 @@ _KERAS_PACKAGES = ("keras", "tensorflow", "tf_keras")
 
 @dataclass(frozen=True)
 class Feed:
-    """Items that hold a sample each, or a batch of samples."""
+    """Items with a sample each, or with a batch of samples."""
 
     kind: str
-    open: Callable[[], Iterable[Any]]  # goes through all items
+    open: Callable[[], Iterable[Any]]  # iterates over all items
     num_items: int | None = None  # None: unknown until all are read
-    item: Callable[[int], Any] | None = None  # reads one by its index, if the source can
-    is_endless: bool = False  # known to be
+    item: Callable[[int], Any] | None = None  # reads one by its index, if possible
+    is_endless: bool = False  # True if known
 
 
 def feed_of(
-    source: Any,  # noqa: ANN401 - whatever a program has
+    source: Any,  # noqa: ANN401 - any object of a program
     name: str,
     is_one_batch: Callable[[Any], bool] = lambda _source: False,
 ) -> Feed:
-    """How to read the samples of ``source``; a function is called once to see what it returns.
+    """Return how to read the samples of ``source``; a function is called once to check its result.
 
     Args:
-        source: What gives the samples.
+        source: The source of samples.
         name: For messages.
-        is_one_batch: Tells a tuple (inputs, labels) of whole arrays from a tuple of samples.
+        is_one_batch: Whether a tuple is (inputs, labels) of whole arrays, not a tuple of samples.
 
     Raises:
-        DataError: It gives no samples, or can be read only once.
+        DataError: It has no samples, or can be read only once.
     """
     if is_one_batch(source):
         return _by_index(PYTHON, [source])
@@ -60,7 +60,7 @@ def feed_of(
         if is_same:
             raise read_once(name)
         if isinstance(made, Iterator):
-            return Feed(PYTHON, source)  # another one for each pass
+            return Feed(PYTHON, source)  # a new iterator for each pass
         if not callable(made):
             return feed_of(made, name, is_one_batch)
     if isinstance(source, Iterable) and not isinstance(source, (str, bytes, Mapping)):
@@ -74,18 +74,18 @@ def feed_of(
 
 
 def read_once(name: str) -> DataError:
-    """The error for a source that has no samples left for a second pass."""
+    """Return the error for a source that has no samples left for a second pass."""
     return DataError(
         "a generator can be read only once",
         where=name,
-        why="the samples are gone through several times",
+        why="the samples are read several times",
         fix="give a list, or a function that makes a new generator each time it is called",
     )
 
 
 @contextlib.contextmanager
 def what_fails_in(name: str) -> Iterator[None]:
-    """Raise what the program behind ``name`` raises as a DataError that says where."""
+    """Convert an exception of the program ``name`` into a DataError with its place."""
     try:
         yield
     except (EdgeKitError, MemoryError):
@@ -94,10 +94,10 @@ def what_fails_in(name: str) -> Iterator[None]:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         text = str(error).strip().partition("\n")[0]
         raise DataError(
-            f"the program that gives the samples failed: {type(error).__name__}: {text}",
+            f"the program that yields the samples failed: {type(error).__name__}: {text}",
             where=name
             + ("" if frame.filename == __file__ else f", {frame.filename}:{frame.lineno}"),
-            fix="go through the samples in Python, for its whole traceback",
+            fix="iterate over the samples in Python, to see the whole traceback",
         ) from error
 
 
@@ -126,7 +126,7 @@ def _is_keras(source: Any) -> bool:  # noqa: ANN401
 
 
 def _by_index(kind: str, source: Any) -> Feed:  # noqa: ANN401
-    """A feed of something with ``__getitem__`` and perhaps a length."""
+    """Return a feed of an object with ``__getitem__`` and perhaps a length."""
     count = _length(source)
     get = source.__getitem__
 
@@ -141,10 +141,10 @@ def _is_loader(source: Any) -> bool:  # noqa: ANN401
 
 
 def _loader(source: Any) -> Feed:  # noqa: ANN401
-    """A feed of a DataLoader: its sampler's samples, in the order of their indices.
+    """Return a feed of a DataLoader: its sampler's samples, in the order of their indices.
 
-    A loader that shuffles gives another order each time. If its data can be read by index, their
-    order is used instead; its workers then run only if it does not shuffle.
+    The order of a loader that shuffles is different each time. If its data can be read by index,
+    their order is used instead; its workers then run only if it does not shuffle.
     """
     data = source.dataset
     if _length(data) is None or not hasattr(data, "__getitem__"):
@@ -170,7 +170,7 @@ def _loader(source: Any) -> Feed:  # noqa: ANN401
 
 
 def _as_tuple(item: Any) -> Any:  # noqa: ANN401
-    """``item`` itself, but a list as a tuple: that is how torch collates pairs."""
+    """Return ``item``, but a list as a tuple: torch collates pairs to lists."""
     return tuple(item) if isinstance(item, list) else item
 
 

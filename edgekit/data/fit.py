@@ -17,7 +17,7 @@ from edgekit.errors import DataError
 def fit(
     arrays: Sequence[NDArray[Any]], inputs: Sequence[InputSpec], preprocess: Preprocess, where: str
 ) -> tuple[NDArray[Any], ...]:
-    """One sample, an array an input, in the inputs' shapes without the batch.
+    """Return one sample, an array per input, in the inputs' shapes without the batch.
 
     Raises:
         DataError: There are more or fewer arrays than inputs, or one does not fit.
@@ -31,7 +31,7 @@ def fit(
     fitted = []
     for array, spec in zip(arrays, inputs):
         wanted = spec.shape[1:]
-        # A sample may carry the batch dimension that the model has.
+        # A sample may have the model's batch dimension.
         single = array[0] if array.ndim == len(spec.shape) and array.shape[0] == 1 else array
         try:
             fitted.append(preprocess.array(single, wanted))
@@ -45,7 +45,7 @@ def fit(
 def fit_rows(
     arrays: Sequence[NDArray[Any]], inputs: Sequence[InputSpec], preprocess: Preprocess, where: str
 ) -> tuple[Any, ...]:
-    """Like `fit` for many samples at once; row by row only where pixels must be resized."""
+    """Like `fit`, for many samples at once; row by row only if pixels must be resized."""
     rows = []
     for array, spec in zip(arrays, inputs):
         if len(array) and fits(array.shape[1:], spec.shape[1:]):

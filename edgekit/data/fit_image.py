@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image of any size into the width and height of a network's input."""
+"""Fit an image of any size to the width and height of a network's input."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 # Pillow's filters by the numbers that all its versions share.
 PILLOW_FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
-# torchvision calls Pillow for PIL images.
+# torchvision uses Pillow for PIL images.
 _TORCH = {"torch-bilinear": 2, "torch-bicubic": 3}
 PILLOW_FILTERS.update(_TORCH)
 FILTERS = (*PILLOW_FILTERS, *RESAMPLERS)
 RESIZES = ("stretch", "crop", "pad", "letterbox", "keras-crop", "keras-pad", "tf-pad", "torch-crop")
-_LETTERBOX_GREY = 114  # what Ultralytics trains YOLO with
+_LETTERBOX_GREY = 114  # used by Ultralytics to train YOLO
 
 
 def fit_image(
@@ -34,15 +34,15 @@ def fit_image(
     fill: int | None,
     shorter: int | None = None,
 ) -> NDArray[np.uint8]:
-    """``image`` (L or RGB) as pixels of ``size`` (width, height): (height, width, channels).
+    """Return ``image`` (L or RGB) as pixels of ``size`` (width, height): (height, width, channels).
 
     Args:
-        image: Upright, in the mode that the network reads.
-        size: Of the input.
+        image: An upright image, in the mode of the network.
+        size: Width and height of the input.
         mode: One of `RESIZES`.
         name: One of `FILTERS`.
-        fill: The value of pixels beside the image; None is ``mode``'s own.
-        shorter: What ``torch-crop`` makes of the shorter side, see `place`.
+        fill: The value of pixels outside the image; None is the default of ``mode``.
+        shorter: The shorter side after the resize of ``torch-crop``, see `place`.
     """
     same_form = image.size[0] * size[1] == image.size[1] * size[0]
     if mode == "stretch" or (same_form and mode not in ("pad", "tf-pad", "torch-crop")):
@@ -87,10 +87,10 @@ def _scaled(
 def _in_two_passes(
     image: Image.Image, size: tuple[int, int], number: int, corners: Box
 ) -> Image.Image:
-    """As ``image.resize(size, number, box=corners)`` of Pillow 13, in every version of Pillow.
+    """Do ``image.resize(size, number, box=corners)`` as in Pillow 13, in every version of Pillow.
 
-    Versions before 13 resize the rows first. 13 resizes the columns first where that leaves less,
-    by the rule below (270,000 random sizes and boxes are equal); each pass rounds and cuts.
+    Versions before 13 resize the rows first. 13 resizes the columns first if that is less work,
+    by the rule below (270,000 random sizes and boxes are equal); each pass rounds and clips.
     """
     left, top, right, bottom = corners
     if size[1] < image.height and 2 * (image.width - size[0]) < image.height - size[1]:
@@ -101,7 +101,7 @@ def _in_two_passes(
 
 
 def _middle(size: tuple[int, int], into: tuple[int, int]) -> Box:
-    """The largest part in the middle that has the form of ``into``, as `PIL.ImageOps.fit`."""
+    """Return the largest central part with the aspect ratio of ``into``, as `PIL.ImageOps.fit`."""
     ratio = into[0] / into[1]
     if size[0] / size[1] >= ratio:
         width, height = ratio * size[1], float(size[1])
@@ -122,9 +122,9 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _pixels_of_four(image: Image.Image) -> NDArray[np.uint8]:
-    """(height, width, 4): red, green, blue and a filler, as Pillow has them in memory.
+    """Return (height, width, 4): red, green, blue and a filler, as in Pillow's memory.
 
-    numpy moves pixels of four bytes about several times faster than those of three.
+    numpy moves pixels of four bytes several times faster than pixels of three.
     """
     flat = np.frombuffer(image.tobytes("raw", "RGBX"), np.uint8)
     return flat.reshape(image.height, image.width, 4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of images: flat, or one sub-folder a class, or with a labels.csv."""
+"""A folder of images: flat, or one sub-folder per class, or with a labels.csv."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ _Labels = List[Union[int, Tuple[float, ...], None]]
 class FolderDataset:
     """Images of a folder in the order of their names.
 
-    Labels, by the first that holds: ``labels.csv`` in the folder (a column ``file``, and a column
-    of class indices, several columns of 0 and 1, or columns of real targets), else the number that
-    each sub-folder is named by (10 is class 10, behind 2), else the index of the sub-folder among
-    the sorted sub-folders, else none. Unreadable images are listed in ``unreadable``.
+    Labels are from the first of these that exists: ``labels.csv`` in the folder (a column ``file``,
+    and a column of class indices, several columns of 0 and 1, or columns of real targets), else the
+    number that is each sub-folder's name (10 is class 10, after 2), else the index of the
+    sub-folder among the sorted sub-folders; otherwise there are no labels. Unreadable images are
+    listed in ``unreadable``.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class FolderDataset:
             raise DataError(
                 f"a folder of images fills one input, the model has {len(inputs)}",
                 where=str(folder),
-                fix="give an .npz with one array an input, or package.module:function",
+                fix="give an .npz with one array per input, or package.module:function",
             )
         self._folder, self._preprocess, self._is_part = folder, preprocess, is_part
         self._shape = inputs[0].shape[1:]
@@ -80,7 +81,7 @@ class FolderDataset:
 
     @property
     def folder_names(self) -> Mapping[int, str]:
-        """The name of the sub-folder of each label; empty as `class_names`, but not for gaps."""
+        """The name of the sub-folder of each label; empty like `class_names`, but not for gaps."""
         return self._folders
 
     @property
@@ -95,7 +96,7 @@ class FolderDataset:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What to know of the files as a whole: the pictures that need a plugin."""
+        """Remarks about all files: the pictures that need a plugin."""
         return unread_notes(self.files)
 
     @property
@@ -104,7 +105,7 @@ class FolderDataset:
         return class_list(self.labels)
 
     def subset(self, indices: Sequence[int]) -> FolderDataset:
-        """The images ``indices``, with their labels."""
+        """Return the images ``indices``, with their labels."""
         chosen = copy.copy(self)
         chosen.unreadable = []
         chosen.files = [self.files[index] for index in indices]
@@ -112,7 +113,7 @@ class FolderDataset:
         return chosen
 
     def describe(self) -> dict[str, Any]:
-        """Kind, source, preprocessing; ``part``, the folder's name, where it is one of several."""
+        """Kind, source, preprocessing, and ``part``, the folder's name, if it is one of several."""
         source = str(self._folder)
         part = {"part": self._folder.name} if self._is_part else {}
         return {"kind": "folder", "source": source, "preprocess": str(self._preprocess), **part}
@@ -126,7 +127,7 @@ class FolderDataset:
                 yield Sample((np.asarray(batch.inputs[0])[0],), self.labels[index], str(path))
 
     def identity(self, stop: int) -> int:
-        """CRC-32 of the first ``stop`` samples' names, sizes and labels: tells changed data."""
+        """CRC-32 of the first ``stop`` samples' names, sizes and labels: it shows changed data."""
         return identity_of(self.files[:stop], self.labels)
 
     def chunk(self, start: int, stop: int) -> Batch:
@@ -137,21 +138,21 @@ class FolderDataset:
 
 
 def identity_of(files: Sequence[Path], others: Sequence[Any]) -> int:
-    """CRC-32 of names and sizes of ``files``, each with what stands beside it in ``others``."""
+    """Return the CRC-32 of names and sizes of ``files``, each with its value in ``others``."""
     digest = 0
     for file, other in zip(files, others):
         try:
             size = file.stat().st_size if file.is_file() else -1
-        except (OSError, ValueError):  # a name that no file system takes
+        except (OSError, ValueError):  # a name that file systems do not allow
             size = -1
         digest = zlib.crc32(f"{file}\0{size}\0{other}\n".encode("utf-8", "replace"), digest)
     return digest
 
 
 def beside_read(read: Batch, files: Sequence[Path], others: Sequence[_Other]) -> list[_Other]:
-    """What stands in ``others`` beside those of ``files`` that `read_images` could read.
+    """Return the values in ``others`` for those ``files`` that `read_images` could read.
 
-    By place, not by name: a file may be listed twice.
+    They are matched by position, not by name: a file may be listed twice.
     """
     bad = {each.source for each in read.unreadable}
     return [other for file, other in zip(files, others) if str(file) not in bad]
@@ -163,13 +164,14 @@ def read_images(
     preprocess: Preprocess,
     truth_sizes: Sequence[Size | None] = (),
 ) -> Batch:
-    """The images in ``files`` as a batch without labels; those that cannot be read are listed.
+    """Return the images in ``files`` as a batch without labels, and list unreadable ones in it.
 
     Args:
-        files: Of the images.
-        shape: Of the input, without the batch.
-        preprocess: How they become the input.
-        truth_sizes: Of each, as `Preprocess.place_pixels` has it; empty where nothing is known.
+        files: The image files.
+        shape: The shape of the input, without the batch.
+        preprocess: How images become the input.
+        truth_sizes: The ``truth_size`` of each image, see `Preprocess.place_pixels`; empty if
+            unknown.
 
     Raises:
         DataError: An input of ``shape`` (without the batch) cannot be filled from an image.
@@ -182,7 +184,7 @@ def read_images(
             image, placement = preprocess.place_pixels(content, shape, truth_size)
         except InputError as error:
             if error.why:
-                raise  # the network's input is no image: the same for every file
+                raise  # the network's input is not an image: the same error for every file
             unreadable.append(Unreadable(str(path), error.what))
             continue
         pixels.append(image)
@@ -202,21 +204,21 @@ def read_images(
 
 
 def name_some(unreadable: Sequence[Unreadable]) -> str:
-    """The first files that could not be read, and how many more there are."""
+    """Return the first files that could not be read, and how many more there are."""
     names = ", ".join(f"{Path(item.source).name} ({item.reason})" for item in unreadable[:_LISTED])
     rest = len(unreadable) - _LISTED
     return names + (f" and {rest} more" if rest > 0 else "")
 
 
 def _list_folder(folder: Path) -> tuple[list[Path], _Labels, Mapping[int, str]]:
-    """The images, the label of each, and the sub-folder of each label."""
+    """Return the images, the label of each, and the sub-folder of each label."""
     try:
         entries = sorted(folder.iterdir())
         if folder / LABELS_FILE in entries:
             return _read_labels_csv(folder)
         flat = [entry for entry in entries if is_image(entry)]
         folders = [entry for entry in entries if entry.is_dir() and not is_leftover(entry.name)]
-        # A folder without pictures is not a class: it would shift the labels of those after it.
+        # A folder without pictures is not a class: it would shift the labels of later folders.
         below = [(entry, found) for entry in folders for found in [images_below(entry)] if found]
         classes = [entry for entry, _ in below]
         nested = [(path, index) for index, (_, found) in enumerate(below) for path in found]
@@ -233,23 +235,23 @@ def _list_folder(folder: Path) -> tuple[list[Path], _Labels, Mapping[int, str]]:
         names = [entry.name for entry in classes]
         is_numbered = all(map(_is_index, names))
         labels = [int(name) if is_numbered else index for index, name in enumerate(names)]
-        # 1 and 01 are one class, and which of the names is its own does not matter.
+        # 1 and 01 are the same class, under either name.
         files = [path for path, _ in nested]
         return files, [labels[index] for _, index in nested], dict(zip(labels, names))
     if flat:
         return flat, [None] * len(flat), {}
     raise DataError(
-        "the folder holds no image",
+        "the folder contains no image",
         where=str(folder),
         why=f"{len(entries)} entries, none ends in {', '.join(sorted(IMAGE_SUFFIXES))}",
-        fix="give a folder of images, one sub-folder a class for labels",
+        fix="give a folder of images, with one sub-folder per class for labels",
     )
 
 
 def _read_labels_csv(folder: Path) -> tuple[list[Path], _Labels, Mapping[int, str]]:
     path = folder / LABELS_FILE
     try:
-        # Spreadsheets begin a file with a byte order mark, which is no part of the first column.
+        # Spreadsheet programs write a byte order mark, which is not part of the first column.
         content = read_bytes(path, "labels", MOST_TEXT_BYTES)
         _check_table_size(content)
         text = content.decode("utf-8-sig")
@@ -268,24 +270,24 @@ def _read_labels_csv(folder: Path) -> tuple[list[Path], _Labels, Mapping[int, st
             "labels.csv has no file and class index, or other numbers, in each row",
             where=str(path),
             fix="write a header with a column file and a column of class indices (0, 1, ...), "
-            "several columns of 0 and 1 (one a class), or columns of real targets",
+            "several columns of 0 and 1 (one per class), or columns of real targets",
         )
     return [folder / row["file"] for row in rows], labels, {}
 
 
 def _check_table_size(content: bytes) -> None:
-    """Refuse a table that takes more than about 1 GB of memory."""
+    """Refuse a table that needs more than about 1 GB of memory."""
     num_rows = max(content.count(b"\n"), content.count(b"\r"))
     if num_rows > _MOST_ROWS or num_rows + content.count(b",") > _MOST_CELLS:
         raise ValueError(f"it has more than {_MOST_ROWS:,} rows or {_MOST_CELLS:,} cells")
 
 
 def _labels_of_columns(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> _Labels:
-    """The label of each row, from the columns of numbers; empty without such a column.
+    """Return the label of each row, from the columns of numbers; empty without such a column.
 
-    A class index from a column of whole numbers: the one that is named like a class, else the
-    first; but several columns, all of 0 and 1, have a class each, and where the first column of
-    numbers holds real ones, all of them are targets.
+    A column of whole numbers has class indices: the one that is named like a class, else the first.
+    Several columns, all of 0 and 1, are a class each. If the first column of numbers has real
+    numbers, all number columns are targets.
     """
     numbers = [name for name in columns if all(_is_number(row[name]) for row in rows)]
     whole = [name for name in columns if all(_is_index(row[name]) for row in rows)]

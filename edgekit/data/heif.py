@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HEIC and AVIF pictures: Pillow reads them with a plugin, or newer ones by themselves."""
+"""HEIC and AVIF pictures: Pillow reads them with a plugin; newer versions need none."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _NAMED = 3
 
 
 def check_readable(head: bytes) -> None:
-    """Prepare Pillow for the file that begins with ``head``, if that is HEIC or AVIF.
+    """Prepare Pillow for a file that starts with ``head``, if it is HEIC or AVIF.
 
     Raises:
-        DataError: Pillow cannot read it, as it is installed here.
+        DataError: The installed Pillow cannot read it.
     """
     if head[4:8] != b"ftyp":
         return
@@ -42,9 +42,9 @@ def check_readable(head: bytes) -> None:
 
 
 def unread_notes(files: Iterable[Path]) -> tuple[str, ...]:
-    """How many HEIC and AVIF ``files`` cannot be read here, and which command helps."""
+    """Describe which HEIC and AVIF ``files`` cannot be read here, and how to change that."""
     parts = []
-    # All suffixes at once: most folders have none of these files.
+    # All suffixes at once: most folders have no such files.
     found = [path for path in files if str(path).lower().endswith(SUFFIXES)]
     for kind, (suffixes, *_) in _KINDS.items():
         names = [path.name for path in found if path.suffix.lower() in suffixes]
@@ -63,7 +63,7 @@ def _command(kind: str) -> str:
 
 @functools.lru_cache(maxsize=None)
 def _can_read(kind: str) -> bool:
-    """Whether Pillow reads ``kind``; registers the plugin, if it is there."""
+    """Return whether Pillow reads ``kind``; register the plugin if it is installed."""
     from PIL import Image  # noqa: PLC0415 - only images need Pillow
 
     suffixes, _, module, _ = _KINDS[kind]

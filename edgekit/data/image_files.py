@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files of a folder are pictures, and which are what a file manager left there."""
+"""Find the pictures of a folder, without files that a file manager created."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from edgekit.data.heif import SUFFIXES as HEIF_SUFFIXES
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 ).union(HEIF_SUFFIXES)
-# What macOS puts into zip archives, Synology's and Windows's thumbnails and bins. Names that begin
-# with a dot (._photo.jpg, .DS_Store, .ipynb_checkpoints) are left out as well.
+# Files that macOS adds to zip archives, thumbnails and bins of Synology and Windows. Names that
+# begin with a dot (._photo.jpg, .DS_Store, .ipynb_checkpoints) are left out as well.
 _LEFTOVERS = frozenset(
     ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information")
 )
 
 
 def is_image(path: Path) -> bool:
-    """Whether ``path`` is a file with the suffix of a picture, which a person put there."""
+    """Whether ``path`` is a file with the suffix of a picture that a person put there."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not is_leftover(path.name) and path.is_file()
 
 
@@ -28,7 +28,7 @@ def is_leftover(name: str) -> bool:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The pictures in ``folder`` and its sub-folders, by name.
+    """Return the pictures in ``folder`` and its sub-folders, sorted by name.
 
     Raises:
         OSError: A folder cannot be listed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image files to Pillow images: upright, in the mode that a network reads."""
+"""Read image files as Pillow images: upright, in the mode of the network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _ORIENTATION = 0x0112  # Exif 2.32, 4.6.4 A
-# Pillow's numbers of Image.transpose, the same in all its versions: what turns an image that is
+# Pillow's numbers of Image.transpose, the same in all its versions: they turn an image that is
 # stored with an orientation of 2 to 8 upright.
 _TRANSPOSES = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
-_INVERSES = {6: 8, 8: 6}  # the others are their own
-_FIRST_QUARTER = 5  # from here on width and height change places
+_INVERSES = {6: 8, 8: 6}  # the others are their own inverses
+_FIRST_QUARTER = 5  # from this orientation on, width and height are exchanged
 # What Pillow raises on damaged EXIF data.
 _DAMAGED_EXIF = (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError, struct.error)
 
@@ -30,13 +30,13 @@ _MOST_PIXELS = 112 << 20  # with the file, and up to 16 bytes a pixel, it stays 
 
 
 @contextlib.contextmanager
-def open_image(source: Any) -> Iterator[Image.Image]:  # noqa: ANN401 - whatever Pillow opens
-    """An image of at most 117 million pixels; ``source`` is a path, a stream or the content.
+def open_image(source: Any) -> Iterator[Image.Image]:  # noqa: ANN401 - anything that Pillow opens
+    """Open an image of at most 117 million pixels; ``source`` is a path, a stream or the content.
 
-    What a damaged file makes Pillow's decoders raise is `edgekit.formats.damage.IMAGE_DAMAGE`.
+    For a damaged file, Pillow's decoders raise `edgekit.formats.damage.IMAGE_DAMAGE`.
 
     Raises:
-        ValueError: It has more pixels or more bytes than that.
+        ValueError: It has too many pixels or too many bytes.
     """
     from PIL import Image  # noqa: PLC0415 - only images need Pillow
 
@@ -56,14 +56,14 @@ def open_image(source: Any) -> Iterator[Image.Image]:  # noqa: ANN401 - whatever
 def upright(
     image: Image.Image, *, ignore: bool = False, truth_size: tuple[int, int] | None = None
 ) -> Image.Image:
-    """``image``, which nothing has loaded yet, turned and mirrored as its EXIF orientation says.
+    """Return ``image``, which is not loaded yet, turned and mirrored by its EXIF orientation.
 
-    Cameras store a photo as the sensor saw it, and in EXIF how the camera was held. Programs that
-    show pictures, OpenCV's ``imread`` and Ultralytics turn it; TensorFlow's ``decode_jpeg`` does
-    not.
+    Cameras store a photo as the sensor recorded it, and in EXIF how the camera was held. Programs
+    that show pictures, OpenCV's ``imread`` and Ultralytics turn it; TensorFlow's ``decode_jpeg``
+    does not.
 
     Args:
-        image: As Pillow opened it.
+        image: The image that Pillow opened.
         ignore: Return it as the file stores it.
         truth_size: Width and height of what belongs to the image, such as a mask. An image that
             has this size as the file stores it, and another one upright, is returned as stored.
@@ -71,16 +71,16 @@ def upright(
     orientation = _orientation(image)
     image.load()
     to_upright, to_stored = orientation, 1
-    if image.format == "TIFF":  # loading has turned it
+    if image.format == "TIFF":  # it was turned when it was loaded
         to_upright, to_stored = 1, _INVERSES.get(orientation, orientation)
     is_truth = _size(image, to_stored) == truth_size != _size(image, to_upright)
     return _transposed(image, to_stored if ignore or is_truth else to_upright)
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8; 1 if the file does not say, or not readably."""
+    """Return 1 to 8; 1 if the file does not state it, or it cannot be read."""
     try:
-        # Pillow's TIFF files forget it when they are loaded.
+        # Pillow's TIFF files lose it when they are loaded.
         tags: Any = image.getexif() if image.format != "TIFF" else getattr(image, "tag_v2", {})
         orientation = tags.get(_ORIENTATION)
     except _DAMAGED_EXIF:
@@ -98,14 +98,14 @@ def _transposed(image: Image.Image, orientation: int) -> Image.Image:
     if method is None:
         return image
     turned = image.transpose(method)  # type: ignore[arg-type] # newer Pillow has an enum of these numbers
-    turned.format = image.format  # `with_mode` goes by it
+    turned.format = image.format  # `with_mode` needs it
     return turned
 
 
 def with_mode(image: Image.Image, mode: str) -> Image.Image:
-    """``image`` as ``L`` or ``RGB``, grey values of 16 bits by their upper 8.
+    """Return ``image`` as ``L`` or ``RGB``; of 16-bit grey values use the upper 8 bits.
 
-    OpenCV and TensorFlow read those so too; Pillow's own conversion makes all above 255 white.
+    OpenCV and TensorFlow do the same; Pillow's own conversion makes all values above 255 white.
 
     Raises:
         ValueError: Its pixels have 32 bits; the file does not say which value is white.

@@ -13,7 +13,7 @@ from edgekit.data.label_kinds import label_row
 from edgekit.data.preprocess import fits
 from edgekit.errors import DataError
 
-Row = Tuple[List[NDArray[Any]], Any]  # an array an input, and the label or None
+Row = Tuple[List[NDArray[Any]], Any]  # an array per input, and the label or None
 # How dicts of one input call it and its label (tensorflow_datasets and others).
 _INPUT_KEYS = ("image", "images", "x", "input", "inputs", "data", "pixel_values")
 _LABEL_KEYS = ("label", "labels", "y", "target", "targets")
@@ -21,7 +21,7 @@ _WITH_WEIGHTS = 3  # Keras: inputs, labels, weights of samples
 
 
 def rows_of(item: Any, inputs: Sequence[InputSpec], where: str) -> Iterator[Row]:  # noqa: ANN401
-    """The samples in ``item``.
+    """Yield the samples in ``item``.
 
     Raises:
         DataError: An input is missing, or a label is not a number.
@@ -40,7 +40,7 @@ def rows_of(item: Any, inputs: Sequence[InputSpec], where: str) -> Iterator[Row]
         raise DataError(
             f"a batch has {count} samples and labels of shape {np.asarray(labels).shape}",
             where=where,
-            fix="yield one label a sample",
+            fix="yield one label per sample",
         )
     for index in range(count):
         rows = [array[index] for array in arrays]
@@ -52,7 +52,7 @@ def rows_of(item: Any, inputs: Sequence[InputSpec], where: str) -> Iterator[Row]
 
 
 def num_rows(item: Any, inputs: Sequence[InputSpec], where: str) -> int:  # noqa: ANN401
-    """How many samples ``item`` holds; nothing is converted."""
+    """Return the number of samples in ``item``; nothing is converted."""
     parts, _ = _parts(item, inputs, where)
     shapes = [tuple(part.shape) if hasattr(part, "shape") else np.shape(part) for part in parts]
     return batch_size(shapes, inputs) or 1
@@ -61,8 +61,8 @@ def num_rows(item: Any, inputs: Sequence[InputSpec], where: str) -> int:  # noqa
 def split_label(item: Any, inputs: Sequence[InputSpec]) -> tuple[Any, Any]:  # noqa: ANN401
     """Split a pair (sample, label); anything else has no label.
 
-    Where the network has one input, the second of two is a label. Where it has more, two arrays are
-    its inputs, and a label stands behind a tuple or a dict of them. A third, as Keras has it, are
+    If the network has one input, the second of two is a label. If it has more, two arrays are its
+    inputs, and a label follows a tuple or a dict of them. A third element, as in Keras, has
     weights.
     """
     if not isinstance(item, (tuple, list)) or len(item) not in (2, _WITH_WEIGHTS):
@@ -76,7 +76,7 @@ def split_label(item: Any, inputs: Sequence[InputSpec]) -> tuple[Any, Any]:  # n
 
 
 def _parts(item: Any, inputs: Sequence[InputSpec], where: str) -> tuple[Sequence[Any], Any]:  # noqa: ANN401
-    """What fills each input, as it was given, and the label."""
+    """Return the given value for each input, and the label."""
     if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
         item = item[1]  # a TFLite representative data set of several signatures: (key, inputs)
     item, label = split_label(item, inputs)
@@ -84,7 +84,7 @@ def _parts(item: Any, inputs: Sequence[InputSpec], where: str) -> tuple[Sequence
         if label is None:
             label = next((item[key] for key in _LABEL_KEYS if key in item), None)
         return _from_mapping(item, inputs, where), label
-    # A list of numbers is an input when the network has one, and a list of arrays holds the inputs.
+    # A list of numbers is an input if the network has one; a list of arrays contains the inputs.
     is_several = isinstance(item, tuple) or (
         isinstance(item, list) and (len(inputs) > 1 or _holds_one_array(item))
     )
@@ -122,7 +122,7 @@ def is_labelled_batch(source: Any, inputs: Sequence[InputSpec]) -> bool:  # noqa
 
 
 def plain_name(name: str) -> str:
-    """An input's name without what SavedModels put around it: ``serving_default_x:0`` is ``x``."""
+    """Return an input's name without SavedModels' parts: ``serving_default_x:0`` is ``x``."""
     start = "serving_default_"
     return name[len(start) if name.startswith(start) else 0 :].split(":", maxsplit=1)[0]
 
@@ -138,7 +138,7 @@ def _is_label(value: Any) -> bool:  # noqa: ANN401
 
 
 def _as_array(part: Any) -> NDArray[Any]:  # noqa: ANN401 - an array, tensor, list or Pillow image
-    if hasattr(part, "detach"):  # a torch tensor, which may carry gradients or lie on a GPU
+    if hasattr(part, "detach"):  # a torch tensor, which may have gradients or be on a GPU
         part = part.detach().cpu()
     if getattr(part, "mode", None) == "P":  # a Pillow image of palette indices
         part = part.convert("RGB")
@@ -146,7 +146,7 @@ def _as_array(part: Any) -> NDArray[Any]:  # noqa: ANN401 - an array, tensor, li
 
 
 def batch_size(shapes: Sequence[Sequence[int]], inputs: Sequence[InputSpec]) -> int | None:
-    """How many samples arrays of these shapes hold; None if they are a single one."""
+    """Return the number of samples in arrays of these shapes; None if they are a single one."""
     if len(shapes) != len(inputs):
         return None
     sizes = {
@@ -163,7 +163,7 @@ def _is_batch(shape: tuple[int, ...], spec: InputSpec) -> bool:
 
 
 def _channels_last(array: NDArray[Any], part: Any, spec: InputSpec) -> NDArray[Any]:  # noqa: ANN401
-    """A torch tensor (channels, height, width) as (height, width, channels); others as they are."""
+    """Return a torch tensor (channels, height, width) as (height, width, channels)."""
     wanted = spec.shape[1:]
     is_torch = hasattr(part, "detach")
     if not is_torch or array.ndim < 2:

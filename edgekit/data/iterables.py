@@ -25,7 +25,7 @@ _END = object()
 
 @dataclass
 class _Passes:
-    """What the passes through a source showed so far; its subsets share it."""
+    """What earlier passes through a source showed; its subsets share it."""
 
     first: int | None = None  # CRC-32 of the first item, in the first pass
     is_other: bool = False  # in a later pass
@@ -34,14 +34,14 @@ class _Passes:
 class IterableDataset:
     """Samples that a Python iterable, a loader or a function without arguments yields.
 
-    A sample is an array, a tuple of arrays (one an input), a dict of arrays by input name, or a
+    A sample is an array, a tuple of arrays (one per input), a dict of arrays by input name, or a
     pair (any of these, label); the label is a number, or an array of numbers. A batch of samples
-    has one dimension more.
+    has one more dimension.
     """
 
     def __init__(
         self,
-        source: Any,  # noqa: ANN401 - whatever `feed_of` takes
+        source: Any,  # noqa: ANN401 - anything that `feed_of` accepts
         inputs: Sequence[InputSpec],
         preprocess: Preprocess,
         name: str,
@@ -49,16 +49,16 @@ class IterableDataset:
         self._feed = feed_of(source, name, lambda made: is_labelled_batch(made, inputs))
         self._inputs, self._preprocess, self._name = tuple(inputs), preprocess, name
         self._chosen: frozenset[int] | None = None  # of a subset
-        self._sizes: list[int] = []  # of the first item and of the last, once they are needed
+        self._sizes: list[int] = []  # of the first item and of the last, read when needed
         self._passes = _Passes()
         self.unreadable: list[Unreadable] = []
 
     @property
     def num_samples(self) -> int | None:
-        """How many there are at most; None if the source does not say.
+        """The largest possible number of samples; None if the source has no length.
 
-        The last batch of a tf.data.Dataset counts as whole: its size is known only after all of
-        the data set is read.
+        The last batch of a tf.data.Dataset counts as a full one: its size is known only after the
+        whole data set is read.
         """
         if self._chosen is not None:
             return len(self._chosen)
@@ -70,7 +70,7 @@ class IterableDataset:
 
     @property
     def may_reorder(self) -> bool:
-        """Whether a second pass may give the samples in another order: a source can shuffle."""
+        """Whether a second pass may have another order: a source can shuffle."""
         return self._feed.item is None
 
     @property
@@ -80,25 +80,25 @@ class IterableDataset:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """That two passes differed, if they did."""
+        """A remark if two passes differed."""
         if not self._passes.is_other:
             return ()
         return (
             "the data are different, or in another order, each time they are read, so a conversion "
-            "can give other bytes each time: do not shuffle, or fix the seed and the order "
+            "can return different bytes each time: do not shuffle, or fix the seed and the order "
             "(tf.data: shuffle(n, seed, reshuffle_each_iteration=False))",
         )
 
     @property
     def classes(self) -> Sequence[int] | None:
-        """The label of each sample of a list; None for sources that must be read for it."""
+        """The label of each sample of a list; None for sources that would have to be read."""
         get = self._feed.item
         if get is None or self._feed.kind != PYTHON or not self.num_samples or self._size > 1:
             return None
         return class_list([split_label(get(each), self._inputs)[1] for each in self._numbers()])
 
     def subset(self, indices: Sequence[int]) -> IterableDataset:
-        """The samples ``indices``; the others are not made where the source gives any by index."""
+        """Return the samples ``indices``; an indexed source creates only these."""
         numbers = self._numbers()
         chosen = copy.copy(self)
         chosen.unreadable = []
@@ -107,12 +107,12 @@ class IterableDataset:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Empty: an iterable names no classes."""
+        """Empty: an iterable does not have class names."""
         return ()
 
     @property
     def promised_range(self) -> tuple[float, float] | None:
-        """None: the program that yields the samples promises nothing."""
+        """None: the range of a program's samples is unknown."""
         return None
 
     def describe(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class IterableDataset:
                     yield Sample(fit(arrays, self._inputs, self._preprocess, where), label, where)
 
     def _items(self) -> Iterator[tuple[int, Any]]:
-        """The items with chosen samples, each with the number of its first sample."""
+        """Yield the items with chosen samples, each with the number of its first sample."""
         if self._chosen is not None and self._feed.item is not None:
             for number in sorted({each // self._size for each in self._chosen}):
                 yield number * self._size, self._item(number)
@@ -148,10 +148,10 @@ class IterableDataset:
             start += size
 
     def _pass(self) -> Iterator[Any]:
-        """All items of the source, from the first on.
+        """Yield all items of the source.
 
         Raises:
-            DataError: The program fails, or gives nothing although it did before.
+            DataError: The program fails, or yields nothing although it did before.
         """
         with what_fails_in(self._name):
             items = iter(self._feed.open())
@@ -183,12 +183,12 @@ class IterableDataset:
             return self._feed.item(number)
 
     def _numbers(self) -> Sequence[int]:
-        """The places of the samples in the source, whose length is known."""
+        """Return the places of the samples in the source, whose length is known."""
         return range(self.num_samples or 0) if self._chosen is None else sorted(self._chosen)
 
     @property
     def _size(self) -> int:
-        """Samples an item; the last may have fewer."""
+        """Samples per item; the last may have fewer."""
         return self._item_sizes()[0]
 
     def _item_sizes(self) -> tuple[int, int]:
@@ -207,7 +207,7 @@ class IterableDataset:
 
 
 def load_function(name: str) -> Callable[[], Iterable[Any]]:
-    """The function ``package.module:function``, importable from the current folder.
+    """Return the function ``package.module:function``, importable from the current folder.
 
     Raises:
         DataError: The module or the function does not exist.

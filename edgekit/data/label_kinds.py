@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What labels are: classes, one-hot or multi-hot rows, real targets. Nothing is rounded or cut.
+"""Kinds of labels: classes, one-hot or multi-hot rows, real targets. Nothing is rounded or cut.
 
-`label_row` takes the label of one sample in whatever form a program gives it, `kind_of` says what
-the labels of many samples are, and `as_classes`, `as_multi_hot` and `as_targets` turn them into the
-numbers that a judge needs, or say why they cannot be.
+`label_row` converts the label of one sample from any form in a program, `kind_of` returns the kind
+of many samples' labels, and `as_classes`, `as_multi_hot` and `as_targets` convert them to the
+numbers that a judge needs, or raise an error with the reason.
 """
 
 from __future__ import annotations
@@ -18,37 +18,38 @@ from edgekit.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CLASSES = "classes"  # one whole number a sample
-ONE_HOT = "one-hot rows"  # a single 1 a row, 0 elsewhere
+CLASSES = "classes"  # one whole number per sample
+ONE_HOT = "one-hot rows"  # a single 1 per row, 0 elsewhere
 MULTI_HOT = "multi-hot rows"  # 0 and 1, but not a single 1 in each row
 SHARES = "rows of shares"  # real numbers of 0 to 1 that sum to 1: smoothed or mixed classes
 TARGETS = "real numbers"
 UNLABELLED = "no labels"
 
-# numpy before 1.24 warns of ragged sequences and makes objects of them, later ones refuse them.
+# numpy before 1.24 warns of ragged sequences and converts them to objects; later versions refuse
+# them.
 _RAGGED_WARNS = tuple(map(int, np.__version__.split(".")[:2])) < (1, 24)
 _SUM_TOLERANCE = 1e-4  # of a row of float32 shares
 
 
-def label_row(label: Any, where: str) -> Any:  # noqa: ANN401 - what programs give
-    """The label of one sample: a number, or an array of numbers.
+def label_row(label: Any, where: str) -> Any:  # noqa: ANN401 - any label of a program
+    """Return the label of one sample: a number, or an array of numbers.
 
     Args:
         label: A number, a sequence of numbers, an array or a tensor of any library.
         where: The sample, for the error.
 
     Raises:
-        DataError: It is text, ragged, or holds NaN or infinity.
+        DataError: It is text, ragged, or contains NaN or infinity.
     """
     try:
         row = _ragged_row(label) if isinstance(label, (list, tuple)) else np.asarray(label)
-    except ValueError as error:  # numpy 1.24 on refuses ragged sequences
+    except ValueError as error:  # numpy 1.24 and later refuses ragged sequences
         raise _no_numbers(f"{type(label).__name__}: {error}", where) from error
     return check_labels(row, where) if row.ndim else check_labels(row, where).item()
 
 
 def _ragged_row(label: Sequence[Any]) -> NDArray[Any]:
-    """A sequence, perhaps ragged, as an array."""
+    """Return a sequence, perhaps ragged, as an array."""
     if not _RAGGED_WARNS:
         return np.asarray(label)
     with warnings.catch_warnings():
@@ -57,7 +58,7 @@ def _ragged_row(label: Sequence[Any]) -> NDArray[Any]:
 
 
 def check_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
-    """``labels`` themselves.
+    """Return ``labels`` unchanged.
 
     Raises:
         DataError: They are not finite numbers.
@@ -67,7 +68,7 @@ def check_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         place = np.argwhere(~np.isfinite(labels))[0].tolist()
         raise DataError(
-            f"the labels hold NaN or infinity, first at {place}",
+            f"the labels contain NaN or infinity, first at {place}",
             where=where,
             why="answers cannot be compared with them",
             fix="leave these samples out, or correct their labels",
@@ -76,7 +77,7 @@ def check_labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
 
 
 def kind_of(labels: NDArray[Any] | None) -> str:
-    """What ``labels`` (samples along the first dimension) are."""
+    """Return the kind of ``labels`` (samples along the first dimension)."""
     if labels is None:
         return UNLABELLED
     rows = single_column(labels)
@@ -94,12 +95,12 @@ def kind_of(labels: NDArray[Any] | None) -> str:
 
 
 def all_labels(labels: Sequence[Any]) -> list[Any] | None:
-    """``labels`` themselves; None where a sample has none."""
+    """Return ``labels``; None if a sample has no label."""
     return None if any(label is None for label in labels) else list(labels)
 
 
 def stack_labels(labels: Sequence[Any] | None, where: str) -> NDArray[Any] | None:
-    """Labels of single samples as one array; None unless every sample has one.
+    """Return the labels of single samples as one array; None unless every sample has one.
 
     Raises:
         DataError: They differ in shape.
@@ -107,7 +108,7 @@ def stack_labels(labels: Sequence[Any] | None, where: str) -> NDArray[Any] | Non
     kinds = set(map(type, labels or (None,)))
     if type(None) in kinds:
         return None
-    if kinds == {int}:  # the usual ones, at once
+    if kinds == {int}:  # the usual labels, in one step
         return np.array(labels)
     rows = [np.asarray(label) for label in labels or ()]
     shapes = sorted({row.shape for row in rows})
@@ -121,19 +122,19 @@ def stack_labels(labels: Sequence[Any] | None, where: str) -> NDArray[Any] | Non
 
 
 def class_of(label: Any) -> int | None:  # noqa: ANN401
-    """The class that a label names: itself where it is an integer, else None."""
+    """Return the class of a label: the label itself if it is an integer, else None."""
     return int(label) if isinstance(label, (int, np.integer)) else None
 
 
 def class_list(labels: Sequence[Any] | None) -> list[int] | None:
-    """The class of each sample; None unless every label is an integer."""
+    """Return the class of each sample; None unless every label is an integer."""
     found = [class_of(label) for label in labels or ()]
     classes = [each for each in found if each is not None]
     return classes if classes and len(classes) == len(found) else None
 
 
 def as_classes(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
-    """(samples,) class indices.
+    """Return (samples,) class indices.
 
     Raises:
         DataError: They are neither whole numbers nor one-hot rows.
@@ -148,10 +149,10 @@ def as_classes(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
 
 
 def as_multi_hot(labels: NDArray[Any], num_classes: int, where: str) -> NDArray[np.bool_]:
-    """(samples, num_classes), True where a class holds; of class indices one a sample.
+    """Return (samples, num_classes), True for true classes; for class indices one per sample.
 
     Raises:
-        DataError: They are not rows of 0 and 1, one number a class.
+        DataError: They are not rows of 0 and 1, one number per class.
     """
     if kind_of(labels) == CLASSES and (labels >= 0).all() and (labels < num_classes).all():
         return np.asarray(single_column(labels)[:, None] == np.arange(num_classes))
@@ -160,20 +161,20 @@ def as_multi_hot(labels: NDArray[Any], num_classes: int, where: str) -> NDArray[
     raise DataError(
         f"the labels are not rows of 0 and 1 for {num_classes} classes: {_described(labels)}",
         where=where,
-        why="multi-label data say of each class whether it holds: y has the shape (samples, "
+        why="multi-label data have a 1 for each true class, else 0: y has the shape (samples, "
         "classes)",
         fix="save such rows, or name another --task",
     )
 
 
 def as_targets(labels: NDArray[Any]) -> NDArray[np.float64]:
-    """(samples, values a sample)."""
+    """Return (samples, values per sample)."""
     flat: NDArray[np.float64] = labels.reshape(len(labels), -1).astype(np.float64)
     return flat
 
 
 def single_column(labels: NDArray[Any]) -> NDArray[Any]:
-    """``labels`` without a last dimension of one."""
+    """Return ``labels`` without a last dimension of 1."""
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 

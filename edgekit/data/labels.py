@@ -15,7 +15,7 @@ _WINDOWS = "cp1252"
 
 
 def read_labels(path: PathLike) -> list[str]:
-    """Class names of a text file: one a line, or Coral's ``index name``.
+    """Return the class names of a text file: one per line, or Coral's ``index name``.
 
     Raises:
         InputError: The file cannot be read, or is empty.
@@ -27,22 +27,22 @@ def read_labels(path: PathLike) -> list[str]:
 
 
 def label_file_doubts(path: PathLike) -> Iterator[str]:
-    """Warn of a label file whose encoding is not known."""
+    """Warn of a label file with an unknown encoding."""
     if _encoding(read_bytes(path, "label file", MOST_LABEL_BYTES)) in {_WINDOWS, "latin-1"}:
         yield (
-            f"{path} is not in UTF-8: it was read as Windows-1252; save it as UTF-8 where names "
+            f"{path} is not in UTF-8: it was read as Windows-1252; save it as UTF-8 if names "
             "look wrong"
         )
 
 
 def parse_labels(content: bytes) -> list[str]:
-    """Class names of a label file's content; blank lines are no class."""
+    """Return the class names of a label file's content; blank lines are not classes."""
     lines = [line.strip() for line in _text(content).splitlines() if line.strip()]
     pairs = [line.replace(":", " ", 1).split(None, 1) for line in lines]
     if not lines or not all(len(pair) == 2 and _is_index(pair[0]) for pair in pairs):
         return lines
     largest = max(int(index) for index, _ in pairs)
-    # Otherwise they are numbers, not indices.
+    # Otherwise the numbers are not indices.
     if largest > min(100 * len(lines) + 1000, _MOST_CLASSES):
         return lines
     names = [""] * (largest + 1)
@@ -56,7 +56,7 @@ def _is_index(word: str) -> bool:
 
 
 def _text(content: bytes) -> str:
-    """Decode as the byte order mark says (Windows editors write one), else as UTF-8.
+    """Decode by the byte order mark (Windows editors write one), else as UTF-8.
 
     Text that is not UTF-8 is read as Windows-1252, a superset of Latin-1's letters.
     """

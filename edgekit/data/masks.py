@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images with a mask each, for semantic segmentation.
+"""Images with one mask each, for semantic segmentation.
 
 A folder with ``images/`` and ``masks/`` (or VOC's ``JPEGImages`` and ``SegmentationClass``, or
-``annotations``) whose files share their stems, or one folder of ``NAME.*`` with ``NAME_mask.*``.
+``annotations``) with the same file names apart from the suffix, or one folder of ``NAME.*`` with
+``NAME_mask.*``.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class MaskDataset:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Empty: masks hold numbers."""
+        """Empty: masks contain numbers."""
         return ()
 
     @property
@@ -58,7 +59,7 @@ class MaskDataset:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What to know of the files as a whole: the pictures that need a plugin."""
+        """Remarks about all files: the pictures that need a plugin."""
         return unread_notes(image for image, _ in self._pairs)
 
     @property
@@ -67,7 +68,7 @@ class MaskDataset:
         return None
 
     def subset(self, indices: Sequence[int]) -> MaskDataset:
-        """The images ``indices`` with their masks."""
+        """Return the images ``indices`` with their masks."""
         chosen = copy.copy(self)
         chosen.unreadable = []
         chosen._pairs = [self._pairs[index] for index in indices]  # noqa: SLF001 - its own copy
@@ -79,7 +80,7 @@ class MaskDataset:
         return {"kind": "masks", "source": source, "preprocess": str(self._preprocess)}
 
     def identity(self, stop: int) -> int:
-        """CRC-32 of the first ``stop`` pairs' names and sizes: tells changed data."""
+        """CRC-32 of the first ``stop`` pairs' names and sizes: it shows changed data."""
         images = [image for image, _ in self._pairs[:stop]]
         masks = [mask or image for image, mask in self._pairs[:stop]]
         return identity_of([*images, *masks], [*masks, *images])
@@ -108,10 +109,10 @@ class MaskDataset:
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """The classes in a mask file, (h, w): grey values or palette indices as they are stored.
+    """Return the classes in a mask file, (h, w): its grey values or palette indices.
 
     Raises:
-        DataError: It is no image, or one in colours.
+        DataError: It is not an image, or has colours.
     """
     try:
         with open_image(path) as image:
@@ -164,7 +165,7 @@ def _list_pairs(folder: Path) -> list[tuple[Path, Path | None]]:
 def _checked(pairs: list[tuple[Path, Path | None]], folder: Path) -> list[tuple[Path, Path | None]]:
     if not any(mask for _, mask in pairs):
         raise DataError(
-            "the folder holds no image with a mask",
+            "the folder contains no image with a mask",
             where=str(folder),
             fix="give a folder with images/ and masks/, or with NAME.* and NAME_mask.*",
         )

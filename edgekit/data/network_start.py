@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pixels a network was made for, as its first operations show.
+"""Find the pixels that a network was made for, by its first operations.
 
-Keras networks often hold their preprocessing: Rescaling, Normalization, the constants of
-``preprocess_input``. They want pixels of 0..255, and scaling these to 0..1 beforehand makes their
-answers random. docs/preprocessing.md has the rules, and what they leave open.
+Keras networks often contain their preprocessing: Rescaling, Normalization, the constants of
+``preprocess_input``. They need pixels of 0..255; if these are scaled to 0..1 before, the answers
+are random. docs/preprocessing.md has the rules and their limits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgekit.data.preprocess import Preprocess
 from edgekit.formats.tflite import Model, Operator
 
 _Values = NDArray[np.float64]
-# What leaves each value as it is, or a mixture of its neighbours: the pixels' range stays.
+# Operators that keep each value or mix neighbours: the pixels' range does not change.
 _NEUTRAL = frozenset(
     (
         "AVERAGE_POOL_2D",
@@ -48,71 +48,71 @@ _JOINS = frozenset(("CONCATENATION", "PACK"))
 _SHAPE_ONLY = frozenset(("SHAPE", "RANK"))
 _MODEL = re.compile(r"(functional|model|sequential)(_\d+)*$")  # Keras's own names of networks
 _CALLED_AGAIN = re.compile(r"_1$")
-# Of the sums of the magnitudes of each filter's weights: their median, and the largest.
+# For the sum of the magnitudes of each filter's weights: the median, and the largest.
 _LEAST_REACH, _MOST_REACH = 0.15, 1.5
 _MOST_CHANNELS = 4
 _LEAST_SIDE, _LEAST_FLAT = 8, 64  # of pictures without channels, and of flat ones
-_SAME = 0.05  # of a range's width: ends that far apart are the same
-_SMALL, _LARGE = 4.0, 16.0  # pixels of 0..255 reach beyond _SMALL, scaled ones not beyond _LARGE
+_SAME = 0.05  # of a range's width: ends with a smaller difference are the same
+_SMALL, _LARGE = 4.0, 16.0  # pixels of 0..255 exceed _SMALL, scaled ones do not exceed _LARGE
 _MOST_STEPS = 12
 _RANGES = {"raw": (0.0, 255.0), "unit": (0.0, 1.0), "tf": (-1.0, 1.0)}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operation on the input: ``x * scale + offset``, one value or one a channel."""
+    """One operation on the input: ``x * scale + offset``, one value or one per channel."""
 
     name: str  # TensorFlow's, of the operation: "model/rescaling/mul"
     scale: tuple[float, ...] = (1.0,)
     offset: tuple[float, ...] = (0.0,)
-    # Of batch normalization, what the training data were like: mean and standard deviation.
+    # For batch normalization: mean and standard deviation of the training data.
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
     def equals(self, other: Step) -> bool:
-        """Whether both do the same, whatever they are called."""
+        """Whether both do the same, with any names."""
         return replace(self, name=other.name) == other
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a network's input was made for, and why that is known."""
+    """The pixels that a network's input was made for, and how that is known."""
 
     scale: str  # raw, unit or tf: see `Preprocess`
     reason: str
     is_hint: bool = False  # only weights indicate it, not a constant
 
     def misses(self, seen: tuple[float, float]) -> str:
-        """The warning that values of the range ``seen`` are not such pixels; empty if they are."""
+        """Return a warning if values of the range ``seen`` are not such pixels, else ""."""
         low, high = _RANGES[self.scale]
         is_small = self.scale == "raw" and seen[1] - seen[0] <= _SMALL and seen[1] <= _SMALL
         is_large = self.scale != "raw" and seen[1] > _LARGE
         if self.is_hint or not (is_small or is_large):
             return ""
         return (
-            f"{self.reason}, and the samples lie between {seen[0]:.4g} and {seen[1]:.4g}: give "
+            f"{self.reason}, and the samples are between {seen[0]:.4g} and {seen[1]:.4g}: give "
             f"samples of {low:g}..{high:g}"
         )
 
 
 def contradiction(wanted: Wanted, how: Preprocess) -> str:
-    """The warning that ``how`` gives a network other pixels than it wants; empty if it does not."""
+    """Return a warning if ``how`` results in other pixels than the network needs, else ""."""
     low, high = _RANGES[wanted.scale]
     given = how.promised_range
     apart = max(abs(given[0] - low), abs(given[1] - high)) / (high - low)
-    is_allowed = wanted.scale == "unit" and given[1] <= _LARGE  # about 0..1: not known more exactly
+    is_allowed = wanted.scale == "unit" and given[1] <= _LARGE  # the exact range is unknown
     if apart <= _SAME or is_allowed:
         return ""
     return (
-        f"{wanted.reason}, and the preprocessing gives it {given[0]:.4g}..{given[1]:.4g}: use "
+        f"{wanted.reason}, and the preprocessing returns {given[0]:.4g}..{given[1]:.4g}: use "
         f"--preprocess {wanted.scale}"
     )
 
 
 def may_be_pixels(shape: Sequence[int]) -> bool:
-    """Whether an input of ``shape``, the batch included, may take pixels: no series, no features.
+    """Whether an input of ``shape``, with the batch, may be pixels, not a series or features.
 
-    Pictures have 1 to 4 channels, or two sides alone, or are flat and of many values.
+    Pictures have 1 to 4 channels, or only two sides, or are flat with many values.
     """
     if len(shape) == 4:
         return 0 < min(shape[3], shape[1] if shape[1] > 0 else shape[3]) <= _MOST_CHANNELS
@@ -122,7 +122,7 @@ def may_be_pixels(shape: Sequence[int]) -> bool:
 
 
 def wanted_pixels(steps: Sequence[Step]) -> Wanted | None:
-    """The pixels that a network with these first operations was trained on; None if unknown."""
+    """Return the pixels that a network with these first operations was trained on, or None."""
     scale, offset = np.ones(1), np.zeros(1)
     for index, step in enumerate(steps[:_MOST_STEPS]):
         by_data = _by_statistics(step) if index == 0 else ""
@@ -139,17 +139,17 @@ def _after(step: Step, scale: _Values, offset: _Values) -> tuple[_Values, _Value
 
 
 def _by_constants(scale: _Values, offset: _Values, *, is_first: bool) -> str:
-    """``(x - mean) / std``: mean and standard deviation show the unit that they were taken in."""
+    """Return the scale that mean and standard deviation of ``(x - mean) / std`` belong to."""
     if not (np.isfinite(scale).all() and np.isfinite(offset).all() and (scale != 0).all()):
         return ""
     mean, std = -offset / scale, 1 / np.abs(scale)
     if _lies(mean, -1, 256) and _lies(std, 12, 400):
         return "raw"  # 0..1 would become a range of less than 0.1
     if _lies(mean, 16, 240) and _lies(std, 0.4, 400):
-        return "raw"  # all of 0..1 lies far below such a mean
+        return "raw"  # all of 0..1 is far below such a mean
     if _lies(mean, -1.02, -0.98) and (scale > 0).all() and not _lies(std, 0.9, 1.1):
         return "tf"  # -1 becomes 0
-    # A first factor of 2 or 255 may belong to any layer; a mean inside 0..1 is that of pixels.
+    # A first factor of 2 or 255 may belong to any layer; a mean within 0..1 is that of pixels.
     return "unit" if is_first is False and _lies(mean, 0.05, 0.95) and _lies(std, 0.05, 2) else ""
 
 
@@ -169,7 +169,7 @@ def _lies(values: _Values, low: float, high: float) -> bool:
 def _reason(
     found: str, step: Step, following: Sequence[Step], scale: _Values, offset: _Values
 ) -> str:
-    """Say which range the layer, with all its operations, makes of ``found``."""
+    """Describe the range that the layer, with all its operations, converts ``found`` to."""
     for other in following[1:]:
         if _scope(other.name) != _scope(step.name):
             break
@@ -186,7 +186,7 @@ def _short(value: float) -> str:
 
 
 def steps_from(documents: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
-    """The steps that the converting process found (`host.worker.network_start`)."""
+    """Return the steps that the converting process found (`host.worker.network_start`)."""
     steps: list[Step] = []
     for each in documents:
         name = str(each["name"])
@@ -203,14 +203,14 @@ def steps_from(documents: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
 
 
 def first_steps(model: Model, place: int = 0) -> tuple[Step, ...]:
-    """The operations with constants directly behind one input of a float model."""
+    """Return the operations with constants directly after one input of a float model."""
     if not model.main.inputs:
         return ()
     return tuple(_walk(model, model.main.inputs[place]))
 
 
 def wanted_by(model: Model) -> Wanted | None:
-    """The pixels that a float model was made for, by its first operations or its first weights."""
+    """Return the pixels that a float model was made for, by its first operations or weights."""
     graph = model.main
     if not graph.inputs or not may_be_pixels(graph.tensors[graph.inputs[0]].shape):
         return None
@@ -218,11 +218,11 @@ def wanted_by(model: Model) -> Wanted | None:
 
 
 def wanted_by_weights(model: Model) -> Wanted | None:
-    """Raw pixels, if values of 0..1 would hardly change the first layer's result; else None.
+    """Return raw pixels if values of 0..1 would hardly change the first layer's result; else None.
 
-    TensorFlow's converter folds a first multiplication by 1/255 into the weights of the convolution
-    or dense layer behind it. A filter of a network for 0..1 can change its result by 0.4 and more
-    (the sum of its weights' magnitudes); behind a folded Rescaling it is 255 times less.
+    TensorFlow's converter folds a first multiplication by 1/255 into the weights of the next
+    convolution or dense layer. A filter of a network for 0..1 can change its result by 0.4 and more
+    (the sum of its weights' magnitudes); after a folded Rescaling it is 255 times less.
     """
     if not model.main.inputs:
         return None
@@ -244,7 +244,7 @@ def wanted_by_weights(model: Model) -> Wanted | None:
 
 
 def _reach(model: Model, operator: Operator) -> _Values | None:
-    """The sums of the magnitudes of each filter's weights; None where there are none to see."""
+    """Return the sum of the magnitudes of each filter's weights; None without readable weights."""
     if operator.opcode not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
         return None
     values = _constant(model, operator.inputs[1])
@@ -274,7 +274,7 @@ def _readers(model: Model, tensor: int) -> list[Operator]:
 
 
 def _to_reader(model: Model, tensor: int) -> tuple[list[Step], int]:
-    """The steps from ``tensor`` to the first operator that is none, and what that reads."""
+    """Return the steps from ``tensor`` to the first other operator, and what that reads."""
     steps: list[Step] = []
     for _ in range(2 * _MOST_STEPS):
         readers = _readers(model, tensor)
@@ -282,7 +282,7 @@ def _to_reader(model: Model, tensor: int) -> tuple[list[Step], int]:
             break
         operator = readers[0]
         if operator.opcode not in _NEUTRAL or len(readers) > 1:
-            # Each network of an ensemble may have the same preprocessing of its own.
+            # Each network of an ensemble may have its own copy of the same preprocessing.
             found = [_step(model, each, tensor) for each in readers]
             step = found[0]
             if step is None or any(each is None or not step.equals(each) for each in found):
@@ -293,7 +293,7 @@ def _to_reader(model: Model, tensor: int) -> tuple[list[Step], int]:
 
 
 def _to_join(model: Model, tensor: int) -> tuple[list[Step], int] | None:
-    """Past channels that are taken apart and put together in another order (RGB to BGR)."""
+    """Skip operators that split channels and join them in another order (RGB to BGR)."""
     readers = _readers(model, tensor)
     if not readers or any(op.opcode not in _SPLITS for op in readers):
         return None
@@ -302,7 +302,7 @@ def _to_join(model: Model, tensor: int) -> tuple[list[Step], int] | None:
     if not joins or joins[0].opcode not in _JOINS or any(op is not joins[0] for op in joins):
         return None
     order = list(joins[0].inputs)
-    if any(end not in order for _, end in paths):  # a part that nothing reads
+    if any(end not in order for _, end in paths):  # an unused part
         return None
     paths.sort(key=lambda path: order.index(path[1]))
     steps = []
@@ -326,14 +326,14 @@ def _step(model: Model, operator: Operator, tensor: int) -> Step | None:
 
 
 def affine(name: str, opcode: str, values: _Values, comes_first: bool) -> Step | None:
-    """A step of ADD, SUB, MUL or DIV with a constant; None if it cannot be preprocessing.
+    """Return a step of ADD, SUB, MUL or DIV with a constant; None if it cannot be preprocessing.
 
     Args:
-        name: For the step.
-        opcode: TensorFlow Lite's.
-        values: The constant, of any shape. Of a whole image (a mean image) the mean counts; one
+        name: The name for the step.
+        opcode: TensorFlow Lite's name of the operator.
+        values: The constant, of any shape. For a whole image (a mean image) its mean is used; one
             row of many values belongs to features.
-        comes_first: The network's input is the left operand.
+        comes_first: Whether the network's input is the left operand.
     """
     flat = np.asarray(values, np.float64).reshape(-1)
     if not flat.size or not np.isfinite(flat).all():
@@ -356,7 +356,7 @@ def affine(name: str, opcode: str, values: _Values, comes_first: bool) -> Step |
 
 
 def _constant(model: Model, tensor: int) -> _Values | None:
-    """The values of a constant, also of one in float16 behind a DEQUANTIZE."""
+    """Return the values of a constant, also of one in float16 before a DEQUANTIZE."""
     for operator in model.main.operators:
         if tensor in operator.outputs and operator.opcode == "DEQUANTIZE":
             tensor = operator.inputs[0]
@@ -366,10 +366,10 @@ def _constant(model: Model, tensor: int) -> _Values | None:
 
 
 def layer_name(name: str) -> str:
-    """The layer in a TensorFlow name: "model/rescaling/mul;..." -> "rescaling"."""
+    """Return the layer in a TensorFlow name: "model/rescaling/mul;..." -> "rescaling"."""
     parts = _parts(name)
     is_layer = len(parts) > 1 and not _MODEL.match(parts[-2])
-    # A network that is called again gets its layers' names with a number behind them.
+    # If a network is called again, its layers' names have a number at the end.
     return _CALLED_AGAIN.sub("", parts[-2]) if is_layer else "".join(parts[-1:])
 
 

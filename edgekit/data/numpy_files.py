@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays in .npy and .npz files: bounded before they are read, never pickled objects."""
+"""Read arrays in .npy and .npz files: sizes are checked before, pickled objects are refused."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MOST_MEMBERS = 4096
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """The array of an .npy file, mapped into memory page by page, read-only.
+    """Return the array of an .npy file, mapped into memory page by page, read-only.
 
     Raises:
-        DataError: It cannot be read, is damaged, or holds objects.
+        DataError: It cannot be read, is damaged, or contains objects.
     """
     try:
         with path.open("rb") as stream:
@@ -38,7 +38,7 @@ def read_npy(path: Path) -> NDArray[Any]:
 
 
 class NpzFile:
-    """An open .npz file; a context manager. Arrays are read when they are asked for."""
+    """An open .npz file; a context manager. Arrays are read when they are used."""
 
     def __init__(self, path: Path) -> None:
         """Open ``path`` and read its directory.
@@ -64,11 +64,11 @@ class NpzFile:
         return list(self._members)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """One array.
+        """Return one array.
 
         Raises:
-            DataError: It is damaged or holds objects.
-            TooLargeError: It would unpack to far more than is stored.
+            DataError: It is damaged or contains objects.
+            TooLargeError: Unpacked, it would be far larger than its stored size.
         """
         member = self._members[name]
         check_member(member, f"{self._path}, {name}")
@@ -89,7 +89,7 @@ class NpzFile:
 
 
 def _check_head(stream: IO[bytes], size: int) -> None:
-    """Refuse a header that is too long, or claims more bytes than there are.
+    """Refuse a header that is too long, or states more bytes than the file has.
 
     Raises:
         ValueError: It is not an array, or its header is refused.
@@ -100,7 +100,7 @@ def _check_head(stream: IO[bytes], size: int) -> None:
     is_first = begin[6:7] == b"\1"
     length = int.from_bytes(begin[8:10] if is_first else begin[8:12], "little")
     if length > _MOST_HEAD_BYTES:
-        raise ValueError(f"its header claims to be {length} bytes long")
+        raise ValueError(f"its header states a length of {length} bytes")
     head = begin[10:] * is_first + stream.read(length)
     fields = ast.literal_eval(head[:length].decode("latin1").strip())
     shape, dtype = fields["shape"], np.dtype(fields["descr"])
@@ -108,7 +108,7 @@ def _check_head(stream: IO[bytes], size: int) -> None:
     for dimension in shape:
         claimed *= int(dimension)
     if not dtype.hasobject and not 0 <= claimed <= size:
-        raise ValueError(f"its header claims {claimed} bytes, there are {size}")
+        raise ValueError(f"its header states {claimed} bytes, the file has {size}")
 
 
 def _damaged(path: Path, error: BaseException, name: str = "") -> DataError:

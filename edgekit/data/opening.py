@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DATA of the command line, or a Python object, to a `Dataset`."""
+"""Open DATA of the command line, or a Python object, as a `Dataset`."""
 
 from __future__ import annotations
 
@@ -40,18 +40,19 @@ def open_dataset(
             a list, a function that yields samples (TFLite's ``representative_dataset`` too), a
             ``tf.data.Dataset``, a ``keras.utils.PyDataset``, a torch ``DataLoader`` or data set.
         inputs: The network's inputs in their order, shapes with the batch dimension.
-        preprocess: ``--preprocess`` text; None scales pixels to 0..1 and leaves real numbers alone.
-        split: ``train`` or ``test``: which half of a file that holds both (Keras's MNIST), or of a
+        preprocess: ``--preprocess`` text; None scales pixels to 0..1 and does not change real
+            numbers.
+        split: ``train`` or ``test``: the part of a file that contains both (Keras's MNIST), or of a
             folder with sub-folders such as train and val.
-        masks: A folder holds images with a mask each, for segmentation.
+        masks: Whether a folder contains images with one mask each, for segmentation.
 
     Raises:
-        DataError: There is nothing there, or nothing that fits.
+        DataError: The source does not exist, or does not fit.
         UsageError: ``preprocess`` has an unknown word.
     """
     how = parse_preprocess(preprocess)
     if hasattr(source, "describe") and hasattr(source, "unreadable"):
-        return source  # type: ignore[return-value] # it has what the protocol asks for
+        return source  # type: ignore[return-value] # it has what the protocol needs
     if not isinstance(source, (str, Path)):
         return IterableDataset(source, inputs, how, "samples")
     path = Path(source)
@@ -70,7 +71,7 @@ def open_dataset(
         return CocoDataset(path, inputs, how)
     if FUNCTION.match(str(source)) and not path.exists():
         return IterableDataset(load_function(str(source)), inputs, how, str(source))
-    what = "is no data set that edgekit reads" if path.exists() else "does not exist"
+    what = "is not a data set that edgekit reads" if path.exists() else "does not exist"
     raise DataError(
         f"{path.name or source} {what}",
         where=str(source),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part of a data set's folder that is meant: train, test or validation."""
+"""Choose the part of a data set's folder: train, test or validation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _TEST = ("test", "testing", "val", "valid", "validation", "eval", "evaluation")
 
 
 def part_of(folder: Path, split: str) -> Path:
-    """The sub-folder of ``folder`` for ``split``, where its sub-folders are parts and not classes.
+    """Return the sub-folder of ``folder`` for ``split``, if its sub-folders are parts, not classes.
 
-    They are parts if each is named like one, and there are two or more. Without a test part,
-    ``test`` takes the validation part; if all parts are for testing, ``train`` takes one of them.
+    They are parts if there are two or more, and each has the name of a part. Without a test part,
+    ``test`` is the validation part; if all parts are for testing, ``train`` is one of them.
 
     Args:
-        folder: Of images.
+        folder: A folder of images.
         split: ``train`` or ``test``.
 
     Returns:
@@ -27,7 +27,7 @@ def part_of(folder: Path, split: str) -> Path:
     try:
         entries = sorted(folder.iterdir())
     except OSError:
-        return folder  # whoever lists it next says why
+        return folder  # the code that lists it next reports why
     parts = {
         entry.name.lower(): entry
         for entry in entries

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many pixels that are not real values yet: each of 256 will become one of 256 numbers."""
+"""Pixels with a table that maps each of the 256 values to a real number."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Pixels:
-    """uint8 values of any shape, samples first, and the real number that each value stands for.
+    """uint8 values of any shape, samples first, and the real number for each value.
 
-    numpy makes real numbers of it when asked (``np.asarray``). Who wants integers again, as a
-    quantized input does, maps the 256 numbers once instead of all the pixels.
+    ``np.asarray`` converts it to real numbers. Code that needs integers again, for a quantized
+    input, converts the 256 numbers once instead of all the pixels.
     """
 
     dtype = np.dtype(np.float32)
@@ -31,7 +31,7 @@ class Pixels:
 
     @property
     def size(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return self.values.size
 
     def __len__(self) -> int:

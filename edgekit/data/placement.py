@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an image lies in the network's input, and the way back to the image's pixels."""
+"""The place of an image in the network's input, and the conversion back to the image's pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgekit.errors import DataError
 
 _MOST_PIXELS = 128 << 20
-_CROP_SHARE = 0.875  # of what ImageNet's networks are evaluated with: 224 of 256
+_CROP_SHARE = 0.875  # as ImageNet's networks are evaluated: 224 of 256
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Placement:
     image_height: int
     input_width: int
     input_height: int
-    inner_width: int  # of the image in input pixels; what is beyond the input is cut off
+    inner_width: int  # of the image in input pixels; parts outside the input are cut off
     inner_height: int
     scale_x: float
     scale_y: float
@@ -31,13 +31,13 @@ class Placement:
     offset_y: float = 0.0
 
     def to_image(self, xy: NDArray[Any]) -> NDArray[np.float64]:
-        """Points as shares of the input's width and height to pixels of the image.
+        """Convert points from shares of the input's width and height to pixels of the image.
 
         Args:
-            xy: (..., 2) with x first, 0..1 where the point lies in the input.
+            xy: (..., 2) with x first, 0..1 for points inside the input.
 
         Returns:
-            float64 in the same shape; points beside the image get coordinates outside of it.
+            float64 in the same shape; points outside the image get coordinates outside of it.
         """
         # In this order of operations, float64 throughout: as in pycoral's BBox.scale.
         size = np.array([self.input_width / self.scale_x, self.input_height / self.scale_y])
@@ -49,21 +49,21 @@ class Placement:
 def place(
     size: tuple[int, int], into: tuple[int, int], mode: str, shorter: int | None = None
 ) -> Placement:
-    """Where an image of ``size`` comes to lie in an input of size ``into`` (width, height).
+    """Return the place of an image of ``size`` in an input of size ``into`` (width, height).
 
     ``pad`` rounds the scaled image's size down, as pycoral's ``set_resized_input``, which loses a
-    row where the product in float64 is a hair below (929 * (128 / 929) becomes 127); ``letterbox``
-    to the nearest, as Ultralytics. Both scale coordinates by the exact ratio all the same.
+    row if the product in float64 is slightly too small (929 * (128 / 929) becomes 127);
+    ``letterbox`` rounds to the nearest, as Ultralytics. Both scale coordinates by the exact ratio.
 
     Args:
         size: Width and height of the image.
         into: Width and height of the input.
         mode: One of `RESIZES`: see `Preprocess`.
-        shorter: The shorter side after ``torch-crop`` resized it, before it crops; by default
-            8/7 of the input's shorter side, 256 of 224.
+        shorter: The shorter side after the resize of ``torch-crop``, before its crop; by default
+            8/7 of the input's shorter side: 256 for 224.
 
     Raises:
-        DataError: ``torch-crop`` of an image so narrow that it has 134 million pixels resized.
+        DataError: ``torch-crop`` would resize a narrow image to more than 134 million pixels.
     """
     if mode == "torch-crop":
         return _torch_cropped(size, into, shorter or int(min(into) / _CROP_SHARE))
@@ -75,7 +75,7 @@ def place(
     if mode == "stretch":
         return Placement(*size, *into, *into, scale_x, scale_y)
     scale = max(scale_x, scale_y) if mode == "crop" else min(scale_x, scale_y)
-    # round() is Python's: of 106.5 it makes 106, as in Ultralytics.
+    # Python's round() returns 106 for 106.5, as in Ultralytics.
     to_int = int if mode == "pad" else round
     inner = max(1, to_int(size[0] * scale)), max(1, to_int(size[1] * scale))
     left, top = 0.0, 0.0
@@ -89,10 +89,10 @@ def place(
 def keras_window(
     size: tuple[int, int], into: tuple[int, int], mode: str
 ) -> tuple[int, int, int, int]:
-    """The part of an image, or the canvas around it, that Keras resizes: left, top, width, height.
+    """Return the part of an image, or canvas around it, for Keras: left, top, width, height.
 
     ``keras-crop`` is ``crop_to_aspect_ratio``, ``keras-pad`` is ``pad_to_aspect_ratio``, where left
-    and top are negative. Both are whole pixels, and as many are padded on either side.
+    and top are negative. Both are whole pixels, with the same padding on both sides.
 
     Source:
         keras/src/backend/tensorflow/image.py, resize; float32 as there.
@@ -126,7 +126,7 @@ def _tf_padded(size: tuple[int, int], into: tuple[int, int]) -> Placement:
 
 
 def _torch_cropped(size: tuple[int, int], into: tuple[int, int], shorter: int) -> Placement:
-    """``Resize(shorter)`` and ``CenterCrop``; what is smaller than the input gets bars.
+    """``Resize(shorter)`` and ``CenterCrop``; an image that is smaller than the input gets bars.
 
     Source:
         torchvision/transforms/functional.py, _compute_resized_output_size and center_crop.
@@ -137,7 +137,7 @@ def _torch_cropped(size: tuple[int, int], into: tuple[int, int], shorter: int) -
         raise DataError(
             f"an image of {size[0]} x {size[1]} pixels is too narrow for resize=torch-crop",
             why=f"with a shorter side of {shorter} it has {inner[0]} x {inner[1]}",
-            fix="take it out of the data, or use resize=crop, which resizes the middle only",
+            fix="remove it from the data, or use resize=crop, which resizes only the middle",
         )
     left, top = (
         float((outer - each) // 2) if each < outer else -float(round((each - outer) / 2))

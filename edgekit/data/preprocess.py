@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pixels to a network's input: the one code path of calibration, evaluation and the device."""
+"""From pixels to a network's input: one code path for calibration, evaluation and the device."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PIXEL_MAX = 255.0
 _LONGEST = 8192
 _TORCH_CROP = "torch-crop"
 _CHANNELS = (1, 2, 3, 4)
-_LEAST_SIDE = 8  # of a picture whose input has no dimension for channels
+_LEAST_SIDE = 8  # of a picture for an input without a dimension for channels
 Picture = Union[Path, bytes]
 Size = Tuple[int, int]  # width, height
 
@@ -39,31 +39,32 @@ class Preprocess:
     """How pixels (uint8, 0..255) become the input of a network.
 
     In this order: decode, colour order, resize to the input's height and width, scale. Arrays of
-    real numbers are data that was preprocessed before and pass unchanged, unless ``scale`` or
-    ``mean`` is set by name.
+    real numbers are already preprocessed and do not change, unless ``scale`` or ``mean`` is set
+    explicitly.
 
     ``scale``: ``raw`` keeps 0..255, ``unit`` is ``x / 255``, ``tf`` is ``x / 127.5 - 1``; with
-    ``mean`` and ``std`` (one value, or one a channel, in pixel units) it is ``(x - mean) / std``.
+    ``mean`` and ``std`` (one value, or one per channel, in pixel units) it is ``(x - mean) / std``.
     ``resize``: ``stretch`` ignores the aspect ratio, ``crop`` scales the shorter side and cuts the
     middle, ``pad`` scales the longer side and fills with black pixels on the right and below (as
-    Google's ``set_resized_input``), ``letterbox`` puts the image in the middle of grey ones (114,
+    Google's ``set_resized_input``), ``letterbox`` puts the image in the middle of grey pixels (114,
     as Ultralytics; with ``fill`` 0 black, as MediaPipe). ``keras-crop`` and ``keras-pad`` are
     ``crop_to_aspect_ratio`` and ``pad_to_aspect_ratio`` of Keras's ``Resizing``. ``tf-pad`` is
-    ``tf.image.resize_with_pad``, and so what ``image_dataset_from_directory`` does with
+    ``tf.image.resize_with_pad``, as ``image_dataset_from_directory`` does with
     ``pad_to_aspect_ratio``. ``torch-crop`` is torchvision's ``Resize(shorter)`` and ``CenterCrop``;
     ``shorter`` is 8/7 of the input's shorter side if None.
 
     ``filter``: ``tf-bilinear`` (and -nearest, -bicubic, -area) as ``tf.image.resize`` and Keras,
     ``bilinear`` (and nearest, bicubic, lanczos, box, hamming) as Pillow and torchvision, which
-    average what becomes smaller, ``cv2-linear`` (and -nearest, -cubic, -area) as OpenCV,
-    ``torch-bilinear`` and ``torch-bicubic`` as torchvision of PIL images, ``torch-v2-bilinear`` and
-    ``-bicubic`` as its version 2 of tensors of bytes, ``torch-tensor-bilinear`` and ``-bicubic`` as
-    torchvision of real tensors, or version 1 of tensors of bytes.
+    average pixels when they shrink an image, ``cv2-linear`` (and -nearest, -cubic, -area) as
+    OpenCV, ``torch-bilinear`` and ``torch-bicubic`` as torchvision of PIL images,
+    ``torch-v2-bilinear`` and ``-bicubic`` as its version 2 of tensors of bytes,
+    ``torch-tensor-bilinear`` and ``-bicubic`` as torchvision of real tensors, or version 1 of
+    tensors of bytes.
 
-    ``fill``: the value, 0..255, of pixels beside the image.
+    ``fill``: the value, 0..255, of pixels outside the image.
 
-    ``exif``: ``apply`` turns a photo upright as its EXIF orientation says, ``ignore`` takes it as
-    it is stored, as TensorFlow's ``decode_jpeg`` and Keras's data sets do.
+    ``exif``: ``apply`` turns a photo upright by its EXIF orientation, ``ignore`` reads it as it is
+    stored, as TensorFlow's ``decode_jpeg`` and Keras's data sets do.
     """
 
     scale: str = "unit"
@@ -75,7 +76,7 @@ class Preprocess:
     exif: str = "apply"
     fill: int | None = None
     shorter: int | None = None
-    is_default: bool = False  # nobody asked for it by name
+    is_default: bool = False  # not chosen explicitly
 
     def __str__(self) -> str:
         if self.mean or self.std:
@@ -94,19 +95,19 @@ class Preprocess:
 
     @property
     def promised_range(self) -> tuple[float, float]:
-        """The lowest and highest value that a pixel can become."""
+        """The lowest and highest possible value of a pixel."""
         ends = self.scale_pixels(np.array([[0], [255]], np.uint8).repeat(max(1, len(self.mean)), 1))
         return float(ends.min()), float(ends.max())
 
     @property
     def pixel_table(self) -> NDArray[np.float32] | None:
-        """What each of the 256 pixel values becomes; None where that depends on the channel."""
+        """The result for each of the 256 pixel values; None if it depends on the channel."""
         if len(self.mean) > 1 or len(self.std) > 1:
             return None
         return self.scale_pixels(np.arange(256, dtype=np.uint8))
 
     def scale_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Pixels of any shape (channels last) to float32, by ``scale`` or ``mean`` and ``std``."""
+        """Convert pixels (channels last) to float32, by ``scale`` or ``mean`` and ``std``."""
         real = pixels.astype(np.float32)
         if self.mean or self.std:
             mean = np.asarray(self.mean or (0.0,), np.float32)
@@ -124,24 +125,24 @@ class Preprocess:
         """Read an image file for an input of ``shape`` (without the batch): (H, W, C) or (H, W).
 
         Raises:
-            DataError: The file is no image that Pillow reads, or ``shape`` is no image's.
+            DataError: Pillow cannot read the file, or ``shape`` is not that of an image.
         """
         return self.scale_pixels(self.pixels(path, shape))
 
     def pixels(self, path: Picture, shape: Sequence[int]) -> NDArray[np.uint8]:
-        """Like `image`, before scaling."""
+        """Like `image`, without scaling."""
         return self.place_pixels(path, shape)[0]
 
     def place_pixels(
         self, path: Picture, shape: Sequence[int], truth_size: Size | None = None
     ) -> tuple[NDArray[np.uint8], Placement]:
-        """Like `pixels`, with where the image came to lie in the input; bytes are a file's.
+        """Like `pixels`, and return the place of the image in the input.
 
         Args:
-            path: Of the file, or its content.
-            shape: Of the input, without the batch.
-            truth_size: Width and height of the image that boxes or a mask belong to. Where these
-                are the stored image's and not the upright one's, it is left as it is stored.
+            path: The path of the file, or its content.
+            shape: The shape of the input, without the batch.
+            truth_size: Width and height of the image that boxes or a mask belong to. If these are
+                the stored image's and not the upright one's, the image is not turned.
         """
         is_content = isinstance(path, bytes)
         source: Any = io.BytesIO(path) if is_content else str(path)  # type: ignore[arg-type] # decided by is_content
@@ -152,27 +153,27 @@ class Preprocess:
                 return self._fit(turned, shape), self.place(turned.size, shape)
         except IMAGE_DAMAGE as error:
             where = "" if is_content else str(path)
-            # Pillow names the stream by its address, another one in each run.
+            # Pillow names the stream by its address, which differs in each run.
             reason = str(error).replace(repr(source), "").rstrip()
             raise DataError(f"cannot read the image: {reason}", where=where) from error
 
     def turn(self, image: Image.Image, truth_size: Size | None = None) -> Image.Image:
-        """``image`` upright, unless ``exif`` or ``truth_size`` (see `place_pixels`) forbids it."""
+        """Return ``image`` upright, if ``exif`` and ``truth_size`` allow it."""
         return upright(image, ignore=self.exif == "ignore", truth_size=truth_size)
 
     def place(self, size: tuple[int, int], shape: Sequence[int]) -> Placement:
-        """Where an image of ``size`` (width, height) comes to lie in an input of ``shape``."""
+        """Return the place of an image of ``size`` (width, height) in an input of ``shape``."""
         height, width, _ = _image_shape(shape)
         return place(size, (width, height), self.resize, self.shorter)
 
     def array(self, values: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
-        """An array from an .npz, .npy or a Python iterable for an input of ``shape`` (no batch).
+        """Convert an array from an .npz, .npy or Python for an input of ``shape`` (no batch).
 
-        uint8 arrays are pixels: they are resized where the size differs and the input can be a
-        picture, and scaled. Other types pass unchanged unless scaling was asked for by name.
+        uint8 arrays are pixels: they are resized if the size differs and the input can be a
+        picture, and scaled. Other types do not change, unless a scale is set explicitly.
 
         Raises:
-            DataError: The shape does not fit and no resizing makes it fit.
+            DataError: The shape does not fit and cannot be resized.
         """
         wanted = tuple(shape)
         is_image = values.dtype == np.uint8 and values.ndim in (2, 3) and _is_picture(wanted)
@@ -187,12 +188,12 @@ class Preprocess:
                 raise _channels_first(values.shape, wanted)
             raise DataError(
                 f"a sample has shape {tuple(values.shape)}, expected {wanted}",
-                fix="reshape the data to what the model's input expects",
+                fix="reshape the data to the shape of the model's input",
             )
         return self.scale_if_asked(values.reshape(wanted))
 
     def scale_if_asked(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Scale pixels (uint8); other types only where scaling was asked for by name."""
+        """Scale pixels (uint8); other types only if a scale is set explicitly."""
         by_name = not self.is_default and (self.scale != "raw" or bool(self.mean or self.std))
         return self.scale_pixels(values) if values.dtype == np.uint8 or by_name else values
 
@@ -207,7 +208,7 @@ class Preprocess:
 
 
 def parse_preprocess(text: str | Preprocess | None) -> Preprocess:
-    """``--preprocess`` text to `Preprocess`.
+    """Convert ``--preprocess`` text to `Preprocess`.
 
     The text is a comma-separated list of: a scale (``raw``, ``unit``, ``tf``), ``mean=`` and
     ``std=`` (``127.5`` or ``123.7/116.8/103.9``), ``resize=``, ``filter=``, ``colour=``,
@@ -256,9 +257,9 @@ def parse_preprocess(text: str | Preprocess | None) -> Preprocess:
 
 
 def preprocess_or(asked: str | Preprocess | None, noted: str) -> Preprocess:
-    """What was asked for, else what the model's file notes, else the default.
+    """Return the requested preprocessing, else that in the model's file, else the default.
 
-    What is only noted is about pixels: real numbers still pass unchanged.
+    The file's preprocessing is for pixels only: real numbers do not change.
 
     Raises:
         UsageError: An unknown word.
@@ -269,17 +270,17 @@ def preprocess_or(asked: str | Preprocess | None, noted: str) -> Preprocess:
 
 
 def fit_default(how: Preprocess, real_range: tuple[float, float] | None, dtype: str) -> Preprocess:
-    """``how``, with the scale that an input was made for where nobody chose one by name.
+    """Return ``how``, with the scale that the input was made for if none is set explicitly.
 
     Args:
-        how: Returned as it is unless it is the default.
+        how: Returned unchanged unless it is the default.
         real_range: What the input can represent; None if it is not quantized.
-        dtype: Of the input.
+        dtype: The type of the input.
 
     Returns:
-        Whichever of ``raw``, ``unit``, ``tf`` and ``mean=128,std=128`` (Google's quantized models
-        of 2018 to 2020: pixels as they are) fills the range of a quantized input best, if it does
-        to within 3 %; ``raw`` for integers that are not quantized; else ``how``.
+        The one of ``raw``, ``unit``, ``tf`` and ``mean=128,std=128`` (Google's quantized models of
+        2018 to 2020: unchanged pixels) that fits the range of a quantized input best, if it fits
+        within 3 %; ``raw`` for integers that are not quantized; else ``how``.
     """
     if not how.is_default:
         return how
@@ -293,7 +294,7 @@ def fit_default(how: Preprocess, real_range: tuple[float, float] | None, dtype: 
 
 
 _FITTING = 0.03
-_AS_THEY_ARE = (128.0,)  # with scale 1/128 and zero point 128: a pixel is its own code
+_AS_THEY_ARE = (128.0,)  # with scale 1/128 and zero point 128: each pixel equals its code
 _EXACT = 1e-5
 
 
@@ -303,16 +304,16 @@ def preprocess_for(
     real_range: tuple[float, float] | None,
     dtype: str,
 ) -> Preprocess:
-    """What was asked for, else what the model's file notes, else what its input tells.
+    """Return the requested preprocessing, else that in the model's file, else that of its input.
 
-    Google's models of 2018 to 2020 note 127.5 for an input whose quantization says 128; there, as
-    in pycoral, pixels go in as they are.
+    Google's models of 2018 to 2020 state 127.5 for an input with a quantization for 128; for these,
+    as in pycoral, pixels are not changed.
 
     Args:
         asked: ``--preprocess``.
-        noted: As `preprocess_or`.
+        noted: See `preprocess_or`.
         real_range: What the input can represent; None if it is not quantized.
-        dtype: Of the input.
+        dtype: The type of the input.
 
     Raises:
         UsageError: An unknown word.
@@ -333,7 +334,7 @@ _ASKED_FOR, _UNKNOWN = "as asked for", "the default: the model's file does not s
 def preprocess_reason(
     asked: str | Preprocess | None, noted_reason: str, real_range: tuple[float, float] | None
 ) -> str:
-    """Why `preprocess_for` chose what it did; ``noted_reason`` is empty where nothing is noted."""
+    """Return why `preprocess_for` chose its result; ``noted_reason`` is empty without a note."""
     if asked is not None:
         return _ASKED_FOR
     if noted_reason:
@@ -345,7 +346,7 @@ def preprocess_reason(
 
 
 def is_models_own(reason: str) -> bool:
-    """Whether a reason of `preprocess_reason` is that the model itself tells its preprocessing."""
+    """Whether a reason of `preprocess_reason` is that the model itself states its preprocessing."""
     return reason not in ("", _ASKED_FOR, _UNKNOWN, REAL_NUMBERS)
 
 
@@ -355,7 +356,7 @@ def has_same_range(one: Preprocess, other: Preprocess) -> bool:
 
 
 def _distance(promised: tuple[float, float], real: tuple[float, float]) -> float:
-    """How far the ends of two ranges are apart, as a share of the first's width."""
+    """Return the distance of the ends of two ranges, as a share of the first's width."""
     apart = max(abs(promised[0] - real[0]), abs(promised[1] - real[1]))
     return apart / (promised[1] - promised[0])
 
@@ -371,7 +372,7 @@ _CHOICES = {
     for value in values
 }
 _KNOWN = (
-    "use raw, unit (0..1), tf (-1..1), or mean=..,std=.. (one value, or one a channel: 1/2/3); "
+    "use raw, unit (0..1), tf (-1..1), or mean=..,std=.. (one value, or one per channel: 1/2/3); "
     f"and resize={'|'.join(RESIZES)}, filter={'|'.join(FILTERS)}, colour={'|'.join(COLOURS)}, "
     f"exif={'|'.join(EXIF)}, fill=0..255, shorter=PIXELS"
 )
@@ -400,12 +401,12 @@ def _numbers(word: str, value: str) -> tuple[float, ...]:
     except ValueError as error:
         raise UsageError(f"--preprocess has no number in {word.strip()!r}", fix=_KNOWN) from error
     if len(numbers) not in (1, 3) or not np.isfinite(numbers).all():
-        raise UsageError(f"--preprocess wants one or three numbers in {word.strip()!r}", fix=_KNOWN)
+        raise UsageError(f"--preprocess needs one or three numbers in {word.strip()!r}", fix=_KNOWN)
     return numbers
 
 
 def fits(given: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Equal but for dimensions of size 1: (28, 28) fits (28, 28, 1)."""
+    """Whether shapes are equal except for dimensions of size 1: (28, 28) fits (28, 28, 1)."""
     return [size for size in given if size != 1] == [size for size in wanted if size != 1]
 
 
@@ -445,7 +446,7 @@ def _is_picture(shape: Sequence[int]) -> bool:
 
 
 def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """(height, width, channels) of an input.
+    """Return (height, width, channels) of an input.
 
     Raises:
         DataError: It cannot be a picture.
@@ -454,6 +455,6 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
         return shape[0], shape[1], shape[2] if len(shape) == 3 else 1
     raise DataError(
         f"an input of shape {tuple(shape)} cannot be filled from an image",
-        why="an image gives (height, width, 1 or 3)",
+        why="an image has the shape (height, width, 1 or 3)",
         fix="give the samples as .npy or .npz, in the input's shape",
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random samples: enough to see whether a network converts, useless for how well."""
+"""Random samples: they show whether a network can be converted, but not how accurate it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUM_SAMPLES = 100
 
 
 class RandomDataset:
-    """Uniform random numbers over the range that the preprocessing promises (0 to 1 by default)."""
+    """Uniform random numbers over the range of the preprocessing (0 to 1 by default)."""
 
     def __init__(self, inputs: Sequence[InputSpec], preprocess: Preprocess) -> None:
         self._inputs, self._preprocess = tuple(inputs), preprocess
@@ -24,12 +24,12 @@ class RandomDataset:
 
     @property
     def num_samples(self) -> int | None:
-        """A hundred."""
+        """Always 100."""
         return _NUM_SAMPLES
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Empty: nothing is in these samples."""
+        """Empty: these samples have no classes."""
         return ()
 
     @property

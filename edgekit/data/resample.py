@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resizing as TensorFlow, OpenCV and torch do it, in numpy: what Pillow's filters do not compute.
+"""Resize in numpy like TensorFlow, OpenCV and torch, where Pillow's filters differ.
 
 Pillow averages all pixels that become one (antialias), as torchvision does. TensorFlow's
-``tf.image.resize``, and so Keras's layers and data sets, interpolate between the two or four
-nearest pixels however much smaller the image becomes; OpenCV does too. A network that was trained
-on one kind of pixels answers worse on the other.
+``tf.image.resize``, used by Keras's layers and data sets, interpolates between the two or four
+nearest pixels at any reduction; OpenCV does too. A network that was trained on one kind of pixels
+is less accurate on the other.
 
 Every filter is separable: an output row or column is a weighted sum of a few input rows or
-columns, its *taps*. Tables of taps are kept, for data sets have few sizes.
+columns, its *taps*. Tables of taps are kept, because data sets have few sizes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edgekit.data.antialias import cubic_weights, linear_weights, weighted_bytes
 
-_CUBIC_STEPS = 1024  # TensorFlow looks its cubic up in a table of so many steps
+_CUBIC_STEPS = 1024  # TensorFlow uses a table of its cubic with this many steps
 _KEYS, _OPENCV = -0.5, -0.75  # the cubic's slope at distance 1
 _FIXED_POINT = "cv2-linear"
 _OF_BYTES = frozenset(("torch-v2-bilinear", "torch-v2-bicubic"))
@@ -30,7 +30,7 @@ _KEPT_TABLES = 512  # of some KiB each
 
 
 class Axis(NamedTuple):
-    """``num_out`` pixels out of ``length`` ones, whole or not, from ``start`` on."""
+    """``num_out`` pixels from ``length`` ones, whole or not, starting at ``start``."""
 
     num_in: int
     num_out: int
@@ -39,12 +39,12 @@ class Axis(NamedTuple):
 
     @property
     def scale(self) -> np.float32:
-        """Input pixels an output pixel; float32, as the kernels compute it."""
+        """Input pixels per output pixel; float32, as the kernels compute it."""
         return np.float32(np.float32(self.length) / np.float32(self.num_out))
 
 
 class Taps(NamedTuple):
-    """Which input pixels make each output pixel: (num_out, taps) places and float32 weights."""
+    """The input pixels of each output pixel: (num_out, taps) places and float32 weights."""
 
     place: NDArray[np.intp]
     weight: NDArray[np.float32]
@@ -66,12 +66,12 @@ def resample(
         pixels: (height, width, channels).
         size: Width and height of the result.
         name: A key of `RESAMPLERS`.
-        box: The part to take, the whole by default.
-        kept: So many channels of the result, the first ones; None keeps all.
+        box: The part to use, by default the whole.
+        kept: The number of channels to keep, the first ones; None keeps all.
 
     Returns:
-        (height, width, kept): what the original computes, rounded to whole steps, each value
-        off by one at most; ``pixels`` itself where there is nothing to do.
+        (height, width, kept): the original's result, rounded to whole steps, with an error of at
+        most one step; ``pixels`` itself if there is nothing to do.
     """
     height, width = pixels.shape[:2]
     left, top, box_width, box_height = box or (0.0, 0.0, float(width), float(height))
@@ -119,8 +119,8 @@ _BLOCK_VALUES = 192 << 10  # of an array that is worked on: several fit in a cor
 def _interpolated(
     pixels: NDArray[np.uint8], rows: Taps, columns: Taps, kept: int
 ) -> NDArray[np.uint8]:
-    """Two taps a row and a column: as fast as Pillow's resize; fastest with 1 or 4 channels."""
-    if pixels.shape[0] > rows.place.size:  # most rows of a photo are never looked at
+    """Resize with two taps per row and column, as fast as Pillow; fastest with 1 or 4 channels."""
+    if pixels.shape[0] > rows.place.size:  # most rows of a photo are not used
         pixels, rows = pixels.take(rows.place.ravel(), 0), _in_order(rows)
     height, _, channels = pixels.shape
     width, num_out = len(columns.place), len(rows.place)
@@ -144,7 +144,7 @@ def _interpolated(
         below *= down[part]
         below += above
         values = below.astype(np.uint8).reshape(-1, width, channels)
-        for channel in range(kept):  # numpy is slow at taking three of four at a time
+        for channel in range(kept):  # numpy is slow at taking three of four channels at once
             result[part, :, channel] = values[..., channel]
     return result
 
@@ -152,7 +152,7 @@ def _interpolated(
 def _blend_across(
     pixels: NDArray[Any], columns: Taps, upper: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """(rows, width * channels): each row of ``pixels`` at its new width, and a half."""
+    """Return (rows, width * channels): each row of ``pixels`` at its new width, plus a half."""
     shape = (len(pixels), len(upper))
     left, right = (_WORK.array(name, shape) for name in ("left", "right"))
     for real, index in zip((left, right), columns.place.T):
@@ -162,19 +162,19 @@ def _blend_across(
     left += _UP
     right += left
     right += _ROUNDS
-    right -= _ROUNDS - _HALF  # the cast to bytes, in the end, cuts
+    right -= _ROUNDS - _HALF  # the final cast to bytes truncates
     return right
 
 
 def _upper(taps: Taps, bits: int) -> NDArray[np.float32]:
-    """The second tap's weights, rounded to ``bits`` bits."""
+    """Return the second tap's weights, rounded to ``bits`` bits."""
     one = np.float32(1 << bits)
     weights: NDArray[np.float32] = np.rint(taps.weight[:, 1] * one) / one
     return weights
 
 
 def _as_opencv(pixels: NDArray[np.uint8], rows: Taps, columns: Taps) -> NDArray[np.uint8]:
-    """OpenCV's INTER_LINEAR of bytes: weights of 11 bits, parts of the sum cut, not rounded.
+    """OpenCV's INTER_LINEAR of bytes: weights of 11 bits, parts of the sum truncated, not rounded.
 
     Source:
         opencv/modules/imgproc/src/resize.cpp, HResizeLinear and VResizeLinear for uchar.
@@ -194,18 +194,18 @@ def _as_opencv(pixels: NDArray[np.uint8], rows: Taps, columns: Taps) -> NDArray[
 
 
 def _in_order(taps: Taps) -> Taps:
-    """The same weights, of pixels that were taken out one after the other."""
+    """Return the same weights, for pixels that were extracted one after the other."""
     return Taps(np.arange(taps.place.size).reshape(taps.place.shape), taps.weight)
 
 
 class _Workspace(threading.local):
-    """Memory of a thread that is used again: allocating it takes as long as the arithmetic."""
+    """Memory of a thread that is reused: to allocate it takes as long as the arithmetic."""
 
     def __init__(self) -> None:
         self._parts: dict[str, NDArray[np.float32]] = {}
 
     def array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """An array of ``shape`` whose values are undefined; the last one of ``name`` is lost."""
+        """Return an array of ``shape`` with undefined values, in the memory of ``name``."""
         size = shape[0] * shape[1]
         if size > _MOST_KEPT:
             return np.empty(shape, np.float32)
@@ -225,7 +225,7 @@ def _taps(name: str, axis: Axis) -> Taps:
 
 
 def _centres(axis: Axis) -> NDArray[np.float32]:
-    """Where the middle of each output pixel lies, in input pixels whose middles are whole."""
+    """Return the centres of output pixels, where centres of input pixels are whole numbers."""
     middle = np.arange(axis.num_out, dtype=np.float32) + np.float32(0.5)
     centres: NDArray[np.float32] = np.float32(axis.start) + middle * axis.scale - np.float32(0.5)
     return centres
@@ -255,7 +255,7 @@ def _nearest(axis: Axis) -> Taps:
 
 
 def _corner(axis: Axis) -> Taps:
-    """OpenCV's INTER_NEAREST: the upper left pixel of those that become one."""
+    """OpenCV's INTER_NEAREST: the upper left of the pixels that become one."""
     scale = 1 / (axis.num_out / axis.length)  # float64 there, in this order
     return _one_tap(np.floor(axis.start + np.arange(axis.num_out) * scale), axis)
 
@@ -274,7 +274,7 @@ def _cubic(slope: float, distance: NDArray[Any]) -> NDArray[Any]:
 def _tf_cubic(axis: Axis) -> Taps:
     """tensorflow/core/kernels/image/resize_bicubic_op.cc, as tf.image.resize calls it.
 
-    Pixels beyond the edge weigh nothing, and the others the more.
+    Pixels beyond the edge have weight 0; the other weights are increased.
     """
     centre = _centres(axis)
     below = np.floor(centre)
@@ -287,7 +287,7 @@ def _tf_cubic(axis: Axis) -> Taps:
 
 
 def _cv2_cubic(axis: Axis) -> Taps:
-    """OpenCV's INTER_CUBIC: pixels beyond the edge are those at the edge."""
+    """OpenCV's INTER_CUBIC: pixels beyond the edge are copies of the edge."""
     centre = _centres(axis)
     below = np.floor(centre)
     offsets = np.arange(-1, 3)
@@ -296,7 +296,7 @@ def _cv2_cubic(axis: Axis) -> Taps:
 
 
 def _area(axis: Axis) -> Taps:
-    """Each pixel by its share of what becomes one: tensorflow/.../resize_area_op.cc."""
+    """Weight each pixel by its share of the output pixel: tensorflow/.../resize_area_op.cc."""
     edges = axis.start + np.arange(axis.num_out + 1) * (axis.length / axis.num_out)
     low, high = edges[:-1, None], edges[1:, None]
     num_taps = int(np.max(np.ceil(high) - np.floor(low)))
@@ -307,10 +307,10 @@ def _area(axis: Axis) -> Taps:
 
 
 def _cv2_enlarging(axis: Axis) -> Taps:
-    """OpenCV's INTER_AREA where either side grows: both go between two pixels.
+    """OpenCV's INTER_AREA if either side grows: both sides interpolate between two pixels.
 
-    In float64 and in this order: where a pixel's edge falls on one of the input's, another order
-    is a hair below it, and takes the pixel before.
+    In float64 and in this order: if a pixel's edge is on an edge of the input, another order is
+    slightly below it, and uses the pixel before.
 
     Source:
         opencv/modules/imgproc/src/resize.cpp, ``area_mode`` of resize.

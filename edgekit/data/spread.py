@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which samples stand for a whole data set: from everywhere in it, evenly over its classes.
+"""Choose samples that represent a data set: spread over all of it, evenly over its classes.
 
-Calibration, ``--num-samples`` and proofs all choose here. The choice depends on the data set alone.
+Calibration, ``--num-samples`` and proofs all use this. The choice depends only on the data set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeGuard
 
-_SEED = 20210721  # any; fixed, so that the same data give the same model
+_SEED = 20210721  # any number; fixed, so that the same data result in the same model
 
 
 def spread_indices(
@@ -28,18 +28,18 @@ def spread_indices(
     without: Collection[int] = (),
     have: Mapping[int, int] | None = None,
 ) -> list[int]:
-    """Choose ``wanted`` of ``count`` samples, in rising order; all if there are no more.
+    """Choose ``wanted`` of ``count`` samples, in ascending order; all if there are no more.
 
     Within a class (or the whole) one sample is drawn from each of as many equal stretches: an even
-    stride, whose jitter keeps it from following a period in the data.
+    stride, with jitter against periods in the data.
 
     Args:
         count: How many samples there are.
         wanted: How many to choose.
-        classes: The class of each sample: each class gets as many as the others, as far as it has
-            them. None takes the data set as one.
+        classes: The class of each sample: all classes get the same number, if they have enough.
+            None treats the data set as one class.
         without: Indices that must not be chosen.
-        have: How many samples of a class were chosen before, which the new ones make even.
+        have: How many samples of each class were chosen before; new ones make the numbers even.
     """
     import random  # noqa: PLC0415 - loads hashlib too, and most evaluations take every sample
 
@@ -57,9 +57,9 @@ def spread_indices(
 
 
 def spread(dataset: Dataset, wanted: int | None) -> Dataset:
-    """``wanted`` samples from all over ``dataset``; all of it if it has no more, or wanted is None.
+    """Return ``wanted`` samples spread over ``dataset``; all if it has no more, or wanted is None.
 
-    A data set of unknown length is returned as it is: only its first samples can be had.
+    A data set of unknown length is returned unchanged: only its first samples can be used.
     """
     count = dataset.num_samples
     if wanted is None or count is None or wanted >= count:
@@ -68,14 +68,14 @@ def spread(dataset: Dataset, wanted: int | None) -> Dataset:
 
 
 def subset(dataset: Dataset, indices: Sequence[int]) -> Dataset:
-    """The samples ``indices`` of ``dataset``, in this order (rising), as a data set."""
+    """Return the samples ``indices`` of ``dataset``, in this (ascending) order, as a data set."""
     if _is_selectable(dataset):
         return dataset.subset(indices)
     return _Chosen(dataset, indices)
 
 
 def classes_of(dataset: Dataset) -> Sequence[int] | None:
-    """The class of each sample; None if there are none, or the samples must be read for it."""
+    """Return the class of each sample; None without classes, or if samples must be read."""
     return dataset.classes if _is_selectable(dataset) else None
 
 
@@ -120,7 +120,7 @@ def _is_selectable(dataset: Any) -> TypeGuard[Selectable]:  # noqa: ANN401
 def _quotas(
     sizes: Mapping[int, int], have: Mapping[int, int], wanted: int, draw: random.Random
 ) -> dict[int, int]:
-    """How many to take of each class: classes with the fewest so far come first."""
+    """Return how many samples to choose per class: classes with the fewest so far come first."""
     quotas = dict.fromkeys(sizes, 0)
     while wanted > 0:
         totals = Counter({c: have.get(c, 0) + quotas[c] for c in sizes if quotas[c] < sizes[c]})
@@ -140,7 +140,7 @@ def _quotas(
 
 
 def _stride(members: Sequence[int], wanted: int, draw: random.Random) -> list[int]:
-    """One of each of ``wanted`` equal stretches of ``members``."""
+    """Choose one from each of ``wanted`` equal stretches of ``members``."""
     count = len(members)
     ends = [number * count // wanted for number in range(wanted + 1)] if wanted else [0]
     return [

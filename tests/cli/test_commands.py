@@ -179,7 +179,7 @@ def test_an_empty_folder_is_no_data_set(int8_path: Path, tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     done = edgekit("evaluate", int8_path, "--data", tmp_path / "empty")
     assert done.returncode == 3
-    assert "holds no image" in done.stderr
+    assert "contains no image" in done.stderr
 
 
 def test_ctrl_c_during_the_imports_is_status_130_too(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_labels_csv_wins_over_folders(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_and_a_mixed_one_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no image"):
+    with pytest.raises(DataError, match="contains no image"):
         open_dataset(tmp_path, inputs=_RGB)
     _save(tmp_path / "a.png")
     _save(tmp_path / "k" / "b.png")

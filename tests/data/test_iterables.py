@@ -313,7 +313,7 @@ class _Broken:
     ],
 )
 def test_what_a_program_raises_is_an_error_of_the_data(source: Any, reason: str) -> None:  # noqa: ANN401
-    with pytest.raises(DataError, match=f"the program that gives the samples failed: {reason}\\n"):
+    with pytest.raises(DataError, match=f"the program that yields the samples failed: {reason}\\n"):
         list(_open(source))
 
 
@@ -334,4 +334,4 @@ def test_data_that_differ_from_pass_to_pass_are_said(source: Any, *, is_said: bo
     dataset = _open(source)
     drawing = Drawing(dataset)
     assert len(list(drawing.draw(20))) == 20
-    assert any("other bytes each time" in each for each in dataset.remarks) == is_said
+    assert any("different bytes each time" in each for each in dataset.remarks) == is_said

@@ -101,7 +101,7 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
 def test_an_array_that_claims_more_than_is_there_is_not_allocated(tmp_path: Path) -> None:
     head = _npy(np.zeros(1)).replace(b"(1,), }", b"(9999999999999,), }")
     with NpzFile(_npz(tmp_path / "a.npz", head)) as file, pytest.raises(
-        DataError, match="claims 79999999999992 bytes"
+        DataError, match="states 79999999999992 bytes"
     ):
         _ = file["x"]
 
