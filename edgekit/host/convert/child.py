@@ -73,7 +73,7 @@ class Converters:
     """
 
     def __init__(self) -> None:
-        self._idle: dict[_Key, Conversation] = {}
+        self._idle: dict[str, Conversation] = {}
 
     def close(self) -> None:
         """End the processes."""
@@ -89,24 +89,23 @@ class Converters:
         finally:
             _active.reset(token)
 
-    def take(self, key: _Key) -> Conversation | None:
+    def take(self, program: str) -> Conversation | None:
         """Return a waiting process; None if there is none."""
-        conversation = self._idle.pop(key, None)
+        conversation = self._idle.pop(program, None)
         if conversation is None or conversation.is_running:
             return conversation
         conversation.__exit__()
         return None
 
-    def keep(self, key: _Key, conversation: Conversation) -> None:
+    def keep(self, program: str, conversation: Conversation) -> None:
         """Keep a process for the next conversion."""
-        if key in self._idle:
+        if program in self._idle:
             conversation.__exit__()
             return
         conversation.set_timeout(None)
-        self._idle[key] = conversation
+        self._idle[program] = conversation
 
 
-_Key = tuple[str, tuple[tuple[str, str], ...]]  # interpreter, environment
 _active: contextvars.ContextVar[Converters | None] = contextvars.ContextVar("_active", default=None)
 
 
@@ -115,7 +114,8 @@ def kept_converters() -> Iterator[None]:
     """Within the block, let one process run all conversions, one after the other.
 
     TensorFlow is imported once instead of for each conversion, which takes about four seconds.
-    ``peak_rss_bytes`` is then the peak of all conversions so far.
+    ``peak_rss_bytes`` is then the peak of all conversions so far, and the process has the
+    environment variables of the first one.
     """
     converters = Converters()
     try:
@@ -135,8 +135,8 @@ class ConverterChild:
         self._where = where
         program, env = python or sys.executable, _environment(python)
         self._converters = _active.get()
-        self._key: _Key = program, tuple(sorted(env.items()))
-        kept = self._converters.take(self._key) if self._converters is not None else None
+        self._program = program
+        kept = self._converters.take(program) if self._converters is not None else None
         if kept is not None:
             kept.set_timeout(timeout_s)
         self._conversation = kept or Conversation(
@@ -165,7 +165,7 @@ class ConverterChild:
         trace: TracebackType | None,
     ) -> None:
         if self._converters is not None and self._is_idle and self._conversation.is_running:
-            self._converters.keep(self._key, self._conversation)
+            self._converters.keep(self._program, self._conversation)
         else:
             self._conversation.__exit__(kind, error, trace)
 

@@ -99,7 +99,7 @@ def test_the_same_network_on_scaled_features_is_good_and_nothing_is_said(tmp_pat
     assert (result.agreement.verdict, result.warnings) == ("good", ())
 
 
-def _detector(*, reshaped: bool) -> Any:  # noqa: ANN401 - a Keras model
+def _detector(*, turned: bool) -> Any:  # noqa: ANN401 - a Keras model
     """Boxes in pixels and scores from 0 to 1, joined."""
     import keras  # noqa: PLC0415
 
@@ -108,7 +108,7 @@ def _detector(*, reshaped: bool) -> Any:  # noqa: ANN401 - a Keras model
     boxes = keras.layers.Conv2D(4, 1, activation="sigmoid")(source) * 640.0
     scores = keras.layers.Conv2D(3, 1, activation="sigmoid")(source)
     joined = keras.layers.Concatenate()([boxes, scores])
-    return keras.Model(source, keras.layers.Reshape((256, 7))(joined) if reshaped else joined)
+    return keras.Model(source, keras.layers.Permute((2, 1, 3))(joined) if turned else joined)
 
 
 def test_boxes_and_scores_in_one_output_come_with_the_command_that_parts_them(
@@ -116,7 +116,7 @@ def test_boxes_and_scores_in_one_output_come_with_the_command_that_parts_them(
 ) -> None:
     """Random data do not show the quality, but the join itself is found."""
     target = tmp_path / "m.tflite"
-    result = convert(_detector(reshaped=False), data="random", num_samples=20, output=target)
+    result = convert(_detector(turned=False), data="random", num_samples=20, output=target)
     assert _codes(result) == ["cause.mixed_output"]
     (text,) = (each for each in result.warnings if "boxes and scores" in each)
     assert f"edgekit fix {target} -o {tmp_path}/m_fixed.tflite" in text
@@ -127,7 +127,7 @@ def test_boxes_and_scores_in_one_output_come_with_the_command_that_parts_them(
 
 def test_where_no_rewrite_parts_them_none_is_named(tmp_path: Path) -> None:
     result = convert(
-        _detector(reshaped=True), data="random", num_samples=20, output=tmp_path / "m.tflite"
+        _detector(turned=True), data="random", num_samples=20, output=tmp_path / "m.tflite"
     )
     (text,) = (each for each in result.warnings if "boxes and scores" in each)
     assert "edgekit fix" not in text

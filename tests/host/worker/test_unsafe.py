@@ -193,7 +193,7 @@ def test_arrays_that_are_not_there_are_added_up(tmp_path: Path) -> None:
     with h5py.File(path, "a") as file:
         for name in "abc":  # each below the limit
             file.create_dataset(name, (25 << 20,), "<f4", chunks=(1 << 10,))
-    with pytest.raises(UnsafeModelError, match="all together it claims 314572"):
+    with pytest.raises(UnsafeModelError, match="all together it declares 314572"):
         convert(path, data="random", output=tmp_path / "m.tflite")
 
 
