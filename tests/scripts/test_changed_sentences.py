@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.skipif(sys.version_info < (3, 10), reason="the scripts need Python 3.10")
 _SCRIPT = Path(__file__).parents[2] / "scripts" / "changed_sentences.py"
 # In both pages, so that git finds them to be one page under two names.
 _TITLE = "# Title\n\nThe first sentence of the page stays. The second sentence stays too.\n\n"
