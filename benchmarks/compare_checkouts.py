@@ -10,6 +10,7 @@ their ratios. Other load on the machine affects both checkouts and only makes ru
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import subprocess
@@ -175,6 +176,8 @@ def main() -> None:
         else:
             files = _made(Path(folder))
         checkouts = (given.before.resolve(), given.after.resolve())
+        for checkout in checkouts:  # or a changed file would be compiled in each start
+            compileall.compile_dir(checkout / "edgekit", quiet=2)
         compare(checkouts, files, given.runs, given.only or list(_MEASUREMENTS))
 
 

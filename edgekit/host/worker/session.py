@@ -74,7 +74,9 @@ def _to_float(wire: Wire, request: Message) -> tuple[str, bytes, dict[str, Any]]
     import tensorflow as tf  # noqa: PLC0415
 
     wire.send("step", name="loading the model")
-    tf.keras.backend.clear_session()  # names count on from the network before
+    keras = sys.modules.get("keras")
+    if keras is not None:  # loaded for an earlier request, whose names it would continue
+        keras.backend.clear_session()
     with bounded_memory(request.fields["source"]):
         source: Source = _LOADERS[request.fields["source_kind"]](request.fields)
     wire.send("loaded", **source.describe())
