@@ -40,6 +40,13 @@ class Result:
             raise TypeError(f"{type(self).__name__} is not a dataclass")
         return {**document, "non_finite": non_finite} if non_finite else document
 
+    def json_fields(self) -> dict[str, Any]:
+        """Return the members of the document: the fields; a subclass may add derived ones.
+
+        They are also there if the result is inside another one.
+        """
+        return _fields_of(self)
+
     def to_json(self) -> str:
         """Return the JSON document as text with sorted keys."""
         import json  # noqa: PLC0415 - saves a Runner 2 ms
@@ -57,7 +64,7 @@ def _plain(value: Any, where: str, non_finite: list[str]) -> Any:  # noqa: ANN40
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         head = {"schema": value.schema} if isinstance(value, Result) and value.schema else {}
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        fields = value.json_fields() if isinstance(value, Result) else _fields_of(value)
         return {**head, **_plain(fields, where, non_finite)}
     if isinstance(value, Mapping):
         prefix = f"{where}." if where else ""
@@ -67,3 +74,7 @@ def _plain(value: Any, where: str, non_finite: list[str]) -> Any:  # noqa: ANN40
     if isinstance(value, PurePath):
         return str(value)
     raise TypeError(f"a JSON result cannot contain {type(value).__name__}")
+
+
+def _fields_of(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

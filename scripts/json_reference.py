@@ -136,9 +136,11 @@ def _collect(owner: type, known: dict[str, type], parts: list[type]) -> None:
 
 def _about(each: type) -> str:
     text = inspect.cleandoc(each.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-    own = vars(each).get("to_dict")
-    more = inspect.cleandoc(own.__doc__ or "").split("\n\n")[0].replace("\n", " ") if own else ""
-    return f"{text} Printed as: {more}" if more else text
+    own = getattr(each, "json_fields", Result.json_fields)
+    more = ""
+    if own is not Result.json_fields:
+        more = inspect.cleandoc(own.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+    return f"{text} Members: {more}" if more else text
 
 
 def _table(each: type, known: dict[str, type]) -> str:

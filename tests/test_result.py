@@ -37,6 +37,18 @@ def test_a_result_is_one_document_with_its_schema() -> None:
     assert document == {"schema": "edgekit.test/1", "value": 1.5, "inner": {"shape": [1, 2]}}
 
 
+def test_derived_members_are_there_inside_another_result_too() -> None:
+    @dataclass(frozen=True)
+    class Square(Result):
+        side: int = 3
+
+        def json_fields(self) -> dict[str, Any]:
+            return {**super().json_fields(), "area": self.side**2}
+
+    assert Square().to_dict() == {"side": 3, "area": 9}
+    assert _Outer(value=[Square()]).to_dict()["value"] == [{"side": 3, "area": 9}]
+
+
 def test_enumerations_and_paths_go_by_value() -> None:
     assert _Outer(value=[_Verdict.TPU, Path("a")]).to_dict()["value"] == ["tpu", "a"]
 

@@ -69,10 +69,10 @@ class CheckReport(Result):
         """Mapped operators divided by all."""
         return self.num_mapped / self.num_operators if self.num_operators else 0.0
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return `edgekit.check/1`, with the shares."""
+    def json_fields(self) -> dict[str, Any]:
+        """The fields, and the shares ``mapped_share`` and ``mapped_macs_share``."""
         shares = {"mapped_share": self.mapped_share, "mapped_macs_share": self.mapped_macs_share}
-        return {**super().to_dict(), **shares}
+        return {**super().json_fields(), **shares}
 
 
 @dataclass(frozen=True)

@@ -106,10 +106,9 @@ class MeasuredResult(Result):
         """See `Environment`."""
         return self.environment.thermal
 
-    def to_dict(self) -> dict[str, Any]:
-        """See `Result`."""
-        document = super().to_dict()
-        return {**document["environment"], **document}
+    def json_fields(self) -> dict[str, Any]:
+        """The fields, and those of ``environment`` beside them as in documents numbered 1."""
+        return {**self.environment.json_fields(), **super().json_fields()}
 
 
 class Backend(Protocol):

@@ -55,6 +55,8 @@ def test_emulate_prints_one_document(corpus: Path, image: Path) -> None:
     document = json.loads(done.stdout)
     assert document["schema"] == "edgekit.emulate/1"
     assert document["programs"][0]["instructions"]["op"] > 0
+    ran = document["run"]
+    assert ran["environment"]["device"] == ran["device"] == "emulator"
 
 
 @pytest.mark.corpus

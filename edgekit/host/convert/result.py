@@ -69,9 +69,9 @@ class ConvertResult(Result):
         """The float model's size over this one's."""
         return self.float_bytes / self.bytes if self.float_bytes else None
 
-    def to_dict(self) -> dict[str, Any]:
-        """`edgekit.convert/1`, with ``ratio``."""
-        return {**super().to_dict(), "ratio": self.ratio}
+    def json_fields(self) -> dict[str, Any]:
+        """The fields, and ``ratio``."""
+        return {**super().json_fields(), "ratio": self.ratio}
 
 
 def endpoints(
