@@ -30,18 +30,18 @@ class ModelFile:
         content: The bytes of the .tflite.
     """
 
-    def __init__(self, given: bytes, path: str = "", prefer: str = PLAIN) -> None:
-        """See `read_model_file`, which also reads paths."""
+    def __init__(
+        self, given: bytes, path: str = "", prefer: str = PLAIN, **known: Model | Bundle
+    ) -> None:
+        """See `read_model_file`, which also reads paths; ``known`` are properties by name."""
         self.given, self.path = given, path
-        self._known: dict[str, Any] = {}
+        self._known: dict[str, Any] = known
         self.content = self._chosen(prefer)
 
     @classmethod
     def of(cls, model: Model, path: str = "") -> ModelFile:
         """Return a model built in memory as the file that it would be."""
-        file = cls(write_model(model), path)
-        file._known["model"] = model
-        return file
+        return cls(write_model(model), path, model=model)
 
     @property
     def is_bundle(self) -> bool:
@@ -104,10 +104,7 @@ class ModelFile:
         """Return this file; for a bundle, with the model that ``prefer`` names."""
         if not self.is_bundle:
             return self
-        other = ModelFile.__new__(ModelFile)
-        other.given, other.path = self.given, self.path
-        other._known = {"bundle": self.bundle}  # noqa: SLF001 - of the same class
-        other.content = other._chosen(prefer)  # noqa: SLF001 - of the same class
+        other = ModelFile(self.given, self.path, prefer, bundle=self.bundle)
         return self if other.content == self.content else other
 
     def _chosen(self, prefer: str) -> bytes:

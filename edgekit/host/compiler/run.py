@@ -19,7 +19,7 @@ from pathlib import Path
 from edgekit import files
 from edgekit.errors import GateError, OutputError, UnsupportedModelError, UsageError
 from edgekit.formats.bundle import MODEL_PATH
-from edgekit.formats.model_file import read_model_file
+from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.host.compiler.compare import compare
 from edgekit.host.compiler.errors import PROGRAM, failure_of, is_random, missing_compiler
 from edgekit.host.compiler.log import CompilerLogError, CompilerReport, parse_compiler_log
@@ -50,7 +50,7 @@ class _Request:
 
     sources: tuple[Path, ...]  # as the user gave them
     models: tuple[Path, ...]  # what the compiler reads; models of bundles are unpacked
-    hashes: tuple[str, ...]
+    files: tuple[ModelFile, ...]  # the sources, read
     folder: Path
     options: CompilerOptions
     deadline_s: float
@@ -171,12 +171,12 @@ def compile_commands(
         program = _which(compiler or find_compiler() or "") or program
     place = place_for(via, program)
     request = _check_request(models, Path(out_dir), options, DEADLINE_S)
-    for path in request.sources:
-        if read_model_file(path).is_bundle:
+    for file in request.files:
+        if file.is_bundle:
             raise UsageError(
                 "the compiler does not read bundles, so a bundle is unpacked first",
-                where=str(path),
-                fix=f"unzip {path} {MODEL_PATH}, and give that file",
+                where=file.path,
+                fix=f"unzip {file.path} {MODEL_PATH}, and give that file",
             )
     job = Job(request.models, options.arguments(), request.folder, DEADLINE_S, lambda _line: None)
     commands = place.commands(job)
@@ -215,7 +215,7 @@ def _check_request(
             why=f"both would become {twice[0]}_edgetpu.tflite",
             fix="rename one of them",
         )
-    hashes = tuple(_check_model(path) for path in paths)
+    read = tuple(_read_plain(path) for path in paths)
     if not folder.is_dir():
         raise OutputError(
             "the folder for the output does not exist",
@@ -226,22 +226,21 @@ def _check_request(
         files.refuse_overwriting(folder / f"{stem}_edgetpu.tflite", *paths)
     files.check_writable(folder / f"{stems[0]}_edgetpu.tflite")
     absolute = tuple(path.absolute() for path in paths)
-    return _Request(paths, absolute, hashes, folder, options, deadline_s)
+    return _Request(paths, absolute, read, folder, options, deadline_s)
 
 
 def _unpacked(request: _Request, scratch: Path) -> _Request:
     """Unpack the models of bundles into ``scratch``, under the bundles' names."""
     models = list(request.models)
-    for index, path in enumerate(request.models):
-        file = read_model_file(path)
+    for index, file in enumerate(request.files):
         if file.is_bundle:
-            models[index] = scratch / f"{path.stem}.tflite"
+            models[index] = scratch / f"{models[index].stem}.tflite"
             models[index].write_bytes(file.content)
     return replace(request, models=tuple(models))
 
 
-def _check_model(path: Path) -> str:
-    """Return the SHA-256 of a model that may be compiled."""
+def _read_plain(path: Path) -> ModelFile:
+    """Read a model that may be compiled."""
     file = read_model_file(path)
     if file.is_compiled:
         raise UnsupportedModelError(
@@ -249,7 +248,7 @@ def _check_model(path: Path) -> str:
             where=str(path),
             fix="give the .tflite file that it was compiled from",
         )
-    return file.sha256
+    return file
 
 
 def _fit_version(request: _Request, place: Place) -> _Request:
@@ -346,7 +345,7 @@ def _describe(each: Made, request: _Request) -> CompiledModel:
     output = request.folder / each.path.name
     return CompiledModel(
         model=str(request.source_of(each.model)),
-        sha256=request.hashes[request.models.index(each.model)],
+        sha256=request.files[request.models.index(each.model)].sha256,
         output=str(output),
         output_bytes=output.stat().st_size,
         on_chip_bytes=report.on_chip_bytes,

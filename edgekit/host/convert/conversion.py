@@ -31,9 +31,8 @@ from edgekit.errors import EdgeKitError, UnsupportedModelError, UsageError
 from edgekit.evaluate.causes import Making
 from edgekit.evaluate.gates import Gates
 from edgekit.evaluate.outputs import Agreement, agreement_warnings, measure_outputs
-from edgekit.formats.model_file import ModelFile
+from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.formats.tflite import Model, write_model
-from edgekit.formats.tflite_metadata import read_notes
 from edgekit.host.convert.activations import parse_replacements, with_replacements
 from edgekit.host.convert.blockers import find_blockers
 from edgekit.host.convert.calibration import Calibration, Progress, num_held_out
@@ -41,7 +40,7 @@ from edgekit.host.convert.child import ConverterChild, Loaded
 from edgekit.host.convert.enforce import enforce, lower_versions, refuse
 from edgekit.host.convert.float_tflite import (
     cut,
-    read_float_tflite,
+    float_model_of,
     refuse_unquantizable,
     tflite_inputs,
 )
@@ -193,6 +192,7 @@ class _Conversion:
         self._label_check: LabelCheck | None = None
         self._notes: list[str] = []
         self._loader = "tflite"
+        self._tflite: ModelFile | None = None  # the source, if it is one
         self.stop_early = True
 
     def run(self, output: Path) -> ConvertResult:
@@ -260,23 +260,23 @@ class _Conversion:
         """Return the model with preprocessing and labels in its metadata."""
         how = self._pixels.used_for(self._dataset)
         source = self._whole_source()
-        return with_use(made.content, source, how, self._labels, self._notes.append)
+        given = None if source is None else source.given
+        return with_use(made.content, given, how, self._labels, self._notes.append)
 
     def _find_labels(self, model: Model) -> tuple[str, ...]:
         """Return the class names: as given, else the source's, else those of the data's folders."""
         source = self._whole_source()
-        noted = read_notes(source).labels if source is not None else ()
+        noted = source.notes.labels if source is not None else ()
         asked = check_labels(self._options.labels, model)
         labels = asked or names_of(model, noted, self._dataset)
         if not asked:
             self._notes.extend(order_notes(labels, self._dataset))
         return labels
 
-    def _whole_source(self) -> bytes | None:
+    def _whole_source(self) -> ModelFile | None:
         """Return the source .tflite; None if only a part of it, or another format, is converted."""
         is_cut = self._options.inputs or self._options.outputs
-        is_whole = self._source.kind == "tflite" and not is_cut
-        return self._source.path.read_bytes() if is_whole else None
+        return None if is_cut else self._tflite
 
     # -- to a float model with static shapes
 
@@ -303,9 +303,9 @@ class _Conversion:
     def _read_tflite(self) -> ModelFile:
         """Return a float .tflite, cut and made static as the options require."""
         options, where = self._options, self._where
-        model = read_float_tflite(self._source.path, options.mode)
-        content = self._source.path.read_bytes()
-        noted = maker_preprocess(model, content, read_notes(content, model).preprocess)
+        file = self._tflite = read_model_file(self._source.path)
+        model = float_model_of(file, options.mode)
+        noted = maker_preprocess(model, file.given, file.notes.preprocess)
         self._pixels.take_noted(*(("", "") if options.inputs else noted))
         model = cut(model, options.inputs, options.outputs, where)
         self._refuse(self._replaced(model)[0], open_shapes=True)

@@ -6,12 +6,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from edgekit.edgetpu.check import refuse_compiled
 from edgekit.edgetpu.structure import structural_rules
 from edgekit.errors import UnsupportedModelError, UsageError
-from edgekit.formats.tflite import Model, Tensor, read_model
+from edgekit.formats.model_file import ModelFile
+from edgekit.formats.tflite import Model, Tensor
 from edgekit.formats.tflite.part import between
 from edgekit.host.convert.enforce import refuse
 from edgekit.host.convert.shapes import RawInput
@@ -20,8 +20,8 @@ from edgekit.rewrite import apply_rule, sparse
 _MODES = ("int8", "float-fallback")
 
 
-def read_float_tflite(path: Path, mode: str) -> Model:
-    """Read a .tflite of real numbers, and refuse any other.
+def float_model_of(file: ModelFile, mode: str) -> Model:
+    """Return the model in a .tflite of real numbers, and refuse any other.
 
     Raises:
         ModelFormatError: It is damaged.
@@ -32,16 +32,15 @@ def read_float_tflite(path: Path, mode: str) -> Model:
         raise UsageError(
             f"--mode {mode} does not start from a .tflite file", fix="give the Keras model"
         )
-    model = read_model(path)
-    refuse_compiled(model, str(path))
-    model = apply_rule(sparse.RULE, model) or model
+    refuse_compiled(file.model, file.path)
+    model = apply_rule(sparse.RULE, file.model) or file.model
     quantized = [
         tensor for tensor in model.main.tensors if tensor.quantization and tensor.dtype != "FLOAT32"
     ]
     if quantized:
         raise UnsupportedModelError(
             "the model is already quantized",
-            where=str(path),
+            where=file.path,
             why=f"{len(quantized)} tensors, for example {quantized[0].name}, contain "
             f"{quantized[0].dtype.lower()}",
             fix="give the float model; or see which operators of this one map: edgekit check",
