@@ -21,136 +21,151 @@ if TYPE_CHECKING:
 # Lines of the compiler that show its progress.
 _STEPS = ("Searching", "Try to compile", "Started", "edgekit:")
 
+ModelsArgument = Annotated[
+    List[Path],
+    typer.Argument(
+        metavar="MODEL...",
+        help="Integer-only .tflite files; several are compiled to share one Edge TPU.",
+        autocompletion=completion.models,
+    ),
+]
+FolderOption = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="FOLDER", help="The folder for NAME_edgetpu.tflite."),
+    Formerly("--out-dir", "--out_dir"),
+]
+ShowOperationsOption = Annotated[
+    bool,
+    typer.Option(
+        "--show-operations",
+        "-s",
+        help="Print the operator table even if all operations are mapped.",
+    ),
+    Formerly("--show_operations"),
+]
+MinRuntimeVersionOption = Annotated[
+    Optional[int],
+    typer.Option(
+        "--min-runtime-version",
+        "-m",
+        help="The oldest Edge TPU runtime that must run the model: 10 to 14.",
+    ),
+    Formerly("--min_runtime_version"),
+]
+IntermediateTensorsOption = Annotated[
+    Optional[str],
+    typer.Option(
+        "--intermediate-tensors",
+        "-i",
+        metavar="NAMES",
+        help="Tensors at which the Edge TPU's part ends: A,B for one model, A,B:C for two.",
+    ),
+    Formerly("--intermediate_tensors"),
+]
+NumSegmentsOption = Annotated[
+    Optional[int],
+    typer.Option(
+        "--num-segments",
+        "-n",
+        min=1,
+        help="Cut the model into this many parts, one per Edge TPU.",
+    ),
+    Formerly("--num_segments"),
+]
+SearchDelegateOption = Annotated[
+    bool,
+    typer.Option(
+        "--search-delegate",
+        "-d",
+        help="If it fails, retry with more and more of the last operations on the CPU (16.0).",
+    ),
+    Formerly("--search_delegate"),
+]
+DelegateSearchStepOption = Annotated[
+    Optional[int],
+    typer.Option(
+        "--delegate-search-step",
+        "-k",
+        min=1,
+        help="Number of operations to add at each try (16.0).",
+    ),
+    Formerly("--delegate_search_step"),
+]
+CompilerTimeoutOption = Annotated[
+    Optional[int],
+    typer.Option(
+        "--timeout-sec",
+        "-t",
+        metavar="SECONDS",
+        min=1,
+        help="The compiler's own time limit for one try; 180 by default.",
+    ),
+    Formerly("--timeout_sec"),
+]
+MultipleSubgraphsOption = Annotated[
+    bool,
+    typer.Option(
+        "--enable-multiple-subgraphs",
+        "-a",
+        help="Allow more than one region on the Edge TPU (experimental, often slower).",
+    ),
+    Formerly("--enable_multiple_subgraphs"),
+]
+CompilerOption = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="PATH",
+        help="The edgetpu_compiler, if PATH and EDGETPU_COMPILER do not name it.",
+    ),
+]
+ViaOption = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="PLACE", help="Where to run it: ssh://[user@]host[:port] or docker:IMAGE."
+    ),
+]
+MinMappedOption = Annotated[
+    Optional[float],
+    typer.Option(
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="A gate: exit with 4 if a smaller share of operators maps; for example 0.95.",
+    ),
+]
+RetriesOption = Annotated[
+    int, typer.Option(min=0, help="Number of retries after a crash that is known to be random.")
+]
+DeadlineOption = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        min=0.001,
+        help="Stop the compiler and its child processes after this many seconds.",
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the exact command; do not run it.")
+]
+
 
 def compile(  # noqa: A001 - the command's name
-    models: Annotated[
-        List[Path],
-        typer.Argument(
-            metavar="MODEL...",
-            help="Integer-only .tflite files; several are compiled to share one Edge TPU.",
-            autocompletion=completion.models,
-        ),
-    ],
-    out_dir: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="FOLDER", help="The folder for NAME_edgetpu.tflite."
-        ),
-        Formerly("--out-dir", "--out_dir"),
-    ] = Path(),
-    show_operations: Annotated[
-        bool,
-        typer.Option(
-            "--show-operations",
-            "-s",
-            help="Print the operator table even if all operations are mapped.",
-        ),
-        Formerly("--show_operations"),
-    ] = False,
-    min_runtime_version: Annotated[
-        Optional[int],
-        typer.Option(
-            "--min-runtime-version",
-            "-m",
-            help="The oldest Edge TPU runtime that must run the model: 10 to 14.",
-        ),
-        Formerly("--min_runtime_version"),
-    ] = None,
-    intermediate_tensors: Annotated[
-        Optional[str],
-        typer.Option(
-            "--intermediate-tensors",
-            "-i",
-            metavar="NAMES",
-            help="Tensors at which the Edge TPU's part ends: A,B for one model, A,B:C for two.",
-        ),
-        Formerly("--intermediate_tensors"),
-    ] = None,
-    num_segments: Annotated[
-        Optional[int],
-        typer.Option(
-            "--num-segments",
-            "-n",
-            min=1,
-            help="Cut the model into this many parts, one per Edge TPU.",
-        ),
-        Formerly("--num_segments"),
-    ] = None,
-    search_delegate: Annotated[
-        bool,
-        typer.Option(
-            "--search-delegate",
-            "-d",
-            help="If it fails, retry with more and more of the last operations on the CPU (16.0).",
-        ),
-        Formerly("--search_delegate"),
-    ] = False,
-    delegate_search_step: Annotated[
-        Optional[int],
-        typer.Option(
-            "--delegate-search-step",
-            "-k",
-            min=1,
-            help="Number of operations to add at each try (16.0).",
-        ),
-        Formerly("--delegate_search_step"),
-    ] = None,
-    timeout_sec: Annotated[
-        Optional[int],
-        typer.Option(
-            "--timeout-sec",
-            "-t",
-            metavar="SECONDS",
-            min=1,
-            help="The compiler's own time limit for one try; 180 by default.",
-        ),
-        Formerly("--timeout_sec"),
-    ] = None,
-    enable_multiple_subgraphs: Annotated[
-        bool,
-        typer.Option(
-            "--enable-multiple-subgraphs",
-            "-a",
-            help="Allow more than one region on the Edge TPU (experimental, often slower).",
-        ),
-        Formerly("--enable_multiple_subgraphs"),
-    ] = False,
-    compiler: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="PATH",
-            help="The edgetpu_compiler, if PATH and EDGETPU_COMPILER do not name it.",
-        ),
-    ] = None,
-    via: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="PLACE", help="Where to run it: ssh://[user@]host[:port] or docker:IMAGE."
-        ),
-    ] = None,
-    min_mapped: Annotated[
-        Optional[float],
-        typer.Option(
-            metavar="SHARE",
-            min=0.0,
-            max=1.0,
-            help="A gate: exit with 4 if a smaller share of operators maps; for example 0.95.",
-        ),
-    ] = None,
-    retries: Annotated[
-        int, typer.Option(min=0, help="Number of retries after a crash that is known to be random.")
-    ] = 3,
-    deadline_sec: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            min=0.001,
-            help="Stop the compiler and its child processes after this many seconds.",
-        ),
-    ] = 3600.0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the exact command; do not run it.")
-    ] = False,
+    models: ModelsArgument,
+    out_dir: FolderOption = Path(),
+    show_operations: ShowOperationsOption = False,
+    min_runtime_version: MinRuntimeVersionOption = None,
+    intermediate_tensors: IntermediateTensorsOption = None,
+    num_segments: NumSegmentsOption = None,
+    search_delegate: SearchDelegateOption = False,
+    delegate_search_step: DelegateSearchStepOption = None,
+    timeout_sec: CompilerTimeoutOption = None,
+    enable_multiple_subgraphs: MultipleSubgraphsOption = False,
+    compiler: CompilerOption = None,
+    via: ViaOption = None,
+    min_mapped: MinMappedOption = None,
+    retries: RetriesOption = 3,
+    deadline_sec: DeadlineOption = 3600.0,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Compile for the Edge TPU with your own edgetpu_compiler."""
