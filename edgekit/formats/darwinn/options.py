@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the package's bytes from the flexbuffer map in an edgetpu-custom-op."""
+"""The flexbuffer map in an edgetpu-custom-op: read the package's bytes from it, write it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from flatbuffers import flexbuffers
 from edgekit.errors import ModelFormatError
 
 # Keys of the map (libedgetpu, package registry).
+_VERSION_KEY = "1"
 _EXECUTABLE_KEY = "4"
+_EXECUTION_PREFERENCE_KEY = "5"  # of Android's NNAPI
+_CHIPS_KEY = "6"  # one number for each package
 _MORE_EXECUTABLES_KEY = "7"
+_VERSION, _NO_PREFERENCE = 0, -1
+_EDGE_TPU = 18  # the chip's number in the files of compilers 14.1 to 16.0
 # The exceptions of the flexbuffers runtime for a wrong offset, type or width.
 _DAMAGE = (
     struct.error,
@@ -54,6 +59,23 @@ def read_custom_options(options: bytes, where: str) -> memoryview:
             fix="compile the model for one chip",
         )
     return memoryview(package)
+
+
+def write_custom_options(package: bytes) -> bytes:
+    """Return the options of an edgetpu-custom-op that contains ``package``.
+
+    They equal those that compilers 14.1 to 16.0 write around the same package.
+    """
+    builder: Any = flexbuffers.Builder()
+    with builder.Map():
+        builder.Int(_VERSION_KEY, _VERSION)
+        builder.Key(_EXECUTABLE_KEY)
+        # The runtime reads a string of any bytes; the public String takes only text.
+        builder._WriteBlob(package, append_zero=True, type_=flexbuffers.Type.STRING)  # noqa: SLF001
+        builder.Int(_EXECUTION_PREFERENCE_KEY, _NO_PREFERENCE)
+        builder.VectorFromElements(_CHIPS_KEY, [_EDGE_TPU])
+        builder.VectorFromElements(_MORE_EXECUTABLES_KEY, [])
+    return bytes(builder.Finish())
 
 
 def _optional(entries: Any, key: str) -> Any:  # noqa: ANN401 - flexbuffers has no types

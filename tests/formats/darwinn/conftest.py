@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Callable, Sequence
 
 import flatbuffers
+import numpy as np
 import pytest
 from flatbuffers import flexbuffers
 
@@ -103,3 +105,23 @@ def build_package() -> BuildPackage:
 def build_options() -> Callable[..., bytes]:
     """See `options_of`."""
     return options_of
+
+
+def same(left: object, right: object) -> bool:
+    """Whether two packages, or parts of them, are equal in every field and every element."""
+    if dataclasses.is_dataclass(left):
+        names = [each.name for each in dataclasses.fields(left)]
+        return type(left) is type(right) and all(
+            same(getattr(left, name), getattr(right, name)) for name in names
+        )
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+        return left.dtype == right.dtype and np.array_equal(left, right)
+    return type(left) is type(right) and left == right
+
+
+@pytest.fixture
+def is_same() -> Callable[[object, object], bool]:
+    """`same`."""
+    return same
