@@ -152,10 +152,14 @@ def _row(operator: OperatorInfo) -> List[str]:
 
 
 def _render_compiled(result: InspectResult) -> Iterator[str]:
-    yield (
-        f"runtime    {result.min_runtime_version} or later "
-        f"(edgetpu_compiler {result.compiler_release} writes this)"
-    )
+    if result.compiler_note:
+        yield f"compiler   {result.compiler_note}"
+        yield f"runtime    {result.min_runtime_version} or later"
+    else:
+        yield (
+            f"runtime    {result.min_runtime_version} or later "
+            f"(edgetpu_compiler {result.compiler_release} writes this)"
+        )
     yield (
         f"parameters {result.cached_bytes:,} bytes cached on the chip, "
         f"{result.streamed_bytes:,} streamed with each inference"

@@ -11,6 +11,7 @@ from edgekit.errors import UsageError
 from edgekit.files import PathLike
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.model_file import PROGRAM, read_model_file
+from edgekit.formats.tflite_metadata import read_compiler_note
 from edgekit.inspect.compiled import compiler_release, describe_packages
 from edgekit.inspect.graph import describe_operators, describe_tensors
 from edgekit.inspect.result import CpuOperator, InspectResult, InspectSet
@@ -44,6 +45,7 @@ def inspect(model: PathLike, *, source: PathLike | None = None) -> InspectResult
         source = source or model
     operators = describe_operators(parsed, compiled=bool(packages))
     described = describe_packages(packages)
+    note = read_compiler_note(parsed) if packages else None
     peak = max(operators, key=lambda each: each.activation_bytes, default=None)
     runtime = max((each.min_runtime_version for each in described), default=None)
     result = InspectResult(
@@ -67,7 +69,8 @@ def inspect(model: PathLike, *, source: PathLike | None = None) -> InspectResult
             if each.place == "cpu"
         ),
         min_runtime_version=runtime,
-        compiler_release="" if runtime is None else compiler_release(runtime),
+        compiler_release="" if runtime is None or note else compiler_release(runtime),
+        compiler_note=note,
         cached_bytes=sum(each.cached_bytes for each in described),
         streamed_bytes=sum(each.streamed_bytes for each in described),
         bus_bytes_per_inference=sum(each.bus_bytes_per_inference for each in described),

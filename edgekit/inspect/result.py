@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from edgekit.formats.tflite_metadata import CompilerNote
 from edgekit.result import Result
 
 
@@ -111,13 +112,14 @@ class InspectResult(Result):
     packages: tuple[PackageInfo, ...]
     cpu_operators: tuple[CpuOperator, ...]
     min_runtime_version: int | None
-    compiler_release: str  # releases that write such a file; the file does not contain it
+    compiler_release: str  # releases of Google's that write such a file; empty for edgekit's
     cached_bytes: int
     streamed_bytes: int
     bus_bytes_per_inference: int
     bus_bytes_at_load: int
     source: str = ""
     source_operators: tuple[OperatorInfo, ...] = ()  # of the source, with their places
+    compiler_note: CompilerNote | None = None  # of edgekit's own compiler; None: Google's
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.cli.inspect import render
 from edgekit.errors import ModelFormatError, UnsupportedModelError, UsageError
+from edgekit.formats.tflite import write_model
+from edgekit.formats.tflite_metadata import IN_EMULATOR, CompilerNote, write_compiler_note
 from edgekit.inspect import inspect, inspect_files, node_data
+from tests.runtime.edgetpu.conftest import compiled_model
 
 _TEST_DATA = "compiled/google-coral__test_data"
 _SMALL = f"{_TEST_DATA}/mobilenet_v1_0.25_128_quant"
@@ -112,3 +116,21 @@ def test_node_data_has_a_value_and_a_colour_for_each_output_tensor(corpus: Path)
     assert set(document["results"]) == names
     assert all({"value", "bgColor"} <= set(each) for each in document["results"].values())
     json.dumps(document, allow_nan=False)
+
+
+def test_a_note_of_the_open_compiler_is_shown_instead_of_googles_releases(tmp_path: Path) -> None:
+    path, google = tmp_path / "ours.tflite", tmp_path / "google.tflite"
+    record = {"inputs": 12, "share_of_seen_forms": 1.0}
+    note = CompilerNote("edgekit 9.9 open compiler", IN_EMULATOR, record)
+    google.write_bytes(write_model(compiled_model()))
+    path.write_bytes(write_compiler_note(google.read_bytes(), note))
+    result = inspect(path)
+    assert result.compiler_note == note
+    assert json.loads(result.to_json())["compiler_note"]["verification"] == record
+    assert (
+        "compiler   edgekit 9.9 open compiler; verified in the emulator, not on a chip"
+        in render(result)
+    )
+    assert not any("edgetpu_compiler" in line for line in render(result))
+    assert inspect(google).compiler_note is None
+    assert any("edgetpu_compiler 16.0" in line for line in render(inspect(google)))

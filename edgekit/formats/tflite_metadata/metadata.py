@@ -14,6 +14,7 @@ METADATA_NAME = "TFLITE_METADATA"
 # edgekit's own metadata buffer with the text of --preprocess: the standard schema does not have
 # fields for resizing, filter and colour order.
 PREPROCESS_NAME = "EDGEKIT_PREPROCESS"
+COMPILER_NAME = "EDGEKIT_COMPILER"  # the open compiler's note on its program, as JSON
 IDENTIFIER = b"M001"
 
 FEATURE, IMAGE, BOUNDING_BOX = "feature", "image", "bounding_box"
