@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
@@ -25,7 +25,8 @@ from edgekit.fix.split_result import SplitPart, SplitResult, SplitTensor
 from edgekit.formats.model_file import read_model_file
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import Notes
-from edgekit.rewrite.edit import Edit, is_editable
+from edgekit.rewrite.edit import is_editable
+from edgekit.rewrite.segments import part_model
 
 if TYPE_CHECKING:
     from edgekit.data import Preprocess
@@ -188,13 +189,8 @@ def _take_apart(model: Model, head: set[int]) -> _Parts:
 
 
 def _part_model(model: Model, numbers: list[int], inputs: list[int], outputs: list[int]) -> Model:
-    # Drop signatures and metadata: they describe the inputs and outputs of the whole.
-    edit = Edit(replace(model, signature_defs=(), metadata={}))
-    edit.operators = [model.main.operators[number] for number in numbers]
-    read = {i for op in edit.operators for i in op.inputs}
-    edit.inputs, edit.outputs = [i for i in inputs if i in read or i in outputs], outputs
     # Read it again, so that the same bytes are run and written.
-    return read_model(write_model(edit.build()))
+    return read_model(write_model(part_model(model, numbers, inputs, outputs)))
 
 
 def _prove(
