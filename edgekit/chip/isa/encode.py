@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Iterable, Mapping
 
 from edgekit.chip.isa.decode import Instruction
-from edgekit.chip.isa.table import LAYOUTS, WORD_BYTES
+from edgekit.chip.isa.table import LAYOUTS, OPCODE_FIRST_BIT, WORD_BYTES
 from edgekit.errors import UsageError
 
 
@@ -24,23 +24,26 @@ def encode_one(opcode: int, fields: Mapping[str, int], rest: int = 0) -> bytes:
     layout = LAYOUTS.get(opcode)
     if layout is None:
         raise UsageError(f"no opcode {opcode:#04x}")
-    unknown = set(fields) - {field.name for field in layout.fields}
-    if unknown:
-        raise UsageError(f"{layout.name} has no field {', '.join(sorted(unknown))}")
-    code = rest
-    for field in layout.fields:
-        value = opcode if field.name == "opcode" else fields.get(field.name, 0)
-        low, high = (
-            (-1 << (field.width - 1), 1 << (field.width - 1))
-            if field.signed
-            else (
-                0,
-                1 << field.width,
-            )
-        )
+    known = _FIELDS[opcode]
+    code = rest | opcode << OPCODE_FIRST_BIT
+    for name, value in fields.items():
+        field = known.get(name)
+        if field is None:
+            raise UsageError(f"{layout.name} has no field {name}")
+        if name == "opcode":
+            continue
+        low, high = -1 << (field.width - 1), 1 << (field.width - 1)
+        if not field.signed:
+            low, high = 0, 1 << field.width
         if not low <= value < high:
             raise UsageError(
-                f"{value} does not fit the {field.width} bits of {field.name}", where=layout.name
+                f"{value} does not fit the {field.width} bits of {name}", where=layout.name
             )
         code |= (value << field.first_bit) & field.mask
     return code.to_bytes(layout.num_words * WORD_BYTES, "little")
+
+
+# Opcode -> field name -> field.
+_FIELDS = {
+    opcode: {field.name: field for field in layout.fields} for opcode, layout in LAYOUTS.items()
+}

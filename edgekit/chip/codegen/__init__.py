@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""edgekit's own compiler for the Edge TPU: from an int8 model to a package of instructions.
+
+    partition.py   which operators run on the Edge TPU, by `legalize.py` and the data flow
+    layout.py      nodes on blocks of narrow memory
+    narrow.py      places in narrow memory
+    parameters.py  the bytes of the weights, and the tiles that keep them
+    stages/        the instructions of each kind of step
+    program.py     all of it in order, and the package
+
+It never imports the emulator, which judges what it makes. Sources of the facts: Google's compiled
+programs, and tinycoral (github.com/FrederikRogalski/tinycoral, docs/isa, MIT).
+"""
+
+from edgekit.chip.codegen.errors import Unsupported
+from edgekit.chip.codegen.partition import Partition, partition
+from edgekit.chip.codegen.program import Program, make_program
+
+__all__ = ["Partition", "Program", "Unsupported", "make_program", "partition"]

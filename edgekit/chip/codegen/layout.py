@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes on blocks: which block each tensor has, which outputs each step makes.
+
+Without slices every tensor has one whole block and every node is one step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Dict, List, Sequence, Tuple, Union
+
+from edgekit.chip.codegen.geometry import Block, Counted, Span, held_by
+from edgekit.chip.codegen.nests import round_up
+from edgekit.chip.codegen.nodes import Addition, Convolution, Elementwise, Network, Node, Pool
+from edgekit.chip.codegen.stages.addition import AdditionStage
+from edgekit.chip.codegen.stages.convolution import ConvolutionStage
+from edgekit.chip.codegen.stages.elementwise import ElementwiseStage
+from edgekit.chip.codegen.stages.input import InputStage
+from edgekit.chip.codegen.stages.output import HOST_BYTES, own_bytes
+from edgekit.chip.codegen.stages.pool import PoolStage
+
+ComputeStage = Union[ConvolutionStage, ElementwiseStage, AdditionStage, PoolStage]
+
+
+@dataclass
+class Compute:
+    """A node, for the outputs in ``stage.rows`` x ``stage.columns``."""
+
+    node: Node
+    index: int  # of the node in the network
+    stage: ComputeStage
+    sources: Tuple[Block, ...]
+    output: Block
+    whole: bool = True  # all of its outputs, with an exchange of halos before it
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks that are alive during the step."""
+        return (*self.sources, self.output)
+
+
+@dataclass
+class Exchange:
+    """The halo exchange of what a slice reads, once for all slices."""
+
+    block: Block
+    rows: List[Span]
+    columns: List[Span]
+    padding: int
+    index: int
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks that are alive during the step."""
+        return (self.block,)
+
+
+@dataclass
+class Receive:
+    """A slice of an input, with its halos, from the host."""
+
+    stage: InputStage
+    tensor: int
+    index: int
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks that are alive during the step."""
+        return (self.stage.block,)
+
+
+Step = Union[Compute, Exchange, Receive]
+
+
+@dataclass
+class Layout:
+    """The blocks and steps of a program."""
+
+    network: Network
+    blocks: Dict[int, Block] = field(default_factory=dict)  # by tensor, aliases resolved
+    steps: List[Step] = field(default_factory=list)
+    streamed_inputs: frozenset[int] = frozenset()  # received slice by slice
+
+    def block(self, tensor: int) -> Block:
+        """The whole block of a tensor."""
+        root = self.network.root(tensor)
+        if root not in self.blocks:
+            self.blocks[root] = Block(self.network.shapes[root])
+        return self.blocks[root]
+
+    def add_whole(self, index: int) -> None:
+        """A step that makes all outputs of node ``index``."""
+        node = self.network.nodes[index]
+        sources = tuple(self.block(tensor) for tensor in node.sources)
+        output = self.block(node.output)
+        stage = make_stage(node, sources, output, output.own_rows, output.own_columns)
+        self.steps.append(Compute(node, index, stage, sources, output))
+
+    def settle(self) -> None:
+        """Grow blocks until consumers find their windows, and make operands of additions alike."""
+        for tensor in self.network.outputs:
+            block = self.block(tensor)
+            sizes = [own_bytes(block)[tile] for tile in block.own_tiles()[:-1]]
+            if any(size % HOST_BYTES for size in sizes):
+                block.position_bytes = round_up(block.position_bytes, HOST_BYTES)
+        for step in self.steps:
+            if isinstance(step, Compute) and step.whole and not isinstance(step.node, Addition):
+                step.sources[0].cover(held_by(step.stage.rows), held_by(step.stage.columns))
+        pairs = [
+            step.sources
+            for step in self.steps
+            if isinstance(step, Compute) and isinstance(step.node, Addition)
+        ]
+        changed = True
+        while changed:
+            changed = any([_make_alike(first, second) for first, second in pairs])
+
+
+def _make_alike(first: Block, second: Block) -> bool:
+    before = [(list(b.rows), list(b.columns), b.position_bytes) for b in (first, second)]
+    first.cover(second.rows, second.columns)
+    second.cover(first.rows, first.columns)
+    first.position_bytes = second.position_bytes = max(
+        first.position_bytes, second.position_bytes
+    )
+    return before != [(list(b.rows), list(b.columns), b.position_bytes) for b in (first, second)]
+
+
+def make_stage(
+    node: Node,
+    sources: Sequence[Block],
+    output: Block,
+    rows: Sequence[Counted],
+    columns: Sequence[Counted],
+) -> ComputeStage:
+    """The stage of a node for the outputs in ``rows`` x ``columns``."""
+    if isinstance(node, Convolution):
+        return ConvolutionStage(node, sources[0], output, rows, columns)
+    if isinstance(node, Elementwise):
+        return ElementwiseStage(node, sources[0], output, rows, columns)
+    if isinstance(node, Addition):
+        return AdditionStage(node, sources, output, rows, columns)
+    return PoolStage(node, sources[0], output, rows, columns)
+
+
+def whole_layout(network: Network) -> Layout:
+    """Every node in one step."""
+    layout = Layout(network)
+    for tensor in network.inputs:
+        layout.block(tensor)
+    for index in range(len(network.nodes)):
+        layout.add_whole(index)
+    layout.settle()
+    return layout

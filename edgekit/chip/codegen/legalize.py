@@ -1,0 +1,473 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operators of the source model to nodes: what this compiler takes, and why it does not.
+
+A reshape and a requantization without change become aliases, a PAD becomes the padding of the
+convolutions behind it. Multipliers, clamps and zero points come from `edgekit.chip.arithmetic`,
+whose formulas are proved on Google's programs.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.chip.arithmetic.formulas import add_weights
+from edgekit.chip.arithmetic.scales import (
+    ACTIVATIONS,
+    clamps,
+    constant,
+    multiplier_of,
+    scale_of,
+    zero_point_of,
+)
+from edgekit.chip.codegen.errors import Unsupported
+from edgekit.chip.codegen.geometry import WORD, Axis
+from edgekit.chip.codegen.nests import round_up
+from edgekit.chip.codegen.nodes import (
+    COPY,
+    Addition,
+    Convolution,
+    Elementwise,
+    Network,
+    Node,
+    OutputStage,
+    Pool,
+    Shape,
+    Window,
+)
+from edgekit.chip.codegen.splines import SPLINES
+from edgekit.formats.tflite import Model, Operator, Tensor
+
+_DTYPES = ("INT8", "UINT8")
+_ZERO_CROSSING = 128  # what makes an int8 value unsigned
+# The average over a whole map reads it on one tile: larger maps go 64 channels at a time.
+_GATHERED_BYTES, _GATHERED_CHANNELS = 100_000, 64
+
+
+def shape_of(shape: Sequence[int]) -> Shape:
+    """The shape of one batch element on the device: vectors are one position."""
+    if len(shape) == 4:
+        return shape[1], shape[2], shape[3]
+    if len(shape) == 3:
+        return 1, shape[1], shape[2]
+    if len(shape) == 2:
+        return 1, 1, shape[1]
+    if len(shape) == 1:
+        return 1, 1, shape[0]
+    raise Unsupported(f"a tensor of rank {len(shape)}")
+
+
+class Legalizer:
+    """Takes operators one by one; what it has taken is in ``nodes`` and ``aliases``."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.tensors = list(model.main.tensors)
+        self.nodes: list[Node] = []
+        self.aliases: dict[int, int] = {}
+        self._pads: dict[int, tuple[int, tuple[int, int]]] = {}  # tensor -> source, (top, left)
+        self._shapes: dict[int, Shape] = {}  # of tensors that only the device has
+
+    def take(self, operator: Operator) -> None:
+        """Add the nodes of an operator.
+
+        Raises:
+            Unsupported: This compiler does not take it; nothing is added.
+        """
+        rule = _RULES.get(operator.opcode)
+        if rule is None:
+            raise Unsupported(f"{operator.label} is not implemented")
+        self._check_tensors(operator)
+        nodes, aliases, pads = list(self.nodes), dict(self.aliases), dict(self._pads)
+        try:
+            rule(self, operator)
+        except Unsupported:
+            self.nodes, self.aliases, self._pads = nodes, aliases, pads
+            raise
+
+    def network(self, inputs: Sequence[int], outputs: Sequence[int]) -> Network:
+        """The nodes taken so far as a network; an output that is an input becomes a copy."""
+        roots = {self.root(tensor) for tensor in inputs}
+        for tensor in outputs:
+            if self.root(tensor) in roots:
+                source = self.root(tensor)
+                self.aliases.pop(tensor, None)
+                self.nodes.append(Elementwise(source, tensor, COPY))
+        used = {tensor for node in self.nodes for tensor in (*node.sources, node.output)}
+        return Network(
+            tuple(self.nodes),
+            tuple(inputs),
+            tuple(outputs),
+            {tensor: self.shape(tensor) for tensor in used | {self.root(i) for i in inputs}},
+            dict(self.aliases),
+        )
+
+    def root(self, tensor: int) -> int:
+        """The tensor whose block contains the values of ``tensor``."""
+        while tensor in self.aliases:
+            tensor = self.aliases[tensor]
+        return tensor
+
+    def shape(self, tensor: int) -> Shape:
+        """The shape of one batch element."""
+        known = self._shapes.get(tensor)
+        return known if known else shape_of(self.tensors[tensor].shape)
+
+    def is_constant(self, tensor: int) -> bool:
+        """Whether the model contains the tensor's values."""
+        return self.model.data(self.tensors[tensor]) is not None
+
+    def values(self, tensor: int) -> NDArray[np.int64]:
+        """A constant as int64."""
+        if not self.is_constant(tensor):
+            raise Unsupported(f"{self.tensors[tensor].name!r} is not constant")
+        result: NDArray[np.int64] = constant(self.model, self.tensors[tensor]).astype(np.int64)
+        return result
+
+    def _check_tensors(self, operator: Operator) -> None:
+        for index in (*operator.inputs, *operator.outputs):
+            if index < 0 or self.is_constant(index):
+                continue
+            tensor = self.tensors[index]
+            if tensor.dtype not in _DTYPES:
+                raise Unsupported(f"{tensor.name!r} is {tensor.dtype}")
+            if tensor.quantization is None or not tensor.quantization.scale:
+                raise Unsupported(f"{tensor.name!r} has no scale")
+            if len(tensor.shape) > 1 and tensor.shape[0] != 1:
+                raise Unsupported(f"{tensor.name!r} has a batch of {tensor.shape[0]}")
+            # Google's compiler, too, takes an unknown batch dimension of size 1.
+            if any(size < 0 for size in (*tensor.shape, *tensor.shape_signature[1:])):
+                raise Unsupported(f"the shape of {tensor.name!r} is not fixed")
+
+    def _stage(
+        self, source: Tensor, output: Tensor, multiplier: float, activation: str = "NONE"
+    ) -> OutputStage:
+        if activation not in ACTIVATIONS:
+            raise Unsupported(f"the fused activation {activation}")
+        low, high = clamps(output, activation)
+        zero_points = zero_point_of(source), zero_point_of(output)
+        return OutputStage(*zero_points, multiplier, float(low), float(high))
+
+    # Convolutions and dense layers.
+
+    def convolution(self, operator: Operator) -> None:
+        """CONV_2D, DEPTHWISE_CONV_2D."""
+        source, output = operator.inputs[0], operator.outputs[0]
+        options = operator.options
+        weights = self.values(operator.inputs[1])
+        height, width, channels = self.shape(source)
+        depthwise = operator.opcode == "DEPTHWISE_CONV_2D"
+        if depthwise:
+            if channels not in {1, weights.shape[3]}:
+                raise Unsupported(f"a depth multiplier of {weights.shape[3] // channels}")
+            weights = weights.transpose(3, 1, 2, 0)
+            depthwise = channels > 1
+        elif weights.shape[3] != channels:
+            raise Unsupported("a grouped convolution")
+        base, (top, left) = self._before_pad(source)
+        axes = []
+        for which, size, extra in (("h", height, top), ("w", width, left)):
+            stride = options[f"stride_{which}"]
+            dilation = options.get(f"dilation_{which}_factor") or 1
+            kernel = weights.shape[1 if which == "h" else 2]
+            out = self.shape(output)[0 if which == "h" else 1]
+            pad = same_padding(out, size, Axis(kernel, stride, 0, dilation))
+            axes.append(
+                Axis(kernel, stride, extra + (pad if options["padding"] == "SAME" else 0), dilation)
+            )
+        self._add_convolution(operator, base, weights, Window(*axes), depthwise=depthwise)
+
+    def dense(self, operator: Operator) -> None:
+        """FULLY_CONNECTED: a convolution whose window is the whole map."""
+        source, output = self.root(operator.inputs[0]), operator.outputs[0]
+        weights = self.values(operator.inputs[1])
+        height, width, channels = self.shape(source)
+        if height * width * channels != weights.shape[1]:
+            raise Unsupported("a dense layer on several vectors")
+        if self.shape(output)[:2] != (1, 1):
+            raise Unsupported("a dense layer that keeps positions")
+        shaped = weights.reshape(-1, height, width, channels)
+        window = Window(Axis(height), Axis(width))
+        self._add_convolution(operator, source, shaped, window, depthwise=False)
+
+    def _add_convolution(
+        self,
+        operator: Operator,
+        source: int,
+        weights: NDArray[np.int64],
+        window: Window,
+        *,
+        depthwise: bool,
+    ) -> None:
+        first, kernel = self.tensors[operator.inputs[0]], self.tensors[operator.inputs[1]]
+        output = self.tensors[operator.outputs[0]]
+        if kernel.dtype not in _DTYPES or kernel.quantization is None:
+            raise Unsupported(f"weights of type {kernel.dtype}")
+        unsigned = _ZERO_CROSSING if kernel.dtype == "INT8" else 0
+        num_channels = weights.shape[0]
+        zeros = np.array(kernel.quantization.zero_point or (0,), np.int64) + unsigned
+        multipliers = np.atleast_1d(np.asarray(multiplier_of(first, kernel, output), np.float32))
+        has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
+        bias = self.values(operator.inputs[2]).reshape(-1) if has_bias else None
+        activation = operator.options.get("fused_activation_function", "NONE")
+        self.nodes.append(
+            Convolution(
+                source=source,
+                output=operator.outputs[0],
+                window=window,
+                stage=self._stage(first, output, float(multipliers[0]), activation),
+                weights=(weights + unsigned).astype(np.uint8),
+                weight_zero_points=np.broadcast_to(zeros, num_channels).astype(np.int64),
+                bias=np.zeros(num_channels, np.int64) if bias is None else bias,
+                multipliers=multipliers,
+                depthwise=depthwise,
+            )
+        )
+
+    def _before_pad(self, tensor: int) -> tuple[int, tuple[int, int]]:
+        """The tensor that a folded PAD reads, and what it adds at the top and on the left."""
+        if tensor in self._pads:
+            source, extra = self._pads[tensor]
+            return self.root(source), extra
+        return self.root(tensor), (0, 0)
+
+    # Shapes.
+
+    def reshape(self, operator: Operator) -> None:
+        """RESHAPE and its kind: the bytes stay where they are."""
+        source, output = operator.inputs[0], operator.outputs[0]
+        before, after = self.shape(self.root(source)), self.shape(output)
+        if before != after and after[:2] != (1, 1):
+            raise Unsupported(f"a reshape of {_words(before)} to {_words(after)}")
+        self.aliases[output] = self.root(source)
+
+    def pad(self, operator: Operator) -> None:
+        """PAD of rows and columns: part of the convolutions behind it, or a copy."""
+        source, output = operator.inputs[0], operator.outputs[0]
+        pads = self.values(operator.inputs[1]).reshape(-1, 2).tolist()
+        if len(pads) != 4 or any(pads[0]) or any(pads[3]):
+            raise Unsupported("padding of the batch or of channels")
+        (top, _), (left, _) = pads[1], pads[2]
+        graph = self.model.main
+        users = [each for each in graph.operators if output in each.inputs]
+        windows = all(each.opcode in {"CONV_2D", "DEPTHWISE_CONV_2D"} for each in users)
+        if users and windows and output not in graph.outputs:
+            self._pads[output] = self.root(source), (top, left)
+            return
+        window = Window(Axis(pad=top), Axis(pad=left))
+        fill = zero_point_of(self.tensors[source])
+        self.nodes.append(Elementwise(self.root(source), output, COPY, window, padding=fill))
+
+    def strided_slice(self, operator: Operator) -> None:
+        """STRIDED_SLICE of rows, columns and whole words of channels: a copy."""
+        source, output = operator.inputs[0], operator.outputs[0]
+        begin, _, step = (self.values(index).reshape(-1).tolist() for index in operator.inputs[1:4])
+        options, shape = operator.options, self.tensors[source].shape
+        if len(begin) != 4 or len(self.tensors[output].shape) != 4:
+            raise Unsupported("a slice that changes the rank")
+        if any(options.get(f"{key}_mask") for key in ("ellipsis", "new_axis", "shrink_axis")):
+            raise Unsupported("a slice with an ellipsis, a new or a removed axis")
+        mask = options.get("begin_mask", 0)
+        begin = [0 if mask >> k & 1 else first % shape[k] for k, first in enumerate(begin)]
+        if begin[0] or begin[3] % WORD or step[3] != 1 or min(step) < 1:
+            raise Unsupported(f"a slice of channels that does not begin at a multiple of {WORD}")
+        window = Window(Axis(stride=step[1], pad=-begin[1]), Axis(stride=step[2], pad=-begin[2]))
+        self.nodes.append(
+            Elementwise(
+                self.root(source),
+                output,
+                COPY,
+                window,
+                source_channel=begin[3],
+                num_channels=self.shape(output)[2],
+            )
+        )
+
+    def split(self, operator: Operator) -> None:
+        """SPLIT of channels at multiples of a word: copies."""
+        axis = int(self.values(operator.inputs[0]).reshape(-1)[0])
+        source = operator.inputs[1]
+        if len(self.tensors[source].shape) != 4 or axis % 4 != 3:
+            raise Unsupported("a split of another axis than channels")
+        first = 0
+        for output in operator.outputs:
+            if first % WORD:
+                raise Unsupported(f"a split that is not at a multiple of {WORD} channels")
+            number = self.shape(output)[2]
+            self.nodes.append(
+                Elementwise(
+                    self.root(source), output, COPY, source_channel=first, num_channels=number
+                )
+            )
+            first += number
+
+    def concatenation(self, operator: Operator) -> None:
+        """CONCATENATION of channels at multiples of a word: requantizations or copies."""
+        index = operator.outputs[0]
+        output = self.tensors[index]
+        if len(output.shape) != 4 or operator.options["axis"] % 4 != 3:
+            raise Unsupported("a concatenation of another axis than channels")
+        if operator.options.get("fused_activation_function", "NONE") != "NONE":
+            raise Unsupported("a concatenation with an activation")
+        first = 0
+        for source in operator.inputs:
+            if self.is_constant(source):
+                raise Unsupported("a concatenation with a constant")
+            if first % WORD:
+                raise Unsupported(f"a concatenation that is not at a multiple of {WORD} channels")
+            stage = self._requantization(self.tensors[source], output)
+            self.nodes.append(
+                Elementwise(self.root(source), index, stage, output_channel=first)
+            )
+            first += self.shape(source)[2]
+
+    # Element by element.
+
+    def _requantization(self, source: Tensor, output: Tensor, activation: str = "NONE") -> OutputStage:
+        same = scale_of(source) == scale_of(output) and zero_point_of(source) == zero_point_of(output)
+        if same and activation == "NONE":
+            return COPY
+        multiplier = float(np.float32(scale_of(source) * (np.float32(1) / scale_of(output))))
+        return self._stage(source, output, multiplier, activation)
+
+    def requantize(self, operator: Operator) -> None:
+        """QUANTIZE, RELU, RELU6, RELU_N1_TO_1; without change, only another name."""
+        source, output = operator.inputs[0], operator.outputs[0]
+        activation = operator.opcode if operator.opcode in ACTIVATIONS else "NONE"
+        stage = self._requantization(self.tensors[source], self.tensors[output], activation)
+        if stage == COPY:
+            self.aliases[output] = self.root(source)
+            return
+        self.nodes.append(Elementwise(self.root(source), output, stage))
+
+    def table(self, operator: Operator) -> None:
+        """LOGISTIC: a clamp, then a spline."""
+        source, output = operator.inputs[0], operator.outputs[0]
+        spline = SPLINES[operator.opcode]
+        first, last = self.tensors[source], self.tensors[output]
+        stage = OutputStage(
+            zero_point_of(first),
+            zero_point_of(last),
+            float(scale_of(first)),
+            -spline.clamp,
+            spline.clamp,
+        )
+        self.nodes.append(
+            Elementwise(self.root(source), output, stage, table=operator.opcode)
+        )
+
+    def addition(self, operator: Operator) -> None:
+        """ADD of two activations of one shape."""
+        first, second = operator.inputs
+        if self.is_constant(first) or self.is_constant(second):
+            raise Unsupported("an addition of a constant")
+        one, other = self.tensors[first], self.tensors[second]
+        output = self.tensors[operator.outputs[0]]
+        if one.shape != other.shape:
+            raise Unsupported("an addition that broadcasts")
+        weights = add_weights(scale_of(one), scale_of(other))
+        per_step = np.float32(scale_of(one) / np.float32(weights[0]))
+        multiplier = float(np.float32(per_step * (np.float32(1) / scale_of(output))))
+        activation = operator.options.get("fused_activation_function", "NONE")
+        self.nodes.append(
+            Addition(
+                self.root(first),
+                self.root(second),
+                operator.outputs[0],
+                weights,
+                -(weights[0] * zero_point_of(one) + weights[1] * zero_point_of(other)),
+                self._stage(one, output, multiplier, activation),
+            )
+        )
+
+    # Pools.
+
+    def pool(self, operator: Operator) -> None:
+        """AVERAGE_POOL_2D, MAX_POOL_2D."""
+        source, options = operator.inputs[0], operator.options
+        if options.get("fused_activation_function", "NONE") != "NONE":
+            raise Unsupported("a pool with an activation")
+        if source in self._pads:
+            raise Unsupported("a padded pool")
+        maximum = operator.opcode == "MAX_POOL_2D"
+        axes = []
+        for k, (which, name) in enumerate((("h", "height"), ("w", "width"))):
+            axis = Axis(options[f"filter_{name}"], options[f"stride_{which}"])
+            size, out = self.shape(source)[k], self.shape(operator.outputs[0])[k]
+            pad = 0
+            if options["padding"] == "SAME":
+                missing = (out - 1) * axis.stride + axis.size - size
+                if missing > 0 and not maximum:
+                    raise Unsupported("an average over windows of different size")
+                pad = same_padding(out, size, axis)
+            axes.append(Axis(axis.size, axis.stride, pad))
+        self._add_pool(operator, Window(*axes), maximum=maximum)
+
+    def mean(self, operator: Operator) -> None:
+        """MEAN over rows and columns: an average pool of the whole map."""
+        source = operator.inputs[0]
+        shape = self.tensors[source].shape
+        axes = sorted(int(axis) % len(shape) for axis in self.values(operator.inputs[1]).reshape(-1))
+        if axes != [1, 2] or len(shape) != 4:
+            raise Unsupported("a mean over other axes than rows and columns")
+        self._add_pool(operator, Window(Axis(shape[1]), Axis(shape[2])), maximum=False)
+
+    def _add_pool(self, operator: Operator, window: Window, *, maximum: bool) -> None:
+        source, output = operator.inputs[0], operator.outputs[0]
+        first, last = self.tensors[source], self.tensors[output]
+        ratio = np.float32(scale_of(first) * (np.float32(1) / scale_of(last)))
+        stage = self._stage(first, last, float(np.float32(ratio / np.float32(window.taps))))
+        if maximum and (
+            scale_of(first) != scale_of(last) or zero_point_of(first) != zero_point_of(last)
+        ):
+            raise Unsupported("a maximum that also rescales")
+        base = self.root(source)
+        height, width, channels = self.shape(base)
+        gathered = not maximum and (window.rows.size, window.columns.size) == (height, width)
+        large = height * width * round_up(channels, WORD) > _GATHERED_BYTES
+        if not gathered or not large or channels <= _GATHERED_CHANNELS:
+            self.nodes.append(Pool(base, output, window, stage, maximum))
+            return
+        for begin in range(0, channels, _GATHERED_CHANNELS):
+            number = min(_GATHERED_CHANNELS, channels - begin)
+            part = len(self.tensors)
+            self.tensors.append(first)
+            self._shapes[part] = height, width, number
+            self.nodes.append(
+                Elementwise(base, part, COPY, source_channel=begin, num_channels=number)
+            )
+            self.nodes.append(Pool(part, output, window, stage, maximum, output_channel=begin))
+
+
+def same_padding(outputs: int, size: int, axis: Axis) -> int:
+    """Rows or columns before the first: half of what is missing, rounded down."""
+    return max((outputs - 1) * axis.stride + axis.reach - size, 0) // 2
+
+
+def _words(shape: Shape) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+_RULES: dict[str, Callable[[Legalizer, Operator], None]] = {
+    "ADD": Legalizer.addition,
+    "AVERAGE_POOL_2D": Legalizer.pool,
+    "CONCATENATION": Legalizer.concatenation,
+    "CONV_2D": Legalizer.convolution,
+    "DEPTHWISE_CONV_2D": Legalizer.convolution,
+    "EXPAND_DIMS": Legalizer.reshape,
+    "FULLY_CONNECTED": Legalizer.dense,
+    "LOGISTIC": Legalizer.table,
+    "MAX_POOL_2D": Legalizer.pool,
+    "MEAN": Legalizer.mean,
+    "PAD": Legalizer.pad,
+    "QUANTIZE": Legalizer.requantize,
+    "RELU": Legalizer.requantize,
+    "RELU6": Legalizer.requantize,
+    "RELU_N1_TO_1": Legalizer.requantize,
+    "RESHAPE": Legalizer.reshape,
+    "SPLIT": Legalizer.split,
+    "SQUEEZE": Legalizer.reshape,
+    "STRIDED_SLICE": Legalizer.strided_slice,
+}

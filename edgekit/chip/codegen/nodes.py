@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tiles compute: a network as nodes on tensors of one batch element.
+
+A node reads tensors by their index in the source model and makes one (or, for parts of a
+concatenation, a range of channels of one). Values are unsigned, as on the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Tuple, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.chip.codegen.geometry import Axis
+
+Shape = Tuple[int, int, int]  # height, width, channels
+
+
+@dataclass(frozen=True)
+class Window:
+    """The sliding window of a node: one axis each."""
+
+    rows: Axis = field(default_factory=Axis)
+    columns: Axis = field(default_factory=Axis)
+
+    @property
+    def taps(self) -> int:
+        """Positions of the window."""
+        return self.rows.size * self.columns.size
+
+
+@dataclass(frozen=True)
+class OutputStage:
+    """From accumulators to stored values, see `edgekit.chip.arithmetic.requantize`."""
+
+    input_zero_point: int
+    output_zero_point: int
+    multiplier: float
+    low: float  # clamps, relative to the output's zero point
+    high: float
+
+
+COPY = OutputStage(0, 0, 1.0, -np.inf, np.inf)  # every value stays as it is
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution, a depthwise one, or a dense layer (its window is the whole map).
+
+    ``weights`` are uint8, [output channels, rows, columns, input channels], 1 input channel if
+    depthwise; ``multipliers`` has one element, or one for each channel.
+    """
+
+    source: int
+    output: int
+    window: Window
+    stage: OutputStage
+    weights: NDArray[np.uint8]
+    weight_zero_points: NDArray[np.int64]
+    bias: NDArray[np.int64]
+    multipliers: NDArray[np.float32]
+    depthwise: bool = False
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensors that it reads."""
+        return (self.source,)
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether every output channel has its own multiplier."""
+        return len(self.multipliers) > 1
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the parameters contain a row of biases: one of zeros is left out."""
+        return not self.per_channel or bool(self.bias.any())
+
+    @property
+    def padding(self) -> int:
+        """The value outside of the image."""
+        return self.stage.input_zero_point
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """Every value alone: a requantization, an activation, or a copy (also of a part)."""
+
+    source: int
+    output: int
+    stage: OutputStage
+    window: Window = field(default_factory=Window)  # of size 1: strides and offsets of a copy
+    table: str = ""  # a non-linear function: "LOGISTIC"
+    source_channel: int = 0
+    output_channel: int = 0
+    num_channels: int = 0  # 0: all of the source
+    padding: int = 0  # the value outside of the image
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensors that it reads."""
+        return (self.source,)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether values stay as they are."""
+        return self.stage == COPY
+
+
+@dataclass(frozen=True)
+class Addition:
+    """``weights[0] * first + weights[1] * second + offset``, then the output stage."""
+
+    first: int
+    second: int
+    output: int
+    weights: Tuple[int, int]
+    offset: int
+    stage: OutputStage
+    window: Window = field(default_factory=Window)
+    padding: int = 0
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensors that it reads."""
+        return (self.first, self.second)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The average or the maximum of each window."""
+
+    source: int
+    output: int
+    window: Window
+    stage: OutputStage
+    maximum: bool
+    output_channel: int = 0
+    padding: int = 0
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensors that it reads."""
+        return (self.source,)
+
+
+Node = Union[Convolution, Elementwise, Addition, Pool]
+
+
+@dataclass(frozen=True)
+class Network:
+    """The part of a model that runs on the Edge TPU.
+
+    ``shapes`` has the shape of every tensor that a node reads or makes; an alias (a reshape, a
+    requantization without change) stands for the tensor with the bytes.
+    """
+
+    nodes: Tuple[Node, ...]
+    inputs: Tuple[int, ...]
+    outputs: Tuple[int, ...]
+    shapes: dict[int, Shape]
+    aliases: dict[int, int]
+
+    def root(self, tensor: int) -> int:
+        """The tensor whose block contains the values of ``tensor``."""
+        while tensor in self.aliases:
+            tensor = self.aliases[tensor]
+        return tensor

@@ -1,0 +1,566 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A convolution: parameters arrive over the ring while the op walks over positions.
+
+Two orders of the loops are used. *Position outer*: for every position all of its K words (taps
+times channel words), so that every weight row is read once per position from a buffer that holds
+them all. *K chunked*: a chunk of K for all positions, then the next chunk, with partial sums in wide
+memory. The buffer of weights is a FIFO of rows, or a block that is filled as a whole.
+
+Source: fields and rules read off Google's programs (runtime 12 to 14), see docs/compiler.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Sequence
+
+from edgekit.chip.codegen.emitter import (
+    AVDATA,
+    PARAMETER_TAG,
+    Emitter,
+    Transfer,
+)
+from edgekit.chip.codegen.geometry import WORD, Block, Counted, spans_of
+from edgekit.chip.codegen.memories import SHARED_UNITS, TOP
+from edgekit.chip.codegen.nests import (
+    DMA_LEVELS,
+    NARROW_DMA_LEVELS,
+    Fields,
+    Nest,
+    divide_up,
+    level_mask,
+    merged,
+    nest_fields,
+    op_nest_fields,
+    round_up,
+)
+from edgekit.chip.codegen.nodes import Convolution
+from edgekit.chip.codegen.stages.fields import dma_nest, float_bits, output_stage, stream_nest
+from edgekit.chip.isa.memories import NUM_TILES, ROW_BYTES, ROW_UNITS
+from edgekit.formats.darwinn import Description, Direction
+
+GROUP_CHANNELS = 64  # output channels that one row of weights serves
+_DEPTHWISE_CHANNELS = 4  # of a group of a depthwise convolution
+_UNIT_BYTES = 64  # of wide memory and of parameter streams
+_BUFFER_UNITS = 1 << 10  # of the host queue for parameters
+_DEPTHWISE_ROW_BYTES = 16
+_MAX_PACKETS = 32_000  # of the ring's producers before their 16-bit counters begin again
+_MANY_TAPS = 160  # from here on a chunk is one row of the window
+_SCALAR_CORE = 0x10000  # among the destinations of a ring producer
+
+
+def uses_fifo(rows: int) -> bool:
+    """Whether Google's compiler keeps so many weight rows in a FIFO, else in a block."""
+    return rows <= 15 or rows >= 31
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a layer's parameters in the wide memory of a tile, in rows of 256 bytes."""
+
+    tile: int
+    row: int
+    num_rows: int
+
+
+class ConvolutionStage:
+    """A convolution on blocks, for the outputs in ``rows`` x ``columns`` of each tile."""
+
+    def __init__(
+        self,
+        node: Convolution,
+        source: Block,
+        output: Block,
+        rows: Sequence[Counted],
+        columns: Sequence[Counted],
+    ) -> None:
+        self.node, self.source, self.output = node, source, output
+        self.rows = spans_of(rows, source.height, node.window.rows)
+        self.columns = spans_of(columns, source.width, node.window.columns)
+        self.taps = node.window.taps
+        self.channel_words = source.position_bytes // WORD
+        num_channels = node.weights.shape[0]
+        self.num_channels = round_up(num_channels, WORD)
+        self.header_rows = 2 + node.has_bias if node.per_channel else 1
+        self.tiles = [
+            tile
+            for tile in range(NUM_TILES)
+            if self.rows[tile // 4].num_outputs and self.columns[tile % 4].num_outputs
+        ]
+        self.positions = max(self._positions(tile) for tile in self.tiles)
+        if node.depthwise:
+            self.group_channels = self.stored_channels = _DEPTHWISE_CHANNELS
+            self.groups = divide_up(self.num_channels, _DEPTHWISE_CHANNELS)
+            self.k = self.taps
+        else:
+            self.group_channels = min(GROUP_CHANNELS, self.num_channels)
+            self.stored_channels = (
+                round_up(num_channels, 16) if num_channels <= GROUP_CHANNELS else GROUP_CHANNELS
+            )
+            self.groups = divide_up(num_channels, GROUP_CHANNELS)
+            self.k = self.taps * self.channel_words
+        self.by_window_row = False
+        self._choose_order()
+        # Set later: addresses in wide memory, the place of the parameters.
+        self.bottom = TOP
+        self.header = self.weights = self.sums = 0
+        self.stream: tuple[int, int, int] | None = None  # offset, bytes, lanes
+
+    def _positions(self, tile: int) -> int:
+        return self.rows[tile // 4].num_outputs * self.columns[tile % 4].num_outputs
+
+    def _choose_order(self) -> None:
+        """Google's choice, as far as it shows in its programs."""
+        if self.node.depthwise:
+            self.set_order(position_outer=True, chunk=self.k)
+            return
+        k, words = self.k, self.channel_words
+        self.by_window_row = self.taps > _MANY_TAPS and self.node.window.columns.size > 1
+        if self.by_window_row:
+            chunk = self.node.window.columns.size
+        elif self.taps > 1:
+            chunk = self.taps
+        else:
+            divisors = [d for d in range(1, min(15, words // 2) + 1) if words % d == 0]
+            chunk = max(divisors, default=1)
+        if words == 1:
+            outer = True
+        elif k <= 30:
+            outer = k <= self.positions + self.taps
+        else:
+            chunked = 8 * chunk + 8 if uses_fifo(chunk) else 4 * chunk + 4
+            outer = 8 * k + 8 < 4 * self.positions + chunked
+        outer = outer or (chunk == 1 and k > 1)
+        self.set_order(position_outer=outer, chunk=k if outer else chunk)
+
+    def set_order(self, *, position_outer: bool, chunk: int) -> None:
+        """Fix the order of the loops; ``chunk`` weight rows are one fill of the buffer."""
+        self.position_outer, self.chunk = position_outer, chunk
+        self.num_chunks = self.k // chunk
+        self.fifo = uses_fifo(chunk)
+        rows = self.groups * (self.header_rows + self.k)
+        self.parameter_rows = (
+            divide_up(rows * _DEPTHWISE_ROW_BYTES, ROW_BYTES) if self.node.depthwise else rows
+        )
+
+    @property
+    def order(self) -> tuple[bool, int]:
+        """What slices of a layer have to agree on, because they share its parameters."""
+        return self.position_outer, self.chunk
+
+    def place(self, *, shared: bool) -> int:
+        """Set the addresses in wide memory, largest part first; returns the lowest.
+
+        With ``shared`` the top of the memory belongs to element-wise stages.
+        """
+        header = ROW_UNITS * self.header_rows * (2 if self.fifo else 1)
+        parts = {
+            "sums": 0 if self.position_outer else ROW_UNITS * self.positions,
+            "header": header + (0 if shared else SHARED_UNITS),
+            "weights": (8 if self.fifo else ROW_UNITS) * self.chunk,
+        }
+        top = TOP - SHARED_UNITS if shared else TOP
+        at = dict.fromkeys(parts, 0)
+        for name, size in sorted(parts.items(), key=lambda part: -part[1]):
+            if size:
+                top -= size
+                at[name] = top
+        self.sums, self.header, self.weights, self.bottom = (
+            at["sums"],
+            at["header"],
+            at["weights"],
+            top,
+        )
+        return top
+
+    # Instructions.
+
+    def emit(self, emitter: Emitter, pieces: Sequence[Piece] | None) -> None:
+        """Compute; ``pieces`` is where the parameters are, None if the host streams them."""
+        node = self.node
+        consumer = 0 if node.depthwise or pieces is None else 1
+        rows = self.parameter_rows if node.depthwise else sum(each.num_rows for each in pieces or ())
+        if max(emitter.packets_a, emitter.packets_b) + rows > _MAX_PACKETS:
+            emitter.restart_ring()
+        by_tile = self._by_tile(lambda tile: self._receive(emitter, tile))
+        emitter.put_by_tile(f"ring.recv{consumer}", by_tile)
+        by_tile = self._by_tile(lambda tile: self._load_header(emitter, tile, consumer))
+        emitter.put_by_tile("w2n", by_tile)
+        by_tile = self._by_tile(lambda tile: self._op(emitter, tile, consumer))
+        emitter.put_by_tile("op", by_tile)
+        if node.depthwise:
+            (piece,) = pieces or ()
+            self._loop_rows(emitter, piece)
+        elif pieces is None:
+            self._stream(emitter)
+        else:
+            self._send(emitter, pieces)
+        counters = emitter.counters
+        for tile in self.tiles:
+            counters.fills[consumer][tile] += self.num_chunks * self.groups
+            counters.by_tile[tile][AVDATA] += self.groups
+            # Each group of a depthwise convolution makes a word of every position: a reader of
+            # whole positions has to wait for all of them.
+            counters.last_groups[tile] = 1 if node.depthwise else self.groups
+
+    def _by_tile(self, fields_of) -> List[Fields | None]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        result: list[Fields | None] = [None] * NUM_TILES
+        for tile in self.tiles:
+            result[tile] = fields_of(tile)
+        return result
+
+    @property
+    def mask(self) -> int:
+        """The tiles that compute."""
+        return sum(1 << tile for tile in self.tiles)
+
+    def _receive(self, emitter: Emitter, tile: int) -> Fields:
+        node, header_row = self.node, self.header // ROW_UNITS
+        sets = 2 if self.fifo else 1
+        single = self.fifo or self.chunk == 1
+        fields = {
+            "header_en": 1,
+            "header_addr": header_row,
+            "header_rows": self.header_rows - 1,
+            "header_last": header_row + sets * self.header_rows - 1,
+            "header_bias": int(node.has_bias),
+            "header_per_channel": int(node.per_channel),
+            "s_en_a": 1,
+            "s_en_b": 1,
+            "s_y": 1,
+            "s_val": emitter.counters.num_fills(tile) - int(single),
+            "addr": self.weights,
+        }
+        if self.chunk == 1:
+            fields.update(slots=1, mode=1, s_id=1, **dma_nest([(1, 1), (0, self.groups)]))
+            return fields
+        nest: Nest = [(1, self.chunk), (0, self.num_chunks), (0, 1), (0, self.groups)]
+        if self.position_outer:
+            del nest[1]
+        fields.update(
+            header_level=1 if self.position_outer else 2,
+            levels=1,
+            circular=1,
+            slots=self.chunk if self.fifo else 0,
+            mode=3,
+            s_id=33,
+            **dma_nest(nest),
+        )
+        return fields
+
+    def _load_header(self, emitter: Emitter, tile: int, consumer: int) -> Fields:
+        """Multipliers and biases of each group, on their way to the op."""
+        node, counters = self.node, emitter.counters
+        single = self.fifo or self.chunk == 1
+        rows = int(node.has_bias) + int(node.per_channel)
+        fill = self.num_chunks << 16 | 1 + counters.fills[consumer][tile]
+        return {
+            "w_addr": self.header,
+            "w_levels": 1,
+            "w_circular": int(single),
+            "w_rows": self.header_rows if single else 0,
+            "n_levels": 3,
+            "mode": 2,
+            "slot": 64,
+            "s0_en0": 1,
+            "s0_f2": 1,
+            "s0_id": 14 + consumer,
+            "s0_level": 1,
+            "s0_en1": fill & 1,
+            "s0_val": fill >> 1,
+            "s0_en2": 1,
+            "s0_dec_level": 2,
+            "s0_dec": (counters.by_tile[tile][AVDATA] - 1) & 0xFFFF | 0x10000,
+            "s0_dec_mode": 3,
+            "scaling": 1,
+            "tail": 1,
+            **nest_fields("w_", [(1, rows), (0, self.groups)], DMA_LEVELS),
+            **nest_fields(
+                "n_",
+                [(1, self.stored_channels // 2), (64, rows), (0, self.groups)],
+                NARROW_DMA_LEVELS,
+            ),
+        }
+
+    def _op(self, emitter: Emitter, tile: int, consumer: int) -> Fields:
+        node, source, output = self.node, self.source, self.output
+        rows, columns = self.rows[tile // 4], self.columns[tile % 4]
+        window = node.window
+        positions = self._positions(tile)
+        several = positions > 1
+        step_x, step_y = source.position_bytes, source.row_bytes(tile)
+        taps = [
+            (window.columns.dilation * step_x, window.columns.size),
+            (window.rows.dilation * step_y, window.rows.size),
+        ]
+        walk: Nest = []
+        written: Nest = []
+        if several:
+            walk = merged(
+                [
+                    (window.columns.stride * step_x, columns.num_outputs),
+                    (window.rows.stride * step_y, rows.num_outputs),
+                ]
+            )
+            written = merged(
+                [
+                    (output.position_bytes, columns.num_outputs),
+                    (output.row_bytes(tile), rows.num_outputs),
+                ]
+            )
+        loops = self._loops(taps, walk, positions)
+        group_words = self.group_channels // WORD
+        last = self.num_channels - self.group_channels * (self.groups - 1)
+        fill = 1 + emitter.counters.fills[consumer][tile]
+        group_level = loops.group_level
+        made = 0x80 * (emitter.counters.by_tile[tile][AVDATA] + 1) | group_level << 4 | 6
+        has_sums = not self.position_outer and several
+        out = [(WORD, group_words), *written, (WORD * group_words, self.groups)]
+        unread = 2 if node.depthwise else 3  # levels of the input that do not count
+        fields = {f"loop{k}": count - 1 for k, count in enumerate(loops.counts)}
+        fields.update(output_stage(node.stage))
+        fields.update(
+            in_base=source.at(tile, rows.window, columns.window),
+            in_flag=3,
+            in_levels=level_mask(len(loops.read) - unread),
+            out_base=output.at(tile, rows.output, columns.output),
+            out_flag=3,
+            out_levels=level_mask(len(written)),
+            par_base=self.weights,
+            par_flag=int(self.k > 1 or not several),
+            par_levels=0x40 << (several and self.k > 1) if self.fifo else 0,
+            par_rows=self.chunk if self.fifo else 0,
+            psum_base=self.sums if has_sums else 0,
+            psum_flag=2 if has_sums else 0,
+            psum_levels=(
+                0
+                if has_sums
+                else 0x800 | (0x40 << loops.num_summed >> 1 if loops.num_summed else 0)
+            ),
+            cfg0=1 | (1 + len(written)) << 1 | 1 << 5 | loops.fill_level << 6,
+            cfg1=(fill & 3) << 8 | loops.fill_level << 5 | 0x0E | consumer,
+            sync0=0x4000 | fill >> 2,
+            sync1=0x4000,
+            sync2=made & 0xFFFF,
+            sync3=0x80 | made >> 16,
+            sync4=0x80,
+            cfg2=3 if has_sums else 7,
+            reduce=loops.summed,
+            group_level=group_level,
+            channels=self.group_channels - 1,
+            channels_last=last - 1,
+            bias=int(node.has_bias),
+            **op_nest_fields("in_", loops.read),
+            **op_nest_fields("out_", out),
+            **op_nest_fields("par_", loops.weights),
+            **op_nest_fields("psum_", loops.sums),
+        )
+        if last < self.group_channels:
+            fields.update(
+                out_last_cnt=last // WORD - 1,
+                out_last_mode=len(out) - 1,
+                out_last_skip=8 * (group_words - last // WORD),
+            )
+        if self.k == 1 and several:
+            fields["cfg2"] = 6
+        elif self.k == 1:
+            fields["psum_lo0"] = 1
+        if node.per_channel:
+            fields.update(self._per_channel())
+        else:
+            fields["w_zp"] = int(node.weight_zero_points[0])
+        return fields
+
+    def _per_channel(self) -> Fields:
+        """Multipliers come from the header, zero points of weights from their own rows."""
+        first = self.header // ROW_UNITS
+        sets = 2 if self.fifo else 1
+        return {
+            "cfg3": 8,
+            "mult": float_bits(1.0),
+            "per_channel": 1,
+            "zp_row_first": first + self.header_rows - 1,
+            "zp_row_last": first + sets * self.header_rows - 1,
+            "zp_row_step": self.header_rows if sets == 2 else 1,
+        }
+
+    def _loops(self, taps: Nest, walk: Nest, positions: int) -> _Loops:
+        """The loops of the op and the nests of its generators."""
+        several = positions > 1
+        position_loop = [positions] if several else []
+        repeated = [(0, positions)] if several else []
+        if self.position_outer:
+            summed = [] if self.k == 1 and several else [self.k]
+            group_step = WORD if self.node.depthwise else 0
+            if self.node.depthwise:
+                inner = [(WORD, 1), *merged(taps)]
+            else:
+                inner = [*merged([(WORD, self.channel_words), *taps]), (self.source.position_bytes, 1)]
+            level = len(summed) + several
+            return _Loops(
+                counts=[*summed, *position_loop, self.groups],
+                read=[*inner, *walk, (group_step, self.groups)],
+                weights=[*((WORD, k) for k in summed), *repeated, (0, self.groups)],
+                sums=[*((0, k) for k in summed), *repeated, (0, self.groups)],
+                fill_level=level,
+                group_level=level,
+                summed=len(summed),
+                num_summed=len(summed),
+            )
+        words = 1 if self.by_window_row else self.chunk // self.taps
+        if self.by_window_row:
+            read = [(WORD, 1), taps[0], *walk, taps[1], (WORD, self.channel_words)]
+        else:
+            inner = [(WORD, words), *(merged(taps) if self.taps > 1 else [])]
+            read = [*inner, *walk, (WORD * words, self.num_chunks)]
+        level = 1 + several
+        outer = [(0, self.num_chunks), (0, self.groups)]
+        return _Loops(
+            counts=[self.chunk, *position_loop, self.num_chunks, self.groups],
+            read=[*read, (0, self.groups)],
+            weights=[(WORD, self.chunk), *repeated, *outer],
+            sums=[(0, self.chunk), *((WORD, n) for n in position_loop), *outer],
+            fill_level=level,
+            group_level=level + 1,
+            summed=1 | 1 << level,
+            num_summed=1 if several else 2,
+        )
+
+    def _loop_rows(self, emitter: Emitter, piece: Piece) -> None:
+        """Weights of a depthwise layer: 16-byte rows, through the scalar core to every tile."""
+        rows = self.groups * (self.header_rows + self.k)
+        units = rows * _DEPTHWISE_ROW_BYTES // WORD
+        packets = divide_up(units, 64)
+        last = units - 64 * (packets - 1)
+        nest = nest_fields("", [(1, 64), (0, packets)], 3)
+        short = {"last": last - 1, "last_en": 1, "last_neg": 64 - last} if last < 64 else {}
+        emitter.put(
+            "infeed",
+            from_scalar=1,
+            k157=1,
+            k160=1,
+            k168=1,
+            k308=3,
+            k311=1,
+            k314=1,
+            k315=3,
+            pop_wait=(emitter.loop_units + 1) % (1 << 16),
+            k336=1,
+            k352=1,
+            k392=1,
+            tiles=self.mask,
+            row=3,
+            **nest,
+            **short,
+        )
+        emitter.put(
+            "outfeed",
+            inc3=2057,
+            k173=1,
+            k178=1,
+            k182=1,
+            last_neg=0x4000 | (emitter.loop_rows - 32) % 0x4000,
+            k214=1,
+            flags=63,
+            **nest,
+        )
+        emitter.loop_units += 64 * packets
+        emitter.loop_rows += rows
+        emitter.put(
+            "ring.send",
+            tiles=1 << piece.tile,
+            addr=ROW_UNITS * piece.row,
+            levels=3,
+            config=12,
+            r0_id=49,
+            r0_val=emitter.packets_a - 1,
+            r0_en_a=1,
+            r0_en_b=1,
+            r1_id=50,
+            r1_val=emitter.packets_b,
+            r1_en_a=1,
+            r1_en_b=1,
+            to_consumer1=1,
+            dest=_SCALAR_CORE,
+            **dma_nest([(1, 1), (1, packets)]),
+        )
+        emitter.packets_a += packets
+        emitter.packets_b += packets
+
+    def _stream(self, emitter: Emitter) -> None:
+        """Parameters from the host, with every inference."""
+        offset, size, lanes = self.stream or (0, 0, 0)
+        units, before = size // _UNIT_BYTES, emitter.parameter_units
+        credit = (before + 4 - 2048) % (1 << 16)
+        emitter.put(
+            "pop",
+            flags13=before % 2048,
+            k121=1,
+            k124=1,
+            parameters=1,
+            k174=1,
+            k177=1,
+            k178=1,
+            k183=credit & 1,
+            rows_neg=credit >> 1,
+            k199=1,
+            k215=1,
+            **stream_nest(units, _BUFFER_UNITS, 16),
+        )
+        emitter.add_to_address((0, 1), offset, (4, 5), 6)
+        emitter.add_to_address((4, 5), 0, (7, 6), 10)
+        emitter.push_descriptor(6, 7, size, PARAMETER_TAG, spare=8)
+        parameters = Description.BASE_ADDRESS_PARAMETER
+        emitter.transfers.append(Transfer(Direction.INFEED, parameters, "", offset, size))
+        emitter.put(
+            "infeed",
+            offset=before % 2048,
+            k157=1,
+            k160=1,
+            parameters=1,
+            k311=1,
+            k314=1,
+            pop_wait=(before + 1) % (1 << 16),
+            k336=1,
+            k352=1,
+            k353=1 << 38 | emitter.packets_a << 6 | 37,
+            k392=1,
+            tiles=self.mask,
+            row=15,
+            lanes=lanes - 1,
+            **stream_nest(units, _BUFFER_UNITS, 21),
+        )
+        emitter.parameter_units += units
+
+    def _send(self, emitter: Emitter, pieces: Sequence[Piece]) -> None:
+        """Parameters from the tiles that cache them to those that compute."""
+        for piece in pieces:
+            emitter.put(
+                "ring.send",
+                tiles=1 << piece.tile,
+                addr=ROW_UNITS * piece.row,
+                levels=1,
+                config=4,
+                r0_id=50,
+                r0_val=emitter.packets_b,
+                r0_en_a=1,
+                r0_en_b=1,
+                to_consumer1=1,
+                dest=self.mask,
+                **dma_nest([(1, piece.num_rows)]),
+            )
+            emitter.packets_b += piece.num_rows
+
+
+@dataclass(frozen=True)
+class _Loops:
+    """The loops of a convolution's op; nests are innermost first."""
+
+    counts: Sequence[int]
+    read: Nest
+    weights: Nest
+    sums: Nest
+    fill_level: int  # whose iterations each take one fill of weights
+    group_level: int
+    summed: int  # mask of the loops that are summed
+    num_summed: int

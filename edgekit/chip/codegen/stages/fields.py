@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fields that several stages set alike."""
+
+from __future__ import annotations
+
+import struct
+from typing import Sequence
+
+from edgekit.chip.codegen.nests import Fields, nest_fields
+from edgekit.chip.codegen.nodes import OutputStage
+
+INFINITY, NEGATIVE_INFINITY = 0x7F800000, 0xFF800000
+LANES = 4  # values of a word
+# An op that works for itself: no progress of a stream to wait for.
+UNSYNCHRONIZED: Fields = {"sync0": 0x4000, "sync1": 0x4000}
+
+
+def float_bits(value: float) -> int:
+    """The bits of a float32."""
+    bits: int = struct.unpack("<I", struct.pack("<f", value))[0]
+    return bits
+
+
+def copy_stage() -> Fields:
+    """The output stage that leaves every value as it is."""
+    return {
+        "mult": float_bits(1.0),
+        "clamp_max": INFINITY,
+        "clamp_min": NEGATIVE_INFINITY,
+    }
+
+
+def output_stage(stage: OutputStage) -> Fields:
+    """Multiplier, clamps and zero points."""
+    return {
+        "in_zp": stage.input_zero_point,
+        "out_zp": stage.output_zero_point,
+        "mult": float_bits(stage.multiplier),
+        "clamp_max": float_bits(stage.high),
+        "clamp_min": float_bits(stage.low),
+    }
+
+
+def modular(first: int, bits: int) -> int:
+    """``-first`` modulo 2**bits: how a counter is wound back."""
+    return -first % (1 << bits)
+
+
+def stream_nest(units: int, buffer: int, bits: int) -> Fields:
+    """A walk over ``units`` of a stream through a buffer of ``buffer`` units.
+
+    All passes but the last fill the buffer. ``bits`` is the width of the signed increments.
+    """
+    passes = -(-units // buffer)
+    last = units - (passes - 1) * buffer
+    rewind = _signed(modular(buffer - 1, bits), bits)
+    fields = {
+        "inc0": 1,
+        "cnt0": buffer - 1,
+        "inc1": rewind,
+        "cnt1": passes - 1,
+        "inc2": rewind,
+    }
+    if last != buffer:
+        fields.update(last=last - 1, last_en=1, last_neg=modular(last, buffer.bit_length() - 1))
+    return fields
+
+
+def _signed(value: int, bits: int) -> int:
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def dma_nest(nest: Sequence[tuple[int, int]], levels: int = 4) -> Fields:
+    """The walk of a ring transfer."""
+    return nest_fields("", nest, levels)

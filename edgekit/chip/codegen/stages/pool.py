@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pools: the maximum of windows from wide memory, averages from there or through the identity row.
+
+The windows are copied to wide memory, transposed: four positions a row. An average multiplies them
+by a constant 1; where they do not fit there, the identity row adds them up in narrow memory.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from edgekit.chip.codegen.emitter import Emitter
+from edgekit.chip.codegen.geometry import WORD, Block, Counted, spans_of
+from edgekit.chip.codegen.memories import IDENTITY, SHARED_UNITS, TOP
+from edgekit.chip.codegen.nests import (
+    DMA_LEVELS,
+    NARROW_DMA_LEVELS,
+    Fields,
+    divide_up,
+    nest_fields,
+    op_nest_fields,
+    round_up,
+)
+from edgekit.chip.codegen.nodes import Pool
+from edgekit.chip.codegen.stages.fields import (
+    LANES,
+    UNSYNCHRONIZED,
+    float_bits,
+    output_stage,
+)
+from edgekit.chip.isa.memories import NUM_TILES, ROW_UNITS
+
+_GROUP_CHANNELS = 64
+_MAX_WIDE_UNITS = 1600  # windows of an average beyond this go through the identity row
+
+
+class PoolStage:
+    """A pool on blocks."""
+
+    def __init__(
+        self,
+        node: Pool,
+        source: Block,
+        output: Block,
+        rows: Sequence[Counted],
+        columns: Sequence[Counted],
+    ) -> None:
+        self.node, self.source, self.output = node, source, output
+        self.rows = spans_of(rows, source.height, node.window.rows)
+        self.columns = spans_of(columns, source.width, node.window.columns)
+        self.tiles = [
+            tile
+            for tile in range(NUM_TILES)
+            if self.rows[tile // 4].num_outputs and self.columns[tile % 4].num_outputs
+        ]
+        self.row_length = divide_up(max(span.num_window for span in self.columns), 4)
+        self.num_rows = max(span.num_window for span in self.rows)
+        self.groups = divide_up(source.channels, _GROUP_CHANNELS)
+        size = ROW_UNITS * self.row_length * self.num_rows * self.groups
+        self.through_identity = not node.maximum and size > _MAX_WIDE_UNITS
+        self.base = TOP - SHARED_UNITS - size
+        self.bottom = TOP if self.through_identity else self.base
+
+    def emit(self, emitter: Emitter, scratch: int) -> None:
+        """Compute; ``scratch`` is the address of a free word of narrow memory."""
+        emitter.reset()
+        if self.through_identity:
+            emitter.put_by_tile("op", self._by_tile(self._sum))
+        else:
+            self._from_wide(emitter, scratch)
+        emitter.reset()
+
+    def _by_tile(self, fields_of) -> list[Fields | None]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        result: list[Fields | None] = [None] * NUM_TILES
+        for tile in self.tiles:
+            result[tile] = fields_of(tile)
+        return result
+
+    def _sum(self, tile: int) -> Fields:
+        node, source, output = self.node, self.source, self.output
+        rows, columns, window = self.rows[tile // 4], self.columns[tile % 4], node.window
+        height, width, words = rows.num_outputs, columns.num_outputs, source.position_bytes // WORD
+        taps, positions = window.taps, height * width
+        step_x, step_y = source.position_bytes, source.row_bytes(tile)
+        repeated = [(0, taps), (0, positions), (0, words)]
+        return {
+            "loop0": taps - 1,
+            "loop1": positions - 1,
+            "loop2": words - 1,
+            "in_base": source.at(tile, rows.window, columns.window),
+            "in_flag": 3,
+            "in_levels": 7,
+            "out_base": output.at(tile, rows.output, columns.output) + node.output_channel,
+            "out_flag": 3,
+            "out_levels": 3,
+            "par_base": IDENTITY,
+            "psum_levels": 0x840,
+            "cfg0": 7,
+            "cfg1": 0x4D,
+            "cfg2": 6 if taps == 1 else 7,
+            "reduce": 1,
+            "group_level": 2,
+            "channels": LANES - 1,
+            "channels_last": LANES - 1,
+            **UNSYNCHRONIZED,
+            **output_stage(node.stage),
+            **op_nest_fields(
+                "in_",
+                [
+                    (step_x, window.columns.size),
+                    (step_y, window.rows.size),
+                    (window.columns.stride * step_x, width),
+                    (window.rows.stride * step_y, height),
+                    (WORD, words),
+                ],
+            ),
+            **op_nest_fields(
+                "out_",
+                [
+                    (WORD, 1),
+                    (output.position_bytes, width),
+                    (output.row_bytes(tile), height),
+                    (WORD, words),
+                ],
+            ),
+            **op_nest_fields("par_", repeated),
+            **op_nest_fields("psum_", repeated),
+        }
+
+    def _from_wide(self, emitter: Emitter, scratch: int) -> None:
+        if not self.node.maximum:
+            mask = sum(1 << tile for tile in self.tiles)
+            emitter.put(
+                "mesh.north", tiles=mask, i_addr=scratch, i_inc0=1, fill_en=1, fill=1
+            )
+            emitter.fence()
+        for group in range(self.groups):
+            by_tile = self._by_tile(
+                lambda tile, group=group: self._to_wide(tile, group)  # type: ignore[misc]
+            )
+            emitter.put_by_tile("n2w", by_tile)
+        emitter.fence()
+        name = "op.max" if self.node.maximum else "op"
+        emitter.put_by_tile(name, self._by_tile(lambda tile: self._op(tile, scratch)))
+
+    def _to_wide(self, tile: int, group: int) -> Fields:
+        source, rows, columns = self.source, self.rows[tile // 4], self.columns[tile % 4]
+        channels = min(_GROUP_CHANNELS, source.position_bytes - _GROUP_CHANNELS * group)
+        length = divide_up(columns.num_window, 4)
+        nest = [
+            (source.position_bytes // WORD, 4),
+            (1, channels // WORD),
+            (source.position_bytes, length),
+            (source.row_bytes(tile) // WORD, rows.num_window),
+        ]
+        first = source.at(tile, rows.window, columns.window) + _GROUP_CHANNELS * group
+        return {
+            "n_addr": first,
+            "n_levels": 15,
+            "w_addr": self.base + ROW_UNITS * self.row_length * self.num_rows * group,
+            "w_levels": 3,
+            "transpose": 1,
+            "tail": 4,
+            "s0_en0": 1,
+            "s0_f1": 1,
+            **nest_fields("n_", nest, NARROW_DMA_LEVELS),
+            **nest_fields("w_", [(1, length), (self.row_length, rows.num_window)], DMA_LEVELS),
+        }
+
+    def _op(self, tile: int, scratch: int) -> Fields:
+        node, source, output = self.node, self.source, self.output
+        rows, columns, window = self.rows[tile // 4], self.columns[tile % 4], node.window
+        stored = round_up(source.channels, WORD)
+        group_channels = min(_GROUP_CHANNELS, stored)
+        last = stored - _GROUP_CHANNELS * (self.groups - 1)
+        counts = [
+            window.columns.size,
+            window.rows.size,
+            columns.num_outputs,
+            rows.num_outputs,
+            self.groups,
+        ]
+        step_y = ROW_UNITS * self.row_length
+        steps = [
+            1,
+            step_y,
+            window.columns.stride,
+            window.rows.stride * step_y,
+            step_y * self.num_rows,
+        ]
+        repeated = [(0, count) for count in counts]
+        fields = {f"loop{k}": count - 1 for k, count in enumerate(counts)}
+        fields.update(output_stage(node.stage))
+        fields.update(
+            par_base=self.base,
+            par_flag=3,
+            par_levels=15,
+            out_base=output.at(tile, rows.output, columns.output) + node.output_channel,
+            out_flag=3,
+            out_levels=7,
+            psum_levels=0x880,
+            cfg0=0x127,
+            cfg2=6,
+            cfg3=7,
+            group_level=4,
+            reduce=3,
+            channels=group_channels - 1,
+            channels_last=last - 1,
+            **op_nest_fields("par_", list(zip(steps, counts))),
+            **op_nest_fields(
+                "out_",
+                [
+                    (WORD, group_channels // WORD),
+                    (output.position_bytes, columns.num_outputs),
+                    (output.row_bytes(tile), rows.num_outputs),
+                    (group_channels, self.groups),
+                ],
+            ),
+            **op_nest_fields("psum_", repeated),
+        )
+        zero_point = node.stage.input_zero_point
+        if node.maximum:
+            fields.update(offset=-zero_point, mult=float_bits(1.0))
+        else:
+            fields.update(
+                in_base=scratch,
+                in_levels=3,
+                cfg2=14,
+                cfg3=6,
+                in_zp=0,
+                w_zp=zero_point,
+                **op_nest_fields("in_", repeated),
+            )
+        if last != group_channels:
+            missing = (group_channels - last) // WORD
+            fields.update(
+                out_last_cnt=last // WORD - 1, out_last_mode=3, out_last_skip=8 * missing
+            )
+        return fields
