@@ -77,7 +77,9 @@ class Counters:
     fills: tuple[list[int], list[int]] = field(
         default_factory=lambda: ([0] * NUM_TILES, [0] * NUM_TILES)
     )  # parameter fills by ring consumer 0 and 1
-    last_groups: list[int] = field(default_factory=lambda: [1] * NUM_TILES)  # of each tile's last op
+    last_groups: list[int] = field(
+        default_factory=lambda: [1] * NUM_TILES
+    )  # of each tile's last op
 
     def num_fills(self, tile: int) -> int:
         """The fills of both consumers."""
@@ -183,7 +185,7 @@ class Emitter:
         self.alu(gate=1, pred=1, polarity=1, alu_op=add, immediate=1, x=out_high, y=out_high, imm=1)
 
     def push_descriptor(self, low: int, high: int, size: int, tag: int, *, spare: int) -> None:
-        """Start a host transfer of ``size`` bytes; registers spare and spare + 1 are overwritten."""
+        """Start a host transfer of ``size`` bytes; also overwrites registers spare, spare + 1."""
         move, size_register, tag_register = ALU["move"], spare, spare + 1
         self.alu(vector=_PUSH_WORD, vector_slot=0, vector_from=low)
         self.alu(

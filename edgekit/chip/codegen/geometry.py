@@ -11,7 +11,7 @@ Source: tinycoral, docs/isa/codegen_conv2d.md (MIT); checked on Google's program
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from typing import Sequence, Tuple
 
 from edgekit.chip.codegen.nests import round_up
 from edgekit.chip.isa.memories import NUM_TILES, TILES_PER_ROW
@@ -39,7 +39,7 @@ def own_ranges(size: int) -> list[Counted]:
 
 @dataclass
 class Span:
-    """One axis of one tile row or column for one consumer; rows of the source tensor, or columns."""
+    """What a tile row (or column) has, computes and reads of one axis, for one consumer."""
 
     own: int  # the first that is its own
     num_own: int
@@ -110,6 +110,15 @@ def held_by(spans: Sequence[Span]) -> list[Range]:
     return [span.held for span in spans]
 
 
+def computing_tiles(rows: Sequence[Span], columns: Sequence[Span]) -> list[int]:
+    """The tiles that compute any output."""
+    return [
+        tile
+        for tile in range(NUM_TILES)
+        if rows[tile // TILES_PER_ROW].num_outputs and columns[tile % TILES_PER_ROW].num_outputs
+    ]
+
+
 def joined(first: Range | None, second: Range | None) -> Range | None:
     """The smallest range around both; an empty one does not count."""
     if first is None or first[1] <= first[0]:
@@ -123,9 +132,9 @@ def joined(first: Range | None, second: Range | None) -> Range | None:
 class Moves:
     """What one span sends, receives and fills in one direction; (number, first)."""
 
-    sent: Tuple[int, int]
-    received: Tuple[int, int]
-    padding: Tuple[int, int]
+    sent: tuple[int, int]
+    received: tuple[int, int]
+    padding: tuple[int, int]
 
 
 def moves(spans: Sequence[Span], part: int, size: int, *, to_previous: bool) -> Moves:
@@ -153,8 +162,8 @@ class Block:
         self.position_bytes = round_up(self.channels, WORD)
         self.local = local
         self.own_rows, self.own_columns = own_ranges(self.height), own_ranges(self.width)
-        self.rows: List[Range | None] = [None] * 4
-        self.columns: List[Range | None] = [None] * 4
+        self.rows: list[Range | None] = [None] * 4
+        self.columns: list[Range | None] = [None] * 4
         if not local:
             self.rows = [(first, first + number) for first, number in self.own_rows]
             self.columns = [(first, first + number) for first, number in self.own_columns]
@@ -187,9 +196,12 @@ class Block:
     @property
     def size_bytes(self) -> int:
         """Bytes in the tile that stores most."""
-        return max(
-            rows * columns for rows, columns in (self.stored(tile) for tile in range(NUM_TILES))
-        ) * self.position_bytes
+        return (
+            max(
+                rows * columns for rows, columns in (self.stored(tile) for tile in range(NUM_TILES))
+            )
+            * self.position_bytes
+        )
 
     def own(self, tile: int) -> tuple[int, int, int, int]:
         """First row, rows, first column, columns of a tile's own part."""

@@ -7,11 +7,11 @@ Without slices every tensor has one whole block and every node is one step.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Sequence, Tuple, Union
+from typing import Sequence, Union
 
 from edgekit.chip.codegen.geometry import Block, Counted, Span, held_by
 from edgekit.chip.codegen.nests import round_up
-from edgekit.chip.codegen.nodes import Addition, Convolution, Elementwise, Network, Node, Pool
+from edgekit.chip.codegen.nodes import Addition, Convolution, Elementwise, Network, Node
 from edgekit.chip.codegen.stages.addition import AdditionStage
 from edgekit.chip.codegen.stages.convolution import ConvolutionStage
 from edgekit.chip.codegen.stages.elementwise import ElementwiseStage
@@ -29,7 +29,7 @@ class Compute:
     node: Node
     index: int  # of the node in the network
     stage: ComputeStage
-    sources: Tuple[Block, ...]
+    sources: tuple[Block, ...]
     output: Block
     whole: bool = True  # all of its outputs, with an exchange of halos before it
 
@@ -44,8 +44,8 @@ class Exchange:
     """The halo exchange of what a slice reads, once for all slices."""
 
     block: Block
-    rows: List[Span]
-    columns: List[Span]
+    rows: list[Span]
+    columns: list[Span]
     padding: int
     index: int
 
@@ -77,8 +77,8 @@ class Layout:
     """The blocks and steps of a program."""
 
     network: Network
-    blocks: Dict[int, Block] = field(default_factory=dict)  # by tensor, aliases resolved
-    steps: List[Step] = field(default_factory=list)
+    blocks: dict[int, Block] = field(default_factory=dict)  # by tensor, aliases resolved
+    steps: list[Step] = field(default_factory=list)
     streamed_inputs: frozenset[int] = frozenset()  # received slice by slice
 
     def block(self, tensor: int) -> Block:
@@ -113,16 +113,14 @@ class Layout:
         ]
         changed = True
         while changed:
-            changed = any([_make_alike(first, second) for first, second in pairs])
+            changed = any(_make_alike(first, second) for first, second in pairs)
 
 
 def _make_alike(first: Block, second: Block) -> bool:
     before = [(list(b.rows), list(b.columns), b.position_bytes) for b in (first, second)]
     first.cover(second.rows, second.columns)
     second.cover(first.rows, first.columns)
-    first.position_bytes = second.position_bytes = max(
-        first.position_bytes, second.position_bytes
-    )
+    first.position_bytes = second.position_bytes = max(first.position_bytes, second.position_bytes)
     return before != [(list(b.rows), list(b.columns), b.position_bytes) for b in (first, second)]
 
 

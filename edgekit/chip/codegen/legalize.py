@@ -91,9 +91,10 @@ class Legalizer:
         """The nodes taken so far as a network; an output that is an input becomes a copy."""
         roots = {self.root(tensor) for tensor in inputs}
         for tensor in outputs:
-            if self.root(tensor) in roots:
-                source = self.root(tensor)
+            source = self.root(tensor)
+            if source in roots:
                 self.aliases.pop(tensor, None)
+                self._shapes[tensor] = self.shape(source)
                 self.nodes.append(Elementwise(source, tensor, COPY))
         used = {tensor for node in self.nodes for tensor in (*node.sources, node.output)}
         return Network(
@@ -111,9 +112,31 @@ class Legalizer:
         return tensor
 
     def shape(self, tensor: int) -> Shape:
-        """The shape of one batch element."""
+        """The shape of one batch element as it lies in narrow memory."""
         known = self._shapes.get(tensor)
         return known if known else shape_of(self.tensors[tensor].shape)
+
+    def image(self, tensor: int) -> int:
+        """The tensor with the values of ``tensor``, for a node that reads rows and columns.
+
+        Raises:
+            Unsupported: A reshape gave it rows, columns or channels that its bytes do not have.
+        """
+        root = self.root(tensor)
+        if self.shape(root) != shape_of(self.tensors[tensor].shape):
+            raise Unsupported(
+                f"a reshape of {_words(self.shape(root))} to "
+                f"{_words(shape_of(self.tensors[tensor].shape))} before it moves values"
+            )
+        return root
+
+    def _add_elementwise(
+        self, source: int, output: int, stage: OutputStage, table: str = ""
+    ) -> None:
+        """A node for every value alone: its result lies as its source does."""
+        root = self.root(source)
+        self._shapes[output] = self.shape(root)
+        self.nodes.append(Elementwise(root, output, stage, table=table))
 
     def is_constant(self, tensor: int) -> bool:
         """Whether the model contains the tensor's values."""
@@ -230,8 +253,8 @@ class Legalizer:
         """The tensor that a folded PAD reads, and what it adds at the top and on the left."""
         if tensor in self._pads:
             source, extra = self._pads[tensor]
-            return self.root(source), extra
-        return self.root(tensor), (0, 0)
+            return source, extra
+        return self.image(tensor), (0, 0)
 
     # Shapes.
 
@@ -254,11 +277,11 @@ class Legalizer:
         users = [each for each in graph.operators if output in each.inputs]
         windows = all(each.opcode in {"CONV_2D", "DEPTHWISE_CONV_2D"} for each in users)
         if users and windows and output not in graph.outputs:
-            self._pads[output] = self.root(source), (top, left)
+            self._pads[output] = self.image(source), (top, left)
             return
         window = Window(Axis(pad=top), Axis(pad=left))
         fill = zero_point_of(self.tensors[source])
-        self.nodes.append(Elementwise(self.root(source), output, COPY, window, padding=fill))
+        self.nodes.append(Elementwise(self.image(source), output, COPY, window, padding=fill))
 
     def strided_slice(self, operator: Operator) -> None:
         """STRIDED_SLICE of rows, columns and whole words of channels: a copy."""
@@ -276,7 +299,7 @@ class Legalizer:
         window = Window(Axis(stride=step[1], pad=-begin[1]), Axis(stride=step[2], pad=-begin[2]))
         self.nodes.append(
             Elementwise(
-                self.root(source),
+                self.image(source),
                 output,
                 COPY,
                 window,
@@ -298,7 +321,7 @@ class Legalizer:
             number = self.shape(output)[2]
             self.nodes.append(
                 Elementwise(
-                    self.root(source), output, COPY, source_channel=first, num_channels=number
+                    self.image(source), output, COPY, source_channel=first, num_channels=number
                 )
             )
             first += number
@@ -318,15 +341,17 @@ class Legalizer:
             if first % WORD:
                 raise Unsupported(f"a concatenation that is not at a multiple of {WORD} channels")
             stage = self._requantization(self.tensors[source], output)
-            self.nodes.append(
-                Elementwise(self.root(source), index, stage, output_channel=first)
-            )
+            self.nodes.append(Elementwise(self.image(source), index, stage, output_channel=first))
             first += self.shape(source)[2]
 
     # Element by element.
 
-    def _requantization(self, source: Tensor, output: Tensor, activation: str = "NONE") -> OutputStage:
-        same = scale_of(source) == scale_of(output) and zero_point_of(source) == zero_point_of(output)
+    def _requantization(
+        self, source: Tensor, output: Tensor, activation: str = "NONE"
+    ) -> OutputStage:
+        same = scale_of(source) == scale_of(output) and zero_point_of(source) == zero_point_of(
+            output
+        )
         if same and activation == "NONE":
             return COPY
         multiplier = float(np.float32(scale_of(source) * (np.float32(1) / scale_of(output))))
@@ -340,7 +365,7 @@ class Legalizer:
         if stage == COPY:
             self.aliases[output] = self.root(source)
             return
-        self.nodes.append(Elementwise(self.root(source), output, stage))
+        self._add_elementwise(source, output, stage)
 
     def table(self, operator: Operator) -> None:
         """LOGISTIC: a clamp, then a spline."""
@@ -354,9 +379,7 @@ class Legalizer:
             -spline.clamp,
             spline.clamp,
         )
-        self.nodes.append(
-            Elementwise(self.root(source), output, stage, table=operator.opcode)
-        )
+        self._add_elementwise(source, output, stage, operator.opcode)
 
     def addition(self, operator: Operator) -> None:
         """ADD of two activations of one shape."""
@@ -367,10 +390,13 @@ class Legalizer:
         output = self.tensors[operator.outputs[0]]
         if one.shape != other.shape:
             raise Unsupported("an addition that broadcasts")
+        if self.shape(self.root(first)) != self.shape(self.root(second)):
+            raise Unsupported("an addition of tensors that lie in different order")
         weights = add_weights(scale_of(one), scale_of(other))
         per_step = np.float32(scale_of(one) / np.float32(weights[0]))
         multiplier = float(np.float32(per_step * (np.float32(1) / scale_of(output))))
         activation = operator.options.get("fused_activation_function", "NONE")
+        self._shapes[operator.outputs[0]] = self.shape(self.root(first))
         self.nodes.append(
             Addition(
                 self.root(first),
@@ -409,7 +435,9 @@ class Legalizer:
         """MEAN over rows and columns: an average pool of the whole map."""
         source = operator.inputs[0]
         shape = self.tensors[source].shape
-        axes = sorted(int(axis) % len(shape) for axis in self.values(operator.inputs[1]).reshape(-1))
+        axes = sorted(
+            int(axis) % len(shape) for axis in self.values(operator.inputs[1]).reshape(-1)
+        )
         if axes != [1, 2] or len(shape) != 4:
             raise Unsupported("a mean over other axes than rows and columns")
         self._add_pool(operator, Window(Axis(shape[1]), Axis(shape[2])), maximum=False)
@@ -423,7 +451,7 @@ class Legalizer:
             scale_of(first) != scale_of(last) or zero_point_of(first) != zero_point_of(last)
         ):
             raise Unsupported("a maximum that also rescales")
-        base = self.root(source)
+        base = self.image(source)
         height, width, channels = self.shape(base)
         gathered = not maximum and (window.rows.size, window.columns.size) == (height, width)
         large = height * width * round_up(channels, WORD) > _GATHERED_BYTES

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Tuple
+from typing import Callable
 
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import WORD, Block
@@ -36,7 +36,7 @@ class Places:
     """Addresses beside those of the blocks, which are set in place."""
 
     used_bytes: int
-    staging: Dict[int, Staging]  # by id of the input stage
+    staging: dict[int, Staging]  # by id of the input stage
     scratch: int = 0
 
 
@@ -50,7 +50,7 @@ class _Item:
     place: Callable[[int], None]
 
 
-def lives(layout: Layout) -> List[Tuple[Block, int, int]]:
+def lives(layout: Layout) -> list[tuple[Block, int, int]]:
     """(block, first step, last step) of every block; an output lives to the end."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -75,7 +75,7 @@ def lives(layout: Layout) -> List[Tuple[Block, int, int]]:
     return [(block, first[key], last[key]) for key, block in blocks.items()]
 
 
-def live_bytes(layout: Layout) -> List[int]:
+def live_bytes(layout: Layout) -> list[int]:
     """Bytes of the blocks that are alive at each step."""
     change = [0] * (len(layout.steps) + 3)
     for block, first, last in lives(layout):
@@ -94,7 +94,7 @@ def needs_scratch(layout: Layout) -> bool:
     return any(not isinstance(node, Convolution) for node in layout.network.nodes)
 
 
-def allocate(layout: Layout, inputs: List[InputStage]) -> Places:
+def allocate(layout: Layout, inputs: list[InputStage]) -> Places:
     """Set the address of every block; returns the other places.
 
     Raises:
@@ -108,7 +108,7 @@ def allocate(layout: Layout, inputs: List[InputStage]) -> Places:
     return places
 
 
-def _single_convolution(layout: Layout, inputs: List[InputStage]) -> Places | None:
+def _single_convolution(layout: Layout, inputs: list[InputStage]) -> Places | None:
     """Google's four cases for one convolution (tinycoral, docs/isa/codegen_conv2d.md)."""
     (step, *more) = layout.steps
     if more or len(inputs) != 1 or not isinstance(step, Compute):
@@ -138,7 +138,7 @@ def _single_convolution(layout: Layout, inputs: List[InputStage]) -> Places | No
     return Places(used, {id(stage): Staging(at["slots"], at["constants"])})
 
 
-def _first_fit(layout: Layout, inputs: List[InputStage]) -> Places:
+def _first_fit(layout: Layout, inputs: list[InputStage]) -> Places:
     places = Places(0, {})
     slots: dict[int, int] = {}
     constants: dict[int, int] = {}
@@ -179,7 +179,7 @@ def _keeper(into: dict[int, int], key: int) -> Callable[[int], None]:
     return keep
 
 
-def _best_places(items: List[_Item]) -> tuple[int, list[tuple[_Item, int]]]:
+def _best_places(items: list[_Item]) -> tuple[int, list[tuple[_Item, int]]]:
     """The first order that fits, else the one with the lowest top; the seed is fixed."""
     orders: list[Callable[[_Item], object]] = [
         lambda item: -item.size,
@@ -203,7 +203,7 @@ def _best_places(items: List[_Item]) -> tuple[int, list[tuple[_Item, int]]]:
     return best or (0, [])
 
 
-def _placed(order: List[_Item]) -> list[tuple[_Item, int]]:
+def _placed(order: list[_Item]) -> list[tuple[_Item, int]]:
     """Each item at the lowest place that is free while it lives."""
     found: list[tuple[_Item, int]] = []
     for item in order:

@@ -116,7 +116,7 @@ class Addition:
     first: int
     second: int
     output: int
-    weights: Tuple[int, int]
+    weights: tuple[int, int]
     offset: int
     stage: OutputStage
     window: Window = field(default_factory=Window)
@@ -157,9 +157,9 @@ class Network:
     requantization without change) stands for the tensor with the bytes.
     """
 
-    nodes: Tuple[Node, ...]
-    inputs: Tuple[int, ...]
-    outputs: Tuple[int, ...]
+    nodes: tuple[Node, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
     shapes: dict[int, Shape]
     aliases: dict[int, int]
 

@@ -9,7 +9,7 @@ has rows of 16 bytes: a 4 x 4 matrix for each tap with the weights on its diagon
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Sequence, Tuple
+from typing import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from edgekit.chip.codegen.stages.convolution import GROUP_CHANNELS, ConvolutionS
 # The order in which Google's compiler gives layers of falling size to tiles.
 TILE_ORDER = (0, 1, 3, 7, 15, 8, 4, 9, 10, 2, 5, 11, 12, 6, 13, 14)
 # Tiles of layers cut in pieces, by the pieces of each layer: seen in compiler 16, rule unknown.
-_SPLIT_TILES: Dict[Tuple[int, ...], Tuple[Tuple[int, ...], ...]] = {
+_SPLIT_TILES: dict[tuple[int, ...], tuple[tuple[int, ...], ...]] = {
     (2, 1): ((1, 3), (7,)),
     (3, 1): ((3, 7, 15), (14,)),
     (2, 2, 2, 2, 1): ((1, 3), (15, 0), (7, 4), (9, 10), (8,)),
@@ -42,8 +42,8 @@ class LayerParameters:
 class Parameters:
     """All layers; a node's index -> its parameters and where they are."""
 
-    layers: Dict[int, LayerParameters]
-    pieces: Dict[int, List[Piece]]  # without the streamed ones
+    layers: dict[int, LayerParameters]
+    pieces: dict[int, list[Piece]]  # without the streamed ones
     depthwise: frozenset[int]
 
     @property
@@ -54,9 +54,7 @@ class Parameters:
     @property
     def cached_bytes(self) -> bytes:
         """What the caching program brings in once, in the order of the layers."""
-        return b"".join(
-            self.layers[index].data for index in self.layers if index in self.pieces
-        )
+        return b"".join(self.layers[index].data for index in self.layers if index in self.pieces)
 
     @property
     def streamed_bytes(self) -> bytes:
@@ -137,7 +135,7 @@ def _depthwise_rows(
     return data + bytes(round_up(len(data), _ROW_ALIGNMENT) - len(data))
 
 
-def place_parameters(stages: Dict[int, ConvolutionStage], limit: int) -> Dict[int, List[Piece]]:
+def place_parameters(stages: dict[int, ConvolutionStage], limit: int) -> dict[int, list[Piece]]:
     """The rows of each layer in the tiles' wide memory below row ``limit``.
 
     A layer that does not fit is left out: it is streamed.
@@ -168,8 +166,8 @@ def place_parameters(stages: Dict[int, ConvolutionStage], limit: int) -> Dict[in
 
 
 def _packed(
-    order: Sequence[int], rows: Dict[int, int], depthwise: set[int], limit: int, reserved: int
-) -> Dict[int, List[Piece]]:
+    order: Sequence[int], rows: dict[int, int], depthwise: set[int], limit: int, reserved: int
+) -> dict[int, list[Piece]]:
     """The emptiest tile that takes a whole layer, else pieces from the emptiest tile on."""
     used = dict.fromkeys(TILE_ORDER, 0)
     pieces: dict[int, list[Piece]] = {}

@@ -8,7 +8,6 @@ that the program is one custom operator.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Tuple
 
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.legalize import Legalizer
@@ -22,8 +21,8 @@ BEHIND_CPU = "it depends on an operator on the CPU that is behind the Edge TPU's
 class Partition:
     """Operator indices: mapped ones, and the reasons of the others."""
 
-    mapped: Tuple[int, ...]
-    reasons: Dict[int, str]
+    mapped: tuple[int, ...]
+    reasons: dict[int, str]
     network: Network
 
 
@@ -60,9 +59,6 @@ def partition(model: Model) -> Partition:
                 inputs.append(index)
     wanted = set(graph.outputs).union(*(op.inputs for op in rest))
     outputs = [
-        index
-        for number in mapped
-        for index in graph.operators[number].outputs
-        if index in wanted
+        index for number in mapped for index in graph.operators[number].outputs if index in wanted
     ]
     return Partition(tuple(mapped), reasons, legalizer.network(inputs, outputs))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
 
 import numpy as np
 
@@ -20,11 +19,10 @@ from edgekit.chip.codegen.layout import Compute, Exchange, Layout, Receive, whol
 from edgekit.chip.codegen.memories import IDENTITY, SHARED_UNITS, TOP
 from edgekit.chip.codegen.narrow import Places, allocate, needs_scratch
 from edgekit.chip.codegen.nests import round_up
-from edgekit.chip.codegen.nodes import Convolution, Network
+from edgekit.chip.codegen.nodes import Network
 from edgekit.chip.codegen.parameters import Parameters, layer_parameters, place_parameters
 from edgekit.chip.codegen.stages.addition import AdditionStage
 from edgekit.chip.codegen.stages.convolution import ConvolutionStage
-from edgekit.chip.codegen.stages.elementwise import ElementwiseStage
 from edgekit.chip.codegen.stages.fields import dma_nest, stream_nest
 from edgekit.chip.codegen.stages.halo import exchange_halo, fill_outside
 from edgekit.chip.codegen.stages.identity import write_identity
@@ -73,7 +71,7 @@ class Program:
     used_narrow_bytes: int
 
 
-def make_program(network: Network, tensors: Dict[int, Tensor]) -> Program:
+def make_program(network: Network, tensors: dict[int, Tensor]) -> Program:
     """Compile ``network``; ``tensors`` are those of its inputs and outputs.
 
     Raises:
@@ -90,7 +88,7 @@ def make_program(network: Network, tensors: Dict[int, Tensor]) -> Program:
     return Program(package, layout, parameters, places.used_bytes)
 
 
-def _convolutions(layout: Layout) -> Dict[int, List[ConvolutionStage]]:
+def _convolutions(layout: Layout) -> dict[int, list[ConvolutionStage]]:
     """The stages of every convolution by node; several if it runs in slices."""
     stages: dict[int, list[ConvolutionStage]] = {}
     for step in layout.steps:
@@ -99,7 +97,7 @@ def _convolutions(layout: Layout) -> Dict[int, List[ConvolutionStage]]:
     return dict(sorted(stages.items()))
 
 
-def _parameters(layout: Layout, inputs: List[InputStage]) -> Parameters:
+def _parameters(layout: Layout, inputs: list[InputStage]) -> Parameters:
     """Wide memory: buffers at the top, cached parameters below."""
     shared = needs_scratch(layout)
     convolutions = _convolutions(layout)
@@ -132,10 +130,10 @@ def _parameters(layout: Layout, inputs: List[InputStage]) -> Parameters:
 
 def _execution(
     layout: Layout,
-    inputs: List[InputStage],
+    inputs: list[InputStage],
     places: Places,
     parameters: Parameters,
-    tensors: Dict[int, Tensor],
+    tensors: dict[int, Tensor],
 ) -> Emitter:
     """The program that runs for every inference."""
     network = layout.network
@@ -189,11 +187,7 @@ def _compute(emitter: Emitter, step: Compute, places: Places, parameters: Parame
         stage.emit(emitter, places.scratch)
     else:
         emitter.reset()
-        _emit_elementwise(emitter, stage)
-
-
-def _emit_elementwise(emitter: Emitter, stage: ElementwiseStage) -> None:
-    stage.emit(emitter)
+        stage.emit(emitter)
 
 
 def _caching(parameters: Parameters) -> Emitter:
@@ -240,7 +234,9 @@ def _caching(parameters: Parameters) -> Emitter:
             part = piece.num_rows * row_bytes
             if index in parameters.depthwise:
                 part = min(part, round_up(len(layer.data), _PARAMETER_UNIT))
-            _parameter_infeed(emitter, offset // _PARAMETER_UNIT, part // _PARAMETER_UNIT, piece.tile, layer.lanes)
+            _parameter_infeed(
+                emitter, offset // _PARAMETER_UNIT, part // _PARAMETER_UNIT, piece.tile, layer.lanes
+            )
             offset += part
     if offset != size:
         raise Unsupported(f"{size} bytes of parameters, of which {offset} have a place")
@@ -273,10 +269,10 @@ def _parameter_infeed(emitter: Emitter, offset: int, units: int, tile: int, lane
 
 def _package(
     layout: Layout,
-    inputs: List[InputStage],
+    inputs: list[InputStage],
     places: Places,
     parameters: Parameters,
-    tensors: Dict[int, Tensor],
+    tensors: dict[int, Tensor],
     execution: Emitter,
 ) -> Package:
     network = layout.network
@@ -336,7 +332,7 @@ def _executable(
     token: int,
     *,
     name: str,
-    layers: Tuple[Tuple[Layer, ...], Tuple[Layer, ...]] = ((), ()),
+    layers: tuple[tuple[Layer, ...], tuple[Layer, ...]] = ((), ()),
     used_narrow_bytes: int = 0,
 ) -> Executable:
     chunks = [

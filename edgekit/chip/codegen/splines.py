@@ -8,7 +8,6 @@ The coefficients are those that Google's compiler loads for LOGISTIC in every pr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
 
 import numpy as np
 
@@ -17,8 +16,8 @@ import numpy as np
 class Table:
     """Float32 bit patterns: 40 coefficients, 7 limits; and the clamp before it."""
 
-    coefficients: Tuple[int, ...]
-    limits: Tuple[int, ...]
+    coefficients: tuple[int, ...]
+    limits: tuple[int, ...]
     clamp_bits: int
 
     @property

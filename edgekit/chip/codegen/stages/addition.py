@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Sequence
 
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted, spans_of
+from edgekit.chip.codegen.geometry import WORD, Block, Counted, computing_tiles, spans_of
 from edgekit.chip.codegen.memories import ADDITION, TOP
 from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
@@ -19,8 +19,7 @@ from edgekit.chip.codegen.nests import (
     op_nest_fields,
 )
 from edgekit.chip.codegen.nodes import Addition
-from edgekit.chip.codegen.stages.fields import LANES, UNSYNCHRONIZED, output_stage
-from edgekit.chip.isa.memories import NUM_TILES
+from edgekit.chip.codegen.stages.fields import LANES, UNSYNCHRONIZED, by_tile, output_stage
 
 _HALVES = 2  # of a word, each two values
 
@@ -40,20 +39,13 @@ class AdditionStage:
         self.rows = spans_of(rows, output.height, node.window.rows)
         self.columns = spans_of(columns, output.width, node.window.columns)
         self.bottom = TOP
-        self.tiles = [
-            tile
-            for tile in range(NUM_TILES)
-            if self.rows[tile // 4].num_outputs and self.columns[tile % 4].num_outputs
-        ]
+        self.tiles = computing_tiles(self.rows, self.columns)
 
     def emit(self, emitter: Emitter, scratch: int) -> None:
         """Compute; ``scratch`` is the address of 64 free bytes of narrow memory."""
         emitter.reset()
         self._write_weights(emitter, scratch)
-        by_tile: list[Fields | None] = [None] * NUM_TILES
-        for tile in self.tiles:
-            by_tile[tile] = self._op(tile)
-        emitter.put_by_tile("op", by_tile)
+        emitter.put_by_tile("op", by_tile(self.tiles, self._op))
         emitter.reset()
 
     def _write_weights(self, emitter: Emitter, scratch: int) -> None:

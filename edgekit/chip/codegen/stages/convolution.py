@@ -3,8 +3,8 @@
 
 Two orders of the loops are used. *Position outer*: for every position all of its K words (taps
 times channel words), so that every weight row is read once per position from a buffer that holds
-them all. *K chunked*: a chunk of K for all positions, then the next chunk, with partial sums in wide
-memory. The buffer of weights is a FIFO of rows, or a block that is filled as a whole.
+them all. *K chunked*: a chunk of K for all positions, then the next chunk, with partial sums in
+wide memory. The buffer of weights is a FIFO of rows, or a block that is filled as a whole.
 
 Source: fields and rules read off Google's programs (runtime 12 to 14), see docs/compiler.md.
 """
@@ -12,7 +12,8 @@ Source: fields and rules read off Google's programs (runtime 12 to 14), see docs
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Sequence
+from functools import partial
+from typing import Sequence
 
 from edgekit.chip.codegen.emitter import (
     AVDATA,
@@ -20,7 +21,7 @@ from edgekit.chip.codegen.emitter import (
     Emitter,
     Transfer,
 )
-from edgekit.chip.codegen.geometry import WORD, Block, Counted, spans_of
+from edgekit.chip.codegen.geometry import WORD, Block, Counted, computing_tiles, spans_of
 from edgekit.chip.codegen.memories import SHARED_UNITS, TOP
 from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
@@ -35,8 +36,14 @@ from edgekit.chip.codegen.nests import (
     round_up,
 )
 from edgekit.chip.codegen.nodes import Convolution
-from edgekit.chip.codegen.stages.fields import dma_nest, float_bits, output_stage, stream_nest
-from edgekit.chip.isa.memories import NUM_TILES, ROW_BYTES, ROW_UNITS
+from edgekit.chip.codegen.stages.fields import (
+    by_tile,
+    dma_nest,
+    float_bits,
+    output_stage,
+    stream_nest,
+)
+from edgekit.chip.isa.memories import ROW_BYTES, ROW_UNITS
 from edgekit.formats.darwinn import Description, Direction
 
 GROUP_CHANNELS = 64  # output channels that one row of weights serves
@@ -82,11 +89,7 @@ class ConvolutionStage:
         num_channels = node.weights.shape[0]
         self.num_channels = round_up(num_channels, WORD)
         self.header_rows = 2 + node.has_bias if node.per_channel else 1
-        self.tiles = [
-            tile
-            for tile in range(NUM_TILES)
-            if self.rows[tile // 4].num_outputs and self.columns[tile % 4].num_outputs
-        ]
+        self.tiles = computing_tiles(self.rows, self.columns)
         self.positions = max(self._positions(tile) for tile in self.tiles)
         if node.depthwise:
             self.group_channels = self.stored_channels = _DEPTHWISE_CHANNELS
@@ -179,15 +182,18 @@ class ConvolutionStage:
         """Compute; ``pieces`` is where the parameters are, None if the host streams them."""
         node = self.node
         consumer = 0 if node.depthwise or pieces is None else 1
-        rows = self.parameter_rows if node.depthwise else sum(each.num_rows for each in pieces or ())
+        rows = (
+            self.parameter_rows if node.depthwise else sum(each.num_rows for each in pieces or ())
+        )
         if max(emitter.packets_a, emitter.packets_b) + rows > _MAX_PACKETS:
             emitter.restart_ring()
-        by_tile = self._by_tile(lambda tile: self._receive(emitter, tile))
-        emitter.put_by_tile(f"ring.recv{consumer}", by_tile)
-        by_tile = self._by_tile(lambda tile: self._load_header(emitter, tile, consumer))
-        emitter.put_by_tile("w2n", by_tile)
-        by_tile = self._by_tile(lambda tile: self._op(emitter, tile, consumer))
-        emitter.put_by_tile("op", by_tile)
+        for name, fields_of in (
+            (f"ring.recv{consumer}", self._receive),
+            ("w2n", self._load_header),
+            ("op", self._op),
+        ):
+            made = by_tile(self.tiles, partial(fields_of, emitter, consumer))
+            emitter.put_by_tile(name, made)
         if node.depthwise:
             (piece,) = pieces or ()
             self._loop_rows(emitter, piece)
@@ -203,18 +209,13 @@ class ConvolutionStage:
             # whole positions has to wait for all of them.
             counters.last_groups[tile] = 1 if node.depthwise else self.groups
 
-    def _by_tile(self, fields_of) -> List[Fields | None]:  # type: ignore[no-untyped-def]  # noqa: ANN001
-        result: list[Fields | None] = [None] * NUM_TILES
-        for tile in self.tiles:
-            result[tile] = fields_of(tile)
-        return result
-
     @property
     def mask(self) -> int:
         """The tiles that compute."""
         return sum(1 << tile for tile in self.tiles)
 
-    def _receive(self, emitter: Emitter, tile: int) -> Fields:
+    def _receive(self, emitter: Emitter, consumer: int, tile: int) -> Fields:
+        del consumer
         node, header_row = self.node, self.header // ROW_UNITS
         sets = 2 if self.fifo else 1
         single = self.fifo or self.chunk == 1
@@ -248,7 +249,7 @@ class ConvolutionStage:
         )
         return fields
 
-    def _load_header(self, emitter: Emitter, tile: int, consumer: int) -> Fields:
+    def _load_header(self, emitter: Emitter, consumer: int, tile: int) -> Fields:
         """Multipliers and biases of each group, on their way to the op."""
         node, counters = self.node, emitter.counters
         single = self.fifo or self.chunk == 1
@@ -282,7 +283,7 @@ class ConvolutionStage:
             ),
         }
 
-    def _op(self, emitter: Emitter, tile: int, consumer: int) -> Fields:
+    def _op(self, emitter: Emitter, consumer: int, tile: int) -> Fields:
         node, source, output = self.node, self.source, self.output
         rows, columns = self.rows[tile // 4], self.columns[tile % 4]
         window = node.window
@@ -395,7 +396,10 @@ class ConvolutionStage:
             if self.node.depthwise:
                 inner = [(WORD, 1), *merged(taps)]
             else:
-                inner = [*merged([(WORD, self.channel_words), *taps]), (self.source.position_bytes, 1)]
+                inner = [
+                    *merged([(WORD, self.channel_words), *taps]),
+                    (self.source.position_bytes, 1),
+                ]
             level = len(summed) + several
             return _Loops(
                 counts=[*summed, *position_loop, self.groups],

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every value alone through the identity row: a requantization, an activation, a copy.
 
-A copy reads a window of one element, so that it also pads and cuts out. Sources: tinycoral, docs/isa
-(MIT), for the form with an activation.
+A copy reads a window of one element, so that it also pads and cuts out. Source of the form with
+an activation: tinycoral, docs/isa (MIT).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Sequence
 
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted, spans_of
+from edgekit.chip.codegen.geometry import WORD, Block, Counted, computing_tiles, spans_of
 from edgekit.chip.codegen.memories import IDENTITY, TOP
 from edgekit.chip.codegen.nests import Fields, op_nest_fields, round_up
 from edgekit.chip.codegen.nodes import Elementwise
@@ -18,10 +18,10 @@ from edgekit.chip.codegen.splines import SPLINES, Table
 from edgekit.chip.codegen.stages.fields import (
     LANES,
     UNSYNCHRONIZED,
+    by_tile,
     copy_stage,
     output_stage,
 )
-from edgekit.chip.isa.memories import NUM_TILES
 
 
 class ElementwiseStage:
@@ -39,11 +39,7 @@ class ElementwiseStage:
         self.rows = spans_of(rows, source.height, node.window.rows)
         self.columns = spans_of(columns, source.width, node.window.columns)
         self.bottom = TOP
-        self.tiles = [
-            tile
-            for tile in range(NUM_TILES)
-            if self.rows[tile // 4].num_outputs and self.columns[tile % 4].num_outputs
-        ]
+        self.tiles = computing_tiles(self.rows, self.columns)
 
     def emit(self, emitter: Emitter) -> None:
         """Compute."""
@@ -51,10 +47,7 @@ class ElementwiseStage:
         if node.table:
             emitter.fence(counters=7, units=1)
             load_table(emitter, SPLINES[node.table], sum(1 << tile for tile in self.tiles))
-        by_tile: list[Fields | None] = [None] * NUM_TILES
-        for tile in self.tiles:
-            by_tile[tile] = self._op(tile)
-        emitter.put_by_tile("op", by_tile)
+        emitter.put_by_tile("op", by_tile(self.tiles, self._op))
         emitter.reset()
 
     def _op(self, tile: int) -> Fields:

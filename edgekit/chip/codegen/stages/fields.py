@@ -4,15 +4,24 @@
 from __future__ import annotations
 
 import struct
-from typing import Sequence
+from typing import Callable, Sequence
 
 from edgekit.chip.codegen.nests import Fields, nest_fields
 from edgekit.chip.codegen.nodes import OutputStage
+from edgekit.chip.isa.memories import NUM_TILES
 
 INFINITY, NEGATIVE_INFINITY = 0x7F800000, 0xFF800000
 LANES = 4  # values of a word
 # An op that works for itself: no progress of a stream to wait for.
 UNSYNCHRONIZED: Fields = {"sync0": 0x4000, "sync1": 0x4000}
+
+
+def by_tile(tiles: Sequence[int], fields_of: Callable[[int], Fields | None]) -> list[Fields | None]:
+    """The fields of an instruction for each of ``tiles``; None for the others."""
+    result: list[Fields | None] = [None] * NUM_TILES
+    for tile in tiles:
+        result[tile] = fields_of(tile)
+    return result
 
 
 def float_bits(value: float) -> int:

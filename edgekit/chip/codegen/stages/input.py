@@ -13,6 +13,7 @@ programs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import gcd
 from typing import Sequence
 
@@ -32,9 +33,16 @@ from edgekit.chip.codegen.nests import (
     op_nest_fields,
     round_up,
 )
-from edgekit.chip.codegen.stages.fields import LANES, copy_stage, dma_nest, modular, stream_nest
+from edgekit.chip.codegen.stages.fields import (
+    LANES,
+    by_tile,
+    copy_stage,
+    dma_nest,
+    modular,
+    stream_nest,
+)
 from edgekit.chip.codegen.stages.identity import IDENTITY_BYTES, write_identity
-from edgekit.chip.isa.memories import NUM_TILES, ROW_BYTES, TILES_PER_ROW
+from edgekit.chip.isa.memories import ROW_BYTES, TILES_PER_ROW
 from edgekit.formats.darwinn import Description, Direction
 
 _UNIT = 8  # bytes: the unit of an activation stream
@@ -136,12 +144,11 @@ class InputStage:
         """Bring the image in; ``staging`` and ``constants`` are addresses in narrow memory."""
         emitter.scalar_sync(counters=5)
         emitter.signal()
-        write_identity(
-            emitter, constants, self.constants, zero_words=_ZERO_WORDS * self.by_bytes
-        )
+        write_identity(emitter, constants, self.constants, zero_words=_ZERO_WORDS * self.by_bytes)
         emitter.fence(units=0x20)
-        by_tile = self._by_tile(lambda tile: self._copy(tile, staging, last=False))
-        emitter.put_by_tile("op", by_tile)
+        tiles = [tile for part in range(4) for tile in self.tiles(part)]
+        copy = partial(self._copy, staging, last=False)
+        emitter.put_by_tile("op", by_tile(tiles, copy))
         starts = self._send(emitter, name)
         needs_fence = [
             bool(self.tiles(part)) and self._passes(part).refills >= 3 for part in range(4)
@@ -150,27 +157,15 @@ class InputStage:
             mask = sum(0xF << 4 * part for part in range(4) if needs_fence[part])
             emitter.fence(tiles=mask, counters=1 << 11, units=0)
         for fenced in (False, True):
-            unpacked = self._by_tile(
-                lambda tile, fenced=fenced: (  # type: ignore[misc]
-                    self._unpack(tile, staging) if needs_fence[tile // 4] == fenced else None
-                )
-            )
-            emitter.put_by_tile("w2n", unpacked)
+            chosen = [tile for tile in tiles if needs_fence[tile // 4] == fenced]
+            emitter.put_by_tile("w2n", by_tile(chosen, partial(self._unpack, staging)))
         for part in range(4):
             if self.tiles(part):
                 self._receive(emitter, part, starts[part])
         emitter.fence()
-        emitter.put_by_tile(
-            "op", self._by_tile(lambda tile: self._copy(tile, staging, last=True))
-        )
+        copy = partial(self._copy, staging, last=True)
+        emitter.put_by_tile("op", by_tile(tiles, copy))
         emitter.reset()
-
-    def _by_tile(self, fields_of) -> list[Fields | None]:  # type: ignore[no-untyped-def]  # noqa: ANN001
-        result: list[Fields | None] = [None] * NUM_TILES
-        for part in range(4):
-            for tile in self.tiles(part):
-                result[tile] = fields_of(tile)
-        return result
 
     def _send(self, emitter: Emitter, name: str) -> list[int]:
         """Start the host transfers; returns each tile row's first unit in the stream."""
@@ -184,9 +179,7 @@ class InputStage:
             for register, other in ((5, 11), (4, 10), (6, 5), (7, 4)):
                 emitter.move(register, other)
             emitter.push_descriptor(6, 7, self.size_bytes, INPUT_TAG, spare=8)
-            emitter.transfers.append(
-                Transfer(Direction.INFEED, source, name, 0, self.size_bytes)
-            )
+            emitter.transfers.append(Transfer(Direction.INFEED, source, name, 0, self.size_bytes))
             return [first for first, _ in units]
         starts, total = [], 0
         for first, end in units:
@@ -230,7 +223,7 @@ class InputStage:
         first, end = self._units(part)
         _infeed(emitter, start, end - first, mask)
 
-    def _unpack(self, tile: int, staging: int) -> Fields:
+    def _unpack(self, staging: int, tile: int) -> Fields:
         """Packets to chunks: the stream without what comes before the tile's values."""
         part = tile // 4
         passes = self._passes(part)
@@ -286,7 +279,7 @@ class InputStage:
             )
         return fields
 
-    def _copy(self, tile: int, staging: int, *, last: bool) -> Fields | None:
+    def _copy(self, staging: int, tile: int, *, last: bool) -> Fields | None:
         """From chunks into the block: all chunks but the last, or the last."""
         block, part = self.block, tile // 4
         number, rows_of_last = self._chunks(part)

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Dict, List
-
 import numpy as np
 
 from edgekit.chip.codegen.emitter import OUTPUT_TAG, Emitter, Transfer
@@ -26,7 +24,7 @@ HOST_BYTES = 8  # the unit of a transfer to the host
 _TO_HOST = 0x10000  # the scalar core among the destinations of a ring producer
 
 
-def own_bytes(block: Block) -> List[int]:
+def own_bytes(block: Block) -> list[int]:
     """Bytes of each tile's own part."""
     parts = (block.own(tile) for tile in range(NUM_TILES))
     return [rows * columns * block.position_bytes for _, rows, _, columns in parts]
@@ -85,7 +83,7 @@ def _to_wide(block: Block, tile: int) -> Fields:
     if height > 1:
         nest.append((block.row_bytes(tile) // WORD, height))
     rows = divide_up(height * width * block.position_bytes, ROW_BYTES)
-    fields: Dict[str, int] = {
+    fields: dict[str, int] = {
         "n_addr": block.at(tile, top, left),
         "n_levels": sum(1 << k for k, (_, count) in enumerate(nest) if count > 1),
         "w_addr": OUTGOING,

@@ -7,10 +7,11 @@ by a constant 1; where they do not fit there, the identity row adds them up in n
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Sequence
 
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted, spans_of
+from edgekit.chip.codegen.geometry import WORD, Block, Counted, computing_tiles, spans_of
 from edgekit.chip.codegen.memories import IDENTITY, SHARED_UNITS, TOP
 from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
@@ -25,10 +26,11 @@ from edgekit.chip.codegen.nodes import Pool
 from edgekit.chip.codegen.stages.fields import (
     LANES,
     UNSYNCHRONIZED,
+    by_tile,
     float_bits,
     output_stage,
 )
-from edgekit.chip.isa.memories import NUM_TILES, ROW_UNITS
+from edgekit.chip.isa.memories import ROW_UNITS
 
 _GROUP_CHANNELS = 64
 _MAX_WIDE_UNITS = 1600  # windows of an average beyond this go through the identity row
@@ -48,11 +50,7 @@ class PoolStage:
         self.node, self.source, self.output = node, source, output
         self.rows = spans_of(rows, source.height, node.window.rows)
         self.columns = spans_of(columns, source.width, node.window.columns)
-        self.tiles = [
-            tile
-            for tile in range(NUM_TILES)
-            if self.rows[tile // 4].num_outputs and self.columns[tile % 4].num_outputs
-        ]
+        self.tiles = computing_tiles(self.rows, self.columns)
         self.row_length = divide_up(max(span.num_window for span in self.columns), 4)
         self.num_rows = max(span.num_window for span in self.rows)
         self.groups = divide_up(source.channels, _GROUP_CHANNELS)
@@ -65,16 +63,10 @@ class PoolStage:
         """Compute; ``scratch`` is the address of a free word of narrow memory."""
         emitter.reset()
         if self.through_identity:
-            emitter.put_by_tile("op", self._by_tile(self._sum))
+            emitter.put_by_tile("op", by_tile(self.tiles, self._sum))
         else:
             self._from_wide(emitter, scratch)
         emitter.reset()
-
-    def _by_tile(self, fields_of) -> list[Fields | None]:  # type: ignore[no-untyped-def]  # noqa: ANN001
-        result: list[Fields | None] = [None] * NUM_TILES
-        for tile in self.tiles:
-            result[tile] = fields_of(tile)
-        return result
 
     def _sum(self, tile: int) -> Fields:
         node, source, output = self.node, self.source, self.output
@@ -130,20 +122,15 @@ class PoolStage:
     def _from_wide(self, emitter: Emitter, scratch: int) -> None:
         if not self.node.maximum:
             mask = sum(1 << tile for tile in self.tiles)
-            emitter.put(
-                "mesh.north", tiles=mask, i_addr=scratch, i_inc0=1, fill_en=1, fill=1
-            )
+            emitter.put("mesh.north", tiles=mask, i_addr=scratch, i_inc0=1, fill_en=1, fill=1)
             emitter.fence()
         for group in range(self.groups):
-            by_tile = self._by_tile(
-                lambda tile, group=group: self._to_wide(tile, group)  # type: ignore[misc]
-            )
-            emitter.put_by_tile("n2w", by_tile)
+            emitter.put_by_tile("n2w", by_tile(self.tiles, partial(self._to_wide, group)))
         emitter.fence()
         name = "op.max" if self.node.maximum else "op"
-        emitter.put_by_tile(name, self._by_tile(lambda tile: self._op(tile, scratch)))
+        emitter.put_by_tile(name, by_tile(self.tiles, partial(self._op, scratch)))
 
-    def _to_wide(self, tile: int, group: int) -> Fields:
+    def _to_wide(self, group: int, tile: int) -> Fields:
         source, rows, columns = self.source, self.rows[tile // 4], self.columns[tile % 4]
         channels = min(_GROUP_CHANNELS, source.position_bytes - _GROUP_CHANNELS * group)
         length = divide_up(columns.num_window, 4)
@@ -167,7 +154,7 @@ class PoolStage:
             **nest_fields("w_", [(1, length), (self.row_length, rows.num_window)], DMA_LEVELS),
         }
 
-    def _op(self, tile: int, scratch: int) -> Fields:
+    def _op(self, scratch: int, tile: int) -> Fields:
         node, source, output = self.node, self.source, self.output
         rows, columns, window = self.rows[tile // 4], self.columns[tile % 4], node.window
         stored = round_up(source.channels, WORD)
@@ -233,7 +220,5 @@ class PoolStage:
             )
         if last != group_channels:
             missing = (group_channels - last) // WORD
-            fields.update(
-                out_last_cnt=last // WORD - 1, out_last_mode=3, out_last_skip=8 * missing
-            )
+            fields.update(out_last_cnt=last // WORD - 1, out_last_mode=3, out_last_skip=8 * missing)
         return fields
