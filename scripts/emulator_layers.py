@@ -163,8 +163,8 @@ def pooled(compiled: Path) -> str:
     return (
         f"{pools.total - pools.equal} of {pools.total:,} values of {Path(_POOLED).name} "
         f"({_NUM_IMAGES} images); behind the softmax {whole.total - whole.equal} of "
-        f"{whole.total:,} differ, by up to {whole.largest} steps of 255, and where the last two "
-        f"layers are given the Edge TPU's average, {given.total - given.equal}, by up to "
+        f"{whole.total:,} differ, by up to {whole.largest} steps of 255, and if the last two "
+        f"layers get the Edge TPU's average, {given.total - given.equal} differ, by up to "
         f"{given.largest}"
     )
 

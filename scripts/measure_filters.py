@@ -229,11 +229,11 @@ def _print_table(folder: str, other: str, filters: list[str]) -> None:
 
 
 _HEAD = """\
-# Filters of --preprocess against their originals
+# Filters of --preprocess compared with their originals
 
 {count} photographs, each resized to {sizes} (`scripts/measure_filters.py`).
-*Equal* is the share of values equal to the original's, rounded to whole steps of 255;
-*largest* is the largest difference from it, in steps. The last two columns compare edgekit on
+*Equal* is the share of values equal to the original's, which are rounded to integers of 0 to 255;
+*largest* is the largest difference. The last two columns compare edgekit on
 Python 3.7 (Pillow 9.5, as on a Coral board) with edgekit on Python 3.11 (Pillow 13).
 
 | filter= | resize= | original | equal | largest | 3.7 equal | 3.7 largest |

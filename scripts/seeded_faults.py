@@ -309,8 +309,8 @@ KINDS: dict[str, Callable[[Subject, random.Random], _Change]] = {
     "a removed wait": _removed_wait,
     "a lowered count": _lowered_count,
     "two overlapping buffers": _overlapping,
-    "a parameter region off 256 bytes": _unaligned,
-    "a relocation outside": _relocation,
+    "a parameter region not aligned to 256 bytes": _unaligned,
+    "a misplaced relocation": _relocation,
 }
 
 
@@ -326,14 +326,14 @@ def _page(tally: dict[str, list[int]], num_subjects: int) -> str:
     return f"""<!-- made by scripts/seeded_faults.py; change that, not this page -->
 # Faults seeded into compiled programs
 
-`--strict-sync` checks what the emulator otherwise assumes: that every transfer waits for
-the words that it reads, and for enough of them; that producers on the ring name the packets before
-them; that the scalar core waits for all of them. Strict mode passes every program of the corpus
+`--strict-sync` checks what the emulator otherwise assumes: every transfer waits for
+all the words that it reads; producers on the ring name the number of packets before
+theirs; the scalar core waits for all packets. Strict mode passes every program of the corpus
 that runs. {sum(sums)} random faults (seed {_SEED}) in {num_subjects} programs of Google's compiler:
 
 {table}
 
-"Another stop" is the emulator's own: a region off its alignment, a row that was never written, a
+"Another stop" is an error without strict mode: an unaligned region, a row that was never written, a
 program that waits forever. A missed fault did not change the output for the random input either.
 Counts whose unit is not known (fences with a count, the values in the sync records of the two tile
 transfers, an op's own sync fields) are not checked and not seeded.

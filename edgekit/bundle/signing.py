@@ -72,7 +72,7 @@ def check_signature(message: bytes, signature: bytes, key: PathLike, where: str 
             "the bundle's signature is not by the owner of this key",
             where=", ".join(filter(None, [where, str(key)])),
             why="the bundle was changed after it was signed, or another key signed it",
-            fix="do not use it; ask its maker for the bundle and the key again",
+            fix="do not use it; get the bundle and the key again from its maker",
         ) from error
 
 

@@ -178,7 +178,7 @@ class IterableDataset:
 
     def _item(self, number: int) -> Any:  # noqa: ANN401
         if self._feed.item is None:
-            raise TypeError("this source has no items by number")
+            raise TypeError("this source cannot be read by index")
         with what_fails_in(self._name):
             return self._feed.item(number)
 

@@ -239,7 +239,7 @@ def parse_preprocess(text: str | Preprocess | None) -> Preprocess:
             change: dict[str, Any] = {key: value}
             result = replace(result, **change)
         else:
-            raise UsageError(f"--preprocess does not know {word.strip()!r}", fix=_KNOWN)
+            raise UsageError(f"--preprocess has the unknown word {word.strip()!r}", fix=_KNOWN)
     if result.shorter is not None and result.resize != _TORCH_CROP:
         raise UsageError(
             f"--preprocess names shorter={result.shorter} without resize={_TORCH_CROP}",
@@ -327,8 +327,8 @@ def preprocess_for(
     return pixels if is_pixels and is_near else how
 
 
-REAL_NUMBERS = "none: the samples are real numbers, which pass as they are"
-_ASKED_FOR, _UNKNOWN = "as asked for", "the default: the model's file does not say"
+REAL_NUMBERS = "none: the samples are real numbers, which are not changed"
+_REQUESTED, _UNKNOWN = "as requested", "the default: the model's file does not say"
 
 
 def preprocess_reason(
@@ -336,7 +336,7 @@ def preprocess_reason(
 ) -> str:
     """Return why `preprocess_for` chose its result; ``noted_reason`` is empty without a note."""
     if asked is not None:
-        return _ASKED_FOR
+        return _REQUESTED
     if noted_reason:
         return noted_reason
     if real_range is None:
@@ -347,7 +347,7 @@ def preprocess_reason(
 
 def is_models_own(reason: str) -> bool:
     """Whether a reason of `preprocess_reason` is that the model itself states its preprocessing."""
-    return reason not in ("", _ASKED_FOR, _UNKNOWN, REAL_NUMBERS)
+    return reason not in ("", _REQUESTED, _UNKNOWN, REAL_NUMBERS)
 
 
 def has_same_range(one: Preprocess, other: Preprocess) -> bool:

@@ -41,9 +41,9 @@ _KEYRING = "/etc/apt/keyrings/coral-edgetpu.gpg"
 _GOOGLE_APT = (
     "sudo mkdir -p /etc/apt/keyrings && curl -fsSL --proto =https "
     "https://packages.cloud.google.com/apt/doc/apt-key.gpg | sudo gpg --dearmor --yes -o "
-    f"{_KEYRING} && echo 'deb [signed-by={_KEYRING}] "
-    "https://packages.cloud.google.com/apt coral-edgetpu-stable main' | sudo tee "
-    "/etc/apt/sources.list.d/coral-edgetpu.list && sudo apt-get update && sudo apt-get install "
+    f"{_KEYRING} && echo 'deb [signed-by={_KEYRING}] https://packages.cloud.google.com/apt "
+    "coral-edgetpu-stable main' | sudo tee /etc/apt/sources.list.d/coral-edgetpu.list && sudo "
+    "apt-get update && sudo apt-get install "
 )
 
 
@@ -90,7 +90,7 @@ def check_library(machine: Machine) -> CheckResult:
     fix = "install the Edge TPU runtime: https://coral.ai/software/#edgetpu-runtime"
     if machine.is_linux and machine.has_apt:
         fix = apt_install(machine, LIBRARY_PACKAGES[0])
-    return CheckResult(code, FAILED, f"no {name}", "no program can talk to an Edge TPU", fix)
+    return CheckResult(code, FAILED, f"no {name}", "without it no program can use an Edge TPU", fix)
 
 
 def check_architecture(machine: Machine) -> CheckResult:

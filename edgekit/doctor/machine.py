@@ -2,7 +2,7 @@
 """The machine that is checked: a root folder, an environment and a way to run commands.
 
 The checks do not read anything else. So for tests, a folder with the right files and a function
-that answers commands are a complete machine.
+that returns the results of commands are a complete machine.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Answer:
         if self.document:
             return ""
         if self.finished.timed_out:
-            return f"it did not answer within {self.finished.time_s:.0f} s and was stopped"
+            return f"it did not respond within {self.finished.time_s:.0f} s and was stopped"
         cause = self.finished.signal_name or f"exit status {self.finished.returncode}"
         tail = self.finished.stderr.strip().splitlines()[-1:]
         return ": ".join([f"it ended with {cause}", *tail])
@@ -48,7 +48,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts on the Python that runs models, from itself; empty if it did not answer."""
+    """What the Python that runs models reports about itself; empty if it did not respond."""
 
     platform: str = ""  # sys.platform: "linux", "darwin", "win32"
     system: str = ""  # for messages: "Linux 6.1.0 aarch64"

@@ -28,7 +28,7 @@ _BUILD = (
 )
 # The C compiler's messages if the kernel's interface has changed.
 _BUILD_ERRORS = ("no_llseek", "eventfd_signal", "class_create", "MODULE_IMPORT_NS")
-# The sensor's value if the chip does not answer: all ones make (662 - 1023) * 250 + 550.
+# The sensor's value if the chip does not respond: all ones result in (662 - 1023) * 250 + 550.
 _DEAD_BELOW_MILLICELSIUS = -40_000
 
 
@@ -115,7 +115,7 @@ def check_temperature(machine: Machine) -> CheckResult:
             continue
         readings.append(f"{entry.name} {value / 1000:.1f} °C")
         if value < _DEAD_BELOW_MILLICELSIUS:
-            why = "this value means that the chip does not answer any more"
+            why = "this value means that the chip does not respond any more"
             fix = "power the machine off and on; if it comes back, check slot, adapter and cooling"
             return CheckResult(code, FAILED, readings[-1], why, fix)
         if limit is not None and value >= limit:

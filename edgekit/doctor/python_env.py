@@ -24,10 +24,10 @@ def runtime_of(machine: Machine) -> tuple[str, str]:
 
 
 def check_python(machine: Machine) -> CheckResult:
-    """Check that the Python answers and is new enough."""
+    """Check that the Python responds and is new enough."""
     code, facts = "python", machine.facts
     if not facts.python:
-        died = machine.ask("facts").died or "it gave no answer"
+        died = machine.ask("facts").died or "it did not respond"
         return CheckResult(
             code,
             FAILED,

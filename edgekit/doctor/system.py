@@ -83,7 +83,9 @@ def check_page_size(machine: Machine, has_pcie: bool) -> CheckResult:
     """Check that a Raspberry Pi 5 with a card runs the kernel with 4 KiB pages."""
     code = "page_size"
     if not is_raspberry_pi_5(machine):
-        return CheckResult(code, NOT_APPLICABLE, "only the Raspberry Pi 5 has a choice")
+        return CheckResult(
+            code, NOT_APPLICABLE, "only the Raspberry Pi 5 has kernels with different page sizes"
+        )
     seen = f"{machine.board}, pages of {machine.facts.page_size_bytes // 1024} KiB"
     if machine.facts.page_size_bytes == _PAGE_BYTES:
         return CheckResult(code, OK, seen)

@@ -66,7 +66,7 @@ def check_usb_device(machine: Machine) -> CheckResult:
         return CheckResult(code, NOT_APPLICABLE, "none on USB; there is one on PCIe")
     inside = container(machine)
     if inside:
-        why = f"{inside} shows a container only the devices that are passed to it"
+        why = f"{inside} gives a container only the devices that are passed to it"
         return CheckResult(
             code, FAILED, "no Edge TPU on USB or PCIe", why, pass_through(machine, "usb")
         )
@@ -77,7 +77,7 @@ def check_usb_device(machine: Machine) -> CheckResult:
         code,
         FAILED,
         "no Edge TPU on USB (1a6e:089a or 18d1:9302) or PCIe (1ac1:089a)",
-        "it does not have power, its cable or hub is bad, or it is not connected",
+        "it does not have power, its cable or hub is defective, or it is not connected",
         fix,
     )
 

@@ -67,8 +67,8 @@ def refuse_compiled(model: Model, where: str) -> None:
             "the model is compiled already",
             where=where,
             why=f"it contains {number} {EDGETPU_CUSTOM_OP}: the compiler has decided what maps",
-            fix=f"see what is in it: edgekit inspect {where}; or give the .tflite or the network "
-            "that it was made from",
+            fix=f"to see what it contains: edgekit inspect {where}; or give the "
+            ".tflite or the network that it was made from",
         )
 
 

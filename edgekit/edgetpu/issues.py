@@ -72,12 +72,12 @@ ISSUE_CODES: Mapping[str, IssueCode] = {
         ),
         IssueCode(
             "map.first_blocker",
-            "From here on the network stays on the CPU",
+            "The network stays on the CPU from this operator on",
             "The compiler builds one Edge TPU part. This operator cannot map and depends on mapped "
             "ones: all operators that depend on it stay on the CPU, supported or not.",
             "Change this operator first. If it cannot be changed, cut the network before it "
             "(edgekit split).",
-            "compiled models: 110 of 110 operators after such a one are on the CPU",
+            "compiled models: 110 of 110 operators after such an operator are on the CPU",
         ),
         IssueCode(
             "map.nothing",
@@ -120,9 +120,9 @@ ISSUE_CODES: Mapping[str, IssueCode] = {
         IssueCode(
             "memory.activations",
             "The activations do not fit on the chip at once",
-            "The tiles have 3 MiB for activations together. Above, the compiler moves some to the "
-            'host and back, or gives up: "Compilation failed due to large activation tensors in '
-            'model", or a timeout.',
+            "The tiles have 3 MiB for activations together. If more are needed, the compiler "
+            'moves some to the host and back, or gives up: "Compilation failed due to large '
+            'activation tensors in model", or a timeout.',
             "Use a smaller input, fewer channels in the first layers, or an earlier stride; "
             "compile with --search-delegate.",
             "libedgetpu driver constants; compiled models with up to 4.9 MB at once",

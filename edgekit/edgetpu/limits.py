@@ -99,7 +99,7 @@ def vector_output(op: Operation) -> Crossed | None:
 
 
 def even_join(op: Operation) -> Crossed | None:
-    """It does not join along the batch; constants are only zero padding; few odd channels."""
+    """It does not join along the batch; constants are zero padding; odd parts have few channels."""
     shape = op.out_shape
     constants = [number for number, each in enumerate(op.inputs) if each and op.is_constant(each)]
     if constants:
@@ -123,9 +123,7 @@ def _constant_join(op: Operation, constants: list[int]) -> Crossed | None:
         values, tensor = op.constant(number), op.input(number)
         zero = 0 if tensor is None or tensor.zero_point is None else tensor.zero_point
         if len(op.operator.inputs) != 2 or values is None or np.any(values != zero):
-            return _refused(
-                "it joins a constant to one other input, and the constant is not zero padding"
-            )
+            return _refused("it joins a constant that is not the zero padding of one other input")
     return None
 
 
@@ -185,7 +183,7 @@ def pad_not_batch(op: Operation) -> Crossed | None:
 
 
 def split_not_batch(op: Operation) -> Crossed | None:
-    """More than one part, and not along the batch."""
+    """It splits into more than one part, and not along the batch."""
     axes = op.integers(0)
     rank = len(op.in_shape)
     if axes is None:
@@ -195,7 +193,7 @@ def split_not_batch(op: Operation) -> Crossed | None:
 
 
 def unit_strides(op: Operation) -> Crossed | None:
-    """All strides are 1; no ellipsis, no new axis."""
+    """All strides are 1; it does not use an ellipsis or a new axis."""
     if op.option("ellipsis_mask") or op.option("new_axis_mask"):
         return _refused("it uses an ellipsis or a new axis")
     strides = op.integers(3)
@@ -205,7 +203,7 @@ def unit_strides(op: Operation) -> Crossed | None:
 
 
 def one_vector(op: Operation) -> Crossed | None:
-    """A softmax over one vector, or over a few thousand short ones."""
+    """It works on one vector, or on a few thousand short ones."""
     shape = op.in_shape
     if count(shape[:-1]) > 1:
         if count(shape) <= _SOFTMAXES_SEEN_MAPPED:
@@ -220,7 +218,7 @@ def one_vector(op: Operation) -> Crossed | None:
 
 
 def small_reshape(op: Operation) -> Crossed | None:
-    """Large tensors do not get another layout."""
+    """It does not change the layout of a large tensor."""
     before, after = op.in_shape, op.out_shape
     elements = count(before)
     if squeezed(before) == squeezed(after) or elements <= _RESHAPE_SEEN_MAPPED:
@@ -235,7 +233,7 @@ def small_reshape(op: Operation) -> Crossed | None:
 
 
 def small_transpose(op: Operation) -> Crossed | None:
-    """It is NHWC to NCHW of a small tensor."""
+    """It changes a small tensor from NHWC to NCHW."""
     order, shape = op.integers(1), op.in_shape
     if order is None:
         return _refused("its order is computed")
@@ -283,7 +281,7 @@ def small_factor(op: Operation) -> Crossed | None:
 
 
 def vector_alpha(op: Operation) -> Crossed | None:
-    """One slope per channel (Keras: ``shared_axes=[1, 2]``)."""
+    """It has one slope per channel (Keras: ``shared_axes=[1, 2]``)."""
     alpha = op.input(1)
     if alpha is None or not op.is_constant(alpha):
         return _refused("its slopes are computed")

@@ -19,7 +19,7 @@ _FAR_APART = 8  # a scale this many times another leaves 5 of 8 bits for the fin
 _BIAS_SCALE_TOLERANCE = 0.02
 _INT32_MAX = (1 << 31) - 1
 _UPPER_BOUNDS = {"RELU6": 6.0, "RELU_N1_TO_1": 1.0}
-# They copy: an input of a concatenation had its own scale before them.
+# These operators only copy: an input of a concatenation had its own scale before them.
 _COPYING = ("QUANTIZE", "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE")
 _MOST_COPIES = 8
 

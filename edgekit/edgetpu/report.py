@@ -124,8 +124,8 @@ def require_mapped(reports: Sequence[CheckReport], share: float) -> None:
     fix = blocker.fix if blocker else ""
     others = f"; and too few of {len(failed) - 1} more" if len(failed) > 1 else ""
     error = NotMappedError(
-        f"{first.num_mapped} of {first.num_operators} operators map "
-        f"({first.mapped_share:.1%}), required are {share:.1%}{others}",
+        f"{first.num_mapped} of {first.num_operators} operators map ({first.mapped_share:.1%}), "
+        f"--min-mapped requires {share:.1%}{others}",
         where=first.model,
         why=str(errors[0]) if errors else why,
         fix=errors[0].fix if errors else fix,

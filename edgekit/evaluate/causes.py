@@ -150,7 +150,7 @@ def constant_answers(records: Sequence[OutputRecord], reference: str) -> Iterato
             f"{reference} itself returns nearly the same answer for all {first.num_samples} "
             f"samples: the output {first.name} varies by {first.spread:.2g}",
             "check that the network is trained, that --preprocess is what it was trained with, and "
-            "that the samples are of the kind that it is for",
+            "that the samples are like those it was trained on",
         )
 
 
@@ -336,7 +336,7 @@ def _saturating(case: _Case) -> Iterator[Cause]:
                 "cause.saturation",
                 f"{record.saturated:.1%} of the values of {record.name} are outside the range of "
                 "the calibration samples, and are cut off",
-                f"calibrate with samples like those to come: {_more(case.making)}",
+                f"calibrate with samples like those of real use: {_more(case.making)}",
             )
 
 
@@ -345,7 +345,7 @@ def _few(case: _Case) -> Iterator[Cause]:
     if count is not None and count < _FEW_SAMPLES:
         yield Cause(
             "cause.few_samples",
-            f"{count} samples calibrated it",
+            f"{count} samples were used to calibrate it",
             f"calibrate with more: {_more(case.making)}",
         )
 
@@ -451,8 +451,8 @@ def _layer(model: Model, operator: Operator) -> str:
 _UNKNOWN_CAUSE = Cause(
     "cause.unknown",
     "nothing in the model explains it",
-    "calibrate with other samples, like those to come, and check --preprocess; if that does not "
-    "help, train with quantization in the loop (quantization-aware training)",
+    "calibrate with other samples, like those of real use, and check --preprocess; if that does "
+    "not help, train with quantization in the loop (quantization-aware training)",
 )
 _LOOKS: tuple[Callable[[_Case], Iterator[Cause]], ...] = (
     _constant,

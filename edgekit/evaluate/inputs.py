@@ -170,7 +170,7 @@ def _frames(path: Path) -> Iterator[Item]:
 
 
 def _whole(info: TensorInfo) -> Placement:
-    """Return the placement of an array: it is the input itself."""
+    """Return the placement of an array, which is the input itself."""
     shape = info.shape
     height, width = (shape[1], shape[2]) if len(shape) > 2 else (1, 1)
     return Placement(width, height, width, height, width, height, 1.0, 1.0)

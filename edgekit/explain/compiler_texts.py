@@ -8,7 +8,7 @@ from edgekit.formats.tflite.options import OPCODES
 
 
 def _operator_name(details: Details) -> Details:
-    name = OPCODES.get(int(details["number"]), "an operator that edgekit does not know either")
+    name = OPCODES.get(int(details["number"]), "an operator that is unknown to edgekit too")
     return {"opcode": name}
 
 
@@ -188,7 +188,7 @@ COMPILER_TEXTS = (
     KnownText(
         code="compiler.exception",
         title="The compiler crashed in its own code",
-        pattern=r"terminating with uncaught exception of type (?P<exception>[\w:]+)",
+        pattern=r"terminating with uncaught exception of type (?P<exception>\w+(?:::\w+)*)",
         example="libc++abi: terminating with uncaught exception of type std::out_of_range: vector",
         cause="The compiler stopped with {exception}: a bug that this model triggers. The same "
         "file triggers it each time.",

@@ -69,8 +69,8 @@ DOCTOR_CODES = tuple(
         (
             "library.version",
             "Which release of libedgetpu is installed",
-            "It decides which compiled models can run: a model contains the lowest runtime version "
-            "that it needs.",
+            "The release determines which compiled models can run: a model states the lowest "
+            "runtime version that it needs.",
             "Install a newer libedgetpu, or compile with --min-runtime-version.",
         ),
         (

@@ -30,7 +30,7 @@ ERROR_CODES = tuple(
         ),
         (
             "model.format",
-            "The file is not the model that it claims to be",
+            "The file is damaged or has another format",
             "It is not a .tflite file, is damaged or truncated, or contains indices and sizes that "
             "contradict each other. Exit status 3.",
             "Copy or convert it again; compare its size with the original.",
@@ -171,13 +171,13 @@ ERROR_CODES = tuple(
         ),
         (
             "compiler.failed",
-            "edgetpu_compiler failed with a text that edgekit does not know",
+            "edgetpu_compiler failed with an unknown message",
             "It ended without a compiled model. The message shows its last lines. Exit status 5.",
             "Run the command on its own, and report the lines.",
         ),
         (
             "compiler.log",
-            "edgetpu_compiler printed a line that edgekit does not know",
+            "edgetpu_compiler printed an unknown line",
             "A guess about a log could give wrong numbers, so an unknown line stops the run. "
             "Nothing was written. Exit status 5.",
             "Report the line. To get the model without edgekit, run the command on its own.",
@@ -238,8 +238,8 @@ ERROR_CODES = tuple(
             "deploy.missing",
             "edgekit is not on the board",
             "None of the board's Pythons that were checked has it. Exit status 5.",
-            "edgekit deploy --install WHEEL_DIR, with a folder of wheels; or scripts/install- "
-            "device.sh on the board.",
+            "edgekit deploy --install WHEEL_DIR, with a folder of wheels; or "
+            "scripts/install-device.sh on the board.",
         ),
         (
             "deploy.install",

@@ -54,17 +54,17 @@ QUALITY_CODES = tuple(
             "quality.classification",
             "The int8 model names other classes",
             "On too many samples the best class is not that of the float model; a class with 0.8 "
-            "of the best score counts as the same. Or the float model was sure where they "
-            "differ: by its own probabilities more than 1 % of all answers become wrong. Or a "
-            "class with 10 answers or more keeps less than half of them.",
+            "of the best score counts as the same. Or the float model's probabilities show that "
+            "more than 1 % of all answers become wrong. Or a class with 10 answers or more keeps "
+            "less than half of them.",
             _LOOK,
         ),
         (
             "quality.detection",
             "The int8 model finds other objects",
-            "Too many objects with a score above 0.5 are lost or false, matched by class and at "
-            "an IoU of 0.5; or more than half of the objects of one class; or the boxes of those "
-            "found overlap by less than 0.8.",
+            "Too many objects with a score above 0.5 are lost or false (matched by class and at "
+            "an IoU of 0.5); or more than half of the objects of one class are; or the boxes of "
+            "those found overlap by less than 0.8.",
             _LOOK,
         ),
         (
@@ -175,7 +175,7 @@ QUALITY_CODES = tuple(
         ),
         (
             "cause.few_samples",
-            "Few samples calibrated the model",
+            "The model was calibrated with few samples",
             "Fewer than 50 samples may not show the range of each layer.",
             "Calibrate with more: --num-samples 300.",
         ),

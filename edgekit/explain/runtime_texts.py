@@ -145,7 +145,7 @@ RUNTIME_TEXTS = (
     ),
     KnownText(
         code="runtime.pcie",
-        title="The PCIe device stopped answering",
+        title="The PCIe device stopped responding",
         pattern=r"HIB Error\. hib_error_status = (?P<status>\w+)",
         example="HIB Error. hib_error_status = 0000000000000001, hib_first_error_status = "
         "0000000000000001",

@@ -166,7 +166,7 @@ class Board:
         if "error" not in answer:
             return answer
         raise BoardError(
-            f"{self.target.host} cannot take the files: {answer['error']}",
+            f"{self.target.host} cannot store the files: {answer['error']}",
             code="deploy.copy",
             where=f"{self.target.name}, {answer['where']}",
             fix="free space there, or name another folder of the board (--folder)",
@@ -179,7 +179,7 @@ class Board:
         if process.returncode is None:
             return ConnectionError("the connection was lost")
         return BoardError(
-            f"{self._python} does not answer on {self.target.host}",
+            f"{self._python} does not respond on {self.target.host}",
             code="deploy.python",
             where=self.target.name,
             why=last_line(stderr) or f"exit status {process.returncode}",

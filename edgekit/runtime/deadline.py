@@ -74,10 +74,10 @@ class Deadline:
 
     def _error(self, doing: str, why: str) -> DeviceError:
         return DeviceError(
-            f"the Edge TPU did not answer within {self._timeout_s:g} s: {doing} was given up",
+            f"the Edge TPU did not respond within {self._timeout_s:g} s: {doing} was abandoned",
             where=self._where,
             why=f"{why}; this process holds the device until it ends, and the device may not "
-            "answer other programs afterwards either",
+            "respond to other programs afterwards either",
             fix="end this process, unplug the device and plug it in again (PCIe: restart the "
             "machine), then run edgekit doctor; a slow model needs a longer --timeout-sec",
             code=HUNG,

@@ -75,7 +75,7 @@ def probe(
         timeout_s: When the child is killed.
 
     Raises:
-        DeviceError: The child crashed, did not answer or was refused; the error states at which
+        DeviceError: The child crashed, did not respond or was refused; the error states at which
             step, with which versions, and which versions work.
     """
     if _HELD:
@@ -176,7 +176,7 @@ def _death(
     how = finished.signal_name or f"exit status {finished.returncode}"
     ended = f"was ended by {how}" if finished.signal_name else f"ended with {how}"
     if finished.timed_out:
-        ended = f"did not answer within {finished.time_s:.0f} s"
+        ended = f"did not respond within {finished.time_s:.0f} s"
     distribution, version = next(iter(versions.items()))
     python = tuple(sys.version_info[:3])
     verdict = pair_verdict(found.package_version, request.runtime, version, python)

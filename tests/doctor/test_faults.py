@@ -133,7 +133,7 @@ def test_a_crash_at_the_device_names_both_versions_and_the_pair(make: Make) -> N
 def test_a_device_that_hangs_is_given_up(make: Make) -> None:
     machine = make("raspberry_pi_4")
     machine.replies["delegate"] = Finished(("python",), -15, "", "", 120.0, timed_out=True)
-    assert "did not answer within 120 s" in machine.check("inference.edgetpu").seen
+    assert "did not respond within 120 s" in machine.check("inference.edgetpu").seen
 
 
 def test_a_user_outside_plugdev_is_told_to_join(make: Make) -> None:

@@ -225,7 +225,7 @@ def test_real_numbers_are_said_to_pass_as_they_are(int8_path: Path, tmp_path: Pa
     result = evaluate(int8_path, path)
     assert (
         list(render(result))[2]
-        == "preprocess none: the samples are real numbers, which pass as they are"
+        == "preprocess none: the samples are real numbers, which are not changed"
     )
     np.savez(str(path), x=(random.random((20, 8, 8)) * 255).astype(np.uint8), y=np.arange(20) % 5)
     assert not list(render(evaluate(int8_path, path)))[2].startswith("preprocess none")

@@ -76,7 +76,11 @@ def _check_members(members: list[zipfile.ZipInfo], size: int, where: str) -> Non
         seen.add(member.filename.lower())
     total = sum(member.file_size for member in members)
     if total > size:
-        raise _refused(f"its files claim {total} bytes, the archive has {size}", "", where)
+        raise _refused(
+            f"its files have {total} bytes according to its directory, the archive has {size}",
+            "",
+            where,
+        )
 
 
 def _problem(member: zipfile.ZipInfo) -> str:

@@ -2,7 +2,7 @@
 """Read FlatBuffer tables by field number; check every offset and bound the work.
 
 executable.fbs does not have generated Python classes. Generated classes do not check their input:
-they iterate over a vector that claims a billion entries. Here a file of n bytes costs at most n
+they iterate over a vector that declares a billion entries. Here a file of n bytes costs at most n
 steps.
 """
 
@@ -120,7 +120,7 @@ class Table:
             return 0, 0
         count: int = self.source.unpack("<I", target)
         if count * item_bytes > len(self.source.content):
-            raise self.source.error(f"a list claims {count} entries")
+            raise self.source.error(f"a list declares {count} entries")
         self.source.spend(count)
         return target + 4, count
 

@@ -74,7 +74,7 @@ def _check_movable(old: Any, model: Model) -> None:  # noqa: ANN401 - generated 
             "metadata cannot be added to this model",
             why="it keeps data after its FlatBuffer"
             if apart
-            else f"its root has fields that edgekit does not know: {unknown}",
+            else f"its root has unknown fields: {unknown}",
         )
 
 

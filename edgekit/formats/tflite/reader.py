@@ -269,7 +269,9 @@ def _vector(entry: Table, name: str, content: bytes) -> list[Any]:
     """Return the tables of a vector; refuse a length that does not fit the file before the loop."""
     count = getattr(entry, name + "Length")()
     if count * 4 > len(content):
-        raise ModelFormatError(f"{name} claims {count} entries, but the file is too small for them")
+        raise ModelFormatError(
+            f"{name} declares {count} entries, but the file is too small for them"
+        )
     get: Callable[[int], Any] = getattr(entry, name)
     return [get(i) for i in range(count)]
 

@@ -160,7 +160,7 @@ def read_files(content: bytes, wanted: Callable[[str], bool] | None = None) -> M
             total = sum(member.file_size for member in chosen)
             if total > _MOST_BYTES:
                 raise ModelFormatError(
-                    f"the files after the model claim {total} bytes, at most {_MOST_BYTES}"
+                    f"the files after the model declare {total} bytes, at most {_MOST_BYTES}"
                 )
             return {member.filename: _member(archive, member) for member in chosen}
     except ZIP_DAMAGE as error:
@@ -169,4 +169,4 @@ def read_files(content: bytes, wanted: Callable[[str], bool] | None = None) -> M
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     with archive.open(member) as stream:
-        return stream.read(_MOST_BYTES)  # it ends at the size that it claims
+        return stream.read(_MOST_BYTES)  # it ends at the size that it declares

@@ -29,7 +29,7 @@ class InputPixels:
         self._wanted: Wanted | None = None
         self._others: dict[int, tuple[str, Wanted | None]] = {}
         self.how = parse_preprocess(asked)
-        self.reason = _DEFAULT if self.how.is_default else "as asked for"
+        self.reason = _DEFAULT if self.how.is_default else "as requested"
 
     def take_noted(self, noted: str, reason: str) -> None:
         """Use the preprocessing of the source's metadata or maker, unless the user gave another."""

@@ -38,7 +38,7 @@ def test_only_wanted_files_are_unpacked() -> None:
 def test_bombs_are_refused_before_they_are_unpacked() -> None:
     content = _attached({f"{index}.txt": bytes(1 << 20) for index in range(40)})
     assert len(content) < 1 << 17
-    with pytest.raises(ModelFormatError, match="claim 41943040 bytes"):
+    with pytest.raises(ModelFormatError, match="declare 41943040 bytes"):
         attached_labels(content, 2)
     assert read_files(content, lambda name: name == "7.txt") == {"7.txt": bytes(1 << 20)}
 

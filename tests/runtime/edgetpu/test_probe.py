@@ -54,7 +54,7 @@ def test_a_library_that_hangs_is_given_up(
     assert library.is_file()
     monkeypatch.setenv("STANDIN_HANG", "create")
     options = RunnerOptions(device="usb", timeout_s=6.0)
-    with pytest.raises(DeviceError, match="did not answer within") as refused:
+    with pytest.raises(DeviceError, match="did not respond within") as refused:
         EdgeTpuBackend(read_model_file(models.compiled), options)
     assert "edgekit doctor" in refused.value.fix
 

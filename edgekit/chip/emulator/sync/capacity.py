@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strict synchronization: check that the queues in wide memory have the room they claim.
+"""Strict synchronization: check that the queues fit into wide memory.
 
 A stream uses a ring of slots. No slot may contain a parameter that the caching program has
 stored, and no slot may lie beyond the end of the memory: the chip does not check either.
