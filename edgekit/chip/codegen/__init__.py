@@ -7,6 +7,7 @@
     parameters.py  the bytes of the weights, and the tiles that keep them
     stages/        the instructions of each kind of step
     program.py     all of it in order, and the package
+    vocabulary/    which forms of instructions Google's programs have, and the audit
 
 It never imports the emulator, which judges what it makes. Sources of the facts: Google's compiled
 programs, and tinycoral (github.com/FrederikRogalski/tinycoral, docs/isa, MIT).

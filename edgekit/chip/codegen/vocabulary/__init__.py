@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The audited vocabulary: which instruction forms, level patterns and orders Google's programs use.
+
+A program inside it does nothing that a chip has not been told by Google's compiler; only its
+numbers differ. What is outside may still be right, but no one has seen a chip do it.
+"""
+
+from __future__ import annotations
+
+from edgekit.chip.codegen.vocabulary.audit import (
+    Audit,
+    AuditFinding,
+    Kind,
+    audit,
+    count_texts,
+    texts_of,
+)
+from edgekit.chip.codegen.vocabulary.entries import Entry, Evidence, Vocabulary
+from edgekit.chip.codegen.vocabulary.evidence import (
+    EvidenceReport,
+    UserEvidence,
+    evidence_file,
+    read_evidence,
+)
+from edgekit.chip.codegen.vocabulary.nearest import AuditDifference
+
+__all__ = [
+    "Audit",
+    "AuditDifference",
+    "AuditFinding",
+    "Entry",
+    "Evidence",
+    "EvidenceReport",
+    "Kind",
+    "UserEvidence",
+    "Vocabulary",
+    "audit",
+    "count_texts",
+    "evidence_file",
+    "read_evidence",
+    "texts_of",
+]

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evidence from chips: which texts of the vocabulary occur in programs that a chip ran rightly.
+
+One JSON file in the user's data folder; `edgekit confirm --import` adds a report to it. Each text
+names the reports that support it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Iterable, Mapping, Tuple
+
+from edgekit.chip.codegen.vocabulary.rules import rules_id
+from edgekit.errors import InputError
+from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
+from edgekit.result import Result
+
+Support = Mapping[str, Tuple[str, ...]]  # text -> SHA-256 of each report
+
+
+@dataclass(frozen=True)
+class EvidenceReport(Result):
+    """A report that was imported."""
+
+    sha256: str
+    date: str  # when the chip was used, ISO 8601
+    device: str
+    signed_by: str  # fingerprint of the key that signed it; empty if it is not signed
+    programs: tuple[str, ...]  # the programs that matched
+
+
+@dataclass(frozen=True)
+class UserEvidence(Result):
+    """What chips have confirmed, as far as this machine has been told.
+
+    ``suspects`` are texts of programs that a chip computed differently or did not finish, if no
+    program with them matched.
+    """
+
+    schema: ClassVar[str] = "edgekit.evidence/1"
+    rules: str  # the rules that the texts were made under
+    reports: tuple[EvidenceReport, ...] = ()  # in the order of their import
+    # The text of each form, level pattern and order that chips ran rightly: SHA-256 of the reports.
+    confirmed: Support = field(default_factory=dict)
+    suspects: Support = field(default_factory=dict)  # the same for those of failed programs only
+
+    def with_report(
+        self, source: EvidenceReport, confirmed: Iterable[str], suspects: Iterable[str]
+    ) -> UserEvidence:
+        """Return the evidence with one more report; the same report counts once."""
+        if any(each.sha256 == source.sha256 for each in self.reports):
+            return self
+        merged = _merge(self.confirmed, confirmed, source.sha256)
+        suspected = _merge(self.suspects, suspects, source.sha256)
+        return replace(
+            self,
+            reports=(*self.reports, source),
+            confirmed=merged,
+            suspects={text: names for text, names in suspected.items() if text not in merged},
+        )
+
+
+def evidence_file() -> Path:
+    """Return the file of this machine: ``XDG_DATA_HOME/edgekit/evidence.json``."""
+    place = os.environ.get("XDG_DATA_HOME") or os.environ.get("LOCALAPPDATA")
+    return Path(place or Path("~", ".local", "share").expanduser()) / "edgekit" / "evidence.json"
+
+
+def read_evidence(path: PathLike | None = None) -> UserEvidence:
+    """Return the evidence in ``path`` (None: this machine's file); empty without the file.
+
+    Texts made under other rules cannot be compared, and are left out.
+
+    Raises:
+        InputError: The file is not edgekit's evidence.
+    """
+    place = evidence_file() if path is None else Path(path)
+    empty = UserEvidence(rules_id())
+    if path is None and not place.exists():
+        return empty
+    content = read_bytes(place, "evidence", MOST_TEXT_BYTES)
+    try:
+        document = json.loads(content.decode("utf-8"))
+        found = _read(document)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            "the file is not edgekit's evidence of chips",
+            where=str(place),
+            why=str(error),
+            fix="remove it and import the reports again: edgekit confirm --import REPORT",
+        ) from error
+    return found if found.rules == empty.rules else empty
+
+
+def _read(document: Mapping[str, Any]) -> UserEvidence:
+    if document["schema"] != UserEvidence.schema:
+        raise ValueError(f"its schema is {document['schema']}")
+    reports = tuple(
+        EvidenceReport(
+            str(each["sha256"]),
+            str(each["date"]),
+            str(each["device"]),
+            str(each["signed_by"]),
+            tuple(map(str, each["programs"])),
+        )
+        for each in document["reports"]
+    )
+    confirmed, suspects = (
+        {str(text): tuple(map(str, names)) for text, names in document[member].items()}
+        for member in ("confirmed", "suspects")
+    )
+    return UserEvidence(str(document["rules"]), reports, confirmed, suspects)
+
+
+def _merge(support: Support, texts: Iterable[str], report: str) -> Support:
+    merged = dict(support)
+    for text in texts:
+        merged[text] = (*merged.get(text, ()), report)
+    return merged
