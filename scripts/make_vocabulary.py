@@ -290,8 +290,8 @@ then "confirmed" instead of "unseen".
 ## Examples
 
 The five most frequent forms, level patterns and orders. `name=value` are bits of a field, and a
-bare name is a field that is not 0. A walk has a letter for each level, innermost first: `+` and `-`
-for a stride, `=` for a level that repeats an address, `.` for one that is not in use.
+bare name is a field that is not 0. A walk has a letter for each level, innermost first: `+` for
+one that moves, `=` for one that repeats the address, `.` for one that is not in use.
 
 ```
 {frequent}

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from edgekit.chip.isa.table import LAYOUTS
 
 WHOLE = -1
+_TEXTS = 2  # raised when the letters of a walk or the kinds of an order change
 
 
 @dataclass(frozen=True)
@@ -146,5 +147,5 @@ def rules_id() -> str:
         for field in layout.fields
         for rule in (rule_of(layout.name, field.name),)
     ]
-    decisions = repr((rows, sorted(WALKS.items()), sorted(RECEIVERS.items())))
+    decisions = repr((_TEXTS, rows, sorted(WALKS.items()), sorted(RECEIVERS.items())))
     return hashlib.sha256(decisions.encode()).hexdigest()[:12]

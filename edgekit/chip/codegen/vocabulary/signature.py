@@ -7,8 +7,9 @@ A signature is read with a few masks. Its text names each part that is not 0::
     in_levels=15 reduce=7 in:++++ par:+..+
 
 ``name=value`` are bits of a field, a bare name means that the field is not 0. A walk has one letter
-for each level, innermost first: ``+`` and ``-`` for a stride, ``=`` for a level that repeats the
-same address, ``.`` for a level that is not in use; these are left out at the end.
+for each level, innermost first: ``+`` for a level that moves, ``=`` for one that repeats the same
+address, ``.`` for one that is not in use; these are left out at the end. Whether a level moves up
+or down is a number: every rewind moves down.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def _walk_shape(fields: Mapping[str, int], levels: list[tuple[str, str, str]]) -
         stride = 4 * fields[increment] + fields[low] + rewind if low else fields[increment] + rewind
         last = fields[count]
         if stride:
-            shape += "+" if stride > 0 else "-"
+            shape += "+"
             rewind += stride * last
         else:
             shape += "=" if last else "."
