@@ -48,7 +48,7 @@ class BundleResult(Result):
     warnings: tuple[str, ...]
 
 
-def bundle(
+def bundle(  # noqa: PLR0913 - public: its options are keywords
     model: PathLike,
     *,
     output: PathLike,

@@ -12,7 +12,7 @@ from typing_extensions import Annotated
 from edgekit.cli import completion
 from edgekit.cli.grammar import OneOf
 from edgekit.cli.options import TASKS, LabelsOption, PreprocessOption
-from edgekit.cli.output import JsonOption, emit, note
+from edgekit.cli.output import JsonOption, emit, warn
 
 if TYPE_CHECKING:
     from edgekit.bundle import BundleResult
@@ -76,8 +76,7 @@ def bundle(
         licence=licence,
         sign=sign,
     )
-    for warning in result.warnings:
-        note(f"warning: {warning}")
+    warn(result.warnings)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
 
 

@@ -11,7 +11,13 @@ from typing_extensions import Annotated
 
 from edgekit.cli import completion
 from edgekit.cli.grammar import Formerly
-from edgekit.cli.options import PreprocessOption
+from edgekit.cli.options import (
+    BatchSizeOption,
+    InputShapeOption,
+    MinMappedOption,
+    PreprocessOption,
+    SignatureOption,
+)
 from edgekit.cli.output import JsonOption, emit, note, table
 
 if TYPE_CHECKING:
@@ -21,68 +27,55 @@ _KIB = 1024
 _SHOWN = 12
 _COLUMNS = ("", "operator", "layer", "verdict", "rule", "known from", "why")
 
+SourcesArgument = Annotated[
+    List[Path],
+    typer.Argument(
+        metavar="MODEL...",
+        autocompletion=completion.checkable,
+        help="A .tflite file; or a .keras, .h5 or frozen .pb file or a SavedModel's folder, "
+        "which edgekit converts first.",
+    ),
+]
+TargetOption = Annotated[
+    int,
+    typer.Option(
+        "--min-runtime-version",
+        "-m",
+        help="The oldest Edge TPU runtime that must run the model: 10, 12, 13 or 14.",
+    ),
+    Formerly("--target"),
+]
+ShowOperationsOption = Annotated[
+    bool, typer.Option("--show-operations", "-s", help="List every operator.")
+]
+CalibrationOption = Annotated[
+    Optional[str],
+    typer.Option(metavar="DATA", help="Calibration samples, if MODEL must be converted."),
+]
+TensorsOption = Annotated[
+    Optional[List[str]],
+    typer.Option(
+        metavar="NAME", help="A tensor of a frozen graph or float .tflite; repeat for more."
+    ),
+]
+TrustOption = Annotated[
+    bool, typer.Option("--trust-source", help="Run code that a Keras file contains.")
+]
+
 
 def check(
-    models: Annotated[
-        List[Path],
-        typer.Argument(
-            metavar="MODEL...",
-            autocompletion=completion.checkable,
-            help="A .tflite file; or a .keras, .h5 or frozen .pb file or a SavedModel's folder, "
-            "which edgekit converts first.",
-        ),
-    ],
-    target: Annotated[
-        int,
-        typer.Option(
-            "--min-runtime-version",
-            "-m",
-            help="The oldest Edge TPU runtime that must run the model: 10, 12, 13 or 14.",
-        ),
-        Formerly("--target"),
-    ] = 14,
-    min_mapped: Annotated[
-        Optional[float],
-        typer.Option(
-            metavar="SHARE",
-            min=0.0,
-            max=1.0,
-            help="A gate: exit with 4 if a smaller share of operators maps; for example 0.95.",
-        ),
-    ] = None,
-    show_operations: Annotated[
-        bool, typer.Option("--show-operations", "-s", help="List every operator.")
-    ] = False,
-    data: Annotated[
-        Optional[str],
-        typer.Option(metavar="DATA", help="Calibration samples, if MODEL must be converted."),
-    ] = None,
+    models: SourcesArgument,
+    target: TargetOption = 14,
+    min_mapped: MinMappedOption = None,
+    show_operations: ShowOperationsOption = False,
+    data: CalibrationOption = None,
     preprocess: PreprocessOption = None,
-    input_shape: Annotated[
-        Optional[List[str]],
-        typer.Option(metavar="SHAPE", help="1,224,224,3, or NAME=1,224,224,3 for each input."),
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="The batch size if the model does not fix it.")
-    ] = 1,
-    signature: Annotated[
-        Optional[str], typer.Option(metavar="NAME", help="The signature to use of a SavedModel.")
-    ] = None,
-    inputs: Annotated[
-        Optional[List[str]],
-        typer.Option(
-            metavar="NAME", help="A tensor of a frozen graph or float .tflite; repeat for more."
-        ),
-    ] = None,
-    outputs: Annotated[
-        Optional[List[str]],
-        typer.Option(
-            metavar="NAME", help="A tensor of a frozen graph or float .tflite; repeat for more."
-        ),
-    ] = None,
-    trust_source: Annotated[
-        bool, typer.Option("--trust-source", help="Run code that a Keras file contains.")
-    ] = False,
+    input_shape: InputShapeOption = None,
+    batch_size: BatchSizeOption = 1,
+    signature: SignatureOption = None,
+    inputs: TensorsOption = None,
+    outputs: TensorsOption = None,
+    trust_source: TrustOption = False,
     json: JsonOption = False,
 ) -> None:
     """Show which operators map to the Edge TPU, why the others do not, and what to change."""

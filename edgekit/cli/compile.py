@@ -12,7 +12,8 @@ from typing_extensions import Annotated
 
 from edgekit.cli import completion
 from edgekit.cli.grammar import Formerly
-from edgekit.cli.output import JsonOption, emit, note, table
+from edgekit.cli.options import MinMappedOption
+from edgekit.cli.output import JsonOption, emit, note, table, warn
 from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
@@ -124,15 +125,6 @@ ViaOption = Annotated[
         metavar="PLACE", help="Where to run it: ssh://[user@]host[:port] or docker:IMAGE."
     ),
 ]
-MinMappedOption = Annotated[
-    Optional[float],
-    typer.Option(
-        metavar="SHARE",
-        min=0.0,
-        max=1.0,
-        help="A gate: exit with 4 if a smaller share of operators maps; for example 0.95.",
-    ),
-]
 RetriesOption = Annotated[
     int, typer.Option(min=0, help="Number of retries after a crash that is known to be random.")
 ]
@@ -199,8 +191,7 @@ def compile(  # noqa: A001 - the command's name
         deadline_s=deadline_sec,
         on_line=_show_step,
     )
-    for warning in result.warnings:
-        note(f"warning: {warning}")
+    warn(result.warnings)
     emit(result, lambda: "\n".join(render(result, show_operations)), as_json=json)
 
 

@@ -11,8 +11,13 @@ from typing_extensions import Annotated
 
 from edgekit.cli import completion
 from edgekit.cli.grammar import OneOf
-from edgekit.cli.options import PreprocessOption
-from edgekit.cli.output import JsonOption, emit, note, progress
+from edgekit.cli.options import (
+    BatchSizeOption,
+    InputShapeOption,
+    PreprocessOption,
+    SignatureOption,
+)
+from edgekit.cli.output import JsonOption, emit, progress, warn
 from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
@@ -23,114 +28,121 @@ _SHOWN_LABELS = 8
 IO = ("uint8", "int8", "float32")
 MODES = ("int8", "float-fallback", "dynamic", "float")
 
+SourceArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE",
+        autocompletion=completion.sources,
+        help="A .keras, .h5, frozen .pb or float .tflite file, or a SavedModel's folder.",
+    ),
+]
+OutputOption = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="The .tflite file to write.")
+]
+CalibrationOption = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="DATA",
+        help="Calibration samples: a folder of images, an .npz or .npy file, or "
+        "package.module:function; or random (numbers, only to try whether it converts).",
+    ),
+]
+NumSamplesOption = Annotated[
+    int,
+    typer.Option(
+        min=1, help="Number of calibration samples, spread over the data and its classes."
+    ),
+]
+InputsOption = Annotated[
+    Optional[List[str]],
+    typer.Option(
+        metavar="NAME",
+        help="Input tensors of a frozen graph or a float .tflite; the model is cut there. "
+        "NAME=VALUE fixes a placeholder of a frozen graph.",
+    ),
+]
+OutputsOption = Annotated[
+    Optional[List[str]],
+    typer.Option(
+        metavar="NAME",
+        help="Output tensors of a frozen graph or a float .tflite; the model is cut there.",
+    ),
+]
+IoOption = Annotated[str, typer.Option(help="Type of inputs and outputs."), OneOf(*IO)]
+ModeOption = Annotated[
+    str,
+    typer.Option(
+        help="int8 is for the Edge TPU and checked; the other modes are not for the Edge TPU."
+    ),
+    OneOf(*MODES),
+]
+ConverterOption = Annotated[
+    Optional[Path],
+    typer.Option(
+        metavar="PATH", help="The Python of another environment, whose TensorFlow converts."
+    ),
+]
+TrustOption = Annotated[
+    bool, typer.Option("--trust-source", help="Run code that the source contains.")
+]
+ActivationsOption = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="HOW",
+        help="Replace activations that do not map before quantization: mappable, relu or "
+        "relu6 for all, or KIND=HOW,... (swish, gelu, hard_swish, leaky_relu, prelu, elu).",
+    ),
+]
+ClassNamesOption = Annotated[
+    Optional[Path],
+    typer.Option(
+        metavar="FILE",
+        help="A file with one class name per line, for the model's metadata; by default the "
+        "names of the class folders in DATA.",
+    ),
+]
+MinAgreementOption = Annotated[
+    Optional[float],
+    typer.Option(
+        metavar="SHARE",
+        help="A gate: write nothing and exit with 4 if the int8 model keeps a smaller share "
+        "of the float model's answers (classes, objects, masks, scores); for example 0.95.",
+    ),
+]
+MinSnrOption = Annotated[
+    Optional[float],
+    typer.Option(
+        metavar="DB",
+        help="A gate: write nothing and exit with 4 if an output's signal-to-noise ratio, "
+        "about its mean, is lower than this many dB; for example 12.",
+    ),
+]
+TimeoutOption = Annotated[
+    Optional[float],
+    typer.Option(metavar="SECONDS", min=0.001, help="Stop with an error after this many seconds."),
+]
+
 
 def convert(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SOURCE",
-            autocompletion=completion.sources,
-            help="A .keras, .h5, frozen .pb or float .tflite file, or a SavedModel's folder.",
-        ),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The .tflite file to write.")
-    ],
-    data: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="DATA",
-            help="Calibration samples: a folder of images, an .npz or .npy file, or "
-            "package.module:function; or random (numbers, only to try whether it converts).",
-        ),
-    ] = None,
+    source: SourceArgument,
+    output: OutputOption,
+    data: CalibrationOption = None,
     preprocess: PreprocessOption = None,
-    num_samples: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Number of calibration samples, spread over the data and its classes."
-        ),
-    ] = 100,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="The batch size if the model does not fix it.")
-    ] = 1,
-    input_shape: Annotated[
-        Optional[List[str]],
-        typer.Option(metavar="SHAPE", help="1,224,224,3, or NAME=1,224,224,3 for each input."),
-    ] = None,
-    signature: Annotated[
-        Optional[str], typer.Option(metavar="NAME", help="The signature to use of a SavedModel.")
-    ] = None,
-    inputs: Annotated[
-        Optional[List[str]],
-        typer.Option(
-            metavar="NAME",
-            help="Input tensors of a frozen graph or a float .tflite; the model is cut there. "
-            "NAME=VALUE fixes a placeholder of a frozen graph.",
-        ),
-    ] = None,
-    outputs: Annotated[
-        Optional[List[str]],
-        typer.Option(
-            metavar="NAME",
-            help="Output tensors of a frozen graph or a float .tflite; the model is cut there.",
-        ),
-    ] = None,
-    io: Annotated[str, typer.Option(help="Type of inputs and outputs."), OneOf(*IO)] = "uint8",
-    mode: Annotated[
-        str,
-        typer.Option(
-            help="int8 is for the Edge TPU and checked; the other modes are not for the Edge TPU."
-        ),
-        OneOf(*MODES),
-    ] = "int8",
-    converter_python: Annotated[
-        Optional[Path],
-        typer.Option(
-            metavar="PATH", help="The Python of another environment, whose TensorFlow converts."
-        ),
-    ] = None,
-    trust_source: Annotated[
-        bool, typer.Option("--trust-source", help="Run code that the source contains.")
-    ] = False,
-    replace_activations: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="HOW",
-            help="Replace activations that do not map before quantization: mappable, relu or "
-            "relu6 for all, or KIND=HOW,... (swish, gelu, hard_swish, leaky_relu, prelu, elu).",
-        ),
-    ] = None,
-    labels: Annotated[
-        Optional[Path],
-        typer.Option(
-            metavar="FILE",
-            help="A file with one class name per line, for the model's metadata; by default the "
-            "names of the class folders in DATA.",
-        ),
-    ] = None,
-    min_agreement: Annotated[
-        Optional[float],
-        typer.Option(
-            metavar="SHARE",
-            help="A gate: write nothing and exit with 4 if the int8 model keeps a smaller share "
-            "of the float model's answers (classes, objects, masks, scores); for example 0.95.",
-        ),
-    ] = None,
-    min_snr_db: Annotated[
-        Optional[float],
-        typer.Option(
-            metavar="DB",
-            help="A gate: write nothing and exit with 4 if an output's signal-to-noise ratio, "
-            "about its mean, is lower than this many dB; for example 12.",
-        ),
-    ] = None,
-    timeout_sec: Annotated[
-        Optional[float],
-        typer.Option(
-            metavar="SECONDS", min=0.001, help="Stop with an error after this many seconds."
-        ),
-    ] = None,
+    num_samples: NumSamplesOption = 100,
+    batch_size: BatchSizeOption = 1,
+    input_shape: InputShapeOption = None,
+    signature: SignatureOption = None,
+    inputs: InputsOption = None,
+    outputs: OutputsOption = None,
+    io: IoOption = "uint8",
+    mode: ModeOption = "int8",
+    converter_python: ConverterOption = None,
+    trust_source: TrustOption = False,
+    replace_activations: ActivationsOption = None,
+    labels: ClassNamesOption = None,
+    min_agreement: MinAgreementOption = None,
+    min_snr_db: MinSnrOption = None,
+    timeout_sec: TimeoutOption = None,
     json: JsonOption = False,
 ) -> None:
     """Convert a trained network to an integer-only .tflite, and check the result."""
@@ -160,8 +172,7 @@ def convert(
             labels=labels,
             progress=on_progress,
         )
-    for warning in result.warnings:
-        note(f"warning: {warning}")
+    warn(result.warnings)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
 
 

@@ -19,64 +19,72 @@ if TYPE_CHECKING:
 
 _HEAD = ("board", "state", "edgekit", "sent bytes", "of", "Edge TPU", "device", "top1", "p50 ms")
 
+BundleArgument = Annotated[
+    Path,
+    typer.Argument(metavar="BUNDLE", help="A .edgekit file.", autocompletion=completion.bundles),
+]
+BoardsArgument = Annotated[
+    List[str],
+    typer.Argument(metavar="BOARD...", help="user@host[:port], or a name from ~/.ssh/config."),
+]
+ResultsOption = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--output", "-o", metavar="FOLDER", help="Write each board's results into this folder."
+    ),
+]
+InstallOption = Annotated[
+    Optional[Path],
+    typer.Option(
+        metavar="WHEEL_DIR",
+        help="Install edgekit on the boards from this folder of wheels, without internet.",
+    ),
+]
+BoardDataOption = Annotated[
+    Optional[Path],
+    typer.Option(
+        metavar="DATA",
+        help="Copy this folder of images, .npz, .npy or COCO .json to the boards, and "
+        "evaluate the model on it.",
+    ),
+]
+BenchmarkOption = Annotated[
+    bool, typer.Option("--benchmark/--no-benchmark", help="Measure the latency on the boards.")
+]
+BoardDeviceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="DEVICE",
+        autocompletion=completion.devices,
+        help="What runs the model on the boards: cpu, usb, pci, :0, or auto: an Edge TPU if "
+        "the board's doctor finds a usable one, else the CPU.",
+    ),
+]
+RunsOption = Annotated[int, typer.Option(min=1, help="Number of inferences to measure.")]
+BoardFolderOption = Annotated[
+    str,
+    typer.Option(metavar="FOLDER", help="The folder on the board, relative to the home folder."),
+]
+BoardPythonOption = Annotated[str, typer.Option(metavar="PATH", help="The board's Python.")]
+ReconnectsOption = Annotated[
+    int, typer.Option(min=0, help="How often to reconnect after a lost connection.")
+]
+
 
 def deploy(
-    bundle: Annotated[
-        Path,
-        typer.Argument(
-            metavar="BUNDLE", help="A .edgekit file.", autocompletion=completion.bundles
-        ),
-    ],
-    boards: Annotated[
-        List[str],
-        typer.Argument(metavar="BOARD...", help="user@host[:port], or a name from ~/.ssh/config."),
-    ],
-    output: Annotated[
-        Optional[Path],
-        typer.Option(
-            "--output", "-o", metavar="FOLDER", help="Write each board's results into this folder."
-        ),
-    ] = None,
-    install: Annotated[
-        Optional[Path],
-        typer.Option(
-            metavar="WHEEL_DIR",
-            help="Install edgekit on the boards from this folder of wheels, without internet.",
-        ),
-    ] = None,
-    data: Annotated[
-        Optional[Path],
-        typer.Option(
-            metavar="DATA",
-            help="Copy this folder of images, .npz, .npy or COCO .json to the boards, and "
-            "evaluate the model on it.",
-        ),
-    ] = None,
-    benchmark: Annotated[
-        bool, typer.Option("--benchmark/--no-benchmark", help="Measure the latency on the boards.")
-    ] = True,
-    device: Annotated[
-        str,
-        typer.Option(
-            metavar="DEVICE",
-            autocompletion=completion.devices,
-            help="What runs the model on the boards: cpu, usb, pci, :0, or auto: an Edge TPU if "
-            "the board's doctor finds a usable one, else the CPU.",
-        ),
-    ] = "auto",
+    bundle: BundleArgument,
+    boards: BoardsArgument,
+    output: ResultsOption = None,
+    install: InstallOption = None,
+    data: BoardDataOption = None,
+    benchmark: BenchmarkOption = True,
+    device: BoardDeviceOption = "auto",
     num_samples: SamplesOption = None,
-    num_runs: Annotated[int, typer.Option(min=1, help="Number of inferences to measure.")] = 50,
+    num_runs: RunsOption = 50,
     num_threads: ThreadsOption = 1,
-    folder: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDER", help="The folder on the board, relative to the home folder."
-        ),
-    ] = "edgekit",
-    python: Annotated[str, typer.Option(metavar="PATH", help="The board's Python.")] = "python3",
-    reconnects: Annotated[
-        int, typer.Option(min=0, help="How often to reconnect after a lost connection.")
-    ] = 2,
+    folder: BoardFolderOption = "edgekit",
+    python: BoardPythonOption = "python3",
+    reconnects: ReconnectsOption = 2,
     json: JsonOption = False,
 ) -> None:
     """Copy a bundle to boards over ssh, run it there, and fetch the results."""

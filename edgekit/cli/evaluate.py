@@ -29,7 +29,7 @@ from edgekit.cli.options import (
     TaskOption,
     ThreadsOption,
 )
-from edgekit.cli.output import JsonOption, emit, measured_on, note, progress, table
+from edgekit.cli.output import JsonOption, emit, measured_on, note, progress, table, warn
 from edgekit.errors import GateError, UsageError
 
 if TYPE_CHECKING:
@@ -37,27 +37,60 @@ if TYPE_CHECKING:
 
 _LISTED = 5
 
+AgainstOption = Annotated[
+    Optional[Path],
+    typer.Option(metavar="MODEL", help="Another model to compare with, often the float model."),
+]
+SplitOption = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="The part to use (test or train) if the data contain both."),
+]
+LabelOffsetOption = Annotated[int, typer.Option(help="A number to add to each label of the data.")]
+WorkersOption = Annotated[
+    Optional[int],
+    typer.Option(min=1, help="Number of parallel interpreters; by default one per core."),
+]
+JournalOption = Annotated[
+    Optional[Path],
+    typer.Option(
+        metavar="FILE", help="Write the results of each batch to this file, as JSON lines."
+    ),
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Continue from the results in the --journal file.")
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Stop at the first sample that cannot be read.")
+]
+MinAgreementOption = Annotated[
+    Optional[float],
+    typer.Option(
+        metavar="SHARE",
+        help="A gate, with --against: exit with 4 if the model keeps a smaller share of the "
+        "other model's answers (classes, objects, masks, scores); for example 0.95.",
+    ),
+]
+MinSnrOption = Annotated[
+    Optional[float],
+    typer.Option(
+        "--min-snr-db",
+        metavar="DB",
+        help="A gate, with --against: exit with 4 if an output's signal-to-noise ratio, about "
+        "its mean, is lower than this many dB; for example 12.",
+    ),
+]
+
 
 def evaluate(
     model: ModelArgument,
     data: DataOption,
-    against: Annotated[
-        Optional[Path],
-        typer.Option(metavar="MODEL", help="Another model to compare with, often the float model."),
-    ] = None,
+    against: AgainstOption = None,
     task: TaskOption = None,
     preprocess: PreprocessOption = None,
     labels: LabelsOption = None,
-    split: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="The part to use (test or train) if the data contain both."
-        ),
-    ] = "test",
+    split: SplitOption = "test",
     num_samples: SamplesOption = None,
-    label_offset: Annotated[
-        int, typer.Option(help="A number to add to each label of the data.")
-    ] = 0,
+    label_offset: LabelOffsetOption = 0,
     score_threshold: ScoreOption = None,
     iou_threshold: IouOption = None,
     anchors: AnchorsOption = None,
@@ -65,43 +98,16 @@ def evaluate(
     runtime: RuntimeOption = None,
     kernels: KernelsOption = "fast",
     num_threads: ThreadsOption = 1,
-    num_workers: Annotated[
-        Optional[int],
-        typer.Option(min=1, help="Number of parallel interpreters; by default one per core."),
-    ] = None,
+    num_workers: WorkersOption = None,
     keep_state: KeepStateOption = False,
     fallback: FallbackOption = False,
     recover: RecoverOption = False,
     timeout_sec: DeviceTimeoutOption = None,
-    journal: Annotated[
-        Optional[Path],
-        typer.Option(
-            metavar="FILE", help="Write the results of each batch to this file, as JSON lines."
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the results in the --journal file.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first sample that cannot be read.")
-    ] = False,
-    min_agreement: Annotated[
-        Optional[float],
-        typer.Option(
-            metavar="SHARE",
-            help="A gate, with --against: exit with 4 if the model keeps a smaller share of the "
-            "other model's answers (classes, objects, masks, scores); for example 0.95.",
-        ),
-    ] = None,
-    min_snr_db: Annotated[
-        Optional[float],
-        typer.Option(
-            "--min-snr-db",
-            metavar="DB",
-            help="A gate, with --against: exit with 4 if an output's signal-to-noise ratio, about "
-            "its mean, is lower than this many dB; for example 12.",
-        ),
-    ] = None,
+    journal: JournalOption = None,
+    resume: ResumeOption = False,
+    strict: StrictOption = False,
+    min_agreement: MinAgreementOption = None,
+    min_snr_db: MinSnrOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure a model's accuracy and latency over a data set."""
@@ -142,8 +148,7 @@ def evaluate(
             strict=strict,
             progress=on_progress,
         )
-    for warning in result.warnings:
-        note(f"warning: {warning}")
+    warn(result.warnings)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
     quality = None if result.against is None else result.against.quality
     failures = [] if quality is None else list(gates.failures(quality))

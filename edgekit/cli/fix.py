@@ -18,7 +18,7 @@ from edgekit.cli.options import (
     ProofSamplesOption,
     RuntimeOption,
 )
-from edgekit.cli.output import JsonOption, emit, note, progress, table
+from edgekit.cli.output import JsonOption, emit, progress, table, warn
 
 if TYPE_CHECKING:
     from edgekit.fix import Certificate, FixResult, RuleList
@@ -86,8 +86,7 @@ def fix(
             unproved=unproved,
             progress=on_progress,
         )
-    for warning in result.warnings:
-        note(f"warning: {warning}")
+    warn(result.warnings)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
 
 

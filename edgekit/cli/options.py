@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import List, Optional
 
 import typer
 from typing_extensions import Annotated
@@ -146,6 +146,26 @@ AnchorsOption = Annotated[
         metavar="FILE",
         help="Anchors of a raw SSD model: an .npy file, or a .tflite that contains them.",
     ),
+]
+MinMappedOption = Annotated[
+    Optional[float],
+    typer.Option(
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="A gate: exit with 4 if a smaller share of operators maps; for example 0.95.",
+    ),
+]
+# How a source is read for conversion.
+BatchSizeOption = Annotated[
+    int, typer.Option(min=1, help="The batch size if the model does not fix it.")
+]
+InputShapeOption = Annotated[
+    Optional[List[str]],
+    typer.Option(metavar="SHAPE", help="1,224,224,3, or NAME=1,224,224,3 for each input."),
+]
+SignatureOption = Annotated[
+    Optional[str], typer.Option(metavar="NAME", help="The signature to use of a SavedModel.")
 ]
 # The inputs on which a rewritten or cut model is compared with its original.
 ProofDataOption = Annotated[

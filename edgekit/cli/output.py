@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import Any, Callable, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Sequence
 
 import typer
 from typing_extensions import Annotated
@@ -43,6 +43,12 @@ def note(message: str) -> None:
     """Print a remark or warning on stderr, apart from the result; --quiet omits it."""
     if not is_quiet():
         say(message.rstrip("\n") + "\n")
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print warnings on stderr, a line for each."""
+    for warning in warnings:
+        note(f"warning: {warning}")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:

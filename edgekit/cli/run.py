@@ -25,7 +25,7 @@ from edgekit.cli.options import (
     TaskOption,
     ThreadsOption,
 )
-from edgekit.cli.output import JsonOption, emit, note, runs_on, table, temperatures
+from edgekit.cli.output import JsonOption, emit, note, runs_on, table, temperatures, warn
 
 if TYPE_CHECKING:
     from edgekit.evaluate import Answer, RunResult
@@ -96,8 +96,7 @@ def run(
     )
     for problem in result.failed:
         note(f"warning: not readable: {problem}")
-    for warning in result.warnings:
-        note(f"warning: {warning}")
+    warn(result.warnings)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
 
 

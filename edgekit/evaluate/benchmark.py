@@ -49,7 +49,7 @@ class BenchmarkResult(MeasuredResult):
     preprocess: str = ""  # how evaluate and run preprocess images for it; "" for other inputs
 
 
-def benchmark(
+def benchmark(  # noqa: PLR0913 - public: its options are keywords
     model: ModelSource,
     *,
     device: str = "cpu",

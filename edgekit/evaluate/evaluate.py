@@ -136,7 +136,7 @@ class _Evaluation:
     pixels: _Pixels
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - public: its options are keywords
     model: ModelSource,
     data: Any,  # noqa: ANN401 - anything that open_dataset accepts
     *,

@@ -97,7 +97,7 @@ class RunRequest:
         return asked_for(defaults, **given, **ran)
 
 
-def run(
+def run(  # noqa: PLR0913 - public: its options are keywords
     model: ModelSource,
     inputs: Sequence[PathLike | NDArray[Any]],
     *,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SLOWER = 1.02  # smaller differences are rounding of the estimate
 
 
-def fix(
+def fix(  # noqa: PLR0913 - public: its options are keywords
     model: files.PathLike | bytes,
     output: files.PathLike,
     *,

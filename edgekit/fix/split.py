@@ -42,7 +42,7 @@ class _Parts:
     outputs: tuple[tuple[str, int], ...]
 
 
-def split(
+def split(  # noqa: PLR0913 - public: its options are keywords
     model: files.PathLike,
     output: files.PathLike,
     *,

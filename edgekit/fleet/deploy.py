@@ -25,7 +25,7 @@ OnBytes = Callable[[int, "int | None"], None]
 OnStep = Callable[[str, str], None]
 
 
-def deploy(
+def deploy(  # noqa: PLR0913 - public: its options are keywords
     bundle: PathLike,
     boards: str | Sequence[str],
     *,

@@ -51,7 +51,7 @@ class Runner:
     saturating: see `edgekit.quant.quantize`) and outputs come back as float32.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - public: its options are keywords
         self,
         model: ModelSource,
         device: str = CPU,

@@ -78,7 +78,7 @@ def compile_model(model: files.PathLike, folder: files.PathLike) -> Path:
     return Path(compile([model], out_dir=folder).models[0].output)
 
 
-def compile(  # noqa: A001 - the command's name
+def compile(  # noqa: A001, PLR0913 - the command's name; public: its options are keywords
     models: Sequence[files.PathLike],
     *,
     out_dir: files.PathLike = ".",

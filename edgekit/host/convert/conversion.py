@@ -67,7 +67,7 @@ from edgekit.version import __version__
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 
 
-def convert(
+def convert(  # noqa: PLR0913 - public: its options are keywords
     source: Any,  # noqa: ANN401 - a path, or a Keras model of any version
     *,
     data: Any = None,  # noqa: ANN401 - anything that open_dataset takes
