@@ -55,8 +55,9 @@ SMALL_OP = {"tiles": 1, "cfg2": 7, "in_inc0": 1, "in_cnt0": 3, "in_levels": 1, "
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("in_base", 64), ("in_cnt0", 200), ("in_inc0", 7), ("in_inc0", -1), ("mult", 0x3F000000),
-     ("seq", 9), ("tiles", 0xFFFF), ("out_zp", 128), ("loop0", 12), ("sync0", 0x3FFF), ("cfg1", 0x300)],
+    [("in_base", 64), ("in_cnt0", 200), ("in_inc0", 7), ("in_inc0", -1), ("seq", 9),
+     ("mult", 0x3F000000), ("tiles", 0xFFFF), ("out_zp", 128), ("loop0", 12), ("sync0", 0x3FFF),
+     ("cfg1", 0x300)],
 )  # fmt: skip
 def test_a_number_does_not_make_an_instruction_unseen(field: str, value: int) -> None:
     vocabulary = known([made(OP, **SMALL_OP)])
