@@ -13,9 +13,10 @@ from typing import Callable
 import numpy as np
 import pytest
 
+from edgekit.formats.darwinn import read_package, write_custom_options, write_package
 from edgekit.formats.libedgetpu import LIBRARY_VARIABLE
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, write_model
-from tests.formats.darwinn.conftest import options_of, package_of
+from tests.formats.darwinn.conftest import package_of
 
 _WEIGHTS = np.array([[1, 0, 0, 0], [1, 1, 1, 1], [1, -1, 1, -1]], np.int8)
 _BIAS = np.array([0, 10, -20], np.int32)
@@ -42,7 +43,7 @@ def plain_model() -> Model:
 def compiled_model() -> Model:
     """The same as one edgetpu-custom-op; its package needs runtime 14 and contains the weights."""
     parameters = (_WEIGHTS.view(np.uint8) ^ 0x80).tobytes() + bytes(52)
-    package = package_of([0], parameters=parameters)
+    package = read_package(package_of([0], parameters=parameters))
     return _model(
         Operator(
             "CUSTOM",
@@ -50,7 +51,7 @@ def compiled_model() -> Model:
             (0,),
             (1,),
             custom_code="edgetpu-custom-op",
-            custom_options=options_of(package),
+            custom_options=write_custom_options(write_package(package)),
         )
     )
 
