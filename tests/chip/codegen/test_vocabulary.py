@@ -56,7 +56,7 @@ SMALL_OP = {"tiles": 1, "cfg2": 7, "in_inc0": 1, "in_cnt0": 3, "in_levels": 1, "
 @pytest.mark.parametrize(
     ("field", "value"),
     [("in_base", 64), ("in_cnt0", 200), ("in_inc0", 7), ("in_inc0", -1), ("seq", 9),
-     ("mult", 0x3F000000), ("tiles", 0xFFFF), ("out_zp", 128), ("loop0", 12), ("sync0", 0x3FFF),
+     ("mult", 0x3F000000), ("tiles", 0xFFFF), ("out_zp", 128), ("loop0", 12), ("sync0", 0x7FFF),
      ("cfg1", 0x300)],
 )  # fmt: skip
 def test_a_number_does_not_make_an_instruction_unseen(field: str, value: int) -> None:
@@ -67,7 +67,7 @@ def test_a_number_does_not_make_an_instruction_unseen(field: str, value: int) ->
 @pytest.mark.parametrize(
     ("field", "value", "kind"),
     [("cfg2", 6, Kind.FORM), ("bias", 1, Kind.FORM), ("gate", 1, Kind.FORM),
-     ("par_rows", 9, Kind.FORM), ("sync0", 0x4000, Kind.FORM), ("cfg1", 0x0F, Kind.FORM),
+     ("par_rows", 9, Kind.FORM), ("sync1", 0x4000, Kind.FORM), ("cfg1", 0x0F, Kind.FORM),
      ("in_levels", 3, Kind.PATTERN), ("reduce", 1, Kind.PATTERN), ("cfg0", 0x40, Kind.PATTERN),
      ("in_inc0", 0, Kind.PATTERN)],
 )  # fmt: skip
