@@ -63,7 +63,7 @@ def test_an_extra_is_one_of_the_installed_distribution(
     assert said == f"{sys.executable} -m pip install '{name}[sign]'"
 
 
-def test_a_wheel_is_named_as_long_as_it_is_there(tmp_path: Path) -> None:
+def test_a_wheel_is_named_as_long_as_it_exists(tmp_path: Path) -> None:
     site = _Site(tmp_path / "site", whole=True)
     wheel = tmp_path / "my wheels" / "edgekit_coral-0.1.0-py3-none-any.whl"
     wheel.parent.mkdir()
@@ -86,7 +86,7 @@ def test_a_checkout_is_named_by_its_path_and_stays_editable(tmp_path: Path) -> N
     assert site.says("d.wheel_command(d.Path('w'))").endswith(f"-dir w {site.folder}/device\n")
 
 
-def test_what_the_boards_distribution_has_not_is_not_asked_of_it(tmp_path: Path) -> None:
+def test_extras_that_the_boards_distribution_lacks_are_not_suggested(tmp_path: Path) -> None:
     site = _Site(tmp_path / "site", whole=False)
     site.install("edgekit_coral_device-0.1.0")
     said = site.says("d.install_command('host')")

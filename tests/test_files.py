@@ -31,7 +31,7 @@ def _write_half_and_stop(target: Path) -> None:
         raise KeyboardInterrupt
 
 
-def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_an_interrupted_write_leaves_only_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "out.bin"
     write_bytes(target, b"old")
     with pytest.raises(KeyboardInterrupt):
@@ -50,7 +50,7 @@ def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
         write_text(tmp_path, "x")
 
 
-def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
     """A file size limit replaces the full disk: both cause an OSError during a write."""
     program = (
         "import resource, signal, sys\n"
@@ -77,7 +77,7 @@ def test_a_new_file_gets_the_usual_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_reading_a_folder_says_what_it_was_to_be(tmp_path: Path) -> None:
+def test_the_error_for_a_folder_names_the_expected_kind_of_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the model: Is a directory"):
         read_bytes(tmp_path, "model")
 
@@ -137,7 +137,7 @@ def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path: Path, exists:
     assert [path.name for path in (tmp_path / "far").iterdir()] == ["target"]
 
 
-def test_a_circle_of_links_is_an_output_error(tmp_path: Path) -> None:
+def test_links_that_form_a_cycle_are_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(OutputError):
@@ -162,7 +162,7 @@ def test_read_only_folders_and_files_are_output_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["source", "hard", "soft", "sub/../source"])
-def test_a_source_is_not_overwritten_under_any_name(tmp_path: Path, name: str) -> None:
+def test_a_source_is_never_overwritten_under_another_name(tmp_path: Path, name: str) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"x")
     (tmp_path / "sub").mkdir()
@@ -192,7 +192,7 @@ def test_in_a_folder_of_data_only_results_are_replaced(tmp_path: Path) -> None:
         refuse_overwriting(tmp_path / name, str(tmp_path))
 
 
-def test_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
+def test_parallel_writers_leave_one_whole_file(tmp_path: Path) -> None:
     """Eight processes replace one file 50 times each, with contents of one letter."""
     program = (
         "import sys\n"
@@ -213,7 +213,7 @@ def test_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_nothing_larger_than_the_limit_is_read(tmp_path: Path) -> None:
+def test_files_larger_than_the_limit_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     with path.open("wb") as stream:
         stream.truncate(3 << 30)
@@ -224,7 +224,7 @@ def test_nothing_larger_than_the_limit_is_read(tmp_path: Path) -> None:
         read_bytes(path, "log", 100)
 
 
-def test_devices_are_no_inputs_and_pipes_are(tmp_path: Path) -> None:
+def test_devices_are_refused_as_inputs_and_pipes_are_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="it is a device"):
         read_bytes("/dev/zero", "model")
     fifo = tmp_path / "fifo"
@@ -233,12 +233,12 @@ def test_devices_are_no_inputs_and_pipes_are(tmp_path: Path) -> None:
         assert read_bytes(fifo) == b"content"
 
 
-def test_a_path_that_no_system_takes_is_an_input_error() -> None:
+def test_an_invalid_path_is_an_input_error() -> None:
     with pytest.raises(InputError, match="null"):
         read_bytes("a\0b")
 
 
-def test_a_fifo_that_nobody_writes_into_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_fifo_without_a_writer_is_refused(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(str(fifo))
     with pytest.raises(InputError, match="a pipe, and no program wrote into it"):
@@ -261,7 +261,7 @@ def test_a_slow_writer_of_a_fifo_is_waited_for(
         assert read_bytes(fifo) == b"content"
 
 
-def test_a_socket_is_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_is_refused_as_an_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # the names of sockets are short
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("socket")
@@ -269,14 +269,14 @@ def test_a_socket_is_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             read_bytes("socket", "model")
 
 
-def test_a_pipe_is_refused_where_a_file_is_read_twice(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_if_the_file_is_read_twice(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(str(fifo))
     with pytest.raises(OSError, match="read more than once"):
         open_input(fifo, is_pipe_read=False)
 
 
-def test_commands_at_once_leave_one_whole_file(tmp_path: Path) -> None:
+def test_parallel_commands_leave_one_whole_file(tmp_path: Path) -> None:
     """Two processes, fifty times the same file, while a third reads it."""
     path, size = tmp_path / "out", 200_000
     program = (

@@ -55,7 +55,7 @@ def test_every_command_and_option_exists(page: str, line: str) -> None:
 
 
 @pytest.mark.parametrize("page", _WRITTEN)
-def test_every_link_leads_to_a_file(page: str) -> None:
+def test_every_link_has_a_target(page: str) -> None:
     path = _REPOSITORY / page
     for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         assert (path.parent / link).exists(), link

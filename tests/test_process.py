@@ -28,7 +28,7 @@ def _is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def test_output_status_and_input_come_through() -> None:
+def test_output_status_and_input_are_passed_on() -> None:
     program = "import sys; print(sys.stdin.read()); print('warn', file=sys.stderr); sys.exit(3)"
     done = run_process([sys.executable, "-c", program], stdin="hello")
     assert (done.stdout, done.stderr, done.returncode) == ("hello\n", "warn\n", 3)
@@ -40,7 +40,7 @@ def test_large_output_on_both_pipes_does_not_block() -> None:
     assert (len(done.stdout), len(done.stderr)) == (10**6, 10**6)
 
 
-def test_lines_are_seen_as_they_come() -> None:
+def test_lines_are_passed_on_as_they_come() -> None:
     seen: list[str] = []
     run_process([sys.executable, "-c", "print('a'); print('b')"], on_stdout=seen.append)
     assert seen == ["a", "b"]
@@ -95,7 +95,7 @@ def _processes_with(token: str) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
-def test_ctrl_c_while_the_child_starts_leaves_none(tmp_path: Path) -> None:
+def test_ctrl_c_while_the_child_starts_leaves_no_process(tmp_path: Path) -> None:
     """A child must not be lost if Ctrl-C comes between its start and the wait for it."""
     token = f"token-{os.getpid()}-{tmp_path.name}"
 
@@ -131,7 +131,7 @@ def _sprung(trapped: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("python_path", [None, ":/nowhere", "/nowhere:", "/a::/b"])
-def test_child_pythons_import_nothing_from_the_current_folder(
+def test_child_pythons_do_not_import_from_the_current_folder(
     trapped: Path, monkeypatch: pytest.MonkeyPatch, python_path: str | None
 ) -> None:
     if python_path is not None:
@@ -154,7 +154,7 @@ def test_a_folder_that_pythonpath_names_is_the_users_choice(
 
 @pytest.mark.parametrize("command", [["doctor", "--json"], ["fix", "m.tflite", "-o", "o.tflite"]])
 @pytest.mark.parametrize("start", ["-m", "-c"])
-def test_commands_run_no_module_of_the_current_folder(
+def test_commands_do_not_run_modules_of_the_current_folder(
     int8_model: Model, trapped: Path, command: list[str], start: str
 ) -> None:
     """The command line is started like by the console script, or with ``-m``."""

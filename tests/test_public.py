@@ -31,7 +31,7 @@ def test_importing_edgekit_imports_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("first", ["import edgekit.evaluate", "import edgekit.cli.main", "pass"])
-def test_names_mean_the_functions_whatever_was_imported_before(first: str) -> None:
+def test_names_are_bound_to_functions_after_any_import(first: str) -> None:
     """A sub-package must not replace a function of the same name."""
     program = (
         f"{first}\nimport edgekit\nprint(callable(edgekit.evaluate), edgekit.evaluate.__name__)"
@@ -39,14 +39,14 @@ def test_names_mean_the_functions_whatever_was_imported_before(first: str) -> No
     assert _python(program).split() == ["True", "evaluate"]
 
 
-def test_every_public_name_can_be_had() -> None:
+def test_every_public_name_can_be_imported() -> None:
     host = {"compile", "convert", "demo", "deploy", "report"}
     for name in set(edgekit.__all__) - host:
         assert getattr(edgekit, name) is not None
     assert set(dir(edgekit)) == set(edgekit.__all__)
 
 
-def test_what_a_type_checker_sees_is_what_is_bound() -> None:
+def test_the_names_for_type_checkers_are_the_bound_names() -> None:
     tree = ast.parse(Path(edgekit.__file__).read_text(encoding="utf-8"))
     blocks = [
         each

@@ -37,7 +37,7 @@ def test_a_result_is_one_document_with_its_schema() -> None:
     assert document == {"schema": "edgekit.test/1", "value": 1.5, "inner": {"shape": [1, 2]}}
 
 
-def test_derived_members_are_there_inside_another_result_too() -> None:
+def test_a_result_inside_another_one_has_its_derived_members() -> None:
     @dataclass(frozen=True)
     class Square(Result):
         side: int = 3
@@ -49,12 +49,12 @@ def test_derived_members_are_there_inside_another_result_too() -> None:
     assert _Outer(value=[Square()]).to_dict()["value"] == [{"side": 3, "area": 9}]
 
 
-def test_enumerations_and_paths_go_by_value() -> None:
+def test_enumerations_and_paths_become_their_values() -> None:
     assert _Outer(value=[_Verdict.TPU, Path("a")]).to_dict()["value"] == ["tpu", "a"]
 
 
 @pytest.mark.parametrize("value", [np.zeros(2), np.float32(1), object()])
-def test_what_json_has_no_word_for_is_refused(value: object) -> None:
+def test_values_that_json_cannot_represent_are_refused(value: object) -> None:
     with pytest.raises(TypeError, match="a JSON result cannot contain"):
         _Outer(value=value).to_json()
 
@@ -65,7 +65,7 @@ def test_nan_and_infinity_are_null_and_listed() -> None:
     assert document["non_finite"] == ["value[0].a: nan", "value[1]: -inf"]
 
 
-def test_an_error_says_what_where_why_and_fix() -> None:
+def test_an_error_has_what_where_why_and_fix() -> None:
     error = DataError("no images", where="folder", why="it is empty", fix="fill it")
     assert str(error) == "no images\n  where: folder\n  why: it is empty\n  fix: fill it"
     assert error.to_dict()["schema"] == "edgekit.error/1"

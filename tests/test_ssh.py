@@ -26,19 +26,21 @@ from edgekit.ssh import SshTarget, parse_target
         ("me@[fe80::1]:22", SshTarget("fe80::1", "me", 22)),
     ],
 )
-def test_a_machine_is_named_as_ssh_names_it(text: str, expected: SshTarget) -> None:
+def test_a_machine_is_parsed_from_the_names_that_ssh_accepts(
+    text: str, expected: SshTarget
+) -> None:
     assert parse_target(text, option="BOARD") == expected
 
 
 @pytest.mark.parametrize("text", ["board", "me@host:2222", "me@[fe80::1]:22", "a@b"])
-def test_a_name_is_read_back_as_the_same_machine(text: str) -> None:
+def test_the_name_of_a_machine_is_parsed_to_the_same_machine(text: str) -> None:
     target = parse_target(text, option="BOARD")
     assert parse_target(target.name, option="BOARD") == target
     assert parse_target(target.url, option="BOARD") == target
 
 
 @pytest.mark.parametrize("text", ["", "ssh://", "h/p", "u:secret@h", "u:secret@h/p", "-o", "h:x"])
-def test_what_names_no_machine_is_refused_without_showing_a_password(text: str) -> None:
+def test_an_invalid_machine_is_refused_without_showing_a_password(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_target(text, option="BOARD")
     assert "secret" not in str(raised.value)

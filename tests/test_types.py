@@ -91,7 +91,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("expression", _RIGHT)
-def test_a_result_has_its_type(said: dict[str, list[str]], expression: str) -> None:
+def test_each_function_returns_its_type(said: dict[str, list[str]], expression: str) -> None:
     assert said[f"reveal_type({expression})"] == [f'note: Revealed type is "{_RIGHT[expression]}"']
 
 
@@ -102,12 +102,12 @@ def test_a_wrong_argument_or_name_is_an_error(said: dict[str, list[str]], line: 
     assert errors[0].endswith(f"[{_WRONG[line]}]")
 
 
-def test_nothing_else_is_wrong(said: dict[str, list[str]]) -> None:
+def test_the_type_checker_reports_no_other_errors(said: dict[str, list[str]]) -> None:
     """In particular not the message of a missing py.typed, that edgekit does not have types."""
     assert not set(said) - set(_WRONG) - {f"reveal_type({each})" for each in _RIGHT}
 
 
-def test_the_marker_of_the_types_lies_beside_the_code() -> None:
+def test_the_marker_of_the_types_is_next_to_the_code() -> None:
     import edgekit  # noqa: PLC0415 - its folder only
 
     assert (Path(edgekit.__file__).parent / "py.typed").is_file()

@@ -26,7 +26,7 @@ from edgekit.versions import built_from, pair_verdict, parse_version, runtime_ve
         ("", "tflite-runtime", "2.14.0", None),
     ],
 )
-def test_pairs_that_are_known_to_work_crash_or_are_not_known(
+def test_pairs_are_reported_as_working_crashing_or_unknown(
     library: str, runtime: str, version: str, works: bool | None
 ) -> None:
     verdict = pair_verdict(library, runtime, version)
@@ -46,11 +46,11 @@ def test_the_fix_is_one_that_this_python_can_install() -> None:
 @pytest.mark.parametrize(
     ("text", "version"), [("2.5.0.post1", (2, 5, 0)), ("6.1.0-18-amd64", (6, 1, 0)), ("git", ())]
 )
-def test_versions_are_their_leading_numbers(text: str, version: tuple[int, ...]) -> None:
+def test_a_version_is_parsed_to_its_leading_numbers(text: str, version: tuple[int, ...]) -> None:
     assert parse_version(text) == version
 
 
-def test_a_package_tells_the_tensorflow_it_was_built_from() -> None:
+def test_the_version_of_a_package_shows_the_tensorflow_it_was_built_from() -> None:
     assert built_from("16.0") == "2.5.0"
     assert built_from("16.0tf2.19.1-1.bookworm") == "2.19.1"
     assert built_from("1.0") == ""

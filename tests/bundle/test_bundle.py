@@ -61,7 +61,7 @@ def test_the_manifest_is_the_last_file(model: Path, labels: Path, tmp_path: Path
         assert archive.namelist() == ["model.tflite", "labels.txt", "manifest.json"]
 
 
-def test_what_a_device_will_do_without_a_word_of_preprocessing_is_said(
+def test_the_preprocessing_that_a_device_will_use_by_default_is_reported(
     model: Path, tmp_path: Path
 ) -> None:
     """An int8 input with scale 1/255 and zero point -128 stands for 0..1."""
@@ -71,7 +71,7 @@ def test_what_a_device_will_do_without_a_word_of_preprocessing_is_said(
     assert "its input stands for 0..1" in warning
 
 
-def test_labels_and_preprocessing_travel_in_the_bundle_and_in_the_model(
+def test_labels_and_preprocessing_are_in_the_bundle_and_in_the_model(
     model: Path, labels: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "net.edgekit"
@@ -85,7 +85,7 @@ def test_labels_and_preprocessing_travel_in_the_bundle_and_in_the_model(
     assert read_model(whole.model).subgraphs == read_model(model).subgraphs
 
 
-def test_a_model_with_nothing_new_stays_as_it_is(model: Path, tmp_path: Path) -> None:
+def test_a_model_without_new_metadata_is_not_changed(model: Path, tmp_path: Path) -> None:
     bundle(model, output=tmp_path / "net.edgekit")
     assert read_bundle((tmp_path / "net.edgekit").read_bytes()).model == model.read_bytes()
 
@@ -104,7 +104,7 @@ def test_a_bundle_runs_where_a_model_runs(model: Path, labels: Path, tmp_path: P
         assert runner.notes.labels == ("cat", "dog", "horse")
 
 
-def test_the_bundles_preprocessing_is_taken_unless_another_is_asked_for(
+def test_the_bundles_preprocessing_is_used_unless_another_is_given(
     model: Path, tmp_path: Path
 ) -> None:
     output, data = tmp_path / "net.edgekit", tmp_path / "data.npz"
@@ -115,7 +115,7 @@ def test_the_bundles_preprocessing_is_taken_unless_another_is_asked_for(
     assert "unit" in json.dumps(asked.to_dict()["data"])
 
 
-def test_results_come_along_and_name_the_task(model: Path, tmp_path: Path) -> None:
+def test_results_are_in_the_bundle_and_state_the_task(model: Path, tmp_path: Path) -> None:
     sha256 = sha256_hex(model.read_bytes())
     first = _result(tmp_path / "r1.json", sha256)
     second = _result(tmp_path / "r2.json", sha256, "edgekit.benchmark/1")
@@ -136,7 +136,7 @@ def test_results_of_another_model_are_refused(
     assert not (tmp_path / "net.edgekit").exists()
 
 
-def test_the_files_of_a_bundle_are_not_written_over(model: Path, labels: Path) -> None:
+def test_the_files_of_a_bundle_are_not_overwritten(model: Path, labels: Path) -> None:
     before = model.read_bytes(), labels.read_bytes()
     for output in (model, labels):
         with pytest.raises(UsageError, match="overwrite"):
@@ -144,13 +144,13 @@ def test_the_files_of_a_bundle_are_not_written_over(model: Path, labels: Path) -
     assert (model.read_bytes(), labels.read_bytes()) == before
 
 
-def test_a_task_that_is_none_is_refused(model: Path, tmp_path: Path) -> None:
+def test_an_unknown_task_is_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no task 'classify'"):
         bundle(model, task="classify", output=tmp_path / "net.edgekit")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"schema": "other/1"}'])
-def test_what_is_no_result_is_refused(model: Path, tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_result_is_refused(model: Path, tmp_path: Path, content: str) -> None:
     path = tmp_path / "r.json"
     path.write_text(content)
     with pytest.raises(InputError):
@@ -164,14 +164,14 @@ def test_the_wrong_number_of_labels_is_a_warning(model: Path, tmp_path: Path) ->
     assert result.warnings == ("2 labels for 3 classes",)
 
 
-def test_a_plain_model_is_not_taken_for_a_compiled_one(
+def test_a_plain_model_is_not_accepted_as_a_compiled_one(
     model: Path, other_model: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UnsupportedModelError, match="no edgetpu-custom-op"):
         bundle(model, compiled=other_model, output=tmp_path / "net.edgekit")
 
 
-def test_a_bundle_made_again_keeps_what_it_held(model: Path, labels: Path, tmp_path: Path) -> None:
+def test_a_bundle_made_again_keeps_its_contents(model: Path, labels: Path, tmp_path: Path) -> None:
     first, again, licence = tmp_path / "net.edgekit", tmp_path / "again.edgekit", tmp_path / "L"
     licence.write_text("Apache-2.0\n")
     bundle(model, labels=labels, preprocess="tf", task="classification", output=first)
@@ -189,7 +189,7 @@ def test_a_bundle_made_again_keeps_what_it_held(model: Path, labels: Path, tmp_p
 
 
 @pytest.mark.parametrize("plain", ["net.tflite", "other.tflite"])
-def test_one_segment_of_several_is_not_taken_for_a_compiled_model(
+def test_one_segment_of_several_is_not_accepted_as_a_compiled_model(
     model: Path, other_model: Path, tmp_path: Path, plain: str
 ) -> None:
     segment = tmp_path / "net_segment_0_of_2_edgetpu.tflite"
@@ -199,14 +199,12 @@ def test_one_segment_of_several_is_not_taken_for_a_compiled_model(
         bundle(tmp_path / plain, compiled=segment, output=tmp_path / "net.edgekit")
 
 
-def test_a_folder_that_is_not_there_is_told_before_anything_else(
-    model: Path, tmp_path: Path
-) -> None:
+def test_a_missing_folder_is_reported_before_anything_else(model: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         bundle(model, output=tmp_path / "none" / "net.edgekit")
 
 
-def test_a_manifest_that_asks_for_less_than_the_models_is_refused(
+def test_a_manifest_that_requires_less_than_the_models_is_refused(
     model: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "net.edgekit"
@@ -222,7 +220,7 @@ def test_a_manifest_that_asks_for_less_than_the_models_is_refused(
 
 
 @pytest.mark.parametrize(("preprocess", "task"), [("zzz", ""), ("", "zzz")])
-def test_a_manifest_that_asks_for_the_unknown_is_refused(
+def test_a_manifest_with_unknown_requirements_is_refused(
     model: Path, tmp_path: Path, preprocess: str, task: str
 ) -> None:
     output = tmp_path / "net.edgekit"
@@ -235,7 +233,7 @@ def test_a_manifest_that_asks_for_the_unknown_is_refused(
         verify(output)
 
 
-def test_documents_nested_without_end_are_damaged(model: Path, tmp_path: Path) -> None:
+def test_documents_nested_too_deeply_are_damaged(model: Path, tmp_path: Path) -> None:
     deep = "[" * 200_000
     with pytest.raises(BundleError, match="is not JSON"):
         parse_manifest(deep.encode())
@@ -245,7 +243,7 @@ def test_documents_nested_without_end_are_damaged(model: Path, tmp_path: Path) -
 
 
 @pytest.mark.corpus
-def test_a_compiled_model_is_not_taken_for_the_plain_one(corpus: Path, tmp_path: Path) -> None:
+def test_a_compiled_model_is_not_accepted_as_the_plain_one(corpus: Path, tmp_path: Path) -> None:
     compiled = next((corpus / "compiled").rglob("*_edgetpu.tflite"))
     with pytest.raises(UnsupportedModelError, match="is compiled for the Edge TPU"):
         bundle(compiled, output=tmp_path / "net.edgekit")
@@ -266,7 +264,7 @@ def test_a_truncated_bundle_is_one_clear_error(
     assert "Traceback" not in done.stderr
 
 
-def test_verify_says_in_json_what_it_compared(model: Path, tmp_path: Path) -> None:
+def test_verify_reports_in_json_what_it_compared(model: Path, tmp_path: Path) -> None:
     output = tmp_path / "net.edgekit"
     assert _edgekit("bundle", model, "-o", output).returncode == 0
     document = json.loads(_edgekit("verify", output, "--json").stdout)

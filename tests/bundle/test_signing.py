@@ -45,7 +45,7 @@ def test_a_signed_bundle_is_valid_for_its_key(
     assert verify(output).signature == "not checked"
 
 
-def test_a_bundle_made_anew_out_of_a_signed_one_says_that_it_is_not(
+def test_a_bundle_made_again_from_a_signed_one_is_reported_as_unsigned(
     model: Path, keys: tuple[Path, Path], tmp_path: Path
 ) -> None:
     first, second = tmp_path / "net.edgekit", tmp_path / "again.edgekit"
@@ -75,7 +75,7 @@ def test_another_key_is_refused(model: Path, keys: tuple[Path, Path], tmp_path: 
         verify(tmp_path / "net.edgekit", verify_key=other)
 
 
-def test_a_bundle_made_anew_under_an_old_signature_is_refused(
+def test_a_bundle_made_again_with_an_old_signature_is_refused(
     model: Path, other_model: Path, keys: tuple[Path, Path], tmp_path: Path
 ) -> None:
     good, forged = tmp_path / "good.edgekit", tmp_path / "forged.edgekit"
@@ -90,7 +90,7 @@ def test_a_bundle_made_anew_under_an_old_signature_is_refused(
         verify(forged, verify_key=keys[1])
 
 
-def test_an_unsigned_bundle_is_refused_where_a_signature_is_asked_for(
+def test_an_unsigned_bundle_is_refused_if_a_signature_is_required(
     model: Path, keys: tuple[Path, Path], tmp_path: Path
 ) -> None:
     bundle(model, output=tmp_path / "net.edgekit")
@@ -98,7 +98,7 @@ def test_an_unsigned_bundle_is_refused_where_a_signature_is_asked_for(
         verify(tmp_path / "net.edgekit", verify_key=keys[1])
 
 
-def test_a_key_of_another_kind_is_no_key(model: Path, tmp_path: Path) -> None:
+def test_a_key_of_another_kind_is_refused(model: Path, tmp_path: Path) -> None:
     private, public = _make_keys(tmp_path / "rsa.pem", "RSA")
     output = tmp_path / "net.edgekit"
     bundle(model, output=output)
@@ -108,6 +108,6 @@ def test_a_key_of_another_kind_is_no_key(model: Path, tmp_path: Path) -> None:
         bundle(model, output=tmp_path / "again.edgekit", sign=private)
 
 
-def test_a_file_that_is_no_key_is_told(model: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_key_is_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="readable Ed25519 private key"):
         bundle(model, output=tmp_path / "net.edgekit", sign=model)

@@ -30,7 +30,7 @@ def _benchmark(model: Path, packages: Path, runtime: str) -> subprocess.Complete
 
 
 @pytest.mark.parametrize("code", [_NOISE + _ABI, "raise AttributeError('_ARRAY_API not found')\n"])
-def test_a_runtime_for_another_numpy_names_the_doctor(
+def test_the_error_for_a_runtime_of_another_numpy_names_the_doctor(
     int8_path: Path, tmp_path: Path, code: str
 ) -> None:
     package = tmp_path / "packages" / "tflite_runtime"
@@ -44,7 +44,7 @@ def test_a_runtime_for_another_numpy_names_the_doctor(
     assert "Traceback" not in done.stderr
 
 
-def test_a_runtime_that_breaks_when_it_is_used_names_the_doctor(
+def test_the_error_for_a_runtime_that_fails_when_it_is_used_names_the_doctor(
     int8_path: Path, tmp_path: Path
 ) -> None:
     """Fail like tflite-runtime 2.14 with numpy 2: it prints, and raises SystemError."""
@@ -65,7 +65,7 @@ def test_a_runtime_that_breaks_when_it_is_used_names_the_doctor(
     assert "Traceback" not in done.stderr
 
 
-def test_a_broken_numpy_names_the_doctor(int8_path: Path, tmp_path: Path) -> None:
+def test_the_error_for_a_broken_numpy_names_the_doctor(int8_path: Path, tmp_path: Path) -> None:
     package = tmp_path / "packages" / "numpy"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(
@@ -91,7 +91,7 @@ def test_help_imports_neither_numpy_nor_what_computes() -> None:
     assert "numpy" not in done.stdout
 
 
-def test_what_runs_models_imports_no_part_that_the_boards_wheel_leaves_out() -> None:
+def test_commands_that_run_models_import_no_part_missing_in_the_boards_wheel() -> None:
     code = "import sys, edgekit; edgekit.run, edgekit.evaluate; print([*sys.modules])"
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=str(_REPOSITORY))

@@ -48,7 +48,7 @@ def net(corpus: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.corpus
-def test_commands_for_a_compiled_model_take_the_one_in_the_bundle(net: Path, corpus: Path) -> None:
+def test_commands_for_a_compiled_model_use_the_one_in_the_bundle(net: Path, corpus: Path) -> None:
     compiled = corpus / f"{_NET}_edgetpu.tflite"
     for command, words in (
         ("inspect", ()),
@@ -69,7 +69,7 @@ def test_commands_for_a_compiled_model_take_the_one_in_the_bundle(net: Path, cor
 
 
 @pytest.mark.corpus
-def test_commands_for_a_plain_model_take_the_one_in_the_bundle(
+def test_commands_for_a_plain_model_use_the_one_in_the_bundle(
     net: Path, corpus: Path, tmp_path: Path
 ) -> None:
     plain = corpus / f"{_NET}.tflite"
@@ -102,7 +102,7 @@ def test_fix_writes_a_model_not_a_bundle_and_keeps_its_labels(net: Path, tmp_pat
 
 
 @pytest.mark.host
-def test_a_bundle_is_no_source_to_convert(tmp_path: Path, int8_model: Model) -> None:
+def test_a_bundle_is_refused_as_a_source_to_convert(tmp_path: Path, int8_model: Model) -> None:
     (tmp_path / "net.tflite").write_bytes(write_model(int8_model))
     bundle(tmp_path / "net.tflite", output=tmp_path / "net.edgekit")
     words = ("--data", "random", "-o", tmp_path / "out.tflite")
@@ -112,7 +112,7 @@ def test_a_bundle_is_no_source_to_convert(tmp_path: Path, int8_model: Model) -> 
     assert not (tmp_path / "out.tflite").exists()
 
 
-def test_bundle_takes_the_compiled_model_out_of_a_bundle(tmp_path: Path, int8_model: Model) -> None:
+def test_bundle_accepts_a_bundle_for_the_compiled_model(tmp_path: Path, int8_model: Model) -> None:
     """A bundle without a compiled model is an error that states this."""
     (tmp_path / "net.tflite").write_bytes(write_model(int8_model))
     bundle(tmp_path / "net.tflite", output=tmp_path / "net.edgekit")

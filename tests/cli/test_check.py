@@ -43,7 +43,7 @@ def good(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_answer_names_the_blocker_and_prints_the_compilers_table(blocked: Path) -> None:
+def test_the_output_names_the_blocker_and_contains_the_compilers_table(blocked: Path) -> None:
     done = edgekit("check", blocked)
     assert done.returncode == 0
     assert "maps        1 of 3 operators (33.3%)" in done.stdout
@@ -71,7 +71,7 @@ def test_json_is_one_document_and_nothing_else(blocked: Path) -> None:
     assert {"code", "severity", "where", "message", "fix"} <= set(document["issues"][0])
 
 
-def test_several_models_come_in_the_order_given(good: Path, blocked: Path) -> None:
+def test_several_models_are_reported_in_the_given_order(good: Path, blocked: Path) -> None:
     document = json.loads(edgekit("check", good, blocked, good, "--json").stdout)
     assert document["schema"] == "edgekit.checks/1"
     assert [each["num_operators"] for each in document["models"]] == [2, 3, 2]

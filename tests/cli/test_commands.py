@@ -56,7 +56,9 @@ def test_help_imports_neither_numpy_nor_tensorflow() -> None:
     "words",
     [("convert", "a", "--data", "b", "-o", "c"), ("compile", "a"), ("demo",), ("deploy", "a", "b")],
 )
-def test_a_command_of_the_host_says_so_on_a_device(words: Sequence[str], tmp_path: Path) -> None:
+def test_a_command_of_the_host_is_refused_on_a_device_with_the_reason(
+    words: Sequence[str], tmp_path: Path
+) -> None:
     done = edgekit(*words, cwd=tmp_path)
     assert done.returncode == 5
     assert "needs Python 3.10 or newer" in done.stderr
@@ -89,7 +91,9 @@ def test_json_is_one_document_and_nothing_else(
     assert "cpu" in text.stdout
 
 
-def test_evaluate_says_what_design_promises(int8_path: Path, float_path: Path, data: Path) -> None:
+def test_evaluate_prints_the_documented_fields(
+    int8_path: Path, float_path: Path, data: Path
+) -> None:
     done = edgekit("evaluate", int8_path, "--data", data, "--against", float_path, "--json")
     document = json.loads(done.stdout)
     assert document["num_samples"] == 40
@@ -163,9 +167,7 @@ def test_exit_statuses_follow_the_design(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk always full")
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
-def test_a_full_disk_under_stdout_is_one_clear_error(
-    int8_path: Path, as_json: Sequence[str]
-) -> None:
+def test_a_full_disk_for_stdout_is_one_clear_error(int8_path: Path, as_json: Sequence[str]) -> None:
     words = [sys.executable, "-m", "edgekit", "benchmark", str(int8_path), *as_json]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -175,7 +177,7 @@ def test_a_full_disk_under_stdout_is_one_clear_error(
     assert "Exception ignored" not in done.stderr
 
 
-def test_an_empty_folder_is_no_data_set(int8_path: Path, tmp_path: Path) -> None:
+def test_an_empty_folder_is_not_a_data_set(int8_path: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = edgekit("evaluate", int8_path, "--data", tmp_path / "empty")
     assert done.returncode == 3
@@ -195,7 +197,7 @@ def test_ctrl_c_during_the_imports_is_status_130_too(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (130, b"interrupted\n")
 
 
-def test_ctrl_c_is_status_130_and_one_word(int8_path: Path, tmp_path: Path) -> None:
+def test_ctrl_c_is_status_130_with_one_word(int8_path: Path, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(
         "import os, signal, time\n"
         "def samples():\n"

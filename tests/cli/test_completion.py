@@ -65,30 +65,32 @@ def complete(home: Path) -> Complete:
     return offered
 
 
-def test_commands(complete: Complete) -> None:
+def test_commands_are_completed(complete: Complete) -> None:
     assert complete("con") == ["convert"]
     assert {"run", "evaluate", "doctor"} <= set(complete(""))
 
 
-def test_options_without_their_earlier_spellings(complete: Complete) -> None:
+def test_options_are_completed_without_their_earlier_spellings(complete: Complete) -> None:
     assert complete("run", "--dev") == ["--device"]
     assert complete("check", "--ta") == []
 
 
-def test_choices(complete: Complete) -> None:
+def test_choices_are_completed(complete: Complete) -> None:
     assert complete("run", "--kernels", "") == ["fast", "reference"]
     assert complete("run", "--runtime", "t") == ["tflite-runtime", "tensorflow"]
     assert complete("run", "--device", "e") == ["emulator"]
 
 
-def test_models_and_folders(complete: Complete) -> None:
+def test_models_and_folders_are_completed(complete: Complete) -> None:
     assert complete("run", "") == ["net.edgekit", "net.tflite", "bin/", "models/"]
     assert complete("run", "models/") == ["models/deep.tflite"]
     assert complete("convert", "n") == ["net.keras", "net.tflite"]
     assert complete("compare", "") == ["result.json", "bin/", "models/"]
 
 
-def test_what_has_no_kind_is_left_to_the_shell(complete: Complete, home: Path) -> None:
+def test_arguments_without_a_kind_are_completed_by_the_shell(
+    complete: Complete, home: Path
+) -> None:
     assert complete("run", "net.tflite", "ph") == []
     (home / "two words.tflite").write_bytes(b"")
     assert complete("run", "two") == []

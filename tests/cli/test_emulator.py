@@ -42,7 +42,7 @@ def test_disasm_prints_one_document(corpus: Path) -> None:
 
 
 @pytest.mark.corpus
-def test_emulate_answers_and_says_what_was_not_measured(corpus: Path, image: Path) -> None:
+def test_emulate_prints_answers_and_what_was_not_measured(corpus: Path, image: Path) -> None:
     done = edgekit("emulate", corpus / _FOLDER / _NAME, image, "--strict-sync")
     assert done.returncode == 0, done.stderr
     assert "synchronization checked" in done.stdout
@@ -60,7 +60,7 @@ def test_emulate_prints_one_document(corpus: Path, image: Path) -> None:
 
 
 @pytest.mark.corpus
-def test_the_lstm_sees_the_nine_that_google_asks_the_chip_for(corpus: Path) -> None:
+def test_the_lstm_recognizes_the_nine_of_googles_own_test(corpus: Path) -> None:
     """On the Edge TPU more than 0.7 (libcoral, coral/classification/model_test_cases.bzl)."""
     model = corpus / "compiled/google-coral__test_data/keras_lstm_mnist_ptq_edgetpu.tflite"
     done = edgekit("emulate", model, corpus / "coral/mnist_nine.bmp", "--json")
@@ -70,7 +70,9 @@ def test_the_lstm_sees_the_nine_that_google_asks_the_chip_for(corpus: Path) -> N
 
 
 @pytest.mark.corpus
-def test_a_stop_is_an_error_with_a_place(corpus: Path, image: Path, tmp_path: Path) -> None:
+def test_a_stop_of_the_emulator_is_an_error_with_a_place(
+    corpus: Path, image: Path, tmp_path: Path
+) -> None:
     content = (corpus / _FOLDER / _NAME).read_bytes()
     package = read_packages(read_model(content))[0].package
     stream = package.inference.instruction_bitstreams[0].bitstream.tobytes()
@@ -87,7 +89,7 @@ def test_a_stop_is_an_error_with_a_place(corpus: Path, image: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("command", ["disasm", "emulate"])
-def test_a_file_that_is_not_there_or_no_model_is_one_error(
+def test_a_missing_file_or_one_that_is_not_a_model_is_one_error(
     command: str, tmp_path: Path, image: Path
 ) -> None:
     wrong = tmp_path / "wrong.tflite"

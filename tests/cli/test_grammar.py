@@ -68,11 +68,11 @@ def _options() -> Iterator[_Option]:
 _ALL = list(_options())
 
 
-def test_every_command_is_looked_at() -> None:
+def test_every_command_is_checked() -> None:
     assert len({each.command for each in _ALL}) == len(build().registered_commands)
 
 
-def test_a_word_takes_the_same_in_every_command() -> None:
+def test_an_option_accepts_the_same_words_in_every_command() -> None:
     seen = defaultdict(set)
     for each in _ALL:
         if each.command not in _OTHER_WORDS.get(each.long, ()) and each.long != "--output":
@@ -85,7 +85,7 @@ def test_the_exceptions_are_used() -> None:
         assert commands < {each.command for each in _ALL if each.long == word}
 
 
-def test_a_letter_means_the_same_in_every_command() -> None:
+def test_a_short_option_means_the_same_in_every_command() -> None:
     seen = defaultdict(set)
     for each in _ALL:
         for letter in each.shorts:
@@ -93,13 +93,13 @@ def test_a_letter_means_the_same_in_every_command() -> None:
     assert {letter: words for letter, words in seen.items() if len(words) > 1} == {}
 
 
-def test_what_is_written_is_named_by_output_everywhere() -> None:
+def test_the_option_for_outputs_is_the_same_everywhere() -> None:
     outputs = [each for each in _ALL if each.long == "--output"]
     assert {each.metavar for each in outputs} == {"FILE", "FOLDER"}
     assert all(each.shorts == ["-o"] for each in outputs)
 
 
-def test_help_says_what_an_option_takes() -> None:
+def test_help_shows_what_an_option_accepts() -> None:
     """A choice lists its words; the metavar of texts and paths names their kind."""
     for each in _ALL:
         if not each.choices and {str, Path} & set(each.kinds):
@@ -112,7 +112,7 @@ def test_no_spelling_with_an_underscore_is_shown() -> None:
     assert not [each.long for each in _ALL if any("_" in word for word in each.spellings)]
 
 
-def test_earlier_spellings_are_not_words_of_today() -> None:
+def test_earlier_spellings_are_not_current_options() -> None:
     for each in _ALL:
         mine = {other.long for other in _ALL if other.command == each.command}
         assert not mine & set(each.earlier)
@@ -143,7 +143,7 @@ def test_help_and_errors_list_the_choices(int8_path: Path) -> None:
     assert "'fats' is not one of 'fast', 'reference'" in done.stderr
 
 
-def test_an_earlier_spelling_is_understood_and_not_shown(int8_path: Path) -> None:
+def test_an_earlier_spelling_is_accepted_and_not_shown(int8_path: Path) -> None:
     today = edgekit("check", int8_path, "--min-runtime-version", "10")
     assert "(runtime 10)" in today.stdout
     for words in (("--target", "10"), ("--target=10",)):
@@ -154,7 +154,7 @@ def test_an_earlier_spelling_is_understood_and_not_shown(int8_path: Path) -> Non
 
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="compile is the host's")
-def test_the_compilers_own_spellings_are_understood(tmp_path: Path) -> None:
+def test_the_compilers_own_spellings_are_accepted(tmp_path: Path) -> None:
     words = ("--out_dir", tmp_path / "no", "--num_segments=2", "--show_operations", "--dry-run")
     for spelled in (words, [str(each).replace("_", "-") for each in words]):
         done = edgekit("compile", tmp_path / "net.tflite", *spelled)
@@ -162,7 +162,7 @@ def test_the_compilers_own_spellings_are_understood(tmp_path: Path) -> None:
     assert "--out" not in edgekit("compile", "--help").stdout.replace("--output", "")
 
 
-def test_a_near_miss_names_the_command_or_the_option() -> None:
+def test_the_error_for_a_misspelling_suggests_the_command_or_the_option() -> None:
     done = edgekit("evalute", "net.tflite")
     assert done.returncode == 2
     assert "No such command 'evalute'. Did you mean 'evaluate'?" in done.stderr

@@ -32,7 +32,7 @@ def test_json_is_one_document_with_its_schema(corpus: Path, command: str) -> Non
 
 
 @pytest.mark.corpus
-def test_the_estimate_carries_the_error_that_such_estimates_had(corpus: Path) -> None:
+def test_the_estimate_contains_the_error_of_such_estimates(corpus: Path) -> None:
     done = edgekit("estimate", corpus / _FOLDER / "mobilenet_v1_0.25_128_quant_edgetpu.tflite")
     assert done.returncode == 0
     assert "left out of the fit" in done.stdout

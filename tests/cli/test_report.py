@@ -34,7 +34,7 @@ def edgekit(*words: object, path: str | None = None) -> subprocess.CompletedProc
 
 
 @recent
-def test_json_is_the_first_screen_and_where_the_page_lies(int8_path: Path) -> None:
+def test_json_contains_the_first_screen_and_the_path_of_the_page(int8_path: Path) -> None:
     done = edgekit("report", int8_path.parent, "--json")
     document = json.loads(done.stdout)
     assert document["schema"] == "edgekit.report/1"
@@ -43,7 +43,7 @@ def test_json_is_the_first_screen_and_where_the_page_lies(int8_path: Path) -> No
 
 
 @recent
-def test_people_get_the_verdict_and_the_path(int8_path: Path, tmp_path: Path) -> None:
+def test_without_json_the_verdict_and_the_path_are_printed(int8_path: Path, tmp_path: Path) -> None:
     done = edgekit("report", int8_path.parent, "-o", tmp_path / "here.html")
     assert done.returncode == 0
     assert "should map to the Edge TPU" in done.stdout
@@ -52,7 +52,7 @@ def test_people_get_the_verdict_and_the_path(int8_path: Path, tmp_path: Path) ->
 
 
 @recent
-def test_what_cannot_be_a_run_folder_is_status_3(int8_path: Path, tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_run_folder_is_status_3(int8_path: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder, says in (
@@ -67,7 +67,7 @@ def test_what_cannot_be_a_run_folder_is_status_3(int8_path: Path, tmp_path: Path
 
 
 @recent
-def test_an_output_that_cannot_be_written_leaves_nothing(int8_path: Path) -> None:
+def test_an_output_that_cannot_be_written_leaves_no_file(int8_path: Path) -> None:
     done = edgekit("report", int8_path.parent, "-o", int8_path.parent / "no" / "r.html")
     assert done.returncode == 3
     assert "cannot write r.html" in done.stderr
@@ -94,7 +94,7 @@ def test_a_missing_chart_library_is_named_with_its_extra(int8_path: Path, tmp_pa
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 10), reason="this Python is recent enough")
-def test_an_old_python_is_told_so(int8_path: Path) -> None:
+def test_an_old_python_is_refused_with_the_reason(int8_path: Path) -> None:
     done = edgekit("report", int8_path.parent)
     assert done.returncode == 5
     assert "expected 3.10 or later" in done.stderr

@@ -62,7 +62,7 @@ def test_an_answer_that_is_nan_is_null_and_listed(nan_model: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp437"])
-def test_a_label_that_the_terminal_lacks_is_escaped(
+def test_a_label_that_the_terminal_cannot_show_is_escaped(
     int8_path: Path, image: Path, tmp_path: Path, encoding: str
 ) -> None:
     labels = tmp_path / "labels.txt"
@@ -73,7 +73,7 @@ def test_a_label_that_the_terminal_lacks_is_escaped(
     assert "\\u72ac" in done.stdout
 
 
-def test_an_error_that_the_terminal_lacks_is_escaped(tmp_path: Path) -> None:
+def test_an_error_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
     done = _shell(f"edgekit check {tmp_path}/\u72ac.tflite", PYTHONIOENCODING="ascii")
     assert done.returncode == 3
     assert "\\u72ac.tflite" in done.stderr
@@ -82,14 +82,14 @@ def test_an_error_that_the_terminal_lacks_is_escaped(tmp_path: Path) -> None:
 
 @_POSIX
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_traceback(int8_path: Path, image: Path, closed: str) -> None:
+def test_closed_streams_do_not_cause_a_traceback(int8_path: Path, image: Path, closed: str) -> None:
     for words, status in ((f"run {int8_path} {image}", 0), (f"check {image}", 3), ("--help", 0)):
         done = _shell(f"edgekit {words} {closed}")
         assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
 
 
 @_POSIX
-def test_a_file_never_takes_the_place_of_a_closed_stdout(int8_path: Path, tmp_path: Path) -> None:
+def test_an_opened_file_never_replaces_a_closed_stdout(int8_path: Path, tmp_path: Path) -> None:
     """A library that prints on descriptor 1 would write into the file that got this number."""
     out = tmp_path / "out.tflite"
     done = _shell(f"edgekit fix {int8_path} -o {out} <&- >&- 2>&-")
@@ -98,7 +98,7 @@ def test_a_file_never_takes_the_place_of_a_closed_stdout(int8_path: Path, tmp_pa
 
 
 @_POSIX
-def test_a_reader_that_leaves_does_not_change_the_exit_status(int8_path: Path) -> None:
+def test_a_reader_that_exits_does_not_change_the_exit_status(int8_path: Path) -> None:
     for words, status in ((f"check {int8_path}", 0), (f"check {int8_path} --min-mapped 101", 2)):
         done = _shell(f"edgekit {words} | (exec <&-; sleep 0.1)")
         assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
@@ -115,14 +115,12 @@ def test_a_usage_error_is_one_json_document(words: tuple[str, ...]) -> None:
     assert document["what"] in done.stderr
 
 
-def test_a_usage_error_says_nothing_on_stdout_to_people() -> None:
+def test_a_usage_error_prints_nothing_on_stdout_without_json() -> None:
     done = edgekit("run")
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_quiet_leaves_out_warnings_before_and_after_the_command(
-    int8_path: Path, tmp_path: Path
-) -> None:
+def test_quiet_omits_warnings_before_and_after_the_command(int8_path: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.new("L", (8, 8)).save(photos / "good.png")
@@ -135,7 +133,7 @@ def test_quiet_leaves_out_warnings_before_and_after_the_command(
         assert quiet.stdout.splitlines()[1:] == plain.stdout.splitlines()[1:]
 
 
-def test_quiet_still_says_errors(tmp_path: Path) -> None:
+def test_quiet_still_prints_errors(tmp_path: Path) -> None:
     done = edgekit("-q", "check", tmp_path / "none.tflite")
     assert done.returncode == 3
     assert done.stderr.startswith("error: ")
@@ -145,7 +143,7 @@ def test_quiet_and_verbose_contradict_each_other(int8_path: Path) -> None:
     assert edgekit("check", int8_path, "-q", "-v").returncode == 2
 
 
-def test_nothing_on_stderr_when_all_is_well(int8_path: Path, image: Path) -> None:
+def test_nothing_is_printed_on_stderr_on_success(int8_path: Path, image: Path) -> None:
     data = int8_path.with_name("data.npz")
     pixels = np.random.default_rng(0).random((4, 8, 8, 1)).astype(np.float32)
     np.savez(data, x=pixels, y=np.zeros(4, np.int64))
@@ -194,7 +192,7 @@ def test_a_name_that_is_too_long_is_an_error(command: str, tmp_path: Path) -> No
     assert "Traceback" not in done.stderr
 
 
-def test_what_a_program_of_samples_prints_is_not_in_the_document(
+def test_the_output_of_a_program_that_yields_samples_is_not_in_the_document(
     int8_path: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "loud_samples.py").write_text(

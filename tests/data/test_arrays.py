@@ -31,20 +31,20 @@ def test_uint8_arrays_are_pixels_and_become_0_to_1(tmp_path: Path) -> None:
     assert dataset.promised_range == (0.0, 1.0)
 
 
-def test_real_arrays_pass_unchanged_and_promise_nothing(tmp_path: Path) -> None:
+def test_real_arrays_are_not_changed_and_have_no_known_range(tmp_path: Path) -> None:
     values = np.linspace(-5, 5, 24, dtype=np.float32).reshape(4, 2, 3)
     dataset = open_dataset(_save(tmp_path / "d.npz", x=values), inputs=_ONE)
     np.testing.assert_array_equal(np.stack([s.inputs[0] for s in dataset]), values)
     assert dataset.promised_range is None
 
 
-def test_a_scale_asked_for_by_name_applies_to_real_arrays(tmp_path: Path) -> None:
+def test_a_scale_that_is_set_explicitly_applies_to_real_arrays(tmp_path: Path) -> None:
     path = _save(tmp_path / "d.npz", x=np.full((1, 2, 3), 255.0))
     (sample,) = open_dataset(path, inputs=_ONE, preprocess="tf")
     assert sample.inputs[0].max() == 1.0
 
 
-def test_the_split_chooses_the_half(tmp_path: Path) -> None:
+def test_the_split_selects_its_arrays(tmp_path: Path) -> None:
     arrays = {"x_train": np.zeros((3, 2, 3)), "x_test": np.ones((2, 2, 3))}
     labels = {"y_train": np.zeros(3, int), "y_test": np.ones(2, int)}
     path = _save(tmp_path / "d.npz", **arrays, **labels)
@@ -60,7 +60,7 @@ def test_several_inputs_are_found_by_name(tmp_path: Path) -> None:
     assert [array.shape for array in first.inputs] == [(2,), (3,)]
 
 
-def test_a_missing_input_names_what_the_file_has(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_input_names_the_arrays_of_the_file(tmp_path: Path) -> None:
     path = _save(tmp_path / "d.npz", a=np.zeros((5, 2)), z=np.zeros((5, 3)))
     with pytest.raises(DataError) as caught:
         open_dataset(path, inputs=_TWO)
@@ -73,7 +73,7 @@ def test_one_hot_labels_become_indices(tmp_path: Path) -> None:
     assert [sample.label for sample in open_dataset(path, inputs=_ONE)] == [0, 1, 2]
 
 
-def test_batches_hold_what_single_samples_hold(tmp_path: Path) -> None:
+def test_batches_contain_the_single_samples(tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (7, 2, 3), np.uint8)
     dataset = open_dataset(_save(tmp_path / "d.npz", x=pixels, y=np.arange(7)), inputs=_ONE)
     batches = list(iter_batches(dataset, 3))
@@ -82,7 +82,7 @@ def test_batches_hold_what_single_samples_hold(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.concatenate([b.inputs[0] for b in batches]), singles)
 
 
-def test_pixels_of_another_size_are_resized_alike_one_by_one_and_in_batches(
+def test_pixels_of_another_size_are_resized_equally_one_by_one_and_in_batches(
     tmp_path: Path,
 ) -> None:
     """16 x 4 pixels are the same number as 8 x 8, but not the same picture."""
@@ -102,7 +102,7 @@ def test_pixels_of_another_size_are_resized_alike_one_by_one_and_in_batches(
 
 @pytest.mark.parametrize("shape", [(64, 1), (1, 64, 1), (100, 3), (64,)])
 @pytest.mark.parametrize("side", [8, 28])
-def test_pictures_are_not_made_to_fit_a_series(
+def test_pictures_are_not_resized_to_fit_a_series(
     tmp_path: Path, shape: tuple[int, ...], side: int
 ) -> None:
     path = _save(tmp_path / "d.npz", x=np.zeros((3, side, side), np.uint8))
@@ -114,13 +114,15 @@ def test_pictures_are_not_made_to_fit_a_series(
 
 
 @pytest.mark.parametrize("shape", [(64, 1), (1, 64, 1), (100, 3)])
-def test_image_files_are_not_made_to_fit_a_series(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_image_files_are_not_resized_to_fit_a_series(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
     Image.new("L", (9, 9)).save(str(tmp_path / "a.png"))
     with pytest.raises(DataError, match="cannot be filled from an image"):
         list(open_dataset(tmp_path, inputs=[InputSpec("x", (1, *shape))]))
 
 
-def test_a_wrong_shape_names_given_and_expected(tmp_path: Path) -> None:
+def test_the_error_for_a_wrong_shape_names_the_given_and_the_expected_one(tmp_path: Path) -> None:
     path = tmp_path / "d.npy"
     np.save(str(path), np.zeros((3, 5, 5)))
     with pytest.raises(DataError, match=r"shape \(5, 5\), expected \(2, 3\)"):
@@ -142,7 +144,7 @@ def test_pickled_objects_are_refused(tmp_path: Path) -> None:
         open_dataset(path, inputs=_ONE)
 
 
-def test_a_list_is_a_data_set_and_a_generator_is_not() -> None:
+def test_a_list_is_a_data_set_and_a_generator_is_refused() -> None:
     rows = [(np.zeros((2, 3)), 4), (np.ones((1, 2, 3)), 5)]
     dataset = open_dataset(rows, inputs=_ONE)
     assert [sample.label for sample in dataset] == [4, 5]
@@ -172,7 +174,7 @@ def test_a_function_object_works_too() -> None:
     assert len(list(open_dataset(make, inputs=_TWO))) == 1
 
 
-def test_data_that_does_not_exist_says_what_could_be_given() -> None:
+def test_the_error_for_missing_data_lists_the_possible_kinds() -> None:
     with pytest.raises(DataError) as caught:
         open_dataset("nowhere", inputs=_ONE)
     assert "package.module:function" in caught.value.fix

@@ -39,7 +39,7 @@ def _read(path: Path, document: dict[str, Any]) -> dict[str, Any]:
     return read_coco(path)
 
 
-def test_what_coco_writes_is_taken(tmp_path: Path) -> None:
+def test_the_fields_of_cocos_own_files_are_accepted(tmp_path: Path) -> None:
     document = _document()
     document["images"][0]["id"] = document["annotations"][0]["image_id"] = "one"
     found = _read(tmp_path / "c.json", document)

@@ -47,7 +47,9 @@ _FORMATS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("form", sorted(_FORMATS))
-def test_each_format_is_turned_as_exif_says(tmp_path: Path, form: str, orientation: int) -> None:
+def test_each_format_is_turned_by_its_exif_orientation(
+    tmp_path: Path, form: str, orientation: int
+) -> None:
     """The order of a JPEG's pixels is right: they are close to those that were saved."""
     path, exif = tmp_path / "a", Image.Exif()
     exif[_ORIENTATION] = orientation
@@ -74,14 +76,16 @@ def test_each_orientation_is_turned_as_pillow_turns_it(tmp_path: Path, orientati
     assert (placement.image_width, placement.image_height) == expected.shape[1::-1]
 
 
-def test_an_orientation_is_ignored_by_name(tmp_path: Path) -> None:
+def test_exif_ignore_does_not_turn_the_image(tmp_path: Path) -> None:
     path = _save(tmp_path / "a.png", 6)
     assert np.array_equal(_IGNORE.pixels(path, _PICTURE.shape), _PICTURE)
     assert parse_preprocess(str(_IGNORE)) == _IGNORE
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_an_orientation_that_exif_does_not_know_changes_nothing(tmp_path: Path, value: int) -> None:
+def test_an_orientation_that_exif_does_not_define_changes_nothing(
+    tmp_path: Path, value: int
+) -> None:
     path = _save(tmp_path / "a.png", value)
     assert np.array_equal(_APPLY.pixels(path, _PICTURE.shape), _PICTURE)
 
@@ -110,7 +114,7 @@ def _coco(folder: Path, size: tuple[int, int]) -> CocoDataset:
 
 
 @pytest.mark.parametrize("size", [(9, 5), (5, 9)], ids=["stored", "upright"])
-def test_boxes_lie_in_the_image_whose_size_their_json_gives(
+def test_boxes_belong_to_the_image_of_the_size_in_their_json(
     tmp_path: Path, size: tuple[int, int]
 ) -> None:
     _save(tmp_path / "a.png", 6)
@@ -119,7 +123,7 @@ def test_boxes_lie_in_the_image_whose_size_their_json_gives(
 
 
 @pytest.mark.parametrize("size", [(9, 5), (5, 9)], ids=["stored", "upright"])
-def test_a_mask_covers_the_image_of_its_size(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_a_mask_belongs_to_the_image_of_its_size(tmp_path: Path, size: tuple[int, int]) -> None:
     _save(tmp_path / "a.png", 6)
     Image.new("L", size, 1).save(str(tmp_path / "a_mask.png"))
     dataset = MaskDataset(tmp_path, [InputSpec("x", (1, 8, 8, 3))], Preprocess())

@@ -63,7 +63,7 @@ def _picture(path: Path) -> Path:
         "aardvark/notes.txt",
     ],
 )
-def test_what_programs_leave_is_no_class_and_no_picture(tmp_path: Path, leftover: str) -> None:
+def test_files_of_other_programs_are_not_classes_or_pictures(tmp_path: Path, leftover: str) -> None:
     for name in ("cat", "dog"):
         _picture(tmp_path / name / "0.png")
     path = tmp_path / leftover
@@ -75,7 +75,7 @@ def test_what_programs_leave_is_no_class_and_no_picture(tmp_path: Path, leftover
     assert dataset.unreadable == []
 
 
-def test_an_empty_folder_is_no_class(tmp_path: Path) -> None:
+def test_an_empty_folder_is_not_a_class(tmp_path: Path) -> None:
     for name in ("b", "d"):
         _picture(tmp_path / name / "0.png")
     for name in ("a", "c", "e"):
@@ -86,7 +86,7 @@ def test_an_empty_folder_is_no_class(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["²", "①", "1²", "1" * 30])
-def test_a_name_that_is_no_class_index_is_a_name(tmp_path: Path, name: str) -> None:
+def test_a_number_that_is_not_a_class_index_is_a_name(tmp_path: Path, name: str) -> None:
     _picture(tmp_path / "1" / "0.png")
     _picture(tmp_path / name / "0.png")
     dataset = open_dataset(tmp_path, inputs=_SPEC)
@@ -102,7 +102,7 @@ def test_folders_named_by_numbers_are_class_indices(tmp_path: Path) -> None:
     assert dataset.class_names == ()  # the names of classes 0 to 6 are unknown
 
 
-def test_folders_numbered_from_0_on_name_the_classes_in_the_order_of_numbers(
+def test_folders_numbered_from_0_name_the_classes_in_the_order_of_numbers(
     tmp_path: Path,
 ) -> None:
     names = tuple(str(number) for number in range(12))
@@ -160,7 +160,7 @@ def test_heic_pictures_are_read_by_pillows_plugin(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     ".avif" not in Image.registered_extensions(), reason="this Pillow writes no AVIF"
 )
-def test_avif_pictures_are_read_where_pillow_can(tmp_path: Path) -> None:
+def test_avif_pictures_are_read_if_pillow_can(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4), (0, 255, 0)).save(str(tmp_path / "a.avif"), quality=100)
     dataset = open_dataset(tmp_path, inputs=_SPEC)
     (sample,) = dataset
@@ -168,7 +168,7 @@ def test_avif_pictures_are_read_where_pillow_can(tmp_path: Path) -> None:
     assert remarks_of(dataset) == ()
 
 
-def test_a_picture_alone_names_the_command(tmp_path: Path) -> None:
+def test_the_remark_for_a_single_picture_contains_the_command(tmp_path: Path) -> None:
     if importlib.util.find_spec("pillow_heif") is not None:
         pytest.skip("pillow-heif is installed")
     (tmp_path / "a.heic").write_bytes(_HEIC)

@@ -32,7 +32,7 @@ def test_sub_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> 
     assert dataset.num_samples == 3
 
 
-def test_unreadable_images_are_listed_not_skipped_in_silence(tmp_path: Path) -> None:
+def test_unreadable_images_are_listed_and_not_silently_skipped(tmp_path: Path) -> None:
     _save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no image")
     dataset = open_dataset(tmp_path, inputs=_RGB)
@@ -62,7 +62,7 @@ def test_labels_csv_of_a_spreadsheet_begins_with_a_byte_order_mark(tmp_path: Pat
     assert [each.label for each in open_dataset(tmp_path, inputs=_RGB)] == [17, 3]
 
 
-def test_labels_csv_may_have_cells_too_many(tmp_path: Path) -> None:
+def test_labels_csv_may_have_too_many_cells(tmp_path: Path) -> None:
     _save_csv(tmp_path, b"file,label\na.png,17,a remark\nb.png,3\n")
     assert [each.label for each in open_dataset(tmp_path, inputs=_RGB)] == [17, 3]
 
@@ -106,7 +106,7 @@ def test_grey_values_of_16_bits_are_their_upper_8(tmp_path: Path, suffix: str) -
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
-def test_pixels_of_32_bits_have_no_white_and_are_an_error(
+def test_pixels_of_32_bits_are_an_error_because_white_is_unknown(
     tmp_path: Path, dtype: type[np.generic]
 ) -> None:
     Image.fromarray(np.full((4, 6), 0.5).astype(dtype)).save(str(tmp_path / "a.tif"))
@@ -114,7 +114,7 @@ def test_pixels_of_32_bits_have_no_white_and_are_an_error(
         Preprocess().pixels(tmp_path / "a.tif", (4, 6, 3))
 
 
-def test_labels_csv_wins_over_folders(tmp_path: Path) -> None:
+def test_labels_csv_has_priority_over_folders(tmp_path: Path) -> None:
     _save(tmp_path / "k" / "a.png")
     (tmp_path / "labels.csv").write_text("file,class_index,label\nk/a.png,17,tench\n")
     assert [sample.label for sample in open_dataset(tmp_path, inputs=_RGB)] == [17]
@@ -129,7 +129,7 @@ def test_an_empty_folder_and_a_mixed_one_are_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path, inputs=_RGB)
 
 
-def test_an_input_that_is_no_image_is_said_to_be_none(tmp_path: Path) -> None:
+def test_an_input_that_is_not_an_image_is_refused_with_the_reason(tmp_path: Path) -> None:
     _save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"shape \(7,\) cannot be filled from an image"):
         list(open_dataset(tmp_path, inputs=[InputSpec("x", (1, 7))]))
@@ -145,7 +145,7 @@ def test_an_input_that_is_no_image_is_said_to_be_none(tmp_path: Path) -> None:
         ("mean=0/0/100,std=1/1/2", -50, 255),
     ],
 )
-def test_each_scale_reaches_exactly_the_range_it_promises(
+def test_each_scale_reaches_exactly_its_declared_range(
     text: str, lowest: float, highest: float
 ) -> None:
     how = parse_preprocess(text)
@@ -165,7 +165,7 @@ def test_unknown_words_are_refused_and_the_known_ones_listed(text: str) -> None:
     assert caught.value.fix
 
 
-def test_the_text_form_says_everything_and_can_be_parsed_again() -> None:
+def test_the_text_form_is_complete_and_can_be_parsed_again() -> None:
     how = parse_preprocess("mean=1/2/3,std=4,resize=pad,filter=nearest,colour=bgr")
     assert parse_preprocess(str(how)) == how
     assert parse_preprocess(str(Preprocess())) == Preprocess()
@@ -192,7 +192,7 @@ def test_cropping_cuts_the_middle(tmp_path: Path) -> None:
     assert sample.inputs[0].min() == 255
 
 
-def test_grey_inputs_take_colour_images(tmp_path: Path) -> None:
+def test_grey_inputs_accept_colour_images(tmp_path: Path) -> None:
     _save(tmp_path / "a.png", (10, 10, 10))
     (sample,) = open_dataset(tmp_path, inputs=[InputSpec("x", (1, 4, 6, 1))], preprocess="raw")
     assert np.unique(sample.inputs[0]).tolist() == [10]

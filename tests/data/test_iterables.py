@@ -81,7 +81,7 @@ class _Photos:
 
 
 @pytest.mark.parametrize("size", [1, 7, 50])
-def test_batches_are_taken_apart_with_their_labels(size: int) -> None:
+def test_batches_are_split_with_their_labels(size: int) -> None:
     dataset = _open(_batches(size))
     assert dataset.num_samples == _COUNT
     samples = list(dataset)
@@ -107,7 +107,7 @@ def test_arrays_and_labels_of_all_samples_are_one_batch(*, is_function: bool) ->
     assert [sample.label for sample in _open((_PIXELS[0], _PIXELS[1]))] == [None, None]
 
 
-def test_labels_beside_a_batch_must_be_as_many() -> None:
+def test_a_batch_and_its_labels_must_have_the_same_length() -> None:
     with pytest.raises(DataError, match=r"a batch has 7 samples and labels of shape \(6,\)"):
         list(_open([(_PIXELS[:7], _LABELS[:6])]))
 
@@ -133,7 +133,7 @@ def _records() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("function", [_lists, _dicts, _signatures, _records])
-def test_what_representative_data_sets_yield_is_read(function: Callable[[], Any]) -> None:
+def test_the_items_of_representative_data_sets_are_read(function: Callable[[], Any]) -> None:
     dataset = _open(function)
     assert dataset.num_samples is None
     samples = list(dataset)
@@ -155,7 +155,7 @@ def test_a_function_that_returns_a_list_has_its_length(
     assert _numbers(spread(_open("returns_a_list:make"), 3)) != [0, 1, 2]
 
 
-def test_inputs_of_unlike_first_dimension_come_by_name_and_in_order() -> None:
+def test_inputs_of_different_first_dimensions_are_read_by_name_and_in_order() -> None:
     """A state of (2, 6, 1) beside (1, 4) is not a batch, although its first dimension is 2."""
 
     def lists() -> Iterator[Any]:
@@ -179,7 +179,7 @@ def test_inputs_of_unlike_first_dimension_come_by_name_and_in_order() -> None:
         assert samples[3].inputs[1].max() == 3
 
 
-def test_a_dict_without_an_input_says_what_it_has() -> None:
+def test_the_error_for_a_dict_without_an_input_names_its_keys() -> None:
     with pytest.raises(DataError, match="lacks the inputs") as caught:
         list(_open([{"a": np.zeros(4), "c": 1}], _TWO))
     assert "['a', 'c']" in caught.value.why
@@ -193,20 +193,20 @@ def test_torch_tensors_are_turned_to_channels_last() -> None:
     np.testing.assert_array_equal(np.stack([s.inputs[0] for s in samples]), expected)
 
 
-def test_a_loader_that_shuffles_gives_its_own_samples_in_a_fixed_order() -> None:
+def test_a_loader_that_shuffles_is_read_in_a_fixed_order() -> None:
     order = np.random.default_rng(0).permutation(np.arange(10, 40)).tolist()
     dataset = _open(_Loader(_Photos(), 8, order))
     assert dataset.num_samples == 30
     assert _numbers(dataset) == list(range(10, 40))
 
 
-def test_only_the_chosen_samples_of_a_loader_are_made() -> None:
+def test_only_the_chosen_samples_of_a_loader_are_created() -> None:
     photos = _Photos()
     chosen = _numbers(spread(_open(_Loader(photos, 8, list(range(_COUNT)))), 6))
     assert set(photos.read) <= {0, *chosen}  # the first one shows whether it is a batch
 
 
-def test_a_cube_of_torch_is_turned_too() -> None:
+def test_a_torch_tensor_of_equal_sides_is_turned_too() -> None:
     """(3, 3, 3) fits both orders; torch's tensors have their channels first."""
     cube = np.arange(27.0).reshape(3, 3, 3)
     (sample,) = _open([_Tensor(cube)], (InputSpec("x", (1, 3, 3, 3)),))
@@ -224,13 +224,13 @@ def test_channels_first_in_numpy_is_explained(dtype: Any, shape: tuple[int, ...]
     assert "x.transpose(0, 2, 3, 1)" in caught.value.fix
 
 
-def test_pixels_that_are_no_picture_are_refused() -> None:
+def test_pixels_that_are_not_a_picture_are_refused() -> None:
     with pytest.raises(DataError, match="which is not a picture"):
         list(_open([np.ones((40, 50, 7), np.uint8)]))
 
 
 @pytest.mark.parametrize("source", [7, {"x": [1, 2]}, b"bytes", None])
-def test_what_holds_no_samples_is_refused(source: Any) -> None:  # noqa: ANN401
+def test_an_object_without_samples_is_refused(source: Any) -> None:  # noqa: ANN401
     with pytest.raises(DataError, match="is not a data set") as caught:
         _open(source)
     assert "DataLoader" in caught.value.fix
@@ -257,7 +257,7 @@ def test_draws_from_a_source_that_shuffles_have_no_sample_in_common() -> None:
     assert not set(first) & set(second)
 
 
-def test_an_endless_source_that_repeats_itself_ends_a_draw() -> None:
+def test_drawing_from_an_endless_source_that_repeats_itself_ends() -> None:
     def repeat() -> Iterator[Any]:
         while True:
             yield from _PIXELS[:10]
@@ -267,7 +267,7 @@ def test_an_endless_source_that_repeats_itself_ends_a_draw() -> None:
     assert list(drawing.draw(20)) == []
 
 
-def test_a_function_that_gives_the_same_generator_again_is_refused() -> None:
+def test_a_function_that_returns_the_same_generator_again_is_refused() -> None:
     generator = iter(list(_PIXELS))
     with pytest.raises(DataError, match="can be read only once") as caught:
         _open(lambda: generator)
@@ -312,12 +312,12 @@ class _Broken:
         (_Broken(), "KeyError: 'no such key'"),
     ],
 )
-def test_what_a_program_raises_is_an_error_of_the_data(source: Any, reason: str) -> None:  # noqa: ANN401
+def test_an_exception_of_the_program_is_a_data_error(source: Any, reason: str) -> None:  # noqa: ANN401
     with pytest.raises(DataError, match=f"the program that yields the samples failed: {reason}\\n"):
         list(_open(source))
 
 
-def test_an_error_of_a_program_names_its_line(
+def test_the_error_of_a_program_names_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "failing_samples.py").write_text("def samples():\n    yield 1 / 0\n")
@@ -330,7 +330,7 @@ def test_an_error_of_a_program_names_its_line(
 
 
 @pytest.mark.parametrize(("source", "is_said"), [(_Shuffled(), True), (list(_PIXELS), False)])
-def test_data_that_differ_from_pass_to_pass_are_said(source: Any, *, is_said: bool) -> None:  # noqa: ANN401
+def test_data_that_differ_between_passes_are_reported(source: Any, *, is_said: bool) -> None:  # noqa: ANN401
     dataset = _open(source)
     drawing = Drawing(dataset)
     assert len(list(drawing.draw(20))) == 20

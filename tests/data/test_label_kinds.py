@@ -64,7 +64,7 @@ def test_without_labels_there_is_no_kind() -> None:
         ([[0.9, 0.1]], "index of the true class"),
     ],
 )
-def test_what_is_no_class_is_refused_with_the_task_that_takes_it(
+def test_labels_that_are_not_classes_are_refused_with_the_fitting_task(
     labels: Any,  # noqa: ANN401
     fix: str,
 ) -> None:
@@ -85,7 +85,7 @@ def test_class_indices_are_multi_hot_rows_of_one() -> None:
 
 
 @pytest.mark.parametrize("label", ["cat", [[1], [1, 2]], None, float("nan"), [1.0, float("inf")]])
-def test_what_is_no_number_is_refused(label: Any) -> None:  # noqa: ANN401
+def test_labels_that_are_not_numbers_are_refused(label: Any) -> None:  # noqa: ANN401
     with pytest.raises(DataError, match="labels"):
         label_row(label, "sample 3")
 
@@ -136,7 +136,7 @@ def test_labels_are_those_of_the_inputs_split(
         (np.array([1j, 2j]), "not numbers"),
     ],
 )
-def test_arrays_of_labels_that_are_no_numbers_are_refused(
+def test_arrays_of_labels_that_are_not_numbers_are_refused(
     tmp_path: Path, labels: np.ndarray, what: str
 ) -> None:
     with pytest.raises(DataError, match=what):
@@ -150,7 +150,7 @@ def test_a_pair_may_have_a_number_a_row_or_a_tensor_as_label() -> None:
         np.testing.assert_array_equal(found, np.asarray(labels))
 
 
-def test_two_arrays_for_two_inputs_are_no_label() -> None:
+def test_two_arrays_for_two_inputs_are_not_labels() -> None:
     specs = (InputSpec("a", (1, 2)), InputSpec("b", (1, 2)))
     a, b = np.zeros(2, np.float32), np.ones(2, np.float32)
     assert labels_of(open_dataset([(a, b)] * 3, inputs=specs)) is None
@@ -173,7 +173,7 @@ def test_labels_of_different_shapes_are_refused() -> None:
         ("file,score,class\na.png,0.5,7\nb.png,0.25,3\n", [7, 3]),
     ],
 )
-def test_labels_csv_may_hold_targets_or_a_column_a_class(
+def test_labels_csv_may_contain_targets_or_a_column_per_class(
     tmp_path: Path, text: str, labels: list[Any]
 ) -> None:
     for name in ("a.png", "b.png"):

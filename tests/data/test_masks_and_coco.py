@@ -44,14 +44,14 @@ def test_images_and_masks_share_their_stems(tmp_path: Path, folders: tuple[str, 
     assert [int(mask.max()) for mask in chunk.load().targets] == [0, 1, 2]
 
 
-def test_masks_may_lie_beside_their_images(tmp_path: Path) -> None:
+def test_masks_may_be_next_to_their_images(tmp_path: Path) -> None:
     _image(tmp_path / "bird.png")
     _mask(tmp_path / "bird_mask.png", 3)
     dataset = open_dataset(tmp_path, inputs=_RGB, masks=True)
     assert dataset.num_samples == 1
 
 
-def test_an_image_without_mask_and_a_mask_in_colours_are_listed(tmp_path: Path) -> None:
+def test_images_without_a_mask_or_with_a_coloured_one_are_listed(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         _image(tmp_path / "images" / f"{name}.png")
     _mask(tmp_path / "masks" / "a.png", 1)
@@ -104,7 +104,7 @@ def test_images_are_found_where_coco_puts_them(tmp_path: Path, place: str) -> No
         (json.dumps(_document()), "images of the JSON are not found"),
     ],
 )
-def test_a_json_that_is_no_coco_is_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_a_json_that_is_not_coco_is_refused(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(content)
     with pytest.raises(DataError, match=message):
@@ -118,7 +118,7 @@ def test_folders_named_by_numbers_are_labels(tmp_path: Path) -> None:
     assert sorted(sample.label or 0 for sample in samples) == [7, 281, 1000]
 
 
-def test_chunks_are_the_samples_wherever_they_begin(tmp_path: Path) -> None:
+def test_chunks_are_the_samples_from_any_start(tmp_path: Path) -> None:
     for index in range(7):
         _image(tmp_path / f"{index}.png")
     (tmp_path / "3.png").write_bytes(b"no image")
@@ -129,7 +129,7 @@ def test_chunks_are_the_samples_wherever_they_begin(tmp_path: Path) -> None:
         assert names == [str(i) for i in range(start, 6) if i != 3]
 
 
-def test_an_iterable_is_gone_through_from_where_it_is_asked() -> None:
+def test_an_iterable_is_read_from_the_requested_start() -> None:
     arrays = [np.full((4, 6, 3), i, np.float32) for i in range(5)]
     dataset = open_dataset([(array, i) for i, array in enumerate(arrays)], inputs=_RGB)
     labels = [chunk.load().labels for chunk in iter_chunks(dataset, 2, 1)]
@@ -146,7 +146,7 @@ def test_two_images_of_a_coco_json_may_be_one_file(tmp_path: Path) -> None:
     assert dataset.chunk(0, 3).targets == (7, 9)
 
 
-def test_other_truth_is_another_data_set(tmp_path: Path) -> None:
+def test_another_ground_truth_is_another_data_set(tmp_path: Path) -> None:
     """A journal distinguishes other annotations of the same images and masks of another size."""
     Image.new("RGB", (6, 4)).save(str(tmp_path / "a.png"))
     Image.new("L", (6, 4)).save(str(tmp_path / "a_mask.png"))

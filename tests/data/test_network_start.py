@@ -73,7 +73,7 @@ def test_constants_show_the_unit_of_the_pixels(
         [("MUL", [0.004, 3.0, 0.004])],
     ],
 )
-def test_other_constants_decide_nothing(operations: list[tuple[str, Any]]) -> None:
+def test_other_constants_are_not_used(operations: list[tuple[str, Any]]) -> None:
     assert wanted_pixels(_steps(*operations)) is None
 
 
@@ -100,7 +100,7 @@ def test_the_reason_names_the_layer_and_both_ranges() -> None:
         ("truediv:0", "truediv"),
     ],
 )
-def test_a_layer_is_named_as_its_maker_knows_it(name: str, layer: str) -> None:
+def test_a_layer_has_its_name_from_keras(name: str, layer: str) -> None:
     assert layer_name(name) == layer
 
 
@@ -111,7 +111,7 @@ def test_scaling_twice_is_a_contradiction(asked: str) -> None:
     assert contradiction(wanted, parse_preprocess("raw")) == ""
 
 
-def test_values_that_are_no_pixels_are_noticed() -> None:
+def test_values_that_are_not_pixels_are_detected() -> None:
     wanted = Wanted("raw", "because")
     assert "give samples of 0..255" in wanted.misses((0.0, 1.0))
     assert wanted.misses((0.0, 255.0)) == ""
@@ -131,11 +131,11 @@ def test_values_that_are_no_pixels_are_noticed() -> None:
         ((1,), False),
     ],
 )
-def test_series_and_features_are_no_pixels(shape: tuple[int, ...], may: bool) -> None:
+def test_series_and_features_are_not_pixels(shape: tuple[int, ...], may: bool) -> None:
     assert may_be_pixels(shape) is may
 
 
-def test_a_mean_of_each_feature_is_no_mean_image() -> None:
+def test_a_mean_of_each_feature_is_not_a_mean_image() -> None:
     means = np.linspace(20, 90, 12)
     assert affine("m/norm/sub", "SUB", means.reshape(1, 12), comes_first=True) is None
     step = affine("m/norm/sub", "SUB", means.reshape(1, 2, 2, 3), comes_first=True)
@@ -185,7 +185,7 @@ def _networks() -> dict[str, Any]:
 
 @pytest.mark.host
 @pytest.mark.slow
-def test_networks_of_keras_tell_their_pixels_in_both_forms() -> None:
+def test_networks_of_keras_show_their_pixels_in_both_forms() -> None:
     import tensorflow as tf  # noqa: PLC0415
 
     from edgekit.host.worker.freeze import freeze  # noqa: PLC0415
@@ -208,7 +208,7 @@ def test_networks_of_keras_tell_their_pixels_in_both_forms() -> None:
     assert {wanted.scale for wanted in shown.values() if wanted} == {"raw"}
 
 
-def test_a_part_of_a_split_that_nothing_reads_is_no_reordering() -> None:
+def test_an_unused_part_of_a_split_is_not_a_reordering() -> None:
     """Two parts are joined, a third is not read: no step is found, and nothing fails."""
     shapes = ((1, 4, 4, 3), *[(1, 4, 4, 1)] * 3, (1, 4, 4, 2))
     tensors = tuple(Tensor(f"t{i}", shape, "FLOAT32", 0, None) for i, shape in enumerate(shapes))

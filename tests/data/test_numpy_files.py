@@ -27,7 +27,7 @@ def _npz(path: Path, content: bytes, compression: int = zipfile.ZIP_DEFLATED) ->
     return path
 
 
-def test_arrays_come_back_as_numpy_saved_them(tmp_path: Path) -> None:
+def test_arrays_are_read_as_numpy_saved_them(tmp_path: Path) -> None:
     arrays: dict[str, Any] = {
         "x": np.arange(24).reshape(2, 3, 4),
         "y": np.float32(7),
@@ -43,7 +43,7 @@ def test_arrays_come_back_as_numpy_saved_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_damage_anywhere_is_a_data_error_or_unharmful(tmp_path: Path, compression: int) -> None:
+def test_damage_anywhere_is_a_data_error_or_harmless(tmp_path: Path, compression: int) -> None:
     random = np.random.default_rng(5)
     whole = _npz(tmp_path / "a.npz", _npy(random.normal(size=(40, 5))), compression).read_bytes()
     path = tmp_path / "b.npz"
@@ -98,7 +98,9 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
         _ = file["x"]
 
 
-def test_an_array_that_claims_more_than_is_there_is_not_allocated(tmp_path: Path) -> None:
+def test_an_array_that_declares_more_bytes_than_the_file_has_is_not_allocated(
+    tmp_path: Path,
+) -> None:
     head = _npy(np.zeros(1)).replace(b"(1,), }", b"(9999999999999,), }")
     with NpzFile(_npz(tmp_path / "a.npz", head)) as file, pytest.raises(
         DataError, match="states 79999999999992 bytes"

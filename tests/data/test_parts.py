@@ -45,14 +45,14 @@ def test_the_classes_are_those_of_the_part(split: str, part: str, tmp_path: Path
         (("train", "truck"), "train", "."),
     ],
 )
-def test_parts_are_known_by_their_names(
+def test_parts_are_recognized_by_their_names(
     names: tuple[str, ...], split: str, expected: str, tmp_path: Path
 ) -> None:
     _pictures(tmp_path, *names)
     assert part_of(tmp_path, split) == tmp_path / expected
 
 
-def test_pictures_beside_the_parts_make_them_no_parts(tmp_path: Path) -> None:
+def test_folders_with_pictures_next_to_them_are_not_parts(tmp_path: Path) -> None:
     _pictures(tmp_path, "train", "test")
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "0.png")
     assert part_of(tmp_path, "test") == tmp_path

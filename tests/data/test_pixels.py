@@ -10,7 +10,7 @@ from edgekit.data import Pixels, parse_preprocess
 
 
 @pytest.mark.parametrize("how", ["unit", "tf", "raw", "mean=128,std=128"])
-def test_the_table_gives_what_scaling_gives(how: str) -> None:
+def test_the_table_gives_the_same_values_as_scaling(how: str) -> None:
     preprocess = parse_preprocess(how)
     values = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), np.uint8)
     table = preprocess.pixel_table

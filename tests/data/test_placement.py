@@ -20,7 +20,7 @@ _SIZE = st.integers(1, 2000)
 
 
 @given(_SIZE, _SIZE, st.sampled_from(RESIZES), st.floats(0, 1), st.floats(0, 1))
-def test_a_point_comes_back_to_where_it_was(
+def test_a_point_is_mapped_back_to_its_place(
     width: int, height: int, mode: str, x: float, y: float
 ) -> None:
     placement = place((width, height), (320, 192), mode)
@@ -33,7 +33,7 @@ def test_a_point_comes_back_to_where_it_was(
 
 @pytest.mark.parametrize("mode", RESIZES)
 @pytest.mark.parametrize("size", [(640, 427), (427, 640), (320, 192)])
-def test_a_marked_spot_is_found_through_the_pixels(mode: str, size: tuple[int, int]) -> None:
+def test_a_marked_spot_in_the_pixels_is_mapped_back(mode: str, size: tuple[int, int]) -> None:
     """A white square in the middle: its centre in the input maps back to its centre."""
     image = np.zeros((size[1], size[0], 3), np.uint8)
     centre = (size[0] // 2 + 20, size[1] // 2 - 10)

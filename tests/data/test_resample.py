@@ -84,14 +84,14 @@ def test_each_filter_is_the_sum_that_defines_it(
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_large_photo_of_which_few_pixels_are_read(channels: int) -> None:
+def test_a_large_photo_is_resized_although_few_of_its_pixels_are_read(channels: int) -> None:
     pixels = _photo(400, 300, channels)
     expected = _by_definition(pixels, (9, 8), _linear)
     assert np.abs(resample(pixels, (9, 8), "tf-bilinear") - expected).max() <= 1
 
 
 @pytest.mark.parametrize("name", RESAMPLERS)
-def test_a_part_is_resized_as_the_whole_image_of_its_pixels(name: str) -> None:
+def test_a_part_is_resized_like_a_whole_image_of_its_pixels(name: str) -> None:
     pixels = _photo()
     inner = np.ascontiguousarray(pixels[8:31, 5:25])
     part = resample(pixels, (40, 46), name, (5, 8, 20, 23))
@@ -101,12 +101,12 @@ def test_a_part_is_resized_as_the_whole_image_of_its_pixels(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RESAMPLERS)
-def test_nothing_happens_to_an_image_of_the_right_size(name: str) -> None:
+def test_an_image_of_the_right_size_is_not_changed(name: str) -> None:
     pixels = _photo()
     assert np.array_equal(resample(pixels, (29, 37), name), pixels)
 
 
-def test_opencvs_area_goes_between_two_pixels_where_one_side_grows() -> None:
+def test_opencvs_area_interpolates_between_two_pixels_if_one_side_grows() -> None:
     """6 columns become 34: column 17 begins at 3, which another order of divisions misses."""
     row = np.array([0, 97, 194, 35, 132, 229], np.uint8)
     actual = resample(row[None, :, None].repeat(2, 0), (34, 1), "cv2-area")
@@ -289,7 +289,7 @@ def test_shorter_is_a_number_of_pixels_of_torch_crop(words: str) -> None:
         parse_preprocess(words)
 
 
-def test_torch_crop_refuses_an_image_that_becomes_endless() -> None:
+def test_torch_crop_refuses_an_image_that_becomes_too_large() -> None:
     with pytest.raises(DataError, match="too narrow"):
         parse_preprocess("resize=torch-crop").place((1, 60000), (224, 224, 3))
 

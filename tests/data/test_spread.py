@@ -32,7 +32,7 @@ def test_a_period_in_the_data_is_not_followed() -> None:
     assert len({index % 10 for index in spread_indices(1000, 100)}) > 5
 
 
-def test_small_classes_give_all_and_the_others_share_the_rest() -> None:
+def test_all_samples_of_small_classes_are_used_and_the_others_share_the_rest() -> None:
     classes = [0] * 700 + [1] * 3 + [2] * 50 + [3] * 400
     counts = Counter(classes[index] for index in spread_indices(1153, 201, classes))
     assert counts == {0: 74, 1: 3, 2: 50, 3: 74}
@@ -44,7 +44,7 @@ def test_fewer_samples_than_classes_come_from_all_over_the_classes() -> None:
     assert [each // 10 for each in found] == list(range(10))
 
 
-def test_what_was_chosen_before_is_made_even() -> None:
+def test_new_samples_balance_the_classes_chosen_before() -> None:
     classes = [0] * 10 + [1] * 10
     chosen = spread_indices(20, 4, classes, without=range(5), have={0: 5, 1: 2})
     assert len(chosen) == 4
@@ -88,7 +88,7 @@ class _Own:
 
 
 @pytest.mark.parametrize("make", [_folder, _npz, _list, _Own])
-def test_a_subset_gives_the_very_samples_that_the_whole_has(
+def test_a_subset_returns_the_same_samples_as_the_whole(
     make: Any,  # noqa: ANN401
     tmp_path: Path,
 ) -> None:
@@ -105,7 +105,7 @@ def test_a_subset_gives_the_very_samples_that_the_whole_has(
 
 
 @pytest.mark.parametrize("make", [_folder, _npz])
-def test_chunks_of_a_subset_hold_what_its_samples_hold(
+def test_chunks_of_a_subset_contain_its_samples(
     make: Any,  # noqa: ANN401
     tmp_path: Path,
 ) -> None:
@@ -120,7 +120,7 @@ def test_chunks_of_a_subset_hold_what_its_samples_hold(
     assert part.identity(11) == part.identity(11) != other.identity(12)
 
 
-def test_a_subset_of_a_subset_counts_in_the_subset(tmp_path: Path) -> None:
+def test_indices_of_a_subset_of_a_subset_refer_to_the_subset(tmp_path: Path) -> None:
     for source in (_npz(tmp_path / "d.npz"), _list(tmp_path)):
         whole: Any = open_dataset(source, inputs=_SPEC)
         part = whole.subset([3, 7, 12, 29]).subset([1, 3])

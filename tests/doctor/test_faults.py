@@ -33,7 +33,7 @@ def test_numpy_2_is_fine_with_litert(make: Make) -> None:
     assert machine.check("numpy").status == "ok"
 
 
-def test_the_pycoral_of_pypi_is_told_apart(make: Make) -> None:
+def test_the_pycoral_of_pypi_is_recognized(make: Make) -> None:
     machine = make("dev_board")
     machine.facts["packages"]["pycoral"] = "0.2.0"
     machine.facts["pycoral"] = "/usr/lib/python3/dist-packages/pycoral"
@@ -44,13 +44,13 @@ def test_the_pycoral_of_pypi_is_told_apart(make: Make) -> None:
     assert machine.check("pycoral").status == "ok"
 
 
-def test_a_folder_named_pycoral_is_told_apart(make: Make) -> None:
+def test_a_folder_named_pycoral_is_recognized(make: Make) -> None:
     machine = make("dev_board")
     machine.facts["pycoral"] = "/home/mendel/pycoral"
     assert "hides Google's package" in machine.check("pycoral").why
 
 
-def test_remnants_of_the_retired_api_are_named(make: Make) -> None:
+def test_remnants_of_the_retired_api_are_reported(make: Make) -> None:
     machine = make("raspberry_pi_4")
     machine.install("python3-edgetpu", "14.1")
     machine.install("libedgetpu1-legacy-std", "15.0")
@@ -69,7 +69,7 @@ def test_a_missing_library_names_the_package(make: Make) -> None:
     assert machine.check("library").fix == "sudo apt-get install libedgetpu1-std"
 
 
-def test_a_library_in_ld_library_path_is_taken_first(make: Make) -> None:
+def test_a_library_in_ld_library_path_is_used_first(make: Make) -> None:
     machine = make("dev_board")
     machine.install_library("16.0", folder="/opt/tpu")
     machine.env["LD_LIBRARY_PATH"] = "/opt/none:/opt/tpu"
@@ -84,25 +84,25 @@ def test_a_library_for_another_processor_is_refused(make: Make) -> None:
     assert "is for aarch64, this Python for x86_64" in check.seen
 
 
-def test_a_32_bit_python_on_a_64_bit_kernel_wants_a_32_bit_library(make: Make) -> None:
+def test_a_32_bit_python_on_a_64_bit_kernel_needs_a_32_bit_library(make: Make) -> None:
     machine = make("raspberry_pi_4")
     machine.facts["bits"] = 32
     assert "this Python for arm" in machine.check("library.architecture").seen
 
 
-def test_a_download_that_failed_is_no_library(make: Make) -> None:
+def test_a_failed_download_is_not_a_library(make: Make) -> None:
     machine = make("dev_board")
     machine.write("/usr/lib/aarch64-linux-gnu/libedgetpu.so.1", "<html>Not Found</html>")
     assert "is not a shared library" in machine.check("library.architecture").seen
 
 
-def test_a_library_that_crashes_names_the_signal(make: Make) -> None:
+def test_the_signal_of_a_library_that_crashes_is_reported(make: Make) -> None:
     machine = make("dev_board")
     machine.replies["library"] = _crashed(11)
     assert "SIGSEGV" in machine.check("library.version").seen
 
 
-def test_a_library_that_is_no_delegate_is_refused(make: Make) -> None:
+def test_a_library_that_is_not_a_delegate_is_refused(make: Make) -> None:
     machine = make("dev_board")
     missing = ["tflite_plugin_create_delegate"]
     machine.replies["library"] = {"loaded": True, "missing": missing, "version": ""}
@@ -118,7 +118,7 @@ def test_an_old_library_cannot_run_models_of_the_last_compiler(make: Make) -> No
     assert "runtime version 13" in check.seen
 
 
-def test_a_crash_at_the_device_names_both_versions_and_the_pair(make: Make) -> None:
+def test_a_crash_at_the_device_reports_both_versions_and_a_pair_that_works(make: Make) -> None:
     machine = make("raspberry_pi_4")
     machine.facts["packages"]["tflite-runtime"] = "2.14.0"
     machine.replies["delegate"] = _crashed(11)
@@ -130,13 +130,13 @@ def test_a_crash_at_the_device_names_both_versions_and_the_pair(make: Make) -> N
     assert result.next_step == check.fix
 
 
-def test_a_device_that_hangs_is_given_up(make: Make) -> None:
+def test_a_device_that_hangs_is_abandoned(make: Make) -> None:
     machine = make("raspberry_pi_4")
     machine.replies["delegate"] = Finished(("python",), -15, "", "", 120.0, timed_out=True)
     assert "did not respond within 120 s" in machine.check("inference.edgetpu").seen
 
 
-def test_a_user_outside_plugdev_is_told_to_join(make: Make) -> None:
+def test_the_fix_for_a_user_outside_plugdev_is_to_join(make: Make) -> None:
     machine = make("raspberry_pi_4")
     machine.facts["gids"] = []
     machine.usb("1a6e", "089a", node=0o660)
@@ -145,7 +145,7 @@ def test_a_user_outside_plugdev_is_told_to_join(make: Make) -> None:
     assert "sudo usermod -aG plugdev mendel" in checks["usb.access"].fix
 
 
-def test_a_device_of_root_alone_wants_a_rule(make: Make) -> None:
+def test_a_device_that_only_root_may_open_needs_a_rule(make: Make) -> None:
     machine = make("raspberry_pi_4")
     machine.usb("18d1", "9302", node=0o600)
     assert machine.check("usb.access").fix.startswith("edgekit doctor --print-udev | sudo tee")
@@ -159,7 +159,7 @@ def test_a_device_of_root_alone_wants_a_rule(make: Make) -> None:
         ('SUBSYSTEM=="usb", ATTR{idVendor}=="1a6e"\n', "USB after firmware"),
     ],
 )
-def test_a_missing_rule_is_named(make: Make, rules: str, missing: str) -> None:
+def test_a_missing_rule_is_reported(make: Make, rules: str, missing: str) -> None:
     machine = make("raspberry_pi_4")
     machine.write("/lib/udev/rules.d/60-libedgetpu1-std.rules", rules)
     check = machine.check("udev")
@@ -167,7 +167,7 @@ def test_a_missing_rule_is_named(make: Make, rules: str, missing: str) -> None:
     assert check.seen == f"no rule for: {missing}"
 
 
-def test_a_driver_that_is_not_loaded_is_loaded(make: Make) -> None:
+def test_the_fix_for_a_driver_that_is_not_loaded_loads_it(make: Make) -> None:
     machine = make("tree")
     machine.pcie(driver="", node=None)
     machine.write("/lib/modules/6.1.0-18-amd64/updates/dkms/apex.ko")
@@ -181,7 +181,7 @@ def test_a_driver_that_is_not_loaded_is_loaded(make: Make) -> None:
         ("6.12.10-amd64", "no released driver compiles on kernel 6.12 or newer"),
     ],
 )
-def test_a_kernel_too_new_for_the_driver_is_named(make: Make, kernel: str, why: str) -> None:
+def test_a_kernel_too_new_for_the_driver_is_reported(make: Make, kernel: str, why: str) -> None:
     machine = make("tree")
     machine.facts["kernel"] = kernel
     machine.install("gasket-dkms", "1.0-18")
@@ -193,7 +193,7 @@ def test_a_kernel_too_new_for_the_driver_is_named(make: Make, kernel: str, why: 
     assert "no_llseek" in check.why
 
 
-def test_missing_kernel_headers_are_named(make: Make) -> None:
+def test_missing_kernel_headers_are_reported(make: Make) -> None:
     machine = make("tree")
     machine.install("gasket-dkms", "1.0-18")
     machine.pcie(driver="", node=None)
@@ -201,7 +201,7 @@ def test_missing_kernel_headers_are_named(make: Make) -> None:
     assert machine.check("pcie.driver").fix == fix
 
 
-def test_a_card_of_another_driver_is_not_bound(make: Make) -> None:
+def test_a_card_bound_to_another_driver_is_reported(make: Make) -> None:
     machine = make("pc_with_m2")
     link = machine.root / "sys/bus/pci/devices/0000:01:00.0/driver"
     link.unlink()
@@ -224,20 +224,22 @@ def test_the_process_that_holds_the_device_is_named(make: Make) -> None:
 @pytest.mark.parametrize(
     ("temperature", "status"), [("84999", "ok"), ("85000", "warning"), ("-89700", "failed")]
 )
-def test_heat_and_a_dead_chip_are_told(make: Make, temperature: str, status: str) -> None:
+def test_heat_and_a_chip_that_does_not_respond_are_reported(
+    make: Make, temperature: str, status: str
+) -> None:
     machine = make("dev_board")
     machine.write("/sys/class/apex/apex_0/temp", f"{temperature}\n")
     assert machine.check("temperature").status == status
 
 
-def test_a_compiler_that_does_not_answer_is_a_failure(make: Make) -> None:
+def test_a_compiler_that_does_not_respond_is_a_failure(make: Make) -> None:
     machine = make("pc_with_m2")
     machine.replies["edgetpu_compiler"] = Finished(("x",), 127, "", "not found", 0.0, False)
     assert machine.check("compiler").status == "failed"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
-def test_an_unreadable_folder_stops_no_check(make: Make) -> None:
+def test_an_unreadable_folder_does_not_stop_the_checks(make: Make) -> None:
     machine = make("dev_board")
     folder = machine.root / "sys/bus/pci/devices"
     folder.chmod(0)
@@ -247,7 +249,7 @@ def test_an_unreadable_folder_stops_no_check(make: Make) -> None:
         folder.chmod(0o755)
 
 
-def test_a_folder_on_path_that_may_not_be_looked_into_is_passed_over(make: Make) -> None:
+def test_an_unreadable_folder_on_path_is_skipped(make: Make) -> None:
     machine = make("pc_with_m2")
     machine.env["PATH"] = "/opt/bin:/usr/bin"
     folder = machine.root / "root"
@@ -259,7 +261,7 @@ def test_a_folder_on_path_that_may_not_be_looked_into_is_passed_over(make: Make)
         folder.chmod(0o755)
 
 
-def test_a_library_named_by_the_environment_is_the_one(make: Make) -> None:
+def test_the_library_that_the_environment_names_is_used(make: Make) -> None:
     machine = make("dev_board")
     machine.install_library("16.0", folder="/opt/mine")
     machine.env["EDGEKIT_LIBEDGETPU"] = "/opt/mine/libedgetpu.so.1"
@@ -271,7 +273,7 @@ def test_a_library_named_by_the_environment_is_the_one(make: Make) -> None:
 
 
 @pytest.mark.parametrize("length", range(0, 20, 3))
-def test_a_library_cut_short_is_no_library(make: Make, length: int) -> None:
+def test_a_truncated_library_is_not_a_library(make: Make, length: int) -> None:
     machine = make("pc_with_m2")
     library = next(machine.root.rglob("libedgetpu.so.1"))
     library.write_bytes(library.read_bytes()[:length])
@@ -279,7 +281,7 @@ def test_a_library_cut_short_is_no_library(make: Make, length: int) -> None:
 
 
 @pytest.mark.parametrize("odd", ["\u00b2", "--5", "5.", "x", ""])
-def test_numbers_that_are_none_stop_no_check(make: Make, odd: str) -> None:
+def test_values_that_are_not_numbers_do_not_stop_the_checks(make: Make, odd: str) -> None:
     usb = make("raspberry_pi_4")
     usb.usb("1a6e", "089a", speed=odd)
     usb.write("/etc/group", f"plugdev:x:{odd}:\n")
@@ -299,7 +301,7 @@ def test_a_check_that_fails_itself_keeps_its_code(make: Make) -> None:
     assert "the check itself failed: KeyError: 'runtime'" in check.seen
 
 
-def test_every_check_has_the_code_under_which_it_answers(make: Make) -> None:
+def test_every_check_returns_its_own_code(make: Make) -> None:
     for name in ("dev_board", "raspberry_pi_5", "docker_without_device", "windows"):
         machine = make(name)
         assert [each.code for each in machine.examine().checks] == [code for code, _, _ in CHECKS]

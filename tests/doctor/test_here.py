@@ -25,14 +25,14 @@ def _run(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_this_python_answers_and_its_cpu_runs_a_model() -> None:
+def test_this_python_responds_and_its_cpu_runs_a_model() -> None:
     result = doctor(cpu=True)
     assert result.python == ".".join(map(str, sys.version_info[:3]))
     assert result.cpu_usable
     assert "edgekit" not in result.next_step
 
 
-def test_the_exit_status_is_the_answer() -> None:
+def test_the_exit_status_is_the_result() -> None:
     plain, cpu = _run("--json"), _run("--json", "--cpu")
     document = json.loads(plain.stdout)
     assert document["schema"] == "edgekit.doctor/1"
@@ -50,7 +50,7 @@ def test_the_rules_in_the_repository_are_those_that_are_printed() -> None:
     assert _run("--print-udev").stdout == UDEV_RULES
 
 
-def test_the_doctor_needs_no_numpy() -> None:
+def test_the_doctor_does_not_need_numpy() -> None:
     """The doctor reports that numpy is missing or broken, so it must not need numpy."""
     program = (
         "import sys; sys.modules['numpy'] = None\n"
@@ -62,13 +62,13 @@ def test_the_doctor_needs_no_numpy() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library has this name")
-def test_a_real_library_is_loaded_in_a_child_and_found_to_be_no_delegate() -> None:
+def test_a_real_library_that_is_not_a_delegate_is_detected_in_a_child() -> None:
     answer = Machine().ask("library", "libc.so.6")
     assert answer.document["loaded"]
     assert "tflite_plugin_create_delegate" in answer.document["missing"]
 
 
-def test_a_library_that_is_not_there_is_an_answer(tmp_path: Path) -> None:
+def test_a_missing_library_is_a_result_not_an_error(tmp_path: Path) -> None:
     answer = Machine().ask("library", str(tmp_path / "libedgetpu.so.1"))
     assert not answer.document["loaded"]
     assert "cannot open shared object file" in answer.document["error"]

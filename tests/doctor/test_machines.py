@@ -23,7 +23,7 @@ _HEALTHY = (
 
 
 @pytest.mark.parametrize("name", _HEALTHY)
-def test_nothing_fails_on_a_machine_in_order(make: Make, name: str) -> None:
+def test_no_check_fails_on_a_working_machine(make: Make, name: str) -> None:
     result = make(name).examine()
     assert result.with_status("failed") == ()
     assert result.edge_tpu_usable
@@ -47,7 +47,7 @@ def test_the_dev_board_is_named_and_measured(make: Make) -> None:
     assert seen["library.pair"] == "libedgetpu 16.0 with tflite-runtime 2.5.0.post1"
 
 
-def test_usb_2_is_no_fault_of_a_dev_board_mini(make: Make) -> None:
+def test_usb_2_is_not_a_fault_on_a_dev_board_mini(make: Make) -> None:
     check = make("dev_board_mini").check("usb.speed")
     assert (check.status, check.seen) == (
         "ok",
@@ -55,7 +55,7 @@ def test_usb_2_is_no_fault_of_a_dev_board_mini(make: Make) -> None:
     )
 
 
-def test_usb_2_is_said_on_a_raspberry_pi(make: Make) -> None:
+def test_usb_2_is_reported_on_a_raspberry_pi(make: Make) -> None:
     machine = make("raspberry_pi_4")
     machine.usb("1a6e", "089a", speed="480")
     check = machine.check("usb.speed")
@@ -68,7 +68,7 @@ def test_a_device_before_its_firmware_is_recognized(make: Make) -> None:
     assert "1a6e:089a at 2-1, as Global Unichip" in make("raspberry_pi_4").check("usb.device").seen
 
 
-def test_16_kib_pages_matter_to_a_card_alone(make: Make) -> None:
+def test_16_kib_pages_matter_only_for_a_card(make: Make) -> None:
     machine = make("raspberry_pi_5")
     assert machine.check("page_size").status == "ok"
     machine.pcie(driver="")
@@ -81,11 +81,11 @@ def test_the_last_compiler_is_found_on_a_pc(make: Make) -> None:
     assert make("pc_with_m2").check("compiler").seen == "/usr/bin/edgetpu_compiler 16.0.384591198"
 
 
-def test_an_arm_board_is_not_told_to_install_the_compiler(make: Make) -> None:
+def test_the_compiler_is_not_recommended_on_an_arm_board(make: Make) -> None:
     assert make("raspberry_pi_4").check("compiler").status == "not_applicable"
 
 
-def test_docker_is_told_how_the_bus_is_handed_on(make: Make) -> None:
+def test_the_fix_in_docker_passes_the_usb_bus(make: Make) -> None:
     result = make("docker_without_device").examine()
     checks = {check.code: check for check in result.checks}
     assert checks["container"].status == "warning"
@@ -96,7 +96,7 @@ def test_docker_is_told_how_the_bus_is_handed_on(make: Make) -> None:
     assert result.next_step == checks["usb.access"].fix
 
 
-def test_lxc_is_told_how_the_card_is_handed_on(make: Make) -> None:
+def test_the_fix_in_lxc_passes_the_card(make: Make) -> None:
     check = make("lxc_without_device").check("pcie.node")
     assert check.status == "failed"
     assert "lxc.mount.entry: /dev/apex_0" in check.fix
@@ -126,7 +126,7 @@ def test_with_cpu_the_next_step_is_about_the_cpu(make: Make) -> None:
     assert result.next_step == "/usr/bin/python3 -m pip install ai-edge-litert"
 
 
-def test_a_python_that_does_not_answer_stops_no_check(make: Make) -> None:
+def test_a_python_that_does_not_respond_does_not_stop_the_checks(make: Make) -> None:
     machine = make("dev_board")
     machine.facts = "Segmentation fault\n"  # type: ignore[assignment] # the output of such a Python
     result = machine.examine()

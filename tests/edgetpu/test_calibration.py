@@ -17,7 +17,7 @@ def test_networks_all_on_the_edge_tpu_are_within_twelve_percent_in_the_median(de
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_four_of_five_left_out_rows_lie_in_their_interval(device: str) -> None:
+def test_four_of_five_left_out_rows_are_in_their_interval(device: str) -> None:
     calibration = read_calibration(device)
     for accuracy in (calibration.mapped, calibration.with_cpu):
         assert accuracy.coverage >= 0.8
@@ -28,7 +28,7 @@ def test_a_usb_2_bus_is_an_order_slower_than_usb_3() -> None:
     assert read_calibration("usb2").ms_per_mb > 10 * read_calibration("usb3").ms_per_mb
 
 
-def test_pcie_says_that_nothing_was_published_for_it() -> None:
+def test_the_estimate_for_pcie_states_that_no_latency_was_published() -> None:
     assert "no latency was published" in read_calibration("pcie").note
 
 

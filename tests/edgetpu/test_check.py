@@ -80,7 +80,7 @@ def test_the_table_has_the_compilers_words(graph: Graph) -> None:
     }
 
 
-def test_real_ends_block_nothing_and_are_noted(graph: Graph) -> None:
+def test_float_ends_do_not_block_and_are_reported(graph: Graph) -> None:
     q = graph.add("QUANTIZE", (graph.feed((1, 8, 8, 4), dtype="FLOAT32"),), (1, 8, 8, 4))
     y = graph.add("DEQUANTIZE", (graph.conv(q, 4),), (1, 8, 8, 4), 2, dtype="FLOAT32")
     report = report_on(graph.model(y))
@@ -109,7 +109,7 @@ def test_a_size_computed_at_run_time_refuses_the_file(graph: Graph) -> None:
     assert codes(report).count("model.dynamic_shape") == 1
 
 
-def test_an_input_that_is_only_declared_open_is_taken(graph: Graph) -> None:
+def test_an_input_that_is_only_declared_open_is_accepted(graph: Graph) -> None:
     """Eleven models that compiler 16 accepted have this form."""
     y = graph.conv(graph.feed((1, 8, 8, 4), signature=(-1, 8, 8, 4)), 4)
     report = report_on(graph.model(y))
@@ -143,7 +143,7 @@ def test_detection_post_processing_is_left_to_the_cpu(graph: Graph) -> None:
     assert ("CUSTOM", 1) in [(row.opcode, row.count) for row in report.table]
 
 
-def test_real_numbers_before_and_behind_the_post_processing_are_no_fault(graph: Graph) -> None:
+def test_real_numbers_around_the_post_processing_are_not_a_fault(graph: Graph) -> None:
     """Such detectors are built this way: nothing blocks, and nothing needs conversion."""
     boxes = graph.conv(graph.feed((1, 8, 8, 4)), 4)
     real = graph.add("DEQUANTIZE", (boxes,), (1, 8, 8, 4), dtype="FLOAT32")
@@ -166,7 +166,9 @@ def test_a_model_of_real_numbers_is_not_quantized(graph: Graph) -> None:
     assert "quant.not_quantized" in codes(report)
 
 
-def test_boxes_and_scores_in_one_tensor_are_seen_through_the_requantization(graph: Graph) -> None:
+def test_boxes_and_scores_in_one_tensor_are_detected_before_the_requantization(
+    graph: Graph,
+) -> None:
     fine, coarse = Quantization((1 / 256,), (-128,)), Quantization((2.0,), (0,))
     boxes = graph.feed((1, 4), quantization=coarse)
     scores = graph.add("LOGISTIC", (graph.feed((1, 4)),), (1, 4), 2, quantization=fine)
@@ -178,13 +180,13 @@ def test_boxes_and_scores_in_one_tensor_are_seen_through_the_requantization(grap
     assert "a ratio of 512" in report.issues[0].message
 
 
-def test_equal_ranges_in_one_tensor_are_fine(graph: Graph) -> None:
+def test_equal_ranges_in_one_tensor_are_not_reported(graph: Graph) -> None:
     options = {"axis": 1, "fused_activation_function": "NONE"}
     ends = (graph.feed((1, 4)), graph.feed((1, 4)))
     assert codes(report_on(graph.model(graph.add("CONCATENATION", ends, (1, 8), 2, options)))) == []
 
 
-def test_biases_and_scales_that_the_compiler_chokes_on_are_found(new_graph: NewGraph) -> None:
+def test_biases_and_scales_that_the_compiler_refuses_are_found(new_graph: NewGraph) -> None:
     def dense(bias: int, bias_scale: float, out_scale: float, fused: str) -> CheckReport:
         graph = new_graph()
         values = np.full(4, bias, np.int32)
@@ -203,14 +205,14 @@ def test_biases_and_scales_that_the_compiler_chokes_on_are_found(new_graph: NewG
     assert "quant.activation_overflow" in codes(overflow)
 
 
-def test_dense_weights_with_many_scales_are_warned_of(graph: Graph) -> None:
+def test_dense_weights_with_many_scales_cause_a_warning(graph: Graph) -> None:
     inputs = (graph.feed((1, 8)), graph.weights((4, 8), 4), -1)
     report = report_on(graph.model(graph.add("FULLY_CONNECTED", inputs, (1, 4), 4)))
     assert codes(report) == ["quant.per_channel_dense"]
     assert report.num_mapped == 1
 
 
-def test_flattening_odd_channels_is_warned_of(graph: Graph) -> None:
+def test_flattening_odd_channels_causes_a_warning(graph: Graph) -> None:
     shape = graph.constant(np.array([1, 6 * 6 * 114], np.int32))
     y = graph.add("RESHAPE", (graph.feed((1, 6, 6, 114)), shape), (1, 6 * 6 * 114))
     report = report_on(graph.model(y))
@@ -218,14 +220,14 @@ def test_flattening_odd_channels_is_warned_of(graph: Graph) -> None:
     assert report.on_chip_bytes > 2_000_000
 
 
-def test_activations_beyond_the_chip_are_warned_of(graph: Graph) -> None:
+def test_activations_that_do_not_fit_on_the_chip_cause_a_warning(graph: Graph) -> None:
     report = report_on(graph.model(graph.conv(graph.feed((1, 512, 512, 4)), 16)))
     assert report.activations.peak_bytes == 512 * 512 * (4 + 16)
     assert report.activations.largest_bytes == 512 * 512 * 16
     assert codes(report) == ["memory.activations"]
 
 
-def test_a_compiled_model_is_sent_to_inspect(graph: Graph) -> None:
+def test_a_compiled_model_is_refused_with_inspect_as_the_fix(graph: Graph) -> None:
     x = graph.feed((1, 8))
     model = graph.model(graph.add("CUSTOM", (x,), (1, 8), custom_code="edgetpu-custom-op"))
     with pytest.raises(UnsupportedModelError, match="compiled already") as caught:
@@ -247,7 +249,7 @@ def test_a_damaged_file_is_one_clear_error(graph: Graph, tmp_path: Path) -> None
     assert str(path) in caught.value.where
 
 
-def test_the_gate_counts_what_maps_for_sure(graph: Graph) -> None:
+def test_the_gate_does_not_count_unknown_operators(graph: Graph) -> None:
     report = report_on(blocked(graph))
     require_mapped([report], 0.5)
     with pytest.raises(NotMappedError, match=r"3 of 6 operators map \(50.0%\)") as caught:
@@ -277,7 +279,7 @@ def test_the_table_is_that_of_compiler_1_for_a_detector(corpus: Path) -> None:
     }
 
 
-def test_damage_is_an_error_or_an_answer_and_never_a_crash(graph: Graph) -> None:
+def test_damage_is_an_error_or_a_result_and_never_a_crash(graph: Graph) -> None:
     x = graph.feed((1, 8, 8, 4))
     shape = graph.constant(np.array([1, 256], np.int32))
     flat = graph.add("RESHAPE", (graph.conv(x, 4), shape), (1, 256))
@@ -301,7 +303,7 @@ def test_options_of_a_conversion_are_errors_for_a_converted_model(graph: Graph) 
     assert check(content).num_operators == 1
 
 
-def test_small_constants_that_never_stay_on_the_chip_are_told_from_a_lack_of_room(
+def test_constants_that_never_stay_on_the_chip_are_distinguished_from_a_lack_of_room(
     graph: Graph,
 ) -> None:
     x = graph.feed((1, 4, 4, 8))

@@ -61,7 +61,7 @@ def _chain(*shapes: tuple[int, ...]) -> Model:
     return Model((Subgraph(tensors, (0,), (len(shapes) - 1,), operators),), (_EMPTY,))
 
 
-def test_an_activation_lives_from_its_operator_to_its_last_use() -> None:
+def test_an_activation_is_alive_from_its_operator_to_its_last_use() -> None:
     model = _chain((1, 10), (1, 100), (1, 5))
     assert activation_profile(model) == [110, 105]
     assert peak_activation_bytes(model) == 110
@@ -71,7 +71,7 @@ def test_a_model_without_operators_has_no_peak() -> None:
     assert peak_activation_bytes(_chain((1, 4))) == 0
 
 
-def test_what_is_left_to_the_cpu_crosses_the_bus() -> None:
+def test_tensors_of_cpu_operators_cross_the_bus() -> None:
     model = _chain((1, 10), (1, 100), (1, 5))
     demand, _ = demand_of_plain(model, {0})
     assert (demand.input_bytes, demand.output_bytes) == (16, 104)

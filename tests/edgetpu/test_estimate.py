@@ -44,7 +44,7 @@ def test_the_parts_add_up_to_the_middle_of_the_interval(tmp_path: Path) -> None:
     assert result.num_cpu_operators == 0
 
 
-def test_real_numbers_are_no_model_for_an_edge_tpu(tmp_path: Path) -> None:
+def test_a_model_of_real_numbers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModelError, match="real numbers") as caught:
         estimate(_write(tmp_path / "m.tflite", "FLOAT32"))
     assert "edgekit convert" in caught.value.fix
@@ -79,7 +79,7 @@ def test_missing_and_damaged_files_are_input_errors(tmp_path: Path) -> None:
         (f"{_TEST_DATA}/posenet_mobilenet_v1_075_353_481_16_quant_decoder_edgetpu", "usb3", 5.8),
     ],
 )
-def test_a_published_latency_lies_in_the_interval(
+def test_a_published_latency_is_in_the_interval(
     corpus: Path, model: str, device: str, published_ms: float
 ) -> None:
     latency = estimate(corpus / f"{model}.tflite", device=device).latency_ms
@@ -87,7 +87,7 @@ def test_a_published_latency_lies_in_the_interval(
 
 
 @pytest.mark.corpus
-def test_a_compiled_file_and_its_source_get_like_estimates(corpus: Path) -> None:
+def test_a_compiled_file_and_its_source_get_similar_estimates(corpus: Path) -> None:
     """For compilers from 1.0 to 16.0; 1.0 writes shorter programs for small networks."""
     for path in corpus.glob("compiled/*/*_edgetpu.tflite"):
         source = path.with_name(path.name.replace("_edgetpu", ""))
@@ -98,7 +98,9 @@ def test_a_compiled_file_and_its_source_get_like_estimates(corpus: Path) -> None
 
 
 @pytest.mark.corpus
-def test_spilled_activations_and_several_parts_are_said_to_be_beyond(corpus: Path) -> None:
+def test_spilled_activations_and_several_parts_are_reported_as_outside_the_calibration(
+    corpus: Path,
+) -> None:
     slim = "deeplab_mobilenet_edgetpu_slim_cityscapes_quant_edgetpu.tflite"
     said = estimate(corpus / _TEST_DATA / slim).beyond_calibration
     assert any("spilled" in sentence for sentence in said)
@@ -108,7 +110,7 @@ def test_spilled_activations_and_several_parts_are_said_to_be_beyond(corpus: Pat
 
 
 @pytest.mark.corpus
-def test_streaming_names_the_layer_that_crosses_the_cache(corpus: Path, tmp_path: Path) -> None:
+def test_the_layer_that_exceeds_the_cache_is_named(corpus: Path, tmp_path: Path) -> None:
     """Eight of the widest convolutions of the corpus do not fit on the chip."""
     name = "N600-nMACs13337395200_quant.tflite"
     source = read_model(corpus / "compiled/Jorgitou98__EdgeTPU-QuantRL-Evaluation" / name)

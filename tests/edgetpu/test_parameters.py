@@ -97,7 +97,7 @@ def test_flattening_odd_channels_costs_parameters_and_flattening_even_ones_does_
     assert costs[1] > 9 * 30 * 100
 
 
-def test_only_the_operators_asked_for_are_laid_out(new_graph: NewGraph) -> None:
+def test_only_the_requested_operators_are_laid_out(new_graph: NewGraph) -> None:
     graph = new_graph()
     a = graph.conv(graph.feed((1, 8, 8, 4)), 16)
     model = graph.model(graph.conv(a, 16))

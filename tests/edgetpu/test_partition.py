@@ -31,11 +31,11 @@ def graphs(draw: st.DrawFn) -> tuple[list[tuple[int, ...]], list[str]]:
     return edges, [draw(st.sampled_from((TPU, CPU, UNKNOWN))) for _ in range(size)]
 
 
-def test_cpu_operators_at_the_head_stop_nothing() -> None:
+def test_cpu_operators_at_the_start_do_not_block_others() -> None:
     assert verdicts([(), (0,), (1,)], [CPU, CPU, TPU]) == [CPU, CPU, TPU]
 
 
-def test_what_depends_on_a_cpu_operator_behind_mapped_ones_stays_out() -> None:
+def test_operators_that_depend_on_a_cpu_operator_after_mapped_ones_do_not_map() -> None:
     places = partition(graph_of([(), (0,), (1,), (2,)]), [TPU, CPU, TPU, TPU])
     assert [place.verdict for place in places] == [TPU, CPU, CPU, CPU]
     assert [place.blocker for place in places] == [None, None, 1, 1]
@@ -46,13 +46,13 @@ def test_a_later_operator_that_does_not_depend_on_the_blocked_one_maps() -> None
     assert verdicts([(), (0,), (0,), (1,)], [TPU, CPU, TPU, TPU]) == [TPU, CPU, TPU, CPU]
 
 
-def test_nothing_is_promised_behind_a_guess() -> None:
+def test_operators_after_an_unknown_one_are_unknown() -> None:
     assert verdicts([(), (0,), (1,)], [TPU, UNKNOWN, TPU]) == [TPU, UNKNOWN, UNKNOWN]
     assert verdicts([(), (0,)], [UNKNOWN, TPU]) == [UNKNOWN, TPU]
 
 
 @given(graphs())
-def test_no_path_leads_from_a_mapped_operator_over_the_cpu_to_a_mapped_one(
+def test_no_path_from_a_mapped_operator_to_another_contains_a_cpu_operator(
     case: tuple[list[tuple[int, ...]], list[str]],
 ) -> None:
     edges, own = case
@@ -69,7 +69,7 @@ def test_no_path_leads_from_a_mapped_operator_over_the_cpu_to_a_mapped_one(
 
 
 @given(graphs())
-def test_a_guess_that_comes_true_breaks_no_promise(
+def test_verdicts_stay_right_if_unknown_operators_map(
     case: tuple[list[tuple[int, ...]], list[str]],
 ) -> None:
     edges, own = case

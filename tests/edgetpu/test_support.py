@@ -58,9 +58,7 @@ def test_a_custom_operator_keeps_its_name(new_graph: NewGraph) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 4, 8), (1, 2, 4, 4, 8)])
-def test_a_fourth_dimension_above_one_is_no_rank_of_the_edge_tpu(
-    unary: Unary, shape: tuple[int, ...]
-) -> None:
+def test_a_fourth_dimension_above_one_does_not_map(unary: Unary, shape: tuple[int, ...]) -> None:
     verdict = last(unary("LOGISTIC", shape, shape, version=2))
     assert (verdict.verdict, verdict.status) == ("cpu", RANK)
 
@@ -99,7 +97,7 @@ def test_transpose_needs_runtime_14_and_a_small_tensor(unary: Unary) -> None:
         (33, 513, True, "cpu"),
     ],
 )
-def test_resizing_maps_by_two_and_not_by_much(
+def test_resizing_maps_by_two_but_not_by_large_factors(
     unary: Unary, side: int, out: int, align: bool, verdict: str
 ) -> None:
     model = unary(
@@ -127,7 +125,7 @@ def test_a_mean_over_channels_needs_a_multiple_of_four_and_runtime_13(unary: Una
     assert [last(even).verdict, last(even, 12).verdict, last(odd).verdict] == ["tpu", "cpu", "cpu"]
 
 
-def test_a_strided_slice_takes_every_value(unary: Unary) -> None:
+def test_a_strided_slice_maps_only_with_stride_1(unary: Unary) -> None:
     def slice_by(step: int) -> OperatorVerdict:
         bounds = [[0, 0, 0, 0], [1, 8, 8, 4], [1, step, step, 1]]
         size = 8 // step
@@ -145,7 +143,7 @@ def test_computed_weights_stay_on_the_cpu(new_graph: NewGraph) -> None:
     assert (verdict.verdict, verdict.status) == ("cpu", NOT_CONSTANT)
 
 
-def test_a_dense_layer_makes_one_vector(new_graph: NewGraph) -> None:
+def test_a_dense_layer_maps_only_for_one_vector(new_graph: NewGraph) -> None:
     graph = new_graph()
     x = graph.feed((3, 8))
     y = graph.add("FULLY_CONNECTED", (x, graph.weights((4, 8)), -1), (3, 4), 4)
@@ -163,13 +161,13 @@ def test_a_dense_layer_makes_one_vector(new_graph: NewGraph) -> None:
         ((1, 40, 40, 144), (1, 1600, 144), "unknown"),
     ],
 )
-def test_large_tensors_are_not_reshaped(
+def test_reshapes_of_large_tensors_do_not_map(
     unary: Unary, before: tuple[int, ...], after: tuple[int, ...], verdict: str
 ) -> None:
     assert last(unary("RESHAPE", before, after, constants=[after])).verdict == verdict
 
 
-def test_joining_maps_but_for_many_odd_channels_and_constants(new_graph: NewGraph) -> None:
+def test_joining_maps_except_for_many_odd_channels_and_constants(new_graph: NewGraph) -> None:
     def join(*channels: int) -> str:
         graph = new_graph()
         parts = [graph.feed((1, 32, 32, size)) for size in channels]

@@ -78,7 +78,7 @@ def test_the_worker_count_changes_nothing_and_256_samples_are_enough(tmp_path: P
     assert results[0].outputs[0].record.spread == pytest.approx(expected.std(0, ddof=1).mean(), 0.1)
 
 
-def test_a_run_that_goes_on_looks_at_the_same_samples(tmp_path: Path) -> None:
+def test_a_resumed_run_compares_the_same_samples(tmp_path: Path) -> None:
     data, reference, model = _files(tmp_path, _RNG.normal(size=(30, 16)), 0.3)
     journal = tmp_path / "journal"
     whole = _quality(evaluate(model, data, against=reference, task="none", journal=journal))
@@ -101,7 +101,7 @@ def test_the_float_model_is_the_reference_whichever_comes_first(
 
 
 @pytest.mark.parametrize("is_labelled", [True, False])
-def test_numbers_in_a_row_are_classes_where_the_data_say_so(
+def test_numbers_in_a_row_are_classes_if_the_data_have_classes(
     tmp_path: Path, *, is_labelled: bool
 ) -> None:
     """The second model has its rows in another order; without labels their meaning is unknown."""
@@ -160,7 +160,7 @@ def test_parts_of_a_joined_output_are_compared_with_their_part(tmp_path: Path) -
     assert [each.record.shape[-1] for each in quality.outputs] == [4, 26]
 
 
-def test_masks_are_compared_without_a_mask_that_says_who_is_right(tmp_path: Path) -> None:
+def test_masks_are_compared_without_true_masks(tmp_path: Path) -> None:
     """A float mask with one channel needs --task or its int8 model to be recognized."""
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -245,7 +245,7 @@ def _planes(activation: str, weights: np.ndarray) -> bytes:
 @pytest.mark.parametrize(
     ("activation", "is_mask"), [("", False), ("LOGISTIC", False), ("SOFTMAX", True)]
 )
-def test_planes_are_masks_where_they_are_probabilities_of_one_whole(
+def test_planes_are_masks_if_their_probabilities_sum_to_1(
     tmp_path: Path, activation: str, is_mask: bool
 ) -> None:
     """Feature maps and pictures have the shape of masks; their argmax has no meaning."""
@@ -274,7 +274,9 @@ def test_planes_are_masks_where_they_are_probabilities_of_one_whole(
 
 
 @pytest.mark.parametrize(("other", "is_told"), [("unit", True), ("raw,filter=bilinear", False)])
-def test_a_reference_for_other_pixels_is_told(tmp_path: Path, other: str, is_told: bool) -> None:
+def test_a_reference_for_other_pixels_is_reported(
+    tmp_path: Path, other: str, is_told: bool
+) -> None:
     content = linear(_RNG.normal(size=(3, 16)), (1, 4, 4))
     for name, how in (("model", "raw"), ("other", other)):
         (tmp_path / f"{name}.tflite").write_bytes(with_notes(content, Notes(how)))

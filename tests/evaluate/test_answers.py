@@ -68,7 +68,9 @@ def test_pictures_are_drawn_one_a_file_without_overwriting(
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
-def test_a_folder_that_cannot_be_made_is_one_error(make_classifier: Make, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_one_error(
+    make_classifier: Make, tmp_path: Path
+) -> None:
     path = _image(tmp_path / "a.png")
     with pytest.raises(OutputError, match="cannot create the folder"):
         run(make_classifier(), [path], output=path)
@@ -87,7 +89,9 @@ def test_a_mask_is_drawn_over_its_image(make_same: Make, tmp_path: Path) -> None
     assert pixels[-1, 0].tolist() != pixels[-1, -1].tolist()
 
 
-def test_a_video_without_opencv_says_what_is_missing(make_classifier: Make, tmp_path: Path) -> None:
+def test_the_error_for_a_video_without_opencv_names_opencv(
+    make_classifier: Make, tmp_path: Path
+) -> None:
     try:
         import cv2  # noqa: F401, PLC0415
     except ModuleNotFoundError:
@@ -97,7 +101,7 @@ def test_a_video_without_opencv_says_what_is_missing(make_classifier: Make, tmp_
             run(make_classifier(), [path])
 
 
-def test_a_model_with_states_is_fed_its_own_outputs(make_accumulator: Make) -> None:
+def test_a_model_with_states_gets_its_own_outputs(make_accumulator: Make) -> None:
     frames = [np.full((2, 2, 3), value, np.float32) for value in (1, 2, 4)]
     result = run(make_accumulator(), frames, task="none")
     assert [answer.outputs[0].mean for answer in result.answers] == [1, 3, 7]
@@ -136,7 +140,7 @@ def test_every_kind_of_answer_is_drawn(corpus: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.corpus
-def test_a_letterboxed_detection_is_where_it_is_without(corpus: Path) -> None:
+def test_a_letterboxed_detection_is_at_the_same_place_as_without_letterbox(corpus: Path) -> None:
     model = corpus / "coral" / "coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite"
     image = corpus / "coral" / "cat.bmp"
     boxes = []
@@ -149,7 +153,7 @@ def test_a_letterboxed_detection_is_where_it_is_without(corpus: Path) -> None:
         assert np.abs(other - boxes[0]).max() < 40  # of 512 pixels; the network's pixels are others
 
 
-def test_a_video_comes_back_as_a_video(make_classifier: Make, tmp_path: Path) -> None:
+def test_the_results_on_a_video_are_drawn_as_a_video(make_classifier: Make, tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
     path = tmp_path / "clip.mp4"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 48))

@@ -59,7 +59,7 @@ def _unary(opcode: str, options: dict[str, object], kind: str, **change: object)
         _unary("CUMSUM", {}, "CumsumOptions"),
     ],
 )
-def test_what_mixes_rows_or_is_unknown_is_refused(model: Model) -> None:
+def test_operators_that_mix_rows_or_are_unknown_are_refused(model: Model) -> None:
     assert with_batch(model, 4) is None
 
 
@@ -78,7 +78,7 @@ def test_outputs_without_a_batch_are_refused() -> None:
         "mobilenet_v1_1.0_224_quant_embedding_extractor",
     ],
 )
-def test_real_networks_take_a_batch(corpus: Path, name: str) -> None:
+def test_real_networks_can_have_a_larger_batch(corpus: Path, name: str) -> None:
     model = read_model(corpus / "compiled" / "google-coral__test_data" / f"{name}.tflite")
     copy = with_batch(model, 2)
     assert copy is not None

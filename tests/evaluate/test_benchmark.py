@@ -16,7 +16,7 @@ from edgekit.evaluate.benchmark import MAX_TIMES
 from edgekit.runtime import RunnerOptions, latency_stats
 
 
-def test_the_parts_are_apart_and_in_order(int8_path: Path) -> None:
+def test_the_parts_of_a_benchmark_are_separate_and_in_order(int8_path: Path) -> None:
     result = benchmark(int8_path, num_runs=20, warmup_runs=2)
     latency = result.latency_ms
     ordered = [latency[name] for name in ("min", "p50", "p90", "p99")]
@@ -37,7 +37,7 @@ def test_single_times_are_kept_in_order_up_to_a_thousand(int8_path: Path) -> Non
 
 
 @pytest.mark.parametrize("option", [{"num_runs": 0}, {"warmup_runs": -1}])
-def test_senseless_counts_are_refused(int8_path: Path, option: dict[str, int]) -> None:
+def test_invalid_counts_are_refused(int8_path: Path, option: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="expected at least"):
         benchmark(int8_path, **option)  # type: ignore[arg-type] # one of two names
 
@@ -51,7 +51,7 @@ def test_statistics_are_numpys_in_milliseconds(times_s: list[float]) -> None:
     assert stats["min"] == pytest.approx(min(times_s) * 1e3)
 
 
-def test_what_ran_the_model_is_one_value_and_stands_where_older_documents_have_it(
+def test_the_environment_is_one_value_and_also_where_older_documents_have_it(
     int8_path: Path,
 ) -> None:
     result = benchmark(int8_path, options=RunnerOptions(kernels="reference"), num_runs=1)
@@ -62,6 +62,6 @@ def test_what_ran_the_model_is_one_value_and_stands_where_older_documents_have_i
     assert set(document["environment"]) <= set(document)
 
 
-def test_options_and_keywords_do_not_mix(int8_path: Path) -> None:
+def test_options_and_keywords_together_are_refused(int8_path: Path) -> None:
     with pytest.raises(UsageError, match="kernels is given together with options"):
         benchmark(int8_path, kernels="reference", options=RunnerOptions())

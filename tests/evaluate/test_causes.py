@@ -15,7 +15,7 @@ from edgekit.runtime.agreement import InputRanges, OutputSums
 @pytest.mark.parametrize(
     ("activation", "code"), [("NONE", "cause.unequal_channels"), ("RELU6", "cause.unknown")]
 )
-def test_channels_that_end_at_6_are_not_of_unequal_size(activation: str, code: str) -> None:
+def test_channels_limited_to_6_are_not_of_unequal_size(activation: str, code: str) -> None:
     """The advice for such layers is ReLU6."""
     scales = (*[0.01] * 7, 1.0)
     weights = Quantization(scales, (0,) * 8, quantized_dimension=0)
@@ -34,7 +34,7 @@ def test_channels_that_end_at_6_are_not_of_unequal_size(activation: str, code: s
     assert [cause.code for cause in find_causes(Making(model, ""), [], [])] == [code]
 
 
-def test_samples_far_beyond_the_range_of_an_input_are_the_cause() -> None:
+def test_samples_far_outside_the_range_of_an_input_are_the_cause() -> None:
     """Calibration saw pictures ten times darker than these."""
     dark = InputRanges(TensorInfo("image", (1, 2, 2, 1), "int8", 0.1 / 255, -128, 0))
     dark.add(np.linspace(0, 1, 8, dtype=np.float32).reshape(2, 2, 2, 1))
@@ -58,7 +58,7 @@ def test_an_input_far_from_0_leaves_few_steps() -> None:
     assert "subtract about 300 " in cause.fix
 
 
-def test_an_output_far_from_0_is_no_constant() -> None:
+def test_an_output_far_from_0_is_not_constant() -> None:
     """2000 to 2010 in steps of 8: the answers differ, though by little of their size."""
     expected = np.linspace(2000, 2010, 40)[:, None]
     sums = OutputSums(TensorInfo("year", (1, 1), "int8", 7.9, -128, 0))
@@ -98,7 +98,7 @@ def test_large_weights_on_small_channels_show_unequal_channels() -> None:
     assert "the largest is 100 times the median" in cause.text
 
 
-def test_an_input_that_single_samples_widened_is_the_cause() -> None:
+def test_an_input_whose_range_single_samples_widened_is_the_cause() -> None:
     wide = InputRanges(TensorInfo("x", (1, 8, 1), "uint8", 40 / 255, 0, 0))
     wide.add(np.random.default_rng(0).random((20, 8, 1)).astype(np.float32))
     (cause,) = find_causes(_empty(), [], [wide])

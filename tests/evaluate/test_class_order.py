@@ -63,12 +63,14 @@ def test_label_files_of_any_usual_encoding_match_folders(
     assert any("not in UTF-8" in each for each in result.warnings) == is_doubted
 
 
-def test_bytes_that_no_encoding_has_are_still_names(tmp_path: Path) -> None:
+def test_bytes_that_are_in_no_encoding_are_read_as_names(tmp_path: Path) -> None:
     (tmp_path / "l.txt").write_bytes(b"a\x81b\nc\n")  # 0x81 is not in Windows-1252
     assert len(read_labels(tmp_path / "l.txt")) == 2
 
 
-def test_another_order_than_the_folders_is_said(make_classifier: Make, folder: Path) -> None:
+def test_another_order_than_that_of_the_folders_is_reported(
+    make_classifier: Make, folder: Path
+) -> None:
     result = _evaluate(make_classifier(), folder, "red\ngreen\nblue\n")
     assert result.metrics["top1"] == 1.0
     (doubt,) = [each for each in result.warnings if "another order" in each]
@@ -78,13 +80,15 @@ def test_another_order_than_the_folders_is_said(make_classifier: Make, folder: P
     assert not any("another order" in each for each in same.warnings)
 
 
-def test_a_folder_without_a_class_is_shown_the_classes(make_classifier: Make, folder: Path) -> None:
+def test_the_error_for_a_folder_without_a_class_lists_the_classes(
+    make_classifier: Make, folder: Path
+) -> None:
     with pytest.raises(DataError, match="'blue' is named like 0 of the 3 classes") as caught:
         _evaluate(make_classifier(), folder, "rot\ngrün\nblau\n")
     assert "rot, grün, blau" in caught.value.why
 
 
-def test_names_match_whatever_their_composition() -> None:
+def test_names_match_in_any_unicode_composition() -> None:
     names = ["Vögel", "Hunde"]
     folders = [unicodedata.normalize("NFD", name) for name in names]
     assert label_map(dict(enumerate(folders)), names, must_match=True) == {0: 0, 1: 1}
@@ -109,12 +113,12 @@ def test_a_second_model_with_another_class_order_is_refused(
     assert told.against.agreement == 1
 
 
-def test_a_second_model_with_a_class_more_is_refused(make_classifier: Make, folder: Path) -> None:
+def test_a_second_model_with_one_more_class_is_refused(make_classifier: Make, folder: Path) -> None:
     with pytest.raises(UnsupportedModelError, match="have 3 and 4 classes"):
         evaluate(make_classifier(), folder, against=make_classifier(classes=4))
 
 
-def test_a_journal_does_not_go_on_with_a_changed_label_file(
+def test_a_journal_is_not_continued_with_a_changed_label_file(
     make_classifier: Make, folder: Path, tmp_path: Path
 ) -> None:
     labels = tmp_path / "labels.txt"
@@ -149,7 +153,9 @@ def _trained_on(make_linear: Make, names: list[str], order: list[str]) -> bytes:
     return make_linear(weights.reshape(_NUMBERED, 48), (1, 4, 4, 3))
 
 
-def test_numbers_of_folders_are_class_indices_and_names(make_linear: Make, tmp_path: Path) -> None:
+def test_folders_named_by_numbers_are_class_indices_and_have_names(
+    make_linear: Make, tmp_path: Path
+) -> None:
     """10 is class 10, not behind class 1."""
     names = _numbered(tmp_path / "data")
     model = _trained_on(make_linear, names, names)
@@ -162,7 +168,7 @@ def test_numbers_of_folders_are_class_indices_and_names(make_linear: Make, tmp_p
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_network_with_the_folders_in_the_order_of_text_is_noticed(
+def test_a_network_with_folders_sorted_as_text_is_detected(
     make_linear: Make, tmp_path: Path, first: int
 ) -> None:
     """The order of image_dataset_from_directory and ImageFolder; the warning's fix works."""

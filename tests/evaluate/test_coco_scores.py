@@ -93,7 +93,7 @@ def test_numbers_are_pycocotools_own_and_so_are_those_without_a_group() -> None:
     assert ours.metrics["map"] == pytest.approx(mean)
 
 
-def test_nothing_found_is_nothing_right() -> None:
+def test_without_detections_nothing_is_right() -> None:
     document = _document(np.random.default_rng(1), 3)
     ours = score_coco(document, [1, 2, 3], [], BOXES)
     assert ours.metrics == {"map": 0, "map50": 0, "map75": 0, "mar": 0}
@@ -178,7 +178,7 @@ def test_classes_find_their_categories(
     assert categories_of_classes(dataset, num_classes, names, offset) == wanted
 
 
-def test_classes_that_cannot_be_told_are_refused() -> None:
+def test_classes_that_cannot_be_matched_are_refused() -> None:
     dataset: Any = _Categories([1, 2, 50])
     with pytest.raises(DataError, match="the model has 7 classes"):
         categories_of_classes(dataset, 7, [], 0)

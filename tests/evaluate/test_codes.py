@@ -14,7 +14,7 @@ _ROOT = Path(edgekit.__file__).parent
 _CODE = re.compile(r'"((?:quality|cause)\.[a-z_]+)"')
 
 
-def test_every_code_that_an_agreement_gives_has_a_page_and_no_page_is_without_one() -> None:
+def test_every_code_of_an_agreement_has_a_page_and_every_page_a_code() -> None:
     files = [_ROOT / "evaluate" / "causes.py", _ROOT / "runtime" / "quality.py"]
     given = {code for file in files for code in _CODE.findall(file.read_text(encoding="utf-8"))}
     given |= {f"quality.{task}" for task in LIMITS}

@@ -60,7 +60,7 @@ def test_equal_results_do_not_differ_and_keep_an_interval(results: list[dict[str
         ("metrics_ci95", [1]),
     ],
 )
-def test_a_damaged_number_passes_no_gate(
+def test_a_damaged_number_does_not_pass_a_gate(
     results: list[dict[str, Any]], tmp_path: Path, part: str, value: object
 ) -> None:
     name = "p95" if part == "latency_ms" else "top1"
@@ -72,7 +72,9 @@ def test_a_damaged_number_passes_no_gate(
     assert f"{part}.{name}" in caught.value.why
 
 
-def test_a_metric_that_the_second_lacks_fails_the_gate(results: list[dict[str, Any]]) -> None:
+def test_a_metric_missing_in_the_second_result_fails_the_gate(
+    results: list[dict[str, Any]],
+) -> None:
     more = json.loads(json.dumps(results[0]))
     more["metrics"]["top5"] = 1.0
     assert compare(more, results[0], max_drop=0.5).failures == (
@@ -93,7 +95,7 @@ def test_a_drop_is_paired_and_judged(results: list[dict[str, Any]]) -> None:
     assert compare(results[1], results[0], max_drop=0.0).passed is True
 
 
-def test_other_data_is_said_and_fails_the_gate(results: list[dict[str, Any]]) -> None:
+def test_other_data_are_reported_and_fail_the_gate(results: list[dict[str, Any]]) -> None:
     result = compare(results[0], results[2], max_drop=0.5)
     assert not result.comparable
     assert any("different data" in text for text in result.obstacles)
@@ -114,7 +116,7 @@ def test_another_preprocessing_is_an_obstacle_and_another_device_a_note(
     assert not compare(results[0], other).comparable
 
 
-def test_each_model_with_the_pixels_it_was_made_for_can_be_compared(
+def test_models_that_each_got_their_own_pixels_can_be_compared(
     make_classifier: Make, tmp_path: Path
 ) -> None:
     for name, colour in (("a", (255, 0, 0)), ("b", (0, 255, 0)), ("c", (0, 0, 255))):
@@ -140,7 +142,7 @@ def test_the_tail_of_the_latency_is_judged(results: list[dict[str, Any]]) -> Non
     assert "p95 is" in slow.failures[0]
 
 
-def test_the_command_ends_with_4_where_a_gate_is_not_met(
+def test_the_command_ends_with_4_if_a_gate_is_not_met(
     results: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, document in zip("ab", results):
@@ -158,7 +160,7 @@ def test_the_command_ends_with_4_where_a_gate_is_not_met(
     assert "points, paired" in text
 
 
-def test_a_result_with_a_part_missing_is_refused_by_its_name(
+def test_the_error_for_a_result_with_a_missing_part_names_the_part(
     results: list[dict[str, Any]],
 ) -> None:
     for part in ("metrics", "data", "latency_ms"):
@@ -169,7 +171,7 @@ def test_a_result_with_a_part_missing_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema": "edgekit.evaluate/1"}'])
-def test_what_is_no_result_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_result_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(content)
     with pytest.raises(InputError) as caught:

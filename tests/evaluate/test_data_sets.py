@@ -54,7 +54,7 @@ def test_folders_match_labels_by_name(make_classifier: Make, tmp_path: Path) -> 
         evaluate(make_classifier(), data, labels=["red", "lime", "blue"])
 
 
-def test_folders_that_are_not_all_classes_are_warned_about(
+def test_folders_for_only_some_classes_cause_a_warning(
     make_classifier: Make, tmp_path: Path
 ) -> None:
     data = _folder(tmp_path / "names", ["green", "red"])
@@ -72,7 +72,7 @@ def test_folders_that_are_not_all_classes_are_warned_about(
     assert (result.metrics["top1"], result.warnings) == (1, ())
 
 
-def test_more_folders_than_classes_are_said_as_that(make_classifier: Make, tmp_path: Path) -> None:
+def test_more_folders_than_classes_are_reported(make_classifier: Make, tmp_path: Path) -> None:
     data = _folder(tmp_path, ["blue", "green", "red"])
     (data / "red").rename(data / "reds")
     shutil.copytree(str(data / "green"), str(data / "unsorted"))
@@ -143,7 +143,7 @@ def test_workers_and_batches_change_nothing(make_classifier: Make, npz: Path) ->
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.62, 0.999])
-def test_a_journal_cut_anywhere_leads_to_the_same_result(
+def test_a_journal_truncated_anywhere_leads_to_the_same_result(
     make_classifier: Make, npz: Path, tmp_path: Path, share: float
 ) -> None:
     journal = tmp_path / "run.jsonl"
@@ -186,7 +186,7 @@ def test_a_journal_is_only_for_its_own_run(
     ],
     ids=["lost", "doubled", "number", "empty", "edited"],
 )
-def test_a_damaged_journal_does_not_change_the_result_in_silence(
+def test_a_damaged_journal_does_not_silently_change_the_result(
     make_classifier: Make, npz: Path, tmp_path: Path, damage: Callable[[list[bytes]], list[bytes]]
 ) -> None:
     journal = tmp_path / "run.jsonl"
@@ -201,7 +201,7 @@ def test_a_damaged_journal_does_not_change_the_result_in_silence(
     assert journal.read_bytes() == damaged
 
 
-def test_a_file_that_is_no_journal_is_left_as_it_is(
+def test_a_file_that_is_not_a_journal_is_not_changed(
     make_classifier: Make, npz: Path, tmp_path: Path
 ) -> None:
     """One line without an end looks like a journal that was cut off in its first."""
@@ -212,7 +212,7 @@ def test_a_file_that_is_no_journal_is_left_as_it_is(
     assert path.read_text() == "what took a week to measure"
 
 
-def test_a_journal_does_not_go_on_with_changed_data(
+def test_a_journal_is_not_continued_with_changed_data(
     make_classifier: Make, npz: Path, tmp_path: Path
 ) -> None:
     journal, model = tmp_path / "run.jsonl", make_classifier()
@@ -225,7 +225,7 @@ def test_a_journal_does_not_go_on_with_changed_data(
             evaluate(model, npz, journal=journal, resume=True)
 
 
-def test_a_journal_does_not_go_on_with_other_files(make_classifier: Make, tmp_path: Path) -> None:
+def test_a_journal_is_not_continued_with_other_files(make_classifier: Make, tmp_path: Path) -> None:
     journal, model = tmp_path / "run.jsonl", make_classifier()
     folder = _folder(tmp_path / "data")
     evaluate(model, folder, journal=journal)
@@ -247,7 +247,7 @@ def samples():
 """
 
 
-def test_a_killed_run_goes_on_to_the_identical_result(
+def test_a_killed_run_continues_to_the_identical_result(
     make_classifier: Make, tmp_path: Path
 ) -> None:
     (tmp_path / "slow_samples.py").write_text(_SLOW)

@@ -67,13 +67,13 @@ def test_objects_are_matched_by_overlap_class_and_score() -> None:
     )
 
 
-def test_few_objects_tell_nothing() -> None:
+def test_few_objects_have_no_verdict() -> None:
     sums = DecodedSums([Decoder(DETECTION, "", "", 0, (0, 0), lambda _: _objects(_A))] * 2)
     sums.add([], [])
     assert sums.record() is None
 
 
-def test_a_close_call_between_classes_is_no_error() -> None:
+def test_a_close_call_between_classes_is_not_an_error() -> None:
     close, clear = Scores(np.array([0.45, 0.44, 0.11])), Scores(np.array([0.9, 0.08, 0.02]))
     other = Scores(np.array([0.1, 0.8, 0.1]))
     record = _compare(CLASSIFICATION, [(clear, clear)] * 10 + [(close, other)] * 10)
@@ -92,7 +92,7 @@ def test_masks_are_judged_by_overlap_class_by_class() -> None:
     assert record.verdict == "bad"
 
 
-def test_people_are_the_same_where_their_key_points_are_close() -> None:
+def test_people_are_the_same_if_their_key_points_are_close() -> None:
     points = np.random.default_rng(0).random((1, 17, 2)).astype(np.float32)
     person = Poses(points, np.ones((1, 17), np.float32), np.ones(1, np.float32))
     near, far = (
@@ -103,7 +103,7 @@ def test_people_are_the_same_where_their_key_points_are_close() -> None:
     assert (record.reference, record.found, record.false) == (12, 9, 3)
 
 
-def test_classes_that_were_sure_cost_more_than_close_calls() -> None:
+def test_lost_classes_of_high_probability_cost_more_than_close_calls() -> None:
     """19 of 20 agree in both cases; the float model's probabilities show the cost of the other."""
     sure, unsure = Scores(np.array([0.98, 0.01, 0.01])), Scores(np.array([0.4, 0.31, 0.29]))
     other = Scores(np.array([0.1, 0.8, 0.1]))
@@ -118,7 +118,7 @@ def test_classes_that_were_sure_cost_more_than_close_calls() -> None:
     assert record.verdict == "good"  # one may be chance
 
 
-def test_labels_that_do_not_add_up_to_1_have_no_cost() -> None:
+def test_scores_that_do_not_sum_to_1_have_no_cost() -> None:
     several = Scores(np.array([0.9, 0.8, 0.1]))
     assert _compare(CLASSIFICATION, [(several, several)] * 20).loss is None
 
@@ -132,7 +132,7 @@ def test_a_class_that_is_lost_among_many_is_named() -> None:
     assert "of class 1 it keeps 0%" in finding.text
 
 
-def test_one_class_on_all_of_many_samples_is_noted() -> None:
+def test_one_class_on_all_of_many_samples_is_reported() -> None:
     first, second = Scores(np.array([0.9, 0.06, 0.04])), Scores(np.array([0.1, 0.8, 0.1]))
     assert _compare(CLASSIFICATION, [(first, first)] * 60).only_class == 0
     assert _compare(CLASSIFICATION, [(first, first)] * 40).only_class is None
@@ -141,7 +141,7 @@ def test_one_class_on_all_of_many_samples_is_noted() -> None:
     assert _compare(CLASSIFICATION, [(flag, flag)] * 60).only_class is None
 
 
-def test_objects_that_are_found_with_poor_boxes_are_said() -> None:
+def test_objects_that_are_found_with_poor_boxes_are_reported() -> None:
     wide = (0.1, 0.1, 0.4, 0.6)  # 0.3 by 0.5 where the other is 0.3 by 0.3
     record = _compare(DETECTION, [(_objects(_A), _objects(wide))] * 12)
     assert (record.found, record.share) == (12, 1.0)

@@ -52,7 +52,7 @@ def test_the_accuracy_is_that_of_a_loop(int8_path: Path, data: Path) -> None:
             assert counted.get((truth, answer), 0) == expected
 
 
-def test_a_larger_batch_is_used_where_it_is_equal(int8_path: Path, data: Path) -> None:
+def test_a_larger_batch_is_used_if_its_results_are_equal(int8_path: Path, data: Path) -> None:
     result = evaluate(int8_path, data)
     assert result.cpu_batch > 1
     assert result.latency_samples >= 100
@@ -79,9 +79,7 @@ def test_the_paired_difference_is_counted_sample_by_sample(
     assert low < expected < high
 
 
-def test_models_with_a_batch_of_their_own_work(
-    int8_model: Model, tmp_path: Path, data: Path
-) -> None:
+def test_models_with_their_own_batch_work(int8_model: Model, tmp_path: Path, data: Path) -> None:
     copy = with_batch(int8_model, 3)
     assert copy is not None
     path = tmp_path / "three.tflite"
@@ -133,7 +131,7 @@ def _fails(model: Path, source: Any, **options: Any) -> DataError:  # noqa: ANN4
     return caught.value
 
 
-def test_labels_that_are_no_classes_of_the_model_are_an_error(int8_path: Path) -> None:
+def test_labels_that_are_not_classes_of_the_model_are_an_error(int8_path: Path) -> None:
     samples = [(np.zeros((8, 8, 1), np.float32), 5)]
     error = _fails(int8_path, samples)
     assert "label 5 is not one of the model's 5 classes" in error.what
@@ -158,11 +156,11 @@ def test_some_samples_without_label_are_an_error(int8_path: Path, float_path: Pa
     assert "1 of 129 samples have no label" in error.what
 
 
-def test_no_sample_at_all_is_an_error(int8_path: Path) -> None:
+def test_data_without_samples_are_an_error(int8_path: Path) -> None:
     assert "there is no sample" in _fails(int8_path, []).what
 
 
-def test_a_model_that_is_no_classifier_is_refused(int8_path: Path, tmp_path: Path) -> None:
+def test_a_model_that_is_not_a_classifier_is_refused(int8_path: Path, tmp_path: Path) -> None:
     model = read_model(int8_path)
     from dataclasses import replace  # noqa: PLC0415
 
@@ -179,7 +177,7 @@ def test_numbers_below_one_are_refused(int8_path: Path, data: Path, option: str)
         evaluate(int8_path, data, **{option: 0})  # type: ignore[arg-type] # one name or the other
 
 
-def test_preprocessing_that_does_not_fit_the_input_is_warned_about(
+def test_preprocessing_that_does_not_fit_the_input_causes_a_warning(
     int8_path: Path, tmp_path: Path
 ) -> None:
     def run(preprocess: str) -> EvaluateResult:
@@ -210,7 +208,7 @@ def test_memory_does_not_grow_with_the_samples(int8_path: Path) -> None:
     assert peaks[1] - peaks[0] < 1 << 20
 
 
-def test_what_the_file_says_is_the_reason_even_if_it_is_the_default(
+def test_the_preprocessing_in_the_file_is_the_reason_even_if_it_is_the_default(
     int8_path: Path, data: Path, tmp_path: Path
 ) -> None:
     noted = tmp_path / "noted.tflite"
@@ -218,7 +216,7 @@ def test_what_the_file_says_is_the_reason_even_if_it_is_the_default(
     assert evaluate(noted, data).preprocess_reason == "the model's file says so"
 
 
-def test_real_numbers_are_said_to_pass_as_they_are(int8_path: Path, tmp_path: Path) -> None:
+def test_real_numbers_are_reported_as_not_changed(int8_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "real.npz"
     random = np.random.default_rng(3)
     np.savez(str(path), x=random.random((20, 8, 8)).astype(np.float32), y=np.arange(20) % 5)
@@ -242,7 +240,7 @@ def test_real_numbers_are_said_to_pass_as_they_are(int8_path: Path, tmp_path: Pa
         (1 / 255, "they use almost nothing of it"),
     ],
 )
-def test_real_numbers_of_another_scale_than_the_input_are_warned_about(
+def test_real_numbers_of_another_scale_than_the_input_cause_a_warning(
     int8_path: Path, tmp_path: Path, scale: float, words: str
 ) -> None:
     path = tmp_path / "real.npz"

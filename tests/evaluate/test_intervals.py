@@ -31,7 +31,7 @@ def test_shifting_every_value_leaves_the_width(means: list[float], shift: float)
     assert jackknife_half(shifted) == pytest.approx(jackknife_half(means), abs=1e-9)
 
 
-def test_one_group_tells_nothing() -> None:
+def test_one_group_has_no_interval() -> None:
     assert jackknife_half([0.5]) == math.inf
     assert around(0.5, math.inf) == (0.0, 1.0)
 

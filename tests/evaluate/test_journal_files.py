@@ -29,7 +29,7 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_journal_without_a_first_line_does_not_stay(tmp_path: Path) -> None:
+def test_a_journal_without_a_first_line_is_removed(tmp_path: Path) -> None:
     with full_disk(), pytest.raises(OutputError, match="cannot write the journal"):
         Journal(tmp_path / "j", _KEY, resume=False)
     assert not list(tmp_path.iterdir())

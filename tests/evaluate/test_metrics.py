@@ -39,7 +39,7 @@ def test_the_share_lies_in_its_interval(count: int, share: float) -> None:
     assert hits / count - 1e-12 <= high <= 1
 
 
-def test_models_that_never_differ_still_have_an_interval() -> None:
+def test_models_that_never_differ_have_an_interval_too() -> None:
     low, high = difference_ci95(0, 0, 100)
     assert low < 0 < high
     assert high == pytest.approx(-low)

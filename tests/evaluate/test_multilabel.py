@@ -44,7 +44,7 @@ def _slow_f1(truth: np.ndarray, said: np.ndarray) -> float:
     return float(2 * precision * recall / (precision + recall))
 
 
-def test_average_precision_counts_equal_scores_at_once() -> None:
+def test_average_precision_counts_equal_scores_together() -> None:
     for column in range(5):
         truth, scores = _Y[:, column].astype(bool), _X[:, column].astype(float)
         assert average_precision(truth, scores) == pytest.approx(_slow_ap(truth, scores))
@@ -112,7 +112,7 @@ def test_other_labels_are_refused(make_same: Make, tmp_path: Path, y: np.ndarray
         evaluate(make_same((1, 5)), tmp_path / "d.npz", task="multilabel")
 
 
-def test_run_names_the_classes_that_hold(make_same: Make) -> None:
+def test_run_names_the_classes_that_are_true(make_same: Make) -> None:
     answer = run(
         make_same((1, 5)),
         [np.array([0.9, 0.1, 0.5, 0.75, 0.25], np.float32)],

@@ -37,7 +37,7 @@ def doubling(make_linear: Make) -> bytes:
     return make_linear(2 * np.eye(_CLASSES, dtype=np.float32), (1, _CLASSES))
 
 
-def test_rows_are_looked_at_one_by_one() -> None:
+def test_rows_are_checked_one_by_one() -> None:
     values = np.ones((4, 3), np.float32)
     values[1, 2], values[3, 0] = np.nan, -np.inf
     assert bad_rows([values, np.ones((4, 2), np.uint8)]).tolist() == [False, True, False, True]
@@ -45,21 +45,21 @@ def test_rows_are_looked_at_one_by_one() -> None:
     assert not bad_rows([large]).any()
 
 
-def test_what_does_not_count_may_be_anything() -> None:
+def test_values_that_do_not_count_may_be_nan() -> None:
     """Behind the last object a detector's output contains arbitrary memory."""
     values = np.array([[1, np.nan], [np.nan, 1]], np.float32)
     first = bad_rows([values], lambda outputs: [outputs[0][:, :1]])
     assert first.tolist() == [False, True]
 
 
-def test_run_names_no_class_of_an_answer_of_infinity(doubling: bytes) -> None:
+def test_run_does_not_name_a_class_for_an_answer_of_infinity(doubling: bytes) -> None:
     sample = np.eye(_CLASSES, dtype=np.float32)[0]
     result = run(doubling, [sample, sample * _HUGE])
     assert [len(answer.top) for answer in result.answers] == [5, 0]
     assert any("NaN or infinity" in each for each in result.warnings)
 
 
-def test_a_classifier_is_wrong_where_it_overflows(doubling: bytes, tmp_path: Path) -> None:
+def test_a_classifier_is_wrong_on_samples_that_overflow(doubling: bytes, tmp_path: Path) -> None:
     bad = [3, 17, 40]
     result = evaluate(doubling, _data(tmp_path / "d.npz", bad), against=doubling)
     assert result.metrics["top1"] == pytest.approx(57 / 60)
@@ -72,7 +72,7 @@ def test_a_classifier_is_wrong_where_it_overflows(doubling: bytes, tmp_path: Pat
     assert result.against.agreement == pytest.approx(57 / 60)
 
 
-def test_a_journal_keeps_them(doubling: bytes, tmp_path: Path) -> None:
+def test_a_journal_stores_them(doubling: bytes, tmp_path: Path) -> None:
     path = _data(tmp_path / "d.npz", [3, 17])
     evaluate(doubling, path, journal=tmp_path / "j")
     again = evaluate(doubling, path, journal=tmp_path / "j", resume=True)
@@ -81,7 +81,7 @@ def test_a_journal_keeps_them(doubling: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["classification", "regression", "multilabel", "none"])
-def test_a_model_that_answers_nothing_else_is_an_error(
+def test_a_model_with_only_such_answers_is_an_error(
     doubling: bytes, tmp_path: Path, task: str
 ) -> None:
     y = {"regression": np.ones((60, _CLASSES)) / 3, "multilabel": np.ones((60, _CLASSES))}.get(task)
@@ -90,14 +90,14 @@ def test_a_model_that_answers_nothing_else_is_an_error(
         evaluate(doubling, path, task=task)
 
 
-def test_regression_leaves_them_out_and_says_so(doubling: bytes, tmp_path: Path) -> None:
+def test_regression_leaves_them_out_and_reports_it(doubling: bytes, tmp_path: Path) -> None:
     y = np.eye(_CLASSES, dtype=np.float32)[np.arange(60) % _CLASSES] * 1.5
     result = evaluate(doubling, _data(tmp_path / "d.npz", [5], y=y))
     assert (result.task, result.num_nan) == ("regression", 1)
     assert result.metrics["mae"] == pytest.approx(0.5 / _CLASSES)
 
 
-def test_multi_label_says_of_no_class_that_it_holds(doubling: bytes, tmp_path: Path) -> None:
+def test_no_class_of_such_a_multi_label_answer_is_true(doubling: bytes, tmp_path: Path) -> None:
     y = np.eye(_CLASSES, dtype=np.uint8)[np.arange(60) % _CLASSES]
     result = evaluate(doubling, _data(tmp_path / "d.npz", [5], y=y), task="multilabel")
     assert result.num_nan == 1
@@ -119,7 +119,7 @@ def test_a_mask_of_infinity_is_wrong_everywhere(make_same: Make, tmp_path: Path)
     assert result.metrics["miou"] == pytest.approx(0.75)
 
 
-def test_no_gate_is_passed_with_them(doubling: bytes, tmp_path: Path) -> None:
+def test_they_do_not_pass_any_gate(doubling: bytes, tmp_path: Path) -> None:
     path = _data(tmp_path / "d.npz", [3])
     document = json.loads(evaluate(doubling, path).to_json())
     result = compare(document, document, max_drop=0.5)

@@ -67,7 +67,9 @@ def _only_face(result: RunResult) -> Any:  # noqa: ANN401
 
 
 @pytest.mark.parametrize("resize", sorted(_PLACES))
-def test_a_face_comes_back_to_the_photo(make_detector: Make, tmp_path: Path, resize: str) -> None:
+def test_the_box_of_a_face_is_mapped_back_to_the_photo(
+    make_detector: Make, tmp_path: Path, resize: str
+) -> None:
     path = tmp_path / "photo.png"
     Image.new("RGB", _PHOTO).save(str(path))
     scale, offset = _PLACES[resize]

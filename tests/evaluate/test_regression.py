@@ -42,7 +42,7 @@ def _by_hand(answers: np.ndarray, y: np.ndarray) -> dict[str, float]:
     }
 
 
-def test_one_hot_rows_are_targets_where_regression_is_asked_for(
+def test_one_hot_rows_are_targets_if_regression_is_requested(
     make_regressor: Make, tmp_path: Path
 ) -> None:
     """Without a task they are classes."""
@@ -98,7 +98,7 @@ def test_a_target_that_never_changes_has_no_r2(make_regressor: Make, tmp_path: P
     assert set(result.metrics) == {"mae", "rmse"}
 
 
-def test_whole_targets_beyond_two_classes_are_no_classes_of_one_output(
+def test_whole_targets_above_1_are_not_classes_of_one_output(
     make_regressor: Make, tmp_path: Path
 ) -> None:
     y = np.rint(_Y[:, 0]).astype(int)
@@ -107,7 +107,7 @@ def test_whole_targets_beyond_two_classes_are_no_classes_of_one_output(
     assert result.metrics["mae"] == pytest.approx(np.abs(_X @ _W[0] - y).mean(), rel=1e-5)
 
 
-def test_the_task_can_be_set_where_labels_could_be_classes(
+def test_the_task_can_be_set_if_labels_could_be_classes(
     make_regressor: Make, tmp_path: Path
 ) -> None:
     path = _save(tmp_path / "d.npz", (_Y[:, 0] > 7).astype(int))
@@ -147,9 +147,7 @@ def test_targets_that_do_not_fit_the_outputs_are_an_error(
             evaluate(make_regressor(2), path, task=task)
 
 
-def test_smoothed_classes_are_an_error_that_says_what_to_do(
-    make_regressor: Make, tmp_path: Path
-) -> None:
+def test_smoothed_classes_are_an_error_with_a_fix(make_regressor: Make, tmp_path: Path) -> None:
     path = _save(tmp_path / "d.npz", np.tile([0.9, 0.1], (300, 1)))
     with pytest.raises(DataError, match="rows of shares") as caught:
         evaluate(make_regressor(2), path)
@@ -178,7 +176,7 @@ def test_compare_judges_an_error_by_its_rise(make_linear: Make, tmp_path: Path) 
     assert mae.ci95[0] > 0
 
 
-def test_an_error_that_labels_show_to_be_larger_is_warned_of(
+def test_an_error_that_labels_show_to_be_larger_causes_a_warning(
     make_linear: Make, tmp_path: Path
 ) -> None:
     """The outputs agree (over 20 dB), but the other model's error is smaller than that."""

@@ -15,7 +15,9 @@ from edgekit.evaluate import run
 from edgekit.runtime import Runner
 
 
-def test_an_image_an_array_and_both_files_give_one_answer(int8_path: Path, tmp_path: Path) -> None:
+def test_an_image_an_array_and_both_files_give_the_same_answer(
+    int8_path: Path, tmp_path: Path
+) -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (8, 8), np.uint8)
     Image.fromarray(pixels).save(str(tmp_path / "i.png"))
     np.save(str(tmp_path / "i.npy"), pixels)
@@ -58,7 +60,7 @@ def test_labels_name_the_classes(int8_path: Path, tmp_path: Path) -> None:
     assert len(result.answers[0].top) == 2
 
 
-def test_what_was_asked_for_is_in_the_result(int8_path: Path, tmp_path: Path) -> None:
+def test_the_requested_options_are_in_the_result(int8_path: Path, tmp_path: Path) -> None:
     np.save(str(tmp_path / "x.npy"), np.zeros((8, 8), np.uint8))
     names = tmp_path / "labels.txt"
     names.write_text("zero\none\ntwo\nthree\nfour\n")
@@ -80,7 +82,7 @@ def test_labels_of_another_model_are_an_error(int8_path: Path) -> None:
         ("0: x\n1: y\n", ["x", "y"]),
     ],
 )
-def test_label_files_come_in_two_forms(tmp_path: Path, text: str, names: list[str]) -> None:
+def test_label_files_can_have_two_forms(tmp_path: Path, text: str, names: list[str]) -> None:
     (tmp_path / "l.txt").write_text(text)
     assert read_labels(tmp_path / "l.txt") == names
 
@@ -101,7 +103,7 @@ def test_nothing_to_run_on_is_a_usage_error(int8_path: Path) -> None:
         run(int8_path, [])
 
 
-def test_pictures_never_replace_what_was_given(int8_path: Path, tmp_path: Path) -> None:
+def test_pictures_never_replace_the_inputs(int8_path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     for name in ("a.bmp", "a.png", "b.png"):

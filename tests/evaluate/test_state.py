@@ -36,7 +36,7 @@ def _stream_top1(data: Path) -> float:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
-def test_a_model_that_remembers_is_judged_sample_by_sample(
+def test_a_stateful_model_is_judged_sample_by_sample(
     make_delay: Make, data: Path, workers: int
 ) -> None:
     result = evaluate(make_delay(_CLASSES), data, num_workers=workers)
@@ -44,7 +44,7 @@ def test_a_model_that_remembers_is_judged_sample_by_sample(
     assert "--keep-state" not in result.asked
 
 
-def test_a_stream_goes_through_one_interpreter_in_order(make_delay: Make, data: Path) -> None:
+def test_a_stream_runs_in_one_interpreter_in_order(make_delay: Make, data: Path) -> None:
     result = evaluate(make_delay(_CLASSES), data, num_workers=8, keep_state=True)
     assert result.metrics["top1"] == pytest.approx(_stream_top1(data))
     assert (result.num_workers, result.asked["--keep-state"]) == (1, "")
@@ -58,7 +58,7 @@ def test_a_stream_cannot_be_resumed(make_delay: Make, data: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("keep_state", "expected"), [(None, [0, 1, 0]), (False, [0, 1, 0]), (True, [0, 0, 1])]
 )
-def test_run_begins_anew_with_each_input(
+def test_run_resets_the_state_before_each_input(
     make_delay: Make, keep_state: bool | None, expected: list[int]
 ) -> None:
     samples = [np.eye(_CLASSES, dtype=np.float32)[index] for index in (0, 1, 0)]
@@ -66,7 +66,7 @@ def test_run_begins_anew_with_each_input(
     assert [answer.top[0].index for answer in result.answers] == expected
 
 
-def test_states_that_are_inputs_can_be_told_to_begin_anew(make_accumulator: Make) -> None:
+def test_states_that_are_inputs_can_be_reset(make_accumulator: Make) -> None:
     ones = [np.ones((2, 2, 3), np.float32)] * 3
     for keep_state, expected in ((None, [1, 2, 3]), (True, [1, 2, 3]), (False, [1, 1, 1])):
         result = run(make_accumulator(), ones, keep_state=keep_state)

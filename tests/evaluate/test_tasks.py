@@ -34,7 +34,7 @@ def test_a_network_of_images_is_judged_by_targets_of_its_size(
     assert any("segmentation" in each and "--task" in each for each in result.warnings)
 
 
-def test_where_nothing_fits_latency_alone_is_measured(make_same: Make, tmp_path: Path) -> None:
+def test_if_no_task_fits_only_latency_is_measured(make_same: Make, tmp_path: Path) -> None:
     x = np.zeros((20, 4, 4, 3), np.float32)
     result = evaluate(make_same((1, 4, 4, 3)), _save(tmp_path / "d.npz", x, np.arange(20)))
     assert (result.task, dict(result.metrics), result.num_samples) == ("none", {}, 20)
@@ -43,7 +43,7 @@ def test_where_nothing_fits_latency_alone_is_measured(make_same: Make, tmp_path:
     assert "segmentation needs a folder of images with masks" in warning
 
 
-def test_no_task_needs_no_label(make_linear: Make, tmp_path: Path) -> None:
+def test_the_task_none_does_not_need_labels(make_linear: Make, tmp_path: Path) -> None:
     path = _save(tmp_path / "d.npz", np.zeros((9, 4), np.float32))
     result = evaluate(make_linear(np.eye(4), (1, 4)), path, task="none")
     assert (result.task, result.num_samples, result.warnings) == ("none", 9, ())

@@ -112,7 +112,7 @@ def test_key_points_are_judged_by_coco(image: Path) -> None:
         evaluate(_pose(5), _coco(image, truth), preprocess="unit")
 
 
-def test_rotated_boxes_are_drawn_and_judged_by_what_surrounds_them(
+def test_rotated_boxes_are_drawn_and_judged_by_the_boxes_around_them(
     image: Path, tmp_path: Path
 ) -> None:
     result = run(_rotated(), [image], output=tmp_path / "drawn")
@@ -189,7 +189,7 @@ def _joined() -> bytes:
     return write_model(graph.model())
 
 
-def test_the_remedy_for_scores_in_steps_of_pixels_is_a_command_that_works(
+def test_the_fix_for_scores_in_steps_of_pixels_is_a_command_that_works(
     tmp_path: Path,
 ) -> None:
     path, image = tmp_path / "my yolo.tflite", tmp_path / "x.npy"

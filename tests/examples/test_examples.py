@@ -27,7 +27,9 @@ def _run(script: str, *arguments: str, folder: Path) -> subprocess.CompletedProc
 
 @pytest.mark.host
 @pytest.mark.slow
-def test_digits_end_in_an_int8_model_that_is_as_right_as_the_float_one(tmp_path: Path) -> None:
+def test_the_digits_example_makes_an_int8_model_as_accurate_as_the_float_one(
+    tmp_path: Path,
+) -> None:
     done = _run("digits.py", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "maps to the Edge TPU: 5 of 5 operators" in done.stdout
@@ -49,7 +51,7 @@ def test_a_network_learns_the_classes_of_a_folder_of_photographs(tmp_path: Path)
 
 
 @pytest.mark.host
-def test_weights_that_cannot_be_loaded_are_an_error_with_the_ways_out(tmp_path: Path) -> None:
+def test_weights_that_cannot_be_loaded_are_an_error_with_fixes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(5):
@@ -62,7 +64,7 @@ def test_weights_that_cannot_be_loaded_are_an_error_with_the_ways_out(tmp_path: 
 
 
 @pytest.mark.host
-def test_photographs_that_are_missing_are_an_error_with_the_way_out(tmp_path: Path) -> None:
+def test_missing_photographs_are_an_error_with_a_fix(tmp_path: Path) -> None:
     done = _run("photographs.py", "absent", folder=tmp_path)
     assert done.returncode == 1
     assert "there is no folder absent" in done.stderr
@@ -80,7 +82,7 @@ def test_the_board_classifies_images(tmp_path: Path, int8_path: Path) -> None:
     )
 
 
-def test_the_board_ends_with_the_error_of_a_file_that_is_no_model(tmp_path: Path) -> None:
+def test_the_board_program_prints_the_error_for_a_file_that_is_not_a_model(tmp_path: Path) -> None:
     (tmp_path / "no.tflite").write_bytes(b"not a model")
     Image.new("L", (8, 8)).save(tmp_path / "image.png")
     done = _run("board.py", "no.tflite", "image.png", folder=tmp_path)

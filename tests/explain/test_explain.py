@@ -29,14 +29,14 @@ _OP_VERSION = (
 
 
 @pytest.mark.parametrize("known", KNOWN_TEXTS, ids=lambda known: known.code)
-def test_each_known_text_is_recognized_as_itself_alone(known: KnownText) -> None:
+def test_each_known_text_is_recognized_only_as_itself(known: KnownText) -> None:
     result = explain_text(known.example)
     assert [each.code for each in result.matches] == [known.code]
     assert not result.unknown
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_each_code_has_a_title_a_cause_and_a_way_out(code: str) -> None:
+def test_each_code_has_a_title_a_cause_and_a_fix(code: str) -> None:
     (match,) = explain(code).matches
     assert match.code == code
     assert match.title
@@ -52,7 +52,7 @@ def test_numbers_of_the_text_are_in_its_explanation() -> None:
     assert "'CONV_2D' version '6'" in match.text
 
 
-def test_what_follows_from_a_cause_is_not_named_beside_it() -> None:
+def test_consequences_of_a_cause_are_not_listed_next_to_it() -> None:
     assert compiler_cause(_OP_VERSION) == explain_text(_OP_VERSION).matches[0]
     alone = explain_text("Invalid model: m.tflite\nModel could not be parsed\n")
     assert [each.code for each in alone.matches] == ["compiler.not_parsed"]
@@ -81,20 +81,20 @@ def test_rows_of_one_status_are_one_explanation() -> None:
     assert match.text.splitlines()[-1] == "and 1 more lines"
 
 
-def test_a_status_that_nobody_knows_is_unknown() -> None:
+def test_a_status_without_an_explanation_is_unknown() -> None:
     row = f"{'CONV_2D':31}{1:<11}Operation dislikes Mondays"
     result = explain_text(f"{row}\n{'ADD':31}{1:<11}Mapped to Edge TPU\n")
     assert not result.matches
     assert result.unknown == (" ".join(row.split(" ")),)
 
 
-def test_an_unknown_text_is_said_to_be_unknown() -> None:
+def test_an_unknown_text_is_reported_as_unknown() -> None:
     result = explain_text("the kettle boils")
     assert not result.recognized
     assert result.unknown == ("the kettle boils",)
 
 
-def test_unknown_alarms_beside_known_ones_are_kept() -> None:
+def test_unknown_failures_next_to_known_ones_are_listed() -> None:
     result = explain_text("Model not quantized\nERROR: the moon is full\n")
     assert [each.code for each in result.matches] == ["compiler.not_quantized"]
     assert result.unknown == ("ERROR: the moon is full",)
@@ -119,7 +119,7 @@ def test_a_file_is_read_and_a_binary_one_refused(tmp_path: Path) -> None:
         explain(str(tmp_path))
 
 
-def test_a_word_that_is_nothing_is_bad_input_with_a_suggestion() -> None:
+def test_an_unknown_word_is_bad_input_with_a_suggestion() -> None:
     with pytest.raises(InputError) as raised:
         explain("compiler.op_versoin")
     assert "compiler.op_version" in raised.value.fix
@@ -137,7 +137,7 @@ def test_only_crashes_without_a_reason_count_as_random() -> None:
 
 
 @given(st.text())
-def test_any_text_gives_an_answer_or_bad_input(text: str) -> None:
+def test_any_text_gives_an_explanation_or_bad_input(text: str) -> None:
     try:
         result = explain(text)
     except InputError:

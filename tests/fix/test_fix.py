@@ -54,7 +54,7 @@ def leaky(tmp_path: Path) -> Path:
     return path
 
 
-def test_each_rewrite_leaves_a_certificate(leaky: Path, tmp_path: Path) -> None:
+def test_each_rewrite_has_a_certificate(leaky: Path, tmp_path: Path) -> None:
     result = fix(leaky, tmp_path / "out.tflite")
     assert [each.rule for each in result.certificates] == ["io", "leaky-relu"]
     assert all(each.identical for each in result.certificates)
@@ -65,7 +65,7 @@ def test_each_rewrite_leaves_a_certificate(leaky: Path, tmp_path: Path) -> None:
     assert (result.mapped_before, result.mapped_after) == (0, 3)
 
 
-def test_a_measured_rewrite_says_how_far_it_is_off(tmp_path: Path) -> None:
+def test_a_measured_rewrite_reports_its_error(tmp_path: Path) -> None:
     result = fix(write_model(_model("HARD_SWISH")), tmp_path / "out.tflite", io="keep")
     (certificate,) = result.certificates
     assert not certificate.exact_by_construction
@@ -82,7 +82,7 @@ def test_fixing_twice_changes_nothing(leaky: Path, tmp_path: Path) -> None:
     assert second.read_bytes() == first.read_bytes()
 
 
-def test_data_are_compared_on_as_well(leaky: Path, tmp_path: Path) -> None:
+def test_samples_of_the_data_are_compared_too(leaky: Path, tmp_path: Path) -> None:
     data = tmp_path / "data.npy"
     np.save(data, np.random.default_rng(0).normal(0, 1, (5, 4, 4, 3)).astype(np.float32))
     result = fix(leaky, tmp_path / "out.tflite", data=str(data), num_random=2)
@@ -128,7 +128,7 @@ def test_a_compiled_model_is_refused(tmp_path: Path) -> None:
         fix(write_model(model), tmp_path / "out.tflite")
 
 
-def test_what_cannot_be_run_is_not_rewritten_unless_asked(tmp_path: Path) -> None:
+def test_a_model_that_cannot_run_is_rewritten_only_with_unproved(tmp_path: Path) -> None:
     model = _model(alpha=0.2)
     wrong = Operator("LEAKY_RELU", 99, (1,), (2,), {"alpha": 0.2}, "LeakyReluOptions")
     operators = (model.main.operators[0], wrong, model.main.operators[2])
@@ -143,7 +143,7 @@ def test_what_cannot_be_run_is_not_rewritten_unless_asked(tmp_path: Path) -> Non
     assert result.certificates[0].note.startswith("not measured")
 
 
-def test_custom_operators_at_the_end_do_not_keep_the_rest_from_its_proof(tmp_path: Path) -> None:
+def test_custom_operators_at_the_end_do_not_prevent_the_proof_of_the_rest(tmp_path: Path) -> None:
     model = _model(alpha=0.2)
     boxes = Tensor("boxes", (1, 4), "FLOAT32", 0)
     custom = Operator("CUSTOM", 1, (3,), (4,), custom_code="Mine", builtin_code=32)
@@ -156,7 +156,7 @@ def test_custom_operators_at_the_end_do_not_keep_the_rest_from_its_proof(tmp_pat
     assert "CUSTOM" in [op.opcode for op in read_model(tmp_path / "out.tflite").main.operators]
 
 
-def test_an_interpreter_that_dies_is_an_error_and_the_next_one_starts(tmp_path: Path) -> None:
+def test_an_interpreter_that_crashes_is_an_error_and_the_next_one_starts(tmp_path: Path) -> None:
     """The reference kernel of SOFTMAX aborts its process on a scale of 8e-9."""
     model = _model("SOFTMAX")
     tensors = list(model.main.tensors)
@@ -196,7 +196,7 @@ def _status(*words: object) -> int:
 @pytest.mark.parametrize(
     ("num_data", "said"), [(0, "measure it on real samples with --data"), (5, "--against OLD")]
 )
-def test_outputs_far_from_those_before_come_with_what_to_make_of_them(
+def test_the_warning_for_changed_outputs_contains_a_way_to_check_them(
     num_data: int, said: str
 ) -> None:
     sums = OutputComparison("out", 0.1)
@@ -225,7 +225,7 @@ def test_the_command_lists_its_rules(capsys: pytest.CaptureFixture[str]) -> None
     assert "dense-per-tensor" in capsys.readouterr().out
 
 
-def test_the_command_says_in_words_what_it_did(
+def test_the_command_describes_in_words_what_it_did(
     leaky: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _status("fix", leaky, "-o", tmp_path / "out.tflite") == 0
@@ -255,7 +255,7 @@ def _prelu(slopes: np.ndarray) -> Model:
     return Model((Subgraph(tensors, (0,), (2,), operators),), buffers)
 
 
-def test_a_prelu_that_maps_is_left_alone_unless_it_is_named(tmp_path: Path) -> None:
+def test_a_prelu_that_maps_is_not_changed_unless_the_rule_is_named(tmp_path: Path) -> None:
     """The operators that replace it also map, but take longer."""
     content = write_model(_prelu(np.arange(16).reshape(1, 1, 16) - 8))
     result = fix(content, tmp_path / "same.tflite")
@@ -269,14 +269,14 @@ def test_a_prelu_that_maps_is_left_alone_unless_it_is_named(tmp_path: Path) -> N
     assert any("slower" in each for each in named.warnings) == slower
 
 
-def test_a_prelu_with_a_slope_a_position_is_replaced(tmp_path: Path) -> None:
+def test_a_prelu_with_a_slope_per_position_is_replaced(tmp_path: Path) -> None:
     slopes = np.arange(8 * 8 * 16).reshape(1, 8, 8, 16) % 100
     result = fix(write_model(_prelu(slopes)), tmp_path / "out.tflite")
     assert [each.rule for each in result.certificates] == ["prelu"]
     assert (result.mapped_before, result.mapped_after) == (0, sum(result.operators_after.values()))
 
 
-def test_a_float_model_is_sent_to_convert(tmp_path: Path) -> None:
+def test_the_warning_for_a_float_model_names_convert(tmp_path: Path) -> None:
     tensors = tuple(Tensor(name, (1, 8), "FLOAT32", 0) for name in ("x", "y"))
     graph = Subgraph(tensors, (0,), (1,), (Operator("GELU", 1, (0,), (1,), {}, "GeluOptions"),))
     result = fix(write_model(Model((graph,), (_EMPTY,))), tmp_path / "out.tflite")

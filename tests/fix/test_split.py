@@ -98,7 +98,7 @@ def test_preprocessing_stays_with_the_head_and_labels_with_the_tail(
     assert result.tail.sha256 == sha256_hex(tail)
 
 
-def test_what_maps_is_in_the_head_and_few_bytes_cross(path: Path, tmp_path: Path) -> None:
+def test_mapped_operators_are_in_the_head_and_few_bytes_cross(path: Path, tmp_path: Path) -> None:
     """RELU and CONCATENATION also map, but double the bytes across the cut."""
     result = split(path, tmp_path / "parts")
     assert result.head.num_operators == result.head.num_mapped == 1
@@ -106,7 +106,7 @@ def test_what_maps_is_in_the_head_and_few_bytes_cross(path: Path, tmp_path: Path
     assert result.macs_share == 1.0
 
 
-def test_a_cut_by_hand_is_where_it_was_asked_for(path: Path, tmp_path: Path) -> None:
+def test_a_cut_by_hand_is_at_the_given_tensor(path: Path, tmp_path: Path) -> None:
     result = split(path, tmp_path / "parts", at=["relu"])
     assert [each.name for each in result.crossing] == ["dense", "relu"]
     assert result.head.num_operators == 2
@@ -122,7 +122,7 @@ def test_a_tensor_that_does_not_exist_is_named_with_those_that_are_like_it(
         split(path, tmp_path / "parts", at=["sum"])
 
 
-def test_an_output_of_the_head_is_said_to_come_from_there(tmp_path: Path) -> None:
+def test_an_output_of_the_head_is_reported_as_its_output(tmp_path: Path) -> None:
     path = tmp_path / "net.tflite"
     path.write_bytes(write_model(_model(outputs=(2, 5))))
     result = split(path, tmp_path / "parts", at=["relu"])
@@ -233,7 +233,7 @@ def test_no_other_cut_with_as_much_work_has_fewer_bytes(
     ("name", "num_head"),
     [("movenet_single_pose_lightning_ptq", 99), ("split_concat", None)],
 )
-def test_a_real_model_is_the_same_in_two_parts(
+def test_a_real_model_gives_the_same_outputs_in_two_parts(
     corpus: Path, tmp_path: Path, name: str, num_head: int | None
 ) -> None:
     source = corpus / "compiled" / "google-coral__test_data" / f"{name}.tflite"

@@ -48,7 +48,7 @@ def _good(result: DeployResult) -> BoardResult:
 
 
 @needs_sshd
-def test_a_bundle_arrives_and_its_results_come_back(
+def test_a_bundle_is_copied_and_its_results_are_fetched(
     net: Path, board: Board, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "results"
@@ -71,7 +71,9 @@ def test_a_bundle_arrives_and_its_results_come_back(
 
 
 @needs_sshd
-def test_what_is_there_already_is_not_copied_again(net: Path, board: Board, data: Path) -> None:
+def test_files_that_are_already_there_are_not_copied_again(
+    net: Path, board: Board, data: Path
+) -> None:
     _good(_deploy(net, board, data=data))
     copied = _good(_deploy(net, board, data=data)).copied
     assert copied is not None
@@ -94,7 +96,7 @@ def test_of_a_changed_bundle_only_the_changed_pieces_are_copied(
 
 
 @needs_sshd
-def test_a_cut_copy_leaves_the_old_file_and_the_next_run_goes_on(
+def test_an_interrupted_copy_keeps_the_old_file_and_the_next_run_continues(
     net: Path, board: Board, cable: Cable
 ) -> None:
     name = board.name.replace(str(board.server.port), str(cable.port))
@@ -113,7 +115,7 @@ def test_a_cut_copy_leaves_the_old_file_and_the_next_run_goes_on(
 
 
 @needs_sshd
-def test_a_cut_copy_is_taken_up_again_by_the_same_run(
+def test_an_interrupted_copy_is_continued_by_the_same_run(
     net: Path, board: Board, cable: Cable
 ) -> None:
     cable.breaks = 2
@@ -126,7 +128,7 @@ def test_a_cut_copy_is_taken_up_again_by_the_same_run(
 
 
 @needs_sshd
-def test_a_damaged_part_is_not_trusted(net: Path, board: Board, cable: Cable) -> None:
+def test_a_damaged_part_is_copied_again(net: Path, board: Board, cable: Cable) -> None:
     name = board.name.replace(str(board.server.port), str(cable.port))
     _deploy(net, board, name, reconnects=0)
     part = board.folder / ".net.edgekit.part"
@@ -138,7 +140,7 @@ def test_a_damaged_part_is_not_trusted(net: Path, board: Board, cable: Cable) ->
 
 
 @needs_sshd
-def test_a_folder_of_data_becomes_equal_to_the_one_here(
+def test_a_folder_of_data_there_becomes_equal_to_the_one_here(
     net: Path, board: Board, tmp_path: Path
 ) -> None:
     image = pytest.importorskip("PIL.Image")
@@ -155,7 +157,7 @@ def test_a_folder_of_data_becomes_equal_to_the_one_here(
 
 
 @needs_sshd
-def test_a_folder_that_deploy_did_not_make_is_left_alone(
+def test_a_folder_that_deploy_did_not_create_is_not_changed(
     net: Path, board: Board, tmp_path: Path
 ) -> None:
     mine = board.folder / "data" / "pictures" / "mine.txt"
@@ -172,7 +174,9 @@ def test_a_folder_that_deploy_did_not_make_is_left_alone(
 
 
 @needs_sshd
-def test_a_board_that_cannot_hold_a_file_says_why(net: Path, board: Board, tmp_path: Path) -> None:
+def test_the_error_of_a_board_that_cannot_store_a_file_has_the_reason(
+    net: Path, board: Board, tmp_path: Path
+) -> None:
     limit = 'ulimit -f 1000; exec sh -c "$SSH_ORIGINAL_COMMAND"'
     with another_sshd(tmp_path, f"ForceCommand {limit}") as narrow:
         found = _only(_deploy(net, board, narrow.name))
@@ -185,7 +189,7 @@ def test_a_board_that_cannot_hold_a_file_says_why(net: Path, board: Board, tmp_p
 
 @needs_sshd
 @pytest.mark.slow
-def test_edgekit_is_installed_from_wheels_alone_and_once(
+def test_edgekit_is_installed_only_from_wheels_and_only_once(
     net: Path, board: Board, wheel_dir: Path, tmp_path: Path
 ) -> None:
     bare = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
@@ -213,7 +217,7 @@ def test_edgekit_is_installed_from_wheels_alone_and_once(
 
 
 @needs_sshd
-def test_a_board_without_edgekit_is_an_error_that_says_how_to_install_it(
+def test_a_board_without_edgekit_is_an_error_with_the_way_to_install_it(
     net: Path, board: Board
 ) -> None:
     board.python.write_text(f'#!/bin/sh\ncd /; exec {sys.executable} -S -I "$@"\n')
@@ -225,7 +229,7 @@ def test_a_board_without_edgekit_is_an_error_that_says_how_to_install_it(
 
 
 @needs_sshd
-def test_another_edgekit_there_whose_answer_is_none_is_an_error(net: Path, board: Board) -> None:
+def test_an_invalid_reply_of_another_edgekit_there_is_an_error(net: Path, board: Board) -> None:
     first, last = board.python.read_text().splitlines()
     says = 'case "$*" in *doctor*) echo \'{"schema": "edgekit.doctor/2"}\'; exit 0;; esac'
     board.python.write_text("\n".join((first, says, last)) + "\n")
@@ -244,9 +248,7 @@ def test_a_board_without_that_python_is_an_error(net: Path, board: Board) -> Non
 
 
 @needs_sshd
-def test_an_edge_tpu_that_is_not_there_is_status_6_before_anything_is_copied(
-    net: Path, board: Board
-) -> None:
+def test_a_missing_edge_tpu_is_status_6_before_anything_is_copied(net: Path, board: Board) -> None:
     found = _only(_deploy(net, board, device="usb"))
     assert found.doctor is not None
     if found.doctor["edge_tpu_usable"]:
@@ -260,7 +262,7 @@ def test_an_edge_tpu_that_is_not_there_is_status_6_before_anything_is_copied(
 
 @needs_sshd
 @pytest.mark.corpus
-def test_a_usable_edge_tpu_is_taken_for_a_compiled_model(
+def test_a_usable_edge_tpu_is_used_for_a_compiled_model(
     board: Board, corpus: Path, tmp_path: Path
 ) -> None:
     """A fake doctor reports an Edge TPU; the commands after it are real and do not find one."""
@@ -280,7 +282,7 @@ def test_a_usable_edge_tpu_is_taken_for_a_compiled_model(
 
 
 @needs_sshd
-def test_an_error_of_edgekit_there_is_the_error_here(
+def test_an_error_of_edgekit_there_is_reported_here(
     net: Path, board: Board, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.npz"
@@ -293,9 +295,7 @@ def test_an_error_of_edgekit_there_is_the_error_here(
 
 
 @needs_sshd
-def test_a_host_key_that_is_not_known_is_refused_whatever_the_settings_say(
-    net: Path, board: Board
-) -> None:
+def test_an_unknown_host_key_is_refused_with_any_settings(net: Path, board: Board) -> None:
     board.server.known_hosts.write_text("")
     config = board.server.home / ".ssh" / "config"
     for settings in ("", "Host *\n  StrictHostKeyChecking no\n  UserKnownHostsFile none\n"):
@@ -308,7 +308,7 @@ def test_a_host_key_that_is_not_known_is_refused_whatever_the_settings_say(
 
 
 @needs_sshd
-def test_a_name_of_the_ssh_settings_will_do(net: Path, board: Board) -> None:
+def test_a_name_of_the_ssh_settings_is_accepted(net: Path, board: Board) -> None:
     user, _, address = board.name.partition("@")
     host, _, port = address.partition(":")
     known = board.server.known_hosts.read_text()
@@ -320,7 +320,7 @@ def test_a_name_of_the_ssh_settings_will_do(net: Path, board: Board) -> None:
 
 
 @needs_sshd
-def test_several_boards_are_one_table_and_one_that_fails_stops_no_other(
+def test_several_boards_are_one_table_and_a_failed_one_does_not_stop_the_others(
     net: Path, board: Board, tmp_path: Path
 ) -> None:
     with socket.socket() as probe:
@@ -352,7 +352,7 @@ def test_several_boards_are_one_table_and_one_that_fails_stops_no_other(
 
 
 @needs_sshd
-def test_ctrl_c_ends_what_runs_there(net: Path, board: Board, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_processes_there(net: Path, board: Board, tmp_path: Path) -> None:
     note = tmp_path / "pid"
     source = board.python.read_text().splitlines()
     hang = f'case "$*" in *benchmark*) echo $$ > {note}; exec sleep 600;; esac'
@@ -376,14 +376,14 @@ def test_ctrl_c_ends_what_runs_there(net: Path, board: Board, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "boards", [[], ["u:secret@h"], ["-oProxyCommand=x"], ["h/path"], ["a", "a"], [""]]
 )
-def test_boards_that_are_none_are_a_usage_error(net: Path, boards: list[str]) -> None:
+def test_invalid_boards_are_a_usage_error(net: Path, boards: list[str]) -> None:
     with pytest.raises(UsageError) as raised:
         deploy(net, boards)
     assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("device", ["", "gpu", "usb:x", "cpu --cpu", ":"])
-def test_a_device_that_is_none_is_a_usage_error(net: Path, device: str) -> None:
+def test_an_invalid_device_is_a_usage_error(net: Path, device: str) -> None:
     with pytest.raises(UsageError, match="there is no device"):
         deploy(net, "board", device=device)
 
@@ -394,9 +394,7 @@ def test_a_folder_that_is_not_its_own_is_a_usage_error(net: Path, folder: str) -
         deploy(net, "board", folder=folder)
 
 
-def test_what_cannot_be_deployed_is_found_before_anything_is_connected(
-    net: Path, tmp_path: Path
-) -> None:
+def test_invalid_arguments_are_found_before_a_connection(net: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty"):
         deploy(net, "board", data=tmp_path / "empty")
@@ -424,7 +422,9 @@ def _edgekit(*words: str) -> subprocess.CompletedProcess[str]:
 
 @needs_sshd
 @pytest.mark.corpus
-def test_a_coco_json_is_evaluated_there_as_here(board: Board, corpus: Path, tmp_path: Path) -> None:
+def test_a_coco_json_gives_the_same_evaluation_there_as_here(
+    board: Board, corpus: Path, tmp_path: Path
+) -> None:
     model = corpus / "coral" / "coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite"
     annotations = corpus / "coco" / "instances_val2017_64.json"
     write_bundle(model, output=tmp_path / "ssd.edgekit")

@@ -56,7 +56,7 @@ def test_the_compiled_model_is_measured_on_the_edge_tpu_there(
 
 
 @needs_sshd
-def test_where_the_library_is_too_old_for_the_model_auto_takes_the_cpu(
+def test_auto_uses_the_cpu_if_the_library_is_too_old_for_the_model(
     models: Models, board: Board, build: Build
 ) -> None:
     steps: list[str] = []

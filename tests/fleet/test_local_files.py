@@ -21,7 +21,7 @@ def _coco(folder: Path, *names: str) -> Path:
     return path
 
 
-def test_a_coco_json_brings_those_of_its_images_that_are_here(tmp_path: Path) -> None:
+def test_a_coco_json_is_copied_with_its_images_that_exist_here(tmp_path: Path) -> None:
     (tmp_path / "val" / "sub").mkdir(parents=True)
     for name in ("1.jpg", "sub/2.jpg", "not-in-the-json.jpg"):
         (tmp_path / "val" / name).write_text(name)
@@ -36,14 +36,14 @@ def test_a_coco_json_brings_those_of_its_images_that_are_here(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "a/../../secret.jpg", "/etc/passwd"])
-def test_a_coco_json_brings_nothing_from_elsewhere(tmp_path: Path, name: str) -> None:
+def test_images_in_other_folders_are_not_copied_with_a_coco_json(tmp_path: Path, name: str) -> None:
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "1.jpg").write_text("1")
     with pytest.raises(DataError, match="not in the folder of the others"):
         read_data(_coco(tmp_path, "1.jpg", name))
 
 
-def test_a_json_that_is_no_coco_is_refused(tmp_path: Path) -> None:
+def test_a_json_that_is_not_coco_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(DataError, match="no list of images"):
         read_data(tmp_path / "x.json")

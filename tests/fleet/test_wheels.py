@@ -31,13 +31,13 @@ _NUMPY = "numpy-1.21.6-cp37-cp37m-manylinux_2_17_aarch64.manylinux2014_aarch64"
         ("nonsense", (3, 11), "x86_64", False),
     ],
 )  # fmt: skip
-def test_a_wheel_fits_as_its_tags_say(
+def test_a_wheel_fits_by_its_tags(
     stem: str, python: tuple[int, ...], machine: str, expected: bool
 ) -> None:
     assert fits(stem, python, machine) is expected
 
 
-def test_the_boards_wheel_is_taken_before_the_whole_one() -> None:
+def test_the_boards_wheel_is_preferred_to_the_whole_one() -> None:
     names = (
         "edgekit_coral-1-py3-none-any.whl",
         "edgekit_coral_device-1-py3-none-any.whl",
@@ -48,7 +48,7 @@ def test_the_boards_wheel_is_taken_before_the_whole_one() -> None:
     assert requirements(files[:1]) == ("edgekit-coral",)
 
 
-def test_what_holds_the_same_modules_goes_under_its_earlier_names_too() -> None:
+def test_distributions_with_the_same_modules_are_removed_also_under_earlier_names() -> None:
     assert displaced("edgekit-coral") == ("edgekit-coral-device", "edgekit", "edgekit-device")
     assert displaced("edgekit-coral-device")[0] == "edgekit-coral"
 

@@ -27,7 +27,7 @@ _UNITS = (
 
 
 @pytest.mark.parametrize("unit", _UNITS)
-def test_the_estimate_is_never_below_the_need(unit: str) -> None:
+def test_the_estimated_memory_is_never_below_the_needed_memory(unit: str) -> None:
     content = f"[{unit * 20_000}0]".encode()
     tracemalloc.start()
     try:
@@ -39,7 +39,7 @@ def test_the_estimate_is_never_below_the_need(unit: str) -> None:
     assert peak <= memory_needed(content)
 
 
-def test_what_needs_too_much_memory_is_refused_before_it_is_parsed() -> None:
+def test_json_that_needs_too_much_memory_is_refused_before_it_is_parsed() -> None:
     content = b"[" + b"[[]]," * 5_000_000 + b"0]"  # 25 MB that need 875 MB
     with pytest.raises(ValueError, match="MiB of memory"):
         parse_json(content)
@@ -75,7 +75,7 @@ class _Slow(io.BytesIO):
         "12345678",
     ],
 )
-def test_a_stream_gives_what_json_gives(make: Any, text: str) -> None:  # noqa: ANN401
+def test_a_stream_returns_the_same_values_as_json(make: Any, text: str) -> None:  # noqa: ANN401
     stream = JsonStream(make(text.encode()))
     assert _streamed(stream) == json.loads(text.lstrip("\ufeff"))
     stream.end()
@@ -88,7 +88,7 @@ def test_a_stream_gives_what_json_gives(make: Any, text: str) -> None:  # noqa: 
     "text", ["", "{", '{"a"}', '{"a":}', '{"a":1,}', "[1,]", "[1 2]", "[1", "{1:2}", "[1]]", "nul"]
 )
 @pytest.mark.parametrize("make", [io.BytesIO, _Slow])
-def test_what_is_not_json_is_a_value_error_with_its_place(make: Any, text: str) -> None:  # noqa: ANN401
+def test_text_that_is_not_json_is_a_value_error_with_its_place(make: Any, text: str) -> None:  # noqa: ANN401
     stream = JsonStream(make(text.encode()))
     with pytest.raises(ValueError, match="at character"):
         _whole(stream)

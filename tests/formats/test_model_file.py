@@ -26,7 +26,7 @@ def bundled(int8_path: Path, tmp_path: Path) -> Path:
     return output
 
 
-def test_a_path_bytes_and_what_was_read_before_are_the_same_file(int8_path: Path) -> None:
+def test_a_path_bytes_and_a_model_file_are_the_same_file(int8_path: Path) -> None:
     file = read_model_file(int8_path)
     content = int8_path.read_bytes()
     assert (file.path, file.content) == (str(int8_path), content)
@@ -38,7 +38,7 @@ def test_a_path_bytes_and_what_was_read_before_are_the_same_file(int8_path: Path
     assert not file.is_compiled
 
 
-def test_the_hash_is_the_models_also_in_a_bundle(bundled: Path) -> None:
+def test_the_hash_is_that_of_the_model_also_in_a_bundle(bundled: Path) -> None:
     file = read_model_file(bundled)
     assert file.is_bundle
     assert file.given == bundled.read_bytes()
@@ -49,7 +49,7 @@ def test_the_hash_is_the_models_also_in_a_bundle(bundled: Path) -> None:
         assert document.sha256 == file.sha256
 
 
-def test_a_bundle_gives_the_model_that_is_preferred_or_says_that_it_has_none(
+def test_a_bundle_returns_the_preferred_model_or_an_error_that_it_has_none(
     bundled: Path,
 ) -> None:
     plain = read_model_file(bundled, PLAIN)

@@ -65,6 +65,6 @@ def test_a_missing_source_is_one_clear_error(tmp_path: Path, name: str) -> None:
         check(tmp_path / name)
 
 
-def test_an_empty_folder_is_no_saved_model(tmp_path: Path) -> None:
+def test_an_empty_folder_is_not_a_saved_model(tmp_path: Path) -> None:
     with pytest.raises(ModelFormatError, match="not a SavedModel"):
         check(tmp_path)

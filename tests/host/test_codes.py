@@ -75,7 +75,7 @@ def test_each_page_has_a_code_that_is_raised() -> None:
     assert unused == set()
 
 
-def test_an_error_ends_with_its_code_and_explain_knows_it() -> None:
+def test_an_error_ends_with_its_code_and_explain_explains_it() -> None:
     def edgekit_(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "edgekit", *words]
         return subprocess.run(command, check=False, capture_output=True, text=True)
@@ -89,7 +89,7 @@ def test_an_error_ends_with_its_code_and_explain_knows_it() -> None:
     assert explained.stdout.startswith("input: ")
 
 
-def test_explain_reads_standard_input_and_admits_what_it_does_not_know() -> None:
+def test_explain_reads_standard_input_and_lists_unknown_lines() -> None:
     def explain(subject: str, text: str = "") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "edgekit", "explain", subject]
         return subprocess.run(command, check=False, capture_output=True, text=True, input=text)

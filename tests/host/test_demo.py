@@ -18,7 +18,7 @@ from edgekit.host.demo import demo, load_digits, load_mnist
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 
-def test_the_demo_leaves_what_it_promises(tmp_path: Path) -> None:
+def test_the_demo_writes_all_its_files(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "edgekit", "demo", "-o", str(tmp_path / "out"), "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def test_a_file_that_is_not_mnist_is_a_data_error(tmp_path: Path) -> None:
         load_mnist(tmp_path / "none.npz")
 
 
-def test_wrong_words_end_before_the_training(tmp_path: Path) -> None:
+def test_wrong_arguments_end_before_the_training(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no data set"):
         demo(tmp_path, dataset="cifar")
     (tmp_path / "file").write_text("x")

@@ -42,18 +42,18 @@ def _included() -> dict[Path, str]:
     return files
 
 
-def test_both_wheels_are_what_the_code_calls_them() -> None:
+def test_the_code_uses_the_names_of_both_wheels() -> None:
     whole, part = (_project(folder)["project"] for folder in (_REPOSITORY, _REPOSITORY / "device"))
     assert (whole["name"], part["name"]) == (distribution.WHOLE, distribution.PART)
     assert tuple(sorted(part["optional-dependencies"])) == distribution.PART_EXTRAS
 
 
-def test_both_wheels_say_that_edgekit_has_types() -> None:
+def test_both_wheels_contain_the_marker_of_types() -> None:
     assert "edgekit/py.typed" in _included().values()
     assert (_REPOSITORY / "edgekit" / "py.typed").is_file()
 
 
-def test_the_host_extra_has_what_report_and_ssh_have() -> None:
+def test_the_host_extra_includes_report_and_ssh() -> None:
     extras = _project(_REPOSITORY)["project"]["optional-dependencies"]
     assert {*extras["report"], *extras["ssh"]} <= set(extras["host"])
 
@@ -70,7 +70,7 @@ def _module(name: str) -> str:
     return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def test_every_module_of_the_wheel_finds_there_what_it_imports() -> None:
+def test_every_import_of_a_module_in_the_wheel_is_in_the_wheel() -> None:
     graph = grimp.build_graph("edgekit", exclude_type_checking_imports=True)
     there = {_module(name) for name in _included().values() if name.endswith(".py")}
     missing = {
@@ -83,7 +83,7 @@ def test_every_module_of_the_wheel_finds_there_what_it_imports() -> None:
     assert not missing
 
 
-def test_the_wheel_asks_for_what_edgekit_asks_for() -> None:
+def test_the_wheel_requires_the_same_packages_as_edgekit() -> None:
     whole, part = (_project(folder)["project"] for folder in (_REPOSITORY, _REPOSITORY / "device"))
     assert part["dependencies"] == whole["dependencies"]
     assert part["requires-python"] == whole["requires-python"]
@@ -131,7 +131,7 @@ def _python(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_commands_of_the_host_say_where_they_are(site: Path) -> None:
+def test_commands_of_the_host_name_the_distribution_that_has_them(site: Path) -> None:
     done = _python(site, "-m", "edgekit", "convert", "net.keras", "--data", "x.npz")
     assert done.returncode == 5
     assert "edgekit-coral-device does not have convert" in done.stderr
@@ -147,12 +147,12 @@ def test_the_boards_commands_all_load(site: Path) -> None:
         assert (done.returncode, command in done.stdout) == (0, True), done.stderr
 
 
-def test_functions_of_the_host_are_no_attributes(site: Path) -> None:
+def test_functions_of_the_host_are_not_attributes(site: Path) -> None:
     code = "import edgekit; print(edgekit.__file__, hasattr(edgekit, 'convert'), edgekit.run)"
     done = _python(site, "-c", code)
     assert done.stdout.startswith(f"{site}/edgekit/__init__.py False <function run"), done.stderr
 
 
-def test_the_emulator_is_missed_by_name(site: Path) -> None:
+def test_the_error_for_the_missing_emulator_names_it(site: Path) -> None:
     done = _python(site, "-c", "import edgekit; edgekit.emulate(b'', [])")
     assert "edgekit-coral-device does not have emulator" in done.stderr

@@ -98,13 +98,13 @@ def test_a_page_runs_its_commands_and_writes_its_files(tmp_path: Path) -> None:
     assert "old" not in fresh
 
 
-def test_a_command_that_ends_otherwise_than_the_page_says_is_an_error(tmp_path: Path) -> None:
+def test_a_command_with_another_status_than_the_page_states_is_an_error(tmp_path: Path) -> None:
     page = "<!-- run -->\n```console\n$ exit 3\n```\n"
     with pytest.raises(CommandError, match="'exit 3' ended with 3, not 0"):
         page_with_outputs("page", page, tmp_path)
 
 
-def test_the_json_reference_is_fresh() -> None:
+def test_the_json_reference_is_up_to_date() -> None:
     fresh = json_reference.page()
     assert json_reference.PAGE.read_text() == fresh, "run python scripts/json_reference.py"
 
@@ -120,11 +120,11 @@ def test_the_json_reference_has_every_schema_of_the_source() -> None:
     assert {name for name in declared if f"## {name}\n" not in text} == set()
 
 
-def test_the_python_reference_is_fresh() -> None:
+def test_the_python_reference_is_up_to_date() -> None:
     assert api_page.PAGE.read_text() == api_page.page(), "run python scripts/api_page.py"
 
 
-def test_the_workflow_runs_what_the_checkout_has() -> None:
+def test_the_workflow_runs_only_what_exists_in_the_checkout() -> None:
     workflow = (page_outputs.ROOT / ".github" / "workflows" / "check.yml").read_text()
     makefile = (page_outputs.ROOT / "Makefile").read_text()
     targets = re.findall(r"run: make ([\w-]+)", workflow)

@@ -50,7 +50,7 @@ def test_a_plain_model_has_its_published_work(corpus: Path) -> None:
 
 
 @pytest.mark.corpus
-def test_models_compiled_apart_share_nothing(corpus: Path) -> None:
+def test_models_compiled_separately_share_nothing(corpus: Path) -> None:
     names = ("mobilenet_v1_0.25_128_quant", "split_concat")
     paths = [corpus / _TEST_DATA / f"{name}_edgetpu.tflite" for name in names]
     result = inspect_files(paths)
@@ -59,7 +59,7 @@ def test_models_compiled_apart_share_nothing(corpus: Path) -> None:
 
 
 @pytest.mark.corpus
-def test_segments_of_a_pipeline_are_told_from_co_compiled_models(
+def test_segments_of_a_pipeline_are_distinguished_from_co_compiled_models(
     corpus: Path, tmp_path: Path
 ) -> None:
     name = "ssd_mobilenet_v1_coco_quant_postprocess_segment_{}_of_2_edgetpu.tflite"
@@ -82,7 +82,7 @@ def test_five_parts_of_one_file_are_summed(corpus: Path) -> None:
 
 
 @pytest.mark.corpus
-def test_another_model_is_no_source(corpus: Path) -> None:
+def test_another_model_is_refused_as_the_source(corpus: Path) -> None:
     with pytest.raises(UnsupportedModelError, match="has no tensor"):
         inspect(
             corpus / f"{_SMALL}_edgetpu.tflite",

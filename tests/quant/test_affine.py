@@ -44,7 +44,7 @@ def test_every_value_is_rounded_as_defined(params: QuantParams, real: float) -> 
 
 
 @given(scale=_SCALES, zero_point=st.integers(0, 255))
-def test_all_256_codes_come_back(scale: float, zero_point: int) -> None:
+def test_all_256_codes_are_restored(scale: float, zero_point: int) -> None:
     for dtype, shift in (("uint8", 0), ("int8", -128)):
         params = QuantParams(scale, zero_point + shift, dtype)
         codes = np.arange(256) + shift
@@ -58,7 +58,7 @@ def test_ties_round_away_from_zero() -> None:
     assert (quantize(real, params).astype(int) - 10).tolist() == [-3, -2, -1, 1, 2, 3]
 
 
-def test_values_beyond_the_range_saturate() -> None:
+def test_values_outside_the_range_saturate() -> None:
     params = QuantParams(0.5, 128, "uint8")
     real = np.array([-np.inf, -1e300, -64.3, 63.8, 1e300, np.inf])
     assert quantize(real, params).tolist() == [0, 0, 0, 255, 255, 255]
@@ -67,7 +67,7 @@ def test_values_beyond_the_range_saturate() -> None:
 
 
 @pytest.mark.parametrize("dtype", _DTYPES)
-def test_the_range_in_real_values_is_what_the_end_codes_mean(dtype: str) -> None:
+def test_the_range_in_real_values_is_that_of_the_first_and_last_code(dtype: str) -> None:
     params = QuantParams(0.25, 3, dtype)
     ends = dequantize(np.array([params.q_min, params.q_max], dtype), params)
     assert ends.tolist() == [params.real_min, params.real_max]
@@ -79,7 +79,7 @@ def test_nan_is_refused_and_counted() -> None:
         quantize(real, QuantParams(1.0, 0, "int8"))
 
 
-def test_float64_and_empty_arrays_are_taken() -> None:
+def test_float64_and_empty_arrays_are_accepted() -> None:
     params = QuantParams(0.1, 0, "int8")
     assert quantize(np.array([0.25, -0.25]), params).tolist() == [3, -3]
     assert quantize(np.empty((0, 3), np.float32), params).shape == (0, 3)
@@ -89,11 +89,11 @@ def test_float64_and_empty_arrays_are_taken() -> None:
     ("scale", "zero_point", "dtype"),
     [(0.0, 0, "int8"), (math.nan, 0, "int8"), (1.0, 256, "uint8"), (1.0, 0, "float32")],
 )
-def test_senseless_parameters_are_refused(scale: float, zero_point: int, dtype: str) -> None:
+def test_invalid_parameters_are_refused(scale: float, zero_point: int, dtype: str) -> None:
     with pytest.raises(QuantizationError):
         QuantParams(scale, zero_point, dtype)
 
 
-def test_int32_cannot_be_quantized_to_in_float32_steps() -> None:
+def test_quantizing_to_int32_is_refused() -> None:
     with pytest.raises(QuantizationError, match="8 or 16 bits"):
         quantize(np.zeros(1, np.float32), QuantParams(1.0, 0, "int32"))

@@ -45,7 +45,7 @@ def test_nothing_is_logged_and_nothing_requested(page: Page, written: Path) -> N
         assert page.of(kind) == []
 
 
-def test_it_fits_into_400_pixels_with_legible_charts(page: Page, written: Path) -> None:
+def test_the_report_fits_into_400_pixels_with_legible_charts(page: Page, written: Path) -> None:
     page.open(written, width=400)
     assert page.ask("document.documentElement.scrollWidth") == 400
     sizes = page.ask(
@@ -67,12 +67,12 @@ def test_light_dark_and_print_differ(page: Page, written: Path) -> None:
     assert not _shown(page, "nav")
 
 
-def test_it_prints(page: Page, written: Path) -> None:
+def test_the_report_can_be_printed(page: Page, written: Path) -> None:
     page.open(written)
     assert len(page.send("Page.printToPDF", printBackground=True)["data"]) > 10_000
 
 
-def test_hovering_over_an_operator_names_it(page: Page, written: Path) -> None:
+def test_hovering_over_an_operator_shows_its_name(page: Page, written: Path) -> None:
     page.open(written)
     assert not _shown(page, ".ribbon .tip")
     page.hover(".ribbon a")
@@ -90,7 +90,7 @@ def test_a_series_can_be_hidden(page: Page, written: Path) -> None:
     assert _shown(page, ".switch svg .s0")
 
 
-def test_an_operator_leads_to_its_row_even_in_a_closed_table(page: Page, written: Path) -> None:
+def test_an_operator_links_to_its_row_even_in_a_closed_table(page: Page, written: Path) -> None:
     page.open(written)
     page.ask("document.querySelector('#operations ~ details').open = false")
     page.click(".ribbon li:nth-child(3) a")
@@ -98,7 +98,7 @@ def test_an_operator_leads_to_its_row_even_in_a_closed_table(page: Page, written
     assert page.ask("document.querySelector('#operations ~ details').open")
 
 
-def test_keys_reach_everything(page: Page, written: Path) -> None:
+def test_every_control_can_be_reached_by_keys(page: Page, written: Path) -> None:
     page.open(written)
     seen = set()
     for _ in range(60):

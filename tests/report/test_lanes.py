@@ -12,7 +12,7 @@ _GRAPHS = st.lists(st.lists(st.integers(0, 60), max_size=3), min_size=1, max_siz
 
 
 @given(_GRAPHS)
-def test_no_two_tensors_share_a_lane_while_lanes_are_left(takes: list[list[int]]) -> None:
+def test_two_tensors_never_share_a_lane_while_lanes_are_free(takes: list[list[int]]) -> None:
     made = {str(row): row for row in range(len(takes))}
     taken = [(row, [str(each) for each in names]) for row, names in enumerate(takes)]
     edges, num_lanes = route(made, taken)

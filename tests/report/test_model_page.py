@@ -61,7 +61,7 @@ def test_a_model_without_operators_has_a_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.corpus
-def test_nothing_is_fetched_and_parts_are_in_colour(corpus: Path) -> None:
+def test_the_page_fetches_nothing_and_its_parts_are_in_colour(corpus: Path) -> None:
     folder = corpus / "compiled/google-coral__test_data"
     result = inspect(
         folder / "deeplabv3_mnv2_dm05_pascal_quant_edgetpu.tflite",

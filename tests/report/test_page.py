@@ -103,7 +103,7 @@ def test_everything_found_has_its_section(run_folder: Path) -> None:
     assert "dB" in page.text["svg"]
 
 
-def test_the_page_fetches_nothing_and_has_no_program(run_folder: Path) -> None:
+def test_the_page_fetches_nothing_and_has_no_scripts(run_folder: Path) -> None:
     _, page = _made(run_folder)
     for name, value in page.attributes:
         if name in {"src", "href"}:
@@ -117,13 +117,13 @@ def test_the_page_fetches_nothing_and_has_no_program(run_folder: Path) -> None:
     ]
 
 
-def test_links_lead_somewhere_and_ids_are_unique(run_folder: Path) -> None:
+def test_links_have_targets_and_ids_are_unique(run_folder: Path) -> None:
     _, page = _made(run_folder)
     assert len(set(page.ids)) == len(page.ids)
     assert {link[1:] for link in page.links} <= set(page.ids)
 
 
-def test_the_same_data_is_inside_as_json(run_folder: Path) -> None:
+def test_the_page_contains_the_same_data_as_json(run_folder: Path) -> None:
     result, page = _made(run_folder)
     data = json.loads(page.data)
     assert data["documents"]["evaluate.json"] == json.loads(
@@ -134,7 +134,7 @@ def test_the_same_data_is_inside_as_json(run_folder: Path) -> None:
     assert {"edgekit.check/1", "edgekit.estimate/1", "edgekit.benchmark/2"} <= kinds
 
 
-def test_an_operator_without_a_measurement_is_said_to_have_none(run_folder: Path) -> None:
+def test_an_operator_without_a_measurement_is_shown_as_not_measured(run_folder: Path) -> None:
     document = debug_document(report(run_folder).sha256)
     del document["operators"][2]["isolated_snr_db"]
     document["operators"][4]["isolated_snr_db"] = "much"
@@ -146,9 +146,7 @@ def test_an_operator_without_a_measurement_is_said_to_have_none(run_folder: Path
 
 
 @pytest.mark.corpus
-def test_a_compiled_file_alone_shows_what_it_leaves_to_the_cpu(
-    corpus: Path, tmp_path: Path
-) -> None:
+def test_a_compiled_file_alone_shows_its_cpu_operators(corpus: Path, tmp_path: Path) -> None:
     name = "deeplabv3_mnv2_dm05_pascal_quant_edgetpu.tflite"
     source = corpus / "compiled/google-coral__test_data" / name
     (tmp_path / name).write_bytes(source.read_bytes())
@@ -180,7 +178,7 @@ def test_a_saved_check_is_not_computed_again(tmp_path: Path, int8_path: Path) ->
     assert schemas.count("edgekit.check/1") == 1
 
 
-def test_the_compiler_has_the_last_word(run_folder: Path) -> None:
+def test_the_compilers_report_has_priority(run_folder: Path) -> None:
     sha256 = report(run_folder).sha256
     model = {"sha256": sha256, "num_mapped": 5, "num_operators": 6, "on_chip_bytes": 4096}
     compiled = {"schema": "edgekit.compile/1", "models": [model], "log": "the log"}
@@ -219,7 +217,7 @@ def test_classes_of_a_detector_have_bars(tmp_path: Path) -> None:
     ("num_classes", "names"),
     [(2, ["sky, blue", "$sea$"]), (2, ["only one"]), (2, None), (10**15, ["one"])],
 )
-def test_mistakes_are_told_by_the_names_of_the_classes(
+def test_mistakes_are_shown_by_the_names_of_the_classes(
     tmp_path: Path, num_classes: int, names: list[str] | None
 ) -> None:
     evaluation = {
@@ -240,7 +238,7 @@ def test_mistakes_are_told_by_the_names_of_the_classes(
         assert " 1.2M " in page.text["svg"]  # in its cell
 
 
-def test_the_commands_say_what_was_asked_and_where_it_goes(tmp_path: Path) -> None:
+def test_the_commands_contain_the_options_and_the_outputs(tmp_path: Path) -> None:
     asked = {"--labels": "my names.txt", "--label-offset": "-1", "evil": "; rm"}
     data = {"source": "pictures", "preprocess": "unit"}
     evaluation = {"schema": "edgekit.evaluate/1", "model": "m.tflite", "data": data}
@@ -252,7 +250,7 @@ def test_the_commands_say_what_was_asked_and_where_it_goes(tmp_path: Path) -> No
     ]
 
 
-def test_several_estimates_are_told_apart(tmp_path: Path) -> None:
+def test_several_estimates_are_distinguished(tmp_path: Path) -> None:
     latency = {"low": 1.0, "mid": 2.0, "high": 3.0}
     for name in ("plain", "compiled"):
         guess = {"schema": "edgekit.estimate/1", "model": f"a/{name}.tflite", "device": "usb3"}
@@ -320,7 +318,9 @@ def test_a_folder_with_nothing_to_report_is_an_error(tmp_path: Path, content: st
     assert not (tmp_path / "report.html").exists()
 
 
-def test_the_folder_at_hand_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_folder_has_a_name_in_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_json(tmp_path / "evaluate.json", {"schema": "edgekit.evaluate/1", "num_samples": 1})
     monkeypatch.chdir(tmp_path)
     _, page = _made(Path())
@@ -345,7 +345,7 @@ _JSON = st.recursive(
 
 
 @given(_JSON)
-def test_asking_any_json_for_anything_never_fails(value: Any) -> None:  # noqa: ANN401
+def test_reading_any_value_of_any_json_never_fails(value: Any) -> None:  # noqa: ANN401
     node = Node(value)
     node.at("a", 0, "b")
     assert isinstance(node.text("a"), str)

@@ -33,7 +33,7 @@ def test_errors_of_a_regression_are_in_the_targets_unit(make_delay: Make, tmp_pa
     assert "mean absolute error 0.75" in page.replace("\n", "")  # of the worse target
 
 
-def test_multi_label_has_its_own_names(make_delay: Make, tmp_path: Path) -> None:
+def test_multi_label_metrics_have_their_own_names(make_delay: Make, tmp_path: Path) -> None:
     y = np.random.default_rng(2).integers(0, 2, (80, 2))
     page = _page(tmp_path, make_delay(2), y)
     assert "F1, macro" in page

@@ -79,7 +79,7 @@ def _verdict(folder: Path, *documents: dict[str, Any]) -> Verdict:
         (0.03, (0.02, 0.04), "3.00 points better than before"),
     ],
 )
-def test_as_before_is_said_only_where_the_interval_shows_it(
+def test_the_headline_states_as_before_only_if_the_interval_shows_it(
     difference: float, interval: tuple[float, float], said: str, tmp_path: Path
 ) -> None:
     text = _verdict(tmp_path, _check(10, 1.0), _evaluate(difference, interval)).text
@@ -98,7 +98,7 @@ def test_an_error_that_grows_is_worse(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mapped", "macs", "level"), [(10, 1.0, "good"), (9, 0.97, "partly"), (9, 0.3, "bad")]
 )
-def test_it_is_red_where_most_of_the_work_stays_on_the_cpu(
+def test_the_verdict_is_bad_if_most_of_the_work_stays_on_the_cpu(
     mapped: int, macs: float, level: str, tmp_path: Path
 ) -> None:
     verdict = _verdict(tmp_path, _check(mapped, macs))
@@ -109,7 +109,7 @@ def test_it_is_red_where_most_of_the_work_stays_on_the_cpu(
 @pytest.mark.parametrize(
     ("quality", "level"), [("good", "good"), ("doubtful", "partly"), ("bad", "bad")]
 )
-def test_answers_unlike_those_of_the_float_model_spoil_the_headline(
+def test_answers_unlike_those_of_the_float_model_make_the_headline_bad(
     quality: str, level: str, tmp_path: Path
 ) -> None:
     evaluation = _evaluate(-0.001, (-0.005, 0.003), quality)
@@ -118,7 +118,7 @@ def test_answers_unlike_those_of_the_float_model_spoil_the_headline(
     assert ("finds about half" in verdict.text) == (quality != "good")
 
 
-def test_a_conversion_that_is_bad_is_enough(tmp_path: Path) -> None:
+def test_a_bad_conversion_alone_makes_the_verdict_bad(tmp_path: Path) -> None:
     quality = _evaluate(0, (0, 0), "bad")["against"]["quality"]
     conversion = {
         "schema": "edgekit.convert/1",
@@ -129,7 +129,7 @@ def test_a_conversion_that_is_bad_is_enough(tmp_path: Path) -> None:
     assert _verdict(tmp_path, _check(10, 1.0), conversion).level == "bad"
 
 
-def test_commands_are_repeated_only_where_they_run_as_printed(tmp_path: Path) -> None:
+def test_commands_are_shown_only_if_they_run_as_printed(tmp_path: Path) -> None:
     """The command line itself parses each line; objects passed in Python do not have a line."""
     data = {"source": "photos", "preprocess": "unit"}
     array = {"source": "array", "kind": "python"}
@@ -169,7 +169,9 @@ def test_commands_are_repeated_only_where_they_run_as_printed(tmp_path: Path) ->
         command.make_context(name, rest, resilient_parsing=False)
 
 
-def test_what_is_computed_for_the_page_goes_to_no_file(tmp_path: Path, int8_model: Model) -> None:
+def test_results_computed_for_the_page_are_not_written_to_files(
+    tmp_path: Path, int8_model: Model
+) -> None:
     (tmp_path / "m.tflite").write_bytes(write_model(int8_model))
     report(tmp_path)
     page = (tmp_path / "report.html").read_text()

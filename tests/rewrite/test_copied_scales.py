@@ -44,7 +44,7 @@ def _predict(model: Model, *real: np.ndarray) -> np.ndarray:
     return answer
 
 
-def test_a_reversal_that_changes_the_scale_is_wrong_and_is_mended() -> None:
+def test_a_reversal_that_changes_the_scale_is_wrong_and_is_fixed() -> None:
     real, expected = np.array([[4.0, 3.0, 2.0, 1.0]]), [[1.0, 2.0, 3.0, 4.0]]
     wrong = _reverse(_COARSE)
     assert _predict(wrong, real).tolist() != expected
@@ -61,7 +61,7 @@ def test_inputs_that_are_joined_are_rescaled_before() -> None:
 
 
 @pytest.mark.parametrize("model", [_reverse(_FINE), _concat("INT8", _FINE)])
-def test_what_keeps_its_scale_is_left_alone(model: Model) -> None:
+def test_operators_that_keep_their_scale_are_not_changed(model: Model) -> None:
     assert mend_copied_scales(model) is model
 
 
@@ -72,7 +72,7 @@ def test_old_uint8_joins_rescale_by_themselves() -> None:
     assert _predict(model, *real).tolist() == [[1.0, 2.0, 3.0, 4.0]]
 
 
-def test_mending_twice_changes_nothing() -> None:
+def test_fixing_a_fixed_model_changes_nothing() -> None:
     mended = mend_copied_scales(_reverse(_COARSE))
     assert mend_copied_scales(mended) is mended
 

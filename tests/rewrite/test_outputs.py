@@ -50,7 +50,9 @@ def _real(model: Model, outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     ],
 )
 @pytest.mark.parametrize("tail", ["", "DEQUANTIZE"])
-def test_parts_hold_the_joined_values(axis: int, shape: Sequence[int] | None, tail: str) -> None:
+def test_the_parts_contain_the_joined_values(
+    axis: int, shape: Sequence[int] | None, tail: str
+) -> None:
     before = _joined(axis, shape, tail)
     after = separate_outputs(before)
     assert after is not None
@@ -69,5 +71,7 @@ def test_parts_hold_the_joined_values(axis: int, shape: Sequence[int] | None, ta
 @pytest.mark.parametrize(
     ("axis", "shape"), [(3, (1, 48)), (1, (1, 48)), (3, (1, 2, 6, 4)), (2, (1, 2, 3, 8))]
 )
-def test_a_reshape_that_interleaves_the_parts_is_left(axis: int, shape: Sequence[int]) -> None:
+def test_a_reshape_that_interleaves_the_parts_is_not_changed(
+    axis: int, shape: Sequence[int]
+) -> None:
     assert separate_outputs(_joined(axis, shape)) is None

@@ -37,6 +37,6 @@ def test_used_parts_keep_their_values(axis: int, outputs: tuple[int, ...]) -> No
     assert answers[0] == answers[1]
 
 
-def test_a_split_that_is_used_whole_stays() -> None:
+def test_a_split_without_unused_parts_is_not_changed() -> None:
     model = _split(1, (2, 3, 4))
     assert slice_partial_splits(model) is model

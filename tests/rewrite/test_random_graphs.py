@@ -27,7 +27,7 @@ def _all_rules(model: Model) -> Model:
 
 @_RELAXED
 @given(model=graphs())
-def test_rules_that_promise_equal_outputs_keep_it(model: Model) -> None:
+def test_exact_rules_give_equal_outputs(model: Model) -> None:
     inputs = random_inputs(model)
     for rule in rules():
         changed = apply_rule(rule, model)
@@ -41,7 +41,7 @@ def test_rules_that_promise_equal_outputs_keep_it(model: Model) -> None:
 
 @_RELAXED
 @given(model=graphs())
-def test_a_second_time_there_is_nothing_to_do(model: Model) -> None:
+def test_applying_a_rule_twice_changes_nothing(model: Model) -> None:
     fixed = _all_rules(model)
     content = write_model(fixed)
     assert write_model(read_model(content)) == content
@@ -51,7 +51,7 @@ def test_a_second_time_there_is_nothing_to_do(model: Model) -> None:
 
 @_RELAXED
 @given(model=graphs())
-def test_no_operator_is_made_that_the_compiler_cannot_read_or_map(model: Model) -> None:
+def test_rules_create_only_operators_that_the_compiler_can_read_and_map(model: Model) -> None:
     fixed = _all_rules(model)
     for verdict in judge_operators(fixed):
         assert verdict.alone != "cpu" or verdict.opcode in ("DEQUANTIZE",), verdict

@@ -33,7 +33,7 @@ def _largest_step(before: Model, after: Model, count: int = 20) -> int:
     )
 
 
-def test_every_rule_has_a_name_of_its_own_and_says_what_it_does() -> None:
+def test_every_rule_has_its_own_name_and_a_description() -> None:
     names = [each.name for each in rules()]
     assert len(set(names)) == len(names)
     assert all(each.description for each in rules())
@@ -65,7 +65,7 @@ def test_prelu_of_any_slopes_gives_equal_outputs(
 
 @pytest.mark.parametrize("dtype", ["INT8", "UINT8"])
 @pytest.mark.parametrize("scale", [0.004, 0.05, 0.3])
-def test_hard_swish_is_off_by_a_step_at_most(dtype: str, scale: float) -> None:
+def test_hard_swish_differs_by_a_step_at_most(dtype: str, scale: float) -> None:
     graph = Graph((1, 16, 16, 4), dtype)
     graph.quantize(scale)
     graph.apply("HARD_SWISH", [graph.x], graph.tensor(graph.shape(), scale / 2, -100), version=1)
@@ -75,7 +75,7 @@ def test_hard_swish_is_off_by_a_step_at_most(dtype: str, scale: float) -> None:
     assert _largest_step(model, fixed) <= (1 if scale < 0.3 else 2)
 
 
-def test_gelu_is_off_by_as_much_as_its_approximation() -> None:
+def test_gelu_differs_by_the_error_of_its_approximation() -> None:
     """Compared with the formula: not every runtime has an integer kernel for GELU."""
     graph = Graph((1, 256))
     graph.activation("GELU", approximate=False)
@@ -110,7 +110,7 @@ def test_silu_left_in_float_becomes_integer() -> None:
     assert _largest_step(model, fixed) <= 1
 
 
-def test_a_float_island_with_something_else_in_it_stays() -> None:
+def test_a_float_island_with_an_unsupported_operator_is_not_changed() -> None:
     graph = Graph((1, 8))
     start = graph.dequantize()
     graph.apply("EXP", [start], graph.tensor((1, 8), None, dtype="FLOAT32"), version=1)
@@ -219,7 +219,7 @@ def test_a_grouped_convolution_becomes_ones_that_the_compiler_reads(
     assert np.abs(answer - expected).max() <= 1
 
 
-def test_a_mean_over_a_large_image_is_taken_in_bands() -> None:
+def test_a_mean_over_a_large_image_is_computed_in_bands() -> None:
     graph = Graph((1, 256, 128, 3))
     axes = graph.constant(np.array([1, 2], np.int32))
     out = graph.tensor((1, 3), 0.01, 5)
@@ -230,7 +230,7 @@ def test_a_mean_over_a_large_image_is_taken_in_bands() -> None:
     assert _largest_step(model, fixed, 3) <= 3
 
 
-def test_transposes_that_undo_each_other_go() -> None:
+def test_transposes_that_cancel_are_removed() -> None:
     graph = Graph((1, 4, 6, 3))
     graph.transpose((0, 3, 1, 2))
     graph.activation("RELU")
@@ -287,7 +287,7 @@ def test_boxes_and_scores_become_separate_outputs(order: str) -> None:
         assert np.abs(joined - (whole.astype(np.float32) - 128) * 2.5).max() <= 2.5 * 0.51
 
 
-def test_ranges_that_are_alike_stay_together() -> None:
+def test_similar_ranges_stay_together() -> None:
     graph = Graph((1, 5, 4))
     start = graph.x
     left = graph.quantize(0.1)
@@ -298,7 +298,7 @@ def test_ranges_that_are_alike_stay_together() -> None:
 
 @pytest.mark.parametrize("wanted", ["uint8", "int8", "float32"])
 @pytest.mark.parametrize("given", ["INT8", "UINT8"])
-def test_inputs_and_outputs_get_the_type_asked_for(given: str, wanted: str) -> None:
+def test_inputs_and_outputs_get_the_requested_type(given: str, wanted: str) -> None:
     graph = Graph((1, 4), given)
     graph.activation("RELU")
     model = graph.model()
@@ -311,7 +311,7 @@ def test_inputs_and_outputs_get_the_type_asked_for(given: str, wanted: str) -> N
     assert [fixed.main.tensors[i].name for i in ends] == names
 
 
-def test_types_there_and_back_leave_the_model_as_it_was() -> None:
+def test_types_changed_and_changed_back_give_the_same_model() -> None:
     graph = Graph((1, 4))
     graph.activation("RELU")
     model = graph.model()
@@ -323,7 +323,7 @@ def test_types_there_and_back_leave_the_model_as_it_was() -> None:
     assert opcodes(_apply("io", unsigned, "int8")) == ["RELU"]
 
 
-def test_versions_are_lowered_as_far_as_the_meaning_allows() -> None:
+def test_versions_are_lowered_if_the_meaning_stays_the_same() -> None:
     graph = Graph((1, 4))
     graph.activation("RELU")
     graph.dense(3, keep_num_dims=True)
@@ -354,7 +354,7 @@ def _dynamic() -> Model:
     return graph.model()
 
 
-def test_a_dynamic_batch_is_frozen_and_what_hangs_on_it_folded() -> None:
+def test_a_dynamic_batch_is_frozen_and_operators_that_depend_on_it_are_folded() -> None:
     model = _dynamic()
     fixed = _apply("freeze", model)
     assert opcodes(fixed) == ["RESHAPE"]
@@ -362,14 +362,14 @@ def test_a_dynamic_batch_is_frozen_and_what_hangs_on_it_folded() -> None:
     assert _largest_step(model, fixed) == 0
 
 
-def test_an_unknown_width_is_left_to_whoever_knows_it() -> None:
+def test_an_unknown_width_is_not_frozen() -> None:
     graph = Graph((1, 1, 4))
     graph.tensors[graph.input] = replace(graph.tensors[graph.input], shape_signature=(1, -1, 4))
     graph.activation("RELU")
     assert apply_rule(_rule("freeze"), graph.model()) is None
 
 
-def test_what_is_computed_twice_is_computed_once() -> None:
+def test_duplicate_operators_become_one() -> None:
     graph = Graph((1, 4))
     start = graph.x
     left = graph.logistic()
@@ -381,7 +381,7 @@ def test_what_is_computed_twice_is_computed_once() -> None:
     assert _largest_step(model, fixed) == 0
 
 
-def test_what_no_output_needs_goes() -> None:
+def test_operators_that_no_output_needs_are_removed() -> None:
     graph = Graph((1, 4))
     start = graph.x
     graph.dense(8)
@@ -392,7 +392,7 @@ def test_what_no_output_needs_goes() -> None:
     assert len(fixed.buffers) == 1
 
 
-def test_a_compiled_model_is_not_touched() -> None:
+def test_a_compiled_model_is_not_changed() -> None:
     graph = Graph((1, 4))
     graph.activation("LEAKY_RELU", alpha=0.1)
     model = graph.model()
@@ -402,7 +402,7 @@ def test_a_compiled_model_is_not_touched() -> None:
         assert apply_rule(rule, replace(model, subgraphs=(compiled,))) is None
 
 
-def test_signatures_follow_the_ends() -> None:
+def test_signatures_follow_changed_inputs_and_outputs() -> None:
     from edgekit.formats.tflite import SignatureDef  # noqa: PLC0415
 
     graph = Graph((1, 4))
@@ -415,7 +415,7 @@ def test_signatures_follow_the_ends() -> None:
     assert after.outputs == {"y": fixed.main.outputs[0]}
 
 
-def test_a_tensor_name_is_never_given_twice() -> None:
+def test_a_tensor_name_is_never_used_twice() -> None:
     graph = Graph((1, 4, 4, 2))
     for _ in range(3):
         graph.activation("HARD_SWISH")

@@ -36,7 +36,7 @@ def _as_uint8(real: NDArray[Any], scale: float, zero: int) -> NDArray[Any]:
     return (np.clip(np.round(real / scale) + zero, 0, 255) - zero) * scale
 
 
-def test_what_is_the_same_for_all_samples_is_no_signal() -> None:
+def test_a_constant_part_of_the_outputs_is_not_signal() -> None:
     expected = 100 + _RNG.normal(size=(50, 30))
     actual = expected + _RNG.normal(scale=0.5, size=expected.shape)
     record = _record(expected, actual)
@@ -62,7 +62,7 @@ def test_chunks_of_any_size_give_the_numbers_of_the_whole() -> None:
     assert one.spread == pytest.approx(other.spread, rel=1e-9)
 
 
-def test_equal_outputs_are_good_and_one_sample_tells_nothing() -> None:
+def test_equal_outputs_are_good_and_one_sample_has_no_verdict() -> None:
     values = _RNG.normal(size=(10, 6))
     assert _record(values, values).identical
     assert _verdict(values, values) == GOOD
@@ -94,7 +94,7 @@ def test_saturated_values_are_those_beyond_the_models_range() -> None:
 
 
 @pytest.mark.parametrize(("reach", "verdict"), [(8, GOOD), (700, BAD)])
-def test_detector_logits_are_judged_by_what_lies_above_zero(reach: float, verdict: str) -> None:
+def test_detector_logits_are_judged_by_the_values_above_zero(reach: float, verdict: str) -> None:
     """A step of 2.7 leaves no score between 0 and the next code, and the largest code is 0."""
     logits = -_RNG.uniform(1, reach, (20, 900, 1))
     logits[:, :5] = _RNG.uniform(0.3, 2.5, (20, 5, 1))
@@ -110,7 +110,7 @@ def test_detector_logits_are_judged_by_what_lies_above_zero(reach: float, verdic
     assert judge_output(record)[0] == verdict
 
 
-def test_without_a_hit_the_step_and_the_largest_code_decide() -> None:
+def test_without_a_hit_the_verdict_depends_on_the_step_and_the_largest_code() -> None:
     logits = -_RNG.uniform(1, 600, (20, 900, 1))
     logits[0, 0] = 1.5  # one hit is not enough for a verdict
     scale = 601.5 / 255
@@ -125,7 +125,7 @@ def test_without_a_hit_the_step_and_the_largest_code_decide() -> None:
     assert [(each.code, each.level) for each in findings] == [("quality.coarse_logits", DOUBTFUL)]
 
 
-def test_half_of_the_hits_is_said_in_words() -> None:
+def test_half_of_the_hits_is_reported_in_words() -> None:
     logits = np.full((20, 900, 1), -6.0)
     logits += _RNG.normal(scale=0.5, size=logits.shape)
     logits[:, :10] = 2.0
@@ -147,7 +147,7 @@ def test_a_background_class_does_not_hide_lost_objects() -> None:
     assert judge_output(record)[0] == BAD
 
 
-def test_boxes_and_scores_in_one_output_are_judged_apart() -> None:
+def test_boxes_and_scores_in_one_output_are_judged_separately() -> None:
     """The large values of the boxes hide the scores' loss: 40 dB in all, but no object is found."""
     boxes = _RNG.uniform(0, 600, (20, 300, 4))
     scores = np.where(_RNG.random((20, 300, 3)) < 0.01, 0.9, 0.02)
@@ -172,7 +172,7 @@ def test_channels_first_are_found_too() -> None:
     assert judge_output(record)[0] == GOOD
 
 
-def test_coordinates_between_0_and_1_are_no_scores() -> None:
+def test_coordinates_between_0_and_1_are_not_scores() -> None:
     expected = _RNG.uniform(0.2, 0.8, (40, 10))
     actual = expected + _RNG.normal(scale=0.01, size=expected.shape)
     record = _record(expected, actual)
@@ -190,7 +190,7 @@ def test_a_flag_that_hardly_ever_changes_is_good_when_its_decisions_agree() -> N
     assert judge_output(record)[0] == GOOD
 
 
-def test_the_range_of_each_feature_is_gathered() -> None:
+def test_the_range_of_each_feature_is_collected() -> None:
     ranges = InputRanges(_info((1, 3)))
     ranges.add(np.array([[0.0, -5.0, 2.0]]))
     ranges.add(np.array([[1.0, 5.0, 2.0], [0.5, 0.0, 2.0]]))
@@ -235,7 +235,7 @@ def test_one_lost_number_among_good_ones_is_named() -> None:
     assert record.elements_snr_db == pytest.approx(10 * np.log10(powers[0] / powers[1]), abs=0.01)
 
 
-def test_a_number_that_hardly_varies_is_no_target() -> None:
+def test_a_number_that_hardly_varies_is_not_a_target() -> None:
     """The root of a skeleton is the origin of its coordinates, up to rounding."""
     expected = _RNG.normal(size=(60, 6))
     expected[:, 0] *= 1e-6

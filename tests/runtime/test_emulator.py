@@ -85,7 +85,7 @@ def _share(layers: list[Alone]) -> tuple[float, int]:
 
 
 @pytest.mark.corpus
-def test_why_the_fast_kernels_differ_is_known_to_the_value(corpus: Path) -> None:
+def test_every_difference_of_the_fast_kernels_is_explained(corpus: Path) -> None:
     layers = _alone(corpus, "fast")
     assert {each.opcode for each in layers} == {"CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D"}
     assert sum(each.num_differing for each in layers) > 0
@@ -117,7 +117,7 @@ def test_the_answer_of_a_whole_model_is_that_of_the_fast_kernels(corpus: Path) -
 
 
 @pytest.mark.corpus
-def test_environment_says_that_times_are_not_the_chips(corpus: Path) -> None:
+def test_the_environment_states_that_times_are_not_the_chips(corpus: Path) -> None:
     path = corpus / _FOLDER / f"{_NAME}_edgetpu.tflite"
     with Runner(path, device="emulator") as runner:
         environment = runner.environment
@@ -153,7 +153,7 @@ def test_a_model_that_is_not_compiled_is_refused() -> None:
         Runner(_plain(), device="emulator")
 
 
-def test_a_model_that_is_not_compiled_is_refused_where_no_runtime_is_installed() -> None:
+def test_a_model_that_is_not_compiled_is_refused_without_a_runtime() -> None:
     def no_runtime() -> InterpreterLibrary:
         raise MissingExtraError("no TensorFlow Lite runtime is installed")
 

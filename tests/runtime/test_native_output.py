@@ -12,7 +12,7 @@ import pytest
 from edgekit.runtime.native_output import chatter_logged
 
 
-def test_chatter_is_held_back_and_errors_are_forwarded(
+def test_harmless_messages_are_hidden_and_errors_are_forwarded(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "edgekit"), chatter_logged():
@@ -22,7 +22,7 @@ def test_chatter_is_held_back_and_errors_are_forwarded(
     assert "XNNPACK" in caplog.text
 
 
-def test_stderr_is_back_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+def test_stderr_is_restored_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         with chatter_logged():
             os.write(2, b"the reason\n")
@@ -34,7 +34,7 @@ def test_stderr_is_back_after_an_error(capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr().err == "the reason\nlater\n"
 
 
-def test_threads_at_once_lose_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_output_of_parallel_threads_is_lost(capfd: pytest.CaptureFixture[str]) -> None:
     def speak(number: int) -> None:
         for _ in range(20):
             with chatter_logged():

@@ -50,7 +50,7 @@ def test_predict_is_quantize_invoke_dequantize(int8_path: Path) -> None:
     np.testing.assert_array_equal(scores, np.float32(0.2) * (q.astype(np.float32) - 131))
 
 
-def test_values_beyond_the_input_saturate(int8_path: Path) -> None:
+def test_values_outside_the_range_of_the_input_saturate(int8_path: Path) -> None:
     with Runner(int8_path) as runner:
         (raw,) = runner.to_raw(np.array([-3, 9] * 32, np.float32).reshape(1, 8, 8, 1))
     assert np.unique(raw).tolist() == [0, 255]
@@ -69,7 +69,7 @@ def test_reference_kernels_give_the_same_bits_in_every_runtime(
     assert scores.tolist() == [[97, 125, 110, 106, 145]]
 
 
-def test_the_environment_says_what_ran(int8_path: Path) -> None:
+def test_the_environment_states_what_ran(int8_path: Path) -> None:
     with Runner(int8_path) as runner:
         environment = runner.environment
         assert (environment.device, environment.num_threads) == ("cpu", 1)
@@ -88,7 +88,7 @@ def test_the_environment_says_what_ran(int8_path: Path) -> None:
         (np.full((1, 8, 8, 1), np.nan, np.float32), "64 of 64 values are NaN"),
     ],
 )
-def test_predict_names_the_tensor_what_was_given_and_what_is_expected(
+def test_errors_of_predict_name_the_tensor_and_what_was_given_and_expected(
     int8_path: Path, values: np.ndarray, says: str
 ) -> None:
     with Runner(int8_path) as runner, pytest.raises(DataError) as caught:
@@ -122,7 +122,7 @@ def test_the_number_of_inputs_is_checked(int8_path: Path) -> None:
             runner.invoke(np.zeros(1), np.zeros(1))
 
 
-def test_outputs_are_copies_that_outlive_the_next_call(int8_path: Path) -> None:
+def test_outputs_are_copies_that_the_next_call_does_not_change(int8_path: Path) -> None:
     with Runner(int8_path) as runner:
         (first,) = runner.predict(_image(1))
         kept = first.copy()
@@ -130,7 +130,7 @@ def test_outputs_are_copies_that_outlive_the_next_call(int8_path: Path) -> None:
         np.testing.assert_array_equal(first, kept)
 
 
-def test_a_closed_runner_says_so(int8_path: Path) -> None:
+def test_a_closed_runner_raises_an_error(int8_path: Path) -> None:
     with Runner(int8_path) as runner:
         pass
     with pytest.raises(UsageError, match="closed"):
@@ -140,7 +140,7 @@ def test_a_closed_runner_says_so(int8_path: Path) -> None:
     runner.close()
 
 
-def test_models_may_come_as_bytes(int8_model: Model) -> None:
+def test_models_can_be_given_as_bytes(int8_model: Model) -> None:
     with Runner(write_model(int8_model)) as runner:
         assert runner.source == ""
         assert runner.inputs[0].dtype == "uint8"
@@ -170,7 +170,7 @@ def test_a_runtime_that_is_not_installed_is_named(int8_path: Path) -> None:
         Runner(int8_path, runtime=missing[0])
 
 
-def test_a_damaged_file_never_reaches_an_interpreter(int8_path: Path) -> None:
+def test_a_damaged_file_is_never_given_to_an_interpreter(int8_path: Path) -> None:
     content = int8_path.read_bytes()
     with pytest.raises(ModelFormatError):
         Runner(content[: len(content) // 2])
@@ -210,7 +210,7 @@ def _why_not(path: Path) -> str:
 
 
 @pytest.mark.corpus
-def test_every_plain_model_of_the_corpus_runs_or_says_why_not(corpus: Path) -> None:
+def test_every_plain_model_of_the_corpus_runs_or_is_refused_with_a_reason(corpus: Path) -> None:
     paths = [p for p in (corpus / "compiled").rglob("*.tflite") if "_edgetpu" not in p.name]
     reasons = {path.name: _why_not(path) for path in paths}
     refused = {name: reason for name, reason in reasons.items() if reason}

@@ -28,7 +28,7 @@ Make = Callable[..., bytes]
 
 @pytest.mark.parametrize("runtime", _INSTALLED)
 @pytest.mark.parametrize("kernels", ["fast", "reference"])
-def test_each_call_begins_anew_unless_the_state_is_kept(
+def test_the_state_is_reset_before_each_call_unless_it_is_kept(
     make_delay: Make, runtime: str, kernels: str
 ) -> None:
     one, ten = np.full((1, 2), 1, np.float32), np.full((1, 2), 10, np.float32)
@@ -50,14 +50,14 @@ def test_a_closed_runner_cannot_be_reset(make_delay: Make) -> None:
         runner.reset()
 
 
-def test_only_models_that_remember_are_stateful(make_delay: Make, int8_model: Model) -> None:
+def test_only_models_with_variables_are_stateful(make_delay: Make, int8_model: Model) -> None:
     assert is_stateful(read_model(make_delay(2)))
     assert not is_stateful(int8_model)
     assert not assigns_resources(read_model(make_delay(2)))
 
 
 @pytest.mark.host
-def test_resource_variables_begin_anew_too() -> None:
+def test_resource_variables_are_reset_too() -> None:
     """The interpreter does not have a call that resets them."""
     tf = pytest.importorskip("tensorflow")
 
@@ -87,7 +87,9 @@ def test_resource_variables_begin_anew_too() -> None:
 
 @pytest.mark.corpus
 @pytest.mark.parametrize("device", ["cpu", "emulator"])
-def test_a_compiled_lstm_forgets_in_software_as_on_the_cpu(corpus: Path, device: str) -> None:
+def test_the_state_of_a_compiled_lstm_is_reset_in_the_emulator_too(
+    corpus: Path, device: str
+) -> None:
     suffix = "_edgetpu.tflite" if device == "emulator" else ".tflite"
     with np.load(str(corpus / "mnist" / "mnist.npz")) as arrays:
         images = arrays["x_test"][:12, None]

@@ -28,7 +28,7 @@ def test_start_end_and_maximum_are_read(tmp_path: Path) -> None:
     monitor.close()
 
 
-def test_from_the_drivers_limit_on_the_clock_is_lowered(tmp_path: Path) -> None:
+def test_the_clock_is_lowered_at_the_drivers_limit(tmp_path: Path) -> None:
     _card(tmp_path, 0, "85000")
     monitor = ThermalMonitor("pci:0", tmp_path)
     assert monitor.reading().throttled
@@ -52,12 +52,12 @@ def test_usb_has_no_sensor(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "no number", "-89700"])
-def test_a_reading_that_is_none_is_not_measured(tmp_path: Path, text: str) -> None:
+def test_an_invalid_reading_is_not_measured(tmp_path: Path, text: str) -> None:
     _card(tmp_path, 0, text)
     assert ThermalMonitor("pci", tmp_path).reading().max_celsius is None
 
 
-def test_the_cpu_has_zones(tmp_path: Path) -> None:
+def test_the_cpus_temperature_is_that_of_its_zones(tmp_path: Path) -> None:
     for index, (kind, value) in enumerate((("cpu-thermal", 48000), ("wifi", 70000))):
         zone = tmp_path / "class" / "thermal" / f"thermal_zone{index}"
         zone.mkdir(parents=True)
@@ -67,7 +67,7 @@ def test_the_cpu_has_zones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("last", "throttled"), [(1.0, False), (1.4, False), (2.0, True)])
-def test_slower_and_slower_inferences_are_the_sign_where_there_is_no_sensor(
+def test_without_a_sensor_slower_inferences_show_a_lowered_clock(
     last: float, throttled: bool
 ) -> None:
     unknown = Thermal(None, None, None, None, "no sensor")
@@ -77,7 +77,7 @@ def test_slower_and_slower_inferences_are_the_sign_where_there_is_no_sensor(
     assert "the times" in judged.note
 
 
-def test_a_sensor_has_the_last_word_and_few_times_say_nothing() -> None:
+def test_a_sensor_has_priority_and_few_times_show_nothing() -> None:
     known = Thermal(40.0, 40.0, 40.0, throttled=False)
     assert judge_drift(known, [1e-3] * 30 + [1e-2] * 30) == known
     unknown = Thermal(None, None, None, None)

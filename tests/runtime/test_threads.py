@@ -61,7 +61,7 @@ def test_a_clone_runs_beside_the_runner(float_path: Path) -> None:
         np.testing.assert_array_equal(both[0].result()[0], both[1].result()[0])
 
 
-def test_a_pickled_runner_is_refused_with_the_way_out(float_path: Path) -> None:
+def test_pickling_a_runner_is_refused_with_a_fix(float_path: Path) -> None:
     with Runner(float_path) as runner, pytest.raises(TypeError, match="open one in each process"):
         pickle.dumps(runner)
 

@@ -55,7 +55,7 @@ def test_a_model_that_aborts_the_kernels_is_an_error(kernels: str) -> None:
     assert "SIGABRT" in caught.value.what
 
 
-def test_a_sound_model_is_tried_once_and_remembered(cache: Path) -> None:
+def test_a_model_that_runs_is_tried_once_and_recorded(cache: Path) -> None:
     content = additions(1.0)
     for _ in range(2):
         with Runner(content) as runner:
@@ -64,14 +64,14 @@ def test_a_sound_model_is_tried_once_and_remembered(cache: Path) -> None:
         assert len(list((cache / "edgekit" / "proven").iterdir())) == 1
 
 
-def test_a_model_that_crashes_is_never_remembered(cache: Path) -> None:
+def test_a_model_that_crashes_is_never_recorded(cache: Path) -> None:
     for _ in range(2):
         with pytest.raises(UnsupportedModelError, match="the model crashes"):
             Runner(additions(1e-38))
     assert not (cache / "edgekit").exists()
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_but_time(cache: Path) -> None:
+def test_a_cache_that_cannot_be_written_only_costs_time(cache: Path) -> None:
     cache.write_text("a file where the folder would be")
     with Runner(additions(2.0)) as runner:
         assert runner.outputs[0].scale == 2.0
@@ -79,7 +79,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(cache: Path) -> N
         Runner(additions(1e-38))
 
 
-def test_a_fork_beside_threads_works() -> None:
+def test_a_fork_works_while_threads_run() -> None:
     wait = threading.Event()
     thread = threading.Thread(target=wait.wait)
     thread.start()
@@ -99,7 +99,7 @@ def test_a_new_python_finds_the_same_as_a_fork() -> None:
         assert spawn_trial(Trial(additions(1e-38), _RUNTIME, resolvers)).signal == "SIGABRT"
 
 
-def test_identities_differ_where_scales_or_small_constants_do(int8_model: Model) -> None:
+def test_identities_differ_if_scales_or_small_constants_differ(int8_model: Model) -> None:
     content = write_model(int8_model)
     keys = {
         identity(content, read_model(content), "litert", "1"),
@@ -132,7 +132,7 @@ def test_the_cache_is_bounded(cache: Path) -> None:
         ("doctor", "--model", "MODEL"),
     ],
 )
-def test_every_command_says_so(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_every_command_reports_it(tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "MODEL").write_bytes(additions(1e-38))
     zeros = np.zeros((2, 4), np.float32)
     np.save(tmp_path / "DATA.npy", zeros[:1])

@@ -110,7 +110,7 @@ def _run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_changed_sentences_are_listed_old_beside_new_without_code_and_moves(
+def test_changed_sentences_are_listed_old_next_to_new_without_code_and_moves(
     repository: Path,
 ) -> None:
     done = _run(repository, "HEAD~1", "HEAD")
@@ -126,7 +126,7 @@ def test_a_path_limits_the_list(repository: Path) -> None:
     assert done.stdout.endswith("\n6 changes in 1 files\n")
 
 
-def test_an_unknown_commit_is_an_error_with_the_reason_of_git(repository: Path) -> None:
+def test_an_unknown_commit_is_an_error_with_gits_reason(repository: Path) -> None:
     done = _run(repository, "no-such-commit", "HEAD")
     assert done.returncode == 1
     assert done.stderr.startswith("error: git diff: fatal: ")

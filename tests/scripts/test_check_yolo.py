@@ -19,7 +19,7 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_without_an_environment_nothing_is_measured_and_the_reason_is_said() -> None:
+def test_without_an_environment_nothing_is_measured_and_the_reason_is_printed() -> None:
     done = _run()
     assert (done.returncode, done.stdout) == (0, "skipped: no --python is given\n")
     done = _run("--python", sys.executable)

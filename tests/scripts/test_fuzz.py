@@ -24,7 +24,7 @@ def _run(script: str, number: int) -> str:
     return done.stdout
 
 
-def test_damaged_inputs_are_answers_or_errors() -> None:
+def test_damaged_inputs_give_results_or_errors() -> None:
     said = _run("fuzz_inputs", 110)
     assert "120 files, 0 failures" in said
     taken = {status: int(n) for status, n in re.findall(r"^npy .* (0|3): (\d+)", said, re.M)}

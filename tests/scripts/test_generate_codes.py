@@ -13,7 +13,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="the scripts need Python 3.10")
-def test_the_pages_of_the_codes_are_fresh() -> None:
+def test_the_pages_of_the_codes_are_up_to_date() -> None:
     script = _REPOSITORY / "scripts" / "generate_codes.py"
     done = subprocess.run(
         [sys.executable, str(script), "--check"],

@@ -120,7 +120,7 @@ def test_everything_is_set_up_without_a_question(device: Device) -> None:
 @pytest.mark.parametrize(
     ("content", "suffix"), [(_ARMOURED.encode(), "asc"), (b"\x99\x01\x0d\x04\0\0key", "gpg")]
 )
-def test_googles_key_counts_for_googles_source_alone(
+def test_googles_key_is_valid_only_for_googles_source(
     device: Device, content: bytes, suffix: str
 ) -> None:
     (device.state / "key").write_bytes(content)
@@ -136,7 +136,7 @@ def test_googles_key_counts_for_googles_source_alone(
 
 
 @pytest.mark.parametrize("content", [b"<html>403 Forbidden</html>", b""])
-def test_what_is_no_key_is_not_installed(device: Device, content: bytes) -> None:
+def test_a_download_that_is_not_a_key_is_not_installed(device: Device, content: bytes) -> None:
     (device.state / "key").write_bytes(content)
     done = device.run("--yes")
     assert done.returncode == 5
@@ -144,7 +144,7 @@ def test_what_is_no_key_is_not_installed(device: Device, content: bytes) -> None
     assert not any("apt" in name for name in device.files())
 
 
-def test_another_key_than_the_one_named_is_not_installed(device: Device) -> None:
+def test_a_key_with_another_hash_is_not_installed(device: Device) -> None:
     done = device.run("--yes", "--key-sha256", "0" * 64)
     assert done.returncode == 5
     assert "another SHA-256" in done.stderr
@@ -162,7 +162,7 @@ def test_a_second_run_does_nothing(device: Device) -> None:
     assert (device.files(), device.read("packages"), device.read("member")) == before
 
 
-def test_a_dry_run_shows_and_changes_nothing(device: Device) -> None:
+def test_a_dry_run_only_shows_the_changes(device: Device) -> None:
     done = device.run("--dry-run")
     assert done.returncode == 0
     assert "sudo groupadd --system plugdev" in done.stdout
@@ -170,7 +170,7 @@ def test_a_dry_run_shows_and_changes_nothing(device: Device) -> None:
     assert device.files() == ["etc/os-release"]
 
 
-def test_it_asks_and_takes_no_for_an_answer(device: Device) -> None:
+def test_the_script_asks_and_does_nothing_without_consent(device: Device) -> None:
     done = device.run(stdin="n\n")
     assert done.returncode == 130
     assert "nothing was done" in done.stderr
@@ -179,7 +179,7 @@ def test_it_asks_and_takes_no_for_an_answer(device: Device) -> None:
     assert device.has_changed
 
 
-def test_uninstall_takes_back_what_was_done_and_no_more(device: Device) -> None:
+def test_uninstall_undoes_only_its_own_changes(device: Device) -> None:
     (device.state / "groups").write_text("plugdev\n")
     (device.state / "packages").write_text("python3-venv\n")
     device.run("--yes")
@@ -192,7 +192,7 @@ def test_uninstall_takes_back_what_was_done_and_no_more(device: Device) -> None:
     assert device.run("--uninstall").stdout.startswith("nothing to do")
 
 
-def test_a_failure_leaves_notes_of_what_was_done(device: Device) -> None:
+def test_after_a_failure_the_completed_steps_are_noted(device: Device) -> None:
     apt = Path(device.env["PATH"].split(":")[0]) / "apt-get"
     body = apt.read_text()
     apt.write_text("#!/bin/sh\nexit 100\n")
@@ -233,7 +233,7 @@ def test_the_runtime_for_python_fits_googles_library(device: Device) -> None:
     assert "tflite-runtime" not in device.run("--dry-run", "--runtime", "none").stdout
 
 
-def test_sources_in_this_folder_are_no_installation(device: Device) -> None:
+def test_sources_in_this_folder_are_not_an_installation(device: Device) -> None:
     (device.state / "offline").touch()
     assert device.run("--yes").returncode == 5
     (device.state / "offline").unlink()
@@ -241,7 +241,7 @@ def test_sources_in_this_folder_are_no_installation(device: Device) -> None:
     assert (device.root / "opt/edgekit/bin/python.has").exists()
 
 
-def test_googles_packages_are_looked_for_only_if_one_is_missing(device: Device) -> None:
+def test_googles_source_is_added_only_if_a_package_is_missing(device: Device) -> None:
     (device.state / "packages").write_text("libedgetpu1-std\n")
     done = device.run("--yes", "--runtime", "std")
     assert done.returncode == 0
@@ -249,12 +249,12 @@ def test_googles_packages_are_looked_for_only_if_one_is_missing(device: Device) 
     assert not (device.root / "etc/apt/sources.list.d/coral-edgetpu.list").exists()
 
 
-def test_without_python_the_next_command_is_still_one(device: Device) -> None:
+def test_without_python_a_next_command_is_still_printed(device: Device) -> None:
     done = device.run("--yes", "--venv", "none")
     assert done.stdout.rstrip().endswith("then: edgekit doctor")
 
 
-def test_a_driver_for_cards_comes_with_the_kernels_headers(device: Device) -> None:
+def test_the_driver_for_cards_is_installed_with_the_kernels_headers(device: Device) -> None:
     device.run("--yes", "--pcie", "--runtime", "none", "--venv", "none")
     kernel = os.uname().release
     assert device.read("packages") == ["gasket-dkms", f"linux-headers-{kernel}"]
@@ -271,7 +271,7 @@ def test_a_driver_for_cards_comes_with_the_kernels_headers(device: Device) -> No
         ("ID=debian\n", ["--user"], 2),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything(
+def test_invalid_options_are_refused_before_any_change(
     tmp_path: Path, system: str, args: list[str], status: int
 ) -> None:
     device = Device(tmp_path, system)
@@ -284,5 +284,5 @@ def test_what_cannot_be_is_refused_before_anything(
 @pytest.mark.parametrize(
     "system", ["ID=mendel\n", "ID=raspbian\nID_LIKE=debian\n", 'ID=ubuntu\nID_LIKE="debian"\n']
 )
-def test_relatives_of_debian_are_known(tmp_path: Path, system: str) -> None:
+def test_distributions_derived_from_debian_are_supported(tmp_path: Path, system: str) -> None:
     assert Device(tmp_path, system).run("--dry-run").returncode == 0

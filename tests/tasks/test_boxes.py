@@ -27,7 +27,7 @@ def _iou_by_hand(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @given(st.lists(_BOX, min_size=1, max_size=8))
-def test_overlap_is_what_the_formula_says_and_symmetric(rows: list[tuple[float, ...]]) -> None:
+def test_overlap_follows_the_formula_and_is_symmetric(rows: list[tuple[float, ...]]) -> None:
     boxes = np.asarray(rows, np.float64)
     table = np.stack([iou(box, boxes) for box in boxes])
     np.testing.assert_allclose(table, table.T, atol=1e-12)
@@ -44,7 +44,7 @@ def test_a_box_without_area_overlaps_nothing() -> None:
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(_BOX, _SHARE), min_size=1, max_size=20), st.floats(0.1, 0.9))
-def test_what_is_kept_overlaps_little_and_what_is_not_overlaps_a_better_one(
+def test_kept_boxes_overlap_little_and_each_removed_one_overlaps_a_better_one(
     rows: list[tuple[tuple[float, ...], float]], threshold: float
 ) -> None:
     boxes = np.asarray([box for box, _ in rows])
@@ -60,7 +60,7 @@ def test_what_is_kept_overlaps_little_and_what_is_not_overlaps_a_better_one(
             assert (overlaps > threshold).any()
 
 
-def test_other_classes_leave_each_other_alone() -> None:
+def test_boxes_of_other_classes_are_not_suppressed() -> None:
     box = [0.1, 0.1, 0.5, 0.5]
     found = Detections(
         np.array([box] * 3, np.float32),

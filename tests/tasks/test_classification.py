@@ -29,7 +29,7 @@ def test_quantized_scores_are_real_to_the_last_bit(dtype: str) -> None:
     assert scores.tolist() == [params.scale * code for code in range(256)]
 
 
-def test_real_scores_stay_as_they_are() -> None:
+def test_real_scores_are_not_changed() -> None:
     output = np.array([[[[0.1, 0.7, 0.2]]]], np.float32)
     scores = class_scores(output, None)
     assert scores.dtype == np.float32
@@ -37,19 +37,19 @@ def test_real_scores_stay_as_they_are() -> None:
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(1, 50))
-def test_the_best_classes_come_first_whatever_is_equal(codes: list[int], most: int) -> None:
+def test_the_best_classes_come_first_also_with_equal_scores(codes: list[int], most: int) -> None:
     scores = np.array(codes) / 9
     found = top_classes(scores, most)
     assert len(set(found)) == len(found) == min(most, len(codes))
     assert scores[found].tolist() == sorted(scores.tolist(), reverse=True)[:most]
 
 
-def test_a_score_at_the_threshold_stays() -> None:
+def test_a_score_at_the_threshold_is_kept() -> None:
     scores = np.array([0.25, 0.5, 0.125])
     assert top_classes(scores, 3, 0.25) == [1, 0]
 
 
-def test_among_equal_scores_argpartition_decides() -> None:
+def test_equal_scores_have_the_order_of_argpartition() -> None:
     """The order is that of pycoral, so that results can be compared class by class."""
     scores = np.repeat([0.0, 0.00390625, 0.7734375], [60, 30, 1])
     for most in (1, 2, 3, 5, 40, 91):
@@ -68,7 +68,7 @@ def test_among_equal_scores_argpartition_decides() -> None:
         (0.05, 0, "uint8", True),
     ],
 )
-def test_the_range_of_a_quantized_score_tells_logits_from_probabilities(
+def test_the_range_of_a_quantized_score_distinguishes_logits_from_probabilities(
     float_model: Model, scale: float, zero_point: int, dtype: str, is_logit: bool
 ) -> None:
     info = TensorInfo("score", (1, 1), dtype, scale, zero_point, 0)

@@ -83,7 +83,7 @@ def _detections(slots: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         ([((1, 64, 64, 3), (1, 12288))], "classification", "score a class"),
     ],
 )
-def test_shapes_tell_the_task(
+def test_shapes_show_the_task(
     pairs: list[tuple[tuple[int, ...], tuple[int, ...]]], task: str, kind: str
 ) -> None:
     decoder = _guess(_reshaping(pairs))
@@ -95,7 +95,7 @@ def test_shapes_tell_the_task(
     ("order", "where"), [("bcsn", (0, 1, 2, 3)), ("sbnc", (1, 3, 0, 2)), ("bncs", (0, 2, 3, 1))]
 )
 @pytest.mark.parametrize("slots", [1, 10])
-def test_boxes_classes_scores_and_count_are_told_apart_by_shape(
+def test_boxes_classes_scores_and_count_are_distinguished_by_shape(
     order: str, where: tuple[int, ...], slots: int
 ) -> None:
     """The orders of TensorFlow 1 and 2, in which pycoral reads outputs, and another order."""
@@ -114,7 +114,7 @@ def test_a_task_can_be_set_and_must_fit() -> None:
 
 
 @pytest.mark.parametrize(("stated", "task"), [("pose", "none"), ("classify", "classification")])
-def test_metadata_goes_before_shapes(stated: str, task: str) -> None:
+def test_metadata_has_priority_over_shapes(stated: str, task: str) -> None:
     stream = io.BytesIO(_reshaping([((1, 5, 2), (1, 10))]))
     with zipfile.ZipFile(stream, "a") as archive:
         archive.writestr("metadata.json", json.dumps({"task": stated}))
@@ -129,7 +129,9 @@ def test_metadata_goes_before_shapes(stated: str, task: str) -> None:
         ("pose", "unit,resize=letterbox,filter=cv2-linear"),
     ],
 )
-def test_exports_of_ultralytics_get_pixels_as_they_do_there(stated: str, preprocess: str) -> None:
+def test_exports_of_ultralytics_get_the_same_pixels_as_in_ultralytics(
+    stated: str, preprocess: str
+) -> None:
     stream = io.BytesIO(_reshaping([((1, 5, 2), (1, 10))]))
     assert prepare(stream.getvalue()).notes.preprocess == ""
     with zipfile.ZipFile(stream, "a") as archive:
@@ -173,7 +175,7 @@ def _yolo(scale: float) -> bytes:
     return write_model(Model((graph,), (_EMPTY, shape.view(np.uint8))))
 
 
-def test_scores_that_share_the_steps_of_pixels_are_doubted(tmp_path: Path) -> None:
+def test_scores_that_share_the_steps_of_pixels_cause_a_warning(tmp_path: Path) -> None:
     fine, coarse = _guess(_yolo(1 / 255)), _guess(_yolo(64 / 255))
     assert (fine.kind, fine.doubts) == ("YOLOv8", ())
     assert "in steps of 0.251: scores between 0 and 1 are lost" in coarse.doubts[0]
@@ -197,7 +199,7 @@ def _values(*numbers: float) -> np.ndarray:
         ((0.1, 0.7, 0.2), "classification"),
     ],
 )
-def test_numbers_that_are_no_scores_are_no_classes(numbers: tuple[float, ...], task: str) -> None:
+def test_numbers_that_are_not_scores_are_not_classes(numbers: tuple[float, ...], task: str) -> None:
     content = constant_model(_IMAGE, [_values(*numbers)])
     decoder = _guess(content)
     assert decoder.task == task
@@ -210,7 +212,7 @@ def test_numbers_that_are_no_scores_are_no_classes(numbers: tuple[float, ...], t
     ("noted", "task", "is_obeyed"),
     [("classification", "classification", True), ("pose", "none", False), ("none", "none", True)],
 )
-def test_the_task_in_a_bundle_is_taken_where_the_outputs_agree(
+def test_the_task_in_a_bundle_is_used_if_the_outputs_fit_it(
     noted: str, task: str, is_obeyed: bool
 ) -> None:
     """Here with numbers that are not scores by themselves."""
@@ -222,7 +224,7 @@ def test_the_task_in_a_bundle_is_taken_where_the_outputs_agree(
     assert decoder.why.startswith(f"its file says {noted}") == is_obeyed
 
 
-def test_an_embedding_of_unit_length_is_no_classifier() -> None:
+def test_an_embedding_of_unit_length_is_not_a_classifier() -> None:
     last = ("L2_NORMALIZATION", 11, "L2NormOptions")
     decoder = _guess(constant_model(_IMAGE, [np.ones((1, 128), np.float32)], last=last))
     assert decoder.task == "none"
@@ -238,7 +240,7 @@ def test_an_embedding_of_unit_length_is_no_classifier() -> None:
         (48, [(1, 10), (1, 4), (1, 2)], "O-Net"),
     ],
 )
-def test_stages_of_mtcnn_are_named_and_stay_numbers(
+def test_stages_of_mtcnn_are_recognized_and_stay_numbers(
     side: int, shapes: list[tuple[int, ...]], stage: str
 ) -> None:
     outputs = [np.zeros(shape, np.float32) for shape in shapes]
@@ -275,7 +277,7 @@ def _yolo_table(values: int) -> np.ndarray:
     return table
 
 
-def test_values_tell_a_pose_from_fifty_two_classes() -> None:
+def test_values_distinguish_a_pose_from_fifty_two_classes() -> None:
     table = _yolo_table(52)
     assert _guess(constant_model(_IMAGE, [table])).kind == "YOLOv8 pose"
     for point in range(17):
@@ -287,7 +289,7 @@ def test_values_tell_a_pose_from_fifty_two_classes() -> None:
     assert "they are those of YOLOv8 pose, which is pose" in caught.value.why
 
 
-def test_a_mediapipe_detector_is_told_by_its_anchors(tmp_path: Path) -> None:
+def test_a_mediapipe_detector_is_recognized_by_its_anchors(tmp_path: Path) -> None:
     logits = np.full((1, 896, 1), -600.0, np.float32)
     regressors = np.zeros((1, 896, 16), np.float32)
     logits[0, 0], regressors[0, 0, 2:4] = 5, 8
@@ -308,7 +310,7 @@ def test_a_mediapipe_detector_is_told_by_its_anchors(tmp_path: Path) -> None:
         (5.5, 255, "in steps of 5.5, and none is above 0: no score is above 0.5"),
     ],
 )
-def test_logits_whose_steps_leave_no_scores_are_said(
+def test_logits_whose_steps_leave_no_scores_are_reported(
     scale: float, zero_point: int, says: str
 ) -> None:
     """Face detectors without clipped logits have a range that begins at -1,400."""
@@ -325,7 +327,7 @@ def test_logits_whose_steps_leave_no_scores_are_said(
     assert [says in doubt for doubt in decoder.doubts] == ([True] if says else [])
 
 
-def test_scores_refuted_by_an_input_are_raw_tensors_from_there_on(tmp_path: Path) -> None:
+def test_scores_that_an_input_contradicts_are_raw_tensors_from_then_on(tmp_path: Path) -> None:
     """The probe found scores; here the metadata names the task, so it is not probed."""
     table = _yolo_table(2)
     table[0, 4:] = 7
@@ -342,7 +344,7 @@ def test_scores_refuted_by_an_input_are_raw_tensors_from_there_on(tmp_path: Path
         run(stream.getvalue(), [tmp_path / "x.npy"], task="detection")
 
 
-def test_a_float_mask_behind_a_sigmoid_is_segmentation() -> None:
+def test_a_float_mask_after_a_sigmoid_is_segmentation() -> None:
     content = constant_model(
         _IMAGE, [np.zeros((1, 64, 64, 1), np.float32)], last=("LOGISTIC", 14, "NONE")
     )
@@ -350,7 +352,9 @@ def test_a_float_mask_behind_a_sigmoid_is_segmentation() -> None:
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_classes_are_told_from_scores_by_their_values(swapped: bool, tmp_path: Path) -> None:
+def test_classes_are_distinguished_from_scores_by_their_values(
+    swapped: bool, tmp_path: Path
+) -> None:
     """The order is not that of TensorFlow 1 or 2: only the values can decide."""
     scores, classes = np.array([[0.75, 0.5]], np.float32), np.array([[7, 1]], np.float32)
     pair = [scores, classes] if swapped else [classes, scores]
@@ -362,7 +366,7 @@ def test_classes_are_told_from_scores_by_their_values(swapped: bool, tmp_path: P
 
 
 @pytest.mark.parametrize("count", [np.nan, -3.0, 9.0])
-def test_a_count_that_cannot_be_is_read_as_far_as_it_goes(count: float, tmp_path: Path) -> None:
+def test_an_impossible_count_is_limited_to_the_slots(count: float, tmp_path: Path) -> None:
     scores, classes = np.array([[0.75, 0.5]], np.float32), np.array([[7, 1]], np.float32)
     boxes = np.array([[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]], np.float32)
     content = constant_model(_IMAGE, [boxes, classes, scores, np.array([count], np.float32)])
@@ -371,7 +375,7 @@ def test_a_count_that_cannot_be_is_read_as_far_as_it_goes(count: float, tmp_path
     assert [each.index for each in answer.objects] == ([7, 1] if count == 9 else [])
 
 
-def test_slots_behind_the_count_are_not_looked_at(tmp_path: Path) -> None:
+def test_slots_after_the_count_are_not_read(tmp_path: Path) -> None:
     """They contain arbitrary memory; in TensorFlow 2's order scores come first."""
     junk = np.float32(np.nan)
     scores = np.array([[0.75, 0.5, junk, junk]], np.float32)
@@ -391,7 +395,7 @@ def test_slots_behind_the_count_are_not_looked_at(tmp_path: Path) -> None:
     assert [each.shape for each in answer.outputs] == [(1, 4), (1, 4, 4), (1,), (1, 4)]
 
 
-def test_an_object_with_nan_is_none() -> None:
+def test_an_object_with_nan_is_not_an_object() -> None:
     boxes = np.array([[[0, 0, np.nan, 0.5], [0.5, 0.5, 1, 1]]], np.float32)
     classes, scores = np.array([[7, 1]], np.float32), np.array([[0.75, 0.5]], np.float32)
     found = decode_postprocess(boxes, classes, scores, np.array([2.0]))

@@ -24,13 +24,13 @@ from tests.evaluate.conftest import linear
         (("x", "y"), ("a", "b"), False),  # other names, for instance a translation
     ],
 )
-def test_the_same_names_in_another_order_are_told(
+def test_the_same_names_in_another_order_cause_a_warning(
     given: tuple[str, ...], own: tuple[str, ...], is_told: bool
 ) -> None:
     assert bool(label_order_doubt(given, own)) is is_told
 
 
-def test_run_and_evaluate_say_so(tmp_path: Path) -> None:
+def test_run_and_evaluate_report_it(tmp_path: Path) -> None:
     random = np.random.default_rng(5)
     content = linear(random.normal(size=(3, 16)), (1, 4, 4))
     (tmp_path / "m.tflite").write_bytes(with_notes(content, Notes("unit", ("a", "b", "c"))))

@@ -25,7 +25,7 @@ def test_one_a_line_and_corals_index_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
 @pytest.mark.parametrize("lines", ["0 kat\r\n1 bj\u00f8rn", "kat\r\n\r\nbj\u00f8rn\r\n"])
-def test_files_of_windows_editors_hold_the_same_names(
+def test_files_of_windows_editors_contain_the_same_names(
     tmp_path: Path, encoding: str, lines: str
 ) -> None:
     path = tmp_path / "labels.txt"
@@ -34,14 +34,14 @@ def test_files_of_windows_editors_hold_the_same_names(
     assert fit_labels(path, 2) == ["kat", "bj\u00f8rn"]
 
 
-def test_numbers_that_are_no_indices_are_part_of_the_names(tmp_path: Path) -> None:
+def test_numbers_that_are_not_indices_are_part_of_the_names(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     for line in ("99999999999999 Broadway", "\u00b2 squared"):
         path.write_text(line, encoding="utf-8")
         assert read_labels(path) == [line]
 
 
-def test_a_remark_behind_a_blank_line_is_no_class(tmp_path: Path) -> None:
+def test_a_remark_after_a_blank_line_is_not_a_class(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_text("cat\ndog\n\nand 255 is to be ignored\n")
     assert fit_labels(path, 2) == ["cat", "dog"]
@@ -81,7 +81,7 @@ def test_ultralytics_metadata_names_task_and_classes(text: object) -> None:
 
 
 @pytest.mark.corpus
-def test_googles_mobilenet_brings_its_labels(corpus: Path) -> None:
+def test_googles_mobilenet_contains_its_labels(corpus: Path) -> None:
     path = corpus / "compiled" / "google-coral__test_data" / "mobilenet_v1_0.75_192_quant.tflite"
     names = attached_labels(path.read_bytes(), 1001)
     assert names[:2] == ["background", "tench, Tinca tinca"]

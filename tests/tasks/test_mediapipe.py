@@ -104,7 +104,7 @@ def test_points_of_a_hand_are_those_in_pixels() -> None:
     np.testing.assert_allclose(pose.scores, [0.9], rtol=1e-6)
 
 
-def test_points_of_a_face_need_its_presence() -> None:
+def test_points_of_a_face_are_returned_only_if_it_is_present() -> None:
     points = _points(468, 3, 192).reshape(1, 1, 1, 1404)
     for logit, count in ((2.0, 1), (-2.0, 0)):
         outputs = [points, np.full((1, 1, 1, 1), logit, np.float32)]
@@ -125,7 +125,7 @@ def test_points_of_a_body_have_five_values_with_their_visibility() -> None:
     np.testing.assert_allclose(pose.keypoint_scores[0], 1 / (1 + np.exp(-points[:, 3])), rtol=1e-5)
 
 
-def test_vectors_that_are_no_points_are_none() -> None:
+def test_vectors_that_are_not_points_are_not_a_head() -> None:
     angles = np.linspace(-1, 1, 63, dtype=np.float32)[None]
     assert landmark_head([angles, np.ones((1, 1))], (224, 224)) is None
     assert landmark_head([_points(21, 3, 224).reshape(1, 63)], (224, 224)) is None

@@ -48,7 +48,7 @@ def _maps(people: list[np.ndarray], size: tuple[int, int], stride: int) -> list[
     return [each[None].astype(np.float32) for each in (heat, shorts, mids)]
 
 
-def test_planted_people_are_found_where_they_stand() -> None:
+def test_constructed_people_are_found_at_their_places() -> None:
     rng = np.random.default_rng(3)
     people = [
         rng.uniform((20, 20), (220, 120), (17, 2)),
@@ -66,7 +66,7 @@ def test_planted_people_are_found_where_they_stand() -> None:
     assert (found.keypoint_scores <= 1).all()
 
 
-def test_an_empty_image_has_nobody_in_it() -> None:
+def test_no_person_is_found_in_an_empty_image() -> None:
     maps = [np.full((1, 9, 9, n), v, np.float32) for n, v in ((17, -9), (34, 0), (64, 0))]
     found = decode_posenet(maps[0], maps[1], maps[2], (129, 129))
     assert found.keypoints_yx.shape == (0, 17, 2)
@@ -83,7 +83,7 @@ def test_movenet_is_read_by_column() -> None:
     assert px[0, 3].tolist() == pytest.approx([200, 50])
 
 
-def test_movenet_for_several_leaves_empty_slots_out() -> None:
+def test_movenet_for_several_people_leaves_empty_slots_out() -> None:
     output = np.zeros((1, 6, 56), np.float32)
     output[0, 2, -1], output[0, 4, -1] = 0.4, 0.8
     output[0, 4, :3] = [0.1, 0.2, 0.3]
@@ -135,7 +135,7 @@ def test_posenets_options_are_those_in_the_file(corpus: Path) -> None:
 
 
 @pytest.mark.corpus
-def test_movenet_is_as_near_to_googles_key_points_as_their_own_test_asks(corpus: Path) -> None:
+def test_movenet_is_as_near_to_googles_key_points_as_their_own_test_requires(corpus: Path) -> None:
     """Points with a high score in both are within 0.04, as in libcoral's test.
 
     Nearer is a matter of chance: the references come from another quantization of the network
@@ -168,7 +168,7 @@ def _distance_to_multiples(values: np.ndarray, unit: float) -> float:
 
 
 @pytest.mark.corpus
-def test_movenets_pixels_are_taken_as_they_are(corpus: Path) -> None:
+def test_movenets_pixels_are_not_scaled(corpus: Path) -> None:
     model = corpus / "compiled" / "google-coral__test_data" / f"{_MOVENET}.tflite"
     result = run(model, [corpus / "coral" / "squat.bmp"])
     assert result.preprocess.startswith("raw")

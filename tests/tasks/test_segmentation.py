@@ -17,20 +17,22 @@ def test_scores_become_the_class_that_is_largest() -> None:
     assert decode_mask(scores, is_integer=False).tolist() == [[0, 2], [1, 0]]
 
 
-def test_classes_stay_as_they_are() -> None:
+def test_classes_are_not_changed() -> None:
     classes = np.array([[[0, 15], [20, 3]]], np.int64)
     assert decode_mask(classes, is_integer=True).tolist() == [[0, 15], [20, 3]]
     assert decode_mask(classes[..., None], is_integer=True).tolist() == [[0, 15], [20, 3]]
 
 
-def test_one_probability_is_cut_at_one_half() -> None:
+def test_one_probability_is_a_class_above_one_half() -> None:
     plane = np.array([[[[0.4], [0.5]]]], np.float32)
     assert decode_mask(plane, is_integer=False).tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("mode", ["stretch", "pad", "letterbox"])
 @pytest.mark.parametrize("size", [(640, 480), (100, 300), (64, 64)])
-def test_a_mask_comes_back_in_the_images_size_and_place(mode: str, size: tuple[int, int]) -> None:
+def test_a_mask_is_mapped_back_to_the_images_size_and_place(
+    mode: str, size: tuple[int, int]
+) -> None:
     placement = place(size, (128, 128), mode)
     mask = np.zeros((128, 128), np.int64)
     left = int(placement.offset_x + placement.inner_width / 2)
@@ -43,7 +45,7 @@ def test_a_mask_comes_back_in_the_images_size_and_place(mode: str, size: tuple[i
     assert ours[:, -1].all()
 
 
-def test_a_coarse_or_other_shaped_output_is_no_mask() -> None:
+def test_a_coarse_output_or_one_of_another_shape_is_not_a_mask() -> None:
     assert is_segmentation([(1, 33, 33, 21)], (513, 513))
     assert is_segmentation([(1, 513, 513)], (513, 513))
     assert not is_segmentation([(1, 7, 7, 1024)], (224, 224))

@@ -64,7 +64,7 @@ def _rows(found: Detections) -> np.ndarray:
 
 
 @pytest.mark.corpus
-def test_a_raw_model_is_recognized_and_finds_the_cat_with_anchors_from_the_whole_one(
+def test_a_raw_model_finds_the_cat_with_the_anchors_of_the_whole_model(
     corpus: Path,
 ) -> None:
     content = _without_postprocess(read_model(corpus / _MODEL))
@@ -80,7 +80,7 @@ def test_a_raw_model_is_recognized_and_finds_the_cat_with_anchors_from_the_whole
             assert found.class_indices.tolist() == [16]
 
 
-def test_other_numbers_of_anchors_are_refused_with_the_way_out() -> None:
+def test_other_numbers_of_anchors_are_refused_with_a_fix() -> None:
     with pytest.raises(UnsupportedModelError, match="1000 anchors") as caught:
         make_anchors((300, 300), 1000)
     assert "--anchors" in caught.value.fix

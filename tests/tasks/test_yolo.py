@@ -124,7 +124,7 @@ def _yolox(classes: int = 3) -> NDArray[Any]:
     ],
     ids=["v8", "v8 shares", "v8 rows", "v5", "v5 T", "v5 shares", "v6", "odd", "x", "x T"],
 )
-def test_objects_come_back_from_every_layout(output: NDArray[Any], name: str) -> None:
+def test_objects_are_decoded_from_every_layout(output: NDArray[Any], name: str) -> None:
     yolo, found = _read([output])
     assert yolo.name == name
     if name == "YOLOv8" and yolo.columns.num_classes == 4:
@@ -140,7 +140,9 @@ def test_objects_come_back_from_every_layout(output: NDArray[Any], name: str) ->
     [(4, 8, 16, 32), (8, 16, 32, 64), (16, 32), (4, 8, 16, 32, 64), (8, 16), (4, 8), (32, 64)],
 )
 @pytest.mark.parametrize("size", [(320, 320), (192, 352), (416, 256)])
-def test_any_consecutive_strides_and_forms(strides: tuple[int, ...], size: tuple[int, int]) -> None:
+def test_any_consecutive_strides_and_forms_are_decoded(
+    strides: tuple[int, ...], size: tuple[int, int]
+) -> None:
     table = _grid(2, _places(strides, size))
     table[7] = [160, 48, 80, 96, 0.001, 0.9]
     yolo, found = _read([table.T], size)
@@ -149,7 +151,7 @@ def test_any_consecutive_strides_and_forms(strides: tuple[int, ...], size: tuple
     np.testing.assert_allclose(found.boxes_yxyx, [box], atol=1e-6)
 
 
-def test_a_trained_objectness_is_told_from_a_class() -> None:
+def test_a_trained_objectness_is_distinguished_from_a_class() -> None:
     """Classes trained only on cells with an object have high scores in every cell."""
     table = _grid(1 + 3)
     table[:, 5:] = [0.1, 0.7, 0.2]
@@ -192,12 +194,12 @@ def test_key_points_move_with_the_grid(points: int, values: int, classes: int, u
     assert found.class_indices.tolist() == [classes - 1]
 
 
-def test_fifty_six_rows_are_a_person_where_the_network_cannot_be_tried() -> None:
+def test_fifty_six_rows_are_a_person_if_the_network_cannot_be_run() -> None:
     yolo, _ = _read([_pose(17, 3).T], look=False)
     assert yolo.name == "YOLOv8 pose"
 
 
-def test_metadata_tells_the_columns() -> None:
+def test_metadata_determines_the_columns() -> None:
     """Twelve scores or four key points of three values: the network's metadata decides."""
     table = _shares(_grid(13))
     assert _read([table.T])[0].columns.num_classes == 13
@@ -228,7 +230,7 @@ def test_rotated_boxes_give_their_corners(angle: float) -> None:
     np.testing.assert_allclose(found.boxes_yxyx[0] * 320, around, atol=1e-3)
 
 
-def test_of_two_rotated_boxes_one_is_left_where_they_lie_alike() -> None:
+def test_of_two_similar_rotated_boxes_one_is_kept() -> None:
     table = _rotated(0.5)
     table[61] = [162, 160, 100, 40, 0.001, 0.8, 0.52]
     table[62] = [160, 160, 100, 40, 0.001, 0.7, 0.5 + math.pi / 2]  # across: little overlap
@@ -268,7 +270,7 @@ def _plain_mask(planes: NDArray[Any], weights: NDArray[Any], box: list[int]) -> 
     return mask
 
 
-def test_boxes_and_scores_as_outputs_of_their_own() -> None:
+def test_boxes_and_scores_may_be_separate_outputs() -> None:
     """These are the outputs after `edgekit fix` separates a joined output."""
     table = _put(_grid(3), 4).T
     yolo, found = _read([table[:4], table[4:]])
@@ -284,7 +286,7 @@ def _finished(extra: int = 0, rows: int = 300) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize("rows", [300, 2100])
-def test_an_export_with_suppression_is_read_as_it_is(rows: int) -> None:
+def test_an_export_with_suppression_is_not_suppressed_again(rows: int) -> None:
     table = _finished()[: min(rows, 300)]
     yolo, found = _read([table])
     assert yolo.head.is_finished
@@ -292,14 +294,14 @@ def test_an_export_with_suppression_is_read_as_it_is(rows: int) -> None:
     assert found.class_indices.tolist() == [5, 2]
 
 
-def test_an_end_to_end_head_with_as_many_rows_as_places_is_seen() -> None:
+def test_an_end_to_end_head_with_as_many_rows_as_places_is_recognized() -> None:
     """At 96x96 there are 189 places, and 189 objects at most."""
     yolo, found = _read([_finished(rows=189)], (96, 96))
     assert yolo.head.is_finished
     assert found.class_indices.tolist() == [5, 2]
 
 
-def test_end_to_end_key_points_masks_and_angles() -> None:
+def test_end_to_end_key_points_masks_and_angles_are_decoded() -> None:
     pose = _finished(51)
     pose[0, 6:] = np.tile([48, 80, 0.9], 17)
     yolo, found = _read([pose])
@@ -331,15 +333,15 @@ def test_scores_outside_0_to_1_stop_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1001), (1, 17, 3), (1, 513, 513), (2, 2100, 84)])
-def test_other_shapes_are_no_yolo(shape: tuple[int, ...]) -> None:
+def test_other_shapes_are_not_a_yolo(shape: tuple[int, ...]) -> None:
     assert find_layout([shape], _SIZE, lambda: None, Stated()) is None
 
 
-def test_nothing_above_the_threshold_is_no_object() -> None:
+def test_without_scores_above_the_threshold_there_is_no_object() -> None:
     assert len(_read([_grid(3).T])[1].scores) == 0
 
 
-def test_objects_with_nan_are_none() -> None:
+def test_objects_with_nan_are_not_objects() -> None:
     table = _put(_grid(3), 4)
     table[_ROWS[0] : _ROWS[0] + 2, 1] = np.nan
     table[3, 6] = np.nan
@@ -350,7 +352,7 @@ def test_objects_with_nan_are_none() -> None:
 @pytest.mark.parametrize(
     ("values", "name", "classes"), [(80, "YOLOv8", 80), (81, "YOLOv6", 80), (52, "YOLOv8 pose", 1)]
 )
-def test_outputs_that_are_empty_but_for_one_object_are_read_as_usual(
+def test_outputs_with_only_one_object_are_read_as_usual(
     values: int, name: str, classes: int
 ) -> None:
     """No column moves with the grid here: the number of values decides."""

@@ -55,7 +55,7 @@ def test_passes_that_overlap_make_up_a_layer() -> None:
 
 
 @given(st.integers(0, 8 * 6 * _CHANNELS - 1))
-def test_one_wrong_value_is_seen(place: int) -> None:
+def test_one_wrong_value_is_detected(place: int) -> None:
     image, recorder = _image(8, 6), Recorder()
     wrong = image.copy()
     wrong.reshape(-1)[place] ^= 1
@@ -63,7 +63,7 @@ def test_one_wrong_value_is_seen(place: int) -> None:
     assert find_layer(recorder, 0, image[None]) == []
 
 
-def test_a_vector_comes_tile_after_tile_in_several_passes() -> None:
+def test_a_vector_is_computed_tile_after_tile_in_several_passes() -> None:
     values, recorder = np.arange(150).astype(np.uint8), Recorder()
     for start in (0, 64, 128):
         part = np.pad(values[start : start + 64], (0, max(0, start + 64 - 150)))
@@ -79,7 +79,7 @@ def test_a_vector_comes_tile_after_tile_in_several_passes() -> None:
     ["google-coral__test_data/mobilenet_v1_0.75_192_quant",
      "google-coral__test_data/deeplabv3_mnv2_dm05_pascal_quant"],
 )  # fmt: skip
-def test_every_layer_is_found_where_compilers_differ_or_go_in_passes(
+def test_every_layer_is_found_if_compilers_differ_or_use_passes(
     name: str,
     load: Callable[..., Any],
     random_inputs: Callable[..., Any],

@@ -85,7 +85,7 @@ def test_a_second_inference_does_not_depend_on_the_first(
         assert np.array_equal(each, again[name])
 
 
-def test_what_is_not_proven_names_instruction_counter_and_field(
+def test_the_error_for_an_unproven_field_names_instruction_counter_and_field(
     load: Callable[..., Any], with_fields: Callable[..., Any]
 ) -> None:
     package = with_fields(
@@ -104,7 +104,7 @@ def test_a_caching_program_of_another_compilation_is_refused(load: Callable[...,
         EdgeTpu(replace(package, executables=(package.inference, other.caching)))
 
 
-def test_a_caching_program_that_wants_an_input_is_refused(load: Callable[..., Any]) -> None:
+def test_a_caching_program_that_reads_an_input_is_refused(load: Callable[..., Any]) -> None:
     package = load(f"{_MOBILENET}_edgetpu.tflite")
     caching, inference = package.caching, package.inference
     swapped = (replace(inference, type=caching.type), replace(caching, type=inference.type))
@@ -125,7 +125,7 @@ def test_values_of_another_type_with_as_many_bytes_are_refused(
     assert name in caught.value.where
 
 
-def test_an_input_that_is_not_given_is_named(
+def test_a_missing_input_is_named(
     load: Callable[..., Any], random_inputs: Callable[..., Any]
 ) -> None:
     chip = EdgeTpu(load(f"{_SPLIT}_edgetpu.tflite"))
@@ -189,7 +189,7 @@ def test_a_damaged_program_ends_with_values_or_an_error(
     assert error is None or error.what
 
 
-def test_weight_rows_below_their_own_address_are_no_streams(
+def test_weight_rows_below_their_own_address_are_not_streams(
     load: Callable[..., Any], with_fields: Callable[..., Any]
 ) -> None:
     package = with_fields(
@@ -205,7 +205,7 @@ def test_weight_rows_below_their_own_address_are_no_streams(
 
 
 @pytest.mark.parametrize("operator_index", [3, 5, 7])
-def test_pixels_of_no_whole_number_of_words_are_copied_as_they_are(
+def test_pixels_that_are_not_whole_words_are_copied_unchanged(
     operator_index: int, corpus: Path, random_inputs: Callable[..., Any]
 ) -> None:
     path = corpus / "compiled/arth-simon__edge_tpu_lane_detection/model_hyper_32_edgetpu.tflite"

@@ -35,7 +35,7 @@ def movenet_part(corpus: Path, load: Callable[..., Any]) -> Any:  # noqa: ANN401
 
 
 @pytest.mark.slow
-def test_every_bilinear_resize_and_what_follows_is_the_documented_arithmetic(
+def test_every_bilinear_resize_and_the_layers_after_it_follow_the_documented_arithmetic(
     load: Callable[..., Any],
     random_inputs: Callable[..., Any],
     movenet_part: Any,  # noqa: ANN401

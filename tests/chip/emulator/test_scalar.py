@@ -74,7 +74,7 @@ def test_slots_of_a_bundle_read_before_any_of_them_writes() -> None:
     assert state.registers[1:3] == [2, 8]
 
 
-def test_a_predicated_bundle_runs_only_where_its_predicate_agrees() -> None:
+def test_a_predicated_bundle_runs_only_if_its_predicate_is_set() -> None:
     compare = _alu(9, 3, immediate=1, imm=0)  # predicate 3: register 0 is 0
     gates = [{"gate": 1, "pred": 3, "polarity": polarity} for polarity in (0, 1)]
     state, _ = _run(
@@ -105,7 +105,7 @@ def test_a_branch_that_would_be_taken_stops() -> None:
         _run(encode_one(_BRANCH, {"cond": 16}))
 
 
-def test_a_store_behind_the_memory_stops() -> None:
+def test_a_store_beyond_the_memory_stops() -> None:
     for store in (
         {"vector": 4, "vector_slot": 1},
         {"vector": 2, "vector_slot": 0, "vector_cmd": 16},

@@ -76,7 +76,7 @@ def test_an_overlapping_buffer_gives_other_values(
     assert any(not np.array_equal(wrong[name], right[name]) for name in right)
 
 
-def test_a_parameter_region_off_its_alignment_stops(
+def test_an_unaligned_parameter_region_stops(
     load: Callable[..., Any], with_fields: Callable[..., Any]
 ) -> None:
     def sends_parameters(instruction: Instruction) -> bool:
@@ -91,7 +91,7 @@ def _makes_a_queue(instruction: Instruction) -> bool:
     return instruction.layout.name == "ring.recv0" and instruction["slots"] == 2
 
 
-def test_a_queue_behind_the_end_of_the_memory_is_found(
+def test_a_queue_beyond_the_end_of_the_memory_is_found(
     load: Callable[..., Any], with_fields: Callable[..., Any]
 ) -> None:
     package = with_fields(load(_MOBILENET), _makes_a_queue, slots=2047)

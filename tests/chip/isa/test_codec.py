@@ -29,7 +29,7 @@ def _instruction_bytes(draw: st.DrawFn) -> bytes:
 
 
 @given(st.lists(_instruction_bytes(), max_size=6))
-def test_encode_gives_back_what_was_decoded_for_any_bits(parts: list[bytes]) -> None:
+def test_encode_restores_any_decoded_bits(parts: list[bytes]) -> None:
     bitstream = b"".join(parts)
     assert encode(decode(bitstream)) == bitstream
 
@@ -122,7 +122,7 @@ def test_signed_fields_take_negative_values() -> None:
 
 
 @pytest.mark.corpus
-def test_every_bitstream_of_the_corpus_frames_and_comes_back(corpus: Path) -> None:
+def test_every_bitstream_of_the_corpus_is_decoded_and_restored(corpus: Path) -> None:
     words = unnamed = 0
     for path in sorted(corpus.glob("compiled/**/*_edgetpu.tflite")):
         for each in read_packages(read_model(path.read_bytes())):

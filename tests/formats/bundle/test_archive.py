@@ -26,14 +26,14 @@ def _zip(*members: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
 
 
 @given(_FILES)
-def test_what_is_written_is_read_in_its_order(files: dict[str, bytes]) -> None:
+def test_files_are_read_in_the_order_in_which_they_were_written(files: dict[str, bytes]) -> None:
     content = write_archive(files.items())
     assert list(read_archive(content).items()) == list(files.items())
     assert write_archive(files.items()) == content
 
 
 @given(_FILES, st.binary(min_size=1, max_size=50))
-def test_an_archive_behind_other_bytes_is_found_by_any_reader(
+def test_an_archive_after_other_bytes_is_found_by_any_reader(
     files: dict[str, bytes], before: bytes
 ) -> None:
     content = write_archive(files.items(), behind=before)
@@ -47,12 +47,12 @@ def test_an_archive_behind_other_bytes_is_found_by_any_reader(
     "name",
     ["../evil", "/etc/passwd", "a/../../b", "C:\\evil", "a\\..\\b", "a//b", "./a", "", "a/"],
 )
-def test_a_path_that_leads_elsewhere_is_refused(name: str) -> None:
+def test_a_path_outside_the_archive_is_refused(name: str) -> None:
     with pytest.raises(BundleError):
         read_archive(_zip(("good", b"x"), (name, b"x")))
 
 
-def test_a_name_that_goes_on_behind_a_nul_is_refused() -> None:
+def test_a_name_that_continues_after_a_nul_is_refused() -> None:
     with pytest.raises(BundleError):
         read_archive(_zip(("a#b", b"x")).replace(b"a#b", b"a\0b"))
 
@@ -108,7 +108,7 @@ def test_every_truncation_is_refused() -> None:
 
 
 @given(st.data())
-def test_a_changed_byte_is_refused_or_loses_whole_files(data: st.DataObject) -> None:
+def test_a_changed_byte_is_refused_or_removes_whole_files(data: st.DataObject) -> None:
     files = {"a": b"1" * 40, "b/c": b"2" * 40}
     content = bytearray(write_archive(files.items()))
     position = data.draw(st.integers(0, len(content) - 1))

@@ -47,7 +47,7 @@ def test_a_model_is_its_own_content() -> None:
     assert model_content(_BUNDLE) == _CONTENT
 
 
-def test_a_missing_compiled_model_is_an_error_with_the_way_out() -> None:
+def test_a_missing_compiled_model_is_an_error_with_a_fix() -> None:
     with pytest.raises(UnsupportedModelError, match="no model for the Edge TPU") as caught:
         model_content(_BUNDLE, compiled=True, where="net.edgekit")
     assert "--compiled" in caught.value.fix
@@ -58,12 +58,12 @@ def test_a_bundle_without_its_manifest_was_never_finished() -> None:
         read_bundle(write_archive([("model.tflite", _CONTENT)]))
 
 
-def test_another_file_under_a_name_is_found() -> None:
+def test_a_changed_file_in_a_bundle_is_detected() -> None:
     with pytest.raises(BundleError, match="not the file that the manifest names"):
         read_bundle(write_bundle(_MANIFEST, [(_FILE, b"a modem")]))
 
 
-def test_a_file_too_many_or_too_few_is_found() -> None:
+def test_an_extra_or_a_missing_file_is_detected() -> None:
     extra = dataclasses.replace(_FILE, path="extra")
     with pytest.raises(BundleError, match="extra is not named"):
         read_bundle(write_bundle(_MANIFEST, [(_FILE, _CONTENT), (extra, b"x")]))
@@ -90,13 +90,13 @@ def test_a_manifest_of_other_types_is_refused(change: dict[str, object]) -> None
         parse_manifest(json.dumps(document).encode())
 
 
-def test_fields_of_a_later_edgekit_are_passed_over() -> None:
+def test_fields_of_a_later_edgekit_are_ignored() -> None:
     document = {**json.loads(_MANIFEST.to_json()), "later": 1}
     assert parse_manifest(json.dumps(document).encode()) == _MANIFEST
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
-def test_what_is_no_manifest_is_refused(content: bytes) -> None:
+def test_a_file_that_is_not_a_manifest_is_refused(content: bytes) -> None:
     archive = write_archive([("model.tflite", _CONTENT), (MANIFEST_PATH, content)])
     with pytest.raises(BundleError):
         read_bundle(archive)

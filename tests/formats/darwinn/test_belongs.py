@@ -46,7 +46,7 @@ def test_every_compiled_model_belongs_to_its_source(corpus: Path) -> None:
     assert len(pairs) > 40
 
 
-def test_the_same_network_with_other_weights_is_told_apart(corpus: Path) -> None:
+def test_the_same_network_with_other_weights_is_distinguished(corpus: Path) -> None:
     for name in ("mobilenet_v1_0.75_192_quant", "movenet_single_pose_lightning_ptq"):
         plain = read_model(corpus / _GOOGLE / f"{name}.tflite")
         compiled = read_model(corpus / _GOOGLE / f"{name}_edgetpu.tflite")

@@ -60,7 +60,7 @@ def _options(corpus: Path, name: str) -> bytes:
 
 @pytest.mark.corpus
 @pytest.mark.parametrize("name", _NAMES)
-def test_a_package_cut_short_anywhere_is_an_error(corpus: Path, name: str) -> None:
+def test_a_package_truncated_anywhere_is_an_error(corpus: Path, name: str) -> None:
     content = bytes(read_custom_options(_options(corpus, name), ""))
     cuts = random.Random(3).sample(range(len(content)), 500)
     assert not any(_survives(content[:cut]) for cut in [0, 4, 7, 8, len(content) - 1, *cuts])
@@ -97,7 +97,7 @@ def test_every_truncation_of_a_small_package_is_an_error(build_package: BuildPac
     assert not any(_survives(content[:cut]) for cut in range(len(content)))
 
 
-def test_a_list_that_claims_a_billion_entries_costs_nothing(build_package: BuildPackage) -> None:
+def test_a_list_that_declares_a_billion_entries_costs_nothing(build_package: BuildPackage) -> None:
     content = bytearray(build_package([0], chunks=[bytes(16)] * 3))
     # The only list of three tables that begins with a length of 3 is that of the chunks.
     place = content.rindex(struct.pack("<I", 3))
@@ -111,6 +111,6 @@ def test_a_list_that_claims_a_billion_entries_costs_nothing(build_package: Build
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 7, b"TFL3" * 40])
-def test_bytes_without_the_identifier_are_no_package(content: bytes) -> None:
+def test_bytes_without_the_identifier_are_not_a_package(content: bytes) -> None:
     with pytest.raises(ModelFormatError, match="this is not an Edge TPU package"):
         read_package(content)

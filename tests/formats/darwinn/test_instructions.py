@@ -40,12 +40,12 @@ def test_operations_add_up_over_chunks_and_other_instructions(build_package: Bui
     assert arithmetic_cycles(executable)[0] == 8
 
 
-def test_an_operation_that_the_chunk_cuts_off_is_no_crash(build_package: BuildPackage) -> None:
+def test_an_operation_that_the_chunk_cuts_off_is_not_a_crash(build_package: BuildPackage) -> None:
     assert max(arithmetic_cycles(_executable(build_package, _operation(1, (9,))[:16]))) >= 1
 
 
 @pytest.mark.corpus
-def test_convolution_stacks_count_what_their_shapes_say(corpus: Path) -> None:
+def test_counts_of_convolution_stacks_follow_their_shapes(corpus: Path) -> None:
     folder = corpus / "compiled/Jorgitou98__EdgeTPU-QuantRL-Evaluation"
     for path in folder.glob("*_edgetpu.tflite"):
         source = read_model(path.with_name(path.name.replace("_edgetpu", ""))).main

@@ -49,7 +49,7 @@ def _packages(path: Path) -> tuple[EdgeTpuOperator, ...]:
 
 
 @pytest.mark.corpus
-def test_every_value_equals_the_recorded_truth(corpus: Path) -> None:
+def test_every_value_equals_the_recorded_value(corpus: Path) -> None:
     for path, record in _compiled(corpus):
         found = [
             {

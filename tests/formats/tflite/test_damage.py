@@ -82,7 +82,7 @@ def test_a_thousand_damaged_copies_of_a_real_model_give_a_model_or_an_error(
         (b"\x00" * 64, "expected b'TFL3'"),
     ],
 )
-def test_other_files_are_called_by_their_name(content: bytes, says: str) -> None:
+def test_the_error_for_another_file_names_its_format(content: bytes, says: str) -> None:
     with pytest.raises(ModelFormatError) as caught:
         read_model(content)
     assert says in str(caught.value)
@@ -106,7 +106,7 @@ def test_other_files_are_called_by_their_name(content: bytes, says: str) -> None
         (_model(subgraphs=()), "no subgraph"),
     ],
 )
-def test_what_an_interpreter_would_trust_is_checked(model: Model, says: str) -> None:
+def test_values_that_an_interpreter_does_not_check_are_checked(model: Model, says: str) -> None:
     with pytest.raises(ModelFormatError) as caught:
         read_model(write_model(model))
     assert says in str(caught.value)
@@ -136,7 +136,7 @@ def test_the_error_of_a_file_names_the_file(tmp_path: Path) -> None:
     ("opcode", "inputs", "words"),
     [("CONV_2D", (0,), "1 inputs"), ("FULLY_CONNECTED", (0, 0), "expected 2 dimensions")],
 )
-def test_an_operator_without_its_weights_is_damage(
+def test_an_operator_without_its_weights_is_damaged(
     opcode: str, inputs: tuple[int, ...], words: str
 ) -> None:
     tensors = (Tensor("x", (1, 2, 2, 1), "INT8", 0), Tensor("y", (1, 4), "INT8", 0))

@@ -21,7 +21,7 @@ _ENTRIES = st.dictionaries(_NAMES, st.binary(min_size=1, max_size=70), min_size=
 
 
 @given(st.sampled_from(sorted(_MODELS)), _ENTRIES, _ENTRIES)
-def test_the_old_bytes_follow_the_new_ones_aligned_as_they_were(
+def test_the_old_bytes_follow_the_new_ones_with_the_same_alignment(
     kind: str, first: dict[str, bytes], second: dict[str, bytes]
 ) -> None:
     content = write_model(_MODELS[kind])
@@ -36,7 +36,7 @@ def test_the_old_bytes_follow_the_new_ones_aligned_as_they_were(
     assert all(map(np.array_equal, found.buffers, before.buffers))
 
 
-def test_metadata_that_was_there_stays_and_is_found_by_its_name() -> None:
+def test_earlier_metadata_is_kept_and_found_by_its_name() -> None:
     model = _MODELS["plain"]
     buffers = (*model.buffers, np.frombuffer(b"2.3.0", np.uint8))
     metadata = {"min_runtime_version": len(model.buffers)}
@@ -48,7 +48,7 @@ def test_metadata_that_was_there_stays_and_is_found_by_its_name() -> None:
 
 
 @pytest.mark.host
-def test_data_behind_the_flatbuffer_cannot_be_moved() -> None:
+def test_a_model_with_data_after_the_flatbuffer_is_refused() -> None:
     """Files above 2 GB store the offset of each constant from the start of the file."""
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
     parsed = schema.ModelT.InitFromObj(schema.Model.GetRootAs(write_model(_MODELS["plain"]), 0))

@@ -74,11 +74,11 @@ def assert_equal(left: Model, right: Model) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-def test_every_field_survives() -> None:
+def test_every_field_is_read_back() -> None:
     assert_equal(read_model(write_model(small_model())), small_model())
 
 
-def test_constants_come_in_their_shape_and_type() -> None:
+def test_constants_have_their_shape_and_type() -> None:
     model = read_model(write_model(small_model()))
     data = model.data(model.main.tensors[1])
     assert data is not None
@@ -101,7 +101,9 @@ def test_constants_are_aligned_as_kernels_need() -> None:
     scale=st.lists(st.floats(2.0**-20, 1024, width=32), min_size=1, max_size=4).map(tuple),
     name=st.text(max_size=8),
 )
-def test_any_tensor_survives(shape: tuple[int, ...], scale: tuple[float, ...], name: str) -> None:
+def test_any_tensor_is_read_back(
+    shape: tuple[int, ...], scale: tuple[float, ...], name: str
+) -> None:
     quantization = Quantization(scale, (0,) * len(scale))
     tensor = Tensor(name, shape, "UINT8", 0, quantization)
     model = Model((Subgraph((tensor,), (0,), (0,), ()),), (_EMPTY,))
@@ -109,7 +111,7 @@ def test_any_tensor_survives(shape: tuple[int, ...], scale: tuple[float, ...], n
 
 
 @pytest.mark.corpus
-def test_every_model_of_the_corpus_survives(corpus: Path) -> None:
+def test_every_model_of_the_corpus_is_read_back(corpus: Path) -> None:
     paths = sorted(corpus.rglob("*.tflite"))
     assert len(paths) > 90
     for path in paths:

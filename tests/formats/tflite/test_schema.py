@@ -14,12 +14,12 @@ def _say(program: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_importing_the_runner_takes_few_of_its_modules() -> None:
+def test_importing_the_runner_imports_few_of_the_schemas_modules() -> None:
     count = int(_say("print(sum(name.startswith('tflite.') for name in sys.modules))"))
     assert count < 30
 
 
-def test_importing_the_runner_takes_no_module_that_it_may_never_need() -> None:
+def test_importing_the_runner_imports_no_module_that_it_may_not_need() -> None:
     unwanted = (
         "edgekit.formats.bundle edgekit.runtime.edgetpu edgekit.edgetpu.check edgekit.explain"
     )
@@ -38,7 +38,7 @@ def test_importing_the_runner_takes_no_module_that_it_may_never_need() -> None:
         ("import tflite; print(hasattr(tflite, 'Nothing'), hasattr(tflite, 'nothing'))", None),
     ],
 )
-def test_another_who_imports_the_package_misses_nothing(program: str, answer: str | None) -> None:
+def test_other_code_can_import_every_name_of_the_package(program: str, answer: str | None) -> None:
     """Without a given answer, the same program without edgekit is the oracle."""
     alone = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -107,7 +107,7 @@ _CASES = [
 
 
 @pytest.mark.parametrize(("shape", "order", "blocks", "sparse", "dtype"), _CASES)
-def test_the_dense_constant_is_what_the_encoder_took(
+def test_the_dense_constant_equals_the_encoders_input(
     shape: tuple[int, ...],
     order: tuple[int, ...],
     blocks: dict[int, int],
@@ -124,7 +124,7 @@ def test_the_dense_constant_is_what_the_encoder_took(
 
 
 @pytest.mark.parametrize(("shape", "order", "blocks", "sparse", "dtype"), _CASES[:-1])
-def test_the_interpreter_makes_the_same_of_it(
+def test_the_interpreter_reads_the_same_constant(
     shape: tuple[int, ...],
     order: tuple[int, ...],
     blocks: dict[int, int],

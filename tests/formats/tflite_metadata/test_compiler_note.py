@@ -36,7 +36,9 @@ _NOTE = CompilerNote(OPEN_COMPILER, IN_EMULATOR, {"inputs": ["zero", "random"], 
 
 
 @given(st.text(), st.text(), st.dictionaries(st.text(), _VALUES, max_size=4))
-def test_what_is_written_is_read(compiler: str, verified: str, record: dict[str, object]) -> None:
+def test_written_metadata_is_read_back_equal(
+    compiler: str, verified: str, record: dict[str, object]
+) -> None:
     note = CompilerNote(compiler, verified, record)
     assert read_compiler_note(read_model(write_compiler_note(_PLAIN, note))) == note
 

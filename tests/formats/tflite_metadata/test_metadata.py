@@ -65,7 +65,7 @@ _PLAIN = _plain()
 
 
 @given(_METADATA)
-def test_what_is_written_is_read(metadata: ModelMetadata) -> None:
+def test_written_metadata_is_read_back_equal(metadata: ModelMetadata) -> None:
     content = write_metadata(_PLAIN, metadata)
     assert read_metadata(content) == metadata
     assert write_metadata(_PLAIN, metadata) == content
@@ -77,7 +77,7 @@ def test_a_model_without_metadata_has_none() -> None:
     assert read_notes(_PLAIN).preprocess == ""
 
 
-def test_metadata_takes_the_place_of_what_was_there() -> None:
+def test_metadata_replaces_earlier_metadata() -> None:
     first = write_metadata(_PLAIN, ModelMetadata(name="one"), "unit")
     second = write_metadata(first, ModelMetadata(name="two"), "tf")
     found = read_metadata(second)
@@ -87,7 +87,7 @@ def test_metadata_takes_the_place_of_what_was_there() -> None:
     assert len(read_model(second).buffers) == len(read_model(first).buffers)
 
 
-def test_the_exact_preprocessing_goes_before_the_standard_one() -> None:
+def test_the_exact_preprocessing_has_priority_over_the_standard_one() -> None:
     image = TensorMetadata(normalization=Normalization((127.5,), (127.5,)))
     standard = write_metadata(_PLAIN, ModelMetadata(inputs=(image,)))
     assert read_notes(standard).preprocess == "mean=127.5,std=127.5"
@@ -96,14 +96,14 @@ def test_the_exact_preprocessing_goes_before_the_standard_one() -> None:
 
 
 @pytest.mark.parametrize("text", [b"a\nb\n", b"a\nb", b"a\r\nb\r\n"])
-def test_labels_are_lines_however_they_end(text: bytes) -> None:
+def test_labels_are_lines_with_any_line_end(text: bytes) -> None:
     output = TensorMetadata(label_files=(LabelFile("labels.txt"),))
     assert ModelMetadata(outputs=(output,), files={"labels.txt": text}).labels == ("a", "b")
 
 
 @given(st.data())
 @settings(max_examples=300)
-def test_damage_is_an_error_or_goes_unseen(data: st.DataObject) -> None:
+def test_damage_is_an_error_or_has_no_effect(data: st.DataObject) -> None:
     image = TensorMetadata("in", normalization=Normalization((1.0, 2.0, 3.0), (4.0,)))
     metadata = ModelMetadata("net", inputs=(image,), files={"labels.txt": b"a\nb\n"})
     content = bytearray(write_metadata(_PLAIN, metadata))
@@ -139,7 +139,7 @@ def test_metadata_of_google_is_read_as_it_is(corpus: Path, suffix: str) -> None:
 
 
 @pytest.mark.corpus
-def test_metadata_of_google_survives_being_written_again(corpus: Path) -> None:
+def test_metadata_of_google_is_equal_after_it_is_written_again(corpus: Path) -> None:
     content = (corpus / _GOOGLE / "mobilenet_v1_0.75_192_quant.tflite").read_bytes()
     metadata = read_metadata(content)
     assert metadata is not None
@@ -147,7 +147,7 @@ def test_metadata_of_google_survives_being_written_again(corpus: Path) -> None:
 
 
 @pytest.mark.corpus
-def test_compiled_models_take_metadata_and_stay_as_they_are(corpus: Path) -> None:
+def test_compiled_models_get_metadata_without_other_changes(corpus: Path) -> None:
     """The file contains what the compiler wrote, byte for byte and with the same alignment."""
     labels = {"labels.txt": b"a\nb\n"}
     output = TensorMetadata("out", label_files=(LabelFile("labels.txt"),))

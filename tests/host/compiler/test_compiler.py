@@ -52,7 +52,7 @@ def _cli(*words: str) -> list[str]:
     return [sys.executable, "-m", "edgekit", "compile", *words]
 
 
-def test_a_compiled_model_its_log_and_all_numbers(
+def test_compile_returns_the_model_its_log_and_all_numbers(
     stand_in: StandIn, model: Path, out: Path
 ) -> None:
     stand_in.will(stand_in.success("net"))
@@ -71,7 +71,7 @@ def test_a_compiled_model_its_log_and_all_numbers(
     assert "compiled successfully" in document["log"]
 
 
-def test_a_compiled_model_keeps_what_its_source_says_of_its_use(
+def test_a_compiled_model_keeps_the_metadata_of_its_source(
     stand_in: StandIn, model: Path, out: Path
 ) -> None:
     notes = Notes("mean=123.7,std=58", ("cat", "dog"))
@@ -82,7 +82,7 @@ def test_a_compiled_model_keeps_what_its_source_says_of_its_use(
     assert (kept.preprocess, kept.labels) == (notes.preprocess, notes.labels)
 
 
-def test_of_a_bundle_the_compiler_gets_the_model(
+def test_the_compiler_gets_the_model_in_a_bundle(
     stand_in: StandIn, model: Path, out: Path, tmp_path: Path
 ) -> None:
     packed = tmp_path / "packed.edgekit"
@@ -113,7 +113,7 @@ def test_of_a_bundle_the_compiler_gets_the_model(
         "16.0.384591198",
     ],
 )
-def test_every_version_is_understood(
+def test_every_version_is_supported(
     stand_in: StandIn, model: Path, out: Path, version: str
 ) -> None:
     stand_in.version = version
@@ -123,7 +123,7 @@ def test_every_version_is_understood(
     assert result.models[0].num_mapped == 2
 
 
-def test_options_go_to_the_compiler_under_its_own_names(
+def test_options_are_passed_to_the_compiler_under_its_own_names(
     stand_in: StandIn, model: Path, out: Path
 ) -> None:
     stand_in.will(stand_in.success("net"))
@@ -231,7 +231,7 @@ def test_a_random_crash_is_tried_again(stand_in: StandIn, model: Path, out: Path
     assert "attempt 3" in result.warnings[-1]
 
 
-def test_a_crash_that_stays_is_an_error_that_counts_the_tries(
+def test_a_repeated_crash_is_an_error_that_counts_the_attempts(
     stand_in: StandIn, model: Path, out: Path
 ) -> None:
     stand_in.will({"stdout": "Internal compiler error. Aborting! \n", "status": 1})
@@ -250,9 +250,7 @@ def test_a_signal_is_named(stand_in: StandIn, model: Path, out: Path) -> None:
     assert len(stand_in.calls) == 1
 
 
-def test_a_line_that_is_unknown_stops_and_is_shown(
-    stand_in: StandIn, model: Path, out: Path
-) -> None:
+def test_an_unknown_line_stops_and_is_shown(stand_in: StandIn, model: Path, out: Path) -> None:
     run = stand_in.success("net")
     run["stdout"] += "Number of elves: 7\n"
     stand_in.will(run)
@@ -271,7 +269,7 @@ def test_garbage_is_an_error_that_shows_it(stand_in: StandIn, model: Path, out: 
     assert "gibberish" in raised.value.why
 
 
-def test_silence_is_an_error(stand_in: StandIn, model: Path, out: Path) -> None:
+def test_a_compiler_without_output_is_an_error(stand_in: StandIn, model: Path, out: Path) -> None:
     stand_in.will({})
     with pytest.raises(CompilerError, match="for an unknown reason") as raised:
         run_compile([model], out_dir=out, compiler=stand_in.path)
@@ -299,7 +297,7 @@ def test_a_file_without_the_part_for_the_edge_tpu_is_refused(
         run_compile([model], out_dir=out, compiler=stand_in.path)
 
 
-def test_a_log_file_that_contradicts_the_print_is_refused(
+def test_a_log_file_that_contradicts_the_output_is_refused(
     stand_in: StandIn, model: Path, out: Path
 ) -> None:
     run = stand_in.success("net")
@@ -309,9 +307,7 @@ def test_a_log_file_that_contradicts_the_print_is_refused(
         run_compile([model], out_dir=out, compiler=stand_in.path)
 
 
-def test_success_with_nothing_mapped_is_no_success(
-    stand_in: StandIn, model: Path, out: Path
-) -> None:
+def test_success_with_nothing_mapped_is_an_error(stand_in: StandIn, model: Path, out: Path) -> None:
     stand_in.will(stand_in.success("net", mapped=0))
     with pytest.raises(GateError, match="0 of 3 operations") as raised:
         run_compile([model], out_dir=out, compiler=stand_in.path)
@@ -332,9 +328,7 @@ def test_a_share_that_is_too_small_writes_nothing(
     assert result.models[0].mapped_share == pytest.approx(2 / 3)
 
 
-def test_what_stood_there_before_survives_a_failure(
-    stand_in: StandIn, model: Path, out: Path
-) -> None:
+def test_earlier_files_are_kept_after_a_failure(stand_in: StandIn, model: Path, out: Path) -> None:
     before = out / "net_edgetpu.tflite"
     before.write_bytes(b"the one before")
     stand_in.will({"status": 1})
@@ -356,7 +350,7 @@ def test_the_deadline_ends_the_compiler_and_its_children(
     assert not list(out.iterdir())
 
 
-def test_an_old_compiler_without_a_timer_gets_edgekits(
+def test_edgekits_deadline_applies_to_an_old_compiler_without_a_timer(
     stand_in: StandIn, model: Path, out: Path
 ) -> None:
     stand_in.version = "2.1.302470888"
@@ -378,7 +372,7 @@ def test_an_option_that_the_compiler_is_too_old_for_is_refused(
         run_compile([model], out_dir=out, options=options, compiler=stand_in.path)
 
 
-def test_ctrl_c_ends_everything_and_leaves_nothing(
+def test_ctrl_c_ends_all_processes_and_leaves_no_file(
     stand_in: StandIn, model: Path, out: Path
 ) -> None:
     stand_in.will({"hang": True})
@@ -540,7 +534,7 @@ def test_the_command_line_prints_the_table_the_json_and_the_code(
     assert json.loads(dry.stdout)["commands"][0][0] == stand_in.path
 
 
-def test_what_check_would_say_otherwise_is_shown_with_a_request(
+def test_a_disagreement_with_check_is_shown_with_a_request(
     stand_in: StandIn, model: Path, out: Path
 ) -> None:
     """The model has a LOGISTIC, which maps; the stand-in reports convolutions."""

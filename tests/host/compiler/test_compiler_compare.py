@@ -14,7 +14,7 @@ _ROWS = (
 )
 
 
-def test_equal_counts_are_no_disagreement() -> None:
+def test_equal_counts_are_not_a_disagreement() -> None:
     verdicts = [("CONV_2D", "tpu")] * 3 + [("CONV_2D", "cpu")] + [("ADD", "tpu")] * 2
     assert not disagreements("m", _ROWS, verdicts)
 
@@ -24,7 +24,7 @@ def test_an_unknown_operation_may_be_mapped_or_not() -> None:
     assert not disagreements("m", _ROWS, verdicts)
 
 
-def test_promising_too_much_and_too_little_are_both_shown() -> None:
+def test_more_and_fewer_mapped_operators_than_predicted_are_both_shown() -> None:
     verdicts = [("CONV_2D", "tpu")] * 4 + [("ADD", "tpu"), ("ADD", "cpu")]
     add, conv = disagreements("m", _ROWS, verdicts)
     assert (add.opcode, add.compiler_mapped, add.check_mapped) == ("ADD", 2, 1)

@@ -91,7 +91,7 @@ def _containers(docker: Path) -> list[Path]:
     return list((docker / "containers").glob("*"))
 
 
-def test_the_result_is_the_one_of_this_machine(
+def test_the_result_is_the_same_as_on_this_machine(
     stand_in: StandIn, docker: Path, tmp_path: Path, model: Path, out: Path
 ) -> None:
     here = tmp_path / "here"
@@ -110,7 +110,7 @@ def test_the_result_is_the_one_of_this_machine(
     assert not _containers(docker)
 
 
-def test_nothing_is_fetched_and_nothing_reaches_the_network(model: Path) -> None:
+def test_no_image_is_fetched_and_the_network_is_off(model: Path) -> None:
     create = compile_commands([model], via="docker:image").commands[0]
     words = " ".join(create)
     assert "--pull never" in words

@@ -68,7 +68,7 @@ def test_every_number_of_a_printed_report_is_read() -> None:
     ]
 
 
-def test_what_a_log_does_not_say_is_none_not_zero() -> None:
+def test_values_missing_in_a_log_are_none_and_not_zero() -> None:
     log = f"Edge TPU Compiler version 1.0.249710469\nInput: a.tflite\nOutput: b.tflite\n{_ROWS}"
     (model,) = parse_compiler_log(log).models
     assert (model.num_mapped, model.num_operators) == (64, 65)
@@ -77,14 +77,14 @@ def test_what_a_log_does_not_say_is_none_not_zero() -> None:
     assert model.num_subgraphs is None
 
 
-def test_without_a_table_all_operations_are_mapped_if_nothing_else_is_said() -> None:
+def test_without_a_table_all_operations_are_mapped_unless_the_log_states_otherwise() -> None:
     start = _BLOCK[: _BLOCK.index("Model successfully")]
     end = "See the operation log file for individual operation details.\n"
     (model,) = parse_compiler_log(start + end).models
     assert (model.num_mapped, model.num_operators) == (65, 65)
 
 
-def test_a_report_that_is_cut_off_does_not_claim_that_all_is_mapped() -> None:
+def test_a_truncated_report_does_not_state_that_all_is_mapped() -> None:
     (model,) = parse_compiler_log(_BLOCK).models
     assert model.num_mapped is None
     (model,) = parse_compiler_log(_BLOCK[: _BLOCK.index("Operation log")]).models
@@ -102,7 +102,7 @@ def test_a_report_that_is_cut_off_does_not_claim_that_all_is_mapped() -> None:
         "the kettle boils",
     ],
 )
-def test_a_line_in_other_words_is_an_error_that_shows_it(line: str) -> None:
+def test_an_unknown_line_is_an_error_that_shows_it(line: str) -> None:
     with pytest.raises(CompilerLogError) as raised:
         parse_compiler_log(f"{_BLOCK}{line}\n", "a.log")
     assert line in raised.value.what
@@ -111,7 +111,7 @@ def test_a_line_in_other_words_is_an_error_that_shows_it(line: str) -> None:
     assert raised.value.exit_status == 5
 
 
-def test_a_status_in_other_words_is_an_error_that_shows_it() -> None:
+def test_an_unknown_status_is_an_error_that_shows_it() -> None:
     with pytest.raises(CompilerLogError, match="Operation dislikes Mondays"):
         parse_compiler_log(_ROWS + "CONV_2D   1   Operation dislikes Mondays\n")
 
@@ -131,7 +131,7 @@ def test_an_empty_log_is_an_error() -> None:
         parse_compiler_log("")
 
 
-def test_a_successful_search_forgets_the_failures_before_it() -> None:
+def test_a_successful_search_removes_the_failures_before_it() -> None:
     failed = (
         "Edge TPU Compiler version 16.0.384591198\nSearching for valid delegate with step 10\n"
         "Try to compile segment with 322 ops\nStarted a compilation timeout timer of 180 seconds.\n"
@@ -152,12 +152,12 @@ def test_segments_and_models_compiled_together_have_a_report_each() -> None:
     assert [model.num_mapped for model in models] == [64, 64]
 
 
-def test_line_ends_of_windows_do_not_matter() -> None:
+def test_line_ends_of_windows_are_accepted() -> None:
     assert parse_compiler_log(_STDOUT.replace("\n", "\r\n")) == parse_compiler_log(_STDOUT)
 
 
 @given(st.integers(0, len(_STDOUT)))
-def test_a_log_cut_anywhere_never_gains_a_number(end: int) -> None:
+def test_a_log_truncated_anywhere_never_gains_a_number(end: int) -> None:
     whole = parse_compiler_log(_STDOUT).models[0]
     try:
         cut = parse_compiler_log(_STDOUT[:end])
@@ -176,7 +176,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @pytest.mark.corpus
-def test_every_recorded_log_is_understood(corpus: Path) -> None:
+def test_every_recorded_log_is_parsed(corpus: Path) -> None:
     logs = [*corpus.glob("compiled/*/*.log"), *(corpus.parent / "reference" / "logs").glob("*.log")]
     versions = set()
     for log in logs:

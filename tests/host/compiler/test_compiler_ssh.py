@@ -42,7 +42,7 @@ def _everything_is_gone(stand_in: StandIn) -> bool:
 
 
 @needs_sshd
-def test_the_result_is_the_one_of_this_machine(
+def test_the_result_is_the_same_as_on_this_machine(
     stand_in: StandIn, server: Server, tmp_path: Path, model: Path, out: Path
 ) -> None:
     second = tmp_path / "it's $HOME; two.tflite"
@@ -63,7 +63,7 @@ def test_the_result_is_the_one_of_this_machine(
 
 
 @needs_sshd
-def test_a_failure_there_is_the_failure_here(
+def test_a_failure_on_the_other_machine_is_reported_here(
     stand_in: StandIn, server: Server, model: Path, out: Path
 ) -> None:
     stand_in.will({"stdout": "Model not quantized\n", "stderr": "ERROR: x\n", "status": 1})
@@ -76,7 +76,7 @@ def test_a_failure_there_is_the_failure_here(
 
 
 @needs_sshd
-def test_a_host_key_that_is_not_known_is_refused(
+def test_an_unknown_host_key_is_refused(
     stand_in: StandIn, server: Server, model: Path, out: Path
 ) -> None:
     server.known_hosts.write_text("")
@@ -106,7 +106,7 @@ def test_a_machine_without_the_compiler_is_an_error(server: Server, model: Path,
 
 
 @needs_sshd
-def test_the_deadline_ends_everything_there(
+def test_the_deadline_ends_all_processes_there(
     stand_in: StandIn, server: Server, model: Path, out: Path
 ) -> None:
     stand_in.will({"stdout": "Edge TPU Compiler version 16.0.384591198\n", "hang": True})
@@ -119,7 +119,7 @@ def test_the_deadline_ends_everything_there(
 
 @needs_sshd
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_ctrl_c_and_a_lost_connection_end_everything_there(
+def test_ctrl_c_and_a_lost_connection_end_all_processes_there(
     stand_in: StandIn, server: Server, model: Path, out: Path, number: signal.Signals
 ) -> None:
     stand_in.will({"hang": True})
@@ -139,7 +139,7 @@ def test_ctrl_c_and_a_lost_connection_end_everything_there(
     assert not list(out.iterdir())
 
 
-def test_nobody_at_the_port_is_an_error(model: Path, out: Path) -> None:
+def test_a_closed_port_is_an_error(model: Path, out: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

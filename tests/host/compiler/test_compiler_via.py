@@ -15,7 +15,7 @@ from edgekit.host.compiler.run import compile_commands
 @pytest.mark.parametrize(
     "via", ["ssh://", "ssh://host/path", "ssh://u:secret@host", "ssh://-oProxyCommand=x", "host"]
 )
-def test_a_place_that_is_none_is_a_usage_error(model: Path, via: str) -> None:
+def test_an_invalid_place_is_a_usage_error(model: Path, via: str) -> None:
     with pytest.raises(UsageError) as raised:
         run_compile([model], via=via)
     assert "secret" not in str(raised.value)

@@ -60,7 +60,7 @@ def _answer(content: bytes, x: np.ndarray) -> np.ndarray:
         ("ELU", "elu", 0.031, {}),
     ],
 )
-def test_the_mappable_form_is_as_near_as_promised(
+def test_the_mappable_form_is_within_the_stated_error(
     opcode: str, kind: str, tolerance: float, options: dict[str, object]
 ) -> None:
     content = _float_model(opcode, **options)
@@ -74,13 +74,13 @@ def test_the_mappable_form_is_as_near_as_promised(
 
 @pytest.mark.parametrize("opcode", ["ELU", "GELU", "HARD_SWISH", "LEAKY_RELU", "PRELU"])
 @pytest.mark.parametrize("form", ["relu", "relu6"])
-def test_any_activation_becomes_relu_where_asked(opcode: str, form: str) -> None:
+def test_any_activation_becomes_relu_on_request(opcode: str, form: str) -> None:
     model = read_model(_float_model(opcode))
     replaced, _ = with_replacements(model, parse_replacements(form))
     assert [op.opcode for op in replaced.main.operators] == [form.upper()]
 
 
-def test_swish_is_found_though_it_is_two_operators() -> None:
+def test_swish_is_found_although_it_is_two_operators() -> None:
     model = read_model(_swish())
     replaced, notes = with_replacements(model, {"swish": "relu"})
     assert [op.opcode for op in replaced.main.operators] == ["RELU"]
@@ -89,7 +89,7 @@ def test_swish_is_found_though_it_is_two_operators() -> None:
     assert same is model
 
 
-def test_kinds_and_forms_are_read() -> None:
+def test_kinds_and_forms_are_parsed() -> None:
     assert parse_replacements(None) == {}
     assert parse_replacements("relu6") == dict.fromkeys(MAPPABLE_FORMS, "relu6")
     assert parse_replacements("silu=relu, gelu=mappable") == {"swish": "relu", "gelu": "mappable"}

@@ -96,7 +96,7 @@ def test_every_blocker_is_named_at_once(tmp_path: Path) -> None:
     assert "edgekit fix" not in caught.value.fix
 
 
-def test_an_operation_that_tensorflow_lite_lacks_is_named(tmp_path: Path) -> None:
+def test_an_operation_missing_in_tensorflow_lite_is_named(tmp_path: Path) -> None:
     import tensorflow as tf  # noqa: PLC0415
 
     module = tf.Module()
@@ -109,7 +109,7 @@ def test_an_operation_that_tensorflow_lite_lacks_is_named(tmp_path: Path) -> Non
     assert caught.value.fix.startswith("Erf: ")
 
 
-def test_what_is_folded_or_unused_blocks_nothing(tmp_path: Path) -> None:
+def test_folded_and_unused_operations_do_not_block(tmp_path: Path) -> None:
     """Arithmetic on constants, and on shapes with a set batch, is removed before calibration."""
     import tensorflow as tf  # noqa: PLC0415
 
@@ -167,13 +167,15 @@ def test_options_that_do_not_apply_are_usage_errors(
 
 
 @pytest.mark.parametrize("option", ["inputs", "outputs", "signature"])
-def test_a_keras_file_has_nothing_to_choose(option: str, keras_file: Path, tmp_path: Path) -> None:
+def test_options_to_cut_are_refused_for_a_keras_file(
+    option: str, keras_file: Path, tmp_path: Path
+) -> None:
     value: Any = "x" if option == "signature" else ["x"]
     with pytest.raises(UsageError, match=f"--{option} has no effect"):
         convert(keras_file, data="random", output=tmp_path / "o.tflite", **{option: value})
 
 
-def test_a_float_tflite_is_cut_where_asked(tmp_path: Path) -> None:
+def test_a_float_tflite_is_cut_at_the_given_tensors(tmp_path: Path) -> None:
     """The converted part between the tensors gives the same values as in the whole network."""
     import tensorflow as tf  # noqa: PLC0415
 
@@ -218,7 +220,7 @@ def test_the_printed_cut_is_a_command_that_works(tmp_path: Path) -> None:
     assert not {"CAST", "SQRT"} & set(opcodes)
 
 
-def test_a_custom_operator_is_cut_off_by_its_name_with_float16_weights_in_front(
+def test_a_custom_operator_is_cut_off_also_with_float16_weights_before_it(
     tmp_path: Path,
 ) -> None:
     """Weights from DEQUANTIZE operators before the cut are not outputs."""
@@ -259,7 +261,7 @@ def test_a_custom_operator_is_cut_off_by_its_name_with_float16_weights_in_front(
     assert opcodes.count("CONV_2D") == 1
 
 
-def test_a_compiled_model_is_called_that(tmp_path: Path) -> None:
+def test_the_error_for_a_compiled_model_states_that_it_is_compiled(tmp_path: Path) -> None:
     from tests.edgetpu.conftest import Graph  # noqa: PLC0415
 
     graph = Graph()

@@ -33,7 +33,7 @@ def _samples(count: int) -> list[np.ndarray]:
     return list(np.random.default_rng(0).random((count, 4, 4, 1)).astype(np.float32))
 
 
-def test_samples_come_in_the_shape_of_the_input() -> None:
+def test_samples_have_the_shape_of_the_input() -> None:
     calibration = _calibration(_samples(7), wanted=5)
     batches = _run(calibration)
     assert [batch.shape for batch in batches] == [(1, 4, 4, 1)] * 5
@@ -50,7 +50,7 @@ def test_a_larger_batch_is_filled_up() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_values_that_are_no_numbers_are_refused(bad: float) -> None:
+def test_values_that_are_not_numbers_are_refused(bad: float) -> None:
     samples = _samples(3)
     samples[1][0, 0, 0] = bad
     with pytest.raises(DataError, match="NaN or infinity") as caught:
@@ -63,7 +63,7 @@ def test_equal_samples_are_refused() -> None:
         _run(_calibration([np.full((4, 4, 1), 0.3, np.float32)] * 5))
 
 
-def test_no_sample_is_refused() -> None:
+def test_data_without_samples_are_refused() -> None:
     with pytest.raises(DataError, match="there are no samples"):
         _run(_calibration([]))
 
@@ -103,7 +103,7 @@ def _folder(tmp_path: Path, good: int, bad: int) -> Path:
     return tmp_path
 
 
-def test_a_few_unreadable_files_are_said(tmp_path: Path) -> None:
+def test_a_few_unreadable_files_are_reported(tmp_path: Path) -> None:
     calibration = _calibration(_folder(tmp_path, 5, 2), wanted=7)
     assert len(_run(calibration)) == 5
     (warning,) = [each for each in calibration.warnings if "could not be read" in each]
@@ -117,13 +117,13 @@ def test_a_half_unreadable_folder_is_refused(tmp_path: Path) -> None:
     assert "bad0.png" in caught.value.why
 
 
-def test_fewer_samples_than_asked_for_are_said() -> None:
+def test_fewer_samples_than_requested_are_reported() -> None:
     calibration = _calibration(_samples(3))
     _run(calibration)
     assert calibration.warnings == ["calibrated with 3 samples, fewer than 100"]
 
 
-def test_others_stand_in_for_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_replaced_by_others(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         _folder(tmp_path / name, 12, 3)
@@ -159,7 +159,7 @@ def test_the_same_data_give_the_same_samples(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first, again)
 
 
-def test_samples_held_out_are_no_calibration_samples(tmp_path: Path) -> None:
+def test_samples_held_out_are_not_calibration_samples(tmp_path: Path) -> None:
     calibration = _calibration(_npz(tmp_path / "d.npz", np.arange(600) % 3), wanted=50)
     used = {float(batch.mean()) for batch in _run(calibration)}
     others = [float(arrays[0].mean()) for arrays in calibration.judging_batches()]
@@ -179,14 +179,14 @@ def test_large_networks_are_judged_on_fewer_samples(tmp_path: Path) -> None:
     assert len(list(calibration.judging_batches(num_held_out(10**10)))) == 100
 
 
-def test_few_samples_are_held_out_where_few_are_left(tmp_path: Path) -> None:
+def test_few_samples_are_held_out_if_few_are_left(tmp_path: Path) -> None:
     calibration = _calibration(_npz(tmp_path / "d.npz", np.zeros(60, int)), wanted=50)
     _run(calibration)
     assert len(list(calibration.judging_batches())) == 10
     assert (calibration.num_judged, calibration.is_held_out) == (10, True)
 
 
-def test_where_all_samples_calibrated_they_judge(tmp_path: Path) -> None:
+def test_if_all_samples_calibrate_they_are_also_used_to_judge(tmp_path: Path) -> None:
     calibration = _calibration(_npz(tmp_path / "d.npz", np.zeros(50, int)), wanted=50)
     used = _run(calibration)
     judging = [arrays[0] for arrays in calibration.judging_batches()]
@@ -194,7 +194,7 @@ def test_where_all_samples_calibrated_they_judge(tmp_path: Path) -> None:
     assert (calibration.num_judged, calibration.is_held_out) == (50, False)
 
 
-def test_a_generator_is_taken_from_its_front_and_that_is_said() -> None:
+def test_the_first_samples_of_a_generator_are_used_and_that_is_reported() -> None:
     def samples() -> Iterator[np.ndarray]:
         for number in range(500):
             yield np.full((4, 4, 1), number, np.float32)
@@ -206,7 +206,7 @@ def test_a_generator_is_taken_from_its_front_and_that_is_said() -> None:
     assert others == list(range(20, 276))
 
 
-def test_classes_without_a_sample_are_warned_of(tmp_path: Path) -> None:
+def test_classes_without_a_sample_cause_a_warning(tmp_path: Path) -> None:
     calibration = _calibration(_npz(tmp_path / "d.npz", np.arange(120) % 12), wanted=8)
     _run(calibration)
     (warning,) = calibration.warnings
@@ -218,7 +218,7 @@ def test_classes_without_a_sample_are_warned_of(tmp_path: Path) -> None:
     assert better.warnings == []
 
 
-def test_less_than_half_of_the_promised_range_is_warned_of(tmp_path: Path) -> None:
+def test_less_than_half_of_the_preprocessings_range_causes_a_warning(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 60, (40, 4, 4, 1), np.uint8)
     np.savez(str(tmp_path / "dark.npz"), x=pixels)
     calibration = _calibration(tmp_path / "dark.npz", wanted=40)
@@ -232,7 +232,7 @@ def test_less_than_half_of_the_promised_range_is_warned_of(tmp_path: Path) -> No
     assert calibration.warnings == []
 
 
-def test_random_data_is_called_worthless() -> None:
+def test_calibration_with_random_data_causes_a_warning() -> None:
     calibration = _calibration("random")
     _run(calibration)
     assert "random numbers" in calibration.warnings[0]
@@ -257,7 +257,7 @@ def test_memory_does_not_grow_with_the_samples() -> None:
 _STATE = (InputSpec("frame", (1, 6)), InputSpec("state", (2, 8, 1)))
 
 
-def test_inputs_whose_first_dimension_is_no_batch_are_filled_whole(tmp_path: Path) -> None:
+def test_inputs_whose_first_dimension_is_not_a_batch_are_filled_whole(tmp_path: Path) -> None:
     """A state (layers, units, 1) next to (1, features), as in recurrent networks."""
     random = np.random.default_rng(0)
     frames, states = random.random((9, 6)), random.random((9, 2, 8, 1))

@@ -205,7 +205,7 @@ def test_layers_without_integer_form_are_named_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_grouped_convolution_is_taken_apart(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_a_grouped_convolution_is_split(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
     """Compiler 16 does not read CONV_2D of version 6, which the quantizer writes."""
     model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(8, 3, groups=2)])
     data = list(np.random.default_rng(1).random((20, 8, 8, 4), np.float32))
@@ -214,7 +214,7 @@ def test_a_grouped_convolution_is_taken_apart(keras: Any, tmp_path: Path) -> Non
     assert result.operators["CONV_2D"] == 2
 
 
-def test_a_version_that_nothing_lowers_is_refused(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_a_version_that_cannot_be_lowered_is_refused(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
     convolution = keras.layers.Conv2D(144, 3, groups=36)
     model = keras.Sequential([keras.Input((8, 8, 72)), convolution])
     with pytest.raises(NotEdgeTpuModelError, match="broken rule") as caught:
@@ -235,7 +235,7 @@ def test_the_tutorials_other_modes_are_not_enforced(
 
 
 @pytest.mark.parametrize("io", ["int8", "float32"])
-def test_other_input_types_on_request(
+def test_other_input_types_are_possible(
     io: str, keras_file: Path, samples: list[np.ndarray], tmp_path: Path
 ) -> None:
     result = convert(keras_file, data=samples, output=tmp_path / "m.tflite", io=io)

@@ -57,7 +57,7 @@ def _fails(keras_file: Path, tmp_path: Path, death: str, **options: Any) -> Edge
     return caught.value
 
 
-def test_a_segmentation_fault_names_the_likely_layer_and_the_step(
+def test_the_error_for_a_segmentation_fault_names_the_likely_layer_and_the_step(
     keras_file: Path, tmp_path: Path
 ) -> None:
     error = _fails(keras_file, tmp_path, "os.kill(os.getpid(), signal.SIGSEGV)")
@@ -66,32 +66,36 @@ def test_a_segmentation_fault_names_the_likely_layer_and_the_step(
     assert "--converter-python" in error.fix
 
 
-def test_a_fault_while_loading_is_the_files_doing(keras_file: Path, tmp_path: Path) -> None:
+def test_a_crash_while_loading_is_reported_as_a_fault_of_the_file(
+    keras_file: Path, tmp_path: Path
+) -> None:
     death = "say('step', name='loading the model'); os.kill(os.getpid(), signal.SIGABRT)"
     error = _fails(keras_file, tmp_path, death)
     assert isinstance(error, ModelFormatError)
     assert "SIGABRT while loading the model" in error.what
 
 
-def test_a_killed_child_suggests_memory(keras_file: Path, tmp_path: Path) -> None:
+def test_the_error_for_a_killed_child_suggests_more_memory(
+    keras_file: Path, tmp_path: Path
+) -> None:
     error = _fails(keras_file, tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
     assert "SIGKILL" in error.what
     assert "memory" in error.fix
 
 
-def test_an_exception_shows_its_last_line(keras_file: Path, tmp_path: Path) -> None:
+def test_the_error_for_an_exception_shows_its_last_line(keras_file: Path, tmp_path: Path) -> None:
     error = _fails(keras_file, tmp_path, "raise ValueError('no such operation: Foo')")
     assert isinstance(error, UnsupportedModelError)
     assert "no such operation: Foo" in error.why
     assert "Traceback" not in str(error)
 
 
-def test_garbage_on_the_channel_is_a_death_too(keras_file: Path, tmp_path: Path) -> None:
+def test_garbage_on_the_pipe_is_an_error_too(keras_file: Path, tmp_path: Path) -> None:
     error = _fails(keras_file, tmp_path, "print('{half a mess'); sys.stdout.flush(); sys.exit(9)")
     assert isinstance(error, EdgeKitError)
 
 
-def test_a_deadline_ends_it(keras_file: Path, tmp_path: Path) -> None:
+def test_a_deadline_ends_the_child(keras_file: Path, tmp_path: Path) -> None:
     error = _fails(keras_file, tmp_path, "time.sleep(600)", timeout_s=1.5)
     assert "took longer than" in error.what
     assert "quantizing" in error.what

@@ -64,7 +64,7 @@ def test_features_of_very_different_ranges_are_named_as_the_cause(tmp_path: Path
         ({"min_snr_db": 12}, "--min-snr-db is 12"),
     ],
 )
-def test_a_gate_that_is_not_met_writes_nothing_and_says_why(
+def test_if_a_gate_is_not_met_nothing_is_written_and_the_reason_is_printed(
     gate: dict[str, float], what: str, tmp_path: Path
 ) -> None:
     widths = np.array([5000.0, 1, 1, 1, 1, 1])
@@ -86,12 +86,12 @@ def test_a_gate_that_is_met_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{"min_agreement": 95}, {"min_snr_db": 3, "mode": "float"}])
-def test_gates_that_cannot_be_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
+def test_invalid_gates_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         convert(tmp_path / "none.keras", data="random", output=tmp_path / "m.tflite", **options)
 
 
-def test_the_same_network_on_scaled_features_is_good_and_nothing_is_said(tmp_path: Path) -> None:
+def test_the_same_network_on_scaled_features_is_good_without_a_warning(tmp_path: Path) -> None:
     widths = np.ones(6)
     samples = _RNG.random((200, 6)).astype(np.float32)
     result = _convert(_sensors(widths), samples, tmp_path / "m.tflite")
@@ -111,7 +111,7 @@ def _detector(*, turned: bool) -> Any:  # noqa: ANN401 - a Keras model
     return keras.Model(source, keras.layers.Permute((2, 1, 3))(joined) if turned else joined)
 
 
-def test_boxes_and_scores_in_one_output_come_with_the_command_that_parts_them(
+def test_the_warning_for_boxes_and_scores_in_one_output_contains_the_command_to_split_them(
     tmp_path: Path,
 ) -> None:
     """Random data do not show the quality, but the join itself is found."""
@@ -125,7 +125,7 @@ def test_boxes_and_scores_in_one_output_come_with_the_command_that_parts_them(
         assert len(runner.outputs) == 2
 
 
-def test_where_no_rewrite_parts_them_none_is_named(tmp_path: Path) -> None:
+def test_if_no_rewrite_splits_them_none_is_named(tmp_path: Path) -> None:
     result = convert(
         _detector(turned=True), data="random", num_samples=20, output=tmp_path / "m.tflite"
     )

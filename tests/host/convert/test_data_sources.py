@@ -39,7 +39,7 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("kind", _KINDS)
-def test_a_tf_data_set_gives_its_samples_and_labels(kind: str) -> None:
+def test_a_tf_data_set_yields_its_samples_and_labels(kind: str) -> None:
     dataset = open_dataset(_tensors(_KINDS[kind]), inputs=_SPEC)
     samples = list(dataset)
     assert [int(sample.inputs[0][0, 0, 0]) for sample in samples] == list(range(_COUNT))
@@ -49,7 +49,7 @@ def test_a_tf_data_set_gives_its_samples_and_labels(kind: str) -> None:
     assert max(found) > 40
 
 
-def test_a_tf_data_set_of_unknown_length_is_taken_from_its_front() -> None:
+def test_the_first_samples_of_a_tf_data_set_of_unknown_length_are_used() -> None:
     dataset = open_dataset(_tensors(lambda data: data.repeat().batch(8)), inputs=_SPEC)
     assert dataset.num_samples is None
     found = [int(sample.inputs[0][0, 0, 0]) for sample in Drawing(dataset).draw(20)]
@@ -71,7 +71,7 @@ def test_an_endless_tf_data_set_is_evaluated_only_up_to_a_number(tmp_path: Path)
     assert evaluate(model, endless, num_samples=60).num_samples == 60
 
 
-def test_a_shuffled_tf_data_set_holds_samples_out() -> None:
+def test_samples_of_a_shuffled_tf_data_set_are_held_out() -> None:
     drawing = Drawing(open_dataset(_tensors(lambda data: data.shuffle(50).batch(8)), inputs=_SPEC))
     first, second = (
         {int(sample.inputs[0][0, 0, 0]) for sample in drawing.draw(20)} for _ in range(2)
@@ -81,7 +81,7 @@ def test_a_shuffled_tf_data_set_holds_samples_out() -> None:
     assert not first & second
 
 
-def test_a_keras_data_set_makes_only_the_batches_that_are_wanted() -> None:
+def test_only_the_needed_batches_of_a_keras_data_set_are_created() -> None:
     keras = pytest.importorskip("keras")
     made = []
 
@@ -127,7 +127,7 @@ def test_a_model_is_calibrated_with_a_tf_data_set(tmp_path: Path) -> None:
     assert result.data["reader"] == "tf.data"
 
 
-def test_a_representative_data_set_of_tflite_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_representative_data_set_of_tflite_is_accepted(tmp_path: Path) -> None:
     keras = pytest.importorskip("keras")
     from edgekit.host.convert import convert  # noqa: PLC0415
 
@@ -144,7 +144,7 @@ def test_a_representative_data_set_of_tflite_is_taken_as_it_is(tmp_path: Path) -
     assert any("the first 30 were used to calibrate" in each for each in result.warnings)
 
 
-def test_a_state_beside_a_batch_is_calibrated_and_evaluated(tmp_path: Path) -> None:
+def test_a_state_next_to_a_batch_is_calibrated_and_evaluated(tmp_path: Path) -> None:
     """One inference reads a frame (1, 6) and a whole state (2, 8, 1)."""
     keras = pytest.importorskip("keras")
     from edgekit.evaluate import evaluate  # noqa: PLC0415

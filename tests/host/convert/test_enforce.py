@@ -44,7 +44,7 @@ def _index(model: Model, name: str) -> int:
     return next(i for i, tensor in enumerate(model.main.tensors) if tensor.name == name)
 
 
-def test_a_good_model_breaks_no_rule(int8_model: Model) -> None:
+def test_a_good_model_does_not_break_a_rule(int8_model: Model) -> None:
     assert broken_rules(int8_model, "uint8") == []
     enforce(int8_model, "uint8", "")
 
@@ -71,21 +71,21 @@ def test_a_broken_rule_is_found(int8_model: Model, change: Change, code: str) ->
     assert all(issue.where and issue.message and issue.fix for issue in issues)
 
 
-def test_dense_weights_with_a_scale_a_channel_are_found(int8_model: Model) -> None:
+def test_dense_weights_with_a_scale_per_channel_are_found(int8_model: Model) -> None:
     scales = Quantization((0.1,) * 5, (0,) * 5, 0)
     change = _tensor(_index(int8_model, "dense/w"), quantization=scales)
     (issue,) = broken_rules(change(int8_model), "uint8")
     assert issue.code == "quant.per_channel_dense"
 
 
-def test_other_input_types_are_kept_to(int8_model: Model) -> None:
+def test_other_input_types_are_enforced_too(int8_model: Model) -> None:
     change = _tensor(0, dtype="FLOAT32", quantization=None)
     model = _tensor(11, dtype="FLOAT32", quantization=None)(change(int8_model))
     assert broken_rules(model, "float32") == []
     assert {issue.code for issue in broken_rules(model, "uint8")} >= {"io.dtype"}
 
 
-def test_what_only_follows_a_real_operation_is_not_blamed(int8_model: Model) -> None:
+def test_operators_that_only_follow_a_float_operation_are_not_reported(int8_model: Model) -> None:
     """DEQUANTIZE, RESHAPE, NEG, QUANTIZE: only NEG does not have an integer form."""
     reals = tuple(Tensor(name, (1, 5), "FLOAT32", 0) for name in ("a/real", "a/flat", "a/neg/out"))
     base = len(int8_model.main.tensors)
@@ -105,7 +105,7 @@ def test_what_only_follows_a_real_operation_is_not_blamed(int8_model: Model) -> 
     assert "layer a/neg" in issue.where
 
 
-def test_the_error_carries_every_issue_and_shows_the_first(int8_model: Model) -> None:
+def test_the_error_contains_every_issue_and_shows_the_first(int8_model: Model) -> None:
     model = int8_model
     for index in range(len(model.main.operators)):
         model = _operator(index, version=99)(model)

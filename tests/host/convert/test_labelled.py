@@ -46,7 +46,7 @@ def _brightness(keras: Any, order: tuple[str, ...]) -> Any:  # noqa: ANN401
 _SORTED = ("bright", "dark", "middle")
 
 
-def test_wrong_pixels_are_told_and_the_printed_ones_are_right(
+def test_wrong_pixels_are_reported_and_the_printed_ones_are_right(
     keras: Any,  # noqa: ANN401
     photos: Path,
     tmp_path: Path,
@@ -73,7 +73,7 @@ def test_wrong_pixels_are_told_and_the_printed_ones_are_right(
     assert not [text for text in right.warnings if "the float model itself" in text]
 
 
-def test_classes_in_another_order_than_the_folders_are_told(
+def test_classes_in_another_order_than_the_folders_are_reported(
     keras: Any,  # noqa: ANN401
     photos: Path,
     tmp_path: Path,
@@ -117,14 +117,14 @@ def test_labels_of_other_classes_than_the_networks_are_not_counted(
     ("right", "is_guess", "expected"),
     [(95, True, False), (80, True, True), (80, False, False), (60, False, True)],
 )
-def test_others_are_tried_where_too_few_are_right(
+def test_other_preprocessings_are_tried_if_too_few_samples_are_right(
     right: int, is_guess: bool, expected: bool
 ) -> None:
     found = LabelCheck(100, right, num_classes=2, num_most_frequent=50)
     assert should_try_others(found, is_guess=is_guess) is expected
 
 
-def test_a_constant_answer_is_guessing_also_for_uneven_classes() -> None:
+def test_a_constant_answer_counts_as_guessing_also_for_uneven_classes() -> None:
     assert LabelCheck(100, 80, num_classes=2, num_most_frequent=80).is_guessing
     assert not LabelCheck(100, 95, num_classes=2, num_most_frequent=80).is_guessing
     # A single class shows nothing.

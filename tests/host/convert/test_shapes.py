@@ -28,7 +28,7 @@ def test_given_dimensions_fill_the_unknown_ones() -> None:
     assert _static(RawInput("x", None, "float32"), words=("2,5",)) == [(2, 5)]
 
 
-def test_unknown_dimensions_are_named_with_the_words_to_type() -> None:
+def test_the_error_for_unknown_dimensions_contains_the_option_to_set_them() -> None:
     with pytest.raises(UnsupportedModelError) as caught:
         _static(_IMAGE, RawInput("n", (None, 4), "float32"))
     assert caught.value.what == "dimensions are unknown: image (1, ?, ?, 3)"
@@ -53,7 +53,7 @@ def test_contradictions_are_usage_errors(
 
 
 @pytest.mark.parametrize("word", ["", "1,a", "0,3", "=1,2", "-1,3", "x="])
-def test_words_that_are_no_shape_are_refused(word: str) -> None:
+def test_words_that_are_not_a_shape_are_refused(word: str) -> None:
     with pytest.raises(UsageError, match="is not a shape"):
         parse_input_shapes((word,))
 

@@ -23,7 +23,7 @@ from edgekit.host.convert.sources import find_source, saved_object
         ("m.bin", b"\x1c\0\0\0TFL3", "tflite"),
     ],
 )
-def test_formats_are_told_by_their_bytes(
+def test_formats_are_recognized_by_their_bytes(
     tmp_path: Path, name: str, content: bytes, kind: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -39,7 +39,7 @@ def test_a_saved_model_is_its_folder_or_the_file_in_it(tmp_path: Path) -> None:
         assert (source.kind, source.path) == ("saved_model", tmp_path)
 
 
-def test_the_hash_of_a_folder_knows_names_and_contents(tmp_path: Path) -> None:
+def test_the_hash_of_a_folder_depends_on_names_and_contents(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"x")
     before = find_source(tmp_path).sha256()
     (tmp_path / "variables").write_bytes(b"")
@@ -69,7 +69,7 @@ def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes, says
         ("net.pth", b"\x80\x02pickle", "torch.onnx.export"),
     ],
 )
-def test_networks_of_other_frameworks_name_the_way_to_a_tflite(
+def test_the_error_for_other_frameworks_names_a_way_to_a_tflite(
     tmp_path: Path, name: str, content: bytes, says: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -78,7 +78,7 @@ def test_networks_of_other_frameworks_name_the_way_to_a_tflite(
     assert re.search(says, caught.value.fix)
 
 
-def test_folders_that_are_no_saved_model_say_what_they_hold(tmp_path: Path) -> None:
+def test_the_error_for_a_folder_that_is_not_a_saved_model_lists_its_content(tmp_path: Path) -> None:
     with pytest.raises(ModelFormatError) as caught:
         find_source(tmp_path)
     assert caught.value.why == "it is empty"
@@ -93,12 +93,12 @@ def test_a_missing_source_is_an_input_error(tmp_path: Path) -> None:
         convert(tmp_path / "none.keras", data="random", output=tmp_path / "m.tflite")
 
 
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(InputError, match="pipe"):
         find_source(tmp_path / "fifo")
 
 
-def test_an_object_that_is_no_model_is_refused() -> None:
+def test_an_object_that_is_not_a_model_is_refused() -> None:
     with pytest.raises(UsageError, match="neither a path nor a Keras model"), saved_object(42):
         pass

@@ -44,7 +44,7 @@ def test_the_tutorials_dynamic_batch_is_folded_away(dynamic: Model) -> None:
     np.testing.assert_array_equal(both[:1], single)
 
 
-def test_a_static_model_is_left_alone(float_model: Model) -> None:
+def test_a_static_model_is_not_changed(float_model: Model) -> None:
     assert make_static(float_model, [(1, 8, 8, 1)], "model") is float_model
 
 

@@ -69,7 +69,7 @@ def test_the_operator_that_a_message_names_is_the_suspect() -> None:
     assert "recurrent" in found.fix
 
 
-def test_a_failure_without_a_word_is_bisected() -> None:
+def test_a_failure_without_a_message_is_bisected() -> None:
     """The function fails at the same operators as the quantizer, but without a message."""
     content = write_model(_lstm())
     seen = []
@@ -90,6 +90,6 @@ def test_a_failure_without_a_word_is_bisected() -> None:
     assert seen == [3, 1, 2]
 
 
-def test_a_failure_that_random_numbers_do_not_repeat_stays_as_it_is() -> None:
+def test_a_failure_that_random_numbers_do_not_repeat_is_not_changed() -> None:
     error = UnsupportedModelError("TensorFlow failed", why="RuntimeError")
     assert with_suspect(error, write_model(_lstm()), lambda *_: None) is error

@@ -51,7 +51,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_later_run_uses_what_convert_was_told(network: Any, photos: Path, tmp_path: Path) -> None:  # noqa: ANN401
+def test_a_later_run_uses_the_options_of_convert(
+    network: Any,
+    photos: Path,
+    tmp_path: Path,  # noqa: ANN401
+) -> None:
     result = convert(network, data=photos, preprocess=_HOW, output=tmp_path / "m.tflite")
     answer = run(result.output, [photos / "ant" / "0.png"])
     assert answer.preprocess == result.preprocess
@@ -67,7 +71,7 @@ def test_the_same_input_gives_the_same_bytes(network: Any, photos: Path, tmp_pat
     assert results[0].sha256 == results[1].sha256
 
 
-def test_labels_of_a_file_go_before_those_of_folders(
+def test_labels_of_a_file_have_priority_over_those_of_folders(
     network: Any,  # noqa: ANN401
     photos: Path,
     tmp_path: Path,
@@ -82,14 +86,14 @@ def test_labels_of_a_file_go_before_those_of_folders(
         convert(network, data=photos, labels=names, output=tmp_path / "m.tflite")
 
 
-def test_real_numbers_leave_no_word_of_pixels(network: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_no_preprocessing_is_written_for_real_numbers(network: Any, tmp_path: Path) -> None:  # noqa: ANN401
     samples = list(np.random.default_rng(1).random((4, 8, 8, 3)).astype(np.float32))
     result = convert(network, data=samples, output=tmp_path / "m.tflite")
     assert result.preprocess == ""
     assert read_notes(Path(result.output).read_bytes()).preprocess == ""
 
 
-def test_a_float_model_hands_its_notes_on(network: Any, photos: Path, tmp_path: Path) -> None:  # noqa: ANN401
+def test_the_metadata_of_a_float_model_is_kept(network: Any, photos: Path, tmp_path: Path) -> None:  # noqa: ANN401
     middle, last = tmp_path / "float.tflite", tmp_path / "m.tflite"
     names = tmp_path / "labels.txt"
     names.write_text("eins\nzwei\ndrei\n")
@@ -160,7 +164,7 @@ def test_a_float_model_with_a_folded_rescaling_gets_raw_pixels(
     assert run(bare, [photos / "ant" / "0.png"]).preprocess == result.preprocess
 
 
-def test_features_are_not_taken_for_pixels(tmp_path: Path) -> None:
+def test_features_are_not_treated_as_pixels(tmp_path: Path) -> None:
     """Normalization of features with values near 100 is not a preprocessing of pictures."""
     import keras  # noqa: PLC0415 - host only
 
@@ -216,7 +220,7 @@ def _two_inputs(*rescaled: str) -> Any:  # noqa: ANN401
     return keras.Model(inputs, layers.Dense(3)(layers.Concatenate()(parts)))
 
 
-def test_one_preprocessing_for_inputs_that_differ_is_said(tmp_path: Path) -> None:
+def test_one_preprocessing_for_different_inputs_is_reported(tmp_path: Path) -> None:
     """`raw` for the first is wrong for the second; real numbers solve it."""
     random = np.random.default_rng(4)
     pixels = {name: random.integers(0, 256, (8, 16, 16, 3), np.uint8) for name in ("left", "above")}

@@ -54,7 +54,7 @@ def test_a_network_in_mixed_precision_is_converted_in_float32(
     assert any("mixed precision" in each for each in result.warnings)
 
 
-def test_augmentation_that_an_export_left_in_does_nothing(
+def test_augmentation_layers_of_an_export_are_removed(
     keras: Any,  # noqa: ANN401
     tmp_path: Path,
 ) -> None:
@@ -88,7 +88,7 @@ def test_augmentation_that_an_export_left_in_does_nothing(
     assert any("random_contrast" in each for each in result.warnings)
 
 
-def test_random_numbers_that_are_an_answer_are_not_left_out(tmp_path: Path) -> None:
+def test_random_numbers_that_are_an_output_are_not_removed(tmp_path: Path) -> None:
     """Sampling from a mean and a deviation has two inputs, so it is not an identity."""
     import tensorflow as tf  # noqa: PLC0415
 

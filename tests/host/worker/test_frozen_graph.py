@@ -50,7 +50,7 @@ def test_outputs_and_constants_can_be_named(graph: Path, tmp_path: Path) -> None
     assert len(result.inputs) == 1
 
 
-def test_a_placeholder_that_nothing_feeds_is_named(graph: Path, tmp_path: Path) -> None:
+def test_a_placeholder_without_a_value_is_named(graph: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="depend on \\['keep'\\]") as caught:
         _convert(graph, tmp_path, inputs=["image"], outputs=["left"])
     assert "keep=1.0" in caught.value.fix
@@ -88,7 +88,7 @@ def test_damaged_graphs_are_format_errors(tmp_path: Path, content: bytes) -> Non
         _convert(path, tmp_path)
 
 
-def test_strings_are_cut_off_with_the_words_to_type(tmp_path: Path) -> None:
+def test_the_error_for_string_inputs_contains_the_option_to_cut_them_off(tmp_path: Path) -> None:
     import tensorflow as tf  # noqa: PLC0415
 
     with tf.Graph().as_default() as graph:

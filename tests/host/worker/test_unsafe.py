@@ -74,7 +74,7 @@ def _trial(source: Path, *words: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
-def test_a_file_that_is_hdf5_and_zip_is_refused_to_the_user(
+def test_a_file_that_is_hdf5_and_zip_is_refused_by_convert(
     keras_file: Path, tmp_path: Path
 ) -> None:
     """Its zip directory, at the end, shows a harmless network; its HDF5 head a Lambda layer."""
@@ -96,7 +96,7 @@ def test_a_file_that_is_hdf5_and_zip_is_refused_to_the_user(
         path = source
 
 
-def test_hdf5_behind_a_user_block_of_an_archive_is_refused(
+def test_hdf5_after_a_user_block_that_is_an_archive_is_refused(
     keras_file: Path, tmp_path: Path
 ) -> None:
     """HDF5 looks for its head at 0, 512, 1024, 2048 ... bytes."""
@@ -116,7 +116,7 @@ def test_hdf5_behind_a_user_block_of_an_archive_is_refused(
     assert (status, document["code"]) == (3, "model.unsafe")
 
 
-def test_a_lambda_is_refused_to_the_user_and_explained(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_a_lambda_is_refused_by_convert_with_the_reason(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
     path = _payload(keras, tmp_path / "sprung", tmp_path / "model.keras")
     status, document = _trial(path)
     assert (status, document["code"]) == (3, "model.unsafe")
@@ -128,7 +128,7 @@ def test_a_lambda_is_refused_to_the_user_and_explained(keras: Any, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["keras", "tf_keras"])
-def test_refusals_of_keras_itself_are_known_as_such(name: str, tmp_path: Path) -> None:
+def test_refusals_of_keras_itself_are_recognized(name: str, tmp_path: Path) -> None:
     """Each Keras's message for a lambda: another Keras must not be tried after it."""
     module = pytest.importorskip(name)
     path = _payload(module, tmp_path / "sprung", tmp_path / "model.keras")
@@ -138,7 +138,7 @@ def test_refusals_of_keras_itself_are_known_as_such(name: str, tmp_path: Path) -
     assert not (tmp_path / "sprung").exists()
 
 
-def test_layers_that_keras_3_no_longer_has_still_load(tmp_path: Path) -> None:
+def test_layers_that_keras_3_removed_still_load(tmp_path: Path) -> None:
     """Keras 3 reports "not a KerasSaveable subclass" for them, which is not a refusal of code."""
     tf_keras = pytest.importorskip("tf_keras")
     layers = tf_keras.layers
@@ -149,7 +149,7 @@ def test_layers_that_keras_3_no_longer_has_still_load(tmp_path: Path) -> None:
     assert load_keras(str(path), trust_source=False).loader.startswith("tf_keras")
 
 
-def test_keras_files_convert_whatever_their_suffix(keras_file: Path, tmp_path: Path) -> None:
+def test_keras_files_with_any_suffix_convert(keras_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.h5"
     path.write_bytes(keras_file.read_bytes())
     assert convert(path, data="random", output=tmp_path / "m.tflite").enforced
@@ -181,13 +181,13 @@ def test_links_to_other_files_are_refused(tmp_path: Path) -> None:
         convert(path, data="random", output=tmp_path / "m.tflite")
 
 
-def test_arrays_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_arrays_that_are_not_stored_are_refused(tmp_path: Path) -> None:
     path = _with_array(tmp_path / "m.h5", shape=(1 << 40,), chunks=(1 << 10,))
     with pytest.raises(UnsafeModelError, match="declares 4398046511104 bytes and stores 0"):
         convert(path, data="random", output=tmp_path / "m.tflite")
 
 
-def test_arrays_that_are_not_there_are_added_up(tmp_path: Path) -> None:
+def test_the_sizes_of_arrays_that_are_not_stored_are_added_up(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     path = _with_array(tmp_path / "m.h5", shape=(16,))
     with h5py.File(path, "a") as file:
@@ -209,7 +209,7 @@ def test_an_archive_that_unpacks_to_far_more_is_refused(keras: Any, tmp_path: Pa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
-def test_a_configuration_that_asks_for_gigabytes_is_an_error(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_a_configuration_that_requires_gigabytes_is_an_error(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
     path, huge = tmp_path / "m.keras", tmp_path / "huge.keras"
     keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]).save(path)
     with zipfile.ZipFile(path) as sound, zipfile.ZipFile(huge, "w") as archive:
@@ -220,7 +220,7 @@ def test_a_configuration_that_asks_for_gigabytes_is_an_error(keras: Any, tmp_pat
         convert(huge, data="random", output=tmp_path / "m.tflite")
 
 
-def test_the_child_knows_everything_that_a_damaged_archive_raises() -> None:
+def test_the_child_catches_everything_that_a_damaged_archive_raises() -> None:
     assert set(keras_config.DAMAGE) == set(ZIP_DAMAGE)
 
 
@@ -281,9 +281,7 @@ def test_a_saved_model_that_writes_files_when_loaded_is_refused(
 
 
 @pytest.mark.parametrize("act", [_run_hidden_graph, _debug_into_file])
-def test_a_graph_that_would_act_outside_itself_is_refused(
-    tmp_path: Path, act: Callable[[str], Any]
-) -> None:
+def test_a_graph_with_side_effects_is_refused(tmp_path: Path, act: Callable[[str], Any]) -> None:
     """It is refused even if this TensorFlow would not reach the damage."""
     status, document = _trial(_writing_saved_model(tmp_path / "model", tmp_path / "sprung", act))
     assert (status, document["code"]) == (3, "model.unsafe")
@@ -399,7 +397,7 @@ def test_a_module_that_the_file_names_is_never_imported(
         {"class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
     ],
 )
-def test_ways_to_code_are_refused(config: dict[str, Any]) -> None:
+def test_configurations_that_lead_to_code_are_refused(config: dict[str, Any]) -> None:
     with pytest.raises(Refused) as caught:
         refuse_code(config, "file")
     assert caught.value.code == "model.unsafe"
@@ -422,7 +420,7 @@ def test_ways_to_code_are_refused(config: dict[str, Any]) -> None:
         {"class_name": "MyLayer", "registered_name": "mine>MyLayer", "module": None, "config": {}},
     ],
 )
-def test_ordinary_layers_are_not(config: dict[str, Any]) -> None:
+def test_ordinary_layers_are_accepted(config: dict[str, Any]) -> None:
     refuse_code(config, "file")
 
 
@@ -437,7 +435,11 @@ def test_truncated_keras_files_are_damaged_files(
         convert(path, data="random", output=tmp_path / "m.tflite")
 
 
-def test_weights_alone_are_no_network(keras_file: Path, keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_weights_without_a_network_are_refused(
+    keras_file: Path,
+    keras: Any,
+    tmp_path: Path,  # noqa: ANN401
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         keras.models.load_model(keras_file).save_weights(tmp_path / "only.weights.h5")

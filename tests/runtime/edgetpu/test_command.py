@@ -48,7 +48,7 @@ def sample(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("library")
-def test_run_names_device_library_and_kernel(models: Models, sample: Path) -> None:
+def test_run_reports_device_library_and_kernel(models: Models, sample: Path) -> None:
     status, document = _edgekit("run", models.compiled, sample, "--device", "usb:0")
     assert status == 0
     assert [each["score"] for each in document["answers"][0]["top"]] == [31, 21, 1]
@@ -59,7 +59,7 @@ def test_run_names_device_library_and_kernel(models: Models, sample: Path) -> No
 
 
 @pytest.mark.usefixtures("library")
-def test_a_compiled_model_out_of_a_bundle_runs_and_names_its_classes(
+def test_a_compiled_model_in_a_bundle_runs_with_its_class_names(
     models: Models, sample: Path, tmp_path: Path
 ) -> None:
     """Labels and normalization are in both models of the bundle."""
@@ -99,7 +99,7 @@ def test_verify_compares_what_a_bundle_needs_with_the_library_here(
 
 
 @pytest.mark.parametrize(("version", "status"), [(14, "ok"), (13, "failed")])
-def test_the_doctor_runs_a_model_as_run_would(
+def test_the_doctor_runs_a_model_like_run(
     models: Models, build: Build, version: int, status: str
 ) -> None:
     library = str(build(version=f"RuntimeVersion({version})"))
@@ -111,7 +111,7 @@ def test_the_doctor_runs_a_model_as_run_would(
 
 
 @pytest.mark.parametrize("source", ["int nothing(void) { return 0; }\n", _CRASHES])
-def test_verify_without_a_library_that_loads_is_done_all_the_same(
+def test_verify_works_without_a_library_that_loads(
     models: Models, build: Build, tmp_path: Path, source: str
 ) -> None:
     output = tmp_path / "net.edgekit"
@@ -132,7 +132,7 @@ def test_benchmark_waits_for_a_slow_device(models: Models) -> None:
 
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("command", ["evaluate", "benchmark"])
-def test_inferences_that_become_slower_are_taken_for_a_lowered_clock(
+def test_inferences_that_become_slower_are_reported_as_a_lowered_clock(
     models: Models, tmp_path: Path, command: str
 ) -> None:
     """A device on USB does not have a temperature sensor."""
@@ -166,7 +166,7 @@ def test_a_lost_device_is_exit_status_6(models: Models) -> None:
 
 
 @pytest.mark.usefixtures("library")
-def test_a_device_that_hangs_in_mid_run_is_given_up(models: Models, tmp_path: Path) -> None:
+def test_a_device_that_hangs_during_a_run_is_abandoned(models: Models, tmp_path: Path) -> None:
     """The command ends, though a thread is still inside the library."""
     samples = np.ones((20, 4), np.float32)
     np.savez(str(tmp_path / "d.npz"), x=samples, y=np.zeros(20, np.int64))
@@ -180,7 +180,7 @@ def test_a_device_that_hangs_in_mid_run_is_given_up(models: Models, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("library")
-def test_a_device_that_answers_in_time_runs_as_without_a_limit(
+def test_a_device_that_responds_in_time_runs_as_without_a_limit(
     models: Models, sample: Path
 ) -> None:
     words = ("run", models.compiled, sample, "--device", "usb", "--timeout-sec", 60)
@@ -231,7 +231,7 @@ def make_interpreter(path_or_content, device=None, delegate=None):
 """
 
 
-def test_googles_pycoral_opens_the_model_where_it_is_installed(
+def test_googles_pycoral_opens_the_model_if_it_is_installed(
     models: Models, library: Path, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Modules that stand in for pycoral, and for tflite_runtime if LiteRT is installed."""

@@ -45,7 +45,7 @@ def _data(tmp_path: Path, count: int = 40) -> Path:
 
 
 @pytest.mark.parametrize("device", ["usb", "usb:0", "pci", "pci:1", ":0"])
-def test_a_compiled_model_runs_and_the_word_reaches_the_library(
+def test_a_compiled_model_runs_and_the_device_is_passed_to_the_library(
     models: Models, log: Path, device: str
 ) -> None:
     with Runner(models.compiled, device) as runner:
@@ -58,7 +58,7 @@ def test_a_compiled_model_runs_and_the_word_reaches_the_library(
     assert f"option device={device}" in _events(log, here=True)
 
 
-def test_it_is_tried_in_a_child_first_and_once(models: Models, log: Path) -> None:
+def test_the_model_is_tried_in_a_child_first_and_only_once(models: Models, log: Path) -> None:
     for _ in range(2):
         with Runner(models.compiled, "usb") as runner:
             runner.invoke(_INPUT)
@@ -73,7 +73,7 @@ def test_two_runners_share_the_device_without_another_child(models: Models, log:
     assert _events(log, here=False).count("load") == 1
 
 
-def test_auto_takes_the_device_and_says_so(models: Models, log: Path) -> None:
+def test_auto_uses_the_device_and_reports_it(models: Models, log: Path) -> None:
     with Runner(models.compiled, "auto") as runner:
         environment = runner.environment
     assert (environment.device, environment.kernels_note) == (
@@ -83,7 +83,7 @@ def test_auto_takes_the_device_and_says_so(models: Models, log: Path) -> None:
     assert not any(event.startswith("option") for event in _events(log, here=True))
 
 
-def test_auto_takes_the_plain_model_where_there_is_no_device(
+def test_auto_uses_the_plain_model_if_there_is_no_device(
     models: Models, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert library.is_file()
@@ -100,13 +100,13 @@ def test_auto_runs_a_plain_model_on_the_cpu(models: Models) -> None:
         assert runner.environment.kernels_note.startswith("auto: the model is not compiled")
 
 
-def test_a_plain_model_is_not_passed_off_as_running_on_the_device(models: Models) -> None:
+def test_a_plain_model_is_not_reported_as_running_on_the_device(models: Models) -> None:
     with pytest.raises(UnsupportedModelError, match="not compiled for the Edge TPU"):
         Runner(models.plain, "usb")
 
 
 @pytest.mark.parametrize("device", ["cpu", "usb"])
-def test_the_plain_model_stands_in_only_if_asked(
+def test_the_plain_model_is_used_instead_only_with_fallback(
     models: Models, library: Path, monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
     assert library.is_file()
@@ -119,7 +119,7 @@ def test_the_plain_model_stands_in_only_if_asked(
         assert f"instead of {device}" in runner.environment.kernels_note
 
 
-def test_another_model_beside_it_does_not_stand_in(models: Models) -> None:
+def test_another_model_in_the_folder_is_not_used_instead(models: Models) -> None:
     plain = read_model(models.plain)
     weights = plain.buffers[1] ^ np.uint8(0x55)
     other = (plain.buffers[0], weights, plain.buffers[2])
@@ -128,7 +128,7 @@ def test_another_model_beside_it_does_not_stand_in(models: Models) -> None:
         Runner(models.compiled, fallback=True)
 
 
-def test_nothing_stands_in_where_nothing_is_at_hand(models: Models) -> None:
+def test_without_a_plain_model_there_is_no_fallback(models: Models) -> None:
     models.plain.unlink()
     with pytest.raises(UnsupportedModelError, match="cannot run on the CPU"):
         Runner(models.compiled, fallback=True)
@@ -136,7 +136,7 @@ def test_nothing_stands_in_where_nothing_is_at_hand(models: Models) -> None:
         Runner(models.compiled.read_bytes(), fallback=True)
 
 
-def test_a_device_lost_in_mid_run_is_told(
+def test_a_device_lost_during_a_run_is_reported(
     models: Models, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert library.is_file()

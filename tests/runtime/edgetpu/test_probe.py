@@ -32,7 +32,7 @@ def _refused(models: Models) -> DeviceError:
         ("invoke", "running the model"),
     ],
 )
-def test_a_crash_names_the_step_both_versions_and_the_pair_that_works(
+def test_a_crash_reports_the_step_both_versions_and_a_pair_that_works(
     models: Models, library: Path, monkeypatch: pytest.MonkeyPatch, step: str, doing: str
 ) -> None:
     monkeypatch.setenv("STANDIN_CRASH", step)
@@ -48,7 +48,7 @@ def test_a_crash_names_the_step_both_versions_and_the_pair_that_works(
     assert wanted in error.fix
 
 
-def test_a_library_that_hangs_is_given_up(
+def test_a_library_that_hangs_is_abandoned(
     models: Models, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert library.is_file()
@@ -59,7 +59,7 @@ def test_a_library_that_hangs_is_given_up(
     assert "edgekit doctor" in refused.value.fix
 
 
-def test_a_library_without_a_device_is_no_crash(
+def test_a_library_without_a_device_is_not_a_crash(
     models: Models, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert library.is_file()
@@ -69,7 +69,7 @@ def test_a_library_without_a_device_is_no_crash(
     assert "Failed to load delegate" in error.why
 
 
-def test_a_library_that_is_too_old_is_told_before_it_opens_anything(
+def test_a_library_that_is_too_old_is_reported_before_it_opens_the_device(
     models: Models, build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = build(version="BuildLabel(stand-in), RuntimeVersion(13)")
@@ -81,7 +81,7 @@ def test_a_library_that_is_too_old_is_told_before_it_opens_anything(
     assert "create" not in (tmp_path / "events").read_text()
 
 
-def test_a_library_that_does_not_say_its_version_is_tried(
+def test_a_library_that_does_not_report_its_version_is_tried(
     models: Models, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(LIBRARY_VARIABLE, str(build(version="")))
@@ -89,14 +89,14 @@ def test_a_library_that_does_not_say_its_version_is_tried(
         assert runner.environment.versions["libedgetpu"] == "of unknown version"
 
 
-def test_a_library_that_is_no_delegate_is_refused(
+def test_a_library_that_is_not_a_delegate_is_refused(
     models: Models, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(LIBRARY_VARIABLE, str(build("int nothing(void) { return 0; }\n")))
     assert _refused(models).what == "the library is not a TensorFlow Lite delegate"
 
 
-def test_a_library_that_ends_the_process_is_told(
+def test_a_library_that_ends_the_process_is_reported(
     models: Models, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = "#include <stdlib.h>\n__attribute__((constructor)) void f(void) { exit(3); }\n"
@@ -112,7 +112,7 @@ def test_a_library_that_ends_the_process_is_told(
     ],
 )
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="these are the words of Linux")
-def test_a_library_that_cannot_be_loaded_is_told(
+def test_a_library_that_cannot_be_loaded_is_reported(
     models: Models,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -126,7 +126,7 @@ def test_a_library_that_cannot_be_loaded_is_told(
     assert said in _refused(models).why
 
 
-def test_without_any_library_the_missing_package_is_named(
+def test_without_a_library_the_missing_package_is_named(
     models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(LIBRARY_VARIABLE, "libedgetpu-absent.so.1")

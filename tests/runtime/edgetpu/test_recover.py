@@ -35,7 +35,7 @@ def test_a_lost_device_is_opened_again_and_no_inference_is_missing(models: Model
 
 
 @pytest.mark.usefixtures("losing")
-def test_run_evaluate_and_benchmark_go_on(models: Models, tmp_path: Path) -> None:
+def test_run_evaluate_and_benchmark_continue(models: Models, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     samples = random.integers(-20, 20, (40, 4)).astype(np.float32)
     np.savez(str(tmp_path / "d.npz"), x_test=samples, y_test=random.integers(0, 3, 40))
@@ -68,7 +68,7 @@ def test_without_the_option_the_run_ends_with_the_error(models: Models) -> None:
 
 
 @pytest.mark.usefixtures("losing")
-def test_a_device_that_stays_away_is_given_up(
+def test_a_device_that_does_not_come_back_is_abandoned(
     models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "_PAUSES_S", (0.0, 0.1))
