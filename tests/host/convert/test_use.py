@@ -52,9 +52,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_later_run_uses_the_options_of_convert(
-    network: Any,
+    network: Any,  # noqa: ANN401
     photos: Path,
-    tmp_path: Path,  # noqa: ANN401
+    tmp_path: Path,
 ) -> None:
     result = convert(network, data=photos, preprocess=_HOW, output=tmp_path / "m.tflite")
     answer = run(result.output, [photos / "ant" / "0.png"])

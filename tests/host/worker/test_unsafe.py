@@ -437,8 +437,8 @@ def test_truncated_keras_files_are_damaged_files(
 
 def test_weights_without_a_network_are_refused(
     keras_file: Path,
-    keras: Any,
-    tmp_path: Path,  # noqa: ANN401
+    keras: Any,  # noqa: ANN401
+    tmp_path: Path,
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
