@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgekit.bundle.verify import verify
     from edgekit.checking import check
     from edgekit.chip.isa.listing import disasm
+    from edgekit.compiling import compile  # noqa: A004 - the command's name
     from edgekit.data import open_dataset
     from edgekit.doctor.checks import doctor
     from edgekit.edgetpu.estimate import estimate
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from edgekit.fix.split import split
     from edgekit.fleet.deploy import deploy
     from edgekit.formats.tflite import read_model
-    from edgekit.host.compiler.run import compile  # noqa: A004 - the command's name
     from edgekit.host.convert.conversion import convert
     from edgekit.host.demo import demo
     from edgekit.inspect.inspect import inspect
@@ -71,7 +71,7 @@ _PUBLIC = {
     "bundle": "edgekit.bundle",
     "check": "edgekit.checking",
     "compare": "edgekit.evaluate",
-    "compile": "edgekit.host.compiler",
+    "compile": "edgekit.compiling",
     "convert": "edgekit.host.convert",
     "demo": "edgekit.host.demo",
     "deploy": "edgekit.fleet",

@@ -14,10 +14,10 @@ from edgekit.cli import completion
 from edgekit.cli.grammar import Formerly
 from edgekit.cli.options import MinMappedOption
 from edgekit.cli.output import JsonOption, emit, note, table, warn
-from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
-    from edgekit.host.compiler.result import CompileCommands, CompiledModel, CompileResult
+    from edgekit.host.compiler.result import CompileCommands
+    from edgekit.opencompiler.result import CompiledModel, CompileResult
 
 # Lines of the compiler that show its progress.
 _STEPS = ("Searching", "Try to compile", "Started", "edgekit:")
@@ -115,8 +115,16 @@ MultipleSubgraphsOption = Annotated[
 CompilerOption = Annotated[
     Optional[str],
     typer.Option(
-        metavar="PATH",
-        help="The edgetpu_compiler, if PATH and EDGETPU_COMPILER do not name it.",
+        metavar="auto|google|edgekit|PATH",
+        help="Google's edgetpu_compiler or edgekit's own; auto: Google's if it is there. A path "
+        "names Google's program, if PATH and EDGETPU_COMPILER do not.",
+    ),
+]
+NoVerifyOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-verify",
+        help="For experts: write edgekit's program without running it in the emulator first.",
     ),
 ]
 ViaOption = Annotated[
@@ -152,7 +160,8 @@ def compile(  # noqa: A001 - the command's name
     delegate_search_step: DelegateSearchStepOption = None,
     timeout_sec: CompilerTimeoutOption = None,
     enable_multiple_subgraphs: MultipleSubgraphsOption = False,
-    compiler: CompilerOption = None,
+    compiler: CompilerOption = "auto",
+    no_verify: NoVerifyOption = False,
     via: ViaOption = None,
     min_mapped: MinMappedOption = None,
     retries: RetriesOption = 3,
@@ -160,12 +169,11 @@ def compile(  # noqa: A001 - the command's name
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Compile for the Edge TPU with your own edgetpu_compiler."""
-    require_host_python("compile")
-    from edgekit.host.compiler import CompilerOptions, compile_commands
-    from edgekit.host.compiler import compile as run_compile
+    """Compile for the Edge TPU, with Google's edgetpu_compiler or edgekit's own."""
+    from edgekit.compiling import compile as run_compile
+    from edgekit.compiling import compile_commands, google_options
 
-    options = CompilerOptions(
+    options = google_options(
         min_runtime_version=min_runtime_version,
         intermediate_tensors=intermediate_tensors,
         num_segments=num_segments,
@@ -187,6 +195,7 @@ def compile(  # noqa: A001 - the command's name
         compiler=compiler,
         via=via,
         min_mapped=min_mapped,
+        verify=not no_verify,
         retries=retries,
         deadline_s=deadline_sec,
         on_line=_show_step,
@@ -221,6 +230,14 @@ def _render_model(model: CompiledModel, show_operations: bool) -> Iterator[str]:
         f"mapped     {model.num_mapped} of {model.num_operators} operations "
         f"({model.mapped_share:.1%}){regions}"
     )
+    if model.verification is not None:
+        inputs = len(model.verification.inputs)
+        yield (
+            f"verified   in the emulator, not on a chip: {model.verification.num_values:,} values "
+            f"of {inputs} inputs are equal to the model's"
+        )
+    if model.predicted_cycles is not None:
+        yield f"predicted  {model.predicted_cycles:,} cycles of the busiest tile's arithmetic"
     sizes = (
         ("parameters on the chip", model.on_chip_bytes),
         ("streamed for each inference", model.streamed_bytes),

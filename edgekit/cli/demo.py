@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Iterator, Optional
 
 import typer
 from typing_extensions import Annotated
@@ -85,15 +85,30 @@ def render(result: DemoResult) -> str:
         if against
         else "",
         *(_timing(name, each) for name, each in result.benchmarks.items()),
-        f"compiled   {result.compiled}"
-        if result.compiled
-        else f"not compiled: {result.not_compiled}",
+        *_compiled(result),
         "",
         f"models, a JSON of every result and answers.png are in {result.folder}",
     ]
     if result.report:
         lines.append(f"report      {result.report} (open it in a browser)")
     return "\n".join(lines)
+
+
+_COMPILERS = {"google": "Google's edgetpu_compiler", "edgekit": "edgekit's own compiler"}
+
+
+def _compiled(result: DemoResult) -> Iterator[str]:
+    """Yield the compiled model, by whom, and what it answers in the emulator."""
+    if not result.compiled:
+        yield f"not compiled: {result.not_compiled}"
+        return
+    yield f"compiled   {result.compiled}, by {_COMPILERS[result.compiler or 'google']}"
+    emulated = result.emulated
+    if emulated is not None and emulated.against is not None:
+        yield (
+            f"emulated   on an emulated Edge TPU the same answer as int8 on "
+            f"{emulated.against.agreement:.2%} of {emulated.num_samples} images"
+        )
 
 
 def _row(model: DemoModel) -> tuple[str, ...]:

@@ -20,11 +20,13 @@ from edgekit.errors import DataError, ExternalToolError, GateError, UsageError
 from edgekit.evaluate import BenchmarkResult, EvaluateResult, benchmark, evaluate
 from edgekit.extras import require
 from edgekit.formats.tflite import read_model
-from edgekit.host.compiler.run import compile_model
+from edgekit.host.compiler.run import compile_model, find_compiler
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import ConvertResult, convert
 from edgekit.host.convert.enforce import broken_rules
 from edgekit.host.demo_picture import draw_answers
+from edgekit.opencompiler import compile_open
+from edgekit.opencompiler.result import EDGEKIT, GOOGLE
 from edgekit.result import Result
 from edgekit.runtime import Runner
 from edgekit.runtime.native_output import chatter_logged
@@ -71,6 +73,8 @@ class DemoResult(Result):
     picture: str
     time_s: float
     report: str | None = None  # the HTML report, if there is one
+    compiler: str | None = None  # google | edgekit
+    emulated: EvaluateResult | None = None  # the compiled model in the emulator, against int8
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,12 @@ def demo(
     accuracy = evaluate(int8_path, test_data, against=float_path)
     on_step("benchmarking")
     benchmarks = {"float": benchmark(float_path), "int8": benchmark(int8_path)}
-    compiled, not_compiled = _compile(int8_path, folder, on_step)
+    compiler = GOOGLE if find_compiler() else EDGEKIT
+    compiled, not_compiled = _compile(int8_path, folder, compiler, on_step)
+    emulated = None
+    if compiled and compiler == EDGEKIT:
+        on_step("running the compiled model in the emulator")
+        emulated = evaluate(compiled, test_data, device="emulator", against=int8_path)
     picture = folder / "answers.png"
     images = digits.x_test[:_NUM_PICTURED]
     answers = [_answers(path, images) for path in (float_path, int8_path)]
@@ -155,6 +164,8 @@ def demo(
         picture=str(picture),
         time_s=time.monotonic() - start,
         report=str(folder / "report.html") if make_report is not None else None,
+        compiler=compiler if compiled else None,
+        emulated=emulated,
     )
     _write_results(folder, result, converted)
     if make_report is not None:
@@ -302,9 +313,14 @@ def _why_not(path: Path) -> str:
     return f"{issues[0].message}{rest}" if issues else ""
 
 
-def _compile(model: Path, folder: Path, on_step: Step) -> tuple[str | None, str | None]:
+def _compile(
+    model: Path, folder: Path, compiler: str, on_step: Step
+) -> tuple[str | None, str | None]:
     """Return (path of the compiled model, None), or (None, why there is none)."""
-    on_step("compiling")
+    if compiler == EDGEKIT:
+        on_step("compiling with edgekit's own compiler")
+        return compile_open([model], out_dir=folder).models[0].output, None
+    on_step("compiling with Google's compiler")
     try:
         return str(compile_model(model, folder)), None
     except (ExternalToolError, GateError) as error:

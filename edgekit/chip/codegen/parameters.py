@@ -45,6 +45,7 @@ class Parameters:
     layers: dict[int, LayerParameters]
     pieces: dict[int, list[Piece]]  # without the streamed ones
     depthwise: frozenset[int]
+    room_bytes: int  # of all tiles, for parameters that stay on the chip
 
     @property
     def streamed(self) -> list[int]:

@@ -34,7 +34,7 @@ from edgekit.chip.codegen.stages.output import (
     own_bytes,
 )
 from edgekit.chip.codegen.stages.pool import PoolStage
-from edgekit.chip.isa.memories import ROW_UNITS
+from edgekit.chip.isa.memories import NUM_TILES, ROW_BYTES, ROW_UNITS
 from edgekit.formats.darwinn import (
     DataType,
     Description,
@@ -69,6 +69,7 @@ class Program:
     layout: Layout
     parameters: Parameters
     used_narrow_bytes: int
+    cache_left_bytes: int  # of wide memory, for parameters of other models
 
 
 def make_program(network: Network, tensors: dict[int, Tensor]) -> Program:
@@ -85,7 +86,8 @@ def make_program(network: Network, tensors: dict[int, Tensor]) -> Program:
     parameters = _parameters(layout, inputs)
     execution = _execution(layout, inputs, places, parameters, tensors)
     package = _package(layout, inputs, places, parameters, tensors, execution)
-    return Program(package, layout, parameters, places.used_bytes)
+    left = parameters.room_bytes - len(parameters.cached_bytes)
+    return Program(package, layout, parameters, places.used_bytes, left)
 
 
 def _convolutions(layout: Layout) -> dict[int, list[ConvolutionStage]]:
@@ -116,9 +118,10 @@ def _parameters(layout: Layout, inputs: list[InputStage]) -> Parameters:
             bottoms.append(step.stage.bottom)
     first = {index: stages[0] for index, stages in convolutions.items()}
     layers = {index: layer_parameters(stage) for index, stage in first.items()}
-    pieces = place_parameters(first, min(bottoms) // ROW_UNITS)
+    limit = min(bottoms) // ROW_UNITS
+    pieces = place_parameters(first, limit)
     depthwise = frozenset(index for index, stage in first.items() if stage.node.depthwise)
-    parameters = Parameters(layers, pieces, depthwise)
+    parameters = Parameters(layers, pieces, depthwise, limit * ROW_BYTES * NUM_TILES)
     offset = 0
     for index in parameters.streamed:
         layer = layers[index]

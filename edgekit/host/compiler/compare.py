@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.edgetpu.support import judge_operators
 from edgekit.formats.tflite import read_model
-from edgekit.host.compiler.log import CompilerReport, OperatorCount
+from edgekit.host.compiler.log import CompilerReport
 from edgekit.host.compiler.options import CompilerOptions
 from edgekit.host.compiler.outputs import Made
-from edgekit.host.compiler.result import Disagreement
+from edgekit.opencompiler.result import Disagreement, OperatorCount
 
 _TPU, _UNKNOWN = "tpu", "unknown"
 # The runtime that a compiler targets without --min-runtime-version: google-coral/edgetpu

@@ -14,6 +14,7 @@ from typing import Any
 
 from edgekit.errors import ExternalToolError
 from edgekit.explain import KNOWN_TEXTS, MAPPED, STATUSES
+from edgekit.opencompiler.result import OperatorCount
 from edgekit.result import Result
 
 _UNIT_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -23,20 +24,6 @@ class CompilerLogError(ExternalToolError):
     """A log has a line of a form that edgekit cannot read, or contradicts itself."""
 
     code = "compiler.log"
-
-
-@dataclass(frozen=True)
-class OperatorCount(Result):
-    """A row of the operator table; an operator has one row for each status."""
-
-    opcode: str
-    count: int
-    status: str  # in the compiler's words
-
-    @property
-    def mapped(self) -> bool:
-        """Whether these operations run on the Edge TPU."""
-        return self.status == MAPPED
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,9 @@ from edgekit.host.compiler.outputs import (
     move_out,
 )
 from edgekit.host.compiler.place import Job, LocalPlace, Place
-from edgekit.host.compiler.result import CompileCommands, CompiledModel, CompileResult
+from edgekit.host.compiler.result import CompileCommands
 from edgekit.host.compiler.via import place_for
+from edgekit.opencompiler.result import CompiledModel, CompileResult
 from edgekit.process import Finished
 
 DEADLINE_S = 3600.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from edgekit.explain import MAPPED
 from edgekit.host.compiler.compare import disagreements
-from edgekit.host.compiler.log import OperatorCount
+from edgekit.opencompiler.result import OperatorCount
 
 _ROWS = (
     OperatorCount("CONV_2D", 3, MAPPED),

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgekit.compile`: by Google's edgetpu_compiler or by edgekit's own compiler."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Any, Callable, Sequence
+
+from edgekit.errors import UsageError
+from edgekit.extras import require_host_python
+from edgekit.opencompiler.compile import compile_open
+from edgekit.opencompiler.result import AUTO, EDGEKIT, GOOGLE, CompileResult
+
+if TYPE_CHECKING:
+    from edgekit.files import PathLike
+    from edgekit.host.compiler import CompileCommands, CompilerOptions
+
+GOOGLE_PROGRAM = "edgetpu_compiler"
+DEADLINE_S = 3600.0
+RETRIES = 3
+_BY_GOOGLE = "compile --compiler google"
+
+
+def _ignore(_line: str) -> None:
+    """The compiler's lines are not shown."""
+
+
+def compile(  # noqa: A001 - the command's name
+    models: Sequence[PathLike],
+    *,
+    out_dir: PathLike = ".",
+    compiler: str | None = AUTO,
+    options: CompilerOptions | None = None,
+    via: str | None = None,
+    min_mapped: float | None = None,
+    verify: bool = True,
+    retries: int = RETRIES,
+    deadline_s: float = DEADLINE_S,
+    on_line: Callable[[str], None] = _ignore,
+) -> CompileResult:
+    """Compile models for one Edge TPU, or one model in segments for several.
+
+    Args:
+        models: Integer-only .tflite files, or bundles of them. Google's compiler compiles several
+            together: they share the chip's parameter cache, the first one first.
+        out_dir: An existing folder for ``NAME_edgetpu.tflite``.
+        compiler: ``google``, ``edgekit``, or the path of Google's program; ``auto`` takes Google's
+            if it is there or ``via`` or its options are given, else edgekit's.
+        options: Options of Google's compiler.
+        via: ``ssh://[user@]host[:port]`` or ``docker:IMAGE`` to run Google's elsewhere.
+        min_mapped: The smallest allowed share of operations on the Edge TPU, 0 to 1, for each
+            model; None requires one operation.
+        verify: Whether edgekit's compiler runs its program in the emulator before it writes it.
+        retries: How often to run Google's compiler again after a crash that is known to be random.
+        deadline_s: Seconds after which an attempt of Google's is stopped with all its children.
+        on_line: Called with each line that Google's compiler prints, in another thread.
+
+    Raises:
+        UsageError: Options contradict each other or the compiler.
+        InputError: A model cannot be read, is compiled already, or cannot be compiled.
+        OutputError: ``out_dir`` cannot be written; it is unchanged.
+        ExternalToolError: Google's compiler is missing, failed, or wrote a damaged file.
+        GateError: The compiler mapped too few operations; nothing was written.
+    """
+    for_google = _options_for_google(options, via)
+    if chosen_compiler(compiler, for_google) == EDGEKIT:
+        if for_google:
+            raise UsageError(
+                f"{for_google[0]} is an option of Google's compiler",
+                fix="leave it out, or compile with --compiler google",
+            )
+        return compile_open(models, out_dir=out_dir, min_mapped=min_mapped, verify=verify)
+    require_host_python(_BY_GOOGLE)
+    from edgekit.host.compiler import CompilerOptions  # noqa: PLC0415 - not on a board
+    from edgekit.host.compiler import compile as compile_by_google  # noqa: PLC0415
+
+    return compile_by_google(
+        models,
+        out_dir=out_dir,
+        options=options or CompilerOptions(),
+        compiler=google_path(compiler),
+        via=via,
+        min_mapped=min_mapped,
+        retries=retries,
+        deadline_s=deadline_s,
+        on_line=on_line,
+    )
+
+
+def compile_commands(
+    models: Sequence[PathLike],
+    *,
+    out_dir: PathLike = ".",
+    compiler: str | None = AUTO,
+    options: CompilerOptions | None = None,
+    via: str | None = None,
+) -> CompileCommands:
+    """Return the commands of Google's compiler that `compile` runs, without running them.
+
+    Raises:
+        UsageError: edgekit's own compiler is chosen, or options contradict each other.
+        InputError: A model cannot be read, or is compiled already.
+    """
+    if compiler == EDGEKIT:
+        raise UsageError(
+            "edgekit's own compiler does not run a command",
+            fix="leave --dry-run out, or show the command of --compiler google",
+        )
+    require_host_python(_BY_GOOGLE)
+    from edgekit.host.compiler import CompilerOptions  # noqa: PLC0415 - not on a board
+    from edgekit.host.compiler import compile_commands as commands_of_google  # noqa: PLC0415
+
+    return commands_of_google(
+        models,
+        out_dir=out_dir,
+        options=options or CompilerOptions(),
+        compiler=google_path(compiler),
+        via=via,
+    )
+
+
+def google_options(**options: Any) -> CompilerOptions | None:  # noqa: ANN401 - of several types
+    """Options of Google's compiler; None if none is given, so that a board does not need them.
+
+    Raises:
+        MissingExtraError: One is given, and this Python is a board's.
+    """
+    if not any(options.values()):
+        return None
+    require_host_python(_BY_GOOGLE)
+    from edgekit.host.compiler import CompilerOptions  # noqa: PLC0415 - not on a board
+
+    return CompilerOptions(**options)
+
+
+def chosen_compiler(compiler: str | None, for_google: Sequence[str] = ()) -> str:
+    """``google`` or ``edgekit``; ``auto`` is Google's if it is there or its options are used."""
+    if compiler == EDGEKIT:
+        return EDGEKIT
+    if compiler not in {None, AUTO} or for_google:
+        return GOOGLE
+    found = os.environ.get("EDGETPU_COMPILER") or shutil.which(GOOGLE_PROGRAM)
+    return GOOGLE if found else EDGEKIT
+
+
+def google_path(compiler: str | None) -> str | None:
+    """The path of Google's program, if ``compiler`` is one."""
+    return None if compiler in {None, AUTO, GOOGLE, EDGEKIT} else compiler
+
+
+def _options_for_google(options: CompilerOptions | None, via: str | None) -> list[str]:
+    """The options in use that only Google's compiler has, as on the command line."""
+    given = ["--via"] if via is not None else []
+    if options is not None:
+        shown = [f"--{name.replace('_', '-')}" for name, value in vars(options).items() if value]
+        given += shown
+    return given

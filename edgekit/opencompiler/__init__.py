@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile with edgekit's own compiler: `edgekit.chip.codegen`, the gate behind it, and files."""
+
+from __future__ import annotations
+
+from edgekit.opencompiler.compile import compile_open
+from edgekit.opencompiler.program import CompiledProgram, NotCompiledError, compile_program
+from edgekit.opencompiler.result import CompiledModel, CompileResult, Verification
+from edgekit.opencompiler.verify import VerificationError
+
+__all__ = [
+    "CompileResult",
+    "CompiledModel",
+    "CompiledProgram",
+    "NotCompiledError",
+    "Verification",
+    "VerificationError",
+    "compile_open",
+    "compile_program",
+]

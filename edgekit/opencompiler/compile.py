@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile files with edgekit's own compiler: on any machine, with numpy alone."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Sequence
+
+from edgekit import files
+from edgekit.edgetpu.check import refuse_compiled
+from edgekit.errors import GateError, UsageError
+from edgekit.formats.model_file import ModelFile, read_model_file
+from edgekit.formats.tflite_metadata import OPEN_COMPILER, keep_files
+from edgekit.opencompiler.program import CompiledProgram, compile_program
+from edgekit.opencompiler.result import EDGEKIT, CompiledModel, CompileResult
+
+_SHOWN = 8
+
+
+def compile_open(
+    models: Sequence[files.PathLike | ModelFile],
+    *,
+    out_dir: files.PathLike = ".",
+    min_mapped: float | None = None,
+    verify: bool = True,
+) -> CompileResult:
+    """Compile integer-only models; writes ``NAME_edgetpu.tflite`` for each into ``out_dir``.
+
+    Args:
+        models: .tflite files, or bundles of them.
+        out_dir: An existing folder.
+        min_mapped: The smallest allowed share of operations on the Edge TPU, 0 to 1, for each
+            model; None requires one operation.
+        verify: Whether programs are run in the emulator first.
+
+    Raises:
+        InputError: A model cannot be read, or is compiled already.
+        NotCompiledError: The compiler does not take a model; nothing is written.
+        VerificationError: A program is wrong; nothing is written.
+        GateError: Too few operations map; nothing is written.
+        OutputError: ``out_dir`` cannot be written.
+    """
+    start = time.monotonic()
+    folder = Path(out_dir)
+    if min_mapped is not None and not 0 <= min_mapped <= 1:
+        raise UsageError(f"--min-mapped is a share from 0 to 1, not {min_mapped:g}")
+    sources = [read_model_file(each) for each in models]
+    outputs = [_output_path(folder, source) for source in sources]
+    _check_names(outputs)
+    for source, output in zip(sources, outputs):
+        refuse_compiled(source.model, source.path)
+        files.refuse_overwriting(output, source.path)
+        files.check_writable(output)
+    made = [compile_program(each.model, each.path, verified=verify) for each in sources]
+    for source, program in zip(sources, made):
+        _check_gate(program, min_mapped, source.path)
+    written = []
+    with ExitStack() as renames:
+        for source, program, output in zip(sources, made, outputs):
+            content = keep_files(source.content, program.content)
+            temporary = renames.enter_context(files.replacing(output))
+            temporary.write_bytes(content)
+            written.append(_describe(source, program, output, len(content)))
+    return CompileResult(
+        outputs=tuple(str(output) for output in outputs),
+        compiler_version=OPEN_COMPILER,
+        models=tuple(written),
+        disagreements=(),
+        log="",
+        via="",
+        command=(),
+        num_attempts=1,
+        time_s=time.monotonic() - start,
+        warnings=(),
+        compiler=EDGEKIT,
+    )
+
+
+def _output_path(folder: Path, source: ModelFile) -> Path:
+    return folder / f"{Path(source.path).stem or 'model'}_edgetpu.tflite"
+
+
+def _check_names(outputs: Sequence[Path]) -> None:
+    twice = sorted({str(each) for each in outputs if outputs.count(each) > 1})
+    if twice:
+        raise UsageError(
+            f"two models would be written to {twice[0]}",
+            fix="rename one of them, or compile them into different folders",
+        )
+
+
+def _check_gate(made: CompiledProgram, min_mapped: float | None, where: str) -> None:
+    rows = made.operators
+    total, mapped = sum(row.count for row in rows), sum(row.count for row in rows if row.mapped)
+    if min_mapped is None or mapped >= min_mapped * total:
+        return
+    lines = [f"{row.count} {row.opcode}: {row.status}" for row in rows if not row.mapped]
+    if len(lines) > _SHOWN:
+        lines[_SHOWN:] = [f"and {len(lines) - _SHOWN} more rows"]
+    raise GateError(
+        f"{mapped} of {total} operations are mapped to the Edge TPU, {min_mapped:.0%} is required",
+        where=where,
+        why="\n       ".join(lines),
+        fix="edgekit check MODEL shows what to change; --min-mapped 0 accepts any share",
+        code="gate.min_mapped",
+    )
+
+
+def _describe(
+    source: ModelFile, made: CompiledProgram, output: Path, num_bytes: int
+) -> CompiledModel:
+    package = made.package
+    return CompiledModel(
+        model=source.path,
+        sha256=source.sha256,
+        output=str(output),
+        output_bytes=num_bytes,
+        on_chip_bytes=package.cached_bytes,
+        on_chip_remaining_bytes=made.program.cache_left_bytes,
+        streamed_bytes=package.streamed_bytes,
+        num_subgraphs=1,
+        num_operators=sum(row.count for row in made.operators),
+        num_mapped=sum(row.count for row in made.operators if row.mapped),
+        operators=made.operators,
+        predicted_cycles=made.predicted_cycles,
+        verification=made.verification,
+    )

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model in memory to a compiled one, by edgekit's own compiler."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgekit.chip.codegen import Partition, Program, Unsupported, make_program, partition
+from edgekit.edgetpu.findings import is_float
+from edgekit.edgetpu.support import judge_operators
+from edgekit.errors import UnsupportedModelError
+from edgekit.explain import MAPPED
+from edgekit.formats.darwinn import arithmetic_cycles, write_custom_options, write_package
+from edgekit.formats.tflite import Model, write_model
+from edgekit.formats.tflite_metadata import (
+    IN_EMULATOR,
+    NOT_VERIFIED,
+    OPEN_COMPILER,
+    CompilerNote,
+    write_compiler_note,
+)
+from edgekit.opencompiler.result import OperatorCount, Verification
+from edgekit.opencompiler.verify import verify, with_inputs
+from edgekit.rewrite.custom_operator import EdgeTpuPart, with_custom_operators
+
+if TYPE_CHECKING:
+    from edgekit.formats.darwinn import Package
+
+
+class NotCompiledError(UnsupportedModelError):
+    """edgekit's compiler does not take the model; the reason is in it."""
+
+    code = "compiler.refused"
+
+
+@dataclass(frozen=True)
+class CompiledProgram:
+    """A compiled model and what one wants to know of it."""
+
+    content: bytes  # of the .tflite
+    part: Partition
+    program: Program
+    verification: Verification | None
+    operators: tuple[OperatorCount, ...]
+
+    @property
+    def package(self) -> Package:
+        """The program for the Edge TPU."""
+        return self.program.package
+
+    @property
+    def predicted_cycles(self) -> int:
+        """Cycles of the busiest tile's arithmetic."""
+        return max(arithmetic_cycles(self.package.inference))
+
+
+def compile_program(model: Model, where: str = "", *, verified: bool = True) -> CompiledProgram:
+    """Compile ``model``; the result is verified in the emulator unless ``verified`` is False.
+
+    Raises:
+        NotCompiledError: The model is float, nothing of it maps, or it does not fit.
+        VerificationError: The program is wrong.
+    """
+    if is_float(model):
+        raise NotCompiledError(
+            "the model is float",
+            where=where,
+            why="the Edge TPU computes with 8-bit integers only",
+            fix=f"edgekit convert {where} --data FOLDER -o MODEL.tflite",
+        )
+    part = partition(model)
+    network = part.network
+    if not part.mapped:
+        reasons = sorted(set(part.reasons.values()))
+        raise NotCompiledError(
+            "no operator maps to the Edge TPU", where=where, why="\n       ".join(reasons[:8])
+        )
+    tensors = {i: model.main.tensors[i] for i in (*network.inputs, *network.outputs)}
+    try:
+        program = make_program(network, tensors)
+    except Unsupported as refusal:
+        raise NotCompiledError(
+            "edgekit's compiler cannot compile the model",
+            where=where,
+            why=str(refusal),
+            fix="edgekit compile --compiler google, with Google's edgetpu_compiler",
+        ) from refusal
+    cycles = max(arithmetic_cycles(program.package.inference))
+    verification = None
+    if verified:
+        source = with_inputs(model, network.inputs)
+        verification = verify(source, program.package, network.outputs, cycles)
+    options = write_custom_options(write_package(program.package))
+    custom = EdgeTpuPart(frozenset(part.mapped), network.inputs, network.outputs, options)
+    content = write_model(with_custom_operators(model, [custom]))
+    note = CompilerNote(
+        OPEN_COMPILER,
+        IN_EMULATOR if verification else NOT_VERIFIED,
+        verification.to_dict() if verification else {},
+    )
+    content = write_compiler_note(content, note)
+    return CompiledProgram(content, part, program, verification, _operators(model, part))
+
+
+def _operators(model: Model, part: Partition) -> tuple[OperatorCount, ...]:
+    """The operator table: the reasons are those of `check` where it has one."""
+    verdicts = {each.index: each for each in judge_operators(model)}
+    rows: Counter[tuple[str, str]] = Counter()
+    mapped = set(part.mapped)
+    for index, operator in enumerate(model.main.operators):
+        status = MAPPED
+        if index not in mapped:
+            known = verdicts[index].status
+            status = known if known != MAPPED else part.reasons[index]
+        rows[operator.label, status] += 1
+    return tuple(OperatorCount(opcode, count, status) for (opcode, status), count in rows.items())

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate of edgekit's compiler: a program is written only if the emulator agrees with the twin.
+
+The emulator executes the instructions and checks every wait; the twin computes the source
+operators in numpy, by the chip's arithmetic. They share tables and scales, and no code that walks
+over a network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Iterator, Sequence
+
+import numpy as np
+
+from edgekit.chip.arithmetic.twin import run_twin
+from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.errors import UnsupportedModelError
+from edgekit.formats.tflite import NUMPY_DTYPES, Model, Tensor
+from edgekit.opencompiler.result import Verification
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgekit.formats.darwinn import Package
+
+    Feeds = dict[str, NDArray[np.generic]]
+
+_SEED = 1
+# Inputs beyond the first three are tried while the program's steps allow it.
+_FEW, _MOST = 3, 6
+_STEPS_FOR_ALL = 2_000_000
+
+
+class VerificationError(UnsupportedModelError):
+    """The emulator found the program that was made wrong; it was not written."""
+
+    code = "compiler.verification"
+
+
+def verify(model: Model, package: Package, outputs: Sequence[int], steps: int) -> Verification:
+    """Run ``package`` on random and extreme inputs and compare all its outputs.
+
+    Args:
+        model: The source, whose inputs are those of the package.
+        package: The program.
+        outputs: The tensors that it makes.
+        steps: Of the busiest tile; large programs get fewer inputs.
+
+    Raises:
+        VerificationError: A value differs, or a tensor has no formula.
+        EmulationError: The emulator refuses the program.
+    """
+    tpu = EdgeTpu(package, strict_sync=True)
+    tensors = [model.main.tensors[index] for index in model.main.inputs]
+    number = _FEW if steps > _STEPS_FOR_ALL else _MOST
+    kinds, compared = [], 0
+    for (kind, feeds), _ in zip(_inputs(tensors), range(number)):
+        made = tpu.invoke(feeds)
+        wanted = {index: values for _, index, values in run_twin(model, feeds)}
+        for index in outputs:
+            tensor = model.main.tensors[index]
+            if index not in wanted:
+                raise VerificationError(
+                    "the program cannot be verified",
+                    where=f"tensor {tensor.name!r}",
+                    why="its operator has no formula in the chip's arithmetic",
+                )
+            compared += _compare(tensor, made[tensor.name], wanted[index], kind)
+        kinds.append(kind)
+    return Verification(tuple(kinds), compared)
+
+
+def with_inputs(model: Model, inputs: Sequence[int]) -> Model:
+    """The model with other inputs: those of the part that runs on the Edge TPU."""
+    main = replace(model.main, inputs=tuple(inputs))
+    return replace(model, subgraphs=(main, *model.subgraphs[1:]))
+
+
+def _inputs(tensors: Sequence[Tensor]) -> Iterator[tuple[str, Feeds]]:
+    """Yield the most telling inputs first."""
+    generator = np.random.default_rng(_SEED)
+
+    def filled(values: Sequence[NDArray[np.uint8] | int]) -> Feeds:
+        feeds: Feeds = {}
+        for tensor, value in zip(tensors, values):
+            raw = np.broadcast_to(np.asarray(value, np.uint8), tensor.shape)
+            offset = 128 if tensor.dtype == "INT8" else 0
+            feeds[tensor.name] = (raw.astype(np.int64) - offset).astype(NUMPY_DTYPES[tensor.dtype])
+        return feeds
+
+    def random(low: int, high: int, step: int = 1) -> list[NDArray[np.uint8] | int]:
+        return [
+            (generator.integers(low, high, tensor.shape) * step).astype(np.uint8)
+            for tensor in tensors
+        ]
+
+    yield "random", filled(random(0, 256))
+    yield "random extremes", filled(random(0, 2, 255))
+    yield "all 255", filled([255] * len(tensors))
+    yield "all 0", filled([0] * len(tensors))
+    yield "zero", filled([_zero(tensor) for tensor in tensors])
+    yield "random", filled(random(0, 256))
+
+
+def _zero(tensor: Tensor) -> int:
+    zero = tensor.quantization.zero_point[0] if tensor.quantization else 0
+    return zero + (128 if tensor.dtype == "INT8" else 0)
+
+
+def _compare(
+    tensor: Tensor, made: NDArray[np.generic], wanted: NDArray[np.uint8], kind: str
+) -> int:
+    """Return the number of values, all equal."""
+    offset = 128 if tensor.dtype == "INT8" else 0
+    found = made.reshape(-1).astype(np.int64) + offset
+    differing = np.flatnonzero(found != wanted.reshape(-1))
+    if not differing.size:
+        return found.size
+    first = int(differing[0])
+    raise VerificationError(
+        f"{differing.size} of {found.size} values differ between program and model",
+        where=f"tensor {tensor.name!r}, value {first}: {found[first]} instead of "
+        f"{int(wanted.reshape(-1)[first])}",
+        why=f"edgekit's compiler made a wrong program ({kind} input); it is not written",
+        fix="please report it with the model; --compiler google compiles it with Google's program",
+    )
