@@ -44,16 +44,15 @@ _OUTPUT_LAYER, _INPUT_LAYER = 1, 2  # union AnyLayer
 _DESCRIPTOR, _INSTRUCTION, _INTERRUPT, _FENCE = 1, 2, 3, 4  # union AnyHint
 _EXECUTION_COUNT = 9  # of a layer; its default is 1
 _MODEL_IDENTIFIER_SINCE = 11  # the runtime of version 10 does not have the field
-_ROOM_BYTES = 1 << 16  # tables of an executable, or more
 
 
 def write_package(package: Package) -> bytes:
     """Serialize ``package``; ``read_package(write_package(p))`` equals ``p``."""
     executables = [_executable(each) for each in package.executables]
-    inner = TableBuilder(sum(map(len, executables)) + _PAGE_BYTES * (len(executables) + 2))
+    inner = TableBuilder()
     parts = [inner.binary_string(each, _PAGE_BYTES) for each in executables]
     content = inner.finish(inner.table({0: (OFFSET, inner.offsets(parts))}))
-    outer = TableBuilder(len(content) + 2 * _PAGE_BYTES, force_defaults=True)
+    outer = TableBuilder(force_defaults=True)
     multi_executable = outer.data(content, _PAGE_BYTES)
     signature = outer.data(b"")
     compiler_version = outer.string(package.compiler_version)
@@ -72,9 +71,7 @@ def write_package(package: Package) -> bytes:
 
 def _executable(executable: Executable) -> bytes:
     """Serialize an executable; its parts in the order in which Google's compiler creates them."""
-    build = TableBuilder(
-        executable.parameter_bytes + executable.instruction_bytes + _PAGE_BYTES + _ROOM_BYTES
-    )
+    build = TableBuilder()
     chunks = [_bitstream(build, each) for each in executable.instruction_bitstreams]
     inputs = [_layer(build, each, _INPUT_LAYER) for each in executable.input_layers]
     outputs = [_layer(build, each, _OUTPUT_LAYER) for each in executable.output_layers]
