@@ -26,7 +26,7 @@ def _ignore(_line: str) -> None:
     """The compiler's lines are not shown."""
 
 
-def compile(  # noqa: A001 - the command's name
+def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
     models: Sequence[PathLike],
     *,
     out_dir: PathLike = ".",
