@@ -70,7 +70,7 @@ def bundle(  # noqa: PLR0913 - public: its options are keywords
         model: The plain .tflite file; or a bundle, whose contents are used for all that is not
             given.
         output: The bundle to write, usually NAME.edgekit.
-        compiled: The output of edgetpu_compiler for ``model``.
+        compiled: The compiled file of ``model``, NAME_edgetpu.tflite.
         labels: A text file with one class per line; None uses those in the model's metadata.
         preprocess: How pixels become the input; None uses the model's metadata.
         metrics: JSON documents of ``evaluate``, ``benchmark`` and similar commands about one of

@@ -33,7 +33,7 @@ def bundle(
         Optional[Path],
         typer.Option(
             metavar="MODEL",
-            help="The model that edgetpu_compiler wrote from MODEL.",
+            help="The compiled file of MODEL, NAME_edgetpu.tflite.",
             autocompletion=completion.models,
         ),
     ] = None,

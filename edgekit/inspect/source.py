@@ -62,6 +62,6 @@ def _number(numbers: dict[str, int], name: str, where: str) -> int:
             f"the source model has no tensor {name!r}, which the compiled one names",
             where=where,
             why="the compiler keeps tensor names: this is not the model that was compiled",
-            fix="give the .tflite file that edgetpu_compiler compiled",
+            fix="give the .tflite file that was compiled",
         )
     return numbers[name]

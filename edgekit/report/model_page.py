@@ -81,6 +81,7 @@ def _file_name(path: str) -> str:
 
 def _subtitle(result: InspectResult) -> str:
     made = f", needs runtime {result.min_runtime_version}" if result.packages else ""
+    made += f", {result.compiler_note}" if result.compiler_note else ""
     return f"{result.kind}, {result.bytes:,} bytes{made}; sha256 {result.sha256[:12]}"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgekit.data.opening import FUNCTION
 from edgekit.data.random_samples import RANDOM
+from edgekit.opencompiler.result import EDGEKIT
 from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node
 from edgekit.report.subject import COMPUTED
@@ -63,7 +64,8 @@ def versions(evidence: Evidence) -> list[tuple[str, str]]:
                 seen.setdefault(name, {})[value.text()] = None
         compiler = document.node.text("compiler_version")
         if compiler:
-            seen.setdefault("edgetpu_compiler", {})[compiler] = None
+            is_ours = document.node.text("compiler") == EDGEKIT
+            seen.setdefault("compiler" if is_ours else "edgetpu_compiler", {})[compiler] = None
     return sorted((name, ", ".join(values)) for name, values in seen.items())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgekit.formats.tflite_metadata import IN_EMULATOR
 from edgekit.report.answers import (
     accuracy_number,
     accuracy_words,
@@ -96,7 +97,7 @@ def first(evidence: Evidence, kind: str, subject: Subject) -> Node:
 
 
 def compiled_model(evidence: Evidence, subject: Subject) -> Node:
-    """Return the report of Google's compiler on the subject."""
+    """Return the compiler's report on the subject."""
     for document in evidence.of("compile"):
         for model in document.node.entries("models"):
             if not subject.sha256 or model.text("sha256") == subject.sha256:
@@ -127,11 +128,13 @@ def _mapping_words(check: Node, compiled: Node, inspected: Node) -> tuple[str, s
         # If the compiler maps other operators, their share of the work is unknown.
         judged = check if check.count("num_mapped") == mapped else Node()
         words = f"The compiler maps {mapped} of {plural(total, 'operator')}."
+        if compiled.at("verification"):
+            words = f"{words[:-1]}; its program was {IN_EMULATOR}."
         return _on_cpu(words, level, _share_mapped(judged, mapped / total))
     if not check and inspected.text("kind") == "compiled":
         left = len(inspected.entries("cpu_operators"))
         words = f"leaves {plural(left, 'operator')} to" if left else "leaves nothing to"
-        return f"The file is compiled and {words} the CPU.", _PARTLY if left else _GOOD
+        return f"{_compiled_by(inspected)} {words} the CPU.", _PARTLY if left else _GOOD
     if not check:
         return "Nothing is known yet of how the model maps.", _OPEN
     if check.flag("refused"):
@@ -148,6 +151,13 @@ def _mapping_words(check: Node, compiled: Node, inspected: Node) -> tuple[str, s
     level = _PARTLY if mapped else _BAD
     words = f"{mapped} of {plural(total, 'operator')} should map to the Edge TPU{because}."
     return _on_cpu(words, level, _share_mapped(check, mapped / total))
+
+
+def _compiled_by(inspected: Node) -> str:
+    note = inspected.at("compiler_note")
+    if not note:
+        return "The file is compiled and"
+    return f"The file was compiled by {note.text('compiler')} ({note.text('verified')}) and"
 
 
 def _share_mapped(check: Node, operators: float) -> float:

@@ -189,6 +189,31 @@ def test_the_compilers_report_has_priority(run_folder: Path) -> None:
     assert verdict.numbers[0].evidence == "recorded"
 
 
+def test_the_open_compilers_program_is_said_to_be_verified_in_the_emulator_only(
+    run_folder: Path,
+) -> None:
+    sha256 = report(run_folder).sha256
+    verification = {"inputs": ["random"], "num_values": 40}
+    model = {
+        "sha256": sha256,
+        "num_mapped": 6,
+        "num_operators": 6,
+        "verification": verification,
+    }
+    compiled = {
+        "schema": "edgekit.compile/1",
+        "models": [model],
+        "compiler": "edgekit",
+        "compiler_version": "edgekit 9.9 open compiler",
+    }
+    write_json(run_folder / "compile.json", compiled)
+    result, page = _made(run_folder)
+    assert "verified in the emulator, not on a chip" in result.verdict.text
+    text = " ".join(page.text["page"].split())
+    assert "compiler edgekit 9.9 open compiler" in text
+    assert "edgetpu_compiler edgekit" not in text
+
+
 def test_a_benchmark_on_a_device_is_the_latency(run_folder: Path) -> None:
     document = json.loads((run_folder / "benchmark_int8.json").read_text())
     document["device"] = "usb:0"

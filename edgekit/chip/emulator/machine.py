@@ -121,12 +121,12 @@ def _check_caching(caching: Executable, inference: Executable, plan: Plan) -> No
             f"of {tokens[1]:#x}",
             where="executable PARAMETER_CACHING, field parameter_caching_token",
             why="the two were not compiled together: the weights belong to another program",
-            fix="compile the model again with edgetpu_compiler",
+            fix="compile the model again",
         )
     if plan.streams.activations or plan.output_bytes:
         raise EmulationError(
             "the program that caches parameters transfers activations",
             where="executable PARAMETER_CACHING, field dma_hints",
             why="it runs once, before there is an input",
-            fix="compile the model again with edgetpu_compiler",
+            fix="compile the model again",
         )

@@ -55,7 +55,7 @@ def check_belongs(plain: Model, compiled: Model, where: str = "") -> None:
             "the compiled model has no edgetpu-custom-op",
             where=where,
             why="no part of it runs on the Edge TPU",
-            fix="give the file that edgetpu_compiler wrote, NAME_edgetpu.tflite",
+            fix="give the compiled file, NAME_edgetpu.tflite",
         )
     check_plain(plain)
     why = _other_ends(plain, compiled) or _other_remains(plain, compiled)

@@ -83,7 +83,7 @@ def read_package(content: bytes | memoryview, where: str = "") -> Package:
             f"expected {_IDENTIFIER!r}",
             where=where,
             why="the file is damaged, or was compiled in early 2019 by a compiler before 1.0",
-            fix="compile the model again with edgetpu_compiler",
+            fix="compile the model again",
         )
     root = root_table(view, where)
     inner = root_table(root.view(1), f"{where}, executables" if where else "executables")
