@@ -35,6 +35,7 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
     via: str | None = None,
     min_mapped: float | None = None,
     verify: bool = True,
+    allow_unseen: bool = False,
     retries: int = RETRIES,
     deadline_s: float = DEADLINE_S,
     on_line: Callable[[str], None] = _ignore,
@@ -52,6 +53,8 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
         min_mapped: The smallest allowed share of operations on the Edge TPU, 0 to 1, for each
             model; None requires one operation.
         verify: Whether edgekit's compiler runs its program in the emulator before it writes it.
+        allow_unseen: Whether ``auto`` may write a program with instructions of forms that none of
+            Google's programs contains; ``edgekit``, chosen by name, may.
         retries: How often to run Google's compiler again after a crash that is known to be random.
         deadline_s: Seconds after which an attempt of Google's is stopped with all its children.
         on_line: Called with each line that Google's compiler prints, in another thread.
@@ -70,7 +73,13 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
                 f"{for_google[0]} is an option of Google's compiler",
                 fix="leave it out, or compile with --compiler google",
             )
-        return compile_open(models, out_dir=out_dir, min_mapped=min_mapped, verify=verify)
+        return compile_open(
+            models,
+            out_dir=out_dir,
+            min_mapped=min_mapped,
+            verify=verify,
+            allow_unseen=allow_unseen or compiler == EDGEKIT,
+        )
     require_host_python(_BY_GOOGLE)
     from edgekit.host.compiler import CompilerOptions  # noqa: PLC0415 - not on a board
     from edgekit.host.compiler import compile as compile_by_google  # noqa: PLC0415

@@ -120,6 +120,14 @@ CompilerOption = Annotated[
         "names Google's program, if PATH and EDGETPU_COMPILER do not.",
     ),
 ]
+AllowUnseenOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unseen",
+        help="Let auto write instructions of forms that none of Google's programs has; "
+        "--compiler edgekit does.",
+    ),
+]
 NoVerifyOption = Annotated[
     bool,
     typer.Option(
@@ -162,6 +170,7 @@ def compile(  # noqa: A001 - the command's name
     enable_multiple_subgraphs: MultipleSubgraphsOption = False,
     compiler: CompilerOption = "auto",
     no_verify: NoVerifyOption = False,
+    allow_unseen: AllowUnseenOption = False,
     via: ViaOption = None,
     min_mapped: MinMappedOption = None,
     retries: RetriesOption = 3,
@@ -196,6 +205,7 @@ def compile(  # noqa: A001 - the command's name
         via=via,
         min_mapped=min_mapped,
         verify=not no_verify,
+        allow_unseen=allow_unseen,
         retries=retries,
         deadline_s=deadline_sec,
         on_line=_show_step,
@@ -236,6 +246,8 @@ def _render_model(model: CompiledModel, show_operations: bool) -> Iterator[str]:
             f"verified   in the emulator, not on a chip: {model.verification.num_values:,} values "
             f"of {inputs} inputs are equal to the model's"
         )
+    if model.seen_share is not None:
+        yield f"seen       {model.seen_share:.2%} of the instructions have a form of Google's"
     if model.predicted_cycles is not None:
         yield f"predicted  {model.predicted_cycles:,} cycles of the busiest tile's arithmetic"
     sizes = (

@@ -25,6 +25,7 @@ def compile_open(
     out_dir: files.PathLike = ".",
     min_mapped: float | None = None,
     verify: bool = True,
+    allow_unseen: bool = True,
 ) -> CompileResult:
     """Compile integer-only models; writes ``NAME_edgetpu.tflite`` for each into ``out_dir``.
 
@@ -34,6 +35,8 @@ def compile_open(
         min_mapped: The smallest allowed share of operations on the Edge TPU, 0 to 1, for each
             model; None requires one operation.
         verify: Whether programs are run in the emulator first.
+        allow_unseen: Whether programs may contain instructions of forms that none of Google's
+            programs contains.
 
     Raises:
         InputError: A model cannot be read, or is compiled already.
@@ -53,7 +56,10 @@ def compile_open(
         refuse_compiled(source.model, source.path)
         files.refuse_overwriting(output, source.path)
         files.check_writable(output)
-    made = [compile_program(each.model, each.path, verified=verify) for each in sources]
+    made = [
+        compile_program(each.model, each.path, verified=verify, allow_unseen=allow_unseen)
+        for each in sources
+    ]
     for source, program in zip(sources, made):
         _check_gate(program, min_mapped, source.path)
     written = []
@@ -73,9 +79,23 @@ def compile_open(
         command=(),
         num_attempts=1,
         time_s=time.monotonic() - start,
-        warnings=(),
+        warnings=_warnings(made),
         compiler=EDGEKIT,
     )
+
+
+def _warnings(made: Sequence[CompiledProgram]) -> tuple[str, ...]:
+    warnings = []
+    for each in made:
+        if each.verification is None:
+            warnings.append("the program was not verified in the emulator")
+        if not each.audit.is_seen:
+            warnings.append(
+                f"{each.audit.num_unseen} of {each.audit.num_instructions} instructions have a "
+                "form that no program of Google's has; the emulator executes them, and no chip is "
+                "known to have run them"
+            )
+    return tuple(warnings)
 
 
 def _output_path(folder: Path, source: ModelFile) -> Path:
@@ -126,4 +146,6 @@ def _describe(
         operators=made.operators,
         predicted_cycles=made.predicted_cycles,
         verification=made.verification,
+        seen_share=made.audit.seen_share,
+        num_unseen=made.audit.num_unseen,
     )

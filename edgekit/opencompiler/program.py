@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgekit.chip.codegen import Partition, Program, Unsupported, make_program, partition
+from edgekit.chip.codegen.vocabulary import Audit, Vocabulary, audit, read_evidence
+from edgekit.chip.isa.decode import decode
 from edgekit.edgetpu.findings import is_float
 from edgekit.edgetpu.support import judge_operators
 from edgekit.errors import UnsupportedModelError
@@ -43,6 +45,7 @@ class CompiledProgram:
     part: Partition
     program: Program
     verification: Verification | None
+    audit: Audit
     operators: tuple[OperatorCount, ...]
 
     @property
@@ -56,11 +59,21 @@ class CompiledProgram:
         return max(arithmetic_cycles(self.package.inference))
 
 
-def compile_program(model: Model, where: str = "", *, verified: bool = True) -> CompiledProgram:
-    """Compile ``model``; the result is verified in the emulator unless ``verified`` is False.
+def compile_program(
+    model: Model, where: str = "", *, verified: bool = True, allow_unseen: bool = True
+) -> CompiledProgram:
+    """Compile ``model``.
+
+    Args:
+        model: Integer-only.
+        where: Its path, for messages.
+        verified: Whether the program is run in the emulator first.
+        allow_unseen: Whether the program may contain forms of instructions, level patterns or
+            orders that none of Google's programs contains.
 
     Raises:
-        NotCompiledError: The model is float, nothing of it maps, or it does not fit.
+        NotCompiledError: The model is float, nothing of it maps, it does not fit, or its program
+            has unseen forms that are not allowed.
         VerificationError: The program is wrong.
     """
     if is_float(model):
@@ -87,6 +100,9 @@ def compile_program(model: Model, where: str = "", *, verified: bool = True) -> 
             why=str(refusal),
             fix="edgekit compile --compiler google, with Google's edgetpu_compiler",
         ) from refusal
+    audited = audit_package(program.package)
+    if not audited.is_seen and not allow_unseen:
+        raise _unseen(audited, where)
     cycles = max(arithmetic_cycles(program.package.inference))
     verification = None
     if verified:
@@ -98,10 +114,40 @@ def compile_program(model: Model, where: str = "", *, verified: bool = True) -> 
     note = CompilerNote(
         OPEN_COMPILER,
         IN_EMULATOR if verification else NOT_VERIFIED,
-        verification.to_dict() if verification else {},
+        {
+            **(verification.to_dict() if verification else {}),
+            "seen_share": audited.seen_share,
+            "num_unseen": audited.num_unseen,
+        },
     )
     content = write_compiler_note(content, note)
-    return CompiledProgram(content, part, program, verification, _operators(model, part))
+    return CompiledProgram(content, part, program, verification, audited, _operators(model, part))
+
+
+def audit_package(package: Package) -> Audit:
+    """Compare the instructions of a package with those that Google's compiler emits."""
+    programs = [
+        [
+            instruction
+            for chunk in executable.instruction_bitstreams
+            for instruction in decode(chunk.bitstream.tobytes())
+        ]
+        for executable in package.executables
+    ]
+    return audit(Vocabulary.load(read_evidence().confirmed), *programs)
+
+
+def _unseen(audited: Audit, where: str) -> NotCompiledError:
+    lines = str(audited.findings[0]).splitlines()
+    return NotCompiledError(
+        f"{audited.num_unseen} of {audited.num_instructions} instructions have a form that none "
+        "of Google's programs has",
+        where=where,
+        why="no chip is known to have run them; the first: " + "\n       ".join(lines),
+        fix=f"edgekit compile {where} --compiler edgekit compiles it all the same; the emulator "
+        "verifies the program",
+        code="compiler.unseen",
+    )
 
 
 def _operators(model: Model, part: Partition) -> tuple[OperatorCount, ...]:

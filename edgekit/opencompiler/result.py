@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Mapping
+from typing import ClassVar
 
 from edgekit.explain import MAPPED
 from edgekit.result import Result
@@ -36,8 +36,6 @@ class Verification(Result):
 
     inputs: tuple[str, ...]  # the kinds of inputs: "random", "all 0", ...
     num_values: int  # that were compared, and equal
-    seen_share: float | None = None  # of the instructions whose forms Google's compiler emits
-    num_unseen: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,10 @@ class CompiledModel(Result):
     operators: tuple[OperatorCount, ...]
     predicted_cycles: int | None = None  # of the busiest tile's arithmetic; by edgekit only
     verification: Verification | None = None  # by edgekit only
+    # By edgekit only: the share of instructions whose form, level pattern and order Google's
+    # programs contain, or that a chip has confirmed; and the number of the others.
+    seen_share: float | None = None
+    num_unseen: int | None = None
 
     @property
     def mapped_share(self) -> float:
@@ -97,4 +99,3 @@ class CompileResult(Result):
     time_s: float
     warnings: tuple[str, ...]
     compiler: str = GOOGLE  # google | edgekit
-    reasons: Mapping[str, str] | None = None  # by edgekit: operator index -> why it is on the CPU
