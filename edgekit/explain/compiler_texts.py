@@ -89,7 +89,7 @@ COMPILER_TEXTS = (
         code="compiler.bias_scale",
         title="A bias does not have the scale of its input times its weights",
         pattern=r"scale_diff / output_scale <= 0\.02 was not true"
-        r"|std::abs\(input_product_scale - bias_scale\).*was not true",
+        r"|std::abs\(input_product_scale - bias_scale\).{0,999}was not true",
         example="ERROR: :317 scale_diff / output_scale <= 0.02 was not true.\n"
         "ERROR: Node number 3 (CONV_2D) failed to prepare.",
         cause="The scale of a bias must be the input's scale times the weights' scale. In this "
@@ -199,7 +199,7 @@ COMPILER_TEXTS = (
     KnownText(
         code="compiler.segfault",
         title="The compiler crashed with a segmentation fault",
-        pattern=r"edgetpu_compiler: line \d+:.*Segmentation fault",
+        pattern=r"edgetpu_compiler: line \d+:.{0,999}Segmentation fault",
         example="/usr/bin/edgetpu_compiler: line 3:  1531 Segmentation fault      (core dumped)",
         cause="The compiler's process crashed. On some machines this happens, on others it does "
         "not.",

@@ -29,6 +29,7 @@ _GOOD = re.compile(
     r"Compilation (child|succeeded)|INFO:|Searching|Try to compile|Intermediate tensors"
 )
 _MAX_LINES = 5
+_PART_CHARS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def explain_text(text: str) -> ExplainResult:
     has_cause = any(not known.consequence and not _is_status(known.code) for known, _ in found)
     shown = [each for each in found if not (each[0].consequence and has_cause)]
     matches = _merge(shown)
-    unknown = [line.strip() for line in text.splitlines() if line.strip() not in seen]
+    unknown = [line for line in _distinct_lines(text) if line not in seen]
     bad = [line for line in unknown if _looks_bad(line)]
     if not found and not bad:
         bad = [line for line in unknown if line and not _looks_good(line)]
@@ -174,6 +175,17 @@ def _lines_of(matched: re.Match[str]) -> list[str]:
     start = text.rfind("\n", 0, matched.start()) + 1
     end = text.find("\n", matched.end())
     return [line.strip() for line in text[start : end if end >= 0 else None].splitlines()]
+
+
+def _distinct_lines(text: str) -> Iterable[str]:
+    """Return the different lines of ``text``, stripped, in the order of their first place."""
+    lines: dict[str, None] = {}
+    start = 0
+    while start < len(text):  # in parts: a list of all lines takes many times the text's memory
+        end = text.find("\n", start + _PART_CHARS) + 1 or len(text)
+        lines.update(dict.fromkeys(text[start:end].splitlines()))
+        start = end
+    return dict.fromkeys(line.strip() for line in lines)
 
 
 def _looks_bad(line: str) -> bool:

@@ -28,9 +28,13 @@ class KnownText:
     consequence: bool = False  # printed after its cause: shown only if no cause is found
     random: bool = False  # the same file may compile on the next try
     derive: Callable[[Details], Details] | None = None
+    # One of these is in every match: searching for them first is much faster in a large log.
+    words: tuple[str, ...] = ()
 
     def matches(self, text: str) -> Iterator[re.Match[str]]:
-        """Yield every match in ``text``."""
+        """Return an iterator over every match in ``text``."""
+        if self.words and not any(word in text for word in self.words):
+            return iter(())
         return re.finditer(self.pattern, text, re.MULTILINE)
 
     def filled(self, details: Details) -> tuple[str, str]:

@@ -57,14 +57,16 @@ RUNTIME_TEXTS = (
     KnownText(
         code="runtime.library_missing",
         title="libedgetpu is not installed",
-        pattern=r"(?P<library>(?:lib)?edgetpu[\w.]*)['\")]*,?:? .*(?:cannot open shared object "
-        r"file|[Nn]o such file|image not found)|Could not find module '(?P<module>edgetpu\.dll)'",
+        pattern=r"(?P<library>(?:lib)?edgetpu[\w.]{0,99})['\")]*,?:? .{0,300}(?:cannot open "
+        r"shared object file|[Nn]o such file|image not found)"
+        r"|Could not find module '(?P<module>edgetpu\.dll)'",
         example="OSError: libedgetpu.so.1: cannot open shared object file: No such file or "
         "directory",
         cause="The Edge TPU's runtime library is not in a folder that the loader searches.",
         fix="Install libedgetpu1-std (Coral's packages, or a community build for newer systems); "
         "edgekit doctor shows which one fits.",
         source="measured with three interpreters",
+        words=("edgetpu",),
     ),
     KnownText(
         code="runtime.not_a_delegate",
@@ -110,6 +112,7 @@ RUNTIME_TEXTS = (
         "(community builds state it), or tflite-runtime 2.11.1 or older. Convert with edgekit "
         "convert, which unrolls such layers.",
         source="google-coral/edgetpu issues 731, 812; libedgetpu issue 53; tensorflow issue 62371",
+        words=("Segmentation fault", "SIGSEGV"),
     ),
     KnownText(
         code="runtime.numpy2",
@@ -267,7 +270,7 @@ RUNTIME_TEXTS = (
         code="driver.gasket_build",
         title="The PCIe driver does not build for this kernel",
         pattern=r"'no_llseek' undeclared|too many arguments to function 'eventfd_signal'"
-        r"|argument 1 of 'class_create'|MODULE_IMPORT_NS.*DMA_BUF",
+        r"|argument 1 of 'class_create'|MODULE_IMPORT_NS.{0,999}DMA_BUF",
         example="error: 'no_llseek' undeclared here (not in a function); did you mean "
         "'noop_llseek'?",
         cause="gasket-dkms 1.0-18 is from 2022; kernels 6.4, 6.8, 6.12 and 6.13 changed what it "

@@ -15,11 +15,12 @@ def _status(code: str, title: str, status: str, cause: str, fix: str, source: st
         code=code,
         title=title,
         # A row of the table, or only the sentence.
-        pattern=rf"(?:^(?P<opcode>\w+)\s+(?P<count>\d+)\s+)?{re.escape(status)}",
+        pattern=rf"(?:^(?P<opcode>\w+)[ \t]+(?P<count>\d+)[ \t]+)?{re.escape(status)}",
         example=status,
         cause=cause,
         fix=fix,
         source=source,
+        words=(status,),
     )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,21 @@ def test_each_code_has_a_title_a_cause_and_a_fix(code: str) -> None:
     assert match.cause
     assert match.fix
     assert "{" not in match.cause + match.fix
+
+
+@pytest.mark.parametrize("known", KNOWN_TEXTS, ids=lambda known: known.code)
+def test_the_quick_search_for_words_hides_no_match(known: KnownText) -> None:
+    for alternative in {known.example, *known.words}:
+        for text in (alternative, f"CONV_2D 3 {alternative} and more"):
+            without = re.finditer(known.pattern, text, re.MULTILINE)
+            assert [m.span() for m in known.matches(text)] == [m.span() for m in without]
+
+
+def test_a_large_log_of_short_lines_names_each_unknown_line_once() -> None:
+    text = "ab\nerror 7\n" * 300_000 + "Operation not supported\n"
+    result = explain_text(text)
+    assert [match.code for match in result.matches] == ["status.not_supported"]
+    assert result.unknown == ("error 7",)
 
 
 def test_numbers_of_the_text_are_in_its_explanation() -> None:
