@@ -1,4 +1,4 @@
-# Two commands do everything from nothing: make demo, make test.
+# Two commands set up everything by themselves: make demo, make test.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ PARALLEL := -n auto --dist worksteal
 demo: $(STAMP)
 	$(BIN)/edgekit demo --output demo-out
 
-# The three Pythons side by side; what the devices' print comes as one block when they are done.
+# The three Pythons run side by side; the output of the devices' tests is printed as one block at the end.
 test: $(STAMP)
 	$(MAKE) --no-print-directory -j2 test-host test-device
 
@@ -33,7 +33,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format .
 
-# The site in build/site; a broken link or a page that is not listed ends it.
+# The site in build/site; a broken link or a page that is not listed is an error.
 docs: $(VENV)/.docs-stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 

@@ -31,7 +31,7 @@ from edgekit.runtime.interpreters import load_library
 
 
 def tutorial_loop(model: Path, files: list[Path]) -> tuple[float, float]:
-    """Open, resize, set_tensor, invoke, get_tensor, argmax, as tutorials do: `spent` seconds."""
+    """Return the `spent` seconds of a tutorial's loop: open, resize, invoke, argmax."""
     interpreter = load_library(None).interpreter(model.read_bytes())
     interpreter.allocate_tensors()
     (detail,) = interpreter.get_input_details()
@@ -53,14 +53,14 @@ def tutorial_loop(model: Path, files: list[Path]) -> tuple[float, float]:
 
 
 def spent() -> tuple[float, float]:
-    """Seconds of the clock, and of the processor in this process."""
+    """Return the seconds of the clock, and of the processor in this process."""
     return time.perf_counter(), time.process_time()
 
 
 def edgekit_run(
     model: Path, folder: Path, workers: int, cores: set[int]
 ) -> tuple[float, float, float]:
-    """`spent` seconds and the share of right answers, on ``cores``."""
+    """Return the `spent` seconds and the share of right answers, on ``cores``."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:

@@ -231,19 +231,19 @@ class _DeferredInterrupt:
     """Delays Ctrl-C to the end of the block, so that a child that just started can be stopped."""
 
     def __enter__(self) -> None:
-        self._heard: list[tuple[int, Any]] = []
+        self._received: list[tuple[int, Any]] = []
         self._previous: Any = None
         if threading.current_thread() is threading.main_thread():
             previous = signal.getsignal(signal.SIGINT)
             if callable(previous):  # otherwise Ctrl-C is ignored, or ends the process at once
                 self._previous = previous
-                signal.signal(signal.SIGINT, lambda *heard: self._heard.append(heard))
+                signal.signal(signal.SIGINT, lambda *arguments: self._received.append(arguments))
 
     def __exit__(self, *_: object) -> None:
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
-            if self._heard:
-                self._previous(*self._heard[0])
+            if self._received:
+                self._previous(*self._received[0])
 
 
 def _start(

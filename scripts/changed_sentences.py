@@ -188,7 +188,7 @@ def _git(*arguments: str) -> str:
     """Return the output of git.
 
     Raises:
-        SystemExit: git fails; the message is git's own.
+        SystemExit: git fails; the message is that of git.
     """
     command = [shutil.which("git") or "git", *arguments]
     done = subprocess.run(command, capture_output=True, check=False)

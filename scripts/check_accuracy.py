@@ -56,7 +56,7 @@ class Score:
         return right / self.total() if self.total() else 0.0
 
     @property
-    def num_broken_promises(self) -> int:
+    def num_wrongly_mapped(self) -> int:
         """How many operators that should map did not."""
         return self.total(TPU, "CPU")
 
@@ -117,7 +117,7 @@ def page(result: Score) -> str:
         "that is checked here. Each is checked for the runtime version that its package requests.",
         "",
         f"- operators: {result.total():,}; agreement with the compiler {result.agreement:.2%}",
-        f"- should map, but on the CPU: {result.num_broken_promises}",
+        f"- should map, but on the CPU: {result.num_wrongly_mapped}",
         f"- unknown: {result.unknown_share:.2%}",
         f"- parameter bytes within {WITHIN:.1%} of the compiled file's: "
         f"{result.parameters_share:.1%} of the models",
@@ -198,11 +198,11 @@ def main() -> None:
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(result))
     print(
-        f"{result.total()} operators, agreement {result.agreement:.2%}, broken promises "
-        f"{result.num_broken_promises}, unknown {result.unknown_share:.2%}, parameter bytes "
+        f"{result.total()} operators, agreement {result.agreement:.2%}, wrongly mapped "
+        f"{result.num_wrongly_mapped}, unknown {result.unknown_share:.2%}, parameter bytes "
         f"within {WITHIN:.1%}: {result.parameters_share:.1%}"
     )
-    if result.num_broken_promises:
+    if result.num_wrongly_mapped:
         sys.exit(1)
 
 

@@ -146,15 +146,17 @@ def _compared(
     shapes: str,
     yolo: Yolo,
     found: Any,  # noqa: ANN401 - detections or poses
-    want: dict[str, NDArray[Any]],
+    expected: dict[str, NDArray[Any]],
     problem: str,
 ) -> Row:
     placement = place((_SIZE[1], _SIZE[0]), (_SIZE[1], _SIZE[0]), "stretch")
-    if "masks" in want:  # Ultralytics leaves out objects with an empty mask
+    if "masks" in expected:  # Ultralytics leaves out objects with an empty mask
         found = found.take(np.flatnonzero(_are_drawn(found, placement)))
-    boxes, classes, scores = want["boxes"], want["classes"].astype(int), want["scores"]
+    boxes, classes, scores = expected["boxes"], expected["classes"].astype(int), expected["scores"]
     ours = found.boxes_xyxy_px(placement)
-    if "corners" not in want:  # Ultralytics clips boxes at the image's edges, but not rotated ones
+    if (
+        "corners" not in expected
+    ):  # Ultralytics clips boxes at the image's edges, but not rotated ones
         ours = ours.clip(0, _SIZE[0])
     if len(ours) != len(boxes) or not len(boxes):
         problem = problem or f"{len(ours)} objects, expected {len(boxes)}"
@@ -167,7 +169,7 @@ def _compared(
     score = float(np.abs(found.scores[pairs] - scores).max(initial=0))
     if (found.class_indices[pairs] != classes).any():
         problem = problem or "another class"
-    detail, worst = _details(found, pairs, want, placement)
+    detail, worst = _details(found, pairs, expected, placement)
     if box > 1 or worst > 1:
         problem = problem or "off"
     return Row(name, shapes, yolo.name, len(boxes), box, score, detail, problem)
@@ -186,24 +188,24 @@ def _pairs(gaps: NDArray[Any]) -> NDArray[np.int64]:
 def _details(
     found: Any,  # noqa: ANN401
     pairs: NDArray[Any],
-    want: dict[str, NDArray[Any]],
+    expected: dict[str, NDArray[Any]],
     placement: Placement,
 ) -> tuple[str, float]:
     """Return a description, and the error as a share of the allowed one."""
-    if "keypoints" in want:
+    if "keypoints" in expected:
         # Ultralytics clips them at the image's edges and zeroes those with a score below 0.5.
         ours = found.keypoints_xy_px(placement)[pairs].clip(0, _SIZE[0])
-        theirs = want["keypoints"][..., :2]
+        theirs = expected["keypoints"][..., :2]
         gap = np.abs(ours - theirs)[theirs.any(axis=2)]
         return f"key points {gap.max(initial=0):.4f} px", float(gap.max(initial=0))
-    if isinstance(found, Detections) and found.corners_yx is not None and "corners" in want:
+    if isinstance(found, Detections) and found.corners_yx is not None and "corners" in expected:
         ours = placement.to_image(found.corners_yx[pairs][..., ::-1])
-        gaps = np.linalg.norm(ours[:, :, None] - want["corners"][:, None], axis=3).min(axis=1)
+        gaps = np.linalg.norm(ours[:, :, None] - expected["corners"][:, None], axis=3).min(axis=1)
         return f"corners {gaps.max(initial=0):.4f} px", float(gaps.max(initial=0))
-    if isinstance(found, Detections) and found.masks is not None and "masks" in want:
+    if isinstance(found, Detections) and found.masks is not None and "masks" in expected:
         overlaps = [
             _overlap(found.masks.in_image(int(mine), placement), theirs)
-            for mine, theirs in zip(pairs, want["masks"], strict=True)
+            for mine, theirs in zip(pairs, expected["masks"], strict=True)
         ]
         least = min(overlaps, default=1.0)
         return f"masks IoU {least:.4f}", 100 * (1 - least)

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the scripts that use several Pythons.
+# The scripts that use several Pythons source this file.
 
 find_python() { # VERSION -> path of a working interpreter, or nothing
   local candidate

@@ -490,16 +490,16 @@ class Ended:
 
 def run_commands(model: Path, seed: int) -> Ended:
     """Run all commands on ``model`` in a fork, one after the other."""
-    printed, told, begun = (
+    printed, record_file, begun = (
         model.with_suffix(".printed"),
-        model.with_suffix(".told"),
+        model.with_suffix(".statuses"),
         time.monotonic(),
     )
     pid = os.fork()
     if not pid:
-        _be_edgekit(model, seed, printed, told)
+        _run_in_fork(model, seed, printed, record_file)
     _, wait_status, usage = os.wait4(pid, 0)
-    words = [line.split() for line in told.read_text().splitlines()]
+    words = [line.split() for line in record_file.read_text().splitlines()]
     statuses = tuple((each[0], int(each[1])) for each in words if len(each) > 1)
     return Ended(
         statuses,
@@ -511,14 +511,14 @@ def run_commands(model: Path, seed: int) -> Ended:
     )
 
 
-def _be_edgekit(model: Path, seed: int, printed: Path, told: Path) -> None:
+def _run_in_fork(model: Path, seed: int, printed: Path, record_file: Path) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (_TIMEOUT_S, _TIMEOUT_S))
         file = os.open(str(printed), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for number in (1, 2):
             os.dup2(file, number)
-        with told.open("w", buffering=1) as record:
+        with record_file.open("w", buffering=1) as record:
             for name, call in commands(model, seed):
                 record.write(f"{name}\n")
                 record.write(f"{name} {_status(call)}\n")

@@ -55,8 +55,8 @@ def _last_convolutions(head: torch.nn.Module, names: tuple[str, ...]) -> list[to
     return found
 
 
-def _enliven(model: torch.nn.Module) -> None:
-    """Give a network with random weights features of unit size, varied boxes and some objects."""
+def _add_objects(model: torch.nn.Module) -> None:
+    """Change a network with random weights: features of unit size, varied boxes, some objects."""
     torch.manual_seed(0)
     images = torch.from_numpy(
         np.concatenate([_tensor(_image(seed)) for seed in range(_SHOWN - 3, _SHOWN + 1)])
@@ -121,7 +121,7 @@ def _answers(result: Results) -> dict[str, NDArray[np.generic]]:
 def export(name: str, options: dict[str, bool], folder: Path) -> None:
     """Write ``folder/NAME.npz``: outputs for two images, and Ultralytics' results."""
     yolo = YOLO(f"{name}.yaml")
-    _enliven(yolo.model)
+    _add_objects(yolo.model)
     path = Path(str(yolo.export(format="onnx", imgsz=_SIDE, simplify=False, opset=17, **options)))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     feed = session.get_inputs()[0].name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a bundle can be used on this machine, by the installed versions."""
+"""Check from the installed versions whether a bundle can be used on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LITERT_BEGAN_AT = (2, 17)
 
 @dataclass(frozen=True)
 class Fit(Result):
-    """One requirement of a bundle, and what this machine has of it."""
+    """One requirement of a bundle, and the version that this machine has."""
 
     what: str  # edgekit | tensorflow_lite | edgetpu_runtime
     needs: str

@@ -169,26 +169,26 @@ def _first(results: Sequence[Mapping[str, Any]], field: str) -> str:
 
 
 def _is_plain(path: PathLike | None) -> bool:
-    """Whether it is a file that is not a bundle, because a bundle may replace itself."""
+    """Whether it is a file, but not a bundle: a bundle may replace itself."""
     return path is not None and Path(path).is_file() and not is_bundle(read_bytes(path, "file"))
 
 
 def _doubts(plain: Model, manifest: Manifest) -> list[str]:
     """Return warnings about what a device will miss."""
-    doubts = []
+    warnings = []
     outputs = [plain.main.tensors[index] for index in plain.main.outputs]
     shape = outputs[0].shape if len(outputs) == 1 else ()
     is_classifier = len(shape) > 1 and shape[-1] > 1 and all(size == 1 for size in shape[:-1])
     if manifest.num_labels and is_classifier and manifest.num_labels != shape[-1]:
-        doubts.append(f"{manifest.num_labels} labels for {shape[-1]} classes")
-    doubts += _unsaid_preprocessing(plain, manifest)
+        warnings.append(f"{manifest.num_labels} labels for {shape[-1]} classes")
+    warnings += _unstated_preprocessing(plain, manifest)
     floats = [t.name for t in outputs if t.dtype == "FLOAT32"]
     if floats:
-        doubts.append(f"outputs of real numbers: {', '.join(floats)}")
-    return doubts
+        warnings.append(f"outputs of real numbers: {', '.join(floats)}")
+    return warnings
 
 
-def _unsaid_preprocessing(plain: Model, manifest: Manifest) -> list[str]:
+def _unstated_preprocessing(plain: Model, manifest: Manifest) -> list[str]:
     """Return a warning with the device's choice if the bundle does not name a preprocessing."""
     tensors = [plain.main.tensors[index] for index in plain.main.inputs[:1]]
     images = [each for each in tensors if len(each.shape) == 4 and each.shape[3] in (1, 3)]

@@ -116,9 +116,9 @@ def _check_contents(whole: Bundle, where: str) -> list[str]:
         )
     hashes = {manifest.source_sha256, *manifest.origins, *map(sha256_hex, _models(whole))}
     results = results_in(whole, where)
-    strangers = sorted(results.keys() - of_these(results, hashes).keys())
-    if strangers:
-        raise BundleError(f"{', '.join(strangers)} is of another model", where=where)
+    others = sorted(results.keys() - of_these(results, hashes).keys())
+    if others:
+        raise BundleError(f"{', '.join(others)} is of another model", where=where)
     return [f"{len(results)} results are of these models"] if results else []
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What some versions of typer do not have: choices from a list, earlier spellings, suggestions.
+"""Choices from a list, earlier spellings, suggestions: some versions of typer lack them.
 
 An option is ``Annotated[str, typer.Option(...), OneOf("a", "b"), Formerly("--old")]``.
 """
@@ -78,7 +78,7 @@ def resolve(function: Callable[..., None]) -> Callable[..., None]:
 
     A choice becomes an enumeration, which typer needs; `plain` turns its members back into words.
     """
-    # Python below 3.11 would add Optional to what defaults to None, if given the function itself.
+    # Given the function itself, Python below 3.11 would add Optional to a default of None.
     scope = {"__annotations__": function.__annotations__, "__module__": function.__module__}
     hints = get_type_hints(type("Scope", (), scope), include_extras=True)
     function.__annotations__ = {name: _with_choices(hint) for name, hint in hints.items()}

@@ -106,11 +106,11 @@ def _with_level(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @functools.lru_cache(maxsize=None)
-def build(asked: Optional[str] = None) -> typer.Typer:
+def build(requested: Optional[str] = None) -> typer.Typer:
     """Return the command line.
 
     Args:
-        asked: The command that is going to run: only its options are read, because the options of
+        requested: The command that will run: only its options are read, because the options of
             all commands take most of edgekit's start time. The others have only their help text.
             If it is not the name of a command, all commands have only that. None reads everything.
     """
@@ -124,13 +124,13 @@ def build(asked: Optional[str] = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(resolve(options))
-    for name in [asked] if asked in COMMANDS else COMMANDS:
-        _add(app, str(name), with_options=asked in (None, name))
+    for name in [requested] if requested in COMMANDS else COMMANDS:
+        _add(app, str(name), with_options=requested in (None, name))
     return app
 
 
 def _add(app: typer.Typer, name: str, *, with_options: bool) -> None:
-    """Add the command ``edgekit name``; if this wheel does not contain it, it raises why."""
+    """Add the command ``edgekit name``; without its code in this wheel, it raises an error."""
     try:
         module = require_part(f"cli.{name}")
     except MissingExtraError as missing:
@@ -154,8 +154,8 @@ def _listed() -> None:
     """Do nothing: stands for a command in the list of all commands."""
 
 
-def _asked(words: List[str]) -> Optional[str]:
-    """Return the command's name, "" without one, None if the shell completes (needs all)."""
+def _requested(words: List[str]) -> Optional[str]:
+    """Return the command's name; "" if there is none, None if the shell completes a word."""
     if _COMPLETION in os.environ:
         return None
     return next((word for word in words if not word.startswith("-")), "")
@@ -217,7 +217,7 @@ def _status(words: List[str]) -> int:
     status: Any = 0
     try:
         _refuse_empty(words)
-        status = build(_asked(words))(words, prog_name="edgekit", standalone_mode=False)
+        status = build(_requested(words))(words, prog_name="edgekit", standalone_mode=False)
     except EdgeKitError as error:
         _report(error, as_json=as_json)
         status = error.exit_status

@@ -71,7 +71,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 @contextlib.contextmanager
 def progress(label: str) -> Iterator[Progress]:
-    """Show a progress bar on stderr: call the result with (done, total), None if unknown.
+    """Show a progress bar on stderr: call the result with (done, total or None).
 
     If stderr is not a terminal, nothing is drawn and rich is not imported. Meanwhile everything
     that is printed to stdout, as by a function that returns samples, goes to stderr.

@@ -84,7 +84,7 @@ def weighted_bytes(
 
 
 def _weight_bits(largest: float) -> int:
-    """Return the fraction bits of 16-bit weights that the largest one, with its sign, leaves."""
+    """Return the most fraction bits with which the largest weight fits into 16 bits."""
     bits = 0
     while bits < _MOST_BITS and int(0.5 + largest * (1 << (bits + 1))) < _INT16:
         bits += 1

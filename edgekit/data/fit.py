@@ -59,4 +59,4 @@ def fit_rows(
 
 def _scaled(array: NDArray[Any], preprocess: Preprocess) -> Any:  # noqa: ANN401 - array-like
     table = preprocess.pixel_table if array.dtype == np.uint8 else None
-    return preprocess.scale_if_asked(array) if table is None else Pixels(array, table)
+    return preprocess.scale_if_explicit(array) if table is None else Pixels(array, table)

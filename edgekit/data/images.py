@@ -26,7 +26,7 @@ _DAMAGED_EXIF = (ArithmeticError, LookupError, SyntaxError, TypeError, ValueErro
 
 
 MOST_IMAGE_BYTES = 160 << 20
-_MOST_PIXELS = 112 << 20  # with the file, and up to 16 bytes a pixel, it stays below 2 GiB
+_MOST_PIXELS = 112 << 20  # with the file and up to 16 bytes a pixel, the memory stays below 2 GiB
 
 
 @contextlib.contextmanager

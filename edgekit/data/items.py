@@ -14,7 +14,7 @@ from edgekit.data.preprocess import fits
 from edgekit.errors import DataError
 
 Row = Tuple[List[NDArray[Any]], Any]  # an array per input, and the label or None
-# How dicts of one input call it and its label (tensorflow_datasets and others).
+# The usual keys of dicts with one input and a label (tensorflow_datasets and others).
 _INPUT_KEYS = ("image", "images", "x", "input", "inputs", "data", "pixel_values")
 _LABEL_KEYS = ("label", "labels", "y", "target", "targets")
 _WITH_WEIGHTS = 3  # Keras: inputs, labels, weights of samples

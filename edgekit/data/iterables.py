@@ -25,7 +25,7 @@ _END = object()
 
 @dataclass
 class _Passes:
-    """What earlier passes through a source showed; its subsets share it."""
+    """Facts from earlier passes through a source; its subsets share them."""
 
     first: int | None = None  # CRC-32 of the first item, in the first pass
     is_other: bool = False  # in a later pass

@@ -26,7 +26,7 @@ def read_labels(path: PathLike) -> list[str]:
     return names
 
 
-def label_file_doubts(path: PathLike) -> Iterator[str]:
+def label_file_warnings(path: PathLike) -> Iterator[str]:
     """Warn of a label file with an unknown encoding."""
     if _encoding(read_bytes(path, "label file", MOST_LABEL_BYTES)) in {_WINDOWS, "latin-1"}:
         yield (

@@ -48,10 +48,10 @@ _JOINS = frozenset(("CONCATENATION", "PACK"))
 _SHAPE_ONLY = frozenset(("SHAPE", "RANK"))
 _MODEL = re.compile(r"(functional|model|sequential)(_\d+)*$")  # Keras's own names of networks
 _CALLED_AGAIN = re.compile(r"_1$")
-# For the sum of the magnitudes of each filter's weights: the median, and the largest.
+# Limits of the sum of the magnitudes of each filter's weights: of its median, and of the largest.
 _LEAST_REACH, _MOST_REACH = 0.15, 1.5
 _MOST_CHANNELS = 4
-_LEAST_SIDE, _LEAST_FLAT = 8, 64  # of pictures without channels, and of flat ones
+_LEAST_SIDE, _LEAST_FLAT = 8, 64  # of pictures without a channel dimension; the values of flat ones
 _SAME = 0.05  # of a range's width: ends with a smaller difference are the same
 _SMALL, _LARGE = 4.0, 16.0  # pixels of 0..255 exceed _SMALL, scaled ones do not exceed _LARGE
 _MOST_STEPS = 12
@@ -143,26 +143,30 @@ def _by_constants(scale: _Values, offset: _Values, *, is_first: bool) -> str:
     if not (np.isfinite(scale).all() and np.isfinite(offset).all() and (scale != 0).all()):
         return ""
     mean, std = -offset / scale, 1 / np.abs(scale)
-    if _lies(mean, -1, 256) and _lies(std, 12, 400):
+    if _is_within(mean, -1, 256) and _is_within(std, 12, 400):
         return "raw"  # 0..1 would become a range of less than 0.1
-    if _lies(mean, 16, 240) and _lies(std, 0.4, 400):
+    if _is_within(mean, 16, 240) and _is_within(std, 0.4, 400):
         return "raw"  # all of 0..1 is far below such a mean
-    if _lies(mean, -1.02, -0.98) and (scale > 0).all() and not _lies(std, 0.9, 1.1):
+    if _is_within(mean, -1.02, -0.98) and (scale > 0).all() and not _is_within(std, 0.9, 1.1):
         return "tf"  # -1 becomes 0
     # A first factor of 2 or 255 may belong to any layer; a mean within 0..1 is that of pixels.
-    return "unit" if is_first is False and _lies(mean, 0.05, 0.95) and _lies(std, 0.05, 2) else ""
+    return (
+        "unit"
+        if is_first is False and _is_within(mean, 0.05, 0.95) and _is_within(std, 0.05, 2)
+        else ""
+    )
 
 
 def _by_statistics(step: Step) -> str:
     mean, std = np.asarray(step.mean), np.asarray(step.std)
     if not mean.size:
         return ""
-    if _lies(mean, 16, 240) and _lies(std, 8, 128):
+    if _is_within(mean, 16, 240) and _is_within(std, 8, 128):
         return "raw"
-    return "unit" if _lies(mean, 0.05, 0.95) and _lies(std, 0.02, 0.5) else ""
+    return "unit" if _is_within(mean, 0.05, 0.95) and _is_within(std, 0.02, 0.5) else ""
 
 
-def _lies(values: _Values, low: float, high: float) -> bool:
+def _is_within(values: _Values, low: float, high: float) -> bool:
     return bool((values >= low).all() and (values <= high).all())
 
 

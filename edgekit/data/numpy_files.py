@@ -104,11 +104,11 @@ def _check_head(stream: IO[bytes], size: int) -> None:
     head = begin[10:] * is_first + stream.read(length)
     fields = ast.literal_eval(head[:length].decode("latin1").strip())
     shape, dtype = fields["shape"], np.dtype(fields["descr"])
-    claimed = dtype.itemsize
+    declared = dtype.itemsize
     for dimension in shape:
-        claimed *= int(dimension)
-    if not dtype.hasobject and not 0 <= claimed <= size:
-        raise ValueError(f"its header states {claimed} bytes, the file has {size}")
+        declared *= int(dimension)
+    if not dtype.hasobject and not 0 <= declared <= size:
+        raise ValueError(f"its header states {declared} bytes, the file has {size}")
 
 
 def _damaged(path: Path, error: BaseException, name: str = "") -> DataError:

@@ -190,9 +190,9 @@ class Preprocess:
                 f"a sample has shape {tuple(values.shape)}, expected {wanted}",
                 fix="reshape the data to the shape of the model's input",
             )
-        return self.scale_if_asked(values.reshape(wanted))
+        return self.scale_if_explicit(values.reshape(wanted))
 
-    def scale_if_asked(self, values: NDArray[Any]) -> NDArray[Any]:
+    def scale_if_explicit(self, values: NDArray[Any]) -> NDArray[Any]:
         """Scale pixels (uint8); other types only if a scale is set explicitly."""
         by_name = not self.is_default and (self.scale != "raw" or bool(self.mean or self.std))
         return self.scale_pixels(values) if values.dtype == np.uint8 or by_name else values
@@ -256,7 +256,7 @@ def parse_preprocess(text: str | Preprocess | None) -> Preprocess:
     return result
 
 
-def preprocess_or(asked: str | Preprocess | None, noted: str) -> Preprocess:
+def preprocess_or(requested: str | Preprocess | None, noted: str) -> Preprocess:
     """Return the requested preprocessing, else that in the model's file, else the default.
 
     The file's preprocessing is for pixels only: real numbers do not change.
@@ -264,9 +264,9 @@ def preprocess_or(asked: str | Preprocess | None, noted: str) -> Preprocess:
     Raises:
         UsageError: An unknown word.
     """
-    if asked is None and noted:
+    if requested is None and noted:
         return replace(parse_preprocess(noted), is_default=True)
-    return parse_preprocess(asked)
+    return parse_preprocess(requested)
 
 
 def fit_default(how: Preprocess, real_range: tuple[float, float] | None, dtype: str) -> Preprocess:
@@ -299,7 +299,7 @@ _EXACT = 1e-5
 
 
 def preprocess_for(
-    asked: str | Preprocess | None,
+    requested: str | Preprocess | None,
     noted: str,
     real_range: tuple[float, float] | None,
     dtype: str,
@@ -310,7 +310,7 @@ def preprocess_for(
     as in pycoral, pixels are not changed.
 
     Args:
-        asked: ``--preprocess``.
+        requested: ``--preprocess``.
         noted: See `preprocess_or`.
         real_range: What the input can represent; None if it is not quantized.
         dtype: The type of the input.
@@ -318,8 +318,8 @@ def preprocess_for(
     Raises:
         UsageError: An unknown word.
     """
-    how = preprocess_or(asked, noted)
-    if asked is not None or not noted or real_range is None:
+    how = preprocess_or(requested, noted)
+    if requested is not None or not noted or real_range is None:
         return how if noted else fit_default(how, real_range, dtype)
     pixels = replace(how, mean=_AS_THEY_ARE, std=_AS_THEY_ARE)
     is_pixels = _distance(pixels.promised_range, real_range) < _EXACT
@@ -332,10 +332,10 @@ _REQUESTED, _UNKNOWN = "as requested", "the default: the model's file does not s
 
 
 def preprocess_reason(
-    asked: str | Preprocess | None, noted_reason: str, real_range: tuple[float, float] | None
+    requested: str | Preprocess | None, noted_reason: str, real_range: tuple[float, float] | None
 ) -> str:
     """Return why `preprocess_for` chose its result; ``noted_reason`` is empty without a note."""
-    if asked is not None:
+    if requested is not None:
         return _REQUESTED
     if noted_reason:
         return noted_reason
@@ -385,13 +385,13 @@ def _head(path: Path) -> bytes:
 
 def _pixel(word: str, value: str) -> int:
     if not value.isdecimal() or int(value) > _PIXEL_MAX:
-        raise UsageError(f"--preprocess has no pixel value in {word.strip()!r}", fix=_KNOWN)
+        raise UsageError(f"--preprocess needs a number of 0 to 255 in {word.strip()!r}", fix=_KNOWN)
     return int(value)
 
 
 def _length(word: str, value: str) -> int:
     if not value.isdecimal() or not 0 < int(value) <= _LONGEST:
-        raise UsageError(f"--preprocess has no number of pixels in {word.strip()!r}", fix=_KNOWN)
+        raise UsageError(f"--preprocess needs a number of pixels in {word.strip()!r}", fix=_KNOWN)
     return int(value)
 
 
@@ -399,7 +399,7 @@ def _numbers(word: str, value: str) -> tuple[float, ...]:
     try:
         numbers = tuple(float(part) for part in value.split("/"))
     except ValueError as error:
-        raise UsageError(f"--preprocess has no number in {word.strip()!r}", fix=_KNOWN) from error
+        raise UsageError(f"--preprocess needs a number in {word.strip()!r}", fix=_KNOWN) from error
     if len(numbers) not in (1, 3) or not np.isfinite(numbers).all():
         raise UsageError(f"--preprocess needs one or three numbers in {word.strip()!r}", fix=_KNOWN)
     return numbers

@@ -105,15 +105,15 @@ def _weighted(values: NDArray[Any], taps: Taps, axis: int) -> NDArray[np.float32
     return np.asarray(total, np.float32)
 
 
-# Bits of the weights across, of what is kept of their sums besides the 8 of a value, and of the
-# weights down. Every number on the way has 22 bits at most, so float32 holds it exactly.
+# Fraction bits: of the weights along a row, of the sums that are kept, and of the weights along a
+# column. No intermediate number has more than 22 bits, so float32 stores each exactly.
 _ACROSS, _KEPT, _DOWN = 13, 3, 10
-# Half of the last of a sum's bits: sums that lie between two kept values are rounded up.
+# Half of a sum's last bit: sums between two kept values are rounded up.
 _UP = np.float32(0.5 ** (_ACROSS + 1))
-# Numbers of this size have _KEPT bits behind the point: adding it rounds to so many.
+# float32 numbers of this size have _KEPT fraction bits: adding one rounds to so many.
 _ROUNDS = np.float32(1.5 * 2 ** (23 - _KEPT))
 _HALF = np.float32(0.5)
-_BLOCK_VALUES = 192 << 10  # of an array that is worked on: several fit in a core's own cache
+_BLOCK_VALUES = 192 << 10  # values of a block: several blocks fit into a core's own cache
 
 
 def _interpolated(
@@ -237,7 +237,7 @@ def _clipped(index: NDArray[Any], num_in: int) -> NDArray[np.intp]:
 
 
 def _linear(axis: Axis) -> Taps:
-    """tensorflow/core/kernels/image/resize_bilinear_op.cc; OpenCV's INTER_LINEAR but rounding."""
+    """As in tensorflow/core/kernels/image/resize_bilinear_op.cc, and OpenCV's INTER_LINEAR."""
     centre = _centres(axis)
     below = np.floor(centre)
     index = np.stack([below, np.ceil(centre)], 1)
@@ -249,7 +249,7 @@ def _pair(upper: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _nearest(axis: Axis) -> Taps:
-    """tensorflow/core/kernels/image/resize_nearest_neighbor_op.cc with half-pixel centres."""
+    """As in tensorflow/core/kernels/image/resize_nearest_neighbor_op.cc, half-pixel centres."""
     middle = np.arange(axis.num_out, dtype=np.float32) + np.float32(0.5)
     return _one_tap(np.floor(np.float32(axis.start) + middle * axis.scale), axis)
 
@@ -272,7 +272,7 @@ def _cubic(slope: float, distance: NDArray[Any]) -> NDArray[Any]:
 
 
 def _tf_cubic(axis: Axis) -> Taps:
-    """tensorflow/core/kernels/image/resize_bicubic_op.cc, as tf.image.resize calls it.
+    """As in tensorflow/core/kernels/image/resize_bicubic_op.cc, called by tf.image.resize.
 
     Pixels beyond the edge have weight 0; the other weights are increased.
     """
@@ -309,8 +309,8 @@ def _area(axis: Axis) -> Taps:
 def _cv2_enlarging(axis: Axis) -> Taps:
     """OpenCV's INTER_AREA if either side grows: both sides interpolate between two pixels.
 
-    In float64 and in this order: if a pixel's edge is on an edge of the input, another order is
-    slightly below it, and uses the pixel before.
+    The float64 operations have OpenCV's order: in another order, the edge of a pixel that is
+    exactly on an edge of the input would be slightly below it, and the pixel before would be used.
 
     Source:
         opencv/modules/imgproc/src/resize.cpp, ``area_mode`` of resize.

@@ -33,7 +33,7 @@ def describe_access(machine: Machine, node: str) -> str:
     return f"{node} is {mode:04o}, group {group_name(machine, status.st_gid)}; {who} {verdict}"
 
 
-def mend_access(machine: Machine, node: str, group: str) -> str:
+def access_fix(machine: Machine, node: str, group: str) -> str:
     """Return the command that lets the user open ``node``, which should belong to ``group``."""
     status = machine.path(node).stat()
     if group_name(machine, status.st_gid) == group and status.st_mode & stat.S_IWGRP:

@@ -101,15 +101,15 @@ def check_pi_pages(machine: Machine) -> CheckResult:
 
 def check_cpu_inference(machine: Machine) -> CheckResult:
     """Check that a small integer network gives the right answer on the CPU, in a child process."""
-    code, answer = "inference.cpu", machine.ask("inference", timeout_s=_TIMEOUT_S)
-    said = answer.document
+    code, answer = "inference.cpu", machine.query("inference", timeout_s=_TIMEOUT_S)
+    reply = answer.document
     fix = machine.facts.device_extra
-    if answer.died:
-        return CheckResult(code, FAILED, answer.died, "the runtime does not work", fix)
-    if not said.get("ok"):
-        return CheckResult(code, FAILED, str(said.get("error")), fix=fix)
-    version = next(iter(said.get("versions", {}).values()), "")
-    return CheckResult(code, OK, f"right answer from {said['runtime']} {version}")
+    if answer.failure:
+        return CheckResult(code, FAILED, answer.failure, "the runtime does not work", fix)
+    if not reply.get("ok"):
+        return CheckResult(code, FAILED, str(reply.get("error")), fix=fix)
+    version = next(iter(reply.get("versions", {}).values()), "")
+    return CheckResult(code, OK, f"right answer from {reply['runtime']} {version}")
 
 
 def check_delegate(machine: Machine) -> CheckResult:
@@ -120,18 +120,20 @@ def check_delegate(machine: Machine) -> CheckResult:
         return CheckResult(
             code, FAILED, "not tried: " + ("no runtime" if place else "no libedgetpu")
         )
-    answer = machine.ask("delegate", place, timeout_s=_TIMEOUT_S)
+    answer = machine.query("delegate", place, timeout_s=_TIMEOUT_S)
     pair = check_pair(machine)
-    if answer.died:
-        seen = f"opening the Edge TPU: {answer.died}"
+    if answer.failure:
+        seen = f"opening the Edge TPU: {answer.failure}"
         return CheckResult(code, FAILED, seen, pair.why or pair.seen, pair.fix)
-    said = answer.document
-    if said.get("opened"):
+    reply = answer.document
+    if reply.get("opened"):
         return CheckResult(code, OK, f"opened through {place} by {runtime} {version}")
     here = bool(find_usb(machine) or find_pcie(machine))
     why = "the cause is a failed check above, or the device hangs" if here else "no device is here"
     fix = "unplug the device and plug it in again, or switch the machine off and on" if here else ""
-    return CheckResult(code, FAILED, str(said.get("error") or "refused without a reason"), why, fix)
+    return CheckResult(
+        code, FAILED, str(reply.get("error") or "refused without a reason"), why, fix
+    )
 
 
 # Each check with its code, and whether it matters on a machine that uses only the CPU.
@@ -218,12 +220,12 @@ def _checked(code: str, check: Check, machine: Machine) -> CheckResult:
 
 def _check_model(machine: Machine, model: str) -> CheckResult:
     code = "inference.model"
-    answer = machine.ask("model", model, find_library(machine), timeout_s=_TIMEOUT_S)
-    said = answer.document
-    if answer.died or not said.get("ok"):
-        seen = f"{model}: {answer.died or said.get('error')}"
+    answer = machine.query("model", model, find_library(machine), timeout_s=_TIMEOUT_S)
+    reply = answer.document
+    if answer.failure or not reply.get("ok"):
+        seen = f"{model}: {answer.failure or reply.get('error')}"
         return CheckResult(code, FAILED, seen, concerns_cpu=True)
-    return CheckResult(code, OK, f"{model} ran on {said.get('device')}", concerns_cpu=True)
+    return CheckResult(code, OK, f"{model} ran on {reply.get('device')}", concerns_cpu=True)
 
 
 def _nodes(machine: Machine) -> list[str]:

@@ -89,7 +89,7 @@ def model(path: str, library_path: str) -> dict[str, Any]:
     return run_model(path, library_path)
 
 
-_QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
+_REPORTS: dict[str, Callable[..., dict[str, Any]]] = {
     each.__name__: each for each in (facts, library, delegate, inference, model)
 }
 
@@ -119,4 +119,4 @@ def _packages() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n" + json.dumps(_QUESTIONS[sys.argv[1]](*sys.argv[2:])) + "\n")
+    sys.stdout.write("\n" + json.dumps(_REPORTS[sys.argv[1]](*sys.argv[2:])) + "\n")

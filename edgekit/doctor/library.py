@@ -123,24 +123,26 @@ def check_loads(machine: Machine) -> CheckResult:
     code, place = "library.version", find_library(machine)
     if not place:
         return CheckResult(code, NOT_APPLICABLE, "no library")
-    answer = machine.ask("library", place)
-    if answer.died:
-        return CheckResult(code, FAILED, f"loading {place}: {answer.died}", fix=_reinstall(machine))
-    said = answer.document
-    if not said.get("loaded"):
-        missing_usb = "libusb" in str(said.get("error"))
+    answer = machine.query("library", place)
+    if answer.failure:
+        return CheckResult(
+            code, FAILED, f"loading {place}: {answer.failure}", fix=_reinstall(machine)
+        )
+    reply = answer.document
+    if not reply.get("loaded"):
+        missing_usb = "libusb" in str(reply.get("error"))
         fix = "sudo apt-get install libusb-1.0-0" if missing_usb else _reinstall(machine)
-        return CheckResult(code, FAILED, f"cannot load {place}: {said.get('error')}", fix=fix)
-    if said.get("missing"):
+        return CheckResult(code, FAILED, f"cannot load {place}: {reply.get('error')}", fix=fix)
+    if reply.get("missing"):
         return CheckResult(
             code,
             FAILED,
-            f"{place} does not have {said['missing'][0]}",
+            f"{place} does not have {reply['missing'][0]}",
             "it is not TensorFlow Lite's delegate for the Edge TPU",
             _reinstall(machine),
         )
     number = runtime_version(machine)
-    seen = said.get("version") or "it does not report its version"
+    seen = reply.get("version") or "it does not report its version"
     if number and number < CURRENT_RUNTIME_VERSION:
         return CheckResult(
             code,
@@ -157,8 +159,8 @@ def check_loads(machine: Machine) -> CheckResult:
 def runtime_version(machine: Machine) -> int:
     """Return the highest runtime version of models that the library runs; 0 if unknown."""
     place = find_library(machine)
-    said = machine.ask("library", place).document if place else {}
-    return runtime_version_in(str(said.get("version", "")))
+    reply = machine.query("library", place).document if place else {}
+    return runtime_version_in(str(reply.get("version", "")))
 
 
 def check_pair(machine: Machine) -> CheckResult:

@@ -28,14 +28,14 @@ _NOT_FOUND = 127  # the shell's status for a program that does not exist
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """The reply of a child of the doctor: its JSON document, empty if it crashed first."""
 
     document: Mapping[str, Any]
     finished: Finished
 
     @property
-    def died(self) -> str:
+    def failure(self) -> str:
         """A description of how it ended without a reply; "" if it replied."""
         if self.document:
             return ""
@@ -94,8 +94,8 @@ class Machine:
         self.root, self.env = Path(root), dict(os.environ if env is None else env)
         self._run = run or self._run_here
         self._python = python or sys.executable
-        self._answers: dict[tuple[str, ...], Answer] = {}
-        self.facts = _facts(self.ask("facts").document)
+        self._answers: dict[tuple[str, ...], Reply] = {}
+        self.facts = _facts(self.query("facts").document)
         self.debian_packages = dict(debian_packages(self.text("/var/lib/dpkg/status")))
 
     def path(self, absolute: str) -> Path:
@@ -135,11 +135,11 @@ class Machine:
         except EdgeKitError as error:
             return Finished(args, _NOT_FOUND, "", str(error), 0.0, False)
 
-    def ask(self, *words: str, timeout_s: float = 60.0) -> Answer:
+    def query(self, *words: str, timeout_s: float = 60.0) -> Reply:
         """Run ``edgekit.doctor.child`` with ``words`` in the machine's Python, once."""
         if words not in self._answers:
             finished = self.run(self._python, "-m", CHILD, *words, timeout_s=timeout_s)
-            self._answers[words] = Answer(_last_document(finished), finished)
+            self._answers[words] = Reply(_last_document(finished), finished)
         return self._answers[words]
 
     @property

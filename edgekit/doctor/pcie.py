@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 
-from edgekit.doctor.access import describe_access, may_write, mend_access
+from edgekit.doctor.access import access_fix, describe_access, may_write
 from edgekit.doctor.library import apt_install
 from edgekit.doctor.machine import FAILED, NOT_APPLICABLE, OK, WARNING, WINDOWS, Machine
 from edgekit.doctor.result import CheckResult
@@ -97,7 +97,7 @@ def check_pcie_node(machine: Machine) -> CheckResult:
         )
     for node in nodes:
         if not may_write(machine, node):
-            seen, fix = describe_access(machine, node), mend_access(machine, node, "apex")
+            seen, fix = describe_access(machine, node), access_fix(machine, node, "apex")
             return CheckResult(code, FAILED, seen, "opening it is refused", fix)
     return CheckResult(code, OK, "; ".join(describe_access(machine, node) for node in nodes))
 

@@ -27,11 +27,11 @@ def check_python(machine: Machine) -> CheckResult:
     """Check that the Python responds and is new enough."""
     code, facts = "python", machine.facts
     if not facts.python:
-        died = machine.ask("facts").died or "it did not respond"
+        failure = machine.query("facts").failure or "it did not respond"
         return CheckResult(
             code,
             FAILED,
-            f"Python does not run edgekit: {died}",
+            f"Python does not run edgekit: {failure}",
             fix=f"install {WHOLE} or {PART} for it, or name another interpreter: --python",
         )
     version = ".".join(map(str, facts.python))

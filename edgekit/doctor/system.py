@@ -36,8 +36,12 @@ def container(machine: Machine) -> str:
     if machine.has("/run/.containerenv"):
         return "Podman"
     first = machine.text("/proc/1/environ").split("\0")
-    said = [word[10:] for word in first if word.startswith("container=")]
-    for name in (machine.env.get("container", ""), *said, machine.text("/run/systemd/container")):
+    printed = [word[10:] for word in first if word.startswith("container=")]
+    for name in (
+        machine.env.get("container", ""),
+        *printed,
+        machine.text("/run/systemd/container"),
+    ):
         if name:
             return _NAMES.get(name, name)
     groups = machine.text("/proc/1/cgroup")
@@ -118,11 +122,11 @@ def check_compiler(machine: Machine) -> CheckResult:
     finished = machine.run(program, "--version")
     version = next((w for w in finished.stdout.split() if w[:1].isdigit() and "." in w), "")
     if finished.returncode or not version:
-        said = (finished.stdout + finished.stderr).strip().splitlines()[-1:]
+        printed = (finished.stdout + finished.stderr).strip().splitlines()[-1:]
         return CheckResult(
             code,
             FAILED,
-            ": ".join([f"{program} does not print its version", *said]),
+            ": ".join([f"{program} does not print its version", *printed]),
             fix="install it again from coral.ai/docs/edgetpu/compiler",
         )
     if not version.startswith(_NEWEST_COMPILER):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from edgekit.doctor.access import describe_access, may_write, mend_access
+from edgekit.doctor.access import access_fix, describe_access, may_write
 from edgekit.doctor.machine import (
     FAILED,
     MACOS,
@@ -119,7 +119,7 @@ def check_usb_access(machine: Machine) -> CheckResult:
             )
         if not may_write(machine, node):
             seen = describe_access(machine, node)
-            fix = mend_access(machine, node, "plugdev")
+            fix = access_fix(machine, node, "plugdev")
             return CheckResult(code, FAILED, seen, "opening it is refused (USB error -3)", fix)
     return CheckResult(code, OK, "; ".join(describe_access(machine, node) for node in nodes))
 

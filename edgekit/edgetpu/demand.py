@@ -18,10 +18,10 @@ from edgekit.edgetpu.work import operator_cycles, operator_elements
 from edgekit.formats.darwinn import EdgeTpuOperator, arithmetic_cycles
 from edgekit.formats.tflite import CUSTOM, Model, Operator, Subgraph, is_edgetpu_operator
 
-# Typical of the compiled models: a program, an operator that computes something, one that joins or
-# splits, and a class of a softmax, which compilers after 1.0 spread over the tiles (with many
-# instructions if the number of classes is not a multiple of 16: seen with 965 and 1,001, but not
-# with 256 and 16,384).
+# Instruction bytes, typical of the compiled models: of a program, of an operator that computes
+# something, and of one that joins or splits. Compilers after 1.0 spread the classes of a softmax
+# over the tiles; if their number is not a multiple of 16, each class needs instructions, up to a
+# limit (seen with 965 and 1,001 classes, but not with 256 and 16,384).
 _INSTRUCTION_BYTES = 5000
 _INSTRUCTION_BYTES_PER_OPERATOR = 2300
 _INSTRUCTION_BYTES_PER_JOIN = 6500

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 _FEW_SAMPLES = 50
 _MORE_SAMPLES = 300
-_FINE_STEPS, _LOST_STEPS = 64.0, 4.0  # of an input's range: one feature uses many, another few
+_FINE_STEPS, _LOST_STEPS = (
+    64.0,
+    4.0,
+)  # steps of an input: one feature varies by many, another by few
 _WIDE_LOGIT = 16.0  # a sigmoid of it is 1 - 1e-7
-_LOPSIDED = 8.0  # times further below zero than above it
+_LOPSIDED = 8.0  # how many times further below zero than above it
 _WEAK_CODE = 42  # of 127: a row with smaller codes only loses more than 1.5 bits
 _MOST_WEAK = 0.5
 _UNEQUAL = 6.0  # times the median: next to such a channel the others use 5 of 8 bits
@@ -58,7 +61,7 @@ class Making:
     path: str  # of its file; empty without one
     num_calibrated: int | None = None
     num_available: int | None = None  # samples in the data; None if unknown
-    is_random: bool = False  # whether random numbers calibrated it: its answers have no meaning
+    is_random: bool = False  # calibrated with random numbers: its answers have no meaning
 
 
 @dataclass(frozen=True)

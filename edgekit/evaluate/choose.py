@@ -24,7 +24,7 @@ from edgekit.evaluate.class_names import (
     check_same_order,
     folders_of,
     label_map,
-    order_doubts,
+    order_warnings,
 )
 from edgekit.evaluate.coco_judge import (
     BOXES,
@@ -74,8 +74,8 @@ class Case:
     decoders: Sequence[Decoder]
     dataset: Dataset
     names: Sequence[str]  # of the model's classes; may be empty
-    asked: str | None  # the task that the user named
-    has_told_names: bool  # the user named the classes, so folders must match them
+    requested: str | None  # the task that the user named
+    has_given_names: bool  # the user named the classes, so folders must match them
     label_offset: int
     score_threshold: float | None
 
@@ -98,7 +98,7 @@ class Chosen:
     task: str
     judge: Judge
     why: str  # the task
-    doubts: tuple[str, ...] = ()  # warnings
+    warnings: tuple[str, ...] = ()
     threshold: float | None = None  # of a multi-label model: scores above it count as true
 
 
@@ -109,9 +109,9 @@ def choose_judge(case: Case) -> Chosen:
         DataError: The data do not fit the requested task, or the labels fit no task.
         UnsupportedModelError: The two models are for different tasks.
     """
-    task, why, doubts = _task(case)
+    task, why, warnings = _task(case)
     if task in (CLASSIFICATION, MULTILABEL, REGRESSION, NONE):
-        return _of_labels(case, task, why, doubts)
+        return _of_labels(case, task, why, warnings)
     tasks = [decoder.task for decoder in case.decoders]
     if any(each != task for each in tasks):
         raise UnsupportedModelError(
@@ -125,7 +125,7 @@ def choose_judge(case: Case) -> Chosen:
 def _task(case: Case) -> tuple[str, str, tuple[str, ...]]:
     """Return the task, how it was recognized, and warnings."""
     guess = case.decoders[0]
-    if case.asked or _has_truth(guess.task, case.dataset):
+    if case.requested or _has_truth(guess.task, case.dataset):
         return guess.task, guess.why, ()
     if isinstance(case.dataset, (CocoDataset, MaskDataset)):
         return _unjudged(case, "the data are images with boxes, key points or masks")
@@ -153,8 +153,8 @@ def _task(case: Case) -> tuple[str, str, tuple[str, ...]]:
     is_mask = guess.task == SEGMENTATION and labels is not None and labels.dtype.kind != "f"
     is_target = kind == TARGETS or (kind == CLASSES and values == 1)
     if width == values and is_target and not is_mask:
-        doubts = () if guess.task == NONE else (_refuted(guess, "judged as regression"),)
-        return REGRESSION, why, doubts
+        warnings = () if guess.task == NONE else (_refuted(guess, "judged as regression"),)
+        return REGRESSION, why, warnings
     return _unjudged(
         case, "there are no labels" if kind == UNLABELLED else f"the labels are {kind}"
     )
@@ -168,9 +168,9 @@ def _has_truth(task: str, dataset: Dataset) -> bool:
 def _unjudged(case: Case, what: str) -> tuple[str, str, tuple[str, ...]]:
     guess = case.decoders[0]
     instead = "compared output by output" if len(case.engines) > 1 else "only latency was measured"
-    doubt = f"{_refuted(guess, instead)}: {what}"
+    warning = f"{_refuted(guess, instead)}: {what}"
     wanted = _WANTED.get(guess.task)
-    return NONE, guess.why, (doubt + (f", {guess.task} needs {wanted}" if wanted else ""),)
+    return NONE, guess.why, (warning + (f", {guess.task} needs {wanted}" if wanted else ""),)
 
 
 def _refuted(guess: Decoder, instead: str) -> str:
@@ -193,25 +193,25 @@ def _no_fit(case: Case, kind: str, width: int) -> DataError:
     )
 
 
-def _of_labels(case: Case, task: str, why: str, doubts: tuple[str, ...]) -> Chosen:
+def _of_labels(case: Case, task: str, why: str, warnings: tuple[str, ...]) -> Chosen:
     runners = [engine.single for engine in case.engines]
     if task == NONE:
-        return Chosen(task, NoJudge(len(runners)), why, doubts)
+        return Chosen(task, NoJudge(len(runners)), why, warnings)
     if task == REGRESSION:
         from edgekit.evaluate.regression import RegressionJudge  # noqa: PLC0415 - seldom used
 
-        return Chosen(task, RegressionJudge(runners, case.names), why, doubts)
+        return Chosen(task, RegressionJudge(runners, case.names), why, warnings)
     heads = [Head(engine.single, engine.prepared.source) for engine in case.engines]
     _check_same_classes(case, heads)
     if task == CLASSIFICATION:
-        must_match = case.has_told_names
+        must_match = case.has_given_names
         folders = folders_of(case.dataset)
         found = label_map(folders, case.names, must_match=must_match)
         if found is None:
             classes = case.decoders[0].num_classes
             check_num_folders(folders, classes, case.label_offset)
-        order = tuple(order_doubts(folders, case.names, found))
-        return Chosen(task, Tally(heads, case.label_offset, found), why, (*doubts, *order))
+        order = tuple(order_warnings(folders, case.names, found))
+        return Chosen(task, Tally(heads, case.label_offset, found), why, (*warnings, *order))
     from edgekit.evaluate.multilabel import MultilabelJudge  # noqa: PLC0415 - seldom used
 
     given = case.score_threshold
@@ -221,8 +221,8 @@ def _of_labels(case: Case, task: str, why: str, doubts: tuple[str, ...]) -> Chos
     ]
     judge = MultilabelJudge(runners, thresholds, case.names)
     if ends_in_softmax(runners[0].model, runners[0].outputs[0]):
-        doubts = (*doubts, _SOFTMAX)
-    return Chosen(task, judge, why, doubts, thresholds[0])
+        warnings = (*warnings, _SOFTMAX)
+    return Chosen(task, judge, why, warnings, thresholds[0])
 
 
 def _check_same_classes(case: Case, heads: Sequence[Head]) -> None:
@@ -236,7 +236,7 @@ def _check_same_classes(case: Case, heads: Sequence[Head]) -> None:
             why="answers are compared by class index; a background class is the usual cause",
             fix="--against takes the same network before or after conversion",
         )
-    if len(heads) > 1 and not case.has_told_names:
+    if len(heads) > 1 and not case.has_given_names:
         check_same_order(case.names, model_labels(other, counts[-1]), other.source)
 
 

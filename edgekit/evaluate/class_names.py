@@ -71,7 +71,7 @@ def label_map(
     return found
 
 
-def order_doubts(
+def order_warnings(
     folders: Mapping[int, str], names: Sequence[str], found: Mapping[int, int] | None
 ) -> Iterator[str]:
     """Warn if class folders were not matched by name, or have another order than the names.
@@ -100,7 +100,7 @@ def order_doubts(
         )
 
 
-def text_order_doubts(
+def text_order_warnings(
     folders: Mapping[int, str],
     confusion: Mapping[tuple[int, int], int],
     class_of: Callable[[int], int],

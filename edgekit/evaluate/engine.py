@@ -70,7 +70,7 @@ class Engine:
         """Return raw outputs for real inputs; append the time of each inference to ``times_s``."""
         return self._run_single(rows, self.times_s)
 
-    def see(self, rows: Rows) -> None:
+    def run_untimed(self, rows: Rows) -> None:
         """Run ``rows`` untimed, for ``specialize`` to compare with."""
         self._run_single(rows, None)
 

@@ -21,21 +21,21 @@ from edgekit.data import (
 )
 from edgekit.data.arrays import ArrayDataset
 from edgekit.data.dataset import remarks_of, sample_specs
-from edgekit.data.labels import label_file_doubts
+from edgekit.data.labels import label_file_warnings
 from edgekit.data.spread import spread
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate.choose import Case, Chosen, choose_judge
 from edgekit.evaluate.decoders import same_decoders
-from edgekit.evaluate.doubts import (
-    box_doubts,
-    label_doubts,
-    metric_doubts,
-    nan_doubts,
-    range_doubts,
-)
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.journal import Journal
-from edgekit.evaluate.result import Comparison, EvaluateResult, asked_for
+from edgekit.evaluate.result import Comparison, EvaluateResult, set_options
+from edgekit.evaluate.result_warnings import (
+    box_warnings,
+    folder_warnings,
+    metric_warnings,
+    nan_warnings,
+    range_warnings,
+)
 from edgekit.evaluate.tally import Tally
 from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
 from edgekit.files import read_bytes, sha256_hex
@@ -52,11 +52,11 @@ from edgekit.tasks import (
     DecodeOptions,
     Decoder,
     fit_labels,
-    label_order_doubt,
+    label_order_warning,
     model_labels,
-    other_pixels_doubt,
+    other_pixels_warning,
     prepare,
-    preprocess_doubt,
+    preprocess_warning,
     task_named,
 )
 
@@ -119,7 +119,7 @@ class _Pixels:
     """Why the pixels are preprocessed in this way, and the warning if the model contradicts it."""
 
     reason: str
-    doubts: tuple[str, ...]  # contradictions with the network, its file or the other model
+    warnings: tuple[str, ...]  # contradictions with the network, its file or the other model
 
 
 @dataclass(frozen=True)
@@ -319,9 +319,9 @@ def _prepared(
         opened = opened.with_rows()
     dataset = spread(opened, settings.num_samples)
     names = _class_names(engines[0], decoders[0], settings)
-    told = settings.labels is not None
+    has_given_names = settings.labels is not None
     threshold = settings.score_threshold
-    case = Case(engines, decoders, dataset, names, task, told, offset, threshold)
+    case = Case(engines, decoders, dataset, names, task, has_given_names, offset, threshold)
     chosen = choose_judge(case)
     if engines[0].single.environment.is_edge_tpu or settings.keep_state:
         workers = 1
@@ -332,12 +332,12 @@ def _prepared(
     is_real = isinstance(dataset, ArrayDataset) and not dataset.has_pixels
     if is_real and how.is_default:
         reason = REAL_NUMBERS
-    doubt = preprocess_doubt(preprocess, prepared[0])
-    if not doubt and not (is_real and how.is_default):
-        doubt = other_pixels_doubt(how, prepared)
+    warning = preprocess_warning(preprocess, prepared[0])
+    if not warning and not (is_real and how.is_default):
+        warning = other_pixels_warning(how, prepared)
     own = model_labels(prepared[0], decoders[0].num_classes)
-    order = label_order_doubt(names if told else (), own)
-    pixels = _Pixels(reason, tuple(filter(None, (doubt, order))))
+    order = label_order_warning(names if has_given_names else (), own)
+    pixels = _Pixels(reason, tuple(filter(None, (warning, order))))
     return _Evaluation(engines, decoders, chosen, names, plan, settings, start, pixels)
 
 
@@ -380,7 +380,7 @@ def _watch(evaluation: _Evaluation) -> OutputWatch | None:
     return watch_outputs(evaluation.engines, evaluation.decoders, task, plan.dataset, plan.total)
 
 
-def _agreement_doubts(quality: Agreement | None) -> Sequence[str]:
+def _agreement_warnings(quality: Agreement | None) -> Sequence[str]:
     if quality is None:
         return ()
     from edgekit.evaluate.outputs import agreement_warnings  # noqa: PLC0415 - for two models only
@@ -398,18 +398,18 @@ def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None
         environment = replace(environment, thermal=thermal)
     verdict = judge.verdict()
     score = verdict.scores[0]
-    doubts = [
-        *_agreement_doubts(quality),
-        *(metric_doubts(verdict, engines[1].prepared.source) if len(engines) > 1 else ()),
+    warnings = [
+        *_agreement_warnings(quality),
+        *(metric_warnings(verdict, engines[1].prepared.source) if len(engines) > 1 else ()),
         *remarks_of(dataset),
-        *decoder.doubts,
-        *box_doubts(decoder),
-        *_label_file_doubts(settings),
-        *chosen.doubts,
-        *nan_doubts(engines, outcome, judge.count),
-        *evaluation.pixels.doubts,
-        *range_doubts(engine.single, dataset),
-        *label_doubts(judge, dataset),
+        *decoder.warnings,
+        *box_warnings(decoder),
+        *_label_file_warnings(settings),
+        *chosen.warnings,
+        *nan_warnings(engines, outcome, judge.count),
+        *evaluation.pixels.warnings,
+        *range_warnings(engine.single, dataset),
+        *folder_warnings(judge, dataset),
     ]
     return EvaluateResult(
         # The Runner has another file than the given one if the plain model runs instead.
@@ -437,11 +437,11 @@ def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None
         num_workers=plan.workers,
         cpu_batch=engine.batch,
         time_s=time.monotonic() - evaluation.start,
-        warnings=tuple(doubts),
+        warnings=tuple(warnings),
         num_nan=outcome.num_nan(0),
         nan_samples=tuple(outcome.nan_samples(0)),
         threshold=chosen.threshold,
-        asked=asked_for(_DEFAULTS, **settings.__dict__),
+        asked=set_options(_DEFAULTS, **settings.__dict__),
         class_names=tuple(evaluation.names),
         preprocess_reason=evaluation.pixels.reason,
         # On the CPU only the first inferences are timed, before others run in parallel.
@@ -464,9 +464,9 @@ def _comparison(other: Engine, verdict: Verdict, outcome: Outcome) -> Comparison
     )
 
 
-def _label_file_doubts(settings: _Settings) -> Iterator[str]:
+def _label_file_warnings(settings: _Settings) -> Iterator[str]:
     if isinstance(settings.labels, (str, Path)):
-        yield from label_file_doubts(settings.labels)
+        yield from label_file_warnings(settings.labels)
 
 
 def _preprocess(

@@ -89,9 +89,9 @@ class MultilabelJudge:
             metrics = {name: metrics[name] for name in kept}
             per_class = {self._name(index): values for index, values in each.items()}
             scores.append(make_score(metrics, left_out, per_class))
-        said = [table > threshold for table, threshold in zip(tables, self._thresholds)]
+        found = [table > threshold for table, threshold in zip(tables, self._thresholds)]
         difference, difference_ci95 = paired_difference(scores[0], scores[-1])
-        agreement = float((said[0] == said[-1]).all(axis=1).mean())
+        agreement = float((found[0] == found[-1]).all(axis=1).mean())
         return Verdict(tuple(scores), agreement, difference, difference_ci95, self.num_classes)
 
     def _name(self, index: int) -> str:
@@ -111,9 +111,9 @@ def multilabel_metrics(
         scores: The same shape; larger for a likelier class.
         threshold: Classes with a score above it count as found.
     """
-    said = scores > threshold
-    hits = (truth & said).sum(axis=0)
-    both = truth.sum(axis=0) + said.sum(axis=0)
+    found = scores > threshold
+    hits = (truth & found).sum(axis=0)
+    both = truth.sum(axis=0) + found.sum(axis=0)
     each: dict[int, dict[str, float]] = {}
     for index in np.flatnonzero(both):
         each[int(index)] = {"f1": float(2 * hits[index] / both[index])}

@@ -61,7 +61,8 @@ class EvaluateResult(MeasuredResult):
     cpu_batch: int  # samples per inference after latencies were measured; outputs were equal
     time_s: float
     warnings: tuple[str, ...]
-    asked: Mapping[str, str] = field(default_factory=dict)  # as `asked_for`
+    # The options that were set, as on the command line: option -> its value as text.
+    asked: Mapping[str, str] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()  # of ``num_classes`` classes; empty if unknown
     num_nan: int = 0  # samples answered with NaN or infinity; never right
     nan_samples: tuple[str, ...] = ()  # the first of them
@@ -69,7 +70,7 @@ class EvaluateResult(MeasuredResult):
     preprocess_reason: str = ""  # why the data were preprocessed as in ``data``
 
 
-def asked_for(defaults: Mapping[str, Any], **options: Any) -> dict[str, str]:  # noqa: ANN401
+def set_options(defaults: Mapping[str, Any], **options: Any) -> dict[str, str]:  # noqa: ANN401
     """Return the options that were set, as on the command line: ``--labels`` -> the file's path.
 
     Args:

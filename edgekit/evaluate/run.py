@@ -16,7 +16,7 @@ from edgekit.evaluate.engine import as_pixels
 from edgekit.evaluate.finite import bad_rows
 from edgekit.evaluate.gallery import Gallery
 from edgekit.evaluate.inputs import Item, Reading, each_sample, expand, read_item
-from edgekit.evaluate.result import asked_for
+from edgekit.evaluate.result import set_options
 from edgekit.files import make_folder
 from edgekit.runtime import Environment, MeasuredResult, Runner, RunnerOptions
 from edgekit.tasks import (
@@ -24,10 +24,10 @@ from edgekit.tasks import (
     Decoder,
     choose_decoder,
     fit_labels,
-    label_order_doubt,
+    label_order_warning,
     model_labels,
     prepare,
-    preprocess_doubt,
+    preprocess_warning,
     raw_decoder,
 )
 
@@ -58,7 +58,8 @@ class RunResult(MeasuredResult):
     answers: tuple[Answer, ...]
     failed: tuple[str, ...]  # files of a folder or pattern that could not be read, and why
     environment: Environment
-    asked: Mapping[str, str] = field(default_factory=dict)  # as `asked_for`
+    # The options that were set, as on the command line: option -> its value as text.
+    asked: Mapping[str, str] = field(default_factory=dict)
     preprocess_reason: str = ""  # why this preprocessing
     warnings: tuple[str, ...] = ()
 
@@ -89,12 +90,12 @@ class RunRequest:
             raise UsageError(f"--top is {self.top}", fix="give a number above zero")
         parse_preprocess(self.preprocess)
 
-    def asked(self, options: RunnerOptions) -> dict[str, str]:
+    def requested_options(self, options: RunnerOptions) -> dict[str, str]:
         """The fields that differ from their defaults, here and in ``options``."""
         given = {name: value for name, value in self.__dict__.items() if name != "preprocess"}
         defaults = {"top": 5, "kernels": "fast", "num_threads": 1}
         ran = {name: getattr(options, name) for name in ("runtime", "kernels", "num_threads")}
-        return asked_for(defaults, **given, **ran)
+        return set_options(defaults, **given, **ran)
 
 
 def run(  # noqa: PLR0913 - public: its options are keywords
@@ -212,10 +213,10 @@ def run_request(
     names = given or own
     real_range = runner.inputs[0].real_range if runner.inputs else None
     dtype = runner.inputs[0].dtype if runner.inputs else "float32"
-    asked_how = request.preprocess
-    how = preprocess_for(asked_how, prepared.notes.preprocess, real_range, dtype)
+    requested = request.preprocess
+    how = preprocess_for(requested, prepared.notes.preprocess, real_range, dtype)
     session = _Session(runner, decoder, how, Words(names, request.top), request.keep_state)
-    doubts = (preprocess_doubt(asked_how, prepared), label_order_doubt(given, own))
+    warnings = (preprocess_warning(requested, prepared), label_order_warning(given, own))
     answers, failed = _answer_all(session, inputs, request.output)
     decoder = session.decoder
     environment = runner.environment
@@ -227,13 +228,13 @@ def run_request(
         decoder=decoder.kind,
         recognized_by=decoder.why,
         preprocess=str(how),
-        preprocess_reason=preprocess_reason(asked_how, prepared.preprocess_reason, real_range),
+        preprocess_reason=preprocess_reason(requested, prepared.preprocess_reason, real_range),
         score_threshold=score_threshold,
         answers=tuple(answers),
         failed=tuple(failed),
         environment=environment,
-        asked=request.asked(runner.options),
-        warnings=(*decoder.doubts, *filter(None, doubts), *session.doubts),
+        asked=request.requested_options(runner.options),
+        warnings=(*decoder.warnings, *filter(None, warnings), *session.warnings),
     )
 
 
@@ -273,7 +274,7 @@ class _Session:
         self._keep_state = keep_state
         self._continued = _continued(runner.inputs, runner.outputs)
         self._states: dict[str, NDArray[Any]] = {}
-        self.doubts: list[str] = []  # about single answers
+        self.warnings: list[str] = []  # about single answers
 
     def samples(self, item: Item) -> Iterator[Item]:
         """Yield the samples in ``item``."""
@@ -329,9 +330,9 @@ class _Session:
                     error.what, where=source, why=error.why, fix=error.fix
                 ) from error
             why = f"it looks like {guess.kind}, but {error.what}"
-            doubt = f"{source}: not read as {guess.task}, {guess.kind}: {error.what}; {error.why}"
+            warning = f"{source}: not read as {guess.task}, {guess.kind}: {error.what}; {error.why}"
             self.decoder = replace(
-                raw_decoder(why, guess.input_shape), doubts=(*guess.doubts, doubt)
+                raw_decoder(why, guess.input_shape), warnings=(*guess.warnings, warning)
             )
             return None
 
@@ -341,7 +342,7 @@ class _Session:
         used = raw if counted is None else counted(raw)
         if all(np.isfinite(each).all() for each in used):
             return meaning
-        self.doubts.append(f"the model answers {source} with NaN or infinity: not an answer")
+        self.warnings.append(f"the model answers {source} with NaN or infinity: not an answer")
         return None
 
     def _raw(self, info: TensorInfo, reading: Reading) -> NDArray[Any]:

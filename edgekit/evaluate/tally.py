@@ -139,7 +139,7 @@ class Tally:
             self._only[-1][name] += int((right[-1] & ~right[0]).sum())
 
     @property
-    def is_told_classes(self) -> bool:
+    def maps_labels(self) -> bool:
         """Whether names or an offset map labels to the models' classes."""
         return self._map is not None or self._offset != 0
 

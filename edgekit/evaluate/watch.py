@@ -97,8 +97,8 @@ def watch_outputs(
     if task == NONE:
         return OutputWatch(engines, decoders, total)
     fitting = [each for each in decoders if each.task == task]
-    is_told = task != CLASSIFICATION or labels_of(dataset) is not None
-    chosen = [replace(each, is_guess=False) for each in fitting] if is_told else fitting
+    is_certain = task != CLASSIFICATION or labels_of(dataset) is not None
+    chosen = [replace(each, is_guess=False) for each in fitting] if is_certain else fitting
     try:
         return OutputWatch(engines, chosen if len(chosen) > 1 else (), total)
     except UnsupportedModelError:

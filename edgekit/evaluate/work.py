@@ -76,7 +76,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to do an evaluation."""
+    """The settings of an evaluation."""
 
     dataset: Dataset
     limit: int | None
@@ -270,7 +270,7 @@ class _Run:
             return
         inputs = first.load().inputs
         for engine, batch in zip(self._engines, batches):
-            engine.see(inputs)
+            engine.run_untimed(inputs)
             engine.specialize(self._plan.workers, batch, exactly=True)
         self.is_timed = True
 

@@ -54,7 +54,7 @@ class Certificate(Result):
 LEAST_SNR_DB = 20.0  # a difference of a tenth: below it, warn about a rewrite's outputs
 
 
-def doubts_of(certificate: Certificate) -> Iterator[str]:
+def warnings_of(certificate: Certificate) -> Iterator[str]:
     """Yield a warning, with a way to check, if outputs differ much from those before.
 
     With random inputs an output is often nearly empty (a mask without a person); then the ratio is

@@ -11,7 +11,7 @@ from edgekit.edgetpu.estimate import estimated_ms
 from edgekit.edgetpu.findings import is_float
 from edgekit.errors import UnsupportedModelError
 from edgekit.fix.apply import Fixing, Progress
-from edgekit.fix.certificate import doubts_of
+from edgekit.fix.certificate import warnings_of
 from edgekit.fix.choose import choose_rules
 from edgekit.fix.mapping import num_mapped
 from edgekit.fix.prove import Prover
@@ -115,7 +115,7 @@ def fix(  # noqa: PLR0913 - public: its options are keywords
         warnings=(
             *_warnings(before, after, library.runtime, job),
             *_slower(*times),
-            *(doubts_of(whole) if whole is not None else ()),
+            *(warnings_of(whole) if whole is not None else ()),
         ),
         estimated_ms_before=times[0],
         estimated_ms_after=times[1],

@@ -31,7 +31,7 @@ class Board:
     def __init__(self, target: SshTarget, connection: Any, python: str) -> None:  # noqa: ANN401 - asyncssh is optional
         self.target, self._connection, self._python = target, connection, python
 
-    async def ask(self, request: Document) -> dict[str, Any]:
+    async def request(self, request: Document) -> dict[str, Any]:
         """Send one request and return its reply.
 
         Raises:

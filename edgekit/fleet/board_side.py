@@ -147,7 +147,7 @@ def _mirror(folder: str, wanted: set[str]) -> None:
                 os.remove(path)
 
 
-def _claim(folder: str) -> None:
+def _mark_folder(folder: str) -> None:
     mark = os.path.join(folder, _MARK)
     if os.path.isdir(folder) and os.listdir(folder) and not os.path.exists(mark):
         raise OSError(f"{folder} exists, but edgekit deploy did not create it")
@@ -161,7 +161,7 @@ def receive(request: dict[str, Any]) -> dict[str, Any] | None:
     root = request["folder"]
     mirrors = [os.path.join(root, name) for name in request["mirrors"]]
     for folder in mirrors:
-        _claim(folder)
+        _mark_folder(folder)
     plan: list[list[int] | None] = []
     need = 0
     same = resumed = reused = 0

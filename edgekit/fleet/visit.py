@@ -131,7 +131,7 @@ class Visit:
         if self._plan.python != "python3":  # the user's choice comes first
             pythons.reverse()
         request = {"do": "probe", "folder": self._plan.folder, "pythons": pythons}
-        found = await board.ask(request)
+        found = await board.request(request)
         self._note(machine=found["machine"])
         return found
 
@@ -215,14 +215,14 @@ class Visit:
             DeviceError: The requested device is not usable.
         """
         self._step("doctor")
-        asked = self._plan.device
-        words = ["doctor", *(["--cpu"] if asked == "cpu" else [])]
+        requested = self._plan.device
+        words = ["doctor", *(["--cpu"] if requested == "cpu" else [])]
         answers = (0, DeviceError.exit_status)
         document = await board.edgekit(python, words, folder, statuses=answers)
         self._note(doctor=document)
         usable = bool(document["edge_tpu_usable"])
-        device = asked
-        if asked == "auto":
+        device = requested
+        if requested == "auto":
             device = _ANY_EDGE_TPU if usable and self._plan.has_compiled else "cpu"
             self._step(f"{'an' if usable else 'no'} Edge TPU is usable; device {device}")
         if not document["cpu_usable" if device == "cpu" else "edge_tpu_usable"]:

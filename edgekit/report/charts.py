@@ -60,7 +60,7 @@ def latency_histogram(timings: Sequence[Timing]) -> str:
     canvas.axes.locator_params(axis="x", nbins=_NUM_TICKS)
     canvas.axes.set_ylabel("inferences")
     canvas.axes.grid(axis="y")
-    return canvas.svg("Histogram of latencies: " + _spoken(timings))
+    return canvas.svg("Histogram of latencies: " + _as_text(timings))
 
 
 def latency_ecdf(timings: Sequence[Timing]) -> str:
@@ -80,7 +80,7 @@ def latency_ecdf(timings: Sequence[Timing]) -> str:
     canvas.axes.set_ylabel("% done")
     canvas.axes.set_ylim(0, 102)
     canvas.axes.grid()
-    return canvas.svg("Share of inferences done, by time: " + _spoken(timings))
+    return canvas.svg("Share of inferences done, by time: " + _as_text(timings))
 
 
 def latency_series(timings: Sequence[Timing]) -> str:
@@ -97,7 +97,7 @@ def latency_series(timings: Sequence[Timing]) -> str:
     canvas.axes.set_ylabel("ms")
     canvas.axes.set_ylim(bottom=0)
     canvas.axes.grid(axis="y")
-    return canvas.svg("Latencies in the order of measurement: " + _spoken(timings))
+    return canvas.svg("Latencies in the order of measurement: " + _as_text(timings))
 
 
 def memory_bars(stores: Sequence[Store]) -> str:
@@ -119,8 +119,8 @@ def memory_bars(stores: Sequence[Store]) -> str:
     canvas.axes.tick_params(axis="y", length=0)
     canvas.axes.invert_yaxis()
     canvas.axes.set_xlabel("MiB")
-    spoken = (f"{each.name} {each.used_bytes:,} of {each.room_bytes:,} bytes" for each in stores)
-    return canvas.svg("Memory of the chip: " + "; ".join(spoken))
+    texts = (f"{each.name} {each.used_bytes:,} of {each.room_bytes:,} bytes" for each in stores)
+    return canvas.svg("Memory of the chip: " + "; ".join(texts))
 
 
 def error_lines(
@@ -201,11 +201,11 @@ def interval_bars(rows: Sequence[tuple[str, float, float, float]]) -> str:
     canvas.axes.tick_params(axis="y", length=0)
     canvas.axes.set(xlim=(0, None), ylim=(len(rows) - 0.5, -0.5), xlabel="ms, estimated")
     canvas.axes.grid(axis="x")
-    spoken = (f"{name} {mid:.3g} ms ({low:.3g} to {high:.3g})" for name, low, mid, high in rows)
-    return canvas.svg("Estimated latency: " + "; ".join(spoken))
+    texts = (f"{name} {mid:.3g} ms ({low:.3g} to {high:.3g})" for name, low, mid, high in rows)
+    return canvas.svg("Estimated latency: " + "; ".join(texts))
 
 
-def _spoken(timings: Sequence[Timing]) -> str:
+def _as_text(timings: Sequence[Timing]) -> str:
     return "; ".join(
         f"{each.name} median {float(np.median(each.times_ms)):.4g} ms" for each in timings
     )

@@ -24,7 +24,15 @@ _DATA_BUDGET_BYTES = 1_500_000
 _LOG_BUDGET_CHARS = 300_000
 _MAX_REMARKS = 50
 # Sections that the command line mentions if they are empty.
-_TOLD = ("operators", "memory", "layer_errors", "latency", "accuracy", "pictures", "compiler_log")
+_REPORTED = (
+    "operators",
+    "memory",
+    "layer_errors",
+    "latency",
+    "accuracy",
+    "pictures",
+    "compiler_log",
+)
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -94,7 +102,7 @@ def report(
         model=subject.name,
         sha256=subject.sha256,
         verdict=verdict,
-        missing=tuple(name for name in _TOLD if sections[name] in (None, [])),
+        missing=tuple(name for name in _REPORTED if sections[name] in (None, [])),
         documents=documents,
         remarks=tuple(evidence.remarks[:_MAX_REMARKS]),
     )

@@ -81,7 +81,7 @@ def _convert(node: Node) -> Command:
     data = _data(node) if num_samples else []
     if data is None:
         return Command("", _DATA_IN_PYTHON.format("convert"))
-    words = ["convert", source, *data, "--mode", node.text("mode"), *_asked(node)]
+    words = ["convert", source, *data, "--mode", node.text("mode"), *_options_of(node)]
     samples = _option("--num-samples", num_samples or None)
     return _command([*words, *samples, "-o", node.text("output")], files=[source, *_paths(data)])
 
@@ -94,7 +94,7 @@ def _evaluate(node: Node) -> Command:
         return Command("", "edgekit evaluate: a model was passed in Python")
     words = ["evaluate", model, *data, *(["--against", other] if other else [])]
     files = [model, *([other] if other else []), *_paths(data)]
-    return _command([*words, *_runtime(node), *_asked(node)], files=files)
+    return _command([*words, *_runtime(node), *_options_of(node)], files=files)
 
 
 def _benchmark(node: Node) -> Command:
@@ -107,7 +107,7 @@ def _run(node: Node) -> Command:
     sources = list(dict.fromkeys(each.text("source") for each in node.entries("answers")))
     note = f"and {len(sources) - _MAX_INPUTS} more inputs" if len(sources) > _MAX_INPUTS else ""
     words = ["run", node.text("model"), *sources[:_MAX_INPUTS]]
-    words += ["--preprocess", node.text("preprocess"), *_device(node), *_asked(node)]
+    words += ["--preprocess", node.text("preprocess"), *_device(node), *_options_of(node)]
     return _command(words, note)
 
 
@@ -166,7 +166,7 @@ def _device(node: Node) -> list[str]:
     return ["--device", device] if device and device != "cpu" else []
 
 
-def _asked(node: Node) -> Iterator[str]:
+def _options_of(node: Node) -> Iterator[str]:
     for option, value in node.fields("asked"):
         words = [option, value.text()] if value.text() else [option]  # flags do not have a value
         yield from words if option.startswith("--") else []

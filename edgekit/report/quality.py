@@ -172,8 +172,8 @@ def _confusion(node: Node) -> dict[tuple[int, int], int]:
 
 def _class_names(node: Node) -> Callable[[int], str]:
     """Return a function from a class index to its name in the evaluation, else the index."""
-    told = [each.text() for each in node.entries("class_names")]
-    names = told if len(told) == node.count("num_classes") else []
+    given = [each.text() for each in node.entries("class_names")]
+    names = given if len(given) == node.count("num_classes") else []
     return lambda index: (names[index] if names else "") or str(index)
 
 

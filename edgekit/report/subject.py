@@ -16,7 +16,7 @@ from edgekit.result import Result
 
 COMPUTED = "computed for this report"
 # Documents that name the model they are about, the most specific first.
-_TELLING = ("evaluate", "check", "compile", "benchmark", "debug", "estimate", "convert")
+_NAMING = ("evaluate", "check", "compile", "benchmark", "debug", "estimate", "convert")
 _LISTED = 5
 
 
@@ -50,7 +50,7 @@ def find_subject(evidence: Evidence, wanted: str | None = None) -> Subject:
         for each in evidence.models
         if each.kind == "integer" and each.file.sha256 != subject.sha256
     ]
-    if others and not any(evidence.of(kind, subject.sha256) for kind in _TELLING):
+    if others and not any(evidence.of(kind, subject.sha256) for kind in _NAMING):
         evidence.remarks.append(
             f"{len(others)} more integer models, {', '.join(others[:_LISTED])}"
             f"{', ...' if len(others) > _LISTED else ''}: choose one with --model"
@@ -74,7 +74,7 @@ def _named(evidence: Evidence, wanted: str) -> FoundModel:
 def _likeliest(evidence: Evidence) -> Subject:
     models = {each.file.sha256: each for each in evidence.models}
     integer = [each for each in evidence.models if each.kind == "integer"]
-    named = [document for kind in _TELLING for document in evidence.of(kind)]
+    named = [document for kind in _NAMING for document in evidence.of(kind)]
     for document in named:
         found = models.get(document.node.text("sha256"))
         if found is not None and found.kind == "integer":

@@ -66,16 +66,18 @@ def judge(evidence: Evidence, subject: Subject) -> Verdict:
         _accuracy(evaluation, quality),
         _latency(evidence, subject),
     )
-    told = [mapping, *accuracy_words(evaluation, quality), _latency_words(numbers[2])]
+    sentences = [mapping, *accuracy_words(evaluation, quality), _latency_words(numbers[2])]
     gates = [each for doc in evidence.of("compare") for each in doc.node.entries("failures")]
     if gates:
         level = _BAD
-        told.append("A gate of compare was not met: " + "; ".join(g.text() for g in gates) + ".")
+        sentences.append(
+            "A gate of compare was not met: " + "; ".join(g.text() for g in gates) + "."
+        )
     level = _worse(level, answers_level(evaluation, quality))
     is_whole = all(number.evidence in {MEASURED, RECORDED} for number in numbers)
     is_ready = level == _GOOD and is_whole and is_settled(evaluation, quality)
     headline = "ready" if is_ready else _HEADLINES[level]
-    return Verdict(level, headline, " ".join(text for text in told if text), numbers)
+    return Verdict(level, headline, " ".join(text for text in sentences if text), numbers)
 
 
 def _worse(level: str, answers: str) -> str:

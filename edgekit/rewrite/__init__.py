@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from edgekit.rewrite.copied_scales import changes_scale, mend_copied_scales
+from edgekit.rewrite.copied_scales import changes_scale, fix_copied_scales
 from edgekit.rewrite.edit import is_editable
 from edgekit.rewrite.io_types import IO_KINDS
 from edgekit.rewrite.partial_split import slice_partial_splits
@@ -16,8 +16,8 @@ __all__ = [
     "Rule",
     "apply_rule",
     "changes_scale",
+    "fix_copied_scales",
     "is_editable",
-    "mend_copied_scales",
     "rules",
     "slice_partial_splits",
 ]

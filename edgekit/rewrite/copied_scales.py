@@ -69,7 +69,7 @@ def changes_scale(operator: Operator, tensors: tuple[Tensor, ...]) -> bool:
     )
 
 
-def mend_copied_scales(model: Model) -> Model:
+def fix_copied_scales(model: Model) -> Model:
     """Insert a QUANTIZE before or after each operator that changes a scale by copying.
 
     After the operator if it copies one input, before it if it copies several.

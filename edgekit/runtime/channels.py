@@ -21,7 +21,7 @@ _FEW_NUMBERS = 16  # in a row that may contain a box and scores, or targets of s
 _MOST_CHANNELS = 1024  # along an axis that may contain boxes and scores
 _FAR_APART = 8.0  # if ranges differ by this factor, a shared scale costs the narrow one 3 of 8 bits
 _SLACK = 1e-3  # rounding may move a softmax's values out of 0..1
-_UNDECIDED = (0.1, 0.9)  # a probability between them decides little
+_UNDECIDED = (0.1, 0.9)  # a probability between them is not a clear decision
 _MOST_UNDECIDED = 0.3  # of the values, where numbers from 0 to 1 are probabilities
 _MOST_OF = 0.5  # of a channel's values above the decision: with more it is a background class
 _FEW = 0.05  # of a detector's logits above the decision
@@ -32,7 +32,7 @@ _LONG_ROW = 64  # for longer rows, counting row by row is faster
 
 @dataclass(frozen=True)
 class Hits(Result):
-    """How many values lie above the decision, over all samples."""
+    """How many values are above the decision, over all samples."""
 
     decision: float
     reference: int  # of the reference

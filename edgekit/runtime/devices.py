@@ -16,7 +16,7 @@ def is_edge_tpu(device: str) -> bool:
     return _EDGE_TPU.fullmatch(device) is not None
 
 
-def wants_compiled(device: str) -> bool:
+def needs_compiled(device: str) -> bool:
     """Whether to load a bundle's model for the Edge TPU."""
     return device != CPU
 

@@ -11,7 +11,7 @@ from edgekit.formats.libedgetpu import runtime_version_in
 from edgekit.process import python_child, python_environment, run_process
 from edgekit.runtime.delegate import open_request, package_version
 from edgekit.runtime.interpreters import load_library
-from edgekit.runtime.probe import CHILD, said_in
+from edgekit.runtime.probe import CHILD, reports_in
 from edgekit.versions import runtime_version_of
 
 _TIMEOUT_S = 20.0
@@ -51,10 +51,12 @@ def installed_library() -> InstalledLibrary:
         timeout_s=_TIMEOUT_S,
         env=python_environment(),
     )
-    said = said_in(finished.stdout)
-    if "path" in said:
-        number = runtime_version_in(str(said.get("version", "")))
-        path = str(said["path"])
+    reported = reports_in(finished.stdout)
+    if "path" in reported:
+        number = runtime_version_in(str(reported.get("version", "")))
+        path = str(reported["path"])
         return InstalledLibrary(path, number or runtime_version_of(package_version(path)), "")
     ended = finished.signal_name or f"exit status {finished.returncode}"
-    return InstalledLibrary("", 0, str(said.get("error", "")) or f"loading it ended with {ended}")
+    return InstalledLibrary(
+        "", 0, str(reported.get("error", "")) or f"loading it ended with {ended}"
+    )

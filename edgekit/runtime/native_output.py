@@ -52,7 +52,7 @@ def chatter_logged(*, lose_on_error: bool = False) -> Iterator[None]:
             _depth[0] -= 1
 
 
-def hold_nothing_back() -> None:
+def disable_redirection() -> None:
     """Do not redirect descriptor 2 in this fork: another thread may have held the lock."""
     _forked[0] = True
 

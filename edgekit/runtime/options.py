@@ -57,10 +57,10 @@ class RunnerOptions:
         """
         if options is None:
             return cls(**keywords)
-        told = [name for name, value in keywords.items() if value != getattr(cls(), name)]
-        if told:
+        given = [name for name, value in keywords.items() if value != getattr(cls(), name)]
+        if given:
             raise UsageError(
-                f"{told[0]} is given together with options",
-                fix=f"give it in the options: dataclasses.replace(options, {told[0]}=...)",
+                f"{given[0]} is given together with options",
+                fix=f"give it in the options: dataclasses.replace(options, {given[0]}=...)",
             )
         return options

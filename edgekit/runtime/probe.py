@@ -139,40 +139,40 @@ def _try(
         env=python_environment(),
         stdin=base64.b64encode(content).decode(),
     )
-    said = said_in(finished.stdout)
-    path = str(said.get("path", request.library))
-    found = Probe(path, str(said.get("version", "")), package_version(path))
-    if said.get("stage") == RAN and not finished.timed_out and not finished.returncode:
+    reported = reports_in(finished.stdout)
+    path = str(reported.get("path", request.library))
+    found = Probe(path, str(reported.get("version", "")), package_version(path))
+    if reported.get("stage") == RAN and not finished.timed_out and not finished.returncode:
         return found
-    if "too_old" in said:
-        raise too_old(wanted, int(said["too_old"]), path)
-    if "error" in said:
-        raise refusal(str(said["error"]), path, str(said.get("stage", "")))
-    raise _death(said, finished, found, request, versions)
+    if "too_old" in reported:
+        raise too_old(wanted, int(reported["too_old"]), path)
+    if "error" in reported:
+        raise refusal(str(reported["error"]), path, str(reported.get("stage", "")))
+    raise _death(reported, finished, found, request, versions)
 
 
-def said_in(stdout: str) -> dict[str, Any]:
+def reports_in(stdout: str) -> dict[str, Any]:
     """Merge all JSON objects of the child's output; later values win, other lines are ignored."""
-    said: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
     for line in stdout.splitlines():
         try:
             document = json.loads(line)
         except ValueError:
             continue
         if isinstance(document, dict):
-            said.update(document)
-    return said
+            reported.update(document)
+    return reported
 
 
 def _death(
-    said: Mapping[str, Any],
+    reported: Mapping[str, Any],
     finished: Finished,
     found: Probe,
     request: OpenRequest,
     versions: Mapping[str, str],
 ) -> DeviceError:
     """Return the error for a child without a result: both versions, and a pair that works."""
-    doing = _DOING[str(said.get("stage", ""))]
+    doing = _DOING[str(reported.get("stage", ""))]
     how = finished.signal_name or f"exit status {finished.returncode}"
     ended = f"was ended by {how}" if finished.signal_name else f"ended with {how}"
     if finished.timed_out:

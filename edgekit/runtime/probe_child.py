@@ -25,22 +25,22 @@ _CREATE = "tflite_plugin_create_delegate"
 def main(request_json: str, wanted: str = "") -> None:
     """Load the library, compare versions, open the device, run the model once on zeros."""
     request: dict[str, Any] = json.loads(request_json)
-    _say(stage=STARTED)
+    _report(stage=STARTED)
     try:
         library = ctypes.CDLL(request["library"])
     except OSError as error:
-        _say(error=str(error))
+        _report(error=str(error))
         return
     if not hasattr(library, _CREATE):
-        _say(error=f"{request['library']}: undefined symbol: {_CREATE}")
+        _report(error=f"{request['library']}: undefined symbol: {_CREATE}")
         return
     version = version_of(library)
-    _say(stage=LOADED, version=version, path=_path_of(request["library"]))
+    _report(stage=LOADED, version=version, path=_path_of(request["library"]))
     if not wanted:
         return
     have = runtime_version_in(version)
     if have and have < int(wanted):
-        _say(too_old=have)
+        _report(too_old=have)
         return
     _open(request, base64.b64decode(sys.stdin.read()))
 
@@ -54,15 +54,15 @@ def _open(fields: dict[str, Any], content: bytes) -> None:
 
     request = OpenRequest(**fields)
     runtime = load_library(request.runtime or None)
-    _say(stage=OPENING)
+    _report(stage=OPENING)
     try:
         interpreter = open_interpreter(content, runtime, request)
-        _say(stage=PREPARED)
+        _report(stage=PREPARED)
         interpreter.invoke()
     except (OSError, ValueError, RuntimeError, AttributeError, ImportError) as error:
-        _say(error=" ".join(str(error).split()))
+        _report(error=" ".join(str(error).split()))
         return
-    _say(stage=RAN)
+    _report(stage=RAN)
 
 
 def version_of(library: Any) -> str:  # noqa: ANN401 - what ctypes loads
@@ -84,7 +84,7 @@ def _path_of(name: str) -> str:
     return next((path for path in mapped if Path(path).name.startswith(stem)), name)
 
 
-def _say(**facts: Any) -> None:  # noqa: ANN401 - any JSON value
+def _report(**facts: Any) -> None:  # noqa: ANN401 - any JSON value
     sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
 

@@ -66,7 +66,7 @@ def is_proven(key: str) -> bool:
     return key in _here or (_folder() / key).exists()
 
 
-def remember(key: str, *, for_good: bool = True) -> None:
+def record_success(key: str, *, for_good: bool = True) -> None:
     """Record that it succeeded; for this process only unless ``for_good``."""
     _here.add(key)
     if not for_good:

@@ -19,7 +19,7 @@ from edgekit.formats.model_file import (
 from edgekit.formats.tflite import EDGETPU_CUSTOM_OP, Model, is_edgetpu_operator
 from edgekit.runtime.base import Backend
 from edgekit.runtime.cpu import open_cpu
-from edgekit.runtime.devices import AUTO, CPU, EDGE_TPU_WORDS, EMULATOR, is_edge_tpu, wants_compiled
+from edgekit.runtime.devices import AUTO, CPU, EDGE_TPU_WORDS, EMULATOR, is_edge_tpu, needs_compiled
 from edgekit.runtime.interpreters import load_library
 from edgekit.runtime.options import RunnerOptions
 
@@ -127,7 +127,7 @@ def file_for(device: str, model: ModelSource) -> ModelFile:
     """
     if device == AUTO:
         return read_model_file(model, PROGRAM)
-    return read_model_file(model, COMPILED if wants_compiled(device) else PLAIN)
+    return read_model_file(model, COMPILED if needs_compiled(device) else PLAIN)
 
 
 def suited_device(file: ModelFile, device: str) -> str:

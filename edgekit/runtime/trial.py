@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.log import debug
-from edgekit.runtime.proven import identity, is_proven, remember
+from edgekit.runtime.proven import identity, is_proven, record_success
 from edgekit.runtime.trial_child import (
     FAILED,
     LOADING,
@@ -25,7 +25,7 @@ from edgekit.runtime.trial_child import (
     PREPARED,
     RAN,
     Outcome,
-    Told,
+    Reported,
     Trial,
     merged,
 )
@@ -47,7 +47,7 @@ _LOCK = threading.Lock()
 _in_child = [False]
 
 
-def trust_models() -> None:
+def skip_trials() -> None:
     """Skip trials in this process: it is a child itself, and its parent reports a crash."""
     _in_child[0] = True
 
@@ -75,13 +75,13 @@ def require_sound(trial: Trial, model: Model, library: InterpreterLibrary) -> st
         return ""
     with _LOCK:
         outcome = _try(trial, library)
-    told = outcome.told
-    debug("trial", f"{len(trial.content)} bytes tried in a child: {told.stage or 'nothing'}")
-    if outcome.signal or told.stage == NO_MEMORY:
+    reported = outcome.reported
+    debug("trial", f"{len(trial.content)} bytes tried in a child: {reported.stage or 'nothing'}")
+    if outcome.signal or reported.stage == NO_MEMORY:
         raise _crash(outcome, library)
-    if told.stage == FAILED:
-        return told.error
-    remember(key, for_good=told.stage == RAN)
+    if reported.stage == FAILED:
+        return reported.error
+    record_success(key, for_good=reported.stage == RAN)
     return ""
 
 
@@ -108,36 +108,36 @@ def spawn_trial(trial: Trial) -> Outcome:
         stdin=base64.b64encode(trial.content).decode(),
     )
     signal = "" if finished.timed_out else finished.signal_name
-    told = merged(finished.stdout)
-    if not told.stage and finished.returncode and not finished.timed_out:
+    reported = merged(finished.stdout)
+    if not reported.stage and finished.returncode and not finished.timed_out:
         # It failed before it loaded the model: the parent will report what is wrong with this
         # Python.
-        return Outcome(Told(), "", finished.stderr)
+        return Outcome(Reported(), "", finished.stderr)
     if sys.platform == "win32" and finished.returncode and not finished.timed_out:
         signal = f"exit status {finished.returncode & 0xFFFFFFFF:#x}"
-    return Outcome(told, signal, finished.stderr, finished.timed_out)
+    return Outcome(reported, signal, finished.stderr, finished.timed_out)
 
 
 def _crash(outcome: Outcome, library: InterpreterLibrary) -> UnsupportedModelError:
     version = next(iter(library.versions.values()))
     memory = (
-        outcome.told.stage == NO_MEMORY
+        outcome.reported.stage == NO_MEMORY
         or outcome.signal == "SIGKILL"  # by the system, which has no memory left
         or "bad_alloc" in outcome.text
     )
-    doing = _DOING.get(outcome.told.stage, "running it")
+    doing = _DOING.get(outcome.reported.stage, "running it")
     lines = [line.strip() for line in outcome.text.splitlines() if line.strip()]
-    said = f"; its output: {lines[-1][:300]}" if lines else ""
+    output = f"; its output: {lines[-1][:300]}" if lines else ""
     if memory:
         return UnsupportedModelError(
             "the model needs more memory than an Edge TPU model may",
-            why=f"{library.runtime} {version} could not allocate it while {doing}{said}",
+            why=f"{library.runtime} {version} could not allocate it while {doing}{output}",
             fix="look for the largest tensors: edgekit inspect MODEL; make inputs smaller",
             code=CRASH,
         )
     return UnsupportedModelError(
         f"the model crashes {library.runtime} {version} ({outcome.signal})",
-        why=f"it was tried in a child process, which crashed while {doing}{said}",
+        why=f"it was tried in a child process, which crashed while {doing}{output}",
         fix="look for scales, zero points or shapes that kernels do not support: "
         "edgekit inspect MODEL; then convert the model again",
         code=CRASH,

@@ -53,7 +53,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Told:
+class Reported:
     """What a child reported, the last value of each field."""
 
     stage: str = ""
@@ -64,20 +64,20 @@ class Told:
 class Outcome:
     """How a trial ended."""
 
-    told: Told
+    reported: Reported
     signal: str  # "SIGABRT"; empty if no signal killed it
     text: str  # what was printed
     timed_out: bool = False
 
 
-Tell = Callable[..., None]
+Report = Callable[..., None]
 
 
-def run_trial(trial: Trial, library: InterpreterLibrary, tell: Tell) -> None:
-    """Load and run the model; ``tell`` reports each stage as it begins or ends."""
+def run_trial(trial: Trial, library: InterpreterLibrary, report: Report) -> None:
+    """Load and run the model; ``report`` reports each stage as it begins or ends."""
     error = ""
     for resolver in trial.resolvers:
-        tell(stage=LOADING)
+        report(stage=LOADING)
         try:
             interpreter = prepare(
                 trial.content, library, resolver, trial.num_threads, shapes=trial.shapes
@@ -87,11 +87,11 @@ def run_trial(trial: Trial, library: InterpreterLibrary, tell: Tell) -> None:
             if XNNPACK_FAILED not in error:
                 break
             continue
-        tell(stage=PREPARED)
+        report(stage=PREPARED)
         _run(interpreter)
-        tell(stage=RAN)
+        report(stage=RAN)
         return
-    tell(stage=FAILED, error=error)
+    report(stage=FAILED, error=error)
 
 
 def limit_resources(content_bytes: int) -> None:
@@ -110,13 +110,13 @@ def limit_resources(content_bytes: int) -> None:
             resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
-def merged(lines: str) -> Told:
-    """Merge what `tell` wrote, one JSON object per line; a last line that is cut off is ignored."""
-    told = Told()
+def merged(lines: str) -> Reported:
+    """Merge a child's JSON objects, one per line; a last line that is cut off is ignored."""
+    reported = Reported()
     for line in lines.splitlines():
         with contextlib.suppress(ValueError, TypeError):
-            told = replace(told, **json.loads(line))
-    return told
+            reported = replace(reported, **json.loads(line))
+    return reported
 
 
 def _run(interpreter: Any) -> None:  # noqa: ANN401 - the interpreters carry no types
@@ -169,7 +169,7 @@ def _range(detail: Mapping[str, Any]) -> tuple[float, float]:
 _INPUTS = (_zeros, _lowest, _highest, _random)
 
 
-def _tell(**facts: str) -> None:
+def _report(**facts: str) -> None:
     sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
 
@@ -189,11 +189,11 @@ def main(options_json: str) -> None:
     library = load_library(trial.runtime)
     limit_resources(len(trial.content))
     try:
-        run_trial(trial, library, _tell)
+        run_trial(trial, library, _report)
     except MemoryError:
-        _tell(stage=NO_MEMORY)
+        _report(stage=NO_MEMORY)
     except EdgeKitError as error:
-        _tell(stage=FAILED, error=str(error))
+        _report(stage=FAILED, error=str(error))
 
 
 if __name__ == "__main__":

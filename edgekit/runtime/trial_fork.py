@@ -18,8 +18,8 @@ import warnings
 
 from edgekit.runtime.interpreters import InterpreterLibrary
 from edgekit.runtime.native_output import (
+    disable_redirection,
     held_output,
-    hold_nothing_back,
     temporary_descriptor,
 )
 from edgekit.runtime.trial_child import (
@@ -43,7 +43,7 @@ def fork_trial(trial: Trial, library: InterpreterLibrary, timeout_s: float) -> O
         os.close(writing)
         writing = -1
         try:
-            told, timed_out = _listen(reading, timeout_s)
+            reported, timed_out = _read_reports(reading, timeout_s)
         finally:
             status = _end(pid)
         ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) and not timed_out else 0
@@ -53,7 +53,7 @@ def fork_trial(trial: Trial, library: InterpreterLibrary, timeout_s: float) -> O
             if each >= 0:
                 os.close(each)
     name = signal.Signals(ended_by).name if ended_by else ""
-    return Outcome(merged(told), name, text, timed_out)
+    return Outcome(merged(reported), name, text, timed_out)
 
 
 def _fork() -> int:
@@ -72,38 +72,38 @@ def _child(trial: Trial, library: InterpreterLibrary, writing: int, printed: int
         faulthandler = sys.modules.get("faulthandler")
         if faulthandler is not None:
             faulthandler.disable()
-        hold_nothing_back()
+        disable_redirection()
         for number in (1, 2):
             os.dup2(printed, number)
         limit_resources(len(trial.content))
         try:
-            run_trial(trial, library, lambda **facts: _tell(writing, facts))
+            run_trial(trial, library, lambda **facts: _report(writing, facts))
         except MemoryError:
-            _tell(writing, {"stage": NO_MEMORY})
+            _report(writing, {"stage": NO_MEMORY})
         status = 0
     finally:
         os._exit(status)
 
 
-def _tell(writing: int, facts: dict[str, str]) -> None:
+def _report(writing: int, facts: dict[str, str]) -> None:
     os.write(writing, json.dumps(facts).encode() + b"\n")
 
 
-def _listen(reading: int, timeout_s: float) -> tuple[str, bool]:
+def _read_reports(reading: int, timeout_s: float) -> tuple[str, bool]:
     """Return what the child reports until it ends, and whether it took too long."""
-    told, deadline = b"", time.monotonic() + timeout_s
+    reported, deadline = b"", time.monotonic() + timeout_s
     poll = select.poll()
     poll.register(reading, select.POLLIN)
     while True:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
-            return told.decode(), True
+            return reported.decode(), True
         if not poll.poll(left_s * 1e3):
             continue
         part = os.read(reading, 1 << 16)
         if not part:
-            return told.decode(), False
-        told += part
+            return reported.decode(), False
+        reported += part
 
 
 def _end(pid: int) -> int:

@@ -24,14 +24,14 @@ from edgekit.tasks.decoder import (
     task_named,
 )
 from edgekit.tasks.guess import choose_decoder
-from edgekit.tasks.labels import attached_labels, fit_labels, label_order_doubt
+from edgekit.tasks.labels import attached_labels, fit_labels, label_order_warning
 from edgekit.tasks.pose import KEYPOINT_NAMES, SKELETON, Poses, keypoint_names
 from edgekit.tasks.prepare import (
     Prepared,
     model_labels,
-    other_pixels_doubt,
+    other_pixels_warning,
     prepare,
-    preprocess_doubt,
+    preprocess_warning,
 )
 from edgekit.tasks.segmentation import mask_to_image
 
@@ -61,13 +61,13 @@ __all__ = [
     "fit_labels",
     "iou",
     "keypoint_names",
-    "label_order_doubt",
+    "label_order_warning",
     "mask_to_image",
     "model_labels",
     "non_maximum_suppression",
-    "other_pixels_doubt",
+    "other_pixels_warning",
     "prepare",
-    "preprocess_doubt",
+    "preprocess_warning",
     "raw_decoder",
     "task_named",
 ]

@@ -80,7 +80,7 @@ class Decoder:
     num_classes: int  # 0 if unknown or none
     input_shape: tuple[int, int]  # (height, width) of the image input; (0, 0) without one
     decode: Callable[[Sequence[NDArray[Any]]], Meaning]
-    doubts: tuple[str, ...] = ()  # why its answers may be useless, each with what to do
+    warnings: tuple[str, ...] = ()  # why its answers may be useless, each with what to do
     # Returns the part of the real outputs that contains answers; None if all of them do.
     counted: Callable[[Sequence[NDArray[Any]]], Sequence[NDArray[Any]]] | None = None
     score_threshold: float | None = None  # of the network itself, if it has one

@@ -74,24 +74,24 @@ def choose_decoder(
         UnsupportedModelError: The outputs cannot be those of ``task``.
         DataError: The anchors in ``options`` do not fit.
     """
-    asked = None if task is None else task_named(task)
-    if asked is not None:
-        check_task(asked)
-    case = Case(prepared, runner, options or DecodeOptions(), asked)
-    if asked is None:
+    requested = None if task is None else task_named(task)
+    if requested is not None:
+        check_task(requested)
+    case = Case(prepared, runner, options or DecodeOptions(), requested)
+    if requested is None:
         return _guessed(case)
-    found, doubts = _recognize(case, asked)
+    found, refusals = _recognize(case, requested)
     if found is not None:
         return replace(found, why=f"--task {task}")
-    if asked == NONE:
+    if requested == NONE:
         return raw_decoder(f"--task {task}", case.input_shape)
     other, _ = _recognize(replace(case, task=None), None)
     if other is not None:
-        doubts.append(f"they are those of {other.kind}, which is {other.task}: {other.why}")
+        refusals.append(f"they are those of {other.kind}, which is {other.task}: {other.why}")
     raise UnsupportedModelError(
-        f"the model's outputs are not those of {asked}: their shapes are {case.shapes}",
+        f"the model's outputs are not those of {requested}: their shapes are {case.shapes}",
         where=prepared.source,
-        why="; ".join(doubts),
+        why="; ".join(refusals),
         fix="leave out --task to let edgekit guess the task",
     )
 
@@ -109,27 +109,27 @@ def _guessed(case: Case) -> Decoder:
     if stated not in _ULTRALYTICS:
         why = f"its metadata says that it is for {stated!r}, which edgekit does not decode"
         return raw_decoder(why, case.input_shape)
-    found, doubts = _recognize(case, _ULTRALYTICS[stated])
+    found, refusals = _recognize(case, _ULTRALYTICS[stated])
     if found is not None:
         return replace(found, is_guess=True)
-    reasons = [f"outputs of the shapes {case.shapes} fit no known task", *doubts]
+    reasons = [f"outputs of the shapes {case.shapes} fit no known task", *refusals]
     return raw_decoder("; ".join(reasons), case.input_shape)
 
 
 def _recognize(case: Case, wanted: str | None) -> tuple[Decoder | None, list[str]]:
     """The decoder of the first recognizer that fits, and why earlier ones refused."""
-    doubts: list[str] = []
+    refusals: list[str] = []
     for tasks, recognizer in _RECOGNIZERS:
         if wanted is not None and wanted not in tasks:
             continue
         try:
             decoder = recognizer(case)
         except UnsupportedModelError as error:
-            doubts.append(error.what)
+            refusals.append(error.what)
             continue
         if decoder is not None and wanted in (None, decoder.task):
-            return decoder, doubts
-    return None, doubts
+            return decoder, refusals
+    return None, refusals
 
 
 # In this order: first networks that an operator identifies, then those with typical shapes.

@@ -51,7 +51,7 @@ def fit_labels(labels: PathLike | Sequence[str] | None, num_classes: int) -> lis
     return names
 
 
-def label_order_doubt(given: Sequence[str], own: Sequence[str]) -> str:
+def label_order_warning(given: Sequence[str], own: Sequence[str]) -> str:
     """Return a warning if the names ``given`` are the model's ``own`` in another order; else "".
 
     Args:

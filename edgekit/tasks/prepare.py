@@ -133,11 +133,11 @@ def _mediapipe_scale(num_keypoints: int, tensor: Tensor) -> str:
     return "unit" if num_keypoints == _PALM_KEYPOINTS else "tf"
 
 
-def preprocess_doubt(asked: str | Preprocess | None, prepared: Prepared) -> str:
-    """Return a warning if ``asked`` contradicts the network or its file, else ""."""
-    if asked is None:
+def preprocess_warning(requested: str | Preprocess | None, prepared: Prepared) -> str:
+    """Return a warning if ``requested`` contradicts the network or its file, else ""."""
+    if requested is None:
         return ""
-    how = parse_preprocess(asked)
+    how = parse_preprocess(requested)
     wanted = wanted_by(prepared.model)
     if wanted is not None:
         return contradiction(wanted, how)
@@ -150,7 +150,7 @@ def preprocess_doubt(asked: str | Preprocess | None, prepared: Prepared) -> str:
     )
 
 
-def other_pixels_doubt(how: Preprocess, prepared: Sequence[Prepared]) -> str:
+def other_pixels_warning(how: Preprocess, prepared: Sequence[Prepared]) -> str:
     """Return a warning if the second of two models was made for other pixels, else "".
 
     Args:

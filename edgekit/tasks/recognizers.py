@@ -123,8 +123,8 @@ def mask_decoder(case: Case) -> Decoder | None:
     info, shape = case.outputs[0], case.shapes[0]
     is_integer = info.params is None and info.dtype.startswith(("int", "uint"))
     has_planes = len(shape) == 4 and shape[-1] > 1
-    is_asked = case.task == SEGMENTATION
-    if not (is_integer or has_planes or is_asked or case.is_probability(0)):
+    is_requested = case.task == SEGMENTATION
+    if not (is_integer or has_planes or is_requested or case.is_probability(0)):
         return None
     classes = num_mask_classes(shape, is_integer=is_integer) or _argmax_classes(case)
 

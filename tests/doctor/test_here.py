@@ -63,13 +63,13 @@ def test_the_doctor_does_not_need_numpy() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library has this name")
 def test_a_real_library_that_is_not_a_delegate_is_detected_in_a_child() -> None:
-    answer = Machine().ask("library", "libc.so.6")
+    answer = Machine().query("library", "libc.so.6")
     assert answer.document["loaded"]
     assert "tflite_plugin_create_delegate" in answer.document["missing"]
 
 
 def test_a_missing_library_is_a_result_not_an_error(tmp_path: Path) -> None:
-    answer = Machine().ask("library", str(tmp_path / "libedgetpu.so.1"))
+    answer = Machine().query("library", str(tmp_path / "libedgetpu.so.1"))
     assert not answer.document["loaded"]
     assert "cannot open shared object file" in answer.document["error"]
 

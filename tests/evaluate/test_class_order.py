@@ -37,7 +37,7 @@ def _evaluate(model: bytes, folder: Path, names: str, encoding: str = "utf-8") -
 
 
 @pytest.mark.parametrize(
-    ("encoding", "is_doubted"),
+    ("encoding", "has_warning"),
     [
         ("utf-8", False),
         ("utf-8-sig", False),
@@ -47,7 +47,7 @@ def _evaluate(model: bytes, folder: Path, names: str, encoding: str = "utf-8") -
     ],
 )
 def test_label_files_of_any_usual_encoding_match_folders(
-    make_classifier: Make, tmp_path: Path, encoding: str, is_doubted: bool
+    make_classifier: Make, tmp_path: Path, encoding: str, has_warning: bool
 ) -> None:
     """Folder names are decomposed, as macOS writes them."""
     names = ["Vögel", "Hunde", "Flöhe"]
@@ -60,7 +60,7 @@ def test_label_files_of_any_usual_encoding_match_folders(
     )
     assert result.metrics["top1"] == 1.0
     assert result.class_names == tuple(names)
-    assert any("not in UTF-8" in each for each in result.warnings) == is_doubted
+    assert any("not in UTF-8" in each for each in result.warnings) == has_warning
 
 
 def test_bytes_that_are_in_no_encoding_are_read_as_names(tmp_path: Path) -> None:
@@ -73,9 +73,9 @@ def test_another_order_than_that_of_the_folders_is_reported(
 ) -> None:
     result = _evaluate(make_classifier(), folder, "red\ngreen\nblue\n")
     assert result.metrics["top1"] == 1.0
-    (doubt,) = [each for each in result.warnings if "another order" in each]
-    assert "red, green, blue" in doubt
-    assert "blue, green, red" in doubt
+    (warning,) = [each for each in result.warnings if "another order" in each]
+    assert "red, green, blue" in warning
+    assert "blue, green, red" in warning
     same = _evaluate(make_classifier(), folder, "blue\ngreen\nred\n")
     assert not any("another order" in each for each in same.warnings)
 
@@ -177,8 +177,8 @@ def test_a_network_with_folders_sorted_as_text_is_detected(
     result = evaluate(model, tmp_path / "data", label_offset=-first)
     moved = sum(name != other for name, other in zip(names, sorted(names)))
     assert result.metrics["top1"] == pytest.approx(1 - moved / _NUMBERED)
-    (doubt,) = result.warnings
-    assert doubt.startswith(f"{moved} answers are right if the class folders are counted in the")
-    assert ", ".join(sorted(names)[:5]) in doubt
+    (warning,) = result.warnings
+    assert warning.startswith(f"{moved} answers are right if the class folders are counted in the")
+    assert ", ".join(sorted(names)[:5]) in warning
     told = evaluate(model, tmp_path / "data", labels=sorted(names))
     assert (told.metrics["top1"], told.warnings) == (1, ())

@@ -197,9 +197,9 @@ def test_the_fix_for_scores_in_steps_of_pixels_is_a_command_that_works(
     np.save(str(image), np.random.default_rng(0).random((_SIDE, _SIDE, 3)).astype(np.float32))
     before = run(path, [image])
     assert before.decoder == "YOLOv8"
-    (doubt,) = before.warnings
-    assert "in steps of 0.251: scores between 0 and 1 are lost" in doubt
-    command = shlex.split(doubt[doubt.index("edgekit fix") :])
+    (warning,) = before.warnings
+    assert "in steps of 0.251: scores between 0 and 1 are lost" in warning
+    command = shlex.split(warning[warning.index("edgekit fix") :])
     done = CliRunner().invoke(build(), command[1:])
     assert done.exit_code == 0, done.output
     after = run(command[-1], [image])

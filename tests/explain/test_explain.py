@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`explain` on texts, logs and codes; it also reports what it does not know."""
+"""`explain` on texts, logs and codes; unknown lines are listed."""
 
 from __future__ import annotations
 

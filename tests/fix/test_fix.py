@@ -13,7 +13,7 @@ import pytest
 from edgekit.cli.main import main
 from edgekit.errors import InputError, ModelFormatError, UnsupportedModelError, UsageError
 from edgekit.fix import fix
-from edgekit.fix.certificate import Certificate, OutputComparison, doubts_of
+from edgekit.fix.certificate import Certificate, OutputComparison, warnings_of
 from edgekit.fix.interpreter import Interpreter
 from edgekit.formats.tflite import (
     Model,
@@ -202,13 +202,13 @@ def test_the_warning_for_changed_outputs_contains_a_way_to_check_them(
     sums = OutputComparison("out", 0.1)
     sums.add(np.ones((1, 4)), np.full((1, 4), 1.5))
     far = Certificate("whole", False, False, (sums.result(),), {}, 8, num_data, "reference")
-    (text,) = doubts_of(far)
+    (text,) = warnings_of(far)
     assert "SNR 6.0 dB" in text
     assert said in text
     sums = OutputComparison("out", 0.1)
     sums.add(np.ones((1, 4)), np.full((1, 4), 1.01))
     close = replace(far, outputs=(sums.result(),))
-    assert list(doubts_of(close)) == []
+    assert list(warnings_of(close)) == []
 
 
 def test_the_command_prints_json_and_nothing_else(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The headline does not claim more than the evidence shows."""
+"""The headline does not state more than the evidence shows."""
 
 from __future__ import annotations
 

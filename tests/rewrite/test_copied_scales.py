@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, write_model
-from edgekit.rewrite import changes_scale, mend_copied_scales
+from edgekit.rewrite import changes_scale, fix_copied_scales
 from edgekit.runtime import Runner
 
 _EMPTY = np.empty(0, np.uint8)
@@ -48,13 +48,13 @@ def test_a_reversal_that_changes_the_scale_is_wrong_and_is_fixed() -> None:
     real, expected = np.array([[4.0, 3.0, 2.0, 1.0]]), [[1.0, 2.0, 3.0, 4.0]]
     wrong = _reverse(_COARSE)
     assert _predict(wrong, real).tolist() != expected
-    mended = mend_copied_scales(wrong)
+    mended = fix_copied_scales(wrong)
     assert [op.opcode for op in mended.main.operators] == ["REVERSE_V2", "QUANTIZE"]
     assert _predict(mended, real).tolist() == expected
 
 
 def test_inputs_that_are_joined_are_rescaled_before() -> None:
-    mended = mend_copied_scales(_concat("INT8", _COARSE))
+    mended = fix_copied_scales(_concat("INT8", _COARSE))
     assert [op.opcode for op in mended.main.operators] == ["QUANTIZE", "CONCATENATION"]
     real = np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])
     assert _predict(mended, *real).tolist() == [[1.0, 2.0, 3.0, 4.0]]
@@ -62,7 +62,7 @@ def test_inputs_that_are_joined_are_rescaled_before() -> None:
 
 @pytest.mark.parametrize("model", [_reverse(_FINE), _concat("INT8", _FINE)])
 def test_operators_that_keep_their_scale_are_not_changed(model: Model) -> None:
-    assert mend_copied_scales(model) is model
+    assert fix_copied_scales(model) is model
 
 
 def test_old_uint8_joins_rescale_by_themselves() -> None:
@@ -73,8 +73,8 @@ def test_old_uint8_joins_rescale_by_themselves() -> None:
 
 
 def test_fixing_a_fixed_model_changes_nothing() -> None:
-    mended = mend_copied_scales(_reverse(_COARSE))
-    assert mend_copied_scales(mended) is mended
+    mended = fix_copied_scales(_reverse(_COARSE))
+    assert fix_copied_scales(mended) is mended
 
 
 def test_several_outputs_are_each_rescaled() -> None:
@@ -87,7 +87,7 @@ def test_several_outputs_are_each_rescaled() -> None:
     axis = np.frombuffer(np.array(1, "<i4").tobytes(), np.uint8)
     split = Operator("SPLIT", 2, (0, 1), (2, 3), {"num_splits": 2}, "SplitOptions")
     graph = Subgraph(tensors, (1,), (2, 3), (split,))
-    mended = mend_copied_scales(Model((graph,), (_EMPTY, axis)))
+    mended = fix_copied_scales(Model((graph,), (_EMPTY, axis)))
     with Runner(write_model(mended), kernels="reference") as runner:
         first, second = runner.predict(np.array([[4.0, 3.0, 2.0, 1.0]]))
     assert (first.tolist(), second.tolist()) == ([[4.0, 3.0]], [[2.0, 1.0]])

@@ -23,7 +23,7 @@ from edgekit.formats.tflite import (
     write_model,
 )
 from edgekit.runtime import Runner
-from edgekit.runtime.proven import identity, is_proven, remember
+from edgekit.runtime.proven import identity, is_proven, record_success
 from edgekit.runtime.trial import spawn_trial
 from edgekit.runtime.trial_child import RAN, Trial
 
@@ -94,7 +94,7 @@ def test_a_fork_works_while_threads_run() -> None:
 def test_a_new_python_finds_the_same_as_a_fork() -> None:
     resolvers = ("AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
     sound = spawn_trial(Trial(additions(1.0), _RUNTIME, resolvers))
-    assert (sound.told.stage, sound.signal) == (RAN, "")
+    assert (sound.reported.stage, sound.signal) == (RAN, "")
     if os.name == "posix":
         assert spawn_trial(Trial(additions(1e-38), _RUNTIME, resolvers)).signal == "SIGABRT"
 
@@ -116,7 +116,7 @@ def test_the_cache_is_bounded(cache: Path) -> None:
     folder.mkdir(parents=True)
     for number in range(4096):
         (folder / str(number)).touch()
-    remember("one more")
+    record_success("one more")
     assert is_proven("one more")
     assert len(list(folder.iterdir())) < 4096
 

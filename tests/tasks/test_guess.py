@@ -177,10 +177,10 @@ def _yolo(scale: float) -> bytes:
 
 def test_scores_that_share_the_steps_of_pixels_cause_a_warning(tmp_path: Path) -> None:
     fine, coarse = _guess(_yolo(1 / 255)), _guess(_yolo(64 / 255))
-    assert (fine.kind, fine.doubts) == ("YOLOv8", ())
-    assert "in steps of 0.251: scores between 0 and 1 are lost" in coarse.doubts[0]
+    assert (fine.kind, fine.warnings) == ("YOLOv8", ())
+    assert "in steps of 0.251: scores between 0 and 1 are lost" in coarse.warnings[0]
     np.savez(str(tmp_path / "x.npz"), image=np.zeros((64, 64, 3)), flat=np.zeros(840))
-    assert run(_yolo(64 / 255), [tmp_path / "x.npz"]).warnings == coarse.doubts
+    assert run(_yolo(64 / 255), [tmp_path / "x.npz"]).warnings == coarse.warnings
 
 
 _IMAGE = (1, 64, 64, 3)
@@ -324,7 +324,7 @@ def test_logits_whose_steps_leave_no_scores_are_reported(
     graph = replace(model.main, tensors=tuple(tensors))
     decoder = _guess(write_model(replace(model, subgraphs=(graph,))))
     assert decoder.kind == "MediaPipe SSD"
-    assert [says in doubt for doubt in decoder.doubts] == ([True] if says else [])
+    assert [says in warning for warning in decoder.warnings] == ([True] if says else [])
 
 
 def test_scores_that_an_input_contradicts_are_raw_tensors_from_then_on(tmp_path: Path) -> None:

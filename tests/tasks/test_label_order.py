@@ -11,7 +11,7 @@ import pytest
 from edgekit.data.describe import with_notes
 from edgekit.evaluate import evaluate, run
 from edgekit.formats.tflite_metadata import Notes
-from edgekit.tasks import label_order_doubt
+from edgekit.tasks import label_order_warning
 from tests.evaluate.conftest import linear
 
 
@@ -27,7 +27,7 @@ from tests.evaluate.conftest import linear
 def test_the_same_names_in_another_order_cause_a_warning(
     given: tuple[str, ...], own: tuple[str, ...], is_told: bool
 ) -> None:
-    assert bool(label_order_doubt(given, own)) is is_told
+    assert bool(label_order_warning(given, own)) is is_told
 
 
 def test_run_and_evaluate_report_it(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def check_descriptors(executable: Executable, descriptors: Sequence[tuple[int, .
     Raises:
         EmulationError: The number of bytes of one kind differs.
     """
-    asked = [(tag, size) for _, _, size, tag in descriptors if tag not in _INTERRUPT_TAGS]
+    requested = [(tag, size) for _, _, size, tag in descriptors if tag not in _INTERRUPT_TAGS]
     hinted = [
         (_tag(step.meta.desc, hint.direction), step.size_in_bytes)
         for hint in executable.dma_hints
@@ -58,7 +58,7 @@ def check_descriptors(executable: Executable, descriptors: Sequence[tuple[int, .
         if isinstance(step, DmaDescriptorHint)
     ]
     for tag in (_INPUT, _PARAMETERS, _OUTPUT):
-        mine = sum(size for kind, size in asked if kind == tag)
+        mine = sum(size for kind, size in requested if kind == tag)
         theirs = sum(size for kind, size in hinted if kind == tag)
         if mine != theirs:
             raise EmulationError(

@@ -55,11 +55,11 @@ def collect(
     made = []
     for model, stem in expected:
         path = folder / f"{stem}_edgetpu.tflite"
-        said = reports.get(f"{stem}_edgetpu")
-        if not path.is_file() or said is None:
-            lacks = "is missing" if said else "is not in the lines that it printed"
+        printed = reports.get(f"{stem}_edgetpu")
+        if not path.is_file() or printed is None:
+            lacks = "is missing" if printed else "is not in the lines that it printed"
             raise _damaged(f"{PROGRAM} succeeded, and {path.name} {lacks}", where)
-        logged = _read_log(folder / f"{stem}_edgetpu.log", said, where)
+        logged = _read_log(folder / f"{stem}_edgetpu.log", printed, where)
         _check_file(path, logged, where)
         made.append(Made(model, path, logged))
     return made
@@ -100,26 +100,26 @@ def keep_notes(made: Sequence[Made]) -> None:
         each.path.write_bytes(with_notes(content, wanted))
 
 
-def _read_log(path: Path, said: ModelReport, where: str) -> ModelReport:
+def _read_log(path: Path, report: ModelReport, where: str) -> ModelReport:
     """Return the printed report with the table of the log file, which always exists."""
     if not path.is_file():
-        if said.num_mapped is None or said.num_operators is None:
+        if report.num_mapped is None or report.num_operators is None:
             raise _damaged(f"{PROGRAM} succeeded, and {path.name} is missing", where)
-        return said
+        return report
     text = path.read_text(encoding="utf-8", errors="replace")
     (logged,) = parse_compiler_log(text, path.name).models or (ModelReport(),)
-    operators = logged.operators or said.operators
+    operators = logged.operators or report.operators
     counted = sum(row.count for row in operators)
     mapped = sum(row.count for row in operators if row.mapped)
-    total = counted if said.num_operators is None else said.num_operators
-    on_tpu = mapped if said.num_mapped is None else said.num_mapped
+    total = counted if report.num_operators is None else report.num_operators
+    on_tpu = mapped if report.num_mapped is None else report.num_mapped
     if (counted, mapped) != (total, on_tpu):
         raise _damaged(
             f"{path.name} has {mapped} of {counted} operations on the Edge TPU, {PROGRAM} printed "
             f"{on_tpu} of {total}",
             where,
         )
-    return replace(said, operators=operators, num_operators=total, num_mapped=on_tpu)
+    return replace(report, operators=operators, num_operators=total, num_mapped=on_tpu)
 
 
 def _check_file(path: Path, report: ModelReport, where: str) -> None:

@@ -43,7 +43,7 @@ def find_blockers(
     places = {place_of(model.main, index): index for index in range(len(model.main.operators))}
     for issue in structural_rules(model, skip=idle, at_source=True):
         index = places.get(issue.where)
-        if not (issue.code == "model.dynamic_shape" and open_shapes) and not _is_mended(
+        if not (issue.code == "model.dynamic_shape" and open_shapes) and not _is_fixed_later(
             model, index, issue
         ):
             found.append((index, issue))
@@ -65,7 +65,7 @@ def _idle_operators(model: Model) -> set[int]:
     }
 
 
-def _is_mended(model: Model, index: int | None, issue: Issue) -> bool:
+def _is_fixed_later(model: Model, index: int | None, issue: Issue) -> bool:
     if issue.code != "map.op_version" or index is None:
         return False
     return model.main.operators[index].opcode in _REWRITTEN

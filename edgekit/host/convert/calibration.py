@@ -24,7 +24,7 @@ Arrays = list[NDArray[Any]]
 Range = tuple[float, float]  # lowest and highest value
 # Rounding in a resize filter may exceed the preprocessing's range by this share of its width.
 _RANGE_SLACK = 1e-3
-_LEAST_SHARE = 0.5  # of the promised range that the samples should reach
+_LEAST_SHARE = 0.5  # of the preprocessing's range that the samples should reach
 _MOST_HELD_OUT, _LEAST_HELD_OUT = 256, 100
 # Multiply-accumulates of all judged samples, about two seconds of a core: large networks are
 # judged on fewer samples, so that judging never takes much longer than calibration.
@@ -142,7 +142,7 @@ class Calibration:
         all_equal = True
         for sample in self._drawing.draw(self._wanted):
             arrays, ranges = self._checked(sample)
-            self._see(ranges)
+            self._add_ranges(ranges)
             first = arrays if first is None else first
             all_equal = all_equal and all(map(np.array_equal, arrays, first))
             self.count += 1
@@ -212,7 +212,7 @@ class Calibration:
                 )
         return low, high
 
-    def _see(self, ranges: Sequence[Range]) -> None:
+    def _add_ranges(self, ranges: Sequence[Range]) -> None:
         both = zip(self.ranges, ranges, strict=True)
         self.ranges = [(min(a[0], b[0]), max(a[1], b[1])) for a, b in both]
 

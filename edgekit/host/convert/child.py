@@ -147,7 +147,7 @@ class ConverterChild:
         self._is_idle = True  # between two requests
         self._layers: list[tuple[str, str]] = []
         self.versions: dict[str, str] = {}  # of the packages that convert
-        self.died = False  # it ended by itself, without a readable reason
+        self.ended_by_itself = False  # it ended by itself, without a readable reason
         self.peak_rss_bytes = 0  # of the child so far
 
     @property
@@ -271,7 +271,7 @@ class ConverterChild:
                 where=self._where,
                 fix="raise --timeout-sec, or give fewer samples (--num-samples)",
             )
-        self.died = True
+        self.ended_by_itself = True
         if finished.signal_name:
             return self._crash(finished)
         return self._exception(finished)

@@ -59,7 +59,7 @@ from edgekit.host.convert.static_tflite import fold_constants, make_static, requ
 from edgekit.host.convert.suspect import Batches, with_suspect
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
 from edgekit.host.convert.way_out import cut_command
-from edgekit.rewrite import changes_scale, mend_copied_scales, slice_partial_splits
+from edgekit.rewrite import changes_scale, fix_copied_scales, slice_partial_splits
 from edgekit.runtime.native_output import chatter_logged
 from edgekit.tasks.prepare import maker_preprocess
 from edgekit.version import __version__
@@ -206,7 +206,7 @@ class _Conversion:
                 quantizable = self._quantizable(self._replace_activations(network))
                 made = self._quantize(child, quantizable)
         if options.mode == "int8":
-            made = self._mend(made)
+            made = self._fix_model(made)
             enforce(made.model, options.io, self._where)
         self._labels = self._find_labels(made.model)
         agreement = None
@@ -253,7 +253,7 @@ class _Conversion:
             preprocess=self._pixels.used_for(self._dataset),
             preprocess_reason=self._pixels.reason,
             labels=self._labels,
-            asked=options.asked(),
+            asked=options.requested_options(),
         )
 
     def _with_use(self, made: ModelFile) -> bytes:
@@ -349,7 +349,7 @@ class _Conversion:
         try:
             return ModelFile(self._quantized(child, network.content, self._batches))
         except EdgeKitError as error:
-            if not child.died:
+            if not child.ended_by_itself:
                 raise
             raise with_suspect(error, network.content, self._quantize_part) from error
 
@@ -381,19 +381,19 @@ class _Conversion:
             way_out = f"or convert the part without these: {command}" if command else ""
         refuse([issue for _, issue in found], self._where, way_out=way_out)
 
-    def _mend(self, made: ModelFile) -> ModelFile:
+    def _fix_model(self, made: ModelFile) -> ModelFile:
         """Fix the quantizer's silent errors, and versions that compiler 16 cannot read."""
-        mended = model = made.model
+        fixed = model = made.model
         graph = model.main
         wrong = [each.label for each in graph.operators if changes_scale(each, graph.tensors)]
         if wrong:
-            mended = mend_copied_scales(model)
+            fixed = fix_copied_scales(model)
             self._notes.append(
                 f"TensorFlow gave the output of {', '.join(wrong)} another scale than its input, "
                 "which makes every value wrong; edgekit put a QUANTIZE there"
             )
-        mended = lower_versions(mended)
-        return made if mended is model else ModelFile(write_model(mended))
+        fixed = lower_versions(fixed)
+        return made if fixed is model else ModelFile(write_model(fixed))
 
     def _open(self, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]) -> None:
         if self._data is None:

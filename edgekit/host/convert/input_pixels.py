@@ -24,16 +24,16 @@ class InputPixels:
     network's first operations show, else the default.
     """
 
-    def __init__(self, asked: str | Preprocess | None) -> None:
-        self._asked = asked
+    def __init__(self, requested: str | Preprocess | None) -> None:
+        self._requested = requested
         self._wanted: Wanted | None = None
         self._others: dict[int, tuple[str, Wanted | None]] = {}
-        self.how = parse_preprocess(asked)
+        self.how = parse_preprocess(requested)
         self.reason = _DEFAULT if self.how.is_default else "as requested"
 
     def take_noted(self, noted: str, reason: str) -> None:
         """Use the preprocessing of the source's metadata or maker, unless the user gave another."""
-        if noted and self._asked is None:
+        if noted and self._requested is None:
             self.how = preprocess_or(None, noted)
             self.reason = reason
 
@@ -45,7 +45,7 @@ class InputPixels:
     @property
     def is_guess(self) -> bool:
         """Whether neither the user nor the source stated how pixels become the input."""
-        return self._asked is None and self.reason == _DEFAULT
+        return self._requested is None and self.reason == _DEFAULT
 
     def take_network(self, wanted: Wanted | None) -> bool:
         """Use the preprocessing that the network was made for; return whether ``how`` changed."""
@@ -71,16 +71,16 @@ class InputPixels:
             calibrated: The lowest and highest value of each input; empty without samples.
             dataset: The samples.
         """
-        doubts = []
+        warnings = []
         if self._wanted is not None:
-            doubts.append(contradiction(self._wanted, self.how))
-            if calibrated and not doubts[0]:
-                doubts.append(self._wanted.misses(calibrated[0]))
+            warnings.append(contradiction(self._wanted, self.how))
+            if calibrated and not warnings[0]:
+                warnings.append(self._wanted.misses(calibrated[0]))
         if calibrated and dataset is not None:
-            doubts += self._doubts_of_others(calibrated, dataset)
-        return [each for each in doubts if each]
+            warnings += self._warnings_of_others(calibrated, dataset)
+        return [each for each in warnings if each]
 
-    def _doubts_of_others(self, calibrated: Sequence[Range], dataset: Dataset) -> Iterator[str]:
+    def _warnings_of_others(self, calibrated: Sequence[Range], dataset: Dataset) -> Iterator[str]:
         """Warn about each input that needs another preprocessing than the one for all inputs."""
         is_shown = self._wanted is not None and self.how == replace(
             Preprocess(is_default=True), scale=self._wanted.scale
@@ -102,7 +102,7 @@ class InputPixels:
         What the user gave is always noted. Otherwise it depends on the data: images and pixels
         (uint8) were preprocessed, real numbers were not.
         """
-        if self._asked is not None or self.how != Preprocess(is_default=True):
+        if self._requested is not None or self.how != Preprocess(is_default=True):
             return str(self.how)
         if dataset is None:
             return ""

@@ -38,15 +38,15 @@ _LEAST_SAMPLES = 16
 _TRIED = 40  # samples to try other preprocessings on
 _TRIED_MACS = 12_500_000_000  # about one second of a core for each of them
 # Try others below these shares of right answers: for a default, for one that the user gave.
-_SURE, _ASKED_SURE = 0.9, 0.7
-_CLEARLY = 3  # the other is right alone on this many times more samples than this one alone
+_SURE, _SURE_IF_GIVEN = 0.9, 0.7
+_CLEARLY = 3  # times: how many more samples only the other is right on than only this one
 _LEAST_GAIN = 0.1
-_SIGMAS = 2.0  # above guessing, in standard deviations
+_SIGMAS = 2.0  # standard deviations above guessing
 
 
 @dataclass(frozen=True)
 class LabelCheck(Result):
-    """For how many samples the float model's class is the labelled one."""
+    """The number of samples for which the float model's class is the labelled one."""
 
     num_samples: int
     num_right: int
@@ -167,7 +167,7 @@ def should_try_others(found: LabelCheck, *, is_guess: bool) -> bool:
         found: The counts.
         is_guess: Whether neither the user nor the network determined the preprocessing.
     """
-    return found.is_guessing or found.share < (_SURE if is_guess else _ASKED_SURE)
+    return found.is_guessing or found.share < (_SURE if is_guess else _SURE_IF_GIVEN)
 
 
 def other_ways(how: Preprocess) -> list[Preprocess]:

@@ -10,7 +10,7 @@ from typing import Any
 from edgekit import files
 from edgekit.errors import UsageError
 from edgekit.evaluate.gates import Gates
-from edgekit.evaluate.result import asked_for
+from edgekit.evaluate.result import set_options
 from edgekit.host.convert.activations import parse_replacements
 from edgekit.host.convert.enforce import IO_TYPES
 from edgekit.host.convert.sources import SOURCE_KINDS, SourceFile
@@ -108,10 +108,10 @@ class ConvertOptions:
             "trust_source": self.trust_source or source.trusted,
         }
 
-    def asked(self) -> dict[str, str]:
+    def requested_options(self) -> dict[str, str]:
         """Return the options that the user set besides source, data, mode, samples and output."""
         shapes = self.input_shape
-        return asked_for(
+        return set_options(
             {"io": "uint8", "batch_size": 1, "trust_source": False},
             io=self.io,
             batch_size=self.batch_size,

@@ -46,7 +46,7 @@ def main() -> None:
     """Serve the parent until it is done or has exited."""
     _end_with_parent()
     os.environ.update(_ENVIRONMENT)
-    wire = _claim_pipes()
+    wire = _redirect_stdout()
     try:
         _serve(wire)
     except BrokenPipeError:
@@ -142,7 +142,7 @@ def _expect(wire: Wire, kind: str) -> Message:
     return message
 
 
-def _claim_pipes() -> Wire:
+def _redirect_stdout() -> Wire:
     """Use the real stdout for messages only; redirect all other output to stderr."""
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -225,17 +225,17 @@ def test_one_preprocessing_for_different_inputs_is_reported(tmp_path: Path) -> N
     random = np.random.default_rng(4)
     pixels = {name: random.integers(0, 256, (8, 16, 16, 3), np.uint8) for name in ("left", "above")}
 
-    def doubts(network: Any, **samples: Any) -> list[str]:  # noqa: ANN401
+    def warnings(network: Any, **samples: Any) -> list[str]:  # noqa: ANN401
         np.savez(tmp_path / "d.npz", **samples)
         result = convert(network, data=tmp_path / "d.npz", output=tmp_path / "m.tflite")
         return [each for each in result.warnings if "get the same preprocessing" in each]
 
     first, second = _two_inputs("left"), _two_inputs("above")
-    (doubt,) = doubts(first, **pixels)
-    assert doubt.startswith("input above: it got raw pixels because the first input needs them")
-    (doubt,) = doubts(second, **pixels)
-    assert doubt.startswith("input above: the network's first layer `rescaling")
-    assert "give samples of 0..255, as real numbers" in doubt
+    (warning,) = warnings(first, **pixels)
+    assert warning.startswith("input above: it got raw pixels because the first input needs them")
+    (warning,) = warnings(second, **pixels)
+    assert warning.startswith("input above: the network's first layer `rescaling")
+    assert "give samples of 0..255, as real numbers" in warning
     real = pixels["above"].astype(np.float32)
-    assert doubts(second, left=pixels["left"], above=real) == []
-    assert doubts(first, left=pixels["left"], above=real / 255) == []
+    assert warnings(second, left=pixels["left"], above=real) == []
+    assert warnings(first, left=pixels["left"], above=real / 255) == []

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _NUM_WORDS = NARROW_BYTES // 4
 _AVDATA, _WIDE_TO_NARROW, _NARROW_TO_WIDE = 0, 11, 13
-_NOBODY = -1
+_NO_WRITER = -1
 _MESH_SIDES = (3, 4, 5, 6)  # counters of incoming words: north, east, south, west
 _NAMES = {0: "AVDATA", 3: "MESH_NORTH_IN", 4: "MESH_EAST_IN", 5: "MESH_SOUTH_IN", 6: "MESH_WEST_IN"}
 # Counter -> the unit whose drain makes its words safe to read.
@@ -50,7 +50,7 @@ class SyncChecker(Checker):
 
     def __init__(self, cached: list[set[int]] | None = None) -> None:
         self.cached = cached
-        self.writer = np.full((NUM_TILES, _NUM_WORDS), _NOBODY, np.int8)
+        self.writer = np.full((NUM_TILES, _NUM_WORDS), _NO_WRITER, np.int8)
         self.count = np.zeros((NUM_TILES, _NUM_WORDS), np.int64)
         self.av = [0] * NUM_TILES
         self.sides = [dict.fromkeys(_MESH_SIDES, 0) for _ in range(NUM_TILES)]
@@ -222,7 +222,7 @@ class SyncChecker(Checker):
                 self.uncounted.discard(tile)
             for counter, unit in _UNIT_OF.items():
                 if unit in task.units:
-                    self.writer[tile][self.writer[tile] == counter] = _NOBODY
+                    self.writer[tile][self.writer[tile] == counter] = _NO_WRITER
                 if instruction["count"] or not instruction["counters"] >> counter & 1:
                     continue
                 if counter == _AVDATA:
@@ -235,7 +235,7 @@ class SyncChecker(Checker):
         instruction = task.instruction
         named = {instruction[f"s{k}_id"] for k in range(6)}
         for tile in tiles:
-            for counter in set(np.unique(self.writer[tile, task.words]).tolist()) - {_NOBODY}:
+            for counter in set(np.unique(self.writer[tile, task.words]).tolist()) - {_NO_WRITER}:
                 if counter not in named:
                     raise _fault(
                         instruction,

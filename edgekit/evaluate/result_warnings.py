@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Warnings about what makes a result doubtful."""
+"""Warnings about anything that makes a result unreliable."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import numpy as np
 
-from edgekit.evaluate.class_names import are_numbers, folders_of, text_order_doubts
+from edgekit.evaluate.class_names import are_numbers, folders_of, text_order_warnings
 from edgekit.evaluate.metrics import ERRORS, difference_text, metric_text
 from edgekit.evaluate.tally import Tally
 
@@ -26,7 +26,7 @@ _SLACK = 0.02  # of an input's range: values outside it by less lose little
 _MOST_BEYOND, _LEAST_USED = 0.05, 0.02
 
 
-def nan_doubts(engines: Sequence[Engine], outcome: Outcome, count: int) -> Iterator[str]:
+def nan_warnings(engines: Sequence[Engine], outcome: Outcome, count: int) -> Iterator[str]:
     """Samples that a model answers with NaN or infinity."""
     for index, engine in enumerate(engines):
         number = outcome.num_nan(index)
@@ -38,7 +38,7 @@ def nan_doubts(engines: Sequence[Engine], outcome: Outcome, count: int) -> Itera
             )
 
 
-def metric_doubts(verdict: Verdict, other: str) -> Iterator[str]:
+def metric_warnings(verdict: Verdict, other: str) -> Iterator[str]:
     """Metrics that are worse than those of the other model by more than chance explains.
 
     Labels are stronger evidence than the agreement of outputs: small errors matter if float makes
@@ -66,14 +66,14 @@ def metric_doubts(verdict: Verdict, other: str) -> Iterator[str]:
         )
 
 
-def label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:
-    """Warn of doubtful accuracies: class folders are missing, or are in another order."""
+def folder_warnings(judge: Judge, dataset: Dataset) -> Iterator[str]:
+    """Warn if the accuracy may be wrong: class folders are missing or in another order."""
     if not isinstance(judge, Tally):
         return
     folders = folders_of(dataset)
-    yield from text_order_doubts(folders, judge.confusion, judge.class_of)
+    yield from text_order_warnings(folders, judge.confusion, judge.class_of)
     given, known = len(folders), judge.num_classes
-    if given not in (0, known) and not judge.is_told_classes and not are_numbers(folders):
+    if given not in (0, known) and not judge.maps_labels and not are_numbers(folders):
         yield (
             f"{given} sub-folders in the order of their names were used as the first of the "
             f"model's {known} classes; name them by class index, or by name and give --labels"
@@ -81,13 +81,13 @@ def label_doubts(judge: Judge, dataset: Dataset) -> Iterator[str]:
         )
 
 
-def box_doubts(decoder: Decoder) -> Iterator[str]:
+def box_warnings(decoder: Decoder) -> Iterator[str]:
     """Warn of parts of the answers that the metrics leave out."""
     if decoder.unjudged:
         yield f"objects are judged by the boxes around them: {decoder.unjudged} are not compared"
 
 
-def _real_doubts(runner: Runner, dataset: Any) -> Iterator[str]:  # noqa: ANN401 - an ArrayDataset
+def _real_warnings(runner: Runner, dataset: Any) -> Iterator[str]:  # noqa: ANN401 - an ArrayDataset
     """Warn of real numbers that use little of the range of a quantized input, or exceed it."""
     total = dataset.num_samples or 0
     some = sorted({int(each) for each in np.linspace(0, total - 1, _LOOKED_AT)}) if total else []
@@ -115,11 +115,11 @@ def _real_doubts(runner: Runner, dataset: Any) -> Iterator[str]:  # noqa: ANN401
         )
 
 
-def range_doubts(runner: Runner, dataset: Dataset) -> Iterator[str]:
+def range_warnings(runner: Runner, dataset: Dataset) -> Iterator[str]:
     """Warn of values that the model's inputs were not made for."""
     promised = dataset.promised_range
     if promised is None and dataset.describe()["kind"] == "array":
-        yield from _real_doubts(runner, dataset)
+        yield from _real_warnings(runner, dataset)
     for info in runner.inputs:
         if promised is None or info.params is None:
             continue
