@@ -12,6 +12,7 @@ from typing import Sequence, Union
 from edgekit.chip.codegen.geometry import Block, Counted, Span, held_by
 from edgekit.chip.codegen.nests import round_up
 from edgekit.chip.codegen.nodes import Addition, Convolution, Elementwise, Network, Node
+from edgekit.chip.codegen.overlays import Overlay
 from edgekit.chip.codegen.stages.addition import AdditionStage
 from edgekit.chip.codegen.stages.convolution import ConvolutionStage
 from edgekit.chip.codegen.stages.elementwise import ElementwiseStage
@@ -80,6 +81,8 @@ class Layout:
     blocks: dict[int, Block] = field(default_factory=dict)  # by tensor, aliases resolved
     steps: list[Step] = field(default_factory=list)
     streamed_inputs: frozenset[int] = frozenset()  # received slice by slice
+    overlays: list[Overlay] = field(default_factory=list)
+    grown: dict[int, str] = field(default_factory=dict)  # tensor -> "up" or "down", see `slices`
 
     def block(self, tensor: int) -> Block:
         """The whole block of a tensor."""

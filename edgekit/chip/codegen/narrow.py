@@ -16,6 +16,7 @@ from edgekit.chip.codegen.geometry import WORD, Block
 from edgekit.chip.codegen.layout import Compute, Layout, Receive
 from edgekit.chip.codegen.nests import round_up
 from edgekit.chip.codegen.nodes import Convolution
+from edgekit.chip.codegen.overlays import Group, group_blocks
 from edgekit.chip.codegen.stages.input import InputStage
 from edgekit.chip.isa.memories import NARROW_BYTES
 
@@ -75,11 +76,22 @@ def lives(layout: Layout) -> list[tuple[Block, int, int]]:
     return [(block, first[key], last[key]) for key, block in blocks.items()]
 
 
+def region_lives(layout: Layout) -> list[tuple[Group, int, int]]:
+    """(blocks that share a region, first step, last step)."""
+    by_block = {id(block): (first, last) for block, first, last in lives(layout)}
+    blocks = [block for block, _, _ in lives(layout)]
+    result = []
+    for group in group_blocks(blocks, layout.overlays):
+        spans = [by_block[id(block)] for block, _ in group.members]
+        result.append((group, min(span[0] for span in spans), max(span[1] for span in spans)))
+    return result
+
+
 def live_bytes(layout: Layout) -> list[int]:
-    """Bytes of the blocks that are alive at each step."""
+    """Bytes of the regions that are alive at each step."""
     change = [0] * (len(layout.steps) + 3)
-    for block, first, last in lives(layout):
-        size = round_up(block.size_bytes, WORD)
+    for group, first, last in region_lives(layout):
+        size = round_up(group.size_bytes, WORD)
         change[first + 1] += size
         change[last + 2] -= size
     total, result = 0, []
@@ -143,7 +155,8 @@ def _first_fit(layout: Layout, inputs: list[InputStage]) -> Places:
     slots: dict[int, int] = {}
     constants: dict[int, int] = {}
     items = [
-        _Item(block.size_bytes, first, last, _setter(block)) for block, first, last in lives(layout)
+        _Item(group.size_bytes, first, last, group.place)
+        for group, first, last in region_lives(layout)
     ]
     stages = [(stage, -1) for stage in inputs]
     stages += [
@@ -163,13 +176,6 @@ def _first_fit(layout: Layout, inputs: list[InputStage]) -> Places:
     places.staging = {key: Staging(slots[key], constants[key]) for key in slots}
     places.scratch = scratch.get(0, 0)
     return places
-
-
-def _setter(block: Block) -> Callable[[int], None]:
-    def set_address(address: int) -> None:
-        block.address = address
-
-    return set_address
 
 
 def _keeper(into: dict[int, int], key: int) -> Callable[[int], None]:

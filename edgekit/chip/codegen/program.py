@@ -15,12 +15,13 @@ from edgekit.chip.arithmetic.scales import scale_of, zero_point_of
 from edgekit.chip.codegen.emitter import PARAMETER_TAG, Chunk, Emitter, Transfer
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import Block
-from edgekit.chip.codegen.layout import Compute, Exchange, Layout, Receive, whole_layout
+from edgekit.chip.codegen.layout import Compute, Exchange, Layout, Receive
 from edgekit.chip.codegen.memories import IDENTITY, SHARED_UNITS, TOP
-from edgekit.chip.codegen.narrow import Places, allocate, needs_scratch
+from edgekit.chip.codegen.narrow import Places, needs_scratch
 from edgekit.chip.codegen.nests import round_up
-from edgekit.chip.codegen.nodes import Network
+from edgekit.chip.codegen.nodes import Network, Shape
 from edgekit.chip.codegen.parameters import Parameters, layer_parameters, place_parameters
+from edgekit.chip.codegen.planner import plan_layout
 from edgekit.chip.codegen.stages.addition import AdditionStage
 from edgekit.chip.codegen.stages.convolution import ConvolutionStage
 from edgekit.chip.codegen.stages.fields import dma_nest, stream_nest
@@ -80,12 +81,10 @@ def make_program(network: Network, tensors: dict[int, Tensor]) -> Program:
     """
     if not network.nodes:
         raise Unsupported("there is nothing to compute")
-    layout = whole_layout(network)
-    inputs = [InputStage(layout.block(tensor)) for tensor in network.inputs]
-    places = allocate(layout, inputs)
+    layout, inputs, places = plan_layout(network)
     parameters = _parameters(layout, inputs)
     execution = _execution(layout, inputs, places, parameters, tensors)
-    package = _package(layout, inputs, places, parameters, tensors, execution)
+    package = _package(layout, places, parameters, tensors, execution)
     left = parameters.room_bytes - len(parameters.cached_bytes)
     return Program(package, layout, parameters, places.used_bytes, left)
 
@@ -142,10 +141,10 @@ def _execution(
     network = layout.network
     emitter = Emitter()
     emitter.begin()
-    for tensor, stage in zip(network.inputs, inputs):
-        if network.root(tensor) not in layout.streamed_inputs:
-            at = places.staging[id(stage)]
-            stage.emit(emitter, at.slots, at.constants, tensors[tensor].name)
+    received = [i for i in network.inputs if network.root(i) not in layout.streamed_inputs]
+    for tensor, stage in zip(received, inputs):
+        at = places.staging[id(stage)]
+        stage.emit(emitter, at.slots, at.constants, tensors[tensor].name)
     if needs_scratch(layout):
         write_identity(emitter, places.scratch, IDENTITY)
         emitter.reset()
@@ -272,7 +271,6 @@ def _parameter_infeed(emitter: Emitter, offset: int, units: int, tile: int, lane
 
 def _package(
     layout: Layout,
-    inputs: list[InputStage],
     places: Places,
     parameters: Parameters,
     tensors: dict[int, Tensor],
@@ -283,8 +281,8 @@ def _package(
     # Equal parameters at equal places may share the cache.
     token = zlib.crc32(cached) << 20 | len(cached) << 8 & 0xFFFFF | 1 if cached else 0
     input_layers = tuple(
-        _layer(tensors[tensor], stage.block, stage.size_bytes)
-        for tensor, stage in zip(network.inputs, inputs)
+        _input_layer(tensors[tensor], network.shapes[network.root(tensor)])
+        for tensor in network.inputs
     )
     output_layers = tuple(
         _output_layer(tensors[tensor], layout.block(tensor)) for tensor in network.outputs
@@ -308,13 +306,17 @@ def _package(
     return Package(MIN_RUNTIME_VERSION, tuple(executables), compiler_version="edgekit")
 
 
-def _layer(tensor: Tensor, block: Block, size_bytes: int) -> Layer:
+def _input_layer(tensor: Tensor, shape: Shape) -> Layer:
+    return _layer(tensor, shape, InputStage(Block(shape)).size_bytes)
+
+
+def _layer(tensor: Tensor, shape: Shape, size_bytes: int) -> Layer:
     return Layer(
         name=tensor.name,
         size_bytes=size_bytes,
-        y_dim=block.height,
-        x_dim=block.width,
-        z_dim=block.channels,
+        y_dim=shape[0],
+        x_dim=shape[1],
+        z_dim=shape[2],
         zero_point=zero_point_of(tensor),
         dequantization_factor=float(scale_of(tensor)),
         data_type=_DATA_TYPES[tensor.dtype],
@@ -323,7 +325,7 @@ def _layer(tensor: Tensor, block: Block, size_bytes: int) -> Layer:
 
 def _output_layer(tensor: Tensor, block: Block) -> Layer:
     size = sum(round_up(part, HOST_BYTES) for part in own_bytes(block))
-    plain = _layer(tensor, block, size)
+    plain = _layer(tensor, (block.height, block.width, block.channels), size)
     shape = tuple((0, each - 1) for each in tensor.shape)
     return Layer(**{**plain.__dict__, "shape": shape, "layout": output_layout(block)})
 
