@@ -46,15 +46,15 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
         models: Integer-only .tflite files, or bundles of them. Google's compiler compiles several
             together: they share the chip's parameter cache, the first one first.
         out_dir: An existing folder for ``NAME_edgetpu.tflite``.
-        compiler: ``google``, ``edgekit``, or the path of Google's program; ``auto`` takes Google's
-            if it is there or ``via`` or its options are given, else edgekit's.
+        compiler: ``google``, ``edgekit``, or the path of Google's program; ``auto`` uses Google's
+            if it is installed, or if ``via`` or its options are given, else edgekit's.
         options: Options of Google's compiler.
         via: ``ssh://[user@]host[:port]`` or ``docker:IMAGE`` to run Google's elsewhere.
         min_mapped: The smallest allowed share of operations on the Edge TPU, 0 to 1, for each
             model; None requires one operation.
         verify: Whether edgekit's compiler runs its program in the emulator before it writes it.
         allow_unseen: Whether ``auto`` may write a program with instructions of forms that none of
-            Google's programs contains; ``edgekit``, chosen by name, may.
+            Google's programs contains; ``edgekit`` always may.
         retries: How often to run Google's compiler again after a crash that is known to be random.
         deadline_s: Seconds after which an attempt of Google's is stopped with all its children.
         on_line: Called with each line that Google's compiler prints, in another thread.
@@ -133,7 +133,7 @@ def google_options(**options: Any) -> CompilerOptions | None:  # noqa: ANN401 - 
     """Options of Google's compiler; None if none is given, so that a board does not need them.
 
     Raises:
-        MissingExtraError: One is given, and this Python is a board's.
+        MissingExtraError: One is given, and this Python is too old for the host side.
     """
     if not any(options.values()):
         return None
@@ -144,7 +144,7 @@ def google_options(**options: Any) -> CompilerOptions | None:  # noqa: ANN401 - 
 
 
 def chosen_compiler(compiler: str | None, for_google: Sequence[str] = ()) -> str:
-    """``google`` or ``edgekit``; ``auto`` is Google's if it is there or its options are used."""
+    """``google`` or ``edgekit``; ``auto`` is Google's if installed, or if its options are used."""
     if compiler == EDGEKIT:
         return EDGEKIT
     if compiler not in {None, AUTO} or for_google:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Print what programs have that no program of Google's compiler has.
+"""Print which parts of programs no program of Google's compiler has.
 
     python scripts/audit_programs.py MODEL...
 
@@ -68,7 +68,7 @@ def packages_of(path: Path) -> tuple[Package, ...]:
     """Return the packages of a compiled model, or the one that edgekit makes of another model.
 
     Raises:
-        EdgeKitError: The file is no model.
+        EdgeKitError: The file is not a model.
         Unsupported: edgekit does not compile it.
     """
     model = read_model(read_bytes(path))

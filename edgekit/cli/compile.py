@@ -116,16 +116,16 @@ CompilerOption = Annotated[
     Optional[str],
     typer.Option(
         metavar="auto|google|edgekit|PATH",
-        help="Google's edgetpu_compiler or edgekit's own; auto: Google's if it is there. A path "
-        "names Google's program, if PATH and EDGETPU_COMPILER do not.",
+        help="google (edgetpu_compiler), edgekit (edgekit's own), auto (Google's if it is "
+        "installed, else edgekit's), or the path of Google's program.",
     ),
 ]
 AllowUnseenOption = Annotated[
     bool,
     typer.Option(
         "--allow-unseen",
-        help="Let auto write instructions of forms that none of Google's programs has; "
-        "--compiler edgekit does.",
+        help="Let auto write instructions of forms that none of Google's programs has; --compiler "
+        "edgekit always may.",
     ),
 ]
 NoVerifyOption = Annotated[
@@ -247,7 +247,8 @@ def _render_model(model: CompiledModel, show_operations: bool) -> Iterator[str]:
             f"of {inputs} inputs are equal to the model's"
         )
     if model.seen_share is not None:
-        yield f"seen       {model.seen_share:.2%} of the instructions have a form of Google's"
+        seen = f"{model.seen_share:.2%}"
+        yield f"seen       {seen} of the instructions have a form that Google's programs have"
     if model.predicted_cycles is not None:
         yield f"predicted  {model.predicted_cycles:,} cycles of the busiest tile's arithmetic"
     sizes = (

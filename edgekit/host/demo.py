@@ -181,7 +181,7 @@ def load_digits() -> Digits:
 
     Every fifth image is held out.
     """
-    datasets = require("sklearn.datasets", extra="host", purpose="load the digits it ships")
+    datasets = require("sklearn.datasets", extra="host", purpose="load its handwritten digits")
     image_module = require("PIL.Image", extra="host", purpose="enlarge the digits")
     loaded = datasets.load_digits()
     pixels = np.round(loaded.images * (255 / 16)).astype(np.uint8)

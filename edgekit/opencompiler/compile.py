@@ -40,7 +40,7 @@ def compile_open(
 
     Raises:
         InputError: A model cannot be read, or is compiled already.
-        NotCompiledError: The compiler does not take a model; nothing is written.
+        NotCompiledError: The compiler cannot compile a model; nothing is written.
         VerificationError: A program is wrong; nothing is written.
         GateError: Too few operations map; nothing is written.
         OutputError: ``out_dir`` cannot be written.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model in memory to a compiled one, by edgekit's own compiler."""
+"""Compile a model in memory with edgekit's own compiler."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 
 class NotCompiledError(UnsupportedModelError):
-    """edgekit's compiler does not take the model; the reason is in it."""
+    """edgekit's compiler cannot compile the model; the error states the reason."""
 
     code = "compiler.refused"
 
 
 @dataclass(frozen=True)
 class CompiledProgram:
-    """A compiled model and what one wants to know of it."""
+    """A compiled model and its properties."""
 
     content: bytes  # of the .tflite
     part: Partition
@@ -72,7 +72,7 @@ def compile_program(
             orders that none of Google's programs contains.
 
     Raises:
-        NotCompiledError: The model is float, nothing of it maps, it does not fit, or its program
+        NotCompiledError: The model is float, no operator maps, it does not fit, or its program
             has unseen forms that are not allowed.
         VerificationError: The program is wrong.
     """
@@ -144,7 +144,7 @@ def _unseen(audited: Audit, where: str) -> NotCompiledError:
         "of Google's programs has",
         where=where,
         why="no chip is known to have run them; the first: " + "\n       ".join(lines),
-        fix=f"edgekit compile {where} --compiler edgekit compiles it all the same; the emulator "
+        fix=f"edgekit compile {where} --compiler edgekit compiles it nevertheless; the emulator "
         "verifies the program",
         code="compiler.unseen",
     )

@@ -33,7 +33,7 @@ _STEPS = 400_000
 
 
 class VerificationError(UnsupportedModelError):
-    """The emulator found the program that was made wrong; it was not written."""
+    """The emulator found that the compiled program is wrong; it is not written."""
 
     code = "compiler.verification"
 
@@ -44,7 +44,7 @@ def verify(model: Model, package: Package, outputs: Sequence[int], steps: int) -
     Args:
         model: The source, whose inputs are those of the package.
         package: The program.
-        outputs: The tensors that it makes.
+        outputs: The tensors that it computes.
         steps: Of the busiest tile; large programs get fewer inputs.
 
     Raises:
@@ -78,7 +78,7 @@ def with_inputs(model: Model, inputs: Sequence[int]) -> Model:
 
 
 def _inputs(tensors: Sequence[Tensor]) -> Iterator[tuple[str, Feeds]]:
-    """Yield the most telling inputs first."""
+    """Yield the inputs that reveal most errors first."""
     generator = np.random.default_rng(_SEED)
 
     def filled(values: Sequence[NDArray[np.uint8] | int]) -> Feeds:

@@ -90,7 +90,7 @@ def _in_order(operators: dict[int, Operator], edit: Edit) -> list[Operator]:
 
     Args:
         operators: By their places in the file; of those that can run, the first one is next.
-        edit: The graph before, which says which tensors are computed.
+        edit: The graph before the change; it shows which tensors are computed.
     """
     needs = _needs(operators, {i for op in edit.operators for i in op.outputs})
     followers: dict[int, list[int]] = {place: [] for place in operators}

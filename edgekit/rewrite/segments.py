@@ -18,7 +18,7 @@ def part_model(
     """Return a model of some operators, whose ends are the tensors ``inputs`` and ``outputs``.
 
     It does not have signatures and metadata, because they describe the ends of the whole. Inputs
-    that no operator reads and that are no outputs are left out.
+    that no operator reads and that are not outputs are left out.
     """
     edit = Edit(replace(model, signature_defs=(), metadata={}))
     edit.operators = [model.main.operators[number] for number in sorted(operators)]

@@ -102,7 +102,7 @@ def test_a_bundle_of_source_and_program_is_verified(net: _Net, tmp_path: Path) -
 
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="the report needs Python 3.10")
-def test_the_report_says_the_same(net: _Net, tmp_path: Path) -> None:
+def test_the_report_shows_the_same(net: _Net, tmp_path: Path) -> None:
     from edgekit.report.page import report  # noqa: PLC0415 - needs Python 3.10
 
     folder = tmp_path / "google"

@@ -59,7 +59,7 @@ def _shown(model: Model) -> list[str]:
     ]
 
 
-def test_what_is_before_and_behind_the_part_stays_around_it() -> None:
+def test_operators_before_and_after_the_part_stay_around_it() -> None:
     compiled = _compiled(_graph([[0], [1], [2], [3]]), {1, 2})
     assert _shown(compiled) == ["t1", "*t3", "t4"]
     custom = compiled.main.operators[1]
@@ -67,13 +67,13 @@ def test_what_is_before_and_behind_the_part_stays_around_it() -> None:
     assert [compiled.main.tensors[i].name for i in custom.inputs] == ["t1"]
 
 
-def test_an_operator_that_feeds_the_part_is_moved_before_it() -> None:
+def test_an_operator_that_the_part_reads_is_moved_before_it() -> None:
     """Operator 2 comes after the mapped operator 0 in the file, and the part needs it."""
     compiled = _compiled(_graph([[0], [1], [0], [1, 3]]), {0, 3})
     assert _shown(compiled) == ["t3", "*t1 t4", "t2"]
 
 
-def test_several_parts_stand_in_one_model() -> None:
+def test_one_model_can_have_several_parts() -> None:
     compiled = _compiled(_graph([[0], [1], [2], [3], [4]]), {0, 1}, {3, 4})
     assert _shown(compiled) == ["*t2", "t3", "*t5"]
 
@@ -89,7 +89,7 @@ def test_a_part_that_needs_its_own_result_over_the_cpu_is_refused() -> None:
     assert caught.value.where == "operator 0, edgetpu-custom-op"
 
 
-def test_a_part_that_lacks_an_output_is_refused() -> None:
+def test_a_part_without_a_needed_output_is_refused() -> None:
     model = _graph([[0], [1], [2]])
     with pytest.raises(UnsupportedModelError, match="cannot run as one part") as caught:
         with_custom_operators(model, [EdgeTpuPart(frozenset({0, 1}), (0,), (1,))])
@@ -111,7 +111,9 @@ def test_operators_with_effects_keep_their_order() -> None:
     assert _shown(_compiled(model, {0, 4})) == ["t3", "t4", "*t1 t5", "t2"]
 
 
-def test_constants_of_the_part_go_and_metadata_and_signatures_stay(int8_model: Model) -> None:
+def test_constants_of_the_part_are_removed_and_metadata_and_signatures_kept(
+    int8_model: Model,
+) -> None:
     note = np.frombuffer(b"labels", np.uint8)
     signature = SignatureDef("serving_default", {"x": 0}, {"y": int8_model.main.outputs[0]})
     model = replace(

@@ -33,7 +33,7 @@ def _two_ends() -> Model:
     return graph.model(graph.add(tensors[0], tensors[3]), tensors[2])
 
 
-def test_tensors_pass_over_a_segment_and_outputs_keep_their_order() -> None:
+def test_tensors_may_skip_a_segment_and_outputs_keep_their_order() -> None:
     model = _two_ends()
     names = [model.main.tensors[op.outputs[0]].name for op in model.main.operators]
     first, middle, last = segment_models(model, [{0, 1}, {2}, {3, 4}])
@@ -55,7 +55,9 @@ def test_segments_in_sequence_compute_the_same(int8_model: Model) -> None:
             np.testing.assert_array_equal(known[name], expected)
 
 
-def test_constants_go_with_their_segment_and_the_wholes_signatures_go(int8_model: Model) -> None:
+def test_constants_stay_with_their_segment_and_the_wholes_signatures_are_removed(
+    int8_model: Model,
+) -> None:
     signature = SignatureDef("s", {"x": int8_model.main.inputs[0]}, {})
     model = Model(int8_model.subgraphs, int8_model.buffers, signature_defs=(signature,))
     segments = segment_models(model, [{0, 1}, {2, 3, 4, 5}])

@@ -153,7 +153,7 @@ def test_a_stand_alone_executable_is_read_again(is_same: Same) -> None:
     assert is_same(read_package(write_package(package)), package)
 
 
-def test_a_layer_that_differs_is_not_read_as_the_same(is_same: Same) -> None:
+def test_a_layer_that_differs_is_not_read_as_equal(is_same: Same) -> None:
     package = _pair()
     part = package.executables[0]
     other = replace(part.output_layers[0], shape=((0, 0), (0, 1), (0, 1), (0, 3)))

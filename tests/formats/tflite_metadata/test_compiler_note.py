@@ -57,7 +57,7 @@ def test_labels_and_preprocessing_stay(int8_model: Model) -> None:
     assert write_compiler_note(content, _NOTE) == written
 
 
-def test_a_later_note_takes_the_place_of_the_first(int8_model: Model) -> None:
+def test_a_later_note_replaces_the_first(int8_model: Model) -> None:
     first = write_compiler_note(write_model(int8_model), _NOTE)
     other = CompilerNote("another", "not verified")
     assert read_compiler_note(read_model(write_compiler_note(first, other))) == other
