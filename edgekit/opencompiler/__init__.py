@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from edgekit.opencompiler.compile import compile_open
-from edgekit.opencompiler.program import CompiledProgram, NotCompiledError, compile_program
+from edgekit.opencompiler.errors import NotCompiledError, VerificationError
+from edgekit.opencompiler.program import CompiledProgram, compile_program
 from edgekit.opencompiler.result import CompiledModel, CompileResult, Verification
-from edgekit.opencompiler.verify import VerificationError
 
 __all__ = [
     "CompileResult",

@@ -12,7 +12,6 @@ from edgekit.chip.codegen.vocabulary import Audit, Vocabulary, audit, read_evide
 from edgekit.chip.isa.decode import decode
 from edgekit.edgetpu.findings import is_float
 from edgekit.edgetpu.support import judge_operators
-from edgekit.errors import UnsupportedModelError
 from edgekit.explain import MAPPED
 from edgekit.formats.darwinn import arithmetic_cycles, write_custom_options, write_package
 from edgekit.formats.tflite import Model, write_model
@@ -23,18 +22,13 @@ from edgekit.formats.tflite_metadata import (
     CompilerNote,
     write_compiler_note,
 )
+from edgekit.opencompiler.errors import NotCompiledError
 from edgekit.opencompiler.result import OperatorCount, Verification
 from edgekit.opencompiler.verify import verify, with_inputs
 from edgekit.rewrite.custom_operator import EdgeTpuPart, with_custom_operators
 
 if TYPE_CHECKING:
     from edgekit.formats.darwinn import Package
-
-
-class NotCompiledError(UnsupportedModelError):
-    """edgekit's compiler cannot compile the model; the error states the reason."""
-
-    code = "compiler.refused"
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import numpy as np
 
 from edgekit.chip.arithmetic.twin import run_twin
 from edgekit.chip.emulator.machine import EdgeTpu
-from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import NUMPY_DTYPES, Model, Tensor
+from edgekit.opencompiler.errors import NotCompiledError, VerificationError
 from edgekit.opencompiler.result import Verification
 
 if TYPE_CHECKING:
@@ -32,12 +32,6 @@ _FEWEST, _MOST = 2, 6
 _STEPS = 400_000
 
 
-class VerificationError(UnsupportedModelError):
-    """The emulator found that the compiled program is wrong; it is not written."""
-
-    code = "compiler.verification"
-
-
 def verify(model: Model, package: Package, outputs: Sequence[int], steps: int) -> Verification:
     """Run ``package`` on random and extreme inputs and compare all its outputs.
 
@@ -48,7 +42,8 @@ def verify(model: Model, package: Package, outputs: Sequence[int], steps: int) -
         steps: Of the busiest tile; large programs get fewer inputs.
 
     Raises:
-        VerificationError: A value differs, or a tensor has no formula.
+        NotCompiledError: A tensor has no formula.
+        VerificationError: A value differs.
         EmulationError: The emulator refuses the program.
     """
     tpu = EdgeTpu(package, strict_sync=True)
@@ -61,7 +56,7 @@ def verify(model: Model, package: Package, outputs: Sequence[int], steps: int) -
         for index in outputs:
             tensor = model.main.tensors[index]
             if index not in wanted:
-                raise VerificationError(
+                raise NotCompiledError(
                     "the program cannot be verified",
                     where=f"tensor {tensor.name!r}",
                     why="its operator has no formula in the chip's arithmetic",

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random networks through edgekit's own compiler: compiled and right, or refused with a reason.
+
+    python scripts/fuzz_compiler.py [--num 1000] [--first 0]
+
+Every program that is made is verified by the compiler itself (emulator in strict mode against the
+chip's arithmetic, bit for bit). Its answer for one more input is compared here with real
+arithmetic that shares no code with either: they may differ by a few steps of rounding.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.formats.darwinn import read_packages
+from edgekit.formats.tflite import Model, is_compiled, read_model
+from edgekit.opencompiler import NotCompiledError, compile_program
+from scripts.random_network import last_output, random_network
+
+# Steps between real and integer arithmetic: one of rounding for an operator, and what it grows to.
+_STEPS_OF_OPERATOR = 3
+_MOST_OUTLIERS = 0.02  # the share of values that may differ by more
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one network."""
+
+    seed: int
+    operators: str
+    mapped: int  # of how many
+    total: int
+    refused: str = ""
+    wrong: str = ""
+
+
+def try_network(seed: int) -> Outcome:
+    """Compile network ``seed``, run it and compare.
+
+    Raises:
+        VerificationError: The compiler made a wrong program, and noticed.
+    """
+    network = random_network(seed)
+    output = last_output(network)
+    model = network.model([output])
+    opcodes = [operator.opcode for operator in network.operators]
+    words, total = " ".join(opcodes), len(opcodes)
+    try:
+        made = compile_program(model)
+    except NotCompiledError as refusal:
+        return Outcome(seed, words, 0, total, refused=refusal.why or refusal.what)
+    mapped = len(made.part.mapped)
+    compiled = read_model(made.content)
+    if not is_compiled(compiled):
+        return Outcome(seed, words, mapped, total, wrong="no custom operator was written")
+    given, wanted = made.part.network.inputs, made.part.network.outputs
+    tpu = EdgeTpu(read_packages(compiled)[0].package, strict_sync=True)
+    feeds = {}
+    for index in given:
+        feeds[model.main.tensors[index].name] = _quantized(network.real[index], index, model)
+    answers = tpu.invoke(feeds)
+    for index in wanted:
+        tensor = model.main.tensors[index]
+        real = _quantized(network.real[index], index, model)
+        made_values = answers[tensor.name].astype(np.int64).reshape(-1)
+        steps = np.abs(made_values - real.reshape(-1).astype(np.int64))
+        allowed = _STEPS_OF_OPERATOR * total
+        far = float(np.mean(steps > allowed))
+        if far > _MOST_OUTLIERS:
+            wrong = f"{tensor.name}: {far:.1%} of the values are more than {allowed} steps off"
+            return Outcome(seed, words, mapped, total, wrong=wrong)
+    return Outcome(seed, words, mapped, total)
+
+
+def _quantized(real: NDArray[Any], index: int, model: Model) -> NDArray[np.int8]:
+    tensor = model.main.tensors[index]
+    scale, zero = tensor.scale or 1.0, tensor.zero_point or 0
+    q: NDArray[np.int8] = np.clip(np.rint(real / scale) + zero, -128, 127).astype(np.int8)
+    return q
+
+
+def main() -> None:
+    """Print each network that is wrong, and a summary."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--num", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0)
+    arguments = parser.parse_args()
+    reasons: Counter[str] = Counter()
+    mapped = total = compiled = wrong = 0
+    for seed in range(arguments.first, arguments.first + arguments.num):
+        outcome = try_network(seed)
+        mapped, total = mapped + outcome.mapped, total + outcome.total
+        if outcome.wrong:
+            wrong += 1
+            print(f"WRONG {seed}: {outcome.operators}: {outcome.wrong}")
+        elif outcome.refused:
+            reasons[outcome.refused] += 1
+        else:
+            compiled += 1
+    print(
+        f"{arguments.num} networks: {compiled} compiled and right, {wrong} wrong, "
+        f"{sum(reasons.values())} refused; {mapped} of {total} operators mapped"
+    )
+    for reason, count in reasons.most_common():
+        print(f"  {count:4}  {reason}")
+    raise SystemExit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

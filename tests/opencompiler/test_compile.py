@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgekit compile --compiler edgekit`: files in, compiled files out, or nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgekit
+from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.errors import GateError, UnsupportedModelError, UsageError
+from edgekit.formats.darwinn import Package, read_packages
+from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.formats.tflite_metadata import read_compiler_note
+from edgekit.opencompiler import NotCompiledError, VerificationError, compile_open, compile_program
+from edgekit.opencompiler.verify import verify
+from edgekit.runtime import Runner
+
+
+def test_a_compiled_file_gives_the_models_answers_in_the_emulator(
+    int8_path: Path, tmp_path: Path
+) -> None:
+    result = compile_open([int8_path], out_dir=tmp_path)
+    (made,) = result.models
+    assert (made.num_mapped, made.num_operators) == (6, 6)
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1)).astype(np.uint8)
+    with Runner(int8_path, device="cpu") as cpu, Runner(made.output, device="emulator") as tpu:
+        assert tpu.invoke(image)[0].tolist() == cpu.invoke(image)[0].tolist()
+
+
+def test_the_result_says_how_the_program_was_verified(int8_path: Path, tmp_path: Path) -> None:
+    (made,) = compile_open([int8_path], out_dir=tmp_path).models
+    assert made.verification is not None
+    assert "random" in made.verification.inputs
+    assert made.verification.num_values == 5 * len(made.verification.inputs)
+    note = read_compiler_note(read_model(Path(made.output).read_bytes()))
+    assert note is not None
+    assert note.verified == "verified in the emulator, not on a chip"
+    assert note.verification["num_values"] == made.verification.num_values
+
+
+def test_the_same_model_gives_the_same_bytes(int8_path: Path, tmp_path: Path) -> None:
+    contents = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (made,) = compile_open([int8_path], out_dir=folder).models
+        contents.append(Path(made.output).read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_a_wrong_program_is_not_written(int8_path: Path) -> None:
+    model = read_model(int8_path.read_bytes())
+    made = compile_program(model)
+    package = _with_another_weight(made.package)
+    with pytest.raises(VerificationError, match="values differ"):
+        verify(model, package, model.main.outputs, made.predicted_cycles)
+
+
+def _with_another_weight(package: Package) -> Package:
+    caching = package.caching
+    assert caching is not None
+    parameters = caching.parameters.copy()
+    parameters[-200:] ^= 0x40
+    changed = replace(caching, parameters=parameters)
+    others = tuple(each for each in package.executables if each is not caching)
+    return replace(package, executables=(*others, changed))
+
+
+def test_a_program_without_cached_parameters_is_one_executable(int8_model: Model) -> None:
+    """Nothing but a requantization: the package is stand-alone."""
+    graph = int8_model.main
+    first = replace(graph, operators=graph.operators[:1], outputs=graph.operators[0].outputs)
+    made = compile_program(replace(int8_model, subgraphs=(first,)))
+    assert len(made.package.executables) == 1
+    EdgeTpu(made.package, strict_sync=True)
+
+
+def test_float_models_are_refused(float_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotCompiledError, match="float") as caught:
+        compile_open([float_path], out_dir=tmp_path)
+    assert "edgekit convert" in caught.value.fix
+    assert not list(tmp_path.glob("*_edgetpu.tflite"))
+
+
+def test_a_compiled_model_is_refused(int8_path: Path, tmp_path: Path) -> None:
+    (made,) = compile_open([int8_path], out_dir=tmp_path).models
+    with pytest.raises(UnsupportedModelError, match="compiled"):
+        compile_open([made.output], out_dir=tmp_path)
+
+
+def test_two_models_of_one_name_are_refused(int8_path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / int8_path.name).write_bytes(int8_path.read_bytes())
+    with pytest.raises(UsageError, match="two models"):
+        compile_open([int8_path, other / int8_path.name], out_dir=tmp_path)
+
+
+def test_too_few_mapped_operations_are_a_gate(int8_path: Path, tmp_path: Path) -> None:
+    model = read_model(int8_path.read_bytes())
+    graph = model.main
+    slow = replace(graph.operators[-1], opcode="ELU", options={}, options_type="NONE")
+    changed = replace(model, subgraphs=(replace(graph, operators=(*graph.operators[:-1], slow)),))
+    path = tmp_path / "partly.tflite"
+    path.write_bytes(write_model(changed))
+    with pytest.raises(GateError, match="5 of 6"):
+        compile_open([path], out_dir=tmp_path, min_mapped=1.0)
+    assert not list(tmp_path.glob("*_edgetpu.tflite"))
+    assert compile_open([path], out_dir=tmp_path, min_mapped=0.5).models[0].num_mapped == 5
+
+
+def test_auto_takes_edgekits_compiler_where_googles_is_not(
+    int8_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("EDGETPU_COMPILER", raising=False)
+    result = edgekit.compile([int8_path], out_dir=tmp_path, allow_unseen=True)
+    assert result.compiler == "edgekit"
+    assert json.loads(result.to_json())["compiler_version"].endswith("open compiler")
+
+
+def test_auto_refuses_forms_that_googles_programs_do_not_have(
+    int8_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("EDGETPU_COMPILER", raising=False)
+    seen = compile_program(read_model(int8_path.read_bytes())).audit.is_seen
+    if seen:
+        assert edgekit.compile([int8_path], out_dir=tmp_path).compiler == "edgekit"
+        return
+    with pytest.raises(NotCompiledError, match="form that none of") as caught:
+        edgekit.compile([int8_path], out_dir=tmp_path)
+    assert "--compiler edgekit" in caught.value.fix
+
+
+def test_options_of_googles_compiler_are_refused_for_edgekits(
+    int8_path: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="--via"):
+        edgekit.compile([int8_path], out_dir=tmp_path, compiler="edgekit", via="ssh://board")
+
+
+def test_packages_are_read_again(int8_path: Path, tmp_path: Path) -> None:
+    (made,) = compile_open([int8_path], out_dir=tmp_path).models
+    (operator,) = read_packages(read_model(Path(made.output).read_bytes()))
+    assert operator.package.min_runtime_version == 14
+    assert operator.package.cached_bytes == made.on_chip_bytes
