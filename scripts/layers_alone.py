@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Iterator, Sequence
 
 import numpy as np
 
-from edgekit.chip.arithmetic.formulas import conv_sums, dense_sums, window_sums
+from edgekit.chip.arithmetic.formulas.convolutions import conv_sums, dense_sums
+from edgekit.chip.arithmetic.formulas.pools import window_sums
 from edgekit.chip.arithmetic.scales import clamps, requantize, scale_of, tensors_of, zero_point_of
 from edgekit.chip.arithmetic.twin import run_twin
 from edgekit.formats.tflite import Model, Operator
@@ -118,8 +119,6 @@ def _half_away(model: Model, operator: Operator, values: dict[int, Any]) -> Any:
     _, output = tensors_of(model, operator)
     number = operator.options["filter_height"] * operator.options["filter_width"]
     sums = window_sums(model, operator, values)
-    if sums is None:
-        return None
     whole = np.sign(sums) * ((np.abs(sums) + number // 2) // number)
     return _stored(whole, output)
 

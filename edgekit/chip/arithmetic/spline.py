@@ -20,7 +20,7 @@ from edgekit.chip.isa.decode import Instruction
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SEGMENTS, _COEFFICIENTS = 8, 5
+SEGMENTS, COEFFICIENTS = 8, 5
 MODE = 3  # the mode of every proven table
 # Field ``nlu`` of an op.
 APPLY, REDUCE_RANGE, WIDE = 1, 2, 4
@@ -28,20 +28,28 @@ ODD = 3  # field ``odd`` of an op with a table of tanh
 
 
 class Spline:
-    """The table of an ``nlu.load``."""
+    """A table: polynomials (``SEGMENTS``, ``COEFFICIENTS``), constant first, and breakpoints."""
 
-    def __init__(self, instruction: Instruction) -> None:
-        count = _SEGMENTS * _COEFFICIENTS
+    def __init__(self, coefficients: NDArray[np.float32], breaks: NDArray[np.float32]) -> None:
+        self.coefficients, self.breaks = coefficients, breaks
+
+    @classmethod
+    def loaded_by(cls, instruction: Instruction) -> Spline:
+        """The table of an ``nlu.load``."""
+        count = SEGMENTS * COEFFICIENTS
         bits = np.array([instruction[f"c{k}"] for k in range(count)], np.uint32)
-        self.coefficients = bits.view(np.float32).reshape(_SEGMENTS, _COEFFICIENTS)
-        breaks = np.array([instruction[f"b{k}"] for k in range(_SEGMENTS - 1)], np.uint32)
-        self.breaks = breaks.view(np.float32)
+        breaks = np.array([instruction[f"b{k}"] for k in range(SEGMENTS - 1)], np.uint32)
+        return cls(bits.view(np.float32).reshape(SEGMENTS, COEFFICIENTS), breaks.view(np.float32))
+
+    def times(self, factor: np.float32) -> Spline:
+        """The table whose values are ``factor`` times as large, as Google's compiler makes it."""
+        return Spline(self.coefficients * factor, self.breaks)
 
     def __call__(self, real: NDArray[np.float32]) -> NDArray[np.float32]:
         """The value at each argument, by Horner's rule in float32."""
         segment = np.searchsorted(self.breaks, real, side="right")
-        value = self.coefficients[segment, _COEFFICIENTS - 1]
-        for power in range(_COEFFICIENTS - 2, -1, -1):
+        value = self.coefficients[segment, COEFFICIENTS - 1]
+        for power in range(COEFFICIENTS - 2, -1, -1):
             value = value * real + self.coefficients[segment, power]
         return np.asarray(value, np.float32)
 

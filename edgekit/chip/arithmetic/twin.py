@@ -1,151 +1,140 @@
 # SPDX-License-Identifier: Apache-2.0
 """The documented arithmetic on the source graph: what each layer of a compiled model must return.
 
-Plain numpy on the uncompiled model; the emulator shares no code with it. Values are unsigned, as on
-the device: an int8 tensor's values plus 128. Operators without a proven formula are left out.
+Plain numpy on the uncompiled model; the emulator computes its ops without it. Values are unsigned,
+as on the device: an int8 tensor's values plus 128. Operators without a formula are left out.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Iterator
+from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Iterator, Mapping
 
 import numpy as np
 
 from edgekit.chip.arithmetic.formulas import (
-    add,
-    average,
-    conv,
-    dense,
-    maximum,
-    mean,
-    mul,
-    requantized,
-    subtract,
+    convolutions,
+    elementwise,
+    functions,
+    moves,
+    pools,
+    resizes,
 )
-from edgekit.chip.arithmetic.scales import constant, scale_of, tensors_of, zero_point_of
+from edgekit.chip.arithmetic.scales import (
+    ACTIVATIONS,
+    Values,
+    activation_of,
+    is_quantized,
+    unsigned,
+)
 from edgekit.formats.tflite import Model, Operator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_Formula = Callable[[Model, Operator, Values], Any]
+_FORMULAS: dict[str, _Formula] = {
+    "ADD": elementwise.add,
+    "AVERAGE_POOL_2D": pools.average,
+    "CONCATENATION": moves.concatenated,
+    "CONV_2D": convolutions.conv,
+    "DEPTHWISE_CONV_2D": convolutions.conv,
+    "DEPTH_TO_SPACE": moves.depth_to_space,
+    "EXPAND_DIMS": moves.reshaped,
+    "FULLY_CONNECTED": convolutions.dense,
+    "HARD_SWISH": functions.looked_up,
+    "L2_NORMALIZATION": functions.l2_normalized,
+    "LOGISTIC": functions.looked_up,
+    "MAXIMUM": elementwise.extreme,
+    "MAX_POOL_2D": pools.largest,
+    "MEAN": pools.reduced,
+    "MINIMUM": elementwise.extreme,
+    "MIRROR_PAD": moves.mirrored,
+    "MUL": elementwise.mul,
+    "PACK": moves.packed,
+    "PAD": moves.padded,
+    "PADV2": moves.padded,
+    "PRELU": elementwise.prelu,
+    "QUANTIZE": elementwise.requantized,
+    "REDUCE_MAX": pools.reduced_extreme,
+    "REDUCE_MIN": pools.reduced_extreme,
+    "RELU": elementwise.requantized,
+    "RELU6": elementwise.requantized,
+    "RELU_N1_TO_1": elementwise.requantized,
+    "RESHAPE": moves.reshaped,
+    "RESIZE_BILINEAR": resizes.bilinear,
+    "RESIZE_NEAREST_NEIGHBOR": resizes.nearest,
+    "RSQRT": functions.looked_up,
+    "SLICE": moves.sliced,
+    "SOFTMAX": functions.softmax,
+    "SPACE_TO_DEPTH": moves.space_to_depth,
+    "SPLIT": moves.split,
+    "SPLIT_V": moves.split_by_sizes,
+    "SQUARED_DIFFERENCE": elementwise.squared_difference,
+    "SQUEEZE": moves.reshaped,
+    "STRIDED_SLICE": moves.strided_slice,
+    "SUB": elementwise.add,
+    "SUM": pools.reduced,
+    "TANH": functions.looked_up,
+    "TILE": moves.tiled,
+    "TRANSPOSE": moves.transposed,
+    "TRANSPOSE_CONV": convolutions.transpose_conv,
+    "UNPACK": moves.unpacked,
+}
+
+
 def run_twin(
     model: Model,
-    inputs: dict[str, NDArray[np.generic]],
+    inputs: Mapping[Any, NDArray[np.generic]],
     multipliers: AbstractSet[np.float32] = frozenset(),
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
     """Yield every output of subgraph 0's operators: (operator index, tensor index, device values).
 
-    Leaves out operators without a formula and those that depend on them. ``inputs`` are tensors
-    by name.
-    ``multipliers`` are the program's, used where compilers differ (see `formulas.average`).
+    Leaves out operators without a formula and those that depend on them. A value is kept as long
+    as a later operator reads it.
+
+    Args:
+        model: Its inputs may be any tensors, also of a part of a graph.
+        inputs: Values of the inputs, int8 or uint8, by the tensor's index or its name.
+        multipliers: The program's, used where Google's compilers differ (see `pools.average` and
+            `functions.softmax`).
     """
     graph = model.main
-    values: dict[int, Any] = {}
+    values: dict[int, NDArray[np.uint8]] = {}
     for index in graph.inputs:
         tensor = graph.tensors[index]
-        values[index] = _unsigned(inputs[tensor.name].reshape(tensor.shape))
-    formulas = dict(_FORMULAS)
-    formulas["AVERAGE_POOL_2D"] = partial(average, multipliers=multipliers)
+        given = inputs[index] if index in inputs else inputs[tensor.name]
+        values[index] = unsigned(given.reshape(tensor.shape))
+    last_use = {
+        index: number
+        for number, operator in enumerate(graph.operators)
+        for index in operator.inputs
+    }
+    formulas: dict[str, _Formula] = {
+        **_FORMULAS,
+        "AVERAGE_POOL_2D": partial(pools.average, multipliers=multipliers),
+        "SOFTMAX": partial(functions.softmax, multipliers=multipliers),
+    }
     for number, operator in enumerate(graph.operators):
         formula = formulas.get(operator.opcode)
-        if formula is None or any(
-            i >= 0 and i not in values and model.data(graph.tensors[i]) is None
-            for i in operator.inputs
-        ):
-            continue
-        made = formula(model, operator, values)
-        if made is None:
-            continue
-        results = made if isinstance(made, list) else [made]
-        values.update(zip(operator.outputs, results))
+        is_covered = formula is not None and _is_covered(model, operator, values)
+        made = formula(model, operator, values) if formula and is_covered else None
+        results = made if isinstance(made, list) else [] if made is None else [made]
         for index, result in zip(operator.outputs, results):
-            yield number, index, result.astype(np.uint8)
+            values[index] = result
+            yield number, index, result
+        for index in (*operator.inputs, *operator.outputs):
+            if last_use.get(index, -1) <= number:
+                values.pop(index, None)
 
 
-def _unsigned(values: NDArray[Any]) -> NDArray[Any]:
-    return values.astype(np.int64) + (128 if values.dtype == np.int8 else 0)
-
-
-def _reshape(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
-    shape = model.main.tensors[operator.outputs[0]].shape
-    return values[operator.inputs[0]].reshape(shape)  # type: ignore[no-any-return]
-
-
-def _pad(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
-    source, pads, *_ = tensors_of(model, operator)
-    widths = constant(model, pads).reshape(-1, 2).tolist()
-    return np.pad(values[operator.inputs[0]], widths, constant_values=zero_point_of(source))
-
-
-def _concatenate(
-    model: Model, operator: Operator, values: dict[int, Any]
-) -> NDArray[np.int64] | None:
-    *sources, output = tensors_of(model, operator)
-    same = {(scale_of(each), zero_point_of(each)) for each in (*sources, output)}
-    if len(same) > 1 or any(index not in values for index in operator.inputs):
-        return None
-    parts = [values[index] for index in operator.inputs]
-    return np.concatenate(parts, axis=operator.options["axis"])
-
-
-def _split(model: Model, operator: Operator, values: dict[int, Any]) -> list[NDArray[np.int64]]:
-    axis = int(constant(model, model.main.tensors[operator.inputs[0]]).reshape(-1)[0])
-    return np.split(values[operator.inputs[1]], len(operator.outputs), axis=axis)
-
-
-def _tile(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64]:
-    times = constant(model, model.main.tensors[operator.inputs[1]]).reshape(-1).tolist()
-    return np.tile(values[operator.inputs[0]], times)
-
-
-def _resize(model: Model, operator: Operator, values: dict[int, Any]) -> NDArray[np.int64] | None:
-    """Resize by 1 or 2, with half-pixel centres (nearest: without aligned corners)."""
-    source, *_, output = tensors_of(model, operator)
-    data = values[operator.inputs[0]]
-    if source.shape == output.shape:
-        return data  # type: ignore[no-any-return]
-    options, bilinear = operator.options, operator.opcode == "RESIZE_BILINEAR"
-    double = all(2 * a == b for a, b in zip(source.shape[1:3], output.shape[1:3]))
-    if not double or options["align_corners"] or bilinear > options["half_pixel_centers"]:
-        return None
-    if not bilinear:
-        return np.asarray(data.repeat(2, axis=1).repeat(2, axis=2))
-    total = _doubled(_doubled(data, 1), 2)
-    return np.rint(total / np.float32(16)).astype(np.int64)
-
-
-def _doubled(data: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
-    """Return four times the interpolated values: 1/4 of one neighbour plus 3/4 of the other."""
-    number = data.shape[axis]
-    place = np.arange(number)
-    before, after = np.maximum(place - 1, 0), np.minimum(place + 1, number - 1)
-    pair = [3 * data + data.take(each, axis=axis) for each in (before, after)]
-    shape = list(data.shape)
-    shape[axis] *= 2
-    return np.stack(pair, axis=axis + 1).reshape(shape)
-
-
-_Formula = Callable[[Model, Operator, "dict[int, Any]"], Any]
-_FORMULAS: dict[str, _Formula] = {
-    "ADD": add,
-    "AVERAGE_POOL_2D": average,
-    "CONCATENATION": _concatenate,
-    "CONV_2D": conv,
-    "DEPTHWISE_CONV_2D": conv,
-    "FULLY_CONNECTED": dense,
-    "MAX_POOL_2D": maximum,
-    "MEAN": mean,
-    "MUL": mul,
-    "PAD": _pad,
-    "QUANTIZE": requantized,
-    "RELU": requantized,
-    "RELU6": requantized,
-    "RESHAPE": _reshape,
-    "RESIZE_BILINEAR": _resize,
-    "RESIZE_NEAREST_NEIGHBOR": _resize,
-    "SPLIT": _split,
-    "SUB": subtract,
-    "TILE": _tile,
-}
+def _is_covered(model: Model, operator: Operator, values: Values) -> bool:
+    """Whether the inputs are there, and activations are quantized to 8 bits."""
+    tensors = model.main.tensors
+    if activation_of(operator) not in ACTIVATIONS:
+        return False
+    if any(i >= 0 and i not in values and model.data(tensors[i]) is None for i in operator.inputs):
+        return False
+    given = [tensors[index] for index in operator.inputs if index in values]
+    return bool(given) and is_quantized(*given, *(tensors[index] for index in operator.outputs))

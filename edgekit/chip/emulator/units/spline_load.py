@@ -15,7 +15,7 @@ class SplineLoad(Task):
         super().__init__(instruction, order)
         if instruction["mode"] != MODE or instruction["slot48"] or instruction["slot49"]:
             raise self.stop(f"a spline of mode {instruction['mode']}", "mode")
-        self.spline = Spline(instruction)
+        self.spline = Spline.loaded_by(instruction)
 
     def ready(self, planner: Planner, tile: int) -> bool:
         """Always true: the op unit is in order."""
