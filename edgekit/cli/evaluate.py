@@ -33,9 +33,11 @@ from edgekit.cli.output import JsonOption, emit, measured_on, note, progress, ta
 from edgekit.errors import GateError, UsageError
 
 if TYPE_CHECKING:
+    from edgekit.cli.output import Progress
     from edgekit.evaluate import EvaluateResult
 
 _LISTED = 5
+_MANY = 10_000  # samples of a source of unknown length before the user is told
 
 AgainstOption = Annotated[
     Optional[Path],
@@ -146,7 +148,7 @@ def evaluate(
             journal=journal,
             resume=resume,
             strict=strict,
-            progress=on_progress,
+            progress=_telling_of_no_end(on_progress),
         )
     warn(result.warnings)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
@@ -156,6 +158,23 @@ def evaluate(
         note(f"not met: {failure}")
     if failures or (gates.names and quality is None):
         raise typer.Exit(GateError.exit_status)
+
+
+def _telling_of_no_end(on_progress: Progress) -> Progress:
+    """Return ``on_progress`` that also tells, once, that a source of unknown length goes on."""
+    told = False
+
+    def tell(done: int, total: int | None) -> None:
+        nonlocal told
+        if total is None and done >= _MANY and not told:
+            told = True
+            note(
+                f"{done:,} samples and no end of the data so far: if they have none, press Ctrl-C "
+                "and give --num-samples COUNT to use the first COUNT"
+            )
+        on_progress(done, total)
+
+    return tell
 
 
 def render(result: EvaluateResult) -> Iterator[str]:

@@ -209,3 +209,26 @@ def test_ctrl_c_is_status_130_with_one_word(int8_path: Path, tmp_path: Path) -> 
     assert done.returncode == 130
     assert done.stderr.strip().endswith("interrupted")
     assert "Traceback" not in done.stderr
+
+
+def test_data_without_an_end_are_reported_while_they_are_read(
+    int8_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "endless.py").write_text(
+        "import os, signal\n"
+        "def samples():\n"
+        "    number = 0\n"
+        "    while True:\n"
+        "        if number == 12_000:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "        number += 1\n"
+        "        yield [[[0.0]] * 8] * 8, 1\n"
+    )
+    done = edgekit("evaluate", int8_path, "--data", "endless:samples", cwd=tmp_path)
+    assert done.returncode == 130
+    assert "no end of the data so far" in done.stderr
+    assert "--num-samples COUNT" in done.stderr
+    words = ("--data", "endless:samples", "--num-samples", 12, "--json")
+    first = edgekit("evaluate", int8_path, *words, cwd=tmp_path)
+    assert json.loads(first.stdout)["num_samples"] == 12
+    assert "no end" not in first.stderr
