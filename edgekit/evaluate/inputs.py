@@ -55,6 +55,7 @@ class Reading:
     arrays: Mapping[str, NDArray[Any]]  # by input name: real values, the batch included
     image: Image.Image | None  # turned as for the network, for drawing
     placement: Placement
+    is_first_of_several: bool = False  # frames of an animation, pages of a TIFF
 
 
 def expand(inputs: Sequence[PathLike | NDArray[Any]]) -> Iterator[Item]:
@@ -136,9 +137,11 @@ def read_item(item: Item, infos: Sequence[TensorInfo], how: Preprocess) -> Readi
 def _read_image(content: bytes, info: TensorInfo, how: Preprocess) -> Reading:
     pixels, placement = how.place_pixels(content, info.shape[1:])
     with open_image(content) as image:
+        # The second frame of an MPO, a phone's photograph, is a preview or the same view again.
+        several = image.format != "MPO" and bool(getattr(image, "is_animated", False))
         copy = with_mode(how.turn(image), "RGB").copy()
     scaled = how.scale_pixels(pixels)
-    return Reading({info.name: _repeated(scaled, info)}, copy, placement)
+    return Reading({info.name: _repeated(scaled, info)}, copy, placement, several)
 
 
 def _encoded(frame: NDArray[Any]) -> bytes:

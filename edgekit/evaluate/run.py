@@ -29,6 +29,7 @@ from edgekit.tasks import (
     prepare,
     preprocess_warning,
     raw_decoder,
+    values_if_unnamed,
 )
 
 if TYPE_CHECKING:
@@ -211,6 +212,8 @@ def run_request(
     given = fit_labels(request.labels, decoder.num_classes)
     own = model_labels(prepared, decoder.num_classes)
     names = given or own
+    if request.task is None and not names:
+        decoder = values_if_unnamed(decoder, prepared, runner)
     real_range = runner.inputs[0].real_range if runner.inputs else None
     dtype = runner.inputs[0].dtype if runner.inputs else "float32"
     requested = request.preprocess
@@ -292,6 +295,11 @@ class _Session:
             raise DataError(
                 error.what, where=place.rstrip(", "), why=error.why, fix=error.fix
             ) from error
+        if reading.is_first_of_several:
+            self.warnings.append(
+                f"{item.name} has several frames: only the first one is run; for all of them, give "
+                "a video or a folder of images"
+            )
         spent_s, start = self._runner.recovery_s, time.perf_counter()
         outputs = self._runner.invoke(*raw, keep_state=True)
         taken_s = time.perf_counter() - start - (self._runner.recovery_s - spent_s)

@@ -23,7 +23,7 @@ from edgekit.tasks.decoder import (
     raw_decoder,
     task_named,
 )
-from edgekit.tasks.guess import choose_decoder
+from edgekit.tasks.guess import choose_decoder, values_if_unnamed
 from edgekit.tasks.labels import attached_labels, fit_labels, label_order_warning
 from edgekit.tasks.pose import KEYPOINT_NAMES, SKELETON, Poses, keypoint_names
 from edgekit.tasks.prepare import (
@@ -70,4 +70,5 @@ __all__ = [
     "preprocess_warning",
     "raw_decoder",
     "task_named",
+    "values_if_unnamed",
 ]

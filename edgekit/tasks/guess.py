@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.tasks.box_recognizers import ssd_decoder, yolo_decoder
-from edgekit.tasks.case import Case, DecodeOptions
+from edgekit.tasks.case import PROBABILITIES, Case, DecodeOptions
 from edgekit.tasks.decoder import (
     CLASSIFICATION,
     DETECTION,
@@ -50,6 +50,7 @@ _ULTRALYTICS = {
     "classify": CLASSIFICATION,
     "semantic": SEGMENTATION,
 }
+_MOST_VALUES = 16  # more numbers are rather scores or an embedding
 
 
 def choose_decoder(
@@ -94,6 +95,27 @@ def choose_decoder(
         why="; ".join(refusals),
         fix="leave out --task to let edgekit guess the task",
     )
+
+
+def values_if_unnamed(decoder: Decoder, prepared: Prepared, runner: Runner) -> Decoder:
+    """Return a decoder of real values in place of a guessed classifier that may be a regression.
+
+    Call it if no classes are named. A few numbers that are not probabilities may be the logits of a
+    classifier or the values of a regression; a list of them is right for both.
+    """
+    case = Case(prepared, runner, DecodeOptions(), REGRESSION)
+    is_certain = not decoder.is_guess or bool(prepared.notes.task or case.metadata)
+    if decoder.task != CLASSIFICATION or is_certain or case.shapes[0][-1] > _MOST_VALUES:
+        return decoder
+    opcode = case.opcode_before(0)  # empty in a compiled model
+    if opcode in PROBABILITIES or (not opcode and case.is_probability(0)):
+        return decoder
+    values = value_decoder(case)
+    why = (
+        f"{decoder.why}, which are not probabilities, and no classes are named (--task "
+        "classification reads them as scores)"
+    )
+    return decoder if values is None else replace(values, why=why, is_guess=True)
 
 
 def _guessed(case: Case) -> Decoder:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ def test_an_image_an_array_and_both_files_give_the_same_answer(
     np.save(str(tmp_path / "i.npy"), pixels)
     np.savez(str(tmp_path / "i.npz"), image=pixels)
     real = pixels.astype(np.float32)[None, :, :, None] / np.float32(255)
-    result = run(int8_path, [tmp_path / "i.png", tmp_path / "i.npy", tmp_path / "i.npz", real])
+    inputs: list[Any] = [tmp_path / "i.png", tmp_path / "i.npy", tmp_path / "i.npz", real]
+    result = run(int8_path, inputs, task="classification")
     tops = [answer.top for answer in result.answers]
     assert tops[0] == tops[1] == tops[2] == tops[3]
     with Runner(int8_path) as runner:
@@ -39,13 +41,14 @@ def test_a_file_of_samples_is_run_sample_by_sample(int8_path: Path, tmp_path: Pa
     np.savez(str(tmp_path / "set.npz"), x=pixels, y=np.arange(3))
     np.savez(str(tmp_path / "split.npz"), x_train=pixels[:1], x_test=pixels, y_test=np.arange(3))
     np.save(str(tmp_path / "set.npy"), pixels[..., None])
-    apart = run(int8_path, [each[..., None] for each in pixels])
+    apart = run(int8_path, [each[..., None] for each in pixels], task="classification")
+    assert all(each.top for each in apart.answers)
     for name in ("set.npz", "split.npz", "set.npy"):
-        together = run(int8_path, [tmp_path / name])
+        together = run(int8_path, [tmp_path / name], task="classification")
         assert [each.top for each in together.answers] == [each.top for each in apart.answers]
         sources = [f"{tmp_path / name}[{index}]" for index in range(3)]
         assert [each.source for each in together.answers] == sources
-    whole = run(int8_path, [pixels])
+    whole = run(int8_path, [pixels], task="classification")
     assert [each.top for each in whole.answers] == [each.top for each in apart.answers]
 
 
@@ -58,6 +61,31 @@ def test_labels_name_the_classes(int8_path: Path, tmp_path: Path) -> None:
         names[each.index] for each in result.answers[0].top
     ]
     assert len(result.answers[0].top) == 2
+
+
+def test_a_few_numbers_without_names_are_listed_as_they_are(int8_path: Path) -> None:
+    """They are not probabilities: logits of a classifier or values of a regression."""
+    pixels = np.random.default_rng(3).integers(0, 256, (8, 8, 1), np.uint8)
+    result = run(int8_path, [pixels])
+    assert result.task == "regression"
+    assert "--task classification" in result.recognized_by
+    with Runner(int8_path) as runner:
+        (real,) = runner.predict(pixels[None].astype(np.float32) / np.float32(255))
+    assert result.answers[0].values == pytest.approx(real[0].tolist())
+    named = run(int8_path, [pixels], labels=["a", "b", "c", "d", "e"])
+    assert (named.task, named.answers[0].top[0].label) == ("classification", "abcde"[real.argmax()])
+
+
+def test_only_the_first_frame_of_an_animation_is_run_and_this_is_said(
+    int8_path: Path, tmp_path: Path
+) -> None:
+    frames = [Image.new("L", (8, 8), grey) for grey in (10, 200)]
+    frames[0].save(str(tmp_path / "two.gif"), save_all=True, append_images=frames[1:])
+    frames[0].save(str(tmp_path / "one.gif"))
+    both = run(int8_path, [tmp_path / "two.gif", tmp_path / "one.gif"])
+    assert both.answers[0].values == both.answers[1].values
+    (warning,) = both.warnings
+    assert warning.startswith(f"{tmp_path / 'two.gif'} has several frames: only the first")
 
 
 def test_the_requested_options_are_in_the_result(int8_path: Path, tmp_path: Path) -> None:
