@@ -26,7 +26,7 @@ ACTIVATIONS = {
     "RELU_N1_TO_1": (-1.0, 1.0),
 }
 HIGHEST = 255  # of a stored value
-_SIGNED_ZERO = 128
+_SIGNED_ZEROS = {"INT8": 128, "INT16": 32768}
 
 
 def scale_of(tensor: Tensor) -> np.float32:
@@ -42,7 +42,7 @@ def inverse_of(tensor: Tensor) -> np.float32:
 def zero_point_of(tensor: Tensor) -> int:
     """The zero point of the values as the device transfers them."""
     zero = tensor.quantization.zero_point[0] if tensor.quantization else 0
-    return zero + (_SIGNED_ZERO if tensor.dtype == "INT8" else 0)
+    return zero + _SIGNED_ZEROS.get(tensor.dtype, 0)
 
 
 def is_quantized(*tensors: Tensor) -> bool:
@@ -60,10 +60,12 @@ def activation_of(operator: Operator) -> str:
     return str(operator.options.get("fused_activation_function", "NONE"))
 
 
-def unsigned(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """The values of a tensor or constant as the device stores them: int8 plus 128."""
+def unsigned(values: NDArray[Any]) -> NDArray[Any]:
+    """The values of a tensor or constant as the device stores them: int8 plus 128, as uint8."""
+    if values.dtype == np.int16:
+        return np.asarray(values.view(np.uint16) ^ np.uint16(_SIGNED_ZEROS["INT16"]))
     if values.dtype == np.int8:
-        return np.asarray(values.view(np.uint8) ^ np.uint8(_SIGNED_ZERO))
+        return np.asarray(values.view(np.uint8) ^ np.uint8(_SIGNED_ZEROS["INT8"]))
     return values.astype(np.uint8, copy=False)
 
 

@@ -18,6 +18,7 @@ from edgekit.chip.arithmetic.formulas import (
     functions,
     moves,
     pools,
+    recurrent,
     resizes,
 )
 from edgekit.chip.arithmetic.scales import (
@@ -26,6 +27,7 @@ from edgekit.chip.arithmetic.scales import (
     activation_of,
     is_quantized,
     unsigned,
+    zero_point_of,
 )
 from edgekit.formats.tflite import Model, Operator
 
@@ -80,8 +82,11 @@ _FORMULAS: dict[str, _Formula] = {
     "TILE": moves.tiled,
     "TRANSPOSE": moves.transposed,
     "TRANSPOSE_CONV": convolutions.transpose_conv,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": recurrent.lstm,
     "UNPACK": moves.unpacked,
 }
+COVERED = frozenset(_FORMULAS)
+_OWN_ACTIVATION = ("UNIDIRECTIONAL_SEQUENCE_LSTM",)  # always TANH
 
 
 def run_twin(
@@ -96,16 +101,13 @@ def run_twin(
 
     Args:
         model: Its inputs may be any tensors, also of a part of a graph.
-        inputs: Values of the inputs, int8 or uint8, by the tensor's index or its name.
+        inputs: Values of the inputs, int8 or uint8, by the tensor's index or its name. The states
+            of an LSTM may be among them (the cell is int16); else they are zero.
         multipliers: The program's, used where Google's compilers differ (see `pools.average` and
             `functions.softmax`).
     """
     graph = model.main
-    values: dict[int, NDArray[np.uint8]] = {}
-    for index in graph.inputs:
-        tensor = graph.tensors[index]
-        given = inputs[index] if index in inputs else inputs[tensor.name]
-        values[index] = unsigned(given.reshape(tensor.shape))
+    values = dict(_given(model, inputs))
     last_use = {
         index: number
         for number, operator in enumerate(graph.operators)
@@ -129,12 +131,32 @@ def run_twin(
                 values.pop(index, None)
 
 
+def _given(
+    model: Model, inputs: Mapping[Any, NDArray[np.generic]]
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield the values of the graph's inputs and of its states, as the device stores them."""
+    graph = model.main
+    read = (index for operator in graph.operators for index in operator.inputs if index >= 0)
+    states = [index for index in dict.fromkeys(read) if graph.tensors[index].is_variable]
+    for index in (*graph.inputs, *states):
+        tensor = graph.tensors[index]
+        key = index if index in inputs else tensor.name
+        if key in inputs or not tensor.is_variable:
+            yield index, unsigned(inputs[key].reshape(tensor.shape))
+        else:
+            wide = tensor.dtype == "INT16"
+            yield (
+                index,
+                np.full(tensor.shape, zero_point_of(tensor), np.uint16 if wide else np.uint8),
+            )
+
+
 def _is_covered(model: Model, operator: Operator, values: Values) -> bool:
     """Whether the inputs are there, and activations are quantized to 8 bits."""
     tensors = model.main.tensors
-    if activation_of(operator) not in ACTIVATIONS:
+    if activation_of(operator) not in ACTIVATIONS and operator.opcode not in _OWN_ACTIVATION:
         return False
     if any(i >= 0 and i not in values and model.data(tensors[i]) is None for i in operator.inputs):
         return False
-    given = [tensors[index] for index in operator.inputs if index in values]
+    given = [tensors[i] for i in operator.inputs if i in values and not tensors[i].is_variable]
     return bool(given) and is_quantized(*given, *(tensors[index] for index in operator.outputs))

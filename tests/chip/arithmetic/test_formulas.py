@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from edgekit.chip.arithmetic.formulas.convolutions import conv_sums, dense_sums, transpose_conv
 from edgekit.chip.arithmetic.formulas.products import Matrix
 from edgekit.chip.arithmetic.tables import EXP, HARD_SWISH, LOGISTIC, RSQRT, TANH
-from edgekit.chip.arithmetic.twin import run_twin
+from edgekit.chip.arithmetic.twin import COVERED, run_twin
+from edgekit.edgetpu.rules import OP_RULES
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor
 
 _EMPTY = np.empty(0, np.uint8)
@@ -212,6 +213,11 @@ def test_inputs_may_be_any_tensors_given_by_index_in_both_types() -> None:
     ((number, index, made),) = run_twin(Model((graph,), (_EMPTY,)), feeds)
     assert (number, index) == (0, 2)
     assert made.tolist() == [0, 125, 3, 255]
+
+
+def test_every_operator_that_maps_has_a_formula() -> None:
+    """`edgekit check` must not say that an operator maps whose values edgekit does not know."""
+    assert set(OP_RULES) <= COVERED
 
 
 def test_an_operator_without_a_formula_and_all_behind_it_are_left_out() -> None:

@@ -93,6 +93,30 @@ def test_a_softmax_on_the_tiles_is_the_twin_s_for_every_contrast(spread: int, co
     assert find_layer(recorder, 0, made)
 
 
+def test_every_step_of_the_lstm_is_the_twin_s(corpus: Path) -> None:
+    """Digits from a zero state, and random images from random states."""
+    path = corpus / "compiled" / "google-coral__test_data" / "keras_lstm_mnist_ptq"
+    source = read_model(path.with_suffix(".tflite").read_bytes())
+    compiled = read_model(path.with_name(f"{path.name}_edgetpu.tflite").read_bytes())
+    chip = EdgeTpu(read_packages(compiled)[0].package)
+    random, (_, *states) = np.random.default_rng(0), chip.executable.input_layers
+    with np.load(corpus / "mnist" / "mnist.npz") as archive:
+        images = [*archive["x_test"][:5], *random.integers(0, 256, (3, 28, 28))]
+    for number, image in enumerate(images):
+        feeds: dict[str, Any] = {"serving_default_x:0": image.reshape(1, 28, 28).astype(np.uint8)}
+        for state, zero in zip(states, (-1, 0), strict=True):
+            shape = (state.y_dim, state.x_dim, state.z_dim)
+            dtype: Any = np.int8 if state.data_type.item_bytes == 1 else np.int16
+            low, high = np.iinfo(dtype).min, np.iinfo(dtype).max + 1
+            drawn = random.integers(low, high, shape) if number >= 5 else np.full(shape, zero)
+            feeds[state.name] = drawn.astype(dtype)
+        (scores,) = (each for each in chip.invoke(feeds).values() if each.size == 10)
+        slots = chip.state.output[: 28 * 24].reshape(28, 24)  # 20 units of each step
+        made = [values for _, _, values in run_twin(source, feeds)]
+        assert np.array_equal(made[1].reshape(28, 20), slots[:, :20])
+        assert np.array_equal(made[-1].reshape(-1), scores.reshape(-1))
+
+
 def test_every_table_in_a_program_is_one_of_the_twin_s(corpus: Path) -> None:
     """Scales 1/256 and 1/255 of LOGISTIC, 1/127.5 and 1/16383.5 of TANH, and those of softmax."""
     one = np.float32(1)
