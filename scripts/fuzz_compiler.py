@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edgekit.chip.emulator.machine import EdgeTpu
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import Model, is_compiled, read_model
-from edgekit.opencompiler import NotCompiledError, compile_program
+from edgekit.opencompiler import NotCompiledError, VerificationError, compile_program
 from scripts.random_network import last_output, random_network
 
 # Steps between real and integer arithmetic: one of rounding for an operator, and what it grows to.
@@ -41,13 +41,9 @@ class Outcome:
     wrong: str = ""
 
 
-def try_network(seed: int) -> Outcome:
-    """Compile network ``seed``, run it and compare.
-
-    Raises:
-        VerificationError: The compiler made a wrong program, and noticed.
-    """
-    network = random_network(seed)
+def try_network(seed: int, operators: dict[str, int] | None = None) -> Outcome:
+    """Compile network ``seed``, run it and compare."""
+    network = random_network(seed, operators)
     output = last_output(network)
     model = network.model([output])
     opcodes = [operator.opcode for operator in network.operators]
@@ -55,7 +51,9 @@ def try_network(seed: int) -> Outcome:
     try:
         made = compile_program(model)
     except NotCompiledError as refusal:
-        return Outcome(seed, words, 0, total, refused=refusal.why or refusal.what)
+        return Outcome(seed, words, 0, total, refused=f"{refusal.what}: {refusal.why}")
+    except VerificationError as error:
+        return Outcome(seed, words, 0, total, wrong=str(error))
     mapped = len(made.part.mapped)
     compiled = read_model(made.content)
     if not is_compiled(compiled):
@@ -91,11 +89,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--num", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--only", help="names of operators, with commas")
     arguments = parser.parse_args()
+    only = dict.fromkeys(arguments.only.split(","), 1) if arguments.only else None
     reasons: Counter[str] = Counter()
     mapped = total = compiled = wrong = 0
     for seed in range(arguments.first, arguments.first + arguments.num):
-        outcome = try_network(seed)
+        outcome = try_network(seed, only)
         mapped, total = mapped + outcome.mapped, total + outcome.total
         if outcome.wrong:
             wrong += 1

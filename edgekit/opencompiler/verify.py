@@ -15,6 +15,7 @@ import numpy as np
 
 from edgekit.chip.arithmetic.twin import run_twin
 from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.chip.isa.errors import EmulationError, SyncError
 from edgekit.formats.tflite import NUMPY_DTYPES, Model, Tensor
 from edgekit.opencompiler.errors import NotCompiledError, VerificationError
 from edgekit.opencompiler.result import Verification
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     Feeds = dict[str, NDArray[np.generic]]
 
 _SEED = 1
+_REPORT = "please report it with the model; --compiler google compiles it with Google's program"
 # Large programs are tried on fewer inputs: so many steps of the busiest tile in all.
 _FEWEST, _MOST = 2, 6
 _STEPS = 400_000
@@ -42,14 +44,14 @@ def verify(model: Model, package: Package, outputs: Sequence[int], steps: int) -
         steps: Of the busiest tile; large programs get fewer inputs.
 
     Raises:
-        NotCompiledError: A tensor has no formula.
-        VerificationError: A value differs.
-        EmulationError: The emulator refuses the program.
+        NotCompiledError: A tensor has no formula, or the emulator does not execute the program.
+        VerificationError: A value differs, or an instruction does not wait for what it needs.
     """
-    tpu = EdgeTpu(package, strict_sync=True)
+    tpu = _load(package)
     tensors = [model.main.tensors[index] for index in model.main.inputs]
     number = max(_FEWEST, min(_MOST, _STEPS // max(steps, 1)))
     kinds, compared = [], 0
+    opcodes = {i: each.label for each in model.main.operators for i in each.outputs}
     for (kind, feeds), _ in zip(_inputs(tensors), range(number)):
         made = tpu.invoke(feeds)
         wanted = {index: values for _, index, values in run_twin(model, feeds)}
@@ -59,11 +61,30 @@ def verify(model: Model, package: Package, outputs: Sequence[int], steps: int) -
                 raise NotCompiledError(
                     "the program cannot be verified",
                     where=f"tensor {tensor.name!r}",
-                    why="its operator has no formula in the chip's arithmetic",
+                    why=f"the chip's arithmetic of {opcodes[index]}, or of one before it, is not known",
                 )
             compared += _compare(tensor, made[tensor.name], wanted[index], kind)
         kinds.append(kind)
     return Verification(tuple(kinds), compared)
+
+
+def _load(package: Package) -> EdgeTpu:
+    try:
+        return EdgeTpu(package, strict_sync=True)
+    except SyncError as error:
+        raise VerificationError(
+            f"edgekit's compiler made a program with a race: {error.what}",
+            where=error.where,
+            why=error.why,
+            fix=_REPORT,
+        ) from error
+    except EmulationError as error:
+        raise NotCompiledError(
+            f"the program cannot be verified: {error.what}",
+            where=error.where,
+            why=error.why,
+            fix="edgekit compile --compiler google, with Google's edgetpu_compiler",
+        ) from error
 
 
 def with_inputs(model: Model, inputs: Sequence[int]) -> Model:
@@ -118,5 +139,5 @@ def _compare(
         where=f"tensor {tensor.name!r}, value {first}: {found[first]} instead of "
         f"{int(wanted.reshape(-1)[first])}",
         why=f"edgekit's compiler made a wrong program ({kind} input); it is not written",
-        fix="please report it with the model; --compiler google compiles it with Google's program",
+        fix=_REPORT,
     )
