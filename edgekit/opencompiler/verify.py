@@ -61,7 +61,8 @@ def verify(model: Model, package: Package, outputs: Sequence[int], steps: int) -
                 raise NotCompiledError(
                     "the program cannot be verified",
                     where=f"tensor {tensor.name!r}",
-                    why=f"the chip's arithmetic of {opcodes[index]}, or of one before it, is not known",
+                    why=f"the chip's arithmetic of {opcodes[index]} or of an operator before it is "
+                    "not known",
                 )
             compared += _compare(tensor, made[tensor.name], wanted[index], kind)
         kinds.append(kind)

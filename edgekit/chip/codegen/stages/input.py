@@ -78,7 +78,12 @@ class InputStage:
         self.buffer_packets = divide_up(self.row_bytes, ROW_BYTES)
         # So many image rows are a whole number of words.
         self.chunk_rows = WORD // gcd(self.row_bytes, WORD)
-        self.chunk_words = self.chunk_rows * self.row_bytes // WORD
+        self.spare_bytes = 0
+        if self._leaves_its_chunk():
+            # A very narrow image: all rows are one chunk, with room for the phase of a word.
+            self.chunk_rows = max(number for _, number in self.rows)
+            self.spare_bytes = WORD - 1
+        self.chunk_words = divide_up(self.chunk_rows * self.row_bytes + self.spare_bytes, WORD)
         self.slot_bytes = max(WORD * self.chunk_words, ROW_BYTES)
         self.by_bytes = block.channels % WORD != 0
         self.constant_bytes = IDENTITY_BYTES + WORD * _ZERO_WORDS * self.by_bytes
@@ -109,12 +114,21 @@ class InputStage:
         return min(self.chunk_rows, self.rows[part][1])
 
     def _words_of_chunk(self, part: int) -> int:
-        return divide_up(self._rows_of_chunk(part) * self.row_bytes, WORD)
+        return divide_up(self._rows_of_chunk(part) * self.row_bytes + self.spare_bytes, WORD)
 
     def _chunks(self, part: int) -> tuple[int, int]:
         """The number of chunks, and the rows of the last one."""
         number = divide_up(self.rows[part][1], self._rows_of_chunk(part))
         return number, self.rows[part][1] - self._rows_of_chunk(part) * (number - 1)
+
+    def _leaves_its_chunk(self) -> bool:
+        """Whether a tile's columns can end behind the end of the last row of a chunk."""
+        return any(
+            self._offset(tile) % WORD + self.columns[tile % 4][1] * self.block.channels
+            > self.row_bytes
+            for part in range(4)
+            for tile in self.tiles(part)
+        )
 
     def _units(self, part: int) -> tuple[int, int]:
         """(first, end) of the stream's units that contain a tile row's rows."""
