@@ -7,11 +7,19 @@ Without slices every tensor has one whole block and every node is one step.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Sequence, Union
+from typing import Callable, Sequence, Union
 
 from edgekit.chip.codegen.geometry import Block, Counted, Span, held_by
 from edgekit.chip.codegen.nests import round_up
-from edgekit.chip.codegen.nodes import Addition, Convolution, Elementwise, Network, Node
+from edgekit.chip.codegen.nodes import (
+    Addition,
+    Convolution,
+    Elementwise,
+    Network,
+    Node,
+    Pool,
+    Softmax,
+)
 from edgekit.chip.codegen.overlays import Overlay
 from edgekit.chip.codegen.stages.addition import AdditionStage
 from edgekit.chip.codegen.stages.convolution import ConvolutionStage
@@ -19,8 +27,16 @@ from edgekit.chip.codegen.stages.elementwise import ElementwiseStage
 from edgekit.chip.codegen.stages.input import InputStage
 from edgekit.chip.codegen.stages.output import HOST_BYTES, own_bytes
 from edgekit.chip.codegen.stages.pool import PoolStage
+from edgekit.chip.codegen.stages.softmax import SoftmaxStage
+from edgekit.chip.codegen.stages.stage import Stage
 
-ComputeStage = Union[ConvolutionStage, ElementwiseStage, AdditionStage, PoolStage]
+_STAGES: dict[type[Node], Callable[..., Stage]] = {
+    Addition: AdditionStage,
+    Convolution: ConvolutionStage,
+    Elementwise: ElementwiseStage,
+    Pool: PoolStage,
+    Softmax: SoftmaxStage,
+}
 
 
 @dataclass
@@ -29,7 +45,7 @@ class Compute:
 
     node: Node
     index: int  # of the node in the network
-    stage: ComputeStage
+    stage: Stage
     sources: tuple[Block, ...]
     output: Block
     whole: bool = True  # all of its outputs, with an exchange of halos before it
@@ -107,12 +123,13 @@ class Layout:
             if any(size % HOST_BYTES for size in sizes):
                 block.position_bytes = round_up(block.position_bytes, HOST_BYTES)
         for step in self.steps:
-            if isinstance(step, Compute) and step.whole and not isinstance(step.node, Addition):
-                step.sources[0].cover(held_by(step.stage.rows), held_by(step.stage.columns))
+            if isinstance(step, Compute) and step.whole:
+                for block, (rows, columns) in zip(step.sources, step.stage.reads):
+                    block.cover(held_by(rows), held_by(columns))
         pairs = [
             step.sources
             for step in self.steps
-            if isinstance(step, Compute) and isinstance(step.node, Addition)
+            if isinstance(step, Compute) and step.stage.sources_lie_alike
         ]
         changed = True
         while changed:
@@ -133,15 +150,9 @@ def make_stage(
     output: Block,
     rows: Sequence[Counted],
     columns: Sequence[Counted],
-) -> ComputeStage:
+) -> Stage:
     """The stage of a node for the outputs in ``rows`` x ``columns``."""
-    if isinstance(node, Convolution):
-        return ConvolutionStage(node, sources[0], output, rows, columns)
-    if isinstance(node, Elementwise):
-        return ElementwiseStage(node, sources[0], output, rows, columns)
-    if isinstance(node, Addition):
-        return AdditionStage(node, sources, output, rows, columns)
-    return PoolStage(node, sources[0], output, rows, columns)
+    return _STAGES[type(node)](node, sources, output, rows, columns)
 
 
 def whole_layout(network: Network) -> Layout:

@@ -8,12 +8,13 @@ whose formulas are proved on Google's programs.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.chip.arithmetic.formulas import add_weights
+from edgekit.chip.arithmetic.formulas.elementwise import add_weights
 from edgekit.chip.arithmetic.scales import (
     ACTIVATIONS,
     clamps,
@@ -35,6 +36,7 @@ from edgekit.chip.codegen.nodes import (
     OutputStage,
     Pool,
     Shape,
+    Softmax,
     Window,
 )
 from edgekit.chip.codegen.splines import SPLINES
@@ -408,6 +410,20 @@ class Legalizer:
             )
         )
 
+    def softmax(self, operator: Operator) -> None:
+        """SOFTMAX of one vector."""
+        source, output = operator.inputs[0], operator.outputs[0]
+        root = self.root(source)
+        first, last = self.tensors[source], self.tensors[output]
+        if self.shape(root) != (1, 1, first.shape[-1]):
+            raise Unsupported(f"a softmax over the channels of {_words(self.shape(root))}")
+        beta = np.float32(operator.options.get("beta", 1.0))
+        stage = replace(
+            self._stage(first, last, float(softmax_multiplier(last))), input_zero_point=0
+        )
+        self._shapes[output] = self.shape(root)
+        self.nodes.append(Softmax(root, output, float(scale_of(first) * beta), stage))
+
     # Pools.
 
     def pool(self, operator: Operator) -> None:
@@ -469,6 +485,14 @@ class Legalizer:
             self.nodes.append(Pool(part, output, window, stage, maximum, output_channel=begin))
 
 
+def softmax_multiplier(output: Tensor) -> np.float32:
+    """The multiplier of the last step: 16-bit exponentials times a 16-bit reciprocal."""
+    exponential = np.float32(1) / np.float32(65535)
+    root = np.float32(1) / np.float32(46340)
+    reciprocal = (root * root) * np.float32(65535)
+    return np.float32((exponential * reciprocal) * (np.float32(1) / scale_of(output)))
+
+
 def same_padding(outputs: int, size: int, axis: Axis) -> int:
     """Rows or columns before the first: half of what is missing, rounded down."""
     return max((outputs - 1) * axis.stride + axis.reach - size, 0) // 2
@@ -495,6 +519,7 @@ _RULES: dict[str, Callable[[Legalizer, Operator], None]] = {
     "RELU6": Legalizer.requantize,
     "RELU_N1_TO_1": Legalizer.requantize,
     "RESHAPE": Legalizer.reshape,
+    "SOFTMAX": Legalizer.softmax,
     "SPLIT": Legalizer.split,
     "SQUEEZE": Legalizer.reshape,
     "STRIDED_SLICE": Legalizer.strided_slice,

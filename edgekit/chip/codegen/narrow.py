@@ -20,7 +20,6 @@ from edgekit.chip.codegen.overlays import Group, group_blocks
 from edgekit.chip.codegen.stages.input import InputStage
 from edgekit.chip.isa.memories import NARROW_BYTES
 
-SCRATCH_BYTES = 128  # of element-wise stages: their constants are written here
 _TRIALS = 60
 
 
@@ -101,9 +100,10 @@ def live_bytes(layout: Layout) -> list[int]:
     return result[1 : len(layout.steps) + 1]
 
 
-def needs_scratch(layout: Layout) -> bool:
-    """Whether the program has element-wise stages, additions or pools."""
-    return any(not isinstance(node, Convolution) for node in layout.network.nodes)
+def scratch_bytes(layout: Layout) -> int:
+    """The scratch memory that the stages share; 0 if there are only convolutions."""
+    stages = [step.stage for step in layout.steps if isinstance(step, Compute)]
+    return max((stage.scratch_bytes for stage in stages), default=0)
 
 
 def allocate(layout: Layout, inputs: list[InputStage]) -> Places:
@@ -168,8 +168,9 @@ def _first_fit(layout: Layout, inputs: list[InputStage]) -> Places:
         items.append(_Item(2 * stage.slot_bytes, number, number, _keeper(slots, id(stage))))
         items.append(_Item(stage.constant_bytes, number, number, _keeper(constants, id(stage))))
     scratch: dict[int, int] = {}
-    if needs_scratch(layout):
-        items.append(_Item(SCRATCH_BYTES, -1, len(layout.steps), _keeper(scratch, 0)))
+    shared = scratch_bytes(layout)
+    if shared:
+        items.append(_Item(shared, -1, len(layout.steps), _keeper(scratch, 0)))
     places.used_bytes, found = _best_places(items)
     for item, address in found:
         item.place(address)

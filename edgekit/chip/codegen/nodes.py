@@ -45,8 +45,25 @@ class OutputStage:
 COPY = OutputStage(0, 0, 1.0, -np.inf, np.inf)  # every value stays as it is
 
 
+class OneSource:
+    """What nodes that read one tensor have in common."""
+
+    source: int
+    window: Window
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensors that it reads."""
+        return (self.source,)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The sliding window of each source."""
+        return (self.window,)
+
+
 @dataclass(frozen=True)
-class Convolution:
+class Convolution(OneSource):
     """A convolution, a depthwise one, or a dense layer (its window is the whole map).
 
     ``weights`` are uint8, [output channels, rows, columns, input channels], 1 input channel if
@@ -64,11 +81,6 @@ class Convolution:
     depthwise: bool = False
 
     @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors that it reads."""
-        return (self.source,)
-
-    @property
     def per_channel(self) -> bool:
         """Whether every output channel has its own multiplier."""
         return len(self.multipliers) > 1
@@ -79,13 +91,25 @@ class Convolution:
         return not self.per_channel or bool(self.bias.any())
 
     @property
+    def pads(self) -> bool:
+        """Whether it can read outside of the image."""
+        return True
+
+    @property
     def padding(self) -> int:
         """The value outside of the image."""
         return self.stage.input_zero_point
 
+    def steps(self, positions: int, words: int) -> int:
+        """Steps of its op for ``positions`` outputs of ``words`` words."""
+        if self.depthwise:
+            return positions * self.window.taps * words
+        inputs = -(-int(self.weights.shape[3]) // 4)
+        return positions * self.window.taps * inputs * -(-len(self.weights) // 64)
+
 
 @dataclass(frozen=True)
-class Elementwise:
+class Elementwise(OneSource):
     """Every value alone: a requantization, an activation, or a copy (also of a part)."""
 
     source: int
@@ -99,9 +123,13 @@ class Elementwise:
     padding: int = 0  # the value outside of the image
 
     @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors that it reads."""
-        return (self.source,)
+    def pads(self) -> bool:
+        """Whether it can read outside of the image."""
+        return self.window.rows.pad > 0 or self.window.columns.pad > 0
+
+    def steps(self, positions: int, words: int) -> int:
+        """Steps of its op for ``positions`` outputs of ``words`` words."""
+        return positions * words
 
     @property
     def is_copy(self) -> bool:
@@ -127,9 +155,23 @@ class Addition:
         """The tensors that it reads."""
         return (self.first, self.second)
 
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The sliding window of each source."""
+        return (self.window, self.window)
+
+    @property
+    def pads(self) -> bool:
+        """Whether it can read outside of the image."""
+        return False
+
+    def steps(self, positions: int, words: int) -> int:
+        """Steps of its op for ``positions`` outputs of ``words`` words."""
+        return 4 * positions * words
+
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(OneSource):
     """The average or the maximum of each window."""
 
     source: int
@@ -141,12 +183,37 @@ class Pool:
     padding: int = 0
 
     @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors that it reads."""
-        return (self.source,)
+    def pads(self) -> bool:
+        """Whether it can read outside of the image."""
+        return self.maximum
+
+    def steps(self, positions: int, words: int) -> int:
+        """Steps of its op for ``positions`` outputs of ``words`` words."""
+        return positions * words * self.window.taps
 
 
-Node = Union[Convolution, Elementwise, Addition, Pool]
+@dataclass(frozen=True)
+class Softmax(OneSource):
+    """The softmax of a vector at one position."""
+
+    source: int
+    output: int
+    multiplier: float  # of the exponential function's argument
+    stage: OutputStage
+    window: Window = field(default_factory=Window)
+    padding: int = 0
+
+    @property
+    def pads(self) -> bool:
+        """Whether it can read outside of the image."""
+        return False
+
+    def steps(self, positions: int, words: int) -> int:
+        """Steps of its op for ``positions`` outputs of ``words`` words."""
+        return 10 * positions * words
+
+
+Node = Union[Convolution, Elementwise, Addition, Pool, Softmax]
 
 
 @dataclass(frozen=True)

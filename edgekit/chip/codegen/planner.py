@@ -12,7 +12,7 @@ from typing import Iterator
 
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.layout import Layout, whole_layout
-from edgekit.chip.codegen.narrow import Places, allocate, live_bytes, needs_scratch
+from edgekit.chip.codegen.narrow import Places, allocate, live_bytes, scratch_bytes
 from edgekit.chip.codegen.nodes import Network
 from edgekit.chip.codegen.slices import (
     Job,
@@ -91,7 +91,7 @@ class _Planner:
         self._sizes = {tensor: block.size_bytes for tensor, block in whole.blocks.items()}
         self._number = len(network.nodes)
         self._plans: dict[Segment, tuple[SegmentPlan, int, int] | None] = {}
-        self._extra = 128 if needs_scratch(whole) else 0
+        self._extra = scratch_bytes(whole)
         given = [network.root(tensor) for tensor in network.inputs]
         outputs = {network.root(tensor) for tensor in network.outputs}
         self._made = dict.fromkeys(given, -1)

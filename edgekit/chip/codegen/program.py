@@ -17,12 +17,11 @@ from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import Block
 from edgekit.chip.codegen.layout import Compute, Exchange, Layout, Receive
 from edgekit.chip.codegen.memories import IDENTITY, SHARED_UNITS, TOP
-from edgekit.chip.codegen.narrow import Places, needs_scratch
+from edgekit.chip.codegen.narrow import Places, scratch_bytes
 from edgekit.chip.codegen.nests import round_up
 from edgekit.chip.codegen.nodes import Network, Shape
 from edgekit.chip.codegen.parameters import Parameters, layer_parameters, place_parameters
 from edgekit.chip.codegen.planner import plan_layout
-from edgekit.chip.codegen.stages.addition import AdditionStage
 from edgekit.chip.codegen.stages.convolution import ConvolutionStage
 from edgekit.chip.codegen.stages.fields import dma_nest, stream_nest
 from edgekit.chip.codegen.stages.halo import exchange_halo, fill_outside
@@ -34,7 +33,6 @@ from edgekit.chip.codegen.stages.output import (
     output_layout,
     own_bytes,
 )
-from edgekit.chip.codegen.stages.pool import PoolStage
 from edgekit.chip.isa.memories import NUM_TILES, ROW_BYTES, ROW_UNITS
 from edgekit.formats.darwinn import (
     DataType,
@@ -83,7 +81,7 @@ def make_program(network: Network, tensors: dict[int, Tensor]) -> Program:
         raise Unsupported("there is nothing to compute")
     layout, inputs, places = plan_layout(network)
     parameters = _parameters(layout, inputs)
-    execution = _execution(layout, inputs, places, parameters, tensors)
+    execution = _execution(layout, inputs, places, tensors)
     package = _package(layout, places, parameters, tensors, execution)
     left = parameters.room_bytes - len(parameters.cached_bytes)
     return Program(package, layout, parameters, places.used_bytes, left)
@@ -100,7 +98,7 @@ def _convolutions(layout: Layout) -> dict[int, list[ConvolutionStage]]:
 
 def _parameters(layout: Layout, inputs: list[InputStage]) -> Parameters:
     """Wide memory: buffers at the top, cached parameters below."""
-    shared = needs_scratch(layout)
+    shared = scratch_bytes(layout) > 0
     convolutions = _convolutions(layout)
     for stages in convolutions.values():
         position_outer, chunk = max(stage.order for stage in stages)
@@ -121,6 +119,9 @@ def _parameters(layout: Layout, inputs: list[InputStage]) -> Parameters:
     pieces = place_parameters(first, limit)
     depthwise = frozenset(index for index, stage in first.items() if stage.node.depthwise)
     parameters = Parameters(layers, pieces, depthwise, limit * ROW_BYTES * NUM_TILES)
+    for index, stages in convolutions.items():
+        for stage in stages:
+            stage.pieces = pieces.get(index)
     offset = 0
     for index in parameters.streamed:
         layer = layers[index]
@@ -134,7 +135,6 @@ def _execution(
     layout: Layout,
     inputs: list[InputStage],
     places: Places,
-    parameters: Parameters,
     tensors: dict[int, Tensor],
 ) -> Emitter:
     """The program that runs for every inference."""
@@ -145,7 +145,7 @@ def _execution(
     for tensor, stage in zip(received, inputs):
         at = places.staging[id(stage)]
         stage.emit(emitter, at.slots, at.constants, tensors[tensor].name)
-    if needs_scratch(layout):
+    if scratch_bytes(layout):
         write_identity(emitter, places.scratch, IDENTITY)
         emitter.reset()
     was_whole = True
@@ -163,7 +163,7 @@ def _execution(
         if isinstance(step, Exchange):
             exchange_halo(emitter, step.block, step.rows, step.columns, step.padding)
         else:
-            _compute(emitter, step, places, parameters)
+            _compute(emitter, step, places)
     for number, tensor in enumerate(network.outputs):
         if number:
             emitter.reset()
@@ -174,22 +174,14 @@ def _execution(
     return emitter
 
 
-def _compute(emitter: Emitter, step: Compute, places: Places, parameters: Parameters) -> None:
-    stage, source = step.stage, step.sources[0]
-    if not isinstance(stage, AdditionStage):
-        padding = step.node.padding
+def _compute(emitter: Emitter, step: Compute, places: Places) -> None:
+    padding = step.node.padding
+    for block, (rows, columns) in zip(step.sources, step.stage.reads):
         if step.whole:
-            exchange_halo(emitter, source, stage.rows, stage.columns, padding)
-        elif source.local:
-            fill_outside(emitter, source, padding)
-    if isinstance(stage, ConvolutionStage):
-        emitter.signal()
-        stage.emit(emitter, parameters.pieces.get(step.index))
-    elif isinstance(stage, (PoolStage, AdditionStage)):
-        stage.emit(emitter, places.scratch)
-    else:
-        emitter.reset()
-        stage.emit(emitter)
+            exchange_halo(emitter, block, rows, columns, padding)
+        elif block.local and step.node.pads:
+            fill_outside(emitter, block, padding)
+    step.stage.emit(emitter, places.scratch)
 
 
 def _caching(parameters: Parameters) -> Emitter:

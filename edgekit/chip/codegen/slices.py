@@ -27,9 +27,11 @@ from edgekit.chip.codegen.geometry import (
 )
 from edgekit.chip.codegen.layout import Compute, Exchange, Layout, Receive, make_stage
 from edgekit.chip.codegen.nests import round_up
-from edgekit.chip.codegen.nodes import Convolution, Elementwise, Network, Node, Pool
+from edgekit.chip.codegen.nodes import Network, Node
 from edgekit.chip.codegen.overlays import Overlay
 from edgekit.chip.codegen.stages.input import InputStage
+
+_INSTRUCTION_STEPS = 200  # what an instruction costs beside its loops
 
 
 @dataclass(frozen=True)
@@ -143,19 +145,13 @@ def _paddings(network: Network, nodes: Sequence[tuple[int, Node]]) -> dict[int, 
     """The value outside of the image of each tensor that is read with padding."""
     paddings: dict[int, int] = {}
     for _, node in nodes:
-        if not _needs_padding(node):
+        if not node.pads:
             continue
         for tensor in node.sources:
             root = network.root(tensor)
             if paddings.setdefault(root, node.padding) != node.padding:
                 raise Unsupported("two kinds of padding in a slice")
     return paddings
-
-
-def _needs_padding(node: Node) -> bool:
-    if isinstance(node, Elementwise):
-        return node.window.rows.pad > 0 or node.window.columns.pad > 0
-    return isinstance(node, Convolution) or (isinstance(node, Pool) and node.maximum)
 
 
 def _part(own: Sequence[Counted], number: int, of: int) -> list[Range | None]:
@@ -207,11 +203,11 @@ def _slice(
         if not any(number for _, number in rows) or not any(number for _, number in columns):
             continue
         jobs.append(Job(index, node, rows, columns))
-        for tensor in node.sources:
+        for tensor, window in zip(node.sources, node.windows):
             root = network.root(tensor)
             height, width, _ = network.shapes[root]
-            read_rows = _windows(spans_of(rows, height, node.window.rows))
-            read_columns = _windows(spans_of(columns, width, node.window.columns))
+            read_rows = _windows(spans_of(rows, height, window.rows))
+            read_columns = _windows(spans_of(columns, width, window.columns))
             target = needed if root in exchanged_inputs else areas
             if root not in target:
                 target[root] = Area([None] * 4, [None] * 4)
@@ -292,9 +288,11 @@ def _overlay(layout: Layout, plan: SegmentPlan, *, upwards: bool) -> Overlay:
     for each in plan.slices:
         read: list[Range | None] = [None] * 4
         for job in each.jobs:
-            if source in {layout.network.root(i) for i in job.node.sources}:
+            for tensor, window in zip(job.node.sources, job.node.windows):
+                if layout.network.root(tensor) != source:
+                    continue
                 height = layout.network.shapes[source][0]
-                spans = spans_of(job.rows, height, job.node.window.rows)
+                spans = spans_of(job.rows, height, window.rows)
                 read = [
                     joined(mine, (span.window, span.window_end)) if span.num_outputs else mine
                     for mine, span in zip(read, spans)
@@ -364,12 +362,5 @@ def segment_steps(network: Network, plan: SegmentPlan) -> int:
 def job_steps(network: Network, job: Job) -> int:
     """Steps of the busiest tile's op loops of a node, and what an instruction costs."""
     positions = max(n for _, n in job.rows) * max(n for _, n in job.columns)
-    node, overhead = job.node, 200
-    words = round_up(network.shapes[network.root(node.output)][2], 4) // 4
-    if isinstance(node, Convolution):
-        channels = int(node.weights.shape[0])
-        if node.depthwise:
-            return positions * node.window.taps * words + overhead
-        inputs = round_up(int(node.weights.shape[3]), 4) // 4
-        return positions * node.window.taps * inputs * -(-channels // 64) + overhead
-    return positions * words * node.window.taps + overhead
+    words = round_up(network.shapes[network.root(job.node.output)][2], 4) // 4
+    return job.node.steps(positions, words) + _INSTRUCTION_STEPS

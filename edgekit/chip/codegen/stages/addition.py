@@ -9,23 +9,21 @@ from __future__ import annotations
 from typing import Sequence
 
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted, computing_tiles, spans_of
-from edgekit.chip.codegen.memories import ADDITION, TOP
-from edgekit.chip.codegen.nests import (
-    DMA_LEVELS,
-    NARROW_DMA_LEVELS,
-    Fields,
-    nest_fields,
-    op_nest_fields,
-)
+from edgekit.chip.codegen.geometry import WORD, Block, Counted
+from edgekit.chip.codegen.memories import ADDITION
+from edgekit.chip.codegen.nests import Fields, op_nest_fields
 from edgekit.chip.codegen.nodes import Addition
+from edgekit.chip.codegen.stages.constants import write_rows
 from edgekit.chip.codegen.stages.fields import LANES, UNSYNCHRONIZED, by_tile, output_stage
+from edgekit.chip.codegen.stages.stage import Stage
 
 _HALVES = 2  # of a word, each two values
 
 
-class AdditionStage:
+class AdditionStage(Stage):
     """An addition on blocks, whose two sources lie alike."""
+
+    sources_lie_alike = True
 
     def __init__(
         self,
@@ -35,11 +33,8 @@ class AdditionStage:
         rows: Sequence[Counted],
         columns: Sequence[Counted],
     ) -> None:
-        self.node, self.sources, self.output = node, sources, output
-        self.rows = spans_of(rows, output.height, node.window.rows)
-        self.columns = spans_of(columns, output.width, node.window.columns)
-        self.bottom = TOP
-        self.tiles = computing_tiles(self.rows, self.columns)
+        super().__init__(node.windows, sources, output, rows, columns)
+        self.node = node
 
     def emit(self, emitter: Emitter, scratch: int) -> None:
         """Compute; ``scratch`` is the address of 64 free bytes of narrow memory."""
@@ -55,32 +50,7 @@ class AdditionStage:
                 row = half + 2 * operand
                 words[4 * row + 2 * half] = weight
                 words[4 * row + 2 * half + 1] = weight << 16
-        first = 0
-        while first < len(words):
-            number = 1
-            while not any(words[first : first + number + 1]) and first + number < len(words):
-                number += 1
-            nest = {"i_levels": 1, **nest_fields("i_", [(1, number)], DMA_LEVELS)}
-            emitter.put(
-                "mesh.north",
-                i_addr=scratch + WORD * first,
-                i_mode=3,
-                fill_en=1,
-                fill=words[first],
-                **(nest if number > 1 else {"i_inc0": 1}),
-            )
-            first += number
-        emitter.fence()
-        emitter.put(
-            "n2w",
-            n_addr=scratch,
-            n_levels=3,
-            w_addr=ADDITION,
-            w_levels=1,
-            tail=2,
-            **nest_fields("n_", [(1, 4), (4, 4)], NARROW_DMA_LEVELS),
-            **nest_fields("w_", [(1, 4)], DMA_LEVELS),
-        )
+        write_rows(emitter, scratch, ADDITION, words)
 
     def _op(self, tile: int) -> Fields:
         node, output = self.node, self.output

@@ -21,7 +21,7 @@ from edgekit.chip.codegen.emitter import (
     Emitter,
     Transfer,
 )
-from edgekit.chip.codegen.geometry import WORD, Block, Counted, computing_tiles, spans_of
+from edgekit.chip.codegen.geometry import WORD, Block, Counted
 from edgekit.chip.codegen.memories import SHARED_UNITS, TOP
 from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
@@ -43,6 +43,7 @@ from edgekit.chip.codegen.stages.fields import (
     output_stage,
     stream_nest,
 )
+from edgekit.chip.codegen.stages.stage import Stage
 from edgekit.chip.isa.memories import ROW_BYTES, ROW_UNITS
 from edgekit.formats.darwinn import Description, Direction
 
@@ -70,26 +71,26 @@ class Piece:
     num_rows: int
 
 
-class ConvolutionStage:
+class ConvolutionStage(Stage):
     """A convolution on blocks, for the outputs in ``rows`` x ``columns`` of each tile."""
+
+    scratch_bytes = 0
 
     def __init__(
         self,
         node: Convolution,
-        source: Block,
+        sources: Sequence[Block],
         output: Block,
         rows: Sequence[Counted],
         columns: Sequence[Counted],
     ) -> None:
-        self.node, self.source, self.output = node, source, output
-        self.rows = spans_of(rows, source.height, node.window.rows)
-        self.columns = spans_of(columns, source.width, node.window.columns)
+        super().__init__(node.windows, sources, output, rows, columns)
+        self.node = node
         self.taps = node.window.taps
-        self.channel_words = source.position_bytes // WORD
+        self.channel_words = self.source.position_bytes // WORD
         num_channels = node.weights.shape[0]
         self.num_channels = round_up(num_channels, WORD)
         self.header_rows = 2 + node.has_bias if node.per_channel else 1
-        self.tiles = computing_tiles(self.rows, self.columns)
         self.positions = max(self._positions(tile) for tile in self.tiles)
         if node.depthwise:
             self.group_channels = self.stored_channels = _DEPTHWISE_CHANNELS
@@ -105,7 +106,7 @@ class ConvolutionStage:
         self.by_window_row = False
         self._choose_order()
         # Set later: addresses in wide memory, the place of the parameters.
-        self.bottom = TOP
+        self.pieces: Sequence[Piece] | None = None  # None: the host streams the parameters
         self.header = self.weights = self.sums = 0
         self.stream: tuple[int, int, int] | None = None  # offset, bytes, lanes
 
@@ -178,9 +179,11 @@ class ConvolutionStage:
 
     # Instructions.
 
-    def emit(self, emitter: Emitter, pieces: Sequence[Piece] | None) -> None:
-        """Compute; ``pieces`` is where the parameters are, None if the host streams them."""
-        node = self.node
+    def emit(self, emitter: Emitter, scratch: int) -> None:
+        """Compute."""
+        del scratch
+        emitter.signal()
+        node, pieces = self.node, self.pieces
         consumer = 0 if node.depthwise or pieces is None else 1
         rows = (
             self.parameter_rows if node.depthwise else sum(each.num_rows for each in pieces or ())

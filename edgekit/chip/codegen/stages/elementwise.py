@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Sequence
 
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted, computing_tiles, spans_of
-from edgekit.chip.codegen.memories import IDENTITY, TOP
+from edgekit.chip.codegen.geometry import WORD, Block, Counted
+from edgekit.chip.codegen.memories import IDENTITY
 from edgekit.chip.codegen.nests import Fields, op_nest_fields, round_up
 from edgekit.chip.codegen.nodes import Elementwise
 from edgekit.chip.codegen.splines import SPLINES, Table
@@ -22,27 +22,27 @@ from edgekit.chip.codegen.stages.fields import (
     copy_stage,
     output_stage,
 )
+from edgekit.chip.codegen.stages.stage import Stage
 
 
-class ElementwiseStage:
+class ElementwiseStage(Stage):
     """An element-wise node on blocks."""
 
     def __init__(
         self,
         node: Elementwise,
-        source: Block,
+        sources: Sequence[Block],
         output: Block,
         rows: Sequence[Counted],
         columns: Sequence[Counted],
     ) -> None:
-        self.node, self.source, self.output = node, source, output
-        self.rows = spans_of(rows, source.height, node.window.rows)
-        self.columns = spans_of(columns, source.width, node.window.columns)
-        self.bottom = TOP
-        self.tiles = computing_tiles(self.rows, self.columns)
+        super().__init__(node.windows, sources, output, rows, columns)
+        self.node = node
 
-    def emit(self, emitter: Emitter) -> None:
+    def emit(self, emitter: Emitter, scratch: int) -> None:
         """Compute."""
+        del scratch
+        emitter.reset()
         node = self.node
         if node.table:
             emitter.fence(counters=7, units=1)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Sequence
 
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted, computing_tiles, spans_of
+from edgekit.chip.codegen.geometry import WORD, Block, Counted
 from edgekit.chip.codegen.memories import IDENTITY, SHARED_UNITS, TOP
 from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
@@ -30,30 +30,29 @@ from edgekit.chip.codegen.stages.fields import (
     float_bits,
     output_stage,
 )
+from edgekit.chip.codegen.stages.stage import Stage
 from edgekit.chip.isa.memories import ROW_UNITS
 
 _GROUP_CHANNELS = 64
 _MAX_WIDE_UNITS = 1600  # windows of an average beyond this go through the identity row
 
 
-class PoolStage:
+class PoolStage(Stage):
     """A pool on blocks."""
 
     def __init__(
         self,
         node: Pool,
-        source: Block,
+        sources: Sequence[Block],
         output: Block,
         rows: Sequence[Counted],
         columns: Sequence[Counted],
     ) -> None:
-        self.node, self.source, self.output = node, source, output
-        self.rows = spans_of(rows, source.height, node.window.rows)
-        self.columns = spans_of(columns, source.width, node.window.columns)
-        self.tiles = computing_tiles(self.rows, self.columns)
+        super().__init__(node.windows, sources, output, rows, columns)
+        self.node = node
         self.row_length = divide_up(max(span.num_window for span in self.columns), 4)
         self.num_rows = max(span.num_window for span in self.rows)
-        self.groups = divide_up(source.channels, _GROUP_CHANNELS)
+        self.groups = divide_up(self.source.channels, _GROUP_CHANNELS)
         size = ROW_UNITS * self.row_length * self.num_rows * self.groups
         self.through_identity = not node.maximum and size > _MAX_WIDE_UNITS
         self.base = TOP - SHARED_UNITS - size

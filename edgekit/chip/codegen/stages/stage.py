@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all stages that compute have in common."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from edgekit.chip.codegen.emitter import Emitter
+from edgekit.chip.codegen.geometry import Block, Counted, Span, computing_tiles, spans_of
+from edgekit.chip.codegen.memories import TOP
+from edgekit.chip.codegen.nodes import Window
+
+Spans = Sequence[Span]
+SCRATCH_BYTES = 128  # constants of a stage that is no convolution are written here
+
+
+class Stage:
+    """A node on blocks: the outputs in ``rows`` x ``columns`` of every tile row and column."""
+
+    bottom = TOP  # the lowest unit of wide memory that it uses for itself
+    scratch_bytes = SCRATCH_BYTES  # of narrow memory, while it runs; 0 if it shares no constants
+    sources_lie_alike = False  # whether one walk has to reach the values of both sources
+
+    def __init__(
+        self,
+        windows: Sequence[Window],
+        sources: Sequence[Block],
+        output: Block,
+        rows: Sequence[Counted],
+        columns: Sequence[Counted],
+    ) -> None:
+        self.sources, self.source, self.output = sources, sources[0], output
+        self.reads: list[tuple[Spans, Spans]] = [
+            (
+                spans_of(rows, block.height, window.rows),
+                spans_of(columns, block.width, window.columns),
+            )
+            for block, window in zip(sources, windows)
+        ]
+        self.rows, self.columns = self.reads[0]
+        self.tiles = computing_tiles(self.rows, self.columns)
+
+    def emit(self, emitter: Emitter, scratch: int) -> None:
+        """Compute; ``scratch`` is the address of ``scratch_bytes`` of narrow memory."""
+        raise NotImplementedError
