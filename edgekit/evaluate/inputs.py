@@ -198,7 +198,7 @@ def _fit_all(
 def _fitted(values: NDArray[Any], info: TensorInfo, how: Preprocess) -> NDArray[Any]:
     sample = as_real(values)
     if sample.shape == info.shape != (1,) and info.shape[:1] != (1,):
-        return how.scale_if_explicit(sample)  # a state, whose first dimension is no batch
+        return how.scale_if_explicit(sample)  # a state, whose first dimension is not a batch
     if sample.ndim == len(info.shape) and sample.shape[:1] == (1,):
         sample = sample[0]
     return _repeated(how.array(sample, info.shape[1:]), info)

@@ -2,7 +2,7 @@
 """How far a model's outputs are from those of a reference, usually its float original.
 
 Everything is added up sample by sample: memory is three float64 values for each element of an
-output, whatever the number of samples.
+output, for any number of samples.
 """
 
 from __future__ import annotations

@@ -122,14 +122,14 @@ def _guessed(case: Case) -> Decoder:
     """Choose by the task that the file states, if the outputs fit it; else by the outputs."""
     noted = case.prepared.notes.task
     if noted == NONE:
-        return raw_decoder(f"its file says {noted}", case.input_shape)
+        return raw_decoder(f"its file states {noted}", case.input_shape)
     if noted in TASKS:
         found, _ = _recognize(replace(case, task=noted), noted)
         if found is not None:
-            return replace(found, why=f"its file says {noted}; {found.why}", is_guess=True)
+            return replace(found, why=f"its file states {noted}; {found.why}", is_guess=True)
     stated = ultralytics_task(case.prepared.original)
     if stated not in _ULTRALYTICS:
-        why = f"its metadata says that it is for {stated!r}, which edgekit does not decode"
+        why = f"its metadata states that it is for {stated!r}, which edgekit does not decode"
         return raw_decoder(why, case.input_shape)
     found, refusals = _recognize(case, _ULTRALYTICS[stated])
     if found is not None:

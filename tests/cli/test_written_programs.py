@@ -87,7 +87,7 @@ def _differences(net: _Net, command: Callable[[Path], Any]) -> set[str]:
     return {field for field in google if google[field] != ours[field]}
 
 
-def test_inspect_disasm_and_estimate_see_the_same_program(net: _Net) -> None:
+def test_inspect_disasm_and_estimate_read_the_same_program(net: _Net) -> None:
     assert _differences(net, lambda path: inspect(path, source=net.source)) <= _ABOUT_THE_FILE
     assert _differences(net, disasm) == {"model", "sha256"}
     assert _differences(net, estimate) == {"model", "sha256"}

@@ -112,9 +112,7 @@ def test_a_cut_by_hand_is_at_the_given_tensor(path: Path, tmp_path: Path) -> Non
     assert result.head.num_operators == 2
 
 
-def test_a_tensor_that_does_not_exist_is_named_with_those_that_are_like_it(
-    path: Path, tmp_path: Path
-) -> None:
+def test_the_error_for_a_missing_tensor_suggests_similar_names(path: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="relu") as caught:
         split(path, tmp_path / "parts", at=["relo"])
     assert "relu" in caught.value.fix

@@ -49,7 +49,7 @@ def test_names_of_tensors_cannot_become_markup(tmp_path: Path) -> None:
     assert "&lt;script&gt;" in page
 
 
-def test_a_row_stands_for_each_operator_input_and_output(tmp_path: Path) -> None:
+def test_each_operator_input_and_output_has_a_row(tmp_path: Path) -> None:
     parser = _Nesting()
     parser.feed(_page_of(tmp_path, "a", "b", "c", "d"))
     assert parser.open == []

@@ -189,7 +189,7 @@ def test_the_compilers_report_has_priority(run_folder: Path) -> None:
     assert verdict.numbers[0].evidence == "recorded"
 
 
-def test_the_open_compilers_program_is_said_to_be_verified_in_the_emulator_only(
+def test_the_open_compilers_program_is_reported_as_verified_only_in_the_emulator(
     run_folder: Path,
 ) -> None:
     sha256 = report(run_folder).sha256

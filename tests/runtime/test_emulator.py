@@ -163,7 +163,7 @@ def test_a_model_that_is_not_compiled_is_refused_without_a_runtime() -> None:
 
 @pytest.mark.corpus
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc shows the peak")
 def test_the_largest_program_runs_in_400_mib(corpus: Path) -> None:
     name = "deeplab_mobilenet_edgetpu_slim_cityscapes_quant_edgetpu.tflite"
     done = subprocess.run(

@@ -33,7 +33,7 @@ def _image(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((1, 8, 8, 1)).astype(np.float32)
 
 
-def test_real_values_go_in_and_come_out(int8_path: Path, float_path: Path) -> None:
+def test_predict_takes_and_returns_real_values(int8_path: Path, float_path: Path) -> None:
     with Runner(int8_path) as runner, Runner(float_path) as other:
         (scores,), (expected,) = runner.predict(_image()), other.predict(_image())
     assert scores.dtype == np.float32

@@ -221,7 +221,7 @@ def test_the_task_in_a_bundle_is_used_if_the_outputs_fit_it(
     with Runner(prepared.runnable) as runner:
         decoder = choose_decoder(told, runner)
     assert decoder.task == task
-    assert decoder.why.startswith(f"its file says {noted}") == is_obeyed
+    assert decoder.why.startswith(f"its file states {noted}") == is_obeyed
 
 
 def test_an_embedding_of_unit_length_is_not_a_classifier() -> None:

@@ -48,7 +48,7 @@ def collect(
     """Check every expected file, and join the compiler's printed report with its log files.
 
     Raises:
-        CompilerError: A file is missing, truncated, or not what the log says.
+        CompilerError: A file is missing, truncated, or does not agree with the log.
         CompilerLogError: A log file has a line that edgekit cannot read.
     """
     reports = {_stem(each.output): each for each in report.models if each.output}

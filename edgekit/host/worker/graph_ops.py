@@ -73,8 +73,8 @@ def _refuse(problems: Iterable[str], path: str) -> None:
             "model.unsafe",
             "the graph has operations with side effects: " + "; ".join(found[:_LISTED]),
             where=path,
-            why="whoever made the file chose what they do; a network does not need them",
-            fix="export the network without them, or, if you trust whoever made the file: "
+            why="the author of the file chose what they do; a network does not need them",
+            fix="export the network without them, or, if you trust the author of the file: "
             "--trust-source",
         )
 

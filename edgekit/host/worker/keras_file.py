@@ -76,8 +76,8 @@ def _refused_by_keras(path: str, keras: Any, error: BaseException) -> Refused:  
         f"{_name(keras)} refuses the file because it would run code",
         where=path,
         why=short(error),
-        fix="replace the layer by built-in ones (Rescaling, keras.ops), or, if you trust "
-        "whoever made the file: --trust-source",
+        fix="replace the layer by built-in ones (Rescaling, keras.ops), or, if you trust the "
+        "author of the file: --trust-source",
     )
 
 

@@ -88,9 +88,9 @@ def refuse_code(config: dict[str, Any], path: str) -> None:
             "model.unsafe",
             "loading this file would run code that it contains: " + "; ".join(found),
             where=path,
-            why="whoever made the file chose that code",
-            fix="replace the layer by built-in ones (Rescaling, keras.ops), or, if you trust "
-            "whoever made the file: --trust-source",
+            why="the author of the file chose that code",
+            fix="replace the layer by built-in ones (Rescaling, keras.ops), or, if you trust the "
+            "author of the file: --trust-source",
         )
 
 

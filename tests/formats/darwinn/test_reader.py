@@ -106,7 +106,9 @@ def test_a_pair_caches_the_parameters_of_the_caching_one(build_package: BuildPac
     assert package.cached_bytes == 64
 
 
-def test_of_all_three_the_runtime_takes_the_stand_alone_one(build_package: BuildPackage) -> None:
+def test_the_runtime_uses_the_stand_alone_executable_of_all_three(
+    build_package: BuildPackage,
+) -> None:
     package = read_package(build_package([2, 1, 0]))
     assert package.inference.type is ExecutableType.STAND_ALONE
     assert package.cached_bytes == 0
@@ -128,7 +130,7 @@ def test_instructions_come_in_words_of_sixteen_bytes(
         read_package(build_package([0], chunks=chunks))
 
 
-def test_a_package_is_found_in_the_options_whatever_bytes_it_has(
+def test_a_package_of_any_bytes_is_found_in_the_options(
     build_package: BuildPackage, build_options: Callable[..., bytes]
 ) -> None:
     package = build_package([0], parameters=b"\x00\xff\xc8DWN1" * 9)
