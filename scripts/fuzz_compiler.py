@@ -24,18 +24,18 @@ from edgekit.formats.tflite import Model, is_compiled, read_model
 from edgekit.opencompiler import NotCompiledError, VerificationError, compile_program
 from scripts.random_network import last_output, random_network
 
-# Steps between real and integer arithmetic: one of rounding for an operator, and what it grows to.
+# Allowed steps between real and integer arithmetic: a rounding of one, enlarged by what follows.
 _STEPS_OF_OPERATOR = 3
 _MOST_OUTLIERS = 0.02  # the share of values that may differ by more
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one network."""
+    """The outcome for one network."""
 
     seed: int
     operators: str
-    mapped: int  # of how many
+    mapped: int  # operators
     total: int
     refused: str = ""
     wrong: str = ""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random int8 networks with an answer of their own: real arithmetic, rounded after every operator.
+"""Random int8 networks, with their outputs by real arithmetic, rounded after every operator.
 
 No TensorFlow is needed. Every tensor has a scale and a zero point chosen from the values that it
-has for one random input, as a converter would choose them. `RandomNetwork.real` are these values.
+has for one random input, as a converter would choose them. `RandomNetwork.real` contains
+these values.
 """
 
 from __future__ import annotations

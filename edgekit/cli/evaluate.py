@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from edgekit.evaluate import EvaluateResult
 
 _LISTED = 5
-_MANY = 10_000  # samples of a source of unknown length before the user is told
+_MANY = 10_000  # samples of a source of unknown length before a note is printed
 
 AgainstOption = Annotated[
     Optional[Path],
@@ -148,7 +148,7 @@ def evaluate(
             journal=journal,
             resume=resume,
             strict=strict,
-            progress=_telling_of_no_end(on_progress),
+            progress=_with_note_on_length(on_progress),
         )
     warn(result.warnings)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
@@ -160,21 +160,21 @@ def evaluate(
         raise typer.Exit(GateError.exit_status)
 
 
-def _telling_of_no_end(on_progress: Progress) -> Progress:
-    """Return ``on_progress`` that also tells, once, that a source of unknown length goes on."""
-    told = False
+def _with_note_on_length(on_progress: Progress) -> Progress:
+    """Return ``on_progress`` with a note, once, that a source of unknown length has not ended."""
+    is_noted = False
 
-    def tell(done: int, total: int | None) -> None:
-        nonlocal told
-        if total is None and done >= _MANY and not told:
-            told = True
+    def report(done: int, total: int | None) -> None:
+        nonlocal is_noted
+        if total is None and done >= _MANY and not is_noted:
+            is_noted = True
             note(
-                f"{done:,} samples and no end of the data so far: if they have none, press Ctrl-C "
+                f"{done:,} samples, and the data have not ended: if they never end, press Ctrl-C "
                 "and give --num-samples COUNT to use the first COUNT"
             )
         on_progress(done, total)
 
-    return tell
+    return report
 
 
 def render(result: EvaluateResult) -> Iterator[str]:

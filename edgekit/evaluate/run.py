@@ -297,7 +297,7 @@ class _Session:
             ) from error
         if reading.is_first_of_several:
             self.warnings.append(
-                f"{item.name} has several frames: only the first one is run; for all of them, give "
+                f"{item.name} has several frames: only the first one is run; to run all, give "
                 "a video or a folder of images"
             )
         spent_s, start = self._runner.recovery_s, time.perf_counter()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors of edgekit's compiler; with each of them nothing is written.
+"""The errors of edgekit's compiler. After each of them, no file is written.
 
 UnsupportedModelError
-    NotCompiledError    it cannot compile the model, or cannot verify the program
+    NotCompiledError    the model cannot be compiled, or the program cannot be verified
     VerificationError   the program is wrong
 """
 

@@ -74,7 +74,7 @@ def _load(package: Package) -> EdgeTpu:
         return EdgeTpu(package, strict_sync=True)
     except SyncError as error:
         raise VerificationError(
-            f"edgekit's compiler made a program with a race: {error.what}",
+            f"edgekit's compiler generated a program with a race: {error.what}",
             where=error.where,
             why=error.why,
             fix=_REPORT,

@@ -226,7 +226,7 @@ def test_data_without_an_end_are_reported_while_they_are_read(
     )
     done = edgekit("evaluate", int8_path, "--data", "endless:samples", cwd=tmp_path)
     assert done.returncode == 130
-    assert "no end of the data so far" in done.stderr
+    assert "the data have not ended" in done.stderr
     assert "--num-samples COUNT" in done.stderr
     words = ("--data", "endless:samples", "--num-samples", 12, "--json")
     first = edgekit("evaluate", int8_path, *words, cwd=tmp_path)

@@ -76,7 +76,7 @@ def test_a_few_numbers_without_names_are_listed_as_they_are(int8_path: Path) -> 
     assert (named.task, named.answers[0].top[0].label) == ("classification", "abcde"[real.argmax()])
 
 
-def test_only_the_first_frame_of_an_animation_is_run_and_this_is_said(
+def test_only_the_first_frame_of_an_animation_is_run_with_a_warning(
     int8_path: Path, tmp_path: Path
 ) -> None:
     frames = [Image.new("L", (8, 8), grey) for grey in (10, 200)]

@@ -216,7 +216,7 @@ def test_inputs_may_be_any_tensors_given_by_index_in_both_types() -> None:
 
 
 def test_every_operator_that_maps_has_a_formula() -> None:
-    """`edgekit check` must not say that an operator maps whose values edgekit does not know."""
+    """`edgekit check` must not report that an operator maps if edgekit cannot compute it."""
     assert set(OP_RULES) <= COVERED
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Functions of the non-linear unit, and what is made with them.
+"""Functions of the non-linear unit, and the operators that are computed with them.
 
 Proved bit-equal on programs of Google's compiler (docs/emulator.md): LOGISTIC (MoveNet, YAMNet, and
 57 layers of YOLOv8), SOFTMAX on the tiles and on the scalar core (MobileNets, the seven colour
@@ -72,7 +72,7 @@ def _hard_swish(real: NDArray[np.float32], factor: np.float32) -> NDArray[np.flo
 
 
 def _rsqrt(real: NDArray[np.float32], factor: np.float32) -> NDArray[np.float32]:
-    """Below 2^-40 it is 2^20, which no output scale of a network can store."""
+    """1/sqrt. Below 2^-40 it is 2^20, which no output scale of a network can store."""
     return RSQRT.times(factor).reduced(np.maximum(real, np.float32(2.0**-40)))
 
 
