@@ -17,7 +17,6 @@ from edgekit.chip.codegen.nodes import Network
 from edgekit.chip.codegen.slices import (
     Job,
     Segment,
-    SegmentPlan,
     job_steps,
     local_bytes,
     plan_segment,
@@ -90,7 +89,7 @@ class _Planner:
         self._network = network
         self._sizes = {tensor: block.size_bytes for tensor, block in whole.blocks.items()}
         self._number = len(network.nodes)
-        self._plans: dict[Segment, tuple[SegmentPlan, int, int] | None] = {}
+        self._plans: dict[Segment, tuple[int, int] | None] = {}
         self._extra = scratch_bytes(whole)
         given = [network.root(tensor) for tensor in network.inputs]
         outputs = {network.root(tensor) for tensor in network.outputs}
@@ -176,31 +175,44 @@ class _Planner:
     def _cheapest(self, first: int, end: int, limit: int, *, streamed: bool) -> _Edge | None:
         """The fewest slices that fit."""
         held = self._held(first, end)
+        least = self._least(first, end, streamed=streamed)
         for rows, columns in (*((number, 1) for number in _NUM_SLICES), *_SQUARES):
-            segment = Segment(first, end, rows, columns, streamed)
-            if segment not in self._plans:
-                self._plans[segment] = self._planned(segment)
-            found = self._plans[segment]
-            if found is None:
-                return None
-            _, needed, steps = found
-            if held + needed <= limit:
-                return _Edge(end, steps + _STREAM_STEPS * streamed, segment)
+            for grows in (False, True):
+                if held + least[grows] > limit:
+                    continue
+                segment = Segment(first, end, rows, columns, streamed, grows)
+                if segment not in self._plans:
+                    self._plans[segment] = self._planned(segment)
+                found = self._plans[segment]
+                if found is not None and held + found[0] <= limit:
+                    return _Edge(end, found[1] + _STREAM_STEPS * streamed, segment)
         return None
 
-    def _planned(self, segment: Segment) -> tuple[SegmentPlan, int, int] | None:
-        """(plan, bytes of the segment's own blocks, steps); None if it cannot be sliced."""
+    def _least(self, first: int, end: int, *, streamed: bool) -> tuple[int, int]:
+        """Bytes of a segment's inputs and results, side by side and over each other."""
+        network = self._network
+        nodes = network.nodes[first:end]
+        made = {network.root(node.output) for node in nodes}
+        read = {network.root(tensor) for node in nodes for tensor in node.sources} - made
+        results = [self._sizes[tensor] for tensor in made if self._last[tensor] >= end]
+        inputs = [] if streamed else [self._sizes[tensor] for tensor in read]
+        together = sum(inputs) + sum(results)
+        largest = max(inputs, default=0)
+        return together, together - min(largest, max(results, default=0))
+
+    def _planned(self, segment: Segment) -> tuple[int, int] | None:
+        """(bytes of the segment's own blocks, steps); None if it cannot be sliced."""
         network = self._network
         try:
-            plan = plan_segment(network, segment)
+            plan = plan_segment(network, segment, sampled=True)
         except Unsupported:
             return None
         results = sum(self._sizes[tensor] for tensor in plan.frontier)
         inputs = {tensor: self._sizes[tensor] for tensor in plan.inputs}
         needed = results + sum(inputs.values())
-        if plan.overlay is not None and plan.overlay[0] in inputs:
+        if plan.overlay is not None:
             source, result = (self._sizes[tensor] for tensor in plan.overlay)
             # Together they need the larger one and the rows of a slice of either.
             margin = (source + result) // segment.rows
-            needed = min(needed, needed - source - result + max(source, result) + margin)
-        return plan, needed + local_bytes(network, plan), segment_steps(network, plan)
+            needed += max(source, result) + margin - source - result
+        return needed + local_bytes(network, plan), segment_steps(network, plan)

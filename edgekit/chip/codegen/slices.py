@@ -15,6 +15,7 @@ from typing import Sequence
 
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import (
+    Axis,
     Block,
     Counted,
     Range,
@@ -32,6 +33,7 @@ from edgekit.chip.codegen.overlays import Overlay
 from edgekit.chip.codegen.stages.input import InputStage
 
 _INSTRUCTION_STEPS = 200  # what an instruction costs beside its loops
+_SAMPLES = 3  # slices that an estimate looks at
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Segment:
     rows: int
     columns: int = 1
     streamed: bool = False  # the network's input comes slice by slice
+    grows: bool = False  # the result grows over the input
 
 
 @dataclass
@@ -89,13 +92,16 @@ class SegmentPlan:
     overlay: tuple[int, int] | None  # (input, result): the result may lie over the input
 
 
-def plan_segment(network: Network, segment: Segment, *, upwards: bool = False) -> SegmentPlan:
+def plan_segment(
+    network: Network, segment: Segment, *, upwards: bool = False, sampled: bool = False
+) -> SegmentPlan:
     """What the slices of a segment compute.
 
     Args:
         network: The whole network.
         segment: The nodes and the number of slices.
         upwards: Whether the last rows come first.
+        sampled: Only the first, the middle and the last slice, for an estimate.
 
     Raises:
         Unsupported: The segment cannot run in slices.
@@ -115,12 +121,16 @@ def plan_segment(network: Network, segment: Segment, *, upwards: bool = False) -
         raise Unsupported("there is no input to stream")
     overlay = None
     consumed = sorted(i for i in inputs if i not in later)
-    if segment.columns == 1 and len(frontier) == 1 and consumed and not streamed:
+    if segment.grows:
+        if segment.columns > 1 or len(frontier) > 1 or not consumed or streamed:
+            raise Unsupported("a result that cannot grow over its input")
         largest = max(consumed, key=lambda tensor: _size(network.shapes[tensor]))
         overlay = largest, next(iter(frontier))
     parts = [(p, q) for p in range(segment.rows) for q in range(segment.columns)]
     if upwards:
         parts.reverse()
+    if sampled and len(parts) > _SAMPLES:
+        parts = [parts[0], parts[len(parts) // 2], parts[-1]]
     needed: dict[int, Area] = {}
     slices = [
         _slice(network, nodes, segment, part, (frontier, inputs - streamed, needed))
@@ -173,8 +183,14 @@ def _clipped(ranges: Sequence[Range | None], size: int) -> list[Counted]:
     return result
 
 
-def _windows(spans: Sequence[Span]) -> list[Range]:
-    return [(span.window, span.window_end) if span.num_outputs else (0, 0) for span in spans]
+def _windows(outputs: Sequence[Counted], axis: Axis) -> list[Range]:
+    """(first, end) of what each tile row or column reads."""
+    ranges = []
+    for first, number in outputs:
+        start = first * axis.stride - axis.pad
+        end = start + (number - 1) * axis.stride + axis.reach
+        ranges.append((start, end) if number else (0, 0))
+    return ranges
 
 
 def _slice(
@@ -205,9 +221,8 @@ def _slice(
         jobs.append(Job(index, node, rows, columns))
         for tensor, window in zip(node.sources, node.windows):
             root = network.root(tensor)
-            height, width, _ = network.shapes[root]
-            read_rows = _windows(spans_of(rows, height, window.rows))
-            read_columns = _windows(spans_of(columns, width, window.columns))
+            read_rows = _windows(rows, window.rows)
+            read_columns = _windows(columns, window.columns)
             target = needed if root in exchanged_inputs else areas
             if root not in target:
                 target[root] = Area([None] * 4, [None] * 4)
@@ -356,7 +371,12 @@ def _area_bytes(network: Network, tensor: int, area: Area) -> int:
 
 def segment_steps(network: Network, plan: SegmentPlan) -> int:
     """Steps of the busiest tile's op loops in a segment, roughly."""
-    return sum(job_steps(network, job) for each in plan.slices for job in each.jobs)
+    steps = [sum(job_steps(network, job) for job in each.jobs) for each in plan.slices]
+    number = plan.segment.rows * plan.segment.columns
+    if len(steps) == number:
+        return sum(steps)
+    first, middle, last = steps
+    return first + last + middle * (number - 2)
 
 
 def job_steps(network: Network, job: Job) -> int:
