@@ -27,8 +27,9 @@ ALU = {"add": 1, "and": 3, "ne": 10, "lt": 12, "move": 15}  # codes of the scala
 _PUSH_WORD, _PUSH_DESCRIPTOR = 10, 12  # codes of its vector slot
 
 # Counters of a tile.
-AVDATA = 0
+AVDATA, PARAMETERS = 0, 1
 NORTH_IN, EAST_IN, SOUTH_IN, WEST_IN = 3, 4, 5, 6
+NARROW_TO_WIDE = 13
 RING_PRODUCER_A, RING_PRODUCER_B = 17, 18
 NUM_COUNTERS = 19
 # All counters except those of the two ring producers, which the scalar core counts along.

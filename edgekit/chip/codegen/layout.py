@@ -15,18 +15,22 @@ from edgekit.chip.codegen.nodes import (
     Addition,
     Convolution,
     Elementwise,
+    Extreme,
     Network,
     Node,
     Pool,
+    Product,
     Softmax,
 )
 from edgekit.chip.codegen.overlays import Overlay
 from edgekit.chip.codegen.stages.addition import AdditionStage
 from edgekit.chip.codegen.stages.convolution import ConvolutionStage
 from edgekit.chip.codegen.stages.elementwise import ElementwiseStage
+from edgekit.chip.codegen.stages.extreme import ExtremeStage
 from edgekit.chip.codegen.stages.input import InputStage
 from edgekit.chip.codegen.stages.output import HOST_BYTES, own_bytes
 from edgekit.chip.codegen.stages.pool import PoolStage
+from edgekit.chip.codegen.stages.product import ProductStage
 from edgekit.chip.codegen.stages.softmax import SoftmaxStage
 from edgekit.chip.codegen.stages.stage import Stage
 
@@ -34,7 +38,9 @@ _STAGES: dict[type[Node], Callable[..., Stage]] = {
     Addition: AdditionStage,
     Convolution: ConvolutionStage,
     Elementwise: ElementwiseStage,
+    Extreme: ExtremeStage,
     Pool: PoolStage,
+    Product: ProductStage,
     Softmax: SoftmaxStage,
 }
 

@@ -14,63 +14,39 @@ from typing import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.chip.arithmetic.formulas.elementwise import add_weights
 from edgekit.chip.arithmetic.scales import (
     ACTIVATIONS,
-    clamps,
-    constant,
     multiplier_of,
     scale_of,
     zero_point_of,
 )
+from edgekit.chip.codegen import operand_rules
+from edgekit.chip.codegen.builder import DTYPES, NodeBuilder, words_of
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import WORD, Axis
 from edgekit.chip.codegen.nests import round_up
 from edgekit.chip.codegen.nodes import (
     COPY,
-    Addition,
     Convolution,
     Elementwise,
     Network,
-    Node,
-    OutputStage,
     Pool,
-    Shape,
     Softmax,
     Window,
 )
-from edgekit.chip.codegen.splines import SPLINES
 from edgekit.formats.tflite import Model, Operator, Tensor
 
-_DTYPES = ("INT8", "UINT8")
 _ZERO_CROSSING = 128  # what makes an int8 value unsigned
 # The average over a whole map reads it on one tile: larger maps go 64 channels at a time.
 _GATHERED_BYTES, _GATHERED_CHANNELS = 100_000, 64
 
 
-def shape_of(shape: Sequence[int]) -> Shape:
-    """The shape of one batch element on the device: vectors are one position."""
-    if len(shape) == 4:
-        return shape[1], shape[2], shape[3]
-    if len(shape) == 3:
-        return 1, shape[1], shape[2]
-    if len(shape) == 2:
-        return 1, 1, shape[1]
-    if len(shape) == 1:
-        return 1, 1, shape[0]
-    raise Unsupported(f"a tensor of rank {len(shape)}")
-
-
-class Legalizer:
+class Legalizer(NodeBuilder):
     """Takes operators one by one; what it has taken is in ``nodes`` and ``aliases``."""
 
     def __init__(self, model: Model) -> None:
-        self.model = model
-        self.tensors = list(model.main.tensors)
-        self.nodes: list[Node] = []
-        self.aliases: dict[int, int] = {}
+        super().__init__(model)
         self._pads: dict[int, tuple[int, tuple[int, int]]] = {}  # tensor -> source, (top, left)
-        self._shapes: dict[int, Shape] = {}  # of tensors that only the device has
 
     def take(self, operator: Operator) -> None:
         """Add the nodes of an operator.
@@ -96,7 +72,7 @@ class Legalizer:
             source = self.root(tensor)
             if source in roots:
                 self.aliases.pop(tensor, None)
-                self._shapes[tensor] = self.shape(source)
+                self.set_shape(tensor, self.shape(source))
                 self.nodes.append(Elementwise(source, tensor, COPY))
         used = {tensor for node in self.nodes for tensor in (*node.sources, node.output)}
         return Network(
@@ -107,56 +83,12 @@ class Legalizer:
             dict(self.aliases),
         )
 
-    def root(self, tensor: int) -> int:
-        """The tensor whose block contains the values of ``tensor``."""
-        while tensor in self.aliases:
-            tensor = self.aliases[tensor]
-        return tensor
-
-    def shape(self, tensor: int) -> Shape:
-        """The shape of one batch element as it lies in narrow memory."""
-        known = self._shapes.get(tensor)
-        return known if known else shape_of(self.tensors[tensor].shape)
-
-    def image(self, tensor: int) -> int:
-        """The tensor with the values of ``tensor``, for a node that reads rows and columns.
-
-        Raises:
-            Unsupported: A reshape gave it rows, columns or channels that its bytes do not have.
-        """
-        root = self.root(tensor)
-        if self.shape(root) != shape_of(self.tensors[tensor].shape):
-            raise Unsupported(
-                f"a reshape of {_words(self.shape(root))} to "
-                f"{_words(shape_of(self.tensors[tensor].shape))} before it moves values"
-            )
-        return root
-
-    def _add_elementwise(
-        self, source: int, output: int, stage: OutputStage, table: str = ""
-    ) -> None:
-        """A node for every value alone: its result lies as its source does."""
-        root = self.root(source)
-        self._shapes[output] = self.shape(root)
-        self.nodes.append(Elementwise(root, output, stage, table=table))
-
-    def is_constant(self, tensor: int) -> bool:
-        """Whether the model contains the tensor's values."""
-        return self.model.data(self.tensors[tensor]) is not None
-
-    def values(self, tensor: int) -> NDArray[np.int64]:
-        """A constant as int64."""
-        if not self.is_constant(tensor):
-            raise Unsupported(f"{self.tensors[tensor].name!r} is not constant")
-        result: NDArray[np.int64] = constant(self.model, self.tensors[tensor]).astype(np.int64)
-        return result
-
     def _check_tensors(self, operator: Operator) -> None:
         for index in (*operator.inputs, *operator.outputs):
             if index < 0 or self.is_constant(index):
                 continue
             tensor = self.tensors[index]
-            if tensor.dtype not in _DTYPES:
+            if tensor.dtype not in DTYPES:
                 raise Unsupported(f"{tensor.name!r} is {tensor.dtype}")
             if tensor.quantization is None or not tensor.quantization.scale:
                 raise Unsupported(f"{tensor.name!r} has no scale")
@@ -165,15 +97,6 @@ class Legalizer:
             # Google's compiler, too, takes an unknown batch dimension of size 1.
             if any(size < 0 for size in (*tensor.shape, *tensor.shape_signature[1:])):
                 raise Unsupported(f"the shape of {tensor.name!r} is not fixed")
-
-    def _stage(
-        self, source: Tensor, output: Tensor, multiplier: float, activation: str = "NONE"
-    ) -> OutputStage:
-        if activation not in ACTIVATIONS:
-            raise Unsupported(f"the fused activation {activation}")
-        low, high = clamps(output, activation)
-        zero_points = zero_point_of(source), zero_point_of(output)
-        return OutputStage(*zero_points, multiplier, float(low), float(high))
 
     # Convolutions and dense layers.
 
@@ -228,7 +151,7 @@ class Legalizer:
     ) -> None:
         first, kernel = self.tensors[operator.inputs[0]], self.tensors[operator.inputs[1]]
         output = self.tensors[operator.outputs[0]]
-        if kernel.dtype not in _DTYPES or kernel.quantization is None:
+        if kernel.dtype not in DTYPES or kernel.quantization is None:
             raise Unsupported(f"weights of type {kernel.dtype}")
         unsigned = _ZERO_CROSSING if kernel.dtype == "INT8" else 0
         num_channels = weights.shape[0]
@@ -242,7 +165,7 @@ class Legalizer:
                 source=source,
                 output=operator.outputs[0],
                 window=window,
-                stage=self._stage(first, output, float(multipliers[0]), activation),
+                stage=self.stage(first, output, float(multipliers[0]), activation),
                 weights=(weights + unsigned).astype(np.uint8),
                 weight_zero_points=np.broadcast_to(zeros, num_channels).astype(np.int64),
                 bias=np.zeros(num_channels, np.int64) if bias is None else bias,
@@ -265,7 +188,7 @@ class Legalizer:
         source, output = operator.inputs[0], operator.outputs[0]
         before, after = self.shape(self.root(source)), self.shape(output)
         if before != after and after[:2] != (1, 1):
-            raise Unsupported(f"a reshape of {_words(before)} to {_words(after)}")
+            raise Unsupported(f"a reshape of {words_of(before)} to {words_of(after)}")
         self.aliases[output] = self.root(source)
 
     def pad(self, operator: Operator) -> None:
@@ -342,73 +265,21 @@ class Legalizer:
                 raise Unsupported("a concatenation with a constant")
             if first % WORD:
                 raise Unsupported(f"a concatenation that is not at a multiple of {WORD} channels")
-            stage = self._requantization(self.tensors[source], output)
+            stage = self.requantization(self.tensors[source], output)
             self.nodes.append(Elementwise(self.image(source), index, stage, output_channel=first))
             first += self.shape(source)[2]
 
     # Element by element.
 
-    def _requantization(
-        self, source: Tensor, output: Tensor, activation: str = "NONE"
-    ) -> OutputStage:
-        same = scale_of(source) == scale_of(output) and zero_point_of(source) == zero_point_of(
-            output
-        )
-        if same and activation == "NONE":
-            return COPY
-        multiplier = float(np.float32(scale_of(source) * (np.float32(1) / scale_of(output))))
-        return self._stage(source, output, multiplier, activation)
-
     def requantize(self, operator: Operator) -> None:
         """QUANTIZE, RELU, RELU6, RELU_N1_TO_1; without change, only another name."""
         source, output = operator.inputs[0], operator.outputs[0]
         activation = operator.opcode if operator.opcode in ACTIVATIONS else "NONE"
-        stage = self._requantization(self.tensors[source], self.tensors[output], activation)
+        stage = self.requantization(self.tensors[source], self.tensors[output], activation)
         if stage == COPY:
             self.aliases[output] = self.root(source)
             return
-        self._add_elementwise(source, output, stage)
-
-    def table(self, operator: Operator) -> None:
-        """LOGISTIC: a clamp, then a spline."""
-        source, output = operator.inputs[0], operator.outputs[0]
-        spline = SPLINES[operator.opcode]
-        first, last = self.tensors[source], self.tensors[output]
-        stage = OutputStage(
-            zero_point_of(first),
-            zero_point_of(last),
-            float(scale_of(first)),
-            -spline.clamp,
-            spline.clamp,
-        )
-        self._add_elementwise(source, output, stage, operator.opcode)
-
-    def addition(self, operator: Operator) -> None:
-        """ADD of two activations of one shape."""
-        first, second = operator.inputs
-        if self.is_constant(first) or self.is_constant(second):
-            raise Unsupported("an addition of a constant")
-        one, other = self.tensors[first], self.tensors[second]
-        output = self.tensors[operator.outputs[0]]
-        if one.shape != other.shape:
-            raise Unsupported("an addition that broadcasts")
-        if self.shape(self.root(first)) != self.shape(self.root(second)):
-            raise Unsupported("an addition of tensors that lie in different order")
-        weights = add_weights(scale_of(one), scale_of(other))
-        per_step = np.float32(scale_of(one) / np.float32(weights[0]))
-        multiplier = float(np.float32(per_step * (np.float32(1) / scale_of(output))))
-        activation = operator.options.get("fused_activation_function", "NONE")
-        self._shapes[operator.outputs[0]] = self.shape(self.root(first))
-        self.nodes.append(
-            Addition(
-                self.root(first),
-                self.root(second),
-                operator.outputs[0],
-                weights,
-                -(weights[0] * zero_point_of(one) + weights[1] * zero_point_of(other)),
-                self._stage(one, output, multiplier, activation),
-            )
-        )
+        self.add_elementwise(source, output, stage)
 
     def softmax(self, operator: Operator) -> None:
         """SOFTMAX of one vector."""
@@ -416,12 +287,12 @@ class Legalizer:
         root = self.root(source)
         first, last = self.tensors[source], self.tensors[output]
         if self.shape(root) != (1, 1, first.shape[-1]):
-            raise Unsupported(f"a softmax over the channels of {_words(self.shape(root))}")
+            raise Unsupported(f"a softmax over the channels of {words_of(self.shape(root))}")
         beta = np.float32(operator.options.get("beta", 1.0))
         stage = replace(
-            self._stage(first, last, float(softmax_multiplier(last))), input_zero_point=0
+            self.stage(first, last, float(softmax_multiplier(last))), input_zero_point=0
         )
-        self._shapes[output] = self.shape(root)
+        self.set_shape(output, self.shape(root))
         self.nodes.append(Softmax(root, output, float(scale_of(first) * beta), stage))
 
     # Pools.
@@ -462,7 +333,7 @@ class Legalizer:
         source, output = operator.inputs[0], operator.outputs[0]
         first, last = self.tensors[source], self.tensors[output]
         ratio = np.float32(scale_of(first) * (np.float32(1) / scale_of(last)))
-        stage = self._stage(first, last, float(np.float32(ratio / np.float32(window.taps))))
+        stage = self.stage(first, last, float(np.float32(ratio / np.float32(window.taps))))
         if maximum and (
             scale_of(first) != scale_of(last) or zero_point_of(first) != zero_point_of(last)
         ):
@@ -476,9 +347,7 @@ class Legalizer:
             return
         for begin in range(0, channels, _GATHERED_CHANNELS):
             number = min(_GATHERED_CHANNELS, channels - begin)
-            part = len(self.tensors)
-            self.tensors.append(first)
-            self._shapes[part] = height, width, number
+            part = self.add_temporary(first, (height, width, number))
             self.nodes.append(
                 Elementwise(base, part, COPY, source_channel=begin, num_channels=number)
             )
@@ -498,29 +367,33 @@ def same_padding(outputs: int, size: int, axis: Axis) -> int:
     return max((outputs - 1) * axis.stride + axis.reach - size, 0) // 2
 
 
-def _words(shape: Shape) -> str:
-    return "x".join(str(size) for size in shape)
-
-
 _RULES: dict[str, Callable[[Legalizer, Operator], None]] = {
-    "ADD": Legalizer.addition,
+    "ADD": operand_rules.addition,
     "AVERAGE_POOL_2D": Legalizer.pool,
     "CONCATENATION": Legalizer.concatenation,
     "CONV_2D": Legalizer.convolution,
     "DEPTHWISE_CONV_2D": Legalizer.convolution,
     "EXPAND_DIMS": Legalizer.reshape,
     "FULLY_CONNECTED": Legalizer.dense,
-    "LOGISTIC": Legalizer.table,
+    "HARD_SWISH": operand_rules.function,
+    "LOGISTIC": operand_rules.function,
+    "MAXIMUM": operand_rules.extreme,
     "MAX_POOL_2D": Legalizer.pool,
     "MEAN": Legalizer.mean,
+    "MINIMUM": operand_rules.extreme,
+    "MUL": operand_rules.product,
     "PAD": Legalizer.pad,
+    "PRELU": operand_rules.prelu,
     "QUANTIZE": Legalizer.requantize,
     "RELU": Legalizer.requantize,
     "RELU6": Legalizer.requantize,
     "RELU_N1_TO_1": Legalizer.requantize,
     "RESHAPE": Legalizer.reshape,
+    "RSQRT": operand_rules.function,
     "SOFTMAX": Legalizer.softmax,
     "SPLIT": Legalizer.split,
+    "SUB": operand_rules.addition,
     "SQUEEZE": Legalizer.reshape,
     "STRIDED_SLICE": Legalizer.strided_slice,
+    "TANH": operand_rules.function,
 }

@@ -7,12 +7,13 @@ concatenation, a range of channels of one). Values are unsigned, as on the devic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Tuple, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.chip.arithmetic.scales import HIGHEST
 from edgekit.chip.codegen.geometry import Axis
 
 Shape = Tuple[int, int, int]  # height, width, channels
@@ -40,6 +41,14 @@ class OutputStage:
     multiplier: float
     low: float  # clamps, relative to the output's zero point
     high: float
+    offset: int = 0  # added to the accumulator
+
+    def shifted(self, steps: int) -> OutputStage:
+        """The stage with ``steps`` added to every input value."""
+        zero = self.input_zero_point - steps
+        if 0 <= zero <= HIGHEST:
+            return replace(self, input_zero_point=zero)
+        return replace(self, offset=self.offset + steps)
 
 
 COPY = OutputStage(0, 0, 1.0, -np.inf, np.inf)  # every value stays as it is
@@ -116,7 +125,8 @@ class Elementwise(OneSource):
     output: int
     stage: OutputStage
     window: Window = field(default_factory=Window)  # of size 1: strides and offsets of a copy
-    table: str = ""  # a non-linear function: "LOGISTIC"
+    table: str = ""  # a non-linear function, a key of `functions.FUNCTIONS`
+    table_scale: float = 1.0  # the scale of its results
     source_channel: int = 0
     output_channel: int = 0
     num_channels: int = 0  # 0: all of the source
@@ -213,7 +223,71 @@ class Softmax(OneSource):
         return 10 * positions * words
 
 
-Node = Union[Convolution, Elementwise, Addition, Pool, Softmax]
+@dataclass(frozen=True)
+class Product:
+    """``first * second``, zero points subtracted, then the output stage.
+
+    A window of stride 0 repeats the second source's only row or column.
+    """
+
+    first: int
+    second: int
+    output: int
+    second_zero_point: int
+    stage: OutputStage
+    second_window: Window = field(default_factory=Window)
+    padding: int = 0
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensors that it reads."""
+        return (self.first, self.second)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The sliding window of each source."""
+        return (Window(), self.second_window)
+
+    @property
+    def pads(self) -> bool:
+        """Whether it can read outside of the image."""
+        return False
+
+    def steps(self, positions: int, words: int) -> int:
+        """Steps of its op for ``positions`` outputs of ``words`` words."""
+        return 8 * positions * words
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """The larger one of two values at the same scale."""
+
+    first: int
+    second: int
+    output: int
+    padding: int = 0
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensors that it reads."""
+        return (self.first, self.second)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The sliding window of each source."""
+        return (Window(), Window())
+
+    @property
+    def pads(self) -> bool:
+        """Whether it can read outside of the image."""
+        return False
+
+    def steps(self, positions: int, words: int) -> int:
+        """Steps of its op for ``positions`` outputs of ``words`` words."""
+        return 2 * positions * -(-words // 16)
+
+
+Node = Union[Convolution, Elementwise, Addition, Extreme, Pool, Product, Softmax]
 
 
 @dataclass(frozen=True)

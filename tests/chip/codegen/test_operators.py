@@ -6,15 +6,24 @@ from __future__ import annotations
 import sys
 from typing import Any, Callable
 
+import numpy as np
 import pytest
 
 if sys.version_info < (3, 10):
     pytest.skip("the project's scripts need Python 3.10", allow_module_level=True)
 
 from edgekit.chip.codegen import Partition, partition
-from scripts.random_operators import random_feeds, random_model
+from edgekit.formats.tflite import Model, Subgraph
+from scripts.random_operators import Graph, random_feeds, random_model
 
 Compare = Callable[..., Partition]
+
+
+_TWO_OPERANDS = ("ADD", "SUB", "MUL")
+_VALUE_BY_VALUE = (
+    *("HARD_SWISH", "LOGISTIC", "MAXIMUM", "MINIMUM", "PRELU", "QUANTIZE", "RELU", "RELU6"),
+    *("RELU_N1_TO_1", "RSQRT", "TANH"),
+)
 
 
 def _check(compare: Compare, opcode: str, seed: int, shape: tuple[int, ...]) -> None:
@@ -33,3 +42,86 @@ def test_softmax_of_a_vector(compare: Compare, channels: int) -> None:
 def test_softmax_of_an_image_is_refused() -> None:
     part = partition(random_model(0, ("SOFTMAX",), (1, 4, 4, 3)))
     assert part.reasons == {0: "a softmax over the channels of 4x4x3"}
+
+
+@pytest.mark.parametrize("opcode", _VALUE_BY_VALUE)
+def test_operators_that_take_value_by_value(compare: Compare, opcode: str) -> None:
+    shapes = [(1, 9, 6, 5), (1, 8, 8, 18), (1, 4, 13, 70), (1, 37), (1, 1, 1, 8)]
+    for seed, shape in enumerate(shapes):
+        _check(compare, opcode, seed, shape)
+
+
+@pytest.mark.parametrize("opcode", _TWO_OPERANDS)
+def test_two_operands(compare: Compare, opcode: str) -> None:
+    """Seeds give activations and constants, in either order, of the same shape or repeated."""
+    refused = "a constant of"
+    for seed in range(16):
+        model = random_model(seed, (opcode,))
+        reasons = partition(model).reasons
+        if reasons:
+            assert reasons[0].startswith(refused)
+            assert max(_sizes_of_constants(model)) > max(1, model.main.tensors[0].shape[-1])
+            continue
+        compare(model, *(random_feeds(model, seed) for seed in range(3)))
+
+
+@pytest.mark.parametrize("opcode", _TWO_OPERANDS)
+def test_two_operands_of_vectors(compare: Compare, opcode: str) -> None:
+    for seed in range(12):
+        _check(compare, opcode, seed, (1, 22))
+
+
+def _sizes_of_constants(model: Model) -> list[int]:
+    tensors = [model.main.tensors[i] for i in model.main.operators[0].inputs]
+    return [int(np.prod(each.shape)) for each in tensors if each.buffer]
+
+
+def _model(
+    opcode: str, first: tuple[int, ...], second: tuple[int, ...], output: tuple[int, ...]
+) -> Model:
+    graph = Graph(np.random.default_rng(5), "INT8")
+    ends = [graph.activation(shape, 1.0) for shape in (first, second)]
+    made = graph.activation(output, 1.2)
+    kinds = {"MUL": "MulOptions", "MAXIMUM": "MaximumMinimumOptions", "ADD": "AddOptions"}
+    if opcode == "MAXIMUM":
+        graph.add(opcode, ends, made, kinds[opcode])
+    else:
+        graph.add(opcode, ends, made, kinds[opcode], fused_activation_function="RELU")
+    subgraph = Subgraph(tuple(graph.tensors), tuple(ends), (made,), tuple(graph.operators), "main")
+    return Model((subgraph,), tuple(graph.buffers), "two operands")
+
+
+@pytest.mark.parametrize("opcode", ["ADD", "MAXIMUM", "MUL"])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((1, 7, 6, 20), (1, 1, 1, 20)),  # squeeze and excite
+        ((1, 1, 1, 20), (1, 7, 6, 20)),
+        ((1, 7, 6, 20), (1, 7, 6, 1)),  # a map for all channels
+        ((1, 7, 6, 20), (1, 1, 6, 20)),
+        ((1, 7, 6, 20), (1, 7, 1, 20)),
+        ((1, 7, 1, 20), (1, 1, 6, 20)),
+        ((1, 7, 6, 20), (1, 20)),
+        ((1, 7, 6, 20), (1, 1, 1, 1)),
+    ],
+)
+def test_an_activation_that_repeats(
+    compare: Compare, opcode: str, first: tuple[int, ...], second: tuple[int, ...]
+) -> None:
+    model = _model(opcode, first, second, (1, 7, 6, 20))
+    part = compare(model, random_feeds(model, 1), random_feeds(model, 2))
+    assert part.reasons == {}
+
+
+def test_a_product_that_is_packed_in_parts(compare: Compare) -> None:
+    """More values than the scratch memory has words for."""
+    shape = (1, 21, 16, 256)
+    model = _model("MUL", shape, shape, shape)
+    assert compare(model, random_feeds(model, 1)).reasons == {}
+
+
+def test_a_maximum_in_parts(compare: Compare) -> None:
+    """More values than wide memory has room for."""
+    shape = (1, 49, 16, 128)
+    model = _model("MAXIMUM", shape, shape, shape)
+    assert compare(model, random_feeds(model, 1)).reasons == {}

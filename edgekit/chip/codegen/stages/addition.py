@@ -48,8 +48,8 @@ class AdditionStage(Stage):
         for operand, weight in enumerate(self.node.weights):
             for half in range(_HALVES):
                 row = half + 2 * operand
-                words[4 * row + 2 * half] = weight
-                words[4 * row + 2 * half + 1] = weight << 16
+                words[4 * row + 2 * half] = weight & 0xFFFF
+                words[4 * row + 2 * half + 1] = (weight & 0xFFFF) << 16
         write_rows(emitter, scratch, ADDITION, words)
 
     def _op(self, tile: int) -> Fields:

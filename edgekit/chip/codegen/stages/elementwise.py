@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Sequence
 
 from edgekit.chip.codegen.emitter import Emitter
+from edgekit.chip.codegen.functions import FUNCTIONS
 from edgekit.chip.codegen.geometry import WORD, Block, Counted
 from edgekit.chip.codegen.memories import IDENTITY
 from edgekit.chip.codegen.nests import Fields, op_nest_fields, round_up
 from edgekit.chip.codegen.nodes import Elementwise
-from edgekit.chip.codegen.splines import SPLINES, Table
 from edgekit.chip.codegen.stages.fields import (
     LANES,
     UNSYNCHRONIZED,
@@ -22,6 +22,7 @@ from edgekit.chip.codegen.stages.fields import (
     copy_stage,
     output_stage,
 )
+from edgekit.chip.codegen.stages.nonlinear import load_spline
 from edgekit.chip.codegen.stages.stage import Stage
 
 
@@ -46,7 +47,8 @@ class ElementwiseStage(Stage):
         node = self.node
         if node.table:
             emitter.fence(counters=7, units=1)
-            load_table(emitter, SPLINES[node.table], sum(1 << tile for tile in self.tiles))
+            table = FUNCTIONS[node.table].table(node.table_scale)
+            load_spline(emitter, table, sum(1 << tile for tile in self.tiles))
         emitter.put_by_tile("op", by_tile(self.tiles, self._op))
         emitter.reset()
 
@@ -95,12 +97,7 @@ class ElementwiseStage(Stage):
         if node.is_copy:
             fields.update(copy_stage())
         else:
-            fields.update(output_stage(node.stage), nlu=int(bool(node.table)))
+            fields.update(output_stage(node.stage))
+        if node.table:
+            fields.update(FUNCTIONS[node.table].fields)
         return fields
-
-
-def load_table(emitter: Emitter, table: Table, mask: int) -> None:
-    """Load the non-linear unit's polynomials."""
-    coefficients = {f"c{k}": bits for k, bits in enumerate(table.coefficients)}
-    limits = {f"b{k}": bits for k, bits in enumerate(table.limits)}
-    emitter.put("nlu.load", tiles=mask, mode=3, **coefficients, **limits)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import struct
 from typing import Callable, Sequence
 
+from edgekit.chip.codegen.emitter import NARROW_TO_WIDE, PARAMETERS, Emitter
 from edgekit.chip.codegen.nests import Fields, nest_fields
 from edgekit.chip.codegen.nodes import OutputStage
 from edgekit.chip.isa.memories import NUM_TILES
@@ -14,6 +15,29 @@ INFINITY, NEGATIVE_INFINITY = 0x7F800000, 0xFF800000
 LANES = 4  # values of a word
 # An op that works for itself: no progress of a stream to wait for.
 UNSYNCHRONIZED: Fields = {"sync0": 0x4000, "sync1": 0x4000}
+ALL_CHANNELS: Fields = {"channels": LANES - 1, "channels_last": LANES - 1}  # of a word
+UNLIMITED: Fields = {"clamp_max": INFINITY, "clamp_min": NEGATIVE_INFINITY}
+# A narrow-to-wide copy that hands its rows to the op unit one by one.
+HANDED_OVER: Fields = {
+    "s0_en0": 1,
+    "s0_id": 1,
+    "s0_en1": 1,
+    "s0_val": 0xFFFF,
+    "s1_f2": 1,
+    "s1_f3": 1,
+}
+
+
+def loops(*counts: int) -> Fields:
+    """The loops of an op, innermost first."""
+    return {f"loop{k}": count - 1 for k, count in enumerate(counts)}
+
+
+def wait_for_handover(emitter: Emitter) -> None:
+    """Wait until the rows of such copies have been used."""
+    emitter.fence(counters=1 << NARROW_TO_WIDE)
+    emitter.fence(counters=1 << PARAMETERS)
+    emitter.reset()
 
 
 def by_tile(tiles: Sequence[int], fields_of: Callable[[int], Fields | None]) -> list[Fields | None]:
@@ -32,17 +56,14 @@ def float_bits(value: float) -> int:
 
 def copy_stage() -> Fields:
     """The output stage that leaves every value as it is."""
-    return {
-        "mult": float_bits(1.0),
-        "clamp_max": INFINITY,
-        "clamp_min": NEGATIVE_INFINITY,
-    }
+    return {"mult": float_bits(1.0), **UNLIMITED}
 
 
 def output_stage(stage: OutputStage) -> Fields:
     """Multiplier, clamps and zero points."""
     return {
         "in_zp": stage.input_zero_point,
+        **({"offset": stage.offset} if stage.offset else {}),
         "out_zp": stage.output_zero_point,
         "mult": float_bits(stage.multiplier),
         "clamp_max": float_bits(stage.high),

@@ -7,6 +7,7 @@ by a constant 1; where they do not fit there, the identity row adds them up in n
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Sequence
 
@@ -33,8 +34,50 @@ from edgekit.chip.codegen.stages.fields import (
 from edgekit.chip.codegen.stages.stage import Stage
 from edgekit.chip.isa.memories import ROW_UNITS
 
-_GROUP_CHANNELS = 64
+GROUP_CHANNELS = 64
 _MAX_WIDE_UNITS = 1600  # windows of an average beyond this go through the identity row
+
+
+@dataclass(frozen=True)
+class Area:
+    """Rows and columns of an image."""
+
+    row: int
+    column: int
+    num_rows: int
+    num_columns: int
+
+
+def to_wide(block: Block, tile: int, area: Area, group: int, target: tuple[int, int]) -> Fields:
+    """Copy an area of a block to wide memory, transposed: 64 channels, four positions a row.
+
+    Args:
+        block: Where the tensor lies.
+        tile: Whose part.
+        area: Rows and columns that the tile has.
+        group: Which 64 channels.
+        target: The first unit, and the number of rows for each row of the image.
+    """
+    channels = min(GROUP_CHANNELS, block.position_bytes - GROUP_CHANNELS * group)
+    length = divide_up(area.num_columns, 4)
+    nest = [
+        (block.position_bytes // WORD, 4),
+        (1, channels // WORD),
+        (block.position_bytes, length),
+        (block.row_bytes(tile) // WORD, area.num_rows),
+    ]
+    return {
+        "n_addr": block.at(tile, area.row, area.column) + GROUP_CHANNELS * group,
+        "n_levels": 15,
+        "w_addr": target[0],
+        "w_levels": 3,
+        "transpose": 1,
+        "tail": 4,
+        "s0_en0": 1,
+        "s0_f1": 1,
+        **nest_fields("n_", nest, NARROW_DMA_LEVELS),
+        **nest_fields("w_", [(1, length), (target[1], area.num_rows)], DMA_LEVELS),
+    }
 
 
 class PoolStage(Stage):
@@ -52,7 +95,7 @@ class PoolStage(Stage):
         self.node = node
         self.row_length = divide_up(max(span.num_window for span in self.columns), 4)
         self.num_rows = max(span.num_window for span in self.rows)
-        self.groups = divide_up(self.source.channels, _GROUP_CHANNELS)
+        self.groups = divide_up(self.source.channels, GROUP_CHANNELS)
         size = ROW_UNITS * self.row_length * self.num_rows * self.groups
         self.through_identity = not node.maximum and size > _MAX_WIDE_UNITS
         self.base = TOP - SHARED_UNITS - size
@@ -130,35 +173,17 @@ class PoolStage(Stage):
         emitter.put_by_tile(name, by_tile(self.tiles, partial(self._op, scratch)))
 
     def _to_wide(self, group: int, tile: int) -> Fields:
-        source, rows, columns = self.source, self.rows[tile // 4], self.columns[tile % 4]
-        channels = min(_GROUP_CHANNELS, source.position_bytes - _GROUP_CHANNELS * group)
-        length = divide_up(columns.num_window, 4)
-        nest = [
-            (source.position_bytes // WORD, 4),
-            (1, channels // WORD),
-            (source.position_bytes, length),
-            (source.row_bytes(tile) // WORD, rows.num_window),
-        ]
-        first = source.at(tile, rows.window, columns.window) + _GROUP_CHANNELS * group
-        return {
-            "n_addr": first,
-            "n_levels": 15,
-            "w_addr": self.base + ROW_UNITS * self.row_length * self.num_rows * group,
-            "w_levels": 3,
-            "transpose": 1,
-            "tail": 4,
-            "s0_en0": 1,
-            "s0_f1": 1,
-            **nest_fields("n_", nest, NARROW_DMA_LEVELS),
-            **nest_fields("w_", [(1, length), (self.row_length, rows.num_window)], DMA_LEVELS),
-        }
+        rows, columns = self.rows[tile // 4], self.columns[tile % 4]
+        area = Area(rows.window, columns.window, rows.num_window, columns.num_window)
+        target = self.base + ROW_UNITS * self.row_length * self.num_rows * group
+        return to_wide(self.source, tile, area, group, (target, self.row_length))
 
     def _op(self, scratch: int, tile: int) -> Fields:
         node, source, output = self.node, self.source, self.output
         rows, columns, window = self.rows[tile // 4], self.columns[tile % 4], node.window
         stored = round_up(source.channels, WORD)
-        group_channels = min(_GROUP_CHANNELS, stored)
-        last = stored - _GROUP_CHANNELS * (self.groups - 1)
+        group_channels = min(GROUP_CHANNELS, stored)
+        last = stored - GROUP_CHANNELS * (self.groups - 1)
         counts = [
             window.columns.size,
             window.rows.size,

@@ -29,13 +29,16 @@ from edgekit.chip.codegen.nests import (
 from edgekit.chip.codegen.nodes import Softmax
 from edgekit.chip.codegen.stages.constants import fill_words, write_rows
 from edgekit.chip.codegen.stages.fields import (
-    INFINITY,
+    ALL_CHANNELS,
+    HANDED_OVER,
     LANES,
-    NEGATIVE_INFINITY,
+    UNLIMITED,
     UNSYNCHRONIZED,
     copy_stage,
     float_bits,
+    loops,
     output_stage,
+    wait_for_handover,
 )
 from edgekit.chip.codegen.stages.nonlinear import load_spline
 from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES, Stage
@@ -50,15 +53,6 @@ _BYTE_ONES = tuple(1 << 8 * lane for lane in range(LANES))
 # Pairs of int16 weights minus their zero point 1: (2, 1) takes the first value, (1, 2) the second.
 _FIRST, _SECOND, _NEITHER = 0x10002, 0x20001, 0x10001
 _SELECTION = (_FIRST, _SECOND, *4 * (_NEITHER,), _FIRST, _SECOND)
-# A narrow-to-wide copy that hands its rows to the op unit one by one.
-_HANDED_OVER: Fields = {
-    "s0_en0": 1,
-    "s0_id": 1,
-    "s0_en1": 1,
-    "s0_val": 0xFFFF,
-    "s1_f2": 1,
-    "s1_f3": 1,
-}
 
 
 class SoftmaxStage(Stage):
@@ -146,7 +140,7 @@ class SoftmaxStage(Stage):
             "cfg2": 6,
             "group_level": 1,
             "reduce": 3,
-            **_CHANNELS,
+            **ALL_CHANNELS,
             "mult": float_bits(1.0),
             "clamp_max": float_bits(255.0),
         }
@@ -156,7 +150,7 @@ class SoftmaxStage(Stage):
             {
                 **common,
                 **UNSYNCHRONIZED,
-                **_loops(_FIFO_ROWS, rounds),
+                **loops(_FIFO_ROWS, rounds),
                 "cfg1": 0x12D,
                 "par_rows": _FIFO_ROWS,
                 "out_base": at.largest_of_bytes,
@@ -175,7 +169,7 @@ class SoftmaxStage(Stage):
                 "w_circular": 1,
                 "w_rows": 1,
                 "tail": 2,
-                **_HANDED_OVER,
+                **HANDED_OVER,
                 "s0_f1": 1,
                 "s0_level": 1,
                 "s0_en1": rounds & 1,
@@ -190,7 +184,7 @@ class SoftmaxStage(Stage):
             "op.max",
             {
                 **common,
-                **_loops(LANES),
+                **loops(LANES),
                 "cfg1": 0x2D | (fills & 3) << 8,
                 "sync0": 0x4000 | fills >> 2,
                 "sync1": 0x4000,
@@ -210,7 +204,7 @@ class SoftmaxStage(Stage):
         emitter.fence()
         difference = {
             "w_zp": 1,
-            **_CHANNELS,
+            **ALL_CHANNELS,
             "mult": float_bits(1.0),
             "clamp_min": float_bits(-255.0),
             "out_zp": 255,
@@ -266,7 +260,7 @@ class SoftmaxStage(Stage):
             "op",
             {
                 **difference,
-                **_loops(2, self.words),
+                **loops(2, self.words),
                 "in_base": at.values,
                 "in_flag": 3,
                 "in_levels": 3,
@@ -301,7 +295,7 @@ class SoftmaxStage(Stage):
             emitter,
             "op",
             {
-                **_loops(self.words),
+                **loops(self.words),
                 "in_base": at.values,
                 "in_flag": 3,
                 "in_levels": 1,
@@ -315,7 +309,7 @@ class SoftmaxStage(Stage):
                 **UNSYNCHRONIZED,
                 "cfg2": 6,
                 "in_zp": 255,
-                **_CHANNELS,
+                **ALL_CHANNELS,
                 "nlu": APPLY | WIDE,
                 "mult": float_bits(self.node.multiplier),
                 "clamp_min": float_bits(-float(EXP_LIMIT)),
@@ -350,7 +344,7 @@ class SoftmaxStage(Stage):
             emitter,
             "op.sum",
             {
-                **_loops(_FIFO_ROWS, number // _FIFO_ROWS),
+                **loops(_FIFO_ROWS, number // _FIFO_ROWS),
                 "out_base": at.roots,
                 "out_flag": 3,
                 "out_levels": 3,
@@ -365,10 +359,10 @@ class SoftmaxStage(Stage):
                 "cfg2": 0x16,
                 "group_level": 1,
                 "reduce": 3,
-                **_CHANNELS,
+                **ALL_CHANNELS,
                 "nlu": APPLY | REDUCE_RANGE | WIDE,
                 "mult": float_bits(float(scale)),
-                **_UNLIMITED,
+                **UNLIMITED,
                 **op_nest_fields("out_", [(WORD, 2), *[(2 * WORD, 1)] * 3]),
                 **op_nest_fields("par_", [(ROW_UNITS, _FIFO_ROWS), (0, number // _FIFO_ROWS)]),
                 **op_nest_fields("psum_", [(0, number)]),
@@ -379,7 +373,7 @@ class SoftmaxStage(Stage):
             emitter,
             "op",
             {
-                **_loops(2, 2),
+                **loops(2, 2),
                 "in_base": at.roots,
                 "in_flag": 3,
                 "in_levels": 3,
@@ -397,7 +391,7 @@ class SoftmaxStage(Stage):
                 **UNSYNCHRONIZED,
                 "cfg2": 0x1E,
                 "group_level": 4,
-                **_CHANNELS,
+                **ALL_CHANNELS,
                 "nlu": WIDE,
                 "mult": float_bits(float(square_multiplier)),
                 "clamp_max": float_bits(_RECIPROCAL_LIMIT),
@@ -415,7 +409,7 @@ class SoftmaxStage(Stage):
                 "n_levels": 1,
                 "w_addr": FIFO,
                 "w_rows": 1,
-                **_HANDED_OVER,
+                **HANDED_OVER,
                 **nest_fields("n_", [(1, 2)], NARROW_DMA_LEVELS),
                 **nest_fields("w_", [(0, 2)], DMA_LEVELS),
             },
@@ -425,7 +419,7 @@ class SoftmaxStage(Stage):
             emitter,
             "op",
             {
-                **_loops(4),
+                **loops(4),
                 "in_base": at.squares,
                 "in_flag": 3,
                 "in_levels": 3,
@@ -439,19 +433,17 @@ class SoftmaxStage(Stage):
                 "cfg2": 14,
                 "cfg3": 6,
                 "group_level": 2,
-                **_CHANNELS,
+                **ALL_CHANNELS,
                 "nlu": WIDE,
                 "mult": float_bits(1.0),
-                **_UNLIMITED,
+                **UNLIMITED,
                 **op_nest_fields("in_", [(WORD, 4), *[(16, 1)] * 3]),
                 **op_nest_fields("out_", [(WORD, 2), *[(8, 1)] * 3]),
                 **op_nest_fields("par_", [(1, LANES)]),
                 **op_nest_fields("psum_", [(0, 4)]),
             },
         )
-        emitter.fence(counters=1 << 13)
-        emitter.fence(counters=2)
-        emitter.reset()
+        wait_for_handover(emitter)
 
     def _product(self, emitter: Emitter, at: _Places) -> None:
         """Every exponential times the reciprocal."""
@@ -466,7 +458,7 @@ class SoftmaxStage(Stage):
                 "w_rows": 1,
                 "transpose": 1,
                 "tail": 5,
-                **_HANDED_OVER,
+                **HANDED_OVER,
                 **nest_fields("n_", [(2, 2), (1, 2), (4, fills)], NARROW_DMA_LEVELS),
                 **nest_fields("w_", [(0, fills)], DMA_LEVELS),
             },
@@ -475,7 +467,7 @@ class SoftmaxStage(Stage):
             emitter,
             "op",
             {
-                **_loops(2, fills),
+                **loops(2, fills),
                 "in_base": at.roots,
                 "in_flag": 1,
                 "in_levels": 7,
@@ -492,7 +484,7 @@ class SoftmaxStage(Stage):
                 **UNSYNCHRONIZED,
                 "cfg2": 0x1E,
                 "group_level": 1,
-                **_CHANNELS,
+                **ALL_CHANNELS,
                 **output_stage(self.node.stage),
                 **op_nest_fields("in_", [(WORD, 1), (0, self.words)]),
                 **op_nest_fields("out_", [(WORD, self.words)]),
@@ -500,9 +492,7 @@ class SoftmaxStage(Stage):
                 **op_nest_fields("psum_", [(0, self.words)]),
             },
         )
-        emitter.fence(counters=1 << 13)
-        emitter.fence(counters=2)
-        emitter.reset()
+        wait_for_handover(emitter)
 
     def _load(self, emitter: Emitter, table: Spline) -> None:
         emitter.fence(counters=7, units=1)
@@ -512,7 +502,7 @@ class SoftmaxStage(Stage):
         """A copy of words through a row of wide memory."""
         repeated: Nest = [(0, 1), (0, 1), (0, words)]
         fields = {
-            **_loops(1, 1, words),
+            **loops(1, 1, words),
             "in_base": source,
             "in_flag": 3,
             "in_levels": 3,
@@ -525,7 +515,7 @@ class SoftmaxStage(Stage):
             "cfg1": 0x4D,
             "cfg2": 6,
             "group_level": 1,
-            **_CHANNELS,
+            **ALL_CHANNELS,
             **UNSYNCHRONIZED,
             **copy_stage(),
             **op_nest_fields("in_", [(WORD, 1), (WORD, 1), (WORD, 1), (WORD, words)]),
@@ -538,10 +528,6 @@ class SoftmaxStage(Stage):
         return fields
 
 
-_CHANNELS: Fields = {"channels": LANES - 1, "channels_last": LANES - 1}
-_UNLIMITED: Fields = {"clamp_max": INFINITY, "clamp_min": NEGATIVE_INFINITY}
-
-
 class _Places:
     """Addresses in narrow memory; the first 64 bytes of the constants are written by fills."""
 
@@ -552,10 +538,6 @@ class _Places:
         self.unused = constants + 72
         self.roots = constants + 80
         self.squares = constants + 96
-
-
-def _loops(*counts: int) -> Fields:
-    return {f"loop{k}": count - 1 for k, count in enumerate(counts)}
 
 
 def _row(valid: int) -> tuple[int, ...]:
@@ -572,7 +554,7 @@ def _feed(address: int, words: int) -> Fields:
         "w_levels": 1,
         "w_circular": 1,
         "w_rows": _FIFO_ROWS,
-        **_HANDED_OVER,
+        **HANDED_OVER,
         "s0_f1": 1,
         "s0_level": 1,
         **nest_fields("n_", [(1, words)], NARROW_DMA_LEVELS),
