@@ -166,8 +166,36 @@ ERROR_CODES = tuple(
             "edgetpu_compiler is not installed",
             "Google's compiler is not part of edgekit, and edgekit may not download it. It exists "
             "only for x86-64 Linux. Exit status 5.",
-            "Install it (coral.ai/docs/edgetpu/compiler), name it (--compiler, EDGETPU_COMPILER), "
-            "or run it elsewhere: --via ssh://user@host or --via docker:IMAGE.",
+            "Compile with edgekit's own compiler: --compiler edgekit. Or install Google's "
+            "(coral.ai/docs/edgetpu/compiler), name it (--compiler PATH, EDGETPU_COMPILER), or run "
+            "it elsewhere: --via ssh://user@host or --via docker:IMAGE.",
+        ),
+        (
+            "compiler.refused",
+            "edgekit's own compiler cannot compile the model",
+            "The model is float, none of its operators maps, its activations do not fit into the "
+            "chip's memory in any way that the compiler tries, or the emulator cannot execute the "
+            "program and so cannot verify it. The message states which. Nothing was written. Exit "
+            "status 3.",
+            "edgekit check MODEL shows what to change. Google's compiler may take the model: "
+            "--compiler google.",
+        ),
+        (
+            "compiler.unseen",
+            "The program has instructions of a form that none of Google's programs has",
+            "Without a compiler of Google's, --compiler auto writes only programs whose forms of "
+            "instructions, level patterns and orders occur in programs of Google's compiler, "
+            "because chips are known to execute these. The emulator executes the others too. "
+            "Nothing was written. Exit status 3.",
+            "Write the program all the same with --compiler edgekit.",
+        ),
+        (
+            "compiler.verification",
+            "edgekit's own compiler made a wrong program",
+            "The emulator executed the program, and a value differed from the model's arithmetic, "
+            "or an instruction did not wait for what it needs. This is a fault of edgekit. Nothing "
+            "was written. Exit status 3.",
+            "Report it with the model. --compiler google compiles it with Google's program.",
         ),
         (
             "compiler.failed",
