@@ -9,15 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
+from edgekit.chip.codegen import partition
 from edgekit.distribution import WHOLE
 from edgekit.edgetpu import CheckReport, check_model
 from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.edgetpu.findings import is_float
+from edgekit.edgetpu.limits import CPU, TPU
 from edgekit.edgetpu.report import refused_report
 from edgekit.errors import InputError, MissingExtraError, UsageError
 from edgekit.extras import HOST_PYTHON
 from edgekit.formats.model_file import ModelFile, read_model_file
-from edgekit.formats.tflite import write_model
+from edgekit.formats.tflite import Model, write_model
 
 if TYPE_CHECKING:
     from typing import Sequence
@@ -88,7 +90,23 @@ def check(
     if is_float(file.model) and isinstance(model, (str, Path)):
         return _convert_and_check(model, target=target, data=data, **options)
     _refuse_unused(options, file.path or "model")
-    return check_model(file, target=target)
+    return _with_own_compiler(check_model(file, target=target), file.model)
+
+
+def _with_own_compiler(report: CheckReport, model: Model) -> CheckReport:
+    """Add what edgekit's own compiler does with each operator."""
+    if not report.operators or is_float(model):
+        return report
+    reasons = partition(model).reasons
+    operators = tuple(
+        replace(
+            each,
+            own_compiler=CPU if each.index in reasons else TPU,
+            own_reason=reasons.get(each.index, ""),
+        )
+        for each in report.operators
+    )
+    return replace(report, operators=operators)
 
 
 def _refuse_unused(options: Mapping[str, object], where: str) -> None:
@@ -168,7 +186,9 @@ def _check_source(
                 f"edgekit convert refuses this network: {len(error.issues)} broken rules",
             )
             return replace(_refused(error, name, target), converted_from=name, notes=notes)
-        report = check_model(output, target=target, name=name)
+        file = read_model_file(output)
+        report = check_model(file, target=target, name=name)
+        report = _with_own_compiler(report, file.model)
     return replace(report, converted_from=name, notes=notes)
 
 

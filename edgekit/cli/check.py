@@ -161,6 +161,7 @@ def _summary(report: CheckReport) -> Iterator[str]:
         yield f"{'':11} why: {blocker.reason}"
         yield f"{'':11} rule: {blocker.rule}; known from: {blocker.source}"
         yield f"{'':11} fix: {blocker.fix}"
+    yield from _own_compiler(report)
     if not report.num_mapped:
         return
     about = "" if report.parameters_exact else "about "
@@ -179,6 +180,19 @@ def _summary(report: CheckReport) -> Iterator[str]:
         f"{crossings.num_to_cpu} back ({_size(crossings.to_cpu_bytes)}); the network's own inputs "
         "and outputs not counted"
     )
+
+
+def _own_compiler(report: CheckReport) -> Iterator[str]:
+    """Yield what edgekit's own compiler maps, and why it maps less."""
+    examined = [each for each in report.operators if each.own_compiler]
+    if not examined:
+        return
+    mapped = sum(each.own_compiler == "tpu" for each in examined)
+    yield f"own         edgekit's own compiler maps {mapped} of {len(examined)} operators"
+    less = [each for each in examined if each.own_compiler == "cpu" and each.verdict == "tpu"]
+    if less:
+        first = less[0]
+        yield f"{'':11} first {first.index} {first.label}, which Google's maps: {first.own_reason}"
 
 
 def _compiler_table(report: CheckReport) -> Iterator[str]:

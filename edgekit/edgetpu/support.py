@@ -59,6 +59,8 @@ class OperatorVerdict(Result):
     custom_code: str = ""
     blocker: int | None = None  # the earlier operator that blocks it
     alone: str = TPU  # the verdict if no earlier operator blocked it
+    own_compiler: str = ""  # tpu | cpu: what edgekit's own compiler does; empty if not examined
+    own_reason: str = ""  # why edgekit's own compiler leaves it on the CPU
 
     @property
     def label(self) -> str:

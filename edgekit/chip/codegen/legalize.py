@@ -41,6 +41,10 @@ _ZERO_CROSSING = 128  # what makes an int8 value unsigned
 _GATHERED_BYTES, _GATHERED_CHANNELS = 100_000, 64
 
 
+# What a rule raises for an operator without the inputs or options that its kind has.
+_MALFORMED = (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
+
+
 class Legalizer(NodeBuilder):
     """Takes operators one by one; what it has taken is in ``nodes`` and ``aliases``."""
 
@@ -61,9 +65,11 @@ class Legalizer(NodeBuilder):
         nodes, aliases, pads = list(self.nodes), dict(self.aliases), dict(self._pads)
         try:
             rule(self, operator)
-        except Unsupported:
+        except (Unsupported, *_MALFORMED) as error:
             self.nodes, self.aliases, self._pads = nodes, aliases, pads
-            raise
+            if isinstance(error, Unsupported):
+                raise
+            raise Unsupported("its options or shapes contradict each other") from error
 
     def network(self, inputs: Sequence[int], outputs: Sequence[int]) -> Network:
         """The nodes taken so far as a network; an output that is an input becomes a copy."""
@@ -82,6 +88,17 @@ class Legalizer(NodeBuilder):
             {tensor: self.shape(tensor) for tensor in used | {self.root(i) for i in inputs}},
             dict(self.aliases),
         )
+
+    def _weights(self, tensor: int) -> NDArray[np.uint8]:
+        """Constant weights, unsigned as on the device."""
+        data = self.model.data(self.tensors[tensor])
+        if data is None:
+            raise Unsupported(f"{self.tensors[tensor].name!r} is not constant")
+        dtype = self.tensors[tensor].dtype
+        if dtype not in DTYPES:
+            raise Unsupported(f"weights of type {dtype}")
+        raw: NDArray[np.uint8] = data.view(np.uint8)
+        return raw ^ np.uint8(_ZERO_CROSSING) if dtype == "INT8" else raw
 
     def _check_tensors(self, operator: Operator) -> None:
         for index in (*operator.inputs, *operator.outputs):
@@ -104,7 +121,7 @@ class Legalizer(NodeBuilder):
         """CONV_2D, DEPTHWISE_CONV_2D."""
         source, output = operator.inputs[0], operator.outputs[0]
         options = operator.options
-        weights = self.values(operator.inputs[1])
+        weights = self._weights(operator.inputs[1])
         height, width, channels = self.shape(source)
         depthwise = operator.opcode == "DEPTHWISE_CONV_2D"
         if depthwise:
@@ -130,7 +147,7 @@ class Legalizer(NodeBuilder):
     def dense(self, operator: Operator) -> None:
         """FULLY_CONNECTED: a convolution whose window is the whole map."""
         source, output = self.root(operator.inputs[0]), operator.outputs[0]
-        weights = self.values(operator.inputs[1])
+        weights = self._weights(operator.inputs[1])
         height, width, channels = self.shape(source)
         if height * width * channels != weights.shape[1]:
             raise Unsupported("a dense layer on several vectors")
@@ -144,7 +161,7 @@ class Legalizer(NodeBuilder):
         self,
         operator: Operator,
         source: int,
-        weights: NDArray[np.int64],
+        weights: NDArray[np.uint8],
         window: Window,
         *,
         depthwise: bool,
@@ -166,7 +183,7 @@ class Legalizer(NodeBuilder):
                 output=operator.outputs[0],
                 window=window,
                 stage=self.stage(first, output, float(multipliers[0]), activation),
-                weights=(weights + unsigned).astype(np.uint8),
+                weights=weights,
                 weight_zero_points=np.broadcast_to(zeros, num_channels).astype(np.int64),
                 bias=np.zeros(num_channels, np.int64) if bias is None else bias,
                 multipliers=multipliers,

@@ -77,17 +77,18 @@ def ways_to_get_it(system: str, machine: str, *, has_apt: bool) -> list[str]:
         f"install it: add Coral's package source ({_PAGE}), then sudo apt-get install "
         "edgetpu-compiler"
     )
+    own = "without it: edgekit compile MODEL --compiler edgekit, edgekit's own compiler"
     known = "if it is installed under another name: --compiler PATH, or EDGETPU_COMPILER=PATH"
     if system == "Linux" and machine in {"x86_64", "AMD64"}:
         if has_apt:
-            return [install, known, container, elsewhere, colab]
+            return [install, known, own, container, elsewhere, colab]
         unpacked = (
             f"it is packaged for Debian and Ubuntu; unpack their package edgetpu-compiler ({_PAGE})"
             " and give --compiler PATH"
         )
-        return [container, unpacked, elsewhere, colab]
+        return [container, unpacked, own, elsewhere, colab]
     note = f"it exists for x86-64 Linux only, and this is {system} on {machine}"
-    return [note, elsewhere, container, colab]
+    return [note, own, elsewhere, container, colab]
 
 
 def is_random(finished: Finished) -> bool:
