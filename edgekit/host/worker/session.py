@@ -13,6 +13,7 @@ from edgekit.distribution import install_command
 from edgekit.host.worker.freeze import freeze
 from edgekit.host.worker.frozen_graph import load_frozen_graph
 from edgekit.host.worker.keras_file import load_keras
+from edgekit.host.worker.library import import_tensorflow
 from edgekit.host.worker.memory import bounded_memory
 from edgekit.host.worker.network_start import first_steps
 from edgekit.host.worker.quantize import calibrate, quantize
@@ -124,7 +125,7 @@ def _identifier(name: str, index: int) -> str:
 
 def _versions() -> dict[str, str]:
     try:
-        import tensorflow as tf  # noqa: PLC0415
+        tf = import_tensorflow()
     except ModuleNotFoundError as error:
         raise Refused(
             "tool.missing",

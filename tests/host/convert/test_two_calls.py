@@ -31,9 +31,8 @@ def _unreadable() -> Iterator[list[Any]]:
     raise DataError("a sample cannot be read")
 
 
-def test_a_calibration_can_be_kept_and_quantized_again_by_another_process(
-    float_model: Model,
-) -> None:
+@pytest.mark.usefixtures("kept_converter")
+def test_a_calibration_can_be_kept_and_quantized_again(float_model: Model) -> None:
     with ConverterChild(None, 300, "net") as child:
         calibrated = child.calibrate(write_model(float_model), lambda: _batches(float_model))
         first = child.quantize(calibrated, io="uint8")
@@ -51,6 +50,20 @@ def test_a_calibration_can_be_kept_and_quantized_again_by_another_process(
         step = integer.outputs[0].scale
         assert step is not None
         assert np.abs(one - other).max() <= 2 * step
+
+
+@pytest.mark.usefixtures("kept_converter")
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system has no /proc")
+def test_a_converting_process_does_not_load_what_only_keras_wrappers_use(
+    float_model: Model,
+) -> None:
+    with ConverterChild(None, 300, "net") as child:
+        child.calibrate(write_model(float_model), lambda: _batches(float_model))
+        loaded = Path(f"/proc/{child.pid}/maps").read_text()
+    folders = {
+        folder for folder in ("tensorflow", "matplotlib", "sklearn") if f"/{folder}/" in loaded
+    }
+    assert folders == {"tensorflow"}
 
 
 def test_conversions_in_a_block_share_a_process_that_ends_with_it(float_model: Model) -> None:
