@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from edgekit.cli.main import main
 from edgekit.errors import ModelFormatError, UnsafeModelError, UnsupportedModelError
 from edgekit.formats.damage import ZIP_DAMAGE
 from edgekit.host.convert import convert
+from edgekit.host.convert.child import kept_converters
 from edgekit.host.worker import keras_config
 from edgekit.host.worker.graph_ops import refuse_side_effects
 from edgekit.host.worker.keras_file import _SAFE_MODE, load_keras
@@ -25,7 +27,10 @@ from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.unsafe import refuse_code
 from tests.cli.conftest import edgekit
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
+
+# Runs ``edgekit convert SOURCE ...`` and returns its exit status and JSON document.
+Trial = Callable[..., "tuple[int, dict[str, Any]]"]
 
 
 def _lambda_file(keras: Any, path: Path) -> Path:  # noqa: ANN401
@@ -67,21 +72,33 @@ def _payload(keras: Any, sprung: Path, path: Path) -> Path:  # noqa: ANN401
     return path
 
 
-def _trial(source: Path, *words: str) -> tuple[int, dict[str, Any]]:
-    done = edgekit(
-        "convert", source, "--data", "random", "-o", source.parent / "m.tflite", "--json", *words
-    )
-    return done.returncode, json.loads(done.stdout)
+def _words(source: Path, *words: str) -> list[str]:
+    output = str(source.parent / "m.tflite")
+    return ["convert", str(source), "--data", "random", "-o", output, "--json", *words]
+
+
+@pytest.fixture
+def trial(capfd: pytest.CaptureFixture[str]) -> Trial:
+    """The command line in this process, so that conversions share one with TensorFlow."""
+
+    def run(source: Path, *words: str) -> tuple[int, dict[str, Any]]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(_words(source, *words))
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, json.loads(capfd.readouterr().out)
+
+    return run
 
 
 def test_a_file_that_is_hdf5_and_zip_is_refused_by_convert(
-    keras_file: Path, tmp_path: Path
+    keras_file: Path, tmp_path: Path, trial: Trial
 ) -> None:
     """Its zip directory, at the end, shows a harmless network; its HDF5 head a Lambda layer."""
     tf_keras = pytest.importorskip("tf_keras")
     sprung = tmp_path / "sprung"
     path = _payload(tf_keras, sprung, tmp_path / "both.h5")
-    status, document = _trial(path, "--trust-source")
+    status, document = trial(path, "--trust-source")
     assert (status, sprung.exists()) == (0, True)  # the payload works
     sprung.unlink()
     hdf5 = path.read_bytes()
@@ -90,14 +107,14 @@ def test_a_file_that_is_hdf5_and_zip_is_refused_by_convert(
         assert "config.json" in archive.namelist()
     for name in ("both.h5", "both.keras"):
         source = path.rename(tmp_path / name)
-        status, document = _trial(source)
+        status, document = trial(source)
         assert (status, document["code"]) == (3, "model.unsafe")
         assert not sprung.exists()
         path = source
 
 
 def test_hdf5_after_a_user_block_that_is_an_archive_is_refused(
-    keras_file: Path, tmp_path: Path
+    keras_file: Path, tmp_path: Path, trial: Trial
 ) -> None:
     """HDF5 looks for its head at 0, 512, 1024, 2048 ... bytes."""
     h5py = pytest.importorskip("h5py")
@@ -112,14 +129,15 @@ def test_hdf5_after_a_user_block_that_is_an_archive_is_refused(
     path.write_bytes(first.ljust(512, b"\0") + inner.read_bytes()[512:] + keras_file.read_bytes())
     assert h5py.is_hdf5(path)
     assert zipfile.is_zipfile(path)
-    status, document = _trial(path)
+    status, document = trial(path)
     assert (status, document["code"]) == (3, "model.unsafe")
 
 
 def test_a_lambda_is_refused_by_convert_with_the_reason(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
     path = _payload(keras, tmp_path / "sprung", tmp_path / "model.keras")
-    status, document = _trial(path)
-    assert (status, document["code"]) == (3, "model.unsafe")
+    done = edgekit(*_words(path))
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["code"]) == (3, "model.unsafe")
     assert "lambda" in document["what"]
     assert not (tmp_path / "sprung").exists()
     explained = edgekit("explain", document["code"])
@@ -267,23 +285,25 @@ def _debug_into_file(place: str) -> Any:  # noqa: ANN401
     ],
 )
 def test_a_saved_model_that_writes_files_when_loaded_is_refused(
-    tmp_path: Path, act: Callable[[str], Any], name: str
+    tmp_path: Path, act: Callable[[str], Any], name: str, trial: Trial
 ) -> None:
     sprung = tmp_path / "sprung"
-    status, _ = _trial(_writing_saved_model(tmp_path / "trusted", sprung, act), "--trust-source")
+    status, _ = trial(_writing_saved_model(tmp_path / "trusted", sprung, act), "--trust-source")
     assert (status, bool(list(tmp_path.glob("sprung*")))) == (0, True)  # loading it runs it
     for each in tmp_path.glob("sprung*"):
         each.unlink()
-    status, document = _trial(_writing_saved_model(tmp_path / "model", sprung, act))
+    status, document = trial(_writing_saved_model(tmp_path / "model", sprung, act))
     assert (status, document["code"]) == (3, "model.unsafe")
     assert name in document["what"]
     assert not list(tmp_path.glob("sprung*"))
 
 
 @pytest.mark.parametrize("act", [_run_hidden_graph, _debug_into_file])
-def test_a_graph_with_side_effects_is_refused(tmp_path: Path, act: Callable[[str], Any]) -> None:
+def test_a_graph_with_side_effects_is_refused(
+    tmp_path: Path, act: Callable[[str], Any], trial: Trial
+) -> None:
     """It is refused even if this TensorFlow would not reach the damage."""
-    status, document = _trial(_writing_saved_model(tmp_path / "model", tmp_path / "sprung", act))
+    status, document = trial(_writing_saved_model(tmp_path / "model", tmp_path / "sprung", act))
     assert (status, document["code"]) == (3, "model.unsafe")
 
 
@@ -302,7 +322,7 @@ def test_operations_with_a_path_or_an_address_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("generation", ["keras", "tf_keras"])
 def test_a_saved_model_that_has_only_its_own_saver_converts(
-    tmp_path: Path, generation: str
+    tmp_path: Path, generation: str, trial: Trial
 ) -> None:
     keras = pytest.importorskip(generation)
     network = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
@@ -311,7 +331,7 @@ def test_a_saved_model_that_has_only_its_own_saver_converts(
         warnings.simplefilter("ignore")
         network.export(str(place)) if generation == "keras" else network.save(str(place))
     assert b"SaveV2" in (place / "saved_model.pb").read_bytes()
-    assert _trial(place)[0] == 0
+    assert trial(place)[0] == 0
 
 
 def _writing_saved_model(folder: Path, sprung: Path, act: Callable[[str], Any]) -> Path:
@@ -354,7 +374,8 @@ def test_a_module_that_the_file_names_is_never_imported(
     trap.write_text(f"open({str(tmp_path / 'sprung')!r}, 'w').close()\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     path = _edited(keras_file, tmp_path / "evil.keras", module="trap", class_name="Layer")
-    with pytest.raises(UnsafeModelError, match="imported from the module trap"):
+    # A new process, which can import the trap.
+    with kept_converters(), pytest.raises(UnsafeModelError, match="imported from the module trap"):
         convert(path, data="random", output=tmp_path / "m.tflite")
     assert not (tmp_path / "sprung").exists()
 
