@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from edgekit.errors import UsageError
@@ -32,6 +33,7 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
     out_dir: PathLike = ".",
     compiler: str | None = AUTO,
     options: CompilerOptions | None = None,
+    num_segments: int | None = None,
     via: str | None = None,
     min_mapped: float | None = None,
     verify: bool = True,
@@ -49,6 +51,7 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
         compiler: ``google``, ``edgekit``, or the path of Google's program; ``auto`` uses Google's
             if it is installed, or if ``via`` or its options are given, else edgekit's.
         options: Options of Google's compiler.
+        num_segments: Cut the model into so many parts, one for each Edge TPU of a pipeline.
         via: ``ssh://[user@]host[:port]`` or ``docker:IMAGE`` to run Google's elsewhere.
         min_mapped: The smallest allowed share of operations on the Edge TPU, 0 to 1, for each
             model; None requires one operation.
@@ -79,6 +82,7 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
             min_mapped=min_mapped,
             verify=verify,
             allow_unseen=allow_unseen or compiler == EDGEKIT,
+            num_segments=num_segments,
         )
     require_host_python(_BY_GOOGLE)
     from edgekit.host.compiler import CompilerOptions  # noqa: PLC0415 - not on a board
@@ -87,7 +91,7 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
     return compile_by_google(
         models,
         out_dir=out_dir,
-        options=options or CompilerOptions(),
+        options=_with_segments(options or CompilerOptions(), num_segments),
         compiler=google_path(compiler),
         via=via,
         min_mapped=min_mapped,
@@ -103,6 +107,7 @@ def compile_commands(
     out_dir: PathLike = ".",
     compiler: str | None = AUTO,
     options: CompilerOptions | None = None,
+    num_segments: int | None = None,
     via: str | None = None,
 ) -> CompileCommands:
     """Return the commands of Google's compiler that `compile` runs, without running them.
@@ -123,7 +128,7 @@ def compile_commands(
     return commands_of_google(
         models,
         out_dir=out_dir,
-        options=options or CompilerOptions(),
+        options=_with_segments(options or CompilerOptions(), num_segments),
         compiler=google_path(compiler),
         via=via,
     )
@@ -156,6 +161,10 @@ def chosen_compiler(compiler: str | None, for_google: Sequence[str] = ()) -> str
 def google_path(compiler: str | None) -> str | None:
     """The path of Google's program, if ``compiler`` is one."""
     return None if compiler in {None, AUTO, GOOGLE, EDGEKIT} else compiler
+
+
+def _with_segments(options: CompilerOptions, number: int | None) -> CompilerOptions:
+    return options if number is None else replace(options, num_segments=number)
 
 
 def _options_for_google(options: CompilerOptions | None, via: str | None) -> list[str]:

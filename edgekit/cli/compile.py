@@ -185,7 +185,6 @@ def compile(  # noqa: A001 - the command's name
     options = google_options(
         min_runtime_version=min_runtime_version,
         intermediate_tensors=intermediate_tensors,
-        num_segments=num_segments,
         search_delegate=search_delegate,
         delegate_search_step=delegate_search_step,
         timeout_sec=timeout_sec,
@@ -193,7 +192,12 @@ def compile(  # noqa: A001 - the command's name
     )
     if dry_run:
         planned = compile_commands(
-            models, out_dir=out_dir, options=options, compiler=compiler, via=via
+            models,
+            out_dir=out_dir,
+            options=options,
+            num_segments=num_segments,
+            compiler=compiler,
+            via=via,
         )
         emit(planned, lambda: "\n".join(render_commands(planned)), as_json=json)
         return
@@ -201,6 +205,7 @@ def compile(  # noqa: A001 - the command's name
         models,
         out_dir=out_dir,
         options=options,
+        num_segments=num_segments,
         compiler=compiler,
         via=via,
         min_mapped=min_mapped,

@@ -12,9 +12,11 @@ from edgekit import files
 from edgekit.edgetpu.check import refuse_compiled
 from edgekit.errors import GateError, UsageError
 from edgekit.formats.model_file import ModelFile, read_model_file
+from edgekit.formats.tflite import Model
 from edgekit.formats.tflite_metadata import OPEN_COMPILER, keep_files
 from edgekit.opencompiler.program import CompiledProgram, compile_program
 from edgekit.opencompiler.result import EDGEKIT, CompiledModel, CompileResult
+from edgekit.opencompiler.segments import cut_evenly
 
 _SHOWN = 8
 
@@ -26,6 +28,7 @@ def compile_open(
     min_mapped: float | None = None,
     verify: bool = True,
     allow_unseen: bool = True,
+    num_segments: int | None = None,
 ) -> CompileResult:
     """Compile integer-only models; writes ``NAME_edgetpu.tflite`` for each into ``out_dir``.
 
@@ -37,6 +40,8 @@ def compile_open(
         verify: Whether programs are run in the emulator first.
         allow_unseen: Whether programs may contain instructions of forms that none of Google's
             programs contains.
+        num_segments: Cut the one model into so many parts of about equal predicted time, for a
+            pipeline of Edge TPUs: ``NAME_segment_0_of_2_edgetpu.tflite`` and so on.
 
     Raises:
         InputError: A model cannot be read, or is compiled already.
@@ -49,23 +54,28 @@ def compile_open(
     folder = Path(out_dir)
     if min_mapped is not None and not 0 <= min_mapped <= 1:
         raise UsageError(f"--min-mapped is a share from 0 to 1, not {min_mapped:g}")
-    sources = [read_model_file(each) for each in models]
-    outputs = [_output_path(folder, source) for source in sources]
+    read = [read_model_file(each) for each in models]
+    for source in read:
+        refuse_compiled(source.model, source.path)
+    jobs = _jobs(read, num_segments or 1)
+    sources = [source for source, _, _ in jobs]
+    outputs = [folder / f"{stem}_edgetpu.tflite" for _, stem, _ in jobs]
     _check_names(outputs)
     for source, output in zip(sources, outputs):
-        refuse_compiled(source.model, source.path)
         files.refuse_overwriting(output, source.path)
         files.check_writable(output)
     made = [
-        compile_program(each.model, each.path, verified=verify, allow_unseen=allow_unseen)
-        for each in sources
+        compile_program(model, source.path, verified=verify, allow_unseen=allow_unseen)
+        for source, _, model in jobs
     ]
     for source, program in zip(sources, made):
         _check_gate(program, min_mapped, source.path)
     written = []
     with ExitStack() as renames:
         for source, program, output in zip(sources, made, outputs):
-            content = keep_files(source.content, program.content)
+            content = program.content
+            if len(jobs) == len(read):  # segments do not have the whole model's ends
+                content = keep_files(source.content, content)
             temporary = renames.enter_context(files.replacing(output))
             temporary.write_bytes(content)
             written.append(_describe(source, program, output, len(content)))
@@ -98,8 +108,20 @@ def _warnings(made: Sequence[CompiledProgram]) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _output_path(folder: Path, source: ModelFile) -> Path:
-    return folder / f"{Path(source.path).stem or 'model'}_edgetpu.tflite"
+def _jobs(sources: Sequence[ModelFile], num_segments: int) -> list[tuple[ModelFile, str, Model]]:
+    """(source, stem of the output, model to compile) of every output."""
+    if num_segments == 1:
+        return [(each, Path(each.path).stem or "model", each.model) for each in sources]
+    if len(sources) > 1:
+        raise UsageError(
+            "--num-segments needs exactly one model", fix="compile each model by itself"
+        )
+    (source,) = sources
+    stem = Path(source.path).stem or "model"
+    return [
+        (source, f"{stem}_segment_{number}_of_{num_segments}", model)
+        for number, model in enumerate(cut_evenly(source.model, num_segments, source.path))
+    ]
 
 
 def _check_names(outputs: Sequence[Path]) -> None:

@@ -150,3 +150,24 @@ def test_packages_are_read_again(int8_path: Path, tmp_path: Path) -> None:
     (operator,) = read_packages(read_model(Path(made.output).read_bytes()))
     assert operator.package.min_runtime_version == 14
     assert operator.package.cached_bytes == made.on_chip_bytes
+
+
+def test_segments_in_a_row_give_the_models_answers(int8_path: Path, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1)).astype(np.uint8)
+    with Runner(int8_path, device="cpu") as cpu:
+        wanted = cpu.invoke(image)[0]
+    result = compile_open([int8_path], out_dir=tmp_path, num_segments=2)
+    assert [Path(each).name for each in result.outputs] == [
+        "int8_segment_0_of_2_edgetpu.tflite",
+        "int8_segment_1_of_2_edgetpu.tflite",
+    ]
+    value = image
+    for each in result.outputs:
+        with Runner(each, device="emulator") as tpu:
+            (value,) = tpu.invoke(value)
+    assert value.tolist() == wanted.tolist()
+
+
+def test_more_segments_than_operators_are_refused(int8_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="7 segments of a model with 6 operators"):
+        compile_open([int8_path], out_dir=tmp_path, num_segments=7)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where to cut a model for several Edge TPUs: segments of about equal predicted time."""
+
+from __future__ import annotations
+
+from edgekit.edgetpu.estimate import estimated_ms
+from edgekit.errors import UsageError
+from edgekit.formats.tflite import Model
+from edgekit.rewrite.segments import segment_models
+
+_HALVINGS = 12  # of the time that the slowest segment may take
+
+
+def cut_evenly(model: Model, num_segments: int, where: str = "") -> tuple[Model, ...]:
+    """Cut a model into segments so that the slowest one is as fast as possible.
+
+    The time of a segment is what `estimate` predicts for it, transfers and streamed parameters
+    included. Operators keep their order.
+
+    Raises:
+        UsageError: The model has fewer operators than segments.
+        UnsupportedModelError: The model has several subgraphs, or cannot be estimated.
+    """
+    number = len(model.main.operators)
+    if num_segments > number:
+        raise UsageError(
+            f"{num_segments} segments of a model with {number} operators",
+            where=where,
+            fix=f"give --num-segments up to {number}",
+        )
+    cutter = _Cutter(model)
+    low, high = 0.0, cutter.time_ms(0, number)
+    best: list[int] | None = None
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        ends = cutter.ends(middle, num_segments)
+        if ends is None:
+            low = middle
+        else:
+            best, high = ends, middle
+    ends = best or [number * (k + 1) // num_segments for k in range(num_segments)]
+    starts = [0, *ends[:-1]]
+    return segment_models(model, [range(a, b) for a, b in zip(starts, ends)])
+
+
+class _Cutter:
+    """Predicted times of ranges of operators, each computed once."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._number = len(model.main.operators)
+        self._known: dict[tuple[int, int], float] = {}
+
+    def time_ms(self, first: int, end: int) -> float:
+        """The predicted time of operators first to end - 1."""
+        if (first, end) not in self._known:
+            rest = [range(first), range(first, end), range(end, self._number)]
+            parts = [part for part in rest if part]
+            models = segment_models(self._model, parts)
+            self._known[first, end] = estimated_ms(models[parts.index(range(first, end))]) or 0.0
+        return self._known[first, end]
+
+    def ends(self, limit_ms: float, num_segments: int) -> list[int] | None:
+        """The end of each segment if none may take longer than ``limit_ms``; None if too many."""
+        ends: list[int] = []
+        first = 0
+        for segment in range(num_segments):
+            last = self._number - (num_segments - segment - 1)
+            end = self._farthest(first, last, limit_ms)
+            if end is None:
+                return None
+            ends.append(end)
+            first = end
+        return ends if first == self._number else None
+
+    def _farthest(self, first: int, last: int, limit_ms: float) -> int | None:
+        """The farthest end that keeps to the limit: times grow with the range."""
+        if self.time_ms(first, first + 1) > limit_ms:
+            return None
+        low, high = first + 1, last
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.time_ms(first, middle) <= limit_ms:
+                low = middle
+            else:
+                high = middle - 1
+        return low
