@@ -83,6 +83,11 @@ class Axis:
         return (self.size - 1) * self.dilation + 1
 
 
+def same_padding(outputs: int, size: int, axis: Axis) -> int:
+    """Rows or columns before the first: half of what is missing, rounded down."""
+    return max((outputs - 1) * axis.stride + axis.reach - size, 0) // 2
+
+
 def spans_of(outputs: Sequence[Counted], size: int, axis: Axis) -> list[Span]:
     """The spans of a consumer that computes ``outputs`` = [(first, number)] of a source."""
     spans = []

@@ -20,25 +20,21 @@ from edgekit.chip.arithmetic.scales import (
     scale_of,
     zero_point_of,
 )
-from edgekit.chip.codegen import operand_rules
+from edgekit.chip.codegen import operand_rules, pool_rules
 from edgekit.chip.codegen.builder import DTYPES, NodeBuilder, words_of
 from edgekit.chip.codegen.errors import Unsupported
-from edgekit.chip.codegen.geometry import WORD, Axis
-from edgekit.chip.codegen.nests import round_up
+from edgekit.chip.codegen.geometry import WORD, Axis, same_padding
 from edgekit.chip.codegen.nodes import (
     COPY,
     Convolution,
     Elementwise,
     Network,
-    Pool,
     Softmax,
     Window,
 )
 from edgekit.formats.tflite import Model, Operator, Tensor
 
 _ZERO_CROSSING = 128  # what makes an int8 value unsigned
-# The average over a whole map reads it on one tile: larger maps go 64 channels at a time.
-_GATHERED_BYTES, _GATHERED_CHANNELS = 100_000, 64
 
 
 # What a rule raises for an operator without the inputs or options that its kind has.
@@ -312,64 +308,6 @@ class Legalizer(NodeBuilder):
         self.set_shape(output, self.shape(root))
         self.nodes.append(Softmax(root, output, float(scale_of(first) * beta), stage))
 
-    # Pools.
-
-    def pool(self, operator: Operator) -> None:
-        """AVERAGE_POOL_2D, MAX_POOL_2D."""
-        source, options = operator.inputs[0], operator.options
-        if options.get("fused_activation_function", "NONE") != "NONE":
-            raise Unsupported("a pool with an activation")
-        if source in self._pads:
-            raise Unsupported("a padded pool")
-        maximum = operator.opcode == "MAX_POOL_2D"
-        axes = []
-        for k, (which, name) in enumerate((("h", "height"), ("w", "width"))):
-            axis = Axis(options[f"filter_{name}"], options[f"stride_{which}"])
-            size, out = self.shape(source)[k], self.shape(operator.outputs[0])[k]
-            pad = 0
-            if options["padding"] == "SAME":
-                missing = (out - 1) * axis.stride + axis.size - size
-                if missing > 0 and not maximum:
-                    raise Unsupported("an average over windows of different size")
-                pad = same_padding(out, size, axis)
-            axes.append(Axis(axis.size, axis.stride, pad))
-        self._add_pool(operator, Window(*axes), maximum=maximum)
-
-    def mean(self, operator: Operator) -> None:
-        """MEAN over rows and columns: an average pool of the whole map."""
-        source = operator.inputs[0]
-        shape = self.tensors[source].shape
-        axes = sorted(
-            int(axis) % len(shape) for axis in self.values(operator.inputs[1]).reshape(-1)
-        )
-        if axes != [1, 2] or len(shape) != 4:
-            raise Unsupported("a mean over other axes than rows and columns")
-        self._add_pool(operator, Window(Axis(shape[1]), Axis(shape[2])), maximum=False)
-
-    def _add_pool(self, operator: Operator, window: Window, *, maximum: bool) -> None:
-        source, output = operator.inputs[0], operator.outputs[0]
-        first, last = self.tensors[source], self.tensors[output]
-        ratio = np.float32(scale_of(first) * (np.float32(1) / scale_of(last)))
-        stage = self.stage(first, last, float(np.float32(ratio / np.float32(window.taps))))
-        if maximum and (
-            scale_of(first) != scale_of(last) or zero_point_of(first) != zero_point_of(last)
-        ):
-            raise Unsupported("a maximum that also rescales")
-        base = self.image(source)
-        height, width, channels = self.shape(base)
-        gathered = not maximum and (window.rows.size, window.columns.size) == (height, width)
-        large = height * width * round_up(channels, WORD) > _GATHERED_BYTES
-        if not gathered or not large or channels <= _GATHERED_CHANNELS:
-            self.nodes.append(Pool(base, output, window, stage, maximum))
-            return
-        for begin in range(0, channels, _GATHERED_CHANNELS):
-            number = min(_GATHERED_CHANNELS, channels - begin)
-            part = self.add_temporary(first, (height, width, number))
-            self.nodes.append(
-                Elementwise(base, part, COPY, source_channel=begin, num_channels=number)
-            )
-            self.nodes.append(Pool(part, output, window, stage, maximum, output_channel=begin))
-
 
 def softmax_multiplier(output: Tensor) -> np.float32:
     """The multiplier of the last step: 16-bit exponentials times a 16-bit reciprocal."""
@@ -379,14 +317,9 @@ def softmax_multiplier(output: Tensor) -> np.float32:
     return np.float32((exponential * reciprocal) * (np.float32(1) / scale_of(output)))
 
 
-def same_padding(outputs: int, size: int, axis: Axis) -> int:
-    """Rows or columns before the first: half of what is missing, rounded down."""
-    return max((outputs - 1) * axis.stride + axis.reach - size, 0) // 2
-
-
 _RULES: dict[str, Callable[[Legalizer, Operator], None]] = {
     "ADD": operand_rules.addition,
-    "AVERAGE_POOL_2D": Legalizer.pool,
+    "AVERAGE_POOL_2D": pool_rules.pool,
     "CONCATENATION": Legalizer.concatenation,
     "CONV_2D": Legalizer.convolution,
     "DEPTHWISE_CONV_2D": Legalizer.convolution,
@@ -395,13 +328,15 @@ _RULES: dict[str, Callable[[Legalizer, Operator], None]] = {
     "HARD_SWISH": operand_rules.function,
     "LOGISTIC": operand_rules.function,
     "MAXIMUM": operand_rules.extreme,
-    "MAX_POOL_2D": Legalizer.pool,
-    "MEAN": Legalizer.mean,
+    "MAX_POOL_2D": pool_rules.pool,
+    "MEAN": pool_rules.reduction,
     "MINIMUM": operand_rules.extreme,
     "MUL": operand_rules.product,
     "PAD": Legalizer.pad,
     "PRELU": operand_rules.prelu,
     "QUANTIZE": Legalizer.requantize,
+    "REDUCE_MAX": pool_rules.extreme_reduction,
+    "REDUCE_MIN": pool_rules.extreme_reduction,
     "RELU": Legalizer.requantize,
     "RELU6": Legalizer.requantize,
     "RELU_N1_TO_1": Legalizer.requantize,
@@ -412,5 +347,6 @@ _RULES: dict[str, Callable[[Legalizer, Operator], None]] = {
     "SUB": operand_rules.addition,
     "SQUEEZE": Legalizer.reshape,
     "STRIDED_SLICE": Legalizer.strided_slice,
+    "SUM": pool_rules.reduction,
     "TANH": operand_rules.function,
 }

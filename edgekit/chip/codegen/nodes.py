@@ -43,6 +43,16 @@ class OutputStage:
     high: float
     offset: int = 0  # added to the accumulator
 
+    def reversed(self) -> OutputStage:
+        """The stage whose results are counted down from 255."""
+        return replace(
+            self,
+            output_zero_point=HIGHEST - self.output_zero_point,
+            multiplier=-self.multiplier,
+            low=-self.high,
+            high=-self.low,
+        )
+
     def shifted(self, steps: int) -> OutputStage:
         """The stage with ``steps`` added to every input value."""
         zero = self.input_zero_point - steps
@@ -182,20 +192,22 @@ class Addition:
 
 @dataclass(frozen=True)
 class Pool(OneSource):
-    """The average or the maximum of each window."""
+    """The sum, average or maximum of each window; an average counts the pixels of the image."""
 
     source: int
     output: int
     window: Window
     stage: OutputStage
     maximum: bool
+    divides: bool = False  # by the pixels of the window
+    padded: bool = False  # windows reach outside of the image
     output_channel: int = 0
     padding: int = 0
 
     @property
     def pads(self) -> bool:
         """Whether it can read outside of the image."""
-        return self.maximum
+        return self.maximum or self.padded
 
     def steps(self, positions: int, words: int) -> int:
         """Steps of its op for ``positions`` outputs of ``words`` words."""

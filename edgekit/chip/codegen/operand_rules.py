@@ -14,6 +14,7 @@ import numpy as np
 
 from edgekit.chip.arithmetic.formulas.elementwise import add_weights
 from edgekit.chip.arithmetic.scales import (
+    HIGHEST,
     activation_of,
     same_scale,
     scale_of,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_HIGHEST = 255
 _REPEATED = Axis(stride=0)  # every output reads the only row or column
 
 
@@ -219,20 +219,12 @@ def extreme(builder: NodeBuilder, operator: Operator) -> None:
         stage = COPY if same_scale(tensor, last) else builder.stage(tensor, last, ratio)
         scaled.append(builder.add_temporary(last, shape))
         builder.nodes.append(
-            Elementwise(root, scaled[-1], _reversed(stage) if is_minimum else stage)
+            Elementwise(root, scaled[-1], stage.reversed() if is_minimum else stage)
         )
     made = builder.add_temporary(last, shape) if is_minimum else output
     builder.nodes.append(Extreme(scaled[0], scaled[1], made))
     if is_minimum:
-        builder.nodes.append(Elementwise(made, output, _reversed(COPY)))
-
-
-def _reversed(stage: OutputStage) -> OutputStage:
-    """The stage whose results are counted down from 255."""
-    zero = _HIGHEST - stage.output_zero_point
-    return OutputStage(
-        stage.input_zero_point, zero, -stage.multiplier, -stage.high, -stage.low, stage.offset
-    )
+        builder.nodes.append(Elementwise(made, output, COPY.reversed()))
 
 
 # Operands of another shape, and constants.
@@ -298,7 +290,7 @@ def _repeat_channel(builder: NodeBuilder, source: int, output: int, channels: in
             source,
             output,
             Window(),
-            OutputStage(0, 0, 1.0, 0.0, float(_HIGHEST)),
+            OutputStage(0, 0, 1.0, 0.0, float(HIGHEST)),
             np.ones((channels, 1, 1, 1), np.uint8),
             np.zeros(channels, np.int64),
             np.zeros(channels, np.int64),
@@ -313,7 +305,7 @@ def _constant_map(builder: NodeBuilder, tensor: int, like: int) -> int:
     values = _per_channel(builder, tensor, shape).astype(np.int64)
     zero = zero_point_of(kind)
     made = builder.add_temporary(kind, shape)
-    stage = OutputStage(0, zero, 1.0, float(-zero), float(_HIGHEST - zero))
+    stage = OutputStage(0, zero, 1.0, float(-zero), float(HIGHEST - zero))
     nothing = np.zeros(shape[2], np.uint8)
     _scale_channels(builder, (like, made), nothing, 0, stage, values - zero)
     return made

@@ -13,7 +13,7 @@ if sys.version_info < (3, 10):
     pytest.skip("the project's scripts need Python 3.10", allow_module_level=True)
 
 from edgekit.chip.codegen import Partition, partition
-from edgekit.formats.tflite import Model, Subgraph
+from edgekit.formats.tflite import Model, Quantization, Subgraph
 from scripts.random_operators import Graph, random_feeds, random_model
 
 Compare = Callable[..., Partition]
@@ -87,8 +87,7 @@ def _model(
         graph.add(opcode, ends, made, kinds[opcode])
     else:
         graph.add(opcode, ends, made, kinds[opcode], fused_activation_function="RELU")
-    subgraph = Subgraph(tuple(graph.tensors), tuple(ends), (made,), tuple(graph.operators), "main")
-    return Model((subgraph,), tuple(graph.buffers), "two operands")
+    return _finished(graph, (ends[0], ends[1]), made)
 
 
 @pytest.mark.parametrize("opcode", ["ADD", "MAXIMUM", "MUL"])
@@ -125,3 +124,70 @@ def test_a_maximum_in_parts(compare: Compare) -> None:
     shape = (1, 49, 16, 128)
     model = _model("MAXIMUM", shape, shape, shape)
     assert compare(model, random_feeds(model, 1)).reasons == {}
+
+
+@pytest.mark.parametrize("opcode", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
+def test_pools_also_padded(compare: Compare, opcode: str) -> None:
+    """Seeds give windows and strides; an average counts only the pixels of the image."""
+    for seed in range(16):
+        model = random_model(seed, (opcode,))
+        assert compare(model, random_feeds(model, 1), random_feeds(model, 2)).reasons == {}
+
+
+def _pool(opcode: str, activation: str, scale: float) -> Model:
+    graph = Graph(np.random.default_rng(5), "INT8")
+    source = graph.activation((1, 9, 9, 5), 1.0, Quantization((0.1,), (3,)))
+    made = graph.activation((1, 9, 9, 5), 1.0, Quantization((scale,), (-20,)))
+    options = {
+        "padding": "SAME",
+        "stride_w": 1,
+        "stride_h": 1,
+        "filter_width": 3,
+        "filter_height": 3,
+        "fused_activation_function": activation,
+    }
+    graph.add(opcode, (source,), made, "Pool2DOptions", **options)
+    return _finished(graph, (source,), made)
+
+
+def test_an_average_pool_with_an_activation(compare: Compare) -> None:
+    model = _pool("AVERAGE_POOL_2D", "RELU6", 0.07)
+    assert compare(model, random_feeds(model, 1)).reasons == {}
+
+
+def test_a_maximum_pool_that_rescales(compare: Compare) -> None:
+    model = _pool("MAX_POOL_2D", "NONE", 0.07)
+    assert compare(model, random_feeds(model, 1)).reasons == {}
+
+
+def test_a_maximum_pool_with_an_activation_is_refused() -> None:
+    reasons = partition(_pool("MAX_POOL_2D", "RELU", 0.1)).reasons
+    assert reasons == {0: "a maximum pool with an activation"}
+
+
+@pytest.mark.parametrize("opcode", ["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"])
+@pytest.mark.parametrize("axes", [(1, 2), (1,), (2,), (3,), (2, 3), (1, 2, 3), (-1,)])
+@pytest.mark.parametrize("keep", [True, False])
+def test_reductions(compare: Compare, opcode: str, axes: tuple[int, ...], *, keep: bool) -> None:
+    graph = Graph(np.random.default_rng(5), "INT8")
+    shape = (1, 7, 6, 21)
+    source = graph.activation(shape, 1.0, Quantization((0.1,), (3,)))
+    over = {axis % 4 for axis in axes}
+    made = [1 if axis in over else size for axis, size in enumerate(shape)]
+    if not keep:
+        made = [size for axis, size in enumerate(shape) if axis not in over]
+    number = int(np.prod([shape[axis] for axis in over]))
+    scale = 0.2 if opcode == "SUM" and number > 20 else 0.03
+    output = graph.activation(made, 1.0, Quantization((scale,), (-9,)))
+    graph.add(opcode, (source, graph.integers(axes)), output, "ReducerOptions", keep_dims=keep)
+    model = _finished(graph, (source,), output)
+    if opcode.startswith("REDUCE") and 3 in over:
+        assert partition(model).reasons == {0: "a maximum or minimum over channels"}
+        return
+    assert compare(model, random_feeds(model, 1), random_feeds(model, 2)).reasons == {}
+
+
+def _finished(graph: Graph, inputs: tuple[int, ...], output: int) -> Model:
+    operators = tuple(graph.operators)
+    subgraph = Subgraph(tuple(graph.tensors), inputs, (output,), operators, "main")
+    return Model((subgraph,), tuple(graph.buffers), "made by hand")

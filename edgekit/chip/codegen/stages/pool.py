@@ -7,12 +7,14 @@ by a constant 1; where they do not fit there, the identity row adds them up in n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Sequence
+from typing import Callable, Sequence
+
+import numpy as np
 
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted
+from edgekit.chip.codegen.geometry import WORD, Axis, Block, Counted, Span
 from edgekit.chip.codegen.memories import IDENTITY, SHARED_UNITS, TOP
 from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
@@ -80,6 +82,32 @@ def to_wide(block: Block, tile: int, area: Area, group: int, target: tuple[int, 
     }
 
 
+def _at(
+    number: int,
+    parts: dict[int, list[Area]],
+    fields_of: Callable[[int, Area], Fields],
+    tile: int,
+) -> Fields:
+    return fields_of(tile, parts[tile][number])
+
+
+def _pixels(output: int, axis: Axis, size: int) -> int:
+    """The rows or columns of a window that lie inside of the image."""
+    first = output * axis.stride - axis.pad
+    return min(first + axis.size, size) - max(first, 0)
+
+
+def _runs(span: Span, axis: Axis, size: int) -> list[tuple[int, int]]:
+    """(first, number) of outputs in a row whose windows have the same number of pixels."""
+    runs: list[tuple[int, int]] = []
+    for output in range(span.output, span.output + span.num_outputs):
+        if runs and _pixels(output, axis, size) == _pixels(runs[-1][0], axis, size):
+            runs[-1] = runs[-1][0], runs[-1][1] + 1
+        else:
+            runs.append((output, 1))
+    return runs
+
+
 class PoolStage(Stage):
     """A pool on blocks."""
 
@@ -105,15 +133,44 @@ class PoolStage(Stage):
         """Compute; ``scratch`` is the address of a free word of narrow memory."""
         emitter.reset()
         if self.through_identity:
-            emitter.put_by_tile("op", by_tile(self.tiles, self._sum))
+            self._put(emitter, "op", self._sum)
         else:
             self._from_wide(emitter, scratch)
         emitter.reset()
 
-    def _sum(self, tile: int) -> Fields:
-        node, source, output = self.node, self.source, self.output
-        rows, columns, window = self.rows[tile // 4], self.columns[tile % 4], node.window
-        height, width, words = rows.num_outputs, columns.num_outputs, source.position_bytes // WORD
+    def _put(self, emitter: Emitter, name: str, fields_of: Callable[[int, Area], Fields]) -> None:
+        """An op for each part of a tile's outputs whose windows have the same number of pixels."""
+        parts = {tile: self._parts(tile) for tile in self.tiles}
+        for number in range(max(len(each) for each in parts.values())):
+            tiles = [tile for tile in self.tiles if number < len(parts[tile])]
+            emitter.put_by_tile(name, by_tile(tiles, partial(_at, number, parts, fields_of)))
+
+    def _parts(self, tile: int) -> list[Area]:
+        rows, columns = self.rows[tile // 4], self.columns[tile % 4]
+        if not self.node.divides:
+            return [Area(rows.output, columns.output, rows.num_outputs, columns.num_outputs)]
+        window = self.node.window
+        return [
+            Area(row, column, num_rows, num_columns)
+            for row, num_rows in _runs(rows, window.rows, self.source.height)
+            for column, num_columns in _runs(columns, window.columns, self.source.width)
+        ]
+
+    def _multiplier(self, area: Area) -> float:
+        """The multiplier of an average: that of a sum, divided by the pixels of a window."""
+        stage, window = self.node.stage, self.node.window
+        if not self.node.divides:
+            return stage.multiplier
+        rows = _pixels(area.row, window.rows, self.source.height)
+        columns = _pixels(area.column, window.columns, self.source.width)
+        return float(np.float32(np.float32(stage.multiplier) / np.float32(rows * columns)))
+
+    def _sum(self, tile: int, area: Area) -> Fields:
+        node, source, output, window = self.node, self.source, self.output, self.node.window
+        rows, columns = self.rows[tile // 4], self.columns[tile % 4]
+        height, width, words = area.num_rows, area.num_columns, source.position_bytes // WORD
+        row = rows.window + (area.row - rows.output) * window.rows.stride
+        column = columns.window + (area.column - columns.output) * window.columns.stride
         taps, positions = window.taps, height * width
         step_x, step_y = source.position_bytes, source.row_bytes(tile)
         repeated = [(0, taps), (0, positions), (0, words)]
@@ -121,10 +178,10 @@ class PoolStage(Stage):
             "loop0": taps - 1,
             "loop1": positions - 1,
             "loop2": words - 1,
-            "in_base": source.at(tile, rows.window, columns.window),
+            "in_base": source.at(tile, row, column),
             "in_flag": 3,
             "in_levels": 7,
-            "out_base": output.at(tile, rows.output, columns.output) + node.output_channel,
+            "out_base": output.at(tile, area.row, area.column) + node.output_channel,
             "out_flag": 3,
             "out_levels": 3,
             "par_base": IDENTITY,
@@ -137,7 +194,7 @@ class PoolStage(Stage):
             "channels": LANES - 1,
             "channels_last": LANES - 1,
             **UNSYNCHRONIZED,
-            **output_stage(node.stage),
+            **output_stage(replace(node.stage, multiplier=self._multiplier(area))),
             **op_nest_fields(
                 "in_",
                 [
@@ -170,7 +227,7 @@ class PoolStage(Stage):
             emitter.put_by_tile("n2w", by_tile(self.tiles, partial(self._to_wide, group)))
         emitter.fence()
         name = "op.max" if self.node.maximum else "op"
-        emitter.put_by_tile(name, by_tile(self.tiles, partial(self._op, scratch)))
+        self._put(emitter, name, partial(self._op, scratch))
 
     def _to_wide(self, group: int, tile: int) -> Fields:
         rows, columns = self.rows[tile // 4], self.columns[tile % 4]
@@ -178,17 +235,17 @@ class PoolStage(Stage):
         target = self.base + ROW_UNITS * self.row_length * self.num_rows * group
         return to_wide(self.source, tile, area, group, (target, self.row_length))
 
-    def _op(self, scratch: int, tile: int) -> Fields:
-        node, source, output = self.node, self.source, self.output
-        rows, columns, window = self.rows[tile // 4], self.columns[tile % 4], node.window
+    def _op(self, scratch: int, tile: int, area: Area) -> Fields:
+        node, source, output, window = self.node, self.source, self.output, self.node.window
+        rows, columns = self.rows[tile // 4], self.columns[tile % 4]
         stored = round_up(source.channels, WORD)
         group_channels = min(GROUP_CHANNELS, stored)
         last = stored - GROUP_CHANNELS * (self.groups - 1)
         counts = [
             window.columns.size,
             window.rows.size,
-            columns.num_outputs,
-            rows.num_outputs,
+            area.num_columns,
+            area.num_rows,
             self.groups,
         ]
         step_y = ROW_UNITS * self.row_length
@@ -201,12 +258,13 @@ class PoolStage(Stage):
         ]
         repeated = [(0, count) for count in counts]
         fields = {f"loop{k}": count - 1 for k, count in enumerate(counts)}
-        fields.update(output_stage(node.stage))
+        fields.update(output_stage(replace(node.stage, multiplier=self._multiplier(area))))
+        first = (area.row - rows.output) * steps[3] + (area.column - columns.output) * steps[2]
         fields.update(
-            par_base=self.base,
+            par_base=self.base + first,
             par_flag=3,
             par_levels=15,
-            out_base=output.at(tile, rows.output, columns.output) + node.output_channel,
+            out_base=output.at(tile, area.row, area.column) + node.output_channel,
             out_flag=3,
             out_levels=7,
             psum_levels=0x880,
@@ -222,8 +280,8 @@ class PoolStage(Stage):
                 "out_",
                 [
                     (WORD, group_channels // WORD),
-                    (output.position_bytes, columns.num_outputs),
-                    (output.row_bytes(tile), rows.num_outputs),
+                    (output.position_bytes, area.num_columns),
+                    (output.row_bytes(tile), area.num_rows),
                     (group_channels, self.groups),
                 ],
             ),
