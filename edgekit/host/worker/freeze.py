@@ -5,11 +5,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgekit.host.worker.assignments import (
+    drop_waiting,
+    has_assignments,
+    prune,
+    without_assignments,
+)
 from edgekit.host.worker.augmentation import without_random_layers
+from edgekit.host.worker.refused import missing_function
 from edgekit.host.worker.source import Function
 
 Graph = Any  # tf.compat.v1.GraphDef
-_FEEDS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
 
 
 def freeze(function: Function) -> tuple[Function, list[str]]:
@@ -18,18 +24,19 @@ def freeze(function: Function) -> tuple[Function, list[str]]:
     The converter cannot read Keras 3 variables, and does not have kernels for float16 and bfloat16.
     Layers that draw random numbers are removed.
 
+    Raises:
+        Refused: This TensorFlow does not have the function for it.
+
     Returns:
         The function, and descriptions of the changes.
     """
-    from tensorflow.python.framework import convert_to_constants as library  # noqa: PLC0415
-
-    try:
-        frozen = library.convert_variables_to_constants_v2(function, lower_control_flow=False)
-    except ValueError as error:
-        if "Assign" not in str(error):
-            raise
-        frozen = _freeze_without_assignments(library, function)
+    writes = has_assignments(function)
+    if writes:
+        function = without_assignments(function)
+    frozen = _constants_converter()(function, lower_control_flow=False)
     graph = frozen.graph.as_graph_def()
+    if writes:
+        drop_waiting(graph)
     notes = []
     layers = without_random_layers(graph, [tensor.op.name for tensor in frozen.outputs])
     if layers:
@@ -37,54 +44,33 @@ def freeze(function: Function) -> tuple[Function, list[str]]:
         notes.append(f"removed layers that draw random numbers, such as for augmentation: {names}")
     if _widen_graph(graph):
         notes.append("the network's 16-bit numbers (mixed precision) became float32")
-    return (_function(graph, frozen) if notes else frozen), notes
+    return (_function(graph, frozen) if notes or writes else frozen), notes
 
 
-def _freeze_without_assignments(library: Any, function: Function) -> Function:  # noqa: ANN401
-    """Freeze a network that also writes variables, if no output depends on them.
+def _constants_converter() -> Any:  # noqa: ANN401 - a function of TensorFlow
+    """Return TensorFlow's function that turns variables into constants, also in loops.
 
-    Keras 3's augmentation layers count the random numbers that they draw, also at inference.
-    TensorFlow's public function cannot leave out such operations, so this calls its parts.
+    TensorFlow 2 has no public name for it; `tf.lite.TFLiteConverter` calls it too, but does not
+    return the graph, from which random layers and 16-bit numbers must be removed first.
+
+    Raises:
+        Refused: This TensorFlow has it elsewhere.
     """
-    data = library._FunctionConverterDataInEager(  # noqa: SLF001
-        func=function, lower_control_flow=False, aggressive_inlining=False
-    )
-    graph, indices = library._replace_variables_by_constants(converter_data=data)  # noqa: SLF001
-    needed = _needed(graph, [tensor.op.name for tensor in function.outputs])
-    smaller = type(graph)()
-    smaller.CopyFrom(graph)
-    del smaller.node[:]
-    for node in graph.node:
-        if node.name in needed or node.op in _FEEDS:
-            smaller.node.add().CopyFrom(node)
-            # A control input (waited for, but not read) does not affect the value.
-            del smaller.node[-1].input[:]
-            smaller.node[-1].input.extend(name for name in node.input if name[:1] != "^")
-    return library._construct_concrete_function(function, smaller, indices)  # noqa: SLF001
-
-
-def _needed(graph: Graph, outputs: list[str]) -> set[str]:
-    """Return the nodes from whose values the outputs are computed."""
-    nodes = {node.name: node for node in graph.node}
-    needed: set[str] = set()
-    waiting = list(outputs)
-    while waiting:
-        name = waiting.pop().split(":")[0]
-        if name in needed or name not in nodes:
-            continue
-        needed.add(name)
-        waiting.extend(each for each in nodes[name].input if each[:1] != "^")
-    return needed
+    try:
+        from tensorflow.python.framework.convert_to_constants import (  # noqa: PLC0415
+            convert_variables_to_constants_v2,
+        )
+    except ImportError as error:
+        raise missing_function("turn the variables of a network into constants", error) from error
+    return convert_variables_to_constants_v2
 
 
 def _function(graph: Graph, like: Function) -> Function:
     """Return ``graph`` as a function with the inputs and outputs of ``like``."""
     import tensorflow as tf  # noqa: PLC0415
 
-    feeds, fetches = ([each.name for each in ends] for ends in (like.inputs, like.outputs))
     wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
-    tensor = wrapped.graph.get_tensor_by_name
-    return wrapped.prune([tensor(name) for name in feeds], [tensor(name) for name in fetches])
+    return prune(wrapped, like.inputs, like.outputs)
 
 
 def _widen_graph(graph: Graph) -> bool:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from edgekit.host.worker.refused import Refused
+from edgekit.host.worker.refused import missing_function
+
+_PURPOSE = "quantize a .tflite file"
 
 
 def calibrate(content: bytes, samples: Callable[[], Iterator[list[Any]]]) -> bytes:
@@ -26,7 +28,7 @@ def calibrate(content: bytes, samples: Callable[[], Iterator[list[Any]]]) -> byt
     try:
         from tensorflow.lite.python.optimize import calibrator  # noqa: PLC0415
     except ImportError as error:
-        raise _missing(error) from error
+        raise missing_function(_PURPOSE, error) from error
     # An LSTM's inner results get ranges only if they are tensors.
     content = calibrator.add_intermediate_tensors(content)
     return bytes(calibrator.Calibrator(content).calibrate(samples))
@@ -49,22 +51,11 @@ def quantize(calibrated: bytes, io: str, *, per_tensor_dense: bool = True) -> by
     try:
         from tensorflow.lite.python.convert import mlir_quantize  # noqa: PLC0415
     except ImportError as error:
-        raise _missing(error) from error
+        raise missing_function(_PURPOSE, error) from error
     io_type = getattr(tf, io)
     options = _per_tensor_dense(mlir_quantize) if per_tensor_dense else {}
     return bytes(
         mlir_quantize(calibrated, input_data_type=io_type, output_data_type=io_type, **options)
-    )
-
-
-def _missing(error: ImportError) -> Refused:
-    import tensorflow as tf  # noqa: PLC0415
-
-    return Refused(
-        "model.unsupported",
-        f"TensorFlow {tf.__version__} cannot quantize a .tflite file",
-        why=str(error),
-        fix="try another TensorFlow: --converter-python PATH",
     )
 
 

@@ -10,3 +10,20 @@ class Refused(Exception):  # noqa: N818 - a reply, not a bug
     def __init__(self, code: str, what: str, where: str = "", why: str = "", fix: str = "") -> None:
         super().__init__(what)
         self.code, self.what, self.where, self.why, self.fix = code, what, where, why, fix
+
+
+def missing_function(purpose: str, error: ImportError) -> Refused:
+    """Return the refusal for a function that this TensorFlow does not have, or has elsewhere.
+
+    Args:
+        purpose: Completes "TensorFlow 2.21 cannot ...".
+        error: Why its import failed.
+    """
+    import tensorflow as tf  # noqa: PLC0415
+
+    return Refused(
+        "model.unsupported",
+        f"TensorFlow {tf.__version__} cannot {purpose}",
+        why=str(error),
+        fix="try another TensorFlow: --converter-python PATH",
+    )

@@ -12,6 +12,8 @@ import pytest
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.host.convert import ConvertResult, convert
+from edgekit.host.worker.freeze import freeze
+from edgekit.host.worker.refused import Refused
 from edgekit.runtime import Runner
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
@@ -103,3 +105,46 @@ def test_random_numbers_that_are_an_output_are_not_removed(tmp_path: Path) -> No
     with pytest.raises(UnsupportedModelError) as caught:
         convert(tmp_path / "saved", data="random", num_samples=2, output=tmp_path / "m.tflite")
     assert "random numbers" in caught.value.fix
+
+
+def test_variables_that_no_output_depends_on_may_be_written() -> None:
+    """The counters are in a called function and in a loop, as in an exported Keras 3 model."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    weight, count = tf.Variable([2.0, 3.0]), tf.Variable(0, dtype=tf.int64)
+
+    def scale(values: Any) -> Any:  # noqa: ANN401
+        count.assign_add(1)
+        return values * weight
+
+    scaled = tf.function(scale)
+
+    def network(values: Any) -> Any:  # noqa: ANN401
+        for _ in tf.range(tf.shape(values)[0]):
+            count.assign_add(1)
+            values = scaled(values)
+        return values + 1
+
+    traced = tf.function(network).get_concrete_function(tf.TensorSpec((2, 2)))
+    values = np.array([[1, 2], [3, 4]], np.float32)
+    expected = traced(tf.constant(values)).numpy()
+    frozen, _ = freeze(traced)
+    assert not frozen.variables
+    (actual,) = frozen(tf.constant(values))
+    np.testing.assert_array_equal(actual, expected)
+    assert int(count) == 4, "the original counts, and its copy does not"
+
+
+def test_a_tensorflow_without_the_function_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf  # noqa: PLC0415
+    from tensorflow.python.framework import convert_to_constants  # noqa: PLC0415
+
+    monkeypatch.delattr(convert_to_constants, "convert_variables_to_constants_v2")
+    traced = tf.function(lambda x: x + 1).get_concrete_function(tf.TensorSpec((1, 2)))
+    with pytest.raises(Refused) as caught:
+        freeze(traced)
+    assert caught.value.what == (
+        f"TensorFlow {tf.__version__} cannot turn the variables of a network into constants"
+    )
+    assert "convert_variables_to_constants_v2" in caught.value.why
+    assert "--converter-python" in caught.value.fix
