@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from edgekit.fix.certificate import Certificate, OutputAgreement
+from edgekit.fix.certificate import Certificate
 from edgekit.fix.choose import RuleInfo, RuleList
 from edgekit.fix.fix import fix
 from edgekit.fix.result import FixResult
@@ -13,7 +13,6 @@ from edgekit.fix.split_result import SplitPart, SplitResult, SplitTensor
 __all__ = [
     "Certificate",
     "FixResult",
-    "OutputAgreement",
     "RuleInfo",
     "RuleList",
     "SplitPart",

@@ -7,13 +7,16 @@ import collections
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
+import numpy as np
+
 from edgekit.errors import UnsupportedModelError
-from edgekit.fix.certificate import Certificate, OutputComparison
+from edgekit.fix.certificate import Certificate
 from edgekit.fix.interpreter import KERNELS, Interpreter
 from edgekit.fix.samples import Samples, tensor_info
 from edgekit.formats.tflite import CUSTOM, Model, write_model
 from edgekit.quant import dequantize
 from edgekit.runtime import TensorInfo
+from edgekit.runtime.agreement import DifferenceSums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,12 +64,12 @@ class Prover:
             UnsupportedModelError: One of the two cannot be run here.
         """
         old, new = self._run_both(before, after)
-        agreements = [OutputComparison(info.name, info.scale) for info in old.infos]
+        differences = [DifferenceSums(info) for info in old.infos]
         for expected, actual in zip(old.outputs, new.outputs):
             whole = restore(actual) if restore else actual
-            for agreement, *arrays in zip(agreements, expected, whole):
-                agreement.add(*arrays)
-        outputs = tuple(each.result() for each in agreements)
+            for sums, *arrays in zip(differences, expected, whole):
+                sums.add(*(np.asarray(each)[None] for each in arrays))  # one sample
+        outputs = tuple(sums.record() for sums in differences)
         return Certificate(
             rule=rule,
             exact_by_construction=exact,

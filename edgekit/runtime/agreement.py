@@ -38,26 +38,37 @@ _LEAST_SPREAD = 1e-4  # of the largest one; a value that varies less counts as c
 
 
 @dataclass(frozen=True)
-class OutputRecord(Result):
+class OutputDifference(Result):
     """One output of a model against the same output of the reference, in real values.
 
-    ``snr_db`` is 10 log10 of the reference's power divided by the power of the difference;
-    ``centred_snr_db`` uses the reference's power about each element's mean over the samples, so
-    that a part that is the same for every input does not count. Both are None if there is no
-    difference or no signal. ``spread`` is the square root of that centred power per value.
+    ``snr_db`` is 10 log10 of the reference's power divided by the power of the difference; None if
+    there is no difference or no signal.
     """
 
     name: str
-    shape: tuple[int, ...]
     num_samples: int
     num_not_finite: int  # samples left out: one of the two models returned NaN or infinity
-    identical: bool
+    identical: bool  # also in samples that were left out; false if all were
     snr_db: float | None
+    argmax: float | None  # share of positions with the same largest value on the last axis
+    step: float | None  # between neighbouring values of the model's output; None if it is float
+    largest_difference: float  # of a value
+    largest_step: float | None  # the same in steps
+
+
+@dataclass(frozen=True)
+class OutputRecord(OutputDifference):
+    """The difference of an output, and what shows whether it matters.
+
+    ``centred_snr_db`` uses the reference's power about each element's mean over the samples, so
+    that a part that is the same for every input does not count; None if there is no difference or
+    no signal. ``spread`` is the square root of that centred power per value.
+    """
+
+    shape: tuple[int, ...]
     centred_snr_db: float | None
     spread: float
     noise: float  # root mean square of the difference
-    argmax: float | None  # share of positions with the same largest value on the last axis
-    step: float | None  # between neighbouring values of the model's output; None if it is float
     saturated: float  # share of values at an end of the model's range, the reference's beyond it
     reference_range: tuple[float, float]
     model_range: tuple[float, float]
@@ -74,21 +85,16 @@ class OutputRecord(Result):
         return self.noise / self.step if self.step else None
 
 
-class OutputSums:
-    """Running sums of one output over the samples."""
+class DifferenceSums:
+    """Running sums over the samples of how far an output is from the reference's."""
 
     def __init__(self, info: TensorInfo) -> None:
         """Compare outputs of the model whose output is ``info`` with the reference's."""
         self._info = info
-        self._count = self._not_finite = 0
-        self._power = 0.0
-        self._same = self._positions = self._saturated = 0
+        self._count = self._not_finite = self._same = self._positions = 0
+        self._power = self._largest = 0.0
         self._equal = True
-        self._mean = self._spread = self._noise = np.zeros(())
-        self._low = self._model_low = np.inf
-        self._high = self._model_high = -np.inf
-        self._axes: tuple[ChannelSums, ...] = ()
-        self._targets: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+        self._noise: NDArray[np.float64] = np.zeros(())  # of each element
 
     def add(self, expected: NDArray[Any], actual: NDArray[Any]) -> None:
         """Add real values, the samples along the first dimension.
@@ -102,14 +108,66 @@ class OutputSums:
         finite = _finite_rows(reference) & _finite_rows(model)
         if not finite.all():
             self._not_finite += int((~finite).sum())
+            self._equal = self._equal and _same(reference[~finite], model[~finite])
             reference, model = reference[finite], model[finite]
-        if not reference.size:
-            return
+        if reference.size:
+            self._add(reference, model)
+
+    def _add(self, reference: NDArray[Any], model: NDArray[Any]) -> None:
+        """Add finite values of equal shape."""
+        self._add_powers(reference.astype(np.float64), model.astype(np.float64))
+        if reference.shape[-1] > 1:
+            same = reference.argmax(-1) == model.argmax(-1)
+            self._same += int(same.sum())
+            self._positions += same.size
+
+    def _add_powers(self, reference: NDArray[np.float64], model: NDArray[np.float64]) -> None:
+        self._count += len(reference)
+        self._power += float(np.vdot(reference, reference))
+        difference = model - reference
+        np.square(difference, out=difference)
+        self._largest = max(self._largest, float(np.sqrt(difference.max())))
+        self._equal = self._equal and not self._largest
+        self._noise = self._noise + difference.sum(axis=0)
+
+    def record(self) -> OutputDifference:
+        """The record of all samples so far."""
+        return OutputDifference(**self._record())
+
+    def _record(self) -> dict[str, Any]:
+        step = self._info.scale
+        return {
+            "name": self._info.name,
+            "num_samples": self._count,
+            "num_not_finite": self._not_finite,
+            "identical": self._equal and (self._count > 0 or not self._not_finite),
+            "snr_db": decibels(self._power, float(self._noise.sum())),
+            "argmax": self._same / self._positions if self._positions else None,
+            "step": step,
+            "largest_difference": self._largest,
+            "largest_step": round(self._largest / step, 3) if step else None,
+        }
+
+
+class OutputSums(DifferenceSums):
+    """Running sums of one output over the samples, with its spread, ranges, channels and scores."""
+
+    def __init__(self, info: TensorInfo) -> None:
+        """Compare outputs of the model whose output is ``info`` with the reference's."""
+        super().__init__(info)
+        self._saturated = 0
+        self._mean = self._spread = np.zeros(())
+        self._low = self._model_low = np.inf
+        self._high = self._model_high = -np.inf
+        self._axes: tuple[ChannelSums, ...] = ()
+        self._targets: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+
+    def _add(self, reference: NDArray[Any], model: NDArray[Any]) -> None:
         if not self._count:
             shape = reference.shape
             self._mean, self._spread, self._noise = (np.zeros(shape[1:]) for _ in range(3))
             self._axes = tuple(ChannelSums(axis, shape) for axis in channel_axes(shape))
-        self._add_powers(reference.astype(np.float64), model.astype(np.float64))
+        super()._add(reference, model)
         self._add_ranges(reference, model)
         if self._mean.size <= MOST_TARGETS and self._count <= _MOST_KEPT:
             self._targets.append(
@@ -117,10 +175,6 @@ class OutputSums:
             )
         for axis in self._axes:
             axis.add(reference, model)
-        if reference.shape[-1] > 1:
-            same = reference.argmax(-1) == model.argmax(-1)
-            self._same += int(same.sum())
-            self._positions += same.size
 
     def _add_powers(self, reference: NDArray[np.float64], model: NDArray[np.float64]) -> None:
         # Chan, Golub, LeVeque (1979): means and squares of two groups, joined.
@@ -132,11 +186,7 @@ class OutputSums:
             self._spread += ((reference - mean) ** 2).sum(axis=0)
         self._spread += shift**2 * (self._count * number / total)
         self._mean = self._mean + shift * (number / total)
-        self._count = total
-        difference = model - reference
-        self._equal = self._equal and not difference.any()
-        self._noise += np.square(difference, out=difference).sum(axis=0)
-        self._power += float(np.vdot(reference, reference))
+        super()._add_powers(reference, model)
 
     def _add_ranges(self, reference: NDArray[Any], model: NDArray[Any]) -> None:
         self._low = min(self._low, float(reference.min()))
@@ -157,17 +207,11 @@ class OutputSums:
         spread = self._spread_power()
         signal = float(spread.sum())
         return OutputRecord(
-            name=self._info.name,
+            **self._record(),
             shape=self._info.shape,
-            num_samples=self._count,
-            num_not_finite=self._not_finite,
-            identical=self._equal and (self._count > 0 or not self._not_finite),
-            snr_db=decibels(self._power, noise),
             centred_snr_db=decibels(signal, noise),
             spread=rounded(np.sqrt(signal / values)),
             noise=rounded(np.sqrt(noise / values)),
-            argmax=self._same / self._positions if self._positions else None,
-            step=self._info.scale,
             saturated=self._saturated / values,
             reference_range=(self._low, self._high) if self._count else (0.0, 0.0),
             model_range=(self._model_low, self._model_high) if self._count else (0.0, 0.0),
@@ -245,6 +289,11 @@ def _elements(spread: NDArray[np.float64], noise: NDArray[np.float64]) -> tuple[
         decibels(float(signal), float(error)) if signal > least else None
         for signal, error in zip(spread, noise)
     )
+
+
+def _same(reference: NDArray[Any], model: NDArray[Any]) -> bool:
+    """Whether all values are equal, NaN also to NaN."""
+    return bool(((reference == model) | (np.isnan(reference) & np.isnan(model))).all())
 
 
 def _finite_rows(values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ import pytest
 from edgekit.cli.main import main
 from edgekit.errors import InputError, ModelFormatError, UnsupportedModelError, UsageError
 from edgekit.fix import fix
-from edgekit.fix.certificate import Certificate, OutputComparison, warnings_of
+from edgekit.fix.certificate import Certificate, warnings_of
 from edgekit.fix.interpreter import Interpreter
 from edgekit.formats.tflite import (
     Model,
@@ -24,6 +24,8 @@ from edgekit.formats.tflite import (
     read_model,
     write_model,
 )
+from edgekit.runtime import TensorInfo
+from edgekit.runtime.agreement import DifferenceSums
 
 _EMPTY = np.empty(0, np.uint8)
 
@@ -177,16 +179,6 @@ def test_an_interpreter_that_crashes_is_an_error_and_the_next_one_starts(tmp_pat
     assert "reference" in result.whole.note
 
 
-def test_an_agreement_counts_steps_and_positions() -> None:
-    agreement = OutputComparison("y", 0.5)
-    agreement.add(np.array([[1.0, 2.0]], np.float32), np.array([[1.0, 3.0]], np.float32))
-    agreement.add(np.array([[4.0, 2.0]], np.float32), np.array([[1.0, 3.0]], np.float32))
-    result = agreement.result()
-    assert result.largest_step == 6
-    assert result.argmax == 0.5
-    assert not result.identical
-
-
 def _status(*words: object) -> int:
     with pytest.raises(SystemExit) as caught:
         main([str(word) for word in words])
@@ -199,15 +191,16 @@ def _status(*words: object) -> int:
 def test_the_warning_for_changed_outputs_contains_a_way_to_check_them(
     num_data: int, said: str
 ) -> None:
-    sums = OutputComparison("out", 0.1)
+    info = TensorInfo("out", (1, 4), "int8", 0.1, 0, 0)
+    sums = DifferenceSums(info)
     sums.add(np.ones((1, 4)), np.full((1, 4), 1.5))
-    far = Certificate("whole", False, False, (sums.result(),), {}, 8, num_data, "reference")
+    far = Certificate("whole", False, False, (sums.record(),), {}, 8, num_data, "reference")
     (text,) = warnings_of(far)
     assert "SNR 6.0 dB" in text
     assert said in text
-    sums = OutputComparison("out", 0.1)
+    sums = DifferenceSums(info)
     sums.add(np.ones((1, 4)), np.full((1, 4), 1.01))
-    close = replace(far, outputs=(sums.result(),))
+    close = replace(far, outputs=(sums.record(),))
     assert list(warnings_of(close)) == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgekit.runtime import TensorInfo
-from edgekit.runtime.agreement import InputRanges, OutputRecord, OutputSums
+from edgekit.runtime.agreement import DifferenceSums, InputRanges, OutputRecord, OutputSums
 from edgekit.runtime.quality import BAD, DOUBTFUL, GOOD, UNKNOWN, judge_output
 
 _RNG = np.random.default_rng(5)
@@ -83,6 +83,27 @@ def test_outputs_without_one_finite_sample_are_not_identical() -> None:
     record = _record(np.full((12, 6), np.inf), np.ones((12, 6)))
     assert (record.num_samples, record.num_not_finite, record.identical) == (0, 12, False)
     assert _verdict(np.full((12, 6), np.inf), np.ones((12, 6))) == UNKNOWN
+
+
+def test_a_difference_counts_steps_and_positions() -> None:
+    sums = DifferenceSums(_info((1, 2), 0.5))
+    sums.add(np.array([[1.0, 2.0]], np.float32), np.array([[1.0, 3.0]], np.float32))
+    sums.add(np.array([[4.0, 2.0]], np.float32), np.array([[1.0, 3.0]], np.float32))
+    record = sums.record()
+    assert (record.largest_difference, record.largest_step) == (3.0, 6.0)
+    assert record.argmax == 0.5
+    assert not record.identical
+
+
+def test_samples_with_nan_count_as_identical_only_where_both_are_nan() -> None:
+    whole, nan = np.ones((1, 3)), np.array([[1.0, np.nan, 2.0]])
+    for other, identical in ((nan, True), (np.array([[5.0, np.nan, 2.0]]), False), (whole, False)):
+        sums = DifferenceSums(_info((1, 3)))
+        sums.add(whole, whole)
+        sums.add(nan, other)
+        record = sums.record()
+        assert (record.identical, record.num_samples, record.num_not_finite) == (identical, 1, 1)
+        assert record.largest_difference == 0
 
 
 def test_saturated_values_are_those_beyond_the_models_range() -> None:
