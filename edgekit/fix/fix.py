@@ -19,7 +19,7 @@ from edgekit.fix.result import FixResult
 from edgekit.fix.samples import Samples
 from edgekit.formats.model_file import read_model_file
 from edgekit.formats.tflite import Model, is_compiled, write_model
-from edgekit.formats.tflite_metadata import keep_files, read_notes
+from edgekit.formats.tflite_metadata import keep_files
 from edgekit.rewrite import is_editable
 from edgekit.runtime.interpreters import load_library
 
@@ -82,7 +82,7 @@ def fix(  # noqa: PLR0913 - public: its options are keywords
         num_random=num_random,
         data=data,
         preprocess=preprocess,
-        noted=read_notes(content, before).preprocess,
+        noted=file.notes.preprocess,
         num_data=num_samples,
     )
     with Prover(samples, runtime) as prover:

@@ -81,7 +81,7 @@ class Case:
     @property
     def metadata(self) -> Mapping[str, Any]:
         """Ultralytics' metadata; empty without it."""
-        return ultralytics_metadata(self.prepared.original)
+        return ultralytics_metadata(self.prepared.file)
 
     def opcode_before(self, index: int) -> str:
         """Return the operator that computes output ``index``; empty for the chip or if unknown."""

@@ -127,7 +127,7 @@ def _guessed(case: Case) -> Decoder:
         found, _ = _recognize(replace(case, task=noted), noted)
         if found is not None:
             return replace(found, why=f"its file states {noted}; {found.why}", is_guess=True)
-    stated = ultralytics_task(case.prepared.original)
+    stated = ultralytics_task(case.prepared.file)
     if stated not in _ULTRALYTICS:
         why = f"its metadata states that it is for {stated!r}, which edgekit does not decode"
         return raw_decoder(why, case.input_shape)

@@ -12,7 +12,7 @@ from typing import Any, Mapping, Sequence
 from edgekit.data import MOST_LABEL_BYTES, parse_labels, read_labels
 from edgekit.errors import DataError
 from edgekit.files import PathLike, read_bytes
-from edgekit.formats.tflite_metadata import read_files
+from edgekit.formats.model_file import ModelFile
 
 _MOST_CLASSES = 100_000
 _MOST_METADATA_BYTES = 4 << 20  # parsing it as Python text needs 150 times its size
@@ -68,9 +68,9 @@ def label_order_warning(given: Sequence[str], own: Sequence[str]) -> str:
     )
 
 
-def attached_labels(content: bytes, num_classes: int) -> list[str]:
+def attached_labels(file: ModelFile, num_classes: int) -> list[str]:
     """Return the names in a label file attached to a .tflite; empty if none fits."""
-    for name, data in read_files(content, _is_wanted).items():
+    for name, data in file.attachments(_is_wanted).items():
         metadata = parse_ultralytics(data) if name in _ULTRALYTICS_FILES else {}
         names = _ultralytics_names(metadata) if metadata else []
         is_labels = name.endswith(_TEXT_SUFFIX) and len(data) <= MOST_LABEL_BYTES
@@ -81,14 +81,14 @@ def attached_labels(content: bytes, num_classes: int) -> list[str]:
     return []
 
 
-def ultralytics_task(content: bytes) -> str:
+def ultralytics_task(file: ModelFile) -> str:
     """Return the task in Ultralytics' metadata of a .tflite ("detect"), else ""."""
-    return str(ultralytics_metadata(content).get("task", ""))
+    return str(ultralytics_metadata(file).get("task", ""))
 
 
-def ultralytics_metadata(content: bytes) -> Mapping[str, Any]:
+def ultralytics_metadata(file: ModelFile) -> Mapping[str, Any]:
     """Return Ultralytics' metadata in a .tflite; empty without it."""
-    for data in read_files(content, _ULTRALYTICS_FILES.__contains__).values():
+    for data in file.attachments(_ULTRALYTICS_FILES.__contains__).values():
         return parse_ultralytics(data)
     return {}
 

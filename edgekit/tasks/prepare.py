@@ -61,11 +61,6 @@ class Prepared:
         """The model as given."""
         return self.file.model
 
-    @property
-    def original(self) -> bytes:
-        """The model's bytes; of a bundle, the model in it."""
-        return self.file.content
-
 
 def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
     """Read ``model`` and remove the operator that no interpreter has; numpy computes it.
@@ -89,26 +84,25 @@ def prepare(model: ModelSource, device: str = "cpu") -> Prepared:
 
 def _preprocess(file: ModelFile) -> tuple[str, str]:
     """Return the ``--preprocess`` text and why: from the file, else from its network."""
-    known, reason = maker_preprocess(file.model, file.content, file.notes.preprocess)
+    known, reason = maker_preprocess(file)
     if known:
         return known, reason
     wanted = wanted_by(file.model)
     return (wanted.scale, wanted.reason) if wanted else ("", "")
 
 
-def maker_preprocess(model: Model, content: bytes, noted: str) -> tuple[str, str]:
+def maker_preprocess(file: ModelFile, model: Model | None = None) -> tuple[str, str]:
     """Return the ``--preprocess`` text and why, if the file or its outputs show who made it.
 
     Args:
-        model: The network.
-        content: Its file.
-        noted: The preprocessing that the file states. MediaPipe's files only have a normalization,
-            without the resizing.
+        file: The file of the network. MediaPipe's files only state a normalization, without the
+            resizing.
+        model: The network, if it is not exactly the one in the file.
 
     Returns:
         Two empty texts for other networks.
     """
-    graph = model.main
+    noted, graph = file.notes.preprocess, (model or file.model).main
     tensors = [graph.tensors[index] for index in (*graph.inputs[:1], *graph.outputs)]
     shapes = [tensor.shape for tensor in tensors[1:]]
     is_image = bool(graph.inputs) and len(tensors[0].shape) == 4
@@ -118,7 +112,7 @@ def maker_preprocess(model: Model, content: bytes, noted: str) -> tuple[str, str
     if head is not None:
         scale = noted or _mediapipe_scale(head.num_keypoints, tensors[0])
         return f"{scale},{_MEDIAPIPE}", "MediaPipe runs its detectors in this way"
-    known = _ULTRALYTICS.get(ultralytics_task(content), "")
+    known = _ULTRALYTICS.get(ultralytics_task(file), "")
     return (known, "exports of Ultralytics are made for it") if known else ("", "")
 
 
@@ -173,4 +167,4 @@ def model_labels(prepared: Prepared, num_classes: int) -> list[str]:
     noted = list(prepared.notes.labels)
     if noted and (not num_classes or len(noted) == num_classes):
         return noted
-    return attached_labels(prepared.original, num_classes)
+    return attached_labels(prepared.file, num_classes)

@@ -12,6 +12,7 @@ import pytest
 
 from edgekit.data import read_labels
 from edgekit.errors import DataError, InputError
+from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.tasks import attached_labels, fit_labels
 from edgekit.tasks.labels import ultralytics_task
 
@@ -66,9 +67,9 @@ def _attach(name: str, content: str) -> bytes:
 
 def test_attached_labels_are_found_if_they_fit() -> None:
     model = _attach("labels.txt", "cat\ndog\n")
-    assert attached_labels(model, 2) == ["cat", "dog"]
-    assert attached_labels(model, 5) == []
-    assert attached_labels(b"no archive", 2) == []
+    assert attached_labels(ModelFile(model), 2) == ["cat", "dog"]
+    assert attached_labels(ModelFile(model), 5) == []
+    assert attached_labels(ModelFile(b"no archive"), 2) == []
 
 
 @pytest.mark.parametrize("text", [json.dumps, str], ids=["json", "python"])
@@ -76,14 +77,14 @@ def test_ultralytics_metadata_names_task_and_classes(text: object) -> None:
     metadata = {"task": "detect", "names": {0: "person", 1: "bicycle"}, "imgsz": [320, 320]}
     name = "metadata.json" if text is json.dumps else "temp_meta.txt"
     model = _attach(name, text(metadata))  # type: ignore[operator] # one of two functions
-    assert attached_labels(model, 2) == ["person", "bicycle"]
-    assert ultralytics_task(model) == "detect"
+    assert attached_labels(ModelFile(model), 2) == ["person", "bicycle"]
+    assert ultralytics_task(ModelFile(model)) == "detect"
 
 
 @pytest.mark.corpus
 def test_googles_mobilenet_contains_its_labels(corpus: Path) -> None:
     path = corpus / "compiled" / "google-coral__test_data" / "mobilenet_v1_0.75_192_quant.tflite"
-    names = attached_labels(path.read_bytes(), 1001)
+    names = attached_labels(read_model_file(path), 1001)
     assert names[:2] == ["background", "tench, Tinca tinca"]
 
 

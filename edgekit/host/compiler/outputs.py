@@ -11,8 +11,9 @@ from pathlib import Path
 from edgekit import files
 from edgekit.data.describe import with_notes
 from edgekit.errors import ModelFormatError
+from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.formats.tflite import EDGETPU_CUSTOM_OP, is_compiled, read_model
-from edgekit.formats.tflite_metadata import Notes, keep_files, read_files, read_notes
+from edgekit.formats.tflite_metadata import Notes, keep_files
 from edgekit.host.compiler.errors import PROGRAM, CompilerError
 from edgekit.host.compiler.log import CompilerReport, ModelReport, parse_compiler_log
 
@@ -89,14 +90,14 @@ def keep_notes(made: Sequence[Made]) -> None:
     already have them are not changed.
     """
     for index, each in enumerate(made):
-        source = each.model.read_bytes()
-        notes = read_notes(source)
+        source = read_model_file(each.model)
+        notes = source.notes
         is_first = index == 0 or made[index - 1].model != each.model
         is_last = index + 1 == len(made) or made[index + 1].model != each.model
         wanted = Notes(notes.preprocess if is_first else "", notes.labels if is_last else ())
         content = each.path.read_bytes()
-        if is_first and is_last and not read_files(content):
-            content = keep_files(source, content)
+        if is_first and is_last and not ModelFile(content).attachments():
+            content = keep_files(source.content, content)
         each.path.write_bytes(with_notes(content, wanted))
 
 

@@ -305,7 +305,7 @@ class _Conversion:
         options, where = self._options, self._where
         file = self._tflite = read_model_file(self._source.path)
         model = float_model_of(file, options.mode)
-        noted = maker_preprocess(model, file.given, file.notes.preprocess)
+        noted = maker_preprocess(file, model)
         self._pixels.take_noted(*(("", "") if options.inputs else noted))
         model = cut(model, options.inputs, options.outputs, where)
         self._refuse(self._replaced(model)[0], open_shapes=True)

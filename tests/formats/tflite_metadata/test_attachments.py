@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from edgekit.errors import ModelFormatError
+from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite_metadata import read_files
 from edgekit.tasks import attached_labels
 
@@ -30,7 +31,7 @@ def test_only_wanted_files_are_unpacked() -> None:
     )
     place = content.index(b"other.bin") + len(b"other.bin")
     content[place : place + 20] = b"\xff" * 20
-    assert attached_labels(bytes(content), 2) == ["cat", "dog"]
+    assert attached_labels(ModelFile(bytes(content)), 2) == ["cat", "dog"]
     with pytest.raises(ModelFormatError, match="after the model"):
         read_files(bytes(content))
 
@@ -39,7 +40,7 @@ def test_bombs_are_refused_before_they_are_unpacked() -> None:
     content = _attached({f"{index}.txt": bytes(1 << 20) for index in range(40)})
     assert len(content) < 1 << 17
     with pytest.raises(ModelFormatError, match="declare 41943040 bytes"):
-        attached_labels(content, 2)
+        attached_labels(ModelFile(content), 2)
     assert read_files(content, lambda name: name == "7.txt") == {"7.txt": bytes(1 << 20)}
 
 
