@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import collections
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import numpy as np
@@ -13,8 +13,9 @@ from edgekit.errors import UnsupportedModelError
 from edgekit.fix.certificate import Certificate
 from edgekit.fix.interpreter import KERNELS, Interpreter
 from edgekit.fix.samples import Samples, tensor_info
-from edgekit.formats.tflite import CUSTOM, Model, write_model
+from edgekit.formats.tflite import Model, write_model
 from edgekit.quant import dequantize
+from edgekit.rewrite.without_custom import without_custom
 from edgekit.runtime import TensorInfo
 from edgekit.runtime.agreement import DifferenceSums
 
@@ -136,25 +137,6 @@ def operators_changed(before: Model, after: Model) -> dict[str, int]:
         collections.Counter(op.label for op in model.main.operators) for model in (before, after)
     )
     return {name: new[name] - old[name] for name in sorted({*old, *new}) if new[name] != old[name]}
-
-
-def without_custom(model: Model) -> Model:
-    """Return ``model`` without its custom operators; the tensors they read become outputs."""
-    graph = model.main
-    custom = [op for op in graph.operators if op.opcode == CUSTOM]
-    written: set[int] = set()
-    kept = []
-    for op in graph.operators:
-        if op.opcode == CUSTOM or written.intersection(op.inputs):
-            written.update(op.outputs)
-        else:
-            kept.append(op)
-    computed = {index for op in kept for index in op.outputs}
-    read = [index for op in custom for index in op.inputs if index in computed]
-    rest = [index for index in graph.outputs if index in computed]
-    outputs = tuple(dict.fromkeys([*read, *rest]))
-    main = replace(graph, operators=tuple(kept), outputs=outputs or graph.outputs)
-    return replace(model, subgraphs=(main, *model.subgraphs[1:]), signature_defs=())
 
 
 def _as_it_is(model: Model) -> Model:

@@ -19,7 +19,6 @@ from edgekit.errors import GateError, UnsupportedModelError, UsageError
 from edgekit.fix.cut import ancestors, best_head, crossing_tensors, num_bytes, producers
 from edgekit.fix.interpreter import KERNELS, Arrays, Interpreter
 from edgekit.fix.mapping import mapped_operators
-from edgekit.fix.prove import without_custom
 from edgekit.fix.samples import Samples, tensor_info
 from edgekit.fix.split_result import SplitPart, SplitResult, SplitTensor
 from edgekit.formats.model_file import read_model_file
@@ -27,6 +26,7 @@ from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import Notes
 from edgekit.rewrite.edit import is_editable
 from edgekit.rewrite.segments import part_model
+from edgekit.rewrite.without_custom import without_custom
 
 if TYPE_CHECKING:
     from edgekit.data import Preprocess

@@ -4,15 +4,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Callable, Sequence
+from typing import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgekit.formats.tflite import NUMPY_DTYPES, Model, Operator
-from edgekit.rewrite.edit import Edit
+from edgekit.errors import UnsupportedModelError
+from edgekit.formats.tflite import CUSTOM, Model, Operator, Tensor
+from edgekit.rewrite.edit import Edit, has_effects
 from edgekit.rewrite.rule import Rule
-from edgekit.rewrite.shapes import Shape, infer_shapes, strided_slices
+from edgekit.rewrite.static_shapes import (
+    SHAPE_OPERATORS,
+    Propagated,
+    Shape,
+    constant_only,
+    has_open_shapes,
+    propagate,
+    with_constants,
+)
+from edgekit.rewrite.without_custom import without_custom
 
 _BATCH = 1  # the value of an unknown first dimension
 _INTEGERS = ("BOOL", "INT32", "INT64")
@@ -21,101 +30,88 @@ _INTEGERS = ("BOOL", "INT32", "INT64")
 def freeze(model: Model) -> Model | None:
     """Return ``model`` with static shapes; SHAPE and arithmetic on it become constants.
 
-    Only the first dimension of an input may be unknown. None if a shape cannot be computed, or
-    if there is nothing to freeze or fold.
+    Only the first dimension of an input may be unknown. None if the model does not run, if a shape
+    depends on the input's values, or if there is nothing to freeze or fold.
     """
-    edit = Edit(model)
-    if not (any(t.is_dynamic for t in edit.tensors) or _foldable(edit)):
+    graph = model.main
+    folded = constant_only(model, SHAPE_OPERATORS, lambda op: _is_foldable(model, op))
+    if not folded and not any(tensor.is_dynamic for tensor in graph.tensors):
         return None
-    for index in edit.inputs:
-        tensor = edit.tensors[index]
-        shape = _frozen(tensor.shape, tensor.shape_signature)
-        if shape is None:
-            return None
-        edit.tensors[index] = replace(tensor, shape=shape, shape_signature=())
-    kept = []
-    for op in edit.operators:
-        if not _settle(edit, op):
-            return None
-        if not _fold(edit, op):
-            kept.append(_explicit(edit, op))
-    edit.operators = kept
+    shapes = [_frozen(graph.tensors[index]) for index in graph.inputs]
+    inputs = [shape for shape in shapes if shape is not None]
+    found = _propagated(model, inputs, folded) if len(inputs) == len(shapes) else None
+    tensors = None if found is None else _static_tensors(model, inputs, found)
+    if found is None or tensors is None:
+        return None
+    frozen = with_constants(model, tensors, found.values)
+    if _is_open(frozen):
+        return None
+    edit = Edit(frozen)
+    edit.operators = [_explicit(edit, op) for op in edit.operators]
     return edit.build()
 
 
-def _foldable(edit: Edit) -> bool:
-    return any(
-        op.opcode == "SHAPE" or (_all_constant(edit, op) and _evaluate(edit, op) is not None)
-        for op in edit.operators
-    )
+def _is_foldable(model: Model, op: Operator) -> bool:
+    """Whether the outputs of ``op`` are integers that no user of the model sees."""
+    made = [model.main.tensors[index] for index in op.outputs if index >= 0]
+    is_seen = set(op.outputs) & set(model.main.outputs)
+    are_integers = all(each.dtype in _INTEGERS and each.quantization is None for each in made)
+    return are_integers and not is_seen and not has_effects(op)
 
 
-def _frozen(shape: Shape, signature: Shape) -> Shape | None:
-    """Return ``shape`` with a batch of 1; None if another dimension is unknown."""
-    unknown = [axis for axis, size in enumerate(signature or shape) if size < 0]
+def _frozen(tensor: Tensor) -> Shape | None:
+    """Return the tensor's shape with a batch of 1; None if another dimension is unknown."""
+    unknown = [axis for axis, size in enumerate(tensor.shape_signature or tensor.shape) if size < 0]
     if any(unknown):  # an axis other than 0
         return None
-    return (_BATCH, *shape[1:]) if unknown else shape
+    return (_BATCH, *tensor.shape[1:]) if unknown else tensor.shape
 
 
-def _settle(edit: Edit, op: Operator) -> bool:
-    """Set the shapes of the outputs of ``op``; return False if they cannot be computed."""
-    shapes = [edit.tensors[i].shape if i >= 0 else () for i in op.inputs]
-    values = [edit.data(i) for i in op.inputs]
-    inferred = infer_shapes(op, shapes, values)
-    for place, index in enumerate(op.outputs):
-        tensor = edit.tensors[index]
-        declared = tensor.shape_signature or tensor.shape
-        shape = inferred[place] if inferred is not None else _frozen(tensor.shape, declared)
-        if shape is None or not _fits(shape, declared):
-            return False
-        edit.tensors[index] = replace(tensor, shape=tuple(shape), shape_signature=())
-    return True
+def _propagated(model: Model, shapes: Sequence[Shape], wanted: set[int]) -> Propagated | None:
+    try:
+        return propagate(_run_as(model), shapes, wanted)
+    except UnsupportedModelError:
+        return None
+
+
+def _is_open(model: Model) -> bool:
+    try:
+        return has_open_shapes(_run_as(model))
+    except UnsupportedModelError:
+        return True
+
+
+def _run_as(model: Model) -> Model:
+    """Return what the interpreter can run: all but custom operators."""
+    has_custom = any(op.opcode == CUSTOM for op in model.main.operators)
+    return without_custom(model) if has_custom else model
+
+
+def _static_tensors(
+    model: Model, inputs: Sequence[Shape], found: Propagated
+) -> list[Tensor] | None:
+    """Return the tensors with their true shapes; None if one has another shape than declared."""
+    tensors = list(model.main.tensors)
+    for index, given in zip(model.main.inputs, inputs):
+        tensors[index] = replace(tensors[index], shape=given, shape_signature=())
+    ran = _made(_run_as(model))
+    for index in sorted(_made(model)):
+        tensor = tensors[index]
+        shape = found.shapes[index] if index in ran else _frozen(tensor)
+        if shape is None or not _fits(shape, tensor.shape_signature or tensor.shape):
+            return None
+        tensors[index] = replace(tensor, shape=shape, shape_signature=())
+    return tensors
+
+
+def _made(model: Model) -> set[int]:
+    return {index for op in model.main.operators for index in op.outputs if index >= 0}
 
 
 def _fits(shape: Shape, declared: Shape) -> bool:
     return len(shape) == len(declared) and all(
         known in (-1, size) for size, known in zip(shape, declared)
     )
-
-
-def _all_constant(edit: Edit, op: Operator) -> bool:
-    return bool(op.inputs) and all(i < 0 or edit.data(i) is not None for i in op.inputs)
-
-
-def _fold(edit: Edit, op: Operator) -> bool:
-    """Replace the output of ``op`` by a constant, if its value is known."""
-    if len(op.outputs) != 1 or op.outputs[0] in edit.outputs:
-        return False
-    index = op.outputs[0]
-    tensor = edit.tensors[index]
-    if tensor.dtype not in _INTEGERS or tensor.quantization is not None:
-        return False
-    value = _evaluate(edit, op)
-    if value is None or value.shape != tensor.shape:
-        return False
-    typed = np.ascontiguousarray(value.astype(NUMPY_DTYPES[tensor.dtype]))
-    edit.buffers.append(np.frombuffer(typed.tobytes(), np.uint8))
-    edit.tensors[index] = replace(tensor, buffer=len(edit.buffers) - 1)
-    return True
-
-
-def _evaluate(edit: Edit, op: Operator) -> NDArray[Any] | None:
-    if op.opcode == "SHAPE":
-        tensor = edit.tensors[op.inputs[0]]
-        return None if tensor.is_dynamic else np.array(tensor.shape, np.int64)
-    if op.opcode == "RANK":
-        return np.array(len(edit.tensors[op.inputs[0]].shape), np.int64)
-    rule = _EVALUATIONS.get(op.opcode)
-    if rule is None or not _all_constant(edit, op):
-        return None
-    if edit.tensors[op.outputs[0]].dtype not in _INTEGERS:
-        return None
-    values = [edit.data(i) for i in op.inputs]
-    if any(value is None or value.dtype.kind not in "ib" for value in values):
-        return None
-    result = rule(op, values)
-    return None if result is None else np.asarray(result)
 
 
 def _explicit(edit: Edit, op: Operator) -> Operator:
@@ -132,68 +128,6 @@ def _explicit(edit: Edit, op: Operator) -> Operator:
         return replace(op, inputs=(op.inputs[0], constant), options=options)
     return replace(op, options=options)
 
-
-def _strided(op: Operator, values: Sequence[Any]) -> Any:  # noqa: ANN401
-    slices = strided_slices(op, values[0].shape, values)
-    return None if slices is None else values[0][slices]
-
-
-def _reduced(function: Callable[..., Any]) -> Callable[[Operator, Sequence[Any]], Any]:
-    return lambda op, values: function(
-        values[0],
-        axis=tuple(int(axis) for axis in np.ravel(values[1])),
-        keepdims=bool(op.options.get("keep_dims")),
-    )
-
-
-def _elementwise(function: Callable[..., Any]) -> Callable[[Operator, Sequence[Any]], Any]:
-    return lambda _op, values: function(*values)
-
-
-def _axis(op: Operator) -> int:
-    return int(op.options.get("axis", 0))
-
-
-def _sliced(_op: Operator, values: Sequence[Any]) -> Any:  # noqa: ANN401
-    begins, sizes = np.ravel(values[1]), np.ravel(values[2])
-    return values[0][
-        tuple(
-            slice(int(begin), None if size == -1 else int(begin + size))
-            for begin, size in zip(begins, sizes)
-        )
-    ]
-
-
-def _squeezed(op: Operator, values: Sequence[Any]) -> Any:  # noqa: ANN401
-    dims = op.options.get("squeeze_dims")
-    return np.squeeze(values[0], tuple(dims) if dims is not None and len(dims) else None)
-
-
-def _gathered(op: Operator, values: Sequence[Any]) -> Any:  # noqa: ANN401
-    return None if op.options.get("batch_dims") else np.take(values[0], values[1], _axis(op))
-
-
-_EVALUATIONS: dict[str, Callable[[Operator, Sequence[Any]], Any]] = {
-    "ADD": _elementwise(np.add),
-    "CAST": lambda _op, values: values[0],
-    "CONCATENATION": lambda op, values: np.concatenate(values, _axis(op)),
-    "EXPAND_DIMS": lambda _op, values: np.expand_dims(values[0], int(np.ravel(values[1])[0])),
-    "FILL": lambda _op, values: np.full([int(v) for v in np.ravel(values[0])], values[1]),
-    "GATHER": _gathered,
-    "MAXIMUM": _elementwise(np.maximum),
-    "MINIMUM": _elementwise(np.minimum),
-    "MUL": _elementwise(np.multiply),
-    "PACK": lambda op, values: np.stack(values, _axis(op)),
-    "REDUCE_MAX": _reduced(np.max),
-    "REDUCE_MIN": _reduced(np.min),
-    "REDUCE_PROD": _reduced(np.prod),
-    "RESHAPE": lambda _op, values: np.reshape(values[0], [int(v) for v in np.ravel(values[1])]),
-    "SLICE": _sliced,
-    "SQUEEZE": _squeezed,
-    "STRIDED_SLICE": _strided,
-    "SUB": _elementwise(np.subtract),
-    "SUM": _reduced(np.sum),
-}
 
 RULE = Rule(
     "freeze",

@@ -369,6 +369,41 @@ def test_an_unknown_width_is_not_frozen() -> None:
     assert apply_rule(_rule("freeze"), graph.model()) is None
 
 
+@pytest.mark.parametrize("opcode", ["RESHAPE", "TILE"])
+def test_a_shape_that_depends_on_an_input_is_not_frozen(opcode: str) -> None:
+    """The runtime computes it anew for each sample."""
+    graph = Graph((1, 4))
+    start = graph.input
+    graph.tensors[start] = replace(graph.tensors[start], shape_signature=(-1, 4))
+    sizes = graph.tensor((2,), None, dtype="INT32")
+    out = graph.like(start)
+    graph.tensors[out] = replace(graph.tensors[out], shape_signature=(-1, 4))
+    graph.apply(opcode, [start, sizes], out, {}, "NONE", 1)
+    model = graph.model()
+    model = replace(model, subgraphs=(replace(model.main, inputs=(start, sizes)),))
+    assert apply_rule(_rule("freeze"), model) is None
+
+
+def test_around_an_operator_that_no_runtime_has_the_batch_is_frozen_too() -> None:
+    graph = Graph((1, 4))
+    for tensor in (graph.input, graph.activation("RELU"), graph.like(graph.input)):
+        graph.tensors[tensor] = replace(graph.tensors[tensor], shape_signature=(-1, 4))
+    last = len(graph.tensors) - 1
+    graph.apply("CUSTOM", [graph.x], last, {}, "NONE", 1)
+    graph.operators[-1] = replace(graph.operators[-1], custom_code="nobody-has-this")
+    fixed = _apply("freeze", graph.model())
+    assert opcodes(fixed) == ["RELU", "CUSTOM"]
+    assert [tensor.shape for tensor in fixed.main.tensors] == [(1, 4)] * 3
+    assert not any(tensor.is_dynamic for tensor in fixed.main.tensors)
+
+
+def test_an_output_that_is_a_shape_is_still_computed() -> None:
+    graph = Graph((1, 3, 4))
+    shape = graph.tensor((3,), None, dtype="INT32")
+    graph.apply("SHAPE", [graph.input], shape, {"out_type": 2}, "ShapeOptions", 1)
+    assert apply_rule(_rule("freeze"), graph.model()) is None
+
+
 def test_duplicate_operators_become_one() -> None:
     graph = Graph((1, 4))
     start = graph.x
