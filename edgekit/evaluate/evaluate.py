@@ -248,27 +248,17 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
         how.kernels,
         keep_state,
     )
-    places: list[tuple[ModelSource, str]] = [(model, how.device)]
-    if against is not None:
-        other = read_model_file(against)
-        places.append((other, suited_device(other, how.device)))
     workers = num_workers or max(1, _num_cores() // how.num_threads)
     with contextlib.ExitStack() as stack:
-        engines = [
-            stack.enter_context(
-                Engine(prepare(each, place), replace(how, device=place), keep_state=keep_state)
-            )
-            for each, place in places
-        ]
-        _check_same_inputs(engines)
+        engines = _engines(stack, model, against, how, keep_state=keep_state)
         evaluation = _prepared(engines, data, preprocess, settings, workers, start, strict=strict)
         book = None
         if journal is not None:
             key = _journal_key(evaluation)
             key.update(device=how.device, num_threads=how.num_threads)
             book = stack.enter_context(Journal(journal, key, resume=resume))
-        judge, plan = evaluation.chosen.judge, evaluation.plan
         watch = _watch(evaluation)
+        judge, plan = evaluation.chosen.judge, evaluation.plan
         outcome = run_all(plan, engines, judge, book, progress, watch)
         _check_outcome(judge, outcome, plan.dataset, engines)
         return _result(evaluation, outcome, watch.agreement() if watch is not None else None)
@@ -295,6 +285,29 @@ def _check_options(
         )
 
 
+def _engines(
+    stack: contextlib.ExitStack,
+    model: ModelSource,
+    against: ModelSource | None,
+    how: RunnerOptions,
+    *,
+    keep_state: bool,
+) -> list[Engine]:
+    """Load the model, and the one that it is compared with, which runs where it can."""
+    places: list[tuple[ModelSource, str]] = [(model, how.device)]
+    if against is not None:
+        other = read_model_file(against)
+        places.append((other, suited_device(other, how.device)))
+    engines = [
+        stack.enter_context(
+            Engine(prepare(each, place), replace(how, device=place), keep_state=keep_state)
+        )
+        for each, place in places
+    ]
+    _check_same_inputs(engines)
+    return engines
+
+
 def _prepared(
     engines: Sequence[Engine],
     data: Any,  # noqa: ANN401 - anything that open_dataset accepts
@@ -306,39 +319,55 @@ def _prepared(
     strict: bool,
 ) -> _Evaluation:
     """Open the data and choose the judge."""
-    task, offset = settings.task, settings.label_offset
     prepared, runners = zip(*((engine.prepared, engine.single) for engine in engines))
-    decoders = same_decoders(prepared, runners, task, settings.decode)
+    decoders = same_decoders(prepared, runners, settings.task, settings.decode)
     how, reason = _preprocess(preprocess, engines)
-    opened = _open(data, engines, decoders[0], how, settings.split)
-    if settings.num_samples is None and getattr(opened, "is_endless", False):
-        raise DataError(
-            "the data have no end", where="a tf.data.Dataset", fix="give --num-samples COUNT"
-        )
-    if task == REGRESSION and isinstance(opened, ArrayDataset):
-        opened = opened.with_rows()
-    dataset = spread(opened, settings.num_samples)
+    dataset = _dataset(_open(data, engines, decoders[0], how, settings.split), settings)
     names = _class_names(engines[0], decoders[0], settings)
-    has_given_names = settings.labels is not None
-    threshold = settings.score_threshold
-    case = Case(engines, decoders, dataset, names, task, has_given_names, offset, threshold)
-    chosen = choose_judge(case)
+    chosen = choose_judge(
+        Case(
+            engines,
+            decoders,
+            dataset,
+            names,
+            settings.task,
+            settings.labels is not None,
+            settings.label_offset,
+            settings.score_threshold,
+        )
+    )
     if engines[0].single.environment.is_edge_tpu or settings.keep_state:
         workers = 1
     counted = [decoder.counted for decoder in decoders]
     plan = Plan(dataset, settings.num_samples, workers, strict, chunk_size(engines), counted)
-    if not names and len(dataset.class_names) == decoders[0].num_classes and not offset:
-        names = dataset.class_names  # sub-folders, in their order
-    is_real = isinstance(dataset, ArrayDataset) and not dataset.has_pixels
-    if is_real and how.is_default:
-        reason = REAL_NUMBERS
+    is_real = isinstance(dataset, ArrayDataset) and not dataset.has_pixels and how.is_default
     warning = preprocess_warning(preprocess, prepared[0])
-    if not warning and not (is_real and how.is_default):
+    if not warning and not is_real:
         warning = other_pixels_warning(how, prepared)
-    own = model_labels(prepared[0], decoders[0].num_classes)
-    order = label_order_warning(names if has_given_names else (), own)
-    pixels = _Pixels(reason, tuple(filter(None, (warning, order))))
-    return _Evaluation(engines, decoders, chosen, names, plan, settings, start, pixels)
+    given = names if settings.labels is not None else ()
+    order = label_order_warning(given, model_labels(prepared[0], decoders[0].num_classes))
+    pixels = _Pixels(
+        REAL_NUMBERS if is_real else reason, tuple(text for text in (warning, order) if text)
+    )
+    shown = names or _folder_names(dataset, decoders[0], settings)
+    return _Evaluation(engines, decoders, chosen, shown, plan, settings, start, pixels)
+
+
+def _dataset(opened: Dataset, settings: _Settings) -> Dataset:
+    """Return the samples to use, in the form that the task needs."""
+    if settings.num_samples is None and getattr(opened, "is_endless", False):
+        raise DataError(
+            "the data have no end", where="a tf.data.Dataset", fix="give --num-samples COUNT"
+        )
+    if settings.task == REGRESSION and isinstance(opened, ArrayDataset):
+        opened = opened.with_rows()
+    return spread(opened, settings.num_samples)
+
+
+def _folder_names(dataset: Dataset, decoder: Decoder, settings: _Settings) -> Sequence[str]:
+    """Return the names of the sub-folders, in their order, if there is one for each class."""
+    is_each = len(dataset.class_names) == decoder.num_classes and not settings.label_offset
+    return dataset.class_names if is_each else ()
 
 
 def _journal_key(evaluation: _Evaluation) -> dict[str, Any]:
