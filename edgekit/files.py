@@ -17,6 +17,8 @@ from typing import IO, Iterator, Union
 from edgekit.errors import InputError, OutputError, UsageError
 
 PathLike = Union[str, "os.PathLike[str]"]
+# The first bytes of formats that several readers recognize.
+ZIP_HEAD, HDF5_HEAD = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 MOST_BYTES = 768 << 20  # two copies, the file's and the interpreter's, are below 2 GiB
 MOST_TEXT_BYTES = 64 << 20  # for logs, labels, keys and edgekit's own JSON
 _CHUNK_BYTES = 1 << 20

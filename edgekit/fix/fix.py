@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import collections
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from edgekit import files
@@ -106,8 +105,8 @@ def fix(  # noqa: PLR0913 - public: its options are keywords
         certificates=tuple(job.certificates),
         whole=whole,
         rejected=tuple(job.rejected),
-        operators_before=_histogram(before),
-        operators_after=_histogram(after),
+        operators_before=before.operator_counts(),
+        operators_after=after.operator_counts(),
         mapped_before=mapped[0],
         mapped_after=mapped[1],
         runtime=library.runtime,
@@ -136,10 +135,6 @@ def _refuse_uneditable(model: Model, where: str) -> None:
         if compiled
         else "convert the source with edgekit convert, which unrolls loops of fixed length",
     )
-
-
-def _histogram(model: Model) -> dict[str, int]:
-    return dict(collections.Counter(op.label for op in model.main.operators))
 
 
 def _warnings(before: Model, after: Model, runtime: str, job: Fixing) -> list[str]:

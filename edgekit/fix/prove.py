@@ -133,9 +133,7 @@ class Prover:
 
 def operators_changed(before: Model, after: Model) -> dict[str, int]:
     """Return opcode -> how many more there are after; opcodes without a change are omitted."""
-    old, new = (
-        collections.Counter(op.label for op in model.main.operators) for model in (before, after)
-    )
+    old, new = (collections.Counter(model.operator_counts()) for model in (before, after))
     return {name: new[name] - old[name] for name in sorted({*old, *new}) if new[name] != old[name]}
 
 

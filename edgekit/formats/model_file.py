@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping, TypeVar, Union
 
-from edgekit.files import PathLike, read_bytes, sha256_hex
+from edgekit.files import ZIP_HEAD, PathLike, read_bytes, sha256_hex
 from edgekit.formats.tflite import Model, is_compiled, read_model, write_model
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from edgekit.formats.tflite_metadata import Notes
 
 _T = TypeVar("_T")
-_ZIP = b"PK\x03\x04"
 # Which of a bundle's two models to use.
 PLAIN = "plain"
 COMPILED = "compiled"  # an error if there is none
@@ -147,7 +146,7 @@ def read_model_file(source: ModelSource, prefer: str = PLAIN) -> ModelFile:
 
 def holds_bundle(content: bytes) -> bool:
     """Whether ``content`` is a bundle; it may be damaged."""
-    if content[: len(_ZIP)] != _ZIP:
+    if content[: len(ZIP_HEAD)] != ZIP_HEAD:
         return False
     from edgekit.formats.bundle import is_bundle  # noqa: PLC0415 - 6 ms, for archives only
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Mapping, Sequence
 
 from edgekit.errors import BundleError, UnsupportedModelError
-from edgekit.files import sha256_hex
+from edgekit.files import ZIP_HEAD, sha256_hex
 from edgekit.formats.bundle.archive import SIGNATURE_PATH, read_archive, write_archive
 from edgekit.formats.bundle.manifest import (
     COMPILED,
@@ -20,7 +20,6 @@ from edgekit.formats.bundle.manifest import (
     parse_manifest,
 )
 
-_ZIP = b"PK\x03\x04"
 _NAME_AT = 30  # in an archive's first entry
 # The archive's directory is at its end: at most 256 entries of some 100 bytes.
 _TAIL_BYTES = 1 << 16
@@ -73,7 +72,7 @@ class Bundle:
 
 def is_bundle(content: bytes) -> bool:
     """Whether ``content`` is a zip archive with a bundle's files; it may be damaged."""
-    if content[: len(_ZIP)] != _ZIP:
+    if content[: len(ZIP_HEAD)] != ZIP_HEAD:
         return False
     # A truncated one does not have its directory; its first file still has the model's name.
     first = content[_NAME_AT : _NAME_AT + len(MODEL_PATH)]

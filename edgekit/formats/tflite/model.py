@@ -7,6 +7,7 @@ become names, missing optional inputs are -1.
 
 from __future__ import annotations
 
+import collections
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
@@ -197,6 +198,11 @@ class Model:
         for subgraph_index, subgraph in enumerate(self.subgraphs):
             for operator_index, operator in enumerate(subgraph.operators):
                 yield subgraph_index, operator_index, operator
+
+    def operator_counts(self) -> dict[str, int]:
+        """Return how often each operator occurs in all subgraphs, the most frequent first."""
+        labels = (operator.label for _, _, operator in self.operators())
+        return dict(collections.Counter(labels).most_common())
 
 
 def is_edgetpu_operator(operator: Operator) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import ModelFormatError
-from edgekit.files import PathLike, read_bytes
+from edgekit.files import HDF5_HEAD, ZIP_HEAD, PathLike, read_bytes
 from edgekit.formats.tflite.model import (
     CUSTOM,
     Model,
@@ -47,8 +47,8 @@ _CONVERT = (
     "compare with: edgekit convert FILE --mode float -o OUT.tflite"
 )
 _OTHER_FORMATS = (
-    (b"\x89HDF\r\n\x1a\n", "a Keras HDF5 file", _CONVERT),
-    (b"PK\x03\x04", "a zip archive (a .keras file?)", _CONVERT),
+    (HDF5_HEAD, "a Keras HDF5 file", _CONVERT),
+    (ZIP_HEAD, "a zip archive (a .keras file?)", _CONVERT),
     (
         b"version https://git-lfs",
         "a Git LFS pointer, not the file itself",

@@ -52,7 +52,7 @@ from edgekit.host.convert.labelled import (
     should_try_others,
 )
 from edgekit.host.convert.options import CALIBRATED, MODES, ConvertOptions, shape_words
-from edgekit.host.convert.result import ConvertResult, endpoints, histogram
+from edgekit.host.convert.result import ConvertResult, endpoints
 from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_shapes
 from edgekit.host.convert.sources import SourceFile, find_source, saved_object
 from edgekit.host.convert.static_tflite import fold_constants, make_static, require_runnable
@@ -233,7 +233,7 @@ class _Conversion:
             enforced=options.mode == "int8",
             inputs=inputs,
             outputs=outputs,
-            operators=histogram(made.model),
+            operators=made.model.operator_counts(),
             num_samples=calibration.count if calibration else 0,
             samples_per_class=calibration.samples_per_class if calibration else {},
             promised_range=calibration.promised_range if calibration else None,

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -85,11 +84,6 @@ def endpoints(
         for index, (low, high) in zip(graph.inputs, padded, strict=True)
     )
     return inputs, tuple(_endpoint(graph.tensors[index]) for index in graph.outputs)
-
-
-def histogram(model: Model) -> dict[str, int]:
-    """Return how often each operator occurs, the most frequent first."""
-    return dict(Counter(operator.label for _, _, operator in model.operators()).most_common())
 
 
 def _endpoint(tensor: Tensor, low: float = math.inf, high: float = -math.inf) -> Endpoint:

@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import InputError, ModelFormatError, UsageError
-from edgekit.files import PathLike
+from edgekit.files import HDF5_HEAD, ZIP_HEAD, PathLike
 from edgekit.formats.model_file import holds_bundle
 
 _CHUNK_BYTES = 1 << 20
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_ZIP = b"PK\x03\x04"
 _GIT_LFS = b"version https://git-lfs"
 _FORMATS = ".keras, .h5 or .hdf5, the folder of a SavedModel, a frozen .pb, or a float .tflite"
 # Suffix of a network that other programs convert -> how to make a float .tflite with them.
@@ -167,7 +165,7 @@ def _kind(head: bytes, place: Path) -> str:
             fix="give the float model that it was made from",
         )
     suffix = place.suffix.lower()
-    if head.startswith((_HDF5, _ZIP)) and suffix not in _EXPORTERS:
+    if head.startswith((HDF5_HEAD, ZIP_HEAD)) and suffix not in _EXPORTERS:
         return "keras"
     if head.startswith(_GIT_LFS):
         raise ModelFormatError(
