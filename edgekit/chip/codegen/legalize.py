@@ -41,6 +41,9 @@ _ZERO_CROSSING = 128  # what makes an int8 value unsigned
 _MALFORMED = (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
 
 
+_MOST_CLASSES = 8192  # of a softmax; more do not fit the loops of an op
+
+
 class Legalizer(NodeBuilder):
     """Takes operators one by one; what it has taken is in ``nodes`` and ``aliases``."""
 
@@ -295,12 +298,14 @@ class Legalizer(NodeBuilder):
         self.add_elementwise(source, output, stage)
 
     def softmax(self, operator: Operator) -> None:
-        """SOFTMAX of one vector."""
+        """SOFTMAX over channels."""
         source, output = operator.inputs[0], operator.outputs[0]
         root = self.root(source)
         first, last = self.tensors[source], self.tensors[output]
         if self.shape(root) != (1, 1, first.shape[-1]):
-            raise Unsupported(f"a softmax over the channels of {words_of(self.shape(root))}")
+            root = self.image(source)
+        if first.shape[-1] > _MOST_CLASSES:
+            raise Unsupported(f"a softmax over more than {_MOST_CLASSES:,} classes")
         beta = np.float32(operator.options.get("beta", 1.0))
         stage = replace(
             self.stage(first, last, float(softmax_multiplier(last))), input_zero_point=0

@@ -216,7 +216,7 @@ class Pool(OneSource):
 
 @dataclass(frozen=True)
 class Softmax(OneSource):
-    """The softmax of a vector at one position."""
+    """The softmax over the channels of each position."""
 
     source: int
     output: int

@@ -39,9 +39,20 @@ def test_softmax_of_a_vector(compare: Compare, channels: int) -> None:
         _check(compare, "SOFTMAX", seed, (1, channels))
 
 
-def test_softmax_of_an_image_is_refused() -> None:
-    part = partition(random_model(0, ("SOFTMAX",), (1, 4, 4, 3)))
-    assert part.reasons == {0: "a softmax over the channels of 4x4x3"}
+@pytest.mark.parametrize("shape", [(1, 5, 7, 6), (1, 16, 9, 2), (1, 3, 5, 33), (1, 13, 21)])
+def test_softmax_of_an_image(compare: Compare, shape: tuple[int, ...]) -> None:
+    for seed in range(2):
+        _check(compare, "SOFTMAX", seed, shape)
+
+
+def test_softmax_of_more_positions_than_at_a_time(compare: Compare) -> None:
+    _check(compare, "SOFTMAX", 0, (1, 46, 40, 3))
+    _check(compare, "SOFTMAX", 1, (1, 2, 2, 900))
+
+
+def test_softmax_of_too_many_classes_is_refused() -> None:
+    part = partition(random_model(0, ("SOFTMAX",), (1, 8193)))
+    assert part.reasons == {0: "a softmax over more than 8,192 classes"}
 
 
 @pytest.mark.parametrize("opcode", _VALUE_BY_VALUE)

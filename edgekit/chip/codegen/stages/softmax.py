@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A softmax of one vector on one tile: 16-bit exponentials times a 16-bit reciprocal of their sum.
+"""A softmax over channels: 16-bit exponentials times a 16-bit reciprocal of their sum.
 
 The steps and fields are those of Google's programs: the largest value; every value minus it; the
-exponential function; 1/sqrt of the sum; its square; the product. Google divides the vector among
-tiles; here one tile computes all of it, on a copy whose last words are zero.
+exponential function; 1/sqrt of the sum; its square; the product. They run on a dense copy of some
+positions, whose channels beyond the last are zero.
 """
 
 from __future__ import annotations
 
-from typing import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Callable, Sequence
 
 import numpy as np
 
@@ -16,24 +18,33 @@ from edgekit.chip.arithmetic.spline import APPLY, REDUCE_RANGE, WIDE, Spline
 from edgekit.chip.arithmetic.tables import EXP, EXP_LIMIT, RSQRT
 from edgekit.chip.codegen.emitter import Emitter
 from edgekit.chip.codegen.geometry import WORD, Block, Counted
-from edgekit.chip.codegen.memories import FIFO, IDENTITY, MASKS, SELECTION, SUMS
+from edgekit.chip.codegen.memories import (
+    FIFO,
+    IDENTITY,
+    MASKS,
+    SELECTION,
+    SHARED_UNITS,
+    TOP,
+)
 from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
     NARROW_DMA_LEVELS,
     Fields,
     Nest,
+    level_mask,
     nest_fields,
     op_nest_fields,
     round_up,
 )
 from edgekit.chip.codegen.nodes import Softmax
-from edgekit.chip.codegen.stages.constants import fill_words, write_rows
+from edgekit.chip.codegen.stages.constants import write_rows
 from edgekit.chip.codegen.stages.fields import (
     ALL_CHANNELS,
     HANDED_OVER,
     LANES,
     UNLIMITED,
     UNSYNCHRONIZED,
+    by_tile,
     copy_stage,
     float_bits,
     loops,
@@ -48,15 +59,34 @@ _WIDE = 65535  # the largest 16-bit value
 _ROOT_FACTOR = np.float32(46340)  # scale of the 16-bit 1/sqrt: its square is below 2^31
 _RECIPROCAL_LIMIT = 32768
 _FIFO_ROWS = 4
-_STEP_WORDS = 8  # the number of words is a multiple of this: whole rounds of every FIFO
+_MOST_POSITIONS = 128  # at a time: each needs a row of wide memory
+_SCRATCH_LIMIT = 1 << 15
+# Of each position, behind its values and exponentials: largest, unused, root, squares.
+_POSITION_WORDS = 1 + 1 + 2 + 4
 _BYTE_ONES = tuple(1 << 8 * lane for lane in range(LANES))
 # Pairs of int16 weights minus their zero point 1: (2, 1) takes the first value, (1, 2) the second.
 _FIRST, _SECOND, _NEITHER = 0x10002, 0x20001, 0x10001
 _SELECTION = (_FIRST, _SECOND, *4 * (_NEITHER,), _FIRST, _SECOND)
+_LAST, _HALF, _ZERO = MASKS, MASKS + ROW_UNITS, MASKS + 2 * ROW_UNITS
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some positions of a tile: where they lie in the source and in the output."""
+
+    num_rows: int
+    num_columns: int
+    source: tuple[int, int, int]  # address, step of columns and of rows
+    output: tuple[int, int, int]
+
+    @property
+    def positions(self) -> int:
+        """The number of positions."""
+        return self.num_rows * self.num_columns
 
 
 class SoftmaxStage(Stage):
-    """A softmax on blocks of one position."""
+    """A softmax on blocks."""
 
     def __init__(
         self,
@@ -68,476 +98,462 @@ class SoftmaxStage(Stage):
     ) -> None:
         super().__init__(node.windows, sources, output, rows, columns)
         self.node = node
-        (self.tile,) = self.tiles
         self.channels = self.source.channels
         self.used_words = self.source.position_bytes // WORD
-        self.words = round_up(self.used_words, _STEP_WORDS)
-        # Behind the constants: the values (later the differences), and the exponentials.
-        self.values = SCRATCH_BYTES
-        self.exponentials = self.values + WORD * self.words
-        self.scratch_bytes = self.exponentials + 2 * WORD * self.words
+        self.words = round_up(self.used_words, 2)  # the product takes pairs of words
+        most_rows = max(span.num_outputs for span in self.rows)
+        most_columns = max(span.num_outputs for span in self.columns)
+        position = WORD * (3 * self.words + _POSITION_WORDS)
+        most = min(_MOST_POSITIONS, max(1, (_SCRATCH_LIMIT - SCRATCH_BYTES) // position))
+        self.columns_at_once = min(most_columns, most)
+        self.rows_at_once = min(most_rows, max(1, most // self.columns_at_once))
+        self.positions = self.rows_at_once * self.columns_at_once
+        self.scratch_bytes = SCRATCH_BYTES + position * self.positions + WORD
+        self.sums = self.bottom = TOP - SHARED_UNITS - ROW_UNITS * self.positions
+        self._parts: dict[int, _Part] = {}
+        self._tiles = 0
+        self._at = _Places(0, 0, 0)
 
     def emit(self, emitter: Emitter, scratch: int) -> None:
         """Compute."""
-        at = _Places(scratch, scratch + self.values, scratch + self.exponentials)
+        self._at = _Places(scratch, self.words, self.positions)
         emitter.reset()
-        self._copy_in(emitter, at)
-        self._largest(emitter, at)
-        self._subtract(emitter, at)
-        self._exponentials(emitter, at)
-        self._reciprocal(emitter, at)
-        self._product(emitter, at)
-        self._put(emitter, "op", self._copied(at.values, self._output_at, self.used_words))
-        emitter.reset()
-
-    def _put(self, emitter: Emitter, name: str, fields: Fields) -> None:
-        emitter.put(name, tiles=1 << self.tile, **fields)
-
-    @property
-    def _source_at(self) -> int:
-        return self._place(self.source, 0)
-
-    @property
-    def _output_at(self) -> int:
-        return self._place(self.output, 0)
-
-    def _place(self, block: Block, channel: int) -> int:
-        rows, columns = self.rows[self.tile // 4], self.columns[self.tile % 4]
-        return block.at(self.tile, rows.output, columns.output) + channel
-
-    # The steps.
-
-    def _copy_in(self, emitter: Emitter, at: _Places) -> None:
-        """A copy of the values whose channels beyond the last are 0."""
         valid = self.channels % LANES
-        last = WORD * (self.used_words - 1)
-        rows = [*_row(valid)]
-        if valid % 2:
-            rows += _row(2)
-        if valid:
-            write_rows(emitter, at.constants, MASKS, rows, 1 << self.tile)
-        empty = self.words - self.used_words
-        if empty:
-            fill_words(emitter, at.values + last + WORD, [0] * empty, 1 << self.tile)
+        rows = [*_row(valid), *_row(2), *_row(0)]
+        mask = sum(1 << tile for tile in self.tiles)
+        write_rows(emitter, scratch, MASKS, rows, mask)
         emitter.fence()
-        self._put(emitter, "op", self._copied(self._source_at, at.values, self.used_words))
-        if valid:
-            self._put(emitter, "op", self._copied(at.values + last, at.values + last, 1, MASKS))
+        most_rows = max(span.num_outputs for span in self.rows)
+        most_columns = max(span.num_outputs for span in self.columns)
+        for row in range(0, most_rows, self.rows_at_once):
+            for column in range(0, most_columns, self.columns_at_once):
+                found = {tile: self._part(tile, row, column) for tile in self.tiles}
+                self._parts = {
+                    tile: part
+                    for tile, part in found.items()
+                    if part.num_rows > 0 and part.num_columns > 0
+                }
+                self._tiles = sum(1 << tile for tile in self._parts)
+                self._compute(emitter)
         emitter.reset()
 
-    def _largest(self, emitter: Emitter, at: _Places) -> None:
-        """The largest value of each byte of all words, then the largest of these four."""
-        rounds = self.words // _FIFO_ROWS
-        self._put(emitter, "n2w", {**_feed(at.values, self.words), "transpose": 1})
-        common = {
+    def _part(self, tile: int, row: int, column: int) -> _Part:
+        rows, columns = self.rows[tile // 4], self.columns[tile % 4]
+        place = rows.output + row, columns.output + column
+        source, output = (
+            (block.at(tile, *place), block.position_bytes, block.row_bytes(tile))
+            for block in (self.source, self.output)
+        )
+        return _Part(
+            min(self.rows_at_once, rows.num_outputs - row),
+            min(self.columns_at_once, columns.num_outputs - column),
+            source,
+            output,
+        )
+
+    def _compute(self, emitter: Emitter) -> None:
+        self._copy_in(emitter)
+        self._largest(emitter)
+        self._subtract(emitter)
+        self._exponentials(emitter)
+        self._roots(emitter)
+        self._reciprocals(emitter)
+        self._product(emitter)
+        self._put(emitter, "op", self._copy_out)
+        emitter.reset()
+
+    def _put(self, emitter: Emitter, name: str, fields_of: Callable[[_Part], Fields]) -> None:
+        emitter.put_by_tile(
+            name, by_tile(list(self._parts), lambda tile: fields_of(self._parts[tile]))
+        )
+
+    # Copies.
+
+    def _copy_in(self, emitter: Emitter) -> None:
+        """A dense copy of the values whose channels beyond the last are 0."""
+        self._put(emitter, "op", self._copied_values)
+        last = WORD * (self.used_words - 1)
+        if self.channels % LANES:
+            self._put(emitter, "op", lambda part: self._masked(part, self._at.values + last, _LAST))
+        self._clear(emitter, self._at.values + last + WORD, self.words - self.used_words, 1)
+        emitter.reset()
+
+    def _copied_values(self, part: _Part) -> Fields:
+        dense = WORD * self.words, WORD * self.words * part.num_columns
+        return _copied(
+            part,
+            (part.source[0], part.source[1:]),
+            (self._at.values, dense),
+            self.used_words,
+            IDENTITY,
+        )
+
+    def _copy_out(self, part: _Part) -> Fields:
+        dense = WORD * self.words, WORD * self.words * part.num_columns
+        return _copied(
+            part,
+            (self._at.values, dense),
+            (part.output[0], part.output[1:]),
+            self.used_words,
+            IDENTITY,
+        )
+
+    def _masked(self, part: _Part, address: int, row: int, scale: int = 1) -> Fields:
+        """A word of each position through a row of wide memory; ``scale`` words for four values."""
+        step = scale * WORD * self.words
+        place = address, (step, step * part.num_columns)
+        return _copied(part, place, place, 1, row)
+
+    def _clear(self, emitter: Emitter, address: int, number: int, scale: int) -> None:
+        for word in range(number):
+            self._put(emitter, "op", partial(self._cleared, address + WORD * word, scale))
+
+    def _cleared(self, address: int, scale: int, part: _Part) -> Fields:
+        return self._masked(part, address, _ZERO, scale)
+
+    # The largest value, and the differences.
+
+    def _largest(self, emitter: Emitter) -> None:
+        self._put(emitter, "op.max", self._largest_op)
+        self._put(emitter, "n2w", lambda part: _feed(self._at.values, self.words * part.positions))
+        wait_for_handover(emitter)
+
+    def _largest_op(self, part: _Part) -> Fields:
+        nest = [(0, self.words), (0, part.positions)]
+        return {
+            **_STREAMED,
+            **loops(LANES, self.words, part.positions),
+            "out_base": self._at.largest,
             "out_flag": 3,
             "out_levels": 3,
-            "par_base": FIFO,
-            "par_flag": 1,
-            "par_levels": 64,
+            "par_rows": 1,
             "psum_levels": 0x840,
-            "cfg0": 0x60,
             "cfg2": 6,
             "group_level": 1,
             "reduce": 3,
-            **ALL_CHANNELS,
             "mult": float_bits(1.0),
             "clamp_max": float_bits(255.0),
+            **op_nest_fields("out_", [(WORD, 1), (WORD, part.positions)]),
+            **op_nest_fields("par_", [(1, LANES), *nest]),
+            **op_nest_fields("psum_", [(0, LANES * self.words), (0, part.positions)]),
         }
-        self._put(
-            emitter,
-            "op.max",
-            {
-                **common,
-                **UNSYNCHRONIZED,
-                **loops(_FIFO_ROWS, rounds),
-                "cfg1": 0x12D,
-                "par_rows": _FIFO_ROWS,
-                "out_base": at.largest_of_bytes,
-                **op_nest_fields("out_", [(WORD, 1)] * 4),
-                **op_nest_fields("par_", [(ROW_UNITS, _FIFO_ROWS), (0, rounds)]),
-                **op_nest_fields("psum_", [(0, self.words)]),
-            },
-        )
-        emitter.fence(units=1)
-        self._put(
-            emitter,
-            "n2w",
-            {
-                "n_addr": at.largest_of_bytes,
-                "w_addr": FIFO,
-                "w_circular": 1,
-                "w_rows": 1,
-                "tail": 2,
-                **HANDED_OVER,
-                "s0_f1": 1,
-                "s0_level": 1,
-                "s0_en1": rounds & 1,
-                "s0_val": 0x8000 + (rounds >> 1),
-                **nest_fields("n_", [(1, 1)] * NARROW_DMA_LEVELS, NARROW_DMA_LEVELS),
-                **nest_fields("w_", [(1, 1)], DMA_LEVELS),
-            },
-        )
-        fills = rounds + 1
-        self._put(
-            emitter,
-            "op.max",
-            {
-                **common,
-                **loops(LANES),
-                "cfg1": 0x2D | (fills & 3) << 8,
-                "sync0": 0x4000 | fills >> 2,
-                "sync1": 0x4000,
-                "par_rows": 1,
-                "out_base": at.largest,
-                **op_nest_fields("out_", [(WORD, 1)] * 4),
-                **op_nest_fields("par_", [(1, LANES)]),
-                **op_nest_fields("psum_", [(0, LANES)]),
-            },
-        )
-        emitter.reset()
 
-    def _subtract(self, emitter: Emitter, at: _Places) -> None:
+    def _subtract(self, emitter: Emitter) -> None:
         """``value - largest + 255``: minus the largest as a bias, from sums in wide memory."""
-        mask = 1 << self.tile
-        write_rows(emitter, at.constants, SELECTION, [0] * 8, mask)
+        write_rows(emitter, self._at.constants, SELECTION, [0] * 8, self._tiles)
         emitter.fence()
-        difference = {
-            "w_zp": 1,
-            **ALL_CHANNELS,
-            "mult": float_bits(1.0),
-            "clamp_min": float_bits(-255.0),
-            "out_zp": 255,
-        }
-        self._put(
-            emitter,
-            "op",
-            {
-                **difference,
-                "in_base": at.largest,
-                "in_flag": 1,
-                "in_levels": 1,
-                "out_base": at.unused,
-                "out_levels": 1,
-                "par_base": SELECTION,
-                "psum_base": SUMS,
-                "cfg2": 18,
-                "cfg3": 6,
-                **op_nest_fields("in_", [(1, 1)]),
-                **op_nest_fields("out_", [(1, 1)]),
-                **op_nest_fields("par_", [(1, 1)]),
-                **op_nest_fields("psum_", [(1, 1)]),
-            },
-        )
+        self._put(emitter, "op", self._negative_op)
         emitter.fence(counters=2)
         emitter.fence()
-        write_rows(emitter, at.constants, SELECTION, _SELECTION, mask)
+        write_rows(emitter, self._at.constants, SELECTION, _SELECTION, self._tiles)
         emitter.fence()
-        self._put(
-            emitter,
-            "w2n",
-            {
-                "w_addr": SUMS,
-                "w_levels": 5,
-                "n_addr": 64,
-                "n_levels": 1,
-                "mode": 1,
-                "slot": 64,
-                "s0_en0": 1,
-                "s0_f2": 1,
-                "s0_level": 2,
-                "s0_val": 0x8000,
-                "s0_en2": 1,
-                "s0_f45": 1,
-                "scaling": 1,
-                "tail": 1,
-                **nest_fields("w_", [(1, 1), (0, 2)], DMA_LEVELS),
-                **nest_fields("n_", [(1, 32), (0, 2)], NARROW_DMA_LEVELS),
-            },
-        )
-        self._put(
-            emitter,
-            "op",
-            {
-                **difference,
-                **loops(2, self.words),
-                "in_base": at.values,
-                "in_flag": 3,
-                "in_levels": 3,
-                "out_base": at.values,
-                "out_flag": 3,
-                "out_levels": 3,
-                "par_base": SELECTION,
-                "par_flag": 1,
-                "psum_levels": 0x840,
-                "cfg0": 7,
-                "cfg1": 0x14D,
-                **UNSYNCHRONIZED,
-                "sync2": 0xA6,
-                "sync3": 0x80,
-                "sync4": 0x80,
-                "cfg2": 0x16,
-                "group_level": 1,
-                "reduce": 1,
-                "bias": 1,
-                **op_nest_fields("in_", [(2, 2 * self.words)]),
-                **op_nest_fields("out_", [(WORD, self.words)]),
-                **op_nest_fields("par_", [(ROW_UNITS, 2), (0, self.words)]),
-                **op_nest_fields("psum_", [(0, 2), (0, self.words)]),
-            },
-        )
+        self._put(emitter, "w2n", self._load_biases)
+        self._put(emitter, "op", self._difference_op)
         emitter.reset()
 
-    def _exponentials(self, emitter: Emitter, at: _Places) -> None:
+    def _negative_op(self, part: _Part) -> Fields:
+        several = part.positions > 1
+        return {
+            **_DIFFERENCE,
+            **loops(1, part.positions),
+            "in_base": self._at.largest,
+            "in_flag": 1,
+            "in_levels": 1,
+            "out_base": self._at.unused,
+            "out_levels": 1,
+            "par_base": SELECTION,
+            "psum_base": self.sums,
+            "psum_flag": int(several),
+            "cfg2": 18,
+            "cfg3": 6,
+            **op_nest_fields("in_", [(1, 1), (1, 1), (WORD, part.positions)]),
+            **op_nest_fields("out_", [(1, 1), (1, 1), (WORD, part.positions)]),
+            **op_nest_fields("par_", [(0, part.positions)] if several else [(1, 1)]),
+            **op_nest_fields("psum_", [(ROW_UNITS, part.positions)] if several else [(1, 1)]),
+        }
+
+    def _load_biases(self, part: _Part) -> Fields:
+        return {
+            "w_addr": self.sums,
+            "w_levels": 5,
+            "n_addr": 64,
+            "n_levels": 1,
+            "mode": 1,
+            "slot": 64,
+            "s0_en0": 1,
+            "s0_f2": 1,
+            "s0_level": 2,
+            "s0_val": 0x8000,
+            "s0_en2": 1,
+            "s0_f45": 1,
+            "scaling": 1,
+            "tail": 1,
+            **nest_fields("w_", [(1, 1), (0, 2), (1, part.positions)], DMA_LEVELS),
+            **nest_fields("n_", [(1, 32), (0, 2), (0, part.positions)], NARROW_DMA_LEVELS),
+        }
+
+    def _difference_op(self, part: _Part) -> Fields:
+        several, words = part.positions > 1, self.words * part.positions
+        return {
+            **_DIFFERENCE,
+            **loops(2, self.words, part.positions),
+            "in_base": self._at.values,
+            "in_flag": 3,
+            "in_levels": 3,
+            "out_base": self._at.values,
+            "out_flag": 3,
+            "out_levels": 3,
+            "par_base": SELECTION,
+            "par_flag": 1,
+            "psum_levels": 0x840,
+            "cfg0": 3 if several else 7,
+            "cfg1": 0x18D if several else 0x14D,
+            **UNSYNCHRONIZED,
+            "sync2": 0xA6,
+            "sync3": 0x80,
+            "sync4": 0x80,
+            "cfg2": 0x16,
+            "group_level": 1,
+            "reduce": 1,
+            "bias": 1,
+            **op_nest_fields("in_", [(2, 2 * self.words), (WORD * self.words, part.positions)]),
+            **op_nest_fields("out_", [(WORD, self.words), (WORD * self.words, part.positions)]),
+            **op_nest_fields("par_", [(ROW_UNITS, 2), (0, words)]),
+            **op_nest_fields("psum_", [(0, 2), (0, words)]),
+        }
+
+    # The exponential function.
+
+    def _exponentials(self, emitter: Emitter) -> None:
         """16-bit exponentials; those of channels beyond the last are 0."""
         self._load(emitter, EXP.times(np.float32(_WIDE)))
-        self._put(
-            emitter,
-            "op",
-            {
-                **loops(self.words),
-                "in_base": at.values,
-                "in_flag": 3,
-                "in_levels": 1,
-                "out_base": at.exponentials,
-                "out_flag": 3,
-                "out_levels": 1,
-                "par_base": IDENTITY,
-                "psum_levels": 0x800,
-                "cfg0": 0x25,
-                "cfg1": 0x12D,
-                **UNSYNCHRONIZED,
-                "cfg2": 6,
-                "in_zp": 255,
-                **ALL_CHANNELS,
-                "nlu": APPLY | WIDE,
-                "mult": float_bits(self.node.multiplier),
-                "clamp_min": float_bits(-float(EXP_LIMIT)),
-                **op_nest_fields("in_", [(WORD, 1), (WORD, 1), (WORD, self.words)]),
-                **op_nest_fields("out_", [(WORD, 2), (WORD, 1), (2 * WORD, self.words)]),
-                **op_nest_fields("par_", [(0, self.words)]),
-                **op_nest_fields("psum_", [(0, self.words)]),
-            },
-        )
-        emitter.reset()
+        self._put(emitter, "op", self._exponential_op)
         valid = self.channels % LANES or LANES
         # The last value stands in the first or second of the two words of its four channels.
-        last = at.exponentials + WORD * (2 * (self.used_words - 1) + (valid - 1) // 2)
+        last = 2 * (self.used_words - 1) + (valid - 1) // 2
+        place = self._at.exponentials + WORD * last
         if valid % 2:
-            self._put(emitter, "op", self._copied(last, last, 1, MASKS + ROW_UNITS))
-        end = at.exponentials + 2 * WORD * self.words
-        empty = (end - last) // WORD - 1
-        if empty:
-            fill_words(emitter, last + WORD, [0] * empty, 1 << self.tile)
+            self._put(emitter, "op", lambda part: self._masked(part, place, _HALF, 2))
+        self._clear(emitter, place + WORD, 2 * self.words - last - 1, 2)
         emitter.reset()
 
-    def _reciprocal(self, emitter: Emitter, at: _Places) -> None:
-        """1/sqrt of the sum, and its square: four values, of which the first counts."""
-        scale = np.float32(1) / np.float32(_WIDE)
+    def _exponential_op(self, part: _Part) -> Fields:
+        words = self.words * part.positions
+        return {
+            **loops(words),
+            "in_base": self._at.values,
+            "in_flag": 3,
+            "in_levels": 1,
+            "out_base": self._at.exponentials,
+            "out_flag": 3,
+            "out_levels": 1,
+            "par_base": IDENTITY,
+            "psum_levels": 0x800,
+            "cfg0": 0x25,
+            "cfg1": 0x12D,
+            **UNSYNCHRONIZED,
+            "cfg2": 6,
+            "in_zp": 255,
+            **ALL_CHANNELS,
+            "nlu": APPLY | WIDE,
+            "mult": float_bits(self.node.multiplier),
+            "clamp_min": float_bits(-float(EXP_LIMIT)),
+            **op_nest_fields("in_", [(WORD, 1), (WORD, 1), (WORD, words)]),
+            **op_nest_fields("out_", [(WORD, 2), (WORD, 1), (2 * WORD, words)]),
+            **op_nest_fields("par_", [(0, words)]),
+            **op_nest_fields("psum_", [(0, words)]),
+        }
+
+    # The reciprocal of the sum: four values for each position, of which the first counts.
+
+    def _roots(self, emitter: Emitter) -> None:
+        """1/sqrt of the sum."""
+        self._load(emitter, RSQRT.times(_ROOT_FACTOR))
+        self._put(emitter, "n2w", self._feed_sums)
+        self._put(emitter, "op.sum", self._root_op)
+        emitter.reset()
+
+    def _feed_sums(self, part: _Part) -> Fields:
+        """Words to four rows of wide memory, one a row, in turns."""
+        number = 2 * self.words * part.positions
+        return {
+            "n_addr": self._at.exponentials,
+            "n_levels": 1,
+            "w_addr": FIFO,
+            "w_levels": 1,
+            "w_circular": 1,
+            "w_rows": _FIFO_ROWS,
+            **HANDED_OVER,
+            "s0_f1": 1,
+            "s0_level": 1,
+            **nest_fields("n_", [(1, number)], NARROW_DMA_LEVELS),
+            **nest_fields("w_", [(1, _FIFO_ROWS), (0, number // _FIFO_ROWS)], DMA_LEVELS),
+        }
+
+    def _root_op(self, part: _Part) -> Fields:
+        rounds = 2 * self.words // _FIFO_ROWS
+        nest = [(0, rounds), (0, part.positions)]
+        return {
+            **_STREAMED,
+            **loops(_FIFO_ROWS, rounds, part.positions),
+            "out_base": self._at.roots,
+            "out_flag": 3,
+            "out_levels": 3,
+            "par_rows": _FIFO_ROWS,
+            "psum_levels": 0x840,
+            "cfg2": 0x16,
+            "group_level": 1,
+            "reduce": 3,
+            "nlu": APPLY | REDUCE_RANGE | WIDE,
+            "mult": float_bits(float(np.float32(1) / np.float32(_WIDE))),
+            **UNLIMITED,
+            **op_nest_fields("out_", [(WORD, 2), (2 * WORD, part.positions)]),
+            **op_nest_fields("par_", [(ROW_UNITS, _FIFO_ROWS), *nest]),
+            **op_nest_fields("psum_", [(0, 2 * self.words), (0, part.positions)]),
+        }
+
+    def _reciprocals(self, emitter: Emitter) -> None:
+        """The square of 1/sqrt, and the four squares of a position packed again."""
+        self._put(emitter, "op", self._square_op)
+        self._put(emitter, "n2w", lambda part: _feed(self._at.roots, 2 * part.positions))
+        emitter.fence(units=0x20)
+        self._put(emitter, "op", self._pack_op)
+        wait_for_handover(emitter)
+
+    def _square_op(self, part: _Part) -> Fields:
         root_scale = np.float32(1) / _ROOT_FACTOR
         square = root_scale * root_scale
-        square_multiplier = square * (np.float32(1) / (square * np.float32(_WIDE)))
-        number = 2 * self.words
-        self._load(emitter, RSQRT.times(_ROOT_FACTOR))
-        self._put(emitter, "n2w", _feed(at.exponentials, number))
-        self._put(
-            emitter,
-            "op.sum",
-            {
-                **loops(_FIFO_ROWS, number // _FIFO_ROWS),
-                "out_base": at.roots,
-                "out_flag": 3,
-                "out_levels": 3,
-                "par_base": FIFO,
-                "par_flag": 1,
-                "par_levels": 64,
-                "par_rows": _FIFO_ROWS,
-                "psum_levels": 0x840,
-                "cfg0": 0x60,
-                "cfg1": 0x12D,
-                **UNSYNCHRONIZED,
-                "cfg2": 0x16,
-                "group_level": 1,
-                "reduce": 3,
-                **ALL_CHANNELS,
-                "nlu": APPLY | REDUCE_RANGE | WIDE,
-                "mult": float_bits(float(scale)),
-                **UNLIMITED,
-                **op_nest_fields("out_", [(WORD, 2), *[(2 * WORD, 1)] * 3]),
-                **op_nest_fields("par_", [(ROW_UNITS, _FIFO_ROWS), (0, number // _FIFO_ROWS)]),
-                **op_nest_fields("psum_", [(0, number)]),
-            },
-        )
-        emitter.reset()
-        self._put(
-            emitter,
-            "op",
-            {
-                **loops(2, 2),
-                "in_base": at.roots,
-                "in_flag": 3,
-                "in_levels": 3,
-                "out_base": at.squares,
-                "out_flag": 3,
-                "out_levels": 7,
-                "par_base": FIFO,
-                "par_flag": 1,
-                "par_levels": 64,
-                "par_rows": 1,
-                "psum_flag": 1,
-                "psum_levels": 0x840,
-                "cfg0": 0x60,
-                "cfg1": 0x12D,
-                **UNSYNCHRONIZED,
-                "cfg2": 0x1E,
-                "group_level": 4,
-                **ALL_CHANNELS,
-                "nlu": WIDE,
-                "mult": float_bits(float(square_multiplier)),
-                "clamp_max": float_bits(_RECIPROCAL_LIMIT),
-                **op_nest_fields("in_", [(2, 4), *[(8, 1)] * 3]),
-                **op_nest_fields("out_", [(WORD, 2), (WORD, 4), *[(16, 1)] * 3]),
-                **op_nest_fields("par_", [(2, 2), (0, 2)]),
-                **op_nest_fields("psum_", [(1, 1), (0, 4)]),
-            },
-        )
-        self._put(
-            emitter,
-            "n2w",
-            {
-                "n_addr": at.roots,
-                "n_levels": 1,
-                "w_addr": FIFO,
-                "w_rows": 1,
-                **HANDED_OVER,
-                **nest_fields("n_", [(1, 2)], NARROW_DMA_LEVELS),
-                **nest_fields("w_", [(0, 2)], DMA_LEVELS),
-            },
-        )
-        emitter.fence(units=0x20)
-        self._put(
-            emitter,
-            "op",
-            {
-                **loops(4),
-                "in_base": at.squares,
-                "in_flag": 3,
-                "in_levels": 3,
-                "out_base": at.roots,
-                "out_flag": 3,
-                "out_levels": 3,
-                "par_base": IDENTITY,
-                "par_flag": 1,
-                "par_levels": 64,
-                "psum_levels": 0x840,
-                "cfg2": 14,
-                "cfg3": 6,
-                "group_level": 2,
-                **ALL_CHANNELS,
-                "nlu": WIDE,
-                "mult": float_bits(1.0),
-                **UNLIMITED,
-                **op_nest_fields("in_", [(WORD, 4), *[(16, 1)] * 3]),
-                **op_nest_fields("out_", [(WORD, 2), *[(8, 1)] * 3]),
-                **op_nest_fields("par_", [(1, LANES)]),
-                **op_nest_fields("psum_", [(0, 4)]),
-            },
-        )
+        multiplier = square * (np.float32(1) / (square * np.float32(_WIDE)))
+        nest = [(0, part.positions)]
+        return {
+            **_STREAMED,
+            **loops(2, 2, part.positions),
+            "in_base": self._at.roots,
+            "in_flag": 3,
+            "in_levels": 3,
+            "out_base": self._at.squares,
+            "out_flag": 3,
+            "out_levels": 7,
+            "par_rows": 1,
+            "psum_flag": 1,
+            "psum_levels": 0x840,
+            "cfg2": 0x1E,
+            "group_level": 4,
+            "nlu": WIDE,
+            "mult": float_bits(float(multiplier)),
+            "clamp_max": float_bits(_RECIPROCAL_LIMIT),
+            **op_nest_fields("in_", [(2, 4), (2 * WORD, part.positions)]),
+            **op_nest_fields("out_", [(WORD, 2), (WORD, 4), (4 * WORD, part.positions)]),
+            **op_nest_fields("par_", [(2, 2), (0, 2), *nest]),
+            **op_nest_fields("psum_", [(1, 1), (0, 4), *nest]),
+        }
+
+    def _pack_op(self, part: _Part) -> Fields:
+        nest = [(0, part.positions)]
+        return {
+            **loops(LANES, 1, part.positions),
+            "in_base": self._at.squares,
+            "in_flag": 3,
+            "in_levels": 3,
+            "out_base": self._at.roots,
+            "out_flag": 3,
+            "out_levels": 3,
+            "par_base": IDENTITY,
+            "par_flag": 1,
+            "par_levels": 64,
+            "psum_levels": 0x840,
+            "cfg2": 14,
+            "cfg3": 6,
+            "group_level": 2,
+            **ALL_CHANNELS,
+            "nlu": WIDE,
+            "mult": float_bits(1.0),
+            **UNLIMITED,
+            **op_nest_fields("in_", [(WORD, LANES), (WORD * LANES, part.positions)]),
+            **op_nest_fields("out_", [(WORD, 2), (2 * WORD, part.positions)]),
+            **op_nest_fields("par_", [(1, LANES), (0, 1), *nest]),
+            **op_nest_fields("psum_", [(0, LANES), (0, 1), *nest]),
+        }
+
+    # The product.
+
+    def _product(self, emitter: Emitter) -> None:
+        """Every exponential times the reciprocal."""
+        self._put(emitter, "n2w", self._feed_exponentials)
+        self._put(emitter, "op", self._product_op)
         wait_for_handover(emitter)
 
-    def _product(self, emitter: Emitter, at: _Places) -> None:
-        """Every exponential times the reciprocal."""
-        fills = self.words // 2
-        self._put(
-            emitter,
-            "n2w",
-            {
-                "n_addr": at.exponentials,
-                "n_levels": 7,
-                "w_addr": FIFO,
-                "w_rows": 1,
-                "transpose": 1,
-                "tail": 5,
-                **HANDED_OVER,
-                **nest_fields("n_", [(2, 2), (1, 2), (4, fills)], NARROW_DMA_LEVELS),
-                **nest_fields("w_", [(0, fills)], DMA_LEVELS),
-            },
-        )
-        self._put(
-            emitter,
-            "op",
-            {
-                **loops(2, fills),
-                "in_base": at.roots,
-                "in_flag": 1,
-                "in_levels": 7,
-                "out_base": at.values,
-                "out_flag": 3,
-                "out_levels": 3,
-                "par_base": FIFO,
-                "par_flag": 1,
-                "par_levels": 64,
-                "par_rows": 1,
-                "psum_levels": 0x800,
-                "cfg0": 0x60,
-                "cfg1": 0x12D,
-                **UNSYNCHRONIZED,
-                "cfg2": 0x1E,
-                "group_level": 1,
-                **ALL_CHANNELS,
-                **output_stage(self.node.stage),
-                **op_nest_fields("in_", [(WORD, 1), (0, self.words)]),
-                **op_nest_fields("out_", [(WORD, self.words)]),
-                **op_nest_fields("par_", [(2, 2), (0, fills)]),
-                **op_nest_fields("psum_", [(0, self.words)]),
-            },
-        )
-        wait_for_handover(emitter)
+    def _feed_exponentials(self, part: _Part) -> Fields:
+        fills = self.words // 2 * part.positions
+        return {
+            "n_addr": self._at.exponentials,
+            "n_levels": 7,
+            "w_addr": FIFO,
+            "w_rows": 1,
+            "transpose": 1,
+            "tail": 5,
+            **HANDED_OVER,
+            **nest_fields("n_", [(2, 2), (1, 2), (4, fills)], NARROW_DMA_LEVELS),
+            **nest_fields("w_", [(0, fills)], DMA_LEVELS),
+        }
+
+    def _product_op(self, part: _Part) -> Fields:
+        words = self.words * part.positions
+        return {
+            **_STREAMED,
+            **loops(2, self.words // 2, part.positions),
+            "in_base": self._at.roots,
+            "in_flag": 1,
+            "in_levels": 7,
+            "out_base": self._at.values,
+            "out_flag": 3,
+            "out_levels": 3,
+            "par_rows": 1,
+            "psum_levels": 0x800,
+            "cfg2": 0x1E,
+            "group_level": 1,
+            **output_stage(self.node.stage),
+            **op_nest_fields("in_", [(WORD, 1), (0, self.words), (2 * WORD, part.positions)]),
+            **op_nest_fields("out_", [(WORD, words)]),
+            **op_nest_fields("par_", [(2, 2), (0, self.words // 2), (0, part.positions)]),
+            **op_nest_fields("psum_", [(0, words)]),
+        }
 
     def _load(self, emitter: Emitter, table: Spline) -> None:
         emitter.fence(counters=7, units=1)
-        load_spline(emitter, table, 1 << self.tile)
+        load_spline(emitter, table, self._tiles)
 
-    def _copied(self, source: int, output: int, words: int, row: int = IDENTITY) -> Fields:
-        """A copy of words through a row of wide memory."""
-        repeated: Nest = [(0, 1), (0, 1), (0, words)]
-        fields = {
-            **loops(1, 1, words),
-            "in_base": source,
-            "in_flag": 3,
-            "in_levels": 3,
-            "out_base": output,
-            "out_flag": 3,
-            "out_levels": 3,
-            "par_base": row,
-            "psum_levels": 0x800,
-            "cfg0": 5,
-            "cfg1": 0x4D,
-            "cfg2": 6,
-            "group_level": 1,
-            **ALL_CHANNELS,
-            **UNSYNCHRONIZED,
-            **copy_stage(),
-            **op_nest_fields("in_", [(WORD, 1), (WORD, 1), (WORD, 1), (WORD, words)]),
-            **op_nest_fields("out_", [(WORD, 1), (WORD, 1), (WORD, 1), (WORD, words)]),
-            **op_nest_fields("par_", repeated),
-            **op_nest_fields("psum_", repeated),
-        }
-        if words == 1:
-            fields.update(par_lo0=1, psum_lo0=1, psum_levels=0)
-        return fields
+
+# An op whose weight rows come one by one from a narrow-to-wide copy.
+_STREAMED: Fields = {
+    "par_base": FIFO,
+    "par_flag": 1,
+    "par_levels": 64,
+    "cfg0": 0x60,
+    "cfg1": 0x12D,
+    **UNSYNCHRONIZED,
+    **ALL_CHANNELS,
+}
+_DIFFERENCE: Fields = {
+    "w_zp": 1,
+    **ALL_CHANNELS,
+    "mult": float_bits(1.0),
+    "clamp_min": float_bits(-255.0),
+    "out_zp": 255,
+}
 
 
 class _Places:
-    """Addresses in narrow memory; the first 64 bytes of the constants are written by fills."""
+    """Addresses in narrow memory; the constants are written by fills."""
 
-    def __init__(self, constants: int, values: int, exponentials: int) -> None:
-        self.constants, self.values, self.exponentials = constants, values, exponentials
-        self.largest_of_bytes = constants + 64
-        self.largest = constants + 68
-        self.unused = constants + 72
-        self.roots = constants + 80
-        self.squares = constants + 96
+    def __init__(self, scratch: int, words: int, positions: int) -> None:
+        self.constants = scratch
+        self.values = scratch + SCRATCH_BYTES
+        self.exponentials = self.values + WORD * words * positions
+        self.largest = self.exponentials + 2 * WORD * words * positions
+        self.unused = self.largest + WORD * positions
+        self.roots = self.unused + WORD * positions
+        self.squares = self.roots + 2 * WORD * positions  # and a word behind the last
 
 
 def _row(valid: int) -> tuple[int, ...]:
@@ -546,17 +562,59 @@ def _row(valid: int) -> tuple[int, ...]:
 
 
 def _feed(address: int, words: int) -> Fields:
-    """Words to four rows of wide memory, one a row, in turns."""
+    """Words to one row of wide memory, one after the other."""
     return {
         "n_addr": address,
-        "n_levels": 1,
+        "n_levels": level_mask(words > 1),
         "w_addr": FIFO,
-        "w_levels": 1,
-        "w_circular": 1,
-        "w_rows": _FIFO_ROWS,
+        "w_rows": 1,
         **HANDED_OVER,
-        "s0_f1": 1,
-        "s0_level": 1,
         **nest_fields("n_", [(1, words)], NARROW_DMA_LEVELS),
-        **nest_fields("w_", [(1, _FIFO_ROWS), (0, words // _FIFO_ROWS)], DMA_LEVELS),
+        **nest_fields("w_", [(0, words)], DMA_LEVELS),
     }
+
+
+def _copied(
+    part: _Part,
+    source: tuple[int, tuple[int, ...]],
+    output: tuple[int, tuple[int, ...]],
+    words: int,
+    row: int,
+) -> Fields:
+    """A copy of words of every position through a row of wide memory.
+
+    Args:
+        part: The positions.
+        source: Address, and the steps of columns and rows.
+        output: The same.
+        words: Of each position.
+        row: The identity, or one that makes some bytes 0.
+    """
+    width, height = part.num_columns, part.num_rows
+    repeated: Nest = [(0, width), (0, height), (0, words)]
+    fields = {
+        **loops(width, height, words),
+        "in_base": source[0],
+        "in_flag": 3,
+        "in_levels": 3,
+        "out_base": output[0],
+        "out_flag": 3,
+        "out_levels": 3,
+        "par_base": row,
+        "psum_levels": 0x800,
+        "cfg0": 5,
+        "cfg1": 0x4D,
+        "cfg2": 6,
+        "group_level": 1,
+        **ALL_CHANNELS,
+        **UNSYNCHRONIZED,
+        **copy_stage(),
+        **op_nest_fields("par_", repeated),
+        **op_nest_fields("psum_", repeated),
+    }
+    for prefix, (_, (step_x, step_y)) in (("in_", source), ("out_", output)):
+        nest = [(WORD, 1), (step_x, width), (step_y, height), (WORD, words)]
+        fields.update(op_nest_fields(prefix, nest))
+    if width * height * words == 1:
+        fields.update(par_lo0=1, psum_lo0=1, psum_levels=0)
+    return fields
