@@ -38,6 +38,7 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
     min_mapped: float | None = None,
     verify: bool = True,
     allow_unseen: bool = False,
+    explain_schedule: bool = False,
     retries: int = RETRIES,
     deadline_s: float = DEADLINE_S,
     on_line: Callable[[str], None] = _ignore,
@@ -58,6 +59,8 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
         verify: Whether edgekit's compiler runs its program in the emulator before it writes it.
         allow_unseen: Whether ``auto`` may write a program with instructions of forms that none of
             Google's programs contains; ``edgekit`` always may.
+        explain_schedule: With edgekit's compiler, also write ``NAME_schedule.html``: what runs
+            when, the memory of a tile over time, and what would help.
         retries: How often to run Google's compiler again after a crash that is known to be random.
         deadline_s: Seconds after which an attempt of Google's is stopped with all its children.
         on_line: Called with each line that Google's compiler prints, in another thread.
@@ -83,6 +86,11 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
             verify=verify,
             allow_unseen=allow_unseen or compiler == EDGEKIT,
             num_segments=num_segments,
+            explain_schedule=explain_schedule,
+        )
+    if explain_schedule:
+        raise UsageError(
+            "Google's compiler does not explain its schedule", fix="add --compiler edgekit"
         )
     require_host_python(_BY_GOOGLE)
     from edgekit.host.compiler import CompilerOptions  # noqa: PLC0415 - not on a board

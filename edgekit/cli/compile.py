@@ -128,6 +128,13 @@ AllowUnseenOption = Annotated[
         "edgekit always may.",
     ),
 ]
+ExplainScheduleOption = Annotated[
+    bool,
+    typer.Option(
+        "--explain-schedule",
+        help="With edgekit's compiler: also write NAME_schedule.html, a picture of what runs when.",
+    ),
+]
 NoVerifyOption = Annotated[
     bool,
     typer.Option(
@@ -171,6 +178,7 @@ def compile(  # noqa: A001 - the command's name
     compiler: CompilerOption = "auto",
     no_verify: NoVerifyOption = False,
     allow_unseen: AllowUnseenOption = False,
+    explain_schedule: ExplainScheduleOption = False,
     via: ViaOption = None,
     min_mapped: MinMappedOption = None,
     retries: RetriesOption = 3,
@@ -211,6 +219,7 @@ def compile(  # noqa: A001 - the command's name
         min_mapped=min_mapped,
         verify=not no_verify,
         allow_unseen=allow_unseen,
+        explain_schedule=explain_schedule,
         retries=retries,
         deadline_s=deadline_sec,
         on_line=_show_step,

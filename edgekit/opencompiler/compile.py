@@ -16,6 +16,7 @@ from edgekit.formats.tflite import Model
 from edgekit.formats.tflite_metadata import OPEN_COMPILER, keep_files
 from edgekit.opencompiler.program import CompiledProgram, compile_program
 from edgekit.opencompiler.result import EDGEKIT, CompiledModel, CompileResult
+from edgekit.opencompiler.schedule import render_html, schedule_of
 from edgekit.opencompiler.segments import cut_evenly
 
 _SHOWN = 8
@@ -29,6 +30,7 @@ def compile_open(
     verify: bool = True,
     allow_unseen: bool = True,
     num_segments: int | None = None,
+    explain_schedule: bool = False,
 ) -> CompileResult:
     """Compile integer-only models; writes ``NAME_edgetpu.tflite`` for each into ``out_dir``.
 
@@ -42,6 +44,9 @@ def compile_open(
             programs contains.
         num_segments: Cut the one model into so many parts of about equal predicted time, for a
             pipeline of Edge TPUs: ``NAME_segment_0_of_2_edgetpu.tflite`` and so on.
+
+        explain_schedule: Also write ``NAME_schedule.html``: what runs when, the memory of a tile
+            over time, and what would help.
 
     Raises:
         InputError: A model cannot be read, or is compiled already.
@@ -70,17 +75,23 @@ def compile_open(
     ]
     for source, program in zip(sources, made):
         _check_gate(program, min_mapped, source.path)
-    written = []
+    written: list[CompiledModel] = []
+    pages: list[Path] = []
     with ExitStack() as renames:
-        for source, program, output in zip(sources, made, outputs):
+        for (source, stem, model), program, output in zip(jobs, made, outputs):
             content = program.content
             if len(jobs) == len(read):  # segments do not have the whole model's ends
                 content = keep_files(source.content, content)
             temporary = renames.enter_context(files.replacing(output))
             temporary.write_bytes(content)
             written.append(_describe(source, program, output, len(content)))
+            if explain_schedule:
+                page = folder / f"{stem}_schedule.html"
+                text = render_html(schedule_of(program, model), f"Schedule of {stem}")
+                renames.enter_context(files.replacing(page)).write_text(text, encoding="utf-8")
+                pages.append(page)
     return CompileResult(
-        outputs=tuple(str(output) for output in outputs),
+        outputs=tuple(str(path) for path in (*outputs, *pages)),
         compiler_version=OPEN_COMPILER,
         models=tuple(written),
         disagreements=(),

@@ -17,6 +17,7 @@ from edgekit.formats.darwinn import Package, read_packages
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import read_compiler_note
 from edgekit.opencompiler import NotCompiledError, VerificationError, compile_open, compile_program
+from edgekit.opencompiler.schedule import schedule_of
 from edgekit.opencompiler.verify import verify
 from edgekit.runtime import Runner
 
@@ -171,3 +172,30 @@ def test_segments_in_a_row_give_the_models_answers(int8_path: Path, tmp_path: Pa
 def test_more_segments_than_operators_are_refused(int8_path: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="7 segments of a model with 6 operators"):
         compile_open([int8_path], out_dir=tmp_path, num_segments=7)
+
+
+def test_the_schedule_has_every_step_and_all_memory(int8_path: Path, tmp_path: Path) -> None:
+    model = read_model(int8_path.read_bytes())
+    made = compile_program(model)
+    schedule = schedule_of(made, model)
+    assert len(schedule.steps) == len(made.program.layout.steps)
+    assert schedule.cycles <= made.predicted_cycles
+    for region in schedule.memory:
+        assert 0 <= region.address <= region.address + region.size_bytes <= schedule.narrow_bytes
+    alive = [
+        (a, b)
+        for a in schedule.memory
+        for b in schedule.memory
+        if a is not b and a.first_step <= b.last_step and b.first_step <= a.last_step
+    ]
+    for a, b in alive:
+        assert a.address + a.size_bytes <= b.address or b.address + b.size_bytes <= a.address
+
+
+def test_explain_schedule_writes_one_offline_page(int8_path: Path, tmp_path: Path) -> None:
+    result = compile_open([int8_path], out_dir=tmp_path, explain_schedule=True)
+    page = (tmp_path / "int8_schedule.html").read_text(encoding="utf-8")
+    assert str(tmp_path / "int8_schedule.html") in result.outputs
+    assert "conv/relu" in page
+    assert "<svg" in page
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Sequence
 
-from edgekit.chip.codegen.nests import Fields
+from edgekit.chip.codegen.nests import OP_LEVELS, Fields
 from edgekit.chip.isa.encode import encode_one
 from edgekit.chip.isa.memories import NUM_TILES
 from edgekit.chip.isa.table import LAYOUTS, RELOCATED_BIT, WORD_BYTES
@@ -106,6 +106,8 @@ class Emitter:
         self.packets_a = self.packets_b = 0  # of ring producers A and B
         self.loop_rows = self.loop_units = 0  # of the scalar core's parameter loop
         self.parameter_units = 0  # streamed from the host so far, 64 bytes each
+        self.cycles = [0] * NUM_TILES  # of each tile's arithmetic so far
+        self.num_words = 0  # of all chunks, without those that frame a chunk
         self._code: list[bytes] = []
         self._words = 0
         self._sequence = 0
@@ -124,6 +126,16 @@ class Emitter:
             self._sequence += 1
         self._code.append(encode_one(opcode, fields))
         self._words += layout.num_words
+        self.num_words += layout.num_words
+        if layout.unit == "op" and "loop0" in fields:
+            self._count_cycles(fields)
+
+    def _count_cycles(self, fields: Fields) -> None:
+        cycles = 1
+        for level in range(OP_LEVELS):
+            cycles *= fields.get(f"loop{level}", 0) + 1
+        for tile in range(NUM_TILES):
+            self.cycles[tile] += cycles * (fields["tiles"] >> tile & 1)
 
     def put_by_tile(self, name: str, by_tile: Sequence[Fields | None]) -> None:
         """Append one instruction for each set of tiles with equal fields."""

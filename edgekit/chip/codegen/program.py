@@ -69,6 +69,15 @@ class Program:
     parameters: Parameters
     used_narrow_bytes: int
     cache_left_bytes: int  # of wide memory, for parameters of other models
+    costs: tuple[StepCost, ...]  # of the steps of ``layout``
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What one step of the layout takes in the program."""
+
+    cycles: int  # of the busiest tile's arithmetic
+    num_words: int  # of instructions, 16 bytes each
 
 
 def make_program(network: Network, tensors: dict[int, Tensor]) -> Program:
@@ -81,10 +90,10 @@ def make_program(network: Network, tensors: dict[int, Tensor]) -> Program:
         raise Unsupported("there is nothing to compute")
     layout, inputs, places = plan_layout(network)
     parameters = _parameters(layout, inputs)
-    execution = _execution(layout, inputs, places, tensors)
+    execution, costs = _execution(layout, inputs, places, tensors)
     package = _package(layout, places, parameters, tensors, execution)
     left = parameters.room_bytes - len(parameters.cached_bytes)
-    return Program(package, layout, parameters, places.used_bytes, left)
+    return Program(package, layout, parameters, places.used_bytes, left, costs)
 
 
 def _convolutions(layout: Layout) -> dict[int, list[ConvolutionStage]]:
@@ -136,8 +145,8 @@ def _execution(
     inputs: list[InputStage],
     places: Places,
     tensors: dict[int, Tensor],
-) -> Emitter:
-    """The program that runs for every inference."""
+) -> tuple[Emitter, tuple[StepCost, ...]]:
+    """The program that runs for every inference, and what each step takes in it."""
     network = layout.network
     emitter = Emitter()
     emitter.begin()
@@ -148,22 +157,26 @@ def _execution(
     if scratch_bytes(layout):
         write_identity(emitter, places.scratch, IDENTITY)
         emitter.reset()
+    costs = []
     was_whole = True
     for step in layout.steps:
+        before, words = list(emitter.cycles), emitter.num_words
+        is_whole = isinstance(step, Exchange) or (isinstance(step, Compute) and step.whole)
         if isinstance(step, Receive):
             emitter.reset()
             at = places.staging[id(step.stage)]
             name = next(tensors[i].name for i in network.inputs if network.root(i) == step.tensor)
             step.stage.emit(emitter, at.slots, at.constants, name)
-            continue
-        is_whole = not isinstance(step, Compute) or step.whole
-        if is_whole and not was_whole:
+            is_whole = was_whole
+        elif is_whole and not was_whole:
             emitter.reset()
         was_whole = is_whole
         if isinstance(step, Exchange):
             exchange_halo(emitter, step.block, step.rows, step.columns, step.padding)
-        else:
+        elif isinstance(step, Compute):
             _compute(emitter, step, places)
+        cycles = max(after - first for after, first in zip(emitter.cycles, before))
+        costs.append(StepCost(cycles, emitter.num_words - words))
     for number, tensor in enumerate(network.outputs):
         if number:
             emitter.reset()
@@ -171,7 +184,7 @@ def _execution(
         emit_output(emitter, layout.block(tensor), tensors[tensor].name)
     emitter.restart_ring()
     emitter.end()
-    return emitter
+    return emitter, tuple(costs)
 
 
 def _compute(emitter: Emitter, step: Compute, places: Places) -> None:
