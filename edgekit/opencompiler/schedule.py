@@ -169,8 +169,8 @@ def _slow_reason(step: Compute, cost: ScheduleStep) -> str:
         )
     if isinstance(node, Convolution) and node.depthwise:
         return (
-            "a depthwise convolution, which keeps 4 of a tile's 256 multipliers busy: fewer channels "
-            "or a smaller window here, or a plain convolution in its place, would help"
+            "a depthwise convolution, which keeps 4 of a tile's 256 multipliers busy: fewer "
+            "channels, a smaller window, or a plain convolution in its place would help"
         )
     return ""
 

@@ -174,7 +174,7 @@ def test_more_segments_than_operators_are_refused(int8_path: Path, tmp_path: Pat
         compile_open([int8_path], out_dir=tmp_path, num_segments=7)
 
 
-def test_the_schedule_has_every_step_and_all_memory(int8_path: Path, tmp_path: Path) -> None:
+def test_the_schedule_has_every_step_and_all_memory(int8_path: Path) -> None:
     model = read_model(int8_path.read_bytes())
     made = compile_program(model)
     schedule = schedule_of(made, model)
