@@ -13,14 +13,14 @@ from edgekit.chip.codegen.emitter import Emitter
 from edgekit.chip.codegen.functions import FUNCTIONS
 from edgekit.chip.codegen.geometry import WORD, Block, Counted
 from edgekit.chip.codegen.memories import IDENTITY
-from edgekit.chip.codegen.nests import Fields, op_nest_fields, round_up
+from edgekit.chip.codegen.nests import Fields, divide_up
 from edgekit.chip.codegen.nodes import Elementwise
 from edgekit.chip.codegen.stages.fields import (
-    LANES,
-    UNSYNCHRONIZED,
+    Walk,
     by_tile,
     copy_stage,
     output_stage,
+    value_by_value,
 )
 from edgekit.chip.codegen.stages.nonlinear import load_spline
 from edgekit.chip.codegen.stages.stage import Stage
@@ -56,44 +56,20 @@ class ElementwiseStage(Stage):
         node, source, output = self.node, self.source, self.output
         rows, columns = self.rows[tile // 4], self.columns[tile % 4]
         height, width = rows.num_outputs, columns.num_outputs
-        words = round_up(node.num_channels or source.channels, WORD) // WORD
-        step_y = node.window.rows.stride * source.row_bytes(tile)
-        step_x = node.window.columns.stride * source.position_bytes
-        repeated = [(0, width), (0, height), (0, words)]
-        fields = {
-            "loop0": width - 1,
-            "loop1": height - 1,
-            "loop2": words - 1,
-            "in_base": source.at(tile, rows.window, columns.window) + node.source_channel,
-            "in_flag": 3,
-            "in_levels": 3,
-            "out_base": output.at(tile, rows.output, columns.output) + node.output_channel,
-            "out_flag": 3,
-            "out_levels": 3,
-            "par_base": IDENTITY,
-            "psum_levels": 0x800,
-            "cfg0": 5,
-            "cfg1": 0x4D,
-            "cfg2": 6,
-            "group_level": 1,
-            "channels": LANES - 1,
-            "channels_last": LANES - 1,
-            **UNSYNCHRONIZED,
-            **op_nest_fields("in_", [(WORD, 1), (step_x, width), (step_y, height), (WORD, words)]),
-            **op_nest_fields(
-                "out_",
-                [
-                    (WORD, 1),
-                    (output.position_bytes, width),
-                    (output.row_bytes(tile), height),
-                    (WORD, words),
-                ],
-            ),
-            **op_nest_fields("par_", repeated),
-            **op_nest_fields("psum_", repeated),
-        }
-        if width * height * words == 1:
-            fields.update(par_lo0=1, psum_lo0=1, psum_levels=0)
+        channels = node.num_channels or source.channels
+        read = Walk(
+            source.at(tile, rows.window, columns.window) + node.source_channel,
+            node.window.columns.stride * source.position_bytes,
+            node.window.rows.stride * source.row_bytes(tile),
+        )
+        written = Walk(
+            output.at(tile, rows.output, columns.output) + node.output_channel,
+            output.position_bytes,
+            output.row_bytes(tile),
+        )
+        is_flat = source.height * source.width == 1 or channels % WORD > 0
+        counts = width, height, divide_up(channels, WORD)
+        fields = value_by_value(read, written, counts, IDENTITY, is_flat=is_flat)
         if node.is_copy:
             fields.update(copy_stage())
         else:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import Callable, Sequence
 
 from edgekit.chip.codegen.emitter import NARROW_TO_WIDE, PARAMETERS, Emitter
-from edgekit.chip.codegen.nests import Fields, nest_fields
+from edgekit.chip.codegen.geometry import WORD
+from edgekit.chip.codegen.nests import Fields, Nest, nest_fields, op_nest_fields
 from edgekit.chip.codegen.nodes import OutputStage
 from edgekit.chip.isa.memories import NUM_TILES
 
@@ -38,6 +40,59 @@ def wait_for_handover(emitter: Emitter) -> None:
     emitter.fence(counters=1 << NARROW_TO_WIDE)
     emitter.fence(counters=1 << PARAMETERS)
     emitter.reset()
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A walk over positions of a block: address, and the steps of columns and rows."""
+
+    address: int
+    step_x: int
+    step_y: int
+
+
+def value_by_value(
+    source: Walk, output: Walk, counts: tuple[int, int, int], row: int, *, is_flat: bool = False
+) -> Fields:
+    """An op that passes every word through a row of wide memory.
+
+    Args:
+        source: What it reads.
+        output: What it writes.
+        counts: Columns, rows, words of a position.
+        row: The address of the row: the identity, or one that makes some bytes 0.
+        is_flat: Whether there is one position, or the last word of each is not full: Google's
+            compiler sets a bit for these.
+    """
+    width, height, words = counts
+    fields: Fields = {
+        "in_base": source.address,
+        "in_flag": 3,
+        "out_base": output.address,
+        "out_flag": 3,
+        "par_base": row,
+        "psum_levels": 0x800,
+        "cfg2": 6,
+        "group_level": 1,
+        **ALL_CHANNELS,
+        **UNSYNCHRONIZED,
+    }
+    if height == 1 or all(each.step_y == width * each.step_x for each in (source, output)):
+        positions: Nest = [(0, width * height)]
+        fields.update(loops(width * height, words), in_levels=1, out_levels=1, cfg0=0x65)
+        fields["cfg1"] = 0x14D if is_flat else 0x4D
+    else:
+        positions = [(0, width), (0, height)]
+        fields.update(loops(*counts), in_levels=3, out_levels=3, cfg0=5, cfg1=0x4D)
+    repeated = [level for level in [*positions, (0, words)] if level[1] > 1]
+    for prefix, walk in (("in_", source), ("out_", output)):
+        steps = (walk.step_x, walk.step_y)
+        nest = [(step, count) for step, (_, count) in zip(steps, positions)]
+        fields.update(op_nest_fields(prefix, [(WORD, 1), *nest, (WORD, words)]))
+    fields.update(op_nest_fields("par_", repeated), **op_nest_fields("psum_", repeated))
+    if not repeated:
+        fields.update(par_lo0=1, psum_lo0=1, psum_levels=0)
+    return fields
 
 
 def by_tile(tiles: Sequence[int], fields_of: Callable[[int], Fields | None]) -> list[Fields | None]:

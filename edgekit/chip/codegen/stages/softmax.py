@@ -37,18 +37,20 @@ from edgekit.chip.codegen.nests import (
     round_up,
 )
 from edgekit.chip.codegen.nodes import Softmax
-from edgekit.chip.codegen.stages.constants import write_rows
+from edgekit.chip.codegen.stages.constants import fill_words, write_rows
 from edgekit.chip.codegen.stages.fields import (
     ALL_CHANNELS,
     HANDED_OVER,
     LANES,
     UNLIMITED,
     UNSYNCHRONIZED,
+    Walk,
     by_tile,
     copy_stage,
     float_bits,
     loops,
     output_stage,
+    value_by_value,
     wait_for_handover,
 )
 from edgekit.chip.codegen.stages.nonlinear import load_spline
@@ -76,13 +78,17 @@ class _Part:
 
     num_rows: int
     num_columns: int
-    source: tuple[int, int, int]  # address, step of columns and of rows
-    output: tuple[int, int, int]
+    source: Walk
+    output: Walk
 
     @property
     def positions(self) -> int:
         """The number of positions."""
         return self.num_rows * self.num_columns
+
+    def dense(self, step: int) -> Nest:
+        """A walk over the positions, ``step`` apart."""
+        return [(step, self.num_columns), (step * self.num_columns, self.num_rows)]
 
 
 class SoftmaxStage(Stage):
@@ -141,7 +147,7 @@ class SoftmaxStage(Stage):
         rows, columns = self.rows[tile // 4], self.columns[tile % 4]
         place = rows.output + row, columns.output + column
         source, output = (
-            (block.at(tile, *place), block.position_bytes, block.row_bytes(tile))
+            Walk(block.at(tile, *place), block.position_bytes, block.row_bytes(tile))
             for block in (self.source, self.output)
         )
         return _Part(
@@ -179,32 +185,32 @@ class SoftmaxStage(Stage):
         emitter.reset()
 
     def _copied_values(self, part: _Part) -> Fields:
-        dense = WORD * self.words, WORD * self.words * part.num_columns
-        return _copied(
-            part,
-            (part.source[0], part.source[1:]),
-            (self._at.values, dense),
-            self.used_words,
-            IDENTITY,
-        )
+        return self._copied(part, part.source, self._dense(part, self._at.values))
 
     def _copy_out(self, part: _Part) -> Fields:
-        dense = WORD * self.words, WORD * self.words * part.num_columns
-        return _copied(
-            part,
-            (self._at.values, dense),
-            (part.output[0], part.output[1:]),
-            self.used_words,
-            IDENTITY,
-        )
+        return self._copied(part, self._dense(part, self._at.values), part.output)
+
+    def _copied(self, part: _Part, source: Walk, output: Walk) -> Fields:
+        counts = part.num_columns, part.num_rows, self.used_words
+        is_flat = self.source.height * self.source.width == 1 or self.channels % LANES > 0
+        fields = value_by_value(source, output, counts, IDENTITY, is_flat=is_flat)
+        return {**fields, **copy_stage()}
+
+    def _dense(self, part: _Part, address: int, scale: int = 1) -> Walk:
+        step = scale * WORD * self.words
+        return Walk(address, step, step * part.num_columns)
 
     def _masked(self, part: _Part, address: int, row: int, scale: int = 1) -> Fields:
         """A word of each position through a row of wide memory; ``scale`` words for four values."""
-        step = scale * WORD * self.words
-        place = address, (step, step * part.num_columns)
-        return _copied(part, place, place, 1, row)
+        walk = self._dense(part, address, scale)
+        counts = part.num_columns, part.num_rows, 1
+        return {**value_by_value(walk, walk, counts, row, is_flat=True), **copy_stage()}
 
     def _clear(self, emitter: Emitter, address: int, number: int, scale: int) -> None:
+        if self.positions == 1 and number:
+            emitter.fence()
+            fill_words(emitter, address, [0] * number, self._tiles)
+            return
         for word in range(number):
             self._put(emitter, "op", partial(self._cleared, address + WORD * word, scale))
 
@@ -214,9 +220,12 @@ class SoftmaxStage(Stage):
     # The largest value, and the differences.
 
     def _largest(self, emitter: Emitter) -> None:
+        self._put(emitter, "n2w", self._feed_values)
         self._put(emitter, "op.max", self._largest_op)
-        self._put(emitter, "n2w", lambda part: _feed(self._at.values, self.words * part.positions))
-        wait_for_handover(emitter)
+        emitter.reset()
+
+    def _feed_values(self, part: _Part) -> Fields:
+        return _feed(self._at.values, [(1, self.words), *part.dense(self.words)])
 
     def _largest_op(self, part: _Part) -> Fields:
         nest = [(0, self.words), (0, part.positions)]
@@ -233,7 +242,7 @@ class SoftmaxStage(Stage):
             "reduce": 3,
             "mult": float_bits(1.0),
             "clamp_max": float_bits(255.0),
-            **op_nest_fields("out_", [(WORD, 1), (WORD, part.positions)]),
+            **op_nest_fields("out_", _filled([(WORD, 1), *part.dense(WORD)])),
             **op_nest_fields("par_", [(1, LANES), *nest]),
             **op_nest_fields("psum_", [(0, LANES * self.words), (0, part.positions)]),
         }
@@ -266,8 +275,8 @@ class SoftmaxStage(Stage):
             "psum_flag": int(several),
             "cfg2": 18,
             "cfg3": 6,
-            **op_nest_fields("in_", [(1, 1), (1, 1), (WORD, part.positions)]),
-            **op_nest_fields("out_", [(1, 1), (1, 1), (WORD, part.positions)]),
+            **op_nest_fields("in_", [(1, 1), (0, 1), (WORD, part.positions)]),
+            **op_nest_fields("out_", [(1, 1), (0, 1), (WORD, part.positions)]),
             **op_nest_fields("par_", [(0, part.positions)] if several else [(1, 1)]),
             **op_nest_fields("psum_", [(ROW_UNITS, part.positions)] if several else [(1, 1)]),
         }
@@ -294,9 +303,10 @@ class SoftmaxStage(Stage):
 
     def _difference_op(self, part: _Part) -> Fields:
         several, words = part.positions > 1, self.words * part.positions
+        dense = part.dense(WORD * self.words)
         return {
             **_DIFFERENCE,
-            **loops(2, self.words, part.positions),
+            **loops(2, self.words, part.num_columns, part.num_rows),
             "in_base": self._at.values,
             "in_flag": 3,
             "in_levels": 3,
@@ -316,8 +326,8 @@ class SoftmaxStage(Stage):
             "group_level": 1,
             "reduce": 1,
             "bias": 1,
-            **op_nest_fields("in_", [(2, 2 * self.words), (WORD * self.words, part.positions)]),
-            **op_nest_fields("out_", [(WORD, self.words), (WORD * self.words, part.positions)]),
+            **op_nest_fields("in_", _filled([(2, 2 * self.words), *dense])),
+            **op_nest_fields("out_", _filled([(WORD, self.words), *dense])),
             **op_nest_fields("par_", [(ROW_UNITS, 2), (0, words)]),
             **op_nest_fields("psum_", [(0, 2), (0, words)]),
         }
@@ -407,7 +417,7 @@ class SoftmaxStage(Stage):
             "nlu": APPLY | REDUCE_RANGE | WIDE,
             "mult": float_bits(float(np.float32(1) / np.float32(_WIDE))),
             **UNLIMITED,
-            **op_nest_fields("out_", [(WORD, 2), (2 * WORD, part.positions)]),
+            **op_nest_fields("out_", _filled([(WORD, 2), *part.dense(2 * WORD)])),
             **op_nest_fields("par_", [(ROW_UNITS, _FIFO_ROWS), *nest]),
             **op_nest_fields("psum_", [(0, 2 * self.words), (0, part.positions)]),
         }
@@ -415,19 +425,22 @@ class SoftmaxStage(Stage):
     def _reciprocals(self, emitter: Emitter) -> None:
         """The square of 1/sqrt, and the four squares of a position packed again."""
         self._put(emitter, "op", self._square_op)
-        self._put(emitter, "n2w", lambda part: _feed(self._at.roots, 2 * part.positions))
+        self._put(emitter, "n2w", self._feed_roots)
         emitter.fence(units=0x20)
         self._put(emitter, "op", self._pack_op)
         wait_for_handover(emitter)
+
+    def _feed_roots(self, part: _Part) -> Fields:
+        return _feed(self._at.roots, [(1, 2), *part.dense(2)], turns=2)
 
     def _square_op(self, part: _Part) -> Fields:
         root_scale = np.float32(1) / _ROOT_FACTOR
         square = root_scale * root_scale
         multiplier = square * (np.float32(1) / (square * np.float32(_WIDE)))
-        nest = [(0, part.positions)]
+        nest = part.dense(0)
         return {
             **_STREAMED,
-            **loops(2, 2, part.positions),
+            **loops(2, 2, part.num_columns, part.num_rows),
             "in_base": self._at.roots,
             "in_flag": 3,
             "in_levels": 3,
@@ -442,16 +455,16 @@ class SoftmaxStage(Stage):
             "nlu": WIDE,
             "mult": float_bits(float(multiplier)),
             "clamp_max": float_bits(_RECIPROCAL_LIMIT),
-            **op_nest_fields("in_", [(2, 4), (2 * WORD, part.positions)]),
-            **op_nest_fields("out_", [(WORD, 2), (WORD, 4), (4 * WORD, part.positions)]),
+            **op_nest_fields("in_", _filled([(2, 4), *part.dense(2 * WORD)])),
+            **op_nest_fields("out_", _filled([(WORD, 2), (WORD, 4), *part.dense(4 * WORD)], 5)),
             **op_nest_fields("par_", [(2, 2), (0, 2), *nest]),
             **op_nest_fields("psum_", [(1, 1), (0, 4), *nest]),
         }
 
     def _pack_op(self, part: _Part) -> Fields:
-        nest = [(0, part.positions)]
+        nest = part.dense(0)
         return {
-            **loops(LANES, 1, part.positions),
+            **loops(LANES, 1, part.num_columns, part.num_rows),
             "in_base": self._at.squares,
             "in_flag": 3,
             "in_levels": 3,
@@ -469,8 +482,8 @@ class SoftmaxStage(Stage):
             "nlu": WIDE,
             "mult": float_bits(1.0),
             **UNLIMITED,
-            **op_nest_fields("in_", [(WORD, LANES), (WORD * LANES, part.positions)]),
-            **op_nest_fields("out_", [(WORD, 2), (2 * WORD, part.positions)]),
+            **op_nest_fields("in_", _filled([(WORD, LANES), *part.dense(WORD * LANES)])),
+            **op_nest_fields("out_", _filled([(WORD, 2), *part.dense(2 * WORD)])),
             **op_nest_fields("par_", [(1, LANES), (0, 1), *nest]),
             **op_nest_fields("psum_", [(0, LANES), (0, 1), *nest]),
         }
@@ -513,8 +526,10 @@ class SoftmaxStage(Stage):
             "cfg2": 0x1E,
             "group_level": 1,
             **output_stage(self.node.stage),
-            **op_nest_fields("in_", [(WORD, 1), (0, self.words), (2 * WORD, part.positions)]),
-            **op_nest_fields("out_", [(WORD, words)]),
+            **op_nest_fields(
+                "in_", _filled([(WORD, 1), (0, self.words), *part.dense(2 * WORD)], 5)
+            ),
+            **op_nest_fields("out_", _filled([(WORD, self.words), *part.dense(WORD * self.words)])),
             **op_nest_fields("par_", [(2, 2), (0, self.words // 2), (0, part.positions)]),
             **op_nest_fields("psum_", [(0, words)]),
         }
@@ -561,60 +576,23 @@ def _row(valid: int) -> tuple[int, ...]:
     return tuple(one if lane < valid else 0 for lane, one in enumerate(_BYTE_ONES))
 
 
-def _feed(address: int, words: int) -> Fields:
+def _filled(nest: Nest, levels: int = 4) -> Nest:
+    """The nest with levels of one iteration behind it, as Google's compiler writes it."""
+    extent = max(abs(stride) * count for stride, count in nest)
+    return [*nest, *[(extent, 1)] * (levels - len(nest))]
+
+
+def _feed(address: int, nest: Nest, turns: int = 0) -> Fields:
     """Words to one row of wide memory, one after the other."""
+    levels = [level for level in nest if level[1] > 1]
+    words = int(np.prod([count for _, count in nest]))
+    walk = [(0, turns), (0, words // turns)] if turns and words > turns else [(0, words)]
     return {
         "n_addr": address,
-        "n_levels": level_mask(words > 1),
+        "n_levels": level_mask(len(levels)),
         "w_addr": FIFO,
         "w_rows": 1,
         **HANDED_OVER,
-        **nest_fields("n_", [(1, words)], NARROW_DMA_LEVELS),
-        **nest_fields("w_", [(0, words)], DMA_LEVELS),
+        **nest_fields("n_", levels, NARROW_DMA_LEVELS),
+        **nest_fields("w_", walk, DMA_LEVELS),
     }
-
-
-def _copied(
-    part: _Part,
-    source: tuple[int, tuple[int, ...]],
-    output: tuple[int, tuple[int, ...]],
-    words: int,
-    row: int,
-) -> Fields:
-    """A copy of words of every position through a row of wide memory.
-
-    Args:
-        part: The positions.
-        source: Address, and the steps of columns and rows.
-        output: The same.
-        words: Of each position.
-        row: The identity, or one that makes some bytes 0.
-    """
-    width, height = part.num_columns, part.num_rows
-    repeated: Nest = [(0, width), (0, height), (0, words)]
-    fields = {
-        **loops(width, height, words),
-        "in_base": source[0],
-        "in_flag": 3,
-        "in_levels": 3,
-        "out_base": output[0],
-        "out_flag": 3,
-        "out_levels": 3,
-        "par_base": row,
-        "psum_levels": 0x800,
-        "cfg0": 5,
-        "cfg1": 0x4D,
-        "cfg2": 6,
-        "group_level": 1,
-        **ALL_CHANNELS,
-        **UNSYNCHRONIZED,
-        **copy_stage(),
-        **op_nest_fields("par_", repeated),
-        **op_nest_fields("psum_", repeated),
-    }
-    for prefix, (_, (step_x, step_y)) in (("in_", source), ("out_", output)):
-        nest = [(WORD, 1), (step_x, width), (step_y, height), (WORD, words)]
-        fields.update(op_nest_fields(prefix, nest))
-    if width * height * words == 1:
-        fields.update(par_lo0=1, psum_lo0=1, psum_levels=0)
-    return fields
