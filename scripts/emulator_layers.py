@@ -27,6 +27,7 @@ _KINDS = (
     ("average pools", ("AVERAGE_POOL_2D",)),
     ("maximum pools", ("MAX_POOL_2D",)),
     ("means", ("MEAN",)),
+    ("logistic functions", ("LOGISTIC",)),
     ("QUANTIZE", ("QUANTIZE",)),
 )
 # An average pool and a softmax after exact layers: the effect of rounding halves, on more images.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Each is computed by ops; operators that only move values (RESHAPE, ...) show in those after them.
 COMPUTED = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MUL", "FULLY_CONNECTED", "AVERAGE_POOL_2D",
-     "MAX_POOL_2D", "MEAN", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"}
+     "MAX_POOL_2D", "MEAN", "LOGISTIC", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"}
 )  # fmt: skip
 _MAX_PLACES = 64  # possible places of a piece by its first pixel; one-colour images have more
 

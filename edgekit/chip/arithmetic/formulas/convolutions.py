@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convolutions and dense layers.
 
-Proved bit-equal on programs of Google's compiler, layer by layer: CONV_2D and DEPTHWISE_CONV_2D
-(per tensor and per channel, with strides, dilation 2, and eight filters for one channel) and
-FULLY_CONNECTED, see docs/emulator.md. Not proved, because no program of the corpus contains one:
-TRANSPOSE_CONV and a CONV_2D with groups; they follow the same rule for sums and multipliers.
+Proved bit-equal on programs of Google's compiler (docs/emulator.md): CONV_2D and DEPTHWISE_CONV_2D
+in 510 layers, 124,119,642 values (per tensor and per channel, with strides, dilation, and eight
+filters for one channel), FULLY_CONNECTED in 20. Not proved: TRANSPOSE_CONV and a CONV_2D in
+groups, of which the corpus has none; they follow the same rule.
 """
 
 from __future__ import annotations

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Additions, products, extremes and requantizations.
 
-Proved bit-equal on programs of Google's compiler (docs/emulator.md): ADD and MUL of two
-activations, also of one with itself and over channels; SUB and MUL of one constant number;
-QUANTIZE. The multiplications of YOLOv8 and its QUANTIZE behind RESIZE are in
-`tests/chip/arithmetic`. Fields of tinycoral's byte-equal programs: RELU, RELU6, RELU_N1_TO_1. Not
-proved: ADD of one constant number (as SUB), constants of several numbers (as activations),
-SUB of two activations (as ADD with a negative weight), MAXIMUM, MINIMUM, PRELU,
-SQUARED_DIFFERENCE.
+Proved bit-equal on programs of Google's compiler (docs/emulator.md, and the first 140 operators of
+a YOLOv8 at 640x640, with the emulator's limits raised):
+
+- ADD of two activations: 58 layers, 4,934,052 values.
+- MUL of two activations: 37 layers, 10,022,912 values, also of one with itself, and over channels;
+  by a map of 48x48 constants (MoveNet, 2,304 values).
+- SUB and MUL of one constant number, with and without RELU (MoveNet, a lane detector).
+- QUANTIZE: 31 layers, 6,286,231 values.
+
+RELU, RELU6 and RELU_N1_TO_1 have the fields of tinycoral's byte-equal programs. Not proved: ADD of
+one constant number (as SUB), sums with several constants (as activations), SUB of two activations
+(as ADD with a negative weight), MAXIMUM, MINIMUM, PRELU, SQUARED_DIFFERENCE.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators that move values and, if the scales differ, requantize them.
+"""Operators that move values and, if they join tensors of several scales, requantize them.
 
 A move is checked wherever a program of the corpus contains one, because the layers behind it would
-differ: RESHAPE, PAD, CONCATENATION of parts with one scale, SPLIT, TILE, STRIDED_SLICE, TRANSPOSE,
-RESIZE_NEAREST_NEIGHBOR by 2 without alignment. Not proved: a CONCATENATION that requantizes (as
-QUANTIZE), and the others, which are moves alone.
+differ: RESHAPE, PAD, CONCATENATION of parts with one scale, SPLIT, TILE, and, in a YOLOv8,
+STRIDED_SLICE. Not proved: a CONCATENATION that requantizes (as QUANTIZE), and the others, which
+only move.
 """
 
 from __future__ import annotations
