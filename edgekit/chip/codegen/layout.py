@@ -16,6 +16,7 @@ from edgekit.chip.codegen.nodes import (
     Convolution,
     Elementwise,
     Extreme,
+    L2Normalization,
     Network,
     Node,
     Pool,
@@ -28,6 +29,7 @@ from edgekit.chip.codegen.stages.convolution import ConvolutionStage
 from edgekit.chip.codegen.stages.elementwise import ElementwiseStage
 from edgekit.chip.codegen.stages.extreme import ExtremeStage
 from edgekit.chip.codegen.stages.input import InputStage
+from edgekit.chip.codegen.stages.l2_normalization import L2NormalizationStage
 from edgekit.chip.codegen.stages.output import HOST_BYTES, own_bytes
 from edgekit.chip.codegen.stages.pool import PoolStage
 from edgekit.chip.codegen.stages.product import ProductStage
@@ -39,6 +41,7 @@ _STAGES: dict[type[Node], Callable[..., Stage]] = {
     Convolution: ConvolutionStage,
     Elementwise: ElementwiseStage,
     Extreme: ExtremeStage,
+    L2Normalization: L2NormalizationStage,
     Pool: PoolStage,
     Product: ProductStage,
     Softmax: SoftmaxStage,

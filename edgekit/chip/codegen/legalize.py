@@ -28,6 +28,7 @@ from edgekit.chip.codegen.nodes import (
     COPY,
     Convolution,
     Elementwise,
+    L2Normalization,
     Network,
     Softmax,
     Window,
@@ -297,6 +298,24 @@ class Legalizer(NodeBuilder):
             return
         self.add_elementwise(source, output, stage)
 
+    def l2_normalization(self, operator: Operator) -> None:
+        """L2_NORMALIZATION over channels."""
+        source, output = operator.inputs[0], operator.outputs[0]
+        root = self.root(source)
+        first, last = self.tensors[source], self.tensors[output]
+        if self.shape(root) != (1, 1, first.shape[-1]):
+            root = self.image(source)
+        if first.shape[-1] > _MOST_CLASSES:
+            raise Unsupported(f"a normalization over more than {_MOST_CLASSES:,} channels")
+        if operator.options.get("fused_activation_function", "NONE") != "NONE":
+            raise Unsupported("a normalization with an activation")
+        scale, one = scale_of(first), np.float32(1)
+        factor = np.float32(65535) / (one / scale)
+        multiplier = np.float32((scale * (one / factor)) * (one / scale_of(last)))
+        stage = self.stage(first, last, float(multiplier))
+        self.set_shape(output, self.shape(root))
+        self.nodes.append(L2Normalization(root, output, float(scale * scale), factor, stage))
+
     def softmax(self, operator: Operator) -> None:
         """SOFTMAX over channels."""
         source, output = operator.inputs[0], operator.outputs[0]
@@ -331,6 +350,7 @@ _RULES: dict[str, Callable[[Legalizer, Operator], None]] = {
     "EXPAND_DIMS": Legalizer.reshape,
     "FULLY_CONNECTED": Legalizer.dense,
     "HARD_SWISH": operand_rules.function,
+    "L2_NORMALIZATION": Legalizer.l2_normalization,
     "LOGISTIC": operand_rules.function,
     "MAXIMUM": operand_rules.extreme,
     "MAX_POOL_2D": pool_rules.pool,

@@ -215,6 +215,28 @@ class Pool(OneSource):
 
 
 @dataclass(frozen=True)
+class L2Normalization(OneSource):
+    """Every position's vector divided by its length."""
+
+    source: int
+    output: int
+    square: float  # the squared scale of the source, also the least sum of squares
+    factor: np.float32  # of the 16-bit 1/sqrt
+    stage: OutputStage
+    window: Window = field(default_factory=Window)
+    padding: int = 0
+
+    @property
+    def pads(self) -> bool:
+        """Whether it can read outside of the image."""
+        return False
+
+    def steps(self, positions: int, words: int) -> int:
+        """Steps of its op for ``positions`` outputs of ``words`` words."""
+        return 4 * positions * words
+
+
+@dataclass(frozen=True)
 class Softmax(OneSource):
     """The softmax over the channels of each position."""
 
@@ -299,7 +321,7 @@ class Extreme:
         return 2 * positions * -(-words // 16)
 
 
-Node = Union[Convolution, Elementwise, Addition, Extreme, Pool, Product, Softmax]
+Node = Union[Addition, Convolution, Elementwise, Extreme, L2Normalization, Pool, Product, Softmax]
 
 
 @dataclass(frozen=True)

@@ -202,3 +202,9 @@ def _finished(graph: Graph, inputs: tuple[int, ...], output: int) -> Model:
     operators = tuple(graph.operators)
     subgraph = Subgraph(tuple(graph.tensors), inputs, (output,), operators, "main")
     return Model((subgraph,), tuple(graph.buffers), "made by hand")
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (1, 128), (1, 5, 7, 6), (1, 9, 9, 33), (1, 30, 40, 5)])
+def test_l2_normalization(compare: Compare, shape: tuple[int, ...]) -> None:
+    for seed in range(2):
+        _check(compare, "L2_NORMALIZATION", seed, shape)

@@ -8,9 +8,8 @@ positions, whose channels beyond the last are zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import Callable, Sequence
+from typing import Sequence
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from edgekit.chip.codegen.geometry import WORD, Block, Counted
 from edgekit.chip.codegen.memories import (
     FIFO,
     IDENTITY,
-    MASKS,
     SELECTION,
     SHARED_UNITS,
     TOP,
@@ -30,68 +28,40 @@ from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
     NARROW_DMA_LEVELS,
     Fields,
-    Nest,
-    level_mask,
     nest_fields,
     op_nest_fields,
     round_up,
 )
 from edgekit.chip.codegen.nodes import Softmax
-from edgekit.chip.codegen.stages.constants import fill_words, write_rows
+from edgekit.chip.codegen.stages.constants import write_rows
+from edgekit.chip.codegen.stages.dense import HALF, STREAMED, DenseStage, Part, feed, filled
 from edgekit.chip.codegen.stages.fields import (
     ALL_CHANNELS,
     HANDED_OVER,
     LANES,
     UNLIMITED,
     UNSYNCHRONIZED,
-    Walk,
-    by_tile,
-    copy_stage,
     float_bits,
     loops,
     output_stage,
-    value_by_value,
     wait_for_handover,
 )
 from edgekit.chip.codegen.stages.nonlinear import load_spline
-from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES, Stage
+from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES
 from edgekit.chip.isa.memories import ROW_UNITS
 
 _WIDE = 65535  # the largest 16-bit value
 _ROOT_FACTOR = np.float32(46340)  # scale of the 16-bit 1/sqrt: its square is below 2^31
 _RECIPROCAL_LIMIT = 32768
 _FIFO_ROWS = 4
-_MOST_POSITIONS = 128  # at a time: each needs a row of wide memory
-_SCRATCH_LIMIT = 1 << 15
 # Of each position, behind its values and exponentials: largest, unused, root, squares.
 _POSITION_WORDS = 1 + 1 + 2 + 4
-_BYTE_ONES = tuple(1 << 8 * lane for lane in range(LANES))
 # Pairs of int16 weights minus their zero point 1: (2, 1) takes the first value, (1, 2) the second.
 _FIRST, _SECOND, _NEITHER = 0x10002, 0x20001, 0x10001
 _SELECTION = (_FIRST, _SECOND, *4 * (_NEITHER,), _FIRST, _SECOND)
-_LAST, _HALF, _ZERO = MASKS, MASKS + ROW_UNITS, MASKS + 2 * ROW_UNITS
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Some positions of a tile: where they lie in the source and in the output."""
-
-    num_rows: int
-    num_columns: int
-    source: Walk
-    output: Walk
-
-    @property
-    def positions(self) -> int:
-        """The number of positions."""
-        return self.num_rows * self.num_columns
-
-    def dense(self, step: int) -> Nest:
-        """A walk over the positions, ``step`` apart."""
-        return [(step, self.num_columns), (step * self.num_columns, self.num_rows)]
-
-
-class SoftmaxStage(Stage):
+class SoftmaxStage(DenseStage):
     """A softmax on blocks."""
 
     def __init__(
@@ -104,133 +74,42 @@ class SoftmaxStage(Stage):
     ) -> None:
         super().__init__(node.windows, sources, output, rows, columns)
         self.node = node
-        self.channels = self.source.channels
-        self.used_words = self.source.position_bytes // WORD
         self.words = round_up(self.used_words, 2)  # the product takes pairs of words
-        most_rows = max(span.num_outputs for span in self.rows)
-        most_columns = max(span.num_outputs for span in self.columns)
-        position = WORD * (3 * self.words + _POSITION_WORDS)
-        most = min(_MOST_POSITIONS, max(1, (_SCRATCH_LIMIT - SCRATCH_BYTES) // position))
-        self.columns_at_once = min(most_columns, most)
-        self.rows_at_once = min(most_rows, max(1, most // self.columns_at_once))
-        self.positions = self.rows_at_once * self.columns_at_once
-        self.scratch_bytes = SCRATCH_BYTES + position * self.positions + WORD
+        # A word behind the last square.
+        self.divide(3 * self.words + _POSITION_WORDS, 1)
         self.sums = self.bottom = TOP - SHARED_UNITS - ROW_UNITS * self.positions
-        self._parts: dict[int, _Part] = {}
-        self._tiles = 0
         self._at = _Places(0, 0, 0)
 
-    def emit(self, emitter: Emitter, scratch: int) -> None:
-        """Compute."""
+    def place(self, scratch: int) -> None:
+        """Set the addresses in scratch memory."""
         self._at = _Places(scratch, self.words, self.positions)
-        emitter.reset()
-        valid = self.channels % LANES
-        rows = [*_row(valid), *_row(2), *_row(0)]
-        mask = sum(1 << tile for tile in self.tiles)
-        write_rows(emitter, scratch, MASKS, rows, mask)
-        emitter.fence()
-        most_rows = max(span.num_outputs for span in self.rows)
-        most_columns = max(span.num_outputs for span in self.columns)
-        for row in range(0, most_rows, self.rows_at_once):
-            for column in range(0, most_columns, self.columns_at_once):
-                found = {tile: self._part(tile, row, column) for tile in self.tiles}
-                self._parts = {
-                    tile: part
-                    for tile, part in found.items()
-                    if part.num_rows > 0 and part.num_columns > 0
-                }
-                self._tiles = sum(1 << tile for tile in self._parts)
-                self._compute(emitter)
-        emitter.reset()
 
-    def _part(self, tile: int, row: int, column: int) -> _Part:
-        rows, columns = self.rows[tile // 4], self.columns[tile % 4]
-        place = rows.output + row, columns.output + column
-        source, output = (
-            Walk(block.at(tile, *place), block.position_bytes, block.row_bytes(tile))
-            for block in (self.source, self.output)
-        )
-        return _Part(
-            min(self.rows_at_once, rows.num_outputs - row),
-            min(self.columns_at_once, columns.num_outputs - column),
-            source,
-            output,
-        )
-
-    def _compute(self, emitter: Emitter) -> None:
-        self._copy_in(emitter)
+    def compute(self, emitter: Emitter) -> None:
+        """Compute the positions of `_parts`."""
+        self.copy_in(emitter, self._at.values)
         self._largest(emitter)
         self._subtract(emitter)
         self._exponentials(emitter)
         self._roots(emitter)
         self._reciprocals(emitter)
         self._product(emitter)
-        self._put(emitter, "op", self._copy_out)
+        self.put(emitter, "op", partial(self.copy_out, self._at.values))
         emitter.reset()
-
-    def _put(self, emitter: Emitter, name: str, fields_of: Callable[[_Part], Fields]) -> None:
-        emitter.put_by_tile(
-            name, by_tile(list(self._parts), lambda tile: fields_of(self._parts[tile]))
-        )
-
-    # Copies.
-
-    def _copy_in(self, emitter: Emitter) -> None:
-        """A dense copy of the values whose channels beyond the last are 0."""
-        self._put(emitter, "op", self._copied_values)
-        last = WORD * (self.used_words - 1)
-        if self.channels % LANES:
-            self._put(emitter, "op", lambda part: self._masked(part, self._at.values + last, _LAST))
-        self._clear(emitter, self._at.values + last + WORD, self.words - self.used_words, 1)
-        emitter.reset()
-
-    def _copied_values(self, part: _Part) -> Fields:
-        return self._copied(part, part.source, self._dense(part, self._at.values))
-
-    def _copy_out(self, part: _Part) -> Fields:
-        return self._copied(part, self._dense(part, self._at.values), part.output)
-
-    def _copied(self, part: _Part, source: Walk, output: Walk) -> Fields:
-        counts = part.num_columns, part.num_rows, self.used_words
-        is_flat = self.source.height * self.source.width == 1 or self.channels % LANES > 0
-        fields = value_by_value(source, output, counts, IDENTITY, is_flat=is_flat)
-        return {**fields, **copy_stage()}
-
-    def _dense(self, part: _Part, address: int, scale: int = 1) -> Walk:
-        step = scale * WORD * self.words
-        return Walk(address, step, step * part.num_columns)
-
-    def _masked(self, part: _Part, address: int, row: int, scale: int = 1) -> Fields:
-        """A word of each position through a row of wide memory; ``scale`` words for four values."""
-        walk = self._dense(part, address, scale)
-        counts = part.num_columns, part.num_rows, 1
-        return {**value_by_value(walk, walk, counts, row, is_flat=True), **copy_stage()}
-
-    def _clear(self, emitter: Emitter, address: int, number: int, scale: int) -> None:
-        if self.positions == 1 and number:
-            emitter.fence()
-            fill_words(emitter, address, [0] * number, self._tiles)
-            return
-        for word in range(number):
-            self._put(emitter, "op", partial(self._cleared, address + WORD * word, scale))
-
-    def _cleared(self, address: int, scale: int, part: _Part) -> Fields:
-        return self._masked(part, address, _ZERO, scale)
 
     # The largest value, and the differences.
 
     def _largest(self, emitter: Emitter) -> None:
-        self._put(emitter, "n2w", self._feed_values)
-        self._put(emitter, "op.max", self._largest_op)
+        self.put(emitter, "n2w", self._feed_values)
+        self.put(emitter, "op.max", self._largest_op)
         emitter.reset()
 
-    def _feed_values(self, part: _Part) -> Fields:
-        return _feed(self._at.values, [(1, self.words), *part.dense(self.words)])
+    def _feed_values(self, part: Part) -> Fields:
+        return feed(self._at.values, [(1, self.words), *part.dense(self.words)])
 
-    def _largest_op(self, part: _Part) -> Fields:
+    def _largest_op(self, part: Part) -> Fields:
         nest = [(0, self.words), (0, part.positions)]
         return {
-            **_STREAMED,
+            **STREAMED,
             **loops(LANES, self.words, part.positions),
             "out_base": self._at.largest,
             "out_flag": 3,
@@ -242,7 +121,7 @@ class SoftmaxStage(Stage):
             "reduce": 3,
             "mult": float_bits(1.0),
             "clamp_max": float_bits(255.0),
-            **op_nest_fields("out_", _filled([(WORD, 1), *part.dense(WORD)])),
+            **op_nest_fields("out_", filled([(WORD, 1), *part.dense(WORD)])),
             **op_nest_fields("par_", [(1, LANES), *nest]),
             **op_nest_fields("psum_", [(0, LANES * self.words), (0, part.positions)]),
         }
@@ -251,16 +130,16 @@ class SoftmaxStage(Stage):
         """``value - largest + 255``: minus the largest as a bias, from sums in wide memory."""
         write_rows(emitter, self._at.constants, SELECTION, [0] * 8, self._tiles)
         emitter.fence()
-        self._put(emitter, "op", self._negative_op)
+        self.put(emitter, "op", self._negative_op)
         emitter.fence(counters=2)
         emitter.fence()
         write_rows(emitter, self._at.constants, SELECTION, _SELECTION, self._tiles)
         emitter.fence()
-        self._put(emitter, "w2n", self._load_biases)
-        self._put(emitter, "op", self._difference_op)
+        self.put(emitter, "w2n", self._load_biases)
+        self.put(emitter, "op", self._difference_op)
         emitter.reset()
 
-    def _negative_op(self, part: _Part) -> Fields:
+    def _negative_op(self, part: Part) -> Fields:
         several = part.positions > 1
         return {
             **_DIFFERENCE,
@@ -281,7 +160,7 @@ class SoftmaxStage(Stage):
             **op_nest_fields("psum_", [(ROW_UNITS, part.positions)] if several else [(1, 1)]),
         }
 
-    def _load_biases(self, part: _Part) -> Fields:
+    def _load_biases(self, part: Part) -> Fields:
         return {
             "w_addr": self.sums,
             "w_levels": 5,
@@ -301,7 +180,7 @@ class SoftmaxStage(Stage):
             **nest_fields("n_", [(1, 32), (0, 2), (0, part.positions)], NARROW_DMA_LEVELS),
         }
 
-    def _difference_op(self, part: _Part) -> Fields:
+    def _difference_op(self, part: Part) -> Fields:
         several, words = part.positions > 1, self.words * part.positions
         dense = part.dense(WORD * self.words)
         return {
@@ -326,8 +205,8 @@ class SoftmaxStage(Stage):
             "group_level": 1,
             "reduce": 1,
             "bias": 1,
-            **op_nest_fields("in_", _filled([(2, 2 * self.words), *dense])),
-            **op_nest_fields("out_", _filled([(WORD, self.words), *dense])),
+            **op_nest_fields("in_", filled([(2, 2 * self.words), *dense])),
+            **op_nest_fields("out_", filled([(WORD, self.words), *dense])),
             **op_nest_fields("par_", [(ROW_UNITS, 2), (0, words)]),
             **op_nest_fields("psum_", [(0, 2), (0, words)]),
         }
@@ -337,17 +216,17 @@ class SoftmaxStage(Stage):
     def _exponentials(self, emitter: Emitter) -> None:
         """16-bit exponentials; those of channels beyond the last are 0."""
         self._load(emitter, EXP.times(np.float32(_WIDE)))
-        self._put(emitter, "op", self._exponential_op)
+        self.put(emitter, "op", self._exponential_op)
         valid = self.channels % LANES or LANES
         # The last value stands in the first or second of the two words of its four channels.
         last = 2 * (self.used_words - 1) + (valid - 1) // 2
         place = self._at.exponentials + WORD * last
         if valid % 2:
-            self._put(emitter, "op", lambda part: self._masked(part, place, _HALF, 2))
-        self._clear(emitter, place + WORD, 2 * self.words - last - 1, 2)
+            self.put(emitter, "op", lambda part: self.masked(part, place, HALF, 2))
+        self.clear(emitter, place + WORD, 2 * self.words - last - 1, 2)
         emitter.reset()
 
-    def _exponential_op(self, part: _Part) -> Fields:
+    def _exponential_op(self, part: Part) -> Fields:
         words = self.words * part.positions
         return {
             **loops(words),
@@ -379,11 +258,11 @@ class SoftmaxStage(Stage):
     def _roots(self, emitter: Emitter) -> None:
         """1/sqrt of the sum."""
         self._load(emitter, RSQRT.times(_ROOT_FACTOR))
-        self._put(emitter, "n2w", self._feed_sums)
-        self._put(emitter, "op.sum", self._root_op)
+        self.put(emitter, "n2w", self._feed_sums)
+        self.put(emitter, "op.sum", self._root_op)
         emitter.reset()
 
-    def _feed_sums(self, part: _Part) -> Fields:
+    def _feed_sums(self, part: Part) -> Fields:
         """Words to four rows of wide memory, one a row, in turns."""
         number = 2 * self.words * part.positions
         return {
@@ -400,11 +279,11 @@ class SoftmaxStage(Stage):
             **nest_fields("w_", [(1, _FIFO_ROWS), (0, number // _FIFO_ROWS)], DMA_LEVELS),
         }
 
-    def _root_op(self, part: _Part) -> Fields:
+    def _root_op(self, part: Part) -> Fields:
         rounds = 2 * self.words // _FIFO_ROWS
         nest = [(0, rounds), (0, part.positions)]
         return {
-            **_STREAMED,
+            **STREAMED,
             **loops(_FIFO_ROWS, rounds, part.positions),
             "out_base": self._at.roots,
             "out_flag": 3,
@@ -417,29 +296,29 @@ class SoftmaxStage(Stage):
             "nlu": APPLY | REDUCE_RANGE | WIDE,
             "mult": float_bits(float(np.float32(1) / np.float32(_WIDE))),
             **UNLIMITED,
-            **op_nest_fields("out_", _filled([(WORD, 2), *part.dense(2 * WORD)])),
+            **op_nest_fields("out_", filled([(WORD, 2), *part.dense(2 * WORD)])),
             **op_nest_fields("par_", [(ROW_UNITS, _FIFO_ROWS), *nest]),
             **op_nest_fields("psum_", [(0, 2 * self.words), (0, part.positions)]),
         }
 
     def _reciprocals(self, emitter: Emitter) -> None:
         """The square of 1/sqrt, and the four squares of a position packed again."""
-        self._put(emitter, "op", self._square_op)
-        self._put(emitter, "n2w", self._feed_roots)
+        self.put(emitter, "op", self._square_op)
+        self.put(emitter, "n2w", self._feed_roots)
         emitter.fence(units=0x20)
-        self._put(emitter, "op", self._pack_op)
+        self.put(emitter, "op", self._pack_op)
         wait_for_handover(emitter)
 
-    def _feed_roots(self, part: _Part) -> Fields:
-        return _feed(self._at.roots, [(1, 2), *part.dense(2)], turns=2)
+    def _feed_roots(self, part: Part) -> Fields:
+        return feed(self._at.roots, [(1, 2), *part.dense(2)], turns=2)
 
-    def _square_op(self, part: _Part) -> Fields:
+    def _square_op(self, part: Part) -> Fields:
         root_scale = np.float32(1) / _ROOT_FACTOR
         square = root_scale * root_scale
         multiplier = square * (np.float32(1) / (square * np.float32(_WIDE)))
         nest = part.dense(0)
         return {
-            **_STREAMED,
+            **STREAMED,
             **loops(2, 2, part.num_columns, part.num_rows),
             "in_base": self._at.roots,
             "in_flag": 3,
@@ -455,13 +334,13 @@ class SoftmaxStage(Stage):
             "nlu": WIDE,
             "mult": float_bits(float(multiplier)),
             "clamp_max": float_bits(_RECIPROCAL_LIMIT),
-            **op_nest_fields("in_", _filled([(2, 4), *part.dense(2 * WORD)])),
-            **op_nest_fields("out_", _filled([(WORD, 2), (WORD, 4), *part.dense(4 * WORD)], 5)),
+            **op_nest_fields("in_", filled([(2, 4), *part.dense(2 * WORD)])),
+            **op_nest_fields("out_", filled([(WORD, 2), (WORD, 4), *part.dense(4 * WORD)], 5)),
             **op_nest_fields("par_", [(2, 2), (0, 2), *nest]),
             **op_nest_fields("psum_", [(1, 1), (0, 4), *nest]),
         }
 
-    def _pack_op(self, part: _Part) -> Fields:
+    def _pack_op(self, part: Part) -> Fields:
         nest = part.dense(0)
         return {
             **loops(LANES, 1, part.num_columns, part.num_rows),
@@ -482,8 +361,8 @@ class SoftmaxStage(Stage):
             "nlu": WIDE,
             "mult": float_bits(1.0),
             **UNLIMITED,
-            **op_nest_fields("in_", _filled([(WORD, LANES), *part.dense(WORD * LANES)])),
-            **op_nest_fields("out_", _filled([(WORD, 2), *part.dense(2 * WORD)])),
+            **op_nest_fields("in_", filled([(WORD, LANES), *part.dense(WORD * LANES)])),
+            **op_nest_fields("out_", filled([(WORD, 2), *part.dense(2 * WORD)])),
             **op_nest_fields("par_", [(1, LANES), (0, 1), *nest]),
             **op_nest_fields("psum_", [(0, LANES), (0, 1), *nest]),
         }
@@ -492,11 +371,11 @@ class SoftmaxStage(Stage):
 
     def _product(self, emitter: Emitter) -> None:
         """Every exponential times the reciprocal."""
-        self._put(emitter, "n2w", self._feed_exponentials)
-        self._put(emitter, "op", self._product_op)
+        self.put(emitter, "n2w", self._feed_exponentials)
+        self.put(emitter, "op", self._product_op)
         wait_for_handover(emitter)
 
-    def _feed_exponentials(self, part: _Part) -> Fields:
+    def _feed_exponentials(self, part: Part) -> Fields:
         fills = self.words // 2 * part.positions
         return {
             "n_addr": self._at.exponentials,
@@ -510,10 +389,10 @@ class SoftmaxStage(Stage):
             **nest_fields("w_", [(0, fills)], DMA_LEVELS),
         }
 
-    def _product_op(self, part: _Part) -> Fields:
+    def _product_op(self, part: Part) -> Fields:
         words = self.words * part.positions
         return {
-            **_STREAMED,
+            **STREAMED,
             **loops(2, self.words // 2, part.positions),
             "in_base": self._at.roots,
             "in_flag": 1,
@@ -526,10 +405,8 @@ class SoftmaxStage(Stage):
             "cfg2": 0x1E,
             "group_level": 1,
             **output_stage(self.node.stage),
-            **op_nest_fields(
-                "in_", _filled([(WORD, 1), (0, self.words), *part.dense(2 * WORD)], 5)
-            ),
-            **op_nest_fields("out_", _filled([(WORD, self.words), *part.dense(WORD * self.words)])),
+            **op_nest_fields("in_", filled([(WORD, 1), (0, self.words), *part.dense(2 * WORD)], 5)),
+            **op_nest_fields("out_", filled([(WORD, self.words), *part.dense(WORD * self.words)])),
             **op_nest_fields("par_", [(2, 2), (0, self.words // 2), (0, part.positions)]),
             **op_nest_fields("psum_", [(0, words)]),
         }
@@ -539,16 +416,6 @@ class SoftmaxStage(Stage):
         load_spline(emitter, table, self._tiles)
 
 
-# An op whose weight rows come one by one from a narrow-to-wide copy.
-_STREAMED: Fields = {
-    "par_base": FIFO,
-    "par_flag": 1,
-    "par_levels": 64,
-    "cfg0": 0x60,
-    "cfg1": 0x12D,
-    **UNSYNCHRONIZED,
-    **ALL_CHANNELS,
-}
 _DIFFERENCE: Fields = {
     "w_zp": 1,
     **ALL_CHANNELS,
@@ -569,30 +436,3 @@ class _Places:
         self.unused = self.largest + WORD * positions
         self.roots = self.unused + WORD * positions
         self.squares = self.roots + 2 * WORD * positions  # and a word behind the last
-
-
-def _row(valid: int) -> tuple[int, ...]:
-    """A row that copies the first ``valid`` bytes of a word and makes the others 0."""
-    return tuple(one if lane < valid else 0 for lane, one in enumerate(_BYTE_ONES))
-
-
-def _filled(nest: Nest, levels: int = 4) -> Nest:
-    """The nest with levels of one iteration behind it, as Google's compiler writes it."""
-    extent = max(abs(stride) * count for stride, count in nest)
-    return [*nest, *[(extent, 1)] * (levels - len(nest))]
-
-
-def _feed(address: int, nest: Nest, turns: int = 0) -> Fields:
-    """Words to one row of wide memory, one after the other."""
-    levels = [level for level in nest if level[1] > 1]
-    words = int(np.prod([count for _, count in nest]))
-    walk = [(0, turns), (0, words // turns)] if turns and words > turns else [(0, words)]
-    return {
-        "n_addr": address,
-        "n_levels": level_mask(len(levels)),
-        "w_addr": FIFO,
-        "w_rows": 1,
-        **HANDED_OVER,
-        **nest_fields("n_", levels, NARROW_DMA_LEVELS),
-        **nest_fields("w_", walk, DMA_LEVELS),
-    }
