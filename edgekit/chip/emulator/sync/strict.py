@@ -19,6 +19,8 @@ import numpy as np
 
 from edgekit.chip.emulator.plan import Checker, Task
 from edgekit.chip.emulator.sync.capacity import check_capacity
+from edgekit.chip.emulator.sync.counts import CountChecker, records_of_op
+from edgekit.chip.emulator.sync.frame import FrameChecker
 from edgekit.chip.emulator.units.fences import Fence
 from edgekit.chip.emulator.units.mesh import Mesh
 from edgekit.chip.emulator.units.op import Op
@@ -57,9 +59,12 @@ class SyncChecker(Checker):
         self.producers = dict.fromkeys(_PRODUCERS, 0)
         self.to_wide = [0] * NUM_TILES  # signals of narrowToWide
         self.streams: dict[tuple[int, int], int] = {}  # (tile, row): count of its first row
+        # Rows of wide memory that narrowToWide writes and that have not been drained.
+        self.unfinished: list[set[int]] = [set() for _ in range(NUM_TILES)]
         self.uncounted: set[int] = set()
         self.waited = dict.fromkeys(_PRODUCERS, 0)
         self.seq = -1
+        self.counts, self.frame = CountChecker(), FrameChecker()
 
     # -- in program order
 
@@ -73,6 +78,8 @@ class SyncChecker(Checker):
             if self.seq >= 0 and instruction["seq"] != self.seq + 1:
                 raise _fault(instruction, f"number {instruction['seq']} after {self.seq}", "seq")
             self.seq = instruction["seq"]
+        self.frame.issued(instruction)
+        self.counts.issued(instruction)
         name = instruction.layout.name
         if name == "ring.send":
             self._producer(instruction)
@@ -151,6 +158,7 @@ class SyncChecker(Checker):
             self._check_relay(task)
         elif isinstance(task, Op):
             self._check_op(task, tiles)
+            self._check_rows(task, tiles)
 
     def sends(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
         """The outbound half of a mesh transfer runs on ``tile``."""
@@ -181,6 +189,9 @@ class SyncChecker(Checker):
         """A task has run on ``tiles``."""
         if isinstance(task, Op):
             self._op_wrote(task, tiles)
+        elif isinstance(task, NarrowToWide) and not task.streams:
+            for tile in tiles:
+                self.unfinished[tile].update(task.rows)
         elif isinstance(task, Fence):
             self._passed(task, tiles)
 
@@ -217,6 +228,8 @@ class SyncChecker(Checker):
     def _passed(self, task: Fence, tiles: list[int]) -> None:
         instruction = task.instruction
         for tile in tiles:
+            if "n2w" in task.units:
+                self.unfinished[tile].clear()
             if not instruction["count"] and instruction["counters"] >> _NARROW_TO_WIDE & 1:
                 self.to_wide[tile] = 0
                 self.uncounted.discard(tile)
@@ -296,6 +309,21 @@ class SyncChecker(Checker):
                     task.instruction,
                     f"reads words of tile {tile} from the mesh without a fence in between",
                     "in_base",
+                )
+
+    def _check_rows(self, task: Op, tiles: list[int]) -> None:
+        """Check that an op waits for rows that narrowToWide has been told to write."""
+        waits = {record.counter for record in records_of_op(task.instruction)}
+        if task.nest.stream_row >= 0 or _NARROW_TO_WIDE in waits:
+            return
+        for tile in tiles:
+            rows = self.unfinished[tile] & task.nest.read
+            if rows:
+                raise _fault(
+                    task.instruction,
+                    f"reads wide memory row {min(rows)} of tile {tile} without waiting for "
+                    f"narrowToWide",
+                    "par_base",
                 )
 
 
