@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from edgekit.chip.arithmetic.scales import (
 )
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.nodes import COPY, Elementwise, Node, OutputStage, Shape
+from edgekit.chip.codegen.rearrange import reshaped
 from edgekit.formats.tflite import Model, Tensor
 
 DTYPES = ("INT8", "UINT8")
@@ -44,6 +45,7 @@ class NodeBuilder:
         self.nodes: list[Node] = []
         self.aliases: dict[int, int] = {}
         self._shapes: dict[int, Shape] = {}  # of tensors that only the device has
+        self._reshaped: dict[tuple[int, Shape], int] = {}  # the same bytes in another shape
 
     def root(self, tensor: int) -> int:
         """The tensor whose block contains the values of ``tensor``."""
@@ -60,15 +62,31 @@ class NodeBuilder:
         """The tensor with the values of ``tensor``, for a node that reads rows and columns.
 
         Raises:
-            Unsupported: A reshape gave it rows, columns or channels that its bytes do not have.
+            Unsupported: A reshape moved its values, in more copies than are made.
         """
+        return self.shaped(tensor, shape_of(self.tensors[tensor].shape))
+
+    def shaped(self, tensor: int, shape: Shape) -> int:
+        """The tensor with the values of ``tensor`` that lies in narrow memory as ``shape``."""
         root = self.root(tensor)
-        if self.shape(root) != shape_of(self.tensors[tensor].shape):
-            raise Unsupported(
-                f"a reshape of {words_of(self.shape(root))} to "
-                f"{words_of(shape_of(self.tensors[tensor].shape))} before it moves values"
-            )
-        return root
+        if self.shape(root) == shape:
+            return root
+        if not any(root in (*node.sources, node.output) for node in self.nodes):
+            self._shapes[root] = shape  # an input can come in any shape
+            return root
+        if (root, shape) not in self._reshaped:
+            self._reshaped[root, shape] = reshaped(self, root, shape)
+        return self._reshaped[root, shape]
+
+    def save(self) -> Callable[[], None]:
+        """What puts everything back as it is now."""
+        nodes, aliases = list(self.nodes), dict(self.aliases)
+        shapes, moved = dict(self._shapes), dict(self._reshaped)
+
+        def restore() -> None:
+            self.nodes, self.aliases, self._shapes, self._reshaped = nodes, aliases, shapes, moved
+
+        return restore
 
     def add_elementwise(self, source: int, output: int, stage: OutputStage) -> None:
         """A node for every value alone: its result lies as its source does."""

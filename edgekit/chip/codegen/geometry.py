@@ -70,17 +70,32 @@ class Span:
 
 @dataclass(frozen=True)
 class Axis:
-    """A sliding window along one axis."""
+    """A sliding window along one axis; it may make only some of the outputs."""
 
     size: int = 1
     stride: int = 1
     pad: int = 0  # before the first row or column
     dilation: int = 1
+    first: int = 0  # the first output that is made
+    every: int = 1  # from one output that is made to the next
+    count: int | None = None  # of outputs that are made; None: all from the first one on
 
     @property
     def reach(self) -> int:
         """Rows or columns that one output reads, gaps included."""
         return (self.size - 1) * self.dilation + 1
+
+    def made(self, first: int, number: int) -> Counted:
+        """(first, number) of the places of the window for outputs ``first`` and so on."""
+        begin = max(0, -((self.first - first) // self.every))
+        end = -((self.first - first - number) // self.every)
+        if self.count is not None:
+            end = min(end, self.count)
+        return begin, max(0, end - begin)
+
+    def output(self, place: int) -> int:
+        """The output that a place of the window makes."""
+        return self.first + self.every * place
 
 
 def same_padding(outputs: int, size: int, axis: Axis) -> int:
@@ -92,9 +107,10 @@ def spans_of(outputs: Sequence[Counted], size: int, axis: Axis) -> list[Span]:
     """The spans of a consumer that computes ``outputs`` = [(first, number)] of a source."""
     spans = []
     for (own, num_own), (first, number) in zip(own_ranges(size), outputs):
-        window = first * axis.stride - axis.pad
-        reach = (number - 1) * axis.stride + axis.reach if number else 0
-        spans.append(Span(own, num_own, first, number, window, reach))
+        place, made = axis.made(first, number)
+        window = place * axis.stride - axis.pad
+        reach = (made - 1) * axis.stride + axis.reach if made else 0
+        spans.append(Span(own, num_own, axis.output(place), made, window, reach))
     return exchanged(spans, size)
 
 

@@ -20,7 +20,7 @@ from edgekit.chip.arithmetic.scales import (
     scale_of,
     zero_point_of,
 )
-from edgekit.chip.codegen import operand_rules, pool_rules
+from edgekit.chip.codegen import move_rules, operand_rules, pool_rules
 from edgekit.chip.codegen.builder import DTYPES, NodeBuilder, words_of
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import WORD, Axis, same_padding
@@ -33,6 +33,7 @@ from edgekit.chip.codegen.nodes import (
     Softmax,
     Window,
 )
+from edgekit.chip.codegen.rearrange import select_channels
 from edgekit.formats.tflite import Model, Operator, Tensor
 
 _ZERO_CROSSING = 128  # what makes an int8 value unsigned
@@ -62,11 +63,12 @@ class Legalizer(NodeBuilder):
         if rule is None:
             raise Unsupported(f"{operator.label} is not implemented")
         self._check_tensors(operator)
-        nodes, aliases, pads = list(self.nodes), dict(self.aliases), dict(self._pads)
+        restore, pads = self.save(), dict(self._pads)
         try:
             rule(self, operator)
         except (Unsupported, *_MALFORMED) as error:
-            self.nodes, self.aliases, self._pads = nodes, aliases, pads
+            restore()
+            self._pads = pads
             if isinstance(error, Unsupported):
                 raise
             raise Unsupported("its options or shapes contradict each other") from error
@@ -125,8 +127,6 @@ class Legalizer(NodeBuilder):
         height, width, channels = self.shape(source)
         depthwise = operator.opcode == "DEPTHWISE_CONV_2D"
         if depthwise:
-            if channels not in {1, weights.shape[3]}:
-                raise Unsupported(f"a depth multiplier of {weights.shape[3] // channels}")
             weights = weights.transpose(3, 1, 2, 0)
             depthwise = channels > 1
         elif weights.shape[3] != channels:
@@ -142,7 +142,38 @@ class Legalizer(NodeBuilder):
             axes.append(
                 Axis(kernel, stride, extra + (pad if options["padding"] == "SAME" else 0), dilation)
             )
+        times = len(weights) // channels
+        if depthwise and times > 1:
+            # Every channel as many times as it is read, one after the other.
+            base = select_channels(self, base, [number // times for number in range(len(weights))])
         self._add_convolution(operator, base, weights, Window(*axes), depthwise=depthwise)
+
+    def transpose_conv(self, operator: Operator) -> None:
+        """TRANSPOSE_CONV: for every phase of its stride a convolution with a part of the taps."""
+        _, kernel, source, *bias = operator.inputs
+        output, options = operator.outputs[0], operator.options
+        weights, base = self.values(kernel), self.image(source)
+        zeros = self.tensors[kernel].quantization
+        if zeros is None or not zeros.scale:
+            raise Unsupported("weights without a scale")
+        axes = []
+        for k, which in enumerate("hw"):
+            stride, size = options[f"stride_{which}"], weights.shape[1 + k]
+            pad = 0
+            if options["padding"] == "SAME":
+                # As the convolution that it is the transpose of.
+                pad = same_padding(self.shape(base)[k], self.shape(output)[k], Axis(size, stride))
+            axes.append([_phase(size, stride, pad, place) for place in range(stride)])
+        plain = replace(operator, inputs=(source, kernel, *bias))
+        filled = np.broadcast_to(
+            np.array(zeros.zero_point or (0,), np.int64).reshape(-1, 1, 1, 1), weights.shape
+        )
+        for rows, row_taps in axes[0]:
+            for columns, column_taps in axes[1]:
+                taken = weights[:, row_taps][:, :, column_taps]
+                if not taken.size:  # of this phase only the bias is left
+                    taken = filled[:, :1, :1]
+                self._add_convolution(plain, base, taken, Window(rows, columns), depthwise=False)
 
     def dense(self, operator: Operator) -> None:
         """FULLY_CONNECTED: a convolution whose window is the whole map."""
@@ -201,19 +232,17 @@ class Legalizer(NodeBuilder):
     # Shapes.
 
     def reshape(self, operator: Operator) -> None:
-        """RESHAPE and its kind: the bytes stay where they are."""
-        source, output = operator.inputs[0], operator.outputs[0]
-        before, after = self.shape(self.root(source)), self.shape(output)
-        if before != after and after[:2] != (1, 1):
-            raise Unsupported(f"a reshape of {words_of(before)} to {words_of(after)}")
-        self.aliases[output] = self.root(source)
+        """RESHAPE and its kind: the bytes stay where they are until a node reads positions."""
+        self.aliases[operator.outputs[0]] = self.root(operator.inputs[0])
 
     def pad(self, operator: Operator) -> None:
         """PAD of rows and columns: part of the convolutions behind it, or a copy."""
         source, output = operator.inputs[0], operator.outputs[0]
         pads = self.values(operator.inputs[1]).reshape(-1, 2).tolist()
-        if len(pads) != 4 or any(pads[0]) or any(pads[3]):
-            raise Unsupported("padding of the batch or of channels")
+        is_zero = operator.opcode == "PAD"
+        if len(pads) != 4 or any(pads[0]) or any(pads[3]) or not is_zero:
+            move_rules.pad(self, operator)
+            return
         (top, _), (left, _) = pads[1], pads[2]
         graph = self.model.main
         users = [each for each in graph.operators if output in each.inputs]
@@ -221,70 +250,7 @@ class Legalizer(NodeBuilder):
         if users and windows and output not in graph.outputs:
             self._pads[output] = self.image(source), (top, left)
             return
-        window = Window(Axis(pad=top), Axis(pad=left))
-        fill = zero_point_of(self.tensors[source])
-        self.nodes.append(Elementwise(self.image(source), output, COPY, window, padding=fill))
-
-    def strided_slice(self, operator: Operator) -> None:
-        """STRIDED_SLICE of rows, columns and whole words of channels: a copy."""
-        source, output = operator.inputs[0], operator.outputs[0]
-        begin, _, step = (self.values(index).reshape(-1).tolist() for index in operator.inputs[1:4])
-        options, shape = operator.options, self.tensors[source].shape
-        if len(begin) != 4 or len(self.tensors[output].shape) != 4:
-            raise Unsupported("a slice that changes the rank")
-        if any(options.get(f"{key}_mask") for key in ("ellipsis", "new_axis", "shrink_axis")):
-            raise Unsupported("a slice with an ellipsis, a new or a removed axis")
-        mask = options.get("begin_mask", 0)
-        begin = [0 if mask >> k & 1 else first % shape[k] for k, first in enumerate(begin)]
-        if begin[0] or begin[3] % WORD or step[3] != 1 or min(step) < 1:
-            raise Unsupported(f"a slice of channels that does not begin at a multiple of {WORD}")
-        window = Window(Axis(stride=step[1], pad=-begin[1]), Axis(stride=step[2], pad=-begin[2]))
-        self.nodes.append(
-            Elementwise(
-                self.image(source),
-                output,
-                COPY,
-                window,
-                source_channel=begin[3],
-                num_channels=self.shape(output)[2],
-            )
-        )
-
-    def split(self, operator: Operator) -> None:
-        """SPLIT of channels at multiples of a word: copies."""
-        axis = int(self.values(operator.inputs[0]).reshape(-1)[0])
-        source = operator.inputs[1]
-        if len(self.tensors[source].shape) != 4 or axis % 4 != 3:
-            raise Unsupported("a split of another axis than channels")
-        first = 0
-        for output in operator.outputs:
-            if first % WORD:
-                raise Unsupported(f"a split that is not at a multiple of {WORD} channels")
-            number = self.shape(output)[2]
-            self.nodes.append(
-                Elementwise(
-                    self.image(source), output, COPY, source_channel=first, num_channels=number
-                )
-            )
-            first += number
-
-    def concatenation(self, operator: Operator) -> None:
-        """CONCATENATION of channels at multiples of a word: requantizations or copies."""
-        index = operator.outputs[0]
-        output = self.tensors[index]
-        if len(output.shape) != 4 or operator.options["axis"] % 4 != 3:
-            raise Unsupported("a concatenation of another axis than channels")
-        if operator.options.get("fused_activation_function", "NONE") != "NONE":
-            raise Unsupported("a concatenation with an activation")
-        first = 0
-        for source in operator.inputs:
-            if self.is_constant(source):
-                raise Unsupported("a concatenation with a constant")
-            if first % WORD:
-                raise Unsupported(f"a concatenation that is not at a multiple of {WORD} channels")
-            stage = self.requantization(self.tensors[source], output)
-            self.nodes.append(Elementwise(self.image(source), index, stage, output_channel=first))
-            first += self.shape(source)[2]
+        move_rules.pad(self, operator)
 
     # Element by element.
 
@@ -341,12 +307,24 @@ def softmax_multiplier(output: Tensor) -> np.float32:
     return np.float32((exponential * reciprocal) * (np.float32(1) / scale_of(output)))
 
 
+def _phase(size: int, stride: int, pad: int, place: int) -> tuple[Axis, list[int]]:
+    """Every ``stride``-th output of a transposed convolution from ``place`` on.
+
+    Returns the window along one axis, and the taps that it has, in order.
+    """
+    ahead, first = divmod(place + pad, stride)
+    taps = list(range(first, size, stride))[::-1]
+    number = max(1, len(taps))
+    return Axis(number, pad=number - 1 - ahead, first=place, every=stride), taps
+
+
 _RULES: dict[str, Callable[[Legalizer, Operator], None]] = {
     "ADD": operand_rules.addition,
     "AVERAGE_POOL_2D": pool_rules.pool,
-    "CONCATENATION": Legalizer.concatenation,
+    "CONCATENATION": move_rules.concatenation,
     "CONV_2D": Legalizer.convolution,
     "DEPTHWISE_CONV_2D": Legalizer.convolution,
+    "DEPTH_TO_SPACE": move_rules.depth_to_space,
     "EXPAND_DIMS": Legalizer.reshape,
     "FULLY_CONNECTED": Legalizer.dense,
     "HARD_SWISH": operand_rules.function,
@@ -356,8 +334,11 @@ _RULES: dict[str, Callable[[Legalizer, Operator], None]] = {
     "MAX_POOL_2D": pool_rules.pool,
     "MEAN": pool_rules.reduction,
     "MINIMUM": operand_rules.extreme,
+    "MIRROR_PAD": move_rules.mirror_pad,
     "MUL": operand_rules.product,
+    "PACK": move_rules.pack,
     "PAD": Legalizer.pad,
+    "PADV2": Legalizer.pad,
     "PRELU": operand_rules.prelu,
     "QUANTIZE": Legalizer.requantize,
     "REDUCE_MAX": pool_rules.extreme_reduction,
@@ -366,12 +347,21 @@ _RULES: dict[str, Callable[[Legalizer, Operator], None]] = {
     "RELU6": Legalizer.requantize,
     "RELU_N1_TO_1": Legalizer.requantize,
     "RESHAPE": Legalizer.reshape,
+    "RESIZE_BILINEAR": move_rules.resize_bilinear,
+    "RESIZE_NEAREST_NEIGHBOR": move_rules.resize_nearest,
     "RSQRT": operand_rules.function,
+    "SLICE": move_rules.slice_,
     "SOFTMAX": Legalizer.softmax,
-    "SPLIT": Legalizer.split,
+    "SPACE_TO_DEPTH": move_rules.space_to_depth,
+    "SPLIT": move_rules.split,
+    "SPLIT_V": move_rules.split,
     "SUB": operand_rules.addition,
     "SQUEEZE": Legalizer.reshape,
-    "STRIDED_SLICE": Legalizer.strided_slice,
+    "STRIDED_SLICE": move_rules.strided_slice,
     "SUM": pool_rules.reduction,
     "TANH": operand_rules.function,
+    "TILE": move_rules.tile,
+    "TRANSPOSE": move_rules.transpose,
+    "TRANSPOSE_CONV": Legalizer.transpose_conv,
+    "UNPACK": move_rules.unpack,
 }

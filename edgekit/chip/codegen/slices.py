@@ -124,6 +124,9 @@ def plan_segment(
     if segment.grows:
         if segment.columns > 1 or len(frontier) > 1 or not consumed or streamed:
             raise Unsupported("a result that cannot grow over its input")
+        others = (*network.nodes[: segment.first], *network.nodes[segment.end :])
+        if frontier & {network.root(node.output) for node in others}:
+            raise Unsupported("a result of which other steps make a part")
         largest = max(consumed, key=lambda tensor: _size(network.shapes[tensor]))
         overlay = largest, next(iter(frontier))
     parts = [(p, q) for p in range(segment.rows) for q in range(segment.columns)]
@@ -187,10 +190,18 @@ def _windows(outputs: Sequence[Counted], axis: Axis) -> list[Range]:
     """(first, end) of what each tile row or column reads."""
     ranges = []
     for first, number in outputs:
-        start = first * axis.stride - axis.pad
-        end = start + (number - 1) * axis.stride + axis.reach
-        ranges.append((start, end) if number else (0, 0))
+        place, made = axis.made(first, number)
+        start = place * axis.stride - axis.pad
+        end = start + (made - 1) * axis.stride + axis.reach
+        ranges.append((start, end) if made else (0, 0))
     return ranges
+
+
+def _most_made(node: Node, rows: Sequence[Counted], columns: Sequence[Counted]) -> int:
+    """The most positions that a tile makes."""
+    window = node.windows[0]
+    height = max(window.rows.made(*each)[1] for each in rows)
+    return height * max(window.columns.made(*each)[1] for each in columns)
 
 
 def _slice(
@@ -216,7 +227,7 @@ def _slice(
         height, width, _ = network.shapes[output]
         rows = _clipped(areas[output].rows, height)
         columns = _clipped(areas[output].columns, width)
-        if not any(number for _, number in rows) or not any(number for _, number in columns):
+        if not _most_made(node, rows, columns):
             continue
         jobs.append(Job(index, node, rows, columns))
         for tensor, window in zip(node.sources, node.windows):
@@ -381,6 +392,6 @@ def segment_steps(network: Network, plan: SegmentPlan) -> int:
 
 def job_steps(network: Network, job: Job) -> int:
     """Steps of the busiest tile's op loops of a node, and what an instruction costs."""
-    positions = max(n for _, n in job.rows) * max(n for _, n in job.columns)
+    positions = _most_made(job.node, job.rows, job.columns)
     words = round_up(network.shapes[network.root(job.node.output)][2], 4) // 4
     return job.node.steps(positions, words) + _INSTRUCTION_STEPS

@@ -306,12 +306,8 @@ class ConvolutionStage(Stage):
                     (window.rows.stride * step_y, rows.num_outputs),
                 ]
             )
-            written = merged(
-                [
-                    (output.position_bytes, columns.num_outputs),
-                    (output.row_bytes(tile), rows.num_outputs),
-                ]
-            )
+            made_x, made_y = self.output_steps(tile)
+            written = merged([(made_x, columns.num_outputs), (made_y, rows.num_outputs)])
         loops = self._loops(taps, walk, positions)
         group_words = self.group_channels // WORD
         last = self.num_channels - self.group_channels * (self.groups - 1)

@@ -64,8 +64,7 @@ class ElementwiseStage(Stage):
         )
         written = Walk(
             output.at(tile, rows.output, columns.output) + node.output_channel,
-            output.position_bytes,
-            output.row_bytes(tile),
+            *self.output_steps(tile),
         )
         is_flat = source.height * source.width == 1 or channels % WORD > 0
         counts = width, height, divide_up(channels, WORD)

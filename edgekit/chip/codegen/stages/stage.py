@@ -29,6 +29,7 @@ class Stage:
         rows: Sequence[Counted],
         columns: Sequence[Counted],
     ) -> None:
+        self.windows = windows
         self.sources, self.source, self.output = sources, sources[0], output
         self.reads: list[tuple[Spans, Spans]] = [
             (
@@ -39,6 +40,14 @@ class Stage:
         ]
         self.rows, self.columns = self.reads[0]
         self.tiles = computing_tiles(self.rows, self.columns)
+
+    def output_steps(self, tile: int) -> tuple[int, int]:
+        """Bytes from one column that it makes to the next, and from one row."""
+        window = self.windows[0]
+        return (
+            window.columns.every * self.output.position_bytes,
+            window.rows.every * self.output.row_bytes(tile),
+        )
 
     def emit(self, emitter: Emitter, scratch: int) -> None:
         """Compute; ``scratch`` is the address of ``scratch_bytes`` of narrow memory."""
