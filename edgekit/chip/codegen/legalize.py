@@ -18,12 +18,11 @@ from edgekit.chip.arithmetic.scales import (
     ACTIVATIONS,
     multiplier_of,
     scale_of,
-    zero_point_of,
 )
 from edgekit.chip.codegen import move_rules, operand_rules, pool_rules
-from edgekit.chip.codegen.builder import DTYPES, NodeBuilder, words_of
+from edgekit.chip.codegen.builder import DTYPES, NodeBuilder
 from edgekit.chip.codegen.errors import Unsupported
-from edgekit.chip.codegen.geometry import WORD, Axis, same_padding
+from edgekit.chip.codegen.geometry import Axis, same_padding
 from edgekit.chip.codegen.nodes import (
     COPY,
     Convolution,
@@ -102,6 +101,15 @@ class Legalizer(NodeBuilder):
         raw: NDArray[np.uint8] = data.view(np.uint8)
         return raw ^ np.uint8(_ZERO_CROSSING) if dtype == "INT8" else raw
 
+    def _zeros(self, tensor: int) -> NDArray[np.uint8]:
+        """Weights of one tap that are all zero."""
+        kernel = self.tensors[tensor]
+        first, _, _, last = kernel.shape
+        zero = np.array(kernel.quantization.zero_point if kernel.quantization else (0,))
+        unsigned = zero + (_ZERO_CROSSING if kernel.dtype == "INT8" else 0)
+        filled = np.broadcast_to(unsigned.reshape(-1, 1, 1, 1), (first, 1, 1, last))
+        return filled.astype(np.uint8)
+
     def _check_tensors(self, operator: Operator) -> None:
         for index in (*operator.inputs, *operator.outputs):
             if index < 0 or self.is_constant(index):
@@ -152,10 +160,7 @@ class Legalizer(NodeBuilder):
         """TRANSPOSE_CONV: for every phase of its stride a convolution with a part of the taps."""
         _, kernel, source, *bias = operator.inputs
         output, options = operator.outputs[0], operator.options
-        weights, base = self.values(kernel), self.image(source)
-        zeros = self.tensors[kernel].quantization
-        if zeros is None or not zeros.scale:
-            raise Unsupported("weights without a scale")
+        weights, base = self._weights(kernel), self.image(source)
         axes = []
         for k, which in enumerate("hw"):
             stride, size = options[f"stride_{which}"], weights.shape[1 + k]
@@ -165,14 +170,11 @@ class Legalizer(NodeBuilder):
                 pad = same_padding(self.shape(base)[k], self.shape(output)[k], Axis(size, stride))
             axes.append([_phase(size, stride, pad, place) for place in range(stride)])
         plain = replace(operator, inputs=(source, kernel, *bias))
-        filled = np.broadcast_to(
-            np.array(zeros.zero_point or (0,), np.int64).reshape(-1, 1, 1, 1), weights.shape
-        )
         for rows, row_taps in axes[0]:
             for columns, column_taps in axes[1]:
                 taken = weights[:, row_taps][:, :, column_taps]
                 if not taken.size:  # of this phase only the bias is left
-                    taken = filled[:, :1, :1]
+                    taken = self._zeros(kernel)
                 self._add_convolution(plain, base, taken, Window(rows, columns), depthwise=False)
 
     def dense(self, operator: Operator) -> None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from edgekit.chip.arithmetic.scales import activation_of, zero_point_of
-from edgekit.chip.codegen.builder import shape_of, words_of
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import WORD, Axis, Block
 from edgekit.chip.codegen.nests import round_up
+from edgekit.chip.codegen.node_list import shape_of, words_of
 from edgekit.chip.codegen.nodes import COPY, Convolution, Elementwise, Shape, Window
 from edgekit.chip.codegen.rearrange import place_values, select_channels, take_channels
 from edgekit.chip.isa.memories import NARROW_BYTES

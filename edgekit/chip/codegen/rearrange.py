@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
-from typing import TYPE_CHECKING, Iterator, Sequence
+from typing import Iterator, Sequence
 
 import numpy as np
 
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import WORD, Axis, Block
 from edgekit.chip.codegen.nests import round_up
+from edgekit.chip.codegen.node_list import NodeList, words_of
 from edgekit.chip.codegen.nodes import (
     COPY,
     Convolution,
@@ -25,16 +26,13 @@ from edgekit.chip.codegen.nodes import (
     Window,
 )
 
-if TYPE_CHECKING:
-    from edgekit.chip.codegen.builder import NodeBuilder
-
 _MOST_COPIES = 512  # of one reshape
 _MOST_BYTES = 96_000  # of a tile, for a tensor whose positions a reshape moves
 _DIRECT_BYTES = 24_000  # smaller tensors are read by every tile that needs a part
 
 
 def select_channels(
-    builder: NodeBuilder,
+    builder: NodeList,
     source: int,
     channels: Sequence[int | None],
     output: int | None = None,
@@ -76,14 +74,14 @@ def select_channels(
     return output
 
 
-def take_channels(builder: NodeBuilder, source: int, first: int, number: int) -> tuple[int, int]:
+def take_channels(builder: NodeList, source: int, first: int, number: int) -> tuple[int, int]:
     """(tensor, channel) from which on ``number`` channels of the source lie in whole words."""
     if first % WORD == 0:
         return source, first
     return select_channels(builder, source, range(first, first + number)), 0
 
 
-def reshaped(builder: NodeBuilder, source: int, shape: Shape) -> int:
+def reshaped(builder: NodeList, source: int, shape: Shape) -> int:
     """A new tensor with the values of the source, row by row, in another shape.
 
     Raises:
@@ -96,8 +94,8 @@ def reshaped(builder: NodeBuilder, source: int, shape: Shape) -> int:
     return output
 
 
-def _check(builder: NodeBuilder, source: int, shape: Shape, copies: int) -> None:
-    what = f"a reshape of {_words(builder.shape(source))} to {_words(shape)}"
+def _check(builder: NodeList, source: int, shape: Shape, copies: int) -> None:
+    what = f"a reshape of {words_of(builder.shape(source))} to {words_of(shape)}"
     if copies > _MOST_COPIES:
         raise Unsupported(f"{what}, which takes {copies:,} copies; at most {_MOST_COPIES} are made")
     size = Block(shape).size_bytes
@@ -108,7 +106,7 @@ def _check(builder: NodeBuilder, source: int, shape: Shape, copies: int) -> None
 
 
 def place_values(
-    builder: NodeBuilder, source: int, output: int, first: int, stage: OutputStage
+    builder: NodeList, source: int, output: int, first: int, stage: OutputStage
 ) -> None:
     """Copy all values of the source, row by row, to the output from position ``first`` on."""
     height, width, channels = builder.shape(source)
@@ -210,7 +208,7 @@ def _rows(source: _Walk, output: _Walk, number: int) -> Iterator[_Run]:
 
 
 def _copy(
-    builder: NodeBuilder,
+    builder: NodeList,
     source: tuple[int, int],
     output: tuple[int, int],
     channels: int,
@@ -262,7 +260,3 @@ def _copy(
 
 def _making(axis: Axis, first: int, every: int, count: int) -> Axis:
     return Axis(1, axis.stride, axis.pad, first=first, every=every, count=count)
-
-
-def _words(shape: Shape) -> str:
-    return "x".join(str(size) for size in shape)
