@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evidence from chips: which texts of the vocabulary occur in programs that a chip ran rightly.
 
-One JSON file in the user's data folder; `edgekit confirm --import` adds a report to it. Each text
-names the reports that support it.
+One JSON file in the user's data folder. Each text names the reports that support it.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ def read_evidence(path: PathLike | None = None) -> UserEvidence:
             "the file is not edgekit's evidence of chips",
             where=str(place),
             why=str(error),
-            fix="remove it and import the reports again: edgekit confirm --import REPORT",
+            fix="remove it; without it there is no evidence",
         ) from error
     return found if found.rules == empty.rules else empty
 
