@@ -208,3 +208,18 @@ def _finished(graph: Graph, inputs: tuple[int, ...], output: int) -> Model:
 def test_l2_normalization(compare: Compare, shape: tuple[int, ...]) -> None:
     for seed in range(2):
         _check(compare, "L2_NORMALIZATION", seed, shape)
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        ("CONV_2D", "TANH", "MEAN", "FULLY_CONNECTED", "SOFTMAX"),
+        ("MAX_POOL_2D", "HARD_SWISH", "MINIMUM", "SUM"),
+        ("CONV_2D", "PRELU", "AVERAGE_POOL_2D", "L2_NORMALIZATION"),
+    ],
+)
+def test_stages_behind_each_other(compare: Compare, opcodes: tuple[str, ...]) -> None:
+    """What one stage leaves in the shared memories does not disturb the next."""
+    for seed in range(3):
+        model = random_model(seed, opcodes)
+        assert compare(model, random_feeds(model, 1)).reasons == {}
