@@ -28,7 +28,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -506,16 +506,22 @@ class _output_into:  # noqa: N801 - reads as a function
         sys.stdout = self._old
 
 
-def main() -> int:
-    """Damage, run, report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--number", type=int, default=11_000, help="of all kinds together")
+def arguments(description: str | None, kinds: Iterable[str], number: int) -> argparse.Namespace:
+    """Parse the command line of a script that damages files of several kinds."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--number", type=int, default=number, help="of all kinds together")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--kinds", default=",".join(kinds))
     parser.add_argument("--keep", type=Path, help="folder for the files that failed")
     options = parser.parse_args()
     if options.keep is not None:
         options.keep.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def main() -> int:
+    """Damage, run, report."""
+    options = arguments(__doc__, KINDS, 11_000)
     whole, names = Tally(), options.kinds.split(",")
     each = -(-options.number // len(names))
     with tempfile.TemporaryDirectory(prefix="edgekit-fuzz-") as folder:

@@ -10,7 +10,6 @@ launcher as its Python, which passes its pipes to that process. Everything else 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import os
@@ -28,7 +27,16 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.host.convert import convert
-from scripts.fuzz_inputs import Draw, Kind, Tally, damage_bytes, damage_json, fuzz, report
+from scripts.fuzz_inputs import (
+    Draw,
+    Kind,
+    Tally,
+    arguments,
+    damage_bytes,
+    damage_json,
+    fuzz,
+    report,
+)
 
 _SOCKET = "EDGEKIT_FUZZ_SOCKET"
 _TIMEOUT_S = 150
@@ -266,12 +274,7 @@ def _python(call: str, *words: str) -> subprocess.Popen[bytes]:
 
 def main() -> int:
     """Start the server, damage, convert, report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--number", type=int, default=1000, help="of all kinds together")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kinds", default=",".join(KINDS))
-    parser.add_argument("--keep", type=Path, help="folder for the files that failed")
-    options = parser.parse_args()
+    options = arguments(__doc__, KINDS, 1000)
     names, whole = options.kinds.split(","), Tally()
     with tempfile.TemporaryDirectory(prefix="edgekit-fuzz-") as name:
         folder = Path(name)
