@@ -39,6 +39,7 @@ PAGES = (
     "docs/tutorials/mnist.md",
     "docs/guides/convert.md",
     "docs/guides/check.md",
+    "docs/guides/compile.md",
     "docs/guides/evaluate.md",
     "docs/guides/boards.md",
     "docs/guides/frigate.md",
