@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Sequence
 
-from edgekit.chip.codegen.nests import OP_LEVELS, Fields
+from edgekit.chip.codegen.nests import NARROW_DMA_LEVELS, OP_LEVELS, Fields
 from edgekit.chip.isa.encode import encode_one
-from edgekit.chip.isa.memories import NUM_TILES
+from edgekit.chip.isa.memories import NUM_TILES, tiles_of
 from edgekit.chip.isa.table import LAYOUTS, RELOCATED_BIT, WORD_BYTES
 from edgekit.formats.darwinn import Description, Direction, Position
 
@@ -82,6 +82,11 @@ class Counters:
         default_factory=lambda: [1] * NUM_TILES
     )  # of each tile's last op
 
+    rows_made: list[int] = field(
+        default_factory=lambda: [0] * NUM_TILES
+    )  # by copies to wide memory
+    rows_used: list[int] = field(default_factory=lambda: [0] * NUM_TILES)  # of these, by ops
+
     def num_fills(self, tile: int) -> int:
         """The fills of both consumers."""
         return self.fills[0][tile] + self.fills[1][tile]
@@ -124,11 +129,39 @@ class Emitter:
             fields["seq"] = self._sequence % (1 << bits)
             fields.setdefault("tiles", ALL_TILES)
             self._sequence += 1
+        if name == "n2w":
+            self._count_rows(fields)
+        elif layout.unit == "op" and fields.get("cfg1", 0) & 31 == NARROW_TO_WIDE:
+            self._await_row(fields)
         self._code.append(encode_one(opcode, fields))
         self._words += layout.num_words
         self.num_words += layout.num_words
         if layout.unit == "op" and "loop0" in fields:
             self._count_cycles(fields)
+
+    def _count_rows(self, copy: Fields) -> None:
+        rows = 1
+        for level in range(copy.get("tail", 0) >> 1, NARROW_DMA_LEVELS):
+            rows *= copy.get(f"n_cnt{level}", 0) + 1
+        for tile in tiles_of(copy["tiles"]):
+            self.counters.rows_made[tile] += rows
+
+    def _await_row(self, op: Fields) -> None:
+        """Set which row of the copies to wide memory the op waits for: the next one, if any.
+
+        The count and what each iteration adds lie across cfg1, sync0 and sync1.
+        """
+        tiles, counters = tiles_of(op["tiles"]), self.counters
+        first = tiles[0]
+        waits = op.get("par_rows", 0) > 0 or counters.rows_made[first] > 0
+        count = counters.rows_used[first] + 1 if waits else 0
+        op["cfg1"] = op["cfg1"] & 0xFF | (count & 3) << 8
+        op["sync0"] = op["sync0"] & 0xC000 | count >> 2
+        used = op["sync0"] >> 14 | (op["sync1"] & 0x3FFF) << 2
+        for level in range(op["cfg1"] >> 5 & 7, OP_LEVELS):
+            used *= op.get(f"loop{level}", 0) + 1
+        for tile in tiles:
+            counters.rows_used[tile] += used
 
     def _count_cycles(self, fields: Fields) -> None:
         cycles = 1
@@ -235,6 +268,9 @@ class Emitter:
     def fence(self, **fields: int) -> None:
         """The tiles wait until their units have finished."""
         self.put("fence", **{"units": _EVERY_UNIT, **fields})
+        if fields.get("counters", 0) >> NARROW_TO_WIDE & 1:
+            for tile in tiles_of(fields.get("tiles", ALL_TILES)):
+                self.counters.rows_made[tile] = self.counters.rows_used[tile] = 0
 
     def signal(self, **fields: int) -> None:
         """A fence whose end the scalar core waits for."""

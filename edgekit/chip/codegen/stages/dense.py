@@ -112,7 +112,7 @@ class DenseStage(Stage):
         rows = [*_row(valid), *_row(2), *_row(0)]
         mask = sum(1 << tile for tile in self.tiles)
         write_rows(emitter, scratch, MASKS, rows, mask)
-        emitter.fence()
+        emitter.reset()
         most_rows = max(span.num_outputs for span in self.rows)
         most_columns = max(span.num_outputs for span in self.columns)
         for row in range(0, most_rows, self.rows_at_once):
@@ -173,9 +173,7 @@ class DenseStage(Stage):
 
     def _copied(self, part: Part, source: Walk, output: Walk) -> Fields:
         counts = part.num_columns, part.num_rows, self.used_words
-        is_flat = self.source.height * self.source.width == 1 or self.channels % LANES > 0
-        fields = value_by_value(source, output, counts, IDENTITY, is_flat=is_flat)
-        return {**fields, **copy_stage()}
+        return {**value_by_value(source, output, counts, IDENTITY), **copy_stage()}
 
     def _dense(self, part: Part, address: int, scale: int = 1) -> Walk:
         step = scale * WORD * self.words
@@ -185,7 +183,7 @@ class DenseStage(Stage):
         """A word of each position through a row of wide memory; ``scale`` words for four values."""
         walk = self._dense(part, address, scale)
         counts = part.num_columns, part.num_rows, 1
-        fields = {**value_by_value(walk, walk, counts, row, is_flat=True), **copy_stage()}
+        fields = {**value_by_value(walk, walk, counts, row), **copy_stage()}
         if self.padding:
             fields.update(in_zp=self.padding, out_zp=self.padding)
         return fields

@@ -66,9 +66,8 @@ class ElementwiseStage(Stage):
             output.at(tile, rows.output, columns.output) + node.output_channel,
             *self.output_steps(tile),
         )
-        is_flat = source.height * source.width == 1 or channels % WORD > 0
         counts = width, height, divide_up(channels, WORD)
-        fields = value_by_value(read, written, counts, IDENTITY, is_flat=is_flat)
+        fields = value_by_value(read, written, counts, IDENTITY)
         if node.is_copy:
             fields.update(copy_stage())
         else:

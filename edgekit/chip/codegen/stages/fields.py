@@ -51,9 +51,7 @@ class Walk:
     step_y: int
 
 
-def value_by_value(
-    source: Walk, output: Walk, counts: tuple[int, int, int], row: int, *, is_flat: bool = False
-) -> Fields:
+def value_by_value(source: Walk, output: Walk, counts: tuple[int, int, int], row: int) -> Fields:
     """An op that passes every word through a row of wide memory.
 
     Args:
@@ -61,8 +59,6 @@ def value_by_value(
         output: What it writes.
         counts: Columns, rows, words of a position.
         row: The address of the row: the identity, or one that makes some bytes 0.
-        is_flat: Whether there is one position, or the last word of each is not full: Google's
-            compiler sets a bit for these.
     """
     width, height, words = counts
     fields: Fields = {
@@ -72,6 +68,8 @@ def value_by_value(
         "out_flag": 3,
         "par_base": row,
         "psum_levels": 0x800,
+        # It waits for no copy to wide memory: the row was there before the counters' last reset.
+        "cfg1": 0x4D,
         "cfg2": 6,
         "group_level": 1,
         **ALL_CHANNELS,
@@ -80,10 +78,9 @@ def value_by_value(
     if height == 1 or all(each.step_y == width * each.step_x for each in (source, output)):
         positions: Nest = [(0, width * height)]
         fields.update(loops(width * height, words), in_levels=1, out_levels=1, cfg0=0x65)
-        fields["cfg1"] = 0x14D if is_flat else 0x4D
     else:
         positions = [(0, width), (0, height)]
-        fields.update(loops(*counts), in_levels=3, out_levels=3, cfg0=5, cfg1=0x4D)
+        fields.update(loops(*counts), in_levels=3, out_levels=3, cfg0=5)
     repeated = [level for level in [*positions, (0, words)] if level[1] > 1]
     for prefix, walk in (("in_", source), ("out_", output)):
         steps = (walk.step_x, walk.step_y)

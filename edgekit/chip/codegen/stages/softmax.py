@@ -196,7 +196,7 @@ class SoftmaxStage(DenseStage):
             "par_flag": 1,
             "psum_levels": 0x840,
             "cfg0": 3 if several else 7,
-            "cfg1": 0x18D if several else 0x14D,
+            "cfg1": 0x8D if several else 0x4D,
             **UNSYNCHRONIZED,
             "sync2": 0xA6,
             "sync3": 0x80,
