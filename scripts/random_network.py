@@ -349,6 +349,136 @@ class RandomNetwork:
             "STRIDED_SLICE", [source, *words], real, "StridedSliceOptions", grid, **options
         )
 
+    def slice_(self, source: int) -> int:
+        """Some rows, columns and channels, from any place on."""
+        sizes = self.real[source].shape[1:]
+        first = [int(self.generator.integers(0, max(1, n // 2))) for n in sizes]
+        count = [int(self.generator.integers(1, n - k + 1)) for n, k in zip(sizes, first)]
+        where = tuple(slice(k, k + n) for k, n in zip(first, count))
+        inputs = [source, self.numbers(0, *first), self.numbers(1, *count)]
+        real = self.real[source][(slice(None), *where)]
+        return self.add("SLICE", inputs, real, "SliceOptions", self.grid_of(source))
+
+    def pad_channels(self, source: int) -> int:
+        """Rows, columns and channels of zeros around."""
+        pads = self.generator.integers(0, 3, (3, 2)).tolist()
+        widths = [[0, 0], *pads]
+        tensor = self.constant(f"pads_{len(self.operators)}", np.array(widths, np.int32))
+        real = np.pad(self.real[source], widths)
+        return self.add("PAD", [source, tensor], real, "PadOptions", self.grid_of(source))
+
+    def mirror_pad(self, source: int) -> int:
+        """The image's own rows and columns around it."""
+        most = [min(2, n - 1) for n in self.real[source].shape[1:3]]
+        pads = [[int(self.generator.integers(0, n + 1)) for _ in "ab"] for n in most]
+        widths = [[0, 0], *pads, [0, 0]]
+        tensor = self.constant(f"pads_{len(self.operators)}", np.array(widths, np.int32))
+        mode = int(self.pick(0, 1))
+        kind: Any = ("reflect", "symmetric")[mode]
+        real = np.pad(self.real[source], widths, mode=kind)
+        inputs, grid = [source, tensor], self.grid_of(source)
+        return self.add("MIRROR_PAD", inputs, real, "MirrorPadOptions", grid, mode=mode)
+
+    def tile(self, source: int) -> int:
+        """The image several times, side by side."""
+        times = [1, *self.generator.integers(1, 3, 3).tolist()]
+        real = np.tile(self.real[source], times)
+        inputs, grid = [source, self.numbers(*times)], self.grid_of(source)
+        return self.add("TILE", inputs, real, "TileOptions", grid)
+
+    def concatenation_of_places(self, source: int) -> int:
+        """An image and a part of it, one below or beside the other."""
+        axis = int(self.pick(1, 2))
+        part = self.slice_(source)
+        real = self.real[source]
+        wanted = list(real.shape)
+        wanted[axis] = self.real[part].shape[axis]
+        if list(self.real[part].shape) != wanted:
+            part = source
+        made = np.concatenate([real, self.real[part]], axis=axis)
+        return self.add(
+            "CONCATENATION",
+            [source, part],
+            made,
+            "ConcatenationOptions",
+            self.grid_of(source),
+            axis=axis,
+            fused_activation_function="NONE",
+        )
+
+    def reshape_places(self, source: int) -> int:
+        """The same values with rows, columns and channels of other sizes."""
+        _, height, width, channels = self.real[source].shape
+        wanted = [(1, 1, height * width, channels), (1, width, height, channels)]
+        if channels % 2 == 0:
+            wanted.append((1, height, 2 * width, channels // 2))
+        if width % 2 == 0:
+            wanted.append((1, height, width // 2, 2 * channels))
+        shape = wanted[int(self.generator.integers(len(wanted)))]
+        # An image is read by a convolution, so that the values really move.
+        return self.conv_2d(self.reshape(source, shape))
+
+    def depth_to_space(self, source: int) -> int:
+        """Channels as blocks of 2 x 2 positions."""
+        _, height, width, channels = self.real[source].shape
+        if channels % 4:
+            return source
+        x = self.real[source].reshape(1, height, width, 2, 2, channels // 4)
+        real = x.transpose(0, 1, 3, 2, 4, 5).reshape(1, 2 * height, 2 * width, channels // 4)
+        grid = self.grid_of(source)
+        return self.add("DEPTH_TO_SPACE", [source], real, "DepthToSpaceOptions", grid, block_size=2)
+
+    def transpose_conv(self, source: int) -> int:
+        """A transposed convolution with a stride of 1 to 3."""
+        x = self.real[source][0]
+        height, width, channels = x.shape
+        stride, size = int(self.pick(1, 2, 2, 3)), int(self.pick(1, 2, 3, 4))
+        outputs = int(self.pick(1, 3, 4, 8, 17))
+        padding = "VALID" if size < stride or self.pick(True, False) else "SAME"
+        weights, w = self._weights(outputs, (size, size, channels))
+        full = np.zeros(((height - 1) * stride + size, (width - 1) * stride + size, outputs))
+        for y in range(size):
+            for z in range(size):
+                made = np.einsum("hwc,oc->hwo", x, w[:, y, z])
+                rows = slice(y, y + (height - 1) * stride + 1, stride)
+                full[rows, z : z + (width - 1) * stride + 1 : stride] += made
+        real = full
+        if padding == "SAME":
+            cut = max(size - stride, 0)
+            real = full[cut // 2 :, cut // 2 :][: height * stride, : width * stride]
+        shape = self.numbers(1, *real.shape)
+        return self.add(
+            "TRANSPOSE_CONV",
+            [shape, weights, source],
+            real[None],
+            "TransposeConvOptions",
+            padding=padding,
+            stride_h=stride,
+            stride_w=stride,
+            fused_activation_function="NONE",
+        )
+
+    def depth_multiplier(self, source: int) -> int:
+        """A depthwise convolution that makes several channels of each."""
+        x = self.real[source]
+        channels, times = x.shape[3], int(self.pick(2, 3))
+        weights, w = self._weights(channels * times, (3, 3, 1), depthwise=True)
+        taps = _windows(x, (3, 3), (1, 1), (1, 1), "SAME")
+        real = np.einsum("yxhwc,cyx->hwc", taps.repeat(times, axis=4), w[..., 0])
+        return self.add(
+            "DEPTHWISE_CONV_2D",
+            [source, weights, -1],
+            real[None],
+            "DepthwiseConv2DOptions",
+            padding="SAME",
+            stride_h=1,
+            stride_w=1,
+            depth_multiplier=times,
+            dilation_h_factor=1,
+            dilation_w_factor=1,
+            fused_activation_function="NONE",
+        )
+
     def resize_bilinear(self, source: int) -> int:
         """Twice the size, half-pixel centres."""
         x = self.real[source]
@@ -484,6 +614,15 @@ OPERATORS: dict[str, int] = {
     "tanh": 1,
     "hard_swish": 1,
     "space_to_depth": 1,
+    "slice_": 1,
+    "pad_channels": 1,
+    "mirror_pad": 1,
+    "tile": 1,
+    "concatenation_of_places": 1,
+    "reshape_places": 1,
+    "depth_to_space": 1,
+    "transpose_conv": 1,
+    "depth_multiplier": 1,
 }
 ENDS = ("mean", "fully_connected", "softmax", "logistic", "")
 
