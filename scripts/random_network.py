@@ -353,8 +353,10 @@ class RandomNetwork:
         """Some rows, columns and channels, from any place on."""
         sizes = self.real[source].shape[1:]
         first = [int(self.generator.integers(0, max(1, n // 2))) for n in sizes]
-        count = [int(self.generator.integers(1, n - k + 1)) for n, k in zip(sizes, first)]
-        where = tuple(slice(k, k + n) for k, n in zip(first, count))
+        count = [
+            int(self.generator.integers(1, n - k + 1)) for n, k in zip(sizes, first, strict=True)
+        ]
+        where = tuple(slice(k, k + n) for k, n in zip(first, count, strict=True))
         inputs = [source, self.numbers(0, *first), self.numbers(1, *count)]
         real = self.real[source][(slice(None), *where)]
         return self.add("SLICE", inputs, real, "SliceOptions", self.grid_of(source))
