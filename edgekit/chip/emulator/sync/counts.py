@@ -98,7 +98,7 @@ class CountChecker:
             if record.counter in {_SCALING, *_RING_READS}:
                 self._check(op, record, partial(self._next, counter=record.counter))
             elif record.counter == _TO_WIDE:
-                self._check(op, record, partial(self._next_row, op=op))
+                self._check(op, record, partial(self._next_row, op=op, count=record.count))
             taken = record.round * _iterations(op, "loop", record.level, 8)
             for tile in tiles_of(op["tiles"]):
                 self._taken[tile][record.counter] += taken
@@ -115,10 +115,12 @@ class CountChecker:
     def _next(self, tile: int, counter: int) -> int:
         return self._taken[tile][counter] + 1
 
-    def _next_row(self, tile: int, op: Instruction) -> int:
-        """The next row of a stream; an op that reads fixed rows waits for all of them, if any."""
-        streams = op["par_rows"] > 0 or self._to_wide[tile] > 0
-        return self._next(tile, _TO_WIDE) if streams else 0
+    def _next_row(self, tile: int, op: Instruction, count: int) -> int:
+        """The next row of a stream; an op that reads fixed rows waits for some of them, if any."""
+        if op["par_rows"]:
+            return self._next(tile, _TO_WIDE)
+        there = self._to_wide[tile]
+        return min(max(count, 1), there)
 
     def _to_narrow(self, transfer: Instruction) -> None:
         counter = transfer["s0_id"]
