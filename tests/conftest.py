@@ -12,6 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
+# There are as many test processes as cores: more threads would wait for each other, and OpenBLAS
+# waits in a busy loop. Both variables are read when numpy and TensorFlow are imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import settings

@@ -81,7 +81,7 @@ class _Network:
 def digits(corpus: Path) -> tuple[Any, Any]:
     """Return the first images of MNIST's test set and their labels."""
     with np.load(corpus / "mnist" / "mnist.npz") as archive:
-        return archive["x_test"][:30], archive["y_test"][:30]
+        return archive["x_test"][:12], archive["y_test"][:12]
 
 
 def _start(image: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -108,18 +108,25 @@ def test_every_step_of_the_lstm_is_within_three_of_float64(
             outputs[_HIDDEN + "_variable_output"].reshape(-1).astype(int) + 128, found[-1]
         )
         right += int(scores.argmax() == digit)
-    assert right >= 27
+    assert right >= 11
 
 
+@pytest.mark.parametrize(
+    ("offset", "reason"),
+    [
+        (0, "more than 100000 instructions"),  # a branch to itself
+        (-55, "steps in all loop nests"),  # each pass transfers the image
+    ],
+)
 def test_a_loop_that_never_ends_stops(
-    load: Callable[..., Any], with_fields: Callable[..., Any]
+    offset: int, reason: str, load: Callable[..., Any], with_fields: Callable[..., Any]
 ) -> None:
     package = with_fields(
         load(f"{_LSTM}_edgetpu.tflite"),
-        lambda each: each.layout.name == "alu" and each.pc == 774,
-        imm=0x7FFFFFFF,  # rows of an image
+        lambda each: each.layout.name == "branch" and each.pc == 761,
+        offset=offset,
     )
-    with pytest.raises(EmulationError) as caught:
+    with pytest.raises(EmulationError, match=reason) as caught:
         EdgeTpu(package)
     assert caught.value.where
 
