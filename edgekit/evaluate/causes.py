@@ -7,7 +7,7 @@ import importlib.util
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from edgekit.runtime.channels import LOGIT_DECISION
 from edgekit.runtime.quality import COARSEST_LOGIT, FLOAT, MOST_SATURATED, SNR_LIMITS_DB, span
 
 if TYPE_CHECKING:
+    from edgekit.evaluate.far_samples import FarSamples
     from edgekit.formats.tflite import Model, Operator
     from edgekit.runtime.agreement import InputRanges, OutputRecord
 
@@ -29,6 +30,8 @@ _WIDE_LOGIT = 16.0  # a sigmoid of it is 1 - 1e-7
 _LOPSIDED = 8.0  # how many times further below zero than above it
 _WEAK_CODE = 42  # of 127: a row with smaller codes only loses more than 1.5 bits
 _MOST_WEAK = 0.5
+_MOST_WEIGHTS, _LARGEST_CODE = 0.98, 16.0  # this share of the weights has codes below the second
+_LEAST_WEIGHTS = 256
 _UNEQUAL = 6.0  # times the median: next to such a channel the others use 5 of 8 bits
 _CONSTANT, _LEAST_CONSTANT = 1e-3, 10  # of the largest value; samples
 _NOTHING = 1e-5  # of the largest value: smaller variations are not a signal
@@ -36,6 +39,7 @@ _FEW_INPUTS = 3  # the colours of a picture may differ
 _SMALL_STEPS = 5.0  # of an input's range: values of this average size lose much precision
 _OFFSET_STEPS = 16.0  # an input that uses fewer has little information
 _MOST_WIDER = 1.5  # than an input's range
+_MOST_UNUSED = 4.0  # an input's range is this many times wider than the samples
 _ROUNDING_STEPS = 0.6  # smaller noise is caused by the output's own step
 
 _APART = (
@@ -157,6 +161,20 @@ def constant_answers(records: Sequence[OutputRecord], reference: str) -> Iterato
         )
 
 
+def far_samples(found: Mapping[str, FarSamples], total: int) -> Iterator[Cause]:
+    """Report samples that were left out because their values are far larger than all others."""
+    for name, far in found.items():
+        yield Cause(
+            "cause.far_samples",
+            f"{far.text(name, total)}; it was left out of this comparison"
+            if far.count == 1
+            else f"{far.text(name, total)}; they were left out of this comparison",
+            f"leave such samples out of the calibration data, or limit the values to about "
+            f"{far.next_largest:.4g} before the network, in calibration and in use: a single one "
+            "sets the range of the input, and all others lose precision",
+        )
+
+
 def one_answer(only_class: int | None, count: int, reference: str) -> Iterator[Cause]:
     """Samples that show one class of several, or an input that the network was not trained on."""
     if only_class is not None:
@@ -200,7 +218,7 @@ def _offset_inputs(case: _Case) -> Iterator[Cause]:
     """Inputs that are far from 0 compared to their variation."""
     for ranges in case.inputs:
         scale, (low, high) = ranges.info.scale, ranges.ends
-        if not scale or max(low, -high) <= high - low or high - low > _OFFSET_STEPS * scale:
+        if not scale or not _is_offset_input(ranges):
             continue
         yield Cause(
             "cause.offset_input",
@@ -210,6 +228,11 @@ def _offset_inputs(case: _Case) -> Iterator[Cause]:
             f"subtract about {(low + high) / 2:.6g} from the samples outside the network, in "
             "training and in use; a subtraction inside comes too late",
         )
+
+
+def _is_offset_input(ranges: InputRanges) -> bool:
+    scale, (low, high) = ranges.info.scale or 0.0, ranges.ends
+    return max(low, -high) > high - low and high - low <= _OFFSET_STEPS * scale
 
 
 def _features(case: _Case) -> Iterator[Cause]:
@@ -237,17 +260,19 @@ def _wide_inputs(case: _Case) -> Iterator[Cause]:
         scale, params = ranges.info.scale, ranges.info.params
         if not scale or params is None or not ranges.mean_size:
             continue
-        if ranges.mean_size >= _SMALL_STEPS * scale:
-            continue
         low, high = ranges.ends
+        is_small = ranges.mean_size < _SMALL_STEPS * scale
+        is_used = _MOST_UNUSED * (high - low) >= params.real_max - params.real_min
+        if not is_small and (is_used or _is_offset_input(ranges)):
+            continue
         yield Cause(
             "cause.wide_input",
             f"the input {ranges.info.name} can store {params.real_min:.4g} to "
             f"{params.real_max:.4g}, in steps of {scale:.3g}, and the values are of the size "
             f"{ranges.mean_size:.3g} on average ({low:.4g} to {high:.4g})",
-            "leave single large samples out of the calibration; if the values are of very "
-            "different sizes, compute their logarithm or root outside the network, in training and "
-            "in use",
+            "calibrate with samples that are scaled like these, without single large ones; if the "
+            "values are of very different sizes, compute their logarithm or root outside the "
+            "network, in training and in use",
         )
 
 
@@ -400,6 +425,29 @@ def _dense(case: _Case) -> Iterator[Cause]:
         )
 
 
+def _dense_outliers(case: _Case) -> Iterator[Cause]:
+    """Dense layers in which few weights are far larger than all others."""
+    model = case.making.model
+    worst: tuple[float, str] = (_LARGEST_CODE, "")
+    for operator in model.main.operators:
+        if operator.opcode != "FULLY_CONNECTED":
+            continue
+        weights = model.main.tensors[operator.inputs[1]]
+        codes = model.data(weights)
+        if codes is None or weights.scale is None or codes.size < _LEAST_WEIGHTS:
+            continue
+        sizes = np.abs(codes.astype(np.int64) - (weights.zero_point or 0))
+        worst = min(worst, (float(np.quantile(sizes, _MOST_WEIGHTS)), _layer(model, operator)))
+    if worst[1]:
+        yield Cause(
+            "cause.weight_outliers",
+            f"few weights of the dense layer {worst[1]} are far larger than the others: "
+            f"{_MOST_WEIGHTS:.0%} of them use {worst[0]:.0f} of 127 codes",
+            "train with weight decay or a kernel_constraint, so that none is far larger than the "
+            "others; the weights of an input that never changes can be set to 0",
+        )
+
+
 def _channels(case: _Case) -> Iterator[Cause]:
     model = case.making.model
     unequal = []
@@ -467,6 +515,7 @@ _LOOKS: tuple[Callable[[_Case], Iterator[Cause]], ...] = (
     _saturating,
     _own_step,
     _dense,
+    _dense_outliers,
     _channels,
     _few,
 )

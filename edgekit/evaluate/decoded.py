@@ -311,7 +311,8 @@ def decoded_finding(record: DecodedRecord, reference: str = FLOAT) -> Iterator[F
     if record.verdict == GOOD:
         return
     if record.task == CLASSIFICATION:
-        text = f"it names the same class on {record.share:.0%} of the samples"
+        same = record.found / record.reference
+        text = f"it names the same class on {same:.0%} of the samples"
         if record.loss is not None and record.loss > LOSS_LIMITS[0]:
             text += (
                 f"; by the probabilities of {reference}, {record.loss:.1%} of all answers become "

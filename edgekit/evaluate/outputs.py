@@ -15,6 +15,7 @@ from edgekit.evaluate.causes import (
     Cause,
     Making,
     constant_answers,
+    far_samples,
     find_causes,
     mixed_outputs,
     one_answer,
@@ -26,6 +27,7 @@ from edgekit.evaluate.decoded import (
     describe_answers,
 )
 from edgekit.evaluate.decoders import same_decoders
+from edgekit.evaluate.far_samples import LargestSamples
 from edgekit.result import Result
 from edgekit.runtime import Runner
 from edgekit.runtime.agreement import InputRanges, OutputRecord, OutputSums
@@ -67,6 +69,7 @@ class Agreement(Result):
     outputs: tuple[OutputQuality, ...] = ()
     decoded: DecodedRecord | None = None  # the answers, if the task is known
     causes: tuple[Cause, ...] = ()  # of what is not good, the most likely first
+    num_far: int = 0  # samples left out: an input's values are far larger than in all others
     reference: str = FLOAT  # the name of the reference in texts
 
     @property
@@ -108,11 +111,13 @@ class OutputPair:
         self._order = order or tuple(range(len(model.outputs)))
         self._sums = [OutputSums(info) for info in model.outputs]
         self.inputs = [InputRanges(info) for info in model.inputs]
+        self._largest = LargestSamples([info.name for info in model.inputs])
         self._decoders = decoders if decoders and decoders[0].task != NONE else ()
         self._decoded = DecodedSums(self._decoders) if self._decoders else None
         has_planes = bool(self._decoders) and self._decoders[0].task == SEGMENTATION
         self._is_whole = has_planes and _num_planes(reference.outputs[0]) > 1
-        self.count = 0
+        self.count = 0  # samples given to `add`
+        self._num_added = 0  # of those, without the ones that are held back
 
     def add(
         self,
@@ -127,6 +132,27 @@ class OutputPair:
             expected: The reference's outputs for them, as its output tensors store them.
             actual: The model's outputs for them.
         """
+        groups = (inputs, expected, actual)
+        count = _num_rows(actual)
+        self.count += count
+        if not all(each.ndim and len(each) == count for group in groups for each in group):
+            self._add(*groups)  # a state, whose first dimension is not that of samples
+            return
+        held = self._largest.are_held(inputs)
+        for row in held:
+            rows = tuple([each[row : row + 1] for each in group] for group in groups)
+            for free in self._largest.hold(rows[0], rows):
+                self._add(*free)
+        if len(held) < count:
+            rest = np.delete(np.arange(count), held) if held else slice(None)
+            self._add(*([each[rest] for each in group] for group in groups))
+
+    def _add(
+        self,
+        inputs: Sequence[NDArray[Any]],
+        expected: Sequence[NDArray[Any]],
+        actual: Sequence[NDArray[Any]],
+    ) -> None:
         real, other = self._reference.to_real(*expected), self._model.to_real(*actual)
         if self._cut is not None:
             real = tuple(np.split(real[0], self._cut[1], self._cut[0]))
@@ -135,8 +161,8 @@ class OutputPair:
             ranges.add(np.asarray(values))
         for place, (sums, values) in enumerate(zip(self._sums, other)):
             sums.add(real[self._order[place]], values)
-        count = len(actual[0]) if actual and actual[0].ndim else 1
-        self.count += count
+        count = _num_rows(actual)
+        self._num_added += count
         if self._decoded is not None:
             for row in range(count):
                 part = slice(row, row + 1)
@@ -145,7 +171,12 @@ class OutputPair:
                 )
 
     def agreement(self, making: Making, reference: str = FLOAT) -> Agreement:
-        """Return the verdict over all samples, with likely causes if it is not good."""
+        """Return the verdict over all samples, with likely causes if it is not good.
+
+        Samples that are far larger than all others are left out.
+        """
+        for rows in self._largest.take_near():
+            self._add(*rows)
         records = [sums.record() for sums in self._sums]
         decoded = None if making.is_random else self._decoded_record(records)
         # In lists of objects, best first, the same row can be another object.
@@ -158,11 +189,12 @@ class OutputPair:
         agreement = Agreement(
             argmax=tuple(each.argmax for each in records),
             snr_db=tuple(each.snr_db for each in records),
-            num_samples=self.count,
+            num_samples=self._num_added,
             verdict=worst(levels),
             outputs=outputs,
             decoded=decoded,
             reference=reference,
+            num_far=self._largest.num_held,
         )
         worse = [each.record for each in outputs if each.findings] or records
         causes: tuple[Cause, ...] = ()
@@ -172,7 +204,10 @@ class OutputPair:
             constant = () if making.is_random else tuple(constant_answers(records, reference))
             causes = (*constant, *mixed_outputs(making.model, making.path))
         if decoded is not None:
-            causes = (*one_answer(decoded.only_class, self.count, reference), *causes)
+            causes = (*one_answer(decoded.only_class, self._num_added, reference), *causes)
+        if self._largest.num_held:  # they explain why the others use little of the input's range
+            others = (each for each in causes if each.code != "cause.wide_input")
+            causes = (*far_samples(self._largest.found(), self.count), *others)
         return replace(agreement, causes=causes)
 
     def _decoded_record(self, records: Sequence[OutputRecord]) -> DecodedRecord | None:
@@ -214,6 +249,10 @@ class OutputPair:
         if _num_planes(info) > 1:
             return self._is_whole
         return record.hits is not None and record.hits.decision == PROBABILITY_DECISION
+
+
+def _num_rows(outputs: Sequence[NDArray[Any]]) -> int:
+    return len(outputs[0]) if outputs and outputs[0].ndim else 1
 
 
 def _is_integer(info: TensorInfo) -> bool:

@@ -20,7 +20,7 @@ QUALITY_CODES = tuple(
             "The error of an output is large compared with its variation",
             "The signal-to-noise ratio is below 12 dB: the error is a quarter or more of the "
             "variation of the float model's outputs (around each element's own mean over the "
-            "samples). Outputs of up to 4 numbers that are not scores need 18 dB.",
+            "samples). Outputs of up to 4 numbers that are not scores need 20 dB.",
             _LOOK,
         ),
         (
@@ -29,6 +29,13 @@ QUALITY_CODES = tuple(
             "A row of few numbers may contain several targets. The error of some is 40 % or more "
             "of their variation, although the error of all together is small.",
             _LOOK,
+        ),
+        (
+            "quality.cut_off",
+            "Numbers are cut off at the end of an output's range",
+            "More than 8 % of the values of an output of up to 4 numbers are outside the range "
+            "that calibration measured. Of samples like those of calibration, about 2 % are.",
+            "Calibrate with more samples, like those of real use: --num-samples 300.",
         ),
         (
             "quality.decisions",
@@ -99,6 +106,15 @@ QUALITY_CODES = tuple(
             "Use samples of all classes; check --preprocess and the scaling of the data.",
         ),
         (
+            "cause.far_samples",
+            "A few samples have values far larger than all others",
+            "One sample of a hundred, for instance a fault of a sensor, is 8 times larger or more: "
+            "it sets the range of the input, and all others use few of its steps. Such samples are "
+            "left out of the comparison with the float model, where they would hide the error.",
+            "Leave them out of the calibration data, or limit the values before the network, in "
+            "calibration and in use.",
+        ),
+        (
             "cause.features",
             "Features of very different ranges share the scale of one input",
             "An input tensor has one scale. Features that vary by less than a few steps of it are "
@@ -115,11 +131,13 @@ QUALITY_CODES = tuple(
         ),
         (
             "cause.wide_input",
-            "Few large values set the range of an input",
-            "Most values are only a few steps large: some calibration samples are far larger, or "
+            "The values use a small part of an input's range",
+            "Most values are only a few steps large, or all use less than a quarter of the range: "
+            "the calibration samples were scaled in another way, some of them are far larger, or "
             "the values have very different sizes, like the power of a sound.",
-            "Leave single large samples out of the calibration; use the logarithm or root of "
-            "values of very different sizes outside the network, in training and in use.",
+            "Calibrate with samples that are scaled like those of real use, without single large "
+            "ones; use the logarithm or root of values of very different sizes outside the "
+            "network, in training and in use.",
         ),
         (
             "cause.offset_output",
@@ -165,6 +183,14 @@ QUALITY_CODES = tuple(
             "weights use only a few codes.",
             "Replace the layer by a 1x1 convolution (Conv2D(units, 1) on a tensor of 1 x 1 x "
             "channels), whose weights have a scale for each output.",
+        ),
+        (
+            "cause.weight_outliers",
+            "Few weights of a dense layer are far larger than the others",
+            "The Edge TPU uses one scale for all weights of a FULLY_CONNECTED. If a few are far "
+            "larger, the others use only a few codes.",
+            "Train with weight decay or a kernel_constraint. The weights of an input that never "
+            "changes, such as a pixel that is always black, can be set to 0.",
         ),
         (
             "cause.unequal_channels",

@@ -26,7 +26,7 @@ LEVELS = (UNKNOWN, GOOD, DOUBTFUL, BAD)  # from the least to the most severe
 SNR_LIMITS_DB = (8.0, 12.0)
 # The same for an output of at most MOST_TARGETS numbers: the network was trained to be exact in
 # each.
-TARGET_SNR_LIMITS_DB = (8.0, 18.0)
+TARGET_SNR_LIMITS_DB = (8.0, 20.0)
 # The same for one number among few: it may vary less than the others.
 ELEMENT_SNR_LIMITS_DB = (4.0, 8.0)
 # F1 of the values above the decision: objects are found by many neighbouring scores, pixels of a
@@ -34,6 +34,9 @@ ELEMENT_SNR_LIMITS_DB = (4.0, 8.0)
 OBJECT_F1_LIMITS = (0.7, 0.85)
 DENSE_F1_LIMITS = (0.8, 0.95)
 CHANNEL_F1_LIMITS = (0.25, 0.5)  # of the label or class with the lowest F1
+# The share of a target's values that are outside the range of calibration: above the first
+# doubtful, above the second bad. 100 samples that represent the data leave out about 2 %.
+CUT_OFF_LIMITS = (0.08, 0.16)
 LEAST_PART = 1 / 8  # of the channels; fewer narrow ones may be unused
 COARSEST_LOGIT = 0.3  # a step between neighbouring logits
 LEAST_SAMPLES = 4
@@ -81,7 +84,7 @@ def _findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
     yield from narrow
     if record.hits is not None and _is_enough(record.hits):
         return
-    noise = tuple(_noise(record, reference))
+    noise = (*_noise(record, reference), *_cut_off(record))
     elements = () if narrow else tuple(_element_findings(record, reference))
     levels = [worst([each.level for each in found]) for found in (noise, elements)]
     yield from elements if worst(levels) != levels[0] else noise
@@ -180,10 +183,7 @@ def _noise(record: OutputRecord, reference: str) -> Iterator[Finding]:
         if not record.spread or not record.noise:
             return
         ratio = 0.0
-    numbers = 1
-    for size in record.shape[1:]:
-        numbers *= size
-    is_target = record.hits is None and numbers <= MOST_TARGETS
+    is_target = _is_target(record)
     level = _level(ratio, TARGET_SNR_LIMITS_DB if is_target else SNR_LIMITS_DB)
     words = f"{record.name}: {_lost(ratio, reference)}"
     if is_target and record.log_snr_db is not None and level == GOOD:
@@ -194,6 +194,28 @@ def _noise(record: OutputRecord, reference: str) -> Iterator[Finding]:
         )
     if level != GOOD:
         yield Finding("quality.noise", level, record.name, words)
+
+
+def _cut_off(record: OutputRecord) -> Iterator[Finding]:
+    """Targets that often are beyond what the model can return."""
+    share = record.saturated
+    if not _is_target(record) or share <= CUT_OFF_LIMITS[0]:
+        return
+    yield Finding(
+        "quality.cut_off",
+        DOUBTFUL if share <= CUT_OFF_LIMITS[1] else BAD,
+        record.name,
+        f"{share:.0%} of the values of {record.name} are cut off at {record.model_range[0]:.4g} "
+        f"or {record.model_range[1]:.4g}",
+    )
+
+
+def _is_target(record: OutputRecord) -> bool:
+    """Whether an output contains the few numbers of a regression."""
+    numbers = 1
+    for size in record.shape[1:]:
+        numbers *= size
+    return record.hits is None and numbers <= MOST_TARGETS
 
 
 def _level(value: float, limits: tuple[float, float]) -> str:

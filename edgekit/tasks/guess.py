@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, Optional
 
 from edgekit.errors import UnsupportedModelError
+from edgekit.runtime.agreement import MOST_TARGETS
 from edgekit.tasks.box_recognizers import ssd_decoder, yolo_decoder
 from edgekit.tasks.case import PROBABILITIES, Case, DecodeOptions
 from edgekit.tasks.decoder import (
@@ -50,7 +51,6 @@ _ULTRALYTICS = {
     "classify": CLASSIFICATION,
     "semantic": SEGMENTATION,
 }
-_MOST_VALUES = 16  # more numbers are rather scores or an embedding
 
 
 def choose_decoder(
@@ -105,7 +105,7 @@ def values_if_unnamed(decoder: Decoder, prepared: Prepared, runner: Runner) -> D
     """
     case = Case(prepared, runner, DecodeOptions(), REGRESSION)
     is_certain = not decoder.is_guess or bool(prepared.notes.task or case.metadata)
-    if decoder.task != CLASSIFICATION or is_certain or case.shapes[0][-1] > _MOST_VALUES:
+    if decoder.task != CLASSIFICATION or is_certain or case.shapes[0][-1] > MOST_TARGETS:
         return decoder
     opcode = case.opcode_before(0)  # empty in a compiled model
     if opcode in PROBABILITIES or (not opcode and case.is_probability(0)):

@@ -58,6 +58,37 @@ def test_an_input_far_from_0_leaves_few_steps() -> None:
     assert "subtract about 300 " in cause.fix
 
 
+def test_samples_that_use_a_small_part_of_the_range_of_an_input_are_the_cause() -> None:
+    """Calibrated with values of 0..8; these are between 0 and 1, which is 32 steps."""
+    dim = InputRanges(TensorInfo("image", (1, 2, 2, 1), "int8", 8 / 255, -128, 0))
+    dim.add(np.linspace(0, 1, 8, dtype=np.float32).reshape(2, 2, 2, 1))
+    (cause,) = find_causes(_empty(), [], [dim])
+    assert cause.code == "cause.wide_input"
+    assert "can store 0 to 8" in cause.text
+    dim.add(np.full((1, 2, 2, 1), 7.0, np.float32))
+    assert [each.code for each in find_causes(_empty(), [], [dim])] == ["cause.unknown"]
+
+
+@pytest.mark.parametrize(
+    ("largest", "code"), [(127, "cause.weight_outliers"), (20, "cause.unknown")]
+)
+def test_few_weights_far_larger_than_the_others_are_the_cause(largest: int, code: str) -> None:
+    codes = np.random.default_rng(1).integers(-5, 6, (8, 64)).astype(np.int8)
+    codes[:, 0] = largest  # every row has one, so that no row is weaker than the others
+    if largest < 127:
+        codes *= 6
+    one = Quantization((0.1,), (0,))
+    tensors = (
+        Tensor("x", (1, 64), "INT8", 0, one),
+        Tensor("w", (8, 64), "INT8", 1, one),
+        Tensor("y", (1, 8), "INT8", 0, one),
+    )
+    dense = Operator("FULLY_CONNECTED", 1, (0, 1), (2,))
+    buffers = (np.empty(0, np.uint8), codes.view(np.uint8).reshape(-1))
+    model = Model((Subgraph(tensors, (0,), (2,), (dense,)),), buffers)
+    assert [cause.code for cause in find_causes(Making(model, ""), [], [])] == [code]
+
+
 def test_an_output_far_from_0_is_not_constant() -> None:
     """2000 to 2010 in steps of 8: the answers differ, though by little of their size."""
     expected = np.linspace(2000, 2010, 40)[:, None]

@@ -18,6 +18,7 @@ from edgekit.data.label_kinds import class_of
 from edgekit.data.random_samples import RANDOM
 from edgekit.data.spread import classes_of
 from edgekit.errors import DataError
+from edgekit.evaluate.far_samples import find_far
 
 Progress = Callable[[int, int | None], None]
 Arrays = list[NDArray[Any]]
@@ -58,6 +59,7 @@ class Calibration:
         self._labels: Counter[int] = Counter()
         self.count = 0
         self.ranges: list[Range] = []
+        self._sizes: list[list[float]] = []  # of each input: the largest value of each sample
         self.num_judged = 0  # samples that ``judging_batches`` yielded
         self.is_held_out = False  # whether none of them was used for calibration
         self.judged_labels: list[Any] = []  # of the samples that ``judging_batches`` has yielded
@@ -105,7 +107,7 @@ class Calibration:
         if self.unreadable:
             named = name_some(self.unreadable)
             notes.append(f"{len(self.unreadable)} samples could not be read: {named}")
-        return notes + self._classes_unseen() + self._range_unseen()
+        return notes + self._classes_unseen() + self._range_unseen() + self._far_samples()
 
     def batches(self, progress: Progress) -> Iterator[Arrays]:
         """Yield checked samples in batches of the inputs' batch size; fill up the last batch.
@@ -137,12 +139,15 @@ class Calibration:
 
     def _calibrating(self, progress: Progress) -> Iterator[Arrays]:
         self.count, self.ranges = 0, [(np.inf, -np.inf)] * len(self._inputs)
+        self._sizes = [[] for _ in self._inputs]
         self._labels = Counter()
         first: Arrays | None = None
         all_equal = True
         for sample in self._drawing.draw(self._wanted):
             arrays, ranges = self._checked(sample)
             self._add_ranges(ranges)
+            for sizes, (low, high) in zip(self._sizes, ranges, strict=True):
+                sizes.append(max(high, -low))
             first = arrays if first is None else first
             all_equal = all_equal and all(map(np.array_equal, arrays, first))
             self.count += 1
@@ -261,6 +266,18 @@ class Calibration:
                     f"outside are cut off; {self._more()}"
                 )
         return notes
+
+    def _far_samples(self) -> list[str]:
+        if not self.is_held_out:
+            return []  # they take part in the comparison, which reports them
+        found = zip(self._inputs, map(find_far, self._sizes), strict=True)
+        return [
+            f"{far.text(spec.name, self.count)}: the range of calibration includes them, and all "
+            "others lose precision; leave such samples out, or limit the values to about "
+            f"{far.next_largest:.4g} before the network"
+            for spec, far in found
+            if far is not None
+        ]
 
     def _more(self) -> str:
         available = self._dataset.num_samples

@@ -49,7 +49,8 @@ def sample(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("library")
 def test_run_reports_device_library_and_kernel(models: Models, sample: Path) -> None:
-    status, document = _edgekit("run", models.compiled, sample, "--device", "usb:0")
+    words = ("run", models.compiled, sample, "--device", "usb:0", "--task", "classification")
+    status, document = _edgekit(*words)
     assert status == 0
     assert [each["score"] for each in document["answers"][0]["top"]] == [31, 21, 1]
     assert document["device"] == "usb:0"
@@ -183,8 +184,8 @@ def test_a_device_that_hangs_during_a_run_is_abandoned(models: Models, tmp_path:
 def test_a_device_that_responds_in_time_runs_as_without_a_limit(
     models: Models, sample: Path
 ) -> None:
-    words = ("run", models.compiled, sample, "--device", "usb", "--timeout-sec", 60)
-    status, document = _edgekit(*words)
+    words = ("run", models.compiled, sample, "--device", "usb", "--task", "classification")
+    status, document = _edgekit(*words, "--timeout-sec", 60)
     assert status == 0
     assert [each["score"] for each in document["answers"][0]["top"]] == [31, 21, 1]
 
