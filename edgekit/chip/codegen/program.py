@@ -56,7 +56,7 @@ from edgekit.formats.tflite import Tensor
 MIN_RUNTIME_VERSION = 14  # of compiler 16, whose forms of instructions are used
 _CHIP = "beagle"  # libedgetpu's name of the Edge TPU
 _DATA_TYPES = {"UINT8": DataType.FIXED_POINT8, "INT8": DataType.SIGNED_FIXED_POINT8}
-_PARAMETER_UNIT = 64  # bytes of a parameter stream
+_UNIT_BYTES = 64  # of wide memory's addresses and of a parameter stream
 _PARAMETER_BUFFER = 1 << 10  # units
 
 
@@ -122,6 +122,11 @@ def _parameters(layout: Layout, inputs: list[InputStage]) -> Parameters:
             bottoms.append(step.stage.bottom)
         elif isinstance(step, Receive):
             bottoms.append(step.stage.bottom)
+    if min(bottoms) < 0:
+        raise Unsupported(
+            f"the buffers of a layer need {(TOP - min(bottoms)) * _UNIT_BYTES:,} bytes of wide "
+            f"memory, a tile has {TOP * _UNIT_BYTES:,}"
+        )
     first = {index: stages[0] for index, stages in convolutions.items()}
     layers = {index: layer_parameters(stage) for index, stage in first.items()}
     limit = min(bottoms) // ROW_UNITS
@@ -208,7 +213,7 @@ def _caching(parameters: Parameters) -> Emitter:
     emitter.transfers.append(
         Transfer(Direction.INFEED, Description.BASE_ADDRESS_PARAMETER, "", 0, size)
     )
-    units = size // _PARAMETER_UNIT
+    units = size // _UNIT_BYTES
     emitter.put(
         "pop",
         k121=1,
@@ -236,13 +241,13 @@ def _caching(parameters: Parameters) -> Emitter:
                 levels=1,
                 **dma_nest([(1, piece.num_rows)]),
             )
-        row_bytes = _PARAMETER_UNIT * layer.lanes
+        row_bytes = _UNIT_BYTES * layer.lanes
         for piece in pieces:
             part = piece.num_rows * row_bytes
             if index in parameters.depthwise:
-                part = min(part, round_up(len(layer.data), _PARAMETER_UNIT))
+                part = min(part, round_up(len(layer.data), _UNIT_BYTES))
             _parameter_infeed(
-                emitter, offset // _PARAMETER_UNIT, part // _PARAMETER_UNIT, piece.tile, layer.lanes
+                emitter, offset // _UNIT_BYTES, part // _UNIT_BYTES, piece.tile, layer.lanes
             )
             offset += part
     if offset != size:
