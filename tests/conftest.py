@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
+import shutil
 import signal
 import sys
 from dataclasses import replace
@@ -78,6 +80,67 @@ def corpus() -> Path:
     if place is None:
         pytest.skip(_MISSING["corpus"])
     return place
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function: a name -> the folder of that name, filled by the first call of it.
+
+    The test processes of a run share the folder; the others wait for the one that fills it.
+    """
+    fcntl = pytest.importorskip("fcntl", reason="this system cannot lock files")
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        place, filled = root / name, root / f"{name}.filled"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not filled.exists():
+                shutil.rmtree(str(place), ignore_errors=True)
+                place.mkdir()
+                fill(place)
+                filled.touch()
+        return place
+
+    return folder
+
+
+# Pages that use each other's files run together.
+PAGE_GROUPS = {
+    "photographs": (
+        "docs/tutorials/photographs.md",
+        "README.md",
+        "docs/guides/boards.md",
+        "docs/guides/ci.md",
+    ),
+    "quick-start": (
+        "docs/quick-start.md",
+        "docs/guides/compile.md",
+        "docs/guides/check.md",
+        "docs/guides/evaluate.md",
+    ),
+    "convert": ("docs/guides/convert.md",),
+}
+
+
+@pytest.fixture(scope="session")
+def run_pages(once: Callable[..., Path]) -> Callable[[str], Path]:
+    """Return a function: a group of pages -> the folder in which their commands have run.
+
+    It has a folder for each page, and ``fresh.json``: (page, its text, its text with the outputs).
+    """
+    from scripts.page_outputs import fresh_pages  # noqa: PLC0415 - needs Python 3.10
+
+    def run(group: str) -> Path:
+        def fill(work: Path) -> None:
+            fresh = list(fresh_pages(PAGE_GROUPS[group], work))
+            (work / "fresh.json").write_text(json.dumps(fresh))
+
+        return once(f"pages-{group}", fill)
+
+    return run
 
 
 Options = Mapping[str, Any]

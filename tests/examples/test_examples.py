@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 import pytest
@@ -41,13 +43,17 @@ def test_the_digits_example_makes_an_int8_model_as_accurate_as_the_float_one(
 
 @pytest.mark.host
 @pytest.mark.slow
-def test_a_network_learns_the_classes_of_a_folder_of_photographs(tmp_path: Path) -> None:
-    done = _run("photographs.py", "photos", "--make-sample", "--weights", "none", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "classes: flower, temple" in done.stdout
-    (share,) = re.findall(r"not used for training: ([\d.]+)%", done.stdout)
+def test_a_network_learns_the_classes_of_a_folder_of_photographs(
+    run_pages: Callable[[str], Path],
+) -> None:
+    """As the tutorial's page runs the script: with ``--make-sample --weights none``."""
+    work = run_pages("photographs")
+    ((_, _, page), *_) = json.loads((work / "fresh.json").read_text())
+    assert "$ python examples/photographs.py photos --make-sample --weights none" in page
+    assert "classes: flower, temple" in page
+    (share,) = re.findall(r"not used for training: ([\d.]+)%", page)
     assert float(share) > 70  # half of them by chance
-    assert (tmp_path / "mine.keras").is_file()
+    assert (work / "docs" / "tutorials" / "photographs.md" / "mine.keras").is_file()
 
 
 @pytest.mark.host

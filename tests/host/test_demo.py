@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,10 @@ from edgekit.host.demo import demo, load_digits, load_mnist
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 
-def test_the_demo_writes_all_its_files(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "edgekit", "demo", "-o", str(tmp_path / "out"), "--json"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+def test_the_demo_writes_all_its_files(run_pages: Callable[[str], Path]) -> None:
+    """The demo that the quick start runs."""
+    folder = run_pages("quick-start") / "docs" / "quick-start.md" / "demo-out"
+    result = json.loads((folder / "results.json").read_text())
     models = {model["mode"]: model for model in result["models"]}
     assert list(models) == ["float", "dynamic", "float-fallback", "int8"]
     assert [models[mode]["edge_tpu"] for mode in models] == [False, False, False, True]
@@ -31,15 +29,14 @@ def test_the_demo_writes_all_its_files(tmp_path: Path) -> None:
     assert models["int8"]["input_dtype"] == models["int8"]["output_dtype"] == "uint8"
     assert result["accuracy"]["metrics"]["top1"] > 0.93
     assert result["accuracy"]["against"]["agreement"] > 0.98
-    assert result["compiled"] is None
-    assert "edgetpu_compiler" in result["not_compiled"]
-    folder = tmp_path / "out"
+    assert result["compiled"] == "demo-out/digits_int8_edgetpu.tflite"
+    assert (result["compiler"], result["not_compiled"]) == ("edgekit", None)
+    assert (folder / "digits_int8_edgetpu.tflite").is_file()
     for mode in models:
         assert (folder / f"digits_{mode}.tflite").stat().st_size == models[mode]["bytes"]
         document = json.loads((folder / f"convert_{mode}.json").read_text())
         assert document["schema"] == "edgekit.convert/1"
-    assert json.loads((folder / "results.json").read_text()) == result
-    assert result["report"] == str(folder / "report.html")
+    assert result["report"] == "demo-out/report.html"
     page = (folder / "report.html").read_text()
     assert "All 7 operators should map to the Edge TPU." in page
     assert page.count("data:image/png") == 1
@@ -72,10 +69,24 @@ def test_wrong_arguments_end_before_the_training(tmp_path: Path) -> None:
         demo(tmp_path / "file")
 
 
+class _TrainingError(Exception):
+    pass
+
+
+@pytest.mark.corpus
+def test_mnist_is_trained_for_five_epochs_by_default(corpus: Path, tmp_path: Path) -> None:
+    def stop(step: str) -> None:
+        if step.startswith("training"):
+            raise _TrainingError(step)
+
+    with pytest.raises(_TrainingError, match=r"^training on 60000 images, 5 epochs$"):
+        demo(tmp_path, mnist=corpus / "mnist" / "mnist.npz", on_step=stop)
+
+
 @pytest.mark.corpus
 def test_mnist_loses_at_most_a_tenth_of_a_point(corpus: Path, tmp_path: Path) -> None:
-    result = demo(tmp_path, mnist=corpus / "mnist" / "mnist.npz")
-    assert (result.num_test, result.epochs) == (10_000, 5)
+    result = demo(tmp_path, mnist=corpus / "mnist" / "mnist.npz", epochs=2)
+    assert (result.num_test, result.epochs) == (10_000, 2)
     against = result.accuracy.against
     assert against is not None
     assert result.accuracy.metrics["top1"] > 0.97

@@ -3,31 +3,29 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
 from scripts import api_page, json_reference, page_outputs
 from scripts.page_outputs import CommandError, comparable, fresh_pages, page_with_outputs
+from tests.conftest import PAGE_GROUPS
 
 pytestmark = pytest.mark.host
 
-# Pages that use each other's files run together; each group is one test.
-_GROUPS = (
-    ("docs/tutorials/photographs.md", "README.md", "docs/guides/boards.md", "docs/guides/ci.md"),
-    ("docs/quick-start.md", "docs/guides/check.md", "docs/guides/evaluate.md"),
-    ("docs/guides/convert.md",),
-)
 _OF_THE_CORPUS = ("docs/tutorials/mnist.md", "docs/guides/frigate.md")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pages", _GROUPS, ids=lambda pages: pages[0])
+@pytest.mark.parametrize("group", PAGE_GROUPS)
 def test_the_outputs_in_the_pages_are_those_of_the_commands(
-    pages: tuple[str, ...], tmp_path: Path
+    group: str, run_pages: Callable[[str], Path]
 ) -> None:
-    _assert_fresh(pages, tmp_path)
+    fresh = json.loads((run_pages(group) / "fresh.json").read_text())
+    _assert_fresh(PAGE_GROUPS[group], fresh)
 
 
 @pytest.mark.slow
@@ -37,12 +35,12 @@ def test_the_outputs_of_the_corpus_are_those_of_the_commands(
     page: str, tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEKIT_CORPUS", str(corpus.resolve()))
-    _assert_fresh((page,), tmp_path)
+    _assert_fresh((page,), fresh_pages((page,), tmp_path))
 
 
-def _assert_fresh(pages: tuple[str, ...], work: Path) -> None:
+def _assert_fresh(pages: tuple[str, ...], fresh_ones: Iterable[Sequence[str]]) -> None:
     seen = []
-    for page, text, fresh in fresh_pages(pages, work):
+    for page, text, fresh in fresh_ones:
         seen.append(page)
         hint = f"{page} is stale: run python scripts/page_outputs.py {page}"
         assert comparable(fresh) == comparable(text), hint
@@ -51,7 +49,7 @@ def _assert_fresh(pages: tuple[str, ...], work: Path) -> None:
 
 def test_every_page_with_outputs_is_tested() -> None:
     assert sorted(page_outputs.PAGES) == sorted(
-        [page for group in _GROUPS for page in group] + [*_OF_THE_CORPUS]
+        [page for group in PAGE_GROUPS.values() for page in group] + [*_OF_THE_CORPUS]
     )
     written = [page_outputs.ROOT / "README.md", *sorted((page_outputs.ROOT / "docs").rglob("*.md"))]
     with_outputs = {

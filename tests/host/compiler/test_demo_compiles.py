@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgekit.host.demo import demo
+from tests.cli.conftest import edgekit
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
@@ -21,7 +22,12 @@ def test_a_compiler_on_the_path_is_used(
 ) -> None:
     stand_in.will(stand_in.success("digits_int8", mapped=7, total=7))
     monkeypatch.setenv("PATH", f"{stand_in.folder}:{os.environ['PATH']}")
-    result = demo(tmp_path / "out", epochs=1)
-    assert result.not_compiled is None
-    assert result.compiled == str(tmp_path / "out" / "digits_int8_edgetpu.tflite")
-    assert Path(result.compiled).read_bytes() == (stand_in.folder / "compiled.bin").read_bytes()
+    out = tmp_path / "out"
+    done = edgekit("demo", "-o", out, "--epochs", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["compiler"], result["not_compiled"]) == ("google", None)
+    assert result["compiled"] == str(out / "digits_int8_edgetpu.tflite")
+    compiled = (stand_in.folder / "compiled.bin").read_bytes()
+    assert Path(result["compiled"]).read_bytes() == compiled
+    assert json.loads((out / "results.json").read_text()) == result

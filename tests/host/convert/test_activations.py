@@ -99,6 +99,7 @@ def test_kinds_and_forms_are_parsed() -> None:
 
 
 @pytest.mark.host
+@pytest.mark.usefixtures("kept_converter")
 def test_a_network_that_the_compiler_could_not_read_converts(tmp_path: Path) -> None:
     import keras  # noqa: PLC0415
     from keras import layers  # noqa: PLC0415

@@ -14,7 +14,7 @@ from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model
 from edgekit.host.convert import convert
 from edgekit.host.convert.suspect import Batches, with_suspect
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 
 def _lstm() -> Model:
