@@ -38,20 +38,26 @@ class FarSamples:
         )
 
 
-def find_far(sizes: Sequence[float]) -> FarSamples | None:
+def find_far(sizes: Sequence[float], total: int) -> FarSamples | None:
     """Return how many of the samples are far larger than all others; None without such.
 
     Args:
-        sizes: The largest absolute value of each sample.
+        sizes: The largest absolute value of each sample, or those of `largest_sizes`.
+        total: The number of samples.
     """
     ordered = sorted(sizes, reverse=True)
-    if len(ordered) < _LEAST_SAMPLES:
+    if total < _LEAST_SAMPLES:
         return None
-    most = min(_MOST_KEPT, max(1, int(_MOST_SHARE * len(ordered))))
+    most = min(_MOST_KEPT, max(1, int(_MOST_SHARE * total)))
     for count in range(1, most + 1):
         if 0 < FAR * ordered[count] <= ordered[count - 1]:
             return FarSamples(count, ordered[0], ordered[count])
     return None
+
+
+def largest_sizes(sizes: Sequence[float], size: float) -> list[float]:
+    """Return the sizes that `find_far` needs, after another sample."""
+    return sorted((*sizes, size), reverse=True)[: _MOST_KEPT + 1]
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ class LargestSamples:
     def __init__(self, names: Sequence[str]) -> None:
         """Watch the inputs ``names``."""
         self._names = tuple(names)
-        self._sizes: list[NDArray[np.float64]] = []  # (inputs,) of every sample
+        self._sizes: list[list[float]] = [[] for _ in names]
+        self._count = 0
         self._held: list[_Held] = []
 
     def are_held(self, inputs: Sequence[NDArray[Any]]) -> list[int]:
@@ -76,7 +83,10 @@ class LargestSamples:
             inputs: The values for each input, the samples along the first dimension.
         """
         sizes = np.stack([_sizes(each) for each in inputs], axis=1)
-        self._sizes += list(sizes)
+        self._count += len(sizes)
+        for place, column in enumerate(sizes.T):
+            for size in column:
+                self._sizes[place] = largest_sizes(self._sizes[place], float(size))
         smallest = [self._smallest(place) for place in range(len(self._names))]
         return [int(row) for row in np.flatnonzero((sizes > smallest).any(axis=1))]
 
@@ -96,7 +106,7 @@ class LargestSamples:
 
     def found(self) -> dict[str, FarSamples]:
         """Return what is far, by the name of the input."""
-        found = {name: find_far(each) for name, each in zip(self._names, zip(*self._sizes))}
+        found = {n: find_far(each, self._count) for n, each in zip(self._names, self._sizes)}
         return {name: far for name, far in found.items() if far is not None}
 
     def take_near(self) -> list[Any]:

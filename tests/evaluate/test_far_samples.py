@@ -29,7 +29,7 @@ from tests.evaluate.conftest import linear
 def test_a_few_samples_8_times_larger_than_all_others_are_far(
     sizes: list[float], count: int
 ) -> None:
-    found = find_far(np.random.default_rng(0).permutation(sizes).tolist())
+    found = find_far(np.random.default_rng(0).permutation(sizes).tolist(), len(sizes))
     assert (0 if found is None else found.count) == count
     if found is not None:
         assert found.largest == max(sizes)

@@ -18,7 +18,7 @@ from edgekit.data.label_kinds import class_of
 from edgekit.data.random_samples import RANDOM
 from edgekit.data.spread import classes_of
 from edgekit.errors import DataError
-from edgekit.evaluate.far_samples import find_far
+from edgekit.evaluate.far_samples import find_far, largest_sizes
 
 Progress = Callable[[int, int | None], None]
 Arrays = list[NDArray[Any]]
@@ -59,7 +59,7 @@ class Calibration:
         self._labels: Counter[int] = Counter()
         self.count = 0
         self.ranges: list[Range] = []
-        self._sizes: list[list[float]] = []  # of each input: the largest value of each sample
+        self._sizes: list[list[float]] = []  # of each input: those of the largest samples
         self.num_judged = 0  # samples that ``judging_batches`` yielded
         self.is_held_out = False  # whether none of them was used for calibration
         self.judged_labels: list[Any] = []  # of the samples that ``judging_batches`` has yielded
@@ -146,8 +146,8 @@ class Calibration:
         for sample in self._drawing.draw(self._wanted):
             arrays, ranges = self._checked(sample)
             self._add_ranges(ranges)
-            for sizes, (low, high) in zip(self._sizes, ranges, strict=True):
-                sizes.append(max(high, -low))
+            reaches = [max(high, -low) for low, high in ranges]
+            self._sizes = list(map(largest_sizes, self._sizes, reaches))
             first = arrays if first is None else first
             all_equal = all_equal and all(map(np.array_equal, arrays, first))
             self.count += 1
@@ -270,12 +270,12 @@ class Calibration:
     def _far_samples(self) -> list[str]:
         if not self.is_held_out:
             return []  # they take part in the comparison, which reports them
-        found = zip(self._inputs, map(find_far, self._sizes), strict=True)
+        far_ones = [find_far(each, self.count) for each in self._sizes]
         return [
             f"{far.text(spec.name, self.count)}: the range of calibration includes them, and all "
             "others lose precision; leave such samples out, or limit the values to about "
             f"{far.next_largest:.4g} before the network"
-            for spec, far in found
+            for spec, far in zip(self._inputs, far_ones, strict=True)
             if far is not None
         ]
 

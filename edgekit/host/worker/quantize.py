@@ -13,6 +13,7 @@ from typing import Any
 from edgekit.host.worker.refused import missing_function
 
 _PURPOSE = "quantize a .tflite file"
+_ARITHMETIC = frozenset((0, 18, 41, 42))  # schema.fbs: ADD, MUL, SUB, DIV
 
 
 def calibrate(content: bytes, samples: Callable[[], Iterator[list[Any]]]) -> bytes:
@@ -30,8 +31,48 @@ def calibrate(content: bytes, samples: Callable[[], Iterator[list[Any]]]) -> byt
     except ImportError as error:
         raise missing_function(_PURPOSE, error) from error
     # An LSTM's inner results get ranges only if they are tensors.
-    content = calibrator.add_intermediate_tensors(content)
-    return bytes(calibrator.Calibrator(content).calibrate(samples))
+    content = bytes(calibrator.add_intermediate_tensors(content))
+    kept = _with_kept_tensors(content)
+    calibrated = bytes(calibrator.Calibrator(kept).calibrate(samples))
+    return calibrated if kept is content else _with_outputs_of(content, calibrated)
+
+
+def _with_kept_tensors(content: bytes) -> bytes:
+    """Return the model with the inputs of arithmetic operators as additional outputs.
+
+    The interpreter lets such an operator write its result over its input if nothing else needs
+    that one. The calibrator reads the ranges after the operator has run, so the input gets the
+    range of the result: boxes of 0..1 before a multiplication by 640 got 0..640. An output is not
+    overwritten.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils  # noqa: PLC0415
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    graph = model.subgraphs[0]
+    made = {int(tensor) for operator in graph.operators for tensor in operator.outputs}
+    kept = set(map(int, graph.outputs))
+    added: list[int] = []
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex]
+        if max(code.builtinCode, code.deprecatedBuiltinCode) not in _ARITHMETIC:
+            continue
+        added += [t for t in map(int, operator.inputs) if t in made and t not in {*kept, *added}]
+    if not added:
+        return content
+    graph.outputs = [*map(int, graph.outputs), *added]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _with_outputs_of(original: bytes, calibrated: bytes) -> bytes:
+    """Return ``calibrated`` with the outputs of ``original``."""
+    from tensorflow.lite.tools import flatbuffer_utils  # noqa: PLC0415
+
+    before, model = (
+        flatbuffer_utils.convert_bytearray_to_object(bytearray(each))
+        for each in (original, calibrated)
+    )
+    model.subgraphs[0].outputs = before.subgraphs[0].outputs
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def quantize(calibrated: bytes, io: str, *, per_tensor_dense: bool = True) -> bytes:

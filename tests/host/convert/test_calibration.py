@@ -279,3 +279,17 @@ def test_a_state_of_another_shape_is_refused_with_the_whole_shape() -> None:
     dataset = open_dataset([(np.zeros(6), np.zeros((8, 1)))], inputs=sample_specs(_STATE))
     with pytest.raises(DataError, match=r"shape \(8, 1\), expected \(2, 8, 1\)"):
         list(Calibration(dataset, _STATE, ("float32",) * 2, 9).batches(lambda _d, _t: None))
+
+
+def test_a_calibration_sample_far_larger_than_all_others_is_named() -> None:
+    samples = [each / 10 for each in _samples(60)]
+    samples[7] = samples[7] * 100
+    calibration = _calibration(samples, wanted=59)
+    _run(calibration)
+    largest = float(np.abs(samples[7]).max())
+    assert calibration.ranges[0][1] == pytest.approx(largest)  # it is used for calibration
+    text = f"1 sample has values up to {largest:.4g} in the input"
+    assert not any(text in each for each in calibration.warnings)  # all samples are compared
+    list(calibration.judging_batches())
+    assert calibration.is_held_out
+    assert any(text in each for each in calibration.warnings)

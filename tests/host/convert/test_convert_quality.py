@@ -12,6 +12,7 @@ import pytest
 from edgekit.errors import GateError, UnsupportedModelError, UsageError
 from edgekit.evaluate.outputs import describe_agreement
 from edgekit.fix import fix
+from edgekit.formats.tflite import read_model
 from edgekit.host.convert import ConvertResult, convert
 from edgekit.runtime import Runner
 
@@ -151,3 +152,24 @@ def test_a_float_model_that_answers_with_infinity_is_an_error(tmp_path: Path) ->
     assert not (tmp_path / "m.tflite").exists()
     result = convert(model, data="random", output=tmp_path / "m.tflite", num_samples=30)
     assert any("with NaN or infinity" in each for each in result.warnings)
+
+
+def test_arithmetic_does_not_change_the_range_of_its_input(tmp_path: Path) -> None:
+    """TensorFlow's calibrator gives an input that is overwritten in place the result's range."""
+    import keras  # noqa: PLC0415
+
+    keras.utils.set_random_seed(2)
+    image = keras.Input((6, 6, 3))
+    place = keras.layers.Reshape((36, 4))(keras.layers.Conv2D(4, 1)(image))
+    centres = _RNG.random((36, 4))
+    boxes = keras.layers.Rescaling([0.1] * 4, centres.tolist())(place)
+    pixels = keras.layers.Rescaling(48.0)(boxes)
+    model = keras.Model(image, keras.layers.Permute((2, 1))(pixels))
+    result = _convert(model, _RNG.random((40, 6, 6, 3), np.float32), tmp_path / "m.tflite")
+    graph = read_model(tmp_path / "m.tflite").main
+    scales = {each.opcode: graph.tensors[each.outputs[0]].scale for each in graph.operators}
+    assert scales["MUL"] == pytest.approx(48 * (scales["ADD"] or 0), rel=0.05)
+    assert result.agreement is not None
+    (ratio,) = (each.record.centred_snr_db for each in result.agreement.outputs)
+    assert ratio is not None
+    assert ratio > 15
