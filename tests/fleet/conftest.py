@@ -48,7 +48,9 @@ class Board:
 @pytest.fixture
 def board(server: Server, tmp_path: Path) -> Board:
     python = tmp_path / "python-of-the-board"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH={_REPOSITORY} exec {sys.executable} "$@"\n')
+    # sshd does not pass on the variables of the tests, such as this number of threads.
+    variables = f"OPENBLAS_NUM_THREADS=1 PYTHONPATH={_REPOSITORY}"
+    python.write_text(f'#!/bin/sh\n{variables} exec {sys.executable} "$@"\n')
     python.chmod(0o755)
     return Board(server, tmp_path / "board", python)
 
