@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.extras import require_part
@@ -24,8 +23,7 @@ from edgekit.runtime.interpreters import load_library
 from edgekit.runtime.options import RunnerOptions
 
 
-@dataclass(frozen=True)
-class _Request:
+class _Request(NamedTuple):
     """A model and how to run it."""
 
     file: ModelFile
@@ -83,8 +81,8 @@ def _open_edge_tpu(request: _Request) -> Backend:
 
 def _open_auto(request: _Request) -> Backend:
     if request.file.is_compiled:
-        return _open_edge_tpu(replace(request, note="auto: an Edge TPU is usable"))
-    return _open_cpu(replace(request, note="auto: the model is not compiled for the Edge TPU"))
+        return _open_edge_tpu(request._replace(note="auto: an Edge TPU is usable"))
+    return _open_cpu(request._replace(note="auto: the model is not compiled for the Edge TPU"))
 
 
 def _open_emulator(request: _Request) -> Backend:

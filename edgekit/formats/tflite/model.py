@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgekit.formats.tflite.sparsity import Sparsity
 
 EDGETPU_CUSTOM_OP = "edgetpu-custom-op"  # what the compiler writes in place of mapped operators

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekit.errors import ModelFormatError
 from edgekit.files import HDF5_HEAD, ZIP_HEAD, PathLike, read_bytes
@@ -26,6 +25,8 @@ from edgekit.formats.tflite.schema import tflite
 from edgekit.formats.tflite.validate import validate
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgekit.formats.tflite.sparsity import SparseDimension, Sparsity
 
 _T = TypeVar("_T")

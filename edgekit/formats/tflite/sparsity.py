@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekit.errors import ModelFormatError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # schema.fbs, union SparseIndexVector: the width of the stored indices.
 SPARSE_INDEX_VECTORS = {1: "Int32Vector", 2: "Uint16Vector", 3: "Uint8Vector"}

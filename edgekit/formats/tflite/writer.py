@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, Tuple
 
 import flatbuffers
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekit.formats.tflite.model import CUSTOM, Model, Operator, Quantization, Subgraph, Tensor
 from edgekit.formats.tflite.options import DTYPES, OPCODES, Builder, write_options
 from edgekit.formats.tflite.schema import tflite
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgekit.formats.tflite.sparsity import SparseDimension, Sparsity
 
 # schema.fbs: "force_align: 16" on Buffer.data; kernels use aligned loads on constants.

@@ -342,8 +342,9 @@ class _Conversion:
             return network
         self._refuse(network.model)
         better = slice_partial_splits(fold_constants(network.model, self._where))
-        require_runnable(better, self._where)
-        return network if better is network.model else ModelFile.of(better)
+        quantizable = network if better is network.model else ModelFile.of(better)
+        require_runnable(quantizable, self._where)
+        return quantizable
 
     def _quantize(self, child: ConverterChild, network: ModelFile) -> ModelFile:
         try:
@@ -426,7 +427,7 @@ class _Conversion:
         macs = sum(count_macs(Operation(model, index)) for index in operators)
         batches = calibration.judging_batches(num_held_out(macs))
         labels = calibration.judged_labels
-        answers = LabelledAnswers(reference.content, labels, dataset, self._labels)
+        answers = LabelledAnswers(reference, labels, dataset, self._labels)
         agreement = measure_outputs(reference, made, batches, making, answers.add)
         self._check_finite(agreement, calibration.num_judged, is_random=is_random)
         self._options.gates.check(agreement, self._where)

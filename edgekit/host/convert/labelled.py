@@ -20,7 +20,8 @@ from edgekit.data.dataset import Sample
 from edgekit.data.drawing import Drawing
 from edgekit.data.label_kinds import class_of
 from edgekit.evaluate.class_names import are_numbers, folders_of, label_map
-from edgekit.formats.tflite import Model, read_model
+from edgekit.formats.model_file import ModelFile
+from edgekit.formats.tflite import Model
 from edgekit.host.convert.use import num_classes
 from edgekit.result import Result
 from edgekit.runtime import Runner
@@ -72,21 +73,20 @@ class LabelledAnswers:
     """Counts the float model's right answers to labelled samples, if both are classes."""
 
     def __init__(
-        self, content: bytes, labels: Sequence[Any], dataset: Dataset, names: Sequence[str]
+        self, network: ModelFile, labels: Sequence[Any], dataset: Dataset, names: Sequence[str]
     ) -> None:
         """Prepare to count.
 
         Args:
-            content: The float .tflite.
+            network: The float model.
             labels: The samples' labels, in order; may grow until their answers are added.
             dataset: The data set of the samples.
             names: The class names of the model; may be empty.
         """
-        self._content, self._labels = content, labels
-        model = read_model(content)
-        self._num_classes, num_scores = num_classes(model), _num_scores(model)
+        self._network, self._labels = network, labels
+        self._num_classes, num_scores = num_classes(network.model), _num_scores(network.model)
         self._places = _places(dataset, self._num_classes, names, num_scores)
-        self._middle = _middle(content) if num_scores == 1 else 0.0
+        self._middle = _middle(network) if num_scores == 1 else 0.0
         self._position = 0
         self._right: list[bool] = []
         self._classes: Counter[int] = Counter()
@@ -127,7 +127,7 @@ class LabelledAnswers:
         ways = {str(each): each for each in (how, *other_ways(how))}
         right: dict[str, list[bool]] = {text: [] for text in ways}
         seen: Counter[int] = Counter()
-        with Runner(self._content) as runner:
+        with Runner(self._network) as runner:
             if runner.inputs[0].dtype != "float32":
                 return found
             for sample, place in self._known(samples):
@@ -238,9 +238,9 @@ def _num_scores(model: Model) -> int:
     return outputs[0].shape[-1] if num_classes(model) else 0
 
 
-def _middle(content: bytes) -> float:
+def _middle(network: ModelFile) -> float:
     """Return the score above which a network with one score means the second class."""
-    with Runner(content) as runner:
+    with Runner(network) as runner:
         return binary_threshold(runner.model, runner.outputs[0])
 
 

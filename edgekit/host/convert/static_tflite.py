@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgekit.errors import UnsupportedModelError
-from edgekit.formats.tflite import Model, write_model
+from edgekit.formats.model_file import ModelFile
+from edgekit.formats.tflite import Model
 from edgekit.rewrite.static_shapes import (
     RESOLVER,
     SHAPE_OPERATORS,
@@ -79,15 +80,15 @@ def constant_tensors(model: Model) -> set[int]:
     return stored | constant_only(model, SHAPE_OPERATORS)
 
 
-def require_runnable(model: Model, where: str) -> None:
+def require_runnable(file: ModelFile, where: str) -> None:
     """Refuse a float model that the interpreter cannot run, because calibration would crash.
 
     Raises:
         UnsupportedModelError: The interpreter refuses the model, or crashes.
     """
     library = load_library()
-    content = write_model(model)
-    refused = require_sound(Trial(content, library.runtime, (RESOLVER,)), model, library)
+    trial = Trial(file.content, library.runtime, (RESOLVER,))
+    refused = require_sound(trial, file.model, library)
     if refused:
         raise UnsupportedModelError(
             "the float model cannot run, so it cannot be calibrated",

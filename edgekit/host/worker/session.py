@@ -12,7 +12,6 @@ from typing import Any
 from edgekit.distribution import install_command
 from edgekit.host.worker.freeze import freeze
 from edgekit.host.worker.frozen_graph import load_frozen_graph
-from edgekit.host.worker.importing import import_tensorflow
 from edgekit.host.worker.keras_file import load_keras
 from edgekit.host.worker.library import import_tensorflow
 from edgekit.host.worker.memory import bounded_memory
