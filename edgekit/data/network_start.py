@@ -235,7 +235,7 @@ def wanted_by_weights(model: Model) -> Wanted | None:
     if steps or not reaches or any(each is None for each in reaches):
         return None
     reach = np.concatenate([each for each in reaches if each is not None])
-    if not 0 < float(np.median(reach)) < _LEAST_REACH or reach.max() >= _MOST_REACH:
+    if reach.max() >= _MOST_REACH or not 0 < float(np.median(reach)) < _LEAST_REACH:
         return None
     first = _readers(model, tensor)[0]
     name = layer_name(model.main.tensors[first.outputs[0]].name)

@@ -41,8 +41,12 @@ if TYPE_CHECKING:
     from edgekit.formats.model_file import ModelSource
     from edgekit.runtime import TensorInfo
 
+    _Outputs = Sequence[NDArray[Any]]
+
 _SUM_SLACK = 0.05  # the sum of quantized probabilities may differ from 1 by this much
 MOST_SAMPLES = 256  # more do not change the verdict, but need time and memory
+# Small outputs are summed up together, because the time of a sum does not depend on their size.
+_JOINED_BYTES, _JOINED_SAMPLES = 1 << 16, 32
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ class OutputPair:
         self._decoded = DecodedSums(self._decoders) if self._decoders else None
         has_planes = bool(self._decoders) and self._decoders[0].task == SEGMENTATION
         self._is_whole = has_planes and _num_planes(reference.outputs[0]) > 1
+        self._waiting: list[tuple[_Outputs, _Outputs]] = []  # the reference's and the model's
+        self._waiting_bytes = 0
         self.count = 0  # samples given to `add`
         self._num_added = 0  # of those, without the ones that are held back
 
@@ -153,14 +159,13 @@ class OutputPair:
         expected: Sequence[NDArray[Any]],
         actual: Sequence[NDArray[Any]],
     ) -> None:
-        real, other = self._reference.to_real(*expected), self._model.to_real(*actual)
-        if self._cut is not None:
-            real = tuple(np.split(real[0], self._cut[1], self._cut[0]))
-        self._is_whole = self._is_whole and _is_whole(real[0])
         for ranges, values in zip(self.inputs, inputs):
             ranges.add(np.asarray(values))
-        for place, (sums, values) in enumerate(zip(self._sums, other)):
-            sums.add(real[self._order[place]], values)
+        self._waiting.append((expected, actual))
+        self._waiting_bytes += sum(each.nbytes for each in (*expected, *actual))
+        is_much = self._waiting_bytes > _JOINED_BYTES or len(self._waiting) >= _JOINED_SAMPLES
+        if is_much or not all(each.ndim for each in (*expected, *actual)):
+            self._add_waiting()
         count = _num_rows(actual)
         self._num_added += count
         if self._decoded is not None:
@@ -170,6 +175,19 @@ class OutputPair:
                     [each[part] for each in expected], [each[part] for each in actual]
                 )
 
+    def _add_waiting(self) -> None:
+        """Sum up the outputs of the samples that wait."""
+        if not self._waiting:
+            return
+        expected, actual = (_joined(each) for each in zip(*self._waiting))
+        self._waiting, self._waiting_bytes = [], 0
+        real, other = self._reference.to_real(*expected), self._model.to_real(*actual)
+        if self._cut is not None:
+            real = tuple(np.split(real[0], self._cut[1], self._cut[0]))
+        self._is_whole = self._is_whole and _is_whole(real[0])
+        for place, (sums, values) in enumerate(zip(self._sums, other)):
+            sums.add(real[self._order[place]], values)
+
     def agreement(self, making: Making, reference: str = FLOAT) -> Agreement:
         """Return the verdict over all samples, with likely causes if it is not good.
 
@@ -177,6 +195,7 @@ class OutputPair:
         """
         for rows in self._largest.take_near():
             self._add(*rows)
+        self._add_waiting()
         records = [sums.record() for sums in self._sums]
         decoded = None if making.is_random else self._decoded_record(records)
         # In lists of objects, best first, the same row can be another object.
@@ -253,6 +272,13 @@ class OutputPair:
 
 def _num_rows(outputs: Sequence[NDArray[Any]]) -> int:
     return len(outputs[0]) if outputs and outputs[0].ndim else 1
+
+
+def _joined(samples: Sequence[_Outputs]) -> _Outputs:
+    """Join the outputs of several samples along the first dimension."""
+    if len(samples) == 1:
+        return samples[0]
+    return [np.concatenate(each) for each in zip(*samples)]
 
 
 def _is_integer(info: TensorInfo) -> bool:

@@ -75,7 +75,8 @@ class OutputWatch:
     def agreement(self) -> Agreement:
         """The verdict over the samples compared so far."""
         prepared = self._model.prepared
-        return self._pair.agreement(Making(prepared.model, prepared.source), self._name)
+        with self._lock:
+            return self._pair.agreement(Making(prepared.model, prepared.source), self._name)
 
 
 def watch_outputs(
