@@ -7,11 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgekit.chip.codegen import Partition, Program, Unsupported, make_program, partition
 from edgekit.chip.codegen.vocabulary import Audit, Vocabulary, audit, read_evidence
 from edgekit.chip.isa.decode import decode
 from edgekit.edgetpu.findings import is_float
 from edgekit.edgetpu.support import judge_operators
+from edgekit.errors import UsageError
 from edgekit.explain import MAPPED
 from edgekit.formats.darwinn import arithmetic_cycles, write_custom_options, write_package
 from edgekit.formats.tflite import Model, write_model
@@ -86,7 +89,15 @@ def compile_program(
         )
     tensors = {i: model.main.tensors[i] for i in (*network.inputs, *network.outputs)}
     try:
-        program = make_program(network, tensors)
+        with np.errstate(all="ignore"):  # extreme scales end in clamps
+            program = make_program(network, tensors)
+    except (ArithmeticError, LookupError, UsageError, ValueError) as error:
+        raise NotCompiledError(
+            "edgekit's compiler cannot compile the model",
+            where=where,
+            why=f"a number of its program does not fit into its field: {error}",
+            fix="edgekit check shows its operators; --compiler google may take the model",
+        ) from error
     except Unsupported as refusal:
         raise NotCompiledError(
             "edgekit's compiler cannot compile the model",

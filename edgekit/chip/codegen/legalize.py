@@ -38,8 +38,9 @@ from edgekit.formats.tflite import Model, Operator, Tensor
 _ZERO_CROSSING = 128  # what makes an int8 value unsigned
 
 
+_LONGEST_AXIS = 16_384  # of a tensor; loops of an op count to here
 # What a rule raises for an operator without the inputs or options that its kind has.
-_MALFORMED = (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 _MOST_CLASSES = 8192  # of a softmax; more do not fit the loops of an op
@@ -64,7 +65,8 @@ class Legalizer(NodeBuilder):
         self._check_tensors(operator)
         restore, pads = self.save(), dict(self._pads)
         try:
-            rule(self, operator)
+            with np.errstate(all="ignore"):  # extreme scales end in clamps
+                rule(self, operator)
         except (Unsupported, *_MALFORMED) as error:
             restore()
             self._pads = pads
@@ -112,9 +114,12 @@ class Legalizer(NodeBuilder):
 
     def _check_tensors(self, operator: Operator) -> None:
         for index in (*operator.inputs, *operator.outputs):
-            if index < 0 or self.is_constant(index):
+            if index < 0:
                 continue
             tensor = self.tensors[index]
+            self._check_quantization(tensor)
+            if self.is_constant(index):
+                continue
             if tensor.dtype not in DTYPES:
                 raise Unsupported(f"{tensor.name!r} is {tensor.dtype}")
             if tensor.quantization is None or not tensor.quantization.scale:
@@ -124,6 +129,21 @@ class Legalizer(NodeBuilder):
             # Google's compiler, too, takes an unknown batch dimension of size 1.
             if any(size < 0 for size in (*tensor.shape, *tensor.shape_signature[1:])):
                 raise Unsupported(f"the shape of {tensor.name!r} is not fixed")
+            if not tensor.num_elements:
+                raise Unsupported(f"{tensor.name!r} is empty")
+            if max(tensor.shape, default=0) > _LONGEST_AXIS:
+                raise Unsupported(f"{tensor.name!r} has an axis longer than {_LONGEST_AXIS:,}")
+
+    @staticmethod
+    def _check_quantization(tensor: Tensor) -> None:
+        """Refuse zero points and scales that 8-bit values cannot have."""
+        if tensor.quantization is None or tensor.dtype not in DTYPES:
+            return
+        low = -128 if tensor.dtype == "INT8" else 0
+        if any(not low <= zero <= low + 255 for zero in tensor.quantization.zero_point):
+            raise Unsupported(f"{tensor.name!r} has a zero point outside of {tensor.dtype}")
+        if not all(0 < scale < np.inf for scale in tensor.quantization.scale):
+            raise Unsupported(f"{tensor.name!r} has a scale that is not a positive number")
 
     # Convolutions and dense layers.
 
