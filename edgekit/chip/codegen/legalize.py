@@ -38,7 +38,7 @@ from edgekit.formats.tflite import Model, Operator, Tensor
 _ZERO_CROSSING = 128  # what makes an int8 value unsigned
 
 
-_LONGEST_AXIS = 16_384  # of a tensor; loops of an op count to here
+_LONGEST_AXIS = 65_536  # of a tensor
 # What a rule raises for an operator without the inputs or options that its kind has.
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
