@@ -7,8 +7,7 @@ NETWORKS are folders with one folder per network. It contains ``float.tflite``, 
 `convert`, ``hold.npz`` with samples that were not used to calibrate, and ``truth.json`` with
 ``quality`` (good, fair or bad), ``task`` (a description) and ``known`` (how this is known);
 ``held_out`` is true if the network was tried after the limits were set. The networks and samples
-are not part of this project. ``--keep`` copies the rows of a page whose networks are missing now,
-and marks them with `_KEPT`.
+are not part of this project. ``--keep`` copies the rows of a page whose networks are missing now.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from edgekit.runtime.channels import LEAST_HITS
 from edgekit.runtime.quality import (
     CHANNEL_F1_LIMITS,
     COARSEST_LOGIT,
+    CUT_OFF_LIMITS,
     DENSE_F1_LIMITS,
     ELEMENT_SNR_LIMITS_DB,
     GOOD,
@@ -35,7 +35,7 @@ from edgekit.runtime.quality import (
     TARGET_SNR_LIMITS_DB,
 )
 
-_KEPT, _HELD_OUT = "°", "\\*"
+_OLD, _HELD_OUT = "°", "\\*"  # marks of rows, explained on the page
 _HEAD = Path(__file__).with_suffix(".txt")  # the page above the rows
 
 
@@ -60,7 +60,7 @@ class Row:
         """Parse a row of an existing page."""
         name, *cells, called, _ = (each.strip() for each in line.strip()[1:-1].split("|"))
         quality = cells[1].split(":")[0]
-        return cls(f"{_bare(name)}{_KEPT}", quality, called, tuple(cells))
+        return cls(name, quality, called, tuple(cells))
 
     @property
     def line(self) -> str:
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def _bare(name: str) -> str:
-    return name.rstrip(_KEPT + _HELD_OUT)
+    return name.rstrip(_OLD + _HELD_OUT)
 
 
 def kept(page: Path) -> list[Row]:
@@ -108,6 +108,7 @@ def head() -> str:
         element=ELEMENT_SNR_LIMITS_DB,
         target=TARGET_SNR_LIMITS_DB,
         most_targets=MOST_TARGETS,
+        cut_off=CUT_OFF_LIMITS,
         objects=OBJECT_F1_LIMITS,
         dense=DENSE_F1_LIMITS,
         least_hits=LEAST_HITS,

@@ -40,6 +40,7 @@ _SMALL_STEPS = 5.0  # of an input's range: values of this average size lose much
 _OFFSET_STEPS = 16.0  # an input that uses fewer has little information
 _MOST_WIDER = 1.5  # than an input's range
 _MOST_UNUSED = 4.0  # an input's range is this many times wider than the samples
+_UNCHANGING = frozenset(("QUANTIZE", "RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "SLICE", "PAD"))
 _ROUNDING_STEPS = 0.6  # smaller noise is caused by the output's own step
 
 _APART = (
@@ -265,6 +266,17 @@ def _wide_inputs(case: _Case) -> Iterator[Cause]:
         is_used = _MOST_UNUSED * (high - low) >= params.real_max - params.real_min
         if not is_small and (is_used or _is_offset_input(ranges)):
             continue
+        if _is_joined(case.making.model, ranges.info.index):
+            yield Cause(
+                "cause.joined_input",
+                f"the input {ranges.info.name} is joined with values up to "
+                f"{max(-params.real_min, params.real_max):.4g} (CONCATENATION), which share its "
+                f"scale: its steps are {scale:.3g}, and the samples are between {low:.4g} and "
+                f"{high:.4g}",
+                "put a layer with weights, such as Conv2D(channels, 1), between the input and the "
+                "join, or scale the samples up to the range of the other values, in training too",
+            )
+            continue
         yield Cause(
             "cause.wide_input",
             f"the input {ranges.info.name} can store {params.real_min:.4g} to "
@@ -274,6 +286,19 @@ def _wide_inputs(case: _Case) -> Iterator[Cause]:
             "values are of very different sizes, compute their logarithm or root outside the "
             "network, in training and in use",
         )
+
+
+def _is_joined(model: Model, index: int) -> bool:
+    """Whether an input reaches a CONCATENATION as it is: the join has one scale."""
+    graph, same = model.main, {index}
+    for operator in graph.operators:  # in the order of execution
+        if same.isdisjoint(operator.inputs):
+            continue
+        if operator.opcode == "CONCATENATION":
+            return True
+        if operator.opcode in _UNCHANGING:
+            same.update(operator.outputs)
+    return False
 
 
 def _mixed(case: _Case) -> Iterator[Cause]:

@@ -140,6 +140,14 @@ QUALITY_CODES = tuple(
             "network, in training and in use.",
         ),
         (
+            "cause.joined_input",
+            "An input shares the scale of values that it is joined with",
+            "The tensors of a CONCATENATION have one scale. If one of them is the network's input, "
+            "as in a U-Net that joins the picture again, the input gets the scale of the widest.",
+            "Put a layer with weights, such as Conv2D(channels, 1), between the input and the "
+            "join, or scale the samples up to the range of the other values, in training too.",
+        ),
+        (
             "cause.offset_output",
             "An output is far from 0 compared with its variation",
             "The range of an int8 tensor always contains 0: for outputs from 2000 to 2010 the "

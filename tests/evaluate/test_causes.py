@@ -69,6 +69,19 @@ def test_samples_that_use_a_small_part_of_the_range_of_an_input_are_the_cause() 
     assert [each.code for each in find_causes(_empty(), [], [dim])] == ["cause.unknown"]
 
 
+def test_an_input_that_is_joined_with_wide_values_shares_their_scale() -> None:
+    one = Quantization((8 / 255,), (-128,))
+    tensors = tuple(Tensor(name, (1, 2, 2, 1), "INT8", 0, one) for name in ("x", "y", "joined"))
+    info = TensorInfo("x", (1, 2, 2, 1), "int8", 8 / 255, -128, 0)
+    image = InputRanges(info)
+    image.add(np.linspace(0, 1, 8, dtype=np.float32).reshape(2, 2, 2, 1))
+    for inputs, code in (((0, 1), "cause.joined_input"), ((1, 1), "cause.wide_input")):
+        join = Operator("CONCATENATION", 2, inputs, (2,))
+        graph = Subgraph(tensors, (0,), (2,), (join,))
+        making = Making(Model((graph,), (np.empty(0, np.uint8),)), "")
+        assert [cause.code for cause in find_causes(making, [], [image])] == [code]
+
+
 @pytest.mark.parametrize(
     ("largest", "code"), [(127, "cause.weight_outliers"), (20, "cause.unknown")]
 )

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write docs/quality-blind.md: the verdict on networks that had no part in its limits.
+
+    python scripts/blind_test.py CORPUS WORK [-o docs/quality-blind.md]
+
+CORPUS contains mnist/mnist.npz and imagenet/ with photographs; WORK gets the models and samples.
+Whether an int8 model is bad is measured by the true answers, which the verdict does not see:
+`convert` and `evaluate --against` get samples without labels. A folder in WORK with a result is not
+made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit import convert, evaluate, files
+from edgekit.host.convert.child import kept_converters
+from edgekit.runtime import Runner
+from edgekit.runtime.quality import GOOD, UNKNOWN
+from scripts.blind_networks import ACCURACY, ERROR, SHARE, Array, Corpus, Network, networks
+
+BAD, FAIR = "bad", "fair"
+# (good, bad): the change of a score from float to int8 that is still good, and that is bad.
+_MOST_LOST = {ACCURACY: (0.02, 0.05)}  # a difference
+_LEAST_KEPT = {SHARE: (0.95, 0.75)}  # a ratio
+_MOST_GROWN = {ERROR: (1.15, 2.0)}  # a ratio
+_HEAD = Path(__file__).with_suffix(".txt")  # the page above the rows
+
+
+def main() -> None:
+    """Make, convert and judge every network, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/quality-blind.md"))
+    words = parser.parse_args()
+    with kept_converters():
+        for network in networks(Corpus(words.corpus)):
+            folder = words.work / network.name
+            if not (folder / "result.json").exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                result = json.dumps(judge(network, folder), indent=1)
+                (folder / "result.json").write_text(result, encoding="utf-8")
+            print(network.name, flush=True)
+    found = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(words.work.glob("*/result.json"))
+    ]
+    files.write_text(words.output, page(found))
+
+
+def judge(network: Network, folder: Path) -> dict[str, Any]:
+    """Convert ``network``, and return its scores beside the verdicts."""
+    np.savez(folder / "calibration.npz", **network.calibration)  # type: ignore[arg-type] # numpy/numpy#24631
+    np.savez(folder / "held_out.npz", **network.held_out)  # type: ignore[arg-type] # the same
+    reference, model = folder / "float.tflite", folder / "int8.tflite"
+    convert(network.model, mode="float", output=reference)
+    converted = convert(
+        network.model,
+        data=folder / "calibration.npz",
+        output=model,
+        num_samples=network.num_samples,
+    )
+    result = evaluate(model, folder / "held_out.npz", against=reference)
+    if result.against is None or result.against.quality is None or converted.agreement is None:
+        raise ValueError(f"{network.name}: nothing was compared")
+    quality = result.against.quality
+    scores = [network.score(outputs_of(each, network)) for each in (reference, model)]
+    return {
+        "name": network.name,
+        "task": network.task,
+        "kind": network.kind,
+        "float": scores[0],
+        "int8": scores[1],
+        "known": known(network.kind, scores[0], scores[1]),
+        "convert": converted.agreement.verdict,
+        "convert_warnings": list(converted.warnings),
+        "evaluate": quality.verdict,
+        "evaluate_warnings": list(result.warnings),
+        "causes": [each.code for each in quality.causes],
+    }
+
+
+def outputs_of(path: Path, network: Network) -> list[NDArray[Any]]:
+    """Return the real outputs for the held-out samples, in the order of the Keras model."""
+    with Runner(path) as runner:
+        names = list(network.held_out)
+        fed: list[Array] = []
+        for info in runner.inputs:
+            name = next((each for each in names if each in info.name), names[0])
+            fed.append(network.held_out[name])
+        count = len(fed[0])
+        rows = [
+            runner.predict(
+                *(
+                    each[k : k + 1].reshape(info.shape)
+                    for each, info in zip(fed, runner.inputs, strict=True)
+                )
+            )
+            for k in range(count)
+        ]
+    outputs = [np.concatenate(each) for each in zip(*rows, strict=True)]
+    wanted = [tuple(each.shape[1:]) for each in network.model.outputs]
+    return [next(each for each in outputs if each.shape[1:] == shape) for shape in wanted]
+
+
+def known(kind: str, before: float, after: float) -> str:
+    """Return good, fair or bad: what became of a score."""
+    if kind in _MOST_LOST:
+        good, bad = _MOST_LOST[kind]
+        return _level(before - after <= good, before - after > bad)
+    if kind in _LEAST_KEPT:
+        good, bad = _LEAST_KEPT[kind]
+        return _level(after >= good * before, after < bad * before)
+    good, bad = _MOST_GROWN[kind]
+    return _level(after <= good * before, after >= bad * before)
+
+
+def _level(is_good: bool, is_bad: bool) -> str:
+    return GOOD if is_good else BAD if is_bad else FAIR
+
+
+def page(found: Sequence[dict[str, Any]]) -> str:
+    """Return the page with a row for each network, and the counts."""
+    rows = "".join(f"{_row(each)}\n" for each in found)
+    return _HEAD.read_text(encoding="utf-8") + rows + "\n" + "\n".join(summary(found)) + "\n"
+
+
+def _row(each: dict[str, Any]) -> str:
+    marks = [_mark(each["known"], each[command]) for command in ("convert", "evaluate")]
+    cells = (
+        each["name"],
+        each["task"],
+        f"{each['kind']} {each['float']:.4g} -> {each['int8']:.4g}",
+        each["known"],
+        f"{each['convert']}{marks[0]}",
+        f"{each['evaluate']}{marks[1]}",
+        ", ".join(dict.fromkeys(code.split(".")[1] for code in each["causes"])),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _mark(quality: str, called: str) -> str:
+    return " **miss**" if is_miss(quality, called) else ""
+
+
+def is_miss(quality: str, called: str) -> bool:
+    """Whether a verdict is wrong; fair networks are not counted, and no verdict is no praise."""
+    if quality == FAIR:
+        return False
+    return called == GOOD if quality == BAD else called not in (GOOD, UNKNOWN)
+
+
+def summary(found: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield hits and misses of both commands."""
+    for command in ("evaluate", "convert"):
+        for quality, wrong in ((BAD, "called good"), (GOOD, "not called good")):
+            chosen = [each for each in found if each["known"] == quality]
+            missed = [each["name"] for each in chosen if is_miss(quality, each[command])]
+            names = f": {', '.join(missed)}" if missed else ""
+            yield f"- {command}: of {len(chosen)} {quality} ones {len(missed)} are {wrong}{names}"
+
+
+if __name__ == "__main__":
+    main()
