@@ -54,7 +54,12 @@ def test_help_imports_neither_numpy_nor_tensorflow() -> None:
 @pytest.mark.skipif(sys.version_info >= (3, 10), reason="this Python has the host's commands")
 @pytest.mark.parametrize(
     "words",
-    [("convert", "a", "--data", "b", "-o", "c"), ("compile", "a"), ("demo",), ("deploy", "a", "b")],
+    [
+        ("convert", "a", "--data", "b", "-o", "c"),
+        ("compile", "a", "--compiler", "google"),
+        ("demo",),
+        ("deploy", "a", "b"),
+    ],
 )
 def test_a_command_of_the_host_is_refused_on_a_device_with_the_reason(
     words: Sequence[str], tmp_path: Path
