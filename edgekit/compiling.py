@@ -3,23 +3,26 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from edgekit.errors import UsageError
 from edgekit.extras import require_host_python
 from edgekit.opencompiler.compile import compile_open
-from edgekit.opencompiler.result import AUTO, EDGEKIT, GOOGLE, CompileResult
+from edgekit.opencompiler.compilers import (
+    AUTO,
+    DEADLINE_S,
+    EDGEKIT,
+    RETRIES,
+    chosen_compiler,
+    google_path,
+)
+from edgekit.opencompiler.result import CompileResult
 
 if TYPE_CHECKING:
     from edgekit.files import PathLike
     from edgekit.host.compiler import CompileCommands, CompilerOptions
 
-GOOGLE_PROGRAM = "edgetpu_compiler"
-DEADLINE_S = 3600.0
-RETRIES = 3
 _BY_GOOGLE = "compile --compiler google"
 
 
@@ -88,9 +91,15 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
             num_segments=num_segments,
             explain_schedule=explain_schedule,
         )
-    if explain_schedule:
+    for_own = {
+        "--explain-schedule": explain_schedule,
+        "--no-verify": not verify,
+        "--allow-unseen": allow_unseen and compiler not in {None, AUTO},
+    }
+    for option in (name for name, given in for_own.items() if given):
         raise UsageError(
-            "Google's compiler does not explain its schedule", fix="add --compiler edgekit"
+            f"{option} is an option of edgekit's own compiler",
+            fix="leave it out, or add --compiler edgekit",
         )
     require_host_python(_BY_GOOGLE)
     from edgekit.host.compiler import CompilerOptions  # noqa: PLC0415 - not on a board
@@ -154,21 +163,6 @@ def google_options(**options: Any) -> CompilerOptions | None:  # noqa: ANN401 - 
     from edgekit.host.compiler import CompilerOptions  # noqa: PLC0415 - not on a board
 
     return CompilerOptions(**options)
-
-
-def chosen_compiler(compiler: str | None, for_google: Sequence[str] = ()) -> str:
-    """``google`` or ``edgekit``; ``auto`` is Google's if installed, or if its options are used."""
-    if compiler == EDGEKIT:
-        return EDGEKIT
-    if compiler not in {None, AUTO} or for_google:
-        return GOOGLE
-    found = os.environ.get("EDGETPU_COMPILER") or shutil.which(GOOGLE_PROGRAM)
-    return GOOGLE if found else EDGEKIT
-
-
-def google_path(compiler: str | None) -> str | None:
-    """The path of Google's program, if ``compiler`` is one."""
-    return None if compiler in {None, AUTO, GOOGLE, EDGEKIT} else compiler
 
 
 def _with_segments(options: CompilerOptions, number: int | None) -> CompilerOptions:

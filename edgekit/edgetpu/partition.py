@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from edgekit.edgetpu.limits import CPU, TPU, UNKNOWN
-from edgekit.formats.tflite import Subgraph
+from edgekit.formats.tflite import Operator, Subgraph
 
 NO, MAYBE, YES = 0, 1, 2
 
@@ -35,25 +35,42 @@ class _Flow:
     blocker: int | None = None
 
 
+class DataFlow:
+    """The rule of one part, operator by operator in the order of the file."""
+
+    def __init__(self) -> None:
+        self._flows: dict[int, _Flow] = {}
+        self._number = 0
+
+    def is_blocked(self, operator: Operator) -> bool:
+        """Whether the operator depends on one on the CPU that is behind the Edge TPU's part."""
+        return self._before(operator).blocked == YES
+
+    def place(self, operator: Operator, own: str) -> Place:
+        """Place the next operator, whose ``own`` verdict is tpu, cpu or unknown."""
+        before = self._before(operator)
+        verdict = own
+        if verdict != CPU and before.blocked == YES:
+            verdict = CPU
+        elif verdict == TPU and before.blocked == MAYBE:
+            verdict = UNKNOWN
+        after = _after(verdict, before, self._number)
+        self._flows.update((number, after) for number in operator.outputs)
+        self._number += 1
+        is_blocked = verdict != own or before.blocked == YES
+        return Place(verdict, before.blocker if is_blocked else None, before.from_tpu)
+
+    def _before(self, operator: Operator) -> _Flow:
+        return _merge([self._flows[i] for i in operator.inputs if i in self._flows])
+
+
 def partition(graph: Subgraph, own: Sequence[str]) -> tuple[Place, ...]:
     """Apply the rule of one part to operators with their ``own`` verdicts.
 
     If it is unknown whether an operator maps, all operators that depend on it are unknown too.
     """
-    flows: dict[int, _Flow] = {}
-    places = []
-    for index, operator in enumerate(graph.operators):
-        before = _merge([flows[number] for number in operator.inputs if number in flows])
-        verdict = own[index]
-        if verdict != CPU and before.blocked == YES:
-            verdict = CPU
-        elif verdict == TPU and before.blocked == MAYBE:
-            verdict = UNKNOWN
-        is_blocked = verdict != own[index] or before.blocked == YES
-        places.append(Place(verdict, before.blocker if is_blocked else None, before.from_tpu))
-        after = _after(verdict, before, index)
-        flows.update((number, after) for number in operator.outputs)
-    return tuple(places)
+    flow = DataFlow()
+    return tuple(flow.place(operator, each) for operator, each in zip(graph.operators, own))
 
 
 def _merge(flows: Sequence[_Flow]) -> _Flow:

@@ -20,13 +20,13 @@ from edgekit.errors import DataError, ExternalToolError, GateError, UsageError
 from edgekit.evaluate import BenchmarkResult, EvaluateResult, benchmark, evaluate
 from edgekit.extras import require
 from edgekit.formats.tflite import read_model
-from edgekit.host.compiler.run import compile_model, find_compiler
+from edgekit.host.compiler.run import compile_model
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import ConvertResult, convert
 from edgekit.host.convert.enforce import broken_rules
 from edgekit.host.demo_picture import draw_answers
 from edgekit.opencompiler import compile_open
-from edgekit.opencompiler.result import EDGEKIT, GOOGLE
+from edgekit.opencompiler.compilers import AUTO, EDGEKIT, chosen_compiler
 from edgekit.result import Result
 from edgekit.runtime import Runner
 from edgekit.runtime.native_output import chatter_logged
@@ -140,7 +140,7 @@ def demo(
     accuracy = evaluate(int8_path, test_data, against=float_path)
     on_step("benchmarking")
     benchmarks = {"float": benchmark(float_path), "int8": benchmark(int8_path)}
-    compiler = GOOGLE if find_compiler() else EDGEKIT
+    compiler = chosen_compiler(AUTO)
     compiled, not_compiled = _compile(int8_path, folder, compiler, on_step)
     emulated = None
     if compiled and compiler == EDGEKIT:

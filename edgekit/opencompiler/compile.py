@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Sequence
 
 from edgekit import files
-from edgekit.edgetpu.check import refuse_compiled
-from edgekit.errors import GateError, UsageError
-from edgekit.formats.model_file import ModelFile, read_model_file
+from edgekit.data.describe import with_notes
+from edgekit.errors import UsageError
+from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model
 from edgekit.formats.tflite_metadata import OPEN_COMPILER, keep_files
+from edgekit.opencompiler.compilers import EDGEKIT
 from edgekit.opencompiler.program import CompiledProgram, compile_program
-from edgekit.opencompiler.result import EDGEKIT, CompiledModel, CompileResult
+from edgekit.opencompiler.request import check_gate, read_sources
+from edgekit.opencompiler.result import CompiledModel, CompileResult
 from edgekit.opencompiler.schedule import render_html, schedule_of
 from edgekit.opencompiler.segments import cut_evenly
-
-_SHOWN = 8
 
 
 def compile_open(
@@ -44,7 +44,6 @@ def compile_open(
             programs contains.
         num_segments: Cut the one model into so many parts of about equal predicted time, for a
             pipeline of Edge TPUs: ``NAME_segment_0_of_2_edgetpu.tflite`` and so on.
-
         explain_schedule: Also write ``NAME_schedule.html``: what runs when, the memory of a tile
             over time, and what would help.
 
@@ -57,31 +56,29 @@ def compile_open(
     """
     start = time.monotonic()
     folder = Path(out_dir)
-    if min_mapped is not None and not 0 <= min_mapped <= 1:
-        raise UsageError(f"--min-mapped is a share from 0 to 1, not {min_mapped:g}")
-    read = [read_model_file(each) for each in models]
-    for source in read:
-        refuse_compiled(source.model, source.path)
+    read = read_sources(models, folder, min_mapped)
     jobs = _jobs(read, num_segments or 1)
-    sources = [source for source, _, _ in jobs]
     outputs = [folder / f"{stem}_edgetpu.tflite" for _, stem, _ in jobs]
-    _check_names(outputs)
-    for source, output in zip(sources, outputs):
+    for (source, _, _), output in zip(jobs, outputs):
         files.refuse_overwriting(output, source.path)
         files.check_writable(output)
     made = [
         compile_program(model, source.path, verified=verify, allow_unseen=allow_unseen)
         for source, _, model in jobs
     ]
-    for source, program in zip(sources, made):
-        _check_gate(program, min_mapped, source.path)
+    for (source, _, _), program in zip(jobs, made):
+        rows = program.operators
+        check_gate(program.num_mapped, program.num_operators, rows, min_mapped, source.path)
     written: list[CompiledModel] = []
     pages: list[Path] = []
     with ExitStack() as renames:
-        for (source, stem, model), program, output in zip(jobs, made, outputs):
-            content = program.content
-            if len(jobs) == len(read):  # segments do not have the whole model's ends
+        for index, (source, stem, model) in enumerate(jobs):
+            program, output, content = made[index], outputs[index], made[index].content
+            if len(jobs) == len(read):
                 content = keep_files(source.content, content)
+            else:  # segments do not have the whole model's metadata
+                ends = source.notes.at_ends(first=index == 0, last=index + 1 == len(jobs))
+                content = with_notes(content, ends)
             temporary = renames.enter_context(files.replacing(output))
             temporary.write_bytes(content)
             written.append(_describe(source, program, output, len(content)))
@@ -135,32 +132,6 @@ def _jobs(sources: Sequence[ModelFile], num_segments: int) -> list[tuple[ModelFi
     ]
 
 
-def _check_names(outputs: Sequence[Path]) -> None:
-    twice = sorted({str(each) for each in outputs if outputs.count(each) > 1})
-    if twice:
-        raise UsageError(
-            f"two models would be written to {twice[0]}",
-            fix="rename one of them, or compile them into different folders",
-        )
-
-
-def _check_gate(made: CompiledProgram, min_mapped: float | None, where: str) -> None:
-    rows = made.operators
-    total, mapped = sum(row.count for row in rows), sum(row.count for row in rows if row.mapped)
-    if min_mapped is None or mapped >= min_mapped * total:
-        return
-    lines = [f"{row.count} {row.opcode}: {row.status}" for row in rows if not row.mapped]
-    if len(lines) > _SHOWN:
-        lines[_SHOWN:] = [f"and {len(lines) - _SHOWN} more rows"]
-    raise GateError(
-        f"{mapped} of {total} operations are mapped to the Edge TPU, {min_mapped:.0%} is required",
-        where=where,
-        why="\n       ".join(lines),
-        fix="edgekit check MODEL shows what to change; --min-mapped 0 accepts any share",
-        code="gate.min_mapped",
-    )
-
-
 def _describe(
     source: ModelFile, made: CompiledProgram, output: Path, num_bytes: int
 ) -> CompiledModel:
@@ -174,8 +145,8 @@ def _describe(
         on_chip_remaining_bytes=made.program.cache_left_bytes,
         streamed_bytes=package.streamed_bytes,
         num_subgraphs=1,
-        num_operators=sum(row.count for row in made.operators),
-        num_mapped=sum(row.count for row in made.operators if row.mapped),
+        num_operators=made.num_operators,
+        num_mapped=made.num_mapped,
         operators=made.operators,
         predicted_cycles=made.predicted_cycles,
         verification=made.verification,

@@ -51,6 +51,16 @@ class CompiledProgram:
         return self.program.package
 
     @property
+    def num_operators(self) -> int:
+        """The number of the source model's operators."""
+        return sum(row.count for row in self.operators)
+
+    @property
+    def num_mapped(self) -> int:
+        """The number of operators that run on the Edge TPU."""
+        return sum(row.count for row in self.operators if row.mapped)
+
+    @property
     def predicted_cycles(self) -> int:
         """Cycles of the busiest tile's arithmetic."""
         return max(arithmetic_cycles(self.package.inference))

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgekit.explain import MAPPED
+from edgekit.opencompiler.compilers import GOOGLE
 from edgekit.result import Result
-
-GOOGLE, EDGEKIT, AUTO = "google", "edgekit", "auto"  # which compiler
 
 
 @dataclass(frozen=True)

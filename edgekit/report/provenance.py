@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgekit.data.opening import FUNCTION
 from edgekit.data.random_samples import RANDOM
-from edgekit.opencompiler.result import EDGEKIT
+from edgekit.opencompiler.compilers import EDGEKIT
 from edgekit.report.evidence import Evidence
 from edgekit.report.node import Node
 from edgekit.report.subject import COMPUTED

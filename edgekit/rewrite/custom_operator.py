@@ -9,6 +9,7 @@ from typing import Collection, Iterator, Sequence
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import CUSTOM, EDGETPU_CUSTOM_OP, Model, Operator
+from edgekit.formats.tflite.part import ends_of
 from edgekit.rewrite.edit import Edit, has_effects, is_editable
 
 
@@ -31,21 +32,8 @@ def part_of(model: Model, operators: Collection[int]) -> EdgeTpuPart:
     Inputs are in the order of first use, outputs in the order in which they are computed. Constants
     and variables are not inputs.
     """
-    graph, inside = model.main, sorted(operators)
-    made = {index for number in inside for index in graph.operators[number].outputs}
-    read = dict.fromkeys(i for number in inside for i in graph.operators[number].inputs)
-    inputs = [
-        index
-        for index in read
-        if index >= 0
-        and index not in made
-        and not graph.tensors[index].is_variable
-        and not model.buffers[graph.tensors[index].buffer].size
-    ]
-    outside = (op for number, op in enumerate(graph.operators) if number not in operators)
-    used = {index for op in outside for index in op.inputs}.union(graph.outputs)
-    outputs = [i for number in inside for i in graph.operators[number].outputs if i in used]
-    return EdgeTpuPart(frozenset(operators), tuple(inputs), tuple(outputs))
+    inputs, outputs = ends_of(model, operators)
+    return EdgeTpuPart(frozenset(operators), inputs, outputs)
 
 
 def with_custom_operators(model: Model, parts: Sequence[EdgeTpuPart]) -> Model:

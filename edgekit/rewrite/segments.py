@@ -8,7 +8,7 @@ from typing import Collection, Sequence
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import Model
-from edgekit.rewrite.custom_operator import part_of
+from edgekit.formats.tflite.part import ends_of
 from edgekit.rewrite.edit import Edit
 
 
@@ -45,19 +45,19 @@ def segment_models(model: Model, segments: Sequence[Collection[int]]) -> tuple[M
     known = set(graph.inputs)
     found = []
     for number, operators in enumerate(segments):
-        part = part_of(model, operators)
-        missing = [index for index in part.inputs if index not in known]
+        read, made = ends_of(model, operators)
+        missing = [index for index in read if index not in known]
         if missing:
             raise UnsupportedModelError(
                 "the segments cannot run one after the other",
                 where=f"segment {number}, tensor {graph.tensors[missing[0]].name}",
                 why="it reads a tensor that a later segment computes",
             )
-        given = [i for i in graph.inputs if i in part.inputs]
-        inputs = given + [i for i in part.inputs if i not in given]
-        ends = [i for i in graph.outputs if i in part.outputs]
-        later = {i for each in segments[number + 1 :] for i in part_of(model, each).inputs}
-        crossing = [i for i in part.outputs if i in later and i not in ends]
+        given = [i for i in graph.inputs if i in read]
+        inputs = given + [i for i in read if i not in given]
+        ends = [i for i in graph.outputs if i in made]
+        later = {i for each in segments[number + 1 :] for i in ends_of(model, each)[0]}
+        crossing = [i for i in made if i in later and i not in ends]
         found.append(part_model(model, operators, inputs, crossing + ends))
-        known.update(part.outputs)
+        known.update(made)
     return tuple(found)

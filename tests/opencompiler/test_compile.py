@@ -12,10 +12,12 @@ import pytest
 
 import edgekit
 from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.data.describe import with_notes
 from edgekit.errors import GateError, UnsupportedModelError, UsageError
 from edgekit.formats.darwinn import Package, read_packages
+from edgekit.formats.model_file import read_model_file
 from edgekit.formats.tflite import Model, read_model, write_model
-from edgekit.formats.tflite_metadata import read_compiler_note
+from edgekit.formats.tflite_metadata import Notes, read_compiler_note
 from edgekit.opencompiler import NotCompiledError, VerificationError, compile_open, compile_program
 from edgekit.opencompiler.schedule import schedule_of
 from edgekit.opencompiler.verify import verify
@@ -167,6 +169,17 @@ def test_segments_in_a_row_give_the_models_answers(int8_path: Path, tmp_path: Pa
         with Runner(each, device="emulator") as tpu:
             (value,) = tpu.invoke(value)
     assert value.tolist() == wanted.tolist()
+
+
+def test_the_first_segment_keeps_preprocessing_and_the_last_one_labels(
+    int8_path: Path, tmp_path: Path
+) -> None:
+    labels = tuple(f"class {number}" for number in range(10))
+    described = tmp_path / "described.tflite"
+    described.write_bytes(with_notes(int8_path.read_bytes(), Notes("unit", labels)))
+    first, last = compile_open([described], out_dir=tmp_path, num_segments=2).outputs
+    assert read_model_file(first).notes == Notes("unit")
+    assert read_model_file(last).notes == Notes("", labels)
 
 
 def test_more_segments_than_operators_are_refused(int8_path: Path, tmp_path: Path) -> None:

@@ -120,6 +120,8 @@ class Legalizer(NodeBuilder):
             self._check_quantization(tensor)
             if self.is_constant(index):
                 continue
+            if tensor.is_variable:
+                raise Unsupported(f"{tensor.name!r} is a variable")
             if tensor.dtype not in DTYPES:
                 raise Unsupported(f"{tensor.name!r} is {tensor.dtype}")
             if tensor.quantization is None or not tensor.quantization.scale:

@@ -4,9 +4,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Sequence
+from typing import Collection, Sequence
 
 from edgekit.formats.tflite import Model, Subgraph
+
+
+def ends_of(model: Model, operators: Collection[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the tensors that some operators of subgraph 0 exchange with the rest of the model.
+
+    Inputs, in the order of first use, are the activations that the operators read but do not
+    compute; constants and variables are not among them. Outputs, in the order in which they are
+    computed, are those that another operator, or the whole model, uses.
+    """
+    graph, inside = model.main, sorted(operators)
+    made = dict.fromkeys(i for number in inside for i in graph.operators[number].outputs)
+    read = dict.fromkeys(i for number in inside for i in graph.operators[number].inputs)
+    inputs = [
+        index
+        for index in read
+        if index >= 0
+        and index not in made
+        and not graph.tensors[index].is_variable
+        and not model.buffers[graph.tensors[index].buffer].size
+    ]
+    rest = (op for number, op in enumerate(graph.operators) if number not in operators)
+    used = {index for op in rest for index in op.inputs}.union(graph.outputs)
+    return tuple(inputs), tuple(index for index in made if index in used)
 
 
 def with_operators(model: Model, first: int, end: int) -> Model:
@@ -16,23 +39,9 @@ def with_operators(model: Model, first: int, end: int) -> Model:
     those that they compute and that a later operator, or the whole model, uses. Variable tensors
     stay variable. Tensor indices stay the same.
     """
-    graph = model.main
-    inside = graph.operators[first:end]
-    made = {index for operator in inside for index in operator.outputs}
-    read = [index for operator in inside for index in operator.inputs if index >= 0]
-    inputs = [
-        index
-        for index in dict.fromkeys(read)
-        if index not in made
-        and not graph.tensors[index].is_variable
-        and not model.buffers[graph.tensors[index].buffer].size
-    ]
-    used = {index for operator in graph.operators[end:] for index in operator.inputs}
-    used.update(graph.outputs)
-    outputs = [index for operator in inside for index in operator.outputs if index in used]
-    part = replace(
-        graph, inputs=tuple(inputs), outputs=tuple(dict.fromkeys(outputs)), operators=inside
-    )
+    inputs, outputs = ends_of(model, range(first, end))
+    inside = model.main.operators[first:end]
+    part = replace(model.main, inputs=inputs, outputs=outputs, operators=inside)
     return replace(model, subgraphs=(part, *model.subgraphs[1:]), signature_defs=(), metadata={})
 
 

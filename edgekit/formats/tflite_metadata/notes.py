@@ -22,6 +22,10 @@ class Notes:
     task: str = ""
     decoder: str = ""
 
+    def at_ends(self, *, first: bool, last: bool) -> Notes:
+        """What holds for a segment: preprocessing for the first one, labels for the last one."""
+        return Notes(self.preprocess if first else "", self.labels if last else ())
+
 
 def read_notes(content: bytes, model: Model | None = None) -> Notes:
     """Return what a file, a bundle or a model, states about its use.

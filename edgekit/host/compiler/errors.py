@@ -11,9 +11,9 @@ import shutil
 
 from edgekit.errors import ExternalToolError
 from edgekit.explain import compiler_cause, may_be_random
+from edgekit.opencompiler.compilers import PROGRAM
 from edgekit.process import Finished
 
-PROGRAM = "edgetpu_compiler"
 _PAGE = "coral.ai/docs/edgetpu/compiler"
 _INDENT = "\n       "
 _TAIL_LINES = 6

@@ -13,9 +13,10 @@ from edgekit.data.describe import with_notes
 from edgekit.errors import ModelFormatError
 from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.formats.tflite import EDGETPU_CUSTOM_OP, is_compiled, read_model
-from edgekit.formats.tflite_metadata import Notes, keep_files
-from edgekit.host.compiler.errors import PROGRAM, CompilerError
+from edgekit.formats.tflite_metadata import keep_files
+from edgekit.host.compiler.errors import CompilerError
 from edgekit.host.compiler.log import CompilerReport, ModelReport, parse_compiler_log
+from edgekit.opencompiler.compilers import PROGRAM
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,9 @@ def keep_notes(made: Sequence[Made]) -> None:
     """
     for index, each in enumerate(made):
         source = read_model_file(each.model)
-        notes = source.notes
         is_first = index == 0 or made[index - 1].model != each.model
         is_last = index + 1 == len(made) or made[index + 1].model != each.model
-        wanted = Notes(notes.preprocess if is_first else "", notes.labels if is_last else ())
+        wanted = source.notes.at_ends(first=is_first, last=is_last)
         content = each.path.read_bytes()
         if is_first and is_last and not ModelFile(content).attachments():
             content = keep_files(source.content, content)

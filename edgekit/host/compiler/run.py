@@ -8,7 +8,6 @@ moved out only when all of them are right.
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
 import tempfile
@@ -17,11 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit import files
-from edgekit.errors import GateError, OutputError, UnsupportedModelError, UsageError
+from edgekit.errors import UsageError
 from edgekit.formats.bundle import MODEL_PATH
-from edgekit.formats.model_file import ModelFile, read_model_file
+from edgekit.formats.model_file import ModelFile
 from edgekit.host.compiler.compare import compare
-from edgekit.host.compiler.errors import PROGRAM, failure_of, is_random, missing_compiler
+from edgekit.host.compiler.errors import failure_of, is_random, missing_compiler
 from edgekit.host.compiler.log import CompilerLogError, CompilerReport, parse_compiler_log
 from edgekit.host.compiler.options import CompilerOptions
 from edgekit.host.compiler.outputs import (
@@ -34,11 +33,11 @@ from edgekit.host.compiler.outputs import (
 from edgekit.host.compiler.place import Job, LocalPlace, Place
 from edgekit.host.compiler.result import CompileCommands
 from edgekit.host.compiler.via import place_for
+from edgekit.opencompiler.compilers import DEADLINE_S, PROGRAM, RETRIES, find_compiler
+from edgekit.opencompiler.request import check_gate, read_sources
 from edgekit.opencompiler.result import CompiledModel, CompileResult
 from edgekit.process import Finished
 
-DEADLINE_S = 3600.0
-RETRIES = 3  # google-coral/edgetpu issue 211: the third run of the same file succeeded
 _OPTIONS = CompilerOptions()
 _VERSION = re.compile(r"Edge TPU Compiler version (\d+)\.")
 _NEWEST = 16
@@ -63,11 +62,6 @@ class _Request:
     def source_of(self, model: Path) -> Path:
         """Return the path that the user gave for a model that the compiler reads."""
         return self.sources[self.models.index(model)]
-
-
-def find_compiler() -> str | None:
-    """Return EDGETPU_COMPILER, or the compiler's path on PATH; None if there is none."""
-    return os.environ.get("EDGETPU_COMPILER") or shutil.which(PROGRAM)
 
 
 def compile_model(model: files.PathLike, folder: files.PathLike) -> Path:
@@ -115,9 +109,9 @@ def compile(  # noqa: A001, PLR0913 - the command's name; public: its options ar
         CompilerLogError: The compiler printed a line that edgekit cannot read.
         GateError: The compiler mapped too few operations; nothing was written.
     """
-    if min_mapped is not None and not 0 <= min_mapped <= 1:
-        raise UsageError(f"--min-mapped is a share from 0 to 1, not {min_mapped:g}")
-    request = _check_request(models, Path(out_dir), options, deadline_s)
+    options.check(len(models))
+    sources = read_sources(models, Path(out_dir), min_mapped)
+    request = _check_request(sources, Path(out_dir), options, deadline_s)
     place = place_for(via, _locate(compiler) if via is None else compiler or PROGRAM)
     request = _fit_version(request, place)
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
@@ -132,7 +126,10 @@ def compile(  # noqa: A001, PLR0913 - the command's name; public: its options ar
         run = _run(place, job, retries, request.where)
         expected = expected_stems(request.models, options.num_segments)
         made = collect(run.folder, expected, run.report, request.where)
-        _check_gate(made, min_mapped, request)
+        for each in made:
+            report, where = each.report, str(request.source_of(each.model))
+            mapped, total = report.num_mapped or 0, report.num_operators or 0
+            check_gate(mapped, total, report.operators, min_mapped, where)
         disagreements = compare(made, options, run.report)
         keep_notes(made)
         outputs = move_out(made, request.folder)
@@ -171,7 +168,9 @@ def compile_commands(
     if via is None:
         program = _which(compiler or find_compiler() or "") or program
     place = place_for(via, program)
-    request = _check_request(models, Path(out_dir), options, DEADLINE_S)
+    options.check(len(models))
+    sources = read_sources(models, Path(out_dir), None)
+    request = _check_request(sources, Path(out_dir), options, DEADLINE_S)
     for file in request.files:
         if file.is_bundle:
             raise UsageError(
@@ -189,8 +188,8 @@ def compile_commands(
 
 def _locate(given: str | None) -> str:
     """Return the compiler's absolute path."""
-    wanted = given or os.environ.get("EDGETPU_COMPILER") or ""
-    found = _which(wanted or PROGRAM)
+    wanted = given or find_compiler() or ""
+    found = _which(wanted)
     if found is None:
         raise missing_compiler(wanted)
     return found
@@ -202,32 +201,14 @@ def _which(program: str) -> str | None:
 
 
 def _check_request(
-    models: Sequence[files.PathLike], folder: Path, options: CompilerOptions, deadline_s: float
+    sources: tuple[ModelFile, ...], folder: Path, options: CompilerOptions, deadline_s: float
 ) -> _Request:
-    paths = tuple(Path(model) for model in models)
-    if not paths:
-        raise UsageError("there is no model to compile", fix="name one or more .tflite files")
-    options.check(len(paths))
-    stems = [path.stem for path in paths]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twice:
-        raise UsageError(
-            f"two models are named {twice[0]}",
-            why=f"both would become {twice[0]}_edgetpu.tflite",
-            fix="rename one of them",
-        )
-    read = tuple(_read_plain(path) for path in paths)
-    if not folder.is_dir():
-        raise OutputError(
-            "the folder for the output does not exist",
-            where=str(folder),
-            fix=f"mkdir -p {folder}, or name another (--output)",
-        )
-    for stem in stems:
-        files.refuse_overwriting(folder / f"{stem}_edgetpu.tflite", *paths)
-    files.check_writable(folder / f"{stems[0]}_edgetpu.tflite")
+    paths = tuple(Path(source.path) for source in sources)
+    for path in paths:
+        files.refuse_overwriting(folder / f"{path.stem}_edgetpu.tflite", *paths)
+    files.check_writable(folder / f"{paths[0].stem}_edgetpu.tflite")
     absolute = tuple(path.absolute() for path in paths)
-    return _Request(paths, absolute, read, folder, options, deadline_s)
+    return _Request(paths, absolute, sources, folder, options, deadline_s)
 
 
 def _unpacked(request: _Request, scratch: Path) -> _Request:
@@ -238,18 +219,6 @@ def _unpacked(request: _Request, scratch: Path) -> _Request:
             models[index] = scratch / f"{models[index].stem}.tflite"
             models[index].write_bytes(file.content)
     return replace(request, models=tuple(models))
-
-
-def _read_plain(path: Path) -> ModelFile:
-    """Read a model that may be compiled."""
-    file = read_model_file(path)
-    if file.is_compiled:
-        raise UnsupportedModelError(
-            "this model is already compiled for the Edge TPU",
-            where=str(path),
-            fix="give the .tflite file that it was compiled from",
-        )
-    return file
 
 
 def _fit_version(request: _Request, place: Place) -> _Request:
@@ -319,26 +288,6 @@ def _warnings(run: _Run) -> tuple[str, ...]:
         else []
     )
     return (*run.report.notes, *run.report.failures, *said[:_SHOWN], *again)
-
-
-def _check_gate(made: Sequence[Made], min_mapped: float | None, request: _Request) -> None:
-    for each in made:
-        mapped, total = each.report.num_mapped or 0, each.report.num_operators or 0
-        share = mapped / total if total else 0.0
-        if share >= min_mapped if min_mapped is not None else mapped:
-            continue
-        wanted = "at least one" if min_mapped is None else f"{min_mapped:.0%}"
-        rows = [row for row in each.report.operators if not row.mapped]
-        lines = [f"{row.count} {row.opcode}: {row.status}" for row in rows[:_SHOWN]]
-        if len(rows) > _SHOWN:
-            lines.append(f"and {len(rows) - _SHOWN} more rows")
-        raise GateError(
-            f"{mapped} of {total} operations are mapped to the Edge TPU, {wanted} is required",
-            where=str(request.source_of(each.model)),
-            why="\n       ".join(lines),
-            fix="edgekit check MODEL shows what to change; --min-mapped 0 accepts any share",
-            code="gate.min_mapped",
-        )
 
 
 def _describe(each: Made, request: _Request) -> CompiledModel:
