@@ -188,6 +188,7 @@ class Block:
         if not local:
             self.rows = [(first, first + number) for first, number in self.own_rows]
             self.columns = [(first, first + number) for first, number in self.own_columns]
+        self.spare_bytes = 0  # behind the positions
         self.address = -1  # in every tile; set by the allocation
 
     def cover(self, rows: Sequence[Range | None], columns: Sequence[Range | None]) -> None:
@@ -222,6 +223,7 @@ class Block:
                 rows * columns for rows, columns in (self.stored(tile) for tile in range(NUM_TILES))
             )
             * self.position_bytes
+            + self.spare_bytes
         )
 
     def own(self, tile: int) -> tuple[int, int, int, int]:

@@ -34,6 +34,7 @@ from edgekit.chip.codegen.stages.output import HOST_BYTES, own_bytes
 from edgekit.chip.codegen.stages.pool import PoolStage
 from edgekit.chip.codegen.stages.product import ProductStage
 from edgekit.chip.codegen.stages.softmax import SoftmaxStage
+from edgekit.chip.codegen.stages.spread import SpreadStage, is_spread
 from edgekit.chip.codegen.stages.stage import Stage
 
 _STAGES: dict[type[Node], Callable[..., Stage]] = {
@@ -161,6 +162,8 @@ def make_stage(
     columns: Sequence[Counted],
 ) -> Stage:
     """The stage of a node for the outputs in ``rows`` x ``columns``."""
+    if isinstance(node, Convolution) and is_spread(node, sources, output):
+        return SpreadStage(node, sources, output, rows, columns)
     return _STAGES[type(node)](node, sources, output, rows, columns)
 
 

@@ -243,6 +243,7 @@ class Legalizer(NodeBuilder):
                 bias=np.zeros(num_channels, np.int64) if bias is None else bias,
                 multipliers=multipliers,
                 depthwise=depthwise,
+                dense=operator.opcode == "FULLY_CONNECTED",
             )
         )
 

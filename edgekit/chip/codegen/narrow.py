@@ -123,7 +123,7 @@ def allocate(layout: Layout, inputs: list[InputStage]) -> Places:
 def _single_convolution(layout: Layout, inputs: list[InputStage]) -> Places | None:
     """Google's four cases for one convolution (tinycoral, docs/isa/codegen_conv2d.md)."""
     (step, *more) = layout.steps
-    if more or len(inputs) != 1 or not isinstance(step, Compute):
+    if more or len(inputs) != 1 or not isinstance(step, Compute) or scratch_bytes(layout):
         return None
     if not isinstance(step.node, Convolution) or not inputs:
         return None

@@ -98,6 +98,7 @@ class Convolution(OneSource):
     bias: NDArray[np.int64]
     multipliers: NDArray[np.float32]
     depthwise: bool = False
+    dense: bool = False  # a dense layer: several tiles may share it
 
     @property
     def per_channel(self) -> bool:

@@ -18,6 +18,7 @@ from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import WORD
 from edgekit.chip.codegen.nests import divide_up, round_up
 from edgekit.chip.codegen.stages.convolution import GROUP_CHANNELS, ConvolutionStage, Piece
+from edgekit.chip.codegen.stages.spread import SpreadStage
 
 # The order in which Google's compiler gives layers of falling size to tiles.
 TILE_ORDER = (0, 1, 3, 7, 15, 8, 4, 9, 10, 2, 5, 11, 12, 6, 13, 14)
@@ -139,11 +140,15 @@ def _depthwise_rows(
 def place_parameters(stages: dict[int, ConvolutionStage], limit: int) -> dict[int, list[Piece]]:
     """The rows of each layer in the tiles' wide memory below row ``limit``.
 
-    A layer that does not fit is left out: it is streamed.
+    A layer that does not fit is left out: it is streamed, or has to be spread over fewer tiles.
 
     Raises:
         Unsupported: The rows of a depthwise layer, which cannot be cut, do not fit.
     """
+    spread = {i: stage for i, stage in stages.items() if isinstance(stage, SpreadStage)}
+    spread = {i: stage for i, stage in spread.items() if stage.spread}
+    if spread:
+        return _around_spread(stages, spread, limit)
     rows = {index: stage.parameter_rows for index, stage in stages.items()}
     total = sum(rows.values())
     depthwise = {index for index, stage in stages.items() if stage.node.depthwise}
@@ -163,14 +168,42 @@ def place_parameters(stages: dict[int, ConvolutionStage], limit: int) -> dict[in
             i: [Piece(t, 0, min(limit, rows[i] - limit * j)) for j, t in enumerate(seen[k])]
             for k, i in enumerate(order)
         }
-    return _packed(order, rows, depthwise, limit, reserved)
+    return _packed(order, rows, depthwise, limit, reserved, dict.fromkeys(TILE_ORDER, 0))
+
+
+def _around_spread(
+    stages: dict[int, ConvolutionStage], spread: dict[int, SpreadStage], limit: int
+) -> dict[int, list[Piece]]:
+    """Dense layers where their outputs are computed, from row 0 on; then the others."""
+    used = dict.fromkeys(TILE_ORDER, 0)
+    pieces: dict[int, list[Piece]] = {}
+    for index, stage in sorted(spread.items(), key=lambda each: -each[1].saved_steps):
+        needed = stage.piece_rows
+        if any(used[tile] + number > limit for tile, number in needed.items()):
+            continue
+        pieces[index] = [Piece(tile, used[tile], number) for tile, number in needed.items()]
+        for tile, number in needed.items():
+            used[tile] += number
+    rows = {i: stage.parameter_rows for i, stage in stages.items() if i not in spread}
+    depthwise = {i for i in rows if stages[i].node.depthwise}
+    order = sorted(rows, key=lambda i: -rows[i])
+    order.sort(key=lambda i: i in depthwise or stages[i].stored_channels == GROUP_CHANNELS)
+    try:
+        pieces.update(_packed(order, rows, depthwise, limit, 0, used))
+    except Unsupported:  # some are left out, and so the caller spreads less
+        return pieces
+    return pieces
 
 
 def _packed(
-    order: Sequence[int], rows: dict[int, int], depthwise: set[int], limit: int, reserved: int
+    order: Sequence[int],
+    rows: dict[int, int],
+    depthwise: set[int],
+    limit: int,
+    reserved: int,
+    used: dict[int, int],
 ) -> dict[int, list[Piece]]:
     """The emptiest tile that takes a whole layer, else pieces from the emptiest tile on."""
-    used = dict.fromkeys(TILE_ORDER, 0)
     pieces: dict[int, list[Piece]] = {}
     for index in order:
         needed = rows[index]

@@ -33,6 +33,7 @@ from edgekit.chip.codegen.stages.output import (
     output_layout,
     own_bytes,
 )
+from edgekit.chip.codegen.stages.spread import SpreadStage
 from edgekit.chip.isa.memories import NUM_TILES, ROW_BYTES, ROW_UNITS
 from edgekit.formats.darwinn import (
     DataType,
@@ -107,8 +108,34 @@ def _convolutions(layout: Layout) -> dict[int, list[ConvolutionStage]]:
 
 def _parameters(layout: Layout, inputs: list[InputStage]) -> Parameters:
     """Wide memory: buffers at the top, cached parameters below."""
-    shared = scratch_bytes(layout) > 0
     convolutions = _convolutions(layout)
+    while True:
+        parameters = _placed_parameters(layout, inputs, convolutions)
+        streamed = set(parameters.streamed)
+        spread = _spread_stages(convolutions)
+        # Where parameters are scarce, a dense layer runs on one tile, which need not cache it.
+        if not streamed or not spread:
+            return parameters
+        for index in spread.keys() & streamed or spread.keys():
+            for stage in spread[index]:
+                stage.use_one_tile()
+
+
+def _spread_stages(
+    convolutions: dict[int, list[ConvolutionStage]],
+) -> dict[int, list[SpreadStage]]:
+    found: dict[int, list[SpreadStage]] = {}
+    for index, stages in convolutions.items():
+        for stage in stages:
+            if isinstance(stage, SpreadStage) and stage.spread:
+                found.setdefault(index, []).append(stage)
+    return found
+
+
+def _placed_parameters(
+    layout: Layout, inputs: list[InputStage], convolutions: dict[int, list[ConvolutionStage]]
+) -> Parameters:
+    shared = scratch_bytes(layout) > 0
     for stages in convolutions.values():
         position_outer, chunk = max(stage.order for stage in stages)
         for stage in stages:

@@ -4,7 +4,7 @@
 Every tile of a tile row gets the same packets. A copy between the memories drops what comes before
 the tile's columns and leaves chunks of whole image rows alternately in two slots of narrow memory
 (the staging area); a streamed copy op takes the tile's columns out of each chunk and pads positions
-to whole words.
+to whole words. A vector goes to its place at once.
 
 Source: tinycoral, docs/isa (MIT), for the three forms of the copy; fields read off Google's
 programs.
@@ -89,6 +89,9 @@ class InputStage:
         self.constant_bytes = IDENTITY_BYTES + WORD * _ZERO_WORDS * self.by_bytes
         buffer_units = 8 * self.buffer_packets
         constant_units = 4 * divide_up(self.constant_bytes, ROW_BYTES)
+        self.is_vector = self.whole and (block.height, block.width) == (1, 1)
+        if self.is_vector:
+            self.slot_bytes = self.constant_bytes = 0
         # Wide memory from the top, the larger part first.
         if buffer_units > constant_units:
             self.buffer = TOP - buffer_units
@@ -158,6 +161,9 @@ class InputStage:
         """Bring the image in; ``staging`` and ``constants`` are addresses in narrow memory."""
         emitter.scalar_sync(counters=5)
         emitter.signal()
+        if self.is_vector:
+            self._emit_vector(emitter, name)
+            return
         write_identity(emitter, constants, self.constants, zero_words=_ZERO_WORDS * self.by_bytes)
         emitter.fence(units=0x20)
         tiles = [tile for part in range(4) for tile in self.tiles(part)]
@@ -179,6 +185,33 @@ class InputStage:
         emitter.fence()
         copy = partial(self._copy, staging, last=True)
         emitter.put_by_tile("op", by_tile(tiles, copy))
+        emitter.reset()
+
+    def _emit_vector(self, emitter: Emitter, name: str) -> None:
+        """One position: from the packets to its place on the first tile."""
+        emitter.fence(units=0x20)
+        (start, *_) = self._send(emitter, name)
+        packets, words = self.buffer_packets, divide_up(self.block.channels, WORD)
+        emitter.put(
+            "w2n",
+            tiles=1,
+            w_addr=self.buffer,
+            w_levels=int(packets > 1),
+            w_circular=1,
+            w_rows=packets,
+            n_addr=self.block.at(0, 0, 0) // WORD,
+            n_levels=1,
+            s0_en0=1,
+            s0_id=14,
+            s0_level=1,
+            s0_en1=1,
+            s0_val=0x8000,
+            s0_en2=1,
+            tail=1,
+            **nest_fields("w_", [(1, packets)], DMA_LEVELS),
+            **nest_fields("n_", [(1, words)], NARROW_DMA_LEVELS),
+        )
+        self._receive(emitter, 0, start)
         emitter.reset()
 
     def _send(self, emitter: Emitter, name: str) -> list[int]:

@@ -39,7 +39,7 @@ def emit_output(emitter: Emitter, block: Block, name: str) -> None:
     tiles = block.own_tiles()
     by_tile: list[Fields | None] = [None] * NUM_TILES
     for tile in tiles:
-        by_tile[tile] = _to_wide(block, tile)
+        by_tile[tile] = to_outgoing(block, tile, block.own(tile))
     emitter.put_by_tile("n2w", by_tile)
     sizes = own_bytes(block)
     total = sum(round_up(size, HOST_BYTES) for size in sizes)
@@ -50,33 +50,41 @@ def emit_output(emitter: Emitter, block: Block, name: str) -> None:
     for tile in tiles:
         units, rows = divide_up(sizes[tile], HOST_BYTES), divide_up(sizes[tile], ROW_BYTES)
         emitter.put("outfeed", inc0=int(units == 1), cnt0=units - 1, k173=3, flags=127)
-        emitter.put(
-            "ring.send",
-            tiles=1 << tile,
-            addr=OUTGOING,
-            levels=1,
-            circular=1,
-            slots=1,
-            mode=3,
-            config=20,
-            r0_id=81,
-            r0_val=emitter.packets_a,
-            r0_en_a=1,
-            r0_en_b=1,
-            r1_id=45,
-            r1_val=1,
-            r1_en_a=1,
-            r1_en_b=1,
-            dest=_TO_HOST,
-            **dma_nest([(1, 1), (0, rows)]),
-        )
-        emitter.packets_a += 1
+        send_rows(emitter, tile, rows, _TO_HOST)
 
 
-def _to_wide(block: Block, tile: int) -> Fields:
-    """Row by row of 256 bytes into the one row from which the ring sends."""
+def send_rows(emitter: Emitter, tile: int, rows: int, destinations: int) -> None:
+    """Send rows of 256 bytes, one after the other, as a copy to wide memory makes them."""
+    emitter.put(
+        "ring.send",
+        tiles=1 << tile,
+        addr=OUTGOING,
+        levels=1,
+        circular=1,
+        slots=1,
+        mode=3,
+        config=20,
+        r0_id=81,
+        r0_val=emitter.packets_a,
+        r0_en_a=1,
+        r0_en_b=1,
+        r1_id=45,
+        r1_val=1,
+        r1_en_a=1,
+        r1_en_b=1,
+        dest=destinations,
+        **dma_nest([(1, 1), (0, rows)]),
+    )
+    emitter.packets_a += 1
+
+
+def to_outgoing(block: Block, tile: int, area: tuple[int, int, int, int]) -> Fields:
+    """A part of a block, row by row of 256 bytes, into the one row from which the ring sends.
+
+    ``area`` is the first row, rows, first column, columns.
+    """
     words = block.position_bytes // WORD
-    top, height, left, width = block.own(tile)
+    top, height, left, width = area
     nest = [(1, words)]
     if width > 1:
         nest.append((words, width))
