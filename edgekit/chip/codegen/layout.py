@@ -7,9 +7,9 @@ Without slices every tensor has one whole block and every node is one step.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Callable, Sequence, Union
+from typing import Callable, Union
 
-from edgekit.chip.codegen.geometry import Block, Counted, Span, held_by
+from edgekit.chip.codegen.geometry import Block, Span, held_by
 from edgekit.chip.codegen.nests import round_up
 from edgekit.chip.codegen.nodes import (
     Addition,
@@ -35,7 +35,7 @@ from edgekit.chip.codegen.stages.pool import PoolStage
 from edgekit.chip.codegen.stages.product import ProductStage
 from edgekit.chip.codegen.stages.softmax import SoftmaxStage
 from edgekit.chip.codegen.stages.spread import SpreadStage, is_spread
-from edgekit.chip.codegen.stages.stage import Stage
+from edgekit.chip.codegen.stages.stage import Placement, Stage
 
 _STAGES: dict[type[Node], Callable[..., Stage]] = {
     Addition: AdditionStage,
@@ -122,7 +122,8 @@ class Layout:
         node = self.network.nodes[index]
         sources = tuple(self.block(tensor) for tensor in node.sources)
         output = self.block(node.output)
-        stage = make_stage(node, sources, output, output.own_rows, output.own_columns)
+        at = Placement(sources, output, output.own_rows, output.own_columns)
+        stage = make_stage(node, at)
         self.steps.append(Compute(node, index, stage, sources, output))
 
     def settle(self) -> None:
@@ -154,17 +155,11 @@ def _make_alike(first: Block, second: Block) -> bool:
     return before != [(list(b.rows), list(b.columns), b.position_bytes) for b in (first, second)]
 
 
-def make_stage(
-    node: Node,
-    sources: Sequence[Block],
-    output: Block,
-    rows: Sequence[Counted],
-    columns: Sequence[Counted],
-) -> Stage:
-    """The stage of a node for the outputs in ``rows`` x ``columns``."""
-    if isinstance(node, Convolution) and is_spread(node, sources, output):
-        return SpreadStage(node, sources, output, rows, columns)
-    return _STAGES[type(node)](node, sources, output, rows, columns)
+def make_stage(node: Node, at: Placement) -> Stage:
+    """The stage of a node."""
+    if isinstance(node, Convolution) and is_spread(node, at.sources, at.output):
+        return SpreadStage(node, at)
+    return _STAGES[type(node)](node, at)
 
 
 def whole_layout(network: Network) -> Layout:

@@ -64,7 +64,21 @@ class OutputStage:
 COPY = OutputStage(0, 0, 1.0, -np.inf, np.inf)  # every value stays as it is
 
 
-class OneSource:
+class _Computation:
+    """What all nodes have in common, unless they state something else."""
+
+    @property
+    def padding(self) -> int:
+        """The value outside of the image."""
+        return 0
+
+    @property
+    def pads(self) -> bool:
+        """Whether it can read outside of the image."""
+        return False
+
+
+class OneSource(_Computation):
     """What nodes that read one tensor have in common."""
 
     source: int
@@ -79,6 +93,23 @@ class OneSource:
     def windows(self) -> tuple[Window, ...]:
         """The sliding window of each source."""
         return (self.window,)
+
+
+class TwoSources(_Computation):
+    """What nodes that read two tensors have in common."""
+
+    first: int
+    second: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensors that it reads."""
+        return (self.first, self.second)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The sliding window of each source."""
+        return (Window(), Window())
 
 
 @dataclass(frozen=True)
@@ -159,7 +190,7 @@ class Elementwise(OneSource):
 
 
 @dataclass(frozen=True)
-class Addition:
+class Addition(TwoSources):
     """``weights[0] * first + weights[1] * second + offset``, then the output stage."""
 
     first: int
@@ -169,22 +200,11 @@ class Addition:
     offset: int
     stage: OutputStage
     window: Window = field(default_factory=Window)
-    padding: int = 0
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors that it reads."""
-        return (self.first, self.second)
 
     @property
     def windows(self) -> tuple[Window, ...]:
         """The sliding window of each source."""
         return (self.window, self.window)
-
-    @property
-    def pads(self) -> bool:
-        """Whether it can read outside of the image."""
-        return False
 
     def steps(self, positions: int, words: int) -> int:
         """Steps of its op for ``positions`` outputs of ``words`` words."""
@@ -225,12 +245,6 @@ class L2Normalization(OneSource):
     factor: np.float32  # of the 16-bit 1/sqrt
     stage: OutputStage
     window: Window = field(default_factory=Window)
-    padding: int = 0
-
-    @property
-    def pads(self) -> bool:
-        """Whether it can read outside of the image."""
-        return False
 
     def steps(self, positions: int, words: int) -> int:
         """Steps of its op for ``positions`` outputs of ``words`` words."""
@@ -246,12 +260,6 @@ class Softmax(OneSource):
     multiplier: float  # of the exponential function's argument
     stage: OutputStage
     window: Window = field(default_factory=Window)
-    padding: int = 0
-
-    @property
-    def pads(self) -> bool:
-        """Whether it can read outside of the image."""
-        return False
 
     def steps(self, positions: int, words: int) -> int:
         """Steps of its op for ``positions`` outputs of ``words`` words."""
@@ -259,7 +267,7 @@ class Softmax(OneSource):
 
 
 @dataclass(frozen=True)
-class Product:
+class Product(TwoSources):
     """``first * second``, zero points subtracted, then the output stage.
 
     A window of stride 0 repeats the second source's only row or column.
@@ -271,22 +279,11 @@ class Product:
     second_zero_point: int
     stage: OutputStage
     second_window: Window = field(default_factory=Window)
-    padding: int = 0
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors that it reads."""
-        return (self.first, self.second)
 
     @property
     def windows(self) -> tuple[Window, ...]:
         """The sliding window of each source."""
         return (Window(), self.second_window)
-
-    @property
-    def pads(self) -> bool:
-        """Whether it can read outside of the image."""
-        return False
 
     def steps(self, positions: int, words: int) -> int:
         """Steps of its op for ``positions`` outputs of ``words`` words."""
@@ -294,28 +291,12 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Extreme:
+class Extreme(TwoSources):
     """The larger one of two values at the same scale."""
 
     first: int
     second: int
     output: int
-    padding: int = 0
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors that it reads."""
-        return (self.first, self.second)
-
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        """The sliding window of each source."""
-        return (Window(), Window())
-
-    @property
-    def pads(self) -> bool:
-        """Whether it can read outside of the image."""
-        return False
 
     def steps(self, positions: int, words: int) -> int:
         """Steps of its op for ``positions`` outputs of ``words`` words."""

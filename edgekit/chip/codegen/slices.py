@@ -31,6 +31,7 @@ from edgekit.chip.codegen.nests import round_up
 from edgekit.chip.codegen.nodes import Network, Node
 from edgekit.chip.codegen.overlays import Overlay
 from edgekit.chip.codegen.stages.input import InputStage
+from edgekit.chip.codegen.stages.stage import Placement
 
 _INSTRUCTION_STEPS = 200  # what an instruction costs beside its loops
 _SAMPLES = 3  # slices that an estimate looks at
@@ -294,8 +295,8 @@ def _add_slice(layout: Layout, plan: SegmentPlan, each: Slice) -> None:
     for job in each.jobs:
         sources = tuple(_block_of(layout, local, tensor) for tensor in job.node.sources)
         made = _block_of(layout, local, job.node.output)
-        stage_of_job = make_stage(job.node, sources, made, job.rows, job.columns)
-        layout.steps.append(Compute(job.node, job.index, stage_of_job, sources, made, whole=False))
+        made_by = make_stage(job.node, Placement(sources, made, job.rows, job.columns))
+        layout.steps.append(Compute(job.node, job.index, made_by, sources, made, whole=False))
 
 
 def _block_of(layout: Layout, local: dict[int, Block], tensor: int) -> Block:

@@ -6,16 +6,14 @@ The four rows of weights are made by fills. Fields of the op read off Google's p
 
 from __future__ import annotations
 
-from typing import Sequence
-
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted
+from edgekit.chip.codegen.geometry import WORD
 from edgekit.chip.codegen.memories import ADDITION
 from edgekit.chip.codegen.nests import Fields, op_nest_fields
 from edgekit.chip.codegen.nodes import Addition
 from edgekit.chip.codegen.stages.constants import write_rows
 from edgekit.chip.codegen.stages.fields import LANES, UNSYNCHRONIZED, by_tile, output_stage
-from edgekit.chip.codegen.stages.stage import Stage
+from edgekit.chip.codegen.stages.stage import Placement, Stage
 
 _HALVES = 2  # of a word, each two values
 
@@ -25,15 +23,8 @@ class AdditionStage(Stage):
 
     sources_lie_alike = True
 
-    def __init__(
-        self,
-        node: Addition,
-        sources: Sequence[Block],
-        output: Block,
-        rows: Sequence[Counted],
-        columns: Sequence[Counted],
-    ) -> None:
-        super().__init__(node.windows, sources, output, rows, columns)
+    def __init__(self, node: Addition, at: Placement) -> None:
+        super().__init__(node.windows, at)
         self.node = node
 
     def emit(self, emitter: Emitter, scratch: int) -> None:

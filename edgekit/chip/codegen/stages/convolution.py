@@ -21,7 +21,7 @@ from edgekit.chip.codegen.emitter import (
     Emitter,
     Transfer,
 )
-from edgekit.chip.codegen.geometry import WORD, Block, Counted
+from edgekit.chip.codegen.geometry import WORD
 from edgekit.chip.codegen.memories import SHARED_UNITS, TOP
 from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
@@ -43,7 +43,7 @@ from edgekit.chip.codegen.stages.fields import (
     output_stage,
     stream_nest,
 )
-from edgekit.chip.codegen.stages.stage import Stage
+from edgekit.chip.codegen.stages.stage import Placement, Stage
 from edgekit.chip.isa.memories import ROW_BYTES, ROW_UNITS
 from edgekit.formats.darwinn import Description, Direction
 
@@ -76,15 +76,8 @@ class ConvolutionStage(Stage):
 
     scratch_bytes = 0
 
-    def __init__(
-        self,
-        node: Convolution,
-        sources: Sequence[Block],
-        output: Block,
-        rows: Sequence[Counted],
-        columns: Sequence[Counted],
-    ) -> None:
-        super().__init__(node.windows, sources, output, rows, columns)
+    def __init__(self, node: Convolution, at: Placement) -> None:
+        super().__init__(node.windows, at)
         self.node = node
         self.taps = node.window.taps
         self.channel_words = self.source.position_bytes // WORD

@@ -13,7 +13,7 @@ from typing import Callable, Sequence
 import numpy as np
 
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted
+from edgekit.chip.codegen.geometry import WORD
 from edgekit.chip.codegen.memories import FIFO, IDENTITY, MASKS
 from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
@@ -35,7 +35,7 @@ from edgekit.chip.codegen.stages.fields import (
     copy_stage,
     value_by_value,
 )
-from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES, Stage
+from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES, Placement, Stage
 from edgekit.chip.isa.memories import ROW_UNITS
 
 MOST_POSITIONS = 128  # at a time
@@ -76,15 +76,8 @@ class Part:
 class DenseStage(Stage):
     """A stage that runs several times, each time on some positions of all tiles."""
 
-    def __init__(
-        self,
-        windows: Sequence[Window],
-        sources: Sequence[Block],
-        output: Block,
-        rows: Sequence[Counted],
-        columns: Sequence[Counted],
-    ) -> None:
-        super().__init__(windows, sources, output, rows, columns)
+    def __init__(self, windows: Sequence[Window], at: Placement) -> None:
+        super().__init__(windows, at)
         self.channels = self.source.channels
         self.used_words = self.source.position_bytes // WORD
         self.words = self.used_words  # of a position in the copy

@@ -7,11 +7,9 @@ an activation: tinycoral, docs/isa (MIT).
 
 from __future__ import annotations
 
-from typing import Sequence
-
 from edgekit.chip.codegen.emitter import Emitter
 from edgekit.chip.codegen.functions import FUNCTIONS
-from edgekit.chip.codegen.geometry import WORD, Block, Counted
+from edgekit.chip.codegen.geometry import WORD
 from edgekit.chip.codegen.memories import IDENTITY
 from edgekit.chip.codegen.nests import Fields, divide_up
 from edgekit.chip.codegen.nodes import Elementwise
@@ -23,21 +21,14 @@ from edgekit.chip.codegen.stages.fields import (
     value_by_value,
 )
 from edgekit.chip.codegen.stages.nonlinear import load_spline
-from edgekit.chip.codegen.stages.stage import Stage
+from edgekit.chip.codegen.stages.stage import Placement, Stage
 
 
 class ElementwiseStage(Stage):
     """An element-wise node on blocks."""
 
-    def __init__(
-        self,
-        node: Elementwise,
-        sources: Sequence[Block],
-        output: Block,
-        rows: Sequence[Counted],
-        columns: Sequence[Counted],
-    ) -> None:
-        super().__init__(node.windows, sources, output, rows, columns)
+    def __init__(self, node: Elementwise, at: Placement) -> None:
+        super().__init__(node.windows, at)
         self.node = node
 
     def emit(self, emitter: Emitter, scratch: int) -> None:

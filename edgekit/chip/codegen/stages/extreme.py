@@ -8,16 +8,15 @@ this operator; the fields are those of a pool of two columns.
 from __future__ import annotations
 
 from functools import partial
-from typing import Sequence
 
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted
+from edgekit.chip.codegen.geometry import WORD
 from edgekit.chip.codegen.memories import SHARED_UNITS, TOP
 from edgekit.chip.codegen.nests import Fields, divide_up, op_nest_fields, round_up
 from edgekit.chip.codegen.nodes import Extreme
 from edgekit.chip.codegen.stages.fields import by_tile, float_bits, loops
 from edgekit.chip.codegen.stages.pool import GROUP_CHANNELS, Area, to_wide
-from edgekit.chip.codegen.stages.stage import Stage
+from edgekit.chip.codegen.stages.stage import Placement, Stage
 from edgekit.chip.isa.memories import ROW_UNITS
 
 _MAX_WIDE_UNITS = 1600  # of the rows that are compared at a time, if a row needs less
@@ -26,15 +25,8 @@ _MAX_WIDE_UNITS = 1600  # of the rows that are compared at a time, if a row need
 class ExtremeStage(Stage):
     """A maximum of two tensors on blocks."""
 
-    def __init__(
-        self,
-        node: Extreme,
-        sources: Sequence[Block],
-        output: Block,
-        rows: Sequence[Counted],
-        columns: Sequence[Counted],
-    ) -> None:
-        super().__init__(node.windows, sources, output, rows, columns)
+    def __init__(self, node: Extreme, at: Placement) -> None:
+        super().__init__(node.windows, at)
         self.row_length = divide_up(max(span.num_outputs for span in self.columns), 4)
         self.groups = divide_up(self.source.position_bytes, GROUP_CHANNELS)
         row_units = ROW_UNITS * self.row_length * self.groups

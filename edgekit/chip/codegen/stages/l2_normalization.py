@@ -8,12 +8,11 @@ softmax of several positions.
 from __future__ import annotations
 
 from functools import partial
-from typing import Sequence
 
 from edgekit.chip.arithmetic.spline import APPLY, REDUCE_RANGE, WIDE
 from edgekit.chip.arithmetic.tables import RSQRT
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted
+from edgekit.chip.codegen.geometry import WORD
 from edgekit.chip.codegen.nests import Fields, op_nest_fields
 from edgekit.chip.codegen.nodes import L2Normalization
 from edgekit.chip.codegen.stages.dense import STREAMED, DenseStage, Part, feed, filled
@@ -24,7 +23,7 @@ from edgekit.chip.codegen.stages.fields import (
     wait_for_handover,
 )
 from edgekit.chip.codegen.stages.nonlinear import load_spline
-from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES
+from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES, Placement
 
 _ROOT_WORDS = 2  # four 16-bit values for each position, of which the first counts
 
@@ -32,15 +31,8 @@ _ROOT_WORDS = 2  # four 16-bit values for each position, of which the first coun
 class L2NormalizationStage(DenseStage):
     """A normalization on blocks."""
 
-    def __init__(
-        self,
-        node: L2Normalization,
-        sources: Sequence[Block],
-        output: Block,
-        rows: Sequence[Counted],
-        columns: Sequence[Counted],
-    ) -> None:
-        super().__init__(node.windows, sources, output, rows, columns)
+    def __init__(self, node: L2Normalization, at: Placement) -> None:
+        super().__init__(node.windows, at)
         self.node = node
         self.padding = node.stage.input_zero_point
         self.divide(2 * self.words + _ROOT_WORDS)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Callable, Sequence
+from typing import Callable
 
 import numpy as np
 
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Axis, Block, Counted, Span
+from edgekit.chip.codegen.geometry import WORD, Axis, Block, Span
 from edgekit.chip.codegen.memories import IDENTITY, SHARED_UNITS, TOP
 from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
@@ -33,7 +33,7 @@ from edgekit.chip.codegen.stages.fields import (
     float_bits,
     output_stage,
 )
-from edgekit.chip.codegen.stages.stage import Stage
+from edgekit.chip.codegen.stages.stage import Placement, Stage
 from edgekit.chip.isa.memories import ROW_UNITS
 
 GROUP_CHANNELS = 64
@@ -111,15 +111,8 @@ def _runs(span: Span, axis: Axis, size: int) -> list[tuple[int, int]]:
 class PoolStage(Stage):
     """A pool on blocks."""
 
-    def __init__(
-        self,
-        node: Pool,
-        sources: Sequence[Block],
-        output: Block,
-        rows: Sequence[Counted],
-        columns: Sequence[Counted],
-    ) -> None:
-        super().__init__(node.windows, sources, output, rows, columns)
+    def __init__(self, node: Pool, at: Placement) -> None:
+        super().__init__(node.windows, at)
         self.node = node
         self.row_length = divide_up(max(span.num_window for span in self.columns), 4)
         self.num_rows = max(span.num_window for span in self.rows)

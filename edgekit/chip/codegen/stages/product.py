@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Callable, Sequence
+from typing import Callable
 
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted
+from edgekit.chip.codegen.geometry import WORD
 from edgekit.chip.codegen.memories import FIFO, IDENTITY
 from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
@@ -35,7 +35,7 @@ from edgekit.chip.codegen.stages.fields import (
     output_stage,
     wait_for_handover,
 )
-from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES, Stage
+from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES, Placement, Stage
 
 _DEPTHS = (4, 2, 1)  # rows of wide memory that the second tensor goes through
 _NARROW_TO_WIDE_UNIT = 0x20  # of a fence
@@ -45,15 +45,8 @@ _SCRATCH_LIMIT = 1 << 15  # bytes of words to pack at a time, if a row has fewer
 class ProductStage(Stage):
     """A product on blocks."""
 
-    def __init__(
-        self,
-        node: Product,
-        sources: Sequence[Block],
-        output: Block,
-        rows: Sequence[Counted],
-        columns: Sequence[Counted],
-    ) -> None:
-        super().__init__(node.windows, sources, output, rows, columns)
+    def __init__(self, node: Product, at: Placement) -> None:
+        super().__init__(node.windows, at)
         self.node = node
         self.words = self.source.position_bytes // WORD
         self.depth = next(depth for depth in _DEPTHS if self.words % depth == 0)

@@ -9,14 +9,13 @@ positions, whose channels beyond the last are zero.
 from __future__ import annotations
 
 from functools import partial
-from typing import Sequence
 
 import numpy as np
 
 from edgekit.chip.arithmetic.spline import APPLY, REDUCE_RANGE, WIDE, Spline
 from edgekit.chip.arithmetic.tables import EXP, EXP_LIMIT, RSQRT
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted
+from edgekit.chip.codegen.geometry import WORD
 from edgekit.chip.codegen.memories import (
     FIFO,
     IDENTITY,
@@ -47,7 +46,7 @@ from edgekit.chip.codegen.stages.fields import (
     wait_for_handover,
 )
 from edgekit.chip.codegen.stages.nonlinear import load_spline
-from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES
+from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES, Placement
 from edgekit.chip.isa.memories import ROW_UNITS
 
 _WIDE = 65535  # the largest 16-bit value
@@ -64,15 +63,8 @@ _SELECTION = (_FIRST, _SECOND, *4 * (_NEITHER,), _FIRST, _SECOND)
 class SoftmaxStage(DenseStage):
     """A softmax on blocks."""
 
-    def __init__(
-        self,
-        node: Softmax,
-        sources: Sequence[Block],
-        output: Block,
-        rows: Sequence[Counted],
-        columns: Sequence[Counted],
-    ) -> None:
-        super().__init__(node.windows, sources, output, rows, columns)
+    def __init__(self, node: Softmax, at: Placement) -> None:
+        super().__init__(node.windows, at)
         self.node = node
         self.words = round_up(self.used_words, 2)  # the product takes pairs of words
         # A word behind the last square.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Sequence
 
 from edgekit.chip.codegen.emitter import Emitter
-from edgekit.chip.codegen.geometry import WORD, Block, Counted, Span, exchanged, held_by
+from edgekit.chip.codegen.geometry import WORD, Block, Span, exchanged, held_by
 from edgekit.chip.codegen.memories import OUTGOING, SHARED_UNITS, TOP
 from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
@@ -33,7 +33,7 @@ from edgekit.chip.codegen.stages.fields import (
 )
 from edgekit.chip.codegen.stages.halo import exchange_halo
 from edgekit.chip.codegen.stages.output import send_rows, to_outgoing
-from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES
+from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES, Placement
 from edgekit.chip.isa.memories import NUM_TILES, ROW_BYTES, ROW_UNITS, TILES_PER_ROW
 
 _MOST_BYTES = 48 << 10  # of an input that every tile gets a copy of
@@ -59,15 +59,8 @@ class SpreadStage(ConvolutionStage):
     for each tile, with the channels that this one computes.
     """
 
-    def __init__(
-        self,
-        node: Convolution,
-        sources: Sequence[Block],
-        output: Block,
-        rows: Sequence[Counted],
-        columns: Sequence[Counted],
-    ) -> None:
-        super().__init__(node, sources, output, rows, columns)
+    def __init__(self, node: Convolution, at: Placement) -> None:
+        super().__init__(node, at)
         self.spread = True
         self.set_order(position_outer=True, chunk=self.k)
         self.turns = divide_up(self.groups, NUM_TILES)  # groups of a tile
@@ -79,7 +72,7 @@ class SpreadStage(ConvolutionStage):
         if not self.is_vector:
             self.scratch_bytes = SCRATCH_BYTES + self.input_bytes
         made = self.tile_rows * self.tile_columns * self.turns * GROUP_CHANNELS
-        output.spare_bytes = max(output.spare_bytes, made - output.position_bytes)
+        self.output.spare_bytes = max(self.output.spare_bytes, made - self.output.position_bytes)
         self.buffer = 0
 
     def use_one_tile(self) -> None:

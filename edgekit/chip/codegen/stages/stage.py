@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Sequence
 
 from edgekit.chip.codegen.emitter import Emitter
@@ -11,32 +12,35 @@ from edgekit.chip.codegen.memories import TOP
 from edgekit.chip.codegen.nodes import Window
 
 Spans = Sequence[Span]
-SCRATCH_BYTES = 128  # constants of a stage that is no convolution are written here
+SCRATCH_BYTES = 128  # of narrow memory, where a stage writes its constants; convolutions need none
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a node computes: its blocks, and the outputs of every tile row and tile column."""
+
+    sources: Sequence[Block]
+    output: Block
+    rows: Sequence[Counted]
+    columns: Sequence[Counted]
 
 
 class Stage:
-    """A node on blocks: the outputs in ``rows`` x ``columns`` of every tile row and column."""
+    """A node on blocks."""
 
     bottom = TOP  # the lowest unit of wide memory that it uses for itself
     scratch_bytes = SCRATCH_BYTES  # of narrow memory, while it runs; 0 if it shares no constants
     sources_lie_alike = False  # whether one walk has to reach the values of both sources
 
-    def __init__(
-        self,
-        windows: Sequence[Window],
-        sources: Sequence[Block],
-        output: Block,
-        rows: Sequence[Counted],
-        columns: Sequence[Counted],
-    ) -> None:
+    def __init__(self, windows: Sequence[Window], at: Placement) -> None:
         self.windows = windows
-        self.sources, self.source, self.output = sources, sources[0], output
+        self.sources, self.source, self.output = at.sources, at.sources[0], at.output
         self.reads: list[tuple[Spans, Spans]] = [
             (
-                spans_of(rows, block.height, window.rows),
-                spans_of(columns, block.width, window.columns),
+                spans_of(at.rows, block.height, window.rows),
+                spans_of(at.columns, block.width, window.columns),
             )
-            for block, window in zip(sources, windows)
+            for block, window in zip(at.sources, windows)
         ]
         self.rows, self.columns = self.reads[0]
         self.tiles = computing_tiles(self.rows, self.columns)
