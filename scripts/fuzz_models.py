@@ -2,10 +2,10 @@
 """Run edgekit's commands on generated models with extreme scales, shapes, paddings and states.
 
 ``python scripts/fuzz_models.py --number 2000`` generates the models of seeds 0 to 1999 and runs
-check, estimate, inspect, benchmark, run, evaluate and (for every twentieth) fix on each. A command
-may end with status 0, 3 or 4. A signal, another status, a traceback or more than 2 GiB is a
-finding: it is printed, the model is kept (--keep), and the script ends with 1. Needs Linux,
-because the models run in forks.
+check, estimate, compile --compiler edgekit, inspect, benchmark, run, evaluate and (for every
+twentieth) fix on each. A command may end with status 0, 3 or 4. A signal, another status, a
+traceback, more than 2 GiB, or an incomplete file is a finding: it is printed, the model is kept
+(--keep), and the script ends with 1. Needs Linux, because the models run in forks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import importlib
 import json
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -53,6 +54,7 @@ _ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH", "SIGN_BIT")
 _USED = (
     "edgekit.evaluate",
     "edgekit.checking",
+    "edgekit.compiling",
     "edgekit.data.describe",
     "edgekit.formats.darwinn.belongs",
     "edgekit.edgetpu.check",
@@ -62,6 +64,7 @@ _USED = (
     "edgekit.fix.fix",
     "edgekit.explain",
     "edgekit.inspect.inspect",
+    "edgekit.opencompiler",
     "edgekit.runtime.fallback",
     "edgekit.runtime.trial_fork",
     "edgekit.tasks",
@@ -551,6 +554,7 @@ def commands(model: Path, seed: int) -> list[tuple[str, Callable[[], Any]]]:
         # Pass the content: a float model's path would be converted first, which takes seconds.
         ("check", lambda: edgekit.check(model if seed % 20 == 0 else model.read_bytes())),
         ("estimate", lambda: edgekit.estimate(model)),
+        ("compile", lambda: _compile(model)),
         ("inspect", lambda: edgekit.inspect(model)),
         ("benchmark", lambda: edgekit.benchmark(model, num_runs=2, warmup_runs=1)),
         ("run", lambda: edgekit.run(model, [arrays], kernels=kernels)),
@@ -560,6 +564,23 @@ def commands(model: Path, seed: int) -> list[tuple[str, Callable[[], Any]]]:
         fixed = model.with_suffix(".fixed.tflite")
         every.append(("fix", lambda: edgekit.fix(model, fixed)))
     return every
+
+
+def _compile(model: Path) -> Any:  # noqa: ANN401 - a result
+    """Compile with edgekit's compiler; a command that fails must not leave a file."""
+    folder = model.with_suffix(".compiled")
+    folder.mkdir()
+    try:
+        result = edgekit.compile([model], out_dir=folder, compiler="edgekit")
+    except EdgeKitError:
+        left = sorted(each.name for each in folder.rglob("*"))
+        if left:
+            raise RuntimeError(f"compile failed and left {left}") from None
+        raise
+    for each in folder.iterdir():
+        if each.suffix == ".tflite":
+            edgekit.inspect(each)
+    return result
 
 
 def _data(model: Path) -> Path:
@@ -601,7 +622,7 @@ def fuzz(first: int, number: int, folder: Path) -> int:
             sys.stdout.flush()
         if not ended.findings:
             for path in folder.glob(f"seed{seed}.*"):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     sys.stdout.write(f"{number} models: statuses {dict(counts)}, findings {num_findings}\n")
     return num_findings
 

@@ -14,7 +14,6 @@ from edgekit.chip.codegen.vocabulary import Audit, Vocabulary, audit, read_evide
 from edgekit.chip.isa.decode import decode
 from edgekit.edgetpu.findings import is_float
 from edgekit.edgetpu.support import judge_operators
-from edgekit.errors import UsageError
 from edgekit.explain import MAPPED
 from edgekit.formats.darwinn import arithmetic_cycles, write_custom_options, write_package
 from edgekit.formats.tflite import Model, write_model
@@ -27,7 +26,7 @@ from edgekit.formats.tflite_metadata import (
 )
 from edgekit.opencompiler.errors import NotCompiledError
 from edgekit.opencompiler.result import OperatorCount, Verification
-from edgekit.opencompiler.verify import verify, with_inputs
+from edgekit.opencompiler.verify import only_part, verify
 from edgekit.rewrite.custom_operator import EdgeTpuPart, with_custom_operators
 
 if TYPE_CHECKING:
@@ -101,13 +100,6 @@ def compile_program(
     try:
         with np.errstate(all="ignore"):  # extreme scales end in clamps
             program = make_program(network, tensors)
-    except (ArithmeticError, LookupError, UsageError, ValueError) as error:
-        raise NotCompiledError(
-            "edgekit's compiler cannot compile the model",
-            where=where,
-            why=f"a number of its program does not fit into its field: {error}",
-            fix="edgekit check shows its operators; --compiler google may take the model",
-        ) from error
     except Unsupported as refusal:
         raise NotCompiledError(
             "edgekit's compiler cannot compile the model",
@@ -121,7 +113,7 @@ def compile_program(
     cycles = max(arithmetic_cycles(program.package.inference))
     verification = None
     if verified:
-        source = with_inputs(model, network.inputs)
+        source = only_part(model, part)
         verification = verify(source, program.package, network.outputs, cycles)
     options = write_custom_options(write_package(program.package))
     custom = EdgeTpuPart(frozenset(part.mapped), network.inputs, network.outputs, options)

@@ -23,6 +23,7 @@ from edgekit.opencompiler.result import Verification
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgekit.chip.codegen import Partition
     from edgekit.formats.darwinn import Package
 
     Feeds = dict[str, NDArray[np.generic]]
@@ -88,9 +89,10 @@ def _load(package: Package) -> EdgeTpu:
         ) from error
 
 
-def with_inputs(model: Model, inputs: Sequence[int]) -> Model:
-    """The model with other inputs: those of the part that runs on the Edge TPU."""
-    main = replace(model.main, inputs=tuple(inputs))
+def only_part(model: Model, part: Partition) -> Model:
+    """The operators that run on the Edge TPU, with their inputs."""
+    operators = tuple(model.main.operators[number] for number in part.mapped)
+    main = replace(model.main, inputs=part.network.inputs, operators=operators)
     return replace(model, subgraphs=(main, *model.subgraphs[1:]))
 
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Sequence
 
+from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.nests import NARROW_DMA_LEVELS, OP_LEVELS, Fields
 from edgekit.chip.isa.encode import encode_one
 from edgekit.chip.isa.memories import NUM_TILES, tiles_of
 from edgekit.chip.isa.table import LAYOUTS, RELOCATED_BIT, WORD_BYTES
+from edgekit.errors import UsageError
 from edgekit.formats.darwinn import Description, Direction, Position
 
 ALL_TILES = 0xFFFF
@@ -133,7 +135,10 @@ class Emitter:
             self._count_rows(fields)
         elif layout.unit == "op" and fields.get("cfg1", 0) & 31 == NARROW_TO_WIDE:
             self._await_row(fields)
-        self._code.append(encode_one(opcode, fields))
+        try:
+            self._code.append(encode_one(opcode, fields))
+        except UsageError as error:
+            raise Unsupported(f"a number does not fit into an instruction: {error}") from error
         self._words += layout.num_words
         self.num_words += layout.num_words
         if layout.unit == "op" and "loop0" in fields:

@@ -8,6 +8,7 @@ whose formulas are proved on Google's programs.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Callable, Sequence
 
@@ -32,6 +33,7 @@ from edgekit.chip.codegen.nodes import (
     Softmax,
     Window,
 )
+from edgekit.chip.codegen.operator_shapes import check_shapes
 from edgekit.chip.codegen.rearrange import select_channels
 from edgekit.formats.tflite import Model, Operator, Tensor
 
@@ -39,10 +41,6 @@ _ZERO_CROSSING = 128  # what makes an int8 value unsigned
 
 
 _LONGEST_AXIS = 65_536  # of a tensor
-# What a rule raises for an operator without the inputs or options that its kind has.
-_MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-
-
 _MOST_CLASSES = 8192  # of a softmax; more do not fit the loops of an op
 
 
@@ -51,6 +49,8 @@ class Legalizer(NodeBuilder):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
+        written = Counter(index for operator in model.main.operators for index in operator.outputs)
+        self._written = written + Counter(model.main.inputs)  # how often each tensor is
         self._pads: dict[int, tuple[int, tuple[int, int]]] = {}  # tensor -> source, (top, left)
 
     def take(self, operator: Operator) -> None:
@@ -63,16 +63,15 @@ class Legalizer(NodeBuilder):
         if rule is None:
             raise Unsupported(f"{operator.label} is not implemented")
         self._check_tensors(operator)
+        check_shapes(self, operator)
         restore, pads = self.save(), dict(self._pads)
         try:
             with np.errstate(all="ignore"):  # extreme scales end in clamps
                 rule(self, operator)
-        except (Unsupported, *_MALFORMED) as error:
+        except Unsupported:
             restore()
             self._pads = pads
-            if isinstance(error, Unsupported):
-                raise
-            raise Unsupported("its options or shapes contradict each other") from error
+            raise
 
     def network(self, inputs: Sequence[int], outputs: Sequence[int]) -> Network:
         """The nodes taken so far as a network; an output that is an input becomes a copy."""
@@ -124,8 +123,10 @@ class Legalizer(NodeBuilder):
                 raise Unsupported(f"{tensor.name!r} is a variable")
             if tensor.dtype not in DTYPES:
                 raise Unsupported(f"{tensor.name!r} is {tensor.dtype}")
-            if tensor.quantization is None or not tensor.quantization.scale:
-                raise Unsupported(f"{tensor.name!r} has no scale")
+            if tensor.scale is None:
+                raise Unsupported(f"{tensor.name!r} has several scales")
+            if tensor.is_variable:
+                raise Unsupported(f"{tensor.name!r} keeps its values between inferences")
             if len(tensor.shape) > 1 and tensor.shape[0] != 1:
                 raise Unsupported(f"{tensor.name!r} has a batch of {tensor.shape[0]}")
             # Google's compiler, too, takes an unknown batch dimension of size 1.
@@ -135,12 +136,17 @@ class Legalizer(NodeBuilder):
                 raise Unsupported(f"{tensor.name!r} is empty")
             if max(tensor.shape, default=0) > _LONGEST_AXIS:
                 raise Unsupported(f"{tensor.name!r} has an axis longer than {_LONGEST_AXIS:,}")
+        for index in operator.outputs:
+            if self.is_constant(index) or self._written[index] > 1:
+                raise Unsupported(f"{self.tensors[index].name!r} is written more than once")
 
     @staticmethod
     def _check_quantization(tensor: Tensor) -> None:
         """Refuse zero points and scales that 8-bit values cannot have."""
-        if tensor.quantization is None or tensor.dtype not in DTYPES:
+        if tensor.dtype not in DTYPES:
             return
+        if tensor.quantization is None or not tensor.quantization.scale:
+            raise Unsupported(f"{tensor.name!r} has no scale")
         low = -128 if tensor.dtype == "INT8" else 0
         if any(not low <= zero <= low + 255 for zero in tensor.quantization.zero_point):
             raise Unsupported(f"{tensor.name!r} has a zero point outside of {tensor.dtype}")
