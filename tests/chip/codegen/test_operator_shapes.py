@@ -19,7 +19,7 @@ def _with_operator(model: Model, operator: Operator) -> Model:
 
 @pytest.mark.parametrize("opcode", sorted(FORMS))
 def test_an_output_of_another_shape_is_refused(opcode: str) -> None:
-    model = random_model(3, (opcode,), (1, 6, 4) if opcode == "PACK" else ())
+    model = random_model(3, (opcode,), (1, 1, 6, 4) if opcode == "PACK" else ())
     operator = model.main.operators[-1]
     tensors = list(model.main.tensors)
     output = tensors[operator.outputs[0]]
