@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edgekit.edgetpu.estimate import estimate
 from edgekit.formats.tflite import read_model
 from edgekit.inspect import inspect
+from edgekit.opencompiler.estimate import estimate
 
 
 def _median_ms(call: Callable[[Path], object], path: Path, runs: int) -> float:

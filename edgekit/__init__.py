@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from edgekit.compiling import compile  # noqa: A004 - the command's name
     from edgekit.data import open_dataset
     from edgekit.doctor.checks import doctor
-    from edgekit.edgetpu.estimate import estimate
     from edgekit.errors import EdgeKitError
     from edgekit.evaluate import benchmark, compare, emulate, evaluate, run
     from edgekit.explain.explain import explain
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from edgekit.host.convert.conversion import convert
     from edgekit.host.demo import demo
     from edgekit.inspect.inspect import inspect
+    from edgekit.opencompiler.estimate import estimate
     from edgekit.report.page import report
     from edgekit.runtime import Runner
 
@@ -78,7 +78,7 @@ _PUBLIC = {
     "disasm": "edgekit.chip.isa",
     "doctor": "edgekit.doctor",
     "emulate": "edgekit.evaluate",
-    "estimate": "edgekit.edgetpu.estimate",
+    "estimate": "edgekit.opencompiler.estimate",
     "evaluate": "edgekit.evaluate",
     "explain": "edgekit.explain",
     "fix": "edgekit.fix",

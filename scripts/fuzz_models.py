@@ -58,7 +58,7 @@ _USED = (
     "edgekit.data.describe",
     "edgekit.formats.darwinn.belongs",
     "edgekit.edgetpu.check",
-    "edgekit.edgetpu.estimate",
+    "edgekit.opencompiler.estimate",
     "edgekit.evaluate",
     "edgekit.evaluate.evaluate",
     "edgekit.fix.fix",

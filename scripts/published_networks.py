@@ -55,12 +55,20 @@ def keras_network(name: str) -> Any:  # noqa: ANN401 - Keras has no types
         "inception_v3": lambda: make.InceptionV3(weights=None),
         "inception_resnet_v2": lambda: make.InceptionResNetV2(weights=None),
         "resnet_50_v2": lambda: make.ResNet50V2(weights=None, input_shape=size),
+        "resnet_50": lambda: make.ResNet50(weights=None, input_shape=size),
+        "resnet_152_v2": lambda: make.ResNet152V2(weights=None, input_shape=size),
+        "densenet_121": lambda: make.DenseNet121(weights=None),
+        "vgg16": lambda: make.VGG16(weights=None),
         "vgg19": lambda: make.VGG19(weights=None),
     }[name]()
 
 
 def from_keras(network: Any) -> Model:  # noqa: ANN401 - Keras has no types
-    """Return the int8 form of a Keras classifier: batch norms folded, activations fused."""
+    """Return the int8 form of a Keras classifier: batch norms folded, activations fused.
+
+    Padding before a maximum pooling becomes the pooling's own: the published networks are those of
+    TensorFlow's slim library, which has no such layer.
+    """
     graph = _Graph()
     for layer in network.layers:
         kind = type(layer).__name__
@@ -113,12 +121,25 @@ class _Graph:
         self.tensors.append(Tensor(str(len(self.tensors)), shape, dtype, buffer, _PER_TENSOR))
         return len(self.tensors) - 1
 
+    def numbers(self, values: list[int] | list[tuple[int, int]]) -> int:
+        """Add an INT32 constant that an operator reads, such as axes or paddings."""
+        found = np.array(values, np.int32)
+        self.buffers.append(found.reshape(-1).view(np.uint8))
+        self.tensors.append(
+            Tensor(str(len(self.tensors)), found.shape, "INT32", len(self.buffers) - 1)
+        )
+        return len(self.tensors) - 1
+
     def operator(
-        self, opcode: str, inputs: list[int], shape: tuple[int, ...], **options: int
+        self, opcode: str, inputs: list[int], shape: tuple[int, ...], **options: int | str
     ) -> int:
         output = self.tensor(shape)
         self.operators.append(Operator(opcode, 1, tuple(inputs), (output,), options))
         return output
+
+    def undo(self) -> int:
+        """Take back the last operator, whose output nothing reads; return its first input."""
+        return self.operators.pop().inputs[0]
 
     def opcode_of(self, tensor: int) -> str:
         return next((op.opcode for op in self.operators if tensor in op.outputs), "")
@@ -148,11 +169,32 @@ def _add_layer(
         opcode, weight_shape = weights
         constant = graph.tensor(weight_shape, constant=True)
         bias = graph.tensor((shape[-1],), constant=True, dtype="INT32")
-        return graph.operator(opcode, [inputs[0], constant, bias], shape)
-    options: dict[str, int] = {}
-    if hasattr(layer, "pool_size"):
-        options = dict(zip(("filter_height", "filter_width"), layer.pool_size, strict=True))
-    return graph.operator(_OPCODES[kind], inputs, shape, **options)
+        return graph.operator(opcode, [inputs[0], constant, bias], shape, **_options(layer))
+    if kind == "MaxPooling2D" and graph.opcode_of(inputs[0]) == "PAD":
+        source = graph.undo()
+        options = {**_options(layer), "padding": "SAME"}
+        return graph.operator(_OPCODES[kind], [source], shape, **options)
+    if kind == "ZeroPadding2D":
+        inputs.append(graph.numbers([(0, 0), *layer.padding, (0, 0)]))
+    if kind == "GlobalAveragePooling2D":
+        inputs.append(graph.numbers([1, 2]))
+    if kind == "Concatenate":
+        return graph.operator("CONCATENATION", inputs, shape, axis=len(shape) - 1)
+    return graph.operator(_OPCODES[kind], inputs, shape, **_options(layer))
+
+
+def _options(layer: Any) -> dict[str, int | str]:  # noqa: ANN401 - Keras has no types
+    """The window of a layer, as TensorFlow Lite's options name it."""
+    options: dict[str, int | str] = {}
+    for name, fields in (
+        ("pool_size", ("filter_height", "filter_width")),
+        ("strides", ("stride_h", "stride_w")),
+    ):
+        if hasattr(layer, name):
+            options.update(zip(fields, getattr(layer, name), strict=True))
+    if options:
+        options["padding"] = layer.padding.upper()
+    return options
 
 
 def _weights(kind: str, layer: Any) -> tuple[str, tuple[int, ...]] | None:  # noqa: ANN401

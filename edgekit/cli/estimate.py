@@ -29,7 +29,7 @@ def estimate(
     json: JsonOption = False,
 ) -> None:
     """Estimate latency and memory on an Edge TPU, and show the known error of the estimate."""
-    from edgekit.edgetpu.estimate import estimate as run_estimate
+    from edgekit.opencompiler.estimate import estimate as run_estimate
 
     result = run_estimate(model, device=device)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
@@ -42,6 +42,8 @@ def render(result: Estimate) -> Iterator[str]:
         f"latency    {_ms(latency.mid)}, likely {_ms(latency.low)} to {_ms(latency.high)} "
         f"({result.device}, {result.host}; {result.kind} model)"
     )
+    if result.cost_note:
+        yield f"cost from  {result.cost_from}: {result.cost_note}"
     yield f"first      {_ms(result.first_inference_ms)}, with the upload of parameters"
     parts = ", ".join(f"{name} {_ms(value)}" for name, value in result.parts_ms.items() if value)
     yield f"of which   {parts}"

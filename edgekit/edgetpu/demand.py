@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one inference requires of the chip, the bus and the host's CPU, counted from the file.
 
-For a compiled file the counts are exact: they come from its transfer schedule and instructions.
-For an int8 file they are those of its compiled form, by formulas that compiled files confirm.
+For programs the counts are exact: they come from their transfer schedules and instructions. For an
+int8 file without one they are those of its compiled form, by formulas that compiled files confirm.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Collection, Iterable
+from typing import Collection, Iterable, Sequence
 
 from edgekit.edgetpu.chip import LATEST_RUNTIME, PARAMETER_CACHE_BYTES
 from edgekit.edgetpu.macs import count_macs
 from edgekit.edgetpu.operation import Operation
 from edgekit.edgetpu.parameters import ParameterLayout, lay_out_parameters
 from edgekit.edgetpu.work import operator_cycles, operator_elements
-from edgekit.formats.darwinn import EdgeTpuOperator, arithmetic_cycles
+from edgekit.formats.darwinn import EdgeTpuOperator, Package, arithmetic_cycles
 from edgekit.formats.tflite import CUSTOM, Model, Operator, Subgraph, is_edgetpu_operator
 
 # Instruction bytes, typical of the compiled models: of a program, of an operator that computes
@@ -78,19 +78,22 @@ class Demand:
 
 def demand_of_compiled(model: Model, packages: Iterable[EdgeTpuOperator]) -> Demand:
     """Count a compiled model; all operators except the edgetpu-custom-ops run on the CPU."""
-    packages = tuple(packages)
-    runs = [each.package for each in packages]
-    transfers = [each.inference.transfer_bytes() for each in runs]
+    rest = [i for i, op in enumerate(model.main.operators) if not is_edgetpu_operator(op)]
+    return demand_of_programs(model, [each.package for each in packages], rest)
+
+
+def demand_of_programs(model: Model, programs: Sequence[Package], on_cpu: Sequence[int]) -> Demand:
+    """Count programs of the Edge TPU, and the operators of ``model`` at ``on_cpu``."""
+    transfers = [each.inference.transfer_bytes() for each in programs]
 
     def moved(kind: str) -> int:
         return sum(size for each in transfers for (what, _), size in each.items() if what == kind)
 
-    caching = [each.caching for each in runs if each.caching]
-    rest = [i for i, op in enumerate(model.main.operators) if not is_edgetpu_operator(op)]
+    caching = [each.caching for each in programs if each.caching]
     return Demand(
-        cycles=sum(max(arithmetic_cycles(each.inference)) for each in runs),
+        cycles=sum(max(arithmetic_cycles(each.inference)) for each in programs),
         num_tpu_operators=None,
-        num_executables=len(runs),
+        num_executables=len(programs),
         input_bytes=moved("INPUT_ACTIVATION"),
         output_bytes=moved("OUTPUT_ACTIVATION"),
         instruction_bytes=moved("INSTRUCTION"),
@@ -99,7 +102,7 @@ def demand_of_compiled(model: Model, packages: Iterable[EdgeTpuOperator]) -> Dem
         cached_bytes=sum(each.parameter_bytes for each in caching),
         caching_instruction_bytes=sum(each.instruction_bytes for each in caching),
         crossing_layer="",
-        cpu=_cpu_work(model, rest),
+        cpu=_cpu_work(model, on_cpu),
     )
 
 
@@ -189,7 +192,7 @@ def _instruction_bytes(graph: Subgraph, operators: list[Operator], runtime: int)
     return total
 
 
-def _cpu_work(model: Model, indices: list[int]) -> CpuWork:
+def _cpu_work(model: Model, indices: Sequence[int]) -> CpuWork:
     graph = model.main
     operators = [graph.operators[index] for index in indices]
     return CpuWork(

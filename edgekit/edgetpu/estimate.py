@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`estimate`: latency on an Edge TPU that is not present, as an interval with its known error."""
+"""The latency on an Edge TPU that is not present, as an interval with its known error.
+
+`edgekit.opencompiler.estimate` chooses where the counts of a model come from.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from edgekit.edgetpu.chip import (
     PARAMETER_CACHE_BYTES,
     PARAMETER_CACHE_LOW_BYTES,
 )
-from edgekit.edgetpu.demand import Demand, demand_of_compiled, demand_of_plain
+from edgekit.edgetpu.demand import Demand, demand_of_plain
 from edgekit.edgetpu.findings import file_issues
 from edgekit.edgetpu.latency import (
     Parts,
@@ -27,9 +30,6 @@ from edgekit.edgetpu.latency import (
 from edgekit.edgetpu.limits import CPU, TPU
 from edgekit.edgetpu.support import judge_operators
 from edgekit.errors import UnsupportedModelError
-from edgekit.files import PathLike
-from edgekit.formats.darwinn import read_packages
-from edgekit.formats.model_file import PROGRAM, read_model_file
 from edgekit.formats.tflite import Model
 from edgekit.result import Result
 
@@ -78,6 +78,8 @@ class Estimate(Result):
     model: str
     sha256: str
     kind: str  # plain | compiled
+    cost_from: str  # program: counted in a compiled program | formulas: computed from shapes
+    cost_note: str  # for a plain model: which program, or why formulas
     device: str
     host: str
     latency_ms: Interval
@@ -98,42 +100,13 @@ class Estimate(Result):
     beyond_calibration: tuple[str, ...]
 
 
-def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
-    """Estimate the latency of a compiled or an int8 model on a device.
-
-    Args:
-        model: A .tflite file: compiled, or static and quantized; or a bundle, whose compiled model
-            is used if it has one.
-        device: ``usb3``, ``usb2``, ``pcie`` or ``dev-board``.
-
-    Raises:
-        InputError: The file cannot be read.
-        ModelFormatError: It is not a .tflite file, or is damaged.
-        UnsupportedModelError: It computes with real numbers.
-        UsageError: The device is none of these.
-    """
-    calibration = read_calibration(device)
-    where = str(model)
-    file = read_model_file(model, PROGRAM)
-    parsed = file.model
-    packages = read_packages(parsed, where)
-    if packages:
-        demand = demand_of_compiled(parsed, packages)
-        remarks: tuple[str, ...] = ()
-    else:
-        check_estimable(parsed, where)
-        demand, remarks = _demand_of_int8(parsed)
-    facts = _Facts(where, file.sha256, "compiled" if packages else "plain")
-    return _estimate(facts, demand, calibration, remarks)
-
-
 def estimated_ms(model: Model, device: str = "usb3") -> float | None:
     """Return the middle of the estimated latency of an int8 ``model``; None for a float one."""
     try:
         check_estimable(model, "")
     except UnsupportedModelError:
         return None
-    demand, _ = _demand_of_int8(model)
+    demand = demand_by_formulas(model)
     return sum(latency_parts(demand, read_calibration(device)).values())
 
 
@@ -153,29 +126,48 @@ def check_estimable(model: Model, where: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Facts:
+class Subject:
+    """The file of an estimate, and where its counts come from."""
+
     model: str
     sha256: str
     kind: str
+    cost_from: str
+    cost_note: str = ""
 
 
-def _demand_of_int8(model: Model) -> tuple[Demand, tuple[str, ...]]:
-    verdicts = judge_operators(model)
-    # Assume that unknown operators map: one wrong guess would move all later ones to the CPU.
-    mapped = [each.index for each in verdicts if each.verdict != CPU]
-    demand, _ = demand_of_plain(model, frozenset(mapped))
-    num_unknown = sum(each.verdict not in (CPU, TPU) for each in verdicts)
+def demand_by_formulas(model: Model) -> Demand:
+    """Count an int8 model by formulas.
+
+    Operators of which it is not known whether they map are counted as mapped: one wrong guess
+    would move all later ones to the CPU.
+    """
+    mapped = [each.index for each in judge_operators(model) if each.verdict != CPU]
+    return demand_of_plain(model, frozenset(mapped))[0]
+
+
+def remarks_on(model: Model, demand: Demand) -> tuple[str, ...]:
+    """Return a sentence for each reason why ``demand`` of a plain ``model`` may be wrong."""
     remarks = [
         f"edgetpu_compiler may refuse the file as it is: {issue.message}"
         for issue in file_issues(model)[:2]
         if issue.code != "model.dynamic_shape"  # open batches with the shape 1 were compiled
     ]
+    if not demand.num_executables:
+        remarks.append("no operator maps to the Edge TPU: this is only the CPU's time")
+    return tuple(remarks)
+
+
+def remarks_on_formulas(model: Model, demand: Demand) -> tuple[str, ...]:
+    """Return a sentence for each reason why the formulas may be wrong for ``model``."""
+    verdicts = judge_operators(model)
+    mapped = [each.index for each in verdicts if each.verdict != CPU]
+    num_unknown = sum(each.verdict not in (CPU, TPU) for each in verdicts)
+    remarks = []
     if num_unknown:
         remarks.append(
             f"whether {num_unknown} operators map is not known; the estimate assumes that they do"
         )
-    if not mapped:
-        remarks.append("no operator maps to the Edge TPU: this is only the CPU's time")
     total_bytes = demand.cached_bytes + demand.streamed_bytes
     if total_bytes > PARAMETER_CACHE_LOW_BYTES and not demand.crossing_layer:
         remarks.append(
@@ -189,12 +181,20 @@ def _demand_of_int8(model: Model) -> tuple[Demand, tuple[str, ...]]:
             f"one tensor of {largest:,} bytes does not fit on the chip: the compiler cuts it into "
             "pieces or moves it over the bus, which the estimate does not include"
         )
-    return demand, tuple(remarks)
+    return tuple(remarks)
 
 
-def _estimate(
-    facts: _Facts, demand: Demand, calibration: Calibration, remarks: tuple[str, ...]
+def estimate_demand(
+    subject: Subject, demand: Demand, calibration: Calibration, remarks: tuple[str, ...] = ()
 ) -> Estimate:
+    """Return the estimate of an inference with these counts.
+
+    Args:
+        subject: The file.
+        demand: The counts of one inference.
+        calibration: Of the device.
+        remarks: Reasons why the counts may be wrong; they widen the interval.
+    """
     parts = latency_parts(demand, calibration)
     mid = sum(parts.values())
     beyond = (*beyond_calibration(demand, parts, calibration), *remarks)
@@ -207,9 +207,11 @@ def _estimate(
     dominant = max(parts, key=lambda name: parts[name])
     why, advice = explain(dominant, parts, demand)
     return Estimate(
-        model=facts.model,
-        sha256=facts.sha256,
-        kind=facts.kind,
+        model=subject.model,
+        sha256=subject.sha256,
+        kind=subject.kind,
+        cost_from=subject.cost_from,
+        cost_note=subject.cost_note,
         device=calibration.device,
         host=calibration.host,
         latency_ms=Interval(mid / spread, mid, mid * spread),

@@ -7,12 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from edgekit.chip.codegen import Partition, Program, Unsupported, make_program, partition
+from edgekit.chip.codegen import Partition, Program
 from edgekit.chip.codegen.vocabulary import Audit, Vocabulary, audit, read_evidence
 from edgekit.chip.isa.decode import decode
-from edgekit.edgetpu.findings import is_float
 from edgekit.edgetpu.support import judge_operators
 from edgekit.explain import MAPPED
 from edgekit.formats.darwinn import arithmetic_cycles, write_custom_options, write_package
@@ -26,6 +23,7 @@ from edgekit.formats.tflite_metadata import (
 )
 from edgekit.opencompiler.errors import NotCompiledError
 from edgekit.opencompiler.result import OperatorCount, Verification
+from edgekit.opencompiler.translate import translate
 from edgekit.opencompiler.verify import only_part, verify
 from edgekit.rewrite.custom_operator import EdgeTpuPart, with_custom_operators
 
@@ -82,31 +80,8 @@ def compile_program(
             has unseen forms that are not allowed.
         VerificationError: The program is wrong.
     """
-    if is_float(model):
-        raise NotCompiledError(
-            "the model is float",
-            where=where,
-            why="the Edge TPU computes with 8-bit integers only",
-            fix=f"edgekit convert {where} --data FOLDER -o MODEL.tflite",
-        )
-    part = partition(model)
+    part, program = translate(model, where)
     network = part.network
-    if not part.mapped:
-        reasons = sorted(set(part.reasons.values()))
-        raise NotCompiledError(
-            "no operator maps to the Edge TPU", where=where, why="\n       ".join(reasons[:8])
-        )
-    tensors = {i: model.main.tensors[i] for i in (*network.inputs, *network.outputs)}
-    try:
-        with np.errstate(all="ignore"):  # extreme scales end in clamps
-            program = make_program(network, tensors)
-    except Unsupported as refusal:
-        raise NotCompiledError(
-            "edgekit's compiler cannot compile the model",
-            where=where,
-            why=str(refusal),
-            fix="edgekit compile --compiler google, with Google's edgetpu_compiler",
-        ) from refusal
     audited = audit_package(program.package)
     if not audited.is_seen and not allow_unseen:
         raise _unseen(audited, where)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.edgetpu import check_model
-from edgekit.edgetpu.estimate import estimate
 from edgekit.errors import EdgeKitError, InputError
 from edgekit.inspect import inspect
+from edgekit.opencompiler.estimate import estimate
 from edgekit.report.evidence import Document, Evidence, FoundModel
 from edgekit.result import Result
 

@@ -16,7 +16,6 @@ import pytest
 
 from edgekit.bundle import bundle, verify
 from edgekit.chip.isa import disasm
-from edgekit.edgetpu.estimate import estimate
 from edgekit.evaluate import emulate
 from edgekit.formats.darwinn import read_packages, write_custom_options, write_package
 from edgekit.formats.tflite import Model, read_model, write_model
@@ -29,6 +28,7 @@ from edgekit.formats.tflite_metadata import (
 )
 from edgekit.inspect import inspect
 from edgekit.inspect.source import place_source
+from edgekit.opencompiler.estimate import estimate
 from edgekit.rewrite.custom_operator import EdgeTpuPart, with_custom_operators
 
 pytestmark = pytest.mark.corpus

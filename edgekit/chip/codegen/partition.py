@@ -8,6 +8,7 @@ that the program is one custom operator.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Collection
 
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.legalize import Legalizer
@@ -18,6 +19,7 @@ from edgekit.formats.tflite import Model
 from edgekit.formats.tflite.part import ends_of
 
 BEHIND_CPU = "it depends on an operator on the CPU that is behind the Edge TPU's part"
+EXCLUDED = "it is kept on the CPU"
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,20 @@ class Partition:
     network: Network
 
 
-def partition(model: Model) -> Partition:
-    """Take every operator that this compiler and the data flow allow."""
+def partition(model: Model, excluded: Collection[int] = ()) -> Partition:
+    """Take every operator that this compiler and the data flow allow.
+
+    Args:
+        model: Integer-only.
+        excluded: Indices of operators that stay on the CPU in any case.
+    """
     legalizer = Legalizer(model)
     flow = DataFlow()
     reasons: dict[int, str] = {}
     for number, operator in enumerate(model.main.operators):
         reason = BEHIND_CPU if flow.is_blocked(operator) else ""
+        if not reason and number in excluded:
+            reason = EXCLUDED
         if not reason:
             try:
                 legalizer.take(operator)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.edgetpu.estimate import estimate
 from edgekit.errors import InputError, ModelFormatError, UnsupportedModelError
 from edgekit.formats.tflite import (
     Model,
@@ -19,6 +18,8 @@ from edgekit.formats.tflite import (
     read_model,
     write_model,
 )
+from edgekit.opencompiler import compile_program
+from edgekit.opencompiler.estimate import estimate
 
 _TEST_DATA = "compiled/google-coral__test_data"
 _EDGETPU = "compiled/google-coral__edgetpu"
@@ -95,6 +96,37 @@ def test_a_compiled_file_and_its_source_get_similar_estimates(corpus: Path) -> N
         if source.is_file() and compiled.tile_cycles > 100_000:
             mid = estimate(source).latency_ms.mid
             assert mid == pytest.approx(compiled.latency_ms.mid, rel=0.2), path.name
+
+
+@pytest.mark.corpus
+def test_a_plain_model_is_counted_in_the_program_that_edgekit_compiles(corpus: Path) -> None:
+    path = corpus / _TEST_DATA / "mobilenet_v1_0.25_128_quant.tflite"
+    result = estimate(path)
+    program = compile_program(read_model(path), verified=False)
+    moved = program.package.inference.transfer_bytes()
+    assert result.cost_from == "program"
+    assert result.tile_cycles == program.predicted_cycles
+    assert result.bus_bytes == sum(moved.values())
+    assert result.on_chip_bytes == len(program.program.parameters.cached_bytes)
+    assert result.beyond_calibration == ()
+
+
+@pytest.mark.corpus
+def test_a_model_that_the_compiler_refuses_is_estimated_by_formulas(corpus: Path) -> None:
+    result = estimate(corpus / _TEST_DATA / "keras_lstm_mnist_ptq.tflite")
+    assert result.cost_from == "formulas"
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM" in result.cost_note
+
+
+@pytest.mark.corpus
+def test_operators_that_google_leaves_to_the_cpu_are_counted_there(corpus: Path) -> None:
+    """Edgekit's compiler maps the resizes of this network, too."""
+    path = corpus / _TEST_DATA / "deeplabv3_mnv2_dm05_pascal_quant.tflite"
+    result = estimate(path)
+    compiled = estimate(path.with_name(f"{path.stem}_edgetpu.tflite"))
+    assert result.cost_from == "program"
+    assert sorted(result.cpu_operators) == sorted(compiled.cpu_operators)
+    assert result.bus_bytes == pytest.approx(compiled.bus_bytes, rel=0.05)
 
 
 @pytest.mark.corpus
