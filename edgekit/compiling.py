@@ -49,8 +49,8 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
     """Compile models for one Edge TPU, or one model in segments for several.
 
     Args:
-        models: Integer-only .tflite files, or bundles of them. Google's compiler compiles several
-            together: they share the chip's parameter cache, the first one first.
+        models: Integer-only .tflite files, or bundles of them. Several share the chip's parameter
+            memory, the first one first.
         out_dir: An existing folder for ``NAME_edgetpu.tflite``.
         compiler: ``google``, ``edgekit``, or the path of Google's program; ``auto`` uses Google's
             if it is installed, or if ``via`` or its options are given, else edgekit's.

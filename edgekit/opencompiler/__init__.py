@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from edgekit.opencompiler.compile import compile_open
 from edgekit.opencompiler.errors import NotCompiledError, VerificationError
-from edgekit.opencompiler.program import CompiledProgram, compile_program
+from edgekit.opencompiler.program import CompiledProgram, compile_program, compile_programs
 from edgekit.opencompiler.result import CompiledModel, CompileResult, Verification
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "VerificationError",
     "compile_open",
     "compile_program",
+    "compile_programs",
 ]

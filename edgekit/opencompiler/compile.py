@@ -15,7 +15,7 @@ from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model
 from edgekit.formats.tflite_metadata import OPEN_COMPILER, keep_files
 from edgekit.opencompiler.compilers import EDGEKIT
-from edgekit.opencompiler.program import CompiledProgram, compile_program
+from edgekit.opencompiler.program import CompiledProgram, compile_programs
 from edgekit.opencompiler.request import check_gate, read_sources
 from edgekit.opencompiler.result import CompiledModel, CompileResult
 from edgekit.opencompiler.schedule import render_html, schedule_of
@@ -35,7 +35,8 @@ def compile_open(
     """Compile integer-only models; writes ``NAME_edgetpu.tflite`` for each into ``out_dir``.
 
     Args:
-        models: .tflite files, or bundles of them.
+        models: .tflite files, or bundles of them. Several share the chip's parameter memory, the
+            first one first.
         out_dir: An existing folder.
         min_mapped: The smallest allowed share of operations on the Edge TPU, 0 to 1, for each
             model; None requires one operation.
@@ -62,9 +63,13 @@ def compile_open(
     for (source, _, _), output in zip(jobs, outputs):
         files.refuse_overwriting(output, source.path)
         files.check_writable(output)
+    targets = [(model, source.path) for source, _, model in jobs]
+    # Segments run on a chip each; several models share one.
+    chips = [[each] for each in targets] if len(jobs) > len(read) else [targets]
     made = [
-        compile_program(model, source.path, verified=verify, allow_unseen=allow_unseen)
-        for source, _, model in jobs
+        program
+        for chip in chips
+        for program in compile_programs(chip, verified=verify, allow_unseen=allow_unseen)
     ]
     for (source, _, _), program in zip(jobs, made):
         rows = program.operators
@@ -97,21 +102,22 @@ def compile_open(
         command=(),
         num_attempts=1,
         time_s=time.monotonic() - start,
-        warnings=_warnings(made),
+        warnings=_warnings(outputs, made),
         compiler=EDGEKIT,
     )
 
 
-def _warnings(made: Sequence[CompiledProgram]) -> tuple[str, ...]:
+def _warnings(outputs: Sequence[Path], made: Sequence[CompiledProgram]) -> tuple[str, ...]:
     warnings = []
-    for each in made:
+    for output, each in zip(outputs, made):
+        name = f"{output.name}: " if len(outputs) > 1 else ""
         if each.verification is None:
-            warnings.append("the program was not verified in the emulator")
+            warnings.append(f"{name}the program was not verified in the emulator")
         if not each.audit.is_seen:
             warnings.append(
-                f"{each.audit.num_unseen} of {each.audit.num_instructions} instructions have a "
-                "form that no program of Google's has; the emulator executes them, and no chip is "
-                "known to have run them"
+                f"{name}{each.audit.num_unseen} of {each.audit.num_instructions} instructions have "
+                "a form that no program of Google's has; the emulator executes them, and no chip "
+                "is known to have run them"
             )
     return tuple(warnings)
 

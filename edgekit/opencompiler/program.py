@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Sequence
 
 from edgekit.chip.codegen import Partition, Program
 from edgekit.chip.codegen.vocabulary import Audit, Vocabulary, audit, read_evidence
@@ -23,8 +23,8 @@ from edgekit.formats.tflite_metadata import (
 )
 from edgekit.opencompiler.errors import NotCompiledError
 from edgekit.opencompiler.result import OperatorCount, Verification
-from edgekit.opencompiler.translate import translate
-from edgekit.opencompiler.verify import only_part, verify
+from edgekit.opencompiler.translate import translate_all
+from edgekit.opencompiler.verify import only_part, verify, verify_together
 from edgekit.rewrite.custom_operator import EdgeTpuPart, with_custom_operators
 
 if TYPE_CHECKING:
@@ -66,21 +66,46 @@ class CompiledProgram:
 def compile_program(
     model: Model, where: str = "", *, verified: bool = True, allow_unseen: bool = True
 ) -> CompiledProgram:
-    """Compile ``model``.
+    """Compile one model, see `compile_programs`."""
+    (made,) = compile_programs([(model, where)], verified=verified, allow_unseen=allow_unseen)
+    return made
+
+
+def compile_programs(
+    sources: Sequence[tuple[Model, str]], *, verified: bool = True, allow_unseen: bool = True
+) -> tuple[CompiledProgram, ...]:
+    """Compile models that share one Edge TPU: each keeps its parameters while the others run.
 
     Args:
-        model: Integer-only.
-        where: Its path, for messages.
-        verified: Whether the program is run in the emulator first.
-        allow_unseen: Whether the program may contain forms of instructions, level patterns or
+        sources: Integer-only models, each with its path for messages.
+        verified: Whether the programs are run in the emulator first.
+        allow_unseen: Whether a program may contain forms of instructions, level patterns or
             orders that none of Google's programs contains.
 
     Raises:
-        NotCompiledError: The model is float, no operator maps, it does not fit, or its program
+        NotCompiledError: A model is float, no operator maps, it does not fit, or its program
             has unseen forms that are not allowed.
-        VerificationError: The program is wrong.
+        VerificationError: A program is wrong.
     """
-    part, program = translate(model, where)
+    translated = translate_all(sources)
+    if verified and len(sources) > 1:
+        verify_together([program.package for _, program in translated])
+    return tuple(
+        _finish(model, where, made, verified=verified, allow_unseen=allow_unseen)
+        for (model, where), made in zip(sources, translated)
+    )
+
+
+def _finish(
+    model: Model,
+    where: str,
+    made: tuple[Partition, Program],
+    *,
+    verified: bool,
+    allow_unseen: bool,
+) -> CompiledProgram:
+    """Audit, verify, and put the program into the model."""
+    part, program = made
     network = part.network
     audited = audit_package(program.package)
     if not audited.is_seen and not allow_unseen:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Collection
+from typing import Collection, Sequence
 
 import numpy as np
 
-from edgekit.chip.codegen import Partition, Program, Unsupported, make_program, partition
+from edgekit.chip.codegen import Partition, Program, Unsupported, make_programs, partition
 from edgekit.edgetpu.findings import is_float
 from edgekit.formats.tflite import Model
 from edgekit.opencompiler.errors import NotCompiledError
@@ -26,6 +26,20 @@ def translate(
     Raises:
         NotCompiledError: The model is float, no operator maps, or it does not fit.
     """
+    part = _mapped_part(model, where, excluded)
+    (program,) = _make([(model, where)], [part])
+    return part, program
+
+
+def translate_all(
+    sources: Sequence[tuple[Model, str]],
+) -> tuple[tuple[Partition, Program], ...]:
+    """Translate models, each with its path, whose programs share a chip; see `translate`."""
+    parts = [_mapped_part(model, where) for model, where in sources]
+    return tuple(zip(parts, _make(sources, parts)))
+
+
+def _mapped_part(model: Model, where: str, excluded: Collection[int] = ()) -> Partition:
     if is_float(model):
         raise NotCompiledError(
             "the model is float",
@@ -34,20 +48,28 @@ def translate(
             fix=f"edgekit convert {where} --data FOLDER -o MODEL.tflite",
         )
     part = partition(model, excluded)
-    network = part.network
     if not part.mapped:
         reasons = sorted(set(part.reasons.values()))
         raise NotCompiledError(
             "no operator maps to the Edge TPU", where=where, why="\n       ".join(reasons[:8])
         )
-    tensors = {i: model.main.tensors[i] for i in (*network.inputs, *network.outputs)}
+    return part
+
+
+def _make(sources: Sequence[tuple[Model, str]], parts: Sequence[Partition]) -> tuple[Program, ...]:
+    networks = []
+    for (model, _), part in zip(sources, parts):
+        ends = (*part.network.inputs, *part.network.outputs)
+        networks.append((part.network, {i: model.main.tensors[i] for i in ends}))
     try:
         with np.errstate(all="ignore"):  # extreme scales end in clamps
-            return part, make_program(network, tensors)
+            return make_programs(networks)
     except Unsupported as refusal:
+        alone = "compile each model by itself, or " if len(sources) > 1 else ""
         raise NotCompiledError(
-            "edgekit's compiler cannot compile the model",
-            where=where,
+            "edgekit's compiler cannot compile "
+            + ("the models together" if len(sources) > 1 else "the model"),
+            where=", ".join(where for _, where in sources),
             why=str(refusal),
-            fix="edgekit compile --compiler google, with Google's edgetpu_compiler",
+            fix=f"{alone}edgekit compile --compiler google, with Google's edgetpu_compiler",
         ) from refusal

@@ -70,6 +70,28 @@ def verify(model: Model, package: Package, outputs: Sequence[int], steps: int) -
     return Verification(tuple(kinds), compared)
 
 
+def verify_together(packages: Sequence[Package]) -> None:
+    """Check programs that share a chip: none overwrites parameters that another one keeps.
+
+    Raises:
+        NotCompiledError: The emulator does not execute a program.
+        VerificationError: Two programs use the same rows of wide memory.
+    """
+    chips = [_load(package) for package in packages]
+    for number, chip in enumerate(chips):
+        for other in (each for each in chips if each is not chip):
+            for tile, kept in enumerate(chip.cached_rows):
+                lost = kept & (other.cached_rows[tile] | other.plan.wide_rows[tile])
+                if lost:
+                    raise VerificationError(
+                        f"edgekit's compiler lets another program overwrite {len(lost)} rows of "
+                        f"parameters of model {number}",
+                        where=f"tile {tile}, row {min(lost)} of wide memory",
+                        why="the models were compiled to share the chip",
+                        fix=_REPORT,
+                    )
+
+
 def _load(package: Package) -> EdgeTpu:
     try:
         return EdgeTpu(package, strict_sync=True)

@@ -12,6 +12,7 @@ import pytest
 
 import edgekit
 from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.chip.emulator.program import make_plan
 from edgekit.data.describe import with_notes
 from edgekit.errors import GateError, UnsupportedModelError, UsageError
 from edgekit.formats.darwinn import Package, read_packages
@@ -20,7 +21,7 @@ from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import Notes, read_compiler_note
 from edgekit.opencompiler import NotCompiledError, VerificationError, compile_open, compile_program
 from edgekit.opencompiler.schedule import schedule_of
-from edgekit.opencompiler.verify import verify
+from edgekit.opencompiler.verify import verify, verify_together
 from edgekit.runtime import Runner
 
 
@@ -102,6 +103,43 @@ def test_two_models_of_one_name_are_refused(int8_path: Path, tmp_path: Path) -> 
     (other / int8_path.name).write_bytes(int8_path.read_bytes())
     with pytest.raises(UsageError, match="two models"):
         compile_open([int8_path, other / int8_path.name], out_dir=tmp_path)
+
+
+def test_several_models_share_the_parameter_memory(int8_path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.tflite"
+    other.write_bytes(int8_path.read_bytes())
+    result = compile_open([int8_path, other], out_dir=tmp_path)
+    packages = [_package(path) for path in result.outputs]
+    assert len({each.inference.parameter_caching_token for each in packages}) == 1
+    images = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8, 1)).astype(np.uint8)
+    with Runner(int8_path, device="cpu") as cpu:
+        wanted = [cpu.invoke(image)[0].tolist() for image in images]
+    # Both on one chip: what one caches and computes must not harm the other.
+    chips = [EdgeTpu(each) for each in packages]
+    state = chips[0].state
+    for each in packages:
+        assert each.caching is not None
+        make_plan(each.caching).run(state)
+    for image, answer in zip(images, wanted):
+        for chip in chips:
+            chip.state = state
+            (layer,) = chip.executable.input_layers
+            (made,) = chip.invoke({layer.name: image}).values()
+            assert made.reshape(1, -1).tolist() == answer
+
+
+def test_programs_that_would_overwrite_each_others_parameters_are_refused(
+    int8_path: Path, tmp_path: Path
+) -> None:
+    (alone,) = compile_open([int8_path], out_dir=tmp_path).outputs
+    package = _package(alone)
+    with pytest.raises(VerificationError, match="overwrite"):
+        verify_together([package, package])
+
+
+def _package(path: str) -> Package:
+    (operator,) = read_packages(read_model(Path(path).read_bytes()))
+    return operator.package
 
 
 def test_too_few_mapped_operations_are_a_gate(int8_path: Path, tmp_path: Path) -> None:

@@ -15,6 +15,6 @@ programs, and tinycoral (github.com/FrederikRogalski/tinycoral, docs/isa, MIT).
 
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.partition import Partition, partition
-from edgekit.chip.codegen.program import Program, make_program
+from edgekit.chip.codegen.program import Program, make_program, make_programs
 
-__all__ = ["Partition", "Program", "Unsupported", "make_program", "partition"]
+__all__ = ["Partition", "Program", "Unsupported", "make_program", "make_programs", "partition"]

@@ -46,7 +46,7 @@ class Parameters:
     layers: dict[int, LayerParameters]
     pieces: dict[int, list[Piece]]  # without the streamed ones
     depthwise: frozenset[int]
-    room_bytes: int  # of all tiles, for parameters that stay on the chip
+    room_bytes: int = 0  # of all tiles, for parameters that stay on the chip
 
     @property
     def streamed(self) -> list[int]:
@@ -137,8 +137,10 @@ def _depthwise_rows(
     return data + bytes(round_up(len(data), _ROW_ALIGNMENT) - len(data))
 
 
-def place_parameters(stages: dict[int, ConvolutionStage], limit: int) -> dict[int, list[Piece]]:
-    """The rows of each layer in the tiles' wide memory below row ``limit``.
+def place_parameters(
+    stages: dict[int, ConvolutionStage], limit: int, used: dict[int, int]
+) -> dict[int, list[Piece]]:
+    """The rows of each layer in the tiles' wide memory, from ``used`` of a tile to ``limit``.
 
     A layer that does not fit is left out: it is streamed, or has to be spread over fewer tiles.
 
@@ -148,34 +150,38 @@ def place_parameters(stages: dict[int, ConvolutionStage], limit: int) -> dict[in
     spread = {i: stage for i, stage in stages.items() if isinstance(stage, SpreadStage)}
     spread = {i: stage for i, stage in spread.items() if stage.spread}
     if spread:
-        return _around_spread(stages, spread, limit)
+        return _around_spread(stages, spread, limit, used)
     rows = {index: stage.parameter_rows for index, stage in stages.items()}
     total = sum(rows.values())
     depthwise = {index for index, stage in stages.items() if stage.node.depthwise}
     # Where parameters are streamed, depthwise layers come first: they have to be on the chip.
-    scarce = total > (len(TILE_ORDER) - 1) * limit
+    alone = not any(used.values())
+    scarce = not alone or total > (len(TILE_ORDER) - 1) * limit
     reserved = sum(rows[index] for index in depthwise) if scarce else 0
     order = sorted(stages, key=lambda i: (i not in depthwise if reserved else 0, -rows[i]))
-    if len(stages) <= len(TILE_ORDER) and all(number <= limit for number in rows.values()):
+    fits = len(stages) <= len(TILE_ORDER) and all(number <= limit for number in rows.values())
+    if alone and fits:
         return {i: [Piece(TILE_ORDER[k], 0, rows[i])] for k, i in enumerate(order)}
     # Rows of 16 to 48 outputs go low in the memory: on a chip some were read wrongly from
     # 256 KiB on (tinycoral, docs/isa), although Google's compiler places them there too.
     order.sort(key=lambda i: i in depthwise or stages[i].stored_channels == GROUP_CHANNELS)
-    counts = tuple(divide_up(rows[i], limit) for i in order)
-    seen = None if depthwise else _SPLIT_TILES.get(counts)
+    counts = tuple(divide_up(rows[i], limit or 1) for i in order)
+    seen = _SPLIT_TILES.get(counts) if alone and not depthwise else None
     if seen:
         return {
             i: [Piece(t, 0, min(limit, rows[i] - limit * j)) for j, t in enumerate(seen[k])]
             for k, i in enumerate(order)
         }
-    return _packed(order, rows, depthwise, limit, reserved, dict.fromkeys(TILE_ORDER, 0))
+    return _packed(order, rows, depthwise, limit, reserved, used)
 
 
 def _around_spread(
-    stages: dict[int, ConvolutionStage], spread: dict[int, SpreadStage], limit: int
+    stages: dict[int, ConvolutionStage],
+    spread: dict[int, SpreadStage],
+    limit: int,
+    used: dict[int, int],
 ) -> dict[int, list[Piece]]:
-    """Dense layers where their outputs are computed, from row 0 on; then the others."""
-    used = dict.fromkeys(TILE_ORDER, 0)
+    """Dense layers where their outputs are computed, at equal rows; then the others."""
     pieces: dict[int, list[Piece]] = {}
     for index, stage in sorted(spread.items(), key=lambda each: -each[1].saved_steps):
         needed = stage.piece_rows

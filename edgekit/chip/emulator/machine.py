@@ -33,12 +33,13 @@ class EdgeTpu:
     def __init__(self, package: Package, *, strict_sync: bool = False) -> None:
         self.executable = package.inference
         self.state = State()
-        known: list[set[int]] = [set() for _ in range(NUM_TILES)]
+        self.cached_rows: tuple[frozenset[int], ...] = (frozenset(),) * NUM_TILES
         if package.caching is not None:
             caching = make_plan(package.caching, strict_sync=strict_sync)
             _check_caching(package.caching, self.executable, caching)
             self._cache(caching)
-            known = [set(rows) for rows in caching.wide_rows]
+            self.cached_rows = caching.wide_rows
+        known = [set(rows) for rows in self.cached_rows]
         self.plan = make_plan(self.executable, known_rows=known, strict_sync=strict_sync)
         self.streams = self.plan.streams
         self._check_transfers()
