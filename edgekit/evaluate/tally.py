@@ -88,6 +88,13 @@ class Tally:
         """
         where = batch.sources[0] if batch.sources else ""
         scores = [head.scores(each) for head, each in zip(self._heads, outputs)]
+        if any(not each.shape[1] for each in scores):
+            raise DataError(
+                "the model answers with an empty output",
+                where=where,
+                why="the runtime computes another shape than the model declares: no classes",
+                fix="edgekit inspect MODEL shows its outputs; export the network again",
+            )
         answers = [each.argmax(axis=1) for each in scores]
         for answer, rows in zip(answers, bad):
             answer[rows] = NO_ANSWER

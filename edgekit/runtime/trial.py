@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from edgekit.runtime.interpreters import InterpreterLibrary
 
 CRASH = "model.crash"
-# A good model may be slow: one that has not crashed by then is accepted.
+# A good model may be slow: one that has not crashed by then is accepted, unless it has so few
+# operations that even a slow and busy board computes them in a fraction of this time.
 TIMEOUT_S = 20.0
+_FEW_OPERATIONS = 1_000_000
 _DOING = {
     "": "loading the runtime",
     LOADING: "loading the model",
@@ -64,7 +66,8 @@ def require_sound(trial: Trial, model: Model, library: InterpreterLibrary) -> st
         The interpreter's message if it refuses the model, which is not a crash; else "".
 
     Raises:
-        UnsupportedModelError: The model ends the process that runs it, or needs too much memory.
+        UnsupportedModelError: The model ends the process that runs it, needs too much memory, or
+            does not end.
     """
     if _in_child[0]:
         return ""
@@ -79,6 +82,8 @@ def require_sound(trial: Trial, model: Model, library: InterpreterLibrary) -> st
     debug("trial", f"{len(trial.content)} bytes tried in a child: {reported.stage or 'nothing'}")
     if outcome.signal or reported.stage == NO_MEMORY:
         raise _crash(outcome, library)
+    if outcome.timed_out and reported.stage == PREPARED and _is_small(model):
+        raise _endless(library)
     if reported.stage == FAILED:
         return reported.error
     record_success(key, for_good=reported.stage == RAN)
@@ -116,6 +121,30 @@ def spawn_trial(trial: Trial) -> Outcome:
     if sys.platform == "win32" and finished.returncode and not finished.timed_out:
         signal = f"exit status {finished.returncode & 0xFFFFFFFF:#x}"
     return Outcome(reported, signal, finished.stderr, finished.timed_out)
+
+
+def _is_small(model: Model) -> bool:
+    """Whether the model has few operations; False if they cannot be counted (loops, custom)."""
+    from edgekit.edgetpu.macs import count_macs  # noqa: PLC0415 - seldom used
+    from edgekit.edgetpu.operation import Operation  # noqa: PLC0415
+
+    graph = model.main
+    if len(model.subgraphs) > 1 or any(each.opcode == "CUSTOM" for each in graph.operators):
+        return False
+    macs = sum(count_macs(Operation(model, index)) for index in range(len(graph.operators)))
+    return macs + sum(tensor.num_elements for tensor in graph.tensors) <= _FEW_OPERATIONS
+
+
+def _endless(library: InterpreterLibrary) -> UnsupportedModelError:
+    version = next(iter(library.versions.values()))
+    return UnsupportedModelError(
+        f"the model does not end on {library.runtime} {version}",
+        why=f"it was tried in a child process, which was stopped after {TIMEOUT_S:g} s; its "
+        f"fewer than {_FEW_OPERATIONS:,} operations take less than a second on any board",
+        fix="look for types, scales or shapes that kernels do not support: "
+        "edgekit inspect MODEL; then convert the model again",
+        code=CRASH,
+    )
 
 
 def _crash(outcome: Outcome, library: InterpreterLibrary) -> UnsupportedModelError:

@@ -16,7 +16,15 @@ from edgekit.data.describe import with_notes
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.evaluate.batch import with_batch
-from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.formats.tflite import (
+    Model,
+    Operator,
+    Quantization,
+    Subgraph,
+    Tensor,
+    read_model,
+    write_model,
+)
 from edgekit.formats.tflite_metadata import Notes
 from edgekit.runtime import Runner
 
@@ -169,6 +177,28 @@ def test_a_model_that_is_not_a_classifier_is_refused(int8_path: Path, tmp_path: 
     path.write_bytes(write_model(replace(model, subgraphs=(graph,))))
     with pytest.raises(UnsupportedModelError, match="not those of classification"):
         evaluate(path, [np.zeros((8, 8, 1), np.float32)], task="classification")
+
+
+def test_a_model_that_answers_with_an_empty_output_is_an_error(tmp_path: Path) -> None:
+    """The slice begins behind the last row, so that the runtime returns less than is declared."""
+    half = Quantization((0.5,), (0,))
+    corners = [(0, 7, 0, 0), (1, 9, 1, 1), (1, 1, 1, 1)]
+    tensors = (
+        Tensor("x", (1, 1, 1, 4), "INT8", 0, half),
+        *(Tensor(f"c{k}", (4,), "INT32", k) for k in (1, 2, 3)),
+        Tensor("y", (1, 1, 1, 2), "INT8", 0, half),
+    )
+    options = {"shrink_axis_mask": 1, "begin_mask": 1}
+    cut = Operator("STRIDED_SLICE", 1, (0, 1, 2, 3), (4,), options, "StridedSliceOptions")
+    buffers = (
+        np.empty(0, np.uint8),
+        *(np.array(each, np.int32).view(np.uint8) for each in corners),
+    )
+    model, data = tmp_path / "empty.tflite", tmp_path / "data.npz"
+    model.write_bytes(write_model(Model((Subgraph(tensors, (0,), (4,), (cut,)),), buffers)))
+    np.savez(str(data), x=np.zeros((3, 1, 1, 4), np.float32), y=np.zeros(3, np.int64))
+    with pytest.raises(DataError, match="answers with an empty output"):
+        evaluate(model, data)
 
 
 @pytest.mark.parametrize("option", ["num_samples", "num_workers"])

@@ -47,12 +47,39 @@ def additions(scale: float) -> bytes:
     return write_model(Model((Subgraph(tensors, (0,), (1,), (add,)),), (np.empty(0, np.uint8),)))
 
 
+def product_of_floats() -> bytes:
+    """A product of floats over two axes, declared as int8."""
+    first, last = Quantization((0.004,), (-71,)), Quantization((0.004,), (-104,))
+    tensors = (
+        Tensor("x", (1, 3, 7, 1), "INT8", 0, first),
+        Tensor("real", (1, 3, 7, 1), "FLOAT32", 0),
+        Tensor("axes", (2,), "INT32", 1),
+        Tensor("y", (1, 1), "INT8", 0, last),
+    )
+    axes = np.array([0, -1], np.int32).view(np.uint8)
+    operators = (
+        Operator("DEQUANTIZE", 1, (0,), (1,)),
+        Operator("REDUCE_PROD", 1, (1, 2), (3,), {"keep_dims": False}, "ReducerOptions"),
+    )
+    graph = Subgraph(tensors, (0,), (3,), operators)
+    return write_model(Model((graph,), (np.empty(0, np.uint8), axes)))
+
+
 @pytest.mark.parametrize("kernels", ["fast", "reference"])
 def test_a_model_that_aborts_the_kernels_is_an_error(kernels: str) -> None:
     with pytest.raises(UnsupportedModelError, match="the model crashes") as caught:
         Runner(additions(1e-38), kernels=kernels)
     assert (caught.value.code, caught.value.exit_status) == ("model.crash", 3)
     assert "SIGABRT" in caught.value.what
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="tflite-runtime's kernel ends")
+def test_a_small_model_that_does_not_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference kernel writes the product of floats into an int8 tensor, then loops."""
+    monkeypatch.setattr("edgekit.runtime.trial.TIMEOUT_S", 2.0)
+    with pytest.raises(UnsupportedModelError, match="the model does not end") as caught:
+        Runner(product_of_floats(), kernels="reference")
+    assert (caught.value.code, caught.value.exit_status) == ("model.crash", 3)
 
 
 def test_a_model_that_runs_is_tried_once_and_recorded(cache: Path) -> None:
