@@ -56,8 +56,8 @@ ERROR_CODES = tuple(
             "A model that crashes the process that runs it, or never ends",
             "TensorFlow Lite's kernels abort (SIGABRT, SIGSEGV, SIGFPE) on scales, zero points, "
             "shapes and options that they do not expect, or the model needs more memory than "
-            "1.25 GiB. Some models of less than a million operations run for ever. edgekit first runs a "
-            "new model once in a separate process, so that only "
+            "1.25 GiB. Some models of less than a million operations run for ever. edgekit first "
+            "runs a new model once in a separate process, so that only "
             "that process crashes. Models that ran are recorded in XDG_CACHE_HOME/edgekit "
             "(~/.cache/edgekit). Exit status 3.",
             "edgekit inspect MODEL shows the scales and shapes; convert the model again, with "
