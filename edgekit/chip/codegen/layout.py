@@ -148,9 +148,11 @@ class Layout:
 
 
 def _make_alike(first: Block, second: Block) -> bool:
+    """Give both the same step from row to row; blocks of a slice keep to their rows."""
     before = [(list(b.rows), list(b.columns), b.position_bytes) for b in (first, second)]
-    first.cover(second.rows, second.columns)
-    second.cover(first.rows, first.columns)
+    whole = not (first.local or second.local)
+    first.cover(second.rows if whole else first.rows, second.columns)
+    second.cover(first.rows if whole else second.rows, first.columns)
     first.position_bytes = second.position_bytes = max(first.position_bytes, second.position_bytes)
     return before != [(list(b.rows), list(b.columns), b.position_bytes) for b in (first, second)]
 
