@@ -82,21 +82,32 @@ def from_keras(network: Any) -> Model:  # noqa: ANN401 - Keras has no types
 def at_input_size(model: Model, height: int, width: int) -> Model:
     """Return the same fully convolutional network for another input size.
 
-    Sizes follow strides; operators keep their paddings, and their outputs keep their share of the
-    input size (rounded up), which is right for "same" convolutions.
+    Operators keep their strides, and what they add to (or take off) the input's size divided by
+    the stride, rounded up.
     """
     graph = model.main
-    before = graph.tensors[graph.inputs[0]].shape
+    before = graph.tensors
+    first = graph.tensors[graph.inputs[0]]
     tensors = list(graph.tensors)
-    for index, tensor in enumerate(tensors):
-        if len(tensor.shape) == 4 and not model.buffers[tensor.buffer].size:
-            rows, columns = (
-                -(-size * new // old) if old != new else size
-                for size, new, old in zip(
-                    tensor.shape[1:3], (height, width), before[1:3], strict=True
-                )
+    tensors[graph.inputs[0]] = replace(first, shape=(1, height, width, first.shape[3]))
+    for operator in graph.operators:
+        source, strides = (
+            operator.inputs[0],
+            (operator.options.get(f"stride_{axis}", 1) for axis in "hw"),
+        )
+        axes = [
+            (-(-new // by), -(-old // by))
+            for new, old, by in zip(
+                tensors[source].shape[1:3], before[source].shape[1:3], strides, strict=False
             )
-            tensors[index] = replace(tensor, shape=(1, rows, columns, tensor.shape[3]))
+        ]
+        for index in operator.outputs:
+            shape = before[index].shape
+            if len(shape) == 4:
+                sizes = (
+                    size + new - old for size, (new, old) in zip(shape[1:3], axes, strict=True)
+                )
+                tensors[index] = replace(tensors[index], shape=(1, *sizes, shape[3]))
     return replace(model, subgraphs=(replace(graph, tensors=tuple(tensors)),))
 
 
