@@ -82,6 +82,14 @@ class Wanted:
     reason: str
     is_hint: bool = False  # only weights indicate it, not a constant
 
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The range of the pixels; None if that is only a hint, or if other ranges are as likely.
+
+        Constants of ``unit`` may be those of any mean and deviation.
+        """
+        return None if self.is_hint or self.scale == "unit" else _RANGES[self.scale]
+
     def misses(self, seen: tuple[float, float]) -> str:
         """Return a warning if values of the range ``seen`` are not such pixels, else ""."""
         low, high = _RANGES[self.scale]
@@ -107,6 +115,16 @@ def contradiction(wanted: Wanted, how: Preprocess) -> str:
         f"{wanted.reason}, and the preprocessing returns {given[0]:.4g}..{given[1]:.4g}: use "
         f"--preprocess {wanted.scale}"
     )
+
+
+def is_picture(shape: Sequence[int]) -> bool:
+    """Whether an input of ``shape``, with the batch, has the sides and channels of a picture."""
+    if len(shape) != 4:
+        return False
+    channels, sides = (
+        (shape[3], shape[1:3]) if shape[3] <= _MOST_CHANNELS else (shape[1], shape[2:])
+    )
+    return 0 < channels <= _MOST_CHANNELS and channels != 2 and min(sides) >= _LEAST_SIDE
 
 
 def may_be_pixels(shape: Sequence[int]) -> bool:

@@ -75,12 +75,21 @@ class Agreement(Result):
     causes: tuple[Cause, ...] = ()  # of what is not good, the most likely first
     num_far: int = 0  # samples left out: an input's values are far larger than in all others
     reference: str = FLOAT  # the name of the reference in texts
+    # Why the answers to real data may be worse than those to these samples.
+    unlike: tuple[Finding, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The findings on the answers, and on all outputs."""
         answers = decoded_finding(self.decoded, self.reference) if self.decoded else ()
         return (*answers, *(finding for each in self.outputs for finding in each.findings))
+
+    def with_unlike(self, unlike: tuple[Finding, ...]) -> Agreement:
+        """Return this agreement, which samples unlike those of real use make doubtful."""
+        if self.verdict == UNKNOWN or not unlike:
+            return self
+        verdict = worst([self.verdict, *(each.level for each in unlike)])
+        return replace(self, verdict=verdict, unlike=unlike)
 
     @property
     def share(self) -> float | None:

@@ -89,6 +89,27 @@ QUALITY_CODES = tuple(
             _LOOK,
         ),
         (
+            "quality.unlike_training",
+            "The calibration samples are unlike the data that the network was trained on",
+            "Batch normalization and Normalization layers store the mean and variance of their "
+            "input in training. Those of the calibration samples differ: the median channel varies "
+            "less than half or more than twice as much, or the means are shifted by more than the "
+            "deviation. Then calibration measured other ranges than those of real use, and the "
+            "agreement on such samples proves nothing. A network that was trained further on other "
+            "data with frozen statistics may differ as well.",
+            "Check --preprocess and the scaling of the samples; calibrate with samples like those "
+            "of training and of real use.",
+        ),
+        (
+            "quality.narrow_range",
+            "The calibration samples use less than half of the range of pixels",
+            "All samples are dark, or have a low contrast, or are scaled in another way: values "
+            "outside of their range are cut off in the int8 model. The range is that of the "
+            "preprocessing; for pictures as real numbers that of the network's first layer, or 0 "
+            "to 1, the narrowest one in use.",
+            "Calibrate with samples as dark and as bright as those of real use.",
+        ),
+        (
             "cause.constant_answers",
             "The float model's output is the same for all samples",
             "The float model's output varies by less than a thousandth of its largest value: an "

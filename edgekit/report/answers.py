@@ -159,6 +159,7 @@ def _worst(quality: Node) -> str:
     decoded = quality.at("decoded")
     if decoded and decoded.text("verdict") != "good":
         return _decoded_words(decoded)
+    findings = findings or list(quality.entries("unlike"))
     if not findings:
         return "see the outputs"
     return max(findings, key=lambda each: each.text("level") == "bad").text("text")

@@ -8,7 +8,7 @@ output, for any number of samples.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, List, Tuple
 
 import numpy as np
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgekit.runtime.base import TensorInfo
+
+    _Targets = List[Tuple[NDArray[Any], NDArray[Any]]]  # the reference's and the model's
 
 _FEW_COLUMNS = 16
 _FEW_NUMBERS = 16  # in a row: each may be a target by itself, as in a regression
@@ -76,6 +78,9 @@ class OutputRecord(OutputDifference):
     parts: tuple[PartRecord, ...] = ()
     # For a row of few numbers: the centred ratio of each, in dB; None for one that does not vary.
     elements_snr_db: tuple[float | None, ...] = ()
+    # For targets: 20 log10 of the mean absolute variation about the mean, divided by the mean
+    # absolute error. Few values with a large error count less than in ``centred_snr_db``.
+    absolute_snr_db: float | None = None
     # For positive targets of very different sizes: the centred ratio of their logarithms, in dB.
     log_snr_db: float | None = None
 
@@ -160,7 +165,7 @@ class OutputSums(DifferenceSums):
         self._low = self._model_low = np.inf
         self._high = self._model_high = -np.inf
         self._axes: tuple[ChannelSums, ...] = ()
-        self._targets: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+        self._targets: _Targets = []
 
     def _add(self, reference: NDArray[Any], model: NDArray[Any]) -> None:
         if not self._count:
@@ -218,6 +223,7 @@ class OutputSums(DifferenceSums):
             hits=self._axes[-1].hits() if self._axes else None,
             parts=find_parts(self._axes, spread, self._noise),
             elements_snr_db=_elements(spread.reshape(-1), self._noise.reshape(-1)),
+            absolute_snr_db=_absolute_ratio(self._targets) if self._targets else None,
             log_snr_db=_log_ratio(self._targets) if self._targets else None,
         )
 
@@ -266,11 +272,20 @@ class InputRanges:
         return np.where(np.isfinite(width), width, 0.0)
 
 
-def _log_ratio(
-    targets: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
-) -> float | None:
+def _joined(targets: _Targets) -> list[NDArray[np.float64]]:
+    """Return the targets of the reference and those of the model: (samples, targets)."""
+    return [np.concatenate(each).astype(np.float64) for each in zip(*targets)]
+
+
+def _absolute_ratio(targets: _Targets) -> float | None:
+    reference, model = _joined(targets)
+    signal = float(np.abs(reference - reference.mean(axis=0)).sum())
+    return decibels(signal**2, float(np.abs(model - reference).sum()) ** 2)
+
+
+def _log_ratio(targets: _Targets) -> float | None:
     """Return the lowest ratio of the targets' logarithms; None if no target has a long tail."""
-    reference, model = (np.concatenate(each).astype(np.float64) for each in zip(*targets))
+    reference, model = _joined(targets)
     ratios = []
     for true, answer in zip(reference.T, model.T):
         middle = float(np.median(true))

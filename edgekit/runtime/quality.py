@@ -24,8 +24,9 @@ LEVELS = (UNKNOWN, GOOD, DOUBTFUL, BAD)  # from the least to the most severe
 # Of each pair: a value below the first is bad, below the second doubtful.
 # Signal about each element's mean, divided by noise.
 SNR_LIMITS_DB = (8.0, 12.0)
-# The same for an output of at most MOST_TARGETS numbers: the network was trained to be exact in
-# each.
+# For an output of at most MOST_TARGETS numbers also the ratio of the mean absolute values: the
+# network was trained to be exact in each. The few values of a long tail that are cut off do not
+# decide it; in the ratio of powers they may be all of the noise.
 TARGET_SNR_LIMITS_DB = (8.0, 20.0)
 # The same for one number among few: it may vary less than the others.
 ELEMENT_SNR_LIMITS_DB = (4.0, 8.0)
@@ -184,8 +185,12 @@ def _noise(record: OutputRecord, reference: str) -> Iterator[Finding]:
             return
         ratio = 0.0
     is_target = _is_target(record)
-    level = _level(ratio, TARGET_SNR_LIMITS_DB if is_target else SNR_LIMITS_DB)
+    level = _level(ratio, SNR_LIMITS_DB)
     words = f"{record.name}: {_lost(ratio, reference)}"
+    absolute = record.absolute_snr_db
+    if is_target and absolute is not None and level == GOOD:
+        level = _level(absolute, TARGET_SNR_LIMITS_DB)
+        words = f"{record.name}: {_lost(absolute, reference)}"
     if is_target and record.log_snr_db is not None and level == GOOD:
         level = _level(record.log_snr_db, TARGET_SNR_LIMITS_DB)
         words = (

@@ -294,6 +294,19 @@ def test_an_answer_of_few_numbers_must_be_closer_than_a_row_of_features() -> Non
         assert _verdict(expected, actual, _info((1, numbers))) == verdict
 
 
+def test_a_long_tail_that_is_cut_off_does_not_hide_that_the_other_targets_are_exact() -> None:
+    expected = _RNG.normal(size=(250, 1))
+    expected[:3] = 5.0
+    actual = np.minimum(expected, 3.0)  # 3 of 250 are wrong, by 2 of 5
+    record = _record(expected, actual)
+    assert record.centred_snr_db is not None
+    assert record.centred_snr_db < 20
+    absolute = np.abs(expected - expected.mean()).mean() / np.abs(actual - expected).mean()
+    assert record.absolute_snr_db == pytest.approx(20 * np.log10(absolute), abs=0.01)
+    assert judge_output(record)[0] == GOOD
+    assert _verdict(expected, np.minimum(expected, 0.5)) != GOOD  # 30 % are cut off
+
+
 def test_small_targets_are_lost_beside_large_ones_of_the_same_kind() -> None:
     """Prices from 0.01 to 200 share steps of 0.8: the error is small, and most are wrong."""
     expected = np.exp(_RNG.normal(scale=1.6, size=(250, 1)))

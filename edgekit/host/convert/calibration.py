@@ -15,17 +15,22 @@ from edgekit.data.dataset import has_batch, remarks_of, sample_specs
 from edgekit.data.drawing import Drawing
 from edgekit.data.folders import name_some
 from edgekit.data.label_kinds import class_of
+from edgekit.data.network_start import is_picture
 from edgekit.data.random_samples import RANDOM
 from edgekit.data.spread import classes_of
 from edgekit.errors import DataError
 from edgekit.evaluate.far_samples import find_far, largest_sizes
+from edgekit.runtime.quality import DOUBTFUL, Finding
 
 Progress = Callable[[int, int | None], None]
 Arrays = list[NDArray[Any]]
 Range = tuple[float, float]  # lowest and highest value
 # Rounding in a resize filter may exceed the preprocessing's range by this share of its width.
 _RANGE_SLACK = 1e-3
-_LEAST_SHARE = 0.5  # of the preprocessing's range that the samples should reach
+_LEAST_SHARE = 0.5  # of the range of pixels that the samples should reach
+# Of pixels that are scaled: 0..1; others are -1..1, a mean and deviation (4.5 wide) or 0..255.
+_NARROWEST = (0.0, 1.0)
+_LEAST_SAMPLES = 16  # fewer real numbers may all be dark by chance
 _MOST_HELD_OUT, _LEAST_HELD_OUT = 256, 100
 # Multiply-accumulates of all judged samples, about two seconds of a core: large networks are
 # judged on fewer samples, so that judging never takes much longer than calibration.
@@ -62,6 +67,8 @@ class Calibration:
         self._sizes: list[list[float]] = []  # of each input: those of the largest samples
         self.num_judged = 0  # samples that ``judging_batches`` yielded
         self.is_held_out = False  # whether none of them was used for calibration
+        # The range of pixels that the network itself shows, for samples that are real numbers.
+        self.made_for: Range | None = None
         self.judged_labels: list[Any] = []  # of the samples that ``judging_batches`` has yielded
 
     @property
@@ -107,7 +114,8 @@ class Calibration:
         if self.unreadable:
             named = name_some(self.unreadable)
             notes.append(f"{len(self.unreadable)} samples could not be read: {named}")
-        return notes + self._classes_unseen() + self._range_unseen() + self._far_samples()
+        narrow = [each.text for each in self.narrow]
+        return notes + self._classes_unseen() + narrow + self._far_samples()
 
     def batches(self, progress: Progress) -> Iterator[Arrays]:
         """Yield checked samples in batches of the inputs' batch size; fill up the last batch.
@@ -252,20 +260,35 @@ class Calibration:
             f"values in them are cut off; --num-samples {len(found)} uses one of each"
         ]
 
-    def _range_unseen(self) -> list[str]:
-        promised = self.promised_range
-        if promised is None or not self.count:
-            return []
-        notes = []
+    @property
+    def narrow(self) -> tuple[Finding, ...]:
+        """The inputs of which the samples use less than half of the range of pixels."""
+        if not self.count:
+            return ()
+        found = []
         for spec, (low, high) in zip(self._inputs, self.ranges, strict=True):
-            share = (high - low) / (promised[1] - promised[0])
+            expected = self._expected_range(spec)
+            if expected is None:
+                continue
+            (first, last), why = expected
+            share = (high - low) / (last - first)
             if share < _LEAST_SHARE:
-                notes.append(
+                text = (
                     f"the samples reach {low:g} to {high:g} in {spec.name}, {share:.0%} of the "
-                    f"{promised[0]:g} to {promised[1]:g} that the preprocessing can make: values "
-                    f"outside are cut off; {self._more()}"
+                    f"{first:g} to {last:g} that {why}: values outside are cut off; {self._more()}"
                 )
-        return notes
+                found.append(Finding("quality.narrow_range", DOUBTFUL, "", text))
+        return tuple(found)
+
+    def _expected_range(self, spec: InputSpec) -> tuple[Range, str] | None:
+        """Return the range of the pixels of an input, and who makes it; None if it is open."""
+        if self.promised_range is not None:
+            return self.promised_range, "the preprocessing can make"
+        if self.made_for is not None and spec is self._inputs[0]:
+            return self.made_for, "the network was made for"
+        if self.count >= _LEAST_SAMPLES and is_picture(spec.shape):
+            return _NARROWEST, "pixels usually have, if they are scaled"
+        return None
 
     def _far_samples(self) -> list[str]:
         if not self.is_held_out:

@@ -14,6 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgekit.edgetpu.advice import advice_for, advice_for_failure
 from edgekit.errors import (
     EdgeKitError,
@@ -54,6 +57,19 @@ class Loaded:
     inputs: list[dict[str, Any]]
     outputs: list[str]
     layers: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """How the input of a normalizing layer differs between calibration and training.
+
+    Both arrays are float32, (channels,): ``shifts`` are the distances of the means in standard
+    deviations of training, ``ratios`` the standard deviations divided by those of training.
+    """
+
+    layer: str  # the name of an operation: "model/batch_normalization/batchnorm/Rsqrt"
+    shifts: NDArray[np.float32]
+    ratios: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -149,6 +165,9 @@ class ConverterChild:
         self.versions: dict[str, str] = {}  # of the packages that convert
         self.ended_by_itself = False  # it ended by itself, without a readable reason
         self.peak_rss_bytes = 0  # of the child so far
+        self._has_network = False  # `to_float` was called
+        # Of the last `calibrate`, if the network was given by `to_float`.
+        self.statistics: tuple[LayerStatistics, ...] = ()
 
     @property
     def pid(self) -> int:
@@ -194,10 +213,11 @@ class ConverterChild:
         message = self._receive("float")
         fields = message.fields
         content = self._content(message)
+        self._has_network = True
         return FloatModel(content, fields["notes"], fields["network_start"])
 
     def calibrate(self, content: bytes, batches: Batches) -> bytes:
-        """Let the child run a float .tflite on samples.
+        """Let the child run a float .tflite on samples, and set `statistics`.
 
         Args:
             content: The float model, whose shapes are static.
@@ -210,10 +230,15 @@ class ConverterChild:
         Raises:
             EdgeKitError: The child refuses, or its process ends.
         """
-        self._send("calibrate", as_array(content))
+        self._send("calibrate", as_array(content), with_statistics=self._has_network)
         while True:
             message = self._receive("calibrated", "samples")
             if message.kind == "calibrated":
+                layers, arrays = message.fields["layers"], message.arrays[1:]
+                self.statistics = tuple(
+                    LayerStatistics(layer, shifts, ratios)
+                    for layer, (shifts, ratios) in zip(layers, arrays, strict=True)
+                )
                 return self._content(message)
             for arrays in batches():
                 self._send("sample", *arrays)

@@ -57,10 +57,12 @@ from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_sha
 from edgekit.host.convert.sources import SourceFile, find_source, saved_object
 from edgekit.host.convert.static_tflite import fold_constants, make_static, require_runnable
 from edgekit.host.convert.suspect import Batches, with_suspect
+from edgekit.host.convert.training_data import unlike_training
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
 from edgekit.host.convert.way_out import cut_command
 from edgekit.rewrite import changes_scale, fix_copied_scales, slice_partial_splits
 from edgekit.runtime.native_output import chatter_logged
+from edgekit.runtime.quality import Finding
 from edgekit.tasks.prepare import maker_preprocess
 from edgekit.version import __version__
 
@@ -191,6 +193,7 @@ class _Conversion:
         self._specs: list[InputSpec] = []
         self._label_check: LabelCheck | None = None
         self._notes: list[str] = []
+        self._unlike: tuple[Finding, ...] = ()  # why the samples are not like the training data
         self._loader = "tflite"
         self._tflite: ModelFile | None = None  # the source, if it is one
         self.stop_early = True
@@ -205,6 +208,8 @@ class _Conversion:
             if options.mode in CALIBRATED:
                 quantizable = self._quantizable(self._replace_activations(network))
                 made = self._quantize(child, quantizable)
+                if self._calibration is not None:
+                    self._unlike = unlike_training(child.statistics, self._calibration.count)
         if options.mode == "int8":
             made = self._fix_model(made)
             enforce(made.model, options.io, self._where)
@@ -413,6 +418,7 @@ class _Conversion:
     def _batches(self) -> Iterator[list[NDArray[Any]]]:
         if self._calibration is None:
             raise UsageError("the converter needs calibration data", fix="--data DATA")
+        self._calibration.made_for = self._pixels.made_for
         return self._calibration.batches(self._progress)
 
     def _agreement(self, reference: ModelFile, made: ModelFile, output: Path) -> Agreement | None:
@@ -430,7 +436,9 @@ class _Conversion:
         answers = LabelledAnswers(reference, labels, dataset, self._labels)
         agreement = measure_outputs(reference, made, batches, making, answers.add)
         self._check_finite(agreement, calibration.num_judged, is_random=is_random)
+        agreement = agreement.with_unlike((*calibration.narrow, *self._unlike))
         self._options.gates.check(agreement, self._where)
+        self._notes.extend(each.text for each in self._unlike)
         self._notes.extend(agreement_warnings(agreement))
         self._check_labels_right(answers, macs)
         return agreement

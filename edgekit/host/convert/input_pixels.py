@@ -43,6 +43,11 @@ class InputPixels:
         return self._wanted is not None
 
     @property
+    def made_for(self) -> Range | None:
+        """The range of pixels that the network was made for; None if it does not show it."""
+        return None if self._wanted is None else self._wanted.range
+
+    @property
     def is_guess(self) -> bool:
         """Whether neither the user nor the source stated how pixels become the input."""
         return self._requested is None and self.reason == _DEFAULT

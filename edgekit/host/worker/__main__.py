@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The child's program: ``python FOLDER``, then messages on stdin and stdout.
 
-    child  -> hello {versions}
-    parent -> job {source, source_kind, mode, io, ...}
+    parent -> to_float {source, source_kind, dynamic, ...}
     child  -> loaded {inputs, outputs, layers, loader}
     parent -> shapes {shapes}
-    child  -> float [bytes]       if this TensorFlow provides it; the parent replies with
-    parent -> float [bytes]       the same or a better one
-    child  -> calibrate           then the parent sends sample [arrays]..., end
-    child  -> done {peak_rss_bytes} [bytes]
+    child  -> float {notes, network_start} [bytes]
+    parent -> calibrate {with_statistics} [bytes]
+    child  -> samples             then the parent sends sample [arrays]..., end
+    child  -> calibrated {layers} [bytes, statistics of each layer...]
+    parent -> quantize {io, per_tensor_dense} [bytes]
+    child  -> quantized [bytes]
 
-and at any time ``step {name}``, ``note {text}`` or ``refused {code, what, where, why, fix}``.
-All output of TensorFlow goes to stderr; an unexpected exception ends the child with a traceback
-on stderr.
+Each answer has ``peak_rss_bytes``; before each, ``hello {versions}`` is sent, and at any time
+``step {name}`` or ``refused {code, what, where, why, fix}``. All output of TensorFlow goes to
+stderr; an unexpected exception ends the child with a traceback on stderr.
 """
 
 from __future__ import annotations

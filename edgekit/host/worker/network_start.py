@@ -53,7 +53,7 @@ _AFFINE = {
 }
 _SPLITS = ("Slice", "Split", "SplitV", "StridedSlice", "Unpack")
 _JOINS = ("Concat", "ConcatV2", "Pack")
-_NORMALIZATIONS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+NORMALIZATIONS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _SHAPE_ONLY = ("Rank", "Shape", "ShapeN", "Size")
 _MOST_OPERATIONS, _MOST_STEPS = 24, 12
 _MOST_VALUES = 4  # in a constant with one value per channel
@@ -127,12 +127,12 @@ def _to_join(tensor: Any) -> tuple[list[dict[str, Any]], Any] | None:  # noqa: A
 
 
 def _step(operation: Any, tensor: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    if operation.type in _NORMALIZATIONS:
+    if operation.type in NORMALIZATIONS:
         return _normalization(operation)
     if operation.type not in _AFFINE:
         return None
     comes_first = operation.inputs[0].name == tensor.name
-    values = _constant(operation.inputs[1 if comes_first else 0])
+    values = constant(operation.inputs[1 if comes_first else 0])
     if values is None or not values.size:
         return None
     flat = values.astype("float64").reshape(-1)
@@ -145,7 +145,7 @@ def _step(operation: Any, tensor: Any) -> dict[str, Any] | None:  # noqa: ANN401
 
 
 def _normalization(operation: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    parts = [_constant(each) for each in operation.inputs[1:5]]
+    parts = [constant(each) for each in operation.inputs[1:5]]
     if any(part is None or not 0 < part.size <= _MOST_VALUES for part in parts):
         return None
     gamma, beta, mean, variance = (part.astype("float64").reshape(-1).tolist() for part in parts)
@@ -155,10 +155,17 @@ def _normalization(operation: Any) -> dict[str, Any] | None:  # noqa: ANN401
     return {"scale": scale, "offset": offset, "mean": mean, "std": std}
 
 
-def _constant(tensor: Any) -> Any:  # noqa: ANN401
+def constant(tensor: Any) -> Any:  # noqa: ANN401
     """Return the value of ``tensor``; None if it depends on an input or is costly to compute."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    source = tensor.op
+    while source.type == "Identity":
+        source = source.inputs[0].op
+    if source.type == "Const":
+        return tf.make_ndarray(source.get_attr("value"))
     needed: dict[str, Any] = {}
-    pending = [tensor.op]
+    pending = [source]
     while pending:
         operation = pending.pop()
         if operation.name in needed:

@@ -19,9 +19,12 @@ from edgekit.host.worker.network_start import first_steps
 from edgekit.host.worker.quantize import calibrate, quantize
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.saved_model import load_saved_model
-from edgekit.host.worker.source import Source
+from edgekit.host.worker.source import Function, Source
 from edgekit.host.worker.to_float import to_float
+from edgekit.host.worker.trained_statistics import SpreadSamples, compare_statistics
 from edgekit.wire import Message, Wire, as_array
+
+_Answer = tuple[str, list[Any], dict[str, Any]]  # kind, arrays and fields of a message
 
 # A GPU is not needed, and Keras must use TensorFlow even if the user's default is another backend.
 _ENVIRONMENT = {
@@ -56,7 +59,12 @@ def main() -> None:
 
 def _serve(wire: Wire) -> None:
     """Serve requests in any order until the parent is done."""
-    answers = {"to_float": _to_float, "calibrate": _calibrate, "quantize": _quantize}
+    networks = _Networks()
+    answers = {
+        "to_float": networks.to_float,
+        "calibrate": networks.calibrate,
+        "quantize": _quantize,
+    }
     while True:
         request = wire.receive()
         if request is None:
@@ -64,45 +72,60 @@ def _serve(wire: Wire) -> None:
         try:
             wire.send("step", name="importing TensorFlow")
             wire.send("hello", **_versions())
-            kind, content, fields = answers[request.kind](wire, request)
+            kind, arrays, fields = answers[request.kind](wire, request)
         except Refused as refused:
             wire.send("refused", **vars(refused))
             continue
-        wire.send(kind, as_array(content), peak_rss_bytes=_peak_rss_bytes(), **fields)
+        wire.send(kind, *arrays, peak_rss_bytes=_peak_rss_bytes(), **fields)
 
 
-def _to_float(wire: Wire, request: Message) -> tuple[str, bytes, dict[str, Any]]:
-    import tensorflow as tf  # noqa: PLC0415
+class _Networks:
+    """Requests about a network: calibration also compares the samples with its training data."""
 
-    wire.send("step", name="loading the model")
-    keras = sys.modules.get("keras")
-    if keras is not None:  # loaded for an earlier request, whose names it would continue
-        keras.backend.clear_session()
-    with bounded_memory(request.fields["source"]):
-        source: Source = _LOADERS[request.fields["source_kind"]](request.fields)
-    wire.send("loaded", **source.describe())
-    shapes = _expect(wire, "shapes").fields["shapes"]
-    static = [
-        tf.TensorSpec(shape, spec.dtype, name=_identifier(spec.name, index))
-        for index, (shape, spec) in enumerate(zip(shapes, source.inputs))  # noqa: B905
-    ]
-    wire.send("step", name="tracing the network")
-    frozen, notes = freeze(source.trace(static))
-    wire.send("step", name="converting the operations")
-    content = to_float(frozen, dynamic=request.fields["dynamic"])
-    return "float", content, {"notes": notes, "network_start": first_steps(frozen)}
+    def __init__(self) -> None:
+        self._frozen: Function | None = None  # the last network
+
+    def to_float(self, wire: Wire, request: Message) -> _Answer:
+        import tensorflow as tf  # noqa: PLC0415
+
+        self._frozen = None
+        wire.send("step", name="loading the model")
+        keras = sys.modules.get("keras")
+        if keras is not None:  # loaded for an earlier request, whose names it would continue
+            keras.backend.clear_session()
+        with bounded_memory(request.fields["source"]):
+            source: Source = _LOADERS[request.fields["source_kind"]](request.fields)
+        wire.send("loaded", **source.describe())
+        shapes = _expect(wire, "shapes").fields["shapes"]
+        static = [
+            tf.TensorSpec(shape, spec.dtype, name=_identifier(spec.name, index))
+            for index, (shape, spec) in enumerate(zip(shapes, source.inputs))  # noqa: B905
+        ]
+        wire.send("step", name="tracing the network")
+        self._frozen, notes = freeze(source.trace(static))
+        wire.send("step", name="converting the operations")
+        content = to_float(self._frozen, dynamic=request.fields["dynamic"])
+        start = first_steps(self._frozen)
+        return "float", [as_array(content)], {"notes": notes, "network_start": start}
+
+    def calibrate(self, wire: Wire, request: Message) -> _Answer:
+        some = SpreadSamples()
+        content = calibrate(request.arrays[0].tobytes(), lambda: some.watch(_samples(wire)))
+        names: list[str] = []
+        compared: list[Any] = []
+        if request.fields["with_statistics"] and self._frozen is not None:
+            wire.send("step", name="comparing the samples with the training data")
+            names, compared = compare_statistics(self._frozen, some.kept)
+        self._frozen = None  # it needs memory
+        return "calibrated", [as_array(content), *compared], {"layers": names}
 
 
-def _calibrate(wire: Wire, request: Message) -> tuple[str, bytes, dict[str, Any]]:
-    return "calibrated", calibrate(request.arrays[0].tobytes(), lambda: _samples(wire)), {}
-
-
-def _quantize(wire: Wire, request: Message) -> tuple[str, bytes, dict[str, Any]]:
+def _quantize(wire: Wire, request: Message) -> _Answer:
     wire.send("step", name="quantizing")
     fields = request.fields
     calibrated = request.arrays[0].tobytes()
     content = quantize(calibrated, fields["io"], per_tensor_dense=fields["per_tensor_dense"])
-    return "quantized", content, {}
+    return "quantized", [as_array(content)], {}
 
 
 def _samples(wire: Wire) -> Iterator[list[Any]]:

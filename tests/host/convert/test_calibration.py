@@ -232,6 +232,32 @@ def test_less_than_half_of_the_preprocessings_range_causes_a_warning(tmp_path: P
     assert calibration.warnings == []
 
 
+_PICTURE = (InputSpec("x", (1, 8, 8, 3)),)
+
+
+def _real_pictures(factor: float, count: int = 40) -> Calibration:
+    pictures = list(np.random.default_rng(0).random((count, 8, 8, 3)).astype(np.float32) * factor)
+    return Calibration(open_dataset(pictures, inputs=_PICTURE), _PICTURE, ("float32",), count)
+
+
+def test_pictures_as_real_numbers_that_are_all_dark_cause_a_warning() -> None:
+    dark, usual, few = _real_pictures(0.2), _real_pictures(0.8), _real_pictures(0.2, 10)
+    for each in (dark, usual, few):
+        _run(each)
+    (finding,) = dark.narrow
+    assert "20% of the 0 to 1 that pixels usually have" in finding.text
+    assert finding.text in dark.warnings
+    assert usual.narrow == few.narrow == ()
+
+
+def test_the_range_that_the_network_shows_is_expected_of_real_numbers() -> None:
+    calibration = _real_pictures(60)
+    calibration.made_for = (0.0, 255.0)
+    _run(calibration)
+    (finding,) = calibration.narrow
+    assert "24% of the 0 to 255 that the network was made for" in finding.text
+
+
 def test_calibration_with_random_data_causes_a_warning() -> None:
     calibration = _calibration("random")
     _run(calibration)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether calibration samples are like the training data, by the statistics in the network.
+
+Without this a comparison on samples of the same kind is no proof: both models may agree on dim
+pictures, while the ranges of calibration cut off all bright ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgekit.data.network_start import layer_name
+from edgekit.host.convert.child import LayerStatistics
+from edgekit.runtime.quality import DOUBTFUL, Finding
+
+LEAST_SAMPLES = 16  # of fewer, the mean and the deviation may differ by chance
+# Samples like the training data have shifts below 0.1 and ratios of 0.95 to 1.1. Photographs given
+# to a network for faces have shifts up to 0.7 and ratios of 0.55 to 1.55: see docs/quality.md.
+MOST_SHIFTED = 1.0  # deviations of training, root mean square over the channels
+RATIO_LIMITS = (0.5, 2.0)  # median over the channels
+_STEP = re.compile(r"/batchnorm/[^/]*$")  # of tf.nn.batch_normalization
+
+
+def unlike_training(statistics: Sequence[LayerStatistics], num_samples: int) -> tuple[Finding, ...]:
+    """Return a finding if the samples are unlike the training data; none if that is not known.
+
+    Args:
+        statistics: The normalizing layers, in the order of execution.
+        num_samples: The calibration samples.
+    """
+    if num_samples < LEAST_SAMPLES:
+        return ()
+    for each in statistics:  # the first one is nearest to the samples
+        ratio, shift = float(np.median(each.ratios)), float(np.sqrt(np.mean(each.shifts**2)))
+        if shift <= MOST_SHIFTED and RATIO_LIMITS[0] <= ratio <= RATIO_LIMITS[1]:
+            continue
+        differences = [f"vary {ratio:.2g} times as much"]
+        if shift > MOST_SHIFTED:
+            differences.append(f"are shifted by {shift:.1f} of their deviations")
+        text = (
+            "the samples are unlike the data that the network was trained on: the values before "
+            f"its layer `{layer_name(_STEP.sub('/', each.layer))}` {' and '.join(differences)}; "
+            "the ranges of calibration, and the comparison on such samples, may be wrong for real "
+            "data; check --preprocess (or the scaling in the .npz), and calibrate with samples "
+            "like those of training"
+        )
+        return (Finding("quality.unlike_training", DOUBTFUL, "", text),)
+    return ()
