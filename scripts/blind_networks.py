@@ -2,155 +2,48 @@
 """Small networks to try the verdict on, trained on MNIST, photographs and made-up signals.
 
 `scripts/blind_test.py` converts them. They share nothing with the networks on which the limits in
-docs/quality.md were set. Each has a score that is computed from the true answers of samples that
-were not used in training, and some are calibrated or changed in a way that harms int8.
+docs/quality.md were set first; limits that were set later took these networks into account.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 from numpy.typing import NDArray
-from PIL import Image
 
-Array = NDArray[np.float32]
-Outputs = Sequence[NDArray[Any]]
-ACCURACY, SHARE, ERROR = "accuracy", "share", "error"
-_NUM_HELD_OUT = 600
-_SEED = 9001
+from scripts.blind_parts import (
+    NUM_HELD_OUT,
+    Array,
+    Corpus,
+    Network,
+    Outputs,
+    Scoring,
+    convolution,
+    fit,
+    spoiled,
+    uneven,
+)
 
-
-@dataclass(frozen=True)
-class Network:
-    """A trained network, its calibration samples, and how its answers are scored."""
-
-    name: str
-    task: str
-    model: Any
-    calibration: dict[str, Array]  # by input name
-    held_out: dict[str, Array]
-    score: Callable[[Outputs], float]
-    kind: str  # what the score is: accuracy, share (F1, IoU) or error
-    num_samples: int = 100
-
-    def calibrated(self, name: str, how: str, change: Callable[[Array], Array]) -> Network:
-        """Return the same network, calibrated on other samples."""
-        changed = {key: change(each).astype(np.float32) for key, each in self.calibration.items()}
-        return replace(self, name=name, task=f"{self.task}; {how}", calibration=changed)
-
-
-class Corpus:
-    """The data that the networks are trained on."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.rng = np.random.default_rng(_SEED)
-
-    @lru_cache(maxsize=1)  # noqa: B019 - there is one corpus
-    def _mnist(self) -> tuple[NDArray[Any], ...]:
-        with np.load(self._folder / "mnist" / "mnist.npz") as data:
-            return tuple(data[key] for key in ("x_train", "y_train", "x_test", "y_test"))
-
-    def digits(self, train: int, test: int) -> tuple[Array, NDArray[Any], Array, NDArray[Any]]:
-        """Return digits of 28 x 28 x 1 in 0..1 and their classes, to train and to test."""
-        x, y, x_test, y_test = self._mnist()
-        some = self.rng.choice(len(x), train, replace=False)
-        others = self.rng.choice(len(x_test), test, replace=False)
-        pictures = [
-            (each[..., None] / 255).astype(np.float32) for each in (x[some], x_test[others])
-        ]
-        return pictures[0], y[some].astype(int), pictures[1], y_test[others].astype(int)
-
-    @lru_cache(maxsize=2)  # noqa: B019
-    def photographs(self, size: int, count: int) -> tuple[Array, Array]:
-        """Return square crops in 0..1, to train and to test: of different photographs."""
-        files = sorted((self._folder / "imagenet").rglob("*.jpg"))
-        return self._crops(files[50:], size, count), self._crops(files[:50], size, _NUM_HELD_OUT)
-
-    def _crops(self, files: Sequence[Path], size: int, count: int) -> Array:
-        found = []
-        for number in range(count):
-            with Image.open(files[number % len(files)]) as image:
-                image.draft("RGB", (160, 160))
-                small = image.convert("RGB").resize((96, 96))
-            pixels = np.asarray(small, np.float32) / 255
-            row, column = self.rng.integers(0, 96 - size + 1, 2)
-            found.append(pixels[row : row + size, column : column + size])
-        return np.stack(found)
-
-
-def networks(corpus: Corpus) -> Iterator[Network]:
-    """Train and yield all networks; each maker yields the good one first."""
-    for number, make in enumerate(_MAKERS):
-        keras.utils.set_random_seed(_SEED + number)
-        yield from make(corpus)
-        keras.backend.clear_session()
-
-
-# -- parts
-
-
-def _fit(model: Any, x: Any, y: Any, loss: Any, epochs: int, rate: float = 2e-3) -> Any:  # noqa: ANN401
-    model.compile(keras.optimizers.Adam(rate), loss=loss)
-    model.fit(x, y, epochs=epochs, batch_size=64, verbose=0)
-    return model
-
-
-def _convolution(x: Any, width: int, step: int = 1, size: int = 3, rate: int = 1) -> Any:  # noqa: ANN401
-    x = layers.Conv2D(
-        width, size, strides=step, padding="same", dilation_rate=rate, use_bias=False
-    )(x)
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-
-
-def _accuracy(truth: NDArray[Any]) -> Callable[[Outputs], float]:
-    return lambda outputs: float(np.mean(outputs[0].reshape(len(truth), -1).argmax(1) == truth))
-
-
-def _mean_error(truth: NDArray[Any]) -> Callable[[Outputs], float]:
-    return lambda outputs: float(np.mean(np.abs(outputs[0].reshape(truth.shape) - truth)))
-
-
-def _spoiled(values: Array) -> Array:
-    """200 samples, of which one is 60 times larger: a fault of the sensor."""
-    some = values[:200].copy()
-    some[123] *= 60
-    return some
-
-
-def _with_weights(model: Any, change: Callable[[dict[str, list[Array]]], None]) -> Any:  # noqa: ANN401
-    """Return a copy of ``model`` with weights that ``change`` edits in place, by layer name."""
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    weights = {each.name: each.get_weights() for each in copy.layers if each.get_weights()}
-    change(weights)
-    for name, values in weights.items():
-        copy.get_layer(name).set_weights(values)
-    return copy
-
+SEED = 9001
 
 # -- classes
 
 
 def _lenet(corpus: Corpus) -> Iterator[Network]:
-    x, y, x_test, y_test = corpus.digits(8000, _NUM_HELD_OUT)
+    x, y, x_test, y_test = corpus.digits(8000, NUM_HELD_OUT)
     image = keras.Input((28, 28, 1))
     hidden = layers.Conv2D(6, 5, activation="tanh", padding="same")(image)
     hidden = layers.AveragePooling2D(2)(hidden)
     hidden = layers.AveragePooling2D(2)(layers.Conv2D(16, 5, activation="tanh")(hidden))
     hidden = layers.Dense(84, activation="tanh")(layers.Flatten()(hidden))
     model = keras.Model(image, layers.Dense(10, activation="softmax")(hidden))
-    _fit(model, x, y, "sparse_categorical_crossentropy", 3)
-    good = Network(
-        "lenet", "10 digits, tanh", model, {"x": x}, {"x": x_test}, _accuracy(y_test), ACCURACY
-    )
+    fit(model, x, y, "sparse_categorical_crossentropy", 3)
+    good = Network.of("lenet", "10 digits, tanh", model, (x, x_test), Scoring.accuracy(y_test))
     yield good
     yield good.calibrated("lenet_dim", "calibrated on dim digits", lambda each: each * 0.2)
 
@@ -164,43 +57,36 @@ def _inception(corpus: Corpus) -> Iterator[Network]:
         for some, many in ((crops, turns), (crops_test, turns_test))
     )
     image = keras.Input((40, 40, 3))
-    hidden = _convolution(image, 16, 2)
+    hidden = convolution(image, 16, 2)
     wide = layers.Conv2D(16, 3, padding="same", activation="relu", name="wide")(hidden)
     narrow = layers.Conv2D(16, 1, activation="relu", name="narrow")(hidden)
     joined = layers.Concatenate()([wide, narrow])
     hidden = layers.Conv2D(32, 3, strides=2, padding="same", activation="relu", name="after")(
         joined
     )
-    hidden = layers.Flatten()(_convolution(hidden, 32, 2))
+    hidden = layers.Flatten()(convolution(hidden, 32, 2))
     model = keras.Model(image, layers.Dense(4, activation="softmax")(hidden))
-    _fit(model, x, turns, "sparse_categorical_crossentropy", 8)
-    good = Network(
+    fit(model, x, turns, "sparse_categorical_crossentropy", 8)
+    good = Network.of(
         "inception",
         "which side of a photograph is up, joined branches",
         model,
-        {"x": x},
-        {"x": x_test},
-        _accuracy(turns_test),
-        ACCURACY,
+        (x, x_test),
+        Scoring.accuracy(turns_test),
     )
     yield good
 
     def scale(weights: dict[str, list[Array]]) -> None:
-        factors = np.exp(corpus.rng.uniform(0, np.log(300), 16)).astype(np.float32)
+        factors = uneven(corpus.rng, 300, 16)
         weights["narrow"] = [each * factors for each in weights["narrow"]]
         weights["after"][0][:, :, 16:] /= factors[:, None]
 
-    yield replace(
-        good,
-        name="inception_unequal",
-        task=f"{good.task}; channels of one branch scaled by 1 to 300",
-        model=_with_weights(model, scale),
-    )
+    yield good.changed("inception_unequal", "channels of one branch scaled by 1 to 300", scale)
 
 
 def _gated(corpus: Corpus) -> Iterator[Network]:
     """The sum of two digits, with squeeze-and-excitation; logits of 19 classes."""
-    x, y, x_test, y_test = corpus.digits(24000, 2 * _NUM_HELD_OUT)
+    x, y, x_test, y_test = corpus.digits(24000, 2 * NUM_HELD_OUT)
 
     def pairs(pictures: Array, classes: NDArray[Any]) -> tuple[Array, NDArray[Any]]:
         half = len(pictures) // 2
@@ -214,26 +100,24 @@ def _gated(corpus: Corpus) -> Iterator[Network]:
     image = keras.Input((28, 56, 1))
     hidden = image
     for width in (16, 24, 32):
-        hidden = layers.MaxPooling2D()(_convolution(hidden, width))
+        hidden = layers.MaxPooling2D()(convolution(hidden, width))
         gate = layers.GlobalAveragePooling2D(keepdims=True)(hidden)
         gate = layers.Conv2D(width // 4, 1, activation="relu")(gate)
         gate = layers.Conv2D(width, 1, activation="sigmoid")(gate)
         hidden = layers.Multiply()([hidden, gate])
     hidden = layers.Dense(64, activation="relu")(layers.Flatten()(hidden))
     model = keras.Model(image, layers.Dense(19)(hidden))
-    _fit(model, x, y, keras.losses.SparseCategoricalCrossentropy(from_logits=True), 6)
-    good = Network(
+    fit(model, x, y, keras.losses.SparseCategoricalCrossentropy(from_logits=True), 6)
+    good = Network.of(
         "gated",
         "the sum of two digits, gated channels, logits",
         model,
-        {"x": x},
-        {"x": x_test},
-        _accuracy(y_test),
-        ACCURACY,
+        (x, x_test),
+        Scoring.accuracy(y_test),
     )
     yield good
     bad = good.calibrated(
-        "gated_spoiled", "one of 200 calibration samples 60 times larger", _spoiled
+        "gated_spoiled", "one of 200 calibration samples 60 times larger", spoiled
     )
     yield replace(bad, num_samples=200)
 
@@ -257,7 +141,7 @@ def _waves(rng: np.random.Generator, count: int) -> tuple[Array, NDArray[Any]]:
 
 def _sequence(corpus: Corpus) -> Iterator[Network]:
     """Kinds of waves by dilated convolutions in time."""
-    (x, y), (x_test, y_test) = (_waves(corpus.rng, each) for each in (5000, _NUM_HELD_OUT))
+    (x, y), (x_test, y_test) = (_waves(corpus.rng, each) for each in (5000, NUM_HELD_OUT))
     series = keras.Input((96, 1))
     hidden = layers.Conv1D(24, 5, padding="same", activation="relu")(series)
     for rate in (2, 4, 8):
@@ -265,15 +149,9 @@ def _sequence(corpus: Corpus) -> Iterator[Network]:
         hidden = layers.Add()([hidden, new])
     hidden = layers.GlobalMaxPooling1D()(hidden)
     model = keras.Model(series, layers.Dense(5, activation="softmax")(hidden))
-    _fit(model, x, y, "sparse_categorical_crossentropy", 6)
-    good = Network(
-        "waves",
-        "5 kinds of waves, Conv1D",
-        model,
-        {"x": x},
-        {"x": x_test},
-        _accuracy(y_test),
-        ACCURACY,
+    fit(model, x, y, "sparse_categorical_crossentropy", 6)
+    good = Network.of(
+        "waves", "5 kinds of waves, Conv1D", model, (x, x_test), Scoring.accuracy(y_test)
     )
     yield good
     quiet = np.abs(x).max(axis=(1, 2)) < 0.7
@@ -305,62 +183,49 @@ def _credit(corpus: Corpus) -> Iterator[Network]:
             hidden = layers.Dense(width, activation="relu")(hidden)
         model = keras.Model(row, layers.Dense(1)(hidden))
         pixels = x if raw else (x - mean) / deviation
-        return _fit(model, pixels, y, keras.losses.BinaryCrossentropy(from_logits=True), 10)
+        return fit(model, pixels, y, keras.losses.BinaryCrossentropy(from_logits=True), 10)
 
-    def score(outputs: Outputs) -> float:
+    def share(outputs: Outputs) -> float:
         return float(np.mean((outputs[0].reshape(-1) > 0) == (y_test > 0.5)))
+
+    scoring = Scoring.accuracy(y_test.astype(int), share)
 
     standard, other = (((each - mean) / deviation).astype(np.float32) for each in (x, x_test))
     task = "a table of 8 features, one logit"
-    yield Network(
-        "credit", task, network(raw=False), {"x": standard}, {"x": other}, score, ACCURACY
-    )
-    yield Network(
+    yield Network.of("credit", task, network(raw=False), (standard, other), scoring)
+    yield Network.of(
         "credit_raw",
         f"{task}; features of very different ranges",
         network(raw=True),
-        {"x": x},
-        {"x": x_test},
-        score,
-        ACCURACY,
+        (x, x_test),
+        scoring,
     )
 
 
 def _wide(corpus: Corpus) -> Iterator[Network]:
     """Digits by one wide dense layer."""
-    x, y, x_test, y_test = corpus.digits(10000, _NUM_HELD_OUT)
+    x, y, x_test, y_test = corpus.digits(10000, NUM_HELD_OUT)
     image = keras.Input((28, 28, 1))
     hidden = layers.Dense(200, activation="relu", name="first")(layers.Flatten()(image))
     model = keras.Model(image, layers.Dense(10, activation="softmax")(hidden))
-    _fit(model, x, y, "sparse_categorical_crossentropy", 3)
-    good = Network(
-        "wide",
-        "10 digits, one wide layer",
-        model,
-        {"x": x},
-        {"x": x_test},
-        _accuracy(y_test),
-        ACCURACY,
+    fit(model, x, y, "sparse_categorical_crossentropy", 3)
+    good = Network.of(
+        "wide", "10 digits, one wide layer", model, (x, x_test), Scoring.accuracy(y_test)
     )
     yield good
 
     def add_outliers(weights: dict[str, list[Array]]) -> None:
         weights["first"][0][27] = 15.0  # the last pixel of the first row is always 0
 
-    yield replace(
-        good,
-        name="wide_outliers",
-        task=f"{good.task}; large weights on a pixel that is always 0",
-        model=_with_weights(model, add_outliers),
-    )
+    yield good.changed("wide_outliers", "large weights on a pixel that is always 0", add_outliers)
 
 
 def _heads(corpus: Corpus) -> Iterator[Network]:
     """Class, whether it is even, and how much ink there is: three outputs."""
-    x, y, x_test, y_test = corpus.digits(10000, _NUM_HELD_OUT)
+    x, y, x_test, y_test = corpus.digits(10000, NUM_HELD_OUT)
     ink, ink_test = (each.mean(axis=(1, 2)) for each in (x, x_test))
     image = keras.Input((28, 28, 1))
-    hidden = layers.Flatten()(layers.MaxPooling2D()(_convolution(_convolution(image, 12, 2), 24)))
+    hidden = layers.Flatten()(layers.MaxPooling2D()(convolution(convolution(image, 12, 2), 24)))
     outputs = [
         layers.Dense(10, activation="softmax", name="kind")(hidden),
         layers.Dense(2, activation="softmax", name="even")(hidden),
@@ -378,14 +243,12 @@ def _heads(corpus: Corpus) -> Iterator[Network]:
         is_right = (out[0].argmax(1) == y_test) & (out[1].argmax(1) == y_test % 2)
         return float(np.mean(is_right & (np.abs(out[2] - ink_test)[:, 0] < 0.02)))
 
-    yield Network(
+    yield Network.of(
         "heads",
         "class, even and ink, three outputs",
         model,
-        {"x": x},
-        {"x": x_test},
-        score,
-        ACCURACY,
+        (x, x_test),
+        Scoring.accuracy(y_test, score),
     )
 
 
@@ -403,15 +266,13 @@ def _forecast(corpus: Corpus) -> Iterator[Network]:
         series = (day + trend + rng.normal(0, 0.25, (count, 60))).astype(np.float32)
         return series[:, :48, None], series[:, 48:]
 
-    (x, y), (x_test, y_test) = make(5000), make(_NUM_HELD_OUT)
+    (x, y), (x_test, y_test) = make(5000), make(NUM_HELD_OUT)
     series = keras.Input((48, 1))
     hidden = layers.Conv1D(16, 6, strides=2, activation="relu")(series)
     hidden = layers.Conv1D(24, 6, strides=2, activation="relu")(hidden)
     hidden = layers.Dense(48, activation="relu")(layers.Flatten()(hidden))
-    model = _fit(keras.Model(series, layers.Dense(12)(hidden)), x, y, "mae", 10)
-    good = Network(
-        "forecast", "the next 12 values", model, {"x": x}, {"x": x_test}, _mean_error(y_test), ERROR
-    )
+    model = fit(keras.Model(series, layers.Dense(12)(hidden)), x, y, "mae", 10)
+    good = Network.of("forecast", "the next 12 values", model, (x, x_test), Scoring.error(y_test))
     yield good
     yield good.calibrated("forecast_wide", "calibrated on values 15 times larger", lambda v: v * 15)
 
@@ -434,11 +295,11 @@ def _shift(corpus: Corpus) -> Iterator[Network]:
     pictures = {name: keras.Input((32, 32, 1), name=name) for name in ("before", "after")}
     hidden = layers.Concatenate()(list(pictures.values()))
     for width in (24, 32, 48):
-        hidden = _convolution(hidden, width, 2)
+        hidden = convolution(hidden, width, 2)
     hidden = layers.Dense(64, activation="relu")(layers.Flatten()(hidden))
-    model = _fit(keras.Model(pictures, layers.Dense(2)(hidden)), x, y, "mae", 12)
-    good = Network(
-        "shift", "shift of two pictures, two inputs", model, x, x_test, _mean_error(y_test), ERROR
+    model = fit(keras.Model(pictures, layers.Dense(2)(hidden)), x, y, "mae", 12)
+    good = Network.of(
+        "shift", "shift of two pictures, two inputs", model, (x, x_test), Scoring.error(y_test)
     )
     yield good
     yield good.calibrated("shift_255", "calibrated on pixels of 0..255", lambda each: each * 255)
@@ -454,12 +315,10 @@ def _exposure(corpus: Corpus) -> Iterator[Network]:
 
     (x, y), (x_test, y_test) = make(crops), make(crops_test)
     image = keras.Input((40, 40, 3))
-    hidden = _convolution(_convolution(_convolution(image, 12, 2), 16, 2), 24, 2)
+    hidden = convolution(convolution(convolution(image, 12, 2), 16, 2), 24, 2)
     hidden = layers.Dense(24, activation="relu")(layers.GlobalAveragePooling2D()(hidden))
-    model = _fit(keras.Model(image, layers.Dense(1)(hidden)), x, y, "mae", 8)
-    good = Network(
-        "exposure", "stops of exposure", model, {"x": x}, {"x": x_test}, _mean_error(y_test), ERROR
-    )
+    model = fit(keras.Model(image, layers.Dense(1)(hidden)), x, y, "mae", 8)
+    good = Network.of("exposure", "stops of exposure", model, (x, x_test), Scoring.error(y_test))
     yield good
     bright = y[:, 0] < 0.7
     yield good.calibrated(
@@ -469,7 +328,7 @@ def _exposure(corpus: Corpus) -> Iterator[Network]:
 
 def _two_targets(corpus: Corpus) -> Iterator[Network]:
     """Ink in percent and its centre's row (0..1), in one output."""
-    x, _, x_test, _ = corpus.digits(8000, _NUM_HELD_OUT)
+    x, _, x_test, _ = corpus.digits(8000, NUM_HELD_OUT)
     rows = np.arange(28, dtype=np.float32)[:, None, None] / 27
 
     def targets(pictures: Array, factor: float) -> Array:
@@ -480,19 +339,20 @@ def _two_targets(corpus: Corpus) -> Iterator[Network]:
     def network(factor: float) -> Network:
         y, truth = targets(x, factor), targets(x_test, factor)
         image = keras.Input((28, 28, 1))
-        hidden = layers.Flatten()(_convolution(_convolution(image, 12, 2), 16, 2))
+        hidden = layers.Flatten()(convolution(convolution(image, 12, 2), 16, 2))
         hidden = layers.Dense(32, activation="relu")(hidden)
         mean, deviation = y.mean(0), y.std(0)
         model = keras.Model(image, layers.Dense(2)(hidden))
-        _fit(model, x, (y - mean) / deviation, "mae", 5)
+        fit(model, x, (y - mean) / deviation, "mae", 5)
         output = layers.Rescaling(deviation.tolist(), mean.tolist())(model.output)
 
-        def score(out: Outputs) -> float:
-            return float(np.mean(np.abs(out[0] - truth) / deviation))
-
         whole = keras.Model(image, output)
-        return Network(
-            "targets", "ink and place, one output", whole, {"x": x}, {"x": x_test}, score, ERROR
+        return Network.of(
+            "targets",
+            "ink and place, one output",
+            whole,
+            (x, x_test),
+            Scoring.error(truth, deviation),
         )
 
     yield network(0.005)
@@ -503,26 +363,30 @@ def _two_targets(corpus: Corpus) -> Iterator[Network]:
 
 def _metric(corpus: Corpus) -> Iterator[Network]:
     """Features of digits: whether two pictures show the same digit, by their distance."""
-    x, y, x_test, y_test = corpus.digits(9000, 2 * _NUM_HELD_OUT)
+    x, y, x_test, y_test = corpus.digits(9000, 2 * NUM_HELD_OUT)
     image = keras.Input((28, 28, 1))
     hidden = layers.GlobalAveragePooling2D()(
-        _convolution(_convolution(_convolution(image, 16, 2), 32), 48, 2)
+        convolution(convolution(convolution(image, 16, 2), 32), 48, 2)
     )
     features = layers.Dense(24, activation="tanh")(hidden)
     whole = keras.Model(image, layers.Dense(10, activation="softmax")(features))
-    _fit(whole, x, y, "sparse_categorical_crossentropy", 4)
-    is_same = y_test[:_NUM_HELD_OUT] == y_test[_NUM_HELD_OUT:]
+    fit(whole, x, y, "sparse_categorical_crossentropy", 4)
+    is_same = y_test[:NUM_HELD_OUT] == y_test[NUM_HELD_OUT:]
 
     def score(out: Outputs) -> float:
         flat = out[0].reshape(len(y_test), -1)
-        apart = np.linalg.norm(flat[:_NUM_HELD_OUT] - flat[_NUM_HELD_OUT:], axis=1)
+        apart = np.linalg.norm(flat[:NUM_HELD_OUT] - flat[NUM_HELD_OUT:], axis=1)
         limit = np.quantile(apart, is_same.mean())
         right = apart <= limit
         return float((np.mean(right[is_same]) + np.mean(~right[~is_same])) / 2)
 
     model = keras.Model(image, features)
-    yield Network(
-        "metric", "24 features of a digit", model, {"x": x}, {"x": x_test}, score, ACCURACY
+    yield Network.of(
+        "metric",
+        "24 features of a digit",
+        model,
+        (x, x_test),
+        Scoring.accuracy(is_same.astype(int), score),
     )
 
 
@@ -538,20 +402,20 @@ def _mask(corpus: Corpus) -> Iterator[Network]:
         ink = (digits > 0.5).astype(np.float32)
         return (some * 0.6 * (1 - ink) + ink * (0.5 + 0.5 * digits)).astype(np.float32), ink
 
-    digits, _, digits_test, _ = corpus.digits(4000, _NUM_HELD_OUT)
+    digits, _, digits_test, _ = corpus.digits(4000, NUM_HELD_OUT)
     (x, y), (x_test, y_test) = make(crops, digits), make(crops_test, digits_test)
     image = keras.Input((28, 28, 3))
-    hidden = _convolution(image, 16)
+    hidden = convolution(image, 16)
     for rate in (1, 2, 4):
-        hidden = _convolution(hidden, 20, rate=rate)
+        hidden = convolution(hidden, 20, rate=rate)
     model = keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(hidden))
-    _fit(model, x, y, "binary_crossentropy", 4)
+    fit(model, x, y, "binary_crossentropy", 4)
 
     def score(out: Outputs) -> float:
         found, truth = out[0].reshape(y_test.shape) > 0.5, y_test > 0.5
         return float((found & truth).sum() / (found | truth).sum())
 
-    good = Network("mask", "pixels of a digit", model, {"x": x}, {"x": x_test}, score, SHARE)
+    good = Network.of("mask", "pixels of a digit", model, (x, x_test), Scoring.share(score))
     yield good
     yield good.calibrated("mask_dark", "calibrated on dark pictures", lambda each: each * 0.3)
 
@@ -570,29 +434,18 @@ def _denoise(corpus: Corpus) -> Iterator[Network]:
     hidden = layers.Conv2D(16, 3, padding="same", activation="relu", name="last")(joined)
     noise = layers.Conv2D(3, 3, padding="same")(hidden)
     model = keras.Model(image, layers.Subtract()([image, noise]))
-    _fit(model, noisy, x[:3000], "mae", 5)
-    good = Network(
-        "denoise",
-        "photographs without noise",
-        model,
-        {"x": noisy},
-        {"x": noisy_test},
-        _mean_error(x_test),
-        ERROR,
+    fit(model, noisy, x[:3000], "mae", 5)
+    good = Network.of(
+        "denoise", "photographs without noise", model, (noisy, noisy_test), Scoring.error(x_test)
     )
     yield good
 
     def scale(weights: dict[str, list[Array]]) -> None:
-        factors = np.exp(corpus.rng.uniform(0, np.log(1000), 16)).astype(np.float32)
+        factors = uneven(corpus.rng, 1000, 16)
         weights["side"] = [each * factors for each in weights["side"]]
         weights["last"][0][:, :, 16:] /= factors[:, None]
 
-    yield replace(
-        good,
-        name="denoise_unequal",
-        task=f"{good.task}; channels scaled by 1 to 1000",
-        model=_with_weights(model, scale),
-    )
+    yield good.changed("denoise_unequal", "channels scaled by 1 to 1000", scale)
 
 
 def _colours(corpus: Corpus) -> Iterator[Network]:
@@ -605,20 +458,14 @@ def _colours(corpus: Corpus) -> Iterator[Network]:
 
     (grey, y), (grey_test, y_test) = split(x[:3000]), split(x_test)
     image = keras.Input((40, 40, 1))
-    small = _convolution(_convolution(image, 16, 2), 32, 2)
-    large = layers.UpSampling2D()(_convolution(small, 24))
-    hidden = layers.UpSampling2D()(_convolution(large, 16))
+    small = convolution(convolution(image, 16, 2), 32, 2)
+    large = layers.UpSampling2D()(convolution(small, 24))
+    hidden = layers.UpSampling2D()(convolution(large, 16))
     hidden = layers.Concatenate()([hidden, image])
-    model = keras.Model(image, layers.Conv2D(2, 3, padding="same")(_convolution(hidden, 12)))
-    _fit(model, grey, y, "mae", 5)
-    yield Network(
-        "colours",
-        "colours of a grey photograph",
-        model,
-        {"x": grey},
-        {"x": grey_test},
-        _mean_error(y_test),
-        ERROR,
+    model = keras.Model(image, layers.Conv2D(2, 3, padding="same")(convolution(hidden, 12)))
+    fit(model, grey, y, "mae", 5)
+    yield Network.of(
+        "colours", "colours of a grey photograph", model, (grey, grey_test), Scoring.error(y_test)
     )
 
 
@@ -627,7 +474,7 @@ def _colours(corpus: Corpus) -> Iterator[Network]:
 
 def _objects(corpus: Corpus) -> Iterator[Network]:
     """Digits on an area of 56 x 56, in cells of 8: centre, size, and the logit of each class."""
-    x, y, x_test, y_test = corpus.digits(9000, 3 * _NUM_HELD_OUT)
+    x, y, x_test, y_test = corpus.digits(9000, 3 * NUM_HELD_OUT)
     kinds, cell, cells = 10, 8, 7
 
     def make(digits: Array, classes: NDArray[Any]) -> tuple[Array, Array]:
@@ -654,8 +501,8 @@ def _objects(corpus: Corpus) -> Iterator[Network]:
     grid = np.stack(np.meshgrid(np.arange(cells), np.arange(cells)), axis=-1).reshape(49, 2)
     centres = np.concatenate([(grid + 0.5) / cells, np.full((49, 2), 0.4)], axis=1)
     image = keras.Input((56, 56, 1))
-    hidden = _convolution(_convolution(_convolution(image, 16, 2), 32, 2), 48, 2)
-    hidden = _convolution(_convolution(hidden, 48), 48)
+    hidden = convolution(convolution(convolution(image, 16, 2), 32, 2), 48, 2)
+    hidden = convolution(convolution(hidden, 48), 48)
     boxes = layers.Reshape((49, 4))(layers.Conv2D(4, 1)(hidden))
     boxes = layers.Rescaling([0.2] * 4, centres.tolist())(boxes)
     rare = keras.initializers.Constant(-4)
@@ -667,7 +514,7 @@ def _objects(corpus: Corpus) -> Iterator[Network]:
         cross = keras.ops.binary_crossentropy(wanted[..., 4:], found[..., 4:], from_logits=True)
         return 10 * apart + keras.ops.sum(cross, (1, 2))
 
-    _fit(keras.Model(image, layers.Concatenate()([boxes, scores])), x, y, loss, 14)
+    fit(keras.Model(image, layers.Concatenate()([boxes, scores])), x, y, loss, 14)
 
     def score(size: float, decision: float) -> Callable[[Outputs], float]:
         def share(out: Outputs) -> float:
@@ -683,23 +530,21 @@ def _objects(corpus: Corpus) -> Iterator[Network]:
 
     task = "digits in cells, boxes and logits"
     apart = keras.Model(image, [boxes, scores])
-    yield Network("cells", task, apart, {"x": x}, {"x": x_test}, score(1, 0), SHARE)
+    yield Network.of("cells", task, apart, (x, x_test), Scoring.share(score(1, 0)))
     pixels = layers.Rescaling(56.0)(boxes)
     joined = keras.Model(
         image, layers.Concatenate()([pixels, layers.Activation("sigmoid")(scores)])
     )
-    yield Network(
+    yield Network.of(
         "cells_joined",
-        "digits in cells; boxes in pixels and scores in one output",
+        f"{task}; boxes in pixels and scores in one output",
         joined,
-        {"x": x},
-        {"x": x_test},
-        score(56, 0.5),
-        SHARE,
+        (x, x_test),
+        Scoring.share(score(56, 0.5)),
     )
 
 
-_MAKERS: tuple[Callable[[Corpus], Iterator[Network]], ...] = (
+MAKERS: tuple[Callable[[Corpus], Iterator[Network]], ...] = (
     _lenet,
     _inception,
     _gated,

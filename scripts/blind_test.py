@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write docs/quality-blind.md: the verdict on networks that had no part in its limits.
 
-    python scripts/blind_test.py CORPUS WORK [-o docs/quality-blind.md]
+    python scripts/blind_test.py CORPUS WORK [--set first|second] [-o docs/quality-blind.md]
 
+The page has both sets; ``--set`` makes only one of them anew.
 CORPUS contains mnist/mnist.npz and imagenet/ with photographs; WORK gets the models and samples.
 Whether an int8 model is bad is measured by the true answers, which the verdict does not see:
 `convert` and `evaluate --against` get samples without labels. A folder in WORK with a result is not
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,29 @@ from edgekit import convert, evaluate, files
 from edgekit.host.convert.child import kept_converters
 from edgekit.runtime import Runner
 from edgekit.runtime.quality import GOOD, UNKNOWN
-from scripts.blind_networks import ACCURACY, ERROR, SHARE, Array, Corpus, Network, networks
+from scripts import blind_networks, blind_networks_2
+from scripts.blind_parts import (
+    ACCURACY,
+    ERROR,
+    NUM_HELD_OUT,
+    SHARE,
+    Array,
+    Corpus,
+    Network,
+    Scoring,
+    made,
+)
 
-BAD, FAIR = "bad", "fair"
+BAD, FAIR, WEAK = "bad", "fair", "weak"
+_SETS = {"first": blind_networks, "second": blind_networks_2}
 # (good, bad): the change of a score from float to int8 that is still good, and that is bad.
 _MOST_LOST = {ACCURACY: (0.02, 0.05)}  # a difference
 _LEAST_KEPT = {SHARE: (0.95, 0.75)}  # a ratio
 _MOST_GROWN = {ERROR: (1.15, 2.0)}  # a ratio
-_HEAD = Path(__file__).with_suffix(".txt")  # the page above the rows
+_COLUMNS = "| network | task | score, float -> int8 | known | convert | evaluate | causes named |"
+# A float network that is not better than a constant answer has nothing to lose.
+_SIGMAS, _LEAST_GAIN = 2.0, 0.1
+_TEXT = Path(__file__).with_suffix(".txt")  # the page, with a line {set} for each table
 
 
 def main() -> None:
@@ -39,21 +55,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("work", type=Path)
+    parser.add_argument("--set", choices=_SETS)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/quality-blind.md"))
     words = parser.parse_args()
+    for name in [words.set] if words.set else _SETS:
+        make(name, words.corpus, words.work / name)
+    found = {name: results(words.work / name) for name in _SETS}
+    files.write_text(words.output, page(found))
+
+
+def make(name: str, corpus: Path, work: Path) -> None:
+    """Judge the networks of a set whose folders in ``work`` have no result."""
+    networks = _SETS[name]
     with kept_converters():
-        for network in networks(Corpus(words.corpus)):
-            folder = words.work / network.name
+        for network in made(Corpus(corpus, networks.SEED), networks.MAKERS):
+            folder = work / network.name
             if not (folder / "result.json").exists():
                 folder.mkdir(parents=True, exist_ok=True)
                 result = json.dumps(judge(network, folder), indent=1)
                 (folder / "result.json").write_text(result, encoding="utf-8")
             print(network.name, flush=True)
-    found = [
-        json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(words.work.glob("*/result.json"))
-    ]
-    files.write_text(words.output, page(found))
+
+
+def results(work: Path) -> list[dict[str, Any]]:
+    """Return the results in ``work``, by name."""
+    paths = sorted(work.glob("*/result.json"))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def judge(network: Network, folder: Path) -> dict[str, Any]:
@@ -72,14 +99,14 @@ def judge(network: Network, folder: Path) -> dict[str, Any]:
     if result.against is None or result.against.quality is None or converted.agreement is None:
         raise ValueError(f"{network.name}: nothing was compared")
     quality = result.against.quality
-    scores = [network.score(outputs_of(each, network)) for each in (reference, model)]
+    scores = [network.scoring.of(outputs_of(each, network)) for each in (reference, model)]
     return {
         "name": network.name,
         "task": network.task,
-        "kind": network.kind,
+        "kind": network.scoring.kind,
         "float": scores[0],
         "int8": scores[1],
-        "known": known(network.kind, scores[0], scores[1]),
+        "known": known(network.scoring, scores[0], scores[1]),
         "convert": converted.agreement.verdict,
         "convert_warnings": list(converted.warnings),
         "evaluate": quality.verdict,
@@ -111,26 +138,41 @@ def outputs_of(path: Path, network: Network) -> list[NDArray[Any]]:
     return [next(each for each in outputs if each.shape[1:] == shape) for shape in wanted]
 
 
-def known(kind: str, before: float, after: float) -> str:
-    """Return good, fair or bad: what became of a score."""
-    if kind in _MOST_LOST:
-        good, bad = _MOST_LOST[kind]
+def known(scoring: Scoring, before: float, after: float) -> str:
+    """Return good, fair, bad or weak: what became of a score."""
+    if not _is_skilled(scoring, before):
+        return WEAK
+    if scoring.kind in _MOST_LOST:
+        good, bad = _MOST_LOST[scoring.kind]
         return _level(before - after <= good, before - after > bad)
-    if kind in _LEAST_KEPT:
-        good, bad = _LEAST_KEPT[kind]
+    if scoring.kind in _LEAST_KEPT:
+        good, bad = _LEAST_KEPT[scoring.kind]
         return _level(after >= good * before, after < bad * before)
-    good, bad = _MOST_GROWN[kind]
+    good, bad = _MOST_GROWN[scoring.kind]
     return _level(after <= good * before, after >= bad * before)
+
+
+def _is_skilled(scoring: Scoring, score: float) -> bool:
+    """Whether a score is better than that of the best constant answer."""
+    guess = scoring.guess
+    if scoring.kind == ACCURACY:
+        return score > guess + _SIGMAS * (guess * (1 - guess) / NUM_HELD_OUT) ** 0.5
+    if scoring.kind == ERROR:
+        return score <= (1 - _LEAST_GAIN) * guess
+    return score >= guess + _LEAST_GAIN
 
 
 def _level(is_good: bool, is_bad: bool) -> str:
     return GOOD if is_good else BAD if is_bad else FAIR
 
 
-def page(found: Sequence[dict[str, Any]]) -> str:
-    """Return the page with a row for each network, and the counts."""
-    rows = "".join(f"{_row(each)}\n" for each in found)
-    return _HEAD.read_text(encoding="utf-8") + rows + "\n" + "\n".join(summary(found)) + "\n"
+def page(found: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Return the page with a row for each network, and the counts of each set."""
+    text = _TEXT.read_text(encoding="utf-8")
+    for name, networks in found.items():
+        rows = [_COLUMNS, "|---" * (_COLUMNS.count("|") - 1) + "|", *map(_row, networks)]
+        text = text.replace(f"{{{name}}}", "\n".join([*rows, "", *summary(networks)]))
+    return text
 
 
 def _row(each: dict[str, Any]) -> str:
@@ -152,8 +194,8 @@ def _mark(quality: str, called: str) -> str:
 
 
 def is_miss(quality: str, called: str) -> bool:
-    """Whether a verdict is wrong; fair networks are not counted, and no verdict is no praise."""
-    if quality == FAIR:
+    """Whether a verdict is wrong; fair and weak ones are not counted, and none is no praise."""
+    if quality in (FAIR, WEAK):
         return False
     return called == GOOD if quality == BAD else called not in (GOOD, UNKNOWN)
 
