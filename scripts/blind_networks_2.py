@@ -83,7 +83,8 @@ def _filters(corpus: Corpus) -> Iterator[Network]:
 
     def make(pictures: Array) -> tuple[Array, NDArray[Any]]:
         kinds = corpus.rng.integers(0, 4, len(pictures))
-        blurred = sum(np.roll(pictures, (a, b), (1, 2)) for a in (0, 1, 2) for b in (0, 1, 2)) / 9
+        rolled = [np.roll(pictures, (a, b), (1, 2)) for a in range(3) for b in range(3)]
+        blurred = np.mean(rolled, axis=0)
         noisy = pictures + corpus.rng.normal(0, 0.08, pictures.shape)
         options = (pictures, blurred, noisy, np.round(pictures * 4) / 4)
         found = np.stack([options[kind][row] for row, kind in enumerate(kinds)])
@@ -116,12 +117,13 @@ def _tags(corpus: Corpus) -> Iterator[Network]:
     def draw(kind: int) -> NDArray[np.bool_]:
         row, column = corpus.rng.integers(7, 25, 2)
         down, right = rows - row, columns - column
-        return (
+        shapes: tuple[NDArray[np.bool_], ...] = (
             down**2 + right**2 < 20,
             (abs(down) < 5) & (abs(right) < 5),
             (np.minimum(abs(down), abs(right)) < 1) & (np.maximum(abs(down), abs(right)) < 7),
             (abs(down - right) < 2) & (abs(down) < 7),
-        )[kind]
+        )
+        return shapes[kind]
 
     def make(count: int) -> tuple[Array, Array]:
         tags = (corpus.rng.random((count, 4)) < 0.4).astype(np.float32)
@@ -248,7 +250,7 @@ def _colour(corpus: Corpus) -> Iterator[Network]:
 def _distance(corpus: Corpus) -> Iterator[Network]:
     """How far each pixel is from a digit: a plane of numbers."""
     x, _, x_test, _ = corpus.digits(1200, NUM_HELD_OUT)
-    places = np.stack(np.mgrid[:28, :28], axis=-1).reshape(-1, 2)
+    places = np.argwhere(np.ones((28, 28)))
 
     def distances(pictures: Array) -> Array:
         found = []
@@ -464,7 +466,7 @@ def _compare(corpus: Corpus) -> Iterator[Network]:
 
     def make(pictures: Array, digits: NDArray[Any]) -> tuple[dict[str, Array], NDArray[Any]]:
         limits = corpus.rng.uniform(0, 9, (len(digits), 1)).astype(np.float32)
-        inputs = {"picture": pictures, "limit": limits / 9}
+        inputs: dict[str, Array] = {"picture": pictures, "limit": limits / np.float32(9)}
         return inputs, (digits > limits[:, 0]).astype(np.int64)
 
     (samples, is_more), (samples_test, truth) = make(x, y), make(x_test, y_test)

@@ -73,10 +73,10 @@ class Network:
     @classmethod
     def of(cls, name: str, task: str, model: Any, samples: Any, scoring: Scoring) -> Network:  # noqa: ANN401
         """Return a network; ``samples`` to calibrate and held-out ones, as arrays or by name."""
-        named = [each if isinstance(each, dict) else {"x": each} for each in samples]
-        return cls(name, task, model, *named, scoring)
+        used, others = (each if isinstance(each, dict) else {"x": each} for each in samples)
+        return cls(name, task, model, used, others, scoring)
 
-    def calibrated(self, name: str, how: str, change: Callable[[Array], Array]) -> Network:
+    def calibrated(self, name: str, how: str, change: Callable[[Array], NDArray[Any]]) -> Network:
         """Return the same network, calibrated on other samples."""
         changed = {key: change(each).astype(np.float32) for key, each in self.calibration.items()}
         return replace(self, name=name, task=f"{self.task}; {how}", calibration=changed)

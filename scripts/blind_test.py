@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ def _is_skilled(scoring: Scoring, score: float) -> bool:
     """Whether a score is better than that of the best constant answer."""
     guess = scoring.guess
     if scoring.kind == ACCURACY:
-        return score > guess + _SIGMAS * (guess * (1 - guess) / NUM_HELD_OUT) ** 0.5
+        return score > guess + _SIGMAS * math.sqrt(guess * (1 - guess) / NUM_HELD_OUT)
     if scoring.kind == ERROR:
         return score <= (1 - _LEAST_GAIN) * guess
     return score >= guess + _LEAST_GAIN

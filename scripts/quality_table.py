@@ -21,6 +21,7 @@ from pathlib import Path
 from edgekit import evaluate, files
 from edgekit.evaluate.decoded import CLASS_LIMITS, LIMITS, LOSS_LIMITS, OVERLAP_LIMITS
 from edgekit.evaluate.outputs import Agreement
+from edgekit.host.convert.training_data import MOST_SHIFTED, RATIO_LIMITS
 from edgekit.runtime.agreement import MOST_TARGETS
 from edgekit.runtime.channels import LEAST_HITS
 from edgekit.runtime.quality import (
@@ -117,6 +118,8 @@ def head() -> str:
         overlap=OVERLAP_LIMITS,
         each_class=CLASS_LIMITS,
         coarsest_logit=COARSEST_LOGIT,
+        shifted=MOST_SHIFTED,
+        ratio=RATIO_LIMITS,
         **LIMITS,
     )
 

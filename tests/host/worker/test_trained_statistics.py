@@ -72,14 +72,14 @@ def test_shift_and_ratio_are_those_of_the_layers_input(
 def test_a_fused_batch_normalization_is_read() -> None:
     import tensorflow as tf  # noqa: PLC0415
 
-    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 3), tf.float32)])
     def call(x: Any) -> Any:  # noqa: ANN401
         return tf.compat.v1.nn.fused_batch_norm(
             x, np.ones(3, "f4"), np.zeros(3, "f4"), _MEAN, _VARIANCE, _EPSILON, is_training=False
         )[0]
 
     samples = _like_training(24) * 0.25
-    frozen = freeze(call.get_concrete_function())[0]
+    spec = tf.TensorSpec((1, 8, 8, 3), tf.float32)
+    frozen = freeze(tf.function(call).get_concrete_function(spec))[0]
     _, ((_, ratios),) = compare_statistics(frozen, [[each[None]] for each in samples])
     np.testing.assert_allclose(ratios, 0.25, rtol=0.1)
 
