@@ -37,6 +37,7 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
     compiler: str | None = AUTO,
     options: CompilerOptions | None = None,
     num_segments: int | None = None,
+    min_runtime_version: int | None = None,
     via: str | None = None,
     min_mapped: float | None = None,
     verify: bool = True,
@@ -56,6 +57,8 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
             if it is installed, or if ``via`` or its options are given, else edgekit's.
         options: Options of Google's compiler.
         num_segments: Cut the model into so many parts, one for each Edge TPU of a pipeline.
+        min_runtime_version: The oldest Edge TPU runtime that must run the models: 10, 12, 13 or
+            14; None is the newest that the compiler knows.
         via: ``ssh://[user@]host[:port]`` or ``docker:IMAGE`` to run Google's elsewhere.
         min_mapped: The smallest allowed share of operations on the Edge TPU, 0 to 1, for each
             model; None requires one operation.
@@ -90,6 +93,7 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
             allow_unseen=allow_unseen or compiler == EDGEKIT,
             num_segments=num_segments,
             explain_schedule=explain_schedule,
+            min_runtime_version=min_runtime_version,
         )
     for_own = {
         "--explain-schedule": explain_schedule,
@@ -108,7 +112,11 @@ def compile(  # noqa: A001, PLR0913 - the command, with its options as keywords
     return compile_by_google(
         models,
         out_dir=out_dir,
-        options=_with_segments(options or CompilerOptions(), num_segments),
+        options=_completed(
+            options or CompilerOptions(),
+            num_segments=num_segments,
+            min_runtime_version=min_runtime_version,
+        ),
         compiler=google_path(compiler),
         via=via,
         min_mapped=min_mapped,
@@ -125,6 +133,7 @@ def compile_commands(
     compiler: str | None = AUTO,
     options: CompilerOptions | None = None,
     num_segments: int | None = None,
+    min_runtime_version: int | None = None,
     via: str | None = None,
 ) -> CompileCommands:
     """Return the commands of Google's compiler that `compile` runs, without running them.
@@ -145,7 +154,11 @@ def compile_commands(
     return commands_of_google(
         models,
         out_dir=out_dir,
-        options=_with_segments(options or CompilerOptions(), num_segments),
+        options=_completed(
+            options or CompilerOptions(),
+            num_segments=num_segments,
+            min_runtime_version=min_runtime_version,
+        ),
         compiler=google_path(compiler),
         via=via,
     )
@@ -165,8 +178,14 @@ def google_options(**options: Any) -> CompilerOptions | None:  # noqa: ANN401 - 
     return CompilerOptions(**options)
 
 
-def _with_segments(options: CompilerOptions, number: int | None) -> CompilerOptions:
-    return options if number is None else replace(options, num_segments=number)
+def _completed(
+    options: CompilerOptions, *, num_segments: int | None, min_runtime_version: int | None
+) -> CompilerOptions:
+    if num_segments is not None:
+        options = replace(options, num_segments=num_segments)
+    if min_runtime_version is not None:
+        options = replace(options, min_runtime_version=min_runtime_version)
+    return options
 
 
 def _options_for_google(options: CompilerOptions | None, via: str | None) -> list[str]:

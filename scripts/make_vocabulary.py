@@ -264,7 +264,7 @@ programs look like without their numbers. It has three sets.
   unit since the last drain.
 
 `edgekit/chip/codegen/vocabulary/rules.py` lists for every field which bits belong to which set; a
-field that it does not list belongs to the form with all its bits. The vocabulary holds texts and
+field that it does not list belongs to the form with all its bits. The vocabulary contains texts and
 counts, and no bytes of a program. It was made from {programs} different programs in {models} models
 of Google's compilers 1.0 to 16.0: {instructions:,} instructions with {forms} forms,
 {patterns:,} level patterns and {orders} orders.

@@ -215,8 +215,8 @@ programs of Google's compiler:
 program that waits forever. "Wrong values" are outputs for a random input and random contents of
 narrow memory. "Vocabulary" faults are found by nothing else: the [audit](vocabulary.md) of forms,
 level patterns and orders has something that neither the unchanged program nor another program of
-Google's has. A missed fault did not change the output. A count of a mesh transfer that is raised
-and still reached is no fault, and not counted.
+Google's has. A missed fault did not change the output. A raised count of a mesh transfer that the
+program still reaches is not a fault, and not counted.
 
 `python -m scripts.seeded_faults --compiled FILE...` seeds faults into any compiled model, and into
 what edgekit's own compiler makes of a plain one.

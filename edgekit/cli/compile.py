@@ -48,8 +48,9 @@ MinRuntimeVersionOption = Annotated[
     Optional[int],
     typer.Option(
         "--min-runtime-version",
+        "--target",
         "-m",
-        help="The oldest Edge TPU runtime that must run the model: 10 to 14.",
+        help="The oldest Edge TPU runtime that must run the model: 10, 12, 13 or 14.",
     ),
     Formerly("--min_runtime_version"),
 ]
@@ -191,7 +192,6 @@ def compile(  # noqa: A001 - the command's name
     from edgekit.compiling import compile_commands, google_options
 
     options = google_options(
-        min_runtime_version=min_runtime_version,
         intermediate_tensors=intermediate_tensors,
         search_delegate=search_delegate,
         delegate_search_step=delegate_search_step,
@@ -204,6 +204,7 @@ def compile(  # noqa: A001 - the command's name
             out_dir=out_dir,
             options=options,
             num_segments=num_segments,
+            min_runtime_version=min_runtime_version,
             compiler=compiler,
             via=via,
         )
@@ -214,6 +215,7 @@ def compile(  # noqa: A001 - the command's name
         out_dir=out_dir,
         options=options,
         num_segments=num_segments,
+        min_runtime_version=min_runtime_version,
         compiler=compiler,
         via=via,
         min_mapped=min_mapped,

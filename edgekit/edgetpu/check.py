@@ -46,13 +46,22 @@ def check_model(
     """
     file = read_model_file(source)
     where = name or file.path or "model"
-    if target not in RUNTIME_VERSIONS:
-        raise UsageError(
-            f"--min-runtime-version {target} is not a runtime version",
-            fix=f"use one of {', '.join(map(str, RUNTIME_VERSIONS))}",
-        )
+    check_runtime(target)
     refuse_compiled(file.model, where)
     return _Check(file.model, target).report(where, file)
+
+
+def check_runtime(version: int) -> None:
+    """Refuse a number that is not a version of the Edge TPU runtime.
+
+    Raises:
+        UsageError: It is none of 10, 12, 13 and 14.
+    """
+    if version not in RUNTIME_VERSIONS:
+        raise UsageError(
+            f"--min-runtime-version {version} is not a runtime version",
+            fix=f"use one of {', '.join(map(str, RUNTIME_VERSIONS))}",
+        )
 
 
 def refuse_compiled(model: Model, where: str) -> None:

@@ -10,6 +10,8 @@ from typing import Sequence
 
 from edgekit import files
 from edgekit.data.describe import with_notes
+from edgekit.edgetpu.check import check_runtime
+from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.errors import UsageError
 from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model
@@ -31,6 +33,7 @@ def compile_open(
     allow_unseen: bool = True,
     num_segments: int | None = None,
     explain_schedule: bool = False,
+    min_runtime_version: int | None = None,
 ) -> CompileResult:
     """Compile integer-only models; writes ``NAME_edgetpu.tflite`` for each into ``out_dir``.
 
@@ -45,6 +48,8 @@ def compile_open(
             programs contains.
         num_segments: Cut the one model into so many parts of about equal predicted time, for a
             pipeline of Edge TPUs: ``NAME_segment_0_of_2_edgetpu.tflite`` and so on.
+        min_runtime_version: The oldest Edge TPU runtime that must run the models: 10, 12, 13 or
+            14 (None). Before 12, inputs and outputs are UINT8; the instructions are the same.
         explain_schedule: Also write ``NAME_schedule.html``: what runs when, the memory of a tile
             over time, and what would help.
 
@@ -57,6 +62,8 @@ def compile_open(
     """
     start = time.monotonic()
     folder = Path(out_dir)
+    runtime = LATEST_RUNTIME if min_runtime_version is None else min_runtime_version
+    check_runtime(runtime)
     read = read_sources(models, folder, min_mapped)
     jobs = _jobs(read, num_segments or 1)
     outputs = [folder / f"{stem}_edgetpu.tflite" for _, stem, _ in jobs]
@@ -69,7 +76,9 @@ def compile_open(
     made = [
         program
         for chip in chips
-        for program in compile_programs(chip, verified=verify, allow_unseen=allow_unseen)
+        for program in compile_programs(
+            chip, verified=verify, allow_unseen=allow_unseen, runtime=runtime
+        )
     ]
     for (source, _, _), program in zip(jobs, made):
         rows = program.operators

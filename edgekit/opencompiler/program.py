@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Sequence
 from edgekit.chip.codegen import Partition, Program
 from edgekit.chip.codegen.vocabulary import Audit, Vocabulary, audit, read_evidence
 from edgekit.chip.isa.decode import decode
+from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.edgetpu.support import judge_operators
 from edgekit.explain import MAPPED
 from edgekit.formats.darwinn import arithmetic_cycles, write_custom_options, write_package
@@ -72,7 +73,11 @@ def compile_program(
 
 
 def compile_programs(
-    sources: Sequence[tuple[Model, str]], *, verified: bool = True, allow_unseen: bool = True
+    sources: Sequence[tuple[Model, str]],
+    *,
+    verified: bool = True,
+    allow_unseen: bool = True,
+    runtime: int = LATEST_RUNTIME,
 ) -> tuple[CompiledProgram, ...]:
     """Compile models that share one Edge TPU: each keeps its parameters while the others run.
 
@@ -81,13 +86,14 @@ def compile_programs(
         verified: Whether the programs are run in the emulator first.
         allow_unseen: Whether a program may contain forms of instructions, level patterns or
             orders that none of Google's programs contains.
+        runtime: The oldest version of the Edge TPU runtime that must run them, 10 to 14.
 
     Raises:
         NotCompiledError: A model is float, no operator maps, it does not fit, or its program
             has unseen forms that are not allowed.
         VerificationError: A program is wrong.
     """
-    translated = translate_all(sources)
+    translated = translate_all(sources, runtime)
     if verified and len(sources) > 1:
         verify_together([program.package for _, program in translated])
     return tuple(

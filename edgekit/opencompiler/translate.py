@@ -7,7 +7,14 @@ from typing import Collection, Sequence
 
 import numpy as np
 
-from edgekit.chip.codegen import Partition, Program, Unsupported, make_programs, partition
+from edgekit.chip.codegen import (
+    Partition,
+    Program,
+    Unsupported,
+    make_programs,
+    partition,
+)
+from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.edgetpu.findings import is_float
 from edgekit.formats.tflite import Model
 from edgekit.opencompiler.errors import NotCompiledError
@@ -32,11 +39,14 @@ def translate(
 
 
 def translate_all(
-    sources: Sequence[tuple[Model, str]],
+    sources: Sequence[tuple[Model, str]], runtime: int = LATEST_RUNTIME
 ) -> tuple[tuple[Partition, Program], ...]:
-    """Translate models, each with its path, whose programs share a chip; see `translate`."""
+    """Translate models, each with its path, whose programs share a chip; see `translate`.
+
+    ``runtime`` is the oldest version of the Edge TPU runtime that must run them.
+    """
     parts = [_mapped_part(model, where) for model, where in sources]
-    return tuple(zip(parts, _make(sources, parts)))
+    return tuple(zip(parts, _make(sources, parts, runtime)))
 
 
 def _mapped_part(model: Model, where: str, excluded: Collection[int] = ()) -> Partition:
@@ -56,14 +66,16 @@ def _mapped_part(model: Model, where: str, excluded: Collection[int] = ()) -> Pa
     return part
 
 
-def _make(sources: Sequence[tuple[Model, str]], parts: Sequence[Partition]) -> tuple[Program, ...]:
+def _make(
+    sources: Sequence[tuple[Model, str]], parts: Sequence[Partition], runtime: int = LATEST_RUNTIME
+) -> tuple[Program, ...]:
     networks = []
     for (model, _), part in zip(sources, parts):
         ends = (*part.network.inputs, *part.network.outputs)
         networks.append((part.network, {i: model.main.tensors[i] for i in ends}))
     try:
         with np.errstate(all="ignore"):  # extreme scales end in clamps
-            return make_programs(networks)
+            return make_programs(networks, runtime)
     except Unsupported as refusal:
         alone = "compile each model by itself, or " if len(sources) > 1 else ""
         raise NotCompiledError(

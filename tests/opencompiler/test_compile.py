@@ -142,6 +142,47 @@ def _package(path: str) -> Package:
     return operator.package
 
 
+def test_an_older_runtime_gets_a_package_that_it_loads(int8_path: Path, tmp_path: Path) -> None:
+    (older,) = compile_open([int8_path], out_dir=tmp_path, min_runtime_version=10).outputs
+    assert _package(older).min_runtime_version == 10
+    with pytest.raises(UsageError, match="11 is not a runtime version"):
+        compile_open([int8_path], out_dir=tmp_path, min_runtime_version=11)
+
+
+def test_runtime_10_does_not_take_int8_inputs(int8_path: Path, tmp_path: Path) -> None:
+    model = read_model(int8_path.read_bytes())
+    graph = model.main
+    inside = replace(graph, inputs=graph.operators[0].outputs, operators=graph.operators[1:])
+    path = tmp_path / "inside.tflite"
+    path.write_bytes(write_model(replace(model, subgraphs=(inside,), signature_defs=())))
+    assert compile_open([path], out_dir=tmp_path, min_runtime_version=12).outputs
+    with pytest.raises(NotCompiledError, match="runtime 10 does not take"):
+        compile_open([path], out_dir=tmp_path, min_runtime_version=10)
+
+
+def test_the_token_depends_on_what_a_program_does_with_the_chips_memory(
+    int8_path: Path, tmp_path: Path
+) -> None:
+    """Two programs of one token keep their parameters on the chip, so one must not harm the other.
+
+    Models with equal weights cache equal bytes, but may compute at other places.
+    """
+    model = read_model(int8_path.read_bytes())
+    outputs = (*model.main.outputs, *model.main.operators[1].outputs)
+    wider = replace(model, subgraphs=(replace(model.main, outputs=outputs),), signature_defs=())
+    path = tmp_path / "wider.tflite"
+    path.write_bytes(write_model(wider))
+    packages = [
+        _package(output)
+        for each in (int8_path, path)
+        for output in compile_open([each], out_dir=tmp_path).outputs
+    ]
+    assert packages[0].cached_bytes == packages[1].cached_bytes
+    tokens = [each.inference.parameter_caching_token for each in packages]
+    assert 0 not in tokens
+    assert tokens[0] != tokens[1]
+
+
 def test_too_few_mapped_operations_are_a_gate(int8_path: Path, tmp_path: Path) -> None:
     model = read_model(int8_path.read_bytes())
     graph = model.main

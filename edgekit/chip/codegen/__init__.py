@@ -6,7 +6,10 @@
     narrow.py      places in narrow memory
     parameters.py  the bytes of the weights, and the tiles that keep them
     stages/        the instructions of each kind of step
-    program.py     all of it in order, and the package
+    wide.py        buffers and parameters in wide memory, also of programs that share a chip
+    program.py     all of it in order
+    caching.py     the program that brings parameters to the chip
+    package.py     instructions, parameters and layers as libedgetpu reads them
     vocabulary/    which forms of instructions Google's programs have, and the audit
 
 It never imports the emulator, which judges what it makes. Sources of the facts: Google's compiled

@@ -10,6 +10,7 @@ import numpy as np
 from edgekit.chip.arithmetic.scales import scale_of, zero_point_of
 from edgekit.chip.codegen.caching import caching_program
 from edgekit.chip.codegen.emitter import Chunk, Emitter, Transfer
+from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import Block
 from edgekit.chip.codegen.layout import Layout
 from edgekit.chip.codegen.nests import round_up
@@ -17,6 +18,7 @@ from edgekit.chip.codegen.nodes import Shape
 from edgekit.chip.codegen.parameters import Parameters
 from edgekit.chip.codegen.stages.input import InputStage
 from edgekit.chip.codegen.stages.output import HOST_BYTES, output_layout, own_bytes
+from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.formats.darwinn import (
     DataType,
     Direction,
@@ -35,7 +37,7 @@ from edgekit.formats.darwinn import (
 )
 from edgekit.formats.tflite import Tensor
 
-MIN_RUNTIME_VERSION = 14  # of compiler 16, whose forms of instructions are used
+INT8_SINCE = 12  # libedgetpu, api/runtime_version.h: older ones take uint8 only
 _CHIP = "beagle"  # libedgetpu's name of the Edge TPU
 _DATA_TYPES = {"UINT8": DataType.FIXED_POINT8, "INT8": DataType.SIGNED_FIXED_POINT8}
 
@@ -51,10 +53,20 @@ class Content:
     used_narrow_bytes: int  # of a tile
 
 
-def make_package(content: Content, token: int) -> Package:
-    """Return the program, and the one that caches its parameters under ``token`` if it has any."""
+def make_package(content: Content, token: int, runtime: int = LATEST_RUNTIME) -> Package:
+    """Return the program, and the one that caches its parameters under ``token`` if it has any.
+
+    Raises:
+        Unsupported: The runtime version ``runtime`` does not take the types of its ends.
+    """
     layout, parameters, tensors = content.layout, content.parameters, content.tensors
     network, cached = layout.network, parameters.cached_bytes
+    for tensor in (*network.inputs, *network.outputs):
+        if runtime < INT8_SINCE and tensors[tensor].dtype == "INT8":
+            raise Unsupported(
+                f"{tensors[tensor].name!r} is INT8, which runtime {runtime} does not take; "
+                f"runtime {INT8_SINCE} does"
+            )
     input_layers = tuple(
         _input_layer(tensors[tensor], network.shapes[network.root(tensor)])
         for tensor in network.inputs
@@ -78,7 +90,7 @@ def make_package(content: Content, token: int) -> Package:
         executables.append(
             _executable(ExecutableType.PARAMETER_CACHING, caching, cached, token, name="Unknown")
         )
-    return Package(MIN_RUNTIME_VERSION, tuple(executables), compiler_version="edgekit")
+    return Package(runtime, tuple(executables), compiler_version="edgekit")
 
 
 def _input_layer(tensor: Tensor, shape: Shape) -> Layer:

@@ -6,7 +6,7 @@ Each pass is a function of the one before; the emitter's counters are the only s
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from dataclasses import dataclass
 from typing import Sequence
 
@@ -24,6 +24,7 @@ from edgekit.chip.codegen.stages.identity import write_identity
 from edgekit.chip.codegen.stages.input import InputStage
 from edgekit.chip.codegen.stages.output import emit_output
 from edgekit.chip.codegen.wide import share_wide_memory
+from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.formats.darwinn import Package
 from edgekit.formats.tflite import Tensor
 
@@ -58,13 +59,16 @@ def make_program(network: Network, tensors: dict[int, Tensor]) -> Program:
     return program
 
 
-def make_programs(sources: Sequence[tuple[Network, dict[int, Tensor]]]) -> tuple[Program, ...]:
+def make_programs(
+    sources: Sequence[tuple[Network, dict[int, Tensor]]], runtime: int = LATEST_RUNTIME
+) -> tuple[Program, ...]:
     """Compile networks that share one chip: each keeps its parameters while the others run.
 
     The first one gets its place first; what does not fit is sent with every inference.
 
     Args:
         sources: Each network with the tensors of its inputs and outputs.
+        runtime: The oldest version of the Edge TPU runtime that must run them.
 
     Raises:
         Unsupported: One does not fit the chip, or needs something that is not implemented.
@@ -73,17 +77,41 @@ def make_programs(sources: Sequence[tuple[Network, dict[int, Tensor]]]) -> tuple
         raise Unsupported("there is nothing to compute")
     plans = [plan_layout(network) for network, _ in sources]
     parameters = share_wide_memory([(layout, inputs) for layout, inputs, _ in plans])
-    cached = b"".join(each.cached_bytes for each in parameters)
-    # libedgetpu keeps what is cached under one token; equal bytes have equal places.
-    token = zlib.crc32(cached) << 20 | len(cached) << 8 & 0xFFFFF | 1 if cached else 0
-    left = min(each.room_bytes for each in parameters) - len(cached)
-    programs = []
+    cached = sum(len(each.cached_bytes) for each in parameters)
+    left = min(each.room_bytes for each in parameters) - cached
+    contents, costs = [], []
     for (_, tensors), (layout, inputs, places), each in zip(sources, plans, parameters):
-        execution, costs = _execution(layout, inputs, places, tensors)
-        content = Content(layout, each, tensors, execution, places.used_bytes)
-        package = make_package(content, token if each.cached_bytes else 0)
-        programs.append(Program(package, layout, each, places.used_bytes, left, costs))
-    return tuple(programs)
+        execution, cost = _execution(layout, inputs, places, tensors)
+        contents.append(Content(layout, each, tensors, execution, places.used_bytes))
+        costs.append(cost)
+    token = _token(contents)
+    return tuple(
+        Program(
+            make_package(content, token, runtime),
+            content.layout,
+            content.parameters,
+            content.used_narrow_bytes,
+            left,
+            cost,
+        )
+        for content, cost in zip(contents, costs)
+    )
+
+
+def _token(contents: Sequence[Content]) -> int:
+    """The name under which the runtime keeps the parameters of these programs on the chip.
+
+    While it sees the same token, it does not send parameters again. So the token depends on all
+    that decides what the chip's memory contains: also on the places, and on the instructions, whose
+    buffers may lie where another program keeps its parameters.
+    """
+    digest = hashlib.sha256()
+    for content in contents:
+        for chunk in content.execution.chunks:
+            digest.update(chunk.code)
+        digest.update(repr(sorted(content.parameters.pieces.items())).encode())
+        digest.update(content.parameters.cached_bytes)
+    return int.from_bytes(digest.digest()[:8], "little") or 1
 
 
 def _execution(

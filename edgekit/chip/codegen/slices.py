@@ -119,7 +119,7 @@ def plan_segment(
     given = {network.root(tensor) for tensor in network.inputs}
     streamed = {i for i in inputs if i in given and i not in later} if segment.streamed else set()
     if segment.streamed and not streamed:
-        raise Unsupported("there is no input to stream")
+        raise Unsupported("a slice that receives a part of an input, without an input")
     overlay = None
     consumed = sorted(i for i in inputs if i not in later)
     if segment.grows:

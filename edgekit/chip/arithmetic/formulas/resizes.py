@@ -39,7 +39,7 @@ class Taps:
 
 
 def bilinear(model: Model, operator: Operator, values: Values) -> NDArray[np.uint8] | None:
-    """Weighted sums of four neighbours; None if the weights are no small integers."""
+    """Weighted sums of four neighbours; None if a weight is not a small integer."""
     source, *_, output = tensors_of(model, operator)
     rows, columns = (taps_of(operator, source.shape[k], output.shape[k]) for k in (1, 2))
     if rows is None or columns is None:
