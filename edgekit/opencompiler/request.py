@@ -43,10 +43,13 @@ def read_sources(
     for source in sources:
         refuse_compiled(source.model, source.path)
     if not folder.is_dir():
+        exists = folder.exists()
         raise OutputError(
-            "the folder for the output does not exist",
+            "the output is not a folder" if exists else "the folder for the output does not exist",
             where=str(folder),
-            fix=f"mkdir -p {folder}, or name another (--output)",
+            fix="name a folder (--output)"
+            if exists
+            else f"mkdir -p {folder}, or name another (--output)",
         )
     return sources
 

@@ -14,7 +14,7 @@ import edgekit
 from edgekit.chip.emulator.machine import EdgeTpu
 from edgekit.chip.emulator.program import make_plan
 from edgekit.data.describe import with_notes
-from edgekit.errors import GateError, UnsupportedModelError, UsageError
+from edgekit.errors import GateError, OutputError, UnsupportedModelError, UsageError
 from edgekit.formats.darwinn import Package, read_packages
 from edgekit.formats.model_file import read_model_file
 from edgekit.formats.tflite import Model, read_model, write_model
@@ -103,6 +103,13 @@ def test_two_models_of_one_name_are_refused(int8_path: Path, tmp_path: Path) -> 
     (other / int8_path.name).write_bytes(int8_path.read_bytes())
     with pytest.raises(UsageError, match="two models"):
         compile_open([int8_path, other / int8_path.name], out_dir=tmp_path)
+
+
+def test_a_file_in_place_of_the_folder_is_named(int8_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="not a folder"):
+        compile_open([int8_path], out_dir=int8_path)
+    with pytest.raises(OutputError, match="does not exist"):
+        compile_open([int8_path], out_dir=tmp_path / "missing")
 
 
 def test_several_models_share_the_parameter_memory(int8_path: Path, tmp_path: Path) -> None:
