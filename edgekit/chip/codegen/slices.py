@@ -115,6 +115,10 @@ def plan_segment(
     read = {network.root(i) for _, node in nodes for i in node.sources}
     if read & frontier:
         raise Unsupported("a result of a slice that is also read inside")
+    others = (*network.nodes[: segment.first], *network.nodes[segment.end :])
+    made_outside = {network.root(node.output) for node in others}
+    if read & made & made_outside:
+        raise Unsupported("a tensor of a slice of which other steps make a part")
     inputs = read - made
     given = {network.root(tensor) for tensor in network.inputs}
     streamed = {i for i in inputs if i in given and i not in later} if segment.streamed else set()
@@ -125,8 +129,7 @@ def plan_segment(
     if segment.grows:
         if segment.columns > 1 or len(frontier) > 1 or not consumed or streamed:
             raise Unsupported("a result that cannot grow over its input")
-        others = (*network.nodes[: segment.first], *network.nodes[segment.end :])
-        if frontier & {network.root(node.output) for node in others}:
+        if frontier & made_outside:
             raise Unsupported("a result of which other steps make a part")
         largest = max(consumed, key=lambda tensor: _size(network.shapes[tensor]))
         overlay = largest, next(iter(frontier))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # A plan of more rows or words than this is a damaged program, not a network.
 _MAX_ROWS = 1 << 20
+_MANY_ROWS = 1 << 17  # after so many new ones it is worth looking for those that are free again
+_LEAST_GAP = 64  # of free rows, to be used again
 _MAX_MESH_WORDS = 1 << 26
 _MAX_STEPS = 1 << 18
 _MAX_WORK = 1 << 25  # steps of all loop nests; the largest program seen has 12 million
@@ -141,6 +143,8 @@ class Planner:
         self.pending: list[Task] = []
         self.tiles = [TileQueues() for _ in range(NUM_TILES)]
         self.num_rows = NUM_TILES * WIDE_ROWS
+        self.free_rows: list[tuple[int, int]] = []  # (first, end) of rows below ``num_rows``
+        self.rows_since_reuse = 0
         self.mesh_words = 0
         self.output_bytes = 0
         self.to_scalar: deque[tuple[int, bool]] = deque()  # packet, whether its producer ends
@@ -176,11 +180,33 @@ class Planner:
 
     def new_rows(self, number: int) -> int:
         """Reserve ``number`` consecutive rows; return the number of the first."""
+        self.rows_since_reuse += number
+        for place, (first, end) in enumerate(self.free_rows):
+            if end - first >= number:
+                self.free_rows[place] = first + number, end
+                return first
         first = self.num_rows
         self.num_rows += number
         if self.num_rows > _MAX_ROWS:
             raise EmulationError(f"more than {_MAX_ROWS} rows", why="the program is damaged")
         return first
+
+    def reuse_rows(self) -> None:
+        """Find the rows that no memory contains any more, where no data is on its way.
+
+        The steps of a plan run in order, so that later steps may overwrite what earlier ones read.
+        """
+        on_their_way = self.to_scalar or self.loopback or any(t.is_busy for t in self.tiles)
+        if self.rows_since_reuse < _MANY_ROWS or on_their_way:
+            return
+        self.rows_since_reuse = 0
+        first = NUM_TILES * WIDE_ROWS  # rows before it are the content at the start
+        kept = {row for tile in self.tiles for row in tile.rows.values() if row >= first}
+        ends = [*sorted(kept), self.num_rows]
+        starts = [first, *(row + 1 for row in ends[:-1])]
+        self.free_rows = [
+            (start, end) for start, end in zip(starts, ends) if end - start >= _LEAST_GAP
+        ]
 
     def new_mesh_words(self, number: int) -> int:
         """Reserve ``number`` words in flight; return the number of the first."""

@@ -48,6 +48,11 @@ class TileQueues:
     counters: list[int] = field(default_factory=lambda: [0] * NUM_COUNTERS)
     spline: Spline | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether rows are on their way to or through the tile."""
+        return bool(any(self.inbox) or self.fifo or self.headers or self.chunks)
+
     def queue(self, row: int) -> deque[int]:
         """Return the stream that arrives at ``row`` of wide memory."""
         queue = self.fifo.get(row)

@@ -125,5 +125,7 @@ class OpStep(Step):
             return kept[2]
         rows, headers = state.rows[self.rows], state.rows[self.headers]
         if kept is None or not (np.array_equal(kept[0], rows) and np.array_equal(kept[1], headers)):
-            kept = self._kept = rows, headers, self.prepare(rows, headers)
+            kept = rows, headers, self.prepare(rows, headers)
+            if self.constant or self.channels > _ROW_LANES:  # else activations: others next time
+                self._kept = kept
         return kept[2]

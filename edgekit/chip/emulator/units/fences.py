@@ -50,3 +50,5 @@ class Fence(Task):
                 queues.fifo.clear()
                 queues.headers.clear()
             self.waiting &= ~(1 << tile)
+        if self.drains and not any(task.waiting for task in planner.pending):
+            planner.reuse_rows()
