@@ -9,7 +9,7 @@ has rows of 16 bytes: a 4 x 4 matrix for each tap with the weights on its diagon
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,11 +138,16 @@ def _depthwise_rows(
 
 
 def place_parameters(
-    stages: dict[int, ConvolutionStage], limit: int, used: dict[int, int]
+    stages: dict[int, ConvolutionStage],
+    limit: int,
+    used: dict[int, int],
+    reads: Mapping[int, int],
 ) -> dict[int, list[Piece]]:
     """The rows of each layer in the tiles' wide memory, from ``used`` of a tile to ``limit``.
 
     A layer that does not fit is left out: it is streamed, or has to be spread over fewer tiles.
+    Layers that run in slices would be streamed once for each of their ``reads``, so the most read
+    ones come first.
 
     Raises:
         Unsupported: The rows of a depthwise layer, which cannot be cut, do not fit.
@@ -158,7 +163,11 @@ def place_parameters(
     alone = not any(used.values())
     scarce = not alone or total > (len(TILE_ORDER) - 1) * limit
     reserved = sum(rows[index] for index in depthwise) if scarce else 0
-    order = sorted(stages, key=lambda i: (i not in depthwise if reserved else 0, -rows[i]))
+    order = sorted(stages, key=lambda i: -rows[i])
+    if scarce:
+        order.sort(key=lambda i: -reads[i])
+    if reserved:
+        order.sort(key=lambda i: i not in depthwise)
     fits = len(stages) <= len(TILE_ORDER) and all(number <= limit for number in rows.values())
     if alone and fits:
         return {i: [Piece(TILE_ORDER[k], 0, rows[i])] for k, i in enumerate(order)}

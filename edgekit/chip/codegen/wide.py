@@ -119,7 +119,8 @@ def _place_parameters(convolutions: Convolutions, limit: int, used: dict[int, in
     """The parameters of one program, in the rows from ``used`` of each tile to ``limit``."""
     first = {index: stages[0] for index, stages in convolutions.items()}
     layers = {index: layer_parameters(stage) for index, stage in first.items()}
-    pieces = place_parameters(first, limit, dict(used))
+    reads = {index: len(stages) for index, stages in convolutions.items()}
+    pieces = place_parameters(first, limit, dict(used), reads)
     depthwise = frozenset(index for index, stage in first.items() if stage.node.depthwise)
     parameters = Parameters(layers, pieces, depthwise)
     for index, stages in convolutions.items():

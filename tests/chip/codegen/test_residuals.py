@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Residual blocks whose operands do not fit beside each other: computed in slices, bit-equal."""
+"""Networks that run in slices: residual blocks are bit-equal; parameters are sent once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 if sys.version_info < (3, 10):
     pytest.skip("the project's scripts need Python 3.10", allow_module_level=True)
 
-from edgekit.chip.codegen import Partition
+from edgekit.chip.codegen import Partition, make_program, partition
+from edgekit.chip.codegen.layout import Compute
 from edgekit.formats.tflite import Model, Subgraph
 from scripts.random_operators import Graph, random_feeds
 
@@ -51,3 +52,26 @@ def test_a_residual_block_of_twice_the_memory(
     model = _block(1, *shape)
     part = compare(model, random_feeds(model, 1), random_feeds(model, 0, extreme=255))
     assert part.reasons == {}
+
+
+def test_layers_that_run_several_times_are_not_the_streamed_ones() -> None:
+    """Convolutions of large maps, and a dense layer that fills the chip's memory."""
+    graph = Graph(np.random.default_rng(0), "INT8")
+    image = here = graph.activation((1, 80, 80, 4), 1.0)
+    for _ in range(4):
+        here = _convolution(graph, here, 256, 3)
+    pooled = graph.like(here, (1, 4, 4, 256))
+    names = ("stride_h", "stride_w", "filter_height", "filter_width")
+    options = {**dict.fromkeys(names, 20), "padding": "VALID"}
+    graph.add("MAX_POOL_2D", (here,), pooled, "Pool2DOptions", **options)
+    weights, spread = graph.weights((1600, 16 * 256), 0, per_channel=False)
+    end = graph.activation((1, 1600), spread)
+    graph.add("FULLY_CONNECTED", (pooled, weights, -1), end, "FullyConnectedOptions")
+    subgraph = Subgraph(tuple(graph.tensors), (image,), (end,), tuple(graph.operators), "main")
+    part = partition(Model((subgraph,), tuple(graph.buffers), "a wide network"))
+    assert part.reasons == {}
+    program = make_program(part.network, {i: graph.tensors[i] for i in (image, end)})
+    times = [each.index for each in program.layout.steps if isinstance(each, Compute)]
+    assert len(times) > len(set(times))
+    assert program.parameters.streamed
+    assert all(times.count(index) == 1 for index in program.parameters.streamed)
