@@ -16,6 +16,7 @@ from edgekit.chip.codegen.nodes import (
     Convolution,
     Elementwise,
     Extreme,
+    Flatten,
     L2Normalization,
     Network,
     Node,
@@ -28,6 +29,7 @@ from edgekit.chip.codegen.stages.addition import AdditionStage
 from edgekit.chip.codegen.stages.convolution import ConvolutionStage
 from edgekit.chip.codegen.stages.elementwise import ElementwiseStage
 from edgekit.chip.codegen.stages.extreme import ExtremeStage
+from edgekit.chip.codegen.stages.flatten import FlattenStage
 from edgekit.chip.codegen.stages.input import InputStage
 from edgekit.chip.codegen.stages.l2_normalization import L2NormalizationStage
 from edgekit.chip.codegen.stages.output import HOST_BYTES, own_bytes
@@ -42,6 +44,7 @@ _STAGES: dict[type[Node], Callable[..., Stage]] = {
     Convolution: ConvolutionStage,
     Elementwise: ElementwiseStage,
     Extreme: ExtremeStage,
+    Flatten: FlattenStage,
     L2Normalization: L2NormalizationStage,
     Pool: PoolStage,
     Product: ProductStage,

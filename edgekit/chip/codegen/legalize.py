@@ -41,7 +41,7 @@ _ZERO_CROSSING = 128  # what makes an int8 value unsigned
 
 
 _LONGEST_AXIS = 65_536  # of a tensor
-_MOST_CLASSES = 8192  # of a softmax; more do not fit the loops of an op
+_MOST_CLASSES = 16384  # of a softmax; more do not fit the loops of an op
 
 
 class Legalizer(NodeBuilder):

@@ -145,6 +145,9 @@ def split(builder: NodeBuilder, operator: Operator) -> None:
     """SPLIT, SPLIT_V."""
     with_sizes = operator.opcode == "SPLIT_V"
     source = operator.inputs[0 if with_sizes else 1]
+    if len(operator.outputs) == 1:
+        builder.aliases[operator.outputs[0]] = builder.root(source)
+        return
     axis = int(builder.values(operator.inputs[2 if with_sizes else 0]).reshape(-1)[0])
     rank = len(builder.tensors[source].shape)
     sizes = [builder.tensors[output].shape[axis % rank] for output in operator.outputs]

@@ -190,6 +190,28 @@ class Elementwise(OneSource):
 
 
 @dataclass(frozen=True)
+class Flatten(OneSource):
+    """A vector of all values of a map, row by row; its channels are whole words.
+
+    The window is the whole map.
+    """
+
+    source: int
+    output: int
+    window: Window
+    stage: OutputStage
+
+    def steps(self, positions: int, words: int) -> int:
+        """Steps of its op for ``positions`` outputs of ``words`` words."""
+        return positions * words
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether values stay as they are."""
+        return self.stage == COPY
+
+
+@dataclass(frozen=True)
 class Addition(TwoSources):
     """``weights[0] * first + weights[1] * second + offset``, then the output stage."""
 
@@ -303,7 +325,17 @@ class Extreme(TwoSources):
         return 2 * positions * -(-words // 16)
 
 
-Node = Union[Addition, Convolution, Elementwise, Extreme, L2Normalization, Pool, Product, Softmax]
+Node = Union[
+    Addition,
+    Convolution,
+    Elementwise,
+    Extreme,
+    Flatten,
+    L2Normalization,
+    Pool,
+    Product,
+    Softmax,
+]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from edgekit.chip.codegen.nodes import (
     COPY,
     Convolution,
     Elementwise,
+    Flatten,
     OutputStage,
     Shape,
     Window,
@@ -112,6 +113,8 @@ def place_values(
     height, width, channels = builder.shape(source)
     wanted = builder.shape(output)
     positions = height * width
+    if wanted[:2] == (1, 1) and _flattened(builder, source, output, stage):
+        return
     if channels % wanted[2] == 0:
         parts = channels // wanted[2]
         for part in range(parts):
@@ -140,6 +143,24 @@ def place_values(
     between = builder.add_temporary(builder.tensors[source], middle)
     place_values(builder, source, between, 0, stage)
     place_values(builder, between, output, first, COPY)
+
+
+def _flattened(builder: NodeList, source: int, output: int, stage: OutputStage) -> bool:
+    """Whether the source, one vector then, is gathered on one tile by as few copies as possible."""
+    height, width, channels = builder.shape(source)
+    joined = WORD // gcd(channels, WORD)  # positions in whole words
+    if height * width == 1 or width % joined:
+        return False
+    if height * width * channels > _MOST_BYTES:
+        return False
+    if joined > 1:
+        shape = height, width // joined, channels * joined
+        wide = builder.add_temporary(builder.tensors[source], shape)
+        window = Window(Axis(), Axis(joined, joined))
+        select_channels(builder, source, range(channels * joined), wide, window=window)
+        source, width = wide, width // joined
+    builder.nodes.append(Flatten(source, output, Window(Axis(height), Axis(width)), stage))
+    return True
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,33 @@ def test_a_reshape_that_moves_values(
     assert compare(model, random_feeds(model, 1)).reasons == {}
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 5, 7, 8), (1, 12, 16, 1), (1, 6, 10, 2), (1, 9, 8, 3), (1, 4, 3, 5), (1, 3, 2, 64)],
+)
+def test_a_map_that_becomes_a_vector(compare: Compare, shape: tuple[int, ...]) -> None:
+    """A softmax over all positions and channels."""
+    graph = Graph(np.random.default_rng(4), "INT8")
+    image = graph.activation(shape, 1.0)
+    vector = _reshape(graph, _relu(graph, image), (1, int(np.prod(shape))))
+    made = graph.fixed(vector, 1 / 256, -128)
+    graph.add("SOFTMAX", (vector,), made, "SoftmaxOptions", beta=1.0)
+    model = _model(graph, (image,), (made,))
+    assert compare(model, random_feeds(model, 1), random_feeds(model, 2)).reasons == {}
+
+
+def test_a_split_into_one_part(compare: Compare) -> None:
+    """Of the batch, too."""
+    graph = Graph(np.random.default_rng(4), "INT8")
+    image = graph.activation((1, 6, 5, 3), 1.0)
+    here = _relu(graph, image)
+    part = graph.like(here)
+    graph.add("SPLIT", (graph.integers(0), here), part, "SplitOptions", num_splits=1)
+    made = _relu(graph, part)
+    model = _model(graph, (image,), (made,))
+    assert compare(model, random_feeds(model, 1)).reasons == {}
+
+
 def test_an_input_that_is_reshaped_first(compare: Compare) -> None:
     graph = Graph(np.random.default_rng(4), "INT8")
     flat = graph.activation((1, 60), 1.0)

@@ -50,9 +50,13 @@ def test_softmax_of_more_positions_than_at_a_time(compare: Compare) -> None:
     _check(compare, "SOFTMAX", 1, (1, 2, 2, 900))
 
 
+def test_the_softmax_of_the_most_classes(compare: Compare) -> None:
+    _check(compare, "SOFTMAX", 0, (1, 16384))
+
+
 def test_softmax_of_too_many_classes_is_refused() -> None:
-    part = partition(random_model(0, ("SOFTMAX",), (1, 8193)))
-    assert part.reasons == {0: "a softmax over more than 8,192 classes"}
+    part = partition(random_model(0, ("SOFTMAX",), (1, 16385)))
+    assert part.reasons == {0: "a softmax over more than 16,384 classes"}
 
 
 @pytest.mark.parametrize("opcode", _VALUE_BY_VALUE)

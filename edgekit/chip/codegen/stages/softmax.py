@@ -53,7 +53,7 @@ _WIDE = 65535  # the largest 16-bit value
 _ROOT_FACTOR = np.float32(46340)  # scale of the 16-bit 1/sqrt: its square is below 2^31
 _RECIPROCAL_LIMIT = 32768
 _FIFO_ROWS = 4
-# Of each position, behind its values and exponentials: largest, unused, root, squares.
+# Of each position, behind its values and exponentials: largest, those of the lanes, root, squares.
 _POSITION_WORDS = 1 + 1 + 2 + 4
 # Pairs of int16 weights minus their zero point 1: (2, 1) takes the first value, (1, 2) the second.
 _FIRST, _SECOND, _NEITHER = 0x10002, 0x20001, 0x10001
@@ -91,31 +91,48 @@ class SoftmaxStage(DenseStage):
     # The largest value, and the differences.
 
     def _largest(self, emitter: Emitter) -> None:
+        """The largest value of each lane of all words, then of the four lanes."""
         self.put(emitter, "n2w", self._feed_values)
+        self.put(emitter, "op.max", self._largest_lanes_op)
+        emitter.reset()
+        self.put(emitter, "n2w", lambda part: feed(self._at.lanes, [(1, 1), *part.dense(1)]))
         self.put(emitter, "op.max", self._largest_op)
         emitter.reset()
 
+    @property
+    def _fifo_rows(self) -> int:
+        """Rows in which words wait for the op; a position has a multiple of so many words."""
+        return _FIFO_ROWS if self.words % _FIFO_ROWS == 0 else 2
+
     def _feed_values(self, part: Part) -> Fields:
-        return feed(self._at.values, [(1, self.words), *part.dense(self.words)])
+        """A word a row, the lanes of which become outputs."""
+        fields = _in_turns(self._at.values, self.words * part.positions, self._fifo_rows)
+        return {**fields, "transpose": 1}
+
+    def _largest_lanes_op(self, part: Part) -> Fields:
+        rows = self._fifo_rows
+        rounds = self.words // rows
+        nest = [(0, rounds), (0, part.positions)]
+        return {
+            **_LARGEST,
+            **loops(rows, rounds, part.positions),
+            "out_base": self._at.lanes,
+            "par_rows": rows,
+            **op_nest_fields("out_", filled([(WORD, 1), *part.dense(WORD)])),
+            **op_nest_fields("par_", [(ROW_UNITS, rows), *nest]),
+            **op_nest_fields("psum_", [(0, self.words), (0, part.positions)]),
+        }
 
     def _largest_op(self, part: Part) -> Fields:
-        nest = [(0, self.words), (0, part.positions)]
+        nest = [(0, 1), (0, part.positions)]
         return {
-            **STREAMED,
-            **loops(LANES, self.words, part.positions),
+            **_LARGEST,
+            **loops(LANES, 1, part.positions),
             "out_base": self._at.largest,
-            "out_flag": 3,
-            "out_levels": 3,
             "par_rows": 1,
-            "psum_levels": 0x840,
-            "cfg2": 6,
-            "group_level": 1,
-            "reduce": 3,
-            "mult": float_bits(1.0),
-            "clamp_max": float_bits(255.0),
             **op_nest_fields("out_", filled([(WORD, 1), *part.dense(WORD)])),
             **op_nest_fields("par_", [(1, LANES), *nest]),
-            **op_nest_fields("psum_", [(0, LANES * self.words), (0, part.positions)]),
+            **op_nest_fields("psum_", [(0, LANES), (0, part.positions)]),
         }
 
     def _subtract(self, emitter: Emitter) -> None:
@@ -139,7 +156,7 @@ class SoftmaxStage(DenseStage):
             "in_base": self._at.largest,
             "in_flag": 1,
             "in_levels": 1,
-            "out_base": self._at.unused,
+            "out_base": self._at.lanes,
             "out_levels": 1,
             "par_base": SELECTION,
             "psum_base": self.sums,
@@ -255,21 +272,8 @@ class SoftmaxStage(DenseStage):
         emitter.reset()
 
     def _feed_sums(self, part: Part) -> Fields:
-        """Words to four rows of wide memory, one a row, in turns."""
-        number = 2 * self.words * part.positions
-        return {
-            "n_addr": self._at.exponentials,
-            "n_levels": 1,
-            "w_addr": FIFO,
-            "w_levels": 1,
-            "w_circular": 1,
-            "w_rows": _FIFO_ROWS,
-            **HANDED_OVER,
-            "s0_f1": 1,
-            "s0_level": 1,
-            **nest_fields("n_", [(1, number)], NARROW_DMA_LEVELS),
-            **nest_fields("w_", [(1, _FIFO_ROWS), (0, number // _FIFO_ROWS)], DMA_LEVELS),
-        }
+        """A word a row."""
+        return _in_turns(self._at.exponentials, 2 * self.words * part.positions, _FIFO_ROWS)
 
     def _root_op(self, part: Part) -> Fields:
         rounds = 2 * self.words // _FIFO_ROWS
@@ -408,6 +412,17 @@ class SoftmaxStage(DenseStage):
         load_spline(emitter, table, self._tiles)
 
 
+_LARGEST: Fields = {
+    **STREAMED,
+    "out_flag": 3,
+    "out_levels": 3,
+    "psum_levels": 0x840,
+    "cfg2": 6,
+    "group_level": 1,
+    "reduce": 3,
+    "mult": float_bits(1.0),
+    "clamp_max": float_bits(255.0),
+}
 _DIFFERENCE: Fields = {
     "w_zp": 1,
     **ALL_CHANNELS,
@@ -415,6 +430,23 @@ _DIFFERENCE: Fields = {
     "clamp_min": float_bits(-255.0),
     "out_zp": 255,
 }
+
+
+def _in_turns(address: int, number: int, rows: int) -> Fields:
+    """Words to ``rows`` rows of wide memory, one a row, in turns."""
+    return {
+        "n_addr": address,
+        "n_levels": 1,
+        "w_addr": FIFO,
+        "w_levels": 1,
+        "w_circular": 1,
+        "w_rows": rows,
+        **HANDED_OVER,
+        "s0_f1": 1,
+        "s0_level": 1,
+        **nest_fields("n_", [(1, number)], NARROW_DMA_LEVELS),
+        **nest_fields("w_", [(1, rows), (0, number // rows)], DMA_LEVELS),
+    }
 
 
 class _Places:
@@ -425,6 +457,6 @@ class _Places:
         self.values = scratch + SCRATCH_BYTES
         self.exponentials = self.values + WORD * words * positions
         self.largest = self.exponentials + 2 * WORD * words * positions
-        self.unused = self.largest + WORD * positions
-        self.roots = self.unused + WORD * positions
+        self.lanes = self.largest + WORD * positions  # and what nothing reads
+        self.roots = self.lanes + WORD * positions
         self.squares = self.roots + 2 * WORD * positions  # and a word behind the last
