@@ -26,14 +26,6 @@ from edgekit.evaluate.class_names import (
     label_map,
     order_warnings,
 )
-from edgekit.evaluate.coco_judge import (
-    BOXES,
-    KEYPOINTS,
-    CocoJudge,
-    categories_of_classes,
-    person_category,
-)
-from edgekit.evaluate.mask_judge import MaskJudge
 from edgekit.evaluate.no_judge import NoJudge
 from edgekit.evaluate.tally import Head, Tally
 from edgekit.tasks import (
@@ -241,15 +233,21 @@ def _check_same_classes(case: Case, heads: Sequence[Head]) -> None:
 
 
 def _of_files(case: Case, task: str) -> Judge:
+    from edgekit.evaluate import coco_judge  # noqa: PLC0415 - for these data sets only
+    from edgekit.evaluate.mask_judge import MaskJudge  # noqa: PLC0415
+
     dataset, decoders = case.dataset, case.decoders
     if task == SEGMENTATION and isinstance(dataset, MaskDataset):
         return MaskJudge(decoders, case.names)
     if task == DETECTION and isinstance(dataset, CocoDataset):
         classes = decoders[0].num_classes
-        categories = categories_of_classes(dataset, classes, case.names, case.label_offset)
-        return CocoJudge(decoders, dataset, categories, BOXES)
+        categories = coco_judge.categories_of_classes(
+            dataset, classes, case.names, case.label_offset
+        )
+        return coco_judge.CocoJudge(decoders, dataset, categories, coco_judge.BOXES)
     if task == POSE and isinstance(dataset, CocoDataset):
-        return CocoJudge(decoders, dataset, person_category(dataset), KEYPOINTS)
+        categories = coco_judge.person_category(dataset)
+        return coco_judge.CocoJudge(decoders, dataset, categories, coco_judge.KEYPOINTS)
     if len(case.engines) > 1:
         return NoJudge(len(case.engines))  # their answers are compared with each other
     raise DataError(

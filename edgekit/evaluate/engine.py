@@ -20,6 +20,7 @@ from edgekit.evaluate.batch import with_batch
 from edgekit.formats.tflite import write_model
 from edgekit.quant import quantize
 from edgekit.runtime import Runner, RunnerOptions
+from edgekit.runtime.latency import percentiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,7 +91,7 @@ class Engine:
             return
         wanted = largest_batch
         if not exactly:
-            wanted = int(min(largest_batch, _BATCH_S / float(np.median(self.times_s))))
+            wanted = int(min(largest_batch, _BATCH_S / float(percentiles(self.times_s, (50,))[0])))
         if wanted > self.batch and self._seen:
             copy = with_batch(self.single.model, wanted)
             if copy is not None:

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
-import numpy as np
-
 from edgekit.files import integer_in
 from edgekit.result import Result
 from edgekit.runtime.devices import CPU
+from edgekit.runtime.latency import percentiles
 
 SYSFS = Path("/sys")
 _PERIOD_S = 0.5
@@ -92,7 +91,9 @@ def judge_drift(thermal: Thermal | None, times_s: Sequence[float]) -> Thermal | 
     if thermal is None or thermal.throttled is not None or len(times_s) < _FEWEST_TIMES:
         return thermal
     quarter = len(times_s) // 4
-    first, last = float(np.median(times_s[:quarter])), float(np.median(times_s[-quarter:]))
+    first, last = (
+        float(percentiles(part, (50,))[0]) for part in (times_s[:quarter], times_s[-quarter:])
+    )
     note = f"throttled is judged by the times: the last quarter took {last / first:.2f} times the"
     note = "; ".join(part for part in (thermal.note, f"{note} first") if part)
     return replace(thermal, throttled=last > _DRIFT * first, note=note)
