@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LOADING, PREPARED, RAN, FAILED, NO_MEMORY = "loading", "prepared", "ran", "failed", "no memory"
 # In addition to what the process has already, and to four copies of the model.
 _MEMORY_BYTES = 5 << 28
+NO_REASON = "the runtime gives no reason; its tensors may need more memory than there is"
 _MORE_INPUTS_S = 0.05  # a model that is at least this fast is tried on more inputs than zeros
 _MORE_INPUTS_BYTES = 1 << 24
 
@@ -83,7 +84,8 @@ def run_trial(trial: Trial, library: InterpreterLibrary, report: Report) -> None
                 trial.content, library, resolver, trial.num_threads, shapes=trial.shapes
             )
         except (RuntimeError, ValueError) as refused:
-            error = error or one_line(refused)
+            # TensorFlow Lite does not say that it could not allocate the tensors.
+            error = error or one_line(refused) or NO_REASON
             if XNNPACK_FAILED not in error:
                 break
             continue

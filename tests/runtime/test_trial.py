@@ -73,6 +73,25 @@ def test_a_model_that_aborts_the_kernels_is_an_error(kernels: str) -> None:
     assert "SIGABRT" in caught.value.what
 
 
+def test_a_model_whose_tensors_are_not_allocated_is_an_error() -> None:
+    """The constant of a resize is its real size: 2 to the power of 31 rows, not the declared 14."""
+    half = Quantization((0.5,), (0,))
+    tensors = (
+        Tensor("x", (1, 7, 1, 3), "INT8", 0, half),
+        Tensor("size", (2,), "INT32", 1),
+        Tensor("y", (1, 14, 2, 3), "INT8", 0, half),
+    )
+    size = np.array([(1 << 31) - 1, 2], np.int32).view(np.uint8)
+    options = {"align_corners": True, "half_pixel_centers": False}
+    resize = Operator(
+        "RESIZE_NEAREST_NEIGHBOR", 1, (0, 1), (2,), options, "ResizeNearestNeighborOptions"
+    )
+    model = Model((Subgraph(tensors, (0,), (2,), (resize,)),), (np.empty(0, np.uint8), size))
+    with pytest.raises(UnsupportedModelError) as caught:
+        Runner(write_model(model))
+    assert "memory" in f"{caught.value.what} {caught.value.why}"
+
+
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="tflite-runtime's kernel ends")
 def test_a_small_model_that_does_not_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference kernel writes the product of floats into an int8 tensor, then loops."""
