@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgekit.checking import check
     from edgekit.chip.isa.listing import disasm
     from edgekit.compiling import compile  # noqa: A004 - the command's name
+    from edgekit.confirm import confirm
     from edgekit.data import open_dataset
     from edgekit.doctor.checks import doctor
     from edgekit.errors import EdgeKitError
@@ -45,6 +46,7 @@ __all__ = [
     "check",
     "compare",
     "compile",
+    "confirm",
     "convert",
     "demo",
     "deploy",
@@ -72,6 +74,7 @@ _PUBLIC = {
     "check": "edgekit.checking",
     "compare": "edgekit.evaluate",
     "compile": "edgekit.compiling",
+    "confirm": "edgekit.confirm",
     "convert": "edgekit.host.convert",
     "demo": "edgekit.host.demo",
     "deploy": "edgekit.fleet",

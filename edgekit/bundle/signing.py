@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ed25519 signatures of a bundle's manifest, which names the hash of every other file.
+"""Ed25519 signatures: of a bundle's manifest, which names the hash of every other file, and others.
 
 ``openssl pkeyutl -verify -rawin`` also accepts them: they sign the manifest's unchanged bytes.
 """
@@ -28,13 +28,41 @@ def sign(message: bytes, key: PathLike) -> bytes:
         InputError: The file does not contain such a key.
         MissingExtraError: cryptography is not installed.
     """
-    content = read_bytes(key, "private key", MOST_TEXT_BYTES)
+    return bytes(_private(key).sign(message))
+
+
+def public_key_of(key: PathLike, *, is_private: bool = False) -> bytes:
+    """Return the 32 bytes of the public key in the file ``key``, or of a private key there.
+
+    Raises:
+        InputError: The file does not contain such a key.
+        MissingExtraError: cryptography is not installed.
+    """
+    loaded = _private(key).public_key() if is_private else _public(key)
     library = _serialization()
-    load = library.load_pem_private_key
-    if content.startswith(_OPENSSH):
-        load = library.load_ssh_private_key
-    loaded = _load(lambda: load(content, None), key, "private", "Ed25519PrivateKey")
-    return bytes(loaded.sign(message))
+    raw = library.Encoding.Raw, library.PublicFormat.Raw
+    return bytes(loaded.public_bytes(*raw))
+
+
+def is_signed_by(message: bytes, signature: bytes, public: bytes) -> bool:
+    """Whether the owner of a public key made ``signature`` of ``message``.
+
+    Args:
+        message: Any bytes.
+        signature: 64 bytes; any others are no signature.
+        public: The 32 bytes of the key; any others are no key.
+
+    Raises:
+        MissingExtraError: cryptography is not installed.
+    """
+    name = "cryptography.hazmat.primitives.asymmetric.ed25519"
+    keys = require(name, extra=_EXTRA, purpose=_PURPOSE)
+    invalid = require("cryptography.exceptions", extra=_EXTRA, purpose=_PURPOSE).InvalidSignature
+    try:
+        keys.Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (invalid, ValueError):
+        return False
+    return True
 
 
 def check_signature(message: bytes, signature: bytes, key: PathLike, where: str = "") -> None:
@@ -51,12 +79,7 @@ def check_signature(message: bytes, signature: bytes, key: PathLike, where: str 
         InputError: The file does not contain an Ed25519 public key.
         MissingExtraError: cryptography is not installed.
     """
-    content = read_bytes(key, "public key", MOST_TEXT_BYTES)
-    library = _serialization()
-    load = library.load_pem_public_key
-    if content.startswith(_SSH_PUBLIC):
-        load = library.load_ssh_public_key
-    loaded = _load(lambda: load(content), key, "public", "Ed25519PublicKey")
+    loaded = _public(key)
     if not signature:
         raise BundleError(
             "the bundle is not signed",
@@ -74,6 +97,24 @@ def check_signature(message: bytes, signature: bytes, key: PathLike, where: str 
             why="the bundle was changed after it was signed, or another key signed it",
             fix="do not use it; get the bundle and the key again from its maker",
         ) from error
+
+
+def _private(key: PathLike) -> Any:  # noqa: ANN401 - of an optional module
+    content = read_bytes(key, "private key", MOST_TEXT_BYTES)
+    library = _serialization()
+    load = library.load_pem_private_key
+    if content.startswith(_OPENSSH):
+        load = library.load_ssh_private_key
+    return _load(lambda: load(content, None), key, "private", "Ed25519PrivateKey")
+
+
+def _public(key: PathLike) -> Any:  # noqa: ANN401 - of an optional module
+    content = read_bytes(key, "public key", MOST_TEXT_BYTES)
+    library = _serialization()
+    load = library.load_pem_public_key
+    if content.startswith(_SSH_PUBLIC):
+        load = library.load_ssh_public_key
+    return _load(lambda: load(content), key, "public", "Ed25519PublicKey")
 
 
 def _serialization() -> Any:  # noqa: ANN401 - an optional module

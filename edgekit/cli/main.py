@@ -58,6 +58,7 @@ COMMANDS = (
     "estimate",
     "disasm",
     "emulate",
+    "confirm",
     "run",
     "evaluate",
     "compare",

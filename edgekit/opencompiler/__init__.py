@@ -5,7 +5,12 @@ from __future__ import annotations
 
 from edgekit.opencompiler.compile import compile_open
 from edgekit.opencompiler.errors import NotCompiledError, VerificationError
-from edgekit.opencompiler.program import CompiledProgram, compile_program, compile_programs
+from edgekit.opencompiler.program import (
+    CompiledProgram,
+    compile_program,
+    compile_programs,
+    instructions_of,
+)
 from edgekit.opencompiler.result import CompiledModel, CompileResult, Verification
 
 __all__ = [
@@ -18,4 +23,5 @@ __all__ = [
     "compile_open",
     "compile_program",
     "compile_programs",
+    "instructions_of",
 ]

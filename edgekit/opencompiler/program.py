@@ -29,6 +29,7 @@ from edgekit.opencompiler.verify import only_part, verify, verify_together
 from edgekit.rewrite.custom_operator import EdgeTpuPart, with_custom_operators
 
 if TYPE_CHECKING:
+    from edgekit.chip.isa.decode import Instruction
     from edgekit.formats.darwinn import Package
 
 
@@ -138,8 +139,13 @@ def _finish(
 
 
 def audit_package(package: Package) -> Audit:
-    """Compare the instructions of a package with those that Google's compiler emits."""
-    programs = [
+    """Compare the instructions of a package with those of Google's programs and with evidence."""
+    return audit(Vocabulary.load(read_evidence().trusted), *instructions_of(package))
+
+
+def instructions_of(package: Package) -> list[list[Instruction]]:
+    """Return the instructions of each program in a package."""
+    return [
         [
             instruction
             for chunk in executable.instruction_bitstreams
@@ -147,7 +153,6 @@ def audit_package(package: Package) -> Audit:
         ]
         for executable in package.executables
     ]
-    return audit(Vocabulary.load(read_evidence().confirmed), *programs)
 
 
 def _unseen(audited: Audit, where: str) -> NotCompiledError:

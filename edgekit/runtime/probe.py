@@ -20,7 +20,8 @@ from edgekit.versions import pair_verdict, working_pair
 CHILD = "edgekit.runtime.probe_child"
 # A USB Accelerator needs some seconds at its first use, to load its firmware and reconnect.
 TIMEOUT_S = 60.0
-_DOING = {
+# What the child did when it ended, by its last stage.
+DOING = {
     "": "starting Python",
     STARTED: "loading libedgetpu",
     LOADED: "loading the interpreter",
@@ -106,7 +107,7 @@ def refusal(text: str, library: str, stage: str = PREPARED) -> DeviceError:
     known = explain(text).matches
     if not known:
         return DeviceError(
-            f"the Edge TPU's library failed while {_DOING[stage]}",
+            f"the Edge TPU's library failed while {DOING[stage]}",
             where=library,
             why=text,
             fix="run edgekit doctor",
@@ -172,7 +173,7 @@ def _death(
     versions: Mapping[str, str],
 ) -> DeviceError:
     """Return the error for a child without a result: both versions, and a pair that works."""
-    doing = _DOING[str(reported.get("stage", ""))]
+    doing = DOING[str(reported.get("stage", ""))]
     how = finished.signal_name or f"exit status {finished.returncode}"
     ended = f"was ended by {how}" if finished.signal_name else f"ended with {how}"
     if finished.timed_out:

@@ -35,7 +35,7 @@ def main(request_json: str, wanted: str = "") -> None:
         _report(error=f"{request['library']}: undefined symbol: {_CREATE}")
         return
     version = version_of(library)
-    _report(stage=LOADED, version=version, path=_path_of(request["library"]))
+    _report(stage=LOADED, version=version, path=library_path(request["library"]))
     if not wanted:
         return
     have = runtime_version_in(version)
@@ -73,7 +73,7 @@ def version_of(library: Any) -> str:  # noqa: ANN401 - what ctypes loads
     return (library.edgetpu_version() or b"").decode("utf-8", "replace")
 
 
-def _path_of(name: str) -> str:
+def library_path(name: str) -> str:
     """Return where the loader found the library, if the system shows it; else ``name``."""
     try:
         lines = Path("/proc/self/maps").read_text(errors="replace").splitlines()

@@ -17,6 +17,7 @@ from edgekit.chip.codegen.vocabulary.audit import (
 )
 from edgekit.chip.codegen.vocabulary.entries import Entry, Evidence, Vocabulary
 from edgekit.chip.codegen.vocabulary.evidence import (
+    EVIDENCE_VARIABLE,
     EvidenceReport,
     UserEvidence,
     evidence_file,
@@ -25,6 +26,7 @@ from edgekit.chip.codegen.vocabulary.evidence import (
 from edgekit.chip.codegen.vocabulary.nearest import AuditDifference
 
 __all__ = [
+    "EVIDENCE_VARIABLE",
     "Audit",
     "AuditDifference",
     "AuditFinding",

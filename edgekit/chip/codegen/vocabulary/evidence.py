@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evidence from chips: which texts of the vocabulary occur in programs that a chip ran rightly.
 
-One JSON file in the user's data folder. Each text names the reports that support it.
+One JSON file in the user's data folder, or where ``EDGEKIT_EVIDENCE`` says, in addition to the one
+that edgekit contains. Each text names the reports that support it. ``edgekit confirm`` makes
+reports on a chip, ``edgekit confirm --import`` writes the file.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from edgekit.errors import InputError
 from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
 from edgekit.result import Result
 
+EVIDENCE_VARIABLE = "EDGEKIT_EVIDENCE"  # names another file
+PACKAGED_FILE = Path(__file__).with_name("evidence.json")  # of the project; may be absent
 Support = Mapping[str, Tuple[str, ...]]  # text -> SHA-256 of each report
 
 
@@ -35,8 +39,8 @@ class EvidenceReport(Result):
 class UserEvidence(Result):
     """What chips have confirmed, as far as this machine has been told.
 
-    ``suspects`` are texts of programs that a chip computed differently or did not finish, if no
-    program with them matched.
+    ``suspects`` are texts of programs that a chip computed differently or did not finish. A text
+    can be confirmed by one report and suspected by another: it then is not trusted.
     """
 
     schema: ClassVar[str] = "edgekit.evidence/1"
@@ -44,7 +48,12 @@ class UserEvidence(Result):
     reports: tuple[EvidenceReport, ...] = ()  # in the order of their import
     # The text of each form, level pattern and order that chips ran rightly: SHA-256 of the reports.
     confirmed: Support = field(default_factory=dict)
-    suspects: Support = field(default_factory=dict)  # the same for those of failed programs only
+    suspects: Support = field(default_factory=dict)  # the same for those of failed programs
+
+    @property
+    def trusted(self) -> frozenset[str]:
+        """The texts that reports confirm and no report suspects."""
+        return frozenset(self.confirmed) - frozenset(self.suspects)
 
     def with_report(
         self, source: EvidenceReport, confirmed: Iterable[str], suspects: Iterable[str]
@@ -52,33 +61,47 @@ class UserEvidence(Result):
         """Return the evidence with one more report; the same report counts once."""
         if any(each.sha256 == source.sha256 for each in self.reports):
             return self
-        merged = _merge(self.confirmed, confirmed, source.sha256)
-        suspected = _merge(self.suspects, suspects, source.sha256)
         return replace(
             self,
             reports=(*self.reports, source),
-            confirmed=merged,
-            suspects={text: names for text, names in suspected.items() if text not in merged},
+            confirmed=_merge(self.confirmed, confirmed, source.sha256),
+            suspects=_merge(self.suspects, suspects, source.sha256),
         )
+
+    def with_evidence(self, other: UserEvidence) -> UserEvidence:
+        """Return both, where a report that is in both counts once."""
+        merged = self
+        for report in other.reports:
+            texts = (
+                [text for text, names in support.items() if report.sha256 in names]
+                for support in (other.confirmed, other.suspects)
+            )
+            merged = merged.with_report(report, *texts)
+        return merged
 
 
 def evidence_file() -> Path:
-    """Return the file of this machine: ``XDG_DATA_HOME/edgekit/evidence.json``."""
+    """Return this user's file: ``EDGEKIT_EVIDENCE``, or ``XDG_DATA_HOME/edgekit/evidence.json``."""
+    named = os.environ.get(EVIDENCE_VARIABLE)
+    if named:
+        return Path(named)
     place = os.environ.get("XDG_DATA_HOME") or os.environ.get("LOCALAPPDATA")
     return Path(place or Path("~", ".local", "share").expanduser()) / "edgekit" / "evidence.json"
 
 
 def read_evidence(path: PathLike | None = None) -> UserEvidence:
-    """Return the evidence in ``path`` (None: this machine's file); empty without the file.
+    """Return the evidence in ``path``; empty if the file does not exist.
 
-    Texts made under other rules cannot be compared, and are left out.
+    None returns what edgekit contains together with this user's file, see `evidence_file`. Texts
+    made under other rules cannot be compared, and are left out.
 
     Raises:
         InputError: The file is not edgekit's evidence.
     """
-    place = evidence_file() if path is None else Path(path)
-    empty = UserEvidence(rules_id())
-    if path is None and not place.exists():
+    if path is None:
+        return read_evidence(PACKAGED_FILE).with_evidence(read_evidence(evidence_file()))
+    place, empty = Path(path), UserEvidence(rules_id())
+    if not place.exists():
         return empty
     content = read_bytes(place, "evidence", MOST_TEXT_BYTES)
     try:
