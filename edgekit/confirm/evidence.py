@@ -25,7 +25,7 @@ from edgekit.chip.codegen.vocabulary import (
     evidence_file,
     read_evidence,
 )
-from edgekit.confirm.ladder import Rung, ladder_size, make_rungs
+from edgekit.confirm.ladder import Rung, ladder_size, make_rung
 from edgekit.confirm.report import (
     EDGE_TPU,
     FAILED,
@@ -130,8 +130,7 @@ def import_reports(
     for each in read:
         _require_chip(each)
         _require_signer(each, verify_key)
-    numbers = [rung.number for each in read for rung in each.report.rungs]
-    rungs = _made_again(max(1, min(ladder_size(), max(numbers))), on_rung)
+    rungs = _made_again([rung.number for each in read for rung in each.report.rungs], on_rung)
     judged = [_judge(each, rungs) for each in read]
     seen = frozenset(Vocabulary.load().entries)
     files.make_folder(target.parent)
@@ -208,11 +207,12 @@ def _require_signer(read: _Read, key: files.PathLike | None) -> None:
     )
 
 
-def _made_again(last: int, on_rung: OnRung) -> Mapping[int, Rung]:
+def _made_again(numbers: Sequence[int], on_rung: OnRung) -> Mapping[int, Rung]:
+    wanted = sorted({number for number in numbers if 1 <= number <= ladder_size()})
     rungs = {}
-    for rung in make_rungs(last):
-        rungs[rung.entry.number] = rung
-        on_rung(rung.entry.number, last)
+    for done, number in enumerate(wanted, 1):
+        rungs[number] = make_rung(number)
+        on_rung(done, len(wanted))
     return rungs
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -110,6 +110,11 @@ def make_rungs(last: int | None = None) -> Iterator[Rung]:
         yield rung
 
 
+def make_rung(number: int) -> Rung:
+    """Return one rung; its new forms are all unseen ones, as if there were no earlier rung."""
+    return _make(number, RECIPES[number - 1], frozenset(Vocabulary.load().entries), set())
+
+
 def rung_inputs(model: Model) -> tuple[NDArray[np.int8], ...]:
     """Return the inputs of a rung, in the order of `INPUT_KINDS`; each (1, ...) of int8."""
     shape = model.main.tensors[model.main.inputs[0]].shape
@@ -125,7 +130,7 @@ def hash_of(arrays: Sequence[NDArray[Any]]) -> str:
     return sha256_hex(b"".join(np.ascontiguousarray(each).tobytes() for each in arrays))
 
 
-def write_ladder(rungs: Iterator[Rung], folder: Path) -> Ladder:
+def write_ladder(rungs: Iterable[Rung], folder: Path) -> Ladder:
     """Write the models of ``rungs`` and ``ladder.json`` into ``folder``, which is created.
 
     Raises:
