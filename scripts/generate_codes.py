@@ -20,6 +20,7 @@ _FAMILIES = {
     "bundle": "bundles",
     "cause": "why an int8 model is worse than its float original",
     "compiler": "edgetpu_compiler",
+    "confirm": "evidence from chips",
     "data": "data",
     "deploy": "boards",
     "device": "devices",

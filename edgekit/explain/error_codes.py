@@ -191,6 +191,45 @@ ERROR_CODES = tuple(
             "Write the program all the same with --compiler edgekit.",
         ),
         (
+            "confirm.no_chip",
+            "A report of edgekit confirm that is not evidence",
+            "Evidence needs a chip. The report says that software ran the programs, that the "
+            "library is not a build of libedgetpu, or that the machine did not list an Edge TPU "
+            "on USB or PCIe. Exit status 3.",
+            "Run edgekit confirm on a machine with an Edge TPU, without --device emulator.",
+        ),
+        (
+            "confirm.other_version",
+            "A report of edgekit confirm about other programs",
+            "edgekit confirm --import makes the programs again and compares their hashes. This "
+            "version of edgekit makes none of the report's programs, or this machine's numpy "
+            "computes other constants. Exit status 3.",
+            "Import it with the version that made it (edgekit in the report), or let the owner run "
+            "this version.",
+        ),
+        (
+            "confirm.report",
+            "A file that is not a report of edgekit confirm",
+            "It is not JSON, has another schema than edgekit.confirm/1, or lacks a member. Exit "
+            "status 3.",
+            "Name the file that edgekit confirm wrote: edgekit-confirm.json.",
+        ),
+        (
+            "confirm.seal",
+            "A report of edgekit confirm that was changed",
+            "The seal, a SHA-256 of everything else in the document, or the signature is not that "
+            "of the content: the file was damaged or edited. Exit status 3.",
+            "Get the file again from its owner, unchanged.",
+        ),
+        (
+            "confirm.signature",
+            "A report of edgekit confirm without the wanted signature",
+            "With --verify-key, every report has to be signed by the owner of that key. Exit "
+            "status 3.",
+            "The owner signs with edgekit confirm --sign KEY; without --verify-key, reports of "
+            "everyone are imported.",
+        ),
+        (
             "compiler.verification",
             "edgekit's own compiler made a wrong program",
             "The emulator executed the program, and a value differed from the model's arithmetic, "

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.confirm import ConfirmOptions
 from edgekit.confirm.ladder import Rung, make_rung, write_ladder
+from edgekit.confirm.run import run_ladder
 from edgekit.doctor.machine import Machine
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.libedgetpu import LIBRARY_VARIABLE
@@ -82,18 +84,46 @@ def library(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
     """An honest stand-in; the loader gives a copy a new state."""
-    path = tmp_path / "libedgetpu.so.1"
-    shutil.copyfile(str(build(version=GOOGLES)), str(path))
-    monkeypatch.setenv(LIBRARY_VARIABLE, str(path))
-    monkeypatch.setenv("STANDIN_ANSWERS", str(short.answers))
-    return path
+    return _use_library(build, short, tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     """A machine that lists a USB Accelerator."""
-    folder = tmp_path / "root" / "sys" / "bus" / "usb" / "devices" / "2-1"
+    return _machine_with_usb(tmp_path / "root")
+
+
+@pytest.fixture(scope="session")
+def honest(
+    build: Build,
+    short: Short,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
+    """The report of a chip that matched on all rungs."""
+    folder = tmp_path_factory.mktemp("honest")
+    output, options = folder / "report.json", ConfirmOptions(ladder=short.folder)
+    with pytest.MonkeyPatch.context() as patch:
+        _use_library(build, short, folder, patch)
+        run_ladder(output, options, machine=_machine_with_usb(folder / "root"))
+    return output.read_text()
+
+
+def _use_library(
+    build: Build,
+    short: Short,
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+) -> Path:
+    path = folder / "libedgetpu.so.1"
+    shutil.copyfile(str(build(version=GOOGLES)), str(path))
+    patch.setenv(LIBRARY_VARIABLE, str(path))
+    patch.setenv("STANDIN_ANSWERS", str(short.answers))
+    return path
+
+
+def _machine_with_usb(root: Path) -> Machine:
+    folder = root / "sys" / "bus" / "usb" / "devices" / "2-1"
     folder.mkdir(parents=True)
     for name, value in (("idVendor", "18d1"), ("idProduct", "9302"), ("speed", "5000")):
         (folder / name).write_text(f"{value}\n")
-    return Machine(tmp_path / "root")
+    return Machine(root)
