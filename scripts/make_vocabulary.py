@@ -283,9 +283,9 @@ have all of its forms:
 {left_out}
 
 So an unseen form is not wrong. It means that none of these {models} models has an instruction that
-differs from it in numbers only, and that its first run on a chip is a test. A file of evidence in
-the user's data folder (`edgekit.evidence/1`) can name forms of programs that a chip ran as the
-emulator does: they are then "confirmed" instead of "unseen". No command writes that file yet.
+differs from it in numbers only, and that its first run on a chip is a test. `edgekit confirm` is
+that test ([guide](guides/confirm.md)): what a chip runs as the emulator does becomes "confirmed"
+instead of "unseen", in a file of evidence in the user's data folder (`edgekit.evidence/1`).
 
 ## Examples
 

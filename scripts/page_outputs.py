@@ -40,6 +40,7 @@ PAGES = (
     "docs/guides/convert.md",
     "docs/guides/check.md",
     "docs/guides/compile.md",
+    "docs/guides/confirm.md",
     "docs/guides/evaluate.md",
     "docs/guides/boards.md",
     "docs/guides/frigate.md",

@@ -222,8 +222,8 @@ def test_the_cpu_is_refused(output: Path) -> None:
 
 
 def test_there_is_no_rung_after_the_last(output: Path) -> None:
-    with pytest.raises(UsageError, match="rung 61"):
-        confirm(output, device="emulator", last=61)
+    with pytest.raises(UsageError, match="rung 62"):
+        confirm(output, device="emulator", last=62)
 
 
 def test_inputs_use_the_whole_range(short: Short) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.chip.codegen.vocabulary import (
+    EVIDENCE_VARIABLE,
     Audit,
     AuditFinding,
     Entry,
@@ -273,11 +274,37 @@ def test_a_report_counts_once() -> None:
     assert evidence.with_report(SOURCE, ("fence",), ()) == evidence
 
 
-def test_a_suspect_that_another_report_confirms_is_none() -> None:
-    first = UserEvidence(rules_id()).with_report(SOURCE, (), ("fence",))
-    assert set(first.suspects) == {"fence"}
+def test_what_one_report_confirms_and_another_suspects_is_not_trusted() -> None:
+    """Whichever comes first, both are kept."""
     other = EvidenceReport("cd" * 32, SOURCE.date, "usb:1", "", ("b",))
-    assert not first.with_report(other, ("fence",), ()).suspects
+    empty = UserEvidence(rules_id())
+    for first, second in ((SOURCE, other), (other, SOURCE)):
+        found = empty.with_report(first, ("fence", "op"), ()).with_report(second, (), ("fence",))
+        assert found.confirmed["fence"] == (first.sha256,)
+        assert found.suspects["fence"] == (second.sha256,)
+        assert found.trusted == {"op"}
+
+
+def test_evidence_of_two_files_is_joined() -> None:
+    other = EvidenceReport("cd" * 32, SOURCE.date, "usb:1", "", ("b",))
+    empty = UserEvidence(rules_id())
+    first = empty.with_report(SOURCE, ("fence", "op"), ())
+    second = empty.with_report(other, ("halt",), ("op",)).with_report(SOURCE, ("fence", "op"), ())
+    both = first.with_evidence(second)
+    assert both.reports == (SOURCE, other)
+    assert both.confirmed["fence"] == (SOURCE.sha256,)
+    assert both.trusted == {"fence", "halt"}
+
+
+def test_a_variable_names_the_file_of_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "of-the-team.json"
+    monkeypatch.setenv(EVIDENCE_VARIABLE, str(file))
+    assert not read_evidence().trusted
+    file.write_text(UserEvidence(rules_id()).with_report(SOURCE, ("fence",), ()).to_json())
+    assert evidence_file() == file
+    assert read_evidence().trusted == {"fence"}
 
 
 def test_evidence_under_other_rules_is_left_out(tmp_path: Path) -> None:
@@ -289,6 +316,7 @@ def test_evidence_under_other_rules_is_left_out(tmp_path: Path) -> None:
 def test_without_a_file_there_is_no_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv(EVIDENCE_VARIABLE, raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert evidence_file() == tmp_path / "edgekit" / "evidence.json"
     assert not read_evidence().confirmed
