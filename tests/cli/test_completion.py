@@ -66,7 +66,7 @@ def complete(home: Path) -> Complete:
 
 
 def test_commands_are_completed(complete: Complete) -> None:
-    assert complete("con") == ["convert"]
+    assert complete("conv") == ["convert"]
     assert {"run", "evaluate", "doctor"} <= set(complete(""))
 
 
