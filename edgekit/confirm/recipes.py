@@ -86,12 +86,13 @@ IDENTICAL = (
 )
 
 SEEN = (
+    Recipe("dense layer of 128 values", (128,), (_do("dense", 128, activation="RELU"),)),
     Recipe("1x1 convolution", (16, 16, 16), (_conv(32, 1),)),
     Recipe(
         "concatenation", (16, 16, 16), (_do("keep", "x"), _conv(16, 1), _do("concatenation", "x"))
     ),
+    Recipe("softmax of 100 classes", (100,), (_do("unary", "SOFTMAX"),), spread=4.0),
     Recipe("3x3 convolution without padding", (28, 28, 1), (_conv(32, 3, padding="VALID"),)),
-    Recipe("dense layer of 784 values", (784,), (_do("dense", 128, activation="RELU"),)),
     Recipe("3x3 convolution of an image", (32, 32, 3), (_conv(16, 3),)),
     Recipe("MobileNet's first block", (32, 32, 3), _MOBILE),
     Recipe("3x3 convolution", (16, 16, 32), (_conv(32, 3),)),
@@ -102,7 +103,6 @@ SEEN = (
         (28, 28, 1),
         (_conv(32, 3, padding="VALID"), _conv(64, 3, padding="VALID")),
     ),
-    Recipe("softmax of 1,000 classes", (1000,), (_do("unary", "SOFTMAX"),), spread=8.0),
     Recipe("three convolutions", (32, 32, 3), (_conv(16, 3), _conv(32, 3), _conv(64, 1))),
     Recipe("four 3x3 convolutions", (16, 16, 16), (_conv(32, 3),) * 4),
     Recipe("1x1 convolution of 512 channels", (8, 8, 512), (_conv(512, 1),)),
@@ -129,15 +129,15 @@ UNSEEN = (
         (4, 4, 8),
         (_do("resize", _NEAREST, 8, 8, half_pixel=False),),
     ),
+    Recipe("dense layer of 784 values", (784,), (_do("dense", 128, activation="RELU"),)),
     Recipe("1x3 and 3x1 convolutions", (16, 16, 8), (_conv(16, 1, 3), _conv(16, 3, 1))),
-    Recipe("dense layer of 256 values", (256,), (_do("dense", 256),)),
     Recipe("depthwise with two results a channel", (16, 16, 8), (_depthwise(multiplier=2),)),
     Recipe(
         "3x3 convolution of 16 channels without padding",
         (16, 16, 16),
         (_conv(16, 3, padding="VALID"),),
     ),
-    Recipe("dense layer of 1,024 values", (1, 1, 1024), (_conv(1000, 1),)),
+    Recipe("softmax of 1,000 classes", (1000,), (_do("unary", "SOFTMAX"),), spread=8.0),
     Recipe("hyperbolic tangent", (4, 4, 8), (_do("unary", "TANH"),)),
     Recipe("mean of 2x2 windows", (4, 4, 8), (_do("pool", _MEAN, 2, 2),)),
     Recipe("largest of 2x2 windows", (4, 4, 8), (_do("pool", _MAX, 2, 2),)),
@@ -151,6 +151,7 @@ UNSEEN = (
         "bilinear, twice the size", (4, 4, 8), (_do("resize", _BILINEAR, 8, 8, half_pixel=False),)
     ),
     Recipe("maximum of two tensors", (8, 8, 8), _with_itself("MAXIMUM", 8)),
+    Recipe("dense layer of 256 values", (256,), (_do("dense", 256),)),
     Recipe(
         "dense layer and softmax of 10 classes", (64,), (_do("dense", 10), _do("unary", "SOFTMAX"))
     ),
@@ -165,6 +166,7 @@ UNSEEN = (
     Recipe("depthwise of a small image with stride 2", (4, 4, 16), (_depthwise(stride=2),)),
     Recipe("mean of a small image", (4, 4, 8), (_do("mean"),)),
     Recipe("mean of an odd image", (5, 5, 8), (_do("mean"),)),
+    Recipe("mean of a 7x7 image", (7, 7, 16), (_do("mean"),)),
     Recipe("mean of an image", (8, 8, 8), (_do("mean"),)),
     Recipe(
         "classifier of digits",
@@ -205,7 +207,6 @@ UNSEEN = (
     ),
     Recipe("convolution and dense layer", (8, 8, 8), (_conv(16, 1), _do("dense", 10))),
     Recipe("3x3 convolution without bias", (16, 16, 8), (_conv(16, 3, bias=False),)),
-    Recipe("mean of a 7x7 image", (7, 7, 16), (_do("mean"),)),
     Recipe(
         "MobileNet's end",
         (7, 7, 128),

@@ -208,7 +208,7 @@ def test_a_changed_program_of_a_ladder_is_refused(
     folder.mkdir()
     for each in short.folder.iterdir():
         (folder / each.name).write_bytes(each.read_bytes())
-    model = folder / "06_edgetpu.tflite"
+    model = folder / "07_edgetpu.tflite"
     content = bytearray(model.read_bytes())
     content[-1] ^= 1
     model.write_bytes(bytes(content))
@@ -222,8 +222,8 @@ def test_the_cpu_is_refused(output: Path) -> None:
 
 
 def test_there_is_no_rung_after_the_last(output: Path) -> None:
-    with pytest.raises(UsageError, match="rung 62"):
-        confirm(output, device="emulator", last=62)
+    with pytest.raises(UsageError, match="rung 63"):
+        confirm(output, device="emulator", last=63)
 
 
 def test_inputs_use_the_whole_range(short: Short) -> None:

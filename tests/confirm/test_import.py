@@ -114,7 +114,7 @@ def test_what_works_in_other_programs_of_the_chip_is_not_suspected(
     report: Path, evidence: Path
 ) -> None:
     result = import_reports([_failed(report, 22)])
-    assert result.reports[0].matched == (6, 7, 21)
+    assert result.reports[0].matched == (7, 8, 21)
     assert _compiles()
     assert read_evidence(evidence).suspects
 
@@ -209,7 +209,7 @@ def test_only_rungs_of_this_version_are_evidence(report: Path, evidence: Path) -
 
     (imported,) = import_reports([_changed(report, change)]).reports
     assert imported.matched == (21, 23)
-    assert [each.split(":")[0] for each in imported.skipped] == ["rung 6", "rung 99", "rung 22"]
+    assert [each.split(":")[0] for each in imported.skipped] == ["rung 7", "rung 99", "rung 22"]
 
 
 def test_a_verdict_is_not_believed_against_the_hashes(report: Path, evidence: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_verdict_is_not_believed_against_the_hashes(report: Path, evidence: Pa
         return replace(made, rungs=(*made.rungs[:2], lied, empty))
 
     (imported,) = import_reports([_changed(report, change)]).reports
-    assert (imported.matched, imported.failed) == ((6, 7), (21,))
+    assert (imported.matched, imported.failed) == ((7, 8), (21,))
 
 
 @pytest.mark.parametrize("kind", ["STANDIN_HANG", "STANDIN_CRASH"])

@@ -42,17 +42,20 @@ def test_the_first_rungs_have_googles_instructions_to_the_byte(
 def test_unseen_forms_come_last_and_a_few_at_a_time() -> None:
     seen = frozenset(Vocabulary.load().entries)
     known: set[str] = set()
-    new = []
+    new, cycles = [], []
     for recipe in RECIPES:
-        package = compile_program(recipe.model(), verified=False).package
-        unseen = texts_of(*instructions_of(package)) - seen
+        made = compile_program(recipe.model(), verified=False)
+        cycles.append(made.predicted_cycles)
+        unseen = texts_of(*instructions_of(made.package)) - seen
         new.append(len(unseen - known))
         known |= unseen
     proved = len(IDENTICAL) + len(SEEN)
     assert set(new[:proved]) == {0}
+    assert cycles[: len(IDENTICAL)] == sorted(cycles[: len(IDENTICAL)])
+    assert cycles[len(IDENTICAL) : proved] == sorted(cycles[len(IDENTICAL) : proved])
     assert all(1 <= number <= _MOST_NEW for number in new[proved:-1])
     assert 1 <= new[-1] <= _MOST_LAST
-    assert len(new) == proved + len(UNSEEN) == 61
+    assert len(new) == proved + len(UNSEEN) == 62
 
 
 @pytest.mark.slow
