@@ -7,7 +7,7 @@ and without running it; a model that this compiler refuses is counted by formula
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgekit.edgetpu.calibration import read_calibration
@@ -63,27 +63,38 @@ def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
         subject = Subject(where, file.sha256, "compiled", FROM_PROGRAM)
         return estimate_demand(subject, demand, calibration)
     check_estimable(parsed, where)
-    subject = Subject(where, file.sha256, "plain", FROM_PROGRAM)
+    counted = count_plain(parsed)
+    subject = Subject(where, file.sha256, "plain", counted.cost_from, counted.note)
+    remarks = remarks_on(parsed, counted.demand)
+    if counted.cost_from == FROM_FORMULAS:
+        remarks += remarks_on_formulas(parsed, counted.demand)
+    return estimate_demand(subject, counted.demand, calibration, remarks)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The counts of a plain model, and where they come from."""
+
+    demand: Demand
+    cost_from: str  # program | formulas
+    note: str  # which program, or why formulas
+
+
+def count_plain(model: Model) -> Counted:
+    """Count a plain model in the program that edgekit's compiler makes of it, else by formulas."""
     try:
-        demand, note = demand_of_program(parsed)
-        remarks: tuple[str, ...] = ()
+        demand = demand_of_program(model)
     except NotCompiledError as refusal:
         note = f"edgekit's compiler refuses the model ({refusal.why or refusal.what})"
-        subject = replace(subject, cost_from=FROM_FORMULAS)
-        demand = demand_by_formulas(parsed)
-        remarks = remarks_on_formulas(parsed, demand)
-    subject = replace(subject, cost_note=note)
-    return estimate_demand(subject, demand, calibration, (*remarks_on(parsed, demand), *remarks))
+        return Counted(demand_by_formulas(model), FROM_FORMULAS, note)
+    return Counted(demand, FROM_PROGRAM, "the one that edgekit's compiler makes of the model")
 
 
-def demand_of_program(model: Model) -> tuple[Demand, str]:
+def demand_of_program(model: Model) -> Demand:
     """Count the program that edgekit's compiler makes of a plain model.
 
     Operators that Google's compiler leaves to the CPU stay there, as in the published latencies;
     edgekit's maps some of them.
-
-    Returns:
-        The counts, and in words which program it is.
 
     Raises:
         NotCompiledError: The compiler refuses the model, or much of it.
@@ -92,12 +103,8 @@ def demand_of_program(model: Model) -> tuple[Demand, str]:
     part, program = translate(model, excluded={i.index for i in verdicts if i.verdict == CPU})
     _check_complete(model, part, [each.index for each in verdicts if each.verdict == TPU])
     demand = demand_of_programs(model, [program.package], sorted(part.reasons))
-    demand = replace(
-        demand,
-        num_tpu_operators=len(part.mapped),
-        crossing_layer=_first_streamed(model, program),
-    )
-    return demand, "the one that edgekit's compiler makes of the model"
+    crossing = _first_streamed(model, program)
+    return replace(demand, num_tpu_operators=len(part.mapped), crossing_layer=crossing)
 
 
 def _check_complete(model: Model, part: Partition, on_tpu: list[int]) -> None:
