@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgekit.edgetpu.calibration import DEVICES, read_calibration
 from edgekit.errors import InputError, ModelFormatError, UnsupportedModelError
 from edgekit.formats.tflite import (
     Model,
@@ -174,3 +176,30 @@ def test_the_layer_that_exceeds_the_cache_is_named(corpus: Path, tmp_path: Path)
 
 def _like(tensor: Tensor) -> tuple[tuple[int, ...], str, int, Quantization | None]:
     return tensor.shape, tensor.dtype, 0, tensor.quantization
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_stated_error_of_networks_on_the_edge_tpu_is_at_most_8_percent(device: str) -> None:
+    """And 90 % of the rows that were left out are in the interval, but for rounding."""
+    found = read_calibration(device).mapped
+    assert found.median_error <= 0.08
+    assert found.coverage >= 0.9
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize(
+    ("model", "device", "published_ms"),
+    [
+        (f"{_TEST_DATA}/mobilenet_v1_1.0_224_quant_embedding_extractor", "usb3", (2.17, 2.2, 2.4)),
+        (f"{_TEST_DATA}/mobilenet_v1_1.0_224_quant_embedding_extractor", "usb2", (9.0, 9.22)),
+        (f"{_EDGETPU}/mobilenet_v2_1.0_224_inat_bird_quant", "usb3", (2.29, 2.3, 2.6)),
+        (f"{_EDGETPU}/mobilenet_v2_1.0_224_inat_bird_quant", "dev-board", (2.5, 2.56, 2.6)),
+        (f"{_TEST_DATA}/movenet_single_pose_lightning_ptq", "usb3", (7.1,)),
+    ],
+)
+def test_a_plain_model_is_estimated_within_8_percent(
+    corpus: Path, model: str, device: str, published_ms: tuple[float, ...]
+) -> None:
+    """Of the median of what several sources published."""
+    latency = estimate(corpus / f"{model}.tflite", device=device).latency_ms
+    assert latency.mid == pytest.approx(statistics.median(published_ms), rel=0.08)
