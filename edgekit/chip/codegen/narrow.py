@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Iterator
 
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import WORD, Block
@@ -41,13 +41,36 @@ class Places:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """Bytes from ``offset`` on that are used from step ``first`` to step ``last``."""
+
+    offset: int
+    size: int
+    first: int
+    last: int
+
+    def lives_with(self, other: _Part) -> bool:
+        """Whether both are used at some step."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
 class _Item:
-    """Something that needs a place from step ``first`` to step ``last``; -1 is the input."""
+    """Something that needs a place from step ``first`` to step ``last``; -1 is the input.
+
+    Of blocks that share a region each needs its part of it, as long as it lives.
+    """
 
     size: int
     first: int
     last: int
     place: Callable[[int], None]
+    parts: tuple[_Part, ...] = ()
+
+    @property
+    def used(self) -> tuple[_Part, ...]:
+        """Its parts; one if it is used as a whole."""
+        return self.parts or (_Part(0, self.size, self.first, self.last),)
 
 
 def lives(layout: Layout) -> list[tuple[Block, int, int]]:
@@ -77,12 +100,24 @@ def lives(layout: Layout) -> list[tuple[Block, int, int]]:
 
 def region_lives(layout: Layout) -> list[tuple[Group, int, int]]:
     """(blocks that share a region, first step, last step)."""
-    by_block = {id(block): (first, last) for block, first, last in lives(layout)}
-    blocks = [block for block, _, _ in lives(layout)]
+    return [
+        (group, min(part.first for part in parts), max(part.last for part in parts))
+        for group, parts in _regions(layout)
+    ]
+
+
+def _regions(layout: Layout) -> list[tuple[Group, tuple[_Part, ...]]]:
+    """Blocks that share a region, and where each lies in it and when."""
+    known = lives(layout)
+    by_block = {id(block): (first, last) for block, first, last in known}
     result = []
-    for group in group_blocks(blocks, layout.overlays):
-        spans = [by_block[id(block)] for block, _ in group.members]
-        result.append((group, min(span[0] for span in spans), max(span[1] for span in spans)))
+    for group in group_blocks([block for block, _, _ in known], layout.overlays):
+        begin = min(offset for _, offset in group.members)
+        parts = tuple(
+            _Part(offset - begin, block.size_bytes, *by_block[id(block)])
+            for block, offset in group.members
+        )
+        result.append((group, parts))
     return result
 
 
@@ -155,8 +190,14 @@ def _first_fit(layout: Layout, inputs: list[InputStage]) -> Places:
     slots: dict[int, int] = {}
     constants: dict[int, int] = {}
     items = [
-        _Item(group.size_bytes, first, last, group.place)
-        for group, first, last in region_lives(layout)
+        _Item(
+            group.size_bytes,
+            min(part.first for part in parts),
+            max(part.last for part in parts),
+            group.place,
+            parts,
+        )
+        for group, parts in _regions(layout)
     ]
     stages = [(stage, -1) for stage in inputs]
     stages += [
@@ -215,14 +256,21 @@ def _placed(order: list[_Item]) -> list[tuple[_Item, int]]:
     found: list[tuple[_Item, int]] = []
     for item in order:
         address = 0
-        taken = sorted(
-            (start, other.size)
-            for other, start in found
-            if not (other.last < item.first or item.last < other.first)
-        )
-        for start, size in taken:
-            if address + item.size <= start:
+        for low, high in sorted(_taken(item, found)):
+            if address <= low:
                 break
-            address = max(address, round_up(start + size, WORD))
+            address = max(address, round_up(high, WORD))
         found.append((item, address))
     return found
+
+
+def _taken(item: _Item, found: list[tuple[_Item, int]]) -> Iterator[tuple[int, int]]:
+    """(the last address that is free below something, the first one behind it) of an item."""
+    for other, start in found:
+        if other.last < item.first or item.last < other.first:
+            continue
+        for theirs in other.used:
+            for mine in item.used:
+                if mine.lives_with(theirs):
+                    place = start + theirs.offset - mine.offset
+                    yield place - mine.size, place + theirs.size

@@ -34,7 +34,8 @@ _MANY_ROWS = 1 << 17  # after so many new ones it is worth looking for those tha
 _LEAST_GAP = 64  # of free rows, to be used again
 _MAX_MESH_WORDS = 1 << 26
 _MAX_STEPS = 1 << 18
-_MAX_WORK = 1 << 25  # steps of all loop nests; the largest program seen has 12 million
+_MAX_NEST = 1 << 25  # steps of one loop nest
+_MAX_WORK = 1 << 26  # of all loop nests; a PoseNet of 721 x 1281 pixels has 44 million
 
 
 Range = Tuple[int, int]  # first byte, end
@@ -171,9 +172,10 @@ class Planner:
     def add_work(self, steps: int, where: str) -> None:
         """Count the steps of a loop nest, so that a damaged program ends soon."""
         self.work += steps
-        if self.work > _MAX_WORK:
+        if steps > _MAX_NEST or self.work > _MAX_WORK:
+            limit = f"{_MAX_NEST:,} steps in a loop nest, or {_MAX_WORK:,} in all"
             raise EmulationError(
-                f"more than {_MAX_WORK} steps in all loop nests",
+                f"more than {limit}",
                 where=where,
                 why="the program is damaged",
             )

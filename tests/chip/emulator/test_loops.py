@@ -115,7 +115,7 @@ def test_every_step_of_the_lstm_is_within_three_of_float64(
     ("offset", "reason"),
     [
         (0, "more than 100000 instructions"),  # a branch to itself
-        (-55, "steps in all loop nests"),  # each pass transfers the image
+        (-55, "steps in a loop nest"),  # each pass transfers the image
     ],
 )
 def test_a_loop_that_never_ends_stops(
