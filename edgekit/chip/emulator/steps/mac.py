@@ -202,7 +202,12 @@ class MacStep(OpStep):
         start = 0
         total: NDArray[Any] | None = None
         for matrix, end in zip(prepared.matrices, prepared.bounds):
-            part = np.matmul(values[..., start:end].astype(matrix.dtype), matrix)
+            factors = values[..., start:end].astype(matrix.dtype)
+            if len(matrix) == 1:  # one product of all tiles is faster than one for each
+                part = factors.reshape(-1, end - start) @ matrix[0]
+                part = part.reshape(*factors.shape[:-1], -1)
+            else:
+                part = np.matmul(factors, matrix)
             total = part if total is None else total.astype(np.float64) + part
             start = end
         return total if total is not None else np.zeros(0)
