@@ -39,7 +39,7 @@ def _relu(x: Any, width: int, name: str | None = None, **options: Any) -> Any:  
     return convolve(x)
 
 
-def _unequal(
+def unequal(
     corpus: Corpus, most: float, name: str, after: str
 ) -> Callable[[dict[str, list[Array]]], None]:
     """Return a change of weights: scale a layer's channels, and undo it in the next layer."""
@@ -106,7 +106,7 @@ def _filters(corpus: Corpus) -> Iterator[Network]:
     yield good.changed(
         "filters_unequal",
         "channels scaled by 1 to 3000",
-        _unequal(corpus, 3000, "inner", "outer"),
+        unequal(corpus, 3000, "inner", "outer"),
     )
 
 
@@ -220,7 +220,7 @@ def _mixer(corpus: Corpus) -> Iterator[Network]:
     yield good.changed(
         "mixer_rows",
         "units of a dense layer scaled by 1 to 3000",
-        _unequal(corpus, 3000, "first", "second"),
+        unequal(corpus, 3000, "first", "second"),
     )
 
 
@@ -273,7 +273,7 @@ def _distance(corpus: Corpus) -> Iterator[Network]:
     yield good.changed(
         "distance_unequal",
         "channels scaled by 1 to 3000",
-        _unequal(corpus, 3000, "middle", "after"),
+        unequal(corpus, 3000, "middle", "after"),
     )
 
 
