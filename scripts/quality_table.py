@@ -21,7 +21,7 @@ from pathlib import Path
 from edgekit import evaluate, files
 from edgekit.evaluate.decoded import CLASS_LIMITS, LIMITS, LOSS_LIMITS, OVERLAP_LIMITS
 from edgekit.evaluate.outputs import Agreement
-from edgekit.host.convert.training_data import MOST_SHIFTED, RATIO_LIMITS
+from edgekit.host.convert.training_data import LATER_RATIO_LIMITS, MOST_SHIFTED, RATIO_LIMITS
 from edgekit.runtime.agreement import MOST_TARGETS
 from edgekit.runtime.channels import LEAST_HITS
 from edgekit.runtime.quality import (
@@ -120,6 +120,7 @@ def head() -> str:
         coarsest_logit=COARSEST_LOGIT,
         shifted=MOST_SHIFTED,
         ratio=RATIO_LIMITS,
+        later_ratio=LATER_RATIO_LIMITS,
         **LIMITS,
     )
 

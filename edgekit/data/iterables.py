@@ -222,6 +222,8 @@ def load_function(name: str) -> Callable[[], Iterable[Any]]:
         except (ImportError, AttributeError) as error:
             raise DataError(
                 f"cannot load {name}: {error}",
-                fix="give package.module:function, importable from here",
+                fix=f"give {module_name[:-3]}:{function_name}, without .py"
+                if module_name.endswith(".py")
+                else "give package.module:function, importable from here",
             ) from error
     return function

@@ -93,10 +93,10 @@ QUALITY_CODES = tuple(
             "The calibration samples are unlike the data that the network was trained on",
             "Batch normalization and Normalization layers store the mean and variance of their "
             "input in training. Those of the calibration samples differ: the median channel varies "
-            "less than half or more than twice as much, or the means are shifted by more than the "
-            "deviation. Then calibration measured other ranges than those of real use, and the "
-            "agreement on such samples proves nothing. A network that was trained further on other "
-            "data with frozen statistics may differ as well.",
+            "more than twice as much, or less than half as much (in the first layer 0.7 times), or "
+            "the means are shifted by more than 0.8 deviations. Then calibration measured other "
+            "ranges than those of real use, and the agreement on such samples proves nothing. A "
+            "network that was trained further on other data with frozen statistics may differ too.",
             "Check --preprocess and the scaling of the samples; calibrate with samples like those "
             "of training and of real use.",
         ),

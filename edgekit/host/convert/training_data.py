@@ -16,11 +16,16 @@ from edgekit.data.network_start import layer_name
 from edgekit.host.convert.child import LayerStatistics
 from edgekit.runtime.quality import DOUBTFUL, Finding
 
-LEAST_SAMPLES = 16  # of fewer, the mean and the deviation may differ by chance
-# Samples like the training data have shifts below 0.1 and ratios of 0.95 to 1.1. Photographs given
-# to a network for faces have shifts up to 0.7 and ratios of 0.55 to 1.55: see docs/quality.md.
+LEAST_SAMPLES = 32  # of fewer, the mean and the deviation may differ by chance
+# Samples like the training data have shifts below 0.13 and ratios of 0.93 to 1.12. Photographs
+# given to a network for faces have up to 0.7, and 0.55 to 1.55: see docs/quality.md.
 MOST_SHIFTED = 0.8  # deviations of training, root mean square over the channels
-RATIO_LIMITS = (0.5, 2.0)  # median over the channels
+# The deviation divided by that of training, median over the channels. Below 1 values are cut off:
+# digits calibrated at 0.6 of the brightness lose 8 points of accuracy. Above 2 one bit is lost. In
+# later layers, a Dropout before them increases the deviation in training: Li et al., Understanding
+# the Disharmony between Dropout and Batch Normalization by Variance Shift (arXiv 1801.05134).
+RATIO_LIMITS = (0.7, 2.0)
+LATER_RATIO_LIMITS = (0.5, 2.0)
 _STEP = re.compile(r"/batchnorm/[^/]*$")  # of tf.nn.batch_normalization
 
 
@@ -33,11 +38,12 @@ def unlike_training(statistics: Sequence[LayerStatistics], num_samples: int) -> 
     """
     if num_samples < LEAST_SAMPLES:
         return ()
-    for each in statistics:  # the first one is nearest to the samples
+    for place, each in enumerate(statistics):  # the first one is nearest to the samples
+        low, high = LATER_RATIO_LIMITS if place else RATIO_LIMITS
         ratio, shift = float(np.median(each.ratios)), float(np.sqrt(np.mean(each.shifts**2)))
-        if shift <= MOST_SHIFTED and RATIO_LIMITS[0] <= ratio <= RATIO_LIMITS[1]:
+        if shift <= MOST_SHIFTED and low <= ratio <= high:
             continue
-        differences = [f"vary {ratio:.2g} times as much"]
+        differences = [f"vary {ratio:.2g} times as much as in training"]
         if shift > MOST_SHIFTED:
             differences.append(f"are shifted by {shift:.1f} of their deviations")
         text = (

@@ -15,7 +15,7 @@ from edgekit.host.worker.assignments import prune
 from edgekit.host.worker.network_start import NORMALIZATIONS, constant
 from edgekit.host.worker.source import Function
 
-_MOST_SAMPLES, _LEAST_SAMPLES = 32, 16
+_MOST_SAMPLES, _LEAST_SAMPLES = 128, 16
 _MOST_VALUES = 1 << 21  # in the inputs of all samples, if these are more than the least
 _PLACES = (0, 1, 3, 7)  # of the layers
 _MOST_ROWS = 2048  # positions of a sample in a layer
@@ -96,8 +96,11 @@ def compare_statistics(
 
 def _affordable(samples: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
     """Return fewer of many large samples, so that a conversion takes hardly longer."""
-    values = sum(each.size for each in samples[0]) * len(samples)
-    return samples[::2] if len(samples) >= 2 * _LEAST_SAMPLES and values > _MOST_VALUES else samples
+    size = sum(each.size for each in samples[0])
+    step = 1
+    while len(samples) * size > step * _MOST_VALUES and len(samples) >= 2 * step * _LEAST_SAMPLES:
+        step *= 2
+    return samples[::step]
 
 
 def _compared(layer: _Layer, sums: Any) -> Any:  # noqa: ANN401
