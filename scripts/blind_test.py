@@ -3,7 +3,8 @@
 
     python scripts/blind_test.py CORPUS WORK [--set first|second|mild] [-o docs/quality-blind.md]
 
-The page has all sets; ``--set`` makes only one of them anew.
+The page has all sets; ``--set`` makes only one of them anew. A set without results in WORK keeps
+its table.
 CORPUS contains mnist/mnist.npz and imagenet/ with photographs; WORK gets the models and samples.
 Whether an int8 model is bad is measured by the true answers, which the verdict does not see:
 `convert` and `evaluate --against` get samples without labels. A folder in WORK with a result is not
@@ -62,7 +63,8 @@ def main() -> None:
     for name in [words.set] if words.set else _SETS:
         make(name, words.corpus, words.work / name)
     found = {name: results(words.work / name) for name in _SETS}
-    files.write_text(words.output, page(found))
+    old = words.output.read_text(encoding="utf-8") if words.output.exists() else ""
+    files.write_text(words.output, page(found, old))
 
 
 def make(name: str, corpus: Path, work: Path) -> None:
@@ -167,12 +169,19 @@ def _level(is_good: bool, is_bad: bool) -> str:
     return GOOD if is_good else BAD if is_bad else FAIR
 
 
-def page(found: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """Return the page with a row for each network, and the counts of each set."""
+def page(found: Mapping[str, Sequence[dict[str, Any]]], old: str) -> str:
+    """Return the page with a row for each network, and the counts of each set.
+
+    Args:
+        found: The results of each set; a set without results keeps its table.
+        old: The existing page.
+    """
     text = _TEXT.read_text(encoding="utf-8")
-    for name, networks in found.items():
+    kept = [_COLUMNS + each.split("\n## ")[0].rstrip() for each in old.split(_COLUMNS)[1:]]
+    for place, (name, networks) in enumerate(found.items()):
         rows = [_COLUMNS, "|---" * (_COLUMNS.count("|") - 1) + "|", *map(_row, networks)]
-        text = text.replace(f"{{{name}}}", "\n".join([*rows, "", *summary(networks)]))
+        table = "\n".join([*rows, "", *summary(networks)]) if networks else kept[place]
+        text = text.replace(f"{{{name}}}", table)
     return text
 
 

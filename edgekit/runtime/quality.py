@@ -38,6 +38,7 @@ CHANNEL_F1_LIMITS = (0.25, 0.5)  # of the label or class with the lowest F1
 # The share of a target's values that are outside the range of calibration: above the first
 # doubtful, above the second bad. 100 samples that represent the data leave out about 2 %.
 CUT_OFF_LIMITS = (0.08, 0.16)
+PROBABILITY_STEP = 1 / 256  # TensorFlow Lite's LOGISTIC and SOFTMAX have no other
 LEAST_PART = 1 / 8  # of the channels; fewer narrow ones may be unused
 COARSEST_LOGIT = 0.3  # a step between neighbouring logits
 LEAST_SAMPLES = 4
@@ -191,7 +192,8 @@ def _noise(record: OutputRecord, reference: str) -> Iterator[Finding]:
     if is_target and absolute is not None and level == GOOD:
         level = _level(absolute, TARGET_SNR_LIMITS_DB)
         words = f"{record.name}: {_lost(absolute, reference)}"
-    if is_target and record.log_snr_db is not None and level == GOOD:
+    is_probability = record.step == PROBABILITY_STEP  # none below a step matters
+    if is_target and record.log_snr_db is not None and level == GOOD and not is_probability:
         level = _level(record.log_snr_db, TARGET_SNR_LIMITS_DB)
         words = (
             f"the values of {record.name} are of very different sizes, and the small ones are "

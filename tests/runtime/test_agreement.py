@@ -321,3 +321,16 @@ def test_small_targets_are_lost_beside_large_ones_of_the_same_kind() -> None:
     assert _record(even, even + 0.01).log_snr_db is None
     close = expected * (1 + _RNG.normal(scale=0.02, size=expected.shape))
     assert _verdict(expected, close) == GOOD
+
+
+def test_small_probabilities_of_a_sigmoid_are_not_small_targets() -> None:
+    """Four labels: most are close to 0, some undecided; a step of 1/256 is fine for all."""
+    expected = np.clip(np.exp(_RNG.normal(-4, 1.6, size=(250, 4))), 0, 0.99)
+    expected[:, 0] = _RNG.uniform(0, 0.9, 250)
+    actual = _as_uint8(expected, 1 / 256, 0)
+    record = _record(expected, actual, _info((1, 4), 1 / 256))
+    assert record.log_snr_db is not None
+    assert record.log_snr_db < 20
+    assert judge_output(record)[0] == GOOD
+    others = expected * 10  # the same numbers as prices of 0 to 10, with steps of 1/25
+    assert _verdict(others, actual * 10, _info((1, 4), 10 / 256)) != GOOD

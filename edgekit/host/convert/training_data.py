@@ -26,6 +26,7 @@ MOST_SHIFTED = 0.8  # deviations of training, root mean square over the channels
 # the Disharmony between Dropout and Batch Normalization by Variance Shift (arXiv 1801.05134).
 RATIO_LIMITS = (0.7, 2.0)
 LATER_RATIO_LIMITS = (0.5, 2.0)
+_ROUND = 10.0  # larger ratios are printed as whole numbers
 _STEP = re.compile(r"/batchnorm/[^/]*$")  # of tf.nn.batch_normalization
 
 
@@ -43,7 +44,8 @@ def unlike_training(statistics: Sequence[LayerStatistics], num_samples: int) -> 
         ratio, shift = float(np.median(each.ratios)), float(np.sqrt(np.mean(each.shifts**2)))
         if shift <= MOST_SHIFTED and low <= ratio <= high:
             continue
-        differences = [f"vary {ratio:.2g} times as much as in training"]
+        times = f"{ratio:.2g}" if ratio < _ROUND else f"{ratio:,.0f}"
+        differences = [f"vary {times} times as much as in training"]
         if shift > MOST_SHIFTED:
             differences.append(f"are shifted by {shift:.1f} of their deviations")
         text = (
