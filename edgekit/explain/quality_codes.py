@@ -102,7 +102,7 @@ QUALITY_CODES = tuple(
         ),
         (
             "quality.narrow_range",
-            "The calibration samples use less than half of the range of pixels",
+            "The calibration samples use less than 70 % of the range of pixels",
             "All samples are dark, or have a low contrast, or are scaled in another way: values "
             "outside of their range are cut off in the int8 model. The range is that of the "
             "preprocessing; for pictures as real numbers that of the network's first layer, or 0 "

@@ -27,7 +27,7 @@ Arrays = list[NDArray[Any]]
 Range = tuple[float, float]  # lowest and highest value
 # Rounding in a resize filter may exceed the preprocessing's range by this share of its width.
 _RANGE_SLACK = 1e-3
-_LEAST_SHARE = 0.5  # of the range of pixels that the samples should reach
+_LEAST_SHARE = 0.7  # of the range of pixels that the samples should reach
 # Of pixels that are scaled: 0..1; others are -1..1, a mean and deviation (4.5 wide) or 0..255.
 _NARROWEST = (0.0, 1.0)
 _LEAST_SAMPLES = 16  # fewer real numbers may all be dark by chance
@@ -262,7 +262,7 @@ class Calibration:
 
     @property
     def narrow(self) -> tuple[Finding, ...]:
-        """The inputs of which the samples use less than half of the range of pixels."""
+        """The inputs of which the samples use less than 70 % of the range of pixels."""
         if not self.count:
             return ()
         found = []
