@@ -264,7 +264,10 @@ def _render_model(model: CompiledModel, show_operations: bool) -> Iterator[str]:
         )
     if model.seen_share is not None:
         seen = f"{model.seen_share:.2%}"
-        yield f"seen       {seen} of the instructions have a form that Google's programs have"
+        forms = "Google's programs have" + (
+            ", or that a chip confirmed" * bool(model.num_confirmed)
+        )
+        yield f"seen       {seen} of the instructions have a form that {forms}"
     if model.predicted_cycles is not None:
         yield f"predicted  {model.predicted_cycles:,} cycles of the busiest tile's arithmetic"
     sizes = (

@@ -166,4 +166,6 @@ def render_import(result: ImportResult) -> Iterator[str]:
         yield f"suspected  {result.num_suspects} forms of programs that failed stay unseen"
     if result.contradicted:
         yield f"           {len(result.contradicted)} of them were confirmed by another report"
+    if result.kept:
+        yield f"kept       evidence of an older vocabulary: {result.kept}"
     yield f"written    {result.evidence}"

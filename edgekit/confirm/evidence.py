@@ -24,7 +24,9 @@ from edgekit.chip.codegen.vocabulary import (
     Vocabulary,
     evidence_file,
     read_evidence,
+    rules_in,
 )
+from edgekit.chip.codegen.vocabulary.rules import rules_id
 from edgekit.confirm.ladder import Rung, ladder_size, make_rung
 from edgekit.confirm.report import (
     EDGE_TPU,
@@ -52,12 +54,12 @@ _LOCK_S = 30.0  # how long another import may hold the file
 class ImportedReport(Result):
     """What one report contributed."""
 
-    path: str
+    path: str  # the report
     sha256: str  # its seal, which names it in the evidence
     status: str  # imported | known: it was imported before
-    date: str
+    date: str  # of the run, ISO 8601
     device: str  # "usb 18d1:9302 at 2-1"
-    library: str
+    library: str  # the build label of libedgetpu
     signed_by: str  # fingerprint of the key; empty if it is not signed
     matched: tuple[int, ...]  # numbers of rungs that the chip computed as the emulator does
     failed: tuple[int, ...]  # that it computed differently or did not finish
@@ -70,11 +72,12 @@ class ImportResult(Result):
 
     schema: ClassVar[str] = "edgekit.confirm-import/1"
     evidence: str  # the file
-    reports: tuple[ImportedReport, ...]
+    reports: tuple[ImportedReport, ...]  # as they were given
     newly_confirmed: tuple[str, ...]  # unseen forms, level patterns and orders that now are trusted
     contradicted: tuple[str, ...]  # texts that a report confirms and another one suspects
     num_trusted: int  # forms, level patterns and orders outside Google's programs that are trusted
-    num_suspects: int
+    num_suspects: int  # those of programs that failed
+    kept: str = ""  # where evidence of another vocabulary was put; empty if there was none
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ def import_reports(
     seen = frozenset(Vocabulary.load().entries)
     files.make_folder(target.parent)
     with _locked(target):
+        kept = _set_aside(target)
         before = after = read_evidence(target)
         reports = []
         for each, found in zip(read, judged):
@@ -153,6 +157,7 @@ def import_reports(
         contradicted=tuple(sorted(set(after.confirmed) & set(after.suspects))),
         num_trusted=len(after.trusted - seen),
         num_suspects=len(after.suspects),
+        kept=kept,
     )
 
 
@@ -260,6 +265,22 @@ def _source(read: _Read, programs: tuple[str, ...]) -> EvidenceReport:
     report = read.report
     device = ", ".join(report.device.hardware)
     return EvidenceReport(report.seal, report.date, device, read.signed_by, programs)
+
+
+def _set_aside(target: Path) -> str:
+    """Rename evidence whose texts were made under other rules; return its new name, or "".
+
+    Its texts cannot be compared with today's, and its reports can be imported again.
+    """
+    rules = rules_in(target)
+    if rules in {"", rules_id()}:
+        return ""
+    place = target.with_name(f"{target.stem}.{rules}{target.suffix}")
+    try:
+        target.replace(place)
+    except OSError as error:
+        raise files.output_error(place, error) from error
+    return str(place)
 
 
 def _texts(rungs: Mapping[int, Rung], numbers: Sequence[int]) -> frozenset[str]:

@@ -47,7 +47,7 @@ class RungInput(Result):
     """One input of a rung; both hashes are of the raw bytes of the tensors."""
 
     kind: str  # lowest, highest, random, lowest again
-    sha256: str
+    sha256: str  # of the input
     expected_sha256: str  # of the emulator's output
 
 
@@ -56,14 +56,14 @@ class RungEntry(Result):
     """A rung as a ladder's file lists it."""
 
     number: int  # from 1
-    name: str
+    name: str  # of the network
     kind: str  # identical | seen | unseen
     model: str  # the compiled model's file
-    model_sha256: str
+    model_sha256: str  # of that file
     program_sha256: str  # of the program in it
     cycles: int  # of the busiest tile's arithmetic
     new_forms: tuple[str, ...]  # unseen ones that no earlier rung has
-    inputs: tuple[RungInput, ...]
+    inputs: tuple[RungInput, ...]  # in the order in which they run
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Ladder(Result):
     schema: ClassVar[str] = "edgekit.ladder/1"
     edgekit: str  # the version that made it
     rules: str  # of the vocabulary
-    rungs: tuple[RungEntry, ...]
+    rungs: tuple[RungEntry, ...]  # from the first one
 
 
 @dataclass(frozen=True)

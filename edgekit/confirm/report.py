@@ -39,17 +39,17 @@ class InputRun(Result):
 class RungRun(Result):
     """What a device did with one rung."""
 
-    number: int
-    name: str
+    number: int  # from 1
+    name: str  # of the network
     kind: str  # identical | seen | unseen
-    program_sha256: str
-    model_sha256: str
+    program_sha256: str  # of the program for the chip
+    model_sha256: str  # of the compiled model, which contains it
     new_forms: tuple[str, ...]  # unseen ones that no earlier rung has
     verdict: str  # match | mismatch | stalled | crashed | failed
     stage: str  # where it ended: opening the device and preparing the model, ...; empty for match
     note: str  # what the library or the process reported; empty for match
     time_s: float  # with the start of a process and the opening of the device
-    inputs: tuple[InputRun, ...]
+    inputs: tuple[InputRun, ...]  # in the order in which they ran
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ConfirmReport(Result):
     rules: str  # of the vocabulary
     date: str  # of the start, ISO 8601 in UTC
     system: str  # "Linux x86_64"
-    device: DeviceFacts
+    device: DeviceFacts  # what ran the programs
     is_evidence: bool  # whether a chip ran the programs, not software
     timeout_s: float  # limit of each step after the opening
     num_rungs: int  # of the ladder that was asked for

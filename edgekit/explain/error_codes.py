@@ -188,7 +188,8 @@ ERROR_CODES = tuple(
             "instructions, level patterns and orders occur in programs of Google's compiler, "
             "because chips are known to execute these. The emulator executes the others too. "
             "Nothing was written. Exit status 3.",
-            "Write the program all the same with --compiler edgekit.",
+            "Write the program all the same with --compiler edgekit. With an Edge TPU, edgekit "
+            "confirm can confirm such forms.",
         ),
         (
             "confirm.no_chip",

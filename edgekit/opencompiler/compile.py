@@ -167,4 +167,5 @@ def _describe(
         verification=made.verification,
         seen_share=made.audit.seen_share,
         num_unseen=made.audit.num_unseen,
+        num_confirmed=made.audit.num_confirmed,
     )

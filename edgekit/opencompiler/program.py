@@ -163,7 +163,7 @@ def _unseen(audited: Audit, where: str) -> NotCompiledError:
         where=where,
         why="no chip is known to have run them; the first: " + "\n       ".join(lines),
         fix=f"edgekit compile {where} --compiler edgekit compiles it nevertheless; the emulator "
-        "verifies the program",
+        "verifies the program. With an Edge TPU, edgekit confirm can confirm such forms",
         code="compiler.unseen",
     )
 

@@ -58,6 +58,7 @@ class CompiledModel(Result):
     # programs contain, or that a chip has confirmed; and the number of the others.
     seen_share: float | None = None
     num_unseen: int | None = None
+    num_confirmed: int | None = None  # of the seen ones: by programs that a chip ran rightly
 
     @property
     def mapped_share(self) -> float:

@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 import pytest
 
-from edgekit.chip.codegen.vocabulary import EVIDENCE_VARIABLE, read_evidence
+from edgekit.chip.codegen.vocabulary import EVIDENCE_VARIABLE, UserEvidence, read_evidence
 from edgekit.confirm import ConfirmOptions, ConfirmReport, ImportResult, import_reports
 from edgekit.confirm.recipes import RECIPES
 from edgekit.confirm.report import MATCH, MISMATCH, InputRun, report_from
@@ -268,6 +268,16 @@ def test_evidence_can_be_in_another_file(report: Path, evidence: Path, tmp_path:
     import_reports([report], evidence=other)
     assert not evidence.exists()
     assert read_evidence(other).trusted
+
+
+def test_evidence_of_another_vocabulary_is_kept(report: Path, evidence: Path) -> None:
+    evidence.parent.mkdir()
+    old = UserEvidence("of-old", confirmed={"fence": ("x",)}).to_json()
+    evidence.write_text(old)
+    result = import_reports([report])
+    assert result.kept == str(evidence.with_name("evidence.of-old.json"))
+    assert Path(result.kept).read_text() == old
+    assert read_evidence(evidence).trusted
 
 
 @pytest.fixture

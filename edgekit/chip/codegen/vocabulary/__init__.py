@@ -22,6 +22,7 @@ from edgekit.chip.codegen.vocabulary.evidence import (
     UserEvidence,
     evidence_file,
     read_evidence,
+    rules_in,
 )
 from edgekit.chip.codegen.vocabulary.nearest import AuditDifference
 
@@ -40,5 +41,6 @@ __all__ = [
     "count_texts",
     "evidence_file",
     "read_evidence",
+    "rules_in",
     "texts_of",
 ]

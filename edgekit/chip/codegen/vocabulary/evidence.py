@@ -101,12 +101,26 @@ def read_evidence(path: PathLike | None = None) -> UserEvidence:
     if path is None:
         return read_evidence(PACKAGED_FILE).with_evidence(read_evidence(evidence_file()))
     place, empty = Path(path), UserEvidence(rules_id())
+    found = _load(place)
+    return found if found is not None and found.rules == empty.rules else empty
+
+
+def rules_in(path: PathLike) -> str:
+    """Return the rules that the evidence in ``path`` was made under; "" without the file.
+
+    Raises:
+        InputError: The file is not edgekit's evidence.
+    """
+    found = _load(Path(path))
+    return found.rules if found is not None else ""
+
+
+def _load(place: Path) -> UserEvidence | None:
     if not place.exists():
-        return empty
+        return None
     content = read_bytes(place, "evidence", MOST_TEXT_BYTES)
     try:
-        document = json.loads(content.decode("utf-8"))
-        found = _read(document)
+        return _read(json.loads(content.decode("utf-8")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
             "the file is not edgekit's evidence of chips",
@@ -114,7 +128,6 @@ def read_evidence(path: PathLike | None = None) -> UserEvidence:
             why=str(error),
             fix="remove it; without it there is no evidence",
         ) from error
-    return found if found.rules == empty.rules else empty
 
 
 def _read(document: Mapping[str, Any]) -> UserEvidence:
