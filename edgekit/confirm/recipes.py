@@ -91,7 +91,6 @@ SEEN = (
     Recipe(
         "concatenation", (16, 16, 16), (_do("keep", "x"), _conv(16, 1), _do("concatenation", "x"))
     ),
-    Recipe("softmax of 100 classes", (100,), (_do("unary", "SOFTMAX"),), spread=4.0),
     Recipe("3x3 convolution without padding", (28, 28, 1), (_conv(32, 3, padding="VALID"),)),
     Recipe("3x3 convolution of an image", (32, 32, 3), (_conv(16, 3),)),
     Recipe("MobileNet's first block", (32, 32, 3), _MOBILE),
@@ -130,6 +129,7 @@ UNSEEN = (
         (_do("resize", _NEAREST, 8, 8, half_pixel=False),),
     ),
     Recipe("dense layer of 784 values", (784,), (_do("dense", 128, activation="RELU"),)),
+    Recipe("softmax of 100 classes", (100,), (_do("unary", "SOFTMAX"),), spread=4.0),
     Recipe("1x3 and 3x1 convolutions", (16, 16, 8), (_conv(16, 1, 3), _conv(16, 3, 1))),
     Recipe("depthwise with two results a channel", (16, 16, 8), (_depthwise(multiplier=2),)),
     Recipe(
@@ -144,6 +144,7 @@ UNSEEN = (
     Recipe("mean of 2x2 windows, one a tile", (8, 8, 8), (_do("pool", _MEAN, 2, 2),)),
     Recipe("largest of 2x2 windows, four a tile", (16, 16, 8), (_do("pool", _MAX, 2, 2),)),
     Recipe("mean of 2x2 windows, four a tile", (16, 16, 8), (_do("pool", _MEAN, 2, 2),)),
+    Recipe("softmax of 64 positions", (8, 8, 8), (_do("unary", "SOFTMAX"),), spread=2.0),
     Recipe("slice of rows and columns", (7, 7, 8), (_do("strided_slice", (1, 1), (6, 6)),)),
     Recipe("depth to space", (8, 8, 16), (_do("blocks", "DEPTH_TO_SPACE"),)),
     Recipe("space to depth", (16, 16, 4), (_do("blocks", "SPACE_TO_DEPTH"),)),
@@ -152,10 +153,6 @@ UNSEEN = (
     ),
     Recipe("maximum of two tensors", (8, 8, 8), _with_itself("MAXIMUM", 8)),
     Recipe("dense layer of 256 values", (256,), (_do("dense", 256),)),
-    Recipe(
-        "dense layer and softmax of 10 classes", (64,), (_do("dense", 10), _do("unary", "SOFTMAX"))
-    ),
-    Recipe("softmax of 64 positions", (8, 8, 8), (_do("unary", "SOFTMAX"),), spread=2.0),
     Recipe(
         "softmax of 64 positions and 16 channels",
         (8, 8, 16),
@@ -174,6 +171,9 @@ UNSEEN = (
         (_conv(12, 3, padding="VALID"), _do("pool", _MAX, 2, 2), _do("dense", 10)),
     ),
     Recipe("transposed convolution", (8, 8, 8), (_do("transpose_convolution", 8, 2, 2),)),
+    Recipe(
+        "dense layer and softmax of 10 classes", (64,), (_do("dense", 10), _do("unary", "SOFTMAX"))
+    ),
     Recipe("product of two tensors", (8, 8, 8), _with_itself("MUL", 8)),
     Recipe("3x3 convolution of an odd image", (13, 17, 5), (_conv(7, 3),)),
     Recipe(

@@ -50,10 +50,12 @@ def test_unseen_forms_come_last_and_a_few_at_a_time() -> None:
         new.append(len(unseen - known))
         known |= unseen
     proved = len(IDENTICAL) + len(SEEN)
-    assert set(new[:proved]) == {0}
+    # Where the compiler has changed: move the networks that are named here behind the proved ones.
+    assert [each.name for each, number in zip(RECIPES[:proved], new) if number] == []
     assert cycles[: len(IDENTICAL)] == sorted(cycles[: len(IDENTICAL)])
     assert cycles[len(IDENTICAL) : proved] == sorted(cycles[len(IDENTICAL) : proved])
-    assert all(1 <= number <= _MOST_NEW for number in new[proved:-1])
+    later = zip(RECIPES[proved:-1], new[proved:-1])
+    assert [each.name for each, number in later if not 1 <= number <= _MOST_NEW] == []
     assert 1 <= new[-1] <= _MOST_LAST
     assert len(new) == proved + len(UNSEEN) == 62
 
