@@ -51,13 +51,14 @@ class MacStep(OpStep):
             happens = np.repeat(self.shape.there, weights.shape[1] // self.used.shape[1], axis=1)
             weights = weights * happens[:, :, None]
         bias = bias + fields["offset"] - fields["in_zp"] * weights.sum(1)
-        splits, dtype = self._splits(weights)
+        whole = self._bound(weights)
+        splits, dtype = self._splits(weights, whole)
         ends = [weights.shape[1] * (k + 1) // splits for k in range(splits)]
-        total = self._bound(weights) + float(np.abs(bias).max())
+        total = whole + float(np.abs(bias).max())
         kind = self._kind(weights, bias, multiplier)
         matrices: tuple[NDArray[Any], ...]
         if kind == "diagonal":
-            exact = self._bound(weights) < EXACT_FLOAT32
+            exact = whole < EXACT_FLOAT32
             matrices = (self._diagonal(weights).astype(np.float32 if exact else np.float64),)
         else:
             starts = [0, *ends[:-1]]
@@ -76,10 +77,15 @@ class MacStep(OpStep):
         positive, negative = np.maximum(weights, 0).sum(1), np.maximum(-weights, 0).sum(1)
         return highest * max(float(positive.max()), float(negative.max()))
 
-    def _splits(self, weights: NDArray[np.float64]) -> tuple[int, type]:
-        """Return the number of splits that keep float32 products exact; else one, with float64."""
+    def _splits(self, weights: NDArray[np.float64], whole: float) -> tuple[int, type]:
+        """Return the number of splits that keep float32 products exact; else one, with float64.
+
+        ``whole`` is the bound of all weights.
+        """
         length = weights.shape[1]
-        for splits in range(1, min(_MAX_SPLITS, length) + 1):
+        if whole < EXACT_FLOAT32:
+            return 1, np.float32
+        for splits in range(2, min(_MAX_SPLITS, length) + 1):
             ends = [length * k // splits for k in range(splits + 1)]
             parts = [weights[:, start:end] for start, end in zip(ends, ends[1:])]
             if all(self._bound(part) < EXACT_FLOAT32 for part in parts):

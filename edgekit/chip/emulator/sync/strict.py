@@ -53,6 +53,8 @@ class SyncChecker(Checker):
     def __init__(self, cached: list[set[int]] | None = None) -> None:
         self.cached = cached
         self.writer = np.full((NUM_TILES, _NUM_WORDS), _NO_WRITER, np.int8)
+        # The counters in each row of `writer`: most units have written nothing since a fence.
+        self.writers: list[set[int]] = [set() for _ in range(NUM_TILES)]
         self.count = np.zeros((NUM_TILES, _NUM_WORDS), np.int64)
         self.av = [0] * NUM_TILES
         self.sides = [dict.fromkeys(_MESH_SIDES, 0) for _ in range(NUM_TILES)]
@@ -204,6 +206,7 @@ class SyncChecker(Checker):
         unit = product([instruction[f"i_cnt{k}"] + 1 for k in range(level)])
         base = self.sides[tile][task.counter]
         self.writer[tile, words] = task.counter
+        self.writers[tile].add(task.counter)
         self.count[tile, words] = base + np.arange(len(words)) // unit + 1
         self.sides[tile][task.counter] = base + -(-len(words) // unit)
 
@@ -219,6 +222,7 @@ class SyncChecker(Checker):
         unit = product(task.nest.out.counts[:level])
         for tile in tiles:
             self.writer[tile, words] = _AVDATA
+            self.writers[tile].add(_AVDATA)
             if signals:
                 self.count[tile, words] = self.av[tile] + order // unit + 1
                 self.av[tile] += product(task.nest.out.counts[level:])
@@ -234,8 +238,9 @@ class SyncChecker(Checker):
                 self.to_wide[tile] = 0
                 self.uncounted.discard(tile)
             for counter, unit in _UNIT_OF.items():
-                if unit in task.units:
+                if unit in task.units and counter in self.writers[tile]:
                     self.writer[tile][self.writer[tile] == counter] = _NO_WRITER
+                    self.writers[tile].remove(counter)
                 if instruction["count"] or not instruction["counters"] >> counter & 1:
                     continue
                 if counter == _AVDATA:
