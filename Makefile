@@ -12,6 +12,9 @@ PARALLEL := -n auto --dist worksteal
 demo: $(STAMP)
 	$(BIN)/edgekit demo --output demo-out
 
+# Hundreds of tests start a Python of their own: without bytecode files each compiles edgekit again.
+test test-host test-device: export PYTHONDONTWRITEBYTECODE :=
+
 # The three Pythons run side by side; the output of the devices' tests is printed as one block at the end.
 test: $(STAMP)
 	$(MAKE) --no-print-directory -j2 test-host test-device
