@@ -63,6 +63,15 @@ def _evaluate(
     }
 
 
+def _conversion(quality: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "schema": "edgekit.convert/1",
+        "output": "m.tflite",
+        "sha256": _SHA,
+        "agreement": quality,
+    }
+
+
 def _verdict(folder: Path, *documents: dict[str, Any]) -> Verdict:
     for number, document in enumerate(documents):
         write_json(folder / f"{number}.json", document)
@@ -120,13 +129,19 @@ def test_answers_unlike_those_of_the_float_model_make_the_headline_bad(
 
 def test_a_bad_conversion_alone_makes_the_verdict_bad(tmp_path: Path) -> None:
     quality = _evaluate(0, (0, 0), "bad")["against"]["quality"]
-    conversion = {
-        "schema": "edgekit.convert/1",
-        "output": "m.tflite",
-        "sha256": _SHA,
-        "agreement": quality,
+    assert _verdict(tmp_path, _check(10, 1.0), _conversion(quality)).level == "bad"
+
+
+def test_samples_unlike_the_training_data_are_named_in_the_headline(tmp_path: Path) -> None:
+    text = "the samples are unlike the data that the network was trained on"
+    quality = {
+        **_evaluate(0, (0, 0), "good")["against"]["quality"],
+        "verdict": "doubtful",
+        "unlike": [{"code": "quality.unlike_training", "level": "doubtful", "text": text}],
     }
-    assert _verdict(tmp_path, _check(10, 1.0), conversion).level == "bad"
+    verdict = _verdict(tmp_path, _check(10, 1.0), _conversion(quality))
+    assert verdict.level == "partly"
+    assert text in verdict.text
 
 
 def test_commands_are_shown_only_if_they_run_as_printed(tmp_path: Path) -> None:
