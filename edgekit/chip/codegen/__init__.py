@@ -16,8 +16,28 @@ It never imports the emulator, which judges what it makes. Sources of the facts:
 programs, and tinycoral (github.com/FrederikRogalski/tinycoral, docs/isa, MIT).
 """
 
-from edgekit.chip.codegen.errors import Unsupported
-from edgekit.chip.codegen.partition import Partition, partition
-from edgekit.chip.codegen.program import Program, make_program, make_programs
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgekit.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from edgekit.chip.codegen.errors import Unsupported
+    from edgekit.chip.codegen.partition import Partition, partition
+    from edgekit.chip.codegen.program import Program, make_program, make_programs
 
 __all__ = ["Partition", "Program", "Unsupported", "make_program", "make_programs", "partition"]
+
+# Loaded when used: check needs the partition alone, not the stages.
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Partition": "edgekit.chip.codegen.partition",
+        "Program": "edgekit.chip.codegen.program",
+        "Unsupported": "edgekit.chip.codegen.errors",
+        "make_program": "edgekit.chip.codegen.program",
+        "make_programs": "edgekit.chip.codegen.program",
+        "partition": "edgekit.chip.codegen.partition",
+    },
+)
