@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turn reports into evidence: what a chip ran as the emulator does is no longer unseen.
 
-Nothing in a report is believed that can be computed here: its programs are compiled again, and
-their outputs are those of the emulator. What has to be believed is that a chip ran them; the
-report names the library and the hardware, and its seal only finds damage.
+What can be computed here is not taken from a report: its programs are compiled again, and their
+outputs are computed by the emulator. That a chip ran them cannot be computed; the report names the
+library and the hardware, and its seal only finds damage.
 """
 
 from __future__ import annotations

@@ -212,7 +212,7 @@ def test_only_rungs_of_this_version_are_evidence(report: Path, evidence: Path) -
     assert [each.split(":")[0] for each in imported.skipped] == ["rung 7", "rung 99", "rung 22"]
 
 
-def test_a_verdict_is_not_believed_against_the_hashes(report: Path, evidence: Path) -> None:
+def test_hashes_count_and_not_the_verdict(report: Path, evidence: Path) -> None:
     assert str(evidence)
 
     def change(made: ConfirmReport) -> ConfirmReport:
