@@ -57,7 +57,10 @@ def render(result: ExplainResult) -> Iterator[str]:
         if result.matches:
             yield ""
         yield "unknown to edgekit:"
-        yield from (f"  {line}" for line in result.unknown)
+        for origin in result.origins:
+            if origin.program:
+                yield f"  from {origin.program} ({origin.layer}):"
+            yield from (f"  {line}" for line in origin.lines)
         yield "If a tool for the Edge TPU printed this, please report it with the command."
     if not result.matches and not result.unknown:
         yield "These lines do not report a failure: they come from a successful compilation."
@@ -67,6 +70,13 @@ def _render_one(each: Explanation) -> Iterator[str]:
     yield f"{each.code}: {each.title}"
     for line in each.text.splitlines():
         yield f"  | {line}"
-    for label, text in (("cause", each.cause), ("fix", each.fix), ("source", each.source)):
+    for label, text in _parts(each):
         if text:
             yield f"  {label}: {text}"
+
+
+def _parts(each: Explanation) -> Iterator[tuple[str, str]]:
+    yield "cause", each.cause
+    yield "fix", each.fix
+    yield "versions", each.versions
+    yield "source", each.source

@@ -10,6 +10,7 @@ from edgekit.explain.explain import (
     compiler_cause,
     explain,
     explain_text,
+    is_failure_line,
     may_be_random,
 )
 from edgekit.explain.known import KnownText
@@ -27,5 +28,6 @@ __all__ = [
     "compiler_cause",
     "explain",
     "explain_text",
+    "is_failure_line",
     "may_be_random",
 ]

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Iterator, Mapping
 
 from edgekit.edgetpu.issues import ISSUE_CODES
-from edgekit.explain.compiler_texts import COMPILER_TEXTS
+from edgekit.explain.compilation import CODE as RESULT_CODE
 from edgekit.explain.doctor_codes import DOCTOR_CODES
 from edgekit.explain.error_codes import ERROR_CODES
+from edgekit.explain.library import AREAS, read_area
 from edgekit.explain.quality_codes import QUALITY_CODES
-from edgekit.explain.runtime_texts import RUNTIME_TEXTS
 from edgekit.explain.statuses import STATUSES
 
-KNOWN_TEXTS = (*COMPILER_TEXTS, *STATUSES.values(), *RUNTIME_TEXTS)
+KNOWN_TEXTS = (*STATUSES.values(), *(each for area in AREAS for each in read_area(area)))
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,24 @@ class CodePage:
     fix: str
     source: str = ""
     example: str = ""
+    versions: str = ""
 
 
 def _pages() -> Iterator[CodePage]:
+    yield CodePage(
+        RESULT_CODE,
+        "What a successful compilation gives",
+        'edgetpu_compiler says "compiled successfully" even if nothing maps. edgekit sums up what '
+        "maps, what stays on the CPU and why, and what the parameters that stream cost.",
+        "The explanation of a log names the one change that would help most.",
+        "the log",
+    )
     for issue in (*ISSUE_CODES.values(), *ERROR_CODES, *DOCTOR_CODES, *QUALITY_CODES):
         yield CodePage(issue.code, issue.title, issue.cause, issue.fix, issue.source)
     for known in KNOWN_TEXTS:
         cause, fix = known.filled_from_example()
-        yield CodePage(known.code, known.title, cause, fix, known.source, known.example)
+        example = "\n".join(template.example for template in known.texts)
+        yield CodePage(known.code, known.title, cause, fix, known.source, example, known.versions)
 
 
 CODES: Mapping[str, CodePage] = {page.code: page for page in sorted(_pages(), key=lambda p: p.code)}

@@ -3,25 +3,39 @@
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import os
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Iterable
+from typing import ClassVar, Iterable, Sequence
 
 from edgekit.errors import InputError
 from edgekit.explain.codes import CODES, KNOWN_TEXTS
-from edgekit.explain.known import KnownText
+from edgekit.explain.compilation import CODE as RESULT_CODE
+from edgekit.explain.compilation import (
+    Compilation,
+    before_search_ended,
+    compilation_of,
+    compiler_version,
+)
+from edgekit.explain.known import KnownText, Match, Searched
+from edgekit.explain.logs import cleaned, reduced
+from edgekit.explain.origins import Origin, origins
+from edgekit.explain.statuses import STATUSES
 from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
 from edgekit.result import Result
 
 # Lines that look like a failure, so they are listed as unknown if not recognized.
 _ALARM = re.compile(r"error|fail|abort|fatal|exception|terminat|invalid|denied|cannot|fault", re.I)
-# Lines of a good run that look like a failure.
-_HARMLESS = re.compile(r"^Invalid model: |^Compilation (succeeded|failed)!|^\s*File \"|^Traceback ")
+# Lines of a good run that look like a failure, and the frames of a traceback.
+_HARMLESS = re.compile(
+    r"^Invalid model: |^Compilation (succeeded|failed)!|^\s*File \"|^Traceback |^raise \w|"
+    r"^During handling of the above exception|^The above exception was the direct cause|^\w+Error$"
+)
 # One word with dots or dashes and no blanks: a code or a file.
 _ONE_WORD = re.compile(r"[\w./\\~:-]+")
-_TABLE_ROW = re.compile(r"^\w+ +\d+ +(?P<status>\S.*)$")
+_TABLE_ROW = re.compile(r"^[A-Z][A-Z0-9_]* +\d+ +(?P<status>[A-Z]\S* .*)$")
 _GOOD = re.compile(
     r"Edge TPU Compiler version|(Input|Output)( model| size)?:|O(n|ff)-chip memory|Number of|"
     r"Total number|Operation log|See the operation log|Operator +Count +Status|"
@@ -42,6 +56,7 @@ class Explanation(Result):
     cause: str
     fix: str
     source: str
+    versions: str = ""  # which versions of the program print it, if known
 
 
 @dataclass(frozen=True)
@@ -49,8 +64,9 @@ class ExplainResult(Result):
     """The meaning of a text; ``unknown`` are lines that look like failures but are not known."""
 
     schema: ClassVar[str] = "edgekit.explain/1"
-    matches: tuple[Explanation, ...]
+    matches: tuple[Explanation, ...]  # causes first, the most specific text first
     unknown: tuple[str, ...]
+    origins: tuple[Origin, ...] = ()  # the unknown lines by the program that printed them
 
     @property
     def recognized(self) -> bool:
@@ -70,7 +86,9 @@ def explain(subject: str) -> ExplainResult:
     word = subject.strip()
     if word in CODES:
         page = CODES[word]
-        match = Explanation(page.code, page.title, page.example, page.cause, page.fix, page.source)
+        match = Explanation(
+            page.code, page.title, page.example, page.cause, page.fix, page.source, page.versions
+        )
         return ExplainResult((match,), ())
     if "\0" not in subject and os.path.isfile(subject):  # noqa: PTH113 - Path's raises if too long
         return explain_text(read_log(subject))
@@ -108,65 +126,148 @@ def read_log(path: PathLike) -> str:
 def explain_text(text: str) -> ExplainResult:
     """Explain all known parts of ``text``, causes before statuses; list unknown failures.
 
-    Texts that are only a consequence of another one are left out if that one is present.
+    What programs put in front of each line (times, hosts, containers) is ignored. Of several
+    known texts in the same place, the most specific one counts. Texts that are only a consequence
+    of another one are left out if that one is present. Failures of a search of edgetpu_compiler
+    that ended well are left out, and a successful compilation is summed up.
 
     Raises:
         InputError: The text is empty.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = reduced(cleaned(text))
     if not text.strip():
         raise InputError("there is nothing to explain", fix="give a text, a log or a code")
-    found = [(known, matched) for known in KNOWN_TEXTS for matched in known.matches(text)]
-    seen = {line for _, matched in found for line in _lines_of(matched)}
-    has_cause = any(not known.consequence and not _is_status(known.code) for known, _ in found)
-    shown = [each for each in found if not (each[0].consequence and has_cause)]
-    matches = _merge(shown)
+    text = cleaned(text)
+    compilation = compilation_of(text)
+    found = _found(text, compilation)
+    seen = {line for match in found for line in _lines_of(match.found)}
+    has_cause = any(_is_cause(match.known) for match in found)
+    shown = [each for each in found if not (each.known.consequence and has_cause)]
+    matches = _merge(sorted(shown, key=_rank), compiler_version(text))
+    if compilation:
+        summary = _summary(compilation)
+        matches.insert(0 if compilation.succeeded else len(matches), summary)
     unknown = [line for line in _distinct_lines(text) if line not in seen]
     bad = [line for line in unknown if _looks_bad(line)]
-    if not found and not bad:
+    if not matches and not bad:
         bad = [line for line in unknown if line and not _looks_good(line)]
-    return ExplainResult(tuple(matches), tuple(dict.fromkeys(bad)))
+    bad = list(dict.fromkeys(bad))
+    return ExplainResult(tuple(matches), tuple(bad), origins(bad, text))
 
 
 def compiler_cause(text: str) -> Explanation | None:
     """Return why a run of edgetpu_compiler that printed ``text`` failed; None if not known."""
-    if not text.strip():
-        return None
-    matches = explain_text(text).matches
-    return next((each for each in matches if _is_of_compiler(each.code)), None)
+    text = cleaned(text)
+    causes = _causes(_found(text, compilation_of(text)))
+    return next(iter(_merge(causes, compiler_version(text))), None)
 
 
 def may_be_random(text: str) -> bool:
     """Whether ``text`` shows a compiler crash that may not happen again with the same file."""
-    found = [
-        known for known in KNOWN_TEXTS if _is_of_compiler(known.code) and any(known.matches(text))
+    text = cleaned(text)
+    causes = [match.known for match in _causes(_found(text, compilation_of(text)))]
+    certain = any(not each.consequence and not each.random for each in causes)
+    return not certain and any(each.random for each in causes)
+
+
+def _causes(found: Iterable[Match]) -> list[Match]:
+    """Return the failures of the compiler, first those that are not a consequence."""
+    return sorted((each for each in found if _is_failure_of_compiler(each.known)), key=_rank)
+
+
+def is_failure_line(line: str) -> bool:
+    """Whether a line of a compiler's log is a known text that reports a failure."""
+    return any(
+        not match.known.note and not _is_status(match.known.code) for match in _found(line, None)
+    )
+
+
+def _found(text: str, compilation: Compilation | None) -> list[Match]:
+    """Return the known texts; where several overlap, only the most specific one."""
+    searched = Searched(text)
+    matches = [each for known in KNOWN_TEXTS for each in known.matches(searched)]
+    matches.sort(key=lambda match: (-match.template.specificity, match.start))
+    taken: list[Match] = []
+    starts: list[int] = []
+    for match in matches:
+        index = bisect.bisect(starts, match.start)
+        near = taken[max(0, index - 1) : index + 1]
+        if not any(match.overlaps(other) for other in near):
+            taken.insert(index, match)
+            starts.insert(index, match.start)
+    return [
+        match
+        for match in taken
+        if not (match.known.code.startswith("compiler.") or match.known.consequence)
+        or not before_search_ended(match.start, compilation)
     ]
-    certain = any(not known.consequence and not known.random for known in found)
-    return not certain and any(known.random for known in found)
 
 
-def _is_of_compiler(code: str) -> bool:
-    return code.startswith("compiler.")
+def _rank(match: Match) -> tuple[int, int, int]:
+    known = match.known
+    if known.note:
+        level = 3
+    elif known.consequence:
+        level = 2
+    else:
+        level = 1 if _is_status(known.code) else 0
+    if level == 1:
+        return level, list(STATUSES).index(known.example), match.start
+    return level, -match.template.specificity, match.start
+
+
+def _summary(compilation: Compilation) -> Explanation:
+    return Explanation(
+        RESULT_CODE,
+        compilation.title(),
+        "",
+        compilation.facts(),
+        compilation.advice(),
+        "the log; the times are those of edgekit's latency model",
+    )
+
+
+def _is_cause(known: KnownText) -> bool:
+    return not known.consequence and not known.note and not _is_status(known.code)
+
+
+def _is_failure_of_compiler(known: KnownText) -> bool:
+    """Whether it is a failure of the compiler or of the interpreter inside it."""
+    return not known.note and known.code.startswith(("compiler.", "interpreter."))
 
 
 def _is_status(code: str) -> bool:
     return code.startswith("status.")
 
 
-def _merge(found: Iterable[tuple[KnownText, re.Match[str]]]) -> list[Explanation]:
-    """Join all places with the same meaning into one explanation, with their lines."""
-    lines: dict[tuple[KnownText, str, str], list[str]] = {}
-    for known, matched in found:
-        cause, fix = known.filled(matched.groupdict(""))
-        lines.setdefault((known, cause, fix), []).extend(_lines_of(matched))
-    merged = []
-    for (known, cause, fix), each in lines.items():
-        unique = list(dict.fromkeys(each))
-        if len(unique) > _MAX_LINES:
-            unique = [*unique[:_MAX_LINES], f"and {len(unique) - _MAX_LINES} more lines"]
-        text = "\n".join(unique)
-        merged.append(Explanation(known.code, known.title, text, cause, fix, known.source))
-    return merged
+def _merge(found: Sequence[Match], version: str) -> list[Explanation]:
+    """Join all places with the same meaning into one explanation, with their lines.
+
+    A place without fields is joined with one of the same code that has them.
+    """
+    groups: dict[tuple[str, tuple[str, str]], list[Match]] = {}
+    with_fields: dict[str, tuple[str, str]] = {}
+    for match in found:
+        details = match.found.groupdict("")
+        filled = match.known.filled(details, version)
+        if any(details.values()):
+            with_fields.setdefault(match.known.code, filled)
+        groups.setdefault((match.known.code, filled), []).append(match)
+    for key in list(groups):
+        better = with_fields.get(key[0], key[1])
+        if better != key[1] and not any(each.found.groupdict("") for each in groups[key]):
+            groups[key[0], better].extend(groups.pop(key))
+    return [_explanation(matches, *key[1]) for key, matches in groups.items()]
+
+
+def _explanation(matches: list[Match], cause: str, fix: str) -> Explanation:
+    matches.sort(key=lambda match: match.start)
+    lines = list(dict.fromkeys(line for match in matches for line in _lines_of(match.found)))
+    if len(lines) > _MAX_LINES:
+        lines = [*lines[:_MAX_LINES], f"and {len(lines) - _MAX_LINES} more lines"]
+    known = matches[0].known
+    text = "\n".join(lines)
+    return Explanation(known.code, known.title, text, cause, fix, known.source, known.versions)
 
 
 def _lines_of(matched: re.Match[str]) -> list[str]:

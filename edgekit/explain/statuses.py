@@ -3,24 +3,15 @@
 
 from __future__ import annotations
 
-import re
-
 from edgekit.explain.known import KnownText
+from edgekit.explain.template import Template
 
 MAPPED = "Mapped to Edge TPU"
 
 
 def _status(code: str, title: str, status: str, cause: str, fix: str, source: str) -> KnownText:
     return KnownText(
-        code=code,
-        title=title,
-        # A row of the table, or only the sentence.
-        pattern=rf"(?:^(?P<opcode>\w+)[ \t]+(?P<count>\d+)[ \t]+)?{re.escape(status)}",
-        example=status,
-        cause=cause,
-        fix=fix,
-        source=source,
-        words=(status,),
+        code=code, title=title, texts=(Template(status),), cause=cause, fix=fix, source=source
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgekit.errors import ExternalToolError
-from edgekit.explain import KNOWN_TEXTS, MAPPED, STATUSES
+from edgekit.explain import MAPPED, STATUSES, is_failure_line
 from edgekit.opencompiler.result import OperatorCount
 from edgekit.result import Result
 
@@ -118,7 +118,7 @@ class _Parser:
             if match:
                 handle(self, match)
                 return
-        if any(_is_failure(known.code) and any(known.matches(line)) for known in KNOWN_TEXTS):
+        if is_failure_line(line):
             self._failures.append(line.strip())
             return
         raise self.unknown()
@@ -214,10 +214,6 @@ class _Parser:
         row = OperatorCount(match["opcode"], int(match["count"]), match["status"])
         self._drafts[-1].rows.append(row)
         return True
-
-
-def _is_failure(code: str) -> bool:
-    return not code.startswith("status.")
 
 
 _ROW = re.compile(r"(?P<opcode>[A-Za-z][\w.:/-]*)\s+(?P<count>\d+)\s+(?P<status>\S.*)")
