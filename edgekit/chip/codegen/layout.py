@@ -20,6 +20,7 @@ from edgekit.chip.codegen.nodes import (
     L2Normalization,
     Network,
     Node,
+    Permute,
     Pool,
     Product,
     Softmax,
@@ -33,6 +34,7 @@ from edgekit.chip.codegen.stages.flatten import FlattenStage
 from edgekit.chip.codegen.stages.input import InputStage
 from edgekit.chip.codegen.stages.l2_normalization import L2NormalizationStage
 from edgekit.chip.codegen.stages.output import HOST_BYTES, own_bytes
+from edgekit.chip.codegen.stages.permute import PermuteStage
 from edgekit.chip.codegen.stages.pool import PoolStage
 from edgekit.chip.codegen.stages.product import ProductStage
 from edgekit.chip.codegen.stages.softmax import SoftmaxStage
@@ -46,6 +48,7 @@ _STAGES: dict[type[Node], Callable[..., Stage]] = {
     Extreme: ExtremeStage,
     Flatten: FlattenStage,
     L2Normalization: L2NormalizationStage,
+    Permute: PermuteStage,
     Pool: PoolStage,
     Product: ProductStage,
     Softmax: SoftmaxStage,

@@ -19,7 +19,7 @@ from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import WORD, Axis, Block
 from edgekit.chip.codegen.nests import round_up
 from edgekit.chip.codegen.node_list import shape_of, words_of
-from edgekit.chip.codegen.nodes import COPY, Convolution, Elementwise, Shape, Window
+from edgekit.chip.codegen.nodes import COPY, Convolution, Elementwise, Permute, Shape, Window
 from edgekit.chip.codegen.rearrange import place_values, select_channels, take_channels
 from edgekit.chip.isa.memories import NARROW_BYTES
 
@@ -35,6 +35,7 @@ _HIGHEST = 255
 _ZERO_CROSSING = 128  # what makes an int8 value unsigned
 _REPEATED = Axis(stride=0)  # every output reads the only row or column
 _MOST_PARTS = 256
+_MOST_GATHERED = 96_000  # bytes of a tensor that every tile gathers
 
 
 def _dimension(rank: int, axis: int) -> int:
@@ -360,14 +361,28 @@ def _gather_axis(
 
 
 def transpose(builder: NodeBuilder, operator: Operator) -> None:
-    """TRANSPOSE that moves dimensions of size 1, or the last two where one is channels."""
+    """TRANSPOSE: another name where only dimensions of size 1 move, else copies of values."""
     source, output = operator.inputs[0], operator.outputs[0]
     order = builder.values(operator.inputs[1]).reshape(-1).tolist()
     sizes = builder.tensors[source].shape
     kept = [axis for axis in order if sizes[axis] != 1]
-    if kept != sorted(kept):
-        raise Unsupported(f"a transpose of {list(sizes)} in the order {order}")
-    builder.aliases[output] = builder.root(source)
+    if kept == sorted(kept):
+        builder.aliases[output] = builder.root(source)
+        return
+    what = f"a transpose of {list(sizes)} in the order {order}"
+    if order[0] != 0 or len(sizes) > 4:
+        raise Unsupported(what)
+    image = builder.image(source)
+    height, width, channels = builder.shape(image)
+    size = height * width * round_up(channels, WORD)
+    if size > _MOST_GATHERED:
+        raise Unsupported(f"{what}: {size:,} bytes; at most {_MOST_GATHERED:,} are moved")
+    first = 4 - len(sizes)
+    _, *inner = [*range(first), *(axis + first for axis in order)][-4:]
+    wanted = inner[0] - 1, inner[1] - 1, inner[2] - 1
+    rows = Axis() if wanted[_HEIGHT] == _HEIGHT else Axis(height, stride=0)
+    columns = Axis() if wanted[_WIDTH] == _WIDTH else Axis(width, stride=0)
+    builder.nodes.append(Permute(image, output, Window(rows, columns), wanted))
 
 
 # Blocks of pixels.

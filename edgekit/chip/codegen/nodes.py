@@ -212,6 +212,23 @@ class Flatten(OneSource):
 
 
 @dataclass(frozen=True)
+class Permute(OneSource):
+    """Rows, columns and channels in another order: of each, which one of the source it is.
+
+    The window is the whole map along what does not stay.
+    """
+
+    source: int
+    output: int
+    window: Window
+    order: tuple[int, int, int]
+
+    def steps(self, positions: int, words: int) -> int:
+        """Steps of its op for ``positions`` outputs of ``words`` words."""
+        return positions * words * (1 if self.order[2] == 2 else 4)
+
+
+@dataclass(frozen=True)
 class Addition(TwoSources):
     """``weights[0] * first + weights[1] * second + offset``, then the output stage."""
 
@@ -332,6 +349,7 @@ Node = Union[
     Extreme,
     Flatten,
     L2Normalization,
+    Permute,
     Pool,
     Product,
     Softmax,

@@ -36,6 +36,7 @@ _MOVES = (
     "SPLIT_V",
     "STRIDED_SLICE",
     "TILE",
+    "TRANSPOSE",
     "TRANSPOSE_CONV",
     "UNPACK",
 )
@@ -235,10 +236,33 @@ def test_what_a_resize_does_not_take(
     assert reason in found
 
 
-def test_a_transpose_that_moves_values_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("shape", "order"),
+    [
+        ((1, 4, 4, 3), (0, 3, 1, 2)),
+        ((1, 20, 20, 65), (0, 3, 1, 2)),  # the heads of a YOLO
+        ((1, 3, 7, 6), (0, 2, 3, 1)),
+        ((1, 9, 5, 8), (0, 2, 1, 3)),
+        ((1, 9, 5, 6), (0, 1, 3, 2)),
+        ((1, 2, 9, 13), (0, 3, 2, 1)),
+        ((1, 7, 10), (0, 2, 1)),
+        ((1, 1, 30, 21), (1, 0, 2, 3)),
+    ],
+)
+def test_a_transpose(compare: Compare, shape: tuple[int, ...], order: tuple[int, ...]) -> None:
     graph = Graph(np.random.default_rng(8), "INT8")
-    image = graph.activation((1, 4, 4, 3), 1.0)
-    made = graph.like(image, (1, 3, 4, 4))
+    image = graph.activation(shape, 1.0)
+    here = _relu(graph, image)
+    made = graph.like(here, [shape[axis] for axis in order])
+    graph.add("TRANSPOSE", (here, graph.integers(order)), made)
+    model = _model(graph, (image,), (made,))
+    assert compare(model, random_feeds(model, 1), random_feeds(model, 2)).reasons == {}
+
+
+def test_a_transpose_of_much_is_refused() -> None:
+    graph = Graph(np.random.default_rng(8), "INT8")
+    image = graph.activation((1, 40, 40, 65), 1.0)
+    made = graph.like(image, (1, 65, 40, 40))
     graph.add("TRANSPOSE", (image, graph.integers([0, 3, 1, 2])), made)
-    part = partition(_model(graph, (image,), (made,)))
-    assert part.reasons == {0: "a transpose of [1, 4, 4, 3] in the order [0, 3, 1, 2]"}
+    (reason,) = partition(_model(graph, (image,), (made,))).reasons.values()
+    assert reason.startswith("a transpose of [1, 40, 40, 65] in the order [0, 3, 1, 2]")
