@@ -153,7 +153,7 @@ class RandomNetwork:
         if x.size > 12_000:
             return source
         vector = self.reshape(source, (1, x.size))
-        outputs = int(self.pick(1, 3, 10, 17, 64, 100))
+        outputs = int(self.pick(1, 3, 10, 17, 64, 100, 300, 1025))
         weights, w = self._weights(outputs, (x.size,), per_channel=False)
         total = w @ self.real[vector][0]
         bias, b = self._bias(vector, weights, outputs, float(np.abs(total).max()))
@@ -547,6 +547,13 @@ class RandomNetwork:
         grid = self.grid_of(source)
         return self.add("SPACE_TO_DEPTH", [source], real, "SpaceToDepthOptions", grid, block_size=2)
 
+    def transpose(self, source: int) -> int:
+        """Rows, columns and channels in another order."""
+        order = [0, *(1 + self.generator.permutation(3))]
+        grid = self.grid_of(source)
+        real = self.real[source].transpose(order)
+        return self.add("TRANSPOSE", [source, self.numbers(*order)], real, "NONE", grid)
+
     def model(self, outputs: list[int]) -> Model:
         """The network as a model."""
         graph = Subgraph(
@@ -625,6 +632,7 @@ OPERATORS: dict[str, int] = {
     "depth_to_space": 1,
     "transpose_conv": 1,
     "depth_multiplier": 1,
+    "transpose": 1,
 }
 ENDS = ("mean", "fully_connected", "softmax", "logistic", "")
 

@@ -200,6 +200,9 @@ class Legalizer(NodeBuilder):
         plain = replace(operator, inputs=(source, kernel, *bias))
         for rows, row_taps in axes[0]:
             for columns, column_taps in axes[1]:
+                height, width, _ = self.shape(output)
+                if rows.first >= height or columns.first >= width:
+                    continue  # an output of fewer rows or columns than the stride
                 taken = weights[:, row_taps][:, :, column_taps]
                 if not taken.size:  # of this phase only the bias is left
                     taken = self._zeros(kernel)

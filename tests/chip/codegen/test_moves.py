@@ -178,6 +178,18 @@ def test_a_depth_multiplier(compare: Compare, channels: int, times: int) -> None
     assert compare(model, random_feeds(model, 1)).reasons == {}
 
 
+def test_a_transposed_convolution_with_fewer_rows_than_its_stride(compare: Compare) -> None:
+    graph = Graph(np.random.default_rng(3), "INT8")
+    image = graph.activation((1, 1, 9, 5), 1.0)
+    weights, _ = graph.weights((6, 1, 2, 5), 0, per_channel=True)
+    made = graph.activation((1, 1, 26, 6), 2.0)
+    options = {"padding": "VALID", "stride_h": 3, "stride_w": 3}
+    shape = graph.integers([1, 1, 26, 6])
+    graph.add("TRANSPOSE_CONV", (shape, weights, image), made, "TransposeConvOptions", **options)
+    model = _model(graph, (image,), (made,))
+    assert compare(model, random_feeds(model, 1)).reasons == {}
+
+
 @pytest.mark.parametrize("opcode", ["RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"])
 @pytest.mark.parametrize(
     ("before", "after", "align", "half"),
