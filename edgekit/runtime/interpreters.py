@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import platform
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any, Mapping
@@ -70,8 +71,11 @@ def load_library(runtime: str | None = None) -> InterpreterLibrary:
         )
     package, module, distribution = RUNTIME_PACKAGES[name]
     extra = "host" if name == "tensorflow" else "device"
-    with chatter_logged(lose_on_error=True):  # numpy 2 prints a traceback for a module of numpy 1
-        interpreter = require(module, extra=extra, purpose="run a model")
+    interpreter = sys.modules.get(module)
+    if interpreter is None:
+        # numpy 2 prints a traceback for a module of numpy 1
+        with chatter_logged(lose_on_error=True):
+            interpreter = require(module, extra=extra, purpose="run a model")
     version = str(getattr(importlib.import_module(package), "__version__", "unknown"))
     return InterpreterLibrary(
         name,

@@ -63,7 +63,9 @@ def _address(array: NDArray[np.uint8]) -> int:
 
 def is_proven(key: str) -> bool:
     """Whether an earlier trial of this `identity` succeeded."""
-    return key in _here or (_folder() / key).exists()
+    if key not in _here and (_folder() / key).exists():
+        _here.add(key)
+    return key in _here
 
 
 def record_success(key: str, *, for_good: bool = True) -> None:
