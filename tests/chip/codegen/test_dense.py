@@ -65,6 +65,8 @@ def _steps(model: Model) -> int:
         ((1, 4, 5, 16), (130,)),
         ((1, 7, 7, 33), (420, 65)),
         ((1, 3, 9, 2), (65, 1)),
+        ((1, 33, 32, 2), (17,)),  # more rows of weights than wide memory has room for
+        ((1, 40, 50, 3), (70,)),
     ],
 )
 def test_dense_layers(

@@ -54,6 +54,7 @@ _BUFFER_UNITS = 1 << 10  # of the host queue for parameters
 _DEPTHWISE_ROW_BYTES = 16
 _MAX_PACKETS = 32_000  # of the ring's producers before their 16-bit counters begin again
 _MANY_TAPS = 160  # from here on a chunk is one row of the window
+_MOST_ROWS = 512  # of weights that are kept at once, if there is a choice
 _SCALAR_CORE = 0x10000  # among the destinations of a ring producer
 
 
@@ -120,8 +121,8 @@ class ConvolutionStage(Stage):
         else:
             divisors = [d for d in range(1, min(15, words // 2) + 1) if words % d == 0]
             chunk = max(divisors, default=1)
-        if words == 1:
-            outer = True
+        if words == 1:  # a dense layer on a large map goes row by row of the window
+            outer = not (self.by_window_row and k > _MOST_ROWS)
         elif k <= 30:
             outer = k <= self.positions + self.taps
         else:
