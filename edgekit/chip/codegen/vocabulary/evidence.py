@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Iterable, Mapping, Tuple
 
-from edgekit.chip.codegen.vocabulary.rules import rules_id
+from edgekit.chip.codegen.vocabulary.entries import document
 from edgekit.errors import InputError
 from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
 from edgekit.result import Result
@@ -100,8 +100,8 @@ def read_evidence(path: PathLike | None = None) -> UserEvidence:
     """
     if path is None:
         return read_evidence(PACKAGED_FILE).with_evidence(read_evidence(evidence_file()))
-    place, empty = Path(path), UserEvidence(rules_id())
-    found = _load(place)
+    empty = UserEvidence(str(document()["rules"]))  # quicker than to compute them again
+    found = _load(Path(path))
     return found if found is not None and found.rules == empty.rules else empty
 
 
