@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 import edgekit
 from edgekit import distribution
+from edgekit.explain.library import BOARD_AREAS, HOST_AREAS
 
 _HERE = Path(edgekit.__file__).parent
 
@@ -131,3 +133,13 @@ def test_no_distribution_of_another_project_is_named() -> None:
     names = {distribution.WHOLE, distribution.PART}
     assert not names & set(distribution.EARLIER)
     assert distribution.name() in names
+
+
+def test_the_boards_distribution_has_the_known_texts_that_it_reads() -> None:
+    """It has no texts of the compiler and the converters, and no summary of compilations."""
+    listed = (Path(__file__).parents[1] / "device" / "pyproject.toml").read_text()
+    here = {path.name for path in (_HERE / "explain").glob("*.py")} - {"compilation.py"}
+    here |= {f"texts/{area}.txt" for area in BOARD_AREAS}
+    assert set(re.findall(r'^"../edgekit/explain/(.*?)" =', listed, re.MULTILINE)) == here
+    every = {f"{area}.txt" for area in BOARD_AREAS + HOST_AREAS}
+    assert every == {path.name for path in (_HERE / "explain" / "texts").glob("*")}

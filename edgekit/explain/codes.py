@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Iterator, Mapping
 
 from edgekit.edgetpu.issues import ISSUE_CODES
-from edgekit.explain.compilation import CODE as RESULT_CODE
 from edgekit.explain.doctor_codes import DOCTOR_CODES
 from edgekit.explain.error_codes import ERROR_CODES
-from edgekit.explain.library import AREAS, read_area
+from edgekit.explain.library import areas, read_area
 from edgekit.explain.quality_codes import QUALITY_CODES
 from edgekit.explain.statuses import STATUSES
 
-KNOWN_TEXTS = (*STATUSES.values(), *(each for area in AREAS for each in read_area(area)))
+RESULT_CODE = "compiler.result"
+KNOWN_TEXTS = (*STATUSES.values(), *(each for area in areas() for each in read_area(area)))
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Iterator
 
 from edgekit.edgetpu.calibration import read_calibration
+from edgekit.explain.logs import compiler_version
 from edgekit.explain.statuses import MAPPED, STATUSES
 
-CODE = "compiler.result"
 _SUCCESS = re.compile(
     r"^[ \t]*Models? compiled successfully in|^[ \t]*Compilation succeeded!", re.M
 )
@@ -23,7 +23,6 @@ _START = re.compile(
     r"^[ \t]*(?:Models? compiled successfully in.*|Edge TPU Compiler version .*\n\s*Input: .*)$",
     re.M,
 )
-_VERSION = re.compile(r"Edge TPU Compiler version (\d[\d.]*\d)")
 _ROW = re.compile(r"^[ \t]*([A-Z][\w.:/-]*)[ \t]+(\d+)[ \t]+(\S.*?)[ \t]*$", re.M)
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SEARCH = "Searching for valid delegate"
@@ -64,6 +63,10 @@ class Compilation:
     def num_mapped(self) -> int:
         """Operations that run on the Edge TPU."""
         return sum(block.num_mapped for block in self.blocks)
+
+    def covers(self, position: int) -> bool:
+        """Whether a failure at ``position`` is an attempt of a search that succeeded later."""
+        return self.searched and self.succeeded and position < self.start
 
     def title(self) -> str:
         """Return one line: how much of it is on the Edge TPU."""
@@ -180,12 +183,6 @@ def _ms(time_ms: float) -> str:
     return f"{time_ms:.0f} ms" if time_ms >= 1 else "less than 1 ms"
 
 
-def compiler_version(text: str) -> str:
-    """Return the version of edgetpu_compiler that ``text`` shows; empty if it shows none."""
-    found = _VERSION.search(text)
-    return found.group(1) if found else ""
-
-
 def compilation_of(text: str) -> Compilation | None:
     """Return the compilations that ``text`` reports as successful; None if there is none."""
     starts = [found.start() for found in _START.finditer(text)]
@@ -241,13 +238,3 @@ def _number(text: str, name: str) -> int:
 def _size(text: str, name: str) -> int:
     found = re.search(re.escape(name) + r":\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB)\b", text)
     return round(float(found.group(1)) * _UNITS[found.group(2)]) if found else 0
-
-
-def before_search_ended(position: int, compilation: Compilation | None) -> bool:
-    """Whether a failure at ``position`` is an attempt of a search that succeeded later."""
-    return bool(
-        compilation
-        and compilation.searched
-        and compilation.succeeded
-        and position < compilation.start
-    )

@@ -8,23 +8,20 @@ import difflib
 import os
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Iterable, Sequence
 
+from edgekit import distribution
 from edgekit.errors import InputError
-from edgekit.explain.codes import CODES, KNOWN_TEXTS
-from edgekit.explain.compilation import CODE as RESULT_CODE
-from edgekit.explain.compilation import (
-    Compilation,
-    before_search_ended,
-    compilation_of,
-    compiler_version,
-)
+from edgekit.explain.codes import CODES, KNOWN_TEXTS, RESULT_CODE
 from edgekit.explain.known import KnownText, Match, Searched
-from edgekit.explain.logs import cleaned, reduced
+from edgekit.explain.logs import cleaned, compiler_version, reduced
 from edgekit.explain.origins import Origin, origins
 from edgekit.explain.statuses import STATUSES
 from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
 from edgekit.result import Result
+
+if TYPE_CHECKING:
+    from edgekit.explain.compilation import Compilation
 
 # Lines that look like a failure, so they are listed as unknown if not recognized.
 _ALARM = re.compile(r"error|fail|abort|fatal|exception|terminat|invalid|denied|cannot|fault", re.I)
@@ -138,7 +135,7 @@ def explain_text(text: str) -> ExplainResult:
     if not text.strip():
         raise InputError("there is nothing to explain", fix="give a text, a log or a code")
     text = cleaned(text)
-    compilation = compilation_of(text)
+    compilation = _compilation_of(text)
     found = _found(text, compilation)
     seen = {line for match in found for line in _lines_of(match.found)}
     has_cause = any(_is_cause(match.known) for match in found)
@@ -158,14 +155,14 @@ def explain_text(text: str) -> ExplainResult:
 def compiler_cause(text: str) -> Explanation | None:
     """Return why a run of edgetpu_compiler that printed ``text`` failed; None if not known."""
     text = cleaned(text)
-    causes = _causes(_found(text, compilation_of(text)))
+    causes = _causes(_found(text, _compilation_of(text)))
     return next(iter(_merge(causes, compiler_version(text))), None)
 
 
 def may_be_random(text: str) -> bool:
     """Whether ``text`` shows a compiler crash that may not happen again with the same file."""
     text = cleaned(text)
-    causes = [match.known for match in _causes(_found(text, compilation_of(text)))]
+    causes = [match.known for match in _causes(_found(text, _compilation_of(text)))]
     certain = any(not each.consequence and not each.random for each in causes)
     return not certain and any(each.random for each in causes)
 
@@ -199,7 +196,7 @@ def _found(text: str, compilation: Compilation | None) -> list[Match]:
         match
         for match in taken
         if not (match.known.code.startswith("compiler.") or match.known.consequence)
-        or not before_search_ended(match.start, compilation)
+        or not (compilation and compilation.covers(match.start))
     ]
 
 
@@ -214,6 +211,14 @@ def _rank(match: Match) -> tuple[int, int, int]:
     if level == 1:
         return level, list(STATUSES).index(known.example), match.start
     return level, -match.template.specificity, match.start
+
+
+def _compilation_of(text: str) -> Compilation | None:
+    if distribution.name() == distribution.PART:
+        return None
+    from edgekit.explain.compilation import compilation_of  # noqa: PLC0415 - boards lack it
+
+    return compilation_of(text)
 
 
 def _summary(compilation: Compilation) -> Explanation:

@@ -11,24 +11,21 @@ from __future__ import annotations
 import pkgutil
 from typing import Iterator
 
+from edgekit import distribution
 from edgekit.explain.known import Details, KnownText
 from edgekit.explain.template import Template
 from edgekit.formats.tflite.options import OPCODES
 
-AREAS = (
-    "compiler",
-    "converter",
-    "kernel",
-    "apps",
-    "install",
-    "interpreter",
-    "keras",
-    "libedgetpu",
-    "libraries",
-    "pycoral",
-    "system",
-)
+# The wheel for boards has only the first ones, because of its size: a log of the compiler, the
+# converters or a camera's application is explained where the whole edgekit is.
+BOARD_AREAS = ("kernel", "install", "interpreter", "libedgetpu", "libraries", "pycoral", "system")
+HOST_AREAS = ("apps", "compiler", "converter", "keras")
 _FLAGS = ("consequence", "random", "note")
+
+
+def areas() -> tuple[str, ...]:
+    """Return the areas of this installation."""
+    return BOARD_AREAS if distribution.name() == distribution.PART else BOARD_AREAS + HOST_AREAS
 
 
 def read_area(area: str) -> tuple[KnownText, ...]:

@@ -34,6 +34,7 @@ _NUMBER = re.compile(r"\d+")
 _MOST_CHARS = 1 << 22
 _PART_CHARS = 1 << 20
 _MOST_SHAPES = 100_000
+_VERSION = re.compile(r"Edge TPU Compiler version (\d[\d.]*\d)")
 
 
 def cleaned(text: str) -> str:
@@ -78,3 +79,9 @@ def _parts(text: str, end: int) -> Iterator[str]:
         stop = text.find("\n", start + _PART_CHARS, end) + 1 or end
         yield text[start:stop]
         start = stop
+
+
+def compiler_version(text: str) -> str:
+    """Return the version of edgetpu_compiler that ``text`` shows; empty if it shows none."""
+    found = _VERSION.search(text)
+    return found.group(1) if found else ""

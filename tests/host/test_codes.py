@@ -14,8 +14,7 @@ from pathlib import Path
 import edgekit
 from edgekit.errors import EdgeKitError
 from edgekit.explain import CODES
-from edgekit.explain.codes import KNOWN_TEXTS
-from edgekit.explain.compilation import CODE as RESULT_CODE
+from edgekit.explain.codes import KNOWN_TEXTS, RESULT_CODE
 
 _PROGRAMS = ("edgekit.__main__", "edgekit.host.worker")  # these run when they are imported
 
