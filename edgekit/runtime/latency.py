@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def percentiles(values: Sequence[float], percents: Sequence[float]) -> NDArray[np.float64]:
@@ -14,7 +16,7 @@ def percentiles(values: Sequence[float], percents: Sequence[float]) -> NDArray[n
 
     As np.percentile, which imports numpy.ma: that takes longer than to evaluate a small model.
     """
-    ordered: NDArray[np.float64] = np.sort(np.asarray(values, np.float64))
+    ordered = np.sort(np.asarray(values, np.float64))
     places = np.asarray(percents, np.float64) / 100 * (len(ordered) - 1)
     return np.asarray(np.interp(places, np.arange(len(ordered)), ordered))
 
