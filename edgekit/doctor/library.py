@@ -87,7 +87,7 @@ def check_library(machine: Machine) -> CheckResult:
     if named:
         seen = f"no {named}, which {LIBRARY_VARIABLE} names"
         return CheckResult(code, FAILED, seen, "nothing else is tried", f"unset {LIBRARY_VARIABLE}")
-    fix = "install the Edge TPU runtime: https://coral.ai/software/#edgetpu-runtime"
+    fix = "install the Edge TPU runtime; edgekit explain install.runtime says from where"
     if machine.is_linux and machine.has_apt:
         fix = apt_install(machine, LIBRARY_PACKAGES[0])
     return CheckResult(code, FAILED, f"no {name}", "without it no program can use an Edge TPU", fix)
@@ -234,5 +234,5 @@ def _reinstall(machine: Machine) -> str:
             return f"sudo apt-get install --reinstall {package}"
         return apt_install(machine, LIBRARY_PACKAGES[0])
     return (
-        "install the Edge TPU runtime for this system: https://coral.ai/software/#edgetpu-runtime"
+        "install the Edge TPU runtime for this system; edgekit explain install.runtime says which"
     )

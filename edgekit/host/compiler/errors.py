@@ -74,8 +74,8 @@ def ways_to_get_it(system: str, machine: str, *, has_apt: bool) -> list[str]:
     elsewhere = "on another x86-64 Linux machine: edgekit compile MODEL --via ssh://user@host"
     colab = f"without a machine: Google's Colab notebook, linked from {_PAGE}"
     install = (
-        f"install it: add Coral's package source ({_PAGE}), then sudo apt-get install "
-        "edgetpu-compiler"
+        "install it: sudo apt-get install edgetpu-compiler, from Coral's package source "
+        f"({_PAGE}); if that source is missing or gone: edgekit explain install.compiler"
     )
     own = "without it: edgekit compile MODEL --compiler edgekit, edgekit's own compiler"
     known = "if it is installed under another name: --compiler PATH, or EDGETPU_COMPILER=PATH"
@@ -83,8 +83,8 @@ def ways_to_get_it(system: str, machine: str, *, has_apt: bool) -> list[str]:
         if has_apt:
             return [install, known, own, container, elsewhere, colab]
         unpacked = (
-            f"it is packaged for Debian and Ubuntu; unpack their package edgetpu-compiler ({_PAGE})"
-            " and give --compiler PATH"
+            "it is packaged for Debian and Ubuntu; unpack their package edgetpu-compiler ("
+            "edgekit explain install.compiler names files) and give --compiler PATH"
         )
         return [container, unpacked, own, elsewhere, colab]
     note = f"it exists for x86-64 Linux only, and this is {system} on {machine}"
