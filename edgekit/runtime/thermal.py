@@ -7,6 +7,7 @@ parameter, so that another folder can replace it.
 
 from __future__ import annotations
 
+import functools
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,11 +102,7 @@ def judge_drift(thermal: Thermal | None, times_s: Sequence[float]) -> Thermal | 
 
 def _sensors(device: str, sysfs: Path) -> tuple[list[_Sensor], str]:
     if device == CPU:
-        zones = [
-            _Sensor(zone / "temp", None)
-            for zone in _children(sysfs / "class" / "thermal", "thermal_zone*")
-            if _text(zone / "type").startswith(_CPU_ZONES)
-        ]
+        zones = _cpu_zones(sysfs)
         return zones, "" if zones else "temperature not measured: this system has no sensor"
     bus, _, number = device.partition(":")
     if bus == "usb":
@@ -119,6 +116,15 @@ def _sensors(device: str, sysfs: Path) -> tuple[list[_Sensor], str]:
     if not cards:
         return [], "temperature not measured: only the apex driver (PCIe) has a sensor"
     return cards, "" if len(cards) == 1 else f"the hottest of {len(cards)} cards"
+
+
+@functools.lru_cache(maxsize=2)  # they do not change while a system runs
+def _cpu_zones(sysfs: Path) -> list[_Sensor]:
+    return [
+        _Sensor(zone / "temp", None)
+        for zone in _children(sysfs / "class" / "thermal", "thermal_zone*")
+        if _text(zone / "type").startswith(_CPU_ZONES)
+    ]
 
 
 def _children(folder: Path, pattern: str) -> list[Path]:
