@@ -121,7 +121,7 @@ PAGE_GROUPS = {
         "docs/guides/check.md",
         "docs/guides/evaluate.md",
     ),
-    "convert": ("docs/guides/convert.md",),
+    "convert": ("docs/guides/convert.md", "docs/guides/confirm.md"),
 }
 
 

@@ -16,6 +16,7 @@ _CODE = re.compile(r'"((?:quality|cause)\.[a-z_]+)"')
 
 def test_every_code_of_an_agreement_has_a_page_and_every_page_a_code() -> None:
     files = [_ROOT / "evaluate" / "causes.py", _ROOT / "runtime" / "quality.py"]
+    files += sorted((_ROOT / "host" / "convert").glob("*.py"))
     given = {code for file in files for code in _CODE.findall(file.read_text(encoding="utf-8"))}
     given |= {f"quality.{task}" for task in LIMITS}
     pages = {code for code in CODES if code.startswith(("quality.", "cause."))}
