@@ -5,14 +5,16 @@
 
 Every program that is made is verified by the compiler itself (emulator in strict mode against the
 chip's arithmetic, bit for bit). Its answer for one more input is compared here with real
-arithmetic that shares no code with either: they may differ by a few steps of rounding.
+arithmetic that shares no code with either: they may differ by a few steps of rounding. A network
+that enlarges the rounding is far from real arithmetic in TensorFlow Lite's kernels too; then the
+program may be at most twice as far.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,10 @@ from numpy.typing import NDArray
 
 from edgekit.chip.emulator.machine import EdgeTpu
 from edgekit.formats.darwinn import read_packages
-from edgekit.formats.tflite import Model, is_compiled, read_model
+from edgekit.formats.tflite import Model, is_compiled, read_model, write_model
 from edgekit.opencompiler import NotCompiledError, VerificationError, compile_program
-from scripts.random_network import last_output, random_network
+from edgekit.runtime import Runner
+from scripts.random_network import RandomNetwork, last_output, random_network
 
 # Allowed steps between real and integer arithmetic: a rounding of one, enlarged by what follows.
 _STEPS_OF_OPERATOR = 3
@@ -64,17 +67,34 @@ def try_network(seed: int, operators: dict[str, int] | None = None) -> Outcome:
     for index in given:
         feeds[model.main.tensors[index].name] = _quantized(network.real[index], index, model)
     answers = tpu.invoke(feeds)
+    allowed = _STEPS_OF_OPERATOR * total
     for index in wanted:
         tensor = model.main.tensors[index]
         real = _quantized(network.real[index], index, model)
-        made_values = answers[tensor.name].astype(np.int64).reshape(-1)
-        steps = np.abs(made_values - real.reshape(-1).astype(np.int64))
-        allowed = _STEPS_OF_OPERATOR * total
-        far = float(np.mean(steps > allowed))
-        if far > _MOST_OUTLIERS:
+        far = _share_beyond(allowed, answers[tensor.name], real)
+        if far > _MOST_OUTLIERS and far > 2 * _share_of_tflite(network, model, index, allowed):
             wrong = f"{tensor.name}: {far:.1%} of the values are more than {allowed} steps off"
             return Outcome(seed, words, mapped, total, wrong=wrong)
     return Outcome(seed, words, mapped, total)
+
+
+def _share_beyond(steps: int, made: NDArray[Any], wanted: NDArray[Any]) -> float:
+    """The share of values that differ by more than ``steps``."""
+    difference = made.astype(np.int64).reshape(-1) - wanted.astype(np.int64).reshape(-1)
+    return float(np.mean(np.abs(difference) > steps))
+
+
+def _share_of_tflite(network: RandomNetwork, model: Model, index: int, steps: int) -> float:
+    """The same share for TensorFlow Lite's kernels, at tensor ``index``."""
+    part = replace(model.main, outputs=(index,))
+    single = replace(model, subgraphs=(part, *model.subgraphs[1:]), signature_defs=())
+    with Runner(write_model(single), device="cpu") as runner:
+        inputs = [
+            _quantized(network.real[each], each, model).reshape(model.main.tensors[each].shape)
+            for each in model.main.inputs
+        ]
+        (made,) = runner.invoke(*inputs)
+    return _share_beyond(steps, made, _quantized(network.real[index], index, model))
 
 
 def _quantized(real: NDArray[Any], index: int, model: Model) -> NDArray[np.int8]:
