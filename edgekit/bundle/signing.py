@@ -100,21 +100,19 @@ def check_signature(message: bytes, signature: bytes, key: PathLike, where: str 
 
 
 def _private(key: PathLike) -> Any:  # noqa: ANN401 - of an optional module
-    content = read_bytes(key, "private key", MOST_TEXT_BYTES)
-    library = _serialization()
-    load = library.load_pem_private_key
-    if content.startswith(_OPENSSH):
-        load = library.load_ssh_private_key
-    return _load(lambda: load(content, None), key, "private", "Ed25519PrivateKey")
+    return _key(key, "private", _OPENSSH, None)
 
 
 def _public(key: PathLike) -> Any:  # noqa: ANN401 - of an optional module
-    content = read_bytes(key, "public key", MOST_TEXT_BYTES)
-    library = _serialization()
-    load = library.load_pem_public_key
-    if content.startswith(_SSH_PUBLIC):
-        load = library.load_ssh_public_key
-    return _load(lambda: load(content), key, "public", "Ed25519PublicKey")
+    return _key(key, "public", _SSH_PUBLIC)
+
+
+def _key(key: PathLike, kind: str, ssh: bytes, *password: None) -> Any:  # noqa: ANN401
+    """Load a key in PEM or, if the file begins with ``ssh``, in OpenSSH's form."""
+    content = read_bytes(key, f"{kind} key", MOST_TEXT_BYTES)
+    form = "ssh" if content.startswith(ssh) else "pem"
+    load = getattr(_serialization(), f"load_{form}_{kind}_key")
+    return _load(lambda: load(content, *password), key, kind, f"Ed25519{kind.title()}Key")
 
 
 def _serialization() -> Any:  # noqa: ANN401 - an optional module
