@@ -110,14 +110,7 @@ class NetworkBuilder:
         """A CONV_2D with one scale for each output channel."""
         depth = self.shape[3]
         weights, spread = self._weights((channels, *size, depth), 0, size[0] * size[1] * depth)
-        options = {
-            "padding": padding,
-            "stride_h": stride,
-            "stride_w": stride,
-            "dilation_h_factor": dilation,
-            "dilation_w_factor": dilation,
-            "fused_activation_function": activation,
-        }
+        options = _options(stride, padding, dilation, activation)
         places = _window(self.shape, size, stride, padding, dilation)
         inputs = self._with_bias(weights, channels, spread) if bias else (weights, -1)
         shape, kind = (1, *places, channels), "Conv2DOptions"
@@ -137,13 +130,8 @@ class NetworkBuilder:
         channels = self.shape[3] * multiplier
         weights, spread = self._weights((1, *size, channels), 3, size[0] * size[1])
         options = {
-            "padding": padding,
-            "stride_h": stride,
-            "stride_w": stride,
-            "dilation_h_factor": dilation,
-            "dilation_w_factor": dilation,
+            **_options(stride, padding, dilation, activation),
             "depth_multiplier": multiplier,
-            "fused_activation_function": activation,
         }
         places = _window(self.shape, size, stride, padding, dilation)
         inputs, shape = self._with_bias(weights, channels, spread), (1, *places, channels)
@@ -398,6 +386,18 @@ class NetworkBuilder:
         self._tensors.append(Tensor(name, values.shape, dtype, len(self._buffers), grid))
         self._buffers.append(np.frombuffer(array.tobytes(), np.uint8))
         return len(self._tensors) - 1
+
+
+def _options(stride: int, padding: str, dilation: int, activation: str) -> dict[str, Any]:
+    """The options that CONV_2D and DEPTHWISE_CONV_2D have in common."""
+    return {
+        "padding": padding,
+        "stride_h": stride,
+        "stride_w": stride,
+        "dilation_h_factor": dilation,
+        "dilation_w_factor": dilation,
+        "fused_activation_function": activation,
+    }
 
 
 def _window(

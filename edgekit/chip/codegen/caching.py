@@ -7,12 +7,14 @@ from edgekit.chip.codegen.emitter import PARAMETER_TAG, Emitter, Transfer
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.nests import round_up
 from edgekit.chip.codegen.parameters import Parameters
-from edgekit.chip.codegen.stages.fields import dma_nest, stream_nest
+from edgekit.chip.codegen.stages.fields import dma_nest
+from edgekit.chip.codegen.stages.parameter_stream import (
+    UNIT_BYTES,
+    pop_parameters,
+    send_parameters,
+)
 from edgekit.chip.isa.memories import ROW_UNITS
 from edgekit.formats.darwinn import Description, Direction
-
-_UNIT_BYTES = 64  # of a parameter stream
-_PARAMETER_BUFFER = 1 << 10  # units
 
 
 def caching_program(parameters: Parameters) -> Emitter:
@@ -30,20 +32,12 @@ def caching_program(parameters: Parameters) -> Emitter:
     emitter.transfers.append(
         Transfer(Direction.INFEED, Description.BASE_ADDRESS_PARAMETER, "", 0, size)
     )
-    units = size // _UNIT_BYTES
-    emitter.put(
-        "pop",
-        k121=1,
-        k124=1,
-        parameters=1,
-        k174=1,
-        k177=1,
-        k178=1,
+    units = size // UNIT_BYTES
+    pop_parameters(
+        emitter,
+        units,
         k183=int(units % 2 == 0 or units >= 2048),
         rows_neg=-min(units // 2, 1024) % (1 << 15),
-        k199=1,
-        k215=1,
-        **stream_nest(units, _PARAMETER_BUFFER, 16),
     )
     offset = 0
     for index, layer in parameters.layers.items():
@@ -58,36 +52,20 @@ def caching_program(parameters: Parameters) -> Emitter:
                 levels=1,
                 **dma_nest([(1, piece.num_rows)]),
             )
-        row_bytes = _UNIT_BYTES * layer.lanes
+        row_bytes = UNIT_BYTES * layer.lanes
         for piece in pieces:
             part = piece.num_rows * row_bytes
             if index in parameters.depthwise:
-                part = min(part, round_up(len(layer.data), _UNIT_BYTES))
-            _parameter_infeed(
-                emitter, offset // _UNIT_BYTES, part // _UNIT_BYTES, piece.tile, layer.lanes
+                part = min(part, round_up(len(layer.data), UNIT_BYTES))
+            send_parameters(
+                emitter,
+                offset // UNIT_BYTES,
+                part // UNIT_BYTES,
+                tiles=1 << piece.tile,
+                lanes=layer.lanes,
             )
             offset += part
     if offset != size:
         raise Unsupported(f"{size} bytes of parameters, of which {offset} have a place")
     emitter.end(caching=True)
     return emitter
-
-
-def _parameter_infeed(emitter: Emitter, offset: int, units: int, tile: int, lanes: int) -> None:
-    emitter.put(
-        "infeed",
-        offset=offset % 2048,
-        k157=1,
-        k160=1,
-        parameters=1,
-        k311=1,
-        k314=1,
-        pop_wait=(offset + 1) % (1 << 16),
-        k336=1,
-        k352=1,
-        k392=1,
-        tiles=1 << tile,
-        row=15,
-        lanes=lanes - 1,
-        **stream_nest(units, _PARAMETER_BUFFER, 21),
-    )

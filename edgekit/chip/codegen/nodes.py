@@ -77,6 +77,10 @@ class _Computation:
         """Whether it can read outside of the image."""
         return False
 
+    def steps(self, positions: int, words: int) -> int:
+        """Steps of its op for ``positions`` outputs of ``words`` words."""
+        return positions * words
+
 
 class OneSource(_Computation):
     """What nodes that read one tensor have in common."""
@@ -179,10 +183,6 @@ class Elementwise(OneSource):
         """Whether it can read outside of the image."""
         return self.window.rows.pad > 0 or self.window.columns.pad > 0
 
-    def steps(self, positions: int, words: int) -> int:
-        """Steps of its op for ``positions`` outputs of ``words`` words."""
-        return positions * words
-
     @property
     def is_copy(self) -> bool:
         """Whether values stay as they are."""
@@ -200,10 +200,6 @@ class Flatten(OneSource):
     output: int
     window: Window
     stage: OutputStage
-
-    def steps(self, positions: int, words: int) -> int:
-        """Steps of its op for ``positions`` outputs of ``words`` words."""
-        return positions * words
 
     @property
     def is_copy(self) -> bool:

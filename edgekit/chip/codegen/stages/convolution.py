@@ -41,7 +41,11 @@ from edgekit.chip.codegen.stages.fields import (
     dma_nest,
     float_bits,
     output_stage,
-    stream_nest,
+)
+from edgekit.chip.codegen.stages.parameter_stream import (
+    UNIT_BYTES,
+    pop_parameters,
+    send_parameters,
 )
 from edgekit.chip.codegen.stages.stage import Placement, Stage
 from edgekit.chip.isa.memories import ROW_BYTES, ROW_UNITS
@@ -49,8 +53,6 @@ from edgekit.formats.darwinn import Description, Direction
 
 GROUP_CHANNELS = 64  # output channels that one row of weights serves
 _DEPTHWISE_CHANNELS = 4  # of a group of a depthwise convolution
-_UNIT_BYTES = 64  # of wide memory and of parameter streams
-_BUFFER_UNITS = 1 << 10  # of the host queue for parameters
 _DEPTHWISE_ROW_BYTES = 16
 _MAX_PACKETS = 32_000  # of the ring's producers before their 16-bit counters begin again
 _MANY_TAPS = 160  # from here on a chunk is one row of the window
@@ -487,45 +489,21 @@ class ConvolutionStage(Stage):
     def _stream(self, emitter: Emitter) -> None:
         """Parameters from the host, with every inference."""
         offset, size, lanes = self.stream or (0, 0, 0)
-        units, before = size // _UNIT_BYTES, emitter.parameter_units
+        units, before = size // UNIT_BYTES, emitter.parameter_units
         credit = (before + 4 - 2048) % (1 << 16)
-        emitter.put(
-            "pop",
-            flags13=before % 2048,
-            k121=1,
-            k124=1,
-            parameters=1,
-            k174=1,
-            k177=1,
-            k178=1,
-            k183=credit & 1,
-            rows_neg=credit >> 1,
-            k199=1,
-            k215=1,
-            **stream_nest(units, _BUFFER_UNITS, 16),
-        )
+        pop_parameters(emitter, units, flags13=before % 2048, k183=credit & 1, rows_neg=credit >> 1)
         emitter.add_to_address((0, 1), offset, (4, 5), 6)
         emitter.add_to_address((4, 5), 0, (7, 6), 10)
         emitter.push_descriptor(6, 7, size, PARAMETER_TAG, spare=8)
         parameters = Description.BASE_ADDRESS_PARAMETER
         emitter.transfers.append(Transfer(Direction.INFEED, parameters, "", offset, size))
-        emitter.put(
-            "infeed",
-            offset=before % 2048,
-            k157=1,
-            k160=1,
-            parameters=1,
-            k311=1,
-            k314=1,
-            pop_wait=(before + 1) % (1 << 16),
-            k336=1,
-            k352=1,
-            k353=1 << 38 | emitter.packets_a << 6 | 37,
-            k392=1,
+        send_parameters(
+            emitter,
+            before,
+            units,
             tiles=self.mask,
-            row=15,
-            lanes=lanes - 1,
-            **stream_nest(units, _BUFFER_UNITS, 21),
+            lanes=lanes,
+            k353=1 << 38 | emitter.packets_a << 6 | 37,
         )
         emitter.parameter_units += units
 
