@@ -6,10 +6,9 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Sequence
+from typing import Sequence, Tuple
 
 from edgekit import files
-from edgekit.data.describe import with_notes
 from edgekit.edgetpu.check import check_runtime
 from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.errors import UsageError
@@ -22,6 +21,8 @@ from edgekit.opencompiler.request import check_gate, read_sources
 from edgekit.opencompiler.result import CompiledModel, CompileResult
 from edgekit.opencompiler.schedule import render_html, schedule_of
 from edgekit.opencompiler.segments import cut_evenly
+
+_Job = Tuple[ModelFile, str, Model]  # source, stem of the output, model to compile
 
 
 def compile_open(
@@ -71,8 +72,9 @@ def compile_open(
         files.refuse_overwriting(output, source.path)
         files.check_writable(output)
     targets = [(model, source.path) for source, _, model in jobs]
+    is_cut = len(jobs) > len(read)
     # Segments run on a chip each; several models share one.
-    chips = [[each] for each in targets] if len(jobs) > len(read) else [targets]
+    chips = [[each] for each in targets] if is_cut else [targets]
     made = [
         program
         for chip in chips
@@ -83,18 +85,12 @@ def compile_open(
     for (source, _, _), program in zip(jobs, made):
         rows = program.operators
         check_gate(program.num_mapped, program.num_operators, rows, min_mapped, source.path)
+    contents = _contents(jobs, made, is_cut=is_cut)
     written: list[CompiledModel] = []
     pages: list[Path] = []
     with ExitStack() as renames:
-        for index, (source, stem, model) in enumerate(jobs):
-            program, output, content = made[index], outputs[index], made[index].content
-            if len(jobs) == len(read):
-                content = keep_files(source.content, content)
-            else:  # segments do not have the whole model's metadata
-                ends = source.notes.at_ends(first=index == 0, last=index + 1 == len(jobs))
-                content = with_notes(content, ends)
-            temporary = renames.enter_context(files.replacing(output))
-            temporary.write_bytes(content)
+        for (source, stem, model), program, content, output in zip(jobs, made, contents, outputs):
+            renames.enter_context(files.replacing(output)).write_bytes(content)
             written.append(_describe(source, program, output, len(content)))
             if explain_schedule:
                 page = folder / f"{stem}_schedule.html"
@@ -116,6 +112,22 @@ def compile_open(
     )
 
 
+def _contents(
+    jobs: Sequence[_Job], made: Sequence[CompiledProgram], *, is_cut: bool
+) -> list[bytes]:
+    """The files to write: with the model's label files; segments with the metadata of its ends."""
+    pairs = [(source, program.content) for (source, _, _), program in zip(jobs, made)]
+    if not is_cut:
+        return [keep_files(source.content, content) for source, content in pairs]
+    from edgekit.data.describe import with_notes  # noqa: PLC0415 - loads all of `data`
+
+    last = len(pairs) - 1
+    return [
+        with_notes(content, source.notes.at_ends(first=index == 0, last=index == last))
+        for index, (source, content) in enumerate(pairs)
+    ]
+
+
 def _warnings(outputs: Sequence[Path], made: Sequence[CompiledProgram]) -> tuple[str, ...]:
     warnings = []
     for output, each in zip(outputs, made):
@@ -131,8 +143,8 @@ def _warnings(outputs: Sequence[Path], made: Sequence[CompiledProgram]) -> tuple
     return tuple(warnings)
 
 
-def _jobs(sources: Sequence[ModelFile], num_segments: int) -> list[tuple[ModelFile, str, Model]]:
-    """(source, stem of the output, model to compile) of every output."""
+def _jobs(sources: Sequence[ModelFile], num_segments: int) -> list[_Job]:
+    """Return a job for each output."""
     if num_segments == 1:
         return [(each, Path(each.path).stem or "model", each.model) for each in sources]
     if len(sources) > 1:
