@@ -204,7 +204,7 @@ def _mark(quality: str, called: str) -> str:
 
 
 def is_miss(quality: str, called: str) -> bool:
-    """Whether a verdict is wrong; fair and weak ones are not counted, and none is no praise."""
+    """Whether a verdict is wrong; fair and weak ones are not counted."""
     if quality in (FAIR, WEAK):
         return False
     return called == GOOD if quality == BAD else called not in (GOOD, UNKNOWN)

@@ -49,8 +49,8 @@ def is_signed_by(message: bytes, signature: bytes, public: bytes) -> bool:
 
     Args:
         message: Any bytes.
-        signature: 64 bytes; any others are no signature.
-        public: The 32 bytes of the key; any others are no key.
+        signature: 64 bytes; other bytes are not a signature.
+        public: The 32 bytes of the key; other bytes are not a key.
 
     Raises:
         MissingExtraError: cryptography is not installed.

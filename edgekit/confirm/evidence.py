@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn reports into evidence: what a chip ran as the emulator does is no longer unseen.
+"""Turn reports into evidence: what a chip ran as the emulator does counts as seen.
 
 What can be computed here is not taken from a report: its programs are compiled again, and their
 outputs are computed by the emulator. That a chip ran them cannot be computed; the report names the

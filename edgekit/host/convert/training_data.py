@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether calibration samples are like the training data, by the statistics in the network.
 
-Without this a comparison on samples of the same kind is no proof: both models may agree on dim
-pictures, while the ranges of calibration cut off all bright ones.
+Without this, a comparison on samples of the same kind does not prove much: both models may agree
+on dim pictures, while the ranges of calibration cut off all bright ones.
 """
 
 from __future__ import annotations
