@@ -38,8 +38,6 @@ from edgekit.chip.codegen.rearrange import select_channels
 from edgekit.formats.tflite import Model, Operator, Tensor
 
 _ZERO_CROSSING = 128  # what makes an int8 value unsigned
-
-
 _LONGEST_AXIS = 65_536  # of a tensor
 _MOST_CLASSES = 16384  # of a softmax; more do not fit the loops of an op
 
@@ -119,8 +117,6 @@ class Legalizer(NodeBuilder):
             self._check_quantization(tensor)
             if self.is_constant(index):
                 continue
-            if tensor.is_variable:
-                raise Unsupported(f"{tensor.name!r} is a variable")
             if tensor.dtype not in DTYPES:
                 raise Unsupported(f"{tensor.name!r} is {tensor.dtype}")
             if tensor.scale is None:

@@ -8,6 +8,7 @@ has rows of 16 bytes: a 4 x 4 matrix for each tap with the weights on its diagon
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Mapping, Sequence
 
@@ -203,10 +204,8 @@ def _around_spread(
     depthwise = {i for i in rows if stages[i].node.depthwise}
     order = sorted(rows, key=lambda i: -rows[i])
     order.sort(key=lambda i: i in depthwise or stages[i].stored_channels == GROUP_CHANNELS)
-    try:
+    with contextlib.suppress(Unsupported):  # some are left out, and so the caller spreads less
         pieces.update(_packed(order, rows, depthwise, limit, 0, used))
-    except Unsupported:  # some are left out, and so the caller spreads less
-        return pieces
     return pieces
 
 

@@ -9,7 +9,14 @@ from typing import Callable, Sequence
 
 from edgekit.chip.codegen.emitter import NARROW_TO_WIDE, PARAMETERS, Emitter
 from edgekit.chip.codegen.geometry import WORD
-from edgekit.chip.codegen.nests import Fields, Nest, nest_fields, op_nest_fields
+from edgekit.chip.codegen.nests import (
+    DMA_LEVELS,
+    NARROW_DMA_LEVELS,
+    Fields,
+    Nest,
+    nest_fields,
+    op_nest_fields,
+)
 from edgekit.chip.codegen.nodes import OutputStage
 from edgekit.chip.isa.memories import NUM_TILES
 
@@ -155,3 +162,24 @@ def _signed(value: int, bits: int) -> int:
 def dma_nest(nest: Sequence[tuple[int, int]], levels: int = 4) -> Fields:
     """The walk of a ring transfer."""
     return nest_fields("", nest, levels)
+
+
+def words_of_packets(buffer: int, packets: int, address: int, words: int) -> Fields:
+    """A w2n that writes ``words`` from ring packets, received at ``buffer``, to narrow memory."""
+    return {
+        "w_addr": buffer,
+        "w_levels": int(packets > 1),
+        "w_circular": 1,
+        "w_rows": packets,
+        "n_addr": address // WORD,
+        "n_levels": 1,
+        "s0_en0": 1,
+        "s0_id": 14,
+        "s0_level": 1,
+        "s0_en1": 1,
+        "s0_val": 0x8000,
+        "s0_en2": 1,
+        "tail": 1,
+        **nest_fields("w_", [(1, packets)], DMA_LEVELS),
+        **nest_fields("n_", [(1, words)], NARROW_DMA_LEVELS),
+    }

@@ -40,6 +40,7 @@ from edgekit.chip.codegen.stages.fields import (
     dma_nest,
     modular,
     stream_nest,
+    words_of_packets,
 )
 from edgekit.chip.codegen.stages.identity import IDENTITY_BYTES, write_identity
 from edgekit.chip.isa.memories import ROW_BYTES, TILES_PER_ROW
@@ -192,25 +193,8 @@ class InputStage:
         emitter.fence(units=0x20)
         (start, *_) = self._send(emitter, name)
         packets, words = self.buffer_packets, divide_up(self.block.channels, WORD)
-        emitter.put(
-            "w2n",
-            tiles=1,
-            w_addr=self.buffer,
-            w_levels=int(packets > 1),
-            w_circular=1,
-            w_rows=packets,
-            n_addr=self.block.at(0, 0, 0) // WORD,
-            n_levels=1,
-            s0_en0=1,
-            s0_id=14,
-            s0_level=1,
-            s0_en1=1,
-            s0_val=0x8000,
-            s0_en2=1,
-            tail=1,
-            **nest_fields("w_", [(1, packets)], DMA_LEVELS),
-            **nest_fields("n_", [(1, words)], NARROW_DMA_LEVELS),
-        )
+        target = self.block.at(0, 0, 0)
+        emitter.put("w2n", tiles=1, **words_of_packets(self.buffer, packets, target, words))
         self._receive(emitter, 0, start)
         emitter.reset()
 

@@ -30,6 +30,7 @@ from edgekit.chip.codegen.stages.fields import (
     dma_nest,
     float_bits,
     output_stage,
+    words_of_packets,
 )
 from edgekit.chip.codegen.stages.halo import exchange_halo
 from edgekit.chip.codegen.stages.output import send_rows, to_outgoing
@@ -128,7 +129,7 @@ class SpreadStage(ConvolutionStage):
         others = [tile for tile in tiles if tile or not self.is_vector]
         mask = sum(1 << tile for tile in others)
         packets = divide_up(self.input_bytes, ROW_BYTES)
-        emitter.put("w2n", tiles=mask, **self._unpack(target, packets))
+        emitter.put("w2n", tiles=mask, **words_of_packets(self.buffer, packets, target, self.k))
         several = packets > 1
         emitter.put(
             "ring.recv0",
@@ -149,25 +150,6 @@ class SpreadStage(ConvolutionStage):
         source = self.source
         area = 0, source.height, 0, source.width
         emitter.put("n2w", tiles=1, **to_outgoing(source, 0, area))
-
-    def _unpack(self, target: int, packets: int) -> Fields:
-        return {
-            "w_addr": self.buffer,
-            "w_levels": int(packets > 1),
-            "w_circular": 1,
-            "w_rows": packets,
-            "n_addr": target // WORD,
-            "n_levels": 1,
-            "s0_en0": 1,
-            "s0_id": 14,
-            "s0_level": 1,
-            "s0_en1": 1,
-            "s0_val": 0x8000,
-            "s0_en2": 1,
-            "tail": 1,
-            **nest_fields("w_", [(1, packets)], DMA_LEVELS),
-            **nest_fields("n_", [(1, self.k)], NARROW_DMA_LEVELS),
-        }
 
     # On the tiles.
 
