@@ -117,6 +117,12 @@ MinSnrOption = Annotated[
         "about its mean, is lower than this many dB; for example 12.",
     ),
 ]
+NoFixOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-fix", help="Leave the model as the quantizer made it, without exact rewrites."
+    ),
+]
 TimeoutOption = Annotated[
     Optional[float],
     typer.Option(metavar="SECONDS", min=0.001, help="Stop with an error after this many seconds."),
@@ -142,6 +148,7 @@ def convert(
     labels: ClassNamesOption = None,
     min_agreement: MinAgreementOption = None,
     min_snr_db: MinSnrOption = None,
+    no_fix: NoFixOption = False,
     timeout_sec: TimeoutOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -170,6 +177,7 @@ def convert(
             min_agreement=min_agreement,
             min_snr_db=min_snr_db,
             labels=labels,
+            fix=not no_fix,
             progress=on_progress,
         )
     warn(result.warnings)
@@ -194,6 +202,11 @@ def render(result: ConvertResult) -> Iterator[str]:
         yield f"labels     {_shortened(result.labels)}"
     counts = ", ".join(f"{name} {count}" for name, count in result.operators.items())
     yield f"operators  {counts}"
+    if result.outcome is not None:
+        from edgekit.host.convert.outcome import render_outcome
+
+        lines = render_outcome(result.outcome, result.output)
+        yield from (f"{label:10} {text}" for label, text in lines)
     if result.agreement is not None:
         yield f"calibrated {_calibrated(result)}"
         yield from _agreement(result)

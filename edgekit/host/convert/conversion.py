@@ -51,7 +51,9 @@ from edgekit.host.convert.labelled import (
     label_warnings,
     should_try_others,
 )
+from edgekit.host.convert.mending import Mended, mend
 from edgekit.host.convert.options import CALIBRATED, MODES, ConvertOptions, shape_words
+from edgekit.host.convert.outcome import outcome_of
 from edgekit.host.convert.result import ConvertResult, endpoints
 from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_shapes
 from edgekit.host.convert.sources import SourceFile, find_source, saved_object
@@ -91,6 +93,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
     min_snr_db: float | None = None,
     labels: files.PathLike | Sequence[str] | None = None,
     progress: Progress | None = None,
+    fix: bool = True,
     stop_early: bool = True,
 ) -> ConvertResult:
     """Convert a network to an integer-only .tflite that the Edge TPU compiler can read.
@@ -129,6 +132,9 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         min_snr_db: The smallest allowed ratio of every output's signal, about each element's
             mean, to its error, in dB.
         progress: Called with (samples done, samples in all).
+        fix: Apply every rewrite that makes more of the model map and whose outputs are
+            bit-identical; otherwise the file stays as the quantizer made it, except for its silent
+            errors and for versions that compiler 16 cannot read.
         stop_early: Before calibration, refuse a network that cannot become an Edge TPU model.
             Otherwise it is quantized first, so that the error contains the ``model``.
 
@@ -155,6 +161,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         replace_activations=replace_activations,
         gates=Gates(min_agreement, min_snr_db),
         labels=labels,
+        fix=fix,
     )
     if isinstance(labels, (str, Path)):
         read_labels(labels)  # report an unreadable file before the long steps
@@ -210,9 +217,14 @@ class _Conversion:
                 made = self._quantize(child, quantizable)
                 if self._calibration is not None:
                     self._unlike = unlike_training(child.statistics, self._calibration.count)
+        outcome = None
         if options.mode == "int8":
-            made = self._fix_model(made)
+            made = quantized = self._fix_model(made)
+            mended = mend(made.model) if options.fix else Mended(made.model)
+            self._notes.extend(mended.notes)
+            made = made if mended.model is made.model else ModelFile.of(mended.model)
             enforce(made.model, options.io, self._where)
+            outcome = outcome_of(quantized, made, mended.certificates)
         self._labels = self._find_labels(made.model)
         agreement = None
         if quantizable is not None:
@@ -259,6 +271,7 @@ class _Conversion:
             preprocess_reason=self._pixels.reason,
             labels=self._labels,
             asked=options.requested_options(),
+            outcome=outcome,
         )
 
     def _with_use(self, made: ModelFile) -> bytes:

@@ -44,6 +44,7 @@ class ConvertOptions:
     replace_activations: str | None = None
     labels: files.PathLike | Sequence[str] | None = None
     gates: Gates = field(default_factory=Gates)
+    fix: bool = True
 
     def __post_init__(self) -> None:
         if self.gates.names and self.mode not in CALIBRATED:
@@ -67,6 +68,11 @@ class ConvertOptions:
             raise UsageError(
                 f"--replace-activations has no effect in --mode {self.mode}",
                 fix=f"use --mode {' or '.join(CALIBRATED)}",
+            )
+        if not self.fix and self.mode != "int8":
+            raise UsageError(
+                f"--no-fix has no effect in --mode {self.mode}, which nothing rewrites",
+                fix="leave --no-fix out, or use --mode int8",
             )
         if self.io == "int8" and self.mode != "int8":
             raise UsageError(
@@ -112,7 +118,7 @@ class ConvertOptions:
         """Return the options that the user set besides source, data, mode, samples and output."""
         shapes = self.input_shape
         return set_options(
-            {"io": "uint8", "batch_size": 1, "trust_source": False},
+            {"io": "uint8", "batch_size": 1, "trust_source": False, "no_fix": False},
             io=self.io,
             batch_size=self.batch_size,
             input_shape=shapes[0] if len(shapes) == 1 else None,
@@ -125,6 +131,7 @@ class ConvertOptions:
             labels=self.labels,
             min_agreement=self.gates.min_agreement,
             min_snr_db=self.gates.min_snr_db,
+            no_fix=not self.fix,
         )
 
 

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""After quantization, rewrite the model so that the most maps, with bit-identical outputs only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgekit.edgetpu.macs import count_macs
+from edgekit.edgetpu.operation import Operation
+from edgekit.errors import UnsupportedModelError
+from edgekit.fix.apply import Fixing
+from edgekit.fix.certificate import Certificate
+from edgekit.fix.choose import choose_rules
+from edgekit.fix.mapping import num_mapped
+from edgekit.fix.prove import Prover
+from edgekit.fix.samples import Samples
+from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.host.convert.outcome import certain_ms
+from edgekit.rewrite import Rule, apply_rule
+
+_CHANGES_OUTPUTS = ("outputs",)  # the model would have other outputs than the network
+_MOST_PASSES = 8
+_MOST_SAMPLES = 8
+_MACS = 2_000_000_000  # of all samples: reference kernels take some 10 s for so many
+_SLOWER = 1.02  # smaller differences are rounding of the estimate
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A rewritten model, and the evidence that its outputs are the same."""
+
+    model: Model
+    certificates: tuple[Certificate, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def mend(model: Model, rules: Sequence[Rule] | None = None) -> Mended:
+    """Apply every rewrite whose outputs are bit-identical; leave out those that cost time.
+
+    Exact rules are applied together, and the result is compared with ``model`` on random inputs
+    and reference kernels. If it differs, they are applied and compared one by one. Other rules
+    stay if the same comparison finds no difference and more operators map.
+
+    Args:
+        model: Integer, as the quantizer made it.
+        rules: The rules to try; None takes all that keep inputs and outputs.
+    """
+    if rules is None:
+        rules = choose_rules((), _CHANGES_OUTPUTS, "keep")
+    exact = [each for each in rules if each.exact]
+    others = [each for each in rules if not each.exact]
+    samples = Samples(model, num_random=_num_samples(model))
+    try:
+        with Prover(samples, None) as prover:
+            return _Mending(prover, exact, others).run(model)
+    except UnsupportedModelError as error:
+        why = error.why or error.what
+        return Mended(model, notes=(f"no rewrite was tried, because none can be proved: {why}",))
+
+
+class _Mending:
+    """The state of one run."""
+
+    def __init__(self, prover: Prover, exact: Sequence[Rule], others: Sequence[Rule]) -> None:
+        self._prover, self._exact, self._others = prover, list(exact), others
+        self._certificates: list[Certificate] = []
+        self._notes: list[str] = []
+
+    def run(self, model: Model) -> Mended:
+        current = self._with_exact(model)
+        for rule in self._others:
+            changed = self._with_measured(rule, current)
+            if changed is not current:
+                current = self._with_exact(changed)
+        return Mended(current, tuple(self._certificates), tuple(self._notes))
+
+    def _with_exact(self, model: Model) -> Model:
+        changed, names = _applied(self._exact, model)
+        for name in names:
+            if not _is_slower(model, changed):
+                break
+            rest = [each for each in self._exact if each.name != name]
+            without = _applied(rest, model)
+            if not _is_slower(model, without[0]):
+                self._notes.append(f"the rewrite {name} would make the model slower: left out")
+                self._exact, (changed, names) = rest, without
+        if not names or _is_slower(model, changed):
+            return model
+        certificate = self._prover.certify("+".join(names), model, changed, exact=True)
+        if certificate.identical or certificate.kernels != "reference":
+            self._certificates.append(certificate)
+            return changed
+        job = Fixing(self._exact, self._prover, unproved=False, progress=_silent)
+        mended = job.run(model)
+        self._certificates.extend(job.certificates)
+        self._notes.extend(
+            f"the rewrite {each.rule} must give equal outputs, but they differed: left out"
+            for each in job.rejected
+        )
+        self._exact = [each for each in self._exact if each.name not in _names(job.rejected)]
+        return mended
+
+    def _with_measured(self, rule: Rule, model: Model) -> Model:
+        changed = apply_rule(rule, model)
+        if changed is None:
+            return model
+        changed = read_model(write_model(changed))
+        if num_mapped(changed) <= num_mapped(model) or _is_slower(model, changed):
+            return model
+        certificate = self._prover.certify(rule.name, model, changed, exact=False)
+        if not certificate.identical:
+            return model
+        self._certificates.append(certificate)
+        return changed
+
+
+def _applied(rules: Sequence[Rule], model: Model) -> tuple[Model, list[str]]:
+    """Return ``model`` after ``rules``, as it is read from a file, and the rules' names."""
+    current, names = model, []
+    for _ in range(_MOST_PASSES):
+        start = current
+        for rule in rules:
+            changed = apply_rule(rule, current)
+            if changed is not None:
+                current = changed
+                names.append(rule.name)
+        if current is start:
+            break
+    unique = list(dict.fromkeys(names))
+    return (read_model(write_model(current)), unique) if unique else (model, [])
+
+
+def _is_slower(before: Model, after: Model) -> bool:
+    if not num_mapped(before):
+        return False  # the compiler refuses it, or maps nothing
+    return certain_ms(after) > _SLOWER * certain_ms(before)
+
+
+def _num_samples(model: Model) -> int:
+    macs = sum(count_macs(Operation(model, index)) for index in range(len(model.main.operators)))
+    return min(_MOST_SAMPLES, max(1, _MACS // max(macs, 1)))
+
+
+def _names(certificates: Sequence[Certificate]) -> set[str]:
+    return {each.rule for each in certificates}
+
+
+def _silent(_done: int, _total: int | None) -> None:
+    pass

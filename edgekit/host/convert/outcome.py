@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What maps of a converted model, what does not, what that costs, and what would change it."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from edgekit.edgetpu.advice import advice_for
+from edgekit.edgetpu.calibration import read_calibration
+from edgekit.edgetpu.check import check_model
+from edgekit.edgetpu.demand import demand_of_plain
+from edgekit.edgetpu.latency import latency_parts
+from edgekit.edgetpu.limits import TPU
+from edgekit.edgetpu.macs import count_macs
+from edgekit.edgetpu.operation import Operation
+from edgekit.edgetpu.partition import partition
+from edgekit.edgetpu.report import CheckReport
+from edgekit.edgetpu.support import BORDERS, HOST_CUSTOM, OperatorVerdict, judge, judge_operators
+from edgekit.fix.certificate import Certificate
+from edgekit.formats.model_file import ModelFile
+from edgekit.formats.tflite import Model
+from edgekit.result import Result
+
+_DEVICE = "usb3"
+_LITTLE_MS = 0.05  # the estimate's own rounding
+
+
+@dataclass(frozen=True)
+class Mapped(Result):
+    """How much of a model maps, as `check` says."""
+
+    num_operators: int
+    num_mapped: int
+    num_unknown: int
+    macs_share: float | None  # mapped multiply-accumulates over all; None for a model without any
+    estimated_ms: float  # on a USB Accelerator; operators that are not known count as the CPU's
+
+    def __str__(self) -> str:
+        share = "" if self.macs_share is None else f", {_percent(self.macs_share)} % of the work"
+        return f"{self.num_mapped} of {self.num_operators} operators{share}"
+
+
+@dataclass(frozen=True)
+class Unmapped(Result):
+    """Operators of one kind that do not map by themselves, whatever is before them."""
+
+    index: int  # of the first
+    opcode: str
+    layer: str
+    count: int
+    verdict: str  # cpu | unknown
+    reason: str
+    costs_ms: float  # by how much the estimate falls if they map
+    options: tuple[str, ...]  # each would change it
+
+
+@dataclass(frozen=True)
+class Outcome(Result):
+    """What maps, and what keeps the rest off the Edge TPU; the first blocker comes first."""
+
+    now: Mapped
+    was: Mapped  # as the quantizer made the model
+    unmapped: tuple[Unmapped, ...]
+    refused: str = ""  # why the compiler would refuse the file; empty if it does not
+    rewrites: tuple[Certificate, ...] = ()
+
+
+def outcome_of(before: ModelFile, after: ModelFile, rewrites: tuple[Certificate, ...]) -> Outcome:
+    """Return what `check` says of an int8 model before and after its rewrites.
+
+    Args:
+        before: As the quantizer made it.
+        after: The model to be written; may be ``before`` itself.
+        rewrites: The evidence for the rewrites between them.
+    """
+    report = check_model(after)
+    now = _mapped(report, after.model)
+    was = now if before is after else _mapped(check_model(before), before.model)
+    refusals = [each for each in report.issues if each.severity == "error"]
+    first = report.first_blocker
+    unmapped = _unmapped(after.model, now.estimated_ms, -1 if first is None else first)
+    return Outcome(now, was, unmapped, str(refusals[0]) if report.refused else "", rewrites)
+
+
+def estimated_ms(model: Model, mapped: Collection[int]) -> float:
+    """Return the estimated latency, on a USB Accelerator, if the operators ``mapped`` map."""
+    demand, _ = demand_of_plain(model, frozenset(mapped))
+    return sum(latency_parts(demand, read_calibration(_DEVICE)).values())
+
+
+def certain_ms(model: Model) -> float:
+    """Return the estimated latency if only those operators map of which that is known."""
+    return estimated_ms(
+        model, [each.index for each in judge_operators(model) if each.verdict == TPU]
+    )
+
+
+def _mapped(report: CheckReport, model: Model) -> Mapped:
+    mapped = [each.index for each in report.operators if each.verdict == TPU]
+    return Mapped(
+        num_operators=report.num_operators,
+        num_mapped=report.num_mapped,
+        num_unknown=report.num_unknown,
+        macs_share=report.mapped_macs_share,
+        estimated_ms=estimated_ms(model, mapped),
+    )
+
+
+def _unmapped(model: Model, now_ms: float, first: int) -> tuple[Unmapped, ...]:
+    verdicts = judge_operators(model)
+    operators = model.main.operators
+    ends = set(model.main.outputs).union(
+        *(each.inputs for each in operators if each.custom_code in HOST_CUSTOM)
+    )
+    kinds: defaultdict[tuple[str, str], list[OperatorVerdict]] = defaultdict(list)
+    for each in verdicts:
+        is_start = set(operators[each.index].inputs) <= set(model.main.inputs)
+        is_end = set(operators[each.index].outputs) <= ends
+        is_border = each.opcode in BORDERS and (is_start or is_end)
+        if each.alone != TPU and not is_border and each.custom_code not in HOST_CUSTOM:
+            kinds[each.label, each.rule].append(each)
+    found = [_kind(model, verdicts, group, now_ms) for group in kinds.values()]
+    blocking = next((key for key, group in kinds.items() if first in _indices(group)), None)
+    in_front = [number for number, key in enumerate(kinds) if key == blocking]
+    rest = [number for number in range(len(found)) if number not in in_front]
+    return tuple(found[number] for number in (*in_front, *rest))
+
+
+def _kind(
+    model: Model,
+    verdicts: Sequence[OperatorVerdict],
+    group: Sequence[OperatorVerdict],
+    now_ms: float,
+) -> Unmapped:
+    gone = _indices(group)
+    own = [TPU if each.index in gone else each.alone for each in verdicts]
+    places = partition(model.main, own)
+    mapped = [index for index, place in enumerate(places) if place.verdict == TPU]
+    head = group[0]
+    own_verdict = replace(judge(Operation(model, head.index)), layer=head.layer)
+    return Unmapped(
+        index=head.index,
+        opcode=head.label,
+        layer=head.layer,
+        count=len(group),
+        verdict=head.alone,
+        reason=own_verdict.reason,
+        costs_ms=max(0.0, now_ms - estimated_ms(model, mapped)),
+        options=_options(model, own_verdict, gone),
+    )
+
+
+def _options(model: Model, own: OperatorVerdict, group: Collection[int]) -> tuple[str, ...]:
+    """Return what would change it: an edit or an option of convert, a cut."""
+    if _nothing_after(model, group):
+        return (
+            "leave it on the CPU",
+            "end the network before it and compute it in code: edgekit split OUT -o FOLDER",
+        )
+    if own.rule == "unsupported_op":
+        return (advice_for(own.label, own.layer, at_source=True),)
+    return (own.fix,)
+
+
+def _nothing_after(model: Model, indices: Collection[int]) -> bool:
+    """Whether no operator that multiplies depends on those at ``indices``."""
+    graph = model.main
+    reached = {i for index in indices for i in graph.operators[index].outputs}
+    for index in range(min(indices), len(graph.operators)):
+        operator = graph.operators[index]
+        if index in indices or not reached.intersection(operator.inputs):
+            continue
+        if count_macs(Operation(model, index)):
+            return False
+        reached.update(operator.outputs)
+    return True
+
+
+def _indices(group: Sequence[OperatorVerdict]) -> set[int]:
+    return {each.index for each in group}
+
+
+def render_outcome(outcome: Outcome, output: str) -> list[tuple[str, str]]:
+    """Return (label, text) for each line that people read."""
+    now, was = outcome.now, outcome.was
+    text = str(now)
+    if outcome.refused:
+        text = f"nothing: the compiler refuses the file: {outcome.refused}"
+    if now.num_unknown:
+        text += f"; {now.num_unknown} not known"
+    if outcome.rewrites:
+        text += f"; was {was.num_mapped} of {was.num_operators}"
+    lines = [("maps", text)]
+    if outcome.rewrites:
+        names = "+".join(each.rule for each in outcome.rewrites).split("+")
+        unique = ", ".join(dict.fromkeys(names))
+        lines.append(("rewritten", f"by {unique}: {_evidence(outcome.rewrites)}"))
+    for number, each in enumerate(outcome.unmapped):
+        lines.extend(_blocker_lines(each, now.estimated_ms, output, is_first=number == 0))
+    return lines
+
+
+def _blocker_lines(
+    each: Unmapped, total_ms: float, output: str, *, is_first: bool
+) -> list[tuple[str, str]]:
+    more = f" and {each.count - 1} more" if each.count > 1 else ""
+    layer = f", layer {each.layer}" if each.layer else ""
+    cost = "costs little"
+    if each.costs_ms >= _LITTLE_MS:
+        cost = f"costs about {each.costs_ms:.2g} of {total_ms:.2g} ms"
+    place = f"operator {each.index} {each.opcode}{more}{layer}"
+    lines = [("blocked by" if is_first else "also", f"{place}: {cost}"), ("", each.reason)]
+    for word, option in zip(("to change: ", *["or: "] * 9), each.options, strict=False):
+        named = option.replace(" OUT ", f" {shlex.quote(output)} ")
+        lines.append(("", f"{word}{named}"))
+    return lines
+
+
+def _evidence(rewrites: Sequence[Certificate]) -> str:
+    last = rewrites[-1]
+    if not last.identical:
+        return last.note or "exact by construction"
+    return f"bit-identical on {last.num_random} random inputs, {last.kernels} kernels"
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent with one digit; 100 only if it is all."""
+    return "100" if share == 1 else f"{min(share * 100, 99.9):.1f}".replace(".0", "")

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`convert` ends with the most that maps, and says what it is and what keeps the rest away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit.errors import UsageError
+from edgekit.formats.tflite import Model, read_model
+from edgekit.host.convert import ConvertResult, convert
+from edgekit.host.convert.mending import mend
+from edgekit.host.convert.outcome import render_outcome
+from edgekit.rewrite import Rule
+from edgekit.rewrite.edit import Edit
+from edgekit.runtime import Runner
+
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
+_SHAPE = (16, 16, 8)
+
+
+def _convert(network: Any, output: Path, **options: Any) -> ConvertResult:  # noqa: ANN401
+    random = np.random.default_rng(5)
+    samples = list(random.random((20, *network.input_shape[1:])).astype(np.float32))
+    return convert(network, data=samples, output=output, **options)
+
+
+def _network(keras: Any, *middle: Any) -> Any:  # noqa: ANN401
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input(_SHAPE),
+            layers.Conv2D(8, 3, padding="same"),
+            *middle,
+            layers.Conv2D(8, 3, padding="same", activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(4, activation="softmax"),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def dense_on_image(keras: Any) -> Any:  # noqa: ANN401
+    """A dense layer for each pixel: mapped only as a 1x1 convolution."""
+    return _network(keras, keras.layers.Dense(8, activation="relu"))
+
+
+def test_bit_identical_rewrites_are_made_and_counted(
+    dense_on_image: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    result = _convert(dense_on_image, tmp_path / "m.tflite")
+    outcome = result.outcome
+    assert outcome is not None
+    now, was = outcome.now, outcome.was
+    assert (now.num_mapped, now.macs_share) == (now.num_operators, 1.0)
+    assert was.num_mapped < was.num_operators
+    assert outcome.rewrites[-1].rule == "dense-rows"
+    assert all(each.identical for each in outcome.rewrites)
+    label, text = render_outcome(outcome, result.output)[0]
+    assert (label, text) == (
+        "maps",
+        f"{now.num_mapped} of {now.num_operators} operators, 100 % of the work; "
+        f"was {was.num_mapped} of {was.num_operators}",
+    )
+
+
+def test_no_fix_leaves_the_file_as_the_quantizer_made_it(
+    dense_on_image: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    fixed = _convert(dense_on_image, tmp_path / "fixed.tflite")
+    plain = _convert(dense_on_image, tmp_path / "plain.tflite", fix=False)
+    assert "FULLY_CONNECTED" in plain.operators
+    assert plain.outcome is not None
+    assert plain.outcome.rewrites == ()
+    assert plain.asked == {"--no-fix": ""}
+    samples = np.random.default_rng(6).random((3, *_SHAPE)).astype(np.float32)
+    answers = []
+    for result in (fixed, plain):
+        with Runner(result.output, kernels="reference") as runner:
+            answers.append(runner.predict(samples[:1])[0])
+    assert np.array_equal(answers[0], answers[1])
+
+
+def test_no_fix_is_for_int8_only(dense_on_image: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    with pytest.raises(UsageError, match="--no-fix has no effect"):
+        _convert(dense_on_image, tmp_path / "m.tflite", mode="float", fix=False)
+
+
+def test_a_prelu_that_maps_stays(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    layer = keras.layers.PReLU(shared_axes=[1, 2], alpha_initializer="random_normal")
+    result = _convert(_network(keras, layer), tmp_path / "m.tflite")
+    assert result.operators["PRELU"] == 1
+    assert result.outcome is not None
+    assert result.outcome.now == result.outcome.was
+
+
+def test_what_does_not_map_is_named_with_its_cost_and_a_way_that_works(
+    keras: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    network = _network(keras, keras.layers.Activation("hard_silu"), keras.layers.LeakyReLU())
+    outcome = _convert(network, tmp_path / "m.tflite").outcome
+    assert outcome is not None
+    assert [each.opcode for each in outcome.unmapped] == ["HARD_SWISH", "LEAKY_RELU"]
+    assert "--replace-activations hard_swish=mappable" in outcome.unmapped[0].options[0]
+    lines = render_outcome(outcome, "m.tflite")
+    assert [label for label, _ in lines if label] == ["maps", "blocked by", "also"]
+    ways = "hard_swish=mappable,leaky_relu=mappable"
+    followed = _convert(network, tmp_path / "f.tflite", replace_activations=ways).outcome
+    assert followed is not None
+    assert followed.now.num_mapped == followed.now.num_operators
+    assert followed.unmapped == ()
+
+
+def test_the_cost_of_a_blocker_is_what_the_estimate_falls_by(
+    keras: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    layers = keras.layers
+    network = keras.Sequential(
+        [
+            keras.Input((64, 64, 3)),
+            layers.Conv2D(16, 3, padding="same"),
+            layers.Activation("hard_silu"),
+            layers.Conv2D(16, 3, padding="same"),
+        ]
+    )
+    blocked = _convert(network, tmp_path / "m.tflite").outcome
+    ways = "hard_swish=relu6"
+    free = _convert(network, tmp_path / "f.tflite", replace_activations=ways).outcome
+    assert blocked is not None
+    assert free is not None
+    fall = blocked.now.estimated_ms - free.now.estimated_ms
+    assert blocked.unmapped[0].costs_ms == pytest.approx(fall, rel=0.1)
+    assert fall > 0.1 * blocked.now.estimated_ms
+
+
+def _model(dense_on_image: Any, tmp_path: Path) -> Model:  # noqa: ANN401
+    return read_model(_convert(dense_on_image, tmp_path / "m.tflite").output)
+
+
+def test_a_rule_that_is_not_exact_is_found_out(
+    dense_on_image: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    def without_softmax(model: Model) -> Model | None:
+        edit = Edit(model)
+        kept = [op for op in edit.operators if op.opcode != "SOFTMAX"]
+        if len(kept) == len(edit.operators):
+            return None
+        gone = next(op for op in edit.operators if op.opcode == "SOFTMAX")
+        edit.operators = [
+            replace(op, inputs=tuple(gone.inputs[0] if i in gone.outputs else i for i in op.inputs))
+            for op in kept
+        ]
+        return edit.build()
+
+    model = _model(dense_on_image, tmp_path)
+    mended = mend(model, [Rule("wrong", "a false promise", exact=True, apply=without_softmax)])
+    assert mended.model is model
+    assert mended.certificates == ()
+    assert "wrong must give equal outputs" in mended.notes[0]
+
+
+def test_a_rewrite_that_makes_the_model_slower_is_left_out(
+    dense_on_image: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    def detour(model: Model) -> Model | None:
+        """Take the first convolution's output through 40 maxima of a tensor and itself."""
+        edit = Edit(model)
+        if any(op.opcode == "MAXIMUM" for op in edit.operators):
+            return None
+        place = next(n for n, op in enumerate(edit.operators) if op.opcode == "CONV_2D")
+        out = edit.operators[place].outputs[0]
+        names = [edit.activation(edit.tensors[out], f"way{number}") for number in range(40)]
+        edit.operators[place] = replace(edit.operators[place], outputs=(names[0],))
+        pairs = zip(names, [*names[1:], out], strict=True)
+        edit.operators[place + 1 : place + 1] = [
+            edit.operator("MAXIMUM", (source, source), (target,), {}, "MaximumMinimumOptions")
+            for source, target in pairs
+        ]
+        return edit.build()
+
+    model = _model(dense_on_image, tmp_path)
+    mended = mend(model, [Rule("detour", "the same values, later", exact=True, apply=detour)])
+    assert mended.model is model
+    assert mended.notes == ("the rewrite detour would make the model slower: left out",)
