@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Remove TRANSPOSE pairs that cancel, also around operators that work in any order of axes."""
+"""Move TRANSPOSEs down through the operators after them, until they meet and cancel.
+
+Exporters of networks in NCHW put a TRANSPOSE before and after each convolution, and the operators
+between two convolutions work in NCHW. Here they work in the order of the convolutions.
+"""
 
 from __future__ import annotations
 
@@ -8,139 +12,234 @@ from dataclasses import replace
 import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
-from edgekit.rewrite.edit import Edit
+from edgekit.rewrite.axes import (
+    Moved,
+    Order,
+    View,
+    composed,
+    in_order_of_sources,
+    moves_memory,
+    source_shape,
+)
+from edgekit.rewrite.edit import Edit, same_quantization
 from edgekit.rewrite.rule import Rule
 
-_INDIFFERENT = frozenset(
-    [
-        "ABS",
-        "DEQUANTIZE",
-        "ELU",
-        "GELU",
-        "HARD_SWISH",
-        "LEAKY_RELU",
-        "LOGISTIC",
-        "NEG",
-        "QUANTIZE",
-        "RELU",
-        "RELU6",
-        "RELU_N1_TO_1",
-        "TANH",
-    ]
-)
 
+def move_transposes(model: Model) -> Model | None:
+    """Return ``model`` with fewer TRANSPOSEs, or with them after operators instead of before.
 
-def cancel_transposes(model: Model) -> Model | None:
-    """Return ``model`` without TRANSPOSEs that another one undoes, or that move nothing.
-
-    Two in a row become one. Elementwise operators between two that undo each other work in the
-    order of axes before the first one.
+    The TRANSPOSEs of a part of the graph are moved only if those after it together move at most as
+    many elements as those before and inside it.
     """
-    edit = Edit(model)
-    found = False
-    while _cancel_one(edit):
-        found = True
-    return edit.build() if found else None
-
-
-def _cancel_one(edit: Edit) -> bool:
-    producers = edit.producers()
-    for op in edit.operators:
-        permutation = _permutation(edit, op)
-        if permutation is None:
-            continue
-        if permutation == tuple(range(len(permutation))) and op.outputs[0] not in edit.outputs:
-            edit.operators = [each for each in edit.operators if each is not op]
-            edit.rewire(op.outputs[0], op.inputs[0])
-            return True
-        chain = _chain_above(edit, producers, op)
-        if chain is not None and _join(edit, chain, op, permutation):
-            return True
-    return False
-
-
-def _permutation(edit: Edit, op: Operator) -> tuple[int, ...] | None:
-    if op.opcode != "TRANSPOSE":
-        return None
-    values = edit.data(op.inputs[1])
-    tensor = edit.tensors[op.inputs[0]]
-    if values is None or tensor.is_dynamic or tensor.num_elements == 0:
-        return None
-    rank = len(tensor.shape)
-    return tuple(int(axis) % rank for axis in values.ravel())
-
-
-def _chain_above(edit: Edit, producers: dict[int, Operator], op: Operator) -> list[Operator] | None:
-    """Return the TRANSPOSE above ``op`` and the elementwise operators between, in order."""
-    chain: list[Operator] = []
-    index = op.inputs[0]
+    found = None
     while True:
-        producer = producers.get(index)
-        if producer is None:
-            return None
-        if _permutation(edit, producer) is not None:
-            return [producer, *chain]
-        alone = len(edit.consumers(index)) == 1 and edit.is_internal(index)
-        if producer.opcode not in _INDIFFERENT or not alone:
-            return None
-        chain.insert(0, producer)
-        index = producer.inputs[0]
+        changed = _Moving(found or model).run()
+        if changed is None:
+            return found
+        found = changed
 
 
-def _join(edit: Edit, chain: list[Operator], last: Operator, permutation: tuple[int, ...]) -> bool:
-    first, between = chain[0], chain[1:]
-    above = _permutation(edit, first) or ()
-    joined = tuple(above[axis] for axis in permutation)
-    cancels = joined == tuple(range(len(joined)))
-    if between and (not cancels or len(edit.consumers(first.outputs[0])) != 1):
-        return False
-    if last.outputs[0] in edit.outputs and cancels and not between:
-        return False  # an output must keep its tensor, and the tensor its name
-    if not between and not cancels:
-        return _merge(edit, first, last, joined)
-    if not between:
-        edit.operators = [op for op in edit.operators if op is not last]
-        edit.rewire(last.outputs[0], first.inputs[0])
+class _Moving:
+    """One pass over the operators: what each would be in the order of its inputs' sources."""
+
+    def __init__(self, model: Model) -> None:
+        self._edit = Edit(model)
+        self._views: dict[int, View] = {}
+        self._moved: dict[int, Moved | None] = {}  # position -> None for a TRANSPOSE
+        self._parts = _Parts()
+
+    def run(self) -> Model | None:
+        edit = self._edit
+        for position, op in enumerate(list(edit.operators)):
+            if self._is_static(op) and self._view(position, op):
+                self._parts.join([i for i in (*op.inputs, *op.outputs) if i in self._views])
+        chosen = self._chosen()
+        if not chosen:
+            return None
+        edit.operators = self._rewritten(chosen)
+        self._keep_output_names()
+        return edit.build()
+
+    def _is_static(self, op: Operator) -> bool:
+        tensors = [self._edit.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
+        return not any(each.is_dynamic or 0 in each.shape for each in tensors)
+
+    def _view(self, position: int, op: Operator) -> bool:
+        """Note the views of the outputs of ``op``, if it can work on the sources."""
+        edit = self._edit
+        if op.opcode == "TRANSPOSE":
+            return self._view_transpose(position, op)
+        moved = in_order_of_sources(edit, op, self._views)
+        if moved is None:
+            return False
+        self._moved[position] = moved
+        for index in op.outputs:
+            tensor = edit.tensors[index]
+            shape = source_shape(tensor.shape, moved.order)
+            source = edit.activation(tensor, f"{tensor.name}/moved", shape=shape)
+            self._views[index] = View(source, moved.order)
         return True
-    if first.outputs[0] in edit.outputs:
-        return False
-    _work_in_old_order(edit, first, between, last)
-    return True
+
+    def _view_transpose(self, position: int, op: Operator) -> bool:
+        source, target = op.inputs[0], op.outputs[0]
+        order = self._order(op)
+        if not order:
+            return False
+        before = self._views.get(source, View(source, tuple(range(len(order)))))
+        self._moved[position] = None
+        self._views[target] = View(before.source, composed(before.order, order))
+        return True
+
+    def _order(self, op: Operator) -> Order:
+        """Return the order of a TRANSPOSE; empty if it is not constant, or the scale changes."""
+        values = self._edit.data(op.inputs[1])
+        tensors = [self._edit.tensors[index] for index in (op.inputs[0], op.outputs[0])]
+        if values is None or not same_quantization(*tensors):
+            return ()
+        return tuple(int(axis) % values.size for axis in values.ravel())
+
+    # -- which parts of the graph become better
+
+    def _chosen(self) -> set[int]:
+        """Return the positions of the operators to rewrite."""
+        edit, parts = self._edit, self._parts
+        before: dict[int, int] = {}
+        works: dict[int, int] = {}
+        for position, moved in self._moved.items():
+            op = edit.operators[position]
+            part = parts.of(op.outputs[0])
+            if moved is not None:
+                works[part] = works.get(part, 0) + 1
+                continue
+            before[part] = before.get(part, 0) + self._cost(op)
+        after: dict[int, int] = {}
+        blocked = set()
+        for index in self._needed():
+            view, part = self._views[index], parts.of(index)
+            shape = edit.tensors[index].shape
+            if moves_memory(shape, view.order):
+                after[part] = after.get(part, 0) + edit.tensors[index].num_elements
+            elif index in edit.outputs and not self._can_take_name(view):
+                blocked.add(part)
+        good = {
+            part
+            for part, cost in before.items()
+            if part not in blocked
+            and (after.get(part, 0) < cost or (after.get(part, 0) == cost and works.get(part)))
+        }
+        return {
+            position
+            for position in self._moved
+            if parts.of(edit.operators[position].outputs[0]) in good
+        }
+
+    def _cost(self, op: Operator) -> int:
+        """Return the elements that a TRANSPOSE moves; one if it moves none, so that it goes."""
+        edit = self._edit
+        tensor = edit.tensors[op.outputs[0]]
+        if moves_memory(tensor.shape, self._order(op)):
+            return tensor.num_elements
+        return 0 if op.outputs[0] in edit.outputs else 1
+
+    def _needed(self) -> list[int]:
+        """Return the tensors with a view that outputs, or operators that stay, read."""
+        edit = self._edit
+        needed = {index for index in edit.outputs if index in self._views}
+        for position, op in enumerate(edit.operators):
+            if position not in self._moved:
+                needed.update(index for index in op.inputs if index in self._views)
+        return sorted(needed)
+
+    def _can_take_name(self, view: View) -> bool:
+        """Whether an output that is equal to its source can replace it."""
+        return view.order == tuple(range(len(view.order))) and self._edit.is_internal(view.source)
+
+    # -- the new operators
+
+    def _rewritten(self, chosen: set[int]) -> list[Operator]:
+        edit = self._edit
+        operators: list[Operator] = []
+        for position, op in enumerate(edit.operators):
+            if position not in chosen:
+                operators.append(op)
+                continue
+            moved = self._moved[position]
+            if moved is not None:
+                operators += [*moved.before, self._on_sources(op, moved)]
+            operators += [self._back(index) for index in op.outputs]
+        return operators
+
+    def _on_sources(self, op: Operator, moved: Moved) -> Operator:
+        outputs = tuple(self._views[index].source for index in op.outputs)
+        if op.opcode in ("EXPAND_DIMS", "RESHAPE", "SQUEEZE"):
+            shape = {"new_shape": self._edit.tensors[outputs[0]].shape}
+            return self._edit.operator("RESHAPE", moved.inputs, outputs, shape, "ReshapeOptions")
+        options = op.options if moved.options is None else moved.options
+        return replace(op, inputs=moved.inputs, outputs=outputs, options=options)
+
+    def _back(self, index: int) -> Operator:
+        """Return the operator that computes a tensor from its source; unused ones are removed."""
+        edit, view = self._edit, self._views[index]
+        tensor = edit.tensors[index]
+        if view.order != tuple(range(len(view.order))) and not moves_memory(
+            tensor.shape, view.order
+        ):
+            values = edit.constant(f"{tensor.name}/shape", np.array(tensor.shape, np.int32))
+            options = {"new_shape": tensor.shape}
+            inputs = (view.source, values)
+            return edit.operator("RESHAPE", inputs, (index,), options, "ReshapeOptions")
+        order = edit.constant(f"{tensor.name}/order", np.array(view.order, np.int32))
+        return edit.operator("TRANSPOSE", (view.source, order), (index,), {}, "TransposeOptions")
+
+    def _keep_output_names(self) -> None:
+        """Remove TRANSPOSEs that do nothing; an output takes the place of its source."""
+        edit = self._edit
+        for op in list(edit.operators):
+            if op.opcode != "TRANSPOSE" or not self._is_idle(op):
+                continue
+            source, target = op.inputs[0], op.outputs[0]
+            if target not in edit.outputs:
+                edit.operators = [each for each in edit.operators if each is not op]
+                edit.rewire(target, source)
+            elif edit.is_internal(source):
+                edit.operators = [
+                    replace(
+                        each,
+                        inputs=tuple(target if i == source else i for i in each.inputs),
+                        outputs=tuple(target if i == source else i for i in each.outputs),
+                    )
+                    for each in edit.operators
+                    if each is not op
+                ]
+
+    def _is_idle(self, op: Operator) -> bool:
+        order = self._order(op)
+        return bool(order) and order == tuple(range(len(order)))
 
 
-def _merge(edit: Edit, first: Operator, last: Operator, joined: tuple[int, ...]) -> bool:
-    values = edit.constant(
-        edit.tensors[last.inputs[1]].name + "/joined", np.array(joined, np.int32)
-    )
-    fresh = replace(last, inputs=(first.inputs[0], values))
-    edit.operators = [fresh if op is last else op for op in edit.operators]
-    return True
+class _Parts:
+    """Disjoint sets of tensors: those that operators connect."""
 
+    def __init__(self) -> None:
+        self._above: dict[int, int] = {}
 
-def _work_in_old_order(
-    edit: Edit, first: Operator, between: list[Operator], last: Operator
-) -> None:
-    """Make ``between`` read the input of ``first`` and write the output of ``last``."""
-    shape = edit.tensors[first.inputs[0]].shape
-    source = first.inputs[0]
-    changed: dict[int, Operator] = {}
-    for op in between:
-        is_last = op is between[-1]
-        # The output of ``last`` has the scale of its input; its name is part of the model.
-        out = op.outputs[0]
-        target = last.outputs[0] if is_last else out
-        if not is_last:
-            edit.tensors[out] = replace(edit.tensors[out], shape=shape, shape_signature=())
-        changed[id(op)] = replace(op, inputs=(source, *op.inputs[1:]), outputs=(target,))
-        source = target
-    edit.operators = [
-        changed.get(id(op), op) for op in edit.operators if op is not last and op is not first
-    ]
+    def of(self, index: int) -> int:
+        """Return the part of a tensor, named after one of its tensors."""
+        while self._above.get(index, index) != index:
+            index = self._above[index]
+        return index
+
+    def join(self, indices: list[int]) -> None:
+        """Put these tensors into one part."""
+        for index in indices[1:]:
+            first, other = self.of(indices[0]), self.of(index)
+            if first != other:
+                self._above[other] = first
 
 
 RULE = Rule(
-    "transpose-pairs",
-    "TRANSPOSE operators that cancel are removed, two in a row become one",
+    "transposes",
+    "TRANSPOSEs move down through the operators after them, and cancel where two meet",
     exact=True,
-    apply=cancel_transposes,
+    apply=move_transposes,
 )

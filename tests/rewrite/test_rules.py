@@ -230,29 +230,6 @@ def test_a_mean_over_a_large_image_is_computed_in_bands() -> None:
     assert _largest_step(model, fixed, 3) <= 3
 
 
-def test_transposes_that_cancel_are_removed() -> None:
-    graph = Graph((1, 4, 6, 3))
-    graph.transpose((0, 3, 1, 2))
-    graph.activation("RELU")
-    graph.transpose((0, 2, 3, 1))
-    graph.quantize(0.06)
-    model = graph.model()
-    fixed = _apply("transpose-pairs", model)
-    assert opcodes(fixed) == ["RELU", "QUANTIZE"]
-    assert _largest_step(model, fixed) == 0
-
-
-def test_two_transposes_become_one() -> None:
-    graph = Graph((1, 4, 6, 3))
-    graph.transpose((0, 3, 1, 2))
-    graph.transpose((0, 3, 1, 2))
-    graph.quantize(0.06)
-    model = graph.model()
-    fixed = _apply("transpose-pairs", model)
-    assert opcodes(fixed) == ["TRANSPOSE", "QUANTIZE"]
-    assert _largest_step(model, fixed) == 0
-
-
 def _detector(order: str = "scores last") -> Model:
     graph = Graph((1, 5, 4))
     start = graph.x
