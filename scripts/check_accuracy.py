@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare `edgekit check` with compiled models and write docs/check-accuracy.md.
 
-    python scripts/check_accuracy.py CORPUS
+    python scripts/check_accuracy.py CORPUS [PROGRAMS...]
 
-CORPUS contains compiled/truth.json: for each compiled model its source, where each operator runs
-(found in the source graph between the Edge TPU operator's inputs and outputs), and the parameter
-bytes of its packages.
+CORPUS contains compiled/truth.json, PROGRAMS (more compiled models) truth.json: for each compiled
+model its source, where each operator runs (found in the source graph between the Edge TPU
+operator's inputs and outputs), and the parameter bytes of its packages.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from edgekit.edgetpu.check import check_model
 from edgekit.edgetpu.limits import CPU, TPU, UNKNOWN
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "check-accuracy.md"
+_TRUTHS = ("MAPPED", "CPU")
 WITHIN = 0.025  # of the compiled file's parameter bytes
 _CLASSES = {
     "unsupported_op": ("unsupported_op",),
@@ -72,15 +73,18 @@ class Score:
         return sum(close) / len(close) if close else 0.0
 
 
-def score(corpus: Path) -> Score:
+def score(*corpora: Path) -> Score:
     """Compare every compiled model with the result of check for its source."""
     result = Score()
-    records = json.loads((corpus / "compiled" / "truth.json").read_text())
-    result.num_models = len(records)
-    for record in records:
-        if record["source"]:
-            result.num_sources += 1
-            _compare(record, corpus, result)
+    for corpus in corpora:
+        in_compiled = corpus / "compiled" / "truth.json"
+        truth = in_compiled if in_compiled.exists() else corpus / "truth.json"
+        records = json.loads(truth.read_text())
+        result.num_models += len(records)
+        for record in records:
+            if record["source"]:
+                result.num_sources += 1
+                _compare(record, corpus, result)
     return result
 
 
@@ -90,9 +94,12 @@ def _compare(record: dict[str, Any], corpus: Path, result: Score) -> None:
     name = Path(record["compiled"]).name
     for said, was in zip(report.operators, record["ops"], strict=True):
         truth = was["status"]
+        if truth not in _TRUTHS:
+            continue  # the source is another version of the model: this tensor is not in both
         result.outcomes[said.opcode, said.verdict, truth] += 1
-        reason = (was["why"] or {}).get("class", "mapped")
-        result.rules[_reason(said.verdict, said.rule), reason] += 1
+        reason = "mapped" if truth == "MAPPED" else (was["why"] or {}).get("class")
+        if reason:  # truth.json does not name a class for every operator on the CPU
+            result.rules[_reason(said.verdict, said.rule), reason] += 1
         if (said.verdict == TPU) != (truth == "MAPPED"):
             result.disagreements.append(f"{name}, {said.index} {said.opcode}: {said.reason}")
     executables = [each for package in record["packages"] for each in package["executables"]]
@@ -192,9 +199,9 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 
 def main() -> None:
     """Write the page; exit with 1 if an operator that should map did not."""
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2 or any(not Path(each).is_dir() for each in sys.argv[1:]):
         sys.exit(__doc__)
-    result = score(Path(sys.argv[1]))
+    result = score(*map(Path, sys.argv[1:]))
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(result))
     print(

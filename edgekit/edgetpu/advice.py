@@ -26,6 +26,8 @@ _OUTSIDE = "do this outside the network, before its input or after its output"
 _SPECTRUM = "compute the spectrum outside the network and make it the network's input"
 _GROUPS = "use groups=1 or a DepthwiseConv2D: compiler 16 does not support grouped convolutions"
 _FIX = "edgekit fix MODEL -o OUT.tflite"
+# For a dense layer of one vector whose output has more than two dimensions.
+FLATTENED = f"FULLY_CONNECTED: {_FIX} gives it two dimensions"
 _DROPOUT = "the graph draws random numbers, as dropout does in training: save it for inference"
 _MATH = "compute it in code before or after the network, or replace the layer that needs it"
 
@@ -162,6 +164,15 @@ def advice_for_real(operation: str) -> str:
     return (
         f"{operation}: convert the network to integers (edgekit convert); if that was done, a "
         "neighbouring operator does not have an integer form"
+    )
+
+
+def advice_for_16_bits(operation: str) -> str:
+    """Return one edit for ``operation`` on 16-bit activations."""
+    return (
+        f"{operation}: its activations have 16 bits (16x8 quantization), the Edge TPU has 8 only: "
+        "quantize with int8 activations, with edgekit convert from the float network; of onnx2tf's "
+        "files take the one that ends in _full_integer_quant.tflite"
     )
 
 

@@ -17,6 +17,10 @@ from edgekit.edgetpu.support import BORDERS, HOST_CUSTOM, OperatorVerdict
 from edgekit.formats.tflite import Model
 
 _NAMED = 8
+# BatchNormalization that follows an activation becomes MUL and ADD.
+_NORMALIZED = (
+    "; or put BatchNormalization before the activation, where it is folded into the convolution"
+)
 _MOST_MS_PER_MB = 10.0  # measured: 1.8 to 10 ms per megabyte, by interface
 
 
@@ -131,7 +135,8 @@ def _streamed(layout: ParameterLayout) -> Iterator[Issue]:
             f"{_bytes(operands):,} bytes are sent with every inference: constants that {opcodes} "
             "reads element by element are sent like activations and never stay on the chip, even "
             "if there is room",
-            f"leave it: they cost {milliseconds:.2g} ms at most",
+            f"leave it: they cost {milliseconds:.2g} ms at most"
+            + (_NORMALIZED if {"ADD", "MUL"} <= {layer.opcode for layer in operands} else ""),
             "note",
         )
 

@@ -19,7 +19,9 @@ _WORD = 4
 _RESHAPE_SEEN_MAPPED, _RESHAPE_SEEN_REFUSED = 98_553, 408_000
 _TRANSPOSE_SEEN_MAPPED, _TRANSPOSE_SEEN_REFUSED = 57_600, 102_400
 _TRANSPOSE_SEEN = (0, 3, 1, 2)
-_BILINEAR_SEEN_MAPPED, _NEAREST_SEEN_MAPPED = 55_296, 819_200
+# Bilinear by two: 128x128x32 was mapped, 512x512x32 refused (google-coral/edgetpu issue 31).
+_BILINEAR_SEEN_MAPPED, _BILINEAR_SEEN_REFUSED = 128 * 128 * 32, 512 * 512 * 32
+_NEAREST_SEEN_MAPPED = 819_200
 _FACTOR_MAPPED, _FACTOR_REFUSED = 2, 15
 _MEAN_SEEN_MAPPED, _MEAN_SEEN_REFUSED = 8_192, 32_768
 _SOFTMAX_SEEN_MAPPED = 16_384
@@ -94,7 +96,9 @@ def vector_output(op: Operation) -> Crossed | None:
     if op.option("weights_format", 0):
         return _refused("its weights are stored in another layout than the default")
     if count(op.out_shape[:-1]) > 1:
-        return _refused(f"it outputs {count(op.out_shape[:-1])} vectors: {list(op.out_shape)}")
+        keeps = " (keep_num_dims)" if op.option("keep_num_dims", False) else ""
+        vectors = count(op.out_shape[:-1])
+        return _refused(f"it outputs {vectors} vectors, {list(op.out_shape)}{keeps}")
     return None
 
 
@@ -269,9 +273,9 @@ def small_factor(op: Operation) -> Crossed | None:
             f"{what}; only equal sizes and factor 2 without align_corners were seen mapped"
         )
     is_nearest = op.operator.opcode == "RESIZE_NEAREST_NEIGHBOR"
-    if is_nearest and op.option("half_pixel_centers"):
-        return _unknown(f"{what} with half-pixel centers, which was not seen mapped")
     elements = count(op.out_shape)
+    if not is_nearest and elements >= _BILINEAR_SEEN_REFUSED:
+        return _refused(f"{what}, {elements:,} elements; so many were seen refused")
     seen = _NEAREST_SEEN_MAPPED if is_nearest else _BILINEAR_SEEN_MAPPED
     return (
         None

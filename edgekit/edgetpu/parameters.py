@@ -13,7 +13,12 @@ from typing import Callable, Iterable, Mapping
 
 import numpy as np
 
-from edgekit.edgetpu.chip import LATEST_RUNTIME, PARAMETER_CACHE_BYTES, PARAMETER_UNIT_BYTES
+from edgekit.edgetpu.chip import (
+    LATEST_RUNTIME,
+    NUM_TILES,
+    PARAMETER_CACHE_BYTES,
+    PARAMETER_UNIT_BYTES,
+)
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor
 
 _WORD_BYTES = 4
@@ -234,11 +239,21 @@ def _softmax(model: Model, operator: Operator, producers: _Producers, runtime: i
 
 
 def _constant_operand(model: Model, operator: Operator) -> _Cost:
-    """Count a constant that is not a scalar: it is sent as an activation with every inference."""
+    """Count a constant that is not a scalar: it is sent as an activation with every inference.
+
+    Every tile needs all of a value for each channel, but only its part of an image. Four constants
+    of 32, 32, 64 and 64 channels are 3,072 bytes (ASR_Model_edgetpu.tflite of s123600g's
+    asr_edgetpu_demo); 176 channels, twice, 5.50 KiB (google-coral/edgetpu issue 324); an image of
+    48 by 48 in MoveNet 2,304.
+    """
     for number in range(2):
         tensor = _constant(model, operator, number)
-        if tensor is not None and tensor.num_elements > 1:
-            return _Cost(_up(tensor.num_elements, PARAMETER_UNIT_BYTES), streamed=True)
+        if tensor is None or tensor.num_elements == 1:
+            continue
+        channels = tensor.shape[-1]
+        is_vector = tensor.num_elements == channels
+        copies = NUM_TILES * _up(channels, _WORD_BYTES) if is_vector else tensor.num_elements
+        return _Cost(_up(copies, PARAMETER_UNIT_BYTES), streamed=True)
     return _Cost()
 
 

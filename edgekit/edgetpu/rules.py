@@ -87,7 +87,8 @@ _STORED = Limit(
 _RESIZE = Limit(
     limits.small_factor,
     "resize by 2, in several steps if necessary; or end before the resize and do it on the host",
-    source=f"{_TABLE} (some sizes are refused to protect precision); {_MEASURED}",
+    source=f"{_TABLE} (some sizes are refused to protect precision); {_MEASURED}; "
+    "google-coral/edgetpu issue 31",
 )
 _BATCH = "do not use the batch (the first of four dimensions)"
 
@@ -138,7 +139,8 @@ OP_RULES: Mapping[str, OpRule] = {
                 _STORED,
                 Limit(
                     limits.vector_output,
-                    "apply the dense layer to one vector, or use a 1x1 convolution",
+                    "edgekit fix MODEL -o OUT.tflite makes it a 1x1 convolution; or apply the "
+                    "dense layer to one vector",
                 ),
             ),
             seen_mapped=494,
@@ -194,7 +196,7 @@ OP_RULES: Mapping[str, OpRule] = {
             max_version=3,
             limits=(_RESIZE,),
             seen_mapped=4,
-            source=f"{_TABLE}; log of compiler 14.1",
+            source=f"{_TABLE}; logs of compilers 14.1 and 16",
             version_since={3: 14},
         ),
         OpRule(

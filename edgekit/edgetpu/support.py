@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Callable, Sequence
 
 from edgekit.edgetpu.advice import (
+    FLATTENED,
+    advice_for_16_bits,
     advice_for_indices,
     advice_for_operator,
     advice_for_real,
@@ -138,6 +140,14 @@ def _supported(op: Operation, _runtime: int) -> OperatorVerdict | None:
     )
 
 
+_ADVICE_FOR_TYPE = {
+    "FLOAT16": advice_for_real,
+    "FLOAT32": advice_for_real,
+    "FLOAT64": advice_for_real,
+    "INT16": advice_for_16_bits,
+}
+
+
 def _wrong_type(tensor: Tensor) -> bool:
     return tensor.dtype not in _INTEGERS
 
@@ -170,12 +180,10 @@ def _data_types(op: Operation, runtime: int) -> OperatorVerdict | None:
     names = {each.custom_code for each in readers if set(operator.outputs) & set(each.inputs)}
     if operator.opcode in BORDERS and names and names <= set(HOST_CUSTOM):
         fix = f"nothing to fix: {', '.join(sorted(names))} after it reads real numbers, on the CPU"
-    elif operator.opcode in BORDERS:
+    elif operator.opcode in BORDERS and tensor.dtype != "INT16":
         fix = "convert with integer inputs and outputs: edgekit convert --io uint8"
     else:
-        is_real = tensor.dtype.startswith("FLOAT")
-        make = advice_for_real if is_real else advice_for_indices
-        fix = make(operator.opcode)
+        fix = _ADVICE_FOR_TYPE.get(tensor.dtype, advice_for_indices)(operator.opcode)
     return _verdict(
         op,
         CPU,
@@ -225,21 +233,25 @@ def _runtime(op: Operation, runtime: int) -> OperatorVerdict | None:
     )
 
 
-def _version(op: Operation, _runtime: int) -> OperatorVerdict | None:
+def _version(op: Operation, runtime: int) -> OperatorVerdict | None:
     operator = op.operator
     rule = _rule_of(op)
     if rule is None or operator.version <= rule.max_version:
         return None
     unreadable = why_unreadable(operator)
+    limit = None if unreadable else _limits(op, runtime)
+    if limit is not None and limit.verdict == CPU:
+        return limit
+    why = f"version {operator.version} was never seen mapped, only up to {rule.max_version}"
+    keeps = op.option("keep_num_dims", False)
     return _verdict(
         op,
         CPU if unreadable else UNKNOWN,
         VERSION if unreadable else UNSPECIFIED,
-        unreadable
-        or f"version {operator.version} was never seen mapped, only up to {rule.max_version}",
+        unreadable or (f"{why} (keep_num_dims: its output has as many dimensions)" * keeps or why),
         "version",
         "map.op_version",
-        advice_for_version(operator.opcode),
+        FLATTENED if keeps and not unreadable else advice_for_version(operator.opcode),
         "compiled models; tensorflow/lite/kernels/register.cc, tag v2.5.0",
     )
 

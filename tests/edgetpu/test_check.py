@@ -310,6 +310,46 @@ def test_constants_that_never_stay_on_the_chip_are_distinguished_from_a_lack_of_
     slopes = graph.constant(np.ones((1, 1, 8), np.int8), Quantization((0.01,), (0,)))
     report = report_on(graph.model(graph.add("PRELU", (x, slopes), (1, 4, 4, 8))))
     (issue,) = [each for each in report.issues if each.code == "params.streamed"]
-    assert report.streamed_bytes == 64
+    assert report.streamed_bytes == 16 * 8  # each tile gets all channels
     assert "never stay on the chip" in issue.message
     assert "smaller" not in issue.fix
+
+
+def test_batch_normalization_after_an_activation_says_what_it_streams(graph: Graph) -> None:
+    x = graph.feed((1, 8, 8, 32))
+    for channels in (32, 64):
+        x = graph.conv(x, channels)
+        for opcode in ("MUL", "ADD"):
+            numbers = graph.constant(np.ones(channels, np.int8), Quantization((0.01,), (0,)))
+            x = graph.add(opcode, (x, numbers), (1, 8, 8, channels))
+    report = report_on(graph.model(x))
+    (issue,) = [each for each in report.issues if each.code == "params.streamed"]
+    assert report.streamed_bytes == 3072  # as in a compiled file with constants of these sizes
+    assert "BatchNormalization before the activation" in issue.fix
+
+
+def test_activations_of_16_bits_are_not_called_indices(graph: Graph) -> None:
+    x = graph.feed((1, 4, 4, 8), dtype="INT16")
+    report = report_on(graph.model(graph.add("LOGISTIC", (x,), (1, 4, 4, 8), dtype="INT16")))
+    assert report.blocker is not None
+    assert "16 bits" in report.blocker.fix
+    assert "int8 activations" in report.blocker.fix
+    assert not any("indices" in issue.fix for issue in report.issues)
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict", "reason"), [(16, "cpu", "16 vectors"), (1, "unknown", "")]
+)
+def test_a_dense_layer_that_keeps_dimensions_is_named_as_such(
+    graph: Graph, rows: int, verdict: str, reason: str
+) -> None:
+    x = graph.feed((1, rows, 8))
+    options = {"keep_num_dims": True, "weights_format": 0}
+    inputs = (x, graph.weights((4, 8)), graph.bias(4))
+    y = graph.add("FULLY_CONNECTED", inputs, (1, rows, 4), version=5, options=options)
+    (found,) = report_on(graph.model(y)).operators
+    assert found.verdict == verdict
+    assert reason in found.reason
+    assert "keep_num_dims" in found.reason
+    assert "edgekit fix" in found.fix
+    assert "one scale" not in found.fix

@@ -111,6 +111,37 @@ def test_resizing_maps_by_two_but_not_by_large_factors(
     assert last(model).verdict == verdict
 
 
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(("rows", "columns"), [(4, 5), (8, 10), (16, 16)])
+def test_nearest_neighbors_by_two_map_with_and_without_half_pixel_centers(
+    unary: Unary, rows: int, columns: int, half: bool
+) -> None:
+    model = unary(
+        "RESIZE_NEAREST_NEIGHBOR",
+        (1, rows, columns, 16),
+        (1, 2 * rows, 2 * columns, 16),
+        version=3,
+        constants=[[2 * rows, 2 * columns]],
+        options={"align_corners": False, "half_pixel_centers": half},
+    )
+    assert last(model).verdict == "tpu"
+
+
+@pytest.mark.parametrize(("side", "verdict"), [(64, "tpu"), (128, "unknown"), (256, "cpu")])
+def test_bilinear_by_two_maps_for_the_sizes_that_were_seen(
+    unary: Unary, side: int, verdict: str
+) -> None:
+    model = unary(
+        "RESIZE_BILINEAR",
+        (1, side, side, 32),
+        (1, 2 * side, 2 * side, 32),
+        version=3,
+        constants=[[2 * side, 2 * side]],
+        options={"align_corners": False, "half_pixel_centers": True},
+    )
+    assert last(model).verdict == verdict
+
+
 @pytest.mark.parametrize(
     ("side", "verdict"), [(64, "tpu"), (90, "tpu"), (150, "unknown"), (256, "cpu")]
 )
