@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import numpy as np
@@ -28,6 +28,7 @@ class InputSpec:
 
     name: str
     shape: tuple[int, ...]
+    channels_first: bool = False  # samples may be arrays in NCHW, which are turned
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def sample_specs(inputs: Sequence[InputSpec]) -> list[InputSpec]:
     if has_batch([spec.shape for spec in inputs]):
         return list(inputs)
     return [
-        spec if spec.shape[:1] in ((), (1,)) else InputSpec(spec.name, (1, *spec.shape))
+        spec if spec.shape[:1] in ((), (1,)) else replace(spec, shape=(1, *spec.shape))
         for spec in inputs
     ]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgekit.data.dataset import InputSpec
 from edgekit.data.pixels import Pixels
-from edgekit.data.preprocess import Preprocess, fits
+from edgekit.data.preprocess import Preprocess, fits, is_transposed
 from edgekit.errors import DataError
 
 
@@ -33,6 +33,8 @@ def fit(
         wanted = spec.shape[1:]
         # A sample may have the model's batch dimension.
         single = array[0] if array.ndim == len(spec.shape) and array.shape[0] == 1 else array
+        if spec.channels_first and is_transposed(single.shape, wanted):
+            single = np.moveaxis(single, 0, -1)
         try:
             fitted.append(preprocess.array(single, wanted))
         except DataError as error:

@@ -184,7 +184,7 @@ class Preprocess:
             flat = values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values
             values = self._fit(Image.fromarray(flat), wanted)
         if not fits(values.shape, wanted):
-            if _is_transposed(values.shape, wanted):
+            if is_transposed(values.shape, wanted):
                 raise _channels_first(values.shape, wanted)
             raise DataError(
                 f"a sample has shape {tuple(values.shape)}, expected {wanted}",
@@ -410,7 +410,7 @@ def fits(given: Sequence[int], wanted: Sequence[int]) -> bool:
     return [size for size in given if size != 1] == [size for size in wanted if size != 1]
 
 
-def _is_transposed(given: Sequence[int], wanted: Sequence[int]) -> bool:
+def is_transposed(given: Sequence[int], wanted: Sequence[int]) -> bool:
     """Whether ``given`` is (channels, height, width) of ``wanted`` (height, width, channels)."""
     return len(given) > 1 and (*given[1:], given[0]) == tuple(wanted)
 

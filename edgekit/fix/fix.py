@@ -155,6 +155,13 @@ def _warnings(before: Model, after: Model, runtime: str, job: Fixing) -> list[st
         )
         if old != new:
             found.append(f"its {kind} are now {', '.join(new)}, before {', '.join(old)}")
+    for old_end, new_end in zip(before.main.inputs, after.main.inputs):
+        was, now = before.main.tensors[old_end], after.main.tensors[new_end]
+        if was.shape != now.shape:
+            found.append(
+                f"its input {now.name} is {list(now.shape)} now (channels last), before "
+                f"{list(was.shape)}: feed it in this order, or keep it with --skip channels-last"
+            )
     if _misread(before, runtime):
         found.append(
             "tflite-runtime computes dense layers with a scale for each output wrongly, so a "

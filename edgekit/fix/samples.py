@@ -75,7 +75,7 @@ class Samples:
     def raw(self, number: int, inputs: Sequence[TensorInfo]) -> list[NDArray[Any]]:
         """Return sample ``number`` in the types of ``inputs``."""
         return [
-            converted(values, given, wanted)
+            _turned(converted(values, given, wanted), wanted)
             for values, given, wanted in zip(self._all[number], self._infos, inputs)
         ]
 
@@ -102,6 +102,15 @@ class Samples:
         batch = np.repeat(sample[None], size, axis=0).reshape(info.shape)
         real = TensorInfo(info.name, info.shape, "float32", None, None, info.index)
         return converted(batch.astype(np.float32), real, info)
+
+
+def _turned(values: NDArray[Any], wanted: TensorInfo) -> NDArray[Any]:
+    """Return ``values`` with their channels last if the rule channels-last turned the input."""
+    if values.shape == wanted.shape or (values.shape[0], *values.shape[2:], values.shape[1]) != (
+        wanted.shape
+    ):
+        return values
+    return np.ascontiguousarray(np.moveaxis(values, 1, -1))
 
 
 def converted(raw: NDArray[Any], given: TensorInfo, wanted: TensorInfo) -> NDArray[Any]:

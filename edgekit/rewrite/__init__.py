@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from edgekit.rewrite.channels_last import turn_inputs
 from edgekit.rewrite.copied_scales import changes_scale, fix_copied_scales
 from edgekit.rewrite.edit import is_editable
 from edgekit.rewrite.io_types import IO_KINDS
@@ -20,4 +21,5 @@ __all__ = [
     "is_editable",
     "rules",
     "slice_partial_splits",
+    "turn_inputs",
 ]

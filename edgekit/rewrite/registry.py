@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from edgekit.formats.tflite import Model
 from edgekit.rewrite import (
+    channels_last,
     convolutions,
     dense,
     freeze,
@@ -49,6 +50,7 @@ def rules(io: str = "auto") -> tuple[Rule, ...]:
         dense.RANK_2,
         dense.SPLIT,
         mean.RULE,
+        channels_last.RULE,
         transposes.RULE,
         outputs.RULE,
         tidy.IDLE,

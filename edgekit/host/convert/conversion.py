@@ -62,7 +62,7 @@ from edgekit.host.convert.suspect import Batches, with_suspect
 from edgekit.host.convert.training_data import unlike_training
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
 from edgekit.host.convert.way_out import cut_command
-from edgekit.rewrite import changes_scale, fix_copied_scales, slice_partial_splits
+from edgekit.rewrite import changes_scale, fix_copied_scales, slice_partial_splits, turn_inputs
 from edgekit.runtime.native_output import chatter_logged
 from edgekit.runtime.quality import Finding
 from edgekit.tasks.prepare import maker_preprocess
@@ -203,6 +203,7 @@ class _Conversion:
         self._unlike: tuple[Finding, ...] = ()  # why the samples are not like the training data
         self._loader = "tflite"
         self._tflite: ModelFile | None = None  # the source, if it is one
+        self._turned: set[str] = set()  # inputs that are in NHWC now, in NCHW in the source
         self.stop_early = True
 
     def run(self, output: Path) -> ConvertResult:
@@ -310,6 +311,10 @@ class _Conversion:
         converted = child.to_float(shapes)
         self._notes.extend(converted.notes)
         network = ModelFile(converted.content)
+        model = self._channels_last(network.model, raw)
+        if model is not network.model:
+            network, shapes = ModelFile.of(model), _input_shapes(model)
+            self._open(raw, shapes)
         wanted = [wanted_pixels(steps_from(each)) for each in converted.network_start]
         self._pixels.take_others(_other_images(raw, shapes, wanted))
         if shapes and may_be_pixels(shapes[0]):
@@ -331,11 +336,30 @@ class _Conversion:
         raw = tflite_inputs(model)
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
+        model = self._channels_last(make_static(model, shapes, where), raw)
+        shapes = _input_shapes(model)
         self._pixels.take_network(wanted_by(model))
         starts = [wanted_pixels(first_steps(model, place)) for place in range(len(raw))]
         self._pixels.take_others(_other_images(raw, shapes, starts))
         self._open(raw, shapes)
-        return ModelFile.of(make_static(model, shapes, where))
+        return ModelFile.of(model)
+
+    def _channels_last(self, model: Model, raw: Sequence[RawInput]) -> Model:
+        """Return ``model`` with inputs in NHWC where NCHW would keep it on the CPU."""
+        if self._options.mode != "int8" or not self._options.fix:
+            return model
+        turned = turn_inputs(model) or model
+        ends = zip(raw, model.main.inputs, turned.main.inputs, strict=True)
+        for each, old, new in ends:
+            before, after = model.main.tensors[old], turned.main.tensors[new]
+            if before.shape != after.shape:
+                self._turned.add(each.name)
+                self._notes.append(
+                    f"the input {each.name} is {list(after.shape)} now (channels last), in the "
+                    f"source {list(before.shape)}: a TRANSPOSE there would keep the network on "
+                    "the CPU; --no-fix leaves it"
+                )
+        return turned
 
     # -- from there to an int8 model
 
@@ -417,7 +441,10 @@ class _Conversion:
     def _open(self, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]) -> None:
         if self._data is None:
             return
-        specs = [InputSpec(each.name, shape) for each, shape in zip(raw, shapes, strict=True)]
+        specs = [
+            InputSpec(each.name, shape, each.name in self._turned)
+            for each, shape in zip(raw, shapes, strict=True)
+        ]
         self._specs = specs
         self._dataset = self._opened(self._pixels.how)
         dtypes = [each.dtype for each in raw]
@@ -504,6 +531,10 @@ def _raw_inputs(loaded: Loaded) -> list[RawInput]:
         )
         for each in loaded.inputs
     ]
+
+
+def _input_shapes(model: Model) -> list[tuple[int, ...]]:
+    return [model.main.tensors[index].shape for index in model.main.inputs]
 
 
 @contextlib.contextmanager

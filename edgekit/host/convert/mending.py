@@ -19,7 +19,8 @@ from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.host.convert.outcome import certain_ms
 from edgekit.rewrite import Rule, apply_rule
 
-_CHANGES_OUTPUTS = ("outputs",)  # the model would have other outputs than the network
+# The model would have other inputs or outputs than the network.
+_CHANGES_ENDS = ("channels-last", "outputs")
 _MOST_PASSES = 8
 _MOST_SAMPLES = 8
 _MACS = 2_000_000_000  # of all samples: reference kernels take some 10 s for so many
@@ -47,7 +48,7 @@ def mend(model: Model, rules: Sequence[Rule] | None = None) -> Mended:
         rules: The rules to try; None takes all that keep inputs and outputs.
     """
     if rules is None:
-        rules = choose_rules((), _CHANGES_OUTPUTS, "keep")
+        rules = choose_rules((), _CHANGES_ENDS, "keep")
     exact = [each for each in rules if each.exact]
     others = [each for each in rules if not each.exact]
     samples = Samples(model, num_random=_num_samples(model))

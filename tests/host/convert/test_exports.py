@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks in PyTorch's order of axes, as exporters write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgekit import check
+from edgekit.host.convert import convert
+
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
+_SHAPE = (1, 3, 20, 24)
+
+
+def exported(
+    function: Callable[[Any, Any], Any], path: Path, shape: tuple[int, ...] = _SHAPE
+) -> Path:
+    """Write ``function(tensorflow, input)`` as a float .tflite."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    spec = tf.TensorSpec(shape, tf.float32)
+    module = tf.Module()
+    traced = tf.function(lambda x: function(tf, x), input_signature=[spec])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [traced.get_concrete_function()], module
+    )
+    path.write_bytes(converter.convert())
+    return path
+
+
+def conv(tf: Any, x: Any, channels: int, size: int = 3) -> Any:  # noqa: ANN401
+    """A convolution of a tensor in NCHW: TRANSPOSE, CONV_2D, TRANSPOSE."""
+    random = np.random.default_rng(channels)
+    shape = (size, size, x.shape[1], channels)
+    weights = random.normal(0, (2 / (size * size * x.shape[1])) ** 0.5, shape)
+    y = tf.nn.conv2d(tf.transpose(x, (0, 2, 3, 1)), weights.astype(np.float32), 1, "SAME")
+    y = tf.nn.bias_add(y, random.normal(0, 0.1, channels).astype(np.float32))
+    return tf.transpose(y, (0, 3, 1, 2))
+
+
+def _classifier(tf: Any, x: Any) -> Any:  # noqa: ANN401
+    x = tf.nn.relu(conv(tf, x, 8))
+    parts = tf.split(x, 2, axis=1)
+    x = tf.concat((parts[1], tf.nn.relu(conv(tf, parts[0], 4))), 1)
+    return tf.reduce_mean(tf.nn.relu(conv(tf, x, 8)), (2, 3))
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(_classifier, tmp_path_factory.mktemp("export") / "float.tflite")
+
+
+def test_an_input_in_nchw_becomes_nhwc_and_everything_maps(
+    classifier: Path, tmp_path: Path
+) -> None:
+    """Samples in the source's order and in the new one give the same file."""
+    samples = np.random.default_rng(1).random((6, *_SHAPE[1:]), np.float32)
+    made = []
+    for number, values in enumerate((samples, np.moveaxis(samples, 1, -1))):
+        np.savez(tmp_path / f"{number}.npz", x=values)
+        output = tmp_path / f"{number}.tflite"
+        result = convert(classifier, data=tmp_path / f"{number}.npz", output=output)
+        made.append(output.read_bytes())
+        assert result.inputs[0].shape == (1, 20, 24, 3)
+        assert any("channels last" in each for each in result.warnings)
+        assert result.agreement is not None
+        assert min(each or 0 for each in result.agreement.snr_db) > 20
+    report = check(tmp_path / "0.tflite")
+    assert report.num_mapped == report.num_operators
+    assert made[0] == made[1]
+
+
+def test_pictures_are_samples_for_an_input_in_nchw(classifier: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    for number in range(4):
+        pixels = random.integers(0, 256, (30, 40, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    result = convert(classifier, data=tmp_path, output=tmp_path / "m.tflite")
+    assert result.inputs[0].shape == (1, 20, 24, 3)
+
+
+def test_no_fix_leaves_the_input_as_it_is(classifier: Path, tmp_path: Path) -> None:
+    result = convert(classifier, data="random", output=tmp_path / "m.tflite", fix=False)
+    assert result.inputs[0].shape == _SHAPE
