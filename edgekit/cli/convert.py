@@ -21,6 +21,7 @@ from edgekit.cli.output import JsonOption, emit, progress, warn
 from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
+    from edgekit.host.convert.improve.improve import Improvement
     from edgekit.host.convert.result import ConvertResult, Endpoint
 
 _SHOWN_LABELS = 8
@@ -123,6 +124,12 @@ NoFixOption = Annotated[
         "--no-fix", help="Leave the model as the quantizer made it, without exact rewrites."
     ),
 ]
+PlainOption = Annotated[
+    bool,
+    typer.Option(
+        "--plain", help="Quantize the network as it is, without the changes that improve it."
+    ),
+]
 TimeoutOption = Annotated[
     Optional[float],
     typer.Option(metavar="SECONDS", min=0.001, help="Stop with an error after this many seconds."),
@@ -149,6 +156,7 @@ def convert(
     min_agreement: MinAgreementOption = None,
     min_snr_db: MinSnrOption = None,
     no_fix: NoFixOption = False,
+    plain: PlainOption = False,
     timeout_sec: TimeoutOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -178,6 +186,7 @@ def convert(
             min_snr_db=min_snr_db,
             labels=labels,
             fix=not no_fix,
+            plain=plain,
             progress=on_progress,
         )
     warn(result.warnings)
@@ -200,6 +209,8 @@ def render(result: ConvertResult) -> Iterator[str]:
         yield f"preprocess {result.preprocess}: {result.preprocess_reason}"
     if result.labels:
         yield f"labels     {_shortened(result.labels)}"
+    for each in result.improvements:
+        yield f"improved   {_improved(each)}"
     counts = ", ".join(f"{name} {count}" for name, count in result.operators.items())
     yield f"operators  {counts}"
     if result.outcome is not None:
@@ -225,6 +236,14 @@ def _describe(end: Endpoint) -> str:
     if end.calibration_min is not None:
         text += f", calibrated over {end.calibration_min:g} to {end.calibration_max:g}"
     return text
+
+
+def _improved(improvement: Improvement) -> str:
+    pairs = zip(improvement.before_db, improvement.after_db, strict=True)
+    gains = [f"{old:.1f} to {new:.1f}" for old, new in pairs if None not in (old, new)]
+    proof = improvement.float_snr_db
+    same = "bit-equal in float" if proof is None else f"{proof:.0f} dB in float"
+    return f"{improvement.text} ({same}): {', '.join(gains)} dB about the mean"
 
 
 def _calibrated(result: ConvertResult) -> str:

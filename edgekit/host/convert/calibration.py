@@ -128,6 +128,17 @@ class Calibration:
         self._drawing = Drawing(self._dataset)
         yield from self._stacked(self._calibrating(progress))
 
+    def trial_batches(self, most: int) -> list[Arrays]:
+        """Return up to ``most`` samples to choose between models by.
+
+        If the data have enough, they were not used for calibration, and will not be judged. Call
+        it after ``batches``.
+        """
+        left = (self._dataset.num_samples or 0) - self.count
+        is_rich = left >= most + _LEAST_HELD_OUT and self._dataset.describe().get("kind") != RANDOM
+        drawing = self._drawing if is_rich else Drawing(self._dataset)
+        return list(self._stacked(self._checked(each)[0] for each in drawing.draw(most)))
+
     def judging_batches(self, most: int = _MOST_HELD_OUT) -> Iterator[Arrays]:
         """Yield batches of up to ``most`` samples that were not used for calibration.
 

@@ -44,6 +44,7 @@ from edgekit.host.convert.float_tflite import (
     refuse_unquantizable,
     tflite_inputs,
 )
+from edgekit.host.convert.improve.improve import Improvement, Improver
 from edgekit.host.convert.input_pixels import InputPixels
 from edgekit.host.convert.labelled import (
     LabelCheck,
@@ -67,6 +68,8 @@ from edgekit.runtime.native_output import chatter_logged
 from edgekit.runtime.quality import Finding
 from edgekit.tasks.prepare import maker_preprocess
 from edgekit.version import __version__
+
+_TRIALS = 32  # samples to choose improvements by
 
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 
@@ -95,6 +98,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
     progress: Progress | None = None,
     fix: bool = True,
     stop_early: bool = True,
+    plain: bool = False,
 ) -> ConvertResult:
     """Convert a network to an integer-only .tflite that the Edge TPU compiler can read.
 
@@ -137,6 +141,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
             errors and for versions that compiler 16 cannot read.
         stop_early: Before calibration, refuse a network that cannot become an Edge TPU model.
             Otherwise it is quantized first, so that the error contains the ``model``.
+        plain: Quantize the network as it is, without what improves it.
 
     Raises:
         GateError: ``min_agreement`` or ``min_snr_db`` is not met; nothing is written.
@@ -162,6 +167,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         gates=Gates(min_agreement, min_snr_db),
         labels=labels,
         fix=fix,
+        plain=plain,
     )
     if isinstance(labels, (str, Path)):
         read_labels(labels)  # report an unreadable file before the long steps
@@ -201,6 +207,7 @@ class _Conversion:
         self._label_check: LabelCheck | None = None
         self._notes: list[str] = []
         self._unlike: tuple[Finding, ...] = ()  # why the samples are not like the training data
+        self._improvements: tuple[Improvement, ...] = ()
         self._loader = "tflite"
         self._tflite: ModelFile | None = None  # the source, if it is one
         self._turned: set[str] = set()  # inputs that are in NHWC now, in NCHW in the source
@@ -271,6 +278,7 @@ class _Conversion:
             preprocess=self._pixels.used_for(self._dataset),
             preprocess_reason=self._pixels.reason,
             labels=self._labels,
+            improvements=self._improvements,
             asked=options.requested_options(),
             outcome=outcome,
         )
@@ -390,6 +398,8 @@ class _Conversion:
 
     def _quantize(self, child: ConverterChild, network: ModelFile) -> ModelFile:
         try:
+            if self._options.mode == "int8" and not self._options.plain:
+                return ModelFile(self._improved(child, network))
             return ModelFile(self._quantized(child, network.content, self._batches))
         except EdgeKitError as error:
             if not child.ended_by_itself:
@@ -400,10 +410,24 @@ class _Conversion:
         with ConverterChild(self._options.converter_python, seconds, self._where) as child:
             self._quantized(child, content, batches)
 
+    def _improved(self, child: ConverterChild, network: ModelFile) -> bytes:
+        """Return the integer model of the network with what improves it."""
+        improver = Improver(network)
+        calibrated = child.calibrate(network.content, lambda: improver.watch(self._batches()))
+        samples = self._calibration.trial_batches(_TRIALS) if self._calibration else []
+        made = improver.quantized(
+            calibrated, lambda content: self._to_integers(child, content), samples
+        )
+        self._improvements = improver.applied
+        return made
+
     def _quantized(self, child: ConverterChild, content: bytes, batches: Batches) -> bytes:
+        return self._to_integers(child, child.calibrate(content, batches))
+
+    def _to_integers(self, child: ConverterChild, calibrated: bytes) -> bytes:
         is_int8 = self._options.mode == "int8"
         return child.quantize(
-            child.calibrate(content, batches),
+            calibrated,
             io=self._options.io if is_int8 else "float32",
             per_tensor_dense=is_int8,
         )

@@ -45,6 +45,7 @@ class ConvertOptions:
     labels: files.PathLike | Sequence[str] | None = None
     gates: Gates = field(default_factory=Gates)
     fix: bool = True
+    plain: bool = False
 
     def __post_init__(self) -> None:
         if self.gates.names and self.mode not in CALIBRATED:
@@ -118,7 +119,13 @@ class ConvertOptions:
         """Return the options that the user set besides source, data, mode, samples and output."""
         shapes = self.input_shape
         return set_options(
-            {"io": "uint8", "batch_size": 1, "trust_source": False, "no_fix": False},
+            {
+                "io": "uint8",
+                "batch_size": 1,
+                "trust_source": False,
+                "no_fix": False,
+                "plain": False,
+            },
             io=self.io,
             batch_size=self.batch_size,
             input_shape=shapes[0] if len(shapes) == 1 else None,
@@ -129,6 +136,7 @@ class ConvertOptions:
             trust_source=self.trust_source,
             replace_activations=self.replace_activations,
             labels=self.labels,
+            plain=self.plain,
             min_agreement=self.gates.min_agreement,
             min_snr_db=self.gates.min_snr_db,
             no_fix=not self.fix,

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from edgekit.evaluate.outputs import Agreement
 from edgekit.formats.tflite import Model, Tensor
+from edgekit.host.convert.improve.improve import Improvement
 from edgekit.host.convert.labelled import LabelCheck
 from edgekit.host.convert.outcome import Outcome
 from edgekit.result import Result
@@ -62,6 +63,7 @@ class ConvertResult(Result):
     num_judged: int = 0  # samples that the agreement was measured on
     held_out: bool | None = None  # whether no judged sample calibrated; None without agreement
     label_check: LabelCheck | None = None  # None if the data have no classes of the network
+    improvements: tuple[Improvement, ...] = ()  # changes before quantization that helped
     asked: dict[str, str] = field(default_factory=dict)  # other options that the user set
     # What maps, and what keeps the rest off the Edge TPU; None if ``mode`` is not int8.
     outcome: Outcome | None = None
