@@ -19,6 +19,7 @@ from edgekit.rewrite import (
     sparse,
     tidy,
     transposes,
+    unstacked,
     versions,
 )
 from edgekit.rewrite.edit import is_editable
@@ -43,6 +44,7 @@ def rules(io: str = "auto") -> tuple[Rule, ...]:
         leaky_relu.RULE,
         prelu.RULE,
         gelu.RULE,
+        unstacked.RULE,
         convolutions.GROUPS,
         convolutions.TRANSPOSED,
         dense.ROWS,
