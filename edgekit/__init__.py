@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgekit.compiling import compile  # noqa: A004 - the command's name
     from edgekit.confirm import confirm
     from edgekit.data import open_dataset
+    from edgekit.debugging import debug
     from edgekit.doctor.checks import doctor
     from edgekit.errors import EdgeKitError
     from edgekit.evaluate import benchmark, compare, emulate, evaluate, run
@@ -48,6 +49,7 @@ __all__ = [
     "compile",
     "confirm",
     "convert",
+    "debug",
     "demo",
     "deploy",
     "disasm",
@@ -76,6 +78,7 @@ _PUBLIC = {
     "compile": "edgekit.compiling",
     "confirm": "edgekit.confirm",
     "convert": "edgekit.host.convert",
+    "debug": "edgekit.debugging",
     "demo": "edgekit.host.demo",
     "deploy": "edgekit.fleet",
     "disasm": "edgekit.chip.isa",

@@ -27,7 +27,7 @@ frozen dataclass with `to_dict()` and `to_json()`: see the [JSON reference](json
 _GROUPS = {
     "From a network to a model": ("convert", "check", "fix", "split", "compile"),
     "Look inside": ("explain", "inspect", "estimate", "disasm", "emulate", "confirm"),
-    "Run and measure": ("Runner", "run", "evaluate", "compare", "benchmark", "report"),
+    "Run and measure": ("Runner", "run", "evaluate", "debug", "compare", "benchmark", "report"),
     "Bring it to devices": ("doctor", "bundle", "verify", "deploy"),
 }
 _RUNNER = (

@@ -25,6 +25,7 @@ _FAMILIES = {
     "confirm": "evidence from chips",
     "convert": "TensorFlow's converter and quantizer, onnx2tf, litert-torch",
     "data": "data",
+    "debug": "where an int8 model loses accuracy: edgekit debug",
     "deploy": "boards",
     "device": "devices",
     "doods": "DOODS",

@@ -61,6 +61,7 @@ COMMANDS = (
     "confirm",
     "run",
     "evaluate",
+    "debug",
     "compare",
     "benchmark",
     "report",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Iterator, Mapping
 
 from edgekit.edgetpu.issues import ISSUE_CODES
+from edgekit.explain.debug_codes import DEBUG_CODES
 from edgekit.explain.doctor_codes import DOCTOR_CODES
 from edgekit.explain.error_codes import ERROR_CODES
 from edgekit.explain.library import areas, read_area
@@ -30,6 +31,15 @@ class CodePage:
     versions: str = ""
 
 
+_OWN_CODES = (
+    *ISSUE_CODES.values(),
+    *ERROR_CODES,
+    *DEBUG_CODES,
+    *DOCTOR_CODES,
+    *QUALITY_CODES,
+)
+
+
 def _pages() -> Iterator[CodePage]:
     yield CodePage(
         RESULT_CODE,
@@ -39,7 +49,7 @@ def _pages() -> Iterator[CodePage]:
         "The explanation of a log names the one change that would help most.",
         "the log",
     )
-    for issue in (*ISSUE_CODES.values(), *ERROR_CODES, *DOCTOR_CODES, *QUALITY_CODES):
+    for issue in _OWN_CODES:
         yield CodePage(issue.code, issue.title, issue.cause, issue.fix, issue.source)
     for known in KNOWN_TEXTS:
         cause, fix = known.filled_from_example()

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One piece of advice and one next command for each kind of trouble."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+# Kind -> what to do. The pages debug.KIND in docs/codes say more.
+ADVICE = {
+    "preprocess": "convert again with the same preprocessing as in use",
+    "calibration": "convert again, calibrated with samples like these",
+    "weights": "convert the float network again: the int8 model was made from other weights, or "
+    "they were changed after it",
+    "saturation": "convert again with more samples, like those of real use, so that calibration "
+    "sees the largest values",
+    "wide_range": "convert again, calibrated with samples like these, without single far larger "
+    "ones",
+    "few_samples": "leave single extreme samples out of the calibration data, or limit the values "
+    "of this layer in training (ReLU6)",
+    "mixed_range": "let the parts leave the network as separate outputs, or scale them to one "
+    "range in training",
+    "outlier_channels": "train with batch normalization and ReLU6 behind this layer, or with "
+    "quantization in the loop",
+    "per_tensor_weights": "use a 1x1 convolution in place of this dense layer: its weights have a "
+    "scale for each output",
+    "logits": "limit the logits inside the network: only -16 to 16 matters to a sigmoid",
+    "rounding": "no operator stands out: calibrate with other samples, or train with quantization "
+    "in the loop",
+}
+_FIX = ("mixed_range",)
+_CHECK = ("outlier_channels", "per_tensor_weights", "logits")
+_MORE_SAMPLES = 300
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What the commands name."""
+
+    source: str  # the float network, as given
+    model: str
+    data: str
+    preprocess: str  # empty if it is the models' own
+
+    def for_kind(self, kind: str) -> str:
+        """Return the next command for a kind of trouble."""
+        model = shlex.quote(self.model)
+        stem = str(Path(self.model).with_suffix(""))
+        if kind in _FIX:
+            return f"edgekit fix {model} -o {shlex.quote(stem + '_fixed.tflite')}"
+        if kind in _CHECK:
+            return f"edgekit check {model}"
+        how = f" --preprocess {shlex.quote(self.preprocess)}" if self.preprocess else ""
+        many = f" --num-samples {_MORE_SAMPLES}" if kind in ("saturation", "rounding") else ""
+        return (
+            f"edgekit convert {shlex.quote(self.source)} --data {shlex.quote(self.data)}{how}{many}"
+            f" -o {shlex.quote(stem + '_new.tflite')}"
+        )

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find where an int8 model loses accuracy: matching, errors, causes, and refusals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgekit
+from edgekit.cli.main import main
+from edgekit.errors import DataError, UnsupportedModelError
+from edgekit.formats.tflite import Model, Quantization, write_model
+
+_NUM = 12
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data.npz"
+    np.savez(path, x=np.random.default_rng(3).random((_NUM, 8, 8, 1)).astype(np.float32))
+    return path
+
+
+@pytest.fixture
+def fitted(int8_model: Model, float_model: Model, data: Path) -> Model:
+    """The integer classifier, with ranges that fit the data."""
+    found = edgekit.debug(write_model(float_model), write_model(int8_model), data)
+    ranges = {each.name: each.range for each in found.operators}
+    model = _with_range(int8_model, "conv/relu", (0.0, ranges["conv/relu"][1]))
+    for name in ("pool/max", "flatten/flat"):
+        model = _with_range(model, name, (0.0, ranges["conv/relu"][1]))
+    for name in ("dense/scores", "scores"):
+        model = _with_range(model, name, ranges["dense/scores"])
+    return model
+
+
+def _with_range(model: Model, name: str, ends: tuple[float, float]) -> Model:
+    graph = model.main
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
+    scale = (high - low) / 255
+    tensors = []
+    for each in graph.tensors:
+        if each.name == name:
+            first = 0 if each.dtype == "UINT8" else -128
+            zero = round(first - low / scale)
+            each = replace(each, quantization=Quantization((scale,), (zero,)))  # noqa: PLW2901
+        tensors.append(each)
+    return replace(model, subgraphs=(replace(graph, tensors=tuple(tensors)),))
+
+
+def _with_weights(model: Model, name: str, factor: float) -> Model:
+    tensors = []
+    for each in model.main.tensors:
+        if each.name == name and each.quantization is not None:
+            scale = tuple(s * factor for s in each.quantization.scale)
+            each = replace(each, quantization=replace(each.quantization, scale=scale))  # noqa: PLW2901
+        tensors.append(each)
+    return replace(model, subgraphs=(replace(model.main, tensors=tuple(tensors)),))
+
+
+def _renamed(model: Model) -> Model:
+    tensors = tuple(
+        replace(each, name=f"t{index}") for index, each in enumerate(model.main.tensors)
+    )
+    return replace(model, subgraphs=(replace(model.main, tensors=tensors),))
+
+
+def test_operators_are_matched_without_their_names(
+    fitted: Model, float_model: Model, data: Path
+) -> None:
+    result = edgekit.debug(write_model(float_model), write_model(_renamed(fitted)), data)
+    matched = {each.opcode: each.float_name for each in result.operators if each.float_name}
+    assert matched["CONV_2D"] == "conv/relu"
+    assert matched["MAX_POOL_2D"] == "pool/max"
+    assert matched["FULLY_CONNECTED"] == "scores"
+
+
+def test_a_healthy_model_has_rounding_only(fitted: Model, float_model: Model, data: Path) -> None:
+    result = edgekit.debug(write_model(float_model), write_model(fitted), data)
+    assert [each.kind for each in result.causes] == ["rounding"]
+    dense = next(each for each in result.operators if each.opcode == "FULLY_CONNECTED")
+    assert dense.isolated_rmse_over_scale == pytest.approx(result.rounding_floor, rel=0.25)
+    # The errors of the operators are independent, so their sum is about the whole error.
+    assert result.snr_db is not None
+    assert result.sum_of_isolated_snr_db == pytest.approx(result.snr_db, abs=2.0)
+
+
+def test_the_accumulated_error_of_an_output_is_that_of_the_model(
+    fitted: Model, float_model: Model, data: Path
+) -> None:
+    """The oracle runs both models without `edgekit.debug`, with other kernels."""
+    x = np.load(data)["x"]
+    with edgekit.Runner(write_model(float_model)) as real, edgekit.Runner(
+        write_model(fitted)
+    ) as small:
+        expected = np.stack([real.predict(each[None])[0] for each in x])
+        actual = np.stack([small.predict(each[None])[0] for each in x])
+    noise = np.square(actual - expected).sum()
+    signal = np.square(expected - expected.mean(0)).sum()
+    result = edgekit.debug(write_model(float_model), write_model(fitted), data)
+    assert result.outputs[0].snr_db == pytest.approx(10 * np.log10(signal / noise), abs=1.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "index"), [("wide_range", 1), ("saturation", 1), ("weights", 1), ("weights", 4)]
+)
+def test_a_planted_fault_is_the_first_cause(
+    kind: str, index: int, fitted: Model, float_model: Model, data: Path
+) -> None:
+    top = next(t for t in fitted.main.tensors if t.name == "conv/relu").scale
+    assert top is not None
+    model = fitted
+    if kind == "weights":
+        model = _with_weights(fitted, "conv/w" if index == 1 else "dense/w", 1.5)
+    else:
+        factor = 8.0 if kind == "wide_range" else 0.4
+        for name in ("conv/relu", "pool/max", "flatten/flat"):
+            model = _with_range(model, name, (0.0, 255 * top * factor))
+    result = edgekit.debug(write_model(float_model), write_model(model), data)
+    first = result.causes[0]
+    assert (first.kind, first.index) == (kind, index)
+    assert first.share > 0.5
+
+
+def _refusal(first: bytes, second: bytes, data: Path) -> UnsupportedModelError:
+    with pytest.raises(UnsupportedModelError) as caught:
+        edgekit.debug(first, second, data)
+    return caught.value
+
+
+def test_exchanged_files_are_refused(int8_model: Model, float_model: Model, data: Path) -> None:
+    real, small = write_model(float_model), write_model(int8_model)
+    assert _refusal(small, real, data).code == "debug.not_float"
+    assert _refusal(real, real, data).code == "debug.not_integer"
+
+
+def test_another_network_is_refused(fitted: Model, float_model: Model, data: Path) -> None:
+    graph, random = float_model.main, np.random.default_rng(0)
+    buffers = list(float_model.buffers)
+    for each in graph.tensors:
+        if each.name in {"conv/w", "dense/w"}:
+            values = random.normal(size=each.num_elements).astype("<f4")
+            buffers[each.buffer] = np.frombuffer(values.tobytes(), np.uint8)
+    other = replace(float_model, buffers=tuple(buffers))
+    assert _refusal(write_model(other), write_model(fitted), data).code == "debug.different"
+
+
+def test_inputs_of_other_sizes_are_refused(fitted: Model, float_model: Model, data: Path) -> None:
+    tensors = tuple(
+        replace(each, shape=(1, 10, 10, 1)) if each.name == "image" else each
+        for each in float_model.main.tensors
+    )
+    other = replace(float_model, subgraphs=(replace(float_model.main, tensors=tensors),))
+    assert _refusal(write_model(other), write_model(fitted), data).code == "debug.different"
+
+
+def test_samples_with_nan_are_refused(fitted: Model, float_model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "nan.npz"
+    np.savez(path, x=np.full((3, 8, 8, 1), np.nan, np.float32))
+    with pytest.raises(DataError) as caught:
+        edgekit.debug(write_model(float_model), write_model(fitted), path)
+    assert caught.value.code == "debug.not_finite"
+
+
+def test_the_command_prints_a_table_and_a_cause(
+    fitted: Model,
+    float_path: Path,
+    tmp_path: Path,
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "small.tflite"
+    path.write_bytes(write_model(fitted))
+    words = ["debug", str(float_path), str(path), "--data", str(data)]
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "CONV_2D" in text
+    assert "cause 1    rounding" in text
+    with pytest.raises(SystemExit):
+        main([*words, "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "edgekit.debug/1"
+    assert {"index", "opcode", "name", "kind", "advice"} <= set(document["causes"][0])
+
+
+def test_missing_data_is_an_error_with_status_3(
+    float_path: Path, int8_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["debug", str(float_path), str(int8_path), "--data", "nowhere"])
+    assert caught.value.code == 3
+    assert "nowhere" in capsys.readouterr().err
