@@ -79,6 +79,8 @@ class FloatModel:
     content: bytes
     notes: list[str]  # descriptions of changes to the network
     network_start: list[Any]  # the first operations after each input, see `steps_from`
+    # Tensor name -> range that quantization-aware training stored.
+    ranges: dict[str, tuple[float, float]]
 
 
 class Converters:
@@ -214,7 +216,8 @@ class ConverterChild:
         fields = message.fields
         content = self._content(message)
         self._has_network = True
-        return FloatModel(content, fields["notes"], fields["network_start"])
+        ranges = {name: (low, high) for name, (low, high) in fields["ranges"].items()}
+        return FloatModel(content, fields["notes"], fields["network_start"], ranges)
 
     def calibrate(self, content: bytes, batches: Batches) -> bytes:
         """Let the child run a float .tflite on samples, and set `statistics`.

@@ -60,6 +60,7 @@ from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_sha
 from edgekit.host.convert.sources import SourceFile, find_source, saved_object
 from edgekit.host.convert.static_tflite import fold_constants, make_static, require_runnable
 from edgekit.host.convert.suspect import Batches, with_suspect
+from edgekit.host.convert.trained_ranges import with_trained_ranges
 from edgekit.host.convert.training_data import unlike_training
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
 from edgekit.host.convert.way_out import cut_command
@@ -208,6 +209,7 @@ class _Conversion:
         self._notes: list[str] = []
         self._unlike: tuple[Finding, ...] = ()  # why the samples are not like the training data
         self._improvements: tuple[Improvement, ...] = ()
+        self._trained: dict[str, tuple[float, float]] = {}  # ranges of quantization-aware training
         self._loader = "tflite"
         self._tflite: ModelFile | None = None  # the source, if it is one
         self._turned: set[str] = set()  # inputs that are in NHWC now, in NCHW in the source
@@ -318,6 +320,12 @@ class _Conversion:
         self._open(raw, shapes)  # report unusable data before the conversion
         converted = child.to_float(shapes)
         self._notes.extend(converted.notes)
+        self._trained = converted.ranges
+        if self._trained:
+            self._notes.append(
+                f"the ranges of {len(self._trained)} tensors are those of quantization-aware "
+                "training (FakeQuant), not of the calibration samples"
+            )
         network = ModelFile(converted.content)
         model = self._channels_last(network.model, raw)
         if model is not network.model:
@@ -398,7 +406,7 @@ class _Conversion:
 
     def _quantize(self, child: ConverterChild, network: ModelFile) -> ModelFile:
         try:
-            if self._options.mode == "int8" and not self._options.plain:
+            if self._options.mode == "int8" and not self._options.plain and not self._trained:
                 return ModelFile(self._improved(child, network))
             return ModelFile(self._quantized(child, network.content, self._batches))
         except EdgeKitError as error:
@@ -422,7 +430,8 @@ class _Conversion:
         return made
 
     def _quantized(self, child: ConverterChild, content: bytes, batches: Batches) -> bytes:
-        return self._to_integers(child, child.calibrate(content, batches))
+        calibrated = with_trained_ranges(child.calibrate(content, batches), self._trained)
+        return self._to_integers(child, calibrated)
 
     def _to_integers(self, child: ConverterChild, calibrated: bytes) -> bytes:
         is_int8 = self._options.mode == "int8"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgekit.distribution import install_command
+from edgekit.host.worker.fake_quant import TrainedRanges
 from edgekit.host.worker.freeze import freeze
 from edgekit.host.worker.frozen_graph import load_frozen_graph
 from edgekit.host.worker.keras_file import load_keras
@@ -104,9 +105,14 @@ class _Networks:
         wire.send("step", name="tracing the network")
         self._frozen, notes = freeze(source.trace(static))
         wire.send("step", name="converting the operations")
-        content = to_float(self._frozen, dynamic=request.fields["dynamic"])
-        start = first_steps(self._frozen)
-        return "float", [as_array(content)], {"notes": notes, "network_start": start}
+        trained = TrainedRanges(self._frozen)
+        self._frozen = self._frozen if not trained else None  # its FakeQuant changes statistics
+        content, ranges = trained.of_tensors(
+            to_float(trained.function, dynamic=request.fields["dynamic"])
+        )
+        start = first_steps(trained.function)
+        fields = {"notes": notes, "network_start": start, "ranges": ranges}
+        return "float", [as_array(content)], fields
 
     def calibrate(self, wire: Wire, request: Message) -> _Answer:
         some = SpreadSamples()
