@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from edgekit.chip.arithmetic.scales import activation_of, zero_point_of
+from edgekit.chip.codegen.constant_maps import constant_image
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import WORD, Axis, Block
 from edgekit.chip.codegen.nests import round_up
@@ -199,17 +200,15 @@ def pack(builder: NodeBuilder, operator: Operator) -> None:
 
 
 def _join(builder: NodeBuilder, operator: Operator, dimension: int, sizes: Sequence[int]) -> None:
-    if any(builder.is_constant(source) for source in operator.inputs):
-        raise Unsupported("a concatenation with a constant")
     if len(sizes) > _MOST_PARTS:
         raise Unsupported(f"a concatenation of {len(sizes)} tensors; at most {_MOST_PARTS}")
-    output = operator.outputs[0]
+    output, sources = operator.outputs[0], _computed(builder, operator.inputs)
     shape = shape_of(builder.tensors[output].shape)
     if dimension == _CHANNELS:
-        _join_channels(builder, operator, shape, sizes)
+        _join_channels(builder, sources, output, sizes)
         return
     first = 0
-    for source, size in zip(operator.inputs, sizes):
+    for source, size in zip(sources, sizes):
         stage = builder.requantization(builder.tensors[source], builder.tensors[output])
         part = _with(shape, dimension, size)
         root = builder.root(source)
@@ -223,10 +222,23 @@ def _join(builder: NodeBuilder, operator: Operator, dimension: int, sizes: Seque
     _check_room(builder, output)
 
 
+def _computed(builder: NodeBuilder, sources: Sequence[int]) -> list[int]:
+    """The tensors to join, with a map in the place of each constant."""
+    given = [source for source in sources if not builder.is_constant(source)]
+    if not given:
+        raise Unsupported("a concatenation of constants")
+    return [
+        constant_image(builder, source, builder.image(given[0]))
+        if builder.is_constant(source)
+        else source
+        for source in sources
+    ]
+
+
 def _join_channels(
-    builder: NodeBuilder, operator: Operator, shape: Shape, sizes: Sequence[int]
+    builder: NodeBuilder, sources: Sequence[int], output: int, sizes: Sequence[int]
 ) -> None:
-    output = operator.outputs[0]
+    shape = shape_of(builder.tensors[output].shape)
     aligned = [round_up(size, WORD) for size in sizes]
     has_gaps = aligned[:-1] != list(sizes[:-1])
     target = output
@@ -236,7 +248,7 @@ def _join_channels(
         )
     first = 0
     chosen: list[int] = []
-    for source, size in zip(operator.inputs, sizes):
+    for source, size in zip(sources, sizes):
         stage = builder.requantization(builder.tensors[source], builder.tensors[output])
         part = builder.shaped(source, _with(shape, _CHANNELS, size))
         builder.nodes.append(Elementwise(part, target, stage, output_channel=first))

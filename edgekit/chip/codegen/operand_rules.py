@@ -3,7 +3,8 @@
 
 Whatever has no stage of its own becomes several nodes that are exact together: an operand that
 repeats is copied to the full shape, a constant with several values becomes a map by a convolution
-without weights, and MINIMUM is MAXIMUM of values counted from the other end.
+without weights (if it depends on the position, by a dense layer without weights whose results are
+moved to their places), and MINIMUM is MAXIMUM of values counted from the other end.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from edgekit.chip.arithmetic.scales import (
     scale_of,
     zero_point_of,
 )
-from edgekit.chip.codegen.builder import DTYPES, NodeBuilder
+from edgekit.chip.codegen.builder import NodeBuilder
+from edgekit.chip.codegen.constant_maps import constant_image, constant_stage, raw_values
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.functions import FUNCTIONS
 from edgekit.chip.codegen.geometry import Axis
+from edgekit.chip.codegen.node_list import words_of
 from edgekit.chip.codegen.nodes import (
     COPY,
     Addition,
@@ -35,7 +38,7 @@ from edgekit.chip.codegen.nodes import (
     Shape,
     Window,
 )
-from edgekit.formats.tflite import Operator
+from edgekit.formats.tflite import Operator, Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -170,10 +173,16 @@ def product(builder: NodeBuilder, operator: Operator) -> None:
             source, factors = operator.inputs[1 - position], operator.inputs[position]
             first, values = builder.tensors[source], builder.tensors[factors]
             base = builder.image(source)
-            _check_size(builder, source, output)
-            weights = _per_channel(builder, factors, builder.shape(base))
             stage = builder.stage(first, last, float(multiplier), activation)
-            _scale_channels(builder, (base, output), weights, zero_point_of(values), stage)
+            if _is_per_channel(builder, factors, builder.shape(base)):
+                _check_size(builder, source, output)
+                weights = _per_channel(builder, factors, builder.shape(base))
+                _scale_channels(builder, (base, output), weights, zero_point_of(values), stage)
+                return
+            shape = builder.shape(output)
+            base = _broadcast(builder, source, shape)
+            factor = _constant_map(builder, factors, base)
+            builder.nodes.append(Product(base, factor, output, zero_point_of(values), stage))
             return
     _multiply(builder, operator, float(multiplier))
 
@@ -265,8 +274,12 @@ def _axis(size: int, full: int) -> Axis:
 
 def _broadcast(builder: NodeBuilder, tensor: int, shape: Shape) -> int:
     """The tensor repeated to ``shape``: its only channel first, then rows and columns."""
-    source = builder.image(tensor)
-    given, kind = builder.shape(source), builder.tensors[tensor]
+    return _repeated(builder, builder.image(tensor), builder.tensors[tensor], shape)
+
+
+def _repeated(builder: NodeBuilder, source: int, kind: Tensor, shape: Shape) -> int:
+    """An image repeated to ``shape``."""
+    given = builder.shape(source)
     if given == shape:
         return source
     if not all(size in {1, full} for size, full in zip(given, shape)):
@@ -300,14 +313,17 @@ def _repeat_channel(builder: NodeBuilder, source: int, output: int, channels: in
 
 
 def _constant_map(builder: NodeBuilder, tensor: int, like: int) -> int:
-    """A constant for each channel at every position: a depthwise convolution of nothing."""
+    """A constant in the shape of the tensor ``like``.
+
+    One for each channel is the result of a depthwise convolution of nothing.
+    """
     shape, kind = builder.shape(like), builder.tensors[tensor]
+    if not _is_per_channel(builder, tensor, shape):
+        return _repeated(builder, constant_image(builder, tensor, like), kind, shape)
     values = _per_channel(builder, tensor, shape).astype(np.int64)
-    zero = zero_point_of(kind)
     made = builder.add_temporary(kind, shape)
-    stage = OutputStage(0, zero, 1.0, float(-zero), float(HIGHEST - zero))
-    nothing = np.zeros(shape[2], np.uint8)
-    _scale_channels(builder, (like, made), nothing, 0, stage, values - zero)
+    nothing, bias = np.zeros(shape[2], np.uint8), values - zero_point_of(kind)
+    _scale_channels(builder, (like, made), nothing, 0, constant_stage(kind), bias)
     return made
 
 
@@ -342,11 +358,13 @@ def _per_channel(builder: NodeBuilder, tensor: int, shape: Shape) -> NDArray[np.
     Raises:
         Unsupported: It also depends on the row or column.
     """
-    kind = builder.tensors[tensor]
-    values = builder.values(tensor) + (128 if kind.dtype == "INT8" else 0)
-    if kind.dtype not in DTYPES or kind.scale is None:
-        raise Unsupported(f"a constant of type {kind.dtype}")
-    if values.size not in {1, shape[2]} or (values.shape and values.shape[-1] != values.size):
-        sizes = "x".join(str(size) for size in values.shape)
+    values = raw_values(builder, tensor)
+    if not _is_per_channel(builder, tensor, shape):
+        sizes = words_of(values.shape)
         raise Unsupported(f"a constant of {sizes} values that are not one for each channel")
-    return np.broadcast_to(values.reshape(-1), shape[2]).astype(np.uint8)
+    return np.broadcast_to(values.reshape(-1), shape[2])
+
+
+def _is_per_channel(builder: NodeBuilder, tensor: int, shape: Shape) -> bool:
+    values = builder.values(tensor)
+    return values.size in {1, shape[2]} and (not values.shape or values.shape[-1] == values.size)

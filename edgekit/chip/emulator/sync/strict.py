@@ -21,6 +21,7 @@ from edgekit.chip.emulator.plan import Checker, Task
 from edgekit.chip.emulator.sync.capacity import check_capacity
 from edgekit.chip.emulator.sync.counts import CountChecker, records_of_op
 from edgekit.chip.emulator.sync.frame import FrameChecker
+from edgekit.chip.emulator.sync.order import OrderChecker
 from edgekit.chip.emulator.units.fences import Fence
 from edgekit.chip.emulator.units.mesh import Mesh
 from edgekit.chip.emulator.units.op import Op
@@ -66,7 +67,7 @@ class SyncChecker(Checker):
         self.uncounted: set[int] = set()
         self.waited = dict.fromkeys(_PRODUCERS, 0)
         self.seq = -1
-        self.counts, self.frame = CountChecker(), FrameChecker()
+        self.counts, self.frame, self.order = CountChecker(), FrameChecker(), OrderChecker()
 
     # -- in program order
 
@@ -165,6 +166,7 @@ class SyncChecker(Checker):
     def sends(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
         """The outbound half of a mesh transfer runs on ``tile``."""
         instruction = task.instruction
+        self.order.read(task, tile, words)
         waits: dict[int, tuple[int, int]] = {}
         for k in range(5):
             if instruction[f"s{k}_en_a"]:
@@ -200,6 +202,7 @@ class SyncChecker(Checker):
     def received(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
         """The inbound half of a mesh transfer, or a fill, has run on ``tile``."""
         instruction = task.instruction
+        self.order.written(task, tile, words)
         if not isinstance(task, Mesh):
             return
         level = min(instruction["i_mode"] >> 1, 4)
@@ -221,6 +224,7 @@ class SyncChecker(Checker):
         level = task.instruction["cfg0"] >> 1 & 7
         unit = product(task.nest.out.counts[:level])
         for tile in tiles:
+            self.order.written(task, tile, words)
             self.writer[tile, words] = _AVDATA
             self.writers[tile].add(_AVDATA)
             if signals:
@@ -253,6 +257,7 @@ class SyncChecker(Checker):
         instruction = task.instruction
         named = {instruction[f"s{k}_id"] for k in range(6)}
         for tile in tiles:
+            self.order.read(task, tile, task.words)
             for counter in set(np.unique(self.writer[tile, task.words]).tolist()) - {_NO_WRITER}:
                 if counter not in named:
                     raise _fault(
