@@ -207,6 +207,10 @@ def _join(builder: NodeBuilder, operator: Operator, dimension: int, sizes: Seque
     if dimension == _CHANNELS:
         _join_channels(builder, sources, output, sizes)
         return
+    if dimension == _HEIGHT and shape[_WIDTH] == 1:
+        # A column, as boxes of a detector: its values come in the same order as those of a row.
+        dimension, shape = _WIDTH, (1, shape[_HEIGHT], shape[_CHANNELS])
+        builder.set_shape(output, shape)
     first = 0
     for source, size in zip(sources, sizes):
         stage = builder.requantization(builder.tensors[source], builder.tensors[output])

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _NUM_WORDS = NARROW_BYTES // 4
 _AVDATA, _WIDE_TO_NARROW, _NARROW_TO_WIDE = 0, 11, 13
 _NO_WRITER = -1
+_NEVER = 1 << 40  # a count that is not reached: nothing signals that the words are there
 _MESH_SIDES = (3, 4, 5, 6)  # counters of incoming words: north, east, south, west
 _NAMES = {0: "AVDATA", 3: "MESH_NORTH_IN", 4: "MESH_EAST_IN", 5: "MESH_SOUTH_IN", 6: "MESH_WEST_IN"}
 # Counter -> the unit whose drain makes its words safe to read.
@@ -210,6 +211,9 @@ class SyncChecker(Checker):
         base = self.sides[tile][task.counter]
         self.writer[tile, words] = task.counter
         self.writers[tile].add(task.counter)
+        if not instruction["i_mode"] & 1:
+            self.count[tile, words] = _NEVER
+            return
         self.count[tile, words] = base + np.arange(len(words)) // unit + 1
         self.sides[tile][task.counter] = base + -(-len(words) // unit)
 
@@ -231,7 +235,7 @@ class SyncChecker(Checker):
                 self.count[tile, words] = self.av[tile] + order // unit + 1
                 self.av[tile] += product(task.nest.out.counts[level:])
             else:
-                self.count[tile, words] = 1 << 40  # nothing signals its arrival
+                self.count[tile, words] = _NEVER
 
     def _passed(self, task: Fence, tiles: list[int]) -> None:
         instruction = task.instruction

@@ -235,7 +235,8 @@ class Mesh(Task):
             )
             planner.add(MeshReceive(tiles, self.in_words, flight))
         level = min(instruction["i_mode"] >> 1, 4)
-        counted = product([instruction[f"i_cnt{k}"] + 1 for k in range(level, 4)])
+        signals = instruction["i_mode"] & 1
+        counted = signals * product([instruction[f"i_cnt{k}"] + 1 for k in range(level, 4)])
         for tile in tiles:
             if self.in_words is not None and not self.to_corner:
                 planner.checker.received(self, tile, self.in_words)
