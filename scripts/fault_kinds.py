@@ -16,6 +16,7 @@ import numpy as np
 
 from edgekit.chip.isa import Instruction, decode, encode, encode_one
 from edgekit.formats.darwinn import Executable, InstructionBitstream, Package
+from scripts.idle_fences import is_idle, is_idle_swap
 
 _SUMS = 0x12  # cfg2 of the ops whose result goes to wide memory
 _DRAIN = 0x3FF  # units of a fence that waits for all of them
@@ -23,6 +24,7 @@ _ALU = 0x20
 _OUT_COUNTERS = 7  # from here on, a mesh record waits for space at the other end
 _ROW_UNITS = 4
 _QUEUED = ("op", "ring_send", "ring_recv0", "ring_recv1", "n2w", "w2n")
+_PLACE = ("seq", "opcode")
 Fields = dict[str, int]
 
 
@@ -47,9 +49,10 @@ class Fault:
 
     package: Package
     text: str
-    # Whether it only makes a mesh transfer wait longer. The emulator honours that wait: if the
-    # program ends all the same, it is right all the same.
-    waits_longer: bool = False
+    # Whether the program does the same: a mesh transfer waits for a higher count, or a fence that
+    # has no effect is elsewhere. The emulator honours these waits: if the program ends all the
+    # same, it is right all the same.
+    is_harmless: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Edit:
     position: int
     fields: Fields | None
     is_swap: bool = False
-    waits_longer: bool = False
+    is_harmless: bool = False
 
 
 # A kind finds the edits that it could make to the inference program.
@@ -97,7 +100,18 @@ def apply(program: Program, edit: Edit) -> Fault:
         chunk[at] = replace(old, fields={**old.fields, **edit.fields})
         text = f"{old.where} {edit.fields}"
     executable = _with_chunks(program.package.inference, chunks)
-    return Fault(with_executable(program.package, executable), text, edit.waits_longer)
+    changed = with_executable(program.package, executable)
+    return Fault(changed, text, edit.is_harmless or _moves_an_idle_fence(program, edit))
+
+
+def _moves_an_idle_fence(program: Program, edit: Edit) -> bool:
+    chunks = program.inference
+    position = edit.position + sum(len(chunk) for chunk in chunks[: edit.chunk])
+    instructions = [each for chunk in chunks for each in chunk]
+    pair = instructions[position : position + 1 + edit.is_swap]
+    if edit.fields is not None or all(each.layout.name != "fence" for each in pair):
+        return False
+    return (is_idle_swap if edit.is_swap else is_idle)(instructions, position)
 
 
 def with_executable(package: Package, executable: Executable) -> Package:
@@ -145,7 +159,8 @@ def _each(program: Program, fields_of: Callable[[Instruction], list[Fields]]) ->
     for chunk, instructions in enumerate(program.inference):
         for position, instruction in enumerate(instructions):
             for fields in fields_of(instruction):
-                yield Edit(chunk, position, fields)
+                if any(instruction[name] != value for name, value in fields.items()):
+                    yield Edit(chunk, position, fields)
 
 
 # Waits: what an instruction names as its wait, with the change that removes it and those that
@@ -237,7 +252,7 @@ def _lower_counts(program: Program) -> Iterator[Edit]:
 def _higher_counts(program: Program) -> Iterator[Edit]:
     for edit in _each(program, lambda each: [wait.higher for wait in _waits(each)]):
         name = program.inference[edit.chunk][edit.position].layout.name
-        yield replace(edit, waits_longer=name.startswith("mesh"))
+        yield replace(edit, is_harmless=name.startswith("mesh"))
 
 
 def _dropped_fences(program: Program) -> Iterator[Edit]:
@@ -398,3 +413,5 @@ SPECIAL: dict[str, Callable[[Program, random.Random], Fault | None]] = {
     "a parameter region off 256 bytes": _unaligned,
     "a relocation outside": _relocation,
 }
+# Kinds that change which words are read or written; the others change when.
+VALUE_KINDS = ("a wrong address", "two overlapping buffers")

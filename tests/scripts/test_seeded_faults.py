@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,3 +57,23 @@ def test_a_program_that_does_not_run_gives_the_reason(corpus: Path) -> None:
     edit = next(iter(EDITS["a removed wait"](Program.of(package))))
     reason = subject_of("damaged", apply(Program.of(package), edit).package)
     assert isinstance(reason, Exception)
+
+
+@pytest.mark.slow
+def test_a_fence_right_behind_an_equal_one_has_no_effect() -> None:
+    """As in every program of edgekit's: one ends a step, the next one begins another."""
+    from scripts.fault_kinds import Program  # noqa: PLC0415
+    from scripts.fault_subjects import own_programs  # noqa: PLC0415
+    from scripts.idle_fences import is_idle  # noqa: PLC0415
+
+    program = Program.of(next(package for _, package, _ in own_programs()))
+    instructions = [each for chunk in program.inference for each in chunk]
+    fences = [k for k, each in enumerate(instructions) if each.layout.name == "fence"]
+    second = next(k for k in fences if k - 1 in fences and _alike(*instructions[k - 1 : k + 1]))
+    assert is_idle(instructions, second)
+    alone = [*instructions[:second], *instructions[second + 1 :]]
+    assert not is_idle(alone, second - 1)
+
+
+def _alike(first: Any, second: Any) -> bool:  # noqa: ANN401 - instructions
+    return all(first[name] == second[name] for name in ("tiles", "counters", "units", "signal"))

@@ -64,16 +64,19 @@ def _relu(graph: Graph, source: int) -> int:
     return graph.add("RELU", (source,), graph.activation(graph.shape(source), 1.2))
 
 
-@pytest.mark.parametrize("classes", [4, 7])
-def test_the_heads_of_a_detector(compare: Compare, classes: int) -> None:
+@pytest.mark.parametrize("sizes", [((6, 3), (3, 2)), ((14, 6), (7, 6))])
+@pytest.mark.parametrize("classes", [(4,), (7,), (1, 4)])  # (1, 4): as a column, not as a row
+def test_the_heads_of_a_detector(
+    compare: Compare, classes: tuple[int, ...], sizes: tuple[tuple[int, int], ...]
+) -> None:
     """Boxes of every position and anchor, one after the other, of two maps."""
     graph, parts, inputs = Graph(np.random.default_rng(2), "INT8"), [], []
-    for size, anchors in ((6, 3), (3, 2)):
-        image = graph.activation((1, size, size, anchors * classes), 1.0)
+    for size, anchors in sizes:
+        image = graph.activation((1, size, size, anchors * classes[-1]), 1.0)
         inputs.append(image)
-        parts.append(_reshape(graph, image, (1, size * size * anchors, classes)))
+        parts.append(_reshape(graph, image, (1, size * size * anchors, *classes)))
     rows = sum(graph.shape(part)[1] for part in parts)
-    joined = graph.activation((1, rows, classes), 1.0)
+    joined = graph.activation((1, rows, *classes), 1.0)
     graph.add(
         "CONCATENATION",
         parts,
