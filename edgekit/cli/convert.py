@@ -130,6 +130,22 @@ PlainOption = Annotated[
         "--plain", help="Quantize the network as it is, without the changes that improve it."
     ),
 ]
+ClipLogitsOption = Annotated[
+    bool,
+    typer.Option(
+        "--clip-logits",
+        help="Limit output scores (logits) that go far beyond -16 to 16 to that range, outside of "
+        "which a sigmoid is 0 or 1: their steps become smaller.",
+    ),
+]
+RangesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="RULE",
+        help="How ranges come from the values on the samples: minmax, mse (least square error) or "
+        "percentile:P, such as percentile:99.99, which cut off rare values.",
+    ),
+]
 TimeoutOption = Annotated[
     Optional[float],
     typer.Option(metavar="SECONDS", min=0.001, help="Stop with an error after this many seconds."),
@@ -157,6 +173,8 @@ def convert(
     min_snr_db: MinSnrOption = None,
     no_fix: NoFixOption = False,
     plain: PlainOption = False,
+    clip_logits: ClipLogitsOption = False,
+    ranges: RangesOption = "minmax",
     timeout_sec: TimeoutOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -187,6 +205,8 @@ def convert(
             labels=labels,
             fix=not no_fix,
             plain=plain,
+            clip_logits=clip_logits,
+            ranges=ranges,
             progress=on_progress,
         )
     warn(result.warnings)
@@ -240,9 +260,11 @@ def _describe(end: Endpoint) -> str:
 
 def _improved(improvement: Improvement) -> str:
     pairs = zip(improvement.before_db, improvement.after_db, strict=True)
-    gains = [f"{old:.1f} to {new:.1f}" for old, new in pairs if None not in (old, new)]
-    proof = improvement.float_snr_db
-    same = "bit-equal in float" if proof is None else f"{proof:.0f} dB in float"
+    gains = [f"{old:.1f} to {new:.1f}" for old, new in pairs]
+    same = "requested"
+    if improvement.exact:
+        proof = improvement.float_snr_db
+        same = "bit-equal in float" if proof is None else f"equal in float to {proof:.0f} dB"
     return f"{improvement.text} ({same}): {', '.join(gains)} dB about the mean"
 
 

@@ -43,6 +43,10 @@ _MOST_UNUSED = 4.0  # an input's range is this many times wider than the samples
 _UNCHANGING = frozenset(("QUANTIZE", "RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "SLICE", "PAD"))
 _ROUNDING_STEPS = 0.6  # smaller noise is caused by the output's own step
 
+_LIMIT = (
+    "convert with --clip-logits; or limit them inside the network: ReLU6 on logit + 3 keeps steps "
+    "of 0.024, and the decision is then at 3"
+)
 _APART = (
     "end the network before the join, so that the scores are a separate output, or scale the "
     "boxes to 0..1 inside the network"
@@ -352,23 +356,33 @@ def _logits(case: _Case) -> Iterator[Cause]:
             f"the scores of {record.name} are logits from {record.reference_range[0]:.3g} to "
             f"{record.reference_range[1]:.3g}: only {-_WIDE_LOGIT:.0f} to {_WIDE_LOGIT:.0f} "
             f"matters, and the whole range makes steps of {step:.3g}",
-            "limit them inside the network: ReLU6 on logit + 3 keeps steps of 0.024, and the "
-            "decision is then at 3",
+            _LIMIT,
         )
+
+
+def has_wide_logits(record: OutputRecord) -> bool:
+    """Whether the reference's output is scores, or seems to be, far beyond a sigmoid's range."""
+    if record.hits is None:
+        return not record.parts and _is_lopsided(record)
+    is_logit = record.hits.decision == LOGIT_DECISION
+    return is_logit and -record.reference_range[0] > _WIDE_LOGIT
+
+
+def _is_lopsided(record: OutputRecord) -> bool:
+    low, high = record.reference_range
+    return high > 0 and low < -_LOPSIDED * max(high, _WIDE_LOGIT / 4)
 
 
 def _lopsided(record: OutputRecord) -> Iterator[Cause]:
     """Numbers far below zero and a few above it, like logits of masks and flags."""
-    low, high = record.reference_range
-    is_lopsided = high > 0 and low < -_LOPSIDED * max(high, _WIDE_LOGIT / 4)
-    if record.step is not None and record.step > COARSEST_LOGIT and is_lopsided:
+    if record.step is not None and record.step > COARSEST_LOGIT and _is_lopsided(record):
+        low, high = record.reference_range
         yield Cause(
             "cause.wide_logits",
             f"the numbers of {record.name} go from {low:.3g} to {high:.3g}, in steps of "
             f"{record.step:.3g}; if they are logits, only {-_WIDE_LOGIT:.0f} to {_WIDE_LOGIT:.0f} "
             "matters",
-            "limit them inside the network: ReLU6 on logit + 3 keeps steps of 0.024, and the "
-            "decision is then at 3",
+            _LIMIT,
         )
 
 

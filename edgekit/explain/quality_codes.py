@@ -189,8 +189,8 @@ QUALITY_CODES = tuple(
             "The range of logits is much wider than needed",
             "Scores from -600 to 3 share 256 steps, although only -16 to 16 matters. More samples "
             "make the range even wider.",
-            "Limit them inside the network: ReLU6 on logit + 3 keeps steps of 0.024; the decision "
-            "is then at 3.",
+            "Convert with --clip-logits. Or limit them inside the network: ReLU6 on logit + 3 "
+            "keeps steps of 0.024; the decision is then at 3.",
         ),
         (
             "cause.saturation",

@@ -35,6 +35,7 @@ _MOST_HELD_OUT, _LEAST_HELD_OUT = 256, 100
 # Multiply-accumulates of all judged samples, about two seconds of a core: large networks are
 # judged on fewer samples, so that judging never takes much longer than calibration.
 _JUDGED_MACS = 25_000_000_000
+_MOST_TRIALS, _LEAST_TRIALS, _TRIAL_MACS = 32, 8, 10_000_000_000
 
 
 def num_held_out(macs: int) -> int:
@@ -44,6 +45,15 @@ def num_held_out(macs: int) -> int:
         macs: Multiply-accumulates of one sample.
     """
     return min(_MOST_HELD_OUT, max(_LEAST_HELD_OUT, _JUDGED_MACS // max(1, macs)))
+
+
+def num_trials(macs: int) -> int:
+    """Return how many samples to choose between models by: 32, fewer for many ``macs``.
+
+    Args:
+        macs: Multiply-accumulates of one sample.
+    """
+    return min(_MOST_TRIALS, max(_LEAST_TRIALS, _TRIAL_MACS // max(1, macs)))
 
 
 class Calibration:
@@ -138,6 +148,11 @@ class Calibration:
         is_rich = left >= most + _LEAST_HELD_OUT and self._dataset.describe().get("kind") != RANDOM
         drawing = self._drawing if is_rich else Drawing(self._dataset)
         return list(self._stacked(self._checked(each)[0] for each in drawing.draw(most)))
+
+    def same_batches(self) -> Iterator[Arrays]:
+        """Yield the batches of ``batches`` again."""
+        drawing = Drawing(self._dataset)
+        return self._stacked(self._checked(each)[0] for each in drawing.draw(self._wanted))
 
     def judging_batches(self, most: int = _MOST_HELD_OUT) -> Iterator[Arrays]:
         """Yield batches of up to ``most`` samples that were not used for calibration.

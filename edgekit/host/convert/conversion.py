@@ -35,7 +35,7 @@ from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.formats.tflite import Model, write_model
 from edgekit.host.convert.activations import parse_replacements, with_replacements
 from edgekit.host.convert.blockers import find_blockers
-from edgekit.host.convert.calibration import Calibration, Progress, num_held_out
+from edgekit.host.convert.calibration import Calibration, Progress, num_held_out, num_trials
 from edgekit.host.convert.child import ConverterChild, Loaded
 from edgekit.host.convert.enforce import enforce, lower_versions, refuse
 from edgekit.host.convert.float_tflite import (
@@ -44,7 +44,7 @@ from edgekit.host.convert.float_tflite import (
     refuse_unquantizable,
     tflite_inputs,
 )
-from edgekit.host.convert.improve.improve import Improvement, Improver
+from edgekit.host.convert.improve.improve import Improver
 from edgekit.host.convert.input_pixels import InputPixels
 from edgekit.host.convert.labelled import (
     LabelCheck,
@@ -69,8 +69,6 @@ from edgekit.runtime.native_output import chatter_logged
 from edgekit.runtime.quality import Finding
 from edgekit.tasks.prepare import maker_preprocess
 from edgekit.version import __version__
-
-_TRIALS = 32  # samples to choose improvements by
 
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 
@@ -100,6 +98,8 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
     fix: bool = True,
     stop_early: bool = True,
     plain: bool = False,
+    clip_logits: bool = False,
+    ranges: str = "minmax",
 ) -> ConvertResult:
     """Convert a network to an integer-only .tflite that the Edge TPU compiler can read.
 
@@ -143,6 +143,9 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         stop_early: Before calibration, refuse a network that cannot become an Edge TPU model.
             Otherwise it is quantized first, so that the error contains the ``model``.
         plain: Quantize the network as it is, without what improves it.
+        clip_logits: Limit scores (logits) far beyond -16 to 16 to that range.
+        ranges: How the ranges of tensors come from the values on the samples: ``minmax``, ``mse``,
+            or ``percentile:P``, such as ``percentile:99.99``.
 
     Raises:
         GateError: ``min_agreement`` or ``min_snr_db`` is not met; nothing is written.
@@ -169,6 +172,8 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         labels=labels,
         fix=fix,
         plain=plain,
+        clip_logits=clip_logits,
+        ranges=ranges,
     )
     if isinstance(labels, (str, Path)):
         read_labels(labels)  # report an unreadable file before the long steps
@@ -208,7 +213,7 @@ class _Conversion:
         self._label_check: LabelCheck | None = None
         self._notes: list[str] = []
         self._unlike: tuple[Finding, ...] = ()  # why the samples are not like the training data
-        self._improvements: tuple[Improvement, ...] = ()
+        self._improver: Improver | None = None
         self._trained: dict[str, tuple[float, float]] = {}  # ranges of quantization-aware training
         self._loader = "tflite"
         self._tflite: ModelFile | None = None  # the source, if it is one
@@ -240,7 +245,10 @@ class _Conversion:
         if quantizable is not None:
             # Replaced activations change the network too: compare with the network as trained.
             is_same = options.replace_activations is None
-            agreement = self._agreement(quantizable if is_same else network, made, output)
+            reference = quantizable if is_same else network
+            if self._improver is not None:
+                reference = self._improver.limited(reference)
+            agreement = self._agreement(reference, made, output)
         judged = self._calibration if agreement else None
         content = self._with_use(made)
         files.write_bytes(output, content)
@@ -280,7 +288,7 @@ class _Conversion:
             preprocess=self._pixels.used_for(self._dataset),
             preprocess_reason=self._pixels.reason,
             labels=self._labels,
-            improvements=self._improvements,
+            improvements=tuple(self._improver.applied) if self._improver else (),
             asked=options.requested_options(),
             outcome=outcome,
         )
@@ -406,7 +414,7 @@ class _Conversion:
 
     def _quantize(self, child: ConverterChild, network: ModelFile) -> ModelFile:
         try:
-            if self._options.mode == "int8" and not self._options.plain and not self._trained:
+            if self._options.improves and not self._trained:
                 return ModelFile(self._improved(child, network))
             return ModelFile(self._quantized(child, network.content, self._batches))
         except EdgeKitError as error:
@@ -420,13 +428,17 @@ class _Conversion:
 
     def _improved(self, child: ConverterChild, network: ModelFile) -> bytes:
         """Return the integer model of the network with what improves it."""
-        improver = Improver(network)
-        calibrated = child.calibrate(network.content, lambda: improver.watch(self._batches()))
-        samples = self._calibration.trial_batches(_TRIALS) if self._calibration else []
-        made = improver.quantized(
-            calibrated, lambda content: self._to_integers(child, content), samples
+        improver = Improver(
+            network, self._options.choice, lambda content: self._to_integers(child, content)
         )
-        self._improvements = improver.applied
+        calibrated = child.calibrate(network.content, lambda: improver.watch(self._batches()))
+        calibration = self._calibration
+        if calibration is None:  # `_batches` has raised an error
+            return calibrated
+        samples = calibration.trial_batches(num_trials(_macs(network.model)))
+        made = improver.quantized(calibrated, samples, calibration.same_batches)
+        self._improver = improver
+        self._notes.extend(improver.notes)
         return made
 
     def _quantized(self, child: ConverterChild, content: bytes, batches: Batches) -> bytes:
@@ -502,8 +514,7 @@ class _Conversion:
         is_random = dataset.describe().get("kind") == RANDOM
         model = made.model
         making = Making(model, str(output), calibration.count, dataset.num_samples, is_random)
-        operators = range(len(model.main.operators))
-        macs = sum(count_macs(Operation(model, index)) for index in operators)
+        macs = _macs(model)
         batches = calibration.judging_batches(num_held_out(macs))
         labels = calibration.judged_labels
         answers = LabelledAnswers(reference, labels, dataset, self._labels)
@@ -555,6 +566,11 @@ def _other_images(
         for place in range(1, min(len(raw), len(wanted)))
         if may_be_pixels(shapes[place])
     }
+
+
+def _macs(model: Model) -> int:
+    operators = range(len(model.main.operators))
+    return sum(count_macs(Operation(model, index)) for index in operators)
 
 
 def _raw_inputs(loaded: Loaded) -> list[RawInput]:

@@ -13,6 +13,8 @@ from edgekit.evaluate.gates import Gates
 from edgekit.evaluate.result import set_options
 from edgekit.host.convert.activations import parse_replacements
 from edgekit.host.convert.enforce import IO_TYPES
+from edgekit.host.convert.improve.improve import Choice
+from edgekit.host.convert.improve.range_rules import MIN_MAX, RangeRule
 from edgekit.host.convert.sources import SOURCE_KINDS, SourceFile
 
 MODES = ("int8", "float-fallback", "dynamic", "float")
@@ -23,6 +25,17 @@ _APPLIES_TO = {
     "--outputs": ("frozen_graph", "tflite"),
     "--signature": ("saved_model",),
     "--trust-source": ("keras", "saved_model", "frozen_graph"),
+}
+
+
+_DEFAULTS = {
+    "io": "uint8",
+    "batch_size": 1,
+    "trust_source": False,
+    "no_fix": False,
+    "plain": False,
+    "clip_logits": False,
+    "ranges": MIN_MAX,
 }
 
 
@@ -46,6 +59,8 @@ class ConvertOptions:
     gates: Gates = field(default_factory=Gates)
     fix: bool = True
     plain: bool = False
+    clip_logits: bool = False
+    ranges: str = MIN_MAX
 
     def __post_init__(self) -> None:
         if self.gates.names and self.mode not in CALIBRATED:
@@ -54,6 +69,16 @@ class ConvertOptions:
                 fix=f"use --mode {' or '.join(CALIBRATED)}",
             )
         parse_replacements(self.replace_activations)
+        RangeRule.parse(self.ranges)
+        for option, is_given in (
+            ("--clip-logits", self.clip_logits),
+            ("--ranges", self.ranges != MIN_MAX),
+            ("--plain", self.plain),
+        ):
+            if is_given and self.mode != "int8":
+                raise UsageError(
+                    f"{option} has no effect in --mode {self.mode}", fix="use --mode int8"
+                )
         for name, value, known in (("--mode", self.mode, MODES), ("--io", self.io, IO_TYPES)):
             if value not in known:
                 raise UsageError(
@@ -81,6 +106,16 @@ class ConvertOptions:
                 "real numbers",
                 fix="leave --io out, or use --mode int8",
             )
+
+    @property
+    def choice(self) -> Choice:
+        """What to do with the network before quantization."""
+        return Choice(not self.plain, self.clip_logits, RangeRule.parse(self.ranges))
+
+    @property
+    def improves(self) -> bool:
+        """Whether something is done with the network before quantization."""
+        return self.mode == "int8" and self.choice != Choice(tries=False)
 
     def refuse_unused(self, source: SourceFile) -> None:
         """Refuse options that have no effect on this kind of ``source``.
@@ -119,13 +154,7 @@ class ConvertOptions:
         """Return the options that the user set besides source, data, mode, samples and output."""
         shapes = self.input_shape
         return set_options(
-            {
-                "io": "uint8",
-                "batch_size": 1,
-                "trust_source": False,
-                "no_fix": False,
-                "plain": False,
-            },
+            _DEFAULTS,
             io=self.io,
             batch_size=self.batch_size,
             input_shape=shapes[0] if len(shapes) == 1 else None,
@@ -137,6 +166,8 @@ class ConvertOptions:
             replace_activations=self.replace_activations,
             labels=self.labels,
             plain=self.plain,
+            clip_logits=self.clip_logits,
+            ranges=self.ranges,
             min_agreement=self.gates.min_agreement,
             min_snr_db=self.gates.min_snr_db,
             no_fix=not self.fix,

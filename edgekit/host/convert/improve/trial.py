@@ -10,41 +10,62 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from edgekit.evaluate.causes import has_wide_logits
 from edgekit.formats.model_file import ModelFile
 from edgekit.runtime import Runner
-from edgekit.runtime.agreement import OutputSums
+from edgekit.runtime.agreement import OutputRecord, OutputSums
 
 Batch = Sequence[NDArray[Any]]
 _HIGHEST_DB = 40.0  # above this an output is as good as float
+_LEAST_GAIN_DB = 0.2
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How far the outputs of a model are from those of the float network, in dB by output."""
+    """How far the outputs of a model are from those of the float network.
+
+    ``scores`` are centred SNRs in dB: about each element's mean over the samples. For an output of
+    few numbers it is the mean of theirs, so that small numbers count beside large ones.
+    """
 
     snr_db: tuple[float | None, ...]  # None: no difference, or no signal
-    centred_snr_db: tuple[float | None, ...]  # about each element's mean over the samples
+    scores: tuple[float, ...]  # everything above 40 dB, as good as float, counts as 40 dB
 
-    @property
-    def score(self) -> float:
-        """The mean of the centred ratios, where everything above 40 dB counts as 40 dB."""
-        known = [min(each, _HIGHEST_DB) for each in self.centred_snr_db if each is not None]
-        return sum(known) / len(known) if known else _HIGHEST_DB
+    def is_better_than(self, other: Trial) -> bool:
+        """Whether the outputs are better on average, and the worst of them is not worse."""
+        mine, others = self.scores, other.scores
+        gain = (sum(mine) - sum(others)) / len(others)
+        return gain >= _LEAST_GAIN_DB and min(mine) >= min(others) - _LEAST_GAIN_DB
 
 
 def try_model(reference: ModelFile, model: ModelFile, batches: Iterable[Batch]) -> Trial:
     """Compare ``model`` with the float network ``reference`` on ``batches`` of real values."""
+    records = _records(reference, model, batches)
+    return Trial(tuple(each.snr_db for each in records), tuple(_score(each) for each in records))
+
+
+def _score(record: OutputRecord) -> float:
+    whole = _HIGHEST_DB if record.centred_snr_db is None else record.centred_snr_db
+    found = [each for each in record.elements_snr_db if each is not None] or [whole]
+    return round(sum(min(each, _HIGHEST_DB) for each in found) / len(found), 2)
+
+
+def wide_outputs(network: ModelFile, batches: Iterable[Batch]) -> list[int]:
+    """Return the outputs of a float network that are logits far beyond a sigmoid's range."""
+    records = _records(network, network, batches)
+    return [place for place, record in enumerate(records) if has_wide_logits(record)]
+
+
+def _records(
+    reference: ModelFile, model: ModelFile, batches: Iterable[Batch]
+) -> list[OutputRecord]:
     with contextlib.ExitStack() as stack:
         before, after = (stack.enter_context(Runner(each)) for each in (reference, model))
         sums = [OutputSums(info) for info in after.outputs]
         for arrays in batches:
             expected = before.invoke(*before.to_raw(*arrays))
             actual = after.invoke(*after.to_raw(*arrays))
-            for each, *values in zip(
-                sums, before.to_real(*expected), after.to_real(*actual), strict=True
-            ):
+            pairs = zip(before.to_real(*expected), after.to_real(*actual), strict=True)
+            for each, values in zip(sums, pairs, strict=True):
                 each.add(*values)
-    records = [each.record() for each in sums]
-    return Trial(
-        tuple(each.snr_db for each in records), tuple(each.centred_snr_db for each in records)
-    )
+    return [each.record() for each in sums]

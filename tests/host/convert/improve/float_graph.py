@@ -46,9 +46,12 @@ class FloatGraph:
         """Multiply a constant, along its last axis."""
         tensor = self.tensors[index]
         old = self.buffers[tensor.buffer].view(np.float32).reshape(tensor.shape)
-        self.buffers[tensor.buffer] = np.frombuffer(
-            (old * factors).astype(np.float32).tobytes(), np.uint8
-        )
+        self.set(index, old * factors)
+
+    def set(self, index: int, values: Any) -> None:  # noqa: ANN401 - anything array-like
+        """Replace the values of a constant."""
+        stored = np.asarray(values, np.float32).tobytes()
+        self.buffers[self.tensors[index].buffer] = np.frombuffer(stored, np.uint8)
 
     def shape(self, index: int) -> tuple[int, ...]:
         return self.tensors[index].shape

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.errors import UsageError
 from edgekit.formats.tflite import write_model
 from edgekit.host.convert import convert
+from edgekit.host.convert.child import kept_converters
 from tests.host.convert.improve.float_graph import FloatGraph
 
 pytestmark = pytest.mark.host
@@ -18,34 +20,83 @@ SHAPE = (1, 8, 8, 4)
 
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A float network whose depthwise channels differ 1,000 times, and its samples."""
+    """A float network whose depthwise channels differ 1,000 times, and its samples.
+
+    It has scores from -700 to 3, and a dense layer with large weights in one row.
+    """
     g = FloatGraph(SHAPE, 1)
     x = g.depthwise(g.input)
     for index in g.operators[-1].inputs[1:]:
         g.scale(index, np.array([100, 1, 0.3, 0.1]))
-    y = g.conv(g.simple("RELU", x), 3)
+    features = g.conv(g.simple("RELU", x), 16)
     g.scale(g.operators[-1].inputs[1], np.array([0.01, 1, 3, 10]))
+    scores = g.conv(features, 10)
+    g.scale(g.operators[-1].inputs[1], np.full(16, 40))
+    g.scale(g.operators[-1].inputs[2], np.zeros(10))
+    offset = g.constant(np.full(10, -250.0))
+    seldom = g.conv(features, 4, 1, "RELU")  # its first channel is always 0
+    g.scale(g.operators[-1].inputs[1], np.full(16, 0.1))
+    g.set(g.operators[-1].inputs[2], [-1000, 0.1, 0.1, 0.1])
+    numbers = g.dense(seldom, 8)
+    factors = np.ones((8, 8 * 8, 4))
+    factors[0, :, 0] = 200
+    g.scale(g.operators[-1].inputs[1], factors.reshape(8, -1))
+    model = g.model(g.arithmetic("ADD", scores, offset), numbers)
     folder = tmp_path_factory.mktemp("uneven")
-    (folder / "float.tflite").write_bytes(write_model(g.model(y)))
+    (folder / "float.tflite").write_bytes(write_model(model))
     np.savez(folder / "samples.npz", x=g.random.normal(size=(200, *SHAPE[1:])).astype(np.float32))
     return folder
 
 
-def test_uneven_channels_are_equalized(uneven: Path, tmp_path: Path) -> None:
+def test_a_network_is_improved_unless_plain_is_given(uneven: Path, tmp_path: Path) -> None:
     source, data = uneven / "float.tflite", uneven / "samples.npz"
-    made = convert(source, data=data, num_samples=50, output=tmp_path / "a.tflite")
-    assert [each.name for each in made.improvements] == ["equalize"]
-    (only,) = made.improvements
-    assert only.float_snr_db is not None
-    assert only.float_snr_db > 100
-    again = convert(source, data=data, num_samples=50, output=tmp_path / "b.tflite")
+    with kept_converters():
+        made = convert(source, data=data, num_samples=50, output=tmp_path / "a.tflite")
+        again = convert(source, data=data, num_samples=50, output=tmp_path / "b.tflite")
+        plain = convert(source, data=data, num_samples=50, output=tmp_path / "c.tflite", plain=True)
+    assert [each.name for each in made.improvements] == ["equalize", "dense"]
+    for each in made.improvements:
+        assert each.exact
+        assert each.float_snr_db is None or each.float_snr_db > 100
     assert again.sha256 == made.sha256
-    plain = convert(source, data=data, num_samples=50, output=tmp_path / "c.tflite", plain=True)
     assert plain.improvements == ()
     assert plain.asked == {"--plain": ""}
     assert made.agreement is not None
     assert plain.agreement is not None
-    better, worse = made.agreement.snr_db[0], plain.agreement.snr_db[0]
-    assert better is not None
-    assert worse is not None
-    assert better > worse + 10
+    for better, worse in zip(made.agreement.snr_db, plain.agreement.snr_db, strict=True):
+        assert better is not None
+        assert worse is not None
+        assert better > worse + 3
+
+
+def test_logits_are_limited_on_request(uneven: Path, tmp_path: Path) -> None:
+    made = convert(
+        uneven / "float.tflite",
+        data=uneven / "samples.npz",
+        num_samples=50,
+        output=tmp_path / "a.tflite",
+        plain=True,
+        clip_logits=True,
+        ranges="percentile:99.99",
+    )
+    assert [each.name for each in made.improvements] == ["clip_logits", "ranges"]
+    assert not any(each.exact for each in made.improvements)
+    assert made.asked == {"--plain": "", "--clip-logits": "", "--ranges": "percentile:99.99"}
+    scores = made.outputs[0]
+    assert scores.scale is not None
+    assert scores.scale <= 32 / 255
+    assert made.agreement is not None
+    first = made.agreement.outputs[0].record
+    assert first.reference_range[0] == -16
+
+
+def test_options_without_effect_are_refused(uneven: Path, tmp_path: Path) -> None:
+    for option in ({"plain": True}, {"clip_logits": True}, {"ranges": "mse"}):
+        with pytest.raises(UsageError, match="has no effect in --mode float-fallback"):
+            convert(
+                uneven / "float.tflite",
+                data=uneven / "samples.npz",
+                output=tmp_path / "a.tflite",
+                mode="float-fallback",
+                **option,
+            )
