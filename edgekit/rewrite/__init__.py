@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from edgekit.rewrite.before_quantization import prepare
 from edgekit.rewrite.channels_last import turn_inputs
 from edgekit.rewrite.copied_scales import changes_scale, fix_copied_scales
 from edgekit.rewrite.edit import is_editable
@@ -19,6 +20,7 @@ __all__ = [
     "changes_scale",
     "fix_copied_scales",
     "is_editable",
+    "prepare",
     "rules",
     "slice_partial_splits",
     "turn_inputs",

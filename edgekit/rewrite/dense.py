@@ -126,9 +126,20 @@ def _reshape_dense(model: Model, *, many: bool) -> Model | None:
     return rewrite_operators(model, reshaped)
 
 
+def _is_float_dense(edit: Edit, op: Operator) -> bool:
+    data = [edit.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
+    return (
+        op.opcode == _DENSE
+        and all(tensor.dtype == "FLOAT32" for tensor in data)
+        and edit.data(op.inputs[_WEIGHTS]) is not None
+    )
+
+
 def _num_rows(edit: Edit, op: Operator) -> int:
-    """Return the number of rows of an 8-bit dense layer; 0 for any other operator."""
-    if not _is_int8_dense(edit, op) or op.options.get("weights_format"):
+    """Return the number of rows of an 8-bit or float dense layer; 0 for any other operator."""
+    if not (_is_int8_dense(edit, op) or _is_float_dense(edit, op)):
+        return 0
+    if op.options.get("weights_format"):
         return 0
     x, y = (edit.tensors[i] for i in (op.inputs[_X], op.outputs[0]))
     units, depth = edit.tensors[op.inputs[_WEIGHTS]].shape
@@ -172,6 +183,8 @@ def _many_rows(edit: Edit, op: Operator, rows: int) -> list[Operator]:
 def _zero_bias(edit: Edit, op: Operator, units: int) -> int:
     """Add a bias of zeros at the scale of the products (CONV_2D always gets one)."""
     x, weights = (edit.tensors[i] for i in (op.inputs[_X], op.inputs[_WEIGHTS]))
+    if x.dtype == "FLOAT32":
+        return edit.constant(f"{weights.name}/bias", np.zeros(units, np.float32))
     scales = weights.quantization.scale if weights.quantization else ()
     products = tuple(float(np.float32(float(x.scale or 1) * scale)) for scale in scales)
     quantization = Quantization(products, (0,) * len(products))

@@ -193,24 +193,26 @@ class _Moving:
 
     def _keep_output_names(self) -> None:
         """Remove TRANSPOSEs that do nothing; an output takes the place of its source."""
-        edit = self._edit
-        for op in list(edit.operators):
-            if op.opcode != "TRANSPOSE" or not self._is_idle(op):
-                continue
+        while True:
+            op = next(filter(self._can_go, self._edit.operators), None)
+            if op is None:
+                return
+            self._edit.operators.remove(op)
             source, target = op.inputs[0], op.outputs[0]
-            if target not in edit.outputs:
-                edit.operators = [each for each in edit.operators if each is not op]
-                edit.rewire(target, source)
-            elif edit.is_internal(source):
-                edit.operators = [
-                    replace(
-                        each,
-                        inputs=tuple(target if i == source else i for i in each.inputs),
-                        outputs=tuple(target if i == source else i for i in each.outputs),
-                    )
-                    for each in edit.operators
-                    if each is not op
-                ]
+            if target not in self._edit.outputs:
+                self._edit.rewire(target, source)
+                continue
+            self._edit.rewire(source, target, outputs=False)
+            self._edit.operators = [
+                replace(each, outputs=tuple(target if i == source else i for i in each.outputs))
+                if source in each.outputs
+                else each
+                for each in self._edit.operators
+            ]
+
+    def _can_go(self, op: Operator) -> bool:
+        ends = op.outputs[0] in self._edit.outputs and not self._edit.is_internal(op.inputs[0])
+        return op.opcode == "TRANSPOSE" and self._is_idle(op) and not ends
 
     def _is_idle(self, op: Operator) -> bool:
         order = self._order(op)

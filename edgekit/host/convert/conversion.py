@@ -64,7 +64,13 @@ from edgekit.host.convert.trained_ranges import with_trained_ranges
 from edgekit.host.convert.training_data import unlike_training
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
 from edgekit.host.convert.way_out import cut_command
-from edgekit.rewrite import changes_scale, fix_copied_scales, slice_partial_splits, turn_inputs
+from edgekit.rewrite import (
+    changes_scale,
+    fix_copied_scales,
+    prepare,
+    slice_partial_splits,
+    turn_inputs,
+)
 from edgekit.runtime.native_output import chatter_logged
 from edgekit.runtime.quality import Finding
 from edgekit.tasks.prepare import maker_preprocess
@@ -394,7 +400,11 @@ class _Conversion:
         return network if replaced is network.model else ModelFile.of(replaced)
 
     def _replaced(self, model: Model) -> tuple[Model, list[str]]:
-        return with_replacements(model, parse_replacements(self._options.replace_activations))
+        """Return ``model`` with activations replaced, and in the forms that can be quantized."""
+        forms = parse_replacements(self._options.replace_activations)
+        replaced, notes = with_replacements(model, forms)
+        prepares = self._options.mode == "int8" and self._options.fix
+        return (prepare(replaced) if prepares else replaced), notes
 
     def _quantizable(self, network: ModelFile) -> ModelFile:
         """Rewrite operators that the quantizer would leave in real numbers; values stay the same.

@@ -88,3 +88,38 @@ def test_pictures_are_samples_for_an_input_in_nchw(classifier: Path, tmp_path: P
 def test_no_fix_leaves_the_input_as_it_is(classifier: Path, tmp_path: Path) -> None:
     result = convert(classifier, data="random", output=tmp_path / "m.tflite", fix=False)
     assert result.inputs[0].shape == _SHAPE
+
+
+def _pools(tf: Any, x: Any) -> Any:  # noqa: ANN401
+    """``nn.MaxPool2d(3, 2, 1)``: PADV2 with minus infinity, of signed values."""
+    y = tf.transpose(conv(tf, x, 8), (0, 2, 3, 1))
+    y = tf.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
+    y = tf.transpose(tf.nn.max_pool2d(y, 3, 2, "VALID"), (0, 3, 1, 2))
+    return tf.reduce_mean(conv(tf, y, 4), (2, 3))
+
+
+def _unrolled(tf: Any, x: Any) -> Any:  # noqa: ANN401
+    """Three steps of a recurrent layer on rows, unrolled: UNPACK and PACK."""
+    random = np.random.default_rng(3)
+    inner, outer = (random.normal(0, 0.4, (6, 6)).astype(np.float32) for _ in range(2))
+    state, states = tf.zeros((1, 6)), []
+    for step in tf.unstack(tf.transpose(x, (1, 0, 2)), axis=0):
+        state = tf.tanh(step @ inner + state @ outer)
+        states.append(state)
+    return tf.transpose(tf.stack(states), (1, 0, 2))
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"), [(_pools, _SHAPE), (_unrolled, (1, 3, 6))], ids=["pools", "unrolled"]
+)
+def test_what_the_quantizer_would_make_useless_is_rewritten_before(
+    network: Callable[[Any, Any], Any], shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    source = exported(network, tmp_path / "float.tflite", shape)
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(1).normal(size=(20, *shape[1:])))
+    output = tmp_path / "m.tflite"
+    result = convert(source, data=tmp_path / "x.npz", preprocess="raw", output=output)
+    assert result.agreement is not None
+    assert min(each or 0 for each in result.agreement.snr_db) > 25
+    report = check(output)
+    assert report.num_mapped == report.num_operators

@@ -44,22 +44,22 @@ def _network(keras: Any, *middle: Any) -> Any:  # noqa: ANN401
 
 
 @pytest.fixture(scope="module")
-def dense_on_image(keras: Any) -> Any:  # noqa: ANN401
-    """A dense layer for each pixel: mapped only as a 1x1 convolution."""
-    return _network(keras, keras.layers.Dense(8, activation="relu"))
+def leaky(keras: Any) -> Any:  # noqa: ANN401
+    """LEAKY_RELU, which maps only as operators that take its place."""
+    return _network(keras, keras.layers.LeakyReLU(0.1))
 
 
 def test_bit_identical_rewrites_are_made_and_counted(
-    dense_on_image: Any,  # noqa: ANN401
+    leaky: Any,  # noqa: ANN401
     tmp_path: Path,
 ) -> None:
-    result = _convert(dense_on_image, tmp_path / "m.tflite")
+    result = _convert(leaky, tmp_path / "m.tflite")
     outcome = result.outcome
     assert outcome is not None
     now, was = outcome.now, outcome.was
     assert (now.num_mapped, now.macs_share) == (now.num_operators, 1.0)
     assert was.num_mapped < was.num_operators
-    assert outcome.rewrites[-1].rule == "dense-rows"
+    assert outcome.rewrites[-1].rule == "leaky-relu"
     assert all(each.identical for each in outcome.rewrites)
     label, text = render_outcome(outcome, result.output)[0]
     assert (label, text) == (
@@ -70,12 +70,12 @@ def test_bit_identical_rewrites_are_made_and_counted(
 
 
 def test_no_fix_leaves_the_file_as_the_quantizer_made_it(
-    dense_on_image: Any,  # noqa: ANN401
+    leaky: Any,  # noqa: ANN401
     tmp_path: Path,
 ) -> None:
-    fixed = _convert(dense_on_image, tmp_path / "fixed.tflite")
-    plain = _convert(dense_on_image, tmp_path / "plain.tflite", fix=False)
-    assert "FULLY_CONNECTED" in plain.operators
+    fixed = _convert(leaky, tmp_path / "fixed.tflite")
+    plain = _convert(leaky, tmp_path / "plain.tflite", fix=False)
+    assert "LEAKY_RELU" in plain.operators
     assert plain.outcome is not None
     assert plain.outcome.rewrites == ()
     assert plain.asked == {"--no-fix": ""}
@@ -87,9 +87,9 @@ def test_no_fix_leaves_the_file_as_the_quantizer_made_it(
     assert np.array_equal(answers[0], answers[1])
 
 
-def test_no_fix_is_for_int8_only(dense_on_image: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_no_fix_is_for_int8_only(leaky: Any, tmp_path: Path) -> None:  # noqa: ANN401
     with pytest.raises(UsageError, match="--no-fix has no effect"):
-        _convert(dense_on_image, tmp_path / "m.tflite", mode="float", fix=False)
+        _convert(leaky, tmp_path / "m.tflite", mode="float", fix=False)
 
 
 def test_a_prelu_that_maps_stays(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
@@ -141,12 +141,12 @@ def test_the_cost_of_a_blocker_is_what_the_estimate_falls_by(
     assert fall > 0.1 * blocked.now.estimated_ms
 
 
-def _model(dense_on_image: Any, tmp_path: Path) -> Model:  # noqa: ANN401
-    return read_model(_convert(dense_on_image, tmp_path / "m.tflite").output)
+def _model(leaky: Any, tmp_path: Path) -> Model:  # noqa: ANN401
+    return read_model(_convert(leaky, tmp_path / "m.tflite").output)
 
 
 def test_a_rule_that_is_not_exact_is_found_out(
-    dense_on_image: Any,  # noqa: ANN401
+    leaky: Any,  # noqa: ANN401
     tmp_path: Path,
 ) -> None:
     def without_softmax(model: Model) -> Model | None:
@@ -161,7 +161,7 @@ def test_a_rule_that_is_not_exact_is_found_out(
         ]
         return edit.build()
 
-    model = _model(dense_on_image, tmp_path)
+    model = _model(leaky, tmp_path)
     mended = mend(model, [Rule("wrong", "a false promise", exact=True, apply=without_softmax)])
     assert mended.model is model
     assert mended.certificates == ()
@@ -169,7 +169,7 @@ def test_a_rule_that_is_not_exact_is_found_out(
 
 
 def test_a_rewrite_that_makes_the_model_slower_is_left_out(
-    dense_on_image: Any,  # noqa: ANN401
+    leaky: Any,  # noqa: ANN401
     tmp_path: Path,
 ) -> None:
     def detour(model: Model) -> Model | None:
@@ -188,7 +188,7 @@ def test_a_rewrite_that_makes_the_model_slower_is_left_out(
         ]
         return edit.build()
 
-    model = _model(dense_on_image, tmp_path)
+    model = _model(leaky, tmp_path)
     mended = mend(model, [Rule("detour", "the same values, later", exact=True, apply=detour)])
     assert mended.model is model
     assert mended.notes == ("the rewrite detour would make the model slower: left out",)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rewrites of a float network that cannot wait until it is quantized; its values stay the same.
+
+The quantizer leaves some operators in real numbers, and gives others scales that are of no use; and
+compiler 16 does not have all that it writes.
+"""
+
+from __future__ import annotations
+
+from edgekit.formats.tflite import Model
+from edgekit.rewrite import dense, fused, pool_padding, saturation, transposes, unstacked
+from edgekit.rewrite.edit import is_editable
+from edgekit.rewrite.registry import apply_rule
+
+_RULES = (
+    pool_padding.RULE,
+    saturation.RULE,
+    fused.RULE,
+    unstacked.RULE,
+    dense.ROWS,
+    transposes.RULE,
+)
+_MOST_PASSES = 4
+
+
+def prepare(model: Model) -> Model:
+    """Return the float ``model`` in a form that can be quantized well; itself if it is in one."""
+    if not is_editable(model):
+        return model
+    current = model
+    for _ in range(_MOST_PASSES):
+        start = current
+        for rule in _RULES:
+            current = apply_rule(rule, current) or current
+        if current is start:
+            break
+    return current

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Float networks in the forms that can be quantized: the same values from other operators."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor
+from edgekit.rewrite import apply_rule, prepare, saturation
+from tests.rewrite.conftest import Graph, opcodes, random_inputs, run
+
+
+def _float(model: Model) -> Model:
+    """Return ``model`` with real numbers in place of integers; its constants are int32."""
+    tensors = tuple(
+        each if each.dtype == "INT32" else Tensor(each.name, each.shape, "FLOAT32", each.buffer)
+        for each in model.main.tensors
+    )
+    graph = model.main
+    return Model((Subgraph(tensors, graph.inputs, graph.outputs, graph.operators),), model.buffers)
+
+
+def _saturated(dtype: str) -> Model:
+    graph = Graph((1, 64), "INT8")
+    out = graph.tensor(graph.shape(), 1 / 200, -100)
+    graph.apply("RELU_0_TO_1", [graph.x], out, version=1)
+    return _float(graph.model()) if dtype == "FLOAT32" else graph.model()
+
+
+def test_a_hard_sigmoid_saturates_at_zero_and_one() -> None:
+    """Compared with numpy: no runtime has a kernel of 8-bit RELU_0_TO_1."""
+    for dtype in ("FLOAT32", "INT8"):
+        changed = apply_rule(saturation.RULE, _saturated(dtype))
+        assert changed is not None
+        assert opcodes(changed) == ["RELU", "RELU_N1_TO_1"]
+        if dtype == "FLOAT32":
+            values = np.linspace(-2, 3, 64, dtype=np.float32)[None]
+            ((answer,),) = run(changed, [values])
+            np.testing.assert_array_equal(answer, values.clip(0, 1))
+        else:
+            codes = np.arange(-128, 128, 4, dtype=np.int8)[None]
+            ((answer,),) = run(changed, [codes])
+            real = ((codes.astype(float) - 3) * 0.05).clip(0, 1)
+            assert np.abs((answer.astype(float) + 100) / 200 - real).max() <= 0.5 / 200
+
+
+def test_a_float_network_keeps_its_values() -> None:
+    graph = Graph((1, 6, 5, 4))
+    graph.activation("RELU")
+    graph.transpose((0, 3, 1, 2))
+    axis = graph.tensor((1, 6, 5), 0.05)
+    outputs = (axis, *(graph.like(axis) for _ in range(3)))
+    graph.operators.append(
+        Operator("UNPACK", 1, (graph.x,), outputs, {"axis": 1, "num": 4}, "UnpackOptions")
+    )
+    model = _float(graph.model(*outputs))
+    prepared = prepare(model)
+    assert opcodes(prepared) == ["RELU"] + ["STRIDED_SLICE"] * 4
+    inputs = random_inputs(model)
+    for expected, actual in zip(run(model, inputs), run(prepared, inputs)):
+        for left, right in zip(expected, actual):
+            np.testing.assert_array_equal(left, right)
+    assert prepare(prepared) is prepared
+
+
+def test_a_network_with_nothing_to_change_is_returned_itself(float_model: Model) -> None:
+    assert prepare(float_model) is float_model
