@@ -49,6 +49,12 @@ def leaky(keras: Any) -> Any:  # noqa: ANN401
     return _network(keras, keras.layers.LeakyReLU(0.1))
 
 
+@pytest.fixture(scope="module")
+def mapped(keras: Any) -> Any:  # noqa: ANN401
+    """A network that maps as the quantizer makes it."""
+    return _network(keras)
+
+
 def test_bit_identical_rewrites_are_made_and_counted(
     leaky: Any,  # noqa: ANN401
     tmp_path: Path,
@@ -141,12 +147,12 @@ def test_the_cost_of_a_blocker_is_what_the_estimate_falls_by(
     assert fall > 0.1 * blocked.now.estimated_ms
 
 
-def _model(leaky: Any, tmp_path: Path) -> Model:  # noqa: ANN401
-    return read_model(_convert(leaky, tmp_path / "m.tflite").output)
+def _model(mapped: Any, tmp_path: Path) -> Model:  # noqa: ANN401
+    return read_model(_convert(mapped, tmp_path / "m.tflite").output)
 
 
 def test_a_rule_that_is_not_exact_is_found_out(
-    leaky: Any,  # noqa: ANN401
+    mapped: Any,  # noqa: ANN401
     tmp_path: Path,
 ) -> None:
     def without_softmax(model: Model) -> Model | None:
@@ -161,7 +167,7 @@ def test_a_rule_that_is_not_exact_is_found_out(
         ]
         return edit.build()
 
-    model = _model(leaky, tmp_path)
+    model = _model(mapped, tmp_path)
     mended = mend(model, [Rule("wrong", "a false promise", exact=True, apply=without_softmax)])
     assert mended.model is model
     assert mended.certificates == ()
@@ -169,7 +175,7 @@ def test_a_rule_that_is_not_exact_is_found_out(
 
 
 def test_a_rewrite_that_makes_the_model_slower_is_left_out(
-    leaky: Any,  # noqa: ANN401
+    mapped: Any,  # noqa: ANN401
     tmp_path: Path,
 ) -> None:
     def detour(model: Model) -> Model | None:
@@ -188,7 +194,7 @@ def test_a_rewrite_that_makes_the_model_slower_is_left_out(
         ]
         return edit.build()
 
-    model = _model(leaky, tmp_path)
+    model = _model(mapped, tmp_path)
     mended = mend(model, [Rule("detour", "the same values, later", exact=True, apply=detour)])
     assert mended.model is model
     assert mended.notes == ("the rewrite detour would make the model slower: left out",)
