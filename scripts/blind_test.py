@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write docs/quality-blind.md: the verdict on networks that had no part in its limits.
 
-    python scripts/blind_test.py CORPUS WORK [--set first|second|mild] [-o docs/quality-blind.md]
+    python scripts/blind_test.py CORPUS WORK [--set SET] [-o docs/quality-blind.md]
 
 The page has all sets; ``--set`` makes only one of them anew. A set without results in WORK keeps
 its table.
@@ -27,7 +27,7 @@ from edgekit import convert, evaluate, files
 from edgekit.host.convert.child import kept_converters
 from edgekit.runtime import Runner
 from edgekit.runtime.quality import GOOD, UNKNOWN
-from scripts import blind_mild, blind_networks, blind_networks_2
+from scripts import blind_mild, blind_networks, blind_networks_2, blind_networks_3
 from scripts.blind_parts import (
     ACCURACY,
     ERROR,
@@ -41,7 +41,12 @@ from scripts.blind_parts import (
 )
 
 BAD, FAIR, WEAK = "bad", "fair", "weak"
-_SETS = {"first": blind_networks, "second": blind_networks_2, "mild": blind_mild}
+_SETS = {
+    "first": blind_networks,
+    "second": blind_networks_2,
+    "mild": blind_mild,
+    "third": blind_networks_3,
+}
 # (good, bad): the change of a score from float to int8 that is still good, and that is bad.
 _MOST_LOST = {ACCURACY: (0.02, 0.05)}  # a difference
 _LEAST_KEPT = {SHARE: (0.95, 0.75)}  # a ratio
