@@ -275,22 +275,28 @@ def _joints(corpus: Corpus) -> Iterator[Network]:
 
 
 def _similar(corpus: Corpus) -> Iterator[Network]:
-    """16 features of a digit, of length 1; found again among examples."""
+    """16 features of a digit; found again among examples by their direction."""
     x, y, x_test, y_test = corpus.digits(6000, NUM_HELD_OUT)
     image = keras.Input((28, 28, 1))
     hidden = convolution(convolution(convolution(image, 12, 2), 24, 2), 32, 2)
     features = layers.Dense(16)(layers.Flatten()(hidden))
-    features = layers.UnitNormalization()(features)
-    trained = keras.Model(image, layers.Dense(10, use_bias=False)(layers.Rescaling(8.0)(features)))
+    directions = layers.Rescaling(8.0)(layers.UnitNormalization()(features))
+    trained = keras.Model(image, layers.Dense(10, use_bias=False)(directions))
     fit(trained, x, y, _LOGITS, 6)
     model = keras.Model(image, features)
-    centres = np.stack([model.predict(x[y == k], verbose=0).mean(0) for k in range(10)])
+
+    def directed(rows: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return found
+
+    kinds = [directed(model.predict(x[y == kind], verbose=0)) for kind in range(10)]
+    centres = np.stack([each.mean(0) for each in kinds])
 
     def right(out: Outputs) -> float:
-        rows = out[0].reshape(len(y_test), 16)
+        rows = directed(out[0].reshape(len(y_test), 16) + 1e-6)
         return float(np.mean((rows @ centres.T).argmax(1) == y_test))
 
-    task = "16 features of a digit, length 1"
+    task = "16 features of a digit, compared by direction"
     good = Network.of("similar", task, model, (x, x_test), Scoring.accuracy(y_test, right))
     yield good
     yield _on_other(good, "similar_ones", "calibrated on the digit 1", x[y == 1])

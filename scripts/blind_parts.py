@@ -173,5 +173,6 @@ def made(
     """Train and yield all networks; each maker yields the good one first."""
     for number, make in enumerate(makers):
         keras.utils.set_random_seed(corpus.seed + number)
+        corpus.rng = np.random.default_rng((corpus.seed, number))  # so that each can be made alone
         yield from make(corpus)
         keras.backend.clear_session()

@@ -53,6 +53,16 @@ class ArrayDataset:
         if labels is not None:
             self._stored, self._labels = _read_labels(labels, f"{source}, labels")
         counts = {len(array) for array in self._arrays}
+        if len(counts) > 1:
+            rows = ", ".join(
+                f"{spec.name} {len(array)}" for spec, array in zip(self._inputs, self._arrays)
+            )
+            raise DataError(
+                f"the inputs differ in their number of samples: {rows}",
+                where=source,
+                fix="save one row for each sample; of an input of the shape (2, 128), as of a "
+                "state, (samples, 2, 128)",
+            )
         if labels is not None:
             counts.add(len(labels))
         if len(counts) != 1:

@@ -71,7 +71,7 @@ class DecodedRecord(Result):
     by how much the accuracy falls if the reference's probabilities are true: the mean difference
     between its probabilities of its own best class and of the model's. ``worst_class`` is the class
     with the lowest ``worst_share`` of kept answers (for masks: intersection over union), among
-    those with enough answers.
+    those with enough answers. ``num_named`` is how many of ``num_classes`` the reference names.
     """
 
     task: str
@@ -86,6 +86,8 @@ class DecodedRecord(Result):
     worst_share: float | None = None
     only_class: int | None = None  # the only class that the reference returns, of 3 or more
     overlap: float | None = None  # mean intersection over union of the objects found
+    num_classes: int | None = None  # None if the answers are not classes
+    num_named: int | None = None
 
 
 class DecodedSums:
@@ -139,6 +141,8 @@ class DecodedSums:
             worst_share=worst_share,
             only_class=self._only_class(),
             overlap=self._overlap / self._found if self.task == DETECTION and self._found else None,
+            num_classes=max(2, self._num_scores) if self.task == CLASSIFICATION else None,
+            num_named=len(self._kept) if self.task == CLASSIFICATION else None,
         )
         return replace(record, verdict=_verdict(record))
 

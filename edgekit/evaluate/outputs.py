@@ -210,7 +210,10 @@ class OutputPair:
         # In lists of objects, best first, the same row can be another object.
         has_rows = any(each.counted is not None for each in self._decoders)
         is_open = making.is_random or has_rows
-        outputs = tuple(_judged(each, reference, is_open=is_open) for each in records)
+        cut_off = max((each.cut_off for each in self.inputs), default=0.0)
+        outputs = tuple(
+            _open(each) if is_open else _judged(each, reference, cut_off) for each in records
+        )
         if decoded is not None and decoded.verdict == GOOD and self._answers_suffice(decoded):
             outputs = tuple(replace(each, verdict=GOOD, findings=()) for each in outputs)
         levels = [each.verdict for each in outputs] + ([decoded.verdict] if decoded else [])
@@ -303,9 +306,12 @@ def _is_whole(planes: NDArray[Any]) -> bool:
     return bool(planes.min() >= 0 and np.abs(planes.sum(axis=-1) - 1).max() <= _SUM_SLACK)
 
 
-def _judged(record: OutputRecord, reference: str, *, is_open: bool) -> OutputQuality:
-    verdict, findings = (UNKNOWN, ()) if is_open else judge_output(record, reference)
-    return OutputQuality(record, verdict, findings)
+def _open(record: OutputRecord) -> OutputQuality:
+    return OutputQuality(record, UNKNOWN, ())
+
+
+def _judged(record: OutputRecord, reference: str, inputs_cut_off: float) -> OutputQuality:
+    return OutputQuality(record, *judge_output(record, reference, inputs_cut_off))
 
 
 def joined_cut(

@@ -110,6 +110,24 @@ QUALITY_CODES = tuple(
             "Calibrate with samples as dark and as bright as those of real use.",
         ),
         (
+            "quality.few_answers",
+            "The float model's answers to the calibration samples hardly differ",
+            "It gives all samples nearly the same answer, or names one class on 50 samples or "
+            "more, or less than half of its classes on 10 samples or more for each. Samples of one "
+            "kind, or pixels that are scaled in another way than in training, look like this; the "
+            "int8 model's agreement on them says nothing about others.",
+            "Give samples of all classes; check --preprocess and the scaling of the samples.",
+        ),
+        (
+            "quality.wrong_by_labels",
+            "The float model itself is wrong by the labels of the calibration samples",
+            "It is right no more often than by guessing, or much more often with another "
+            "preprocessing. Then the int8 model was calibrated on pixels unlike those of training, "
+            "or the classes are in another order than the labels.",
+            "Convert again with the --preprocess that the warning names, or name the class folders "
+            "(--labels) as in training.",
+        ),
+        (
             "cause.constant_answers",
             "The float model's output is the same for all samples",
             "The float model's output varies by less than a thousandth of its largest value: an "

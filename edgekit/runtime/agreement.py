@@ -36,6 +36,7 @@ MOST_TARGETS = 4  # outputs with at most so many numbers are targets of a regres
 _MOST_KEPT = 1024  # keep the targets of so many samples, for their logarithms
 _LONG_TAIL = 16.0  # times the median: positive targets that reach further are of several sizes
 _FLOOR = 0.1  # of the median: added to each value before its logarithm
+_SLACK = 0.02  # of an input's range: values outside it by less lose little
 _LEAST_SPREAD = 1e-4  # of the largest one; a value that varies less counts as constant
 
 
@@ -240,7 +241,7 @@ class InputRanges:
     def __init__(self, info: TensorInfo) -> None:
         """Gather the ranges of the input ``info``."""
         self.info = info
-        self._size, self._count = 0.0, 0
+        self._size, self._count, self._beyond = 0.0, 0, 0
         self._low: NDArray[np.float64] = np.full(1, np.inf)
         self._high: NDArray[np.float64] = np.full(1, -np.inf)
 
@@ -251,6 +252,7 @@ class InputRanges:
             low, high = _column_ranges(flat)
             self._size += float(np.abs(flat).sum(dtype=np.float64))
             self._count += flat.size
+            self._beyond += self._count_beyond(flat, float(low.min()), float(high.max()))
             self._low = np.minimum(self._low, low)
             self._high = np.maximum(self._high, high)
 
@@ -258,6 +260,20 @@ class InputRanges:
     def mean_size(self) -> float:
         """The mean of the absolute values; 0 before the first sample."""
         return rounded(self._size / self._count) if self._count else 0.0
+
+    def _count_beyond(self, flat: NDArray[Any], low: float, high: float) -> int:
+        """How many values a quantized input cuts off, by more than `_SLACK` of its range."""
+        params = self.info.params
+        if params is None:
+            return 0
+        slack = _SLACK * (params.real_max - params.real_min)
+        first, last = params.real_min - slack, params.real_max + slack
+        return int(((flat < first) | (flat > last)).sum()) if low < first or high > last else 0
+
+    @property
+    def cut_off(self) -> float:
+        """The share of the values that are outside a quantized input's range."""
+        return self._beyond / self._count if self._count else 0.0
 
     @property
     def ends(self) -> tuple[float, float]:

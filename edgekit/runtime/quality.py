@@ -28,6 +28,9 @@ SNR_LIMITS_DB = (8.0, 12.0)
 # network was trained to be exact in each. The few values of a long tail that are cut off do not
 # decide it; in the ratio of powers they may be all of the noise.
 TARGET_SNR_LIMITS_DB = (8.0, 20.0)
+# The same if inputs are cut off: the few samples that are cut off have nearly all of the error.
+CUT_OFF_SNR_LIMITS_DB = (8.0, 26.0)
+MOST_INPUTS_CUT_OFF = 0.02  # of an input's values
 # The same for one number among few: it may vary less than the others.
 ELEMENT_SNR_LIMITS_DB = (4.0, 8.0)
 # F1 of the values above the decision: objects are found by many neighbouring scores, pixels of a
@@ -60,20 +63,23 @@ def worst(levels: Sequence[str]) -> str:
     return max(levels, key=LEVELS.index, default=UNKNOWN)
 
 
-def judge_output(record: OutputRecord, reference: str = FLOAT) -> tuple[str, tuple[Finding, ...]]:
+def judge_output(
+    record: OutputRecord, reference: str = FLOAT, inputs_cut_off: float = 0.0
+) -> tuple[str, tuple[Finding, ...]]:
     """Return the verdict on one output, and the findings for it if it is not good.
 
     Args:
         record: What was measured.
         reference: The name of the model that it is compared with, for the texts.
+        inputs_cut_off: The share of an input's values that are outside the model's range.
     """
     if record.num_samples < LEAST_SAMPLES and not record.identical:
         return UNKNOWN, ()
-    findings = tuple(_findings(record, reference))
+    findings = tuple(_findings(record, reference, inputs_cut_off))
     return worst([GOOD, *(each.level for each in findings)]), findings
 
 
-def _findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
+def _findings(record: OutputRecord, reference: str, inputs_cut_off: float) -> Iterator[Finding]:
     if record.identical:
         return
     parts = [part for part in record.parts if part.hits is not None]
@@ -86,7 +92,7 @@ def _findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
     yield from narrow
     if record.hits is not None and _is_enough(record.hits):
         return
-    noise = (*_noise(record, reference), *_cut_off(record))
+    noise = (*_noise(record, reference, inputs_cut_off), *_cut_off(record))
     elements = () if narrow else tuple(_element_findings(record, reference))
     levels = [worst([each.level for each in found]) for found in (noise, elements)]
     yield from elements if worst(levels) != levels[0] else noise
@@ -179,7 +185,7 @@ def _lost_channel(
         )
 
 
-def _noise(record: OutputRecord, reference: str) -> Iterator[Finding]:
+def _noise(record: OutputRecord, reference: str, inputs_cut_off: float) -> Iterator[Finding]:
     ratio = record.centred_snr_db
     if ratio is None:
         if not record.spread or not record.noise:
@@ -190,8 +196,11 @@ def _noise(record: OutputRecord, reference: str) -> Iterator[Finding]:
     words = f"{record.name}: {_lost(ratio, reference)}"
     absolute = record.absolute_snr_db
     if is_target and absolute is not None and level == GOOD:
-        level = _level(absolute, TARGET_SNR_LIMITS_DB)
+        is_cut = inputs_cut_off > MOST_INPUTS_CUT_OFF
+        level = _level(absolute, CUT_OFF_SNR_LIMITS_DB if is_cut else TARGET_SNR_LIMITS_DB)
         words = f"{record.name}: {_lost(absolute, reference)}"
+        if is_cut:
+            words += f", and {inputs_cut_off:.0%} of the values of an input are cut off"
     is_probability = record.step == PROBABILITY_STEP  # none below a step matters
     if is_target and record.log_snr_db is not None and level == GOOD and not is_probability:
         level = _level(record.log_snr_db, TARGET_SNR_LIMITS_DB)

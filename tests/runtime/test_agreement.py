@@ -334,3 +334,25 @@ def test_small_probabilities_of_a_sigmoid_are_not_small_targets() -> None:
     assert judge_output(record)[0] == GOOD
     others = expected * 10  # the same numbers as prices of 0 to 10, with steps of 1/25
     assert _verdict(others, actual * 10, _info((1, 4), 10 / 256)) != GOOD
+
+
+def test_a_target_must_be_closer_if_an_input_is_cut_off() -> None:
+    """All of the error may be that of the few samples that are cut off."""
+    expected = _RNG.uniform(-1, 1, (200, 1))
+    record = _record(expected, expected + _RNG.normal(scale=0.05, size=expected.shape))
+    assert judge_output(record)[0] == GOOD
+    level, (finding,) = judge_output(record, inputs_cut_off=0.06)
+    assert level == DOUBTFUL
+    assert "6% of the values of an input are cut off" in finding.text
+    exact = _record(expected, expected + _RNG.normal(scale=0.01, size=expected.shape))
+    assert judge_output(exact, inputs_cut_off=0.06)[0] == GOOD
+
+
+def test_the_share_of_an_input_that_is_cut_off_leaves_out_what_is_just_outside() -> None:
+    ranges = InputRanges(_info((1, 4), 1 / 255))
+    ranges.add(np.array([[0.0, 0.5, 1.01, 1.0], [-0.01, 0.2, 1.2, -0.3]]))
+    assert ranges.cut_off == pytest.approx(2 / 8)
+    assert InputRanges(_info((1, 4), 1 / 255)).cut_off == 0
+    real = InputRanges(_info((1, 4)))
+    real.add(np.array([[9.0, -9.0, 0.0, 1.0]]))
+    assert real.cut_off == 0

@@ -38,6 +38,7 @@ from edgekit.host.convert.blockers import find_blockers
 from edgekit.host.convert.calibration import Calibration, Progress, num_held_out, num_trials
 from edgekit.host.convert.child import ConverterChild, Loaded
 from edgekit.host.convert.enforce import enforce, lower_versions, refuse
+from edgekit.host.convert.float_answers import one_sided
 from edgekit.host.convert.float_tflite import (
     cut,
     float_model_of,
@@ -72,7 +73,7 @@ from edgekit.rewrite import (
     turn_inputs,
 )
 from edgekit.runtime.native_output import chatter_logged
-from edgekit.runtime.quality import Finding
+from edgekit.runtime.quality import DOUBTFUL, Finding
 from edgekit.tasks.prepare import maker_preprocess
 from edgekit.version import __version__
 
@@ -530,12 +531,16 @@ class _Conversion:
         answers = LabelledAnswers(reference, labels, dataset, self._labels)
         agreement = measure_outputs(reference, made, batches, making, answers.add)
         self._check_finite(agreement, calibration.num_judged, is_random=is_random)
-        agreement = agreement.with_unlike((*calibration.narrow, *self._unlike))
+        shown = tuple(one_sided(agreement))
+        agreement = agreement.with_unlike((*calibration.narrow, *self._unlike, *shown))
         self._options.gates.check(agreement, self._where)
         self._notes.extend(each.text for each in self._unlike)
         self._notes.extend(agreement_warnings(agreement))
-        self._check_labels_right(answers, macs)
-        return agreement
+        causes = [each.text for each in agreement.causes]
+        self._notes.extend(each.text for each in shown if each.text not in causes)
+        by_labels = self._check_labels_right(answers, macs)
+        self._notes.extend(each.text for each in by_labels)
+        return agreement.with_unlike((*agreement.unlike, *by_labels))
 
     def _check_finite(self, agreement: Agreement, num_judged: int, *, is_random: bool) -> None:
         """Warn of samples that the float model answers with NaN or infinity.
@@ -555,16 +560,17 @@ class _Conversion:
         if number:
             self._notes.append(f"{what}, which were left out of the comparison")
 
-    def _check_labels_right(self, answers: LabelledAnswers, macs: int) -> None:
-        """Warn if the float model is wrong by the data's labels; name what would be right."""
+    def _check_labels_right(self, answers: LabelledAnswers, macs: int) -> tuple[Finding, ...]:
+        """Return findings if the float model is wrong by the labels; name what would be right."""
         self._label_check = found = answers.check()
         if found is None or self._dataset is None:
-            return
+            return ()
         how, may_try = self._pixels.how, self._dataset.describe().get("kind") == "folder"
         if may_try and should_try_others(found, is_guess=self._pixels.is_guess):
             raw = replace(how, scale="raw", mean=(), std=(), is_default=False)
             self._label_check = found = answers.with_others(found, how, self._opened(raw), macs)
-        self._notes.extend(label_warnings(found, how, may_try=may_try))
+        texts = label_warnings(found, how, may_try=may_try)
+        return tuple(Finding("quality.wrong_by_labels", DOUBTFUL, "", text) for text in texts)
 
 
 def _other_images(

@@ -55,6 +55,8 @@ def test_wrong_pixels_are_reported_and_the_printed_ones_are_right(
     wrong = convert(model, data=photos, output=tmp_path / "wrong.tflite", num_samples=30)
     told = [text for text in wrong.warnings if "the float model itself" in text]
     assert len(told) == 1
+    assert wrong.agreement is not None
+    assert wrong.agreement.verdict == "doubtful"  # both models give the same wrong answers
     assert wrong.label_check is not None
     assert wrong.label_check.num_right < 25
     printed = re.search(r"convert again with --preprocess (\S+)$", told[0])

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A float model that hardly distinguishes the calibration samples makes the verdict doubtful."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit.evaluate.decoded import DecodedRecord
+from edgekit.evaluate.outputs import Agreement
+from edgekit.host.convert import convert
+from edgekit.host.convert.float_answers import one_sided
+from edgekit.runtime.quality import DOUBTFUL, GOOD
+
+_RNG = np.random.default_rng(5)
+
+
+def _named(num_named: int, num_classes: int, num_samples: int) -> list[str]:
+    record = DecodedRecord(
+        "classification", num_samples, num_samples, num_samples, 0, 1.0, GOOD,
+        num_classes=num_classes, num_named=num_named,
+    )  # fmt: skip
+    agreement = Agreement((1.0,), (40.0,), num_samples, GOOD, decoded=record)
+    return [each.text for each in one_sided(agreement)]
+
+
+def test_samples_of_few_classes_are_reported_if_they_are_not_few_by_chance() -> None:
+    assert "names only 3 of its 10 classes" in _named(3, 10, 100)[0]
+    assert "names only one of its 2 classes" in _named(1, 2, 60)[0]
+    assert not _named(5, 10, 100)
+    assert not _named(3, 10, 90)  # fewer than 10 samples for each class
+    assert not _named(40, 1001, 256)
+    assert not _named(1, 2, 40)
+
+
+@pytest.mark.host
+@pytest.mark.usefixtures("kept_converter")
+def test_a_model_is_doubtful_if_the_samples_are_all_of_one_class(
+    keras: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    source = keras.Input((4,))
+    dense = keras.layers.Dense(2, activation="softmax")
+    model = keras.Model(source, dense(source))
+    dense.set_weights([np.array([[4.0, -4], [4, -4], [0, 0], [0, 0]]), np.zeros(2)])
+    samples = _RNG.uniform(0.1, 1, (160, 4)).astype(np.float32)
+    one = convert(model, data=list(samples), output=tmp_path / "one.tflite")
+    assert one.agreement is not None
+    assert one.agreement.verdict == DOUBTFUL
+    assert [each.code for each in one.agreement.unlike] == ["quality.few_answers"]
+    assert sum("names only one of its 2 classes" in text for text in one.warnings) == 1
+
+    samples[::2] *= -1
+    both = convert(model, data=list(samples), output=tmp_path / "both.tflite")
+    assert both.agreement is not None
+    assert both.agreement.verdict == GOOD
+    assert not any("classes" in text for text in both.warnings)
