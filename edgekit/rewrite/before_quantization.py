@@ -8,7 +8,15 @@ compiler 16 does not have all that it writes.
 from __future__ import annotations
 
 from edgekit.formats.tflite import Model
-from edgekit.rewrite import dense, fused, pool_padding, saturation, transposes, unstacked
+from edgekit.rewrite import (
+    dense,
+    fused,
+    pool_padding,
+    resampling,
+    saturation,
+    transposes,
+    unstacked,
+)
 from edgekit.rewrite.edit import is_editable
 from edgekit.rewrite.registry import apply_rule
 
@@ -19,6 +27,7 @@ _RULES = (
     unstacked.RULE,
     dense.ROWS,
     transposes.RULE,
+    resampling.RULE,
 )
 _MOST_PASSES = 4
 

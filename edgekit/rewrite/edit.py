@@ -122,6 +122,20 @@ class Edit:
         part = np.asarray(values)[start:stop]
         return self.constant(f"{tensor.name}/{start}", part, quantization)
 
+    def chosen_rows(self, index: int, rows: Sequence[int]) -> int:
+        """Add ``rows`` of a constant in this order, with their scales; return the index."""
+        tensor, values = self.tensors[index], np.asarray(self.data(index))
+        quantization = tensor.quantization
+        if quantization is not None and quantization.per_channel:
+            quantization = replace(
+                quantization,
+                scale=tuple(quantization.scale[row] for row in rows),
+                zero_point=tuple(quantization.zero_point[row] for row in rows),
+                min=(),
+                max=(),
+            )
+        return self.constant(f"{tensor.name}/chosen", values[list(rows)], quantization)
+
     def activation(self, like: Tensor, name: str, **change: Any) -> int:  # noqa: ANN401
         """Add a copy of ``like`` with the fields in ``change`` replaced; return its index."""
         fresh = replace(like, name=name, buffer=0, shape_signature=(), is_variable=False)

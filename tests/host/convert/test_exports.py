@@ -123,3 +123,21 @@ def test_what_the_quantizer_would_make_useless_is_rewritten_before(
     assert min(each or 0 for each in result.agreement.snr_db) > 25
     report = check(output)
     assert report.num_mapped == report.num_operators
+
+
+def test_keras_upsampling_is_converted_and_maps(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    layers = keras.layers
+    network = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.UpSampling2D(),
+            layers.UpSampling2D((1, 3)),
+            layers.Conv2D(2, 3),
+        ]
+    )
+    samples = list(np.random.default_rng(1).random((8, 8, 8, 3), np.float32))
+    result = convert(network, data=samples, output=tmp_path / "m.tflite")
+    assert "TILE" not in result.operators
+    report = check(tmp_path / "m.tflite")
+    assert report.num_mapped == report.num_operators

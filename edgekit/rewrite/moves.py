@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chains of operators that only move values: where each value of the output comes from.
+
+The same movement has many spellings (RESHAPE and TILE, a TRANSPOSE of six axes, DEPTH_TO_SPACE),
+but only one table of positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.formats.tflite import Operator
+from edgekit.rewrite.axes import moves_memory
+from edgekit.rewrite.edit import Edit, same_quantization
+
+_MOST_VALUES = 1 << 23
+_MAPPABLE_RANK = 3  # dimensions before these must be 1
+_NEVER = ("BATCH_TO_SPACE_ND", "BROADCAST_TO", "DEPTH_TO_SPACE", "SPACE_TO_BATCH_ND")
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Operators in a row, each the only reader of the one before."""
+
+    operators: tuple[Operator, ...]
+    source: int
+    output: int
+
+
+def chains(edit: Edit) -> list[Chain]:
+    """Return the longest chains of operators that move values, in the order of their ends."""
+    producers = edit.producers()
+    found = []
+    for op in edit.operators:
+        if _moved(edit, op, None) is None:
+            continue
+        readers = edit.consumers(op.outputs[0])
+        is_end = op.outputs[0] in edit.outputs or len(readers) != 1
+        if not is_end and _moved(edit, readers[0], None) is not None:
+            continue
+        row = [op]
+        while True:
+            above = producers.get(_data(row[0]))
+            alone = edit.is_internal(_data(row[0])) and len(edit.consumers(_data(row[0]))) == 1
+            if above is None or not alone or _moved(edit, above, None) is None:
+                break
+            row.insert(0, above)
+        found.append(Chain(tuple(row), _data(row[0]), op.outputs[0]))
+    return found
+
+
+def positions_of(edit: Edit, chain: Chain) -> Positions:
+    """Return, in the output's shape, the place of each value in the source."""
+    shape = edit.tensors[chain.source].shape
+    positions: Positions = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
+    for op in chain.operators:
+        moved = _moved(edit, op, positions)
+        positions = positions if moved is None else moved
+    return positions
+
+
+def num_unmapped(edit: Edit, operators: tuple[Operator, ...] | list[Operator]) -> int:
+    """Return how many of operators that move values do not map."""
+    return sum(_is_unmapped(edit, op) for op in operators)
+
+
+def _is_unmapped(edit: Edit, op: Operator) -> bool:
+    x, y = edit.tensors[_data(op)], edit.tensors[op.outputs[0]]
+    if any(size > 1 for each in (x, y) for size in each.shape[:-_MAPPABLE_RANK]):
+        return True
+    if op.opcode == "TRANSPOSE":
+        order = np.ravel(np.asarray(edit.data(op.inputs[1])))
+        return moves_memory(y.shape, tuple(int(axis) % len(order) for axis in order))
+    repeats_more = op.opcode == "TILE" and any(size > 1 for size in x.shape[:-1])
+    return op.opcode in _NEVER or repeats_more
+
+
+def _data(op: Operator) -> int:
+    return op.inputs[0]
+
+
+_Move = Callable[[Edit, Operator, Positions], "Positions | None"]
+
+
+def _moved(edit: Edit, op: Operator, positions: Positions | None) -> Positions | None:
+    """Return ``positions`` after ``op``; without positions, anything if it moves values only."""
+    rule = _MOVES.get(op.opcode)
+    if rule is None:
+        return None
+    x, y = edit.tensors[_data(op)], edit.tensors[op.outputs[0]]
+    if x.is_dynamic or y.is_dynamic or not 0 < max(x.num_elements, y.num_elements) <= _MOST_VALUES:
+        return None
+    others_known = all(edit.data(i) is not None for i in op.inputs[1:] if i >= 0)
+    if not others_known or edit.data(_data(op)) is not None or not same_quantization(x, y):
+        return None
+    if positions is None:
+        return np.zeros(0, np.int64)
+    return rule(edit, op, positions)
+
+
+def _reshape(edit: Edit, op: Operator, positions: Positions) -> Positions:
+    return positions.reshape(edit.tensors[op.outputs[0]].shape)
+
+
+def _transpose(edit: Edit, op: Operator, positions: Positions) -> Positions:
+    return positions.transpose(np.ravel(_integers(edit, op)))
+
+
+def _tile(edit: Edit, op: Operator, positions: Positions) -> Positions:
+    return np.tile(positions, np.ravel(_integers(edit, op)))
+
+
+def _broadcast(edit: Edit, op: Operator, positions: Positions) -> Positions:
+    return np.broadcast_to(positions, edit.tensors[op.outputs[0]].shape)
+
+
+def _integers(edit: Edit, op: Operator) -> NDArray[Any]:
+    return np.asarray(edit.data(op.inputs[1]), np.int64)
+
+
+def depth_to_space(values: NDArray[Any], block: int) -> NDArray[Any]:
+    """Return an image [1, H, W, block * block * C] as [1, block * H, block * W, C]."""
+    n, height, width, depth = values.shape
+    parts = values.reshape(n, height, width, block, block, depth // block**2)
+    return parts.transpose(0, 1, 3, 2, 4, 5).reshape(n, height * block, width * block, -1)
+
+
+def space_to_depth(values: NDArray[Any], block: int) -> NDArray[Any]:
+    """Return an image [1, block * H, block * W, C] as [1, H, W, block * block * C]."""
+    n, height, width, depth = values.shape
+    parts = values.reshape(n, height // block, block, width // block, block, depth)
+    return parts.transpose(0, 1, 3, 2, 4, 5).reshape(n, height // block, width // block, -1)
+
+
+_MOVES: Mapping[str, _Move] = {
+    **dict.fromkeys(("EXPAND_DIMS", "RESHAPE", "SQUEEZE"), _reshape),
+    "BROADCAST_TO": _broadcast,
+    "DEPTH_TO_SPACE": lambda _edit, op, x: depth_to_space(x, int(op.options["block_size"])),
+    "SPACE_TO_DEPTH": lambda _edit, op, x: space_to_depth(x, int(op.options["block_size"])),
+    "TILE": _tile,
+    "TRANSPOSE": _transpose,
+}

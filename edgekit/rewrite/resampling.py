@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Upsampling, pixel shuffle and channel shuffle in any spelling as operators that map.
+
+Keras 3 writes ``UpSampling2D`` as RESHAPE and TILE of five axes; exporters write pixel and channel
+shuffles as RESHAPE, TRANSPOSE, RESHAPE of five or six axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from edgekit.formats.tflite import Model, Operator, Quantization
+from edgekit.rewrite import pieces
+from edgekit.rewrite.edit import INT8, Edit, is_8bit
+from edgekit.rewrite.moves import Chain, Positions, chains, num_unmapped, positions_of
+from edgekit.rewrite.moves import space_to_depth as to_depth
+from edgekit.rewrite.rule import Rule
+
+_TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+_CHANNELS = 3
+_LARGEST_BLOCK = 8
+_ONE = 64  # the code of a weight of one: with the scale 1/64, products are exact
+
+
+def resample(model: Model) -> Model | None:
+    """Return ``model`` with fewer operators that only move values and do not map."""
+    found = None
+    while True:
+        changed = _resample_one(found or model)
+        if changed is None:
+            return found
+        found = changed
+
+
+def _resample_one(model: Model) -> Model | None:
+    edit = Edit(model)
+    for chain in chains(edit):
+        cost = num_unmapped(edit, chain.operators)
+        if not cost:
+            continue
+        for operators in _candidates(edit, chain):
+            if num_unmapped(edit, _movers(operators)) < cost:
+                gone = {id(op) for op in chain.operators}
+                place = edit.operators.index(chain.operators[-1])
+                edit.operators[place : place + 1] = operators
+                edit.operators = [op for op in edit.operators if id(op) not in gone]
+                return edit.build()
+    return None
+
+
+def _movers(operators: Sequence[Operator]) -> list[Operator]:
+    return [op for op in operators if op.opcode in ("RESHAPE", "TRANSPOSE")]
+
+
+def _candidates(edit: Edit, chain: Chain) -> Iterator[list[Operator]]:
+    """Yield operators that do the same: in NHWC, or in NHWC and with a TRANSPOSE at the end."""
+    shape = edit.tensors[chain.source].shape
+    out = edit.tensors[chain.output]
+    if len(shape) not in (3, 4) or shape[0] != 1:
+        return
+    positions = positions_of(edit, chain)
+    images = [(1, 1, *shape[1:]), (1, shape[1], 1, shape[2])] if len(shape) == 3 else [shape]
+    for image in images:
+        made = _made(edit, chain.source, image, positions, chain.output)
+        if made:
+            yield made
+    if len(out.shape) == 4 and len(shape) == 4:
+        turned = positions.transpose(_TO_NHWC)
+        last = edit.activation(out, f"{out.name}/nhwc", shape=turned.shape)
+        made = _made(edit, chain.source, shape, turned, last)
+        if made:
+            order = edit.constant(f"{out.name}/order", np.array(_TO_NCHW, np.int32))
+            yield [
+                *made,
+                edit.operator("TRANSPOSE", (last, order), (chain.output,), {}, "TransposeOptions"),
+            ]
+
+
+def _made(
+    edit: Edit, source: int, image: tuple[int, ...], positions: Positions, output: int
+) -> list[Operator]:
+    """Return operators that move an image as ``positions`` say; empty if none are known."""
+    size = int(np.prod(image))
+    flat = positions.ravel()
+    start = np.arange(size, dtype=np.int64).reshape(image)
+    build = _Builder(edit, source, image, output)
+    if np.array_equal(flat, start.ravel()):
+        return build.done()
+    if flat.size > size and flat.size % size == 0:
+        return _upsampled(build, start, flat)
+    if flat.size != size:
+        return []
+    return _shuffled(build, start, flat)
+
+
+def _upsampled(build: _Builder, start: Positions, flat: Positions) -> list[Operator]:
+    factor = flat.size // start.size
+    for down in range(1, factor + 1):
+        across = factor // down
+        if down * across != factor:
+            continue
+        repeated = start.repeat(down, axis=1).repeat(across, axis=2)
+        if np.array_equal(repeated.ravel(), flat):
+            build.repeat(down, across)
+            return build.done()
+    return []
+
+
+def _shuffled(build: _Builder, start: Positions, flat: Positions) -> list[Operator]:
+    """Channels in another order, before DEPTH_TO_SPACE, after SPACE_TO_DEPTH or alone."""
+    _, height, width, depth = start.shape
+    for block in range(1, _LARGEST_BLOCK + 1):
+        if depth % block**2 == 0:
+            image = flat.reshape(1, height * block, width * block, depth // block**2)
+            order = _channel_order(to_depth(image, block), depth)
+            if order is not None and build.in_order(order):
+                build.depth_to_space(block)
+                return build.done()
+        if block > 1 and height % block == 0 and width % block == 0:
+            moved = to_depth(start, block)
+            table = np.empty(start.size, np.int64)
+            table[moved.ravel()] = np.arange(start.size)
+            order = _channel_order(table[flat].reshape(moved.shape), moved.shape[-1])
+            if order is not None:
+                build.space_to_depth(block)
+                if build.in_order(order):
+                    return build.done()
+                build.restart()
+    return []
+
+
+def _channel_order(positions: Positions, depth: int) -> list[int] | None:
+    """Return the channel that each channel comes from, if all pixels have the same order."""
+    pixels = positions.reshape(-1, depth)
+    order = pixels[0]
+    first = np.arange(len(pixels), dtype=np.int64)[:, None] * depth
+    if order.min() < 0 or order.max() >= depth or not np.array_equal(pixels, first + order):
+        return None
+    return [int(each) for each in order]
+
+
+class _Builder:
+    """Operators on an image in NHWC, each on the result of the one before."""
+
+    def __init__(self, edit: Edit, source: int, image: tuple[int, ...], output: int) -> None:
+        self._edit, self._source, self._image, self._output = edit, source, image, output
+        self._like = edit.tensors[output]
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again."""
+        self._operators: list[Operator] = []
+        self._changed: tuple[Operator, Operator] | None = None
+        self._x, self._shape = self._source, self._edit.tensors[self._source].shape
+        self._reshape(self._image)
+
+    def done(self) -> list[Operator]:
+        """Return the operators; the last one writes the output."""
+        if self._changed is not None:
+            before, after = self._changed
+            self._edit.operators = [
+                after if each is before else each for each in self._edit.operators
+            ]
+        shape = self._like.shape
+        if shape != self._shape or not self._operators:
+            return [*self._operators, pieces.reshape(self._edit, self._x, self._output)]
+        last = replace(self._operators[-1], outputs=(self._output,))
+        return [*self._operators[:-1], last]
+
+    def repeat(self, down: int, across: int) -> None:
+        """Repeat each pixel."""
+        while down % 2 == 0 and across % 2 == 0:
+            _, height, width, depth = self._shape
+            size = self._constant("size", [2 * height, 2 * width])
+            options = {"align_corners": False, "half_pixel_centers": False}
+            out = self._out((1, 2 * height, 2 * width, depth))
+            self._add(
+                "RESIZE_NEAREST_NEIGHBOR", (self._x, size), out, options,
+                "ResizeNearestNeighborOptions",
+            )  # fmt: skip
+            down, across = down // 2, across // 2
+        _, height, width, depth = self._shape
+        if across > 1:  # the copies of a pixel follow each other in memory
+            self._join([self._x] * across, _CHANNELS)
+            self._reshape((1, height, width * across, depth))
+        if down > 1:  # those of a row too
+            self._join([self._x] * down, 2)
+            self._reshape((1, height * down, width * across, depth))
+
+    def depth_to_space(self, block: int) -> None:
+        """Spread channels over pixels: those of one output row are next to each other."""
+        if block == 1:
+            return
+        _, height, width, depth = self._shape
+        row = depth // block
+        parts = [self._out((1, height, width, row)) for _ in range(block)]
+        axis = self._edit.constant(f"{self._like.name}/axis", np.array(_CHANNELS, np.int32))
+        options = {"num_splits": block}
+        self._operators.append(
+            self._edit.operator("SPLIT", (axis, self._x), parts, options, "SplitOptions")
+        )
+        rows = []
+        for part in parts:
+            self._x, self._shape = part, (1, height, width, row)
+            self._reshape((1, height, width * block, row // block))
+            rows.append(self._x)
+        self._join(rows, 2)
+        self._reshape((1, height * block, width * block, row // block))
+
+    def space_to_depth(self, block: int) -> None:
+        """SPACE_TO_DEPTH, which maps."""
+        _, height, width, depth = self._shape
+        out = self._out((1, height // block, width // block, depth * block**2))
+        options = {"block_size": block}
+        self._add("SPACE_TO_DEPTH", (self._x,), out, options, "SpaceToDepthOptions")
+
+    def in_order(self, order: list[int]) -> bool:
+        """Put channels into another order; return whether that is possible.
+
+        The convolution before can compute them in this order. Otherwise a 1x1 convolution of
+        integers with weights of one does it.
+        """
+        if order == sorted(order):
+            return True
+        if not self._operators and self._reorder_producer(order):
+            return True
+        tensor = self._edit.tensors[self._x]
+        if not is_8bit(tensor) or tensor.dtype != INT8:
+            return False
+        self._select(order)
+        return True
+
+    def _reorder_producer(self, order: list[int]) -> bool:
+        edit = self._edit
+        front = edit.producers().get(self._source)
+        if front is None or front.opcode != "CONV_2D" or len(edit.consumers(self._source)) != 1:
+            return False
+        constants = [index for index in front.inputs[1:] if index >= 0]
+        if not edit.is_internal(self._source) or any(edit.data(i) is None for i in constants):
+            return False
+        inputs = (front.inputs[0], *(edit.chosen_rows(i, order) for i in constants))
+        self._changed = front, replace(front, inputs=inputs)
+        return True
+
+    def _select(self, order: list[int]) -> None:
+        edit, x = self._edit, self._edit.tensors[self._x]
+        depth = self._shape[-1]
+        weights = np.zeros((depth, 1, 1, depth), np.int8)
+        weights[np.arange(depth), 0, 0, order] = _ONE
+        name = f"{self._like.name}/order"
+        kernel = edit.constant(name, weights, Quantization((1 / _ONE,) * depth, (0,) * depth))
+        products = Quantization((float(x.scale or 1) / _ONE,) * depth, (0,) * depth)
+        bias = edit.constant(f"{name}_bias", np.zeros(depth, np.int32), products)
+        options = {
+            "padding": "VALID",
+            "stride_w": 1,
+            "stride_h": 1,
+            "dilation_w_factor": 1,
+            "dilation_h_factor": 1,
+            "fused_activation_function": "NONE",
+        }
+        self._add("CONV_2D", (self._x, kernel, bias), self._out(self._shape), options,
+                  "Conv2DOptions")  # fmt: skip
+
+    def _reshape(self, shape: tuple[int, ...]) -> None:
+        if shape == self._shape:
+            return
+        out = self._out(shape)
+        self._operators.append(pieces.reshape(self._edit, self._x, out))
+        self._x, self._shape = out, shape
+
+    def _join(self, parts: list[int], axis: int) -> None:
+        shape = list(self._edit.tensors[parts[0]].shape)
+        shape[axis] *= len(parts)
+        options = {"axis": axis, "fused_activation_function": "NONE"}
+        self._add("CONCATENATION", parts, self._out(tuple(shape)), options, "ConcatenationOptions")
+
+    def _add(
+        self, opcode: str, inputs: Sequence[int], out: int, options: Mapping[str, object], kind: str
+    ) -> None:
+        self._operators.append(self._edit.operator(opcode, inputs, (out,), options, kind))
+        self._x, self._shape = out, self._edit.tensors[out].shape
+
+    def _out(self, shape: tuple[int, ...]) -> int:
+        return self._edit.activation(self._like, f"{self._like.name}/moved", shape=shape)
+
+    def _constant(self, name: str, values: list[int]) -> int:
+        return self._edit.constant(f"{self._like.name}/{name}", np.array(values, np.int32))
+
+
+RULE = Rule(
+    "resampling",
+    "upsampling, pixel shuffle and channel shuffle of any spelling become operators that map",
+    exact=True,
+    apply=resample,
+)

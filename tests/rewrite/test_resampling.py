@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Upsampling, pixel shuffle and channel shuffle in many spellings."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+import pytest
+
+from edgekit.edgetpu.support import judge_operators
+from edgekit.formats.tflite import Model, Quantization
+from edgekit.rewrite import apply_rule
+from edgekit.rewrite.resampling import RULE
+from tests.rewrite.conftest import Graph, opcodes, random_inputs, run
+
+
+def _resampled(model: Model) -> list[str]:
+    """Apply the rule; the outputs stay equal, and everything maps."""
+    changed = apply_rule(RULE, model)
+    assert changed is not None
+    inputs = random_inputs(model)
+    for (expected,), (actual,) in zip(run(model, inputs), run(changed, inputs)):
+        np.testing.assert_array_equal(expected, actual)
+    assert apply_rule(RULE, changed) is None
+    assert {each.alone for each in judge_operators(changed)} == {"tpu"}
+    return opcodes(changed)
+
+
+def _tile(graph: Graph, multiples: Sequence[int]) -> None:
+    shape = [size * each for size, each in zip(graph.shape(), multiples)]
+    values = graph.constant(np.array(multiples, np.int32))
+    graph.apply("TILE", [graph.x, values], graph.like(graph.x, shape), version=1)
+
+
+def _keras_upsampling(graph: Graph, down: int, across: int) -> None:
+    """Keras 3's `UpSampling2D`: an axis of one for each factor, TILE, RESHAPE."""
+    _, height, width, depth = graph.shape()
+    graph.reshape((1, height, 1, width, depth))
+    _tile(graph, (1, 1, down, 1, 1))
+    graph.reshape((1, height * down, width, 1, depth))
+    _tile(graph, (1, 1, 1, across, 1))
+    graph.reshape((1, height * down, width * across, depth))
+
+
+@pytest.mark.parametrize("dtype", ["INT8", "UINT8"])
+@pytest.mark.parametrize(
+    ("factors", "made"),
+    [
+        ((2, 2), ["RESIZE_NEAREST_NEIGHBOR"]),
+        ((4, 4), ["RESIZE_NEAREST_NEIGHBOR"] * 2),
+        ((1, 2), ["CONCATENATION", "RESHAPE"]),
+        ((3, 1), ["CONCATENATION", "RESHAPE"]),
+        ((6, 4), ["RESIZE_NEAREST_NEIGHBOR"] + ["CONCATENATION", "RESHAPE"] * 2),
+    ],
+)
+def test_upsampling_repeats_pixels(dtype: str, factors: tuple[int, int], made: list[str]) -> None:
+    graph = Graph((1, 4, 5, 8), dtype)
+    graph.activation("RELU")
+    _keras_upsampling(graph, *factors)
+    graph.quantize(0.06)
+    assert _resampled(graph.model()) == ["RELU", *made, "QUANTIZE"]
+
+
+def test_upsampling_of_a_sequence() -> None:
+    graph = Graph((1, 6, 8))
+    graph.reshape((1, 6, 1, 8))
+    _tile(graph, (1, 1, 3, 1))
+    graph.reshape((1, 18, 8))
+    graph.quantize(0.06)
+    assert _resampled(graph.model()) == [
+        "RESHAPE", "CONCATENATION", "RESHAPE", "RESHAPE", "QUANTIZE",
+    ]  # fmt: skip
+
+
+def test_interpolation_in_nchw() -> None:
+    graph = Graph((1, 4, 5, 8))
+    graph.activation("RELU")
+    graph.transpose((0, 3, 1, 2))
+    graph.reshape((1, 8, 4, 1, 5, 1))
+    _tile(graph, (1, 1, 1, 2, 1, 2))
+    graph.reshape((1, 8, 8, 10))
+    graph.transpose((0, 2, 3, 1))
+    graph.quantize(0.06)
+    assert _resampled(graph.model()) == ["RELU", "RESIZE_NEAREST_NEIGHBOR", "QUANTIZE"]
+
+
+def _conv(graph: Graph, channels: int) -> None:
+    """A 1x1 convolution with a scale for each output."""
+    depth = graph.shape()[-1]
+    scales = graph.random.uniform(0.002, 0.02, channels).astype(np.float32)
+    zeros = (0,) * channels
+    weights = graph.random.integers(-127, 128, (channels, 1, 1, depth)).astype(np.int8)
+    products = tuple(float(np.float32(0.05) * each) for each in scales)
+    inputs = [
+        graph.x,
+        graph.constant(weights, Quantization(tuple(scales.tolist()), zeros)),
+        graph.constant(
+            graph.random.integers(-500, 500, channels).astype(np.int32),
+            Quantization(products, zeros),
+        ),
+    ]
+    options = {
+        "padding": "VALID",
+        "stride_w": 1,
+        "stride_h": 1,
+        "dilation_w_factor": 1,
+        "dilation_h_factor": 1,
+        "fused_activation_function": "NONE",
+    }
+    out = graph.tensor((*graph.shape()[:-1], channels), 0.06, -7)
+    graph.apply("CONV_2D", inputs, out, options, "Conv2DOptions", 3)
+
+
+def _pixel_shuffle(graph: Graph, block: int) -> None:
+    """PyTorch's: channel c * block * block + y * block + x, in NCHW."""
+    _, height, width, depth = graph.shape()
+    kept = depth // block**2
+    graph.transpose((0, 3, 1, 2))
+    graph.reshape((1, kept, block, block, height, width))
+    graph.transpose((0, 1, 4, 2, 5, 3))
+    graph.reshape((1, kept, height * block, width * block))
+    graph.transpose((0, 2, 3, 1))
+
+
+_SPREAD = ["RESHAPE", "RESHAPE", "CONCATENATION", "RESHAPE"]
+
+
+def test_pixel_shuffle_takes_its_channels_from_the_convolution_in_their_new_order() -> None:
+    graph = Graph((1, 4, 5, 8))
+    _conv(graph, 12)
+    _pixel_shuffle(graph, 2)
+    graph.quantize(0.05)
+    assert _resampled(graph.model()) == ["CONV_2D", "SPLIT", *_SPREAD, "QUANTIZE"]
+
+
+def test_pixel_shuffle_of_anything_else_gets_a_convolution_that_orders_channels() -> None:
+    graph = Graph((1, 4, 5, 12))
+    graph.activation("RELU")
+    _pixel_shuffle(graph, 2)
+    graph.quantize(0.05)
+    assert _resampled(graph.model()) == ["RELU", "CONV_2D", "SPLIT", *_SPREAD, "QUANTIZE"]
+
+
+@pytest.mark.parametrize("dtype", ["INT8", "UINT8"])
+def test_depth_to_space_becomes_a_split_and_a_concatenation(dtype: str) -> None:
+    graph = Graph((1, 4, 5, 8), dtype)
+    options = {"block_size": 2}
+    out = graph.like(graph.x, (1, 8, 10, 2))
+    graph.apply("DEPTH_TO_SPACE", [graph.x], out, options, "DepthToSpaceOptions", 1)
+    assert _resampled(graph.model()) == ["SPLIT", *_SPREAD]
+
+
+def test_pixel_unshuffle_becomes_space_to_depth() -> None:
+    graph = Graph((1, 4, 6, 3))
+    graph.activation("RELU")
+    graph.transpose((0, 3, 1, 2))
+    graph.reshape((1, 3, 2, 2, 3, 2))
+    graph.transpose((0, 1, 3, 5, 2, 4))
+    graph.reshape((1, 12, 2, 3))
+    graph.transpose((0, 2, 3, 1))
+    assert _resampled(graph.model()) == ["RELU", "SPACE_TO_DEPTH", "CONV_2D"]
+
+
+def test_channel_shuffle_becomes_one_convolution() -> None:
+    graph = Graph((1, 4, 5, 12))
+    graph.activation("RELU")
+    graph.reshape((1, 4, 5, 3, 4))
+    graph.transpose((0, 1, 2, 4, 3))
+    graph.reshape((1, 4, 5, 12))
+    assert _resampled(graph.model()) == ["RELU", "CONV_2D"]
+
+
+def test_a_movement_that_is_none_of_these_stays() -> None:
+    graph = Graph((1, 4, 5, 8))
+    graph.activation("RELU")
+    graph.transpose((0, 2, 1, 3))
+    graph.quantize(0.06)
+    assert apply_rule(RULE, graph.model()) is None
+
+
+def test_operators_that_map_stay() -> None:
+    graph = Graph((1, 4, 5, 8))
+    graph.activation("RELU")
+    graph.reshape((1, 20, 8))
+    graph.quantize(0.06)
+    assert apply_rule(RULE, graph.model()) is None
