@@ -246,7 +246,7 @@ class _Conversion:
             self._notes.extend(mended.notes)
             made = made if mended.model is made.model else ModelFile.of(mended.model)
             enforce(made.model, options.io, self._where)
-            outcome = outcome_of(quantized, made, mended.certificates)
+            outcome = outcome_of(quantized, made, mended.certificates, mended.offer)
         self._labels = self._find_labels(made.model)
         agreement = None
         if quantizable is not None:

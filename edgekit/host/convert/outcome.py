@@ -66,15 +66,23 @@ class Outcome(Result):
     unmapped: tuple[Unmapped, ...]
     refused: str = ""  # why the compiler would refuse the file; empty if it does not
     rewrites: tuple[Certificate, ...] = ()
+    # What `edgekit fix` would make of it with rules that change values; None if no more maps.
+    with_fix: Mapped | None = None
 
 
-def outcome_of(before: ModelFile, after: ModelFile, rewrites: tuple[Certificate, ...]) -> Outcome:
+def outcome_of(
+    before: ModelFile,
+    after: ModelFile,
+    rewrites: tuple[Certificate, ...] = (),
+    offer: Model | None = None,
+) -> Outcome:
     """Return what `check` says of an int8 model before and after its rewrites.
 
     Args:
         before: As the quantizer made it.
         after: The model to be written; may be ``before`` itself.
         rewrites: The evidence for the rewrites between them.
+        offer: What `edgekit fix` would make of ``after``, if more of that maps.
     """
     report = check_model(after)
     now = _mapped(report, after.model)
@@ -82,7 +90,9 @@ def outcome_of(before: ModelFile, after: ModelFile, rewrites: tuple[Certificate,
     refusals = [each for each in report.issues if each.severity == "error"]
     first = report.first_blocker
     unmapped = _unmapped(after.model, now.estimated_ms, -1 if first is None else first)
-    return Outcome(now, was, unmapped, str(refusals[0]) if report.refused else "", rewrites)
+    refused = str(refusals[0]) if report.refused else ""
+    fixed = None if offer is None else _mapped(check_model(ModelFile.of(offer)), offer)
+    return Outcome(now, was, unmapped, refused, rewrites, fixed)
 
 
 def estimated_ms(model: Model, mapped: Collection[int]) -> float:
@@ -200,6 +210,14 @@ def render_outcome(outcome: Outcome, output: str) -> list[tuple[str, str]]:
         lines.append(("rewritten", f"by {unique}: {_evidence(outcome.rewrites)}"))
     for number, each in enumerate(outcome.unmapped):
         lines.extend(_blocker_lines(each, now.estimated_ms, output, is_first=number == 0))
+    if outcome.with_fix is not None:
+        lines.append(
+            (
+                "with fix",
+                f"{outcome.with_fix}: edgekit fix {shlex.quote(output)} -o FIXED.tflite (other "
+                "values; it measures the difference)",
+            )
+        )
     return lines
 
 
@@ -208,7 +226,7 @@ def _blocker_lines(
 ) -> list[tuple[str, str]]:
     more = f" and {each.count - 1} more" if each.count > 1 else ""
     layer = f", layer {each.layer}" if each.layer else ""
-    cost = "costs little"
+    cost = f"costs less than {_LITTLE_MS} of {total_ms:.2g} ms"
     if each.costs_ms >= _LITTLE_MS:
         cost = f"costs about {each.costs_ms:.2g} of {total_ms:.2g} ms"
     place = f"operator {each.index} {each.opcode}{more}{layer}"
