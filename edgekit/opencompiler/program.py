@@ -7,10 +7,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Sequence
 
-from edgekit.chip.codegen import Partition, Program
+from edgekit.chip.codegen import BEHIND_CPU, Partition, Program
 from edgekit.chip.codegen.vocabulary import Audit, Vocabulary, audit, read_evidence
 from edgekit.chip.isa.decode import decode
 from edgekit.edgetpu.chip import LATEST_RUNTIME
+from edgekit.edgetpu.rules import SECOND_SUBGRAPH, UNSPECIFIED
 from edgekit.edgetpu.support import judge_operators
 from edgekit.explain import MAPPED
 from edgekit.formats.darwinn import arithmetic_cycles, write_custom_options, write_package
@@ -31,6 +32,9 @@ from edgekit.rewrite.custom_operator import EdgeTpuPart, with_custom_operators
 if TYPE_CHECKING:
     from edgekit.chip.isa.decode import Instruction
     from edgekit.formats.darwinn import Package
+
+# What `check` says of Google's compiler that is not why edgekit's leaves an operator to the CPU.
+_OWN_REASON = (SECOND_SUBGRAPH, UNSPECIFIED)
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,8 @@ def _operators(model: Model, part: Partition) -> tuple[OperatorCount, ...]:
     for index, operator in enumerate(model.main.operators):
         status = MAPPED
         if index not in mapped:
-            known = verdicts[index].status
-            status = known if known != MAPPED else part.reasons[index]
+            known, own = verdicts[index].status, part.reasons[index]
+            is_first = own != BEHIND_CPU and known in _OWN_REASON
+            status = own if is_first or known == MAPPED else known
         rows[operator.label, status] += 1
     return tuple(OperatorCount(opcode, count, status) for (opcode, status), count in rows.items())

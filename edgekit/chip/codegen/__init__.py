@@ -23,18 +23,29 @@ from typing import TYPE_CHECKING
 from edgekit.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from edgekit.chip.codegen.errors import Unsupported
-    from edgekit.chip.codegen.partition import Partition, partition
+    from edgekit.chip.codegen.errors import TooLarge, Unsupported
+    from edgekit.chip.codegen.partition import BEHIND_CPU, Partition, partition
     from edgekit.chip.codegen.program import Program, make_program, make_programs
 
-__all__ = ["Partition", "Program", "Unsupported", "make_program", "make_programs", "partition"]
+__all__ = [
+    "BEHIND_CPU",
+    "Partition",
+    "Program",
+    "TooLarge",
+    "Unsupported",
+    "make_program",
+    "make_programs",
+    "partition",
+]
 
 # Loaded when used: check needs the partition alone, not the stages.
 __getattr__ = lazy_names(
     __name__,
     {
+        "BEHIND_CPU": "edgekit.chip.codegen.partition",
         "Partition": "edgekit.chip.codegen.partition",
         "Program": "edgekit.chip.codegen.program",
+        "TooLarge": "edgekit.chip.codegen.errors",
         "Unsupported": "edgekit.chip.codegen.errors",
         "make_program": "edgekit.chip.codegen.program",
         "make_programs": "edgekit.chip.codegen.program",

@@ -205,12 +205,21 @@ class Legalizer(NodeBuilder):
                 self._add_convolution(plain, base, taken, Window(rows, columns), depthwise=False)
 
     def dense(self, operator: Operator) -> None:
-        """FULLY_CONNECTED: a convolution whose window is the whole map."""
+        """FULLY_CONNECTED: a convolution whose window is the whole map.
+
+        On several vectors, such as the tokens of a transformer, one whose window is a position.
+        """
         source, output = self.root(operator.inputs[0]), operator.outputs[0]
         weights = self._weights(operator.inputs[1])
         height, width, channels = self.shape(source)
-        if height * width * channels != weights.shape[1]:
-            raise Unsupported("a dense layer on several vectors")
+        outputs, inputs = weights.shape
+        if height * width * channels != inputs:
+            number = height * width * channels // inputs
+            vectors = self.shaped(operator.inputs[0], (1, number, inputs))
+            self.set_shape(output, (1, number, outputs))
+            shaped = weights.reshape(outputs, 1, 1, inputs)
+            self._add_convolution(operator, vectors, shaped, Window(), depthwise=False)
+            return
         if self.shape(output)[:2] != (1, 1):
             raise Unsupported("a dense layer that keeps positions")
         shaped = weights.reshape(-1, height, width, channels)

@@ -21,7 +21,12 @@ from edgekit.chip.codegen.geometry import WORD, Axis, Block
 from edgekit.chip.codegen.nests import round_up
 from edgekit.chip.codegen.node_list import shape_of, words_of
 from edgekit.chip.codegen.nodes import COPY, Convolution, Elementwise, Permute, Shape, Window
-from edgekit.chip.codegen.rearrange import place_values, select_channels, take_channels
+from edgekit.chip.codegen.rearrange import (
+    place_columns,
+    place_values,
+    select_channels,
+    take_channels,
+)
 from edgekit.chip.isa.memories import NARROW_BYTES
 
 if TYPE_CHECKING:
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from edgekit.formats.tflite import Operator
 
 _HEIGHT, _WIDTH, _CHANNELS = range(3)
+_ROWS_AND_COLUMNS = (_WIDTH, _HEIGHT, _CHANNELS)  # an order of axes
 _MOST_KINDS = 64  # of outputs of a resize
 _MOST_DIRECT = 16  # kinds that are made at once; else rows first, then columns
 _LARGE_FACTOR = 15  # which Google's compiler refuses to protect precision
@@ -388,16 +394,19 @@ def transpose(builder: NodeBuilder, operator: Operator) -> None:
     what = f"a transpose of {list(sizes)} in the order {order}"
     if order[0] != 0 or len(sizes) > 4:
         raise Unsupported(what)
-    image = builder.image(source)
-    height, width, channels = builder.shape(image)
+    height, width, channels = shape_of(sizes)
     size = height * width * round_up(channels, WORD)
-    if size > _MOST_GATHERED:
-        raise Unsupported(f"{what}: {size:,} bytes; at most {_MOST_GATHERED:,} are moved")
     first = 4 - len(sizes)
     _, *inner = [*range(first), *(axis + first for axis in order)][-4:]
     wanted = inner[0] - 1, inner[1] - 1, inner[2] - 1
+    if size > _MOST_GATHERED:
+        if wanted != _ROWS_AND_COLUMNS:
+            raise Unsupported(f"{what}: {size:,} bytes; at most {_MOST_GATHERED:,} are moved")
+        place_columns(builder, source, output)
+        return
     rows = Axis() if wanted[_HEIGHT] == _HEIGHT else Axis(height, stride=0)
     columns = Axis() if wanted[_WIDTH] == _WIDTH else Axis(width, stride=0)
+    image = builder.image(source)
     builder.nodes.append(Permute(image, output, Window(rows, columns), wanted))
 
 

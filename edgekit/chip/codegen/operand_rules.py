@@ -247,10 +247,9 @@ def _same_shape(builder: NodeBuilder, operator: Operator) -> tuple[int, int]:
         roots = builder.root(first), builder.root(second)
         shapes = [builder.tensors[index].shape for index in (first, second)]
         if shapes[0] == shapes[1]:
-            if builder.shape(roots[0]) != builder.shape(roots[1]):
-                raise Unsupported("operands that lie in different order")
-            builder.set_shape(output, builder.shape(roots[0]))
-            return roots
+            lies = builder.shape(roots[0])
+            builder.set_shape(output, lies)
+            return roots[0], builder.shaped(roots[1], lies)
     shape = builder.shape(output)
     made = [
         -1 if builder.is_constant(index) else _broadcast(builder, index, shape)

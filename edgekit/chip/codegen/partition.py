@@ -29,6 +29,7 @@ class Partition:
     mapped: tuple[int, ...]
     reasons: dict[int, str]
     network: Network
+    owners: tuple[int, ...]  # the operator of each node of the network
 
 
 def partition(model: Model, excluded: Collection[int] = ()) -> Partition:
@@ -41,6 +42,7 @@ def partition(model: Model, excluded: Collection[int] = ()) -> Partition:
     legalizer = Legalizer(model)
     flow = DataFlow()
     reasons: dict[int, str] = {}
+    owners: list[int] = []
     for number, operator in enumerate(model.main.operators):
         reason = BEHIND_CPU if flow.is_blocked(operator) else ""
         if not reason and number in excluded:
@@ -50,9 +52,12 @@ def partition(model: Model, excluded: Collection[int] = ()) -> Partition:
                 legalizer.take(operator)
             except Unsupported as refusal:
                 reason = str(refusal)
+            owners += [number] * (len(legalizer.nodes) - len(owners))
         flow.place(operator, CPU if reason else TPU)
         if reason:
             reasons[number] = reason
     mapped = tuple(n for n in range(len(model.main.operators)) if n not in reasons)
     inputs, outputs = ends_of(model, mapped)
-    return Partition(mapped, reasons, legalizer.network(inputs, outputs))
+    network = legalizer.network(inputs, outputs)
+    owners += mapped[-1:] * (len(network.nodes) - len(owners))  # copies of inputs to outputs
+    return Partition(mapped, reasons, network, tuple(owners))

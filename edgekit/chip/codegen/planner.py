@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterator
 
-from edgekit.chip.codegen.errors import Unsupported
+from edgekit.chip.codegen.errors import TooLarge, Unsupported
 from edgekit.chip.codegen.layout import Layout, whole_layout
 from edgekit.chip.codegen.narrow import Places, allocate, live_bytes, scratch_bytes
 from edgekit.chip.codegen.nodes import Network
@@ -38,10 +38,12 @@ def plan_layout(network: Network) -> tuple[Layout, list[InputStage], Places]:
     """The layout of a network, its whole inputs, and all places in narrow memory.
 
     Raises:
-        Unsupported: No plan fits.
+        TooLarge: No plan fits.
+        Unsupported: A node does not fit alone.
     """
     layout = whole_layout(network)
-    if max(live_bytes(layout)) <= NARROW_BYTES:
+    live = live_bytes(layout)
+    if max(live) <= NARROW_BYTES:
         try:
             inputs = _inputs(layout)
             return layout, inputs, allocate(layout, inputs)
@@ -58,9 +60,13 @@ def plan_layout(network: Network) -> tuple[Layout, list[InputStage], Places]:
             return sliced, inputs, allocate(sliced, inputs)
         except Unsupported:
             continue
-    raise Unsupported(
-        f"the activations of a step need {max(live_bytes(layout)):,} bytes of each tile's "
-        f"{NARROW_BYTES:,}, and no way to compute them in slices fits"
+    node = live.index(max(live)) if planner.blocked is None else planner.blocked
+    raise TooLarge(
+        f"the activations of a step need {max(live):,} bytes of each tile's {NARROW_BYTES:,}"
+        + (", which leaves too few for buffers," if max(live) <= NARROW_BYTES else ",")
+        + " and no way to compute them in slices fits",
+        network,
+        node,
     )
 
 
@@ -90,6 +96,7 @@ class _Planner:
         self._sizes = {tensor: block.size_bytes for tensor, block in whole.blocks.items()}
         self._number = len(network.nodes)
         self._plans: dict[Segment, tuple[int, int] | None] = {}
+        self.blocked: int | None = None  # the first node that no plan reaches the end of
         self._extra = scratch_bytes(whole)
         given = [network.root(tensor) for tensor in network.inputs]
         outputs = {network.root(tensor) for tensor in network.outputs}
@@ -117,6 +124,8 @@ class _Planner:
                 if there is None or steps < there[0]:
                     best[edge.end] = steps, place, edge.segment
         if best[self._number] is None:
+            if self.blocked is None:
+                self.blocked = max(k for k, found in enumerate(best) if found is not None)
             return None
         segments, place = [], self._number
         while place > 0:

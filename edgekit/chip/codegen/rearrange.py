@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
-from typing import Iterator, Sequence
+from typing import TYPE_CHECKING, Iterator, Sequence
 
 import numpy as np
 
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import WORD, Axis, Block
 from edgekit.chip.codegen.nests import round_up
-from edgekit.chip.codegen.node_list import NodeList, words_of
+from edgekit.chip.codegen.node_list import NodeList, shape_of, words_of
 from edgekit.chip.codegen.nodes import (
     COPY,
     Convolution,
@@ -26,6 +26,9 @@ from edgekit.chip.codegen.nodes import (
     Shape,
     Window,
 )
+
+if TYPE_CHECKING:
+    from edgekit.chip.codegen.builder import NodeBuilder
 
 _MOST_COPIES = 512  # of one reshape
 _MOST_BYTES = 96_000  # of a tile, for a tensor whose positions a reshape moves
@@ -143,6 +146,28 @@ def place_values(
     between = builder.add_temporary(builder.tensors[source], middle)
     place_values(builder, source, between, 0, stage)
     place_values(builder, between, output, first, COPY)
+
+
+def place_columns(builder: NodeBuilder, source: int, output: int) -> None:
+    """Copy each column of the source to a row of the output: anchors of a detector, for example.
+
+    The columns are channels of an image with as many positions as the source has rows, often the
+    one that was reshaped to the source.
+
+    Raises:
+        Unsupported: It needs too many copies or too much memory.
+    """
+    height, width, channels = shape_of(builder.tensors[source].shape)
+    root = builder.root(source)
+    rows, columns, joined = builder.shape(root)
+    if (rows * columns, joined) != (height, width * channels):
+        root = builder.shaped(source, (1, height, width * channels))
+    before, image_width = len(builder.nodes), builder.shape(root)[1]
+    for column in range(width):
+        tensor, channel = take_channels(builder, root, column * channels, channels)
+        walks = _Walk(0, 1, image_width), _Walk(column * height, 1, height)
+        _copy(builder, (tensor, channel), (output, 0), channels, walks, height, COPY)
+    _check(builder, source, (width, height, channels), len(builder.nodes) - before)
 
 
 def _flattened(builder: NodeList, source: int, output: int, stage: OutputStage) -> bool:

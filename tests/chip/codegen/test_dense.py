@@ -87,3 +87,23 @@ def test_dense_layers_that_do_not_fit_the_chip_run_on_one_tile(compare: Compare)
     model = _layers(0, (1, 2048), (2048, 2048, 2048))
     assert compare(model, random_feeds(model, 1)).reasons == {}
     assert _steps(model) == 3 * (2048 // 4) * (2048 // 64)
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs"), [((1, 49, 32), 65), ((1, 5, 7, 8), 12), ((1, 16, 130), 3)]
+)
+def test_a_dense_layer_on_several_vectors(
+    compare: Compare, shape: tuple[int, ...], outputs: int
+) -> None:
+    """As in a transformer: on each token."""
+    graph = Graph(np.random.default_rng(5), "INT8")
+    given = graph.activation(shape, 1.0)
+    weights, mean = graph.weights((outputs, shape[-1]), 0, per_channel=False)
+    spread = mean * float(np.sqrt(shape[-1]))
+    made = graph.activation((*shape[:-1], outputs), spread)
+    inputs = given, weights, graph.bias(given, weights, outputs, spread)
+    options = {"fused_activation_function": "RELU", "keep_num_dims": True}
+    graph.add("FULLY_CONNECTED", inputs, made, "FullyConnectedOptions", **options)
+    subgraph = Subgraph(tuple(graph.tensors), (given,), (made,), tuple(graph.operators), "main")
+    model = Model((subgraph,), tuple(graph.buffers), "tokens")
+    assert compare(model, random_feeds(model, 1), random_feeds(model, 2)).reasons == {}

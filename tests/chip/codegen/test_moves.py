@@ -281,3 +281,14 @@ def test_a_transpose_of_much_is_refused() -> None:
     graph.add("TRANSPOSE", (image, graph.integers([0, 3, 1, 2])), made)
     (reason,) = partition(_model(graph, (image,), (made,))).reasons.values()
     assert reason.startswith("a transpose of [1, 40, 40, 65] in the order [0, 3, 1, 2]")
+
+
+def test_anchors_of_a_large_map_become_rows(compare: Compare) -> None:
+    """As in YOLOv5's heads: more values than one transposition moves at once."""
+    graph = Graph(np.random.default_rng(4), "INT8")
+    given = graph.activation((1, 20, 30, 3 * 61), 1.0)
+    part = _reshape(graph, given, (1, 600, 3, 61))
+    made = graph.like(part, (1, 3, 600, 61))
+    graph.add("TRANSPOSE", (part, graph.integers([0, 2, 1, 3])), made)
+    model = _model(graph, (given,), (_relu(graph, made),))
+    assert compare(model, random_feeds(model, 1)).reasons == {}
