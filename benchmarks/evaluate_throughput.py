@@ -32,7 +32,7 @@ from edgekit.evaluate import evaluate
 from edgekit.runtime import Runner
 from edgekit.runtime.interpreters import load_library
 
-_AS_PILLOW = "filter=bilinear"
+_AS_PILLOW = "mean=128,std=128,filter=bilinear"  # as in the loop
 
 
 def tutorial_loop(model: Path, files: list[Path]) -> tuple[float, float]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from edgekit.tasks import Prepared
 
 _BATCH_S = 5e-3  # a batch takes about this long, so that the time between batches does not matter
+# Slower networks lose little between inferences; to make and compare a copy takes 0.1 s or more.
+_SLOW_S = 0.3e-3
 
 _PIXELS = np.arange(256, dtype=np.uint8)
 _SIGN = np.uint8(0x80)
@@ -91,7 +93,8 @@ class Engine:
             return
         wanted = largest_batch
         if not exactly:
-            wanted = int(min(largest_batch, _BATCH_S / float(percentiles(self.times_s, (50,))[0])))
+            typical_s = float(percentiles(self.times_s, (50,))[0])
+            wanted = int(min(largest_batch, _BATCH_S / typical_s)) if typical_s < _SLOW_S else 1
         if wanted > self.batch and self._seen:
             copy = with_batch(self.single.model, wanted)
             if copy is not None:

@@ -13,6 +13,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
@@ -34,6 +35,10 @@ _TIMED_SAMPLES = 100
 _TIMED_S = 0.15
 _CHUNK_BYTES = 1 << 20  # of real inputs: fits into a core's cache
 _LARGEST_CHUNK = 128
+# A chunk ends with a call of the main thread, which interrupts a worker. For a fast network, chunks
+# are longer, up to this time and size.
+_CHUNK_S = 10e-3
+_MOST_CHUNKS_IN_ONE = 4
 # Chunks per worker in the queue: the worker itself reads the samples, so a waiting chunk costs
 # nothing, and a slow worker does not delay the others.
 _AHEAD = 16
@@ -118,15 +123,19 @@ def run_all(
     if hasattr(plan.dataset, "digest"):
         run.outcome.begin(plan.dataset.digest(plan.total or 0))
     start = run.replay() if journal is not None else 0
-    chunks = iter_chunks(plan.dataset, plan.size, start, plan.limit)
     pending: deque[Future[dict[str, Any]]] = deque()
     ahead = plan.workers * (_AHEAD if hasattr(plan.dataset, "chunk") else _AHEAD_DRAWN)
     with ThreadPoolExecutor(plan.workers) as pool:
         try:
+            chunks = run.chunks(start)
+            while not run.is_timed:
+                # Read by all workers, then timed while none of them works.
+                first = list(islice(chunks, plan.workers))
+                for chunk, batch in zip(first, list(pool.map(lambda each: each.load(), first))):
+                    run.add(run.timed(chunk, batch))
+                if not first:
+                    break
             for chunk in chunks:
-                if not run.is_timed:
-                    run.add(run.timed(chunk))
-                    continue
                 pending.append(pool.submit(run.answer, chunk))
                 while pending and (pending[0].done() or len(pending) > ahead):
                     run.add(pending.popleft().result())
@@ -153,7 +162,18 @@ class _Run:
         self.outcome = Outcome()
         self._begin = time.monotonic()
         self._done = 0
+        self._size = plan.size  # samples per chunk
         self.is_timed = False  # whether the latencies are measured
+
+    def chunks(self, start: int) -> Iterator[Chunk]:
+        """Yield the samples from ``start`` on; chunks may be longer once latencies are measured."""
+        plan = self._plan
+        for chunk in iter_chunks(plan.dataset, plan.size, start, plan.limit):
+            yield chunk
+            if self._size > plan.size and hasattr(plan.dataset, "chunk"):
+                rest = chunk.start + chunk.count
+                yield from iter_chunks(plan.dataset, self._size, rest, plan.limit)
+                return
 
     def replay(self) -> int:
         """Add up the journal's entries; return the index of the first sample that is not in it."""
@@ -194,9 +214,8 @@ class _Run:
                 rows = watch.due(chunk.start, inputs)
                 watch.take(0, rows, [engine.answer(rows) for engine in self._engines], every=True)
 
-    def timed(self, chunk: Chunk) -> dict[str, Any]:
+    def timed(self, chunk: Chunk, batch: Batch) -> dict[str, Any]:
         """Answer a chunk one sample at a time, while no other thread works."""
-        batch = chunk.load()
         before = [len(engine.times_s) for engine in self._engines]
         with _naming_nan(batch):
             outputs = [engine.run_timed(batch.inputs) for engine in self._engines]
@@ -224,7 +243,7 @@ class _Run:
         if self._journal is not None:
             self._journal.write(entry)
         self._count(entry)
-        if "times_s" in entry:
+        if "times_s" in entry and not self.is_timed:
             self._end_timing()
 
     def _count(self, entry: Mapping[str, Any]) -> None:
@@ -257,8 +276,11 @@ class _Run:
         has_time = time.monotonic() - self._begin < _TIMED_S
         if not times_s or (len(times_s) < _TIMED_SAMPLES and has_time):
             return
+        inference_s = sum(float(np.median(engine.times_s)) for engine in self._engines)
+        wanted = min(_LARGEST_CHUNK, _MOST_CHUNKS_IN_ONE * self._size, int(_CHUNK_S / inference_s))
+        self._size = max(self._size, wanted)
         for engine in self._engines:
-            engine.specialize(self._plan.workers, self._plan.size)
+            engine.specialize(self._plan.workers, self._size)
         self.is_timed = True
         if self._journal is not None:
             self._journal.write({"cpu_batches": [engine.batch for engine in self._engines]})

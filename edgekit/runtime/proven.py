@@ -58,7 +58,7 @@ def identity(content: bytes, model: Model, *how: object) -> str:
 
 
 def _address(array: NDArray[np.uint8]) -> int:
-    return int(array.ctypes.data)
+    return int(array.__array_interface__["data"][0])  # not .ctypes, which is slower
 
 
 def is_proven(key: str) -> bool:

@@ -17,6 +17,8 @@ def is_stateful(model: Model) -> bool:
 
 def assigns_resources(model: Model) -> bool:
     """Whether ``model`` assigns resource variables outside its initialization."""
+    if not any(operator.opcode == _ASSIGN for _, _, operator in model.operators()):
+        return False
     once = {
         operator.options.get(_ONCE_SUBGRAPH)
         for _, _, operator in model.operators()

@@ -300,3 +300,30 @@ def test_the_default_filter_is_that_of_keras() -> None:
     assert np.abs(_preprocessed(pixels, (7, 5)) - expected).max() <= 1
     smoothed = _preprocessed(pixels, (7, 5), filter="bilinear")
     assert math.sqrt(((smoothed - expected) ** 2).mean()) > 10
+
+
+@pytest.mark.parametrize("size", [(40, 16), (40, 61), (1300, 120), (17, 90)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_bilinear_is_the_same_on_every_machine(size: tuple[int, int], channels: int) -> None:
+    """Sums of 13 bits along rows, rounded to 3, and of 10 bits along columns: integers, no ties.
+
+    The widest image does not fit into one block.
+    """
+    pixels = _photo(61, 75, channels)
+    left, right, across = _two_taps(61, size[0], 13)
+    upper, lower, down = _two_taps(75, size[1], 10)
+    wide = pixels.astype(np.int64)
+    sums = (wide[:, left] << 13) + (wide[:, right] - wide[:, left]) * across[:, None]
+    kept = (sums + (1 << 9)) >> 10
+    total = (kept[upper] << 10) + (kept[lower] - kept[upper]) * down[:, None, None]
+    expected = (total + (1 << 12)) >> 13
+    np.testing.assert_array_equal(resample(pixels, size, "tf-bilinear"), expected)
+
+
+def _two_taps(count: int, num_out: int, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    scale = np.float32(np.float32(count) / np.float32(num_out))
+    centre = (np.arange(num_out, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
+    below = np.floor(centre)
+    weight = np.rint((centre - below) * np.float32(1 << bits)).astype(np.int64)
+    low, high = (np.clip(each, 0, count - 1).astype(int) for each in (below, np.ceil(centre)))
+    return low, high, weight

@@ -118,7 +118,7 @@ def _feeds(
         ]
     if not feeds:
         raise Refused(
-            "usage",
+            "model.unsupported",
             "the graph does not have a placeholder to feed",
             where=path,
             why=f"its first nodes are {[n.name for n in list(nodes.values())[:_LISTED]]}",
@@ -132,7 +132,7 @@ def _find_outputs(graph: Graph, path: str) -> list[str]:
     leaves = [n.name for n in graph.node if n.name not in consumed and n.op not in _NO_OUTPUT]
     if len(leaves) != 1:
         raise Refused(
-            "usage",
+            "model.unsupported",
             f"the graph's output is not clear: {len(leaves)} nodes are not read by another",
             where=path,
             why=f"candidates: {leaves[:_LISTED]}",

@@ -76,7 +76,7 @@ def _choose(names: list[str], wanted: str | None, path: str) -> str:
         )
     missing = "is not clear" if wanted is None else f"{wanted!r} does not exist"
     raise Refused(
-        "usage",
+        "model.unsupported" if wanted is None else "usage",
         f"the signature to convert {missing}",
         where=path,
         why=f"the SavedModel has {sorted(names)}",

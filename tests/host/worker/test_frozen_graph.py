@@ -37,7 +37,7 @@ def _convert(path: Path, tmp_path: Path, **options: Any) -> ConvertResult:  # no
 
 
 def test_two_candidates_are_named(graph: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="output is not clear") as caught:
+    with pytest.raises(UnsupportedModelError, match="output is not clear") as caught:
         _convert(graph, tmp_path)
     assert "left" in caught.value.why
     assert "right" in caught.value.why
