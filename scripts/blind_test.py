@@ -27,7 +27,13 @@ from edgekit import convert, evaluate, files
 from edgekit.host.convert.child import kept_converters
 from edgekit.runtime import Runner
 from edgekit.runtime.quality import GOOD, UNKNOWN
-from scripts import blind_mild, blind_networks, blind_networks_2, blind_networks_3
+from scripts import (
+    blind_mild,
+    blind_networks,
+    blind_networks_2,
+    blind_networks_3,
+    blind_networks_4,
+)
 from scripts.blind_parts import (
     ACCURACY,
     ERROR,
@@ -46,6 +52,7 @@ _SETS = {
     "second": blind_networks_2,
     "mild": blind_mild,
     "third": blind_networks_3,
+    "fourth": blind_networks_4,
 }
 # (good, bad): the change of a score from float to int8 that is still good, and that is bad.
 _MOST_LOST = {ACCURACY: (0.02, 0.05)}  # a difference

@@ -7,6 +7,7 @@ output, for any number of samples.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, List, Tuple
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     _Targets = List[Tuple[NDArray[Any], NDArray[Any]]]  # the reference's and the model's
 
 _FEW_COLUMNS = 16
-_FEW_NUMBERS = 16  # in a row: each may be a target by itself, as in a regression
+FEW_NUMBERS = 16  # in a row: each may be a target by itself, as in a regression
 MOST_TARGETS = 4  # outputs with at most so many numbers are targets of a regression
 _MOST_KEPT = 1024  # keep the targets of so many samples, for their logarithms
 _LONG_TAIL = 16.0  # times the median: positive targets that reach further are of several sizes
@@ -79,7 +80,9 @@ class OutputRecord(OutputDifference):
     parts: tuple[PartRecord, ...] = ()
     # For a row of few numbers: the centred ratio of each, in dB; None for one that does not vary.
     elements_snr_db: tuple[float | None, ...] = ()
-    # For targets: 20 log10 of the mean absolute variation about the mean, divided by the mean
+    # For such a row: the share of the samples in which the same number is the largest.
+    same_largest: float | None = None
+    # For such a row: 20 log10 of the mean absolute variation about the mean, divided by the mean
     # absolute error. Few values with a large error count less than in ``centred_snr_db``.
     absolute_snr_db: float | None = None
     # For positive targets of very different sizes: the centred ratio of their logarithms, in dB.
@@ -167,6 +170,7 @@ class OutputSums(DifferenceSums):
         self._high = self._model_high = -np.inf
         self._axes: tuple[ChannelSums, ...] = ()
         self._targets: _Targets = []
+        self._largest_at: Counter[int] = Counter()  # places of the reference's largest number
 
     def _add(self, reference: NDArray[Any], model: NDArray[Any]) -> None:
         if not self._count:
@@ -175,10 +179,10 @@ class OutputSums(DifferenceSums):
             self._axes = tuple(ChannelSums(axis, shape) for axis in channel_axes(shape))
         super()._add(reference, model)
         self._add_ranges(reference, model)
-        if self._mean.size <= MOST_TARGETS and self._count <= _MOST_KEPT:
-            self._targets.append(
-                (reference.reshape(len(reference), -1), model.reshape(len(model), -1))
-            )
+        if self._mean.size <= FEW_NUMBERS and self._count <= _MOST_KEPT:
+            rows = reference.reshape(len(reference), -1)
+            self._targets.append((rows, model.reshape(len(model), -1)))
+            self._largest_at.update(rows.argmax(axis=1).tolist())
         for axis in self._axes:
             axis.add(reference, model)
 
@@ -224,9 +228,14 @@ class OutputSums(DifferenceSums):
             hits=self._axes[-1].hits() if self._axes else None,
             parts=find_parts(self._axes, spread, self._noise),
             elements_snr_db=_elements(spread.reshape(-1), self._noise.reshape(-1)),
+            same_largest=self._same_largest(),
             absolute_snr_db=_absolute_ratio(self._targets) if self._targets else None,
             log_snr_db=_log_ratio(self._targets) if self._targets else None,
         )
+
+    def _same_largest(self) -> float | None:
+        counts = self._largest_at.values()
+        return max(counts) / sum(counts) if counts else None
 
     def _spread_power(self) -> NDArray[np.float64]:
         """The power about the mean, corrected for the number of samples."""
@@ -313,7 +322,7 @@ def _log_ratio(targets: _Targets) -> float | None:
 
 
 def _elements(spread: NDArray[np.float64], noise: NDArray[np.float64]) -> tuple[float | None, ...]:
-    if not 1 < spread.size <= _FEW_NUMBERS:
+    if not 1 < spread.size <= FEW_NUMBERS:
         return ()
     least = _LEAST_SPREAD**2 * spread.max()
     return tuple(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterator, Sequence
 
 from edgekit.result import Result
-from edgekit.runtime.agreement import MOST_TARGETS
+from edgekit.runtime.agreement import FEW_NUMBERS, MOST_TARGETS
 from edgekit.runtime.channels import LEAST_HITS, LOGIT_DECISION
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ LEVELS = (UNKNOWN, GOOD, DOUBTFUL, BAD)  # from the least to the most severe
 # Of each pair: a value below the first is bad, below the second doubtful.
 # Signal about each element's mean, divided by noise.
 SNR_LIMITS_DB = (8.0, 12.0)
+# For a row of 5 to 16 logits if both models nearly always agree which one is the largest: only how
+# large it is differs.
+SURE_SNR_LIMITS_DB, SURE_SAME_LARGEST = (8.0, 9.0), 0.98
 # For an output of at most MOST_TARGETS numbers also the ratio of the mean absolute values: the
 # network was trained to be exact in each. The few values of a long tail that are cut off do not
 # decide it; in the ratio of powers they may be all of the noise.
@@ -41,6 +44,9 @@ CHANNEL_F1_LIMITS = (0.25, 0.5)  # of the label or class with the lowest F1
 # The share of a target's values that are outside the range of calibration: above the first
 # doubtful, above the second bad. 100 samples that represent the data leave out about 2 %.
 CUT_OFF_LIMITS = (0.08, 0.16)
+# A row of 5 to 16 numbers is a regression's, not the logits of classes, if the models agree on the
+# largest one less often than the first, or if it is the same one more often than the second.
+LEAST_SAME_LARGEST, MOST_SAME_LARGEST = 0.9, 0.6
 PROBABILITY_STEP = 1 / 256  # TensorFlow Lite's LOGISTIC and SOFTMAX have no other
 LEAST_PART = 1 / 8  # of the channels; fewer narrow ones may be unused
 COARSEST_LOGIT = 0.3  # a step between neighbouring logits
@@ -192,7 +198,7 @@ def _noise(record: OutputRecord, reference: str, inputs_cut_off: float) -> Itera
             return
         ratio = 0.0
     is_target = _is_target(record)
-    level = _level(ratio, SNR_LIMITS_DB)
+    level = _level(ratio, SURE_SNR_LIMITS_DB if _is_sure(record) else SNR_LIMITS_DB)
     words = f"{record.name}: {_lost(ratio, reference)}"
     absolute = record.absolute_snr_db
     if is_target and absolute is not None and level == GOOD:
@@ -227,11 +233,26 @@ def _cut_off(record: OutputRecord) -> Iterator[Finding]:
 
 
 def _is_target(record: OutputRecord) -> bool:
-    """Whether an output contains the few numbers of a regression."""
+    """Whether an output contains the few numbers of a regression.
+
+    More than `MOST_TARGETS` may also be the logits of classes. In these each number is the largest
+    at times, and the model mostly agrees which one is.
+    """
     numbers = 1
     for size in record.shape[1:]:
         numbers *= size
-    return record.hits is None and numbers <= MOST_TARGETS
+    if record.hits is not None or numbers > FEW_NUMBERS:
+        return False
+    if numbers <= MOST_TARGETS or record.argmax is None or record.same_largest is None:
+        return numbers <= MOST_TARGETS
+    return record.argmax < LEAST_SAME_LARGEST or record.same_largest > MOST_SAME_LARGEST
+
+
+def _is_sure(record: OutputRecord) -> bool:
+    """Whether a row of few numbers looks like logits, and both models name the same class."""
+    if record.argmax is None or record.same_largest is None or _is_target(record):
+        return False
+    return record.argmax >= SURE_SAME_LARGEST
 
 
 def _level(value: float, limits: tuple[float, float]) -> str:

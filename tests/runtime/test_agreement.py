@@ -356,3 +356,30 @@ def test_the_share_of_an_input_that_is_cut_off_leaves_out_what_is_just_outside()
     real = InputRanges(_info((1, 4)))
     real.add(np.array([[9.0, -9.0, 0.0, 1.0]]))
     assert real.cut_off == 0
+
+
+def test_a_row_of_several_targets_must_be_as_close_as_a_single_one() -> None:
+    """The next 6 values of a series are targets, although 6 logits would have the same shape."""
+    expected = np.cumsum(_RNG.normal(size=(200, 6)), axis=1)
+    actual = expected + _RNG.normal(scale=0.35, size=expected.shape)  # about 14 dB
+    level, (finding,) = judge_output(_record(expected, actual))
+    assert level == DOUBTFUL
+    assert finding.code == "quality.noise"
+    rising = expected + 20 * np.arange(6)  # the last one is always the largest
+    record = _record(rising, rising + _RNG.normal(scale=0.35, size=rising.shape))
+    assert (record.argmax, record.same_largest) == (1.0, 1.0)
+    assert judge_output(record)[0] == DOUBTFUL
+    assert _verdict(expected, expected + _RNG.normal(scale=0.1, size=expected.shape)) == GOOD
+
+
+def test_logits_that_name_the_same_class_may_be_less_close() -> None:
+    classes = _RNG.integers(0, 8, 200)
+    logits = _RNG.normal(scale=1.5, size=(200, 8))
+    logits[np.arange(200), classes] += 12
+    noisy = logits + _RNG.normal(scale=1.2, size=logits.shape)
+    assert _verdict(logits, noisy) == GOOD
+    record = _record(logits, np.minimum(logits, 8.2))  # the largest ones are cut off
+    assert record.argmax == 1.0
+    assert record.centred_snr_db is not None
+    assert 9 < record.centred_snr_db < 12
+    assert judge_output(record)[0] == GOOD
