@@ -169,7 +169,7 @@ def _defect(corpus: Corpus) -> Iterator[Network]:
             place, slope = corpus.rng.uniform(10, 30), corpus.rng.uniform(-0.5, 0.5)
             start = corpus.rng.integers(0, 20)
             near = abs(rows - place - slope * (columns - 20)) < 1.5
-            mask |= near & (columns >= start) & (columns < start + 20)
+            mask[near & (columns >= start) & (columns < start + 20)] = True
         ground -= masks * corpus.rng.uniform(0.15, 0.35, (count, 1, 1))
         return np.clip(ground, 0, 1)[..., None].astype(np.float32), masks
 

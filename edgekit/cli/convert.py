@@ -283,6 +283,7 @@ def _calibrated(result: ConvertResult) -> str:
 
 def _agreement(result: ConvertResult) -> Iterator[str]:
     from edgekit.evaluate.outputs import describe_agreement
+    from edgekit.runtime.quality import UNKNOWN
 
     agreement = result.agreement
     if agreement is None:
@@ -293,6 +294,11 @@ def _agreement(result: ConvertResult) -> Iterator[str]:
         yield f"by labels  the float model is right on {check.num_right} of {check.num_samples}"
     apart = "not used for calibration" if result.held_out else "the calibration samples"
     yield f"judged on  {result.num_judged} samples, {apart}"
+    if result.like_training is None and agreement.verdict != UNKNOWN:
+        yield (
+            "not shown  whether these samples are like the training data: neither the network nor "
+            "labels show it; edgekit evaluate --against compares with the float model on others"
+        )
 
 
 def _against_float(ratio: float) -> str:

@@ -36,6 +36,7 @@ _LEAST_SHARE = 0.005  # of all pixels; rarer classes do not count
 _LEAST_ANSWERS = 10
 # If this many answers all name one class, out of this many or more, that is not by chance.
 _MANY_ANSWERS, _LEAST_CLASSES = 50, 3
+_LEAST_NAMED = 0.02  # of all answers: a class that is named more rarely may be an error
 _SUM_SLACK = 0.05  # the sum of quantized probabilities may differ from 1 by this much
 _LEAST_ERRORS = 2  # one error may be chance
 # The additional share of wrong answers, by the reference's own probabilities: above the first
@@ -71,7 +72,8 @@ class DecodedRecord(Result):
     by how much the accuracy falls if the reference's probabilities are true: the mean difference
     between its probabilities of its own best class and of the model's. ``worst_class`` is the class
     with the lowest ``worst_share`` of kept answers (for masks: intersection over union), among
-    those with enough answers. ``num_named`` is how many of ``num_classes`` the reference names.
+    those with enough answers. ``num_named`` is how many of ``num_classes`` the reference names,
+    each on 2 % of the samples or more.
     """
 
     task: str
@@ -142,7 +144,7 @@ class DecodedSums:
             only_class=self._only_class(),
             overlap=self._overlap / self._found if self.task == DETECTION and self._found else None,
             num_classes=max(2, self._num_scores) if self.task == CLASSIFICATION else None,
-            num_named=len(self._kept) if self.task == CLASSIFICATION else None,
+            num_named=self._num_named() if self.task == CLASSIFICATION else None,
         )
         return replace(record, verdict=_verdict(record))
 
@@ -159,6 +161,10 @@ class DecodedSums:
         if not is_one or self._num_scores < _LEAST_CLASSES or self._reference < _MANY_ANSWERS:
             return None
         return next(iter(self._kept))
+
+    def _num_named(self) -> int:
+        least = _LEAST_NAMED * self._reference
+        return sum(total >= least for total, _ in self._kept.values())
 
     def _class_shares(self) -> Iterator[tuple[int, float]]:
         """Yield each class with enough answers of the reference, and the kept share of them."""

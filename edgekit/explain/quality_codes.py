@@ -20,7 +20,8 @@ QUALITY_CODES = tuple(
             "The error of an output is large compared with its variation",
             "The signal-to-noise ratio is below 12 dB: the error is a quarter or more of the "
             "variation of the float model's outputs (around each element's own mean over the "
-            "samples). Outputs of up to 4 numbers that are not scores need 20 dB.",
+            "samples). Outputs of up to 4 numbers that are not scores need 20 dB, and so do rows "
+            "of up to 16 numbers that do not look like the logits of classes.",
             _LOOK,
         ),
         (
@@ -113,9 +114,10 @@ QUALITY_CODES = tuple(
             "quality.few_answers",
             "The float model's answers to the calibration samples hardly differ",
             "It gives all samples nearly the same answer, or names one class on 50 samples or "
-            "more, or less than half of its classes on 10 samples or more for each. Samples of one "
-            "kind, or pixels that are scaled in another way than in training, look like this; the "
-            "int8 model's agreement on them says nothing about others.",
+            "more (others on less than 2 %), or less than half of its classes on 10 samples or "
+            "more for each. Samples of one kind, or pixels that are scaled in another way than in "
+            "training, look like this; the int8 model's agreement on them says nothing about "
+            "others.",
             "Give samples of all classes; check --preprocess and the scaling of the samples.",
         ),
         (

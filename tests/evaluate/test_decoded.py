@@ -141,6 +141,13 @@ def test_one_class_on_all_of_many_samples_is_reported() -> None:
     assert _compare(CLASSIFICATION, [(flag, flag)] * 60).only_class is None
 
 
+def test_classes_count_as_named_if_they_are_not_named_by_chance() -> None:
+    low, high = Scores(np.array([0.1])), Scores(np.array([0.9]))
+    for number, named in ((1, 1), (4, 2)):
+        record = _compare(CLASSIFICATION, [(low, low)] * 99 + [(high, high)] * number)
+        assert (record.num_classes, record.num_named) == (2, named)
+
+
 def test_objects_that_are_found_with_poor_boxes_are_reported() -> None:
     wide = (0.1, 0.1, 0.4, 0.6)  # 0.3 by 0.5 where the other is 0.3 by 0.3
     record = _compare(DETECTION, [(_objects(_A), _objects(wide))] * 12)

@@ -220,6 +220,7 @@ class _Conversion:
         self._label_check: LabelCheck | None = None
         self._notes: list[str] = []
         self._unlike: tuple[Finding, ...] = ()  # why the samples are not like the training data
+        self._has_statistics = False  # whether the network contains some of its training data
         self._improver: Improver | None = None
         self._trained: dict[str, tuple[float, float]] = {}  # ranges of quantization-aware training
         self._loader = "tflite"
@@ -239,6 +240,7 @@ class _Conversion:
                 made = self._quantize(child, quantizable)
                 if self._calibration is not None:
                     self._unlike = unlike_training(child.statistics, self._calibration.count)
+                    self._has_statistics = bool(child.statistics)
         outcome = None
         if options.mode == "int8":
             made = quantized = self._fix_model(made)
@@ -281,6 +283,7 @@ class _Conversion:
             promised_range=calibration.promised_range if calibration else None,
             num_judged=judged.num_judged if judged else 0,
             held_out=judged.is_held_out if judged else None,
+            like_training=self._like_training(agreement),
             label_check=self._label_check,
             data=self._dataset.describe() if self._dataset else {},
             agreement=agreement,
@@ -541,6 +544,13 @@ class _Conversion:
         by_labels = self._check_labels_right(answers, macs)
         self._notes.extend(each.text for each in by_labels)
         return agreement.with_unlike((*agreement.unlike, *by_labels))
+
+    def _like_training(self, agreement: Agreement | None) -> bool | None:
+        if agreement is not None and agreement.unlike:
+            return False
+        found = self._label_check
+        is_shown = self._has_statistics or (found is not None and not found.is_guessing)
+        return True if is_shown else None
 
     def _check_finite(self, agreement: Agreement, num_judged: int, *, is_random: bool) -> None:
         """Warn of samples that the float model answers with NaN or infinity.

@@ -62,6 +62,9 @@ class ConvertResult(Result):
     promised_range: tuple[float, float] | None = None
     num_judged: int = 0  # samples that the agreement was measured on
     held_out: bool | None = None  # whether no judged sample calibrated; None without agreement
+    # Whether the samples are like the training data, by the network's statistics of it, its answers
+    # and the labels; None if nothing shows it.
+    like_training: bool | None = None
     label_check: LabelCheck | None = None  # None if the data have no classes of the network
     improvements: tuple[Improvement, ...] = ()  # changes before quantization that helped
     asked: dict[str, str] = field(default_factory=dict)  # other options that the user set

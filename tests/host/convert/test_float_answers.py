@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekit.cli.convert import render
 from edgekit.evaluate.decoded import DecodedRecord
 from edgekit.evaluate.outputs import Agreement
 from edgekit.host.convert import convert
@@ -57,4 +58,6 @@ def test_a_model_is_doubtful_if_the_samples_are_all_of_one_class(
     both = convert(model, data=list(samples), output=tmp_path / "both.tflite")
     assert both.agreement is not None
     assert both.agreement.verdict == GOOD
+    assert (one.like_training, both.like_training) == (False, None)
+    assert any(line.startswith("not shown") for line in render(both))
     assert not any("classes" in text for text in both.warnings)
