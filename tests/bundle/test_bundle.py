@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -30,11 +28,7 @@ from edgekit.formats.bundle.manifest import parse_manifest
 from edgekit.formats.tflite import read_model
 from edgekit.formats.tflite_metadata import read_notes
 from edgekit.runtime import Runner
-
-
-def _edgekit(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edgekit", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+from tests.command import edgekit as run_edgekit
 
 
 def _result(path: Path, sha256: str, schema: str = "edgekit.evaluate/1") -> Path:
@@ -258,7 +252,7 @@ def test_a_truncated_bundle_is_one_clear_error(
     bundle(model, labels=labels, output=output)
     output.write_bytes(output.read_bytes()[:-30])
     options: dict[str, list[object]] = {"run": [labels], "evaluate": ["--data", labels]}
-    done = _edgekit(command, output, *options.get(command, []))
+    done = run_edgekit(command, output, *options.get(command, []))
     assert done.returncode == 3
     assert "truncated or damaged" in done.stderr
     assert "Traceback" not in done.stderr
@@ -266,8 +260,8 @@ def test_a_truncated_bundle_is_one_clear_error(
 
 def test_verify_reports_in_json_what_it_compared(model: Path, tmp_path: Path) -> None:
     output = tmp_path / "net.edgekit"
-    assert _edgekit("bundle", model, "-o", output).returncode == 0
-    document = json.loads(_edgekit("verify", output, "--json").stdout)
+    assert run_edgekit("bundle", model, "-o", output).returncode == 0
+    document = json.loads(run_edgekit("verify", output, "--json").stdout)
     assert document["schema"] == "edgekit.verify/2"
     assert document["signature"] == "none"
     assert document["checked"][0] == "1 files have the hashes of the manifest"
@@ -291,7 +285,7 @@ def test_verify_compares_versions_with_those_here(
 
 
 def test_a_missing_bundle_is_bad_input(tmp_path: Path) -> None:
-    done = _edgekit("verify", tmp_path / "none.edgekit", "--json")
+    done = run_edgekit("verify", tmp_path / "none.edgekit", "--json")
     assert (done.returncode, json.loads(done.stdout)["code"]) == (3, "input")
 
 

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from edgekit.files import sha256_hex
 from edgekit.formats.bundle import read_bundle
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite_metadata import read_notes
+from tests.command import edgekit
 
 _NET = "compiled/google-coral__test_data/mobilenet_v1_0.25_128_quant"
 _PICTURE = "coral/parrot.jpg"
@@ -29,12 +28,7 @@ _SAME = {
 
 
 def _edgekit(*words: object) -> tuple[int, dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "edgekit", *map(str, words), "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = edgekit(*words, "--json")
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout)
 

@@ -17,7 +17,7 @@ from edgekit.formats.tflite import (
     Tensor,
     write_model,
 )
-from tests.cli.conftest import edgekit
+from tests.command import edgekit
 
 
 def chain(*opcodes: str) -> Model:

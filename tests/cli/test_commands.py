@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgekit.cli.main import build
-from tests.cli.conftest import edgekit
+from tests.command import edgekit
 
 COMMANDS = sorted(each.callback.__name__ for each in build().registered_commands if each.callback)
 

@@ -13,7 +13,7 @@ import pytest
 from edgekit.chip.isa import decode, encode
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import read_model
-from tests.cli.conftest import edgekit
+from tests.command import edgekit
 
 _FOLDER = "compiled/google-coral__edgetpu"
 _NAME = "mobilenet_v1_0.25_128_quant_edgetpu.tflite"

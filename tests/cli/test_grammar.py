@@ -19,7 +19,7 @@ from edgekit.extras import RUNTIME_PACKAGES
 from edgekit.rewrite import IO_KINDS
 from edgekit.runtime import cpu
 from edgekit.tasks import TASKS
-from tests.cli.conftest import edgekit
+from tests.command import edgekit
 
 # Options that accept other words in one command, and why.
 _OTHER_WORDS = {

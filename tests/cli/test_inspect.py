@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import edgekit
+from tests.command import edgekit
 
 _FOLDER = "compiled/google-coral__test_data"
 

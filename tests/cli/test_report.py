@@ -14,23 +14,17 @@ from pathlib import Path
 import pytest
 
 import edgekit as edgekit_package
+from tests import command
 
 recent = pytest.mark.skipif(sys.version_info < (3, 10), reason="the report needs Python 3.10")
 
 
 def edgekit(*words: object, path: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run ``edgekit`` with ``words``; with ``path``, that folder is the first on PYTHONPATH."""
-    env = dict(os.environ)
-    if path is not None:
-        env["PYTHONPATH"] = os.pathsep.join([path, env.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-m", "edgekit", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env=env,
-        timeout=300,
-        check=False,
-    )
+    if path is None:
+        return command.edgekit(*words)
+    paths = os.pathsep.join([path, os.environ.get("PYTHONPATH", "")])
+    return command.edgekit(*words, env={"PYTHONPATH": paths})
 
 
 @recent

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, write_model
-from tests.cli.conftest import edgekit
+from tests.command import edgekit
 
 _POSIX = pytest.mark.skipif(
     os.name != "posix", reason="the redirections are those of a POSIX shell"

@@ -15,14 +15,14 @@ import pytest
 from edgekit.doctor import UDEV_RULES, doctor
 from edgekit.doctor.machine import Machine
 from edgekit.explain.codes import CODES
+from tests.command import edgekit
 
 _GCC = shutil.which("gcc")
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def _run(*args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edgekit", "doctor", *args]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return edgekit("doctor", *args)
 
 
 def test_this_python_responds_and_its_cpu_runs_a_model() -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -23,6 +22,7 @@ from edgekit.evaluate import benchmark, evaluate
 from edgekit.files import sha256_hex
 from edgekit.fleet import BoardResult, DeployResult, deploy
 from edgekit.formats.tflite import Model
+from tests.command import edgekit
 from tests.fleet.conftest import Board, Cable, make_bundle, make_wheel
 from tests.sshd import another_sshd, needs_sshd, wait
 
@@ -410,14 +410,7 @@ def test_invalid_arguments_are_found_before_a_connection(net: Path, tmp_path: Pa
 
 
 def _edgekit(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "edgekit", *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "200"},
-        timeout=300,
-        check=False,
-    )
+    return edgekit(*words, env={"COLUMNS": "200"})
 
 
 @needs_sshd

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import pkgutil
 import subprocess
@@ -15,6 +16,7 @@ import edgekit
 from edgekit.errors import EdgeKitError
 from edgekit.explain import CODES
 from edgekit.explain.codes import KNOWN_TEXTS, RESULT_CODE
+from tests.command import edgekit as run_edgekit
 
 _PROGRAMS = ("edgekit.__main__", "edgekit.host.worker")  # these run when they are imported
 
@@ -34,12 +36,16 @@ def test_the_code_of_every_error_class_has_a_page() -> None:
     assert codes <= set(CODES)
 
 
-def _nodes() -> Iterator[ast.AST]:
+@functools.cache
+def _nodes() -> list[ast.AST]:
     """The syntax trees of the package without the pages themselves."""
     root = Path(edgekit.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        if path.relative_to(root).parts[0] != "explain":
-            yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [
+        node
+        for path in sorted(root.rglob("*.py"))
+        if path.relative_to(root).parts[0] != "explain"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    ]
 
 
 def _constants(node: ast.expr) -> Iterator[str]:
@@ -76,15 +82,11 @@ def test_each_page_has_a_code_that_is_raised() -> None:
 
 
 def test_an_error_ends_with_its_code_and_explain_explains_it() -> None:
-    def edgekit_(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "edgekit", *words]
-        return subprocess.run(command, check=False, capture_output=True, text=True)
-
-    failed = edgekit_("benchmark", "/no/such/file.tflite")
+    failed = run_edgekit("benchmark", "/no/such/file.tflite")
     assert failed.returncode == 3
     last = failed.stderr.rstrip().splitlines()[-1]
     assert last == "  code: input (edgekit explain input)"
-    explained = edgekit_("explain", "input")
+    explained = run_edgekit("explain", "input")
     assert explained.returncode == 0
     assert explained.stdout.startswith("input: ")
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -26,6 +25,7 @@ from edgekit.runtime import Runner
 from edgekit.runtime.proven import identity, is_proven, record_success
 from edgekit.runtime.trial import spawn_trial
 from edgekit.runtime.trial_child import RAN, Trial
+from tests.command import edgekit
 
 pytestmark = pytest.mark.usefixtures("cache")
 _RUNTIME = "litert" if sys.version_info >= (3, 10) else "tflite-runtime"
@@ -183,14 +183,8 @@ def test_every_command_reports_it(tmp_path: Path, words: tuple[str, ...]) -> Non
     zeros = np.zeros((2, 4), np.float32)
     np.save(tmp_path / "DATA.npy", zeros[:1])
     np.savez(tmp_path / "DATA.npz", x=zeros, y=np.zeros(2, np.int64))
-    done = subprocess.run(
-        [sys.executable, "-m", "edgekit", *words],
-        cwd=str(tmp_path),
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=False,
-    )
-    text = (done.stdout + done.stderr).decode()
+    done = edgekit(*words, cwd=tmp_path)
+    text = done.stdout + done.stderr
     assert done.returncode in {0, 3, 4, 6}, text  # 6: the doctor finds no Edge TPU
     assert "Traceback" not in text
     assert words[0] == "fix" or "SIGABRT" in text

@@ -33,6 +33,7 @@ from edgekit.host.compiler.log import CompilerLogError
 from edgekit.host.compiler.options import CompilerOptions
 from edgekit.host.compiler.run import compile as run_compile
 from edgekit.host.compiler.run import compile_commands, compile_model
+from tests.command import edgekit
 from tests.host.compiler.conftest import StandIn, compiled_model
 
 
@@ -512,7 +513,7 @@ def test_the_command_line_prints_the_table_the_json_and_the_code(
 ) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         words = (str(model), "-o", str(out), "--compiler", stand_in.path, *words)
-        return subprocess.run(_cli(*words), check=False, capture_output=True, text=True)
+        return edgekit("compile", *words)
 
     stand_in.will(stand_in.success("net"))
     done = run("--min_runtime_version", "13")
@@ -545,8 +546,7 @@ def test_a_disagreement_with_check_is_shown_with_a_request(
     ] == [("CONV_2D", 2, 0), ("LOGISTIC", 0, 1)]
     cut = CompilerOptions(intermediate_tensors="a")
     assert not run_compile([model], out_dir=out, options=cut, compiler=stand_in.path).disagreements
-    words = _cli(str(model), "-o", str(out), "--compiler", stand_in.path)
-    shown = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    shown = edgekit("compile", model, "-o", out, "--compiler", stand_in.path).stdout
     assert "the compiler maps 2 CONV_2D, edgekit check 0" in shown
     assert "please report it" in shown
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import edgekit
+from tests.command import edgekit
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 

@@ -25,7 +25,7 @@ from edgekit.host.worker.graph_ops import refuse_side_effects
 from edgekit.host.worker.keras_file import _SAFE_MODE, load_keras
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.unsafe import refuse_code
-from tests.cli.conftest import edgekit
+from tests.command import edgekit
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 

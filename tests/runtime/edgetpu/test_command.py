@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,22 +17,15 @@ from edgekit.formats.libedgetpu import LIBRARY_VARIABLE
 from edgekit.formats.model_file import read_model_file
 from edgekit.runtime.edgetpu import EdgeTpuBackend
 from edgekit.runtime.options import RunnerOptions
+from tests.command import edgekit
 from tests.runtime.edgetpu.conftest import Build, Models
 
 _CRASHES = "__attribute__((constructor)) static void f(void) { __builtin_trap(); }\n"
-_REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def _edgekit(*words: object, **env: str) -> tuple[int, dict[str, Any]]:
     """The exit status and the JSON document of a command."""
-    path = os.pathsep.join([env.pop("PYTHONPATH", ""), str(_REPOSITORY)]).strip(os.pathsep)
-    done = subprocess.run(
-        [sys.executable, "-m", "edgekit", *map(str, words), "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": path, **env},
-    )
+    done = edgekit(*words, "--json", env=env)
     return done.returncode, json.loads(done.stdout)
 
 
