@@ -96,11 +96,17 @@ class Counters:
 
 def same_fields(by_tile: Sequence[Fields | None]) -> list[tuple[int, Fields]]:
     """Tiles with equal fields share an instruction: (mask of tiles, fields), by lowest tile."""
-    groups: dict[tuple[tuple[str, int], ...], list[int]] = {}
+    groups: list[tuple[int, Fields]] = []
     for tile, fields in enumerate(by_tile):
-        if fields is not None:
-            groups.setdefault(tuple(sorted(fields.items())), []).append(tile)
-    return [(sum(1 << tile for tile in tiles), dict(key)) for key, tiles in groups.items()]
+        if fields is None:
+            continue
+        for place, (tiles, same) in enumerate(groups):
+            if fields == same:
+                groups[place] = tiles | 1 << tile, same
+                break
+        else:
+            groups.append((1 << tile, fields))
+    return groups
 
 
 class Emitter:

@@ -7,6 +7,7 @@ levels inside: ``inc_k = stride_k - sum over j < k of stride_j * (count_j - 1)``
 
 from __future__ import annotations
 
+import functools
 from typing import Dict, List, Sequence, Tuple
 
 Nest = List[Tuple[int, int]]  # (stride, count), innermost first
@@ -28,14 +29,20 @@ def round_up(value: int, to: int) -> int:
     return divide_up(value, to) * to
 
 
+@functools.lru_cache(maxsize=None)
+def _names(prefix: str, levels: int) -> list[tuple[str, str, str]]:
+    """The fields of each level: increment, count, and the low bits of an op's increment."""
+    return [(f"{prefix}inc{k}", f"{prefix}cnt{k}", f"{prefix}lo{k}") for k in range(levels)]
+
+
 def nest_fields(prefix: str, nest: Sequence[tuple[int, int]], levels: int) -> Fields:
     """The increments and counts of a generator with ``levels`` levels."""
     fields: Fields = {}
     rewind = 0
-    for level in range(levels):
+    for level, (increment, repeats, _) in enumerate(_names(prefix, levels)):
         stride, count = nest[level] if level < len(nest) else (0, 1)
-        fields[f"{prefix}inc{level}"] = stride - rewind
-        fields[f"{prefix}cnt{level}"] = count - 1
+        fields[increment] = stride - rewind
+        fields[repeats] = count - 1
         rewind += stride * (count - 1)
     return fields
 
@@ -43,9 +50,9 @@ def nest_fields(prefix: str, nest: Sequence[tuple[int, int]], levels: int) -> Fi
 def op_nest_fields(prefix: str, nest: Sequence[tuple[int, int]]) -> Fields:
     """The same for an op: strides in bytes (narrow memory) or 64-byte units (wide memory)."""
     fields = nest_fields(prefix, nest, OP_LEVELS)
-    for level in range(OP_LEVELS):
-        increment = fields[f"{prefix}inc{level}"]
-        fields[f"{prefix}inc{level}"], fields[f"{prefix}lo{level}"] = increment >> 2, increment & 3
+    for increment, _, low in _names(prefix, OP_LEVELS):
+        value = fields[increment]
+        fields[increment], fields[low] = value >> 2, value & 3
     return fields
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Iterable, Mapping
 
 from edgekit.chip.isa.decode import Instruction
-from edgekit.chip.isa.table import LAYOUTS, OPCODE_FIRST_BIT, WORD_BYTES
+from edgekit.chip.isa.table import LAYOUTS, OPCODE_FIRST_BIT, WORD_BYTES, Field
 from edgekit.errors import UsageError
 
 
@@ -24,26 +24,31 @@ def encode_one(opcode: int, fields: Mapping[str, int], rest: int = 0) -> bytes:
     layout = LAYOUTS.get(opcode)
     if layout is None:
         raise UsageError(f"no opcode {opcode:#04x}")
-    known = _FIELDS[opcode]
+    known = _WRITERS[opcode]
     code = rest | opcode << OPCODE_FIRST_BIT
     for name, value in fields.items():
-        field = known.get(name)
-        if field is None:
+        writer = known.get(name)
+        if writer is None:
             raise UsageError(f"{layout.name} has no field {name}")
-        if name == "opcode":
-            continue
-        low, high = -1 << (field.width - 1), 1 << (field.width - 1)
-        if not field.signed:
-            low, high = 0, 1 << field.width
-        if not low <= value < high:
-            raise UsageError(
-                f"{value} does not fit the {field.width} bits of {name}", where=layout.name
-            )
-        code |= (value << field.first_bit) & field.mask
+        low, high, shift, mask = writer
+        if value and name != "opcode":
+            if not low <= value < high:
+                width = mask.bit_length()
+                raise UsageError(
+                    f"{value} does not fit the {width} bits of {name}", where=layout.name
+                )
+            code |= (value & mask) << shift
     return code.to_bytes(layout.num_words * WORD_BYTES, "little")
 
 
-# Opcode -> field name -> field.
-_FIELDS = {
-    opcode: {field.name: field for field in layout.fields} for opcode, layout in LAYOUTS.items()
+def _writer(field: Field) -> tuple[int, int, int, int]:
+    """Its lowest value, the end of its values, its shift, and its mask before the shift."""
+    end = 1 << (field.width - field.signed)
+    return -end if field.signed else 0, end, field.first_bit, (1 << field.width) - 1
+
+
+# Opcode -> field name -> see `_writer`.
+_WRITERS = {
+    opcode: {field.name: _writer(field) for field in layout.fields}
+    for opcode, layout in LAYOUTS.items()
 }
