@@ -58,7 +58,7 @@ InputsOption = Annotated[
     Optional[List[str]],
     typer.Option(
         metavar="NAME",
-        help="Input tensors of a frozen graph or a float .tflite; the model is cut there. "
+        help="Tensors (or layers) to feed instead of the inputs; the model is cut there. "
         "NAME=VALUE fixes a placeholder of a frozen graph.",
     ),
 ]
@@ -66,7 +66,7 @@ OutputsOption = Annotated[
     Optional[List[str]],
     typer.Option(
         metavar="NAME",
-        help="Output tensors of a frozen graph or a float .tflite; the model is cut there.",
+        help="Tensors (or layers) to compute instead of the outputs; the model is cut there.",
     ),
 ]
 IoOption = Annotated[str, typer.Option(help="Type of inputs and outputs."), OneOf(*IO)]

@@ -219,12 +219,14 @@ class ConverterChild:
         ranges = {name: (low, high) for name, (low, high) in fields["ranges"].items()}
         return FloatModel(content, fields["notes"], fields["network_start"], ranges)
 
-    def calibrate(self, content: bytes, batches: Batches) -> bytes:
+    def calibrate(self, content: bytes, batches: Batches, *, with_statistics: bool = True) -> bytes:
         """Let the child run a float .tflite on samples, and set `statistics`.
 
         Args:
             content: The float model, whose shapes are static.
             batches: Returns an iterator over calibration batches, in the order of the inputs.
+            with_statistics: Compare the samples with the training data; they must be inputs of the
+                network that `to_float` was given.
 
         Returns:
             The float model with the range of each tensor: the input of `quantize`, which can be
@@ -233,7 +235,8 @@ class ConverterChild:
         Raises:
             EdgeKitError: The child refuses, or its process ends.
         """
-        self._send("calibrate", as_array(content), with_statistics=self._has_network)
+        is_asked = self._has_network and with_statistics
+        self._send("calibrate", as_array(content), with_statistics=is_asked)
         while True:
             message = self._receive("calibrated", "samples")
             if message.kind == "calibrated":

@@ -126,9 +126,10 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         input_shape: Unknown dimensions: (1, 224, 224, 3), "1,224,224,3", or for several inputs
             ["left=1,8", "right=1,4,4,2"].
         signature: The signature of a SavedModel.
-        inputs: For a frozen graph or a float .tflite: tensors to feed instead of its own inputs;
-            ``name=value`` fixes a placeholder of a frozen graph.
-        outputs: For a frozen graph or a float .tflite: tensors to compute instead of its outputs.
+        inputs: Tensors to feed instead of the inputs, by their names in the float .tflite or in a
+            frozen graph; or layers, for their outputs. ``name=value`` fixes a placeholder of a
+            frozen graph.
+        outputs: Tensors to compute instead of the outputs.
         io: Type of the model's inputs and outputs: ``uint8``, ``int8``, ``float32``.
         mode: ``int8``, or another mode of the tutorial: ``float``, ``dynamic``,
             ``float-fallback``.
@@ -335,7 +336,8 @@ class _Conversion:
         raw = _raw_inputs(loaded)
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
-        self._open(raw, shapes)  # report unusable data before the conversion
+        if not (options.cuts_float(self._source) and options.inputs):
+            self._open(raw, shapes)  # report unusable data before the conversion
         converted = child.to_float(shapes)
         self._notes.extend(converted.notes)
         self._trained = converted.ranges
@@ -345,6 +347,9 @@ class _Conversion:
                 "training (FakeQuant), not of the calibration samples"
             )
         network = ModelFile(converted.content)
+        if options.cuts_float(self._source):
+            part = cut(network.model, options.inputs, options.outputs, where)
+            return self._from_float(part, tflite_inputs(part))
         model = self._channels_last(network.model, raw)
         if model is not network.model:
             network, shapes = ModelFile.of(model), _input_shapes(model)
@@ -370,7 +375,11 @@ class _Conversion:
         raw = tflite_inputs(model)
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
-        model = self._channels_last(make_static(model, shapes, where), raw)
+        return self._from_float(make_static(model, shapes, where), raw)
+
+    def _from_float(self, model: Model, raw: Sequence[RawInput]) -> ModelFile:
+        """Return a float model with static shapes, and open the data for it."""
+        model = self._channels_last(model, raw)
         shapes = _input_shapes(model)
         self._pixels.take_network(wanted_by(model))
         starts = [wanted_pixels(first_steps(model, place)) for place in range(len(raw))]
@@ -445,7 +454,11 @@ class _Conversion:
         improver = Improver(
             network, self._options.choice, lambda content: self._to_integers(child, content)
         )
-        calibrated = child.calibrate(network.content, lambda: improver.watch(self._batches()))
+        calibrated = child.calibrate(
+            network.content,
+            lambda: improver.watch(self._batches()),
+            with_statistics=not self._options.inputs,
+        )
         calibration = self._calibration
         if calibration is None:  # `_batches` has raised an error
             return calibrated
@@ -456,7 +469,8 @@ class _Conversion:
         return made
 
     def _quantized(self, child: ConverterChild, content: bytes, batches: Batches) -> bytes:
-        calibrated = with_trained_ranges(child.calibrate(content, batches), self._trained)
+        calibrated = child.calibrate(content, batches, with_statistics=not self._options.inputs)
+        calibrated = with_trained_ranges(calibrated, self._trained)
         return self._to_integers(child, calibrated)
 
     def _to_integers(self, child: ConverterChild, calibrated: bytes) -> bytes:
@@ -477,7 +491,8 @@ class _Conversion:
         if not found:
             return
         way_out = ""
-        if self._source.kind == "tflite" and not self._options.inputs + self._options.outputs:
+        is_cut = self._options.inputs or self._options.outputs
+        if self._source.kind != "frozen_graph" and not is_cut:
             blockers = {index for index, _ in found if index is not None}
             command = cut_command(model, blockers, io, self._where)
             way_out = f"or convert the part without these: {command}" if command else ""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from edgekit.edgetpu.check import refuse_compiled
@@ -91,7 +91,7 @@ def cut(model: Model, inputs: Sequence[str], outputs: Sequence[str], where: str)
 
 
 def _tensor_named(model: Model, name: str, option: str, where: str) -> int:
-    """Return the index of the activation with this name, its own or the signature's."""
+    """Return the index of the activation with this name: its own, the signature's, a layer's."""
     graph = model.main
     names = {
         tensor.name: index
@@ -102,14 +102,41 @@ def _tensor_named(model: Model, name: str, option: str, where: str) -> int:
         names = {**signature.inputs, **signature.outputs, **names}
     if name in names:
         return names[name]
-    near = difflib.get_close_matches(name, names, 3, 0.4)
-    inside = [each for each in names if name in each]
-    close = list(dict.fromkeys([*inside[:3], *near]))[:4]
+    layer = _layer_named(names, name)
+    if layer:
+        made = [index for op in graph.operators for index in op.outputs if index in layer]
+        return (made or layer)[-1]  # the last of a layer's tensors is its output
+    close = _close(names, name)
+    listing = f"edgekit inspect {where} lists them"
+    if not where.endswith(".tflite"):
+        listing = f"edgekit convert {where} --mode float -o F.tflite; edgekit inspect F.tflite"
     raise UsageError(
         f"{option}: the model has no tensor {name!r}",
         where=where,
-        fix=f"perhaps {' or '.join(close)}" if close else f"edgekit inspect {where} lists them",
+        fix=f"perhaps {' or '.join(close)}" if close else listing,
     )
+
+
+def _close(names: Iterable[str], name: str) -> list[str]:
+    """Return names of tensors that contain ``name`` or a part like it."""
+    parts = {part: each for each in names for part in (each, *each.split(";")[0].split("/"))}
+    inside = [each for each in names if name in each]
+    near = [parts[part] for part in difflib.get_close_matches(name, parts, 3, 0.6)]
+    return list(dict.fromkeys([*inside[:3], *near]))[:4]
+
+
+def _layer_named(names: Mapping[str, int], name: str) -> list[int]:
+    """Return the tensors of the layer ``name``; empty if it is not clear which are meant.
+
+    The names of fused operators are joined by semicolons, the last operator's first. Keras appends
+    _1 to the names of all layers when it traces a network for the second time.
+    """
+    found: dict[str, list[int]] = {name: [], f"{name}_1": []}
+    for each, index in names.items():
+        for part in set(each.split(";")[0].split("/")) & set(found):
+            found[part].append(index)
+    clear = [indices for indices in found.values() if indices]
+    return clear[0] if len(clear) == 1 else []
 
 
 def tflite_inputs(model: Model) -> list[RawInput]:

@@ -21,8 +21,6 @@ MODES = ("int8", "float-fallback", "dynamic", "float")
 CALIBRATED = ("int8", "float-fallback")
 # Option -> the kinds of source that it applies to.
 _APPLIES_TO = {
-    "--inputs": ("frozen_graph", "tflite"),
-    "--outputs": ("frozen_graph", "tflite"),
     "--signature": ("saved_model",),
     "--trust-source": ("keras", "saved_model", "frozen_graph"),
 }
@@ -124,8 +122,6 @@ class ConvertOptions:
             UsageError: The user gave such an option.
         """
         given = {
-            "--inputs": self.inputs,
-            "--outputs": self.outputs,
             "--signature": self.signature,
             "--trust-source": self.trust_source,
         }
@@ -135,8 +131,12 @@ class ConvertOptions:
                     f"{option} has no effect on {SOURCE_KINDS[source.kind]}",
                     where=str(source.path),
                     why=f"it is for {' and '.join(SOURCE_KINDS[kind] for kind in kinds)}",
-                    fix=_other_way(option),
+                    fix=f"leave {option} out",
                 )
+
+    def cuts_float(self, source: SourceFile) -> bool:
+        """Whether the float .tflite of ``source`` is cut; a frozen graph is cut itself."""
+        return source.kind != "frozen_graph" and bool(self.inputs or self.outputs)
 
     def job(self, source: SourceFile) -> dict[str, Any]:
         """Return the child's options for loading ``source``."""
@@ -145,8 +145,8 @@ class ConvertOptions:
             "source": str(source.path.resolve()),
             "dynamic": self.mode == "dynamic",
             "signature": self.signature,
-            "inputs": list(self.inputs),
-            "outputs": list(self.outputs),
+            "inputs": [] if self.cuts_float(source) else list(self.inputs),
+            "outputs": [] if self.cuts_float(source) else list(self.outputs),
             "trust_source": self.trust_source or source.trusted,
         }
 
@@ -172,16 +172,6 @@ class ConvertOptions:
             min_snr_db=self.gates.min_snr_db,
             no_fix=not self.fix,
         )
-
-
-def _other_way(option: str) -> str:
-    if option not in ("--inputs", "--outputs"):
-        return f"leave {option} out"
-    return (
-        "cut the network where it is built: keras.Model(model.inputs, "
-        "model.get_layer(NAME).output); or cut its float .tflite: edgekit convert SOURCE "
-        f"--mode float -o FLOAT.tflite, then edgekit convert FLOAT.tflite {option} TENSOR ..."
-    )
 
 
 def shape_words(shape: str | Sequence[str] | Sequence[int] | None) -> tuple[str, ...]:
