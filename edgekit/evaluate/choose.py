@@ -38,6 +38,7 @@ from edgekit.tasks import (
     SEGMENTATION,
     Decoder,
     model_labels,
+    values_if_unnamed,
 )
 from edgekit.tasks.classification import binary_threshold, ends_in_softmax
 
@@ -130,7 +131,12 @@ def _task(case: Case) -> tuple[str, str, tuple[str, ...]]:
     why = f"{guess.why}; the labels are {kind}" + (f", {width} per sample" if width > 1 else "")
     if guess.task == CLASSIFICATION:
         if kind == UNLABELLED:
-            return CLASSIFICATION, guess.why, ()
+            engine = case.engines[0]
+            values_of = (
+                guess if case.names else values_if_unnamed(guess, engine.prepared, engine.single)
+            )
+            # Without labels or names, nothing shows that a few numbers are class scores.
+            return (NONE if values_of is not guess else CLASSIFICATION), values_of.why, ()
         if kind == CLASSES and values == 1 and not case.label_offset and not case.names:
             # One output means two classes, or a number.
             is_binary = labels is not None and bool(np.isin(labels, (0, 1)).all())

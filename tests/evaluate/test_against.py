@@ -124,6 +124,17 @@ def test_numbers_in_a_row_are_classes_if_the_data_have_classes(
     assert quality.decoded.verdict == "bad"
 
 
+@pytest.mark.parametrize(("num_values", "task"), [(1, "none"), (4, "none"), (5, "classification")])
+def test_few_numbers_without_labels_or_names_are_not_taken_for_classes(
+    tmp_path: Path, num_values: int, task: str
+) -> None:
+    weights = _RNG.normal(size=(num_values, 16))
+    data, reference, model = _files(tmp_path, weights, 0.01)
+    result = evaluate(model, data, against=reference)
+    assert result.task == task
+    assert _quality(result).verdict == "good"
+
+
 def test_outputs_in_another_order_are_found_by_their_names_or_shapes() -> None:
     infos = [TensorInfo("a", (1, 3), "float32", None, None, 0)]
     infos.append(TensorInfo("b", (1, 7), "float32", None, None, 1))

@@ -59,7 +59,12 @@ from edgekit.host.convert.outcome import outcome_of
 from edgekit.host.convert.result import ConvertResult, endpoints
 from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_shapes
 from edgekit.host.convert.sources import SourceFile, find_source, saved_object
-from edgekit.host.convert.static_tflite import fold_constants, make_static, require_runnable
+from edgekit.host.convert.static_tflite import (
+    fold_constants,
+    make_static,
+    refuse_nan,
+    require_runnable,
+)
 from edgekit.host.convert.suspect import Batches, with_suspect
 from edgekit.host.convert.trained_ranges import with_trained_ranges
 from edgekit.host.convert.training_data import unlike_training
@@ -237,6 +242,7 @@ class _Conversion:
             network = self._read_tflite() if is_tflite else self._to_float(child)
             quantizable, made = None, network
             if options.mode in CALIBRATED:
+                refuse_nan(network.model, self._where)
                 quantizable = self._quantizable(self._replace_activations(network))
                 made = self._quantize(child, quantizable)
                 if self._calibration is not None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from edgekit.errors import UnsupportedModelError
 from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model
@@ -21,6 +23,7 @@ from edgekit.runtime.trial import require_sound
 from edgekit.runtime.trial_child import Trial
 
 _RUNTIME = "litert"  # the host's
+_REAL = ("FLOAT16", "FLOAT32")
 
 
 def make_static(model: Model, shapes: Sequence[tuple[int, ...]], where: str) -> Model:
@@ -78,6 +81,27 @@ def constant_tensors(model: Model) -> set[int]:
     """
     stored = {i for i, each in enumerate(model.main.tensors) if model.buffers[each.buffer].size}
     return stored | constant_only(model, SHAPE_OPERATORS)
+
+
+def refuse_nan(model: Model, where: str) -> None:
+    """Refuse a network whose weights contain NaN: training failed, and every answer is NaN.
+
+    The quantizer leaves the operators behind such weights in real numbers, without a reason.
+
+    Raises:
+        UnsupportedModelError: A constant contains NaN.
+    """
+    for tensor in model.main.tensors:
+        values = model.data(tensor) if tensor.dtype in _REAL else None
+        count = 0 if values is None else int(np.isnan(values).sum())
+        if values is not None and count:
+            raise UnsupportedModelError(
+                f"{count:,} of {values.size:,} weights are NaN",
+                where=f"{where}, {tensor.name}",
+                why="training failed; all answers that depend on them are NaN",
+                fix="train again with a lower learning rate or clipped gradients, and check the "
+                "training data for NaN",
+            )
 
 
 def require_runnable(file: ModelFile, where: str) -> None:

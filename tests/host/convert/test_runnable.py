@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,3 +33,17 @@ def test_a_model_whose_shapes_contradict_each_other_is_refused(tmp_path: Path) -
     with pytest.raises(UnsupportedModelError, match="the float model cannot run") as caught:
         convert(path, data="random", output=tmp_path / "out.tflite")
     assert "TRANSPOSE_CONV" in caught.value.why
+
+
+def test_a_network_whose_weights_are_nan_is_refused_by_that_reason(
+    keras: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    source = keras.Input((4,))
+    dense = keras.layers.Dense(3)
+    model = keras.Model(source, keras.layers.Dense(2)(dense(source)))
+    dense.set_weights([np.full((4, 3), np.nan), np.zeros(3)])
+    with pytest.raises(UnsupportedModelError, match="12 of 12 weights are NaN") as caught:
+        convert(model, data="random", output=tmp_path / "out.tflite")
+    assert "training failed" in caught.value.why
+    assert not (tmp_path / "out.tflite").exists()
