@@ -80,6 +80,42 @@ def reshape(edit: Edit, source: int, out: int) -> Operator:
     )
 
 
+def spread(edit: Edit, source: int, out: int, down: int) -> list[Operator]:
+    """Spread the channels of ``source`` over the pixels of ``out``, as DEPTH_TO_SPACE does.
+
+    Channels that belong to one row of the output follow each other in memory, and so do the rows
+    after they are joined.
+
+    Args:
+        edit: The graph.
+        source: Shape [1, H, W, down * across * C].
+        out: Shape [1, down * H, across * W, C].
+        down: How many rows come from one.
+    """
+    like = edit.tensors[out]
+    (_, height, width, depth), wide = edit.tensors[source].shape, like.shape[2]
+    if down == 1:
+        return [reshape(edit, source, out)]
+    parts, rows = (
+        [edit.activation(like, f"{like.name}/{name}", shape=shape) for _ in range(down)]
+        for name, shape in (
+            ("part", (1, height, width, depth // down)),
+            ("row", (1, height, wide, like.shape[3])),
+        )
+    )
+    axis = edit.constant(f"{like.name}/axis", np.array(3, np.int32))
+    joined = edit.activation(
+        like, f"{like.name}/rows", shape=(1, height, wide * down, like.shape[3])
+    )
+    options = {"axis": 2, "fused_activation_function": "NONE"}
+    return [
+        edit.operator("SPLIT", (axis, source), parts, {"num_splits": down}, "SplitOptions"),
+        *(reshape(edit, part, row) for part, row in zip(parts, rows)),
+        edit.operator("CONCATENATION", rows, (joined,), options, "ConcatenationOptions"),
+        reshape(edit, joined, out),
+    ]
+
+
 def logistic(edit: Edit, source: int, name: str) -> tuple[Operator, int]:
     """Return LOGISTIC and its output, whose scale the kernel prescribes: 1/256 from zero."""
     zero_point = q_range(edit.tensors[source])[0]

@@ -195,20 +195,9 @@ class _Builder:
         if block == 1:
             return
         _, height, width, depth = self._shape
-        row = depth // block
-        parts = [self._out((1, height, width, row)) for _ in range(block)]
-        axis = self._edit.constant(f"{self._like.name}/axis", np.array(_CHANNELS, np.int32))
-        options = {"num_splits": block}
-        self._operators.append(
-            self._edit.operator("SPLIT", (axis, self._x), parts, options, "SplitOptions")
-        )
-        rows = []
-        for part in parts:
-            self._x, self._shape = part, (1, height, width, row)
-            self._reshape((1, height, width * block, row // block))
-            rows.append(self._x)
-        self._join(rows, 2)
-        self._reshape((1, height * block, width * block, row // block))
+        out = self._out((1, height * block, width * block, depth // block**2))
+        self._operators += pieces.spread(self._edit, self._x, out, block)
+        self._x, self._shape = out, self._edit.tensors[out].shape
 
     def space_to_depth(self, block: int) -> None:
         """SPACE_TO_DEPTH, which maps."""
