@@ -105,7 +105,7 @@ def render(result: DebugResult, top: int) -> Iterator[str]:
     """Yield the result for people, line by line."""
     how = result.preprocess_reason
     yield f"float      {result.float_model}"
-    yield f"int8       {result.int8_model}: {result.num_operators} operators"
+    yield f"int8       {result.model}: {result.num_operators} operators"
     yield f"samples    {result.num_samples} of {result.data.get('source', 'the data')}"
     yield f"preprocess {how if how.startswith('none') else f'{result.preprocess}: {how}'}"
     for each in result.outputs:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from edgekit.debug.matching import Matches
     from edgekit.debug.recorder import Recorder
+    from edgekit.formats.tflite import Model
 
     Sample = Sequence[NDArray[Any]]
 
@@ -29,6 +30,7 @@ _COUNTED = 0.1  # of a range's width: a smaller end says nothing
 _MOST_APART = math.log(2)
 _FAR = math.log(1.5)
 _BETTER, _DEVIATIONS = 0.8, 2.0
+_FITS = 0.2  # ln: the ranges of other samples of the same kind are as near
 _LEAST_ENDS = 3
 _SAME = 0.02  # of a range's width
 _IMAGENET = "mean=123.675/116.28/103.53,std=58.395/57.12/57.375"
@@ -53,26 +55,26 @@ class Calibrated:
 class RangeReader:
     """Runs the float network for its ranges."""
 
-    def __init__(self, network: Recorder, matches: Matches, groups: Sequence[Group]) -> None:
-        """Read the ranges of those groups that have matches without factors."""
+    def __init__(
+        self, network: Recorder, model: Model, matches: Matches, groups: Sequence[Group]
+    ) -> None:
+        """Read the ranges of those groups that have matches and that calibration chose."""
         self._network = network
         found = matches.found
-        self._sources = {
-            group: [found[i].source for i in group.tensors if i in found]
+        self._matches = {
+            group: [(found[i], model.main.tensors[i].shape) for i in group.tensors if i in found]
             for group in groups
-            if not group.is_fixed
-            and all(found[i].factors is None for i in group.tensors if i in found)
+            if not group.is_fixed and any(i in found for i in group.tensors)
         }
-        self._sources = {group: each for group, each in self._sources.items() if each}
 
     def read(self, samples: Sequence[Sample]) -> dict[Group, tuple[float, float]]:
         """Return the range of each group on some samples."""
-        ends = dict.fromkeys(self._sources, (0.0, 0.0))
+        ends = dict.fromkeys(self._matches, (0.0, 0.0))
         for sample in samples:
             self._network.run(sample)
-            for group, sources in self._sources.items():
-                for source in sources:
-                    values = self._network.value(source)
+            for group, matched in self._matches.items():
+                for match, shape in matched:
+                    values = match.values(self._network, shape)
                     low, high = ends[group]
                     ends[group] = min(low, float(values.min())), max(high, float(values.max()))
         return ends
@@ -138,7 +140,7 @@ def _is_better(theirs: Mapping[Any, float], mine: Mapping[Any, float]) -> bool:
     """Whether other samples fit the stored ranges better, by more than chance."""
     keys = sorted(set(theirs) | set(mine), key=lambda key: (key[0].tensors, key[1]))
     gains = np.array([abs(mine.get(key, 0.0)) - abs(theirs.get(key, 0.0)) for key in keys])
-    if len(gains) < _LEAST_ENDS or _mean(theirs) > _BETTER * _mean(mine):
+    if len(gains) < _LEAST_ENDS or _mean(theirs) > min(_BETTER * _mean(mine), _FITS):
         return False
     deviation = float(gains.std(ddof=1)) / math.sqrt(len(gains))
     return float(gains.mean()) > _DEVIATIONS * deviation

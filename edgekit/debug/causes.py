@@ -103,7 +103,8 @@ def rank_causes(
     if whole is not None:
         kind, text = whole
         cost = sum(each.cost(*_RANGES) for each in wrong)
-        found.append((float("inf"), _cause(None, kind, text, cost / total, commands)))
+        first = float("inf") if kind == PREPROCESS else cost
+        found.append((first, _cause(None, kind, text, cost / total, commands)))
         left = [each for each in suspects if each.cost(*_RANGES) <= 0.5 * each.cost()]
     for each in left:
         cost = each.cost()

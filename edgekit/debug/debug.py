@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _MATCHED_ON = 6  # samples
 _MOST_MATCHED_BYTES = 1 << 29
 _GOOD = 0.02  # a mean difference of matched tensors with which no other twin is tried
-_MUCH_BETTER = 0.3
+_MUCH_BETTER = 0.5
 _LEAST_MATCHED = 0.5  # of the operators with weights
 _LEAST_ALIKE = 0.5
 
@@ -197,7 +197,7 @@ class _Job:
             for index, sums in measured.tensors.items()
         ]
         suspects = suspects_of(self._model, places, measured)
-        reader = RangeReader(self._recorder, matches, groups)
+        reader = RangeReader(self._recorder, self._model, matches, groups)
         calibrated = self._calibrated(reader, inputs)
         explicit = samples.preprocess if options.preprocess is not None else ""
         commands = Commands(
@@ -208,10 +208,10 @@ class _Job:
         )
         kinds = kinds_by_tensor(suspects)
         return DebugResult(
+            model=self._file.path,
+            sha256=self._file.sha256,
             float_model=options.source or float_file.path,
             float_sha256=float_file.sha256,
-            int8_model=self._file.path,
-            int8_sha256=self._file.sha256,
             data=samples.data,
             preprocess=samples.preprocess,
             preprocess_reason=samples.reason,
@@ -259,8 +259,9 @@ class _Job:
         chosen = inputs[:: max(len(inputs) // count, 1)][:count]
         matcher = Matcher(self._network, self._recorder, chosen, self._library)
         best: tuple[Model, Matches] | None = None
-        for with_limits in (False, True):
-            twin = float_twin(self._model, with_limits=with_limits)
+        plain, limited = (float_twin(self._model, with_limits=each) for each in (False, True))
+        same = plain.main.operators == limited.main.operators
+        for twin in (plain,) if same else (plain, limited):
             for factors in (False, True):
                 found = matcher.match(twin, self._pairs, factors=factors)
                 if found.scales(self._model.main.outputs):
@@ -283,15 +284,15 @@ class _Job:
         alike = [
             index
             for index in weighted
-            if index in matches.found and matches.found[index].difference < _LEAST_ALIKE
+            if index in matches.found and _is_alike(matches.found[index])
         ]
         named = len(graph.outputs) == len(self._network.main.outputs)
         if (weighted and len(alike) < _LEAST_MATCHED * len(weighted)) or not named:
             raise UnsupportedModelError(
                 "the two files are of different networks",
                 where=self._file.path,
-                why=f"of {len(weighted)} operators with weights, {len(alike)} compute values that "
-                f"the float network has too; {len(graph.outputs)} outputs, and "
+                why=f"of {len(weighted)} operators with weights, {len(alike)} have the values or "
+                f"weights of one in the float network; {len(graph.outputs)} outputs, and "
                 f"{len(self._network.main.outputs)} in float",
                 fix="give the float network that the integer model was made from",
                 code=DIFFERENT,
@@ -322,6 +323,11 @@ class _Job:
             axis = 1 if first.shape[1] in (1, 3) and first.shape[3] not in (1, 3) else 3
             axis = axis if first.shape[axis] in (1, 3) else None
         return read_calibration(reader, inputs, axis)
+
+
+def _is_alike(match: Match) -> bool:
+    """Whether an operator's values or weights are about those of the float network."""
+    return match.difference < _LEAST_ALIKE or match.has_weights
 
 
 def _warnings(left_out: int, samples: Samples) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ operator of its kind, with weights of its size, behind the same inputs.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence, Tuple
 
 import numpy as np
@@ -33,8 +33,10 @@ _PER_CHANNEL = 8  # positions, at least
 _SEED = 20210721
 SAME = 0.1  # of the variance: a larger difference is not the same tensor
 _CLEAN = 3e-3  # a smaller difference does not disturb the next operators
-_LEAST_FACTOR = 0.05  # a difference that a factor for each channel must explain
+_FACTORS_WITHIN = 0.02  # of the variance: what is left with a factor for each channel
+_FACTORS_GAIN = 5.0  # times smaller than without factors
 _MOST_ROUNDS = 64
+_SAME_DIRECTION = 0.5  # the cosine of weights
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D")
 _MOVING = frozenset(
     (*COPYING, "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE", "SPLIT",
@@ -52,14 +54,17 @@ class Match:
     factors: NDArray[np.float32] | None = None  # of each channel (the last axis)
     difference: float = 0.0  # of the twin's values, as a share of the variance
     by_place: bool = False  # found by its place, because its values differ
+    has_weights: bool = False  # found by its place, and its weights are similar
 
     def values(self, recorder: Recorder, shape: Shape) -> NDArray[np.float32]:
         """Return the float network's values in the integer model's order."""
-        values = np.asarray(recorder.value(self.source), np.float32)
-        if self.axes is not None:
-            values = values.transpose(self.axes)
-        values = values.reshape(shape)
-        return values if self.factors is None else values * self.factors
+        return self.ordered(recorder.value(self.source), shape)
+
+    def ordered(self, values: NDArray[Any], shape: Shape) -> NDArray[np.float32]:
+        """Return values of the source in the integer model's order and ``shape``."""
+        turned = values if self.axes is None else values.transpose(self.axes)
+        shaped = turned.reshape(shape)
+        return np.asarray(shaped if self.factors is None else shaped * self.factors, np.float32)
 
 
 @dataclass
@@ -67,7 +72,8 @@ class Matches:
     """The matches by the integer model's tensors."""
 
     found: dict[int, Match] = field(default_factory=dict)
-    cost: float = 0.0  # the sum of all differences, each 1 at most
+    # The sum of all differences, each 1 at most; an operator with weights without a match counts 1.
+    cost: float = 0.0
 
     def scales(self, tensors: Sequence[int]) -> bool:
         """Whether any of ``tensors`` is scaled by channels."""
@@ -127,6 +133,8 @@ class Matcher:
         for _ in range(_MOST_ROUNDS):
             if not self._round(twin, matches, tried, factors=factors):
                 break
+        weighted = [op.outputs[0] for op in twin.main.operators if op.opcode in WEIGHTED]
+        matches.cost += sum(1.0 for index in weighted if index not in matches.found)
         return matches
 
     def size_of(self, index: int) -> int:
@@ -176,17 +184,13 @@ class Matcher:
     ) -> None:
         recorder.run(
             [
-                self._matched(matches.found[index], shapes[index], number)
+                self._given(matches.found[index], shapes[index], number)
                 for index in (*inputs, *given)
             ]
         )
 
-    def _matched(self, match: Match, shape: Shape, number: int) -> NDArray[np.float32]:
-        values = self._values[match.source][number]
-        if match.axes is not None:
-            values = values.transpose(match.axes)
-        values = values.reshape(shape)
-        return np.asarray(values if match.factors is None else values * match.factors, np.float32)
+    def _given(self, match: Match, shape: Shape, number: int) -> NDArray[np.float32]:
+        return match.ordered(self._values[match.source][number], shape)
 
     def _find(
         self,
@@ -213,7 +217,8 @@ class Matcher:
             return best
         if op.opcode not in WEIGHTED:
             return None
-        return self._by_place(twin, op, sampled, shape, sources)
+        taken = {each.source for each in matches.found.values()}
+        return self._by_place(twin, op, sampled, shape, sources, taken)
 
     def _possible(self, shape: Shape, sources: set[int]) -> Iterator[int]:
         """Yield tensors of the right size that depend on one of ``sources``."""
@@ -234,7 +239,7 @@ class Matcher:
                 return
             difference = float(np.square(sampled - expected).mean()) / spread
             yield Match(source, axes, None, difference)
-            if factors and difference > _LEAST_FACTOR and len(shape) > 1:
+            if factors and difference > _CLEAN and len(shape) > 1:
                 yield from self._scaled(source, axes, sampled, expected, shape)
 
     def _scaled(
@@ -255,7 +260,7 @@ class Matcher:
         spread = _spread(fitted)
         if spread > 0:
             difference = float(np.square(sampled - fitted).mean()) / spread
-            if difference < _CLEAN * 3:
+            if difference < _FACTORS_WITHIN:
                 yield Match(source, axes, ratios.astype(np.float32), difference)
 
     def _by_place(
@@ -265,18 +270,35 @@ class Matcher:
         sampled: NDArray[np.float32],
         shape: Shape,
         sources: set[int],
+        taken: set[int],
     ) -> Match | None:
         """Find the next operator of the same kind and weights, and what follows right behind it."""
         size = twin.main.tensors[op.inputs[1]].num_elements
-        best: Match | None = None
         for place in self._next_alike(op.opcode, size, sources):
-            for source in self._behind(place):
-                if self._values[source][0].size != sampled_size(shape):
-                    continue
-                for match in self._compared(source, sampled, shape, factors=False):
-                    if best is None or match.difference < best.difference:
-                        best = Match(source, match.axes, None, match.difference, by_place=True)
-        return best
+            found = [
+                match
+                for source in self._behind(place)
+                if source not in taken and self.size_of(source) == sampled_size(shape)
+                for match in self._compared(source, sampled, shape, factors=False)
+            ]
+            if found:
+                best = min(found, key=lambda match: (match.axes is not None, match.difference))
+                return replace(best, by_place=True, has_weights=self._same_weights(twin, op, place))
+        return None
+
+    def _same_weights(self, twin: Model, op: Operator, other: Operator) -> bool:
+        """Whether the weights of most outputs point in about the same direction."""
+        ours = twin.data(twin.main.tensors[op.inputs[1]])
+        theirs = self._network.data(self._network.main.tensors[other.inputs[1]])
+        if ours is None or theirs is None or ours.dtype != theirs.dtype:
+            return False
+        axis = 3 if op.opcode == "DEPTHWISE_CONV_2D" else 0
+        rows = [np.moveaxis(each, axis, 0).reshape(each.shape[axis], -1) for each in (ours, theirs)]
+        if rows[0].shape != rows[1].shape:
+            return False
+        products = (rows[0] * rows[1]).sum(1)
+        lengths = np.linalg.norm(rows[0], axis=1) * np.linalg.norm(rows[1], axis=1)
+        return float(np.median(products / np.maximum(lengths, 1e-30))) > _SAME_DIRECTION
 
     def _next_alike(self, opcode: str, size: int, sources: set[int]) -> Iterator[Operator]:
         """Yield the operators behind ``sources``, past others without weights."""
@@ -346,7 +368,7 @@ def sampled_size(shape: Shape) -> int:
 
 def _rank(match: Match) -> float:
     """The difference; a match with factors must be much better than one without."""
-    return match.difference if match.factors is None else 10 * match.difference
+    return match.difference if match.factors is None else _FACTORS_GAIN * match.difference
 
 
 def _spread(values: NDArray[Any]) -> float:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     Values = NDArray[np.float32]
 
 _EFFECT_S = 60.0  # for the effects on the outputs
+_MOST_EFFECTS = 8  # samples; one inference for each operator and sample
 _LEAST_NOISE = 1e-12  # of the variance: no error
 Progress = Callable[[int, "int | None"], None]
 
@@ -203,7 +204,8 @@ def measure(
         samples: Inputs of the float network.
         progress: Called with (samples done, samples in all).
     """
-    total = 2 * len(samples)
+    chosen = samples[:: max(len(samples) // _MOST_EFFECTS, 1)][:_MOST_EFFECTS]
+    total = len(samples) + len(chosen)
     for number, sample in enumerate(samples):
         meter.add(sample)
         progress(number + 1, total)
@@ -211,7 +213,7 @@ def measure(
     tensors = [i for i, sums in measured.tensors.items() if _has_noise(sums)]
     tensors.sort(key=lambda i: -_local(measured.tensors[i]))
     left, seconds = _EFFECT_S, 0.0
-    for number, sample in enumerate(samples):
+    for number, sample in enumerate(chosen):
         seen = meter.look(sample)
         if number == 0:
             seconds = meter.add_effects(seen, tensors[:3])

@@ -76,10 +76,10 @@ class DebugResult(Result):
 
     schema: ClassVar[str] = "edgekit.debug/1"
 
-    float_model: str
+    model: str  # the integer model
+    sha256: str
+    float_model: str  # the network that it is compared with
     float_sha256: str
-    int8_model: str
-    int8_sha256: str
     data: Mapping[str, Any]
     preprocess: str
     preprocess_reason: str

@@ -16,7 +16,8 @@ DEBUG_CODES = (
                 "debug.different",
                 "The two files are of different networks",
                 "The inputs or outputs do not fit, or fewer than half of the operators with "
-                "weights compute values that the float network has too. Exit status 3.",
+                "weights have the values or the weights of one in the float network. Exit status "
+                "3.",
                 "Give the float network that the integer model was made from.",
             ),
             (

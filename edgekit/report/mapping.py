@@ -16,6 +16,7 @@ from edgekit.report.words import NOT_MEASURED
 
 PLACES = {"tpu": "Edge TPU", "cpu": "CPU", "unknown": "unknown"}
 MAX_OPERATORS = 1500
+NO_ERROR = "none"
 _SEVERITIES = ("error", "warning", "note")
 
 
@@ -64,12 +65,23 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class LayerCause:
+    """One cause that `debug` found."""
+
+    place: str
+    kind: str
+    text: str
+    advice: str
+    command: str
+
+
+@dataclass(frozen=True)
 class LayerErrors:
     """The findings of `debug`."""
 
     chart: str
     rows: tuple[tuple[str, ...], ...]  # operator, isolated, accumulated, kinds
-    causes: tuple[Node, ...]
+    causes: tuple[LayerCause, ...]
 
 
 def operators(evidence: Evidence, subject: Subject) -> Operators | None:
@@ -145,10 +157,26 @@ def layer_errors(evidence: Evidence, subject: Subject) -> LayerErrors | None:
     names = [_named(entry) for entry in entries]
     chart = error_lines(names, isolated, accumulated)
     rows = tuple(
-        (name, _db(alone), _db(along), ", ".join(kind.text() for kind in entry.entries("kinds")))
+        (
+            name,
+            NO_ERROR if _copies(entry) else _db(alone),
+            _db(along),
+            ", ".join(kind.text() for kind in entry.entries("kinds")),
+        )
         for name, alone, along, entry in zip(names, isolated, accumulated, entries, strict=True)
     )
-    return LayerErrors(chart, rows, tuple(document.entries("causes")))
+    return LayerErrors(chart, rows, tuple(_cause(each) for each in document.entries("causes")))
+
+
+def _cause(entry: Node) -> LayerCause:
+    index, share = entry.count("index"), entry.number("share")
+    place = f"operator {_named(entry)}"
+    if index is None or index < 0:
+        place = "the whole network" if index is None else f"the input {entry.text('name')}"
+    if share is not None:
+        place += f", {share:.0%} of the error"
+    texts = (entry.text(name) for name in ("kind", "text", "advice", "command"))
+    return LayerCause(place, *texts)
 
 
 def issues(evidence: Evidence, subject: Subject) -> Sequence[Node] | None:
@@ -159,6 +187,11 @@ def issues(evidence: Evidence, subject: Subject) -> Sequence[Node] | None:
     found = check.entries("issues")
     order = {name: place for place, name in enumerate(_SEVERITIES)}
     return sorted(found, key=lambda each: order.get(each.text("severity"), len(order)))
+
+
+def _copies(entry: Node) -> bool:
+    """Whether an operator only copies or moves codes."""
+    return entry.number("isolated_rmse_over_scale") == 0
 
 
 def _db(value: float | None) -> str:
