@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 
 _TFLITE = b"TFL3"
+_ALWAYS_GIVEN = {"batch_size", "timeout_s"}  # they do not matter to a .tflite
 _HEAD_BYTES = 8
 
 
@@ -77,8 +78,8 @@ def debug(
     chosen = DebugOptions(preprocess, num_samples, runtime, _name_of(source))
     report = progress or _silent
     if _is_tflite(source):
-        given = sorted(name for name, value in options.items() if value)
-        if set(given) - {"batch_size", "timeout_s"}:
+        given = sorted(name for name in set(options) - _ALWAYS_GIVEN if options.get(name))
+        if given:
             raise UsageError(
                 f"--{given[0].replace('_', '-')} has no effect on a float .tflite",
                 fix="leave it out",

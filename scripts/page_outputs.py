@@ -42,6 +42,7 @@ PAGES = (
     "docs/guides/compile.md",
     "docs/guides/confirm.md",
     "docs/guides/evaluate.md",
+    "docs/guides/debug.md",
     "docs/guides/boards.md",
     "docs/guides/frigate.md",
     "docs/guides/ci.md",

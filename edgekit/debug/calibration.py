@@ -9,8 +9,8 @@ order, pixels of 0..1 in place of -1..1), then calibration used that.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
@@ -25,18 +25,15 @@ if TYPE_CHECKING:
 
     Sample = Sequence[NDArray[Any]]
 
-_MOST_SAMPLES = 16
 _COUNTED = 0.1  # of a range's width: a smaller end says nothing
 _MOST_APART = math.log(2)
 _FAR = math.log(1.5)
-_BETTER, _DEVIATIONS = 0.8, 2.0
-_FITS = 0.2  # ln: the ranges of other samples of the same kind are as near
+_BETTER, _DEVIATIONS = 0.85, 2.0
+_FITS = 0.25  # ln: the ranges of other samples of the same kind are as near
 _LEAST_ENDS = 3
 _SAME = 0.02  # of a range's width
-_IMAGENET = "mean=123.675/116.28/103.53,std=58.395/57.12/57.375"
-_MEAN, _STD = (np.array(each, np.float32) for each in (
-    (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-))  # fmt: skip
+_NEAR = 0.06  # of a range's width: the input's stored range is that of pixels scaled in this way
+_COLOURS = 3
 _RANGES = {"unit": (0.0, 1.0), "tf": (-1.0, 1.0), "raw": (0.0, 255.0)}
 
 
@@ -45,11 +42,10 @@ class Calibrated:
     """What the stored ranges show."""
 
     preprocess: str = ""  # what calibration used, if it was not that of the samples
-    given: str = ""  # that of the samples
+    text: str = ""  # how that is seen
     num_far: int = 0  # groups whose range is far from that of the samples
     num_groups: int = 0
     distance: float = 0.0  # of the ranges to those of the samples, mean of |ln|
-    explained: float = 0.0  # the same with ``preprocess``
 
 
 class RangeReader:
@@ -81,30 +77,60 @@ class RangeReader:
 
 
 def read_calibration(
-    reader: RangeReader, samples: Sequence[Sample], channels: int | None
+    reader: RangeReader,
+    samples: Sequence[Sample],
+    stored: tuple[float, float] | None,
+    channels: int | None,
 ) -> Calibrated:
     """Find out whether calibration used samples like these.
+
+    The range of the network's input shows how its pixels were scaled; all ranges together show the
+    order of the colours.
 
     Args:
         reader: The float network.
         samples: Inputs of the float network.
-        channels: The axis of the colours in its first input; None if it is not a picture.
+        stored: The range of the integer model's first input; None if it is not quantized.
+        channels: The axis of the colours in the first input; None if it is not a picture.
     """
-    some = list(samples[:: max(len(samples) // _MOST_SAMPLES, 1)])[:_MOST_SAMPLES]
-    as_given = reader.read(some)
+    as_given = reader.read(samples)
     mine = _distances(as_given)
     far = sum(1 for group, ends in as_given.items() if _is_far(group, ends))
     plain = Calibrated(num_far=far, num_groups=len(as_given), distance=_mean(mine))
-    if channels is None or len(mine) < _LEAST_ENDS:
+    if channels is None:
         return plain
-    base = _base([sample[0] for sample in some])
-    best = plain
-    for name, change in _others(base, channels, some[0][0].shape[channels]):
-        changed = [[change(np.asarray(sample[0])), *sample[1:]] for sample in some]
-        theirs = _distances(reader.read(changed))
-        if _is_better(theirs, mine) and (not best.preprocess or _mean(theirs) < best.explained):
-            best = Calibrated(name, base or "rgb", far, len(as_given), _mean(mine), _mean(theirs))
-    return best
+    firsts = [np.asarray(sample[0]) for sample in samples]
+    base = _base(firsts)
+    scale = _scale_of(stored, base) if base and stored is not None else ""
+    if scale and stored is not None:
+        text = (
+            f"the int8 model's input stores {stored[0]:.4g} to {stored[1]:.4g}, the range of "
+            f"pixels scaled with {scale}; the samples are scaled with {base}"
+        )
+        return replace(plain, preprocess=scale, text=text)
+    if firsts[0].shape[channels] != _COLOURS:
+        return plain
+    turned = [[np.flip(sample[0], channels), *sample[1:]] for sample in samples]
+    theirs = _distances(reader.read(turned))
+    if not _is_better(theirs, mine):
+        return plain
+    text = (
+        "the ranges of the int8 model are those of samples with the colours in the other order: "
+        f"with that, the float network's ranges differ from them by a factor of "
+        f"{math.exp(_mean(theirs)):.2f} on average, with the samples as given by "
+        f"{math.exp(_mean(mine)):.2f}"
+    )
+    return replace(plain, preprocess="colour=bgr", text=text)
+
+
+def _scale_of(stored: tuple[float, float], base: str) -> str:
+    """Return the scaling that a stored input range shows, if it is not that of the samples."""
+    distances = {}
+    for name, (low, high) in _RANGES.items():
+        apart = max(abs(stored[0] - low), abs(stored[1] - high))
+        distances[name] = apart / (high - low)
+    best = min(distances, key=lambda name: distances[name])
+    return best if best != base and distances[best] < _NEAR < distances[base] else ""
 
 
 def _is_far(group: Group, ends: tuple[float, float]) -> bool:
@@ -155,36 +181,3 @@ def _base(inputs: Sequence[NDArray[Any]]) -> str:
         if first - near <= low and high <= last + near and high - low > 0.5 * (last - first):
             return name
     return ""
-
-
-def _others(
-    base: str, channels: int, count: int
-) -> Iterator[tuple[str, Callable[[NDArray[Any]], NDArray[Any]]]]:
-    """Yield other preprocessings: their name, and a function of the input."""
-    is_colour = count == 3
-
-    def turned(values: NDArray[Any]) -> NDArray[Any]:
-        return np.flip(values, channels)
-
-    if is_colour:
-        yield "colour=bgr", turned
-    if not base:
-        return
-    first, last = _RANGES[base]
-    for name, (low, high) in _RANGES.items():
-        if name == base:
-            continue
-
-        def scaled(values: NDArray[Any], low: float = low, high: float = high) -> NDArray[Any]:
-            return low + (values - first) * ((high - low) / (last - first))
-
-        yield name, scaled
-    if is_colour:
-        around = [1] * 4
-        around[channels] = 3
-
-        def normalized(values: NDArray[Any]) -> NDArray[Any]:
-            pixels = 255 * (values - first) / (last - first)
-            return np.asarray((pixels - _MEAN.reshape(around)) / _STD.reshape(around), np.float32)
-
-        yield _IMAGENET, normalized

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PREPROCESS, CALIBRATION = "preprocess", "calibration"
 _RANGES = (SATURATION, WIDE_RANGE)
 _LEAST_SHARE = 0.02  # of all noise at the outputs
+_LEAST_WRONG = 0.001  # of all noise at the outputs: a range that matters
 _MANY = 0.4  # of the groups of tensors with a range of their own
 _LEAST_MANY = 3
 _BEHIND = 0.8  # of the wrong ranges
@@ -96,7 +97,7 @@ def rank_causes(
     total = max(sum(each.effect for each in suspects), 1e-30)
     weights = [each for each in suspects if each.cost(WEIGHTS) > _LEAST_SHARE * total]
     root = max(weights, key=lambda each: each.cost(WEIGHTS), default=None)
-    wrong = [each for each in suspects if each.cost(*_RANGES) > 0]
+    wrong = [each for each in suspects if each.cost(*_RANGES) > _LEAST_WRONG * total]
     whole = _network_wide(calibrated, wrong, root)
     found: list[tuple[float, DebugCause]] = []
     left = list(suspects)
@@ -122,13 +123,8 @@ def _network_wide(
     calibrated: Calibrated, wrong: Sequence[Suspect], root: Suspect | None
 ) -> tuple[str, str] | None:
     """Return the kind and text of a cause that is in the calibration as a whole."""
-    if calibrated.preprocess and root is None:
-        return PREPROCESS, (
-            f"the ranges of the int8 model are those of samples preprocessed with "
-            f"{calibrated.preprocess}: with that, the float network's ranges differ from them by "
-            f"a factor of {2.718**calibrated.explained:.2f} on average, with the samples as "
-            f"given ({calibrated.given}) by {2.718**calibrated.distance:.2f}"
-        )
+    if calibrated.preprocess and root is None and wrong:
+        return PREPROCESS, calibrated.text
     many = max(_LEAST_MANY, _MANY * calibrated.num_groups)
     if calibrated.num_far < many or not wrong:
         return None

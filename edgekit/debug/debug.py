@@ -13,7 +13,7 @@ from edgekit.debug.calibration import Calibrated, RangeReader, read_calibration
 from edgekit.debug.causes import kinds_by_tensor, rank_causes, suspects_of
 from edgekit.debug.errors import COMPILED, DIFFERENT, NOT_FINITE, NOT_FLOAT, NOT_INTEGER
 from edgekit.debug.matching import WEIGHTED, Match, Matcher, Matches
-from edgekit.debug.measure import Meter, measure
+from edgekit.debug.measure import Measured, Meter, measure, params_of
 from edgekit.debug.ranges import find_groups
 from edgekit.debug.recorder import Recorder
 from edgekit.debug.result import ROUNDING_FLOOR, DebugResult
@@ -42,6 +42,7 @@ _GOOD = 0.02  # a mean difference of matched tensors with which no other twin is
 _MUCH_BETTER = 0.5
 _LEAST_MATCHED = 0.5  # of the operators with weights
 _LEAST_ALIKE = 0.5
+_LEAST_VARIANCE = 1e-9  # of the power of an output
 
 
 @dataclass(frozen=True)
@@ -228,8 +229,17 @@ class _Job:
             causes=tuple(rank_causes(suspects, calibrated, commands)),
             runtime=self._library.runtime,
             versions=self._library.versions,
-            warnings=_warnings(left_out, samples),
+            warnings=(*self._constant(measured), *_warnings(left_out, samples)),
         )
+
+    def _constant(self, measured: Measured) -> list[str]:
+        sums = [measured.tensors[i] for i in self._model.main.outputs if i in measured.tensors]
+        if any(each.variance > _LEAST_VARIANCE * each.power for each in sums):
+            return []
+        return [
+            "the float network returns the same answer for all samples, so that errors are shown "
+            "where they arise and not at the outputs: check --preprocess and the data"
+        ]
 
     def _finite(self, samples: Samples) -> tuple[list[list[NDArray[Any]]], int]:
         """Return the samples that the float network answers with finite numbers."""
@@ -322,7 +332,9 @@ class _Job:
         if first.ndim == 4:
             axis = 1 if first.shape[1] in (1, 3) and first.shape[3] not in (1, 3) else 3
             axis = axis if first.shape[axis] in (1, 3) else None
-        return read_calibration(reader, inputs, axis)
+        stored = params_of(self._model.main.tensors[self._model.main.inputs[0]])
+        ends = None if stored is None else (stored.real_min, stored.real_max)
+        return read_calibration(reader, inputs, ends, axis)
 
 
 def _is_alike(match: Match) -> bool:

@@ -6,14 +6,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import edgekit
 from edgekit.cli.main import main
+from edgekit.debug.samples import pair_inputs
 from edgekit.errors import DataError, UnsupportedModelError
-from edgekit.formats.tflite import Model, Quantization, write_model
+from edgekit.formats.tflite import Model, Quantization, Subgraph, Tensor, write_model
 
 _NUM = 12
 
@@ -52,11 +54,11 @@ def _with_range(model: Model, name: str, ends: tuple[float, float]) -> Model:
     return replace(model, subgraphs=(replace(graph, tensors=tuple(tensors)),))
 
 
-def _with_weights(model: Model, name: str, factor: float) -> Model:
+def _with_weights(model: Model, name: str, factor: Any) -> Model:  # noqa: ANN401 - or an array
     tensors = []
     for each in model.main.tensors:
         if each.name == name and each.quantization is not None:
-            scale = tuple(s * factor for s in each.quantization.scale)
+            scale = tuple(float(s) for s in each.quantization.scale * np.asarray(factor))
             each = replace(each, quantization=replace(each.quantization, scale=scale))  # noqa: PLW2901
         tensors.append(each)
     return replace(model, subgraphs=(replace(model.main, tensors=tuple(tensors)),))
@@ -196,3 +198,54 @@ def test_missing_data_is_an_error_with_status_3(
         main(["debug", str(float_path), str(int8_path), "--data", "nowhere"])
     assert caught.value.code == 3
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_an_equalized_network_is_matched_with_factors(
+    fitted: Model, float_model: Model, data: Path
+) -> None:
+    """Channels of the convolution are scaled, and the dense layer divides by the same factors."""
+    factors = np.array([1.0, 4.0, 0.25, 2.0])
+    model = _with_weights(fitted, "conv/w", factors)
+    model = _with_weights(model, "conv/b", factors)
+    graph = model.main
+    weights = next(each for each in graph.tensors if each.name == "dense/w")
+    codes = np.asarray(model.data(weights), np.float64)
+    real = codes * (weights.scale or 1.0) / np.tile(factors, 9)
+    scale = float(np.abs(real).max() / 127)
+    buffers = list(model.buffers)
+    buffers[weights.buffer] = np.frombuffer(np.rint(real / scale).astype(np.int8), np.uint8)
+    tensors = tuple(
+        replace(each, quantization=Quantization((scale,), (0,))) if each is weights else each
+        for each in graph.tensors
+    )
+    model = replace(model, buffers=tuple(buffers), subgraphs=(replace(graph, tensors=tensors),))
+    for name in ("conv/relu", "pool/max", "flatten/flat"):
+        model = _with_range(model, name, (0.0, 16.0))
+    result = edgekit.debug(write_model(float_model), write_model(model), data)
+    matched = {each.opcode: each.matched for each in result.operators}
+    assert matched["CONV_2D"] == matched["MAX_POOL_2D"] == "factors"
+    assert matched["FULLY_CONNECTED"] == "values"
+    assert "weights" not in {each.kind for each in result.causes}
+
+
+def test_calibration_with_other_pixels_is_found(
+    fitted: Model, float_model: Model, data: Path
+) -> None:
+    model = fitted
+    for name in ("image", "image_int8"):
+        model = _with_range(model, name, (-1.0, 1.0))
+    for name in ("conv/relu", "pool/max", "flatten/flat"):
+        model = _with_range(model, name, (0.0, 2.0))
+    first = edgekit.debug(write_model(float_model), write_model(model), data).causes[0]
+    assert (first.kind, first.index) == ("preprocess", None)
+    assert "tf" in first.text
+
+
+def test_inputs_in_another_order_are_paired() -> None:
+    def model(shape: tuple[int, ...]) -> Model:
+        tensor = Tensor("image", shape, "FLOAT32", 0)
+        return Model((Subgraph((tensor,), (0,), (0,), ()),), ())
+
+    (match,) = pair_inputs(model((1, 3, 8, 6)), model((1, 8, 6, 3)), "").values()
+    values = np.random.default_rng(0).random((1, 3, 8, 6)).astype(np.float32)
+    assert np.array_equal(match.ordered(values, (1, 8, 6, 3)), values.transpose(0, 2, 3, 1))
