@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from edgekit.formats.tflite import Model
 from edgekit.rewrite import (
+    arithmetic,
     dense,
     fused,
     pool_padding,
@@ -21,6 +22,7 @@ from edgekit.rewrite.edit import is_editable
 from edgekit.rewrite.registry import apply_rule
 
 _RULES = (
+    arithmetic.RULE,
     pool_padding.RULE,
     saturation.RULE,
     fused.RULE,

@@ -16,6 +16,7 @@ from edgekit.rewrite import (
     islands,
     leaky_relu,
     mean,
+    mediapipe,
     outputs,
     pool_padding,
     prelu,
@@ -39,6 +40,7 @@ def rules(io: str = "auto") -> tuple[Rule, ...]:
     """Return all rules in order; ``io`` is the type that inputs and outputs are changed to."""
     return (
         sparse.RULE,
+        mediapipe.RULE,
         versions.RULE,
         freeze.RULE,
         tidy.DEAD,

@@ -63,5 +63,21 @@ def test_a_float_network_keeps_its_values() -> None:
     assert prepare(prepared) is prepared
 
 
+def test_squares_and_differences_are_products() -> None:
+    graph = Graph((1, 6, 4))
+    start, mean = graph.x, graph.tensor((1, 6, 1))
+    axes = graph.constant(np.array([2], np.int32))
+    graph.apply("MEAN", [start, axes], mean, {"keep_dims": True}, "ReducerOptions", 1)
+    graph.apply("SQUARED_DIFFERENCE", [start, mean], graph.like(start), version=1)
+    graph.apply("SQUARE", [graph.x], graph.like(start), version=1)
+    graph.apply("NEG", [graph.x], graph.like(start), version=1)
+    model = _float(graph.model())
+    prepared = prepare(model)
+    assert opcodes(prepared) == ["MEAN", "SUB", "MUL", "MUL", "MUL"]
+    inputs = random_inputs(model)
+    for (left,), (right,) in zip(run(model, inputs), run(prepared, inputs)):
+        np.testing.assert_array_equal(left, right)
+
+
 def test_a_network_with_nothing_to_change_is_returned_itself(float_model: Model) -> None:
     assert prepare(float_model) is float_model

@@ -15,7 +15,7 @@ from edgekit.formats.tflite import Model, Tensor
 from edgekit.formats.tflite.part import between
 from edgekit.host.convert.enforce import refuse
 from edgekit.host.convert.shapes import RawInput
-from edgekit.rewrite import apply_rule, sparse
+from edgekit.rewrite import apply_rule, mediapipe, sparse
 
 _MODES = ("int8", "float-fallback")
 
@@ -34,6 +34,7 @@ def float_model_of(file: ModelFile, mode: str) -> Model:
         )
     refuse_compiled(file.model, file.path)
     model = apply_rule(sparse.RULE, file.model) or file.model
+    model = apply_rule(mediapipe.RULE, model) or model
     quantized = [
         tensor for tensor in model.main.tensors if tensor.quantization and tensor.dtype != "FLOAT32"
     ]
