@@ -223,7 +223,7 @@ def refuse_overwriting(output: PathLike, *inputs: object) -> None:
                 f"the output would overwrite {Path(given).name or given}",
                 where=str(output),
                 why="" if is_same else f"it is inside {given}, which is read",
-                fix="name another output (-o)",
+                fix="name another output",
             )
 
 
@@ -240,7 +240,7 @@ def make_folder(path: PathLike) -> Path:
         raise OutputError(
             f"cannot create the folder {folder.name}: {error.strerror}",
             where=str(folder),
-            fix="name a folder that can be written (-o)",
+            fix="name a folder that can be written",
         ) from error
     return folder
 
@@ -325,5 +325,5 @@ def output_error(target: Path, error: OSError) -> OutputError:
         f"cannot write {target.name}: {error.strerror or error}",
         where=str(target),
         why="the output is written next to its target and renamed when it is complete",
-        fix="name a folder that exists, is writable and has free space (-o)",
+        fix="name a folder that exists, is writable and has free space",
     )

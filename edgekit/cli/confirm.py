@@ -18,9 +18,27 @@ if TYPE_CHECKING:
     from edgekit.confirm.report import RungRun
 
 _MATCH = "match"
+_IMPORT, _WRITE = "import_", "write"
+# The options that each way to use the command reads.
+_OF_IMPORT = frozenset((_IMPORT, "evidence", "verify_key"))
+_OF_WRITE = frozenset((_WRITE, "last"))
+_OPTIONS = {
+    _IMPORT: "--import",
+    _WRITE: "--write",
+    "ladder": "--ladder",
+    "device": "--device",
+    "output": "--output",
+    "last": "--last",
+    "timeout_sec": "--timeout-sec",
+    "sign": "--sign",
+    "evidence": "--evidence",
+    "verify_key": "--verify-key",
+    "runtime": "--runtime",
+}
 
 
 def confirm(
+    context: typer.Context,
     reports: Annotated[
         Optional[List[Path]],
         typer.Argument(metavar="[FILE...]", help="With --import: the reports to import."),
@@ -74,7 +92,7 @@ def confirm(
     from edgekit.confirm import confirm as run_confirm
     from edgekit.confirm import import_reports, write_ladder
 
-    _check(reports, import_, given=evidence or verify_key)
+    _check(context, reports)
     if import_:
         with progress("Making the programs again") as on_progress:
             imported = import_reports(
@@ -103,15 +121,35 @@ def confirm(
         raise typer.Exit(report.exit_status)
 
 
-def _check(reports: Optional[List[Path]], is_import: bool, *, given: Optional[Path]) -> None:
-    if is_import and not reports:
+def _check(context: typer.Context, reports: Optional[List[Path]]) -> None:
+    """Refuse options that the requested way does not read."""
+    given = {
+        name: option
+        for name, option in _OPTIONS.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+    if _IMPORT in given and not reports:
         raise UsageError("--import without a report", fix="edgekit confirm --import FILE...")
-    if reports and not is_import:
+    if reports and _IMPORT not in given:
         raise UsageError(
             "a report is given without --import", fix="edgekit confirm --import FILE..."
         )
-    if given and not is_import:
-        raise UsageError("--evidence and --verify-key belong to --import", fix="add --import")
+    way = next((each for each in (_IMPORT, _WRITE) if each in given), "")
+    read = {_IMPORT: _OF_IMPORT, _WRITE: _OF_WRITE}.get(way, frozenset(_OPTIONS) - _OF_IMPORT)
+    unread = [option for name, option in given.items() if name not in read]
+    if unread and way:
+        does = "checks reports" if way == _IMPORT else "only writes the programs"
+        raise UsageError(
+            f"{', '.join(unread)} {'does' if len(unread) == 1 else 'do'} not apply together with "
+            f"{_OPTIONS[way]}",
+            why=f"{_OPTIONS[way]} {does}; nothing runs on a device",
+            fix="leave one of them out",
+        )
+    if unread:
+        raise UsageError(
+            f"{', '.join(unread)} {'belongs' if len(unread) == 1 else 'belong'} to --import",
+            fix="edgekit confirm --import FILE...",
+        )
 
 
 def _show(rung: RungRun, number: int) -> None:

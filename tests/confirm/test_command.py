@@ -134,3 +134,24 @@ def test_words_that_contradict_each_other_are_a_usage_error(
     status, _, err = _confirm(*words, cwd=tmp_path)
     assert status == 2
     assert "error" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--import", "a.json", "--sign", "key.pem", "--last", "2"), "--last, --sign do not apply"),
+        (("--import", "a.json", "--device", "auto"), "--device does not apply"),
+        (("--import", "a.json", "--write", "rungs"), "--write does not apply"),
+        (("--write", "rungs", "--ladder", "rungs"), "--ladder does not apply"),
+        (("--write", "rungs", "-o", "report.json"), "--output does not apply"),
+        (("--evidence", "e.json", "--verify-key", "k.pem"), "--evidence, --verify-key belong"),
+        (("--write", "rungs", "--evidence", "e.json"), "--evidence does not apply"),
+    ],
+)
+def test_options_that_are_not_read_are_refused(
+    words: tuple[str, ...], named: str, tmp_path: Path
+) -> None:
+    status, out, err = _confirm(*words, cwd=tmp_path)
+    assert (status, out) == (2, "")
+    assert named in err
+    assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ or down is a number: every rewind moves down.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Mapping, Tuple
 
 from edgekit.chip.codegen.vocabulary.rules import RECEIVERS, WALKS, rule_of
@@ -99,27 +100,29 @@ class _Reader:
         return " ".join(parts)
 
 
-_READERS = {opcode: _Reader(layout) for opcode, layout in LAYOUTS.items()}
+@lru_cache(None)
+def _reader(opcode: int) -> _Reader:
+    return _Reader(LAYOUTS[opcode])
 
 
 def form_of(instruction: Instruction) -> Form:
     """Return the form of an instruction as `decode` returns it."""
-    return _READERS[instruction.layout.opcode].form(instruction)
+    return _reader(instruction.layout.opcode).form(instruction)
 
 
 def pattern_of(instruction: Instruction) -> Pattern:
     """Return the level pattern of an instruction as `decode` returns it."""
-    return _READERS[instruction.layout.opcode].pattern(instruction)
+    return _reader(instruction.layout.opcode).pattern(instruction)
 
 
 def form_text(form: Form) -> str:
     """Return a form as text; different forms have different texts."""
-    return _READERS[form[0]].form_text(form)
+    return _reader(form[0]).form_text(form)
 
 
 def full_text(form: Form, pattern: Pattern) -> str:
     """Return a form with a level pattern as text: both, with a bar between them."""
-    return f"{form_text(form)}{BETWEEN}{_READERS[form[0]].pattern_text(pattern)}"
+    return f"{form_text(form)}{BETWEEN}{_reader(form[0]).pattern_text(pattern)}"
 
 
 def parts_of(text: str) -> dict[str, str]:
