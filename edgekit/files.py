@@ -238,7 +238,7 @@ def make_folder(path: PathLike) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot create the folder {folder.name}: {error.strerror}",
+            f"cannot create the folder {folder.name or folder}: {error.strerror}",
             where=str(folder),
             fix="name a folder that can be written",
         ) from error
@@ -322,7 +322,7 @@ def _umask() -> int:
 def output_error(target: Path, error: OSError) -> OutputError:
     """Return the error for a ``target`` that could not be written because of ``error``."""
     return OutputError(
-        f"cannot write {target.name}: {error.strerror or error}",
+        f"cannot write {target.name or target}: {error.strerror or error}",
         where=str(target),
         why="the output is written next to its target and renamed when it is complete",
         fix="name a folder that exists, is writable and has free space",

@@ -40,6 +40,7 @@ from edgekit.errors import (
     ExternalToolError,
     InputError,
     MissingExtraError,
+    OutputError,
     UsageError,
 )
 from edgekit.extras import broken_library, require_part
@@ -74,6 +75,7 @@ _INTERRUPTED = 130
 _COMPLETION = "_EDGEKIT_COMPLETE"  # set by the scripts of --install-completion
 # Errors that pathlib raises for a path that it cannot examine, instead of returning False.
 _UNREACHABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO)
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _LONGEST_WHERE = 300
 
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
@@ -229,10 +231,11 @@ def _status(words: List[str]) -> int:
         _report(broken_library(error.name or "a library", error), as_json=as_json)
         status = ExternalToolError.exit_status
     except OSError as error:
-        if error.errno not in _UNREACHABLE or error.filename is None:
+        found = _failure(error)
+        if found is None:
             raise
-        _report(_unreachable(error), as_json=as_json)
-        status = InputError.exit_status
+        _report(found, as_json=as_json)
+        status = found.exit_status
     except ClickException as error:
         _report_usage(error, as_json=as_json)
         status = error.exit_code
@@ -253,7 +256,13 @@ def _refuse_empty(words: List[str]) -> None:
         )
 
 
-def _unreachable(error: OSError) -> InputError:
+def _failure(error: OSError) -> Optional[EdgeKitError]:
+    """Return the expected failure that an error of the system is; None if it is a bug."""
+    if error.filename is None and error.errno in _UNWRITABLE:  # help and version, onto a full disk
+        discard_stdout()
+        return OutputError(f"cannot write: {error.strerror}", where="standard output")
+    if error.filename is None or error.errno not in _UNREACHABLE:
+        return None
     return InputError(
         f"cannot reach a file or folder: {error.strerror}",
         where=os.fsdecode(error.filename)[:_LONGEST_WHERE],

@@ -12,6 +12,7 @@ import numpy as np
 from edgekit.errors import MissingExtraError, UnsupportedModelError
 from edgekit.formats.tflite import Model, write_model
 from edgekit.process import Conversation, python_child, python_environment
+from edgekit.runtime.trial import CRASH
 from edgekit.wire import Message, Wire
 
 if TYPE_CHECKING:
@@ -96,4 +97,5 @@ class Interpreter:
             "the interpreter crashed on the model",
             why=f"{cause}: {lines[-1] if lines else 'it printed nothing'}",
             fix="convert the model again; the usual cause is scales that kernels cannot use",
+            code=CRASH,
         )

@@ -227,6 +227,7 @@ def _prove(
             where=where,
             why=failure.why or failure.what,
             fix="use another runtime (--runtime), or write them unproved (--unproved)",
+            code=failure.code,
         )
     return None, "", f"not measured: {failure.why or failure.what}" if failure else ""
 

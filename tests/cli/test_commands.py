@@ -182,6 +182,22 @@ def test_a_full_disk_for_stdout_is_one_clear_error(int8_path: Path, as_json: Seq
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk always full")
+@pytest.mark.parametrize("words", [("--version",), ("--help",), ("check", "--help")])
+def test_help_onto_a_full_disk_is_one_clear_error(words: Sequence[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgekit", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: cannot write: No space left on device\n")
+    assert "Traceback" not in done.stderr
+
+
 def test_an_empty_folder_is_not_a_data_set(int8_path: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = edgekit("evaluate", int8_path, "--data", tmp_path / "empty")
