@@ -243,6 +243,7 @@ def render(result: CompileResult, show_operations: bool) -> Iterator[str]:
     yield f"compiler   {result.compiler_version}{where}: {result.time_s:.1f} s"
     for model in result.models:
         yield from _render_model(model, show_operations)
+    yield from (f"schedule   {path}" for path in result.outputs if path.endswith(".html"))
     for each in result.disagreements:
         yield f"disagrees  {each}"
     if result.disagreements:

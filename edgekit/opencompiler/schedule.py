@@ -16,6 +16,7 @@ from edgekit.result import Result
 
 if TYPE_CHECKING:
     from edgekit.chip.codegen.layout import Step
+    from edgekit.chip.codegen.nodes import Node
     from edgekit.formats.tflite import Model
     from edgekit.opencompiler.program import CompiledProgram
 
@@ -24,6 +25,8 @@ _LARGE_SHARE = 0.1  # of the cycles: below, a change of the step would not help
 _OVERLAP = 1.15  # times the cycles without slices: beyond, slices cost much
 # The picture.
 _LEFT, _TOP, _HEIGHT, _STEP_WIDTH, _MOST_WIDTH = 70, 20, 420, 26, 1600
+_GRIDS = tuple(1024 << k for k in range(6))  # bytes between two lines
+_MOST_LINES, _LABEL_WIDTH = 6, 52
 _COLOURS = ("#7fb2e5", "#f2b880", "#9ad29a", "#e59aa5", "#c3a8e0", "#d9d27a")
 
 
@@ -61,6 +64,7 @@ class Schedule(Result):
     memory: tuple[MemoryRegion, ...]
     narrow_bytes: int  # of a tile's narrow memory
     advice: tuple[str, ...]
+    input_cycles: int = 0  # to bring the inputs to their places, before the first step
 
     @property
     def cycles(self) -> int:
@@ -78,7 +82,7 @@ def schedule_of(made: CompiledProgram, model: Model) -> Schedule:
         steps.append(
             ScheduleStep(
                 kind=type(step).__name__.lower(),
-                operator=type(step.node).__name__ if isinstance(step, Compute) else "",
+                operator=_operator(step.node) if isinstance(step, Compute) else "",
                 tensor=names.of_step(step),
                 num_tiles=len(step.stage.tiles) if isinstance(step, Compute) else 16,
                 cycles=cost.cycles,
@@ -91,7 +95,14 @@ def schedule_of(made: CompiledProgram, model: Model) -> Schedule:
         MemoryRegion(names.of_block(block), block.address, block.size_bytes, first, last)
         for block, first, last in lives(layout)
     ]
-    return Schedule(tuple(steps), tuple(memory), NARROW_BYTES, tuple(_advice(made, steps)))
+    before = made.predicted_cycles - sum(step.cycles for step in steps)
+    advice = tuple(_advice(made, steps))
+    return Schedule(tuple(steps), tuple(memory), NARROW_BYTES, advice, max(before, 0))
+
+
+def _operator(node: Node) -> str:
+    is_depthwise = isinstance(node, Convolution) and node.depthwise
+    return "Depthwise convolution" if is_depthwise else type(node).__name__
 
 
 class _Names:
@@ -177,9 +188,11 @@ def _slow_reason(step: Compute, cost: ScheduleStep) -> str:
 
 def render_html(schedule: Schedule, title: str) -> str:
     """One offline page: the memory of a tile over the steps as a picture, and the steps."""
+    total = schedule.cycles or 1
     rows = "\n".join(
         f"<tr><td>{number}</td><td>{step.kind}</td><td>{step.operator}</td>"
         f"<td>{html.escape(step.tensor)}</td><td>{step.num_tiles}</td><td>{step.cycles:,}</td>"
+        f"<td>{step.cycles / total:.1%}</td>"
         f"<td>{step.instruction_bytes:,}</td><td>{step.streamed_bytes:,}</td></tr>"
         for number, step in enumerate(schedule.steps)
     )
@@ -192,16 +205,17 @@ td:nth-child(-n+4), th:nth-child(-n+4) {{ text-align: left; }}
 tr:nth-child(even) {{ background: #f3f3f3; }} svg {{ background: #fafafa; }}
 </style></head><body>
 <h1>{html.escape(title)}</h1>
-<p>{len(schedule.steps)} steps, {schedule.cycles:,} cycles of the busiest tile's arithmetic.
-Computed from the program; not measured on a chip.</p>
+<p>{len(schedule.steps)} steps, {schedule.cycles:,} cycles of the busiest tile's arithmetic, and
+{schedule.input_cycles:,} before them to bring the inputs to their places. Computed from the
+program; not measured on a chip.</p>
 <h2>What would help</h2><ul>{advice or "<li>nothing stands out</li>"}</ul>
 <h2>Narrow memory of a tile</h2>
-<p>From left to right the steps, from bottom to top the addresses of {schedule.narrow_bytes:,}
-bytes. A box is a tensor while it is needed; point at it for its name.</p>
+<p>From left to right the steps, from bottom to top the addresses that the program uses, of
+{schedule.narrow_bytes:,} bytes. A box is a tensor while it is needed; point at it for its name.</p>
 {_picture(schedule)}
 <h2>Steps</h2>
 <table><tr><th>step</th><th>kind</th><th>operator</th><th>tensor</th><th>tiles</th><th>cycles</th>
-<th>instruction bytes</th><th>streamed bytes</th></tr>
+<th>share</th><th>instruction bytes</th><th>streamed bytes</th></tr>
 {rows}
 </table></body></html>
 """
@@ -210,9 +224,12 @@ bytes. A box is a tensor while it is needed; point at it for its name.</p>
 def _picture(schedule: Schedule) -> str:
     number = len(schedule.steps) + 1  # the input comes before the first step
     width = min(_STEP_WIDTH, _MOST_WIDTH / number)
+    used = max((region.address + region.size_bytes for region in schedule.memory), default=1)
+    grid = next(size for size in _GRIDS if size * _MOST_LINES >= used)
+    top = grid * -(-used // grid)
 
     def y(address: int) -> float:
-        return _TOP + _HEIGHT * (1 - address / schedule.narrow_bytes)
+        return _TOP + _HEIGHT * (1 - address / top)
 
     boxes = []
     for index, region in enumerate(schedule.memory):
@@ -223,7 +240,7 @@ def _picture(schedule: Schedule) -> str:
         boxes.append(
             f'<rect x="{left:.1f}" y="{y(region.address + region.size_bytes):.1f}" '
             f'width="{width * (last - region.first_step + 1):.1f}" '
-            f'height="{_HEIGHT * region.size_bytes / schedule.narrow_bytes:.1f}" '
+            f'height="{_HEIGHT * region.size_bytes / top:.1f}" '
             f'fill="{_COLOURS[index % len(_COLOURS)]}" stroke="#555" stroke-width="0.5">'
             f"<title>{name}: {size}</title></rect>"
         )
@@ -231,7 +248,12 @@ def _picture(schedule: Schedule) -> str:
         f'<text x="4" y="{y(address) + 4:.1f}" font-size="11">{address // 1024} KiB</text>'
         f'<line x1="{_LEFT}" x2="{_LEFT + width * number:.1f}" y1="{y(address):.1f}" '
         f'y2="{y(address):.1f}" stroke="#bbb" stroke-dasharray="3"/>'
-        for address in range(0, schedule.narrow_bytes + 1, schedule.narrow_bytes // 6)
+        for address in range(0, top + 1, grid)
+    ]
+    lines += [
+        f'<text x="{_LEFT + width * (step + 1):.1f}" y="{_TOP + _HEIGHT + 14}" font-size="11">'
+        f"{step}</text>"
+        for step in range(0, number - 1, max(1, round(_LABEL_WIDTH / width)))
     ]
     size = f'width="{_LEFT + width * number + 20:.0f}" height="{_HEIGHT + 2 * _TOP}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(lines)}{"".join(boxes)}</svg>'
