@@ -11,12 +11,13 @@ child process, because it crashes on some networks.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,8 @@ from edgekit.host.convert.child import Converters
 _NUM_SAMPLES = 20
 _GROUPS = (
     ("LAYERS", "Layers of Keras 3"),
-    (
-        "APPLICATIONS",
-        "Applications of Keras (64 x 64 pixels; 71 or 75 if needed)",
-    ),
     ("EXPORTS", "Float .tflite files in NCHW, as exporters of PyTorch networks write them"),
+    ("APPLICATIONS", "Applications of Keras (64 x 64 pixels)"),
 )
 _HEAD = """# Layers: what maps, and how exactly
 
@@ -72,7 +70,7 @@ class Row:
     after: str
     snr_db: str
     remark: str
-    is_whole: tuple[bool, bool]  # whether everything maps, by TensorFlow and by edgekit
+    is_whole: Sequence[bool]  # whether everything maps, by TensorFlow and by edgekit
 
     @property
     def line(self) -> str:
@@ -84,7 +82,7 @@ def main() -> None:
     """Build, convert, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="networks whose name contains this")
-    parser.add_argument("--work", type=Path, help="keep the files here")
+    parser.add_argument("--work", type=Path, help="keep files and rows here, and go on with them")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/layers.md"))
     words = parser.parse_args()
@@ -209,9 +207,12 @@ def rows(work: Path, group: str) -> Iterator[Row]:
         if kind == group:
             found[path.stat().st_mtime_ns] = name
     for _, name in sorted(found.items()):
-        row = _row(work / slug(name), name)
-        print(row.line, flush=True)
-        yield row
+        kept = work / f"{slug(name)}.row"
+        if not kept.exists():
+            row = _row(work / slug(name), name)
+            kept.write_text(json.dumps(asdict(row)), encoding="utf-8")
+            print(row.line, flush=True)
+        yield Row(**json.loads(kept.read_text(encoding="utf-8")))
 
 
 def _row(base: Path, name: str) -> Row:

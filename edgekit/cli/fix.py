@@ -111,7 +111,7 @@ def render(result: FixResult) -> Iterator[str]:
     if result.whole is not None:
         rows.append(_row(result.whole))
     yield ""
-    yield table(("rule", "outputs", "operators"), rows)
+    yield table(("rule", "outputs", "operators", "estimated ms"), rows)
     yield ""
     yield from (f"rejected   {each.rule}: {describe(each)}" for each in result.rejected)
     version = next(iter(result.versions.values()), "")
@@ -153,6 +153,8 @@ def describe(certificate: Certificate) -> str:
     return ", ".join(words)
 
 
-def _row(certificate: Certificate) -> tuple[str, str, str]:
+def _row(certificate: Certificate) -> tuple[str, str, str, str]:
+    times = certificate.estimated_ms_before, certificate.estimated_ms_after
+    shown = ["-" if each is None else f"{each:.2f}" for each in times]
     changed = ", ".join(f"{name} {count:+d}" for name, count in certificate.operators.items())
-    return certificate.rule, describe(certificate), changed or "same number"
+    return certificate.rule, describe(certificate), changed or "same number", " to ".join(shown)

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Sequence, Union
 
+from edgekit.edgetpu.estimate import estimated_ms
 from edgekit.errors import UnsupportedModelError
 from edgekit.fix.certificate import Certificate
 from edgekit.fix.prove import Prover, Restore, operators_changed
@@ -83,14 +84,18 @@ class Fixing:
     def _certify(
         self, name: str, before: Model, after: Model, exact: bool, steps: Sequence[Step]
     ) -> Certificate:
+        times = estimated_ms(before), estimated_ms(after)
         try:
-            return self._prover.certify(name, before, after, exact=exact, restore=_restoring(steps))
+            found = self._prover.certify(
+                name, before, after, exact=exact, restore=_restoring(steps)
+            )
         except UnsupportedModelError as error:
             if not self._unproved:
                 raise
             changed = operators_changed(before, after)
             note = f"not measured: {error.why or error.what}"
-            return Certificate(name, exact, None, (), changed, 0, 0, "", note)
+            found = Certificate(name, exact, None, (), changed, 0, 0, "", note)
+        return replace(found, estimated_ms_before=times[0], estimated_ms_after=times[1])
 
 
 def _restoring(steps: Sequence[Step]) -> Restore | None:

@@ -29,6 +29,9 @@ class Certificate(Result):
     num_data: int
     kernels: str  # "reference", "xnnpack", "builtin"; "" if nothing was run
     note: str = ""
+    # On a USB Accelerator, by formulas; None for a model of real numbers.
+    estimated_ms_before: float | None = None
+    estimated_ms_after: float | None = None
 
 
 LEAST_SNR_DB = 20.0  # a difference of a tenth: below it, warn about a rewrite's outputs
