@@ -69,7 +69,7 @@ from edgekit.host.convert.suspect import Batches, with_suspect
 from edgekit.host.convert.trained_ranges import with_trained_ranges
 from edgekit.host.convert.training_data import unlike_training
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
-from edgekit.host.convert.way_out import cut_command
+from edgekit.host.convert.way_out import FLOAT_FILE, cut_command
 from edgekit.rewrite import (
     changes_scale,
     fix_copied_scales,
@@ -496,13 +496,25 @@ class _Conversion:
             found = [each for each in found if not each[1].code.startswith(("quant.", "io."))]
         if not found:
             return
-        way_out = ""
-        is_cut = self._options.inputs or self._options.outputs
-        if self._source.kind != "frozen_graph" and not is_cut:
-            blockers = {index for index, _ in found if index is not None}
-            command = cut_command(model, blockers, io, self._where)
-            way_out = f"or convert the part without these: {command}" if command else ""
-        refuse([issue for _, issue in found], self._where, way_out=way_out)
+        blockers = {index for index, _ in found if index is not None}
+        refuse([issue for _, issue in found], self._where, way_out=self._way_out(model, blockers))
+
+    def _way_out(self, model: Model, blockers: set[int]) -> str:
+        """Return the commands that convert the part without ``blockers``; empty if none do."""
+        options, source = self._options, self._source.path
+        is_frozen = self._source.kind == "frozen_graph"  # it is cut by its own graph's names
+        is_file = str(source) == self._where  # not a model object
+        if options.inputs or options.outputs or self._turned or not is_file:
+            return ""
+        part = cut_command(
+            model,
+            blockers,
+            options.io,
+            FLOAT_FILE if is_frozen else self._where,
+            options.replace_activations,
+        )
+        first = f"{options.float_command(self._where)}, then " if is_frozen else ""
+        return f"or convert the part without these: {first}{part}" if part else ""
 
     def _fix_model(self, made: ModelFile) -> ModelFile:
         """Fix the quantizer's silent errors, and versions that compiler 16 cannot read."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from edgekit.host.convert.enforce import IO_TYPES
 from edgekit.host.convert.improve.improve import Choice
 from edgekit.host.convert.improve.range_rules import MIN_MAX, RangeRule
 from edgekit.host.convert.sources import SOURCE_KINDS, SourceFile
+from edgekit.host.convert.way_out import FLOAT_FILE
 
 MODES = ("int8", "float-fallback", "dynamic", "float")
 CALIBRATED = ("int8", "float-fallback")
@@ -149,6 +151,15 @@ class ConvertOptions:
             "outputs": [] if self.cuts_float(source) else list(self.outputs),
             "trust_source": self.trust_source or source.trusted,
         }
+
+    def float_command(self, where: str) -> str:
+        """Return the command that makes a float .tflite of the source in the same shapes."""
+        words = ["edgekit", "convert", where, "--mode", "float"]
+        words += [word for shape in self.input_shape for word in ("--input-shape", shape)]
+        words += ["--batch-size", str(self.batch_size)] if self.batch_size > 1 else []
+        words += ["--signature", self.signature] if self.signature else []
+        words += ["--trust-source"] if self.trust_source else []
+        return shlex.join([*words, "-o", FLOAT_FILE])
 
     def requested_options(self) -> dict[str, str]:
         """Return the options that the user set besides source, data, mode, samples and output."""

@@ -13,10 +13,13 @@ from edgekit.formats.tflite.part import between
 from edgekit.host.convert.blockers import float_blockers
 from edgekit.host.convert.static_tflite import constant_tensors
 
+FLOAT_FILE = "FLOAT.tflite"  # in commands: the float model of another source
 _MOST_ENDS = 8  # with more, the command is too long to read
 
 
-def cut_command(model: Model, blockers: Collection[int], io: str, where: str) -> str:
+def cut_command(
+    model: Model, blockers: Collection[int], io: str, where: str, replaced: str | None = None
+) -> str:
     """Return the command that converts the part without ``blockers``; empty if none is useful.
 
     Args:
@@ -24,6 +27,7 @@ def cut_command(model: Model, blockers: Collection[int], io: str, where: str) ->
         blockers: Indices of the operators to leave out.
         io: As for `float_blockers`, which the part must pass.
         where: The file's path.
+        replaced: The ``--replace-activations`` that ``model`` is the result of.
     """
     graph = model.main
     kept = _kept(model, blockers)
@@ -54,6 +58,8 @@ def cut_command(model: Model, blockers: Collection[int], io: str, where: str) ->
         for option, indices in words
         for index in indices
     ]
+    if replaced:
+        options.append(f"--replace-activations {shlex.quote(replaced)}")
     return f"edgekit convert {shlex.quote(where)} {' '.join(options)} --data DATA -o OUT.tflite"
 
 
