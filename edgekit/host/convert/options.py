@@ -157,7 +157,6 @@ class ConvertOptions:
         words = ["edgekit", "convert", where, "--mode", "float"]
         words += [word for shape in self.input_shape for word in ("--input-shape", shape)]
         words += ["--batch-size", str(self.batch_size)] if self.batch_size > 1 else []
-        words += ["--signature", self.signature] if self.signature else []
         words += ["--trust-source"] if self.trust_source else []
         return shlex.join([*words, "-o", FLOAT_FILE])
 
