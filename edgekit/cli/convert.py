@@ -259,13 +259,13 @@ def _describe(end: Endpoint) -> str:
 
 
 def _improved(improvement: Improvement) -> str:
-    pairs = zip(improvement.before_db, improvement.after_db, strict=True)
-    gains = [f"{old:.1f} to {new:.1f}" for old, new in pairs]
     same = "requested"
     if improvement.exact:
         proof = improvement.float_snr_db
         same = "bit-equal in float" if proof is None else f"equal in float to {proof:.0f} dB"
-    return f"{improvement.text} ({same}): {', '.join(gains)} dB about the mean"
+    pairs = zip(improvement.before_db, improvement.after_db, strict=True)
+    gains = ", ".join(f"{old:.1f} to {new:.1f}" for old, new in pairs)
+    return f"{improvement.text} ({same})" + (f": {gains} dB about the mean" if gains else "")
 
 
 def _calibrated(result: ConvertResult) -> str:

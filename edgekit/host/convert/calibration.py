@@ -145,7 +145,7 @@ class Calibration:
         it after ``batches``.
         """
         left = (self._dataset.num_samples or 0) - self.count
-        is_rich = left >= 2 * most and self._dataset.describe().get("kind") != RANDOM
+        is_rich = left >= most + _LEAST_HELD_OUT and self._dataset.describe().get("kind") != RANDOM
         drawing = self._drawing if is_rich else Drawing(self._dataset)
         return list(self._stacked(self._checked(each)[0] for each in drawing.draw(most)))
 

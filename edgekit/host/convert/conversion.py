@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -45,7 +46,7 @@ from edgekit.host.convert.float_tflite import (
     refuse_unquantizable,
     tflite_inputs,
 )
-from edgekit.host.convert.improve.improve import Improver
+from edgekit.host.convert.improve.improve import Improvement, Improver
 from edgekit.host.convert.input_pixels import InputPixels
 from edgekit.host.convert.labelled import (
     LabelCheck,
@@ -77,10 +78,13 @@ from edgekit.rewrite import (
     slice_partial_splits,
     turn_inputs,
 )
+from edgekit.rewrite.outputs import separate_outputs
 from edgekit.runtime.native_output import chatter_logged
 from edgekit.runtime.quality import DOUBTFUL, Finding
 from edgekit.tasks.prepare import maker_preprocess
 from edgekit.version import __version__
+
+_FEW = 4  # batches to prove changes on
 
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 
@@ -228,6 +232,7 @@ class _Conversion:
         self._unlike: tuple[Finding, ...] = ()  # why the samples are not like the training data
         self._has_statistics = False  # whether the network contains some of its training data
         self._improver: Improver | None = None
+        self._separate: tuple[Improvement, ...] = ()
         self._trained: dict[str, tuple[float, float]] = {}  # ranges of quantization-aware training
         self._loader = "tflite"
         self._tflite: ModelFile | None = None  # the source, if it is one
@@ -250,7 +255,7 @@ class _Conversion:
                     self._has_statistics = bool(child.statistics)
         outcome = None
         if options.mode == "int8":
-            made = quantized = self._fix_model(made)
+            made = quantized = self._separated(self._fix_model(made))
             mended = mend(made.model) if options.fix else Mended(made.model)
             self._notes.extend(mended.notes)
             made = made if mended.model is made.model else ModelFile.of(mended.model)
@@ -305,7 +310,7 @@ class _Conversion:
             preprocess=self._pixels.used_for(self._dataset),
             preprocess_reason=self._pixels.reason,
             labels=self._labels,
-            improvements=tuple(self._improver.applied) if self._improver else (),
+            improvements=(*(self._improver.applied if self._improver else ()), *self._separate),
             asked=options.requested_options(),
             outcome=outcome,
         )
@@ -457,17 +462,20 @@ class _Conversion:
 
     def _improved(self, child: ConverterChild, network: ModelFile) -> bytes:
         """Return the integer model of the network with what improves it."""
+        calibration = self._calibration
+        if calibration is None:
+            raise _no_data()
         improver = Improver(
-            network, self._options.choice, lambda content: self._to_integers(child, content)
+            network,
+            self._options.choice,
+            lambda content: self._to_integers(child, content),
+            list(itertools.islice(calibration.same_batches(), _FEW)),
         )
         calibrated = child.calibrate(
-            network.content,
+            improver.calibrated.content,
             lambda: improver.watch(self._batches()),
             with_statistics=not self._options.inputs,
         )
-        calibration = self._calibration
-        if calibration is None:  # `_batches` has raised an error
-            return calibrated
         samples = calibration.trial_batches(num_trials(_macs(network.model)))
         made = improver.quantized(calibrated, samples, calibration.same_batches)
         self._improver = improver
@@ -530,6 +538,25 @@ class _Conversion:
         fixed = lower_versions(fixed)
         return made if fixed is model else ModelFile(write_model(fixed))
 
+    def _separated(self, made: ModelFile) -> ModelFile:
+        """Give boxes and scores that are joined in an output outputs and scales of their own."""
+        separated = separate_outputs(made.model) if self._options.choice.tries else None
+        if separated is None:
+            return made
+        before, after = (len(each.main.outputs) for each in (made.model, separated))
+        self._separate = (
+            Improvement(
+                "outputs",
+                f"{before} outputs became {after}: values of very different ranges have outputs "
+                "and scales of their own, in the order in which they were joined",
+                exact=True,
+                float_snr_db=None,
+                before_db=(),
+                after_db=(),
+            ),
+        )
+        return ModelFile.of(separated)
+
     def _open(self, raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]]) -> None:
         if self._data is None:
             return
@@ -549,7 +576,7 @@ class _Conversion:
 
     def _batches(self) -> Iterator[list[NDArray[Any]]]:
         if self._calibration is None:
-            raise UsageError("the converter needs calibration data", fix="--data DATA")
+            raise _no_data()
         self._calibration.made_for = self._pixels.made_for
         return self._calibration.batches(self._progress)
 
@@ -656,6 +683,10 @@ def _opened(source: Any) -> Iterator[SourceFile]:  # noqa: ANN401
 
 def _name_of(source: Any) -> str:  # noqa: ANN401
     return str(source) if isinstance(source, (str, Path)) else f"Keras model {source.name}"
+
+
+def _no_data() -> UsageError:
+    return UsageError("the converter needs calibration data", fix="--data DATA")
 
 
 def _silent(_done: int, _total: int | None) -> None:

@@ -117,7 +117,9 @@ def test_the_warning_for_boxes_and_scores_in_one_output_contains_the_command_to_
 ) -> None:
     """Random data do not show the quality, but the join itself is found."""
     target = tmp_path / "m.tflite"
-    result = convert(_detector(turned=False), data="random", num_samples=20, output=target)
+    result = convert(
+        _detector(turned=False), data="random", num_samples=20, output=target, plain=True
+    )
     assert _codes(result) == ["cause.mixed_output"]
     (text,) = (each for each in result.warnings if "boxes and scores" in each)
     assert f"edgekit fix {target} -o {tmp_path}/m_fixed.tflite" in text

@@ -41,12 +41,42 @@ _ROUNDS = 3
 def find_factors(model: Model, channels: Channels, ranges: Ranges) -> Factors | None:
     """Return the factor of each class of channels: between 0 and 1, and 1 for those that stay.
 
-    None if equalization has no use.
+    It is infinite for dead channels, which become 0: all weights that read them are 0. None if
+    equalization has no use.
     """
     edit = Edit(model)
-    least = _least_factors(edit, channels, ranges)
-    factors = _balanced(edit, channels, ranges, least)
+    is_dead = _are_dead(edit, channels, ranges)
+    alive = {
+        index: replace(
+            each,
+            low=np.where(is_dead[channels.classes[index]], 0, each.low),
+            high=np.where(is_dead[channels.classes[index]], 0, each.high),
+        )
+        for index, each in ranges.items()
+    }
+    least = _least_factors(edit, channels, alive)
+    factors = _balanced(edit, channels, alive, least)
+    if is_dead.any():
+        return np.where(is_dead, np.inf, factors)
     return factors if factors.min(initial=1.0) < _UNCHANGED else None
+
+
+def _are_dead(edit: Edit, channels: Channels, ranges: Ranges) -> NDArray[np.bool_]:
+    """Return for each class whether it has values, but all weights that read it are 0."""
+    is_read, has_values = (np.zeros(channels.count, np.bool_) for _ in range(2))
+    is_read[FIXED] = True
+    for index, each in ranges.items():
+        has_values[channels.classes[index][each.reach > 0]] = True
+    for op in edit.operators:
+        if op.opcode in LINEAR and is_linear(edit, op):
+            x = channels.classes[linear_input(op)]
+            weights = _by_input(edit, op)
+            used = (weights.reshape(-1, len(x)) != 0).any(axis=0)
+            is_read[x[used]] = True
+        elif op.opcode == "MUL":  # with a constant
+            for index in op.inputs:
+                is_read[channels.classes.get(index, np.zeros(1, np.int64))] = True
+    return has_values & ~is_read
 
 
 def _least_factors(edit: Edit, channels: Channels, ranges: Ranges) -> Factors:
@@ -139,6 +169,7 @@ def equalize(model: Model, channels: Channels, factors: Factors, ranges: Ranges)
         ranges: The values of the tensors; those that change get new ranges of calibration.
     """
     edit = Edit(model)
+    # A dead channel is divided by infinity; the weights that read it are 0 and stay.
     by_tensor = {index: factors[classes] for index, classes in channels.classes.items()}
     edit.operators = [_scaled(edit, op, by_tensor) for op in edit.operators]
     for index, each in ranges.items():
@@ -156,6 +187,7 @@ def _scaled(edit: Edit, op: Operator, by_tensor: Mapping[int, Factors]) -> Opera
         return op
     if op.opcode in LINEAR and is_linear(edit, op):
         x = by_tensor[linear_input(op)]
+        x = np.where(np.isinf(x), 1, x)
         if (x == 1).all() and (out == 1).all():
             return op
         weights, bias = constants_of(op)

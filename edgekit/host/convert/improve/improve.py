@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.formats.model_file import ModelFile
@@ -18,6 +19,7 @@ from edgekit.formats.tflite import Model, write_model
 from edgekit.host.convert.improve.channels import find_channels
 from edgekit.host.convert.improve.dense import convolve_dense
 from edgekit.host.convert.improve.equalize import equalize, find_factors, num_changed
+from edgekit.host.convert.improve.fold import fold_constants_into_layers
 from edgekit.host.convert.improve.limits import LOGIT_LIMIT, limit_flat, limit_ranges, limit_values
 from edgekit.host.convert.improve.observe import Observer
 from edgekit.host.convert.improve.range_rules import MIN_MAX, RangeRule, with_rule
@@ -35,12 +37,12 @@ Quantize = Callable[[bytes], bytes]
 class Improvement(Result):
     """A change of the network before quantization."""
 
-    name: str  # equalize, dense, flat, clip_logits, ranges
+    name: str  # fold, equalize, dense, flat, clip_logits, ranges, outputs
     text: str  # what was changed
     exact: bool  # whether the float network's answers stay the same; false for what was requested
     float_snr_db: float | None  # of the changed float network to the original; None: bit-equal
     # Centred SNR of each output of the integer model without the change, at most 40 dB. For an
-    # output of up to 16 numbers it is the mean of theirs.
+    # output of up to 16 numbers it is the mean of theirs. Empty if it was not measured.
     before_db: tuple[float, ...]
     after_db: tuple[float, ...]  # and with it
 
@@ -65,24 +67,40 @@ class _Made:
 class Improver:
     """The improvements of one network; `watch` comes before `quantized`."""
 
-    def __init__(self, network: ModelFile, choice: Choice, quantize: Quantize) -> None:
+    def __init__(
+        self, network: ModelFile, choice: Choice, quantize: Quantize, samples: Sequence[Batch]
+    ) -> None:
         """Improve a network.
 
         Args:
             network: Float, with static shapes.
             choice: The user's options.
             quantize: Makes an integer model of a calibrated network.
+            samples: Some inputs, to prove the changes before calibration on.
         """
         self._network, self._choice, self._quantize = network, choice, quantize
-        self._channels = find_channels(network.model)
-        free = self._channels.free() if choice.tries else []
-        self._observer = Observer(network.model, free)
-        self._samples: Sequence[Batch] = ()
+        self._samples = samples
         self._trials: dict[bytes, Trial] = {}
         self._places: Sequence[int] = ()  # outputs, counted from 0
         self._reference = network  # what the integer model is to equal
         self.applied: list[Improvement] = []
         self.notes: list[str] = []
+        self.calibrated = self._folded() if choice.tries else network  # what to calibrate
+        self._channels = find_channels(self.calibrated.model)
+        free = self._channels.free() if choice.tries else []
+        self._observer = Observer(self.calibrated.model, free)
+
+    def _folded(self) -> ModelFile:
+        folded = fold_constants_into_layers(self._network.model)
+        if folded is None:
+            return self._network
+        model, count = folded
+        proof = self._proof(model)
+        if proof is not None and proof < _LEAST_PROOF_DB:
+            return self._network
+        text = f"{_counted(count, 'constant')} of MUL, ADD or SUB folded into the layers before"
+        self.applied.append(Improvement("fold", text, True, proof, (), ()))
+        return ModelFile.of(model)
 
     def watch(self, batches: Iterator[list[NDArray[Any]]]) -> Iterator[list[NDArray[Any]]]:
         """Yield the calibration batches unchanged, and gather the ranges of channels."""
@@ -94,7 +112,7 @@ class Improver:
         """Return the best integer model.
 
         Args:
-            calibrated: The network with ranges of calibration.
+            calibrated: `self.calibrated` with ranges of calibration.
             samples: Inputs to judge by, not those of calibration.
             batches: Returns the calibration samples again.
         """
@@ -173,6 +191,9 @@ class Improver:
             return None
         count = num_changed(self._channels, factors)
         text = f"channels of {_counted(count, 'tensor')} got factors that make their ranges similar"
+        dead = int(np.isinf(factors).sum())
+        if dead:
+            text += f", and {_counted(dead, 'channel')} that nothing reads became 0"
         return equalize(model, self._channels, factors, ranges), text
 
     def _clipped(self, model: Model) -> Model:

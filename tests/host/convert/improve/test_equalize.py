@@ -151,3 +151,33 @@ def test_even_channels_stay_as_they_are() -> None:
         for index, each in observer.ranges.items()
     }
     assert find_factors(model, channels, ranges) is None
+
+
+def test_channels_that_nothing_reads_become_zero() -> None:
+    g = FloatGraph(SHAPE, 3)
+    x = g.conv(g.input, 4, 1, "RELU")
+    for index in g.operators[-1].inputs[1:]:
+        wide = np.array([1, 500, 1, 1])
+        g.scale(index, wide.reshape(4, *[1] * (len(g.shape(index)) - 1)))
+    y = g.conv(x, 3)
+    g.scale(g.operators[-1].inputs[1], np.array([1, 0, 1, 1]))
+    model = g.model(y)
+    samples = [[g.random.normal(size=SHAPE).astype(np.float32)] for _ in range(4)]
+    channels = find_channels(model)
+    observer = Observer(model, channels.free())
+    list(observer.watch(iter(samples)))
+    ranges = observer.ranges
+    factors = find_factors(model, channels, ranges)
+    assert factors is not None
+    assert np.isinf(factors[channels.classes[x][1]])
+    changed = equalize(model, channels, factors, ranges)
+    first = changed.main.operators[0]
+    other = Observer(changed, [first.outputs[0]])
+    list(other.watch(iter(samples)))
+    (after,) = other.ranges.values()
+    assert after.reach[1] == 0
+    assert after.reach.max() < ranges[x].reach.max() / 50
+    for expected, actual in zip(
+        _outputs(model, samples[0][0]), _outputs(changed, samples[0][0]), strict=True
+    ):
+        assert _snr_db(expected, actual) > 100

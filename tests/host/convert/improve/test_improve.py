@@ -22,7 +22,8 @@ SHAPE = (1, 8, 8, 4)
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A float network whose depthwise channels differ 1,000 times, and its samples.
 
-    It has scores from -700 to 3, and a dense layer with large weights in one row.
+    It has scores from -700 to 3 (with a constant addend), and a dense layer with large weights in
+    one row.
     """
     g = FloatGraph(SHAPE, 1)
     x = g.depthwise(g.input)
@@ -54,7 +55,7 @@ def test_a_network_is_improved_unless_plain_is_given(uneven: Path, tmp_path: Pat
         made = convert(source, data=data, num_samples=50, output=tmp_path / "a.tflite")
         again = convert(source, data=data, num_samples=50, output=tmp_path / "b.tflite")
         plain = convert(source, data=data, num_samples=50, output=tmp_path / "c.tflite", plain=True)
-    assert [each.name for each in made.improvements] == ["equalize", "dense"]
+    assert [each.name for each in made.improvements] == ["fold", "equalize", "dense"]
     for each in made.improvements:
         assert each.exact
         assert each.float_snr_db is None or each.float_snr_db > 100
@@ -88,6 +89,55 @@ def test_logits_are_limited_on_request(uneven: Path, tmp_path: Path) -> None:
     assert made.agreement is not None
     first = made.agreement.outputs[0].record
     assert first.reference_range[0] == -16
+
+
+def test_boxes_and_scores_get_outputs_of_their_own(tmp_path: Path) -> None:
+    g = FloatGraph(SHAPE, 2)
+    boxes = g.conv(g.input, 4)
+    g.scale(g.operators[-1].inputs[1], np.full(4, 640))
+    scores = g.simple("LOGISTIC", g.conv(g.input, 3))
+    path = tmp_path / "float.tflite"
+    path.write_bytes(write_model(g.model(g.concat(boxes, scores))))
+    data = g.random.normal(size=(150, *SHAPE[1:])).astype(np.float32)
+    with kept_converters():
+        made = convert(path, data=data, output=tmp_path / "a.tflite")
+        plain = convert(path, data=data, output=tmp_path / "b.tflite", plain=True)
+    assert [each.shape for each in plain.outputs] == [(1, 8, 8, 7)]
+    assert [each.shape for each in made.outputs] == [(1, 8, 8, 4), (1, 8, 8, 3)]
+    assert made.outputs[1].scale == pytest.approx(1 / 256)
+    assert [each.name for each in made.improvements] == ["outputs"]
+    assert made.agreement is not None
+    assert made.agreement.verdict == "good"
+
+
+def test_a_batch_normalization_of_constants_is_folded(tmp_path: Path) -> None:
+    g = FloatGraph(SHAPE, 2)
+    y = g.arithmetic("MUL", g.conv(g.input, 4), g.weights(4))
+    path = tmp_path / "float.tflite"
+    path.write_bytes(write_model(g.model(g.arithmetic("ADD", y, g.weights(4)))))
+    data = g.random.normal(size=(150, *SHAPE[1:])).astype(np.float32)
+    made = convert(path, data=data, output=tmp_path / "a.tflite")
+    assert [each.name for each in made.improvements] == ["fold"]
+    assert made.operators == {"QUANTIZE": 2, "CONV_2D": 1}
+
+
+def test_tensors_that_are_always_zero_leave_the_others_as_they_are(tmp_path: Path) -> None:
+    """Their range has no width: TensorFlow's quantizer gives them a scale all the same."""
+    g = FloatGraph(SHAPE, 1)
+    active = g.conv(g.input, 6, 1, "RELU")
+    dead = g.conv(g.input, 6, 1, "RELU")
+    g.set(g.operators[-1].inputs[2], [-1000] * 6)
+    outputs = [
+        g.conv(g.arithmetic("ADD", active, dead), 3),
+        g.conv(dead, 3),
+        g.conv(g.arithmetic("MUL", active, dead), 3),
+    ]
+    path = tmp_path / "float.tflite"
+    path.write_bytes(write_model(g.model(*outputs)))
+    data = g.random.normal(size=(60, *SHAPE[1:])).astype(np.float32)
+    made = convert(path, data=data, output=tmp_path / "a.tflite")
+    assert made.agreement is not None
+    assert [each.verdict for each in made.agreement.outputs] == ["good"] * 3
 
 
 def test_options_without_effect_are_refused(uneven: Path, tmp_path: Path) -> None:
