@@ -402,7 +402,7 @@ def transpose(builder: NodeBuilder, operator: Operator) -> None:
     if size > _MOST_GATHERED:
         if wanted != _ROWS_AND_COLUMNS:
             raise Unsupported(f"{what}: {size:,} bytes; at most {_MOST_GATHERED:,} are moved")
-        place_columns(builder, source, output)
+        place_columns(builder, source, output, builder.shaped)
         return
     rows = Axis() if wanted[_HEIGHT] == _HEIGHT else Axis(height, stride=0)
     columns = Axis() if wanted[_WIDTH] == _WIDTH else Axis(width, stride=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
-from typing import TYPE_CHECKING, Iterator, Sequence
+from typing import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -26,9 +26,6 @@ from edgekit.chip.codegen.nodes import (
     Shape,
     Window,
 )
-
-if TYPE_CHECKING:
-    from edgekit.chip.codegen.builder import NodeBuilder
 
 _MOST_COPIES = 512  # of one reshape
 _MOST_BYTES = 96_000  # of a tile, for a tensor whose positions a reshape moves
@@ -148,11 +145,13 @@ def place_values(
     place_values(builder, between, output, first, COPY)
 
 
-def place_columns(builder: NodeBuilder, source: int, output: int) -> None:
+def place_columns(
+    builder: NodeList, source: int, output: int, shaped: Callable[[int, Shape], int]
+) -> None:
     """Copy each column of the source to a row of the output: anchors of a detector, for example.
 
     The columns are channels of an image with as many positions as the source has rows, often the
-    one that was reshaped to the source.
+    one that was reshaped to the source. ``shaped`` is the builder's `NodeBuilder.shaped`.
 
     Raises:
         Unsupported: It needs too many copies or too much memory.
@@ -161,7 +160,7 @@ def place_columns(builder: NodeBuilder, source: int, output: int) -> None:
     root = builder.root(source)
     rows, columns, joined = builder.shape(root)
     if (rows * columns, joined) != (height, width * channels):
-        root = builder.shaped(source, (1, height, width * channels))
+        root = shaped(source, (1, height, width * channels))
     before, image_width = len(builder.nodes), builder.shape(root)[1]
     for column in range(width):
         tensor, channel = take_channels(builder, root, column * channels, channels)
