@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from edgekit import check, convert, files
+from edgekit.edgetpu import CheckReport
 from edgekit.errors import EdgeKitError
 from edgekit.fix.mapping import num_mapped
 from edgekit.formats.tflite import read_model
@@ -215,42 +216,55 @@ def rows(work: Path, group: str) -> Iterator[Row]:
         yield Row(**json.loads(kept.read_text(encoding="utf-8")))
 
 
+@dataclass(frozen=True)
+class _Attempt:
+    """What edgekit made, without or with replaced activations."""
+
+    replaced: str
+    result: ConvertResult
+    report: CheckReport
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """The operators that do not map by themselves."""
+        labels = (each.label for each in self.report.operators if each.alone != "tpu")
+        return tuple(dict.fromkeys(labels))
+
+
 def _row(base: Path, name: str) -> Row:
     before, was_whole = _by_tensorflow(base)
-    options: dict[str, str] = {}
-    try:
-        result = _convert(base, options)
-    except NotEdgeTpuModelError as error:
-        options = {"replace_activations": "mappable"}
+    attempts: list[_Attempt] = []
+    reasons: list[str] = []
+    for replaced in ("", "mappable"):
         try:
-            result = _convert(base, options)
-        except EdgeKitError:
-            reason = "; ".join(dict.fromkeys(issue.message for issue in error.issues[:3]))
-            return Row(name, before, "refused", "", reason, (was_whole, False))
-    except EdgeKitError as error:
-        return Row(name, before, "refused", "", error.what, (was_whole, False))
-    report = check(base.with_suffix(".int8"))
-    left = [each.label for each in report.operators if each.alone != "tpu"]
-    remark = ", ".join(dict.fromkeys(left))
-    if options:
-        words = "`--replace-activations mappable`"
-        remark = f"{words}; {remark}" if remark else words
-    cell = f"{report.num_mapped} of {report.num_operators}"
-    is_whole = report.num_mapped == report.num_operators
-    return Row(name, before, cell, _snr(result), remark, (was_whole, is_whole))
+            attempts.append(_attempt(base, replaced))
+        except NotEdgeTpuModelError as error:
+            reasons.append("; ".join(dict.fromkeys(each.message for each in error.issues[:3])))
+        except EdgeKitError as error:
+            reasons.append(error.what)
+        if attempts and not attempts[-1].left:
+            break
+    if not attempts:
+        return Row(name, before, "refused", "", reasons[0], (was_whole, False))
+    best = max(attempts, key=lambda each: each.report.num_mapped / each.report.num_operators)
+    option = f"`--replace-activations {best.replaced}`" if best.replaced else ""
+    remark = ", ".join(filter(None, (option, *best.left)))
+    cell = f"{best.report.num_mapped} of {best.report.num_operators}"
+    is_whole = best.report.num_mapped == best.report.num_operators
+    return Row(name, before, cell, _snr(best.result), remark, (was_whole, is_whole))
 
 
-def _convert(base: Path, options: dict[str, str]) -> ConvertResult:
-    source = next(
-        path for path in (base.with_suffix(".keras"), base.with_suffix(".tflite")) if path.exists()
-    )
-    return convert(
-        source,
+def _attempt(base: Path, replaced: str) -> _Attempt:
+    sources = (base.with_suffix(".keras"), base.with_suffix(".tflite"))
+    output = base.with_suffix(f".{replaced or 'plain'}")
+    result = convert(
+        next(path for path in sources if path.exists()),
         data=base.with_suffix(".npz"),
         preprocess="raw",
-        output=base.with_suffix(".int8"),
-        replace_activations=options.get("replace_activations"),
+        output=output,
+        replace_activations=replaced or None,
     )
+    return _Attempt(replaced, result, check(output))
 
 
 def _by_tensorflow(base: Path) -> tuple[str, bool]:

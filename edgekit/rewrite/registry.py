@@ -26,6 +26,7 @@ from edgekit.rewrite import (
     tidy,
     transpose_conv,
     transposes,
+    turns,
     unstacked,
     versions,
 )
@@ -68,6 +69,7 @@ def rules(io: str = "auto") -> tuple[Rule, ...]:
         transposes.RULE,
         resampling.RULE,
         focus.RULE,
+        turns.RULE,
         outputs.RULE,
         tidy.IDLE,
         tidy.DUPLICATES,

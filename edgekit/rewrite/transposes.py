@@ -24,6 +24,8 @@ from edgekit.rewrite.axes import (
 from edgekit.rewrite.edit import Edit, same_quantization
 from edgekit.rewrite.rule import Rule
 
+_RESHAPES = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
+
 
 def move_transposes(model: Model) -> Model | None:
     """Return ``model`` with fewer TRANSPOSEs, or with them after operators instead of before.
@@ -109,7 +111,8 @@ class _Moving:
             op = edit.operators[position]
             part = parts.of(op.outputs[0])
             if moved is not None:
-                works[part] = works.get(part, 0) + 1
+                # A RESHAPE alone is no reason to move a TRANSPOSE: it costs the same before it.
+                works[part] = works.get(part, 0) + (op.opcode not in _RESHAPES)
                 continue
             before[part] = before.get(part, 0) + self._cost(op)
         after: dict[int, int] = {}
@@ -171,7 +174,7 @@ class _Moving:
 
     def _on_sources(self, op: Operator, moved: Moved) -> Operator:
         outputs = tuple(self._views[index].source for index in op.outputs)
-        if op.opcode in ("EXPAND_DIMS", "RESHAPE", "SQUEEZE"):
+        if op.opcode in _RESHAPES:
             shape = {"new_shape": self._edit.tensors[outputs[0]].shape}
             return self._edit.operator("RESHAPE", moved.inputs, outputs, shape, "ReshapeOptions")
         options = op.options if moved.options is None else moved.options
