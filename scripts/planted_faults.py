@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plant random faults into int8 models, and count how often `edgekit debug` names them first.
 
-python scripts/planted_faults.py FOLDER [--count 100] [--seed 1] [--page]
+python scripts/planted_faults.py FOLDER [--count 100] [--seed 1] [--minutes 60] [--page]
 
 FOLDER keeps the networks between runs. The networks are float models of the corpus
 (EDGEKIT_CORPUS) and some that are built and trained here, on crops of the corpus's photographs. A
@@ -24,14 +24,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from edgekit.debug import DebugOptions, DebugResult, debug_models
 from edgekit.debug.causes import layer_name
 from edgekit.debug.matching import WEIGHTED
 from edgekit.debug.ranges import FIXED_RANGE
-from edgekit.formats.tflite import Model, Quantization, read_model, write_model
+from edgekit.formats.tflite import Model, write_model
 from edgekit.host.convert.child import ConverterChild, kept_converters
 from edgekit.runtime.trial import skip_trials
 from scripts.planted_networks import Network, networks
@@ -149,7 +151,7 @@ def _with_weights(shop: Workshop, kind: str, text: str, change: Callable[[Array]
         calibrated = shop.calibrate(changed, shop.network.samples)
         when = "before calibration"
     else:
-        calibrated = write_model(_changed_weights(read_model(shop.calibrated), operator, change))
+        calibrated = _with_buffer(shop.calibrated, model, operator, change)
         when = "after calibration"
     text = f"{text} of {label}, {when}"
     return Fault(kind, text, shop.quantize(calibrated), names, frozenset(("weights",)))
@@ -174,33 +176,53 @@ def noised_weights(shop: Workshop) -> Fault:
 
 def _with_range(shop: Workshop, kind: str, factor: float, kinds: Sequence[str]) -> Fault:
     """Multiply the calibrated range of one activation."""
-    model = read_model(shop.calibrated)
-    graph = model.main
+    graph = shop.network.model.main
+    table = _table(shop.calibrated)
+    named = {each.name.decode(): each for each in table.subgraphs[0].tensors}
     fixed = {i for op in graph.operators if op.opcode in FIXED_RANGE for i in op.outputs}
     made = [
-        i
+        graph.tensors[i].name
         for op in graph.operators
         for i in op.outputs
-        if i not in fixed and _range_of(model, i) is not None
+        if i not in fixed and _has_range(named[graph.tensors[i].name])
     ]
-    index = shop.draw.choice(made)
-    ends = _range_of(model, index) or (0.0, 0.0)
-    tensor = graph.tensors[index]
-    quantization = Quantization((), (), 0, (ends[0] * factor,), (ends[1] * factor,))
-    tensors = list(graph.tensors)
-    tensors[index] = replace(tensor, quantization=quantization)
-    changed = replace(model, subgraphs=(replace(graph, tensors=tuple(tensors)),))
-    content = shop.quantize(write_model(changed))
-    text = f"range of {layer_name(tensor.name)} x {factor:.2f}"
-    return Fault(kind, text, content, frozenset((tensor.name,)), frozenset(kinds))
+    name = shop.draw.choice(made)
+    quantization = named[name].quantization
+    quantization.min = [float(each) * factor for each in quantization.min]
+    quantization.max = [float(each) * factor for each in quantization.max]
+    content = shop.quantize(_packed(table))
+    text = f"range of {layer_name(name)} x {factor:.2f}"
+    return Fault(kind, text, content, frozenset((name,)), frozenset(kinds))
 
 
-def _range_of(model: Model, index: int) -> tuple[float, float] | None:
-    quantization = model.main.tensors[index].quantization
-    if quantization is None or not quantization.min or not quantization.max:
-        return None
-    low, high = quantization.min[0], quantization.max[0]
-    return (low, high) if high > low else None
+def _has_range(tensor: Any) -> bool:  # noqa: ANN401 - generated classes have no types
+    found = tensor.quantization
+    if found is None or found.min is None or found.max is None or len(found.min) != 1:
+        return False
+    return bool(found.max[0] > found.min[0])
+
+
+def _table(content: bytes) -> Any:  # noqa: ANN401
+    """Return a calibrated model as the schema's objects: it has ranges and no scales."""
+    return schema.ModelT.InitFromPackedBuf(content, 0)
+
+
+def _packed(table: Any) -> bytes:  # noqa: ANN401
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(table.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _with_buffer(
+    calibrated: bytes, model: Model, operator: int, change: Callable[[Array], Array]
+) -> bytes:
+    """Change the weights of an operator in a calibrated model."""
+    tensor = model.main.tensors[model.main.operators[operator].inputs[1]]
+    table = _table(calibrated)
+    ours = next(each for each in table.subgraphs[0].tensors if each.name.decode() == tensor.name)
+    values = change(np.asarray(model.data(tensor), np.float32))
+    table.buffers[ours.buffer].data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)
+    return _packed(table)
 
 
 def blown_range(shop: Workshop) -> Fault:
@@ -324,8 +346,10 @@ def plant(shop: Workshop, kind: Callable[[Workshop], Fault]) -> tuple[Row | None
     return None, _MOST_DRAWS
 
 
-def run(folder: Path, count: int, seed: int, wanted: Sequence[str]) -> tuple[list[Row], int]:
-    """Plant ``count`` faults; return the rows, and how many were drawn without a loss."""
+def run(given: argparse.Namespace) -> tuple[list[Row], int]:
+    """Plant faults; return the rows, and how many were drawn without a loss."""
+    folder, count, seed, wanted = given.folder, given.count, given.seed, given.network
+    end = time.monotonic() + 60 * given.minutes
     draw = random.Random(seed)  # noqa: S311 - nothing secret
     skip_trials()  # a crash ends the run, which is as good here, and faster
     rows: list[Row] = []
@@ -350,7 +374,7 @@ def run(folder: Path, count: int, seed: int, wanted: Sequence[str]) -> tuple[lis
                     flush=True,
                 )
         pairs = list(_pairs(shops))
-        while len(rows) < count:
+        while len(rows) < count and time.monotonic() < end:
             shop, kind = pairs[len(rows) % len(pairs)]
             row, drawn = plant(shop, kind)
             if row is None:
@@ -362,7 +386,8 @@ def run(folder: Path, count: int, seed: int, wanted: Sequence[str]) -> tuple[lis
             mark = "ok  " if row.is_right else f"MISS {row.place}"
             print(
                 f"{len(rows):3d} {mark} {row.network} {row.fault.kind}: {row.fault.text}, "
-                f"-{row.loss_db:.1f} dB, {row.time_s:.1f} s -> {row.found[:150]}",
+                f"-{row.loss_db:.1f} dB, {row.time_s:.1f} s -> {row.found[:150]}"
+                + ("" if row.is_right else f" {sorted(row.fault.names)}"),
                 flush=True,
             )
     return rows, without_loss
@@ -429,10 +454,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=600.0, help="stop after this time")
     parser.add_argument("--network", action="append", default=[])
     parser.add_argument("--page", action="store_true")
     given = parser.parse_args()
-    rows, without_loss = run(given.folder, given.count, given.seed, given.network)
+    rows, without_loss = run(given)
     right = sum(row.is_right for row in rows)
     print(f"{right} of {len(rows)} named first; {without_loss} more cost less than 1 dB")
     if given.page:

@@ -205,7 +205,6 @@ _PLANS = (
     _Plan("squeezed (built)", "unit", build=_squeezed, shape=(40, 40, 3)),
     _Plan("U-Net (built)", "unit", build=_joined, shape=(48, 48, 3)),
     _Plan("plain (built)", "tf", build=_plain, shape=(32, 32, 3)),
-    _Plan("mini_XCEPTION_KDEF", "tf", f"{_FACES}/mini_XCEPTION_KDEF.hdf5"),
     _Plan("tiny_XCEPTION_KDEF", "tf", f"{_FACES}/tiny_XCEPTION_KDEF.hdf5"),
     _Plan("kws_ref_model", "", f"{_TINY}/kws_ref_model"),
     _Plan("ad01", "", f"{_TINY}/ad01.h5"),

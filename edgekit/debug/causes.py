@@ -33,6 +33,7 @@ PREPROCESS, CALIBRATION = "preprocess", "calibration"
 _RANGES = (SATURATION, WIDE_RANGE)
 _LEAST_SHARE = 0.02  # of all noise at the outputs
 _LEAST_WRONG = 0.001  # of all noise at the outputs: a range that matters
+_MOST_CUT = 0.02  # of the values of an input
 _MANY = 0.4  # of the groups of tensors with a range of their own
 _LEAST_MANY = 3
 _BEHIND = 0.8  # of the wrong ranges
@@ -98,7 +99,7 @@ def rank_causes(
     weights = [each for each in suspects if each.cost(WEIGHTS) > _LEAST_SHARE * total]
     root = max(weights, key=lambda each: each.cost(WEIGHTS), default=None)
     wrong = [each for each in suspects if each.cost(*_RANGES) > _LEAST_WRONG * total]
-    whole = _network_wide(calibrated, wrong, root)
+    whole = _network_wide(calibrated, wrong, root, total)
     found: list[tuple[float, DebugCause]] = []
     left = list(suspects)
     if whole is not None:
@@ -120,11 +121,17 @@ def rank_causes(
 
 
 def _network_wide(
-    calibrated: Calibrated, wrong: Sequence[Suspect], root: Suspect | None
+    calibrated: Calibrated, wrong: Sequence[Suspect], root: Suspect | None, total: float
 ) -> tuple[str, str] | None:
     """Return the kind and text of a cause that is in the calibration as a whole."""
     if calibrated.preprocess and root is None and wrong:
         return PREPROCESS, calibrated.text
+    for each in (each for each in wrong if each.number == INPUT):
+        if each.cost(*_RANGES) > _LEAST_SHARE * total or each.place.sums.saturated > _MOST_CUT:
+            return CALIBRATION, (
+                f"the int8 model's input {each.name} was calibrated with other values: "
+                f"{each.troubles[0].text}"
+            )
     many = max(_LEAST_MANY, _MANY * calibrated.num_groups)
     if calibrated.num_far < many or not wrong:
         return None

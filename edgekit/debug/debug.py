@@ -18,7 +18,7 @@ from edgekit.debug.ranges import find_groups
 from edgekit.debug.recorder import Recorder
 from edgekit.debug.result import ROUNDING_FLOOR, DebugResult
 from edgekit.debug.samples import Samples, float_shapes, pair_inputs, read_samples
-from edgekit.debug.table import operator_errors, output_errors, snr
+from edgekit.debug.table import operator_errors, output_errors, snr, whole_noise
 from edgekit.debug.troubles import Place
 from edgekit.debug.twin import float_twin
 from edgekit.errors import DataError, UnsupportedModelError
@@ -220,7 +220,7 @@ class _Job:
             num_left_out=left_out,
             num_effects=measured.num_effects,
             outputs=output_errors(self._model, measured),
-            snr_db=snr(1.0, measured.whole),
+            snr_db=snr(1.0, whole_noise(self._model, measured)),
             sum_of_isolated_snr_db=snr(1.0, sum(measured.effects.values())),
             rounding_floor=ROUNDING_FLOOR,
             num_matched=sum(1 for i in made_by if i in matches.found),

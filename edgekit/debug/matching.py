@@ -72,7 +72,8 @@ class Matches:
     """The matches by the integer model's tensors."""
 
     found: dict[int, Match] = field(default_factory=dict)
-    # The sum of all differences, each 1 at most; an operator with weights without a match counts 1.
+    # The sum of all differences, each 1 at most; an output or an operator with weights that
+    # has no match counts 1.
     cost: float = 0.0
 
     def scales(self, tensors: Sequence[int]) -> bool:
@@ -133,8 +134,9 @@ class Matcher:
         for _ in range(_MOST_ROUNDS):
             if not self._round(twin, matches, tried, factors=factors):
                 break
-        weighted = [op.outputs[0] for op in twin.main.operators if op.opcode in WEIGHTED]
-        matches.cost += sum(1.0 for index in weighted if index not in matches.found)
+        weighted = {op.outputs[0] for op in twin.main.operators if op.opcode in WEIGHTED}
+        needed = weighted.union(twin.main.outputs)
+        matches.cost += sum(1.0 for index in needed if index not in matches.found)
         return matches
 
     def size_of(self, index: int) -> int:

@@ -46,7 +46,6 @@ class Measured:
     # averaged over the outputs; on ``num_effects`` samples.
     effects: dict[int, float] = field(default_factory=dict)
     num_effects: int = 0
-    whole: float = 0.0  # the same of the whole integer model
 
 
 @dataclass(frozen=True)
@@ -164,11 +163,6 @@ class Meter:
             noise = self._share(self._read(), base)
             self.measured.effects[i] = self.measured.effects.get(i, 0.0) + noise
         seconds = (time.monotonic() - start) / max(len(tensors), 1)
-        model = [
-            self._real(graph.outputs[each], self._whole.value(graph.outputs[each]))
-            for each in self._outputs
-        ]
-        self.measured.whole += self._share(model, base)
         self.measured.num_effects += 1
         return seconds
 
@@ -218,7 +212,7 @@ def measure(
         if number == 0:
             seconds = meter.add_effects(seen, tensors[:3])
             measured.effects.clear()
-            measured.whole, measured.num_effects = 0.0, 0
+            measured.num_effects = 0
             tensors = tensors[: max(int(left / max(seconds, 1e-9)), 10)]
         elif left < seconds * len(tensors):
             break
@@ -230,7 +224,6 @@ def measure(
         measured.effects[i] /= measured.num_effects
     if not any(measured.effects.values()):  # the outputs do not vary: see each error where it is
         measured.effects = {i: _local(measured.tensors[i]) for i in tensors}
-    measured.whole /= max(measured.num_effects, 1)
     progress(total, total)
     return measured
 

@@ -36,6 +36,13 @@ def output_errors(model: Model, measured: Measured) -> tuple[OutputError, ...]:
     )
 
 
+def whole_noise(model: Model, measured: Measured) -> float:
+    """Return the noise as a share of the outputs' variance, averaged over the outputs."""
+    sums = [measured.tensors[i] for i in model.main.outputs if i in measured.tensors]
+    shares = [each.noise("accumulated") / each.variance for each in sums if each.variance > 0]
+    return float(np.mean(shares)) if shares else 0.0
+
+
 def operator_errors(
     network: Model,
     model: Model,
