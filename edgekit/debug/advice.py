@@ -21,16 +21,16 @@ ADVICE = {
     "of this layer in training (ReLU6)",
     "mixed_range": "let the parts leave the network as separate outputs, or scale them to one "
     "range in training",
-    "outlier_channels": "train with batch normalization and ReLU6 behind this layer, or with "
-    "quantization in the loop",
+    "outlier_channels": "convert again: edgekit equalizes channels where that changes no answer; "
+    "if that does not help, train with batch normalization and ReLU6 behind this layer",
     "per_tensor_weights": "use a 1x1 convolution in place of this dense layer: its weights have a "
     "scale for each output",
-    "logits": "limit the logits inside the network: only -16 to 16 matters to a sigmoid",
+    "logits": "limit the logits to what a sigmoid tells apart, -16 to 16",
     "rounding": "no operator stands out: calibrate with other samples, or train with quantization "
     "in the loop",
 }
 _FIX = ("mixed_range",)
-_CHECK = ("outlier_channels", "per_tensor_weights", "logits")
+_CHECK = ("per_tensor_weights",)
 _MORE_SAMPLES = 300
 
 
@@ -53,6 +53,7 @@ class Commands:
             return f"edgekit check {model}"
         how = f" --preprocess {shlex.quote(self.preprocess)}" if self.preprocess else ""
         many = f" --num-samples {_MORE_SAMPLES}" if kind in ("saturation", "rounding") else ""
+        many += " --clip-logits" if kind == "logits" else ""
         return (
             f"edgekit convert {shlex.quote(self.source)} --data {shlex.quote(self.data)}{how}{many}"
             f" -o {shlex.quote(stem + '_new.tflite')}"

@@ -31,6 +31,7 @@ _FAR = math.log(1.5)
 _BETTER, _DEVIATIONS = 0.85, 2.0
 _FITS = 0.25  # ln: the ranges of other samples of the same kind are as near
 _LEAST_ENDS = 3
+_MOST_FAR = 0.2  # of the ends, if the other samples are those of calibration
 _SAME = 0.02  # of a range's width
 _NEAR = 0.06  # of a range's width: the input's stored range is that of pixels scaled in this way
 _COLOURS = 3
@@ -167,6 +168,8 @@ def _is_better(theirs: Mapping[Any, float], mine: Mapping[Any, float]) -> bool:
     keys = sorted(set(theirs) | set(mine), key=lambda key: (key[0].tensors, key[1]))
     gains = np.array([abs(mine.get(key, 0.0)) - abs(theirs.get(key, 0.0)) for key in keys])
     if len(gains) < _LEAST_ENDS or _mean(theirs) > min(_BETTER * _mean(mine), _FITS):
+        return False
+    if sum(abs(each) > _FAR for each in theirs.values()) > _MOST_FAR * len(theirs):
         return False
     deviation = float(gains.std(ddof=1)) / math.sqrt(len(gains))
     return float(gains.mean()) > _DEVIATIONS * deviation

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 _MATCHED_ON = 6  # samples
 _MOST_MATCHED_BYTES = 1 << 29
 _GOOD = 0.02  # a mean difference of matched tensors with which no other twin is tried
-_MUCH_BETTER = 0.5
 _LEAST_MATCHED = 0.5  # of the operators with weights
 _LEAST_ALIKE = 0.5
 _LEAST_VARIANCE = 1e-9  # of the power of an output
@@ -276,7 +275,7 @@ class _Job:
                 found = matcher.match(twin, self._pairs, factors=factors)
                 if found.scales(self._model.main.outputs):
                     continue  # an equalized network has the same outputs
-                if best is None or found.cost < _MUCH_BETTER * best[1].cost:
+                if best is None or found.explains_more(best[1]):
                     best = twin, found
                 if best[1].cost < _GOOD * max(len(best[1].found), 1):
                     break

@@ -36,6 +36,7 @@ _CLEAN = 3e-3  # a smaller difference does not disturb the next operators
 _FACTORS_WITHIN = 0.02  # of the variance: what is left with a factor for each channel
 _FACTORS_GAIN = 5.0  # times smaller than without factors
 _MOST_ROUNDS = 64
+_MUCH_BETTER = 0.3
 _SAME_DIRECTION = 0.5  # the cosine of weights
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D")
 _MOVING = frozenset(
@@ -75,6 +76,17 @@ class Matches:
     # The sum of all differences, each 1 at most; an output or an operator with weights that
     # has no match counts 1.
     cost: float = 0.0
+    num_bad: int = 0  # those that differ more than `SAME`, or have no match
+
+    def explains_more(self, other: Matches) -> bool:
+        """Whether these matches, with factors, fit better than ``other``, without.
+
+        Factors of an equalized network leave no difference. A fault in one operator leaves one in
+        either case.
+        """
+        if self.num_bad or other.num_bad:
+            return self.num_bad < other.num_bad
+        return self.cost < _MUCH_BETTER * other.cost
 
     def scales(self, tensors: Sequence[int]) -> bool:
         """Whether any of ``tensors`` is scaled by channels."""
@@ -136,7 +148,9 @@ class Matcher:
                 break
         weighted = {op.outputs[0] for op in twin.main.operators if op.opcode in WEIGHTED}
         needed = weighted.union(twin.main.outputs)
-        matches.cost += sum(1.0 for index in needed if index not in matches.found)
+        missing = sum(1 for index in needed if index not in matches.found)
+        matches.cost += missing
+        matches.num_bad += missing
         return matches
 
     def size_of(self, index: int) -> int:
@@ -171,6 +185,7 @@ class Matcher:
                     continue
                 matches.found[index] = match
                 matches.cost += min(match.difference, 1.0)
+                matches.num_bad += match.difference > SAME
                 if match.difference > _CLEAN or match.factors is not None:
                     unclean.add(index)
         return bool(unclean) and len(tried) < len(made)
