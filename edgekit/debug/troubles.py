@@ -32,6 +32,11 @@ _FEW = 0.4  # of the range: what half of the samples use
 _OUTLIER = 6.0  # times the median channel
 _LEAST_CHANNELS = 4
 _WIDE_LOGIT, _LOGIT_RANGE = 64.0, 32.0  # a sigmoid of -16 is 1e-7
+_LOGIT_WITHIN = 1.5
+# What may read logits without being changed by a limit of them.
+_PASSING = frozenset(
+    ("LOGISTIC", "SOFTMAX", "QUANTIZE", "DEQUANTIZE", "RESHAPE", "CONCATENATION", "TRANSPOSE")
+)
 _UNEQUAL_ROWS = 0.5  # of the noise that a scale for each row would save
 
 
@@ -61,7 +66,7 @@ def find_troubles(model: Model, place: Place, tensors: Mapping[int, TensorSums])
         return []
     found = [
         *_weights(model, place),
-        *_cut_off(place),
+        *_cut_off(model, place),
         *sorted(_steps(model, place, tensors), key=lambda each: -each.share)[:1],
     ]
     large = [each for each in found if each.share >= _LEAST_SHARE]
@@ -109,12 +114,23 @@ def _saved_by_rows(model: Model, op: Operator) -> float:
     return float(1 - np.square(reach).mean())
 
 
-def _cut_off(place: Place) -> Iterator[Trouble]:
+def _cut_off(model: Model, place: Place) -> Iterator[Trouble]:
     sums, params = place.sums, place.sums.params
     clipped = sums.noise("clipped")
     if params is None or clipped <= 0:
         return
     low, high = sums.range
+    cut = [
+        stored
+        for stored, is_beyond in (
+            (-params.real_min, low < params.real_min),
+            (params.real_max, high > params.real_max),
+        )
+        if is_beyond
+    ]
+    is_answer = not any(place.index in op.inputs for op in model.main.operators if _computes(op))
+    if is_answer and all(abs(each - _LOGIT_RANGE / 2) < _LOGIT_WITHIN for each in cut):
+        return  # logits that were limited on purpose
     yield Trouble(
         SATURATION,
         min(clipped / sums.noise("own"), 1.0),
@@ -182,6 +198,10 @@ def _logits(model: Model, place: Place, share: float, stored: float) -> Iterator
             f"{name} reads it in steps of {step:.3g}; only a range of {_LOGIT_RANGE:.0f} matters "
             f"there, and it has {stored:.4g}",
         )
+
+
+def _computes(op: Operator) -> bool:
+    return op.opcode not in _PASSING
 
 
 def _percent(noise: float, sums: TensorSums) -> str:

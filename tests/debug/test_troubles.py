@@ -106,3 +106,8 @@ def test_weights_of_unequal_rows_need_a_scale_each() -> None:
     assert _kinds(sums, model=model, operator=operator) == ["per_tensor_weights"]
     equal, operator = _dense(np.full((8, 16), 127, np.int8))
     assert _kinds(sums, model=equal, operator=operator) == []
+
+
+def test_logits_limited_to_16_are_no_trouble() -> None:
+    assert _kinds(_sums(_values(60.0), _params(-16, 16))) == []
+    assert _kinds(_sums(_values(60.0), _params(-30, 30)))[0] == "saturation"
