@@ -36,6 +36,7 @@ _LEAST_WRONG = 0.001  # of all noise at the outputs: a range that matters
 _MOST_CUT = 0.02  # of the values of an input
 _MANY = 0.4  # of the groups of tensors with a range of their own
 _LEAST_MANY = 3
+_MINOR = 0.25  # of what wrong ranges cost
 _BEHIND = 0.8  # of the wrong ranges
 _MOST_ROUNDING = 1
 INPUT = -1
@@ -124,7 +125,9 @@ def _network_wide(
     calibrated: Calibrated, wrong: Sequence[Suspect], root: Suspect | None, total: float
 ) -> tuple[str, str] | None:
     """Return the kind and text of a cause that is in the calibration as a whole."""
-    if calibrated.preprocess and root is None and wrong:
+    by_ranges = sum(each.cost(*_RANGES) for each in wrong)
+    is_minor = root is None or root.cost(WEIGHTS) < _MINOR * by_ranges
+    if calibrated.preprocess and is_minor and wrong:
         return PREPROCESS, calibrated.text
     for each in (each for each in wrong if each.number == INPUT):
         if each.cost(*_RANGES) > _LEAST_SHARE * total or each.place.sums.saturated > _MOST_CUT:

@@ -28,7 +28,7 @@ class OperatorError(Result):
     matched: str  # values | factors | place | computed
     # Only this operator quantized: the error that it adds itself,
     isolated_snr_db: float | None  # seen at the network's outputs
-    isolated_at_output_of_operator_snr_db: float | None  # seen at its own output
+    local_snr_db: float | None  # seen at its own output
     isolated_rmse_over_scale: float | None  # 0.29 is rounding alone
     # All operators up to this one quantized.
     accumulated_snr_db: float | None

@@ -71,7 +71,7 @@ def operator_errors(
                 float_name="" if match is None else network.main.tensors[match.source].name,
                 matched=_how(match),
                 isolated_snr_db=None if effect is None else snr(1.0, effect),
-                isolated_at_output_of_operator_snr_db=snr(sums.variance, sums.noise("own")),
+                local_snr_db=snr(sums.variance, sums.noise("own")),
                 isolated_rmse_over_scale=_over_scale(sums, "own"),
                 accumulated_snr_db=snr(sums.variance, sums.noise("accumulated")),
                 accumulated_plain_snr_db=snr(sums.power, sums.noise("accumulated")),
