@@ -111,6 +111,15 @@ QUALITY_CODES = tuple(
             "Calibrate with samples as dark and as bright as those of real use.",
         ),
         (
+            "quality.clipped_samples",
+            "The calibration samples seem to be clipped",
+            "At least 2.5 % of an input's values are exactly its lowest one, and 2.5 % its highest "
+            "one (real numbers that are not pictures, with many different values between). If the "
+            "samples of real use are not clipped in the same way, the int8 model cuts off all "
+            "values outside.",
+            "Give samples that are not clipped, or clip the values in real use too.",
+        ),
+        (
             "quality.few_answers",
             "The float model's answers to the calibration samples hardly differ",
             "It gives all samples nearly the same answer, or names one class on 50 samples or "

@@ -20,6 +20,7 @@ from edgekit.data.random_samples import RANDOM
 from edgekit.data.spread import classes_of
 from edgekit.errors import DataError
 from edgekit.evaluate.far_samples import find_far, largest_sizes
+from edgekit.host.convert.clipped import ClippedValues
 from edgekit.runtime.quality import DOUBTFUL, Finding
 
 Progress = Callable[[int, int | None], None]
@@ -75,6 +76,7 @@ class Calibration:
         self.count = 0
         self.ranges: list[Range] = []
         self._sizes: list[list[float]] = []  # of each input: those of the largest samples
+        self._clipped: list[ClippedValues] = []  # of each input
         self.num_judged = 0  # samples that ``judging_batches`` yielded
         self.is_held_out = False  # whether none of them was used for calibration
         # The range of pixels that the network itself shows, for samples that are real numbers.
@@ -124,7 +126,7 @@ class Calibration:
         if self.unreadable:
             named = name_some(self.unreadable)
             notes.append(f"{len(self.unreadable)} samples could not be read: {named}")
-        narrow = [each.text for each in self.narrow]
+        narrow = [each.text for each in (*self.narrow, *self.clipped)]
         return notes + self._classes_unseen() + narrow + self._far_samples()
 
     def batches(self, progress: Progress) -> Iterator[Arrays]:
@@ -174,6 +176,7 @@ class Calibration:
     def _calibrating(self, progress: Progress) -> Iterator[Arrays]:
         self.count, self.ranges = 0, [(np.inf, -np.inf)] * len(self._inputs)
         self._sizes = [[] for _ in self._inputs]
+        self._clipped = [ClippedValues() for _ in self._inputs]
         self._labels = Counter()
         first: Arrays | None = None
         all_equal = True
@@ -182,6 +185,8 @@ class Calibration:
             self._add_ranges(ranges)
             reaches = [max(high, -low) for low, high in ranges]
             self._sizes = list(map(largest_sizes, self._sizes, reaches))
+            for place in self._open_inputs:
+                self._clipped[place].add(arrays[place])
             first = arrays if first is None else first
             all_equal = all_equal and all(map(np.array_equal, arrays, first))
             self.count += 1
@@ -304,6 +309,29 @@ class Calibration:
                     f"{first:g} to {last:g} that {why}: values outside are cut off; {self._more()}"
                 )
                 found.append(Finding("quality.narrow_range", DOUBTFUL, "", text))
+        return tuple(found)
+
+    @property
+    def _open_inputs(self) -> list[int]:
+        """The inputs of real numbers that are not pictures: nothing shows their range."""
+        if self.promised_range is not None:
+            return []
+        return [place for place, each in enumerate(self._inputs) if not is_picture(each.shape)]
+
+    @property
+    def clipped(self) -> tuple[Finding, ...]:
+        """The inputs of which many values are exactly the lowest or the highest one."""
+        found = []
+        for spec, values in zip(self._inputs, self._clipped, strict=True):
+            limits = values.limits
+            if limits is not None:
+                text = (
+                    f"many values of {spec.name} are exactly {limits[0]:.4g} or {limits[1]:.4g}: "
+                    "the samples seem to be clipped; if those of real use are not, the int8 model "
+                    "cuts off what is outside; give samples that are not clipped, or clip in use "
+                    "too"
+                )
+                found.append(Finding("quality.clipped_samples", DOUBTFUL, "", text))
         return tuple(found)
 
     def _expected_range(self, spec: InputSpec) -> tuple[Range, str] | None:
