@@ -91,7 +91,7 @@ ActivationsOption = Annotated[
     typer.Option(
         metavar="HOW",
         help="Replace activations that do not map before quantization: mappable, relu or "
-        "relu6 for all, or KIND=HOW,... (swish, gelu, hard_swish, leaky_relu, prelu, elu).",
+        "relu6 for all, or KIND=HOW,... (swish, gelu, hard_swish, leaky_relu, prelu, elu, mish).",
     ),
 ]
 ClassNamesOption = Annotated[

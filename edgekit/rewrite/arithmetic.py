@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NEG, SQUARE and SQUARED_DIFFERENCE of real numbers as SUB and MUL: normalization layers.
+"""ABS, NEG, SQUARE and SQUARED_DIFFERENCE of real numbers as operators that map.
 
-The first two have no 8-bit form; the last one was never seen mapped.
+Normalization layers have them, and PReLU as exporters write it: relu(x) + slope * (x - |x|) / 2.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite.edit import Edit, rewrite_operators
 from edgekit.rewrite.rule import Rule
 
-_KNOWN = ("NEG", "SQUARE", "SQUARED_DIFFERENCE")
+_KNOWN = ("ABS", "NEG", "SQUARE", "SQUARED_DIFFERENCE")
 _PLAIN = {"fused_activation_function": "NONE"}
 
 
@@ -32,15 +32,26 @@ def _product(edit: Edit, op: Operator) -> list[Operator]:
             edit.operator("SUB", op.inputs, (difference,), options, "SubOptions"),
             edit.operator("MUL", (difference, difference), op.outputs, _PLAIN, "MulOptions"),
         ]
-    x = other = op.inputs[0]
+    x = op.inputs[0]
+    if op.opcode == "SQUARE":
+        return [edit.operator("MUL", (x, x), op.outputs, _PLAIN, "MulOptions")]
+    minus = edit.constant(f"{out.name}/minus_one", np.array(-1, np.float32))
     if op.opcode == "NEG":
-        other = edit.constant(f"{out.name}/minus_one", np.array(-1, np.float32))
-    return [edit.operator("MUL", (x, other), op.outputs, _PLAIN, "MulOptions")]
+        return [edit.operator("MUL", (x, minus), op.outputs, _PLAIN, "MulOptions")]
+    above, below = (edit.activation(out, f"{out.name}/{part}") for part in ("above", "below"))
+    relu = {"fused_activation_function": "RELU"}
+    return [  # max(x, 0) + max(-x, 0)
+        edit.operator("RELU", (x,), (above,)),
+        edit.operator("MUL", (x, minus), (below,), relu, "MulOptions"),
+        edit.operator(
+            "ADD", (above, below), op.outputs, {**_PLAIN, "pot_scale_int16": True}, "AddOptions"
+        ),
+    ]
 
 
 RULE = Rule(
     "products",
-    "NEG, SQUARE and SQUARED_DIFFERENCE of real numbers become SUB and MUL",
+    "ABS, NEG, SQUARE and SQUARED_DIFFERENCE of real numbers become operators that map",
     exact=True,
     apply=multiply,
 )

@@ -17,11 +17,13 @@ from edgekit.rewrite import (
     saturation,
     transposes,
     unstacked,
+    versions,
 )
 from edgekit.rewrite.edit import is_editable
 from edgekit.rewrite.registry import apply_rule
 
 _RULES = (
+    versions.RULE,
     arithmetic.RULE,
     pool_padding.RULE,
     saturation.RULE,

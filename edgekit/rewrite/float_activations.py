@@ -17,6 +17,7 @@ MAPPABLE_FORMS: Mapping[str, str] = {
     "gelu": "x * sigmoid(1.702 x), off by 0.021 at most",
     "hard_swish": "x * relu6(x + 3) / 6",
     "leaky_relu": "relu(x) - relu(-alpha * x)",
+    "mish": "x * sigmoid(1.26 x + 0.57), off by 0.032 at most",
     "prelu": "relu(x) - alpha * relu(-x)",
     "swish": "x * sigmoid(x), which maps unchanged",
 }
@@ -33,6 +34,8 @@ _SIGMOID_SLOPE = 1.702  # Hendrycks and Gimpel, "Gaussian Error Linear Units" (2
 # u (p - q u) with u = tanh(-x / 2) nearest to 1 - exp(x) below zero: it minimizes the largest
 # difference relative to 0.3 + |1 - exp(x)|, so that small values count.
 _ELU_LINEAR, _ELU_SQUARE = 1.78, 0.81
+# The sigmoid(a x + b) that minimizes the largest difference of x sigmoid(a x + b) from mish.
+_MISH_SLOPE, _MISH_SHIFT = 1.26, 0.57
 _FUSING = frozenset(["ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
 
 
@@ -68,7 +71,7 @@ def _kind(edit: Edit, op: Operator) -> str | None:
     if op.opcode not in _KIND_OF or edit.tensors[op.outputs[0]].dtype != "FLOAT32":
         return None
     if op.opcode == "MUL" and _swish_input(edit, op) is None:
-        return None
+        return None if _mish_input(edit, op) is None else "mish"
     return _KIND_OF[op.opcode]
 
 
@@ -82,9 +85,36 @@ def _swish_input(edit: Edit, op: Operator) -> int | None:
     return None
 
 
+def _mish_input(edit: Edit, op: Operator) -> int | None:
+    """Return x if ``op`` computes ``x * TANH(LOG(EXP(x) + 1))``; else None."""
+    made_by = edit.producers()
+    for x, gate in (op.inputs, op.inputs[::-1]):
+        index: int | None = gate
+        for opcode in ("TANH", "LOG", "ADD", "EXP"):
+            index = _input_of(edit, made_by.get(-1 if index is None else index), opcode)
+        if index == x:
+            return x
+    return None
+
+
+def _input_of(edit: Edit, op: Operator | None, opcode: str) -> int | None:
+    """Return what ``op`` computes from if it is such an operator; an ADD must add one."""
+    if op is None or op.opcode != opcode or (opcode == "ADD" and not _is_one_more(edit, op)):
+        return None
+    return next((index for index in op.inputs if edit.data(index) is None), None)
+
+
+def _is_one_more(edit: Edit, op: Operator) -> bool:
+    """Whether an ADD adds one to another tensor."""
+    values = [edit.data(index) for index in op.inputs]
+    ones = [each for each in values if each is not None and bool((each == 1).all())]
+    return len(ones) == 1 and sum(each is None for each in values) == 1
+
+
 def _replacement(edit: Edit, op: Operator, kind: str, form: str) -> list[Operator] | None:
     """Return the operators that replace ``op``; None if it stays."""
-    x = _swish_input(edit, op) if kind == "swish" else op.inputs[0]
+    inside = {"mish": _mish_input, "swish": _swish_input}.get(kind)
+    x = op.inputs[0] if inside is None else inside(edit, op)
     if x is None:
         return None
     if form in ("relu", "relu6"):
@@ -130,6 +160,13 @@ def _options(opcode: str, fused: str) -> tuple[dict[str, object], str]:
 def _gelu(make: _Pieces) -> list[Operator]:
     steeper = make.apply("MUL", make.x, make.number(_SIGMOID_SLOPE))
     make.apply("MUL", make.x, make.apply("LOGISTIC", steeper), last=True)
+    return make.operators
+
+
+def _mish(make: _Pieces) -> list[Operator]:
+    steeper = make.apply("MUL", make.x, make.number(_MISH_SLOPE))
+    shifted = make.apply("ADD", steeper, make.number(_MISH_SHIFT))
+    make.apply("MUL", make.x, make.apply("LOGISTIC", shifted), last=True)
     return make.operators
 
 
@@ -183,6 +220,7 @@ _MAPPABLE: Mapping[str, Callable[[_Pieces], list[Operator] | None]] = {
     "gelu": _gelu,
     "hard_swish": _hard_swish,
     "leaky_relu": _leaky_relu,
+    "mish": _mish,
     "prelu": _prelu,
 }
 

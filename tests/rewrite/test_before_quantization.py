@@ -63,7 +63,7 @@ def test_a_float_network_keeps_its_values() -> None:
     assert prepare(prepared) is prepared
 
 
-def test_squares_and_differences_are_products() -> None:
+def test_squares_differences_and_absolute_values_get_operators_that_map() -> None:
     graph = Graph((1, 6, 4))
     start, mean = graph.x, graph.tensor((1, 6, 1))
     axes = graph.constant(np.array([2], np.int32))
@@ -71,9 +71,10 @@ def test_squares_and_differences_are_products() -> None:
     graph.apply("SQUARED_DIFFERENCE", [start, mean], graph.like(start), version=1)
     graph.apply("SQUARE", [graph.x], graph.like(start), version=1)
     graph.apply("NEG", [graph.x], graph.like(start), version=1)
+    graph.apply("ABS", [graph.x], graph.like(start), version=1)
     model = _float(graph.model())
     prepared = prepare(model)
-    assert opcodes(prepared) == ["MEAN", "SUB", "MUL", "MUL", "MUL"]
+    assert opcodes(prepared) == ["MEAN", "SUB", "MUL", "MUL", "MUL", "RELU", "MUL", "ADD"]
     inputs = random_inputs(model)
     for (left,), (right,) in zip(run(model, inputs), run(prepared, inputs)):
         np.testing.assert_array_equal(left, right)

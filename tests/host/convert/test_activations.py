@@ -44,6 +44,22 @@ def _swish() -> bytes:
     return write_model(Model((Subgraph(tensors, (0,), (2,), operators),), (_EMPTY,)))
 
 
+def _mish() -> bytes:
+    names = ("x", "exp", "one_more", "softplus", "tanh", "y")
+    tensors = tuple(Tensor(name, (1, 128), "FLOAT32", 0) for name in names)
+    one = np.frombuffer(np.float32(1).tobytes(), np.uint8)
+    fused = {"fused_activation_function": "NONE"}
+    operators = (
+        Operator("EXP", 1, (0,), (1,)),
+        Operator("ADD", 1, (1, 6), (2,), fused, "AddOptions"),
+        Operator("LOG", 1, (2,), (3,)),
+        Operator("TANH", 1, (3,), (4,)),
+        Operator("MUL", 1, (0, 4), (5,), fused, "MulOptions"),
+    )
+    graph = Subgraph((*tensors, Tensor("1", (), "FLOAT32", 1)), (0,), (5,), operators)
+    return write_model(Model((graph,), (_EMPTY, one)))
+
+
 def _answer(content: bytes, x: np.ndarray) -> np.ndarray:
     with Runner(content) as runner:
         return np.asarray(runner.predict(x.astype(np.float32))[0])
@@ -70,6 +86,14 @@ def test_the_mappable_form_is_within_the_stated_error(
     assert len(notes) == 1
     x = np.linspace(-8, 8, 128).reshape(1, 4, 4, 8)
     assert np.abs(_answer(content, x) - _answer(replaced, x)).max() <= tolerance
+
+
+def test_mish_is_found_in_its_parts() -> None:
+    content = _mish()
+    model, _ = with_replacements(read_model(content), {"mish": "mappable"})
+    assert [op.opcode for op in model.main.operators] == ["MUL", "ADD", "LOGISTIC", "MUL"]
+    x = np.linspace(-8, 8, 128)[None]
+    assert np.abs(_answer(content, x) - _answer(write_model(model), x)).max() <= 0.032
 
 
 @pytest.mark.parametrize("opcode", ["ELU", "GELU", "HARD_SWISH", "LEAKY_RELU", "PRELU"])
