@@ -55,6 +55,8 @@ class Unmapped(Result):
     reason: str
     costs_ms: float  # by how much the estimate falls if they map
     options: tuple[str, ...]  # each would change it
+    at_end: bool = False  # no operator that multiplies depends on them
+    is_first_blocker: bool = False  # one of them is the first blocker of `check`
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,11 @@ def _unmapped(model: Model, now_ms: float, first: int) -> tuple[Unmapped, ...]:
         is_border = each.opcode in BORDERS and (is_start or is_end)
         if each.alone != TPU and not is_border and each.custom_code not in HOST_CUSTOM:
             kinds[each.label, each.rule].append(each)
-    found = [_kind(model, verdicts, group, now_ms) for group in kinds.values()]
-    blocking = next((key for key, group in kinds.items() if first in _indices(group)), None)
-    in_front = [number for number, key in enumerate(kinds) if key == blocking]
-    rest = [number for number in range(len(found)) if number not in in_front]
-    return tuple(found[number] for number in (*in_front, *rest))
+    found = [
+        replace(_kind(model, verdicts, group, now_ms), is_first_blocker=first in _indices(group))
+        for group in kinds.values()
+    ]
+    return tuple(sorted(found, key=lambda each: not each.is_first_blocker))
 
 
 def _kind(
@@ -150,6 +152,7 @@ def _kind(
     places = partition(model.main, own)
     mapped = [index for index, place in enumerate(places) if place.verdict == TPU]
     head = group[0]
+    at_end = _nothing_after(model, gone)
     own_verdict = replace(judge(Operation(model, head.index)), layer=head.layer)
     return Unmapped(
         index=head.index,
@@ -159,17 +162,15 @@ def _kind(
         verdict=head.alone,
         reason=own_verdict.reason,
         costs_ms=max(0.0, now_ms - estimated_ms(model, mapped)),
-        options=_options(model, own_verdict, gone),
+        options=_options(own_verdict, at_end=at_end),
+        at_end=at_end,
     )
 
 
-def _options(model: Model, own: OperatorVerdict, group: Collection[int]) -> tuple[str, ...]:
+def _options(own: OperatorVerdict, *, at_end: bool) -> tuple[str, ...]:
     """Return what would change it: an edit or an option of convert, a cut."""
-    if _nothing_after(model, group):
-        return (
-            "leave it on the CPU",
-            "end the network before it and compute it in code: edgekit split OUT -o FOLDER",
-        )
+    if at_end:
+        return ("leave it on the CPU", "edgekit split MODEL -o FOLDER")
     if own.rule == "unsupported_op":
         return (advice_for(own.label, own.layer, at_source=True),)
     return (own.fix,)
@@ -208,8 +209,11 @@ def render_outcome(outcome: Outcome, output: str) -> list[tuple[str, str]]:
         names = "+".join(each.rule for each in outcome.rewrites).split("+")
         unique = ", ".join(dict.fromkeys(names))
         lines.append(("rewritten", f"by {unique}: {_evidence(outcome.rewrites)}"))
-    for number, each in enumerate(outcome.unmapped):
-        lines.extend(_blocker_lines(each, now.estimated_ms, output, is_first=number == 0))
+    behind = [each for each in outcome.unmapped if each.at_end]
+    for each in outcome.unmapped:
+        lines.extend(() if each.at_end else _blocker_lines(each, now.estimated_ms, output))
+    if behind:
+        lines.extend(_end_lines(behind, output))
     if outcome.with_fix is not None:
         lines.append(
             (
@@ -221,20 +225,31 @@ def render_outcome(outcome: Outcome, output: str) -> list[tuple[str, str]]:
     return lines
 
 
-def _blocker_lines(
-    each: Unmapped, total_ms: float, output: str, *, is_first: bool
-) -> list[tuple[str, str]]:
+def _blocker_lines(each: Unmapped, total_ms: float, output: str) -> list[tuple[str, str]]:
     more = f" and {each.count - 1} more" if each.count > 1 else ""
     layer = f", layer {each.layer}" if each.layer else ""
     cost = f"costs less than {_LITTLE_MS} of {total_ms:.2g} ms"
     if each.costs_ms >= _LITTLE_MS:
         cost = f"costs about {each.costs_ms:.2g} of {total_ms:.2g} ms"
     place = f"operator {each.index} {each.opcode}{more}{layer}"
-    lines = [("blocked by" if is_first else "also", f"{place}: {cost}"), ("", each.reason)]
-    for word, option in zip(("to change: ", *["or: "] * 9), each.options, strict=False):
-        named = option.replace(" OUT ", f" {shlex.quote(output)} ")
-        lines.append(("", f"{word}{named}"))
+    lines = [
+        ("blocked by" if each.is_first_blocker else "not mapped", f"{place}: {cost}"),
+        ("", each.reason),
+    ]
+    fix = f"edgekit fix {shlex.quote(output)}"
+    named = [option.replace("edgekit fix MODEL", fix) for option in each.options]
+    lines.extend(("", f"to change: {option}") for option in named)
     return lines
+
+
+def _end_lines(ends: Sequence[Unmapped], output: str) -> list[tuple[str, str]]:
+    names = ", ".join(f"{each.opcode} {each.count}" for each in ends)
+    cost = sum(each.costs_ms for each in ends)
+    little = f"about {cost:.2g} ms" if cost >= _LITTLE_MS else f"less than {_LITTLE_MS} ms"
+    return [
+        ("at the end", f"{names}: not mapped, costs {little}; no multiplication depends on them"),
+        ("", f"leave them, or cut the model: edgekit split {shlex.quote(output)} -o FOLDER"),
+    ]
 
 
 def _evidence(rewrites: Sequence[Certificate]) -> str:

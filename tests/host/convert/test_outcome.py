@@ -117,7 +117,12 @@ def test_what_does_not_map_is_named_with_its_cost_and_a_way_that_works(
     assert [each.opcode for each in outcome.unmapped] == ["HARD_SWISH", "LEAKY_RELU"]
     assert "--replace-activations hard_swish=mappable" in outcome.unmapped[0].options[0]
     lines = render_outcome(outcome, "m.tflite")
-    assert [label for label, _ in lines if label] == ["maps", "blocked by", "also", "with fix"]
+    assert [label for label, _ in lines if label] == [
+        "maps",
+        "blocked by",
+        "not mapped",
+        "with fix",
+    ]
     fixed = fix(tmp_path / "m.tflite", tmp_path / "fixed.tflite")
     assert outcome.with_fix is not None
     assert outcome.with_fix.num_mapped == fixed.mapped_after > outcome.now.num_mapped

@@ -160,6 +160,27 @@ def test_every_command_that_convert_prints_works(
             assert report.num_mapped == report.num_operators, command
 
 
+def test_what_does_not_map_at_the_end_is_cut_as_printed(
+    keras: Any,  # noqa: ANN401
+    tmp_path: Path,
+    capsys: Any,  # noqa: ANN401
+) -> None:
+    layers = keras.layers
+    parts = [keras.Input((128, 128, 3)), layers.Conv2D(8, 3, padding="same")]
+    network = keras.Sequential([*parts, layers.Permute((3, 1, 2))])
+    samples = list(np.random.default_rng(1).random((8, 128, 128, 3)).astype(np.float32))
+    result = convert(network, data=samples, output=tmp_path / "m.tflite")
+    assert result.outcome is not None
+    lines = render_outcome(result.outcome, result.output)
+    assert lines[-2][0] == "at the end"
+    assert not any(label == "blocked by" for label, _ in lines)
+    (command,) = commands_in(lines[-1][1])
+    code, printed = run(command, tmp_path / "m.tflite", tmp_path / "cut", capsys)
+    assert code == 0, printed
+    head = check(next((tmp_path / "cut").glob("*head*.tflite")))
+    assert head.num_mapped == head.num_operators
+
+
 def test_every_command_that_check_prints_of_a_file_works(
     keras: Any,  # noqa: ANN401
     tmp_path: Path,
