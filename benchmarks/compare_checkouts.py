@@ -69,9 +69,10 @@ with Runner(MODEL) as runner:
         runner.invoke(*raw)
     say(start, spent(), 300)
 """
+# With the import: a checkout may import the same modules in either line.
 _EVALUATE = """
-import edgekit
 start = spent()
+import edgekit
 edgekit.evaluate(MODEL, DATA)
 say(start, spent())
 """

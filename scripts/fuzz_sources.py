@@ -294,6 +294,8 @@ def main() -> int:
                 for each in names:
                     count = range(-(-options.number // len(names)))
                     whole.add(fuzz(each, KINDS[each], count, options.seed, folder, options.keep))
+                if "onnx" in names:
+                    print("onnx: refused unread: edgekit has no reader of ONNX, and names onnx2tf")
             finally:
                 server.kill()
         peak = Path(f"{place}.peak")

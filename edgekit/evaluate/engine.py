@@ -167,7 +167,7 @@ def _looked_up(runner: Runner, index: int, rows: Any) -> NDArray[Any] | None:  #
 def as_pixels(values: NDArray[Any], info: TensorInfo) -> NDArray[Any]:
     """Convert whole real numbers (``raw`` pixels) to the integers of an unquantized input."""
     wanted = np.dtype(info.dtype)
-    if info.params is not None or wanted.kind not in "iu" or values.dtype.kind != "f":
+    if info.scale is not None or wanted.kind not in "iu" or values.dtype.kind != "f":
         return values
     with np.errstate(invalid="ignore"):
         cast = values.astype(wanted)

@@ -131,10 +131,13 @@ def run_all(
             while not run.is_timed:
                 # Read by all workers, then timed while none of them works.
                 first = list(islice(chunks, plan.workers))
-                for chunk, batch in zip(first, list(pool.map(lambda each: each.load(), first))):
-                    run.add(run.timed(chunk, batch))
                 if not first:
                     break
+                for chunk, batch in zip(first, list(pool.map(lambda each: each.load(), first))):
+                    if run.is_timed:
+                        pending.append(pool.submit(run.answer, chunk, batch))
+                    else:
+                        run.add(run.timed(chunk, batch))
             for chunk in chunks:
                 pending.append(pool.submit(run.answer, chunk))
                 while pending and (pending[0].done() or len(pending) > ahead):
@@ -223,9 +226,9 @@ class _Run:
         entry["times_s"] = [e.times_s[n:] for e, n in zip(self._engines, before)]
         return entry
 
-    def answer(self, chunk: Chunk) -> dict[str, Any]:
-        """Read and answer a chunk; called from several threads."""
-        batch = chunk.load()
+    def answer(self, chunk: Chunk, read: Batch | None = None) -> dict[str, Any]:
+        """Answer a chunk, read first if it is not; called from several threads."""
+        batch = chunk.load() if read is None else read
         with _naming_nan(batch):
             outputs = [engine.run(batch.inputs) for engine in self._engines]
         return self._entry(chunk, batch, outputs)
@@ -243,7 +246,7 @@ class _Run:
         if self._journal is not None:
             self._journal.write(entry)
         self._count(entry)
-        if "times_s" in entry and not self.is_timed:
+        if "times_s" in entry:
             self._end_timing()
 
     def _count(self, entry: Mapping[str, Any]) -> None:

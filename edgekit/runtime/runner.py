@@ -115,6 +115,7 @@ class Runner:
         self._input_params = tuple(each.params for each in self._inputs)
         self._output_params = tuple(each.params for each in self._backend.outputs)
         self._is_stateful = is_stateful(self._file.model)
+        self._recovers = self._options.recover
         self._closed = False
         self._turn = threading.Lock()
         if log_is_used():
@@ -232,7 +233,7 @@ class Runner:
                 raise _closed()
             if self._is_stateful and not keep_state:
                 self._backend.reset()
-            if self._options.recover:
+            if self._recovers:
                 self._last = tuple([values.copy() for values in raw])
                 self._began_s = time.perf_counter()
             try:
