@@ -22,7 +22,7 @@ from edgekit import evaluate, files
 from edgekit.evaluate.decoded import CLASS_LIMITS, LIMITS, LOSS_LIMITS, OVERLAP_LIMITS
 from edgekit.evaluate.outputs import Agreement
 from edgekit.host.convert.training_data import LATER_RATIO_LIMITS, MOST_SHIFTED, RATIO_LIMITS
-from edgekit.runtime.agreement import MOST_TARGETS
+from edgekit.runtime.base import MOST_TARGETS
 from edgekit.runtime.channels import LEAST_HITS
 from edgekit.runtime.quality import (
     CHANNEL_F1_LIMITS,

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _FEW_COLUMNS = 16
 FEW_NUMBERS = 16  # in a row: each may be a target by itself, as in a regression
-MOST_TARGETS = 4  # outputs with at most so many numbers are targets of a regression
 _MOST_KEPT = 1024  # keep the targets of so many samples, for their logarithms
 _LONG_TAIL = 16.0  # times the median: positive targets that reach further are of several sizes
 _FLOOR = 0.1  # of the median: added to each value before its logarithm

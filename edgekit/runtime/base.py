@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 else:
     Protocol = object  # typing has no Protocol on Python 3.7
 
+MOST_TARGETS = 4  # outputs with at most so many numbers are targets of a regression
+
 
 @dataclass(frozen=True)
 class TensorInfo(Result):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterator, Sequence
 
 from edgekit.result import Result
-from edgekit.runtime.agreement import FEW_NUMBERS, MOST_TARGETS
+from edgekit.runtime.agreement import FEW_NUMBERS
+from edgekit.runtime.base import MOST_TARGETS
 from edgekit.runtime.channels import LEAST_HITS, LOGIT_DECISION
 
 if TYPE_CHECKING:

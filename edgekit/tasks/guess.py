@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, Optional
 
 from edgekit.errors import UnsupportedModelError
-from edgekit.runtime.agreement import MOST_TARGETS
+from edgekit.runtime.base import MOST_TARGETS
 from edgekit.tasks.box_recognizers import ssd_decoder, yolo_decoder
 from edgekit.tasks.case import PROBABILITIES, Case, DecodeOptions
 from edgekit.tasks.decoder import (
