@@ -52,6 +52,18 @@ class NodeBuilder(NodeList):
             self._reshaped[root, shape] = reshaped(self, root, shape)
         return self._reshaped[root, shape]
 
+    def vectors(self, tensor: int) -> int:
+        """The tensor with the values of ``tensor``, for a node that reads each position alone.
+
+        Its channels are the last axis; its rows and columns are what needs the fewest copies, with
+        the values in the same order.
+        """
+        channels = self.tensors[tensor].shape[-1]
+        height, width, joined = self.shape(self.root(tensor))
+        if joined % channels:
+            return self.image(tensor)
+        return self.shaped(tensor, (height, width * (joined // channels), channels))
+
     def save(self) -> Callable[[], None]:
         """What puts everything back as it is now."""
         nodes, aliases = list(self.nodes), dict(self.aliases)

@@ -24,6 +24,7 @@ from edgekit.chip.codegen import move_rules, operand_rules, pool_rules
 from edgekit.chip.codegen.builder import DTYPES, NodeBuilder
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import Axis, same_padding
+from edgekit.chip.codegen.node_list import shape_of
 from edgekit.chip.codegen.nodes import (
     COPY,
     Convolution,
@@ -163,6 +164,11 @@ class Legalizer(NodeBuilder):
             depthwise = channels > 1
         elif weights.shape[3] != channels:
             raise Unsupported("a grouped convolution")
+        elif self._reads_positions_alone(operator, weights):
+            base = self.vectors(source)
+            self.set_shape(output, (*self.shape(base)[:2], len(weights)))
+            self._add_convolution(operator, base, weights, Window(), depthwise=False)
+            return
         base, (top, left) = self._before_pad(source)
         axes = []
         for which, size, extra in (("h", height, top), ("w", width, left)):
@@ -179,6 +185,20 @@ class Legalizer(NodeBuilder):
             # Every channel as many times as it is read, one after the other.
             base = select_channels(self, base, [number // times for number in range(len(weights))])
         self._add_convolution(operator, base, weights, Window(*axes), depthwise=depthwise)
+
+    def _reads_positions_alone(self, operator: Operator, weights: NDArray[np.uint8]) -> bool:
+        """Whether it is a 1 x 1 convolution of a tensor that does not lie as an image."""
+        source, options = operator.inputs[0], operator.options
+        given, made = (
+            shape_of(self.tensors[index].shape) for index in (source, operator.outputs[0])
+        )
+        return (
+            weights.shape[1:3] == (1, 1)
+            and options["stride_h"] == options["stride_w"] == 1
+            and source not in self._pads
+            and self.shape(self.root(source)) != given
+            and made[:2] == given[:2]
+        )
 
     def transpose_conv(self, operator: Operator) -> None:
         """TRANSPOSE_CONV: for every phase of its stride a convolution with a part of the taps."""
@@ -324,12 +344,10 @@ class Legalizer(NodeBuilder):
     def softmax(self, operator: Operator) -> None:
         """SOFTMAX over channels."""
         source, output = operator.inputs[0], operator.outputs[0]
-        root = self.root(source)
         first, last = self.tensors[source], self.tensors[output]
-        if self.shape(root) != (1, 1, first.shape[-1]):
-            root = self.image(source)
         if first.shape[-1] > _MOST_CLASSES:
             raise Unsupported(f"a softmax over more than {_MOST_CLASSES:,} classes")
+        root = self.vectors(source)
         beta = np.float32(operator.options.get("beta", 1.0))
         stage = replace(
             self.stage(first, last, float(softmax_multiplier(last))), input_zero_point=0

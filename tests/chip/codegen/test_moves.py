@@ -292,3 +292,30 @@ def test_anchors_of_a_large_map_become_rows(compare: Compare) -> None:
     graph.add("TRANSPOSE", (part, graph.integers([0, 2, 1, 3])), made)
     model = _model(graph, (given,), (_relu(graph, made),))
     assert compare(model, random_feeds(model, 1)).reasons == {}
+
+
+def test_distances_of_boxes_are_weighed_by_a_softmax(compare: Compare) -> None:
+    """As in YOLOv8's heads: 16 bins of four sides, and a 1 x 1 convolution of each 16."""
+    graph = Graph(np.random.default_rng(6), "INT8")
+    images = [graph.activation((1, size, size, 64), 1.0) for size in (26, 13)]
+    rows = [_reshape(graph, image, (1, graph.shape(image)[1] ** 2, 64)) for image in images]
+    number = sum(graph.shape(row)[1] for row in rows)
+    joined = graph.like(images[0], (1, number, 64))
+    fused = {"axis": 1, "fused_activation_function": "NONE"}
+    graph.add("CONCATENATION", rows, joined, "ConcatenationOptions", **fused)
+    sides = _reshape(graph, joined, (1, number, 4, 16))
+    shares = graph.fixed(sides, 1 / 256, -128)
+    graph.add("SOFTMAX", (sides,), shares, "SoftmaxOptions", beta=1.0)
+    weights, spread = graph.weights((1, 1, 1, 16), 0, per_channel=False)
+    options = {
+        "padding": "SAME",
+        "stride_h": 1,
+        "stride_w": 1,
+        "dilation_h_factor": 1,
+        "dilation_w_factor": 1,
+        "fused_activation_function": "NONE",
+    }
+    made = graph.activation((1, number, 4, 1), spread)
+    graph.add("CONV_2D", (shares, weights, -1), made, "Conv2DOptions", **options)
+    model = _model(graph, tuple(images), (_relu(graph, _reshape(graph, made, (1, number, 4))),))
+    assert compare(model, random_feeds(model, 1)).reasons == {}
