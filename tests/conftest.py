@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import json
 import os
@@ -27,6 +28,9 @@ from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tens
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# Collecting 6,000 tests creates almost no garbage; `pytest_collection_finish` ends this.
+gc.disable()
 
 # Tests do not depend on time: the machine may be busy, and a first call imports modules.
 settings.register_profile("edgekit", deadline=None)
@@ -67,6 +71,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slow tests first: none of them then keeps one test process busy at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector start, without the modules and tests: they stay to the end."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

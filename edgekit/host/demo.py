@@ -25,6 +25,7 @@ from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import ConvertResult, convert
 from edgekit.host.convert.enforce import broken_rules
 from edgekit.host.demo_picture import draw_answers
+from edgekit.host.worker.library import import_tensorflow
 from edgekit.opencompiler import compile_open
 from edgekit.opencompiler.compilers import AUTO, EDGEKIT, chosen_compiler
 from edgekit.result import Result
@@ -281,8 +282,10 @@ def train(digits: Digits, epochs: int, path: Path) -> Path:
 
 def _tensorflow() -> Any:  # noqa: ANN401 - tensorflow has no types
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with chatter_logged():  # TensorFlow prints some lines before it reads that variable
-        return require("tensorflow", extra="host", purpose="train the demo's network")
+    # TensorFlow prints some lines before it reads that variable.
+    with chatter_logged(), contextlib.suppress(ModuleNotFoundError):
+        import_tensorflow()
+    return require("tensorflow", extra="host", purpose="train the demo's network")
 
 
 def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

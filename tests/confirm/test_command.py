@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from edgekit.confirm.seal import check_seal
+from tests.command import edgekit
 from tests.confirm.conftest import Short
 
 
@@ -30,9 +31,8 @@ def _start(*words: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def _confirm(*words: str, cwd: Path) -> tuple[int, str, str]:
-    child = _start(*words, cwd=cwd)
-    out, err = child.communicate(timeout=300)
-    return child.returncode, out, err
+    done = edgekit("confirm", *words, cwd=cwd)
+    return done.returncode, done.stdout, done.stderr
 
 
 def _report(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgekit.host.convert.child import Converters
+from edgekit.host.worker.library import import_tensorflow
 
 Build = Callable[[Any], Any]
 
@@ -36,6 +37,7 @@ def keras() -> Any:  # noqa: ANN401 - TensorFlow has no types
     """Keras 3, seeded; importing it prints warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import_tensorflow()  # faster than Keras imports it
         module = pytest.importorskip("keras")
         module.utils.set_random_seed(1)
     return module
