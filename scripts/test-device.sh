@@ -19,6 +19,7 @@ wheel_of_this_tree() { # FOLDER -> path of the wheel built there
 
 flags=${PYTEST_FLAGS:-}
 flags=${flags//--require=host/}
+unset PYTHONDONTWRITEBYTECODE # hundreds of tests start a Python of their own
 cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 each=$(( cores > 1 ? cores / 2 : 1 )) # test processes per Python, because both run at the same time
 built=$(mktemp -d)
@@ -29,15 +30,17 @@ test_with() { # VERSION PYTHON -> its tests' output and status
   local version=$1 python=$2 short=py${1/./} venv constraints
   venv=.venv-$short
   constraints=constraints-$short.txt
-  if [ ! -e "$venv/.stamp" ] || [ "$constraints" -nt "$venv/.stamp" ]; then
+  if [ -e "$venv/.stamp" ] && [ ! "$constraints" -nt "$venv/.stamp" ] && [ ! pyproject.toml -nt "$venv/.stamp" ]; then
+    "$venv/bin/python" -m pip install --quiet --no-deps --force-reinstall "$wheel"
+  else
     rm -rf "$venv"
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install --quiet --constraint "$constraints" pip
-    "$venv/bin/python" -m pip install --quiet --constraint "$constraints" pytest pytest-xdist hypothesis
+    # Python compiles what the tests import; pip would compile all of numpy.
+    "$venv/bin/python" -m pip install --quiet --no-compile --constraint "$constraints" \
+      "$wheel" tflite-runtime pytest pytest-xdist hypothesis
     touch "$venv/.stamp"
   fi
-  "$venv/bin/python" -m pip install --quiet --constraint "$constraints" "$wheel" tflite-runtime
-  "$venv/bin/python" -m pip install --quiet --no-deps --force-reinstall "$wheel"
   echo "Python $version: $("$venv/bin/python" --version)"
   # shellcheck disable=SC2086 # flags are words
   "$venv/bin/pytest" -o cache_dir=".pytest_cache/$short" -n "$each" --dist worksteal -m "not host" --ignore=tests/host --ignore=tests/fleet --ignore=tests/report $flags
