@@ -59,12 +59,12 @@ def _turned(model: Model, number: int) -> Model | None:
 
 def _transposed_elements(model: Model) -> int:
     """Return how many elements the TRANSPOSEs of ``model`` move."""
-    total = 0
-    for op in model.main.operators:
-        values = Edit(model).data(op.inputs[1]) if op.opcode == "TRANSPOSE" else None
+    edit, total = Edit(model), 0
+    for op in edit.operators:
+        values = edit.data(op.inputs[1]) if op.opcode == "TRANSPOSE" else None
         if values is None:
             continue
-        tensor = model.main.tensors[op.outputs[0]]
+        tensor = edit.tensors[op.outputs[0]]
         order = tuple(int(axis) % values.size for axis in values.ravel())
         total += tensor.num_elements if moves_memory(tensor.shape, order) else 0
     return total
