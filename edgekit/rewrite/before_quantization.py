@@ -10,6 +10,7 @@ from __future__ import annotations
 from edgekit.formats.tflite import Model
 from edgekit.rewrite import (
     arithmetic,
+    batch_norm,
     dense,
     fused,
     pool_padding,
@@ -32,6 +33,7 @@ _RULES = (
     dense.ROWS,
     transposes.RULE,
     resampling.RULE,
+    batch_norm.RULE,
 )
 _MOST_PASSES = 4
 
