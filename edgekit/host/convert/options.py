@@ -21,6 +21,7 @@ from edgekit.host.convert.way_out import FLOAT_FILE
 
 MODES = ("int8", "float-fallback", "dynamic", "float")
 CALIBRATED = ("int8", "float-fallback")
+_NUM_SAMPLES = 100
 # Option -> the kinds of source that it applies to.
 _APPLIES_TO = {
     "--signature": ("saved_model",),
@@ -45,7 +46,7 @@ class ConvertOptions:
 
     mode: str = "int8"
     io: str = "uint8"
-    num_samples: int = 100
+    num_samples: int = _NUM_SAMPLES
     batch_size: int = 1
     input_shape: tuple[str, ...] = ()
     signature: str | None = None
@@ -90,6 +91,11 @@ class ConvertOptions:
         ):
             if number < 1:
                 raise UsageError(f"{option} is {number}", fix="give a number greater than zero")
+        if self.num_samples != _NUM_SAMPLES and self.mode not in CALIBRATED:
+            raise UsageError(
+                f"--num-samples has no effect in --mode {self.mode}, which does not calibrate",
+                fix=f"leave it out, or use --mode {' or '.join(CALIBRATED)}",
+            )
         if self.replace_activations and self.mode not in CALIBRATED:
             raise UsageError(
                 f"--replace-activations has no effect in --mode {self.mode}",
@@ -132,7 +138,7 @@ class ConvertOptions:
                 raise UsageError(
                     f"{option} has no effect on {SOURCE_KINDS[source.kind]}",
                     where=str(source.path),
-                    why=f"it is for {' and '.join(SOURCE_KINDS[kind] for kind in kinds)}",
+                    why=f"it is for {', '.join(SOURCE_KINDS[kind] for kind in kinds)}",
                     fix=f"leave {option} out",
                 )
 

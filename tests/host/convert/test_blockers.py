@@ -171,6 +171,14 @@ def test_a_signature_is_refused_for_a_keras_file(keras_file: Path, tmp_path: Pat
         convert(keras_file, data="random", output=tmp_path / "o.tflite", signature="x")
 
 
+@pytest.mark.parametrize("mode", ["float", "dynamic"])
+def test_a_number_of_samples_is_refused_without_calibration(
+    keras_file: Path, tmp_path: Path, mode: str
+) -> None:
+    with pytest.raises(UsageError, match="--num-samples has no effect"):
+        convert(keras_file, data="random", output=tmp_path / "o.tflite", mode=mode, num_samples=5)
+
+
 def test_a_float_tflite_is_cut_at_the_given_tensors(tmp_path: Path) -> None:
     """The converted part between the tensors gives the same values as in the whole network."""
     import tensorflow as tf  # noqa: PLC0415
