@@ -80,7 +80,7 @@ class Improver:
         """
         self._network, self._choice, self._quantize = network, choice, quantize
         self._samples = samples
-        self._trials: dict[bytes, Trial] = {}
+        self._trials: dict[str, Trial] = {}  # by the model's hash
         self._places: Sequence[int] = ()  # outputs, counted from 0
         self._reference = network  # what the integer model is to equal
         self.applied: list[Improvement] = []
@@ -144,10 +144,10 @@ class Improver:
         return _Made(model, self._quantize(write_model(model)))
 
     def _trial(self, made: _Made) -> Trial:
-        if made.content not in self._trials:
-            trial = try_model(self._reference, ModelFile(made.content), self._samples)
-            self._trials = {made.content: trial}  # of the last one, often the best so far
-        return self._trials[made.content]
+        file = ModelFile(made.content)
+        if file.sha256 not in self._trials:
+            self._trials[file.sha256] = try_model(self._reference, file, self._samples)
+        return self._trials[file.sha256]
 
     def _better(
         self, best: _Made, name: str, change: Callable[[Model], tuple[Model, str] | None]
