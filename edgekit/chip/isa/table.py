@@ -156,8 +156,8 @@ _OP = (
         ("out_levels", 890, 4),
         ("out_last_inc", 901, 17, True),
         ("out_last_cnt", 918, 18),
-        ("out_last_mode", 936, 2),
-        ("out_last_skip", 938, 19),
+        ("out_last_mode", 936, 3),
+        ("out_last_skip", 939, 18),
     ),
     *_fine_walk("par_", 957, 14, 13, 14),
     *_fields(

@@ -355,7 +355,7 @@ class ConvolutionStage(Stage):
             fields.update(
                 out_last_cnt=last // WORD - 1,
                 out_last_mode=len(out) - 1,
-                out_last_skip=8 * (group_words - last // WORD),
+                out_last_skip=4 * (group_words - last // WORD),
             )
         if self.k == 1 and several:
             fields["cfg2"] = 6

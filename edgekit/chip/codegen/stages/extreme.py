@@ -100,5 +100,5 @@ class ExtremeStage(Stage):
         }
         if last != group_channels:
             missing = (group_channels - last) // WORD
-            fields.update(out_last_cnt=last // WORD - 1, out_last_mode=3, out_last_skip=8 * missing)
+            fields.update(out_last_cnt=last // WORD - 1, out_last_mode=3, out_last_skip=4 * missing)
         return fields

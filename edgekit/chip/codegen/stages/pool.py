@@ -295,5 +295,5 @@ class PoolStage(Stage):
             )
         if last != group_channels:
             missing = (group_channels - last) // WORD
-            fields.update(out_last_cnt=last // WORD - 1, out_last_mode=3, out_last_skip=8 * missing)
+            fields.update(out_last_cnt=last // WORD - 1, out_last_mode=3, out_last_skip=4 * missing)
         return fields

@@ -21,7 +21,6 @@ from edgekit.chip.emulator.plan import Checker, Task
 from edgekit.chip.emulator.sync.capacity import check_capacity
 from edgekit.chip.emulator.sync.counts import CountChecker, records_of_op
 from edgekit.chip.emulator.sync.frame import FrameChecker
-from edgekit.chip.emulator.sync.order import OrderChecker
 from edgekit.chip.emulator.units.fences import Fence
 from edgekit.chip.emulator.units.mesh import Mesh
 from edgekit.chip.emulator.units.op import Op
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 _NUM_WORDS = NARROW_BYTES // 4
 _AVDATA, _WIDE_TO_NARROW, _NARROW_TO_WIDE = 0, 11, 13
 _NO_WRITER = -1
-_NEVER = 1 << 40  # a count that is not reached: nothing signals that the words are there
 _MESH_SIDES = (3, 4, 5, 6)  # counters of incoming words: north, east, south, west
 _NAMES = {0: "AVDATA", 3: "MESH_NORTH_IN", 4: "MESH_EAST_IN", 5: "MESH_SOUTH_IN", 6: "MESH_WEST_IN"}
 # Counter -> the unit whose drain makes its words safe to read.
@@ -47,6 +45,7 @@ _PRODUCERS = (17, 18)  # RING_PRODUCER_A, RING_PRODUCER_B
 _STREAM_COUNTERS = (13, 14, 15)  # NARROW_TO_WIDE, RING_READ_A, RING_READ_B
 _ORDINAL = 2  # operation of a record that counts producers, not packets
 _LOOPBACK_MODE = 0
+_NEVER = 1 << 40  # count of words whose arrival nothing signals
 
 
 class SyncChecker(Checker):
@@ -68,7 +67,7 @@ class SyncChecker(Checker):
         self.uncounted: set[int] = set()
         self.waited = dict.fromkeys(_PRODUCERS, 0)
         self.seq = -1
-        self.counts, self.frame, self.order = CountChecker(), FrameChecker(), OrderChecker()
+        self.counts, self.frame = CountChecker(), FrameChecker()
 
     # -- in program order
 
@@ -167,7 +166,6 @@ class SyncChecker(Checker):
     def sends(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
         """The outbound half of a mesh transfer runs on ``tile``."""
         instruction = task.instruction
-        self.order.read(task, tile, words)
         waits: dict[int, tuple[int, int]] = {}
         for k in range(5):
             if instruction[f"s{k}_en_a"]:
@@ -203,17 +201,16 @@ class SyncChecker(Checker):
     def received(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
         """The inbound half of a mesh transfer, or a fill, has run on ``tile``."""
         instruction = task.instruction
-        self.order.written(task, tile, words)
         if not isinstance(task, Mesh):
             return
-        level = min(instruction["i_mode"] >> 1, 4)
-        unit = product([instruction[f"i_cnt{k}"] + 1 for k in range(level)])
-        base = self.sides[tile][task.counter]
         self.writer[tile, words] = task.counter
         self.writers[tile].add(task.counter)
         if not instruction["i_mode"] & 1:
             self.count[tile, words] = _NEVER
             return
+        level = min(instruction["i_mode"] >> 1, 4)
+        unit = product([instruction[f"i_cnt{k}"] + 1 for k in range(level)])
+        base = self.sides[tile][task.counter]
         self.count[tile, words] = base + np.arange(len(words)) // unit + 1
         self.sides[tile][task.counter] = base + -(-len(words) // unit)
 
@@ -228,7 +225,6 @@ class SyncChecker(Checker):
         level = task.instruction["cfg0"] >> 1 & 7
         unit = product(task.nest.out.counts[:level])
         for tile in tiles:
-            self.order.written(task, tile, words)
             self.writer[tile, words] = _AVDATA
             self.writers[tile].add(_AVDATA)
             if signals:
@@ -249,19 +245,18 @@ class SyncChecker(Checker):
                 if unit in task.units and counter in self.writers[tile]:
                     self.writer[tile][self.writer[tile] == counter] = _NO_WRITER
                     self.writers[tile].remove(counter)
-                if instruction["count"] or not instruction["counters"] >> counter & 1:
+                if not instruction["counters"] >> counter & 1:
                     continue
                 if counter == _AVDATA:
-                    self.av[tile] = 0
+                    self.av[tile] = instruction["count"]
                 else:
-                    self.sides[tile][counter] = 0
+                    self.sides[tile][counter] = instruction["count"]
 
     def _check_transfer(self, task: NarrowToWide, tiles: list[int]) -> None:
         """Check that the transfer names the counters; the meaning of its counts is not known."""
         instruction = task.instruction
         named = {instruction[f"s{k}_id"] for k in range(6)}
         for tile in tiles:
-            self.order.read(task, tile, task.words)
             for counter in set(np.unique(self.writer[tile, task.words]).tolist()) - {_NO_WRITER}:
                 if counter not in named:
                     raise _fault(

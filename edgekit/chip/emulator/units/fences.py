@@ -30,8 +30,8 @@ class Fence(Task):
         self.units = tuple(name for k, name in enumerate(UNITS) if mask >> k & 1)
         self.drains = mask == _ALL_UNITS
         self.signals = bool(instruction["signal"])
-        counters = 0 if instruction["count"] else instruction["counters"]
-        self.resets = [k for k in range(NUM_COUNTERS) if counters >> k & 1]
+        self.sets = [k for k in range(NUM_COUNTERS) if instruction["counters"] >> k & 1]
+        self.count = instruction["count"]
 
     def ready(self, planner: Planner, tile: int) -> bool:
         """Always true: the planner holds a fence back while its units are busy."""
@@ -39,12 +39,12 @@ class Fence(Task):
         return True
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
-        """Reset counters; a full fence also empties all streams."""
+        """Set counters; a full fence also empties all streams."""
         for tile in tiles:
             queues = planner.tiles[tile]
-            for counter in self.resets:
-                queues.counters[counter] = 0
-            if _WIDE_TO_NARROW in self.resets:
+            for counter in self.sets:
+                queues.counters[counter] = self.count
+            if _WIDE_TO_NARROW in self.sets and not self.count:
                 queues.chunks.clear()  # copies count deliveries since the fence
             if self.drains:
                 queues.fifo.clear()

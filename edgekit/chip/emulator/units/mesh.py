@@ -234,9 +234,7 @@ class Mesh(Task):
                 ]
             )
             planner.add(MeshReceive(tiles, self.in_words, flight))
-        level = min(instruction["i_mode"] >> 1, 4)
-        signals = instruction["i_mode"] & 1
-        counted = signals * product([instruction[f"i_cnt{k}"] + 1 for k in range(level, 4)])
+        counted = _signals(instruction)
         for tile in tiles:
             if self.in_words is not None and not self.to_corner:
                 planner.checker.received(self, tile, self.in_words)
@@ -255,6 +253,18 @@ def _take(box: deque[tuple[int, int]], number: int) -> list[tuple[int, int]]:
         parts.append((first, there))
         number -= there
     return parts
+
+
+def _signals(instruction: Instruction) -> int:
+    """How much an arrival adds to the counter: once for each iteration from a level up, if at all.
+
+    A fill without the bit adds nothing: the transfer after it, in a program of a DeepLab, waits for
+    one arrival that comes over the mesh.
+    """
+    if not instruction["i_mode"] & 1:
+        return 0
+    level = min(instruction["i_mode"] >> 1, 4)
+    return product([instruction[f"i_cnt{k}"] + 1 for k in range(level, 4)])
 
 
 def _used(instruction: Instruction, half: str) -> bool:
