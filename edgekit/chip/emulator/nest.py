@@ -131,16 +131,22 @@ class Nest:
         self.keep = self._kept_words()
 
     def _reduced(self, emissions: int) -> list[int]:
-        """The levels that are summed: the mask's; without a mask, all below the emissions."""
+        """The levels that are summed: the mask's, or all below the emissions.
+
+        Without a mask, or in additions of compilers whose mask leaves out the level of the operands,
+        the number of words that are written shows which levels are summed.
+        """
         reduce = self.instruction["reduce"]
-        if reduce or emissions == self.num_steps:
-            return [k for k in range(8) if reduce >> k & 1 and self.loops[k] > 1]
+        masked = [k for k in range(8) if reduce >> k & 1 and self.loops[k] > 1]
+        left = product([self.loops[k] for k in range(8) if k not in masked])
+        if emissions == (left if masked else self.num_steps) or self.valid is not None:
+            return masked
         inner = 1
         for level in range(8):
             inner *= self.loops[level]
-            if inner * emissions == self.steps:
+            if inner * emissions == self.steps and all(k <= level for k in masked):
                 return [k for k in range(level + 1) if self.loops[k] > 1]
-        return []
+        return masked
 
     def _kept_words(self) -> NDArray[np.bool_] | None:
         """Return which words are written if the last channel group is short; None for all."""
