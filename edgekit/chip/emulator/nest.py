@@ -189,9 +189,24 @@ class Nest:
                 "par_rows",
             )
         self.is_above_base = bool(local.min() >= 0)  # else the rows are not a stream's
+        first = np.asarray(local).reshape(self.fills, -1).min(1)
+        if instruction["par_rows"] and first.any():
+            self._read_part_fills(local, fill, first)
+            return
         start = self._fill_starts(local)
         self.num_rows = int(start[-1])
         self.streamed = np.minimum(local, np.diff(start)[fill] - 1) + start[fill]
+
+    def _read_part_fills(
+        self, local: NDArray[np.int64], fill: NDArray[np.int64], first: NDArray[np.int64]
+    ) -> None:
+        """Read fills that are smaller than the buffer: each begins where the last one ended."""
+        rows = int(local[fill == 0].max()) + 1
+        fills = np.arange(self.fills)
+        if not np.array_equal(first, fills * rows % self.par_rows) or self.valid is not None:
+            raise self.stop("fills that do not follow each other in their buffer", "par_inc0")
+        self.num_rows = self.fills * rows
+        self.streamed = fill * rows + local - first[fill]
 
     def _fill_starts(self, local: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where in the stream each fill starts; a partial last round skips some of its rows."""
