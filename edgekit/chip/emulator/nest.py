@@ -39,8 +39,6 @@ class Nest:
             cfg2, cfg3 = instruction["cfg2"], instruction["cfg3"]
             raise self.stop(f"an op of the class cfg2={cfg2:#x}, cfg3={cfg3:#x}", "cfg2")
         self.access = access
-        if instruction["in_last"]:
-            raise self.stop("a partial last round of activations", "in_last")
         if instruction["odd"] and (instruction["odd"] != ODD or not instruction["nlu"] & APPLY):
             raise self.stop(f"an odd function of kind {instruction['odd']}", "odd")
         self.loops = tuple(instruction[f"loop{k}"] + 1 for k in range(8))
@@ -48,6 +46,8 @@ class Nest:
         self.channels = instruction["channels"] + 1
         self.value_bytes = 2 if instruction["nlu"] & WIDE else 1
         self.valid = self._valid_steps()
+        if instruction["in_last"] and self.valid is None:
+            raise self.stop("a partial last round of activations alone", "in_last")
         self.num_steps = self.steps if self.valid is None else int(self.valid.sum())
         self.has_zero_rows = bool(instruction["cfg3"] & 8)
         self.has_scaling = bool(instruction["bias"] or instruction["per_channel"])

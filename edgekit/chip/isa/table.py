@@ -150,7 +150,8 @@ _OP = (
     *(Field(f"loop{k}", 62 + 14 * k, 14) for k in range(8)),
     *_fields(("last_loop", 174, 14), ("last_loop_mode", 188, 2)),
     *_fine_walk("in_", 191, 18, 17, 18),
-    *_fields(("in_levels", 507, 8), ("in_ring_bytes", 515, 21), ("in_last", 536, 38)),
+    *_fields(("in_levels", 507, 8), ("in_ring_bytes", 515, 20)),
+    *_fields(("in_last_en", 535, 1), ("in_last", 536, 38)),
     *_fine_walk("out_", 574, 18, 17, 18),
     *_fields(
         ("out_levels", 890, 4),

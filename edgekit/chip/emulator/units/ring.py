@@ -103,14 +103,12 @@ class RingReceive(Task):
         self.header_rows = instruction["header_rows"] + 1 if instruction["header_en"] else 0
         self.per_header = num_rows
         if self.header_rows:
-            if shortened:
-                raise self.stop("headers and a short last group together", "group")
             self.per_header = product(walk.counts[: instruction["header_level"] + 1])
             last = max(instruction["header_last"], instruction["header_addr"]) + self.header_rows
             self.written |= frozenset(range(instruction["header_addr"], last))
         self.streams = bool(instruction["slots"] or instruction["circular"] or self.inbox)
         self.queued = self.streams or self.header_rows > 0
-        self.num_packets = num_rows + self.header_rows * (num_rows // self.per_header)
+        self.num_packets = num_rows + self.header_rows * -(-num_rows // self.per_header)
 
     def begin(self, planner: Planner) -> None:
         """Check the flags in the address's low bits: one value for a program, 2 if it caches."""
