@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 _QUARTERS = 4
 _STEP = 2  # quarters from an output pixel to the next: the image doubles
-_FIRST = (1, 3)  # where the first output pixel of a tile lies, in quarters
+# Where the first output pixel of a tile lies, in quarters: with half-pixel centres, and without.
+_FIRST = (1, 3)
+_FIRST_NEAREST = (1, 2, 3)
 _FULL = 128  # stands for a weight of 1; a product of two needs the multiplier 2**-14
 _X, _Y = 2, 3  # loop levels of the columns and rows of the output
 _NEAREST = 8  # bit of a clamp, with one tap instead of four
@@ -111,7 +113,8 @@ class Resize(Task):
         """Return the positions along one axis of the output, from the record in field ``name``."""
         record = self.instruction[name]
         first, step = record >> 8 & 0xFF, record >> 16
-        if record & 0xFF != level | _NEAREST * self.nearest or step != _STEP or first not in _FIRST:
+        allowed = _FIRST_NEAREST if self.nearest else _FIRST
+        if record & 0xFF != level | _NEAREST * self.nearest or step != _STEP or first not in allowed:
             raise self.stop(f"a resize that moves by {record:#x}", name)
         return first + step * np.arange(number)
 
