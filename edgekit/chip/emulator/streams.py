@@ -24,6 +24,7 @@ class Span:
     name: str
     offset: int  # within the named input, output or memory
     before: int = 0  # bytes of inputs in the stream before it
+    results: int = 0  # bytes of results that are transferred before it
 
     def input_byte(self, at: int) -> int:
         """The position of byte ``at`` of the stream, counting only bytes of inputs."""
@@ -38,11 +39,22 @@ class Streams:
     parameters: tuple[Span, ...]
     results: tuple[Span, ...]
 
-    def scratch_to_result(self, offset: int, where: str) -> int:
-        """Return the position in the results where scratch byte ``offset`` was written."""
-        for span in self.results:
-            if span.source == "scratch" and span.offset <= offset < span.offset + span.size:
-                return span.start + offset - span.offset
+    def in_scratch(self, offset: int, results: int, where: str) -> tuple[int, int]:
+        """Where scratch byte ``offset`` is in the results, and how many bytes follow it there.
+
+        Programs write a place several times: the last one of the first ``results`` bytes counts.
+
+        Raises:
+            EmulationError: Nothing was written there.
+        """
+        written = [s for s in self.results if s.source == "scratch" and s.start < results]
+        later = 0  # the first byte after it that a later transfer has replaced
+        for span in reversed(written):
+            if span.offset <= offset < span.offset + span.size:
+                end = span.offset + span.size
+                return span.start + offset - span.offset, (min(end, later) if later else end) - offset
+            if offset < span.offset:
+                later = min(later, span.offset) if later else span.offset
         raise EmulationError(
             f"scratch byte {offset} is read but was never written", where=f"{where}, field offset"
         )
@@ -76,7 +88,7 @@ def streams_of(executable: Executable) -> Streams:
         )
         start = sum(span.size for span in spans[stream])
         before = sum(span.size for span in spans[stream] if span.source == "input")
-        spans[stream].append(
-            Span(start, step.size_in_bytes, source, step.meta.name, step.offset_in_bytes, before)
-        )
+        place = step.size_in_bytes, source, step.meta.name, step.offset_in_bytes
+        results = total(tuple(spans["results"]))
+        spans[stream].append(Span(start, *place, before, results))
     return Streams(*(tuple(spans[name]) for name in ("activations", "parameters", "results")))

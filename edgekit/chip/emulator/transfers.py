@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Sequence
 
-from edgekit.chip.emulator.streams import SOURCES, Span, Streams
+from edgekit.chip.emulator.streams import SOURCES, Span, Streams, total
 from edgekit.chip.isa.decode import Instruction
 from edgekit.chip.isa.errors import EmulationError
 from edgekit.chip.isa.table import RELOCATED_BIT, WORD_BYTES
@@ -68,7 +68,8 @@ class Transfers:
             start = sum(span.size for span in spans)
             before = sum(span.size for span in spans if span.source == "input")
             source, region_name = self.regions[region - 1]
-            span = Span(start, size, source, region_name, offset, before)
+            results = total(streams.results)
+            span = Span(start, size, source, region_name, offset, before, results)
             streams = replace(streams, **{name: (*spans, span)})
         self._seen = len(descriptors)
         return streams

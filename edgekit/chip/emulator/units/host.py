@@ -189,9 +189,10 @@ class Infeed(Task):
             part = min(end, span.start + span.size) - at
             row = first * ROW_BYTES + at - start
             if span.source == "scratch":
-                source = planner.streams.scratch_to_result(
-                    span.offset + at - span.start, self.instruction.where
+                source, there = planner.streams.in_scratch(
+                    span.offset + at - span.start, span.results, self.instruction.where
                 )
+                part = min(part, there)
                 planner.add(FromHost(row, source, part, scratch=True))
             else:
                 planner.add(FromHost(row, span.input_byte(at), part, scratch=False))
