@@ -47,25 +47,44 @@ def check_relocations(chunk: InstructionBitstream, instructions: Sequence[Instru
 def check_descriptors(executable: Executable, descriptors: Sequence[tuple[int, ...]]) -> None:
     """Check that the program requests as many bytes of each kind as the host will transfer.
 
+    A hint may stand for a read of scratch memory and the write to the bytes behind it: a compiler
+    of Google's joins the two in a program of a YOLOv8.
+
     Raises:
         EmulationError: The number of bytes of one kind differs.
     """
     requested = [(tag, size) for _, _, size, tag in descriptors if tag not in _INTERRUPT_TAGS]
     hinted = [
-        (_tag(step.meta.desc, hint.direction), step.size_in_bytes)
+        (_tag(step.meta.desc, hint.direction), step)
         for hint in executable.dma_hints
         for step in (hint.any_hint,)
         if isinstance(step, DmaDescriptorHint)
     ]
+    if _follows_with_joins(requested, hinted):
+        return
     for tag in (_INPUT, _PARAMETERS, _OUTPUT):
         mine = sum(size for kind, size in requested if kind == tag)
-        theirs = sum(size for kind, size in hinted if kind == tag)
+        theirs = sum(step.size_in_bytes for kind, step in hinted if kind == tag)
         if mine != theirs:
             raise EmulationError(
                 f"the program transfers {mine} bytes with tag {tag}, the package {theirs}",
                 where="alu, field imm of a descriptor",
                 why="host and chip would wait for each other",
             )
+
+
+def _follows_with_joins(
+    requested: Sequence[tuple[int, int]], hinted: Sequence[tuple[int, DmaDescriptorHint]]
+) -> bool:
+    """Whether the requests are the hints in order, some of scratch memory in several parts."""
+    left = list(requested)
+    for tag, hint in hinted:
+        size, joins = 0, hint.meta.desc is Description.BASE_ADDRESS_SCRATCH
+        while left and size < hint.size_in_bytes and (left[0][0] == tag or (joins and size)):
+            size += left.pop(0)[1]
+        if size != hint.size_in_bytes:
+            return False
+    return not left
 
 
 def _tag(description: Description, direction: Direction) -> int:

@@ -133,8 +133,8 @@ class Nest:
     def _reduced(self, emissions: int) -> list[int]:
         """The levels that are summed: the mask's, or all below the emissions.
 
-        Without a mask, or in additions of compilers whose mask leaves out the level of the operands,
-        the number of words that are written shows which levels are summed.
+        Without a mask, or in additions of old compilers, whose mask leaves out the level of the
+        operands, the number of words that are written shows which levels are summed.
         """
         reduce = self.instruction["reduce"]
         masked = [k for k in range(8) if reduce >> k & 1 and self.loops[k] > 1]

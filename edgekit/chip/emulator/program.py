@@ -11,7 +11,7 @@ import numpy as np
 from edgekit.chip.emulator.contract import check_descriptors, check_relocations
 from edgekit.chip.emulator.plan import Plan, Planner, Step, Task
 from edgekit.chip.emulator.state import ScalarState, State
-from edgekit.chip.emulator.streams import Streams, streams_of, total
+from edgekit.chip.emulator.streams import total
 from edgekit.chip.emulator.sync.strict import SyncChecker
 from edgekit.chip.emulator.transfers import Transfers
 from edgekit.chip.emulator.units.fences import Fence
@@ -86,15 +86,12 @@ def make_plan(
     planner = Planner(SyncChecker(known_rows) if strict_sync else None)
     planner.known_rows = known_rows
     planner.parameters = np.asarray(executable.parameters)
-    # If the hints are not the whole schedule, the descriptors contain it.
-    transfers = None if executable.fully_deterministic else Transfers()
-    planner.streams = Streams((), (), ()) if transfers else streams_of(executable)
+    transfers = Transfers()
     scalar = _ScalarRuns(planner, transfers)
     for chunk in executable.instruction_bitstreams:
         instructions = decode(chunk.bitstream.tobytes())
         check_relocations(chunk, instructions)
-        if transfers:
-            instructions = transfers.relocated(chunk, instructions)
+        instructions = transfers.relocated(chunk, instructions)
         _run(planner, scalar, instructions)
     scalar.flush()
     planner.check_idle("the end of the program")
@@ -103,7 +100,7 @@ def make_plan(
         raise EmulationError(
             f"{planner.output_bytes} bytes to the host, the package announces {expected}"
         )
-    if transfers is None:
+    if executable.fully_deterministic:
         check_descriptors(executable, planner.descriptors)
     _write_back(planner, keep_all=known_rows is None)
     return Plan(
@@ -195,7 +192,7 @@ def _work(instruction: Instruction) -> int:
 class _ScalarRuns:
     """Collects bundles; executes those that no input can change, makes a step of the others."""
 
-    def __init__(self, planner: Planner, transfers: Transfers | None) -> None:
+    def __init__(self, planner: Planner, transfers: Transfers) -> None:
         self.planner, self.transfers = planner, transfers
         self.run: list[Instruction] = []
         self.state = ScalarState()
@@ -252,10 +249,9 @@ class _ScalarRuns:
         start = (list(self.state.registers), list(self.state.predicates))
         words = step.execute(self.state)
         self.planner.descriptors += step.descriptors
-        if self.transfers:
-            self.planner.streams = self.transfers.extended(
-                self.planner.streams, self.planner.descriptors
-            )
+        self.planner.streams = self.transfers.extended(
+            self.planner.streams, self.planner.descriptors
+        )
         if not step.touches_data and not self.depends:
             return
         if not self.depends:

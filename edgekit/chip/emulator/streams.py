@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's transfers of a run as streams of bytes, in the order of the transfer hints."""
+"""The host's transfers of a run as streams of bytes, in the order in which they are requested."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from edgekit.chip.isa.errors import EmulationError
-from edgekit.formats.darwinn import (
-    Description,
-    Direction,
-    DmaDescriptorHint,
-    Executable,
-)
+from edgekit.formats.darwinn import Description
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,9 @@ class Streams:
         for span in reversed(written):
             if span.offset <= offset < span.offset + span.size:
                 end = span.offset + span.size
-                return span.start + offset - span.offset, (min(end, later) if later else end) - offset
+                return span.start + offset - span.offset, (
+                    min(end, later) if later else end
+                ) - offset
             if offset < span.offset:
                 later = min(later, span.offset) if later else span.offset
         raise EmulationError(
@@ -71,24 +68,3 @@ SOURCES = {
     Description.BASE_ADDRESS_SCRATCH: "scratch",
     Description.BASE_ADDRESS_PARAMETER: "parameter",
 }
-
-
-def streams_of(executable: Executable) -> Streams:
-    """Return the host's streams of one run, from the transfer hints."""
-    spans: dict[str, list[Span]] = {"activations": [], "parameters": [], "results": []}
-    for hint in executable.dma_hints:
-        step = hint.any_hint
-        if not isinstance(step, DmaDescriptorHint):
-            continue
-        source = SOURCES[step.meta.desc]
-        stream = (
-            "results"
-            if hint.direction is Direction.OUTFEED
-            else ("parameters" if source == "parameter" else "activations")
-        )
-        start = sum(span.size for span in spans[stream])
-        before = sum(span.size for span in spans[stream] if span.source == "input")
-        place = step.size_in_bytes, source, step.meta.name, step.offset_in_bytes
-        results = total(tuple(spans["results"]))
-        spans[stream].append(Span(start, *place, before, results))
-    return Streams(*(tuple(spans[name]) for name in ("activations", "parameters", "results")))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's streams of a program that requests transfers beyond its hints.
+"""The host's streams of a program, from the transfers that it requests.
 
-A program with a loop requests transfers with descriptors that its scalar core computes. Each region
-of host memory (an input, an output, scratch memory, the parameters) gets its own address, as the
+The scalar core computes descriptors of transfers, in a loop if the program has one. Each region of
+host memory (an input, an output, scratch memory, the parameters) gets its own address, as the
 host's runtime would assign it, so the address in a descriptor identifies the region.
 """
 

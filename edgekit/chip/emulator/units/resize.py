@@ -114,7 +114,11 @@ class Resize(Task):
         record = self.instruction[name]
         first, step = record >> 8 & 0xFF, record >> 16
         allowed = _FIRST_NEAREST if self.nearest else _FIRST
-        if record & 0xFF != level | _NEAREST * self.nearest or step != _STEP or first not in allowed:
+        if (
+            record & 0xFF != level | _NEAREST * self.nearest
+            or step != _STEP
+            or first not in allowed
+        ):
             raise self.stop(f"a resize that moves by {record:#x}", name)
         return first + step * np.arange(number)
 
