@@ -36,6 +36,7 @@ class Access:
 WORDS = Access("u1", 4, "quad")
 _POOL = Access("", 0, "lane")
 _CLASSES = {
+    ("op", 0x2, 0): WORDS,
     ("op", 0x3, 0): WORDS,
     ("op", 0x6, 0): WORDS,
     ("op", 0x7, 0): WORDS,

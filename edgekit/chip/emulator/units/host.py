@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _ACTIVATION_UNIT, _PARAMETER_UNIT, _LOOP_UNIT = 8, 64, 4
 _LOOP_ROW = 16
 _POP_UNITS, _STAGING_UNITS = 1 << 16, 1 << 14  # where pop_wait and the staging buffer wrap
+_PARAMETER_STAGING = 1024  # units of the staging buffer for parameters
 _TO_MEMORY, _TO_LOOP, _TO_HOST = 0, 1, 3  # outfeed, field k173
 
 
@@ -215,14 +216,14 @@ class Infeed(Task):
         sent = planner.parameters_sent // _PARAMETER_UNIT
         low = self.instruction["pop_wait"] - 1 & _POP_UNITS - 1
         back = (sent - low) & _POP_UNITS - 1
-        if back * _PARAMETER_UNIT >= max(self.number, 1):
+        if back > min(sent, _PARAMETER_STAGING):
             raise self.stop(
                 f"parameters from unit {low} on, but the next unit is {sent}",
                 "pop_wait",
-                "parameters are sent in order; a transfer may only repeat the end of the last one",
+                "parameters are sent in order; a transfer may only repeat what is still there",
             )
         start = (sent - back) * _PARAMETER_UNIT
-        planner.parameters_sent = start + self.number
+        planner.parameters_sent = max(planner.parameters_sent, start + self.number)
         data = planner.parameters[start : start + self.number]
         if data.size < self.number:
             raise self.stop(
