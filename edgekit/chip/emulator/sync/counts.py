@@ -145,6 +145,8 @@ class CountChecker:
         level = receive["mode"] >> 1
         in_fill = product([receive[f"cnt{k}"] + 1 for k in range(level)])
         room = receive["slots"] // in_fill
+        if not level:  # rows that are taken one by one: two programs of old compilers have this
+            room = 2 * room - 1
         if receive["s_en_b"] and receive["s_id"] & 31 == _PARAMETERS:
             record = Record(_PARAMETERS, level, receive["s_val"] & _MASK, 1, "s_val")
             self._check(receive, record, lambda tile: sum(self._fills[tile]) - room, self._credits)

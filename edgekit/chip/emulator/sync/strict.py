@@ -22,7 +22,7 @@ from edgekit.chip.emulator.sync.capacity import check_capacity
 from edgekit.chip.emulator.sync.counts import CountChecker, records_of_op
 from edgekit.chip.emulator.sync.frame import FrameChecker
 from edgekit.chip.emulator.units.fences import Fence
-from edgekit.chip.emulator.units.mesh import Mesh
+from edgekit.chip.emulator.units.mesh import Mesh, steps_of, waits_of
 from edgekit.chip.emulator.units.op import Op
 from edgekit.chip.emulator.units.ring import RingSend
 from edgekit.chip.emulator.units.tile_dma import NarrowToWide, WideToNarrow
@@ -167,24 +167,24 @@ class SyncChecker(Checker):
         """The outbound half of a mesh transfer runs on ``tile``."""
         instruction = task.instruction
         waits: dict[int, tuple[int, int]] = {}
-        for k in range(5):
-            if instruction[f"s{k}_en_a"]:
-                value = instruction[f"s{k}_val"]
-                counter = instruction[f"s{k}_id"] >> 1
-                waits[counter] = max(waits.get(counter, (0, 0)), (value >> 2, value & 3))
+        for counter, value, level in waits_of(instruction):
+            waits[counter] = max(waits.get(counter, (0, 0)), (value, level))
+        counts = [instruction[f"o_cnt{k}"] + 1 for k in range(4)]
+        steps = steps_of(instruction, "o_", tuple(counts))
         for counter in (_AVDATA, *_MESH_SIDES):
-            threshold, level = waits.get(counter, (0, 0))
-            first = product([instruction[f"o_cnt{k}"] + 1 for k in range(level if level else 4)])
-            group = words[:first] if counter in waits else words
-            theirs = self.writer[tile, group] == counter
+            theirs = self.writer[tile, words] == counter
             if not theirs.any():
                 continue
-            needed = int(self.count[tile, group][theirs].max())
-            if threshold < needed:
+            threshold, level = waits.get(counter, (0, 0))
+            # Each iteration of the level waits for one more.
+            reached = threshold + steps[theirs] // product(counts[:level]) if threshold else 0
+            missing = self.count[tile, words][theirs] - reached
+            if missing.max() > 0:
+                needed = int(self.count[tile, words][theirs][missing.argmax()])
                 raise _fault(
                     instruction,
-                    f"sends words of tile {tile} when {_NAMES[counter]} is {threshold}, but "
-                    f"they are complete at {needed}",
+                    f"sends words of tile {tile} when {_NAMES[counter]} is "
+                    f"{needed - int(missing.max())}, but they are complete at {needed}",
                     "s0_val" if counter in waits else "s0_en_a",
                 )
 

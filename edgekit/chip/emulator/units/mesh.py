@@ -105,9 +105,8 @@ class Mesh(Task):
         self.unsent = self.waiting if sends and not self.relay else 0
         self.unreceived = self.waiting if receives or self.relay else 0
         self.waits = [
-            (instruction[f"s{k}_id"] >> 1, instruction[f"s{k}_val"] >> 2)
-            for k in range(5)
-            if instruction[f"s{k}_en_a"]
+            (counter, value)
+            for counter, value, _ in (waits_of(instruction) if sends else all_waits(instruction))
         ]
 
     @staticmethod
@@ -119,20 +118,7 @@ class Mesh(Task):
         """Return word addresses; the last group is short if the instruction requests it."""
         instruction = self.instruction
         walk = coarse_walk(instruction, half, 4, instruction[f"{half}addr"], unit=4)
-        grid = walk.grid()
-        if instruction[f"{half}group"] or instruction[f"{half}group_stride"]:
-            # All but the last round of the outermost level are whole; in the last one the
-            # innermost level is short.
-            level = max((k for k in range(4) if walk.counts[k] > 1), default=0)
-            short = instruction[f"{half}group"] + 1
-            if level == 0:
-                addresses = grid.reshape(-1)[:short]
-            else:
-                rounds = grid.reshape(walk.counts[level], -1)
-                cut = rounds[-1].reshape(-1, walk.counts[0])[:, :short]
-                addresses = np.concatenate([rounds[:-1].reshape(-1), cut.reshape(-1)])
-        else:
-            addresses = grid.reshape(-1)
+        addresses = walk.addresses()[steps_of(instruction, half, walk.counts)]
         low, high = int(addresses.min()), int(addresses.max())
         if check and (low < 0 or high + 4 > NARROW_BYTES or low % 4):
             raise self.stop(
@@ -253,6 +239,39 @@ def _take(box: deque[tuple[int, int]], number: int) -> list[tuple[int, int]]:
         parts.append((first, there))
         number -= there
     return parts
+
+
+def steps_of(instruction: Instruction, half: str, counts: tuple[int, ...]) -> NDArray[np.int64]:
+    """The steps of a half's nest that are executed, int64: its last group may be short."""
+    steps = np.arange(product(counts))
+    if not instruction[f"{half}group"] and not instruction[f"{half}group_stride"]:
+        return steps
+    # All but the last round of the outermost level are whole; in the last one the innermost level
+    # is short.
+    level = max((k for k in range(4) if counts[k] > 1), default=0)
+    short = instruction[f"{half}group"] + 1
+    if level == 0:
+        return steps[:short]
+    rounds = steps.reshape(counts[level], -1)
+    cut = rounds[-1].reshape(-1, counts[0])[:, :short]
+    return np.concatenate([rounds[:-1].reshape(-1), cut.reshape(-1)])
+
+
+def all_waits(instruction: Instruction) -> list[tuple[int, int, int]]:
+    """The records of a mesh transfer: counter, count, and the level whose iterations wait."""
+    return [
+        (instruction[f"s{k}_id"] >> 1, instruction[f"s{k}_val"] >> 2, instruction[f"s{k}_val"] & 3)
+        for k in range(5)
+        if instruction[f"s{k}_en_a"]
+    ]
+
+
+def waits_of(instruction: Instruction) -> list[tuple[int, int, int]]:
+    """The records of the outbound half: one before an empty record with bit 0 is the other's."""
+    waits = all_waits(instruction)
+    used = len(waits)
+    inbound = 0 < used < 5 and instruction[f"s{used}_id"] & 1
+    return waits[:-1] if inbound else waits
 
 
 def _signals(instruction: Instruction) -> int:
