@@ -59,7 +59,7 @@ RULES = (
     Rule("op.*", "in_ring_bytes", "a staging area of two slots", used=True),
     Rule("op.*", "par_rows", "a ring of parameter rows", used=True),
     Rule("op.*", "psum_last", "flags of the partial sums", form=0xFF, used=True),
-    Rule("op.*", "(in|par)_last|out_last_skip", "a short last round", used=True),
+    Rule("op.*", "(in|par)_last(_en)?|out_last_skip", "a short last round", used=True),
     Rule("op.*", "out_last_(inc|cnt)"),
     Rule("op.*", "out_last_mode", "the level of the short last round", level=WHOLE),
     Rule("nlu.load", "[bc][0-9]+"),
