@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from edgekit.chip.emulator import EdgeTpu
+from edgekit.chip.emulator.layers import multipliers_of
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.formats.tflite.part import with_operators
 from edgekit.runtime import Runner
-from scripts.layer_comparison import multipliers_of
 from scripts.layers_alone import Alone, Run, layers_alone
 
 _KINDS = (

@@ -25,11 +25,12 @@ import numpy as np
 from edgekit.chip.arithmetic.scales import multiplier_of
 from edgekit.chip.arithmetic.twin import run_twin
 from edgekit.chip.emulator import EdgeTpu
+from edgekit.chip.emulator.comparison import part_of, random_inputs
+from edgekit.chip.emulator.layers import compare_layers, multipliers_of
 from edgekit.chip.isa import EmulationError
 from edgekit.files import write_text
-from edgekit.formats.darwinn import EdgeTpuOperator, Executable, read_packages
+from edgekit.formats.darwinn import EdgeTpuOperator, read_packages
 from edgekit.formats.tflite import Model, read_model, write_model
-from edgekit.formats.tflite.part import between
 from edgekit.runtime import Runner
 from scripts.emulator_layers import (
     Layers,
@@ -39,7 +40,6 @@ from scripts.emulator_layers import (
     pooled,
     table_of,
 )
-from scripts.layer_comparison import compare_layers, multipliers_of
 
 _TARGET = Path(__file__).resolve().parents[1] / "docs" / "emulator.md"
 _TEXT = Path(__file__).with_suffix(".txt")
@@ -87,7 +87,7 @@ def _rows(corpus: Path, record: dict[str, Any], layers: Layers) -> list[Row]:
         except EmulationError as error:
             rows.append(Row(label, f"stops: {error.what} ({error.where})"))
             continue
-        found = [_part(source, chip.executable) for source in sources]
+        found = [part_of(source, chip.executable) for source in sources]
         parts = [part for part in found if part and (record["source"] or _holds(each, part))]
         rows.append(_compared(label, chip, parts[0] if parts else None, layers))
     return rows
@@ -113,7 +113,7 @@ def _holds(program: EdgeTpuOperator, part: Model) -> bool:
 
 
 def _compared(label: str, chip: EdgeTpu, part: Model | None, layers: Layers) -> Row:
-    values = _inputs(chip.executable)
+    values: dict[str, Any] = dict(random_inputs(chip.executable))
     outputs = chip.invoke(values)
     steps = f"{len(chip.plan.steps):,}"
     if part is None:
@@ -136,32 +136,6 @@ def _compared(label: str, chip: EdgeTpu, part: Model | None, layers: Layers) -> 
         str(fast),
         str(against(outputs, _cpu(part, shaped, "reference"))),
     )
-
-
-def _part(source: Model, executable: Executable) -> Model | None:
-    names = {tensor.name: index for index, tensor in enumerate(source.main.tensors)}
-    layers = (*executable.input_layers, *executable.output_layers)
-    if any(layer.name not in names for layer in layers):
-        return None
-    return between(
-        source,
-        [names[layer.name] for layer in executable.input_layers],
-        [names[layer.name] for layer in executable.output_layers],
-    )
-
-
-def _inputs(executable: Executable) -> dict[str, Any]:
-    random = np.random.default_rng(0)
-    values: dict[str, Any] = {}
-    for layer in executable.input_layers:
-        shape = (layer.y_dim, layer.x_dim, layer.z_dim)
-        if layer.data_type.item_bytes == 2:
-            values[layer.name] = random.integers(-(1 << 15), 1 << 15, shape).astype(np.int16)
-            continue
-        raw = random.integers(0, 256, shape).astype(np.uint8)
-        signed = layer.data_type.name.startswith("SIGNED")
-        values[layer.name] = raw.view(np.int8) if signed else raw
-    return values
 
 
 def _twin(

@@ -19,9 +19,9 @@ from edgekit.chip.arithmetic.formulas.convolutions import conv_sums, dense_sums
 from edgekit.chip.arithmetic.formulas.pools import window_sums
 from edgekit.chip.arithmetic.scales import clamps, requantize, scale_of, tensors_of, zero_point_of
 from edgekit.chip.arithmetic.twin import run_twin
+from edgekit.chip.emulator.layers import COMPUTED
 from edgekit.formats.tflite import Model, Operator
 from edgekit.formats.tflite.part import with_operators
-from scripts.layer_comparison import COMPUTED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List
+from typing import TYPE_CHECKING, Iterator, List, Optional
 
 import typer
 from typing_extensions import Annotated
@@ -19,9 +19,11 @@ from edgekit.cli.options import (
 )
 from edgekit.cli.output import JsonOption, emit
 from edgekit.cli.run import render as render_run
+from edgekit.errors import GateError
 
 if TYPE_CHECKING:
     from edgekit.evaluate import EmulateResult
+    from edgekit.evaluate.emulate import EmulatedLayers
 
 
 def emulate(
@@ -43,6 +45,15 @@ def emulate(
         bool,
         typer.Option("--strict-sync", help="Also check counters, queue capacities and fences."),
     ] = False,
+    source: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="MODEL",
+            help="The plain .tflite that was compiled: compare each program with it, layer by "
+            "layer, on random inputs. Status 4 if an output differs.",
+            autocompletion=completion.models,
+        ),
+    ] = None,
     runtime: RuntimeOption = None,
     kernels: KernelsOption = "fast",
     num_threads: ThreadsOption = 1,
@@ -55,6 +66,7 @@ def emulate(
         model,
         inputs,
         strict_sync=strict_sync,
+        source=source,
         labels=labels,
         top=top,
         preprocess=preprocess,
@@ -63,6 +75,8 @@ def emulate(
         num_threads=num_threads,
     )
     emit(result, lambda: "\n".join(render(result)), as_json=json)
+    if any(each.source and each.source.num_different for each in result.programs):
+        raise typer.Exit(GateError.exit_status)
 
 
 def render(result: EmulateResult) -> Iterator[str]:
@@ -74,4 +88,28 @@ def render(result: EmulateResult) -> Iterator[str]:
             f"operator {program.operator_index}: {total} instructions, {program.num_steps} steps"
             + (", synchronization checked" if result.strict_sync else "")
         )
+        if program.source:
+            yield from _against_source(program.source)
     yield "Edge TPU: not measured"
+
+
+def _against_source(found: EmulatedLayers) -> Iterator[str]:
+    """Yield what the comparison of a program with its source found."""
+    yield (
+        f"layers     {found.num_exact} of {found.num_layers} equal the source's in all "
+        f"{found.num_exact_values:,} values"
+    )
+    for name in found.differing:
+        yield f"not found  {name}"
+    for name in found.rescaled:
+        yield f"rescaled   {name}: the program was compiled from another conversion of the network"
+    compared = f"{found.num_compared} of {found.num_outputs} outputs"
+    if not found.num_compared:
+        yield f"outputs    not compared: their arithmetic is not documented ({compared})"
+    elif found.num_different:
+        yield (
+            f"outputs    {found.num_different:,} of {found.num_values:,} values differ, by up to "
+            f"{found.largest_difference} ({compared})"
+        )
+    else:
+        yield f"outputs    all {found.num_values:,} values equal the source's ({compared})"

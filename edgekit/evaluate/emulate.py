@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import TypedDict, Unpack
 
+    from edgekit.chip.emulator.comparison import Comparison
     from edgekit.data import Preprocess
     from edgekit.files import PathLike
     from edgekit.formats.model_file import ModelSource
@@ -36,6 +37,22 @@ _OF_RUNNER = ("runtime", "kernels", "num_threads")
 
 
 @dataclass(frozen=True)
+class EmulatedLayers(Result):
+    """A program against the plain model that was compiled, on random inputs over all 256 values."""
+
+    num_layers: int  # that the chip computes: convolutions, additions, pools, ...
+    num_exact: int  # equal to the documented arithmetic in every value
+    num_exact_values: int  # of these layers
+    differing: tuple[str, ...]  # opcode and output of the layers that were not found exact
+    num_outputs: int
+    num_compared: int  # outputs for which the arithmetic is documented
+    num_values: int  # of the compared outputs
+    num_different: int  # of these values
+    largest_difference: int  # in steps of the output's scale
+    rescaled: tuple[str, ...]  # of these, layers that the program quantizes differently
+
+
+@dataclass(frozen=True)
 class EmulatedProgram(Result):
     """One edgetpu-custom-op: how the emulator planned its inference program."""
 
@@ -43,6 +60,7 @@ class EmulatedProgram(Result):
     instructions: Mapping[str, int]  # how many of each name
     num_steps: int  # of the plan that a run executes
     plan_ms: float  # to create the plans and fill the parameter cache, on this machine
+    source: EmulatedLayers | None = None  # compared with the source, if that was given
 
 
 @dataclass(frozen=True)
@@ -60,6 +78,7 @@ def emulate(
     inputs: Sequence[PathLike | NDArray[Any]],
     *,
     strict_sync: bool = False,
+    source: ModelSource | None = None,
     **options: Unpack[EmulateKeywords],
 ) -> EmulateResult:
     """Run a compiled model on each of ``inputs`` without a chip.
@@ -68,6 +87,7 @@ def emulate(
         model: Path or content of a compiled .tflite file, or of a bundle that has one.
         inputs: See `run`.
         strict_sync: Also check counters, queue capacities and fences, and stop at the first fault.
+        source: The plain model that was compiled: each program is compared with it, layer by layer.
         **options: ``preprocess``, ``labels``, ``top``, ``runtime``, ``kernels``, ``num_threads``:
             see `run`.
 
@@ -80,7 +100,7 @@ def emulate(
     require_part("chip.emulator")
     given: dict[str, Any] = {**options}
     own = {name: given.pop(name) for name in _OF_RUNNER if name in given}
-    how = RunnerOptions(EMULATOR, strict_sync=strict_sync, **own)
+    how = RunnerOptions(EMULATOR, strict_sync=strict_sync, source=source, **own)
     request = RunRequest(**given)
     request.check(inputs)
     prepared = prepare(model, EMULATOR)
@@ -88,9 +108,31 @@ def emulate(
         backend: Any = runner.backend  # an EmulatorBackend, which a board may not have
         programs = tuple(
             EmulatedProgram(
-                each.operator_index, each.chip.instructions, len(each.chip.plan.steps), each.plan_ms
+                each.operator_index,
+                each.chip.instructions,
+                len(each.chip.plan.steps),
+                each.plan_ms,
+                _layers(each.comparison),
             )
             for each in backend.programs
         )
         answers = run_request(prepared, runner, inputs, request)
     return EmulateResult(strict_sync, programs, answers)
+
+
+def _layers(found: Comparison | None) -> EmulatedLayers | None:
+    if found is None:
+        return None
+    exact = found.exact
+    return EmulatedLayers(
+        num_layers=len(found.layers),
+        num_exact=len(exact),
+        num_exact_values=sum(each.num_values for each in exact),
+        differing=tuple(f"{e.opcode} {e.name}" for e in found.layers if e.pc is None),
+        num_outputs=found.num_outputs,
+        num_compared=found.num_compared,
+        num_values=found.num_values,
+        num_different=found.num_different,
+        largest_difference=found.largest_difference,
+        rescaled=found.rescaled,
+    )

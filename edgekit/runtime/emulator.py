@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 import numpy as np
 
 from edgekit.chip.emulator import EdgeTpu
+from edgekit.chip.emulator.comparison import Comparison, compare, part_of, random_inputs
 from edgekit.chip.isa import EmulationError
-from edgekit.errors import UnsupportedModelError
+from edgekit.errors import DataError, UnsupportedModelError
 from edgekit.formats.darwinn import Package, read_packages
 from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import NUMPY_DTYPES, Model, is_edgetpu_operator
@@ -51,6 +52,7 @@ class Program:
     operator_index: int
     chip: EdgeTpu
     plan_ms: float  # to create the plans and fill the parameter cache
+    comparison: Comparison | None = None  # with its source, if that was given
 
 
 class EmulatorBackend:
@@ -64,6 +66,7 @@ class EmulatorBackend:
         num_threads: int,
         *,
         strict_sync: bool = False,
+        source: ModelFile | None = None,
         like: EmulatorBackend | None = None,
     ) -> None:
         """Load every part.
@@ -74,6 +77,7 @@ class EmulatorBackend:
             kernels: See `Runner`, for those operators.
             num_threads: For those operators.
             strict_sync: Check counters, queue capacities and fences while planning.
+            source: The plain model that was compiled, to compare each program with.
             like: A backend of the same model, whose plans are reused.
         """
         start = time.perf_counter()
@@ -91,6 +95,8 @@ class EmulatorBackend:
             )
         planned = {each.operator_index: each for each in like.programs} if like else {}
         self._stages = self._load(model, planned, strict_sync=strict_sync)
+        if source is not None and like is None:
+            self.programs = [_compared(each, source) for each in self.programs]
         self._variables = self._initial_state()
         self.load_ms = (time.perf_counter() - start) * 1e3
         self.inputs = tuple(self._info(index) for index in self._graph.inputs)
@@ -206,7 +212,8 @@ class EmulatorBackend:
         versions = {"numpy": np.__version__, "python": platform.python_version()}
         if self._cpu is not None:
             versions.update(self._cpu.versions)  # numpy stays the first: it runs the programs
-        return Environment(EMULATOR, "numpy", "edgetpu", _NOTE, self._num_threads, versions)
+        note = "; ".join([_NOTE, *filter(None, map(_words, self.programs))])
+        return Environment(EMULATOR, "numpy", "edgetpu", note, self._num_threads, versions)
 
 
 def _planned(package: Package, index: int, *, strict_sync: bool) -> Program:
@@ -219,3 +226,29 @@ def _planned(package: Package, index: int, *, strict_sync: bool) -> Program:
             error.what, where=where, why=error.why, fix=error.fix or "run it on an Edge TPU"
         ) from error
     return Program(index, chip, (time.perf_counter() - start) * 1e3)
+
+
+def _compared(program: Program, source: ModelFile) -> Program:
+    """Return the program with its comparison; the chip's memory is as before."""
+    chip = program.chip.clone()
+    part = part_of(source.model, chip.executable)
+    if part is None:
+        layers = (*chip.executable.input_layers, *chip.executable.output_layers)
+        raise DataError(
+            f"the program of operator {program.operator_index} was not compiled from this source",
+            where=source.path,
+            why="it has no tensors " + ", ".join(repr(layer.name) for layer in layers),
+            fix="give the .tflite that was compiled",
+        )
+    return replace(program, comparison=compare(chip, part, random_inputs(chip.executable)))
+
+
+def _words(program: Program) -> str:
+    """Words about the comparison of a program with its source; "" if there was none."""
+    found = program.comparison
+    if found is None:
+        return ""
+    return (
+        f"operator {program.operator_index}: {len(found.exact)} of {len(found.layers)} layers "
+        f"equal the source's, {found.num_different:,} of {found.num_values:,} output values differ"
+    )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekit.errors import UsageError
-from edgekit.runtime.devices import CPU
+from edgekit.formats.model_file import ModelSource
+from edgekit.runtime.devices import CPU, EMULATOR
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class RunnerOptions:
             waits without limit.
         strict_sync: On the emulator also check counters, queue capacities and fences, and stop at
             the first fault.
+        source: On the emulator, the plain model that was compiled: path or content. Each program is
+            compared with it layer by layer, once, on random inputs; see `Environment.kernels_note`.
     """
 
     device: str = CPU
@@ -41,12 +44,17 @@ class RunnerOptions:
     recover: bool = False
     timeout_s: float | None = None
     strict_sync: bool = False
+    source: ModelSource | None = None
 
     def __post_init__(self) -> None:
         if self.num_threads < 1:
             raise UsageError(f"num_threads is {self.num_threads}, expected at least 1")
         if self.timeout_s is not None and self.timeout_s <= 0:
             raise UsageError(f"timeout_s is {self.timeout_s}, expected more than 0")
+        if self.source is not None and self.device != EMULATOR:
+            raise UsageError(
+                "a source is compared in the emulator only", fix="give the device emulator"
+            )
 
     @classmethod
     def given(cls, options: RunnerOptions | None, **keywords: Any) -> RunnerOptions:  # noqa: ANN401

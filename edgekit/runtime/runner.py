@@ -63,6 +63,7 @@ class Runner:
         recover: bool = False,
         timeout_s: float | None = None,
         strict_sync: bool = False,
+        source: ModelSource | None = None,
         options: RunnerOptions | None = None,
     ) -> None:
         """Read, check and load ``model``.
@@ -77,6 +78,7 @@ class Runner:
             recover: See `RunnerOptions`.
             timeout_s: See `RunnerOptions`.
             strict_sync: See `RunnerOptions`.
+            source: See `RunnerOptions`.
             options: All of these as one value, instead of the keywords.
 
         Raises:
@@ -97,6 +99,7 @@ class Runner:
             recover=recover,
             timeout_s=timeout_s,
             strict_sync=strict_sync,
+            source=source,
         )
         check_device(self._options.device)
         self._file = file_for(self._options.device, model)

@@ -31,6 +31,7 @@ class EdgeTpu:
     """
 
     def __init__(self, package: Package, *, strict_sync: bool = False) -> None:
+        self.package = package
         self.executable = package.inference
         self.state = State()
         self.cached_rows: tuple[frozenset[int], ...] = (frozenset(),) * NUM_TILES

@@ -16,11 +16,11 @@ if sys.version_info < (3, 10):
 from edgekit.chip.arithmetic.tables import EXP, LOGISTIC, RSQRT, TANH
 from edgekit.chip.arithmetic.twin import run_twin
 from edgekit.chip.emulator import EdgeTpu
+from edgekit.chip.emulator.layers import Recorder, find_layer, multipliers_of
 from edgekit.chip.isa import decode
 from edgekit.formats.darwinn import Executable, read_packages
 from edgekit.formats.tflite import Model, read_model
 from edgekit.formats.tflite.part import between
-from scripts.layer_comparison import Recorder, find_layer, multipliers_of
 
 pytestmark = pytest.mark.corpus
 

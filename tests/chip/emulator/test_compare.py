@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.chip.emulator import EdgeTpu
+from edgekit.chip.emulator.layers import COMPUTED, Recorder, compare_layers, find_layer
 from edgekit.formats.tflite import read_model
 from edgekit.formats.tflite.part import between
-from scripts.layer_comparison import COMPUTED, Recorder, compare_layers, find_layer
 
 _CHANNELS = 20  # three emissions of 8; the last one has four unused values
 _PARTS = st.lists(st.integers(1, 3), min_size=1, max_size=4)

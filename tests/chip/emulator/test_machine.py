@@ -14,11 +14,11 @@ import pytest
 
 from edgekit.chip.arithmetic.twin import run_twin
 from edgekit.chip.emulator import EdgeTpu
+from edgekit.chip.emulator.layers import compare_layers
 from edgekit.chip.isa import EmulationError
 from edgekit.errors import EdgeKitError
 from edgekit.formats.darwinn import DataType, Package, read_packages
 from edgekit.formats.tflite import read_model
-from scripts.layer_comparison import compare_layers
 
 pytestmark = pytest.mark.corpus
 

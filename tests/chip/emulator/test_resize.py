@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from edgekit.chip.emulator import EdgeTpu
+from edgekit.chip.emulator.layers import Recorder, compare_layers, find_layer
 from edgekit.chip.isa import EmulationError, decode
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import read_model
 from edgekit.formats.tflite.part import between
-from scripts.layer_comparison import Recorder, compare_layers, find_layer
 
 pytestmark = pytest.mark.corpus
 

@@ -21,6 +21,7 @@ from edgekit.chip.emulator.plan import Checker, Task
 from edgekit.chip.emulator.sync.capacity import check_capacity
 from edgekit.chip.emulator.sync.counts import CountChecker, records_of_op
 from edgekit.chip.emulator.sync.frame import FrameChecker
+from edgekit.chip.emulator.sync.order import OrderChecker
 from edgekit.chip.emulator.units.fences import Fence
 from edgekit.chip.emulator.units.mesh import Mesh, steps_of, waits_of
 from edgekit.chip.emulator.units.op import Op
@@ -67,7 +68,7 @@ class SyncChecker(Checker):
         self.uncounted: set[int] = set()
         self.waited = dict.fromkeys(_PRODUCERS, 0)
         self.seq = -1
-        self.counts, self.frame = CountChecker(), FrameChecker()
+        self.counts, self.frame, self.order = CountChecker(), FrameChecker(), OrderChecker()
 
     # -- in program order
 
@@ -166,6 +167,7 @@ class SyncChecker(Checker):
     def sends(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
         """The outbound half of a mesh transfer runs on ``tile``."""
         instruction = task.instruction
+        self.order.read(task, tile, words)
         waits: dict[int, tuple[int, int]] = {}
         for counter, value, level in waits_of(instruction):
             waits[counter] = max(waits.get(counter, (0, 0)), (value, level))
@@ -201,6 +203,7 @@ class SyncChecker(Checker):
     def received(self, task: Task, tile: int, words: NDArray[np.int64]) -> None:
         """The inbound half of a mesh transfer, or a fill, has run on ``tile``."""
         instruction = task.instruction
+        self.order.written(task, tile, words)
         if not isinstance(task, Mesh):
             return
         self.writer[tile, words] = task.counter
@@ -225,6 +228,7 @@ class SyncChecker(Checker):
         level = task.instruction["cfg0"] >> 1 & 7
         unit = product(task.nest.out.counts[:level])
         for tile in tiles:
+            self.order.written(task, tile, words)
             self.writer[tile, words] = _AVDATA
             self.writers[tile].add(_AVDATA)
             if signals:
@@ -257,6 +261,7 @@ class SyncChecker(Checker):
         instruction = task.instruction
         named = {instruction[f"s{k}_id"] for k in range(6)}
         for tile in tiles:
+            self.order.read(task, tile, task.words)
             for counter in set(np.unique(self.writer[tile, task.words]).tolist()) - {_NO_WRITER}:
                 if counter not in named:
                     raise _fault(

@@ -9,9 +9,8 @@ of it; this does not depend on anything else in the program.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Iterator
 
 import numpy as np
 
@@ -40,6 +39,7 @@ class LayerMatch:
     """One layer of the source: the number of its values, and the op that computes it."""
 
     index: int
+    name: str  # of its output
     opcode: str
     num_values: int
     pc: int | None  # of the first piece; None if no pieces cover the layer
@@ -101,7 +101,8 @@ def compare_layers(
             pc = recorder.groups[found[0]][0] if found else None
             start = found[0] + 1 if found else start
             size = int(values.size)
-            matches.append(LayerMatch(index, operator.opcode, size, pc))
+            name = source.main.tensors[made].name
+            matches.append(LayerMatch(index, name, operator.opcode, size, pc))
         starts[made] = start
     return matches
 

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compare a whole program with the part of its source that it was compiled from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Mapping, Sequence
+
+import numpy as np
+
+from edgekit.chip.arithmetic.scales import multiplier_of
+from edgekit.chip.arithmetic.twin import run_twin
+from edgekit.chip.emulator.layers import LayerMatch, compare_layers, multipliers_of
+from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.formats.darwinn import Executable
+from edgekit.formats.tflite import Model
+from edgekit.formats.tflite.part import between
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A program against its source on one set of inputs, value for value."""
+
+    layers: tuple[LayerMatch, ...]  # those that the chip's ops compute, in the source's order
+    num_outputs: int  # of the program
+    num_compared: int  # outputs for which the arithmetic is documented
+    num_values: int  # of the compared outputs
+    num_different: int  # of these values
+    largest_difference: int  # in steps of the output's scale
+    rescaled: tuple[str, ...]  # layers that differ because the program quantizes them differently
+
+    @property
+    def exact(self) -> tuple[LayerMatch, ...]:
+        """The layers that are equal in every value."""
+        return tuple(each for each in self.layers if each.pc is not None)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every compared output is equal in every value, and there is one."""
+        return self.num_compared > 0 and self.num_different == 0
+
+
+def part_of(source: Model, executable: Executable) -> Model | None:
+    """Return the part of ``source`` between the program's inputs and outputs, found by name.
+
+    None if ``source`` has no such tensors, or the outputs need more than the inputs.
+    """
+    names = {tensor.name: index for index, tensor in enumerate(source.main.tensors)}
+    layers = (*executable.input_layers, *executable.output_layers)
+    if any(layer.name not in names for layer in layers):
+        return None
+    return between(
+        source,
+        [names[layer.name] for layer in executable.input_layers],
+        [names[layer.name] for layer in executable.output_layers],
+    )
+
+
+def random_inputs(executable: Executable, seed: int = 0) -> dict[str, NDArray[np.generic]]:
+    """Return values of every input over its whole type: shape (y, x, z), by the layer's name."""
+    random = np.random.default_rng(seed)
+    values: dict[str, NDArray[np.generic]] = {}
+    for layer in executable.input_layers:
+        shape = (layer.y_dim, layer.x_dim, layer.z_dim)
+        if layer.data_type.item_bytes == 2:
+            values[layer.name] = random.integers(-(1 << 15), 1 << 15, shape).astype(np.int16)
+            continue
+        raw = random.integers(0, 256, shape).astype(np.uint8)
+        signed = layer.data_type.name.startswith("SIGNED")
+        values[layer.name] = raw.view(np.int8) if signed else raw
+    return values
+
+
+def compare(chip: EdgeTpu, part: Model, inputs: Mapping[str, NDArray[np.generic]]) -> Comparison:
+    """Run the program once, and compare its layers and outputs with the documented arithmetic.
+
+    Args:
+        chip: The program, loaded.
+        part: What it was compiled from, see `part_of`. A layer whose multipliers are not in the
+            program shows that it was compiled from another conversion of the network.
+        inputs: See `EdgeTpu.invoke`.
+    """
+    multipliers = multipliers_of(chip)
+    tensors = part.main.tensors
+    shaped = {
+        tensor.name: inputs[tensor.name].reshape(tensor.shape)
+        for tensor in (tensors[index] for index in part.main.inputs)
+    }
+    layers = tuple(compare_layers(chip, part, dict(inputs)))
+    outputs = chip.invoke(inputs)
+    compared = values = different = largest = 0
+    for _, index, result in run_twin(part, shaped, multipliers):
+        tensor = tensors[index]
+        if tensor.name not in outputs:
+            continue
+        raw = outputs[tensor.name]
+        if raw.dtype.itemsize != 1:
+            continue
+        wanted = result.reshape(-1).astype(np.int64)
+        got = raw.reshape(-1).astype(np.int64) + 128 * (raw.dtype == np.int8)
+        distance = np.abs(got - wanted)
+        compared += 1
+        values += got.size
+        different += int((distance > 0).sum())
+        largest = max(largest, int(distance.max(initial=0)))
+    rescaled = _rescaled(chip, part, layers)
+    return Comparison(layers, len(outputs), compared, values, different, largest, rescaled)
+
+
+def _rescaled(chip: EdgeTpu, part: Model, layers: Sequence[LayerMatch]) -> tuple[str, ...]:
+    """The layers that were not found and whose multipliers the program does not contain, by name.
+
+    Multipliers of channels are in the parameters, others in the ops.
+    """
+    held = b"".join(np.asarray(each.parameters).tobytes() for each in chip.package.executables)
+    tensors, multipliers = part.main.tensors, multipliers_of(chip)
+    names = []
+    for layer in layers:
+        operator = part.main.operators[layer.index]
+        if layer.pc is not None or operator.opcode not in _WEIGHTED:
+            continue
+        made = multiplier_of(
+            *(tensors[index] for index in (*operator.inputs[:2], operator.outputs[0]))
+        )
+        multiplier = np.asarray(made, np.float32)
+        is_held = multiplier.tobytes() in held if multiplier.ndim else made in multipliers
+        if not is_held:
+            names.append(layer.name)
+    return tuple(names)
