@@ -12,7 +12,7 @@ import pytest
 import edgekit
 from edgekit.errors import DataError, UsageError
 from edgekit.formats.tflite import Model, read_model, write_model
-from tests.cli.conftest import edgekit as run_edgekit
+from tests.command import edgekit as run_edgekit
 
 
 @pytest.fixture
