@@ -181,10 +181,9 @@ def _check_source(
                 **options,
             )
         except NotEdgeTpuModelError as error:
-            notes = (
-                *notes,
-                f"edgekit convert refuses this network: {len(error.issues)} broken rules",
-            )
+            count = len(error.issues)
+            rules = f"{count} broken rule{'s' if count > 1 else ''}"
+            notes = (*notes, f"edgekit convert refuses this network: {rules}")
             return replace(_refused(error, name, target), converted_from=name, notes=notes)
         file = read_model_file(output)
         report = check_model(file, target=target, name=name)

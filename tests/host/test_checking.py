@@ -49,14 +49,14 @@ def test_a_network_that_convert_refuses_is_judged_as_far_as_it_got(tmp_path: Pat
     import keras  # noqa: PLC0415
 
     x = keras.layers.Input((8, 8, 3))
-    y = keras.layers.LayerNormalization()(keras.layers.Conv2D(8, 3)(x))
-    path = tmp_path / "norm.keras"
+    y = keras.ops.exp(keras.layers.Conv2D(8, 3)(x))
+    path = tmp_path / "exponential.keras"
     keras.Model(x, keras.layers.Conv2D(4, 3)(y)).save(path)
     report = check(path)
     assert report.operators
     assert report.num_mapped < report.num_operators
     assert any("refuses" in each for each in report.notes)
-    assert any(issue.code == "quant.float_tensor" for issue in report.issues)
+    assert any(each.severity == "error" and "EXP" in each.where for each in report.issues)
 
 
 @pytest.mark.parametrize("name", ["gone.keras", "gone.h5"])
@@ -68,3 +68,18 @@ def test_a_missing_source_is_one_clear_error(tmp_path: Path, name: str) -> None:
 def test_an_empty_folder_is_not_a_saved_model(tmp_path: Path) -> None:
     with pytest.raises(ModelFormatError, match="not a SavedModel"):
         check(tmp_path)
+
+
+def test_a_refused_network_is_reported_with_all_its_reasons(tmp_path: Path) -> None:
+    import keras  # noqa: PLC0415
+
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(8, 3)(image)
+    x = keras.activations.gelu(x)  # an operator that compiler 16 does not know
+    x = keras.ops.exp(x)  # one without an 8-bit form
+    keras.Model(image, keras.layers.Conv2D(4, 3)(x)).save(tmp_path / "net.keras")
+    report = check(tmp_path / "net.keras")
+    named = " ".join(issue.where for issue in report.issues)
+    assert "GELU" in named
+    assert "EXP" in named
+    assert "2 broken rules" in report.notes[-1]

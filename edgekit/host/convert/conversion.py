@@ -500,10 +500,9 @@ class _Conversion:
             return
         io = self._options.io
         found = find_blockers(model, io, open_shapes=open_shapes)
-        if not self.stop_early:  # rules for the quantized model are checked on it
-            found = [each for each in found if not each[1].code.startswith(("quant.", "io."))]
-        if not found:
-            return
+        certain = [each for each in found if not each[1].code.startswith(("quant.", "io."))]
+        if not found or not (certain or self.stop_early):
+            return  # rules for the quantized model are checked on it
         blockers = {index for index, _ in found if index is not None}
         refuse([issue for _, issue in found], self._where, way_out=self._way_out(model, blockers))
 
