@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 _COUNTED = 0.1  # of a range's width: a smaller end says nothing
 _MOST_APART = math.log(2)
 _FAR = math.log(1.5)
-_BETTER, _DEVIATIONS = 0.85, 2.0
-_FITS = 0.25  # ln: the ranges of other samples of the same kind are as near
+_BETTER, _DEVIATIONS = 0.8, 2.0
+_FITS = 0.18  # ln: the ranges of other samples of the same kind are as near
 _LEAST_ENDS = 3
+_FEW_ENDS = 10.0  # few ends need a clearer difference
 _MOST_FAR = 0.2  # of the ends, if the other samples are those of calibration
 _SAME = 0.02  # of a range's width
 _NEAR = 0.06  # of a range's width: the input's stored range is that of pixels scaled in this way
@@ -172,7 +173,7 @@ def _is_better(theirs: Mapping[Any, float], mine: Mapping[Any, float]) -> bool:
     if sum(abs(each) > _FAR for each in theirs.values()) > _MOST_FAR * len(theirs):
         return False
     deviation = float(gains.std(ddof=1)) / math.sqrt(len(gains))
-    return float(gains.mean()) > _DEVIATIONS * deviation
+    return float(gains.mean()) > (_DEVIATIONS + _FEW_ENDS / len(gains)) * deviation
 
 
 def _base(inputs: Sequence[NDArray[Any]]) -> str:

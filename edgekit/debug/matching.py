@@ -36,7 +36,7 @@ _CLEAN = 3e-3  # a smaller difference does not disturb the next operators
 _FACTORS_WITHIN = 0.02  # of the variance: what is left with a factor for each channel
 _FACTORS_GAIN = 5.0  # times smaller than without factors
 _MOST_ROUNDS = 64
-_MUCH_BETTER = 0.3
+_BETTER, _MUCH_BETTER = 0.3, 0.05
 _SAME_DIRECTION = 0.5  # the cosine of weights
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D")
 _MOVING = frozenset(
@@ -81,11 +81,11 @@ class Matches:
     def explains_more(self, other: Matches) -> bool:
         """Whether these matches, with factors, fit better than ``other``, without.
 
-        Factors of an equalized network leave no difference. A fault in one operator leaves one in
-        either case.
+        Factors of an equalized network leave hardly a difference anywhere, and without them two
+        operators or more differ. A fault is in one operator; factors can hide it in part.
         """
-        if self.num_bad or other.num_bad:
-            return self.num_bad < other.num_bad
+        if other.num_bad > 1:
+            return 2 * self.num_bad < other.num_bad and self.cost < _BETTER * other.cost
         return self.cost < _MUCH_BETTER * other.cost
 
     def scales(self, tensors: Sequence[int]) -> bool:
