@@ -31,6 +31,9 @@ _FAR = math.log(1.5)
 _BETTER, _DEVIATIONS = 0.8, 2.0
 _FITS = 0.18  # ln: the ranges of other samples of the same kind are as near
 _LEAST_ENDS = 3
+# Mean distances of ranges that are clearly others, and of those that are the same; the ratio of
+# their squares.
+_UNLIKE, _ALIKE, _MUCH = 0.1, 0.12, 0.25
 _FEW_ENDS = 10.0  # few ends need a clearer difference
 _MOST_FAR = 0.2  # of the ends, if the other samples are those of calibration
 _SAME = 0.02  # of a range's width
@@ -164,6 +167,10 @@ def _mean(distances: Mapping[Any, float]) -> float:
     return float(np.mean(np.abs(list(distances.values())))) if distances else 0.0
 
 
+def _power(distances: Mapping[Any, float]) -> float:
+    return float(np.square(list(distances.values())).sum())
+
+
 def _is_better(theirs: Mapping[Any, float], mine: Mapping[Any, float]) -> bool:
     """Whether other samples fit the stored ranges better, by more than chance."""
     keys = sorted(set(theirs) | set(mine), key=lambda key: (key[0].tensors, key[1]))
@@ -172,6 +179,8 @@ def _is_better(theirs: Mapping[Any, float], mine: Mapping[Any, float]) -> bool:
         return False
     if sum(abs(each) > _FAR for each in theirs.values()) > _MOST_FAR * len(theirs):
         return False
+    if _mean(mine) > _UNLIKE and _mean(theirs) < _ALIKE and _power(theirs) < _MUCH * _power(mine):
+        return True
     deviation = float(gains.std(ddof=1)) / math.sqrt(len(gains))
     return float(gains.mean()) > (_DEVIATIONS + _FEW_ENDS / len(gains)) * deviation
 

@@ -35,7 +35,7 @@ _LEAST_SHARE = 0.02  # of all noise at the outputs
 _LEAST_WRONG = 0.001  # of all noise at the outputs: a range that matters
 _MOST_CUT = 0.02  # of the values of an input
 _MANY = 0.4  # of the groups of tensors with a range of their own
-_LEAST_MANY = 3
+_LEAST_MANY = 2
 _MINOR = 0.25  # of what wrong ranges cost
 _BEHIND = 0.8  # of the wrong ranges
 _MOST_ROUNDING = 1
@@ -157,7 +157,7 @@ def _root_first(
     found: list[tuple[float, DebugCause]], root: Suspect, wrong: Sequence[Suspect]
 ) -> list[tuple[float, DebugCause]]:
     """Drop wrong ranges behind an operator with wrong weights: they were calibrated with these."""
-    if len(wrong) < _LEAST_MANY or _share_behind(wrong, root) < _BEHIND:
+    if len(wrong) <= _LEAST_MANY or _share_behind(wrong, root) < _BEHIND:
         return found
     victims = {each.number for each in wrong if each.number > root.number}
     return [

@@ -167,7 +167,7 @@ def _steps(model: Model, place: Place, tensors: Mapping[int, TensorSums]) -> Ite
             f"{low:.4g} and {high:.4g}, the scale is for {params.real_min:.4g} to "
             f"{params.real_max:.4g}",
         )
-    yield from _logits(model, place, share, stored)
+    yield from _logits(model, place, share, mine)
     usual = float(np.median([max(high, 0.0) - min(low, 0.0) for low, high in sums.ends]))
     if usual < _FEW * mine:
         yield Trouble(
@@ -187,16 +187,16 @@ def _steps(model: Model, place: Place, tensors: Mapping[int, TensorSums]) -> Ite
         )
 
 
-def _logits(model: Model, place: Place, share: float, stored: float) -> Iterator[Trouble]:
+def _logits(model: Model, place: Place, share: float, wide: float) -> Iterator[Trouble]:
     readers = {op.opcode for op in model.main.operators if place.index in op.inputs}
-    if readers & {"LOGISTIC", "SOFTMAX"} and stored > _WIDE_LOGIT:
+    if readers & {"LOGISTIC", "SOFTMAX"} and wide > _WIDE_LOGIT:
         name = "LOGISTIC" if "LOGISTIC" in readers else "SOFTMAX"
-        step = stored / 255
+        step = place.sums.params.scale if place.sums.params else 0.0
         yield Trouble(
             LOGITS,
-            share * (1 - (_LOGIT_RANGE / stored) ** 2),
+            share * (1 - (_LOGIT_RANGE / wide) ** 2),
             f"{name} reads it in steps of {step:.3g}; only a range of {_LOGIT_RANGE:.0f} matters "
-            f"there, and it has {stored:.4g}",
+            f"there, and it has {wide:.4g}",
         )
 
 
