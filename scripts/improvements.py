@@ -79,7 +79,6 @@ _NETWORKS = (
         _LOGITS,
     ),
     Network("hand landmarks", f"{_MEDIAPIPE}/hand_landmark_full.tflite", "unit", _NO_LOGITS),
-    Network("person", f"{_MEDIAPIPE}/pose_detection.tflite", _MINUS, _CLIPPED),
     Network("palm, lite", f"{_MEDIAPIPE}/palm_detection_lite.tflite", _PLUS, _CLIPPED),
     Network("face landmarks", f"{_MEDIAPIPE}/face_landmark.tflite", "unit", _NO_LOGITS),
     Network("hand crop", f"{_MEDIAPIPE}/hand_recrop.tflite", "unit", _NO_LOGITS),
