@@ -36,6 +36,7 @@ _LEAST_WRONG = 0.001  # of all noise at the outputs: a range that matters
 _MOST_CUT = 0.02  # of the values of an input
 _MANY = 0.4  # of the groups of tensors with a range of their own
 _LEAST_MANY = 2
+_ALMOST_ALL = 0.8  # of what wrong ranges cost
 _MINOR = 0.25  # of what wrong ranges cost
 _BEHIND = 0.8  # of the wrong ranges
 _MOST_ROUNDING = 1
@@ -140,6 +141,8 @@ def _network_wide(
         return None
     if root is not None and _share_behind(wrong, root) >= _BEHIND:
         return None
+    if max(each.cost(*_RANGES) for each in wrong) > _ALMOST_ALL * by_ranges:
+        return None  # one operator causes it, and the other ranges do not matter
     return CALIBRATION, (
         f"{calibrated.num_far} of {calibrated.num_groups} ranges of the int8 model are not those "
         "of these samples (1.5 times as wide, or less than two thirds): it was calibrated with "
