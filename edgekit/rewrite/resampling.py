@@ -21,6 +21,7 @@ from edgekit.rewrite.rule import Rule
 
 _TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 _CHANNELS = 3
+_QUANTIZED_WHOLE = ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH")
 _LARGEST_BLOCK = 8
 _ONE = 64  # the code of a weight of one: with the scale 1/64, products are exact
 
@@ -39,7 +40,7 @@ def _resample_one(model: Model) -> Model | None:
     edit = Edit(model)
     for chain in chains(edit):
         cost = num_unmapped(edit, chain.operators)
-        if not cost:
+        if not cost or _can_wait(edit, chain):
             continue
         for operators in _candidates(edit, chain):
             if num_unmapped(edit, _movers(operators)) < cost:
@@ -49,6 +50,15 @@ def _resample_one(model: Model) -> Model | None:
                 edit.operators = [op for op in edit.operators if id(op) not in gone]
                 return edit.build()
     return None
+
+
+def _can_wait(edit: Edit, chain: Chain) -> bool:
+    """Whether it is better rewritten in integers: the quantizer knows it, and not its parts.
+
+    Behind SPLIT, it left the resizes of a person detector in real numbers.
+    """
+    is_float = edit.tensors[chain.source].dtype == "FLOAT32"
+    return is_float and all(op.opcode in _QUANTIZED_WHOLE for op in chain.operators)
 
 
 def _movers(operators: Sequence[Operator]) -> list[Operator]:

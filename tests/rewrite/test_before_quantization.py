@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor
-from edgekit.rewrite import apply_rule, prepare, saturation
+from edgekit.rewrite import apply_rule, prepare, resampling, saturation
 from tests.rewrite.conftest import Graph, opcodes, random_inputs, run
 
 
@@ -82,3 +82,14 @@ def test_squares_differences_and_absolute_values_get_operators_that_map() -> Non
 
 def test_a_network_with_nothing_to_change_is_returned_itself(float_model: Model) -> None:
     assert prepare(float_model) is float_model
+
+
+def test_depth_to_space_waits_until_it_is_in_integers() -> None:
+    """The quantizer knows it; its parts would keep operators behind them in real numbers."""
+    graph = Graph((1, 4, 4, 8), "INT8")
+    out = graph.tensor((1, 8, 8, 2))
+    graph.apply("DEPTH_TO_SPACE", [graph.x], out, {"block_size": 2}, "DepthToSpaceOptions")
+    assert opcodes(prepare(_float(graph.model()))) == ["DEPTH_TO_SPACE"]
+    changed = apply_rule(resampling.RULE, graph.model())
+    assert changed is not None
+    assert "DEPTH_TO_SPACE" not in opcodes(changed)
