@@ -136,7 +136,7 @@ PAGE_GROUPS = {
         "docs/guides/check.md",
         "docs/guides/evaluate.md",
     ),
-    "convert": ("docs/guides/convert.md", "docs/guides/confirm.md"),
+    "convert": ("docs/guides/convert.md", "docs/guides/confirm.md", "docs/guides/debug.md"),
 }
 
 

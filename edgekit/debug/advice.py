@@ -7,27 +7,42 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-# Kind -> what to do. The pages debug.KIND in docs/codes say more.
+# Code -> what to do; its page in docs/codes says more.
 ADVICE = {
-    "preprocess": "convert again with the same preprocessing as in use",
-    "calibration": "convert again, calibrated with samples like these",
-    "weights": "convert the float network again: the int8 model was made from other weights, or "
-    "they were changed after it",
-    "saturation": "convert again with more samples, like those of real use, so that calibration "
-    "sees the largest values",
-    "wide_range": "convert again, calibrated with samples like these, without single far larger "
-    "ones",
-    "few_samples": "leave single extreme samples out of the calibration data, or limit the values "
-    "of this layer in training (ReLU6)",
-    "mixed_range": "let the parts leave the network as separate outputs, or scale them to one "
-    "range in training",
-    "outlier_channels": "convert again: edgekit equalizes channels where that changes no answer; "
-    "if that does not help, train with batch normalization and ReLU6 behind this layer",
-    "per_tensor_weights": "use a 1x1 convolution in place of this dense layer: its weights have a "
-    "scale for each output",
-    "logits": "limit the logits to what a sigmoid tells apart, -16 to 16",
-    "rounding": "no operator stands out: calibrate with other samples, or train with quantization "
-    "in the loop",
+    "debug.preprocess": "convert again with the same preprocessing as in use",
+    "debug.calibration": "convert again, calibrated with samples like these",
+    "debug.weights": (
+        "convert the float network again: the int8 model was made from other weights, or they "
+        "were changed after it"
+    ),
+    "debug.saturation": (
+        "convert again with more samples, like those of real use, so that calibration sees the "
+        "largest values"
+    ),
+    "debug.wide_range": (
+        "convert again, calibrated with samples like these, without single far larger ones"
+    ),
+    "debug.few_samples": (
+        "leave single extreme samples out of the calibration data, or limit the values of this "
+        "layer in training (ReLU6)"
+    ),
+    "debug.mixed_range": (
+        "let the parts leave the network as separate outputs, or scale them to one range in "
+        "training"
+    ),
+    "debug.outlier_channels": (
+        "convert again: edgekit equalizes channels where that changes no answer; if that does not "
+        "help, train with batch normalization and ReLU6 behind this layer"
+    ),
+    "debug.per_tensor_weights": (
+        "use a 1x1 convolution in place of this dense layer: its weights have a scale for each "
+        "output"
+    ),
+    "debug.logits": "limit the logits to what a sigmoid tells apart, -16 to 16",
+    "debug.rounding": (
+        "no operator stands out: calibrate with other samples, or train with quantization in the "
+        "loop"
+    ),
 }
 _FIX = ("mixed_range",)
 _CHECK = ("per_tensor_weights",)

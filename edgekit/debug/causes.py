@@ -191,16 +191,16 @@ def _only_rounding(
 def _cause(
     suspect: Suspect | None, kind: str, text: str, share: float, commands: Commands
 ) -> DebugCause:
-    advice = ADVICE[kind]
+    code = f"debug.{kind}"
     return DebugCause(
         index=None if suspect is None else suspect.number,
         opcode="" if suspect is None else suspect.opcode,
         name="" if suspect is None else suspect.name,
         kind=kind,
-        code=f"debug.{kind}",
+        code=code,
         share=min(share, 1.0),
         text=text,
-        advice=advice,
+        advice=ADVICE[code],
         command=commands.for_kind(kind),
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from edgekit.debug.advice import Commands
 from edgekit.debug.calibration import Calibrated, RangeReader, read_calibration
 from edgekit.debug.causes import kinds_by_tensor, rank_causes, suspects_of
-from edgekit.debug.errors import COMPILED, DIFFERENT, NOT_FINITE, NOT_FLOAT, NOT_INTEGER
+from edgekit.debug.errors import DIFFERENT, IS_COMPILED, NOT_FINITE, NOT_FLOAT, NOT_INTEGER
 from edgekit.debug.matching import WEIGHTED, Match, Matcher, Matches
 from edgekit.debug.measure import Measured, Meter, measure, params_of
 from edgekit.debug.ranges import find_groups
@@ -159,7 +159,7 @@ def _refuse_compiled(file: ModelFile) -> None:
             where=file.path,
             why="its operators are inside one program, and their values cannot be read",
             fix="give the .tflite that it was compiled from; it computes the same",
-            code=COMPILED,
+            code=IS_COMPILED,
         )
 
 
