@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write docs/emulator.md: the emulator's results for every compiled model of the corpus.
 
-    python -m scripts.emulator_table CORPUS
+    python -m scripts.emulator_table CORPUS [PROGRAMS]
 
-Needs a TensorFlow Lite runtime (for the comparison) and about three minutes, half of them for the
-reference kernels on whole models.
+PROGRAMS is a folder with more compiled models, described by its ``truth.json``. Needs a TensorFlow
+Lite runtime (for the comparison) and about ten minutes, half of them for the reference kernels on
+whole models.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ import numpy as np
 from edgekit.chip.arithmetic.scales import multiplier_of
 from edgekit.chip.arithmetic.twin import run_twin
 from edgekit.chip.emulator import EdgeTpu
-from edgekit.chip.emulator.comparison import part_of, random_inputs
-from edgekit.chip.emulator.layers import compare_layers, multipliers_of
+from edgekit.chip.emulator.comparison import compare, part_of, random_inputs
+from edgekit.chip.emulator.layers import multipliers_of
 from edgekit.chip.isa import EmulationError
 from edgekit.files import write_text
 from edgekit.formats.darwinn import EdgeTpuOperator, read_packages
@@ -62,13 +63,17 @@ def main() -> None:
     """Run everything, write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
-    corpus = parser.parse_args().corpus
-    records = json.loads((corpus / "compiled" / "truth.json").read_text())
+    parser.add_argument("programs", type=Path, nargs="?")
+    options = parser.parse_args()
     rows, layers = [], Layers()
-    for record in records:
-        rows += _rows(corpus, record, layers)
-        print(rows[-1], flush=True)
-    write_text(_TARGET, _page(rows, layers, pooled(corpus / "compiled")))
+    for folder, truth in (
+        (options.corpus, "compiled/truth.json"),
+        (options.programs, "truth.json"),
+    ):
+        for record in json.loads((folder / truth).read_text()) if folder else ():
+            rows += _rows(folder, record, layers)
+            print(rows[-1], flush=True)
+    write_text(_TARGET, _page(rows, layers, pooled(options.corpus / "compiled")))
 
 
 def _rows(corpus: Path, record: dict[str, Any], layers: Layers) -> list[Row]:
@@ -122,9 +127,11 @@ def _compared(label: str, chip: EdgeTpu, part: Model | None, layers: Layers) -> 
         tensor.name: values[tensor.name].reshape(tensor.shape)
         for tensor in (part.main.tensors[index] for index in part.main.inputs)
     }
-    matches = compare_layers(chip, part, values)
-    found = [each for each in matches if each.pc is not None]
+    compared = compare(chip, part, values)
+    found, matches = compared.exact, compared.layers
     share = f"{len(found)}/{len(matches)}, {sum(each.num_values for each in found):,}"
+    if compared.rescaled:
+        share += f"; {len(compared.rescaled)} of another conversion"
     fast = against(outputs, _cpu(part, shaped, "fast"))
     count_layers(layers, label, chip, part, shaped, fast)
     return Row(

@@ -28,7 +28,8 @@ from edgekit.chip.isa.memories import NUM_TILES, ROW_UNITS, WIDE_ROWS, tiles_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# A plan of more rows or words than this is a damaged program, not a network.
+# No network at hand needs as much; a damaged program would never end.
+_TOO_LARGE = "the program is larger than any that the emulator was made for, or it is damaged"
 _MAX_ROWS = 1 << 20
 _MANY_ROWS = 1 << 17  # after so many new ones it is worth looking for those that are free again
 _LEAST_GAP = 64  # of free rows, to be used again
@@ -167,7 +168,7 @@ class Planner:
         """Append a step; raise if the plan has too many."""
         self.steps.append(step)
         if len(self.steps) > _MAX_STEPS:
-            raise EmulationError(f"more than {_MAX_STEPS} steps", why="the program is damaged")
+            raise EmulationError(f"more than {_MAX_STEPS} steps", why=_TOO_LARGE)
 
     def add_work(self, steps: int, where: str) -> None:
         """Count the steps of a loop nest, so that a damaged program ends soon."""
@@ -177,7 +178,7 @@ class Planner:
             raise EmulationError(
                 f"more than {limit}",
                 where=where,
-                why="the program is damaged",
+                why=_TOO_LARGE,
             )
 
     def new_rows(self, number: int) -> int:
@@ -190,7 +191,7 @@ class Planner:
         first = self.num_rows
         self.num_rows += number
         if self.num_rows > _MAX_ROWS:
-            raise EmulationError(f"more than {_MAX_ROWS} rows", why="the program is damaged")
+            raise EmulationError(f"more than {_MAX_ROWS} rows", why=_TOO_LARGE)
         return first
 
     def reuse_rows(self) -> None:
@@ -215,7 +216,7 @@ class Planner:
         first = self.mesh_words
         self.mesh_words += number
         if self.mesh_words > _MAX_MESH_WORDS:
-            raise EmulationError("too many words on the mesh", why="the program is damaged")
+            raise EmulationError("too many words on the mesh", why=_TOO_LARGE)
         return first
 
     def row_at(self, tile: int, row: int, where: str, *, overwriting: bool = False) -> int:
