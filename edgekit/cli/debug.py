@@ -51,11 +51,11 @@ TopOption = Annotated[
 ]
 InputsOption = Annotated[
     Optional[List[str]],
-    typer.Option(metavar="NAME", help="Input tensors of a frozen graph, as for convert."),
+    typer.Option(metavar="NAME", help="Where FLOAT was cut, as for convert."),
 ]
 OutputsOption = Annotated[
     Optional[List[str]],
-    typer.Option(metavar="NAME", help="Output tensors of a frozen graph, as for convert."),
+    typer.Option(metavar="NAME", help="Where FLOAT was cut, as for convert."),
 ]
 TrustOption = Annotated[
     bool, typer.Option("--trust-source", help="Run code that the source contains.")
