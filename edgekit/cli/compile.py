@@ -125,8 +125,8 @@ AllowUnseenOption = Annotated[
     bool,
     typer.Option(
         "--allow-unseen",
-        help="Let auto write instructions of forms that none of Google's programs has; --compiler "
-        "edgekit always may.",
+        help="Let auto write forms of instructions that none of Google's programs has; with "
+        "--compiler edgekit they are always allowed.",
     ),
 ]
 ExplainScheduleOption = Annotated[

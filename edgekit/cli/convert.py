@@ -121,29 +121,31 @@ MinSnrOption = Annotated[
 NoFixOption = Annotated[
     bool,
     typer.Option(
-        "--no-fix", help="Leave the model as the quantizer made it, without exact rewrites."
+        "--no-fix",
+        help="Leave out the rewrites that make more of the model map; an input in NCHW stays.",
     ),
 ]
 PlainOption = Annotated[
     bool,
     typer.Option(
-        "--plain", help="Quantize the network as it is, without the changes that improve it."
+        "--plain",
+        help="Quantize the network without the changes that make the int8 model more accurate.",
     ),
 ]
 ClipLogitsOption = Annotated[
     bool,
     typer.Option(
         "--clip-logits",
-        help="Limit output scores (logits) that go far beyond -16 to 16 to that range, outside of "
-        "which a sigmoid is 0 or 1: their steps become smaller.",
+        help="Limit output scores (logits) that reach far beyond -16 to 16 to that range, so that "
+        "their steps become smaller; a sigmoid is 0 or 1 outside of it.",
     ),
 ]
 RangesOption = Annotated[
     str,
     typer.Option(
         metavar="RULE",
-        help="How ranges come from the values on the samples: minmax, mse (least square error) or "
-        "percentile:P, such as percentile:99.99, which cut off rare values.",
+        help="How the range of a tensor follows from its values on the samples: minmax (all of "
+        "them), or mse (least square error) or percentile:99.99, which cut off rare values.",
     ),
 ]
 TimeoutOption = Annotated[
