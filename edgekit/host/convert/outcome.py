@@ -218,8 +218,8 @@ def render_outcome(outcome: Outcome, output: str) -> list[tuple[str, str]]:
         lines.append(
             (
                 "with fix",
-                f"{outcome.with_fix}: edgekit fix {shlex.quote(output)} -o FIXED.tflite (other "
-                "values; it measures the difference)",
+                f"{outcome.with_fix}: {_fix_command(output)} (changes values, and perhaps inputs "
+                "and outputs; fix measures the difference)",
             )
         )
     return lines
@@ -228,16 +228,18 @@ def render_outcome(outcome: Outcome, output: str) -> list[tuple[str, str]]:
 def _blocker_lines(each: Unmapped, total_ms: float, output: str) -> list[tuple[str, str]]:
     more = f" and {each.count - 1} more" if each.count > 1 else ""
     layer = f", layer {each.layer}" if each.layer else ""
-    cost = f"costs less than {_LITTLE_MS} of {total_ms:.2g} ms"
+    total = f"{_ms(total_ms)} ms (estimated for a USB Accelerator)"
+    cost = f"costs less than {_LITTLE_MS} of {total}"
     if each.costs_ms >= _LITTLE_MS:
-        cost = f"costs about {each.costs_ms:.2g} of {total_ms:.2g} ms"
+        cost = f"costs about {_ms(each.costs_ms)} of {total}"
     place = f"operator {each.index} {each.opcode}{more}{layer}"
     lines = [
         ("blocked by" if each.is_first_blocker else "not mapped", f"{place}: {cost}"),
         ("", each.reason),
     ]
-    fix = f"edgekit fix {shlex.quote(output)}"
-    named = [option.replace("edgekit fix MODEL", fix) for option in each.options]
+    # The advice writes to OUT.tflite, which may be the name of ``output``.
+    fix = _fix_command(output)
+    named = [option.replace("edgekit fix MODEL -o OUT.tflite", fix) for option in each.options]
     lines.extend(("", f"to change: {option}") for option in named)
     return lines
 
@@ -245,18 +247,33 @@ def _blocker_lines(each: Unmapped, total_ms: float, output: str) -> list[tuple[s
 def _end_lines(ends: Sequence[Unmapped], output: str) -> list[tuple[str, str]]:
     names = ", ".join(f"{each.opcode} {each.count}" for each in ends)
     cost = sum(each.costs_ms for each in ends)
-    little = f"about {cost:.2g} ms" if cost >= _LITTLE_MS else f"less than {_LITTLE_MS} ms"
+    little = f"about {_ms(cost)} ms" if cost >= _LITTLE_MS else f"less than {_LITTLE_MS} ms"
     return [
-        ("at the end", f"{names}: not mapped, costs {little}; no multiplication depends on them"),
+        (
+            "at the end",
+            f"{names}: not mapped, costs {little} (estimated); no multiplication depends on them",
+        ),
         ("", f"leave them, or cut the model: edgekit split {shlex.quote(output)} -o FOLDER"),
     ]
 
 
 def _evidence(rewrites: Sequence[Certificate]) -> str:
-    last = rewrites[-1]
-    if not last.identical:
-        return last.note or "exact by construction"
-    return f"bit-identical on {last.num_random} random inputs, {last.kernels} kernels"
+    unproved = next((each for each in rewrites if not each.identical), None)
+    if unproved is not None:
+        why = f"; not confirmed: {unproved.note}" if unproved.note else ""
+        return f"exact by construction{why}"
+    least = min(each.num_random for each in rewrites)
+    kernels = " and ".join(dict.fromkeys(each.kernels for each in rewrites))
+    return f"bit-identical on {least} random inputs, {kernels} kernels"
+
+
+def _fix_command(output: str) -> str:
+    return f"edgekit fix {shlex.quote(output)} -o FIXED.tflite"
+
+
+def _ms(value: float) -> str:
+    """Return milliseconds with two digits, without an exponent."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
 
 
 def _percent(share: float) -> str:

@@ -12,10 +12,11 @@ import pytest
 
 from edgekit.errors import UsageError
 from edgekit.fix import fix
+from edgekit.fix.certificate import Certificate
 from edgekit.formats.tflite import Model, read_model
 from edgekit.host.convert import ConvertResult, convert
 from edgekit.host.convert.mending import mend
-from edgekit.host.convert.outcome import render_outcome
+from edgekit.host.convert.outcome import Mapped, Outcome, Unmapped, render_outcome
 from edgekit.rewrite import Rule
 from edgekit.rewrite.edit import Edit
 from edgekit.runtime import Runner
@@ -207,3 +208,44 @@ def test_a_rewrite_that_makes_the_model_slower_is_left_out(
     mended = mend(model, [Rule("detour", "the same values, later", exact=True, apply=detour)])
     assert mended.model is model
     assert mended.notes == ("the rewrite detour would make the model slower: left out",)
+
+
+def _outcome(total_ms: float, costs_ms: float, *rewrites: Certificate) -> Outcome:
+    now = Mapped(9, 8, 0, 0.5, total_ms)
+    option = "edgekit fix MODEL -o OUT.tflite makes them dense"
+    blocker = Unmapped(3, "CONV_2D", "", 1, "cpu", "sparse", costs_ms, (option,))
+    return Outcome(now, now, (blocker,), rewrites=rewrites)
+
+
+def _certificate(rule: str, num_random: int, *, identical: bool, kernels: str) -> Certificate:
+    note = "" if kernels == "reference" else "reference kernels cannot run the model"
+    return Certificate(rule, True, identical, (), {}, num_random, 0, kernels, note)
+
+
+@pytest.mark.parametrize(
+    ("total_ms", "costs_ms", "shown"),
+    [(1234.5, 123.4, "costs about 123 of 1,234 ms"), (9.97, 0.314, "costs about 0.31 of 10 ms")],
+)
+def test_costs_are_printed_without_exponents(total_ms: float, costs_ms: float, shown: str) -> None:
+    text = dict(render_outcome(_outcome(total_ms, costs_ms), "m.tflite"))["not mapped"]
+    assert text == f"operator 3 CONV_2D: {shown} (estimated for a USB Accelerator)"
+
+
+def test_a_printed_fix_does_not_write_over_the_model() -> None:
+    texts = [text for _, text in render_outcome(_outcome(1.0, 0.5), "OUT.tflite")]
+    assert "to change: edgekit fix OUT.tflite -o FIXED.tflite makes them dense" in texts
+
+
+def test_rewrites_are_called_bit_identical_only_if_all_of_them_are() -> None:
+    proved = _certificate("pads", 8, identical=True, kernels="reference")
+    other = _certificate("relu", 4, identical=True, kernels="reference")
+    unproved = _certificate("slices", 8, identical=False, kernels="xnnpack")
+    lines = dict(render_outcome(_outcome(1.0, 0.5, proved, other), "m.tflite"))
+    assert (
+        lines["rewritten"] == "by pads, relu: bit-identical on 4 random inputs, reference kernels"
+    )
+    lines = dict(render_outcome(_outcome(1.0, 0.5, unproved, proved), "m.tflite"))
+    assert lines["rewritten"] == (
+        "by slices, pads: exact by construction; not confirmed: reference kernels cannot run the "
+        "model"
+    )
