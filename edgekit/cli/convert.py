@@ -261,13 +261,13 @@ def _describe(end: Endpoint) -> str:
 
 
 def _improved(improvement: Improvement) -> str:
-    same = "requested"
+    reason = "requested"
     if improvement.exact:
         proof = improvement.float_snr_db
-        same = "bit-equal in float" if proof is None else f"equal in float to {proof:.0f} dB"
+        reason = "bit-equal in float" if proof is None else f"equal in float to {proof:.0f} dB"
     pairs = zip(improvement.before_db, improvement.after_db, strict=True)
     gains = ", ".join(f"{old:.1f} to {new:.1f}" for old, new in pairs)
-    return f"{improvement.text} ({same})" + (f": {gains} dB about the mean" if gains else "")
+    return f"{improvement.text} ({reason})" + (f": SNR in a trial {gains} dB" if gains else "")
 
 
 def _calibrated(result: ConvertResult) -> str:

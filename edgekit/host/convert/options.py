@@ -27,8 +27,7 @@ _APPLIES_TO = {
     "--signature": ("saved_model",),
     "--trust-source": ("keras", "saved_model", "frozen_graph"),
 }
-
-
+# What `requested_options` leaves out.
 _DEFAULTS = {
     "io": "uint8",
     "batch_size": 1,
@@ -64,6 +63,11 @@ class ConvertOptions:
     ranges: str = MIN_MAX
 
     def __post_init__(self) -> None:
+        for name, value, known in (("--mode", self.mode, MODES), ("--io", self.io, IO_TYPES)):
+            if value not in known:
+                raise UsageError(
+                    f"{name} {value!r} is unknown", fix=f"use one of {', '.join(known)}"
+                )
         if self.gates.names and self.mode not in CALIBRATED:
             raise UsageError(
                 f"{self.gates.names[0]} has no effect in --mode {self.mode}",
@@ -79,11 +83,6 @@ class ConvertOptions:
             if is_given and self.mode != "int8":
                 raise UsageError(
                     f"{option} has no effect in --mode {self.mode}", fix="use --mode int8"
-                )
-        for name, value, known in (("--mode", self.mode, MODES), ("--io", self.io, IO_TYPES)):
-            if value not in known:
-                raise UsageError(
-                    f"{name} {value!r} is unknown", fix=f"use one of {', '.join(known)}"
                 )
         for option, number in (
             ("--num-samples", self.num_samples),

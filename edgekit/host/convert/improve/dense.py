@@ -54,11 +54,11 @@ def _rows(edit: Edit, op: Operator) -> int:
     x, y = edit.tensors[op.inputs[0]], edit.tensors[op.outputs[0]]
     rows = x.num_elements // depth
     is_whole = rows * units == y.num_elements
-    return rows if is_whole and gain_db(edit, op) >= _LEAST_GAIN_DB else 0
+    return rows if is_whole and _gain_db(edit, op) >= _LEAST_GAIN_DB else 0
 
 
-def gain_db(edit: Edit, op: Operator) -> float:
-    """Return how much less noise the rounding of weights makes with a scale for each row."""
+def _gain_db(edit: Edit, op: Operator) -> float:
+    """Return how much less noise the rounding of weights makes with a scale for each row, in dB."""
     reach = np.abs(np.asarray(edit.data(op.inputs[1]), np.float64)).max(axis=1)
     power = float((reach**2).mean())
     return float(10 * np.log10(reach.max() ** 2 / power)) if power else 0.0

@@ -2,7 +2,7 @@
 """Improve a calibrated float network before it is quantized; its answers stay the same.
 
 Each improvement is proved on samples in float, and is kept only if the quantized network is closer
-to the float network with it, on samples that were not used for calibration.
+to the float network with it, on samples that were not used for calibration if the data have enough.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Improvement(Result):
 class Choice:
     """What the user chose, besides the improvements that are tried."""
 
-    tries: bool = True  # false: no improvements, only the others of these
+    tries: bool = True  # whether to try improvements; false: only what the fields below request
     clip_logits: bool = False
     ranges: RangeRule = field(default_factory=RangeRule)
 
@@ -113,8 +113,8 @@ class Improver:
 
         Args:
             calibrated: `self.calibrated` with ranges of calibration.
-            samples: Inputs to judge by, not those of calibration.
-            batches: Returns the calibration samples again.
+            samples: Inputs to judge by, not those of calibration if the data have enough.
+            batches: Returns an iterator over the calibration samples again.
         """
         self._samples = samples
         model = read_calibrated(calibrated)
@@ -219,7 +219,7 @@ class Improver:
         after = self._trial(made)
         self._apply("ranges", f"ranges by {rule}", before, after)
         if not after.is_better_than(before):
-            self.notes.append(f"--ranges {rule} is no gain here: leave it out")
+            self.notes.append(f"--ranges {rule} does not make the model better: leave it out")
         return made
 
 
@@ -227,7 +227,8 @@ def _convolved(model: Model) -> tuple[Model, str] | None:
     changed = convolve_dense(model)
     if changed is None:
         return None
-    text = f"{_counted(changed[1], 'dense layer')} became a 1x1 convolution: one scale per output"
+    layers = _counted(changed[1], "dense layer")
+    text = f"{layers} computed as 1x1 convolution, which has a scale for each output"
     return changed[0], text
 
 
@@ -235,7 +236,7 @@ def _narrowed(model: Model) -> tuple[Model, str] | None:
     changed = limit_flat(model)
     if changed is None:
         return None
-    text = f"{_counted(changed[1], 'input')} of LOGISTIC or TANH limited to where it is not flat"
+    text = f"ranges of {_counted(changed[1], 'input')} of LOGISTIC or TANH end where these are flat"
     return changed[0], text
 
 

@@ -82,10 +82,10 @@ def limit_flat(model: Model) -> tuple[Model, int] | None:
         if len(kinds) == 1 and kinds <= set(_FLAT) and index not in model.main.outputs:
             limits[index] = _FLAT[kinds.pop()]
     limited = _limited(model, limits)
-    return None if limited is None else (limited, num_limited(model, limited))
+    return None if limited is None else (limited, _num_limited(model, limited))
 
 
-def num_limited(before: Model, after: Model) -> int:
+def _num_limited(before: Model, after: Model) -> int:
     """Return the number of tensors that got another range."""
     pairs = zip(before.main.tensors, after.main.tensors, strict=True)
     return sum(range_of(old) != range_of(new) for old, new in pairs)
