@@ -67,7 +67,7 @@ from edgekit.host.convert.static_tflite import (
     require_runnable,
 )
 from edgekit.host.convert.suspect import Batches, with_suspect
-from edgekit.host.convert.trained_ranges import with_trained_ranges
+from edgekit.host.convert.trained_ranges import trained_notes, with_trained_ranges
 from edgekit.host.convert.training_data import unlike_training
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
 from edgekit.host.convert.way_out import FLOAT_FILE, cut_command
@@ -353,10 +353,7 @@ class _Conversion:
         self._notes.extend(converted.notes)
         self._trained = converted.ranges
         if self._trained:
-            self._notes.append(
-                f"the ranges of {len(self._trained)} tensors are those of quantization-aware "
-                "training (FakeQuant), not of the calibration samples"
-            )
+            self._notes.extend(trained_notes(len(self._trained), options))
         network = ModelFile(converted.content)
         if options.cuts_float(self._source):
             part = cut(network.model, options.inputs, options.outputs, where)

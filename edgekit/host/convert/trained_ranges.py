@@ -3,13 +3,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from edgekit.formats.tflite import write_model
+from edgekit.host.convert.improve.range_rules import MIN_MAX
 from edgekit.host.convert.improve.ranges import Range, read_calibrated, with_ranges
+from edgekit.host.convert.options import CALIBRATED, ConvertOptions
 
 # Their output has the scale of their input; training stores a range for one of the two only.
 _COPYING = ("MAX_POOL_2D", "RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE", "GATHER")
+
+
+def trained_notes(count: int, options: ConvertOptions) -> Iterator[str]:
+    """Yield the notes on a network with ``count`` ranges that training stored."""
+    if options.mode not in CALIBRATED:
+        yield (
+            f"the ranges of {count} tensors from quantization-aware training (FakeQuant) are left "
+            f"out: --mode {options.mode} does not use them"
+        )
+        return
+    yield (
+        f"the ranges of {count} tensors are those of quantization-aware training (FakeQuant), not "
+        "of the calibration samples"
+    )
+    for option, is_given in (
+        ("--clip-logits", options.clip_logits),
+        (f"--ranges {options.ranges}", options.ranges != MIN_MAX),
+    ):
+        if is_given:
+            yield f"{option} has no effect: the network keeps the ranges of its training"
 
 
 def with_trained_ranges(calibrated: bytes, ranges: Mapping[str, Range]) -> bytes:

@@ -12,6 +12,8 @@ import pytest
 from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import read_model
 from edgekit.host.convert import convert
+from edgekit.host.convert.options import ConvertOptions
+from edgekit.host.convert.trained_ranges import trained_notes
 from edgekit.runtime import Runner
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
@@ -60,6 +62,17 @@ def _exported(tf: Any, path: Path) -> Path:  # noqa: ANN401
 @pytest.fixture(scope="module")
 def tf() -> Any:  # noqa: ANN401
     return pytest.importorskip("tensorflow")
+
+
+def test_options_without_effect_on_trained_ranges_are_named() -> None:
+    options = ConvertOptions(clip_logits=True, ranges="mse")
+    assert [each.split(" has no effect")[0] for each in trained_notes(2, options)][1:] == [
+        "--clip-logits",
+        "--ranges mse",
+    ]
+    assert len(list(trained_notes(2, ConvertOptions()))) == 1
+    (note,) = trained_notes(2, ConvertOptions(mode="float"))
+    assert "--mode float does not use them" in note
 
 
 @pytest.mark.parametrize("save", [_frozen, _exported])
