@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -356,7 +357,9 @@ class _Conversion:
             self._notes.extend(trained_notes(len(self._trained), options))
         network = ModelFile(converted.content)
         if options.cuts_float(self._source):
-            part = cut(network.model, options.inputs, options.outputs, where)
+            part = cut(
+                network.model, options.inputs, options.outputs, where, self._listing_command()
+            )
             return self._from_float(part, tflite_inputs(part))
         model = self._channels_last(network.model, raw)
         if model is not network.model:
@@ -377,13 +380,27 @@ class _Conversion:
         model = float_model_of(file, options.mode)
         noted = maker_preprocess(file, model)
         self._pixels.take_noted(*(("", "") if options.inputs else noted))
-        model = cut(model, options.inputs, options.outputs, where)
+        model = cut(model, options.inputs, options.outputs, where, self._listing_command())
         self._refuse(self._replaced(model)[0], open_shapes=True)
         refuse_unquantizable(model, where)
         raw = tflite_inputs(model)
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
         return self._from_float(make_static(model, shapes, where), raw)
+
+    def _listing_command(self) -> str:
+        """Return the commands that list the tensors of the source."""
+        if self._source.kind == "tflite":
+            return f"edgekit inspect {shlex.quote(self._where)}"
+        first = f"convert(..., mode='float', output='{FLOAT_FILE}')"  # for a model object
+        if self._is_file:
+            first = self._options.float_command(self._where)
+        return f"{first}, then edgekit inspect {FLOAT_FILE}"
+
+    @property
+    def _is_file(self) -> bool:
+        """Whether the source is a file or folder, not a model object."""
+        return str(self._source.path) == self._where
 
     def _from_float(self, model: Model, raw: Sequence[RawInput]) -> ModelFile:
         """Return a float model with static shapes, and open the data for it."""
@@ -505,17 +522,16 @@ class _Conversion:
 
     def _way_out(self, model: Model, blockers: set[int]) -> str:
         """Return the commands that convert the part without ``blockers``; empty if none do."""
-        options, source = self._options, self._source.path
+        options = self._options
         is_frozen = self._source.kind == "frozen_graph"  # it is cut by its own graph's names
-        is_file = str(source) == self._where  # not a model object
-        if options.inputs or options.outputs or self._turned or not is_file:
+        if options.inputs or options.outputs or self._turned or not self._is_file:
             return ""
         part = cut_command(
             model,
             blockers,
             options.io,
             FLOAT_FILE if is_frozen else self._where,
-            options.replace_activations,
+            options.part_words(self._source),
         )
         first = f"{options.float_command(self._where)}, then " if is_frozen else ""
         return f"or convert the part without these: {first}{part}" if part else ""

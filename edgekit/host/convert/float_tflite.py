@@ -59,8 +59,17 @@ def refuse_unquantizable(model: Model, where: str) -> None:
     refuse([rule for rule in rules if rule.code in ("model.custom_op", "model.subgraphs")], where)
 
 
-def cut(model: Model, inputs: Sequence[str], outputs: Sequence[str], where: str) -> Model:
+def cut(
+    model: Model, inputs: Sequence[str], outputs: Sequence[str], where: str, listing: str
+) -> Model:
     """Return the part of ``model`` from ``inputs`` to ``outputs``; empty means the model's own.
+
+    Args:
+        model: The float model.
+        inputs: Names of tensors or layers.
+        outputs: Names of tensors or layers.
+        where: The source, for errors.
+        listing: The command that lists the tensors' names.
 
     Raises:
         UsageError: There is no such tensor, or the outputs need more than these inputs.
@@ -68,8 +77,8 @@ def cut(model: Model, inputs: Sequence[str], outputs: Sequence[str], where: str)
     if not inputs and not outputs:
         return model
     graph = model.main
-    feeds = [_tensor_named(model, name, "--inputs", where) for name in inputs]
-    fetches = [_tensor_named(model, name, "--outputs", where) for name in outputs]
+    feeds = [_tensor_named(model, name, "--inputs", where, listing) for name in inputs]
+    fetches = [_tensor_named(model, name, "--outputs", where, listing) for name in outputs]
     part = between(model, feeds or graph.inputs, fetches or graph.outputs)
     if part is None:
         raise UsageError(
@@ -91,7 +100,7 @@ def cut(model: Model, inputs: Sequence[str], outputs: Sequence[str], where: str)
     return part
 
 
-def _tensor_named(model: Model, name: str, option: str, where: str) -> int:
+def _tensor_named(model: Model, name: str, option: str, where: str, listing: str) -> int:
     """Return the index of the activation with this name: its own, the signature's, a layer's."""
     graph = model.main
     names = {
@@ -108,13 +117,10 @@ def _tensor_named(model: Model, name: str, option: str, where: str) -> int:
         made = [index for op in graph.operators for index in op.outputs if index in layer]
         return (made or layer)[-1]  # the last of a layer's tensors is its output
     close = _close(names, name)
-    listing = f"edgekit inspect {where} lists them"
-    if not where.endswith(".tflite"):
-        listing = f"edgekit convert {where} --mode float -o F.tflite; edgekit inspect F.tflite"
     raise UsageError(
         f"{option}: the model has no tensor {name!r}",
         where=where,
-        fix=f"perhaps {' or '.join(close)}" if close else listing,
+        fix=f"perhaps {' or '.join(close)}" if close else f"list the names: {listing}",
     )
 
 

@@ -157,13 +157,30 @@ class ConvertOptions:
             "trust_source": self.trust_source or source.trusted,
         }
 
+    def source_words(self) -> list[str]:
+        """Return the options with which a command reads the source in the same way."""
+        words = [word for shape in self.input_shape for word in ("--input-shape", shape)]
+        words += ["--batch-size", str(self.batch_size)] if self.batch_size > 1 else []
+        words += ["--signature", self.signature] if self.signature else []
+        words += ["--converter-python", self.converter_python] if self.converter_python else []
+        return words + (["--trust-source"] if self.trust_source else [])
+
     def float_command(self, where: str) -> str:
         """Return the command that makes a float .tflite of the source in the same shapes."""
-        words = ["edgekit", "convert", where, "--mode", "float"]
-        words += [word for shape in self.input_shape for word in ("--input-shape", shape)]
-        words += ["--batch-size", str(self.batch_size)] if self.batch_size > 1 else []
-        words += ["--trust-source"] if self.trust_source else []
+        words = ["edgekit", "convert", where, "--mode", "float", *self.source_words()]
         return shlex.join([*words, "-o", FLOAT_FILE])
+
+    def part_words(self, source: SourceFile) -> list[str]:
+        """Return the options that a command needs which converts a part of ``source``.
+
+        The shapes of a .tflite are left out, as its part may have other inputs; the command for a
+        frozen graph starts with `float_command`.
+        """
+        from_float = source.kind in {"tflite", "frozen_graph"}
+        words = [] if from_float else self.source_words()
+        words += ["--io", self.io] if self.io != _DEFAULTS["io"] else []
+        replaced = self.replace_activations
+        return words + (["--replace-activations", replaced] if replaced else [])
 
     def requested_options(self) -> dict[str, str]:
         """Return the options that the user set besides source, data, mode, samples and output."""

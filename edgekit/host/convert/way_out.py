@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from edgekit.edgetpu.macs import count_macs
 from edgekit.edgetpu.operation import Operation
@@ -18,7 +18,7 @@ _MOST_ENDS = 8  # with more, the command is too long to read
 
 
 def cut_command(
-    model: Model, blockers: Collection[int], io: str, where: str, replaced: str | None = None
+    model: Model, blockers: Collection[int], io: str, where: str, more: Sequence[str] = ()
 ) -> str:
     """Return the command that converts the part without ``blockers``; empty if none is useful.
 
@@ -27,7 +27,7 @@ def cut_command(
         blockers: Indices of the operators to leave out.
         io: As for `float_blockers`, which the part must pass.
         where: The file's path.
-        replaced: The ``--replace-activations`` that ``model`` is the result of.
+        more: Words of other options that the command needs.
     """
     graph = model.main
     kept = _kept(model, blockers)
@@ -58,8 +58,7 @@ def cut_command(
         for option, indices in words
         for index in indices
     ]
-    if replaced:
-        options.append(f"--replace-activations {shlex.quote(replaced)}")
+    options += [shlex.join(more)] if more else []
     return f"edgekit convert {shlex.quote(where)} {' '.join(options)} --data DATA -o OUT.tflite"
 
 

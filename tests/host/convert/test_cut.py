@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgekit.cli.main import main
 from edgekit.errors import DataError, UsageError
+from edgekit.formats.tflite import read_model
 from edgekit.host.convert import convert
 from edgekit.host.convert.child import kept_converters
 from edgekit.runtime import Runner
@@ -76,6 +79,28 @@ def test_a_name_that_does_not_exist_is_an_error(kind: str, case: Case, tmp_path:
     with pytest.raises(UsageError, match="--outputs: the model has no tensor 'secnd'") as caught:
         convert(case.files[kind], data=case.samples, output=tmp_path / "o", outputs=["secnd"])
     assert "perhaps" in caught.value.fix
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_commands_that_list_the_names_are_printed(
+    kind: str, case: Case, tmp_path: Path
+) -> None:
+    source = tmp_path / f"a network{case.files[kind].suffix}"
+    source.symlink_to(case.files[kind])
+    with pytest.raises(UsageError) as caught:
+        convert(source, data="random", output=tmp_path / "o", outputs=["/?"], batch_size=2)
+    listing = caught.value.fix.replace("list the names: ", "")
+    commands = [shlex.split(each)[1:] for each in listing.split(", then ")]
+    assert commands[0][1] == str(source)
+    if kind == "tflite":
+        assert [each[0] for each in commands] == ["inspect"]
+        return
+    assert commands[1] == ["inspect", "FLOAT.tflite"]
+    words = [str(tmp_path / word) if word == "FLOAT.tflite" else word for word in commands[0]]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    assert read_model(tmp_path / "FLOAT.tflite").main.tensors[0].shape[0] == 2
 
 
 def test_data_that_do_not_fit_the_cut_are_an_error(case: Case, tmp_path: Path) -> None:

@@ -160,6 +160,28 @@ def test_every_command_that_convert_prints_works(
             assert report.num_mapped == report.num_operators, command
 
 
+def test_a_printed_cut_keeps_the_options_of_the_source(
+    keras: Any,  # noqa: ANN401
+    tmp_path: Path,
+    capsys: Any,  # noqa: ANN401
+) -> None:
+    """Without --input-shape the network has unknown dimensions."""
+    layers = keras.layers
+    image = keras.Input((None, None, 8))
+    x = keras.ops.sqrt(keras.ops.relu(layers.Conv2D(8, 3)(image)))
+    source = tmp_path / "open.keras"
+    keras.Model(image, x).save(source)
+    words = ["convert", str(source), "--data", "random", "--num-samples", "8", "--io", "int8"]
+    words += ["--input-shape", "1x16x16x8", "-o", str(tmp_path / "m.tflite")]
+    assert _exit_status([*words, "--json"]) == 3
+    fix = json.loads(capsys.readouterr().out)["fix"]
+    (command,) = [each for each in commands_in(fix) if "--outputs" in each]
+    code, printed = run(command, source, tmp_path / "part.tflite", capsys)
+    assert code == 0, printed
+    assert read_model(tmp_path / "part.tflite").main.tensors[0].shape == (1, 16, 16, 8)
+    assert "--io int8" in command
+
+
 def test_what_does_not_map_at_the_end_is_cut_as_printed(
     keras: Any,  # noqa: ANN401
     tmp_path: Path,
