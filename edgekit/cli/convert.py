@@ -299,7 +299,8 @@ def _agreement(result: ConvertResult) -> Iterator[str]:
     if result.like_training is None and agreement.verdict != UNKNOWN:
         yield (
             "not shown  whether these samples are like the training data: neither the network nor "
-            "labels show it; edgekit evaluate --against compares with the float model on others"
+            "labels show it; on samples of real use, edgekit evaluate --against FLOAT.tflite "
+            "compares with the float model"
         )
 
 
