@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ class Trial:
     few numbers it is the mean of theirs, so that small numbers count beside large ones.
     """
 
-    snr_db: tuple[float | None, ...]  # None: no difference, or no signal
+    snr_db: tuple[float | None, ...]  # None: no difference; -inf: a difference without a signal
     scores: tuple[float, ...]  # everything above 40 dB, as good as float, counts as 40 dB
 
     def is_better_than(self, other: Trial) -> bool:
@@ -41,7 +42,11 @@ class Trial:
 def try_model(reference: ModelFile, model: ModelFile, batches: Iterable[Batch]) -> Trial:
     """Compare ``model`` with the float network ``reference`` on ``batches`` of real values."""
     records = _records(reference, model, batches)
-    return Trial(tuple(each.snr_db for each in records), tuple(_score(each) for each in records))
+    return Trial(tuple(_snr_db(each) for each in records), tuple(_score(each) for each in records))
+
+
+def _snr_db(record: OutputRecord) -> float | None:
+    return -math.inf if record.snr_db is None and not record.identical else record.snr_db
 
 
 def _score(record: OutputRecord) -> float:
