@@ -326,7 +326,7 @@ class Calibration:
             limits = values.limits
             if limits is not None:
                 text = (
-                    f"many values of {spec.name} are exactly {limits[0]:.4g} or {limits[1]:.4g}: "
+                    f"many values of {spec.name} are exactly {limits[0]:.6g} or {limits[1]:.6g}: "
                     "the samples seem to be clipped; if those of real use are not, the int8 model "
                     "cuts off what is outside; give samples that are not clipped, or clip in use "
                     "too"

@@ -55,10 +55,10 @@ from edgekit.host.convert.labelled import (
     label_warnings,
     should_try_others,
 )
-from edgekit.host.convert.mending import Mended, mend
 from edgekit.host.convert.options import CALIBRATED, MODES, ConvertOptions, shape_words
 from edgekit.host.convert.outcome import outcome_of
 from edgekit.host.convert.result import ConvertResult, endpoints
+from edgekit.host.convert.rewriting import Rewritten, apply_rewrites
 from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_shapes
 from edgekit.host.convert.sources import SourceFile, find_source, saved_object
 from edgekit.host.convert.static_tflite import (
@@ -257,11 +257,11 @@ class _Conversion:
         outcome = None
         if options.mode == "int8":
             made = quantized = self._separated(self._fix_model(made))
-            mended = mend(made.model) if options.fix else Mended(made.model)
-            self._notes.extend(mended.notes)
-            made = made if mended.model is made.model else ModelFile.of(mended.model)
+            rewritten = apply_rewrites(made.model) if options.fix else Rewritten(made.model)
+            self._notes.extend(rewritten.notes)
+            made = made if rewritten.model is made.model else ModelFile.of(rewritten.model)
             enforce(made.model, options.io, self._where)
-            outcome = outcome_of(quantized, made, mended.certificates, mended.offer)
+            outcome = outcome_of(quantized, made, rewritten.certificates, rewritten.offer)
         self._labels = self._find_labels(made.model)
         agreement = None
         if quantizable is not None:

@@ -15,8 +15,8 @@ from edgekit.fix import fix
 from edgekit.fix.certificate import Certificate
 from edgekit.formats.tflite import Model, read_model
 from edgekit.host.convert import ConvertResult, convert
-from edgekit.host.convert.mending import mend
 from edgekit.host.convert.outcome import Mapped, Outcome, Unmapped, render_outcome
+from edgekit.host.convert.rewriting import apply_rewrites
 from edgekit.rewrite import Rule
 from edgekit.rewrite.edit import Edit
 from edgekit.runtime import Runner
@@ -178,10 +178,12 @@ def test_a_rule_that_is_not_exact_is_found_out(
         return edit.build()
 
     model = _model(mapped, tmp_path)
-    mended = mend(model, [Rule("wrong", "a false promise", exact=True, apply=without_softmax)])
-    assert mended.model is model
-    assert mended.certificates == ()
-    assert "wrong must give equal outputs" in mended.notes[0]
+    rewritten = apply_rewrites(
+        model, [Rule("wrong", "a false promise", exact=True, apply=without_softmax)]
+    )
+    assert rewritten.model is model
+    assert rewritten.certificates == ()
+    assert "wrong must give equal outputs" in rewritten.notes[0]
 
 
 def test_a_rewrite_that_makes_the_model_slower_is_left_out(
@@ -205,9 +207,11 @@ def test_a_rewrite_that_makes_the_model_slower_is_left_out(
         return edit.build()
 
     model = _model(mapped, tmp_path)
-    mended = mend(model, [Rule("detour", "the same values, later", exact=True, apply=detour)])
-    assert mended.model is model
-    assert mended.notes == ("the rewrite detour would make the model slower: left out",)
+    rewritten = apply_rewrites(
+        model, [Rule("detour", "the same values, later", exact=True, apply=detour)]
+    )
+    assert rewritten.model is model
+    assert rewritten.notes == ("the rewrite detour would make the model slower: left out",)
 
 
 def _outcome(total_ms: float, costs_ms: float, *rewrites: Certificate) -> Outcome:

@@ -104,7 +104,7 @@ def _raise(least: Factors, classes: NDArray[np.int64], reach: Factors) -> None:
 
 
 def _balanced(edit: Edit, channels: Channels, ranges: Ranges, least: Factors) -> Factors:
-    """Return the factors that make the expected noise of rounding least.
+    """Return the factors with the least expected noise of rounding.
 
     A smaller factor makes the rounding of a channel finer and that of the weights that read it
     coarser, except in a depthwise convolution, whose channels have scales of their own: for
@@ -130,7 +130,7 @@ def _balanced(edit: Edit, channels: Channels, ranges: Ranges, least: Factors) ->
 def _noise(
     edit: Edit, op: Operator, values: ChannelRange, factors: Factors
 ) -> tuple[Factors, Factors]:
-    """Return a and b of each input channel, as shares of the power of the layer's output."""
+    """Return a and b of `_balanced`, both (input channels,), over the power of the output."""
     matrix = _by_input(edit, op)  # (outputs, taps, inputs)
     channels = len(factors)
     matrix = matrix.reshape(len(matrix), -1, channels)

@@ -62,7 +62,7 @@ def with_rule(model: Model, rule: RangeRule, batches: Iterable[Sequence[NDArray[
     Args:
         model: The network; its ranges are the lowest and highest values.
         rule: How to choose the range.
-        batches: The calibration samples, in the inputs' types.
+        batches: The calibration samples, each a list of arrays in the inputs' shapes and types.
     """
     graph = model.main
     made = {index for op in graph.operators for index in op.outputs}

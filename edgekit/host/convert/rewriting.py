@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""After quantization, rewrite the model so that the most maps, with bit-identical outputs only."""
+"""Rewrite a quantized model so that more of it maps; its outputs stay bit-identical."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SLOWER, _LEAST_MS = 1.02, 0.05  # smaller differences are rounding of the estim
 
 
 @dataclass(frozen=True)
-class Mended:
+class Rewritten:
     """A rewritten model, and the evidence that its outputs are the same."""
 
     model: Model
@@ -37,17 +37,21 @@ class Mended:
     offer: Model | None = None  # what `edgekit fix` would make of it, if more of that maps
 
 
-def mend(model: Model, rules: Sequence[Rule] | None = None) -> Mended:
-    """Apply every rewrite whose outputs are bit-identical; leave out those that cost time.
+def apply_rewrites(model: Model, rules: Sequence[Rule] | None = None) -> Rewritten:
+    """Return ``model`` with every rewrite whose outputs are bit-identical.
 
+    A rewrite that makes the model slower by the estimate is left out, unless more operators map.
     Exact rules are applied together if that makes the model better, and the result is compared with
     ``model`` on random inputs and reference kernels. If it differs, they are applied and compared
-    one by one. Other rules stay if the same comparison finds no difference and fewer operators are
-    left to the CPU.
+    one by one. Exact rules also stay if reference kernels cannot run the model. Other rules stay if
+    the same comparison finds no difference and fewer operators are left to the CPU.
 
     Args:
         model: Integer, as the quantizer made it.
         rules: The rules to try; None takes all that keep inputs and outputs.
+
+    Returns:
+        The rewritten model with its evidence; ``model`` itself if no rewrite stays.
     """
     if rules is None:
         rules = choose_rules((), _CHANGES_ENDS, "keep")
@@ -56,13 +60,13 @@ def mend(model: Model, rules: Sequence[Rule] | None = None) -> Mended:
     samples = Samples(model, num_random=_num_samples(model))
     try:
         with Prover(samples, None) as prover:
-            return _Mending(prover, exact, others).run(model)
+            return _Rewriting(prover, exact, others).run(model)
     except UnsupportedModelError as error:
         why = error.why or error.what
-        return Mended(model, notes=(f"no rewrite was tried, because none can be proved: {why}",))
+        return Rewritten(model, notes=(f"no rewrite was tried, because none can be proved: {why}",))
 
 
-class _Mending:
+class _Rewriting:
     """The state of one run."""
 
     def __init__(self, prover: Prover, exact: Sequence[Rule], others: Sequence[Rule]) -> None:
@@ -70,7 +74,7 @@ class _Mending:
         self._certificates: list[Certificate] = []
         self._notes: list[str] = []
 
-    def run(self, model: Model) -> Mended:
+    def run(self, model: Model) -> Rewritten:
         current = self._with_exact(model)
         for rule in self._others:
             changed = self._with_measured(rule, current)
@@ -79,10 +83,11 @@ class _Mending:
         before_ms, after_ms = certain_ms(model), certain_ms(current)
         if after_ms > max(_SLOWER * before_ms, before_ms + _LEAST_MS):
             self._notes.append(
-                f"more operators map, but the model is probably slower: estimated {after_ms:.2f} "
-                f"ms, before {before_ms:.2f} ms; --no-fix leaves it as it was"
+                "after the rewrites more operators map, but the model is probably slower: "
+                f"estimated {after_ms:.2f} ms, before them {before_ms:.2f} ms; --no-fix leaves "
+                "the model as it was"
             )
-        return Mended(current, tuple(self._certificates), tuple(self._notes), _offer(current))
+        return Rewritten(current, tuple(self._certificates), tuple(self._notes), _offer(current))
 
     def _with_exact(self, model: Model) -> Model:
         changed, names = _applied(self._exact, model)
@@ -101,14 +106,14 @@ class _Mending:
             self._certificates.append(certificate)
             return changed
         job = Fixing(self._exact, self._prover, unproved=False, progress=_silent)
-        mended = job.run(model)
+        rewritten = job.run(model)
         self._certificates.extend(job.certificates)
         self._notes.extend(
             f"the rewrite {each.rule} must give equal outputs, but they differed: left out"
             for each in job.rejected
         )
         self._exact = [each for each in self._exact if each.name not in _names(job.rejected)]
-        return mended
+        return rewritten
 
     def _with_measured(self, rule: Rule, model: Model) -> Model:
         changed = apply_rule(rule, model)
