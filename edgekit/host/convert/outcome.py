@@ -215,13 +215,7 @@ def render_outcome(outcome: Outcome, output: str) -> list[tuple[str, str]]:
     if behind:
         lines.extend(_end_lines(behind, output))
     if outcome.with_fix is not None:
-        lines.append(
-            (
-                "with fix",
-                f"{outcome.with_fix}: {_fix_command(output)} (changes values, and perhaps inputs "
-                "and outputs; fix measures the difference)",
-            )
-        )
+        lines += _fix_lines(outcome.with_fix, now.estimated_ms, output)
     return lines
 
 
@@ -254,6 +248,14 @@ def _end_lines(ends: Sequence[Unmapped], output: str) -> list[tuple[str, str]]:
             f"{names}: not mapped, costs {little} (estimated); no multiplication depends on them",
         ),
         ("", f"leave them, or cut the model: edgekit split {shlex.quote(output)} -o FOLDER"),
+    ]
+
+
+def _fix_lines(fixed: Mapped, now_ms: float, output: str) -> list[tuple[str, str]]:
+    times = f"about {_ms(fixed.estimated_ms)} ms instead of {_ms(now_ms)} ms (estimated)"
+    return [
+        ("with fix", f"{fixed}, {times}: {_fix_command(output)}"),
+        ("", "it changes values, and perhaps inputs and outputs, and measures the difference"),
     ]
 
 

@@ -124,6 +124,7 @@ def test_what_does_not_map_is_named_with_its_cost_and_a_way_that_works(
         "not mapped",
         "with fix",
     ]
+    assert " ms instead of " in dict(lines)["with fix"]
     fixed = fix(tmp_path / "m.tflite", tmp_path / "fixed.tflite")
     assert outcome.with_fix is not None
     assert outcome.with_fix.num_mapped == fixed.mapped_after > outcome.now.num_mapped
