@@ -233,8 +233,11 @@ def _blocker_lines(each: Unmapped, total_ms: float, output: str) -> list[tuple[s
     ]
     # The advice writes to OUT.tflite, which may be the name of ``output``.
     fix = _fix_command(output)
-    named = [option.replace("edgekit fix MODEL -o OUT.tflite", fix) for option in each.options]
-    lines.extend(("", f"to change: {option}") for option in named)
+    for option in each.options:
+        named = option.replace("edgekit fix MODEL -o OUT.tflite", fix)
+        # An option to add to the command that was just run.
+        named = named.replace("edgekit convert --", "edgekit convert ... --")
+        lines.append(("", f"to change: {named}"))
     return lines
 
 

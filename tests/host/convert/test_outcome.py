@@ -118,6 +118,7 @@ def test_what_does_not_map_is_named_with_its_cost_and_a_way_that_works(
     assert [each.opcode for each in outcome.unmapped] == ["HARD_SWISH", "LEAKY_RELU"]
     assert "--replace-activations hard_swish=mappable" in outcome.unmapped[0].options[0]
     lines = render_outcome(outcome, "m.tflite")
+    assert "edgekit convert ... --replace-activations hard_swish=mappable" in lines[3][1]
     assert [label for label, _ in lines if label] == [
         "maps",
         "blocked by",
