@@ -552,7 +552,8 @@ class _Conversion:
 
     def _separated(self, made: ModelFile) -> ModelFile:
         """Give boxes and scores that are joined in an output outputs and scales of their own."""
-        separated = separate_outputs(made.model) if self._options.choice.tries else None
+        wanted = self._options.choice.tries and self._options.fix
+        separated = separate_outputs(made.model) if wanted else None
         if separated is None:
             return made
         before, after = (len(each.main.outputs) for each in (made.model, separated))

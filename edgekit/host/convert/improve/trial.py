@@ -50,7 +50,9 @@ def _snr_db(record: OutputRecord) -> float | None:
 
 
 def _score(record: OutputRecord) -> float:
-    whole = _HIGHEST_DB if record.centred_snr_db is None else record.centred_snr_db
+    whole = record.centred_snr_db
+    if whole is None:  # an output that does not vary: as good as float only if nothing differs
+        whole = _HIGHEST_DB if record.identical else 0.0
     found = [each for each in record.elements_snr_db if each is not None] or [whole]
     return round(sum(min(each, _HIGHEST_DB) for each in found) / len(found), 2)
 

@@ -102,7 +102,9 @@ def test_boxes_and_scores_get_outputs_of_their_own(tmp_path: Path) -> None:
     with kept_converters():
         made = convert(path, data=data, output=tmp_path / "a.tflite")
         plain = convert(path, data=data, output=tmp_path / "b.tflite", plain=True)
+        kept = convert(path, data=data, output=tmp_path / "c.tflite", fix=False)
     assert [each.shape for each in plain.outputs] == [(1, 8, 8, 7)]
+    assert [each.shape for each in kept.outputs] == [(1, 8, 8, 7)]  # as the quantizer made it
     assert [each.shape for each in made.outputs] == [(1, 8, 8, 4), (1, 8, 8, 3)]
     assert made.outputs[1].scale == pytest.approx(1 / 256)
     assert [each.name for each in made.improvements] == ["outputs"]
