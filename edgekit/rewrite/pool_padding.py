@@ -18,7 +18,7 @@ from edgekit.rewrite.rule import Rule
 _LOWEST_REAL = -1e30  # exporters write minus infinity or the lowest number of a type
 _POSITIVE = frozenset(["LOGISTIC", "RELU", "RELU6", "RELU_0_TO_1", "SOFTMAX"])
 _KEEPS_SIGN = frozenset(
-    ["AVERAGE_POOL_2D", "CONCATENATION", "MAX_POOL_2D", "PAD", "QUANTIZE", "RESHAPE", "TRANSPOSE"]
+    ["AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "QUANTIZE", "RESHAPE", "TRANSPOSE"]
 )
 
 
@@ -88,7 +88,8 @@ def _lowest(model: Model) -> Model | None:
         pools = edit.consumers(op.outputs[0])
         if paddings is None or paddings.shape != (4, 2) or not edit.is_internal(op.outputs[0]):
             continue
-        if paddings[[0, 3]].any() or not pools:
+        # Without borders there are no edges to repeat; such a PADV2 only copies.
+        if paddings[[0, 3]].any() or not paddings.any() or not pools:
             continue
         windows = [_windows(edit, op, paddings.tolist(), pool) for pool in pools]
         if not all(each and all(window.sees_values for window in each) for each in windows):
@@ -146,8 +147,9 @@ def _is_positive(edit: Edit, index: int) -> bool:
     fused = str(op.options.get("fused_activation_function", "NONE"))
     if op.opcode in _POSITIVE or fused in ("RELU", "RELU6"):
         return True
-    data = [each for each in op.inputs if each >= 0 and edit.data(each) is None]
-    return op.opcode in _KEEPS_SIGN and all(_is_positive(edit, each) for each in data)
+    if op.opcode == "CONCATENATION":
+        return all(_is_positive(edit, each) for each in op.inputs)
+    return op.opcode in _KEEPS_SIGN and _is_positive(edit, op.inputs[0])
 
 
 def _pool_same(edit: Edit, op: Operator, pools: list[Operator]) -> None:

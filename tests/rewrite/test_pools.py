@@ -102,6 +102,18 @@ def test_values_that_are_not_negative_are_padded_with_zeros() -> None:
     assert opcodes(_changed(model, pool_padding.RULE)) == ["RELU", "PAD", "MAX_POOL_2D"]
 
 
+def test_a_negative_constant_that_is_joined_is_not_padded_with_zeros() -> None:
+    graph = _graph((1, 8, 8, 4), "FLOAT32")
+    positive = graph.apply("RELU", [graph.x], graph.like(graph.x))
+    negative = graph.constant(np.full((1, 8, 8, 4), -5, np.float32))
+    graph.concatenate([positive, negative])
+    assert "PAD" not in opcodes(_changed(_padded(graph, (1, 1), 3, 2), pool_padding.RULE))
+
+
+def test_padding_without_borders_stays() -> None:
+    assert apply_rule(pool_padding.RULE, _padded(Graph((1, 8, 8, 4)), (0, 0), 3, 2)) is None
+
+
 def test_a_window_of_nothing_but_padding_stays() -> None:
     assert apply_rule(pool_padding.RULE, _padded(Graph((1, 8, 8, 4)), (3, 0), 2, 1)) is None
 
