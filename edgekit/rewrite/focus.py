@@ -77,7 +77,9 @@ def _parts(edit: Edit, join: Operator) -> list[_Part]:
     inside = all(0 <= at < by for part in parts for at, by in zip(part.offset, part.step))
     whole = (shape[_HEIGHT] * step[0], shape[_WIDTH] * step[1]) == image[_HEIGHT:_CHANNELS]
     same = same_quantization(edit.tensors[source], out)
-    return parts if inside and whole and same and max(step) > 1 else []
+    # Weights of a part that is joined twice would have to be added, and integers can overflow.
+    distinct = len({part.offset for part in parts}) == len(parts)
+    return parts if inside and whole and same and distinct and max(step) > 1 else []
 
 
 def _part(edit: Edit, producers: Mapping[int, Operator], index: int) -> _Part | None:
@@ -152,11 +154,13 @@ def _replace(edit: Edit, conv: Operator, parts: Sequence[_Part], around: np.ndar
     image = edit.tensors[source]
     depth = image.shape[_CHANNELS]
     count, height, width, _ = weights.shape
-    spread = np.zeros((count, height * step[0], width * step[1], depth), weights.dtype)
+    # A weight of zero: the zero point of uint8 weights is not 0.
+    zero = int(kernel.zero_point or 0)
+    spread = np.full((count, height * step[0], width * step[1], depth), zero, weights.dtype)
     for number, part in enumerate(parts):
         y, x = part.offset
         channels = slice(number * depth, (number + 1) * depth)
-        spread[:, y :: step[0], x :: step[1]] += weights[..., channels]
+        spread[:, y :: step[0], x :: step[1]] = weights[..., channels]
     strides = [int(conv.options[f"stride_{name}"]) * by for name, by in zip("hw", step)]
     same = [
         _same(image.shape[axis], spread.shape[axis], strides[axis - 1])

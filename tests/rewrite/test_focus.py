@@ -118,3 +118,35 @@ def test_joined_slices_that_leave_pixels_out_at_the_edge_stay() -> None:
     graph.concatenate(parts, axis=3)
     _conv(graph, 3, 1, "SAME")
     assert apply_rule(RULE, graph.model()) is None
+
+
+def test_a_slice_that_is_joined_twice_stays() -> None:
+    """The sum of its two weights may not fit into 8 bits."""
+    graph = Graph((1, 8, 8, 3))
+    parts = [_slice(graph, graph.input, offset, (2, 2)) for offset in ((0, 0), (0, 0), (1, 1))]
+    graph.concatenate(parts, axis=3)
+    _conv(graph, 3, 1, "SAME")
+    assert apply_rule(RULE, graph.model()) is None
+
+
+def test_pixels_that_no_slice_reads_get_weights_of_zero_in_uint8() -> None:
+    graph = Graph((1, 8, 8, 3), "UINT8")
+    parts = [_slice(graph, graph.input, offset, (2, 2)) for offset in ((0, 0), (1, 1))]
+    graph.concatenate(parts, axis=3)
+    weights = graph.random.integers(0, 256, (6, 3, 3, 6)).astype(np.uint8)
+    inputs = [
+        graph.x,
+        graph.constant(weights, Quantization((0.01,), (120,))),
+        graph.constant(np.zeros(6, np.int32), Quantization((0.0005,), (0,))),
+    ]
+    options = {
+        "padding": "SAME",
+        "stride_w": 1,
+        "stride_h": 1,
+        "dilation_w_factor": 1,
+        "dilation_h_factor": 1,
+        "fused_activation_function": "NONE",
+    }
+    out = graph.tensor((1, 4, 4, 6), 0.3, -9)
+    graph.apply("CONV_2D", inputs, out, options, "Conv2DOptions", 1)
+    assert opcodes(_whole(graph.model())) == ["CONV_2D"]
