@@ -42,6 +42,7 @@ def _resample_one(model: Model) -> Model | None:
         cost = num_unmapped(edit, chain.operators)
         if not cost or _can_wait(edit, chain):
             continue
+        before = edit.operators
         for operators in _candidates(edit, chain):
             if num_unmapped(edit, _movers(operators)) < cost:
                 gone = {id(op) for op in chain.operators}
@@ -49,6 +50,7 @@ def _resample_one(model: Model) -> Model | None:
                 edit.operators[place : place + 1] = operators
                 edit.operators = [op for op in edit.operators if id(op) not in gone]
                 return edit.build()
+            edit.operators = before  # a candidate may have reordered the convolution in front
     return None
 
 

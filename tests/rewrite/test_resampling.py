@@ -185,3 +185,21 @@ def test_operators_that_map_stay() -> None:
     graph.reshape((1, 20, 8))
     graph.quantize(0.06)
     assert apply_rule(RULE, graph.model()) is None
+
+
+def test_a_convolution_keeps_its_channels_if_nothing_is_gained_by_another_order() -> None:
+    """The output [3, 1, 1, 4] needs a RESHAPE that does not map, so the TRANSPOSE stays."""
+    graph = Graph((1, 1, 1, 8))
+    _conv(graph, 12)
+    graph.reshape((1, 1, 4, 3))
+    graph.transpose((3, 0, 1, 2))
+    first = graph.quantize(0.06)
+    graph.x = graph.input
+    _keras_upsampling(graph, 2, 2)  # this one is rewritten
+    model = graph.model(first, graph.quantize(0.07))
+    changed = apply_rule(RULE, model)
+    assert changed is not None
+    inputs = random_inputs(model)
+    for expected, actual in zip(run(model, inputs), run(changed, inputs)):
+        for left, right in zip(expected, actual):
+            np.testing.assert_array_equal(left, right)
