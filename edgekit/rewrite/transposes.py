@@ -155,7 +155,9 @@ class _Moving:
 
     def _can_take_name(self, view: View) -> bool:
         """Whether an output that is equal to its source can replace it."""
-        return view.order == tuple(range(len(view.order))) and self._edit.is_internal(view.source)
+        edit = self._edit
+        is_written = edit.is_internal(view.source) and edit.data(view.source) is None
+        return is_written and view.order == tuple(range(len(view.order)))
 
     # -- the new operators
 
@@ -214,8 +216,11 @@ class _Moving:
             ]
 
     def _can_go(self, op: Operator) -> bool:
-        ends = op.outputs[0] in self._edit.outputs and not self._edit.is_internal(op.inputs[0])
-        return op.opcode == "TRANSPOSE" and self._is_idle(op) and not ends
+        source, target = op.inputs[0], op.outputs[0]
+        # Nothing writes a constant or an input of the model, so no output can replace it.
+        is_fixed = not self._edit.is_internal(source) or self._edit.data(source) is not None
+        stays = target in self._edit.outputs and is_fixed
+        return op.opcode == "TRANSPOSE" and self._is_idle(op) and not stays
 
     def _is_idle(self, op: Operator) -> bool:
         order = self._order(op)

@@ -203,3 +203,17 @@ def test_a_transpose_is_not_moved_where_more_would_be_needed() -> None:
     first = graph.transpose(_TO_NCHW)
     graph.activation("RELU")
     assert apply_rule(RULE, graph.model(first, graph.x)) is None
+
+
+def test_a_constant_that_two_transposes_leave_as_it_was_stays_an_output() -> None:
+    """Nothing writes a constant, so that the output cannot take its place."""
+    graph = Graph((1, 4, 5, 8))
+    codes = np.arange(24, dtype=np.int8).reshape(1, 2, 3, 4)
+    graph.x = graph.constant(codes, graph.tensors[graph.input].quantization)
+    graph.transpose(_TO_NCHW)
+    output = graph.transpose(_TO_NHWC)
+    graph.x = graph.input
+    model = graph.model(graph.activation("RELU"), output)
+    changed = apply_rule(RULE, model) or model
+    for _, actual in run(changed, random_inputs(model, 1)):
+        np.testing.assert_array_equal(actual, codes)
