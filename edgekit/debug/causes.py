@@ -132,9 +132,10 @@ def _network_wide(
         return PREPROCESS, calibrated.text
     for each in (each for each in wrong if each.number == INPUT):
         if each.cost(*_RANGES) > _LEAST_SHARE * total or each.place.sums.saturated > _MOST_CUT:
+            trouble = next(trouble for trouble in each.troubles if trouble.kind in _RANGES)
             return CALIBRATION, (
                 f"the int8 model's input {each.name} was calibrated with other values: "
-                f"{each.troubles[0].text}"
+                f"{trouble.text}"
             )
     many = max(_LEAST_MANY, _MANY * calibrated.num_groups)
     if calibrated.num_far < many or not wrong:

@@ -266,6 +266,8 @@ class _Job:
         elements = sum(max(each.num_elements, 1) for each in self._network.main.tensors)
         count = min(_MATCHED_ON, max(2, _MOST_MATCHED_BYTES // (4 * elements)))
         chosen = inputs[:: max(len(inputs) // count, 1)][:count]
+        if all(_equal(each, chosen[0]) for each in chosen):
+            chosen = chosen[:1]  # the values of equal samples do not vary: compare by position
         matcher = Matcher(self._network, self._recorder, chosen, self._library)
         best: tuple[Model, Matches] | None = None
         plain, limited = (float_twin(self._model, with_limits=each) for each in (False, True))
@@ -334,6 +336,10 @@ class _Job:
         stored = params_of(self._model.main.tensors[self._model.main.inputs[0]])
         ends = None if stored is None else (stored.real_min, stored.real_max)
         return read_calibration(reader, inputs, ends, axis)
+
+
+def _equal(one: Sequence[NDArray[Any]], other: Sequence[NDArray[Any]]) -> bool:
+    return all(np.array_equal(left, right) for left, right in zip(one, other))
 
 
 def _is_alike(match: Match) -> bool:

@@ -121,11 +121,13 @@ class Matcher:
             recorder.run(sample)
             for index in (*graph.inputs, *made):
                 value = recorder.value(index)
-                if value.dtype == np.float32:
+                # Inputs are given to the twin, also those that are integers (indices of words).
+                if value.dtype == np.float32 or index in graph.inputs:
                     values.setdefault(index, []).append(value)
         self._values = {index: np.stack(each) for index, each in values.items()}
         for index, each in self._values.items():
-            self._candidates.setdefault(each[0].size, []).append(index)
+            if each.dtype == np.float32:
+                self._candidates.setdefault(each[0].size, []).append(index)
         self._before = _dependencies(network)
         self._readers: dict[int, list[Operator]] = {}
         for op in graph.operators:
@@ -154,7 +156,7 @@ class Matcher:
         return matches
 
     def size_of(self, index: int) -> int:
-        """Return the number of values of a tensor of the float network; 0 if it is not real."""
+        """Return the number of values of a tensor of the float network; 0 if unknown."""
         return int(self._values[index][0].size) if index in self._values else 0
 
     def _round(self, twin: Model, matches: Matches, tried: set[int], *, factors: bool) -> bool:

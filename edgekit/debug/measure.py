@@ -100,8 +100,11 @@ class Meter:
         self._alone_twin = Recorder(alone_twin, library, twin_where)
         self._targets = [*graph.inputs, *self._made]
         disturbed = with_errors(twin, self._targets)
+        # An output may also be a constant, which has no error.
         self._outputs = [
-            place for place, i in enumerate(graph.outputs) if is_stored(graph.tensors[i])
+            place
+            for place, i in enumerate(graph.outputs)
+            if i in self._targets and is_stored(graph.tensors[i])
         ]
         self._disturbed_outputs = disturbed.main.outputs
         self._disturbed = Recorder(disturbed, library, twin_where)

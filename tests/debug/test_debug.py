@@ -14,8 +14,10 @@ import pytest
 import edgekit
 from edgekit.cli.main import main
 from edgekit.debug.samples import pair_inputs
+from edgekit.debug.twin import float_twin
 from edgekit.errors import DataError, UnsupportedModelError
 from edgekit.formats.tflite import Model, Quantization, Subgraph, Tensor, write_model
+from tests.rewrite.conftest import Graph
 
 _NUM = 12
 
@@ -249,3 +251,44 @@ def test_inputs_in_another_order_are_paired() -> None:
     (match,) = pair_inputs(model((1, 3, 8, 6)), model((1, 8, 6, 3)), "").values()
     values = np.random.default_rng(0).random((1, 3, 8, 6)).astype(np.float32)
     assert np.array_equal(match.ordered(values, (1, 8, 6, 3)), values.transpose(0, 2, 3, 1))
+
+
+def test_indices_of_words_are_inputs(tmp_path: Path) -> None:
+    """An embedding: GATHER reads int32 indices, which have no scale."""
+    graph = Graph((1, 6))
+    graph.tensors[graph.input] = Tensor("words", (1, 6), "INT32", 0)
+    table = graph.random.integers(-127, 128, (10, 8)).astype(np.int8)
+    rows = graph.constant(table, Quantization((0.05,), (0,)))
+    options = {"axis": 0, "batch_dims": 0}
+    out = graph.tensor((1, 6, 8), 0.05, 0)
+    graph.apply("GATHER", [rows, graph.input], out, options, "GatherOptions")
+    graph.dense(4, keep_num_dims=True)
+    model = graph.model()
+    path = tmp_path / "words.npy"
+    np.save(path, graph.random.integers(0, 10, (_NUM, 6)).astype(np.int32))
+    result = edgekit.debug(write_model(float_twin(model)), write_model(model), path)
+    assert (result.num_matched, result.num_operators) == (2, 2)
+
+
+def test_an_output_may_be_a_constant(int8_model: Model, data: Path) -> None:
+    graph = int8_model.main
+    constant = next(i for op in graph.operators for i in op.inputs if _is_constant(int8_model, i))
+    outputs = (*graph.outputs, constant)
+    model = replace(int8_model, subgraphs=(replace(graph, outputs=outputs),), signature_defs=())
+    result = edgekit.debug(write_model(float_twin(model)), write_model(model), data)
+    assert len(result.outputs) == 1
+
+
+def _is_constant(model: Model, index: int) -> bool:
+    tensor = model.main.tensors[index]
+    return tensor.quantization is not None and bool(model.buffers[tensor.buffer].size)
+
+
+def test_equal_samples_are_no_other_network(
+    fitted: Model, float_model: Model, tmp_path: Path
+) -> None:
+    path = tmp_path / "equal.npy"
+    one = np.random.default_rng(3).random((1, 8, 8, 1)).astype(np.float32)
+    np.save(path, np.repeat(one, 4, axis=0))
+    result = edgekit.debug(write_model(float_model), write_model(fitted), path)
+    assert any("the same answer" in each for each in result.warnings)
