@@ -244,11 +244,13 @@ def _version(op: Operation, runtime: int) -> OperatorVerdict | None:
         return limit
     why = f"version {operator.version} was never seen mapped, only up to {rule.max_version}"
     keeps = op.option("keep_num_dims", False)
+    if keeps:
+        why += " (keep_num_dims: its output has as many dimensions as its input)"
     return _verdict(
         op,
         CPU if unreadable else UNKNOWN,
         VERSION if unreadable else UNSPECIFIED,
-        unreadable or (f"{why} (keep_num_dims: its output has as many dimensions)" * keeps or why),
+        unreadable or why,
         "version",
         "map.op_version",
         FLATTENED if keeps and not unreadable else advice_for_version(operator.opcode),
