@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
+from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit, rewrite_operators
 from edgekit.rewrite.rule import Rule
 
 _KNOWN = ("ABS", "NEG", "SQUARE", "SQUARED_DIFFERENCE")
-_PLAIN = {"fused_activation_function": "NONE"}
 
 
 def multiply(model: Model) -> Model | None:
@@ -27,25 +27,22 @@ def _product(edit: Edit, op: Operator) -> list[Operator]:
         return []
     if op.opcode == "SQUARED_DIFFERENCE":
         difference = edit.activation(out, f"{out.name}/difference")
-        options = {**_PLAIN, "pot_scale_int16": True}
+        options = {"fused_activation_function": "NONE", "pot_scale_int16": True}
         return [
             edit.operator("SUB", op.inputs, (difference,), options, "SubOptions"),
-            edit.operator("MUL", (difference, difference), op.outputs, _PLAIN, "MulOptions"),
+            pieces.mul(edit, difference, difference, op.outputs[0]),
         ]
-    x = op.inputs[0]
+    x, (result,) = op.inputs[0], op.outputs
     if op.opcode == "SQUARE":
-        return [edit.operator("MUL", (x, x), op.outputs, _PLAIN, "MulOptions")]
+        return [pieces.mul(edit, x, x, result)]
     minus = edit.constant(f"{out.name}/minus_one", np.array(-1, np.float32))
     if op.opcode == "NEG":
-        return [edit.operator("MUL", (x, minus), op.outputs, _PLAIN, "MulOptions")]
+        return [pieces.mul(edit, x, minus, result)]
     above, below = (edit.activation(out, f"{out.name}/{part}") for part in ("above", "below"))
-    relu = {"fused_activation_function": "RELU"}
     return [  # max(x, 0) + max(-x, 0)
         edit.operator("RELU", (x,), (above,)),
-        edit.operator("MUL", (x, minus), (below,), relu, "MulOptions"),
-        edit.operator(
-            "ADD", (above, below), op.outputs, {**_PLAIN, "pot_scale_int16": True}, "AddOptions"
-        ),
+        pieces.mul(edit, x, minus, below, fused="RELU"),
+        pieces.add(edit, above, below, result),
     ]
 
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Mapping
 
-import numpy as np
-
 from edgekit.formats.tflite import Model
+from edgekit.rewrite import pieces
 from edgekit.rewrite.axes import moves_memory, source_shape
 from edgekit.rewrite.edit import Edit
 from edgekit.rewrite.rule import Rule
@@ -46,10 +45,7 @@ def _turned(model: Model, number: int) -> Model | None:
     turned = edit.activation(tensor, tensor.name, shape=shape)
     # `activation` appends a number to a name that was taken when the edit began.
     edit.tensors[turned] = replace(edit.tensors[turned], name=tensor.name)
-    values = edit.constant(f"{tensor.name}/order", np.array(order, np.int32))
-    edit.operators.insert(
-        0, edit.operator("TRANSPOSE", (turned, values), (index,), {}, "TransposeOptions")
-    )
+    edit.operators.insert(0, pieces.transpose(edit, turned, order, index))
     edit.rename_end(index, turned, is_input=True)
     built = edit.build()
     moved = move_transposes(built) or built

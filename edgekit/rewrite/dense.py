@@ -167,17 +167,8 @@ def _many_rows(edit: Edit, op: Operator, rows: int) -> list[Operator]:
     bias = _bias_index(op)
     if bias < 0:
         bias = _zero_bias(edit, op, units)
-    options = {
-        "padding": "VALID",
-        "stride_w": 1,
-        "stride_h": 1,
-        "dilation_w_factor": 1,
-        "dilation_h_factor": 1,
-        "fused_activation_function": op.options.get("fused_activation_function", "NONE"),
-    }
-    inputs = (source, kernel, bias)
-    conv = edit.operator("CONV_2D", inputs, (image,), options, "Conv2DOptions")
-    return [before, conv, after]
+    fused = str(op.options.get("fused_activation_function", "NONE"))
+    return [before, pieces.convolve(edit, source, kernel, bias, image, fused), after]
 
 
 def _zero_bias(edit: Edit, op: Operator, units: int) -> int:

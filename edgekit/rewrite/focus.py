@@ -13,6 +13,7 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
+from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit, same_quantization
 from edgekit.rewrite.rule import Rule
 
@@ -169,16 +170,12 @@ def _replace(edit: Edit, conv: Operator, parts: Sequence[_Part], around: np.ndar
     options = {**conv.options, "stride_h": strides[0], "stride_w": strides[1], "padding": "VALID"}
     place = edit.operators.index(conv)
     before: list[Operator] = []
-    out = edit.tensors[conv.outputs[0]]
     if around.any() and around.tolist() == [list(each) for each in same]:
         options["padding"] = "SAME"
     elif around.any():
-        pads = np.array([[0, 0], *around.tolist(), [0, 0]], np.int32)
-        shape = tuple(size + int(sum(pad)) for size, pad in zip(image.shape, pads))
-        padded = edit.activation(image, f"{out.name}/padded", shape=shape)
-        inputs = (source, edit.constant(f"{out.name}/paddings", pads))
-        before.append(edit.operator("PAD", inputs, (padded,), {}, "PadOptions"))
-        source = padded
+        pads = np.array([[0, 0], *around.tolist(), [0, 0]])
+        padding, source = pieces.pad(edit, source, pads, edit.tensors[conv.outputs[0]].name)
+        before.append(padding)
     fresh = edit.constant(f"{kernel.name}/whole", spread, kernel.quantization)
     whole = replace(conv, inputs=(source, fresh, *conv.inputs[2:]), options=options)
     edit.operators[place : place + 1] = [*before, whole]

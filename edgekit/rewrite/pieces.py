@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build the elementwise operators that map, with the scales that they need."""
+"""Build operators that map, with their options and the scales that they need."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
@@ -51,9 +51,10 @@ def add(edit: Edit, left: int, right: int, out: int) -> Operator:
     return edit.operator("ADD", (left, right), (out,), options, "AddOptions")
 
 
-def mul(edit: Edit, left: int, right: int, out: int) -> Operator:
+def mul(edit: Edit, left: int, right: int, out: int, fused: str = "NONE") -> Operator:
     """MUL of two tensors."""
-    return edit.operator("MUL", (left, right), (out,), _NO_ACTIVATION, "MulOptions")
+    options = {"fused_activation_function": fused}
+    return edit.operator("MUL", (left, right), (out,), options, "MulOptions")
 
 
 def maximum(edit: Edit, left: int, right: int, out: int) -> Operator:
@@ -78,6 +79,59 @@ def reshape(edit: Edit, source: int, out: int) -> Operator:
     return edit.operator(
         "RESHAPE", (source, values), (out,), {"new_shape": shape}, "ReshapeOptions"
     )
+
+
+def transpose(edit: Edit, source: int, order: Sequence[int], out: int) -> Operator:
+    """TRANSPOSE: axis i of ``out`` is axis ``order[i]`` of ``source``."""
+    values = edit.constant(f"{edit.tensors[out].name}/order", np.array(order, np.int32))
+    return edit.operator("TRANSPOSE", (source, values), (out,), {}, "TransposeOptions")
+
+
+def concatenate(edit: Edit, parts: Sequence[int], axis: int, out: int) -> Operator:
+    """CONCATENATION of tensors of one scale."""
+    options = {**_NO_ACTIVATION, "axis": axis}
+    return edit.operator("CONCATENATION", parts, (out,), options, "ConcatenationOptions")
+
+
+def slice_from(edit: Edit, source: int, begin: Sequence[int], out: int) -> Operator:
+    """SLICE of the shape that tensor ``out`` has, from ``begin`` on."""
+    tensor = edit.tensors[out]
+    bounds = [
+        edit.constant(f"{tensor.name}/{what}", np.array(numbers, np.int32))
+        for what, numbers in (("begin", begin), ("size", tensor.shape))
+    ]
+    return edit.operator("SLICE", (source, *bounds), (out,), {}, "SliceOptions")
+
+
+def pad(edit: Edit, source: int, paddings: NDArray[Any], name: str) -> tuple[Operator, int]:
+    """PAD with the real value zero; return it and its output.
+
+    Args:
+        edit: The graph.
+        source: A tensor of static shape.
+        paddings: Shape [rank, 2]: how many zeros before and after each axis.
+        name: The new tensors' names begin with it.
+    """
+    tensor = edit.tensors[source]
+    shape = tuple(size + int(sum(ends)) for size, ends in zip(tensor.shape, paddings))
+    out = edit.activation(tensor, f"{name}/padded", shape=shape)
+    values = edit.constant(f"{name}/paddings", paddings.astype(np.int32))
+    return edit.operator("PAD", (source, values), (out,), {}, "PadOptions"), out
+
+
+def convolve(
+    edit: Edit, source: int, kernel: int, bias: int, out: int, fused: str = "NONE"
+) -> Operator:
+    """CONV_2D without padding, stride and dilation."""
+    options = {
+        "padding": "VALID",
+        "stride_w": 1,
+        "stride_h": 1,
+        "dilation_w_factor": 1,
+        "dilation_h_factor": 1,
+        "fused_activation_function": fused,
+    }
+    return edit.operator("CONV_2D", (source, kernel, bias), (out,), options, "Conv2DOptions")
 
 
 def spread(edit: Edit, source: int, out: int, down: int) -> list[Operator]:
@@ -107,11 +161,10 @@ def spread(edit: Edit, source: int, out: int, down: int) -> list[Operator]:
     joined = edit.activation(
         like, f"{like.name}/rows", shape=(1, height, wide * down, like.shape[3])
     )
-    options = {"axis": 2, "fused_activation_function": "NONE"}
     return [
         edit.operator("SPLIT", (axis, source), parts, {"num_splits": down}, "SplitOptions"),
         *(reshape(edit, part, row) for part, row in zip(parts, rows)),
-        edit.operator("CONCATENATION", rows, (joined,), options, "ConcatenationOptions"),
+        concatenate(edit, rows, 2, joined),
         reshape(edit, joined, out),
     ]
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators
@@ -173,25 +171,16 @@ def _edges(edit: Edit, op: Operator, paddings: list[list[int]]) -> list[Operator
             begin = [first if each == axis else 0 for each in range(4)]
             size = [1 if each == axis else length for each, length in enumerate(x.shape)]
             edge = edit.activation(x, f"{name}/edge", shape=tuple(size))
-            bounds = [
-                edit.constant(f"{name}/{what}", np.array(numbers, np.int32))
-                for what, numbers in (("begin", begin), ("size", size))
-            ]
             if count:
-                operators.append(
-                    edit.operator("SLICE", (source, *bounds), (edge,), {}, "SliceOptions")
-                )
+                operators.append(pieces.slice_from(edit, source, begin, edge))
             edges.append([edge] * count)
         shape = list(x.shape)
         shape[axis] += before + after
         padded = edit.activation(x, f"{name}/padded", shape=tuple(shape))
         if tuple(shape) == edit.tensors[op.outputs[0]].shape:
             padded = op.outputs[0]
-        options = {"axis": axis, "fused_activation_function": "NONE"}
-        inputs = (*edges[0], source, *edges[1])
-        operators.append(
-            edit.operator("CONCATENATION", inputs, (padded,), options, "ConcatenationOptions")
-        )
+        parts = (*edges[0], source, *edges[1])
+        operators.append(pieces.concatenate(edit, parts, axis, padded))
         source = padded
     return operators
 

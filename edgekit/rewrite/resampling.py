@@ -8,7 +8,7 @@ shuffles as RESHAPE, TRANSPOSE, RESHAPE of five or six axes.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Iterator, Mapping, Sequence
+from typing import Iterator, Sequence
 
 import numpy as np
 
@@ -84,11 +84,7 @@ def _candidates(edit: Edit, chain: Chain) -> Iterator[list[Operator]]:
         last = edit.activation(out, f"{out.name}/nhwc", shape=turned.shape)
         made = _made(edit, chain.source, shape, turned, last)
         if made:
-            order = edit.constant(f"{out.name}/order", np.array(_TO_NCHW, np.int32))
-            yield [
-                *made,
-                edit.operator("TRANSPOSE", (last, order), (chain.output,), {}, "TransposeOptions"),
-            ]
+            yield [*made, pieces.transpose(edit, last, _TO_NCHW, chain.output)]
 
 
 def _made(
@@ -190,9 +186,14 @@ class _Builder:
             options = {"align_corners": False, "half_pixel_centers": False}
             out = self._out((1, 2 * height, 2 * width, depth))
             self._add(
-                "RESIZE_NEAREST_NEIGHBOR", (self._x, size), out, options,
-                "ResizeNearestNeighborOptions",
-            )  # fmt: skip
+                self._edit.operator(
+                    "RESIZE_NEAREST_NEIGHBOR",
+                    (self._x, size),
+                    (out,),
+                    options,
+                    "ResizeNearestNeighborOptions",
+                )
+            )
             down, across = down // 2, across // 2
         _, height, width, depth = self._shape
         if across > 1:  # the copies of a pixel follow each other in memory
@@ -216,7 +217,11 @@ class _Builder:
         _, height, width, depth = self._shape
         out = self._out((1, height // block, width // block, depth * block**2))
         options = {"block_size": block}
-        self._add("SPACE_TO_DEPTH", (self._x,), out, options, "SpaceToDepthOptions")
+        self._add(
+            self._edit.operator(
+                "SPACE_TO_DEPTH", (self._x,), (out,), options, "SpaceToDepthOptions"
+            )
+        )
 
     def in_order(self, order: list[int]) -> bool:
         """Put channels into another order; return whether that is possible.
@@ -255,35 +260,22 @@ class _Builder:
         kernel = edit.constant(name, weights, Quantization((1 / _ONE,) * depth, (0,) * depth))
         products = Quantization((float(x.scale or 1) / _ONE,) * depth, (0,) * depth)
         bias = edit.constant(f"{name}_bias", np.zeros(depth, np.int32), products)
-        options = {
-            "padding": "VALID",
-            "stride_w": 1,
-            "stride_h": 1,
-            "dilation_w_factor": 1,
-            "dilation_h_factor": 1,
-            "fused_activation_function": "NONE",
-        }
-        self._add("CONV_2D", (self._x, kernel, bias), self._out(self._shape), options,
-                  "Conv2DOptions")  # fmt: skip
+        self._add(pieces.convolve(edit, self._x, kernel, bias, self._out(self._shape)))
 
     def _reshape(self, shape: tuple[int, ...]) -> None:
         if shape == self._shape:
             return
-        out = self._out(shape)
-        self._operators.append(pieces.reshape(self._edit, self._x, out))
-        self._x, self._shape = out, shape
+        self._add(pieces.reshape(self._edit, self._x, self._out(shape)))
 
     def _join(self, parts: list[int], axis: int) -> None:
         shape = list(self._edit.tensors[parts[0]].shape)
         shape[axis] *= len(parts)
-        options = {"axis": axis, "fused_activation_function": "NONE"}
-        self._add("CONCATENATION", parts, self._out(tuple(shape)), options, "ConcatenationOptions")
+        self._add(pieces.concatenate(self._edit, parts, axis, self._out(tuple(shape))))
 
-    def _add(
-        self, opcode: str, inputs: Sequence[int], out: int, options: Mapping[str, object], kind: str
-    ) -> None:
-        self._operators.append(self._edit.operator(opcode, inputs, (out,), options, kind))
-        self._x, self._shape = out, self._edit.tensors[out].shape
+    def _add(self, op: Operator) -> None:
+        self._operators.append(op)
+        (self._x,) = op.outputs
+        self._shape = self._edit.tensors[self._x].shape
 
     def _out(self, shape: tuple[int, ...]) -> int:
         return self._edit.activation(self._like, f"{self._like.name}/moved", shape=shape)

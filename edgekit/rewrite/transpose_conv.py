@@ -80,16 +80,14 @@ def _convolved(edit: Edit, op: Operator) -> list[Operator]:
     axes = _axes(edit, op)
     if axes is None:
         return []
-    out, x = edit.tensors[op.outputs[0]], edit.tensors[op.inputs[_X]]
+    out = edit.tensors[op.outputs[0]]
     source, operators = op.inputs[_X], []
-    pads = np.array([(0, 0), axes[0].padding, axes[1].padding, (0, 0)], np.int32)
+    pads = np.array([(0, 0), axes[0].padding, axes[1].padding, (0, 0)])
     if pads.min() < 0:
         return []
     if pads.any():
-        shape = tuple(size + int(sum(pad)) for size, pad in zip(x.shape, pads))
-        source = edit.activation(x, f"{out.name}/padded", shape=shape)
-        inputs = (op.inputs[_X], edit.constant(f"{out.name}/paddings", pads))
-        operators.append(edit.operator("PAD", inputs, (source,), {}, "PadOptions"))
+        padding, source = pieces.pad(edit, source, pads, out.name)
+        operators.append(padding)
     down, across = axes[0].stride, axes[1].stride
     depth = out.shape[-1]
     shape = (1, axes[0].count, axes[1].count, down * across * depth)
@@ -102,11 +100,7 @@ def _convolved(edit: Edit, op: Operator) -> list[Operator]:
         whole = edit.activation(out, f"{out.name}/whole", shape=whole_shape)
     operators += pieces.spread(edit, blocks, whole, down)
     if not is_whole:
-        bounds = [
-            edit.constant(f"{out.name}/{what}", np.array(each, np.int32))
-            for what, each in (("begin", (0, 0, 0, 0)), ("size", out.shape))
-        ]
-        operators.append(edit.operator("SLICE", (whole, *bounds), op.outputs, {}, "SliceOptions"))
+        operators.append(pieces.slice_from(edit, whole, (0, 0, 0, 0), op.outputs[0]))
     return operators
 
 
@@ -173,16 +167,7 @@ def _conv(
     products *= copies if per_channel else 1
     quantization = Quantization(products, (0,) * len(products))
     biases = edit.constant(f"{kernel.name}/block_bias", np.tile(values, copies), quantization)
-    options = {
-        "padding": "VALID",
-        "stride_w": 1,
-        "stride_h": 1,
-        "dilation_w_factor": 1,
-        "dilation_h_factor": 1,
-        "fused_activation_function": "NONE",
-    }
-    inputs = (source, fresh, biases)
-    return edit.operator("CONV_2D", inputs, (blocks,), options, "Conv2DOptions")
+    return pieces.convolve(edit, source, fresh, biases, blocks)
 
 
 RULE = Rule(

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from edgekit.formats.tflite import Model, Operator
+from edgekit.rewrite import pieces
 from edgekit.rewrite.axes import (
     Moved,
     Order,
@@ -189,12 +188,8 @@ class _Moving:
         if view.order != tuple(range(len(view.order))) and not moves_memory(
             tensor.shape, view.order
         ):
-            values = edit.constant(f"{tensor.name}/shape", np.array(tensor.shape, np.int32))
-            options = {"new_shape": tensor.shape}
-            inputs = (view.source, values)
-            return edit.operator("RESHAPE", inputs, (index,), options, "ReshapeOptions")
-        order = edit.constant(f"{tensor.name}/order", np.array(view.order, np.int32))
-        return edit.operator("TRANSPOSE", (view.source, order), (index,), {}, "TransposeOptions")
+            return pieces.reshape(edit, view.source, index)
+        return pieces.transpose(edit, view.source, view.order, index)
 
     def _keep_output_names(self) -> None:
         """Remove TRANSPOSEs that do nothing; an output takes the place of its source."""

@@ -43,10 +43,9 @@ def _turned(edit: Edit, op: Operator) -> list[Operator]:
     rows = x.num_elements // columns
     matrix = edit.activation(x, f"{y.name}/matrix", shape=(1, rows, 1, columns))
     turned = edit.activation(y, f"{y.name}/turned", shape=(1, columns, rows, 1))
-    values = edit.constant(f"{y.name}/order", np.array(_SEEN, np.int32))
     return [
         pieces.reshape(edit, op.inputs[0], matrix),
-        edit.operator("TRANSPOSE", (matrix, values), (turned,), {}, "TransposeOptions"),
+        pieces.transpose(edit, matrix, _SEEN, turned),
         pieces.reshape(edit, turned, op.outputs[0]),
     ]
 

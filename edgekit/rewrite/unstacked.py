@@ -96,8 +96,7 @@ def _pack(edit: Edit, op: Operator) -> list[Operator]:
         operators.append(pieces.reshape(edit, index, row))
         rows.append(row)
     joined = edit.activation(out, f"{out.name}/rows", shape=(1, out.num_elements))
-    options = {"axis": 1, "fused_activation_function": "NONE"}
-    join = edit.operator("CONCATENATION", rows, (joined,), options, "ConcatenationOptions")
+    join = pieces.concatenate(edit, rows, 1, joined)
     return [*operators, join, pieces.reshape(edit, joined, op.outputs[0])]
 
 
