@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
+from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators
 from edgekit.rewrite.rule import Rule
 
@@ -81,9 +82,7 @@ def _one_each(edit: Edit, op: Operator, groups: int) -> list[Operator]:
         result = edit.activation(out, f"{name}/group_result", shape=(*out.shape[:-1], width))
         operators.append(edit.operator(op.opcode, inputs, (result,), op.options, op.options_type))
         results.append(result)
-    joining = {"axis": _CHANNELS, "fused_activation_function": "NONE"}
-    join = edit.operator("CONCATENATION", results, op.outputs, joining, "ConcatenationOptions")
-    return [*operators, join]
+    return [*operators, pieces.concatenate(edit, results, _CHANNELS, op.outputs[0])]
 
 
 def unfuse_transposed(model: Model) -> Model | None:

@@ -235,9 +235,7 @@ def _blocks(edit: Edit, op: Operator, block: int) -> list[Operator]:
             inputs.append(edit.rows(bias, start, stop) if bias >= 0 else -1)
         operators.append(replace(op, inputs=tuple(inputs), outputs=(part,)))
         parts.append(part)
-    options = {"axis": len(out.shape) - 1, "fused_activation_function": "NONE"}
-    join = edit.operator("CONCATENATION", parts, op.outputs, options, "ConcatenationOptions")
-    return [*operators, join]
+    return [*operators, pieces.concatenate(edit, parts, len(out.shape) - 1, op.outputs[0])]
 
 
 PER_TENSOR = Rule(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
+from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators
 from edgekit.rewrite.rule import Rule
 
@@ -69,10 +70,7 @@ def _bands(edit: Edit, op: Operator, axis: int, bands: int) -> list[Operator]:
         operators.append(_mean(edit, part, op.inputs[1], mean, keep_dims=True))
         means.append(mean)
     joined = edit.activation(x, f"{name}/band_means", shape=(x.shape[0], bands, 1, x.shape[3]))
-    options = {"axis": _HEIGHT, "fused_activation_function": "NONE"}
-    operators.append(
-        edit.operator("CONCATENATION", means, (joined,), options, "ConcatenationOptions")
-    )
+    operators.append(pieces.concatenate(edit, means, _HEIGHT, joined))
     keep_dims = bool(op.options.get("keep_dims"))
     return [*operators, _mean(edit, joined, op.inputs[1], op.outputs[0], keep_dims=keep_dims)]
 

@@ -16,13 +16,6 @@ from edgekit.rewrite.edit import Edit
 
 _DENSE = "FULLY_CONNECTED"
 _LEAST_GAIN_DB = 1.0  # of the rounding of weights, at equal power of the rows
-_OPTIONS = {
-    "padding": "VALID",
-    "stride_w": 1,
-    "stride_h": 1,
-    "dilation_w_factor": 1,
-    "dilation_h_factor": 1,
-}
 
 
 def convolve_dense(model: Model) -> tuple[Model, int] | None:
@@ -78,10 +71,8 @@ def _convolution(edit: Edit, op: Operator, rows: int, maps: dict[int, int]) -> l
     kernel = edit.reshaped_constant(weights, (units, 1, 1, depth))
     if bias < 0:
         bias = edit.constant(f"{edit.tensors[weights].name}/bias", np.zeros(units, np.float32))
-    options = {**_OPTIONS, "fused_activation_function": op.options["fused_activation_function"]}
-    operators.append(
-        edit.operator("CONV_2D", (source, kernel, bias), (result,), options, "Conv2DOptions")
-    )
+    fused = str(op.options["fused_activation_function"])
+    operators.append(pieces.convolve(edit, source, kernel, bias, result, fused))
     maps[y] = result
     return [*operators, pieces.reshape(edit, result, y)]
 
