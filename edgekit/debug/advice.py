@@ -51,7 +51,7 @@ _MORE_SAMPLES = 300
 
 @dataclass(frozen=True)
 class Commands:
-    """What the commands name."""
+    """The files and options that the next commands repeat."""
 
     source: str  # the float network, as given
     model: str

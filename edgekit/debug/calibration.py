@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Sample = Sequence[NDArray[Any]]
 
-_COUNTED = 0.1  # of a range's width: a smaller end says nothing
+_COUNTED = 0.1  # of a range's width: a smaller end is not compared
 _MOST_APART = math.log(2)
 _FAR = math.log(1.5)
 _BETTER, _DEVIATIONS = 0.8, 2.0

@@ -18,7 +18,8 @@ from edgekit.debug.ranges import find_groups
 from edgekit.debug.recorder import Recorder
 from edgekit.debug.result import ROUNDING_FLOOR, DebugResult
 from edgekit.debug.samples import Samples, float_shapes, pair_inputs, read_samples
-from edgekit.debug.table import operator_errors, output_errors, snr, whole_noise
+from edgekit.debug.sums import decibels
+from edgekit.debug.table import operator_errors, output_errors, whole_noise
 from edgekit.debug.troubles import Place
 from edgekit.debug.twin import float_twin
 from edgekit.errors import DataError, UnsupportedModelError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, "int | None"], None]
 
+_CODES = ("INT8", "UINT8", "INT16")
 _MATCHED_ON = 6  # samples
 _MOST_MATCHED_BYTES = 1 << 29
 _GOOD = 0.02  # a mean difference of matched tensors with which no other twin is tried
@@ -116,9 +118,6 @@ def _float_model(file: ModelFile) -> Model:
             code=NOT_FLOAT,
         )
     return model
-
-
-_CODES = ("INT8", "UINT8", "INT16")
 
 
 def _refuse_not_integer(file: ModelFile) -> None:
@@ -219,8 +218,8 @@ class _Job:
             num_left_out=left_out,
             num_effects=measured.num_effects,
             outputs=output_errors(self._model, measured),
-            snr_db=snr(1.0, whole_noise(self._model, measured)),
-            sum_of_isolated_snr_db=snr(1.0, sum(measured.effects.values())),
+            snr_db=decibels(1.0, whole_noise(self._model, measured)),
+            sum_of_isolated_snr_db=decibels(1.0, sum(measured.effects.values())),
             rounding_floor=ROUNDING_FLOOR,
             num_matched=sum(1 for i in made_by if i in matches.found),
             num_operators=len(self._model.main.operators),
@@ -297,8 +296,8 @@ class _Job:
             for index in weighted
             if index in matches.found and _is_alike(matches.found[index])
         ]
-        named = len(graph.outputs) == len(self._network.main.outputs)
-        if (weighted and len(alike) < _LEAST_MATCHED * len(weighted)) or not named:
+        same_outputs = len(graph.outputs) == len(self._network.main.outputs)
+        if (weighted and len(alike) < _LEAST_MATCHED * len(weighted)) or not same_outputs:
             raise UnsupportedModelError(
                 "the two files are of different networks",
                 where=self._file.path,

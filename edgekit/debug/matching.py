@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence, Tuple
 import numpy as np
 
 from edgekit.debug.recorder import Recorder, computed_tensors, with_given
-from edgekit.debug.twin import COPYING, is_stored
+from edgekit.debug.twin import is_stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,11 +39,6 @@ _MOST_ROUNDS = 64
 _BETTER, _MUCH_BETTER = 0.3, 0.05
 _SAME_DIRECTION = 0.5  # the cosine of weights
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D")
-_MOVING = frozenset(
-    (*COPYING, "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE", "SPLIT",
-     "SPLIT_V", "PAD", "PADV2", "PACK", "UNPACK", "GATHER", "TILE", "CONCATENATION", "MIRROR_PAD",
-     "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "REVERSE_V2")
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,8 +103,8 @@ class Matcher:
 
         Args:
             network: The float network.
-            recorder: It, loaded.
-            samples: Inputs of the float network.
+            recorder: The float network in an interpreter.
+            samples: Inputs of the float network, in its order, shapes and types.
             library: The runtime.
         """
         self._network, self._library, self._samples = network, library, samples

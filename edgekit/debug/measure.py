@@ -113,7 +113,10 @@ class Meter:
         )
 
     def look(self, sample: Sequence[NDArray[Any]]) -> Seen:
-        """Run everything on one sample."""
+        """Run all models on one sample, the float network's inputs in its order.
+
+        Values and errors are float32, in the shapes and order of the integer model's tensors.
+        """
         graph, found = self._graph, self._matches.found
         self._network.run(sample)
         shape = {i: graph.tensors[i].shape for i in self._targets}

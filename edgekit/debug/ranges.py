@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _SAME_SCALE = ("AVERAGE_POOL_2D", "RELU", "RELU6")
 # Their outputs have scales that the quantizer does not choose.
 FIXED_RANGE = ("LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "TANH", "L2_NORMALIZATION")
-Range = "tuple[float, float]"
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ import numpy as np
 from edgekit.debug.causes import INPUT, layer_name
 from edgekit.debug.result import OperatorError, OutputError
 from edgekit.debug.sums import TensorSums, decibels
+from edgekit.debug.twin import scales_of
 
 if TYPE_CHECKING:
     from edgekit.debug.matching import Match, Matches
     from edgekit.debug.measure import Measured
     from edgekit.formats.tflite import Model, Operator
-
-snr = decibels
 
 
 def output_errors(model: Model, measured: Measured) -> tuple[OutputError, ...]:
@@ -26,8 +25,8 @@ def output_errors(model: Model, measured: Measured) -> tuple[OutputError, ...]:
     return tuple(
         OutputError(
             layer_name(graph.tensors[index].name),
-            snr(sums.variance, sums.noise("accumulated")),
-            snr(sums.power, sums.noise("accumulated")),
+            decibels(sums.variance, sums.noise("accumulated")),
+            decibels(sums.power, sums.noise("accumulated")),
             _over_scale(sums, "accumulated"),
         )
         for index in graph.outputs
@@ -70,11 +69,11 @@ def operator_errors(
                 name=layer_name(graph.tensors[index].name),
                 float_name="" if match is None else network.main.tensors[match.source].name,
                 matched=_how(match),
-                isolated_snr_db=None if effect is None else snr(1.0, effect),
-                local_snr_db=snr(sums.variance, sums.noise("own")),
+                isolated_snr_db=None if effect is None else decibels(1.0, effect),
+                local_snr_db=decibels(sums.variance, sums.noise("own")),
                 isolated_rmse_over_scale=_over_scale(sums, "own"),
-                accumulated_snr_db=snr(sums.variance, sums.noise("accumulated")),
-                accumulated_plain_snr_db=snr(sums.power, sums.noise("accumulated")),
+                accumulated_snr_db=decibels(sums.variance, sums.noise("accumulated")),
+                accumulated_plain_snr_db=decibels(sums.power, sums.noise("accumulated")),
                 cosine=sums.cosine,
                 largest_step=None if params is None else sums.largest_error / params.scale,
                 rmse_over_scale=_over_scale(sums, "accumulated"),
@@ -108,13 +107,8 @@ def _weight_range(model: Model, op: Operator) -> tuple[float, float] | None:
     if len(op.inputs) < 2 or op.inputs[1] < 0:
         return None
     tensor = model.main.tensors[op.inputs[1]]
-    codes, quantization = model.data(tensor), tensor.quantization
-    if codes is None or quantization is None or not quantization.scale or not codes.size:
+    codes, quantization, scales = model.data(tensor), tensor.quantization, scales_of(tensor)
+    if codes is None or quantization is None or scales is None or not codes.size:
         return None
-    scale = np.asarray(quantization.scale)
-    if quantization.per_channel:
-        around = [1] * codes.ndim
-        around[quantization.quantized_dimension] = -1
-        scale = scale.reshape(around)
-    real = (codes.astype(np.float64) - (quantization.zero_point or (0,))[0]) * scale
+    real = (codes.astype(np.float64) - (quantization.zero_point or (0,))[0]) * scales
     return float(real.min()), float(real.max())

@@ -76,7 +76,7 @@ def with_moved_weights(twin: Model, model: Model) -> Model:
     places = {op.inputs[_BIASES[op.opcode] - 1] for op in graph.operators if op.opcode in _BIASES}
     for index in sorted(places):
         weights = twin.data(graph.tensors[index])
-        scales = _scales(model.main.tensors[index])
+        scales = scales_of(model.main.tensors[index])
         if weights is None or scales is None:
             continue
         moved = weights + generator.uniform(-0.5, 0.5, weights.shape) * scales
@@ -88,7 +88,7 @@ def with_moved_weights(twin: Model, model: Model) -> Model:
     return replace(twin, subgraphs=(main,), buffers=tuple(buffers))
 
 
-def _scales(tensor: Tensor) -> NDArray[np.float64] | None:
+def scales_of(tensor: Tensor) -> NDArray[np.float64] | None:
     """Return the scales of a constant, in a shape that its values can be multiplied with."""
     quantization = tensor.quantization
     if quantization is None or not quantization.scale:
@@ -142,7 +142,7 @@ def _real_values(
             )
         return None
     codes = np.asarray(model.data(tensor), np.float64)
-    scale = _scales(tensor)
+    scale = scales_of(tensor)
     if scale is None or quantization is None:
         return None if bias_scale is None else np.asarray(codes * bias_scale, np.float32)
     zero_point = np.asarray(quantization.zero_point or 0)

@@ -39,7 +39,7 @@ def _turned(model: Model, number: int) -> Model | None:
         return None
     shape = source_shape(tensor.shape, order)
     if shape == tensor.shape:
-        return None  # nobody could see from its shape whether an array is turned
+        return None  # the shape of an array does not show whether its axes are turned
     edit = Edit(model)
     edit.tensors[index] = replace(tensor, name=f"{tensor.name}/nchw", shape_signature=())
     turned = edit.activation(tensor, tensor.name, shape=shape)

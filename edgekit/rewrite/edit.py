@@ -109,21 +109,13 @@ class Edit:
 
     def rows(self, index: int, start: int, stop: int) -> int:
         """Add rows ``start`` to ``stop`` of a constant, with their scales; return the index."""
-        tensor, values = self.tensors[index], self.data(index)
-        quantization = tensor.quantization
-        if quantization is not None and quantization.per_channel:
-            quantization = replace(
-                quantization,
-                scale=quantization.scale[start:stop],
-                zero_point=quantization.zero_point[start:stop],
-                min=(),
-                max=(),
-            )
-        part = np.asarray(values)[start:stop]
-        return self.constant(f"{tensor.name}/{start}", part, quantization)
+        return self.chosen_rows(index, range(start, stop), str(start))
 
-    def chosen_rows(self, index: int, rows: Sequence[int]) -> int:
-        """Add ``rows`` of a constant in this order, with their scales; return the index."""
+    def chosen_rows(self, index: int, rows: Sequence[int], name: str = "chosen") -> int:
+        """Add ``rows`` of a constant in this order, with their scales; return the index.
+
+        The new tensor has the constant's name, then ``name``.
+        """
         tensor, values = self.tensors[index], np.asarray(self.data(index))
         quantization = tensor.quantization
         if quantization is not None and quantization.per_channel:
@@ -134,7 +126,7 @@ class Edit:
                 min=(),
                 max=(),
             )
-        return self.constant(f"{tensor.name}/chosen", values[list(rows)], quantization)
+        return self.constant(f"{tensor.name}/{name}", values[list(rows)], quantization)
 
     def activation(self, like: Tensor, name: str, **change: Any) -> int:  # noqa: ANN401
         """Add a copy of ``like`` with the fields in ``change`` replaced; return its index."""
