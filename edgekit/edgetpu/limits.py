@@ -22,7 +22,7 @@ _TRANSPOSE_SEEN = (0, 3, 1, 2)
 # Bilinear by two: 128x128x32 was mapped, 512x512x32 refused (google-coral/edgetpu issue 31).
 _BILINEAR_SEEN_MAPPED, _BILINEAR_SEEN_REFUSED = 128 * 128 * 32, 512 * 512 * 32
 _NEAREST_SEEN_MAPPED = 819_200
-_FACTOR_MAPPED, _FACTOR_REFUSED = 2, 15
+_FACTOR_REFUSED = 15
 _MEAN_SEEN_MAPPED, _MEAN_SEEN_REFUSED = 8_192, 32_768
 _SOFTMAX_SEEN_MAPPED = 16_384
 # YOLOv8 at 192x192: 4 sides of 756 boxes, 16 bins each (logs of compiler 16).
@@ -267,7 +267,9 @@ def small_factor(op: Operation) -> Crossed | None:
         return None
     what = f"it resizes {in_y}x{in_x} to {out_y}x{out_x}"
     if max(out_y / max(in_y, 1), out_x / max(in_x, 1)) >= _FACTOR_REFUSED:
-        return _refused(f"{what}; factors of 15 and more are refused to protect precision")
+        return _refused(
+            f"{what}; factors of {_FACTOR_REFUSED} and more are refused to protect precision"
+        )
     if op.option("align_corners") or (out_y, out_x) != (2 * in_y, 2 * in_x):
         return _unknown(
             f"{what}; only equal sizes and factor 2 without align_corners were seen mapped"
