@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 _INTEGERS = ("INT8", "UINT8", "INT16", "INT32", "INT64")
 _ACTIVATIONS = ("INT8", "UINT8", "INT16", "FLOAT32")
-# Operator -> the position of its bias among its inputs; it follows the weights.
+# Operator -> the position of its bias among its inputs. Its weights are input 1.
 _BIASES = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
+_WEIGHTS = 1
 _LIMITED = (*_BIASES, "ADD", "SUB", "MUL")
 _SIX_WITHIN = 0.03
 _SEED = 20210721
@@ -73,7 +74,7 @@ def with_moved_weights(twin: Model, model: Model) -> Model:
     generator = np.random.default_rng(_SEED)
     graph = twin.main
     buffers, tensors = list(twin.buffers), list(graph.tensors)
-    places = {op.inputs[_BIASES[op.opcode] - 1] for op in graph.operators if op.opcode in _BIASES}
+    places = {op.inputs[_WEIGHTS] for op in graph.operators if op.opcode in _BIASES}
     for index in sorted(places):
         weights = twin.data(graph.tensors[index])
         scales = scales_of(model.main.tensors[index])
@@ -120,9 +121,8 @@ def _scales_of_biases(model: Model) -> dict[int, NDArray[np.float64]]:
         place = _BIASES.get(op.opcode)
         if place is None or len(op.inputs) <= place or op.inputs[place] < 0:
             continue
-        weights, source = graph.tensors[op.inputs[1]], graph.tensors[op.inputs[place - 2]]
-        if op.opcode == "TRANSPOSE_CONV":
-            source = graph.tensors[op.inputs[2]]
+        weights = graph.tensors[op.inputs[_WEIGHTS]]
+        source = graph.tensors[op.inputs[2 if op.opcode == "TRANSPOSE_CONV" else 0]]
         if source.scale is not None and weights.quantization is not None:
             found[op.inputs[place]] = source.scale * np.asarray(weights.quantization.scale)
     return found

@@ -14,7 +14,7 @@ import pytest
 import edgekit
 from edgekit.cli.main import main
 from edgekit.debug.samples import pair_inputs
-from edgekit.debug.twin import float_twin
+from edgekit.debug.twin import float_twin, with_moved_weights
 from edgekit.errors import DataError, UnsupportedModelError
 from edgekit.formats.tflite import Model, Quantization, Subgraph, Tensor, write_model
 from tests.rewrite.conftest import Graph
@@ -292,3 +292,28 @@ def test_equal_samples_are_no_other_network(
     np.save(path, np.repeat(one, 4, axis=0))
     result = edgekit.debug(write_model(float_model), write_model(fitted), path)
     assert any("the same answer" in each for each in result.warnings)
+
+
+def test_the_weights_of_a_transposed_convolution_are_moved() -> None:
+    """They are input 1, behind the shape and before the image; its rounding must be explained."""
+    graph = Graph((1, 3, 3, 2))
+    codes = graph.random.integers(1, 128, (4, 2, 2, 2)).astype(np.int8)
+    shape = graph.constant(np.array((1, 6, 6, 4), np.int32))
+    weights = graph.constant(codes, Quantization((0.1,), (0,)))
+    out = graph.tensor((1, 6, 6, 4), 0.3)
+    graph.apply(
+        "TRANSPOSE_CONV",
+        [shape, weights, graph.x],
+        out,
+        {"padding": "VALID", "stride_w": 2, "stride_h": 2, "fused_activation_function": "NONE"},
+        "TransposeConvOptions",
+    )
+    model = graph.model()
+    twin = float_twin(model)
+    moved = with_moved_weights(twin, model)
+    before, after = (each.data(each.main.tensors[weights]) for each in (twin, moved))
+    assert before is not None
+    assert after is not None
+    distance = np.abs(after - before)
+    assert distance.min() > 0
+    assert distance.max() <= 0.05 + 1e-6
