@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _INTEGERS = ("INT8", "UINT8", "INT16", "INT32", "INT64")
-_ACTIVATIONS = ("INT8", "UINT8", "INT16", "FLOAT32")
+_CODES = ("INT8", "UINT8", "INT16")
+_ACTIVATIONS = (*_CODES, "FLOAT32")
 # Operator -> the position of its bias among its inputs. Its weights are input 1.
 _BIASES = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
 _WEIGHTS = 1
@@ -67,6 +68,8 @@ def float_twin(model: Model, *, with_limits: bool = False) -> Model:
 def with_moved_weights(twin: Model, model: Model) -> Model:
     """Move each weight of the twin by a random part of half a step, as rounding does.
 
+    Constant operands of MUL, ADD or PRELU count as weights; a single number is stored exactly.
+
     Args:
         twin: The float twin.
         model: The integer model, which has the steps.
@@ -74,11 +77,12 @@ def with_moved_weights(twin: Model, model: Model) -> Model:
     generator = np.random.default_rng(_SEED)
     graph = twin.main
     buffers, tensors = list(twin.buffers), list(graph.tensors)
-    places = {op.inputs[_WEIGHTS] for op in graph.operators if op.opcode in _BIASES}
+    places = {index for op in graph.operators for index in op.inputs if index >= 0}
     for index in sorted(places):
-        weights = twin.data(graph.tensors[index])
-        scales = scales_of(model.main.tensors[index])
-        if weights is None or scales is None:
+        tensor = model.main.tensors[index]
+        weights, scales = twin.data(graph.tensors[index]), scales_of(tensor)
+        # The steps of biases (int32) are too small to matter.
+        if tensor.dtype not in _CODES or weights is None or weights.size < 2 or scales is None:
             continue
         moved = weights + generator.uniform(-0.5, 0.5, weights.shape) * scales
         # Pruned weights and padding are stored without an error.

@@ -317,3 +317,27 @@ def test_the_weights_of_a_transposed_convolution_are_moved() -> None:
     distance = np.abs(after - before)
     assert distance.min() > 0
     assert distance.max() <= 0.05 + 1e-6
+
+
+def test_rounded_factors_are_no_other_weights(tmp_path: Path) -> None:
+    """MUL with a constant for each channel, as batch normalization leaves it."""
+    graph = Graph((1, 4, 5, 8))
+    graph.tensors[graph.input] = replace(
+        graph.tensors[graph.input], quantization=Quantization((8 / 255,), (0,))
+    )
+    codes = graph.random.integers(-127, 128, 8).astype(np.int8)
+    factors = graph.constant(codes, Quantization((0.01,), (0,)))
+    out = graph.tensor((1, 4, 5, 8), 10 / 255, 0)
+    options = {"fused_activation_function": "NONE"}
+    graph.apply("MUL", [graph.x, factors], out, options, "MulOptions")
+    model = graph.model()
+    twin = float_twin(model)
+    real = (codes + graph.random.uniform(-0.5, 0.5, 8)) * 0.01
+    buffers = list(twin.buffers)
+    place = twin.main.tensors[factors].buffer
+    buffers[place] = np.frombuffer(real.astype("<f4").tobytes(), np.uint8)
+    network = replace(twin, buffers=tuple(buffers))
+    path = tmp_path / "data.npy"
+    np.save(path, graph.random.uniform(-4, 4, (_NUM, 4, 5, 8)).astype(np.float32))
+    result = edgekit.debug(write_model(network), write_model(model), path)
+    assert {each.kind for each in result.causes} == {"rounding"}
