@@ -19,6 +19,8 @@ from edgekit.runtime.agreement import OutputRecord, OutputSums
 Batch = Sequence[NDArray[Any]]
 _HIGHEST_DB = 40.0  # above this an output is as good as float
 _LEAST_GAIN_DB = 0.2
+# Outputs that are good already: a smaller gain is of no use, and depends on the samples.
+_GOOD_DB, _LEAST_GAIN_OF_GOOD_DB = 30.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Trial:
         """Whether the outputs are better on average, and the worst of them is not worse."""
         mine, others = self.scores, other.scores
         gain = (sum(mine) - sum(others)) / len(others)
-        return gain >= _LEAST_GAIN_DB and min(mine) >= min(others) - _LEAST_GAIN_DB
+        least = _LEAST_GAIN_DB if min(others) < _GOOD_DB else _LEAST_GAIN_OF_GOOD_DB
+        return gain >= least and min(mine) >= min(others) - _LEAST_GAIN_DB
 
 
 def try_model(reference: ModelFile, model: ModelFile, batches: Iterable[Batch]) -> Trial:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from edgekit.formats.model_file import ModelFile
-from edgekit.host.convert.improve.trial import try_model
+from edgekit.host.convert.improve.trial import Trial, try_model
 from tests.host.convert.improve.float_graph import FloatGraph
 
 SHAPE = (1, 4, 4, 3)
@@ -26,3 +26,10 @@ def test_equal_outputs_have_no_ratio() -> None:
 
 def test_a_difference_from_an_output_of_zeros_is_not_equality() -> None:
     assert try_model(_network("RELU"), _network("NEG"), NEGATIVE).snr_db == (-math.inf,)
+
+
+def test_what_is_good_already_is_changed_for_a_clear_gain_only() -> None:
+    assert Trial((), (12.3,)).is_better_than(Trial((), (12.0,)))
+    assert not Trial((), (36.3,)).is_better_than(Trial((), (36.0,)))
+    assert Trial((), (36.0,)).is_better_than(Trial((), (32.0,)))
+    assert not Trial((), (20.0, 11.0)).is_better_than(Trial((), (12.0, 12.0)))
