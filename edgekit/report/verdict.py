@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from edgekit.formats.tflite_metadata import IN_EMULATOR
@@ -25,6 +26,7 @@ from edgekit.report.words import (
     share,
 )
 from edgekit.result import Result
+from edgekit.runtime.quality import SNR_LIMITS_DB
 
 # The basis of a number.
 MEASURED, PREDICTED, ESTIMATED, RECORDED = "measured", "predicted", "estimated", "recorded"
@@ -74,10 +76,31 @@ def judge(evidence: Evidence, subject: Subject) -> Verdict:
             "A gate of compare was not met: " + "; ".join(g.text() for g in gates) + "."
         )
     level = _worse(level, answers_level(evaluation, quality))
+    if not evaluation and not quality:
+        words, answers = _error_words(first(evidence, "debug", subject))
+        sentences.append(words)
+        level = _worse(level, answers)
     is_whole = all(number.evidence in {MEASURED, RECORDED} for number in numbers)
     is_ready = level == _GOOD and is_whole and is_settled(evaluation, quality)
     headline = "ready" if is_ready else _HEADLINES[level]
     return Verdict(level, headline, " ".join(text for text in sentences if text), numbers)
+
+
+def _error_words(found: Node) -> tuple[str, str]:
+    """What `debug` says of the outputs, if nothing else was measured: words, and the level."""
+    worst = min(
+        ((each.number("snr_db"), each.text("name")) for each in found.entries("outputs")),
+        key=lambda each: math.inf if each[0] is None else each[0],
+        default=(None, ""),
+    )
+    ratio, name = worst
+    bad, doubtful = SNR_LIMITS_DB
+    if ratio is None or ratio >= doubtful:
+        return "", ""
+    words = (
+        f"The output {name} differs clearly from the float model's: {ratio:.1f} dB about its mean."
+    )
+    return words, _BAD if ratio < bad else _PARTLY
 
 
 def _worse(level: str, answers: str) -> str:

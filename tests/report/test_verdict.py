@@ -132,6 +132,23 @@ def test_a_bad_conversion_alone_makes_the_verdict_bad(tmp_path: Path) -> None:
     assert _verdict(tmp_path, _check(10, 1.0), _conversion(quality)).level == "bad"
 
 
+@pytest.mark.parametrize(("snr_db", "level"), [(20.0, "good"), (10.0, "partly"), (6.0, "bad")])
+def test_an_error_that_debug_measured_is_in_the_headline(
+    snr_db: float, level: str, tmp_path: Path
+) -> None:
+    found = {
+        "schema": "edgekit.debug/1",
+        "model": "m.tflite",
+        "sha256": _SHA,
+        "operators": [],
+        "causes": [],
+        "outputs": [{"name": "Identity", "snr_db": snr_db}],
+    }
+    verdict = _verdict(tmp_path, _check(10, 1.0), found)
+    assert verdict.level == level
+    assert ("The output Identity differs clearly" in verdict.text) == (level != "good")
+
+
 def test_samples_unlike_the_training_data_are_named_in_the_headline(tmp_path: Path) -> None:
     text = "the samples are unlike the data that the network was trained on"
     quality = {
