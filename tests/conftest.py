@@ -135,8 +135,9 @@ PAGE_GROUPS = {
         "docs/guides/compile.md",
         "docs/guides/check.md",
         "docs/guides/evaluate.md",
+        "docs/guides/debug.md",
     ),
-    "convert": ("docs/guides/convert.md", "docs/guides/confirm.md", "docs/guides/debug.md"),
+    "convert": ("docs/guides/convert.md", "docs/guides/confirm.md"),
 }
 
 
