@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edgekit.data import Preprocess
     from edgekit.files import PathLike
     from edgekit.host.convert import NotEdgeTpuModelError
-    from edgekit.host.convert.calibration import Progress
+    from edgekit.progress import Progress
 
     class ConvertKeywords(TypedDict, total=False):
         """The arguments of `edgekit.convert` that `check` passes on."""

@@ -13,6 +13,7 @@ from edgekit.distribution import WHOLE
 from edgekit.errors import InputError, MissingExtraError, UsageError
 from edgekit.extras import HOST_PYTHON
 from edgekit.formats.model_file import ModelFile
+from edgekit.progress import no_progress
 
 if TYPE_CHECKING:
     from typing import Sequence
@@ -76,7 +77,7 @@ def debug(
         ExternalToolError: TensorFlow is needed, but is missing or failed.
     """
     chosen = DebugOptions(preprocess, num_samples, runtime, _name_of(source))
-    report = progress or _silent
+    report = progress or no_progress
     if _is_tflite(source):
         given = sorted(name for name in set(options) - _ALWAYS_GIVEN if options.get(name))
         if given:
@@ -88,7 +89,7 @@ def debug(
     if sys.version_info < HOST_PYTHON:
         raise MissingExtraError(
             "a network must be converted to a float .tflite before it can be compared",
-            where=str(source),
+            where=_name_of(source),
             why="conversion needs TensorFlow and Python 3.10 or later",
             fix=f"run it on a computer with {WHOLE}[host], or give a float .tflite",
         )
@@ -123,7 +124,3 @@ def _name_of(source: Any) -> str:  # noqa: ANN401
     if isinstance(source, (str, Path)):
         return str(source)
     return "" if isinstance(source, (bytes, bytearray, memoryview)) else "FLOAT"
-
-
-def _silent(_done: int, _total: int | None) -> None:
-    pass

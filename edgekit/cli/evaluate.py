@@ -33,8 +33,8 @@ from edgekit.cli.output import JsonOption, emit, measured_on, note, progress, ta
 from edgekit.errors import GateError, UsageError
 
 if TYPE_CHECKING:
-    from edgekit.cli.output import Progress
     from edgekit.evaluate import EvaluateResult
+    from edgekit.progress import Progress
 
 _LISTED = 5
 _MANY = 10_000  # samples of a source of unknown length before a note is printed

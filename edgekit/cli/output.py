@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import Any, Callable, Iterable, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, List, Sequence
 
 import typer
 from typing_extensions import Annotated
 
 from edgekit.cli.streams import discard_stdout, is_quiet, say
 from edgekit.errors import OutputError
+from edgekit.progress import Progress
 from edgekit.result import Result
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else.")
 ]
 Cell = Any  # printed with str()
-Progress = Callable[[int, Optional[int]], None]
 
 
 def emit(result: Result, text: Callable[[], str], *, as_json: bool) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from edgekit.debug.troubles import Place
 from edgekit.debug.twin import float_twin
 from edgekit.errors import DataError, UnsupportedModelError
 from edgekit.formats.model_file import ModelFile, ModelSource, read_model_file
+from edgekit.progress import Progress
 from edgekit.rewrite import apply_rule, sparse
 from edgekit.runtime.interpreters import load_library
 from edgekit.tasks.prepare import prepare
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from edgekit.data import Preprocess
     from edgekit.formats.tflite import Model
     from edgekit.runtime.interpreters import InterpreterLibrary
-
-    Progress = Callable[[int, "int | None"], None]
 
 _CODES = ("INT8", "UINT8", "INT16")
 _MATCHED_ON = 6  # samples

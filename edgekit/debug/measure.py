@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from edgekit.debug.recorder import Recorder, computed_tensors, with_errors, with
 from edgekit.debug.sums import Errors, TensorSums
 from edgekit.debug.twin import is_stored, with_moved_weights
 from edgekit.formats.tflite import NUMPY_DTYPES
+from edgekit.progress import Progress
 from edgekit.quant import QuantParams, dequantize, quantize
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 _EFFECT_S = 60.0  # for the effects on the outputs
 _MOST_EFFECTS = 8  # samples; one inference for each operator and sample
 _LEAST_NOISE = 1e-12  # of the variance: no error
-Progress = Callable[[int, "int | None"], None]
 
 
 @dataclass

@@ -4,8 +4,14 @@
 from __future__ import annotations
 
 from edgekit.edgetpu.operation import Operation, count
+from edgekit.formats.tflite import Model
 
 _LSTM_WEIGHTS = range(1, 9)
+
+
+def model_macs(model: Model) -> int:
+    """Return the multiply-accumulates of one inference of subgraph 0."""
+    return sum(count_macs(Operation(model, index)) for index in range(len(model.main.operators)))
 
 
 def count_macs(op: Operation) -> int:

@@ -37,9 +37,10 @@ from edgekit.evaluate.result_warnings import (
     range_warnings,
 )
 from edgekit.evaluate.tally import Tally
-from edgekit.evaluate.work import Outcome, Plan, Progress, chunk_size, run_all
+from edgekit.evaluate.work import Outcome, Plan, chunk_size, run_all
 from edgekit.files import read_bytes, sha256_hex
 from edgekit.formats.model_file import read_model_file
+from edgekit.progress import Progress
 from edgekit.runtime import RunnerOptions, judge_drift, latency_stats
 from edgekit.runtime.native_output import chatter_logged
 from edgekit.runtime.select import suited_device

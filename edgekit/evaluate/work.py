@@ -14,13 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from edgekit.data import Chunk, Dataset, Unreadable, iter_chunks
 from edgekit.errors import DataError
 from edgekit.evaluate.finite import bad_rows
+from edgekit.progress import Progress
 
 if TYPE_CHECKING:
     from edgekit.data import Batch
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from edgekit.evaluate.judge import Judge
     from edgekit.evaluate.watch import OutputWatch
 
-Progress = Callable[[int, Optional[int]], None]
 # Samples that run one by one first: enough for percentiles, little time for a large data set.
 _TIMED_SAMPLES = 100
 _TIMED_S = 0.15

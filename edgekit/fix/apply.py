@@ -4,20 +4,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Sequence, Union
+from typing import TYPE_CHECKING, Any, Sequence
 
 from edgekit.edgetpu.estimate import estimated_ms
 from edgekit.errors import UnsupportedModelError
 from edgekit.fix.certificate import Certificate
 from edgekit.fix.prove import Prover, Restore, operators_changed
 from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.progress import Progress
 from edgekit.rewrite import Rule, apply_rule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_PASSES = 8  # known models need two; the limit stops rules that undo each other
-Progress = Callable[[int, Union[int, None]], None]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from edgekit import files
 from edgekit.edgetpu.estimate import estimated_ms
 from edgekit.edgetpu.findings import is_float
 from edgekit.errors import UnsupportedModelError
-from edgekit.fix.apply import Fixing, Progress
+from edgekit.fix.apply import Fixing
 from edgekit.fix.certificate import warnings_of
 from edgekit.fix.choose import choose_rules
 from edgekit.fix.mapping import num_mapped
@@ -19,6 +19,7 @@ from edgekit.fix.samples import Samples
 from edgekit.formats.model_file import read_model_file
 from edgekit.formats.tflite import Model, is_compiled, write_model
 from edgekit.formats.tflite_metadata import keep_files
+from edgekit.progress import Progress, no_progress
 from edgekit.rewrite import is_editable
 from edgekit.runtime.interpreters import load_library
 
@@ -85,7 +86,7 @@ def fix(  # noqa: PLR0913 - public: its options are keywords
         num_data=num_samples,
     )
     with Prover(samples, runtime) as prover:
-        job = Fixing(chosen, prover, unproved, progress or _silent)
+        job = Fixing(chosen, prover, unproved, progress or no_progress)
         # This runtime computes such models wrongly, so its results must not reject a rewrite.
         job.trusts_measurements = not _misread(before, load_library(runtime).runtime)
         after = job.run(before)
@@ -188,7 +189,3 @@ def _misread(model: Model, runtime: str) -> bool:
     dense = [op for op in model.main.operators if op.opcode == "FULLY_CONNECTED"]
     weights = [tensors[op.inputs[1]].quantization for op in dense]
     return runtime == "tflite-runtime" and any(each and each.per_channel for each in weights)
-
-
-def _silent(_done: int, _total: int | None) -> None:
-    pass

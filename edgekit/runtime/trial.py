@@ -125,14 +125,14 @@ def spawn_trial(trial: Trial) -> Outcome:
 
 def _is_small(model: Model) -> bool:
     """Whether the model has few operations; False if they cannot be counted (loops, custom)."""
-    from edgekit.edgetpu.macs import count_macs  # noqa: PLC0415 - seldom used
-    from edgekit.edgetpu.operation import Operation  # noqa: PLC0415
+    from edgekit.edgetpu.macs import model_macs  # noqa: PLC0415 - seldom used
 
     graph = model.main
     if len(model.subgraphs) > 1 or any(each.opcode == "CUSTOM" for each in graph.operators):
         return False
-    macs = sum(count_macs(Operation(model, index)) for index in range(len(graph.operators)))
-    return macs + sum(tensor.num_elements for tensor in graph.tensors) <= _FEW_OPERATIONS
+    return (
+        model_macs(model) + sum(tensor.num_elements for tensor in graph.tensors) <= _FEW_OPERATIONS
+    )
 
 
 def _endless(library: InterpreterLibrary) -> UnsupportedModelError:

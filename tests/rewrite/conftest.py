@@ -10,7 +10,9 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgekit.edgetpu.support import judge_operators
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, write_model
+from edgekit.rewrite import Rule, apply_rule
 from edgekit.runtime import Runner
 
 
@@ -202,6 +204,20 @@ def random_inputs(model: Model, count: int = 4) -> list[NDArray[Any]]:
         random.integers(limits.min, limits.max + 1, tensor.shape).astype(limits.dtype)
         for _ in range(count)
     ]
+
+
+def rewritten(model: Model, rule: Rule, *, maps: bool = True) -> Model:
+    """Apply ``rule`` to all that it fits; every output stays equal, and with ``maps`` all maps."""
+    changed = apply_rule(rule, model)
+    assert changed is not None
+    inputs = random_inputs(model)
+    for expected, actual in zip(run(model, inputs), run(changed, inputs)):
+        for left, right in zip(expected, actual):
+            np.testing.assert_array_equal(left, right)
+    assert apply_rule(rule, changed) is None
+    if maps:
+        assert {each.alone for each in judge_operators(changed)} == {"tpu"}
+    return changed
 
 
 def opcodes(model: Model) -> list[str]:

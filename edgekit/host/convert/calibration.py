@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ from edgekit.data.spread import classes_of
 from edgekit.errors import DataError
 from edgekit.evaluate.far_samples import find_far, largest_sizes
 from edgekit.host.convert.clipped import ClippedValues
+from edgekit.progress import Progress
 from edgekit.runtime.quality import DOUBTFUL, Finding
 
-Progress = Callable[[int, int | None], None]
 Arrays = list[NDArray[Any]]
 Range = tuple[float, float]  # lowest and highest value
 # Rounding in a resize filter may exceed the preprocessing's range by this share of its width.

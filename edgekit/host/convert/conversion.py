@@ -27,8 +27,7 @@ from edgekit.data.network_start import (
     wanted_pixels,
 )
 from edgekit.data.random_samples import RANDOM
-from edgekit.edgetpu.macs import count_macs
-from edgekit.edgetpu.operation import Operation
+from edgekit.edgetpu.macs import model_macs
 from edgekit.errors import EdgeKitError, UnsupportedModelError, UsageError
 from edgekit.evaluate.causes import Making
 from edgekit.evaluate.gates import Gates
@@ -37,7 +36,7 @@ from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.formats.tflite import Model, write_model
 from edgekit.host.convert.activations import parse_replacements, with_replacements
 from edgekit.host.convert.blockers import find_blockers
-from edgekit.host.convert.calibration import Calibration, Progress, num_held_out, num_trials
+from edgekit.host.convert.calibration import Calibration, num_held_out, num_trials
 from edgekit.host.convert.child import ConverterChild, Loaded
 from edgekit.host.convert.enforce import enforce, lower_versions, refuse
 from edgekit.host.convert.float_answers import one_sided
@@ -72,6 +71,7 @@ from edgekit.host.convert.trained_ranges import trained_notes, with_trained_rang
 from edgekit.host.convert.training_data import unlike_training
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
 from edgekit.host.convert.way_out import FLOAT_FILE, cut_command
+from edgekit.progress import Progress, no_progress
 from edgekit.rewrite import (
     changes_scale,
     fix_copied_scales,
@@ -204,7 +204,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         options.refuse_unused(file)
         files.refuse_overwriting(output, file.path, data, labels)
         where = _name_of(source)
-        job = _Conversion(file, where, options, data, preprocess, progress or _silent)
+        job = _Conversion(file, where, options, data, preprocess, progress or no_progress)
         job.stop_early = stop_early
         return job.run(Path(output))
 
@@ -490,7 +490,7 @@ class _Conversion:
             lambda: improver.watch(self._batches()),
             with_statistics=not self._options.inputs,
         )
-        samples = calibration.trial_batches(num_trials(_macs(network.model)))
+        samples = calibration.trial_batches(num_trials(model_macs(network.model)))
         made = improver.quantized(calibrated, samples, calibration.same_batches)
         self._improver = improver
         self._notes.extend(improver.notes)
@@ -601,7 +601,7 @@ class _Conversion:
         is_random = dataset.describe().get("kind") == RANDOM
         model = made.model
         making = Making(model, str(output), calibration.count, dataset.num_samples, is_random)
-        macs = _macs(model)
+        macs = model_macs(model)
         batches = calibration.judging_batches(num_held_out(macs))
         labels = calibration.judged_labels
         answers = LabelledAnswers(reference, labels, dataset, self._labels)
@@ -668,11 +668,6 @@ def _other_images(
     }
 
 
-def _macs(model: Model) -> int:
-    operators = range(len(model.main.operators))
-    return sum(count_macs(Operation(model, index)) for index in operators)
-
-
 def _raw_inputs(loaded: Loaded) -> list[RawInput]:
     return [
         RawInput(
@@ -701,7 +696,3 @@ def _name_of(source: Any) -> str:  # noqa: ANN401
 
 def _no_data() -> UsageError:
     return UsageError("the converter needs calibration data", fix="--data DATA")
-
-
-def _silent(_done: int, _total: int | None) -> None:
-    pass

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from edgekit.edgetpu.macs import count_macs
-from edgekit.edgetpu.operation import Operation
+from edgekit.edgetpu.macs import model_macs
 from edgekit.errors import UnsupportedModelError
 from edgekit.fix.apply import Fixing
 from edgekit.fix.certificate import Certificate
@@ -17,6 +16,7 @@ from edgekit.fix.prove import Prover
 from edgekit.fix.samples import Samples
 from edgekit.formats.tflite import Model, Operator, Subgraph, read_model, write_model
 from edgekit.host.convert.outcome import certain_ms
+from edgekit.progress import no_progress
 from edgekit.rewrite import Rule, apply_rule
 
 # The model would have other inputs or outputs than the network.
@@ -105,7 +105,7 @@ class _Rewriting:
         if certificate.identical or certificate.kernels != "reference":
             self._certificates.append(certificate)
             return changed
-        job = Fixing(self._exact, self._prover, unproved=False, progress=_silent)
+        job = Fixing(self._exact, self._prover, unproved=False, progress=no_progress)
         rewritten = job.run(model)
         self._certificates.extend(job.certificates)
         self._notes.extend(
@@ -211,13 +211,8 @@ def _is_better(before: Model, after: Model) -> bool:
 
 
 def _num_samples(model: Model) -> int:
-    macs = sum(count_macs(Operation(model, index)) for index in range(len(model.main.operators)))
-    return min(_MOST_SAMPLES, max(1, _MACS // max(macs, 1)))
+    return min(_MOST_SAMPLES, max(1, _MACS // max(model_macs(model), 1)))
 
 
 def _names(certificates: Sequence[Certificate]) -> set[str]:
     return {each.rule for each in certificates}
-
-
-def _silent(_done: int, _total: int | None) -> None:
-    pass
