@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from scripts import blind_networks_2
-from scripts.blind_parts import Array, Corpus, Network
+from scripts.blind_parts import Array, Corpus, Network, unequal
 
 SEED = 5501
 _Maker = Callable[[Corpus], Iterator[Network]]
@@ -48,7 +48,7 @@ def _with_faults(corpus: Corpus, good: Network) -> Iterator[Network]:
         how = "calibrated on the third with the smallest values"
         yield good.calibrated(f"{name}_weak", how, _smallest)
     for most in (30, 200) if name in _LAYERS else ():
-        change = blind_networks_2.unequal(corpus, most, *_LAYERS[name])
+        change = unequal(corpus, most, *_LAYERS[name])
         yield good.changed(f"{name}_{most}", f"channels scaled by 1 to {most}", change)
 
 

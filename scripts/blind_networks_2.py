@@ -17,6 +17,8 @@ from keras import layers
 from numpy.typing import NDArray
 
 from scripts.blind_parts import (
+    CLASSES,
+    LOGITS,
     NUM_HELD_OUT,
     Array,
     Corpus,
@@ -26,30 +28,15 @@ from scripts.blind_parts import (
     convolution,
     fit,
     spoiled,
-    uneven,
+    unequal,
 )
 
 SEED = 4207
-_LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-_CLASSES = "sparse_categorical_crossentropy"
 
 
 def _relu(x: Any, width: int, name: str | None = None, **options: Any) -> Any:  # noqa: ANN401
     convolve = layers.Conv2D(width, 3, padding="same", activation="relu", name=name, **options)
     return convolve(x)
-
-
-def unequal(
-    corpus: Corpus, most: float, name: str, after: str
-) -> Callable[[dict[str, list[Array]]], None]:
-    """Return a change of weights: scale a layer's channels, and undo it in the next layer."""
-
-    def change(weights: dict[str, list[Array]]) -> None:
-        factors = uneven(corpus.rng, most, weights[name][0].shape[-1])
-        weights[name] = [each * factors for each in weights[name]]
-        weights[after][0] /= factors[:, None]
-
-    return change
 
 
 # -- pictures
@@ -66,7 +53,7 @@ def _separable(corpus: Corpus) -> Iterator[Network]:
         hidden = layers.Conv2D(width, 1, use_bias=False)(hidden)
         hidden = layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.9)(hidden))
     hidden = layers.GlobalAveragePooling2D()(hidden)
-    model = fit(keras.Model(image, layers.Dense(10)(hidden)), x, y, _LOGITS, 5)
+    model = fit(keras.Model(image, layers.Dense(10)(hidden)), x, y, LOGITS, 5)
     task = "10 digits, depthwise, logits"
     good = Network.of("separable", task, model, (x, x_test), Scoring.accuracy(y_test))
     yield good
@@ -99,7 +86,7 @@ def _filters(corpus: Corpus) -> Iterator[Network]:
     hidden = _relu(layers.ReLU()(layers.Add()([hidden, outer])), 24, strides=2)
     hidden = layers.GlobalAveragePooling2D()(_relu(hidden, 24, strides=2))
     model = keras.Model(image, layers.Dense(4, activation="softmax")(hidden))
-    fit(model, x, y, _CLASSES, 8)
+    fit(model, x, y, CLASSES, 8)
     task = "the filter of a photograph, residual"
     good = Network.of("filters", task, model, (x, x_test), Scoring.accuracy(y_test))
     yield good
@@ -170,7 +157,7 @@ def _place(corpus: Corpus) -> Iterator[Network]:
     hidden = convolution(convolution(convolution(image, 8, size=5), 16, 2), 16, 2)
     heat = layers.Conv2D(1, 3, padding="same")(hidden)
     trained = keras.Model(image, layers.Flatten()(heat))
-    fit(trained, x, y, _LOGITS, 5)
+    fit(trained, x, y, LOGITS, 5)
     model, task = keras.Model(image, heat), "the cell of a spot, heat map of logits"
     good = Network.of("place", task, model, (x, x_test), Scoring.accuracy(y_test))
     yield good
@@ -213,7 +200,7 @@ def _mixer(corpus: Corpus) -> Iterator[Network]:
     hidden = layers.Dense(48, activation="relu", name="first")(layers.Flatten()(hidden))
     hidden = layers.Dense(32, activation="relu", name="second")(hidden)
     model = keras.Model(rows, layers.Dense(10, activation="softmax")(hidden))
-    fit(model, patches, y, _CLASSES, 5)
+    fit(model, patches, y, CLASSES, 5)
     samples = (patches, patches_test)
     good = Network.of("mixer", "10 digits, patches", model, samples, Scoring.accuracy(y_test))
     yield good
@@ -446,7 +433,7 @@ def _heart(corpus: Corpus) -> Iterator[Network]:
     large = layers.Conv1DTranspose(12, 2, strides=2, activation="relu")(coarse)
     hidden = step(layers.Concatenate()([fine, large]), 16)
     model = keras.Model(series, layers.Dense(3, activation="softmax")(hidden))
-    fit(model, x, y, _CLASSES, 5)
+    fit(model, x, y, CLASSES, 5)
 
     def iou(out: Outputs) -> float:
         found = out[0].reshape(*y_test.shape, 3).argmax(-1)
@@ -477,7 +464,7 @@ def _compare(corpus: Corpus) -> Iterator[Network]:
     hidden = layers.Dense(24, activation="relu")(hidden)
     inputs = {"picture": picture, "limit": limit}
     model = keras.Model(inputs, layers.Dense(2, activation="softmax")(hidden))
-    fit(model, samples, is_more, _CLASSES, 6)
+    fit(model, samples, is_more, CLASSES, 6)
     task = "whether a digit is larger than a number, two inputs"
     yield Network.of("compare", task, model, (samples, samples_test), Scoring.accuracy(truth))
 

@@ -17,34 +17,24 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from scripts.blind_networks_2 import unequal
 from scripts.blind_parts import (
+    CLASSES,
+    LOGITS,
     NUM_HELD_OUT,
     Array,
     Corpus,
     Network,
     Outputs,
     Scoring,
+    calibrated_on,
+    calibrated_on_few,
     convolution,
     fit,
     spoiled,
+    unequal,
 )
 
 SEED = 9311
-_LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-_CLASSES = "sparse_categorical_crossentropy"
-
-
-def _few(good: Network, number: int) -> Network:
-    name, task = f"{good.name}_{number}", f"{good.task}; calibrated on {number} samples"
-    return replace(good, name=name, task=task, num_samples=number)
-
-
-def _on_other(good: Network, name: str, how: str, samples: NDArray[Any]) -> Network:
-    """Return the same network, calibrated on ``samples``."""
-    return replace(
-        good, name=name, task=f"{good.task}; {how}", calibration={"x": samples.astype(np.float32)}
-    )
 
 
 # -- pictures
@@ -68,15 +58,15 @@ def _paint(corpus: Corpus) -> Iterator[Network]:
         hidden = layers.Concatenate()([hidden, convolution(hidden, 12)])
     hidden = layers.GlobalAveragePooling2D()(convolution(hidden, 48, 2))
     model = keras.Model(image, layers.Dense(30, activation="softmax")(hidden))
-    fit(model, x, y, _CLASSES, 8)
+    fit(model, x, y, CLASSES, 8)
     task = "30 painted digits, densely joined layers"
     good = Network.of("paint", task, model, (x, x_test), Scoring.accuracy(y_test))
     yield good
     yield good.calibrated("paint_bgr", "calibrated on BGR", lambda v: v[..., ::-1])
     yield good.calibrated("paint_unit", "calibrated on pixels of 0..1", lambda v: (v + 1) / 2)
     yield good.calibrated("paint_raw", "calibrated on pixels of 0..255", lambda v: v * 127.5 + 128)
-    yield _on_other(good, "paint_red", "calibrated on one colour", x[(y % 3 == 0)])
-    yield _few(good, 8)
+    yield calibrated_on(good, "paint_red", "calibrated on one colour", x[(y % 3 == 0)])
+    yield calibrated_on_few(good, 8)
 
 
 def _stamp(corpus: Corpus) -> Iterator[Network]:
@@ -92,15 +82,15 @@ def _stamp(corpus: Corpus) -> Iterator[Network]:
         hidden = layers.MaxPooling2D()(hidden)
     hidden = layers.Dense(48, activation="relu")(layers.Flatten()(hidden))
     model = keras.Model(image, layers.Dense(10)(hidden))
-    fit(model, stamped, y, _LOGITS, 8)
+    fit(model, stamped, y, LOGITS, 8)
     task, samples = "digits on photographs, no normalization", (stamped, stamped_test)
     good = Network.of("stamp", task, model, samples, Scoring.accuracy(y_test))
     yield good
-    yield _on_other(good, "stamp_photos", "calibrated on photographs without digits", crops)
-    yield _on_other(good, "stamp_dark", "calibrated on dark photographs", crops * 0.25)
+    yield calibrated_on(good, "stamp_photos", "calibrated on photographs without digits", crops)
+    yield calibrated_on(good, "stamp_dark", "calibrated on dark photographs", crops * 0.25)
     yield good.calibrated("stamp_half", "calibrated at half of the brightness", lambda v: v * 0.5)
     flat = corpus.rng.uniform(0, 1, (300, 1, 1, 3)) + np.zeros((300, 28, 28, 3))
-    yield _on_other(good, "stamp_flat", "calibrated on pictures of one colour", flat)
+    yield calibrated_on(good, "stamp_flat", "calibrated on pictures of one colour", flat)
     yield good.calibrated("stamp_255", "calibrated on pixels of 0..255", lambda v: v * 255)
 
 
@@ -133,7 +123,7 @@ def _parts(corpus: Corpus) -> Iterator[Network]:
     up = layers.Concatenate()([layers.UpSampling2D()(step(up, 16)), fine])
     last = step(step(up, 16, "before"), 16, "after")
     model = keras.Model(image, layers.Conv2D(3, 1, name="logits")(last))
-    fit(model, x, y, _LOGITS, 10)
+    fit(model, x, y, LOGITS, 10)
 
     def iou(out: Outputs) -> float:
         found = out[0].reshape(*y_test.shape, 3).argmax(-1)
@@ -143,7 +133,7 @@ def _parts(corpus: Corpus) -> Iterator[Network]:
     task = "disc and ring, U-Net, logits"
     good = Network.of("parts", task, model, (x, x_test), Scoring.share(iou))
     yield good
-    yield _on_other(
+    yield calibrated_on(
         good,
         "parts_empty",
         "calibrated on pictures without objects",
@@ -159,7 +149,7 @@ def _parts(corpus: Corpus) -> Iterator[Network]:
         weights["logits"][1][0] *= 40
 
     yield good.changed("parts_wide", "one logit 40 times as large", wide)
-    yield _few(good, 4)
+    yield calibrated_on_few(good, 4)
 
 
 def _finder(corpus: Corpus) -> Iterator[Network]:
@@ -214,7 +204,7 @@ def _finder(corpus: Corpus) -> Iterator[Network]:
     yield good
     yield good.calibrated("finder_dim", "calibrated on dim pictures", lambda v: v * 0.3)
     empty = corpus.rng.uniform(0, 0.3, (300, 48, 48, 1))
-    yield _on_other(good, "finder_empty", "calibrated on pictures without digits", empty)
+    yield calibrated_on(good, "finder_empty", "calibrated on pictures without digits", empty)
     below = layers.ReLU()(layers.Rescaling(-1.0, -2.0)(score))
     far = layers.Subtract()([score, layers.Rescaling(150.0)(below)])
     wide = keras.Model(image, [box, far])
@@ -271,7 +261,7 @@ def _joints(corpus: Corpus) -> Iterator[Network]:
     )
     yield good.calibrated("joints_dim", "calibrated at 0.4 of the brightness", lambda v: v * 0.4)
     short = np.abs(y[:, 0] - y[:, 2]) + np.abs(y[:, 1] - y[:, 3]) < 0.3
-    yield _on_other(good, "joints_short", "calibrated on short sticks", x[short])
+    yield calibrated_on(good, "joints_short", "calibrated on short sticks", x[short])
 
 
 def _similar(corpus: Corpus) -> Iterator[Network]:
@@ -282,7 +272,7 @@ def _similar(corpus: Corpus) -> Iterator[Network]:
     features = layers.Dense(16)(layers.Flatten()(hidden))
     directions = layers.Rescaling(8.0)(layers.UnitNormalization()(features))
     trained = keras.Model(image, layers.Dense(10, use_bias=False)(directions))
-    fit(trained, x, y, _LOGITS, 6)
+    fit(trained, x, y, LOGITS, 6)
     model = keras.Model(image, features)
 
     def directed(rows: NDArray[Any]) -> NDArray[Any]:
@@ -299,7 +289,7 @@ def _similar(corpus: Corpus) -> Iterator[Network]:
     task = "16 features of a digit, compared by direction"
     good = Network.of("similar", task, model, (x, x_test), Scoring.accuracy(y_test, right))
     yield good
-    yield _on_other(good, "similar_ones", "calibrated on the digit 1", x[y == 1])
+    yield calibrated_on(good, "similar_ones", "calibrated on the digit 1", x[y == 1])
     yield good.calibrated("similar_inverse", "calibrated on black on white", lambda v: 1 - v)
     yield good.calibrated("similar_255", "calibrated on pixels of 0..255", lambda v: v * 255)
 
@@ -328,7 +318,7 @@ def _years(corpus: Corpus) -> Iterator[Network]:
     yield good
     yield good.calibrated("years_bgr", "calibrated on BGR", lambda v: v[..., ::-1])
     small = y[:, 0] < 1925
-    yield _on_other(good, "years_small", "calibrated on small discs", x[small])
+    yield calibrated_on(good, "years_small", "calibrated on small discs", x[small])
     whole = keras.Model(image, layers.Rescaling(30.0, 1950.0)(trained.output))
     yield Network.of("years_whole", task, whole, samples, Scoring.error(y_test))
 
@@ -361,18 +351,18 @@ def _sounds(corpus: Corpus) -> Iterator[Network]:
     hidden = layers.Conv2D(24, 3, strides=2, activation="relu")(hidden)
     hidden = layers.Dense(32, activation="relu")(layers.Flatten()(hidden))
     model = fit(
-        keras.Model(spectrum, layers.Dense(8, activation="softmax")(hidden)), x, y, _CLASSES, 8
+        keras.Model(spectrum, layers.Dense(8, activation="softmax")(hidden)), x, y, CLASSES, 8
     )
     task = "8 sounds, spectra in dB"
     good = Network.of("sounds", task, model, (x, x_test), Scoring.accuracy(y_test))
     yield good
     yield good.calibrated("sounds_db", "calibrated on dB, not standardized", lambda v: v * 15 - 45)
     noise = 10 * np.log10(corpus.rng.gamma(1, 1e-4, (300, 24, 32, 1)) + 1e-8)
-    yield _on_other(good, "sounds_noise", "calibrated on noise", (noise + 45) / 15)
+    yield calibrated_on(good, "sounds_noise", "calibrated on noise", (noise + 45) / 15)
     yield good.calibrated(
         "sounds_linear", "calibrated on amplitudes of 0..1", lambda v: 10 ** ((v * 15 - 45) / 20)
     )
-    yield _few(good, 5)
+    yield calibrated_on_few(good, 5)
 
 
 def _words(corpus: Corpus) -> Iterator[Network]:
@@ -393,7 +383,7 @@ def _words(corpus: Corpus) -> Iterator[Network]:
     series = keras.Input((24, 10))
     hidden = layers.GRU(24, reset_after=True)(series)
     model = fit(
-        keras.Model(series, layers.Dense(6, activation="softmax")(hidden)), x, y, _CLASSES, 10
+        keras.Model(series, layers.Dense(6, activation="softmax")(hidden)), x, y, CLASSES, 10
     )
     good = Network.of("words", "6 words, GRU", model, (x, x_test), Scoring.accuracy(y_test))
     yield good
@@ -424,9 +414,9 @@ def _demand(corpus: Corpus) -> Iterator[Network]:
     good = Network.of("demand", task, model, (x, x_test), Scoring.error(y_test))
     yield good
     early, _ = make(300, 0.2, 0.6)
-    yield _on_other(good, "demand_early", "calibrated on the early, low part", early)
+    yield calibrated_on(good, "demand_early", "calibrated on the early, low part", early)
     late, _ = make(300, 1.6, 2)
-    yield _on_other(good, "demand_late", "calibrated on the late, high part", late)
+    yield calibrated_on(good, "demand_late", "calibrated on the late, high part", late)
 
 
 def _motion(corpus: Corpus) -> Iterator[Network]:
@@ -453,15 +443,15 @@ def _motion(corpus: Corpus) -> Iterator[Network]:
     hidden = step(series, 16, 2)
     hidden = layers.Add()([hidden, step(step(hidden, 16), 16)])
     hidden = layers.GlobalAveragePooling1D()(step(hidden, 24, 2))
-    model = fit(keras.Model(series, layers.Dense(5)(hidden)), x, y, _LOGITS, 6)
+    model = fit(keras.Model(series, layers.Dense(5)(hidden)), x, y, LOGITS, 6)
     task = "5 motions, three axes, Conv1D"
     good = Network.of("motion", task, model, (x, x_test), Scoring.accuracy(y_test))
     yield good
     yield good.calibrated("motion_g", "calibrated in g instead of m/s2", lambda v: v / 9.81)
     still = np.array([0, 0, 9.81]) + corpus.rng.normal(0, 0.3, (300, 64, 3))
-    yield _on_other(good, "motion_still", "calibrated at rest", still)
-    yield _on_other(good, "motion_one", "calibrated on one motion", x[y == 2])
-    yield _few(good, 6)
+    yield calibrated_on(good, "motion_still", "calibrated at rest", still)
+    yield calibrated_on(good, "motion_one", "calibrated on one motion", x[y == 2])
+    yield calibrated_on_few(good, 6)
 
 
 def _yield(corpus: Corpus) -> Iterator[Network]:
@@ -523,7 +513,7 @@ def _state(corpus: Corpus) -> Iterator[Network]:
     hidden = layers.Dense(48, activation="relu")(layers.Flatten()(hidden))
     kind = layers.Dense(3, activation="softmax", name="kind")(hidden)
     numbers = layers.Dense(2, name="numbers")(hidden)
-    model = fit(keras.Model(series, [kind, numbers]), x, [y, n], [_CLASSES, "mae"], 12)
+    model = fit(keras.Model(series, [kind, numbers]), x, [y, n], [CLASSES, "mae"], 12)
 
     def error(out: Outputs) -> float:
         wrong = np.mean(out[0].reshape(-1, 3).argmax(1) != y_test)
@@ -534,7 +524,7 @@ def _state(corpus: Corpus) -> Iterator[Network]:
     good = Network.of("state", task, model, (x, x_test), scoring)
     yield good
     low = n[:, 1] < 1
-    yield _on_other(good, "state_low", "calibrated on low series", x[low])
+    yield calibrated_on(good, "state_low", "calibrated on low series", x[low])
     joined = keras.Model(series, layers.Concatenate()([kind, layers.Rescaling(400.0)(numbers)]))
 
     def joined_error(out: Outputs) -> float:
@@ -584,7 +574,7 @@ def _fault(corpus: Corpus) -> Iterator[Network]:
     task = "whether a machine is faulty, one probability"
     good = Network.of("fault", task, model, (x, x_test), Scoring.accuracy(y_test, right))
     yield good
-    yield _on_other(good, "fault_sound", "calibrated on sound machines", x[y == 0])
+    yield calibrated_on(good, "fault_sound", "calibrated on sound machines", x[y == 0])
     yield good.calibrated("fault_quiet", "calibrated at 0.3 of the values", lambda v: v * 0.3)
     yield good.changed(
         "fault_rows",

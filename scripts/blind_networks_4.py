@@ -16,33 +16,24 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from scripts.blind_networks_2 import unequal
 from scripts.blind_parts import (
+    CLASSES,
+    LOGITS,
     NUM_HELD_OUT,
     Array,
     Corpus,
     Network,
     Outputs,
     Scoring,
+    calibrated_on,
+    calibrated_on_few,
     convolution,
     fit,
     spoiled,
+    unequal,
 )
 
 SEED = 12043
-_LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-_CLASSES = "sparse_categorical_crossentropy"
-
-
-def _on(good: Network, name: str, how: str, samples: NDArray[Any]) -> Network:
-    """Return the same network, calibrated on ``samples``."""
-    used = {"x": samples.astype(np.float32)}
-    return replace(good, name=name, task=f"{good.task}; {how}", calibration=used)
-
-
-def _few(good: Network, number: int) -> Network:
-    name, task = f"{good.name}_{number}", f"{good.task}; calibrated on {number} samples"
-    return replace(good, name=name, task=task, num_samples=number)
 
 
 def _pair(corpus: Corpus) -> Iterator[Network]:
@@ -61,7 +52,7 @@ def _pair(corpus: Corpus) -> Iterator[Network]:
     left, right = layers.Dense(10, name="left")(hidden), layers.Dense(10, name="right")(hidden)
     model = keras.Model(image, layers.Concatenate()([left, right]))
     trained = keras.Model(image, [left, right])
-    fit(trained, x, [y[:, 0], y[:, 1]], [_LOGITS, _LOGITS], 6)
+    fit(trained, x, [y[:, 0], y[:, 1]], [LOGITS, LOGITS], 6)
 
     def both(out: Outputs) -> float:
         rows = out[0].reshape(-1, 2, 10).argmax(-1)
@@ -127,7 +118,7 @@ def _curve(corpus: Corpus) -> Iterator[Network]:
         unequal(corpus, 60, "first", "second"),
     )
     low = np.abs(y).max(axis=1) < 3
-    yield _on(good, "curve_low", "calibrated on low curves", x[low])
+    yield calibrated_on(good, "curve_low", "calibrated on low curves", x[low])
     yield good.calibrated("curve_spoiled", "one of 200 samples 60 times larger", spoiled)
 
 
@@ -149,12 +140,12 @@ def _beats(corpus: Corpus) -> Iterator[Network]:
     series = keras.Input((30, 8))
     hidden = layers.LSTM(20)(series)
     model = keras.Model(series, layers.Dense(4, activation="softmax")(hidden))
-    fit(model, x, y, _CLASSES, 12, rate=4e-3)
+    fit(model, x, y, CLASSES, 12, rate=4e-3)
     good = Network.of("beats", "4 rhythms, LSTM", model, (x, x_test), Scoring.accuracy(y_test))
     yield good
     yield good.calibrated("beats_linear", "calibrated on powers, no logarithm", np.exp)
-    yield _on(good, "beats_one", "calibrated on one rhythm", x[y == 1])
-    yield _few(good, 6)
+    yield calibrated_on(good, "beats_one", "calibrated on one rhythm", x[y == 1])
+    yield calibrated_on_few(good, 6)
 
 
 def _defect(corpus: Corpus) -> Iterator[Network]:
@@ -238,8 +229,8 @@ def _gauge(corpus: Corpus) -> Iterator[Network]:
         model=keras.Model(image, degrees),
         scoring=replace(scoring, of=joined),
     )
-    yield _on(good, "gauge_rest", "calibrated on hands at rest", x[y[:, 1] > 0.9])
-    yield _few(good, 8)
+    yield calibrated_on(good, "gauge_rest", "calibrated on hands at rest", x[y[:, 1] > 0.9])
+    yield calibrated_on_few(good, 8)
 
 
 def _plant(corpus: Corpus) -> Iterator[Network]:
@@ -311,7 +302,7 @@ def _crowd(corpus: Corpus) -> Iterator[Network]:
         "crowd_unequal", "channels scaled by 1 to 400", unequal(corpus, 400, "wide", "narrow")
     )
     empty = corpus.rng.normal(0.3, 0.07, (300, 32, 32, 1)).clip(0, 1)
-    yield _on(good, "crowd_empty", "calibrated on pictures without dots", empty)
+    yield calibrated_on(good, "crowd_empty", "calibrated on pictures without dots", empty)
     yield good.calibrated("crowd_inverse", "calibrated on inverted pictures", lambda v: 1 - v)
 
 

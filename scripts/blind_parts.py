@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts of the small networks that try the verdict: data, layers, faults, and scores.
 
-`scripts/blind_test.py` converts the networks of `blind_networks` and `blind_networks_2`. Each has a
+`scripts/blind_test.py` converts the networks of `blind_networks` and its successors. Each has a
 score that is computed from the true answers of samples that were not used in training, and some
 are calibrated or changed in a way that harms int8.
 """
@@ -24,6 +24,8 @@ Array = NDArray[np.float32]
 Outputs = Sequence[NDArray[Any]]
 ACCURACY, SHARE, ERROR = "accuracy", "share", "error"
 NUM_HELD_OUT = 600
+LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+CLASSES = "sparse_categorical_crossentropy"
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,31 @@ def with_weights(model: Any, change: Callable[[dict[str, list[Array]]], None]) -
 def uneven(rng: np.random.Generator, most: float, count: int) -> Array:
     """Return factors of 1 to ``most`` for channels, evenly spread in logarithms."""
     return np.exp(rng.uniform(0, np.log(most), count)).astype(np.float32)
+
+
+def unequal(
+    corpus: Corpus, most: float, name: str, after: str
+) -> Callable[[dict[str, list[Array]]], None]:
+    """Return a change of weights: scale a layer's channels, and undo it in the next layer."""
+
+    def change(weights: dict[str, list[Array]]) -> None:
+        factors = uneven(corpus.rng, most, weights[name][0].shape[-1])
+        weights[name] = [each * factors for each in weights[name]]
+        weights[after][0] /= factors[:, None]
+
+    return change
+
+
+def calibrated_on_few(good: Network, number: int) -> Network:
+    """Return the same network, calibrated on ``number`` samples."""
+    name, task = f"{good.name}_{number}", f"{good.task}; calibrated on {number} samples"
+    return replace(good, name=name, task=task, num_samples=number)
+
+
+def calibrated_on(good: Network, name: str, how: str, samples: NDArray[Any]) -> Network:
+    """Return the same network, calibrated on ``samples``."""
+    used = {"x": samples.astype(np.float32)}
+    return replace(good, name=name, task=f"{good.task}; {how}", calibration=used)
 
 
 def made(
