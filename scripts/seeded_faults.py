@@ -294,7 +294,7 @@ contents of narrow memory. "Vocabulary" faults are found by nothing else: the
 level patterns and orders has something that neither the unchanged program nor another program of
 Google's has.
 
-Changes "without effect" are no faults; each was replaced by another one:
+Changes "without effect" do not change what the program computes. Each was replaced by a fault:
 
 - a raised count of a mesh transfer that the program still reaches;
 - a fence that was dropped or changed places with its neighbour, although until the next fences

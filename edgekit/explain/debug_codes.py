@@ -42,7 +42,7 @@ DEBUG_CODES = (
             (
                 "debug.not_finite",
                 "NaN or infinity in the samples or in the float network's answers",
-                "There is no error to measure without a number. Exit status 3.",
+                "An error can only be measured between numbers. Exit status 3.",
                 "Remove such samples; check the network's training and --preprocess.",
             ),
         )
