@@ -96,6 +96,13 @@ class EmulatorBackend:
         planned = {each.operator_index: each for each in like.programs} if like else {}
         self._stages = self._load(model, planned, strict_sync=strict_sync)
         if source is not None and like is None:
+            if source.is_compiled:
+                raise DataError(
+                    "the source is compiled itself",
+                    where=source.path,
+                    why="its program is what is compared",
+                    fix="give the .tflite that was compiled",
+                )
             self.programs = [_compared(each, source) for each in self.programs]
         self._variables = self._initial_state()
         self.load_ms = (time.perf_counter() - start) * 1e3

@@ -65,6 +65,11 @@ def test_a_source_of_another_network_is_refused(int8_path: Path, compiled: Path)
         edgekit.Runner(compiled, "emulator", source=write_model(renamed))
 
 
+def test_a_compiled_source_is_refused(compiled: Path) -> None:
+    with pytest.raises(DataError, match="the source is compiled itself"):
+        edgekit.Runner(compiled, "emulator", source=compiled)
+
+
 def test_a_source_is_for_the_emulator_only(int8_path: Path) -> None:
     with pytest.raises(UsageError, match="in the emulator only"):
         edgekit.Runner(int8_path, "cpu", source=int8_path)
