@@ -24,16 +24,15 @@ from typing import Any
 import numpy as np
 
 from edgekit.chip.arithmetic.scales import multiplier_of
-from edgekit.chip.arithmetic.twin import run_twin
 from edgekit.chip.emulator import EdgeTpu
-from edgekit.chip.emulator.comparison import compare, part_of, random_inputs
-from edgekit.chip.emulator.layers import multipliers_of
+from edgekit.chip.emulator.comparison import Comparison, compare, part_of, random_inputs
 from edgekit.chip.isa import EmulationError
 from edgekit.files import write_text
 from edgekit.formats.darwinn import EdgeTpuOperator, read_packages
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.runtime import Runner
 from scripts.emulator_layers import (
+    Difference,
     Layers,
     against,
     count_layers,
@@ -139,20 +138,10 @@ def _compared(label: str, chip: EdgeTpu, part: Model | None, layers: Layers) -> 
         "yes",
         steps,
         share if matches else "-",
-        _reached(outputs, _twin(part, shaped, multipliers_of(chip))),
+        _of_twin(compared),
         str(fast),
         str(against(outputs, _cpu(part, shaped, "reference"))),
     )
-
-
-def _twin(
-    part: Model, values: dict[str, Any], multipliers: frozenset[np.float32]
-) -> dict[str, Any]:
-    """Return the outputs that the documented arithmetic covers, in the tensors' types."""
-    tensors, made = part.main.tensors, {}
-    for _, index, result in run_twin(part, values, multipliers):
-        made[tensors[index].name] = result ^ np.uint8(0x80 * (tensors[index].dtype == "INT8"))
-    return made
 
 
 def _cpu(part: Model, values: dict[str, Any], kernels: str) -> dict[str, Any]:
@@ -162,12 +151,12 @@ def _cpu(part: Model, values: dict[str, Any], kernels: str) -> dict[str, Any]:
         return dict(zip(names, results, strict=True))
 
 
-def _reached(outputs: dict[str, Any], twin: dict[str, Any]) -> str:
-    """Compare with those outputs for which the arithmetic is documented."""
-    reached = {name: values for name, values in outputs.items() if name in twin}
-    found = str(against(reached, twin))
-    some = reached and len(reached) < len(outputs)
-    return f"{found} ({len(reached)} of {len(outputs)} outputs)" if some else found
+def _of_twin(found: Comparison) -> str:
+    """The outputs for which the arithmetic is documented, compared with it."""
+    equal = found.num_values - found.num_different
+    words = str(Difference(equal, found.num_values, found.largest_difference))
+    some = 0 < found.num_compared < found.num_outputs
+    return f"{words} ({found.num_compared} of {found.num_outputs} outputs)" if some else words
 
 
 def _page(rows: list[Row], layers: Layers, halves: str) -> str:

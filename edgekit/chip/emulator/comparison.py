@@ -10,7 +10,7 @@ import numpy as np
 
 from edgekit.chip.arithmetic.scales import multiplier_of
 from edgekit.chip.arithmetic.twin import run_twin
-from edgekit.chip.emulator.layers import LayerMatch, compare_layers, multipliers_of
+from edgekit.chip.emulator.layers import LayerFinder, LayerMatch, multipliers_of, recorded
 from edgekit.chip.emulator.machine import EdgeTpu
 from edgekit.formats.darwinn import Executable
 from edgekit.formats.tflite import Model
@@ -85,21 +85,13 @@ def compare(chip: EdgeTpu, part: Model, inputs: Mapping[str, NDArray[np.generic]
             program shows that it was compiled from another conversion of the network.
         inputs: See `EdgeTpu.invoke`.
     """
-    multipliers = multipliers_of(chip)
-    tensors = part.main.tensors
-    shaped = {
-        tensor.name: inputs[tensor.name].reshape(tensor.shape)
-        for tensor in (tensors[index] for index in part.main.inputs)
-    }
-    layers = tuple(compare_layers(chip, part, dict(inputs)))
-    outputs = chip.invoke(inputs)
+    recorder, outputs = recorded(chip, inputs)
+    finder = LayerFinder(recorder, part)
     compared = values = different = largest = 0
-    for _, index, result in run_twin(part, shaped, multipliers):
-        tensor = tensors[index]
-        if tensor.name not in outputs:
-            continue
-        raw = outputs[tensor.name]
-        if raw.dtype.itemsize != 1:
+    for number, index, result in run_twin(part, inputs, multipliers_of(chip)):
+        finder.find(number, index, result)
+        raw = outputs.get(part.main.tensors[index].name)
+        if raw is None or raw.dtype.itemsize != 1:
             continue
         wanted = result.reshape(-1).astype(np.int64)
         got = raw.reshape(-1).astype(np.int64) + 128 * (raw.dtype == np.int8)
@@ -108,6 +100,7 @@ def compare(chip: EdgeTpu, part: Model, inputs: Mapping[str, NDArray[np.generic]
         values += got.size
         different += int((distance > 0).sum())
         largest = max(largest, int(distance.max(initial=0)))
+    layers = tuple(finder.matches)
     rescaled = _rescaled(chip, part, layers)
     return Comparison(layers, len(outputs), compared, values, different, largest, rescaled)
 

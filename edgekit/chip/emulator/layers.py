@@ -10,7 +10,7 @@ of it; this does not depend on anything else in the program.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING, Iterator, Mapping
 
 import numpy as np
 
@@ -81,30 +81,48 @@ def multipliers_of(chip: EdgeTpu) -> frozenset[np.float32]:
     return frozenset(step.multiplier for step in chip.plan.steps if isinstance(step, OpStep))
 
 
-def compare_layers(
-    chip: EdgeTpu, source: Model, inputs: dict[str, NDArray[np.generic]]
-) -> list[LayerMatch]:
-    """Run once and find every computed layer of ``source`` among the ops' results."""
+def recorded(
+    chip: EdgeTpu, inputs: Mapping[str, NDArray[np.generic]]
+) -> tuple[Recorder, dict[str, NDArray[np.generic]]]:
+    """Run once; return what the ops stored, and the outputs of `EdgeTpu.invoke`."""
     recorder = Recorder()
     chip.state.observer = recorder
     try:
-        chip.invoke(inputs)
+        return recorder, chip.invoke(inputs)
     finally:
         chip.state.observer = None
-    matches = []
-    starts: dict[int, int] = {}  # tensor -> first group that can contain results from it
-    for index, made, values in run_twin(source, inputs, multipliers_of(chip)):
-        operator = source.main.operators[index]
-        start = max((starts.get(tensor, 0) for tensor in operator.inputs), default=0)
-        if _is_computed(source, operator):
-            found = find_layer(recorder, start, values)
-            pc = recorder.groups[found[0]][0] if found else None
+
+
+class LayerFinder:
+    """Finds the layers of ``source`` among the ops' results, in the order of the source."""
+
+    def __init__(self, recorder: Recorder, source: Model) -> None:
+        self.matches: list[LayerMatch] = []
+        self._recorder, self._source = recorder, source
+        self._starts: dict[int, int] = {}  # tensor -> first group that can contain results from it
+
+    def find(self, index: int, made: int, values: NDArray[np.uint8]) -> None:
+        """Take what `run_twin` yields: an operator, a tensor that it makes, and its values."""
+        operator = self._source.main.operators[index]
+        start = max((self._starts.get(tensor, 0) for tensor in operator.inputs), default=0)
+        if _is_computed(self._source, operator):
+            found = find_layer(self._recorder, start, values)
+            pc = self._recorder.groups[found[0]][0] if found else None
             start = found[0] + 1 if found else start
-            size = int(values.size)
-            name = source.main.tensors[made].name
-            matches.append(LayerMatch(index, name, operator.opcode, size, pc))
-        starts[made] = start
-    return matches
+            name = self._source.main.tensors[made].name
+            self.matches.append(LayerMatch(index, name, operator.opcode, int(values.size), pc))
+        self._starts[made] = start
+
+
+def compare_layers(
+    chip: EdgeTpu, source: Model, inputs: Mapping[str, NDArray[np.generic]]
+) -> list[LayerMatch]:
+    """Run once and find every computed layer of ``source`` among the ops' results."""
+    recorder, _ = recorded(chip, inputs)
+    finder = LayerFinder(recorder, source)
+    for each in run_twin(source, inputs, multipliers_of(chip)):
+        finder.find(*each)
+    return finder.matches
 
 
 def _is_computed(source: Model, operator: Operator) -> bool:
