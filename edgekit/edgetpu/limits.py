@@ -16,9 +16,9 @@ from edgekit.edgetpu.operation import MAPPABLE_RANK, Operation, count, nhwc, squ
 
 TPU, CPU, UNKNOWN = "tpu", "cpu", "unknown"
 _WORD = 4
-_RESHAPE_SEEN_MAPPED, _RESHAPE_SEEN_REFUSED = 98_553, 408_000
-_TRANSPOSE_SEEN_MAPPED, _TRANSPOSE_SEEN_REFUSED = 57_600, 102_400
-_TRANSPOSE_SEEN = (0, 3, 1, 2)
+RESHAPE_SEEN_MAPPED, _RESHAPE_SEEN_REFUSED = 98_553, 408_000
+TRANSPOSE_SEEN_MAPPED, _TRANSPOSE_SEEN_REFUSED = 57_600, 102_400
+TRANSPOSE_SEEN = (0, 3, 1, 2)
 # Bilinear by two: 128x128x32 was mapped, 512x512x32 refused (google-coral/edgetpu issue 31).
 _BILINEAR_SEEN_MAPPED, _BILINEAR_SEEN_REFUSED = 128 * 128 * 32, 512 * 512 * 32
 _NEAREST_SEEN_MAPPED = 819_200
@@ -225,7 +225,7 @@ def small_reshape(op: Operation) -> Crossed | None:
     """It does not change the layout of a large tensor."""
     before, after = op.in_shape, op.out_shape
     elements = count(before)
-    if squeezed(before) == squeezed(after) or elements <= _RESHAPE_SEEN_MAPPED:
+    if squeezed(before) == squeezed(after) or elements <= RESHAPE_SEEN_MAPPED:
         return None
     has_batch = max(len(before), len(after)) > MAPPABLE_RANK
     if not has_batch and elements <= _RESHAPE_SEEN_REFUSED:
@@ -251,9 +251,9 @@ def small_transpose(op: Operation) -> Crossed | None:
         return _refused(
             f"it moves {elements:,} elements; all seen with 102,400 or more were refused"
         )
-    if order != _TRANSPOSE_SEEN:
+    if order != TRANSPOSE_SEEN:
         return _unknown(f"its order is {list(order)}; only [0, 3, 1, 2] was seen mapped")
-    if elements > _TRANSPOSE_SEEN_MAPPED:
+    if elements > TRANSPOSE_SEEN_MAPPED:
         return _unknown(
             f"it moves {elements:,} elements; up to 57,600 were seen mapped, 102,400 refused"
         )

@@ -13,12 +13,12 @@ from typing import Any, Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.edgetpu.operation import MAPPABLE_RANK
 from edgekit.formats.tflite import Operator
 from edgekit.rewrite.axes import moves_memory
 from edgekit.rewrite.edit import Edit, same_quantization
 
 _MOST_VALUES = 1 << 23
-_MAPPABLE_RANK = 3  # dimensions before these must be 1
 _NEVER = ("BATCH_TO_SPACE_ND", "BROADCAST_TO", "DEPTH_TO_SPACE", "SPACE_TO_BATCH_ND")
 Positions = NDArray[np.int64]
 
@@ -71,7 +71,7 @@ def num_unmapped(edit: Edit, operators: tuple[Operator, ...] | list[Operator]) -
 
 def _is_unmapped(edit: Edit, op: Operator) -> bool:
     x, y = edit.tensors[_data(op)], edit.tensors[op.outputs[0]]
-    if any(size > 1 for each in (x, y) for size in each.shape[:-_MAPPABLE_RANK]):
+    if any(size > 1 for each in (x, y) for size in each.shape[:-MAPPABLE_RANK]):
         return True
     if op.opcode == "TRANSPOSE":
         order = np.ravel(np.asarray(edit.data(op.inputs[1])))

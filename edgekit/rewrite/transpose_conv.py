@@ -14,6 +14,7 @@ from typing import Collection
 
 import numpy as np
 
+from edgekit.edgetpu.limits import RESHAPE_SEEN_MAPPED
 from edgekit.formats.tflite import Model, Operator, Quantization
 from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators
@@ -21,8 +22,6 @@ from edgekit.rewrite.rule import Rule
 
 _SHAPE, _FILTER, _X, _BIAS = range(4)
 _HEIGHT, _WIDTH = 1, 2
-# RESHAPEs that spread pixels have been seen mapped up to this size (edgekit.edgetpu.limits).
-_MOST_ELEMENTS = 98_553
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,8 @@ def _axes(edit: Edit, op: Operator) -> tuple[_Axis, _Axis] | None:
     known = all(edit.data(index) is not None for index in constants)
     fused = op.options.get("fused_activation_function", "NONE") != "NONE"
     integer = is_8bit(x) and is_8bit(out) and kernel.dtype == "INT8" == x.dtype
-    if not known or fused or not integer or x.is_dynamic or out.num_elements > _MOST_ELEMENTS:
+    fits = out.num_elements <= RESHAPE_SEEN_MAPPED  # of the RESHAPE that spreads pixels
+    if not known or fused or not integer or x.is_dynamic or not fits:
         return None
     if x.shape[0] != 1 or (kernel.quantization and any(kernel.quantization.zero_point)):
         return None

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgekit.edgetpu.limits import TRANSPOSE_SEEN, TRANSPOSE_SEEN_MAPPED
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
 from edgekit.rewrite.axes import moves_memory
 from edgekit.rewrite.edit import Edit, is_8bit, rewrite_operators
 from edgekit.rewrite.rule import Rule
-
-_SEEN = (0, 3, 1, 2)
-_MOST_ELEMENTS = 57_600  # seen mapped (edgekit.edgetpu.limits)
 
 
 def turn_matrices(model: Model) -> Model | None:
@@ -31,9 +29,9 @@ def _turned(edit: Edit, op: Operator) -> list[Operator]:
     order = tuple(
         int(axis) % len(x.shape) for axis in np.ravel(np.asarray(edit.data(op.inputs[1])))
     )
-    if x.is_dynamic or not is_8bit(x) or not 0 < x.num_elements <= _MOST_ELEMENTS:
+    if x.is_dynamic or not is_8bit(x) or not 0 < x.num_elements <= TRANSPOSE_SEEN_MAPPED:
         return []
-    if order == _SEEN or not moves_memory(y.shape, order):
+    if order == TRANSPOSE_SEEN or not moves_memory(y.shape, order):
         return []
     kept = [axis for axis in order if x.shape[axis] != 1]
     first = kept.index(min(kept))  # the block that was in front comes here
@@ -45,7 +43,7 @@ def _turned(edit: Edit, op: Operator) -> list[Operator]:
     turned = edit.activation(y, f"{y.name}/turned", shape=(1, columns, rows, 1))
     return [
         pieces.reshape(edit, op.inputs[0], matrix),
-        pieces.transpose(edit, matrix, _SEEN, turned),
+        pieces.transpose(edit, matrix, TRANSPOSE_SEEN, turned),
         pieces.reshape(edit, turned, op.outputs[0]),
     ]
 
