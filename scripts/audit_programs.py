@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgekit.chip.codegen import Unsupported, make_program, partition
-from edgekit.chip.codegen.vocabulary import AuditFinding, Kind, Vocabulary, audit
 from edgekit.chip.isa import Instruction, decode
+from edgekit.chip.vocabulary import AuditFinding, Kind, Vocabulary, audit
 from edgekit.errors import EdgeKitError
 from edgekit.files import read_bytes
 from edgekit.formats.darwinn import Package, read_packages

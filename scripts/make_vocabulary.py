@@ -18,12 +18,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.chip.codegen.vocabulary import Entry, count_texts
-from edgekit.chip.codegen.vocabulary.entries import VOCABULARY_FILE, entries_to_document
-from edgekit.chip.codegen.vocabulary.orders import later_of
-from edgekit.chip.codegen.vocabulary.rules import rules_id
-from edgekit.chip.codegen.vocabulary.signature import BETWEEN
 from edgekit.chip.isa import Instruction, decode
+from edgekit.chip.vocabulary import Entry, count_texts
+from edgekit.chip.vocabulary.entries import VOCABULARY_FILE, entries_to_document
+from edgekit.chip.vocabulary.orders import later_of
+from edgekit.chip.vocabulary.rules import rules_id
+from edgekit.chip.vocabulary.signature import BETWEEN
 from edgekit.files import read_bytes, write_text
 from edgekit.formats.darwinn import Executable, read_packages
 from edgekit.formats.tflite import read_model
@@ -263,7 +263,7 @@ programs look like without their numbers. It has three sets.
 - **Orders**: which instruction is issued after which, and which follows which in the queue of one
   unit since the last drain.
 
-`edgekit/chip/codegen/vocabulary/rules.py` lists for every field which bits belong to which set; a
+`edgekit/chip/vocabulary/rules.py` lists for every field which bits belong to which set; a
 field that it does not list belongs to the form with all its bits. The vocabulary contains texts and
 counts, and no bytes of a program. It was made from {programs} different programs in {models} models
 of Google's compilers 1.0 to 16.0: {instructions:,} instructions with {forms} forms,

@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.chip.codegen.vocabulary import Vocabulary, audit, texts_of
 from edgekit.chip.emulator import EdgeTpu
 from edgekit.chip.isa import SyncError
+from edgekit.chip.vocabulary import Vocabulary, audit, texts_of
 from edgekit.errors import EdgeKitError
 from edgekit.files import read_bytes, write_text
 from edgekit.formats.darwinn import Executable, Package, read_packages

@@ -18,7 +18,7 @@ from typing import IO, Callable, ClassVar, Iterator, Mapping, NamedTuple, Sequen
 
 from edgekit import files
 from edgekit.bundle.signing import public_key_of
-from edgekit.chip.codegen.vocabulary import (
+from edgekit.chip.vocabulary import (
     EvidenceReport,
     UserEvidence,
     Vocabulary,
@@ -26,7 +26,7 @@ from edgekit.chip.codegen.vocabulary import (
     read_evidence,
     rules_in,
 )
-from edgekit.chip.codegen.vocabulary.rules import rules_id
+from edgekit.chip.vocabulary.rules import rules_id
 from edgekit.confirm.ladder import Rung, ladder_size, make_rung
 from edgekit.confirm.report import (
     EDGE_TPU,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Iterator, Mapping, Se
 
 import numpy as np
 
-from edgekit.chip.codegen.vocabulary import Vocabulary, texts_of
-from edgekit.chip.codegen.vocabulary.rules import rules_id
 from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.chip.vocabulary import Vocabulary, texts_of
+from edgekit.chip.vocabulary.rules import rules_id
 from edgekit.confirm.recipes import RECIPES, Recipe
 from edgekit.errors import InputError, UsageError
 from edgekit.files import (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 from edgekit import files
-from edgekit.chip.codegen.vocabulary.rules import rules_id
+from edgekit.chip.vocabulary.rules import rules_id
 from edgekit.confirm.device import (
     Outcome,
     Target,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Sequence
 
 from edgekit.chip.codegen import BEHIND_CPU, Partition, Program
-from edgekit.chip.codegen.vocabulary import Audit, Vocabulary, audit, read_evidence
 from edgekit.chip.isa.decode import decode
+from edgekit.chip.vocabulary import Audit, Vocabulary, audit, read_evidence
 from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.edgetpu.rules import SECOND_SUBGRAPH, UNSPECIFIED
 from edgekit.edgetpu.support import judge_operators

@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 import pytest
 
-from edgekit.chip.codegen.vocabulary import EVIDENCE_VARIABLE, UserEvidence, read_evidence
+from edgekit.chip.vocabulary import EVIDENCE_VARIABLE, UserEvidence, read_evidence
 from edgekit.confirm import ConfirmOptions, ConfirmReport, ImportResult, import_reports
 from edgekit.confirm.recipes import RECIPES
 from edgekit.confirm.report import MATCH, MISMATCH, InputRun, report_from

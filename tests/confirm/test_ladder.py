@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgekit.chip.arithmetic.twin import run_twin
-from edgekit.chip.codegen.vocabulary import Vocabulary, texts_of
 from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.chip.vocabulary import Vocabulary, texts_of
 from edgekit.confirm.ladder import INPUT_KINDS, make_rung, make_rungs, rung_inputs
 from edgekit.confirm.recipes import IDENTICAL, RECIPES, SEEN, UNSEEN, Recipe
 from edgekit.formats.darwinn import Executable, read_packages

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Iterable, Mapping, Tuple
 
-from edgekit.chip.codegen.vocabulary.entries import document
+from edgekit.chip.vocabulary.entries import document
 from edgekit.errors import InputError
 from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
 from edgekit.result import Result

@@ -17,10 +17,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Mapping, Tuple
 
-from edgekit.chip.codegen.vocabulary.rules import RECEIVERS, WALKS, rule_of
 from edgekit.chip.isa.decode import Instruction
 from edgekit.chip.isa.memories import NUM_TILES, TILES_PER_ROW
 from edgekit.chip.isa.table import LAYOUTS, Field, Layout
+from edgekit.chip.vocabulary.rules import RECEIVERS, WALKS, rule_of
 
 Form = Tuple[int, int, int]  # opcode, bits of the form, which fields are not 0
 Pattern = Tuple[int, Tuple[str, ...]]  # bits of the level pattern, walks and receivers

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.chip.codegen.vocabulary import (
+from edgekit.chip.isa import Instruction, decode, encode_one
+from edgekit.chip.isa.table import LAYOUTS
+from edgekit.chip.vocabulary import (
     EVIDENCE_VARIABLE,
     Audit,
     AuditFinding,
@@ -26,11 +28,9 @@ from edgekit.chip.codegen.vocabulary import (
     read_evidence,
     texts_of,
 )
-from edgekit.chip.codegen.vocabulary.entries import document
-from edgekit.chip.codegen.vocabulary.rules import rules_id
-from edgekit.chip.codegen.vocabulary.signature import form_of, form_text, pattern_of, tiles_kind
-from edgekit.chip.isa import Instruction, decode, encode_one
-from edgekit.chip.isa.table import LAYOUTS
+from edgekit.chip.vocabulary.entries import document
+from edgekit.chip.vocabulary.rules import rules_id
+from edgekit.chip.vocabulary.signature import form_of, form_text, pattern_of, tiles_kind
 from edgekit.errors import InputError
 from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import read_model

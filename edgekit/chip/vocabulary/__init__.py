@@ -7,7 +7,7 @@ numbers differ. What is outside may still be right, but no one has seen a chip d
 
 from __future__ import annotations
 
-from edgekit.chip.codegen.vocabulary.audit import (
+from edgekit.chip.vocabulary.audit import (
     Audit,
     AuditFinding,
     Kind,
@@ -15,8 +15,8 @@ from edgekit.chip.codegen.vocabulary.audit import (
     count_texts,
     texts_of,
 )
-from edgekit.chip.codegen.vocabulary.entries import Entry, Evidence, Vocabulary
-from edgekit.chip.codegen.vocabulary.evidence import (
+from edgekit.chip.vocabulary.entries import Entry, Evidence, Vocabulary
+from edgekit.chip.vocabulary.evidence import (
     EVIDENCE_VARIABLE,
     EvidenceReport,
     UserEvidence,
@@ -24,7 +24,7 @@ from edgekit.chip.codegen.vocabulary.evidence import (
     read_evidence,
     rules_in,
 )
-from edgekit.chip.codegen.vocabulary.nearest import AuditDifference
+from edgekit.chip.vocabulary.nearest import AuditDifference
 
 __all__ = [
     "EVIDENCE_VARIABLE",

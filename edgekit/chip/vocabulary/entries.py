@@ -14,8 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Iterable, Mapping
 
-from edgekit.chip.codegen.vocabulary.orders import later_of
-from edgekit.chip.codegen.vocabulary.signature import BETWEEN
+from edgekit.chip.vocabulary.orders import later_of
+from edgekit.chip.vocabulary.signature import BETWEEN
 
 VOCABULARY_FILE = Path(__file__).with_name("vocabulary.json")
 

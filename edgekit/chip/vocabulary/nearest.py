@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from edgekit.chip.codegen.vocabulary.entries import Entry, Vocabulary
-from edgekit.chip.codegen.vocabulary.orders import later_of
-from edgekit.chip.codegen.vocabulary.rules import rule_of
-from edgekit.chip.codegen.vocabulary.signature import BETWEEN, parts_of
+from edgekit.chip.vocabulary.entries import Entry, Vocabulary
+from edgekit.chip.vocabulary.orders import later_of
+from edgekit.chip.vocabulary.rules import rule_of
+from edgekit.chip.vocabulary.signature import BETWEEN, parts_of
 from edgekit.result import Result
 
 _UNUSED = "0"

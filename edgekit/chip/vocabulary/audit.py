@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Iterator, Sequence, Tuple
 
-from edgekit.chip.codegen.vocabulary.entries import Entry, Evidence, Vocabulary
-from edgekit.chip.codegen.vocabulary.nearest import AuditDifference, Nearest
-from edgekit.chip.codegen.vocabulary.orders import Order, order_text, orders_of
-from edgekit.chip.codegen.vocabulary.signature import (
+from edgekit.chip.isa.decode import Instruction
+from edgekit.chip.isa.disassemble import text
+from edgekit.chip.vocabulary.entries import Entry, Evidence, Vocabulary
+from edgekit.chip.vocabulary.nearest import AuditDifference, Nearest
+from edgekit.chip.vocabulary.orders import Order, order_text, orders_of
+from edgekit.chip.vocabulary.signature import (
     Form,
     Pattern,
     form_of,
@@ -19,8 +21,6 @@ from edgekit.chip.codegen.vocabulary.signature import (
     full_text,
     pattern_of,
 )
-from edgekit.chip.isa.decode import Instruction
-from edgekit.chip.isa.disassemble import text
 from edgekit.result import Result
 
 
