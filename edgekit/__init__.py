@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from edgekit.building.build import build
     from edgekit.bundle.pack import bundle
     from edgekit.bundle.verify import verify
     from edgekit.checking import check
@@ -43,6 +44,7 @@ __all__ = [
     "Runner",
     "__version__",
     "benchmark",
+    "build",
     "bundle",
     "check",
     "compare",
@@ -72,6 +74,7 @@ _PUBLIC = {
     "EdgeKitError": "edgekit.errors",
     "Runner": "edgekit.runtime",
     "benchmark": "edgekit.evaluate",
+    "build": "edgekit.building",
     "bundle": "edgekit.bundle",
     "check": "edgekit.checking",
     "compare": "edgekit.evaluate",

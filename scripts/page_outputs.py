@@ -37,6 +37,7 @@ PAGES = (
     "README.md",
     "docs/quick-start.md",
     "docs/tutorials/mnist.md",
+    "docs/guides/build.md",
     "docs/guides/convert.md",
     "docs/guides/check.md",
     "docs/guides/compile.md",

@@ -128,6 +128,7 @@ PAGE_GROUPS = {
         "docs/tutorials/photographs.md",
         "README.md",
         "docs/guides/boards.md",
+        "docs/guides/build.md",
         "docs/guides/ci.md",
     ),
     "quick-start": (

@@ -49,6 +49,7 @@ from edgekit.version import __version__
 # In the order of --help; a command is the function of its name in the module of its name.
 COMMANDS = (
     "demo",
+    "build",
     "convert",
     "check",
     "fix",

@@ -103,6 +103,10 @@ class Agreement(Result):
         shares = [each.f1 for each in hits if each is not None and each.reference]
         return min(shares, default=None)
 
+    def json_fields(self) -> dict[str, Any]:
+        """The fields, and ``share``."""
+        return {**super().json_fields(), "share": self.share}
+
 
 class OutputPair:
     """Sums up how far the outputs of two models are apart; not thread-safe."""

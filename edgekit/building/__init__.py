@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way in one command: every step, done again only if something changed."""
+
+from __future__ import annotations
+
+from edgekit.building.build import build
+from edgekit.building.plan import BuildGates
+from edgekit.building.result import BuildResult, BuildStep
+
+__all__ = ["BuildGates", "BuildResult", "BuildStep", "build"]

@@ -1,0 +1,468 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit build``: from a trained network to a bundle and a report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from edgekit import files
+from edgekit.building import words
+from edgekit.building.gates import failures_of
+from edgekit.building.plan import FILE_NAME, BuildGates, BuildPlan, read_plan, refuse_missing
+from edgekit.building.record import Record
+from edgekit.building.result import DONE, KEPT, NOT_DONE, BuildResult, BuildStep
+from edgekit.bundle.pack import bundle
+from edgekit.checking import check
+from edgekit.compiling import compile as compile_models
+from edgekit.debugging import debug
+from edgekit.errors import (
+    DataError,
+    EdgeKitError,
+    ExternalToolError,
+    GateError,
+    InputError,
+    MissingExtraError,
+    UnsupportedModelError,
+    UsageError,
+)
+from edgekit.evaluate import benchmark, evaluate
+from edgekit.fix import fix
+from edgekit.formats.model_file import read_model_file
+from edgekit.host.convert.child import kept_converters
+from edgekit.host.convert.conversion import convert
+from edgekit.host.convert.sources import find_source
+from edgekit.opencompiler.compilers import AUTO, chosen_compiler
+from edgekit.opencompiler.estimate import estimate
+from edgekit.progress import Progress, no_progress
+from edgekit.report.evidence import kind_of
+from edgekit.report.page import report
+from edgekit.result import Result
+from edgekit.version import __version__
+
+_REPORT, _RESULT, _README = "report.html", "build.json", "README.md"
+# What the results depend on beside edgekit, the inputs and the options.
+_LIBRARIES = ("ai-edge-litert", "keras", "numpy", "tensorflow", "tf-keras", "tflite-runtime")
+# How to read a source: options of `convert` that matter to the float model too.
+_OF_SOURCE = (
+    "batch_size",
+    "input_shape",
+    "signature",
+    "inputs",
+    "outputs",
+    "converter_python",
+    "trust_source",
+    "timeout_s",
+)
+_JOURNAL = ".evaluate.journal"
+Document = Mapping[str, Any]  # a result as JSON
+
+
+Starting = Callable[[str], Progress]
+Finished = Callable[[BuildStep], None]
+
+
+def _not_shown(_name: str) -> Progress:
+    return no_progress
+
+
+def _not_told(_step: BuildStep) -> None:
+    """Report nothing: the default."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A step to do."""
+
+    name: str
+    run: Callable[[Progress], Result]
+    reads: Mapping[str, str]  # what it is -> path, or another word such as ``random``
+    options: Mapping[str, Any]  # all that the result depends on beside the files
+    writes: tuple[str, ...] = ()  # files in the folder, beside NAME.json
+    optional: tuple[type[EdgeKitError], ...] = ()  # errors that do not end the build
+
+
+def build(  # noqa: PLR0913 - public: its options are keywords
+    source: files.PathLike,
+    *,
+    data: str | Path | None = None,
+    output: files.PathLike | None = None,
+    eval_data: str | Path | None = None,
+    gates: BuildGates | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    is_forced: bool = False,
+    on_start: Starting = _not_shown,
+    on_step: Finished = _not_told,
+) -> BuildResult:
+    """Go the whole way, from a trained network to a bundle and a report, in one folder.
+
+    The steps are ``float``, ``convert`` (of an integer .tflite: ``fix``), ``check``, ``compile``,
+    ``evaluate`` (against float), ``debug`` (if the int8 model is not good), ``benchmark``,
+    ``estimate``, ``bundle`` and ``report``. A step whose inputs, options and outputs have not
+    changed since it was done is kept: files are compared by their content.
+
+    Args:
+        source: Anything that `convert` takes, a .tflite that is quantized already, or an
+            ``edgekit.toml`` of an earlier build, which contains all the rest.
+        data: Calibration samples: a path or ``package.module:function``. Only a quantized .tflite
+            does not need them.
+        output: The folder; created if missing. By default that of the ``edgekit.toml``.
+        eval_data: Samples to evaluate on, of their own; None uses ``data``.
+        gates: What the result must reach; the result's ``failures`` name those that are not met.
+        options: Step (``convert``, ``compile``, ``evaluate``, ``benchmark``, ``estimate``,
+            ``bundle``) -> keywords of its function.
+        is_forced: Do every step again.
+        on_start: Called with the name of each step that begins; returns where its progress goes.
+        on_step: Called with each finished step.
+
+    Raises:
+        UsageError: Arguments are missing, contradict each other, or no step has such an option.
+        EdgeKitError: As the functions of the steps. The files of finished steps stay, and the next
+            build goes on from there.
+    """
+    if Path(source).suffix == ".toml":
+        if data is not None or eval_data is not None or gates is not None or options:
+            raise UsageError(
+                f"{Path(source).name} contains the data and the options",
+                fix="leave them out, or change them in the file",
+            )
+        plan = read_plan(source)
+        folder = Path(source).parent if output is None else Path(output)
+    else:
+        if output is None:
+            raise UsageError(
+                "a folder for the results is needed",
+                fix="edgekit build SOURCE --data DATA -o FOLDER",
+            )
+        plan = BuildPlan(
+            source=str(source),
+            data=None if data is None else str(data),
+            eval_data=None if eval_data is None else str(eval_data),
+            gates=gates or BuildGates(),
+            **{name: dict(each) for name, each in (options or {}).items()},
+        )
+        folder = Path(output)
+    return _run_plan(plan, folder, is_forced=is_forced, on_start=on_start, on_step=on_step)
+
+
+def _run_plan(
+    plan: BuildPlan,
+    folder: Path,
+    *,
+    is_forced: bool,
+    on_start: Starting,
+    on_step: Finished,
+) -> BuildResult:
+    """Do every step of ``plan`` whose inputs, options or outputs changed since it was done."""
+    return _Build(plan, folder, is_forced, on_start, on_step).run()
+
+
+class _Build:
+    """The state of one build."""
+
+    def __init__(
+        self,
+        plan: BuildPlan,
+        folder: Path,
+        is_forced: bool,
+        on_start: Starting,
+        on_step: Finished,
+    ) -> None:
+        self._plan, self._folder, self._is_forced = plan, folder, is_forced
+        self._on_start, self._on_step = on_start, on_step
+        self._steps: list[BuildStep] = []
+        self._documents: dict[str, Document] = {}
+        name = Path(os.path.normpath(plan.source)).stem or "model"
+        self._float, self._model = f"{name}_float.tflite", f"{name}.tflite"
+        self._compiled, self._bundle = f"{name}_edgetpu.tflite", f"{name}.edgekit"
+        self._record = Record(folder)
+        self._journal = folder / _JOURNAL  # of an evaluation that was interrupted
+
+    def run(self) -> BuildResult:
+        """Do all steps."""
+        start = time.monotonic()
+        plan, folder = self._plan, self._folder
+        find_source(plan.source)  # a missing file is an error before anything is written
+        for data in filter(None, (plan.data, plan.eval_data)):
+            refuse_missing(data)
+        files.make_folder(folder)
+        given = (plan.source, plan.data, plan.eval_data, plan.convert.get("labels"))
+        files.refuse_overwriting(folder / _RESULT, *given)
+        files.write_text(folder / FILE_NAME, plan.to_toml(folder))
+        with kept_converters():
+            reference = self._make_model()
+        model = self._path(self._model)
+        self._do(self._checked(model))
+        compiled = self._compile(model)
+        self._measure(model, compiled, reference)
+        self._do(self._estimated(compiled or model))
+        self._do(self._bundled(model, compiled))
+        self._record.keep_only([*(s.name for s in self._steps if s.status != NOT_DONE), "report"])
+        files.write_text(folder / _README, words.readme(Path(plan.source).name, self._steps))
+        self._do(self._reported(model))
+        result = BuildResult(
+            folder=str(folder),
+            source=plan.source,
+            steps=tuple(self._steps),
+            failures=tuple(failures_of(plan.gates, self._documents)),
+            warnings=tuple(self._warnings()),
+            time_s=time.monotonic() - start,
+        )
+        files.write_text(folder / _RESULT, result.to_json())
+        return result
+
+    def _make_model(self) -> str | None:
+        """Write the int8 model; return the float one to compare it with, None if there is none."""
+        source, options = self._plan.source, dict(self._plan.convert)
+        kind = find_source(source).kind
+        if kind == "tflite" and kind_of(read_model_file(source).model) != "real":
+            self._do(
+                _Work(
+                    "fix",
+                    lambda progress: fix(source, self._path(self._model), progress=progress),
+                    reads={"source": source},
+                    options={},
+                    writes=(self._model,),
+                )
+            )
+            return None
+        data = self._plan.data
+        if data is None:
+            raise UsageError(
+                "calibration data are needed to convert a network",
+                fix="edgekit build SOURCE --data DATA -o FOLDER",
+            )
+        labels = options.get("labels")
+        reads = {"source": source, **({"labels": labels} if isinstance(labels, str) else {})}
+        reference = source if kind == "tflite" else self._path(self._float)
+        if kind != "tflite":
+            of_source = {name: options[name] for name in _OF_SOURCE if name in options}
+            self._do(
+                _Work(
+                    "float",
+                    lambda progress: convert(
+                        source,
+                        output=reference,
+                        mode="float",
+                        progress=progress,
+                        **of_source,
+                    ),
+                    reads={"source": source},
+                    options=of_source,
+                    writes=(self._float,),
+                )
+            )
+        self._do(
+            _Work(
+                "convert",
+                lambda progress: convert(
+                    source,
+                    data=data,
+                    output=self._path(self._model),
+                    progress=progress,
+                    **options,
+                ),
+                reads={**reads, "data": data},
+                options=options,
+                writes=(self._model,),
+            )
+        )
+        return reference
+
+    def _checked(self, model: str) -> _Work:
+        return _Work("check", lambda _progress: check(model), reads={"model": model}, options={})
+
+    def _compile(self, model: str) -> str | None:
+        """Return the compiled model; None if no compiler here takes the model."""
+        options = {"compiler": AUTO, **self._plan.compile}
+        compiler = chosen_compiler(str(options["compiler"]))
+        done = self._do(
+            _Work(
+                "compile",
+                lambda _progress: compile_models([model], out_dir=self._folder, **options),
+                reads={"model": model},
+                options={**options, "chosen": compiler},
+                writes=(self._compiled,),
+                optional=(InputError, ExternalToolError, GateError),
+            )
+        )
+        return None if done is None else self._path(self._compiled)
+
+    def _measure(self, model: str, compiled: str | None, reference: str | None) -> None:
+        """Evaluate and benchmark the model; find where it loses accuracy, if it does."""
+        plan = self._plan
+        on_device = compiled or model
+        data = plan.eval_data or plan.data
+        options = dict(plan.evaluate)
+        self._benchmark(on_device if plan.benchmark.get("device", "cpu") != "cpu" else model)
+        if data is None:
+            no_data = BuildStep("evaluate", NOT_DONE, "no data were given", 0.0, (), "--eval DATA")
+            self._finished(no_data, None)
+            return
+        evaluated = model if options.get("device", "cpu") == "cpu" else on_device
+        reads = {"model": evaluated, "data": data}
+        if reference is not None:
+            reads["against"] = reference
+        evaluation = self._do(
+            _Work(
+                "evaluate",
+                lambda progress: evaluate(
+                    evaluated,
+                    data,
+                    against=reference,
+                    progress=progress,
+                    journal=self._journal,
+                    resume=True,
+                    **options,
+                ),
+                reads=reads,
+                options=options,
+                # Calibration data need no labels, and may have no end.
+                optional=() if plan.eval_data else (DataError, UnsupportedModelError),
+            )
+        )
+        self._journal.unlink(missing_ok=True)
+        if reference is not None and words.verdict(evaluation, self._documents) in words.NOT_GOOD:
+            self._do(
+                _Work(
+                    "debug",
+                    lambda progress: debug(reference, model, data, progress=progress),
+                    reads={**reads, "model": model},
+                    options={},
+                    optional=(DataError, UnsupportedModelError),
+                )
+            )
+
+    def _benchmark(self, model: str) -> None:
+        options = dict(self._plan.benchmark)
+        self._do(
+            _Work(
+                "benchmark",
+                lambda _progress: benchmark(model, **options),
+                reads={"model": model},
+                options={**options, "machine": platform.platform(), "node": platform.node()},
+            )
+        )
+
+    def _estimated(self, model: str) -> _Work:
+        options = dict(self._plan.estimate)
+        return _Work(
+            "estimate",
+            lambda _progress: estimate(model, **options),
+            reads={"model": model},
+            options=options,
+            optional=(InputError,),
+        )
+
+    def _bundled(self, model: str, compiled: str | None) -> _Work:
+        options = {"compiled": compiled, **self._plan.bundle}
+        measured = [
+            self._path(f"{name}.json") for name in ("evaluate", "benchmark") if self._has(name)
+        ]
+        reads = {"model": model, **{f"result {i}": path for i, path in enumerate(measured)}}
+        if compiled is not None:
+            reads["compiled"] = compiled
+        reads.update({name: options[name] for name in ("labels", "licence") if name in options})
+        return _Work(
+            "bundle",
+            lambda _progress: bundle(
+                model, output=self._path(self._bundle), metrics=measured, **options
+            ),
+            reads=reads,
+            options=options,
+            writes=(self._bundle,),
+        )
+
+    def _reported(self, model: str) -> _Work:
+        documents = {step.name: self._path(f"{step.name}.json") for step in self._steps}
+        return _Work(
+            "report",
+            lambda _progress: report(self._folder, self._path(_REPORT), model=Path(model).name),
+            reads={name: path for name, path in documents.items() if self._has(name)},
+            options={},
+            writes=(_REPORT,),
+            optional=(MissingExtraError,),
+        )
+
+    def _do(self, work: _Work) -> Document | None:
+        """Do a step unless it was done already; return its result, None if it cannot be done."""
+        key = self._key(work)
+        document = self._folder / f"{work.name}.json"
+        kept = None if self._is_forced else self._record.kept(work.name, key)
+        outputs = (document.name, *work.writes)
+        if kept is not None:
+            result = json.loads(document.read_bytes())
+            says = words.of_step(work.name, result)
+            return self._finished(BuildStep(work.name, KEPT, says, kept.time_s, outputs), result)
+        if not self._record.begin(work.name, key):
+            self._journal.unlink(missing_ok=True)
+        start = time.monotonic()
+        try:
+            made = work.run(self._on_start(work.name))
+        except work.optional as error:
+            took = time.monotonic() - start
+            step = BuildStep(work.name, NOT_DONE, error.what, took, (), error.fix)
+            return self._finished(step, None)
+        files.write_text(document, made.to_json())
+        took = time.monotonic() - start
+        self._record.finish(work.name, key, outputs, took)
+        result = json.loads(document.read_bytes())
+        says = words.of_step(work.name, result)
+        return self._finished(BuildStep(work.name, DONE, says, took, outputs), result)
+
+    def _finished(self, step: BuildStep, document: Document | None) -> Document | None:
+        self._steps.append(step)
+        if document is not None:
+            self._documents[step.name] = document
+        self._on_step(step)
+        return document
+
+    def _key(self, work: _Work) -> str:
+        """Return a hash of everything that the step's result depends on."""
+        prints = self._record.fingerprints
+        hashes = {
+            name: prints.of_data(path) if name == "data" else prints.of(path)
+            for name, path in work.reads.items()
+        }
+        # The samples of a function may be others the next time.
+        is_known = all(
+            digest is not None or path == "random"
+            for digest, path in zip(hashes.values(), work.reads.values(), strict=True)
+        )
+        depends = {
+            "step": work.name,
+            "reads": [[name, path, hashes[name]] for name, path in work.reads.items()],
+            "options": dict(work.options),
+            "versions": _versions(),
+            "again": "" if is_known else time.time_ns(),
+        }
+        return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+    def _warnings(self) -> Sequence[str]:
+        """The warnings of all results, each once."""
+        found = [text for each in self._documents.values() for text in each.get("warnings", ())]
+        return list(dict.fromkeys(found))
+
+    def _has(self, name: str) -> bool:
+        return name in self._documents
+
+    def _path(self, name: str) -> str:
+        return str(self._folder / name)
+
+
+def _versions() -> dict[str, str]:
+    """The versions of edgekit and of the installed libraries that results depend on."""
+    found = {"edgekit": __version__}
+    for name in _LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
