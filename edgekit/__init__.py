@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from edgekit.formats.tflite import read_model
     from edgekit.host.convert.conversion import convert
     from edgekit.host.demo import demo
+    from edgekit.host.tune.tune import tune
     from edgekit.inspect.inspect import inspect
     from edgekit.opencompiler.estimate import estimate
     from edgekit.report.page import report
@@ -67,6 +68,7 @@ __all__ = [
     "report",
     "run",
     "split",
+    "tune",
     "verify",
 ]
 
@@ -97,6 +99,7 @@ _PUBLIC = {
     "report": "edgekit.report.page",
     "run": "edgekit.evaluate",
     "split": "edgekit.fix",
+    "tune": "edgekit.host.tune",
     "verify": "edgekit.bundle",
 }
 

@@ -25,7 +25,7 @@ are loaded on first use, so that `import edgekit` is fast. Each raises an
 frozen dataclass with `to_dict()` and `to_json()`: see the [JSON reference](json.md).
 """
 _GROUPS = {
-    "From a network to a model": ("convert", "check", "fix", "split", "compile"),
+    "From a network to a model": ("convert", "tune", "check", "fix", "split", "compile"),
     "Look inside": ("explain", "inspect", "estimate", "disasm", "emulate", "confirm"),
     "Run and measure": ("Runner", "run", "evaluate", "debug", "compare", "benchmark", "report"),
     "Bring it to devices": ("doctor", "bundle", "verify", "deploy"),

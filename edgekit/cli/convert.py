@@ -148,6 +148,14 @@ RangesOption = Annotated[
         "them), or mse (least square error) or percentile:99.99, which cut off rare values.",
     ),
 ]
+RecipeOption = Annotated[
+    Optional[Path],
+    typer.Option(
+        metavar="FILE",
+        help="A recipe of edgekit tune: it states the number of samples, --ranges, --clip-logits, "
+        "--replace-activations and the changes before quantization.",
+    ),
+]
 TimeoutOption = Annotated[
     Optional[float],
     typer.Option(metavar="SECONDS", min=0.001, help="Stop with an error after this many seconds."),
@@ -177,6 +185,7 @@ def convert(
     plain: PlainOption = False,
     clip_logits: ClipLogitsOption = False,
     ranges: RangesOption = "minmax",
+    recipe: RecipeOption = None,
     timeout_sec: TimeoutOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -194,8 +203,8 @@ def convert(
             batch_size=batch_size,
             input_shape=input_shape,
             signature=signature,
-            inputs=_words(inputs),
-            outputs=_words(outputs),
+            inputs=words(inputs),
+            outputs=words(outputs),
             io=io,
             mode=mode,
             converter_python=converter_python,
@@ -209,6 +218,7 @@ def convert(
             plain=plain,
             clip_logits=clip_logits,
             ranges=ranges,
+            recipe=recipe,
             progress=on_progress,
         )
     warn(result.warnings)
@@ -316,7 +326,7 @@ def _shortened(labels: Sequence[str]) -> str:
     return shown + (f" and {rest} more" if rest > 0 else "")
 
 
-def _words(values: Sequence[str] | None) -> list[str] | None:
+def words(values: Sequence[str] | None) -> list[str] | None:
     """Return the names of a repeated option; each value may be several, with commas."""
     if not values:
         return None

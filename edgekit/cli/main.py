@@ -64,6 +64,7 @@ COMMANDS = (
     "run",
     "evaluate",
     "debug",
+    "tune",
     "compare",
     "benchmark",
     "report",

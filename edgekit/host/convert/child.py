@@ -133,8 +133,11 @@ def kept_converters() -> Iterator[None]:
 
     TensorFlow is imported once instead of for each conversion, which takes about four seconds.
     ``peak_rss_bytes`` is then the peak of all conversions so far, and the process has the
-    environment variables of the first one.
+    environment variables of the first one. A block inside another one uses the outer's process.
     """
+    if _active.get() is not None:
+        yield
+        return
     converters = Converters()
     try:
         with converters.used():

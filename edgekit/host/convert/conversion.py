@@ -56,6 +56,7 @@ from edgekit.host.convert.labelled import (
 )
 from edgekit.host.convert.options import CALIBRATED, MODES, ConvertOptions, shape_words
 from edgekit.host.convert.outcome import outcome_of
+from edgekit.host.convert.recipe import Recipe
 from edgekit.host.convert.result import ConvertResult, endpoints
 from edgekit.host.convert.rewriting import Rewritten, apply_rewrites
 from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_shapes
@@ -117,6 +118,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
     plain: bool = False,
     clip_logits: bool = False,
     ranges: str = "minmax",
+    recipe: Recipe | files.PathLike | None = None,
 ) -> ConvertResult:
     """Convert a network to an integer-only .tflite that the Edge TPU compiler can read.
 
@@ -164,6 +166,8 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         clip_logits: Limit scores (logits) far beyond -16 to 16 to that range.
         ranges: How the ranges of tensors come from the values on the samples: ``minmax``, ``mse``,
             or ``percentile:P``, such as ``percentile:99.99``.
+        recipe: A recipe of `tune`, or its file: it states ``num_samples``, ``replace_activations``,
+            ``clip_logits``, ``ranges``, and which improvements to apply.
 
     Raises:
         GateError: ``min_agreement`` or ``min_snr_db`` is not met; nothing is written.
@@ -193,6 +197,8 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         clip_logits=clip_logits,
         ranges=ranges,
     )
+    if recipe is not None:
+        options = options.with_recipe(recipe)
     if isinstance(labels, (str, Path)):
         read_labels(labels)  # report an unreadable file before the long steps
     if data is None and mode in CALIBRATED:
@@ -552,7 +558,7 @@ class _Conversion:
 
     def _separated(self, made: ModelFile) -> ModelFile:
         """Give boxes and scores that are joined in an output outputs and scales of their own."""
-        wanted = self._options.choice.tries and self._options.fix
+        wanted = self._options.choice.wants("outputs") and self._options.fix
         separated = separate_outputs(made.model) if wanted else None
         if separated is None:
             return made

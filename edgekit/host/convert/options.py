@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgekit import files
@@ -16,6 +16,7 @@ from edgekit.host.convert.activations import parse_replacements
 from edgekit.host.convert.enforce import IO_TYPES
 from edgekit.host.convert.improve.improve import Choice
 from edgekit.host.convert.improve.range_rules import MIN_MAX, RangeRule
+from edgekit.host.convert.recipe import Recipe, read_recipe
 from edgekit.host.convert.sources import SOURCE_KINDS, SourceFile
 from edgekit.host.convert.way_out import FLOAT_FILE
 
@@ -61,6 +62,7 @@ class ConvertOptions:
     plain: bool = False
     clip_logits: bool = False
     ranges: str = MIN_MAX
+    recipe: Recipe | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (("--mode", self.mode, MODES), ("--io", self.io, IO_TYPES)):
@@ -112,15 +114,48 @@ class ConvertOptions:
                 fix="leave --io out, or use --mode int8",
             )
 
+    def with_recipe(self, recipe: Recipe | files.PathLike) -> ConvertOptions:
+        """Return these options with the choices of ``recipe``.
+
+        Raises:
+            UsageError: An option that is set states what the recipe states too.
+            InputError: The file cannot be read, or is not a recipe.
+        """
+        if self.mode != "int8":
+            raise UsageError(f"--recipe has no effect in --mode {self.mode}", fix="use --mode int8")
+        given = [name for name, is_set in self._of_recipes() if is_set]
+        if given:
+            raise UsageError(
+                f"{given[0]} and --recipe contradict each other",
+                why="a recipe states it",
+                fix=f"leave {given[0]} out, or change the recipe's file",
+            )
+        found = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
+        replaced = found.replace_activations or None
+        return replace(
+            self, recipe=found, num_samples=found.num_samples, replace_activations=replaced
+        )
+
+    def _of_recipes(self) -> Iterator[tuple[str, bool]]:
+        """Yield the options that a recipe states, and whether they are set."""
+        yield "--num-samples", self.num_samples != _NUM_SAMPLES
+        yield "--replace-activations", self.replace_activations is not None
+        yield "--plain", self.plain
+        yield "--clip-logits", self.clip_logits
+        yield "--ranges", self.ranges != MIN_MAX
+
     @property
     def choice(self) -> Choice:
         """What to do with the network before quantization."""
-        return Choice(not self.plain, self.clip_logits, RangeRule.parse(self.ranges))
+        if self.recipe is not None:
+            return self.recipe.choice
+        improvements = () if self.plain else None
+        return Choice(improvements, self.clip_logits, RangeRule.parse(self.ranges))
 
     @property
     def improves(self) -> bool:
         """Whether something is done with the network before quantization."""
-        return self.mode == "int8" and self.choice != Choice(tries=False)
+        return self.mode == "int8" and replace(self.choice, is_tuned=False) != Choice(())
 
     def refuse_unused(self, source: SourceFile) -> None:
         """Refuse options that have no effect on this kind of ``source``.
@@ -195,7 +230,8 @@ class ConvertOptions:
             outputs=",".join(self.outputs) or None,
             converter_python=self.converter_python,
             trust_source=self.trust_source,
-            replace_activations=self.replace_activations,
+            replace_activations=None if self.recipe else self.replace_activations,
+            recipe=str(self.recipe) if self.recipe else None,
             labels=self.labels,
             plain=self.plain,
             clip_logits=self.clip_logits,

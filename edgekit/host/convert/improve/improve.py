@@ -31,6 +31,8 @@ _LEAST_PROOF_DB = 100.0  # rounding in float32 alone leaves about 120 to 130 dB
 _PROVED_ON = 8  # samples
 
 Quantize = Callable[[bytes], bytes]
+# The changes with which a float network's answers stay the same, in the order of their application.
+IMPROVEMENTS = ("fold", "equalize", "dense", "flat", "outputs")
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,17 @@ class Improvement(Result):
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user chose, besides the improvements that are tried."""
+    """What to do with a network before quantization."""
 
-    tries: bool = True  # whether to try improvements; false: only what the fields below request
+    # Of `IMPROVEMENTS` those to apply; None tries all, and applies each that makes it better.
+    improvements: tuple[str, ...] | None = None
     clip_logits: bool = False
     ranges: RangeRule = field(default_factory=RangeRule)
+    is_tuned: bool = False  # `tune` chose it: it needs no advice
+
+    def wants(self, name: str) -> bool:
+        """Whether to try or to apply the improvement ``name``."""
+        return self.improvements is None or name in self.improvements
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,9 @@ class Improver:
         self._reference = network  # what the integer model is to equal
         self.applied: list[Improvement] = []
         self.notes: list[str] = []
-        self.calibrated = self._folded() if choice.tries else network  # what to calibrate
+        self.calibrated = self._folded() if choice.wants("fold") else network  # what to calibrate
         self._channels = find_channels(self.calibrated.model)
-        free = self._channels.free() if choice.tries else []
+        free = self._channels.free() if choice.wants("equalize") else []
         self._observer = Observer(self.calibrated.model, free)
 
     def _folded(self) -> ModelFile:
@@ -135,10 +143,8 @@ class Improver:
 
     def _changes(self) -> Iterator[tuple[str, Callable[[Model], tuple[Model, str] | None]]]:
         """Yield the changes to try; equalization is first, as it needs the first tensor indices."""
-        if self._choice.tries:
-            yield "equalize", self._equalized
-            yield "dense", _convolved
-            yield "flat", _narrowed
+        changes = (("equalize", self._equalized), ("dense", _convolved), ("flat", _narrowed))
+        return (each for each in changes if self._choice.wants(each[0]))
 
     def _made(self, model: Model) -> _Made:
         return _Made(model, self._quantize(write_model(model)))
@@ -152,7 +158,7 @@ class Improver:
     def _better(
         self, best: _Made, name: str, change: Callable[[Model], tuple[Model, str] | None]
     ) -> _Made:
-        """Return ``best`` with a change if that is better, else ``best``."""
+        """Return ``best`` with a change if that is better or requested, else ``best``."""
         changed = change(best.model)
         if changed is None:
             return best
@@ -162,7 +168,7 @@ class Improver:
             return best
         before, made = self._trial(best), self._made(model)
         after = self._trial(made)
-        if not after.is_better_than(before):
+        if self._choice.improvements is None and not after.is_better_than(before):
             return best
         self._apply(name, text, before, after, exact=True, proof=proof)
         return made
@@ -199,7 +205,7 @@ class Improver:
     def _clipped(self, model: Model) -> Model:
         wide = wide_outputs(self._network, self._samples)
         if not wide:
-            self.notes.append(
+            self._advise(
                 f"--clip-logits changes nothing: no output has scores beyond -{LOGIT_LIMIT:g} to "
                 f"{LOGIT_LIMIT:g}"
             )
@@ -219,8 +225,12 @@ class Improver:
         after = self._trial(made)
         self._apply("ranges", f"ranges by {rule}", before, after)
         if not after.is_better_than(before):
-            self.notes.append(f"--ranges {rule} does not make the model better: leave it out")
+            self._advise(f"--ranges {rule} does not make the model better: leave it out")
         return made
+
+    def _advise(self, text: str) -> None:
+        if not self._choice.is_tuned:
+            self.notes.append(text)
 
 
 def _convolved(model: Model) -> tuple[Model, str] | None:

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make and score the model of a recipe, once: the journal has the trials of earlier runs."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.data import Dataset, iter_batches
+from edgekit.data.dataset import has_batch
+from edgekit.errors import EdgeKitError, ExternalToolError, UsageError
+from edgekit.evaluate import EvaluateResult, evaluate
+from edgekit.evaluate.journal import Journal
+from edgekit.formats.model_file import ModelFile
+from edgekit.host.convert.conversion import convert
+from edgekit.host.convert.improve.limits import limit_values
+from edgekit.host.convert.improve.trial import wide_outputs
+from edgekit.host.convert.recipe import Recipe
+from edgekit.host.convert.result import ConvertResult
+from edgekit.host.tune.network import Network
+from edgekit.host.tune.result import Trial
+from edgekit.host.tune.score import Score, score_of
+
+_TRIAL = "trial"
+_FEW = 8  # batches
+
+
+@dataclass(frozen=True)
+class Made:
+    """A converted model in the bench's folder."""
+
+    path: Path
+    result: ConvertResult
+
+
+class Bench:
+    """Converts one network by recipes, and scores the models on the search part of the data."""
+
+    def __init__(
+        self,
+        network: Network,
+        data: Any,  # noqa: ANN401 - anything that open_dataset takes
+        folder: Path,
+        few: Dataset,
+    ) -> None:
+        """Prepare trials.
+
+        Args:
+            network: The float network.
+            data: The calibration samples.
+            folder: For the models.
+            few: A few samples, which show whether outputs are logits of a wide range.
+        """
+        self._network, self._data, self._folder = network, data, folder
+        self._made: dict[Recipe, Made] = {}
+        self.wide = wide_outputs(network.reference, _batches(network.reference, few))
+
+    def make(self, recipe: Recipe) -> Made:
+        """Convert the network.
+
+        Raises:
+            EdgeKitError: As `convert`.
+        """
+        if recipe not in self._made:
+            path = self._folder / f"{len(self._made)}.tflite"
+            result = convert(
+                self._network.path,
+                data=self._data,
+                output=path,
+                recipe=recipe,
+                **self._network.keywords,
+            )
+            self._made[recipe] = Made(path, result)
+        return self._made[recipe]
+
+    def evaluated(self, made: Made, dataset: Dataset) -> EvaluateResult:
+        """Evaluate a model on ``dataset`` against the float network."""
+        reference, labels = self._network.reference, self._network.keywords["labels"]
+        if self.wide and any(each.name == "clip_logits" for each in made.result.improvements):
+            reference = ModelFile.of(limit_values(reference.model, self.wide))
+        return evaluate(made.path, dataset, against=reference, labels=labels)
+
+
+def _batches(model: ModelFile, dataset: Dataset) -> Iterator[list[NDArray[Any]]]:
+    """Yield some samples as arrays in the shapes of the inputs of ``model``; whole batches only."""
+    shapes = [model.model.main.tensors[index].shape for index in model.model.main.inputs]
+    size = shapes[0][0] if shapes[0] and has_batch(shapes) else 1
+    for batch in itertools.islice(iter_batches(dataset, size), _FEW):
+        if len(batch.sources) == size:
+            pairs = zip(batch.inputs, shapes, strict=True)
+            yield [np.asarray(values).reshape(shape) for values, shape in pairs]
+
+
+class Trials:
+    """The trials of a run; each recipe is tried once."""
+
+    def __init__(self, bench: Bench, dataset: Dataset, journal: Journal) -> None:
+        """Start or continue a run.
+
+        Args:
+            bench: Makes the models.
+            dataset: The search part of the evaluation data.
+            journal: Open; holds the trials of the run so far.
+        """
+        self._bench, self._dataset, self._journal = bench, dataset, journal
+        self._known = {
+            each.recipe: each for each in (Trial.from_fields(e[_TRIAL]) for e in journal.entries)
+        }
+        self._scores: dict[str, Score] = {}  # by the model's hash
+        self.done: list[Trial] = []
+
+    @property
+    def num_known(self) -> int:
+        """The number of trials in the journal that this run has not reached yet."""
+        return len(self._known)
+
+    def run(self, recipe: Recipe, step: str) -> Trial:
+        """Return the trial of ``recipe``, from the journal or newly made."""
+        earlier = next((each for each in self.done if each.recipe == recipe), None)
+        if earlier is not None:
+            return earlier
+        known = self._known.pop(recipe, None)
+        number = len(self.done) + 1
+        trial = self._run(recipe, step, number) if known is None else replace(known, number=number)
+        if known is None:
+            self._journal.write({_TRIAL: trial.to_dict()})
+        if trial.score is not None:
+            self._scores[trial.sha256] = trial.score
+        self.done.append(trial)
+        return trial
+
+    def _run(self, recipe: Recipe, step: str, number: int) -> Trial:
+        start = time.monotonic()
+        trial = Trial(number, recipe, step, None, None)
+        try:
+            made = self._bench.make(recipe)
+            score = self._scores.get(made.result.sha256)
+            if score is None:
+                score = score_of(self._bench.evaluated(made, self._dataset))
+            outcome = made.result.outcome
+            mapped = None if outcome is None else outcome.now
+            trial = replace(trial, score=score, mapped=mapped, sha256=made.result.sha256)
+        except (UsageError, ExternalToolError):
+            raise
+        except EdgeKitError as error:
+            trial = replace(trial, problem=error.what)
+        return replace(trial, time_s=round(time.monotonic() - start, 3))

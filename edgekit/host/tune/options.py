@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of `tune`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgekit import files
+from edgekit.data import Preprocess
+from edgekit.errors import UsageError
+from edgekit.evaluate.result import set_options
+
+_MOST_TRIALS = 60
+_DEFAULTS = {"max_trials": _MOST_TRIALS, "io": "uint8", "batch_size": 1, "trust_source": False}
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """How to search, and how to read the source; the fields are the arguments of `tune`."""
+
+    max_drop: float
+    max_trials: int = _MOST_TRIALS
+    preprocess: str | Preprocess | None = None
+    labels: files.PathLike | Sequence[str] | None = None
+    io: str = "uint8"
+    batch_size: int = 1
+    input_shape: tuple[str, ...] = ()
+    signature: str | None = None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    converter_python: files.PathLike | None = None
+    trust_source: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.max_drop) and self.max_drop >= 0):
+            raise UsageError(
+                f"--max-drop is {self.max_drop:g}", fix="give percentage points: 0.5, or 0"
+            )
+        if self.max_trials < 1:
+            raise UsageError(f"--max-trials is {self.max_trials}", fix="give 1 or more")
+
+    def source_keywords(self) -> dict[str, Any]:
+        """Return the arguments with which `convert` reads the source."""
+        return {
+            "batch_size": self.batch_size,
+            "input_shape": self.input_shape or None,
+            "signature": self.signature,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "converter_python": self.converter_python,
+            "trust_source": self.trust_source,
+        }
+
+    def keywords(self, *, with_source: bool = True) -> dict[str, Any]:
+        """Return the arguments of `convert` besides source, data, output and recipe.
+
+        Args:
+            with_source: Include those that say how to read the source.
+        """
+        same = {"converter_python": self.converter_python}
+        read = self.source_keywords() if with_source else same
+        return {"preprocess": self.preprocess, "labels": self.labels, "io": self.io, **read}
+
+    def key(self) -> dict[str, Any]:
+        """Return what must be equal for a journal to be continued."""
+        read = {name: str(value) for name, value in self.keywords().items()}
+        del read["converter_python"]
+        return read
+
+    def asked(self) -> dict[str, str]:
+        """Return the options that the user set, as on the command line."""
+        lists = {name: ",".join(getattr(self, name)) or None for name in ("inputs", "outputs")}
+        shapes = ";".join(self.input_shape) or None
+        values = {**self.__dict__, **lists, "input_shape": shapes}
+        return set_options(_DEFAULTS, **values)

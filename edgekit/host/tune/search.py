@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Choose the recipes to try: each step alone, then the helpful ones together.
+
+The choice depends only on the scores, so that a run that continues from its journal takes the same
+way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from edgekit.errors import EdgeKitError, UnsupportedModelError
+from edgekit.host.convert.improve.improve import IMPROVEMENTS
+from edgekit.host.convert.recipe import Recipe
+from edgekit.host.tune.bench import Trials
+from edgekit.host.tune.result import Trial
+from edgekit.host.tune.score import Score
+
+PLAIN = Recipe(improvements=())
+_RANGES = ("percentile:99.99", "percentile:99.9", "percentile:99", "mse")
+_NUM_SAMPLES = (300, 32, 1000)
+_REPLACEMENTS = ("mappable", "relu6")
+_WITHOUT_FOLD = tuple(each for each in IMPROVEMENTS if each != "fold")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change of a recipe."""
+
+    text: str
+    change: Callable[[Recipe], Recipe]
+
+
+@dataclass(frozen=True)
+class Space:
+    """Which steps make sense for a network and its data."""
+
+    num_available: int | None  # calibration samples; None if unknown
+    has_wide_logits: bool
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the steps, those that help most often first."""
+        if self.has_wide_logits:
+            yield Step("clip logits", lambda recipe: replace(recipe, clip_logits=True))
+        for rule in _RANGES:
+            yield Step(f"ranges {rule}", lambda recipe, r=rule: replace(recipe, ranges=r))  # type: ignore[misc] # bound now
+        for count in self._counts():
+            yield Step(f"{count} samples", lambda recipe, n=count: replace(recipe, num_samples=n))  # type: ignore[misc] # bound now
+        for text, names in (("all improvements", IMPROVEMENTS), ("no folding", _WITHOUT_FOLD)):
+            yield Step(text, lambda recipe, n=names: replace(recipe, improvements=n))  # type: ignore[misc] # bound now
+
+    def _counts(self) -> list[int]:
+        """Return the numbers of calibration samples to try."""
+        most = self.num_available
+        counts = [each if most is None else min(each, most) for each in _NUM_SAMPLES]
+        usual = Recipe().num_samples if most is None else min(Recipe().num_samples, most)
+        return [each for each in dict.fromkeys(counts) if each != usual]
+
+
+class Search:
+    """A greedy search that stops when the budget is met."""
+
+    def __init__(
+        self,
+        trials: Trials,
+        space: Space,
+        max_drop: float,
+        max_trials: int,
+        on_trial: Callable[[Trial, Trial], None],
+    ) -> None:
+        """Prepare a search.
+
+        Args:
+            trials: Runs the trials.
+            space: The steps to try.
+            max_drop: The budget.
+            max_trials: How many trials at most, besides those of convert's own recipes.
+            on_trial: Called after each trial with it and the best so far.
+        """
+        self._trials, self._space = trials, space
+        self._max_drop, self._most, self._on_trial = max_drop, max_trials, on_trial
+        self._best: Trial | None = None
+        self._base: Trial | None = None  # the first one with a model
+
+    def run(self) -> tuple[Trial, Trial]:
+        """Return the trial with convert's defaults, or the nearest to them, and the best trial.
+
+        Raises:
+            UnsupportedModelError: No recipe makes a model.
+        """
+        base = self._first()
+        self._try(PLAIN, "plain conversion")
+        steps = list(self._space.steps())
+        gains: list[tuple[Step, Score]] = []
+        for step in steps:
+            if self._is_over:
+                return base, self.best
+            trial = self._try(step.change(base.recipe), step.text)
+            if trial.score is not None and base.score is not None:
+                gains.append((step, trial.score))
+        # Those that helped most come first; each is added to the best recipe so far.
+        gains.sort(key=lambda each: (each[1].drop, -each[1].snr_db))
+        is_better = True
+        while is_better and not self._is_over:
+            before = self.best
+            for step, _score in gains:
+                if self._is_over:
+                    break
+                self._try(step.change(self.best.recipe), f"{step.text}, with the best so far")
+            is_better = self.best is not before
+        return base, self.best
+
+    @property
+    def best(self) -> Trial:
+        """The best trial so far."""
+        if self._best is None:
+            raise UnsupportedModelError("no trial made a model")
+        return self._best
+
+    @property
+    def _is_over(self) -> bool:
+        score = self.best.score
+        is_met = score is not None and score.meets(self._max_drop)
+        return is_met or len(self._trials.done) >= self._most
+
+    def _first(self) -> Trial:
+        """Return the trial with convert's defaults; if they make no model, of replaced activations.
+
+        If activations keep a part of the network off the Edge TPU, replacements are tried too.
+        """
+        first = self._try(Recipe(), "convert's defaults")
+        if first.score is None:
+            for form in _REPLACEMENTS:
+                trial = self._try(Recipe(replace_activations=form), f"activations {form}")
+                if trial.score is not None:
+                    return trial
+            raise self._failure(first)
+        return first
+
+    def _failure(self, trial: Trial) -> EdgeKitError:
+        return UnsupportedModelError(trial.problem)
+
+    def _try(self, recipe: Recipe, step: str) -> Trial:
+        trial = self._trials.run(recipe, step)
+        if self._base is None and trial.score is not None:
+            self._base = trial
+        if self._is_allowed(trial) and self._wins(trial):
+            self._best = trial
+        self._on_trial(trial, self._best or trial)
+        return trial
+
+    def _wins(self, trial: Trial) -> bool:
+        if self._best is None or self._best.score is None:
+            return True
+        return trial.score is not None and trial.score.is_better_than(self._best.score)
+
+    def _is_allowed(self, trial: Trial) -> bool:
+        """Whether as much of the model maps as of the first one."""
+        if trial.score is None or trial.mapped is None:
+            return False
+        base = None if self._base is None else self._base.mapped
+        if base is None:
+            return True
+        left = trial.mapped.num_operators - trial.mapped.num_mapped
+        return left <= base.num_operators - base.num_mapped

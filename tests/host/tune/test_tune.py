@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgekit tune`: what is chosen, what is written, and that a stopped run continues."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit.cli.main import main
+from edgekit.errors import DataError, UsageError
+from edgekit.files import sha256_hex
+from edgekit.formats.tflite import write_model
+from edgekit.host.convert import convert
+from edgekit.host.tune import TuneResult, tune
+from edgekit.host.tune.result import Trial
+from edgekit.runtime import Runner
+from tests.host.convert.improve.float_graph import FloatGraph
+
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
+SHAPE = (1, 6, 6, 3)
+
+
+@pytest.fixture(scope="module")
+def outliers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that squares, and labelled data of which a few calibration samples are too large.
+
+    Their squares make the int8 model useless. Labels are the float network's answers.
+    """
+    g = FloatGraph(SHAPE, 3)
+    x = g.conv(g.input, 8, 3)
+    x = g.arithmetic("MUL", x, x)
+    scores = g.dense(g.conv(x, 8, 1, "RELU"), 6)
+    folder = tmp_path_factory.mktemp("outliers")
+    source = folder / "float.tflite"
+    source.write_bytes(write_model(g.model(scores)))
+    samples = g.random.normal(size=(700, *SHAPE[1:])).astype(np.float32)
+    with Runner(source) as runner:
+        labels = np.array([runner.predict(each[None])[0].argmax() for each in samples])
+    calibration = samples[:300].copy()
+    calibration[7:300:25] *= 8
+    np.savez(folder / "cal.npz", x=calibration)
+    np.savez(folder / "eval.npz", x=samples[300:], y=labels[300:])
+    np.savez(folder / "unlabelled.npz", x=samples[300:])
+    return folder
+
+
+def run(folder: Path, output: Path, **options: object) -> tuple[TuneResult, list[Trial]]:
+    """Tune the network; return the result and the trials that were reported."""
+    seen: list[Trial] = []
+    given = {"data": folder / "cal.npz", "eval": folder / "eval.npz", "max_drop": 8.0, **options}
+    made = tune(
+        folder / "float.tflite",
+        output=output,
+        on_trial=lambda trial, _best: seen.append(trial),
+        **given,  # type: ignore[arg-type] # some of many options
+    )
+    return made, seen
+
+
+@pytest.fixture(scope="module")
+def tuned(outliers: Path, tmp_path_factory: pytest.TempPathFactory) -> TuneResult:
+    return run(outliers, tmp_path_factory.mktemp("tuned") / "out.tflite")[0]
+
+
+def test_a_network_that_loses_by_outliers_comes_within_the_budget(tuned: TuneResult) -> None:
+    before, after = tuned.score_of("convert"), tuned.score_of("tuned")
+    assert before is not None
+    assert after is not None
+    assert before.measure == after.measure == "top1"
+    assert before.drop > 20
+    assert after.drop <= 8
+    assert tuned.outcome == "met"
+    assert tuned.output is not None
+    assert sha256_hex(Path(tuned.output).read_bytes()) == tuned.sha256
+
+
+def test_the_recipe_repeats_the_model_to_the_same_bytes(
+    tuned: TuneResult, outliers: Path, tmp_path: Path
+) -> None:
+    again = convert(
+        outliers / "float.tflite",
+        data=outliers / "cal.npz",
+        output=tmp_path / "again.tflite",
+        recipe=tuned.recipe_file,
+    )
+    assert again.sha256 == tuned.sha256
+
+
+def test_no_sample_is_in_two_parts(tuned: TuneResult) -> None:
+    assert (tuned.num_search, tuned.num_report, tuned.num_left_out) == (200, 200, 0)
+
+
+def test_a_stopped_run_continues_and_tries_nothing_twice(outliers: Path, tmp_path: Path) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(trial: Trial, _best: Trial) -> None:
+        if trial.number == 3:
+            raise StoppedError
+
+    output, options = tmp_path / "out.tflite", {"data": outliers / "cal.npz", "max_drop": 0.0}
+    with pytest.raises(StoppedError):
+        tune(
+            outliers / "float.tflite",
+            output=output,
+            eval=outliers / "eval.npz",
+            on_trial=stop,
+            max_trials=6,
+            **options,  # type: ignore[arg-type]
+        )
+    journal = output.with_suffix(".journal.jsonl")
+    with journal.open("ab") as stream:  # as if the process had been killed while it wrote
+        stream.write(b'{"trial":{"num')
+    lines = journal.read_text().splitlines()
+    result, seen = run(outliers, output, max_trials=6, max_drop=0.0)
+    assert journal.read_text().splitlines()[: len(lines) - 1] == lines[:-1]
+    assert len(seen) == len(result.trials) <= 6
+    entries = [json.loads(line) for line in journal.read_text().splitlines()[1:]]
+    recipes = [json.dumps(each["trial"]["recipe"]) for each in entries]
+    assert len(set(recipes)) == len(recipes) == len(result.trials)
+    content = journal.read_bytes()
+    again, _ = run(outliers, output, max_trials=6, max_drop=0.0)
+    assert journal.read_bytes() == content
+    assert again.sha256 == result.sha256
+
+
+def test_a_journal_of_another_run_is_refused(outliers: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.tflite"
+    run(outliers, output, max_trials=1)
+    with pytest.raises(DataError, match="journal is that of another run: evaluation differ"):
+        run(outliers, output, max_trials=1, eval=outliers / "unlabelled.npz")
+
+
+def test_without_labels_the_answers_of_the_float_model_count(
+    outliers: Path, tmp_path: Path
+) -> None:
+    made, _ = run(outliers, tmp_path / "out.tflite", eval=outliers / "unlabelled.npz", max_trials=2)
+    assert made.trials[0].score is not None
+    assert made.trials[0].score.measure in {"agreement", "snr_db"}
+
+
+def test_a_budget_that_cannot_be_met_is_status_4_and_leaves_the_recipe(
+    outliers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.tflite"
+    words = ["tune", str(outliers / "float.tflite"), "--data", str(outliers / "cal.npz")]
+    words += ["--eval", str(outliers / "eval.npz"), "--max-drop", "0", "--max-trials", "2"]
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "-o", str(output)])
+    assert caught.value.code == 4
+    out = capsys.readouterr().out
+    assert "not met" in out
+    assert "--recipe" in out
+    assert not output.exists()
+    assert output.with_suffix(".recipe.toml").exists()
+
+
+def test_a_network_that_is_good_already_is_not_searched(outliers: Path, tmp_path: Path) -> None:
+    made, _ = run(outliers, tmp_path / "out.tflite", max_drop=100.0)
+    assert made.outcome == "met"
+    assert [each.step for each in made.trials] == ["convert's defaults", "plain conversion"]
+
+
+def test_evaluation_samples_that_calibrate_are_left_out(outliers: Path, tmp_path: Path) -> None:
+    with np.load(outliers / "eval.npz") as arrays:
+        x, y = arrays["x"], arrays["y"]
+    np.savez(tmp_path / "cal.npz", x=x[:100])
+    made, _ = run(outliers, tmp_path / "out.tflite", data=tmp_path / "cal.npz", max_trials=1)
+    assert (made.num_search, made.num_report, made.num_left_out) == (150, 150, 100)
+    np.savez(tmp_path / "all.npz", x=x, y=y)
+    with pytest.raises(DataError, match="0 samples are too few"):
+        run(outliers, tmp_path / "b.tflite", data=tmp_path / "all.npz")
+
+
+def test_a_negative_budget_is_refused(outliers: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--max-drop is -1"):
+        run(outliers, tmp_path / "out.tflite", max_drop=-1.0)
