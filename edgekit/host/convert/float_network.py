@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read the float network of a conversion: cut, with static shapes, and with the data opened."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from edgekit.data.network_start import (
+    Wanted,
+    first_steps,
+    may_be_pixels,
+    steps_from,
+    wanted_by,
+    wanted_by_weights,
+    wanted_pixels,
+)
+from edgekit.formats.model_file import ModelFile, read_model_file
+from edgekit.formats.tflite import Model
+from edgekit.host.convert.activations import parse_replacements, with_replacements
+from edgekit.host.convert.blockers import find_blockers
+from edgekit.host.convert.child import ConverterChild, Loaded
+from edgekit.host.convert.enforce import refuse
+from edgekit.host.convert.float_tflite import (
+    cut,
+    float_model_of,
+    refuse_unquantizable,
+    tflite_inputs,
+)
+from edgekit.host.convert.options import ConvertOptions
+from edgekit.host.convert.samples import Samples
+from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_shapes
+from edgekit.host.convert.sources import SourceFile
+from edgekit.host.convert.static_tflite import make_static
+from edgekit.host.convert.trained_ranges import trained_notes
+from edgekit.host.convert.way_out import FLOAT_FILE, cut_command
+from edgekit.rewrite import prepare, turn_inputs
+from edgekit.tasks.prepare import maker_preprocess
+
+
+class FloatNetwork:
+    """The float network of one source, and what was found when it was read.
+
+    Attributes:
+        loader: The library that read the source.
+        trained: The ranges of quantization-aware training, by the name of the tensor.
+        turned: The names of inputs that are in NHWC now, in NCHW in the source.
+        stop_early: Whether to refuse a network for rules that the quantized model could break.
+    """
+
+    def __init__(
+        self,
+        source: SourceFile,
+        where: str,
+        options: ConvertOptions,
+        samples: Samples,
+        notes: list[str],
+    ) -> None:
+        self._source, self._where, self._options = source, where, options
+        self._samples, self._notes = samples, notes
+        self._tflite: ModelFile | None = None  # the source, if it is one
+        self.loader = "tflite"
+        self.trained: dict[str, tuple[float, float]] = {}
+        self.turned: set[str] = set()
+        self.stop_early = True
+
+    def read(self, child: ConverterChild) -> ModelFile:
+        """Return the float .tflite with static shapes; mode ``dynamic`` has int8 weights."""
+        return self._read_tflite() if self._source.kind == "tflite" else self._to_float(child)
+
+    @property
+    def whole_source(self) -> ModelFile | None:
+        """The source .tflite; None if only a part of it, or another format, is converted."""
+        is_cut = self._options.inputs or self._options.outputs
+        return None if is_cut else self._tflite
+
+    # -- from a source of TensorFlow
+
+    def _to_float(self, child: ConverterChild) -> ModelFile:
+        """Return the float .tflite of a network that TensorFlow reads."""
+        options, where = self._options, self._where
+        loaded = child.load(options.job(self._source))
+        self.loader = loaded.loader
+        raw = _raw_inputs(loaded)
+        given = parse_input_shapes(options.input_shape)
+        shapes = static_shapes(raw, given, options.batch_size, where)
+        if not (options.cuts_float(self._source) and options.inputs):
+            # Report unusable data before the conversion.
+            self._samples.open(raw, shapes, self.turned)
+        converted = child.to_float(shapes)
+        self._notes.extend(converted.notes)
+        self.trained = converted.ranges
+        if self.trained:
+            self._notes.extend(trained_notes(len(self.trained), options))
+        network = ModelFile(converted.content)
+        if options.cuts_float(self._source):
+            part = cut(
+                network.model, options.inputs, options.outputs, where, self._listing_command()
+            )
+            return self._from_float(part, tflite_inputs(part))
+        model = self._channels_last(network.model, raw)
+        if model is not network.model:
+            network, shapes = ModelFile.of(model), _input_shapes(model)
+            self._samples.open(raw, shapes, self.turned)
+        wanted = [wanted_pixels(steps_from(each)) for each in converted.network_start]
+        self._samples.pixels.take_others(_other_images(raw, shapes, wanted))
+        if shapes and may_be_pixels(shapes[0]):
+            first = wanted[0] if wanted else None
+            if self._samples.pixels.take_network(first or wanted_by_weights(network.model)):
+                self._samples.open(raw, shapes, self.turned)
+        return network
+
+    # -- from a .tflite
+
+    def _read_tflite(self) -> ModelFile:
+        """Return a float .tflite, cut and made static as the options require."""
+        options, where = self._options, self._where
+        file = self._tflite = read_model_file(self._source.path)
+        model = float_model_of(file, options.mode)
+        noted = maker_preprocess(file, model)
+        self._samples.pixels.take_noted(*(("", "") if options.inputs else noted))
+        model = cut(model, options.inputs, options.outputs, where, self._listing_command())
+        self.refuse(self.replaced(model)[0], open_shapes=True)
+        refuse_unquantizable(model, where)
+        raw = tflite_inputs(model)
+        given = parse_input_shapes(options.input_shape)
+        shapes = static_shapes(raw, given, options.batch_size, where)
+        return self._from_float(make_static(model, shapes, where), raw)
+
+    def _listing_command(self) -> str:
+        """Return the commands that list the tensors of the source."""
+        if self._source.kind == "tflite":
+            return f"edgekit inspect {shlex.quote(self._where)}"
+        first = f"convert(..., mode='float', output='{FLOAT_FILE}')"  # for a model object
+        if self._is_file:
+            first = self._options.float_command(self._where)
+        return f"{first}, then edgekit inspect {FLOAT_FILE}"
+
+    @property
+    def _is_file(self) -> bool:
+        """Whether the source is a file or folder, not a model object."""
+        return str(self._source.path) == self._where
+
+    def _from_float(self, model: Model, raw: Sequence[RawInput]) -> ModelFile:
+        """Return a float model with static shapes, and open the data for it."""
+        model = self._channels_last(model, raw)
+        shapes = _input_shapes(model)
+        self._samples.pixels.take_network(wanted_by(model))
+        starts = [wanted_pixels(first_steps(model, place)) for place in range(len(raw))]
+        self._samples.pixels.take_others(_other_images(raw, shapes, starts))
+        self._samples.open(raw, shapes, self.turned)
+        return ModelFile.of(model)
+
+    def _channels_last(self, model: Model, raw: Sequence[RawInput]) -> Model:
+        """Return ``model`` with inputs in NHWC where NCHW would keep it on the CPU."""
+        if self._options.mode != "int8" or not self._options.fix:
+            return model
+        turned = turn_inputs(model) or model
+        ends = zip(raw, model.main.inputs, turned.main.inputs, strict=True)
+        for each, old, new in ends:
+            before, after = model.main.tensors[old], turned.main.tensors[new]
+            if before.shape != after.shape:
+                self.turned.add(each.name)
+                self._notes.append(
+                    f"the input {each.name} is {list(after.shape)} now (channels last), in the "
+                    f"source {list(before.shape)}: a TRANSPOSE there would keep the network on "
+                    "the CPU; --no-fix leaves it"
+                )
+        return turned
+
+    def replaced(self, model: Model) -> tuple[Model, list[str]]:
+        """Return ``model`` with activations replaced, and in the forms that can be quantized."""
+        forms = parse_replacements(self._options.replace_activations)
+        replaced, notes = with_replacements(model, forms)
+        prepares = self._options.mode == "int8" and self._options.fix
+        return (prepare(replaced) if prepares else replaced), notes
+
+    def refuse(self, model: Model, *, open_shapes: bool = False) -> None:
+        """Refuse a network that cannot become an Edge TPU model.
+
+        Raises:
+            NotEdgeTpuModelError: It cannot; ``issues`` lists all reasons.
+        """
+        if self._options.mode != "int8":
+            return
+        io = self._options.io
+        found = find_blockers(model, io, open_shapes=open_shapes)
+        certain = [each for each in found if not each[1].code.startswith(("quant.", "io."))]
+        if not found or not (certain or self.stop_early):
+            return  # rules for the quantized model are checked on it
+        blockers = {index for index, _ in found if index is not None}
+        refuse([issue for _, issue in found], self._where, way_out=self._way_out(model, blockers))
+
+    def _way_out(self, model: Model, blockers: set[int]) -> str:
+        """Return the commands that convert the part without ``blockers``; empty if none do."""
+        options = self._options
+        is_frozen = self._source.kind == "frozen_graph"  # it is cut by its own graph's names
+        if options.inputs or options.outputs or self.turned or not self._is_file:
+            return ""
+        part = cut_command(
+            model,
+            blockers,
+            options.io,
+            FLOAT_FILE if is_frozen else self._where,
+            options.part_words(self._source),
+        )
+        first = f"{options.float_command(self._where)}, then " if is_frozen else ""
+        return f"or convert the part without these: {first}{part}" if part else ""
+
+
+def _other_images(
+    raw: Sequence[RawInput], shapes: Sequence[tuple[int, ...]], wanted: Sequence[Wanted | None]
+) -> dict[int, tuple[str, Wanted | None]]:
+    """Return the inputs after the first that can be images: by index, name and what each shows."""
+    return {
+        place: (raw[place].name, wanted[place])
+        for place in range(1, min(len(raw), len(wanted)))
+        if may_be_pixels(shapes[place])
+    }
+
+
+def _raw_inputs(loaded: Loaded) -> list[RawInput]:
+    return [
+        RawInput(
+            each["name"], None if each["shape"] is None else tuple(each["shape"]), each["dtype"]
+        )
+        for each in loaded.inputs
+    ]
+
+
+def _input_shapes(model: Model) -> list[tuple[int, ...]]:
+    return [model.main.tensors[index].shape for index in model.main.inputs]

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compare a new model with its float model on samples, and judge whether these show anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgekit.data import Dataset
+from edgekit.data.random_samples import RANDOM
+from edgekit.edgetpu.macs import model_macs
+from edgekit.errors import UnsupportedModelError
+from edgekit.evaluate.causes import Making
+from edgekit.evaluate.gates import Gates
+from edgekit.evaluate.outputs import Agreement, agreement_warnings, measure_outputs
+from edgekit.formats.model_file import ModelFile
+from edgekit.host.convert.calibration import Calibration, num_held_out
+from edgekit.host.convert.float_answers import one_sided
+from edgekit.host.convert.labelled import (
+    LabelCheck,
+    LabelledAnswers,
+    label_warnings,
+    should_try_others,
+)
+from edgekit.host.convert.samples import Samples
+from edgekit.runtime.quality import DOUBTFUL, Finding
+
+
+@dataclass
+class Judging:
+    """The comparison of one conversion's model with the float model.
+
+    Attributes:
+        samples: The samples of the conversion.
+        gates: What the new model must reach.
+        where: The source, for errors.
+        notes: Warnings of the conversion; the comparison appends its own.
+        unlike: Why the samples are not like the training data.
+        has_statistics: Whether the network contains some of its training data.
+        label_check: How often the float model's class is that of the labels.
+    """
+
+    samples: Samples
+    gates: Gates
+    where: str
+    notes: list[str]
+    unlike: tuple[Finding, ...] = ()
+    has_statistics: bool = False
+    label_check: LabelCheck | None = field(default=None, init=False)
+
+    def agreement(
+        self, reference: ModelFile, made: ModelFile, output: Path, labels: tuple[str, ...]
+    ) -> Agreement | None:
+        """Compare the model with the float model; warn about what is worse.
+
+        Args:
+            reference: The float model.
+            made: The new model.
+            output: The new model's file, for commands in advice.
+            labels: The names of the classes.
+
+        Returns:
+            None without samples.
+
+        Raises:
+            GateError: The new model does not reach ``gates``.
+            UnsupportedModelError: The float model answers all samples with NaN or infinity.
+        """
+        calibration, dataset = self.samples.calibration, self.samples.dataset
+        if calibration is None or dataset is None:
+            return None
+        is_random = dataset.describe().get("kind") == RANDOM
+        model = made.model
+        making = Making(model, str(output), calibration.count, dataset.num_samples, is_random)
+        macs = model_macs(model)
+        batches = calibration.judging_batches(num_held_out(macs))
+        answers = LabelledAnswers(reference, calibration.judged_labels, dataset, labels)
+        agreement = measure_outputs(reference, made, batches, making, answers.add)
+        self._check_finite(agreement, calibration.num_judged, is_random=is_random)
+        agreement, shown = self._with_unlike(agreement, calibration)
+        self.gates.check(agreement, self.where)
+        self.notes.extend(each.text for each in self.unlike)
+        self.notes.extend(agreement_warnings(agreement))
+        causes = [each.text for each in agreement.causes]
+        self.notes.extend(each.text for each in shown if each.text not in causes)
+        by_labels = self._check_labels_right(answers, dataset, macs)
+        self.notes.extend(each.text for each in by_labels)
+        return agreement.with_unlike((*agreement.unlike, *by_labels))
+
+    def _with_unlike(
+        self, agreement: Agreement, calibration: Calibration
+    ) -> tuple[Agreement, tuple[Finding, ...]]:
+        """Return ``agreement`` with what is unlike real use; what the answers show also alone."""
+        shown = tuple(one_sided(agreement))
+        unlike = (*calibration.narrow, *calibration.clipped, *self.unlike, *shown)
+        return agreement.with_unlike(unlike), shown
+
+    def like_training(self, agreement: Agreement | None) -> bool | None:
+        """Return whether the samples are like the training data; None if nothing shows it."""
+        if agreement is not None and agreement.unlike:
+            return False
+        found = self.label_check
+        is_shown = self.has_statistics or (found is not None and not found.is_guessing)
+        return True if is_shown else None
+
+    def _check_finite(self, agreement: Agreement, num_judged: int, *, is_random: bool) -> None:
+        """Warn of samples that the float model answers with NaN or infinity.
+
+        Raises:
+            UnsupportedModelError: All answers are such, and the samples are not random numbers.
+        """
+        number = max((each.record.num_not_finite for each in agreement.outputs), default=0)
+        what = f"the float model answers {number} of {num_judged} samples with NaN or infinity"
+        if number and number == num_judged and not is_random:
+            raise UnsupportedModelError(
+                what,
+                where=self.where,
+                why="its weights may be NaN, or values may overflow",
+                fix="check the network's training, the data and --preprocess",
+            )
+        if number:
+            self.notes.append(f"{what}, which were left out of the comparison")
+
+    def _check_labels_right(
+        self, answers: LabelledAnswers, dataset: Dataset, macs: int
+    ) -> tuple[Finding, ...]:
+        """Return findings if the float model is wrong by the labels; name what would be right."""
+        self.label_check = found = answers.check()
+        if found is None:
+            return ()
+        pixels, may_try = self.samples.pixels, dataset.describe().get("kind") == "folder"
+        if may_try and should_try_others(found, is_guess=pixels.is_guess):
+            raw = replace(pixels.how, scale="raw", mean=(), std=(), is_default=False)
+            others = self.samples.opened(raw)
+            self.label_check = found = answers.with_others(found, pixels.how, others, macs)
+        texts = label_warnings(found, pixels.how, may_try=may_try)
+        return tuple(Finding("quality.wrong_by_labels", DOUBTFUL, "", text) for text in texts)
