@@ -28,6 +28,9 @@ _SHOWN_LABELS = 8
 # Copied from edgekit.host.convert, which needs the host's Python. A test compares them.
 IO = ("uint8", "int8", "float32")
 MODES = ("int8", "float-fallback", "dynamic", "float")
+QUANTIZERS = ("auto", "edgekit", "tensorflow")
+_QUANTIZER_NAMES = {"edgekit": "edgekit's", "tensorflow": "TensorFlow's"}
+_SHOWN_VERSIONS = ("tensorflow", "ai-edge-litert", "tflite-runtime")
 
 SourceArgument = Annotated[
     Path,
@@ -140,6 +143,14 @@ ClipLogitsOption = Annotated[
         "their steps become smaller; a sigmoid is 0 or 1 outside of it.",
     ),
 ]
+QuantizerOption = Annotated[
+    str,
+    typer.Option(
+        help="Which quantizer makes the integers: edgekit's (faster, in less memory, without "
+        "TensorFlow), tensorflow's, or auto: edgekit's if it knows every operator."
+    ),
+    OneOf(*QUANTIZERS),
+]
 RangesOption = Annotated[
     str,
     typer.Option(
@@ -186,6 +197,7 @@ def convert(
     clip_logits: ClipLogitsOption = False,
     ranges: RangesOption = "minmax",
     recipe: RecipeOption = None,
+    quantizer: QuantizerOption = "auto",
     timeout_sec: TimeoutOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -219,6 +231,7 @@ def convert(
             clip_logits=clip_logits,
             ranges=ranges,
             recipe=recipe,
+            quantizer=quantizer,
             progress=on_progress,
         )
     warn(result.warnings)
@@ -255,10 +268,11 @@ def render(result: ConvertResult) -> Iterator[str]:
         yield from _agreement(result)
     peak = result.peak_rss_bytes / (1 << 20)
     versions = result.versions
-    yield (
-        f"took       {result.time_s:.1f} s, {peak:,.0f} MiB at most, "
-        f"tensorflow {versions.get('tensorflow', 'unknown')}"
-    )
+    if result.quantizer:
+        reason = f": {result.quantizer_reason}" if result.quantizer_reason else ""
+        yield f"quantizer  {_QUANTIZER_NAMES[result.quantizer]}{reason}"
+    used = ", ".join(f"{name} {versions[name]}" for name in _SHOWN_VERSIONS if name in versions)
+    yield f"took       {result.time_s:.1f} s, {peak:,.0f} MiB at most, {used}"
 
 
 def _describe(end: Endpoint) -> str:

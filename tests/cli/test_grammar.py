@@ -131,9 +131,11 @@ def test_choices_of_convert_are_the_words_of_the_library() -> None:
     from edgekit.cli import convert  # noqa: PLC0415 - of the host's Python
     from edgekit.host.convert.conversion import MODES  # noqa: PLC0415
     from edgekit.host.convert.enforce import IO_TYPES  # noqa: PLC0415
+    from edgekit.host.convert.options import QUANTIZERS  # noqa: PLC0415
 
     assert MODES == convert.MODES
     assert IO_TYPES == convert.IO
+    assert QUANTIZERS == convert.QUANTIZERS
 
 
 def test_help_and_errors_list_the_choices(int8_path: Path) -> None:

@@ -170,8 +170,8 @@ class ConverterChild:
         self.versions: dict[str, str] = {}  # of the packages that convert
         self.ended_by_itself = False  # it ended by itself, without a readable reason
         self.peak_rss_bytes = 0  # of the child so far
-        self._has_network = False  # `to_float` was called
-        # Of the last `calibrate`, if the network was given by `to_float`.
+        self._has_network = False  # the child has the network of `to_float`
+        # Of `compare`.
         self.statistics: tuple[LayerStatistics, ...] = ()
 
     @property
@@ -222,14 +222,35 @@ class ConverterChild:
         ranges = {name: (low, high) for name, (low, high) in fields["ranges"].items()}
         return FloatModel(content, fields["notes"], fields["network_start"], ranges)
 
-    def calibrate(self, content: bytes, batches: Batches, *, with_statistics: bool = True) -> bytes:
-        """Let the child run a float .tflite on samples, and set `statistics`.
+    def compare(self, samples: Sequence[Sequence[Any]]) -> None:
+        """Compare samples with the training data of `to_float`'s network, and set `statistics`.
+
+        The child then forgets the network. This does nothing without `to_float`.
+
+        Args:
+            samples: For each call of the network, arrays in the order of its inputs.
+
+        Raises:
+            EdgeKitError: The child refuses, or its process ends.
+        """
+        if not self._has_network:
+            return
+        self._has_network = False
+        self._send("compare")
+        message = self._answer_to_samples("compared", lambda: iter(samples))
+        layers = message.fields["layers"]
+        self.statistics = tuple(
+            LayerStatistics(layer, shifts, ratios)
+            for layer, (shifts, ratios) in zip(layers, message.arrays, strict=True)
+        )
+        self._is_idle = True
+
+    def calibrate(self, content: bytes, batches: Batches) -> bytes:
+        """Let the child run a float .tflite on samples.
 
         Args:
             content: The float model, whose shapes are static.
             batches: Returns an iterator over calibration batches, in the order of the inputs.
-            with_statistics: Compare the samples with the training data; they must be inputs of the
-                network that `to_float` was given.
 
         Returns:
             The float model with the range of each tensor: the input of `quantize`, which can be
@@ -238,20 +259,8 @@ class ConverterChild:
         Raises:
             EdgeKitError: The child refuses, or its process ends.
         """
-        is_asked = self._has_network and with_statistics
-        self._send("calibrate", as_array(content), with_statistics=is_asked)
-        while True:
-            message = self._receive("calibrated", "samples")
-            if message.kind == "calibrated":
-                layers, arrays = message.fields["layers"], message.arrays[1:]
-                self.statistics = tuple(
-                    LayerStatistics(layer, shifts, ratios)
-                    for layer, (shifts, ratios) in zip(layers, arrays, strict=True)
-                )
-                return self._content(message)
-            for arrays in batches():
-                self._send("sample", *arrays)
-            self._send("end")
+        self._send("calibrate", as_array(content))
+        return self._content(self._answer_to_samples("calibrated", batches))
 
     def quantize(self, calibrated: bytes, *, io: str, per_tensor_dense: bool = True) -> bytes:
         """Let the child quantize the result of `calibrate`.
@@ -266,6 +275,16 @@ class ConverterChild:
         """
         self._send("quantize", as_array(calibrated), io=io, per_tensor_dense=per_tensor_dense)
         return self._content(self._receive("quantized"))
+
+    def _answer_to_samples(self, wanted: str, batches: Callable[[], Iterator[Any]]) -> Message:
+        """Return the message ``wanted``; before, send the samples for which the child asks."""
+        while True:
+            message = self._receive(wanted, "samples")
+            if message.kind == wanted:
+                return message
+            for arrays in batches():
+                self._send("sample", *arrays)
+            self._send("end")
 
     def _content(self, message: Message) -> bytes:
         self._is_idle = True

@@ -26,6 +26,7 @@ from edgekit.host.convert.improve.improve import Improvement, Improver
 from edgekit.host.convert.judging import Judging
 from edgekit.host.convert.options import CALIBRATED, MODES, ConvertOptions, shape_words
 from edgekit.host.convert.outcome import Outcome, outcome_of
+from edgekit.host.convert.quantizers import Quantizer, choose_quantizer
 from edgekit.host.convert.recipe import Recipe
 from edgekit.host.convert.result import ConvertResult, endpoints
 from edgekit.host.convert.rewriting import Rewritten, apply_rewrites
@@ -40,6 +41,7 @@ from edgekit.host.convert.suspect import Batches, with_suspect
 from edgekit.host.convert.trained_ranges import with_trained_ranges
 from edgekit.host.convert.training_data import unlike_training
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
+from edgekit.host.worker.trained_statistics import SpreadSamples
 from edgekit.progress import Progress, no_progress
 from edgekit.rewrite import (
     changes_scale,
@@ -82,6 +84,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
     clip_logits: bool = False,
     ranges: str = "minmax",
     recipe: Recipe | files.PathLike | None = None,
+    quantizer: str = "auto",
 ) -> ConvertResult:
     """Convert a network to an integer-only .tflite that the Edge TPU compiler can read.
 
@@ -131,6 +134,8 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
             or ``percentile:P``, such as ``percentile:99.99``.
         recipe: A recipe of `tune`, or its file: it states ``num_samples``, ``replace_activations``,
             ``clip_logits``, ``ranges``, and which improvements to apply.
+        quantizer: ``edgekit``, ``tensorflow``, or ``auto``: edgekit's if it knows every operator.
+            It makes the same model in less time and memory, without TensorFlow.
 
     Raises:
         GateError: ``min_agreement`` or ``min_snr_db`` is not met; nothing is written.
@@ -159,6 +164,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         plain=plain,
         clip_logits=clip_logits,
         ranges=ranges,
+        quantizer=quantizer,
     )
     if recipe is not None:
         options = options.with_recipe(recipe)
@@ -195,6 +201,8 @@ class _Conversion:
         self._separate: tuple[Improvement, ...] = ()
         self._float_bytes: int | None = None
         self._outcome: Outcome | None = None
+        self._quantizer: Quantizer | None = None
+        self._quantizer_reason = ""
         self._start = time.monotonic()
 
     def run(self, output: Path) -> ConvertResult:
@@ -238,6 +246,7 @@ class _Conversion:
         judged = calibration if agreement else None
         ranges = calibration.ranges if calibration and calibration.count else []
         inputs, outputs = endpoints(made.model, ranges)
+        used = self._quantizer
         return ConvertResult(
             source=self._where,
             source_kind=self._source.kind,
@@ -261,9 +270,9 @@ class _Conversion:
             label_check=self._judging.label_check,
             data=samples.dataset.describe() if samples.dataset else {},
             agreement=agreement,
-            versions={"edgekit": __version__, **child.versions},
+            versions={"edgekit": __version__, **self._versions(child)},
             time_s=time.monotonic() - self._start,
-            peak_rss_bytes=child.peak_rss_bytes,
+            peak_rss_bytes=max(child.peak_rss_bytes, used.peak_rss_bytes if used else 0),
             warnings=(
                 *(calibration.warnings if calibration and ranges else ()),
                 *samples.pixels.warnings(ranges, samples.dataset),
@@ -275,6 +284,8 @@ class _Conversion:
             improvements=(*(self._improver.applied if self._improver else ()), *self._separate),
             asked=options.requested_options(),
             outcome=self._outcome,
+            quantizer=used.name if used else "",
+            quantizer_reason=self._quantizer_reason,
         )
 
     def _with_use(self, made: ModelFile) -> bytes:
@@ -319,32 +330,34 @@ class _Conversion:
         return quantizable
 
     def _quantize(self, child: ConverterChild, network: ModelFile) -> ModelFile:
+        quantizer, reason = choose_quantizer(self._options, network.model, child)
+        self._quantizer, self._quantizer_reason = quantizer, reason
         try:
             if self._options.improves and not self.float_network.trained:
-                return ModelFile(self._improved(child, network))
-            return ModelFile(self._quantized(child, network.content, self._samples.batches))
+                return ModelFile(self._improved(child, quantizer, network))
+            return ModelFile(self._quantized(child, quantizer, network, self._samples.batches))
         except EdgeKitError as error:
             if not child.ended_by_itself:
                 raise
             raise with_suspect(error, network.content, self._quantize_part) from error
 
     def _quantize_part(self, content: bytes, batches: Batches, seconds: float) -> None:
+        part = ModelFile(content)
         with ConverterChild(self._options.converter_python, seconds, self._where) as child:
-            self._quantized(child, content, batches)
+            quantizer, _ = choose_quantizer(self._options, part.model, child)
+            self._quantized(child, quantizer, part, batches)
 
-    def _improved(self, child: ConverterChild, network: ModelFile) -> bytes:
+    def _improved(self, child: ConverterChild, quantizer: Quantizer, network: ModelFile) -> bytes:
         """Return the integer model of the network with what improves it."""
         calibration = self._samples.required()
         improver = Improver(
             network,
             self._options.choice,
-            lambda content: self._to_integers(child, content),
+            quantizer.quantize,
             list(itertools.islice(calibration.same_batches(), _FEW)),
         )
-        calibrated = child.calibrate(
-            improver.calibrated.content,
-            lambda: improver.watch(self._samples.batches()),
-            with_statistics=not self._options.inputs,
+        calibrated = self._calibrated(
+            child, quantizer, improver.calibrated, lambda: improver.watch(self._samples.batches())
         )
         samples = calibration.trial_batches(num_trials(model_macs(network.model)))
         made = improver.quantized(calibrated, samples, calibration.same_batches)
@@ -352,18 +365,24 @@ class _Conversion:
         self._notes.extend(improver.notes)
         return made
 
-    def _quantized(self, child: ConverterChild, content: bytes, batches: Batches) -> bytes:
-        calibrated = child.calibrate(content, batches, with_statistics=not self._options.inputs)
-        calibrated = with_trained_ranges(calibrated, self.float_network.trained)
-        return self._to_integers(child, calibrated)
+    def _quantized(
+        self, child: ConverterChild, quantizer: Quantizer, network: ModelFile, batches: Batches
+    ) -> bytes:
+        calibrated = self._calibrated(child, quantizer, network, batches)
+        return quantizer.quantize(with_trained_ranges(calibrated, self.float_network.trained))
 
-    def _to_integers(self, child: ConverterChild, calibrated: bytes) -> bytes:
-        is_int8 = self._options.mode == "int8"
-        return child.quantize(
-            calibrated,
-            io=self._options.io if is_int8 else "float32",
-            per_tensor_dense=is_int8,
-        )
+    def _calibrated(
+        self, child: ConverterChild, quantizer: Quantizer, network: ModelFile, batches: Batches
+    ) -> Model:
+        """Calibrate, and compare the samples with the training data."""
+        some = SpreadSamples()
+        calibrated = quantizer.calibrate(network, lambda: some.watch(batches()))
+        child.compare([] if self._options.inputs else some.kept)
+        return calibrated
+
+    def _versions(self, child: ConverterChild) -> dict[str, str]:
+        """Return the packages that read the source and that quantized."""
+        return {**(self._quantizer.versions if self._quantizer else {}), **child.versions}
 
     def _mapped(self, made: ModelFile) -> ModelFile:
         """Return the int8 model as it is written; store how much of it maps.

@@ -22,6 +22,7 @@ from edgekit.host.convert.way_out import FLOAT_FILE
 
 MODES = ("int8", "float-fallback", "dynamic", "float")
 CALIBRATED = ("int8", "float-fallback")
+AUTO, EDGEKIT, TENSORFLOW = QUANTIZERS = ("auto", "edgekit", "tensorflow")
 _NUM_SAMPLES = 100
 # Option -> the kinds of source that it applies to.
 _APPLIES_TO = {
@@ -37,6 +38,7 @@ _DEFAULTS = {
     "plain": False,
     "clip_logits": False,
     "ranges": MIN_MAX,
+    "quantizer": AUTO,
 }
 
 
@@ -63,9 +65,14 @@ class ConvertOptions:
     clip_logits: bool = False
     ranges: str = MIN_MAX
     recipe: Recipe | None = None
+    quantizer: str = AUTO
 
     def __post_init__(self) -> None:
-        for name, value, known in (("--mode", self.mode, MODES), ("--io", self.io, IO_TYPES)):
+        for name, value, known in (
+            ("--mode", self.mode, MODES),
+            ("--io", self.io, IO_TYPES),
+            ("--quantizer", self.quantizer, QUANTIZERS),
+        ):
             if value not in known:
                 raise UsageError(
                     f"{name} {value!r} is unknown", fix=f"use one of {', '.join(known)}"
@@ -81,6 +88,7 @@ class ConvertOptions:
             ("--clip-logits", self.clip_logits),
             ("--ranges", self.ranges != MIN_MAX),
             ("--plain", self.plain),
+            ("--quantizer", self.quantizer != AUTO),
         ):
             if is_given and self.mode != "int8":
                 raise UsageError(
@@ -236,6 +244,7 @@ class ConvertOptions:
             plain=self.plain,
             clip_logits=self.clip_logits,
             ranges=self.ranges,
+            quantizer=self.quantizer,
             min_agreement=self.gates.min_agreement,
             min_snr_db=self.gates.min_snr_db,
             no_fix=not self.fix,

@@ -52,7 +52,7 @@ class ConvertResult(Result):
     agreement: Agreement | None  # with the float model, on ``num_judged`` samples
     versions: dict[str, str]
     time_s: float
-    peak_rss_bytes: int  # of the converting process
+    peak_rss_bytes: int  # of the process that needed most
     warnings: tuple[str, ...]
     preprocess: str = ""  # --preprocess text, as in the model's metadata; "" if it has none
     preprocess_reason: str = ""  # why this preprocessing was chosen
@@ -70,6 +70,8 @@ class ConvertResult(Result):
     asked: dict[str, str] = field(default_factory=dict)  # other options that the user set
     # What maps, and what keeps the rest off the Edge TPU; None if ``mode`` is not int8.
     outcome: Outcome | None = None
+    quantizer: str = ""  # edgekit | tensorflow; "" if ``mode`` does not quantize activations
+    quantizer_reason: str = ""  # why --quantizer auto did not take edgekit's
 
     @property
     def ratio(self) -> float | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from edgekit.formats.tflite import write_model
+from edgekit.formats.tflite import Model
 from edgekit.host.convert.improve.range_rules import MIN_MAX
-from edgekit.host.convert.improve.ranges import Range, read_calibrated, with_ranges
+from edgekit.host.convert.improve.ranges import Range, with_ranges
 from edgekit.host.convert.options import CALIBRATED, ConvertOptions
 
 # Their output has the scale of their input; training stores a range for one of the two only.
@@ -34,16 +34,15 @@ def trained_notes(count: int, options: ConvertOptions) -> Iterator[str]:
             yield f"{option} has no effect: the network keeps the ranges of its training"
 
 
-def with_trained_ranges(calibrated: bytes, ranges: Mapping[str, Range]) -> bytes:
+def with_trained_ranges(model: Model, ranges: Mapping[str, Range]) -> Model:
     """Return a calibrated float model with other ranges for some tensors.
 
     Args:
-        calibrated: The model with the range of each tensor.
+        model: The model with the range of each tensor.
         ranges: Tensor name -> lowest and highest value, as training stored them.
     """
     if not ranges:
-        return calibrated
-    model = read_calibrated(calibrated)
+        return model
     tensors = model.main.tensors
     found = {i: ranges[each.name] for i, each in enumerate(tensors) if each.name in ranges}
     copying = [op for op in model.main.operators if op.opcode in _COPYING]
@@ -53,4 +52,4 @@ def with_trained_ranges(calibrated: bytes, ranges: Mapping[str, Range]) -> bytes
     for op in reversed(copying):
         if op.outputs[0] in found:
             found.setdefault(op.inputs[0], found[op.outputs[0]])
-    return write_model(with_ranges(model, found))
+    return with_ranges(model, found)

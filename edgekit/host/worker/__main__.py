@@ -5,9 +5,12 @@
     child  -> loaded {inputs, outputs, layers, loader}
     parent -> shapes {shapes}
     child  -> float {notes, network_start} [bytes]
-    parent -> calibrate {with_statistics} [bytes]
+    parent -> calibrate [bytes]
     child  -> samples             then the parent sends sample [arrays]..., end
-    child  -> calibrated {layers} [bytes, statistics of each layer...]
+    child  -> calibrated [bytes]
+    parent -> compare
+    child  -> samples             as above
+    child  -> compared {layers} [statistics of each layer...]
     parent -> quantize {io, per_tensor_dense} [bytes]
     child  -> quantized [bytes]
 

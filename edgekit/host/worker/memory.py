@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limit the memory for loading a file: a few bytes of configuration can request gigabytes."""
+"""The memory of a process: how much it used, and a limit for loading a file.
+
+A few bytes of configuration can request gigabytes.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 
 from edgekit.host.worker.refused import Refused
@@ -52,6 +56,16 @@ def bounded_memory(path: str) -> Iterator[None]:
     finally:
         if is_lower:
             resource.setrlimit(resource.RLIMIT_DATA, (old, hard))
+
+
+def peak_rss_bytes() -> int:
+    """Return the most memory that this process had so far; 0 on systems that do not count it."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
 def _size(path: str) -> int:

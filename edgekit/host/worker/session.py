@@ -15,14 +15,14 @@ from edgekit.host.worker.freeze import freeze
 from edgekit.host.worker.frozen_graph import load_frozen_graph
 from edgekit.host.worker.keras_file import load_keras
 from edgekit.host.worker.library import import_tensorflow
-from edgekit.host.worker.memory import bounded_memory
+from edgekit.host.worker.memory import bounded_memory, peak_rss_bytes
 from edgekit.host.worker.network_start import first_steps
 from edgekit.host.worker.quantize import calibrate, quantize
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.saved_model import load_saved_model
 from edgekit.host.worker.source import Function, Source
 from edgekit.host.worker.to_float import to_float
-from edgekit.host.worker.trained_statistics import SpreadSamples, compare_statistics
+from edgekit.host.worker.trained_statistics import compare_statistics
 from edgekit.wire import Message, Wire, as_array
 
 _Answer = tuple[str, list[Any], dict[str, Any]]  # kind, arrays and fields of a message
@@ -63,7 +63,8 @@ def _serve(wire: Wire) -> None:
     networks = _Networks()
     answers = {
         "to_float": networks.to_float,
-        "calibrate": networks.calibrate,
+        "compare": networks.compare,
+        "calibrate": _calibrate,
         "quantize": _quantize,
     }
     while True:
@@ -77,11 +78,11 @@ def _serve(wire: Wire) -> None:
         except Refused as refused:
             wire.send("refused", **vars(refused))
             continue
-        wire.send(kind, *arrays, peak_rss_bytes=_peak_rss_bytes(), **fields)
+        wire.send(kind, *arrays, peak_rss_bytes=peak_rss_bytes(), **fields)
 
 
 class _Networks:
-    """Requests about a network: calibration also compares the samples with its training data."""
+    """Requests about a network: make it float, and compare samples with its training data."""
 
     def __init__(self) -> None:
         self._frozen: Function | None = None  # the last network
@@ -114,16 +115,19 @@ class _Networks:
         fields = {"notes": notes, "network_start": start, "ranges": ranges}
         return "float", [as_array(content)], fields
 
-    def calibrate(self, wire: Wire, request: Message) -> _Answer:
-        some = SpreadSamples()
-        content = calibrate(request.arrays[0].tobytes(), lambda: some.watch(_samples(wire)))
+    def compare(self, wire: Wire, _request: Message) -> _Answer:
+        samples = list(_samples(wire, "comparing the samples with the training data"))
         names: list[str] = []
         compared: list[Any] = []
-        if request.fields["with_statistics"] and self._frozen is not None:
-            wire.send("step", name="comparing the samples with the training data")
-            names, compared = compare_statistics(self._frozen, some.kept)
+        if self._frozen is not None:
+            names, compared = compare_statistics(self._frozen, samples)
         self._frozen = None  # it needs memory
-        return "calibrated", [as_array(content), *compared], {"layers": names}
+        return "compared", compared, {"layers": names}
+
+
+def _calibrate(wire: Wire, request: Message) -> _Answer:
+    content = calibrate(request.arrays[0].tobytes(), lambda: _samples(wire, "calibrating"))
+    return "calibrated", [as_array(content)], {}
 
 
 def _quantize(wire: Wire, request: Message) -> _Answer:
@@ -134,8 +138,8 @@ def _quantize(wire: Wire, request: Message) -> _Answer:
     return "quantized", [as_array(content)], {}
 
 
-def _samples(wire: Wire) -> Iterator[list[Any]]:
-    wire.send("step", name="calibrating")
+def _samples(wire: Wire, step: str) -> Iterator[list[Any]]:
+    wire.send("step", name=step)
     wire.send("samples")
     while True:
         message = wire.receive()
@@ -188,12 +192,3 @@ def _end_with_parent() -> None:
 
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-
-
-def _peak_rss_bytes() -> int:
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) * (1 if sys.platform == "darwin" else 1024)

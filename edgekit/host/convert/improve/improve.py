@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.formats.model_file import ModelFile
-from edgekit.formats.tflite import Model, write_model
+from edgekit.formats.tflite import Model
 from edgekit.host.convert.improve.channels import find_channels
 from edgekit.host.convert.improve.dense import convolve_dense
 from edgekit.host.convert.improve.equalize import equalize, find_factors, num_changed
@@ -23,14 +23,13 @@ from edgekit.host.convert.improve.fold import fold_constants_into_layers
 from edgekit.host.convert.improve.limits import LOGIT_LIMIT, limit_flat, limit_ranges, limit_values
 from edgekit.host.convert.improve.observe import Observer
 from edgekit.host.convert.improve.range_rules import MIN_MAX, RangeRule, with_rule
-from edgekit.host.convert.improve.ranges import read_calibrated
 from edgekit.host.convert.improve.trial import Batch, Trial, try_model, wide_outputs
 from edgekit.result import Result
 
 _LEAST_PROOF_DB = 100.0  # rounding in float32 alone leaves about 120 to 130 dB
 _PROVED_ON = 8  # samples
 
-Quantize = Callable[[bytes], bytes]
+Quantize = Callable[[Model], bytes]
 # The changes with which a float network's answers stay the same, in the order of their application.
 IMPROVEMENTS = ("fold", "equalize", "dense", "flat", "outputs")
 
@@ -115,7 +114,7 @@ class Improver:
         return self._observer.watch(batches)
 
     def quantized(
-        self, calibrated: bytes, samples: Sequence[Batch], batches: Callable[[], Iterable[Batch]]
+        self, calibrated: Model, samples: Sequence[Batch], batches: Callable[[], Iterable[Batch]]
     ) -> bytes:
         """Return the best integer model.
 
@@ -125,7 +124,7 @@ class Improver:
             batches: Returns an iterator over the calibration samples again.
         """
         self._samples = samples
-        model = read_calibrated(calibrated)
+        model = calibrated
         if self._choice.clip_logits:
             model = self._clipped(model)
         best = self._made(model)
@@ -147,7 +146,7 @@ class Improver:
         return (each for each in changes if self._choice.wants(each[0]))
 
     def _made(self, model: Model) -> _Made:
-        return _Made(model, self._quantize(write_model(model)))
+        return _Made(model, self._quantize(model))
 
     def _trial(self, made: _Made) -> Trial:
         file = ModelFile(made.content)

@@ -16,6 +16,6 @@ from __future__ import annotations
 
 from edgekit.host.convert.quantizer.calibrate import calibrate
 from edgekit.host.convert.quantizer.quantize import quantize
-from edgekit.host.convert.quantizer.rules import unknown_operators
+from edgekit.host.convert.quantizer.rules import refuse_unknown, unknown_operators
 
-__all__ = ["calibrate", "quantize", "unknown_operators"]
+__all__ = ["calibrate", "quantize", "refuse_unknown", "unknown_operators"]

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.errors import UnsupportedModelError
 from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model
 from edgekit.host.convert.improve.ranges import Range, with_ranges
 from edgekit.runtime import Runner
 
 _MOST_THREADS = 4
+_LARGEST = np.finfo(np.float32).max
 
 
 def calibrate(model: Model, batches: Iterable[Sequence[NDArray[Any]]]) -> Model:
@@ -30,7 +30,7 @@ def calibrate(model: Model, batches: Iterable[Sequence[NDArray[Any]]]) -> Model:
         batches: For each call of the network, arrays in the order of its inputs.
 
     Raises:
-        UnsupportedModelError: No interpreter can run it, or a tensor contains NaN or infinity.
+        UnsupportedModelError: No interpreter can run it.
     """
     graph = model.main
     made = [i for op in graph.operators for i in op.outputs if graph.tensors[i].dtype == "FLOAT32"]
@@ -42,21 +42,25 @@ def calibrate(model: Model, batches: Iterable[Sequence[NDArray[Any]]]) -> Model:
     )
     with Runner(ModelFile.of(watched), num_threads=_num_threads()) as runner:
         for arrays in batches:
-            outputs = runner.invoke(*arrays)
             values = dict(zip(graph.inputs, arrays, strict=True))
-            for index, array in [(i, values[i]) for i in read] + list(
-                zip(made, outputs, strict=True)
-            ):
-                low, high = float(array.min()), float(array.max())
-                if not np.isfinite(low + high):
-                    raise UnsupportedModelError(
-                        f"values are from {low:g} to {high:g} on a calibration sample",
-                        where=graph.tensors[index].name,
-                        fix="check the data and --preprocess, or leave the sample out",
-                    )
+            values.update(zip(made, runner.invoke(*arrays), strict=True))
+            for index in (*read, *made):
+                low, high = _range(values[index])
                 old = ranges.get(index, (low, high))
                 ranges[index] = min(old[0], low), max(old[1], high)
     return with_ranges(model, ranges)
+
+
+def _range(values: NDArray[np.float32]) -> Range:
+    """Return the lowest and highest value; NaN does not count, and infinity is the largest float32.
+
+    TFLite's kernels refuse a scale of infinity.
+    """
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite(low + high):
+        numbers = np.clip(values[~np.isnan(values)], -_LARGEST, _LARGEST)
+        low, high = float(numbers.min(initial=0)), float(numbers.max(initial=0))
+    return low, high
 
 
 def _num_threads() -> int:

@@ -40,7 +40,10 @@ class Params:
 def params_of_range(low: float, high: float) -> Params:
     """Return the parameters of an activation whose values are from ``low`` to ``high``."""
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = float(np.float32(np.float32(high) - np.float32(low)) / np.float32(255))
+    with np.errstate(over="ignore"):
+        scale = float((np.float32(high) - np.float32(low)) / np.float32(255))
+    if np.isinf(scale):
+        scale = float(np.float32((high - low) / 255))
     if scale == 0:
         return Params((1.0,), -128)
     zero_point = float(np.float32(-128 - low / scale))

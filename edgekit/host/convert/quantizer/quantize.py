@@ -13,7 +13,7 @@ from edgekit.formats.tflite import Model, Operator, Quantization, Tensor
 from edgekit.host.convert.quantizer.fuse import fuse_activations
 from edgekit.host.convert.quantizer.params import Params, quantized
 from edgekit.host.convert.quantizer.propagate import Chosen, Propagation, Value
-from edgekit.host.convert.quantizer.rules import RULES, unknown_operators
+from edgekit.host.convert.quantizer.rules import RULES, refuse_unknown
 from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit
 from edgekit.rewrite.io_types import exchange_io
@@ -31,12 +31,7 @@ def quantize(calibrated: Model, *, io: str = "uint8") -> Model:
     Raises:
         UnsupportedModelError: It has an operator without a rule, or no range reaches a tensor.
     """
-    unknown = unknown_operators(calibrated)
-    if unknown:
-        raise UnsupportedModelError(
-            f"edgekit's quantizer has no rule for {', '.join(unknown)}",
-            fix="use TensorFlow's: --quantizer tensorflow",
-        )
+    refuse_unknown(calibrated)
     model = fuse_activations(calibrated)
     made = _Network(model, Propagation(model).run()).build()
     return made if io == "int8" else exchange_io(made, io) or made

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import Model
 
 
@@ -73,8 +74,6 @@ _ANY_SCALE = (
     "MUL",
     "RELU",
     "RELU6",
-    "RELU_0_TO_1",
-    "RELU_N1_TO_1",
     "RSQRT",
     "SQUARED_DIFFERENCE",
     "SUB",
@@ -88,6 +87,8 @@ RULES = {
         _layer("TRANSPOSE_CONV", 0, bias=3),
         _layer("FULLY_CONNECTED", None),
         Rule("PRELU", weights=1),
+        Rule("RELU_N1_TO_1", version=1),
+        Rule("RELU_0_TO_1", version=1),
         Rule("LOGISTIC", fixed=(1 / 256, -128)),
         Rule("SOFTMAX", fixed=(1 / 256, -128)),
         Rule("TANH", fixed=(1 / 128, 0)),
@@ -103,3 +104,17 @@ def unknown_operators(model: Model) -> list[str]:
     """Return the operators of ``model`` that have no rule; empty if edgekit can quantize it."""
     labels = [operator.label for _, _, operator in model.operators()]
     return list(dict.fromkeys(label for label in labels if label not in RULES))
+
+
+def refuse_unknown(model: Model) -> None:
+    """Refuse a model with operators that have no rule.
+
+    Raises:
+        UnsupportedModelError: It has some.
+    """
+    unknown = unknown_operators(model)
+    if unknown:
+        raise UnsupportedModelError(
+            f"edgekit's quantizer has no rule for {', '.join(unknown)}",
+            fix="use TensorFlow's: --quantizer tensorflow",
+        )
