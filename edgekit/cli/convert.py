@@ -156,7 +156,7 @@ RangesOption = Annotated[
     typer.Option(
         metavar="RULE",
         help="How the range of a tensor follows from its values on the samples: minmax (all of "
-        "them), or mse (least square error) or percentile:99.99, which cut off rare values.",
+        "them); mse (least square error), entropy or percentile:99.99, which cut off rare values.",
     ),
 ]
 RecipeOption = Annotated[

@@ -86,7 +86,7 @@ def tune(
     data: CalibrationOption,
     evaluation: EvalOption,
     max_drop: MaxDropOption = 0.5,
-    max_trials: MaxTrialsOption = 60,
+    max_trials: MaxTrialsOption = 100,
     recipe: RecipeOption = None,
     journal: JournalOption = None,
     preprocess: PreprocessOption = None,

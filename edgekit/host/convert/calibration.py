@@ -66,11 +66,25 @@ class Calibration:
     """
 
     def __init__(
-        self, dataset: Dataset, inputs: Sequence[InputSpec], dtypes: Sequence[str], num_samples: int
+        self,
+        dataset: Dataset,
+        inputs: Sequence[InputSpec],
+        dtypes: Sequence[str],
+        num_samples: int,
+        sample_set: int = 0,
     ) -> None:
+        """Choose samples.
+
+        Args:
+            dataset: The samples to choose from.
+            inputs: The network's inputs.
+            dtypes: Their types.
+            num_samples: How many to calibrate with.
+            sample_set: Which of the disjoint choices of so many samples, counted from 0.
+        """
         self._dataset, self._inputs, self._dtypes = dataset, tuple(inputs), tuple(dtypes)
         self._sample_shapes = [spec.shape[1:] for spec in sample_specs(self._inputs)]
-        self._wanted = num_samples
+        self._wanted, self._set = num_samples, sample_set
         self._drawing = Drawing(dataset)
         self._labels: Counter[int] = Counter()
         self.count = 0
@@ -137,7 +151,7 @@ class Calibration:
                 or exceeds the range of the preprocessing; there are no samples, or they are
                 all equal; half of the files or more cannot be read.
         """
-        self._drawing = Drawing(self._dataset)
+        self._drawing = self._first_drawing()
         yield from self._stacked(self._calibrating(progress))
 
     def trial_batches(self, most: int) -> list[Arrays]:
@@ -153,7 +167,7 @@ class Calibration:
 
     def same_batches(self) -> Iterator[Arrays]:
         """Yield the batches of ``batches`` again."""
-        drawing = Drawing(self._dataset)
+        drawing = self._first_drawing()
         return self._stacked(self._checked(each)[0] for each in drawing.draw(self._wanted))
 
     def judging_batches(self, most: int = _MOST_HELD_OUT) -> Iterator[Arrays]:
@@ -172,6 +186,14 @@ class Calibration:
         if not self.num_judged:
             yield from self.batches(lambda _done, _total: None)
             self.num_judged = self.count
+
+    def _first_drawing(self) -> Drawing:
+        """Return a drawing whose next samples are those of the chosen set."""
+        drawing = Drawing(self._dataset)
+        for _ in range(self._set):
+            for _sample in drawing.draw(self._wanted):
+                pass
+        return drawing
 
     def _calibrating(self, progress: Progress) -> Iterator[Arrays]:
         self.count, self.ranges = 0, [(np.inf, -np.inf)] * len(self._inputs)

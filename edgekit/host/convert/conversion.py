@@ -131,7 +131,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         plain: Quantize the network as it is, without what improves it.
         clip_logits: Limit scores (logits) far beyond -16 to 16 to that range.
         ranges: How the ranges of tensors come from the values on the samples: ``minmax``, ``mse``,
-            or ``percentile:P``, such as ``percentile:99.99``.
+            ``entropy`` or ``percentile:P``, such as ``percentile:99.99``.
         recipe: A recipe of `tune`, or its file: it states ``num_samples``, ``replace_activations``,
             ``clip_logits``, ``ranges``, and which improvements to apply.
         quantizer: ``edgekit``, ``tensorflow``, or ``auto``: edgekit's if it knows every operator.
@@ -179,7 +179,9 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         options.refuse_unused(file)
         files.refuse_overwriting(output, file.path, data, labels)
         where = _name_of(source)
-        samples = Samples(data, preprocess, options.num_samples, progress or no_progress)
+        samples = Samples(
+            data, preprocess, options.num_samples, progress or no_progress, options.sample_set
+        )
         job = _Conversion(file, where, options, samples)
         job.float_network.stop_early = stop_early
         return job.run(Path(output))

@@ -153,6 +153,11 @@ class ConvertOptions:
         yield "--ranges", self.ranges != MIN_MAX
 
     @property
+    def sample_set(self) -> int:
+        """Which of the disjoint choices of calibration samples to use."""
+        return 0 if self.recipe is None else self.recipe.sample_set
+
+    @property
     def choice(self) -> Choice:
         """What to do with the network before quantization."""
         if self.recipe is not None:

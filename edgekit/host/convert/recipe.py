@@ -22,6 +22,7 @@ from edgekit.result import Result
 
 SCHEMA = "edgekit.recipe/1"
 _MOST_BYTES = 1 << 20
+_TENSORS = "tensors"
 _HEAD = "# edgekit convert SOURCE --data DATA --recipe THIS_FILE -o OUT.tflite\n"
 
 
@@ -35,12 +36,23 @@ class Recipe(Result):
     ranges: str = MIN_MAX  # minmax | mse | percentile:P
     clip_logits: bool = False  # limit output scores to -16..16
     replace_activations: str = ""  # as the option of convert; empty: none
+    tensors: tuple[tuple[str, str], ...] = ()  # name of a tensor, its own rule for the range
+    round_weights: bool = False  # round weights for the least error of each layer's output
+    correct_biases: bool = False  # let biases cancel the mean error of rounded weights
+    sample_set: int = 0  # which of the disjoint choices of ``num_samples`` samples
 
     @property
     def choice(self) -> Choice:
         """What to do with the network before quantization."""
-        rule = RangeRule.parse(self.ranges)
-        return Choice(self.improvements, self.clip_logits, rule, is_tuned=True)
+        return Choice(
+            self.improvements,
+            self.clip_logits,
+            RangeRule.parse(self.ranges),
+            tuple((name, RangeRule.parse(rule)) for name, rule in self.tensors),
+            self.round_weights,
+            self.correct_biases,
+            is_tuned=True,
+        )
 
     def __str__(self) -> str:
         """The differences from `convert`'s defaults in words."""
@@ -56,8 +68,14 @@ class Recipe(Result):
             words.append(f"ranges {self.ranges}")
         if self.clip_logits:
             words.append("clip logits")
+        if self.sample_set:
+            words.append(f"other samples ({self.sample_set})")
         if self.replace_activations:
             words.append(f"activations {self.replace_activations}")
+        if self.tensors:
+            words.append(f"own ranges of {len(self.tensors)} tensors")
+        words += ["rounded weights"] * self.round_weights
+        words += ["corrected biases"] * self.correct_biases
         return words
 
     def to_toml(self) -> str:
@@ -66,7 +84,14 @@ class Recipe(Result):
             ("schema", SCHEMA),
             *((each.name, getattr(self, each.name)) for each in fields(self)),
         ]
-        lines = [f"{name} = {_toml(value)}" for name, value in rows if value not in (None, "")]
+        lines = [
+            f"{name} = {_toml(value)}"
+            for name, value in rows
+            if value not in (None, "") and name != _TENSORS
+        ]
+        if self.tensors:
+            lines += ["", f"[{_TENSORS}]"]
+            lines += [f"{_toml(name)} = {_toml(rule)}" for name, rule in self.tensors]
         return _HEAD + "\n".join(lines) + "\n"
 
     @classmethod
@@ -88,13 +113,16 @@ class Recipe(Result):
                 raise _bad(f"{name} of the recipe is {given[name]!r}, expected {text}", where)
         if given.get("improvements") is not None:
             given["improvements"] = _improvements(given["improvements"], where)
+        if _TENSORS in given:
+            given[_TENSORS] = _rules(given[_TENSORS], where)
         made = cls(**given)
-        if made.num_samples < 1:
-            raise _bad(
-                f"num_samples of the recipe is {made.num_samples}, expected 1 or more", where
-            )
+        for name, least in (("num_samples", 1), ("sample_set", 0)):
+            number = getattr(made, name)
+            if number < least:
+                raise _bad(f"{name} of the recipe is {number}, expected {least} or more", where)
         try:
-            RangeRule.parse(made.ranges)
+            for rule in (made.ranges, *(rule for _, rule in made.tensors)):
+                RangeRule.parse(rule)
             parse_replacements(made.replace_activations or None)
         except EdgeKitError as error:
             raise _bad(f"{error.what} (in the recipe)", where, error.fix) from error
@@ -106,6 +134,9 @@ _KINDS: dict[str, tuple[type, str]] = {
     "ranges": (str, "a text"),
     "clip_logits": (bool, "true or false"),
     "replace_activations": (str, "a text"),
+    "round_weights": (bool, "true or false"),
+    "correct_biases": (bool, "true or false"),
+    "sample_set": (int, "a number"),
 }
 
 
@@ -139,6 +170,17 @@ def _improvements(value: Any, where: str) -> tuple[str, ...]:  # noqa: ANN401 - 
             where,
         )
     return names
+
+
+def _rules(value: Any, where: str) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 - checked here
+    """Return pairs from a table, or from a journal's list of pairs."""
+    pairs = list(value.items()) if isinstance(value, Mapping) else value
+    if not isinstance(pairs, (list, tuple)) or not all(
+        isinstance(each, (list, tuple)) and len(each) == 2 and all(isinstance(t, str) for t in each)
+        for each in pairs
+    ):
+        raise _bad(f"{_TENSORS} of the recipe is {value!r}, expected a table of texts", where)
+    return tuple((name, rule) for name, rule in pairs)
 
 
 def _bad(what: str, where: str, fix: str = "") -> InputError:

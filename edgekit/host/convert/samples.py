@@ -27,8 +27,19 @@ class Samples:
         preprocess: str | Preprocess | None,
         num_samples: int,
         progress: Progress,
+        sample_set: int = 0,
     ) -> None:
+        """Take the data of a conversion.
+
+        Args:
+            data: The user's data, or None.
+            preprocess: As the user requested it.
+            num_samples: How many samples to calibrate with.
+            progress: Called during calibration.
+            sample_set: Which of the disjoint choices of so many samples, counted from 0.
+        """
         self._data, self._num_samples, self._progress = data, num_samples, progress
+        self._set = sample_set
         self.pixels = InputPixels(preprocess)
         self.dataset: Dataset | None = None
         self.calibration: Calibration | None = None
@@ -53,7 +64,7 @@ class Samples:
         self._specs = specs
         self.dataset = self.opened(self.pixels.how)
         dtypes = [each.dtype for each in raw]
-        self.calibration = Calibration(self.dataset, specs, dtypes, self._num_samples)
+        self.calibration = Calibration(self.dataset, specs, dtypes, self._num_samples, self._set)
 
     def opened(self, how: Preprocess) -> Dataset:
         """Return the data for the same inputs, preprocessed as ``how`` states."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from edgekit.data import Dataset, iter_batches
 from edgekit.data.dataset import has_batch
-from edgekit.errors import EdgeKitError, ExternalToolError, UsageError
+from edgekit.debug import DebugOptions, debug_models
+from edgekit.errors import EdgeKitError, ExternalToolError, UnsupportedModelError, UsageError
 from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.evaluate.journal import Journal
 from edgekit.formats.model_file import ModelFile
@@ -27,8 +28,10 @@ from edgekit.host.convert.result import ConvertResult
 from edgekit.host.tune.network import Network
 from edgekit.host.tune.result import Trial
 from edgekit.host.tune.score import Score, score_of
+from edgekit.progress import no_progress
 
-_TRIAL = "trial"
+_TRIAL, _WORST = "trial", "worst"
+_NUM_DEBUGGED = 16  # samples
 _FEW = 8  # batches
 
 
@@ -87,6 +90,21 @@ class Bench:
             reference = ModelFile.of(limit_values(reference.model, self.wide))
         return evaluate(made.path, dataset, against=reference, labels=labels)
 
+    def worst_tensors(self, recipe: Recipe, dataset: Dataset) -> list[str]:
+        """Return the tensors of the float network, those first whose own error costs most.
+
+        Empty if the two networks cannot be matched.
+        """
+        made = self.make(recipe)
+        options = DebugOptions(num_samples=_NUM_DEBUGGED, source=str(self._network.path))
+        try:
+            found = debug_models(self._network.reference, made.path, dataset, options, no_progress)
+        except UnsupportedModelError:
+            return []
+        measured = [each for each in found.operators if each.isolated_snr_db is not None]
+        measured.sort(key=lambda each: each.isolated_snr_db or 0.0)
+        return list(dict.fromkeys(each.float_name for each in measured if each.float_name))
+
 
 def _batches(model: ModelFile, dataset: Dataset) -> Iterator[list[NDArray[Any]]]:
     """Yield some samples as arrays in the shapes of the inputs of ``model``; whole batches only."""
@@ -110,8 +128,12 @@ class Trials:
             journal: Open; holds the trials of the run so far.
         """
         self._bench, self._dataset, self._journal = bench, dataset, journal
-        self._known = {
-            each.recipe: each for each in (Trial.from_fields(e[_TRIAL]) for e in journal.entries)
+        known = [Trial.from_fields(each[_TRIAL]) for each in journal.entries if _TRIAL in each]
+        self._known = {each.recipe: each for each in known}
+        self._worst: dict[str, list[str]] = {
+            each[_WORST]["sha256"]: each[_WORST]["tensors"]
+            for each in journal.entries
+            if _WORST in each
         }
         self._scores: dict[str, Score] = {}  # by the model's hash
         self.done: list[Trial] = []
@@ -135,6 +157,14 @@ class Trials:
             self._scores[trial.sha256] = trial.score
         self.done.append(trial)
         return trial
+
+    def worst_tensors(self, trial: Trial, most: int) -> list[str]:
+        """Return the tensors whose rounding costs most at the outputs, by their names in float."""
+        if trial.sha256 not in self._worst:
+            found = self._bench.worst_tensors(trial.recipe, self._dataset)
+            self._worst[trial.sha256] = found
+            self._journal.write({_WORST: {"sha256": trial.sha256, "tensors": found}})
+        return self._worst[trial.sha256][:most]
 
     def _run(self, recipe: Recipe, step: str, number: int) -> Trial:
         start = time.monotonic()

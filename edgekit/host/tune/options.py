@@ -13,7 +13,7 @@ from edgekit.data import Preprocess
 from edgekit.errors import UsageError
 from edgekit.evaluate.result import set_options
 
-_MOST_TRIALS = 60
+_MOST_TRIALS = 100
 _DEFAULTS = {"max_trials": _MOST_TRIALS, "io": "uint8", "batch_size": 1, "trust_source": False}
 
 

@@ -18,7 +18,10 @@ from edgekit.host.tune.result import Trial
 from edgekit.host.tune.score import Score
 
 PLAIN = Recipe(improvements=())
-_RANGES = ("percentile:99.99", "percentile:99.9", "percentile:99", "mse")
+_RANGES = ("percentile:99.99", "percentile:99.9", "percentile:99", "mse", "entropy")
+# For single tensors; a rule for all may be undone for one of them.
+_OWN_RANGES = ("percentile:99.9", "mse", "entropy", "percentile:99", "minmax")
+_MOST_TENSORS = 6
 _NUM_SAMPLES = (300, 32, 1000)
 _REPLACEMENTS = ("mappable", "relu6")
 _WITHOUT_FOLD = tuple(each for each in IMPROVEMENTS if each != "fold")
@@ -49,6 +52,10 @@ class Space:
             yield Step(f"{count} samples", lambda recipe, n=count: replace(recipe, num_samples=n))  # type: ignore[misc] # bound now
         for text, names in (("all improvements", IMPROVEMENTS), ("no folding", _WITHOUT_FOLD)):
             yield Step(text, lambda recipe, n=names: replace(recipe, improvements=n))  # type: ignore[misc] # bound now
+        yield Step("rounded weights", lambda recipe: replace(recipe, round_weights=True))
+        yield Step("corrected biases", lambda recipe: replace(recipe, correct_biases=True))
+        if self.num_available is None or self.num_available >= 2 * Recipe().num_samples:
+            yield Step("other samples", lambda recipe: replace(recipe, sample_set=1))
 
     def _counts(self) -> list[int]:
         """Return the numbers of calibration samples to try."""
@@ -101,15 +108,30 @@ class Search:
                 gains.append((step, trial.score))
         # Those that helped most come first; each is added to the best recipe so far.
         gains.sort(key=lambda each: (each[1].drop, -each[1].snr_db))
-        is_better = True
-        while is_better and not self._is_over:
+        while not self._is_over:
             before = self.best
             for step, _score in gains:
                 if self._is_over:
                     break
                 self._try(step.change(self.best.recipe), f"{step.text}, with the best so far")
-            is_better = self.best is not before
+            self._try_tensors()
+            if self.best is before:
+                break
         return base, self.best
+
+    def _try_tensors(self) -> None:
+        """Try other ranges for the tensors whose rounding costs most, one after the other."""
+        if self._is_over:
+            return
+        for name in self._trials.worst_tensors(self.best, _MOST_TENSORS):
+            for rule in _OWN_RANGES:
+                if self._is_over:
+                    return
+                recipe = self.best.recipe
+                others = tuple(each for each in recipe.tensors if each[0] != name)
+                if rule != recipe.ranges:
+                    changed = replace(recipe, tensors=(*others, (name, rule)))
+                    self._try(changed, f"range of {name} by {rule}, with the best so far")
 
     @property
     def best(self) -> Trial:

@@ -38,7 +38,7 @@ def tune(  # noqa: PLR0913 - public: its options are keywords
     eval: Any,  # noqa: A002, ANN401 - as data; the command's option
     output: files.PathLike,
     max_drop: float = 0.5,
-    max_trials: int = 60,
+    max_trials: int = 100,
     recipe: files.PathLike | None = None,
     journal: files.PathLike | None = None,
     preprocess: str | Preprocess | None = None,

@@ -18,6 +18,8 @@ RECIPES = [
     Recipe(),
     Recipe(improvements=()),
     Recipe(num_samples=7, improvements=("equalize", "dense"), ranges="percentile:99.9"),
+    Recipe(tensors=(('a/b:0 "x"', "mse"), ("c", "percentile:99")), sample_set=2),
+    Recipe(round_weights=True, correct_biases=True),
     Recipe(clip_logits=True, replace_activations="gelu=relu6,elu=mappable"),
 ]
 
@@ -39,6 +41,8 @@ def test_a_recipe_is_read_as_it_was_written(recipe: Recipe, tmp_path: Path) -> N
         ('schema = "edgekit.recipe/1"\nnum_samples = 0\n', "num_samples of the recipe is 0"),
         ('schema = "edgekit.recipe/1"\nclip_logits = 1\n', "clip_logits of the recipe is 1"),
         ('schema = "edgekit.recipe/1"\nranges = "wide"\n', "'wide' is unknown"),
+        ('schema = "edgekit.recipe/1"\ntensors = 3\n', "expected a table of texts"),
+        ('schema = "edgekit.recipe/1"\n[tensors]\na = "wide"\n', "'wide' is unknown"),
         ('schema = "edgekit.recipe/1"\nimprovements = ["all"]\n', "expected a list of these"),
     ],
 )

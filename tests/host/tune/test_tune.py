@@ -178,3 +178,17 @@ def test_evaluation_samples_that_calibrate_are_left_out(outliers: Path, tmp_path
 def test_a_negative_budget_is_refused(outliers: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--max-drop is -1"):
         run(outliers, tmp_path / "out.tflite", max_drop=-1.0)
+
+
+@pytest.mark.slow
+def test_the_tensors_that_cost_most_get_ranges_of_their_own(outliers: Path, tmp_path: Path) -> None:
+    """The squares are the tensor whose range a few samples set."""
+    made, _ = run(outliers, tmp_path / "out.tflite", max_drop=0.0, max_trials=36)
+    own = [each for each in made.trials if each.recipe.tensors]
+    assert own
+    lines = (tmp_path / "out.journal.jsonl").read_text().splitlines()
+    worst = [json.loads(line)["worst"]["tensors"] for line in lines if "worst" in json.loads(line)]
+    assert own[0].recipe.tensors[0][0] == worst[0][0]
+    again, _ = run(outliers, tmp_path / "out.tflite", max_drop=0.0, max_trials=36)
+    assert again.sha256 == made.sha256
+    assert (tmp_path / "out.journal.jsonl").read_text().splitlines() == lines

@@ -7,6 +7,7 @@ to the float network with it, on samples that were not used for calibration if t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,12 +23,15 @@ from edgekit.host.convert.improve.equalize import equalize, find_factors, num_ch
 from edgekit.host.convert.improve.fold import fold_constants_into_layers
 from edgekit.host.convert.improve.limits import LOGIT_LIMIT, limit_flat, limit_ranges, limit_values
 from edgekit.host.convert.improve.observe import Observer
-from edgekit.host.convert.improve.range_rules import MIN_MAX, RangeRule, with_rule
+from edgekit.host.convert.improve.range_rules import MIN_MAX, RangeRule, with_rules
+from edgekit.host.convert.improve.ranges import with_moved_ranges
 from edgekit.host.convert.improve.trial import Batch, Trial, try_model, wide_outputs
+from edgekit.host.convert.improve.weights import adjust_weights
 from edgekit.result import Result
 
 _LEAST_PROOF_DB = 100.0  # rounding in float32 alone leaves about 120 to 130 dB
 _PROVED_ON = 8  # samples
+_MOST_MEASURED = 64  # batches that show what the layers read
 
 Quantize = Callable[[Model], bytes]
 # The changes with which a float network's answers stay the same, in the order of their application.
@@ -38,7 +42,7 @@ IMPROVEMENTS = ("fold", "equalize", "dense", "flat", "outputs")
 class Improvement(Result):
     """A change of the network before quantization."""
 
-    name: str  # fold, equalize, dense, flat, clip_logits, ranges, outputs
+    name: str  # fold, equalize, dense, flat, clip_logits, ranges, weights, outputs
     text: str  # what was changed
     exact: bool  # whether the float network's answers stay the same; false for what was requested
     float_snr_db: float | None  # of the changed float network to the original; None: bit-equal
@@ -56,6 +60,9 @@ class Choice:
     improvements: tuple[str, ...] | None = None
     clip_logits: bool = False
     ranges: RangeRule = field(default_factory=RangeRule)
+    tensors: tuple[tuple[str, RangeRule], ...] = ()  # other rules for some tensors, by name
+    round_weights: bool = False
+    correct_biases: bool = False
     is_tuned: bool = False  # `tune` chose it: it needs no advice
 
     def wants(self, name: str) -> bool:
@@ -130,8 +137,10 @@ class Improver:
         best = self._made(model)
         for name, change in self._changes():
             best = self._better(best, name, change)
-        if self._choice.ranges.kind != MIN_MAX:
+        if self._choice.ranges.kind != MIN_MAX or self._choice.tensors:
             best = self._ranged(best, batches)
+        if self._choice.round_weights or self._choice.correct_biases:
+            best = self._with_weights(best, batches)
         return best.content
 
     def limited(self, network: ModelFile) -> ModelFile:
@@ -219,12 +228,38 @@ class Improver:
         return narrow
 
     def _ranged(self, best: _Made, batches: Callable[[], Iterable[Batch]]) -> _Made:
-        rule = self._choice.ranges
-        before, made = self._trial(best), self._made(with_rule(best.model, rule, batches()))
+        """Return the model with ranges by the rules that the user or a recipe chose."""
+        rule, own = self._choice.ranges, self._own_rules(best.model)
+        made_by = {index for op in best.model.main.operators for index in op.outputs}
+        rules = {**dict.fromkeys(sorted(made_by), rule), **own}
+        narrowing = {index: each for index, each in rules.items() if each.kind != MIN_MAX}
+        ranged = with_moved_ranges(with_rules(best.model, narrowing, batches()), own)
+        before, made = self._trial(best), self._made(ranged)
         after = self._trial(made)
-        self._apply("ranges", f"ranges by {rule}", before, after)
+        text = f"ranges by {rule}"
+        text += f", of {_counted(len(own), 'tensor')} by rules of their own" * bool(own)
+        self._apply("ranges", text, before, after)
         if not after.is_better_than(before):
             self._advise(f"--ranges {rule} does not make the model better: leave it out")
+        return made
+
+    def _own_rules(self, model: Model) -> dict[int, RangeRule]:
+        """Return tensor index -> rule, of the tensors that have rules of their own."""
+        names = {tensor.name: index for index, tensor in enumerate(model.main.tensors)}
+        for name, _ in self._choice.tensors:
+            if name not in names:
+                self.notes.append(f"the network has no tensor {name}: the rule for it is left out")
+        return {names[name]: rule for name, rule in self._choice.tensors if name in names}
+
+    def _with_weights(self, best: _Made, batches: Callable[[], Iterable[Batch]]) -> _Made:
+        rounds, corrects = self._choice.round_weights, self._choice.correct_biases
+        some = itertools.islice(batches(), _MOST_MEASURED)
+        model, count = adjust_weights(best.model, some, rounds=rounds, corrects=corrects)
+        made = self._made(model)
+        parts = ["weights rounded for the least error of the outputs"] * rounds
+        parts += ["biases cancel the mean error of weights"] * corrects
+        text = f"{' and '.join(parts)} in {_counted(count, 'layer')}"
+        self._apply("weights", text, self._trial(best), self._trial(made))
         return made
 
     def _advise(self, text: str) -> None:

@@ -3,14 +3,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import tflite
 
-from edgekit.formats.tflite import Model, Quantization, Tensor, read_model
+from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, read_model
 
 Range = tuple[float, float]  # lowest and highest value
+
+# Operators with one input of real numbers, whose 8-bit kernels need its scale for the output too.
+_MOVING = frozenset(
+    [
+        "AVERAGE_POOL_2D",
+        "BATCH_TO_SPACE_ND",
+        "DEPTH_TO_SPACE",
+        "EXPAND_DIMS",
+        "GATHER",
+        "MAX_POOL_2D",
+        "MIRROR_PAD",
+        "PAD",
+        "RESHAPE",
+        "RESIZE_BILINEAR",
+        "RESIZE_NEAREST_NEIGHBOR",
+        "SLICE",
+        "SPACE_TO_BATCH_ND",
+        "SPACE_TO_DEPTH",
+        "SPLIT",
+        "SQUEEZE",
+        "STRIDED_SLICE",
+        "TRANSPOSE",
+    ]
+)
+_SAME_SCALE = _MOVING | {"CONCATENATION", "PACK"}
 
 
 def read_calibrated(content: bytes) -> Model:
@@ -30,6 +55,40 @@ def range_of(tensor: Tensor) -> Range | None:
     if quantization is None or len(quantization.min) != 1 or len(quantization.max) != 1:
         return None
     return quantization.min[0], quantization.max[0]
+
+
+def with_moved_ranges(model: Model, indices: Iterable[int]) -> Model:
+    """Return ``model`` with the ranges of some tensors for those with the same values and scale.
+
+    These are what a pooling, a RESHAPE or a CONCATENATION makes a tensor of, and what one that only
+    moves values makes of it. No range becomes wider.
+    """
+    graph = model.main
+    made_by = {index: op for op in graph.operators for index in op.outputs}
+    found: dict[int, Range] = {}
+    for start in indices:
+        limit, open_ones, seen = range_of(graph.tensors[start]), [start], {start}
+        while open_ones and limit is not None:
+            index = open_ones.pop()
+            old = found.get(index) or range_of(graph.tensors[index])
+            if old is None:
+                continue
+            found[index] = (max(old[0], limit[0]), min(old[1], limit[1]))
+            for near in _same_values(graph, index, made_by):
+                if near not in seen:
+                    seen.add(near)
+                    open_ones.append(near)
+    return with_ranges(model, found)
+
+
+def _same_values(graph: Subgraph, index: int, made_by: Mapping[int, Operator]) -> Iterator[int]:
+    """Yield the neighbours of a tensor whose values are among its own, or all of its own."""
+    maker = made_by.get(index)
+    if maker is not None and maker.opcode in _SAME_SCALE:
+        yield from (each for each in maker.inputs if each >= 0)
+    for op in graph.operators:
+        if index in op.inputs and op.opcode in _MOVING:
+            yield from op.outputs
 
 
 def with_range(tensor: Tensor, low: float, high: float) -> Tensor:

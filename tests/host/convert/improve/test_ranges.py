@@ -10,8 +10,8 @@ from edgekit.errors import UsageError
 from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model
 from edgekit.host.convert.improve.limits import limit_flat, limit_ranges, limit_values
-from edgekit.host.convert.improve.range_rules import RangeRule, with_rule
-from edgekit.host.convert.improve.ranges import range_of, with_ranges
+from edgekit.host.convert.improve.range_rules import RangeRule, with_rule, with_rules
+from edgekit.host.convert.improve.ranges import range_of, with_moved_ranges, with_ranges
 from edgekit.runtime import Runner
 from tests.host.convert.improve.float_graph import FloatGraph
 
@@ -107,6 +107,50 @@ def test_all_values_are_within_100_percent() -> None:
 def test_the_least_square_error_keeps_an_outlier_that_matters() -> None:
     """Cutting it off at 800 costs more than the rounding of all other values."""
     assert _ranged("mse", 1000)[1] > 900
+
+
+def test_the_entropy_leaves_an_outlier_out() -> None:
+    low, high = _ranged("entropy", 1000)
+    assert -4.5 <= low < -2
+    assert 2 < high < 100  # the bins of the histogram are 0.25 wide
+
+
+def test_the_entropy_keeps_values_that_are_all_as_frequent() -> None:
+    g = FloatGraph((1, 20, 20, 40))
+    y = g.simple("NEG", g.input)
+    batches = [[g.random.uniform(-1, 1, (1, 20, 20, 40)).astype(np.float32)] for _ in range(4)]
+    model = with_ranges(g.model(y), {y: (-1.0, 1.0)})
+    found = _found(with_rule(model, RangeRule.parse("entropy"), batches), y)
+    assert found == pytest.approx((-1, 1), abs=0.05)
+
+
+def test_tensors_have_rules_of_their_own() -> None:
+    g = FloatGraph((1, 20, 20, 40))
+    y, z = g.simple("NEG", g.input), g.simple("ABS", g.input)
+    batches = [[g.random.normal(size=(1, 20, 20, 40)).astype(np.float32)] for _ in range(4)]
+    ends = (-6.0, 6.0)
+    model = with_ranges(g.model(y, z), {g.input: ends, y: ends, z: ends})
+    rule = RangeRule.parse("percentile:99")
+    made = with_rules(model, {g.input: rule, y: rule}, batches)
+    for index in (g.input, y):
+        assert _found(made, index) == pytest.approx((-2.3, 2.3), abs=0.1)
+    assert _found(made, z) == ends
+
+
+def test_a_range_moves_to_tensors_with_the_same_values_only() -> None:
+    g = FloatGraph(SHAPE)
+    left, right = g.conv(g.input, 2), g.conv(g.input, 2)
+    joined = g.concat(left, right)
+    flat = g.reshape(joined, (1, 64))
+    after = g.simple("NEG", flat)
+    every = {left: (-9.0, 9.0), right: (-1.0, 1.0), joined: (-9.0, 9.0), flat: (-9.0, 9.0)}
+    model = with_ranges(g.model(after), {**every, after: (-9.0, 9.0)})
+    made = with_moved_ranges(with_ranges(model, {joined: (-4.0, 4.0)}), [joined])
+    assert [_found(made, i) for i in (left, joined, flat)] == [(-4.0, 4.0)] * 3
+    assert _found(made, right) == (-1.0, 1.0)
+    assert _found(made, after) == (-9.0, 9.0)
+    narrow = with_moved_ranges(with_ranges(model, {right: (-0.5, 0.5)}), [right])
+    assert _found(narrow, joined) == (-9.0, 9.0)
 
 
 def test_the_least_square_error_cuts_off_what_costs_less_than_it_gains() -> None:
