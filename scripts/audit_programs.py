@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 from edgekit.chip.codegen import Unsupported, make_program, partition
-from edgekit.chip.isa import Instruction, decode
+from edgekit.chip.isa import decode_package
 from edgekit.chip.vocabulary import AuditFinding, Kind, Vocabulary, audit
 from edgekit.errors import EdgeKitError
 from edgekit.files import read_bytes
@@ -34,7 +33,7 @@ def main() -> None:
     places: dict[tuple[str, ...], list[tuple[str, AuditFinding]]] = defaultdict(list)
     for path in options.models:
         try:
-            programs = [each for package in packages_of(path) for each in programs_of(package)]
+            programs = [each for package in packages_of(path) for each in decode_package(package)]
         except (EdgeKitError, Unsupported) as error:
             print(f"{path.name}: refused: {str(error).splitlines()[0]}", flush=True)
             sums["refused"] += 1
@@ -77,16 +76,6 @@ def packages_of(path: Path) -> tuple[Package, ...]:
         return packages
     part = partition(model)
     return (make_program(part.network, dict(enumerate(model.main.tensors))).package,)
-
-
-def programs_of(package: Package) -> Iterator[tuple[Instruction, ...]]:
-    """Yield the instructions of each executable."""
-    for executable in package.executables:
-        yield tuple(
-            instruction
-            for chunk in executable.instruction_bitstreams
-            for instruction in decode(chunk.bitstream.tobytes())
-        )
 
 
 def _what_differs(finding: AuditFinding) -> tuple[str, ...]:

@@ -15,22 +15,18 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
-import json
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgekit.chip.arithmetic.scales import multiplier_of
 from edgekit.chip.emulator import EdgeTpu
-from edgekit.chip.emulator.comparison import Comparison, compare, part_of, random_inputs
+from edgekit.chip.emulator.comparison import Comparison, compare, random_inputs
 from edgekit.chip.isa import EmulationError
 from edgekit.files import write_text
-from edgekit.formats.darwinn import EdgeTpuOperator, read_packages
-from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.formats.tflite import Model, write_model
 from edgekit.runtime import Runner
+from scripts.compared_programs import CorpusProgram, programs_of_corpus, source_of
 from scripts.emulator_layers import (
     Difference,
     Layers,
@@ -65,55 +61,18 @@ def main() -> None:
     parser.add_argument("programs", type=Path, nargs="?")
     options = parser.parse_args()
     rows, layers = [], Layers()
-    for folder, truth in (
-        (options.corpus, "compiled/truth.json"),
-        (options.programs, "truth.json"),
-    ):
-        for record in json.loads((folder / truth).read_text()) if folder else ():
-            rows += _rows(folder, record, layers)
-            print(rows[-1], flush=True)
+    for program in programs_of_corpus(options.corpus, options.programs):
+        rows.append(_row(program, layers))
+        print(rows[-1], flush=True)
     write_text(_TARGET, _page(rows, layers, pooled(options.corpus / "compiled")))
 
 
-def _rows(corpus: Path, record: dict[str, Any], layers: Layers) -> list[Row]:
-    name = Path(record["compiled"]).name.replace("_edgetpu.tflite", "")
-    folder = Path(record["compiled"]).parent.name.split("__")[-1]
-    if record["source"]:
-        sources = [read_model((corpus / record["source"]).read_bytes())]
-    else:
-        sources = _siblings(corpus / record["compiled"])
-    packages = read_packages(read_model((corpus / record["compiled"]).read_bytes()))
-    rows = []
-    for each in packages:
-        label = f"{folder}: {name}" + (f", op {each.operator_index}" if len(packages) > 1 else "")
-        try:
-            chip = EdgeTpu(each.package)
-        except EmulationError as error:
-            rows.append(Row(label, f"stops: {error.what} ({error.where})"))
-            continue
-        found = [part_of(source, chip.executable) for source in sources]
-        parts = [part for part in found if part and (record["source"] or _holds(each, part))]
-        rows.append(_compared(label, chip, parts[0] if parts else None, layers))
-    return rows
-
-
-def _siblings(compiled: Path) -> list[Model]:
-    """Return the folder's other models: their CPU operators are operators of the source."""
-    paths = sorted(compiled.parent.glob("*_edgetpu.tflite"))
-    return [read_model(path.read_bytes()) for path in paths if path != compiled]
-
-
-def _holds(program: EdgeTpuOperator, part: Model) -> bool:
-    """Whether the program has the parameters of ``part``: its convolutions' multipliers."""
-    package = program.package
-    held = b"".join(np.asarray(each.parameters).tobytes() for each in package.executables)
-    tensors = part.main.tensors
-    multipliers = [
-        multiplier_of(*(tensors[index] for index in (*each.inputs[:2], each.outputs[0])))
-        for each in part.main.operators
-        if each.opcode == "CONV_2D"
-    ]
-    return bool(multipliers) and all(np.asarray(m).tobytes() in held for m in multipliers)
+def _row(program: CorpusProgram, layers: Layers) -> Row:
+    try:
+        chip = EdgeTpu(program.operator.package)
+    except EmulationError as error:
+        return Row(program.label, f"stops: {error.what} ({error.where})")
+    return _compared(program.label, chip, source_of(program, chip), layers)
 
 
 def _compared(label: str, chip: EdgeTpu, part: Model | None, layers: Layers) -> Row:

@@ -18,14 +18,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.chip.isa import Instruction, decode
+from edgekit.chip.isa import decode_executable
 from edgekit.chip.vocabulary import Entry, count_texts
 from edgekit.chip.vocabulary.entries import VOCABULARY_FILE, entries_to_document
 from edgekit.chip.vocabulary.orders import later_of
 from edgekit.chip.vocabulary.rules import rules_id
 from edgekit.chip.vocabulary.signature import BETWEEN
 from edgekit.files import read_bytes, write_text
-from edgekit.formats.darwinn import Executable, read_packages
+from edgekit.formats.darwinn import read_packages
 from edgekit.formats.tflite import read_model
 
 _PAGE = Path(__file__).resolve().parents[1] / "docs" / "vocabulary.md"
@@ -79,17 +79,9 @@ def read_models(folders: Sequence[Path]) -> Iterator[Model]:
                 if content not in known:
                     known.add(content)
                     num_programs += 1
-                    texts += count_texts(_instructions(executable))
+                    texts += count_texts(decode_executable(executable))
         if num_programs:
             yield Model(path.stem, path.parent.name, num_programs, texts)
-
-
-def _instructions(executable: Executable) -> tuple[Instruction, ...]:
-    return tuple(
-        instruction
-        for chunk in executable.instruction_bitstreams
-        for instruction in decode(chunk.bitstream.tobytes())
-    )
 
 
 def _packaged(models: Sequence[Model]) -> str:

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.chip.emulator import EdgeTpu
-from edgekit.chip.isa import SyncError
+from edgekit.chip.isa import SyncError, decode_package
 from edgekit.chip.vocabulary import Vocabulary, audit, texts_of
 from edgekit.errors import EdgeKitError
 from edgekit.files import read_bytes, write_text
@@ -39,7 +39,7 @@ from edgekit.formats.darwinn import Executable, Package, read_packages
 from edgekit.formats.tflite import read_model
 from edgekit.opencompiler import VerificationError
 from edgekit.opencompiler.verify import verify_together
-from scripts.audit_programs import packages_of, programs_of
+from scripts.audit_programs import packages_of
 from scripts.fault_kinds import VALUE_KINDS, Program, kinds, seed
 from scripts.fault_subjects import own_programs
 
@@ -149,7 +149,7 @@ def verdict(subject: Subject, package: Package) -> int:
         return STOPPED
     if output != subject.output:
         return VALUES
-    found = audit(subject.vocabulary, *programs_of(package))
+    found = audit(subject.vocabulary, *decode_package(package))
     return MISSED if found.is_seen else UNSEEN
 
 
@@ -219,7 +219,7 @@ def subject_of(
     except EdgeKitError as error:
         return error
     inputs = tuple(_random_inputs(chip.executable, seed) for seed in range(_INPUTS))
-    known = Vocabulary.load(texts_of(*programs_of(package)))
+    known = Vocabulary.load(texts_of(*decode_package(package)))
     output = _output(chip, inputs)
     return Subject(name, Program.of(package), inputs, output, known, neighbours)
 

@@ -17,6 +17,7 @@ from edgekit.cli.options import (
     RecoverOption,
     RuntimeOption,
     ThreadsOption,
+    UnprovenOption,
 )
 from edgekit.cli.output import JsonOption, emit, measured_on
 
@@ -37,6 +38,7 @@ def benchmark(
     fallback: FallbackOption = False,
     recover: RecoverOption = False,
     timeout_sec: DeviceTimeoutOption = None,
+    unproven: UnprovenOption = False,
     json: JsonOption = False,
 ) -> None:
     """Measure separately: loading, the first inference and the steady state."""
@@ -51,6 +53,7 @@ def benchmark(
         fallback=fallback,
         recover=recover,
         timeout_s=timeout_sec,
+        unproven=unproven,
         num_runs=num_runs,
         warmup_runs=warmup_runs,
     )

@@ -16,6 +16,7 @@ from edgekit.cli.options import (
     PreprocessOption,
     RuntimeOption,
     ThreadsOption,
+    UnprovenOption,
 )
 from edgekit.cli.output import JsonOption, emit
 from edgekit.cli.run import render as render_run
@@ -24,6 +25,9 @@ from edgekit.errors import GateError
 if TYPE_CHECKING:
     from edgekit.evaluate import EmulateResult
     from edgekit.evaluate.emulate import EmulatedLayers
+
+
+_LISTED = 3  # forms that are not proven
 
 
 def emulate(
@@ -45,6 +49,7 @@ def emulate(
         bool,
         typer.Option("--strict-sync", help="Also check counters, queue capacities and fences."),
     ] = False,
+    unproven: UnprovenOption = False,
     source: Annotated[
         Optional[Path],
         typer.Option(
@@ -66,6 +71,7 @@ def emulate(
         model,
         inputs,
         strict_sync=strict_sync,
+        unproven=unproven,
         source=source,
         labels=labels,
         top=top,
@@ -88,6 +94,9 @@ def render(result: EmulateResult) -> Iterator[str]:
             f"operator {program.operator_index}: {total} instructions, {program.num_steps} steps"
             + (", synchronization checked" if result.strict_sync else "")
         )
+        if program.unproven:
+            yield f"not proven {len(program.unproven)} forms of instructions, the first:"
+            yield from (f"           {each}" for each in program.unproven[:_LISTED])
         if program.source:
             yield from _against_source(program.source)
     yield "Edge TPU: not measured"

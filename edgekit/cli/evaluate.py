@@ -28,6 +28,7 @@ from edgekit.cli.options import (
     ScoreOption,
     TaskOption,
     ThreadsOption,
+    UnprovenOption,
 )
 from edgekit.cli.output import JsonOption, emit, measured_on, note, progress, table, warn
 from edgekit.errors import GateError, UsageError
@@ -105,6 +106,7 @@ def evaluate(
     fallback: FallbackOption = False,
     recover: RecoverOption = False,
     timeout_sec: DeviceTimeoutOption = None,
+    unproven: UnprovenOption = False,
     journal: JournalOption = None,
     resume: ResumeOption = False,
     strict: StrictOption = False,
@@ -145,6 +147,7 @@ def evaluate(
             fallback=fallback,
             recover=recover,
             timeout_s=timeout_sec,
+            unproven=unproven,
             journal=journal,
             resume=resume,
             strict=strict,

@@ -93,6 +93,14 @@ DeviceTimeoutOption = Annotated[
         "seconds.",
     ),
 ]
+UnprovenOption = Annotated[
+    bool,
+    typer.Option(
+        "--unproven",
+        help="In the emulator, also run programs with forms of instructions that were never "
+        "compared with a source; the result says so.",
+    ),
+]
 RuntimeOption = Annotated[
     Optional[str],
     typer.Option(help="The library that runs the model; by default the first that is installed."),

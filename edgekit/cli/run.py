@@ -24,6 +24,7 @@ from edgekit.cli.options import (
     ScoreOption,
     TaskOption,
     ThreadsOption,
+    UnprovenOption,
 )
 from edgekit.cli.output import JsonOption, emit, note, runs_on, table, temperatures, warn
 
@@ -69,6 +70,7 @@ def run(
     fallback: FallbackOption = False,
     recover: RecoverOption = False,
     timeout_sec: DeviceTimeoutOption = None,
+    unproven: UnprovenOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run a model once on each input; print the results, and draw them with --output."""
@@ -93,6 +95,7 @@ def run(
         fallback=fallback,
         recover=recover,
         timeout_s=timeout_sec,
+        unproven=unproven,
     )
     for problem in result.failed:
         note(f"warning: not readable: {problem}")

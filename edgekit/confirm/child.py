@@ -95,7 +95,7 @@ def _open_emulator(content: bytes, fields: Mapping[str, Any], wire: Wire) -> Ope
     from edgekit.runtime import Runner  # noqa: PLC0415 - a chip does not need it
 
     wire.send("step", stage=OPENING)
-    runner = Runner(content, "emulator", strict_sync=True)
+    runner = Runner(content, "emulator", strict_sync=True, unproven=True)
     return runner.invoke, runner.close
 
 

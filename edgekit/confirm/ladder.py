@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Iterator, Mapping, Se
 import numpy as np
 
 from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.chip.isa.decode import decode_package
 from edgekit.chip.vocabulary import Vocabulary, texts_of
 from edgekit.chip.vocabulary.rules import rules_id
 from edgekit.confirm.recipes import RECIPES, Recipe
@@ -27,7 +28,7 @@ from edgekit.formats.damage import JSON_DAMAGE, reason_of
 from edgekit.formats.darwinn import write_package
 from edgekit.formats.json_text import parse_json
 from edgekit.formats.tflite import Model, read_model
-from edgekit.opencompiler import compile_program, instructions_of
+from edgekit.opencompiler import compile_program
 from edgekit.result import Result
 from edgekit.version import __version__
 
@@ -203,7 +204,7 @@ def entry_from(document: Mapping[str, Any]) -> RungEntry:
 def _make(number: int, recipe: Recipe, seen: frozenset[str], earlier: set[str]) -> Rung:
     model = recipe.model()
     compiled = compile_program(model, recipe.name, verified=False)
-    texts = texts_of(*instructions_of(compiled.package))
+    texts = texts_of(*decode_package(compiled.package))
     unseen = texts - seen
     kind = IDENTICAL if recipe.like else UNSEEN if unseen else SEEN
     arrays = rung_inputs(model)

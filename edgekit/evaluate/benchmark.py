@@ -61,6 +61,7 @@ def benchmark(  # noqa: PLR0913 - public: its options are keywords
     fallback: bool = False,
     recover: bool = False,
     timeout_s: float | None = None,
+    unproven: bool = False,
     options: RunnerOptions | None = None,
 ) -> BenchmarkResult:
     """Measure loading, the first inference and the steady state of ``model``.
@@ -79,6 +80,7 @@ def benchmark(  # noqa: PLR0913 - public: its options are keywords
         fallback: See `Runner`.
         recover: See `Runner`; the time to open the device again is not counted.
         timeout_s: See `Runner`.
+        unproven: See `Runner`.
         options: ``device`` to ``timeout_s`` as one value, instead of these keywords.
 
     Raises:
@@ -100,6 +102,7 @@ def benchmark(  # noqa: PLR0913 - public: its options are keywords
         fallback=fallback,
         recover=recover,
         timeout_s=timeout_s,
+        unproven=unproven,
     )
     with Runner(model, options=how) as runner:
         random = np.random.default_rng(_SEED)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypedDict, Unpack
 
     from edgekit.chip.emulator.comparison import Comparison
+    from edgekit.chip.vocabulary.proven import UnprovenForm
     from edgekit.data import Preprocess
     from edgekit.files import PathLike
     from edgekit.formats.model_file import ModelSource
@@ -60,6 +61,8 @@ class EmulatedProgram(Result):
     instructions: Mapping[str, int]  # how many of each name
     num_steps: int  # of the plan that a run executes
     plan_ms: float  # to create the plans and fill the parameter cache, on this machine
+    # Forms of instructions that are in no program that equals its source.
+    unproven: tuple[UnprovenForm, ...] = ()
     source: EmulatedLayers | None = None  # compared with the source, if that was given
 
 
@@ -78,6 +81,7 @@ def emulate(
     inputs: Sequence[PathLike | NDArray[Any]],
     *,
     strict_sync: bool = False,
+    unproven: bool = False,
     source: ModelSource | None = None,
     **options: Unpack[EmulateKeywords],
 ) -> EmulateResult:
@@ -87,6 +91,8 @@ def emulate(
         model: Path or content of a compiled .tflite file, or of a bundle that has one.
         inputs: See `run`.
         strict_sync: Also check counters, queue capacities and fences, and stop at the first fault.
+        unproven: Also run programs with forms of instructions that are in no program that was
+            compared with its source; they are in the result.
         source: The plain model that was compiled: each program is compared with it, layer by layer.
         **options: ``preprocess``, ``labels``, ``top``, ``runtime``, ``kernels``, ``num_threads``:
             see `run`.
@@ -94,13 +100,14 @@ def emulate(
     Raises:
         MissingExtraError: This is the boards' wheel, which has no emulator.
         EmulationError: A program does something that the emulator does not support.
+        UnprovenError: A program has such forms, and neither ``unproven`` nor ``source`` is given.
         SyncError: ``strict_sync`` found a fault.
         EdgeKitError: As for `run`.
     """
     require_part("chip.emulator")
     given: dict[str, Any] = {**options}
     own = {name: given.pop(name) for name in _OF_RUNNER if name in given}
-    how = RunnerOptions(EMULATOR, strict_sync=strict_sync, source=source, **own)
+    how = RunnerOptions(EMULATOR, strict_sync=strict_sync, unproven=unproven, source=source, **own)
     request = RunRequest(**given)
     request.check(inputs)
     prepared = prepare(model, EMULATOR)
@@ -112,6 +119,7 @@ def emulate(
                 each.chip.instructions,
                 len(each.chip.plan.steps),
                 each.plan_ms,
+                each.unproven,
                 _layers(each.comparison),
             )
             for each in backend.programs

@@ -160,6 +160,7 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
     fallback: bool = False,
     recover: bool = False,
     timeout_s: float | None = None,
+    unproven: bool = False,
     options: RunnerOptions | None = None,
     journal: PathLike | None = None,
     resume: bool = False,
@@ -210,6 +211,7 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
         fallback: See `Runner`.
         recover: See `Runner`.
         timeout_s: See `Runner`.
+        unproven: See `Runner`.
         options: ``device`` to ``timeout_s`` as one value, instead of these keywords.
         journal: A file to write each batch's answers to.
         resume: Continue from the answers in ``journal``.
@@ -235,6 +237,7 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
         fallback=fallback,
         recover=recover,
         timeout_s=timeout_s,
+        unproven=unproven,
     )
     settings = _Settings(
         task,

@@ -119,6 +119,7 @@ def run(  # noqa: PLR0913 - public: its options are keywords
     fallback: bool = False,
     recover: bool = False,
     timeout_s: float | None = None,
+    unproven: bool = False,
     options: RunnerOptions | None = None,
 ) -> RunResult:
     """Run ``model`` on each of ``inputs``.
@@ -154,6 +155,7 @@ def run(  # noqa: PLR0913 - public: its options are keywords
         fallback: See `Runner`.
         recover: See `Runner`.
         timeout_s: See `Runner`.
+        unproven: See `Runner`.
         options: ``device`` to ``timeout_s`` as one value, instead of these keywords.
 
     Raises:
@@ -182,6 +184,7 @@ def run(  # noqa: PLR0913 - public: its options are keywords
         fallback=fallback,
         recover=recover,
         timeout_s=timeout_s,
+        unproven=unproven,
     )
     prepared = prepare(model, how.device)
     with Runner(prepared.runnable, options=how) as runner:

@@ -72,6 +72,17 @@ ERROR_CODES = tuple(
             "Run the uncompiled model on the CPU, or the compiled one on an Edge TPU.",
         ),
         (
+            "model.unproven",
+            "The emulator is not proven on this program",
+            "The compiled program has forms of instructions (fields, modes, counters, orders) that "
+            "are in no program whose layers were compared with the model that was compiled, see "
+            "[what the emulator is proven on](../proven.md). It could compute them wrongly. The "
+            "message names the forms and the first instruction. Exit status 3.",
+            "--unproven (unproven=True in Python) runs it all the same, and the result says so. "
+            "--source MODEL compares the program with the model that was compiled: if all layers "
+            "are equal, this program is proven. Or run it on an Edge TPU.",
+        ),
+        (
             "model.sync",
             "A compiled program breaks a rule of synchronization",
             "With --strict-sync the emulator compares what the program waits for with what "

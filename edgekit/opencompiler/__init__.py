@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         CompiledProgram,
         compile_program,
         compile_programs,
-        instructions_of,
     )
     from edgekit.opencompiler.result import CompiledModel, CompileResult, Verification
 
@@ -28,7 +27,6 @@ __all__ = [
     "compile_open",
     "compile_program",
     "compile_programs",
-    "instructions_of",
 ]
 
 # Loaded when used: an estimate needs neither the emulator nor the audit.
@@ -44,6 +42,5 @@ __getattr__ = lazy_names(
         "compile_open": "edgekit.opencompiler.compile",
         "compile_program": "edgekit.opencompiler.program",
         "compile_programs": "edgekit.opencompiler.program",
-        "instructions_of": "edgekit.opencompiler.program",
     },
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Sequence
 
 from edgekit.chip.codegen import BEHIND_CPU, Partition, Program
-from edgekit.chip.isa.decode import decode
+from edgekit.chip.isa.decode import decode_package
 from edgekit.chip.vocabulary import Audit, Vocabulary, audit, read_evidence
 from edgekit.edgetpu.chip import LATEST_RUNTIME
 from edgekit.edgetpu.rules import SECOND_SUBGRAPH, UNSPECIFIED
@@ -20,6 +20,7 @@ from edgekit.formats.tflite_metadata import (
     IN_EMULATOR,
     NOT_VERIFIED,
     OPEN_COMPILER,
+    PROGRAM_SHA256,
     CompilerNote,
     write_compiler_note,
 )
@@ -30,7 +31,6 @@ from edgekit.opencompiler.verify import only_part, verify, verify_together
 from edgekit.rewrite.custom_operator import EdgeTpuPart, with_custom_operators
 
 if TYPE_CHECKING:
-    from edgekit.chip.isa.decode import Instruction
     from edgekit.formats.darwinn import Package
 
 # What `check` says of Google's compiler that is not why edgekit's leaves an operator to the CPU.
@@ -136,6 +136,7 @@ def _finish(
             **(verification.to_dict() if verification else {}),
             "seen_share": audited.seen_share,
             "num_unseen": audited.num_unseen,
+            PROGRAM_SHA256: program.package.sha256,
         },
     )
     content = write_compiler_note(content, note)
@@ -144,19 +145,7 @@ def _finish(
 
 def audit_package(package: Package) -> Audit:
     """Compare the instructions of a package with those of Google's programs and with evidence."""
-    return audit(Vocabulary.load(read_evidence().trusted), *instructions_of(package))
-
-
-def instructions_of(package: Package) -> list[list[Instruction]]:
-    """Return the instructions of each program in a package."""
-    return [
-        [
-            instruction
-            for chunk in executable.instruction_bitstreams
-            for instruction in decode(chunk.bitstream.tobytes())
-        ]
-        for executable in package.executables
-    ]
+    return audit(Vocabulary.load(read_evidence().trusted), *decode_package(package))
 
 
 def _unseen(audited: Audit, where: str) -> NotCompiledError:

@@ -10,18 +10,26 @@ from __future__ import annotations
 import platform
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
 from edgekit.chip.emulator import EdgeTpu
-from edgekit.chip.emulator.comparison import Comparison, compare, part_of, random_inputs
-from edgekit.chip.isa import EmulationError
+from edgekit.chip.emulator.comparison import (
+    STATE_OUTPUT,
+    Comparison,
+    compare,
+    part_of,
+    random_inputs,
+)
+from edgekit.chip.isa import EmulationError, UnprovenError, decode_package
+from edgekit.chip.vocabulary.proven import UnprovenForm, unproven_forms
 from edgekit.errors import DataError, UnsupportedModelError
 from edgekit.formats.darwinn import Package, read_packages
 from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import NUMPY_DTYPES, Model, is_edgetpu_operator
 from edgekit.formats.tflite.part import with_operators
+from edgekit.formats.tflite_metadata import verified_programs
 from edgekit.runtime.base import Environment, TensorInfo
 from edgekit.runtime.cpu import CpuBackend, open_cpu
 from edgekit.runtime.devices import EMULATOR
@@ -31,8 +39,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NOTE = "values of the Edge TPU; times of this machine's CPU, not of the chip"
-
-_STATE = "_variable_output"  # appended to an input layer's name: the program writes it too
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Program:
     operator_index: int
     chip: EdgeTpu
     plan_ms: float  # to create the plans and fill the parameter cache
+    unproven: tuple[UnprovenForm, ...]  # forms that are in no program that equals its source
     comparison: Comparison | None = None  # with its source, if that was given
 
 
@@ -66,6 +73,7 @@ class EmulatorBackend:
         num_threads: int,
         *,
         strict_sync: bool = False,
+        unproven: bool = False,
         source: ModelFile | None = None,
         like: EmulatorBackend | None = None,
     ) -> None:
@@ -77,6 +85,7 @@ class EmulatorBackend:
             kernels: See `Runner`, for those operators.
             num_threads: For those operators.
             strict_sync: Check counters, queue capacities and fences while planning.
+            unproven: Also run programs with forms of instructions that are not proven.
             source: The plain model that was compiled, to compare each program with.
             like: A backend of the same model, whose plans are reused.
         """
@@ -104,6 +113,9 @@ class EmulatorBackend:
                     fix="give the .tflite that was compiled",
                 )
             self.programs = [_compared(each, source) for each in self.programs]
+        if not unproven:
+            for each in self.programs:
+                _check_proven(each)
         self._variables = self._initial_state()
         self.load_ms = (time.perf_counter() - start) * 1e3
         self.inputs = tuple(self._info(index) for index in self._graph.inputs)
@@ -144,11 +156,12 @@ class EmulatorBackend:
     ) -> tuple[_Stage, ...]:
         packages = {each.operator_index: each for each in read_packages(model)}
         operators, stages, at = self._graph.operators, [], 0
+        verified = verified_programs(model)
         while at < len(operators):
             if is_edgetpu_operator(operators[at]):
                 program = planned.get(at)
                 if program is None:
-                    program = _planned(packages[at].package, at, strict_sync=strict_sync)
+                    program = _planned(packages[at].package, at, verified, strict_sync=strict_sync)
                 else:
                     program = replace(program, chip=program.chip.clone())
                 self.programs.append(program)
@@ -165,7 +178,7 @@ class EmulatorBackend:
     def _on_chip(self, program: Program) -> _Stage:
         chip, operator = program.chip, self._graph.operators[program.operator_index]
         names = [layer.name for layer in chip.executable.input_layers]
-        states = {name + _STATE: index for name, index in zip(names, operator.inputs)}
+        states = {name + STATE_OUTPUT: index for name, index in zip(names, operator.inputs)}
         written = [layer.name for layer in chip.executable.output_layers]
         kept = [name for name in written if name in states]
         results = [name for name in written if name not in states] + kept
@@ -223,7 +236,10 @@ class EmulatorBackend:
         return Environment(EMULATOR, "numpy", "edgetpu", note, self._num_threads, versions)
 
 
-def _planned(package: Package, index: int, *, strict_sync: bool) -> Program:
+def _planned(
+    package: Package, index: int, verified: Collection[str], *, strict_sync: bool
+) -> Program:
+    """Plan a program; those that edgekit's compiler verified (``verified``) are proven."""
     start = time.perf_counter()
     try:
         chip = EdgeTpu(package, strict_sync=strict_sync)
@@ -232,7 +248,31 @@ def _planned(package: Package, index: int, *, strict_sync: bool) -> Program:
         raise type(error)(
             error.what, where=where, why=error.why, fix=error.fix or "run it on an Edge TPU"
         ) from error
-    return Program(index, chip, (time.perf_counter() - start) * 1e3)
+    plan_ms = (time.perf_counter() - start) * 1e3
+    is_verified = package.sha256 in verified
+    return Program(
+        index, chip, plan_ms, () if is_verified else unproven_forms(decode_package(package))
+    )
+
+
+def _check_proven(program: Program) -> None:
+    """Refuse a program that could be computed wrongly: nothing like it was compared with a source.
+
+    A comparison with its own source proves it.
+    """
+    found, forms = program.comparison, program.unproven
+    if not forms or (found is not None and found.is_proof):
+        return
+    more = f" and {len(forms) - 1} more" if len(forms) > 1 else ""
+    raise UnprovenError(
+        f"{len(forms)} forms of instructions are not proven: {forms[0].form}{more}",
+        where=f"operator {program.operator_index}, executable {forms[0].program}, "
+        f"pc {forms[0].pc}: {forms[0].disassembled}",
+        why="no program that was compared with its source has them, so they could be computed "
+        "wrongly",
+        fix="--unproven (unproven=True) runs it all the same; --source MODEL compares it with the "
+        "model that was compiled; or run it on an Edge TPU",
+    )
 
 
 def _compared(program: Program, source: ModelFile) -> Program:
@@ -251,11 +291,12 @@ def _compared(program: Program, source: ModelFile) -> Program:
 
 
 def _words(program: Program) -> str:
-    """Words about the comparison of a program with its source; "" if there was none."""
-    found = program.comparison
+    """Words about what proves a program, or does not; "" if its forms are proven."""
+    found, at = program.comparison, f"operator {program.operator_index}"
     if found is None:
-        return ""
+        number = len(program.unproven)
+        return f"{at}: not proven, {number} forms of its instructions are new" if number else ""
     return (
-        f"operator {program.operator_index}: {len(found.exact)} of {len(found.layers)} layers "
+        f"{at}: {len(found.exact)} of {len(found.layers)} layers "
         f"equal the source's, {found.num_different:,} of {found.num_values:,} output values differ"
     )

@@ -32,6 +32,8 @@ class RunnerOptions:
             waits without limit.
         strict_sync: On the emulator also check counters, queue capacities and fences, and stop at
             the first fault.
+        unproven: On the emulator, also run programs with forms of instructions that are in no
+            program that was compared with its source; `Environment.kernels_note` then says so.
         source: On the emulator, the plain model that was compiled: path or content. Each program is
             compared with it layer by layer, once, on random inputs; see `Environment.kernels_note`.
     """
@@ -44,6 +46,7 @@ class RunnerOptions:
     recover: bool = False
     timeout_s: float | None = None
     strict_sync: bool = False
+    unproven: bool = False
     source: ModelSource | None = None
 
     def __post_init__(self) -> None:

@@ -63,6 +63,7 @@ class Runner:
         recover: bool = False,
         timeout_s: float | None = None,
         strict_sync: bool = False,
+        unproven: bool = False,
         source: ModelSource | None = None,
         options: RunnerOptions | None = None,
     ) -> None:
@@ -78,6 +79,7 @@ class Runner:
             recover: See `RunnerOptions`.
             timeout_s: See `RunnerOptions`.
             strict_sync: See `RunnerOptions`.
+            unproven: See `RunnerOptions`.
             source: See `RunnerOptions`.
             options: All of these as one value, instead of the keywords.
 
@@ -99,6 +101,7 @@ class Runner:
             recover=recover,
             timeout_s=timeout_s,
             strict_sync=strict_sync,
+            unproven=unproven,
             source=source,
         )
         check_device(self._options.device)

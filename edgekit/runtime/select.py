@@ -96,6 +96,7 @@ def _open_emulator(request: _Request) -> Backend:
         options.kernels,
         options.num_threads,
         strict_sync=options.strict_sync,
+        unproven=options.unproven,
         source=None if options.source is None else read_model_file(options.source),
         like=request.like if isinstance(request.like, EmulatorBackend) else None,
     )

@@ -10,12 +10,13 @@ import pytest
 
 from edgekit.chip.arithmetic.twin import run_twin
 from edgekit.chip.emulator.machine import EdgeTpu
+from edgekit.chip.isa.decode import decode_package
 from edgekit.chip.vocabulary import Vocabulary, texts_of
 from edgekit.confirm.ladder import INPUT_KINDS, make_rung, make_rungs, rung_inputs
 from edgekit.confirm.recipes import IDENTICAL, RECIPES, SEEN, UNSEEN, Recipe
 from edgekit.formats.darwinn import Executable, read_packages
 from edgekit.formats.tflite import read_model, write_model
-from edgekit.opencompiler import compile_program, instructions_of
+from edgekit.opencompiler import compile_program
 
 # Forms, level patterns and orders that a rung may bring; the last one is a network's usual end.
 _MOST_NEW, _MOST_LAST = 4, 6
@@ -46,7 +47,7 @@ def test_unseen_forms_come_last_and_a_few_at_a_time() -> None:
     for recipe in RECIPES:
         made = compile_program(recipe.model(), verified=False)
         cycles.append(made.predicted_cycles)
-        unseen = texts_of(*instructions_of(made.package)) - seen
+        unseen = texts_of(*decode_package(made.package)) - seen
         new.append(len(unseen - known))
         known |= unseen
     proved = len(IDENTICAL) + len(SEEN)

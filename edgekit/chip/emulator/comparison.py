@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Mapping, Sequence
 
 import numpy as np
@@ -12,13 +12,15 @@ from edgekit.chip.arithmetic.scales import multiplier_of
 from edgekit.chip.arithmetic.twin import run_twin
 from edgekit.chip.emulator.layers import LayerFinder, LayerMatch, multipliers_of, recorded
 from edgekit.chip.emulator.machine import EdgeTpu
-from edgekit.formats.darwinn import Executable
+from edgekit.formats.darwinn import Executable, Layer
 from edgekit.formats.tflite import Model
 from edgekit.formats.tflite.part import between
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+STATE_OUTPUT = "_variable_output"  # appended to an input layer's name: the program writes it too
+_BYTES = {"UINT8": 1, "INT8": 1, "INT16": 2}  # of a value that programs exchange
 _WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 
 
@@ -44,21 +46,65 @@ class Comparison:
         """Whether every compared output is equal in every value, and there is one."""
         return self.num_compared > 0 and self.num_different == 0
 
+    @property
+    def is_proof(self) -> bool:
+        """Whether the program is computed rightly: every difference is another conversion's."""
+        explained = len(self.exact) + len(self.rescaled) == len(self.layers)
+        return self.is_exact or (explained and bool(self.rescaled))
+
 
 def part_of(source: Model, executable: Executable) -> Model | None:
-    """Return the part of ``source`` between the program's inputs and outputs, found by name.
+    """Return the part of ``source`` between the program's inputs and outputs.
+
+    They are found by name. Where some have other names in the source, they are the ends of what a
+    chip computes (inputs of the model; outputs, and what a custom operator reads) of the same shape
+    and width, in their order, if there are as many; the part has the program's names.
+    New states are not among its outputs: the source writes them to variables.
 
     None if ``source`` has no such tensors, or the outputs need more than the inputs.
     """
-    names = {tensor.name: index for index, tensor in enumerate(source.main.tensors)}
-    layers = (*executable.input_layers, *executable.output_layers)
-    if any(layer.name not in names for layer in layers):
+    graph = source.main
+    inputs = _paired(source, executable.input_layers, graph.inputs)
+    read = [i for each in graph.operators if each.opcode == "CUSTOM" for i in each.inputs]
+    states = {layer.name + STATE_OUTPUT for layer in executable.input_layers}
+    written = [layer for layer in executable.output_layers if layer.name not in states]
+    outputs = _paired(source, written, (*graph.outputs, *read))
+    if inputs is None or outputs is None:
         return None
-    return between(
-        source,
-        [names[layer.name] for layer in executable.input_layers],
-        [names[layer.name] for layer in executable.output_layers],
+    names = {**inputs, **outputs}
+    tensors = tuple(
+        replace(tensor, name=names.get(index, tensor.name))
+        for index, tensor in enumerate(graph.tensors)
     )
+    subgraphs = (replace(graph, tensors=tensors), *source.subgraphs[1:])
+    return between(replace(source, subgraphs=subgraphs), list(inputs), list(outputs))
+
+
+def _paired(source: Model, layers: Sequence[Layer], ends: Sequence[int]) -> dict[int, str] | None:
+    """Return the layers' names by tensor of ``source``, in the layers' order; None if one has none.
+
+    ``ends`` are tensors that may have another name in the program.
+    """
+    tensors = source.main.tensors
+    by_name = {tensor.name: index for index, tensor in enumerate(tensors)}
+    named = {layer.name: by_name[layer.name] for layer in layers if layer.name in by_name}
+    left = [layer for layer in layers if layer.name not in named]
+    free = [
+        index
+        for index in dict.fromkeys(ends)
+        if index not in named.values() and tensors[index].dtype in _BYTES
+    ]
+    for kind in {_kind(layer) for layer in left}:
+        alike = [layer for layer in left if _kind(layer) == kind]
+        there = [i for i in free if (tensors[i].num_elements, _BYTES[tensors[i].dtype]) == kind]
+        if len(alike) != len(there):
+            return None
+        named.update((layer.name, index) for layer, index in zip(alike, there))
+    return {named[layer.name]: layer.name for layer in layers}
+
+
+def _kind(layer: Layer) -> tuple[int, int]:
+    return layer.y_dim * layer.x_dim * layer.z_dim, layer.data_type.item_bytes
 
 
 def random_inputs(executable: Executable, seed: int = 0) -> dict[str, NDArray[np.generic]]:

@@ -12,7 +12,7 @@ import numpy as np
 from edgekit.chip.emulator.plan import Plan
 from edgekit.chip.emulator.program import make_plan
 from edgekit.chip.emulator.state import State
-from edgekit.chip.isa.decode import decode
+from edgekit.chip.isa.decode import decode_executable
 from edgekit.chip.isa.errors import EmulationError
 from edgekit.chip.isa.layout import from_device, to_device
 from edgekit.chip.isa.memories import NUM_TILES
@@ -70,13 +70,7 @@ class EdgeTpu:
     @property
     def instructions(self) -> dict[str, int]:
         """The number of instructions of each name in the inference program."""
-        return dict(
-            Counter(
-                instruction.layout.name
-                for chunk in self.executable.instruction_bitstreams
-                for instruction in decode(chunk.bitstream.tobytes())
-            )
-        )
+        return dict(Counter(each.layout.name for each in decode_executable(self.executable)))
 
     def invoke(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Run once: take input tensors, return output tensors (y, x, z), both by layer name.

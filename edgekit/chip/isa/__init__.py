@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from edgekit.chip.isa.decode import Instruction, decode
+from edgekit.chip.isa.decode import Instruction, decode, decode_executable, decode_package
 from edgekit.chip.isa.disassemble import disassemble
 from edgekit.chip.isa.encode import encode, encode_one
-from edgekit.chip.isa.errors import EmulationError, SyncError
+from edgekit.chip.isa.errors import EmulationError, SyncError, UnprovenError
 from edgekit.chip.isa.listing import DisasmResult, disasm
 
 __all__ = [
@@ -14,7 +14,10 @@ __all__ = [
     "EmulationError",
     "Instruction",
     "SyncError",
+    "UnprovenError",
     "decode",
+    "decode_executable",
+    "decode_package",
     "disasm",
     "disassemble",
     "encode",

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from edgekit.chip.isa.table import LAYOUTS, OPCODE_BITS, OPCODE_FIRST_BIT, WORD_BYTES, Layout
 from edgekit.errors import ModelFormatError
+
+if TYPE_CHECKING:
+    from edgekit.formats.darwinn import Executable, Package
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,20 @@ def decode(bitstream: bytes) -> tuple[Instruction, ...]:
         instructions.append(_instruction(pc, layout, code))
         pc = end
     return tuple(instructions)
+
+
+def decode_executable(executable: Executable) -> tuple[Instruction, ...]:
+    """Return the instructions of all bitstreams of a program, as `decode` does."""
+    return tuple(
+        instruction
+        for chunk in executable.instruction_bitstreams
+        for instruction in decode(chunk.bitstream.tobytes())
+    )
+
+
+def decode_package(package: Package) -> tuple[tuple[Instruction, ...], ...]:
+    """Return the instructions of each program in a package."""
+    return tuple(map(decode_executable, package.executables))
 
 
 def _layout(bitstream: bytes, pc: int) -> Layout:

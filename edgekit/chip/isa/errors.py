@@ -19,6 +19,12 @@ class SyncError(EmulationError):
     code = "model.sync"
 
 
+class UnprovenError(EmulationError):
+    """The program has forms of instructions that are in no program that equals its source."""
+
+    code = "model.unproven"
+
+
 def not_proven(
     instruction: Instruction, what: str, field_name: str, why: str = ""
 ) -> EmulationError:

@@ -8,6 +8,7 @@ copies, so a `Package` needs little more memory than the file.
 from __future__ import annotations
 
 import enum
+import hashlib
 from dataclasses import dataclass
 from typing import Iterator, Union
 
@@ -252,6 +253,17 @@ class Package:
     def executable(self, kind: ExecutableType) -> Executable | None:
         """Return the executable of that type, or None."""
         return next((each for each in self.executables if each.type is kind), None)
+
+    @property
+    def sha256(self) -> str:
+        """A hash of what the chip executes: the bitstreams, the relocations, the parameters."""
+        digest = hashlib.sha256()
+        for executable in self.executables:
+            for chunk in executable.instruction_bitstreams:
+                digest.update(chunk.bitstream.tobytes())
+                digest.update(repr(chunk.field_offsets).encode())
+            digest.update(np.asarray(executable.parameters).tobytes())
+        return digest.hexdigest()
 
     @property
     def inference(self) -> Executable:

@@ -7,8 +7,10 @@ from edgekit.formats.tflite_metadata.compiler_note import (
     IN_EMULATOR,
     NOT_VERIFIED,
     OPEN_COMPILER,
+    PROGRAM_SHA256,
     CompilerNote,
     read_compiler_note,
+    verified_programs,
     write_compiler_note,
 )
 from edgekit.formats.tflite_metadata.metadata import (
@@ -25,6 +27,7 @@ __all__ = [
     "IN_EMULATOR",
     "NOT_VERIFIED",
     "OPEN_COMPILER",
+    "PROGRAM_SHA256",
     "CompilerNote",
     "LabelFile",
     "ModelMetadata",
@@ -36,6 +39,7 @@ __all__ = [
     "read_files",
     "read_metadata",
     "read_notes",
+    "verified_programs",
     "write_compiler_note",
     "write_metadata",
 ]

@@ -19,6 +19,7 @@ from edgekit.version import __version__
 OPEN_COMPILER = f"edgekit {__version__} open compiler"
 IN_EMULATOR = "verified in the emulator, not on a chip"
 NOT_VERIFIED = "not verified"
+PROGRAM_SHA256 = "program_sha256"  # in a note's verification: `Package.sha256`
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,21 @@ def read_compiler_note(model: Model) -> CompilerNote | None:
     if not isinstance(verification, dict):
         raise _damaged(f"verification is {verification!r}, expected an object")
     return CompilerNote(compiler, verified, verification)
+
+
+def verified_programs(model: Model) -> frozenset[str]:
+    """Return the hashes of the programs that edgekit's compiler compared with their source.
+
+    See `Package.sha256`. A program that was changed later has another hash.
+
+    Raises:
+        ModelFormatError: The note is damaged.
+    """
+    note = read_compiler_note(model)
+    if note is None or note.verified != IN_EMULATOR:
+        return frozenset()
+    found = note.verification.get(PROGRAM_SHA256)
+    return frozenset({found} if isinstance(found, str) else ())
 
 
 def _damaged(why: str) -> ModelFormatError:

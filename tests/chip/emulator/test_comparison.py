@@ -57,12 +57,26 @@ def test_emulate_against_the_source_and_against_other_weights(
     assert "not found  CONV_2D" in done.stdout
 
 
+def _renamed(model: Model, output_shape: tuple[int, ...] | None = None) -> bytes:
+    """The model with other names, and another shape of its output if one is given."""
+    (output,) = model.main.outputs
+    tensors = [replace(each, name=f"other_{each.name}") for each in model.main.tensors]
+    tensors[output] = replace(tensors[output], shape=output_shape or tensors[output].shape)
+    main = replace(model.main, tensors=tuple(tensors))
+    return write_model(replace(model, subgraphs=(main,)))
+
+
+def test_ends_with_other_names_are_paired_by_their_shapes(int8_path: Path, compiled: Path) -> None:
+    source = _renamed(read_model(int8_path.read_bytes()))
+    with edgekit.Runner(compiled, "emulator", source=source) as runner:
+        assert "3 of 3 layers equal the source's" in runner.environment.kernels_note
+        assert "0 of 5 output values differ" in runner.environment.kernels_note
+
+
 def test_a_source_of_another_network_is_refused(int8_path: Path, compiled: Path) -> None:
-    model = read_model(int8_path.read_bytes())
-    tensors = tuple(replace(each, name=f"other_{each.name}") for each in model.main.tensors)
-    renamed = replace(model, subgraphs=(replace(model.main, tensors=tensors),))
+    source = _renamed(read_model(int8_path.read_bytes()), (1, 7))
     with pytest.raises(DataError, match="was not compiled from this source"):
-        edgekit.Runner(compiled, "emulator", source=write_model(renamed))
+        edgekit.Runner(compiled, "emulator", source=source)
 
 
 def test_a_compiled_source_is_refused(compiled: Path) -> None:
