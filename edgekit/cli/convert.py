@@ -259,7 +259,7 @@ def render(result: ConvertResult) -> Iterator[str]:
     counts = ", ".join(f"{name} {count}" for name, count in result.operators.items())
     yield f"operators  {counts}"
     if result.outcome is not None:
-        from edgekit.host.convert.outcome import render_outcome
+        from edgekit.host.convert.outcome_lines import render_outcome
 
         lines = render_outcome(result.outcome, result.output)
         yield from (f"{label:10} {text}" for label, text in lines)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from typing import Iterable, Sequence
 
 from edgekit.edgetpu.readable import REAL_ONLY
 from edgekit.formats.tflite import Operator
@@ -147,6 +148,34 @@ def _replacement(operation: str, *, at_source: bool) -> str:
         return f"{convert}; or train with ReLU or ReLU6"
     in_file = f"; in a converted file {_FIX} does" if operation in _FIXED_IN_FILE else ""
     return f"from the source, {convert}{in_file}; or train with ReLU or ReLU6"
+
+
+# The parts of `_replacement`: the operator, the command, the option's value, the rest.
+_REPLACED = re.compile(r"(\w+): (.*--replace-activations )([\w=,]+)( replaces )it( .*)")
+
+
+def merge_advice(fixes: Iterable[str]) -> list[str]:
+    """Return ``fixes`` without repeated ones, and one command for all activations to replace."""
+    merged: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    order: list[str | tuple[str, ...]] = []
+    for fix in dict.fromkeys(fixes):
+        found = _REPLACED.fullmatch(fix)
+        if found is None:
+            order.append(fix)
+            continue
+        name, start, how, verb, rest = found.groups()
+        key = (start, verb, rest)
+        if key not in merged:
+            order.append(key)
+        merged.setdefault(key, []).append((name, how))
+    return [each if isinstance(each, str) else _all_replaced(each, merged[each]) for each in order]
+
+
+def _all_replaced(key: tuple[str, ...], found: Sequence[tuple[str, str]]) -> str:
+    start, verb, rest = key
+    names = ", ".join(name for name, _ in found)
+    pronoun = "them" if len(found) > 1 else "it"
+    return f"{names}: {start}{','.join(how for _, how in found)}{verb}{pronoun}{rest}"
 
 
 def advice_for_version(operation: str, *, at_source: bool = False) -> str:

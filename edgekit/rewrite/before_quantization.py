@@ -7,6 +7,8 @@ compiler 16 does not have all that it writes.
 
 from __future__ import annotations
 
+from typing import Callable
+
 from edgekit.formats.tflite import Model
 from edgekit.rewrite import (
     arithmetic,
@@ -36,17 +38,26 @@ _RULES = (
     batch_norm.RULE,
 )
 _MOST_PASSES = 4
+Watch = Callable[[str, Model, Model], None]
 
 
-def prepare(model: Model) -> Model:
-    """Return the float ``model`` in a form that can be quantized well; itself if it is in one."""
+def prepare(model: Model, watch: Watch | None = None) -> Model:
+    """Return the float ``model`` in a form that can be quantized well; itself if it is in one.
+
+    Args:
+        model: The network.
+        watch: Called with the name of each rule that changes it, and the network before and after.
+    """
     if not is_editable(model):
         return model
     current = model
     for _ in range(_MOST_PASSES):
         start = current
         for rule in _RULES:
-            current = apply_rule(rule, current) or current
+            changed = apply_rule(rule, current)
+            if changed is not None and watch is not None:
+                watch(rule.name, current, changed)
+            current = changed or current
         if current is start:
             break
     return current

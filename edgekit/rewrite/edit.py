@@ -27,13 +27,34 @@ _EMPTY: NDArray[np.uint8] = np.empty(0, np.uint8)
 _EFFECTS = frozenset(
     [CUSTOM, "CALL_ONCE", "IF", "VAR_HANDLE", "ASSIGN_VARIABLE", "READ_VARIABLE", "WHILE"]
 )
+_KEEP_ELEMENTS = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE", "TRANSPOSE")
 INT8, UINT8 = "INT8", "UINT8"
 EIGHT_BIT = (INT8, UINT8)
 
 
 def is_editable(model: Model) -> bool:
-    """Whether rules may touch ``model``: one subgraph, not compiled."""
-    return len(model.subgraphs) == 1 and not is_compiled(model)
+    """Whether rules may touch ``model``: one subgraph, not compiled, with shapes that can be."""
+    return len(model.subgraphs) == 1 and not is_compiled(model) and shapes_hold(model)
+
+
+def shapes_hold(model: Model) -> bool:
+    """Whether no operator that keeps all elements is declared to change their number.
+
+    Some exporters write guesses (1) for the dimensions that they could not compute; only the
+    interpreter computes the true ones.
+    """
+    return contradiction(model) is None
+
+
+def contradiction(model: Model) -> tuple[int, Tensor, Tensor] | None:
+    """Return the first operator that keeps all elements but not their number, and its ends."""
+    tensors = model.main.tensors
+    for index, op in enumerate(model.main.operators):
+        if op.opcode in _KEEP_ELEMENTS:
+            x, y = tensors[op.inputs[0]], tensors[op.outputs[0]]
+            if not (x.is_dynamic or y.is_dynamic) and x.num_elements != y.num_elements:
+                return index, x, y
+    return None
 
 
 def is_8bit(tensor: Tensor) -> bool:

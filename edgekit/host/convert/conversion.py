@@ -25,7 +25,7 @@ from edgekit.host.convert.float_network import FloatNetwork
 from edgekit.host.convert.improve.improve import Improvement, Improver
 from edgekit.host.convert.judging import Judging
 from edgekit.host.convert.options import CALIBRATED, MODES, ConvertOptions, shape_words
-from edgekit.host.convert.outcome import Outcome, outcome_of
+from edgekit.host.convert.outcome import Outcome, outcome_of, slower_note
 from edgekit.host.convert.quantizers import Quantizer, choose_quantizer
 from edgekit.host.convert.recipe import Recipe
 from edgekit.host.convert.result import ConvertResult, endpoints
@@ -398,7 +398,8 @@ class _Conversion:
         self._notes.extend(rewritten.notes)
         made = made if rewritten.model is made.model else ModelFile.of(rewritten.model)
         enforce(made.model, options.io, self._where)
-        self._outcome = outcome_of(quantized, made, rewritten.certificates, rewritten.offer)
+        self._outcome = outcome_of(quantized, made, rewritten, self.float_network.start)
+        self._notes.extend(filter(None, [slower_note(self._outcome)]))
         return made
 
     def _fix_model(self, made: ModelFile) -> ModelFile:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from edgekit.edgetpu.advice import advice_for
+from edgekit.edgetpu.advice import advice_for, merge_advice
 from edgekit.edgetpu.issues import Issue
 from edgekit.edgetpu.readable import why_unreadable
 from edgekit.edgetpu.structure import layer_of, place_of, short_name, structural_rules
@@ -85,7 +85,7 @@ def refuse(issues: list[Issue], where: str, *, way_out: str = "") -> None:
     lines = [str(issue) for issue in issues[:_SHOWN]]
     if len(issues) > _SHOWN:
         lines.append(f"and {len(issues) - _SHOWN} more (--json lists all)")
-    fixes = list(dict.fromkeys(issue.fix for issue in issues))
+    fixes = merge_advice(issue.fix for issue in issues)
     plural = "s" if len(issues) > 1 else ""
     error = NotEdgeTpuModelError(
         f"the model is not an integer-only Edge TPU model: {len(issues)} broken rule{plural}",

@@ -28,13 +28,15 @@ from edgekit.host.convert.float_tflite import (
     tflite_inputs,
 )
 from edgekit.host.convert.options import ConvertOptions
+from edgekit.host.convert.preparing import Start
 from edgekit.host.convert.samples import Samples
 from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_shapes
 from edgekit.host.convert.sources import SourceFile
 from edgekit.host.convert.static_tflite import make_static
 from edgekit.host.convert.trained_ranges import trained_notes
 from edgekit.host.convert.way_out import FLOAT_FILE, cut_command
-from edgekit.rewrite import prepare, turn_inputs
+from edgekit.rewrite import channels_last, prepare, turn_inputs
+from edgekit.rewrite.edit import shapes_hold
 from edgekit.tasks.prepare import maker_preprocess
 
 
@@ -45,6 +47,7 @@ class FloatNetwork:
         loader: The library that read the source.
         trained: The ranges of quantization-aware training, by the name of the tensor.
         turned: The names of inputs that are in NHWC now, in NCHW in the source.
+        start: The network before every rewrite; None until it is read, or if none is made.
         stop_early: Whether to refuse a network for rules that the quantized model could break.
     """
 
@@ -62,6 +65,7 @@ class FloatNetwork:
         self.loader = "tflite"
         self.trained: dict[str, tuple[float, float]] = {}
         self.turned: set[str] = set()
+        self.start: Start | None = None
         self.stop_early = True
 
     def read(self, child: ConverterChild) -> ModelFile:
@@ -120,7 +124,8 @@ class FloatNetwork:
         noted = maker_preprocess(file, model)
         self._samples.pixels.take_noted(*(("", "") if options.inputs else noted))
         model = cut(model, options.inputs, options.outputs, where, self._listing_command())
-        self.refuse(self.replaced(model)[0], open_shapes=True)
+        if shapes_hold(model):  # else its operators can be judged with true shapes only
+            self.refuse(self.replaced(model)[0], open_shapes=True)
         refuse_unquantizable(model, where)
         raw = tflite_inputs(model)
         given = parse_input_shapes(options.input_shape)
@@ -155,7 +160,10 @@ class FloatNetwork:
         """Return ``model`` with inputs in NHWC where NCHW would keep it on the CPU."""
         if self._options.mode != "int8" or not self._options.fix:
             return model
+        self.start = Start(model, self._options.io)
         turned = turn_inputs(model) or model
+        if turned is not model:
+            self.start.watch(channels_last.RULE.name, model, turned)
         ends = zip(raw, model.main.inputs, turned.main.inputs, strict=True)
         for each, old, new in ends:
             before, after = model.main.tensors[old], turned.main.tensors[new]
@@ -172,8 +180,12 @@ class FloatNetwork:
         """Return ``model`` with activations replaced, and in the forms that can be quantized."""
         forms = parse_replacements(self._options.replace_activations)
         replaced, notes = with_replacements(model, forms)
+        start = self.start
+        if replaced is not model and start is not None:
+            start.watch("replace-activations", model, replaced)
         prepares = self._options.mode == "int8" and self._options.fix
-        return (prepare(replaced) if prepares else replaced), notes
+        watch = None if start is None else start.watch
+        return (prepare(replaced, watch) if prepares else replaced), notes
 
     def refuse(self, model: Model, *, open_shapes: bool = False) -> None:
         """Refuse a network that cannot become an Edge TPU model.

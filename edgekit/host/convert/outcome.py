@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from edgekit.edgetpu.advice import advice_for
-from edgekit.edgetpu.calibration import read_calibration
 from edgekit.edgetpu.check import check_model
-from edgekit.edgetpu.demand import demand_of_plain
-from edgekit.edgetpu.latency import latency_parts
 from edgekit.edgetpu.limits import TPU
 from edgekit.edgetpu.macs import count_macs
 from edgekit.edgetpu.operation import Operation
@@ -22,10 +18,11 @@ from edgekit.edgetpu.support import BORDERS, HOST_CUSTOM, OperatorVerdict, judge
 from edgekit.fix.certificate import Certificate
 from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model
+from edgekit.host.convert.as_integers import as_integers
+from edgekit.host.convert.preparing import Prepared, Start
+from edgekit.host.convert.rewriting import Rewritten
+from edgekit.host.convert.times import estimated_ms, is_slower
 from edgekit.result import Result
-
-_DEVICE = "usb3"
-_LITTLE_MS = 0.05  # the estimate's own rounding
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Mapped(Result):
     estimated_ms: float  # on a USB Accelerator; operators that are not known count as the CPU's
 
     def __str__(self) -> str:
-        share = "" if self.macs_share is None else f", {_percent(self.macs_share)} % of the work"
+        share = "" if self.macs_share is None else f", {percent(self.macs_share)} % of the work"
         return f"{self.num_mapped} of {self.num_operators} operators{share}"
 
 
@@ -70,44 +67,72 @@ class Outcome(Result):
     rewrites: tuple[Certificate, ...] = ()
     # What `edgekit fix` would make of it with rules that change values; None if no more maps.
     with_fix: Mapped | None = None
+    # The network before every rewrite, as if its numbers were integers; None if not examined.
+    network: Mapped | None = None
+    prepared: tuple[Prepared, ...] = ()  # the rewrites before quantization
+    cpu_ms: float | None = None  # estimated, if all of the model runs on the host's CPU
+    freed_ms: float | None = None  # estimated, if everything in ``unmapped`` maps
 
 
 def outcome_of(
-    before: ModelFile,
-    after: ModelFile,
-    rewrites: tuple[Certificate, ...] = (),
-    offer: Model | None = None,
+    before: ModelFile, after: ModelFile, rewritten: Rewritten, start: Start | None = None
 ) -> Outcome:
     """Return what `check` says of an int8 model before and after its rewrites.
 
     Args:
         before: As the quantizer made it.
         after: The model to be written; may be ``before`` itself.
-        rewrites: The evidence for the rewrites between them.
-        offer: What `edgekit fix` would make of ``after``, if more of that maps.
+        rewritten: The rewrites between them.
+        start: The network before them, and the rewrites before quantization.
     """
     report = check_model(after)
     now = _mapped(report, after.model)
     was = now if before is after else _mapped(check_model(before), before.model)
     refusals = [each for each in report.issues if each.severity == "error"]
     first = report.first_blocker
-    unmapped = _unmapped(after.model, now.estimated_ms, -1 if first is None else first)
+    unmapped, freed_ms = _unmapped(after.model, now.estimated_ms, -1 if first is None else first)
     refused = str(refusals[0]) if report.refused else ""
-    fixed = None if offer is None else _mapped(check_model(ModelFile.of(offer)), offer)
-    return Outcome(now, was, unmapped, refused, rewrites, fixed)
-
-
-def estimated_ms(model: Model, mapped: Collection[int]) -> float:
-    """Return the estimated latency, on a USB Accelerator, if the operators ``mapped`` map."""
-    demand, _ = demand_of_plain(model, frozenset(mapped))
-    return sum(latency_parts(demand, read_calibration(_DEVICE)).values())
-
-
-def certain_ms(model: Model) -> float:
-    """Return the estimated latency if only those operators map of which that is known."""
-    return estimated_ms(
-        model, [each.index for each in judge_operators(model) if each.verdict == TPU]
+    offer = rewritten.offer
+    fixed = None if offer is None else _judged(offer)
+    return Outcome(
+        now,
+        was,
+        unmapped,
+        refused,
+        rewritten.certificates,
+        fixed,
+        network=None if start is None else _judged(as_integers(start.network, start.io)),
+        prepared=() if start is None else start.prepared,
+        cpu_ms=estimated_ms(after.model, ()),
+        freed_ms=freed_ms,
     )
+
+
+def slower_note(outcome: Outcome) -> str:
+    """Return a warning if the rewritten network is probably slower; empty if not."""
+    network, now = outcome.network, outcome.now
+    if network is None or not is_slower(network.estimated_ms, now.estimated_ms):
+        return ""
+    others = {"before the rewrites": network.estimated_ms, "on the host's CPU": outcome.cpu_ms}
+    times = ", ".join(f"{milliseconds(ms)} ms {where}" for where, ms in others.items() if ms)
+    return (
+        f"more operators map than before the rewrites, but the model is probably slower: estimated "
+        f"{milliseconds(now.estimated_ms)} ms, {times}; --no-fix leaves the rewrites out"
+    )
+
+
+def milliseconds(value: float) -> str:
+    """Return a time with two digits, without an exponent."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
+
+
+def percent(share: float) -> str:
+    """Return a share in percent with one digit; 100 only if it is all."""
+    return "100" if share == 1 else f"{min(share * 100, 99.9):.1f}".replace(".0", "")
+
+
+def _judged(model: Model) -> Mapped:
+    return _mapped(check_model(ModelFile.of(model)), model)
 
 
 def _mapped(report: CheckReport, model: Model) -> Mapped:
@@ -121,7 +146,8 @@ def _mapped(report: CheckReport, model: Model) -> Mapped:
     )
 
 
-def _unmapped(model: Model, now_ms: float, first: int) -> tuple[Unmapped, ...]:
+def _unmapped(model: Model, now_ms: float, first: int) -> tuple[tuple[Unmapped, ...], float | None]:
+    """Return the kinds of operators that do not map, and the estimate if all of them did."""
     verdicts = judge_operators(model)
     operators = model.main.operators
     ends = set(model.main.outputs).union(
@@ -138,7 +164,9 @@ def _unmapped(model: Model, now_ms: float, first: int) -> tuple[Unmapped, ...]:
         replace(_kind(model, verdicts, group, now_ms), is_first_blocker=first in _indices(group))
         for group in kinds.values()
     ]
-    return tuple(sorted(found, key=lambda each: not each.is_first_blocker))
+    gone = {index for group in kinds.values() for index in _indices(group)}
+    freed_ms = estimated_ms(model, _mapped_without(model, verdicts, gone)) if gone else None
+    return tuple(sorted(found, key=lambda each: not each.is_first_blocker)), freed_ms
 
 
 def _kind(
@@ -148,9 +176,7 @@ def _kind(
     now_ms: float,
 ) -> Unmapped:
     gone = _indices(group)
-    own = [TPU if each.index in gone else each.alone for each in verdicts]
-    places = partition(model.main, own)
-    mapped = [index for index, place in enumerate(places) if place.verdict == TPU]
+    mapped = _mapped_without(model, verdicts, gone)
     head = group[0]
     at_end = _nothing_after(model, gone)
     own_verdict = replace(judge(Operation(model, head.index)), layer=head.layer)
@@ -165,6 +191,15 @@ def _kind(
         options=_options(own_verdict, at_end=at_end),
         at_end=at_end,
     )
+
+
+def _mapped_without(
+    model: Model, verdicts: Sequence[OperatorVerdict], gone: Collection[int]
+) -> list[int]:
+    """Return the operators that map if those in ``gone`` do."""
+    own = [TPU if each.index in gone else each.alone for each in verdicts]
+    places = partition(model.main, own)
+    return [index for index, place in enumerate(places) if place.verdict == TPU]
 
 
 def _options(own: OperatorVerdict, *, at_end: bool) -> tuple[str, ...]:
@@ -192,95 +227,3 @@ def _nothing_after(model: Model, indices: Collection[int]) -> bool:
 
 def _indices(group: Sequence[OperatorVerdict]) -> set[int]:
     return {each.index for each in group}
-
-
-def render_outcome(outcome: Outcome, output: str) -> list[tuple[str, str]]:
-    """Return (label, text) for each line that people read."""
-    now, was = outcome.now, outcome.was
-    text = str(now)
-    if outcome.refused:
-        text = f"nothing: the compiler refuses the file: {outcome.refused}"
-    if now.num_unknown:
-        text += f"; {now.num_unknown} not known"
-    if outcome.rewrites:
-        text += f"; was {was.num_mapped} of {was.num_operators}"
-    lines = [("maps", text)]
-    if outcome.rewrites:
-        names = "+".join(each.rule for each in outcome.rewrites).split("+")
-        unique = ", ".join(dict.fromkeys(names))
-        lines.append(("rewritten", f"by {unique}: {_evidence(outcome.rewrites)}"))
-    behind = [each for each in outcome.unmapped if each.at_end]
-    for each in outcome.unmapped:
-        lines.extend(() if each.at_end else _blocker_lines(each, now.estimated_ms, output))
-    if behind:
-        lines.extend(_end_lines(behind, output))
-    if outcome.with_fix is not None:
-        lines += _fix_lines(outcome.with_fix, now.estimated_ms, output)
-    return lines
-
-
-def _blocker_lines(each: Unmapped, total_ms: float, output: str) -> list[tuple[str, str]]:
-    more = f" and {each.count - 1} more" if each.count > 1 else ""
-    layer = f", layer {each.layer}" if each.layer else ""
-    total = f"{_ms(total_ms)} ms (estimated for a USB Accelerator)"
-    cost = f"costs less than {_LITTLE_MS} of {total}"
-    if each.costs_ms >= _LITTLE_MS:
-        cost = f"costs about {_ms(each.costs_ms)} of {total}"
-    place = f"operator {each.index} {each.opcode}{more}{layer}"
-    lines = [
-        ("blocked by" if each.is_first_blocker else "not mapped", f"{place}: {cost}"),
-        ("", each.reason),
-    ]
-    # The advice writes to OUT.tflite, which may be the name of ``output``.
-    fix = _fix_command(output)
-    for option in each.options:
-        named = option.replace("edgekit fix MODEL -o OUT.tflite", fix)
-        # An option to add to the command that was just run.
-        named = named.replace("edgekit convert --", "edgekit convert ... --")
-        lines.append(("", f"to change: {named}"))
-    return lines
-
-
-def _end_lines(ends: Sequence[Unmapped], output: str) -> list[tuple[str, str]]:
-    names = ", ".join(f"{each.opcode} {each.count}" for each in ends)
-    cost = sum(each.costs_ms for each in ends)
-    little = f"about {_ms(cost)} ms" if cost >= _LITTLE_MS else f"less than {_LITTLE_MS} ms"
-    return [
-        (
-            "at the end",
-            f"{names}: not mapped, costs {little} (estimated); no multiplication depends on them",
-        ),
-        ("", f"leave them, or cut the model: edgekit split {shlex.quote(output)} -o FOLDER"),
-    ]
-
-
-def _fix_lines(fixed: Mapped, now_ms: float, output: str) -> list[tuple[str, str]]:
-    times = f"about {_ms(fixed.estimated_ms)} ms instead of {_ms(now_ms)} ms (estimated)"
-    return [
-        ("with fix", f"{fixed}, {times}: {_fix_command(output)}"),
-        ("", "it changes values, and perhaps inputs and outputs, and measures the difference"),
-    ]
-
-
-def _evidence(rewrites: Sequence[Certificate]) -> str:
-    unproved = next((each for each in rewrites if not each.identical), None)
-    if unproved is not None:
-        why = f"; not confirmed: {unproved.note}" if unproved.note else ""
-        return f"exact by construction{why}"
-    least = min(each.num_random for each in rewrites)
-    kernels = " and ".join(dict.fromkeys(each.kernels for each in rewrites))
-    return f"bit-identical on {least} random inputs, {kernels} kernels"
-
-
-def _fix_command(output: str) -> str:
-    return f"edgekit fix {shlex.quote(output)} -o FIXED.tflite"
-
-
-def _ms(value: float) -> str:
-    """Return milliseconds with two digits, without an exponent."""
-    return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
-
-
-def _percent(share: float) -> str:
-    """Return a share in percent with one digit; 100 only if it is all."""
-    return "100" if share == 1 else f"{min(share * 100, 99.9):.1f}".replace(".0", "")

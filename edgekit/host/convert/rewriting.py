@@ -15,7 +15,7 @@ from edgekit.fix.mapping import num_mapped
 from edgekit.fix.prove import Prover
 from edgekit.fix.samples import Samples
 from edgekit.formats.tflite import Model, Operator, Subgraph, read_model, write_model
-from edgekit.host.convert.outcome import certain_ms
+from edgekit.host.convert.times import certain_ms
 from edgekit.progress import no_progress
 from edgekit.rewrite import Rule, apply_rule
 
@@ -24,7 +24,7 @@ _CHANGES_ENDS = ("channels-last", "outputs")
 _MOST_PASSES = 8
 _MOST_SAMPLES = 8
 _MACS = 2_000_000_000  # of all samples: reference kernels take some 10 s for so many
-_SLOWER, _LEAST_MS = 1.02, 0.05  # smaller differences are rounding of the estimate
+_SLOWER = 1.02  # smaller differences are rounding of the estimate
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,6 @@ class _Rewriting:
             changed = self._with_measured(rule, current)
             if changed is not current:
                 current = self._with_exact(changed)
-        before_ms, after_ms = certain_ms(model), certain_ms(current)
-        if after_ms > max(_SLOWER * before_ms, before_ms + _LEAST_MS):
-            self._notes.append(
-                "after the rewrites more operators map, but the model is probably slower: "
-                f"estimated {after_ms:.2f} ms, before them {before_ms:.2f} ms; --no-fix leaves "
-                "the model as it was"
-            )
         return Rewritten(current, tuple(self._certificates), tuple(self._notes), _offer(current))
 
     def _with_exact(self, model: Model) -> Model:
@@ -103,7 +96,7 @@ class _Rewriting:
             return model
         certificate = self._prover.certify("+".join(names), model, changed, exact=True)
         if certificate.identical or certificate.kernels != "reference":
-            self._certificates.append(certificate)
+            self._certificates.append(_timed(certificate, model, changed))
             return changed
         job = Fixing(self._exact, self._prover, unproved=False, progress=no_progress)
         rewritten = job.run(model)
@@ -129,8 +122,13 @@ class _Rewriting:
         certificate = self._prover.certify(rule.name, *shown, exact=False)
         if not certificate.identical:
             return model
-        self._certificates.append(certificate)
+        self._certificates.append(_timed(certificate, model, changed))
         return changed
+
+
+def _timed(certificate: Certificate, before: Model, after: Model) -> Certificate:
+    times = certain_ms(before), certain_ms(after)
+    return replace(certificate, estimated_ms_before=times[0], estimated_ms_after=times[1])
 
 
 def _with_replaced_outputs(before: Model, after: Model) -> tuple[Model, Model] | None:

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgekit.edgetpu.structure import place_of
 from edgekit.errors import UnsupportedModelError
 from edgekit.formats.model_file import ModelFile
-from edgekit.formats.tflite import Model
+from edgekit.formats.tflite import Model, Tensor
+from edgekit.rewrite.edit import contradiction, shapes_hold
 from edgekit.rewrite.static_shapes import (
     RESOLVER,
     SHAPE_OPERATORS,
@@ -42,17 +44,39 @@ def make_static(model: Model, shapes: Sequence[tuple[int, ...]], where: str) -> 
     """
     graph = model.main
     is_static = not any(tensor.is_dynamic for tensor in graph.tensors)
-    if is_static and all(
-        graph.tensors[i].shape == s for i, s in zip(graph.inputs, shapes, strict=True)
+    if (
+        is_static
+        and shapes_hold(model)
+        and all(graph.tensors[i].shape == s for i, s in zip(graph.inputs, shapes, strict=True))
     ):
         return model
     folded = constant_only(model, SHAPE_OPERATORS) - set(graph.outputs)
-    found = propagate(model, shapes, folded, library=load_library(_RUNTIME), where=where)
+    wrong = contradiction(model)
+    try:
+        found = propagate(model, shapes, folded, library=load_library(_RUNTIME), where=where)
+    except UnsupportedModelError as error:
+        if wrong is None:
+            raise
+        raise _impossible(model, wrong, where, error) from error
     tensors = [
         replace(tensor, shape=shape, shape_signature=())
         for tensor, shape in zip(graph.tensors, found.shapes, strict=True)
     ]
     return with_constants(model, tensors, found.values)
+
+
+def _impossible(
+    model: Model, wrong: tuple[int, Tensor, Tensor], where: str, error: UnsupportedModelError
+) -> UnsupportedModelError:
+    index, x, y = wrong
+    shapes = f"from {list(x.shape)} to {list(y.shape)}"
+    return UnsupportedModelError(
+        "the shapes in the file contradict each other, and the network does not run",
+        where=f"{where}, {place_of(model.main, index)}",
+        why=f"its shape goes {shapes}: its exporter did not know the sizes; {error.why}",
+        fix="export the network again with fixed input sizes; onnx2tf needs the program onnxsim "
+        "on PATH for that (pip install onnxsim)",
+    )
 
 
 def fold_constants(model: Model, where: str) -> Model:

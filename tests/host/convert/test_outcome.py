@@ -13,9 +13,12 @@ import pytest
 from edgekit.errors import UsageError
 from edgekit.fix import fix
 from edgekit.fix.certificate import Certificate
+from edgekit.fix.mapping import num_mapped
 from edgekit.formats.tflite import Model, read_model
 from edgekit.host.convert import ConvertResult, convert
-from edgekit.host.convert.outcome import Mapped, Outcome, Unmapped, render_outcome
+from edgekit.host.convert.as_integers import as_integers
+from edgekit.host.convert.outcome import Mapped, Outcome, Unmapped
+from edgekit.host.convert.outcome_lines import render_outcome
 from edgekit.host.convert.rewriting import apply_rewrites
 from edgekit.rewrite import Rule
 from edgekit.rewrite.edit import Edit
@@ -67,14 +70,52 @@ def test_bit_identical_rewrites_are_made_and_counted(
     now, was = outcome.now, outcome.was
     assert (now.num_mapped, now.macs_share) == (now.num_operators, 1.0)
     assert was.num_mapped < was.num_operators
+    network = outcome.network
+    assert network is not None
+    assert network.num_mapped < network.num_operators
     assert "leaky-relu" in [each.rule for each in outcome.rewrites]
     assert all(each.identical for each in outcome.rewrites)
     label, text = render_outcome(outcome, result.output)[0]
     assert (label, text) == (
         "maps",
         f"{now.num_mapped} of {now.num_operators} operators, 100 % of the work; "
-        f"was {was.num_mapped} of {was.num_operators}",
+        f"was {network.num_mapped} of {network.num_operators}",
     )
+    assert all(each.estimated_ms_before and each.estimated_ms_after for each in outcome.rewrites)
+
+
+def test_what_was_is_the_network_before_every_rewrite_and_a_slower_result_is_a_warning(
+    keras: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    """The UNPACK of an unrolled LSTM is rewritten before quantization."""
+    network = keras.Sequential(
+        [keras.Input((12, 8)), keras.layers.LSTM(8), keras.layers.Dense(4, activation="softmax")]
+    )
+    result = _convert(network, tmp_path / "m.tflite")
+    outcome = result.outcome
+    assert outcome is not None
+    assert outcome.now.num_mapped == outcome.now.num_operators
+    assert outcome.network is not None
+    assert outcome.network.num_mapped == 2
+    assert "parts" in [each.rule for each in outcome.prepared]
+    lines = dict(render_outcome(outcome, result.output))
+    assert f"; was 2 of {outcome.network.num_operators}" in lines["maps"]
+    assert "parts (" in lines["prepared"]
+    assert outcome.now.estimated_ms > outcome.network.estimated_ms
+    assert any("probably slower" in each for each in result.warnings)
+
+
+def test_a_network_in_integers_has_the_operators_that_the_quantizer_writes(
+    mapped: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    convert(mapped, output=tmp_path / "float.tflite", mode="float")
+    judged = as_integers(read_model((tmp_path / "float.tflite").read_bytes()), "uint8")
+    quantized = _model(mapped, tmp_path)
+    opcodes = [[op.opcode for op in model.main.operators] for model in (judged, quantized)]
+    assert opcodes[0] == opcodes[1]
+    assert num_mapped(judged) == num_mapped(quantized)
 
 
 def test_no_fix_leaves_the_file_as_the_quantizer_made_it(
@@ -118,22 +159,30 @@ def test_what_does_not_map_is_named_with_its_cost_and_a_way_that_works(
     assert [each.opcode for each in outcome.unmapped] == ["HARD_SWISH", "LEAKY_RELU"]
     assert "--replace-activations hard_swish=mappable" in outcome.unmapped[0].options[0]
     lines = render_outcome(outcome, "m.tflite")
-    assert "edgekit convert ... --replace-activations hard_swish=mappable" in lines[3][1]
+    texts = [text for _, text in lines if text.startswith("to change:")]
+    ways = "hard_swish=mappable,leaky_relu=mappable"
+    command = f"edgekit convert ... --replace-activations {ways} replaces them"
+    assert texts[0].startswith(f"to change: HARD_SWISH, LEAKY_RELU: {command}")
+    assert texts[1:] == ["to change: as above"]
     assert [label for label, _ in lines if label] == [
         "maps",
+        "estimated",
         "blocked by",
         "not mapped",
+        "together",
         "with fix",
     ]
     assert " ms instead of " in dict(lines)["with fix"]
     fixed = fix(tmp_path / "m.tflite", tmp_path / "fixed.tflite")
     assert outcome.with_fix is not None
     assert outcome.with_fix.num_mapped == fixed.mapped_after > outcome.now.num_mapped
-    ways = "hard_swish=mappable,leaky_relu=mappable"
     followed = _convert(network, tmp_path / "f.tflite", replace_activations=ways).outcome
     assert followed is not None
     assert followed.now.num_mapped == followed.now.num_operators
     assert followed.unmapped == ()
+    assert outcome.freed_ms is not None
+    least = min(outcome.now.estimated_ms - each.costs_ms for each in outcome.unmapped)
+    assert outcome.freed_ms < least  # two in a row: one of them alone saves less than both
 
 
 def test_the_cost_of_a_blocker_is_what_the_estimate_falls_by(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model, write_model
 from edgekit.host.convert import convert
 from edgekit.host.convert.static_tflite import fold_constants, make_static
+from edgekit.rewrite import prepare
+from edgekit.rewrite.edit import shapes_hold
 from edgekit.runtime import Runner
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
@@ -51,6 +54,21 @@ def test_a_static_model_is_not_changed(float_model: Model) -> None:
 def test_shapes_that_do_not_work_are_an_error(float_model: Model) -> None:
     with pytest.raises(UnsupportedModelError, match="does not run with inputs of shape"):
         make_static(float_model, [(1, 5, 5, 1)], "model")
+
+
+def test_shapes_that_contradict_each_other_are_computed_or_refused(dynamic: Model) -> None:
+    """As onnx2tf without onnxsim writes them: 1 where it did not know a size."""
+    static = make_static(dynamic, [(1, 4, 4)], "model")
+    graph = static.main
+    last = graph.outputs[0]
+    guessed = list(graph.tensors)
+    guessed[last] = replace(guessed[last], shape=(1, 1))
+    model = replace(static, subgraphs=(replace(graph, tensors=tuple(guessed)),))
+    assert not shapes_hold(model)
+    assert prepare(model) is model
+    assert make_static(model, [(1, 4, 4)], "model").main.tensors[last].shape == (1, 8)
+    with pytest.raises(UnsupportedModelError, match="contradict each other"):
+        make_static(model, [(1, 5, 5)], "model")
 
 
 def test_operators_on_constants_become_constants() -> None:
