@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from edgekit.formats.tflite import read_model
     from edgekit.host.convert.conversion import convert
     from edgekit.host.demo import demo
+    from edgekit.host.train.train import train
     from edgekit.host.tune.tune import tune
     from edgekit.inspect.inspect import inspect
     from edgekit.opencompiler.estimate import estimate
@@ -68,6 +69,7 @@ __all__ = [
     "report",
     "run",
     "split",
+    "train",
     "tune",
     "verify",
 ]
@@ -99,6 +101,7 @@ _PUBLIC = {
     "report": "edgekit.report.page",
     "run": "edgekit.evaluate",
     "split": "edgekit.fix",
+    "train": "edgekit.host.train",
     "tune": "edgekit.host.tune",
     "verify": "edgekit.bundle",
 }

@@ -65,6 +65,7 @@ COMMANDS = (
     "evaluate",
     "debug",
     "tune",
+    "train",
     "compare",
     "benchmark",
     "report",

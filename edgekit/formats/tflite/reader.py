@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _EMPTY: NDArray[np.uint8] = np.empty(0, np.uint8)
 # The exceptions of the flatbuffers runtime if an offset or a length points outside the bytes.
-_DAMAGE = (
+FLATBUFFER_DAMAGE = (
     struct.error,
     IndexError,
     ValueError,
@@ -85,7 +85,7 @@ def read_model(source: bytes | PathLike, *, where: str = "") -> Model:
         raise ModelFormatError(
             error.what, where=_join(where, error.where), why=error.why, fix=error.fix
         ) from error
-    except _DAMAGE as error:
+    except FLATBUFFER_DAMAGE as error:
         raise ModelFormatError(
             "the model is damaged: an offset points outside the file",
             where=where,

@@ -33,7 +33,7 @@ from edgekit.host.convert.samples import Samples
 from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_shapes
 from edgekit.host.convert.sources import SourceFile
 from edgekit.host.convert.static_tflite import make_static
-from edgekit.host.convert.trained_ranges import trained_notes
+from edgekit.host.convert.trained_ranges import stored_ranges, trained_notes
 from edgekit.host.convert.way_out import FLOAT_FILE, cut_command
 from edgekit.rewrite import channels_last, prepare, turn_inputs
 from edgekit.rewrite.edit import shapes_hold
@@ -93,9 +93,7 @@ class FloatNetwork:
             self._samples.open(raw, shapes, self.turned)
         converted = child.to_float(shapes)
         self._notes.extend(converted.notes)
-        self.trained = converted.ranges
-        if self.trained:
-            self._notes.extend(trained_notes(len(self.trained), options))
+        self._take_trained(converted.ranges)
         network = ModelFile(converted.content)
         if options.cuts_float(self._source):
             part = cut(
@@ -121,6 +119,7 @@ class FloatNetwork:
         options, where = self._options, self._where
         file = self._tflite = read_model_file(self._source.path)
         model = float_model_of(file, options.mode)
+        self._take_trained({} if file.is_bundle else stored_ranges(file.content))
         noted = maker_preprocess(file, model)
         self._samples.pixels.take_noted(*(("", "") if options.inputs else noted))
         model = cut(model, options.inputs, options.outputs, where, self._listing_command())
@@ -131,6 +130,12 @@ class FloatNetwork:
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
         return self._from_float(make_static(model, shapes, where), raw)
+
+    def _take_trained(self, ranges: dict[str, tuple[float, float]]) -> None:
+        """Keep the ranges of quantization-aware training."""
+        self.trained = ranges
+        if ranges:
+            self._notes.extend(trained_notes(len(ranges), self._options))
 
     def _listing_command(self) -> str:
         """Return the commands that list the tensors of the source."""

@@ -3,27 +3,52 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
+from edgekit.errors import ModelFormatError
 from edgekit.formats.tflite import Model
+from edgekit.formats.tflite.reader import FLATBUFFER_DAMAGE
 from edgekit.host.convert.improve.range_rules import MIN_MAX
-from edgekit.host.convert.improve.ranges import Range, with_ranges
+from edgekit.host.convert.improve.ranges import Range, range_of, read_calibrated, with_ranges
 from edgekit.host.convert.options import CALIBRATED, ConvertOptions
 
 # Their output has the scale of their input; training stores a range for one of the two only.
 _COPYING = ("MAX_POOL_2D", "RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE", "GATHER")
 
 
+def stored_ranges(content: bytes) -> dict[str, Range]:
+    """Return the ranges that a float .tflite contains for its activations, by tensor name.
+
+    Raises:
+        ModelFormatError: They are damaged.
+    """
+    try:
+        model = read_calibrated(content)
+    except FLATBUFFER_DAMAGE as error:
+        raise ModelFormatError("the ranges of the model's tensors are damaged") from error
+    found = {}
+    for tensor in model.main.tensors:
+        ends = range_of(tensor)
+        if (
+            ends is not None
+            and model.data(tensor) is None
+            and -math.inf < ends[0] < ends[1] < math.inf
+        ):
+            found[tensor.name] = ends
+    return found
+
+
 def trained_notes(count: int, options: ConvertOptions) -> Iterator[str]:
     """Yield the notes on a network with ``count`` ranges that training stored."""
     if options.mode not in CALIBRATED:
         yield (
-            f"the ranges of {count} tensors from quantization-aware training (FakeQuant) are left "
+            f"the ranges of {count} tensors from quantization-aware training are left "
             f"out: --mode {options.mode} does not use them"
         )
         return
     yield (
-        f"the ranges of {count} tensors are those of quantization-aware training (FakeQuant), not "
+        f"the ranges of {count} tensors are those of quantization-aware training, not "
         "of the calibration samples"
     )
     for option, is_given in (

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit train``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Iterator, Mapping, Optional
+
+import typer
+from typing_extensions import Annotated
+
+from edgekit.cli.convert import (
+    ActivationsOption,
+    ClassNamesOption,
+    IoOption,
+    OutputOption,
+    SourceArgument,
+    TrustOption,
+)
+from edgekit.cli.grammar import OneOf
+from edgekit.cli.metric_words import metric_text
+from edgekit.cli.options import InputShapeOption, PreprocessOption, SignatureOption
+from edgekit.cli.output import JsonOption, emit, progress, table, warn
+from edgekit.extras import require_host_python
+
+if TYPE_CHECKING:
+    from edgekit.host.train import Epoch, TrainResult
+
+# Copied from edgekit.host.train, which needs the host's Python. A test compares them.
+LOSSES = ("auto", "distill", "labels", "both")
+
+DataOption = Annotated[
+    str,
+    typer.Option(
+        metavar="DATA",
+        help="Training samples: a folder of images, an .npz or .npy file, or "
+        "package.module:function; labels are optional.",
+    ),
+]
+EvalOption = Annotated[
+    str,
+    typer.Option(
+        "--eval", metavar="DATA", help="Other samples, which choose the best epoch; with labels."
+    ),
+]
+EpochsOption = Annotated[
+    int, typer.Option(min=1, help="The largest number of passes over the training samples.")
+]
+TrainBatchOption = Annotated[
+    int, typer.Option("--train-batch", min=1, help="Samples for each step of the training.")
+]
+RateOption = Annotated[
+    float,
+    typer.Option(
+        metavar="RATE", min=0, help="The first step's size, relative to the size of the weights."
+    ),
+]
+LossOption = Annotated[
+    str,
+    typer.Option(
+        help="distill: answer like the float network; labels: be right; auto: both if there are "
+        "class labels, else distill."
+    ),
+    OneOf(*LOSSES),
+]
+PatienceOption = Annotated[
+    int, typer.Option(min=1, help="Stop after so many epochs without a better one.")
+]
+SamplesOption = Annotated[
+    int, typer.Option(min=1, help="Number of training samples, spread over the data.")
+]
+NumEvalOption = Annotated[
+    Optional[int], typer.Option(min=1, help="Number of evaluation samples; all by default.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Continue from the checkpoint beside OUTPUT.")
+]
+
+
+def train(
+    source: SourceArgument,
+    output: OutputOption,
+    data: DataOption,
+    evaluation: EvalOption,
+    epochs: EpochsOption = 10,
+    train_batch: TrainBatchOption = 32,
+    learning_rate: RateOption = 1e-3,
+    loss: LossOption = "auto",
+    patience: PatienceOption = 3,
+    num_samples: SamplesOption = 2000,
+    num_eval: NumEvalOption = None,
+    replace_activations: ActivationsOption = None,
+    preprocess: PreprocessOption = None,
+    labels: ClassNamesOption = None,
+    input_shape: InputShapeOption = None,
+    signature: SignatureOption = None,
+    trust_source: TrustOption = False,
+    io: IoOption = "uint8",
+    resume: ResumeOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Fine-tune a network with its int8 rounding, and convert it with the trained ranges."""
+    require_host_python("train")
+    from edgekit.host.train import train as run_train
+
+    with progress("training") as on_progress:
+        result = run_train(
+            source,
+            data=data,
+            eval_data=evaluation,
+            output=output,
+            epochs=epochs,
+            batch_size=train_batch,
+            learning_rate=learning_rate,
+            loss=loss,
+            patience=patience,
+            num_samples=num_samples,
+            num_eval=num_eval,
+            replace_activations=replace_activations,
+            preprocess=preprocess,
+            labels=labels,
+            input_shape=list(input_shape) if input_shape else None,
+            signature=signature,
+            trust_source=trust_source,
+            io=io,
+            resume=resume,
+            progress=on_progress,
+        )
+    warn(result.warnings)
+    emit(result, lambda: "\n".join(render(result)), as_json=json)
+
+
+def render(result: TrainResult) -> Iterator[str]:
+    """Yield the result for people, line by line."""
+    from edgekit.cli.convert import render as render_conversion
+
+    yield table(("epoch", "loss", "int8", "s"), [_row(each, result) for each in result.epochs])
+    yield ""
+    for name, metrics in (("float", result.float_metrics), ("untrained", result.plain_metrics)):
+        yield f"{name:10} {_metrics(metrics)}"
+    best = result.epochs[result.best]
+    yield f"trained    {_metrics(best.metrics)}, epoch {best.number}"
+    yield (
+        f"learned    {result.loss}, on {result.num_train} samples; chosen by {result.metric} on "
+        f"{result.num_eval} others"
+    )
+    yield f"float      {result.float_output}: the trained network; convert takes its ranges"
+    yield f"checkpoint {result.checkpoint}"
+    yield ""
+    yield from render_conversion(result.convert)
+
+
+def _row(each: Epoch, result: TrainResult) -> tuple[str, ...]:
+    star = " *" if each.number == result.best else ""
+    loss = "" if each.loss is None else f"{each.loss:.4f}"
+    return (f"{each.number}{star}", loss, _metrics(each.metrics), f"{each.time_s:.1f}")
+
+
+def _metrics(metrics: Mapping[str, float]) -> str:
+    shown = list(metrics.items())[:2]
+    return ", ".join(
+        f"{name} {value:.1f}" if name == "snr_db" else f"{name} {metric_text(name, value)}"
+        for name, value in shown
+    )

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training itself: epochs of gradient steps, the best one kept, and a file to resume from."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit import files
+from edgekit.errors import DataError
+from edgekit.formats.damage import NUMPY_DAMAGE, reason_of
+from edgekit.formats.tflite import Model
+from edgekit.host.train.network import Arrays, Student, answers, run_float
+from edgekit.host.train.result import Epoch
+from edgekit.host.train.samples import TrainingSamples
+from edgekit.progress import Progress
+
+DISTILL, LABELS, BOTH = "distill", "labels", "both"
+_SCHEMA = "edgekit.train-checkpoint/1"
+_LEAST_SPREAD = 1e-6
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train."""
+
+    epochs: int = 10
+    batch_size: int = 32
+    learning_rate: float = 1e-3  # relative to the size of what it changes
+    loss: str = DISTILL
+    patience: int = 3  # epochs without a better one, after which training stops
+    seed: int = 1
+
+
+@dataclass
+class State:
+    """What a training has reached; all of it is in the checkpoint."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    now: Arrays = field(default_factory=dict)
+    best_arrays: Arrays = field(default_factory=dict)
+    optimizer: Arrays = field(default_factory=dict)
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch with the highest score; the first of equal ones."""
+        return max(self.epochs, key=lambda each: each.score)
+
+    @property
+    def num_without_gain(self) -> int:
+        """How many epochs came after the best one."""
+        return self.epochs[-1].number - self.best.number
+
+
+Judge = Callable[[Model], tuple[Mapping[str, float], float]]  # metrics and score of a network
+
+
+class Training:
+    """Trains a student to answer like its teacher, or as the labels say."""
+
+    def __init__(
+        self,
+        tf: Any,  # noqa: ANN401
+        teacher: Model,
+        calibrated: Model,
+        samples: TrainingSamples,
+        settings: TrainSettings,
+    ) -> None:
+        """Prepare a training.
+
+        Args:
+            tf: The module.
+            teacher: The float network as it was trained.
+            calibrated: The network to train, with ranges; other activations than the teacher's
+                are possible.
+            samples: What to train on.
+            settings: How to train.
+        """
+        self._tf, self._samples, self._settings = tf, samples, settings
+        self._teacher = teacher
+        self._asked, self._answered = answers(teacher), answers(calibrated)
+        self.student = Student(tf, calibrated)
+        self._variables = list(self.student.variables.values())
+        self._optimizer = tf.keras.optimizers.Adam(settings.learning_rate)
+        self._optimizer.build(self._variables)
+        self._spreads = self._output_spreads()
+        self._step = tf.function(self._one_step)
+
+    def run(self, state: State, judge: Judge, checkpoint: Checkpoint, progress: Progress) -> None:
+        """Train until ``settings`` say to stop; ``state`` and the checkpoint always agree."""
+        settings = self._settings
+        if not state.epochs:
+            start = time.monotonic()
+            state.now = state.best_arrays = self.student.arrays()
+            metrics, score = judge(self.student.trained(state.now))
+            state.epochs.append(Epoch(0, None, metrics, score, time.monotonic() - start))
+            checkpoint.write(state)
+        else:
+            self._restore(state)
+        while state.epochs[-1].number < settings.epochs:
+            if state.num_without_gain >= settings.patience:
+                return
+            start = time.monotonic()
+            number = state.epochs[-1].number + 1
+            loss = self._epoch(number, progress)
+            state.now = self.student.arrays()
+            metrics, score = judge(self.student.trained(state.now))
+            if score > state.best.score:
+                state.best_arrays = state.now
+            state.epochs.append(Epoch(number, loss, metrics, score, time.monotonic() - start))
+            state.optimizer = {
+                str(place): np.asarray(each) for place, each in enumerate(self._optimizer.variables)
+            }
+            checkpoint.write(state)
+
+    def _epoch(self, number: int, progress: Progress) -> float:
+        settings, samples = self._settings, self._samples
+        rate = settings.learning_rate * _cosine((number - 1) / max(1, settings.epochs))
+        self._optimizer.learning_rate.assign(rate)
+        losses = []
+        total = -(-samples.count // settings.batch_size)
+        for done, (inputs, labels) in enumerate(
+            samples.batches(settings.batch_size, settings.seed + number), 1
+        ):
+            given = np.zeros(len(inputs[0]), np.int64) if labels is None else labels
+            losses.append(float(self._step([*map(self._tf.constant, inputs)], given)))
+            progress(total * (number - 1) + done, total * settings.epochs)
+        return float(np.mean(losses))
+
+    def _one_step(self, inputs: Any, labels: Any) -> Any:  # noqa: ANN401
+        tf, settings = self._tf, self._settings
+        targets: list[Any] = []
+        if settings.loss != LABELS:
+            values = run_float(tf, self._teacher, inputs)
+            targets = [tf.stop_gradient(values[index]) for index in self._asked]
+        with tf.GradientTape() as tape:
+            values = self.student.run(inputs)
+            made = [values[index] for index in self._answered]
+            loss = tf.constant(0.0)
+            for value, target, spread in zip(made, targets, self._spreads, strict=False):
+                loss += tf.reduce_mean(tf.square(value - target)) / spread
+            if settings.loss != DISTILL:
+                scores = tf.reshape(made[0], (tf.shape(labels)[0], -1))
+                entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
+                loss += tf.reduce_mean(entropy)
+        gradients = tape.gradient(loss, self._variables)
+        pairs = zip(gradients, self._variables, strict=True)
+        self._optimizer.apply_gradients(
+            [
+                (tf.zeros_like(variable) if each is None else each, variable)
+                for each, variable in pairs
+            ]
+        )
+        return loss
+
+    def _output_spreads(self) -> list[float]:
+        """Return the variance of each of the teacher's answers about its mean over samples."""
+        inputs = [
+            self._tf.constant(each[: self._settings.batch_size * 2])
+            for each in self._samples.inputs
+        ]
+        values = run_float(self._tf, self._teacher, inputs)
+        found = [np.asarray(values[index]).var(axis=0).mean() for index in self._asked]
+        return [max(float(each), _LEAST_SPREAD) for each in found]
+
+    def _restore(self, state: State) -> None:
+        for name, values in state.now.items():
+            self.student.variables[name].assign(values)
+        for place, variable in enumerate(self._optimizer.variables):
+            if str(place) in state.optimizer:
+                variable.assign(state.optimizer[str(place)])
+
+
+def _cosine(share: float) -> float:
+    """The learning rate's factor after a share of the training: from 1 to 0, half a cosine."""
+    return float(0.5 * (1 + np.cos(np.pi * share)))
+
+
+class Checkpoint:
+    """A file with the state of a training; written whole or not at all."""
+
+    def __init__(self, path: Path, key: Mapping[str, Any]) -> None:
+        """Use ``path`` for the training that ``key`` describes."""
+        self.path = path
+        self._key = json.loads(json.dumps(key))
+
+    def read(self) -> State:
+        """Return the state of the training.
+
+        Raises:
+            DataError: The file is damaged, or is that of another training.
+        """
+        try:
+            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                head = json.loads(str(stored["head"]))
+                arrays: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
+        except NUMPY_DAMAGE as error:
+            raise DataError(
+                f"the checkpoint cannot be read: {reason_of(error)}",
+                where=str(self.path),
+                fix="leave --resume out to start again",
+            ) from error
+        wanted = {"schema": _SCHEMA, **self._key}
+        differing = [name for name in wanted if wanted[name] != head.get("key", {}).get(name)]
+        if differing:
+            raise DataError(
+                f"the checkpoint is that of another training: {', '.join(differing)} differ",
+                where=str(self.path),
+                fix="leave --resume out to start again",
+            )
+        state = State([Epoch(**each) for each in head["epochs"]])
+        for name, target in _PARTS.items():
+            prefix = f"{name}/"
+            found = {key[len(prefix) :]: arrays[key] for key in arrays if key.startswith(prefix)}
+            setattr(state, target, found)
+        return state
+
+    def write(self, state: State) -> None:
+        """Store ``state``.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        head = {
+            "key": {"schema": _SCHEMA, **self._key},
+            "epochs": [asdict(each) for each in state.epochs],
+        }
+        arrays = {
+            f"{name}/{key}": values
+            for name, target in _PARTS.items()
+            for key, values in getattr(state, target).items()
+        }
+        with files.replacing(self.path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, head=np.array(json.dumps(head)), **arrays)
+
+
+_PARTS = {"now": "now", "best": "best_arrays", "optimizer": "optimizer"}

@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edgekit train``: fine-tune a network so that its int8 model answers like the float one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekit import files
+from edgekit.data import Dataset, InputSpec, open_dataset
+from edgekit.errors import UnsupportedModelError, UsageError
+from edgekit.evaluate import EvaluateResult, evaluate
+from edgekit.evaluate.metrics import NO_SHARES
+from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.host.convert.activations import parse_replacements, with_replacements
+from edgekit.host.convert.child import kept_converters
+from edgekit.host.convert.conversion import convert
+from edgekit.host.convert.quantizer import calibrate, quantize
+from edgekit.host.convert.quantizer import unknown_operators as not_quantizable
+from edgekit.host.convert.quantizer.fuse import fuse_activations
+from edgekit.host.convert.result import ConvertResult
+from edgekit.host.convert.static_tflite import fold_constants
+from edgekit.host.train.loop import (
+    BOTH,
+    DISTILL,
+    LABELS,
+    Checkpoint,
+    State,
+    Training,
+    TrainSettings,
+)
+from edgekit.host.train.network import answers, run_float
+from edgekit.host.train.operators import unknown_operators
+from edgekit.host.train.result import TrainResult
+from edgekit.host.train.samples import TrainingSamples, read_samples
+from edgekit.host.worker.library import import_tensorflow
+from edgekit.progress import Progress, no_progress
+from edgekit.rewrite.before_quantization import prepare
+from edgekit.rewrite.channels_last import turn_inputs
+from edgekit.rewrite.partial_split import slice_partial_splits
+from edgekit.runtime import Runner
+from edgekit.runtime.native_output import chatter_logged
+
+LOSSES = ("auto", DISTILL, LABELS, BOTH)
+_CALIBRATION = 200  # samples
+_CHECKED = 4  # samples on which the network to train is compared with the interpreter
+_MOST_DIFFERENCE = 1e-3  # of the largest value
+_SOURCE_OPTIONS = ("input_shape", "signature", "inputs", "outputs", "trust_source", "batch_size")
+
+
+def train(  # noqa: PLR0913 - public: its options are keywords
+    source: Any,  # noqa: ANN401 - a path, or a Keras model of any version
+    *,
+    data: Any,  # noqa: ANN401 - anything that open_dataset takes
+    eval_data: Any,  # noqa: ANN401 - anything that open_dataset takes
+    output: files.PathLike,
+    epochs: int = 10,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    loss: str = "auto",
+    patience: int = 3,
+    num_samples: int = 2000,
+    num_eval: int | None = None,
+    replace_activations: str | None = None,
+    preprocess: str | None = None,
+    labels: files.PathLike | None = None,
+    input_shape: Any = None,  # noqa: ANN401 - as for `convert`
+    signature: str | None = None,
+    trust_source: bool = False,
+    io: str = "uint8",
+    resume: bool = False,
+    progress: Progress = no_progress,
+) -> TrainResult:
+    """Fine-tune a network with its int8 rounding, and convert it with exactly the trained ranges.
+
+    The network is trained as the float .tflite that `convert` would quantize: batch normalization
+    is folded, activations are fused. In training, weights and activations are rounded as the
+    integer network rounds them, by the same rules; gradients pass through the rounding. Ranges of
+    activations are trained too. After each epoch the int8 model itself is evaluated, and the best
+    one is kept.
+
+    Args:
+        source: Anything that `convert` takes.
+        data: Training samples; with class labels or without.
+        eval_data: Other samples, which choose the best epoch; a third set is needed to report on.
+        output: The int8 .tflite to write. The trained float network (``_float``) and the
+            checkpoint (``.checkpoint.npz``) are written beside it.
+        epochs: The largest number of passes over the training samples.
+        batch_size: Samples for each step.
+        learning_rate: Relative: weights move in units of their root mean square.
+        loss: ``distill``: answer like the float network; ``labels``: cross-entropy of the first
+            output; ``both``; ``auto`` is ``both`` if the samples have classes that fit, else
+            ``distill``.
+        patience: Stop after so many epochs without a better one.
+        num_samples: How many training samples to use, spread over the data.
+        num_eval: How many evaluation samples to use; None uses all.
+        replace_activations: As for `convert`; the training makes up for the replacement.
+        preprocess: As for `convert`.
+        labels: As for `convert`.
+        input_shape: As for `convert`.
+        signature: As for `convert`.
+        trust_source: As for `convert`.
+        io: As for `convert`.
+        resume: Continue from the checkpoint.
+        progress: Called with (steps done, steps in all).
+
+    Raises:
+        UnsupportedModelError: The network has an operator that cannot be trained or quantized.
+        UsageError: An argument is out of range.
+        DataError: The data do not fit, or the checkpoint is that of another training.
+        EdgeKitError: As for `convert` and `evaluate`.
+    """
+    start = time.monotonic()
+    _check_numbers(epochs=epochs, batch_size=batch_size, patience=patience, num_samples=num_samples)
+    if loss not in LOSSES:
+        raise UsageError(f"--loss {loss} is unknown", fix=f"give one of {', '.join(LOSSES)}")
+    target = Path(output)
+    paths = [
+        target,
+        target.with_name(f"{target.stem}_float.tflite"),
+        target.with_suffix(".checkpoint.npz"),
+    ]
+    for path in paths:
+        files.check_writable(path)
+        files.refuse_overwriting(path, source, data, eval_data, labels)
+    of_source = {
+        "input_shape": input_shape,
+        "signature": signature,
+        "trust_source": trust_source,
+    }
+    of_model: dict[str, Any] = {"preprocess": preprocess, "labels": labels, "io": io}
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder, kept_converters():
+        job = _Job(source, data, eval_data, Path(folder), num_eval)
+        job.convert(replace_activations, {**of_source, **of_model})
+        samples = job.read(num_samples, progress)
+        chosen = _loss_for(loss, samples, job.teacher)
+        settings = TrainSettings(epochs, batch_size, learning_rate, chosen, patience)
+        key = {
+            "source": job.plain.source_sha256,
+            "samples": samples.count,
+            "settings": {**asdict(settings), "epochs": None, "patience": None},
+            "replaced": replace_activations,
+            "preprocess": job.plain.preprocess,
+        }
+        checkpoint = Checkpoint(paths[2], key)
+        state = checkpoint.read() if resume and paths[2].exists() else State()
+        training = job.training(samples, settings)
+        training.run(state, job.judge, checkpoint, progress)
+        trained = training.student.trained(state.best_arrays)
+        files.write_bytes(paths[1], write_model(trained))
+        converted = convert(
+            paths[1], data=data, output=target, **{**of_model, "preprocess": job.how}
+        )
+    return TrainResult(
+        source=converted.source if not isinstance(source, (str, Path)) else str(source),
+        output=str(target),
+        float_output=str(paths[1]),
+        checkpoint=str(paths[2]),
+        loss=chosen,
+        metric=job.metric,
+        float_metrics=job.float_metrics,
+        plain_metrics=job.plain_metrics,
+        epochs=tuple(state.epochs),
+        best=state.best.number,
+        num_train=samples.count,
+        num_eval=job.num_judged,
+        stopped_early=state.epochs[-1].number < epochs,
+        convert=converted,
+        warnings=(*job.warnings(samples), *converted.warnings),
+        time_s=time.monotonic() - start,
+    )
+
+
+class _Job:
+    """The networks and data of one training."""
+
+    def __init__(
+        self,
+        source: Any,  # noqa: ANN401
+        data: Any,  # noqa: ANN401
+        eval_data: Any,  # noqa: ANN401
+        folder: Path,
+        num_eval: int | None,
+    ) -> None:
+        self._source, self._data, self._eval_data = source, data, eval_data
+        self._folder, self._num_eval = folder, num_eval
+        self.plain: ConvertResult
+        self.teacher: Model
+        self._untrained: Model
+        self.how: str | None = None  # preprocessing
+        self.metric = ""
+        self.num_judged = 0
+        self.float_metrics: Mapping[str, float] = {}
+        self.plain_metrics: Mapping[str, float] = {}
+
+    def convert(self, replacements: str | None, options: Mapping[str, Any]) -> None:
+        """Make the plain int8 model and the float networks; evaluate both.
+
+        Raises:
+            UnsupportedModelError: It has an operator that cannot be trained or quantized.
+        """
+        of_source = {
+            name: options[name] for name in _SOURCE_OPTIONS if options.get(name) is not None
+        }
+        real = self._folder / "float.tflite"
+        convert(self._source, output=real, mode="float", **of_source)
+        network = read_model(real)
+        network = turn_inputs(network) or network
+        forms = parse_replacements(replacements)
+        self.teacher = _trainable(network, {})
+        self._untrained = _trainable(network, forms)
+        unknown = [*unknown_operators(self.teacher), *unknown_operators(self._untrained)]
+        unknown += not_quantizable(self._untrained)
+        if unknown:
+            raise UnsupportedModelError(
+                f"{', '.join(dict.fromkeys(unknown))} cannot be trained",
+                where=str(self._source),
+                fix="cut the network before it (--outputs), or --replace-activations",
+            )
+        plain = self._folder / "plain.tflite"
+        self.plain = convert(
+            self._source,
+            data=self._data,
+            output=plain,
+            replace_activations=replacements,
+            **options,
+        )
+        self.how = self.plain.preprocess or options.get("preprocess")
+        of_float = self._evaluate(write_model(self.teacher))
+        self.float_metrics = of_float.metrics
+        of_plain = self._evaluate(plain)
+        self.plain_metrics, _ = self._scored(of_plain)
+        self.num_judged = of_plain.num_samples
+
+    def read(self, num_samples: int, progress: Progress) -> TrainingSamples:
+        """Return the training samples."""
+        shapes = [self._untrained.main.tensors[i].shape for i in self._untrained.main.inputs]
+        return read_samples(self._dataset(), shapes, num_samples, progress)
+
+    def training(self, samples: TrainingSamples, settings: TrainSettings) -> Training:
+        """Return the training of the network, calibrated on some of the samples.
+
+        Raises:
+            UnsupportedModelError: TensorFlow computes something else than the interpreter.
+        """
+        tf = _tensorflow()
+        rows = range(0, samples.count, max(1, samples.count // _CALIBRATION))
+        calibrated = calibrate(
+            self._untrained, ([each[row : row + 1] for each in samples.inputs] for row in rows)
+        )
+        _check_equal(tf, self.teacher, samples)
+        _check_equal(tf, self._untrained, samples)
+        return Training(tf, self.teacher, calibrated, samples, settings)
+
+    def judge(self, trained: Model) -> tuple[Mapping[str, float], float]:
+        """Return metrics and score of the int8 model of a trained network."""
+        made = quantize(trained)
+        return self._scored(self._evaluate(write_model(made)))
+
+    def warnings(self, samples: TrainingSamples) -> list[str]:
+        """Remarks on the training."""
+        notes = [f"the best epoch was chosen on {self.num_judged} samples: report on others"]
+        if samples.num_left_out:
+            notes.append(
+                f"{samples.num_left_out} training samples were left out: more than "
+                f"{samples.count} do not fit into 1 GiB"
+            )
+        return notes
+
+    def _dataset(self) -> Dataset:
+        graph = self._untrained.main
+        specs = [InputSpec(graph.tensors[i].name, graph.tensors[i].shape) for i in graph.inputs]
+        return open_dataset(self._data, inputs=specs, preprocess=self.how, split="train")
+
+    def _evaluate(self, model: Any) -> EvaluateResult:  # noqa: ANN401 - a path or bytes
+        return evaluate(
+            model,
+            self._eval_data,
+            against=write_model(self.teacher),
+            preprocess=self.how,
+            num_samples=self._num_eval,
+        )
+
+    def _scored(self, result: EvaluateResult) -> tuple[Mapping[str, float], float]:
+        """Return the metrics, and the one that chooses: higher is better."""
+        if result.metrics:
+            name = next(iter(result.metrics))
+            self.metric = name
+            sign = -1 if name in NO_SHARES and name != "r2" else 1
+            tie = result.against.agreement if result.against is not None else None
+            return result.metrics, sign * result.metrics[name] + 1e-6 * (tie or 0.0)
+        self.metric = "SNR dB about the mean"
+        quality = result.against.quality if result.against is not None else None
+        ratios = [each.record.centred_snr_db for each in quality.outputs] if quality else []
+        worst = min((each for each in ratios if each is not None), default=0.0)
+        return {"snr_db": worst}, worst
+
+
+def _tensorflow() -> Any:  # noqa: ANN401 - it has no types
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with chatter_logged():
+        tf = import_tensorflow()
+        tf.zeros(1)  # it looks for devices now, and reports on them
+    return tf
+
+
+def _trainable(network: Model, forms: dict[str, str]) -> Model:
+    """Return the float network that `convert` would quantize."""
+    replaced, _ = with_replacements(network, forms)
+    return fuse_activations(slice_partial_splits(fold_constants(prepare(replaced), "")))
+
+
+def _check_equal(tf: Any, model: Model, samples: TrainingSamples) -> None:  # noqa: ANN401
+    """Check that the network to train is the one that the interpreter runs.
+
+    Raises:
+        UnsupportedModelError: Their outputs differ.
+    """
+    count = min(_CHECKED, samples.count)
+    batch = [each[:count] for each in samples.inputs]
+    values = run_float(tf, model, [*map(tf.constant, batch)])
+    with Runner(write_model(model)) as runner:
+        rows = [runner.invoke(*(each[row : row + 1] for each in batch)) for row in range(count)]
+    for place, index in enumerate(model.main.outputs):
+        wanted = np.concatenate([each[place] for each in rows])
+        made = np.asarray(values[index]).reshape(wanted.shape)
+        reach = float(np.abs(wanted).max()) or 1.0
+        if not np.abs(made - wanted).max() <= _MOST_DIFFERENCE * reach:
+            raise UnsupportedModelError(
+                "the network cannot be trained: TensorFlow computes other values in batches",
+                where=model.main.tensors[index].name,
+                why="an operator mixes the samples of a batch",
+            )
+
+
+def _loss_for(asked: str, samples: TrainingSamples, teacher: Model) -> str:
+    """Return the loss, and check that the labels fit it.
+
+    Raises:
+        UsageError: There are no classes, or other ones than the network's.
+    """
+    index = answers(teacher)[0]
+    num_classes = teacher.main.tensors[index].num_elements
+    classes = samples.labels
+    fits = (
+        classes is not None
+        and len(teacher.main.outputs) == 1
+        and num_classes > 1
+        and int(classes.min()) >= 0
+        and int(classes.max()) < num_classes
+    )
+    if asked == "auto":
+        return BOTH if fits else DISTILL
+    if asked != DISTILL and not fits:
+        raise UsageError(
+            f"--loss {asked} needs one output and a class from 0 to {num_classes - 1} for each "
+            "sample",
+            fix="--loss distill learns from the float network's answers",
+        )
+    return asked
+
+
+def _check_numbers(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} is {value}", fix="give 1 or more")
