@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from edgekit.host.convert.conversion import convert
     from edgekit.host.demo import demo
     from edgekit.host.train.train import train
-    from edgekit.host.tune.tune import tune
+    from edgekit.host.tune.tuning import tune
     from edgekit.inspect.inspect import inspect
     from edgekit.opencompiler.estimate import estimate
     from edgekit.report.page import report

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit import files
-from edgekit.data import Preprocess, read_labels
+from edgekit.data import Dataset, Preprocess, read_labels
 from edgekit.edgetpu.macs import model_macs
 from edgekit.errors import EdgeKitError, UsageError
 from edgekit.evaluate.gates import Gates
@@ -178,13 +178,35 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
     with _opened(source) as file:
         options.refuse_unused(file)
         files.refuse_overwriting(output, file.path, data, labels)
-        where = _name_of(source)
         samples = Samples(
             data, preprocess, options.num_samples, progress or no_progress, options.sample_set
         )
-        job = _Conversion(file, where, options, samples)
+        job = _Conversion(file, _name_of(source), options, samples)
         job.float_network.stop_early = stop_early
         return job.run(Path(output))
+
+
+def convert_trial(
+    source: Path, data: Dataset, output: Path, options: ConvertOptions, how: str | Preprocess | None
+) -> ConvertResult:
+    """Convert a float .tflite to the same integers as `convert`, without measuring the result.
+
+    Rewrites that are exact by construction are not proved, and there is no agreement.
+
+    Args:
+        source: The network.
+        data: The calibration samples.
+        output: The .tflite to write.
+        options: With a recipe.
+        how: How pixels become the network's input; None for the default.
+
+    Raises:
+        EdgeKitError: As `convert`.
+    """
+    samples = Samples(data, how, options.num_samples, no_progress, options.sample_set)
+    job = _Conversion(find_source(source), str(source), options, samples)
+    job.measures = False
+    return job.run(output)
 
 
 class _Conversion:
@@ -205,6 +227,7 @@ class _Conversion:
         self._outcome: Outcome | None = None
         self._quantizer: Quantizer | None = None
         self._quantizer_reason = ""
+        self.measures = True  # prove rewrites, and compare the model with the float model
         self._start = time.monotonic()
 
     def run(self, output: Path) -> ConvertResult:
@@ -231,7 +254,8 @@ class _Conversion:
             reference = quantizable if is_same else network
             if self._improver is not None:
                 reference = self._improver.limited(reference)
-            agreement = self._judging.agreement(reference, made, output, self._labels)
+            if self.measures:
+                agreement = self._judging.agreement(reference, made, output, self._labels)
         content = self._with_use(made)
         files.write_bytes(output, content)
         return self._result(output, content, made, agreement, child)
@@ -394,7 +418,11 @@ class _Conversion:
         """
         options = self._options
         made = quantized = self._separated(self._fix_model(made))
-        rewritten = apply_rewrites(made.model) if options.fix else Rewritten(made.model)
+        rewritten = (
+            apply_rewrites(made.model, proves=self.measures)
+            if options.fix
+            else Rewritten(made.model)
+        )
         self._notes.extend(rewritten.notes)
         made = made if rewritten.model is made.model else ModelFile.of(rewritten.model)
         enforce(made.model, options.io, self._where)

@@ -37,7 +37,9 @@ class Rewritten:
     offer: Model | None = None  # what `edgekit fix` would make of it, if more of that maps
 
 
-def apply_rewrites(model: Model, rules: Sequence[Rule] | None = None) -> Rewritten:
+def apply_rewrites(
+    model: Model, rules: Sequence[Rule] | None = None, *, proves: bool = True
+) -> Rewritten:
     """Return ``model`` with every rewrite whose outputs are bit-identical.
 
     A rewrite that makes the model slower by the estimate is left out, unless more operators map.
@@ -49,6 +51,7 @@ def apply_rewrites(model: Model, rules: Sequence[Rule] | None = None) -> Rewritt
     Args:
         model: Integer, as the quantizer made it.
         rules: The rules to try; None takes all that keep inputs and outputs.
+        proves: Compare the results of exact rules too.
 
     Returns:
         The rewritten model with its evidence; ``model`` itself if no rewrite stays.
@@ -60,7 +63,7 @@ def apply_rewrites(model: Model, rules: Sequence[Rule] | None = None) -> Rewritt
     samples = Samples(model, num_random=_num_samples(model))
     try:
         with Prover(samples, None) as prover:
-            return _Rewriting(prover, exact, others).run(model)
+            return _Rewriting(prover, exact, others, proves=proves).run(model)
     except UnsupportedModelError as error:
         why = error.why or error.what
         return Rewritten(model, notes=(f"no rewrite was tried, because none can be proved: {why}",))
@@ -69,8 +72,11 @@ def apply_rewrites(model: Model, rules: Sequence[Rule] | None = None) -> Rewritt
 class _Rewriting:
     """The state of one run."""
 
-    def __init__(self, prover: Prover, exact: Sequence[Rule], others: Sequence[Rule]) -> None:
+    def __init__(
+        self, prover: Prover, exact: Sequence[Rule], others: Sequence[Rule], *, proves: bool
+    ) -> None:
         self._prover, self._exact, self._others = prover, list(exact), others
+        self._proves = proves
         self._certificates: list[Certificate] = []
         self._notes: list[str] = []
 
@@ -94,6 +100,8 @@ class _Rewriting:
                 self._exact, (changed, names) = rest, without
         if not names or _is_slower(model, changed) or not _is_better(model, changed):
             return model
+        if not self._proves:
+            return changed
         certificate = self._prover.certify("+".join(names), model, changed, exact=True)
         if certificate.identical or certificate.kernels != "reference":
             self._certificates.append(_timed(certificate, model, changed))

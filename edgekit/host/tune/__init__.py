@@ -4,6 +4,6 @@
 from __future__ import annotations
 
 from edgekit.host.tune.result import TuneResult
-from edgekit.host.tune.tune import tune
+from edgekit.host.tune.tuning import tune
 
 __all__ = ["TuneResult", "tune"]

@@ -15,24 +15,26 @@ from numpy.typing import NDArray
 
 from edgekit.data import Dataset, iter_batches
 from edgekit.data.dataset import has_batch
+from edgekit.data.spread import spread
 from edgekit.debug import DebugOptions, debug_models
 from edgekit.errors import EdgeKitError, ExternalToolError, UnsupportedModelError, UsageError
 from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.evaluate.journal import Journal
 from edgekit.formats.model_file import ModelFile
-from edgekit.host.convert.conversion import convert
+from edgekit.host.convert.conversion import convert_trial
 from edgekit.host.convert.improve.limits import limit_values
 from edgekit.host.convert.improve.trial import wide_outputs
 from edgekit.host.convert.recipe import Recipe
 from edgekit.host.convert.result import ConvertResult
 from edgekit.host.tune.network import Network
+from edgekit.host.tune.options import TuneOptions
 from edgekit.host.tune.result import Trial
 from edgekit.host.tune.score import Score, score_of
 from edgekit.progress import no_progress
 
 _TRIAL, _WORST = "trial", "worst"
 _NUM_DEBUGGED = 16  # samples
-_FEW = 8  # batches
+_FEW = 8  # samples
 
 
 @dataclass(frozen=True)
@@ -47,22 +49,20 @@ class Bench:
     """Converts one network by recipes, and scores the models on the search part of the data."""
 
     def __init__(
-        self,
-        network: Network,
-        data: Any,  # noqa: ANN401 - anything that open_dataset takes
-        folder: Path,
-        few: Dataset,
+        self, network: Network, options: TuneOptions, calibration: Dataset, folder: Path
     ) -> None:
         """Prepare trials.
 
         Args:
             network: The float network.
-            data: The calibration samples.
+            options: How to convert it.
+            calibration: The calibration samples.
             folder: For the models.
-            few: A few samples, which show whether outputs are logits of a wide range.
         """
-        self._network, self._data, self._folder = network, data, folder
+        self._network, self._options, self._folder = network, options, folder
+        self._calibration = calibration
         self._made: dict[Recipe, Made] = {}
+        few = spread(calibration, _FEW)
         self.wide = wide_outputs(network.reference, _batches(network.reference, few))
 
     def make(self, recipe: Recipe) -> Made:
@@ -73,19 +73,16 @@ class Bench:
         """
         if recipe not in self._made:
             path = self._folder / f"{len(self._made)}.tflite"
-            result = convert(
-                self._network.path,
-                data=self._data,
-                output=path,
-                recipe=recipe,
-                **self._network.keywords,
-            )
+            network = self._network
+            options = self._options.convert_options(recipe, with_source=network.is_source)
+            how = self._options.preprocess
+            result = convert_trial(network.path, self._calibration, path, options, how)
             self._made[recipe] = Made(path, result)
         return self._made[recipe]
 
     def evaluated(self, made: Made, dataset: Dataset) -> EvaluateResult:
         """Evaluate a model on ``dataset`` against the float network."""
-        reference, labels = self._network.reference, self._network.keywords["labels"]
+        reference, labels = self._network.reference, self._options.labels
         if self.wide and any(each.name == "clip_logits" for each in made.result.improvements):
             reference = ModelFile.of(limit_values(reference.model, self.wide))
         return evaluate(made.path, dataset, against=reference, labels=labels)

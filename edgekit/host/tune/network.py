@@ -24,7 +24,7 @@ class Network:
 
     path: Path  # the .tflite that candidates are converted from
     reference: ModelFile  # the network in float, with the inputs that the candidates have
-    keywords: dict[str, Any]  # arguments of `convert` for ``path``
+    is_source: bool  # whether ``path`` is the source itself
 
 
 def float_network(source: Any, options: TuneOptions, folder: Path) -> Network:  # noqa: ANN401
@@ -40,11 +40,10 @@ def float_network(source: Any, options: TuneOptions, folder: Path) -> Network:  
     """
     if isinstance(source, (str, Path)) and find_source(source).kind == "tflite":
         path = Path(source)
-        return Network(path, ModelFile.of(_turned(_static(path, options))), options.keywords())
+        return Network(path, ModelFile.of(_turned(_static(path, options))), is_source=True)
     path = folder / "float.tflite"
     convert(source, output=path, mode="float", **options.source_keywords())
-    reference = ModelFile.of(_turned(read_model_file(path).model))
-    return Network(path, reference, options.keywords(with_source=False))
+    return Network(path, ModelFile.of(_turned(read_model_file(path).model)), is_source=False)
 
 
 def _static(path: Path, options: TuneOptions) -> Model:

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgekit import files
 from edgekit.data import Preprocess
 from edgekit.errors import UsageError
 from edgekit.evaluate.result import set_options
+from edgekit.host.convert.options import ConvertOptions
+from edgekit.host.convert.recipe import Recipe
 
 _MOST_TRIALS = 100
 _DEFAULTS = {"max_trials": _MOST_TRIALS, "io": "uint8", "batch_size": 1, "trust_source": False}
@@ -54,15 +56,29 @@ class TuneOptions:
             "trust_source": self.trust_source,
         }
 
-    def keywords(self, *, with_source: bool = True) -> dict[str, Any]:
-        """Return the arguments of `convert` besides source, data, output and recipe.
+    def keywords(self) -> dict[str, Any]:
+        """Return the arguments of `convert` besides source, data, output and recipe."""
+        same = {"preprocess": self.preprocess, "labels": self.labels, "io": self.io}
+        return {**same, **self.source_keywords()}
+
+    def convert_options(self, recipe: Recipe, *, with_source: bool) -> ConvertOptions:
+        """Return the options of a conversion by ``recipe``.
 
         Args:
+            recipe: The choices.
             with_source: Include those that say how to read the source.
         """
-        same = {"converter_python": self.converter_python}
-        read = self.source_keywords() if with_source else same
-        return {"preprocess": self.preprocess, "labels": self.labels, "io": self.io, **read}
+        python = None if self.converter_python is None else str(self.converter_python)
+        options = ConvertOptions(io=self.io, labels=self.labels, converter_python=python)
+        if with_source:
+            options = replace(
+                options,
+                batch_size=self.batch_size,
+                input_shape=self.input_shape,
+                inputs=self.inputs,
+                outputs=self.outputs,
+            )
+        return options.with_recipe(recipe)
 
     def key(self) -> dict[str, Any]:
         """Return what must be equal for a journal to be continued."""

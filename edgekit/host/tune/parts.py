@@ -87,8 +87,8 @@ def open_data(
 
     Args:
         data: Anything that `open_dataset` takes.
-        model: A converted model.
-        preprocess: As the user requested; None uses that of the model.
+        model: The float network.
+        preprocess: How pixels become the input; None uses what the model's file says.
         split: The part of a file that contains both: ``train`` or ``test``.
     """
     prepared = prepare(model)

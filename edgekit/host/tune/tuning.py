@@ -6,18 +6,19 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgekit import files
 from edgekit.data import Dataset, Preprocess
-from edgekit.data.spread import spread
 from edgekit.evaluate.journal import Journal
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import convert
+from edgekit.host.convert.enforce import NotEdgeTpuModelError
 from edgekit.host.convert.options import shape_words
 from edgekit.host.tune.bench import Bench, Trials
+from edgekit.host.tune.kept import kept
 from edgekit.host.tune.network import float_network
 from edgekit.host.tune.options import TuneOptions
 from edgekit.host.tune.parts import divide, open_data
@@ -28,7 +29,6 @@ from edgekit.version import __version__
 
 # Called after each trial with it and the best so far.
 OnTrial = Callable[[Trial, Trial], None]
-_FEW = 8  # samples
 
 
 def tune(  # noqa: PLR0913 - public: its options are keywords
@@ -152,12 +152,27 @@ class _Run:
         self._where = str(source) if isinstance(source, (str, Path)) else f"model {source.name}"
         self._folder = folder
         self._network = float_network(source, options, folder)
-        how = options.preprocess
+        how = self._preprocess()
         self._calibration = open_data(data, self._network.reference, how, "train")
         self._evaluation = open_data(evaluation, self._network.reference, how, "test")
         self._parts = divide(self._evaluation, self._calibration)
-        few = spread(self._parts.search, _FEW)
-        self._bench = Bench(self._network, data, folder, few)
+        samples = kept(self._calibration)
+        self._bench = Bench(self._network, replace(options, preprocess=how), samples, folder)
+
+    def _preprocess(self) -> str | Preprocess | None:
+        """Return how pixels become the input: as requested, else as `convert` finds it."""
+        if self._options.preprocess is not None:
+            return self._options.preprocess
+        try:
+            found = convert(
+                self._source,
+                data=self._data,
+                output=self._folder / "default.tflite",
+                **self._options.keywords(),
+            )
+        except NotEdgeTpuModelError:
+            return None  # of the network with other activations, it is the default
+        return found.preprocess or None
 
     def result(self, on_trial: OnTrial) -> TuneResult:
         """Search, report and write."""
@@ -175,7 +190,7 @@ class _Run:
             recipe=best.recipe,
             **options.keywords(),
         )
-        reported = tuple(self._reported(trials, base, best))
+        reported = tuple(self._reported(trials, base, best, made))
         score = reported[-1].score
         is_met = score.meets(options.max_drop)
         files.write_text(self._places.recipe, best.recipe.to_toml())
@@ -205,14 +220,16 @@ class _Run:
             asked=options.asked(),
         )
 
-    def _reported(self, trials: Trials, base: Trial, best: Trial) -> list[Reported]:
-        """Measure the plain model, convert's and the best one on the report part."""
+    def _reported(self, trials: Trials, base: Trial, best: Trial, path: Path) -> list[Reported]:
+        """Measure the plain model, convert's, and the one at ``path`` on the report part."""
         plain = next((each for each in trials.done if each.recipe == PLAIN), None)
         found = []
         for name, trial in (("plain", plain), ("convert", base), ("tuned", best)):
             if trial is None or trial.score is None or trial.mapped is None:
                 continue
             made = self._bench.make(trial.recipe)
+            if name == "tuned":
+                made = replace(made, path=path)  # the file itself, made from the source
             score = score_of(self._bench.evaluated(made, self._parts.report))
             found.append(Reported(name, trial.number, score, trial.mapped))
         return found

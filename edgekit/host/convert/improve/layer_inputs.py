@@ -19,7 +19,7 @@ from edgekit.runtime import Runner
 
 CONV, DEPTHWISE, DENSE = "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"
 _MOST_PLACES = 256  # of a sample: neighbouring windows are similar
-_MOST_WEIGHTS = 2304  # of an output: the time grows with their third power
+_MOST_WEIGHTS = 1280  # of an output: the time grows with their third power
 
 Values = NDArray[np.float64]
 

