@@ -40,6 +40,28 @@ class Store:
     over_name: str
 
 
+@dataclass(frozen=True)
+class Point:
+    """A trial of `tune`: how good, how fast, and how much of it maps."""
+
+    text: str
+    latency_ms: float
+    value: float  # of the metric
+    mapped: float  # share of the operators
+    is_best: bool
+    is_error: bool = False  # a lower value is better
+
+    def beats(self, other: Point) -> bool:
+        """Whether this one is at least as good in all respects, and better in one."""
+        sign = -1 if self.is_error else 1
+        pairs = (
+            (sign * self.value, sign * other.value),
+            (self.mapped, other.mapped),
+            (-self.latency_ms, -other.latency_ms),
+        )
+        return all(mine >= its for mine, its in pairs) and any(mine > its for mine, its in pairs)
+
+
 def latency_histogram(timings: Sequence[Timing]) -> str:
     """Draw the histogram of latencies, with one colour per series."""
     canvas = Canvas("histogram")
@@ -203,6 +225,36 @@ def interval_bars(rows: Sequence[tuple[str, float, float, float]]) -> str:
     canvas.axes.grid(axis="x")
     texts = (f"{name} {mid:.3g} ms ({low:.3g} to {high:.3g})" for name, low, mid, high in rows)
     return canvas.svg("Estimated latency: " + "; ".join(texts))
+
+
+def pareto_points(name: str, label: str, points: Sequence[Point]) -> str:
+    """Draw trials by estimated latency and metric; those that no other beats are filled.
+
+    Circles map completely, squares in part; the best one has a ring.
+    """
+    canvas = Canvas(name)
+    undefeated = [each for each in points if not any(other.beats(each) for other in points)]
+    for each in points:
+        colour, shape = (S0, "o") if each.mapped == 1 else (S1, "s")
+        fill = colour if each in undefeated else "none"
+        dot = canvas.axes.plot(
+            [each.latency_ms], [each.value], shape, color=colour, mfc=fill, ms=6, alpha=0.8
+        )[0]
+        title = f"{each.text}: {each.value:.4g}, {each.latency_ms:.3g} ms, {each.mapped:.0%} mapped"
+        canvas.mark(dot, title)
+        if each.is_best:
+            ring = canvas.axes.plot(
+                [each.latency_ms], [each.value], "o", color=FG, mfc="none", ms=12
+            )[0]
+            canvas.mark(ring, f"the best: {title}")
+    canvas.axes.set_xlabel("ms of one inference, estimated")
+    canvas.axes.locator_params(axis="x", nbins=_NUM_TICKS)
+    canvas.axes.set_ylabel(label)
+    canvas.axes.grid()
+    return canvas.svg(
+        f"{len(points)} trials by estimated latency and {label}; no other beats "
+        f"{len(undefeated)} of them"
+    )
 
 
 def _as_text(timings: Sequence[Timing]) -> str:

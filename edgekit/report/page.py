@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from edgekit import files
 from edgekit.errors import OutputError
 from edgekit.extras import require
-from edgekit.report import mapping, pictures, provenance, quality, words
+from edgekit.report import mapping, pictures, provenance, quality, tuning, words
 from edgekit.report.evidence import Document, Evidence, FoundFile, gather
 from edgekit.report.node import printable
 from edgekit.report.subject import COMPUTED, Subject, complete, find_subject
@@ -130,6 +130,7 @@ def _sections(evidence: Evidence, subject: Subject) -> dict[str, Any]:
         "pictures": (shown, num_left_out) if shown else None,
         "answers": pictures.answers(evidence),
         "conversions": quality.conversions(evidence),
+        "tunings": tuning.tunings(evidence),
         "comparisons": quality.comparisons(evidence),
         "compiler_log": _logs(evidence),
         "issues": mapping.issues(evidence, subject),
