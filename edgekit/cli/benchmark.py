@@ -31,9 +31,14 @@ def benchmark(
     runtime: RuntimeOption = None,
     kernels: KernelsOption = "fast",
     num_threads: ThreadsOption = 1,
-    num_runs: Annotated[int, typer.Option(min=1, help="Number of inferences to measure.")] = 50,
+    num_runs: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, help="Number of inferences to measure.")
+    ] = 50,
     warmup_runs: Annotated[
-        int, typer.Option(min=0, help="Number of inferences to run first, without measuring.")
+        int,
+        typer.Option(
+            metavar="COUNT", min=0, help="Number of inferences to run first, without measuring."
+        ),
     ] = 5,
     fallback: FallbackOption = False,
     recover: RecoverOption = False,

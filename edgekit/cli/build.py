@@ -80,7 +80,7 @@ def build(
     output: FolderOption = None,
     preprocess: PreprocessOption = None,
     num_samples: Annotated[
-        Optional[int], typer.Option(min=1, help="Number of calibration samples.")
+        Optional[int], typer.Option(metavar="COUNT", min=1, help="Number of calibration samples.")
     ] = None,
     input_shape: InputShapeOption = None,
     labels: ClassNamesOption = None,
@@ -96,7 +96,7 @@ def build(
     device: DeviceOption = None,
     estimate_device: EstimateOption = None,
     num_runs: Annotated[
-        Optional[int], typer.Option(min=1, help="Number of inferences to time.")
+        Optional[int], typer.Option(metavar="COUNT", min=1, help="Number of inferences to time.")
     ] = None,
     min_mapped: MinMappedOption = None,
     max_drop: DropOption = None,

@@ -41,6 +41,7 @@ TargetOption = Annotated[
     typer.Option(
         "--min-runtime-version",
         "-m",
+        metavar="VERSION",
         help="The oldest Edge TPU runtime that must run the model: 10, 12, 13 or 14.",
     ),
     Formerly("--target"),

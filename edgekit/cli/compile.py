@@ -50,6 +50,7 @@ MinRuntimeVersionOption = Annotated[
         "--min-runtime-version",
         "--target",
         "-m",
+        metavar="VERSION",
         help="The oldest Edge TPU runtime that must run the model: 10, 12, 13 or 14.",
     ),
     Formerly("--min_runtime_version"),
@@ -69,6 +70,7 @@ NumSegmentsOption = Annotated[
     typer.Option(
         "--num-segments",
         "-n",
+        metavar="COUNT",
         min=1,
         help="Cut the model into this many parts, one per Edge TPU.",
     ),
@@ -88,6 +90,7 @@ DelegateSearchStepOption = Annotated[
     typer.Option(
         "--delegate-search-step",
         "-k",
+        metavar="COUNT",
         min=1,
         help="Number of operations to add at each try (16.0).",
     ),
@@ -150,7 +153,10 @@ ViaOption = Annotated[
     ),
 ]
 RetriesOption = Annotated[
-    int, typer.Option(min=0, help="Number of retries after a crash that is known to be random.")
+    int,
+    typer.Option(
+        metavar="COUNT", min=0, help="Number of retries after a crash that is known to be random."
+    ),
 ]
 DeadlineOption = Annotated[
     float,

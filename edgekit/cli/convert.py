@@ -54,7 +54,9 @@ CalibrationOption = Annotated[
 NumSamplesOption = Annotated[
     int,
     typer.Option(
-        min=1, help="Number of calibration samples, spread over the data and its classes."
+        metavar="COUNT",
+        min=1,
+        help="Number of calibration samples, spread over the data and its classes.",
     ),
 ]
 InputsOption = Annotated[

@@ -44,10 +44,16 @@ IntegerArgument = Annotated[
     ),
 ]
 NumSamplesOption = Annotated[
-    int, typer.Option(min=1, help="Number of samples, spread over the data and its classes.")
+    int,
+    typer.Option(
+        metavar="COUNT", min=1, help="Number of samples, spread over the data and its classes."
+    ),
 ]
 TopOption = Annotated[
-    int, typer.Option(min=0, help="Number of operators in the table, the worst first; 0 for all.")
+    int,
+    typer.Option(
+        metavar="COUNT", min=0, help="Number of operators in the table, the worst first; 0 for all."
+    ),
 ]
 InputsOption = Annotated[
     Optional[List[str]],

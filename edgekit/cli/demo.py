@@ -35,7 +35,7 @@ def demo(
         typer.Option(metavar="FILE", help="An mnist.npz file of Keras; implies --dataset mnist."),
     ] = None,
     epochs: Annotated[
-        Optional[int], typer.Option(min=1, help="Passes over the training images.")
+        Optional[int], typer.Option(metavar="COUNT", min=1, help="Passes over the training images.")
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -60,14 +60,17 @@ BoardDeviceOption = Annotated[
         "the board's doctor finds a usable one, else the CPU.",
     ),
 ]
-RunsOption = Annotated[int, typer.Option(min=1, help="Number of inferences to measure.")]
+RunsOption = Annotated[
+    int, typer.Option(metavar="COUNT", min=1, help="Number of inferences to measure.")
+]
 BoardFolderOption = Annotated[
     str,
     typer.Option(metavar="FOLDER", help="The folder on the board, relative to the home folder."),
 ]
 BoardPythonOption = Annotated[str, typer.Option(metavar="PATH", help="The board's Python.")]
 ReconnectsOption = Annotated[
-    int, typer.Option(min=0, help="How often to reconnect after a lost connection.")
+    int,
+    typer.Option(metavar="COUNT", min=0, help="How often to reconnect after a lost connection."),
 ]
 
 

@@ -43,7 +43,9 @@ def emulate(
         List[Path], typer.Argument(metavar="INPUT...", help="Images, .npy or .npz files.")
     ],
     labels: LabelsOption = None,
-    top: Annotated[int, typer.Option(min=1, help="Number of classes to list.")] = 5,
+    top: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, help="Number of classes to list.")
+    ] = 5,
     preprocess: PreprocessOption = None,
     strict_sync: Annotated[
         bool,

@@ -48,10 +48,14 @@ SplitOption = Annotated[
     str,
     typer.Option(metavar="NAME", help="The part to use (test or train) if the data contain both."),
 ]
-LabelOffsetOption = Annotated[int, typer.Option(help="A number to add to each label of the data.")]
+LabelOffsetOption = Annotated[
+    int, typer.Option(metavar="NUMBER", help="A number to add to each label of the data.")
+]
 WorkersOption = Annotated[
     Optional[int],
-    typer.Option(min=1, help="Number of parallel interpreters; by default one per core."),
+    typer.Option(
+        metavar="COUNT", min=1, help="Number of parallel interpreters; by default one per core."
+    ),
 ]
 JournalOption = Annotated[
     Optional[Path],

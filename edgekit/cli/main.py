@@ -150,11 +150,14 @@ def _add(app: typer.Typer, name: str, *, with_options: bool) -> None:
         app.command(name, hidden=True, add_help_option=False, context_settings=words)(absent)
     else:
         function = getattr(module, name)
+        text = inspect.getdoc(function)
+        first = (text or "").partition("\n\n")[0]  # as short_help it is wrapped, else cut
         if with_options:
             function = resolve(function)
-            app.command(name, cls=command_class(function))(_with_level(function))
+            made = command_class(function)
+            app.command(name, cls=made, short_help=first)(_with_level(function))
         else:
-            app.command(name, help=inspect.getdoc(function))(_listed)
+            app.command(name, help=text, short_help=first)(_listed)
 
 
 def _listed() -> None:

@@ -116,12 +116,16 @@ KernelsOption = Annotated[
     OneOf(*KERNELS),
 ]
 ThreadsOption = Annotated[
-    int, typer.Option("--num-threads", min=1, help="Number of threads for one inference.")
+    int,
+    typer.Option(
+        "--num-threads", metavar="COUNT", min=1, help="Number of threads for one inference."
+    ),
 ]
 SamplesOption = Annotated[
     Optional[int],
     typer.Option(
         "--num-samples",
+        metavar="COUNT",
         min=1,
         help="Number of samples to use, spread over the data and its classes.",
     ),
@@ -139,12 +143,14 @@ LabelsOption = Annotated[
     ),
 ]
 ScoreOption = Annotated[
-    Optional[float], typer.Option("--score-threshold", help="Omit results with a lower score.")
+    Optional[float],
+    typer.Option("--score-threshold", metavar="NUMBER", help="Omit results with a lower score."),
 ]
 IouOption = Annotated[
     Optional[float],
     typer.Option(
         "--iou-threshold",
+        metavar="NUMBER",
         help="Of two boxes that overlap more than this, drop the one with the lower score.",
     ),
 ]
@@ -166,7 +172,7 @@ MinMappedOption = Annotated[
 ]
 # How a source is read for conversion.
 BatchSizeOption = Annotated[
-    int, typer.Option(min=1, help="The batch size if the model does not fix it.")
+    int, typer.Option(metavar="COUNT", min=1, help="The batch size if the model does not fix it.")
 ]
 InputShapeOption = Annotated[
     Optional[List[str]],
@@ -183,8 +189,14 @@ ProofDataOption = Annotated[
     ),
 ]
 ProofRandomOption = Annotated[
-    int, typer.Option("--num-random", min=1, help="Number of random inputs to compare on.")
+    int,
+    typer.Option(
+        "--num-random", metavar="COUNT", min=1, help="Number of random inputs to compare on."
+    ),
 ]
 ProofSamplesOption = Annotated[
-    int, typer.Option("--num-samples", min=1, help="Number of samples of DATA to compare on.")
+    int,
+    typer.Option(
+        "--num-samples", metavar="COUNT", min=1, help="Number of samples of DATA to compare on."
+    ),
 ]

@@ -49,7 +49,9 @@ def run(
     ] = None,
     task: TaskOption = None,
     labels: LabelsOption = None,
-    top: Annotated[int, typer.Option(min=1, help="Number of classes to list.")] = 5,
+    top: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, help="Number of classes to list.")
+    ] = 5,
     score_threshold: ScoreOption = None,
     iou_threshold: IouOption = None,
     anchors: AnchorsOption = None,

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import enum
+import inspect
 import sys
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -26,6 +28,7 @@ _OTHER_WORDS = {
     "--max-drop": {"tune"},  # in points, as its users state a budget
     "--device": {"estimate"},  # the connection of a chip that may be elsewhere
     "--io": {"fix"},  # can also keep the types
+    "--max-drop": {"tune"},  # percentage points, a budget; a gate is a share
 }
 
 
@@ -101,12 +104,22 @@ def test_the_option_for_outputs_is_the_same_everywhere() -> None:
 
 
 def test_help_shows_what_an_option_accepts() -> None:
-    """A choice lists its words; the metavar of texts and paths names their kind."""
+    """A choice lists its words; the metavar of texts, paths and numbers names their kind."""
     for each in _ALL:
-        if not each.choices and {str, Path} & set(each.kinds):
+        if not each.choices and {str, Path, int, float} & set(each.kinds):
             assert each.metavar, (each.command, each.long)
         if each.long.endswith("-sec"):
             assert each.metavar == "SECONDS", (each.command, each.long)
+
+
+def test_the_list_of_commands_shows_each_description_whole() -> None:
+    """At 80 columns, on a terminal and in a file: longer descriptions are wrapped, not cut."""
+    shown = " ".join(edgekit("--help").stdout.split())
+    for command in build().registered_commands:
+        text = inspect.getdoc(import_module(f"edgekit.cli.{command.name}").__dict__[command.name])
+        assert text is not None
+        first = " ".join(text.partition("\n\n")[0].split())
+        assert f" {command.name} {first} " in f"{shown} "
 
 
 def test_no_spelling_with_an_underscore_is_shown() -> None:
