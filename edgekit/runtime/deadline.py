@@ -4,6 +4,9 @@
 A library that hangs cannot be stopped from inside the process: the call runs in a thread, which is
 then abandoned. The program should then exit with ``os._exit``, as the command line does, because
 Python's normal exit would wait for the library, or free memory that the library still uses.
+
+This works for calls that release Python's global lock, as an inference does. The runtimes load,
+open and close a delegate with the lock held; `probe` tries these in a child process first.
 """
 
 from __future__ import annotations

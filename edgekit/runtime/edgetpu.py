@@ -25,13 +25,12 @@ from edgekit.runtime.delegate import (
 from edgekit.runtime.devices import EDGE_TPU, delegate_option, is_edge_tpu
 from edgekit.runtime.interpreters import load_library
 from edgekit.runtime.options import RunnerOptions
-from edgekit.runtime.probe import TIMEOUT_S, Probe, hold, probe, refusal, release, too_old
+from edgekit.runtime.probe import Probe, hold, probe, refusal, release, too_old
 from edgekit.runtime.session import Session, one_line
 from edgekit.runtime.thermal import SYSFS, ThermalMonitor
 from edgekit.versions import CURRENT_RUNTIME_VERSION, runtime_version_of
 
 KERNELS = "edgetpu"
-_CHILD_START_S = 10.0  # to start Python and the interpreter on a slow board
 # Words in the text of a failed inference: of libedgetpu's operator, its driver and USB.
 _OF_THE_DEVICE = re.compile(
     r"EdgeTpuDelegate|edgetpu-custom-op|Edge TPU|TPU context|USB (?:transfer )?error|HIB Error"
@@ -55,9 +54,10 @@ class EdgeTpuBackend(Session):
         Args:
             file: The compiled model.
             options: ``device`` ``auto`` uses the first Edge TPU; ``kernels`` and ``num_threads``
-                are for the operators that run on the CPU; ``timeout_s`` is the limit for the child,
-                for opening the device here and for each inference: None waits 60 s for the child,
-                and without limit here. The child has 10 s more, to start.
+                are for the operators that run on the CPU; ``timeout_s`` is the limit for
+                each call into the library in the child (loading it, opening the device, an
+                inference, closing it), and for each inference here. None waits 60 s for the child,
+                and without limit here.
             note: Why this device, for `Environment`.
             sysfs: The folder with the drivers' sensors.
 
@@ -79,8 +79,7 @@ class EdgeTpuBackend(Session):
         if wanted > have:
             raise too_old(wanted, have, request.library)
         library = load_library(request.runtime or None)
-        child_s = timeout_s + _CHILD_START_S if timeout_s else TIMEOUT_S
-        self._probed = probe(content, request, wanted, library.versions, child_s)
+        self._probed = probe(content, request, wanted, library.versions, timeout_s)
         where = f"{device}, {self._probed.library_path}"
         self._deadline = Deadline(timeout_s, where) if timeout_s else None
         start = time.perf_counter()

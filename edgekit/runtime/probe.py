@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import sys
 from dataclasses import asdict, dataclass
@@ -12,13 +13,15 @@ from typing import Any, Mapping
 from edgekit.errors import DeviceError
 from edgekit.files import sha256_hex
 from edgekit.formats.libedgetpu import runtime_version_in
-from edgekit.process import Finished, python_child, python_environment, run_process
+from edgekit.process import Conversation, Finished, python_child, python_environment
+from edgekit.runtime.deadline import HUNG
 from edgekit.runtime.delegate import OpenRequest, package_version
 from edgekit.runtime.probe_child import LOADED, OPENING, PREPARED, RAN, STARTED
 from edgekit.versions import pair_verdict, working_pair
 
 CHILD = "edgekit.runtime.probe_child"
-# A USB Accelerator needs some seconds at its first use, to load its firmware and reconnect.
+# A USB Accelerator needs some seconds at its first use, to load its firmware and reconnect; a slow
+# board needs some to start Python.
 TIMEOUT_S = 60.0
 # What the child did when it ended, by its last stage.
 DOING = {
@@ -29,6 +32,8 @@ DOING = {
     PREPARED: "running the model",
     RAN: "closing the device",
 }
+# The stages after which the child calls the library, and with it the device.
+_CALLS = (STARTED, OPENING, PREPARED, RAN)
 _KNOWN_END = "2.11.1"
 _KNOWN_PAIRS = (
     "Google's libedgetpu 16.0 works with tflite-runtime 2.5.0.post1 to 2.11.1, a rebuilt one "
@@ -61,7 +66,7 @@ def probe(
     request: OpenRequest,
     wanted_runtime_version: int,
     versions: Mapping[str, str],
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float | None = None,
 ) -> Probe:
     """Run the compiled model ``content`` once in a child process.
 
@@ -73,7 +78,9 @@ def probe(
         request: How to open it.
         wanted_runtime_version: The runtime version that the model needs.
         versions: The versions of the interpreter's package and others, for the error.
-        timeout_s: When the child is killed.
+        timeout_s: How long each call into the library may take (loading it, opening the device and
+            preparing the model, running it, closing it); None: 60 s together. Then the child is
+            killed.
 
     Raises:
         DeviceError: The child crashed, did not respond or was refused; the error states at which
@@ -132,15 +139,20 @@ def _try(
     request: OpenRequest,
     wanted: int,
     versions: Mapping[str, str],
-    timeout_s: float,
+    timeout_s: float | None,
 ) -> Probe:
-    finished = run_process(
-        python_child(CHILD, json.dumps(asdict(request)), str(wanted)),
-        timeout_s=timeout_s,
-        env=python_environment(),
-        stdin=base64.b64encode(content).decode(),
-    )
-    reported = reports_in(finished.stdout)
+    reported: dict[str, Any] = {}
+    command = python_child(CHILD, json.dumps(asdict(request)), str(wanted))
+    with Conversation(command, timeout_s=TIMEOUT_S, env=python_environment()) as child:
+        with contextlib.suppress(OSError):  # it may end without reading all of it
+            child.stdin.write(base64.b64encode(content))
+            child.stdin.close()
+        for line in child.stdout:
+            reported.update(reports_in(line.decode(errors="replace")))
+            if timeout_s is not None:
+                is_call = reported.get("stage") in _CALLS
+                child.set_timeout(timeout_s if is_call else TIMEOUT_S)
+        finished = child.finish()
     path = str(reported.get("path", request.library))
     found = Probe(path, str(reported.get("version", "")), package_version(path))
     if reported.get("stage") == RAN and not finished.timed_out and not finished.returncode:
@@ -149,6 +161,8 @@ def _try(
         raise too_old(wanted, int(reported["too_old"]), path)
     if "error" in reported:
         raise refusal(str(reported["error"]), path, str(reported.get("stage", "")))
+    if finished.timed_out:
+        raise _hung(DOING[str(reported.get("stage", ""))], timeout_s or TIMEOUT_S, path)
     raise _death(reported, finished, found, request, versions)
 
 
@@ -176,20 +190,28 @@ def _death(
     doing = DOING[str(reported.get("stage", ""))]
     how = finished.signal_name or f"exit status {finished.returncode}"
     ended = f"was ended by {how}" if finished.signal_name else f"ended with {how}"
-    if finished.timed_out:
-        ended = f"did not respond within {finished.time_s:.0f} s"
     distribution, version = next(iter(versions.items()))
     python = tuple(sys.version_info[:3])
     verdict = pair_verdict(found.package_version, request.runtime, version, python)
     pair = f"libedgetpu {found.version} with {distribution} {version}: {verdict.why}"
     tail = "".join(f"; its output: {line}" for line in finished.stderr.strip().splitlines()[-1:])
-    fix = verdict.fix or working_pair(python)
-    if finished.timed_out:
-        tail = f"; a device without power or in use by another process also does this{tail}"
-        fix = f"run edgekit doctor, power the device off and on; else {fix}"
     return DeviceError(
         f"the Edge TPU's library {ended} while {doing}",
         where=found.library_path,
         why=pair + ("" if _KNOWN_END in pair else f"; {_KNOWN_PAIRS}") + tail,
-        fix=fix,
+        fix=verdict.fix or working_pair(python),
+    )
+
+
+def _hung(doing: str, timeout_s: float, library: str) -> DeviceError:
+    """Return the error for a child that was killed while it was ``doing`` something."""
+    return DeviceError(
+        f"the Edge TPU did not respond within {timeout_s:g} s: {doing} was abandoned",
+        where=library,
+        why="the device has no power, is in use by another process, or hangs; the process that "
+        "tried it was ended, so nothing of this command holds the device, but the device may not "
+        "respond to other programs either until it is restarted",
+        fix="end other programs that use the device, unplug it and plug it in again (PCIe: restart "
+        "the machine), then run edgekit doctor; a slow one needs a longer --timeout-sec",
+        code=HUNG,
     )

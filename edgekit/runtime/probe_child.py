@@ -25,6 +25,7 @@ _CREATE = "tflite_plugin_create_delegate"
 def main(request_json: str, wanted: str = "") -> None:
     """Load the library, compare versions, open the device, run the model once on zeros."""
     request: dict[str, Any] = json.loads(request_json)
+    content = sys.stdin.read() if wanted else ""  # first: the parent waits until it is read
     _report(stage=STARTED)
     try:
         library = ctypes.CDLL(request["library"])
@@ -42,7 +43,7 @@ def main(request_json: str, wanted: str = "") -> None:
     if have and have < int(wanted):
         _report(too_old=have)
         return
-    _open(request, base64.b64decode(sys.stdin.read()))
+    _open(request, base64.b64decode(content))
 
 
 def _open(fields: dict[str, Any], content: bytes) -> None:

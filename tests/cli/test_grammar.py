@@ -116,10 +116,11 @@ def test_the_list_of_commands_shows_each_description_whole() -> None:
     """At 80 columns, on a terminal and in a file: longer descriptions are wrapped, not cut."""
     shown = " ".join(edgekit("--help").stdout.split())
     for command in build().registered_commands:
-        text = inspect.getdoc(import_module(f"edgekit.cli.{command.name}").__dict__[command.name])
+        name = str(command.name)
+        text = inspect.getdoc(vars(import_module(f"edgekit.cli.{name}"))[name])
         assert text is not None
         first = " ".join(text.partition("\n\n")[0].split())
-        assert f" {command.name} {first} " in f"{shown} "
+        assert f" {name} {first} " in f"{shown} "
 
 
 def test_no_spelling_with_an_underscore_is_shown() -> None:

@@ -6,7 +6,7 @@
 // TensorFlow Lite 2.5 to 2.21 lay them out; nothing behind them is touched.
 //
 // Environment, each empty or absent for "no": STANDIN_NO_DEVICE, STANDIN_CRASH and STANDIN_HANG
-// (load, create, prepare or invoke), STANDIN_LOST_AFTER (inferences until the device is lost; it
+// (load, create, prepare, invoke or destroy), STANDIN_LOST_AFTER (inferences until the device is lost; it
 // is back when it is opened again), STANDIN_STAYS_LOST, STANDIN_SLOW_MS (each inference, or those
 // after the first STANDIN_SLOW_AFTER), STANDIN_LOG (a file that
 // gets a line for each event), STANDIN_ANSWERS (a folder with a file of outputs for each program
@@ -210,7 +210,7 @@ Delegate* tflite_plugin_create_delegate(char** keys, char** values, size_t count
 }
 
 void tflite_plugin_destroy_delegate(Delegate* delegate) {
-  note("destroy");
+  fail_at("destroy");
   free(delegate);
 }
 
