@@ -28,7 +28,6 @@ _OTHER_WORDS = {
     "--max-drop": {"tune"},  # in points, as its users state a budget
     "--device": {"estimate"},  # the connection of a chip that may be elsewhere
     "--io": {"fix"},  # can also keep the types
-    "--max-drop": {"tune"},  # percentage points, a budget; a gate is a share
 }
 
 
