@@ -25,6 +25,7 @@ from edgekit.progress import Progress
 DISTILL, LABELS, BOTH = "distill", "labels", "both"
 _SCHEMA = "edgekit.train-checkpoint/1"
 _LEAST_SPREAD = 1e-6
+_LOSS_SAMPLES = 128
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,13 @@ class Training:
         self._spreads = self._output_spreads()
         self._step = tf.function(self._one_step)
 
+    def loss(self) -> float:
+        """Return the loss before training, on the first samples."""
+        rows = slice(0, _LOSS_SAMPLES)
+        inputs = [self._tf.constant(each[rows]) for each in self._samples.inputs]
+        labels = self._samples.labels
+        return float(self._loss(inputs, None if labels is None else labels[rows]))
+
     def run(self, state: State, judge: Judge, checkpoint: Checkpoint, progress: Progress) -> None:
         """Train until ``settings`` say to stop; ``state`` and the checkpoint always agree."""
         settings = self._settings
@@ -135,21 +143,9 @@ class Training:
         return float(np.mean(losses))
 
     def _one_step(self, inputs: Any, labels: Any) -> Any:  # noqa: ANN401
-        tf, settings = self._tf, self._settings
-        targets: list[Any] = []
-        if settings.loss != LABELS:
-            values = run_float(tf, self._teacher, inputs)
-            targets = [tf.stop_gradient(values[index]) for index in self._asked]
+        tf = self._tf
         with tf.GradientTape() as tape:
-            values = self.student.run(inputs)
-            made = [values[index] for index in self._answered]
-            loss = tf.constant(0.0)
-            for value, target, spread in zip(made, targets, self._spreads, strict=False):
-                loss += tf.reduce_mean(tf.square(value - target)) / spread
-            if settings.loss != DISTILL:
-                scores = tf.reshape(made[0], (tf.shape(labels)[0], -1))
-                entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
-                loss += tf.reduce_mean(entropy)
+            loss = self._loss(inputs, labels)
         gradients = tape.gradient(loss, self._variables)
         pairs = zip(gradients, self._variables, strict=True)
         self._optimizer.apply_gradients(
@@ -158,6 +154,23 @@ class Training:
                 for each, variable in pairs
             ]
         )
+        return loss
+
+    def _loss(self, inputs: Any, labels: Any) -> Any:  # noqa: ANN401
+        """Return how far the answers are from the teacher's, and from the labels."""
+        tf, settings = self._tf, self._settings
+        values = self.student.run(inputs)
+        made = [values[index] for index in self._answered]
+        loss = tf.constant(0.0)
+        if settings.loss != LABELS:
+            wanted = run_float(tf, self._teacher, inputs)
+            targets = [tf.stop_gradient(wanted[index]) for index in self._asked]
+            for value, target, spread in zip(made, targets, self._spreads, strict=True):
+                loss += tf.reduce_mean(tf.square(value - target)) / spread
+        if settings.loss != DISTILL:
+            scores = tf.reshape(made[0], (tf.shape(labels)[0], -1))
+            entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
+            loss += tf.reduce_mean(entropy)
         return loss
 
     def _output_spreads(self) -> list[float]:

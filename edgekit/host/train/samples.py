@@ -15,6 +15,7 @@ from edgekit.data.dataset import iter_chunks
 from edgekit.data.label_kinds import class_list
 from edgekit.data.spread import spread
 from edgekit.errors import DataError
+from edgekit.evaluate.far_samples import find_far
 from edgekit.progress import Progress
 
 _MOST_BYTES = 1 << 30
@@ -28,6 +29,7 @@ class TrainingSamples:
     inputs: tuple[NDArray[np.float32], ...]
     labels: NDArray[np.int64] | None
     num_left_out: int  # samples that were wanted, but do not fit into memory
+    num_far: int = 0  # samples left out because their values are far larger than all others
 
     @property
     def count(self) -> int:
@@ -85,8 +87,22 @@ def read_samples(
         raise DataError("there is no sample to train on", fix="check the data")
     known = dataset.num_samples
     classes = class_list(labels)
+    inputs = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    is_near = _near(inputs)
     return TrainingSamples(
-        tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True)),
-        None if classes is None else np.array(classes),
+        tuple(each[is_near] for each in inputs),
+        None if classes is None else np.array(classes)[is_near],
         max(0, min(wanted, wanted if known is None else known) - fitting),
+        int((~is_near).sum()),
     )
+
+
+def _near(inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.bool_]:
+    """Return for each sample whether its values are of the size of those of others."""
+    is_near = np.ones(len(inputs[0]), np.bool_)
+    for values in inputs:
+        sizes = np.abs(values.reshape(len(values), -1)).max(axis=1)
+        far = find_far(sizes.tolist(), len(sizes))
+        if far is not None:
+            is_near &= sizes <= far.next_largest
+    return is_near

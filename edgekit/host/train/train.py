@@ -18,10 +18,13 @@ from edgekit.data import Dataset, InputSpec, open_dataset
 from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.evaluate.metrics import NO_SHARES
+from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.host.convert.activations import parse_replacements, with_replacements
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import convert
+from edgekit.host.convert.improve.improve import Choice, Improver
+from edgekit.host.convert.improve.range_rules import MSE, PERCENTILE, RangeRule
 from edgekit.host.convert.quantizer import calibrate, quantize
 from edgekit.host.convert.quantizer import unknown_operators as not_quantizable
 from edgekit.host.convert.quantizer.fuse import fuse_activations
@@ -50,6 +53,9 @@ from edgekit.runtime.native_output import chatter_logged
 
 LOSSES = ("auto", DISTILL, LABELS, BOTH)
 _CALIBRATION = 200  # samples
+_FEW, _TRIALS = 4, 32  # samples to prove and to try changes on
+# The rules for the ranges to start from; the one with the least loss is taken.
+_RULES = (RangeRule(), RangeRule(MSE), RangeRule(PERCENTILE, 99.99))
 _CHECKED = 4  # samples on which the network to train is compared with the interpreter
 _MOST_DIFFERENCE = 1e-3  # of the largest value
 _SOURCE_OPTIONS = ("input_shape", "signature", "inputs", "outputs", "trust_source", "batch_size")
@@ -251,13 +257,12 @@ class _Job:
             UnsupportedModelError: TensorFlow computes something else than the interpreter.
         """
         tf = _tensorflow()
-        rows = range(0, samples.count, max(1, samples.count // _CALIBRATION))
-        calibrated = calibrate(
-            self._untrained, ([each[row : row + 1] for each in samples.inputs] for row in rows)
-        )
         _check_equal(tf, self.teacher, samples)
         _check_equal(tf, self._untrained, samples)
-        return Training(tf, self.teacher, calibrated, samples, settings)
+        starts = [_start(self._untrained, rule, samples) for rule in _RULES]
+        trainings = [Training(tf, self.teacher, each, samples, settings) for each in starts]
+        losses = [each.loss() for each in trainings]
+        return trainings[int(np.argmin(losses))]
 
     def judge(self, trained: Model) -> tuple[Mapping[str, float], float]:
         """Return metrics and score of the int8 model of a trained network."""
@@ -267,6 +272,11 @@ class _Job:
     def warnings(self, samples: TrainingSamples) -> list[str]:
         """Remarks on the training."""
         notes = [f"the best epoch was chosen on {self.num_judged} samples: report on others"]
+        if samples.num_far:
+            notes.append(
+                f"{samples.num_far} training samples with values far larger than all others were "
+                "left out"
+            )
         if samples.num_left_out:
             notes.append(
                 f"{samples.num_left_out} training samples were left out: more than "
@@ -301,6 +311,21 @@ class _Job:
         ratios = [each.record.centred_snr_db for each in quality.outputs] if quality else []
         worst = min((each for each in ratios if each is not None), default=0.0)
         return {"snr_db": worst}, worst
+
+
+def _start(network: Model, rule: RangeRule, samples: TrainingSamples) -> Model:
+    """Return the network with ranges, and with what `convert` changes to make it better in int8."""
+    rows = range(0, samples.count, max(1, samples.count // _CALIBRATION))
+    batches = [[each[row : row + 1] for each in samples.inputs] for row in rows]
+    improver = Improver(
+        ModelFile.of(network),
+        Choice(ranges=rule),
+        lambda model: write_model(quantize(model)),
+        batches[:_FEW],
+    )
+    calibrated = calibrate(improver.calibrated.model, improver.watch(iter(batches)))
+    improver.quantized(calibrated, batches[:: max(1, len(batches) // _TRIALS)], lambda: batches)
+    return improver.best
 
 
 def _tensorflow() -> Any:  # noqa: ANN401 - it has no types

@@ -100,6 +100,7 @@ class Improver:
         self.applied: list[Improvement] = []
         self.notes: list[str] = []
         self.calibrated = self._folded() if choice.wants("fold") else network  # what to calibrate
+        self.best = self.calibrated.model  # with the ranges that `quantized` chose
         self._channels = find_channels(self.calibrated.model)
         free = self._channels.free() if choice.wants("equalize") else []
         self._observer = Observer(self.calibrated.model, free)
@@ -141,6 +142,7 @@ class Improver:
             best = self._ranged(best, batches)
         if self._choice.round_weights or self._choice.correct_biases:
             best = self._with_weights(best, batches)
+        self.best = best.model
         return best.content
 
     def limited(self, network: ModelFile) -> ModelFile:
