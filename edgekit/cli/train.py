@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, Mapping, Optional
+from typing import TYPE_CHECKING, Iterator, Optional
 
 import typer
 from typing_extensions import Annotated
@@ -133,17 +133,21 @@ def render(result: TrainResult) -> Iterator[str]:
     """Yield the result for people, line by line."""
     from edgekit.cli.convert import render as render_conversion
 
-    yield table(("epoch", "loss", "int8", "s"), [_row(each, result) for each in result.epochs])
-    yield ""
-    for name, metrics in (("float", result.float_metrics), ("untrained", result.plain_metrics)):
-        yield f"{name:10} {_metrics(metrics)}"
-    best = result.epochs[result.best]
-    yield f"trained    {_metrics(best.metrics)}, epoch {best.number}"
-    yield (
-        f"learned    {result.loss}, on {result.num_train} samples; chosen by {result.metric} on "
-        f"{result.num_eval} others"
+    yield table(
+        ("epoch", "loss", "int8", "SNR dB", "s"), [_row(each, result) for each in result.epochs]
     )
-    yield f"float      {result.float_output}: the trained network; convert takes its ranges"
+    yield ""
+    best = result.epochs[result.best]
+    if best.score.reference is not None:
+        name = best.score.measure
+        yield f"float      {name} {metric_text(name, best.score.reference)}"
+    yield f"untrained  {result.plain}"
+    yield f"trained    {best.score}, epoch {best.number}"
+    yield (
+        f"learned    {result.loss}, on {result.num_train} samples; chosen on {result.num_eval} "
+        "others"
+    )
+    yield f"network    {result.float_output}: the trained network; convert takes its ranges"
     yield f"checkpoint {result.checkpoint}"
     yield ""
     yield from render_conversion(result.convert)
@@ -152,12 +156,10 @@ def render(result: TrainResult) -> Iterator[str]:
 def _row(each: Epoch, result: TrainResult) -> tuple[str, ...]:
     star = " *" if each.number == result.best else ""
     loss = "" if each.loss is None else f"{each.loss:.4f}"
-    return (f"{each.number}{star}", loss, _metrics(each.metrics), f"{each.time_s:.1f}")
-
-
-def _metrics(metrics: Mapping[str, float]) -> str:
-    shown = list(metrics.items())[:2]
-    return ", ".join(
-        f"{name} {value:.1f}" if name == "snr_db" else f"{name} {metric_text(name, value)}"
-        for name, value in shown
+    return (
+        f"{each.number}{star}",
+        loss,
+        str(each.score),
+        f"{each.score.snr_db:.1f}",
+        f"{each.time_s:.1f}",
     )

@@ -20,6 +20,7 @@ from edgekit.formats.tflite import Model
 from edgekit.host.train.network import Arrays, Student, answers, run_float
 from edgekit.host.train.result import Epoch
 from edgekit.host.train.samples import TrainingSamples
+from edgekit.host.tune.score import Score
 from edgekit.progress import Progress
 
 DISTILL, LABELS, BOTH = "distill", "labels", "both"
@@ -51,8 +52,12 @@ class State:
 
     @property
     def best(self) -> Epoch:
-        """The epoch with the highest score; the first of equal ones."""
-        return max(self.epochs, key=lambda each: each.score)
+        """The epoch with the best score; the first of equal ones."""
+        best = self.epochs[0]
+        for each in self.epochs:
+            if each.score.is_better_than(best.score):
+                best = each
+        return best
 
     @property
     def num_without_gain(self) -> int:
@@ -60,7 +65,7 @@ class State:
         return self.epochs[-1].number - self.best.number
 
 
-Judge = Callable[[Model], tuple[Mapping[str, float], float]]  # metrics and score of a network
+Judge = Callable[[Model], Score]  # of the int8 model of a trained network
 
 
 class Training:
@@ -107,8 +112,8 @@ class Training:
         if not state.epochs:
             start = time.monotonic()
             state.now = state.best_arrays = self.student.arrays()
-            metrics, score = judge(self.student.trained(state.now))
-            state.epochs.append(Epoch(0, None, metrics, score, time.monotonic() - start))
+            score = judge(self.student.trained(state.now))
+            state.epochs.append(Epoch(0, None, score, time.monotonic() - start))
             checkpoint.write(state)
         else:
             self._restore(state)
@@ -119,10 +124,10 @@ class Training:
             number = state.epochs[-1].number + 1
             loss = self._epoch(number, progress)
             state.now = self.student.arrays()
-            metrics, score = judge(self.student.trained(state.now))
-            if score > state.best.score:
+            score = judge(self.student.trained(state.now))
+            state.epochs.append(Epoch(number, loss, score, time.monotonic() - start))
+            if state.best.number == number:
                 state.best_arrays = state.now
-            state.epochs.append(Epoch(number, loss, metrics, score, time.monotonic() - start))
             state.optimizer = {
                 str(place): np.asarray(each) for place, each in enumerate(self._optimizer.variables)
             }
@@ -228,7 +233,10 @@ class Checkpoint:
                 where=str(self.path),
                 fix="leave --resume out to start again",
             )
-        state = State([Epoch(**each) for each in head["epochs"]])
+        epochs = [
+            Epoch(**{**each, "score": Score.from_fields(each["score"])}) for each in head["epochs"]
+        ]
+        state = State(epochs)
         for name, target in _PARTS.items():
             prefix = f"{name}/"
             found = {key[len(prefix) :]: arrays[key] for key in arrays if key.startswith(prefix)}

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from edgekit.host.convert.result import ConvertResult
+from edgekit.host.tune.score import Score
 from edgekit.result import Result
 
 
@@ -17,8 +17,7 @@ class Epoch(Result):
 
     number: int
     loss: float | None  # mean over the samples; None of epoch 0
-    metrics: Mapping[str, float]  # of the int8 model on the evaluation samples
-    score: float  # higher is better: the metric that chooses the epoch
+    score: Score  # of the int8 model on the evaluation samples
     time_s: float
 
 
@@ -32,9 +31,7 @@ class TrainResult(Result):
     float_output: str  # the trained float network, with the ranges that `convert` takes from it
     checkpoint: str
     loss: str  # distill | labels | both
-    metric: str  # what ``score`` of an epoch is
-    float_metrics: Mapping[str, float]  # of the float network before training
-    plain_metrics: Mapping[str, float]  # of the int8 model that convert makes without training
+    plain: Score  # of the int8 model that convert makes without training
     epochs: tuple[Epoch, ...]  # of earlier runs too, if it was resumed
     best: int  # the number of the epoch whose model was written
     num_train: int  # samples

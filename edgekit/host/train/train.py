@@ -16,8 +16,7 @@ import numpy as np
 from edgekit import files
 from edgekit.data import Dataset, InputSpec, open_dataset
 from edgekit.errors import UnsupportedModelError, UsageError
-from edgekit.evaluate import EvaluateResult, evaluate
-from edgekit.evaluate.metrics import NO_SHARES
+from edgekit.evaluate import evaluate
 from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.host.convert.activations import parse_replacements, with_replacements
@@ -43,6 +42,7 @@ from edgekit.host.train.network import answers, run_float
 from edgekit.host.train.operators import unknown_operators
 from edgekit.host.train.result import TrainResult
 from edgekit.host.train.samples import TrainingSamples, read_samples
+from edgekit.host.tune.score import Score, score_of
 from edgekit.host.worker.library import import_tensorflow
 from edgekit.progress import Progress, no_progress
 from edgekit.rewrite.before_quantization import prepare
@@ -170,13 +170,11 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         float_output=str(paths[1]),
         checkpoint=str(paths[2]),
         loss=chosen,
-        metric=job.metric,
-        float_metrics=job.float_metrics,
-        plain_metrics=job.plain_metrics,
+        plain=job.plain_score,
         epochs=tuple(state.epochs),
         best=state.best.number,
         num_train=samples.count,
-        num_eval=job.num_judged,
+        num_eval=job.plain_score.num_samples,
         stopped_early=state.epochs[-1].number < epochs,
         convert=converted,
         warnings=(*job.warnings(samples), *converted.warnings),
@@ -201,10 +199,7 @@ class _Job:
         self.teacher: Model
         self._untrained: Model
         self.how: str | None = None  # preprocessing
-        self.metric = ""
-        self.num_judged = 0
-        self.float_metrics: Mapping[str, float] = {}
-        self.plain_metrics: Mapping[str, float] = {}
+        self.plain_score: Score
 
     def convert(self, replacements: str | None, options: Mapping[str, Any]) -> None:
         """Make the plain int8 model and the float networks; evaluate both.
@@ -239,11 +234,7 @@ class _Job:
             **options,
         )
         self.how = self.plain.preprocess or options.get("preprocess")
-        of_float = self._evaluate(write_model(self.teacher))
-        self.float_metrics = of_float.metrics
-        of_plain = self._evaluate(plain)
-        self.plain_metrics, _ = self._scored(of_plain)
-        self.num_judged = of_plain.num_samples
+        self.plain_score = self._score(plain)
 
     def read(self, num_samples: int, progress: Progress) -> TrainingSamples:
         """Return the training samples."""
@@ -264,14 +255,15 @@ class _Job:
         losses = [each.loss() for each in trainings]
         return trainings[int(np.argmin(losses))]
 
-    def judge(self, trained: Model) -> tuple[Mapping[str, float], float]:
-        """Return metrics and score of the int8 model of a trained network."""
-        made = quantize(trained)
-        return self._scored(self._evaluate(write_model(made)))
+    def judge(self, trained: Model) -> Score:
+        """Return the score of the int8 model of a trained network."""
+        return self._score(write_model(quantize(trained)))
 
     def warnings(self, samples: TrainingSamples) -> list[str]:
         """Remarks on the training."""
-        notes = [f"the best epoch was chosen on {self.num_judged} samples: report on others"]
+        notes = [
+            f"the best epoch was chosen on {self.plain_score.num_samples} samples: report on others"
+        ]
         if samples.num_far:
             notes.append(
                 f"{samples.num_far} training samples with values far larger than all others were "
@@ -289,28 +281,16 @@ class _Job:
         specs = [InputSpec(graph.tensors[i].name, graph.tensors[i].shape) for i in graph.inputs]
         return open_dataset(self._data, inputs=specs, preprocess=self.how, split="train")
 
-    def _evaluate(self, model: Any) -> EvaluateResult:  # noqa: ANN401 - a path or bytes
-        return evaluate(
-            model,
-            self._eval_data,
-            against=write_model(self.teacher),
-            preprocess=self.how,
-            num_samples=self._num_eval,
+    def _score(self, model: Any) -> Score:  # noqa: ANN401 - a path or bytes
+        return score_of(
+            evaluate(
+                model,
+                self._eval_data,
+                against=write_model(self.teacher),
+                preprocess=self.how,
+                num_samples=self._num_eval,
+            )
         )
-
-    def _scored(self, result: EvaluateResult) -> tuple[Mapping[str, float], float]:
-        """Return the metrics, and the one that chooses: higher is better."""
-        if result.metrics:
-            name = next(iter(result.metrics))
-            self.metric = name
-            sign = -1 if name in NO_SHARES and name != "r2" else 1
-            tie = result.against.agreement if result.against is not None else None
-            return result.metrics, sign * result.metrics[name] + 1e-6 * (tie or 0.0)
-        self.metric = "SNR dB about the mean"
-        quality = result.against.quality if result.against is not None else None
-        ratios = [each.record.centred_snr_db for each in quality.outputs] if quality else []
-        worst = min((each for each in ratios if each is not None), default=0.0)
-        return {"snr_db": worst}, worst
 
 
 def _start(network: Model, rule: RangeRule, samples: TrainingSamples) -> Model:
