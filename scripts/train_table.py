@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write docs/train.md: networks in float, plain int8, converted by edgekit, and trained.
+
+    EDGEKIT_CORPUS=CORPUS python scripts/train_table.py [--work FOLDER] [--only NAME...] [-o PAGE]
+
+CORPUS has MNIST and photographs, and is not part of this project. The work folder keeps the
+networks and the results, so that a second run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgekit import evaluate, files, train
+from edgekit.errors import EdgeKitError
+from edgekit.host.convert import convert
+from edgekit.host.convert.child import kept_converters
+from edgekit.host.tune.network import float_network
+from edgekit.host.tune.options import TuneOptions
+from edgekit.host.tune.parts import divide, open_data
+from edgekit.host.tune.score import SNR_DB, score_of
+from scripts.tune_networks import Subject, trained
+
+_PAGE = Path(__file__).with_suffix(".txt")  # the page around the table
+_LEAST_LOSS, _LEAST_LOSS_DB = 2.0, 10.0  # points; dB below a good output's limit, or 40 dB
+_RECOVERED = 0.9
+# Networks of the table that are trained once more with other activations.
+_REPLACED = {"silu": "swish=relu6", "mobilenet-v3": "hard_swish=relu6"}
+
+
+def main() -> None:
+    """Train every network, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("train-table"))
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/train.md"))
+    words = parser.parse_args()
+    work: Path = words.work
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "results.json"
+    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def is_wanted(name: str) -> bool:
+        replaced = _REPLACED.get(name)
+        is_done = name in results and (not replaced or f"{name}, {replaced}" in results)
+        return not is_done and (not words.only or name in words.only)
+
+    with kept_converters():
+        for subject in trained(Path(os.environ["EDGEKIT_CORPUS"]), work, is_wanted):
+            for replaced in (None, _REPLACED.get(subject.name)):
+                name = subject.name if replaced is None else f"{subject.name}, {replaced}"
+                if name in results:
+                    continue
+                print(name, flush=True)
+                results[name] = _measured(subject, replaced, work)
+                path.write_text(json.dumps(results, indent=1))
+    page = _PAGE.read_text().replace("ROWS\n", "".join(f"{row}\n" for row in _rows(results)))
+    files.write_text(words.output, page.replace("COUNTS\n", f"{_counts(results)}\n"))
+
+
+def _measured(subject: Subject, replaced: str | None, work: Path) -> dict[str, Any]:
+    place = work / subject.name
+    options = TuneOptions(0.5)
+    try:
+        network = float_network(subject.source, options, place)
+        calibration, evaluation = (
+            open_data(data, network.reference, None, split)
+            for data, split in ((subject.data, "train"), (subject.evaluation, "test"))
+        )
+        parts = divide(evaluation, calibration)
+        result = train(
+            network.path,
+            data=subject.data,
+            eval_data=parts.search,
+            output=place / "trained.tflite",
+            loss="distill",
+            replace_activations=replaced,
+        )
+        models = {"trained": place / "trained.tflite"}
+        for name, changes in _CONVERSIONS.items():
+            if name == "plain" and replaced:
+                continue
+            models[name] = place / f"{name}.tflite"
+            convert(
+                network.path,
+                data=subject.data,
+                output=models[name],
+                replace_activations=replaced,
+                **changes,
+            )
+        scores = {
+            name: asdict(score_of(evaluate(model, parts.report, against=network.reference)))
+            for name, model in models.items()
+        }
+    except EdgeKitError as error:
+        return {"what": subject.what, "error": error.what}
+    outcome = result.convert.outcome
+    mapped = [] if outcome is None else [outcome.now.num_mapped, outcome.now.num_operators]
+    return {
+        "what": subject.what if replaced is None else f"the same, {replaced}",
+        "scores": {"plain": scores.get("plain", scores["edgekit"]), **scores},
+        "best": result.best,
+        "epochs": len(result.epochs) - 1,
+        "mapped": mapped,
+    }
+
+
+_CONVERSIONS: dict[str, dict[str, Any]] = {
+    "plain": {"plain": True, "fix": False, "quantizer": "tensorflow"},
+    "edgekit": {},
+}
+
+
+def _recovered(result: dict[str, Any]) -> float | None:
+    """Return the share of the plain model's loss that is gone; None if that lost little."""
+    plain, best = (result["scores"][name] for name in ("plain", "trained"))
+    loss = float(plain["drop"])
+    if loss >= (_LEAST_LOSS_DB if plain["measure"] == SNR_DB else _LEAST_LOSS):
+        return 1 - max(0.0, float(best["drop"])) / loss
+    return 1.0 if best["snr_db"] - plain["snr_db"] >= _LEAST_LOSS_DB else None
+
+
+def _rows(results: dict[str, Any]) -> Iterator[str]:
+    for name, result in results.items():
+        if "error" in result:
+            yield f"| {name} | {result['what']} | | | | | {result['error']} | | | |"
+            continue
+        scores, share = result["scores"], _recovered(result)
+        reference = scores["trained"]["reference"]
+        cells = [
+            name,
+            result["what"],
+            scores["trained"]["measure"],
+            "-" if reference is None else f"{reference:.1%}",
+            *(_score(scores[each]) for each in ("plain", "edgekit", "trained")),
+            "little lost" if share is None else f"{share:.0%}",
+            f"{result['best']} of {result['epochs']}",
+            " of ".join(map(str, result["mapped"])),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _score(fields: dict[str, Any]) -> str:
+    if fields["measure"] == SNR_DB:
+        return f"{fields['value']:.1f} dB"
+    return f"{fields['value']:.1%}, {fields['snr_db']:.1f} dB"
+
+
+def _counts(results: dict[str, Any]) -> str:
+    found = [_recovered(each) for each in results.values() if "scores" in each]
+    shares = [each for each in found if each is not None]
+    most = sum(each >= _RECOVERED for each in shares)
+    return (
+        f"Plain int8 loses 2 points or 10 dB on {len(shares)} of {len(results)} networks; training "
+        f"recovers at least 90 % of the loss on {most} of them."
+    )
+
+
+if __name__ == "__main__":
+    main()
