@@ -41,6 +41,7 @@ from edgekit.formats.model_file import read_model_file
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import convert
 from edgekit.host.convert.sources import find_source
+from edgekit.host.tune import tune
 from edgekit.opencompiler.compilers import AUTO, chosen_compiler
 from edgekit.opencompiler.estimate import estimate
 from edgekit.progress import Progress, no_progress
@@ -63,7 +64,7 @@ _OF_SOURCE = (
     "trust_source",
     "timeout_s",
 )
-_JOURNAL = ".evaluate.journal"
+_OF_TUNE = (*_OF_SOURCE[:-1], "preprocess", "labels", "io")
 Document = Mapping[str, Any]  # a result as JSON
 
 
@@ -89,6 +90,7 @@ class _Work:
     options: Mapping[str, Any]  # all that the result depends on beside the files
     writes: tuple[str, ...] = ()  # files in the folder, beside NAME.json
     optional: tuple[type[EdgeKitError], ...] = ()  # errors that do not end the build
+    journal: Path | None = None  # of a step that goes on where it was interrupted
 
 
 def build(  # noqa: PLR0913 - public: its options are keywords
@@ -119,7 +121,8 @@ def build(  # noqa: PLR0913 - public: its options are keywords
         eval_data: Samples to evaluate on, of their own; None uses ``data``.
         gates: What the result must reach; the result's ``failures`` name those that are not met.
         options: Step (``convert``, ``compile``, ``evaluate``, ``benchmark``, ``estimate``,
-            ``bundle``) -> keywords of its function.
+            ``bundle``) -> keywords of its function. With ``tune``, even empty, the recipe for the
+            conversion is searched for on ``eval_data`` first.
         is_forced: Do every step again.
         on_start: Called with the name of each step that begins; returns where its progress goes.
         on_step: Called with each finished step.
@@ -185,7 +188,7 @@ class _Build:
         self._float, self._model = f"{name}_float.tflite", f"{name}.tflite"
         self._compiled, self._bundle = f"{name}_edgetpu.tflite", f"{name}.edgekit"
         self._record = Record(folder)
-        self._journal = folder / _JOURNAL  # of an evaluation that was interrupted
+        self._recipe = f"{name}.recipe.toml"
 
     def run(self) -> BuildResult:
         """Do all steps."""
@@ -261,6 +264,10 @@ class _Build:
                     writes=(self._float,),
                 )
             )
+        if self._plan.tune is not None:
+            self._tune(data, options)
+            options["recipe"] = self._path(self._recipe)
+            reads["recipe"] = self._path(self._recipe)
         self._do(
             _Work(
                 "convert",
@@ -277,6 +284,39 @@ class _Build:
             )
         )
         return reference
+
+    def _tune(self, data: str, of_convert: Mapping[str, Any]) -> None:
+        """Write the recipe for the conversion."""
+        plan, eval_data = self._plan, self._plan.eval_data
+        if eval_data is None:
+            raise UsageError(
+                "the search for a recipe needs other samples than those of calibration",
+                fix="--eval DATA, or leave --tune out",
+            )
+        shared = {name: of_convert[name] for name in _OF_TUNE if name in of_convert}
+        options = {**shared, **(plan.tune or {})}
+        if plan.gates.max_drop is not None:
+            options.setdefault("max_drop", 100 * plan.gates.max_drop)
+        journal = self._folder / ".tune.journal"
+        self._do(
+            _Work(
+                "tune",
+                lambda _progress: tune(
+                    plan.source,
+                    data=data,
+                    eval=eval_data,
+                    output=self._folder / f".{self._model}",
+                    recipe=self._path(self._recipe),
+                    journal=journal,
+                    **options,
+                ),
+                reads={"source": plan.source, "data": data, "eval": eval_data},
+                options=options,
+                writes=(self._recipe,),
+                journal=journal,
+            )
+        )
+        (self._folder / f".{self._model}").unlink(missing_ok=True)  # convert repeats it
 
     def _checked(self, model: str) -> _Work:
         return _Work("check", lambda _progress: check(model), reads={"model": model}, options={})
@@ -312,6 +352,7 @@ class _Build:
         reads = {"model": evaluated, "data": data}
         if reference is not None:
             reads["against"] = reference
+        journal = self._folder / ".evaluate.journal"
         evaluation = self._do(
             _Work(
                 "evaluate",
@@ -320,7 +361,7 @@ class _Build:
                     data,
                     against=reference,
                     progress=progress,
-                    journal=self._journal,
+                    journal=journal,
                     resume=True,
                     **options,
                 ),
@@ -328,9 +369,9 @@ class _Build:
                 options=options,
                 # Calibration data need no labels, and may have no end.
                 optional=() if plan.eval_data else (DataError, UnsupportedModelError),
+                journal=journal,
             )
         )
-        self._journal.unlink(missing_ok=True)
         if reference is not None and words.verdict(evaluation, self._documents) in words.NOT_GOOD:
             self._do(
                 _Work(
@@ -403,8 +444,8 @@ class _Build:
             result = json.loads(document.read_bytes())
             says = words.of_step(work.name, result)
             return self._finished(BuildStep(work.name, KEPT, says, kept.time_s, outputs), result)
-        if not self._record.begin(work.name, key):
-            self._journal.unlink(missing_ok=True)
+        if not self._record.begin(work.name, key) and work.journal is not None:
+            work.journal.unlink(missing_ok=True)
         start = time.monotonic()
         try:
             made = work.run(self._on_start(work.name))
@@ -412,6 +453,8 @@ class _Build:
             took = time.monotonic() - start
             step = BuildStep(work.name, NOT_DONE, error.what, took, (), error.fix)
             return self._finished(step, None)
+        if work.journal is not None:
+            work.journal.unlink(missing_ok=True)
         files.write_text(document, made.to_json())
         took = time.monotonic() - start
         self._record.finish(work.name, key, outputs, took)
@@ -430,7 +473,7 @@ class _Build:
         """Return a hash of everything that the step's result depends on."""
         prints = self._record.fingerprints
         hashes = {
-            name: prints.of_data(path) if name == "data" else prints.of(path)
+            name: prints.of_data(path) if name in ("data", "eval") else prints.of(path)
             for name, path in work.reads.items()
         }
         # The samples of a function may be others the next time.

@@ -21,6 +21,7 @@ from edgekit.evaluate import benchmark, evaluate
 from edgekit.extras import require
 from edgekit.files import PathLike, read_bytes
 from edgekit.host.convert.conversion import convert
+from edgekit.host.tune import tune
 from edgekit.opencompiler.estimate import estimate
 
 FILE_NAME = "edgekit.toml"
@@ -28,7 +29,7 @@ _MOST_BYTES = 1 << 20
 # Keywords that `build` sets itself.
 _INPUTS = ("source", "model", "models", "data", "against", "compiled", "metrics")
 _OUTPUTS = ("output", "out_dir", "journal", "resume", "progress", "on_line")
-_SET_HERE = ("mode", "stop_early", "options", "num_segments")
+_SET_HERE = ("mode", "stop_early", "options", "num_segments", "eval", "recipe", "on_trial")
 _GATES = ("min_agreement", "min_snr_db", "min_mapped")
 _OWN = frozenset((*_INPUTS, *_OUTPUTS, *_SET_HERE, *_GATES))
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
@@ -38,6 +39,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "benchmark": benchmark,
     "estimate": estimate,
     "bundle": bundle,
+    "tune": tune,
 }
 # Keywords whose values are paths: in the file they are relative to its folder.
 _PATHS = frozenset(("labels", "anchors", "licence", "sign", "converter_python"))
@@ -80,11 +82,12 @@ class BuildPlan:
     benchmark: Mapping[str, Any] = field(default_factory=dict)
     estimate: Mapping[str, Any] = field(default_factory=dict)
     bundle: Mapping[str, Any] = field(default_factory=dict)
+    tune: Mapping[str, Any] | None = None  # None: convert without a search
 
     def __post_init__(self) -> None:
         for table, function in _FUNCTIONS.items():
             known = set(inspect.signature(function).parameters) - _OWN
-            for name, value in getattr(self, table).items():
+            for name, value in (getattr(self, table) or {}).items():
                 if name not in known:
                     raise UsageError(
                         f"[{table}] does not have an option {name!r}",
@@ -107,9 +110,11 @@ class BuildPlan:
         given = {"data": plan.data, "eval": plan.eval_data}
         lines += [f"{name} = {_toml(text)}" for name, text in given.items() if text is not None]
         gates = {name: value for name, value in vars(plan.gates).items() if value is not None}
-        tables = {"gates": gates, **{name: getattr(plan, name) for name in _FUNCTIONS}}
+        tables: dict[str, Mapping[str, Any] | None] = {"gates": gates or None}
+        tables.update({name: getattr(plan, name) or None for name in _FUNCTIONS})
+        tables["tune"] = plan.tune
         for table, options in tables.items():
-            if options:
+            if options is not None:
                 lines += ["", f"[{table}]"]
                 lines += [f"{name} = {_toml(options[name])}" for name in sorted(options)]
         return "\n".join(lines) + "\n"
@@ -122,6 +127,7 @@ class BuildPlan:
                 for name, value in getattr(self, table).items()
             }
             for table in _FUNCTIONS
+            if getattr(self, table) is not None
         }
         for name in ("data", "eval_data"):
             text = getattr(self, name)

@@ -16,6 +16,7 @@ _FILES = {
     "_float.tflite": "the network in float, to compare with",
     "_edgetpu.tflite": "the compiled model, for an Edge TPU",
     ".tflite": "the int8 model, for any TensorFlow Lite",
+    ".recipe.toml": "how the int8 model is converted: edgekit convert --recipe",
     ".edgekit": "model, compiled model, labels, preprocessing and measurements in one file",
     ".html": "everything measured, on one page for a browser",
     ".toml": "repeats this build: edgekit build edgekit.toml",
@@ -94,6 +95,12 @@ def _convert(result: _Document) -> str:
     return ", ".join(words)
 
 
+def _tune(result: _Document) -> str:
+    best = next(each for each in result["trials"] if each["number"] == result["best"])
+    met = result["outcome"].replace("_", " ")
+    return f"{len(result['trials'])} trials, the best: {best['step']}; --max-drop is {met}"
+
+
 def _fix(result: _Document) -> str:
     count = sum(result["operators_after"].values())
     return f"maps {result['mapped_after']} of {count} operators (was {result['mapped_before']})"
@@ -166,6 +173,7 @@ def _report(result: _Document) -> str:
 _SAYS: Mapping[str, Callable[[_Document], str]] = {
     "float": _float,
     "convert": _convert,
+    "tune": _tune,
     "fix": _fix,
     "check": _check,
     "compile": _compile,

@@ -91,6 +91,10 @@ def build(
     ] = None,
     converter_python: ConverterOption = None,
     trust_source: TrustOption = False,
+    tune: Annotated[
+        bool,
+        typer.Option("--tune", help="Search for the best recipe of the conversion, on --eval."),
+    ] = False,
     compiler: CompilerOption = "auto",
     task: TaskOption = None,
     device: DeviceOption = None,
@@ -132,6 +136,9 @@ def build(
         "estimate": {"device": estimate_device},
     }
     set_options = {name: _set(each) for name, each in options.items()}
+    given_options = {name: each for name, each in set_options.items() if each}
+    if tune:
+        given_options["tune"] = {}
     with _Shown() as shown:
         result = run_build(
             source,
@@ -139,7 +146,7 @@ def build(
             output=output,
             eval_data=eval_data,
             gates=gates,
-            options={name: each for name, each in set_options.items() if each},
+            options=given_options,
             is_forced=force,
             on_start=shown.begin,
             on_step=shown.end,

@@ -125,6 +125,18 @@ def test_a_quantized_model_needs_no_calibration_data(place: Path, int8_path: Pat
     assert not (place / "out" / "evaluate.json").exists()
 
 
+def test_a_recipe_is_searched_for_on_request(place: Path) -> None:
+    options = {**_OWN, "tune": {"max_trials": 2, "max_drop": 100}}
+    result = _build(place, options=options)
+    assert list(_statuses(result))[:2] == ["tune", "convert"]
+    out = place / "out"
+    assert (out / "net.recipe.toml").exists()
+    assert not (out / ".net.tflite").exists()
+    assert set(_statuses(build(out / "edgekit.toml")).values()) == {"kept"}
+    with pytest.raises(UsageError, match="other samples"):
+        _build(place, options=options, eval_data=None)
+
+
 def test_samples_of_a_function_are_read_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "some_samples.py").write_text(
         "import numpy as np\n"
