@@ -169,15 +169,24 @@ def _wide(corpus: Corpus) -> Iterator[_Trained]:
     yield _Trained("dense-outliers", what, faulty, x[:_NUM_CALIBRATED], x_test, y_test)
 
 
-def _sides(corpus: Corpus, train_count: int) -> tuple[Array, NDArray[Any], Array, NDArray[Any]]:
-    """Return crops of photographs, turned, and which side is up: 4 classes."""
-    crops, crops_test = corpus.photographs(_SIDE, train_count)
-    turns, turns_test = (corpus.rng.integers(0, 4, len(each)) for each in (crops, crops_test))
-    x, x_test = (
-        np.stack([np.rot90(each, k) for each, k in zip(some, many, strict=True)])
-        for some, many in ((crops, turns), (crops_test, turns_test))
-    )
-    return x, turns, x_test, turns_test
+def _scenes(corpus: Corpus, pictures: Array, digits: Array) -> tuple[Array, Array]:
+    """Return digits on darkened crops of photographs, 32x32, and the boxes of the digits.
+
+    Returns:
+        (count, 32, 32, 3) pictures in 0..1, and (count, 4) top, bottom, left, right in pixels.
+    """
+    made = 0.5 * pictures[np.arange(len(digits)) % len(pictures)]
+    places = corpus.rng.integers(0, _SIDE - 28 + 1, (len(digits), 2))
+    for scene, digit, (row, column) in zip(made, digits, places, strict=True):
+        part = scene[row : row + 28, column : column + 28]
+        np.maximum(part, digit, out=part)
+    ink = np.asarray(digits[..., 0] > 0.3)
+    ends = []
+    for axis in (2, 1):
+        lines = np.asarray(ink.any(axis=axis), np.int64)
+        ends.append(np.stack([lines.argmax(1), 28 - lines[:, ::-1].argmax(1)], axis=1))
+    boxes = np.concatenate([ends[0] + places[:, :1], ends[1] + places[:, 1:]], axis=1)
+    return made.astype(np.float32), boxes.astype(np.float32)
 
 
 def _bottleneck(x: Any, width: int, step: int, activation: str, name: str) -> Any:  # noqa: ANN401
@@ -203,20 +212,22 @@ def _bottleneck(x: Any, width: int, step: int, activation: str, name: str) -> An
 
 def _mobile(corpus: Corpus, activation: str) -> tuple[Any, Array, Array, NDArray[Any]]:
     """Train a network of inverted residuals; return it, training samples, and held-out ones."""
-    x, y, x_test, y_test = _sides(corpus, 3000)
+    digits, y, digits_test, y_test = corpus.digits(5000, _NUM_EVALUATED)
+    crops, crops_test = corpus.photographs(_SIDE, 2000)
+    (x, _), (x_test, _) = _scenes(corpus, crops, digits), _scenes(corpus, crops_test, digits_test)
     image = keras.Input((_SIDE, _SIDE, 3))
     hidden = layers.Conv2D(12, 3, strides=2, padding="same", use_bias=False)(image)
     hidden = layers.Activation(activation)(layers.BatchNormalization(momentum=0.9)(hidden))
     for number, (width, step) in enumerate(((16, 1), (16, 1), (24, 2), (24, 1), (32, 2))):
         hidden = _bottleneck(hidden, width, step, activation, f"block{number}")
     hidden = layers.GlobalAveragePooling2D()(hidden)
-    model = keras.Model(image, layers.Dense(4, activation="softmax")(hidden))
-    return fit(model, x, y, CLASSES, 8), x, x_test, y_test
+    model = keras.Model(image, layers.Dense(10)(hidden))
+    return fit(model, x, y, LOGITS, 6), x, x_test, y_test
 
 
 def _mobilenet_v2(corpus: Corpus) -> Iterator[_Trained]:
     model, x, x_test, y_test = _mobile(corpus, "relu")
-    what = "MobileNetV2-style, which side of a photograph is up, 32x32"
+    what = "MobileNetV2-style, 10 digits on photographs, 32x32"
     good = _Trained("mobilenet-v2", what, model, x[:_NUM_CALIBRATED], x_test, y_test)
     yield good
 
@@ -263,24 +274,11 @@ def _silu(corpus: Corpus) -> Iterator[_Trained]:
 def _detector(corpus: Corpus) -> Iterator[_Trained]:
     """A digit on a photograph: its box in pixels and its class, in one output."""
     digits, kinds, digits_test, _kinds_test = corpus.digits(4000, _NUM_EVALUATED)
-    crops, crops_test = corpus.photographs(_SIDE, 3000)
+    crops, crops_test = corpus.photographs(_SIDE, 2000)
 
-    def scenes(pictures: Array, some: Array) -> tuple[Array, Array]:
-        made = 0.5 * pictures[np.arange(len(some)) % len(pictures)]
-        places = corpus.rng.integers(0, _SIDE - 28 + 1, (len(some), 2))
-        for scene, digit, (row, column) in zip(made, some, places, strict=True):
-            part = scene[row : row + 28, column : column + 28]
-            np.maximum(part, digit, out=part)
-        ink = np.asarray(some[..., 0] > 0.3)
-        ends = []
-        for axis in (2, 1):
-            lines = np.asarray(ink.any(axis=axis), np.int64)
-            ends.append(np.stack([lines.argmax(1), 28 - lines[:, ::-1].argmax(1)], axis=1))
-        boxes = np.concatenate([ends[0] + places[:, :1], ends[1] + places[:, 1:]], axis=1)
-        return made.astype(np.float32), boxes.astype(np.float32)
-
-    x, boxes = scenes(crops, digits)
-    x_test, _ = scenes(crops_test, digits_test)
+    (x, boxes), (x_test, _) = (
+        _scenes(corpus, *each) for each in ((crops, digits), (crops_test, digits_test))
+    )
     image = keras.Input((_SIDE, _SIDE, 3))
     hidden = image
     for width in (16, 24, 32):
