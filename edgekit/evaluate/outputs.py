@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
@@ -123,8 +123,8 @@ class OutputPair:
             UnsupportedModelError: Their outputs are not the same.
         """
         self._reference, self._model = reference, model
-        self._cut = joined_cut(reference.outputs, model.outputs)
-        order = None if self._cut else output_order(reference.outputs, model.outputs)
+        self._cuts = joined_cuts(reference.outputs, model.outputs)
+        order = None if self._cuts else output_order(reference.outputs, model.outputs)
         self._order = order or tuple(range(len(model.outputs)))
         self._sums = [OutputSums(info) for info in model.outputs]
         self.inputs = [InputRanges(info) for info in model.inputs]
@@ -194,9 +194,10 @@ class OutputPair:
             return
         expected, actual = (_joined(each) for each in zip(*self._waiting))
         self._waiting, self._waiting_bytes = [], 0
-        real, other = self._reference.to_real(*expected), self._model.to_real(*actual)
-        if self._cut is not None:
-            real = tuple(np.split(real[0], self._cut[1], self._cut[0]))
+        other = self._model.to_real(*actual)
+        real: _Outputs = self._reference.to_real(*expected)
+        if self._cuts is not None:
+            real = _cut_outputs(real, self._cuts)
         self._is_whole = self._is_whole and _is_whole(real[0])
         for place, (sums, values) in enumerate(zip(self._sums, other)):
             sums.add(real[self._order[place]], values)
@@ -318,22 +319,53 @@ def _judged(record: OutputRecord, reference: str, inputs_cut_off: float) -> Outp
     return OutputQuality(record, *judge_output(record, reference, inputs_cut_off))
 
 
-def joined_cut(
-    reference: Sequence[TensorInfo], model: Sequence[TensorInfo]
-) -> tuple[int, list[int]] | None:
-    """Return the axis and places that cut the reference's only output into the model's, or None.
+Cut = Tuple[int, List[int]]  # an axis, and the places on it
 
-    `edgekit fix` splits an output that joins boxes and scores.
+
+def joined_cuts(
+    reference: Sequence[TensorInfo], model: Sequence[TensorInfo]
+) -> tuple[Cut | None, ...] | None:
+    """Return how to cut each of the reference's outputs into the model's; None for no such cuts.
+
+    `edgekit fix` splits an output that joins boxes and scores; the parts take its place.
+
+    Returns:
+        For each output of the reference the axis and places; None for one that stays whole.
     """
-    if len(reference) != 1 or len(model) < 2:
+    if len(model) <= len(reference):
         return None
-    whole, parts = reference[0].shape, [info.shape for info in model]
+    cuts: list[Cut | None] = []
+    parts = [info.shape for info in model]
+    for info in reference:
+        if parts and parts[0][1:] == info.shape[1:]:
+            cuts.append(None)
+            del parts[0]
+            continue
+        counts = range(2, len(parts) + 1)
+        found = ((count, _cut_of(info.shape, parts[:count])) for count in counts)
+        count, cut = next(((n, each) for n, each in found if each is not None), (0, None))
+        if cut is None:
+            return None
+        cuts.append(cut)
+        del parts[:count]
+    return None if parts else tuple(cuts)
+
+
+def _cut_of(whole: tuple[int, ...], parts: Sequence[tuple[int, ...]]) -> Cut | None:
+    """Return the axis and places that cut an output of shape ``whole`` into ``parts``."""
     for axis in range(1, len(whole)):
         others = {shape[:axis] + shape[axis + 1 :] for shape in parts}
         sizes = [shape[axis] for shape in parts if len(shape) == len(whole)]
         if others == {whole[:axis] + whole[axis + 1 :]} and sum(sizes) == whole[axis]:
             return axis, [int(place) for place in np.cumsum(sizes)[:-1]]
     return None
+
+
+def _cut_outputs(values: _Outputs, cuts: Sequence[Cut | None]) -> _Outputs:
+    parts: list[NDArray[Any]] = []
+    for whole, cut in zip(values, cuts):
+        parts += [whole] if cut is None else np.split(whole, cut[1], cut[0])
+    return parts
 
 
 def output_order(reference: Sequence[TensorInfo], model: Sequence[TensorInfo]) -> tuple[int, ...]:

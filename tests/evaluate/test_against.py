@@ -13,7 +13,7 @@ from PIL import Image
 from edgekit.data.describe import with_notes
 from edgekit.errors import UnsupportedModelError
 from edgekit.evaluate import EvaluateResult, evaluate
-from edgekit.evaluate.outputs import Agreement, output_order
+from edgekit.evaluate.outputs import Agreement, joined_cuts, output_order
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model, write_model
 from edgekit.formats.tflite_metadata import Notes
 from edgekit.runtime import Runner, TensorInfo
@@ -169,6 +169,29 @@ def test_parts_of_a_joined_output_are_compared_with_their_part(tmp_path: Path) -
     quality = _quality(evaluate(tmp_path / "parts.tflite", data, against=whole, task="none"))
     assert [each.record.identical for each in quality.outputs] == [True, True]
     assert [each.record.shape[-1] for each in quality.outputs] == [4, 26]
+
+
+@pytest.mark.parametrize(
+    ("parts", "cuts"),
+    [
+        ([(1, 896, 16), (1, 512, 1), (1, 384, 1)], (None, (1, [512]))),
+        ([(1, 500, 16), (1, 396, 16), (1, 896, 1)], ((1, [500]), None)),
+        ([(1, 896, 4), (1, 896, 12), (1, 512, 1), (1, 384, 1)], ((2, [4]), (1, [512]))),
+        ([(1, 896, 16), (1, 896, 1)], None),
+        ([(1, 896, 16), (1, 512, 1), (1, 383, 1)], None),
+        ([(1, 896, 16), (1, 512, 1), (1, 384, 1), (1, 1)], None),
+    ],
+)
+def test_each_of_several_outputs_is_cut_into_its_parts(
+    parts: list[tuple[int, ...]], cuts: object
+) -> None:
+    """BlazeFace has boxes and scores, and each joins the heads of two sizes of maps."""
+    whole = [(1, 896, 16), (1, 896, 1)]
+    before, after = (
+        [TensorInfo(str(n), shape, "float32", None, None, n) for n, shape in enumerate(shapes)]
+        for shapes in (whole, parts)
+    )
+    assert joined_cuts(before, after) == cuts
 
 
 def test_masks_are_compared_without_true_masks(tmp_path: Path) -> None:

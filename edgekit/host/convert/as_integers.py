@@ -26,6 +26,7 @@ def as_integers(model: Model, io: str = "int8") -> Model:
     if not is_editable(model):
         return model
     edit = Edit(model)
+    edit.operators = [each for each in edit.operators if not _stores_weights(edit, each)]
     for index, tensor in enumerate(edit.tensors):
         if tensor.dtype == "FLOAT32":
             edit.tensors[index] = _integer(edit, tensor)
@@ -33,6 +34,17 @@ def as_integers(model: Model, io: str = "int8") -> Model:
     if io == "uint8":
         _add_borders(edit)
     return edit.build()
+
+
+def _stores_weights(edit: Edit, op: Operator) -> bool:
+    """Whether ``op`` only makes a constant of float16 or int8 real; if so, its output gets that."""
+    values = edit.data(op.inputs[0]) if op.opcode == "DEQUANTIZE" else None
+    if values is None:
+        return False
+    made = edit.tensors[op.outputs[0]]
+    edit.buffers.append(np.ascontiguousarray(values, np.float32).reshape(-1).view(np.uint8))
+    edit.tensors[op.outputs[0]] = replace(made, buffer=len(edit.buffers) - 1)
+    return True
 
 
 def _integer(edit: Edit, tensor: Tensor) -> Tensor:
