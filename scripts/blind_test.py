@@ -26,13 +26,14 @@ from numpy.typing import NDArray
 from edgekit import convert, evaluate, files
 from edgekit.host.convert.child import kept_converters
 from edgekit.runtime import Runner
-from edgekit.runtime.quality import GOOD, UNKNOWN
+from edgekit.runtime.quality import GOOD, NOT_SHOWN, UNKNOWN
 from scripts import (
     blind_mild,
     blind_networks,
     blind_networks_2,
     blind_networks_3,
     blind_networks_4,
+    blind_networks_5,
 )
 from scripts.blind_parts import (
     ACCURACY,
@@ -53,6 +54,7 @@ _SETS = {
     "mild": blind_mild,
     "third": blind_networks_3,
     "fourth": blind_networks_4,
+    "fifth": blind_networks_5,
 }
 # (good, bad): the change of a score from float to int8 that is still good, and that is bad.
 _MOST_LOST = {ACCURACY: (0.02, 0.05)}  # a difference
@@ -219,7 +221,7 @@ def is_miss(quality: str, called: str) -> bool:
     """Whether a verdict is wrong; fair and weak ones are not counted."""
     if quality in (FAIR, WEAK):
         return False
-    return called == GOOD if quality == BAD else called not in (GOOD, UNKNOWN)
+    return called == GOOD if quality == BAD else called not in (GOOD, NOT_SHOWN, UNKNOWN)
 
 
 def summary(found: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -229,7 +231,12 @@ def summary(found: Sequence[dict[str, Any]]) -> Iterator[str]:
             chosen = [each for each in found if each["known"] == quality]
             missed = [each["name"] for each in chosen if is_miss(quality, each[command])]
             names = f": {', '.join(missed)}" if missed else ""
-            yield f"- {command}: of {len(chosen)} {quality} ones {len(missed)} are {wrong}{names}"
+            unproven = sum(each[command] == NOT_SHOWN for each in chosen)
+            also = f"; the accuracy of {unproven} is {NOT_SHOWN}" if unproven else ""
+            yield (
+                f"- {command}: of {len(chosen)} {quality} ones {len(missed)} are "
+                f"{wrong}{names}{also}"
+            )
 
 
 if __name__ == "__main__":

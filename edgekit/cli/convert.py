@@ -21,6 +21,7 @@ from edgekit.cli.output import JsonOption, emit, progress, warn
 from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
+    from edgekit.evaluate.outputs import Agreement
     from edgekit.host.convert.improve.improve import Improvement
     from edgekit.host.convert.result import ConvertResult, Endpoint
 
@@ -244,6 +245,8 @@ def render(result: ConvertResult) -> Iterator[str]:
     """Yield the result for people, line by line."""
     ratio = _against_float(result.ratio) if result.ratio else ""
     yield f"written    {result.output}: {result.bytes:,} bytes{ratio}"
+    if result.agreement is not None:
+        yield from _accuracy(result, result.agreement)
     yield f"source     {result.source}, read by {result.loader}"
     if result.enforced:
         yield "enforced   integer-only, static shapes, readable by edgetpu_compiler 16"
@@ -267,7 +270,7 @@ def render(result: ConvertResult) -> Iterator[str]:
         yield from (f"{label:10} {text}" for label, text in lines)
     if result.agreement is not None:
         yield f"calibrated {_calibrated(result)}"
-        yield from _agreement(result)
+        yield from _agreement(result, result.agreement)
     peak = result.peak_rss_bytes / (1 << 20)
     versions = result.versions
     if result.quantizer:
@@ -309,25 +312,47 @@ def _calibrated(result: ConvertResult) -> str:
     return text + (f", pixels become {promised[0]:g} to {promised[1]:g}" if promised else "")
 
 
-def _agreement(result: ConvertResult) -> Iterator[str]:
-    from edgekit.evaluate.outputs import describe_agreement
-    from edgekit.runtime.quality import UNKNOWN
+def _accuracy(result: ConvertResult, agreement: Agreement) -> Iterator[str]:
+    """Yield the verdict, and what would show the accuracy if nothing does."""
+    from edgekit.data.random_samples import RANDOM
+    from edgekit.host.convert.result import LABELS, STATISTICS, TRAINED_RANGES
+    from edgekit.runtime.quality import GOOD, LEAST_SAMPLES, NOT_SHOWN, UNKNOWN
 
-    agreement = result.agreement
-    if agreement is None:
+    count = f"{result.num_judged} samples"
+    if agreement.verdict == GOOD:
+        shown = {
+            LABELS: ", which are like the training data, by their labels",
+            STATISTICS: ", which are like the training data, by its statistics in the network",
+            TRAINED_RANGES: "; the ranges are those of its training",
+        }[result.shown_by]
+        yield f"accuracy   good: like the float model on {count}{shown}"
         return
+    if agreement.verdict not in (NOT_SHOWN, UNKNOWN):
+        yield f"accuracy   {agreement.verdict}: see the warnings"
+        return
+    why = (
+        f"like the float model on {count}, but neither labels nor the network show whether they "
+        "are like those of real use"
+    )
+    if agreement.verdict == UNKNOWN:
+        why = f"no verdict on {count}"
+        if result.data.get("kind") == RANDOM:
+            why = "the samples are random numbers"
+        elif result.num_judged < LEAST_SAMPLES:
+            why = f"{count} are too few"
+    yield f"accuracy   not shown: {why}"
+    yield f"           to measure it on samples of real use: {result.measured_with}"
+
+
+def _agreement(result: ConvertResult, agreement: Agreement) -> Iterator[str]:
+    from edgekit.evaluate.outputs import describe_agreement
+
     yield from describe_agreement(agreement)
     check = result.label_check
     if check is not None:
         yield f"by labels  the float model is right on {check.num_right} of {check.num_samples}"
     apart = "not used for calibration" if result.held_out else "the calibration samples"
     yield f"judged on  {result.num_judged} samples, {apart}"
-    if result.like_training is None and agreement.verdict != UNKNOWN:
-        yield (
-            "not shown  whether these samples are like the training data: neither the network nor "
-            "labels show it; on samples of real use, edgekit evaluate --against FLOAT.tflite "
-            "compares with the float model"
-        )
 
 
 def _against_float(ratio: float) -> str:

@@ -32,7 +32,17 @@ from edgekit.result import Result
 from edgekit.runtime import Runner
 from edgekit.runtime.agreement import InputRanges, OutputRecord, OutputSums
 from edgekit.runtime.channels import PROBABILITY_DECISION
-from edgekit.runtime.quality import BAD, FLOAT, GOOD, UNKNOWN, Finding, judge_output, span, worst
+from edgekit.runtime.quality import (
+    BAD,
+    FLOAT,
+    GOOD,
+    NOT_SHOWN,
+    UNKNOWN,
+    Finding,
+    judge_output,
+    span,
+    worst,
+)
 from edgekit.tasks import CLASSIFICATION, NONE, POSE, SEGMENTATION, Decoder, prepare
 
 if TYPE_CHECKING:
@@ -69,7 +79,9 @@ class Agreement(Result):
     argmax: tuple[float | None, ...]
     snr_db: tuple[float | None, ...]
     num_samples: int = 0
-    verdict: str = UNKNOWN  # the worst of the outputs'
+    # The worst of the outputs'; "not shown" if they are good, but nothing shows that the samples
+    # are like those of real use.
+    verdict: str = UNKNOWN
     outputs: tuple[OutputQuality, ...] = ()
     decoded: DecodedRecord | None = None  # the answers, if the task is known
     causes: tuple[Cause, ...] = ()  # of what is not good, the most likely first
@@ -90,6 +102,10 @@ class Agreement(Result):
             return self
         verdict = worst([self.verdict, *(each.level for each in unlike)])
         return replace(self, verdict=verdict, unlike=unlike)
+
+    def without_evidence(self) -> Agreement:
+        """Return this agreement if nothing shows that the samples are like those of real use."""
+        return replace(self, verdict=NOT_SHOWN) if self.verdict == GOOD else self
 
     @property
     def share(self) -> float | None:
@@ -450,20 +466,26 @@ def _invoke(runner: Runner, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[Any
 
 
 def describe_agreement(agreement: Agreement) -> Iterator[str]:
-    """Describe the agreement in text: a line for the answers, and one per output."""
+    """Describe the agreement in text: a line for the answers, and one per output.
+
+    Close answers are called good only if the samples are not in question.
+    """
+    is_in_question = bool(agreement.unlike) or agreement.verdict == NOT_SHOWN
+    unnamed = (UNKNOWN, GOOD) if is_in_question else (UNKNOWN,)
     decoded = agreement.decoded
     if decoded is not None:
-        yield f"answers    {decoded.verdict}: {describe_answers(decoded)}"
+        level = "" if decoded.verdict in unnamed else f"{decoded.verdict}: "
+        yield f"answers    {level}{describe_answers(decoded)}"
     for output in agreement.outputs:
-        yield f"agreement  {_describe_output(output)}"
+        yield f"agreement  {_describe_output(output, unnamed)}"
 
 
-def _describe_output(quality: OutputQuality) -> str:
-    """Describe one output in a line: the verdict and its numbers."""
+def _describe_output(quality: OutputQuality, unnamed: Sequence[str]) -> str:
+    """Describe one output in a line: the verdict, except an ``unnamed`` one, and its numbers."""
     record = quality.record
+    parts = [] if quality.verdict in unnamed else [quality.verdict]
     if record.identical:
-        return f"{record.name}: {quality.verdict}, no difference"
-    parts = [quality.verdict] if quality.verdict != UNKNOWN else []
+        return f"{record.name}: {', '.join([*parts, 'no difference'])}"
     if record.snr_db is not None:
         parts.append(f"{record.snr_db:.1f} dB over the error")
     if record.centred_snr_db is not None:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from edgekit.runtime.channels import Hits
 
 GOOD, DOUBTFUL, BAD, UNKNOWN = "good", "doubtful", "bad", "unknown"
+# Good on samples of which nothing shows that they are like those of real use.
+NOT_SHOWN = "not shown"
 FLOAT = "the float model"
-LEVELS = (UNKNOWN, GOOD, DOUBTFUL, BAD)  # from the least to the most severe
+LEVELS = (UNKNOWN, GOOD, NOT_SHOWN, DOUBTFUL, BAD)  # from the least to the most severe
 
 # Of each pair: a value below the first is bad, below the second doubtful.
 # Signal about each element's mean, divided by noise.

@@ -132,6 +132,13 @@ def test_a_bad_conversion_alone_makes_the_verdict_bad(tmp_path: Path) -> None:
     assert _verdict(tmp_path, _check(10, 1.0), _conversion(quality)).level == "bad"
 
 
+def test_a_conversion_on_samples_of_unknown_kind_measures_no_accuracy(tmp_path: Path) -> None:
+    quality = {**_evaluate(0, (0, 0), "good")["against"]["quality"], "verdict": "not shown"}
+    verdict = _verdict(tmp_path, _check(10, 1.0), _conversion(quality))
+    assert "Its accuracy is not measured." in verdict.text
+    assert verdict.numbers[1].evidence == "not measured"
+
+
 @pytest.mark.parametrize(("snr_db", "level"), [(20.0, "good"), (10.0, "partly"), (6.0, "bad")])
 def test_an_error_that_debug_measured_is_in_the_headline(
     snr_db: float, level: str, tmp_path: Path

@@ -39,7 +39,7 @@ from edgekit.host.convert.static_tflite import (
 )
 from edgekit.host.convert.suspect import Batches, with_suspect
 from edgekit.host.convert.trained_ranges import with_trained_ranges
-from edgekit.host.convert.training_data import unlike_training
+from edgekit.host.convert.training_data import LEAST_SAMPLES, unlike_training
 from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
 from edgekit.host.worker.trained_statistics import SpreadSamples
 from edgekit.progress import Progress, no_progress
@@ -242,7 +242,9 @@ class _Conversion:
                 if self._samples.calibration is not None:
                     count = self._samples.calibration.count
                     self._judging.unlike = unlike_training(child.statistics, count)
-                    self._judging.has_statistics = bool(child.statistics)
+                    is_enough = count >= LEAST_SAMPLES
+                    self._judging.has_statistics = bool(child.statistics) and is_enough
+                self._judging.has_trained_ranges = bool(self.float_network.trained)
         if options.mode == "int8":
             made = self._mapped(made)
         self._labels = self._find_labels(made.model)
@@ -293,6 +295,8 @@ class _Conversion:
             num_judged=judged.num_judged if judged else 0,
             held_out=judged.is_held_out if judged else None,
             like_training=self._judging.like_training(agreement),
+            shown_by=self._judging.shown_by() if agreement else "",
+            measured_with=self.float_network.measuring_commands(output) if agreement else "",
             label_check=self._judging.label_check,
             data=samples.dataset.describe() if samples.dataset else {},
             agreement=agreement,

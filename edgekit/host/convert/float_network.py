@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from edgekit.data.network_start import (
     Wanted,
@@ -145,6 +146,18 @@ class FloatNetwork:
         if self._is_file:
             first = self._options.float_command(self._where)
         return f"{first}, then edgekit inspect {FLOAT_FILE}"
+
+    def measuring_commands(self, output: Path) -> str:
+        """Return the commands that compare the model with the float model on other data."""
+        is_whole = not (self.turned or self._options.inputs or self._options.outputs)
+        has_reference = self._is_file and is_whole
+        is_tflite = self._source.kind == "tflite"
+        reference = self._where if is_tflite else FLOAT_FILE
+        against = ["--against", reference] if has_reference else []
+        command = shlex.join(["edgekit", "evaluate", str(output), *against, "--data", "DATA"])
+        if is_tflite or not has_reference:
+            return command
+        return f"{self._options.float_command(self._where)}, then {command}"
 
     @property
     def _is_file(self) -> bool:

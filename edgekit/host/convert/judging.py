@@ -22,6 +22,7 @@ from edgekit.host.convert.labelled import (
     label_warnings,
     should_try_others,
 )
+from edgekit.host.convert.result import LABELS, STATISTICS, TRAINED_RANGES
 from edgekit.host.convert.samples import Samples
 from edgekit.runtime.quality import DOUBTFUL, Finding
 
@@ -36,7 +37,9 @@ class Judging:
         where: The source, for errors.
         notes: Warnings of the conversion; the comparison appends its own.
         unlike: Why the samples are not like the training data.
-        has_statistics: Whether the network contains some of its training data.
+        has_statistics: Whether the network contains statistics of its training data, and the
+            samples were compared with them.
+        has_trained_ranges: Whether the ranges are those of quantization-aware training.
         label_check: How often the float model's class is that of the labels.
     """
 
@@ -46,6 +49,7 @@ class Judging:
     notes: list[str]
     unlike: tuple[Finding, ...] = ()
     has_statistics: bool = False
+    has_trained_ranges: bool = False
     label_check: LabelCheck | None = field(default=None, init=False)
 
     def agreement(
@@ -85,7 +89,8 @@ class Judging:
         self.notes.extend(each.text for each in shown if each.text not in causes)
         by_labels = self._check_labels_right(answers, dataset, macs)
         self.notes.extend(each.text for each in by_labels)
-        return agreement.with_unlike((*agreement.unlike, *by_labels))
+        agreement = agreement.with_unlike((*agreement.unlike, *by_labels))
+        return agreement if self.shown_by() else agreement.without_evidence()
 
     def _with_unlike(
         self, agreement: Agreement, calibration: Calibration
@@ -99,9 +104,16 @@ class Judging:
         """Return whether the samples are like the training data; None if nothing shows it."""
         if agreement is not None and agreement.unlike:
             return False
+        return True if self.shown_by() else None
+
+    def shown_by(self) -> str:
+        """Return what shows whether the samples are like the training data; empty if nothing."""
         found = self.label_check
-        is_shown = self.has_statistics or (found is not None and not found.is_guessing)
-        return True if is_shown else None
+        if found is not None and not found.is_guessing:
+            return LABELS
+        if self.has_statistics:
+            return STATISTICS
+        return TRAINED_RANGES if self.has_trained_ranges else ""
 
     def _check_finite(self, agreement: Agreement, num_judged: int, *, is_random: bool) -> None:
         """Warn of samples that the float model answers with NaN or infinity.

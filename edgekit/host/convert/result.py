@@ -14,6 +14,9 @@ from edgekit.host.convert.labelled import LabelCheck
 from edgekit.host.convert.outcome import Outcome
 from edgekit.result import Result
 
+# What shows whether the calibration samples are like the training data.
+LABELS, STATISTICS, TRAINED_RANGES = "labels", "statistics", "trained ranges"
+
 
 @dataclass(frozen=True)
 class Endpoint(Result):
@@ -65,6 +68,8 @@ class ConvertResult(Result):
     # Whether the samples are like the training data, by the network's statistics of it, its answers
     # and the labels; None if nothing shows it.
     like_training: bool | None = None
+    shown_by: str = ""  # what shows it: labels | statistics | trained ranges; empty: nothing
+    measured_with: str = ""  # the commands that compare with the float model on other data
     label_check: LabelCheck | None = None  # None if the data have no classes of the network
     improvements: tuple[Improvement, ...] = ()  # changes before quantization that helped
     asked: dict[str, str] = field(default_factory=dict)  # other options that the user set

@@ -14,7 +14,7 @@ from edgekit.evaluate.decoded import DecodedRecord
 from edgekit.evaluate.outputs import Agreement
 from edgekit.host.convert import convert
 from edgekit.host.convert.float_answers import one_sided
-from edgekit.runtime.quality import DOUBTFUL, GOOD
+from edgekit.runtime.quality import DOUBTFUL, GOOD, NOT_SHOWN
 
 _RNG = np.random.default_rng(5)
 
@@ -57,7 +57,11 @@ def test_a_model_is_doubtful_if_the_samples_are_all_of_one_class(
     samples[::2] *= -1
     both = convert(model, data=list(samples), output=tmp_path / "both.tflite")
     assert both.agreement is not None
-    assert both.agreement.verdict == GOOD
+    assert both.agreement.verdict == NOT_SHOWN
     assert (one.like_training, both.like_training) == (False, None)
-    assert any(line.startswith("not shown") for line in render(both))
+    lines = list(render(both))
+    assert lines[1].startswith("accuracy   not shown: like the float model on")
+    assert lines[2].endswith(f"edgekit evaluate {tmp_path / 'both.tflite'} --data DATA")
+    assert not any("good" in line for line in lines)
+    assert "accuracy   doubtful: see the warnings" in render(one)
     assert not any("classes" in text for text in both.warnings)

@@ -109,21 +109,21 @@ def test_samples_are_kept_evenly_over_the_whole_sequence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("factor", "verdict"),
-    [(1.0, "good"), (0.85, "good"), (0.6, "doubtful"), (0.2, "doubtful"), (5, "doubtful")],
+    ("factor", "is_like"), [(1.0, True), (0.85, True), (0.6, False), (0.2, False), (5, False)]
 )
 def test_convert_warns_of_samples_that_are_unlike_the_training_data(
     keras: Any,  # noqa: ANN401
     factor: float,
-    verdict: str,
+    is_like: bool,
     tmp_path: Path,
 ) -> None:
     samples = list(_like_training(60) * factor)
     result = convert(_normalized(keras), data=samples, num_samples=40, output=tmp_path / "m.tflite")
+    assert (result.shown_by, result.like_training) == ("statistics", is_like)
     assert result.agreement is not None
-    assert result.agreement.verdict == verdict
+    assert is_like or result.agreement.verdict in ("doubtful", "bad")
     unlike = [each for each in result.warnings if "unlike the data" in each]
-    assert len(unlike) == (verdict == "doubtful")
+    assert len(unlike) == (not is_like)
     for each in unlike:
         ratio = re.search(r"vary ([\d.]+) times as much as in training", each)
         assert ratio is not None
@@ -134,3 +134,4 @@ def test_few_samples_are_not_compared(keras: Any, tmp_path: Path) -> None:  # no
     samples = list(_like_training(20) * 0.2)
     result = convert(_normalized(keras), data=samples, output=tmp_path / "m.tflite")
     assert not [each for each in result.warnings if "unlike the data" in each]
+    assert (result.shown_by, result.like_training) == ("", None)
