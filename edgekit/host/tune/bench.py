@@ -177,5 +177,6 @@ class Trials:
         except (UsageError, ExternalToolError):
             raise
         except EdgeKitError as error:
-            trial = replace(trial, problem=error.what)
+            first = error.why.split("\n")[0]
+            trial = replace(trial, problem=f"{error.what}{': ' * bool(first)}{first}")
         return replace(trial, time_s=round(time.monotonic() - start, 3))

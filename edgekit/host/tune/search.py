@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from edgekit.errors import EdgeKitError, UnsupportedModelError
 from edgekit.host.convert.improve.improve import IMPROVEMENTS
+from edgekit.host.convert.outcome import Mapped
 from edgekit.host.convert.recipe import Recipe
 from edgekit.host.tune.bench import Trials
 from edgekit.host.tune.result import Trial
@@ -91,18 +92,18 @@ class Search:
         self._base: Trial | None = None  # the first one with a model
 
     def run(self) -> tuple[Trial, Trial]:
-        """Return the trial with convert's defaults, or the nearest to them, and the best trial.
+        """Return the trial with convert's defaults (or the nearest to them), and the best trial.
 
         Raises:
             UnsupportedModelError: No recipe makes a model.
         """
-        base = self._first()
+        first, base = self._first()
         self._try(PLAIN, "plain conversion")
         steps = list(self._space.steps())
         gains: list[tuple[Step, Score]] = []
         for step in steps:
             if self._is_over:
-                return base, self.best
+                return first, self.best
             trial = self._try(step.change(base.recipe), step.text)
             if trial.score is not None and base.score is not None:
                 gains.append((step, trial.score))
@@ -117,7 +118,7 @@ class Search:
             self._try_tensors()
             if self.best is before:
                 break
-        return base, self.best
+        return first, self.best
 
     def _try_tensors(self) -> None:
         """Try other ranges for the tensors whose rounding costs most, one after the other."""
@@ -146,22 +147,47 @@ class Search:
         is_met = score is not None and score.meets(self._max_drop)
         return is_met or len(self._trials.done) >= self._most
 
-    def _first(self) -> Trial:
-        """Return the trial with convert's defaults; if they make no model, of replaced activations.
+    def _first(self) -> tuple[Trial, Trial]:
+        """Return the trial with convert's defaults, and the one to start from.
 
-        If activations keep a part of the network off the Edge TPU, replacements are tried too.
+        They are the same unless the defaults make no model, or unless more of the network maps with
+        other activations, and it is within the budget or as good as with the defaults. If the
+        defaults make no model, both are the first one that does.
         """
         first = self._try(Recipe(), "convert's defaults")
-        if first.score is None:
-            for form in _REPLACEMENTS:
-                trial = self._try(Recipe(replace_activations=form), f"activations {form}")
-                if trial.score is not None:
-                    return trial
+        base = first
+        for form in _REPLACEMENTS:
+            if first.score is not None and not self._lacks(first):
+                break
+            trial = self._try(Recipe(replace_activations=form), f"activations {form}")
+            if self._is_preferred(trial, base):
+                base = self._base = self._best = trial
+        if base.score is None:
             raise self._failure(first)
-        return first
+        return (base if first.score is None else first), base
+
+    def _lacks(self, trial: Trial) -> bool:
+        """Whether a part of the model does not map."""
+        return trial.mapped is not None and trial.mapped.num_mapped < trial.mapped.num_operators
+
+    def _is_preferred(self, trial: Trial, base: Trial) -> bool:
+        """Whether more of a model maps and it is good enough, or there was no model before."""
+        if trial.score is None or trial.mapped is None:
+            return False
+        if base.score is None or base.mapped is None:
+            return True
+        is_good = trial.score.meets(self._max_drop) or not base.score.is_better_than(trial.score)
+        return (
+            is_good
+            and _maps_as_much(trial.mapped, base.mapped)
+            and (not _maps_as_much(base.mapped, trial.mapped))
+        )
 
     def _failure(self, trial: Trial) -> EdgeKitError:
-        return UnsupportedModelError(trial.problem)
+        return UnsupportedModelError(
+            f"no recipe makes a model; with convert's defaults: {trial.problem}",
+            fix="edgekit convert says what to change in the network",
+        )
 
     def _try(self, recipe: Recipe, step: str) -> Trial:
         trial = self._trials.run(recipe, step)
@@ -184,5 +210,10 @@ class Search:
         base = None if self._base is None else self._base.mapped
         if base is None:
             return True
-        left = trial.mapped.num_operators - trial.mapped.num_mapped
-        return left <= base.num_operators - base.num_mapped
+        return _maps_as_much(trial.mapped, base)
+
+
+def _maps_as_much(one: Mapped, other: Mapped) -> bool:
+    """Whether at least as much of the work maps, and no more operators are left to the CPU."""
+    left, others = (each.num_operators - each.num_mapped for each in (one, other))
+    return left <= others and (one.macs_share or 0.0) >= (other.macs_share or 0.0)

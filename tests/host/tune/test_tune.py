@@ -175,6 +175,36 @@ def test_evaluation_samples_that_calibrate_are_left_out(outliers: Path, tmp_path
         run(outliers, tmp_path / "b.tflite", data=tmp_path / "all.npz")
 
 
+def test_activations_that_do_not_map_are_replaced_if_the_model_stays_good(tmp_path: Path) -> None:
+    g = FloatGraph(SHAPE, 4)
+    x = g.simple("HARD_SWISH", g.conv(g.input, 8, 3))
+    (tmp_path / "float.tflite").write_bytes(write_model(g.model(g.dense(g.conv(x, 8), 6))))
+    for name in ("cal", "eval"):
+        samples = g.random.normal(size=(120, *SHAPE[1:])).astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", x=samples)
+    made, _ = run(tmp_path, tmp_path / "out.tflite", max_drop=20.0, max_trials=4)
+    first, winner = made.trials[0].mapped, made.winner.mapped
+    assert made.recipe.replace_activations == "mappable"
+    assert first is not None
+    assert winner is not None
+    assert first.num_mapped < first.num_operators
+    assert winner.num_mapped == winner.num_operators
+
+
+def test_a_network_that_cannot_be_converted_is_tried_with_other_activations(
+    tmp_path: Path,
+) -> None:
+    g = FloatGraph(SHAPE, 4)
+    x = g.add("GELU", (g.conv(g.input, 8, 3),), (1, 6, 6, 8), {"approximate": False}, "GeluOptions")
+    (tmp_path / "float.tflite").write_bytes(write_model(g.model(g.dense(x, 6))))
+    for name in ("cal", "eval"):
+        samples = g.random.normal(size=(120, *SHAPE[1:])).astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", x=samples)
+    made, _ = run(tmp_path, tmp_path / "out.tflite", max_drop=20.0, max_trials=4)
+    assert "GELU" in made.trials[0].problem
+    assert made.recipe.replace_activations
+
+
 def test_a_negative_budget_is_refused(outliers: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--max-drop is -1"):
         run(outliers, tmp_path / "out.tflite", max_drop=-1.0)
