@@ -95,6 +95,9 @@ class Calibration:
         self.is_held_out = False  # whether none of them was used for calibration
         # The range of pixels that the network itself shows, for samples that are real numbers.
         self.made_for: Range | None = None
+        # Whether the network's statistics show that the samples are like the training data: then
+        # narrow or clipped ones are too, if only their values speak against them.
+        self.is_like_training = False
         self.judged_labels: list[Any] = []  # of the samples that ``judging_batches`` has yielded
 
     @property
@@ -343,7 +346,9 @@ class Calibration:
     @property
     def clipped(self) -> tuple[Finding, ...]:
         """The inputs of which many values are exactly the lowest or the highest one."""
-        found = []
+        found: list[Finding] = []
+        if self.is_like_training:
+            return ()
         for spec, values in zip(self._inputs, self._clipped, strict=True):
             limits = values.limits
             if limits is not None:
@@ -362,6 +367,8 @@ class Calibration:
             return self.promised_range, "the preprocessing can make"
         if self.made_for is not None and spec is self._inputs[0]:
             return self.made_for, "the network was made for"
+        if self.is_like_training:
+            return None
         if self.count >= _LEAST_SAMPLES and is_picture(spec.shape):
             return _NARROWEST, "pixels usually have, if they are scaled"
         return None

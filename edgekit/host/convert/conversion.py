@@ -18,8 +18,8 @@ from edgekit.evaluate.gates import Gates
 from edgekit.evaluate.outputs import Agreement
 from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model, write_model
-from edgekit.host.convert.calibration import num_trials
-from edgekit.host.convert.child import ConverterChild
+from edgekit.host.convert.calibration import Calibration, num_trials
+from edgekit.host.convert.child import ConverterChild, LayerStatistics
 from edgekit.host.convert.enforce import enforce, lower_versions
 from edgekit.host.convert.float_network import FloatNetwork
 from edgekit.host.convert.improve.improve import Improvement, Improver
@@ -240,10 +240,7 @@ class _Conversion:
                 quantizable = self._quantizable(self._replace_activations(network))
                 made = self._quantize(child, quantizable)
                 if self._samples.calibration is not None:
-                    count = self._samples.calibration.count
-                    self._judging.unlike = unlike_training(child.statistics, count)
-                    is_enough = count >= LEAST_SAMPLES
-                    self._judging.has_statistics = bool(child.statistics) and is_enough
+                    self._compare_statistics(child.statistics, self._samples.calibration)
                 self._judging.has_trained_ranges = bool(self.float_network.trained)
         if options.mode == "int8":
             made = self._mapped(made)
@@ -261,6 +258,15 @@ class _Conversion:
         content = self._with_use(made)
         files.write_bytes(output, content)
         return self._result(output, content, made, agreement, child)
+
+    def _compare_statistics(
+        self, statistics: Sequence[LayerStatistics], calibration: Calibration
+    ) -> None:
+        """Compare the samples with the training data by the network's statistics of it."""
+        judging = self._judging
+        judging.unlike = unlike_training(statistics, calibration.count)
+        judging.has_statistics = bool(statistics) and calibration.count >= LEAST_SAMPLES
+        calibration.is_like_training = judging.has_statistics and not judging.unlike
 
     def _result(
         self,

@@ -65,3 +65,20 @@ def test_pictures_may_be_black_and_white(
     assert len(list(calibration.batches(lambda _done, _total: None))) == 60
     assert len(calibration.clipped) == num_findings
     assert sum("seem to be clipped" in each for each in calibration.warnings) == num_findings
+
+
+@pytest.mark.parametrize("shape", [(12,), (16, 16, 3)])
+def test_samples_that_the_network_shows_to_be_like_those_of_training_are_not_in_question(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Its training data were clipped or dark too."""
+    samples = _RNG.normal(scale=0.1, size=(60, *shape)).clip(-0.1, 0.1).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=samples)
+    inputs = [InputSpec("x", (1, *shape))]
+    dataset = open_dataset(tmp_path / "x.npz", inputs=inputs)
+    calibration = Calibration(dataset, inputs, ["float32"], 60)
+    list(calibration.batches(lambda _done, _total: None))
+    assert len((*calibration.narrow, *calibration.clipped)) == 1
+    calibration.is_like_training = True
+    assert not (*calibration.narrow, *calibration.clipped)
+    assert not [each for each in calibration.warnings if "clipped" in each or "reach" in each]
