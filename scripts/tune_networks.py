@@ -20,6 +20,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from edgekit import files
 from edgekit.host.demo import load_digits, train
 from scripts.blind_parts import (
     CLASSES,
@@ -33,6 +34,7 @@ from scripts.blind_parts import (
 )
 
 SEED = 1610
+_WHAT = "what.txt"
 _NUM_EVALUATED = 600
 _NUM_CALIBRATED = 400
 _SIDE = 32
@@ -79,9 +81,8 @@ class _Trained:
             np.savez(place / "eval.npz", x=self.held_out)
         else:
             np.savez(place / "eval.npz", x=self.held_out, y=self.labels)
-        return Subject(
-            self.name, self.what, place / "float.keras", place / "data.npz", place / "eval.npz"
-        )
+        files.write_text(place / _WHAT, self.what)
+        return _saved(folder, self.name)
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,19 @@ class Maker:
     make: Callable[[Corpus], Iterator[_Trained]] = field(repr=False)
 
 
+def _saved(folder: Path, name: str) -> Subject:
+    """Return the subject of an earlier run."""
+    place = folder / name
+    what = (place / _WHAT).read_text()
+    return Subject(name, what, place / "float.keras", place / "data.npz", place / "eval.npz")
+
+
 def trained(corpus: Path, folder: Path, wanted: Callable[[str], bool]) -> Iterator[Subject]:
     """Train the networks whose names are ``wanted``, and yield them, each with its files."""
     for number, maker in enumerate(MAKERS):
-        if not any(map(wanted, maker.names)):
+        names = [name for name in maker.names if wanted(name)]
+        if all((folder / name / _WHAT).exists() for name in names):
+            yield from (_saved(folder, name) for name in names)
             continue
         data = Corpus(corpus, SEED + number)
         keras.utils.set_random_seed(SEED + number)

@@ -96,7 +96,7 @@ def _measured(subject: Subject, work: Path) -> dict[str, Any]:
                 " ", trial.number, trial.step, trial.score, flush=True
             ),
         )
-        bare = _bare(subject, place)
+        bare = _bare(subject, place, result.reported[-1].score.measure)
     except EdgeKitError as error:
         return {"what": subject.what, "error": error.what}
     return {
@@ -107,7 +107,7 @@ def _measured(subject: Subject, work: Path) -> dict[str, Any]:
     }
 
 
-def _bare(subject: Subject, place: Path) -> Score:
+def _bare(subject: Subject, place: Path, measure: str) -> Score:
     """Return the score of TensorFlow's own quantizer, unchanged, on the report part."""
     options = TuneOptions(_MAX_DROP, preprocess=subject.preprocess)
     network = float_network(subject.source, options, place)
@@ -126,7 +126,7 @@ def _bare(subject: Subject, place: Path) -> Score:
         for data, split in ((subject.data, "train"), (subject.evaluation, "test"))
     )
     part = divide(evaluation, calibration).report
-    return score_of(evaluate(made, part, against=network.reference))
+    return score_of(evaluate(made, part, against=network.reference), measure)
 
 
 def _gains(result: TuneResult) -> list[tuple[str, float, float]]:

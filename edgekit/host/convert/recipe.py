@@ -129,6 +129,7 @@ class Recipe(Result):
         return made
 
 
+PLAIN = Recipe(improvements=())  # what the quantizer makes of the network as it is
 _KINDS: dict[str, tuple[type, str]] = {
     "num_samples": (int, "a number"),
     "ranges": (str, "a text"),

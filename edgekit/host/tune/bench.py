@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Iterator
@@ -24,15 +25,15 @@ from edgekit.formats.model_file import ModelFile
 from edgekit.host.convert.conversion import convert_trial
 from edgekit.host.convert.improve.limits import limit_values
 from edgekit.host.convert.improve.trial import wide_outputs
-from edgekit.host.convert.recipe import Recipe
+from edgekit.host.convert.recipe import PLAIN, Recipe
 from edgekit.host.convert.result import ConvertResult
 from edgekit.host.tune.network import Network
 from edgekit.host.tune.options import TuneOptions
 from edgekit.host.tune.result import Trial
-from edgekit.host.tune.score import Score, score_of
+from edgekit.host.tune.score import Score, common_measure, score_of
 from edgekit.progress import no_progress
 
-_TRIAL, _WORST = "trial", "worst"
+_TRIAL, _WORST, _MEASURE = "trial", "worst", "measure"
 _NUM_DEBUGGED = 16  # samples
 _FEW = 8  # samples
 
@@ -133,6 +134,8 @@ class Trials:
             if _WORST in each
         }
         self._scores: dict[str, Score] = {}  # by the model's hash
+        self._evaluated: dict[Recipe, EvaluateResult] = {}
+        self.measure = self._common_measure()
         self.done: list[Trial] = []
 
     @property
@@ -155,6 +158,19 @@ class Trials:
         self.done.append(trial)
         return trial
 
+    def _common_measure(self) -> str:
+        """Return what models can be measured by whose outputs are divided in different ways."""
+        known = next((e[_MEASURE] for e in self._journal.entries if _MEASURE in e), None)
+        if known is not None:
+            return str(known)
+        for recipe in (Recipe(), PLAIN):
+            with contextlib.suppress(EdgeKitError):
+                made = self._bench.make(recipe)
+                self._evaluated[recipe] = self._bench.evaluated(made, self._dataset)
+        measure = common_measure(list(self._evaluated.values()))
+        self._journal.write({_MEASURE: measure})
+        return measure
+
     def worst_tensors(self, trial: Trial, most: int) -> list[str]:
         """Return the tensors whose rounding costs most at the outputs, by their names in float."""
         if trial.sha256 not in self._worst:
@@ -170,7 +186,9 @@ class Trials:
             made = self._bench.make(recipe)
             score = self._scores.get(made.result.sha256)
             if score is None:
-                score = score_of(self._bench.evaluated(made, self._dataset))
+                known = self._evaluated.get(recipe)
+                found = known or self._bench.evaluated(made, self._dataset)
+                score = score_of(found, self.measure)
             outcome = made.result.outcome
             mapped = None if outcome is None else outcome.now
             trial = replace(trial, score=score, mapped=mapped, sha256=made.result.sha256)

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.evaluate import EvaluateResult
-from edgekit.evaluate.metrics import ERRORS, metric_text
+from edgekit.evaluate.metrics import ERRORS, metric_text, share_ci95
 from edgekit.evaluate.outputs import Agreement
 from edgekit.result import Result
+from edgekit.runtime.agreement import OutputRecord
+from edgekit.runtime.channels import Hits
 from edgekit.runtime.quality import GOOD, SNR_LIMITS_DB
 
 AGREEMENT, SNR_DB = "agreement", "snr_db"
@@ -19,6 +21,8 @@ _HIGHEST_DB = 40.0  # above this an output is as good as float
 # A difference of the metric by less than so many samples is chance.
 _CHANCE = 1.5
 _LEAST_GAIN_DB, _CLEARLY_DB = 0.2, 1.0
+_NEARLY_EQUAL_DB = 25.0
+_NORMAL_95 = 1.96  # standard errors from the middle to an end of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,11 @@ class Score(Result):
     # In percentage points; of an error (mae, rmse) in percent of the float model's; of snr_db how
     # many dB are missing to the limit of a good output
     drop: float
-    snr_db: float  # mean over the outputs, about their means, at most 40 dB each
+    # Mean over the outputs, or the parts of one that joins different ranges, at most 40 dB each
+    snr_db: float
     verdict: str  # on the outputs and answers: good | doubtful | bad | unknown
     num_samples: int
+    error: float = 0.0  # standard error of ``drop``, in its unit; 0 if unknown
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Score:
@@ -43,10 +49,20 @@ class Score(Result):
         return cls(**values)
 
     def meets(self, max_drop: float) -> bool:
-        """Whether the drop is within the budget; for ``snr_db`` whether the verdict is good."""
-        if self.measure == SNR_DB:
-            return self.verdict == GOOD
-        return self.drop <= max_drop + 1e-9
+        """Whether the drop is within the budget; without labels also whether the verdict is good.
+
+        Agreement counts answers only; the verdict is on all outputs. A ratio has no points.
+        """
+        is_within = self.measure == SNR_DB or self.drop <= max_drop + 1e-9
+        return is_within and (self.reference is not None or self.verdict == GOOD)
+
+    def surely_meets(self, max_drop: float) -> bool:
+        """Whether the drop would probably be within the budget on other samples too.
+
+        That is so if it is by more than its standard error, or if the outputs hardly differ.
+        """
+        is_sure = self.drop + self.error <= max_drop or self.snr_db >= _NEARLY_EQUAL_DB
+        return self.meets(max_drop) and is_sure
 
     def is_better_than(self, other: Score) -> bool:
         """Whether the metric is clearly better; if it is nearly equal, whether the SNR is.
@@ -71,8 +87,12 @@ class Score(Result):
         )
 
 
-def score_of(result: EvaluateResult) -> Score:
+def score_of(result: EvaluateResult, measure: str = "") -> Score:
     """Return the score in the result of an evaluation against the float model.
+
+    Args:
+        result: The evaluation.
+        measure: What to measure without labels: ``agreement`` or ``snr_db``; empty chooses.
 
     Raises:
         UnsupportedModelError: Nothing could be measured.
@@ -81,28 +101,80 @@ def score_of(result: EvaluateResult) -> Score:
     quality = None if other is None else other.quality
     if other is None or quality is None:
         raise UnsupportedModelError("the model could not be compared with the float one")
-    measure, value, reference = _measured(result.metrics, other.metrics, quality)
+    found, value, reference = _measured(result.metrics, other.metrics, quality, measure)
+    ratios = _ratios(quality)
     return Score(
-        measure=measure,
+        measure=found,
         value=value,
         reference=reference,
-        drop=_drop(measure, value, reference),
-        snr_db=_mean_db(quality),
+        drop=_drop(found, value, reference),
+        snr_db=round(sum(ratios) / len(ratios), 2),
         verdict=quality.verdict,
         num_samples=result.num_samples,
+        error=_error(found, value, reference, other.difference_ci95, result.num_samples),
     )
 
 
+def common_measure(results: Sequence[EvaluateResult]) -> str:
+    """Return what all of several models can be measured by without labels.
+
+    That is ``agreement``, if answers or scores are found in the outputs of all.
+    """
+    qualities = [each.against.quality for each in results if each.against is not None]
+    shares = [None if each is None else _share(each) for each in qualities]
+    return AGREEMENT if shares and all(each is not None for each in shares) else SNR_DB
+
+
 def _measured(
-    metrics: Mapping[str, float], others: Mapping[str, float], quality: Agreement
+    metrics: Mapping[str, float], others: Mapping[str, float], quality: Agreement, measure: str
 ) -> tuple[str, float, float | None]:
     name = next(iter(metrics), None)  # each task's main metric is the first
     if name is not None and name in others:
         return name, metrics[name], others[name]
-    share = quality.share
+    share = None if measure == SNR_DB else _share(quality)
     if share is not None:
         return AGREEMENT, share, None
-    return SNR_DB, min(_db(each.record) for each in quality.outputs), None
+    return SNR_DB, min(_ratios(quality)), None
+
+
+def _share(quality: Agreement) -> float | None:
+    """Return the share of the float model's answers that stay: decoded ones, else scores found.
+
+    Scores are counted over all outputs, so that it does not matter how these are divided.
+    """
+    if quality.decoded is not None:
+        return quality.decoded.share
+    hits = [each for output in quality.outputs for each in _hits(output.record)]
+    total = sum(each.reference + each.found + each.false for each in hits)
+    return 2 * sum(each.found for each in hits) / total if total else None
+
+
+def _hits(record: OutputRecord) -> list[Hits]:
+    """Return the scores found in an output: of its parts, else of all of it."""
+    parts = [each.hits for each in record.parts if each.hits is not None]
+    found = parts or ([] if record.hits is None else [record.hits])
+    return [each for each in found if each.reference]
+
+
+def _ratios(quality: Agreement) -> list[float]:
+    """Return the ratio of each output about its mean, at most 40 dB.
+
+    An output that joins different ranges counts as its parts, one of few numbers as their mean.
+    """
+    ratios: list[float] = []
+    for output in quality.outputs:
+        record = output.record
+        found = [each.centred_snr_db for each in record.parts]
+        if not found:
+            elements = [each for each in record.elements_snr_db if each is not None]
+            whole = None if record.centred_snr_db is None else record.centred_snr_db
+            found = [sum(map(_limited, elements)) / len(elements)] if elements else [whole]
+        ratios += [_HIGHEST_DB if record.identical else _limited(each) for each in found]
+    return ratios
+
+
+def _limited(ratio: float | None) -> float:
+    return 0.0 if ratio is None else min(ratio, _HIGHEST_DB)
 
 
 def _drop(measure: str, value: float, reference: float | None) -> float:
@@ -117,13 +189,19 @@ def _drop(measure: str, value: float, reference: float | None) -> float:
     return round(drop, 6)
 
 
-def _mean_db(quality: Agreement) -> float:
-    ratios = [_db(each.record) for each in quality.outputs]
-    return round(sum(ratios) / len(ratios), 2)
-
-
-def _db(record: Any) -> float:  # noqa: ANN401 - an OutputRecord
-    if record.identical:
-        return _HIGHEST_DB
-    ratio = record.centred_snr_db
-    return 0.0 if ratio is None else min(float(ratio), _HIGHEST_DB)
+def _error(
+    measure: str,
+    value: float,
+    reference: float | None,
+    intervals: Mapping[str, tuple[float, float]],
+    count: int,
+) -> float:
+    """Return the standard error of the drop in its unit; 0 if it is unknown."""
+    if measure == AGREEMENT and 0 <= value <= 1:
+        low, high = share_ci95(round(value * count), count)
+    elif measure in intervals:
+        low, high = intervals[measure]
+    else:
+        return 0.0
+    unit = reference if measure in ERRORS and reference else 1.0
+    return round(100 * (high - low) / 2 / _NORMAL_95 / unit, 3)

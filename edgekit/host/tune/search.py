@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from edgekit.errors import EdgeKitError, UnsupportedModelError
 from edgekit.host.convert.improve.improve import IMPROVEMENTS
 from edgekit.host.convert.outcome import Mapped
-from edgekit.host.convert.recipe import Recipe
+from edgekit.host.convert.recipe import PLAIN, Recipe
 from edgekit.host.tune.bench import Trials
 from edgekit.host.tune.result import Trial
 from edgekit.host.tune.score import Score
 
-PLAIN = Recipe(improvements=())
 _RANGES = ("percentile:99.99", "percentile:99.9", "percentile:99", "mse", "entropy")
 # For single tensors; a rule for all may be undone for one of them.
 _OWN_RANGES = ("percentile:99.9", "mse", "entropy", "percentile:99", "minmax")
@@ -144,7 +143,7 @@ class Search:
     @property
     def _is_over(self) -> bool:
         score = self.best.score
-        is_met = score is not None and score.meets(self._max_drop)
+        is_met = score is not None and score.surely_meets(self._max_drop)
         return is_met or len(self._trials.done) >= self._most
 
     def _first(self) -> tuple[Trial, Trial]:

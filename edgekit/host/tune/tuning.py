@@ -17,6 +17,7 @@ from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import convert
 from edgekit.host.convert.enforce import NotEdgeTpuModelError
 from edgekit.host.convert.options import shape_words
+from edgekit.host.convert.recipe import PLAIN
 from edgekit.host.tune.bench import Bench, Trials
 from edgekit.host.tune.kept import kept
 from edgekit.host.tune.network import float_network
@@ -24,7 +25,7 @@ from edgekit.host.tune.options import TuneOptions
 from edgekit.host.tune.parts import divide, open_data
 from edgekit.host.tune.result import MET, NOT_MET, NOTHING_BETTER, Reported, Trial, TuneResult
 from edgekit.host.tune.score import score_of
-from edgekit.host.tune.search import PLAIN, Search, Space
+from edgekit.host.tune.search import Search, Space
 from edgekit.version import __version__
 
 # Called after each trial with it and the best so far.
@@ -230,7 +231,8 @@ class _Run:
             made = self._bench.make(trial.recipe)
             if name == "tuned":
                 made = replace(made, path=path)  # the file itself, made from the source
-            score = score_of(self._bench.evaluated(made, self._parts.report))
+            evaluated = self._bench.evaluated(made, self._parts.report)
+            score = score_of(evaluated, trials.measure)
             found.append(Reported(name, trial.number, score, trial.mapped))
         return found
 

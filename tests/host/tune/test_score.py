@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgekit.host.tune.score import SNR_DB, Score
+from edgekit.host.tune.score import AGREEMENT, SNR_DB, Score
 
 SCORE = Score("top1", 0.9, 0.92, 2.0, 20.0, "good", 100)
 
@@ -37,7 +37,26 @@ def test_the_budget_is_the_largest_drop(drop: float, budget: float, meets: bool)
     assert replace(SCORE, drop=drop).meets(budget) is meets
 
 
+def test_without_labels_the_verdict_must_be_good_too() -> None:
+    agreement = replace(SCORE, measure=AGREEMENT, reference=None, drop=0.0)
+    assert agreement.meets(0.0)
+    assert not replace(agreement, verdict="doubtful").meets(100.0)
+    assert replace(SCORE, verdict="doubtful").meets(2.0)
+
+
 def test_a_ratio_meets_the_budget_if_the_verdict_is_good() -> None:
-    score = replace(SCORE, measure=SNR_DB, drop=0.0)
+    score = replace(SCORE, measure=SNR_DB, reference=None, drop=9.0)
     assert score.meets(0.0)
     assert not replace(score, verdict="doubtful").meets(100.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "ratio", "is_sure"), [(0.1, 10.0, True), (0.9, 10.0, False), (0.9, 30.0, True)]
+)
+def test_a_drop_that_may_be_chance_is_not_sure_unless_the_outputs_hardly_differ(
+    error: float, ratio: float, is_sure: bool
+) -> None:
+    score = replace(SCORE, drop=0.2, error=error, snr_db=ratio)
+    assert score.meets(0.5)
+    assert score.surely_meets(0.5) is is_sure
+    assert not replace(score, drop=0.6).surely_meets(0.5)
