@@ -26,6 +26,10 @@ MOST_SHIFTED = 0.8  # deviations of training, root mean square over the channels
 # the Disharmony between Dropout and Batch Normalization by Variance Shift (arXiv 1801.05134).
 RATIO_LIMITS = (0.7, 2.0)
 LATER_RATIO_LIMITS = (0.5, 2.0)
+# One channel of the first layer, such as a column of a table in another unit: its training data are
+# far from all samples. A flag that is seldom set, and in no sample, has a shift below 1.
+_CHANNEL_SHIFT, _CHANNEL_DISTANCE = 1.0, 10.0  # deviations of training, and of the samples
+_MOST_CHANNEL_RATIO = 10.0
 _ROUND = 10.0  # larger ratios are printed as whole numbers
 _STEP = re.compile(r"/batchnorm/[^/]*$")  # of tf.nn.batch_normalization
 
@@ -42,10 +46,15 @@ def unlike_training(statistics: Sequence[LayerStatistics], num_samples: int) -> 
     for place, each in enumerate(statistics):  # the first one is nearest to the samples
         low, high = LATER_RATIO_LIMITS if place else RATIO_LIMITS
         ratio, shift = float(np.median(each.ratios)), float(np.sqrt(np.mean(each.shifts**2)))
+        where = ""
         if shift <= MOST_SHIFTED and low <= ratio <= high:
-            continue
+            channel = None if place else _odd_channel(each)
+            if channel is None:
+                continue
+            where = f" in channel {channel}"
+            ratio, shift = float(each.ratios[channel]), float(each.shifts[channel])
         times = f"{ratio:.2g}" if ratio < _ROUND else f"{ratio:,.0f}"
-        differences = [f"vary {times} times as much as in training"]
+        differences = [f"vary {times} times as much as in training{where}"]
         if shift > MOST_SHIFTED:
             differences.append(f"are shifted by {shift:.1f} of their deviations")
         text = (
@@ -57,3 +66,10 @@ def unlike_training(statistics: Sequence[LayerStatistics], num_samples: int) -> 
         )
         return (Finding("quality.unlike_training", DOUBTFUL, "", text),)
     return ()
+
+
+def _odd_channel(layer: LayerStatistics) -> int | None:
+    """Return the first channel that alone shows unlike samples; None if there is none."""
+    is_apart = (layer.shifts > _CHANNEL_SHIFT) & (layer.shifts > _CHANNEL_DISTANCE * layer.ratios)
+    found = np.flatnonzero(is_apart | (layer.ratios > _MOST_CHANNEL_RATIO))
+    return int(found[0]) if found.size else None
