@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from edgekit.chip.emulator.nest import Nest
 from edgekit.chip.emulator.sync.counts import records_of_op
 from edgekit.chip.emulator.units.fences import UNITS
 from edgekit.chip.isa import Instruction
 from edgekit.chip.isa.disassemble import COUNTERS
-from edgekit.chip.isa.memories import tiles_of
+from edgekit.chip.isa.memories import ROW_UNITS, tiles_of
 from edgekit.chip.isa.walks import coarse_walk, fine_walk
 
 Span = tuple[int, int]  # first and last byte of narrow memory
@@ -102,8 +103,8 @@ def _is_idle(fence: Instruction, before: _Tile, tile: int, after: Sequence[Instr
     for instruction in after:
         if not awaited and not work:
             break
-        if instruction.layout.name == "scalar.sync" and work:
-            return False  # it may wait for the end of the work
+        if instruction.layout.name == "scalar.sync" and instruction["token_wait"] and work:
+            return False  # the token of a fence that was to come after the end of the work
         if tile not in _on(instruction):
             continue
         if instruction.layout.name == "fence":
@@ -152,11 +153,16 @@ def _awaited(instruction: Instruction) -> int:
         used = [
             k
             for k in range(6)
-            if any(v for name, v in instruction.fields.items() if name.startswith(f"s{k}_"))
+            if any(instruction.fields.get(f"s{k}_{part}") for part in ("id", "val", "en1"))
         ]
         return sum(1 << counter for counter in {instruction[f"s{k}_id"] for k in used}) | (
             _BIT_OF["AVDATA"] * (unit == "w2n")
         )
+    if unit == "ring_send":
+        used = [k for k in range(3) if instruction[f"r{k}_en_a"]]
+        return sum(1 << counter for counter in {instruction[f"r{k}_id"] & 31 for k in used})
+    if unit in {"ring_recv0", "ring_recv1"}:
+        return 1 << (instruction["s_id"] & 31) if instruction["s_en_b"] else 0
     return _ALL
 
 
@@ -164,13 +170,41 @@ def _conflict(first: Instruction, second: Instruction) -> bool:
     """Whether two instructions touch the same memory, and one of them writes it."""
     if first.layout.unit == second.layout.unit:
         return False  # a unit keeps the order of its instructions
+    if _counts_words(first, second) or _counts_words(second, first):
+        return False
     for writer, other in ((first, second), (second, first)):
         written = _narrow(writer, writes=True)
         touched = [*_narrow(other, writes=False), *_narrow(other, writes=True)]
         if any(a <= d and c <= b for a, b in written for c, d in touched):
             return True
+    rows, others = _rows(first), _rows(second)
+    if rows is not None and others is not None and not rows & others:
+        return False
     pairs = ((first, second), (second, first))
     return any(_writes_wide(writer) and _touches_wide(other) for writer, other in pairs)
+
+
+def _counts_words(copy: Instruction, op: Instruction) -> bool:
+    """Whether an op reads chunks of a copy, whose words it counts."""
+    return (
+        copy.layout.name == "w2n"
+        and op.layout.name == "op"
+        and any(each.counter == COUNTERS.index("WIDE_TO_NARROW") for each in records_of_op(op))
+    )
+
+
+def _rows(instruction: Instruction) -> frozenset[int] | None:
+    """The rows of wide memory that an instruction reads or writes; None if not plain to see."""
+    name = instruction.layout.name
+    if name in {"ring.recv0", "ring.recv1"} and instruction["slots"]:
+        base = instruction["addr"] // ROW_UNITS
+        return frozenset(range(base, base + instruction["slots"]))
+    if name == "op" and not (instruction["bias"] or instruction["per_channel"]):
+        nest = Nest(instruction)
+        if nest.access.sums or nest.has_zero_rows or nest.stream_row >= 0:
+            return None
+        return nest.read
+    return None
 
 
 def _writes_wide(instruction: Instruction) -> bool:

@@ -120,6 +120,8 @@ class Emitter:
         self.loop_rows = self.loop_units = 0  # of the scalar core's parameter loop
         self.parameter_units = 0  # streamed from the host so far, 64 bytes each
         self.cycles = [0] * NUM_TILES  # of each tile's arithmetic so far
+        # Blocks that ops read since the last fence (their `id`).
+        self.read_by_ops: set[int] = set()
         self.num_words = 0  # of all chunks, without those that frame a chunk
         self._code: list[bytes] = []
         self._words = 0
@@ -279,6 +281,8 @@ class Emitter:
     def fence(self, **fields: int) -> None:
         """The tiles wait until their units have finished."""
         self.put("fence", **{"units": _EVERY_UNIT, **fields})
+        if "units" not in fields and "tiles" not in fields:
+            self.read_by_ops.clear()
         if fields.get("counters", 0) >> NARROW_TO_WIDE & 1:
             for tile in tiles_of(fields.get("tiles", ALL_TILES)):
                 self.counters.rows_made[tile] = self.counters.rows_used[tile] = 0

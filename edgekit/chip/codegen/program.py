@@ -169,3 +169,4 @@ def _compute(emitter: Emitter, step: Compute, places: Places) -> None:
         elif block.local and step.node.pads:
             fill_outside(emitter, block, padding)
     step.stage.emit(emitter, places.scratch)
+    emitter.read_by_ops.update(id(block) for block in step.sources)

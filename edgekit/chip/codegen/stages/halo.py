@@ -99,6 +99,13 @@ class _Exchange:
             if vertical and number:
                 self.arrived[tile].add(counter)
 
+    def writes(self) -> bool:
+        """Whether any tile receives or fills anything."""
+        found = (
+            self._amounts(tile, direction) for tile in range(NUM_TILES) for direction in ARRIVALS
+        )
+        return any(each and (each.received[0] or each.padding[0]) for each in found)
+
     def _amounts(self, tile: int, direction: str) -> Moves | None:
         rows, columns = self.rows[tile // 4], self.columns[tile % 4]
         to_previous = direction in {"north", "west"}
@@ -184,6 +191,8 @@ def exchange_halo(
 ) -> None:
     """Bring the windows of a consumer together; ``padding`` is the value outside of the image."""
     exchange = _Exchange(emitter, block, rows, columns)
+    if id(block) in emitter.read_by_ops and exchange.writes():
+        emitter.fence()  # an op of another consumer may still read what is written now
     for direction in ARRIVALS:
         exchange.move(direction, padding)
 

@@ -22,6 +22,7 @@ from edgekit.chip.emulator.sync.capacity import check_capacity
 from edgekit.chip.emulator.sync.counts import CountChecker, records_of_op
 from edgekit.chip.emulator.sync.frame import FrameChecker
 from edgekit.chip.emulator.sync.order import OrderChecker
+from edgekit.chip.emulator.sync.reuse import ReuseChecker
 from edgekit.chip.emulator.units.fences import Fence
 from edgekit.chip.emulator.units.mesh import Mesh, steps_of, waits_of
 from edgekit.chip.emulator.units.op import Op
@@ -69,6 +70,7 @@ class SyncChecker(Checker):
         self.waited = dict.fromkeys(_PRODUCERS, 0)
         self.seq = -1
         self.counts, self.frame, self.order = CountChecker(), FrameChecker(), OrderChecker()
+        self.reuse = ReuseChecker()
 
     # -- in program order
 
@@ -153,9 +155,12 @@ class SyncChecker(Checker):
         check_capacity(task, tiles, self.cached)
         if isinstance(task, NarrowToWide):
             self._check_transfer(task, tiles)
+            self.reuse.to_wide(task, tiles)
             self._streamed(task, tiles)
         elif isinstance(task, WideToNarrow):
             self._check_source(task)
+            self._check_written(task, tiles)
+            self.reuse.to_narrow(task, tiles)
         elif isinstance(task, RingSend) and task.streams:
             self._check_stream(task, tiles)
         elif isinstance(task, Mesh):
@@ -168,6 +173,7 @@ class SyncChecker(Checker):
         """The outbound half of a mesh transfer runs on ``tile``."""
         instruction = task.instruction
         self.order.read(task, tile, words)
+        self.reuse.reads(task, tile, words)
         waits: dict[int, tuple[int, int]] = {}
         for counter, value, level in waits_of(instruction):
             waits[counter] = max(waits.get(counter, (0, 0)), (value, level))
@@ -206,6 +212,7 @@ class SyncChecker(Checker):
         self.order.written(task, tile, words)
         if not isinstance(task, Mesh):
             return
+        self.reuse.received(task, tile, words)
         self.writer[tile, words] = task.counter
         self.writers[tile].add(task.counter)
         if not instruction["i_mode"] & 1:
@@ -239,6 +246,7 @@ class SyncChecker(Checker):
 
     def _passed(self, task: Fence, tiles: list[int]) -> None:
         instruction = task.instruction
+        self.reuse.passed(task.units, tiles)
         for tile in tiles:
             if "n2w" in task.units:
                 self.unfinished[tile].clear()
@@ -299,6 +307,20 @@ class SyncChecker(Checker):
         if task.streams and task.instruction["s0_id"] not in _STREAM_COUNTERS:
             raise _fault(task.instruction, "reads a stream without waiting for it", "s0_id")
 
+    def _check_written(self, task: WideToNarrow, tiles: list[int]) -> None:
+        """Check that a copy waits for rows that narrowToWide has been told to write."""
+        if task.streams or task.from_ring or task.instruction["s0_id"] == _NARROW_TO_WIDE:
+            return
+        for tile in tiles:
+            rows = self.unfinished[tile].intersection(task.rows)
+            if rows:
+                raise _fault(
+                    task.instruction,
+                    f"reads wide memory row {min(rows)} of tile {tile} without waiting for "
+                    f"narrowToWide",
+                    "s0_id",
+                )
+
     @staticmethod
     def _check_relay(task: Mesh) -> None:
         """Check that a relay through a small buffer waits for incoming words."""
@@ -314,8 +336,10 @@ class SyncChecker(Checker):
     def _check_op(self, task: Op, tiles: list[int]) -> None:
         """Check for a fence before an op that reads words from the mesh: an op cannot wait."""
         if not task.nest.access.activation_bytes or task.nest.chunked:
+            self.reuse.op(task, tiles, None)
             return
         words = np.unique(task.nest.in_addresses // 4)
+        self.reuse.op(task, tiles, words)
         for tile in tiles:
             writers = set(np.unique(self.writer[tile, words]).tolist()) & set(_MESH_SIDES)
             if writers:
