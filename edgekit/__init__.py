@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from edgekit.building.build import build
+    from edgekit.building.demo import demo
     from edgekit.bundle.pack import bundle
     from edgekit.bundle.verify import verify
     from edgekit.checking import check
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from edgekit.fleet.deploy import deploy
     from edgekit.formats.tflite import read_model
     from edgekit.host.convert.conversion import convert
-    from edgekit.host.demo import demo
     from edgekit.host.train.train import train
     from edgekit.host.tune.tuning import tune
     from edgekit.inspect.inspect import inspect
@@ -86,7 +86,7 @@ _PUBLIC = {
     "confirm": "edgekit.confirm",
     "convert": "edgekit.host.convert",
     "debug": "edgekit.debugging",
-    "demo": "edgekit.host.demo",
+    "demo": "edgekit.building.demo",
     "deploy": "edgekit.fleet",
     "disasm": "edgekit.chip.isa",
     "doctor": "edgekit.doctor",

@@ -21,7 +21,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from edgekit import files
-from edgekit.host.demo import load_digits, train
+from edgekit.building.demo import load_digits, train
 from scripts.blind_parts import (
     CLASSES,
     LOGITS,

@@ -26,6 +26,7 @@ from edgekit.checking import check
 from edgekit.compiling import compile as compile_models
 from edgekit.debugging import debug
 from edgekit.errors import (
+    BundleError,
     DataError,
     EdgeKitError,
     ExternalToolError,
@@ -421,6 +422,7 @@ class _Build:
             reads=reads,
             options=options,
             writes=(self._bundle,),
+            optional=(BundleError,),
         )
 
     def _reported(self, model: str) -> _Work:

@@ -40,7 +40,7 @@ def readme(source: str, steps: Sequence[BuildStep]) -> str:
     written = [name for step in steps for name in step.outputs] + ["report.html", "edgekit.toml"]
     models = [name for name in written if name.endswith(".tflite")]
     best = next((name for name in models if name.endswith("_edgetpu.tflite")), models[-1])
-    bundle = next(name for name in written if name.endswith(".edgekit"))
+    bundle = next((name for name in written if name.endswith(".edgekit")), "")
     described = [(name, _described(name)) for name in written if not name.endswith(".json")]
     lines = [
         f"# {source}, built by edgekit",
@@ -60,8 +60,7 @@ def readme(source: str, steps: Sequence[BuildStep]) -> str:
         "edgekit build edgekit.toml",
         "# on a USB Accelerator:",
         f"edgekit run {best} INPUT --device usb",
-        "# onto a Dev Board:",
-        f"edgekit deploy {bundle} mendel@BOARD",
+        *(["# onto a Dev Board:", f"edgekit deploy {bundle} mendel@BOARD"] if bundle else []),
         "```",
         "",
     ]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, Optional
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
 
 import typer
 from typing_extensions import Annotated
@@ -14,8 +14,7 @@ from edgekit.cli.output import JsonOption, emit, note, table
 from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
-    from edgekit.evaluate import BenchmarkResult
-    from edgekit.host.demo import DemoModel, DemoResult
+    from edgekit.building.demo import DemoModel, DemoResult
 
 
 def demo(
@@ -41,36 +40,16 @@ def demo(
 ) -> None:
     """Train a small network on real digits, convert it to int8 and measure the result."""
     require_host_python("demo")
-    from edgekit.host.demo import demo as run_demo
+    from edgekit.building.demo import demo as run_demo
 
-    result = run_demo(
-        output,
-        dataset=dataset,
-        mnist=mnist,
-        epochs=epochs,
-        on_step=note,
-        make_report=_make_report,
-    )
+    result = run_demo(output, dataset=dataset, mnist=mnist, epochs=epochs, on_step=note)
     emit(result, lambda: render(result), as_json=json)
-
-
-def _make_report(folder: Path) -> bool:
-    """Write the report; return False, with a note, if its libraries are missing."""
-    from edgekit.errors import MissingExtraError
-    from edgekit.report.page import report
-
-    try:
-        report(folder, folder / "report.html")
-    except MissingExtraError as error:
-        note(f"no report: {error.what}; {error.fix}")
-        return False
-    return True
 
 
 def render(result: DemoResult) -> str:
     """Return the result for people: four conversions, accuracy, latency, and all paths."""
     accuracy = result.accuracy
-    against = accuracy.against
+    against = accuracy["against"]
     lines = [
         f"{result.dataset}: {result.num_train} training images, {result.num_test} held out, "
         f"{result.epochs} epochs",
@@ -80,17 +59,19 @@ def render(result: DemoResult) -> str:
             [_row(model) for model in result.models],
         ),
         "",
-        f"accuracy   int8 {accuracy.metrics['top1']:.2%}, float {against.metrics['top1']:.2%}, "
-        f"same answer on {against.agreement:.2%} of {accuracy.num_samples} images"
-        if against
-        else "",
+        f"accuracy   int8 {accuracy['metrics']['top1']:.2%}, "
+        f"float {against['metrics']['top1']:.2%}, "
+        f"same answer on {against['agreement']:.2%} of {accuracy['num_samples']} images",
         *(_timing(name, each) for name, each in result.benchmarks.items()),
         *_compiled(result),
         "",
         f"models, a JSON of every result and answers.png are in {result.folder}",
     ]
     if result.report:
-        lines.append(f"report      {result.report} (open it in a browser)")
+        lines.append(f"report     {result.report} (open it in a browser)")
+    missing = [each for each in result.build.steps if each.fix and each.name != "compile"]
+    lines += [f"no {each.name:8} {each.says}; {each.fix}" for each in missing]
+    lines.append(f"again      edgekit build {result.folder}/edgekit.toml")
     return "\n".join(lines)
 
 
@@ -123,9 +104,9 @@ def _row(model: DemoModel) -> tuple[str, ...]:
     )
 
 
-def _timing(name: str, timing: BenchmarkResult) -> str:
-    latency = timing.latency_ms
+def _timing(name: str, timing: Mapping[str, Any]) -> str:
+    latency, ran = timing["latency_ms"], timing["environment"]
     return (
         f"latency    {name} on the CPU: p50 {latency['p50']:.3f} ms, p99 {latency['p99']:.3f} ms "
-        f"({timing.runtime}, {timing.kernels} kernels); Edge TPU: not measured"
+        f"({ran['runtime']}, {ran['kernels']} kernels); Edge TPU: not measured"
     )

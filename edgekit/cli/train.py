@@ -11,10 +11,13 @@ from typing_extensions import Annotated
 from edgekit.cli.convert import (
     ActivationsOption,
     ClassNamesOption,
+    InputsOption,
     IoOption,
     OutputOption,
+    OutputsOption,
     SourceArgument,
     TrustOption,
+    words,
 )
 from edgekit.cli.grammar import OneOf
 from edgekit.cli.metric_words import metric_text
@@ -43,10 +46,16 @@ EvalOption = Annotated[
     ),
 ]
 EpochsOption = Annotated[
-    int, typer.Option(min=1, help="The largest number of passes over the training samples.")
+    int,
+    typer.Option(
+        metavar="COUNT", min=1, help="The largest number of passes over the training samples."
+    ),
 ]
 TrainBatchOption = Annotated[
-    int, typer.Option("--train-batch", min=1, help="Samples for each step of the training.")
+    int,
+    typer.Option(
+        "--train-batch", metavar="COUNT", min=1, help="Samples for each step of the training."
+    ),
 ]
 RateOption = Annotated[
     float,
@@ -63,13 +72,16 @@ LossOption = Annotated[
     OneOf(*LOSSES),
 ]
 PatienceOption = Annotated[
-    int, typer.Option(min=1, help="Stop after so many epochs without a better one.")
+    int,
+    typer.Option(metavar="COUNT", min=1, help="Stop after so many epochs without a better one."),
 ]
 SamplesOption = Annotated[
-    int, typer.Option(min=1, help="Number of training samples, spread over the data.")
+    int,
+    typer.Option(metavar="COUNT", min=1, help="Number of training samples, spread over the data."),
 ]
 NumEvalOption = Annotated[
-    Optional[int], typer.Option(min=1, help="Number of evaluation samples; all by default.")
+    Optional[int],
+    typer.Option(metavar="COUNT", min=1, help="Number of evaluation samples; all by default."),
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue from the checkpoint beside OUTPUT.")
@@ -93,6 +105,8 @@ def train(
     labels: ClassNamesOption = None,
     input_shape: InputShapeOption = None,
     signature: SignatureOption = None,
+    inputs: InputsOption = None,
+    outputs: OutputsOption = None,
     trust_source: TrustOption = False,
     io: IoOption = "uint8",
     resume: ResumeOption = False,
@@ -120,6 +134,8 @@ def train(
             labels=labels,
             input_shape=list(input_shape) if input_shape else None,
             signature=signature,
+            inputs=words(inputs),
+            outputs=words(outputs),
             trust_source=trust_source,
             io=io,
             resume=resume,

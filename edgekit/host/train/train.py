@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 
 from edgekit import files
-from edgekit.data import Dataset, InputSpec, open_dataset
+from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset
 from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.evaluate import evaluate
 from edgekit.formats.model_file import ModelFile
-from edgekit.formats.tflite import Model, read_model, write_model
+from edgekit.formats.tflite import Model, write_model
 from edgekit.host.convert.activations import parse_replacements, with_replacements
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import convert
 from edgekit.host.convert.improve.improve import Choice, Improver
 from edgekit.host.convert.improve.range_rules import MSE, PERCENTILE, RangeRule
+from edgekit.host.convert.options import shape_words
 from edgekit.host.convert.quantizer import calibrate, quantize
 from edgekit.host.convert.quantizer import unknown_operators as not_quantizable
 from edgekit.host.convert.quantizer.fuse import fuse_activations
@@ -42,11 +43,12 @@ from edgekit.host.train.network import answers, run_float
 from edgekit.host.train.operators import unknown_operators
 from edgekit.host.train.result import TrainResult
 from edgekit.host.train.samples import TrainingSamples, read_samples
+from edgekit.host.tune.network import float_network
+from edgekit.host.tune.options import TuneOptions
 from edgekit.host.tune.score import Score, score_of
 from edgekit.host.worker.library import import_tensorflow
 from edgekit.progress import Progress, no_progress
 from edgekit.rewrite.before_quantization import prepare
-from edgekit.rewrite.channels_last import turn_inputs
 from edgekit.rewrite.partial_split import slice_partial_splits
 from edgekit.runtime import Runner
 from edgekit.runtime.native_output import chatter_logged
@@ -58,7 +60,6 @@ _FEW, _TRIALS = 4, 32  # samples to prove and to try changes on
 _RULES = (RangeRule(), RangeRule(MSE), RangeRule(PERCENTILE, 99.99))
 _CHECKED = 4  # samples on which the network to train is compared with the interpreter
 _MOST_DIFFERENCE = 1e-3  # of the largest value
-_SOURCE_OPTIONS = ("input_shape", "signature", "inputs", "outputs", "trust_source", "batch_size")
 
 
 def train(  # noqa: PLR0913 - public: its options are keywords
@@ -75,10 +76,12 @@ def train(  # noqa: PLR0913 - public: its options are keywords
     num_samples: int = 2000,
     num_eval: int | None = None,
     replace_activations: str | None = None,
-    preprocess: str | None = None,
+    preprocess: str | Preprocess | None = None,
     labels: files.PathLike | None = None,
     input_shape: Any = None,  # noqa: ANN401 - as for `convert`
     signature: str | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
     trust_source: bool = False,
     io: str = "uint8",
     resume: bool = False,
@@ -112,6 +115,8 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         labels: As for `convert`.
         input_shape: As for `convert`.
         signature: As for `convert`.
+        inputs: As for `convert`.
+        outputs: As for `convert`.
         trust_source: As for `convert`.
         io: As for `convert`.
         resume: Continue from the checkpoint.
@@ -136,15 +141,21 @@ def train(  # noqa: PLR0913 - public: its options are keywords
     for path in paths:
         files.check_writable(path)
         files.refuse_overwriting(path, source, data, eval_data, labels)
-    of_source = {
-        "input_shape": input_shape,
-        "signature": signature,
-        "trust_source": trust_source,
-    }
+    reading = TuneOptions(
+        max_drop=0,
+        preprocess=preprocess,
+        labels=labels,
+        io=io,
+        input_shape=shape_words(input_shape),
+        signature=signature,
+        inputs=tuple(inputs or ()),
+        outputs=tuple(outputs or ()),
+        trust_source=trust_source,
+    )
     of_model: dict[str, Any] = {"preprocess": preprocess, "labels": labels, "io": io}
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder, kept_converters():
         job = _Job(source, data, eval_data, Path(folder), num_eval)
-        job.convert(replace_activations, {**of_source, **of_model})
+        job.convert(replace_activations, reading)
         samples = job.read(num_samples, progress)
         chosen = _loss_for(loss, samples, job.teacher)
         settings = TrainSettings(epochs, batch_size, learning_rate, chosen, patience)
@@ -198,22 +209,16 @@ class _Job:
         self.plain: ConvertResult
         self.teacher: Model
         self._untrained: Model
-        self.how: str | None = None  # preprocessing
+        self.how: str | Preprocess | None = None  # preprocessing
         self.plain_score: Score
 
-    def convert(self, replacements: str | None, options: Mapping[str, Any]) -> None:
+    def convert(self, replacements: str | None, options: TuneOptions) -> None:
         """Make the plain int8 model and the float networks; evaluate both.
 
         Raises:
             UnsupportedModelError: It has an operator that cannot be trained or quantized.
         """
-        of_source = {
-            name: options[name] for name in _SOURCE_OPTIONS if options.get(name) is not None
-        }
-        real = self._folder / "float.tflite"
-        convert(self._source, output=real, mode="float", **of_source)
-        network = read_model(real)
-        network = turn_inputs(network) or network
+        network = float_network(self._source, options, self._folder).reference.model
         forms = parse_replacements(replacements)
         self.teacher = _trainable(network, {})
         self._untrained = _trainable(network, forms)
@@ -231,9 +236,9 @@ class _Job:
             data=self._data,
             output=plain,
             replace_activations=replacements,
-            **options,
+            **options.keywords(),
         )
-        self.how = self.plain.preprocess or options.get("preprocess")
+        self.how = self.plain.preprocess or options.preprocess
         self.plain_score = self._score(plain)
 
     def read(self, num_samples: int, progress: Progress) -> TrainingSamples:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from edgekit.formats.tflite import read_model
 from tests.command import edgekit
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
@@ -20,14 +21,19 @@ def test_a_compiler_on_the_path_is_used(
     monkeypatch: pytest.MonkeyPatch,
     stand_in: Any,  # noqa: ANN401 - the fixture's class is in a conftest
 ) -> None:
-    stand_in.will(stand_in.success("digits_int8", mapped=7, total=7))
+    stand_in.will(stand_in.success("digits", mapped=7, total=7))
     monkeypatch.setenv("PATH", f"{stand_in.folder}:{os.environ['PATH']}")
     out = tmp_path / "out"
     done = edgekit("demo", "-o", out, "--epochs", 1, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["compiler"], result["not_compiled"]) == ("google", None)
-    assert result["compiled"] == str(out / "digits_int8_edgetpu.tflite")
-    compiled = (stand_in.folder / "compiled.bin").read_bytes()
-    assert Path(result["compiled"]).read_bytes() == compiled
+    assert result["compiled"] == str(out / "digits_edgetpu.tflite")
+    # The compiled file also gets the plain model's metadata.
+    files = Path(result["compiled"]), stand_in.folder / "compiled.bin"
+    written, compiled = (read_model(path.read_bytes()) for path in files)
+    assert written.subgraphs == compiled.subgraphs
+    steps = {step["name"]: step for step in result["build"]["steps"]}
+    assert steps["compile"]["status"] == "done"
+    assert "does not belong" in steps["bundle"]["says"]  # the stand-in's is of another network
     assert json.loads((out / "results.json").read_text()) == result

@@ -183,6 +183,20 @@ def test_training_makes_up_for_replaced_activations(digits: Path, tmp_path: Path
     assert evaluated.metrics["top1"] == best.score.value
 
 
+def test_a_float_tflite_is_trained_too(digits: Path, tmp_path: Path) -> None:
+    convert(digits / "net.keras", output=tmp_path / "net.tflite", mode="float")
+    result = train(
+        tmp_path / "net.tflite",
+        data=digits / "train.npz",
+        eval_data=digits / "val.npz",
+        output=tmp_path / "out.tflite",
+        epochs=1,
+        num_samples=64,
+    )
+    assert [each.number for each in result.epochs] == [0, 1]
+    assert result.convert.source_kind == "tflite"
+
+
 def test_training_without_labels_learns_from_the_float_network(
     digits: Path, tmp_path: Path
 ) -> None:

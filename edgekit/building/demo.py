@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All steps in one command: train, convert four ways, check, compile, evaluate, benchmark."""
+"""Train a small network, convert it four ways, and build the integer one."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,18 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit import files
-from edgekit.errors import DataError, ExternalToolError, GateError, UsageError
-from edgekit.evaluate import BenchmarkResult, EvaluateResult, benchmark, evaluate
+from edgekit.building.build import build
+from edgekit.building.demo_picture import draw_answers
+from edgekit.building.result import NOT_DONE, BuildResult
+from edgekit.errors import DataError, MissingExtraError, UsageError
+from edgekit.evaluate import EvaluateResult, benchmark, evaluate
 from edgekit.extras import require
 from edgekit.formats.tflite import read_model
-from edgekit.host.compiler.run import compile_model
 from edgekit.host.convert.child import kept_converters
-from edgekit.host.convert.conversion import ConvertResult, convert
+from edgekit.host.convert.conversion import convert
 from edgekit.host.convert.enforce import broken_rules
-from edgekit.host.demo_picture import draw_answers
 from edgekit.host.worker.library import import_tensorflow
-from edgekit.opencompiler import compile_open
 from edgekit.opencompiler.compilers import AUTO, EDGEKIT, chosen_compiler
+from edgekit.progress import Progress, no_progress
+from edgekit.report.page import report
 from edgekit.result import Result
 from edgekit.runtime import Runner
 from edgekit.runtime.native_output import chatter_logged
@@ -40,7 +43,9 @@ _SEED = 1
 _HELD_OUT = 5  # every fifth digit is a test image
 _SIDE = 28
 _NUM_PICTURED = 24
+_NUM_SHOWN = 100  # images that calibrate the conversion with a fallback to float
 _NUM_EMULATED = 1000  # images: some milliseconds each
+_NUM_CALIBRATION = 1000  # training images that convert may choose from
 _STEPS_PER_EXECUTION = 16  # the same training steps, with less Python between them
 
 
@@ -69,12 +74,13 @@ class DemoResult(Result):
     num_test: int
     epochs: int
     models: tuple[DemoModel, ...]
-    accuracy: EvaluateResult  # of the integer model, against the float one
-    benchmarks: dict[str, BenchmarkResult]
+    accuracy: Mapping[str, Any]  # edgekit.evaluate/2 of the integer model, against the float one
+    benchmarks: Mapping[str, Mapping[str, Any]]  # edgekit.benchmark/2 of both
     compiled: str | None
     not_compiled: str | None
     picture: str
     time_s: float
+    build: BuildResult  # the steps from the trained network to the report
     report: str | None = None  # the HTML report, if there is one
     compiler: str | None = None  # google | edgekit
     emulated: EvaluateResult | None = None  # the compiled model in the emulator, against int8
@@ -97,19 +103,19 @@ def demo(
     mnist: files.PathLike | None = None,
     epochs: int | None = None,
     on_step: Step = lambda _text: None,
-    make_report: Callable[[Path], bool] | None = None,
 ) -> DemoResult:
-    """Train the TensorFlow tutorial's network on real digits, then convert, check and compile it.
+    """Train the TensorFlow tutorial's network on real digits, and go the whole way with `build`.
+
+    For comparison the network is also converted as the tutorial's other three steps do it.
 
     Args:
-        output: Folder for the models, a JSON of every result and a picture; created if missing.
+        output: Folder for the models, a JSON of every result, a picture and the report; created if
+            missing.
         dataset: ``digits`` (scikit-learn's 1,797 handwritten digits, scaled to 28x28; no download)
             or ``mnist`` (from Keras's cache, or downloaded).
         mnist: An ``mnist.npz`` in Keras's form, used instead of cache and download.
         epochs: Passes over the training images; None means 5 for MNIST and 30 for the few digits.
         on_step: Called with a sentence before each step.
-        make_report: Called last with the folder, to write ``report.html`` into it; returns
-            whether it did.
 
     Raises:
         UsageError: An unknown data set.
@@ -129,36 +135,43 @@ def demo(
     epochs = epochs or (5 if name == "mnist" else 30)
     on_step(f"training on {len(digits.x_train)} images, {epochs} epochs")
     source = train(digits, epochs, folder / "digits.keras")
-    test_data = folder / "test.npz"
-    with files.replacing(test_data) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, x=digits.x_test, y=digits.y_test)
+    data, test_data = folder / "calibration.npz", folder / "test.npz"
+    _save(data, digits.x_train[:_NUM_CALIBRATION], digits.y_train[:_NUM_CALIBRATION])
+    _save(test_data, digits.x_test, digits.y_test)
 
-    with kept_converters():
-        converted = {
-            mode: _convert(source, mode, digits.x_train, folder, on_step) for mode in MODES
-        }
-    models = tuple(_describe(mode, result, converted) for mode, result in converted.items())
-    float_path, int8_path = (Path(converted[mode].output) for mode in ("float", "int8"))
-    on_step(f"evaluating on {len(digits.x_test)} held-out images")
-    accuracy = evaluate(int8_path, test_data, against=float_path)
-    on_step("benchmarking")
-    benchmarks = {"float": benchmark(float_path), "int8": benchmark(int8_path)}
+    def begin(step: str) -> Progress:
+        on_step(f"building: {step}")
+        return no_progress
+
     compiler = chosen_compiler(AUTO)
-    compiled, not_compiled = _compile(int8_path, folder, compiler, on_step)
-    emulated = None
-    if compiled and compiler == EDGEKIT:
+    with kept_converters():
+        built = build(
+            source,
+            data=data,
+            eval_data=test_data,
+            output=folder,
+            options={"compile": {"compiler": compiler}},
+            on_start=begin,
+        )
+        models = _models(source, folder, _unit(digits.x_train[:_NUM_SHOWN]), on_step)
+    float_path, int8_path = (folder / f"digits{end}.tflite" for end in ("_float", ""))
+    compiled, not_compiled, emulated = folder / "digits_edgetpu.tflite", None, None
+    step = next(each for each in built.steps if each.name == "compile")
+    if step.status == NOT_DONE:
+        not_compiled = step.says
+    elif compiler == EDGEKIT:
         on_step("running the compiled model in the emulator")
+        count = min(_NUM_EMULATED, len(digits.x_test))
         emulated = evaluate(
-            compiled,
-            test_data,
-            device="emulator",
-            against=int8_path,
-            num_samples=min(_NUM_EMULATED, len(digits.x_test)),
+            compiled, test_data, device="emulator", against=int8_path, num_samples=count
         )
     picture = folder / "answers.png"
     images = digits.x_test[:_NUM_PICTURED]
     answers = [_answers(path, images) for path in (float_path, int8_path)]
     draw_answers(picture, images, digits.y_test[:_NUM_PICTURED], answers)
+    of_float = benchmark(float_path)
+    files.write_text(folder / "benchmark_float.json", of_float.to_json())
+    page = folder / "report.html"
     result = DemoResult(
         folder=str(folder),
         dataset=name,
@@ -166,22 +179,25 @@ def demo(
         num_test=len(digits.x_test),
         epochs=epochs,
         models=models,
-        accuracy=accuracy,
-        benchmarks=benchmarks,
-        compiled=compiled,
+        accuracy=_document(folder / "evaluate.json"),
+        benchmarks={
+            "float": of_float.to_dict(),
+            "int8": _document(folder / "benchmark.json"),
+        },
+        compiled=None if not_compiled else str(compiled),
         not_compiled=not_compiled,
         picture=str(picture),
         time_s=time.monotonic() - start,
-        report=str(folder / "report.html") if make_report is not None else None,
-        compiler=compiler if compiled else None,
+        build=built,
+        report=str(page) if page.exists() else None,
+        compiler=None if not_compiled else compiler,
         emulated=emulated,
     )
-    _write_results(folder, result, converted)
-    if make_report is not None:
+    files.write_text(folder / "results.json", result.to_json())
+    if result.report is not None:
         on_step("writing the report")
-        if not make_report(folder):
-            result = replace(result, report=None)
-            files.write_text(folder / "results.json", result.to_json())
+        with contextlib.suppress(MissingExtraError):
+            report(folder, page)
     return result
 
 
@@ -299,27 +315,44 @@ def _make_folder(folder: Path) -> Path:
     return folder
 
 
-def _convert(
-    source: Path, mode: str, images: NDArray[np.uint8], folder: Path, on_step: Step
-) -> ConvertResult:
-    on_step(f"converting: {mode}")
-    return convert(
-        source, data=_unit(images[:100]), output=folder / f"digits_{mode}.tflite", mode=mode
-    )
+def _save(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+    with files.replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, x=images, y=labels)
 
 
-def _describe(mode: str, result: ConvertResult, converted: dict[str, ConvertResult]) -> DemoModel:
-    reason = _why_not(Path(result.output))
+def _models(
+    source: Path, folder: Path, samples: NDArray[np.float32], on_step: Step
+) -> tuple[DemoModel, ...]:
+    """Return the four conversions; those that `build` does not make are made here."""
+    files_of = {"float": "float.json", "int8": "convert.json"}
+    found = {mode: _document(folder / name) for mode, name in files_of.items()}
+    for mode in MODES:
+        if mode not in found:
+            on_step(f"converting: {mode}")
+            path = folder / f"digits_{mode}.tflite"
+            made = convert(source, data=samples, output=path, mode=mode)
+            files.write_text(folder / f"convert_{mode}.json", made.to_json())
+            found[mode] = made.to_dict()
+    return tuple(_describe(mode, found[mode], found["float"]) for mode in MODES)
+
+
+def _describe(mode: str, result: Mapping[str, Any], of_float: Mapping[str, Any]) -> DemoModel:
+    reason = _why_not(Path(result["output"]))
     return DemoModel(
         mode=mode,
-        path=result.output,
-        bytes=result.bytes,
-        ratio=converted["float"].bytes / result.bytes,
-        input_dtype=result.inputs[0].dtype,
-        output_dtype=result.outputs[0].dtype,
+        path=result["output"],
+        bytes=result["bytes"],
+        ratio=of_float["bytes"] / result["bytes"],
+        input_dtype=result["inputs"][0]["dtype"],
+        output_dtype=result["outputs"][0]["dtype"],
         edge_tpu=not reason,
         reason=reason,
     )
+
+
+def _document(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_bytes())
+    return document
 
 
 def _why_not(path: Path) -> str:
@@ -329,29 +362,6 @@ def _why_not(path: Path) -> str:
     return f"{issues[0].message}{rest}" if issues else ""
 
 
-def _compile(
-    model: Path, folder: Path, compiler: str, on_step: Step
-) -> tuple[str | None, str | None]:
-    """Return (path of the compiled model, None), or (None, why there is none)."""
-    if compiler == EDGEKIT:
-        on_step("compiling with edgekit's own compiler")
-        return compile_open([model], out_dir=folder).models[0].output, None
-    on_step("compiling with Google's compiler")
-    try:
-        return str(compile_model(model, folder)), None
-    except (ExternalToolError, GateError) as error:
-        return None, error.what
-
-
 def _answers(path: Path, images: NDArray[np.uint8]) -> list[int]:
     with Runner(path) as runner:
         return [int(runner.predict(image[None])[0].argmax()) for image in _unit(images)]
-
-
-def _write_results(folder: Path, result: DemoResult, converted: dict[str, ConvertResult]) -> None:
-    for mode, each in converted.items():
-        files.write_text(folder / f"convert_{mode}.json", each.to_json())
-    files.write_text(folder / "evaluate.json", result.accuracy.to_json())
-    for name, timing in result.benchmarks.items():
-        files.write_text(folder / f"benchmark_{name}.json", timing.to_json())
-    files.write_text(folder / "results.json", result.to_json())
