@@ -60,3 +60,4 @@ def test_a_drop_that_may_be_chance_is_not_sure_unless_the_outputs_hardly_differ(
     assert score.meets(0.5)
     assert score.surely_meets(0.5) is is_sure
     assert not replace(score, drop=0.6).surely_meets(0.5)
+    assert replace(score, drop=-1.0).surely_meets(0.5) is is_sure
