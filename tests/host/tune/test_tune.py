@@ -12,7 +12,7 @@ import pytest
 from edgekit.cli.main import main
 from edgekit.errors import DataError, UsageError
 from edgekit.files import sha256_hex
-from edgekit.formats.tflite import write_model
+from edgekit.formats.tflite import read_model, write_model
 from edgekit.host.convert import convert
 from edgekit.host.tune import TuneResult, tune
 from edgekit.host.tune.result import Trial
@@ -203,6 +203,35 @@ def test_a_network_that_cannot_be_converted_is_tried_with_other_activations(
     made, _ = run(tmp_path, tmp_path / "out.tflite", max_drop=20.0, max_trials=4)
     assert "GELU" in made.trials[0].problem
     assert made.recipe.replace_activations
+
+
+def test_models_with_joined_and_with_separate_outputs_are_measured_alike(tmp_path: Path) -> None:
+    """Boxes in pixels and probabilities are joined; `convert` takes them apart, plain does not."""
+    g = FloatGraph(SHAPE, 4)
+    x = g.conv(g.input, 8, 3, "RELU")
+    boxes = g.conv(x, 4)
+    g.scale(g.operators[-1].inputs[1], np.full(8, 100.0))
+    scores = g.simple("LOGISTIC", g.conv(x, 6))
+    shapes = (g.reshape(boxes, (1, 36, 4)), g.reshape(scores, (1, 36, 6)))
+    joined = g.add(
+        "CONCATENATION",
+        shapes,
+        (1, 36, 10),
+        {"axis": 2, "fused_activation_function": "NONE"},
+        "ConcatenationOptions",
+    )
+    (tmp_path / "float.tflite").write_bytes(write_model(g.model(joined)))
+    for name in ("cal", "eval"):
+        samples = g.random.normal(size=(120, *SHAPE[1:])).astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", x=samples)
+    made, _ = run(tmp_path, tmp_path / "out.tflite", max_drop=0.0, max_trials=3)
+    assert len(read_model(tmp_path / "out.tflite").main.outputs) == 2
+    scores_of = [each.score for each in made.trials if each.score is not None]
+    assert len({each.measure for each in (*scores_of, *(r.score for r in made.reported))}) == 1
+    plain, convert_score = made.score_of("plain"), made.score_of("convert")
+    assert plain is not None
+    assert convert_score is not None
+    assert convert_score.is_better_than(plain)
 
 
 def test_a_negative_budget_is_refused(outliers: Path, tmp_path: Path) -> None:
