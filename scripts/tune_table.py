@@ -32,7 +32,7 @@ from edgekit.host.tune.score import SNR_DB, Score, score_of
 from scripts.tune_networks import Subject, public, trained
 
 _MAX_DROP = 0.5  # points
-_MOST_TRIALS, _MOST_TRIALS_OF_PUBLIC = 40, 25
+_MOST_TRIALS, _MOST_TRIALS_OF_PUBLIC = 40, 18
 _PAGE = Path(__file__).with_suffix(".txt")  # the page around the tables
 _LEAST_LOSS, _LEAST_LOSS_DB = 2.0, 10.0  # points; dB below a good output's limit, or 40 dB
 _RECOVERED = 0.8
