@@ -61,6 +61,14 @@ def emulate(
             autocompletion=completion.models,
         ),
     ] = None,
+    trace: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help="Write what each unit of each tile does to this file, for Perfetto or "
+            "chrome://tracing; with --source with the names of its layers.",
+        ),
+    ] = None,
     runtime: RuntimeOption = None,
     kernels: KernelsOption = "fast",
     num_threads: ThreadsOption = 1,
@@ -75,6 +83,7 @@ def emulate(
         strict_sync=strict_sync,
         unproven=unproven,
         source=source,
+        trace=trace,
         labels=labels,
         top=top,
         preprocess=preprocess,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
 from edgekit.evaluate.run import RunRequest, RunResult, run_request
 from edgekit.extras import require_part
+from edgekit.files import write_text
 from edgekit.result import Result
 from edgekit.runtime import Runner, RunnerOptions
 from edgekit.runtime.devices import EMULATOR
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edgekit.data import Preprocess
     from edgekit.files import PathLike
     from edgekit.formats.model_file import ModelSource
+    from edgekit.runtime.emulator import Program
 
     class EmulateKeywords(TypedDict, total=False):
         """The arguments that `emulate` shares with `run`."""
@@ -83,6 +85,7 @@ def emulate(
     strict_sync: bool = False,
     unproven: bool = False,
     source: ModelSource | None = None,
+    trace: PathLike | None = None,
     **options: Unpack[EmulateKeywords],
 ) -> EmulateResult:
     """Run a compiled model on each of ``inputs`` without a chip.
@@ -94,6 +97,8 @@ def emulate(
         unproven: Also run programs with forms of instructions that are in no program that was
             compared with its source; they are in the result.
         source: The plain model that was compiled: each program is compared with it, layer by layer.
+        trace: A file for what each unit of each tile does, in Chrome's trace format; with
+            ``source`` with the names of its layers.
         **options: ``preprocess``, ``labels``, ``top``, ``runtime``, ``kernels``, ``num_threads``:
             see `run`.
 
@@ -125,7 +130,21 @@ def emulate(
             for each in backend.programs
         )
         answers = run_request(prepared, runner, inputs, request)
+        if trace is not None:
+            _write_trace(trace, backend.programs)
     return EmulateResult(strict_sync, programs, answers)
+
+
+def _write_trace(path: PathLike, programs: Sequence[Program]) -> None:
+    # Imported here: a board may have no emulator.
+    from edgekit.chip.emulator.trace import trace_document, trace_events  # noqa: PLC0415
+
+    events = []
+    for number, program in enumerate(programs):
+        found = program.comparison
+        layers = {each.pc: each.name for each in found.exact if each.pc} if found else None
+        events += trace_events(program.chip, layers, number)
+    write_text(path, trace_document(events))
 
 
 def _layers(found: Comparison | None) -> EmulatedLayers | None:

@@ -172,7 +172,8 @@ class Nest:
         if not self.access.lanes and self.lanes.any():
             raise self.stop("a weight row that starts inside a row of wide memory", "par_base")
         self.resident = rows
-        self.read = frozenset(np.unique(rows).tolist())
+        low = int(rows.min())
+        self.read = frozenset((np.flatnonzero(np.bincount(rows - low)) + low).tolist())
         # A stream is read in fills: one for each iteration of the levels from a given one up.
         self.par_rows = instruction["par_rows"] or int(rows.max()) - base + 1
         self.stream_row = base if instruction["par_rows"] else -1

@@ -23,20 +23,17 @@ from edgekit.chip.emulator.state import State
 from edgekit.chip.emulator.streams import Streams
 from edgekit.chip.isa.decode import Instruction
 from edgekit.chip.isa.errors import EmulationError, not_proven
-from edgekit.chip.isa.memories import NUM_TILES, ROW_UNITS, WIDE_ROWS, tiles_of
+from edgekit.chip.isa.limits import Deadline, check_memory
+from edgekit.chip.isa.memories import NUM_TILES, ROW_BYTES, ROW_UNITS, WIDE_ROWS, tiles_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# No network at hand needs as much; a damaged program would never end.
-_TOO_LARGE = "the program is larger than any that the emulator was made for, or it is damaged"
-_MAX_ROWS = 1 << 20
 _MANY_ROWS = 1 << 17  # after so many new ones it is worth looking for those that are free again
 _LEAST_GAP = 64  # of free rows, to be used again
-_MAX_MESH_WORDS = 1 << 26
-_MAX_STEPS = 1 << 18
-_MAX_NEST = 1 << 25  # steps of one loop nest
-_MAX_WORK = 1 << 26  # of all loop nests; a PoseNet of 721 x 1281 pixels has 44 million
+# Bytes of memory, with what belongs to each: a row with its place in the plan, a word on the mesh,
+# a step of the plan, and a step of a loop nest while it is read and afterwards.
+_ROW, _MESH_WORD, _STEP, _READ, _KEPT = 2048, 32, 8192, 64, 32
 
 
 Range = Tuple[int, int]  # first byte, end
@@ -147,6 +144,9 @@ class Planner:
         self.num_rows = NUM_TILES * WIDE_ROWS
         self.free_rows: list[tuple[int, int]] = []  # (first, end) of rows below ``num_rows``
         self.rows_since_reuse = 0
+        # Of each row: how many of its first bytes are the same in every inference.
+        self.constant_bytes = np.zeros(_MANY_ROWS, np.int16)
+        self.mark_constant(0, self.num_rows, ROW_BYTES)
         self.mesh_words = 0
         self.output_bytes = 0
         self.to_scalar: deque[tuple[int, bool]] = deque()  # packet, whether its producer ends
@@ -157,6 +157,7 @@ class Planner:
         self.read_rows: list[set[int]] = [set() for _ in range(NUM_TILES)]
         self.order = 0
         self.work = 0
+        self.deadline = Deadline()
         self.streams: Streams = Streams((), (), ())
         self.parameters: NDArray[np.uint8] = np.zeros(0, np.uint8)
         self.parameters_sent = 0
@@ -167,22 +168,30 @@ class Planner:
     def add(self, step: Step) -> None:
         """Append a step; raise if the plan has too many."""
         self.steps.append(step)
-        if len(self.steps) > _MAX_STEPS:
-            raise EmulationError(f"more than {_MAX_STEPS} steps", why=_TOO_LARGE)
+        check_memory(len(self.steps), _STEP, "steps")
 
     def add_work(self, steps: int, where: str) -> None:
         """Count the steps of a loop nest, so that a damaged program ends soon."""
         self.work += steps
-        if steps > _MAX_NEST or self.work > _MAX_WORK:
-            limit = f"{_MAX_NEST:,} steps in a loop nest, or {_MAX_WORK:,} in all"
-            raise EmulationError(
-                f"more than {limit}",
-                where=where,
-                why=_TOO_LARGE,
-            )
+        check_memory(steps, _READ, "steps in a loop nest", where)
+        check_memory(self.work, _KEPT, "steps in all loop nests", where)
+        self.deadline.check(where)
 
     def new_rows(self, number: int) -> int:
         """Reserve ``number`` consecutive rows; return the number of the first."""
+        first = self._free_rows(number)
+        self.mark_constant(first, first + number, 0)
+        return first
+
+    def mark_constant(self, first: int, end: int, num_bytes: int) -> None:
+        """Record that the first bytes of rows ``first`` to ``end`` do not depend on an input."""
+        missing = end - len(self.constant_bytes)
+        if missing > 0:
+            more = np.zeros(max(missing, len(self.constant_bytes)), np.int16)
+            self.constant_bytes = np.concatenate([self.constant_bytes, more])
+        self.constant_bytes[first:end] = num_bytes
+
+    def _free_rows(self, number: int) -> int:
         self.rows_since_reuse += number
         for place, (first, end) in enumerate(self.free_rows):
             if end - first >= number:
@@ -190,8 +199,7 @@ class Planner:
                 return first
         first = self.num_rows
         self.num_rows += number
-        if self.num_rows > _MAX_ROWS:
-            raise EmulationError(f"more than {_MAX_ROWS} rows", why=_TOO_LARGE)
+        check_memory(self.num_rows, _ROW, "rows of wide memory")
         return first
 
     def reuse_rows(self) -> None:
@@ -215,8 +223,7 @@ class Planner:
         """Reserve ``number`` words in flight; return the number of the first."""
         first = self.mesh_words
         self.mesh_words += number
-        if self.mesh_words > _MAX_MESH_WORDS:
-            raise EmulationError("too many words on the mesh", why=_TOO_LARGE)
+        check_memory(self.mesh_words, _MESH_WORD, "words on the mesh")
         return first
 
     def row_at(self, tile: int, row: int, where: str, *, overwriting: bool = False) -> int:

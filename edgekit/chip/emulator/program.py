@@ -9,8 +9,9 @@ from typing import Callable, Sequence
 import numpy as np
 
 from edgekit.chip.emulator.contract import check_descriptors, check_relocations
-from edgekit.chip.emulator.plan import Plan, Planner, Step, Task
+from edgekit.chip.emulator.plan import Checker, Plan, Planner, Step, Task
 from edgekit.chip.emulator.state import ScalarState, State
+from edgekit.chip.emulator.steps.base import OpStep
 from edgekit.chip.emulator.streams import total
 from edgekit.chip.emulator.sync.strict import SyncChecker
 from edgekit.chip.emulator.transfers import Transfers
@@ -51,7 +52,8 @@ _TASKS: dict[str, Callable[[Instruction, int], Task]] = {
 }
 _BUNDLE_WORK = 8  # steps of a loop nest that take as long as a bundle
 _ON_PREDICATE = 17  # cond of a branch: on predicate 0
-_MAX_ISSUED = 100_000  # instructions of a program with its loops unrolled; the longest has 20,000
+# A loop that never ends: a program that executes so many instructions, or so many times its own.
+_MANY_ISSUED, _MANY_PASSES = 100_000, 64
 _SCALAR = frozenset({"alu", "loop", "branch", "halt", "start", "end"})
 
 
@@ -71,19 +73,20 @@ def make_plan(
     *,
     known_rows: list[set[int]] | None = None,
     strict_sync: bool = False,
+    checker: Checker | None = None,
 ) -> Plan:
     """Return the plan of ``executable``.
 
     ``known_rows`` are the rows of each tile's wide memory that a caching program has filled; None
     for a caching program itself, which keeps all rows it writes. ``strict_sync`` also checks that
-    units wait for each other.
+    units wait for each other; another ``checker`` may look on instead.
 
     Raises:
         SyncError: ``strict_sync`` found a fault.
         EmulationError: The program does something that is not proven, or waits for ever.
         ModelFormatError: The bitstream is not a program.
     """
-    planner = Planner(SyncChecker(known_rows) if strict_sync else None)
+    planner = Planner(SyncChecker(known_rows) if strict_sync else checker)
     planner.known_rows = known_rows
     planner.parameters = np.asarray(executable.parameters)
     transfers = Transfers()
@@ -136,8 +139,13 @@ def _run(planner: Planner, scalar: _ScalarRuns, instructions: Sequence[Instructi
             scalar.flush()
             _issue(planner, scalar.with_registers(instruction))
         issued += 1
-        if issued > _MAX_ISSUED:
-            raise _stop(instruction, f"more than {_MAX_ISSUED} instructions", "opcode")
+        if issued > max(_MANY_ISSUED, _MANY_PASSES * len(instructions)):
+            raise EmulationError(
+                f"this program is too large for the emulator: it executed {issued - 1:,} "
+                f"instructions and has {len(instructions):,}",
+                where=instruction.where,
+                why="one of its loops may never end",
+            )
 
 
 def _stop(instruction: Instruction, what: str, name: str) -> EmulationError:
@@ -168,7 +176,7 @@ def _issue(planner: Planner, instruction: Instruction) -> None:
             why="what it computes is not proven",
         )
     planner.order += 1
-    planner.add_work(_work(instruction), instruction.where)
+    planner.add_work(work_of(instruction), instruction.where)
     task = make(instruction, planner.order)
     task.begin(planner)
     planner.issue(task)
@@ -181,7 +189,7 @@ _COUNTS = [
 ]
 
 
-def _work(instruction: Instruction) -> int:
+def work_of(instruction: Instruction) -> int:
     """The iterations of an instruction's longest nest, counted before the nest is expanded."""
     if instruction.layout.unit == "op" and instruction.layout.name != "nlu.load":
         return product([instruction[f"loop{k}"] + 1 for k in range(8)])
@@ -274,5 +282,9 @@ def _write_back(planner: Planner, *, keep_all: bool) -> None:
             if keep_all or row in planner.read_rows[tile]:
                 places.append(tile * WIDE_ROWS + row)
                 numbers.append(number)
-    if places:
-        planner.add(WriteBack(places, numbers))
+    if not places:
+        return
+    for step in planner.steps:
+        if isinstance(step, OpStep) and np.isin(step.rows, places).any():
+            step.constant = False  # the next inference reads what this one leaves there
+    planner.add(WriteBack(places, numbers))

@@ -12,6 +12,15 @@ from edgekit.chip.arithmetic.spline import Spline
 NUM_COUNTERS = 19  # sync counters of a tile
 
 
+def take(queue: deque[int], number: int) -> list[int]:
+    """Remove and return the first ``number`` entries."""
+    if number == len(queue):
+        taken = list(queue)
+        queue.clear()
+        return taken
+    return [queue.popleft() for _ in range(number)]
+
+
 @dataclass
 class Chunk:
     """A piece of a stream that wideToNarrow leaves for a streamed copy to read."""

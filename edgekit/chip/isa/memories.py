@@ -6,6 +6,7 @@ Source: tinycoral, docs/isa.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
@@ -29,6 +30,7 @@ def tile_words(
     return np.array(tiles, np.int64)[:, None], words[None, :]
 
 
-def tiles_of(mask: int) -> list[int]:
+@lru_cache(maxsize=None)  # of 2 to the power of 16 masks
+def tiles_of(mask: int) -> tuple[int, ...]:
     """Return the tiles in ``mask``, lowest first."""
-    return [tile for tile in range(NUM_TILES) if mask >> tile & 1]
+    return tuple(tile for tile in range(NUM_TILES) if mask >> tile & 1)

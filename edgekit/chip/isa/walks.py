@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from edgekit.chip.isa.decode import Instruction
-from edgekit.chip.isa.errors import EmulationError
+from edgekit.chip.isa.limits import check_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# A walk longer than any memory of the chip means that the fields are damaged.
-MAX_STEPS = 1 << 21
+_STEP_BYTES = 128  # while addresses are computed, compared and cut
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,9 @@ class Walk:
         """Return every address in order, int64.
 
         Raises:
-            EmulationError: The walk has more addresses than any memory of the chip has words.
+            EmulationError: The machine has no memory for so many.
         """
-        if self.num_steps > MAX_STEPS:
-            raise EmulationError(
-                f"a walk of {self.num_steps} steps, more than {MAX_STEPS}",
-                where=self.where,
-                why="every memory of the chip has fewer words: the program is damaged",
-            )
+        check_memory(self.num_steps, _STEP_BYTES, "steps in a walk", self.where)
         address = np.array([self.base], np.int64)
         for stride, count in zip(self.strides, self.counts):
             if count > 1:

@@ -111,22 +111,16 @@ def test_every_step_of_the_lstm_is_within_three_of_float64(
     assert right >= 11
 
 
-@pytest.mark.parametrize(
-    ("offset", "reason"),
-    [
-        (0, "more than 100000 instructions"),  # a branch to itself
-        (-55, "steps in a loop nest"),  # each pass transfers the image
-    ],
-)
+@pytest.mark.parametrize("offset", [0, -55])  # to itself; to a transfer of the image
 def test_a_loop_that_never_ends_stops(
-    offset: int, reason: str, load: Callable[..., Any], with_fields: Callable[..., Any]
+    offset: int, load: Callable[..., Any], with_fields: Callable[..., Any]
 ) -> None:
     package = with_fields(
         load(f"{_LSTM}_edgetpu.tflite"),
         lambda each: each.layout.name == "branch" and each.pc == 761,
         offset=offset,
     )
-    with pytest.raises(EmulationError, match=reason) as caught:
+    with pytest.raises(EmulationError, match="it executed") as caught:
         EdgeTpu(package)
     assert caught.value.where
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.chip.isa import EmulationError
-from edgekit.chip.isa.walks import MAX_STEPS, Walk
+from edgekit.chip.isa.limits import memory_bytes
+from edgekit.chip.isa.walks import Walk
 
 _LEVELS = st.lists(st.tuples(st.integers(-50, 50), st.integers(1, 4)), min_size=1, max_size=5)
 
@@ -26,6 +27,6 @@ def test_addresses_are_those_of_nested_loops(base: int, levels: list[tuple[int, 
     assert np.array_equal(walk.grid().reshape(-1), addresses)
 
 
-def test_a_walk_longer_than_any_memory_stops() -> None:
-    with pytest.raises(EmulationError, match="a walk of"):
-        Walk(0, (1, 1), (MAX_STEPS, 2)).addresses()
+def test_a_walk_that_needs_more_than_the_memory_stops() -> None:
+    with pytest.raises(EmulationError, match="steps in a walk"):
+        Walk(0, (1, 1), (memory_bytes(), 2)).addresses()

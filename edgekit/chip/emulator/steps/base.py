@@ -15,7 +15,7 @@ from edgekit.chip.emulator.plan import Step
 from edgekit.chip.emulator.state import State
 from edgekit.chip.emulator.steps.gather import Gather, Output
 from edgekit.chip.emulator.steps.shape import shape_of
-from edgekit.chip.isa.memories import NUM_TILES, WIDE_ROWS
+from edgekit.chip.isa.access import WORDS
 from edgekit.chip.isa.walks import as_float
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BATCH_VALUES = 1 << 21  # activations converted at a time
 _ROW_LANES = 4
+_MANY_CHANGES = 4  # of rows that are no constants: their weights are not kept any more
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Weights:
     rows: NDArray[np.int64]
     index: NDArray[np.int64]  # one for each step, into ``rows``
     headers: NDArray[np.int64]  # (groups, rows of a set)
+    constant: bool  # whether rows and headers are the same in every inference
 
     @property
     def key(self) -> bytes:
@@ -61,12 +63,17 @@ class OpStep(Step):
         self.shape = shape_of(nest, used)
         self.used = used[self.shape.order[:, 0]]  # (weight sets, reduction)
         order = self.shape.order[:1] if self.shape.shares_input else self.shape.order
+        # Four channels with weights of their own: the weight sets are innermost, in long runs.
+        self.sets_inside = nest.access is WORDS and nest.channels == _ROW_LANES and len(order) > 1
+        emissions = self.shape.emissions
+        if self.sets_inside:
+            order, emissions = order.transpose(2, 1, 0), emissions.T
         if nest.access.activation_bytes:
             gather.prepare(nest, order)
-        output.prepare(nest, self.shape.emissions)
+        output.prepare(nest, emissions)
         # Only its shape is needed from here on: a large model has ten million steps.
         no_memory = np.broadcast_to(np.int64(0), self.shape.order.shape)
-        emissions = nest.shared(self.shape.emissions)
+        emissions = nest.shared(emissions)
         self.shape = replace(self.shape, order=no_memory, emissions=emissions)
         self.access = nest.access
         self.requantization = Requantization(
@@ -78,12 +85,10 @@ class OpStep(Step):
             bool(nest.instruction["odd"]),
         )
         self.multiplier = as_float(nest.instruction["mult"])
-        self.constant = bool(
-            (self.rows < NUM_TILES * WIDE_ROWS).all()
-            and (self.headers < NUM_TILES * WIDE_ROWS).all()
-        )
+        self.constant = weights.constant
         # Rows, headers and the prepared weights, in one object because threads share a plan.
         self._kept: tuple[NDArray[np.uint8], NDArray[np.uint8], Any] | None = None
+        self._changes = 0
         values = max(
             1, order.size * max(self.gather.size, 1), self.shape.emissions.size * self.channels
         )
@@ -126,6 +131,7 @@ class OpStep(Step):
         rows, headers = state.rows[self.rows], state.rows[self.headers]
         if kept is None or not (np.array_equal(kept[0], rows) and np.array_equal(kept[1], headers)):
             kept = rows, headers, self.prepare(rows, headers)
-            if self.constant or self.channels > _ROW_LANES:  # else activations: others next time
+            self._changes += 1
+            if self.constant or self._changes < _MANY_CHANGES:  # else they are activations
                 self._kept = kept
         return kept[2]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROW_CHANNELS, _ROW_LANES = 64, 4
+_RUN = 1024  # values that numpy computes at a time, about
 _MAX_SPLITS = 4  # at most; float32 products are then summed in float64
 
 
@@ -60,6 +61,8 @@ class MacStep(OpStep):
         if kind == "diagonal":
             exact = whole < EXACT_FLOAT32
             matrices = (self._diagonal(weights).astype(np.float32 if exact else np.float64),)
+            if self.sets_inside:
+                matrices, bias, multiplier = self._long_runs(matrices[0], bias, multiplier)
         else:
             starts = [0, *ends[:-1]]
             stacked = weights
@@ -161,12 +164,18 @@ class MacStep(OpStep):
             return self._repeated(inputs, len(tiles))
         total = self.sums(inputs.view(self.access.activations), prepared, len(tiles))
         multiplier = prepared.multiplier
-        if isinstance(multiplier, np.ndarray):
+        if isinstance(multiplier, np.ndarray) and not self.sets_inside:
             multiplier = multiplier[:, None, :]
         return self.requantization.apply(total, multiplier)
 
     def sums(self, inputs: NDArray[Any], prepared: Prepared, num_tiles: int) -> NDArray[np.float32]:
-        """The accumulators with bias, as float32: (tiles, sets, positions, channels)."""
+        """The accumulators with bias, as float32: (tiles, sets, positions, channels).
+
+        If the sets are inside: (tiles, positions, sets, channels), the last three in long runs if
+        the weights are diagonal.
+        """
+        if self.sets_inside:
+            return self._sums_inside(inputs, prepared, num_tiles)
         shape = (num_tiles, -1, self.shape.order.shape[1], self.shape.order.shape[2])
         sets = len(self.used)
         if prepared.kind == "diagonal":
@@ -177,14 +186,46 @@ class MacStep(OpStep):
             if self.shape.shares_input:
                 split = total.reshape(num_tiles, -1, sets, self.channels)
                 total = np.ascontiguousarray(split.transpose(0, 2, 1, 3))
-        bias = prepared.bias[:, None, :]
-        if prepared.exact32 and total.dtype == np.float32:
-            total += bias.astype(np.float32)
-            return total
-        return (total.astype(np.float64) + bias).astype(np.float32)
+        return _with_bias(total, prepared.bias[:, None, :], exact=prepared.exact32)
+
+    def _sums_inside(
+        self, inputs: NDArray[Any], prepared: Prepared, num_tiles: int
+    ) -> NDArray[np.float32]:
+        sets, positions, taps = self.shape.order.shape
+        if prepared.kind == "diagonal":
+            (weights,) = prepared.matrices
+            values = inputs.reshape(num_tiles, taps, -1, weights.shape[1])
+            total = np.multiply(values[:, 0], weights[0], dtype=weights.dtype)
+            part = np.empty_like(total)
+            for tap in range(1, taps):
+                total += np.multiply(values[:, tap], weights[tap], out=part)
+            return _with_bias(total, prepared.bias, exact=prepared.exact32)
+        values = inputs.reshape(num_tiles, taps, positions, sets, _ROW_LANES)
+        values = values.transpose(0, 3, 2, 1, 4).reshape(num_tiles, sets, positions, -1)
+        total = self._sum_product(values, prepared).transpose(0, 2, 1, 3)
+        return _with_bias(np.ascontiguousarray(total), prepared.bias, exact=prepared.exact32)
+
+    def _long_runs(
+        self,
+        weights: NDArray[Any],
+        bias: NDArray[np.float64],
+        multiplier: NDArray[np.float32] | np.float32,
+    ) -> tuple[tuple[NDArray[Any]], NDArray[np.float64], NDArray[np.float32] | np.float32]:
+        """Return rows of weights, biases and multipliers for several positions at once.
+
+        numpy is slow where the innermost axis is short, so that as many positions as divide theirs
+        form one run with the channels of all sets.
+        """
+        taps, sets, _ = weights.shape
+        positions, width = self.shape.order.shape[1], sets * _ROW_LANES
+        times = max(each for each in range(1, max(_RUN // width, 1) + 1) if positions % each == 0)
+        runs = np.tile(weights.reshape(taps, width), times)
+        if isinstance(multiplier, np.ndarray):
+            multiplier = np.tile(multiplier.reshape(-1), times)
+        return (runs,), np.tile(bias.reshape(-1), times), multiplier
 
     def _repeated(self, inputs: NDArray[np.uint8], num_tiles: int) -> NDArray[np.uint8]:
-        if not self.shape.shares_input:
+        if self.sets_inside or not self.shape.shares_input:
             return inputs
         values = inputs.reshape(num_tiles, 1, -1)
         return np.ascontiguousarray(
@@ -217,6 +258,16 @@ class MacStep(OpStep):
             total = part if total is None else total.astype(np.float64) + part
             start = end
         return total if total is not None else np.zeros(0)
+
+
+def _with_bias(
+    total: NDArray[Any], bias: NDArray[np.float64], *, exact: bool
+) -> NDArray[np.float32]:
+    """Return sums with biases, rounded once; ``exact``: float32 holds them."""
+    if exact and total.dtype == np.float32:
+        total += bias.astype(np.float32)
+        return total
+    return np.asarray((total.astype(np.float64) + bias).astype(np.float32))
 
 
 class SumsStep(MacStep):

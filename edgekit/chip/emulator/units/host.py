@@ -171,6 +171,8 @@ class Infeed(Task):
         number = self.number // _LOOP_ROW
         first = planner.new_rows(number)
         planner.add(FromLoop(first, tuple(packets), self.number))
+        if (planner.constant_bytes[packets] == ROW_BYTES).all():
+            planner.mark_constant(first, first + number, _LOOP_ROW)
         return first, number
 
     def _from_input(self, planner: Planner) -> tuple[int, int]:
@@ -233,6 +235,7 @@ class Infeed(Task):
         number = -(-self.number // row_bytes)
         first = planner.new_rows(number)
         planner.add(FromParameters(first, data, row_bytes))
+        planner.mark_constant(first, first + number, row_bytes)
         return first, number
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from edgekit.chip.arithmetic.spline import APPLY, Spline
 from edgekit.chip.emulator.nest import Nest
 from edgekit.chip.emulator.plan import Planner, Task
-from edgekit.chip.emulator.queues import Chunk
+from edgekit.chip.emulator.queues import Chunk, take
 from edgekit.chip.emulator.steps.base import Weights
 from edgekit.chip.emulator.steps.gather import Gather, Output
 from edgekit.chip.emulator.steps.mac import SumsStep
@@ -138,12 +138,15 @@ class Op(Task):
         several = (self.nest.has_scaling or self.nest.fills > 1) and self.nest.is_above_base
         if self.nest.stream_row >= 0 or (several and len(queue) >= number):
             # An op without its own count of rows uses the stream that arrived at its address.
-            rows = np.array([queue.popleft() for _ in range(number)])
+            rows = np.array(take(queue, number))
             index = self.nest.streamed
         else:
             used, index = np.unique(self.nest.resident, return_inverse=True)
             rows = np.array([planner.row_at(tile, row, where) for row in used.tolist()])
-        return Weights(rows, index.reshape(-1), self._headers(planner, tile))
+        headers = self._headers(planner, tile)
+        known = [planner.constant_bytes[each] for each in (rows, headers)]
+        constant = all((each >= 4 * self.nest.channels).all() for each in known)
+        return Weights(rows, index.reshape(-1), headers, constant)
 
     def _headers(self, planner: Planner, tile: int) -> NDArray[np.int64]:
         """Return row numbers of the header sets: (sets, rows of one); without scaling, no sets."""

@@ -7,8 +7,10 @@ A packet is a row number here, so sending does not copy data.
 from __future__ import annotations
 
 from collections import deque
+from itertools import compress
 
 from edgekit.chip.emulator.plan import Planner, Task, check_aligned
+from edgekit.chip.emulator.queues import take
 from edgekit.chip.isa.decode import Instruction
 from edgekit.chip.isa.memories import NUM_TILES, ROW_UNITS
 from edgekit.chip.isa.walks import Walk, coarse_walk, product
@@ -130,24 +132,34 @@ class RingReceive(Task):
         """Store the row numbers in wide memory and in the streams."""
         where = f"{self.instruction.where}, field addr"
         header = self.instruction["header_addr"]
-        ring = self.instruction["header_last"] - header + 1
-        wrap = self.streams and ring > 0
+        places, sets, is_data = self._places()
         for tile in tiles:
             queues = planner.tiles[tile]
             inbox = queues.inbox[self.inbox]
-            num_headers = 0
-            for start in range(0, len(self.rows), self.per_header):
-                if self.header_rows:
-                    numbers = [inbox.popleft() for _ in range(self.header_rows)]
-                    places = range(num_headers, num_headers + self.header_rows)
-                    rows = [header + (place % ring if wrap else place) for place in places]
-                    planner.put_rows(tile, rows, numbers, where)
-                    num_headers += self.header_rows
-                    queues.headers.setdefault(header, deque()).append(tuple(numbers))
-                rows = self.rows[start : start + self.per_header]
-                numbers = [inbox.popleft() for _ in rows]
-                planner.put_rows(tile, rows, numbers, where)
-                queues.arrived(rows)
-                if self.queued:
-                    queues.queue(self.base).extend(numbers)
+            numbers = take(inbox, len(places))
+            planner.put_rows(tile, places, numbers, where)
+            queues.arrived(self.rows)
+            for first in sets:
+                one = tuple(numbers[first : first + self.header_rows])
+                queues.headers.setdefault(header, deque()).append(one)
+            if self.queued:
+                queues.queue(self.base).extend(compress(numbers, is_data) if sets else numbers)
             self.waiting &= ~(1 << tile)
+
+    def _places(self) -> tuple[list[int], list[int], list[bool]]:
+        """Return the wide row of each packet, the first packet of each set of headers, the rest."""
+        if not self.header_rows:
+            return self.rows, [], []
+        header = self.instruction["header_addr"]
+        ring = self.instruction["header_last"] - header + 1
+        wrap = self.streams and ring > 0
+        places: list[int] = []
+        sets, is_data = [], []
+        for number, start in enumerate(range(0, len(self.rows), self.per_header)):
+            sets.append(len(places))
+            of_set = range(number * self.header_rows, (number + 1) * self.header_rows)
+            places += [header + (place % ring if wrap else place) for place in of_set]
+            group = self.rows[start : start + self.per_header]
+            places += group
+            is_data += [False] * self.header_rows + [True] * len(group)
+        return places, sets, is_data

@@ -15,7 +15,7 @@ from edgekit.chip.emulator.state import ScalarState, State
 from edgekit.chip.emulator.units.scalar_bundle import Action, Core, bundle, stop, touches_data
 from edgekit.chip.isa.decode import Instruction
 
-MAX_BUNDLES = 1 << 21  # limit of one run; a softmax over 1,001 classes executes 57 thousand
+MAX_BUNDLES = 1 << 24  # limit of one run; a softmax over 1,001 classes executes 57 thousand
 _IF_PREDICATE = 17  # the condition of a branch that is taken if predicate 0 is set
 
 

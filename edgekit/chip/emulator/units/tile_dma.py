@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit.chip.emulator.plan import Planner, Step, Task, check_aligned
-from edgekit.chip.emulator.queues import Chunk, Scaling
+from edgekit.chip.emulator.queues import Chunk, Scaling, take
 from edgekit.chip.emulator.state import State
 from edgekit.chip.emulator.units.ring import short_walk
 from edgekit.chip.isa.decode import Instruction
@@ -282,7 +282,7 @@ class WideToNarrow(Task):
             queues = planner.tiles[tile]
             if self.streams:
                 queue = queues.queue(self.base)
-                numbers.append([queue.popleft() for _ in range(self.num_rows)])
+                numbers.append(take(queue, self.num_rows))
             else:
                 numbers.append([planner.row_at(tile, row, where) for row in self.rows])
         rows = np.array(numbers, np.int64)
