@@ -11,6 +11,13 @@ from edgekit.evaluate.metrics import NO_SHARES, difference_text, metric_text
 
 _Document = Mapping[str, Any]
 NOT_GOOD = ("doubtful", "bad")
+# Verdicts of `evaluate --against`: samples that calibrated the model do not show its accuracy.
+_AGAINST_FLOAT = {
+    "good": "answers like float",
+    "doubtful": "answers perhaps worse than float",
+    "bad": "answers much worse than float",
+    "unknown": "not judged against float",
+}
 # Ends of file names; the first that fits counts.
 _FILES = {
     "_float.tflite": "the network in float, to compare with",
@@ -90,7 +97,7 @@ def _convert(result: _Document) -> str:
             words[-1] += f" (was {was['num_mapped']} of {was['num_operators']})"
     agreement = result.get("agreement")
     if agreement is not None:
-        words.append(f"{agreement['verdict']} on {result['num_judged']} samples")
+        words.append(f"accuracy {agreement['verdict']} on {result['num_judged']} samples")
     return ", ".join(words)
 
 
@@ -135,7 +142,7 @@ def _evaluate(result: _Document) -> str:
         words.append(f"same answer on {comparison['agreement']:.2%}")
     quality = comparison.get("quality") or {}
     if quality.get("verdict"):
-        words.append(quality["verdict"])
+        words.append(_AGAINST_FLOAT[quality["verdict"]])
     return ", ".join(words)
 
 

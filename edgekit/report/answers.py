@@ -18,6 +18,7 @@ from edgekit.report.words import (
     plural,
     share,
 )
+from edgekit.runtime.quality import NOT_SHOWN
 
 # Ignore differences up to this: one point of a share, a fiftieth of an error.
 _NO_DIFFERENCE = 0.01
@@ -35,12 +36,15 @@ def main_metric(evaluation: Node) -> str:
 def quality_of(evaluation: Node, conversion: Node) -> Node:
     """Return the agreement with the float model, output by output; empty if not measured.
 
-    The evaluation's agreement, on samples that the user chose, comes before the conversion's.
+    The evaluation's agreement, on samples that the user chose, comes before the conversion's. On
+    the data of the conversion it shows no more than that.
     """
-    for node in (evaluation.at("against", "quality"), conversion.at("agreement")):
-        if node.text("verdict") in VERDICTS:
-            return node
-    return Node()
+    ours, first = evaluation.at("against", "quality"), conversion.at("agreement")
+    is_same = evaluation.text("data", "source") == conversion.text("data", "source")
+    is_new = not (is_same and first.text("verdict") == NOT_SHOWN and ours.text("verdict") == "good")
+    if is_new and ours.text("verdict") in VERDICTS:
+        return ours
+    return first if first.text("verdict") in VERDICTS else Node()
 
 
 def answers_level(evaluation: Node, quality: Node) -> str:

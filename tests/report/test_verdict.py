@@ -139,6 +139,28 @@ def test_a_conversion_on_samples_of_unknown_kind_measures_no_accuracy(tmp_path: 
     assert verdict.numbers[1].evidence == "not measured"
 
 
+def test_an_evaluation_on_the_calibration_data_shows_no_more_than_the_conversion(
+    tmp_path: Path,
+) -> None:
+    good = _evaluate(0, (0, 0), "good")["against"]["quality"]
+    conversion = {**_conversion({**good, "verdict": "not shown"}), "data": {"source": "photos"}}
+    for source, is_shown in (("photos", False), ("others", True)):
+        folder = tmp_path / source
+        folder.mkdir()
+        evaluation = {
+            "schema": "edgekit.evaluate/1",
+            "model": "m.tflite",
+            "sha256": _SHA,
+            "num_samples": 100,
+            "metrics": {},
+            "data": {"source": source},
+            "against": {"model": "float.tflite", "quality": good},
+        }
+        verdict = _verdict(folder, _check(10, 1.0), conversion, evaluation)
+        assert ("close to those of the float model" in verdict.text) == is_shown
+        assert ("Its accuracy is not measured." in verdict.text) != is_shown
+
+
 @pytest.mark.parametrize(("snr_db", "level"), [(20.0, "good"), (10.0, "partly"), (6.0, "bad")])
 def test_an_error_that_debug_measured_is_in_the_headline(
     snr_db: float, level: str, tmp_path: Path
