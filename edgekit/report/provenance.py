@@ -82,7 +82,8 @@ def _convert(node: Node) -> Command:
     if data is None:
         return Command("", _DATA_IN_PYTHON.format("convert"))
     words = ["convert", source, *data, "--mode", node.text("mode"), *_options_of(node)]
-    samples = _option("--num-samples", num_samples or None)
+    has_recipe = bool(node.text("asked", "--recipe"))  # which states the number
+    samples = [] if has_recipe else _option("--num-samples", num_samples or None)
     return _command([*words, *samples, "-o", node.text("output")], files=[source, *_paths(data)])
 
 
@@ -95,6 +96,16 @@ def _evaluate(node: Node) -> Command:
     words = ["evaluate", model, *data, *(["--against", other] if other else [])]
     files = [model, *([other] if other else []), *_paths(data)]
     return _command([*words, *_runtime(node), *_options_of(node)], files=files)
+
+
+def _tune(node: Node) -> Command:
+    source = node.text("source")
+    data = [node.text(name, "source") for name in ("calibration", "evaluation")]
+    if not _is_named(source) or any(each in _UNNAMED for each in data):
+        return Command("", "edgekit tune: the network or the data were passed in Python")
+    words = ["tune", source, "--data", data[0], "--eval", data[1], *_options_of(node)]
+    output = node.text("output") or "OUT.tflite"
+    return _command([*words, "-o", output], files=[source, *data])
 
 
 def _benchmark(node: Node) -> Command:
@@ -133,6 +144,7 @@ def _inspect(node: Node) -> Command:
 _MAKERS = {
     "demo": _demo,
     "convert": _convert,
+    "tune": _tune,
     "check": _check,
     "compile": _compile,
     "estimate": _estimate,

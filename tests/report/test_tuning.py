@@ -11,6 +11,7 @@ import pytest
 from edgekit.report.charts import Point
 from edgekit.report.evidence import gather
 from edgekit.report.page import report
+from edgekit.report.provenance import commands
 from edgekit.report.tuning import tunings
 from tests.report.conftest import write_json
 from tests.report.test_page import read
@@ -44,6 +45,9 @@ def document() -> dict[str, Any]:
     return {
         "schema": "edgekit.tune/1",
         "source": "network.keras",
+        "calibration": {"source": "cal"},
+        "evaluation": {"source": "eval"},
+        "asked": {"--max-drop": "1.0"},
         "recipe_file": "out.recipe.toml",
         "outcome": "met",
         "max_drop": 1.0,
@@ -64,6 +68,13 @@ def test_the_report_shows_every_trial_and_a_chart(
     for text in ("network.keras: within the budget", "mse <b>", "no model: no GELU", "2 (best)"):
         assert text in page.text["page"]
     assert "top-1, %" in page.text["svg"]
+
+
+def test_the_command_of_a_search_is_complete(tmp_path: Path, document: dict[str, Any]) -> None:
+    write_json(tmp_path / "tune.json", document)
+    (command,) = commands(gather(tmp_path))
+    start = "edgekit tune network.keras --data cal --eval eval --max-drop 1.0 -o OUT.tflite"
+    assert command.line.startswith(start)
 
 
 def test_a_report_without_a_search_has_no_such_section(run_folder: Path) -> None:

@@ -65,6 +65,7 @@ class ConvertOptions:
     clip_logits: bool = False
     ranges: str = MIN_MAX
     recipe: Recipe | None = None
+    recipe_name: str = ""  # its file, for the result
     quantizer: str = AUTO
 
     def __post_init__(self) -> None:
@@ -141,7 +142,11 @@ class ConvertOptions:
         found = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
         replaced = found.replace_activations or None
         return replace(
-            self, recipe=found, num_samples=found.num_samples, replace_activations=replaced
+            self,
+            recipe=found,
+            recipe_name="RECIPE.toml" if isinstance(recipe, Recipe) else str(recipe),
+            num_samples=found.num_samples,
+            replace_activations=replaced,
         )
 
     def _of_recipes(self) -> Iterator[tuple[str, bool]]:
@@ -244,7 +249,7 @@ class ConvertOptions:
             converter_python=self.converter_python,
             trust_source=self.trust_source,
             replace_activations=None if self.recipe else self.replace_activations,
-            recipe=str(self.recipe) if self.recipe else None,
+            recipe=self.recipe_name or None,
             labels=self.labels,
             plain=self.plain,
             clip_logits=self.clip_logits,

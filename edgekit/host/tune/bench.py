@@ -138,11 +138,6 @@ class Trials:
         self.measure = self._common_measure()
         self.done: list[Trial] = []
 
-    @property
-    def num_known(self) -> int:
-        """The number of trials in the journal that this run has not reached yet."""
-        return len(self._known)
-
     def run(self, recipe: Recipe, step: str) -> Trial:
         """Return the trial of ``recipe``, from the journal or newly made."""
         earlier = next((each for each in self.done if each.recipe == recipe), None)
