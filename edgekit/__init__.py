@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from edgekit.host.tune.tuning import tune
     from edgekit.inspect.inspect import inspect
     from edgekit.opencompiler.estimate import estimate
+    from edgekit.opencompiler.plan import plan
     from edgekit.report.page import report
     from edgekit.runtime import Runner
 
@@ -65,6 +66,7 @@ __all__ = [
     "fix",
     "inspect",
     "open_dataset",
+    "plan",
     "read_model",
     "report",
     "run",
@@ -97,6 +99,7 @@ _PUBLIC = {
     "fix": "edgekit.fix",
     "inspect": "edgekit.inspect",
     "open_dataset": "edgekit.data",
+    "plan": "edgekit.opencompiler.plan",
     "read_model": "edgekit.formats.tflite",
     "report": "edgekit.report.page",
     "run": "edgekit.evaluate",

@@ -58,6 +58,7 @@ COMMANDS = (
     "explain",
     "inspect",
     "estimate",
+    "plan",
     "disasm",
     "emulate",
     "confirm",

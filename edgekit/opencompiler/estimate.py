@@ -24,9 +24,8 @@ from edgekit.edgetpu.estimate import (
 from edgekit.edgetpu.limits import CPU, TPU
 from edgekit.edgetpu.support import judge_operators
 from edgekit.edgetpu.work import operator_cycles
-from edgekit.files import PathLike
 from edgekit.formats.darwinn import read_packages
-from edgekit.formats.model_file import PROGRAM, read_model_file
+from edgekit.formats.model_file import PROGRAM, ModelSource, read_model_file
 from edgekit.formats.tflite import Model
 from edgekit.opencompiler.errors import NotCompiledError
 from edgekit.opencompiler.translate import translate
@@ -39,7 +38,7 @@ FROM_PROGRAM, FROM_FORMULAS = "program", "formulas"
 _LARGE_SHARE = 0.1
 
 
-def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
+def estimate(model: ModelSource, *, device: str = "usb3") -> Estimate:
     """Estimate the latency of a compiled or an int8 model on a device.
 
     Args:
@@ -54,8 +53,8 @@ def estimate(model: PathLike, *, device: str = "usb3") -> Estimate:
         UsageError: The device is none of these.
     """
     calibration = read_calibration(device)
-    where = str(model)
     file = read_model_file(model, PROGRAM)
+    where = file.path
     parsed = file.model
     packages = read_packages(parsed, where)
     if packages:

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from edgekit.edgetpu.estimate import estimated_ms
 from edgekit.errors import UsageError
 from edgekit.formats.tflite import Model
 from edgekit.rewrite.segments import segment_models
 
 _HALVINGS = 12  # of the time that the slowest segment may take
+_MOVES = (8, 4, 2, 1)  # operators by which a cut is moved
 
 
 def cut_evenly(model: Model, num_segments: int, where: str = "") -> tuple[Model, ...]:
@@ -38,9 +41,35 @@ def cut_evenly(model: Model, num_segments: int, where: str = "") -> tuple[Model,
             low = middle
         else:
             best, high = ends, middle
-    ends = best or [number * (k + 1) // num_segments for k in range(num_segments)]
-    starts = [0, *ends[:-1]]
-    return segment_models(model, [range(a, b) for a, b in zip(starts, ends)])
+    starts = [even_by_parameters(model, num_segments), *([best] if best else [])]
+    ends = min((cutter.improved(each) for each in starts), key=cutter.slowest_ms)
+    return segments_at(model, ends)
+
+
+def segments_at(model: Model, ends: Sequence[int]) -> tuple[Model, ...]:
+    """Return the segments that end before the operators ``ends``; the last is their number."""
+    return segment_models(model, [range(a, b) for a, b in zip([0, *ends[:-1]], ends)])
+
+
+def even_by_parameters(model: Model, num_segments: int) -> list[int]:
+    """Return the ends of segments whose constants have about equal numbers of bytes.
+
+    This is how edgetpu_compiler's ``--num_segments`` cuts, without a look at the time.
+    """
+    graph = model.main
+    sizes = [
+        sum(model.buffers[graph.tensors[i].buffer].size for i in op.inputs if i >= 0)
+        for op in graph.operators
+    ]
+    total, done = sum(sizes), 0
+    ends: list[int] = []
+    for index, size in enumerate(sizes):
+        done += size
+        missing = num_segments - 1 - len(ends)
+        is_due = done * num_segments >= total * (len(ends) + 1)
+        if missing and (is_due or len(sizes) - index - 1 <= missing):
+            ends.append(index + 1)
+    return [*ends, len(sizes)]
 
 
 class _Cutter:
@@ -59,6 +88,30 @@ class _Cutter:
             models = segment_models(self._model, parts)
             self._known[first, end] = estimated_ms(models[parts.index(range(first, end))]) or 0.0
         return self._known[first, end]
+
+    def slowest_ms(self, ends: Sequence[int]) -> float:
+        """The time of the slowest segment."""
+        return max(self.time_ms(a, b) for a, b in zip([0, *ends[:-1]], ends))
+
+    def improved(self, ends: Sequence[int]) -> list[int]:
+        """Return ``ends`` after moves, by fewer and fewer operators, that make it faster.
+
+        A cut is dear where much data crosses it, so times do not only depend on the length.
+        """
+        best, time_ms = list(ends), self.slowest_ms(ends)
+        for step in _MOVES:
+            is_better = True
+            while is_better:
+                is_better = False
+                for place in range(len(best) - 1):
+                    for move in (-step, step):
+                        moved = [*best[:place], best[place] + move, *best[place + 1 :]]
+                        if any(a >= b for a, b in zip([0, *moved[:-1]], moved)):
+                            continue
+                        slowest = self.slowest_ms(moved)
+                        if slowest < time_ms:
+                            best, time_ms, is_better = moved, slowest, True
+        return best
 
     def ends(self, limit_ms: float, num_segments: int) -> list[int] | None:
         """The end of each segment if none may take longer than ``limit_ms``; None if too many."""
