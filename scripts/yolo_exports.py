@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime  # type: ignore[import-not-found] # not in edgekit's environment, as those below
+import onnxruntime  # not in edgekit's environment, as those below
 import torch  # type: ignore[import-not-found]
 from numpy.typing import NDArray
 from ultralytics import YOLO  # type: ignore[import-not-found]

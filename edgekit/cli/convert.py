@@ -38,7 +38,7 @@ SourceArgument = Annotated[
     typer.Argument(
         metavar="SOURCE",
         autocompletion=completion.sources,
-        help="A .keras, .h5, frozen .pb or float .tflite file, or a SavedModel's folder.",
+        help="A .keras, .h5, frozen .pb, .onnx or float .tflite file, or a SavedModel's folder.",
     ),
 ]
 OutputOption = Annotated[
@@ -86,7 +86,8 @@ ModeOption = Annotated[
 ConverterOption = Annotated[
     Optional[Path],
     typer.Option(
-        metavar="PATH", help="The Python of another environment, whose TensorFlow converts."
+        metavar="PATH",
+        help="The Python of another environment, whose TensorFlow (or onnx2tf) converts.",
     ),
 ]
 TrustOption = Annotated[
@@ -252,6 +253,12 @@ def render(result: ConvertResult) -> Iterator[str]:
         yield "enforced   integer-only, static shapes, readable by edgetpu_compiler 16"
     else:
         yield f"enforced   nothing: --mode {result.mode} is not for the Edge TPU"
+    same = result.source_agreement
+    if same is not None:
+        yield (
+            f"same       the float model as the source in its own runtime, on {same.num_samples} "
+            f"samples: at most {same.relative:.1e} of the largest value apart"
+        )
     for kind, ends in (("input", result.inputs), ("output", result.outputs)):
         for end in ends:
             yield f"{kind:10} {_describe(end)}"

@@ -5,48 +5,27 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.edgetpu.advice import advice_for, advice_for_failure
-from edgekit.errors import (
-    EdgeKitError,
-    ExternalToolError,
-    MissingExtraError,
-    ModelFormatError,
-    UnsafeModelError,
-    UnsupportedModelError,
-    UsageError,
-)
-from edgekit.process import Conversation, Finished, python_environment
-from edgekit.wire import Message, Wire, as_array
+from edgekit.edgetpu.advice import advice_for
+from edgekit.errors import EdgeKitError, UnsupportedModelError
+from edgekit.host.convert.worker_process import WorkerProcess, worker_command, worker_environment
+from edgekit.process import Conversation
+from edgekit.wire import Message, as_array
 
 Batches = Callable[[], Iterator[list[Any]]]
 
-_WORKER = Path(__file__).resolve().parents[1] / "worker"
-_ERRORS: dict[str, type[EdgeKitError]] = {
-    "model.format": ModelFormatError,
-    "model.unsafe": UnsafeModelError,
-    "model.unsupported": UnsupportedModelError,
-    "tool.missing": MissingExtraError,
-    "usage": UsageError,
-}
 # Layers at which the converter is known to crash or to stop, the most frequent first.
 _SUSPECTS = re.compile(r"LSTM|GRU|RNN|Attention|Embedding|Conv3D|Normalization|Hash|Lookup")
-_EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b.*")
 _NO_OPERATOR = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
-_TAIL_LINES = 6
-_LOADING = "loading the model"  # the step's name, as `edgekit.host.worker.session` sends it
-_FAULTS = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV")
 
 
 @dataclass
@@ -146,38 +125,30 @@ def kept_converters() -> Iterator[None]:
         converters.close()
 
 
-class ConverterChild:
-    """A conversion in another process; a context manager.
+class ConverterChild(WorkerProcess):
+    """A conversion with TensorFlow in another process; a context manager.
 
     The process ends with the block, unless `kept_converters` keeps it for the next conversion.
     """
 
     def __init__(self, python: str | None, timeout_s: float | None, where: str) -> None:
-        self._where = where
-        program, env = python or sys.executable, _environment(python)
+        program = python or sys.executable
         self._converters = _active.get()
         self._program = program
         kept = self._converters.take(program) if self._converters is not None else None
         if kept is not None:
             kept.set_timeout(timeout_s)
-        self._conversation = kept or Conversation(
-            [program, "-u", str(_WORKER)], timeout_s=timeout_s, env=env
+        super().__init__(
+            kept
+            or Conversation(
+                worker_command(python), timeout_s=timeout_s, env=worker_environment(python)
+            ),
+            where,
         )
-        self._wire = Wire(self._conversation.stdout, self._conversation.stdin)
-        self._step = "starting Python"
-        self._is_idle = True  # between two requests
         self._layers: list[tuple[str, str]] = []
-        self.versions: dict[str, str] = {}  # of the packages that convert
-        self.ended_by_itself = False  # it ended by itself, without a readable reason
-        self.peak_rss_bytes = 0  # of the child so far
         self._has_network = False  # the child has the network of `to_float`
         # Of `compare`.
         self.statistics: tuple[LayerStatistics, ...] = ()
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._conversation.pid
 
     def __enter__(self) -> ConverterChild:
         return self
@@ -191,7 +162,7 @@ class ConverterChild:
         if self._converters is not None and self._is_idle and self._conversation.is_running:
             self._converters.keep(self._program, self._conversation)
         else:
-            self._conversation.__exit__(kind, error, trace)
+            super().__exit__(kind, error, trace)
 
     def load(self, job: dict[str, Any]) -> Loaded:
         """Begin ``to_float``: let the child load a TensorFlow model.
@@ -286,107 +257,17 @@ class ConverterChild:
                 self._send("sample", *arrays)
             self._send("end")
 
-    def _content(self, message: Message) -> bytes:
-        self._is_idle = True
-        self.peak_rss_bytes = int(message.fields["peak_rss_bytes"])
-        return message.arrays[0].tobytes()
-
-    def _send(self, kind: str, *arrays: Any, **fields: Any) -> None:  # noqa: ANN401
-        self._is_idle = False
-        try:
-            self._wire.send(kind, *arrays, **fields)
-        except BrokenPipeError:
-            self._receive()  # raises the child's reason, if it sent one
-
-    def _receive(self, *wanted: str) -> Message:
-        while True:
-            try:
-                message = self._wire.receive()
-            except ValueError:  # half a message: the child's process ended while it was sending
-                message = None
-            if message is None:
-                raise self._death(self._conversation.finish())
-            if message.kind == "refused":
-                self._is_idle = True
-                fields = message.fields
-                raise _ERRORS[fields.pop("code")](fields.pop("what"), **fields)
-            if message.kind == "step":
-                self._step = str(message.fields["name"])
-            elif message.kind == "hello":
-                self.versions = dict(message.fields)
-            elif message.kind in wanted:
-                return message
-
-    def _death(self, finished: Finished) -> EdgeKitError:
-        if finished.timed_out:
-            return ExternalToolError(
-                f"the conversion took longer than {finished.time_s:.0f} s, while {self._step}",
-                where=self._where,
-                fix="raise --timeout-sec, or give fewer samples (--num-samples)",
-            )
-        self.ended_by_itself = True
-        if finished.signal_name:
-            return self._crash(finished)
-        return self._exception(finished)
-
-    def _crash(self, finished: Finished) -> EdgeKitError:
+    def _likely_cause(self) -> str:
         suspects = [f"{name} ({kind})" for name, kind in self._layers if _SUSPECTS.search(kind)]
-        likely = f"; the likely cause is the layer {', '.join(suspects[:3])}" if suspects else ""
-        fix = "convert the network in two halves to find the layer, replace it, or try another "
-        fix += "TensorFlow: --converter-python PATH"
-        if finished.signal_name == "SIGKILL":
-            fix = (
-                "it may have run out of memory: free some, or give smaller inputs or fewer samples"
-            )
-        kind: type[EdgeKitError] = ExternalToolError
-        if self._step == _LOADING and finished.signal_name in _FAULTS:
-            kind = ModelFormatError  # nothing was computed yet, so the file is the cause
-            fix = "the file may be damaged: copy it again, or save the model again"
-        return kind(
-            f"TensorFlow was killed by {finished.signal_name} while {self._step}{likely}",
-            where=self._where,
-            why=" | ".join(_tail(finished.stderr)),
-            fix=fix,
-        )
+        return f"; the likely cause is the layer {', '.join(suspects[:3])}" if suspects else ""
 
-    def _exception(self, finished: Finished) -> EdgeKitError:
-        lines = finished.stderr.splitlines()
-        last = next((line for line in reversed(lines) if _EXCEPTION.match(line)), "")
-        why = last[:600] or " | ".join(_tail(finished.stderr))
-        if not self.versions:
-            return ExternalToolError(
-                f"the converter's Python failed while {self._step}",
-                where=self._conversation.args[0],
-                why=why or f"exit status {finished.returncode}",
-                fix="give a Python with a working TensorFlow: --converter-python PATH",
-            )
-        unknown = list(dict.fromkeys(_NO_OPERATOR.findall(finished.stderr)))
-        if unknown:
-            return UnsupportedModelError(
-                f"TensorFlow Lite has no operator for {', '.join(unknown)}",
-                where=self._where,
-                why=why,
-                fix="\n       ".join(advice_for(name, at_source=True) for name in unknown),
-            )
+    def _known_failure(self, stderr: str, why: str) -> EdgeKitError | None:
+        unknown = list(dict.fromkeys(_NO_OPERATOR.findall(stderr)))
+        if not unknown:
+            return None
         return UnsupportedModelError(
-            f"TensorFlow {self.versions.get('tensorflow', '')} failed while {self._step}",
+            f"TensorFlow Lite has no operator for {', '.join(unknown)}",
             where=self._where,
-            why=why or f"exit status {finished.returncode}",
-            fix=advice_for_failure(why)
-            or "replace the operation it names, or try another TensorFlow: --converter-python",
+            why=why,
+            fix="\n       ".join(advice_for(name, at_source=True) for name in unknown),
         )
-
-
-def _environment(python: str | None) -> dict[str, str]:
-    if python is None:
-        return python_environment()
-    # Another interpreter must import its own environment's packages, not this one's.
-    left_out = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
-    return {key: value for key, value in os.environ.items() if key not in left_out}
-
-
-def _tail(stderr: str) -> list[str]:
-    noise = re.compile(r"^\s*$|oneDNN|cpu_feature_guard|rebuild TensorFlow|absl::InitializeLog")
-    return [line.strip()[:300] for line in stderr.splitlines() if not noise.search(line)][
-        -_TAIL_LINES:
-    ]

@@ -232,7 +232,9 @@ class _Conversion:
 
     def run(self, output: Path) -> ConvertResult:
         options = self._options
-        with ConverterChild(options.converter_python, options.timeout_s, self._where) as child:
+        with ConverterChild(
+            options.tensorflow_python(self._source), options.timeout_s, self._where
+        ) as child:
             network = self.float_network.read(child)
             quantizable, made = None, network
             if options.mode in CALIBRATED:
@@ -306,6 +308,7 @@ class _Conversion:
             label_check=self._judging.label_check,
             data=samples.dataset.describe() if samples.dataset else {},
             agreement=agreement,
+            source_agreement=self.float_network.source_agreement,
             versions={"edgekit": __version__, **self._versions(child)},
             time_s=time.monotonic() - self._start,
             peak_rss_bytes=max(child.peak_rss_bytes, used.peak_rss_bytes if used else 0),
@@ -379,7 +382,9 @@ class _Conversion:
 
     def _quantize_part(self, content: bytes, batches: Batches, seconds: float) -> None:
         part = ModelFile(content)
-        with ConverterChild(self._options.converter_python, seconds, self._where) as child:
+        with ConverterChild(
+            self._options.tensorflow_python(self._source), seconds, self._where
+        ) as child:
             quantizer, _ = choose_quantizer(self._options, part.model, child)
             self._quantized(child, quantizer, part, batches)
 
@@ -418,7 +423,11 @@ class _Conversion:
 
     def _versions(self, child: ConverterChild) -> dict[str, str]:
         """Return the packages that read the source and that quantized."""
-        return {**(self._quantizer.versions if self._quantizer else {}), **child.versions}
+        return {
+            **(self._quantizer.versions if self._quantizer else {}),
+            **self.float_network.importer,
+            **child.versions,
+        }
 
     def _mapped(self, made: ModelFile) -> ModelFile:
         """Return the int8 model as it is written; store how much of it maps.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,10 +29,16 @@ from edgekit.host.convert.float_tflite import (
     refuse_unquantizable,
     tflite_inputs,
 )
+from edgekit.host.convert.importer import ImportedModel, ImporterChild
 from edgekit.host.convert.options import ConvertOptions
 from edgekit.host.convert.preparing import Start
 from edgekit.host.convert.samples import Samples
 from edgekit.host.convert.shapes import RawInput, parse_input_shapes, static_shapes
+from edgekit.host.convert.source_check import (
+    SourceAgreement,
+    compare_with_source,
+    source_inputs,
+)
 from edgekit.host.convert.sources import SourceFile
 from edgekit.host.convert.static_tflite import make_static
 from edgekit.host.convert.trained_ranges import stored_ranges, trained_notes
@@ -39,6 +46,8 @@ from edgekit.host.convert.way_out import FLOAT_FILE, cut_command
 from edgekit.rewrite import channels_last, prepare, turn_inputs
 from edgekit.rewrite.edit import shapes_hold
 from edgekit.tasks.prepare import maker_preprocess
+
+_COMPARED = 4  # batches to compare with the source
 
 
 class FloatNetwork:
@@ -49,6 +58,8 @@ class FloatNetwork:
         trained: The ranges of quantization-aware training, by the name of the tensor.
         turned: The names of inputs that are in NHWC now, in NCHW in the source.
         start: The network before every rewrite; None until it is read, or if none is made.
+        importer: The packages that read the source, if these are not TensorFlow's.
+        source_agreement: How the float .tflite differs from the source in its own runtime.
         stop_early: Whether to refuse a network for rules that the quantized model could break.
     """
 
@@ -67,11 +78,15 @@ class FloatNetwork:
         self.trained: dict[str, tuple[float, float]] = {}
         self.turned: set[str] = set()
         self.start: Start | None = None
+        self.importer: dict[str, str] = {}
+        self.source_agreement: SourceAgreement | None = None
         self.stop_early = True
 
     def read(self, child: ConverterChild) -> ModelFile:
         """Return the float .tflite with static shapes; mode ``dynamic`` has int8 weights."""
-        return self._read_tflite() if self._source.kind == "tflite" else self._to_float(child)
+        if self._source.kind == "tflite":
+            return self._read_tflite()
+        return self._imported() if self._source.is_foreign else self._to_float(child)
 
     @property
     def whole_source(self) -> ModelFile | None:
@@ -112,6 +127,52 @@ class FloatNetwork:
             if self._samples.pixels.take_network(first or wanted_by_weights(network.model)):
                 self._samples.open(raw, shapes, self.turned)
         return network
+
+    # -- from a source of another framework
+
+    def _imported(self) -> ModelFile:
+        """Return the float .tflite of a source that another program converts, compared with it."""
+        options, where = self._options, self._where
+        with ImporterChild(
+            self._source, options.converter_python, options.timeout_s, where
+        ) as child:
+            opened = child.open()
+            self.loader = opened.loader
+            given = parse_input_shapes(options.input_shape)
+            shapes = static_shapes(opened.inputs, given, options.batch_size, where)
+            imported = child.to_float(shapes)
+            self.importer = child.versions
+            self._notes.extend((*opened.notes, *imported.notes))
+            self.trained = imported.ranges
+            whole = ModelFile(imported.content).model
+            refuse_unquantizable(whole, where)
+            whole = make_static(whole, _input_shapes(whole), where)
+            by_name = dict(zip((each.name for each in opened.inputs), shapes, strict=True))
+            raw = tflite_inputs(whole)
+            self.turned |= {each.name for each in raw if each.shape != by_name.get(each.name)}
+            part = cut(whole, options.inputs, options.outputs, where, self._listing_command())
+            network = self._from_float(part, tflite_inputs(part))
+            self._compare(child, whole, imported, [(each.name, by_name[each.name]) for each in raw])
+        return network
+
+    def _compare(
+        self,
+        child: ImporterChild,
+        whole: Model,
+        imported: ImportedModel,
+        inputs: Sequence[tuple[str, tuple[int, ...]]],
+    ) -> None:
+        """Compare the float .tflite with the source on the first samples, if there are any."""
+        if self._samples.calibration is None or self._options.inputs:
+            return
+        shapes = _input_shapes(whole)
+        samples = []
+        for batch in itertools.islice(self._samples.calibration.same_batches(), _COMPARED):
+            given = source_inputs(batch, [shape for _, shape in inputs])
+            samples.append((given, source_inputs(batch, shapes)))
+        self.source_agreement = compare_with_source(
+            child, whole, imported.operations, samples, self._where
+        )
 
     # -- from a .tflite
 

@@ -210,6 +210,10 @@ class ConvertOptions:
             "trust_source": self.trust_source or source.trusted,
         }
 
+    def tensorflow_python(self, source: SourceFile) -> str | None:
+        """Return the interpreter with TensorFlow; that of ONNX's converter does not need it."""
+        return None if source.is_foreign else self.converter_python
+
     def source_words(self) -> list[str]:
         """Return the options with which a command reads the source in the same way."""
         words = [word for shape in self.input_shape for word in ("--input-shape", shape)]

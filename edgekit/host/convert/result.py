@@ -12,6 +12,7 @@ from edgekit.formats.tflite import Model, Tensor
 from edgekit.host.convert.improve.improve import Improvement
 from edgekit.host.convert.labelled import LabelCheck
 from edgekit.host.convert.outcome import Outcome
+from edgekit.host.convert.source_check import SourceAgreement
 from edgekit.result import Result
 
 # What shows whether the calibration samples are like the training data.
@@ -38,7 +39,7 @@ class ConvertResult(Result):
 
     schema: ClassVar[str] = "edgekit.convert/1"
     source: str
-    source_kind: str  # keras | saved_model | frozen_graph | tflite
+    source_kind: str  # keras | saved_model | frozen_graph | tflite | onnx
     source_sha256: str
     loader: str  # the library that read the source: "keras 3.15.1"
     output: str
@@ -75,6 +76,8 @@ class ConvertResult(Result):
     asked: dict[str, str] = field(default_factory=dict)  # other options that the user set
     # What maps, and what keeps the rest off the Edge TPU; None if ``mode`` is not int8.
     outcome: Outcome | None = None
+    # The float model against the source in its own runtime (onnxruntime); None if not compared.
+    source_agreement: SourceAgreement | None = None
     quantizer: str = ""  # edgekit | tensorflow; "" if ``mode`` does not quantize activations
     quantizer_reason: str = ""  # why --quantizer auto did not take edgekit's
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shlex
 import sys
 import tempfile
 import warnings
@@ -21,17 +20,15 @@ from edgekit.formats.model_file import holds_bundle
 
 _CHUNK_BYTES = 1 << 20
 _GIT_LFS = b"version https://git-lfs"
-_FORMATS = ".keras, .h5 or .hdf5, the folder of a SavedModel, a frozen .pb, or a float .tflite"
-# Suffix of a network that other programs convert -> how to make a float .tflite with them.
-_ONNX2TF = (
-    "onnx2tf (pip install onnx2tf, Python 3.12) makes a float .tflite of it, which edgekit "
-    "converts: onnx2tf -i {source} -o {folder}, then edgekit convert {folder}/*_float32.tflite"
+_FORMATS = (
+    ".keras, .h5 or .hdf5, the folder of a SavedModel, a frozen .pb, an .onnx, or a float .tflite"
 )
-_TORCH = (
-    "export it from PyTorch with torch.onnx.export, which writes an .onnx; onnx2tf (pip install "
-    "onnx2tf, Python 3.12) makes a float .tflite of that, which edgekit converts"
+# A file of PyTorch has weights only, or a pickle, which would run code: neither is read.
+_TORCH_FIX = (
+    "export it in Python, and convert the .onnx: "
+    "torch.onnx.export(model.eval(), (torch.zeros({shape}),), 'model.onnx')"
 )
-_EXPORTERS = {".onnx": _ONNX2TF, ".pt": _TORCH, ".pth": _TORCH, ".pt2": _TORCH}
+_TORCH = (".pt", ".pth", ".pt2")
 
 # Kind of source -> its name in messages.
 SOURCE_KINDS = {
@@ -39,6 +36,7 @@ SOURCE_KINDS = {
     "saved_model": "a SavedModel",
     "frozen_graph": "a frozen graph",
     "tflite": "a .tflite file",
+    "onnx": "an ONNX file",
 }
 
 
@@ -49,6 +47,11 @@ class SourceFile:
     path: Path
     kind: str  # a key of SOURCE_KINDS
     trusted: bool = False  # whether it comes from an object in this process
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether a library other than TensorFlow reads it."""
+        return self.kind == "onnx"
 
     def sha256(self) -> str:
         """The SHA-256 of the file; for a folder, of its files' names and contents in order."""
@@ -165,12 +168,21 @@ def _kind(head: bytes, place: Path) -> str:
             fix="give the float model that it was made from",
         )
     suffix = place.suffix.lower()
-    if head.startswith((HDF5_HEAD, ZIP_HEAD)) and suffix not in _EXPORTERS:
+    if suffix in _TORCH:
+        raise ModelFormatError(
+            "this is a file of PyTorch, which does not contain the network's operations",
+            where=str(place),
+            why="it has weights only, or a pickle, which runs code when it is loaded",
+            fix=_TORCH_FIX.format(shape="1, 3, 224, 224"),
+        )
+    if head.startswith((HDF5_HEAD, ZIP_HEAD)):
         return "keras"
     if head.startswith(_GIT_LFS):
         raise ModelFormatError(
             "this is a Git LFS pointer, not the model itself", where=str(place), fix="git lfs pull"
         )
+    if suffix == ".onnx" and head:
+        return "onnx"
     if suffix == ".pb":
         return "frozen_graph"
     known = {".keras": "a zip archive", ".h5": "HDF5", ".hdf5": "HDF5", ".tflite": "TFLite"}
@@ -186,16 +198,8 @@ def _kind(head: bytes, place: Path) -> str:
     raise ModelFormatError(
         "this is not a model that edgekit can convert",
         where=str(place),
-        fix=_way_to_tflite(place) or f"give {_FORMATS}",
+        fix=f"give {_FORMATS}",
     )
-
-
-def _way_to_tflite(place: Path) -> str:
-    """Return how another program makes a float .tflite of the file; empty if none is known."""
-    steps = _EXPORTERS.get(place.suffix.lower())
-    if steps is None:
-        return ""
-    return steps.format(source=shlex.quote(str(place)), folder=shlex.quote(place.stem))
 
 
 def _feed(digest: Any, path: Path) -> None:  # noqa: ANN401 - hashlib's type is private

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The child's program: ``python FOLDER``, then messages on stdin and stdout.
+"""The child's program: messages on stdin and stdout.
+
+``python FOLDER`` has TensorFlow:
 
     parent -> to_float {source, source_kind, dynamic, ...}
     child  -> loaded {inputs, outputs, layers, loader}
@@ -14,9 +16,20 @@
     parent -> quantize {io, per_tensor_dense} [bytes]
     child  -> quantized [bytes]
 
+``python FOLDER import`` has onnx2tf and onnxruntime:
+
+    parent -> open {source, source_kind}
+    child  -> opened {loader, inputs, outputs, notes, properties}
+    parent -> import {shapes}
+    child  -> imported {notes, ranges, operations} [bytes]
+    parent -> answer [inputs]     one sample
+    child  -> answered [outputs]  of the source's own runtime
+    parent -> trace {names} [inputs]
+    child  -> traced [values of the named tensors]
+
 Each answer has ``peak_rss_bytes``; before each, ``hello {versions}`` is sent, and at any time
-``step {name}`` or ``refused {code, what, where, why, fix}``. All output of TensorFlow goes to
-stderr; an unexpected exception ends the child with a traceback on stderr.
+``step {name}`` or ``refused {code, what, where, why, fix}``. All other output goes to stderr; an
+unexpected exception ends the child with a traceback on stderr.
 """
 
 from __future__ import annotations
@@ -39,6 +52,9 @@ def _stand_alone() -> None:
 
 if __name__ == "__main__":
     _stand_alone()
-    from edgekit.host.worker.session import main
+    if sys.argv[1:] == ["import"]:
+        from edgekit.host.worker.importing import main
+    else:
+        from edgekit.host.worker.session import main
 
     main()

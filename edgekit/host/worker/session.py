@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -15,17 +14,16 @@ from edgekit.host.worker.freeze import freeze
 from edgekit.host.worker.frozen_graph import load_frozen_graph
 from edgekit.host.worker.keras_file import load_keras
 from edgekit.host.worker.library import import_tensorflow
-from edgekit.host.worker.memory import bounded_memory, peak_rss_bytes
+from edgekit.host.worker.memory import bounded_memory
 from edgekit.host.worker.network_start import first_steps
 from edgekit.host.worker.quantize import calibrate, quantize
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.saved_model import load_saved_model
+from edgekit.host.worker.serving import Answer, serve
 from edgekit.host.worker.source import Function, Source
 from edgekit.host.worker.to_float import to_float
 from edgekit.host.worker.trained_statistics import compare_statistics
 from edgekit.wire import Message, Wire, as_array
-
-_Answer = tuple[str, list[Any], dict[str, Any]]  # kind, arrays and fields of a message
 
 # A GPU is not needed, and Keras must use TensorFlow even if the user's default is another backend.
 _ENVIRONMENT = {
@@ -49,17 +47,6 @@ _LOADERS = {
 
 def main() -> None:
     """Serve the parent until it is done or has exited."""
-    _end_with_parent()
-    os.environ.update(_ENVIRONMENT)
-    wire = _redirect_stdout()
-    try:
-        _serve(wire)
-    except BrokenPipeError:
-        sys.exit(1)  # the parent process has exited
-
-
-def _serve(wire: Wire) -> None:
-    """Serve requests in any order until the parent is done."""
     networks = _Networks()
     answers = {
         "to_float": networks.to_float,
@@ -67,18 +54,12 @@ def _serve(wire: Wire) -> None:
         "calibrate": _calibrate,
         "quantize": _quantize,
     }
-    while True:
-        request = wire.receive()
-        if request is None:
-            return
-        try:
-            wire.send("step", name="importing TensorFlow")
-            wire.send("hello", **_versions())
-            kind, arrays, fields = answers[request.kind](wire, request)
-        except Refused as refused:
-            wire.send("refused", **vars(refused))
-            continue
-        wire.send(kind, *arrays, peak_rss_bytes=peak_rss_bytes(), **fields)
+    serve(answers, _greet, _ENVIRONMENT)
+
+
+def _greet(wire: Wire, _request: Message) -> None:
+    wire.send("step", name="importing TensorFlow")
+    wire.send("hello", **_versions())
 
 
 class _Networks:
@@ -87,7 +68,7 @@ class _Networks:
     def __init__(self) -> None:
         self._frozen: Function | None = None  # the last network
 
-    def to_float(self, wire: Wire, request: Message) -> _Answer:
+    def to_float(self, wire: Wire, request: Message) -> Answer:
         import tensorflow as tf  # noqa: PLC0415
 
         self._frozen = None
@@ -115,7 +96,7 @@ class _Networks:
         fields = {"notes": notes, "network_start": start, "ranges": ranges}
         return "float", [as_array(content)], fields
 
-    def compare(self, wire: Wire, _request: Message) -> _Answer:
+    def compare(self, wire: Wire, _request: Message) -> Answer:
         samples = list(_samples(wire, "comparing the samples with the training data"))
         names: list[str] = []
         compared: list[Any] = []
@@ -125,12 +106,12 @@ class _Networks:
         return "compared", compared, {"layers": names}
 
 
-def _calibrate(wire: Wire, request: Message) -> _Answer:
+def _calibrate(wire: Wire, request: Message) -> Answer:
     content = calibrate(request.arrays[0].tobytes(), lambda: _samples(wire, "calibrating"))
     return "calibrated", [as_array(content)], {}
 
 
-def _quantize(wire: Wire, request: Message) -> _Answer:
+def _quantize(wire: Wire, request: Message) -> Answer:
     wire.send("step", name="quantizing")
     fields = request.fields
     calibrated = request.arrays[0].tobytes()
@@ -174,21 +155,3 @@ def _expect(wire: Wire, kind: str) -> Message:
     if message is None or message.kind != kind:
         sys.exit(1)  # the parent has exited or stopped the conversion
     return message
-
-
-def _redirect_stdout() -> Wire:
-    """Use the real stdout for messages only; redirect all other output to stderr."""
-    channel = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return Wire(sys.stdin.buffer, channel)
-
-
-def _end_with_parent() -> None:
-    """Let Linux end this process when the parent exits for any reason."""
-    if sys.platform != "linux":
-        return
-    import ctypes  # noqa: PLC0415
-    import signal  # noqa: PLC0415
-
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -64,7 +63,6 @@ def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes, says
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("my net.onnx", b"\x08\x07\x12\x07pytorch", r"onnx2tf -i '.*my net\.onnx' -o 'my net'"),
         ("net.pt", b"PK\x03\x04zip", "torch.onnx.export"),
         ("net.pth", b"\x80\x02pickle", "torch.onnx.export"),
     ],
@@ -75,7 +73,7 @@ def test_the_error_for_other_frameworks_names_a_way_to_a_tflite(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelFormatError) as caught:
         find_source(tmp_path / name)
-    assert re.search(says, caught.value.fix)
+    assert says in caught.value.fix
 
 
 def test_the_error_for_a_folder_that_is_not_a_saved_model_lists_its_content(tmp_path: Path) -> None:

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compare the float .tflite of a source with the source in its own runtime, on real samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.debug.recorder import Recorder
+from edgekit.errors import UnsupportedModelError
+from edgekit.formats.tflite import Model
+from edgekit.host.convert.importer import ImporterChild, Operation
+from edgekit.result import Result
+from edgekit.runtime.interpreters import load_library
+
+# Float32 in another order of additions differs by about 1e-6; 1e-3 is a wrong operation.
+MOST_RELATIVE = 1e-3
+_NCHW, _NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class SourceAgreement(Result):
+    """How the float .tflite differs from the source, over all outputs and samples.
+
+    ``relative`` is the largest difference divided by the largest absolute value of that output.
+    """
+
+    num_samples: int
+    max_difference: float
+    relative: float
+    cosine: float  # the lowest of all outputs
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference of two arrays of the same shape."""
+
+    largest: float
+    relative: float
+    cosine: float
+
+
+def difference(expected: NDArray[Any], actual: NDArray[Any]) -> Difference:
+    """Return how ``actual`` differs from ``expected``; the latter may be in NCHW.
+
+    Not comparable shapes, and values that are not finite in one of the two only, differ by
+    infinity.
+    """
+    candidates = [expected]
+    if expected.ndim == 4:
+        candidates.append(expected.transpose(_NHWC))
+    if expected.ndim == 3:
+        candidates.append(expected.transpose(0, 2, 1))
+    found = [_same_layout(each, actual) for each in candidates if each.shape == actual.shape]
+    return min(found, key=lambda each: each.relative, default=Difference(math.inf, math.inf, 0.0))
+
+
+def _same_layout(expected: NDArray[Any], actual: NDArray[Any]) -> Difference:
+    first, second = expected.astype(np.float64).ravel(), actual.astype(np.float64).ravel()
+    finite = np.isfinite(first)
+    if not np.array_equal(finite, np.isfinite(second)):
+        return Difference(math.inf, math.inf, 0.0)
+    first, second = first[finite], second[finite]
+    if not first.size:
+        return Difference(0.0, 0.0, 1.0)
+    largest = float(np.abs(first - second).max())
+    size = float(np.abs(first).max())
+    norms = float(np.linalg.norm(first) * np.linalg.norm(second))
+    cosine = float(first @ second) / norms if norms else float(largest == 0)
+    return Difference(largest, largest / size if size else largest, cosine)
+
+
+def source_inputs(
+    arrays: Sequence[NDArray[Any]], shapes: Sequence[Sequence[int]]
+) -> list[NDArray[Any]]:
+    """Return a sample, whose images are in NHWC, in the layout of the source's inputs.
+
+    Args:
+        arrays: The arrays for the .tflite's inputs.
+        shapes: The shapes of the source's inputs.
+    """
+    return [
+        array if array.shape == tuple(shape) else np.ascontiguousarray(array.transpose(_NCHW))
+        for array, shape in zip(arrays, shapes, strict=True)
+    ]
+
+
+def compare_with_source(
+    child: ImporterChild,
+    model: Model,
+    operations: Sequence[Operation],
+    samples: Sequence[tuple[list[NDArray[Any]], list[NDArray[Any]]]],
+    where: str,
+) -> SourceAgreement:
+    """Run both on each sample.
+
+    Args:
+        child: The source.
+        model: The whole float .tflite.
+        operations: Where the results of the source's operations are in ``model``.
+        samples: The inputs of the source, and those of ``model``.
+        where: The source, for errors.
+
+    Raises:
+        UnsupportedModelError: An output differs by more than `MOST_RELATIVE`; the message names
+            the operation where the difference begins.
+    """
+    recorder = Recorder(model, load_library(), where)
+    found: list[Difference] = []
+    for given, converted in samples:
+        recorder.run(converted)
+        answers = [recorder.value(index) for index in model.main.outputs]
+        expected = child.answer(given)
+        each = [difference(*pair) for pair in zip(expected, answers, strict=True)]
+        worst = max(each, key=lambda one: one.relative)
+        if not worst.relative <= MOST_RELATIVE:
+            place = _beginning(child, model, recorder, operations, given)
+            raise UnsupportedModelError(
+                f"{child.library} converted the network wrongly: an output differs by "
+                f"{worst.relative:.1%} of its largest value",
+                where=f"{where}{place and f', {place}'}",
+                why=f"cosine {worst.cosine:.4f}; the source in its own runtime and the float "
+                f".tflite may differ by {MOST_RELATIVE:.1%}",
+                fix=f"replace {place or 'the operation'} by an equal one and export again, or "
+                "end the network before it: --outputs",
+            )
+        found.extend(each)
+    return SourceAgreement(
+        len(samples),
+        max((each.largest for each in found), default=0.0),
+        max((each.relative for each in found), default=0.0),
+        min((each.cosine for each in found), default=1.0),
+    )
+
+
+def _beginning(
+    child: ImporterChild,
+    model: Model,
+    recorder: Recorder,
+    operations: Sequence[Operation],
+    given: Sequence[NDArray[Any]],
+) -> str:
+    """Return the first operation of the source whose result differs; empty if it is unknown."""
+    computed = {
+        model.main.tensors[index].name: index for op in model.main.operators for index in op.outputs
+    }
+    # A fused operator has the result of the last of its operations.
+    last = {each.in_tflite: each for each in operations if each.in_tflite in computed}
+    known = [each for each in operations if last.get(each.in_tflite) is each]
+    values = child.trace([each.tensor for each in known], given) if known else []
+    for operation, expected in zip(known, values, strict=True):
+        actual = recorder.value(computed[operation.in_tflite])
+        if not difference(expected, actual).relative <= MOST_RELATIVE:
+            return operation.name
+    return ""
