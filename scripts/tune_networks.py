@@ -45,8 +45,6 @@ _PUBLIC = {
     "face, full range, sparse": (f"{_MEDIAPIPE}/face_detection_full_range_sparse.tflite", _MINUS),
     "pose detection": (f"{_MEDIAPIPE}/pose_detection.tflite", _MINUS),
     "palm, lite": (f"{_MEDIAPIPE}/palm_detection_lite.tflite", _PLUS),
-    "hand landmarks": (f"{_MEDIAPIPE}/hand_landmark_full.tflite", "unit"),
-    "face landmarks": (f"{_MEDIAPIPE}/face_landmark.tflite", "unit"),
 }
 
 

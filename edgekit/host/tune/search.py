@@ -21,6 +21,7 @@ from edgekit.host.tune.score import Score
 _RANGES = ("percentile:99.99", "percentile:99.9", "percentile:99", "mse", "entropy")
 # For single tensors; a rule for all may be undone for one of them.
 _OWN_RANGES = ("percentile:99.9", "mse", "entropy", "percentile:99", "minmax")
+_INPUT_RANGES = ("percentile:99", "percentile:99.9")
 _MOST_TENSORS = 6
 _NUM_SAMPLES = (300, 32, 1000)
 _REPLACEMENTS = ("mappable", "relu6")
@@ -41,6 +42,7 @@ class Space:
 
     num_available: int | None  # calibration samples; None if unknown
     has_wide_logits: bool
+    open_inputs: tuple[str, ...] = ()  # inputs whose range only the samples show
 
     def steps(self) -> Iterator[Step]:
         """Yield the steps, those that help most often first."""
@@ -48,6 +50,9 @@ class Space:
             yield Step("clip logits", lambda recipe: replace(recipe, clip_logits=True))
         for rule in _RANGES:
             yield Step(f"ranges {rule}", lambda recipe, r=rule: replace(recipe, ranges=r))  # type: ignore[misc] # bound now
+        for rule in _INPUT_RANGES if self.open_inputs else ():
+            own = tuple((name, rule) for name in self.open_inputs)
+            yield Step(f"inputs {rule}", lambda recipe, t=own: _with_own(recipe, t))  # type: ignore[misc] # bound now
         for count in self._counts():
             yield Step(f"{count} samples", lambda recipe, n=count: replace(recipe, num_samples=n))  # type: ignore[misc] # bound now
         for text, names in (("all improvements", IMPROVEMENTS), ("no folding", _WITHOUT_FOLD)):
@@ -128,9 +133,8 @@ class Search:
                 if self._is_over:
                     return
                 recipe = self.best.recipe
-                others = tuple(each for each in recipe.tensors if each[0] != name)
-                if rule != recipe.ranges:
-                    changed = replace(recipe, tensors=(*others, (name, rule)))
+                if rule != recipe.ranges or name in self._space.open_inputs:
+                    changed = _with_own(recipe, ((name, rule),))
                     self._try(changed, f"range of {name} by {rule}, with the best so far")
 
     @property
@@ -210,6 +214,13 @@ class Search:
         if base is None:
             return True
         return _maps_as_much(trial.mapped, base)
+
+
+def _with_own(recipe: Recipe, own: tuple[tuple[str, str], ...]) -> Recipe:
+    """Return ``recipe`` with rules of their own for some more tensors."""
+    names = {name for name, _ in own}
+    others = tuple(each for each in recipe.tensors if each[0] not in names)
+    return replace(recipe, tensors=(*others, *own))
 
 
 def _maps_as_much(one: Mapped, other: Mapped) -> bool:

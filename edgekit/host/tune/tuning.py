@@ -180,7 +180,9 @@ class _Run:
         options = self._options
         with Journal(self._places.journal, self._key(), resume=True) as journal:
             trials = Trials(self._bench, self._parts.search, journal)
-            space = Space(self._calibration.num_samples, bool(self._bench.wide))
+            space = Space(
+                self._calibration.num_samples, bool(self._bench.wide), self._open_inputs()
+            )
             search = Search(trials, space, options.max_drop, options.max_trials, on_trial)
             base, best = search.run()
         made = self._folder / "best.tflite"
@@ -220,6 +222,13 @@ class _Run:
             warnings=final.warnings,
             asked=options.asked(),
         )
+
+    def _open_inputs(self) -> tuple[str, ...]:
+        """Return the names of the inputs; none if the preprocessing states their range."""
+        if self._calibration.promised_range is not None:
+            return ()
+        graph = self._network.reference.model.main
+        return tuple(graph.tensors[index].name for index in graph.inputs)
 
     def _reported(self, trials: Trials, base: Trial, best: Trial, path: Path) -> list[Reported]:
         """Measure the plain model, convert's, and the one at ``path`` on the report part."""

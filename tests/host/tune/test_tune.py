@@ -205,6 +205,23 @@ def test_a_network_that_cannot_be_converted_is_tried_with_other_activations(
     assert made.recipe.replace_activations
 
 
+def test_the_range_of_an_input_that_faults_made_wide_gets_narrower(tmp_path: Path) -> None:
+    """One of 20 calibration samples is 100 times larger, and the network is linear."""
+    g = FloatGraph(SHAPE, 4)
+    (tmp_path / "float.tflite").write_bytes(write_model(g.model(g.conv(g.input, 4, 3))))
+    samples = g.random.normal(size=(2, 200, *SHAPE[1:])).astype(np.float32)
+    samples[0, ::20] *= 100
+    np.savez(tmp_path / "cal.npz", x=samples[0])
+    np.savez(tmp_path / "eval.npz", x=samples[1])
+    made, _ = run(tmp_path, tmp_path / "out.tflite", max_drop=0.0, max_trials=30)
+    name = read_model(tmp_path / "float.tflite").main.tensors[g.input].name
+    assert dict(made.recipe.tensors)[name].startswith("percentile:99")
+    before, after = made.score_of("convert"), made.score_of("tuned")
+    assert before is not None
+    assert after is not None
+    assert after.snr_db > before.snr_db + 10
+
+
 def test_models_with_joined_and_with_separate_outputs_are_measured_alike(tmp_path: Path) -> None:
     """Boxes in pixels and probabilities are joined; `convert` takes them apart, plain does not."""
     g = FloatGraph(SHAPE, 4)
