@@ -152,7 +152,13 @@ def outputs_of(path: Path, network: Network) -> list[NDArray[Any]]:
         ]
     outputs = [np.concatenate(each) for each in zip(*rows, strict=True)]
     wanted = [tuple(each.shape[1:]) for each in network.model.outputs]
-    return [next(each for each in outputs if each.shape[1:] == shape) for shape in wanted]
+    return [_output(outputs, shape) for shape in wanted]
+
+
+def _output(outputs: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the output of a shape; `convert` may have made several of one, in the same order."""
+    found = next((each for each in outputs if each.shape[1:] == shape), None)
+    return np.concatenate(outputs, axis=-1) if found is None else found
 
 
 def known(scoring: Scoring, before: float, after: float) -> str:

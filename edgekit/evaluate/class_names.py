@@ -149,19 +149,21 @@ def check_same_order(first: Sequence[str], second: Sequence[str], where: str) ->
 
 
 def check_num_folders(folders: Mapping[int, str], num_classes: int, label_offset: int) -> None:
-    """Raise DataError if there are more ``folders`` than classes, when only their order counts.
+    """Raise DataError if there are more ``folders`` than classes, and no names to match.
 
     Fewer are allowed: they may be the first classes.
     """
-    is_within = len(folders) + max(0, label_offset) <= num_classes
-    if is_within or not num_classes or are_numbers(folders):
+    is_by_index = are_numbers(folders)
+    taken = len(folders) + (0 if is_by_index else max(0, label_offset))
+    if taken <= num_classes or not num_classes:
         return
+    how = "with the index that is its name" if is_by_index else "in alphabetical order"
+    named = "" if is_by_index else "name each folder by the class index (0, 1, ...), "
     raise DataError(
         f"the data have {len(folders)} class folders, the model has {num_classes} classes",
-        why=f"each folder is used as a class, in alphabetical order: "
-        f"{_some(list(folders.values()))}",
-        fix="move folders that are not classes of the model elsewhere, name each folder by the "
-        "class index (0, 1, ...), or give the names of the model's classes with --labels",
+        why=f"each folder is used as a class, {how}: {_some(list(folders.values()))}",
+        fix=f"move folders that are not classes of the model elsewhere, {named}or give the names "
+        "of the model's classes with --labels",
     )
 
 

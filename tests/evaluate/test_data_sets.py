@@ -85,6 +85,20 @@ def test_more_folders_than_classes_are_reported(make_classifier: Make, tmp_path:
     assert evaluate(make_classifier(), data).num_samples == 12
 
 
+def test_more_numbered_folders_than_classes_are_reported(
+    make_classifier: Make, tmp_path: Path
+) -> None:
+    data = _folder(tmp_path, ["red", "green", "blue"])
+    for number, name in enumerate(("red", "green", "blue")):
+        (data / name).rename(data / str(number))
+    shutil.copytree(str(data / "1"), str(data / "3"))
+    with pytest.raises(DataError, match="have 4 class folders, the model has 3 classes") as caught:
+        evaluate(make_classifier(), data)
+    assert "with the index that is its name: 0, 1, 2, 3" in caught.value.why
+    shutil.rmtree(data / "3")
+    assert evaluate(make_classifier(), data).num_samples == 12
+
+
 def test_unreadable_images_are_counted_and_listed_and_strict_stops(
     make_classifier: Make, tmp_path: Path
 ) -> None:
