@@ -183,3 +183,14 @@ def test_outputs_do_not_depend_on_what_narrow_memory_contains(
     used.state.narrow_words[...] = 0xA5A5A5A5
     first, second = clean.invoke(values), used.invoke(values)
     assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def op_after(count: int) -> Instruction:
+    """An op that waits for ``count`` signals of ops, and gives one."""
+    return made(OP, cfg0=1, cfg1=(count & 3) << 8, sync0=count >> 2, sync1=1 << 14)
+
+
+def test_an_op_waits_for_no_signal_of_its_own() -> None:
+    follow(RESET, op_after(0), op_after(1), op_after(1))
+    with pytest.raises(SyncError, match="until counter 0 is 2, expected 1"):
+        follow(RESET, op_after(0), op_after(2))

@@ -99,6 +99,8 @@ class CountChecker:
                 self._check(op, record, partial(self._next, counter=record.counter))
             elif record.counter == _TO_WIDE:
                 self._check(op, record, partial(self._next_row, op=op, count=record.count))
+            elif record.counter == _AVDATA:
+                self._check(op, record, partial(self._made_before, count=record.count))
             taken = record.round * _iterations(op, "loop", record.level, 8)
             for tile in tiles_of(op["tiles"]):
                 self._taken[tile][record.counter] += taken
@@ -121,6 +123,10 @@ class CountChecker:
             return self._next(tile, _TO_WIDE)
         there = self._to_wide[tile]
         return min(max(count, 1), there)
+
+    def _made_before(self, tile: int, count: int) -> int:
+        """As many signals of the ops before it, if any; it would wait for its own for ever."""
+        return min(count, self._made[tile])
 
     def _to_narrow(self, transfer: Instruction) -> None:
         counter = transfer["s0_id"]
