@@ -44,8 +44,7 @@ class Requantization:
     ) -> NDArray[np.uint8]:
         """Convert exact sums (float32 or float64, bias included) to the bytes that are stored."""
         real = accumulator.astype(np.float32, copy=False)
-        with np.errstate(over="ignore"):  # unused columns are computed too
-            real = np.multiply(real, multiplier, out=real if real is accumulator else None)
+        real = np.multiply(real, multiplier, out=real if real is accumulator else None)
         if self.clamp_min > -np.inf or self.clamp_max < np.inf:
             np.clip(real, self.clamp_min, self.clamp_max, out=real)
         if self.spline is not None and self.nlu & APPLY:

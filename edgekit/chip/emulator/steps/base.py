@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BATCH_VALUES = 1 << 21  # activations converted at a time
 _ROW_LANES = 4
+_LARGE_BYTES = 1 << 16
 _MANY_CHANGES = 4  # of rows that are no constants: their weights are not kept any more
 
 
@@ -61,7 +62,7 @@ class OpStep(Step):
         lanes = np.broadcast_to(nest.lanes, (nest.steps,)) if nest.access.lanes else 0
         used = weights.index * _ROW_LANES + lanes
         self.shape = shape_of(nest, used)
-        self.used = used[self.shape.order[:, 0]]  # (weight sets, reduction)
+        self.used = used[self.shape.order[:, 0]].astype(np.int32)  # (weight sets, reduction)
         order = self.shape.order[:1] if self.shape.shares_input else self.shape.order
         # Four channels with weights of their own: the weight sets are innermost, in long runs.
         self.sets_inside = nest.access is WORDS and nest.channels == _ROW_LANES and len(order) > 1
@@ -86,8 +87,8 @@ class OpStep(Step):
         )
         self.multiplier = as_float(nest.instruction["mult"])
         self.constant = weights.constant
-        # Rows, headers and the prepared weights, in one object because threads share a plan.
-        self._kept: tuple[NDArray[np.uint8], NDArray[np.uint8], Any] | None = None
+        # The rows' content and the prepared weights, in one object because threads share a plan.
+        self._kept: tuple[bytes, Any] | None = None
         self._changes = 0
         values = max(
             1, order.size * max(self.gather.size, 1), self.shape.emissions.size * self.channels
@@ -127,11 +128,14 @@ class OpStep(Step):
         """Return the prepared weights; prepare them again if the rows have changed."""
         kept = self._kept
         if kept is not None and self.constant:
-            return kept[2]
+            return kept[1]
         rows, headers = state.rows[self.rows], state.rows[self.headers]
-        if kept is None or not (np.array_equal(kept[0], rows) and np.array_equal(kept[1], headers)):
-            kept = rows, headers, self.prepare(rows, headers)
+        content = b"" if self.constant else rows.tobytes() + headers.tobytes()
+        if kept is None or kept[0] != content:
+            kept = content, self.prepare(rows, headers)
             self._changes += 1
-            if self.constant or self._changes < _MANY_CHANGES:  # else they are activations
+            # Large or changing rows are activations: they would be others next time.
+            is_small = self.channels > _ROW_LANES or len(content) < _LARGE_BYTES
+            if self.constant or (is_small and self._changes < _MANY_CHANGES):
                 self._kept = kept
-        return kept[2]
+        return kept[1]

@@ -69,7 +69,7 @@ class Gather:
             else:
                 source = state.narrow_words[tile] if self.words else state.narrow[tile]
                 index = self.index[0]
-            np.take(source, index, out=out[position], mode="clip")
+            source.take(index, out=out[position], mode="clip")
         return out.view(np.uint8)
 
 

@@ -34,8 +34,8 @@ class Prepared:
     kind: str  # "copy", "diagonal", "product"
     matrices: tuple[NDArray[Any], ...]  # splits along the reduction
     bounds: tuple[int, ...]  # where the splits end
-    bias: NDArray[np.float64]  # (weight sets, channels), all added constants
-    exact32: bool
+    # (weight sets, channels), all added constants; float32 if that holds all sums with them
+    bias: NDArray[Any]
     multiplier: NDArray[np.float32] | np.float32
 
 
@@ -72,7 +72,8 @@ class MacStep(OpStep):
                 np.ascontiguousarray(stacked[:, start:end]).astype(dtype)
                 for start, end in zip(starts, ends)
             )
-        return Prepared(kind, matrices, tuple(ends), bias, total < EXACT_FLOAT32, multiplier)
+        constants = bias.astype(np.float32 if total < EXACT_FLOAT32 else np.float64)
+        return Prepared(kind, matrices, tuple(ends), constants, multiplier)
 
     def _bound(self, weights: NDArray[np.float64]) -> float:
         """An upper bound of every partial sum of the products, for all activations."""
@@ -186,7 +187,7 @@ class MacStep(OpStep):
             if self.shape.shares_input:
                 split = total.reshape(num_tiles, -1, sets, self.channels)
                 total = np.ascontiguousarray(split.transpose(0, 2, 1, 3))
-        return _with_bias(total, prepared.bias[:, None, :], exact=prepared.exact32)
+        return _with_bias(total, prepared.bias[:, None, :])
 
     def _sums_inside(
         self, inputs: NDArray[Any], prepared: Prepared, num_tiles: int
@@ -199,11 +200,11 @@ class MacStep(OpStep):
             part = np.empty_like(total)
             for tap in range(1, taps):
                 total += np.multiply(values[:, tap], weights[tap], out=part)
-            return _with_bias(total, prepared.bias, exact=prepared.exact32)
+            return _with_bias(total, prepared.bias)
         values = inputs.reshape(num_tiles, taps, positions, sets, _ROW_LANES)
         values = values.transpose(0, 3, 2, 1, 4).reshape(num_tiles, sets, positions, -1)
         total = self._sum_product(values, prepared).transpose(0, 2, 1, 3)
-        return _with_bias(np.ascontiguousarray(total), prepared.bias, exact=prepared.exact32)
+        return _with_bias(np.ascontiguousarray(total), prepared.bias)
 
     def _long_runs(
         self,
@@ -260,12 +261,10 @@ class MacStep(OpStep):
         return total if total is not None else np.zeros(0)
 
 
-def _with_bias(
-    total: NDArray[Any], bias: NDArray[np.float64], *, exact: bool
-) -> NDArray[np.float32]:
-    """Return sums with biases, rounded once; ``exact``: float32 holds them."""
-    if exact and total.dtype == np.float32:
-        total += bias.astype(np.float32)
+def _with_bias(total: NDArray[Any], bias: NDArray[Any]) -> NDArray[np.float32]:
+    """Return sums with biases, rounded once."""
+    if total.dtype == bias.dtype == np.float32:
+        total += bias
         return total
     return np.asarray((total.astype(np.float64) + bias).astype(np.float32))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit.chip.emulator.nest import Nest
+from edgekit.chip.isa.walks import product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,14 +71,15 @@ def shape_of(nest: Nest, index: NDArray[np.int64]) -> Shape:
 
 def _groups(nest: Nest, axes: list[int], sizes: list[int], level: int) -> NDArray[np.int64]:
     """The header set of each weight set: its levels from ``level`` on, flattened."""
+    if nest.groups <= 1:
+        return np.broadcast_to(np.int64(0), (product(sizes),))
     group = np.zeros(sizes or [1], np.int64)
-    if nest.groups > 1:
-        weight = 1
-        for position in reversed(range(len(axes))):
-            if 7 - axes[position] >= level:
-                along = np.arange(sizes[position]) * weight
-                group += along.reshape([-1 if i == position else 1 for i in range(len(sizes))])
-                weight *= sizes[position]
+    weight = 1
+    for position in reversed(range(len(axes))):
+        if 7 - axes[position] >= level:
+            along = np.arange(sizes[position]) * weight
+            group += along.reshape([-1 if i == position else 1 for i in range(len(sizes))])
+            weight *= sizes[position]
     return group.reshape(-1)
 
 
