@@ -265,7 +265,7 @@ def _check_proven(program: Program) -> None:
         return
     more = f" and {len(forms) - 1} more" if len(forms) > 1 else ""
     raise UnprovenError(
-        f"{len(forms)} forms of instructions are not proven: {forms[0].form}{more}",
+        f"the emulator is not proven on a form of instructions: {forms[0].form}{more}",
         where=f"operator {program.operator_index}, executable {forms[0].program}, "
         f"pc {forms[0].pc}: {forms[0].disassembled}",
         why="no program that was compared with its source has them, so they could be computed "
@@ -295,7 +295,7 @@ def _words(program: Program) -> str:
     found, at = program.comparison, f"operator {program.operator_index}"
     if found is None:
         number = len(program.unproven)
-        return f"{at}: not proven, {number} forms of its instructions are new" if number else ""
+        return f"{at}: not proven, new forms of instructions: {number}" if number else ""
     return (
         f"{at}: {len(found.exact)} of {len(found.layers)} layers "
         f"equal the source's, {found.num_different:,} of {found.num_values:,} output values differ"
