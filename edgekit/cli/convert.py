@@ -31,7 +31,7 @@ IO = ("uint8", "int8", "float32")
 MODES = ("int8", "float-fallback", "dynamic", "float")
 QUANTIZERS = ("auto", "edgekit", "tensorflow")
 _QUANTIZER_NAMES = {"edgekit": "edgekit's", "tensorflow": "TensorFlow's"}
-_SHOWN_VERSIONS = ("tensorflow", "ai-edge-litert", "tflite-runtime")
+_SHOWN_VERSIONS = ("onnx2tf", "tensorflow", "ai-edge-litert", "tflite-runtime")
 
 SourceArgument = Annotated[
     Path,

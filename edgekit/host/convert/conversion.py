@@ -311,7 +311,11 @@ class _Conversion:
             source_agreement=self.float_network.source_agreement,
             versions={"edgekit": __version__, **self._versions(child)},
             time_s=time.monotonic() - self._start,
-            peak_rss_bytes=max(child.peak_rss_bytes, used.peak_rss_bytes if used else 0),
+            peak_rss_bytes=max(
+                child.peak_rss_bytes,
+                self.float_network.importer_peak_bytes,
+                used.peak_rss_bytes if used else 0,
+            ),
             warnings=(
                 *(calibration.warnings if calibration and ranges else ()),
                 *samples.pixels.warnings(ranges, samples.dataset),

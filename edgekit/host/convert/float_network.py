@@ -59,6 +59,7 @@ class FloatNetwork:
         turned: The names of inputs that are in NHWC now, in NCHW in the source.
         start: The network before every rewrite; None until it is read, or if none is made.
         importer: The packages that read the source, if these are not TensorFlow's.
+        importer_peak_bytes: The memory of the process that read it.
         source_agreement: How the float .tflite differs from the source in its own runtime.
         stop_early: Whether to refuse a network for rules that the quantized model could break.
     """
@@ -79,6 +80,7 @@ class FloatNetwork:
         self.turned: set[str] = set()
         self.start: Start | None = None
         self.importer: dict[str, str] = {}
+        self.importer_peak_bytes = 0
         self.source_agreement: SourceAgreement | None = None
         self.stop_early = True
 
@@ -142,6 +144,7 @@ class FloatNetwork:
             shapes = static_shapes(opened.inputs, given, options.batch_size, where)
             imported = child.to_float(shapes)
             self.importer = child.versions
+            self.importer_peak_bytes = child.peak_rss_bytes
             self._notes.extend((*opened.notes, *imported.notes))
             self.trained = imported.ranges
             whole = ModelFile(imported.content).model

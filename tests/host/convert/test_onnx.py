@@ -67,6 +67,7 @@ def test_everything_maps_and_the_float_model_is_the_source(
     assert result.source_agreement.relative < 1e-4
     assert result.source_agreement.cosine > 0.9999
     assert "onnx2tf" in result.versions
+    assert result.peak_rss_bytes > 1 << 20
     report = check(output)
     assert variant == "batch3" or report.num_mapped == report.num_operators
 
