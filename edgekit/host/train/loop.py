@@ -25,7 +25,7 @@ from edgekit.progress import Progress
 
 DISTILL, LABELS, BOTH = "distill", "labels", "both"
 _SCHEMA = "edgekit.train-checkpoint/1"
-_LEAST_SPREAD = 1e-6
+_LEAST_SPREAD = 1e-3
 _LOSS_SAMPLES = 128
 
 
@@ -171,7 +171,7 @@ class Training:
             wanted = run_float(tf, self._teacher, inputs)
             targets = [tf.stop_gradient(wanted[index]) for index in self._asked]
             for value, target, spread in zip(made, targets, self._spreads, strict=True):
-                loss += tf.reduce_mean(tf.square(value - target)) / spread
+                loss += tf.reduce_mean(_huber(tf, (value - target) / spread))
         if settings.loss != DISTILL:
             scores = tf.reshape(made[0], (tf.shape(labels)[0], -1))
             entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
@@ -179,14 +179,15 @@ class Training:
         return loss
 
     def _output_spreads(self) -> list[float]:
-        """Return the variance of each of the teacher's answers about its mean over samples."""
+        """Return how far each of the teacher's answers usually is from its median over samples."""
         inputs = [
             self._tf.constant(each[: self._settings.batch_size * 2])
             for each in self._samples.inputs
         ]
         values = run_float(self._tf, self._teacher, inputs)
-        found = [np.asarray(values[index]).var(axis=0).mean() for index in self._asked]
-        return [max(float(each), _LEAST_SPREAD) for each in found]
+        found = [np.asarray(values[index]) for index in self._asked]
+        spreads = [np.abs(each - np.median(each, axis=0)).mean() for each in found]
+        return [max(float(each), _LEAST_SPREAD) for each in spreads]
 
     def _restore(self, state: State) -> None:
         for name, values in state.now.items():
@@ -194,6 +195,12 @@ class Training:
         for place, variable in enumerate(self._optimizer.variables):
             if str(place) in state.optimizer:
                 variable.assign(state.optimizer[str(place)])
+
+
+def _huber(tf: Any, error: Any) -> Any:  # noqa: ANN401
+    """Half the square of small errors, the size of large ones: few odd samples do not decide."""
+    size = tf.abs(error)
+    return tf.where(size < 1.0, 0.5 * tf.square(error), size - 0.5)
 
 
 def _cosine(share: float) -> float:

@@ -19,6 +19,8 @@ from edgekit.host.train.scales import Source, shared_scales
 
 _LEVELS = 127  # symmetric int8
 _LEAST_REACH = 1e-9
+_CODES = 255
+_RANGE_SPEED = 10.0  # ends of ranges move so many times faster than weights, relatively
 # Outputs of these are compared before them, where differences are not squeezed.
 _SQUEEZING = ("LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "TANH")
 Arrays = dict[str, NDArray[np.float32]]
@@ -93,7 +95,7 @@ class Student:
 
         def round_to(source: Source, value: Value) -> Value:
             low, high = ends[source] if isinstance(source, int) else source
-            return self._tf.quantization.fake_quant_with_min_max_vars(value, low, high)
+            return _rounded(self._tf, value, low, high)
 
         def rounded(index: int, value: Value) -> Value:
             for source in self._scales.rounded.get(index, ()):
@@ -136,7 +138,7 @@ class Student:
         low, high = min(low, 0.0), max(high, 0.0)
         if high - low <= _LEAST_REACH:
             high = _LEAST_REACH
-        factors = self._tf.exp(self.variables[f"range {index}"])
+        factors = self._tf.exp(_RANGE_SPEED * self.variables[f"range {index}"])
         return low * factors[0], high * factors[1]
 
     def arrays(self) -> Arrays:
@@ -163,6 +165,23 @@ class Student:
         main = replace(self._model.main, tensors=tuple(tensors))
         model = replace(self._model, subgraphs=(main,), buffers=tuple(buffers))
         return with_ranges(model, ranges)
+
+
+def _rounded(tf: Any, value: Value, low: Value, high: Value) -> Value:  # noqa: ANN401
+    """Return ``value`` as 8-bit codes of a range stand for it; low <= 0 <= high.
+
+    Rounding passes gradients on unchanged. So the ends get gradients from what is cut off and from
+    the rounding errors inside, after Esser et al.: Learned Step Size Quantization (2020).
+    """
+    scale = (high - low) / _CODES
+    zero = _round(tf, -low / scale)
+    codes = _round(tf, tf.clip_by_value(value / scale + zero, 0.0, float(_CODES)))
+    return (codes - zero) * scale
+
+
+def _round(tf: Any, value: Value) -> Value:  # noqa: ANN401
+    value = tf.convert_to_tensor(value, tf.float32)
+    return value + tf.stop_gradient(tf.floor(value + 0.5) - value)
 
 
 def _run(
