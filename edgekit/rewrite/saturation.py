@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RELU_0_TO_1, which exporters write for hard sigmoids, as operators that compiler 16 has."""
+"""Saturating activations in forms that compiler 16 has and can compute.
+
+RELU_0_TO_1, which exporters write for hard sigmoids, is not one of its operators. It refuses a file
+with a fused RELU6 or RELU_N1_TO_1 whose bound needs more than 32 bits in steps of the output.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite.edit import Edit, rewrite_operators
@@ -25,6 +31,28 @@ def _saturated(edit: Edit, op: Operator) -> list[Operator]:
         edit.operator("RELU", op.inputs, (positive,)),
         edit.operator("RELU_N1_TO_1", (positive,), op.outputs),
     ]
+
+
+# Fused activation -> its upper bound, and what is left without it; -1 is as far away as 1.
+_BOUNDED = {"RELU6": (6.0, "RELU"), "RELU_N1_TO_1": (1.0, "NONE")}
+_MOST_STEPS = (1 << 31) - 1
+
+
+def drop_unreachable_bounds(model: Model) -> Model | None:
+    """Return ``model`` without fused bounds that need more than 32 bits in steps of the output.
+
+    All codes of such an output are far below the bound, so no value changes.
+    """
+    return rewrite_operators(model, _unbounded)
+
+
+def _unbounded(edit: Edit, op: Operator) -> list[Operator]:
+    name = "fused_activation_function"
+    bound, instead = _BOUNDED.get(str(op.options.get(name)), (0.0, ""))
+    scale = edit.tensors[op.outputs[0]].scale if op.outputs else None
+    if scale is None or bound <= scale * _MOST_STEPS:
+        return []
+    return [replace(op, options={**op.options, name: instead})]
 
 
 RULE = Rule(

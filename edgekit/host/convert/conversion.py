@@ -49,6 +49,7 @@ from edgekit.rewrite import (
     slice_partial_splits,
 )
 from edgekit.rewrite.outputs import separate_outputs
+from edgekit.rewrite.saturation import drop_unreachable_bounds
 from edgekit.version import __version__
 
 _FEW = 4  # batches to prove changes on
@@ -464,7 +465,7 @@ class _Conversion:
                 f"TensorFlow gave the output of {', '.join(wrong)} another scale than its input, "
                 "which makes every value wrong; edgekit put a QUANTIZE there"
             )
-        fixed = lower_versions(fixed)
+        fixed = lower_versions(drop_unreachable_bounds(fixed) or fixed)
         return made if fixed is model else ModelFile(write_model(fixed))
 
     def _separated(self, made: ModelFile) -> ModelFile:
