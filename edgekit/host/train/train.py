@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 import time
@@ -58,6 +59,7 @@ _CALIBRATION = 200  # samples
 _FEW, _TRIALS = 4, 32  # samples to prove and to try changes on
 # The rules for the ranges to start from; the one with the least loss is taken.
 _RULES = (RangeRule(), RangeRule(MSE), RangeRule(PERCENTILE, 99.99))
+_INPUT_RULES = (RangeRule(PERCENTILE, 99.0), RangeRule(PERCENTILE, 97.0))
 _CHECKED = 4  # samples on which the network to train is compared with the interpreter
 _MOST_DIFFERENCE = 1e-3  # of the largest value
 
@@ -255,7 +257,10 @@ class _Job:
         tf = _tensorflow()
         _check_equal(tf, self.teacher, samples)
         _check_equal(tf, self._untrained, samples)
-        starts = [_start(self._untrained, rule, samples) for rule in _RULES]
+        starts = [_start(self._untrained, rule, None, samples) for rule in _RULES]
+        if self.plain.promised_range is None:  # only the samples show what the inputs reach
+            wide = itertools.product(_RULES[1:], _INPUT_RULES)
+            starts += [_start(self._untrained, rule, own, samples) for rule, own in wide]
         trainings = [Training(tf, self.teacher, each, samples, settings) for each in starts]
         losses = [each.loss() for each in trainings]
         return trainings[int(np.argmin(losses))]
@@ -298,13 +303,17 @@ class _Job:
         )
 
 
-def _start(network: Model, rule: RangeRule, samples: TrainingSamples) -> Model:
+def _start(
+    network: Model, rule: RangeRule, of_inputs: RangeRule | None, samples: TrainingSamples
+) -> Model:
     """Return the network with ranges, and with what `convert` changes to make it better in int8."""
+    graph = network.main
+    own = [] if of_inputs is None else [(graph.tensors[i].name, of_inputs) for i in graph.inputs]
     rows = range(0, samples.count, max(1, samples.count // _CALIBRATION))
     batches = [[each[row : row + 1] for each in samples.inputs] for row in rows]
     improver = Improver(
         ModelFile.of(network),
-        Choice(ranges=rule),
+        Choice(ranges=rule, tensors=tuple(own)),
         lambda model: write_model(quantize(model)),
         batches[:_FEW],
     )
