@@ -100,11 +100,11 @@ class Training:
         self._step = tf.function(self._one_step)
 
     def loss(self) -> float:
-        """Return the loss before training, on the first samples."""
+        """Return the median of the samples' losses before training."""
         rows = slice(0, _LOSS_SAMPLES)
         inputs = [self._tf.constant(each[rows]) for each in self._samples.inputs]
         labels = self._samples.labels
-        return float(self._loss(inputs, None if labels is None else labels[rows]))
+        return float(np.median(self._losses(inputs, None if labels is None else labels[rows])))
 
     def run(self, state: State, judge: Judge, checkpoint: Checkpoint, progress: Progress) -> None:
         """Train until ``settings`` say to stop; ``state`` and the checkpoint always agree."""
@@ -150,7 +150,7 @@ class Training:
     def _one_step(self, inputs: Any, labels: Any) -> Any:  # noqa: ANN401
         tf = self._tf
         with tf.GradientTape() as tape:
-            loss = self._loss(inputs, labels)
+            loss = tf.reduce_mean(self._losses(inputs, labels))
         gradients = tape.gradient(loss, self._variables)
         pairs = zip(gradients, self._variables, strict=True)
         self._optimizer.apply_gradients(
@@ -161,22 +161,21 @@ class Training:
         )
         return loss
 
-    def _loss(self, inputs: Any, labels: Any) -> Any:  # noqa: ANN401
-        """Return how far the answers are from the teacher's, and from the labels."""
+    def _losses(self, inputs: Any, labels: Any) -> Any:  # noqa: ANN401
+        """Return for each sample how far its answers are from the teacher's, and from its label."""
         tf, settings = self._tf, self._settings
         values = self.student.run(inputs)
         made = [values[index] for index in self._answered]
-        loss = tf.constant(0.0)
+        losses = tf.zeros(tf.shape(inputs[0])[0])
         if settings.loss != LABELS:
             wanted = run_float(tf, self._teacher, inputs)
             targets = [tf.stop_gradient(wanted[index]) for index in self._asked]
             for value, target, spread in zip(made, targets, self._spreads, strict=True):
-                loss += tf.reduce_mean(_huber(tf, (value - target) / spread))
+                losses += _distance(tf, (value - target) / spread)
         if settings.loss != DISTILL:
             scores = tf.reshape(made[0], (tf.shape(labels)[0], -1))
-            entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
-            loss += tf.reduce_mean(entropy)
-        return loss
+            losses += tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
+        return losses
 
     def _output_spreads(self) -> list[float]:
         """Return how far each of the teacher's answers usually is from its median over samples."""
@@ -197,10 +196,15 @@ class Training:
                 variable.assign(state.optimizer[str(place)])
 
 
-def _huber(tf: Any, error: Any) -> Any:  # noqa: ANN401
-    """Half the square of small errors, the size of large ones: few odd samples do not decide."""
-    size = tf.abs(error)
-    return tf.where(size < 1.0, 0.5 * tf.square(error), size - 0.5)
+def _distance(tf: Any, error: Any) -> Any:  # noqa: ANN401
+    """Return for each sample half the mean square of small errors; at most 1, for a lost sample.
+
+    A few odd samples, whose answers cannot be met, then do not decide about all others.
+    """
+    rows = tf.reshape(error, (tf.shape(error)[0], -1))
+    size = tf.abs(rows)
+    mean = tf.reduce_mean(tf.where(size < 1.0, 0.5 * tf.square(rows), size - 0.5), axis=1)
+    return mean / (1.0 + mean)
 
 
 def _cosine(share: float) -> float:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import tempfile
 import time
@@ -59,7 +58,7 @@ _CALIBRATION = 200  # samples
 _FEW, _TRIALS = 4, 32  # samples to prove and to try changes on
 # The rules for the ranges to start from; the one with the least loss is taken.
 _RULES = (RangeRule(), RangeRule(MSE), RangeRule(PERCENTILE, 99.99))
-_INPUT_RULES = (RangeRule(PERCENTILE, 99.0), RangeRule(PERCENTILE, 97.0))
+_NARROW_RULES = (RangeRule(MSE), RangeRule(PERCENTILE, 99.0), RangeRule(PERCENTILE, 97.0))
 _CHECKED = 4  # samples on which the network to train is compared with the interpreter
 _MOST_DIFFERENCE = 1e-3  # of the largest value
 
@@ -259,8 +258,7 @@ class _Job:
         _check_equal(tf, self._untrained, samples)
         starts = [_start(self._untrained, rule, None, samples) for rule in _RULES]
         if self.plain.promised_range is None:  # only the samples show what the inputs reach
-            wide = itertools.product(_RULES[1:], _INPUT_RULES)
-            starts += [_start(self._untrained, rule, own, samples) for rule, own in wide]
+            starts += [_start(self._untrained, rule, rule, samples) for rule in _NARROW_RULES]
         trainings = [Training(tf, self.teacher, each, samples, settings) for each in starts]
         losses = [each.loss() for each in trainings]
         return trainings[int(np.argmin(losses))]
