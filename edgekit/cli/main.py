@@ -51,6 +51,7 @@ COMMANDS = (
     "demo",
     "build",
     "convert",
+    "sources",
     "check",
     "fix",
     "split",

@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgekit.errors import MissingExtraError
+from edgekit.host.convert.environments import installed_python
 from edgekit.host.convert.shapes import RawInput
 from edgekit.host.convert.sources import SourceFile
 from edgekit.host.convert.worker_process import WorkerProcess, worker_command, worker_environment
@@ -22,9 +23,8 @@ _LIBRARIES = {
     "onnx": (
         "onnx2tf",
         "onnx2tf",
-        "make an environment for it (it needs Python 3.12): python3.12 -m venv onnx-env && "
-        "onnx-env/bin/pip install onnx2tf==2.6.9; then add --converter-python "
-        "onnx-env/bin/python",
+        "edgekit sources install onnx makes an environment with it (0.7 GB, needs Python 3.12), "
+        "which convert then uses; or name one that has onnx2tf: --converter-python PATH",
     ),
 }
 
@@ -73,6 +73,8 @@ class ImporterChild(WorkerProcess):
         module, self.library, install = _LIBRARIES[source.kind]
         self.package = self.library
         self._source = source
+        if python is None and find_spec(module) is None:
+            python = installed_python(source.kind)
         if python is None and find_spec(module) is None:
             raise MissingExtraError(
                 f"{self.library} is not installed; it reads {Path(where).name or where}",
