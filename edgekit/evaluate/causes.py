@@ -504,8 +504,8 @@ def _channels(case: _Case) -> Iterator[Cause]:
             "cause.unequal_channels",
             f"channels of very unequal size share a scale, most in the layer {name}, where the "
             f"largest is {ratio:.0f} times the median ({len(unequal)} such in all)",
-            "train with batch normalization and ReLU6 behind these layers, or with quantization "
-            "in the loop (quantization-aware training)",
+            "train with batch normalization and ReLU6 behind these layers, or with int8 rounding "
+            "in the loop (edgekit train)",
         )
 
 
@@ -542,7 +542,7 @@ _UNKNOWN_CAUSE = Cause(
     "cause.unknown",
     "nothing in the model explains it",
     "calibrate with other samples, like those of real use, and check --preprocess; if that does "
-    "not help, train with quantization in the loop (quantization-aware training)",
+    "not help, train with int8 rounding in the loop (edgekit train)",
 )
 _LOOKS: tuple[Callable[[_Case], Iterator[Cause]], ...] = (
     _constant,

@@ -108,8 +108,8 @@ DEBUG_CODES = (
                 "Few channels are far larger than the others",
                 "An activation has one scale. One channel is 6 times the median channel or more, "
                 "so that the others use only a few steps.",
-                "Train with batch normalization and ReLU6 behind this layer, or with quantization "
-                "in the loop (quantization-aware training).",
+                "Train with batch normalization and ReLU6 behind this layer, or with int8 rounding "
+                "in the loop (edgekit train).",
             ),
             (
                 "per_tensor_weights",
@@ -131,8 +131,8 @@ DEBUG_CODES = (
                 "No operator stands out",
                 "All ranges and weights fit. What is left is the rounding to 8 bits, spread over "
                 "the operators.",
-                "Calibrate with other samples, or train with quantization in the loop "
-                "(quantization-aware training).",
+                "Calibrate with other samples, or train with int8 rounding in the loop "
+                "(edgekit train).",
             ),
         )
     ),

@@ -7,8 +7,8 @@ from edgekit.edgetpu.issues import IssueCode
 
 _PAGE = "docs/quality.md"
 _TRAIN = (
-    "Train with batch normalization and ReLU6 after these layers, or with quantization in the "
-    "loop (quantization-aware training)."
+    "Train with batch normalization and ReLU6 after these layers, or with int8 rounding in the "
+    "loop (edgekit train)."
 )
 _LOOK = "See the likely cause that is printed with it; each has a page, cause.* in docs/codes."
 
@@ -268,7 +268,7 @@ QUALITY_CODES = tuple(
             "Nothing in the model explains why it is worse",
             "Ranges, scales and samples look as usual; the loss may be spread over the layers.",
             "Calibrate with other samples, like those of real use, and check --preprocess; else "
-            "train with quantization in the loop (quantization-aware training).",
+            "train with int8 rounding in the loop (edgekit train).",
         ),
     )
 )
