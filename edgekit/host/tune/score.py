@@ -82,10 +82,9 @@ class Score(Result):
         """The value, and the drop, as text."""
         if self.measure == SNR_DB:
             return f"{self.value:.1f} dB, {self.verdict}"
-        unit = "% more" if self.measure in ERRORS else "points"
-        return (
-            f"{self.measure} {metric_text(self.measure, self.value)}, drop {self.drop:.2f} {unit}"
-        )
+        unit = "%" if self.measure in ERRORS else "points"
+        change = f"{abs(self.drop):.2f} {unit} {'worse' if self.drop >= 0 else 'better'} than float"
+        return f"{self.measure} {metric_text(self.measure, self.value)}, {change}"
 
 
 def score_of(result: EvaluateResult, measure: str = "") -> Score:
