@@ -141,7 +141,8 @@ def make_sound(folder: str) -> None:
             tf.saved_model.save(model, str(place))
         Path(folder, "saved_model", f"{index}.zip").write_bytes(_packed(place))
     Path(folder, "frozen", "0.pb").write_bytes(_frozen())
-    Path(folder, "onnx", "0.onnx").write_bytes(_onnx())
+    if "onnx" in KINDS:
+        Path(folder, "onnx", "0.onnx").write_bytes(_onnx())
 
 
 def _packed(folder: Path) -> bytes:
