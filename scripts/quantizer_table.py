@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -88,6 +89,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.step:
         _step(args.step, args.work, args.samples)
+        args.work.with_suffix(".peak").write_text(str(_peak_mib()))
         return
     records = json.loads(_RECORDS.read_text()) if _RECORDS.exists() else {}
     args.work.mkdir(parents=True, exist_ok=True)
@@ -229,8 +231,18 @@ def _run(step: str, path: Path, num_samples: int, record: Record) -> bool:
         return False
     record.time_s[step] = round(time.monotonic() - start, 2)
     record.cpu_s[step] = round(usage.ru_utime + usage.ru_stime, 2)
-    record.peak_mib[step] = usage.ru_maxrss >> 10
+    record.peak_mib[step] = int(path.with_suffix(".peak").read_text())
     return True
+
+
+def _peak_mib() -> int:
+    """The peak of this process, or of the largest of its children.
+
+    A process that was forked counts its parent's memory in ``ru_maxrss``, so it reads its own.
+    """
+    status = Path("/proc/self/status").read_text().split("VmHWM:")[1]
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return max(int(status.split()[0]), children) >> 10
 
 
 def _step(step: str, path: Path, num_samples: int) -> None:
