@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,12 @@ def _networks(group: str, work: Path) -> Iterator[tuple[str, Callable[[], Any]]]
     else:
         from scripts import layer_networks  # noqa: PLC0415 - imports TensorFlow
 
-        yield from getattr(layer_networks, group.upper()).items()
+        for name, build in getattr(layer_networks, group.upper()).items():
+            yield name, partial(_built, build, is_fitted=group == "applications")
+
+
+def _built(build: Callable[[], Any], *, is_fitted: bool) -> Any:  # noqa: ANN401
+    return _fitted(build()) if is_fitted else build()
 
 
 def _trained_like(name: str) -> Any:  # noqa: ANN401 - a Keras model
@@ -131,7 +137,16 @@ def _trained_like(name: str) -> Any:  # noqa: ANN401 - a Keras model
     import keras  # noqa: PLC0415 - only for this group
 
     keras.utils.set_random_seed(1)
-    model = getattr(keras.applications, name)(weights=None)
+    return _fitted(getattr(keras.applications, name)(weights=None))
+
+
+def _fitted(model: Any) -> Any:  # noqa: ANN401 - a Keras model
+    """Return the model with batch normalizations that fit its random weights.
+
+    Without them its values vanish, and ranges of 1e-30 say nothing.
+    """
+    import keras  # noqa: PLC0415 - only for these groups
+
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
