@@ -198,6 +198,7 @@ class _Build:
         find_source(plan.source)  # a missing file is an error before anything is written
         for data in filter(None, (plan.data, plan.eval_data)):
             refuse_missing(data)
+        self._refuse_incomplete()
         files.make_folder(folder)
         given = (plan.source, plan.data, plan.eval_data, plan.convert.get("labels"))
         files.refuse_overwriting(folder / _RESULT, *given)
@@ -211,7 +212,7 @@ class _Build:
         self._do(self._estimated(compiled or model))
         self._do(self._bundled(model, compiled))
         self._record.keep_only([*(s.name for s in self._steps if s.status != NOT_DONE), "report"])
-        files.write_text(folder / _README, words.readme(Path(plan.source).name, self._steps))
+        self._write_readme(words.readme(Path(plan.source).name, self._steps))
         self._do(self._reported(model))
         result = BuildResult(
             folder=str(folder),
@@ -224,11 +225,37 @@ class _Build:
         files.write_text(folder / _RESULT, result.to_json())
         return result
 
+    def _write_readme(self, text: str) -> None:
+        """Write the README, unless somebody else's is there."""
+        path = self._folder / _README
+        title = text.splitlines()[0]
+        if not path.exists() or path.read_bytes().startswith(title.encode()):
+            files.write_text(path, text)
+
+    def _is_quantized(self) -> bool:
+        source = self._plan.source
+        is_tflite = find_source(source).kind == "tflite"
+        return is_tflite and kind_of(read_model_file(source).model) != "real"
+
+    def _refuse_incomplete(self) -> None:
+        """Refuse a plan that lacks data, before anything is written."""
+        plan = self._plan
+        if plan.data is None and not self._is_quantized():
+            raise UsageError(
+                "calibration data are needed to convert a network",
+                fix="edgekit build SOURCE --data DATA -o FOLDER",
+            )
+        if plan.tune is not None and plan.eval_data is None:
+            raise UsageError(
+                "the search for a recipe needs other samples than those of calibration",
+                fix="--eval DATA, or leave --tune out",
+            )
+
     def _make_model(self) -> str | None:
         """Write the int8 model; return the float one to compare it with, None if there is none."""
         source, options = self._plan.source, dict(self._plan.convert)
         kind = find_source(source).kind
-        if kind == "tflite" and kind_of(read_model_file(source).model) != "real":
+        if self._is_quantized():
             self._do(
                 _Work(
                     "fix",
@@ -239,12 +266,7 @@ class _Build:
                 )
             )
             return None
-        data = self._plan.data
-        if data is None:
-            raise UsageError(
-                "calibration data are needed to convert a network",
-                fix="edgekit build SOURCE --data DATA -o FOLDER",
-            )
+        data = str(self._plan.data)
         labels = options.get("labels")
         reads = {"source": source, **({"labels": labels} if isinstance(labels, str) else {})}
         reference = source if kind == "tflite" else self._path(self._float)
@@ -288,12 +310,7 @@ class _Build:
 
     def _tune(self, data: str, of_convert: Mapping[str, Any]) -> None:
         """Write the recipe for the conversion."""
-        plan, eval_data = self._plan, self._plan.eval_data
-        if eval_data is None:
-            raise UsageError(
-                "the search for a recipe needs other samples than those of calibration",
-                fix="--eval DATA, or leave --tune out",
-            )
+        plan, eval_data = self._plan, str(self._plan.eval_data)
         shared = {name: of_convert[name] for name in _OF_TUNE if name in of_convert}
         options = {**shared, **(plan.tune or {})}
         if plan.gates.max_drop is not None:

@@ -214,4 +214,4 @@ def _is_plain(value: object) -> bool:
 
 def _toml(value: Any) -> str:  # noqa: ANN401 - any of `_is_plain`
     """Return a value as TOML, whose texts, numbers and lists of these are written as in JSON."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,13 @@ class TrainingSamples:
     def count(self) -> int:
         """How many samples there are."""
         return len(self.inputs[0])
+
+    def sha256(self) -> str:
+        """Return the hash of all values and classes."""
+        digest = hashlib.sha256()
+        for each in (*self.inputs, *(() if self.labels is None else (self.labels,))):
+            digest.update(np.ascontiguousarray(each).tobytes())
+        return digest.hexdigest()
 
     def batches(self, size: int, seed: int) -> Iterator[tuple[list[NDArray[np.float32]], Any]]:
         """Yield shuffled batches: inputs, and labels or None; the last one is filled up."""

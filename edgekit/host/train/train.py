@@ -162,7 +162,14 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         settings = TrainSettings(epochs, batch_size, learning_rate, chosen, patience)
         key = {
             "source": job.plain.source_sha256,
-            "samples": samples.count,
+            "samples": samples.sha256(),
+            "reading": str(reading),
+            "evaluation": [
+                job.plain_score.measure,
+                job.plain_score.num_samples,
+                round(job.plain_score.value, 3),
+                num_eval,
+            ],
             "settings": {**asdict(settings), "epochs": None, "patience": None},
             "replaced": replace_activations,
             "preprocess": job.plain.preprocess,

@@ -198,6 +198,18 @@ def test_bad_arguments_are_refused_before_anything_is_written(place: Path) -> No
     assert not (place / "out" / "build.json").exists()
 
 
+def test_what_belongs_to_others_stays(place: Path) -> None:
+    """A README that build did not write, and an earlier plan if this one is refused."""
+    (place / "out").mkdir()
+    (place / "out" / "README.md").write_text("# My robot\n")
+    _build(place)
+    assert (place / "out" / "README.md").read_text() == "# My robot\n"
+    plan = (place / "out" / "edgekit.toml").read_text()
+    with pytest.raises(UsageError, match="calibration data"):
+        _build(place, data=None)
+    assert (place / "out" / "edgekit.toml").read_text() == plan
+
+
 def test_a_compiled_model_is_refused(place: Path) -> None:
     _build(place)
     compiled = place / "out" / "net_edgetpu.tflite"

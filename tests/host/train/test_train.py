@@ -229,6 +229,8 @@ def test_an_interrupted_training_continues_from_its_checkpoint(
         assert mine.score.value == pytest.approx(other.score.value, abs=0.02)
     with pytest.raises(DataError, match="another training"):
         _train(digits, output, resume=True, learning_rate=0.5)
+    with pytest.raises(DataError, match="evaluation"):
+        _train(digits, output, resume=True, eval_data=digits / "test.npz")
     checkpoint = tmp_path / "out.checkpoint.npz"
     checkpoint.write_bytes(checkpoint.read_bytes()[:3000])
     with pytest.raises(DataError, match="cannot be read"):
