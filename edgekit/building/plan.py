@@ -86,14 +86,15 @@ class BuildPlan:
 
     def __post_init__(self) -> None:
         for table, function in _FUNCTIONS.items():
-            known = set(inspect.signature(function).parameters) - _OWN
+            parameters = inspect.signature(function).parameters
+            known = set(parameters) - _OWN
             for name, value in (getattr(self, table) or {}).items():
                 if name not in known:
                     raise UsageError(
                         f"[{table}] does not have an option {name!r}",
                         fix=f"it has: {', '.join(sorted(known))}",
                     )
-                if not _is_plain(value):
+                if not _is_plain(value) or not _fits(value, parameters[name].default):
                     raise UsageError(
                         f"[{table}] {name} is {value!r}",
                         fix="give a text, a number, true or false, or a list of texts",
@@ -204,6 +205,15 @@ def _from(base: Path, text: str) -> str:
     """Return a path of the file in ``base``; a word that is not a file stays."""
     place = Path(os.path.normpath(base / text))
     return str(place) if os.path.exists(place) else text  # noqa: PTH110 - no error for odd names
+
+
+def _fits(value: object, default: object) -> bool:
+    """Whether a value has the type of a keyword's default; None does not show a type."""
+    if isinstance(default, bool) or isinstance(value, bool):
+        return default is None or isinstance(default, bool) == isinstance(value, bool)
+    if isinstance(default, (int, float)):
+        return isinstance(value, int) or (isinstance(default, float) and isinstance(value, float))
+    return not isinstance(default, str) or isinstance(value, str)
 
 
 def _is_plain(value: object) -> bool:
