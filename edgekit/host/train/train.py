@@ -349,19 +349,27 @@ def _check_equal(tf: Any, model: Model, samples: TrainingSamples) -> None:  # no
     """
     count = min(_CHECKED, samples.count)
     batch = [each[:count] for each in samples.inputs]
-    values = run_float(tf, model, [*map(tf.constant, batch)])
     with Runner(write_model(model)) as runner:
         rows = [runner.invoke(*(each[row : row + 1] for each in batch)) for row in range(count)]
-    for place, index in enumerate(model.main.outputs):
-        wanted = np.concatenate([each[place] for each in rows])
-        made = np.asarray(values[index]).reshape(wanted.shape)
-        reach = float(np.abs(wanted).max()) or 1.0
-        if not np.abs(made - wanted).max() <= _MOST_DIFFERENCE * reach:
-            raise UnsupportedModelError(
-                "the network cannot be trained: TensorFlow computes other values in batches",
-                where=model.main.tensors[index].name,
-                why="an operator mixes the samples of a batch",
-            )
+    wanted = [np.concatenate(each) for each in zip(*rows, strict=True)]
+    try:
+        values = run_float(tf, model, [*map(tf.constant, batch)])
+        made = [np.asarray(values[index]) for index in model.main.outputs]
+    except (tf.errors.OpError, ValueError) as error:
+        raise _mixed(model, "an operator does not take several samples at once") from error
+    for one, other in zip(made, wanted, strict=True):
+        reach = float(np.abs(other).max()) or 1.0
+        if one.shape != other.shape or not np.abs(one - other).max() <= _MOST_DIFFERENCE * reach:
+            raise _mixed(model, "an operator mixes the samples of a batch")
+
+
+def _mixed(model: Model, why: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        "the network cannot be trained: TensorFlow does not compute the same in batches",
+        where=model.main.tensors[model.main.outputs[0]].name,
+        why=why,
+        fix="tune it (edgekit tune), or cut it before that operator: --outputs",
+    )
 
 
 def _loss_for(asked: str, samples: TrainingSamples, teacher: Model) -> str:

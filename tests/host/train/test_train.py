@@ -20,8 +20,10 @@ from edgekit.host.convert.quantizer.fuse import fuse_activations
 from edgekit.host.convert.trained_ranges import stored_ranges
 from edgekit.host.train import train
 from edgekit.host.train.network import Student, run_float
-from edgekit.host.train.train import LOSSES
+from edgekit.host.train.samples import TrainingSamples
+from edgekit.host.train.train import LOSSES, _check_equal
 from edgekit.runtime import Runner
+from tests.host.convert.improve.float_graph import FloatGraph
 
 pytestmark = [
     pytest.mark.host,
@@ -259,6 +261,15 @@ def test_an_operator_that_cannot_be_trained_is_named(keras: Any, tmp_path: Path)
             eval_data=tmp_path / "x.npz",
             output=tmp_path / "out.tflite",
         )
+
+
+def test_a_constant_with_the_dimension_of_the_batch_is_refused(tf: Any) -> None:  # noqa: ANN401
+    graph = FloatGraph((1, 4, 4, 2), 1)
+    own = graph.constant(np.ones((1, 4, 4, 2), np.float32))
+    model = graph.model(graph.concat(graph.input, own))
+    inputs = np.random.default_rng(0).random((8, 4, 4, 2), np.float32)
+    with pytest.raises(UnsupportedModelError, match="in batches"):
+        _check_equal(tf, model, TrainingSamples((inputs,), None, 0))
 
 
 def test_the_command_knows_every_loss() -> None:
