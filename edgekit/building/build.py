@@ -67,8 +67,6 @@ _OF_SOURCE = (
 )
 _OF_TUNE = (*_OF_SOURCE[:-1], "preprocess", "labels", "io")
 Document = Mapping[str, Any]  # a result as JSON
-
-
 Starting = Callable[[str], Progress]
 Finished = Callable[[BuildStep], None]
 
@@ -155,18 +153,6 @@ def build(  # noqa: PLR0913 - public: its options are keywords
             **{name: dict(each) for name, each in (options or {}).items()},
         )
         folder = Path(output)
-    return _run_plan(plan, folder, is_forced=is_forced, on_start=on_start, on_step=on_step)
-
-
-def _run_plan(
-    plan: BuildPlan,
-    folder: Path,
-    *,
-    is_forced: bool,
-    on_start: Starting,
-    on_step: Finished,
-) -> BuildResult:
-    """Do every step of ``plan`` whose inputs, options or outputs changed since it was done."""
     return _Build(plan, folder, is_forced, on_start, on_step).run()
 
 
@@ -195,16 +181,21 @@ class _Build:
         """Do all steps."""
         start = time.monotonic()
         plan, folder = self._plan, self._folder
-        find_source(plan.source)  # a missing file is an error before anything is written
+        kind = find_source(
+            plan.source
+        ).kind  # a missing file is an error before anything is written
+        is_quantized = kind == "tflite" and kind_of(read_model_file(plan.source).model) != "real"
         for data in filter(None, (plan.data, plan.eval_data)):
             refuse_missing(data)
-        self._refuse_incomplete()
+        self._refuse_incomplete(is_quantized=is_quantized)
         files.make_folder(folder)
         given = (plan.source, plan.data, plan.eval_data, plan.convert.get("labels"))
         files.refuse_overwriting(folder / _RESULT, *given)
         files.write_text(folder / FILE_NAME, plan.to_toml(folder))
         with kept_converters():
-            reference = self._make_model()
+            reference = None if is_quantized else self._convert(kind)
+        if is_quantized:
+            self._fix()
         model = self._path(self._model)
         self._do(self._checked(model))
         compiled = self._compile(model)
@@ -232,15 +223,10 @@ class _Build:
         if not path.exists() or path.read_bytes().startswith(title.encode()):
             files.write_text(path, text)
 
-    def _is_quantized(self) -> bool:
-        source = self._plan.source
-        is_tflite = find_source(source).kind == "tflite"
-        return is_tflite and kind_of(read_model_file(source).model) != "real"
-
-    def _refuse_incomplete(self) -> None:
+    def _refuse_incomplete(self, *, is_quantized: bool) -> None:
         """Refuse a plan that lacks data, before anything is written."""
         plan = self._plan
-        if plan.data is None and not self._is_quantized():
+        if plan.data is None and not is_quantized:
             raise UsageError(
                 "calibration data are needed to convert a network",
                 fix="edgekit build SOURCE --data DATA -o FOLDER",
@@ -251,21 +237,22 @@ class _Build:
                 fix="--eval DATA, or leave --tune out",
             )
 
-    def _make_model(self) -> str | None:
-        """Write the int8 model; return the float one to compare it with, None if there is none."""
-        source, options = self._plan.source, dict(self._plan.convert)
-        kind = find_source(source).kind
-        if self._is_quantized():
-            self._do(
-                _Work(
-                    "fix",
-                    lambda progress: fix(source, self._path(self._model), progress=progress),
-                    reads={"source": source},
-                    options={},
-                    writes=(self._model,),
-                )
+    def _fix(self) -> None:
+        """Write the int8 model of a quantized source, which has no float one."""
+        source = self._plan.source
+        self._do(
+            _Work(
+                "fix",
+                lambda progress: fix(source, self._path(self._model), progress=progress),
+                reads={"source": source},
+                options={},
+                writes=(self._model,),
             )
-            return None
+        )
+
+    def _convert(self, kind: str) -> str:
+        """Write the int8 model of a source of this kind; return the float one."""
+        source, options = self._plan.source, dict(self._plan.convert)
         data = str(self._plan.data)
         labels = options.get("labels")
         reads = {"source": source, **({"labels": labels} if isinstance(labels, str) else {})}
@@ -371,7 +358,7 @@ class _Build:
         if reference is not None:
             reads["against"] = reference
         journal = self._folder / ".evaluate.journal"
-        evaluation = self._do(
+        self._do(
             _Work(
                 "evaluate",
                 lambda progress: evaluate(
@@ -390,7 +377,7 @@ class _Build:
                 journal=journal,
             )
         )
-        if reference is not None and words.verdict(evaluation, self._documents) in words.NOT_GOOD:
+        if reference is not None and words.verdict(self._documents) in words.NOT_GOOD:
             self._do(
                 _Work(
                     "debug",

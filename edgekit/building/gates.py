@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgekit.building.plan import BuildGates
+from edgekit.building.words import quality_of
 from edgekit.evaluate.metrics import NO_SHARES
 
 _Document = Mapping[str, Any]
@@ -21,10 +22,9 @@ def failures_of(gates: BuildGates, documents: Mapping[str, _Document]) -> Iterat
     """
     if gates.min_mapped is not None:
         yield from _mapped(gates.min_mapped, documents["check"])
-    comparison = documents.get("evaluate", {}).get("against") or {}
     if gates.max_drop is not None:
-        yield from _drops(gates.max_drop, comparison)
-    quality = comparison.get("quality") or documents.get("convert", {}).get("agreement") or {}
+        yield from _drops(gates.max_drop, documents.get("evaluate", {}).get("against") or {})
+    quality = quality_of(documents)
     if gates.min_agreement is not None:
         share = quality.get("share")
         if share is None or share < gates.min_agreement:

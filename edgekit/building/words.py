@@ -35,11 +35,15 @@ def of_step(name: str, result: _Document) -> str:
     return _SAYS[name](result)
 
 
-def verdict(evaluation: _Document | None, documents: Mapping[str, _Document]) -> str:
-    """Return the verdict on the int8 model: that of the evaluation, else of the conversion."""
-    comparison = (evaluation or {}).get("against") or {}
-    quality = comparison.get("quality") or documents.get("convert", {}).get("agreement") or {}
-    return str(quality.get("verdict", ""))
+def quality_of(documents: Mapping[str, _Document]) -> _Document:
+    """Return the agreement with the float model: of the evaluation, else of the conversion."""
+    comparison = documents.get("evaluate", {}).get("against") or {}
+    return comparison.get("quality") or documents.get("convert", {}).get("agreement") or {}
+
+
+def verdict(documents: Mapping[str, _Document]) -> str:
+    """Return the verdict on the int8 model."""
+    return str(quality_of(documents).get("verdict", ""))
 
 
 def readme(source: str, steps: Sequence[BuildStep]) -> str:
