@@ -11,7 +11,7 @@ from edgekit.edgetpu.issues import ISSUE_CODES, Issue
 from edgekit.edgetpu.operation import Operation, count
 from edgekit.edgetpu.parameters import flattens_badly
 from edgekit.edgetpu.structure import place_of, short_name
-from edgekit.formats.tflite import Model, Tensor
+from edgekit.formats.tflite import Model, Operator, Tensor
 
 _MANY_ELEMENTS = 256  # flattened; fewer cost only a few kilobytes
 _FAR_APART = 8  # a scale this many times another leaves 5 of 8 bits for the finer one
@@ -84,15 +84,22 @@ def _product_of_scales(activation: Tensor, weights: Tensor) -> float | None:
 
 
 def _fused_bound(op: Operation) -> Iterator[Issue]:
-    bound = _UPPER_BOUNDS.get(op.option("fused_activation_function", "NONE"))
-    scale = op.outputs[0].scale
-    if bound is not None and scale is not None and bound > scale * _INT32_MAX:
+    bound = bound_beyond_32_bits(op.operator, op.outputs[0])
+    if bound is not None:
         yield _issue(
             op,
             "quant.activation_overflow",
-            f"{bound:g} in steps of {scale:g} needs more than 32 bits",
+            f"{bound:g} in steps of {op.outputs[0].scale:g} needs more than 32 bits",
             "error",
         )
+
+
+def bound_beyond_32_bits(operator: Operator, output: Tensor) -> float | None:
+    """Return the bound of a fused activation that 32 bits cannot hold in steps of the output."""
+    bound = _UPPER_BOUNDS.get(operator.options.get("fused_activation_function", "NONE"))
+    scale = output.scale
+    is_beyond = bound is not None and scale is not None and bound > scale * _INT32_MAX
+    return bound if is_beyond else None
 
 
 def _mixed_ranges(op: Operation) -> Iterator[Issue]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from edgekit.edgetpu.lints import bound_beyond_32_bits
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite.edit import Edit, rewrite_operators
 from edgekit.rewrite.rule import Rule
@@ -33,9 +34,8 @@ def _saturated(edit: Edit, op: Operator) -> list[Operator]:
     ]
 
 
-# Fused activation -> its upper bound, and what is left without it; -1 is as far away as 1.
-_BOUNDED = {"RELU6": (6.0, "RELU"), "RELU_N1_TO_1": (1.0, "NONE")}
-_MOST_STEPS = (1 << 31) - 1
+# Fused activation -> what is left without its upper bound; -1 is as far away as 1.
+_UNBOUNDED = {"RELU6": "RELU", "RELU_N1_TO_1": "NONE"}
 
 
 def drop_unreachable_bounds(model: Model) -> Model | None:
@@ -47,12 +47,10 @@ def drop_unreachable_bounds(model: Model) -> Model | None:
 
 
 def _unbounded(edit: Edit, op: Operator) -> list[Operator]:
-    name = "fused_activation_function"
-    bound, instead = _BOUNDED.get(str(op.options.get(name)), (0.0, ""))
-    scale = edit.tensors[op.outputs[0]].scale if op.outputs else None
-    if scale is None or bound <= scale * _MOST_STEPS:
+    if not op.outputs or bound_beyond_32_bits(op, edit.tensors[op.outputs[0]]) is None:
         return []
-    return [replace(op, options={**op.options, name: instead})]
+    name = "fused_activation_function"
+    return [replace(op, options={**op.options, name: _UNBOUNDED[op.options[name]]})]
 
 
 RULE = Rule(
