@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ DISTILL, LABELS, BOTH = "distill", "labels", "both"
 _SCHEMA = "edgekit.train-checkpoint/1"
 _LEAST_SPREAD = 1e-3
 _LOSS_SAMPLES = 128
+# Names in the checkpoint -> the fields of `State`.
+_PARTS = {"now": "now", "best": "best_arrays", "optimizer": "optimizer"}
 
 
 @dataclass(frozen=True)
@@ -75,36 +77,34 @@ class Training:
         self,
         tf: Any,  # noqa: ANN401
         teacher: Model,
-        calibrated: Model,
+        starts: Sequence[Model],
         samples: TrainingSamples,
         settings: TrainSettings,
     ) -> None:
-        """Prepare a training.
+        """Prepare a training; it begins at the start whose samples' losses have the least median.
 
         Args:
             tf: The module.
             teacher: The float network as it was trained.
-            calibrated: The network to train, with ranges; other activations than the teacher's
-                are possible.
+            starts: The network to train, with different ranges; other activations than the
+                teacher's are possible.
             samples: What to train on.
             settings: How to train.
         """
         self._tf, self._samples, self._settings = tf, samples, settings
-        self._teacher = teacher
-        self._asked, self._answered = answers(teacher), answers(calibrated)
-        self.student = Student(tf, calibrated)
+        self._teacher, self._asked = teacher, answers(teacher)
+        self._spreads = self._output_spreads()
+        self.student = min((Student(tf, each) for each in starts), key=self._median_loss)
         self._variables = list(self.student.variables.values())
         self._optimizer = tf.keras.optimizers.Adam(settings.learning_rate)
         self._optimizer.build(self._variables)
-        self._spreads = self._output_spreads()
         self._step = tf.function(self._one_step)
 
-    def loss(self) -> float:
-        """Return the median of the samples' losses before training."""
+    def _median_loss(self, student: Student) -> float:
         rows = slice(0, _LOSS_SAMPLES)
         inputs = [self._tf.constant(each[rows]) for each in self._samples.inputs]
-        labels = self._samples.labels
-        return float(np.median(self._losses(inputs, None if labels is None else labels[rows])))
+        labels = None if self._samples.labels is None else self._samples.labels[rows]
+        return float(np.median(self._losses(student, inputs, labels)))
 
     def run(self, state: State, judge: Judge, checkpoint: Checkpoint, progress: Progress) -> None:
         """Train until ``settings`` say to stop; ``state`` and the checkpoint always agree."""
@@ -150,7 +150,7 @@ class Training:
     def _one_step(self, inputs: Any, labels: Any) -> Any:  # noqa: ANN401
         tf = self._tf
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(self._losses(inputs, labels))
+            loss = tf.reduce_mean(self._losses(self.student, inputs, labels))
         gradients = tape.gradient(loss, self._variables)
         pairs = zip(gradients, self._variables, strict=True)
         self._optimizer.apply_gradients(
@@ -161,11 +161,11 @@ class Training:
         )
         return loss
 
-    def _losses(self, inputs: Any, labels: Any) -> Any:  # noqa: ANN401
+    def _losses(self, student: Student, inputs: Any, labels: Any) -> Any:  # noqa: ANN401
         """Return for each sample how far its answers are from the teacher's, and from its label."""
         tf, settings = self._tf, self._settings
-        values = self.student.run(inputs)
-        made = [values[index] for index in self._answered]
+        values = student.run(inputs)
+        made = [values[index] for index in student.answers]
         losses = tf.zeros(tf.shape(inputs[0])[0])
         if settings.loss != LABELS:
             wanted = run_float(tf, self._teacher, inputs)
@@ -271,6 +271,3 @@ class Checkpoint:
         }
         with files.replacing(self.path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, head=np.array(json.dumps(head)), **arrays)
-
-
-_PARTS = {"now": "now", "best": "best_arrays", "optimizer": "optimizer"}

@@ -59,6 +59,7 @@ class Student:
     def __init__(self, tf: Any, calibrated: Model) -> None:  # noqa: ANN401
         """Start at ``calibrated``, a float network whose activations have ranges."""
         self._tf, self._model = tf, calibrated
+        self.answers = answers(calibrated)
         self._scales = shared_scales(calibrated)
         self._start: Arrays = {}
         self._unit: Arrays = {}

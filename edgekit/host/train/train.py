@@ -266,9 +266,7 @@ class _Job:
         starts = [_start(self._untrained, rule, None, samples) for rule in _RULES]
         if self.plain.promised_range is None:  # only the samples show what the inputs reach
             starts += [_start(self._untrained, rule, rule, samples) for rule in _NARROW_RULES]
-        trainings = [Training(tf, self.teacher, each, samples, settings) for each in starts]
-        losses = [each.loss() for each in trainings]
-        return trainings[int(np.argmin(losses))]
+        return Training(tf, self.teacher, starts, samples, settings)
 
     def judge(self, trained: Model) -> Score:
         """Return the score of the int8 model of a trained network."""
