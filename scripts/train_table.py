@@ -24,12 +24,13 @@ from edgekit.host.convert.child import kept_converters
 from edgekit.host.tune.network import float_network
 from edgekit.host.tune.options import TuneOptions
 from edgekit.host.tune.parts import divide, open_data
-from edgekit.host.tune.score import SNR_DB, score_of
+from edgekit.host.tune.score import score_of
 from scripts.tune_networks import Subject, trained
+from scripts.tune_table import BARE, recovered, score_text, share_text
 
 _PAGE = Path(__file__).with_suffix(".txt")  # the page around the table
-_LEAST_LOSS, _LEAST_LOSS_DB = 2.0, 10.0  # points; dB below a good output's limit, or 40 dB
 _RECOVERED = 0.9
+_CONVERSIONS: dict[str, dict[str, Any]] = {"plain": BARE, "edgekit": {}}
 # Networks of the table that are trained once more with other activations.
 _REPLACED = {"silu": "swish=relu6", "mobilenet-v3": "hard_swish=relu6"}
 
@@ -111,19 +112,8 @@ def _measured(subject: Subject, replaced: str | None, work: Path) -> dict[str, A
     }
 
 
-_CONVERSIONS: dict[str, dict[str, Any]] = {
-    "plain": {"plain": True, "fix": False, "quantizer": "tensorflow"},
-    "edgekit": {},
-}
-
-
 def _recovered(result: dict[str, Any]) -> float | None:
-    """Return the share of the plain model's loss that is gone; None if that lost little."""
-    plain, best = (result["scores"][name] for name in ("plain", "trained"))
-    loss = float(plain["drop"])
-    if loss >= (_LEAST_LOSS_DB if plain["measure"] == SNR_DB else _LEAST_LOSS):
-        return 1 - max(0.0, float(best["drop"])) / loss
-    return 1.0 if best["snr_db"] - plain["snr_db"] >= _LEAST_LOSS_DB else None
+    return recovered(result["scores"]["plain"], result["scores"]["trained"])
 
 
 def _rows(results: dict[str, Any]) -> Iterator[str]:
@@ -138,18 +128,12 @@ def _rows(results: dict[str, Any]) -> Iterator[str]:
             result["what"],
             scores["trained"]["measure"],
             "-" if reference is None else f"{reference:.1%}",
-            *(_score(scores[each]) for each in ("plain", "edgekit", "trained")),
-            "little lost" if share is None else f"{share:.0%}",
+            *(score_text(scores[each]) for each in ("plain", "edgekit", "trained")),
+            share_text(share),
             f"{result['best']} of {result['epochs']}",
             " of ".join(map(str, result["mapped"])),
         ]
         yield f"| {' | '.join(cells)} |"
-
-
-def _score(fields: dict[str, Any]) -> str:
-    if fields["measure"] == SNR_DB:
-        return f"{fields['value']:.1f} dB"
-    return f"{fields['value']:.1%}, {fields['snr_db']:.1f} dB"
 
 
 def _counts(results: dict[str, Any]) -> str:

@@ -36,6 +36,8 @@ _MOST_TRIALS, _MOST_TRIALS_OF_PUBLIC = 40, 18
 _PAGE = Path(__file__).with_suffix(".txt")  # the page around the tables
 _LEAST_LOSS, _LEAST_LOSS_DB = 2.0, 10.0  # points; dB below a good output's limit, or 40 dB
 _RECOVERED = 0.8
+# Options of `convert` for TensorFlow's own quantizer, unchanged.
+BARE: dict[str, Any] = {"plain": True, "fix": False, "quantizer": "tensorflow"}
 _SHOWN_STEPS = 3
 
 
@@ -117,9 +119,7 @@ def _bare(subject: Subject, place: Path, measure: str) -> Score:
         data=subject.data,
         output=made,
         preprocess=subject.preprocess,
-        plain=True,
-        fix=False,
-        quantizer="tensorflow",
+        **BARE,
     )
     calibration, evaluation = (
         open_data(data, network.reference, subject.preprocess, split)
@@ -141,27 +141,24 @@ def _gains(result: TuneResult) -> list[tuple[str, float, float]]:
     ]
 
 
-def _score(fields: dict[str, Any]) -> str:
+def score_text(fields: dict[str, Any]) -> str:
+    """Return a score as text: the metric, and the signal-to-noise ratio."""
     if fields["measure"] == SNR_DB:
         return f"{fields['value']:.1f} dB"
     return f"{fields['value']:.1%}, {fields['snr_db']:.1f} dB"
 
 
-def _loss(fields: dict[str, Any]) -> float:
-    """Return the loss against float in points, or in dB below the limit of a good output."""
-    return float(fields["drop"])
-
-
-def _recovered(bare: dict[str, Any], tuned: dict[str, Any]) -> float | None:
+def recovered(plain: dict[str, Any], better: dict[str, Any]) -> float | None:
     """Return the share of the plain model's loss that is gone; None if that lost little."""
-    loss = _loss(bare)
-    least = _LEAST_LOSS_DB if bare["measure"] == SNR_DB else _LEAST_LOSS
-    gain_db = tuned["snr_db"] - bare["snr_db"]
-    if loss >= least:
-        return 1 - max(0.0, _loss(tuned)) / loss
-    if gain_db >= _LEAST_LOSS_DB:
-        return 1.0
-    return None
+    loss = float(plain["drop"])
+    if loss >= (_LEAST_LOSS_DB if plain["measure"] == SNR_DB else _LEAST_LOSS):
+        return 1 - max(0.0, float(better["drop"])) / loss
+    return 1.0 if better["snr_db"] - plain["snr_db"] >= _LEAST_LOSS_DB else None
+
+
+def share_text(share: float | None) -> str:
+    """Return what `recovered` returns as text."""
+    return "little lost" if share is None else f"{share:.0%}"
 
 
 def _named(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -175,16 +172,16 @@ def _rows(results: dict[str, Any]) -> Iterator[str]:
             continue
         scores, tuned = _named(result), result["tune"]
         reference = scores["tuned"]["reference"]
-        share = _recovered(result["bare"], scores["tuned"])
+        share = recovered(result["bare"], scores["tuned"])
         cells = [
             name,
             result["what"],
             scores["tuned"]["measure"],
             "-" if reference is None else f"{reference:.1%}",
-            _score(result["bare"]),
-            _score(scores["convert"]),
-            _score(scores["tuned"]),
-            "little lost" if share is None else f"{share:.0%}",
+            score_text(result["bare"]),
+            score_text(scores["convert"]),
+            score_text(scores["tuned"]),
+            share_text(share),
             _recipe(tuned),
         ]
         yield f"| {' | '.join(cells)} |"
@@ -225,7 +222,7 @@ def _counts(results: dict[str, Any]) -> str:
         share
         for result in results.values()
         if "tune" in result
-        and (share := _recovered(result["bare"], _named(result)["tuned"])) is not None
+        and (share := recovered(result["bare"], _named(result)["tuned"])) is not None
     ]
     most = sum(each >= _RECOVERED for each in shares)
     return (
