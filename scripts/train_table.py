@@ -22,7 +22,7 @@ from edgekit.errors import EdgeKitError
 from edgekit.host.convert import convert
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.tune.network import float_network
-from edgekit.host.tune.options import TuneOptions
+from edgekit.host.tune.options import SourceOptions
 from edgekit.host.tune.parts import divide, open_data
 from edgekit.host.tune.score import score_of
 from scripts.tune_networks import Subject, trained
@@ -67,7 +67,7 @@ def main() -> None:
 
 def _measured(subject: Subject, replaced: str | None, work: Path) -> dict[str, Any]:
     place = work / subject.name
-    options = TuneOptions(0.5)
+    options = SourceOptions()
     try:
         network = float_network(subject.source, options, place)
         calibration, evaluation = (

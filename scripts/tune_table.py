@@ -25,7 +25,7 @@ from edgekit.errors import EdgeKitError
 from edgekit.host.convert import convert
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.tune.network import float_network
-from edgekit.host.tune.options import TuneOptions
+from edgekit.host.tune.options import SourceOptions
 from edgekit.host.tune.parts import divide, open_data
 from edgekit.host.tune.result import TuneResult
 from edgekit.host.tune.score import SNR_DB, Score, score_of
@@ -111,7 +111,7 @@ def _measured(subject: Subject, work: Path) -> dict[str, Any]:
 
 def _bare(subject: Subject, place: Path, measure: str) -> Score:
     """Return the score of TensorFlow's own quantizer, unchanged, on the report part."""
-    options = TuneOptions(_MAX_DROP, preprocess=subject.preprocess)
+    options = SourceOptions(preprocess=subject.preprocess)
     network = float_network(subject.source, options, place)
     made = place / "bare.tflite"
     convert(

@@ -42,6 +42,10 @@ class TrainSettings:
     patience: int = 3  # epochs without a better one, after which training stops
     seed: int = 1
 
+    def key(self) -> dict[str, Any]:
+        """Return what must be equal for a training to be continued; it may be made longer."""
+        return {**asdict(self), "epochs": None, "patience": None}
+
 
 @dataclass
 class State:

@@ -7,7 +7,6 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ from edgekit.host.train.operators import unknown_operators
 from edgekit.host.train.result import TrainResult
 from edgekit.host.train.samples import TrainingSamples, read_samples
 from edgekit.host.tune.network import float_network
-from edgekit.host.tune.options import TuneOptions
+from edgekit.host.tune.options import SourceOptions
 from edgekit.host.tune.score import Score, score_of
 from edgekit.host.worker.library import import_tensorflow
 from edgekit.progress import Progress, no_progress
@@ -133,17 +132,8 @@ def train(  # noqa: PLR0913 - public: its options are keywords
     _check_numbers(epochs=epochs, batch_size=batch_size, patience=patience, num_samples=num_samples)
     if loss not in LOSSES:
         raise UsageError(f"--loss {loss} is unknown", fix=f"give one of {', '.join(LOSSES)}")
-    target = Path(output)
-    paths = [
-        target,
-        target.with_name(f"{target.stem}_float.tflite"),
-        target.with_suffix(".checkpoint.npz"),
-    ]
-    for path in paths:
-        files.check_writable(path)
-        files.refuse_overwriting(path, source, data, eval_data, labels)
-    reading = TuneOptions(
-        max_drop=0,
+    target, network, checkpoint_path = _places(output, source, data, eval_data, labels)
+    reading = SourceOptions(
         preprocess=preprocess,
         labels=labels,
         io=io,
@@ -160,34 +150,22 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         samples = job.read(num_samples, progress)
         chosen = _loss_for(loss, samples, job.teacher)
         settings = TrainSettings(epochs, batch_size, learning_rate, chosen, patience)
-        key = {
-            "source": job.plain.source_sha256,
-            "samples": samples.sha256(),
-            "reading": str(reading),
-            "evaluation": [
-                job.plain_score.measure,
-                job.plain_score.num_samples,
-                round(job.plain_score.value, 3),
-                num_eval,
-            ],
-            "settings": {**asdict(settings), "epochs": None, "patience": None},
-            "replaced": replace_activations,
-            "preprocess": job.plain.preprocess,
-        }
-        checkpoint = Checkpoint(paths[2], key)
-        state = checkpoint.read() if resume and paths[2].exists() else State()
+        key = {**job.key(), "samples": samples.sha256(), "settings": settings.key()}
+        key.update(replaced=replace_activations, reading=reading.key(), num_eval=num_eval)
+        checkpoint = Checkpoint(checkpoint_path, key)
+        state = checkpoint.read() if resume and checkpoint_path.exists() else State()
         training = job.training(samples, settings)
         training.run(state, job.judge, checkpoint, progress)
         trained = training.student.trained(state.best_arrays)
-        files.write_bytes(paths[1], write_model(trained))
+        files.write_bytes(network, write_model(trained))
         converted = convert(
-            paths[1], data=data, output=target, **{**of_model, "preprocess": job.how}
+            network, data=data, output=target, **{**of_model, "preprocess": job.how}
         )
     return TrainResult(
         source=converted.source if not isinstance(source, (str, Path)) else str(source),
         output=str(target),
-        float_output=str(paths[1]),
-        checkpoint=str(paths[2]),
+        float_output=str(network),
+        checkpoint=str(checkpoint_path),
         loss=chosen,
         plain=job.plain_score,
         epochs=tuple(state.epochs),
@@ -199,6 +177,22 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         warnings=(*job.warnings(samples), *converted.warnings),
         time_s=time.monotonic() - start,
     )
+
+
+def _places(output: files.PathLike, *inputs: Any) -> tuple[Path, Path, Path]:  # noqa: ANN401
+    """Return the int8 model's path, the float network's and the checkpoint's.
+
+    Raises:
+        OutputError: One of them cannot be written.
+        UsageError: One of them is an input.
+    """
+    target = Path(output)
+    network = target.with_name(f"{target.stem}_float.tflite")
+    places = target, network, target.with_suffix(".checkpoint.npz")
+    for path in places:
+        files.check_writable(path)
+        files.refuse_overwriting(path, *inputs)
+    return places
 
 
 class _Job:
@@ -220,7 +214,7 @@ class _Job:
         self.how: str | Preprocess | None = None  # preprocessing
         self.plain_score: Score
 
-    def convert(self, replacements: str | None, options: TuneOptions) -> None:
+    def convert(self, replacements: str | None, options: SourceOptions) -> None:
         """Make the plain int8 model and the float networks; evaluate both.
 
         Raises:
@@ -248,6 +242,15 @@ class _Job:
         )
         self.how = self.plain.preprocess or options.preprocess
         self.plain_score = self._score(plain)
+
+    def key(self) -> dict[str, Any]:
+        """Return what must be equal for a training to be continued: source and evaluation."""
+        score = self.plain_score
+        return {
+            "source": self.plain.source_sha256,
+            "preprocess": self.plain.preprocess,
+            "evaluation": [score.measure, score.num_samples, round(score.value, 3)],
+        }
 
     def read(self, num_samples: int, progress: Progress) -> TrainingSamples:
         """Return the training samples."""

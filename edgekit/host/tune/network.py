@@ -14,7 +14,7 @@ from edgekit.host.convert.float_tflite import cut, float_model_of, tflite_inputs
 from edgekit.host.convert.shapes import parse_input_shapes, static_shapes
 from edgekit.host.convert.sources import find_source
 from edgekit.host.convert.static_tflite import make_static
-from edgekit.host.tune.options import TuneOptions
+from edgekit.host.tune.options import SourceOptions
 from edgekit.rewrite import turn_inputs
 
 
@@ -27,7 +27,7 @@ class Network:
     is_source: bool  # whether ``path`` is the source itself
 
 
-def float_network(source: Any, options: TuneOptions, folder: Path) -> Network:  # noqa: ANN401
+def float_network(source: Any, options: SourceOptions, folder: Path) -> Network:  # noqa: ANN401
     """Return the float network of ``source``; TensorFlow reads what is not a .tflite once.
 
     Args:
@@ -46,7 +46,7 @@ def float_network(source: Any, options: TuneOptions, folder: Path) -> Network:  
     return Network(path, ModelFile.of(_turned(read_model_file(path).model)), is_source=False)
 
 
-def _static(path: Path, options: TuneOptions) -> Model:
+def _static(path: Path, options: SourceOptions) -> Model:
     """Return the part of a float .tflite that is converted, in static shapes."""
     where = str(path)
     model = float_model_of(read_model_file(path), "int8")

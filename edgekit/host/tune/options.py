@@ -19,12 +19,10 @@ _MOST_TRIALS = 100
 _DEFAULTS = {"max_trials": _MOST_TRIALS, "io": "uint8", "batch_size": 1, "trust_source": False}
 
 
-@dataclass(frozen=True)
-class TuneOptions:
-    """How to search, and how to read the source; the fields are the arguments of `tune`."""
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """How to read the source, and what the int8 model is like; the fields are `convert`'s."""
 
-    max_drop: float
-    max_trials: int = _MOST_TRIALS
     preprocess: str | Preprocess | None = None
     labels: files.PathLike | Sequence[str] | None = None
     io: str = "uint8"
@@ -35,14 +33,6 @@ class TuneOptions:
     outputs: tuple[str, ...] = ()
     converter_python: files.PathLike | None = None
     trust_source: bool = False
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.max_drop) and self.max_drop >= 0):
-            raise UsageError(
-                f"--max-drop is {self.max_drop:g}", fix="give percentage points: 0.5, or 0"
-            )
-        if self.max_trials < 1:
-            raise UsageError(f"--max-trials is {self.max_trials}", fix="give 1 or more")
 
     def source_keywords(self) -> dict[str, Any]:
         """Return the arguments with which `convert` reads the source."""
@@ -60,6 +50,28 @@ class TuneOptions:
         """Return the arguments of `convert` besides source, data, output and recipe."""
         same = {"preprocess": self.preprocess, "labels": self.labels, "io": self.io}
         return {**same, **self.source_keywords()}
+
+    def key(self) -> dict[str, Any]:
+        """Return what must be equal for a run to be continued."""
+        read = {name: str(value) for name, value in self.keywords().items()}
+        del read["converter_python"]
+        return read
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(SourceOptions):
+    """How to search, and how to read the source; the fields are the arguments of `tune`."""
+
+    max_drop: float
+    max_trials: int = _MOST_TRIALS
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.max_drop) and self.max_drop >= 0):
+            raise UsageError(
+                f"--max-drop is {self.max_drop:g}", fix="give percentage points: 0.5, or 0"
+            )
+        if self.max_trials < 1:
+            raise UsageError(f"--max-trials is {self.max_trials}", fix="give 1 or more")
 
     def convert_options(self, recipe: Recipe, *, with_source: bool) -> ConvertOptions:
         """Return the options of a conversion by ``recipe``.
@@ -79,12 +91,6 @@ class TuneOptions:
                 outputs=self.outputs,
             )
         return options.with_recipe(recipe)
-
-    def key(self) -> dict[str, Any]:
-        """Return what must be equal for a journal to be continued."""
-        read = {name: str(value) for name, value in self.keywords().items()}
-        del read["converter_python"]
-        return read
 
     def asked(self) -> dict[str, str]:
         """Return the options that the user set, as on the command line."""
