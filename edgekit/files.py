@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import IO, Iterator, Union
+from typing import IO, Any, Iterator, Union
 
 from edgekit.errors import InputError, OutputError, UsageError
 
@@ -327,3 +327,14 @@ def output_error(target: Path, error: OSError) -> OutputError:
         why="the output is written next to its target and renamed when it is complete",
         fix="name a folder that exists, is writable and has free space",
     )
+
+
+def feed_digest(digest: Any, path: PathLike) -> None:  # noqa: ANN401 - hashlib's type is private
+    """Update a hash of `hashlib` with the content of a file, a part at a time.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with open(path, "rb") as stream:  # noqa: PTH123 - many files
+        for chunk in iter(lambda: stream.read(_CHUNK_BYTES), b""):
+            digest.update(chunk)

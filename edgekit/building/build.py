@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -494,7 +493,7 @@ class _Build:
             "versions": _versions(),
             "again": "" if is_known else time.time_ns(),
         }
-        return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+        return files.sha256_hex(json.dumps(depends, sort_keys=True).encode())
 
     def _warnings(self) -> Sequence[str]:
         """The warnings of all results, each once."""

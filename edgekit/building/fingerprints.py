@@ -12,9 +12,8 @@ from pathlib import Path
 
 from edgekit.data.coco import coco_images, read_coco
 from edgekit.errors import InputError
-from edgekit.files import PathLike
+from edgekit.files import PathLike, feed_digest, sha256_hex
 
-_CHUNK_BYTES = 1 << 20
 # A file changed so recently could be changed once more within the resolution of its time.
 _RECENT_NS = 2_000_000_000
 
@@ -62,7 +61,7 @@ class Fingerprints:
 
     def _of_files(self, paths: Iterable[Path], base: Path) -> str:
         rows = [(os.path.relpath(each, base), self._of_file(each)) for each in paths]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        return sha256_hex(json.dumps(rows).encode())
 
     def _of_file(self, path: Path) -> str:
         name = os.path.realpath(path)
@@ -94,7 +93,5 @@ def _is_file(folder: str, name: str) -> bool:
 
 def _sha256(path: str) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:  # noqa: PTH123 - many files
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
+    feed_digest(digest, path)
     return digest.hexdigest()

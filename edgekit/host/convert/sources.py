@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import InputError, ModelFormatError, UsageError
-from edgekit.files import HDF5_HEAD, ZIP_HEAD, PathLike
+from edgekit.files import HDF5_HEAD, ZIP_HEAD, PathLike, feed_digest
 from edgekit.formats.model_file import holds_bundle
 
-_CHUNK_BYTES = 1 << 20
 _GIT_LFS = b"version https://git-lfs"
 _FORMATS = (
     ".keras, .h5 or .hdf5, the folder of a SavedModel, a frozen .pb, an .onnx, or a float .tflite"
@@ -204,8 +203,6 @@ def _kind(head: bytes, place: Path) -> str:
 
 def _feed(digest: Any, path: Path) -> None:  # noqa: ANN401 - hashlib's type is private
     try:
-        with path.open("rb") as stream:
-            for chunk in iter(lambda: stream.read(_CHUNK_BYTES), b""):
-                digest.update(chunk)
+        feed_digest(digest, path)
     except OSError as error:
         raise InputError(f"cannot read the model: {error.strerror}", where=str(path)) from error
