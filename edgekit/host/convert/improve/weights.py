@@ -26,6 +26,10 @@ from edgekit.host.convert.improve.layer_inputs import (
 _MOST_CODE = 127  # symmetric 8-bit weights
 _LARGEST = 0.25  # steps below the last code
 _DAMPING = 0.01  # of the mean square of the inputs: keeps the inverse finite
+# Ends of a range, relative to the largest weight, and how much less error a narrower range must
+# leave: weights without outliers keep their largest one.
+_ENDS = tuple(2.0 ** (-each / 2) for each in range(21))
+_LESS_ERROR = 0.5
 
 Batches = Iterable[Sequence[NDArray[Any]]]
 Values = NDArray[np.float64]
@@ -41,7 +45,9 @@ def adjust_weights(
         batches: The calibration samples.
         rounds: Round each layer's weights for the least error of its output. One weight after the
             other is rounded; those that follow take up its error, as far as the inputs on the
-            samples are correlated. The largest weight of a scale keeps its value.
+            samples are correlated. The largest weight of a scale keeps its value; but if few
+            weights are so large that the others suffer, and their inputs are small on the samples,
+            they are limited.
         corrects: Subtract the mean error of rounded weights from the biases.
 
     Source:
@@ -55,7 +61,7 @@ def adjust_weights(
     buffers, count = list(model.buffers), 0
     for layer, moments in zip(layers, measure_inputs(model, layers, batches), strict=True):
         rows = _rows(model, layer)
-        steps = _steps(layer, rows)
+        steps = _narrower(layer, rows, moments) if rounds else _steps(layer, rows)
         codes = _rounded(layer, rows / steps, moments) if rounds else np.rint(rows / steps)
         changed = []
         if rounds:
@@ -97,6 +103,31 @@ def _steps(layer: Layer, rows: Values) -> Values:
     return steps
 
 
+def _narrower(layer: Layer, rows: Values, moments: Moments) -> Values:
+    """Return (outputs, 1) scales that end before the outliers, where that is better.
+
+    The error of an output is that of its weights, each times the mean square of its input.
+    """
+    squares = np.diagonal(moments.second, axis1=-2, axis2=-1) / max(1, moments.count)
+    if layer.is_depthwise:
+        squares = np.repeat(squares, len(rows) // len(squares), axis=0)
+    widest = _steps(layer, rows)
+    best, least = widest, _error(layer, rows, widest, squares) * _LESS_ERROR
+    for end in _ENDS[1:]:
+        steps = widest * end
+        error = _error(layer, rows, steps, squares)
+        is_better = error < least
+        best, least = np.where(is_better, steps, best), np.where(is_better, error, least)
+    return best
+
+
+def _error(layer: Layer, rows: Values, steps: Values, squares: Values) -> Values:
+    """Return (outputs, 1) mean square errors of the outputs; of a dense layer their sum in each."""
+    rounded = np.clip(np.rint(rows / steps), -_MOST_CODE, _MOST_CODE) * steps
+    errors = ((rounded - rows) ** 2 * squares).sum(axis=1, keepdims=True)
+    return np.full_like(errors, errors.sum()) if layer.op.opcode == DENSE else errors
+
+
 def _rounded(layer: Layer, rows: Values, moments: Moments) -> Values:
     """Return integers for ``rows``, which are in steps."""
     if not layer.is_depthwise:
@@ -122,7 +153,8 @@ def _codes(rows: Values, second: Values) -> Values:
         code = np.clip(np.rint(left[:, column]), -_MOST_CODE, _MOST_CODE)
         # A largest weight that moved would change the scale.
         is_largest = np.abs(rows[:, column]) > _MOST_CODE - _LARGEST
-        code = np.where(is_largest, np.rint(rows[:, column]), code)
+        nearest = np.clip(np.rint(rows[:, column]), -_MOST_CODE, _MOST_CODE)
+        code = np.where(is_largest, nearest, code)
         codes[:, column] = code
         error = (left[:, column] - code) / factor[column, column]
         left[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]

@@ -111,6 +111,26 @@ def test_rounded_weights_are_on_the_steps_of_the_quantizer(
     assert np.abs(_weights(made) - _weights(model)).max() > 0
 
 
+@pytest.mark.parametrize("layer", [conv, dense])
+def test_outliers_on_inputs_that_are_zero_do_not_coarsen_the_other_weights(
+    layer: Callable[[FloatGraph], int],
+) -> None:
+    model, batches = _network(layer)
+    for (sample,) in batches:
+        sample[..., 0] = 0
+    weights = _weights(model)
+    weights.reshape(-1, SHAPE[-1])[:, 0] *= 500
+    outliers = _with_weights(model, weights)
+    expected = _answers(outliers, batches)
+    made, _ = adjust_weights(outliers, batches, rounds=True, corrects=False)
+    errors = [
+        float(((_answers(each, batches) - expected) ** 2).mean())
+        for each in (made, _with_weights(outliers, _rounded(outliers)))
+    ]
+    assert errors[0] < 0.01 * errors[1]
+    np.testing.assert_allclose(_weights(made), _rounded(made), atol=1e-6)
+
+
 @LAYERS
 def test_corrected_biases_cancel_the_mean_error(layer: Callable[[FloatGraph], int]) -> None:
     model, batches = _network(layer)
