@@ -300,7 +300,7 @@ class _Build:
         shared = {name: of_convert[name] for name in _OF_TUNE if name in of_convert}
         options = {**shared, **(plan.tune or {})}
         if plan.gates.max_drop is not None:
-            options.setdefault("max_drop", 100 * plan.gates.max_drop)
+            options.setdefault("max_drop", plan.gates.max_drop)
         journal = self._folder / ".tune.journal"
         self._do(
             _Work(

@@ -18,6 +18,7 @@ from edgekit.data.opening import FUNCTION
 from edgekit.data.random_samples import RANDOM
 from edgekit.errors import DataError, InputError, UsageError
 from edgekit.evaluate import benchmark, evaluate
+from edgekit.evaluate.gates import Gates, refuse_share
 from edgekit.extras import require
 from edgekit.files import PathLike, read_bytes
 from edgekit.host.convert.conversion import convert
@@ -46,13 +47,11 @@ _PATHS = frozenset(("labels", "anchors", "licence", "sign", "converter_python"))
 
 
 @dataclass(frozen=True)
-class BuildGates:
-    """What the result must reach; None: no gate."""
+class BuildGates(Gates):
+    """What the result must reach, also as close to float as `Gates` say; None: no gate."""
 
     min_mapped: float | None = None  # share of the operators that map, 0 to 1
-    max_drop: float | None = None  # of any metric below the float model's, as a share
-    min_agreement: float | None = None  # share of the float model's answers, 0 to 1
-    min_snr_db: float | None = None  # of every output, about its mean
+    max_drop: float | None = None  # of any metric below the float model's, in percentage points
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -62,10 +61,12 @@ class BuildGates:
             option = f"--{each.name.replace('_', '-')}"
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise UsageError(f"{option} is {value!r}", fix="give a number")
-            if each.name != "min_snr_db" and not 0 <= value <= 1:
-                raise UsageError(
-                    f"{option} is {value:g}", fix="give a share from 0 to 1: 0.01 is 1 point"
-                )
+        if self.min_mapped is not None and not 0 <= self.min_mapped <= 1:
+            raise UsageError(
+                f"--min-mapped is {self.min_mapped:g}", fix="give a share from 0 to 1: 0.5 is half"
+            )
+        refuse_share(self.max_drop)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

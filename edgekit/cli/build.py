@@ -58,9 +58,10 @@ EstimateOption = Annotated[
 DropOption = Annotated[
     Optional[float],
     typer.Option(
-        metavar="SHARE",
+        metavar="POINTS",
         min=0,
-        help="A gate: the largest drop of any metric against float, as a share: 0.01 is 1 point.",
+        help="A gate: the largest drop of any metric against float, in percentage points. Errors "
+        "(mae, rmse) may rise by that many percent.",
     ),
 ]
 AgreementOption = Annotated[
@@ -116,8 +117,14 @@ def build(
     from edgekit.building import BuildGates
     from edgekit.building import build as run_build
 
-    given = (min_mapped, max_drop, min_agreement, min_snr_db)
-    gates = BuildGates(*given) if any(each is not None for each in given) else None
+    limits = {
+        "min_mapped": min_mapped,
+        "max_drop": max_drop,
+        "min_agreement": min_agreement,
+        "min_snr_db": min_snr_db,
+    }
+    given = _set(limits)
+    gates = BuildGates(**given) if given else None
     options: Dict[str, Dict[str, Any]] = {
         "convert": {
             "preprocess": preprocess,

@@ -34,9 +34,10 @@ def compare(
     max_drop: Annotated[
         Optional[float],
         typer.Option(
-            metavar="SHARE",
+            metavar="POINTS",
             min=0,
-            help="The largest drop of a metric, as a share: 0.01 is 1 point.",
+            help="The largest drop of a metric, in percentage points: from 98 % to 97 % is 1. "
+            "Errors (mae, rmse) may rise by that many percent.",
         ),
     ] = None,
     max_p95_ms: Annotated[

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterator, Mapping, Se
 
 from edgekit.data.preprocess import is_models_own
 from edgekit.errors import InputError
-from edgekit.evaluate.metrics import ERRORS, difference_ci95, jackknife_half
+from edgekit.evaluate.gates import refuse_share
+from edgekit.evaluate.metrics import (
+    ERRORS,
+    difference_ci95,
+    drop_points,
+    drop_text,
+    jackknife_half,
+    metric_text,
+)
 from edgekit.files import MOST_TEXT_BYTES, read_bytes
 from edgekit.formats.damage import JSON_DAMAGE, reason_of
 from edgekit.formats.json_text import parse_json
@@ -84,14 +92,16 @@ def compare(
     Args:
         first: The reference: a JSON file, or its document.
         second: The result to be judged.
-        max_drop: How much lower than in the first any metric may be, as a share (0.01 is one
-            point). Errors (mae, rmse) may rise by that share of the first's. Results that cannot
-            be compared, or with samples answered with NaN or infinity, do not pass.
+        max_drop: How much lower than in the first any metric may be, in percentage points. Errors
+            (mae, rmse) may rise by that many percent. Results that cannot be compared, or with
+            samples answered with NaN or infinity, do not pass.
         max_p95_ms: The largest allowed 95th percentile of the second's latency, in milliseconds.
 
     Raises:
         InputError: A file cannot be read, or is not such a result.
+        UsageError: ``max_drop`` is negative, or a share.
     """
+    refuse_share(max_drop)
     names = [_name(each) for each in (first, second)]
     a, b = _load(first, names[0]), _load(second, names[1])
     is_own = all(is_models_own(str(each.get("preprocess_reason", ""))) for each in (a, b))
@@ -271,12 +281,12 @@ def _drops(
     for name in lost:
         yield f"--max-drop {max_drop:g}: the second result has no {name}"
     for each in metrics:
-        drop = _drop(each, each.difference)
-        if drop > max_drop + 1e-12:
-            verb = "rose" if each.name in ERRORS else "dropped"
+        drop = drop_points(each.name, each.difference, each.first)
+        if drop > max_drop + 1e-10:
+            both = [metric_text(each.name, value) for value in (each.first, each.second)]
             yield (
-                f"--max-drop {max_drop:g}: {each.name} {verb} by {abs(each.difference):.4f} "
-                f"from {each.first:.4f} to {each.second:.4f}"
+                f"--max-drop {max_drop:g}: {each.name} {drop_text(each.name, drop)}, "
+                f"from {both[0]} to {both[1]}"
             )
 
 
@@ -293,20 +303,13 @@ def _close_calls(metrics: Sequence[Difference], max_drop: float | None) -> Itera
     for each in metrics:
         if max_drop is None or each.ci95 is None:
             continue
-        drops = [_drop(each, bound) for bound in each.ci95]
-        low, high = each.ci95
+        drops = [drop_points(each.name, bound, each.first) for bound in each.ci95]
         if min(drops) < max_drop < max(drops):
+            change, unit = ("rise", "%") if each.name in ERRORS else ("drop", "points")
             yield (
-                f"{each.name}: the samples do not decide it, the interval {low:+.4f} to "
-                f"{high:+.4f} contains a drop of {max_drop:g}"
+                f"{each.name}: the samples do not decide it, the 95 % interval of the {change} is "
+                f"{min(drops):.2f} to {max(drops):.2f} {unit}"
             )
-
-
-def _drop(metric: Difference, difference: float) -> float:
-    """Return how much worse the second is; an error as a share of the first's."""
-    if metric.name not in ERRORS:
-        return -difference
-    return difference / metric.first if metric.first else math.copysign(math.inf, difference)
 
 
 def _slow(b: Mapping[str, Any], max_p95_ms: float | None) -> Iterator[str]:

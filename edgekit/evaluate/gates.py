@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING, Iterator, Sequence
 
 from edgekit.errors import GateError, UsageError
 
 if TYPE_CHECKING:
     from edgekit.evaluate.outputs import Agreement
+
+_LEAST_POINTS = 0.1  # of a budget that is not 0
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,23 @@ class Gates:
 
     def failures(self, agreement: Agreement) -> Iterator[str]:
         """Yield for each gate that is not met what was measured."""
-        if self.min_agreement is not None:
-            share = agreement.share
+        records = (each.record for each in agreement.outputs)
+        outputs = [(each.name, each.centred_snr_db, each.identical) for each in records]
+        return self.failures_of(agreement.share, outputs)
+
+    def failures_of(
+        self, share: float | None, outputs: Sequence[tuple[str, float | None, bool]]
+    ) -> Iterator[str]:
+        """Yield for each gate that is not met what was measured.
+
+        Args:
+            share: The share of equal answers; None if no answers were found.
+            outputs: Name, signal-to-noise ratio about each element's mean in dB (None without a
+                signal), and whether all values are equal, of each output.
+        """
+        for option in () if outputs else self.names:
+            yield f"{option}: no output was compared"
+        if self.min_agreement is not None and outputs:
             if share is None:
                 yield (
                     f"--min-agreement {self.min_agreement:g}: no output contains classes, scores, "
@@ -61,10 +79,28 @@ class Gates:
                 )
             elif share < self.min_agreement:
                 yield f"agreement {share:.4f}, --min-agreement is {self.min_agreement:g}"
-        for output in agreement.outputs if self.min_snr_db is not None else ():
-            ratio = output.record.centred_snr_db
-            if output.record.identical or self.min_snr_db is None:
+        for name, ratio, identical in outputs:
+            if identical or self.min_snr_db is None:
                 continue
             if ratio is None or ratio < self.min_snr_db:
                 shown = "no signal" if ratio is None else f"{ratio:.2f} dB"
-                yield f"{output.record.name}: {shown}, --min-snr-db is {self.min_snr_db:g}"
+                yield f"{name}: {shown}, --min-snr-db is {self.min_snr_db:g}"
+
+
+def refuse_share(max_drop: float | None) -> None:
+    """Refuse a budget of accuracy that is not in percentage points.
+
+    Raises:
+        UsageError: It is negative or not finite, or so small that it must be a share.
+    """
+    if max_drop is None or max_drop == 0:
+        return
+    if not (math.isfinite(max_drop) and max_drop > 0):
+        raise UsageError(f"--max-drop is {max_drop:g}", fix="give percentage points: 0.5, or 0")
+    if max_drop < _LEAST_POINTS:
+        raise UsageError(
+            f"--max-drop is {max_drop:g}",
+            why="it is in percentage points; so small a number is usually meant as a share",
+            fix=f"a share of {max_drop:g} is {100 * max_drop:g} points: --max-drop "
+            f"{100 * max_drop:g}; the smallest budget besides 0 is {_LEAST_POINTS:g}",
+        )

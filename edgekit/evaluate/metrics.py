@@ -27,6 +27,30 @@ def difference_text(name: str, value: float) -> str:
     return f"{value:+.4g}" if name in NO_SHARES else f"{value * 100:+.2f}"
 
 
+def drop_points(name: str, difference: float, reference: float) -> float:
+    """Return how much worse a metric is than the reference, in percentage points.
+
+    Of an error (mae, rmse), which has no fixed range, in percent of the reference.
+
+    Args:
+        name: The metric.
+        difference: The metric minus the reference.
+        reference: The other model's metric.
+    """
+    if name not in ERRORS:
+        return -100 * difference
+    if reference:
+        return 100 * difference / reference
+    return math.copysign(math.inf, difference) if difference else 0.0
+
+
+def drop_text(name: str, drop: float) -> str:
+    """Return how much worse or better a metric is as text, from `drop_points`."""
+    if name in ERRORS:
+        return f"{'rose' if drop > 0 else 'fell'} by {abs(drop):.2f} %"
+    return f"{'dropped' if drop > 0 else 'rose'} by {abs(drop):.2f} points"
+
+
 def ranks(scores: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return how many classes rank above each sample's true class; 0 is a correct answer.
 

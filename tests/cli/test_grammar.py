@@ -25,7 +25,6 @@ from tests.command import edgekit
 
 # Options that accept other words in one command, and why.
 _OTHER_WORDS = {
-    "--max-drop": {"tune"},  # in points, as its users state a budget
     "--device": {"estimate", "plan"},  # the connection of a chip that may be elsewhere
     "--io": {"fix"},  # can also keep the types
 }

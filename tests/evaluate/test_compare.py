@@ -13,8 +13,9 @@ from PIL import Image
 
 from edgekit.cli.main import main
 from edgekit.data.describe import with_notes
-from edgekit.errors import InputError
+from edgekit.errors import InputError, UsageError
 from edgekit.evaluate import compare, evaluate
+from edgekit.evaluate.metrics import drop_points
 from edgekit.formats.tflite_metadata import Notes
 
 Make = Callable[..., bytes]
@@ -68,7 +69,7 @@ def test_a_damaged_number_does_not_pass_a_gate(
     path = tmp_path / "b.json"
     path.write_text(json.dumps(results[1]))
     with pytest.raises(InputError, match="damaged") as caught:
-        compare(results[0], path, max_drop=1.0, max_p95_ms=1e6)
+        compare(results[0], path, max_drop=100, max_p95_ms=1e6)
     assert f"{part}.{name}" in caught.value.why
 
 
@@ -77,26 +78,27 @@ def test_a_metric_missing_in_the_second_result_fails_the_gate(
 ) -> None:
     more = json.loads(json.dumps(results[0]))
     more["metrics"]["top5"] = 1.0
-    assert compare(more, results[0], max_drop=0.5).failures == (
-        "--max-drop 0.5: the second result has no top5",
+    assert compare(more, results[0], max_drop=50).failures == (
+        "--max-drop 50: the second result has no top5",
     )
-    assert compare(results[0], more, max_drop=0.5).passed is True
+    assert compare(results[0], more, max_drop=50).passed is True
 
 
 def test_a_drop_is_paired_and_judged(results: list[dict[str, Any]]) -> None:
-    result = compare(results[0], results[1], max_drop=0.01)
+    result = compare(results[0], results[1], max_drop=1)
     (metric,) = result.metrics
     assert metric.difference < -0.01
     assert metric.ci95 is not None
     assert metric.ci95[0] < metric.difference < metric.ci95[1] <= 0.0
     assert result.passed is False
-    assert "top1 dropped by" in result.failures[0]
-    assert compare(results[0], results[1], max_drop=0.5).passed is True
+    points = -100 * metric.difference
+    assert result.failures[0].startswith(f"--max-drop 1: top1 dropped by {points:.2f} points, from")
+    assert compare(results[0], results[1], max_drop=50).passed is True
     assert compare(results[1], results[0], max_drop=0.0).passed is True
 
 
 def test_other_data_are_reported_and_fail_the_gate(results: list[dict[str, Any]]) -> None:
-    result = compare(results[0], results[2], max_drop=0.5)
+    result = compare(results[0], results[2], max_drop=50)
     assert not result.comparable
     assert any("different data" in text for text in result.obstacles)
     assert not result.metrics
@@ -126,7 +128,7 @@ def test_models_that_each_got_their_own_pixels_can_be_compared(
     for how in ("unit", "tf,resize=letterbox"):
         model = with_notes(make_classifier(), Notes(preprocess=how, labels=()))
         documents.append(evaluate(model, tmp_path / "data").to_dict())
-    result = compare(*documents, max_drop=1.0)
+    result = compare(*documents, max_drop=100)
     assert result.comparable
     assert result.passed is True
     assert [each for each in result.notes if each.startswith("different preprocessing: ")]
@@ -148,7 +150,7 @@ def test_the_command_ends_with_4_if_a_gate_is_not_met(
     for name, document in zip("ab", results):
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
     words = ["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]
-    for extra, status in (([], 0), (["--max-drop", "0.01"], 4), (["--max-drop", "0.9"], 0)):
+    for extra, status in (([], 0), (["--max-drop", "1"], 4), (["--max-drop", "90"], 0)):
         with pytest.raises(SystemExit) as caught:
             main([*words, *extra, "--json"])
         assert caught.value.code == status
@@ -177,3 +179,26 @@ def test_a_file_that_is_not_a_result_is_refused(tmp_path: Path, content: str) ->
     with pytest.raises(InputError) as caught:
         compare(path, path)
     assert str(path) in caught.value.where
+
+
+@pytest.mark.parametrize("budget", [0.01, 0.05, 0.0999])
+def test_a_budget_that_must_be_a_share_is_refused_with_its_points(
+    results: list[dict[str, Any]], budget: float
+) -> None:
+    """A budget in points and the share that was once accepted differ by a factor of 100."""
+    with pytest.raises(UsageError, match=f"--max-drop is {budget:g}") as caught:
+        compare(results[0], results[1], max_drop=budget)
+    assert f"--max-drop {100 * budget:g};" in caught.value.fix
+
+
+@pytest.mark.parametrize("budget", [-1.0, float("nan"), float("inf")])
+def test_a_budget_is_a_number_of_points(results: list[dict[str, Any]], budget: float) -> None:
+    with pytest.raises(UsageError, match="--max-drop"):
+        compare(results[0], results[1], max_drop=budget)
+
+
+def test_an_error_of_zero_that_stays_is_not_a_drop() -> None:
+    assert drop_points("mae", 0.0, 0.0) == 0
+    assert drop_points("mae", 0.1, 0.0) == float("inf")
+    assert drop_points("mae", 0.1, 0.4) == pytest.approx(25)
+    assert drop_points("top1", -0.02, 0.4) == pytest.approx(2)

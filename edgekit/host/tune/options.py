@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from edgekit import files
 from edgekit.data import Preprocess
 from edgekit.errors import UsageError
+from edgekit.evaluate.gates import refuse_share
 from edgekit.evaluate.result import set_options
 from edgekit.host.convert.options import ConvertOptions
 from edgekit.host.convert.recipe import Recipe
@@ -66,10 +66,7 @@ class TuneOptions(SourceOptions):
     max_trials: int = _MOST_TRIALS
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.max_drop) and self.max_drop >= 0):
-            raise UsageError(
-                f"--max-drop is {self.max_drop:g}", fix="give percentage points: 0.5, or 0"
-            )
+        refuse_share(self.max_drop)
         if self.max_trials < 1:
             raise UsageError(f"--max-trials is {self.max_trials}", fix="give 1 or more")
 

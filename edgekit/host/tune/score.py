@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.evaluate import EvaluateResult
-from edgekit.evaluate.metrics import ERRORS, metric_text, share_ci95
+from edgekit.evaluate.metrics import ERRORS, drop_points, metric_text, share_ci95
 from edgekit.evaluate.outputs import Agreement
 from edgekit.result import Result
 from edgekit.runtime.agreement import OutputRecord
@@ -182,11 +183,9 @@ def _drop(measure: str, value: float, reference: float | None) -> float:
         drop = max(0.0, SNR_LIMITS_DB[1] - value)
     elif reference is None:
         drop = 100 * (1 - value)
-    elif measure in ERRORS:
-        drop = 100 * (value / reference - 1) if reference else 100.0 * (value > 0)
     else:
-        drop = 100 * (reference - value)
-    return round(drop, 6)
+        drop = drop_points(measure, value - reference, reference)
+    return round(drop, 6) if math.isfinite(drop) else 100.0
 
 
 def _error(
