@@ -58,6 +58,7 @@ class Subject:
     data: Path
     evaluation: Path
     preprocess: str | None = None
+    is_public: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def public(networks: Path, corpus: Path, folder: Path) -> Iterator[Subject]:
     for name, (source, preprocess) in _PUBLIC.items():
         if (networks / source).exists():
             what = f"public, photographs, `{preprocess}`"
-            yield Subject(name, what, networks / source, *places, preprocess)
+            yield Subject(name, what, networks / source, *places, preprocess, is_public=True)
 
 
 def _faulty(samples: Array, factor: float) -> Array:

@@ -85,7 +85,6 @@ def wanted_public(
 
 
 def _measured(subject: Subject, work: Path) -> dict[str, Any]:
-    is_public = subject.preprocess is not None
     place = work / subject.name.replace(" ", "-").replace(",", "")
     place.mkdir(exist_ok=True)
     try:
@@ -95,7 +94,7 @@ def _measured(subject: Subject, work: Path) -> dict[str, Any]:
             eval=subject.evaluation,
             output=place / "tuned.tflite",
             max_drop=_MAX_DROP,
-            max_trials=_MOST_TRIALS_OF_PUBLIC if is_public else _MOST_TRIALS,
+            max_trials=_MOST_TRIALS_OF_PUBLIC if subject.is_public else _MOST_TRIALS,
             preprocess=subject.preprocess,
             on_trial=lambda trial, _best: print(
                 " ", trial.number, trial.step, trial.score, flush=True

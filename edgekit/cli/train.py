@@ -11,6 +11,7 @@ from typing_extensions import Annotated
 from edgekit.cli.convert import (
     ActivationsOption,
     ClassNamesOption,
+    ClipLogitsOption,
     InputsOption,
     IoOption,
     OutputOption,
@@ -100,6 +101,7 @@ def train(
     patience: PatienceOption = 3,
     num_samples: SamplesOption = 2000,
     num_eval: NumEvalOption = None,
+    clip_logits: ClipLogitsOption = False,
     replace_activations: ActivationsOption = None,
     preprocess: PreprocessOption = None,
     labels: ClassNamesOption = None,
@@ -129,6 +131,7 @@ def train(
             patience=patience,
             num_samples=num_samples,
             num_eval=num_eval,
+            clip_logits=clip_logits,
             replace_activations=replace_activations,
             preprocess=preprocess,
             labels=labels,

@@ -23,6 +23,8 @@ from edgekit.host.convert.child import ConverterChild, LayerStatistics
 from edgekit.host.convert.enforce import enforce, lower_versions
 from edgekit.host.convert.float_network import FloatNetwork
 from edgekit.host.convert.improve.improve import Improvement, Improver
+from edgekit.host.convert.improve.limits import limit_values
+from edgekit.host.convert.improve.trial import wide_outputs
 from edgekit.host.convert.judging import Judging
 from edgekit.host.convert.options import CALIBRATED, MODES, ConvertOptions, shape_words
 from edgekit.host.convert.outcome import Outcome, outcome_of, slower_note
@@ -53,6 +55,7 @@ from edgekit.rewrite.saturation import drop_unreachable_bounds
 from edgekit.version import __version__
 
 _FEW = 4  # batches to prove changes on
+_SOME = 32  # batches that show which scores are far beyond what matters
 
 __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 
@@ -256,11 +259,19 @@ class _Conversion:
             reference = quantizable if is_same else network
             if self._improver is not None:
                 reference = self._improver.limited(reference)
+            elif options.clip_logits and self.float_network.trained:
+                reference = self._limited(reference)
             if self.measures:
                 agreement = self._judging.agreement(reference, made, output, self._labels)
         content = self._with_use(made)
         files.write_bytes(output, content)
         return self._result(output, content, made, agreement, child)
+
+    def _limited(self, network: ModelFile) -> ModelFile:
+        """Return the float network with limits on scores far beyond -16 to 16."""
+        batches = itertools.islice(self._samples.required().same_batches(), _SOME)
+        wide = wide_outputs(network, batches)
+        return ModelFile.of(limit_values(network.model, wide)) if wide else network
 
     def _compare_statistics(
         self, statistics: Sequence[LayerStatistics], calibration: Calibration

@@ -51,12 +51,15 @@ def trained_notes(count: int, options: ConvertOptions) -> Iterator[str]:
         f"the ranges of {count} tensors are those of quantization-aware training, not "
         "of the calibration samples"
     )
-    for option, is_given in (
-        ("--clip-logits", options.clip_logits),
-        (f"--ranges {options.ranges}", options.ranges != MIN_MAX),
-    ):
-        if is_given:
-            yield f"{option} has no effect: the network keeps the ranges of its training"
+    if options.clip_logits:
+        yield (
+            "--clip-logits limits only the float answers that the int8 model is compared with: the "
+            "network keeps the ranges of its training"
+        )
+    if options.ranges != MIN_MAX:
+        yield (
+            f"--ranges {options.ranges} has no effect: the network keeps the ranges of its training"
+        )
 
 
 def with_trained_ranges(model: Model, ranges: Mapping[str, Range]) -> Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit import files
-from edgekit.errors import DataError
+from edgekit.errors import DataError, UnsupportedModelError
 from edgekit.formats.damage import NUMPY_DAMAGE, reason_of
 from edgekit.formats.tflite import Model
+from edgekit.host.convert.improve.limits import LOGIT_LIMIT
 from edgekit.host.train.network import Arrays, Student, answers, run_float
 from edgekit.host.train.result import Epoch
 from edgekit.host.train.samples import TrainingSamples
 from edgekit.host.tune.score import Score
+from edgekit.log import debug
 from edgekit.progress import Progress
 
 DISTILL, LABELS, BOTH = "distill", "labels", "both"
@@ -84,6 +86,7 @@ class Training:
         starts: Sequence[Model],
         samples: TrainingSamples,
         settings: TrainSettings,
+        limited: Collection[int] = (),
     ) -> None:
         """Prepare a training; it begins at the start whose samples' losses have the least median.
 
@@ -94,7 +97,10 @@ class Training:
                 teacher's are possible.
             samples: What to train on.
             settings: How to train.
+            limited: Outputs, counted from 0, of which only scores from -16 to 16 matter.
         """
+        self._limited = frozenset(limited)
+        self._diverged: int | None = None  # the epoch
         self._tf, self._samples, self._settings = tf, samples, settings
         self._teacher, self._asked = teacher, answers(teacher)
         self._spreads = self._output_spreads()
@@ -127,15 +133,39 @@ class Training:
             start = time.monotonic()
             number = state.epochs[-1].number + 1
             loss = self._epoch(number, progress)
-            state.now = self.student.arrays()
-            score = judge(self.student.trained(state.now))
-            state.epochs.append(Epoch(number, loss, score, time.monotonic() - start))
+            now = self.student.arrays()
+            reached = self._score(loss, now, judge)
+            if reached is None:
+                self._diverged = number
+                return
+            state.now = now
+            state.epochs.append(Epoch(number, loss, reached, time.monotonic() - start))
             if state.best.number == number:
                 state.best_arrays = state.now
             state.optimizer = {
                 str(place): np.asarray(each) for place, each in enumerate(self._optimizer.variables)
             }
             checkpoint.write(state)
+
+    def _score(self, loss: float, arrays: Arrays, judge: Judge) -> Score | None:
+        """Return the score of the int8 model; None if the training has diverged."""
+        if not np.isfinite(loss) or not all(np.isfinite(each).all() for each in arrays.values()):
+            return None
+        try:
+            return judge(self.student.trained(arrays))
+        except UnsupportedModelError as error:  # the model before the training could be judged
+            debug("train", f"the int8 model cannot be judged: {error.what}")
+            return None
+
+    def warnings(self) -> list[str]:
+        """Remarks on the training."""
+        if self._diverged is None:
+            return []
+        rate = self._settings.learning_rate
+        return [
+            f"the training diverged in epoch {self._diverged}, and was stopped: give a smaller "
+            f"--learning-rate than {rate:g}"
+        ]
 
     def _epoch(self, number: int, progress: Progress) -> float:
         settings, samples = self._settings, self._samples
@@ -174,8 +204,10 @@ class Training:
         if settings.loss != LABELS:
             wanted = run_float(tf, self._teacher, inputs)
             targets = [tf.stop_gradient(wanted[index]) for index in self._asked]
-            for value, target, spread in zip(made, targets, self._spreads, strict=True):
-                losses += _distance(tf, (value - target) / spread)
+            triples = zip(made, targets, self._spreads, strict=True)
+            for place, (value, target, spread) in enumerate(triples):
+                error = self._within(place, value) - self._within(place, target)
+                losses += _distance(tf, error / spread)
         if settings.loss != DISTILL:
             scores = tf.reshape(made[0], (tf.shape(labels)[0], -1))
             losses += tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
@@ -188,9 +220,18 @@ class Training:
             for each in self._samples.inputs
         ]
         values = run_float(self._tf, self._teacher, inputs)
-        found = [np.asarray(values[index]) for index in self._asked]
+        found = [
+            np.asarray(self._within(place, values[index]))
+            for place, index in enumerate(self._asked)
+        ]
         spreads = [np.abs(each - np.median(each, axis=0)).mean() for each in found]
         return [max(float(each), _LEAST_SPREAD) for each in spreads]
+
+    def _within(self, place: int, value: Any) -> Any:  # noqa: ANN401
+        """Return the values of an output that matter."""
+        if place not in self._limited:
+            return value
+        return self._tf.clip_by_value(value, -LOGIT_LIMIT, LOGIT_LIMIT)
 
     def _restore(self, state: State) -> None:
         for name, values in state.now.items():

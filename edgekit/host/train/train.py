@@ -22,7 +22,9 @@ from edgekit.host.convert.activations import parse_replacements, with_replacemen
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import convert
 from edgekit.host.convert.improve.improve import Choice, Improver
+from edgekit.host.convert.improve.limits import limit_values
 from edgekit.host.convert.improve.range_rules import MSE, PERCENTILE, RangeRule
+from edgekit.host.convert.improve.trial import wide_outputs
 from edgekit.host.convert.options import shape_words
 from edgekit.host.convert.quantizer import calibrate, quantize
 from edgekit.host.convert.quantizer import unknown_operators as not_quantizable
@@ -75,6 +77,7 @@ def train(  # noqa: PLR0913 - public: its options are keywords
     patience: int = 3,
     num_samples: int = 2000,
     num_eval: int | None = None,
+    clip_logits: bool = False,
     replace_activations: str | None = None,
     preprocess: str | Preprocess | None = None,
     labels: files.PathLike | None = None,
@@ -110,6 +113,8 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         patience: Stop after so many epochs without a better one.
         num_samples: How many training samples to use, spread over the data.
         num_eval: How many evaluation samples to use; None uses all.
+        clip_logits: As for `convert`: outputs with scores far beyond -16 to 16 are limited to that
+            range, and those of the float network, which the training aims at, too.
         replace_activations: As for `convert`; the training makes up for the replacement.
         preprocess: As for `convert`.
         labels: As for `convert`.
@@ -145,22 +150,22 @@ def train(  # noqa: PLR0913 - public: its options are keywords
     )
     of_model: dict[str, Any] = {"preprocess": preprocess, "labels": labels, "io": io}
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder, kept_converters():
-        job = _Job(source, data, eval_data, Path(folder), num_eval)
+        job = _Job(source, data, eval_data, Path(folder), num_eval, clips=clip_logits)
         job.convert(replace_activations, reading)
         samples = job.read(num_samples, progress)
         chosen = _loss_for(loss, samples, job.teacher)
         settings = TrainSettings(epochs, batch_size, learning_rate, chosen, patience)
         key = {**job.key(), "samples": samples.sha256(), "settings": settings.key()}
         key.update(replaced=replace_activations, reading=reading.key(), num_eval=num_eval)
+        key.update(clip_logits=clip_logits)
         checkpoint = Checkpoint(checkpoint_path, key)
         state = checkpoint.read() if resume and checkpoint_path.exists() else State()
         training = job.training(samples, settings)
         training.run(state, job.judge, checkpoint, progress)
         trained = training.student.trained(state.best_arrays)
         files.write_bytes(network, write_model(trained))
-        converted = convert(
-            network, data=data, output=target, **{**of_model, "preprocess": job.how}
-        )
+        of_model.update(preprocess=job.how, clip_logits=clip_logits)
+        converted = convert(network, data=data, output=target, **of_model)
     return TrainResult(
         source=converted.source if not isinstance(source, (str, Path)) else str(source),
         output=str(target),
@@ -174,7 +179,7 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         num_eval=job.plain_score.num_samples,
         stopped_early=state.epochs[-1].number < epochs,
         convert=converted,
-        warnings=(*job.warnings(samples), *converted.warnings),
+        warnings=(*job.warnings(samples), *training.warnings(), *converted.warnings),
         time_s=time.monotonic() - start,
     )
 
@@ -205,8 +210,12 @@ class _Job:
         eval_data: Any,  # noqa: ANN401
         folder: Path,
         num_eval: int | None,
+        *,
+        clips: bool,
     ) -> None:
         self._source, self._data, self._eval_data = source, data, eval_data
+        self._clips = clips
+        self._limited: tuple[int, ...] = ()  # outputs, counted from 0, whose scores are limited
         self._folder, self._num_eval = folder, num_eval
         self.plain: ConvertResult
         self.teacher: Model
@@ -238,9 +247,12 @@ class _Job:
             data=self._data,
             output=plain,
             replace_activations=replacements,
+            clip_logits=self._clips,
             **options.keywords(),
         )
         self.how = self.plain.preprocess or options.preprocess
+        if self._clips:
+            self._limited = self._wide_outputs()
         self.plain_score = self._score(plain)
 
     def key(self) -> dict[str, Any]:
@@ -266,10 +278,13 @@ class _Job:
         tf = _tensorflow()
         _check_equal(tf, self.teacher, samples)
         _check_equal(tf, self._untrained, samples)
-        starts = [_start(self._untrained, rule, None, samples) for rule in _RULES]
+        clips = bool(self._limited)
+        starts = [_start(self._untrained, rule, None, samples, clips) for rule in _RULES]
         if self.plain.promised_range is None:  # only the samples show what the inputs reach
-            starts += [_start(self._untrained, rule, rule, samples) for rule in _NARROW_RULES]
-        return Training(tf, self.teacher, starts, samples, settings)
+            starts += [
+                _start(self._untrained, rule, rule, samples, clips) for rule in _NARROW_RULES
+            ]
+        return Training(tf, self.teacher, starts, samples, settings, self._limited)
 
     def judge(self, trained: Model) -> Score:
         """Return the score of the int8 model of a trained network."""
@@ -292,17 +307,24 @@ class _Job:
             )
         return notes
 
+    def _wide_outputs(self) -> tuple[int, ...]:
+        shapes = [self.teacher.main.tensors[i].shape for i in self.teacher.main.inputs]
+        some = read_samples(self._dataset(), shapes, _TRIALS, no_progress)
+        rows = [[each[row : row + 1] for each in some.inputs] for row in range(some.count)]
+        return tuple(wide_outputs(ModelFile.of(self.teacher), rows))
+
     def _dataset(self) -> Dataset:
         graph = self._untrained.main
         specs = [InputSpec(graph.tensors[i].name, graph.tensors[i].shape) for i in graph.inputs]
         return open_dataset(self._data, inputs=specs, preprocess=self.how, split="train")
 
     def _score(self, model: Any) -> Score:  # noqa: ANN401 - a path or bytes
+        wanted = limit_values(self.teacher, self._limited) if self._limited else self.teacher
         return score_of(
             evaluate(
                 model,
                 self._eval_data,
-                against=write_model(self.teacher),
+                against=write_model(wanted),
                 preprocess=self.how,
                 num_samples=self._num_eval,
             )
@@ -310,7 +332,11 @@ class _Job:
 
 
 def _start(
-    network: Model, rule: RangeRule, of_inputs: RangeRule | None, samples: TrainingSamples
+    network: Model,
+    rule: RangeRule,
+    of_inputs: RangeRule | None,
+    samples: TrainingSamples,
+    clips: bool,
 ) -> Model:
     """Return the network with ranges, and with what `convert` changes to make it better in int8."""
     graph = network.main
@@ -319,7 +345,7 @@ def _start(
     batches = [[each[row : row + 1] for each in samples.inputs] for row in rows]
     improver = Improver(
         ModelFile.of(network),
-        Choice(ranges=rule, tensors=tuple(own)),
+        Choice(clip_logits=clips, ranges=rule, tensors=tuple(own)),
         lambda model: write_model(quantize(model)),
         batches[:_FEW],
     )

@@ -272,6 +272,64 @@ def test_a_constant_with_the_dimension_of_the_batch_is_refused(tf: Any) -> None:
         _check_equal(tf, model, TrainingSamples((inputs,), None, 0))
 
 
+def test_scores_far_beyond_what_matters_are_limited_in_training_too(
+    keras: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    """Without --clip-logits a step of the scores is larger than what decides."""
+    layers = keras.layers
+    keras.utils.set_random_seed(5)
+    image = layers.Input((8, 8, 1))
+    hidden = layers.Conv2D(8, 3, activation="relu")(image)
+    scores = layers.Conv2D(1, 1, name="scores")(hidden)
+    network = keras.Model(image, scores)
+    samples = np.random.default_rng(1).random((60, 8, 8, 1), np.float32)
+    kernel, bias = network.get_layer("scores").get_weights()
+    found = network.predict(samples, verbose=0)
+    factor = 2000 / float(np.ptp(found))
+    top = float(np.quantile(found, 0.97)) * factor
+    network.get_layer("scores").set_weights([kernel * factor, bias - top])
+    network.save(tmp_path / "net.keras")
+    np.savez(tmp_path / "train.npz", x=samples[:40])
+    np.savez(tmp_path / "eval.npz", x=samples[40:])
+    result = train(
+        tmp_path / "net.keras",
+        data=tmp_path / "train.npz",
+        eval_data=tmp_path / "eval.npz",
+        output=tmp_path / "out.tflite",
+        clip_logits=True,
+        epochs=1,
+        preprocess="raw",
+    )
+    with Runner(tmp_path / "out.tflite") as runner:
+        low, high = runner.outputs[0].real_range or (0.0, 0.0)
+    assert high - low <= 40
+    assert result.convert.agreement is not None
+    assert (result.convert.agreement.outputs[0].record.centred_snr_db or 0) > 5
+
+
+def test_a_training_that_diverges_is_stopped_and_named(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    layers = keras.layers
+    keras.utils.set_random_seed(6)
+    image = layers.Input((8, 8, 1))
+    hidden = layers.Conv2D(4, 3, activation="relu")(image)
+    keras.Model(image, layers.Dense(3)(layers.Flatten()(hidden))).save(tmp_path / "net.keras")
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(1).random((32, 8, 8, 1), np.float32))
+    np.savez(tmp_path / "y.npz", x=np.random.default_rng(2).random((16, 8, 8, 1), np.float32))
+    result = train(
+        tmp_path / "net.keras",
+        data=tmp_path / "x.npz",
+        eval_data=tmp_path / "y.npz",
+        output=tmp_path / "out.tflite",
+        learning_rate=1e30,
+        epochs=3,
+    )
+    assert result.best == 0
+    assert any(
+        "diverged in epoch" in each and "--learning-rate" in each for each in result.warnings
+    )
+
+
 def test_the_command_knows_every_loss() -> None:
     assert command.LOSSES == LOSSES
 
