@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from edgekit.formats.tflite import Model
     from edgekit.quant import QuantParams
 
-# Their kernels need one scale for input and output, although they compute.
-_SAME_SCALE = ("AVERAGE_POOL_2D", "RELU", "RELU6")
+# Quantizers often give their output the scale of their input, although their kernels can rescale.
+_CLIPPING = ("RELU", "RELU6")
 # Their outputs have scales that the quantizer does not choose.
 FIXED_RANGE = ("LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "TANH", "L2_NORMALIZATION")
 
 
 @dataclass(frozen=True)
 class Group:
-    """Tensors with one scale, because operators between them only copy codes."""
+    """Tensors with one scale, because operators between them do not rescale."""
 
     tensors: tuple[int, ...]  # in the order of execution
     params: QuantParams
@@ -48,7 +48,7 @@ def find_groups(model: Model, tensors: Mapping[int, TensorSums]) -> list[Group]:
 
     joined, fixed = set(), set()
     for op in graph.operators:
-        copied = copied_inputs(op) or (op.inputs[:1] if op.opcode in _SAME_SCALE else ())
+        copied = copied_inputs(op) or (op.inputs[:1] if op.opcode in _CLIPPING else ())
         for index in op.outputs:
             if index not in leader:
                 continue

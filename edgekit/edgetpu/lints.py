@@ -12,6 +12,7 @@ from edgekit.edgetpu.operation import Operation, count
 from edgekit.edgetpu.parameters import flattens_badly
 from edgekit.edgetpu.structure import place_of, short_name
 from edgekit.formats.tflite import Model, Operator, Tensor
+from edgekit.quant.same_scale import FROM_ONE, same_scale_inputs
 
 _MANY_ELEMENTS = 256  # flattened; fewer cost only a few kilobytes
 _FAR_APART = 8  # a scale this many times another leaves 5 of 8 bits for the finer one
@@ -19,8 +20,9 @@ _FAR_APART = 8  # a scale this many times another leaves 5 of 8 bits for the fin
 _BIAS_SCALE_TOLERANCE = 0.02
 _INT32_MAX = (1 << 31) - 1
 _UPPER_BOUNDS = {"RELU6": 6.0, "RELU_N1_TO_1": 1.0}
-# These operators only copy: an input of a concatenation had its own scale before them.
-_COPYING = ("QUANTIZE", "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE")
+# An input of a concatenation may have had its own scale before a QUANTIZE, and before operators
+# that keep a scale.
+_KEEPING = FROM_ONE | {"QUANTIZE"}
 _MOST_COPIES = 8
 
 
@@ -131,9 +133,9 @@ def _scale_before(op: Operation, tensor: Tensor) -> float | None:
     best = tensor.scale
     for _ in range(_MOST_COPIES):
         maker = made_by.get(number)
-        if maker is None or maker.opcode not in _COPYING:
+        if maker is None or maker.opcode not in _KEEPING:
             break
-        number = maker.inputs[0]
+        number = (same_scale_inputs(maker.opcode, maker.inputs) or maker.inputs)[0]
         scale = graph.tensors[number].scale
         best = scale if best is None else min(best, scale or best)
     return best

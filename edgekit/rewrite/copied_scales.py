@@ -12,50 +12,12 @@ import math
 from dataclasses import replace
 
 from edgekit.formats.tflite import Model, Operator, Quantization, Tensor
-
-# Operator -> indices of the inputs whose bytes it copies; None for all of them. Only kernels that
-# copy, compare or move are listed: those of ADD or CONV_2D rescale.
-_COPIES: dict[str, tuple[int, ...] | None] = {
-    **dict.fromkeys(("CONCATENATION", "MAXIMUM", "MINIMUM", "PACK"), None),
-    **dict.fromkeys(("SPLIT",), (1,)),
-    **dict.fromkeys(
-        (
-            "BATCH_TO_SPACE_ND",
-            "BROADCAST_TO",
-            "DEPTH_TO_SPACE",
-            "EXPAND_DIMS",
-            "GATHER",
-            "GATHER_ND",
-            "MAX_POOL_2D",
-            "MIRROR_PAD",
-            "PAD",
-            "REDUCE_MAX",
-            "REDUCE_MIN",
-            "RESHAPE",
-            "RESIZE_BILINEAR",
-            "RESIZE_NEAREST_NEIGHBOR",
-            "REVERSE_V2",
-            "SLICE",
-            "SPACE_TO_BATCH_ND",
-            "SPACE_TO_DEPTH",
-            "SPLIT_V",
-            "SQUEEZE",
-            "STRIDED_SLICE",
-            "TILE",
-            "TRANSPOSE",
-            "UNPACK",
-        ),
-        (0,),
-    ),
-}
+from edgekit.quant.same_scale import same_scale_inputs
 
 
 def copied_inputs(operator: Operator) -> tuple[int, ...]:
-    """Return the tensor indices of the inputs whose bytes ``operator`` copies to its outputs."""
-    if operator.opcode not in _COPIES:
-        return ()
-    places = _COPIES[operator.opcode]
-    return operator.inputs if places is None else tuple(operator.inputs[i] for i in places)
+    """Return the tensor indices of the inputs whose integers ``operator`` uses for its outputs."""
+    return same_scale_inputs(operator.opcode, operator.inputs)
 
 
 def changes_scale(operator: Operator, tensors: tuple[Tensor, ...]) -> bool:

@@ -180,6 +180,20 @@ def test_boxes_and_scores_in_one_tensor_are_detected_before_the_requantization(
     assert "a ratio of 512" in report.issues[0].message
 
 
+@pytest.mark.parametrize("opcode", ["RESHAPE", "REVERSE_V2", "MAX_POOL_2D"])
+def test_operators_that_keep_a_scale_do_not_hide_a_requantization(
+    graph: Graph, opcode: str
+) -> None:
+    fine, coarse = Quantization((1 / 256,), (-128,)), Quantization((2.0,), (0,))
+    boxes = graph.feed((1, 2, 2, 4), quantization=coarse)
+    scores = graph.add("LOGISTIC", (graph.feed((1, 2, 2, 4)),), (1, 2, 2, 4), 2, quantization=fine)
+    again = graph.add("QUANTIZE", (scores,), (1, 2, 2, 4), quantization=coarse)
+    kept = graph.add(opcode, (again,), (1, 2, 2, 4), quantization=coarse)
+    options = {"axis": 3, "fused_activation_function": "NONE"}
+    y = graph.add("CONCATENATION", (boxes, kept), (1, 2, 2, 8), 2, options, quantization=coarse)
+    assert "quant.mixed_range_concat" in codes(report_on(graph.model(y)))
+
+
 def test_equal_ranges_in_one_tensor_are_not_reported(graph: Graph) -> None:
     options = {"axis": 1, "fused_activation_function": "NONE"}
     ends = (graph.feed((1, 4)), graph.feed((1, 4)))

@@ -12,9 +12,7 @@ from edgekit.formats.tflite.reader import FLATBUFFER_DAMAGE
 from edgekit.host.convert.improve.range_rules import MIN_MAX
 from edgekit.host.convert.improve.ranges import Range, range_of, read_calibrated, with_ranges
 from edgekit.host.convert.options import CALIBRATED, ConvertOptions
-
-# Their output has the scale of their input; training stores a range for one of the two only.
-_COPYING = ("MAX_POOL_2D", "RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE", "GATHER")
+from edgekit.quant.same_scale import FROM_ONE, same_scale_inputs
 
 
 def stored_ranges(content: bytes) -> dict[str, Range]:
@@ -73,11 +71,17 @@ def with_trained_ranges(model: Model, ranges: Mapping[str, Range]) -> Model:
         return model
     tensors = model.main.tensors
     found = {i: ranges[each.name] for i, each in enumerate(tensors) if each.name in ranges}
-    copying = [op for op in model.main.operators if op.opcode in _COPYING]
-    for op in copying:
-        if op.inputs[0] in found:
-            found.setdefault(op.outputs[0], found[op.inputs[0]])
-    for op in reversed(copying):
-        if op.outputs[0] in found:
-            found.setdefault(op.inputs[0], found[op.outputs[0]])
+    # One scale on both sides: training stores a range for one of the two only.
+    pairs = [
+        (same_scale_inputs(op.opcode, op.inputs)[0], op.outputs)
+        for op in model.main.operators
+        if op.opcode in FROM_ONE
+    ]
+    for source, targets in pairs:
+        if source in found:
+            for target in targets:
+                found.setdefault(target, found[source])
+    for source, targets in reversed(pairs):
+        if len(targets) == 1 and targets[0] in found:
+            found.setdefault(source, found[targets[0]])
     return with_ranges(model, found)

@@ -9,16 +9,15 @@ import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
 from edgekit.host.convert.improve.ranges import Range, range_of, with_ranges
+from edgekit.quant.same_scale import MIXING, SAME_SCALE
 from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit
 
 LOGIT_LIMIT = 16.0  # a sigmoid of it differs from 1 by 1e-7
 # An 8-bit LOGISTIC has steps of 1/256 and a TANH of 1/128: beyond these its last code comes.
 _FLAT = {"LOGISTIC": 8.0, "TANH": 4.0}
-# Operators that move values; 8-bit kernels of most of them need one scale on both sides.
-_MOVING = frozenset(
-    ["CONCATENATION", "EXPAND_DIMS", "PAD", "RESHAPE", "SPLIT", "SQUEEZE", "TRANSPOSE"]
-)
+# A limit of their inputs limits their output, and changes nothing within the limits.
+_MOVING = frozenset(SAME_SCALE) - MIXING
 
 
 def limit_ranges(model: Model, places: Collection[int]) -> Model:

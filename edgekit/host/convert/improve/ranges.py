@@ -9,33 +9,13 @@ from dataclasses import replace
 import tflite
 
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, read_model
+from edgekit.quant.same_scale import FROM_ONE, same_scale_inputs
 
 Range = tuple[float, float]  # lowest and highest value
 
-# Operators with one input of real numbers, whose 8-bit kernels need its scale for the output too.
-_MOVING = frozenset(
-    [
-        "AVERAGE_POOL_2D",
-        "BATCH_TO_SPACE_ND",
-        "DEPTH_TO_SPACE",
-        "EXPAND_DIMS",
-        "GATHER",
-        "MAX_POOL_2D",
-        "MIRROR_PAD",
-        "PAD",
-        "RESHAPE",
-        "RESIZE_BILINEAR",
-        "RESIZE_NEAREST_NEIGHBOR",
-        "SLICE",
-        "SPACE_TO_BATCH_ND",
-        "SPACE_TO_DEPTH",
-        "SPLIT",
-        "SQUEEZE",
-        "STRIDED_SLICE",
-        "TRANSPOSE",
-    ]
-)
-_SAME_SCALE = _MOVING | {"CONCATENATION", "PACK"}
+# The inputs of MAXIMUM and MINIMUM may have values outside of the output's range, which other
+# operators read.
+_COMPARING = ("MAXIMUM", "MINIMUM")
 
 
 def read_calibrated(content: bytes) -> Model:
@@ -84,10 +64,10 @@ def with_moved_ranges(model: Model, indices: Iterable[int]) -> Model:
 def _same_values(graph: Subgraph, index: int, made_by: Mapping[int, Operator]) -> Iterator[int]:
     """Yield the neighbours of a tensor whose values are among its own, or all of its own."""
     maker = made_by.get(index)
-    if maker is not None and maker.opcode in _SAME_SCALE:
-        yield from (each for each in maker.inputs if each >= 0)
+    if maker is not None and maker.opcode not in _COMPARING:
+        yield from same_scale_inputs(maker.opcode, maker.inputs)
     for op in graph.operators:
-        if index in op.inputs and op.opcode in _MOVING:
+        if index in op.inputs and op.opcode in FROM_ONE:
             yield from op.outputs
 
 

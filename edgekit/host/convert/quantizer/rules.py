@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import Model
+from edgekit.quant.same_scale import SAME_SCALE
 
 
 @dataclass(frozen=True)
@@ -31,36 +32,8 @@ def _layer(opcode: str, axis: int | None, bias: int = 2) -> Rule:
     return Rule(opcode, weights=1, channel_axis=axis, bias=bias)
 
 
-_SAME_SCALE = (
-    "AVERAGE_POOL_2D",
-    "BATCH_TO_SPACE_ND",
-    "CONCATENATION",
-    "DEPTH_TO_SPACE",
-    "EXPAND_DIMS",
-    "GATHER",
-    "MAXIMUM",
-    "MAX_POOL_2D",
-    "MINIMUM",
-    "MIRROR_PAD",
-    "PACK",
-    "PAD",
-    "PADV2",
-    "REDUCE_MAX",
-    "REDUCE_MIN",
-    "RESHAPE",
-    "RESIZE_BILINEAR",
-    "RESIZE_NEAREST_NEIGHBOR",
-    "SLICE",
-    "SPACE_TO_BATCH_ND",
-    "SPACE_TO_DEPTH",
-    "SPLIT",
-    "SPLIT_V",
-    "SQUEEZE",
-    "STRIDED_SLICE",
-    "TILE",
-    "TRANSPOSE",
-    "UNPACK",
-)
+# No rule of these was compared with TensorFlow's quantizer, which gets the networks with them.
+_NOT_COMPARED = ("BROADCAST_TO", "GATHER_ND", "REVERSE_V2")
 _ANY_SCALE = (
     "ABS",
     "ADD",
@@ -94,7 +67,7 @@ RULES = {
         Rule("TANH", fixed=(1 / 128, 0)),
         Rule("L2_NORMALIZATION", fixed=(1 / 128, 0)),
         Rule("LOG_SOFTMAX", fixed=(16 / 256, 127)),
-        *(Rule(opcode, same_scale=True) for opcode in _SAME_SCALE),
+        *(Rule(opcode, same_scale=True) for opcode in SAME_SCALE if opcode not in _NOT_COMPARED),
         *(Rule(opcode) for opcode in _ANY_SCALE),
     )
 }

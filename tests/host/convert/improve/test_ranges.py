@@ -12,6 +12,7 @@ from edgekit.formats.tflite import Model
 from edgekit.host.convert.improve.limits import limit_flat, limit_ranges, limit_values
 from edgekit.host.convert.improve.range_rules import RangeRule, with_rule, with_rules
 from edgekit.host.convert.improve.ranges import range_of, with_moved_ranges, with_ranges
+from edgekit.host.convert.trained_ranges import with_trained_ranges
 from edgekit.runtime import Runner
 from tests.host.convert.improve.float_graph import FloatGraph
 
@@ -151,6 +152,61 @@ def test_a_range_moves_to_tensors_with_the_same_values_only() -> None:
     assert _found(made, after) == (-9.0, 9.0)
     narrow = with_moved_ranges(with_ranges(model, {right: (-0.5, 0.5)}), [right])
     assert _found(narrow, joined) == (-9.0, 9.0)
+
+
+def test_a_range_moves_through_each_operator_that_keeps_the_scale() -> None:
+    g = FloatGraph(SHAPE)
+    parts = g.split(g.conv(g.input, 4), 2)
+    whole = g.operators[0].outputs[0]
+    highest = g.add("REDUCE_MAX", (parts[1], g.constant(np.array([1, 2]))), (1, 2))
+    every = dict.fromkeys((whole, *parts, highest), (-9.0, 9.0))
+    model = with_ranges(g.model(parts[0], highest), {**every, whole: (-4.0, 4.0)})
+    made = with_moved_ranges(model, [whole])
+    assert {_found(made, index) for index in every} == {(-4.0, 4.0)}
+
+
+@pytest.mark.parametrize("opcode", ["MAXIMUM", "MINIMUM"])
+def test_a_range_does_not_move_to_what_a_comparison_chooses_from(opcode: str) -> None:
+    g = FloatGraph(SHAPE)
+    left, right = g.conv(g.input, 2), g.conv(g.input, 2)
+    chosen = g.add(opcode, (left, right), g.shape(left))
+    every = dict.fromkeys((left, right), (-9.0, 9.0))
+    model = with_ranges(g.model(chosen), {**every, chosen: (-4.0, 4.0)})
+    made = with_moved_ranges(model, [chosen])
+    assert {_found(made, index) for index in every} == {(-9.0, 9.0)}
+
+
+def test_logits_are_limited_before_a_part_is_taken_but_not_before_a_mean() -> None:
+    g = FloatGraph(SHAPE)
+    first, second = g.conv(g.input, 2), g.conv(g.input, 2)
+    begin, size = (g.constant(np.array(each)) for each in ((0, 0, 0, 0), (1, 4, 4, 1)))
+    part = g.add("SLICE", (first, begin, size), (1, 4, 4, 1), {}, "SliceOptions")
+    mean = g.pool("AVERAGE_POOL_2D", second)
+    every = dict.fromkeys((first, second, part, mean), WIDE)
+    model = limit_ranges(with_ranges(g.model(part, mean), every), [0, 1])
+    assert [_found(model, i) for i in (first, part, mean)] == [(-16.0, 3.0)] * 3
+    assert _found(model, second) == WIDE
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_trained_range_is_that_of_both_sides_of_a_pooling(place: int) -> None:
+    g = FloatGraph(SHAPE)
+    conv = g.conv(g.input, 2)
+    both = conv, g.pool("AVERAGE_POOL_2D", conv)
+    model = with_ranges(g.model(both[1]), dict.fromkeys(both, WIDE))
+    made = with_trained_ranges(model, {model.main.tensors[both[place]].name: (-2.0, 2.0)})
+    assert [_found(made, index) for index in both] == [(-2.0, 2.0)] * 2
+
+
+def test_a_trained_range_of_a_part_is_not_that_of_the_whole() -> None:
+    g = FloatGraph(SHAPE)
+    parts = g.split(g.conv(g.input, 4), 2)
+    whole = g.operators[0].outputs[0]
+    model = with_ranges(g.model(*parts), dict.fromkeys((whole, *parts), WIDE))
+    part = with_trained_ranges(model, {model.main.tensors[parts[0]].name: (-2.0, 2.0)})
+    assert _found(part, whole) == WIDE
+    all_of_it = with_trained_ranges(model, {model.main.tensors[whole].name: (-2.0, 2.0)})
+    assert [_found(all_of_it, index) for index in parts] == [(-2.0, 2.0)] * 2
 
 
 def test_the_least_square_error_cuts_off_what_costs_less_than_it_gains() -> None:
