@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -18,6 +20,9 @@ from edgekit.errors import ExternalToolError
 from edgekit.files import PathLike
 
 _GRACE_S = 2.0
+_POLL_S = 0.5
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+_PIPE_BYTES = 1 << 16
 _PYTHONPATH = "PYTHONPATH"
 # Run with -c, for which Python puts "", the current folder, first on the search path. Before this
 # line, only the interpreter's own start has imported modules.
@@ -128,9 +133,8 @@ def run_process(
         if child is not None:
             _end_group(child)
     stdout, stderr = out.text(), err.text()
-    return Finished(
-        tuple(args), child.returncode, stdout, stderr, time.monotonic() - start, timed_out
-    )
+    time_s = time.monotonic() - start
+    return Finished(tuple(args), _status(child), stdout, stderr, time_s, timed_out)
 
 
 class Conversation:
@@ -151,20 +155,22 @@ class Conversation:
     ) -> None:
         """Start ``args``; the arguments are those of `run_process`.
 
-        When ``timeout_s`` expires, the child is stopped, so its pipes end.
+        When ``timeout_s`` expires, the child is stopped and its standard output ends, also if the
+        system cannot end the child (it waits in a driver) or another process keeps the pipe open.
 
         Raises:
             ExternalToolError: The program does not exist or may not be run.
         """
         self.args, self._start = tuple(args), time.monotonic()
         self._timed_out = False
-        self._timer: threading.Timer | None = None
         child: subprocess.Popen[bytes] | None = None
         try:
             with _DeferredInterrupt():
                 child = _start(args, cwd, env)
                 self._child = child
                 self._err = _Pump(child.stderr, None)
+            self._timeout = _Timeout(self._expire)
+            self._stdout = _ended_by(self._timeout, _pipe(child.stdout))
             self.set_timeout(timeout_s)
         except BaseException:
             if child is not None:
@@ -179,20 +185,14 @@ class Conversation:
     @property
     def stdout(self) -> IO[bytes]:
         """The child's standard output."""
-        return _pipe(self._child.stdout)
+        return self._stdout
 
     def set_timeout(self, timeout_s: float | None) -> None:
         """Stop the child ``timeout_s`` seconds from now; this replaces the earlier timeout.
 
         None lets it run for ever.
         """
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if timeout_s is not None:
-            self._timer = threading.Timer(timeout_s, self._expire)
-            self._timer.daemon = True
-            self._timer.start()
+        self._timeout.set(timeout_s)
 
     @property
     def pid(self) -> int:
@@ -208,7 +208,11 @@ class Conversation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.set_timeout(None)
+        self.close()
+
+    def close(self) -> None:
+        """Stop the child and its whole process group."""
+        self._timeout.close()
         _end_group(self._child)
         for pipe in (self._child.stdin, self._child.stdout):
             with contextlib.suppress(OSError):  # unsent bytes for a child that has ended
@@ -217,14 +221,90 @@ class Conversation:
 
     def finish(self) -> Finished:
         """Wait until the child has ended, by itself or because its time is up."""
-        self._child.wait()
+        while not self._timeout.is_over:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(_POLL_S)
+                break
         _end_group(self._child)
         stderr, time_s = self._err.text(), time.monotonic() - self._start
-        return Finished(self.args, self._child.returncode, "", stderr, time_s, self._timed_out)
+        status = _status(self._child)
+        return Finished(self.args, status, "", stderr, time_s, self._timed_out)
 
     def _expire(self) -> None:
         self._timed_out = True
         _end_group(self._child)
+
+
+class _Timeout:
+    """Calls a function when the time is up; its thread starts with the first time that is set.
+
+    Setting a time costs about a microsecond, so that it can be set for each message.
+    """
+
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self._on_end = on_end
+        self._changed = threading.Condition()
+        self._end: float | None = None
+        self._wakes: float | None = None  # when the thread looks at the time next
+        self._is_closed = False
+        self._thread: threading.Thread | None = None
+        self.is_over = False  # whether the time was up, and the function has returned
+
+    def set(self, seconds: float | None) -> None:
+        """Replace the time."""
+        with self._changed:
+            self._end = None if seconds is None else time.monotonic() + seconds
+            if self._end is None:
+                return
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, daemon=True)
+                self._thread.start()
+            elif self._wakes is None or self._wakes > self._end:
+                self._changed.notify()
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        with self._changed:
+            while not self._is_closed:
+                left = None if self._end is None else self._end - time.monotonic()
+                if left is not None and left <= 0:
+                    break
+                self._wakes = self._end
+                self._changed.wait(left)
+            else:
+                return
+        self._on_end()
+        self.is_over = True
+
+
+def _ended_by(timeout: _Timeout, pipe: IO[bytes]) -> IO[bytes]:
+    """Return ``pipe`` such that it ends when ``timeout`` is over, though others keep it open."""
+    if sys.platform == "win32":  # poll does not exist there
+        return pipe
+    return io.BufferedReader(_Reader(timeout, pipe.fileno()), _PIPE_BYTES)
+
+
+class _Reader(io.RawIOBase):
+    """Reads from a pipe until it ends or a timeout is over."""
+
+    def __init__(self, timeout: _Timeout, pipe: int) -> None:
+        self._timeout, self._pipe = timeout, pipe
+        self._poll = select.poll()
+        self._poll.register(pipe, select.POLLIN)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+        while not self._poll.poll(_POLL_S * 1e3):
+            if self._timeout.is_over:
+                return 0
+        return os.readv(self._pipe, [buffer])
 
 
 class _DeferredInterrupt:
@@ -312,8 +392,15 @@ def _end_group(child: subprocess.Popen[bytes]) -> None:
         if not _signal_group(child, 0):
             return
         time.sleep(0.01)
-    _signal_group(child, getattr(signal, "SIGKILL", signal.SIGTERM))
-    child.wait()
+    _signal_group(child, _KILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it waits in a driver
+        child.wait(_GRACE_S)
+
+
+def _status(child: subprocess.Popen[bytes]) -> int:
+    """Return how a child ended that was waited for; SIGKILL if the system has not ended it yet."""
+    status = child.poll()
+    return -_KILL if status is None else status
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: int) -> bool:

@@ -15,7 +15,7 @@ import pytest
 
 from edgekit.errors import ExternalToolError
 from edgekit.formats.tflite import Model, write_model
-from edgekit.process import python_child, python_environment, run_process
+from edgekit.process import Conversation, python_child, python_environment, run_process
 
 _FOREVER = "import time; time.sleep(600)"
 
@@ -166,3 +166,42 @@ def test_commands_do_not_run_modules_of_the_current_folder(
     done = run_process([sys.executable, *words, *command])
     assert done.returncode in (0, 3, 6), done.stderr
     assert _sprung(trapped) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="poll does not exist there")
+def test_a_conversation_ends_in_time_though_another_process_keeps_its_pipe_open() -> None:
+    """As a child that waits in a driver, which no signal ends."""
+    program = (
+        "import subprocess, sys, time\n"
+        "keeper = subprocess.Popen(['sleep', '30'], start_new_session=True)\n"
+        "print(keeper.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with Conversation([sys.executable, "-c", program]) as child:
+        keeper = int(child.stdout.readline())
+        try:
+            child.set_timeout(0.3)
+            assert child.stdout.readline() == b""
+            assert child.finish().timed_out
+        finally:
+            os.kill(keeper, signal.SIGKILL)
+
+
+def test_a_timeout_that_is_replaced_or_removed_does_not_end_the_child() -> None:
+    echo = (
+        "import sys\n"
+        "for line in sys.stdin.buffer: sys.stdout.buffer.write(line); sys.stdout.flush()"
+    )
+    with Conversation([sys.executable, "-c", echo], timeout_s=20) as child:
+        for timeout_s in (30.0, 0.2, None, 30.0, None):
+            child.set_timeout(timeout_s)
+            if timeout_s == 0.2:
+                child.set_timeout(40.0)
+                time.sleep(0.4)
+            child.stdin.write(b"x\n")
+            child.stdin.flush()
+            assert child.stdout.readline() == b"x\n"
+        assert child.is_running
+        child.set_timeout(0.1)
+        assert child.stdout.readline() == b""
+        assert child.finish().timed_out

@@ -29,6 +29,7 @@ from edgekit.cli.streams import (
     QUIET,
     VERBOSE,
     discard_stdout,
+    is_quiet,
     prepare_streams,
     reset_level,
     say,
@@ -205,14 +206,18 @@ def main(args: Optional[List[str]] = None) -> None:
     try:
         status = _status(words)
         _flush()
+        _warn_of_abandoned()
     finally:
         reset_level()
-    deadline = sys.modules.get("edgekit.runtime.deadline")
-    if deadline is not None and deadline.has_hung():
-        # The device's library still runs in a thread; a normal exit would wait for it or crash.
-        say("")
-        os._exit(status)
     sys.exit(status)
+
+
+def _warn_of_abandoned() -> None:
+    """Print a warning for a device that hung when it was closed: the result is not affected."""
+    process = sys.modules.get("edgekit.runtime.device_process")
+    if process is not None and not is_quiet():
+        for warning in process.abandoned():
+            say(f"warning: {warning}\n")
 
 
 def _warn_of_a_mixture() -> None:

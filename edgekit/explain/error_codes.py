@@ -159,9 +159,11 @@ ERROR_CODES = tuple(
         (
             "device.hung",
             "The Edge TPU does not respond",
-            "Opening the device, or an inference, took longer than --timeout-sec. The process "
-            "cannot stop the library: the command ends without closing the device, which may not "
-            "respond to the next command either. Exit status 6.",
+            "Loading the library, opening the device, an inference or closing it took longer than "
+            "--timeout-sec. With this option the device is used in a child process, which is ended "
+            "then: nothing of the command holds the device, but it may not respond to the next "
+            "command either. Exit status 6; if it hangs only when it is closed, the result is "
+            "printed with a warning.",
             "Unplug the device and plug it in again (PCIe: restart the machine), use a powered "
             "port, run edgekit doctor; give a slow model a longer --timeout-sec.",
         ),

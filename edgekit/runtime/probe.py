@@ -14,8 +14,8 @@ from edgekit.errors import DeviceError
 from edgekit.files import sha256_hex
 from edgekit.formats.libedgetpu import runtime_version_in
 from edgekit.process import Conversation, Finished, python_child, python_environment
-from edgekit.runtime.deadline import HUNG
 from edgekit.runtime.delegate import OpenRequest, package_version
+from edgekit.runtime.hung import hung
 from edgekit.runtime.probe_child import LOADED, OPENING, PREPARED, RAN, STARTED
 from edgekit.versions import pair_verdict, working_pair
 
@@ -162,7 +162,8 @@ def _try(
     if "error" in reported:
         raise refusal(str(reported["error"]), path, str(reported.get("stage", "")))
     if finished.timed_out:
-        raise _hung(DOING[str(reported.get("stage", ""))], timeout_s or TIMEOUT_S, path)
+        doing = DOING[str(reported.get("stage", ""))]
+        raise hung(doing, timeout_s or TIMEOUT_S, path, child)
     raise _death(reported, finished, found, request, versions)
 
 
@@ -200,18 +201,4 @@ def _death(
         where=found.library_path,
         why=pair + ("" if _KNOWN_END in pair else f"; {_KNOWN_PAIRS}") + tail,
         fix=verdict.fix or working_pair(python),
-    )
-
-
-def _hung(doing: str, timeout_s: float, library: str) -> DeviceError:
-    """Return the error for a child that was killed while it was ``doing`` something."""
-    return DeviceError(
-        f"the Edge TPU did not respond within {timeout_s:g} s: {doing} was abandoned",
-        where=library,
-        why="the device has no power, is in use by another process, or hangs; the process that "
-        "tried it was ended, so nothing of this command holds the device, but the device may not "
-        "respond to other programs either until it is restarted",
-        fix="end other programs that use the device, unplug it and plug it in again (PCIe: restart "
-        "the machine), then run edgekit doctor; a slow one needs a longer --timeout-sec",
-        code=HUNG,
     )

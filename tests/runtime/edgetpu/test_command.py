@@ -158,7 +158,6 @@ def test_a_lost_device_is_exit_status_6(models: Models) -> None:
 
 @pytest.mark.usefixtures("library")
 def test_a_device_that_hangs_during_a_run_is_abandoned(models: Models, tmp_path: Path) -> None:
-    """The command ends, though a thread is still inside the library."""
     samples = np.ones((20, 4), np.float32)
     np.savez(str(tmp_path / "d.npz"), x=samples, y=np.zeros(20, np.int64))
     hangs = {"STANDIN_SLOW_MS": "600000", "STANDIN_SLOW_AFTER": "3"}
@@ -167,7 +166,7 @@ def test_a_device_that_hangs_during_a_run_is_abandoned(models: Models, tmp_path:
         status, document = _edgekit(*given, "--device", "usb", "--timeout-sec", 1, **hangs)
         assert (status, document["code"]) == (6, "device.hung")
         assert "plug" in document["fix"]
-        assert "until it ends" in document["why"]
+        assert "nothing of this command holds the device" in document["why"]
 
 
 @pytest.mark.usefixtures("library")
@@ -178,6 +177,19 @@ def test_a_device_that_responds_in_time_runs_as_without_a_limit(
     status, document = _edgekit(*words, "--timeout-sec", 60)
     assert status == 0
     assert [each["score"] for each in document["answers"][0]["top"]] == [31, 21, 1]
+    assert "in a process of its own because of the time limit" in document["kernels_note"]
+
+
+@pytest.mark.usefixtures("library")
+def test_a_device_that_hangs_when_it_is_closed_does_not_lose_the_result(
+    models: Models, sample: Path, tmp_path: Path
+) -> None:
+    hangs = {"STANDIN_HANG": "destroy", "STANDIN_ARMED": str(tmp_path / "armed")}
+    words = ("run", models.compiled, sample, "--device", "usb", "--task", "classification")
+    done = edgekit(*words, "--timeout-sec", 0.5, "--json", env=hangs)
+    assert done.returncode == 0
+    assert [each["score"] for each in json.loads(done.stdout)["answers"][0]["top"]] == [31, 21, 1]
+    assert "warning: the Edge TPU did not respond within 0.5 s: closing it" in done.stderr
 
 
 @pytest.mark.usefixtures("library")
