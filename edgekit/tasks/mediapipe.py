@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
@@ -40,10 +41,13 @@ _MOST = 100
 
 @dataclass(frozen=True)
 class MediapipeHead:
-    """The positions of regressors and scores in the outputs, and the anchors' centres."""
+    """The positions of regressors and scores in the outputs, and the anchors' centres.
 
-    regressors: int
-    scores: int
+    Each is one output, or one for each layer of the detector or for several.
+    """
+
+    regressors: tuple[int, ...]
+    scores: tuple[int, ...]
     anchors_xy: NDArray[np.float32]  # (anchors, 2), 0..1 of the input
     num_keypoints: int
 
@@ -57,16 +61,21 @@ def mediapipe_head(
         shapes: The shapes of the outputs.
         input_shape: (height, width) of the network's input.
     """
-    if len(shapes) != 2 or any(len(shape) != 3 or shape[0] != 1 for shape in shapes):
+    if len(shapes) < 2 or any(len(shape) != 3 or shape[0] != 1 for shape in shapes):
         return None
-    scores = 0 if shapes[0][2] == 1 else 1
-    (_, rows, values), (_, score_rows, score_values) = shapes[1 - scores], shapes[scores]
-    if score_values != 1 or rows != score_rows or values < _BOX or values % 2:
+    scores = tuple(i for i, shape in enumerate(shapes) if shape[2] == 1)
+    regressors = tuple(i for i in range(len(shapes)) if i not in scores)
+    widths = {shapes[i][2] for i in regressors}
+    values = max(widths, default=0)
+    if not scores or len(widths) != 1 or values < _BOX or values % 2:
         return None
+    ends = [tuple(accumulate(shapes[i][1] for i in parts)) for parts in (regressors, scores)]
     for grid in _GRIDS:
-        anchors = _anchors(grid, input_shape)
-        if len(anchors) == rows:
-            return MediapipeHead(1 - scores, scores, anchors, (values - _BOX) // 2)
+        layers = [_layer_anchors(layer, input_shape) for layer in grid]
+        borders = list(accumulate(map(len, layers)))
+        if all(end[-1] == borders[-1] and set(end) <= set(borders) for end in ends):
+            anchors = np.concatenate(layers).astype(np.float32)
+            return MediapipeHead(regressors, scores, anchors, (values - _BOX) // 2)
     return None
 
 
@@ -116,15 +125,13 @@ def scores_of_logits(logits: NDArray[Any]) -> NDArray[Any]:
     return odds
 
 
-def _anchors(grid: Sequence[tuple[int, int]], input_shape: Sequence[int]) -> NDArray[np.float32]:
+def _layer_anchors(layer: tuple[int, int], input_shape: Sequence[int]) -> NDArray[Any]:
     """Return (anchors, 2) centres as (x, y), row by row, those of one place together."""
-    layers = []
-    for stride, count in grid:
-        rows, columns = (math.ceil(side / stride) for side in input_shape)
-        y, x = np.mgrid[:rows, :columns]
-        centres = np.stack([(x.ravel() + 0.5) / columns, (y.ravel() + 0.5) / rows], axis=1)
-        layers.append(centres.repeat(count, axis=0))
-    return np.concatenate(layers).astype(np.float32)
+    stride, count = layer
+    rows, columns = (math.ceil(side / stride) for side in input_shape)
+    y, x = np.mgrid[:rows, :columns]
+    centres = np.stack([(x.ravel() + 0.5) / columns, (y.ravel() + 0.5) / rows], axis=1)
+    return centres.repeat(count, axis=0)
 
 
 def _merged(

@@ -30,10 +30,13 @@ def mediapipe_decoder(case: Case) -> Decoder | None:
     given = case.options
     least = _LEAST_SCORE if given.score_threshold is None else given.score_threshold
     extra = {} if given.iou_threshold is None else {"iou_threshold": given.iou_threshold}
-    is_logit = not case.is_probability(head.scores)
+    is_logit = not all(map(case.is_probability, head.scores))
 
     def decode(raw: Raw) -> Any:  # noqa: ANN401
-        regressors, scores = case.real(raw, head.regressors), case.real(raw, head.scores)
+        regressors, scores = (
+            np.concatenate([case.real(raw, i) for i in parts], axis=1)
+            for parts in (head.regressors, head.scores)
+        )
         odds = scores_of_logits(scores) if is_logit else scores
         return decode_mediapipe(regressors, odds, head, case.input_shape, least, **extra)
 
@@ -48,7 +51,7 @@ def mediapipe_decoder(case: Case) -> Decoder | None:
         1,
         case.input_shape,
         decode,
-        tuple(_coarse_logits(case.outputs[head.scores])) if is_logit else (),
+        tuple(each for i in head.scores for each in _coarse_logits(case.outputs[i]) if is_logit),
         score_threshold=least,
         unjudged="key points" if head.num_keypoints else "",
     )

@@ -289,11 +289,16 @@ def test_values_distinguish_a_pose_from_fifty_two_classes() -> None:
     assert "they are those of YOLOv8 pose, which is pose" in caught.value.why
 
 
-def test_a_mediapipe_detector_is_recognized_by_its_anchors(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", [(), (512,)])
+def test_a_mediapipe_detector_is_recognized_by_its_anchors(
+    tmp_path: Path, at: tuple[int, ...]
+) -> None:
+    """Also if `convert` gave its layers outputs of their own."""
     logits = np.full((1, 896, 1), -600.0, np.float32)
     regressors = np.zeros((1, 896, 16), np.float32)
     logits[0, 0], regressors[0, 0, 2:4] = 5, 8
-    content = constant_model((1, 128, 128, 3), [regressors, logits])
+    parts = [part for each in (regressors, logits) for part in np.split(each, at, axis=1)]
+    content = constant_model((1, 128, 128, 3), parts)
     assert _guess(content).kind == "MediaPipe SSD"
     np.save(str(tmp_path / "x.npy"), np.zeros((128, 128, 3), np.float32))
     (answer,) = run(content, [tmp_path / "x.npy"]).answers

@@ -50,7 +50,16 @@ def test_anchors_are_those_of_the_calculator(
     np.testing.assert_allclose(head.anchors_xy, want, atol=1e-6)
 
 
-@pytest.mark.parametrize("shapes", [[(1, 896, 16), (1, 896, 2)], [(1, 900, 16), (1, 900, 1)]])
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(1, 896, 16), (1, 896, 2)],
+        [(1, 900, 16), (1, 900, 1)],
+        [(1, 512, 16), (1, 384, 18), (1, 896, 1)],
+        [(1, 384, 16), (1, 512, 16), (1, 896, 1)],  # not in the layers' order
+        [(1, 512, 16), (1, 384, 16)],
+    ],
+)
 def test_other_outputs_have_no_such_head(shapes: list[tuple[int, ...]]) -> None:
     assert mediapipe_head(shapes, (128, 128)) is None
 
@@ -59,7 +68,7 @@ def test_boxes_and_key_points_are_relative_to_the_anchor_and_doubles_are_merged(
     """The scores come first here: the shapes distinguish the outputs."""
     head = mediapipe_head([(1, 896, 1), (1, 896, 16)], (128, 128))
     assert head is not None
-    assert (head.scores, head.regressors) == (0, 1)
+    assert (head.scores, head.regressors) == ((0,), (1,))
     logits = np.full((1, 896, 1), -600.0, np.float32)
     regressors = np.zeros((1, 896, 16), np.float32)
     first = 2 * (4 * 16 + 6)  # row 4, column 6 of the finest grid: its centre is at (52, 36)
@@ -75,6 +84,17 @@ def test_boxes_and_key_points_are_relative_to_the_anchor_and_doubles_are_merged(
     assert found.keypoints_yx is not None
     points = [(36 + 2 * k + 1, 52 + 2 * k) for k in range(6)]
     np.testing.assert_allclose(found.keypoints_yx[0] * 128, points, atol=1e-4)
+
+
+def test_the_layers_may_be_outputs_of_their_own() -> None:
+    """As `convert` leaves a detector whose layers have very different ranges."""
+    shapes = [(1, 1568, 12), (1, 392, 12), (1, 294, 12), (1, 1960, 1), (1, 294, 1)]
+    head = mediapipe_head(shapes, (224, 224))
+    whole = mediapipe_head([(1, 2254, 12), (1, 2254, 1)], (224, 224))
+    assert head is not None
+    assert whole is not None
+    assert (head.regressors, head.scores) == ((0, 1, 2), (3, 4))
+    np.testing.assert_array_equal(head.anchors_xy, whole.anchors_xy)
 
 
 def test_nothing_found_is_an_empty_answer() -> None:

@@ -21,6 +21,7 @@ _HIGHEST_DB = 40.0  # above this an output is as good as float
 _LEAST_GAIN_DB = 0.2
 # Outputs that are good already: a smaller gain is of no use, and depends on the samples.
 _GOOD_DB, _LEAST_GAIN_OF_GOOD_DB = 30.0, 3.0
+_CLEAR_LOSS_DB = 0.5  # of one output, whatever the others gain
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,17 @@ class Trial:
     scores: tuple[float, ...]  # everything above 40 dB, as good as float, counts as 40 dB
 
     def is_better_than(self, other: Trial) -> bool:
-        """Whether the outputs are better on average, and the worst of them is not worse."""
+        """Whether the outputs are better on average, and none of them is clearly worse.
+
+        An output that is still good does not count as worse.
+        """
         mine, others = self.scores, other.scores
         gain = (sum(mine) - sum(others)) / len(others)
         least = _LEAST_GAIN_DB if min(others) < _GOOD_DB else _LEAST_GAIN_OF_GOOD_DB
-        return gain >= least and min(mine) >= min(others) - _LEAST_GAIN_DB
+        if gain < least or min(mine) < min(others) - _LEAST_GAIN_DB:
+            return False
+        pairs = zip(mine, others, strict=True)
+        return all(own >= min(before - _CLEAR_LOSS_DB, _GOOD_DB) for own, before in pairs)
 
 
 def try_model(reference: ModelFile, model: ModelFile, batches: Iterable[Batch]) -> Trial:

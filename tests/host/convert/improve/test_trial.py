@@ -33,3 +33,10 @@ def test_what_is_good_already_is_changed_for_a_clear_gain_only() -> None:
     assert not Trial((), (36.3,)).is_better_than(Trial((), (36.0,)))
     assert Trial((), (36.0,)).is_better_than(Trial((), (32.0,)))
     assert not Trial((), (20.0, 11.0)).is_better_than(Trial((), (12.0, 12.0)))
+
+
+def test_an_output_that_becomes_clearly_worse_is_not_outweighed_by_others() -> None:
+    assert not Trial((), (-3.8, -5.6)).is_better_than(Trial((), (-6.4, -4.6)))
+    assert not Trial((), (28.0, 29.0)).is_better_than(Trial((), (8.0, 33.0)))
+    assert Trial((), (28.0, 31.0)).is_better_than(Trial((), (8.0, 33.0)))  # still good
+    assert Trial((), (-3.8, -4.9)).is_better_than(Trial((), (-6.4, -4.6)))
