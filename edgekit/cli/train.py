@@ -23,7 +23,7 @@ from edgekit.cli.convert import (
 from edgekit.cli.grammar import OneOf
 from edgekit.cli.metric_words import metric_text
 from edgekit.cli.options import InputShapeOption, PreprocessOption, SignatureOption
-from edgekit.cli.output import JsonOption, emit, progress, table, warn
+from edgekit.cli.output import JsonOption, emit, note, progress, table, warn
 from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
@@ -143,9 +143,18 @@ def train(
             io=io,
             resume=resume,
             progress=on_progress,
+            on_epoch=_note_epoch,
         )
     warn(result.warnings)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
+
+
+def _note_epoch(epoch: Epoch, best: Epoch) -> None:
+    """Print the int8 model's score after an epoch, and the best so far, on stderr."""
+    text = f"epoch {epoch.number}: {epoch.score}, {epoch.score.snr_db:.1f} dB"
+    if best.number != epoch.number:
+        text += f"; best so far is epoch {best.number}, {best.score}"
+    note(text)
 
 
 def render(result: TrainResult) -> Iterator[str]:

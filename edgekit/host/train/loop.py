@@ -74,6 +74,7 @@ class State:
 
 
 Judge = Callable[[Model], Score]  # of the int8 model of a trained network
+OnEpoch = Callable[[Epoch, Epoch], None]  # called with an epoch and the best one so far
 
 
 class Training:
@@ -116,7 +117,14 @@ class Training:
         labels = None if self._samples.labels is None else self._samples.labels[rows]
         return float(np.median(self._losses(student, inputs, labels)))
 
-    def run(self, state: State, judge: Judge, checkpoint: Checkpoint, progress: Progress) -> None:
+    def run(
+        self,
+        state: State,
+        judge: Judge,
+        checkpoint: Checkpoint,
+        progress: Progress,
+        on_epoch: OnEpoch,
+    ) -> None:
         """Train until ``settings`` say to stop; ``state`` and the checkpoint always agree."""
         settings = self._settings
         if not state.epochs:
@@ -125,6 +133,7 @@ class Training:
             score = judge(self.student.trained(state.now))
             state.epochs.append(Epoch(0, None, score, time.monotonic() - start))
             checkpoint.write(state)
+            on_epoch(state.epochs[0], state.best)
         else:
             self._restore(state)
         while state.epochs[-1].number < settings.epochs:
@@ -146,6 +155,7 @@ class Training:
                 str(place): np.asarray(each) for place, each in enumerate(self._optimizer.variables)
             }
             checkpoint.write(state)
+            on_epoch(state.epochs[-1], state.best)
 
     def _score(self, loss: float, arrays: Arrays, judge: Judge) -> Score | None:
         """Return the score of the int8 model; None if the training has diverged."""

@@ -36,6 +36,7 @@ from edgekit.host.train.loop import (
     DISTILL,
     LABELS,
     Checkpoint,
+    OnEpoch,
     State,
     Training,
     TrainSettings,
@@ -89,6 +90,7 @@ def train(  # noqa: PLR0913 - public: its options are keywords
     io: str = "uint8",
     resume: bool = False,
     progress: Progress = no_progress,
+    on_epoch: OnEpoch | None = None,
 ) -> TrainResult:
     """Fine-tune a network with its int8 rounding, and convert it with exactly the trained ranges.
 
@@ -126,6 +128,7 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         io: As for `convert`.
         resume: Continue from the checkpoint.
         progress: Called with (steps done, steps in all).
+        on_epoch: Called after each epoch with it and the best one so far.
 
     Raises:
         UnsupportedModelError: The network has an operator that cannot be trained or quantized.
@@ -161,7 +164,9 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         checkpoint = Checkpoint(checkpoint_path, key)
         state = checkpoint.read() if resume and checkpoint_path.exists() else State()
         training = job.training(samples, settings)
-        training.run(state, job.judge, checkpoint, progress)
+        training.run(
+            state, job.judge, checkpoint, progress, on_epoch or (lambda _each, _best: None)
+        )
         trained = training.student.trained(state.best_arrays)
         files.write_bytes(network, write_model(trained))
         of_model.update(preprocess=job.how, clip_logits=clip_logits)

@@ -187,6 +187,7 @@ def test_training_makes_up_for_replaced_activations(digits: Path, tmp_path: Path
 
 def test_a_float_tflite_is_trained_too(digits: Path, tmp_path: Path) -> None:
     convert(digits / "net.keras", output=tmp_path / "net.tflite", mode="float")
+    seen = []
     result = train(
         tmp_path / "net.tflite",
         data=digits / "train.npz",
@@ -194,8 +195,11 @@ def test_a_float_tflite_is_trained_too(digits: Path, tmp_path: Path) -> None:
         output=tmp_path / "out.tflite",
         epochs=1,
         num_samples=64,
+        on_epoch=lambda each, best: seen.append((each, best)),
     )
     assert [each.number for each in result.epochs] == [0, 1]
+    assert [each for each, _best in seen] == list(result.epochs)
+    assert seen[-1][1].number == result.best
     assert result.convert.source_kind == "tflite"
 
 
