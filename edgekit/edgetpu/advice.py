@@ -126,6 +126,11 @@ def advice_for_failure(message: str) -> str:
     return next((advice for mark, advice in _FAILURES if mark in message), "")
 
 
+def advice_for_layer(layer: str) -> str:
+    """Return what to do about a layer whose operators only map together; empty if not known."""
+    return next((text for mark, text in _LAYERS if mark.search(layer.lower())), "")
+
+
 def advice_for(operation: str, layer: str = "", *, at_source: bool = False) -> str:
     """Return one edit that removes ``operation``.
 
@@ -135,8 +140,8 @@ def advice_for(operation: str, layer: str = "", *, at_source: bool = False) -> s
         at_source: Whether there is only a network to convert and no .tflite file yet; then the
             edit changes the network or the conversion.
     """
-    by_layer = next((text for mark, text in _LAYERS if mark.search(layer.lower())), None)
-    if operation in _KINDS and by_layer is None:
+    by_layer = advice_for_layer(layer)
+    if operation in _KINDS and not by_layer:
         return f"{operation}: {_replacement(operation, at_source=at_source)}"
     return f"{operation}: {by_layer or _ADVICE.get(operation, _DEFAULT)}"
 
@@ -175,7 +180,8 @@ def _all_replaced(key: tuple[str, ...], found: Sequence[tuple[str, str]]) -> str
     start, verb, rest = key
     names = ", ".join(name for name, _ in found)
     pronoun = "them" if len(found) > 1 else "it"
-    return f"{names}: {start}{','.join(how for _, how in found)}{verb}{pronoun}{rest}"
+    values = dict.fromkeys(word for _, how in found for word in how.split(","))
+    return f"{names}: {start}{','.join(values)}{verb}{pronoun}{rest}"
 
 
 def advice_for_version(operation: str, *, at_source: bool = False) -> str:

@@ -256,6 +256,15 @@ def _tile(move: _Move) -> Moved | None:
     return move.done([move.source(0), move.per_axis(1)])
 
 
+def _gather(move: _Move) -> Moved | None:
+    """GATHER of one position or of a list of them along an axis."""
+    axis = int(move.op.options.get("axis", 0)) % len(move.order)
+    if len(move.shape(1)) > 1 or move.op.options.get("batch_dims", 0):
+        return None
+    order = move.order if move.shape(1) else move.without([axis])
+    return move.done([move.source(0), move.op.inputs[1]], order, axis=move.order[axis])
+
+
 def _unpack(move: _Move) -> Moved | None:
     axis = int(move.op.options.get("axis", 0)) % len(move.order)
     return move.done([move.source(0)], move.without([axis]), axis=move.order[axis])
@@ -350,6 +359,7 @@ _RULES: Mapping[str, _Rule] = {
     **dict.fromkeys(("SPLIT", "SPLIT_V"), _split),
     **dict.fromkeys(("EXPAND_DIMS", "RESHAPE", "SQUEEZE"), _reshape),
     "CONCATENATION": _concatenation,
+    "GATHER": _gather,
     "PRELU": _prelu,
     "SLICE": _slice,
     "STRIDED_SLICE": _strided_slice,

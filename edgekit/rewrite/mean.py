@@ -19,7 +19,8 @@ _HEIGHT, _WIDTH = 1, 2
 def split_mean(model: Model) -> Model | None:
     """Return ``model`` with MEAN over more than 8,192 positions computed in bands, then over them.
 
-    Each band's mean is rounded to the scale of the input; their mean is the result.
+    The bands are equal, so the result is that of one MEAN; in integers, each band's mean is rounded
+    to the scale of the input first.
     """
     return rewrite_operators(model, _split)
 
@@ -35,12 +36,10 @@ def _cut(edit: Edit, op: Operator) -> tuple[int, int] | None:
         return None
     x = edit.tensors[op.inputs[0]]
     axes = edit.data(op.inputs[1])
-    if (
-        axes is None
-        or len(x.shape) != 4
-        or not is_8bit(x)
-        or not is_8bit(edit.tensors[op.outputs[0]])
-    ):
+    y = edit.tensors[op.outputs[0]]
+    if axes is None or len(x.shape) != 4 or x.is_dynamic:
+        return None
+    if not (is_8bit(x) and is_8bit(y)) and {x.dtype, y.dtype} != {"FLOAT32"}:
         return None
     height, width = x.shape[_HEIGHT], x.shape[_WIDTH]
     reduced = sorted(int(axis) % len(x.shape) for axis in axes.ravel())

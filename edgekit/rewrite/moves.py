@@ -17,9 +17,10 @@ from edgekit.edgetpu.operation import MAPPABLE_RANK
 from edgekit.formats.tflite import Operator
 from edgekit.rewrite.axes import moves_memory
 from edgekit.rewrite.edit import Edit, same_quantization
+from edgekit.rewrite.unstacked import gathered
 
 _MOST_VALUES = 1 << 23
-_NEVER = ("BATCH_TO_SPACE_ND", "BROADCAST_TO", "DEPTH_TO_SPACE", "SPACE_TO_BATCH_ND")
+_NEVER = ("BATCH_TO_SPACE_ND", "BROADCAST_TO", "DEPTH_TO_SPACE", "GATHER", "SPACE_TO_BATCH_ND")
 Positions = NDArray[np.int64]
 
 
@@ -96,6 +97,8 @@ def _moved(edit: Edit, op: Operator, positions: Positions | None) -> Positions |
     if x.is_dynamic or y.is_dynamic or not 0 < max(x.num_elements, y.num_elements) <= _MOST_VALUES:
         return None
     others_known = all(edit.data(i) is not None for i in op.inputs[1:] if i >= 0)
+    if op.opcode == "GATHER" and gathered(edit, op) is None:
+        return None
     if not others_known or edit.data(_data(op)) is not None or not same_quantization(x, y):
         return None
     if positions is None:
@@ -119,6 +122,11 @@ def _broadcast(edit: Edit, op: Operator, positions: Positions) -> Positions:
     return np.broadcast_to(positions, edit.tensors[op.outputs[0]].shape)
 
 
+def _gather(edit: Edit, op: Operator, positions: Positions) -> Positions:
+    axis, chosen = gathered(edit, op) or (0, [])
+    return positions.take(chosen, axis).reshape(edit.tensors[op.outputs[0]].shape)
+
+
 def _integers(edit: Edit, op: Operator) -> NDArray[Any]:
     return np.asarray(edit.data(op.inputs[1]), np.int64)
 
@@ -140,6 +148,7 @@ def space_to_depth(values: NDArray[Any], block: int) -> NDArray[Any]:
 _MOVES: Mapping[str, _Move] = {
     **dict.fromkeys(("EXPAND_DIMS", "RESHAPE", "SQUEEZE"), _reshape),
     "BROADCAST_TO": _broadcast,
+    "GATHER": _gather,
     "DEPTH_TO_SPACE": lambda _edit, op, x: depth_to_space(x, int(op.options["block_size"])),
     "SPACE_TO_DEPTH": lambda _edit, op, x: space_to_depth(x, int(op.options["block_size"])),
     "TILE": _tile,

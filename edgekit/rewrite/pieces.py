@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
+from edgekit.edgetpu.limits import TRANSPOSE_SEEN
 from edgekit.formats.tflite import Operator, Quantization, Tensor
 from edgekit.rewrite.edit import INT8, Edit
 
@@ -85,6 +86,22 @@ def transpose(edit: Edit, source: int, order: Sequence[int], out: int) -> Operat
     """TRANSPOSE: axis i of ``out`` is axis ``order[i]`` of ``source``."""
     values = edit.constant(f"{edit.tensors[out].name}/order", np.array(order, np.int32))
     return edit.operator("TRANSPOSE", (source, values), (out,), {}, "TransposeOptions")
+
+
+def turn_matrix(edit: Edit, source: int, out: int, shape: tuple[int, int]) -> list[Operator]:
+    """Exchange the axes of ``source``, a matrix of this shape, in the order that was seen mapped.
+
+    Source and ``out`` may have any shape with as many elements.
+    """
+    rows, columns = shape
+    name = edit.tensors[out].name
+    matrix = edit.activation(edit.tensors[source], f"{name}/matrix", shape=(1, rows, 1, columns))
+    turned = edit.activation(edit.tensors[out], f"{name}/turned", shape=(1, columns, rows, 1))
+    return [
+        reshape(edit, source, matrix),
+        transpose(edit, matrix, TRANSPOSE_SEEN, turned),
+        reshape(edit, turned, out),
+    ]
 
 
 def concatenate(edit: Edit, parts: Sequence[int], axis: int, out: int) -> Operator:

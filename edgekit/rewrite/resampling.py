@@ -100,8 +100,19 @@ def _made(
     if flat.size > size and flat.size % size == 0:
         return _upsampled(build, start, flat)
     if flat.size != size:
-        return []
+        return _selected(build, image, flat)
     return _shuffled(build, start, flat)
+
+
+def _selected(build: _Builder, image: tuple[int, ...], flat: Positions) -> list[Operator]:
+    """Some channels of each pixel, in any order."""
+    pixels = int(np.prod(image[:-1]))
+    order = None
+    if flat.size % pixels == 0:
+        order = _channel_order(flat.reshape(pixels, -1), image[-1])
+    if order is None or not build.in_order(order):
+        return []
+    return build.done()
 
 
 def _upsampled(build: _Builder, start: Positions, flat: Positions) -> list[Operator]:
@@ -141,8 +152,13 @@ def _shuffled(build: _Builder, start: Positions, flat: Positions) -> list[Operat
 
 
 def _channel_order(positions: Positions, depth: int) -> list[int] | None:
-    """Return the channel that each channel comes from, if all pixels have the same order."""
-    pixels = positions.reshape(-1, depth)
+    """Return the channel that each channel comes from, if all pixels have the same order.
+
+    Args:
+        positions: Where the channels (the last axis) of each pixel come from.
+        depth: The number of channels of the source.
+    """
+    pixels = positions.reshape(-1, positions.shape[-1])
     order = pixels[0]
     first = np.arange(len(pixels), dtype=np.int64)[:, None] * depth
     if order.min() < 0 or order.max() >= depth or not np.array_equal(pixels, first + order):
@@ -226,10 +242,10 @@ class _Builder:
     def in_order(self, order: list[int]) -> bool:
         """Put channels into another order; return whether that is possible.
 
-        The convolution before can compute them in this order. Otherwise a 1x1 convolution of
-        integers with weights of one does it.
+        Some may be left out. The convolution before can compute them in this order. Otherwise a
+        1x1 convolution of integers with weights of one does it.
         """
-        if order == sorted(order):
+        if order == list(range(self._shape[-1])):
             return True
         if not self._operators and self._reorder_producer(order):
             return True
@@ -254,13 +270,15 @@ class _Builder:
     def _select(self, order: list[int]) -> None:
         edit, x = self._edit, self._edit.tensors[self._x]
         depth = self._shape[-1]
-        weights = np.zeros((depth, 1, 1, depth), np.int8)
-        weights[np.arange(depth), 0, 0, order] = _ONE
+        count = len(order)
+        weights = np.zeros((count, 1, 1, depth), np.int8)
+        weights[np.arange(count), 0, 0, order] = _ONE
         name = f"{self._like.name}/order"
-        kernel = edit.constant(name, weights, Quantization((1 / _ONE,) * depth, (0,) * depth))
-        products = Quantization((float(x.scale or 1) / _ONE,) * depth, (0,) * depth)
-        bias = edit.constant(f"{name}_bias", np.zeros(depth, np.int32), products)
-        self._add(pieces.convolve(edit, self._x, kernel, bias, self._out(self._shape)))
+        kernel = edit.constant(name, weights, Quantization((1 / _ONE,) * count, (0,) * count))
+        products = Quantization((float(x.scale or 1) / _ONE,) * count, (0,) * count)
+        bias = edit.constant(f"{name}_bias", np.zeros(count, np.int32), products)
+        out = self._out((*self._shape[:-1], count))
+        self._add(pieces.convolve(edit, self._x, kernel, bias, out))
 
     def _reshape(self, shape: tuple[int, ...]) -> None:
         if shape == self._shape:

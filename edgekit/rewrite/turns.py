@@ -38,14 +38,9 @@ def _turned(edit: Edit, op: Operator) -> list[Operator]:
     if kept[first:] + kept[:first] != sorted(kept):
         return []
     columns = int(np.prod([x.shape[axis] for axis in kept[:first]]))
-    rows = x.num_elements // columns
-    matrix = edit.activation(x, f"{y.name}/matrix", shape=(1, rows, 1, columns))
-    turned = edit.activation(y, f"{y.name}/turned", shape=(1, columns, rows, 1))
-    return [
-        pieces.reshape(edit, op.inputs[0], matrix),
-        pieces.transpose(edit, matrix, TRANSPOSE_SEEN, turned),
-        pieces.reshape(edit, turned, op.outputs[0]),
-    ]
+    return pieces.turn_matrix(
+        edit, op.inputs[0], op.outputs[0], (x.num_elements // columns, columns)
+    )
 
 
 RULE = Rule(

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""UNPACK and SPLIT_V as slices, PACK along the batch as CONCATENATION: unrolled LSTM and GRU."""
+"""UNPACK, SPLIT_V and GATHER as slices, PACK along the batch as CONCATENATION.
+
+Unrolled LSTM and GRU contain them; exporters write ``x[:, -1]`` and exchanged halves as GATHER.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
-from edgekit.rewrite.edit import Edit, rewrite_operators
+from edgekit.rewrite.edit import Edit, rewrite_operators, same_quantization
 from edgekit.rewrite.rule import Rule
+
+_MOST_RUNS = 4  # of positions that follow each other, in a GATHER
 
 
 def slice_parts(model: Model) -> Model | None:
@@ -50,6 +55,43 @@ def _split_v(edit: Edit, op: Operator) -> list[Operator]:
         _slice(edit, op.inputs[0], output, axis, bounds)
         for output, bounds in zip(op.outputs, zip(ends, ends[1:]))
     ]
+
+
+def gathered(edit: Edit, op: Operator) -> tuple[int, list[int]] | None:
+    """Return (axis, positions along it) of a GATHER; None if they are not constant and valid."""
+    x, y = edit.tensors[op.inputs[0]], edit.tensors[op.outputs[0]]
+    values = edit.data(op.inputs[1])
+    if values is None or values.ndim > 1 or not values.size or op.options.get("batch_dims", 0):
+        return None
+    if x.is_dynamic or edit.data(op.inputs[0]) is not None or not same_quantization(x, y):
+        return None
+    axis = int(op.options.get("axis", 0)) % len(x.shape)
+    positions = [int(each) for each in values.ravel()]
+    if min(positions) < 0 or max(positions) >= x.shape[axis]:  # the kernel refuses them
+        return None
+    return axis, positions
+
+
+def _gather(edit: Edit, op: Operator) -> list[Operator]:
+    """Slice runs of positions, and join them; `resampling` takes other positions of channels."""
+    found = gathered(edit, op)
+    if found is None:
+        return []
+    axis, positions = found
+    breaks = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
+    runs = [(positions[a], positions[b - 1] + 1) for a, b in zip(breaks, breaks[1:])]
+    x, out = edit.tensors[op.inputs[0]], op.outputs[0]
+    if len(runs) > _MOST_RUNS:
+        return []
+    if len(runs) == 1:
+        is_dropped = len(edit.tensors[out].shape) < len(x.shape)
+        return [_slice(edit, op.inputs[0], out, axis, runs[0], shrink=is_dropped)]
+    parts, operators = [], []
+    for start, end in runs:
+        shape = (*x.shape[:axis], end - start, *x.shape[axis + 1 :])
+        parts.append(edit.activation(x, f"{edit.tensors[out].name}/part", shape=shape))
+        operators.append(_slice(edit, op.inputs[0], parts[-1], axis, (start, end)))
+    return [*operators, pieces.concatenate(edit, parts, axis, out)]
 
 
 def _slice(
@@ -100,11 +142,11 @@ def _pack(edit: Edit, op: Operator) -> list[Operator]:
     return [*operators, join, pieces.reshape(edit, joined, op.outputs[0])]
 
 
-_RULES = {"PACK": _pack, "SPLIT_V": _split_v, "UNPACK": _unpack}
+_RULES = {"GATHER": _gather, "PACK": _pack, "SPLIT_V": _split_v, "UNPACK": _unpack}
 
 RULE = Rule(
     "parts",
-    "UNPACK and SPLIT_V become slices, PACK along the first axis becomes CONCATENATION",
+    "UNPACK, SPLIT_V and GATHER become slices, PACK along the first axis CONCATENATION",
     exact=True,
     apply=slice_parts,
 )

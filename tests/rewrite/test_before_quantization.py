@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor
 from edgekit.rewrite import apply_rule, prepare, resampling, saturation
@@ -13,7 +14,9 @@ from tests.rewrite.conftest import Graph, opcodes, random_inputs, run
 def _float(model: Model) -> Model:
     """Return ``model`` with real numbers in place of integers; its constants are int32."""
     tensors = tuple(
-        each if each.dtype == "INT32" else Tensor(each.name, each.shape, "FLOAT32", each.buffer)
+        each
+        if each.dtype in ("INT32", "FLOAT32")
+        else Tensor(each.name, each.shape, "FLOAT32", each.buffer)
         for each in model.main.tensors
     )
     graph = model.main
@@ -93,3 +96,56 @@ def test_depth_to_space_waits_until_it_is_in_integers() -> None:
     changed = apply_rule(resampling.RULE, graph.model())
     assert changed is not None
     assert "DEPTH_TO_SPACE" not in opcodes(changed)
+
+
+def test_a_mean_over_a_large_image_is_computed_in_bands() -> None:
+    graph = Graph((1, 96, 96, 4))
+    axes = graph.constant(np.array([1, 2], np.int32))
+    graph.apply("MEAN", [graph.x, axes], graph.tensor((1, 4)), {}, "ReducerOptions", 1)
+    model = _float(graph.model())
+    prepared = prepare(model)
+    assert opcodes(prepared) == ["SPLIT", "MEAN", "MEAN", "CONCATENATION", "MEAN"]
+    inputs = random_inputs(model)
+    for (expected,), (actual,) in zip(run(model, inputs), run(prepared, inputs)):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def _roots(graph: Graph, kind: str) -> None:
+    """A value over its own root, in the spellings of exporters."""
+    options = {"fused_activation_function": "NONE"}
+    start = graph.x
+    if kind == "POW":
+        half = graph.constant(np.array(-0.5, np.float32))
+        graph.apply("POW", [start, half], graph.like(start), {}, "PowOptions", 1)
+        graph.apply("MUL", [start, graph.x], graph.like(start), options, "MulOptions", 1)
+    else:
+        graph.apply("SQRT", [start], graph.like(start), version=1)
+        graph.apply("DIV", [start, graph.x], graph.like(start), options, "DivOptions", 1)
+
+
+@pytest.mark.parametrize("kind", ["POW", "SQRT"])
+def test_quotients_by_roots_become_products_with_rsqrt(kind: str) -> None:
+    graph = Graph((1, 8))
+    graph.apply("LOGISTIC", [graph.x], graph.like(graph.x), version=1)
+    _roots(graph, kind)
+    model = _float(graph.model())
+    prepared = prepare(model)
+    assert opcodes(prepared) == ["LOGISTIC", "RSQRT", "MUL"]
+    inputs = random_inputs(model)
+    for (expected,), (actual,) in zip(run(model, inputs), run(prepared, inputs)):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+def test_powers_and_quotients_by_constants_become_products() -> None:
+    graph = Graph((1, 8))
+    for opcode, number in (("POW", 2.0), ("POW", 3.0), ("DIV", 4.0)):
+        value = graph.constant(np.array(number, np.float32))
+        options = {"fused_activation_function": "NONE"} if opcode == "DIV" else {}
+        kind = "DivOptions" if opcode == "DIV" else "PowOptions"
+        graph.apply(opcode, [graph.x, value], graph.like(graph.x), options, kind, 1)
+    model = _float(graph.model())
+    prepared = prepare(model)
+    assert opcodes(prepared) == ["MUL"] * 4
+    inputs = random_inputs(model)
+    for (expected,), (actual,) in zip(run(model, inputs), run(prepared, inputs)):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5)

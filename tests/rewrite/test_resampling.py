@@ -203,3 +203,25 @@ def test_a_convolution_keeps_its_channels_if_nothing_is_gained_by_another_order(
     for expected, actual in zip(run(model, inputs), run(changed, inputs)):
         for left, right in zip(expected, actual):
             np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize(
+    "order", [[7, 5, 3, 1, 6, 4, 2, 0], [1, 3, 6], [0, 0, 2, 2, 4, 4, 6, 6, 7, 7]]
+)
+@pytest.mark.parametrize("is_nchw", [False, True])
+def test_a_gather_of_channels_becomes_a_convolution(order: list[int], is_nchw: bool) -> None:
+    """As exporters write channel shuffles; the weights of one keep every integer."""
+    graph = Graph((1, 4, 5, 8))
+    graph.activation("RELU")
+    if is_nchw:
+        graph.transpose((0, 3, 1, 2))
+    axis = 1 if is_nchw else 3
+    shape = list(graph.shape())
+    shape[axis] = len(order)
+    values = graph.constant(np.array(order, np.int32))
+    options = {"axis": axis, "batch_dims": 0}
+    graph.apply("GATHER", [graph.x, values], graph.like(graph.x, shape), options, "GatherOptions")
+    if is_nchw:
+        graph.transpose((0, 2, 3, 1))
+    graph.quantize(0.06)
+    assert _resampled(graph.model()) == ["RELU", "CONV_2D", "QUANTIZE"]

@@ -61,3 +61,36 @@ def test_pack_along_another_axis_stays() -> None:
         "PACK", [graph.x, graph.x], graph.like(graph.x, (1, 2, 6)), {"axis": 1}, "PackOptions"
     )
     assert apply_rule(RULE, graph.model()) is None
+
+
+def _gather(graph: Graph, positions: list[int] | int, axis: int) -> None:
+    values = graph.constant(np.array(positions, np.int32))
+    shape = graph.shape()
+    axis %= len(shape)
+    taken = () if isinstance(positions, int) else (len(positions),)
+    out = graph.like(graph.x, (*shape[:axis], *taken, *shape[axis + 1 :]))
+    options = {"axis": axis, "batch_dims": 0}
+    graph.apply("GATHER", [graph.x, values], out, options, "GatherOptions")
+
+
+@pytest.mark.parametrize(
+    ("positions", "axis", "made"),
+    [
+        (4, 1, ["STRIDED_SLICE"]),  # x[:, 4]
+        ([1, 2, 3], -1, ["STRIDED_SLICE"]),
+        ([3, 4, 5, 0, 1, 2], -1, ["STRIDED_SLICE"] * 2 + ["CONCATENATION"]),
+        ([2, 2], 2, ["STRIDED_SLICE"] * 2 + ["CONCATENATION"]),
+    ],
+)
+def test_a_gather_of_positions_in_a_row_becomes_slices(
+    positions: list[int] | int, axis: int, made: list[str]
+) -> None:
+    graph = Graph((1, 5, 4, 6))
+    _gather(graph, positions, axis)
+    assert opcodes(rewritten(graph.model(), RULE, maps=False)) == made
+
+
+def test_a_gather_of_computed_or_scattered_positions_stays() -> None:
+    graph = Graph((1, 5, 4, 6))
+    _gather(graph, [5, 3, 1, 4, 2, 0], -1)
+    assert apply_rule(RULE, graph.model()) is None

@@ -3,11 +3,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
+
 from edgekit.errors import UsageError
 from edgekit.formats.tflite import Model
 from edgekit.rewrite.float_activations import FORMS, MAPPABLE_FORMS, replace_activations
+from edgekit.rewrite.normalization import has_normalization, normalize
 
-_OTHER_NAMES = {"silu": "swish", "hardswish": "hard_swish", "hard_silu": "hard_swish"}
+_OTHER_NAMES = {
+    "hard_silu": "hard_swish",
+    "hardswish": "hard_swish",
+    "layer_norm": "normalization",
+    "silu": "swish",
+}
+_NORMALIZATION, _MAPPABLE = "normalization", "mappable"
+_REPLACED = re.compile(r"(--replace-activations )([\w=,]+)")
 
 
 def parse_replacements(text: str | None) -> dict[str, str]:
@@ -22,7 +33,8 @@ def parse_replacements(text: str | None) -> dict[str, str]:
             continue
         left, equals, right = word.strip().lower().partition("=")
         kind, form = (_OTHER_NAMES.get(left, left), right) if equals else ("", left)
-        if form not in FORMS or (kind and kind not in MAPPABLE_FORMS):
+        is_known = form in FORMS and (not kind or kind in MAPPABLE_FORMS)
+        if not is_known or (kind == _NORMALIZATION and form != _MAPPABLE):
             raise UsageError(
                 f"--replace-activations {word.strip()!r} is unknown",
                 fix=f"give one of {', '.join(FORMS)} for all, or KIND=FORM with one of "
@@ -32,15 +44,57 @@ def parse_replacements(text: str | None) -> dict[str, str]:
     return forms
 
 
-def with_replacements(model: Model, forms: dict[str, str]) -> tuple[Model, list[str]]:
-    """Return the float ``model`` with activations replaced, and a description of the changes."""
-    if not forms:
-        return model, []
-    replaced, counts = replace_activations(model, forms)
-    if not counts:
-        return model, ["--replace-activations: the model does not have any of these activations"]
+def with_replacements(
+    model: Model,
+    forms: Mapping[str, str],
+    prepare: Callable[[Model], Model] = lambda model: model,
+    watch: Callable[[Model, Model], object] = lambda _before, _after: None,
+) -> tuple[Model, list[str]]:
+    """Return the float ``model`` prepared and with activations replaced, and what was replaced.
+
+    Args:
+        model: As it was read.
+        forms: Of `parse_replacements`.
+        prepare: Gives it the operators that can be quantized. Normalizations are found after it,
+            when they are over the last axis.
+        watch: Called with the model before and after each replacement.
+    """
+    replaced, counts = replace_activations(model, forms) if forms else (model, {})
+    if replaced is not model:
+        watch(model, replaced)
+    replaced = prepare(replaced)
+    if forms.get(_NORMALIZATION) == _MAPPABLE:
+        normalized, count = normalize(replaced)
+        if count:
+            watch(replaced, normalized)
+            replaced = prepare(normalized)
+            counts = {**counts, (_NORMALIZATION, _MAPPABLE): count}
+    if forms and not counts:
+        return replaced, ["--replace-activations: the model does not have any of these"]
     notes = [
-        f"{count} {kind} replaced by {MAPPABLE_FORMS[kind] if form == 'mappable' else form}"
+        f"{count} {kind} replaced by {MAPPABLE_FORMS[kind] if form == _MAPPABLE else form}"
         for (kind, form), count in sorted(counts.items())
     ]
     return replaced, notes
+
+
+def normalization_option(model: Model) -> str:
+    """Return how the normalizations of a prepared float ``model`` map; empty if none would."""
+    if not has_normalization(model):
+        return ""
+    return (
+        f"edgekit convert --replace-activations {_NORMALIZATION}=mappable replaces it by operators "
+        "that map; or use BatchNormalization and train again"
+    )
+
+
+def keep_replacements(text: str, given: str | None) -> str:
+    """Return an advice whose ``--replace-activations`` contain those that were ``given``."""
+    if not given:
+        return text
+
+    def joined(found: re.Match[str]) -> str:
+        words = [*given.split(","), *found[2].split(",")]
+        return f"{found[1]}{','.join(dict.fromkeys(word.strip() for word in words))}"
+
+    return _REPLACED.sub(joined, text)

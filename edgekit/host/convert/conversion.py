@@ -461,7 +461,8 @@ class _Conversion:
         self._notes.extend(rewritten.notes)
         made = made if rewritten.model is made.model else ModelFile.of(rewritten.model)
         enforce(made.model, options.io, self._where)
-        self._outcome = outcome_of(quantized, made, rewritten, self.float_network.start)
+        network = self.float_network
+        self._outcome = outcome_of(quantized, made, rewritten, network.start, network.advice)
         self._notes.extend(filter(None, [slower_note(self._outcome)]))
         return made
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgekit.data.network_start import (
@@ -19,7 +20,12 @@ from edgekit.data.network_start import (
 )
 from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.formats.tflite import Model
-from edgekit.host.convert.activations import parse_replacements, with_replacements
+from edgekit.host.convert.activations import (
+    keep_replacements,
+    normalization_option,
+    parse_replacements,
+    with_replacements,
+)
 from edgekit.host.convert.blockers import find_blockers
 from edgekit.host.convert.child import ConverterChild, Loaded
 from edgekit.host.convert.enforce import refuse
@@ -47,6 +53,7 @@ from edgekit.rewrite import channels_last, prepare, turn_inputs
 from edgekit.rewrite.edit import shapes_hold
 from edgekit.tasks.prepare import maker_preprocess
 
+_ROOTS = ("RSQRT", "SQRT")  # in normalizations
 _COMPARED = 4  # batches to compare with the source
 
 
@@ -58,6 +65,7 @@ class FloatNetwork:
         trained: The ranges of quantization-aware training, by the name of the tensor.
         turned: The names of inputs that are in NHWC now, in NCHW in the source.
         start: The network before every rewrite; None until it is read, or if none is made.
+        prepared: The network that is quantized; None until it is read.
         importer: The packages that read the source, if these are not TensorFlow's.
         importer_peak_bytes: The memory of the process that read it.
         source_agreement: How the float .tflite differs from the source in its own runtime.
@@ -79,6 +87,7 @@ class FloatNetwork:
         self.trained: dict[str, tuple[float, float]] = {}
         self.turned: set[str] = set()
         self.start: Start | None = None
+        self.prepared: Model | None = None
         self.importer: dict[str, str] = {}
         self.importer_peak_bytes = 0
         self.source_agreement: SourceAgreement | None = None
@@ -261,13 +270,18 @@ class FloatNetwork:
     def replaced(self, model: Model) -> tuple[Model, list[str]]:
         """Return ``model`` with activations replaced, and in the forms that can be quantized."""
         forms = parse_replacements(self._options.replace_activations)
-        replaced, notes = with_replacements(model, forms)
-        start = self.start
-        if replaced is not model and start is not None:
-            start.watch("replace-activations", model, replaced)
+        prepared, notes = with_replacements(model, forms, self._prepared, self._watch_replaced)
+        self.prepared = prepared
+        return prepared, notes
+
+    def _watch_replaced(self, before: Model, after: Model) -> None:
+        if self.start is not None:
+            self.start.watch("replace-activations", before, after)
+
+    def _prepared(self, model: Model) -> Model:
         prepares = self._options.mode == "int8" and self._options.fix
-        watch = None if start is None else start.watch
-        return (prepare(replaced, watch) if prepares else replaced), notes
+        watch = None if self.start is None else self.start.watch
+        return prepare(model, watch) if prepares else model
 
     def refuse(self, model: Model, *, open_shapes: bool = False) -> None:
         """Refuse a network that cannot become an Edge TPU model.
@@ -283,7 +297,16 @@ class FloatNetwork:
         if not found or not (certain or self.stop_early):
             return  # rules for the quantized model are checked on it
         blockers = {index for index, _ in found if index is not None}
-        refuse([issue for _, issue in found], self._where, way_out=self._way_out(model, blockers))
+        given = self._options.replace_activations
+        issues = [replace(each, fix=keep_replacements(each.fix, given)) for _, each in found]
+        refuse(issues, self._where, way_out=self._way_out(model, blockers))
+
+    def advice(self, opcode: str, fix: str) -> str:
+        """Return what to print as the fix for an operator of the int8 model that does not map."""
+        if opcode in _ROOTS and self.prepared is not None:
+            option = normalization_option(self.prepared)
+            fix = f"{opcode}: {option}" if option else fix
+        return keep_replacements(fix, self._options.replace_activations)
 
     def _way_out(self, model: Model, blockers: set[int]) -> str:
         """Return the commands that convert the part without ``blockers``; empty if none do."""

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from edgekit.edgetpu.advice import advice_for
+from edgekit.edgetpu.advice import advice_for, advice_for_layer
 from edgekit.edgetpu.check import check_model
 from edgekit.edgetpu.limits import TPU
 from edgekit.edgetpu.macs import count_macs
@@ -75,7 +75,11 @@ class Outcome(Result):
 
 
 def outcome_of(
-    before: ModelFile, after: ModelFile, rewritten: Rewritten, start: Start | None = None
+    before: ModelFile,
+    after: ModelFile,
+    rewritten: Rewritten,
+    start: Start | None = None,
+    advice: Callable[[str, str], str] = lambda _opcode, fix: fix,
 ) -> Outcome:
     """Return what `check` says of an int8 model before and after its rewrites.
 
@@ -84,6 +88,7 @@ def outcome_of(
         after: The model to be written; may be ``before`` itself.
         rewritten: The rewrites between them.
         start: The network before them, and the rewrites before quantization.
+        advice: (operator, its fix) -> the fix to print.
     """
     report = check_model(after)
     now = _mapped(report, after.model)
@@ -91,6 +96,10 @@ def outcome_of(
     refusals = [each for each in report.issues if each.severity == "error"]
     first = report.first_blocker
     unmapped, freed_ms = _unmapped(after.model, now.estimated_ms, -1 if first is None else first)
+    unmapped = tuple(
+        replace(each, options=tuple(advice(each.opcode, option) for option in each.options))
+        for each in unmapped
+    )
     refused = str(refusals[0]) if report.refused else ""
     offer = rewritten.offer
     fixed = None if offer is None else _judged(offer)
@@ -208,7 +217,8 @@ def _options(own: OperatorVerdict, *, at_end: bool) -> tuple[str, ...]:
         return ("leave it on the CPU", "edgekit split MODEL -o FOLDER")
     if own.rule == "unsupported_op":
         return (advice_for(own.label, own.layer, at_source=True),)
-    return (own.fix,)
+    is_of_layer = own.rule == "rank" or own.rule.endswith(".never_seen")
+    return ((advice_for_layer(own.layer) if is_of_layer else "") or own.fix,)
 
 
 def _nothing_after(model: Model, indices: Collection[int]) -> bool:

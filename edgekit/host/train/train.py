@@ -369,8 +369,8 @@ def _tensorflow() -> Any:  # noqa: ANN401 - it has no types
 
 def _trainable(network: Model, forms: dict[str, str]) -> Model:
     """Return the float network that `convert` would quantize."""
-    replaced, _ = with_replacements(network, forms)
-    return fuse_activations(slice_partial_splits(fold_constants(prepare(replaced), "")))
+    replaced, _ = with_replacements(network, forms, prepare)
+    return fuse_activations(slice_partial_splits(fold_constants(replaced, "")))
 
 
 def _check_equal(tf: Any, model: Model, samples: TrainingSamples) -> None:  # noqa: ANN401
