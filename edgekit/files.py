@@ -42,12 +42,7 @@ def read_bytes(path: PathLike, what: str = "file", most_bytes: int = MOST_BYTES)
             unreadable or too large.
     """
     try:
-        with open_input(path) as stream:
-            found = os.fstat(stream.fileno())
-            if stat.S_ISREG(found.st_mode):
-                content = stream.read() if found.st_size <= most_bytes else None
-            else:
-                content = read_stream(stream, most_bytes)
+        content = _content(path, most_bytes)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise InputError(
             f"cannot read the {what}: {getattr(error, 'strerror', None) or error}",
@@ -61,6 +56,32 @@ def read_bytes(path: PathLike, what: str = "file", most_bytes: int = MOST_BYTES)
             fix="check that it is the right file",
         )
     return content
+
+
+def _content(path: PathLike, most_bytes: int) -> bytes | None:
+    """Return the content of a file or pipe; None if it has more than ``most_bytes``.
+
+    A regular file is read in as few system calls as possible: in each of them another thread may
+    take Python's lock, which this one then waits for.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - pathlib takes twice as long
+        with open_input(path) as stream:
+            return read_stream(stream, most_bytes)
+    handle = _open_at_once(os.fspath(path), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(22, "it was replaced while it was opened")
+        if found.st_size > most_bytes:
+            return None
+        content = os.read(handle, found.st_size + 1)
+        if len(content) == found.st_size:
+            return content
+        # It grows, or its file system states another size, as /proc does.
+        rest = _joined(iter(lambda: os.read(handle, _CHUNK_BYTES), b""), most_bytes)
+        return None if rest is None else content + rest
+    finally:
+        os.close(handle)
 
 
 def open_input(path: PathLike, *, is_pipe_read: bool = True) -> IO[bytes]:
@@ -121,8 +142,12 @@ def _wait_for_writer(pipe: int) -> None:
 
 def read_stream(stream: IO[bytes], most_bytes: int = MOST_BYTES) -> bytes | None:
     """Read a pipe to its end; return None if it has more than ``most_bytes``."""
+    return _joined(iter(lambda: stream.read(_CHUNK_BYTES), b""), most_bytes)
+
+
+def _joined(parts: Iterator[bytes], most_bytes: int) -> bytes | None:
     chunks, size = [], 0
-    for chunk in iter(lambda: stream.read(_CHUNK_BYTES), b""):
+    for chunk in parts:
         chunks.append(chunk)
         size += len(chunk)
         if size > most_bytes:

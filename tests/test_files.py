@@ -293,3 +293,10 @@ def test_parallel_commands_leave_one_whole_file(tmp_path: Path) -> None:
         assert content == content[:1] * size
     assert [each.returncode for each in writers] == [0, 0]
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_file_that_states_no_size_is_read_to_its_end_and_to_the_limit() -> None:
+    assert read_bytes("/proc/self/status").startswith(b"Name:")
+    with pytest.raises(InputError, match="too large: more than 16 bytes"):
+        read_bytes("/proc/self/status", most_bytes=16)

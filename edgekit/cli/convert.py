@@ -341,6 +341,11 @@ def _accuracy(result: ConvertResult, agreement: Agreement) -> Iterator[str]:
         f"like the float model on {count}, but neither labels nor the network show whether they "
         "are like those of real use"
     )
+    if agreement.unlike:
+        why = (
+            f"like the float model on {count}, but these seem unlike those of real use: see the "
+            "warnings"
+        )
     if agreement.verdict == UNKNOWN:
         why = f"no verdict on {count}"
         if result.data.get("kind") == RANDOM:

@@ -79,8 +79,8 @@ class Agreement(Result):
     argmax: tuple[float | None, ...]
     snr_db: tuple[float | None, ...]
     num_samples: int = 0
-    # The worst of the outputs'; "not shown" if they are good, but nothing shows that the samples
-    # are like those of real use.
+    # The worst of the outputs'; "not shown" if they are good, but the samples seem unlike those of
+    # real use, or nothing shows that they are like them.
     verdict: str = UNKNOWN
     outputs: tuple[OutputQuality, ...] = ()
     decoded: DecodedRecord | None = None  # the answers, if the task is known
@@ -97,7 +97,7 @@ class Agreement(Result):
         return (*answers, *(finding for each in self.outputs for finding in each.findings))
 
     def with_unlike(self, unlike: tuple[Finding, ...]) -> Agreement:
-        """Return this agreement, which samples unlike those of real use make doubtful."""
+        """Return this agreement, with the reasons why the samples prove less or nothing."""
         if self.verdict == UNKNOWN or not unlike:
             return self
         verdict = worst([self.verdict, *(each.level for each in unlike)])

@@ -37,19 +37,21 @@ def quality_of(evaluation: Node, conversion: Node) -> Node:
     """Return the agreement with the float model, output by output; empty if not measured.
 
     The evaluation's agreement, on samples that the user chose, comes before the conversion's. On
-    the data of the conversion it shows no more than that.
+    the data of the conversion it shows no more than that. Answers to samples that seem unlike those
+    of real use are returned with the reasons.
     """
     ours, first = evaluation.at("against", "quality"), conversion.at("agreement")
     is_same = evaluation.text("data", "source") == conversion.text("data", "source")
     is_new = not (is_same and first.text("verdict") == NOT_SHOWN and ours.text("verdict") == "good")
     if is_new and ours.text("verdict") in VERDICTS:
         return ours
-    return first if first.text("verdict") in VERDICTS else Node()
+    is_known = first.text("verdict") in VERDICTS or bool(first.entries("unlike"))
+    return first if is_known else Node()
 
 
 def answers_level(evaluation: Node, quality: Node) -> str:
     """Return ``good``, ``partly`` or ``bad``; empty if nothing was measured."""
-    levels = {"good": "good", "doubtful": "partly", "bad": "bad"}
+    levels = {"good": "good", NOT_SHOWN: "partly", "doubtful": "partly", "bad": "bad"}
     found = [levels[quality.text("verdict")]] if quality else []
     low, high = _gain(evaluation) or (0.0, 0.0)
     if high < 0:
@@ -75,6 +77,8 @@ def accuracy_words(evaluation: Node, quality: Node) -> Iterator[str]:
         yield f"Its answers are much worse than those of {reference} on {count}: {_worst(quality)}."
     elif quality.text("verdict") == "doubtful":
         yield f"Its answers may be worse than those of {reference} on {count}: {_worst(quality)}."
+    elif quality.text("verdict") == NOT_SHOWN:
+        yield f"Nothing shows how accurate it is in real use: {_worst(quality)}."
 
 
 def agreement_detail(quality: Node) -> tuple[str, str]:

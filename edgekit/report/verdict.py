@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from edgekit.formats.tflite_metadata import IN_EMULATOR
 from edgekit.report.answers import (
+    VERDICTS,
     accuracy_number,
     accuracy_words,
     agreement_detail,
@@ -226,7 +227,7 @@ def _accuracy(evaluation: Node, quality: Node) -> Number:
     if known is not None:
         title, value, detail = known
         return Number(title, value, detail, MEASURED)
-    if quality:
+    if quality.text("verdict") in VERDICTS:
         value, detail = agreement_detail(quality)
         return Number("agreement with float", value, detail, MEASURED)
     return Number("accuracy", NOT_MEASURED, "edgekit evaluate MODEL --data DATA", NOT_MEASURED)

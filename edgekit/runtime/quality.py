@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from edgekit.runtime.channels import Hits
 
 GOOD, DOUBTFUL, BAD, UNKNOWN = "good", "doubtful", "bad", "unknown"
-# Good on samples of which nothing shows that they are like those of real use.
+# Good on samples that are unlike those of real use, or of which nothing shows that they are like
+# them.
 NOT_SHOWN = "not shown"
 FLOAT = "the float model"
 LEVELS = (UNKNOWN, GOOD, NOT_SHOWN, DOUBTFUL, BAD)  # from the least to the most severe
@@ -62,7 +63,7 @@ class Finding(Result):
     """What is wrong with an output, in a sentence."""
 
     code: str
-    level: str  # doubtful | bad
+    level: str  # not shown | doubtful | bad
     output: str
     text: str
 

@@ -182,8 +182,8 @@ def test_samples_unlike_the_training_data_are_named_in_the_headline(tmp_path: Pa
     text = "the samples are unlike the data that the network was trained on"
     quality = {
         **_evaluate(0, (0, 0), "good")["against"]["quality"],
-        "verdict": "doubtful",
-        "unlike": [{"code": "quality.unlike_training", "level": "doubtful", "text": text}],
+        "verdict": "not shown",
+        "unlike": [{"code": "quality.unlike_training", "level": "not shown", "text": text}],
     }
     verdict = _verdict(tmp_path, _check(10, 1.0), _conversion(quality))
     assert verdict.level == "partly"

@@ -22,7 +22,7 @@ from edgekit.errors import DataError
 from edgekit.evaluate.far_samples import find_far, largest_sizes
 from edgekit.host.convert.clipped import ClippedValues
 from edgekit.progress import Progress
-from edgekit.runtime.quality import DOUBTFUL, Finding
+from edgekit.runtime.quality import NOT_SHOWN, Finding
 
 Arrays = list[NDArray[Any]]
 Range = tuple[float, float]  # lowest and highest value
@@ -333,7 +333,7 @@ class Calibration:
                     f"the samples reach {low:g} to {high:g} in {spec.name}, {share:.0%} of the "
                     f"{first:g} to {last:g} that {why}: values outside are cut off; {self._more()}"
                 )
-                found.append(Finding("quality.narrow_range", DOUBTFUL, "", text))
+                found.append(Finding("quality.narrow_range", NOT_SHOWN, "", text))
         return tuple(found)
 
     @property
@@ -358,7 +358,7 @@ class Calibration:
                     "cuts off what is outside; give samples that are not clipped, or clip in use "
                     "too"
                 )
-                found.append(Finding("quality.clipped_samples", DOUBTFUL, "", text))
+                found.append(Finding("quality.clipped_samples", NOT_SHOWN, "", text))
         return tuple(found)
 
     def _expected_range(self, spec: InputSpec) -> tuple[Range, str] | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from edgekit.evaluate.decoded import DecodedRecord
 from edgekit.evaluate.outputs import Agreement
-from edgekit.runtime.quality import DOUBTFUL, Finding
+from edgekit.runtime.quality import NOT_SHOWN, Finding
 
 _SAME_ANSWERS = ("cause.constant_answers", "cause.one_answer")  # printed as causes
 _LEAST_ANSWERS = 50  # fewer may all name one class by chance
@@ -50,4 +50,4 @@ def _few_classes(record: DecodedRecord) -> Iterator[Finding]:
 
 
 def _finding(text: str) -> Finding:
-    return Finding("quality.few_answers", DOUBTFUL, "", text)
+    return Finding("quality.few_answers", NOT_SHOWN, "", text)

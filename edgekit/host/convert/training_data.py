@@ -14,7 +14,7 @@ import numpy as np
 
 from edgekit.data.network_start import layer_name
 from edgekit.host.convert.child import LayerStatistics
-from edgekit.runtime.quality import DOUBTFUL, Finding
+from edgekit.runtime.quality import NOT_SHOWN, Finding
 
 LEAST_SAMPLES = 32  # of fewer, the mean and the deviation may differ by chance
 # Samples like the training data have shifts below 0.13 and ratios of 0.93 to 1.12. Photographs
@@ -64,7 +64,7 @@ def unlike_training(statistics: Sequence[LayerStatistics], num_samples: int) -> 
             "data; check --preprocess (or the scaling in the .npz), and calibrate with samples "
             "like those of training"
         )
-        return (Finding("quality.unlike_training", DOUBTFUL, "", text),)
+        return (Finding("quality.unlike_training", NOT_SHOWN, "", text),)
     return ()
 
 
