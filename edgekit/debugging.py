@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from edgekit.debug import DebugOptions, DebugResult, debug_models
 from edgekit.distribution import WHOLE
-from edgekit.errors import InputError, MissingExtraError, UsageError
+from edgekit.errors import MissingExtraError, UsageError
 from edgekit.extras import HOST_PYTHON
-from edgekit.formats.model_file import ModelFile
+from edgekit.formats.model_file import ModelFile, read_if_tflite
 from edgekit.progress import no_progress
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
         timeout_s: float | None
 
 
-_TFLITE = b"TFL3"
 _ALWAYS_GIVEN = {"batch_size", "timeout_s"}  # they do not matter to a .tflite
-_HEAD_BYTES = 8
 
 
 def debug(
@@ -78,14 +76,15 @@ def debug(
     """
     chosen = DebugOptions(preprocess, num_samples, runtime, _name_of(source))
     report = progress or no_progress
-    if _is_tflite(source):
+    network = _tflite(source)
+    if network is not None:
         given = sorted(name for name in set(options) - _ALWAYS_GIVEN if options.get(name))
         if given:
             raise UsageError(
                 f"--{given[0].replace('_', '-')} has no effect on a float .tflite",
                 fix="leave it out",
             )
-        return debug_models(source, model, data, chosen, report)
+        return debug_models(network, model, data, chosen, report)
     if sys.version_info < HOST_PYTHON:
         raise MissingExtraError(
             "a network must be converted to a float .tflite before it can be compared",
@@ -96,28 +95,18 @@ def debug(
     from edgekit.host.convert import convert  # noqa: PLC0415 - not possible on a device
 
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-        network = Path(folder, "float.tflite")
-        convert(source, output=network, mode="float", **options)
-        return debug_models(network, model, data, chosen, report)
+        output = Path(folder, "float.tflite")
+        convert(source, output=output, mode="float", **options)
+        return debug_models(output, model, data, chosen, report)
 
 
-def _is_tflite(source: Any) -> bool:  # noqa: ANN401
+def _tflite(source: Any) -> ModelSource | None:  # noqa: ANN401
+    """Return ``source`` if it is a .tflite or a `ModelFile`, else None."""
     if isinstance(source, (bytes, bytearray, memoryview, ModelFile)):
-        return True
-    if not isinstance(source, (str, Path)):
-        return False
-    path = Path(source)
-    if path.is_dir():
-        return False
-    try:
-        with path.open("rb") as stream:
-            return stream.read(_HEAD_BYTES)[4:] == _TFLITE
-    except OSError as error:
-        raise InputError(
-            f"cannot read the float network: {error.strerror}",
-            where=str(path),
-            fix="check the path",
-        ) from error
+        return source if isinstance(source, ModelFile) else bytes(source)
+    if not isinstance(source, (str, Path)) or Path(source).is_dir():
+        return None
+    return read_if_tflite(source, "float network")[1]
 
 
 def _name_of(source: Any) -> str:  # noqa: ANN401

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import IO, Any, Iterator, Union
+from typing import IO, Any, Callable, Iterator, Union
 
 from edgekit.errors import InputError, OutputError, UsageError
 
@@ -22,6 +22,7 @@ ZIP_HEAD, HDF5_HEAD = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 MOST_BYTES = 768 << 20  # two copies, the file's and the interpreter's, are below 2 GiB
 MOST_TEXT_BYTES = 64 << 20  # for logs, labels, keys and edgekit's own JSON
 _CHUNK_BYTES = 1 << 20
+_HEAD_BYTES = 64
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 # Results of edgekit: a run into the folder of its data may replace those of an earlier run.
 _RESULT_SUFFIXES = frozenset((".tflite", ".edgekit", ".html", ".json", ".log"))
@@ -41,21 +42,61 @@ def read_bytes(path: PathLike, what: str = "file", most_bytes: int = MOST_BYTES)
         InputError: It is missing, a folder, a device, a socket, a FIFO that no program writes into,
             unreadable or too large.
     """
-    try:
+    with _reading(path, what):
         content = _content(path, most_bytes)
+    if content is None:
+        raise _too_large(path, what, most_bytes)
+    return content
+
+
+def read_if(
+    path: PathLike,
+    is_wanted: Callable[[bytes], bool],
+    what: str = "file",
+    most_bytes: int = MOST_BYTES,
+) -> tuple[bytes, bytes]:
+    """Return the first 64 bytes of ``path``, and the whole content if they are ``is_wanted``.
+
+    Args:
+        path: A regular file, or a pipe.
+        is_wanted: Judges the first bytes; the content is empty if it returns False.
+        what: The expected kind of file, for the message.
+        most_bytes: A larger file is refused.
+
+    Raises:
+        InputError: See `read_bytes`.
+    """
+    with _reading(path, what), open_input(path) as stream:
+        head = stream.read(_HEAD_BYTES)
+        rest = read_stream(stream, most_bytes) if is_wanted(head) else b""
+    if rest is None:
+        raise _too_large(path, what, most_bytes)
+    return head, head + rest if is_wanted(head) else b""
+
+
+@contextlib.contextmanager
+def _reading(path: PathLike, what: str) -> Iterator[None]:
+    """Report what prevents reading.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        yield
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise InputError(
             f"cannot read the {what}: {getattr(error, 'strerror', None) or error}",
             where=str(path),
             fix="check the path and its permissions",
         ) from error
-    if content is None:
-        raise InputError(
-            f"the {what} is too large: more than {most_bytes:,} bytes",
-            where=str(path),
-            fix="check that it is the right file",
-        )
-    return content
+
+
+def _too_large(path: PathLike, what: str, most_bytes: int) -> InputError:
+    return InputError(
+        f"the {what} is too large: more than {most_bytes:,} bytes",
+        where=str(path),
+        fix="check that it is the right file",
+    )
 
 
 def _content(path: PathLike, most_bytes: int) -> bytes | None:

@@ -37,7 +37,6 @@ from edgekit.errors import (
 )
 from edgekit.evaluate import benchmark, evaluate
 from edgekit.fix import fix
-from edgekit.formats.model_file import read_model_file
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import convert
 from edgekit.host.convert.sources import find_source
@@ -180,10 +179,10 @@ class _Build:
         """Do all steps."""
         start = time.monotonic()
         plan, folder = self._plan, self._folder
-        kind = find_source(
-            plan.source
-        ).kind  # a missing file is an error before anything is written
-        is_quantized = kind == "tflite" and kind_of(read_model_file(plan.source).model) != "real"
+        # A missing file is an error before anything is written.
+        source = find_source(plan.source)
+        kind, file = source.kind, source.file
+        is_quantized = file is not None and kind_of(file.model) != "real"
         for data in filter(None, (plan.data, plan.eval_data)):
             refuse_missing(data)
         self._refuse_incomplete(is_quantized=is_quantized)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from edgekit.bundle.results import Document, of_these, results_in
 from edgekit.errors import UnsupportedModelError
-from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes, sha256_hex
-from edgekit.formats.bundle import is_bundle, model_content, read_bundle
-from edgekit.formats.tflite_metadata import Notes, read_notes
+from edgekit.files import MOST_TEXT_BYTES, PathLike, read_bytes
+from edgekit.formats.model_file import COMPILED, ModelFile, read_model_file
+from edgekit.formats.tflite_metadata import Notes
 
 # The compiler's names for the parts of a model that is spread over several Edge TPUs.
 _SEGMENT = re.compile(r"_segment_\d+_of_\d+(_edgetpu)?$")
@@ -22,8 +22,8 @@ class Given:
     """The parts before anything is written into them."""
 
     name: str
-    plain: bytes
-    compiled: bytes | None
+    plain: ModelFile
+    compiled: ModelFile | None
     notes: Notes
     licence: bytes
     source_sha256: str
@@ -31,6 +31,7 @@ class Given:
     results: tuple[Document, ...] = ()
     left_out: tuple[str, ...] = ()  # paths of results of another model
     was_signed: bool = False
+    bundles: tuple[PathLike, ...] = ()  # of the files
 
     @property
     def licence_text(self) -> str:
@@ -46,37 +47,40 @@ def read_given(model: PathLike, compiled: PathLike | None, licence: PathLike | N
         BundleError: A bundle is damaged.
         UnsupportedModelError: ``compiled`` is a segment, or a bundle without a compiled model.
     """
-    source = read_bytes(model, "model")
-    old = read_bundle(source, str(model)) if is_bundle(source) else None
-    plain = source if old is None else old.model
-    program = None if old is None else old.compiled
+    source = read_model_file(model)
+    old = source.bundle if source.is_bundle else None
+    bundles: tuple[PathLike, ...] = () if old is None else (model,)
+    program = source.preferring(COMPILED) if old is not None and old.compiled else None
     if compiled is not None:
         program = _read_compiled(compiled, model)
+        bundles += (compiled,) if program.is_bundle else ()
     text = b"" if licence is None else read_bytes(licence, "licence", MOST_TEXT_BYTES)
     if licence is None and old is not None:
         text = b"".join(old.files[entry.path] for entry in old.manifest.files_with("licence"))
-    origins = {sha256_hex(each) for each in (plain, program) if each is not None}
+    origins = {each.sha256 for each in (source, program) if each is not None}
     if old is not None:
         origins.add(old.manifest.source_sha256)
-        if program == old.compiled:  # otherwise they may be the hashes of another one
+        # Otherwise they may be the hashes of another one.
+        if (program.content if program else None) == old.compiled:
             origins.update(old.manifest.origins)
     documents = results_in(old, str(model)) if old is not None else {}
     kept = of_these(documents, origins)
     return Given(
         name=Path(model).stem if old is None else old.manifest.name,
-        plain=plain,
+        plain=source,
         compiled=program,
-        notes=read_notes(source),
+        notes=source.notes,
         licence=text,
-        source_sha256=sha256_hex(plain) if old is None else old.manifest.source_sha256,
+        source_sha256=source.sha256 if old is None else old.manifest.source_sha256,
         origins=tuple(sorted(origins)),
         results=tuple(kept.values()),
         left_out=tuple(path for path in documents if path not in kept),
         was_signed=old is not None and bool(old.signature),
+        bundles=bundles,
     )
 
 
-def _read_compiled(path: PathLike, model: PathLike) -> bytes:
+def _read_compiled(path: PathLike, model: PathLike) -> ModelFile:
     stem = Path(path).stem
     if _SEGMENT.search(stem) and stem != f"{Path(model).stem}_edgetpu":
         raise UnsupportedModelError(
@@ -86,4 +90,4 @@ def _read_compiled(path: PathLike, model: PathLike) -> bytes:
             "pipelines of several",
             fix="compile the model without --num-segments and give NAME_edgetpu.tflite",
         )
-    return model_content(read_bytes(path, "compiled model"), compiled=True, where=str(path))
+    return read_model_file(path, COMPILED)

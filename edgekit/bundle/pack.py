@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Mapping, Sequence
 
 from edgekit.bundle.given import read_given
@@ -18,14 +17,13 @@ from edgekit.data.network_start import wanted_by
 from edgekit.files import (
     PathLike,
     check_writable,
-    read_bytes,
     refuse_overwriting,
     sha256_hex,
     write_bytes,
 )
-from edgekit.formats.bundle import MODEL_PATH, BundleFile, Manifest, is_bundle, write_bundle
+from edgekit.formats.bundle import MODEL_PATH, BundleFile, Manifest, write_bundle
 from edgekit.formats.darwinn.belongs import check_belongs, check_plain
-from edgekit.formats.tflite import Model, read_model
+from edgekit.formats.tflite import Model
 from edgekit.result import Result
 from edgekit.runtime import TensorInfo
 from edgekit.tasks import check_task
@@ -92,23 +90,24 @@ def bundle(  # noqa: PLR0913 - public: its options are keywords
     if task:
         check_task(task)
     check_writable(output)
-    given_files = [model, compiled, labels, licence, sign, *metrics]
-    refuse_overwriting(output, *filter(_is_plain, given_files))
     given = read_given(model, compiled, licence)
-    plain = read_model(given.plain, where=str(model))
+    # A bundle may replace itself.
+    plain_files = [each for each in (model, compiled) if each not in given.bundles]
+    refuse_overwriting(output, *plain_files, labels, licence, sign, *metrics)
+    plain = given.plain.model
     check_plain(plain, str(model))
     compiled_model = None
     if given.compiled is not None:
-        compiled_model = read_model(given.compiled, where=str(compiled or model))
+        compiled_model = given.compiled.model
         check_belongs(plain, compiled_model, str(compiled or model))
     names = tuple(read_labels(labels)) if labels is not None else given.notes.labels
     how_text = str(parse_preprocess(preprocess)) if preprocess else given.notes.preprocess
     warnings: list[str] = []
     note = Description(given.name, names, how_text, given.licence_text, warnings.append)
-    inside = note.written_into(given.plain, plain)
+    inside = note.written_into(given.plain.content, plain)
     compiled_inside = None
     if given.compiled is not None and compiled_model is not None:
-        compiled_inside = note.written_into(given.compiled, compiled_model)
+        compiled_inside = note.written_into(given.compiled.content, compiled_model)
     results = [*given.results, *(read_result(path, given.origins) for path in metrics)]
     files = [
         _entry(MODEL_PATH, "model", inside),
@@ -166,11 +165,6 @@ def _named_results(results: Sequence[Mapping[str, Any]]) -> list[tuple[BundleFil
 def _first(results: Sequence[Mapping[str, Any]], field: str) -> str:
     """Return ``field`` of the first result that has it."""
     return next((str(each[field]) for each in results if each.get(field)), "")
-
-
-def _is_plain(path: PathLike | None) -> bool:
-    """Whether it is a file, but not a bundle: a bundle may replace itself."""
-    return path is not None and Path(path).is_file() and not is_bundle(read_bytes(path, "file"))
 
 
 def _doubts(plain: Model, manifest: Manifest) -> list[str]:

@@ -56,7 +56,7 @@ class Description:
             licence=self.licence,
         )
         try:
-            return write_metadata(content, wanted, self.preprocess)
+            return write_metadata(content, wanted, self.preprocess, model)
         except UnsupportedModelError as error:
             self.warn(f"labels and normalization are not in a model itself: {error.what}")
             return content

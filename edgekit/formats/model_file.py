@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping, TypeVar, Union
 
-from edgekit.files import ZIP_HEAD, PathLike, read_bytes, sha256_hex
+from edgekit.files import ZIP_HEAD, PathLike, read_bytes, read_if, sha256_hex
 from edgekit.formats.tflite import Model, is_compiled, read_model, write_model
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgekit.formats.tflite_metadata import Notes
 
 _T = TypeVar("_T")
+_TFLITE = b"TFL3"  # at byte 4
 # Which of a bundle's two models to use.
 PLAIN = "plain"
 COMPILED = "compiled"  # an error if there is none
@@ -142,6 +143,21 @@ def read_model_file(source: ModelSource, prefer: str = PLAIN) -> ModelFile:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return ModelFile(bytes(source), prefer=prefer)
     return ModelFile(read_bytes(Path(source), "model"), str(source), prefer)
+
+
+def read_if_tflite(path: PathLike, what: str = "model") -> tuple[bytes, ModelFile | None]:
+    """Return the first bytes of a file; if it is a .tflite, also the file, read at once.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    head, content = read_if(path, is_tflite, what)
+    return head, ModelFile(content, str(path)) if content else None
+
+
+def is_tflite(head: bytes) -> bool:
+    """Whether a file with these first bytes is a .tflite; it may be damaged."""
+    return head[4:8] == _TFLITE
 
 
 def holds_bundle(content: bytes) -> bool:

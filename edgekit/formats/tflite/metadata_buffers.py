@@ -25,7 +25,7 @@ _ROOT_AT = 28  # after the root's offset, the identifier, and the vtable, which 
 _VECTORS_AT = _ROOT_AT + 4 + 4 * _NUM_FIELDS
 
 
-def add_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
+def add_metadata(content: bytes, entries: Mapping[str, bytes], model: Model | None = None) -> bytes:
     """Return ``content`` with a metadata buffer for each of ``entries``, replacing equal names.
 
     The same arguments give the same bytes, and these end with ``content``.
@@ -33,12 +33,13 @@ def add_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
     Args:
         content: A .tflite file, plain or compiled, with nothing appended to it.
         entries: Name of the metadata -> content.
+        model: ``content`` as `read_model` returns it, if it is already read.
 
     Raises:
         ModelFormatError: ``content`` is not a model.
         UnsupportedModelError: It keeps data after its FlatBuffer, or has unknown fields.
     """
-    model, old = read_model(content), tflite.Model.GetRootAs(content, 0)
+    model, old = model or read_model(content), tflite.Model.GetRootAs(content, 0)
     _check_movable(old, model)
     indices = _indices(model, entries)
     num_buffers = max([len(model.buffers), *(index + 1 for index in indices.values())])

@@ -9,7 +9,7 @@ import flatbuffers
 import numpy as np
 
 from edgekit.formats.bundle.archive import write_archive
-from edgekit.formats.tflite import add_metadata
+from edgekit.formats.tflite import Model, add_metadata
 from edgekit.formats.tflite_metadata.metadata import (
     AXIS_LABELS,
     COLOUR_SPACES,
@@ -30,16 +30,19 @@ _COLOUR_NUMBERS = {name: number for number, name in COLOUR_SPACES.items()}
 _Slots = Sequence[Tuple[int, str, Optional[int]]]
 
 
-def write_metadata(content: bytes, metadata: ModelMetadata, preprocess: str = "") -> bytes:
+def write_metadata(
+    content: bytes, metadata: ModelMetadata, preprocess: str = "", model: Model | None = None
+) -> bytes:
     """Return the .tflite file ``content`` with its metadata replaced by ``metadata``.
 
     The same arguments give the same bytes. The bytes of the model itself, compiled or not, do not
     change.
 
     Args:
-        content: A model.
+        content: A .tflite file.
         metadata: Inputs and outputs in the model's order; their files are appended as an archive.
         preprocess: ``--preprocess`` text, kept in edgekit's own buffer; empty writes none.
+        model: ``content`` as `read_model` returns it, if it is already read.
 
     Raises:
         ModelFormatError: ``content`` is not a model.
@@ -49,7 +52,7 @@ def write_metadata(content: bytes, metadata: ModelMetadata, preprocess: str = ""
     if preprocess:
         entries[PREPROCESS_NAME] = preprocess.encode()
     files = sorted(metadata.files.items())
-    written = add_metadata(content[: model_size(content)], entries)
+    written = add_metadata(content[: model_size(content)], entries, model)
     return write_archive(files, behind=written) if files else written
 
 

@@ -191,7 +191,7 @@ class FloatNetwork:
     def _read_tflite(self) -> ModelFile:
         """Return a float .tflite, cut and made static as the options require."""
         options, where = self._options, self._where
-        file = self._tflite = read_model_file(self._source.path)
+        file = self._tflite = read_model_file(self._source.file or self._source.path)
         model = float_model_of(file, options.mode)
         self._take_trained({} if file.is_bundle else stored_ranges(file.content))
         noted = maker_preprocess(file, model)

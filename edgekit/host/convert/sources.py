@@ -16,7 +16,7 @@ from typing import Any
 
 from edgekit.errors import InputError, ModelFormatError, UsageError
 from edgekit.files import HDF5_HEAD, ZIP_HEAD, PathLike, feed_digest
-from edgekit.formats.model_file import holds_bundle
+from edgekit.formats.model_file import ModelFile, holds_bundle, read_if_tflite
 
 _GIT_LFS = b"version https://git-lfs"
 _FORMATS = (
@@ -46,6 +46,7 @@ class SourceFile:
     path: Path
     kind: str  # a key of SOURCE_KINDS
     trusted: bool = False  # whether it comes from an object in this process
+    file: ModelFile | None = None  # a .tflite
 
     @property
     def is_foreign(self) -> bool:
@@ -54,6 +55,8 @@ class SourceFile:
 
     def sha256(self) -> str:
         """The SHA-256 of the file; for a folder, of its files' names and contents in order."""
+        if self.file is not None:
+            return self.file.sha256
         digest = hashlib.sha256()
         if self.path.is_file():
             _feed(digest, self.path)
@@ -82,13 +85,9 @@ def find_source(path: PathLike) -> SourceFile:
             why="a model to convert is read more than once",
             fix="save it as a file first",
         )
-    try:
-        with place.open("rb") as stream:
-            head = stream.read(64)
-    except OSError as error:
-        raise InputError(
-            f"cannot read the model: {error.strerror}", where=str(place), fix="check the path"
-        ) from error
+    head, file = read_if_tflite(place)
+    if file is not None:
+        return SourceFile(place, "tflite", file=file)
     if place.name in ("saved_model.pb", "saved_model.pbtxt"):
         return SourceFile(place.parent, "saved_model")
     return SourceFile(place, _kind(head, place))
@@ -158,8 +157,6 @@ def _saved_model_folder(place: Path) -> Path:
 
 
 def _kind(head: bytes, place: Path) -> str:
-    if head[4:8] == b"TFL3":
-        return "tflite"
     if holds_bundle(head):
         raise ModelFormatError(
             "this is a bundle: its model is already converted",

@@ -38,18 +38,18 @@ def float_network(source: Any, options: SourceOptions, folder: Path) -> Network:
     Raises:
         EdgeKitError: As `convert`.
     """
-    if isinstance(source, (str, Path)) and find_source(source).kind == "tflite":
-        path = Path(source)
-        return Network(path, ModelFile.of(_turned(_static(path, options))), is_source=True)
+    file = find_source(source).file if isinstance(source, (str, Path)) else None
+    if file is not None:
+        return Network(Path(source), ModelFile.of(_turned(_static(file, options))), is_source=True)
     path = folder / "float.tflite"
     convert(source, output=path, mode="float", **options.source_keywords())
     return Network(path, ModelFile.of(_turned(read_model_file(path).model)), is_source=False)
 
 
-def _static(path: Path, options: SourceOptions) -> Model:
+def _static(file: ModelFile, options: SourceOptions) -> Model:
     """Return the part of a float .tflite that is converted, in static shapes."""
-    where = str(path)
-    model = float_model_of(read_model_file(path), "int8")
+    where = file.path
+    model = float_model_of(file, "int8")
     listing = f"edgekit inspect {where}"
     model = cut(model, options.inputs, options.outputs, where, listing)
     given = parse_input_shapes(options.input_shape)
