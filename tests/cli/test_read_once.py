@@ -17,10 +17,13 @@ from edgekit.formats.tflite import read_model
 _COUNT = """
 import collections, json, os, sys
 opens, parses = collections.Counter(), collections.Counter()
+begun = [None]
 def audit(event, details):
-    # An opener, as of edgekit.files, raises the event again, without a mode.
-    if event == "open" and isinstance(details[0], str) and details[1] is not None:
+    # open() with an opener raises the event once more, from os.open, without a mode.
+    is_open = event == "open" and isinstance(details[0], str)
+    if is_open and not (details[1] is None and begun[0] == details[0]):
         opens[os.path.basename(details[0])] += 1
+    begun[0] = details[0] if is_open and details[1] is not None else None
 def profile(frame, event, _):
     if event == "call" and frame.f_code.co_name == "read_model":
         parses[hash(bytes(frame.f_locals["source"]))] += 1
