@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edgekit.explain.explain import explain
     from edgekit.fix.fix import fix
     from edgekit.fix.split import split
+    from edgekit.fleet.cluster.pool import cluster
     from edgekit.fleet.deploy import deploy
     from edgekit.formats.tflite import read_model
     from edgekit.host.convert.conversion import convert
@@ -50,6 +51,7 @@ __all__ = [
     "build",
     "bundle",
     "check",
+    "cluster",
     "compare",
     "compile",
     "confirm",
@@ -83,6 +85,7 @@ _PUBLIC = {
     "build": "edgekit.building",
     "bundle": "edgekit.bundle",
     "check": "edgekit.checking",
+    "cluster": "edgekit.fleet.cluster",
     "compare": "edgekit.evaluate",
     "compile": "edgekit.compiling",
     "confirm": "edgekit.confirm",

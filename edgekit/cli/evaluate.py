@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Callable, Iterator, Optional, Tuple
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli.clusters import open_pool
 from edgekit.cli.metric_words import difference_text, is_share, metric_text
 from edgekit.cli.options import (
     AnchorsOption,
+    ClusterOption,
     DataOption,
     DeviceOption,
     DeviceTimeoutOption,
@@ -114,6 +116,7 @@ def evaluate(
     journal: JournalOption = None,
     resume: ResumeOption = False,
     strict: StrictOption = False,
+    cluster: ClusterOption = None,
     min_agreement: MinAgreementOption = None,
     min_snr_db: MinSnrOption = None,
     json: JsonOption = False,
@@ -128,7 +131,7 @@ def evaluate(
             f"{' and '.join(gates.names)} without --against",
             fix="name the model to compare with: --against FLOAT.tflite",
         )
-    with progress("evaluating") as on_progress:
+    with progress("evaluating") as on_progress, open_pool(cluster) as pool:
         result = run_evaluate(
             model,
             data,
@@ -156,6 +159,7 @@ def evaluate(
             resume=resume,
             strict=strict,
             progress=_with_note_on_length(on_progress),
+            pool=pool,
         )
     warn(result.warnings)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
@@ -225,6 +229,23 @@ def render(result: EvaluateResult) -> Iterator[str]:
         + f" ms without preprocessing ({result.latency_samples} single inferences)"
     )
     yield from measured_on(result)
+    if result.workers:
+        yield _workers(result)
+
+
+def _workers(result: EvaluateResult) -> str:
+    rows = [
+        (
+            each.worker,
+            each.device,
+            each.num_samples,
+            each.num_shards,
+            f"{each.busy_s:.2f}",
+            "" if each.p50_ms is None else f"{each.p50_ms:.3f}",
+        )
+        for each in result.workers
+    ]
+    return table(("worker", "device", "samples", "shards", "busy s", "p50 ms"), rows)
 
 
 def _interval(

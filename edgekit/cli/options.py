@@ -154,6 +154,14 @@ IouOption = Annotated[
         help="Of two boxes that overlap more than this, drop the one with the lower score.",
     ),
 ]
+ClusterOption = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="ADDRESS",
+        help="Share the work among the workers of a Dask cluster: tcp://HOST:8786, or local:N "
+        "for N processes on this computer. The metrics are the same.",
+    ),
+]
 AnchorsOption = Annotated[
     Optional[Path],
     typer.Option(

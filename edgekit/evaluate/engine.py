@@ -51,6 +51,7 @@ class Engine:
         options: RunnerOptions,
         *,
         keep_state: bool = False,
+        single: Runner | None = None,
     ) -> None:
         """Load the model.
 
@@ -59,10 +60,11 @@ class Engine:
             options: How to run it.
             keep_state: Samples are a stream: the model's state is kept from one to the next.
                 ``specialize`` then uses one worker.
+            single: A Runner of the model; None opens one.
         """
         self._options, self._keep_state = options, keep_state
         self.prepared = prepared
-        self.single = Runner(prepared.runnable, options=options)
+        self.single = single or Runner(prepared.runnable, options=options)
         self.batch = _batch_of(self.single)  # samples per inference of ``run``
         self.times_s: list[float] = []
         self._seen: list[tuple[Rows, Rows]] = []

@@ -6,26 +6,16 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from edgekit.data import (
-    REAL_NUMBERS,
     Dataset,
-    InputSpec,
-    open_dataset,
-    parse_preprocess,
-    preprocess_for,
-    preprocess_reason,
 )
-from edgekit.data.arrays import ArrayDataset
-from edgekit.data.dataset import remarks_of, sample_specs
+from edgekit.data.dataset import remarks_of
 from edgekit.data.labels import label_file_warnings
-from edgekit.data.spread import spread
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
-from edgekit.evaluate.choose import Case, Chosen, choose_judge
-from edgekit.evaluate.decoders import same_decoders
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.journal import Journal
 from edgekit.evaluate.result import Comparison, EvaluateResult, set_options
@@ -36,41 +26,28 @@ from edgekit.evaluate.result_warnings import (
     nan_warnings,
     range_warnings,
 )
+from edgekit.evaluate.setup import Evaluation, Settings, open_engines, set_up
 from edgekit.evaluate.tally import Tally
-from edgekit.evaluate.work import Outcome, Plan, chunk_size, run_all
+from edgekit.evaluate.work import Outcome, run_all
 from edgekit.files import read_bytes, sha256_hex
-from edgekit.formats.model_file import read_model_file
 from edgekit.progress import Progress
 from edgekit.runtime import RunnerOptions, judge_drift, latency_stats
-from edgekit.runtime.native_output import chatter_logged
-from edgekit.runtime.select import suited_device
 from edgekit.tasks import (
     CLASSIFICATION,
     MULTILABEL,
     NONE,
     REGRESSION,
-    SEGMENTATION,
-    DecodeOptions,
-    Decoder,
-    fit_labels,
-    label_order_warning,
-    model_labels,
-    other_pixels_warning,
-    prepare,
-    preprocess_warning,
-    task_named,
 )
 
 if TYPE_CHECKING:
     from edgekit.data import Preprocess
     from edgekit.evaluate.judge import Judge, Verdict
     from edgekit.evaluate.outputs import Agreement
+    from edgekit.evaluate.shard import Pool
     from edgekit.evaluate.watch import OutputWatch
     from edgekit.files import PathLike
     from edgekit.formats.model_file import ModelSource
 
-# mAP also counts detections with low scores.
-_LEAST_SCORE = 0.001
 # How samples get labels, by the kind of data.
 _LABEL_FILES = "sort images into sub-folders by class, or save labels as y in the .npz"
 _HOW_TO_LABEL = {
@@ -87,54 +64,6 @@ _KINDS = {
 }
 _DEFAULTS = {"split": "test", "label_offset": 0, "kernels": "fast", "keep_state": False}
 _NO_LATENCY = dict.fromkeys(("min", "mean", "p50", "p90", "p95", "p99", "std"), 0.0)
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """The options, besides models and data, that affect the answers; a result repeats them."""
-
-    task: str | None
-    labels: PathLike | Sequence[str] | None
-    split: str
-    num_samples: int | None
-    label_offset: int
-    score_threshold: float | None
-    iou_threshold: float | None
-    anchors: PathLike | None
-    runtime: str | None
-    kernels: str
-    keep_state: bool
-
-    @property
-    def decode(self) -> DecodeOptions:
-        """How outputs are read."""
-        is_ranked = self.task is None or task_named(self.task) != MULTILABEL
-        least = self.score_threshold
-        if least is None and is_ranked:
-            least = _LEAST_SCORE
-        return DecodeOptions(least, self.iou_threshold, self.anchors)
-
-
-@dataclass(frozen=True)
-class _Pixels:
-    """Why the pixels are preprocessed in this way, and the warning if the model contradicts it."""
-
-    reason: str
-    warnings: tuple[str, ...]  # contradictions with the network, its file or the other model
-
-
-@dataclass(frozen=True)
-class _Evaluation:
-    """Models, data and judge, ready to run."""
-
-    engines: Sequence[Engine]
-    decoders: Sequence[Decoder]
-    chosen: Chosen
-    names: Sequence[str]  # of the model's classes
-    plan: Plan
-    settings: _Settings
-    start: float
-    pixels: _Pixels
 
 
 def evaluate(  # noqa: PLR0913 - public: its options are keywords
@@ -166,6 +95,7 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
     resume: bool = False,
     strict: bool = False,
     progress: Progress | None = None,
+    pool: Pool | None = None,
 ) -> EvaluateResult:
     """Evaluate a model over ``data``: how often it is right, or how far off it is.
 
@@ -217,6 +147,8 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
         resume: Continue from the answers in ``journal``.
         strict: Stop at the first sample that cannot be read, instead of listing it.
         progress: Called with (samples done, number of all samples).
+        pool: Other processes that do the work, see `edgekit.cluster`. The metrics are the same;
+            latencies are those of the workers.
 
     Raises:
         DataError: There is no sample, no label, or a label that is not one of the model's classes.
@@ -228,6 +160,12 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
     """
     start = time.monotonic()
     _check_options(num_samples, num_workers, journal, resume=resume, keep_state=keep_state)
+    if keep_state and pool is not None:
+        raise UsageError(
+            "--keep-state with --cluster",
+            why="the samples of a stream depend on each other, so one worker must run all",
+            fix="leave out one of the two",
+        )
     how = RunnerOptions.given(
         options,
         device=device,
@@ -239,7 +177,7 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
         timeout_s=timeout_s,
         unproven=unproven,
     )
-    settings = _Settings(
+    settings = Settings(
         task,
         labels,
         split,
@@ -254,8 +192,21 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
     )
     workers = num_workers or max(1, _num_cores() // how.num_threads)
     with contextlib.ExitStack() as stack:
-        engines = _engines(stack, model, against, how, keep_state=keep_state)
-        evaluation = _prepared(engines, data, preprocess, settings, workers, start, strict=strict)
+        team = None
+        if pool is not None:
+            from edgekit.evaluate.shard import Team  # noqa: PLC0415 - for a cluster only
+
+            team = Team(pool, model, against, how)
+            data = team.seen_there(data)
+        engines = open_engines(
+            stack,
+            model,
+            against,
+            how,
+            keep_state=keep_state,
+            described=() if team is None else team.described,
+        )
+        evaluation = set_up(engines, data, preprocess, settings, workers, start, strict=strict)
         book = None
         if journal is not None:
             key = _journal_key(evaluation)
@@ -263,9 +214,15 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
             book = stack.enter_context(Journal(journal, key, resume=resume))
         watch = _watch(evaluation)
         judge, plan = evaluation.chosen.judge, evaluation.plan
-        outcome = run_all(plan, engines, judge, book, progress, watch)
+        if team is None:
+            outcome = run_all(plan, engines, judge, book, progress, watch)
+        else:
+            outcome = team.run(evaluation, data, preprocess, book, progress, watch)
         _check_outcome(judge, outcome, plan.dataset, engines)
-        return _result(evaluation, outcome, watch.agreement() if watch is not None else None)
+        result = _result(evaluation, outcome, watch.agreement() if watch is not None else None)
+        if team is None:
+            return result
+        return replace(result, num_workers=team.num_slots, workers=team.records())
 
 
 def _check_options(
@@ -289,92 +246,7 @@ def _check_options(
         )
 
 
-def _engines(
-    stack: contextlib.ExitStack,
-    model: ModelSource,
-    against: ModelSource | None,
-    how: RunnerOptions,
-    *,
-    keep_state: bool,
-) -> list[Engine]:
-    """Load the model, and the one that it is compared with, which runs where it can."""
-    places: list[tuple[ModelSource, str]] = [(model, how.device)]
-    if against is not None:
-        other = read_model_file(against)
-        places.append((other, suited_device(other, how.device)))
-    engines = [
-        stack.enter_context(
-            Engine(prepare(each, place), replace(how, device=place), keep_state=keep_state)
-        )
-        for each, place in places
-    ]
-    _check_same_inputs(engines)
-    return engines
-
-
-def _prepared(
-    engines: Sequence[Engine],
-    data: Any,  # noqa: ANN401 - anything that open_dataset accepts
-    preprocess: str | Preprocess | None,
-    settings: _Settings,
-    workers: int,
-    start: float,
-    *,
-    strict: bool,
-) -> _Evaluation:
-    """Open the data and choose the judge."""
-    prepared, runners = zip(*((engine.prepared, engine.single) for engine in engines))
-    decoders = same_decoders(prepared, runners, settings.task, settings.decode)
-    how, reason = _preprocess(preprocess, engines)
-    dataset = _dataset(_open(data, engines, decoders[0], how, settings.split), settings)
-    names = _class_names(engines[0], decoders[0], settings)
-    chosen = choose_judge(
-        Case(
-            engines,
-            decoders,
-            dataset,
-            names,
-            settings.task,
-            settings.labels is not None,
-            settings.label_offset,
-            settings.score_threshold,
-        )
-    )
-    if engines[0].single.environment.is_edge_tpu or settings.keep_state:
-        workers = 1
-    counted = [decoder.counted for decoder in decoders]
-    plan = Plan(dataset, settings.num_samples, workers, strict, chunk_size(engines), counted)
-    is_real = isinstance(dataset, ArrayDataset) and not dataset.has_pixels and how.is_default
-    warning = preprocess_warning(preprocess, prepared[0])
-    if not warning and not is_real:
-        warning = other_pixels_warning(how, prepared)
-    given = names if settings.labels is not None else ()
-    order = label_order_warning(given, model_labels(prepared[0], decoders[0].num_classes))
-    pixels = _Pixels(
-        REAL_NUMBERS if is_real else reason, tuple(text for text in (warning, order) if text)
-    )
-    shown = names or _folder_names(dataset, decoders[0], settings)
-    return _Evaluation(engines, decoders, chosen, shown, plan, settings, start, pixels)
-
-
-def _dataset(opened: Dataset, settings: _Settings) -> Dataset:
-    """Return the samples to use, in the form that the task needs."""
-    if settings.num_samples is None and getattr(opened, "is_endless", False):
-        raise DataError(
-            "the data have no end", where="a tf.data.Dataset", fix="give --num-samples COUNT"
-        )
-    if settings.task == REGRESSION and isinstance(opened, ArrayDataset):
-        opened = opened.with_rows()
-    return spread(opened, settings.num_samples)
-
-
-def _folder_names(dataset: Dataset, decoder: Decoder, settings: _Settings) -> Sequence[str]:
-    """Return the names of the sub-folders, in their order, if there is one for each class."""
-    is_each = len(dataset.class_names) == decoder.num_classes and not settings.label_offset
-    return dataset.class_names if is_each else ()
-
-
-def _journal_key(evaluation: _Evaluation) -> dict[str, Any]:
+def _journal_key(evaluation: Evaluation) -> dict[str, Any]:
     """What must be equal for a run to continue: models, data, and how answers are judged."""
     settings, plan = evaluation.settings, evaluation.plan
     return {
@@ -404,7 +276,7 @@ def _content_hash(source: PathLike | Sequence[str] | None) -> str:
     return sha256_hex("\n".join(source).encode())
 
 
-def _watch(evaluation: _Evaluation) -> OutputWatch | None:
+def _watch(evaluation: Evaluation) -> OutputWatch | None:
     if len(evaluation.engines) < 2:
         return None
     from edgekit.evaluate.watch import watch_outputs  # noqa: PLC0415 - for two models only
@@ -421,7 +293,7 @@ def _agreement_warnings(quality: Agreement | None) -> Sequence[str]:
     return tuple(agreement_warnings(quality))
 
 
-def _result(evaluation: _Evaluation, outcome: Outcome, quality: Agreement | None) -> EvaluateResult:
+def _result(evaluation: Evaluation, outcome: Outcome, quality: Agreement | None) -> EvaluateResult:
     engines, decoder, chosen = evaluation.engines, evaluation.decoders[0], evaluation.chosen
     plan, settings = evaluation.plan, evaluation.settings
     engine, dataset, judge = engines[0], plan.dataset, chosen.judge
@@ -497,58 +369,9 @@ def _comparison(other: Engine, verdict: Verdict, outcome: Outcome) -> Comparison
     )
 
 
-def _label_file_warnings(settings: _Settings) -> Iterator[str]:
+def _label_file_warnings(settings: Settings) -> Iterator[str]:
     if isinstance(settings.labels, (str, Path)):
         yield from label_file_warnings(settings.labels)
-
-
-def _preprocess(
-    asked: str | Preprocess | None, engines: Sequence[Engine]
-) -> tuple[Preprocess, str]:
-    """Return how the inputs are preprocessed, and why: the first model with information decides."""
-    default = parse_preprocess(asked)
-    for engine in engines:
-        info, prepared = engine.single.inputs[0], engine.prepared
-        how = preprocess_for(asked, prepared.notes.preprocess, info.real_range, info.dtype)
-        if prepared.preprocess_reason or how != default:
-            return how, preprocess_reason(asked, prepared.preprocess_reason, info.real_range)
-    return default, preprocess_reason(asked, "", None)
-
-
-def _open(
-    data: Any,  # noqa: ANN401 - anything that open_dataset accepts
-    engines: Sequence[Engine],
-    decoder: Decoder,
-    how: Preprocess,
-    split: str,
-) -> Dataset:
-    infos = sample_specs([InputSpec(each.name, each.shape) for each in engines[0].single.inputs])
-    specs = [InputSpec(each.name, (1, *each.shape[1:])) for each in infos]
-    masks = decoder.task == SEGMENTATION
-    try:
-        with chatter_logged():  # a program that yields samples may import TensorFlow
-            return open_dataset(data, inputs=specs, preprocess=how, split=split, masks=masks)
-    except DataError:
-        if not masks or len(engines) == 1:
-            raise
-        # Two models can be compared without true masks.
-        return open_dataset(data, inputs=specs, preprocess=how, split=split)
-
-
-def _class_names(engine: Engine, decoder: Decoder, settings: _Settings) -> Sequence[str]:
-    """Return the names given with ``labels``, else those attached to the model."""
-    names = fit_labels(settings.labels, decoder.num_classes)
-    return names or model_labels(engine.prepared, decoder.num_classes)
-
-
-def _check_same_inputs(engines: Sequence[Engine]) -> None:
-    shapes = [[info.shape[1:] for info in engine.single.inputs] for engine in engines]
-    if shapes[0] != shapes[-1]:
-        raise UnsupportedModelError(
-            f"the two models have different inputs: {shapes[0]} and {shapes[-1]}",
-            where=engines[-1].prepared.source,
-            fix="--against takes the same network before or after conversion",
-        )
 
 
 def _check_outcome(

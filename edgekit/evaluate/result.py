@@ -32,6 +32,18 @@ class Comparison(Result):
 
 
 @dataclass(frozen=True)
+class WorkerRecord(Result):
+    """What one worker of a cluster did."""
+
+    worker: str  # its name
+    device: str
+    num_samples: int
+    num_shards: int
+    busy_s: float  # reading samples and running the models
+    p50_ms: float | None  # the median of its own single inferences
+
+
+@dataclass(frozen=True)
 class EvaluateResult(MeasuredResult):
     """A model's accuracy and latency over a data set."""
 
@@ -68,6 +80,7 @@ class EvaluateResult(MeasuredResult):
     nan_samples: tuple[str, ...] = ()  # the first of them
     threshold: float | None = None  # of multilabel: scores above it count as true
     preprocess_reason: str = ""  # why the data were preprocessed as in ``data``
+    workers: tuple[WorkerRecord, ...] = ()  # of a cluster; empty if this process did all
 
 
 def set_options(defaults: Mapping[str, Any], **options: Any) -> dict[str, str]:  # noqa: ANN401

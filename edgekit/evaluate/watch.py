@@ -44,6 +44,11 @@ class OutputWatch:
         self._stride = max(1, -(-(total or 1) // MOST_SAMPLES))
         self._lock = threading.Lock()
 
+    @property
+    def stride(self) -> int:
+        """Every so many samples are compared."""
+        return self._stride
+
     def is_due(self, start: int, count: int) -> bool:
         """Whether a sample of a chunk is compared."""
         return -start % self._stride < count and self._pair.count < MOST_SAMPLES

@@ -24,11 +24,15 @@ from edgekit.evaluate.finite import bad_rows
 from edgekit.progress import Progress
 
 if TYPE_CHECKING:
+    from typing_extensions import Protocol
+
     from edgekit.data import Batch
-    from edgekit.evaluate.engine import Engine
+    from edgekit.evaluate.engine import Engine, Rows
     from edgekit.evaluate.journal import Journal
     from edgekit.evaluate.judge import Judge
     from edgekit.evaluate.watch import OutputWatch
+else:
+    Protocol = object  # typing has no Protocol on Python 3.7
 
 # Samples that run one by one first: enough for percentiles, little time for a large data set.
 _TIMED_SAMPLES = 100
@@ -119,53 +123,60 @@ def run_all(
     Raises:
         DataError: A sample cannot be read, and ``plan.strict``.
     """
-    run = _Run(plan, engines, judge, journal, progress, watch)
-    if hasattr(plan.dataset, "digest"):
-        run.outcome.begin(plan.dataset.digest(plan.total or 0))
-    start = run.replay() if journal is not None else 0
+    answers = Answers(plan, engines, judge, watch)
+    adder = Adder(plan, judge, journal, progress)
+    adder.begin()
+    with adder.naming_damage():
+        past = adder.replay(engines)
+        if past.cpu_batches is not None:
+            answers.specialize_again(past.cpu_batches)
+        if watch is not None:
+            watch_again(plan, engines, watch, past.done)
     pending: deque[Future[dict[str, Any]]] = deque()
     ahead = plan.workers * (_AHEAD if hasattr(plan.dataset, "chunk") else _AHEAD_DRAWN)
     with ThreadPoolExecutor(plan.workers) as pool:
         try:
-            chunks = run.chunks(start)
-            while not run.is_timed:
+            chunks = answers.chunks(past.done)
+            while not answers.is_timed:
                 # Read by all workers, then timed while none of them works.
                 first = list(islice(chunks, plan.workers))
                 if not first:
                     break
                 for chunk, batch in zip(first, list(pool.map(lambda each: each.load(), first))):
-                    if run.is_timed:
-                        pending.append(pool.submit(run.answer, chunk, batch))
+                    if answers.is_timed:
+                        pending.append(pool.submit(answers.answer, chunk, batch))
                     else:
-                        run.add(run.timed(chunk, batch))
+                        adder.add(answers.timed(chunk, batch))
+                        if answers.end_timing():
+                            adder.note({"cpu_batches": [engine.batch for engine in engines]})
             for chunk in chunks:
-                pending.append(pool.submit(run.answer, chunk))
+                pending.append(pool.submit(answers.answer, chunk))
                 while pending and (pending[0].done() or len(pending) > ahead):
-                    run.add(pending.popleft().result())
+                    adder.add(pending.popleft().result())
             while pending:
-                run.add(pending.popleft().result())
+                adder.add(pending.popleft().result())
         finally:
             for future in pending:
                 future.cancel()
-    return run.outcome
+    return adder.outcome
 
 
-class _Run:
+class Watch(Protocol):
+    """Takes the outputs of chunks, to compare two models; thread-safe."""
+
+    def take(self, start: int, inputs: Rows, outputs: Sequence[Rows]) -> None:
+        """Take what is due of a chunk whose first sample has the number ``start``."""
+
+
+class Answers:
+    """Answers chunks with the engines, each as a journal entry; the first ones are timed."""
+
     def __init__(
-        self,
-        plan: Plan,
-        engines: Sequence[Engine],
-        judge: Judge,
-        journal: Journal | None,
-        progress: Progress | None,
-        watch: OutputWatch | None,
+        self, plan: Plan, engines: Sequence[Engine], judge: Judge, watch: Watch | None
     ) -> None:
-        self._plan, self._engines, self._judge = plan, engines, judge
-        self._journal, self._progress, self._watch = journal, progress, watch
-        self.outcome = Outcome()
+        self._plan, self._engines, self._judge, self._watch = plan, engines, judge, watch
         self._begin = time.monotonic()
-        self._done = 0
-        self._size = plan.size  # samples per chunk
+        self.size = plan.size  # samples per chunk
         self.is_timed = False  # whether the latencies are measured
 
     def chunks(self, start: int) -> Iterator[Chunk]:
@@ -173,49 +184,10 @@ class _Run:
         plan = self._plan
         for chunk in iter_chunks(plan.dataset, plan.size, start, plan.limit):
             yield chunk
-            if self._size > plan.size and hasattr(plan.dataset, "chunk"):
+            if self.size > plan.size and hasattr(plan.dataset, "chunk"):
                 rest = chunk.start + chunk.count
-                yield from iter_chunks(plan.dataset, self._size, rest, plan.limit)
+                yield from iter_chunks(plan.dataset, self.size, rest, plan.limit)
                 return
-
-    def replay(self) -> int:
-        """Add up the journal's entries; return the index of the first sample that is not in it."""
-        if self._journal is None:
-            return 0
-        try:
-            return self._add_up(self._journal.entries)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise self._journal.damaged(
-                f"its entries were not written by an evaluation: {reason}"
-            ) from error
-
-    def _add_up(self, entries: Sequence[Mapping[str, Any]]) -> int:
-        batches: list[int] | None = None
-        for entry in entries:
-            if "cpu_batches" in entry:
-                batches = entry["cpu_batches"]
-                continue
-            for engine, times_s in zip(self._engines, entry.get("times_s", ())):
-                engine.times_s += times_s
-            self._count(entry)
-        if batches is not None:
-            self._specialize_again(batches)
-        self._watch_again()
-        return self._done
-
-    def _watch_again(self) -> None:
-        """Compare the samples in the journal again, for ``watch``."""
-        plan, watch = self._plan, self._watch
-        if watch is None or not self._done:
-            return
-        for chunk in iter_chunks(plan.dataset, plan.size, 0, plan.limit):
-            if chunk.start >= self._done:
-                return
-            if watch.is_due(chunk.start, chunk.count):
-                inputs = chunk.load().inputs
-                rows = watch.due(chunk.start, inputs)
-                watch.take(0, rows, [engine.answer(rows) for engine in self._engines], every=True)
 
     def timed(self, chunk: Chunk, batch: Batch) -> dict[str, Any]:
         """Answer a chunk one sample at a time, while no other thread works."""
@@ -233,30 +205,6 @@ class _Run:
             outputs = [engine.run(batch.inputs) for engine in self._engines]
         return self._entry(chunk, batch, outputs)
 
-    def add(self, entry: dict[str, Any]) -> None:
-        """Write an entry to the journal, then add it up."""
-        if self._plan.strict and entry["unreadable"]:
-            source, reason = entry["unreadable"][0]
-            raise DataError(
-                f"a sample cannot be read: {reason}",
-                where=source,
-                why="--strict stops at the first one",
-                fix="repair or remove it, or leave out --strict to list it",
-            )
-        if self._journal is not None:
-            self._journal.write(entry)
-        self._count(entry)
-        if "times_s" in entry:
-            self._end_timing()
-
-    def _count(self, entry: Mapping[str, Any]) -> None:
-        self.outcome.add(entry)
-        if entry["record"] is not None:
-            self._judge.add(entry["record"])
-        self._done += entry["count"]
-        if self._progress is not None:
-            self._progress(self._done, self._plan.total)
-
     def _entry(self, chunk: Chunk, batch: Batch, outputs: Sequence[Any]) -> dict[str, Any]:
         if self._watch is not None and batch.sources:
             self._watch.take(chunk.start, batch.inputs, outputs)
@@ -273,22 +221,21 @@ class _Run:
             entry["nan"] = [[batch.sources[i] for i in np.flatnonzero(rows)] for rows in bad]
         return entry
 
-    def _end_timing(self) -> None:
-        """Start all workers once there are enough latencies."""
+    def end_timing(self) -> bool:
+        """Prepare the engines for all threads if there are enough latencies; return whether."""
         times_s = self._engines[0].times_s
         has_time = time.monotonic() - self._begin < _TIMED_S
         if not times_s or (len(times_s) < _TIMED_SAMPLES and has_time):
-            return
+            return False
         inference_s = sum(float(np.median(engine.times_s)) for engine in self._engines)
-        wanted = min(_LARGEST_CHUNK, _MOST_CHUNKS_IN_ONE * self._size, int(_CHUNK_S / inference_s))
-        self._size = max(self._size, wanted)
+        wanted = min(_LARGEST_CHUNK, _MOST_CHUNKS_IN_ONE * self.size, int(_CHUNK_S / inference_s))
+        self.size = max(self.size, wanted)
         for engine in self._engines:
-            engine.specialize(self._plan.workers, self._size)
+            engine.specialize(self._plan.workers, self.size)
         self.is_timed = True
-        if self._journal is not None:
-            self._journal.write({"cpu_batches": [engine.batch for engine in self._engines]})
+        return True
 
-    def _specialize_again(self, batches: Sequence[int]) -> None:
+    def specialize_again(self, batches: Sequence[int]) -> None:
         """Use the larger batches of the previous run, if outputs are equal on the first samples."""
         first = next(iter_chunks(self._plan.dataset, self._plan.size, 0, self._plan.limit), None)
         if first is None:
@@ -298,6 +245,92 @@ class _Run:
             engine.run_untimed(inputs)
             engine.specialize(self._plan.workers, batch, exactly=True)
         self.is_timed = True
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a journal contains: how many samples, and the batches of the engines."""
+
+    done: int
+    cpu_batches: Sequence[int] | None
+
+
+class Adder:
+    """Adds up journal entries in the order of the samples, and writes new ones to the journal."""
+
+    def __init__(
+        self, plan: Plan, judge: Judge, journal: Journal | None, progress: Progress | None
+    ) -> None:
+        self._plan, self._judge, self._journal, self._progress = plan, judge, journal, progress
+        self.outcome = Outcome()
+        self.done = 0  # samples
+
+    def begin(self) -> None:
+        """Start the fingerprint of the samples."""
+        if hasattr(self._plan.dataset, "digest"):
+            self.outcome.begin(self._plan.dataset.digest(self._plan.total or 0))
+
+    @contextlib.contextmanager
+    def naming_damage(self) -> Iterator[None]:
+        """Raise DataError for an error that only a damaged journal can cause."""
+        try:
+            yield
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if self._journal is None or not self._journal.entries:
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            raise self._journal.damaged(
+                f"its entries were not written by an evaluation: {reason}"
+            ) from error
+
+    def replay(self, engines: Sequence[Engine]) -> Past:
+        """Add up the journal's entries; the latencies in them go to ``engines``."""
+        batches: Sequence[int] | None = None
+        for entry in self._journal.entries if self._journal is not None else ():
+            if "cpu_batches" in entry:
+                batches = entry["cpu_batches"]
+                continue
+            for engine, times_s in zip(engines, entry.get("times_s", ())):
+                engine.times_s += times_s
+            self._count(entry)
+        return Past(self.done, batches)
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Write an entry to the journal, then add it up."""
+        if self._plan.strict and entry["unreadable"]:
+            source, reason = entry["unreadable"][0]
+            raise DataError(
+                f"a sample cannot be read: {reason}",
+                where=source,
+                why="--strict stops at the first one",
+                fix="repair or remove it, or leave out --strict to list it",
+            )
+        self.note(entry)
+        self._count(entry)
+
+    def note(self, entry: Mapping[str, Any]) -> None:
+        """Write an entry to the journal only."""
+        if self._journal is not None:
+            self._journal.write(entry)
+
+    def _count(self, entry: Mapping[str, Any]) -> None:
+        self.outcome.add(entry)
+        if entry["record"] is not None:
+            self._judge.add(entry["record"])
+        self.done += entry["count"]
+        if self._progress is not None:
+            self._progress(self.done, self._plan.total)
+
+
+def watch_again(plan: Plan, engines: Sequence[Engine], watch: OutputWatch, done: int) -> None:
+    """Compare the outputs for the first ``done`` samples, whose answers are in a journal."""
+    for chunk in iter_chunks(plan.dataset, plan.size, 0, plan.limit) if done else ():
+        if chunk.start >= done:
+            return
+        if watch.is_due(chunk.start, chunk.count):
+            inputs = chunk.load().inputs
+            rows = watch.due(chunk.start, inputs)
+            watch.take(0, rows, [engine.answer(rows) for engine in engines], every=True)
 
 
 @contextlib.contextmanager
