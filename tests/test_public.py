@@ -40,7 +40,9 @@ def test_names_are_bound_to_functions_after_any_import(first: str) -> None:
 
 
 # They need the host's Python.
-_HOST = frozenset(("build", "cluster", "compile", "convert", "demo", "deploy", "report", "train", "tune"))
+_HOST = frozenset(
+    ("build", "cluster", "compile", "convert", "demo", "deploy", "report", "train", "tune")
+)
 
 
 def test_every_public_name_can_be_imported() -> None:
