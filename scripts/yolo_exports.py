@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime  # not in edgekit's environment, as those below
-import torch  # type: ignore[import-not-found]
+import torch
 from numpy.typing import NDArray
 from ultralytics import YOLO  # type: ignore[import-not-found]
 from ultralytics.engine.results import Results  # type: ignore[import-not-found]

@@ -31,14 +31,22 @@ IO = ("uint8", "int8", "float32")
 MODES = ("int8", "float-fallback", "dynamic", "float")
 QUANTIZERS = ("auto", "edgekit", "tensorflow")
 _QUANTIZER_NAMES = {"edgekit": "edgekit's", "tensorflow": "TensorFlow's"}
-_SHOWN_VERSIONS = ("onnx2tf", "tensorflow", "ai-edge-litert", "tflite-runtime")
+_SHOWN_VERSIONS = (
+    "onnx2tf",
+    "litert-torch",
+    "torch",
+    "tensorflow",
+    "ai-edge-litert",
+    "tflite-runtime",
+)
 
 SourceArgument = Annotated[
     Path,
     typer.Argument(
         metavar="SOURCE",
         autocompletion=completion.sources,
-        help="A .keras, .h5, frozen .pb, .onnx or float .tflite file, or a SavedModel's folder.",
+        help="A .keras, .h5, frozen .pb, .onnx, .pt2 or float .tflite file, or the folder of a "
+        "SavedModel.",
     ),
 ]
 OutputOption = Annotated[
@@ -87,7 +95,7 @@ ConverterOption = Annotated[
     Optional[Path],
     typer.Option(
         metavar="PATH",
-        help="The Python of another environment, whose TensorFlow (or onnx2tf) converts.",
+        help="The Python of another environment, with TensorFlow, onnx2tf or litert-torch.",
     ),
 ]
 TrustOption = Annotated[

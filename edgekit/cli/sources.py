@@ -23,7 +23,7 @@ ACTIONS = ("list", "install", "remove")
 def sources(
     action: Annotated[str, typer.Argument(help="What to do."), OneOf(*ACTIONS)] = "list",
     name: Annotated[
-        Optional[str], typer.Argument(metavar="NAME", help="Which environment: onnx.")
+        Optional[str], typer.Argument(metavar="NAME", help="Which environment: onnx or torch.")
     ] = None,
     python: Annotated[
         Optional[Path],

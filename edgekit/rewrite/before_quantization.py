@@ -14,6 +14,7 @@ from edgekit.rewrite import (
     arithmetic,
     batch_norm,
     dense,
+    float_activations,
     fused,
     mean,
     pool_padding,
@@ -30,6 +31,7 @@ from edgekit.rewrite.registry import apply_rule
 _RULES = (
     versions.RULE,
     arithmetic.RULE,
+    float_activations.RULE,
     pool_padding.RULE,
     saturation.RULE,
     fused.RULE,

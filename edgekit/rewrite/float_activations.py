@@ -10,6 +10,7 @@ import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite.edit import Edit, is_editable
+from edgekit.rewrite.rule import Rule
 
 # kind -> the expression, of operators that map, that replaces it (text for users)
 MAPPABLE_FORMS: Mapping[str, str] = {
@@ -247,3 +248,17 @@ def _fuse(edit: Edit) -> None:
             fused if each is front else each for each in edit.operators if each is not op
         ]
         made_by = edit.producers()
+
+
+def _exact_forms(model: Model) -> Model | None:
+    """Return ``model`` with activations replaced whose mappable form computes the same values."""
+    replaced, counts = replace_activations(model, {"hard_swish": "mappable"})
+    return replaced if counts else None
+
+
+RULE = Rule(
+    "hard-swish",
+    "HARD_SWISH becomes x * relu6(x + 3) / 6 of ADD and MUL: the same values",
+    exact=False,
+    apply=_exact_forms,
+)

@@ -61,7 +61,7 @@ __all__ = ["MODES", "ConvertOptions", "ConvertResult", "convert"]
 
 
 def convert(  # noqa: PLR0913 - public: its options are keywords
-    source: Any,  # noqa: ANN401 - a path, or a Keras model of any version
+    source: Any,  # noqa: ANN401 - a path, or a model of Keras or PyTorch
     *,
     data: Any = None,  # noqa: ANN401 - anything that open_dataset takes
     output: files.PathLike,
@@ -97,8 +97,9 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
 
     Args:
         source: A ``.keras``, ``.h5`` or frozen ``.pb`` file, a SavedModel's folder, a float
-            ``.tflite``, or a Keras model object. Loading a SavedModel runs operations of its graph,
-            but no Python from it.
+            ``.tflite``, an ``.onnx``, an exported program of PyTorch (``.pt2``), or an object: a
+            Keras model, a ``torch.nn.Module`` (with ``input_shape``) or an exported program.
+            Loading a SavedModel runs operations of its graph, but no Python from it.
         data: Calibration samples: anything that `open_dataset` takes. Required for ``int8`` and
             ``float-fallback``.
         output: The .tflite to write.
@@ -115,8 +116,10 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         io: Type of the model's inputs and outputs: ``uint8``, ``int8``, ``float32``.
         mode: ``int8``, or another mode of the tutorial: ``float``, ``dynamic``,
             ``float-fallback``.
-        converter_python: The Python interpreter of another environment whose TensorFlow to use.
-        trust_source: Allow code that a Keras file carries (Lambda layers) to run.
+        converter_python: The Python interpreter of another environment whose TensorFlow, onnx2tf
+            or litert-torch to use.
+        trust_source: Allow code that a source carries to run: Lambda layers of a Keras file, the
+            pickle of a ``.pt`` or ``.pth``.
         timeout_s: Stop the conversion after this many seconds.
         replace_activations: ``mappable``, ``relu`` or ``relu6`` for all activations that do not
             map, or ``gelu=relu6,elu=mappable`` for some; done before calibration.
@@ -179,7 +182,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
             f"--mode {mode} needs calibration data", fix="--data FOLDER|NPZ|MODULE:FUNCTION"
         )
     files.check_writable(output)
-    with _opened(source) as file:
+    with _opened(source, options.input_shape) as file:
         options.refuse_unused(file)
         files.refuse_overwriting(output, file.path, data, labels)
         samples = Samples(
@@ -502,13 +505,15 @@ class _Conversion:
 
 
 @contextlib.contextmanager
-def _opened(source: Any) -> Iterator[SourceFile]:  # noqa: ANN401
+def _opened(source: Any, shapes: Sequence[str]) -> Iterator[SourceFile]:  # noqa: ANN401
     if isinstance(source, (str, Path)):
         yield find_source(source)
         return
-    with saved_object(source) as file:
+    with saved_object(source, shapes) as file:
         yield file
 
 
 def _name_of(source: Any) -> str:  # noqa: ANN401
-    return str(source) if isinstance(source, (str, Path)) else f"Keras model {source.name}"
+    if isinstance(source, (str, Path)):
+        return str(source)
+    return f"Keras model {source.name}" if hasattr(source, "name") else type(source).__name__

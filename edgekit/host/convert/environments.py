@@ -39,6 +39,12 @@ RECIPES = {
         ("onnx2tf", "onnx", "onnxruntime"),
         "0.7 GB",
     ),
+    "torch": Recipe(
+        (3, 10),
+        ("litert-torch==0.10.0", "torch==2.13.0", "torchvision==0.28.0"),
+        ("litert_torch", "torchvision"),
+        "2 GB, more with a torch for GPUs",
+    ),
 }
 
 
@@ -74,7 +80,7 @@ def install_source(
     Nothing is left if it fails or is interrupted. An environment that is complete stays.
 
     Args:
-        name: ``onnx``.
+        name: ``onnx`` or ``torch``.
         python: The interpreter to make it with; None looks for a recent one on PATH.
         on_line: Called with each command, and with each line that it prints.
 

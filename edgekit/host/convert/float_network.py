@@ -34,6 +34,7 @@ from edgekit.host.convert.float_tflite import (
     float_model_of,
     refuse_unquantizable,
     tflite_inputs,
+    without_hints,
 )
 from edgekit.host.convert.importer import ImportedModel, ImporterChild
 from edgekit.host.convert.options import ConvertOptions
@@ -45,6 +46,7 @@ from edgekit.host.convert.source_check import (
     compare_with_source,
     source_inputs,
 )
+from edgekit.host.convert.source_names import with_source_names
 from edgekit.host.convert.sources import SourceFile
 from edgekit.host.convert.static_tflite import make_static
 from edgekit.host.convert.trained_ranges import stored_ranges, trained_notes
@@ -144,9 +146,8 @@ class FloatNetwork:
     def _imported(self) -> ModelFile:
         """Return the float .tflite of a source that another program converts, compared with it."""
         options, where = self._options, self._where
-        with ImporterChild(
-            self._source, options.converter_python, options.timeout_s, where
-        ) as child:
+        source = replace(self._source, trusted=self._source.trusted or options.trust_source)
+        with ImporterChild(source, options.converter_python, options.timeout_s, where) as child:
             opened = child.open()
             self.loader = opened.loader
             given = parse_input_shapes(options.input_shape)
@@ -156,8 +157,9 @@ class FloatNetwork:
             self.importer_peak_bytes = child.peak_rss_bytes
             self._notes.extend((*opened.notes, *imported.notes))
             self.trained = imported.ranges
-            whole = ModelFile(imported.content).model
+            whole = without_hints(ModelFile(imported.content).model)
             refuse_unquantizable(whole, where)
+            whole = with_source_names(whole, [each.name for each in opened.inputs], opened.outputs)
             whole = make_static(whole, _input_shapes(whole), where)
             by_name = dict(zip((each.name for each in opened.inputs), shapes, strict=True))
             raw = tflite_inputs(whole)

@@ -18,6 +18,7 @@ from edgekit.host.convert.shapes import RawInput
 from edgekit.rewrite import apply_rule, mediapipe, sparse
 
 _MODES = ("int8", "float-fallback")
+_STABLEHLO = "keep_stablehlo_constant"
 
 
 def float_model_of(file: ModelFile, mode: str) -> Model:
@@ -33,7 +34,8 @@ def float_model_of(file: ModelFile, mode: str) -> Model:
             f"--mode {mode} does not start from a .tflite file", fix="give the Keras model"
         )
     refuse_compiled(file.model, file.path)
-    model = apply_rule(sparse.RULE, file.model) or file.model
+    model = without_hints(file.model)
+    model = apply_rule(sparse.RULE, model) or model
     model = apply_rule(mediapipe.RULE, model) or model
     quantized = [
         tensor for tensor in model.main.tensors if tensor.quantization and tensor.dtype != "FLOAT32"
@@ -47,6 +49,18 @@ def float_model_of(file: ModelFile, mode: str) -> Model:
             fix="give the float model; or see which operators of this one map: edgekit check",
         )
     return model
+
+
+def without_hints(model: Model) -> Model:
+    """Return ``model`` without litert-torch's metadata for TensorFlow's converter.
+
+    With ``keep_stablehlo_constant`` TensorFlow's quantizer does not see the weights as constants,
+    and leaves each layer that has some in real numbers.
+    """
+    if _STABLEHLO not in model.metadata:
+        return model
+    kept = {name: index for name, index in model.metadata.items() if name != _STABLEHLO}
+    return replace(model, metadata=kept)
 
 
 def refuse_unquantizable(model: Model, where: str) -> None:

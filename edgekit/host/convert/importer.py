@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parent's side of reading an ONNX network: the child that makes a float .tflite of it."""
+"""The parent's side of reading ONNX and PyTorch: the child that makes a float .tflite."""
 
 from __future__ import annotations
 
@@ -15,17 +15,29 @@ from edgekit.errors import MissingExtraError
 from edgekit.host.convert.environments import installed_python
 from edgekit.host.convert.shapes import RawInput
 from edgekit.host.convert.sources import SourceFile
+from edgekit.host.convert.torch_files import PICKLE, PROGRAM, untrusted
 from edgekit.host.convert.worker_process import WorkerProcess, worker_command, worker_environment
 from edgekit.process import Conversation
 
-# Kind of source -> (module that converts it, its name in messages, how to install it).
+_TORCH = (
+    "torch",
+    "litert_torch",
+    "litert-torch",
+    "edgekit sources install torch makes an environment with it (2 GB and more), which convert "
+    "then uses; or name one that has litert-torch: --converter-python PATH",
+)
+# Kind of source -> (its environment, the module that converts it, the library's name in messages,
+# how to install it).
 _LIBRARIES = {
     "onnx": (
+        "onnx",
         "onnx2tf",
         "onnx2tf",
         "edgekit sources install onnx makes an environment with it (0.7 GB, needs Python 3.12), "
         "which convert then uses; or name one that has onnx2tf: --converter-python PATH",
     ),
+    PROGRAM: _TORCH,
+    PICKLE: _TORCH,
 }
 
 
@@ -46,7 +58,8 @@ class Operation:
 
     tensor: str  # its result, in the source
     name: str  # "Conv /stem/conv"
-    in_tflite: str  # the name of the same tensor there
+    in_tflite: str  # the name of the same tensor there; empty if that is unknown
+    inputs: tuple[str, ...] = ()  # the tensors that it reads; empty if that is unknown
 
 
 @dataclass(frozen=True)
@@ -69,12 +82,15 @@ class ImporterChild(WorkerProcess):
 
         Raises:
             MissingExtraError: This environment has no converter, and no other was given.
+            EdgeKitError: It is a pickle of PyTorch that is not trusted.
         """
-        module, self.library, install = _LIBRARIES[source.kind]
+        if source.kind == PICKLE and not source.trusted:
+            raise untrusted(source.path)
+        environment, module, self.library, install = _LIBRARIES[source.kind]
         self.package = self.library
         self._source = source
         if python is None and find_spec(module) is None:
-            python = installed_python(source.kind)
+            python = installed_python(environment)
         if python is None and find_spec(module) is None:
             raise MissingExtraError(
                 f"{self.library} is not installed; it reads {Path(where).name or where}",
@@ -96,8 +112,9 @@ class ImporterChild(WorkerProcess):
         Raises:
             EdgeKitError: The child refuses, or its process ends.
         """
-        path = str(self._source.path.resolve())
-        self._send("open", source=path, source_kind=self._source.kind)
+        source = self._source
+        path = str(source.path.resolve())
+        self._send("open", source=path, source_kind=source.kind, trusted=source.trusted)
         fields = self._receive("opened").fields
         inputs = tuple(
             RawInput(
@@ -127,7 +144,10 @@ class ImporterChild(WorkerProcess):
         return ImportedModel(
             self._content(message),
             tuple(fields["notes"]),
-            tuple(Operation(*each) for each in fields["operations"]),
+            tuple(
+                Operation(tensor, name, there, tuple(read))
+                for tensor, name, there, read in fields["operations"]
+            ),
             {name: (low, high) for name, (low, high) in fields["ranges"].items()},
         )
 

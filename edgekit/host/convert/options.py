@@ -27,7 +27,7 @@ _NUM_SAMPLES = 100
 # Option -> the kinds of source that it applies to.
 _APPLIES_TO = {
     "--signature": ("saved_model",),
-    "--trust-source": ("keras", "saved_model", "frozen_graph"),
+    "--trust-source": ("keras", "saved_model", "frozen_graph", "torch", "torch_pickle"),
 }
 # What `requested_options` leaves out.
 _DEFAULTS = {

@@ -146,6 +146,8 @@ def _beginning(
     given: Sequence[NDArray[Any]],
 ) -> str:
     """Return the first operation of the source whose result differs; empty if it is unknown."""
+    if any(not each.in_tflite for each in operations):
+        return _beginning_by_values(child, model, recorder, operations, given)
     computed = {
         model.main.tensors[index].name: index for op in model.main.operators for index in op.outputs
     }
@@ -158,3 +160,31 @@ def _beginning(
         if not difference(expected, actual).relative <= MOST_RELATIVE:
             return operation.name
     return ""
+
+
+def _beginning_by_values(
+    child: ImporterChild,
+    model: Model,
+    recorder: Recorder,
+    operations: Sequence[Operation],
+    given: Sequence[NDArray[Any]],
+) -> str:
+    """As `_beginning`, for a converter that does not say which tensor is which.
+
+    A result that some tensor of the .tflite has is right. So are those that it was computed from:
+    they have no tensor if they were fused.
+    """
+    by_size: dict[int, list[NDArray[Any]]] = {}
+    for op in model.main.operators:
+        for index in op.outputs:
+            value = recorder.value(index)
+            by_size.setdefault(value.size, []).append(value)
+    values = child.trace([each.tensor for each in operations], given)
+    right: set[str] = set()
+    for operation, expected in zip(reversed(operations), reversed(values), strict=True):
+        if operation.tensor in right or any(
+            difference(expected, actual).relative <= MOST_RELATIVE
+            for actual in by_size.get(expected.size, ())
+        ):
+            right |= {operation.tensor, *operation.inputs}
+    return next((each.name for each in operations if each.tensor not in right), "")

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,15 @@ from typing import Any
 from edgekit.errors import InputError, ModelFormatError, UsageError
 from edgekit.files import HDF5_HEAD, ZIP_HEAD, PathLike, feed_digest
 from edgekit.formats.model_file import ModelFile, holds_bundle, read_if_tflite
+from edgekit.host.convert.shapes import parse_input_shapes
+from edgekit.host.convert.torch_files import PICKLE, PROGRAM, torch_kind
+from edgekit.host.convert.torch_objects import is_torch, save_program
 
 _GIT_LFS = b"version https://git-lfs"
 _FORMATS = (
-    ".keras, .h5 or .hdf5, the folder of a SavedModel, a frozen .pb, an .onnx, or a float .tflite"
+    ".keras, .h5 or .hdf5, the folder of a SavedModel, a frozen .pb, an .onnx, an exported program "
+    "of PyTorch (.pt2), or a float .tflite"
 )
-# A file of PyTorch has weights only, or a pickle, which would run code: neither is read.
-_TORCH_FIX = (
-    "export it in Python, and convert the .onnx: "
-    "torch.onnx.export(model.eval(), (torch.zeros({shape}),), 'model.onnx')"
-)
-_TORCH = (".pt", ".pth", ".pt2")
-
 # Kind of source -> its name in messages.
 SOURCE_KINDS = {
     "keras": "a Keras file",
@@ -36,7 +33,10 @@ SOURCE_KINDS = {
     "frozen_graph": "a frozen graph",
     "tflite": "a .tflite file",
     "onnx": "an ONNX file",
+    PROGRAM: "an exported program of PyTorch",
+    PICKLE: "a pickled file of PyTorch",
 }
+_FOREIGN = ("onnx", PROGRAM, PICKLE)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class SourceFile:
     @property
     def is_foreign(self) -> bool:
         """Whether a library other than TensorFlow reads it."""
-        return self.kind == "onnx"
+        return self.kind in _FOREIGN
 
     def sha256(self) -> str:
         """The SHA-256 of the file; for a folder, of its files' names and contents in order."""
@@ -94,17 +94,27 @@ def find_source(path: PathLike) -> SourceFile:
 
 
 @contextlib.contextmanager
-def saved_object(model: Any) -> Iterator[SourceFile]:  # noqa: ANN401 - a Keras model of any version
-    """Save a Keras model object as a temporary file for the child.
+def saved_object(model: Any, shapes: Sequence[str] = ()) -> Iterator[SourceFile]:  # noqa: ANN401 - a model of Keras or PyTorch
+    """Save a model object as a temporary file for the child.
+
+    Args:
+        model: A Keras model, or a module or exported program of PyTorch.
+        shapes: ``--input-shape``, with which a module is exported.
 
     Raises:
-        UsageError: It is not a Keras model.
-        InputError: Keras cannot save it.
+        UsageError: It is something else, or a module without the shape of an input.
+        InputError: It cannot be saved.
     """
+    if is_torch(model):
+        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+            path = Path(folder, "model.pt2")
+            save_program(model, parse_input_shapes(shapes), path)
+            yield SourceFile(path, PROGRAM, trusted=True)
+        return
     if not (hasattr(model, "save") and hasattr(model, "get_config")):
         raise UsageError(
-            f"{type(model).__name__} is neither a path nor a Keras model",
-            fix="give a path, or a keras.Model",
+            f"{type(model).__name__} is neither a path nor a model of Keras or PyTorch",
+            fix="give a path, a keras.Model, a torch.nn.Module or an exported program",
         )
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         yield _save(model, Path(folder))
@@ -164,13 +174,8 @@ def _kind(head: bytes, place: Path) -> str:
             fix="give the float model that it was made from",
         )
     suffix = place.suffix.lower()
-    if suffix in _TORCH:
-        raise ModelFormatError(
-            "this is a file of PyTorch, which does not contain the network's operations",
-            where=str(place),
-            why="it has weights only, or a pickle, which runs code when it is loaded",
-            fix=_TORCH_FIX.format(shape="1, 3, 224, 224"),
-        )
+    if (of_torch := torch_kind(head, place)) is not None:
+        return of_torch
     if head.startswith((HDF5_HEAD, ZIP_HEAD)):
         return "keras"
     if head.startswith(_GIT_LFS):

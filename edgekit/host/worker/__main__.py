@@ -16,9 +16,9 @@
     parent -> quantize {io, per_tensor_dense} [bytes]
     child  -> quantized [bytes]
 
-``python FOLDER import`` has onnx2tf and onnxruntime:
+``python FOLDER import`` has onnx2tf and onnxruntime, or litert-torch:
 
-    parent -> open {source, source_kind}
+    parent -> open {source, source_kind, trusted}
     child  -> opened {loader, inputs, outputs, notes, properties}
     parent -> import {shapes}
     child  -> imported {notes, ranges, operations} [bytes]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The child that reads ONNX networks: makes a float .tflite, answers samples."""
+"""The child that reads networks of ONNX and PyTorch: makes a float .tflite, answers samples."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ _ENVIRONMENT = {
 # Kind of source -> (module, the distributions that convert, the first of them named in messages).
 _KINDS = {
     "onnx": ("edgekit.host.worker.onnx_source", ("onnx2tf", "onnx", "onnxruntime")),
+    "torch": ("edgekit.host.worker.torch_source", ("litert-torch", "torch")),
+    "torch_pickle": ("edgekit.host.worker.torch_pickle", ("litert-torch", "torch")),
 }
 
 
@@ -29,15 +31,15 @@ class Imported:
     """A float .tflite made of a source.
 
     ``operations`` are (name of a tensor of the source, operation that computes it, name of the
-    same tensor in the .tflite), in the order of execution. ``ranges`` are those that the source
-    stores, by tensor of the .tflite.
+    same tensor in the .tflite or "" if that is unknown, tensors that it reads), in the order of
+    execution. ``ranges`` are those that the source stores, by tensor of the .tflite.
     """
 
     def __init__(
         self,
         content: bytes,
         notes: list[str],
-        operations: list[tuple[str, str, str]],
+        operations: list[tuple[str, str, str, list[str]]],
         ranges: dict[str, tuple[float, float]],
     ) -> None:
         self.content, self.notes = content, notes
@@ -93,6 +95,8 @@ class _Session:
         except ImportError as error:
             raise _missing(packages[0], str(error)) from error
         wire.send("step", name="loading the model")
+        if not fields["trusted"]:
+            opener.refuse_code(fields["source"])
         source: ForeignSource = opener.open_source(fields["source"])
         self._source = source
         return "opened", [], source.describe()

@@ -32,6 +32,10 @@ def import_packages() -> None:
     import onnxruntime  # noqa: F401, PLC0415
 
 
+def refuse_code(path: str) -> None:
+    """Do nothing: an ONNX file has no code."""
+
+
 def open_source(path: str) -> OnnxSource:
     """Read an ONNX file, with the weights in files beside it.
 
@@ -168,7 +172,7 @@ class OnnxSource:
         if not found:
             raise RuntimeError("onnx2tf wrote no float32 .tflite")
         operations = _operations(folder / "out")
-        in_tflite = {name: there for name, _, there in operations}
+        in_tflite = {name: there for name, _, there, _ in operations}
         ranges = {in_tflite.get(name, name): each for name, each in self._ranges.items()}
         return Imported(found[0].read_bytes(), [], operations, ranges)
 
@@ -260,7 +264,7 @@ def _described(info: Any) -> dict[str, Any]:  # noqa: ANN401 - a ValueInfoProto
     return {"name": info.name, "shape": shape, "dtype": np.dtype(dtype).name}
 
 
-def _operations(folder: Path) -> list[tuple[str, str, str]]:
+def _operations(folder: Path) -> list[tuple[str, str, str, list[str]]]:
     """Return onnx2tf's record of which tensor of the .tflite is which of the source."""
     found = sorted(folder.glob("*_tensor_correspondence_report.json"))
     records = json.loads(found[0].read_text())["records"] if found else []
@@ -269,6 +273,7 @@ def _operations(folder: Path) -> list[tuple[str, str, str]]:
             each["onnx_output_name"],
             f"{each['onnx_op_type']} {each['onnx_op_name']}".strip(),
             each["resolved_tflite_tensor_name"],
+            [],
         )
         for each in records
         if each["exists_in_final_model"]

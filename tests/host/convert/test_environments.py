@@ -51,16 +51,16 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_environment_is_made_found_and_removed(stand_in: Path) -> None:
-    assert [each.python for each in list_sources().environments] == [None]
+    assert {each.python for each in list_sources().environments} == {None}
     lines: list[str] = []
-    (made,) = install_source("onnx", python=stand_in, on_line=lines.append).environments
+    made = install_source("onnx", python=stand_in, on_line=lines.append).environments[0]
     assert made.python == installed_python("onnx")
     assert made.requirements == RECIPES["onnx"].requirements
     assert any(line.startswith("$ ") and "pip install onnx2tf==" in line for line in lines)
     again: list[str] = []
     install_source("onnx", python=stand_in, on_line=again.append)
     assert again == [f"{made.place} is complete already"]
-    assert [each.python for each in remove_source("onnx").environments] == [None]
+    assert {each.python for each in remove_source("onnx").environments} == {None}
     assert not Path(made.place).exists()
 
 
@@ -74,7 +74,7 @@ def test_nothing_is_left_of_an_environment_that_fails(stand_in: Path, tmp_path: 
 
 
 def test_an_environment_of_other_versions_does_not_count(stand_in: Path) -> None:
-    (made,) = install_source("onnx", python=stand_in).environments
+    made = install_source("onnx", python=stand_in).environments[0]
     (Path(made.place) / "edgekit.json").write_text('{"requirements": ["onnx2tf==1.0"]}')
     assert installed_python("onnx") is None
     (Path(made.place) / "edgekit.json").write_text("[")

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from edgekit import check
+from edgekit.formats.tflite import add_metadata
 from edgekit.host.convert import convert
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
@@ -123,6 +124,19 @@ def test_what_the_quantizer_would_make_useless_is_rewritten_before(
     assert min(each or 0 for each in result.agreement.snr_db) > 25
     report = check(output)
     assert report.num_mapped == report.num_operators
+
+
+def test_weights_that_litert_torch_keeps_for_tensorflow_are_quantized(
+    classifier: Path, tmp_path: Path
+) -> None:
+    """Its metadata lets TensorFlow's quantizer leave layers with weights in real numbers."""
+    source, data = tmp_path / "float.tflite", tmp_path / "x.npz"
+    entries = {"keep_stablehlo_constant": b"true"}
+    source.write_bytes(add_metadata(classifier.read_bytes(), entries))
+    np.savez(data, x=np.random.default_rng(1).random((12, *_SHAPE[1:]), np.float32))
+    result = convert(source, data=data, output=tmp_path / "m.tflite", quantizer="tensorflow")
+    assert result.enforced
+    assert result.operators["CONV_2D"] == 3
 
 
 def test_keras_upsampling_is_converted_and_maps(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401

@@ -184,16 +184,6 @@ def test_without_onnx2tf_the_error_says_how_to_get_it(tmp_path: Path) -> None:
     assert "--converter-python" in caught.value.fix
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".pth", ".pt2"])
-@pytest.mark.parametrize("head", [b"PK\x03\x04", b"\x80\x02}q\x00."])
-def test_files_of_pytorch_are_not_unpickled(suffix: str, head: bytes, tmp_path: Path) -> None:
-    source = tmp_path / f"net{suffix}"
-    source.write_bytes(head + bytes(100))
-    with pytest.raises(ModelFormatError) as caught:
-        find_source(source)
-    assert "torch.onnx.export" in caught.value.fix
-
-
 def test_an_empty_onnx_file_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "net.onnx"
     source.write_bytes(b"")

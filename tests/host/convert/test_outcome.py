@@ -14,10 +14,11 @@ from edgekit.errors import UsageError
 from edgekit.fix import fix
 from edgekit.fix.certificate import Certificate
 from edgekit.fix.mapping import num_mapped
+from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.formats.tflite import Model, read_model
 from edgekit.host.convert import ConvertResult, convert
 from edgekit.host.convert.as_integers import as_integers
-from edgekit.host.convert.outcome import Mapped, Outcome, Unmapped
+from edgekit.host.convert.outcome import Mapped, Outcome, Unmapped, outcome_of
 from edgekit.host.convert.outcome_lines import render_outcome
 from edgekit.host.convert.rewriting import apply_rewrites
 from edgekit.rewrite import Rule
@@ -154,8 +155,11 @@ def test_what_does_not_map_is_named_with_its_cost_and_a_way_that_works(
     tmp_path: Path,
 ) -> None:
     network = _network(keras, keras.layers.Activation("hard_silu"), keras.layers.LeakyReLU())
-    outcome = _convert(network, tmp_path / "m.tflite").outcome
-    assert outcome is not None
+    made = _convert(network, tmp_path / "m.tflite", fix=False).output
+    # As a quantizer leaves a network whose activations are not replaced before it.
+    file = read_model_file(Path(made))
+    rewritten = apply_rewrites(file.model)
+    outcome = outcome_of(file, ModelFile.of(rewritten.model), rewritten)
     assert [each.opcode for each in outcome.unmapped] == ["HARD_SWISH", "LEAKY_RELU"]
     assert "--replace-activations hard_swish=mappable" in outcome.unmapped[0].options[0]
     lines = render_outcome(outcome, "m.tflite")
@@ -194,12 +198,12 @@ def test_the_cost_of_a_blocker_is_what_the_estimate_falls_by(
         [
             keras.Input((64, 64, 3)),
             layers.Conv2D(16, 3, padding="same"),
-            layers.Activation("hard_silu"),
+            layers.LeakyReLU(),
             layers.Conv2D(16, 3, padding="same"),
         ]
     )
-    blocked = _convert(network, tmp_path / "m.tflite").outcome
-    ways = "hard_swish=relu6"
+    blocked = _convert(network, tmp_path / "m.tflite", fix=False).outcome
+    ways = "leaky_relu=relu6"
     free = _convert(network, tmp_path / "f.tflite", replace_activations=ways).outcome
     assert blocked is not None
     assert free is not None
@@ -210,6 +214,19 @@ def test_the_cost_of_a_blocker_is_what_the_estimate_falls_by(
 
 def _model(mapped: Any, tmp_path: Path) -> Model:  # noqa: ANN401
     return read_model(_convert(mapped, tmp_path / "m.tflite").output)
+
+
+def test_hard_swish_maps_without_an_option(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    network = _network(keras, keras.layers.Activation("hard_silu"))
+    result = _convert(network, tmp_path / "m.tflite")
+    assert result.outcome is not None
+    assert result.outcome.now.num_mapped == result.outcome.now.num_operators
+    assert "HARD_SWISH" not in result.operators
+    assert result.agreement is not None
+    assert (result.agreement.snr_db[0] or 0) > 20
+    assert "hard-swish" in [each.rule for each in result.outcome.prepared]
+    kept = _convert(network, tmp_path / "n.tflite", fix=False)
+    assert "HARD_SWISH" in kept.operators
 
 
 def test_a_rule_that_is_not_exact_is_found_out(

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch as a source: exported programs and modules through litert-torch, compared with torch.
+
+The tests of whole conversions need an interpreter with litert-torch, named by the environment
+variable EDGEKIT_TORCH_PYTHON; the others need only edgekit's own environment.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit import check
+from edgekit.errors import (
+    EdgeKitError,
+    MissingExtraError,
+    ModelFormatError,
+    UnsafeModelError,
+    UnsupportedModelError,
+)
+from edgekit.formats.tflite import Model, read_model
+from edgekit.host.convert import convert
+from edgekit.host.convert.importer import ImporterChild
+from edgekit.host.convert.source_check import compare_with_source, source_inputs
+from edgekit.host.convert.sources import SourceFile, find_source
+from edgekit.host.convert.torch_files import untrusted
+from edgekit.host.worker.refused import Refused
+from edgekit.host.worker.torch_archive import pickled_names, refuse_code
+
+pytestmark = pytest.mark.host
+_PYTHON = os.environ.get("EDGEKIT_TORCH_PYTHON", "")
+needs_torch = pytest.mark.skipif(
+    not _PYTHON, reason="EDGEKIT_TORCH_PYTHON does not name an interpreter with litert-torch"
+)
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parents[2]
+
+
+def made(variant: str, folder: Path) -> Path:
+    """Write a network with the interpreter that has torch."""
+    path = folder / f"{variant}.{'pt' if variant in _PICKLES else 'pt2'}"
+    program = _HERE / "make_torch.py"
+    subprocess.run([_PYTHON, str(program), variant, str(path)], check=True, cwd=folder)
+    return path
+
+
+_PICKLES = ("pickle", "checkpoint", "weights", "old_weights", "script", "evil_pickle")
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images in NHWC, 0 to 1."""
+    path = tmp_path_factory.mktemp("samples") / "samples.npz"
+    np.savez(path, x=np.random.default_rng(1).random((12, 32, 32, 3), np.float32))
+    return path
+
+
+@needs_torch
+@pytest.mark.parametrize("variant", ["static", "dynamic", "float16"])
+def test_everything_maps_and_the_float_model_is_the_source(
+    variant: str, samples: Path, tmp_path: Path
+) -> None:
+    result = convert(
+        made(variant, tmp_path),
+        data=samples,
+        output=tmp_path / "out.tflite",
+        converter_python=_PYTHON,
+        input_shape=(1, 3, 32, 32) if variant == "dynamic" else None,
+    )
+    assert result.source_kind == "torch"
+    assert result.inputs[0].name == "images"
+    assert result.inputs[0].shape == (1, 32, 32, 3)
+    assert result.source_agreement is not None
+    assert result.source_agreement.relative < 1e-4
+    assert {"litert-torch", "torch"} <= set(result.versions)
+    report = check(tmp_path / "out.tflite")
+    assert report.num_mapped == report.num_operators
+
+
+@needs_torch
+def test_inputs_and_outputs_have_the_order_and_names_of_the_source(tmp_path: Path) -> None:
+    random, data = np.random.default_rng(3), tmp_path / "data.npz"
+    images = random.random((12, 32, 32, 3), np.float32)
+    np.savez(data, image=images, numbers=random.random((12, 4), np.float32))
+    result = convert(
+        made("two", tmp_path),
+        data=data,
+        output=tmp_path / "out.tflite",
+        converter_python=_PYTHON,
+    )
+    assert [each.name for each in result.inputs] == ["image", "numbers"]
+    assert [each.name for each in result.outputs] == ["sum", "far"]
+    assert result.source_agreement is not None
+    assert result.source_agreement.relative < 1e-4
+
+
+@needs_torch
+def test_a_wrong_operation_is_named(tmp_path: Path) -> None:
+    """The weights of the depthwise convolution of the .tflite are changed."""
+    source = find_source(made("static", tmp_path))
+    image = np.random.default_rng(2).random((1, 32, 32, 3), np.float32)
+    with ImporterChild(source, _PYTHON, 300, "net.pt2") as child:
+        child.open()
+        imported = child.to_float([(1, 3, 32, 32)])
+        model = read_model(imported.content)
+        given = source_inputs([image], [(1, 3, 32, 32)])
+        same = compare_with_source(child, model, imported.operations, [(given, given)], "net.pt2")
+        assert same.relative < 1e-4
+        with pytest.raises(UnsupportedModelError, match="converted the network wrongly") as caught:
+            compare_with_source(
+                child,
+                _with_wrong_depthwise(model),
+                imported.operations,
+                [(given, given)],
+                "net.pt2",
+            )
+    assert "conv2d of depthwise" in caught.value.where
+
+
+def _with_wrong_depthwise(model: Model) -> Model:
+    op = next(op for op in model.main.operators if op.opcode == "DEPTHWISE_CONV_2D")
+    place = model.main.tensors[op.inputs[1]].buffer
+    weights = np.frombuffer(bytes(model.buffers[place]), np.float32) * np.float32(1.5)
+    buffers = list(model.buffers)
+    buffers[place] = np.frombuffer(weights.tobytes(), np.uint8)
+    return replace(model, buffers=tuple(buffers))
+
+
+@needs_torch
+@pytest.mark.parametrize("variant", ["script", "checkpoint"])
+def test_a_trusted_pickle_is_exported(variant: str, samples: Path, tmp_path: Path) -> None:
+    result = convert(
+        made(variant, tmp_path),
+        data=samples,
+        output=tmp_path / "out.tflite",
+        converter_python=_PYTHON,
+        trust_source=True,
+        input_shape=(1, 3, 32, 32),
+    )
+    assert result.source_kind == "torch_pickle"
+    assert result.source_agreement is not None
+    assert result.source_agreement.relative < 1e-4
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("variant", "reason"),
+    [
+        ("evil_inputs", "imports"),
+        ("evil_target", "torch.hub.load"),
+        ("evil_shape", "exec"),
+        ("evil_pickle", "pathlib.Path"),
+    ],
+)
+def test_code_in_a_file_does_not_run(
+    variant: str, reason: str, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = made(variant, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnsafeModelError) as caught:
+        convert(source, data=samples, output=tmp_path / "o.tflite", converter_python=_PYTHON)
+    assert reason in caught.value.why
+    assert "--trust-source" in caught.value.fix
+    assert not (tmp_path / "evil.txt").exists()
+
+
+@needs_torch
+@pytest.mark.parametrize("variant", ["weights", "old_weights"])
+def test_weights_alone_are_named_as_such(variant: str, samples: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelFormatError, match="weights only") as caught:
+        convert(made(variant, tmp_path), data=samples, output=tmp_path / "o.tflite")
+    assert "torch.export.save" in caught.value.fix
+
+
+@needs_torch
+def test_a_module_in_python_keeps_its_mode(samples: Path, tmp_path: Path) -> None:
+    program = f"""
+import sys
+sys.path[:0] = [{str(_HERE)!r}, {str(_ROOT)!r}]
+sys.path += {[each for each in sys.path if "site-packages" in each]!r}
+import edgekit, make_torch
+net = make_torch.network().train()
+result = edgekit.convert(net, data={str(samples)!r}, output="o.tflite", input_shape=(1, 3, 32, 32))
+assert net.training and net.norm.training
+print(result.source, result.inputs[0].shape, result.source_agreement.relative)
+"""
+    done = subprocess.run(
+        [_PYTHON, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("Net (1, 32, 32, 3) ")
+    assert float(done.stdout.split()[-1]) < 1e-4
+
+
+def _saved(value: Any, path: Path) -> Path:  # noqa: ANN401
+    """Write a pickle as torch.save does."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/data.pkl", pickle.dumps(value, protocol=2))
+    return path
+
+
+def test_a_pickle_is_refused_without_trust_and_its_classes_are_named(tmp_path: Path) -> None:
+    path = _saved(Path("x"), tmp_path / "net.pt")
+    source = find_source(path)
+    with pytest.raises(UnsafeModelError) as caught:
+        ImporterChild(source, None, None, str(path))
+    assert "pathlib." in caught.value.why
+    assert "torch.export.save" in caught.value.fix
+
+
+def test_for_ultralytics_the_message_has_its_own_export(tmp_path: Path) -> None:
+    path = tmp_path / "best.pt"
+    content = b"\x80\x02cultralytics.nn.tasks\nDetectionModel\nq\x00."
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("best/data.pkl", content)
+    error = untrusted(path)
+    assert isinstance(error, UnsafeModelError)
+    assert "yolo export model=best.pt format=onnx" in error.fix
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_the_names_in_a_pickle_are_read_without_loading_it(protocol: int) -> None:
+    content = pickle.dumps([OrderedDict(), io.BytesIO], protocol=protocol)
+    assert pickled_names(content) == {"collections OrderedDict", "_io BytesIO"}
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"PK\x03\x04" + bytes(200), b"text"])
+def test_a_damaged_program_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "net.pt2"
+    path.write_bytes(content)
+    with pytest.raises(Refused) as caught:
+        refuse_code(str(path))
+    assert caught.value.code == "model.format"
+
+
+def test_weights_in_safetensors_are_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"\x10\0\0\0\0\0\0\0{}")
+    with pytest.raises(ModelFormatError, match="weights only"):
+        find_source(path)
+
+
+def test_without_litert_torch_the_error_says_how_to_get_it(tmp_path: Path) -> None:
+    source = SourceFile(tmp_path / "net.pt2", "torch")
+    with pytest.raises(MissingExtraError) as caught:
+        ImporterChild(source, None, None, "net.pt2")
+    assert "edgekit sources install torch" in caught.value.fix
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    for suffix in (".pt", ".pth", ".pt2"):
+        path = tmp_path / f"net{suffix}"
+        path.write_bytes(b"")
+        with pytest.raises(EdgeKitError, match="empty"):
+            find_source(path)
