@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import stat
+import sys
 from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Union
 
@@ -383,6 +384,22 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def try_lock(stream: IO[Any]) -> bool:
+    """Return False if another process has locked the file; closing it unlocks it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt  # noqa: PLC0415 - only there
+
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl  # noqa: PLC0415 - not on Windows
+
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def output_error(target: Path, error: OSError) -> OutputError:

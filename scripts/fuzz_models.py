@@ -2,10 +2,10 @@
 """Run edgekit's commands on generated models with extreme scales, shapes, paddings and states.
 
 ``python scripts/fuzz_models.py --number 2000`` generates the models of seeds 0 to 1999 and runs
-check, estimate, compile --compiler edgekit, inspect, benchmark, run, evaluate and (for every
-twentieth) fix on each. A command may end with status 0, 3 or 4. A signal, another status, a
-traceback, more than 2 GiB, or an incomplete file is a finding: it is printed, the model is kept
-(--keep), and the script ends with 1. Needs Linux, because the models run in forks.
+check, estimate, compile --compiler edgekit, inspect, benchmark, run, evaluate, (for float ones)
+convert and (for every twentieth) fix on each. A command may end with status 0, 3 or 4. A signal,
+another status, a traceback, more than 2 GiB, or an incomplete file is a finding: it is printed, the
+model is kept (--keep), and the script ends with 1. Needs Linux, because the models run in forks.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ _USED = (
     "edgekit.evaluate",
     "edgekit.evaluate.evaluate",
     "edgekit.fix.fix",
+    "edgekit.host.convert",
+    "edgekit.host.convert.improve",
+    "edgekit.host.convert.quantizer",
     "edgekit.explain",
     "edgekit.inspect.inspect",
     "edgekit.opencompiler",
@@ -318,7 +321,8 @@ def _pad(made: Generator, x: int) -> int:
     if made.random.random() < 0.5:
         return made.add("PADV2", (x, paddings, made.weights((1,), 1)), y, "PadV2Options")
     if made.random.random() < 0.3:
-        return made.add("MIRROR_PAD", (x, paddings), y, "MirrorPadOptions", mode=made.size(0, 1))
+        mode = made.pick(2, 127, -128) if made.is_strange() else made.pick(0, 1)  # a byte
+        return made.add("MIRROR_PAD", (x, paddings), y, "MirrorPadOptions", mode=mode)
     return made.add("PAD", (x, paddings), y, "PadOptions")
 
 
@@ -560,6 +564,9 @@ def commands(model: Path, seed: int) -> list[tuple[str, Callable[[], Any]]]:
         ("run", lambda: edgekit.run(model, [arrays], kernels=kernels)),
         ("evaluate", lambda: edgekit.evaluate(model, str(data), kernels=kernels)),
     ]
+    if Generator(seed).dtype == "FLOAT32":
+        quantizer = "tensorflow" if seed % 20 == 0 else "edgekit"
+        every.append(("convert", lambda: _convert(model, quantizer)))
     if seed % 20 == 0:
         fixed = model.with_suffix(".fixed.tflite")
         every.append(("fix", lambda: edgekit.fix(model, fixed)))
@@ -581,6 +588,11 @@ def _compile(model: Path) -> Any:  # noqa: ANN401 - a result
         if each.suffix == ".tflite":
             edgekit.inspect(each)
     return result
+
+
+def _convert(model: Path, quantizer: str) -> Any:  # noqa: ANN401 - a result
+    output = model.with_suffix(".int8.tflite")
+    return edgekit.convert(model, data="random", output=output, num_samples=4, quantizer=quantizer)
 
 
 def _data(model: Path) -> Path:

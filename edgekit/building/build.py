@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,8 +18,16 @@ from typing import Any
 from edgekit import files
 from edgekit.building import words
 from edgekit.building.gates import failures_of
-from edgekit.building.plan import FILE_NAME, BuildGates, BuildPlan, read_plan, refuse_missing
-from edgekit.building.record import Record
+from edgekit.building.plan import (
+    FILE_NAME,
+    BuildGates,
+    BuildPlan,
+    acts_in,
+    read_plan,
+    refuse_acts,
+    refuse_missing,
+)
+from edgekit.building.record import Record, one_build
 from edgekit.building.result import DONE, KEPT, NOT_DONE, BuildResult, BuildStep
 from edgekit.bundle.pack import bundle
 from edgekit.checking import check
@@ -37,6 +46,8 @@ from edgekit.errors import (
 )
 from edgekit.evaluate import benchmark, evaluate
 from edgekit.fix import fix
+from edgekit.formats.damage import JSON_DAMAGE
+from edgekit.formats.json_text import parse_json
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import convert
 from edgekit.host.convert.sources import find_source
@@ -98,6 +109,7 @@ def build(  # noqa: PLR0913 - public: its options are keywords
     eval_data: str | Path | None = None,
     gates: BuildGates | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    trust_source: bool = False,
     is_forced: bool = False,
     on_start: Starting = _not_shown,
     on_step: Finished = _not_told,
@@ -120,12 +132,15 @@ def build(  # noqa: PLR0913 - public: its options are keywords
         options: Step (``convert``, ``compile``, ``evaluate``, ``benchmark``, ``estimate``,
             ``bundle``) -> keywords of its function. With ``tune``, even empty, the recipe for the
             conversion is searched for on ``eval_data`` first.
+        trust_source: As for `convert`; an ``edgekit.toml`` may then also name functions, programs,
+            hosts and keys.
         is_forced: Do every step again.
         on_start: Called with the name of each step that begins; returns where its progress goes.
         on_step: Called with each finished step.
 
     Raises:
         UsageError: Arguments are missing, contradict each other, or no step has such an option.
+        UnsafeModelError: An ``edgekit.toml`` that is not trusted would run code.
         EdgeKitError: As the functions of the steps. The files of finished steps stay, and the next
             build goes on from there.
     """
@@ -136,6 +151,8 @@ def build(  # noqa: PLR0913 - public: its options are keywords
                 fix="leave them out, or change them in the file",
             )
         plan = read_plan(source)
+        if not trust_source:
+            refuse_acts(plan, source)
         folder = Path(source).parent if output is None else Path(output)
     else:
         if output is None:
@@ -148,10 +165,20 @@ def build(  # noqa: PLR0913 - public: its options are keywords
             data=None if data is None else str(data),
             eval_data=None if eval_data is None else str(eval_data),
             gates=gates or BuildGates(),
-            **{name: dict(each) for name, each in (options or {}).items()},
+            **_with_trust(options or {}, trust_source),
         )
         folder = Path(output)
     return _Build(plan, folder, is_forced, on_start, on_step).run()
+
+
+def _with_trust(
+    options: Mapping[str, Mapping[str, Any]], trust_source: bool
+) -> dict[str, dict[str, Any]]:
+    """Return the options of the steps; those of ``convert`` say whether the source is trusted."""
+    given = {name: dict(each) for name, each in options.items()}
+    if trust_source:
+        given["convert"] = {**given.get("convert", {}), "trust_source": True}
+    return given
 
 
 class _Build:
@@ -172,7 +199,6 @@ class _Build:
         name = Path(os.path.normpath(plan.source)).stem or "model"
         self._float, self._model = f"{name}_float.tflite", f"{name}.tflite"
         self._compiled, self._bundle = f"{name}_edgetpu.tflite", f"{name}.edgekit"
-        self._record = Record(folder)
         self._recipe = f"{name}.recipe.toml"
 
     def run(self) -> BuildResult:
@@ -187,6 +213,12 @@ class _Build:
             refuse_missing(data)
         self._refuse_incomplete(is_quantized=is_quantized)
         files.make_folder(folder)
+        with one_build(folder):
+            return self._run(kind, is_quantized=is_quantized, start=start)
+
+    def _run(self, kind: str, *, is_quantized: bool, start: float) -> BuildResult:
+        plan, folder = self._plan, self._folder
+        self._record = Record(folder)
         given = (plan.source, plan.data, plan.eval_data, plan.convert.get("labels"))
         files.refuse_overwriting(folder / _RESULT, *given)
         files.write_text(folder / FILE_NAME, plan.to_toml(folder))
@@ -201,11 +233,13 @@ class _Build:
         self._do(self._estimated(compiled or model))
         self._do(self._bundled(model, compiled))
         self._record.keep_only([*(s.name for s in self._steps if s.status != NOT_DONE), "report"])
-        self._write_readme(words.readme(Path(plan.source).name, self._steps))
+        command = again(needs_trust=bool(acts_in(plan)))
+        self._write_readme(words.readme(Path(plan.source).name, self._steps, command))
         self._do(self._reported(model))
         result = BuildResult(
             folder=str(folder),
             source=plan.source,
+            again=again(folder, needs_trust=bool(acts_in(plan))),
             steps=tuple(self._steps),
             failures=tuple(failures_of(plan.gates, self._documents)),
             warnings=tuple(self._warnings()),
@@ -444,9 +478,9 @@ class _Build:
         document = self._folder / f"{work.name}.json"
         kept = None if self._is_forced else self._record.kept(work.name, key)
         outputs = (document.name, *work.writes)
-        if kept is not None:
-            result = json.loads(document.read_bytes())
-            says = words.of_step(work.name, result)
+        known = None if kept is None else _read_result(work.name, document)
+        if kept is not None and known is not None:
+            result, says = known
             return self._finished(BuildStep(work.name, KEPT, says, kept.time_s, outputs), result)
         if not self._record.begin(work.name, key) and work.journal is not None:
             work.journal.unlink(missing_ok=True)
@@ -504,6 +538,21 @@ class _Build:
 
     def _path(self, name: str) -> str:
         return str(self._folder / name)
+
+
+def _read_result(step: str, path: Path) -> tuple[Document, str] | None:
+    """Return a result and its words; None if it is not one that the step writes."""
+    try:
+        result = parse_json(files.read_bytes(path, "result", files.MOST_TEXT_BYTES))
+        return result, words.of_step(step, result)
+    except (*JSON_DAMAGE, InputError, ArithmeticError, AttributeError, LookupError, TypeError):
+        return None
+
+
+def again(folder: Path | None = None, *, needs_trust: bool = False) -> str:
+    """Return the command that repeats a build."""
+    path = FILE_NAME if folder is None else shlex.quote(str(folder / FILE_NAME))
+    return f"edgekit build {path}" + " --trust-source" * needs_trust
 
 
 def _versions() -> dict[str, str]:

@@ -16,11 +16,12 @@ from edgekit.bundle.pack import bundle
 from edgekit.compiling import compile as compile_models
 from edgekit.data.opening import FUNCTION
 from edgekit.data.random_samples import RANDOM
-from edgekit.errors import DataError, InputError, UsageError
+from edgekit.errors import DataError, InputError, UnsafeModelError, UsageError
 from edgekit.evaluate import benchmark, evaluate
 from edgekit.evaluate.gates import Gates, refuse_share
 from edgekit.extras import require
 from edgekit.files import PathLike, read_bytes
+from edgekit.formats.damage import reason_of
 from edgekit.host.convert.conversion import convert
 from edgekit.host.tune import tune
 from edgekit.opencompiler.estimate import estimate
@@ -42,6 +43,8 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "bundle": bundle,
     "tune": tune,
 }
+# Keywords that run code, or use other programs, hosts or keys.
+_ACTS = frozenset(("trust_source", "converter_python", "via", "sign"))
 # Keywords whose values are paths: in the file they are relative to its folder.
 _PATHS = frozenset(("labels", "anchors", "licence", "sign", "converter_python"))
 
@@ -138,6 +141,35 @@ class BuildPlan:
         return replace(self, source=change(self.source), **changed)
 
 
+def acts_in(plan: BuildPlan) -> list[str]:
+    """Return what in a plan runs code, or uses other programs, hosts or keys, in words."""
+    found = [
+        f"{name} = {text!r}"
+        for name, text in (("data", plan.data), ("eval", plan.eval_data))
+        if text is not None and FUNCTION.match(text) and not Path(text).exists()
+    ]
+    for table in _FUNCTIONS:
+        options = getattr(plan, table) or {}
+        found += [f"[{table}] {name}" for name in sorted(_ACTS & set(options)) if options[name]]
+    return found
+
+
+def refuse_acts(plan: BuildPlan, where: PathLike) -> None:
+    """Refuse a plan from a file that would run code: the file may be somebody else's.
+
+    Raises:
+        UnsafeModelError: It names code, programs, hosts or keys.
+    """
+    found = acts_in(plan)
+    if found:
+        raise UnsafeModelError(
+            f"the file runs code, or uses programs, hosts or keys: {', '.join(found)}",
+            where=str(where),
+            why="it may be somebody else's",
+            fix="look at these lines; if you trust them: --trust-source",
+        )
+
+
 def refuse_missing(data: str) -> None:
     """Refuse data that do not exist, before any step.
 
@@ -162,7 +194,7 @@ def read_plan(path: PathLike) -> BuildPlan:
         document = toml.loads(read_bytes(path, most_bytes=_MOST_BYTES).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"this is not TOML: {error}",
+            f"this is not TOML: {reason_of(error)}",
             where=where,
             fix=f"{FILE_NAME} is written by edgekit build",
         ) from error

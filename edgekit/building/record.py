@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from edgekit import files
 from edgekit.building.fingerprints import Fingerprints, Known
+from edgekit.errors import InputError, OutputError
+from edgekit.formats.damage import JSON_DAMAGE
+from edgekit.formats.json_text import parse_json
 
-_NAME = ".edgekit-build"
+_NAME, _LOCK = ".edgekit-build", ".edgekit-lock"
 _SCHEMA = "edgekit.building-record/1"
 
 
@@ -22,6 +28,29 @@ class StepRecord:
     key: str  # hash of everything that it depends on
     outputs: Mapping[str, str]  # name in the folder -> SHA-256
     time_s: float
+
+
+@contextlib.contextmanager
+def one_build(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for this build until the block ends.
+
+    Raises:
+        OutputError: Another build uses it now.
+    """
+    path = folder / _LOCK
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)  # not to wait for a pipe
+    try:
+        stream = os.fdopen(os.open(path, flags, 0o666), "r+b")
+    except OSError as error:
+        raise files.output_error(path, error) from error
+    with stream:
+        if not files.try_lock(stream):
+            raise OutputError(
+                "another build writes into this folder now",
+                where=str(folder),
+                fix="wait until it has ended, or name another folder",
+            )
+        yield
 
 
 class Record:
@@ -90,11 +119,11 @@ class Record:
 def _read(path: Path) -> tuple[dict[str, StepRecord], dict[str, str], Known]:
     """Read the file; if it is missing or damaged, everything is done again."""
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(files.read_bytes(path, "record", files.MOST_TEXT_BYTES))
         if document["schema"] != _SCHEMA:
             return {}, {}, {}
         steps = {
-            str(name): StepRecord(str(each["key"]), dict(each["outputs"]), float(each["time_s"]))
+            str(name): StepRecord(str(each["key"]), _outputs(each), float(each["time_s"]))
             for name, each in document["steps"].items()
         }
         begun = {str(name): str(key) for name, key in document["begun"].items()}
@@ -102,6 +131,18 @@ def _read(path: Path) -> tuple[dict[str, StepRecord], dict[str, str], Known]:
             str(name): (int(size), int(changed), str(digest))
             for name, (size, changed, digest) in document["files"].items()
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (InputError, *JSON_DAMAGE, TypeError, LookupError, AttributeError, OverflowError):
         return {}, {}, {}
     return steps, begun, known
+
+
+def _outputs(step: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hash of each output.
+
+    Raises:
+        ValueError: One is not a name in the folder: files elsewhere must not be removed.
+    """
+    found = {str(name): str(digest) for name, digest in step["outputs"].items()}
+    if any(name in ("", ".", "..") or Path(name).name != name for name in found):
+        raise ValueError("an output is not in the folder")
+    return found

@@ -30,6 +30,7 @@ class BuildResult(Result):
     schema: ClassVar[str] = "edgekit.building/1"
     folder: str
     source: str
+    again: str  # the command that repeats the build
     steps: tuple[BuildStep, ...]
     failures: tuple[str, ...]  # gates that are not met
     warnings: tuple[str, ...]  # of all steps

@@ -46,8 +46,11 @@ def verdict(documents: Mapping[str, _Document]) -> str:
     return str(quality_of(documents).get("verdict", ""))
 
 
-def readme(source: str, steps: Sequence[BuildStep]) -> str:
-    """Return the README of a build's folder: what was made of ``source``, and how to go on."""
+def readme(source: str, steps: Sequence[BuildStep], again: str) -> str:
+    """Return the README of a build's folder: what was made of ``source``, and how to go on.
+
+    ``again`` is the command that repeats the build.
+    """
     written = [name for step in steps for name in step.outputs] + ["report.html", "edgekit.toml"]
     models = [name for name in written if name.endswith(".tflite")]
     best = next((name for name in models if name.endswith("_edgetpu.tflite")), models[-1])
@@ -68,7 +71,7 @@ def readme(source: str, steps: Sequence[BuildStep]) -> str:
         "",
         "```",
         "# again, but only what changed:",
-        "edgekit build edgekit.toml",
+        again,
         "# on a USB Accelerator:",
         f"edgekit run {best} INPUT --device usb",
         *(["# onto a Dev Board:", f"edgekit deploy {bundle} mendel@BOARD"] if bundle else []),

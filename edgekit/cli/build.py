@@ -13,7 +13,13 @@ from typing_extensions import Annotated
 from edgekit.cli import completion
 from edgekit.cli.compile import CompilerOption
 from edgekit.cli.convert import ActivationsOption, ClassNamesOption, ConverterOption, TrustOption
-from edgekit.cli.options import InputShapeOption, MinMappedOption, PreprocessOption, TaskOption
+from edgekit.cli.options import (
+    DeviceTimeoutOption,
+    InputShapeOption,
+    MinMappedOption,
+    PreprocessOption,
+    TaskOption,
+)
 from edgekit.cli.output import JsonOption, emit, note, progress, table, warn
 from edgekit.errors import GateError
 from edgekit.extras import require_host_python
@@ -99,6 +105,7 @@ def build(
     compiler: CompilerOption = "auto",
     task: TaskOption = None,
     device: DeviceOption = None,
+    timeout_sec: DeviceTimeoutOption = None,
     estimate_device: EstimateOption = None,
     num_runs: Annotated[
         Optional[int], typer.Option(metavar="COUNT", min=1, help="Number of inferences to time.")
@@ -135,11 +142,10 @@ def build(
             "clip_logits": clip_logits,
             "ranges": ranges,
             "converter_python": _text(converter_python),
-            "trust_source": trust_source,
         },
         "compile": {"compiler": None if compiler == "auto" else compiler},
-        "evaluate": {"task": task, "device": device},
-        "benchmark": {"num_runs": num_runs, "device": device},
+        "evaluate": {"task": task, "device": device, "timeout_s": timeout_sec},
+        "benchmark": {"num_runs": num_runs, "device": device, "timeout_s": timeout_sec},
         "estimate": {"device": estimate_device},
     }
     set_options = {name: _set(each) for name, each in options.items()}
@@ -154,6 +160,7 @@ def build(
             eval_data=eval_data,
             gates=gates,
             options=given_options,
+            trust_source=trust_source,
             is_forced=force,
             on_start=shown.begin,
             on_step=shown.end,
@@ -200,7 +207,7 @@ def render(result: BuildResult) -> Iterator[str]:
     yield ""
     written = [name for step in result.steps for name in step.outputs if not name.endswith(".json")]
     yield f"in         {result.folder}: {', '.join(written)}"
-    yield f"again      edgekit build {result.folder}/edgekit.toml"
+    yield f"again      {result.again}"
     yield f"took       {result.time_s:.1f} s"
 
 

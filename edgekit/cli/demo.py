@@ -71,7 +71,7 @@ def render(result: DemoResult) -> str:
         lines.append(f"report     {result.report} (open it in a browser)")
     missing = [each for each in result.build.steps if each.fix and each.name != "compile"]
     lines += [f"no {each.name:8} {each.says}; {each.fix}" for each in missing]
-    lines.append(f"again      edgekit build {result.folder}/edgekit.toml")
+    lines.append(f"again      {result.build.again}")
     return "\n".join(lines)
 
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Callable, ClassVar, Iterator, Mapping, NamedTuple, Sequence
+from typing import Callable, ClassVar, Iterator, Mapping, NamedTuple, Sequence
 
 from edgekit import files
 from edgekit.bundle.signing import public_key_of
@@ -316,7 +315,7 @@ def _locked(path: Path) -> Iterator[None]:
     deadline = time.monotonic() + _LOCK_S
     try:
         with place.open("a", encoding="utf-8") as stream:
-            while not _try_lock(stream):
+            while not files.try_lock(stream):
                 if time.monotonic() > deadline:
                     raise OutputError(
                         f"{path.name} is in use by another import",
@@ -327,19 +326,3 @@ def _locked(path: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise files.output_error(place, error) from error
-
-
-def _try_lock(stream: IO[str]) -> bool:
-    """Return False if another process has locked the file; closing it unlocks it."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt  # noqa: PLC0415 - only there
-
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl  # noqa: PLC0415 - not on Windows
-
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True

@@ -16,6 +16,7 @@ import numpy as np
 
 from edgekit.data import Pixels
 from edgekit.data.dataset import has_batch
+from edgekit.errors import UnsupportedModelError
 from edgekit.evaluate.batch import with_batch
 from edgekit.formats.tflite import write_model
 from edgekit.quant import quantize
@@ -140,16 +141,23 @@ class Engine:
     def _try(self, content: bytes) -> None:
         """Use the copy ``content`` if its outputs equal the original's."""
         runner = Runner(content, options=self._options)
-        for rows, outputs in self._seen:
-            if not all(map(np.array_equal, _run(runner, rows), outputs)):
-                runner.close()
-                return
+        if not all(_agrees(runner, *seen) for seen in self._seen):
+            runner.close()
+            return
         self.batch = _batch_of(runner)
         self._add(runner)
 
     def _add(self, runner: Runner) -> None:
         self._runners.append(runner)
         self._free.put(runner)
+
+
+def _agrees(runner: Runner, rows: Rows, outputs: Rows) -> bool:
+    """Whether ``runner`` has exactly these outputs."""
+    try:
+        return all(map(np.array_equal, _run(runner, rows), outputs))
+    except UnsupportedModelError:  # an output of the copy has no row for each sample
+        return False
 
 
 def _looked_up(runner: Runner, index: int, rows: Any) -> NDArray[Any] | None:  # noqa: ANN401 - array-like
@@ -201,8 +209,16 @@ def _run(
 
 def _rows_of(outputs: Sequence[NDArray[Any]], size: int) -> NDArray[Any]:
     """One output of several inferences, the samples along the first dimension."""
-    has_rows = outputs[0].shape[:1] == (size,)
-    return np.concatenate(outputs) if has_rows or size > 1 else np.stack(outputs)
+    shape = outputs[0].shape
+    if shape[:1] == (size,):
+        return np.concatenate(outputs)
+    if size > 1:
+        raise UnsupportedModelError(
+            f"an output has the shape {shape}, expected {size} rows, one for each sample",
+            why=f"the first dimension of the inputs is {size}: so many samples in an inference",
+            fix="export or convert the model with a batch of 1",
+        )
+    return np.stack(outputs)
 
 
 def _batch_of(runner: Runner) -> int:

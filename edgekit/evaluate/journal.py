@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Iterator, Mapping
 
 from edgekit.errors import DataError, InputError, OutputError
-from edgekit.files import open_input
+from edgekit.files import open_input, try_lock
 from edgekit.formats.damage import JSON_DAMAGE, reason_of
 from edgekit.formats.json_text import memory_needed, parse_json
 
@@ -55,15 +55,28 @@ class Journal:
                 where=str(path),
                 fix="use --resume to continue it, or name another file",
             )
+        size = self._path.stat().st_size if exists else 0
         kept = self._read(key) if exists else 0
         try:
             self._stream: IO[bytes] = self._path.open("r+b" if exists else "xb")
+            self._lock(size)
             self._stream.truncate(kept)
             self._stream.seek(kept)
         except OSError as error:
             raise self._unwritable(error) from error
         if not kept:
             self._begin(key, is_new=not exists)
+
+    def _lock(self, size: int) -> None:
+        """Refuse a journal that another run writes, or has written since it had ``size`` bytes."""
+        if try_lock(self._stream) and os.fstat(self._stream.fileno()).st_size == size:
+            return
+        self._stream.close()
+        raise DataError(
+            "another run writes this journal now",
+            where=str(self._path),
+            fix="wait until it has ended, or name another file",
+        )
 
     def _begin(self, key: Mapping[str, Any], *, is_new: bool) -> None:
         """Write the first line; if that fails, remove a new file, so that a run can start again."""

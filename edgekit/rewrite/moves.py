@@ -101,9 +101,17 @@ def _moved(edit: Edit, op: Operator, positions: Positions | None) -> Positions |
         return None
     if not others_known or edit.data(_data(op)) is not None or not same_quantization(x, y):
         return None
+    if op.opcode == "TRANSPOSE" and not _is_permutation(edit, op):
+        return None
     if positions is None:
         return np.zeros(0, np.int64)
     return rule(edit, op, positions)
+
+
+def _is_permutation(edit: Edit, op: Operator) -> bool:
+    """Whether the axes of a TRANSPOSE are each there once: the interpreter does not check that."""
+    rank = len(edit.tensors[_data(op)].shape)
+    return sorted(np.ravel(_integers(edit, op)) % rank) == list(range(rank))
 
 
 def _reshape(edit: Edit, op: Operator, positions: Positions) -> Positions:

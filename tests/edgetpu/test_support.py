@@ -49,6 +49,13 @@ def test_an_operator_that_the_edge_tpu_does_not_have_stays_on_the_cpu(unary: Una
     assert "edgekit fix" in verdict.fix
 
 
+def test_a_dequantize_to_integers_is_no_operator_of_the_edge_tpu(new_graph: NewGraph) -> None:
+    """Damaged files contain it; one to real numbers is the border of the mapped part."""
+    graph = new_graph()
+    verdict = last(graph.model(graph.add("DEQUANTIZE", (graph.feed((1, 8)),), (1, 8))))
+    assert (verdict.verdict, verdict.status) == ("cpu", NOT_SUPPORTED)
+
+
 def test_a_custom_operator_keeps_its_name(new_graph: NewGraph) -> None:
     graph = new_graph()
     x = graph.feed((1, 8))

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.errors import UnsupportedModelError
+from edgekit.evaluate import evaluate
 from edgekit.evaluate.batch import with_batch
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, read_model, write_model
 from edgekit.runtime import Runner
@@ -85,3 +87,19 @@ def test_real_networks_can_have_a_larger_batch(corpus: Path, name: str) -> None:
     shape = model.main.tensors[model.main.inputs[0]].shape
     rows = np.random.default_rng(0).integers(0, 256, (2, *shape[1:]), np.uint8)
     np.testing.assert_array_equal(_run(copy, rows, "fast"), _run(model, rows, "fast"))
+
+
+def test_an_output_without_a_row_for_each_sample_is_an_error(tmp_path: Path) -> None:
+    """The model takes 16 samples and returns their mean."""
+    tensors = (
+        Tensor("x", (16, 8), "FLOAT32", 0),
+        Tensor("axes", (1,), "INT32", 1),
+        Tensor("y", (8,), "FLOAT32", 0),
+    )
+    mean = Operator("MEAN", 1, (0, 1), (2,), {"keep_dims": False}, "ReducerOptions")
+    buffers = (_EMPTY, np.zeros(4, np.uint8))
+    model = Model((Subgraph(tensors, (0,), (2,), (mean,)),), buffers)
+    (tmp_path / "mean.tflite").write_bytes(write_model(model))
+    np.savez(str(tmp_path / "d.npz"), x=np.ones((32, 8), np.float32), y=np.zeros(32, np.int64))
+    with pytest.raises(UnsupportedModelError, match="expected 16 rows"):
+        evaluate(tmp_path / "mean.tflite", tmp_path / "d.npz")

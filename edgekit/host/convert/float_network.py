@@ -19,7 +19,7 @@ from edgekit.data.network_start import (
     wanted_pixels,
 )
 from edgekit.formats.model_file import ModelFile, read_model_file
-from edgekit.formats.tflite import Model
+from edgekit.formats.tflite import CUSTOM, Model
 from edgekit.host.convert.activations import (
     keep_replacements,
     normalization_option,
@@ -48,7 +48,7 @@ from edgekit.host.convert.source_check import (
 )
 from edgekit.host.convert.source_names import with_source_names
 from edgekit.host.convert.sources import SourceFile
-from edgekit.host.convert.static_tflite import make_static
+from edgekit.host.convert.static_tflite import make_static, require_runnable
 from edgekit.host.convert.trained_ranges import stored_ranges, trained_notes
 from edgekit.host.convert.way_out import FLOAT_FILE, cut_command
 from edgekit.rewrite import channels_last, prepare, turn_inputs
@@ -200,12 +200,19 @@ class FloatNetwork:
         self._samples.pixels.take_noted(*(("", "") if options.inputs else noted))
         model = cut(model, options.inputs, options.outputs, where, self._listing_command())
         if shapes_hold(model):  # else its operators can be judged with true shapes only
+            self._require_valid(file if model is file.model else ModelFile.of(model))
             self.refuse(self.replaced(model)[0], open_shapes=True)
         refuse_unquantizable(model, where)
         raw = tflite_inputs(model)
         given = parse_input_shapes(options.input_shape)
         shapes = static_shapes(raw, given, options.batch_size, where)
         return self._from_float(make_static(model, shapes, where), raw)
+
+    def _require_valid(self, file: ModelFile) -> None:
+        """Refuse operators that no interpreter takes: rewrites and rules rely on sound ones."""
+        has_custom = any(op.opcode == CUSTOM for _, _, op in file.model.operators())
+        if self._options.mode == "int8" and not has_custom:
+            require_runnable(file, self._where)
 
     def _take_trained(self, ranges: dict[str, tuple[float, float]]) -> None:
         """Keep the ranges of quantization-aware training."""

@@ -15,6 +15,7 @@ from typing import Any
 from edgekit import files
 from edgekit.errors import EdgeKitError, InputError
 from edgekit.extras import require
+from edgekit.formats.damage import reason_of
 from edgekit.host.convert.activations import parse_replacements
 from edgekit.host.convert.improve.improve import IMPROVEMENTS, Choice
 from edgekit.host.convert.improve.range_rules import MIN_MAX, RangeRule
@@ -110,7 +111,7 @@ class Recipe(Result):
             if name in given and not (
                 isinstance(given[name], kind) and isinstance(given[name], bool) == (kind is bool)
             ):
-                raise _bad(f"{name} of the recipe is {given[name]!r}, expected {text}", where)
+                raise _bad(f"{name} of the recipe is {given[name]!r:.100}, expected {text}", where)
         if given.get("improvements") is not None:
             given["improvements"] = _improvements(given["improvements"], where)
         if _TENSORS in given:
@@ -152,8 +153,8 @@ def read_recipe(path: files.PathLike) -> Recipe:
     content = files.read_bytes(path, "recipe", _MOST_BYTES)
     try:
         values: dict[str, Any] = toml.loads(content.decode())
-    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
-        raise _bad(f"the recipe is not TOML: {error}", str(path)) from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError
+        raise _bad(f"the recipe is not TOML: {reason_of(error)}", str(path)) from error
     schema = values.pop("schema", None)
     if schema != SCHEMA:
         raise _bad(
@@ -164,9 +165,9 @@ def read_recipe(path: files.PathLike) -> Recipe:
 
 def _improvements(value: Any, where: str) -> tuple[str, ...]:  # noqa: ANN401 - checked here
     names = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    if not set(names) <= set(IMPROVEMENTS):
+    if not all(isinstance(name, str) and name in IMPROVEMENTS for name in names):
         raise _bad(
-            f"improvements of the recipe is {value!r}, expected a list of these: "
+            f"improvements of the recipe is {value!r:.100}, expected a list of these: "
             f"{', '.join(IMPROVEMENTS)}",
             where,
         )
@@ -180,7 +181,7 @@ def _rules(value: Any, where: str) -> tuple[tuple[str, str], ...]:  # noqa: ANN4
         isinstance(each, (list, tuple)) and len(each) == 2 and all(isinstance(t, str) for t in each)
         for each in pairs
     ):
-        raise _bad(f"{_TENSORS} of the recipe is {value!r}, expected a table of texts", where)
+        raise _bad(f"{_TENSORS} of the recipe is {value!r:.100}, expected a table of texts", where)
     return tuple((name, rule) for name, rule in pairs)
 
 

@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit import files
+from edgekit.data.numpy_files import NpzFile
 from edgekit.errors import DataError, UnsupportedModelError
-from edgekit.formats.damage import NUMPY_DAMAGE, reason_of
+from edgekit.formats.damage import JSON_DAMAGE, NUMPY_DAMAGE, TooLargeError, reason_of
+from edgekit.formats.json_text import parse_json
 from edgekit.formats.tflite import Model
 from edgekit.host.convert.improve.limits import LOGIT_LIMIT
+from edgekit.host.records import record_of
 from edgekit.host.train.network import Arrays, Student, answers, run_float
 from edgekit.host.train.result import Epoch
 from edgekit.host.train.samples import TrainingSamples
@@ -135,7 +138,7 @@ class Training:
             checkpoint.write(state)
             on_epoch(state.epochs[0], state.best)
         else:
-            self._restore(state)
+            self._restore(state, checkpoint)
         while state.epochs[-1].number < settings.epochs:
             if state.num_without_gain >= settings.patience:
                 return
@@ -243,12 +246,24 @@ class Training:
             return value
         return self._tf.clip_by_value(value, -LOGIT_LIMIT, LOGIT_LIMIT)
 
-    def _restore(self, state: State) -> None:
+    def _restore(self, state: State, checkpoint: Checkpoint) -> None:
+        current = {str(i): np.asarray(each) for i, each in enumerate(self._optimizer.variables)}
+        own = self.student.arrays()
+        pairs = ((state.now, own), (state.best_arrays, own), (state.optimizer or current, current))
+        if not all(map(_is_like, *zip(*pairs, strict=True))):
+            raise checkpoint.refused("the checkpoint cannot be read: its arrays are of others")
         for name, values in state.now.items():
             self.student.variables[name].assign(values)
         for place, variable in enumerate(self._optimizer.variables):
             if str(place) in state.optimizer:
                 variable.assign(state.optimizer[str(place)])
+
+
+def _is_like(given: Arrays, own: Arrays) -> bool:
+    """Whether the arrays have the same names, shapes and types."""
+    return {name: (each.shape, each.dtype) for name, each in given.items()} == {
+        name: (each.shape, each.dtype) for name, each in own.items()
+    }
 
 
 def _distance(tf: Any, error: Any) -> Any:  # noqa: ANN401
@@ -282,32 +297,32 @@ class Checkpoint:
             DataError: The file is damaged, or is that of another training.
         """
         try:
-            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                head = json.loads(str(stored["head"]))
-                arrays: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
-        except NUMPY_DAMAGE as error:
-            raise DataError(
-                f"the checkpoint cannot be read: {reason_of(error)}",
-                where=str(self.path),
-                fix="leave --resume out to start again",
-            ) from error
-        wanted = {"schema": _SCHEMA, **self._key}
-        differing = [name for name in wanted if wanted[name] != head.get("key", {}).get(name)]
+            with NpzFile(self.path) as stored:
+                arrays: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.names}
+            head = parse_json(str(arrays["head"]).encode())
+            key = {} if not isinstance(head.get("key"), dict) else head["key"]
+            wanted = {"schema": _SCHEMA, **self._key}
+            differing = [name for name in wanted if wanted[name] != key.get(name)]
+            epochs = [record_of(Epoch, each) for each in head["epochs"] if not differing]
+        except (DataError, TooLargeError, *NUMPY_DAMAGE, *JSON_DAMAGE) as error:
+            raise self.refused(f"the checkpoint cannot be read: {reason_of(error)}") from error
         if differing:
-            raise DataError(
-                f"the checkpoint is that of another training: {', '.join(differing)} differ",
-                where=str(self.path),
-                fix="leave --resume out to start again",
+            raise self.refused(
+                f"the checkpoint is that of another training: {', '.join(differing)} differ"
             )
-        epochs = [
-            Epoch(**{**each, "score": Score.from_fields(each["score"])}) for each in head["epochs"]
-        ]
+        if not epochs:
+            raise self.refused("the checkpoint cannot be read: it has no epoch")
         state = State(epochs)
         for name, target in _PARTS.items():
             prefix = f"{name}/"
             found = {key[len(prefix) :]: arrays[key] for key in arrays if key.startswith(prefix)}
             setattr(state, target, found)
         return state
+
+    def refused(self, what: str) -> DataError:
+        """Return the error for a file that this training cannot continue."""
+        fix = "leave --resume out to start again"
+        return DataError(what, where=str(self.path), fix=fix)
 
     def write(self, state: State) -> None:
         """Store ``state``.

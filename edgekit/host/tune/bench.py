@@ -18,7 +18,13 @@ from edgekit.data import Dataset, iter_batches
 from edgekit.data.dataset import has_batch
 from edgekit.data.spread import spread
 from edgekit.debug import DebugOptions, debug_models
-from edgekit.errors import EdgeKitError, ExternalToolError, UnsupportedModelError, UsageError
+from edgekit.errors import (
+    EdgeKitError,
+    ExternalToolError,
+    InputError,
+    UnsupportedModelError,
+    UsageError,
+)
 from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.evaluate.journal import Journal
 from edgekit.formats.model_file import ModelFile
@@ -27,6 +33,7 @@ from edgekit.host.convert.improve.limits import limit_values
 from edgekit.host.convert.improve.trial import wide_outputs
 from edgekit.host.convert.recipe import PLAIN, Recipe
 from edgekit.host.convert.result import ConvertResult
+from edgekit.host.records import record_of
 from edgekit.host.tune.network import Network
 from edgekit.host.tune.options import TuneOptions
 from edgekit.host.tune.result import Trial
@@ -44,6 +51,14 @@ class Made:
 
     path: Path
     result: ConvertResult
+
+
+@dataclass(frozen=True)
+class _Worst:
+    """An entry of the journal: the tensors of a model whose rounding costs most."""
+
+    sha256: str  # of the model
+    tensors: tuple[str, ...]
 
 
 class Bench:
@@ -126,13 +141,13 @@ class Trials:
             journal: Open; holds the trials of the run so far.
         """
         self._bench, self._dataset, self._journal = bench, dataset, journal
-        known = [Trial.from_fields(each[_TRIAL]) for each in journal.entries if _TRIAL in each]
+        try:
+            known = [Trial.from_fields(each[_TRIAL]) for each in journal.entries if _TRIAL in each]
+            worst = [record_of(_Worst, each[_WORST]) for each in journal.entries if _WORST in each]
+        except (ValueError, InputError) as error:
+            raise journal.damaged(str(error)) from error
         self._known = {each.recipe: each for each in known}
-        self._worst: dict[str, list[str]] = {
-            each[_WORST]["sha256"]: each[_WORST]["tensors"]
-            for each in journal.entries
-            if _WORST in each
-        }
+        self._worst = {each.sha256: list(each.tensors) for each in worst}
         self._scores: dict[str, Score] = {}  # by the model's hash
         self._evaluated: dict[Recipe, EvaluateResult] = {}
         self.measure = self._common_measure()

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from edgekit.host.convert.outcome import Mapped
 from edgekit.host.convert.recipe import Recipe
+from edgekit.host.records import record_of
 from edgekit.host.tune.score import Score
 from edgekit.result import Result
 
@@ -30,14 +31,14 @@ class Trial(Result):
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Trial:
-        """Return the trial with these fields, as in a journal."""
-        given = dict(values)
-        given["recipe"] = Recipe.from_fields(given["recipe"])
-        if given["score"] is not None:
-            given["score"] = Score.from_fields(given["score"])
-        if given["mapped"] is not None:
-            given["mapped"] = Mapped(**given["mapped"])
-        return cls(**given)
+        """Return the trial with these fields, as in a journal.
+
+        Raises:
+            ValueError: They are not those of a trial.
+            InputError: The recipe cannot be used.
+        """
+        made = record_of(cls, values)
+        return replace(made, recipe=Recipe.from_fields(dict(values["recipe"])))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.evaluate import EvaluateResult
@@ -43,11 +42,6 @@ class Score(Result):
     verdict: str  # on the outputs and answers: good | doubtful | bad | unknown
     num_samples: int
     error: float = 0.0  # standard error of ``drop``, in its unit; 0 if unknown
-
-    @classmethod
-    def from_fields(cls, values: Mapping[str, Any]) -> Score:
-        """Return the score with these fields, as in a journal."""
-        return cls(**values)
 
     def meets(self, max_drop: float) -> bool:
         """Whether the drop is within the budget; without labels also whether the verdict is good.

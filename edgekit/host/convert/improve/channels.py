@@ -97,7 +97,7 @@ class _Finder:
                 self._fix(index)
         for op in edit.operators:
             pairs = _equal(edit, op, self._ids)
-            if pairs is None:
+            if pairs is None or any(len(left) != len(right) for left, right in pairs):
                 for index in (*op.inputs, *op.outputs):
                     self._fix(index)
             else:

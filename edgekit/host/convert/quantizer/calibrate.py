@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.errors import UnsupportedModelError
 from edgekit.formats.model_file import ModelFile
-from edgekit.formats.tflite import Model
+from edgekit.formats.tflite import Model, Tensor
 from edgekit.host.convert.improve.ranges import Range, with_ranges
 from edgekit.runtime import Runner
 
@@ -30,7 +31,7 @@ def calibrate(model: Model, batches: Iterable[Sequence[NDArray[Any]]]) -> Model:
         batches: For each call of the network, arrays in the order of its inputs.
 
     Raises:
-        UnsupportedModelError: No interpreter can run it.
+        UnsupportedModelError: No interpreter can run it, or an activation has no values.
     """
     graph = model.main
     made = [i for op in graph.operators for i in op.outputs if graph.tensors[i].dtype == "FLOAT32"]
@@ -45,10 +46,22 @@ def calibrate(model: Model, batches: Iterable[Sequence[NDArray[Any]]]) -> Model:
             values = dict(zip(graph.inputs, arrays, strict=True))
             values.update(zip(made, runner.invoke(*arrays), strict=True))
             for index in (*read, *made):
+                if not values[index].size:
+                    raise _empty(graph.tensors[index])
                 low, high = _range(values[index])
                 old = ranges.get(index, (low, high))
                 ranges[index] = min(old[0], low), max(old[1], high)
     return with_ranges(model, ranges)
+
+
+def _empty(tensor: Tensor) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        "the network computes a tensor without values",
+        where=tensor.name,
+        why=f"its shape is {list(tensor.shape)} in the file, and a dimension of 0 when it runs: a "
+        "window is larger than the image, or a slice is empty",
+        fix="check the sizes of windows, strides and slices; a larger input may be needed",
+    )
 
 
 def _range(values: NDArray[np.float32]) -> Range:
