@@ -118,6 +118,9 @@ LAYERS: dict[str, Build] = {
     "Dense on rows": _sequence(layers.Dense(8, activation="relu")),
     "Conv1D": _sequence(layers.Conv1D(8, 3, padding="same", activation="relu")),
     "Conv2D, dilation 2": _image(layers.Conv2D(_CHANNELS, 3, dilation_rate=2, padding="same")),
+    "Conv2D, dilation 2 x 1": _image(
+        layers.Conv2D(_CHANNELS, 3, dilation_rate=(2, 1), padding="same")
+    ),
     "Conv2D, 4 groups": _image(layers.Conv2D(_CHANNELS, 3, groups=4, padding="same")),
     "Conv2DTranspose": _image(layers.Conv2DTranspose(8, 3, strides=2, padding="same")),
     "Conv2DTranspose, 2x2": _image(layers.Conv2DTranspose(8, 2, strides=2)),
@@ -126,6 +129,9 @@ LAYERS: dict[str, Build] = {
     "MaxPooling2D": _image(layers.MaxPooling2D(2)),
     "AveragePooling2D": _image(layers.AveragePooling2D(2)),
     "GlobalAveragePooling2D": _image(layers.GlobalAveragePooling2D()),
+    "GlobalAveragePooling2D, 96 x 96": _image(
+        layers.UpSampling2D(6), layers.GlobalAveragePooling2D()
+    ),
     "GlobalMaxPooling2D": _image(layers.GlobalMaxPooling2D()),
     "MaxPooling1D": _sequence(layers.Conv1D(8, 3), layers.MaxPooling1D(2)),
     "BatchNormalization after ReLU": _image(layers.BatchNormalization()),
@@ -140,6 +146,8 @@ LAYERS: dict[str, Build] = {
     "ZeroPadding2D, Cropping2D": _image(layers.ZeroPadding2D(2), layers.Cropping2D(1)),
     "Permute": _image(layers.Permute((3, 1, 2))),
     "Softmax over rows": _image(layers.Softmax(axis=1)),
+    "Softmax over steps": _sequence(layers.Conv1D(8, 3), layers.Softmax(axis=1)),
+    "repeat along channels": _image(lambda x: keras.ops.repeat(x, 2, axis=-1)),
     "LeakyReLU": _linear(layers.LeakyReLU),
     "PReLU, shared": _linear(lambda: layers.PReLU("random_normal", shared_axes=[1, 2])),
     "ELU": _linear(layers.ELU),
@@ -156,6 +164,9 @@ LAYERS: dict[str, Build] = {
     "GRU": _sequence(layers.GRU(8)),
     "SimpleRNN": _sequence(layers.SimpleRNN(8, return_sequences=True)),
     "Bidirectional LSTM": _sequence(layers.Bidirectional(layers.LSTM(8))),
+    "Bidirectional GRU, sequences": _sequence(
+        layers.Bidirectional(layers.GRU(8, return_sequences=True))
+    ),
     "MultiHeadAttention": _attention,
 }
 
@@ -295,6 +306,16 @@ def _shuffle(x: Tensor) -> Tensor:
     return net.head(tf.nn.relu(net.conv(x, 16)))
 
 
+def _gathered_shuffle(x: Tensor) -> Tensor:
+    """A channel shuffle as onnx2tf writes it: GATHER, then SPLIT."""
+    net = Torch()
+    x = tf.nn.relu(net.conv(x, 16, stride=2))
+    x = tf.gather(x, np.arange(16).reshape(2, 8).T.ravel().astype(np.int32), axis=1)
+    left, right = tf.split(x, 2, axis=1)
+    right = tf.nn.relu(net.conv(net.depthwise(right), 8, 1))
+    return net.head(tf.nn.relu(net.conv(tf.concat((left, right), 1), 16)))
+
+
 def _silu(x: Tensor) -> Tensor:
     return x * tf.sigmoid(x)
 
@@ -415,6 +436,15 @@ def _layer_norm(x: Tensor) -> Tensor:
     return net.head(tf.nn.relu(net.conv(net.norm(x), 16)))
 
 
+def _layer_norm_by_root(x: Tensor) -> Tensor:
+    """The same as ONNX's operators: a power, a square root and a quotient."""
+    net = Torch()
+    x = net.conv(x, 16, stride=2)
+    x = x - tf.reduce_mean(x, 1, keepdims=True)
+    spread = tf.sqrt(tf.reduce_mean(tf.pow(x, 2.0), 1, keepdims=True) + 1e-6)
+    return net.head(tf.nn.relu(net.conv(net.norm(x / spread), 16)))
+
+
 def _spatial_softmax(x: Tensor) -> Tensor:
     net = Torch()
     x = tf.nn.relu(net.conv(x, 16, stride=4))
@@ -443,6 +473,7 @@ EXPORTS: dict[str, Export] = {
     "squeeze and excitation, hard sigmoid": Export(_gate, _SHAPE),
     "hard swish": Export(_hard_swish, _SHAPE),
     "channel shuffle": Export(_shuffle, _SHAPE),
+    "channel shuffle as GATHER": Export(_gathered_shuffle, _SHAPE),
     "C2f and SPPF blocks (YOLOv8)": Export(_blocks, _SHAPE),
     "Focus (YOLOv5, YOLOX)": Export(_focus, _SHAPE),
     "detection head (YOLOv8)": Export(_detector, _SHAPE),
@@ -456,6 +487,7 @@ EXPORTS: dict[str, Export] = {
     "4 groups": Export(_groups, _SHAPE),
     "GELU (erf)": Export(_gelu, _SHAPE),
     "layer norm over channels": Export(_layer_norm, _SHAPE),
+    "layer norm by roots and quotients": Export(_layer_norm_by_root, _SHAPE),
     "softmax over channels": Export(_spatial_softmax, _SHAPE),
     "unrolled GRU": Export(_recurrent, (1, 6, 8)),
 }

@@ -90,6 +90,10 @@ _RESIZE = Limit(
     source=f"{_TABLE} (some sizes are refused to protect precision); {_MEASURED}; "
     "google-coral/edgetpu issue 31",
 )
+_DILATION = (
+    "edgekit fix MODEL -o OUT.tflite puts zeros between the weights; or use the same dilation in x "
+    "and y"
+)
 _BATCH = "do not use the batch (the first of four dimensions)"
 
 OP_RULES: Mapping[str, OpRule] = {
@@ -115,7 +119,7 @@ OP_RULES: Mapping[str, OpRule] = {
             limits=(
                 _WEIGHTS,
                 _STORED,
-                Limit(limits.equal_dilation, "use the same dilation in x and y"),
+                Limit(limits.equal_dilation, _DILATION),
                 Limit(limits.no_groups, "use groups=1 or a DepthwiseConv2D", source=_MEASURED),
             ),
             seen_mapped=3177,
@@ -126,7 +130,7 @@ OP_RULES: Mapping[str, OpRule] = {
             limits=(
                 _WEIGHTS,
                 _STORED,
-                Limit(limits.equal_dilation, "use the same dilation in x and y"),
+                Limit(limits.equal_dilation, _DILATION),
             ),
             seen_mapped=1632,
         ),

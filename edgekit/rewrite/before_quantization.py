@@ -13,6 +13,7 @@ from edgekit.formats.tflite import Model
 from edgekit.rewrite import (
     arithmetic,
     batch_norm,
+    convolutions,
     dense,
     float_activations,
     fused,
@@ -37,6 +38,7 @@ _RULES = (
     fused.RULE,
     unstacked.RULE,
     dense.ROWS,
+    convolutions.DILATED,
     mean.RULE,
     transposes.RULE,
     softmax_axis.RULE,

@@ -58,6 +58,7 @@ def rules(io: str = "auto") -> tuple[Rule, ...]:
         saturation.RULE,
         pool_padding.RULE,
         fused.RULE,
+        convolutions.DILATED,
         convolutions.GROUPS,
         convolutions.TRANSPOSED,
         transpose_conv.RULE,

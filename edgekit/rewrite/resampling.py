@@ -7,6 +7,7 @@ shuffles as RESHAPE, TRANSPOSE, RESHAPE of five or six axes.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Iterator, Sequence
 
@@ -98,10 +99,28 @@ def _made(
     if np.array_equal(flat, start.ravel()):
         return build.done()
     if flat.size > size and flat.size % size == 0:
-        return _upsampled(build, start, flat)
+        return _upsampled(build, start, flat) or _tiled(build, start, flat)
     if flat.size != size:
         return _selected(build, image, flat)
     return _shuffled(build, start, flat)
+
+
+def _tiled(build: _Builder, start: Positions, flat: Positions) -> list[Operator]:
+    """The image several times along its axes; else channels several times, in any order."""
+    factor = flat.size // start.size
+    for down, across in itertools.product(_divisors(factor), repeat=2):
+        deep = factor // (down * across)
+        if down * across * deep == factor:
+            tiled = np.tile(start, (1, down, across, deep))
+            if np.array_equal(tiled.ravel(), flat):
+                build.join_copies((down, across, deep))
+                return build.done()
+    build.restart()
+    return _selected(build, start.shape, flat)
+
+
+def _divisors(number: int) -> list[int]:
+    return [each for each in range(1, number + 1) if number % each == 0]
 
 
 def _selected(build: _Builder, image: tuple[int, ...], flat: Positions) -> list[Operator]:
@@ -219,6 +238,12 @@ class _Builder:
             self._join([self._x] * down, 2)
             self._reshape((1, height * down, width * across, depth))
 
+    def join_copies(self, factors: tuple[int, int, int]) -> None:
+        """Put copies of the image next to each other, along height, width and channels."""
+        for axis, factor in zip((_CHANNELS, 2, 1), factors[::-1]):
+            if factor > 1:
+                self._join([self._x] * factor, axis)
+
     def depth_to_space(self, block: int) -> None:
         """Spread channels over pixels: those of one output row are next to each other."""
         if block == 1:
@@ -264,7 +289,11 @@ class _Builder:
         if not edit.is_internal(self._source) or any(edit.data(i) is None for i in constants):
             return False
         inputs = (front.inputs[0], *(edit.chosen_rows(i, order) for i in constants))
-        self._changed = front, replace(front, inputs=inputs)
+        made = edit.tensors[self._source]
+        shape = (*made.shape[:-1], len(order))
+        out = edit.activation(made, f"{made.name}/chosen", shape=shape)
+        self._changed = front, replace(front, inputs=inputs, outputs=(out,))
+        self._x, self._shape = out, shape
         return True
 
     def _select(self, order: list[int]) -> None:

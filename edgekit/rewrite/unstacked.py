@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""UNPACK, SPLIT_V and GATHER as slices, PACK along the batch as CONCATENATION.
+"""UNPACK, SPLIT_V, GATHER and REVERSE_V2 as slices, PACK along the batch as CONCATENATION.
 
 Unrolled LSTM and GRU contain them; exporters write ``x[:, -1]`` and exchanged halves as GATHER.
 """
@@ -16,6 +16,7 @@ from edgekit.rewrite.edit import Edit, rewrite_operators, same_quantization
 from edgekit.rewrite.rule import Rule
 
 _MOST_RUNS = 4  # of positions that follow each other, in a GATHER
+_MOST_REVERSED = 64  # positions of a REVERSE_V2, each a slice
 
 
 def slice_parts(model: Model) -> Model | None:
@@ -80,9 +81,25 @@ def _gather(edit: Edit, op: Operator) -> list[Operator]:
     axis, positions = found
     breaks = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
     runs = [(positions[a], positions[b - 1] + 1) for a, b in zip(breaks, breaks[1:])]
-    x, out = edit.tensors[op.inputs[0]], op.outputs[0]
-    if len(runs) > _MOST_RUNS:
+    return _joined(edit, op, axis, runs) if len(runs) <= _MOST_RUNS else []
+
+
+def _reverse(edit: Edit, op: Operator) -> list[Operator]:
+    """Slice the positions along one axis, and join them from the last one on."""
+    axes = edit.data(op.inputs[1])
+    if axes is None or axes.size != 1:
         return []
+    shape = edit.tensors[op.inputs[0]].shape
+    axis = int(axes.ravel()[0]) % len(shape)
+    count = shape[axis]
+    if not 1 < count <= _MOST_REVERSED:
+        return []
+    return _joined(edit, op, axis, [(each, each + 1) for each in reversed(range(count))])
+
+
+def _joined(edit: Edit, op: Operator, axis: int, runs: list[tuple[int, int]]) -> list[Operator]:
+    """Join slices of these bounds along an axis to the output of ``op``."""
+    x, out = edit.tensors[op.inputs[0]], op.outputs[0]
     if len(runs) == 1:
         is_dropped = len(edit.tensors[out].shape) < len(x.shape)
         return [_slice(edit, op.inputs[0], out, axis, runs[0], shrink=is_dropped)]
@@ -142,11 +159,17 @@ def _pack(edit: Edit, op: Operator) -> list[Operator]:
     return [*operators, join, pieces.reshape(edit, joined, op.outputs[0])]
 
 
-_RULES = {"GATHER": _gather, "PACK": _pack, "SPLIT_V": _split_v, "UNPACK": _unpack}
+_RULES = {
+    "GATHER": _gather,
+    "PACK": _pack,
+    "REVERSE_V2": _reverse,
+    "SPLIT_V": _split_v,
+    "UNPACK": _unpack,
+}
 
 RULE = Rule(
     "parts",
-    "UNPACK, SPLIT_V and GATHER become slices, PACK along the first axis CONCATENATION",
+    "UNPACK, SPLIT_V, GATHER and REVERSE_V2 become slices, PACK along the first axis a join",
     exact=True,
     apply=slice_parts,
 )

@@ -225,3 +225,22 @@ def test_a_gather_of_channels_becomes_a_convolution(order: list[int], is_nchw: b
         graph.transpose((0, 2, 3, 1))
     graph.quantize(0.06)
     assert _resampled(graph.model()) == ["RELU", "CONV_2D", "QUANTIZE"]
+
+
+def test_an_image_several_times_becomes_joins() -> None:
+    graph = Graph((1, 4, 5, 8))
+    graph.activation("RELU")
+    _tile(graph, (1, 2, 3, 1))
+    graph.quantize(0.06)
+    assert _resampled(graph.model()) == ["RELU", "CONCATENATION", "CONCATENATION", "QUANTIZE"]
+
+
+def test_repeated_channels_become_a_convolution() -> None:
+    """Keras's ``repeat`` along the channels: an axis of one after them, TILE, RESHAPE."""
+    graph = Graph((1, 4, 5, 8))
+    graph.activation("RELU")
+    graph.reshape((1, 4, 5, 8, 1))
+    _tile(graph, (1, 1, 1, 1, 2))
+    graph.reshape((1, 4, 5, 16))
+    graph.quantize(0.06)
+    assert _resampled(graph.model()) == ["RELU", "CONV_2D", "QUANTIZE"]

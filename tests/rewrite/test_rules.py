@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgekit.formats.tflite import Model, Operator, Quantization, Tensor
 from edgekit.rewrite import Rule, apply_rule, rules
@@ -180,43 +181,68 @@ def test_a_dense_layer_of_very_many_outputs_is_cut_into_blocks() -> None:
     assert _largest_step(model, fixed, 3) == 0
 
 
-@pytest.mark.parametrize(
-    ("depth", "made"),
-    [(1, ["DEPTHWISE_CONV_2D"]), (2, ["SPLIT", "CONV_2D", "CONV_2D", "CONCATENATION"])],
-)
-def test_a_grouped_convolution_becomes_ones_that_the_compiler_reads(
-    depth: int, made: list[str]
-) -> None:
-    """Compared with numpy: runtimes below 2.9 do not have a kernel for grouped convolutions."""
-    graph = Graph((1, 3, 3, 4))
-    scales = graph.random.uniform(0.005, 0.02, 8).astype(np.float32)
-    weights = graph.random.integers(-127, 128, (8, 1, 1, depth)).astype(np.int8)
-    kernel = graph.constant(weights, Quantization(tuple(scales.tolist()), (0,) * 8))
-    biases = graph.random.integers(-200, 200, 8).astype(np.int32)
+def _convolution(
+    graph: Graph, shape: tuple[int, ...], version: int, dilation: tuple[int, int] = (1, 1)
+) -> tuple[NDArray[np.int8], NDArray[np.int32], NDArray[np.float32]]:
+    """Add a CONV_2D with weights of this shape; return its weights, biases and scales."""
+    count = shape[0]
+    scales = graph.random.uniform(0.005, 0.02, count).astype(np.float32)
+    weights = graph.random.integers(-127, 128, shape).astype(np.int8)
+    kernel = graph.constant(weights, Quantization(tuple(scales.tolist()), (0,) * count))
+    biases = graph.random.integers(-200, 200, count).astype(np.int32)
     products = tuple(float(each) for each in np.float32(0.05) * scales)
-    bias = graph.constant(biases, Quantization(products, (0,) * 8))
+    bias = graph.constant(biases, Quantization(products, (0,) * count))
     options = {
-        "padding": "VALID",
+        "padding": "SAME",
         "stride_w": 1,
         "stride_h": 1,
-        "dilation_w_factor": 1,
-        "dilation_h_factor": 1,
+        "dilation_w_factor": dilation[1],
+        "dilation_h_factor": dilation[0],
         "fused_activation_function": "NONE",
     }
-    out = graph.tensor((1, 3, 3, 8), 0.07, 4)
-    graph.apply("CONV_2D", [graph.x, kernel, bias], out, options, "Conv2DOptions", 6)
+    out = graph.tensor((*graph.shape()[:-1], count), 0.07, 4)
+    graph.apply("CONV_2D", [graph.x, kernel, bias], out, options, "Conv2DOptions", version)
+    return weights, biases, scales
+
+
+@pytest.mark.parametrize(
+    ("channels", "depth", "made"),
+    [
+        (4, 1, ["DEPTHWISE_CONV_2D"]),
+        (4, 2, ["SPLIT", "CONV_2D", "CONV_2D", "CONCATENATION"]),
+        (74, 2, ["CONV_2D"]),  # 37 groups: no parts of equal size
+        (80, 2, ["SPLIT", *["CONV_2D"] * 20, "CONCATENATION"]),  # two groups in each
+    ],
+)
+def test_a_grouped_convolution_becomes_ones_that_the_compiler_reads(
+    channels: int, depth: int, made: list[str]
+) -> None:
+    """Compared with numpy: runtimes below 2.9 do not have a kernel for grouped convolutions."""
+    graph = Graph((1, 3, 3, channels))
+    weights, biases, scales = _convolution(graph, (2 * channels, 1, 1, depth), 6)
     model = graph.model()
     fixed = _apply("conv-groups", model)
     assert opcodes(fixed) == made
     assert max(op.version for op in fixed.main.operators) <= 3
     (x,) = random_inputs(model, 1)
     ((answer,),) = run(fixed, [x])
-    groups = 4 // depth
+    groups = channels // depth
     rows = (x.astype(float) - 3).reshape(9, groups, depth)
-    sums = np.einsum("rgd,gud->rgu", rows, weights.reshape(groups, 8 // groups, depth))
-    real = (sums.reshape(9, 8) + biases) * scales * 0.05
-    expected = np.clip(np.rint(real / 0.07) + 4, -128, 127).reshape(1, 3, 3, 8)
+    sums = np.einsum("rgd,gud->rgu", rows, weights.reshape(groups, -1, depth))
+    real = (sums.reshape(9, -1) + biases) * scales * 0.05
+    expected = np.clip(np.rint(real / 0.07) + 4, -128, 127).reshape(1, 3, 3, -1)
     assert np.abs(answer - expected).max() <= 1
+
+
+@pytest.mark.parametrize("dilation", [(2, 1), (1, 3), (2, 3)])
+def test_a_kernel_of_unequal_dilation_is_filled_with_zeros(dilation: tuple[int, int]) -> None:
+    graph = Graph((1, 9, 8, 4))
+    _convolution(graph, (6, 3, 3, 4), 3, dilation)
+    model = graph.model()
+    fixed = _apply("dilation", model)
+    (op,) = fixed.main.operators
+    assert op.options["dilation_h_factor"] == op.options["dilation_w_factor"] == 1
+    assert _largest_step(model, fixed, 4) == 0
 
 
 def test_a_mean_over_a_large_image_is_computed_in_bands() -> None:

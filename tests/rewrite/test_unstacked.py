@@ -94,3 +94,11 @@ def test_a_gather_of_computed_or_scattered_positions_stays() -> None:
     graph = Graph((1, 5, 4, 6))
     _gather(graph, [5, 3, 1, 4, 2, 0], -1)
     assert apply_rule(RULE, graph.model()) is None
+
+
+def test_a_reversed_sequence_becomes_slices() -> None:
+    graph = Graph((1, 5, 6))
+    axes = graph.constant(np.array([1], np.int32))
+    graph.apply("REVERSE_V2", [graph.x, axes], graph.like(graph.x), {}, "ReverseV2Options", 3)
+    made = opcodes(rewritten(graph.model(), RULE, maps=False))
+    assert made == ["STRIDED_SLICE"] * 5 + ["CONCATENATION"]
