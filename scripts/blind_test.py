@@ -34,6 +34,7 @@ from scripts import (
     blind_networks_3,
     blind_networks_4,
     blind_networks_5,
+    blind_networks_6,
 )
 from scripts.blind_parts import (
     ACCURACY,
@@ -55,6 +56,7 @@ _SETS = {
     "third": blind_networks_3,
     "fourth": blind_networks_4,
     "fifth": blind_networks_5,
+    "sixth": blind_networks_6,
 }
 # (good, bad): the change of a score from float to int8 that is still good, and that is bad.
 _MOST_LOST = {ACCURACY: (0.02, 0.05)}  # a difference
@@ -125,6 +127,7 @@ def judge(network: Network, folder: Path) -> dict[str, Any]:
         "int8": scores[1],
         "known": known(network.scoring, scores[0], scores[1]),
         "convert": converted.agreement.verdict,
+        "unlike": [each.code for each in converted.agreement.unlike],
         "convert_warnings": list(converted.warnings),
         "evaluate": quality.verdict,
         "evaluate_warnings": list(result.warnings),
@@ -207,12 +210,13 @@ def page(found: Mapping[str, Sequence[dict[str, Any]]], old: str) -> str:
 
 def _row(each: dict[str, Any]) -> str:
     marks = [_mark(each["known"], each[command]) for command in ("convert", "evaluate")]
+    warned = ", unlike samples" * (each["convert"] == NOT_SHOWN and bool(each.get("unlike")))
     cells = (
         each["name"],
         each["task"],
         f"{each['kind']} {each['float']:.4g} -> {each['int8']:.4g}",
         each["known"],
-        f"{each['convert']}{marks[0]}",
+        f"{each['convert']}{warned}{marks[0]}",
         f"{each['evaluate']}{marks[1]}",
         ", ".join(dict.fromkeys(code.split(".")[1] for code in each["causes"])),
     )
@@ -237,8 +241,10 @@ def summary(found: Sequence[dict[str, Any]]) -> Iterator[str]:
             chosen = [each for each in found if each["known"] == quality]
             missed = [each["name"] for each in chosen if is_miss(quality, each[command])]
             names = f": {', '.join(missed)}" if missed else ""
-            unproven = sum(each[command] == NOT_SHOWN for each in chosen)
-            also = f"; the accuracy of {unproven} is {NOT_SHOWN}" if unproven else ""
+            unproven = [each for each in chosen if each[command] == NOT_SHOWN]
+            also = f"; the accuracy of {len(unproven)} is {NOT_SHOWN}" if unproven else ""
+            warned = sum(bool(each.get("unlike")) for each in unproven)
+            also += f", with a warning of unlike samples for {warned} of them" if warned else ""
             yield (
                 f"- {command}: of {len(chosen)} {quality} ones {len(missed)} are "
                 f"{wrong}{names}{also}"

@@ -20,6 +20,9 @@ _MOST_VALUES = 1 << 21  # in the inputs of all samples, if these are more than t
 _PLACES = (0, 1, 3, 7)  # of the layers
 _MOST_ROWS = 2048  # positions of a sample in a layer
 _ADDITIONS = ("Add", "AddV2")
+_ROUNDING = 1e-6  # of a square root in float32
+# Deviations that a user gives to a Normalization layer to scale pixels: no statistics of samples.
+_SCALES = (0.5, 1.0, 127.5, 128.0, 255.0)
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ def _preprocessing(operation: Any) -> _Layer | None:  # noqa: ANN401
     if source.op.type != "Placeholder" or [each.type for each in readers] != ["RealDiv"]:
         return None
     mean, deviation = constant(operation.inputs[1]), constant(readers[0].inputs[1])
-    if mean is None or deviation is None or deviation.shape != mean.shape:
+    if mean is None or deviation is None or deviation.shape != mean.shape or _is_scale(deviation):
         return None
     axis = _channel_axis(mean.shape, operation.inputs[0].shape.rank)
     if axis is None:
@@ -189,6 +192,14 @@ def _preprocessing(operation: Any) -> _Layer | None:  # noqa: ANN401
     return _Layer(
         operation.name, operation.inputs[0], axis, _flat(mean), _flat(deviation) ** 2, 0.0
     )
+
+
+def _is_scale(deviation: Any) -> bool:  # noqa: ANN401
+    """Whether a layer's deviations were given, not measured: measured ones differ by channel."""
+    first = float(deviation.flat[0])
+    is_usual = any(abs(first - each) <= _ROUNDING * each for each in _SCALES)
+    is_same = bool((abs(deviation - first) <= _ROUNDING * first).all())
+    return is_same and (deviation.size > 1 or is_usual)
 
 
 def _channel_axis(shape: tuple[int, ...], rank: int | None) -> int | None:

@@ -99,6 +99,27 @@ def test_a_network_that_is_not_trained_has_no_statistics(keras: Any) -> None:  #
     assert _compared(model, _like_training(24)) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("mean", "variance", "is_measured"),
+    [
+        ([123.7, 116.8, 103.9], [1, 1, 1], False),
+        ([127.5] * 3, [127.5**2] * 3, False),
+        ([123.7, 116.8, 103.9], [58.0**2] * 3, False),
+        ([0.485, 0.456, 0.406], [0.229**2, 0.224**2, 0.225**2], True),
+    ],
+)
+def test_given_scales_of_pixels_are_no_statistics(
+    keras: Any,  # noqa: ANN401
+    mean: list[float],
+    variance: list[float],
+    is_measured: bool,
+) -> None:
+    """Else photographs, with a deviation of about 60, are unlike a "training" with 1."""
+    layer = keras.layers.Normalization(mean=mean, variance=variance)
+    names, _ = _compared(_network(keras, layer), _like_training(24))
+    assert len(names) == is_measured
+
+
 def test_samples_are_kept_evenly_over_the_whole_sequence() -> None:
     some = SpreadSamples()
     assert len(list(some.watch([number] for number in range(1000)))) == 1000
