@@ -68,7 +68,7 @@ def _f1(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 
 
 def _price(corpus: Corpus) -> Iterator[Network]:
-    """A positive number by a table, softplus at the end; a Normalization layer in front."""
+    """A positive number by a table, ReLU at the end; a Normalization layer in front."""
 
     def make(count: int) -> tuple[Array, Array]:
         table = corpus.rng.normal(0, 1, (count, 6)) * (3, 1, 0.5, 2, 1, 4) + (10, 0, 5, 0, -3, 20)
@@ -80,8 +80,8 @@ def _price(corpus: Corpus) -> Iterator[Network]:
     scaling.adapt(x)
     hidden = layers.Dense(48, activation="silu", name="first")(scaling(row))
     hidden = layers.Dense(32, activation="silu", name="second")(hidden)
-    model = fit(keras.Model(row, layers.Dense(1, activation="softplus")(hidden)), x, y, "mae", 25)
-    task = "a positive number by a table, Normalization and softplus"
+    model = fit(keras.Model(row, layers.Dense(1, activation="relu")(hidden)), x, y, "mae", 25)
+    task = "a positive number by a table, Normalization, SiLU and ReLU"
     good = Network.of("price", task, model, (x, x_test), Scoring.error(y_test))
     yield good
     yield good.calibrated("price_cents", "calibrated on a column in another unit", _in_cents)
@@ -114,12 +114,14 @@ def _compass(corpus: Corpus) -> Iterator[Network]:
 
     (x, y), (x_test, y_test) = make(3000), make(NUM_HELD_OUT)
     image = keras.Input((24, 24, 1))
-    hidden = layers.Conv2D(12, 3, strides=2, activation="elu")(layers.Rescaling(1 / 255)(image))
-    hidden = layers.Conv2D(16, 3, strides=2, activation="elu")(hidden)
-    hidden = layers.Dense(24, activation="elu")(layers.Flatten()(hidden))
+    hidden = layers.Conv2D(12, 3, strides=2, activation="hard_swish")(
+        layers.Rescaling(1 / 255)(image)
+    )
+    hidden = layers.Conv2D(16, 3, strides=2, activation="hard_swish")(hidden)
+    hidden = layers.Dense(24, activation="hard_swish")(layers.Flatten()(hidden))
     model = keras.Model(image, layers.UnitNormalization()(layers.Dense(2)(hidden)))
     fit(model, x, y, "mse", 12)
-    task = "direction of a needle, length 1, ELU"
+    task = "direction of a needle, length 1, hard swish"
     good = Network.of("compass", task, model, (x, x_test), Scoring.error(y_test))
     yield good
     yield good.calibrated("compass_unit", "calibrated on pixels of 0..1", lambda v: v / 255)
@@ -187,7 +189,7 @@ def _error_of(out: Outputs, truth: Array) -> float:
 
 
 def _repair(corpus: Corpus) -> Iterator[Network]:
-    """Spectra without gaps, an autoencoder with GELU: 40 numbers in, 40 out."""
+    """Spectra without gaps, an autoencoder with Mish: 40 numbers in, 40 out."""
     places = np.arange(40)
 
     def make(count: int) -> tuple[Array, Array]:
@@ -199,10 +201,10 @@ def _repair(corpus: Corpus) -> Iterator[Network]:
 
     (x, y), (x_test, y_test) = make(6000), make(NUM_HELD_OUT)
     row = keras.Input((40,))
-    hidden = layers.Dense(64, activation="gelu", name="first")(row)
-    hidden = layers.Dense(64, activation="gelu", name="second")(hidden)
+    hidden = layers.Dense(64, activation="mish", name="first")(row)
+    hidden = layers.Dense(64, activation="mish", name="second")(hidden)
     model = fit(keras.Model(row, layers.Dense(40)(hidden)), x, y, "mse", 20)
-    task = "spectra without gaps, GELU"
+    task = "spectra without gaps, Mish"
     good = Network.of("repair", task, model, (x, x_test), Scoring.error(y_test))
     yield good
     yield good.calibrated("repair_weak", "calibrated at 0.3 of the values", lambda v: v * 0.3)

@@ -25,11 +25,14 @@ from edgekit.data.numpy_files import NpzFile, read_npy
 from edgekit.data.preprocess import Preprocess
 from edgekit.errors import DataError
 
-# The names of inputs and labels, in order of preference; {split} is train or test.
-_INPUT_KEYS = ("x_{split}", "x", "images", "inputs", "data", "arr_0")
-_LABEL_KEYS = ("y", "labels", "label", "targets", "arr_1")
+# The names of inputs and labels, in order of preference. A name may begin or end with a split:
+# x_train, train_images; capitals do not matter.
+_INPUT_KEYS = ("x", "images", "image", "inputs", "input", "data", "features", "arr_0")
+_LABEL_KEYS = ("y", "labels", "label", "targets", "target", "arr_1")
 _DIGEST_ROWS = 1024
-_SPLITS = ("train", "test")
+_TRAIN, _VAL, _TEST = ("train", "training"), ("val", "valid", "validation"), ("test",)
+_SPLITS = (*_TRAIN, *_VAL, *_TEST)
+_ORDERS = {"train": (*_TRAIN, *_VAL, *_TEST), "test": (*_TEST, *_VAL, *_TRAIN)}
 
 
 class ArrayDataset:
@@ -178,8 +181,8 @@ def open_numpy(
 
     An .npy is mapped into memory page by page; the arrays of an .npz that are needed are
     decompressed into memory. In an .npz, arrays are found by the model's input names, or by the
-    usual
-    names: ``x`` and ``y``, ``x_train``/``x_test`` (``split``), ``images`` and ``labels``.
+    usual names: ``x`` and ``y``, ``images`` and ``labels``, with a split before or after them
+    (``x_train``, ``test_images``), of which ``split`` is preferred.
 
     Raises:
         DataError: The file is damaged, contains objects, or has no array that fits.
@@ -217,7 +220,8 @@ def _input_names(
         raise DataError(
             f"no array of inputs among {sorted(names)}",
             where=str(path),
-            fix="name it x (and the labels y), x_train/x_test, or as the model's input",
+            fix="name it x (and the labels y), x_train/x_test, images (and labels), or as the "
+            "model's input",
         )
     return [found]
 
@@ -231,17 +235,28 @@ def names_for_one(names: Sequence[str], inputs: Sequence[InputSpec]) -> dict[str
     found = {spec.name: spec.name for spec in inputs if spec.name in names} or {
         spec.name: plain[plain_name(spec.name)] for spec in inputs if plain_name(spec.name) in plain
     }
-    usual = names[0] if len(names) == 1 else _find(names, _INPUT_KEYS, _SPLITS[1])
+    usual = names[0] if len(names) == 1 else _find(names, _INPUT_KEYS, "test")
     if not found and len(inputs) == 1 and usual is not None:
         return {inputs[0].name: usual}
     return found
 
 
 def _find(names: Sequence[str], keys: Sequence[str], split: str) -> str | None:
-    # Use the other split if there is only that one.
-    splits = (split, *(other for other in _SPLITS if other != split))
-    usual = [key.format(split=each) for key, each in itertools.product(keys, splits)]
-    return next((name for name in usual if name in names), None)
+    """Return the first array with one of ``keys``; the other splits are used if there is no own."""
+    usual = itertools.product(keys, (*_ORDERS.get(split, _SPLITS), ""))
+    parsed = {_key_and_split(name): name for name in reversed(names)}
+    return next((parsed[each] for each in usual if each in parsed), None)
+
+
+def _key_and_split(name: str) -> tuple[str, str]:
+    """Return ``x`` and ``train`` for ``x_train``, ``train_x`` or ``X_train``; else no split."""
+    plain = name.lower()
+    for split in _SPLITS:
+        if plain.endswith(f"_{split}"):
+            return plain[: -len(split) - 1], split
+        if plain.startswith(f"{split}_"):
+            return plain[len(split) + 1 :], split
+    return plain, ""
 
 
 def _label_name(names: Sequence[str], used: Sequence[str]) -> tuple[str | None, str]:
@@ -250,22 +265,18 @@ def _label_name(names: Sequence[str], used: Sequence[str]) -> tuple[str | None, 
     Labels belong to inputs of the same split: ``x_test`` has ``y_test``, ``x`` has ``y``. If a file
     has one array of labels and no inputs of another split, the labels are clear.
     """
-    free = [name for name in names if name not in used]
-    own = next((each for each in _SPLITS if used[0].endswith(f"_{each}")), "")
-    endings = [own, *(each for each in ("", *_SPLITS) if each != own)]
-    labels = [
-        name
-        for each in endings
-        for name in (f"{key}_{each}" if each else key for key in _LABEL_KEYS)
-        if name in free
-    ]
-    inputs = [key.format(split=each) for key, each in itertools.product(_INPUT_KEYS, _SPLITS)]
-    is_own = bool(labels) and next((e for e in _SPLITS if labels[0].endswith(f"_{e}")), "") == own
-    if is_own or (len(labels) == 1 and not any(name in free for name in inputs)):
-        return labels[0], ""
+    free = {_key_and_split(name): name for name in reversed(names) if name not in used}
+    own = _key_and_split(used[0])[1]
+    splits = [own, *(each for each in ("", *_SPLITS) if each != own)]
+    order = [(key, split) for split in splits for key in _LABEL_KEYS]
+    labels = [each for each in order if each in free]
     if not labels:
         return None, ""
-    return None, f"{used[0]} has no labels: {', '.join(labels)} are those of other samples"
+    has_inputs = any(key in _INPUT_KEYS for key, _ in free)
+    if labels[0][1] == own or (len(labels) == 1 and not has_inputs):
+        return free[labels[0]], ""
+    others = ", ".join(free[each] for each in labels)
+    return None, f"{used[0]} has no labels: {others} are those of other samples"
 
 
 def _read_labels(labels: NDArray[Any], where: str) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -27,7 +27,10 @@ from edgekit.files import MOST_TEXT_BYTES, read_bytes
 
 LABELS_FILE = "labels.csv"
 _MOST_ROWS, _MOST_CELLS = 2_000_000, 8_000_000  # a row takes 360 bytes of memory, a cell 60
-_CLASS_COLUMNS = frozenset(("label", "class", "class_index", "class_id", "category"))
+_FILE_COLUMNS = ("file", "filename", "file_name", "image", "path", "filepath")
+_CLASS_COLUMNS = frozenset(
+    ("label", "class", "class_index", "class_id", "category", "class_name", "species")
+)
 _LISTED = 5
 _MOST_DIGITS = 9  # of a class index
 _Other = TypeVar("_Other")
@@ -38,7 +41,8 @@ class FolderDataset:
     """Images of a folder in the order of their names.
 
     Labels are from the first of these that exists: ``labels.csv`` in the folder (a column ``file``,
-    and a column of class indices, several columns of 0 and 1, or columns of real targets), else the
+    and a column of class indices, several columns of 0 and 1, columns of real targets, or a column
+    of class names, whose classes have the names' sorted order like sub-folders), else the
     number that is each sub-folder's name (10 is class 10, after 2), else the index of the
     sub-folder among the sorted sub-folders; otherwise there are no labels. Unreadable images are
     listed in ``unreadable``.
@@ -263,16 +267,22 @@ def _read_labels_csv(folder: Path) -> tuple[list[Path], _Labels, Mapping[int, st
             fix="save it as CSV in UTF-8, with commas",
         ) from error
     # Cells beyond the header's last column are under None.
-    columns = [name for name in (rows[0] if rows else ()) if name not in (None, "file")]
-    labels = _labels_of_columns(columns, rows)
-    if not labels or not all(row.get("file") for row in rows):
+    columns = [name for name in (rows[0] if rows else ()) if name is not None]
+    by_word = {name.strip().lower(): name for name in reversed(columns)}
+    file = next((by_word[word] for word in _FILE_COLUMNS if word in by_word), "")
+    others = [name for name in columns if name != file]
+    labels = _labels_of_columns(others, rows)
+    names: Mapping[int, str] = {}
+    if not labels:
+        labels, names = _labels_of_names(others, rows)
+    if not labels or not all(row.get(file) for row in rows):
         raise DataError(
-            "labels.csv has no file and class index, or other numbers, in each row",
+            "labels.csv has no file and class in each row",
             where=str(path),
-            fix="write a header with a column file and a column of class indices (0, 1, ...), "
-            "several columns of 0 and 1 (one per class), or columns of real targets",
+            fix="write a header with a column file and a column of class indices (0, 1, ...) or "
+            "names, several columns of 0 and 1 (one per class), or columns of real targets",
         )
-    return [folder / row["file"] for row in rows], labels, {}
+    return [folder / row[file] for row in rows], labels, names
 
 
 def _check_table_size(content: bytes) -> None:
@@ -297,6 +307,24 @@ def _labels_of_columns(columns: Sequence[str], rows: Sequence[Mapping[str, str]]
         return [int(row[(named or whole)[0]]) for row in rows]
     chosen = whole if is_flags else numbers
     return [tuple(float(row[name]) for name in chosen) for row in rows] if chosen else []
+
+
+def _labels_of_names(
+    columns: Sequence[str], rows: Sequence[Mapping[str, str]]
+) -> tuple[_Labels, Mapping[int, str]]:
+    """Return the label of each row, and the name of each label, from the column of class names.
+
+    It is the one that is named like a class, else the only one; empty without it.
+    """
+    named = [name for name in columns if name.strip().lower() in _CLASS_COLUMNS] or columns
+    if len(named) != 1:
+        return [], {}
+    cells = [(row[named[0]] or "").strip() for row in rows]
+    names = sorted(set(cells))
+    index = {name: place for place, name in enumerate(names)}
+    if not all(cells) or any(cell.isnumeric() or _is_number(cell) for cell in names):
+        return [], {}  # a number would be another class than its place among the names
+    return [index[cell] for cell in cells], dict(enumerate(names))
 
 
 def _is_number(cell: str | None) -> bool:

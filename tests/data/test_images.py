@@ -78,9 +78,9 @@ def test_a_file_listed_twice_keeps_both_labels(tmp_path: Path) -> None:
     [
         ("file,label\na.png,17\nb.png,3\n".encode("utf-16"), "cannot read labels.csv"),
         (b"file,label,name\na.png,17,caf\xe9\nb.png,3,x\n", "cannot read labels.csv"),
-        (b"file,label\na.png,99999999999999999999\nb.png,3\n", "no file and class index"),
-        ("file,label\na.png,\u00b2\nb.png,3\n".encode(), "no file and class index"),
-        (b"file,label\na.png\nb.png,3\n", "no file and class index"),
+        (b"file,label\na.png,99999999999999999999\nb.png,3\n", "no file and class in each row"),
+        ("file,label\na.png,\u00b2\nb.png,3\n".encode(), "no file and class in each row"),
+        (b"file,label\na.png\nb.png,3\n", "no file and class in each row"),
     ],
     ids=["utf-16", "latin-1", "large", "superscript", "short"],
 )

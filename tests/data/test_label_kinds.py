@@ -107,13 +107,18 @@ def _npz(path: Path, **arrays: Any) -> Path:  # noqa: ANN401
         (["images", "labels"], "test", "labels"),
         (["x", "y_test"], "test", "y_test"),
         (["x_test", "labels_test", "y_train", "x_train"], "test", "labels_test"),
+        (["X", "y"], "test", "y"),
+        (["X_train", "y_train", "X_valid", "y_valid"], "test", "y_valid"),
+        (["train_images", "train_labels", "test_images", "test_labels"], "train", "train_labels"),
+        (["train_images", "train_labels", "test_images"], "test", None),
+        (["train_images", "val_images", "train_labels", "val_labels"], "test", "val_labels"),
     ],
 )
 def test_labels_are_those_of_the_inputs_split(
     tmp_path: Path, names: list[str], split: str, label: str | None
 ) -> None:
     arrays = {
-        name: np.zeros((3, 2)) if name.startswith(("x", "im")) else np.full(3, number)
+        name: np.zeros((3, 2)) if name[0] in "xX" or "im" in name else np.full(3, number)
         for number, name in enumerate(names)
     }
     dataset: Any = open_dataset(_npz(tmp_path / "d.npz", **arrays), inputs=_X, split=split)
@@ -181,3 +186,22 @@ def test_labels_csv_may_contain_targets_or_a_column_per_class(
     (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
     found = labels_of(open_dataset(tmp_path, inputs=_RGB))
     np.testing.assert_array_equal(found, np.asarray(labels))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label\na.png,dog\nb.png,cat\n",
+        "Filename,breed\na.png,dog\nb.png,cat\n",
+        "image,note,species\na.png,x,dog\nb.png,y,cat\n",
+    ],
+)
+def test_class_names_in_labels_csv_are_classes_in_their_sorted_order(
+    tmp_path: Path, text: str
+) -> None:
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (4, 4)).save(str(tmp_path / name))
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    dataset: Any = open_dataset(tmp_path, inputs=_RGB)
+    assert dataset.labels == [1, 0]
+    assert dataset.class_names == ("cat", "dog")
