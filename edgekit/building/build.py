@@ -111,6 +111,7 @@ def build(  # noqa: PLR0913 - public: its options are keywords
     options: Mapping[str, Mapping[str, Any]] | None = None,
     trust_source: bool = False,
     is_forced: bool = False,
+    is_reported: bool = True,
     on_start: Starting = _not_shown,
     on_step: Finished = _not_told,
 ) -> BuildResult:
@@ -135,6 +136,7 @@ def build(  # noqa: PLR0913 - public: its options are keywords
         trust_source: As for `convert`; an ``edgekit.toml`` may then also name functions, programs,
             hosts and keys.
         is_forced: Do every step again.
+        is_reported: Write the report; it can also be made later, of the folder.
         on_start: Called with the name of each step that begins; returns where its progress goes.
         on_step: Called with each finished step.
 
@@ -168,7 +170,7 @@ def build(  # noqa: PLR0913 - public: its options are keywords
             **_with_trust(options or {}, trust_source),
         )
         folder = Path(output)
-    return _Build(plan, folder, is_forced, on_start, on_step).run()
+    return _Build(plan, folder, is_forced, on_start, on_step).run(is_reported=is_reported)
 
 
 def _with_trust(
@@ -201,8 +203,8 @@ class _Build:
         self._compiled, self._bundle = f"{name}_edgetpu.tflite", f"{name}.edgekit"
         self._recipe = f"{name}.recipe.toml"
 
-    def run(self) -> BuildResult:
-        """Do all steps."""
+    def run(self, *, is_reported: bool) -> BuildResult:
+        """Do all steps; the report only if ``is_reported``."""
         start = time.monotonic()
         plan, folder = self._plan, self._folder
         # A missing file is an error before anything is written.
@@ -214,9 +216,13 @@ class _Build:
         self._refuse_incomplete(is_quantized=is_quantized)
         files.make_folder(folder)
         with one_build(folder):
-            return self._run(kind, is_quantized=is_quantized, start=start)
+            self._run(kind, is_quantized=is_quantized)
+            if is_reported:
+                self._do(self._reported(self._path(self._model)))
+            return self._result(time.monotonic() - start)
 
-    def _run(self, kind: str, *, is_quantized: bool, start: float) -> BuildResult:
+    def _run(self, kind: str, *, is_quantized: bool) -> None:
+        """Do all steps but the report."""
         plan, folder = self._plan, self._folder
         self._record = Record(folder)
         given = (plan.source, plan.data, plan.eval_data, plan.convert.get("labels"))
@@ -235,7 +241,10 @@ class _Build:
         self._record.keep_only([*(s.name for s in self._steps if s.status != NOT_DONE), "report"])
         command = again(needs_trust=bool(acts_in(plan)))
         self._write_readme(words.readme(Path(plan.source).name, self._steps, command))
-        self._do(self._reported(model))
+
+    def _result(self, time_s: float) -> BuildResult:
+        """Return the result, and write it."""
+        plan, folder = self._plan, self._folder
         result = BuildResult(
             folder=str(folder),
             source=plan.source,
@@ -243,7 +252,7 @@ class _Build:
             steps=tuple(self._steps),
             failures=tuple(failures_of(plan.gates, self._documents)),
             warnings=tuple(self._warnings()),
-            time_s=time.monotonic() - start,
+            time_s=time_s,
         )
         files.write_text(folder / _RESULT, result.to_json())
         return result

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgekit import files
 from edgekit.building.build import build
 from edgekit.building.demo_picture import draw_answers
-from edgekit.building.result import NOT_DONE, BuildResult
+from edgekit.building.result import NOT_DONE, BuildResult, BuildStep
 from edgekit.errors import DataError, MissingExtraError, UsageError
 from edgekit.evaluate import EvaluateResult, benchmark, evaluate
 from edgekit.extras import require
@@ -39,6 +39,8 @@ Step = Callable[[str], None]
 DATASETS = ("digits", "mnist")
 # The four conversions of TensorFlow's post-training integer quantization tutorial, in its order.
 MODES = ("float", "dynamic", "float-fallback", "int8")
+_FLOAT, _INT8, _COMPILED = (f"digits{end}.tflite" for end in ("_float", "", "_edgetpu"))
+_TEST_DATA, _RESULTS, _PAGE = "test.npz", "results.json", "report.html"
 _SEED = 1
 _HELD_OUT = 5  # every fifth digit is a test image
 _SIDE = 28
@@ -135,43 +137,24 @@ def demo(
     epochs = epochs or (5 if name == "mnist" else 30)
     on_step(f"training on {len(digits.x_train)} images, {epochs} epochs")
     source = train(digits, epochs, folder / "digits.keras")
-    data, test_data = folder / "calibration.npz", folder / "test.npz"
-    _save(data, digits.x_train[:_NUM_CALIBRATION], digits.y_train[:_NUM_CALIBRATION])
-    _save(test_data, digits.x_test, digits.y_test)
-
-    def begin(step: str) -> Progress:
-        on_step(f"building: {step}")
-        return no_progress
-
     compiler = chosen_compiler(AUTO)
     with kept_converters():
-        built = build(
-            source,
-            data=data,
-            eval_data=test_data,
-            output=folder,
-            options={"compile": {"compiler": compiler}},
-            on_start=begin,
-        )
+        built = _built(source, digits, folder, compiler, on_step)
         models = _models(source, folder, _unit(digits.x_train[:_NUM_SHOWN]), on_step)
-    float_path, int8_path = (folder / f"digits{end}.tflite" for end in ("_float", ""))
-    compiled, not_compiled, emulated = folder / "digits_edgetpu.tflite", None, None
-    step = next(each for each in built.steps if each.name == "compile")
-    if step.status == NOT_DONE:
-        not_compiled = step.says
-    elif compiler == EDGEKIT:
+    compile_step = next(each for each in built.steps if each.name == "compile")
+    is_compiled = compile_step.status != NOT_DONE
+    emulated = None
+    if is_compiled and compiler == EDGEKIT:
         on_step("running the compiled model in the emulator")
-        count = min(_NUM_EMULATED, len(digits.x_test))
         emulated = evaluate(
-            compiled, test_data, device="emulator", against=int8_path, num_samples=count
+            folder / _COMPILED,
+            folder / _TEST_DATA,
+            device="emulator",
+            against=folder / _INT8,
+            num_samples=min(_NUM_EMULATED, len(digits.x_test)),
         )
-    picture = folder / "answers.png"
-    images = digits.x_test[:_NUM_PICTURED]
-    answers = [_answers(path, images) for path in (float_path, int8_path)]
-    draw_answers(picture, images, digits.y_test[:_NUM_PICTURED], answers)
-    of_float = benchmark(float_path)
+    of_float = benchmark(folder / _FLOAT)
     files.write_text(folder / "benchmark_float.json", of_float.to_json())
-    page = folder / "report.html"
     result = DemoResult(
         folder=str(folder),
         dataset=name,
@@ -184,20 +167,58 @@ def demo(
             "float": of_float.to_dict(),
             "int8": _document(folder / "benchmark.json"),
         },
-        compiled=None if not_compiled else str(compiled),
-        not_compiled=not_compiled,
-        picture=str(picture),
+        compiled=str(folder / _COMPILED) if is_compiled else None,
+        not_compiled=None if is_compiled else compile_step.says,
+        picture=str(_drawn(folder, digits)),
         time_s=time.monotonic() - start,
         build=built,
-        report=str(page) if page.exists() else None,
-        compiler=None if not_compiled else compiler,
+        report=str(folder / _PAGE),
+        compiler=compiler if is_compiled else None,
         emulated=emulated,
     )
-    files.write_text(folder / "results.json", result.to_json())
-    if result.report is not None:
-        on_step("writing the report")
-        with contextlib.suppress(MissingExtraError):
-            report(folder, page)
+    on_step("writing the report")
+    return _reported(result, folder)
+
+
+def _built(source: Path, digits: Digits, folder: Path, compiler: str, on_step: Step) -> BuildResult:
+    """Write the samples, and go from the trained network to the bundle."""
+    data, test_data = folder / "calibration.npz", folder / _TEST_DATA
+    _save(data, digits.x_train[:_NUM_CALIBRATION], digits.y_train[:_NUM_CALIBRATION])
+    _save(test_data, digits.x_test, digits.y_test)
+
+    def begin(step: str) -> Progress:
+        on_step(f"building: {step}")
+        return no_progress
+
+    return build(
+        source,
+        data=data,
+        eval_data=test_data,
+        output=folder,
+        options={"compile": {"compiler": compiler}},
+        is_reported=False,
+        on_start=begin,
+    )
+
+
+def _drawn(folder: Path, digits: Digits) -> Path:
+    """Draw some test images with the answers of the float and the int8 model."""
+    picture, images = folder / "answers.png", digits.x_test[:_NUM_PICTURED]
+    answers = [_answers(folder / name, images) for name in (_FLOAT, _INT8)]
+    draw_answers(picture, images, digits.y_test[:_NUM_PICTURED], answers)
+    return picture
+
+
+def _reported(result: DemoResult, folder: Path) -> DemoResult:
+    """Write the result, and the report of all files in the folder if its libraries are there."""
+    files.write_text(folder / _RESULTS, result.to_json())
+    try:
+        report(folder, folder / _PAGE)
+    except MissingExtraError as error:
+        step = BuildStep("report", NOT_DONE, error.what, 0.0, (), error.fix)
+        built = replace(result.build, steps=(*result.build.steps, step))
+        result = replace(result, build=built, report=None)
+        files.write_text(folder / _RESULTS, result.to_json())
     return result
 
 
@@ -311,7 +332,7 @@ def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _make_folder(folder: Path) -> Path:
     files.make_folder(folder)
     # Report it before the training, not after.
-    files.check_writable(folder / "results.json")
+    files.check_writable(folder / _RESULTS)
     return folder
 
 

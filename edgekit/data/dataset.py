@@ -98,6 +98,27 @@ class Dataset(Protocol):
     def __iter__(self) -> Iterator[Sample]: ...
 
 
+class DerivedDataset:
+    """What a data set made of another one shares with it; subclasses say which samples it has."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each label."""
+        return self._dataset.class_names
+
+    @property
+    def promised_range(self) -> tuple[float, float] | None:
+        """The range of all values after preprocessing."""
+        return self._dataset.promised_range
+
+    def describe(self) -> dict[str, Any]:
+        """What produced the samples."""
+        return self._dataset.describe()
+
+
 def has_batch(shapes: Sequence[Sequence[int]]) -> bool:
     """Whether the first dimension of a network's inputs is a batch: it is the same in all.
 

@@ -10,7 +10,7 @@ import copy
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Collection, Iterator, Mapping, Sequence
 
-from edgekit.data.dataset import Dataset, Sample, Selectable
+from edgekit.data.dataset import Dataset, DerivedDataset, Sample, Selectable
 
 if TYPE_CHECKING:
     import random
@@ -79,30 +79,20 @@ def classes_of(dataset: Dataset) -> Sequence[int] | None:
     return dataset.classes if _is_selectable(dataset) else None
 
 
-class _Chosen:
+class _Chosen(DerivedDataset):
     """Some samples of a data set that can only be read in order."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
-        self._dataset, self._indices = copy.copy(dataset), frozenset(indices)
+        super().__init__(copy.copy(dataset))
+        self._indices = frozenset(indices)
 
     @property
     def num_samples(self) -> int | None:
         return len(self._indices)
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        return self._dataset.class_names
-
-    @property
-    def promised_range(self) -> tuple[float, float] | None:
-        return self._dataset.promised_range
-
-    @property
     def unreadable(self) -> Any:  # noqa: ANN401 - a list of Unreadable
         return self._dataset.unreadable
-
-    def describe(self) -> dict[str, Any]:
-        return self._dataset.describe()
 
     def __iter__(self) -> Iterator[Sample]:
         last = max(self._indices, default=-1)

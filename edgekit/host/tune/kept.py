@@ -4,22 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from edgekit.data import Dataset, Sample, Unreadable
+from edgekit.data.dataset import DerivedDataset
 from edgekit.data.spread import classes_of, subset
 
 _MOST_BYTES = 1 << 30
 
 
-class KeptDataset:
+class KeptDataset(DerivedDataset):
     """The samples of a data set of known length, read when they are needed first.
 
     Samples beyond 1 GiB are read again each time.
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+        super().__init__(dataset)
         self._indices: Sequence[int] = range(dataset.num_samples or 0)
         self._store = _Store(dataset)
         self.unreadable: list[Unreadable] = []
@@ -30,24 +30,10 @@ class KeptDataset:
         return len(self._indices)
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """The name of each label."""
-        return self._dataset.class_names
-
-    @property
-    def promised_range(self) -> tuple[float, float] | None:
-        """The range of all values after preprocessing."""
-        return self._dataset.promised_range
-
-    @property
     def classes(self) -> Sequence[int] | None:
         """The class of each sample, if it is known without reading any."""
         known = classes_of(self._dataset)
         return None if known is None else [known[index] for index in self._indices]
-
-    def describe(self) -> dict[str, Any]:
-        """What produced the samples."""
-        return self._dataset.describe()
 
     def subset(self, indices: Sequence[int]) -> KeptDataset:
         """Return the samples ``indices``, in this order."""
