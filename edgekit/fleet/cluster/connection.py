@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import time
 import warnings
@@ -58,6 +59,8 @@ class Connection:
         self._distributed: Any = require(
             "distributed", extra="cluster", purpose="work on a cluster"
         )
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(_SILENT)
         self.note = note
         self._cluster: Any = None
         self._settings = contextlib.ExitStack()
@@ -234,7 +237,7 @@ def killed_worker() -> type[BaseException]:
     return found
 
 
-_SILENT = 50  # logging.CRITICAL: what matters is reported here
+_SILENT = logging.CRITICAL  # what matters is reported by ``note``
 
 
 def _greeting() -> tuple[str, str]:
