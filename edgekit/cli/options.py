@@ -37,7 +37,8 @@ DataOption = Annotated[
     typer.Option(
         metavar="DATA",
         help="A folder of images (sub-folder = class, or images/ and masks/), an .npz or .npy, "
-        "a COCO .json, or package.module:function.",
+        "a COCO .json, an address of one of these (s3://..., https://...), or "
+        "package.module:function.",
     ),
 ]
 PreprocessOption = Annotated[

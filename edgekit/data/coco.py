@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -137,7 +136,7 @@ def read_coco(path: Path) -> dict[str, Any]:
     where = str(path)
     try:
         with open_input(path) as stream:
-            if os.fstat(stream.fileno()).st_size > _MOST_BYTES:
+            if path.stat().st_size > _MOST_BYTES:
                 raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
             document = _read_parts(JsonStream(stream), where)
     except OSError as error:

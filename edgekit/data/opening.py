@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence, Union
 
+from edgekit.data.addresses import is_address, open_address
 from edgekit.data.arrays import open_numpy
 from edgekit.data.coco import CocoDataset
 from edgekit.data.dataset import Dataset, InputSpec
@@ -36,9 +37,11 @@ def open_dataset(
 
     Args:
         source: A folder of images, an .npz or .npy file, a COCO .json,
-            ``package.module:function``, a `Dataset`, ``random`` for random numbers, or from Python
-            a list, a function that yields samples (TFLite's ``representative_dataset`` too), a
-            ``tf.data.Dataset``, a ``keras.utils.PyDataset``, a torch ``DataLoader`` or data set.
+            ``package.module:function``, an address of such a folder or file that fsspec reads
+            (``s3://bucket/folder``, ``https://host/x.npz``), a `Dataset`, ``random`` for random
+            numbers, or from Python a list, a function that yields samples (TFLite's
+            ``representative_dataset`` too), a ``tf.data.Dataset``, a ``keras.utils.PyDataset``, a
+            torch ``DataLoader`` or data set.
         inputs: The network's inputs in their order, shapes with the batch dimension.
         preprocess: ``--preprocess`` text; None scales pixels to 0..1 and does not change real
             numbers.
@@ -55,7 +58,7 @@ def open_dataset(
         return source  # type: ignore[return-value] # it has what the protocol needs
     if not isinstance(source, (str, Path)):
         return IterableDataset(source, inputs, how, "samples")
-    path = Path(source)
+    path: Any = open_address(str(source)) if is_address(source) else Path(source)
     if str(source) == RANDOM and not path.exists():
         return RandomDataset(inputs, how)
     if path.is_dir():
@@ -75,6 +78,6 @@ def open_dataset(
     raise DataError(
         f"{path.name or source} {what}",
         where=str(source),
-        fix="give a folder of images, an .npz or .npy file, a COCO .json, or "
-        "package.module:function",
+        fix="give a folder of images, an .npz or .npy file, a COCO .json, an address of one of "
+        "these, or package.module:function",
     )

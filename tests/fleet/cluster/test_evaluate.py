@@ -127,6 +127,14 @@ def test_samples_of_a_program_are_sent_to_the_workers(pool: ClusterPool) -> None
     assert len(shared.workers) == 2
 
 
+def test_workers_read_data_at_an_address_themselves(pool: ClusterPool, tmp_path: Path) -> None:
+    model, data, _ = _classes(tmp_path)
+    alone = evaluate(model, f"file://{data}")
+    shared = evaluate(model, f"file://{data}", pool=pool)
+    assert _measured(shared) == _measured(alone)
+    assert shared.metrics == evaluate(model, data).metrics
+
+
 def _kill_one_worker(pool: ClusterPool) -> Callable[[int, int | None], None]:
     """Return a progress function that kills a worker's process, once."""
     killed: list[int] = []
