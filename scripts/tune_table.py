@@ -91,7 +91,7 @@ def _measured(subject: Subject, work: Path) -> dict[str, Any]:
         result = tune(
             subject.source,
             data=subject.data,
-            eval=subject.evaluation,
+            eval_data=subject.evaluation,
             output=place / "tuned.tflite",
             max_drop=_MAX_DROP,
             max_trials=_MOST_TRIALS_OF_PUBLIC if subject.is_public else _MOST_TRIALS,

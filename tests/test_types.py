@@ -31,6 +31,27 @@ _RIGHT = {
     'edgekit.run("net.tflite", ["a.png"])': "edgekit.evaluate.run.RunResult",
     'edgekit.emulate("net.tflite", [image], top=3)': "edgekit.evaluate.emulate.EmulateResult",
     'edgekit.benchmark("net.tflite")': "edgekit.evaluate.benchmark.BenchmarkResult",
+    'edgekit.tune("net.keras", data="a", eval_data="b", output="t.tflite", max_drop=1)': (
+        "edgekit.host.tune.result.TuneResult"
+    ),
+    "tuned.trials[0].score": "edgekit.host.tune.score.Score | None",
+    'edgekit.train("net.keras", data="a", eval_data="b", output="t.tflite", train_batch=8)': (
+        "edgekit.host.train.result.TrainResult"
+    ),
+    'edgekit.build("net.keras", data="a", output="out", is_forced=True)': (
+        "edgekit.building.result.BuildResult"
+    ),
+    "built.steps[0].outputs": "tuple[str, ...]",
+    'edgekit.plan("net.tflite", num_tpus=3)': "edgekit.opencompiler.plan.PlanResult",
+    'edgekit.debug("net.keras", "net.tflite", "photos")': "edgekit.debug.result.DebugResult",
+    'edgekit.compile("net.tflite")': ("edgekit.opencompiler.result.CompileResult"),
+    'edgekit.fix("net.tflite", output="f.tflite")': "edgekit.fix.result.FixResult",
+    'edgekit.estimate("net.tflite")': "edgekit.edgetpu.estimate.Estimate",
+    'edgekit.inspect("net.tflite")': "edgekit.inspect.result.InspectResult",
+    'edgekit.bundle("net.tflite", output="n.edgekit")': "edgekit.bundle.pack.BundleResult",
+    'edgekit.verify("n.edgekit")': "edgekit.bundle.verify.VerifyResult",
+    'edgekit.deploy("n.edgekit", "board")': "edgekit.fleet.result.DeployResult",
+    'edgekit.explain("invalid value")': "edgekit.explain.explain.ExplainResult",
     "edgekit.doctor()": "edgekit.doctor.result.DoctorResult",
     "edgekit.__version__": "str",
 }
@@ -43,6 +64,8 @@ image = np.zeros((1, 8, 8, 1), np.float32)
 converted = edgekit.convert("net.keras", data="photos", output="net.tflite", num_samples=10)
 report = edgekit.check("net.tflite")
 result = edgekit.evaluate("net.tflite", "photos", against="float.tflite")
+tuned = edgekit.tune("net.keras", data="a", eval_data="b", output="t.tflite")
+built = edgekit.build("net.keras", data="a", output="out")
 with edgekit.Runner("net.tflite") as runner:
     runner.invoke(image)
 try:
@@ -55,6 +78,11 @@ _WRONG = {
     'edgekit.convert("net.keras", data="photos")': "call-arg",
     'edgekit.convert("net.keras", output="net.tflite", num_samples="all")': "arg-type",
     'edgekit.check("net.tflite", target="14")': "arg-type",
+    'edgekit.tune("net.keras", data="a", output="t.tflite")': "call-arg",
+    'edgekit.train("net.keras", data="a", eval_data="b", output="t", epochs="2")': "arg-type",
+    'edgekit.build("net.keras", datas="a", output="out")': "call-arg",
+    'edgekit.plan("net.tflite", num_tpus="2")': "arg-type",
+    'edgekit.debug("a.tflite", "b.tflite", "photos", batch="1")': "call-arg",
     'edgekit.check("net.keras", input_shap="1,2")': "call-arg",
     'edgekit.check("net.keras", batch_size="2")': "arg-type",
     "edgekit.Runner(3)": "arg-type",

@@ -350,7 +350,7 @@ class _Build:
                 lambda _progress: tune(
                     plan.source,
                     data=data,
-                    eval=eval_data,
+                    eval_data=eval_data,
                     output=self._folder / f".{self._model}",
                     recipe=self._path(self._recipe),
                     journal=journal,

@@ -125,7 +125,7 @@ def train(
             eval_data=evaluation,
             output=output,
             epochs=epochs,
-            batch_size=train_batch,
+            train_batch=train_batch,
             learning_rate=learning_rate,
             loss=loss,
             patience=patience,

@@ -108,7 +108,7 @@ def tune(
     result = run_tune(
         source,
         data=data,
-        eval=evaluation,
+        eval_data=evaluation,
         output=output,
         max_drop=max_drop,
         max_trials=max_trials,

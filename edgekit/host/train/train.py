@@ -72,7 +72,7 @@ def train(  # noqa: PLR0913 - public: its options are keywords
     eval_data: Any,  # noqa: ANN401 - anything that open_dataset takes
     output: files.PathLike,
     epochs: int = 10,
-    batch_size: int = 32,
+    train_batch: int = 32,
     learning_rate: float = 1e-3,
     loss: str = "auto",
     patience: int = 3,
@@ -107,7 +107,7 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         output: The int8 .tflite to write. The trained float network (``_float``) and the
             checkpoint (``.checkpoint.npz``) are written beside it.
         epochs: The largest number of passes over the training samples.
-        batch_size: Samples for each step.
+        train_batch: Samples for each step.
         learning_rate: Relative: weights move in units of their root mean square.
         loss: ``distill``: answer like the float network; ``labels``: cross-entropy of the first
             output; ``both``; ``auto`` is ``both`` if the samples have classes that fit, else
@@ -137,7 +137,9 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         EdgeKitError: As for `convert` and `evaluate`.
     """
     start = time.monotonic()
-    _check_numbers(epochs=epochs, batch_size=batch_size, patience=patience, num_samples=num_samples)
+    _check_numbers(
+        epochs=epochs, train_batch=train_batch, patience=patience, num_samples=num_samples
+    )
     if loss not in LOSSES:
         raise UsageError(f"--loss {loss} is unknown", fix=f"give one of {', '.join(LOSSES)}")
     target, network, checkpoint_path = _places(output, source, data, eval_data, labels)
@@ -157,7 +159,7 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         job.convert(replace_activations, reading)
         samples = job.read(num_samples, progress)
         chosen = _loss_for(loss, samples, job.teacher)
-        settings = TrainSettings(epochs, batch_size, learning_rate, chosen, patience)
+        settings = TrainSettings(epochs, train_batch, learning_rate, chosen, patience)
         key = {**job.key(), "samples": samples.sha256(), "settings": settings.key()}
         key.update(replaced=replace_activations, reading=reading.key(), num_eval=num_eval)
         key.update(clip_logits=clip_logits)

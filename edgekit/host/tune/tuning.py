@@ -36,7 +36,7 @@ def tune(  # noqa: PLR0913 - public: its options are keywords
     source: Any,  # noqa: ANN401 - anything that convert takes
     *,
     data: Any,  # noqa: ANN401 - anything that open_dataset takes
-    eval: Any,  # noqa: A002, ANN401 - as data; the command's option
+    eval_data: Any,  # noqa: ANN401 - as data
     output: files.PathLike,
     max_drop: float = 0.5,
     max_trials: int = 100,
@@ -58,7 +58,7 @@ def tune(  # noqa: PLR0913 - public: its options are keywords
 
     Recipes (ranges of calibration, number of samples, changes before quantization) are tried one
     after the other, until one is within the budget or none is better any more. Each model is scored
-    on one half of ``eval``; the result is measured on the other half, which no trial saw.
+    on one half of ``eval_data``; the result is measured on the other half, which no trial saw.
 
     ``output`` is written only if the budget is met there; the recipe of the best trial always.
     Every trial is in ``journal``: a run that was stopped continues, and tries nothing twice.
@@ -66,8 +66,8 @@ def tune(  # noqa: PLR0913 - public: its options are keywords
     Args:
         source: Anything that `convert` takes.
         data: Calibration samples: anything that `open_dataset` takes.
-        eval: Samples to score with, none of which is a calibration sample (those that are, are left
-            out). With labels the metric is that of `evaluate`; without them, how many of the float
+        eval_data: Samples to score with. Those that are calibration samples too are left
+            out. With labels the metric is that of `evaluate`; without them, how many of the float
             model's answers stay the same, or the signal-to-noise ratio of the outputs.
         output: The .tflite to write.
         max_drop: The budget: how much worse than the float model, in percentage points of the
@@ -119,10 +119,10 @@ def tune(  # noqa: PLR0913 - public: its options are keywords
     for path in (places.output, places.recipe):
         files.check_writable(path)
         files.refuse_overwriting(
-            path, source if isinstance(source, (str, Path)) else "", data, eval
+            path, source if isinstance(source, (str, Path)) else "", data, eval_data
         )
     with kept_converters(), tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-        return _Run(source, data, eval, options, places, Path(folder)).result(
+        return _Run(source, data, eval_data, options, places, Path(folder)).result(
             on_trial or (lambda _trial, _best: None)
         )
 

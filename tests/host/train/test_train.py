@@ -244,7 +244,7 @@ def test_an_interrupted_training_continues_from_its_checkpoint(
 
 
 def test_bad_arguments_are_refused(digits: Path, tmp_path: Path) -> None:
-    for changes in ({"epochs": 0}, {"loss": "x"}, {"batch_size": 0}):
+    for changes in ({"epochs": 0}, {"loss": "x"}, {"train_batch": 0}):
         with pytest.raises(UsageError):
             _train(digits, tmp_path / "out.tflite", **changes)
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - names

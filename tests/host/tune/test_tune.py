@@ -50,7 +50,12 @@ def outliers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path, output: Path, **options: object) -> tuple[TuneResult, list[Trial]]:
     """Tune the network; return the result and the trials that were reported."""
     seen: list[Trial] = []
-    given = {"data": folder / "cal.npz", "eval": folder / "eval.npz", "max_drop": 8.0, **options}
+    given = {
+        "data": folder / "cal.npz",
+        "eval_data": folder / "eval.npz",
+        "max_drop": 8.0,
+        **options,
+    }
     made = tune(
         folder / "float.tflite",
         output=output,
@@ -106,7 +111,7 @@ def test_a_stopped_run_continues_and_tries_nothing_twice(outliers: Path, tmp_pat
         tune(
             outliers / "float.tflite",
             output=output,
-            eval=outliers / "eval.npz",
+            eval_data=outliers / "eval.npz",
             on_trial=stop,
             max_trials=6,
             **options,  # type: ignore[arg-type]
@@ -131,13 +136,15 @@ def test_a_journal_of_another_run_is_refused(outliers: Path, tmp_path: Path) -> 
     output = tmp_path / "out.tflite"
     run(outliers, output, max_trials=1)
     with pytest.raises(DataError, match="journal is that of another run: evaluation differ"):
-        run(outliers, output, max_trials=1, eval=outliers / "unlabelled.npz")
+        run(outliers, output, max_trials=1, eval_data=outliers / "unlabelled.npz")
 
 
 def test_without_labels_the_answers_of_the_float_model_count(
     outliers: Path, tmp_path: Path
 ) -> None:
-    made, _ = run(outliers, tmp_path / "out.tflite", eval=outliers / "unlabelled.npz", max_trials=2)
+    made, _ = run(
+        outliers, tmp_path / "out.tflite", eval_data=outliers / "unlabelled.npz", max_trials=2
+    )
     assert made.trials[0].score is not None
     assert made.trials[0].score.measure in {"agreement", "snr_db"}
 
